@@ -1,0 +1,1 @@
+"""Pixels, headers and de-identification: pure functions without Django, database or settings."""

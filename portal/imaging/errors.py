@@ -1,0 +1,32 @@
+"""The one exception that leaves `portal.imaging`: this file cannot become a film."""
+
+REASONS = frozenset(
+    {
+        "no_pixels",
+        "truncated",
+        "not_a_radiograph",
+        "colour",
+        "multi_frame",
+        "too_large",
+        "unreadable",
+        "unsupported",
+    }
+)
+
+
+class UnusableFile(Exception):
+    """A file that ends in quarantine.
+
+    `reason` is one of `REASONS`; `sentence` tells a curator what is wrong and what to do. The sentence
+    never quotes free text from the file, since any text element may hold a patient's name.
+    """
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        if reason not in REASONS:
+            raise ValueError(f"Unknown reason {reason!r}: expected one of {sorted(REASONS)}.")
+        super().__init__(reason, sentence)
+        self.reason = reason
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        return self.sentence

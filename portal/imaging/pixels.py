@@ -1,0 +1,375 @@
+"""Films as stored pixels and the few header facts that turn them into what a reader sees.
+
+A film keeps *stored* values: uint16, signed ones shifted by 2**(bits_stored - 1), which `PixelFacts.offset`
+records. From there the order is fixed (PS3.3 C.11.1, C.11.2, C.11.6):
+
+    stored -> real = stored - offset -> modality LUT or slope and intercept -> VOI LUT or window
+           -> inverted once if MONOCHROME1 xor Presentation LUT Shape INVERSE
+
+Since a film has at most 65 536 stored values, each step is a table over them: exact, and fast for any size.
+
+Example: `shown_values(load_film(folder / "a.u16.gz"))` is the film as on screen, float32 in [0, 1].
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import math
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from portal.imaging.errors import UnusableFile
+
+MAX_PIXELS = 200_000_000
+MAX_SIDE = 65_535
+SOURCES = ("dicom", "png", "jpeg", "tiff")
+EMPTY_HEADER = {"identifier:patient_id": "", "identifier:study_uid": "", "identifier:sop_uid": ""}
+VOI_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+
+
+@dataclass(frozen=True)
+class Window:
+    """Centre and width in units after the modality LUT (PS3.3 C.11.2.1.2)."""
+
+    center: float
+    width: float
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Lut:
+    """A lookup table: the input `first` gives `values[0]`; inputs beyond either end give the end's value.
+
+    `first` counts stored values (offset included) in a modality LUT, real values after the modality LUT in
+    a VOI LUT. Each value has `bits` bits.
+    """
+
+    first: int
+    bits: int
+    values: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PixelFacts:
+    """What the header says about the stored values of one film.
+
+    `offset` was added to signed values, so real = stored - offset. `padding` is an inclusive range of
+    stored values. `spacing_mm` is (between rows = y, between columns = x), measured in `spacing_plane`:
+    "detector", "patient" or "" when unknown. `pixel_aspect` is a pixel's height over its width; it counts
+    only without spacing.
+    """
+
+    rows: int
+    columns: int
+    bits_stored: int
+    offset: int
+    photometric: str
+    slope: float = 1.0
+    intercept: float = 0.0
+    modality_lut: Lut | None = None
+    windows: tuple[Window, ...] = ()
+    voi_function: str = "LINEAR"
+    voi_luts: tuple[Lut, ...] = ()
+    padding: tuple[int, int] | None = None
+    spacing_mm: tuple[float, float] | None = None
+    spacing_plane: str = ""
+    pixel_aspect: float = 1.0
+    presentation_inverse: bool = False
+    source: str = "dicom"
+
+    @property
+    def is_inverted(self) -> bool:
+        """Whether small values are bright: MONOCHROME1 xor Presentation LUT Shape INVERSE."""
+        return (self.photometric == "MONOCHROME1") != self.presentation_inverse
+
+    @property
+    def aspect(self) -> float:
+        """Height of a pixel over its width, from the spacing where there is one."""
+        if self.spacing_mm is not None:
+            return self.spacing_mm[0] / self.spacing_mm[1]
+        return self.pixel_aspect
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as JSON types; `from_json` gives an equal value back."""
+        return {
+            "rows": self.rows,
+            "columns": self.columns,
+            "bits_stored": self.bits_stored,
+            "offset": self.offset,
+            "photometric": self.photometric,
+            "slope": self.slope,
+            "intercept": self.intercept,
+            "modality_lut": _lut_to_json(self.modality_lut) if self.modality_lut else None,
+            "windows": [{"center": w.center, "width": w.width, "name": w.name} for w in self.windows],
+            "voi_function": self.voi_function,
+            "voi_luts": [_lut_to_json(lut) for lut in self.voi_luts],
+            "padding": list(self.padding) if self.padding else None,
+            "spacing_mm": list(self.spacing_mm) if self.spacing_mm else None,
+            "spacing_plane": self.spacing_plane,
+            "pixel_aspect": self.pixel_aspect,
+            "presentation_inverse": self.presentation_inverse,
+            "source": self.source,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> PixelFacts:
+        """The facts that `to_json` wrote; KeyError, TypeError or ValueError for anything else."""
+        padding, spacing = data["padding"], data["spacing_mm"]
+        return cls(
+            rows=int(data["rows"]),
+            columns=int(data["columns"]),
+            bits_stored=int(data["bits_stored"]),
+            offset=int(data["offset"]),
+            photometric=str(data["photometric"]),
+            slope=float(data["slope"]),
+            intercept=float(data["intercept"]),
+            modality_lut=_lut_from_json(data["modality_lut"]) if data["modality_lut"] else None,
+            windows=tuple(
+                Window(float(w["center"]), float(w["width"]), str(w["name"])) for w in data["windows"]
+            ),
+            voi_function=str(data["voi_function"]),
+            voi_luts=tuple(_lut_from_json(lut) for lut in data["voi_luts"]),
+            padding=(int(padding[0]), int(padding[1])) if padding else None,
+            spacing_mm=(float(spacing[0]), float(spacing[1])) if spacing else None,
+            spacing_plane=str(data["spacing_plane"]),
+            pixel_aspect=float(data["pixel_aspect"]),
+            presentation_inverse=bool(data["presentation_inverse"]),
+            source=str(data["source"]),
+        )
+
+
+@dataclass(frozen=True)
+class Film:
+    """`stored`: (H, W) uint16 below 2**facts.bits_stored, H and W as in `facts`."""
+
+    stored: NDArray[np.uint16]
+    facts: PixelFacts
+
+    def __post_init__(self) -> None:
+        expected = (self.facts.rows, self.facts.columns)
+        if self.stored.shape != expected or self.stored.dtype != np.uint16:
+            raise ValueError(
+                f"Pixels are {self.stored.dtype} {self.stored.shape}, expected uint16 {expected} as in the facts."
+            )
+
+
+def _lut_to_json(lut: Lut) -> dict[str, Any]:
+    return {"first": lut.first, "bits": lut.bits, "values": list(lut.values)}
+
+
+def _lut_from_json(data: dict[str, Any]) -> Lut:
+    return Lut(int(data["first"]), int(data["bits"]), tuple(int(v) for v in data["values"]))
+
+
+# --- values as on screen ---------------------------------------------------------------------------------
+
+
+def read_film(path: Path) -> tuple[Film, dict[str, str]]:
+    """Return the film in a DICOM, PNG, JPEG, TIFF or `NAME.u16.gz` file and its allowed header.
+
+    The header holds what `deidentify.header` allows and, under the keys "identifier:patient_id",
+    "identifier:study_uid" and "identifier:sop_uid" (empty where unknown), what the caller has to hash and
+    drop. The content decides a file's kind, only our own stored pixels go by their name. Raises UnusableFile,
+    and nothing else.
+    """
+    if path.name.endswith(".u16.gz"):
+        return load_film(path), dict(EMPTY_HEADER)
+    from portal.imaging.reading import read_foreign  # here, since the readers build on this module
+
+    return read_foreign(path)
+
+
+def linear_range(facts: PixelFacts) -> tuple[float, float]:
+    """Return the least and the greatest value that `linear_values` can give for a film with these facts."""
+    if facts.modality_lut is not None:
+        return 0.0, float(2**facts.modality_lut.bits - 1)
+    ends = [facts.slope * (stored - facts.offset) + facts.intercept for stored in (0, _highest(facts))]
+    return min(ends), max(ends)
+
+
+def linear_values(film: Film) -> NDArray[np.float32]:
+    """Return (H, W) float32 values after the modality LUT (PS3.3 C.11.1), larger = brighter on screen.
+
+    Where the film shows small values bright, v becomes low + high - v with (low, high) = `linear_range`.
+    """
+    table = _modality_table(film.facts)
+    if film.facts.is_inverted:
+        low, high = linear_range(film.facts)
+        table = low + high - table
+    return table.astype(np.float32)[film.stored]
+
+
+def display_values(film: Film) -> NDArray[np.float32] | None:
+    """Return (H, W) float32 in [0, 1] as on screen: the first VOI LUT, else the first window (PS3.3 C.11.2).
+
+    None when the header has neither. Inverted once, after the VOI, as PS3.3 C.7.6.3.1.2 asks.
+    """
+    table = _display_table(film.facts)
+    return None if table is None else table.astype(np.float32)[film.stored]
+
+
+def shown_values(film: Film) -> NDArray[np.float32]:
+    """Return `display_values`, else the linear values between their percentiles 0.5 and 99.5, as [0, 1].
+
+    Padding does not count for the percentiles. A film of one value is all 0.
+    """
+    display = display_values(film)
+    return _percentile_values(film) if display is None else display
+
+
+def padding_mask(film: Film) -> NDArray[np.bool_]:
+    """Return (H, W) bool, True where the stored value is padding (PS3.3 C.7.5.1.1.2)."""
+    if film.facts.padding is None:
+        return np.zeros(film.stored.shape, dtype=np.bool_)
+    low, high = film.facts.padding
+    return np.asarray((film.stored >= low) & (film.stored <= high), dtype=np.bool_)
+
+
+def preview(film: Film, *, long_side: int = 320) -> bytes:
+    """Return an 8-bit grey JPEG whose longer side has `long_side` pixels: the whole film, never stretched."""
+    height_mm, width_mm = film.facts.rows * film.facts.aspect, float(film.facts.columns)
+    scale = long_side / max(height_mm, width_mm)
+    size = (max(1, round(width_mm * scale)), max(1, round(height_mm * scale)))
+    grey = np.rint(shown_values(film) * 255).astype(np.uint8)
+    small = Image.fromarray(grey).resize(size, Image.Resampling.LANCZOS)
+    target = io.BytesIO()
+    small.save(target, format="JPEG", quality=88)
+    return target.getvalue()
+
+
+def _highest(facts: PixelFacts) -> int:
+    return int(2**facts.bits_stored) - 1
+
+
+def _modality_table(facts: PixelFacts) -> NDArray[np.float64]:
+    """(2**bits_stored,) float64: the value after the modality LUT for each stored value."""
+    stored = np.arange(_highest(facts) + 1)
+    if facts.modality_lut is not None:
+        return _look_up(facts.modality_lut, stored.astype(np.float64))
+    return np.asarray(facts.slope * (stored - facts.offset) + facts.intercept, dtype=np.float64)
+
+
+def _look_up(lut: Lut, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values of `lut` at `inputs`, rounded to the nearest entry; beyond an end, the end's value."""
+    values = np.asarray(lut.values, dtype=np.float64)
+    index = np.clip(np.rint(inputs - lut.first), 0, len(values) - 1)
+    return np.asarray(values[index.astype(np.int64)], dtype=np.float64)
+
+
+def _display_table(facts: PixelFacts) -> NDArray[np.float64] | None:
+    """(2**bits_stored,) float64 in [0, 1]: the brightness on screen of each stored value."""
+    modality = _modality_table(facts)
+    if facts.voi_luts:
+        lut = facts.voi_luts[0]
+        shown = np.clip(_look_up(lut, modality) / (2**lut.bits - 1), 0.0, 1.0)
+    elif facts.windows:
+        shown = _window(modality, facts.windows[0], facts.voi_function)
+    else:
+        return None
+    return 1.0 - shown if facts.is_inverted else shown
+
+
+def _window(values: NDArray[np.float64], window: Window, function: str) -> NDArray[np.float64]:
+    """PS3.3 C.11.2.1.2.1 (LINEAR), C.11.2.1.3.1 (SIGMOID) and C.11.2.1.3.2 (LINEAR_EXACT), y in [0, 1]."""
+    center, width = window.center, window.width
+    if function == "SIGMOID":
+        exponent = np.clip(-4.0 * (values - center) / width, -700.0, 700.0)
+        return np.asarray(1.0 / (1.0 + np.exp(exponent)), dtype=np.float64)
+    if function == "LINEAR":  # the standard asks for a width of at least 1; 1 itself is a step
+        center, width = center - 0.5, width - 1.0
+    if width <= 0:
+        return (values > center).astype(np.float64)
+    return np.clip((values - center) / width + 0.5, 0.0, 1.0)
+
+
+def _percentile_values(film: Film) -> NDArray[np.float32]:
+    facts = film.facts
+    counts = np.bincount(film.stored.ravel(), minlength=_highest(facts) + 1)
+    if facts.padding is not None:
+        counts[max(0, facts.padding[0]) : facts.padding[1] + 1] = 0
+    table = _modality_table(facts)
+    if facts.is_inverted:
+        table = -table
+    order = np.argsort(table, kind="stable")
+    below = np.cumsum(counts[order])
+    if below[-1] == 0:
+        return np.zeros(film.stored.shape, dtype=np.float32)
+    low, high = (
+        float(table[order[np.searchsorted(below, math.ceil(q * below[-1]), side="left")]])
+        for q in (0.005, 0.995)
+    )
+    if high <= low:
+        return np.zeros(film.stored.shape, dtype=np.float32)
+    return np.clip((table - low) / (high - low), 0.0, 1.0).astype(np.float32)[film.stored]
+
+
+# --- files -----------------------------------------------------------------------------------------------
+
+
+def pack(stored: NDArray[np.uint16]) -> bytes:
+    """Return gzip of row-major little-endian uint16; the same pixels give the same bytes."""
+    return gzip.compress(np.ascontiguousarray(stored, dtype="<u2").tobytes(), compresslevel=6, mtime=0)
+
+
+def unpack(data: bytes, rows: int, columns: int) -> NDArray[np.uint16]:
+    """Return the (rows, columns) uint16 array that `pack` stored. Raises UnusableFile."""
+    wanted = rows * columns * 2
+    inflater = zlib.decompressobj(wbits=31)
+    try:
+        raw = inflater.decompress(data, wanted + 1)  # never more than asked for, whatever the file says
+    except zlib.error:
+        raise UnusableFile("unreadable", "The stored pixel file is damaged. Import the film again.") from None
+    if len(raw) != wanted:
+        raise UnusableFile(
+            "truncated",
+            f"The stored pixel file does not hold {rows} x {columns} pixels. Import the film again.",
+        )
+    return np.frombuffer(raw, dtype="<u2").reshape(rows, columns).astype(np.uint16)
+
+
+def pixel_sha256(stored: NDArray[np.uint16]) -> str:
+    """Return the SHA-256, in hex, of the shape and the little-endian bytes."""
+    digest = hashlib.sha256(f"{stored.shape[0]}x{stored.shape[1]}:".encode())
+    digest.update(np.ascontiguousarray(stored, dtype="<u2").tobytes())
+    return digest.hexdigest()
+
+
+def save_film(film: Film, folder: Path, name: str) -> None:
+    """Write NAME.json (facts), then NAME.u16.gz (pixels), each complete or not at all."""
+    facts = json.dumps(film.facts.to_json(), separators=(",", ":"), allow_nan=False)
+    _write_whole(folder / f"{name}.json", facts.encode())
+    _write_whole(folder / f"{name}.u16.gz", pack(film.stored))
+
+
+def load_film(path: Path) -> Film:
+    """Return the film in `path` (NAME.u16.gz, with NAME.json beside it). Raises UnusableFile."""
+    beside = path.with_name(path.name.removesuffix(".u16.gz") + ".json")
+    try:
+        facts = PixelFacts.from_json(json.loads(beside.read_bytes()))
+        data = path.read_bytes()
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UnusableFile(
+            "unreadable", "A stored film needs its .u16.gz file and, beside it, its .json file with the facts."
+        ) from None
+    if not 0 < facts.rows * facts.columns <= MAX_PIXELS:
+        raise UnusableFile("too_large", f"The film says {facts.rows} x {facts.columns} pixels.")
+    return Film(unpack(data, facts.rows, facts.columns), facts)
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

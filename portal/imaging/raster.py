@@ -1,0 +1,156 @@
+"""PNG, JPEG and TIFF films: grey of 8 or 16 bits, one picture a file."""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+
+from portal.imaging.errors import UnusableFile
+from portal.imaging.pixels import MAX_PIXELS, MAX_SIDE, Film, PixelFacts
+
+NAMES = {"png": "PNG", "jpeg": "JPEG", "tiff": "TIFF"}
+_GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N")
+_CHANNELS = ("1", "P", "PA", "LA", "La", "RGB", "RGBA", "RGBa", "RGBX")  # grey if the channels are equal
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLES = 258, 262, 277
+
+
+def read_raster(data: bytes, kind: str) -> Film:
+    """Return the film in the bytes of a PNG, JPEG or TIFF file (`kind`: "png", "jpeg", "tiff").
+
+    A palette or RGB(A) picture whose channels are equal is grey. `bits_stored` is 8 or 16, whatever the
+    largest value: a header that says nothing about fewer bits leaves nothing to guess. An EXIF orientation
+    is applied, as every viewer does. Raises UnusableFile.
+    """
+    if kind == "png":
+        _check_png(data)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(data), formats=[NAMES[kind]])
+            _check_size(image)
+            _check_single(image)
+            _check_depth(image)
+            image.load()
+            stored = _grey(ImageOps.exif_transpose(image))
+            photometric = _photometric(image)
+    except Image.DecompressionBombError:
+        raise UnusableFile("too_large", f"This picture has more than {MAX_PIXELS:,} pixels.") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
+        raise _damaged(error, kind) from None
+    facts = PixelFacts(
+        rows=stored.shape[0],
+        columns=stored.shape[1],
+        bits_stored=8 if stored.dtype == np.uint8 else 16,
+        offset=0,
+        photometric=photometric,
+        source=kind,
+    )
+    return Film(np.ascontiguousarray(stored, dtype=np.uint16), facts)
+
+
+def _damaged(error: Exception, kind: str) -> UnusableFile:
+    if "truncated" in str(error).lower() or isinstance(error, EOFError):
+        return UnusableFile("truncated", f"This {NAMES[kind]} file is cut off. Copy or export it again.")
+    return UnusableFile(
+        "unreadable", f"This {NAMES[kind]} file is damaged or of an unknown kind. Copy or export it again."
+    )
+
+
+def _check_png(data: bytes) -> None:
+    """Walk the chunks: Pillow neither checks the pixels' CRC nor misses an end that is cut off."""
+    at = 8
+    while True:
+        length, name = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        body_end = at + 8 + length
+        if body_end + 4 > len(data):
+            raise UnusableFile("truncated", "This PNG file is cut off. Copy or export it again.")
+        if zlib.crc32(data[at + 4 : body_end]) != int.from_bytes(data[body_end : body_end + 4], "big"):
+            raise UnusableFile("unreadable", "A checksum of this PNG file is wrong. Copy or export it again.")
+        if name == b"IHDR" and data[at + 16] == 16 and data[at + 17] != 0:
+            raise _too_deep()
+        if name == b"acTL":
+            raise UnusableFile("multi_frame", "This PNG file is an animation; a film is one picture.")
+        if name == b"IEND":
+            return
+        at = body_end + 4
+
+
+def _check_depth(image: Image.Image) -> None:
+    """Pillow cuts 16-bit channels to 8 bits; only plain grey keeps them."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        bits, samples = image.tag_v2.get(_TIFF_BITS, (1,)), image.tag_v2.get(_TIFF_SAMPLES, 1)
+        if samples > 1 and max(bits) > 8:
+            raise _too_deep()
+
+
+def _photometric(image: Image.Image) -> str:
+    """Pillow inverts 8-bit TIFF whose zero is white, but leaves 16-bit ones as stored."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode in (*_GREY_16, "I"):
+        return "MONOCHROME1" if image.tag_v2.get(_TIFF_PHOTOMETRIC) == 0 else "MONOCHROME2"
+    return "MONOCHROME2"
+
+
+def _check_size(image: Image.Image) -> None:
+    columns, rows = image.size
+    if rows * columns > MAX_PIXELS or max(rows, columns) > MAX_SIDE:
+        raise UnusableFile(
+            "too_large",
+            f"This picture has {rows} x {columns} pixels; at most {MAX_PIXELS:,} can be read.",
+        )
+
+
+def _check_single(image: Image.Image) -> None:
+    frames = int(getattr(image, "n_frames", 1))
+    if frames > 1:
+        raise UnusableFile(
+            "multi_frame", f"This file holds {frames} pictures; a film is one. Export each by itself."
+        )
+
+
+def _grey(image: Image.Image) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    if image.mode == "L":
+        return np.asarray(image, dtype=np.uint8)
+    if image.mode in _GREY_16:
+        return np.asarray(image).astype(np.uint16)
+    if image.mode == "I":
+        return _from_32_bit(np.asarray(image))
+    if image.mode in _CHANNELS:
+        return _from_channels(image)
+    if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+        raise _coloured()
+    raise UnusableFile(
+        "unsupported", "The pixels of this picture are neither 8 nor 16 bit grey. Export it as 16-bit PNG."
+    )
+
+
+def _from_32_bit(values: NDArray[np.int32]) -> NDArray[np.uint16]:
+    """Pillow gives some 16-bit files as 32-bit integers."""
+    if values.size == 0 or int(values.min()) < 0 or int(values.max()) > 65_535:
+        raise UnusableFile(
+            "unsupported", "This picture has values outside 0 to 65535. Export it as 16-bit PNG."
+        )
+    return values.astype(np.uint16)
+
+
+def _from_channels(image: Image.Image) -> NDArray[np.uint8]:
+    """An alpha channel is ignored: it says what to cover, not what was measured."""
+    mode = image.mode
+    rgb = np.asarray(image.convert("RGBA" if mode in ("P", "PA") else mode).convert("RGB"))
+    if not (np.array_equal(rgb[..., 0], rgb[..., 1]) and np.array_equal(rgb[..., 0], rgb[..., 2])):
+        raise _coloured()
+    return np.ascontiguousarray(rgb[..., 0])
+
+
+def _coloured() -> UnusableFile:
+    return UnusableFile("colour", "This is a colour picture; a radiograph is grey. Export it as grey PNG.")
+
+
+def _too_deep() -> UnusableFile:
+    return UnusableFile(
+        "unsupported", "This picture has several 16-bit channels. Export it as 16-bit grey PNG."
+    )

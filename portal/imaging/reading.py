@@ -1,0 +1,62 @@
+"""Files from outside: tells DICOM, PNG, JPEG and TIFF apart by their content and has them read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from portal.imaging.errors import UnusableFile
+from portal.imaging.pixels import EMPTY_HEADER, Film
+from portal.imaging.raster import read_raster
+
+MAX_FILE_BYTES = 1 << 30
+
+
+def read_foreign(path: Path) -> tuple[Film, dict[str, str]]:
+    """Return the film in a DICOM, PNG, JPEG or TIFF file and its allowed header. Raises UnusableFile only."""
+    try:
+        return _read(path)
+    except UnusableFile:
+        raise
+    except MemoryError:
+        raise UnusableFile(
+            "too_large", "Reading this file needs more memory than one film may take. Export it again."
+        ) from None
+    except RecursionError:
+        raise UnusableFile("unreadable", "The header of this file is nested too deeply to be read.") from None
+    except Exception:  # a hostile file may break a reader anywhere; its message may quote the file
+        raise UnusableFile("unreadable", "This file is damaged and cannot be read. Export it again.") from None
+
+
+def _read(path: Path) -> tuple[Film, dict[str, str]]:
+    data = _whole_file(path)
+    kind = _kind(data)
+    if kind == "dicom":
+        from portal.imaging.dicom import read_dicom  # slow to import, and PNG needs none of it
+
+        return read_dicom(data)
+    return read_raster(data, kind), dict(EMPTY_HEADER)
+
+
+def _whole_file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError:
+        raise UnusableFile("unreadable", "This file could not be opened.") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise UnusableFile("too_large", f"This file is larger than {MAX_FILE_BYTES >> 20} MiB.")
+    if not data:
+        raise UnusableFile("no_pixels", "This file is empty. Export or copy it again.")
+    return data
+
+
+def _kind(data: bytes) -> str:
+    if data[128:132] == b"DICM":  # first, since the preamble may hold the mark of another format
+        return "dicom"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if data.startswith((b"II*\0", b"MM\0*")):
+        return "tiff"
+    return "dicom"  # old DICOM files have neither preamble nor mark
