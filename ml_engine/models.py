@@ -1,0 +1,163 @@
+"""Runs and what they make. The Run row is the only truth about progress; Celery only delivers."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from portal.models import Addressed, Dataset, Image, Site, Split
+
+
+class RunKind(models.TextChoices):
+    FIT_ALIGNMENT = "fit_alignment", "Fit an alignment"
+    FIT_DETECTOR = "fit_detector", "Fit a detector"
+    SCORE = "score", "Score films"
+
+
+class RunState(models.TextChoices):
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+class Run(Addressed):
+    """A request, then a folder and a process (ml_engine.supervisor), then results.
+
+    queued -> running -> done | failed | cancelled; queued -> cancelled; a lapsed lease returns running to queued
+    with one attempt more, and the third loss is failed. A retry is a failed or cancelled run queued anew by a person.
+    """
+
+    site = models.ForeignKey(Site, models.PROTECT, related_name="runs")
+    name = models.CharField(max_length=100)
+    note = models.TextField(blank=True)
+    tags = models.JSONField(default=list, blank=True)
+    kind = models.CharField(max_length=16, choices=RunKind)
+    parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="children")
+    clone_of = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="clones")
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+
+    # What is asked
+    split = models.ForeignKey(Split, models.PROTECT, null=True, blank=True, related_name="runs")
+    datasets = models.ManyToManyField(Dataset, blank=True, related_name="runs")  # score whole datasets instead of parts
+    parts = models.JSONField(default=list, blank=True)  # of the split, for a scoring run
+    alignment = models.ForeignKey("AlignmentModel", models.PROTECT, null=True, blank=True, related_name="used_by")
+    detector = models.ForeignKey("DetectorModel", models.PROTECT, null=True, blank=True, related_name="used_by")
+    # A run may be asked for before the run whose model it needs has ended: it waits for it.
+    after = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="followers")
+    config = models.JSONField(default=dict)
+    seed = models.PositiveIntegerField(default=0)
+    random_weights = models.BooleanField(default=False)  # not for evaluation: said on every page, plot and export
+
+    # How it goes
+    state = models.CharField(max_length=9, choices=RunState, default=RunState.QUEUED)
+    stage = models.CharField(max_length=40, blank=True)
+    stage_index = models.PositiveSmallIntegerField(default=0)
+    stage_count = models.PositiveSmallIntegerField(default=0)
+    done = models.PositiveIntegerField(default=0)
+    total = models.PositiveIntegerField(default=0)
+    seconds_left = models.FloatField(null=True)
+    memory_mib = models.FloatField(null=True)
+    attempt = models.PositiveSmallIntegerField(default=0)
+    lease_owner = models.CharField(max_length=64, blank=True)
+    lease_until = models.DateTimeField(null=True)
+    heartbeat_at = models.DateTimeField(null=True)
+    published_at = models.DateTimeField(null=True)
+    cancel_requested = models.BooleanField(default=False)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    versions = models.JSONField(default=dict)
+    device = models.CharField(max_length=40, blank=True)
+    message = models.TextField(blank=True)  # for the user
+    detail = models.TextField(blank=True)  # for staff
+    unreadable = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ["-created_at"]
+        indexes = [models.Index(fields=["site", "-created_at"]), models.Index(fields=["state", "lease_until"])]
+        constraints = [
+            models.CheckConstraint(condition=Q(kind__in=RunKind.values), name="run_known_kind"),
+            models.CheckConstraint(condition=Q(state__in=RunState.values), name="run_known_state"),
+            models.CheckConstraint(
+                condition=~Q(kind__in=["fit_alignment", "fit_detector"]) | Q(split__isnull=False),
+                name="run_fit_has_split",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind="score") | Q(detector__isnull=False) | Q(after__isnull=False),
+                name="run_score_has_detector",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="running") | Q(lease_owner__gt="", lease_until__isnull=False),
+                name="run_running_has_lease",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
+
+
+class AlignmentModel(Addressed):
+    """Write-once."""
+
+    site = models.ForeignKey(Site, models.PROTECT, related_name="alignments")
+    run = models.OneToOneField(Run, models.PROTECT, related_name="alignment_made")
+    split = models.ForeignKey(Split, models.PROTECT, related_name="alignments")
+    sha256 = models.CharField(max_length=64)  # of alignment.safetensors; also the name of the kept file
+    config = models.JSONField()
+    report = models.JSONField(default=dict)
+    random_weights = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return self.run.name
+
+
+class DetectorModel(Addressed):
+    """Write-once."""
+
+    site = models.ForeignKey(Site, models.PROTECT, related_name="detectors")
+    run = models.OneToOneField(Run, models.PROTECT, related_name="detector_made")
+    split = models.ForeignKey(Split, models.PROTECT, related_name="detectors")
+    alignment = models.ForeignKey(AlignmentModel, models.PROTECT, null=True, related_name="detectors")
+    sha256 = models.CharField(max_length=64)
+    config = models.JSONField()
+    summary = models.JSONField(default=dict)
+    fusion_weight = models.FloatField()
+    random_weights = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(fusion_weight__gte=0, fusion_weight__lte=1), name="detector_fusion_weight_in_range"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.run.name
+
+
+class Score(models.Model):
+    """A film's scores in a run. `global_score`, `region_score` at fusion weights 0 and 1, `fused_score` at the run's."""
+
+    image = models.ForeignKey(Image, models.PROTECT, related_name="scores")
+    run = models.ForeignKey(Run, models.CASCADE, related_name="scores")
+    part = models.CharField(max_length=9, blank=True)
+    global_score = models.FloatField(null=True)
+    region_score = models.FloatField(null=True)
+    fused_score = models.FloatField(null=True)
+    percentile = models.FloatField(null=True)  # 0-100, among calibration normals
+    row = models.PositiveIntegerField()  # in maps.npy, affines.npy, sweep.npy
+    error = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["image", "run"], name="score_once_a_run"),
+            models.UniqueConstraint(fields=["run", "row"], name="score_row_once_a_run"),
+            models.CheckConstraint(
+                condition=Q(error="", fused_score__isnull=False) | Q(error__gt="", fused_score__isnull=True),
+                name="score_or_error",
+            ),
+        ]

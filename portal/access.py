@@ -1,0 +1,86 @@
+"""Who may do what. One table of actions, used by pages, API, files and tasks alike.
+
+An object of a site where a person is no member does not exist for them (404); an act that their roles do not
+allow is refused with a sentence (403).
+"""
+
+from typing import TypeVar
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import Model, QuerySet
+from django.http import Http404
+
+from portal.models import Image, LabelValue, Part, Role, Site, User
+
+M = TypeVar("M", bound=Model)
+
+_EVERYBODY = frozenset(Role)
+ALLOWED: dict[str, frozenset[Role]] = {
+    "see the site": _EVERYBODY,
+    "import films": frozenset({Role.CURATOR, Role.MANAGER}),
+    "label films": frozenset({Role.CURATOR, Role.ADJUDICATOR, Role.MANAGER}),
+    "make splits": frozenset({Role.CURATOR, Role.ANALYST, Role.MANAGER}),
+    "request runs": frozenset({Role.ANALYST, Role.MANAGER}),
+    "see scores": frozenset({Role.READER, Role.ADJUDICATOR, Role.ANALYST, Role.MANAGER}),
+    "evaluate runs": frozenset({Role.ANALYST, Role.MANAGER}),
+}
+# From a row to its site; a model that is missing here cannot be asked for by anybody.
+_SITE_PATHS = {
+    "Site": "pk",
+    "Dataset": "site",
+    "Patient": "site",
+    "Split": "site",
+    "Image": "dataset__site",
+    "Upload": "dataset__site",
+    "Run": "site",
+    "AlignmentModel": "site",
+    "DetectorModel": "site",
+    "Evaluation": "run__site",
+}
+
+
+def sites_of(user: User) -> QuerySet[Site]:
+    if user.is_superuser:
+        return Site.objects.all()
+    return Site.objects.filter(memberships__user_id=user.pk).distinct()
+
+
+def visible(queryset: QuerySet[M], user: User) -> QuerySet[M]:
+    """The rows of the sites where the person is a member."""
+    path = _SITE_PATHS[queryset.model.__name__]
+    return queryset.filter(**{f"{path}__in": sites_of(user)})
+
+
+def get_visible(queryset: QuerySet[M], user: User, uuid: UUID | str) -> M:
+    try:
+        return visible(queryset, user).get(uuid=uuid)
+    except (queryset.model.DoesNotExist, ValidationError):  # the second: not a UUID
+        raise Http404(f"No such {queryset.model._meta.verbose_name}.") from None
+
+
+def may(user: User, action: str, site: Site) -> bool:
+    allowed = ALLOWED[action]
+    if user.is_superuser:
+        return True
+    return user.memberships.filter(site=site, role__in=allowed).exists()
+
+
+def require(user: User, action: str, site: Site) -> None:
+    if not may(user, action, site):
+        roles = ", ".join(sorted(role.label.lower() for role in ALLOWED[action]))
+        raise PermissionDenied(
+            f"To {action} at {site.name} you need one of these roles: {roles}. A manager of the site can give it to you."
+        )
+
+
+def may_see_scores(user: User, image: Image, part: str) -> bool:
+    """Scores of films in tune, calibrate and test stay hidden from those who still have to label them:
+    a label given after seeing the model's score is no reference."""
+    site = image.dataset.site
+    if not may(user, "see scores", site):
+        return False
+    if part not in (Part.TUNE, Part.CALIBRATE, Part.TEST) or not may(user, "label films", site):
+        return True
+    label = getattr(image, "current_label", None)
+    return label is not None and label.value in (LabelValue.NORMAL, LabelValue.ABNORMAL, LabelValue.EXCLUDE)

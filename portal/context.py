@@ -1,0 +1,18 @@
+from typing import Any
+
+from django.http import HttpRequest
+
+from portal.access import ALLOWED, may, sites_of
+
+
+def frame(request: HttpRequest) -> dict[str, Any]:
+    """What every page's frame needs: the site, the other sites, and what the person may do there
+    (`may.import_films` for the action "import films")."""
+    site = getattr(request, "hilum_site", None)
+    if site is None or not request.user.is_authenticated:
+        return {"site": None, "may": {}}
+    return {
+        "site": site,
+        "sites": sites_of(request.user).order_by("name"),
+        "may": {action.replace(" ", "_"): may(request.user, action, site) for action in ALLOWED},
+    }

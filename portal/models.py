@@ -1,0 +1,329 @@
+"""What the portal knows: people, films, labels, splits, and who did what.
+
+Integer keys stay inside; addresses carry `uuid`. Tables named in `portal.triggers` accept no UPDATE or DELETE:
+the database refuses it, whoever asks.
+"""
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.db.models import Q
+
+
+class Addressed(models.Model):
+    """A row with an address and a birth date."""
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        abstract = True
+
+
+class User(AbstractUser):
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    theme = models.CharField(max_length=5, choices=[("light", "Light"), ("dark", "Dark")], default="light")
+
+
+class Site(Addressed):
+    """A hospital or group. Everything belongs to one site, and nothing crosses sites."""
+
+    name = models.CharField(max_length=100, unique=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Role(models.TextChoices):
+    CURATOR = "curator", "Curator"
+    READER = "reader", "Reader"
+    ADJUDICATOR = "adjudicator", "Adjudicator"
+    ANALYST = "analyst", "Analyst"
+    MANAGER = "manager", "Manager"
+
+
+class Membership(models.Model):
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
+    site = models.ForeignKey(Site, models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=12, choices=Role)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "site", "role"], name="membership_once"),
+            models.CheckConstraint(condition=Q(role__in=Role.values), name="membership_known_role"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} is {self.role} at {self.site}"
+
+
+class Dataset(Addressed):
+    site = models.ForeignKey(Site, models.PROTECT, related_name="datasets")
+    name = models.CharField(max_length=100)
+    source = models.CharField(max_length=200, blank=True)
+    licence = models.CharField(max_length=200, blank=True)
+    purpose = models.CharField(max_length=200, blank=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["site", "name"], name="dataset_name_once_a_site")]
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Patient(Addressed):
+    """A person by pseudonym: HMAC(site key, normalised identifier), so one person in two datasets is seen."""
+
+    site = models.ForeignKey(Site, models.PROTECT, related_name="patients")
+    pseudonym = models.CharField(max_length=64)
+    sex = models.CharField(max_length=1, blank=True)
+    age_band = models.CharField(max_length=8, blank=True)  # "40-49"; of the first film imported
+    # A film without a patient identifier is its own patient; intervals and reports say how many are.
+    identified = models.BooleanField(default=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["site", "pseudonym"], name="patient_once_a_site")]
+
+    def __str__(self) -> str:
+        return self.pseudonym[:8]
+
+
+class Study(Addressed):
+    patient = models.ForeignKey(Patient, models.PROTECT, related_name="studies")
+    pseudonym = models.CharField(max_length=64)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["patient", "pseudonym"], name="study_once_a_patient")]
+        verbose_name_plural = "studies"
+
+    def __str__(self) -> str:
+        return self.pseudonym[:8]
+
+
+class Image(Addressed):
+    """A film. Write-once: the pixels, the facts needed to show them, and what the header was allowed to keep."""
+
+    dataset = models.ForeignKey(Dataset, models.PROTECT, related_name="images")
+    patient = models.ForeignKey(Patient, models.PROTECT, related_name="images")
+    study = models.ForeignKey(Study, models.PROTECT, related_name="images", null=True)
+    source_sha256 = models.CharField(max_length=64)  # of the file as received
+    pixel_sha256 = models.CharField(max_length=64)  # of the decoded pixels; also the name of the pixel file
+    rows = models.PositiveIntegerField()
+    columns = models.PositiveIntegerField()
+    facts = models.JSONField()  # portal.imaging.pixels.PixelFacts
+    header = models.JSONField(default=dict)  # what de-identification lets through
+    view_position = models.CharField(max_length=8, blank=True)
+    laterality = models.CharField(max_length=2, blank=True)
+    warning = models.CharField(max_length=200, blank=True)
+    original_name = models.CharField(max_length=255, blank=True)  # kept for CSV imports only
+    csv_split = models.CharField(max_length=20, blank=True)
+    extra = models.JSONField(default=dict)  # further columns of the CSV
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["dataset", "pixel_sha256"], name="image_pixels_once_a_dataset"),
+        ]
+        indexes = [
+            models.Index(fields=["dataset", "view_position"]),
+            models.Index(fields=["dataset", "source_sha256"]),
+            models.Index(fields=["dataset", "original_name"]),
+        ]
+
+    def __str__(self) -> str:
+        return self.original_name or f"film {str(self.uuid)[:8]}"
+
+
+class LabelValue(models.TextChoices):
+    NORMAL = "normal", "Normal"
+    ABNORMAL = "abnormal", "Abnormal"
+    UNSURE = "unsure", "Unsure"
+    EXCLUDE = "exclude", "Exclude"
+
+
+class LabelSource(models.TextChoices):
+    IMPORT = "import", "Import"
+    READER = "reader", "Reader"
+    ADJUDICATION = "adjudication", "Adjudication"
+
+
+class LabelEvent(Addressed):
+    """Append-only. The current label is worked out from the events (portal.labelling.resolve)."""
+
+    image = models.ForeignKey(Image, models.PROTECT, related_name="label_events")
+    value = models.CharField(max_length=8, choices=LabelValue, blank=True)  # blank: the event only reverts another
+    findings = models.JSONField(default=list)
+    boxes = models.JSONField(default=list)  # [{"x", "y", "width", "height", "finding"}] in original pixels
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="label_events")
+    source = models.CharField(max_length=12, choices=LabelSource)
+    reason = models.CharField(max_length=500, blank=True)
+    batch = models.UUIDField(default=uuid.uuid4, db_index=True)  # what one act wrote, and one undo takes back
+    reverts = models.OneToOneField("self", models.PROTECT, null=True, related_name="reverted_by")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(value__in=LabelValue.values, reverts__isnull=True) | Q(value="", reverts__isnull=False),
+                name="label_event_states_or_reverts",
+            ),
+            models.CheckConstraint(condition=Q(source__in=LabelSource.values), name="label_event_known_source"),
+            models.CheckConstraint(
+                condition=Q(source=LabelSource.IMPORT) | Q(author__isnull=False), name="label_event_has_author"
+            ),
+        ]
+        indexes = [models.Index(fields=["image", "created_at"])]
+
+
+class CurrentLabel(models.Model):
+    """The label of a film now: derived from its events, in the transaction that appends one, so that
+    100,000 films can be filtered. A label at a cut-off is always worked out from the events."""
+
+    UNRESOLVED = "unresolved"
+    VALUES = [*LabelValue.values, UNRESOLVED]
+
+    image = models.OneToOneField(Image, models.CASCADE, related_name="current_label", primary_key=True)
+    value = models.CharField(max_length=10)
+    findings = models.JSONField(default=list)
+    source = models.CharField(max_length=12, choices=LabelSource, blank=True)
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["value"])]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(value__in=["normal", "abnormal", "unsure", "exclude", "unresolved"]),
+                name="current_label_known_value",
+            )
+        ]
+
+
+class Adjudication(Addressed):
+    """Append-only. Settles readings that differ, by exactly one label event."""
+
+    image = models.ForeignKey(Image, models.PROTECT, related_name="adjudications")
+    settles = models.JSONField(default=list)  # addresses of the label events it settles
+    adjudicator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    verdict = models.CharField(max_length=8, choices=LabelValue)
+    reason = models.CharField(max_length=500)
+    label_event = models.OneToOneField(LabelEvent, models.PROTECT, related_name="adjudication")
+
+
+class Part(models.TextChoices):
+    ALIGN = "align", "Align"
+    FIT = "fit", "Fit"
+    TUNE = "tune", "Tune"
+    CALIBRATE = "calibrate", "Calibrate"
+    TEST = "test", "Test"
+
+
+class Split(Addressed):
+    """Patients shared out to parts, once, at a label cut-off. A frozen split never changes."""
+
+    site = models.ForeignKey(Site, models.PROTECT, related_name="splits")
+    name = models.CharField(max_length=100)
+    datasets = models.ManyToManyField(Dataset, related_name="splits")
+    origin = models.CharField(max_length=5, choices=[("drawn", "Drawn"), ("csv", "From the CSV")])
+    seed = models.PositiveIntegerField()
+    fractions = models.JSONField(default=dict)
+    label_cutoff = models.DateTimeField()
+    frozen_at = models.DateTimeField(null=True)
+    counts = models.JSONField(default=dict)  # films by part and label at the cut-off, and what was left out, why
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["site", "name"], name="split_name_once_a_site")]
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SplitMember(models.Model):
+    """A patient's part. One row a patient: leakage between parts is impossible, not merely avoided."""
+
+    split = models.ForeignKey(Split, models.CASCADE, related_name="members")
+    patient = models.ForeignKey(Patient, models.PROTECT, related_name="+")
+    part = models.CharField(max_length=9, choices=Part)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["split", "patient"], name="split_patient_in_one_part"),
+            models.CheckConstraint(condition=Q(part__in=Part.values), name="split_member_known_part"),
+        ]
+
+
+class SplitImage(models.Model):
+    """A film of a member that counts in the split. Its part is the member's: a film cannot be elsewhere."""
+
+    member = models.ForeignKey(SplitMember, models.CASCADE, related_name="images")
+    image = models.ForeignKey(Image, models.PROTECT, related_name="split_images")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["member", "image"], name="split_image_once")]
+
+
+class Upload(Addressed):
+    """One import: a zip from the browser, or a folder on the command line."""
+
+    class State(models.TextChoices):
+        RECEIVED = "received", "Received"
+        IMPORTING = "importing", "Importing"
+        DONE = "done", "Done"
+        FAILED = "failed", "Failed"
+
+    dataset = models.ForeignKey(Dataset, models.PROTECT, related_name="uploads")
+    uploaded_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    state = models.CharField(max_length=9, choices=State, default=State.RECEIVED)
+    done = models.PositiveIntegerField(default=0)
+    total = models.PositiveIntegerField(default=0)
+    counts = models.JSONField(default=dict)
+    message = models.TextField(blank=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=["received", "importing", "done", "failed"]), name="upload_known_state"
+            )
+        ]
+        ordering = ["-created_at"]
+
+
+class QuarantinedFile(Addressed):
+    """A file that could not become a film, with a sentence that a curator understands."""
+
+    upload = models.ForeignKey(Upload, models.CASCADE, related_name="quarantined")
+    dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="quarantined")
+    source_sha256 = models.CharField(max_length=64)
+    name = models.CharField(max_length=255, blank=True)  # kept for CSV imports only
+    reason = models.CharField(max_length=20)
+    sentence = models.TextField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["dataset", "source_sha256"], name="quarantined_file_once_a_dataset")
+        ]
+        ordering = ["created_at"]
+
+
+class AuditEvent(Addressed):
+    """Append-only, written by portal.audit in the transaction of the act."""
+
+    site = models.ForeignKey(Site, models.PROTECT, null=True, related_name="audit_events")
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
+    verb = models.CharField(max_length=40)
+    target_type = models.CharField(max_length=40, blank=True)
+    target_uuid = models.UUIDField(null=True)
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    reason = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["site", "created_at"]), models.Index(fields=["target_uuid"])]
+
+    def describe(self) -> dict[str, Any]:
+        return {"verb": self.verb, "target": f"{self.target_type} {self.target_uuid}", "after": self.after}

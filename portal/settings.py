@@ -1,0 +1,209 @@
+"""The one settings module. Every value that an installation changes comes from the environment;
+the names are listed in docs/settings.md."""
+
+from pathlib import Path
+
+import dj_database_url
+from csp.constants import NONE, SELF
+
+from portal import environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+PRODUCTION = environment.choice("HILUM_ENV", ("local", "production"), "local") == "production"
+DEBUG = not PRODUCTION and environment.choice("HILUM_DEBUG", ("0", "1"), "0") == "1"
+
+# Folders -------------------------------------------------------------------------------------------
+DATA_DIR = Path(
+    environment.required("HILUM_DATA_DIR", why="name the folder for pixels, runs and weights.")
+    if PRODUCTION
+    else environment.text("HILUM_DATA_DIR", str(BASE_DIR / "var"))
+).resolve()
+DATA_DIR.mkdir(parents=True, exist_ok=True)
+MEDIA_ROOT = DATA_DIR / "uploads"  # nothing is served from here: every file goes through a view that asks access.py
+
+# Secrets -------------------------------------------------------------------------------------------
+SECRET_KEY = environment.kept_secret("HILUM_SECRET_KEY", folder=DATA_DIR / "secrets", production=PRODUCTION)
+# Pseudonyms are HMACs under a key derived from this one. Losing it loses the link from a patient to later films.
+PSEUDONYM_SECRET = environment.kept_secret("HILUM_PSEUDONYM_SECRET", folder=DATA_DIR / "secrets", production=PRODUCTION)
+
+# Web -----------------------------------------------------------------------------------------------
+ALLOWED_HOSTS = environment.words("HILUM_ALLOWED_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = environment.words("HILUM_TRUSTED_ORIGINS")
+ROOT_URLCONF = "portal.urls"
+WSGI_APPLICATION = "portal.wsgi.application"
+INSTALLED_APPS = [
+    "portal",
+    "ml_engine",
+    "analysis",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "csp",
+    "rest_framework",
+    "rest_framework.authtoken",
+    "drf_spectacular",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "portal.middleware.CurrentSiteMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "portal.context.frame",
+            ]
+        },
+    }
+]
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+if PRODUCTION:
+    SECURE_SSL_REDIRECT = environment.choice("HILUM_SSL_REDIRECT", ("0", "1"), "1") == "1"
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+    SECURE_HSTS_SECONDS = 31_536_000
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        # Plotly inserts its style rules at run time, and its figures carry style attributes.
+        "style-src": [SELF, "'unsafe-inline'"],
+        "img-src": [SELF, "blob:", "data:"],
+        "connect-src": [SELF],
+        "font-src": [SELF, "data:"],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000  # a bulk label names each film
+UPLOAD_LIMIT_BYTES = environment.integer("HILUM_UPLOAD_LIMIT_GIB", 20, low=1, high=1000) * 2**30
+
+# Database ------------------------------------------------------------------------------------------
+DATABASES = {"default": dj_database_url.config(default=f"sqlite:///{DATA_DIR / 'hilum.sqlite3'}", conn_max_age=60)}
+if "sqlite3" in DATABASES["default"]["ENGINE"]:
+    # Without IMMEDIATE a reader that turns writer fails at once with "database is locked", whatever the timeout.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000;",
+    }
+else:
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# People --------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "portal.User"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "portal:home"
+LOGOUT_REDIRECT_URL = "login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+# Words and times -----------------------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+# Static files --------------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = DATA_DIR / "static"
+WHITENOISE_USE_FINDERS = not PRODUCTION
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+
+# API -----------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.SessionAuthentication",
+        "rest_framework.authentication.TokenAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.LimitOffsetPagination",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "PAGE_SIZE": 100,
+}
+SPECTACULAR_SETTINGS = {"TITLE": "Hilum", "VERSION": "1", "SERVE_INCLUDE_SCHEMA": False}
+
+# Work in the background ----------------------------------------------------------------------------
+CELERY_BROKER_URL = (
+    environment.required("HILUM_BROKER_URL", why="name the Valkey or Redis server, redis://host:6379/0.")
+    if PRODUCTION
+    else environment.text("HILUM_BROKER_URL", f"redis+socket://{environment.broker_socket(DATA_DIR)}")
+)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A killed worker's task waits 12 h at the broker; our own reaper brings the run back within a minute.
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {"visibility_timeout": 43_200, "unacked_restore_interval": 15, "unacked_restore_throttle": 1}
+    if CELERY_BROKER_URL.startswith("redis")
+    else {}
+)
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_TRACK_STARTED = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_RESULT_BACKEND = None
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# The lease on the Run row makes a second delivery harmless, so a broker restart must not end a long run.
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_TASK_DEFAULT_QUEUE = "cpu"
+CELERY_TASK_ROUTES = {"ml_engine.tasks.execute_run": {"queue": "gpu"}}
+CELERY_TIMEZONE = "UTC"
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULE = {"reap-runs": {"task": "ml_engine.tasks.reap_runs", "schedule": 15.0}}
+CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "run" / "beat-schedule")
+
+RUN_LEASE_SECONDS = environment.integer("HILUM_RUN_LEASE_SECONDS", 30, low=2, high=3600)
+RUN_HEARTBEAT_SECONDS = RUN_LEASE_SECONDS / 6
+RUN_ATTEMPTS = 3
+RUN_DEVICE = environment.choice("HILUM_DEVICE", ("auto", "cpu", "cuda"), "auto")
+ENGINE_THREADS = environment.integer("HILUM_ENGINE_THREADS", 2, low=1, high=256)
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+}

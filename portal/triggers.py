@@ -1,0 +1,49 @@
+"""Migration operations for tables that the database itself keeps from being changed.
+
+Triggers and not code: a bulk update, a shell or another program meets the same refusal.
+"""
+
+from django.db import migrations
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.state import StateApps
+
+_POSTGRESQL = """
+CREATE OR REPLACE FUNCTION hilum_refuse_{table}() RETURNS trigger AS $$
+BEGIN RAISE EXCEPTION '{table} is {rule}: % refused', TG_OP; END; $$ LANGUAGE plpgsql;
+CREATE TRIGGER {table}_guard BEFORE {acts} ON {table}
+FOR EACH ROW EXECUTE FUNCTION hilum_refuse_{table}();
+"""
+_SQLITE = """
+CREATE TRIGGER {table}_guard_{act} BEFORE {act} ON {table}
+BEGIN SELECT RAISE(ABORT, '{table} is {rule}: {act} refused'); END;
+"""
+
+
+def append_only(table: str) -> migrations.RunPython:
+    """No UPDATE and no DELETE."""
+    return _guard(table, ("UPDATE", "DELETE"), "append-only")
+
+
+def write_once(table: str) -> migrations.RunPython:
+    """No UPDATE. A row may go, by the named function that removes it."""
+    return _guard(table, ("UPDATE",), "write-once")
+
+
+def _guard(table: str, acts: tuple[str, ...], rule: str) -> migrations.RunPython:
+    def create(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        if schema_editor.connection.vendor == "postgresql":
+            schema_editor.execute(
+                _POSTGRESQL.format(table=table, acts=" OR ".join(acts), rule=rule).replace("%", "%%"), ()
+            )
+            return
+        for act in acts:
+            schema_editor.execute(_SQLITE.format(table=table, act=act, rule=rule))
+
+    def drop(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        if schema_editor.connection.vendor == "postgresql":
+            schema_editor.execute(f"DROP FUNCTION IF EXISTS hilum_refuse_{table}() CASCADE")
+            return
+        for act in acts:
+            schema_editor.execute(f"DROP TRIGGER IF EXISTS {table}_guard_{act}")
+
+    return migrations.RunPython(create, drop)
