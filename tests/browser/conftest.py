@@ -1,0 +1,51 @@
+"""A real browser: the system's Chromium, else Playwright's own (see `find_chromium`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.conftest import find_chromium
+
+# Playwright's blocking interface keeps an event loop in this thread, which Django takes for async code.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+
+QUIET = [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium's sandbox refuses root
+    return {**browser_type_launch_args, "executable_path": find_chromium(), "args": [*QUIET, *sandbox]}
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
+    return {**browser_context_args, "viewport": {"width": 1440, "height": 900}}
+
+
+@pytest.fixture
+def page(page: Page) -> Generator[Page]:
+    """A page that fails its test on a script error or on a request to any other machine."""
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(f"script error: {error}"))
+    page.on("request", lambda request: complaints.extend(_elsewhere(request.url)))
+    yield page
+    assert not complaints, "\n".join(complaints)
+
+
+def _elsewhere(url: str) -> list[str]:
+    local = ("http://localhost:", "http://127.0.0.1:", "data:", "blob:", "about:")
+    return [] if url.startswith(local) else [f"request to another machine: {url}"]

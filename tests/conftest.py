@@ -1,0 +1,113 @@
+"""Fixtures for every test. The servers themselves are started by tests/servers.py."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+REAL_DATA = ROOT.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`browser` follows from the folder; `gpu` is skipped where there is none."""
+    for item in items:
+        if "browser" in item.path.relative_to(ROOT).parts[:-1]:
+            item.add_marker(pytest.mark.browser)
+    needs_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if needs_gpu and not _has_gpu():
+        for item in needs_gpu:
+            item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU on this machine"))
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+# --- the database -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """SQLite in a file, as in real life: in memory neither its locking nor a second process is tested."""
+    from django.conf import settings
+
+    database = settings.DATABASES["default"]
+    if database["ENGINE"].endswith("sqlite3"):
+        database["TEST"]["NAME"] = str(tmp_path_factory.mktemp("sqlite") / "test.sqlite3")
+
+
+@pytest.fixture
+def process_environment(transactional_db: None) -> dict[str, str]:
+    """The environment for a child process (a worker, a command) that is to see the test's database."""
+    from django.db import connection
+
+    name = connection.settings_dict["NAME"]
+    if connection.vendor == "sqlite":
+        return {**os.environ, "DATABASE_URL": f"sqlite:///{name}"}
+    address, _, query = os.environ["DATABASE_URL"].partition("?")
+    return {**os.environ, "DATABASE_URL": f"{address.rpartition('/')[0]}/{name}?{query}"}
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, settings: Any) -> Path:
+    """An empty data folder of this test's own."""
+    settings.DATA_DIR = tmp_path / "data"
+    settings.DATA_DIR.mkdir()
+    return settings.DATA_DIR
+
+
+# --- real films, where they lie beside the checkout -----------------------------------------------
+
+
+def _real_data(name: str) -> Path:
+    folder = REAL_DATA / name
+    if not folder.is_dir():
+        pytest.skip(f"the real films of {name} do not lie beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cxr_a() -> Path:
+    """A folder of real chest X-rays with labels.csv; read only."""
+    return _real_data("cxr-a")
+
+
+@pytest.fixture(scope="session")
+def dicom_samples() -> Path:
+    """A folder of DICOM files, good and bad, with expected.csv; read only."""
+    return _real_data("dicom")
+
+
+# --- the browser --------------------------------------------------------------------------------
+
+NO_BROWSER = (
+    "The browser tests need Chromium and found none: install it (Debian: apt-get install chromium), "
+    "or run `.venv/bin/playwright install chromium`."
+)
+
+
+def find_chromium() -> str | None:
+    """The system's Chromium or Chrome, else the one that Playwright downloaded, else None."""
+    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
+        if found := shutil.which(name):
+            return found
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        own = playwright.chromium.executable_path
+    return own if Path(own).is_file() else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Without a browser, say so before the first test instead of skipping quietly."""
+    wanted = any(item.get_closest_marker("browser") for item in session.items)
+    if wanted and not session.config.option.collectonly and find_chromium() is None:
+        pytest.exit(NO_BROWSER, returncode=4)

