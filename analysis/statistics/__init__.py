@@ -1,0 +1,50 @@
+"""Statistics of the analysis room: arrays in, frozen dataclasses out; no Django, no global random state.
+
+A label is 1 for abnormal and 0 for normal, a higher score means more abnormal. A film whose score is not
+finite (an unreadable film is a NaN row) is left out and counted in `left_out`. What cannot be computed is
+None with a `reason` that a reader understands, never a NaN.
+"""
+
+from analysis.statistics.auroc import (
+    Auroc,
+    AurocDifference,
+    auroc_interval,
+    bootstrap_auroc,
+    delong,
+    delong_paired,
+)
+from analysis.statistics.cases import WorstCases, worst_cases
+from analysis.statistics.counts import (
+    Histogram,
+    OperatingPoint,
+    Proportion,
+    histogram,
+    operating_point,
+    wilson,
+)
+from analysis.statistics.roc import RocBand, RocCurve, roc_band, roc_curve
+from analysis.statistics.sweep import FusionSweep, choose_weight, fusion_sweep
+
+__all__ = [
+    "Auroc",
+    "AurocDifference",
+    "FusionSweep",
+    "Histogram",
+    "OperatingPoint",
+    "Proportion",
+    "RocBand",
+    "RocCurve",
+    "WorstCases",
+    "auroc_interval",
+    "bootstrap_auroc",
+    "choose_weight",
+    "delong",
+    "delong_paired",
+    "fusion_sweep",
+    "histogram",
+    "operating_point",
+    "roc_band",
+    "roc_curve",
+    "wilson",
+    "worst_cases",
+]

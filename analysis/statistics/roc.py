@@ -1,0 +1,162 @@
+"""The ROC curve, thin enough to draw, and its pointwise band."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analysis.statistics.auroc import areas_of
+from analysis.statistics.counts import wilson_limits
+from analysis.statistics.sample import (
+    FloatArray,
+    IntArray,
+    Sample,
+    normal_quantile,
+    resampled_weights,
+    take_sample,
+)
+
+
+@dataclass(frozen=True)
+class RocCurve:
+    """Points from (0, 0) to (1, 1); a film is called abnormal when its score is at least the threshold.
+
+    false_positive_rate, sensitivity, thresholds (P,) float64, the first threshold +inf; films (P,) int64: the
+    row of a film with that very score in the caller's arrays, an abnormal one where there is one, −1 at the
+    first point; auroc of all films, which the drawn points match within 1e-4. Without both classes the arrays
+    are empty, auroc is None and `reason` says why.
+    """
+
+    false_positive_rate: FloatArray
+    sensitivity: FloatArray
+    thresholds: FloatArray
+    films: IntArray
+    auroc: float | None
+    positives: int
+    negatives: int
+    left_out: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class RocBand:
+    """Pointwise interval of the sensitivity at fixed false positive rates, all (G,) float64 in [0, 1]; empty
+    with a `reason` where there is none."""
+
+    false_positive_rate: FloatArray
+    sensitivity: FloatArray
+    low: FloatArray
+    high: FloatArray
+    confidence: float
+    replicates: int
+    seed: int
+    reason: str = ""
+
+
+def roc_curve(labels: ArrayLike, scores: ArrayLike, *, max_points: int = 1000) -> RocCurve:
+    """The ROC curve of labels (N,) of 0 and 1 and scores (N,), at most `max_points` points.
+
+    Points inside a straight piece are dropped, which changes nothing; if too many corners remain, the first
+    and last of equal stretches along the curve are kept.
+    """
+    sample = take_sample(labels, scores)
+    reason = sample.why_undefined()
+    if reason:
+        none = np.empty(0)
+        return RocCurve(
+            none, none, none, np.empty(0, np.int64), None,
+            sample.positives, sample.negatives, sample.left_out, reason,
+        )  # fmt: skip
+    order = np.lexsort((~sample.abnormal, -sample.scores[:, 0]))  # of a tie, the abnormal film first
+    ranked, abnormal = sample.scores[order, 0], sample.abnormal[order]
+    starts = np.flatnonzero(np.r_[True, ranked[1:] < ranked[:-1]])  # of each distinct score
+    ends = np.r_[starts[1:], len(ranked)] - 1
+    positive = np.r_[0, np.cumsum(abnormal)[ends]]
+    negative = np.r_[0, np.cumsum(~abnormal)[ends]]
+    kept = _corners(negative, positive)
+    kept = kept[_thinned(negative[kept] / sample.negatives + positive[kept] / sample.positives, max_points)]
+    return RocCurve(
+        false_positive_rate=negative[kept] / sample.negatives,
+        sensitivity=positive[kept] / sample.positives,
+        thresholds=np.r_[np.inf, ranked[starts]][kept],
+        films=np.r_[-1, sample.films[order[starts]]][kept],
+        auroc=float(areas_of(sample)[0]),
+        positives=sample.positives,
+        negatives=sample.negatives,
+        left_out=sample.left_out,
+    )
+
+
+def _corners(x: IntArray, y: IntArray) -> IntArray:
+    """Indices of the points where the path through integer points (x, y) turns, with both ends."""
+    dx, dy = np.diff(x), np.diff(y)
+    turns = dx[:-1] * dy[1:] != dx[1:] * dy[:-1]
+    return np.flatnonzero(np.r_[True, turns, True])
+
+
+def _thinned(travelled: FloatArray, max_points: int) -> IntArray:
+    """Indices of the first and last point of equal stretches of `travelled` (P,), ascending in [0, 2]."""
+    if len(travelled) <= max_points:
+        return np.arange(len(travelled))
+    stretches = max_points // 2
+    stretch = np.minimum((travelled / 2 * stretches).astype(np.int64), stretches - 1)
+    changes = stretch[1:] != stretch[:-1]
+    return np.flatnonzero(np.r_[True, changes] | np.r_[changes, True])
+
+
+def roc_band(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    patients: ArrayLike | None = None,
+    *,
+    confidence: float = 0.95,
+    points: int = 101,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> RocBand:
+    """The band of the sensitivity at `points` equal steps of 1 − specificity, by bootstrap of the patients.
+
+    Never narrower than Wilson's interval at a known threshold on the number of abnormal patients: at the ends
+    of the curve all resamples agree, and their percentiles alone would claim certainty.
+    """
+    sample = take_sample(labels, scores, patients)
+    z = normal_quantile(confidence)
+    reason = sample.why_undefined() or sample.why_no_interval()
+    if reason:
+        none = np.empty(0)
+        return RocBand(none, none, none, none, confidence, replicates, seed, reason)
+    grid = np.linspace(0.0, 1.0, points)
+    order = np.argsort(-sample.scores[:, 0], kind="stable")
+    observed = _sensitivities(sample, order, np.ones((1, len(order)), np.int64), grid)[0]
+    resampled = np.concatenate(
+        [
+            _sensitivities(sample, order, weights, grid)
+            for weights in resampled_weights(sample, replicates=replicates, seed=seed)
+        ]
+    )
+    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    floor, ceiling = wilson_limits(observed, sample.positive_patients, z)
+    return RocBand(grid, observed, np.minimum(low, floor), np.maximum(high, ceiling), confidence, replicates, seed)
+
+
+def _sensitivities(sample: Sample, order: IntArray, weights: IntArray, grid: FloatArray) -> FloatArray:
+    """(B, G) sensitivity of each weighted sample at each false positive rate; ties drawn as straight lines.
+
+    order (N,) sorts the films by descending score; weights (B, N) how often each film counts.
+    """
+    ranked, abnormal = sample.scores[order, 0], sample.abnormal[order]
+    ends = np.flatnonzero(np.r_[ranked[1:] < ranked[:-1], True])
+    weights = weights[:, order]
+    positive = np.cumsum(weights * abnormal, axis=1)[:, ends]
+    negative = np.cumsum(weights, axis=1)[:, ends] - positive
+    result = np.empty((len(weights), len(grid)))
+    for row in range(len(weights)):
+        y, x = np.r_[0, positive[row]], np.r_[0, negative[row]]
+        wanted = grid * x[-1]
+        at = x.searchsorted(wanted + 1e-9, "right") - 1  # the last point not beyond: the top of a vertical piece
+        after = np.minimum(at + 1, len(x) - 1)
+        share = (wanted - x[at]) / np.maximum(x[after] - x[at], 1)
+        result[row] = (y[at] + share * (y[after] - y[at])) / y[-1]
+    return np.clip(result, 0.0, 1.0)
