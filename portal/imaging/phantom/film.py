@@ -1,0 +1,122 @@
+"""From line integrals to stored values: primary beam, scatter, quantum noise, the reader's processing.
+
+    primary = exp(-integral)             Beer-Lambert at one effective energy, unit exposure
+    signal  = primary + scatter          scatter: a broad low-pass of the primary
+    log     = -ln(noisy signal)          the detector's response, so that bone is bright
+    value   = tone(log - share * broad(log))    range compression and a tone curve, as a CR reader applies
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from portal.imaging.phantom.canvas import Floats, Grid, broad_blur, make_grid
+
+MU_WATER = 0.0195  # 1/mm at about 65 keV
+LUNG_AIR = 0.74  # share of air in inflated lung
+BITS = 12
+FULL = 2**BITS - 1
+LOWEST, HIGHEST = 12, FULL - 12
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """How one film was taken and processed.
+
+    `quanta` is the mean number of quanta per mm2 in the unattenuated beam over 1000, `scatter` the scatter
+    per primary, `blur_mm` the detector's blur, `dark` and `contrast` place the tone curve. `borders` are the
+    blackened margins (left, top, right, bottom) as shares of the film, turned by `turn` radians.
+    """
+
+    quanta: float
+    scatter: float
+    blur_mm: float
+    dark: float
+    contrast: float
+    borders: tuple[float, float, float, float]
+    turn: float
+    marker: tuple[float, float, float]
+
+
+def draw_exposure(rng: np.random.Generator) -> Exposure:
+    """A usual exposure."""
+    edges = rng.uniform(0.004, 0.035, 4) * (rng.random(4) < 0.3)
+    return Exposure(
+        quanta=float(rng.uniform(18, 40)),
+        scatter=float(rng.uniform(0.35, 0.55)),
+        blur_mm=float(rng.uniform(0.20, 0.28)),
+        dark=float(rng.uniform(-0.06, 0.06)),
+        contrast=float(rng.uniform(0.92, 1.08)),
+        borders=(float(edges[0]), float(edges[1]), float(edges[2]), float(edges[3])),
+        turn=float(rng.normal(0, 0.006)),
+        marker=(float(rng.uniform(0.90, 0.945)), float(rng.uniform(0.05, 0.11)), float(rng.normal(0, 0.05))),
+    )
+
+
+def expose(integral: Floats, grid: Grid, exposure: Exposure, rng: np.random.Generator) -> Floats:
+    """Noisy logarithmic signal (h, w) float32: about 0 in open air, 4 behind the spine."""
+    primary = np.exp(-integral)
+    scatter = broad_blur(primary, 28 / grid.pixel_mm)
+    signal = primary + np.float32(exposure.scatter) * scatter + np.float32(0.002)
+    quanta = np.float32(exposure.quanta * 1000 * grid.pixel_mm**2)
+    noise = rng.standard_normal(grid.shape, dtype=np.float32)
+    signal += np.sqrt(signal / quanta) * noise
+    sigma = exposure.blur_mm / grid.pixel_mm
+    if sigma > 0.3:
+        signal = ndimage.gaussian_filter(signal, sigma, truncate=3.0)
+    return np.asarray(-np.log(np.maximum(signal, np.float32(1e-4))), np.float32)
+
+
+def process(log: Floats, grid: Grid, exposure: Exposure) -> Floats:
+    """Values in 0..1, larger for more attenuation: range compression, a little sharpening, tone curve."""
+    broad = broad_blur(log, 22 / grid.pixel_mm)
+    flat = log - np.float32(0.22) * (broad - np.float32(2.4))
+    fine = flat - ndimage.gaussian_filter(flat, 1.6 / grid.pixel_mm, truncate=2.5)
+    flat += np.float32(0.35) * fine
+    t = (flat - np.float32(2.15 + exposure.dark)) * np.float32(1.75 * exposure.contrast)
+    return np.asarray(1 / (1 + np.exp(-t)), np.float32)
+
+
+def quantise(values: Floats, exposure: Exposure) -> np.ndarray:
+    """12-bit values uint16 (h, w) with the blackened margins at 0; everything else stays within the range."""
+    stored = np.rint(LOWEST + values * np.float32(HIGHEST - LOWEST)).astype(np.uint16)
+    np.clip(stored, LOWEST, HIGHEST, out=stored)
+    stored[_shuttered(stored.shape, exposure)] = 0
+    return stored
+
+
+def _shuttered(shape: tuple[int, ...], exposure: Exposure) -> np.ndarray:
+    h, w = shape
+    across = (np.arange(w) + 0.5)[None, :] / w
+    down = (np.arange(h) + 0.5)[:, None] / h
+    lean = exposure.turn
+    left, top, right, bottom = exposure.borders
+    hidden = np.zeros((h, w), bool)
+    if left:
+        hidden |= across + lean * down < left
+    if top:
+        hidden |= down - lean * across < top
+    if right:
+        hidden |= across + lean * down > 1 - right
+    if bottom:
+        hidden |= down - lean * across > 1 - bottom
+    return hidden
+
+
+def marker(size: int, exposure: Exposure) -> Floats:
+    """Attenuation (size, size) of a lead letter L in the upper corner on the patient's left."""
+    cx, cy, turn = exposure.marker
+    grid = make_grid(np.array([[1.0, 0, 0], [0, 1.0, 0]]), size, 1)
+    x, y = (grid.x - np.float32(cx * size)) / size, (grid.y - np.float32(cy * size)) / size
+    u, v = np.float32(np.cos(turn)) * x + np.float32(np.sin(turn)) * y, np.float32(np.cos(turn)) * y - np.float32(np.sin(turn)) * x
+    soft = np.float32(1.2 / size)
+
+    def box(cu: float, cv: float, hu: float, hv: float) -> Floats:
+        q = np.minimum(hu - np.abs(u - np.float32(cu)), hv - np.abs(v - np.float32(cv)))
+        return np.asarray(np.clip(q / soft + np.float32(0.5), 0, 1), np.float32)
+
+    letter = np.maximum(box(-0.012, 0.0, 0.0042, 0.021), box(0.0, 0.0168, 0.0155, 0.0042))
+    return np.asarray(np.float32(2.6) * letter, np.float32)

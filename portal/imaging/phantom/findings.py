@@ -1,0 +1,129 @@
+"""Findings: what disease adds to or takes from a chest, and where exactly.
+
+A finding works on the half-resolution organs before they are summed, so that it obeys the same physics as
+everything else, and returns a bool mask of what a perfect reader would outline.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+
+from portal.imaging.phantom.anatomy import Habitus, with_ctr
+from portal.imaging.phantom.canvas import Floats, Grid, Points, clouds, ellipse_radius2, root
+from portal.imaging.phantom.organs import Organs, draw_organs, heart_silhouette
+
+FINDINGS = ("nodule", "consolidation", "effusion", "pneumothorax", "cardiomegaly")
+
+
+@dataclass(frozen=True)
+class Diseased:
+    """Organs with a finding: `extra` mm of water to add, `markings` what is left of the vessels (0 to 1),
+    `line` a curve (n, 2) of visceral pleura or None, `mask` bool (h, w)."""
+
+    organs: Organs
+    extra: Floats
+    markings: Floats
+    line: Points | None
+    mask: np.ndarray
+
+
+def draw_finding(
+    finding: str, habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generator
+) -> Diseased:
+    """The chest with one of `FINDINGS`; ValueError for another name."""
+    if finding == "cardiomegaly":
+        return _cardiomegaly(habitus, organs, grid, rng)
+    draw = {
+        "nodule": _nodule,
+        "consolidation": _consolidation,
+        "effusion": _effusion,
+        "pneumothorax": _pneumothorax,
+    }.get(finding)
+    if draw is None:
+        raise ValueError(f"finding is {finding!r}; expected None or one of {', '.join(FINDINGS)}")
+    return draw(habitus, organs, grid, rng)
+
+
+def _spot(habitus: Habitus, rng: np.random.Generator, low: float, high: float) -> tuple[float, float]:
+    """A point in the open part of a lung, between two heights given as shares of the lung's."""
+    side = -1 if rng.random() < 0.5 else 1
+    y = float(rng.uniform(70 + low * 190, 70 + high * 190))
+    wall = habitus.chest.at(y)
+    inner = 62 if side < 0 or y < 190 else min(0.72 * wall, 95)
+    return side * float(rng.uniform(inner, max(wall - 24, inner + 5))), y
+
+
+def _nodule(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generator) -> Diseased:
+    x, y = _spot(habitus, rng, 0.12, 0.85)
+    radius = float(rng.uniform(8, 30)) / 2
+    squash, turn = float(rng.uniform(0.82, 1.0)), float(rng.uniform(0, 180))
+    q = ellipse_radius2(grid, (x, y), (radius, radius * squash), turn)
+    angle = np.arctan2(grid.y - np.float32(y), grid.x - np.float32(x))
+    phase = rng.uniform(0, 6.28, 3)
+    wobble = sum(0.035 * np.sin((k + 2) * angle + p) for k, p in enumerate(phase))
+    q = q * np.asarray(1 + wobble, np.float32)
+    extra = np.minimum(2 * np.float32(radius) * root(1 - q), np.float32(40)) * np.float32(0.95)
+    return Diseased(organs, extra, np.ones(grid.shape, np.float32), None, q < 1)
+
+
+def _consolidation(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generator) -> Diseased:
+    x, y = _spot(habitus, rng, 0.25, 0.9)
+    wide, high = float(rng.uniform(30, 46)), float(rng.uniform(26, 44))
+    q = np.sqrt(ellipse_radius2(grid, (x, y), (wide, high), float(rng.uniform(-30, 30))))
+    rough = clouds(rng, grid.shape, 14, 4)
+    filled = np.clip((1.0 - q + 0.22 * rough) / 0.55, 0, 1)
+    depth = np.minimum(organs.lung * np.float32(0.75), np.float32(80))
+    extra = filled * depth * np.float32(rng.uniform(0.5, 0.7)) * (1 + 0.10 * rough)
+    mask = (filled > 0.35) & (organs.lung > 12)
+    return Diseased(organs, np.asarray(extra, np.float32), np.ones(grid.shape, np.float32), None, mask)
+
+
+def _effusion(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generator) -> Diseased:
+    side = -1 if rng.random() < 0.5 else 1
+    _, top, _, drop = habitus.dome(side)
+    level = top - float(rng.uniform(8, 60))
+    wall = np.maximum(habitus.chest(grid.y), np.float32(1))
+    lateral = np.clip(grid.x * side / wall, 0, 1)
+    surface = np.float32(level + 22) - np.float32(rng.uniform(45, 62)) * lateral**4
+    under = root(np.clip((grid.y - surface) / np.float32(60), 0, 1)) * (grid.x * side > 0)
+    fluid = organs.lung * np.minimum(under * np.float32(1.15), 1)
+    mask = (fluid > 10) & (under > 0.15)
+    below = (grid.x * side > 0) & (np.abs(grid.x) < wall) & (grid.y > surface) & (organs.cavity > 30)
+    mask |= below & (grid.y < np.float32(top + drop)) & (organs.lung > 4)
+    changed = replace(organs, lung=organs.lung - fluid)
+    return Diseased(changed, np.zeros(grid.shape, np.float32), 1 - under, None, mask)
+
+
+def _pneumothorax(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generator) -> Diseased:
+    side = -1 if rng.random() < 0.5 else 1
+    gap, apex = float(rng.uniform(16, 38)), float(rng.uniform(16, 34))
+    y = np.linspace(46 + apex, 262, 60)
+    wall = np.array([habitus.chest.at(float(v)) for v in y])
+    share = np.clip((262 - y) / (262 - 46), 0, 1)
+    edge = (wall - 1.5) - gap * (0.25 + 0.75 * share**0.8)
+    rise = np.clip((y - 46 - apex) / 45, 0, 1)
+    edge = 40 + (edge - 40) * np.sqrt(1 - (1 - rise) ** 2)
+    line = np.column_stack([side * edge, y])
+    limit = np.interp(grid.y, y, edge, left=0.0).astype(np.float32)
+    free = (grid.x * side > limit) & (organs.cavity > 0) & (grid.y < 262) & (organs.lung > 3)
+    free &= grid.x * side > 16
+    blurred = ndimage.gaussian_filter(free.astype(np.float32), 0.6)
+    # no lung is left: its soft share (1 - air) is gone from the beam
+    extra = -organs.lung * np.float32(0.24) * blurred
+    return Diseased(organs, extra, 1 - blurred, line, free)
+
+
+def _cardiomegaly(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generator) -> Diseased:
+    large = with_ctr(habitus, float(rng.uniform(0.57, 0.68)))
+    changed = draw_organs(large, grid)
+    seen = np.abs(grid.x) < habitus.chest(grid.y)
+    above = np.where(grid.x < 0, _dome_y(habitus, grid, -1), _dome_y(habitus, grid, 1))
+    mask = heart_silhouette(large, grid) & ~heart_silhouette(habitus, grid) & seen & (grid.y < above + 6)
+    return Diseased(changed, np.zeros(grid.shape, np.float32), np.ones(grid.shape, np.float32), None, mask)
+
+
+def _dome_y(habitus: Habitus, grid: Grid, side: int) -> Floats:
+    return np.asarray(habitus.dome_top(grid.x, side), np.float32)

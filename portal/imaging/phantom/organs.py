@@ -1,0 +1,182 @@
+"""Soft tissue and air: how many mm of each a beam passes, on a grid of half the film's resolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from portal.imaging.phantom.anatomy import HEART_ANCHOR, HEART_PARTS, Habitus, lung_apex
+from portal.imaging.phantom.canvas import Floats, Grid, ellipse_radius2, ellipsoid, root, smooth_curve, through, tube
+
+CAGE_DEPTH = 0.66  # depth of the thoracic cavity over its width
+
+
+@dataclass(frozen=True)
+class Organs:
+    """Thickness in mm along the beam, each (h, w) float32.
+
+    `body` is everything inside the skin. `cavity` is the thoracic cavity, in which `lung` is what the heart,
+    the mediastinum and the abdomen leave. `gas` is free air: trachea, bronchi, stomach, bowel.
+    """
+
+    body: Floats
+    cavity: Floats
+    heart: Floats
+    lung: Floats
+    gas: Floats
+
+
+def draw_organs(habitus: Habitus, grid: Grid) -> Organs:
+    """All soft parts of one person."""
+    cavity = _cavity(habitus, grid)
+    heart = np.minimum(_heart(habitus, grid), cavity)
+    centre = np.minimum(_mediastinum(habitus, grid, cavity), cavity)
+    filled = (heart**3 + centre**3) ** np.float32(1 / 3)
+    lung = np.maximum(cavity - filled - _abdomen(habitus, grid, cavity), 0)
+    return Organs(_body(habitus, grid), cavity, heart, lung, _airways(habitus, grid) + _bowel_gas(habitus, grid))
+
+
+def _cavity(habitus: Habitus, grid: Grid) -> Floats:
+    """The space inside the ribs, with the two domes of the apices."""
+    wide = np.maximum(habitus.chest(grid.y), np.float32(1e-3))
+    rho = grid.x / wide
+    depth = np.minimum(np.float32(2 * CAGE_DEPTH) * wide, np.float32(2 * habitus.depth - 40))
+    inside = depth * root(1 - rho * rho)
+    distance = np.abs(grid.x)
+    for side in (-1, 1):
+        top = np.float32(lung_apex(habitus, side)) + np.float32(0.0075) * (distance - 50) ** 2
+        under = root(np.clip((grid.y - top) / np.float32(55), 0, 1))
+        inside = np.where(grid.x * side > 0, inside * under, inside)
+    return np.asarray(inside, np.float32)
+
+
+def heart_silhouette(habitus: Habitus, grid: Grid) -> np.ndarray:
+    """Bool (h, w): inside the outline of the heart."""
+    return _heart(habitus, grid) > 0
+
+
+def _heart(habitus: Habitus, grid: Grid) -> Floats:
+    across, down = habitus.heart_scale
+    frame = Grid(
+        grid.x / np.float32(across),
+        (grid.y - np.float32(HEART_ANCHOR)) / np.float32(down) + np.float32(HEART_ANCHOR),
+        grid.step,
+        grid.pixel_mm,
+        grid.image_from_atlas,
+    )
+    total = np.zeros(grid.shape, np.float32)
+    for cx, cy, a, b, depth, degrees in HEART_PARTS:
+        total += ellipsoid(frame, (cx, cy), (a, b, depth * across), degrees) ** 4
+    return np.asarray(total ** np.float32(0.25), np.float32)
+
+
+def _mediastinum(habitus: Habitus, grid: Grid, cavity: Floats) -> Floats:
+    """Spine and great vessels inside the cavity: everything between the lungs but the heart."""
+    x = grid.x - habitus.spine(grid.y)
+    right = through((30, 33), (60, 33), (95, 31), (130, 30), (165, 27), (200, 24), (300, 24))(grid.y)
+    left = through((30, 32), (60, 31), (85, 29), (110, 25), (150, 24), (300, 25))(grid.y)
+    q = np.abs(x) / np.where(x < 0, right, left)
+    column = cavity * root(1 - q**6)
+    parts = column**3
+    for curve, radius in _great_vessels(habitus):
+        window, thick = tube(grid, curve, radius)
+        parts[window] += (1.6 * thick) ** 3
+    return np.asarray(parts ** np.float32(1 / 3), np.float32)
+
+
+def _great_vessels(habitus: Habitus) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Aorta, pulmonary trunk, superior vena cava, left subclavian: curves and radii."""
+    k = habitus.knob
+    arch = np.array([(-14, 176), (-16, 140), (-4, 122), (12, 118), (22, 120), (23, 138), (20, 170), (16, 220), (10, 300)], float)
+    aorta = smooth_curve(arch, 60)
+    radius = np.interp(np.linspace(0, 1, 60), [0, 0.3, 0.45, 0.6, 1], [k, k, k, 0.92 * k, 0.8 * k])
+    trunk = smooth_curve(np.array([(18, 196), (28, 172), (33, 158), (30, 150)], float), 14)
+    cava = smooth_curve(np.array([(-16, 84), (-22, 110), (-23, 150), (-20, 195)], float), 16)
+    subclavian = smooth_curve(np.array([(20, 112), (22, 90), (26, 72), (36, 58)], float), 14)
+    return [
+        (aorta, radius),
+        (trunk, np.linspace(18, 13, 14)),
+        (cava, np.full(16, 11.0)),
+        (subclavian, np.linspace(9, 5, 14)),
+    ]
+
+
+def _abdomen(habitus: Habitus, grid: Grid, cavity: Floats) -> Floats:
+    """What pushes the domes of the diaphragm up into the cavity."""
+    total = np.zeros(grid.shape, np.float32)
+    for side in (-1, 1):
+        centre, top, half, drop = (np.float32(v) for v in habitus.dome(side))
+        r = np.abs(grid.x - centre) / half
+        r = np.where((grid.x - centre) * side < 0, r * np.float32(0.62), r)
+        edge = top + drop * (0.45 * r * r + 0.55 * (1 - root(1 - r * r)))
+        under = root(np.clip((grid.y - edge) / 34, 0, 1))
+        total = np.where(grid.x * side > 0, cavity * under, total)
+    return np.asarray(total, np.float32)
+
+
+def _airways(habitus: Habitus, grid: Grid) -> Floats:
+    """Trachea and main bronchi."""
+    gas = np.zeros(grid.shape, np.float32)
+    courses = (
+        (np.array([(0, -40), (0, 20), (-1, 80), (-3, 136)], float), 8.5, 8.5),
+        (np.array([(-3, 131), (-14, 148), (-30, 166), (-40, 184)], float), 7.5, 5.5),
+        (np.array([(-3, 131), (12, 146), (34, 160), (48, 172)], float), 7.0, 5.0),
+    )
+    for knots, start, end in courses:
+        window, thick = tube(grid, smooth_curve(knots, 24), np.linspace(start, end, 24))
+        gas[window] = np.maximum(gas[window], 1.5 * thick)
+    return gas
+
+
+def _bowel_gas(habitus: Habitus, grid: Grid) -> Floats:
+    """The stomach's bubble under the left dome and a loop of colon."""
+    x, below, wide, high = habitus.stomach
+    top = float(habitus.dome_top(np.array([x]), 1)[0])
+    gas = ellipsoid(grid, (x, top + below + high * 0.6), (wide, high, 30), 8)
+    if habitus.bowel > 0.45:
+        centre = (x + 45, top + 55 + 20 * habitus.bowel)
+        gas += ellipsoid(grid, centre, (20, 13, 14), -35)
+        gas += ellipsoid(grid, (centre[0] - 26, centre[1] + 16), (17, 12, 13), 20)
+    return gas
+
+
+def _body(habitus: Habitus, grid: Grid) -> Floats:
+    """Trunk, shoulders, neck, arms and breasts inside the skin."""
+    x, y = grid.x, grid.y
+    distance = np.abs(x)
+    wall = habitus.fat + 4
+    half = through((0, 205), (110, 200), (150, 0.45 * 200 + 0.55 * (habitus.half_width + wall)), (185, habitus.half_width + wall + 3), (300, habitus.half_width + wall), (420, habitus.half_width + wall + 6))(y)
+    depth = through((-60, 40), (0, 62), (50, 80), (90, 92), (150, habitus.depth), (420, habitus.depth * 1.06))(y)
+    shoulder = np.float32(12 + habitus.shoulder) + np.float32(0.0016) * (distance - 40) ** 2
+    under = root(np.clip((y - shoulder) / 60, 0, 1))
+    trunk = 2 * depth * root(1 - (distance / half) ** 2.4) ** np.float32(0.85) * under
+    parts = trunk**5
+    neck = 2 * root(1 - (x / np.float32(58 + 0.2 * habitus.fat)) ** 2) * np.float32(62)
+    parts += (neck * np.clip((75 - y) / 45, 0, 1)) ** 5
+    for side in (-1, 1):
+        arm = smooth_curve(np.array([(side * 176, 82 + habitus.shoulder), (side * 200, 130), (side * 226, 230), (side * 244, 330)], float), 14)
+        window, thick = tube(grid, arm, np.linspace(44, 40, 14) + 0.3 * habitus.fat - 6)
+        parts[window] += thick**5
+    body = parts ** np.float32(0.2)
+    return np.asarray(body + _breasts(habitus, grid) + _pectorals(habitus, grid), np.float32)
+
+
+def _breasts(habitus: Habitus, grid: Grid) -> Floats:
+    total = np.zeros(grid.shape, np.float32)
+    if habitus.breast:
+        size = np.float32(habitus.breast / 40)
+        for side in (-1, 1):
+            q = 1 - ellipse_radius2(grid, (side * 86, 232 + 0.3 * habitus.breast), (62 * float(size) ** 0.5, 62 * float(size) ** 0.5), 0)
+            upper = np.clip((grid.y - 170) / 60, 0, 1)
+            total += np.float32(0.9 * habitus.breast) * root(q) * upper
+    return total
+
+
+def _pectorals(habitus: Habitus, grid: Grid) -> Floats:
+    """The fold of the great chest muscle, from the axilla inwards."""
+    total = np.zeros(grid.shape, np.float32)
+    for side in (-1, 1):
+        q = 1 - ellipse_radius2(grid, (side * 105, 135), (75, 48), side * -28)
+        total += np.float32(14 if habitus.sex == "M" else 9) * root(q)
+    return total
