@@ -192,6 +192,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     options = early_config.known_args_namespace
     os.environ.pop("DATABASE_URL", None)
     _folders.append(short_folder("hilum-test-"))
+    (_folders[0] / "static").mkdir()  # WhiteNoise warns where it is missing, and warnings are errors
     os.environ["HILUM_DATA_DIR"] = str(_folders[0])
     if os.environ.get("HILUM_TEST_DATABASE") == "sqlite" or options.help or options.version:
         return
