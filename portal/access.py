@@ -70,7 +70,8 @@ def require(user: User, action: str, site: Site) -> None:
     if not may(user, action, site):
         roles = ", ".join(sorted(role.label.lower() for role in ALLOWED[action]))
         raise PermissionDenied(
-            f"To {action} at {site.name} you need one of these roles: {roles}. A manager of the site can give it to you."
+            f"To {action} at {site.name} you need one of these roles: {roles}. "
+            "A manager of the site can give it to you."
         )
 
 

@@ -188,6 +188,7 @@ class CurrentLabel(models.Model):
     image = models.OneToOneField(Image, models.CASCADE, related_name="current_label", primary_key=True)
     value = models.CharField(max_length=10)
     findings = models.JSONField(default=list)
+    finding_words = models.TextField(blank=True)  # "|effusion|nodule|": filtered alike by every database
     source = models.CharField(max_length=12, choices=LabelSource, blank=True)
     updated_at = models.DateTimeField()
 
@@ -282,6 +283,7 @@ class Upload(Addressed):
     total = models.PositiveIntegerField(default=0)
     counts = models.JSONField(default=dict)
     message = models.TextField(blank=True)
+    heartbeat_at = models.DateTimeField(null=True)  # an import that is not heard of for a while is begun again
     finished_at = models.DateTimeField(null=True)
 
     class Meta:

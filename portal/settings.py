@@ -191,7 +191,10 @@ CELERY_TASK_DEFAULT_QUEUE = "cpu"
 CELERY_TASK_ROUTES = {"ml_engine.tasks.execute_run": {"queue": "gpu"}}
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BEAT_SCHEDULE = {"reap-runs": {"task": "ml_engine.tasks.reap_runs", "schedule": 15.0}}
+CELERY_BEAT_SCHEDULE = {
+    "reap-runs": {"task": "ml_engine.tasks.reap_runs", "schedule": 15.0},
+    "resume-uploads": {"task": "portal.tasks.resume_uploads", "schedule": 60.0},
+}
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "run" / "beat-schedule")
 
 RUN_LEASE_SECONDS = environment.integer("HILUM_RUN_LEASE_SECONDS", 30, low=2, high=3600)

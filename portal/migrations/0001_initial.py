@@ -486,6 +486,7 @@ class Migration(migrations.Migration):
                 ("total", models.PositiveIntegerField(default=0)),
                 ("counts", models.JSONField(default=dict)),
                 ("message", models.TextField(blank=True)),
+                ("heartbeat_at", models.DateTimeField(null=True)),
                 ("finished_at", models.DateTimeField(null=True)),
                 (
                     "dataset",
@@ -549,6 +550,7 @@ class Migration(migrations.Migration):
                 ),
                 ("value", models.CharField(max_length=10)),
                 ("findings", models.JSONField(default=list)),
+                ("finding_words", models.TextField(blank=True)),
                 (
                     "source",
                     models.CharField(

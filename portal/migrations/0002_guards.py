@@ -10,4 +10,7 @@ class Migration(migrations.Migration):
         append_only("portal_adjudication"),
         append_only("portal_auditevent"),
         write_once("portal_image"),
+        write_once("portal_split"),
+        write_once("portal_splitmember"),
+        write_once("portal_splitimage"),
     ]

@@ -1,0 +1,101 @@
+"""Which films a grid shows: one place for the filters that pages, bulk labelling and the API share."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db.models import Count, Q, QuerySet
+
+from portal.models import CurrentLabel, Dataset, Image, Part, Split, SplitImage
+
+UNLABELLED = "unlabelled"
+LABELS = [*CurrentLabel.VALUES, UNLABELLED]
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Blank means any. A part is a part of the split named; without a split it is ignored."""
+
+    label: str = ""
+    view: str = ""
+    finding: str = ""
+    split: Split | None = None
+    part: str = ""
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, Any], splits: QuerySet[Split]) -> "Filters":
+        """From a page's query string; unknown values count as any."""
+        label, part = str(query.get("label", "")), str(query.get("part", ""))
+        asked = str(query.get("split", ""))
+        split = next((one for one in splits if str(one.uuid) == asked), None)
+        return cls(
+            label=label if label in LABELS else "",
+            view=str(query.get("view", ""))[:8],
+            finding=str(query.get("finding", ""))[:100],
+            split=split,
+            part=part if split and part in [*Part.values, "none"] else "",
+        )
+
+    def apply(self, films: QuerySet[Image], *, but_label: bool = False) -> QuerySet[Image]:
+        films = films if but_label else self._by_label(films)
+        if self.view:
+            films = films.filter(view_position="" if self.view == "unknown" else self.view)
+        if self.finding:
+            films = films.filter(current_label__finding_words__contains=f"|{self.finding}|")
+        if self.split and self.part:
+            of_split = Q(split_images__member__split=self.split)
+            films = (
+                films.exclude(pk__in=SplitImage.objects.filter(member__split=self.split).values("image"))
+                if self.part == "none"
+                else films.filter(of_split & Q(split_images__member__part=self.part))
+            )
+        return films
+
+    def _by_label(self, films: QuerySet[Image]) -> QuerySet[Image]:
+        if self.label == UNLABELLED:
+            return films.filter(current_label__isnull=True)
+        return films.filter(current_label__value=self.label) if self.label else films
+
+    def query(self) -> str:
+        """As a query string, to carry the filter from the grid to a film and back."""
+        words = {"label": self.label, "view": self.view, "finding": self.finding, "part": self.part}
+        if self.split:
+            words["split"] = str(self.split.uuid)
+        return urlencode({key: value for key, value in words.items() if value})
+
+
+def label_counts(films: QuerySet[Image]) -> dict[str, int]:
+    """Label -> films, every label named, "all" their sum."""
+    rows = films.order_by().values_list("current_label__value").annotate(films=Count("pk"))
+    counts = {value or UNLABELLED: count for value, count in rows}
+    return {"all": sum(counts.values())} | {label: counts.get(label, 0) for label in LABELS}
+
+
+def findings_of(dataset: Dataset) -> list[tuple[str, int]]:
+    """The findings of a dataset's current labels, most frequent first."""
+    rows = (
+        CurrentLabel.objects.filter(image__dataset=dataset)
+        .exclude(finding_words="")
+        .values_list("finding_words")
+        .annotate(films=Count("pk"))
+    )
+    counts: Counter[str] = Counter()
+    for words, films in rows:
+        for finding in words.strip("|").split("|"):
+            counts[finding] += films
+    return counts.most_common()
+
+
+def views_of(dataset: Dataset) -> list[str]:
+    found = dataset.images.order_by("view_position").values_list("view_position", flat=True).distinct()
+    return [view or "unknown" for view in found]
+
+
+def parts_of(films: list[Image], split: Split | None) -> dict[int, str]:
+    """Film id -> its part in the split."""
+    if split is None:
+        return {}
+    rows = SplitImage.objects.filter(member__split=split, image__in=films)
+    return dict(rows.values_list("image_id", "member__part"))

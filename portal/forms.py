@@ -1,0 +1,38 @@
+from django import forms
+
+from portal.models import Dataset, Part, Split
+from portal.splitting import DEFAULT_FRACTIONS
+
+
+class DatasetForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = Dataset
+        fields = ["name", "source", "licence", "purpose"]
+
+
+class UploadForm(forms.Form):
+    file = forms.FileField(label="Zip of films")
+
+
+class SplitForm(forms.Form):
+    name = forms.CharField(max_length=100)
+    datasets = forms.ModelMultipleChoiceField(Dataset.objects.none(), widget=forms.CheckboxSelectMultiple)
+    origin = forms.ChoiceField(choices=Split._meta.get_field("origin").choices, widget=forms.RadioSelect, initial="drawn")
+    seed = forms.IntegerField(min_value=0, max_value=2**31 - 1, initial=0)
+    view_position = forms.ChoiceField(choices=[("", "All views"), ("PA", "PA only"), ("AP", "AP only")], required=False)
+    train_is_fit = forms.BooleanField(required=False, label="Take all of train as fit (preset paper)")
+
+    def __init__(self, *args: object, datasets: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["datasets"].queryset = datasets  # type: ignore[attr-defined]
+        for part in Part:
+            self.fields[part.value] = forms.FloatField(
+                min_value=0, max_value=1, required=False, initial=DEFAULT_FRACTIONS.get(part.value, 0), label=part.label
+            )
+
+    def fractions(self) -> dict[str, float]:
+        """The parts with a share above 0."""
+        return {part: self.cleaned_data[part] for part in Part.values if self.cleaned_data.get(part)}
+
+    def part_fields(self) -> list[forms.BoundField]:
+        return [self[part] for part in Part.values]

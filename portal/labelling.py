@@ -1,0 +1,175 @@
+"""Labels: append events, work out the current one, take back an act.
+
+The label of a film is the adjudicated one, else what its readers agree on, else the imported one. Readers who
+differ make it unresolved. An author's later event replaces their earlier one; a reverted event counts for nothing.
+"""
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from portal import audit
+from portal.access import require
+from portal.models import CurrentLabel, Image, LabelEvent, LabelSource, LabelValue, Site, User
+
+CHUNK = 500  # rows a query may name; SQLite allows 999 parameters on old builds
+
+
+class InvalidLabel(Exception):
+    """A sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Label:
+    value: str  # a LabelValue, or CurrentLabel.UNRESOLVED
+    findings: tuple[str, ...]
+    source: str  # the LabelSource it stands on; blank when unresolved
+
+
+def resolve(events: Sequence[LabelEvent]) -> Label | None:
+    """The label that `events` of one film, oldest first, amount to; None when none is left standing."""
+    reverted = {event.reverts_id for event in events if event.reverts_id}
+    standing = [event for event in events if event.value and event.pk not in reverted]
+    for source in (LabelSource.ADJUDICATION, LabelSource.READER, LabelSource.IMPORT):
+        by_author = {event.author_id: event for event in standing if event.source == source}
+        if not by_author:
+            continue
+        latest = max(by_author.values(), key=lambda event: (event.created_at, event.pk))
+        if source == LabelSource.READER and len({event.value for event in by_author.values()}) > 1:
+            return Label(CurrentLabel.UNRESOLVED, (), "")
+        return Label(latest.value, tuple(latest.findings), source)
+    return None
+
+
+def labels_at(image_ids: Iterable[int], cutoff: datetime) -> dict[int, Label]:
+    """Image id -> its label as it stood at `cutoff`. A film without a label is not in the answer."""
+    return _labels(list(image_ids), LabelEvent.objects.filter(created_at__lte=cutoff))
+
+
+def _labels(ids: list[int], counted: QuerySet[LabelEvent]) -> dict[int, Label]:
+    events: dict[int, list[LabelEvent]] = defaultdict(list)
+    for start in range(0, len(ids), CHUNK):
+        for event in counted.filter(image_id__in=ids[start : start + CHUNK]).order_by("created_at", "pk"):
+            events[event.image_id].append(event)
+    resolved = {image_id: resolve(of_film) for image_id, of_film in events.items()}
+    return {image_id: label for image_id, label in resolved.items() if label is not None}
+
+
+def label_films(
+    *,
+    images: Sequence[Image],
+    value: str,
+    author: User,
+    site: Site,
+    findings: Sequence[str] = (),
+    reason: str = "",
+) -> uuid.UUID:
+    """Append one event a film, by one author in one act. Returns the act, which `undo` takes back whole."""
+    require(author, "label films", site)
+    if value not in LabelValue.values:
+        raise InvalidLabel(f"The label {value!r} is unknown; use one of {', '.join(LabelValue.values)}.")
+    strangers = [image for image in images if image.dataset.site_id != site.pk]
+    if strangers:
+        raise InvalidLabel("A film of another site is among them; label the films of one site at a time.")
+    act = uuid.uuid4()
+    with transaction.atomic():
+        append(
+            [
+                LabelEvent(
+                    image=image,
+                    value=value,
+                    findings=list(findings),
+                    author=author,
+                    source=LabelSource.READER,
+                    reason=reason,
+                    batch=act,
+                )
+                for image in images
+            ]
+        )
+        audit.record(
+            verb="label films",
+            site=site,
+            actor=author,
+            after={"value": value, "findings": list(findings), "films": len(images), "act": str(act)},
+            reason=reason,
+        )
+    return act
+
+
+def undo(*, act: uuid.UUID, author: User, site: Site) -> int:
+    """Revert what is left of an act, by its own author only. Returns how many films changed."""
+    require(author, "label films", site)
+    with transaction.atomic():
+        events = list(
+            LabelEvent.objects.filter(
+                batch=act, author=author, image__dataset__site=site, reverts__isnull=True, reverted_by__isnull=True
+            ).select_related("image")
+        )
+        if not events:
+            raise InvalidLabel("There is nothing to undo: the act is not yours, or it was undone before.")
+        taken_back = uuid.uuid4()
+        append(
+            [
+                LabelEvent(image=event.image, author=author, source=event.source, batch=taken_back, reverts=event)
+                for event in events
+            ]
+        )
+        after = {"films": len(events)}
+        audit.record(verb="undo labels", site=site, actor=author, before={"act": str(act)}, after=after)
+    return len(events)
+
+
+def last_act(*, author: User, site: Site) -> uuid.UUID | None:
+    """The author's latest act at the site that still stands."""
+    event = (
+        LabelEvent.objects.filter(
+            author=author,
+            image__dataset__site=site,
+            source=LabelSource.READER,
+            reverts__isnull=True,
+            reverted_by__isnull=True,
+        )
+        .order_by("-created_at", "-pk")
+        .first()
+    )
+    return event.batch if event else None
+
+
+def append(events: Sequence[LabelEvent]) -> None:
+    """Write the events and bring the current labels of their films up to date. Call inside a transaction."""
+    LabelEvent.objects.bulk_create(events, batch_size=CHUNK)
+    _refresh_current(sorted({event.image_id for event in events}))
+
+
+def _refresh_current(image_ids: list[int]) -> None:
+    now = timezone.now()
+    for start in range(0, len(image_ids), CHUNK):
+        chunk = image_ids[start : start + CHUNK]
+        # The lock orders two people who label one film at the same moment; SQLite has one writer anyway.
+        list(Image.objects.select_for_update().filter(pk__in=chunk).order_by("pk").values_list("pk"))
+        labels = _labels(chunk, LabelEvent.objects.all())
+        CurrentLabel.objects.filter(image_id__in=set(chunk) - set(labels)).delete()
+        CurrentLabel.objects.bulk_create(
+            [_row(image_id, label, now) for image_id, label in labels.items()],
+            update_conflicts=True,
+            unique_fields=["image"],
+            update_fields=["value", "findings", "finding_words", "source", "updated_at"],
+        )
+
+
+def _row(image_id: int, label: Label, now: datetime) -> CurrentLabel:
+    return CurrentLabel(
+        image_id=image_id,
+        value=label.value,
+        findings=list(label.findings),
+        finding_words="|" + "|".join(label.findings) + "|" if label.findings else "",
+        source=label.source,
+        updated_at=now,
+    )

@@ -1,0 +1,69 @@
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from portal import audit
+from portal.importers.plain_csv import InvalidCsv, read_boxes, read_labels
+from portal.ingest import Report, entries_of_folder, import_entries
+from portal.models import Dataset, Site, Upload, User
+
+
+class Command(BaseCommand):
+    help = "Import a folder of DICOM, PNG, JPEG or TIFF films, with the labels of a CSV if there is one."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("folder", type=Path, metavar="DIR", help="the folder; its subfolders count")
+        parser.add_argument(
+            "--labels", type=Path, metavar="FILE", help="CSV: filename, label, patient_id, projection, split, finding"
+        )
+        parser.add_argument("--boxes", type=Path, metavar="FILE", help="CSV: filename, x, y, width, height, finding")
+        parser.add_argument("--dataset", required=True, help="its name; made when it is not there")
+        parser.add_argument("--site", required=True, help="its name")
+        parser.add_argument("--user", help="the user name that the audit names")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        folder: Path = options["folder"]
+        if not folder.is_dir():
+            raise CommandError(f"There is no folder {folder}; give the folder that holds the films.")
+        actor = self._user(options["user"])
+        dataset = self._dataset(options["site"], options["dataset"], actor)
+        report = Report()
+        try:
+            rows = read_labels(options["labels"]) if options["labels"] else None
+            boxes = read_boxes(options["boxes"]) if options["boxes"] else {}
+        except InvalidCsv as error:
+            raise CommandError(str(error)) from error
+        entries = entries_of_folder(folder, rows, boxes, report)
+        upload = Upload.objects.create(dataset=dataset, uploaded_by=actor, heartbeat_at=timezone.now())
+        import_entries(upload=upload, entries=entries, report=report, actor=actor, on_progress=self._progress)
+        for sentence in report.sentences():
+            self.stdout.write(sentence)
+        for quarantined in upload.quarantined.all():
+            self.stdout.write(
+                f"  quarantined {quarantined.name or quarantined.source_sha256[:12]}: {quarantined.sentence}"
+            )
+
+    def _progress(self, done: int, total: int) -> None:
+        if sys.stderr.isatty() or done == total:
+            self.stderr.write(f"\r{done} of {total} files", ending="\n" if done == total else "")
+
+    def _user(self, name: str | None) -> User | None:
+        if not name:
+            return None
+        user = User.objects.filter(username=name).first()
+        if user is None:
+            raise CommandError(f"There is no user {name!r}; give a user name, or leave --user out.")
+        return user
+
+    def _dataset(self, site_name: str, name: str, actor: User | None) -> Dataset:
+        site = Site.objects.filter(name=site_name).first()
+        if site is None:
+            known = ", ".join(Site.objects.values_list("name", flat=True)) or "none yet; make one in the admin"
+            raise CommandError(f"There is no site {site_name!r}; sites are: {known}.")
+        dataset, created = Dataset.objects.get_or_create(site=site, name=name, defaults={"created_by": actor})
+        if created:
+            audit.record(verb="make dataset", site=site, actor=actor, target=dataset, after={"name": name})
+        return dataset

@@ -1,0 +1,192 @@
+"""Splits: patients shared out to parts at a label cut-off, written once, frozen from the start."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from portal import audit
+from portal.access import require
+from portal.drawing import NORMALS_ONLY, TRAIN_FRACTIONS, InvalidFractions, check_fractions, draw_parts
+from portal.labelling import labels_at
+from portal.models import Dataset, Image, LabelValue, Part, Site, Split, SplitImage, SplitMember, User
+
+DEFAULT_FRACTIONS = {"fit": 0.5, "tune": 0.15, "calibrate": 0.15, "test": 0.2}
+
+
+class InvalidSplit(Exception):
+    """A sentence for the user."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitRequest:
+    """What every split needs, drawn or from a CSV. Films of another view position are left out and counted."""
+
+    site: Site
+    name: str
+    datasets: Sequence[Dataset]
+    seed: int
+    author: User
+    label_cutoff: datetime | None = None  # now
+    view_position: str = ""
+
+
+Assign = Callable[[list[Image], Mapping[int, str]], dict[int, str]]
+"""(films, film id -> label value) -> patient id -> part."""
+
+
+def draw_split(request: SplitRequest, *, fractions: Mapping[str, float]) -> Split:
+    """Draw the patients of the datasets into parts with a seed. Raises InvalidSplit."""
+    unknown = sorted(set(fractions) - set(Part.values))
+    if unknown:
+        raise InvalidSplit(f"The part {unknown[0]!r} is unknown; parts are {', '.join(Part.values)}.")
+    try:
+        check_fractions(fractions)
+    except InvalidFractions as error:
+        raise InvalidSplit(str(error)) from error
+    return _freeze(
+        request,
+        origin="drawn",
+        fractions=fractions,
+        assign=lambda films, values: draw_by_patient(films, values, fractions, request.seed),
+    )
+
+
+def split_from_csv(request: SplitRequest, *, train_is_fit: bool = False) -> Split:
+    """Take the parts that the imported CSV named. `train` is drawn by patient and seed into fit, tune and
+    calibrate, or is all fit (`train_is_fit`, preset paper). Raises InvalidSplit."""
+    fractions = {"fit": 1.0} if train_is_fit else TRAIN_FRACTIONS
+
+    def assign(films: list[Image], values: Mapping[int, str]) -> dict[int, str]:
+        named = _parts_named_by_csv(films)
+        train = [film for film in films if film.csv_split == "train"]
+        drawn = draw_by_patient(train, values, fractions, request.seed)
+        return drawn | {patient: part for patient, part in named.items() if part != "train"}
+
+    return _freeze(request, origin="csv", fractions=fractions, assign=assign)
+
+
+def _parts_named_by_csv(films: Sequence[Image]) -> dict[int, str]:
+    """Patient id -> train or a part; any other word in the column is no part."""
+    named: dict[int, set[str]] = defaultdict(set)
+    for film in films:
+        if film.csv_split == "train" or film.csv_split in Part.values:
+            named[film.patient_id].add(film.csv_split)
+    torn = [sorted(parts) for parts in named.values() if len(parts) > 1]
+    if torn:
+        raise InvalidSplit(
+            f"{len(torn)} patients have films in two parts of the CSV (the first: {' and '.join(torn[0])}). "
+            "A patient must be in one part only; correct the column 'split' and import into a new dataset."
+        )
+    return {patient: next(iter(parts)) for patient, parts in named.items()}
+
+
+def draw_by_patient(
+    films: Sequence[Image], values: Mapping[int, str], fractions: Mapping[str, float], seed: int
+) -> dict[int, str]:
+    """Patient id -> part, by the films that are labelled normal or abnormal."""
+    abnormal: dict[str, bool] = {}
+    ids = {film.patient.pseudonym: film.patient_id for film in films}
+    for film in films:
+        value = values.get(film.pk)
+        if value in (LabelValue.NORMAL, LabelValue.ABNORMAL):
+            pseudonym = film.patient.pseudonym
+            abnormal[pseudonym] = abnormal.get(pseudonym, False) or value == LabelValue.ABNORMAL
+    return {ids[pseudonym]: part for pseudonym, part in draw_parts(abnormal, fractions, seed=seed).items()}
+
+
+def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float], assign: Assign) -> Split:
+    _check(request)
+    now = timezone.now()
+    cutoff = request.label_cutoff or now
+    if cutoff > now:
+        raise InvalidSplit(f"The label cut-off {cutoff.isoformat()} lies in the future; give a past time.")
+    everything = Image.objects.filter(dataset__in=request.datasets).select_related("patient").order_by("pk")
+    films = [film for film in everything if request.view_position in ("", film.view_position)]
+    values = {image_id: label.value for image_id, label in labels_at([film.pk for film in films], cutoff).items()}
+    parts = assign(films, values)
+    kept, counts = _films_that_count(films, values, parts)
+    if len(everything) > len(films):
+        counts["left_out"][f"view position is not {request.view_position}"] = len(everything) - len(films)
+    if not any(part == Part.FIT for part in kept.values()):
+        raise InvalidSplit(
+            "No film would be in fit: a detector needs films that are labelled normal. "
+            "Label some, or give the CSV a column 'split' with fit or train."
+        )
+    split = Split(
+        site=request.site,
+        name=request.name.strip(),
+        origin=origin,
+        seed=request.seed,
+        fractions=dict(fractions),
+        label_cutoff=cutoff,
+        frozen_at=now,
+        counts=counts,
+        created_by=request.author,
+    )
+    return _write(split, request, [film for film in films if film.pk in kept], parts)
+
+
+def _check(request: SplitRequest) -> None:
+    require(request.author, "make splits", request.site)
+    if not request.name.strip():
+        raise InvalidSplit("The split has no name; give one, such as 'PA normals 2026-11'.")
+    if not request.datasets:
+        raise InvalidSplit("No dataset is chosen; choose at least one.")
+    if any(dataset.site_id != request.site.pk for dataset in request.datasets):
+        raise InvalidSplit(
+            f"A dataset of another site is among them; a split spans datasets of {request.site.name} only."
+        )
+    if Split.objects.filter(site=request.site, name=request.name.strip()).exists():
+        raise InvalidSplit(
+            f"A split named {request.name.strip()!r} exists at {request.site.name}; choose another name."
+        )
+
+
+def _films_that_count(
+    films: Sequence[Image], values: Mapping[int, str], parts: Mapping[int, str]
+) -> tuple[dict[int, str], dict[str, Any]]:
+    """Film id -> part, and what was left out with the reason."""
+    kept: dict[int, str] = {}
+    by_part: dict[str, Counter[str]] = defaultdict(Counter)
+    left_out: Counter[str] = Counter()
+    for film in films:
+        value = values.get(film.pk, "unlabelled")
+        part = parts.get(film.patient_id)
+        if value not in (LabelValue.NORMAL, LabelValue.ABNORMAL):
+            left_out[value] += 1
+        elif part is None:
+            left_out["in no part"] += 1
+        elif value == LabelValue.ABNORMAL and part in NORMALS_ONLY:
+            left_out[f"abnormal film of a patient in {part}"] += 1
+        else:
+            kept[film.pk] = part
+            by_part[part][value] += 1
+    return kept, {
+        "parts": {part: dict(by_part[part]) for part in Part.values if part in by_part},
+        "left_out": dict(left_out),
+    }
+
+
+@transaction.atomic
+def _write(split: Split, request: SplitRequest, films: Sequence[Image], parts: Mapping[int, str]) -> Split:
+    split.save(force_insert=True)
+    split.datasets.set(request.datasets)
+    members = SplitMember.objects.bulk_create(
+        [
+            SplitMember(split=split, patient_id=patient, part=parts[patient])
+            for patient in sorted({film.patient_id for film in films})
+        ],
+        batch_size=500,
+    )
+    member_of = {member.patient_id: member for member in members}
+    SplitImage.objects.bulk_create(
+        [SplitImage(member=member_of[film.patient_id], image=film) for film in films], batch_size=500
+    )
+    after = {**split.counts, "seed": split.seed}
+    audit.record(verb="freeze split", site=split.site, actor=request.author, target=split, after=after)
+    return split

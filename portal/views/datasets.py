@@ -1,0 +1,114 @@
+"""Datasets: the list, a dataset as a grid, uploads, quarantine."""
+
+from uuid import UUID
+
+from django.core.paginator import Paginator
+from django.db import IntegrityError, transaction
+from django.db.models import Count, Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from portal import audit, films
+from portal.access import get_visible, may, require, visible
+from portal.forms import DatasetForm, UploadForm
+from portal.models import Dataset, LabelValue, Split, Upload
+from portal.uploads import InvalidUpload, receive_zip
+
+FILMS_A_PAGE = 60
+KEYS = {"normal": "A", "abnormal": "S", "unsure": "D", "exclude": "G"}  # under the left hand
+
+
+@require_GET
+def datasets(request: HttpRequest) -> HttpResponse:
+    of_site = Dataset.objects.filter(site=request.hilum_site).annotate(
+        films=Count("images"),
+        normal=Count("images", Q(images__current_label__value=LabelValue.NORMAL)),
+        abnormal=Count("images", Q(images__current_label__value=LabelValue.ABNORMAL)),
+        labelled=Count("images", Q(images__current_label__isnull=False)),
+    )
+    return render(request, "portal/datasets.html", {"room": "data", "datasets": of_site, "form": DatasetForm()})
+
+
+@require_POST
+def make_dataset(request: HttpRequest) -> HttpResponse:
+    site = request.hilum_site
+    require(request.user, "import films", site)
+    form = DatasetForm(request.POST)
+    if form.is_valid():
+        dataset = form.save(commit=False)
+        dataset.site, dataset.created_by = site, request.user
+        try:
+            with transaction.atomic():
+                dataset.save()
+                audit.record(
+                    verb="make dataset", site=site, actor=request.user, target=dataset, after={"name": dataset.name}
+                )
+        except IntegrityError:
+            form.add_error("name", f"A dataset named {dataset.name!r} exists at {site.name}; choose another name.")
+        else:
+            return redirect("portal:dataset", dataset.uuid)
+    context = {"room": "data", "datasets": Dataset.objects.none(), "form": form}
+    return render(request, "portal/datasets.html", context, status=400)
+
+
+@require_GET
+def dataset(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """A grid of previews with filters and counts."""
+    dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
+    splits = Split.objects.filter(datasets=dataset)
+    filters = films.Filters.from_query(request.GET, splits)
+    found = filters.apply(dataset.images.all()).select_related("current_label").order_by("pk")
+    page = Paginator(found, FILMS_A_PAGE).get_page(request.GET.get("page"))
+    shown = list(page.object_list)
+    parts = films.parts_of(shown, filters.split)
+    for film in shown:
+        film.part = parts.get(film.pk, "")  # type: ignore[attr-defined]
+    context = {
+        "room": "data",
+        "dataset": dataset,
+        "page": page,
+        "films": shown,
+        "filters": filters,
+        "counts": films.label_counts(filters.apply(dataset.images.all(), but_label=True)),
+        "splits": splits,
+        "findings": films.findings_of(dataset),
+        "views": films.views_of(dataset),
+        "keys": KEYS,
+        "may_label": may(request.user, "label films", dataset.site),
+        "may_import": may(request.user, "import films", dataset.site),
+        "uploads": list(dataset.uploads.all()[:3]),
+        "quarantined": dataset.quarantined.count(),
+        "upload_form": UploadForm(),
+    }
+    return render(request, "portal/dataset.html", context)
+
+
+@require_POST
+def upload(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
+    require(request.user, "import films", dataset.site)
+    form = UploadForm(request.POST, request.FILES)
+    if not form.is_valid():
+        sentence = "No file arrived; choose a zip of films and send it."
+        return render(request, "portal/upload_refused.html", {"dataset": dataset, "sentence": sentence}, status=400)
+    try:
+        receive_zip(dataset=dataset, file=form.cleaned_data["file"], author=request.user)
+    except InvalidUpload as error:
+        context = {"dataset": dataset, "sentence": str(error)}
+        return render(request, "portal/upload_refused.html", context, status=400)
+    return redirect("portal:dataset", dataset.uuid)
+
+
+@require_GET
+def upload_state(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """The part of the dataset page that follows an import; it stops asking when the import has ended."""
+    upload = get_visible(Upload.objects.select_related("dataset"), request.user, uuid)
+    return render(request, "portal/_upload.html", {"upload": upload})
+
+
+@require_http_methods(["GET"])
+def quarantine(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
+    page = Paginator(dataset.quarantined.all(), 100).get_page(request.GET.get("page"))
+    return render(request, "portal/quarantine.html", {"room": "data", "dataset": dataset, "page": page})

@@ -1,0 +1,82 @@
+"""One film: its page, and the files that the viewer fetches."""
+
+from uuid import UUID
+
+from django.conf import settings
+from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.utils.http import urlencode
+from django.views.decorators.http import require_GET
+
+from portal import films, storage
+from portal.access import get_visible, may
+from portal.imaging.pixels import Film, load_pixels_with_facts, preview
+from portal.models import Image, Split
+from portal.views.datasets import KEYS
+
+
+@require_GET
+def image(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """The film in the viewer, its label and history, and its neighbours under the grid's filters."""
+    film = get_visible(
+        Image.objects.select_related("dataset__site", "patient", "study", "current_label"), request.user, uuid
+    )
+    splits = Split.objects.filter(datasets=film.dataset)
+    filters = films.Filters.from_query(request.GET, splits)
+    around = filters.apply(film.dataset.images.all()).order_by("pk")
+    context = {
+        "room": "data",
+        "film": film,
+        "dataset": film.dataset,
+        "previous": around.filter(pk__lt=film.pk).last(),
+        "next": around.filter(pk__gt=film.pk).first(),
+        "query": filters.query(),
+        "events": film.label_events.select_related("author", "reverts", "reverted_by").order_by("-created_at", "-pk"),
+        "parts": film.split_images.select_related("member__split").order_by("-member__split__created_at"),
+        "others": film.patient.images.exclude(pk=film.pk).order_by("pk")[:12],
+        "keys": KEYS,
+        "may_label": may(request.user, "label films", film.dataset.site),
+    }
+    return render(request, "portal/image.html", context)
+
+
+@require_GET
+def pixels(request: HttpRequest, uuid: UUID) -> FileResponse:
+    """The stored uint16 pixels as they lie on disk: gzip, which the browser unpacks on the way in."""
+    film = get_visible(Image.objects.all(), request.user, uuid)
+    response = FileResponse(storage.pixel_path(film.pixel_sha256).open("rb"), content_type="application/octet-stream")
+    response.headers["Content-Encoding"] = "gzip"
+    return _for_ever(response)
+
+
+@require_GET
+def facts(request: HttpRequest, uuid: UUID) -> JsonResponse:
+    """What the viewer needs to show the pixels: portal.imaging.pixels.PixelFacts, and how the film lies."""
+    film = get_visible(Image.objects.all(), request.user, uuid)
+    return JsonResponse(
+        {**film.facts, "image": str(film.uuid), "view_position": film.view_position, "laterality": film.laterality}
+    )
+
+
+@require_GET
+def boxes(request: HttpRequest, uuid: UUID) -> JsonResponse:
+    """The boxes of the latest label events that stand, in original pixels."""
+    film = get_visible(Image.objects.all(), request.user, uuid)
+    events = film.label_events.filter(reverts__isnull=True, reverted_by__isnull=True).order_by("created_at", "pk")
+    latest = {event.author_id: event for event in events}
+    return JsonResponse({"boxes": [{**box, "source": event.source} for event in latest.values() for box in event.boxes]})
+
+
+@require_GET
+def preview_file(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    film = get_visible(Image.objects.all(), request.user, uuid)
+    path = storage.preview_path(film)
+    if not path.exists():  # lost, say in a restore: it is made again from the pixels
+        storage.write_once(path, preview(Film.from_files(storage.pixel_path(film.pixel_sha256), film.facts)))
+    return _for_ever(FileResponse(path.open("rb"), content_type="image/jpeg"))
+
+
+def _for_ever(response: FileResponse) -> FileResponse:
+    """A film never changes under its address. Private: no shared cache may keep a patient's film."""
+    response.headers["Cache-Control"] = "private, max-age=31536000, immutable"
+    return response
