@@ -87,6 +87,15 @@ class PixelFacts:
     presentation_inverse: bool = False
     source: str = "dicom"
 
+    def __post_init__(self) -> None:
+        shape = (self.rows, self.columns)
+        if not (min(shape) > 0 and max(shape) <= MAX_SIDE and self.rows * self.columns <= MAX_PIXELS):
+            raise ValueError(f"A film of {self.rows} x {self.columns} pixels: expected 1 to {MAX_PIXELS:,}.")
+        if not 1 <= self.bits_stored <= 16:
+            raise ValueError(f"A film of {self.bits_stored} bits: expected 1 to 16.")
+        if self.photometric not in ("MONOCHROME1", "MONOCHROME2") or self.voi_function not in VOI_FUNCTIONS:
+            raise ValueError("The photometric interpretation or the VOI function of a film is unknown.")
+
     @property
     def is_inverted(self) -> bool:
         """Whether small values are bright: MONOCHROME1 xor Presentation LUT Shape INVERSE."""
@@ -134,9 +143,7 @@ class PixelFacts:
             slope=float(data["slope"]),
             intercept=float(data["intercept"]),
             modality_lut=_lut_from_json(data["modality_lut"]) if data["modality_lut"] else None,
-            windows=tuple(
-                Window(float(w["center"]), float(w["width"]), str(w["name"])) for w in data["windows"]
-            ),
+            windows=tuple(Window(float(w["center"]), float(w["width"]), str(w["name"])) for w in data["windows"]),
             voi_function=str(data["voi_function"]),
             voi_luts=tuple(_lut_from_json(lut) for lut in data["voi_luts"]),
             padding=(int(padding[0]), int(padding[1])) if padding else None,
@@ -158,9 +165,9 @@ class Film:
     def __post_init__(self) -> None:
         expected = (self.facts.rows, self.facts.columns)
         if self.stored.shape != expected or self.stored.dtype != np.uint16:
-            raise ValueError(
-                f"Pixels are {self.stored.dtype} {self.stored.shape}, expected uint16 {expected} as in the facts."
-            )
+            raise ValueError(f"Pixels are {self.stored.dtype} {self.stored.shape}, expected uint16 {expected}.")
+        if int(self.stored.max()) > _highest(self.facts):
+            raise ValueError(f"A stored value needs more than the film's {self.facts.bits_stored} bits.")
 
 
 def _lut_to_json(lut: Lut) -> dict[str, Any]:
@@ -269,6 +276,7 @@ def _look_up(lut: Lut, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
 def _display_table(facts: PixelFacts) -> NDArray[np.float64] | None:
     """(2**bits_stored,) float64 in [0, 1]: the brightness on screen of each stored value."""
     modality = _modality_table(facts)
+    shown: NDArray[np.float64]
     if facts.voi_luts:
         lut = facts.voi_luts[0]
         shown = np.clip(_look_up(lut, modality) / (2**lut.bits - 1), 0.0, 1.0)
@@ -305,8 +313,7 @@ def _percentile_values(film: Film) -> NDArray[np.float32]:
     if below[-1] == 0:
         return np.zeros(film.stored.shape, dtype=np.float32)
     low, high = (
-        float(table[order[np.searchsorted(below, math.ceil(q * below[-1]), side="left")]])
-        for q in (0.005, 0.995)
+        float(table[order[np.searchsorted(below, math.ceil(q * below[-1]), side="left")]]) for q in (0.005, 0.995)
     )
     if high <= low:
         return np.zeros(film.stored.shape, dtype=np.float32)
@@ -356,14 +363,12 @@ def load_film(path: Path) -> Film:
     beside = path.with_name(path.name.removesuffix(".u16.gz") + ".json")
     try:
         facts = PixelFacts.from_json(json.loads(beside.read_bytes()))
-        data = path.read_bytes()
+        return Film(unpack(path.read_bytes(), facts.rows, facts.columns), facts)
     except (OSError, ValueError, KeyError, TypeError):
         raise UnusableFile(
-            "unreadable", "A stored film needs its .u16.gz file and, beside it, its .json file with the facts."
+            "unreadable",
+            "A stored film needs its .u16.gz file and, beside it, its .json file with the facts.",
         ) from None
-    if not 0 < facts.rows * facts.columns <= MAX_PIXELS:
-        raise UnusableFile("too_large", f"The film says {facts.rows} x {facts.columns} pixels.")
-    return Film(unpack(data, facts.rows, facts.columns), facts)
 
 
 def _write_whole(path: Path, data: bytes) -> None:

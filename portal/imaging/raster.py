@@ -107,9 +107,7 @@ def _check_size(image: Image.Image) -> None:
 def _check_single(image: Image.Image) -> None:
     frames = int(getattr(image, "n_frames", 1))
     if frames > 1:
-        raise UnusableFile(
-            "multi_frame", f"This file holds {frames} pictures; a film is one. Export each by itself."
-        )
+        raise UnusableFile("multi_frame", f"This file holds {frames} pictures; a film is one. Export each by itself.")
 
 
 def _grey(image: Image.Image) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -131,9 +129,7 @@ def _grey(image: Image.Image) -> NDArray[np.uint8] | NDArray[np.uint16]:
 def _from_32_bit(values: NDArray[np.int32]) -> NDArray[np.uint16]:
     """Pillow gives some 16-bit files as 32-bit integers."""
     if values.size == 0 or int(values.min()) < 0 or int(values.max()) > 65_535:
-        raise UnusableFile(
-            "unsupported", "This picture has values outside 0 to 65535. Export it as 16-bit PNG."
-        )
+        raise UnusableFile("unsupported", "This picture has values outside 0 to 65535. Export it as 16-bit PNG.")
     return values.astype(np.uint16)
 
 
@@ -151,6 +147,4 @@ def _coloured() -> UnusableFile:
 
 
 def _too_deep() -> UnusableFile:
-    return UnusableFile(
-        "unsupported", "This picture has several 16-bit channels. Export it as 16-bit grey PNG."
-    )
+    return UnusableFile("unsupported", "This picture has several 16-bit channels. Export it as 16-bit grey PNG.")

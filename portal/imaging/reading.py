@@ -39,6 +39,8 @@ def _read(path: Path) -> tuple[Film, dict[str, str]]:
 
 def _whole_file(path: Path) -> bytes:
     try:
+        if not path.is_file():  # a pipe or a device could be read for ever
+            raise UnusableFile("unreadable", "This is not a file.")
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError:

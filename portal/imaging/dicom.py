@@ -1,0 +1,354 @@
+"""DICOM radiographs: which are films, their stored pixels, and the header facts that show them right."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from portal.imaging import codestreams, deidentify
+from portal.imaging.codestreams import Layout
+from portal.imaging.dicom_file import DicomFile, cut_off, parse
+from portal.imaging.elements import items, number, numbers, text, values, whole
+from portal.imaging.errors import UnusableFile
+from portal.imaging.pixels import MAX_PIXELS, MAX_SIDE, VOI_FUNCTIONS, Film, Lut, PixelFacts, Window
+
+RADIOGRAPH_MODALITIES = frozenset({"CR", "DX", "RG", "PX", "RF", "OT"})
+# Only these modalities are quoted in a sentence: the element is free for any text.
+_OTHER_MODALITIES = frozenset(
+    {
+        "AR", "AU", "BDUS", "BI", "BMD", "CT", "DG", "ECG", "EPS", "ES", "FID", "GM", "HC", "HD",
+        "IO", "IVOCT", "IVUS", "KER", "KO", "LEN", "LS", "MG", "MR", "NM", "OAM", "OCT", "OP",
+        "OPM", "OPT", "OPTBSV", "OPTENF", "OPV", "OSS", "PLAN", "PR", "PT", "REG", "RESP", "RTDOSE",
+        "RTIMAGE", "RTINTENT", "RTPLAN", "RTRECORD", "RTSEGANN", "RTSTRUCT", "RWV", "SEG", "SM",
+        "SMR", "SR", "SRF", "STAIN", "TG", "US", "VA", "XA", "XC"
+    }
+)  # fmt: skip
+# Storage classes that count as a radiograph where the modality is missing (PS3.4 B.5).
+_RADIOGRAPH_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{suffix}" for suffix in ("1", "1.1", "1.1.1", "7", "12.2"))
+_WINDOW_NAMES = frozenset(
+    {
+        "NORMAL", "HARDER", "SOFTER", "BONE", "LUNG", "CHEST", "THORAX", "SOFT", "TISSUE",
+        "MEDIASTINUM", "ABDOMEN", "DEFAULT", "USER", "AUTO", "STANDARD", "OPT", "OPT1", "OPT2",
+        "WINDOW", "WINDOW1", "WINDOW2", "PRESET", "LINEAR", "ALGO1", "ALGO2", "LOW", "MEDIUM",
+        "HIGH", "CONTRAST"
+    }
+)  # fmt: skip
+_MAX_FACTOR = 1e9  # no physical unit needs a slope, intercept or window beyond it
+_MIN_SLOPE = 1e-9
+_MIN_SPACING_MM, _MAX_SPACING_MM, _MAX_ASPECT = 0.005, 20.0, 10.0
+_MAX_WINDOWS, _MAX_LUTS = 16, 8
+
+
+def read_dicom(data: bytes) -> tuple[Film, dict[str, str]]:
+    """Return the film in the bytes of a DICOM file and its allowed header (see `pixels.read_film`).
+
+    Raises UnusableFile; a hostile file may make it raise anything, which `reading.read_foreign` answers.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's warnings quote values
+        file = parse(data)
+        _check_radiograph(file)
+        layout = _layout(file.ds)
+        stored, bits_stored, offset = _stored(file, layout)
+        facts = _facts(file.ds, layout, bits_stored=bits_stored, offset=offset)
+        return Film(stored, facts), deidentify.header(file.ds)
+
+
+# --- is it a radiograph? ---------------------------------------------------------------------------------
+
+
+def _check_radiograph(file: DicomFile) -> None:
+    ds = file.ds
+    modality = text(ds, "Modality").upper()
+    storage_class = text(ds, "SOPClassUID")
+    if modality in _OTHER_MODALITIES:
+        raise UnusableFile("not_a_radiograph", f"This is {modality}, not a radiograph (CR, DX, RG, PX, RF, OT).")
+    if modality and modality not in RADIOGRAPH_MODALITIES:
+        raise UnusableFile("not_a_radiograph", "The header's modality is none of CR, DX, RG, PX, RF, OT.")
+    if not modality and storage_class and storage_class not in _RADIOGRAPH_CLASSES:
+        raise UnusableFile("not_a_radiograph", "The header says neither a modality nor that it is a radiograph.")
+    if file.is_cut_off:
+        raise cut_off()
+    if "FloatPixelData" in ds or "DoubleFloatPixelData" in ds:
+        raise UnusableFile("unsupported", "The pixels of this file are real numbers; a film has integers.")
+    if "PixelData" not in ds:
+        raise UnusableFile("no_pixels", "This DICOM file holds a header but no picture.")
+
+
+def _layout(ds: Dataset) -> Layout:
+    rows, columns = _shape(ds)
+    _check_single_grey(ds)
+    allocated = whole(ds, "BitsAllocated") or 0
+    if allocated not in (8, 16):
+        raise UnusableFile("unsupported", f"A pixel takes {allocated} bits in this file; 8 or 16 can be read.")
+    bits = whole(ds, "BitsStored")
+    bits = allocated if bits is None else bits
+    if not 1 <= bits <= allocated:
+        raise UnusableFile("unreadable", f"The header says {bits} stored bits of {allocated} in each pixel.")
+    high_bit = whole(ds, "HighBit")
+    if high_bit is None or not bits - 1 <= high_bit < allocated:
+        high_bit = bits - 1
+    representation = whole(ds, "PixelRepresentation") or 0
+    if representation not in (0, 1):
+        raise UnusableFile("unreadable", "The header's PixelRepresentation is neither 0 nor 1.")
+    return Layout(
+        rows=rows,
+        columns=columns,
+        bits_allocated=allocated,
+        bits_stored=bits,
+        high_bit=high_bit,
+        is_signed=representation == 1,
+        photometric=text(ds, "PhotometricInterpretation").upper(),
+    )
+
+
+def _shape(ds: Dataset) -> tuple[int, int]:
+    rows, columns = whole(ds, "Rows") or 0, whole(ds, "Columns") or 0
+    if rows == 0 or columns == 0:
+        raise UnusableFile("no_pixels", f"The header says {rows} rows and {columns} columns: no picture.")
+    if rows < 0 or columns < 0:
+        raise UnusableFile("unreadable", f"The header says {rows} rows and {columns} columns.")
+    if max(rows, columns) > MAX_SIDE or rows * columns > MAX_PIXELS:
+        raise UnusableFile(
+            "too_large", f"The header says {rows} x {columns} pixels; at most {MAX_PIXELS:,} can be read."
+        )
+    return rows, columns
+
+
+def _check_single_grey(ds: Dataset) -> None:
+    frames = whole(ds, "NumberOfFrames")
+    if frames is not None and frames > 1:
+        raise UnusableFile("multi_frame", f"This file holds {frames} frames; a film is one picture.")
+    photometric = text(ds, "PhotometricInterpretation").upper()
+    samples = whole(ds, "SamplesPerPixel")
+    if samples not in (None, 1) or photometric.startswith(("RGB", "YBR", "PALETTE", "HSV", "ARGB", "CMYK")):
+        raise UnusableFile("colour", "This is a colour picture; a radiograph is grey.")
+    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        raise UnusableFile(
+            "unreadable", "The header does not say whether small values are white or black. Export it again."
+        )
+
+
+# --- stored pixels ---------------------------------------------------------------------------------------
+
+
+def _stored(file: DicomFile, layout: Layout) -> tuple[NDArray[np.uint16], int, int]:
+    """Stored values (H, W) uint16, bits stored, and the offset that was added to signed ones."""
+    element = file.ds["PixelData"]
+    data = element.value
+    if not isinstance(data, bytes) or not data:
+        raise UnusableFile("no_pixels", "The picture in this file is empty. Export it again.")
+    if codestreams.is_native(file.transfer_syntax):
+        if element.is_undefined_length:
+            raise UnusableFile(
+                "unreadable", "The picture is compressed, but the header says that it is not. Export it again."
+            )
+        raw = codestreams.decode_native(
+            data,
+            layout,
+            is_little_endian=file.is_little_endian,
+            is_word_swapped=not file.is_little_endian and layout.bits_allocated == 8 and element.VR == "OW",
+        )
+        return _masked(raw, layout)
+    decoded = codestreams.decode_encapsulated(data, file.transfer_syntax, layout)
+    if codestreams.is_jpeg(file.transfer_syntax) and not _has_embedded_overlay(file.ds):
+        return _fitted(decoded.astype(np.int64), layout)
+    return _masked(decoded, layout)
+
+
+def _masked(raw: NDArray[Any], layout: Layout) -> tuple[NDArray[np.uint16], int, int]:
+    """Only the stored bits count; others may hold overlays or anything (PS3.5 8.1.1)."""
+    bits = layout.bits_stored
+    values = raw.astype(np.int64) >> (layout.high_bit - bits + 1)
+    values &= 2**bits - 1
+    offset = 0
+    if layout.is_signed:  # flipping the sign bit of two's complement adds the offset
+        offset = 2 ** (bits - 1)
+        values ^= offset
+    return values.astype(np.uint16), bits, offset
+
+
+def _fitted(values: NDArray[np.int64], layout: Layout) -> tuple[NDArray[np.uint16], int, int]:
+    """A codestream's values are whole: where they need more bits than the header says, they get them."""
+    low, high = int(values.min()), int(values.max())
+    bits = layout.bits_stored
+    if layout.is_signed:
+        bits = max(bits, high.bit_length() + 1, (-low - 1).bit_length() + 1 if low < 0 else 1)
+    else:
+        bits = max(bits, high.bit_length())
+    if bits > 16 or (low < 0 and not layout.is_signed):
+        raise UnusableFile("unsupported", "The picture has values outside 16 bits. Export it again.")
+    offset = 2 ** (bits - 1) if layout.is_signed else 0
+    return (values + offset).astype(np.uint16), bits, offset
+
+
+def _has_embedded_overlay(ds: Dataset) -> bool:
+    """Retired overlays in unused bits have no data of their own (PS3.3 C.9.2, PS3.5 8.1.2)."""
+    return any((0x6000 + group, 0x0100) in ds and (0x6000 + group, 0x3000) not in ds for group in range(0, 32, 2))
+
+
+# --- header facts ----------------------------------------------------------------------------------------
+
+
+def _facts(ds: Dataset, layout: Layout, *, bits_stored: int, offset: int) -> PixelFacts:
+    slope, intercept = _rescale(ds)
+    modality_luts = items(ds, "ModalityLUTSequence")[:1]
+    modality_lut = _lut(modality_luts[0], is_signed=layout.is_signed, shift=offset) if modality_luts else None
+    lowest = min(intercept + slope * (end - offset) for end in (0, 2**bits_stored - 1))
+    is_voi_signed = modality_lut is None and lowest < 0
+    spacing, plane = _spacing(ds)
+    return PixelFacts(
+        rows=layout.rows,
+        columns=layout.columns,
+        bits_stored=bits_stored,
+        offset=offset,
+        photometric=layout.photometric,
+        slope=slope,
+        intercept=intercept,
+        modality_lut=modality_lut,
+        windows=_windows(ds),
+        voi_function=_voi_function(ds),
+        voi_luts=tuple(
+            _lut(item, is_signed=is_voi_signed, shift=0) for item in items(ds, "VOILUTSequence")[:_MAX_LUTS]
+        ),
+        padding=_padding(ds, layout, bits_stored=bits_stored, offset=offset),
+        spacing_mm=spacing,
+        spacing_plane=plane,
+        pixel_aspect=_pixel_aspect(ds),
+        presentation_inverse=_is_presentation_inverse(ds, layout),
+        source="dicom",
+    )
+
+
+def _is_presentation_inverse(ds: Dataset, layout: Layout) -> bool:
+    """Whether Presentation LUT Shape asks for an inversion that the photometric does not say already.
+
+    A MONOCHROME1 image *shall* carry INVERSE (PS3.3 C.8.11.3): that is one inversion, not two.
+    """
+    return layout.photometric == "MONOCHROME2" and text(ds, "PresentationLUTShape").upper() == "INVERSE"
+
+
+def _rescale(ds: Dataset) -> tuple[float, float]:
+    slope, intercept = number(ds, "RescaleSlope"), number(ds, "RescaleIntercept")
+    slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
+    if not (math.isfinite(slope) and _MIN_SLOPE <= abs(slope) <= _MAX_FACTOR):
+        raise UnusableFile("unreadable", f"The header's rescale slope is {slope:g}. Export the film again.")
+    if not (math.isfinite(intercept) and abs(intercept) <= _MAX_FACTOR):
+        raise UnusableFile("unreadable", f"The header's rescale intercept is {intercept:g}. Export the film again.")
+    return slope, intercept
+
+
+def _windows(ds: Dataset) -> tuple[Window, ...]:
+    centers, widths = numbers(ds, "WindowCenter"), numbers(ds, "WindowWidth")
+    names = [str(name).strip().upper() for name in values(ds, "WindowCenterWidthExplanation")]
+    windows = []
+    for index, (center, width) in enumerate(zip(centers, widths, strict=False)):
+        if not (abs(center) <= _MAX_FACTOR and 0 < width <= _MAX_FACTOR):  # False for NaN
+            raise UnusableFile(
+                "unreadable",
+                f"The header's window (centre {center:g}, width {width:g}) cannot be shown; "
+                "the width has to be above 0. Export the film again.",
+            )
+        name = names[index] if index < len(names) else ""
+        is_known = all(word in _WINDOW_NAMES for word in name.split())
+        windows.append(Window(center, width, name if is_known else ""))
+    return tuple(windows[:_MAX_WINDOWS])
+
+
+def _voi_function(ds: Dataset) -> str:
+    function = text(ds, "VOILUTFunction").upper()
+    return function if function in VOI_FUNCTIONS else "LINEAR"
+
+
+def _lut(item: Dataset, *, is_signed: bool, shift: int) -> Lut:
+    """A LUT of PS3.3 C.11.1.1 or C.11.2.1.1; `shift` is added to its first input."""
+    descriptor = [int(value) & 0xFFFF for value in numbers(item, "LUTDescriptor")]
+    if len(descriptor) != 3 or not 1 <= descriptor[2] <= 16:
+        raise _bad_lut()
+    count, first, bits = descriptor[0] or 65_536, descriptor[1], descriptor[2]
+    if is_signed and first >= 0x8000:  # the VR, and with it the sign, is often written wrong
+        first -= 0x10000
+    is_little_endian = item.original_encoding[1] is not False
+    entries = _lut_entries(item, count, is_little_endian=is_little_endian)
+    if len(entries) < count:
+        raise _bad_lut()
+    entries = entries[:count]
+    return Lut(first + shift, max(bits, int(entries.max()).bit_length()), tuple(entries.tolist()))
+
+
+def _lut_entries(item: Dataset, count: int, *, is_little_endian: bool) -> NDArray[np.int64]:
+    """Entries of LUT Data: 16-bit words, or bytes, also packed two to a word with the first one low."""
+    found = values(item, "LUTData")
+    if len(found) == 1 and isinstance(found[0], bytes):
+        data: bytes = found[0]
+        if len(data) in (count, count + count % 2):
+            return np.frombuffer(data, dtype="u1").astype(np.int64)
+        order = "<" if is_little_endian else ">"
+        return np.frombuffer(data[: len(data) // 2 * 2], dtype=f"{order}u2").astype(np.int64)
+    words = np.array([int(value) & 0xFFFF for value in found], dtype=np.int64)
+    if len(words) * 2 in (count, count + 1) and count > 1:
+        return np.column_stack([words & 0xFF, words >> 8]).ravel()
+    return words
+
+
+def _bad_lut() -> UnusableFile:
+    return UnusableFile("unreadable", "A lookup table in the header is damaged. Export the film again.")
+
+
+def _padding(ds: Dataset, layout: Layout, *, bits_stored: int, offset: int) -> tuple[int, int] | None:
+    """The inclusive range of stored padding values (PS3.3 C.7.5.1.1.2), None without or beyond the range."""
+    first = _signed_16(whole(ds, "PixelPaddingValue"), layout)
+    if first is None:
+        return None
+    last = _signed_16(whole(ds, "PixelPaddingRangeLimit"), layout)
+    ends = sorted((first + offset, (first if last is None else last) + offset))
+    low, high = max(ends[0], 0), min(ends[1], 2**bits_stored - 1)
+    return (low, high) if low <= high else None
+
+
+def _signed_16(value: int | None, layout: Layout) -> int | None:
+    if value is None:
+        return None
+    value &= 0xFFFF  # written as US or SS whatever the pixels are
+    return value - 0x10000 if layout.is_signed and value >= 0x8000 else value
+
+
+def _spacing(ds: Dataset) -> tuple[tuple[float, float] | None, str]:
+    """Spacing between rows and columns in mm and its plane (PS3.3 10.7.1).
+
+    PixelSpacing equal to ImagerPixelSpacing was not corrected for magnification: it is the detector's.
+    """
+    patient, detector = _pair(ds, "PixelSpacing"), _pair(ds, "ImagerPixelSpacing")
+    if patient is not None:
+        return patient, "detector" if patient == detector else "patient"
+    return (detector, "detector") if detector is not None else (None, "")
+
+
+def _pair(ds: Dataset, keyword: str) -> tuple[float, float] | None:
+    try:
+        found = numbers(ds, keyword)
+    except UnusableFile:
+        return None  # a film without a scale is still a film
+    if len(found) != 2 or not all(_MIN_SPACING_MM <= value <= _MAX_SPACING_MM for value in found):
+        return None
+    return (found[0], found[1]) if _is_sane_aspect(found[0] / found[1]) else None
+
+
+def _is_sane_aspect(aspect: float) -> bool:
+    return 1 / _MAX_ASPECT <= aspect <= _MAX_ASPECT
+
+
+def _pixel_aspect(ds: Dataset) -> float:
+    """Vertical over horizontal size of a pixel (PS3.3 C.7.6.3.1.7), 1 without a sane pair."""
+    try:
+        found = numbers(ds, "PixelAspectRatio")
+    except UnusableFile:
+        return 1.0
+    if len(found) != 2 or not (found[0] > 0 and found[1] > 0 and _is_sane_aspect(found[0] / found[1])):
+        return 1.0
+    return found[0] / found[1]
