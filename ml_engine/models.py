@@ -24,8 +24,9 @@ class RunState(models.TextChoices):
 class Run(Addressed):
     """A request, then a folder and a process (ml_engine.supervisor), then results.
 
-    queued -> running -> done | failed | cancelled; queued -> cancelled; a lapsed lease returns running to queued
-    with one attempt more, and the third loss is failed. A retry is a failed or cancelled run queued anew by a person.
+    queued -> running -> done | failed | cancelled; queued -> cancelled; a lapsed lease returns running to queued,
+    to be claimed with one attempt more, and the third loss is failed. A queued run whose predecessor (`after`) ended
+    without a result is failed too. A retry is a failed or cancelled run queued anew by a person.
     """
 
     site = models.ForeignKey(Site, models.PROTECT, related_name="runs")
@@ -58,7 +59,8 @@ class Run(Addressed):
     total = models.PositiveIntegerField(default=0)
     seconds_left = models.FloatField(null=True)
     memory_mib = models.FloatField(null=True)
-    attempt = models.PositiveSmallIntegerField(default=0)
+    attempt = models.PositiveSmallIntegerField(default=0)  # only ever grows: the run folder refuses an earlier one
+    losses = models.PositiveSmallIntegerField(default=0)  # attempts that ended without a word, since the last retry
     lease_owner = models.CharField(max_length=64, blank=True)
     lease_until = models.DateTimeField(null=True)
     heartbeat_at = models.DateTimeField(null=True)

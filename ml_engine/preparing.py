@@ -1,0 +1,154 @@
+"""Rows -> run folder: everything that the engine needs, as files."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml_engine import storage
+from ml_engine.core.version import code_version
+from ml_engine.models import Run, RunKind
+from ml_engine.requests import alignment_part
+from ml_engine.running import RunRefused
+from portal.labelling import labels_at
+from portal.models import Image, LabelValue, Part, Split
+from portal.storage import pixel_path
+
+FORMAT = 1
+_COLUMNS = ("image", "filename", "sha256", "patient", "part")
+
+
+@dataclass(frozen=True)
+class Film:
+    """A line of images.csv. `label` is blank for a film whose label the engine must not see."""
+
+    image: Image
+    part: str
+    label: str = ""
+
+    @property
+    def filename(self) -> str:
+        return f"files/{self.image.uuid}.u16.gz"
+
+
+def write_folder(run: Run, *, tick: Callable[[], None]) -> Path:
+    """The run's folder, complete. Written again on a later attempt, it keeps its list of films: what the first
+    attempt began, the next one ends. `tick` is called often. Raises RunRefused."""
+    folder = storage.run_folder(run.uuid)
+    (folder / "files").mkdir(parents=True, exist_ok=True)
+    if not (folder / "images.csv").exists():
+        films = films_of(run)
+        if not films:
+            raise RunRefused("There is no film to work on: the split or the dataset has become empty. Clone the run.")
+        for film in films:
+            _place_film(film, folder)
+            tick()
+        storage.write_text(folder / "images.csv", _manifest(films, labelled=run.kind != RunKind.SCORE))
+    storage.write_text(folder / "run.json", json.dumps(_run_json(run, folder), indent=1, sort_keys=True) + "\n")
+    return folder
+
+
+def _place_film(film: Film, folder: Path) -> None:
+    source = pixel_path(film.image.pixel_sha256)
+    try:
+        storage.link(source, folder / film.filename)
+    except FileNotFoundError:
+        raise RunRefused(
+            f"The pixel file of film {film.image.uuid} is missing from the data folder: restore it from a backup, "
+            "or import the film again, then retry."
+        ) from None
+    facts = folder / "files" / f"{film.image.uuid}.json"
+    if not facts.exists():
+        facts.write_text(json.dumps(film.image.facts, sort_keys=True), encoding="utf-8")
+
+
+def _manifest(films: list[Film], *, labelled: bool) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*_COLUMNS, "label"] if labelled else _COLUMNS)
+    for film in films:
+        row = [film.image.uuid, film.filename, film.image.pixel_sha256, film.image.patient.uuid, film.part]
+        writer.writerow([*row, film.label] if labelled else row)
+    return text.getvalue()
+
+
+def _run_json(run: Run, folder: Path) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "kind": run.kind,
+        "name": run.name,
+        "config": run.config,
+        "seed": run.seed,
+        "code_version": code_version(),
+        "weights": {"name": run.config.get("weights", ""), "sha256": None},
+        "inputs": _inputs(run, folder),
+    }
+
+
+def _inputs(run: Run, folder: Path) -> dict[str, dict[str, str]]:
+    """The models that the run starts from, hard-linked into the folder."""
+    inputs = {}
+    for name, model in (("alignment", run.alignment), ("detector", run.detector)):
+        if model is None:
+            continue
+        file = f"inputs/{name}.safetensors"
+        try:
+            storage.link(storage.model_path(model.sha256), folder / file)
+        except FileNotFoundError:
+            raise RunRefused(
+                f"The file of the {name} “{model.run.name}” is missing from the data folder: restore it from a "
+                "backup, or fit it again, then clone this run with the new one."
+            ) from None
+        inputs[name] = {"file": file, "sha256": model.sha256}
+    return inputs
+
+
+# Which films, in which part, with which label -------------------------------------------------------
+
+
+def films_of(run: Run) -> list[Film]:
+    """The films of a run, in the order of their making."""
+    if run.kind == RunKind.SCORE:
+        return _films_to_score(run)
+    assert run.split is not None  # constraint run_fit_has_split
+    if run.kind == RunKind.FIT_ALIGNMENT:
+        return _labelled(run.split, [alignment_part(run.split)], allowed={})
+    return _labelled(run.split, [Part.FIT, Part.TUNE, Part.CALIBRATE], allowed={Part.TUNE: {LabelValue.ABNORMAL}})
+
+
+def _labelled(split: Split, parts: list[str], *, allowed: dict[str, set[LabelValue]]) -> list[Film]:
+    """The films of these parts that were normal at the split's cut-off, or have another value allowed there."""
+    films = list(_in_parts(split, parts))
+    labels = labels_at([film.image.pk for film in films], split.label_cutoff)
+    kept = []
+    for film in films:
+        label = labels.get(film.image.pk)
+        if label is not None and label.value in {LabelValue.NORMAL, *allowed.get(film.part, ())}:
+            kept.append(Film(film.image, film.part, str(label.value)))
+    return kept
+
+
+def _films_to_score(run: Run) -> list[Film]:
+    if run.parts:
+        assert run.split is not None  # a request with parts takes the detector's split
+        return list(_in_parts(run.split, run.parts))
+    part_of = _parts_by_image(run.split) if run.split else {}
+    images = Image.objects.filter(dataset__in=run.datasets.all()).select_related("patient").order_by("pk")
+    return [Film(image, part_of.get(image.pk, "")) for image in images]
+
+
+def _in_parts(split: Split, parts: list[str]) -> Iterator[Film]:
+    part_of = _parts_by_image(split, parts)
+    images = Image.objects.filter(split_images__member__split=split, split_images__member__part__in=parts)
+    for image in images.select_related("patient").order_by("pk"):
+        yield Film(image, part_of[image.pk])
+
+
+def _parts_by_image(split: Split, parts: list[str] | None = None) -> dict[int, str]:
+    members = split.members.filter(images__isnull=False)
+    if parts is not None:
+        members = members.filter(part__in=parts)
+    return dict(members.values_list("images__image_id", "part"))

@@ -1,0 +1,269 @@
+"""Ask for runs. A request is checked here, at the door; what stands in the row afterwards can be done.
+
+Each function is one transaction with its audit event, and hands the run to the queue on commit.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from ml_engine.core.config import PipelineConfig
+from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState
+from ml_engine.running import RunRefused, publish_on_commit
+from portal import audit
+from portal.access import require
+from portal.models import Dataset, Part, Site, Split, User
+
+RANDOM = "random"
+# How a film is read before it is aligned: the same when the alignment is fitted and when it is used.
+_READING = ("intensity", "low_percentile", "high_percentile", "resize")
+_LONGEST_NAME = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What every run has. `requested_by` None is the machine's own doing (a command on the server)."""
+
+    site: Site
+    name: str
+    requested_by: User | None = None
+    note: str = ""
+    tags: Sequence[str] = ()
+    clone_of: Run | None = None
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A whole path asked for at once: each run waits for the one before."""
+
+    alignment: Run | None
+    detector: Run
+    score: Run
+
+
+def config_from(preset: str, changes: Mapping[str, str] | None = None) -> PipelineConfig:
+    """The preset with single fields changed, as text: {"size": "64", "alignment.epochs": "2"}.
+
+    The machine's number of threads is part of it, since results are byte-identical for the same number only.
+    Raises InvalidConfig.
+    """
+    config = PipelineConfig.from_preset(preset).replace(threads=settings.ENGINE_THREADS)
+    for name, text in (changes or {}).items():
+        config = config.replace_field(name, text)
+    return config
+
+
+def request_alignment(request: Request, *, split: Split, config: PipelineConfig) -> Run:
+    """Raises RunRefused."""
+    _check(request, split=split)
+    config = config.replace(align="network")
+    part = alignment_part(split)
+    _check_films(split, [part], why="an alignment is fitted on normal films of part align, or fit where there is none")
+    return _queue(request, kind=RunKind.FIT_ALIGNMENT, split=split, config=config.to_json(), seed=config.seed)
+
+
+def request_detector(
+    request: Request,
+    *,
+    split: Split,
+    config: PipelineConfig,
+    alignment: AlignmentModel | None = None,
+    after: Run | None = None,
+) -> Run:
+    """Fit a detector: with the alignment given, with the one that the run `after` is going to make, or with none.
+
+    Raises RunRefused.
+    """
+    _check(request, split=split)
+    _check_films(split, [Part.FIT], why="a detector is fitted on its normal films")
+    before = _alignment_before(split, alignment, after)
+    if before is None:
+        config = config.replace(align="none")
+    else:
+        config = _with_alignment(config, PipelineConfig.from_json(before))
+    return _queue(
+        request,
+        kind=RunKind.FIT_DETECTOR,
+        split=split,
+        alignment=alignment,
+        after=after if alignment is None else None,
+        config=config.to_json(),
+        seed=config.seed,
+        random_weights=config.weights == RANDOM,
+    )
+
+
+def request_score(
+    request: Request,
+    *,
+    detector: DetectorModel | None = None,
+    after: Run | None = None,
+    parts: Sequence[str] = (),
+    datasets: Sequence[Dataset] = (),
+) -> Run:
+    """Score parts of the split that the detector was fitted on, or whole datasets. The detector is given, or is
+    the one that the run `after` is going to make. Raises RunRefused."""
+    source = _detector_source(detector, after)
+    _check(request, split=source.split)
+    if bool(parts) == bool(datasets):
+        raise RunRefused("Choose what to score: parts of the detector's split, or datasets.")
+    unknown = sorted(set(parts) - set(Part.values))
+    if unknown:
+        raise RunRefused(f"There is no part “{unknown[0]}”: the parts are {', '.join(Part.values)}.")
+    if parts:
+        _check_films(source.split, list(parts), why="nothing would be scored")
+    for dataset in datasets:
+        _check_site(dataset, request.site, "dataset")
+        if not dataset.images.exists():
+            raise RunRefused(f"The dataset “{dataset.name}” has no film: import some first.")
+    return _queue(
+        request,
+        kind=RunKind.SCORE,
+        split=source.split,
+        detector=detector,
+        after=after if detector is None else None,
+        parts=[part for part in Part.values if part in parts],
+        datasets=datasets,
+        config=source.config,
+        seed=source.config.get("seed", 0),
+        random_weights=source.random_weights,
+    )
+
+
+@transaction.atomic
+def request_chain(
+    request: Request,
+    *,
+    split: Split,
+    config: PipelineConfig,
+    aligned: bool,
+    parts: Sequence[str],
+) -> Chain:
+    """An alignment (if `aligned`), a detector after it and a scoring run after that. Raises RunRefused."""
+    alignment = None
+    if aligned:
+        alignment = request_alignment(_named(request, "alignment"), split=split, config=config)
+    detector = request_detector(_named(request, "detector"), split=split, config=config, after=alignment)
+    score = request_score(_named(request, "scores"), after=detector, parts=parts)
+    return Chain(alignment, detector, score)
+
+
+def alignment_part(split: Split) -> str:
+    """The part that an alignment is fitted on: align, where the split has one, else fit."""
+    return Part.ALIGN if split.members.filter(part=Part.ALIGN).exists() else Part.FIT
+
+
+def _named(request: Request, what: str) -> Request:
+    name = f"{request.name[: _LONGEST_NAME - len(what) - 2]}: {what}"
+    return replace(request, name=name)
+
+
+def _check(request: Request, *, split: Split) -> None:
+    if request.requested_by is not None:
+        require(request.requested_by, "request runs", request.site)
+    if not request.name.strip():
+        raise RunRefused("The run has no name: give it one by which colleagues will find it.")
+    if len(request.name) > _LONGEST_NAME:
+        raise RunRefused(f"The name has {len(request.name)} characters: at most {_LONGEST_NAME} fit.")
+    _check_site(split, request.site, "split")
+    if split.frozen_at is None:
+        raise RunRefused(f"The split “{split.name}” is not frozen: freeze it first, so that the run can be repeated.")
+
+
+def _check_site(thing: Split | Dataset | AlignmentModel | DetectorModel | Run, site: Site, word: str) -> None:
+    if thing.site_id != site.pk:
+        raise RunRefused(f"This {word} belongs to another site; nothing crosses sites.")
+
+
+def _check_films(split: Split, parts: list[str], *, why: str) -> None:
+    for part in parts:
+        if not split.members.filter(part=part, images__isnull=False).exists():
+            raise RunRefused(f"The split “{split.name}” has no film in part {part}; {why}. Choose another split.")
+
+
+def _alignment_before(split: Split, alignment: AlignmentModel | None, after: Run | None) -> dict[str, Any] | None:
+    """The config of the alignment that the detector will use; None without one."""
+    if alignment is None and after is None:
+        return None
+    if alignment is not None:
+        fitted_on, name, config = alignment.split, alignment.run.name, alignment.config
+    else:
+        assert after is not None
+        if after.kind != RunKind.FIT_ALIGNMENT:
+            raise RunRefused(f"“{after.name}” makes no alignment: choose a run that fits one.")
+        _check_can_still_end_well(after)
+        assert after.split is not None  # constraint run_fit_has_split
+        fitted_on, name, config = after.split, after.name, after.config
+    if fitted_on != split:
+        raise RunRefused(
+            f"The alignment “{name}” was fitted on the split “{fitted_on.name}”, where this split's test films may "
+            "have been among them: choose one that was fitted on this split."
+        )
+    return config
+
+
+def _with_alignment(config: PipelineConfig, fitted: PipelineConfig) -> PipelineConfig:
+    """The detector's config with the alignment's own settings in it, since those are the ones that hold."""
+    for name in _READING:
+        mine, theirs = getattr(config, name), getattr(fitted, name)
+        if mine != theirs:
+            raise RunRefused(
+                f"{name} is {mine} here and was {theirs} when the alignment was fitted: set it to {theirs}, or "
+                "fit an alignment anew."
+            )
+    return config.replace(align="network", alignment=fitted.alignment)
+
+
+@dataclass(frozen=True)
+class _DetectorSource:
+    split: Split
+    config: dict[str, Any]
+    random_weights: bool
+
+
+def _detector_source(detector: DetectorModel | None, after: Run | None) -> _DetectorSource:
+    if detector is not None:
+        return _DetectorSource(detector.split, detector.config, detector.random_weights)
+    if after is None:
+        raise RunRefused("Choose the detector that is to score.")
+    if after.kind != RunKind.FIT_DETECTOR or after.split is None:
+        raise RunRefused(f"“{after.name}” makes no detector: choose a run that fits one.")
+    _check_can_still_end_well(after)
+    return _DetectorSource(after.split, after.config, after.random_weights)
+
+
+def _check_can_still_end_well(run: Run) -> None:
+    if run.state in (RunState.FAILED, RunState.CANCELLED):
+        raise RunRefused(f"“{run.name}” is {run.get_state_display().lower()}: retry it first.")
+
+
+@transaction.atomic
+def _queue(request: Request, *, datasets: Sequence[Dataset] = (), **fields: Any) -> Run:
+    run = Run.objects.create(
+        site=request.site,
+        name=request.name.strip(),
+        note=request.note.strip(),
+        tags=list(request.tags),
+        requested_by=request.requested_by,
+        clone_of=request.clone_of,
+        **fields,
+    )
+    run.datasets.set(datasets)
+    asked = {"kind": run.kind, "name": run.name, "parts": run.parts, "config": run.config}
+    audit.record(verb="request run", site=run.site, actor=request.requested_by, target=run, after=asked)
+    publish_on_commit(run)
+    return run
+
+
+def find_model(kind: type[AlignmentModel] | type[DetectorModel], site: Site, uuid: UUID | str) -> Any:
+    """A model of the site by its own address or its run's. Raises RunRefused."""
+    models = kind.objects.filter(site=site)
+    found = models.filter(uuid=uuid).first() or models.filter(run__uuid=uuid).first()
+    if found is None:
+        word = "alignment" if kind is AlignmentModel else "detector"
+        raise RunRefused(f"There is no {word} {uuid} at {site.name}: the run page shows its address.")
+    return found

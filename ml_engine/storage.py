@@ -1,0 +1,81 @@
+"""Where runs and models lie in the data folder."""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from django.conf import settings
+
+
+def run_folder(run_uuid: UUID) -> Path:
+    return Path(settings.DATA_DIR) / "runs" / str(run_uuid)
+
+
+def model_path(sha256: str) -> Path:
+    return Path(settings.DATA_DIR) / "models" / sha256[:2] / f"{sha256}.safetensors"
+
+
+def weights_folder() -> Path:
+    return Path(settings.DATA_DIR) / "weights"
+
+
+def keep_model(path: Path) -> str:
+    """Keep a run's model file under its SHA-256, which is returned. Keeping it twice changes nothing."""
+    sha256 = file_sha256(path)
+    link(path, model_path(sha256))
+    return sha256
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def link(source: Path, target: Path) -> None:
+    """`target` becomes a hard link to `source`, or a copy across file systems; an existing target stays."""
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid4().hex}")
+    try:
+        try:
+            os.link(source, temporary)
+        except FileNotFoundError:
+            raise
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)  # replace() of two links to one file leaves both
+
+
+def write_text(path: Path, text: str) -> None:
+    """All of it or nothing: a killed process leaves the file as it was."""
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def log_tail(run_uuid: UUID, *, lines: int = 20, limit: int = 16_384) -> str:
+    """The last lines of the run's log.txt; "" before there is one."""
+    return tail(run_folder(run_uuid) / "log.txt", lines=lines, limit=limit)
+
+
+def tail(path: Path, *, lines: int, limit: int = 16_384) -> str:
+    """The last lines of a text file, from its last `limit` bytes; "" where there is no file."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - limit))
+            text = file.read(limit).decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])
