@@ -27,6 +27,9 @@ SECRET_KEY = environment.kept_secret("HILUM_SECRET_KEY", folder=DATA_DIR / "secr
 PSEUDONYM_SECRET = environment.kept_secret("HILUM_PSEUDONYM_SECRET", folder=DATA_DIR / "secrets", production=PRODUCTION)
 
 # Web -----------------------------------------------------------------------------------------------
+if PRODUCTION:
+    environment.required("HILUM_ALLOWED_HOSTS", why="name the hosts that Hilum answers for, separated by commas.")
+    environment.required("DATABASE_URL", why="name the PostgreSQL server, postgres://user:password@host:5432/name.")
 ALLOWED_HOSTS = environment.words("HILUM_ALLOWED_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = environment.words("HILUM_TRUSTED_ORIGINS")
 ROOT_URLCONF = "portal.urls"
