@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -39,6 +39,17 @@ class RocCurve:
     left_out: int
     reason: str = ""
 
+    def thinned(self, max_points: int) -> RocCurve:
+        """The same curve with at most `max_points` of its points: of equal stretches, the first and the last."""
+        kept = _thinned(self.false_positive_rate + self.sensitivity, max_points)
+        return replace(
+            self,
+            false_positive_rate=self.false_positive_rate[kept],
+            sensitivity=self.sensitivity[kept],
+            thresholds=self.thresholds[kept],
+            films=self.films[kept],
+        )
+
 
 @dataclass(frozen=True)
 class RocBand:
@@ -58,8 +69,7 @@ class RocBand:
 def roc_curve(labels: ArrayLike, scores: ArrayLike, *, max_points: int = 1000) -> RocCurve:
     """The ROC curve of labels (N,) of 0 and 1 and scores (N,), at most `max_points` points.
 
-    Points inside a straight piece are dropped, which changes nothing; if too many corners remain, the first
-    and last of equal stretches along the curve are kept.
+    Points inside a straight piece are dropped, which changes nothing; what is still too many is thinned.
     """
     sample = take_sample(labels, scores)
     reason = sample.why_undefined()
@@ -76,8 +86,7 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike, *, max_points: int = 1000) -
     positive = np.r_[0, np.cumsum(abnormal)[ends]]
     negative = np.r_[0, np.cumsum(~abnormal)[ends]]
     kept = _corners(negative, positive)
-    kept = kept[_thinned(negative[kept] / sample.negatives + positive[kept] / sample.positives, max_points)]
-    return RocCurve(
+    curve = RocCurve(
         false_positive_rate=negative[kept] / sample.negatives,
         sensitivity=positive[kept] / sample.positives,
         thresholds=np.r_[np.inf, ranked[starts]][kept],
@@ -87,6 +96,7 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike, *, max_points: int = 1000) -
         negatives=sample.negatives,
         left_out=sample.left_out,
     )
+    return curve.thinned(max_points)
 
 
 def _corners(x: IntArray, y: IntArray) -> IntArray:

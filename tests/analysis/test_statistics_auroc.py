@@ -320,10 +320,11 @@ def test_coverage_where_patients_repeat():
     assert coverage(draw, truth, repeats=400, interval=lambda y, s, p: delong(y, s)) < 0.8
 
 
+@pytest.mark.parametrize("films", [80, 240])  # the logit scale, the linear one
 @pytest.mark.parametrize("films_a_patient", [1, 2])
-def test_each_weight_of_a_sweep_is_its_own_interval(films_a_patient):
-    labels, first, patients = make_films(seed=18, films=240, films_a_patient=films_a_patient)
-    other = make_films(seed=19, films=240)[1]
+def test_each_weight_of_a_sweep_is_its_own_interval(films_a_patient, films):
+    labels, first, patients = make_films(seed=18, films=films, films_a_patient=films_a_patient)
+    other = make_films(seed=19, films=films)[1]
     weights = np.linspace(0, 1, 11)
     columns = (weights * first[:, None] + (1 - weights) * other[:, None]).astype(np.float32)
     sweep = fusion_sweep(labels, columns, patients)

@@ -1,0 +1,48 @@
+"""One colour and one shape for each kind of score and each label, in both themes: Okabe & Ito, safe for
+colour-blind readers. The same values stand in `static/css/hilum.css`; a test keeps the two alike."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Theme = Literal["light", "dark"]
+Kind = Literal["global", "region", "fused"]
+
+SCORES: dict[Theme, dict[str, str]] = {
+    theme: {"global": "#56b4e9", "region": "#009e73", "fused": "#e69f00"} for theme in ("light", "dark")
+}
+LABELS: dict[Theme, dict[str, str]] = {
+    "light": {
+        "normal": "#0072b2",
+        "abnormal": "#d55e00",
+        "unsure": "#cc79a7",
+        "exclude": "#7a7a7a",
+        "unresolved": "#b8a000",
+    },
+    "dark": {
+        "normal": "#56b4e9",
+        "abnormal": "#f0883e",
+        "unsure": "#cc79a7",
+        "exclude": "#9a9a9a",
+        "unresolved": "#f0e442",
+    },
+}
+DASHES: dict[str, str] = {"global": "dot", "region": "dash", "fused": "solid"}  # legible without colour
+SHAPES: dict[str, str] = {
+    "normal": "circle",
+    "abnormal": "triangle-up",
+    "unsure": "diamond",
+    "exclude": "x",
+    "unresolved": "square",
+}
+PAPER: dict[Theme, dict[str, str]] = {
+    "light": {"paper": "#ffffff", "ink": "#212529", "muted": "#5c636a", "grid": "#e6e9ec", "line": "#adb5bd"},
+    "dark": {"paper": "#0e0f10", "ink": "#d6d8d9", "muted": "#9aa0a4", "grid": "#25292b", "line": "#4a5053"},
+}
+ALARM = "#b00020"  # the banner of random weights and the loss of data, nothing else
+
+
+def translucent(colour: str, opacity: float) -> str:
+    """`rgba(…)` of a colour such as "#e69f00", opacity in [0, 1]."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, {opacity:g})"

@@ -1,0 +1,259 @@
+"""Figures: what they say, which film a mark leads to, and that they are small plain JSON."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis import palette
+from analysis.figures import (
+    NOTICE,
+    RANDOM_WEIGHTS,
+    KindOfScore,
+    as_json,
+    format_auroc,
+    histogram_figure,
+    roc_figure,
+    sweep_figure,
+)
+from analysis.statistics import auroc_interval, choose_weight, fusion_sweep, histogram, roc_band, roc_curve
+
+CSS = Path(__file__).resolve().parents[2] / "static" / "css" / "hilum.css"
+
+
+def make_films(films=120):
+    generator = np.random.default_rng(0)
+    labels = np.arange(films) % 3 == 0
+    scores = generator.normal(size=films) + labels
+    return labels.astype(int), scores, [f"film-{i}" for i in range(films)]
+
+
+def make_roc(*, films=120, missing=0, **options):
+    labels, scores, ids = make_films(films)
+    scores[:missing] = np.nan
+    curve, auroc = roc_curve(labels, scores), auroc_interval(labels, scores, np.arange(films) // 2)
+    kinds = [KindOfScore(kind, curve, auroc) for kind in ("global", "region", "fused")]
+    band = roc_band(labels, scores, replicates=50)
+    return as_json(roc_figure(kinds, image_ids=ids, band=band, **options))
+
+
+def make_sweep(labels=None, **options):
+    ours, scores, _ = make_films()
+    labels = ours if labels is None else labels
+    other = np.random.default_rng(1).normal(size=120) + labels
+    weights = np.linspace(0, 1, 101)
+    sweep = fusion_sweep(labels, weights * scores[:, None] + (1 - weights) * other[:, None])
+    options.setdefault("chosen_weight", choose_weight(sweep))
+    return sweep, as_json(sweep_figure(sweep, run_weight=0.25, **options))
+
+
+def make_histogram(*, films=120, **options):
+    labels, scores, ids = make_films(films)
+    groups = np.where(labels == 1, "abnormal", "normal").astype(object)
+    groups[1] = "unsure"
+    made = histogram(scores, groups, bins=20)
+    figure = histogram_figure(made, scores=scores, groups=groups, image_ids=ids, **options)
+    return scores, groups, as_json(figure)
+
+
+def make_all(**options):
+    return [make_roc(**options), make_sweep(**options)[1], make_histogram(**options)[2]]
+
+
+def make_empty(**options):
+    curve, auroc = roc_curve([0, 0], [1.0, 2.0]), auroc_interval([0, 0], [1.0, 2.0])
+    scores, groups = [np.nan], ["normal"]
+    return [
+        as_json(roc_figure([KindOfScore("fused", curve, auroc)], image_ids=["a", "b"], **options)),
+        as_json(roc_figure([], image_ids=[], **options)),
+        make_sweep(np.zeros(120), **options)[1],
+        as_json(histogram_figure(histogram(scores, groups), scores=scores, groups=groups, image_ids=["a"], **options)),
+    ]
+
+
+def notes(figure):
+    return [re.sub("<[^>]*>", " ", note["text"]) for note in figure["layout"]["annotations"]]
+
+
+def trace(figure, start):
+    (found,) = [t for t in figure["data"] if t.get("name", "").startswith(start)]
+    return found
+
+
+def test_format_auroc():
+    labels, scores, _ = make_films()
+    auroc = auroc_interval(labels, scores)
+    assert format_auroc(auroc) == f"{auroc.auroc:.3f} ({auroc.low:.3f}–{auroc.high:.3f})"
+    assert re.fullmatch(r"0\.\d{3} \(0\.\d{3}–0\.\d{3}\)", format_auroc(auroc))
+    assert format_auroc(auroc_interval([0, 0, 1], [1.0, 3.0, 2.0])) == "0.500 (no interval)"
+    assert format_auroc(auroc_interval([0, 0], [1.0, 3.0])) == "not defined"
+
+
+@pytest.mark.parametrize("make", [make_all, make_empty])
+def test_every_figure_carries_the_notice_and_where_true_the_loud_line(make):
+    for figure in make():
+        assert NOTICE in notes(figure)
+        assert not any(RANDOM_WEIGHTS in note for note in notes(figure))
+    for figure in make(random_weights=True):
+        loud = [n for n in figure["layout"]["annotations"] if RANDOM_WEIGHTS in n["text"]]
+        assert [n["bgcolor"] for n in loud] == [palette.ALARM]
+        assert NOTICE in notes(figure)
+
+
+@pytest.mark.parametrize("make", [make_all, make_empty])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_figure_is_plain_json_on_the_paper_of_its_theme(make, theme):
+    for figure in make(theme=theme):
+        text = json.dumps(figure, allow_nan=False)
+        assert "bdata" not in text  # typed arrays in base64
+        assert "template" not in figure["layout"]
+        assert figure["layout"]["paper_bgcolor"] == palette.PAPER[theme]["paper"]
+        assert figure["layout"]["plot_bgcolor"] == palette.PAPER[theme]["paper"]
+
+
+def test_what_is_undefined_is_a_sentence_in_the_figure():
+    roc, none, sweep, empty = make_empty()
+    assert "No abnormal film has a score" in notes(roc)[-2]
+    assert "No scores yet." in notes(none)
+    assert "No abnormal film has a score" in notes(sweep)[-2]
+    assert "No film has a score yet." in notes(empty)
+    assert all(figure["data"] == [] for figure in (roc, none, sweep, empty))
+
+
+def test_roc_names_interval_count_and_chance():
+    figure = make_roc(missing=3)
+    labels, scores, _ = make_films()
+    scores[:3] = np.nan
+    auroc = auroc_interval(labels, scores, np.arange(120) // 2)
+    for kind in ("global", "region", "fused"):
+        found = trace(figure, kind.capitalize())
+        assert found["name"] == f"{kind.capitalize()} {format_auroc(auroc)}"
+        assert found["line"]["color"] == palette.SCORES["light"][kind]
+    assert trace(figure, "Chance")["x"] == trace(figure, "Chance")["y"] == [0, 1]
+    assert trace(figure, "95 % band")["fill"] == "toself"
+    title = figure["layout"]["legend"]["title"]["text"]
+    assert title.startswith("n = 39 abnormal, 78 normal<br>of ")
+    assert "3 without a score left out" in title
+    assert "AUROC (95 % interval)" in title
+
+
+def test_roc_counts_patients_only_where_they_repeat():
+    labels, scores, ids = make_films()
+    kinds = [KindOfScore("fused", roc_curve(labels, scores), auroc_interval(labels, scores))]
+    assert "patients" not in roc_figure(kinds, image_ids=ids).layout.legend.title.text
+
+
+def test_each_roc_point_leads_to_a_film_at_its_threshold():
+    _, scores, ids = make_films()
+    fused = trace(make_roc(), "Fused")
+    assert fused["customdata"][0] is None  # above every score there is no film
+    for film, text in zip(fused["customdata"][1:], fused["text"][1:], strict=True):
+        assert f"{scores[ids.index(film)]:.4g}" == text
+    assert "%{customdata}" in fused["hovertemplate"]
+
+
+def test_roc_of_many_films_stays_small():
+    figure = make_roc(films=20_000)
+    assert all(len(t["x"]) <= 400 for t in figure["data"])
+    assert len(json.dumps(figure)) < 100_000
+    fused = trace(figure, "Fused")
+    assert np.trapezoid(fused["y"], fused["x"]) == pytest.approx(float(fused["name"].split()[1]), abs=1e-3)
+
+
+def test_sweep_marks_the_ends_the_choice_and_the_run():
+    sweep, figure = make_sweep()
+    for name, weight in (("Global only", 0.0), ("Region only", 1.0), ("This run", 0.25)):
+        k = round(100 * weight)
+        found = trace(figure, name)
+        assert found["x"] == [weight]
+        assert found["y"][0] == pytest.approx(sweep.auroc[k], abs=1e-5)
+        expected = f"{sweep.auroc[k]:.3f} ({sweep.low[k]:.3f}–{sweep.high[k]:.3f})"
+        assert found["name"] == f"{name}, w = {weight:.2f}: {expected}"
+    assert trace(figure, "Chosen on tune")["x"] == [choose_weight(sweep)]
+    assert trace(figure, "Global only")["marker"]["color"] == palette.SCORES["light"]["global"]
+    low, high = figure["layout"]["yaxis"]["range"]
+    assert low < sweep.low.min() < sweep.high.max() < high
+    assert "n = 40 abnormal, 80 normal" in figure["layout"]["legend"]["title"]["text"]
+
+
+def test_sweep_without_a_choice_marks_none():
+    _, figure = make_sweep(chosen_weight=None)
+    assert not [t for t in figure["data"] if "Chosen" in t["name"]]
+
+
+def test_sweep_without_an_interval_says_so():
+    labels = np.zeros(120)
+    labels[0] = 1
+    _, figure = make_sweep(labels)
+    assert trace(figure, "This run")["name"].endswith("(no interval)")
+    assert not [t for t in figure["data"] if "interval" in t["name"] and "fill" in t]
+
+
+def test_histogram_shows_each_label_in_its_colour_and_shape():
+    scores, groups, figure = make_histogram(theme="dark", threshold=1.5)
+    names = ["normal", "abnormal", "unsure"]
+    bars = [t for t in figure["data"] if t["type"] == "bar"]
+    marks = [t for t in figure["data"] if t["type"] == "scatter"]
+    assert [b["legendgroup"] for b in bars] == [m["legendgroup"] for m in marks] == names
+    for name, bar, mark in zip(names, bars, marks, strict=True):
+        assert bar["name"] == f"{name.capitalize()}, n = {(groups == name).sum()}"
+        assert sum(count or 0 for count in bar["y"]) == (groups == name).sum()
+        assert bar["marker"]["line"]["color"] == mark["marker"]["color"] == palette.LABELS["dark"][name]
+        assert mark["marker"]["symbol"] == palette.SHAPES[name]
+        for x, film in zip(mark["x"], mark["customdata"], strict=True):
+            assert x == pytest.approx(scores[int(film.removeprefix("film-"))], rel=1e-4)
+            assert groups[int(film.removeprefix("film-"))] == name
+    assert figure["layout"]["shapes"][0]["x0"] == 1.5
+    assert "threshold 1.5" in notes(figure)
+
+
+def test_histogram_of_many_films_keeps_the_extremes_and_says_what_it_draws():
+    scores, groups, figure = make_histogram(films=9000, max_films=300)
+    marks = [t for t in figure["data"] if t["type"] == "scatter"]
+    drawn = [film for t in marks for film in t["customdata"]]
+    assert len(set(drawn)) == len(drawn) <= 300
+    assert f"marks for {len(drawn)} of 9,000 films" in figure["layout"]["xaxis"]["title"]["text"]
+    for name in ("normal", "abnormal"):
+        ranked = sorted(np.flatnonzero(groups == name), key=lambda film: scores[film])
+        assert {f"film-{film}" for film in (*ranked[:25], *ranked[-25:])} <= set(drawn)
+    assert len(json.dumps(figure)) < 40_000
+
+
+def test_histogram_draws_a_label_it_does_not_know_last_and_in_grey():
+    groups = ["other", "normal", "other"]
+    figure = as_json(
+        histogram_figure(
+            histogram([1.0, 2.0, 3.0], groups), scores=[1.0, 2.0, 3.0], groups=groups, image_ids=list("abc")
+        )
+    )
+    assert [t["legendgroup"] for t in figure["data"]] == ["normal", "normal", "other", "other"]
+    assert figure["data"][-1]["marker"]["color"] == palette.PAPER["light"]["muted"]
+
+
+@pytest.mark.parametrize("figure", make_all(random_weights=True, title="ROC, test part"))
+def test_the_height_holds_plot_legend_and_notice(figure):
+    layout = figure["layout"]
+    margin = layout["margin"]
+    entries = sum(t.get("showlegend") is not False for t in figure["data"])
+    lines = layout["legend"]["title"]["text"].count("<br>") + 1
+    assert layout["height"] - margin["t"] - margin["b"] == 370
+    assert margin["b"] >= 40 + 19 * entries + 16 * lines + 20  # axis, entries, title, notice
+    assert "ROC, test part" in notes(figure)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_colours_are_those_of_the_style_sheet(theme):
+    css = CSS.read_text()
+    light, dark = (dict(re.findall(r"--hilum-([a-z]+): (#[0-9a-f]{6})", part)) for part in css.split("dark", 1))
+    declared = light if theme == "light" else {**light, **dark}
+    for name, colour in {**palette.SCORES[theme], **palette.LABELS[theme]}.items():
+        assert declared[name] == colour, name
+    shapes = {"circle": "●", "triangle-up": "▲", "diamond": "◆", "x": "✕", "square": "■"}
+    for name, symbol in palette.SHAPES.items():
+        assert f'.label-{name}::before {{ content: "{shapes[symbol]}"' in css
+
+
+def test_translucent():
+    assert palette.translucent("#0072b2", 0.25) == "rgba(0, 114, 178, 0.25)"
