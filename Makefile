@@ -1,0 +1,18 @@
+# Thin on purpose: tools/bootstrap.py makes the environment, then runs what was asked for.
+# PYTHON=python3.12 chooses another interpreter; ARGS="-k name" goes to pytest.
+PYTHON ?= python3
+ARGS ?=
+
+.PHONY: demo test lint clean-demo
+
+demo:
+	@$(PYTHON) tools/bootstrap.py demo $(ARGS)
+
+test:
+	@$(PYTHON) tools/bootstrap.py test $(ARGS)
+
+lint:
+	@$(PYTHON) tools/bootstrap.py lint
+
+clean-demo:
+	@$(PYTHON) tools/bootstrap.py clean-demo

@@ -1,0 +1,315 @@
+"""The rules of the project as a whole: who may import whom, no dangerous calls, checks that must be clean."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tools import vendor
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("portal", "ml_engine", "analysis")
+PRODUCTION = {
+    "HILUM_ENV": "production",
+    "HILUM_SECRET_KEY": "a-secret-only-of-this-test-" + "0123456789abcdefghijklmnopqrstuvwxyz",
+    "HILUM_PSEUDONYM_SECRET": "another-secret-only-of-this-test-" + "0123456789abcdefghijklmnopqrstuvwxyz",
+    "HILUM_ALLOWED_HOSTS": "hilum.example.org",
+    "HILUM_BROKER_URL": "redis://broker:6379/0",
+    "DATABASE_URL": "postgres://hilum:secret@db:5432/hilum",
+}
+
+
+def run(*command: str, **environment: str) -> str:
+    """Run a program of this environment in the checkout; its output, or a failure that shows it."""
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}"
+    return done.stdout
+
+
+def program(name: str) -> str:
+    return str(Path(sys.executable).parent / name)
+
+
+def python_files(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+# --- who may import whom ------------------------------------------------------------------------
+
+
+def test_imports_point_only_one_way() -> None:
+    run(program("lint-imports"), "--no-cache")
+
+
+@pytest.mark.parametrize(("pure", "own_room"), [("ml_engine.core", "ml_engine"), ("portal.imaging", "portal")])
+def test_pure_packages_import_nothing_of_their_room(pure: str, own_room: str) -> None:
+    import grimp
+
+    graph = grimp.build_graph(own_room, cache_dir=None)
+    outside = {
+        f"{module} imports {imported}"
+        for module in graph.modules
+        if module == pure or module.startswith(f"{pure}.")
+        for imported in graph.find_modules_directly_imported_by(module)
+        if imported != pure and not imported.startswith(f"{pure}.")
+    }
+    assert not outside
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import pkgutil, importlib, portal.imaging as package",
+        "import pkgutil, importlib, ml_engine.core as package",
+        "import analysis.statistics, analysis.figures, ml_engine as package",
+    ],
+)
+def test_pure_modules_load_where_django_cannot(statement: str) -> None:
+    """Every module of the package, imported while `import django` and `import celery` raise."""
+    walk = "[importlib.import_module(m.name) for m in pkgutil.walk_packages(package.__path__, package.__name__ + '.')]"
+    everything = f"; {walk}" if "pkgutil" in statement else ""
+    run(sys.executable, "-c", f"{without_django()}; {statement}{everything}")
+
+
+def test_the_command_line_works_where_django_cannot() -> None:
+    shown = run(
+        sys.executable, "-c", f"{without_django()}; sys.argv = ['ml_engine', '--help']; "
+        "import runpy; runpy.run_module('ml_engine', run_name='__main__', alter_sys=True)"
+    )  # fmt: skip
+    assert "usage" in shown.lower()
+
+
+def without_django() -> str:
+    blocked = ("django", "rest_framework", "celery", "kombu", "psycopg", "redis")
+    return f"import sys; sys.modules.update(dict.fromkeys({blocked!r}))"
+
+
+# --- linters and Django's own checks --------------------------------------------------------------
+
+
+def test_ruff_is_content() -> None:
+    run(program("ruff"), "check", "--no-cache", ".")
+
+
+@pytest.mark.slow
+def test_mypy_is_content() -> None:
+    run(program("mypy"))
+
+
+def test_the_checks_for_deployment_are_clean(tmp_path: Path) -> None:
+    environment = {**PRODUCTION, "HILUM_DATA_DIR": str(tmp_path)}
+    run(sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING", **environment)
+
+
+@pytest.mark.parametrize("missing", sorted(set(PRODUCTION) - {"HILUM_ENV"}))
+def test_production_refuses_to_start_without(missing: str, tmp_path: Path) -> None:
+    environment = {**os.environ, **PRODUCTION, "HILUM_DATA_DIR": str(tmp_path)}
+    del environment[missing]
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert missing in done.stderr
+
+
+@pytest.mark.django_db
+def test_migrations_are_complete() -> None:
+    from django.core.management import call_command
+
+    call_command("makemigrations", "--check", "--dry-run", "--verbosity", "1")
+
+
+def test_static_files_collect_into_a_manifest(tmp_path: Path) -> None:
+    """The production storage resolves every reference inside the CSS and JavaScript."""
+    environment = {**PRODUCTION, "HILUM_DATA_DIR": str(tmp_path)}
+    run(sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0", **environment)
+    assert list(tmp_path.rglob("staticfiles.json"))
+
+
+# --- calls that load or run what a stranger may have written ---------------------------------------
+
+WEIGHTS = Path("ml_engine/core/weights.py")  # the one place for published .pth files, by checksum
+
+
+def dangers(tree: ast.AST, path: Path) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        else:
+            names = []
+        for name in names:
+            if name.partition(".")[0] in {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}:
+                yield f"{path}:{node.lineno} imports {name}"
+        if isinstance(node, ast.Call):
+            yield from (f"{path}:{node.lineno} {danger}" for danger in dangerous_call(node, path))
+
+
+def dangerous_call(call: ast.Call, path: Path) -> Iterator[str]:
+    name = ast.unparse(call.func)
+    words = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords if keyword.arg}
+    if name in {"eval", "exec", "os.system", "os.popen"}:
+        yield f"calls {name}"
+    if name in {"yaml.load", "yaml.unsafe_load", "yaml.full_load", "jsonpickle.decode"}:
+        yield f"calls {name}"
+    if name.endswith("torch.load") and (path != WEIGHTS or words.get("weights_only") != "True"):
+        yield "calls torch.load"
+    if name.endswith(("torch.save", "load_state_dict_from_url")):
+        yield f"calls {name}"
+    if name in {"np.load", "numpy.load"} and words.get("allow_pickle", "") != "False":
+        yield "calls np.load without allow_pickle=False"
+    if words.get("allow_pickle") == "True":
+        yield "allows pickle"
+    if words.get("shell") not in (None, "False"):
+        yield "uses a shell"
+
+
+def test_nothing_loads_code_or_uses_a_shell() -> None:
+    found = [
+        danger
+        for path in python_files(*ROOMS, "tools", "benchmarks")
+        for danger in dangers(ast.parse(path.read_text(encoding="utf-8")), path.relative_to(ROOT))
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "torch.load(path)",
+        "torch.load(path, weights_only=True)",
+        "np.load(path)",
+        "np.load(path, allow_pickle=True)",
+        "yaml.load(text)",
+        "subprocess.run('ls', shell=True)",
+        "eval(text)",
+    ],
+)
+def test_the_search_for_dangerous_calls_finds(code: str) -> None:
+    assert list(dangers(ast.parse(code), Path("portal/anything.py")))
+
+
+def test_weights_may_be_loaded_as_tensors_only() -> None:
+    assert not list(dangers(ast.parse("torch.load(path, weights_only=True)"), WEIGHTS))
+    assert list(dangers(ast.parse("torch.load(path, weights_only=False)"), WEIGHTS))
+
+
+# --- what the browser gets ------------------------------------------------------------------------
+
+
+def test_vendored_files_are_what_the_manifest_says() -> None:
+    assert vendor.wrong_files() == []
+
+
+def test_a_changed_vendored_file_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(
+        json.dumps({"packages": [{"files": [{"file": "a.js", "sha256": vendor.sha256(b"one")}]}]})
+    )
+    (tmp_path / "a.js").write_bytes(b"two")
+    (tmp_path / "b.js").write_bytes(b"extra")
+    assert len(vendor.wrong_files(tmp_path)) == 2
+
+
+def test_plotly_in_the_browser_is_the_release_that_python_draws_for() -> None:
+    import plotly
+
+    bundled = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    release = re.search(r"plotly\.js v(\d+)\.", bundled.read_text(encoding="utf-8")[:500])
+    (ours,) = (p["version"] for p in vendor.read_manifest()["packages"] if p["name"] == "plotly.js")
+    assert release
+    assert ours.partition(".")[0] == release.group(1)
+
+
+def test_every_vendored_package_has_its_licence() -> None:
+    for package in vendor.read_manifest()["packages"]:
+        assert package["licence"] in {"MIT", "0BSD", "BSD-3-Clause", "Apache-2.0"}
+        assert any(file["source"].startswith("LICENSE") for file in package["files"]), package["name"]
+
+
+def test_pages_load_nothing_from_elsewhere() -> None:
+    """No address of another machine where a browser would fetch it: src, href of <link>, url(), import."""
+    fetches = re.compile(
+        r"""(?:\bsrc|srcset|<link[^>]*\bhref|\baction|hx-(?:get|post|put|delete))\s*=\s*["']\s*(?:https?:)?//"""
+        r"""|url\(\s*["']?\s*(?:https?:)?//|\bimport\b[^;\n]*["'](?:https?:)?//|(?:fetch|Worker)\(\s*["'`](?:https?:)?//""",
+        re.IGNORECASE,
+    )
+    pages = [p for p in (ROOT / "templates").rglob("*") if p.is_file()]
+    assets = [
+        p for p in (ROOT / "static").rglob("*") if p.suffix in {".js", ".css", ".svg"} and "vendor" not in p.parts
+    ]
+    assert pages
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path in pages + assets
+        for match in fetches.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert not found, "\n".join(found)
+
+
+# --- packaging ------------------------------------------------------------------------------------
+
+
+def test_the_compose_file_is_valid() -> None:
+    run(program("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", "docker-compose.yml")
+
+
+def test_the_image_recipe_is_clean() -> None:
+    hadolint = Path(program("hadolint"))
+    if not hadolint.exists():
+        pytest.skip("hadolint has no build for this system")
+    run(str(hadolint), "--config", ".hadolint.yaml", "Dockerfile")
+
+
+def test_compose_builds_stages_that_exist_and_names_settings_that_are_read() -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    stages = set(re.findall(r"^FROM .* AS (\S+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = {service["build"]["target"] for service in compose["services"].values() if "build" in service}
+    assert targets
+    assert targets <= stages
+    code = "".join(path.read_text(encoding="utf-8") for path in python_files(*ROOMS))
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    named = set(re.findall(r"\bHILUM_[A-Z_]+\b", example + json.dumps(compose)))
+    unknown = {name for name in named - {"HILUM_PORT"} if name not in code}
+    assert not unknown, f"nothing reads {', '.join(sorted(unknown))}"
+
+
+def test_pinned_versions_have_no_addresses() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert pins
+    assert [line for line in pins if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!]+", line)] == []
+
+
+def test_this_environment_has_the_pinned_versions() -> None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    different = []
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        name, _, pinned = line.partition("==")
+        if pinned:
+            try:
+                installed = version(name).partition("+")[0]
+            except PackageNotFoundError:  # an extra, or another platform's
+                continue
+            if installed != pinned:
+                different.append(f"{name} {installed}, pinned {pinned}")
+    assert not different

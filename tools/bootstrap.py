@@ -1,0 +1,201 @@
+"""Make the environment in .venv where it is missing, stale or broken, then do one thing in it.
+
+    python3 tools/bootstrap.py demo | test | lint | clean-demo   [arguments passed on]
+
+Standard library only, and written for old interpreters too, so that each can say what is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:
+    sys.exit("hilum: runs on Linux and macOS; on Windows use WSL.")
+
+ROOT = Path(__file__).resolve().parents[1]
+ENVIRONMENT = ROOT / ".venv"
+INSIDE = ENVIRONMENT / "bin" / "python"
+STAMP = ENVIRONMENT / "hilum.json"
+PYTHONS = ((3, 11), (3, 12), (3, 13))
+GIB = 2**30
+NEEDED_GIB = 8
+EXTRAS = {"demo": ("local", "cpu"), "test": ("local", "cpu", "test"), "lint": ("local", "cpu", "test")}
+# one of each group that an installation may have lost
+TELL_TALES = ("django", "celery", "torch", "torchvision", "numpy", "pydicom", "hilum")
+
+
+def stop(sentence: str) -> None:
+    sys.exit(f"hilum: {sentence}")
+
+
+def say(sentence: str) -> None:
+    print(f"hilum: {sentence}", flush=True)
+
+
+# --- the interpreter ----------------------------------------------------------------------------
+
+
+def version_of(python: str) -> tuple[int, int] | None:
+    """The release of an interpreter that can make environments, None for anything else."""
+    question = "import sys, venv, ensurepip; print('%d %d' % sys.version_info[:2])"
+    try:
+        answer = subprocess.run([python, "-c", question], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    words = answer.stdout.split()
+    return (int(words[0]), int(words[1])) if answer.returncode == 0 and len(words) == 2 else None
+
+
+def find_python() -> str:
+    names = [f"python3.{minor}" for _, minor in reversed(PYTHONS)]
+    for candidate in [sys.executable, *names, "python3", "python"]:
+        found = shutil.which(candidate)
+        if found and ENVIRONMENT not in Path(found).parents and version_of(found) in PYTHONS:
+            return found
+    stop(
+        "needs Python 3.11, 3.12 or 3.13 with the modules venv and ensurepip and found none; install one "
+        "(Debian, Ubuntu: apt-get install python3 python3-venv), or name it: make demo PYTHON=/path/to/python3.12"
+    )
+    raise AssertionError
+
+
+# --- the environment ----------------------------------------------------------------------------
+
+
+def wanted_stamp(extras: tuple[str, ...]) -> dict[str, object]:
+    """What an installation depends on: the two files, the place, the extras."""
+    content = b"".join((ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt"))
+    return {"files": hashlib.sha256(content).hexdigest(), "place": str(ROOT), "extras": sorted(extras)}
+
+
+def read_stamp() -> dict[str, object]:
+    try:
+        stamp = json.loads(STAMP.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
+
+
+def is_ready(wanted: dict[str, object]) -> bool:
+    stamp = read_stamp()
+    same = all(stamp.get(key) == wanted[key] for key in ("files", "place"))
+    has = stamp.get("extras")
+    enough = isinstance(has, list) and set(wanted["extras"]) <= set(has)  # type: ignore[call-overload]
+    return same and enough and answers()
+
+
+def answers() -> bool:
+    """Whether the environment's interpreter runs and still has its packages; takes a tenth of a second."""
+    question = "import importlib.metadata as m, sys; [m.version(n) for n in sys.argv[1:]]"
+    try:
+        return subprocess.run([str(INSIDE), "-c", question, *TELL_TALES], capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+def make_ready(task: str) -> None:
+    """Create or repair .venv. Two starts at once wait for each other."""
+    with (ROOT / "pyproject.toml").open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            say("waits for another installation in this folder to end.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        wanted = wanted_stamp(EXTRAS[task])
+        if not is_ready(wanted):
+            install(wanted)
+
+
+def install(wanted: dict[str, object]) -> None:
+    started = time.monotonic()
+    check_disk()
+    before = read_stamp().get("extras")
+    extras = sorted({*wanted["extras"], *(before if isinstance(before, list) else [])})  # type: ignore[misc]
+    STAMP.unlink(missing_ok=True)
+    if not INSIDE.exists() or version_of(str(INSIDE)) not in PYTHONS:
+        python = find_python()
+        say(f"makes .venv with {python}.")
+        if subprocess.run([python, "-m", "venv", "--clear", str(ENVIRONMENT)]).returncode:
+            stop(f"could not make .venv with {python}; the lines above say why.")
+    say("installs the packages: about 3 GB to download and 6 GB on disk, once; two to ten minutes.")
+    pip = [str(INSIDE), "-m", "pip", "--disable-pip-version-check", "install", "-c", "constraints.txt"]
+    if subprocess.run([*pip, "-e", ".[" + ",".join(extras) + "]"], cwd=ROOT).returncode:
+        stop("could not install the packages; the lines above say why. The same command goes on from here.")
+    STAMP.write_text(json.dumps({**wanted, "extras": extras}), encoding="utf-8")
+    say(f"is installed, after {time.monotonic() - started:.0f} seconds.")
+
+
+def check_disk() -> None:
+    free = shutil.disk_usage(ROOT).free / GIB
+    used = 0.0
+    if (ENVIRONMENT / "lib").is_dir():  # what is there already counts
+        used = sum(p.stat().st_size for p in ENVIRONMENT.rglob("*") if p.is_file() and not p.is_symlink()) / GIB
+    if free + used < NEEDED_GIB:
+        stop(f"needs about {NEEDED_GIB} GB of free disk in {ROOT} and finds {free:.1f}; free some and start again.")
+
+
+# --- the tasks ----------------------------------------------------------------------------------
+
+
+def run(*arguments: str) -> None:
+    """Become the command, so that signals and the exit status are its own."""
+    os.chdir(ROOT)
+    os.execv(str(INSIDE), [str(INSIDE), *arguments])
+
+
+def lint() -> None:
+    os.chdir(ROOT)
+    checks = {
+        "ruff": ["ruff", "check", "."],
+        "mypy": ["mypy"],
+        "imports": ["importlinter.cli", "lint"],
+    }
+    failed = [name for name, words in checks.items() if subprocess.run([str(INSIDE), "-m", *words]).returncode]
+    if failed:
+        stop("lint found something in: " + ", ".join(failed) + ".")
+    say("lint found nothing.")
+
+
+def clean_demo() -> None:
+    folder = Path(os.environ.get("HILUM_DATA_DIR") or ROOT / "var").resolve()
+    if not folder.is_dir():
+        say(f"has no data in {folder}.")
+        return
+    files = sum(1 for path in folder.rglob("*") if path.is_file())
+    question = f"Delete {folder} with its {files} files: database, films, runs, weights? Type yes: "
+    if not sys.stdin.isatty() or input(question).strip() != "yes":
+        stop(f"left {folder} as it is; delete it by hand, or answer yes on a terminal.")
+    shutil.rmtree(folder)
+    say(f"deleted {folder}; `make demo` makes it anew.")
+
+
+def main() -> None:
+    task, arguments = (sys.argv[1] if len(sys.argv) > 1 else ""), sys.argv[2:]
+    if task == "clean-demo":
+        clean_demo()
+        return
+    if task not in EXTRAS:
+        stop("takes demo, test, lint or clean-demo.")
+    make_ready(task)
+    if task == "lint":
+        lint()
+    elif task == "test":
+        run("tools/run_tests.py", *arguments)
+    else:
+        run("manage.py", "demo", *arguments)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,51 @@
+"""Run the tests: all of them on PostgreSQL, then those marked `both` on SQLite.
+
+With arguments only the first, with the arguments passed to pytest: `make test ARGS="-k viewer"`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run_pytest(title: str, arguments: list[str], environment: dict[str, str]) -> tuple[int, str]:
+    """Run pytest with its output shown as it comes. Returns its exit status and its closing line."""
+    print(f"\n=== {title} ===", flush=True)
+    command = [sys.executable, "-m", "pytest", "--color=no", *arguments]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert process.stdout is not None
+    tail = b""
+    while piece := process.stdout.read1(65536):  # type: ignore[attr-defined]
+        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+        tail = (tail + piece)[-4000:]
+    status = process.wait()
+    lines = tail.decode(errors="replace").strip().splitlines()
+    return status, lines[-1].strip() if lines else "pytest said nothing"
+
+
+def main() -> int:
+    arguments = sys.argv[1:]
+    steps = [("PostgreSQL", arguments, {"HILUM_TEST_DATABASE": "postgresql"})]
+    if not arguments:
+        steps.append(("SQLite", ["-m", "both"], {"HILUM_TEST_DATABASE": "sqlite"}))
+    started = time.monotonic()
+    closing = [(title, *run_pytest(f"Tests on {title}", given, env)) for title, given, env in steps]
+    failed = [title for title, status, _ in closing if status != 0]
+    print(f"\n=== Both ended after {time.monotonic() - started:.0f} s ===" if len(closing) > 1 else "")
+    for title, status, line in closing:
+        print(f"{title}: {'failed' if status else 'passed'}, exit status {status}")
+        print(line, flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
