@@ -1,0 +1,325 @@
+"""fit, score and run: files in, files out. Both fit and score write a run folder and run it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_engine import manifest
+from ml_engine.core import files, weights
+from ml_engine.core.config import BACKBONES, PRESETS, PipelineConfig
+from ml_engine.core.errors import EngineError, InvalidConfig
+from ml_engine.core.pipeline import load_detector
+from ml_engine.folder import Request, end_with_parent
+from ml_engine.manifest import Selection
+from ml_engine.stages.runner import BUG, OK, REFUSED, UNREADABLE, Outcome, run_folder
+
+EPILOG = "Exit status: 0 done, 1 a bug (see log.txt), 2 refused with a sentence, 3 done but some films are unreadable."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.command(options)
+    except EngineError as refusal:
+        print(f"ml_engine: {refusal}", file=sys.stderr)  # noqa: T201 (the command line speaks)
+        return REFUSED
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ml_engine",
+        description="Region- and global-specific PatchCore, without the portal.",
+        epilog=EPILOG,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    fit = commands.add_parser("fit", help="fit an alignment and a detector on normal films", epilog=EPILOG)
+    _add_films(fit)
+    fit.add_argument("--out", type=Path, required=True, metavar="MODEL_DIR", help="folder of the model, made new")
+    _add_settings(fit)
+    fit.set_defaults(command=fit_command)
+    score = commands.add_parser(
+        "score",
+        help="score films with a fitted detector",
+        epilog=EPILOG + " The settings of the method come with the model; one given here must be the model's.",
+    )
+    _add_films(score)
+    score.add_argument("--model", type=Path, required=True, metavar="MODEL_DIR", help="folder that fit made")
+    score.add_argument("--out", type=Path, required=True, metavar="SCORES_DIR", help="folder of the scores, made new")
+    _add_settings(score)
+    score.set_defaults(command=score_command)
+    run = commands.add_parser("run", help="run a run folder, from its last finished stage", epilog=EPILOG)
+    run.add_argument("folder", type=Path, metavar="FOLDER", help="a folder with run.json and images.csv")
+    run.add_argument("--images", type=Path, metavar="DIR", help="where the manifest's files lie, if not in FOLDER")
+    run.add_argument("--attempt", type=int, metavar="N", help="number of this attempt; an earlier one is refused")
+    run.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where it runs, instead of what run.json says")
+    run.add_argument("--parent-pipe", action="store_true", help="end at once when standard input closes")
+    run.set_defaults(command=run_command)
+    return parser
+
+
+def _add_films(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder where the CSV's paths start")
+    parser.add_argument(
+        "--csv",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="CSV with the column filename; label, patient_id and split are used where present",
+    )
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """One option a setting, all None unless given."""
+    add = parser.add_argument
+    add("--preset", choices=PRESETS, help="values that all settings start from (default: default)")
+    add("--size", type=int, metavar="PX", help="side of the canonical image in pixels, a multiple of 32")
+    add("--backbone", choices=BACKBONES, help="network that gives the patch features")
+    add("--weights", metavar="imagenet|random|FILE", help="its weights; random is untrained, for trying out only")
+    add("--rate", type=float, metavar="S", help="share of patches kept in a memory bank (s), above 0 to 1")
+    add("--neighbours", type=int, metavar="K", help="nearest bank vectors that a score is the mean over (K)")
+    add("--distance", choices=("squared", "l2"), help="squared Euclidean distance (Eq. 1), or its root")
+    add("--grid", type=int, metavar="N", help="cells along each side, each with a bank of its own (n)")
+    add("--mask", action=argparse.BooleanOptionalAction, help="leave out patches that the mean film shows black")
+    add("--align", choices=("none", "network"), help="whether films are aligned first")
+    add("--fusion-weight", type=float, metavar="W", help="weight of the region map, 0 to 1; the rest is global")
+    add("--seed", type=int, metavar="N", help="fixes every random draw")
+    add("--device", choices=("auto", "cpu", "cuda"), help="where it runs; auto takes a GPU where there is one")
+    add("--threads", type=int, metavar="N", help="CPU threads; the same number gives the same bytes")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="any other setting by name, such as mask.keep=0.8 or alignment.epochs=10; may be repeated",
+    )
+
+
+OPTIONS = (
+    "size", "backbone", "weights", "rate", "neighbours", "distance", "grid", "mask", "align", "fusion_weight",
+    "seed", "device", "threads",
+)  # fmt: skip
+PLACES = ("device", "threads")  # where it runs, not what it computes
+
+
+def configured(options: argparse.Namespace, base: PipelineConfig | None = None) -> PipelineConfig:
+    """The config that the options ask for, from a preset or on top of ``base``. Raises InvalidConfig."""
+    config = base or PipelineConfig.from_preset(options.preset or "default")
+    given = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
+    if "fusion_weight" in given:
+        given["fusion_choice"] = "config"  # a weight that is asked for is not chosen again
+    config = config.replace(**given)
+    for assignment in options.set:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise InvalidConfig(f"--set {assignment!r}: write FIELD=VALUE, such as mask.keep=0.8.")
+        config = config.replace_field(name.strip(), text)
+    return config
+
+
+def run_command(options: argparse.Namespace) -> int:
+    if options.parent_pipe:
+        end_with_parent()
+    outcome = run_folder(
+        options.folder,
+        images=options.images,
+        attempt=options.attempt,
+        device=options.device,
+        stdout=sys.stdout,
+    )
+    return _close(outcome)
+
+
+def fit_command(options: argparse.Namespace) -> int:
+    config = configured(options)
+    selection = manifest.for_fit(manifest.read_csv(options.csv), preset=config.preset, seed=config.seed)
+    rows = manifest.with_hashes(selection.rows, options.images)
+    out: Path = options.out
+    console = Console()
+    config = config.replace(weights=_weights(config, config.backbone, console))
+    _tell_selection(selection, console)
+    inputs = {}
+    if config.align == "network":
+        if config.weights != weights.RANDOM and config.alignment.uses_network and config.alignment.perceptual > 0:
+            _weights(config.replace(weights=weights.IMAGENET), "vgg19", console)
+        part = "align" if any(row.part == "align" for row in rows) else "fit"
+        request = Request(kind="fit_alignment", config=config, name="alignment")
+        _lay(out / "alignment-run", request, [row for row in rows if row.part == part], with_labels=True)
+        outcome = run_folder(out / "alignment-run", images=options.images, listener=console.event)
+        if outcome.status not in (OK, UNREADABLE):
+            return _close(outcome)
+        made = out / "alignment-run" / "alignment.safetensors"
+        files.link_or_copy(made, out / "alignment.safetensors")
+        files.link_or_copy(made, out / "inputs" / "alignment.safetensors")
+        inputs["alignment"] = files.sha256_of(made)
+    request = Request(kind="fit_detector", config=config, name="detector", inputs=inputs)
+    _lay(out, request, [row for row in rows if row.part != "align"], with_labels=True)
+    outcome = run_folder(out, images=options.images, listener=console.event)
+    if outcome.status in (OK, UNREADABLE):
+        _tell_detector(files.read_json(out / "detector.json"), out, console)
+    return _close(outcome)
+
+
+def score_command(options: argparse.Namespace) -> int:
+    model: Path = options.model
+    if not (model / "detector.safetensors").is_file():
+        raise EngineError(f"{model} holds no detector.safetensors: give the folder that fit made with --model.")
+    detector = load_detector(model / "detector.safetensors")
+    asked = _checked_against_model(options, detector.config)
+    selection = manifest.for_score(manifest.read_csv(options.csv))
+    rows = manifest.with_hashes(selection.rows, options.images)
+    console = Console()
+    _tell_selection(selection, console)
+    out: Path = options.out
+    inputs = {}
+    for name in ("detector", "alignment") if detector.config.align == "network" else ("detector",):
+        source = model / f"{name}.safetensors"
+        if not source.is_file():
+            raise EngineError(f"{model} holds no {name}.safetensors, which its detector needs: fit it again.")
+        inputs[name] = files.sha256_of(source)
+    request = Request(
+        kind="score",
+        config=asked,
+        name="scores",
+        weights=detector.weights,
+        inputs=inputs,
+        fusion_weight=options.fusion_weight,
+    )
+    _lay(out, request, rows, with_labels=False)
+    for name in inputs:
+        files.link_or_copy(model / f"{name}.safetensors", out / "inputs" / f"{name}.safetensors")
+    outcome = run_folder(out, images=options.images, listener=console.event)
+    if outcome.status in (OK, UNREADABLE):
+        console.say(f"{len(rows)} films scored: {out / 'scores.csv'}")
+    return _close(outcome)
+
+
+def _checked_against_model(options: argparse.Namespace, made: PipelineConfig) -> PipelineConfig:
+    """The model's config with the device and threads asked for. Raises InvalidConfig for any other change."""
+    if options.preset not in (None, made.preset):
+        raise InvalidConfig(f"preset is {options.preset}, but the model was fitted with {made.preset}: leave it out.")
+    asked = configured(options, made)
+    free = {name: getattr(asked, name) for name in PLACES} | {"fusion_weight": asked.fusion_weight}
+    free["fusion_choice"] = asked.fusion_choice
+    for name, value in made.replace(**free).to_json().items():
+        if asked.to_json()[name] != value and not _same_weights(name, asked.to_json()[name], value):
+            raise InvalidConfig(
+                f"{name} is {asked.to_json()[name]}, but the model was fitted with {value}: leave it out, or fit again."
+            )
+    return made.replace(**{name: getattr(asked, name) for name in PLACES})
+
+
+def _same_weights(name: str, asked: Any, made: Any) -> bool:
+    """Whether a file given by its path is the one that was imported under the model's name."""
+    if name != "weights" or not Path(asked).is_file():
+        return False
+    return Path(made).stem.endswith(files.sha256_of(Path(asked))[:8])
+
+
+def _weights(config: PipelineConfig, architecture: str, console: Console) -> str:
+    def progress(done: int, total: int) -> None:
+        console.line(f"downloading the weights of {architecture}: {done >> 20} of {total >> 20} MiB")
+
+    return weights.ensure(config.weights, architecture, folder=weights.default_folder(), progress=progress)
+
+
+def _lay(path: Path, request: Request, rows: list[manifest.Row], *, with_labels: bool) -> None:
+    """Write a run folder, or go on with the one that is there. Raises EngineError where that one is another run's."""
+    path.mkdir(parents=True, exist_ok=True)
+    wanted = request.to_json()
+    if (path / "run.json").exists():
+        there = files.read_json(path / "run.json")
+        if there != wanted or manifest.read(path / "images.csv") != [_as_stored(row, with_labels) for row in rows]:
+            raise EngineError(f"{path} already holds {_difference(there, wanted)}. Choose another --out, or delete it.")
+        return
+    manifest.write(path / "images.csv", rows, with_labels=with_labels)
+    files.write_json(path / "run.json", wanted)
+
+
+def _as_stored(row: manifest.Row, with_labels: bool) -> manifest.Row:
+    from dataclasses import replace
+
+    return row if with_labels else replace(row, label="")
+
+
+def _difference(there: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """What distinguishes a run that is there from the one asked for, in words."""
+    before, after = there.get("config", {}), wanted["config"]
+    for name, value in after.items():
+        if before.get(name) != value and name != "alignment":
+            return f"a run with {name} = {before.get(name)}, and {value} was asked for"
+    for name in ("kind", "code_version", "inputs", "config"):
+        if there.get(name) != wanted[name]:
+            return f"a run with another {name.replace('_', ' ')}"
+    return "a run of other films"
+
+
+def _tell_selection(selection: Selection, console: Console) -> None:
+    parts = [f"{sum(row.part == part for row in selection.rows)} {part}" for part in manifest.PARTS]
+    named = [text for text in parts if not text.startswith("0 ")]
+    console.say(f"{len(selection.rows)} films" + (f": {', '.join(named)}" if named else ""))
+    for reason, count in sorted(selection.left_out.items()):
+        console.say(f"{count} rows left out: {reason}")
+    if selection.without_patient:
+        console.say(f"{selection.without_patient} rows without patient_id: each counts as its own patient")
+
+
+def _tell_detector(facts: dict[str, Any], out: Path, console: Console) -> None:
+    bank, tune = facts["bank"], facts["tune"]
+    console.say(
+        f"bank: {bank['global']} vectors, regions {sum(bank['cells'])}; mask keeps {facts['mask']['share_kept']:.0%}"
+    )
+    why = f"from tune, {tune['films']} films" if facts["fusion_source"] == "tune" else "as configured"
+    console.say(f"fusion weight {facts['fusion_weight']:g}, {why}")
+    if facts["weights"]["name"] == weights.RANDOM:
+        console.say("random weights, not for evaluation")
+    console.say(f"model: {out}")
+
+
+def _close(outcome: Outcome) -> int:
+    if outcome.sentence:
+        print(f"ml_engine: {outcome.sentence}", file=sys.stderr)  # noqa: T201
+    elif outcome.status == UNREADABLE:
+        print(f"ml_engine: {outcome.unreadable} films could not be read.", file=sys.stderr)  # noqa: T201
+    return outcome.status if outcome.status in (OK, REFUSED, UNREADABLE) else BUG
+
+
+class Console:
+    """Progress for a person, on standard error: one line that changes on a terminal, else one a stage."""
+
+    def __init__(self) -> None:
+        self.live = sys.stderr.isatty()
+        self.stage, self.open_line, self.began = "", False, time.monotonic()
+
+    def event(self, event: dict[str, Any]) -> None:
+        if "stage" not in event:
+            return
+        left = event["seconds_left"]
+        text = f"stage {event['stage_index'] + 1} of {event['stage_count']}, {event['stage']}"
+        text += f": {event['done']} of {event['total']}" if event["total"] else ""
+        text += f", about {left:.0f} s left" if left else ""
+        if self.live:
+            self.line(text)
+        elif event["stage"] != self.stage:
+            self.say(f"stage {event['stage_index'] + 1} of {event['stage_count']}, {event['stage']}")
+        self.stage = event["stage"]
+
+    def line(self, text: str) -> None:
+        if self.live:
+            sys.stderr.write(f"\r\033[K{text}")
+            sys.stderr.flush()
+            self.open_line = True
+
+    def say(self, text: str) -> None:
+        if self.open_line:
+            sys.stderr.write("\r\033[K")
+            self.open_line = False
+        sys.stderr.write(text + "\n")

@@ -1,0 +1,261 @@
+"""Every choice of the method as one validated value, and the three presets (METHOD)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, get_type_hints
+
+from ml_engine.core.alignment.config import AlignmentConfig
+from ml_engine.core.errors import InvalidConfig
+
+PRESETS = ("default", "paper", "paper-448")
+BACKBONES = ("wide_resnet50_2", "wide_resnet101_2", "resnet18", "resnet34", "resnet50", "resnet101")
+LAYERS = ("layer1", "layer2", "layer3", "layer4")
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    symbol: str = "",
+    choices: tuple[str, ...] = (),
+    low: float | None = None,
+    high: float | None = None,
+) -> Any:
+    """A dataclass field with its bounds and the words that a form or a page shows beside it."""
+    facts = {"help": help, "symbol": symbol, "choices": choices, "low": low, "high": high}
+    return field(default=default, metadata=facts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineConfig:
+    """The settings of a run; the values here are those of preset ``default``.
+
+    Raises InvalidConfig, naming the setting, its value and what to do, for a value out of range.
+    """
+
+    preset: str = setting("default", "The set of values that the others start from.", choices=PRESETS)
+    seed: int = setting(0, "Fixes every random draw.", low=0, high=2**31 - 1)
+
+    intensity: str = setting(
+        "window",
+        "Gray scale: minmax = 8-bit films divided by 255, deeper ones minimum to maximum; window = the film's "
+        "VOI LUT or window, else two percentiles.",
+        choices=("minmax", "window"),
+    )
+    low_percentile: float = setting(0.5, "What becomes black where a film has no window.", low=0, high=49)
+    high_percentile: float = setting(99.5, "What becomes white where a film has no window.", low=51, high=100)
+    size: int = setting(224, "Side of the canonical image in pixels; a multiple of 32.", low=32, high=2048)
+    resize: str = setting(
+        "pad", "stretch = each axis on its own; pad = aspect kept, the rest black.", choices=("stretch", "pad")
+    )
+
+    align: str = setting("network", "Whether films are aligned first.", choices=("network", "none"))
+    alignment: AlignmentConfig = field(
+        default_factory=AlignmentConfig, metadata={"help": "The settings of the alignment.", "symbol": ""}
+    )
+
+    backbone: str = setting("wide_resnet50_2", "Network that gives the patch features.", symbol="f", choices=BACKBONES)
+    weights: str = setting(
+        "imagenet",
+        "imagenet = torchvision's IMAGENET1K_V1; random = an untrained network, for trying out only; or the name "
+        "of an imported file.",
+    )
+    layers: str = setting("layer2+layer3", "Stages of the backbone that are concatenated, joined by +.")
+    pool: int = setting(3, "Side of the neighbourhood averaged around each patch; odd.", low=1, high=15)
+
+    mask: bool = setting(True, "Leave out patches that the mean film shows black.")
+    mask_keep: float | None = setting(
+        0.79, "Share of patches to keep; none = mask_threshold decides.", low=0.01, high=1
+    )
+    mask_threshold: float = setting(
+        10.0, "Mean intensity above which a pixel counts, on the 8-bit scale.", low=0, high=255
+    )
+    mask_coverage: float = setting(0.5, "Share of a patch's pixels that must count.", low=0.01, high=1)
+    mask_images: int = setting(500, "Aligned films averaged for the mask, at most.", low=1, high=10**6)
+    mask_least: float = setting(0.55, "Refuse a mask that keeps less than this share.", low=0, high=1)
+    mask_most: float = setting(0.95, "Refuse a mask that keeps more than this share.", low=0, high=1)
+
+    grid: int = setting(4, "Cells along each side, each with a bank of its own.", symbol="n", low=1, high=64)
+    rate: float = setting(0.01, "Share of patches kept in a memory bank.", symbol="s", low=1e-6, high=1)
+    coreset_start: str = setting(
+        "first",
+        "First pick of the greedy k-centre: patch 0, or one drawn by the seed.",
+        choices=("first", "seeded"),
+    )
+    coreset_dimensions: int = setting(128, "Dimensions of the sparse random projection.", low=1, high=4096)
+    coreset_exact_limit: float = setting(
+        2e8, "Select in full dimension while patches times picks stay at or below this; 0 always projects.", low=0
+    )
+    neighbours: int = setting(1, "Nearest bank vectors that a score is the mean over.", symbol="K", low=1, high=1000)
+    distance: str = setting(
+        "l2", "squared = squared Euclidean distance (Eq. 1); l2 = its root.", choices=("squared", "l2")
+    )
+
+    fusion_weight: float = setting(0.6, "Weight of the region map; the rest is global.", symbol="w", low=0, high=1)
+    fusion_choice: str = setting(
+        "tune",
+        "config = fusion_weight as given; tune = the weight with the best AUROC on the tune part.",
+        choices=("config", "tune"),
+    )
+    standardise: bool = setting(True, "Standardise both maps per position by calibration normals before fusion.")
+    image_score: str = setting(
+        "top", "A film's score: max = its highest patch; top = the mean of its highest patches.", choices=("max", "top")
+    )
+    top_share: float = setting(0.01, "Share of patches that count for image_score = top.", low=1e-6, high=1)
+    threshold_percentile: float = setting(
+        99.5, "Percentile of calibration normals' patches above which the fused map is marked.", low=50, high=100
+    )
+    folds: int = setting(5, "Folds of fit patients that stand in where there is no calibrate part.", low=2, high=100)
+
+    device: str = setting("auto", "Where it runs.", choices=("auto", "cpu", "cuda"))
+    threads: int = setting(2, "CPU threads; results are byte-identical for the same number.", low=1, high=256)
+    batch: int = setting(8, "Films in one pass of the backbone.", low=1, high=256)
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            _check_bounds(f.name, getattr(self, f.name), f.metadata)
+        self._check("size", self.size % 32 == 0, "a multiple of 32, such as 224 or 448")
+        self._check("pool", self.pool % 2 == 1, "odd, such as 3")
+        names = self.layers.split("+")
+        known = all(name in LAYERS for name in names) and sorted(set(names)) == names
+        self._check("layers", known, "stages in order, such as layer2+layer3")
+        self._check("weights", bool(self.weights.strip()), "imagenet, random or the name of an imported file")
+        self._check("grid", self.grid <= self.patches, f"at most {self.patches}, the patches along a side")
+        self._check("mask_most", self.mask_most > self.mask_least, f"above mask_least ({self.mask_least})")
+
+    def _check(self, name: str, ok: bool, expected: str) -> None:
+        if not ok:
+            raise InvalidConfig(f"{name} is {getattr(self, name)!r}: it must be {expected}.")
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        return tuple(self.layers.split("+"))
+
+    @property
+    def stride(self) -> int:
+        """Side of a patch in canonical pixels: the stride of the first layer used."""
+        return 4 << LAYERS.index(self.layer_names[0])
+
+    @property
+    def patches(self) -> int:
+        """Patches along a side of the canonical grid."""
+        return self.size // self.stride
+
+    @classmethod
+    def preset_values(cls, name: str) -> dict[str, Any]:
+        """What preset ``name`` sets differently from ``default``."""
+        if name not in PRESETS:
+            raise InvalidConfig(f"There is no preset {name!r}: choose one of {', '.join(PRESETS)}.")
+        values = {"default": {}, "paper": PAPER, "paper-448": {**PAPER, "size": 448}}[name]
+        return {**values, "preset": name, "alignment": AlignmentConfig.preset(name)}
+
+    @classmethod
+    def from_preset(cls, name: str) -> PipelineConfig:
+        """The config of preset ``paper``, ``paper-448`` or ``default``. Raises InvalidConfig."""
+        return cls(**cls.preset_values(name))
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as JSON types, those of the alignment nested; `from_json` gives an equal value back."""
+        return asdict(self) | {"alignment": self.alignment.to_json()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> PipelineConfig:
+        """The config with these fields, all others those of its preset. Raises InvalidConfig."""
+        unknown = sorted(set(values) - {f.name for f in fields(cls)})
+        if unknown:
+            raise InvalidConfig(f"{unknown[0]} is no setting. The settings are: {_names(cls)}.")
+        given = {name: _as_type(cls, name, value) for name, value in values.items()}
+        base = cls.preset_values(given.get("preset", "default"))
+        if "alignment" in given:
+            given["alignment"] = AlignmentConfig.from_json({**base["alignment"].to_json(), **given["alignment"]})
+        return cls(**{**base, **given})
+
+    def replace(self, **values: Any) -> PipelineConfig:
+        """This config with some fields changed. Raises InvalidConfig."""
+        return dataclasses.replace(self, **values)
+
+    def replace_field(self, name: str, text: str) -> PipelineConfig:
+        """This config with one field read from text: ``rate``, ``mask.keep`` or ``alignment.epochs``.
+
+        Raises InvalidConfig for an unknown name or a text that is no value of it.
+        """
+        if name.startswith("alignment."):
+            inner = name.removeprefix("alignment.")
+            value = _from_text(AlignmentConfig, inner, text, shown=name)
+            return self.replace(alignment=dataclasses.replace(self.alignment, **{inner: value}))
+        flat = name.replace(".", "_").replace("-", "_")
+        if flat == "preset":
+            raise InvalidConfig("preset cannot be set on its own: choose it first, then change single settings.")
+        return self.replace(**{flat: _from_text(PipelineConfig, flat, text, shown=name)})
+
+
+# What preset ``paper`` sets differently; a reason for each stands in METHOD.
+PAPER: dict[str, Any] = {
+    "intensity": "minmax",
+    "resize": "stretch",
+    "mask_keep": None,
+    "mask_least": 0.0,
+    "mask_most": 1.0,
+    "coreset_exact_limit": 0.0,
+    "neighbours": 9,
+    "distance": "squared",
+    "fusion_choice": "config",
+    "standardise": False,
+    "image_score": "max",
+}
+
+
+def _names(cls: type) -> str:
+    return ", ".join(f.name for f in fields(cls))
+
+
+def _check_bounds(name: str, value: Any, facts: Any) -> None:
+    choices, low, high = facts.get("choices"), facts.get("low"), facts.get("high")
+    if choices and value not in choices:
+        raise InvalidConfig(f"{name} is {value!r}: choose one of {', '.join(choices)}.")
+    if value is None or (low is None and high is None):
+        return
+    ends = f"from {low:g} to {high:g}" if high is not None else f"at least {low:g}"
+    if not math.isfinite(value) or value < low or (high is not None and value > high):
+        raise InvalidConfig(f"{name} is {value}: it must be {ends}.")
+
+
+def _from_text(cls: type, name: str, text: str, *, shown: str) -> Any:
+    """The value that ``text`` means for a field of ``cls``, by its type. Raises InvalidConfig."""
+    hint = get_type_hints(cls).get(name)
+    if hint is None or dataclasses.is_dataclass(hint):
+        raise InvalidConfig(f"{shown} is no setting. The settings are: {_names(cls)}.")
+    text = text.strip()
+    if hint == (float | None):
+        return None if text.lower() in ("none", "") else _number(float, text, shown)
+    if hint is bool:
+        if text.lower() not in _BOOLEANS:
+            raise InvalidConfig(f"{shown} is {text!r}: write yes or no.")
+        return _BOOLEANS[text.lower()]
+    return text if hint is str else _number(hint, text, shown)
+
+
+_BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+
+def _number(kind: type, text: str, shown: str) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        wanted = "a whole number" if kind is int else "a number"
+        raise InvalidConfig(f"{shown} is {text!r}: it must be {wanted}.") from None
+
+
+def _as_type(cls: type, name: str, value: Any) -> Any:
+    """A JSON value as the field's type: 1 is a float where a float is meant. Raises InvalidConfig."""
+    hint = get_type_hints(cls)[name]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if (hint is float and is_number) or (hint == (float | None) and is_number):
+        return float(value)
+    allowed = {float: (), float | None: (type(None),), AlignmentConfig: (dict,)}.get(hint, (hint,))
+    if not isinstance(value, allowed) or (hint is int and isinstance(value, bool)):
+        raise InvalidConfig(f"{name} is {value!r}: that is no value of this setting.")
+    return value

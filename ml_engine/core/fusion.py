@@ -1,0 +1,66 @@
+"""Two maps into one, and one map into a film's score (METHOD, fusion and image score)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_engine.core.auroc import auroc
+
+Maps = NDArray[np.float32]  # (N, 2, h, w): channel 0 global, channel 1 region; NaN where masked
+WEIGHTS: NDArray[np.float64] = np.arange(101) / 100  # 0 is global alone, 1 is region alone
+FALLBACK_WEIGHT = 0.6  # [s]; also what a tie between weights goes to
+
+
+def standardised(maps: Maps, mean: Maps | None, std: Maps | None) -> NDArray[np.float64]:
+    """(maps - mean) / std per position and channel, float64; the maps as they are without mean and std."""
+    values = maps.astype(np.float64)
+    if mean is None or std is None:
+        return values
+    return (values - mean.astype(np.float64)) / std.astype(np.float64)
+
+
+def fuse(maps: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
+    """weight * region + (1 - weight) * global, (N, h, w) from maps (N, 2, h, w); NaN stays NaN."""
+    return weight * maps[:, 1] + (1 - weight) * maps[:, 0]
+
+
+def image_scores(fused: NDArray[np.float64], *, how: str, top_share: float) -> NDArray[np.float64]:
+    """One score a film, float64 (N,), from maps (N, h, w): the highest patch (``max``) or the mean of the
+    highest ``top_share`` of the patches that have a score, at least one (``top``). NaN without any."""
+    flat = fused.reshape(len(fused), -1)
+    return np.array([_film_score(row[~np.isnan(row)], how, top_share) for row in flat], dtype=np.float64)
+
+
+def _film_score(values: NDArray[np.float64], how: str, top_share: float) -> float:
+    if values.size == 0:
+        return math.nan
+    count = 1 if how == "max" else top_count(values.size, top_share)
+    highest = np.sort(np.partition(values, values.size - count)[values.size - count :])
+    return float(highest.mean())
+
+
+def top_count(patches: int, share: float) -> int:
+    """How many of ``patches`` are the highest ``share``: rounded up, at least one."""
+    return max(1, math.ceil(share * patches - 1e-9))
+
+
+def sweep(maps: NDArray[np.float64], *, how: str, top_share: float) -> NDArray[np.float32]:
+    """The films' scores at each of `WEIGHTS`, float32 (N, 101), from maps (N, 2, h, w)."""
+    scores = [image_scores(fuse(maps, float(w)), how=how, top_share=top_share) for w in WEIGHTS]
+    return np.stack(scores, axis=1).astype(np.float32) if len(maps) else np.zeros((0, 101), np.float32)
+
+
+def sweep_aurocs(scores: NDArray[np.floating], abnormal: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The AUROC at each weight, float64 (101,), from a sweep (N, 101) and the labels (N,)."""
+    return np.array([auroc(scores[:, k], abnormal) for k in range(scores.shape[1])])
+
+
+def choose_weight(aurocs: NDArray[np.float64]) -> float:
+    """The weight with the highest AUROC of (101,); among equals the one nearest to 0.6, then the lower."""
+    if np.isnan(aurocs).any():
+        return FALLBACK_WEIGHT
+    best = WEIGHTS[aurocs >= aurocs.max() - 1e-12]
+    return float(best[np.argmin(np.round(np.abs(best - FALLBACK_WEIGHT), 9))])

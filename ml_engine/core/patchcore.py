@@ -1,0 +1,82 @@
+"""The distance of a patch to what is normal: exact K nearest neighbours and Eq. 1."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+QUERY_CHUNK = 256
+BANK_CHUNK = 16384
+
+
+class NearestSearch:
+    """Exact nearest neighbours in a bank (M, D) float32.
+
+    A matrix product of the centred vectors gives each query a short list; the distances of the short list
+    are then computed directly, as the sum of squared differences, so that a vector that is in the bank is
+    at distance 0. Where the rounding of the product could have kept a nearer vector off the list, all
+    distances of that query are computed directly.
+    """
+
+    def __init__(self, bank: Tensor) -> None:
+        if len(bank) == 0:
+            raise ValueError("a search needs a bank of at least one vector")
+        self.bank = bank
+        self.centre = bank.mean(0)
+        self.norms = (bank - self.centre).square().sum(1)
+
+    def squared_distances(self, queries: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
+        """The smallest squared L2 distances, ascending, and the rows of the bank at which they lie.
+
+        ``queries`` (Q, D) float32. Returns float32 (Q, K) and int64 (Q, K), K the smaller of
+        ``neighbours`` and the bank's size. A tie goes to the lower row.
+        """
+        found = [self._chunk(part, min(neighbours, len(self.bank))) for part in queries.split(QUERY_CHUNK)]
+        return torch.cat([f[0] for f in found]), torch.cat([f[1] for f in found])
+
+    def _chunk(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        listed = min(len(self.bank), max(16, 4 * k))
+        rough, rows = self._short_list(queries, listed)
+        rows = rows.sort(dim=1).values
+        direct = (self.bank[rows] - queries[:, None]).square().sum(-1)  # (Q, listed)
+        squared, order = direct.sort(dim=1, stable=True)
+        squared, rows = squared[:, :k].contiguous(), rows.gather(1, order[:, :k])
+        if listed < len(self.bank):
+            longest = (queries - self.centre).square().sum(1) + self.norms.max()
+            noise = 4 * self.bank.shape[1] * torch.finfo(torch.float32).eps * longest
+            unsure = torch.nonzero(rough[:, -1] - noise <= squared[:, -1])[:, 0]
+            for query in unsure:
+                squared[query], rows[query] = self._direct(queries[query], k)
+        return squared, rows
+
+    def _short_list(self, queries: Tensor, listed: int) -> tuple[Tensor, Tensor]:
+        """The bank rows with the smallest distances by the product, (Q, listed), and those distances."""
+        centred = queries - self.centre
+        own = centred.square().sum(1)[:, None]
+        best: tuple[Tensor, Tensor] | None = None
+        for first in range(0, len(self.bank), BANK_CHUNK):
+            part = self.bank[first : first + BANK_CHUNK] - self.centre
+            rough = own + self.norms[first : first + BANK_CHUNK] - 2 * (centred @ part.T)
+            near = rough.topk(min(listed, len(part)), dim=1, largest=False)
+            values, rows = near.values, near.indices + first
+            if best is not None:
+                values, rows = torch.cat([best[0], values], 1), torch.cat([best[1], rows], 1)
+                near = values.topk(min(listed, values.shape[1]), dim=1, largest=False)
+                values, rows = near.values, rows.gather(1, near.indices)
+            best = values, rows
+        assert best is not None
+        return best
+
+    def _direct(self, query: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        parts = [(part - query).square().sum(1) for part in self.bank.split(BANK_CHUNK)]
+        squared, rows = torch.cat(parts).sort(stable=True)
+        return squared[:k], rows[:k]
+
+
+def patch_scores(queries: Tensor, search: NearestSearch, *, neighbours: int, distance: str) -> Tensor:
+    """Eq. 1: the mean over the K nearest of the squared L2 distance (``squared``) or of its root (``l2``).
+
+    ``queries`` (Q, D) float32; returns float32 (Q,). A bank of fewer than K vectors is used whole.
+    """
+    squared, _ = search.squared_distances(queries, neighbours)
+    return (squared if distance == "squared" else squared.sqrt()).mean(1)

@@ -1,0 +1,236 @@
+"""A fitted detector and how it is assembled: banks, mask, standardisation, fusion weight, threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ml_engine.core import calibration, files, fusion, memory_bank
+from ml_engine.core.config import PipelineConfig
+from ml_engine.core.errors import IncompatibleModel
+from ml_engine.core.fusion import Maps
+from ml_engine.core.geometry import warp
+from ml_engine.core.masking import HardMask
+from ml_engine.core.memory_bank import Banks
+from ml_engine.core.version import FORMAT, code_version
+
+CURVE_POINTS = 100
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What normals score. ``maps`` raw (n, 2, h, w), NaN where masked; ``source`` says which films.
+
+    ``mean`` and ``std`` (2, h, w) float32 standardise maps, None where the config does not; where masked
+    they are 0 and 1.
+    """
+
+    maps: Maps
+    source: str
+    mean: Maps | None
+    std: Maps | None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The fusion weight, and the tune part's AUROC at each of `fusion.WEIGHTS`, empty without one."""
+
+    weight: float
+    source: str  # "tune" or "config"
+    aurocs: tuple[float, ...] = ()
+    films: int = 0
+    abnormal: int = 0
+
+
+@dataclass(frozen=True)
+class Detector:
+    """All that scoring needs but the backbone's weights and the alignment, whose hashes it holds."""
+
+    config: PipelineConfig
+    mask: HardMask
+    banks: Banks
+    calibration: Calibration
+    choice: Choice
+    weights: dict[str, Any]
+    alignment_sha256: str | None
+    code_version: str
+
+
+def calibrate(maps: Maps, *, source: str, config: PipelineConfig) -> Calibration:
+    """The calibration of normals' raw maps (n, 2, h, w). Raises EngineError where standardising needs more."""
+    if not config.standardise:
+        return Calibration(maps, source, None, None)
+    mean, std = calibration.standardisation(maps)
+    return Calibration(maps, source, np.nan_to_num(mean, nan=0.0), np.nan_to_num(std, nan=1.0))
+
+
+def choose(maps: Maps, abnormal: NDArray[np.bool_], calibrated: Calibration, config: PipelineConfig) -> Choice:
+    """The fusion weight by config or by the tune part's raw maps (n, 2, h, w) and labels (n,)."""
+    films, count = len(abnormal), int(abnormal.sum())
+    if config.fusion_choice == "config" or count == 0 or count == films:
+        return Choice(config.fusion_weight, "config", films=films, abnormal=count)
+    values = fusion.standardised(maps, calibrated.mean, calibrated.std)
+    scores = fusion.sweep(values, how=config.image_score, top_share=config.top_share)
+    aurocs = fusion.sweep_aurocs(scores, abnormal)
+    return Choice(fusion.choose_weight(aurocs), "tune", tuple(aurocs.tolist()), films, count)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Films' scores, float64 (N,) each, and ``sweep`` float32 (N, 101); NaN for a film without maps."""
+
+    whole: NDArray[np.float64]
+    region: NDArray[np.float64]
+    fused: NDArray[np.float64]
+    sweep: NDArray[np.float32]
+
+
+def score_maps(maps: Maps, detector: Detector, *, weight: float | None = None) -> Scores:
+    """Scores from raw maps (N, 2, h, w), at the detector's fusion weight unless another is given."""
+    config, calibrated = detector.config, detector.calibration
+    values = fusion.standardised(maps, calibrated.mean, calibrated.std)
+
+    def at(w: float) -> NDArray[np.float64]:
+        return fusion.image_scores(fusion.fuse(values, w), how=config.image_score, top_share=config.top_share)
+
+    chosen = detector.choice.weight if weight is None else weight
+    sweep = fusion.sweep(values, how=config.image_score, top_share=config.top_share)
+    return Scores(at(0.0), at(1.0), at(chosen), sweep)
+
+
+def threshold(detector: Detector, *, weight: float | None = None) -> float | None:
+    """Where the fused map is marked: a percentile of calibration normals' patches; None without normals."""
+    calibrated = detector.calibration
+    values = fusion.standardised(calibrated.maps, calibrated.mean, calibrated.std)
+    fused = fusion.fuse(values, detector.choice.weight if weight is None else weight)
+    found = calibration.patch_threshold(fused, detector.config.threshold_percentile)
+    return None if np.isnan(found) else found
+
+
+# films
+
+
+def canonical_batches(
+    inputs: NDArray[np.float32], input_from_canonical: NDArray[np.float64], *, rows: NDArray[np.int64], batch: int
+) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+    """The films at ``rows``, aligned: their rows and float32 (B, 1, S, S), black outside the film.
+
+    ``inputs`` (N, S, S) float32 in [0, 1]; ``input_from_canonical`` (N, 2, 3) in pixels. Each film is
+    resampled once, and not at all where its affine is the identity.
+    """
+    size = inputs.shape[-1]
+    for first in range(0, len(rows), batch):
+        at = rows[first : first + batch]
+        films = torch.from_numpy(np.asarray(inputs[at], dtype=np.float32))[:, None]
+        affines = input_from_canonical[at]
+        if not np.array_equal(affines, np.broadcast_to(np.eye(2, 3), affines.shape)):
+            films, _ = warp(films, affines, (size, size))
+        yield at, films
+
+
+def mean_film(
+    inputs: NDArray[np.float32], input_from_canonical: NDArray[np.float64], *, rows: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """The mean of the aligned films at ``rows``, float64 (S, S)."""
+    total = np.zeros(inputs.shape[1:], dtype=np.float64)
+    for _, films in canonical_batches(inputs, input_from_canonical, rows=rows, batch=8):
+        total += films[:, 0].double().sum(0).numpy()
+    return total / max(1, len(rows))
+
+
+# the file
+
+
+def save_detector(detector: Detector, path: Path) -> None:
+    calibrated = detector.calibration
+    tensors = memory_bank.to_tensors(detector.banks)
+    tensors["mask"] = torch.from_numpy(detector.mask.keep.copy())
+    tensors["calibration.maps"] = torch.from_numpy(calibrated.maps.copy())
+    if calibrated.mean is not None and calibrated.std is not None:
+        tensors["mean"], tensors["std"] = torch.from_numpy(calibrated.mean), torch.from_numpy(calibrated.std)
+    choice = detector.choice
+    tensors["tune.auroc"] = torch.tensor(choice.aurocs, dtype=torch.float64)
+    header = {
+        "format": FORMAT,
+        "kind": "detector",
+        "config": detector.config.to_json(),
+        "weights": detector.weights,
+        "alignment_sha256": detector.alignment_sha256,
+        "code_version": detector.code_version,
+        "mask_threshold": detector.mask.threshold,
+        "calibration_source": calibrated.source,
+        "choice": {
+            "weight": choice.weight,
+            "source": choice.source,
+            "films": choice.films,
+            "abnormal": choice.abnormal,
+        },
+    }
+    files.write_tensors(path, tensors, header)
+
+
+def load_detector(path: Path) -> Detector:
+    """Raises IncompatibleModel for a file that `save_detector` of this format did not write."""
+    tensors, header = files.read_tensors(path)
+    if header.get("format") != FORMAT or header.get("kind") != "detector":
+        raise IncompatibleModel(f"{path.name} is no detector of format {FORMAT}: fit it again with this version.")
+    choice, aurocs = header["choice"], tensors["tune.auroc"].tolist()
+    return Detector(
+        config=PipelineConfig.from_json(header["config"]),
+        mask=HardMask(tensors["mask"].numpy(), header["mask_threshold"]),
+        banks=memory_bank.from_tensors(tensors),
+        calibration=Calibration(
+            tensors["calibration.maps"].numpy(),
+            header["calibration_source"],
+            tensors["mean"].numpy() if "mean" in tensors else None,
+            tensors["std"].numpy() if "std" in tensors else None,
+        ),
+        choice=Choice(choice["weight"], choice["source"], tuple(aurocs), choice["films"], choice["abnormal"]),
+        weights=header["weights"],
+        alignment_sha256=header["alignment_sha256"],
+        code_version=header["code_version"],
+    )
+
+
+def summary(detector: Detector) -> dict[str, Any]:
+    """What a page shows of a detector; JSON."""
+    banks, choice = detector.banks, detector.choice
+    return {
+        "format": FORMAT,
+        "weights": detector.weights,
+        "code_version": code_version(),
+        "config": detector.config.to_json(),
+        "alignment_sha256": detector.alignment_sha256,
+        "mask": {"share_kept": detector.mask.share, "threshold": detector.mask.threshold},
+        "bank": {
+            "global": len(banks.whole.vectors),
+            "cells": [0 if bank is None else len(bank.vectors) for bank in banks.cells],
+        },
+        "covering_radius": {
+            "global": curve(banks.whole.radius),
+            "cells": [None if bank is None else curve(bank.radius) for bank in banks.cells],
+        },
+        "fusion_weight": choice.weight,
+        "fusion_source": choice.source,
+        "tune": {
+            "films": choice.films,
+            "abnormal": choice.abnormal,
+            "weights": [round(float(w), 2) for w in fusion.WEIGHTS] if choice.aurocs else [],
+            "auroc": list(choice.aurocs),
+        },
+        "calibration": {"source": detector.calibration.source, "films": len(detector.calibration.maps)},
+        "threshold_map": threshold(detector),
+    }
+
+
+def curve(radius: NDArray[np.float64]) -> list[list[float]]:
+    """At most `CURVE_POINTS` pairs (picks, covering radius), spaced by ratio, first and last kept."""
+    picks = np.unique(np.geomspace(1, len(radius), CURVE_POINTS).round().astype(int))
+    return [[int(count), float(radius[count - 1])] for count in picks]

@@ -1,0 +1,320 @@
+"""Weights of the backbones: a table of known files, download, local files, and the untrained network.
+
+A weights folder holds safetensors files only. The one ``.pth`` that is ever read is a file of the table,
+proven by its SHA-256, read with ``weights_only=True`` and stored again as safetensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ml_engine.core import files
+from ml_engine.core.errors import EngineError, IncompatibleModel
+
+RANDOM, IMAGENET = "random", "imagenet"
+Progress = Callable[[int, int], None]  # bytes so far, bytes in all (0 where unknown)
+
+
+class WeightsMissing(EngineError):
+    """The weights asked for are not in the weights folder."""
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A file that torchvision publishes as IMAGENET1K_V1.
+
+    ``digest`` is the start of the file's SHA-256: torchvision publishes its first 8 hex digits, in the file
+    name, and checks no more than these either.
+    """
+
+    architecture: str
+    url: str
+    digest: str
+
+    @property
+    def stored_name(self) -> str:
+        return f"{self.architecture}-{self.digest[:8]}.safetensors"
+
+
+def _known(architecture: str, digest: str) -> KnownFile:
+    return KnownFile(architecture, f"https://download.pytorch.org/models/{architecture}-{digest}.pth", digest)
+
+
+KNOWN = {
+    known.architecture: known
+    for known in (
+        _known("wide_resnet50_2", "95faca4d"),
+        _known("wide_resnet101_2", "32ee1156"),
+        _known("resnet18", "f37072fd"),
+        _known("resnet34", "b627a593"),
+        _known("resnet50", "0676ba61"),
+        _known("resnet101", "63fe2227"),
+        _known("vgg19", "dcbb9e9d"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A backbone's tensors by torchvision's names, and where they came from: ``name`` and the ``sha256`` of
+    the file received, None for random."""
+
+    state: dict[str, Tensor]
+    name: str
+    sha256: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "sha256": self.sha256}
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of the weights folder: ``sha256`` is that of the file it was made from."""
+
+    name: str
+    architecture: str
+    sha256: str
+
+
+def default_folder() -> Path:
+    """HILUM_DATA_DIR/weights, or var/weights of the checkout."""
+    data = os.environ.get("HILUM_DATA_DIR") or str(Path(__file__).resolve().parents[2] / "var")
+    return Path(data) / "weights"
+
+
+def load_backbone(name: str, architecture: str, *, seed: int, folder: Path) -> Weights:
+    """The weights that a config's ``weights`` names for an architecture.
+
+    Raises WeightsMissing where they have to be fetched first, IncompatibleModel where they do not fit.
+    """
+    from ml_engine.core import features
+
+    if name == RANDOM:
+        return Weights(features.random_state(architecture, seed), RANDOM, None)
+    path = resolve(name, architecture, folder=folder)
+    tensors, header = files.read_tensors(path)
+    check_shapes(tensors, architecture, shown=path.name)
+    return Weights(tensors, name, header.get("sha256"))
+
+
+def resolve(name: str, architecture: str, *, folder: Path) -> Path:
+    """The safetensors file of ``imagenet`` or of an imported file's name. Raises WeightsMissing."""
+    if name == IMAGENET:
+        known = KNOWN[architecture]
+        path = folder / known.stored_name
+        if not path.exists():
+            raise WeightsMissing(
+                f"The ImageNet weights of {architecture} are not on this machine. {_HOW_TO_GET} "
+                f"python manage.py weights import FILE. The file is {Path(known.url).name}, from {known.url}. "
+                "To try things out without them, ask for weights random by name."
+            )
+        return path
+    path = folder / Path(name).name
+    if Path(name).name != name or not path.exists():
+        raise WeightsMissing(
+            f"There are no weights called {name!r} in the weights folder: import them with "
+            "python manage.py weights import FILE, or choose imagenet or random."
+        )
+    return path
+
+
+_HOW_TO_GET = "Download them where there is a network, or bring the file and run"
+
+
+def ensure(name: str, architecture: str, *, folder: Path, progress: Progress | None = None) -> str:
+    """Make the weights available and return the name to put into a config.
+
+    ``imagenet`` is downloaded where it is missing; a path of a local file is imported. Raises EngineError.
+    """
+    if name == RANDOM:
+        return name
+    if name == IMAGENET:
+        if not (folder / KNOWN[architecture].stored_name).exists():
+            download(architecture, folder=folder, progress=progress)
+        return name
+    if (folder / Path(name).name).exists() and Path(name).name == name:
+        return name
+    if not Path(name).is_file():
+        raise WeightsMissing(
+            f"weights is {name!r}: that is neither imagenet nor random nor a file. Give the path of a .safetensors "
+            "file, or of a .pth file that torchvision publishes."
+        )
+    return import_file(Path(name), folder=folder, architecture=architecture).name
+
+
+def download(architecture: str, *, folder: Path, url: str | None = None, progress: Progress | None = None) -> Path:
+    """Fetch an architecture's ImageNet weights, check their SHA-256 and store them as safetensors.
+
+    ``url`` replaces the table's address (a mirror); the checksum stays. Raises EngineError with the way to
+    use a local file; a failed download leaves nothing behind.
+    """
+    known = KNOWN[architecture]
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
+        received = Path(scratch) / Path(known.url).name
+        try:
+            _fetch(url or known.url, received, progress)
+        except OSError as problem:
+            raise WeightsMissing(
+                f"The weights of {architecture} could not be downloaded from {url or known.url} "
+                f"({_reason(problem)}). Fetch the file elsewhere and run: python manage.py weights import FILE"
+            ) from problem
+        return _convert(received, known, folder)
+
+
+def _fetch(url: str, target: Path, progress: Progress | None) -> None:
+    if not re.match(r"https?://", url):
+        raise OSError("the address must begin with https://")
+    with urllib.request.urlopen(url, timeout=30) as answer, target.open("wb") as file:  # noqa: S310 (scheme checked)
+        total = int(answer.headers.get("Content-Length") or 0)
+        done = 0
+        while chunk := answer.read(1 << 20):
+            file.write(chunk)
+            done += len(chunk)
+            if progress:
+                progress(done, total)
+        if total and done != total:
+            raise OSError(f"it ended after {done} of {total} bytes")
+
+
+def _reason(problem: OSError) -> str:
+    return str(getattr(problem, "reason", "") or problem) or type(problem).__name__
+
+
+def _convert(received: Path, known: KnownFile, folder: Path) -> Path:
+    """Store a ``.pth`` of the table as safetensors. Raises IncompatibleModel when its SHA-256 differs."""
+    digest = files.sha256_of(received)
+    if not digest.startswith(known.digest):
+        raise IncompatibleModel(
+            f"The SHA-256 of {received.name} begins with {digest[:8]}, and {known.digest[:8]} was expected: the "
+            "file is damaged or another one. Download it again, or run: python manage.py weights import FILE"
+        )
+    state = torch.load(received, map_location="cpu", weights_only=True)
+    return _store(state, known.architecture, digest, folder / known.stored_name)
+
+
+def _store(state: dict[str, Tensor], architecture: str, digest: str, path: Path) -> Path:
+    header = {"architecture": architecture, "sha256": digest, "tensors_sha256": _tensors_sha256(state)}
+    files.write_tensors(path, state, header)
+    return path
+
+
+def _tensors_sha256(state: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f"{name}:{value.dtype}:{tuple(value.shape)};".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def import_file(path: Path, *, folder: Path, architecture: str | None = None) -> StoredFile:
+    """Bring a local file into the weights folder.
+
+    A ``.pth`` must be one of the table by its SHA-256. A safetensors file must have an architecture's names
+    and shapes: the one given, else the first of the table that fits. Raises IncompatibleModel.
+    """
+    if not path.is_file():
+        raise WeightsMissing(f"There is no file {path}: give the path of a .safetensors or .pth file.")
+    folder.mkdir(parents=True, exist_ok=True)
+    if path.suffix != ".safetensors":
+        return _stored(_convert(path, _known_by_digest(path), folder))
+    tensors, _ = files.read_tensors(path)
+    names = [architecture] if architecture else list(KNOWN)
+    problems = [_mismatch(tensors, name) for name in names]
+    if all(problems):
+        raise IncompatibleModel(f"{path.name} does not fit {_one_of(names)}: {problems[0]}.")
+    fitting = names[problems.index("")]
+    digest = files.sha256_of(path)
+    stem = re.sub(r"[^A-Za-z0-9_.]+", "-", path.stem)[:60].removesuffix(f"-{digest[:8]}")
+    return _stored(_store(tensors, fitting, digest, folder / f"{stem}-{digest[:8]}.safetensors"))
+
+
+def _one_of(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else "any of " + ", ".join(names)
+
+
+def _known_by_digest(path: Path) -> KnownFile:
+    digest = files.sha256_of(path)
+    for known in KNOWN.values():
+        if digest.startswith(known.digest):
+            return known
+    raise IncompatibleModel(
+        f"{path.name} (SHA-256 {digest[:8]}...) is none of the files that torchvision publishes for "
+        f"{', '.join(KNOWN)}. Other weights are taken as .safetensors only: a .pth may run code."
+    )
+
+
+def _stored(path: Path) -> StoredFile:
+    _, header = read_header(path)
+    return StoredFile(path.name, str(header.get("architecture", "")), str(header.get("sha256", "")))
+
+
+def read_header(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
+    """The shapes of a safetensors file's tensors, and its header; nothing else of it is read."""
+    import json
+
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            return shapes, json.loads((file.metadata() or {}).get("hilum", "{}"))
+    except (SafetensorError, OSError, ValueError):
+        raise IncompatibleModel(f"{path.name} is no whole safetensors file: import it again.") from None
+
+
+def list_files(folder: Path) -> list[StoredFile]:
+    """The files of the weights folder, by name; damaged ones are left out (`verify` names them)."""
+    found = []
+    for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
+        try:
+            found.append(_stored(path))
+        except IncompatibleModel:
+            continue
+    return found
+
+
+def verify(name: str, *, folder: Path) -> StoredFile:
+    """Read a stored file whole and compare it with the hash kept at import. Raises IncompatibleModel."""
+    path = folder / Path(name).name
+    tensors, header = files.read_tensors(path)
+    if _tensors_sha256(tensors) != header.get("tensors_sha256"):
+        raise IncompatibleModel(f"{path.name} is not what was imported: delete it and import it again.")
+    return _stored(path)
+
+
+def check_shapes(tensors: dict[str, Tensor], architecture: str, *, shown: str) -> None:
+    """Raises IncompatibleModel, in a sentence, where names or shapes are not the architecture's."""
+    problem = _mismatch(tensors, architecture)
+    if problem:
+        raise IncompatibleModel(f"{shown} does not fit {architecture}: {problem}.")
+
+
+def _mismatch(tensors: dict[str, Tensor], architecture: str) -> str:
+    """What is wrong with the tensors for this architecture; empty when nothing is."""
+    import torchvision
+
+    with torch.device("meta"):
+        wanted = torchvision.models.get_model(architecture, weights=None).state_dict()
+    missing = sorted(set(wanted) - set(tensors) - {n for n in wanted if n.endswith("num_batches_tracked")})
+    if missing:
+        return f"it has no tensor {missing[0]}"
+    extra = sorted(set(tensors) - set(wanted))
+    if extra:
+        return f"it has a tensor {extra[0]} that the network has not"
+    for name, value in tensors.items():
+        if value.shape != wanted[name].shape:
+            return f"{name} has the shape {tuple(value.shape)} and should have {tuple(wanted[name].shape)}"
+    return ""

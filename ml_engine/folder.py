@@ -1,0 +1,222 @@
+"""A run folder: its request, its lock, its events and its finished stages."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from ml_engine.core import files
+from ml_engine.core.config import PipelineConfig
+from ml_engine.core.errors import EngineError
+from ml_engine.core.version import FORMAT, code_version
+
+Listener = Callable[[dict[str, Any]], None]
+KINDS = ("fit_alignment", "fit_detector", "score")
+INPUTS = ("alignment", "detector")
+SECONDS_BETWEEN_EVENTS = 0.25
+
+
+class FolderBusy(EngineError):
+    """Another engine holds the folder."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """``run.json``: enough to run it again elsewhere. ``inputs`` maps alignment or detector to SHA-256;
+    ``fusion_weight`` of a score run replaces its detector's."""
+
+    kind: str
+    config: PipelineConfig
+    name: str = ""
+    weights: dict[str, Any] | None = None
+    inputs: dict[str, str] | None = None
+    fusion_weight: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        inputs = {n: {"file": f"inputs/{n}.safetensors", "sha256": h} for n, h in (self.inputs or {}).items()}
+        return {
+            "format": FORMAT,
+            "kind": self.kind,
+            "name": self.name,
+            "config": self.config.to_json(),
+            "seed": self.config.seed,
+            "code_version": code_version(),
+            "weights": self.weights or {"name": self.config.weights, "sha256": None},
+            "inputs": inputs,
+        } | ({} if self.fusion_weight is None else {"fusion_weight": self.fusion_weight})
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Request:
+        """Raises EngineError for a kind or format that this version does not know."""
+        if values.get("format") != FORMAT:
+            raise EngineError(f"run.json has format {values.get('format')!r}; this version runs format {FORMAT}.")
+        if values.get("kind") not in KINDS:
+            raise EngineError(f"run.json has kind {values.get('kind')!r}; it must be one of {', '.join(KINDS)}.")
+        config = PipelineConfig.from_json(values.get("config") or {})
+        if "seed" in values:
+            config = config.replace(seed=values["seed"])
+        inputs = {name: str(entry["sha256"]) for name, entry in (values.get("inputs") or {}).items() if entry}
+        return cls(
+            kind=values["kind"],
+            config=config,
+            name=str(values.get("name", "")),
+            weights=values.get("weights"),
+            inputs=inputs,
+            fusion_weight=values.get("fusion_weight"),
+        )
+
+
+class RunFolder:
+    """An open run folder. Get one from `opened`, which holds the lock."""
+
+    def __init__(self, path: Path, attempt: int, stdout: TextIO | None, listener: Listener | None) -> None:
+        self.path, self.attempt, self.stdout, self.listener = path, attempt, stdout, listener
+        self.stages = path / "stages"
+        self.stages.mkdir(exist_ok=True)
+        self._events = (path / "events.jsonl").open("a", encoding="utf-8")
+        self._log = (path / "log.txt").open("a", encoding="utf-8")
+
+    def close(self) -> None:
+        self._events.close()
+        self._log.close()
+
+    def request(self) -> Request:
+        try:
+            values = files.read_json(self.path / "run.json")
+        except (OSError, ValueError):
+            raise EngineError("The run folder has no run.json that can be read.") from None
+        return Request.from_json(values)
+
+    def input_path(self, name: str, request: Request) -> Path:
+        """An input's file, proven by its SHA-256. Raises EngineError."""
+        path = self.path / "inputs" / f"{name}.safetensors"
+        wanted = (request.inputs or {}).get(name)
+        if wanted is None or not path.is_file():
+            raise EngineError(f"This run needs inputs/{name}.safetensors, and it is not in the run folder.")
+        if files.sha256_of(path) != wanted:
+            raise EngineError(f"inputs/{name}.safetensors is not the file that run.json names: its SHA-256 differs.")
+        return path
+
+    def emit(self, event: dict[str, Any]) -> None:
+        """One JSON line to events.jsonl and to stdout."""
+        line = json.dumps({"attempt": self.attempt, **event}, allow_nan=False)
+        self._events.write(line + "\n")
+        self._events.flush()
+        if self.listener:
+            self.listener(event)
+        if self.stdout is None:
+            return
+        try:
+            self.stdout.write(line + "\n")
+            self.stdout.flush()
+        except OSError:  # nobody listens any more; the folder keeps the events
+            self.stdout = None
+
+    def log(self, text: str) -> None:
+        self._log.write(time.strftime("%Y-%m-%d %H:%M:%S ") + text + "\n")
+        self._log.flush()
+
+    def is_done(self, stage: str) -> bool:
+        return self._marker(stage).exists()
+
+    def mark_done(self, stage: str, summary: dict[str, Any]) -> None:
+        """Written last, when all files of the stage are in place."""
+        files.write_json(self._marker(stage), summary)
+
+    def summary(self, stage: str) -> dict[str, Any]:
+        """What a finished stage reported."""
+        summary: dict[str, Any] = files.read_json(self._marker(stage))
+        return summary
+
+    def _marker(self, stage: str) -> Path:
+        return self.stages / f"{stage}.json"
+
+
+@contextmanager
+def opened(
+    path: Path, *, attempt: int | None = None, stdout: TextIO | None = None, listener: Listener | None = None
+) -> Iterator[RunFolder]:
+    """The folder, locked for as long as the block runs; nothing is written to a folder that another holds.
+
+    The lock file keeps the number of the latest attempt: an engine of an earlier one is refused. Without
+    ``attempt`` the next number is taken. Raises FolderBusy, EngineError.
+    """
+    if not (path / "run.json").is_file():
+        raise EngineError(f"{path} is no run folder: it has no run.json.")
+    with (path / "lock").open("a+", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise FolderBusy(f"Another engine is at work in {path}: wait for it or stop it.") from None
+        lock.seek(0)
+        latest = int(lock.read().strip() or 0)
+        number = latest + 1 if attempt is None else attempt
+        if number < latest:
+            raise FolderBusy(f"Attempt {number} is over: attempt {latest} has begun in this folder.")
+        lock.seek(0)
+        lock.truncate()
+        lock.write(str(number))
+        lock.flush()
+        folder = RunFolder(path, number, stdout, listener)
+        try:
+            yield folder
+        finally:
+            folder.close()
+
+
+class Report:
+    """Progress of one stage as events, at most four a second, the first and the last always."""
+
+    def __init__(self, folder: RunFolder, stage: str, index: int, count: int) -> None:
+        self.folder, self.stage, self.index, self.count = folder, stage, index, count
+        self.began = time.monotonic()
+        self.last_sent = -1.0
+        self(0, 0)
+
+    def __call__(self, done: int, total: int, message: str | None = None) -> None:
+        """``seconds_left`` counts this stage only; None until something is done."""
+        now = time.monotonic()
+        if 0 < done < total and now - self.last_sent < SECONDS_BETWEEN_EVENTS:
+            return
+        self.last_sent = now
+        left = (now - self.began) / done * (total - done) if done else None
+        self.folder.emit(
+            {
+                "stage": self.stage,
+                "stage_index": self.index,
+                "stage_count": self.count,
+                "done": done,
+                "total": total,
+                "seconds_left": None if left is None else round(left, 1),
+                "memory_mib": round(peak_memory_mib(), 1),
+                "message": message,
+            }
+        )
+
+
+def peak_memory_mib() -> float:
+    """The most resident memory that this process has had, in MiB."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def end_with_parent() -> None:
+    """End this process at once when its standard input closes: whoever started it is gone."""
+    import threading
+
+    def wait() -> None:
+        while os.read(0, 4096):
+            pass
+        os._exit(4)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -1,0 +1,223 @@
+"""Which films a run takes: a user's CSV to parts, and the manifest ``images.csv`` of a run folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from ml_engine.core import files
+from ml_engine.core.errors import EngineError
+
+FITTING = ("align", "fit", "tune", "calibrate")
+PARTS = (*FITTING, "test")
+LABELS = ("normal", "abnormal", "unsure", "exclude")
+FRACTIONS = {"fit": 0.70, "tune": 0.15, "calibrate": 0.15}
+LEAST_CALIBRATE = 2  # patients; fewer give no spread
+COLUMNS = ("image", "filename", "sha256", "patient", "part", "label")
+
+
+class InvalidManifest(EngineError):
+    """A CSV does not say what it has to."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A film of a run. ``filename`` is relative to the films' folder; ``label`` is empty where unknown."""
+
+    filename: str
+    image: str = ""
+    sha256: str = ""
+    patient: str = ""
+    part: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The rows that a command takes, in CSV order, and how many it leaves out, by reason."""
+
+    rows: list[Row]
+    left_out: dict[str, int]
+    without_patient: int
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a user's CSV by its lower-case column names, values stripped.
+
+    UTF-8 with or without a byte order mark; comma, semicolon or tab. Raises InvalidManifest.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InvalidManifest(f"There is no file {path}: give the CSV with --csv.") from None
+    except UnicodeDecodeError:
+        raise InvalidManifest(f"{path.name} is not UTF-8 text: save it as a CSV in UTF-8.") from None
+    except OSError as problem:
+        raise InvalidManifest(f"{path} could not be read: {problem.strerror}.") from None
+    head = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=head.count)
+    table = list(csv.reader(io.StringIO(text), delimiter=delimiter))
+    if not table:
+        raise InvalidManifest(f"{path.name} is empty: it needs a header line with the column filename.")
+    names = [name.strip().lower() for name in table[0]]
+    if "filename" not in names:
+        raise InvalidManifest(f"{path.name} has no column filename; its columns are {', '.join(names)}.")
+    rows = [dict(zip(names, (cell.strip() for cell in line), strict=False)) for line in table[1:] if any(line)]
+    if not rows:
+        raise InvalidManifest(f"{path.name} has a header line and no rows.")
+    _check_rows(rows, path.name)
+    return rows
+
+
+def _check_rows(rows: list[dict[str, str]], name: str) -> None:
+    first_line: dict[str, int] = {}
+    for line, row in enumerate(rows, start=2):
+        filename = row.get("filename", "")
+        pure = PurePosixPath(filename.replace("\\", "/"))
+        if not filename or pure.is_absolute() or ".." in pure.parts:
+            raise InvalidManifest(f"Row {line} of {name}: filename must be a path inside --images.")
+        if filename in first_line:
+            raise InvalidManifest(f"Rows {first_line[filename]} and {line} of {name} name the same film: delete one.")
+        first_line[filename] = line
+        label = row.get("label", "").lower()
+        if label and label not in LABELS:
+            raise InvalidManifest(f"Row {line} of {name}: the label is {label!r}; write one of {', '.join(LABELS)}.")
+
+
+def for_fit(table: list[dict[str, str]], *, preset: str, seed: int) -> Selection:
+    """The rows that fitting takes, with their parts: align, fit, tune, calibrate (DESIGN, Parts).
+
+    ``train`` is all fit under preset paper, else drawn by patient; without a ``split`` column every row is
+    fit. Fit and calibrate take normals only; a row counts as normal where there is no ``label`` column.
+    Raises InvalidManifest for a patient in two parts or for no fit film.
+    """
+    rows = [_row(line, has_label="label" in table[0]) for line in table]
+    left_out: Counter[str] = Counter()
+    if "split" not in table[0]:
+        rows = [replace(row, part="fit") for row in rows]
+    _refuse_shared_patients(rows)
+    train = [row for row in rows if row.part == "train"]
+    if preset.startswith("paper"):
+        part_of = {row.patient: "fit" for row in train if row.label == "normal"}
+    else:
+        part_of = draw_parts(train, seed=seed)
+    rows = [replace(row, part=part_of.get(row.patient, "")) if row.part == "train" else row for row in rows]
+    kept = []
+    for row in rows:
+        reason = _why_left_out(row)
+        if reason:
+            left_out[reason] += 1
+        else:
+            kept.append(row)
+    if not any(row.part == "fit" for row in kept):
+        raise InvalidManifest(
+            "No normal film is in the fit part: the CSV needs rows with split train or fit, and label normal."
+        )
+    return Selection(kept, dict(left_out), sum(1 for row in kept if row.patient.startswith(_ALONE)))
+
+
+def for_score(table: list[dict[str, str]]) -> Selection:
+    """The rows that scoring takes: those with split test; all where there is no ``split`` column. No labels."""
+    rows = [replace(_row(line, has_label=False), label="") for line in table]
+    if "split" in table[0]:
+        kept = [row for row in rows if row.part == "test"]
+        if not kept:
+            raise InvalidManifest("No row of the CSV has split test: name the rows to score, or leave out the column.")
+    else:
+        kept = [replace(row, part="") for row in rows]
+    left_out = {"not in the test part": len(rows) - len(kept)} if len(kept) < len(rows) else {}
+    return Selection(kept, left_out, sum(1 for row in kept if row.patient.startswith(_ALONE)))
+
+
+_ALONE = "film:"  # stands before the file name of a row without patient_id: it is its own patient
+
+
+def _row(line: dict[str, str], *, has_label: bool) -> Row:
+    filename = line["filename"]
+    return Row(
+        filename=filename,
+        patient=line.get("patient_id", "") or _ALONE + filename,
+        part=line.get("split", "").lower(),
+        label=line.get("label", "").lower() if has_label else "normal",
+    )
+
+
+def _refuse_shared_patients(rows: list[Row]) -> None:
+    seen: dict[str, tuple[int, str]] = {}
+    for line, row in enumerate(rows, start=2):
+        if row.part not in (*PARTS, "train"):
+            continue
+        first_line, part = seen.setdefault(row.patient, (line, row.part))
+        if part != row.part:
+            raise InvalidManifest(
+                f"Rows {first_line} and {line} hold films of one patient in two parts, {part} and {row.part}: "
+                "put all films of a patient into one."
+            )
+
+
+def _why_left_out(row: Row) -> str:
+    """Why fitting does not take a row; empty when it does."""
+    if row.part == "test":
+        return "in the test part"
+    if row.part not in FITTING:
+        return "abnormal, of a fit or calibrate patient" if row.label == "abnormal" else "in no part"
+    if row.label not in ("normal", "abnormal"):
+        return "neither normal nor abnormal"
+    if row.label == "abnormal" and row.part != "tune":
+        return "abnormal, of a fit or calibrate patient"
+    return ""
+
+
+def draw_parts(rows: Sequence[Row], *, seed: int) -> dict[str, str]:
+    """The part of each patient: fit 70 %, tune 15 %, calibrate 15 % of the patients with a normal film,
+    drawn by the seed; patients with abnormal films only go to tune. Fewer than two calibrate patients are none."""
+    normal = sorted({row.patient for row in rows if row.label == "normal"})
+    order = np.random.default_rng(seed).permutation(len(normal))
+    tune, calibrate = (round(FRACTIONS[part] * len(normal)) for part in ("tune", "calibrate"))
+    if calibrate < LEAST_CALIBRATE:
+        calibrate = 0  # folds of the fit part do it
+    parts = ["tune"] * tune + ["calibrate"] * calibrate
+    parts += ["fit"] * (len(normal) - len(parts))
+    drawn = {normal[k]: part for k, part in zip(order, parts, strict=True)}
+    alone = {row.patient for row in rows if row.label == "abnormal"} - set(normal)
+    return drawn | dict.fromkeys(alone, "tune")
+
+
+def with_hashes(rows: list[Row], folder: Path) -> list[Row]:
+    """The rows with their files' SHA-256; empty where a file is missing, which its reading reports.
+
+    Raises InvalidManifest where none of the files is there.
+    """
+    paths = [folder / row.filename for row in rows]
+    if not any(path.is_file() for path in paths):
+        raise InvalidManifest(f"None of the {len(rows)} films that the CSV names is in {folder}: check --images.")
+    hashed = [files.sha256_of(path) if path.is_file() else "" for path in paths]
+    return [replace(row, sha256=digest) for row, digest in zip(rows, hashed, strict=True)]
+
+
+def write(path: Path, rows: Sequence[Row], *, with_labels: bool) -> None:
+    """Write ``images.csv``; without labels it has no such column."""
+    columns = COLUMNS if with_labels else COLUMNS[:-1]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([getattr(row, name) for name in columns] for row in rows)
+    files.write_bytes(path, text.getvalue().encode())
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of ``images.csv``. Raises InvalidManifest."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
+    except OSError:
+        raise InvalidManifest("The run folder has no images.csv that can be read.") from None
+    if not lines or "filename" not in lines[0]:
+        raise InvalidManifest("images.csv needs the column filename and at least one row.")
+    return [Row(**{name: line.get(name) or "" for name in COLUMNS}) for line in lines]

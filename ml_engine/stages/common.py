@@ -1,0 +1,92 @@
+"""The stages that all kinds of run begin with: reading the films and aligning them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ml_engine import films
+from ml_engine.core import files
+from ml_engine.core.alignment import AlignmentModel, load_alignment
+from ml_engine.core.errors import EngineError, IncompatibleModel, UnreadableImage, UnsupportedImage
+from ml_engine.core.geometry import compose
+from ml_engine.core.preprocess import prepare, valid_area
+from ml_engine.folder import Report
+from ml_engine.stages.work import Work
+
+CHUNK = 32
+
+
+def read_films(work: Work, report: Report) -> dict[str, Any]:
+    """Decode, scale and resize every film: inputs.npy (N, S, S), boxes.npy (N, 4), original_from_input.npy."""
+    rows = work.rows
+    size = work.config.alignment.size if work.request.kind == "fit_alignment" else work.config.size
+    boxes = np.zeros((len(rows), 4), dtype=np.int64)
+    affines = np.full((len(rows), 2, 3), np.nan)
+    errors: dict[str, str] = {}
+
+    def fill(inputs: Any) -> None:
+        for k, row in enumerate(rows):
+            try:
+                film = prepare(films.read(work.images / row.filename, sha256=row.sha256), work.config, size=size)
+                inputs[k], boxes[k], affines[k] = film.image.numpy(), film.box, film.original_from_input.numpy()
+            except (UnreadableImage, UnsupportedImage) as problem:
+                inputs[k], errors[str(k)] = 0, str(problem)
+                work.folder.log(f"Row {k + 1} of images.csv could not be read: {problem}")
+            report(k + 1, len(rows))
+
+    files.fill_npy(work.path("inputs.npy"), (len(rows), size, size), "<f4", fill)
+    files.write_npy(work.path("boxes.npy"), boxes)
+    files.write_npy(work.path("original_from_input.npy"), affines)
+    if len(errors) == len(rows):
+        raise EngineError(f"None of the {len(rows)} films could be read. The first: {errors['0']}")
+    return {"errors": errors}
+
+
+def align(work: Work, report: Report) -> dict[str, Any]:
+    """Where each film lies in the canonical frame: input_from_canonical.npy (N, 2, 3), in input pixels."""
+    affines = np.broadcast_to(np.eye(2, 3), (len(work.rows), 2, 3)).copy()
+    flagged: list[int] = []
+    if work.config.align == "network":
+        model = load_checked_alignment(work)
+        inputs, boxes = files.open_npy(work.path("inputs.npy")), work.read("boxes.npy")
+        readable = work.readable()
+        for first in range(0, len(readable), CHUNK):
+            at = readable[first : first + CHUNK]
+            affines[at], failed = apply_alignment(model, inputs[at], boxes[at])
+            flagged += at[failed].tolist()
+            report(first + len(at), len(readable))
+    files.write_npy(work.path("input_from_canonical.npy"), affines)
+    return {"flagged": flagged}
+
+
+def load_checked_alignment(work: Work) -> AlignmentModel:
+    """The run's alignment, proven to be the detector's and to take films prepared in the same way."""
+    path = work.folder.input_path("alignment", work.request)
+    wanted = work.detector.alignment_sha256 if work.request.kind == "score" else files.sha256_of(path)
+    if files.sha256_of(path) != wanted:
+        raise IncompatibleModel("The alignment in this run is not the one that the detector was fitted with.")
+    model = load_alignment(path)
+    made_for = model.header.get("config", {})
+    for name in ("intensity", "resize", "low_percentile", "high_percentile"):
+        if name in made_for and made_for[name] != getattr(work.config, name):
+            raise IncompatibleModel(
+                f"The alignment was fitted with {name} = {made_for[name]} and the detector asks for "
+                f"{getattr(work.config, name)}: choose the same, or fit another alignment."
+            )
+    return model
+
+
+def apply_alignment(model: AlignmentModel, inputs: Any, boxes: Any) -> tuple[Any, Any]:
+    """input_from_canonical (N, 2, 3) and the flag (N,) of inputs (N, S, S) with their film boxes (N, 4)."""
+    import torch
+
+    images = torch.from_numpy(np.asarray(inputs, dtype=np.float32))[:, None]
+    theta, flagged = model.affines(images, valid_area(boxes, images.shape[-1]))
+    return theta.numpy(), flagged.numpy()
+
+
+def original_from_canonical(work: Work) -> Any:
+    """(N, 2, 3) float64 in pixels, resizing and padding included; NaN for a film that could not be read."""
+    return compose(work.read("original_from_input.npy"), work.read("input_from_canonical.npy")).numpy()

@@ -1,0 +1,157 @@
+"""The stages of a detector fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ml_engine.core import calibration, files, fusion, masking, memory_bank, pipeline
+from ml_engine.core.errors import EngineError
+from ml_engine.core.memory_bank import MapScorer, Source
+from ml_engine.core.version import code_version
+from ml_engine.folder import Report
+from ml_engine.stages.work import Work, require
+
+
+def check_parts(work: Work) -> None:
+    """Raises EngineError where a part holds what it must not, or too little for what comes later."""
+    for k, row in enumerate(work.rows):
+        if row.part in ("fit", "calibrate") and row.label not in ("normal", ""):
+            raise EngineError(
+                f"Row {k + 1} of images.csv is {row.label} and in the {row.part} part, which takes normals only."
+            )
+    rows, part = work.readable("calibrate"), "calibrate"
+    if len(rows) == 0:
+        rows, part = work.readable("fit"), "fit"
+    apart = len({work.rows[k].patient or str(k) for k in rows}) if part == "fit" else len(rows)
+    if work.config.standardise and apart < calibration.LEAST_FILMS:
+        raise calibration.too_few(apart, part)
+
+
+def find_mask(work: Work, report: Report) -> dict[str, Any]:
+    """The hard mask from the mean aligned film of the fit part: mask.npy (h, w) bool."""
+    check_parts(work)
+    rows = work.readable("fit")
+    require(rows, least=1, part="fit")
+    inputs, affines = files.open_npy(work.path("inputs.npy")), work.read("input_from_canonical.npy")
+    mean = pipeline.mean_film(inputs, affines, rows=rows[: work.config.mask_images])
+    mask = masking.hard_mask(mean, work.config)
+    files.write_npy(work.path("mask.npy"), mask.keep)
+    report(1, 1)
+    return {"threshold": mask.threshold, "share_kept": mask.share}
+
+
+def extract(work: Work, report: Report) -> dict[str, Any]:
+    """The unmasked patch features of the fit part: features.npy (F * P, D) float32, film by film."""
+    rows = work.readable("fit")
+    batches = work.features_of(rows, report)
+    at, first = next(batches)
+    per_film, wide = first.shape[1:]
+
+    def fill(features: Any) -> None:
+        features[: len(at) * per_film] = first.reshape(-1, wide)
+        end = len(at)
+        for more, batch in batches:
+            features[end * per_film : (end + len(more)) * per_film] = batch.reshape(-1, wide)
+            end += len(more)
+
+    files.fill_npy(work.path("features.npy"), (len(rows) * per_film, wide), "<f4", fill)
+    return {"films": len(rows), "patches": per_film, "dimensions": wide}
+
+
+def _fit_features(work: Work) -> tuple[torch.Tensor, Source]:
+    places = memory_bank.places_of(work.mask())
+    source = Source(places, torch.from_numpy(work.readable("fit")))
+    return torch.from_numpy(files.open_npy(work.path("features.npy"))), source
+
+
+def select(work: Work, report: Report) -> dict[str, Any]:
+    """The global bank and the region banks: banks.safetensors."""
+    features, source = _fit_features(work)
+    banks = memory_bank.build(features.to(work.device), source, work.config, progress=report)
+    files.write_tensors(work.path("banks.safetensors"), memory_bank.to_tensors(banks), {})
+    return {}
+
+
+def calibrate(work: Work, report: Report) -> dict[str, Any]:
+    """Raw maps of normals: calibration.npy (n, 2, h, w), of the calibrate part, else of the fit part by folds
+    of patients, each scored against banks of the other folds."""
+    rows = work.readable("calibrate")
+    if len(rows):
+        files.write_npy(work.path("calibration.npy"), _maps(work, rows, report))
+        return {"source": "calibrate"}
+    fit = work.readable("fit")
+    patients = [work.rows[k].patient or f"row {k}" for k in fit]
+    folds = calibration.patient_folds(patients, folds=work.config.folds, seed=work.config.seed)
+    if folds.max() == 0:
+        files.write_npy(work.path("calibration.npy"), np.zeros((0, 2, *work.mask().shape), np.float32))
+        return {"source": "none: the fit part has one patient"}
+    files.write_npy(work.path("calibration.npy"), _fold_maps(work, folds, report))
+    return {"source": f"fit, {folds.max() + 1} folds of patients"}
+
+
+def _fold_maps(work: Work, folds: NDArray[np.int64], report: Report) -> fusion.Maps:
+    features, source = _fit_features(work)
+    per_film = len(source.places)
+    maps = np.full((len(folds), 2, *work.mask().shape), np.nan, dtype=np.float32)
+    done = 0
+    for fold in range(int(folds.max()) + 1):
+        others = torch.from_numpy(np.flatnonzero(folds != fold))
+        banks = memory_bank.build(features.to(work.device), source, work.config, films=others, with_radius=False)
+        scorer = MapScorer(banks, work.mask(), work.config, work.device)
+        for film in np.flatnonzero(folds == fold):
+            maps[film] = scorer.maps(features[film * per_film : (film + 1) * per_film])
+            done += 1
+            report(done, len(folds))
+    return maps
+
+
+def tune(work: Work, report: Report) -> dict[str, Any]:
+    """Raw maps of the tune part's normal and abnormal films: tune.npy (n, 2, h, w)."""
+    rows = np.array([k for k in work.readable("tune") if work.rows[k].label in ("normal", "abnormal")], np.int64)
+    if work.config.fusion_choice == "config":
+        rows = rows[:0]
+    files.write_npy(work.path("tune.npy"), _maps(work, rows, report))
+    return {"rows": rows.tolist()}
+
+
+def _maps(work: Work, rows: NDArray[np.int64], report: Report) -> fusion.Maps:
+    """Raw maps (n, 2, h, w) of the films at ``rows`` against the run's banks."""
+    tensors, _ = files.read_tensors(work.path("banks.safetensors"))
+    scorer = MapScorer(memory_bank.from_tensors(tensors), work.mask(), work.config, work.device)
+    maps = [scorer.maps(film) for _, batch in work.features_of(rows, report) for film in batch]
+    return np.stack(maps) if maps else np.zeros((0, 2, *work.mask().shape), np.float32)
+
+
+def write_results(work: Work, report: Report) -> dict[str, Any]:
+    """detector.safetensors, detector.json, mask.npy."""
+    folder, config = work.folder, work.config
+    tensors, _ = files.read_tensors(work.path("banks.safetensors"))
+    calibrated = pipeline.calibrate(
+        work.read("calibration.npy"), source=folder.summary("calibrate")["source"], config=config
+    )
+    rows = folder.summary("tune")["rows"]
+    abnormal = np.array([work.rows[k].label == "abnormal" for k in rows], dtype=np.bool_)
+    mask = folder.summary("mask")
+    detector = pipeline.Detector(
+        config=config,
+        mask=masking.HardMask(work.mask(), mask["threshold"]),
+        banks=memory_bank.from_tensors(tensors),
+        calibration=calibrated,
+        choice=pipeline.choose(work.read("tune.npy"), abnormal, calibrated, config),
+        weights=work.backbone.to_json(),
+        alignment_sha256=(work.request.inputs or {}).get("alignment") if config.align == "network" else None,
+        code_version=code_version(),
+    )
+    pipeline.save_detector(detector, folder.path / "detector.safetensors")
+    files.write_npy(folder.path / "mask.npy", work.mask())
+    facts = {
+        "parts": {part: sum(1 for row in work.rows if row.part == part) for part in ("fit", "tune", "calibrate")},
+        "flagged": folder.summary("align")["flagged"],
+        "unreadable": folder.summary("films")["errors"],
+    }
+    files.write_json(folder.path / "detector.json", pipeline.summary(detector) | facts)
+    return {}

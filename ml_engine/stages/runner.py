@@ -1,0 +1,116 @@
+"""Takes a run folder through its stages; a finished stage is never run again."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from ml_engine.core import determinism
+from ml_engine.core.errors import EngineError
+from ml_engine.folder import Report, RunFolder, opened
+from ml_engine.stages import common, fit_alignment, fit_detector, score
+from ml_engine.stages.work import Work
+
+Stage = Callable[[Work, Report], dict[str, Any]]
+OK, BUG, REFUSED, UNREADABLE = 0, 1, 2, 3  # exit statuses
+
+STAGES: dict[str, tuple[tuple[str, Stage], ...]] = {
+    "fit_alignment": (
+        ("films", common.read_films),
+        ("network", fit_alignment.fit_network),
+        ("align", fit_alignment.place_films),
+        ("results", fit_alignment.write_results),
+    ),
+    "fit_detector": (
+        ("films", common.read_films),
+        ("align", common.align),
+        ("mask", fit_detector.find_mask),
+        ("features", fit_detector.extract),
+        ("banks", fit_detector.select),
+        ("calibrate", fit_detector.calibrate),
+        ("tune", fit_detector.tune),
+        ("results", fit_detector.write_results),
+    ),
+    "score": (
+        ("films", common.read_films),
+        ("align", common.align),
+        ("maps", score.make_maps),
+        ("results", score.write_results),
+    ),
+}
+BULKY = ("inputs.npy", "features.npy")  # deleted once the results stand
+
+
+class Outcome:
+    """How a run ended: the exit ``status`` and the ``sentence`` for the user, empty when it went well."""
+
+    def __init__(self, status: int, sentence: str = "", unreadable: int = 0) -> None:
+        self.status, self.sentence, self.unreadable = status, sentence, unreadable
+
+
+def run_folder(
+    path: Path,
+    *,
+    images: Path | None = None,
+    attempt: int | None = None,
+    device: str | None = None,
+    stdout: TextIO | None = None,
+    listener: Callable[[dict[str, Any]], None] | None = None,
+) -> Outcome:
+    """Run the folder to its end, from its last finished stage.
+
+    ``images`` is where the manifest's files lie, the folder itself unless given; ``device`` replaces the
+    config's; ``listener`` gets every event. Never raises: a refusal (EngineError) or a bug is in the outcome,
+    the events and the log.
+    """
+    try:
+        with opened(path, attempt=attempt, stdout=stdout, listener=listener) as folder:
+            return _run(folder, images or path, device)
+    except EngineError as refusal:  # the folder is not ours: nothing may be written there
+        return Outcome(REFUSED, str(refusal))
+
+
+def _run(folder: RunFolder, images: Path, device: str | None) -> Outcome:
+    try:
+        unreadable = _stages(folder, images, device)
+    except EngineError as refusal:
+        return _failed(folder, REFUSED, str(refusal))
+    except torch.OutOfMemoryError:
+        return _failed(folder, REFUSED, "The GPU's memory ran out: choose device cpu, or a smaller size or batch.")
+    except Exception as problem:
+        folder.log(traceback.format_exc())
+        if isinstance(problem, OSError) and problem.errno == 28:
+            return _failed(folder, REFUSED, "The disk is full: free some space and retry; finished stages are kept.")
+        return _failed(folder, BUG, "Internal error: the details are in log.txt of the run folder.")
+    folder.log(f"Finished; {unreadable} films could not be read.")
+    folder.emit({"event": "finished", "unreadable": unreadable})
+    return Outcome(UNREADABLE if unreadable else OK, unreadable=unreadable)
+
+
+def _failed(folder: RunFolder, status: int, sentence: str) -> Outcome:
+    folder.log(sentence)
+    folder.emit({"event": "failed", "sentence": sentence})
+    return Outcome(status, sentence)
+
+
+def _stages(folder: RunFolder, images: Path, device: str | None) -> int:
+    request = folder.request()
+    determinism.fix(threads=request.config.threads)
+    determinism.keep_freed_memory()
+    work = Work(folder, request, images, device or request.config.device)
+    stages = STAGES[request.kind]
+    folder.log(f"Attempt {folder.attempt} of {request.kind} on {work.device}, process {os.getpid()}.")
+    for index, (name, stage) in enumerate(stages):
+        if folder.is_done(name):
+            continue
+        report = Report(folder, name, index, len(stages))
+        folder.log(f"Stage {name} begins.")
+        folder.mark_done(name, stage(work, report))
+    for name in BULKY:
+        (folder.stages / name).unlink(missing_ok=True)
+    return len(work.errors)

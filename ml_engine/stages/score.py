@@ -1,0 +1,90 @@
+"""The stages of a scoring run."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+
+from ml_engine.core import files, pipeline
+from ml_engine.core.memory_bank import MapScorer
+from ml_engine.core.version import FORMAT, code_version
+from ml_engine.folder import Report
+from ml_engine.stages.common import original_from_canonical
+from ml_engine.stages.work import Work
+
+
+def make_maps(work: Work, report: Report) -> dict[str, Any]:
+    """Raw maps of all films: maps.npy (N, 2, h, w) float32, NaN where masked and for unreadable films."""
+    keep = work.mask()
+    scorer = MapScorer(work.detector.banks, keep, work.config, work.device)
+    maps = np.full((len(work.rows), 2, *keep.shape), np.nan, dtype=np.float32)
+    for at, batch in work.features_of(work.readable(), report):
+        for row, film in zip(at, batch, strict=True):
+            maps[row] = scorer.maps(film)
+    files.write_npy(work.path("maps.npy"), maps)
+    return {}
+
+
+def write_results(work: Work, report: Report) -> dict[str, Any]:
+    """scores.csv, maps.npy, affines.npy, sweep.npy, score.json."""
+    folder, detector = work.folder, work.detector
+    weight = detector.choice.weight if work.request.fusion_weight is None else work.request.fusion_weight
+    scores = pipeline.score_maps(work.read("maps.npy"), detector, weight=weight)
+    files.link_or_copy(work.path("maps.npy"), folder.path / "maps.npy")
+    files.write_npy(folder.path / "affines.npy", original_from_canonical(work))
+    files.write_npy(folder.path / "sweep.npy", scores.sweep)
+    files.write_bytes(folder.path / "scores.csv", _table(work, scores).encode())
+    files.write_json(folder.path / "score.json", _summary(work, weight))
+    return {}
+
+
+def _table(work: Work, scores: pipeline.Scores) -> str:
+    """One line a film, in the manifest's order; the image ids only where the manifest has them."""
+    with_image = any(row.image for row in work.rows)
+    errors = work.errors
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((["image"] if with_image else []) + ["filename", "global", "region", "fused", "error"])
+    for k, row in enumerate(work.rows):
+        values = [_number(column[k]) for column in (scores.whole, scores.region, scores.fused)]
+        writer.writerow(([row.image] if with_image else []) + [row.filename, *values, errors.get(k, "")])
+    return text.getvalue()
+
+
+def _number(value: float) -> str:
+    return "nan" if np.isnan(value) else repr(float(value))
+
+
+def _summary(work: Work, weight: float) -> dict[str, Any]:
+    detector, config = work.detector, work.config
+    calibrated = detector.calibration
+    normals = pipeline.score_maps(calibrated.maps, detector, weight=weight).fused
+    standardisation = None
+    if calibrated.mean is not None and calibrated.std is not None:
+        standardisation = {"mean": calibrated.mean.tolist(), "std": calibrated.std.tolist()}
+    return {
+        "format": FORMAT,
+        "code_version": code_version(),
+        "weights": detector.weights,
+        "detector_sha256": (work.request.inputs or {}).get("detector"),
+        "alignment_sha256": detector.alignment_sha256,
+        "fusion_weight": weight,
+        "fusion_source": detector.choice.source if work.request.fusion_weight is None else "config",
+        "standardisation": standardisation,
+        "size": config.size,
+        "stride": config.stride,
+        "rows": config.patches,
+        "columns": config.patches,
+        "image_score": config.image_score,
+        "top_share": config.top_share,
+        "distance": config.distance,
+        "neighbours": config.neighbours,
+        "calibration_source": calibrated.source,
+        "calibration_scores": np.sort(normals).tolist(),
+        "threshold_map": pipeline.threshold(detector, weight=weight),
+        "flagged": work.folder.summary("align")["flagged"],
+        "unreadable": work.folder.summary("films")["errors"],
+    }
