@@ -17,7 +17,9 @@ class UploadForm(forms.Form):
 class SplitForm(forms.Form):
     name = forms.CharField(max_length=100)
     datasets = forms.ModelMultipleChoiceField(Dataset.objects.none(), widget=forms.CheckboxSelectMultiple)
-    origin = forms.ChoiceField(choices=Split._meta.get_field("origin").choices, widget=forms.RadioSelect, initial="drawn")
+    origin = forms.ChoiceField(
+        choices=Split._meta.get_field("origin").choices, widget=forms.RadioSelect, initial="drawn"
+    )
     seed = forms.IntegerField(min_value=0, max_value=2**31 - 1, initial=0)
     view_position = forms.ChoiceField(choices=[("", "All views"), ("PA", "PA only"), ("AP", "AP only")], required=False)
     train_is_fit = forms.BooleanField(required=False, label="Take all of train as fit (preset paper)")

@@ -7,12 +7,12 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_POST
 
 from portal import audit, films
-from portal.access import get_visible, may, require, visible
+from portal.access import get_visible, may, require
 from portal.forms import DatasetForm, UploadForm
-from portal.models import Dataset, LabelValue, Split, Upload
+from portal.models import Dataset, LabelValue, Part, Split, Upload
 from portal.uploads import InvalidUpload, receive_zip
 
 FILMS_A_PAGE = 60
@@ -25,7 +25,7 @@ def datasets(request: HttpRequest) -> HttpResponse:
         films=Count("images"),
         normal=Count("images", Q(images__current_label__value=LabelValue.NORMAL)),
         abnormal=Count("images", Q(images__current_label__value=LabelValue.ABNORMAL)),
-        labelled=Count("images", Q(images__current_label__isnull=False)),
+        unlabelled=Count("images", Q(images__current_label__isnull=True)),
     )
     return render(request, "portal/datasets.html", {"room": "data", "datasets": of_site, "form": DatasetForm()})
 
@@ -74,6 +74,7 @@ def dataset(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "splits": splits,
         "findings": films.findings_of(dataset),
         "views": films.views_of(dataset),
+        "part_names": [*Part.values, "none"],
         "keys": KEYS,
         "may_label": may(request.user, "label films", dataset.site),
         "may_import": may(request.user, "import films", dataset.site),
@@ -107,7 +108,7 @@ def upload_state(request: HttpRequest, uuid: UUID) -> HttpResponse:
     return render(request, "portal/_upload.html", {"upload": upload})
 
 
-@require_http_methods(["GET"])
+@require_GET
 def quarantine(request: HttpRequest, uuid: UUID) -> HttpResponse:
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
     page = Paginator(dataset.quarantined.all(), 100).get_page(request.GET.get("page"))

@@ -2,15 +2,13 @@
 
 from uuid import UUID
 
-from django.conf import settings
 from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
-from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from portal import films, storage
 from portal.access import get_visible, may
-from portal.imaging.pixels import Film, load_pixels_with_facts, preview
+from portal.imaging.pixels import Film, PixelFacts, preview, unpack
 from portal.models import Image, Split
 from portal.views.datasets import KEYS
 
@@ -64,7 +62,9 @@ def boxes(request: HttpRequest, uuid: UUID) -> JsonResponse:
     film = get_visible(Image.objects.all(), request.user, uuid)
     events = film.label_events.filter(reverts__isnull=True, reverted_by__isnull=True).order_by("created_at", "pk")
     latest = {event.author_id: event for event in events}
-    return JsonResponse({"boxes": [{**box, "source": event.source} for event in latest.values() for box in event.boxes]})
+    return JsonResponse(
+        {"boxes": [{**box, "source": event.source} for event in latest.values() for box in event.boxes]}
+    )
 
 
 @require_GET
@@ -72,7 +72,8 @@ def preview_file(request: HttpRequest, uuid: UUID) -> HttpResponse:
     film = get_visible(Image.objects.all(), request.user, uuid)
     path = storage.preview_path(film)
     if not path.exists():  # lost, say in a restore: it is made again from the pixels
-        storage.write_once(path, preview(Film.from_files(storage.pixel_path(film.pixel_sha256), film.facts)))
+        stored = unpack(storage.pixel_path(film.pixel_sha256).read_bytes(), film.rows, film.columns)
+        storage.write_once(path, preview(Film(stored, PixelFacts.from_json(film.facts))))
     return _for_ever(FileResponse(path.open("rb"), content_type="image/jpeg"))
 
 

@@ -1,0 +1,36 @@
+from rest_framework import serializers
+
+from portal.models import Dataset, Image, Split
+
+
+class DatasetSerializer(serializers.ModelSerializer[Dataset]):
+    films = serializers.IntegerField(read_only=True)
+
+    class Meta:
+        model = Dataset
+        fields = ["uuid", "name", "source", "licence", "purpose", "created_at", "films"]
+
+
+class ImageSerializer(serializers.ModelSerializer[Image]):
+    label = serializers.CharField(source="current_label.value", default="", read_only=True)
+    findings = serializers.ListField(source="current_label.findings", default=list, read_only=True)
+    patient = serializers.UUIDField(source="patient.uuid", read_only=True)
+
+    class Meta:
+        model = Image
+        fields = ["uuid", "patient", "label", "findings", "view_position", "rows", "columns", "pixel_sha256", "warning"]
+
+
+class SplitSerializer(serializers.ModelSerializer[Split]):
+    class Meta:
+        model = Split
+        fields = ["uuid", "name", "origin", "seed", "fractions", "label_cutoff", "frozen_at", "counts"]
+
+
+class LabelRequest(serializers.Serializer[None]):
+    """Label films in one act; the same function as the page's."""
+
+    images = serializers.ListField(child=serializers.UUIDField(), min_length=1, max_length=5000)
+    value = serializers.CharField(max_length=8)
+    findings = serializers.ListField(child=serializers.CharField(max_length=100), default=list)
+    reason = serializers.CharField(max_length=500, default="", allow_blank=True)

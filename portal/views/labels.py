@@ -1,0 +1,68 @@
+"""Labels by key and in bulk. The answers are JSON: the page changes what it shows only once the label is saved."""
+
+from uuid import UUID
+
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.http import require_POST
+
+from portal.access import require, visible
+from portal.labelling import InvalidLabel, label_films, last_act, undo
+from portal.models import Image
+
+MOST_FILMS = 5000
+
+
+@require_POST
+def label(request: HttpRequest) -> JsonResponse:
+    """`image` (repeated), `value`, and perhaps `finding` (repeated) and `reason`."""
+    require(request.user, "label films", request.hilum_site)
+    try:
+        addresses = [UUID(text) for text in request.POST.getlist("image")]
+    except ValueError:
+        return _refusal("An address of a film is damaged; load the page again.")
+    if not 1 <= len(addresses) <= MOST_FILMS:
+        return _refusal(f"{len(addresses)} films are chosen; choose 1 to {MOST_FILMS}.")
+    films = list(visible(Image.objects.select_related("dataset"), request.user).filter(uuid__in=addresses))
+    if len(films) != len(set(addresses)):
+        return _refusal("A film is not at your site or is gone; load the page again.", status=404)
+    try:
+        act = label_films(
+            images=films,
+            value=request.POST.get("value", ""),
+            author=request.user,
+            site=films[0].dataset.site,
+            findings=[text[:100] for text in request.POST.getlist("finding")],
+            reason=request.POST.get("reason", "")[:500],
+        )
+    except InvalidLabel as error:
+        return _refusal(str(error))
+    return JsonResponse({"act": str(act), "labels": _labels_now([film.pk for film in films])})
+
+
+@require_POST
+def undo_label(request: HttpRequest) -> JsonResponse:
+    """Take back the act named, or the person's latest at the site."""
+    site = request.hilum_site
+    require(request.user, "label films", site)
+    try:
+        act = UUID(request.POST["act"]) if request.POST.get("act") else last_act(author=request.user, site=site)
+    except ValueError:
+        return _refusal("The address of the act is damaged; load the page again.")
+    if act is None:
+        return _refusal("There is nothing of yours to undo here.")
+    films = list(Image.objects.filter(label_events__batch=act, dataset__site=site).values_list("pk", flat=True))
+    try:
+        undo(act=act, author=request.user, site=site)
+    except InvalidLabel as error:
+        return _refusal(str(error))
+    return JsonResponse({"act": str(act), "labels": _labels_now(films)})
+
+
+def _labels_now(ids: list[int]) -> dict[str, str]:
+    """Film address -> its label now, blank when it has none."""
+    rows = Image.objects.filter(pk__in=ids).values_list("uuid", "current_label__value")
+    return {str(uuid): value or "" for uuid, value in rows}
+
+
+def _refusal(sentence: str, *, status: int = 400) -> JsonResponse:
+    return JsonResponse({"error": sentence}, status=status)

@@ -1,0 +1,184 @@
+// Labels by key, on a grid of films and on a single film's page. A label shows only once the server has kept it.
+
+const bar = document.getElementById("labelbar");
+const grid = document.getElementById("grid");
+const saved = document.getElementById("saved");
+const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
+
+const tiles = grid ? [...grid.querySelectorAll(".hilum-tile")] : [];
+let current = -1; // the tile in focus
+let anchor = -1; // where a range began
+
+function isChosen(tile) {
+  return tile.querySelector("input[type=checkbox]")?.checked ?? false;
+}
+
+function choose(tile, chosen) {
+  const box = tile.querySelector("input[type=checkbox]");
+  if (box) box.checked = chosen;
+  tile.classList.toggle("is-chosen", chosen);
+}
+
+function chosenTiles() {
+  const chosen = tiles.filter(isChosen);
+  if (chosen.length) return chosen;
+  return current >= 0 ? [tiles[current]] : [];
+}
+
+function showChosen() {
+  if (!grid || !bar) return;
+  const chosen = tiles.filter(isChosen).length;
+  const films = chosen || (current >= 0 ? 1 : 0);
+  const counter = document.getElementById("chosen");
+  counter.textContent = chosen ? `${chosen} chosen` : current >= 0 ? "The film in focus" : "No film chosen";
+  for (const button of bar.querySelectorAll("[data-value]")) button.disabled = films === 0;
+}
+
+function focusTile(index) {
+  if (index < 0 || index >= tiles.length) return;
+  current = index;
+  tiles[index].querySelector("a").focus();
+  showChosen();
+}
+
+function columns() {
+  const top = tiles[0].offsetTop;
+  const second = tiles.findIndex((tile) => tile.offsetTop > top);
+  return second === -1 ? tiles.length : second;
+}
+
+async function post(url, fields) {
+  const body = new FormData();
+  for (const [name, value] of fields) body.append(name, value);
+  let answer;
+  try {
+    const response = await fetch(url, { method: "POST", body, headers: { "X-CSRFToken": csrf() }, redirect: "manual" });
+    if (response.type === "opaqueredirect") throw new Error("You were logged out. Log in in another tab, then try again.");
+    answer = await response.json().catch(() => ({ error: `The server answered ${response.status}.` }));
+    if (!response.ok) throw new Error(answer.error || `The server answered ${response.status}.`);
+  } catch (error) {
+    say(`Not saved. ${error.message}`, true);
+    return null;
+  }
+  return answer;
+}
+
+function say(sentence, bad = false) {
+  if (!saved) return;
+  saved.textContent = sentence;
+  saved.classList.toggle("text-warning", bad);
+}
+
+function show(labels) {
+  for (const [image, value] of Object.entries(labels)) {
+    for (const element of document.querySelectorAll(`[data-image="${image}"] [data-label]`)) {
+      element.className = `label label-${value || "unlabelled"}`;
+      element.textContent = value || "unlabelled";
+    }
+  }
+}
+
+async function label(value) {
+  const images = bar.dataset.image ? [bar.dataset.image] : chosenTiles().map((tile) => tile.dataset.image);
+  if (!images.length) return;
+  say("Saving");
+  const answer = await post(bar.dataset.labelUrl, [["value", value], ...images.map((image) => ["image", image])]);
+  if (!answer) return;
+  show(answer.labels);
+  say(`Saved: ${images.length} ${images.length === 1 ? "film" : "films"} ${value}`);
+  if (!grid) return;
+  const single = !tiles.some(isChosen);
+  tiles.forEach((tile) => choose(tile, false));
+  if (single) focusTile(Math.min(current + 1, tiles.length - 1));
+  showChosen();
+}
+
+async function undo() {
+  say("Undoing");
+  const answer = await post(bar.dataset.undoUrl, []);
+  if (!answer) return;
+  show(answer.labels);
+  say(`Undone: ${Object.keys(answer.labels).length} label(s) taken back`);
+}
+
+const moves = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: () => -columns(), ArrowDown: () => columns() };
+
+function onGridKey(event) {
+  if (event.key in moves) {
+    focusTile(current < 0 ? 0 : Math.max(0, Math.min(tiles.length - 1, current + moves[event.key]())));
+    return true;
+  }
+  if (event.key === " " && current >= 0) {
+    choose(tiles[current], !isChosen(tiles[current]));
+    anchor = current;
+    showChosen();
+    return true;
+  }
+  if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
+    tiles.forEach((tile) => choose(tile, false));
+    showChosen();
+    return true;
+  }
+  if (event.key === "A" && event.shiftKey) {
+    chooseAll();
+    return true;
+  }
+  return false;
+}
+
+function chooseAll() {
+  const all = tiles.every(isChosen);
+  tiles.forEach((tile) => choose(tile, !all));
+  showChosen();
+}
+
+function isTyping(target) {
+  return target.closest("input:not([type=checkbox]):not([type=radio]), select, textarea, dialog[open]");
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+  if (grid && tiles.length && onGridKey(event)) {
+    event.preventDefault();
+    return;
+  }
+  if (event.shiftKey && event.key !== "?") return;
+  const pressed = document.querySelector(`[data-key="${CSS.escape(event.key.toLowerCase())}"]`);
+  if (!pressed || pressed.closest(".hilum-viewer")) return;
+  event.preventDefault();
+  pressed.click();
+});
+
+if (bar) {
+  bar.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if (button.dataset.value) label(button.dataset.value);
+    else if ("undo" in button.dataset) undo();
+    else if ("all" in button.dataset) chooseAll();
+    else if ("help" in button.dataset) document.getElementById("keys").showModal();
+  });
+}
+
+if (grid) {
+  grid.addEventListener("focusin", (event) => {
+    const tile = event.target.closest(".hilum-tile");
+    if (tile) current = tiles.indexOf(tile);
+    showChosen();
+  });
+  grid.addEventListener("click", (event) => {
+    const tile = event.target.closest(".hilum-tile");
+    if (!tile || !tile.querySelector("input[type=checkbox]")) return;
+    const index = tiles.indexOf(tile);
+    if (event.shiftKey && anchor >= 0) {
+      event.preventDefault();
+      const [from, to] = [Math.min(anchor, index), Math.max(anchor, index)];
+      tiles.slice(from, to + 1).forEach((one) => choose(one, true));
+    } else if (event.target.matches("input")) {
+      choose(tile, event.target.checked);
+      anchor = index;
+    }
+    showChosen();
+  });
+  showChosen();
+}
