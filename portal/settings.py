@@ -18,7 +18,8 @@ DATA_DIR = Path(
     if PRODUCTION
     else environment.text("HILUM_DATA_DIR", str(BASE_DIR / "var"))
 ).resolve()
-DATA_DIR.mkdir(parents=True, exist_ok=True)
+for _folder in (DATA_DIR, DATA_DIR / "run", DATA_DIR / "static"):  # run: beat's schedule; static: WhiteNoise warns without it
+    _folder.mkdir(parents=True, exist_ok=True)
 MEDIA_ROOT = DATA_DIR / "uploads"  # nothing is served from here: every file goes through a view that asks access.py
 
 # Secrets -------------------------------------------------------------------------------------------
