@@ -18,7 +18,7 @@ DATA_DIR = Path(
     if PRODUCTION
     else environment.text("HILUM_DATA_DIR", str(BASE_DIR / "var"))
 ).resolve()
-for _folder in (DATA_DIR, DATA_DIR / "run", DATA_DIR / "static"):  # run: beat's schedule; static: WhiteNoise warns without it
+for _folder in (DATA_DIR, DATA_DIR / "run", DATA_DIR / "static"):  # beat and WhiteNoise expect theirs
     _folder.mkdir(parents=True, exist_ok=True)
 MEDIA_ROOT = DATA_DIR / "uploads"  # nothing is served from here: every file goes through a view that asks access.py
 
