@@ -98,10 +98,12 @@ def decode_encapsulated(data: bytes, transfer_syntax: uid.UID, layout: Layout) -
     }
     try:
         values, _ = decoder.as_array(data, index=0, raw=True, decoding_plugin=plugin, **options)
-    except (MemoryError, RecursionError):
+    except (MemoryError, KeyboardInterrupt, SystemExit):
         raise
-    except Exception:  # each decoder has its own errors
-        raise UnusableFile("unreadable", "The compressed picture in this file is damaged. Export it again.") from None
+    except BaseException:  # each decoder has its own errors; a panic of the RLE one is no Exception
+        raise UnusableFile(
+            "unreadable", "The compressed picture in this file is damaged. Export it again."
+        ) from None
     return np.asarray(values)
 
 

@@ -70,10 +70,10 @@ def _check_radiograph(file: DicomFile) -> None:
         raise UnusableFile("not_a_radiograph", f"This is {modality}, not a radiograph (CR, DX, RG, PX, RF, OT).")
     if modality and modality not in RADIOGRAPH_MODALITIES:
         raise UnusableFile("not_a_radiograph", "The header's modality is none of CR, DX, RG, PX, RF, OT.")
-    if not modality and storage_class and storage_class not in _RADIOGRAPH_CLASSES:
-        raise UnusableFile("not_a_radiograph", "The header says neither a modality nor that it is a radiograph.")
     if file.is_cut_off:
         raise cut_off()
+    if not modality and storage_class and storage_class not in _RADIOGRAPH_CLASSES:
+        raise UnusableFile("not_a_radiograph", "The header says neither a modality nor that it is a radiograph.")
     if "FloatPixelData" in ds or "DoubleFloatPixelData" in ds:
         raise UnusableFile("unsupported", "The pixels of this file are real numbers; a film has integers.")
     if "PixelData" not in ds:
@@ -157,23 +157,24 @@ def _stored(file: DicomFile, layout: Layout) -> tuple[NDArray[np.uint16], int, i
         return _masked(raw, layout)
     decoded = codestreams.decode_encapsulated(data, file.transfer_syntax, layout)
     if codestreams.is_jpeg(file.transfer_syntax) and not _has_embedded_overlay(file.ds):
-        return _fitted(decoded.astype(np.int64), layout)
+        return _fitted(decoded, layout)
     return _masked(decoded, layout)
 
 
 def _masked(raw: NDArray[Any], layout: Layout) -> tuple[NDArray[np.uint16], int, int]:
     """Only the stored bits count; others may hold overlays or anything (PS3.5 8.1.1)."""
     bits = layout.bits_stored
-    values = raw.astype(np.int64) >> (layout.high_bit - bits + 1)
-    values &= 2**bits - 1
+    values = raw.astype(np.uint16)  # modulo 2**16, so two's complement stays
+    values >>= np.uint16(layout.high_bit - bits + 1)
+    values &= np.uint16(2**bits - 1)
     offset = 0
     if layout.is_signed:  # flipping the sign bit of two's complement adds the offset
         offset = 2 ** (bits - 1)
-        values ^= offset
-    return values.astype(np.uint16), bits, offset
+        values ^= np.uint16(offset)
+    return values, bits, offset
 
 
-def _fitted(values: NDArray[np.int64], layout: Layout) -> tuple[NDArray[np.uint16], int, int]:
+def _fitted(values: NDArray[Any], layout: Layout) -> tuple[NDArray[np.uint16], int, int]:
     """A codestream's values are whole: where they need more bits than the header says, they get them."""
     low, high = int(values.min()), int(values.max())
     bits = layout.bits_stored
@@ -184,7 +185,9 @@ def _fitted(values: NDArray[np.int64], layout: Layout) -> tuple[NDArray[np.uint1
     if bits > 16 or (low < 0 and not layout.is_signed):
         raise UnusableFile("unsupported", "The picture has values outside 16 bits. Export it again.")
     offset = 2 ** (bits - 1) if layout.is_signed else 0
-    return (values + offset).astype(np.uint16), bits, offset
+    stored = values.astype(np.uint16)
+    stored += np.uint16(offset)  # modulo 2**16 again
+    return stored, bits, offset
 
 
 def _has_embedded_overlay(ds: Dataset) -> bool:
