@@ -1,0 +1,99 @@
+"""What a fit needs to go on after an interruption, one file, replaced after each epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ml_engine.core.alignment.canonical import Canonical
+from ml_engine.core.alignment.config import AlignmentConfig
+from ml_engine.core.alignment.network import AlignmentNetwork
+from ml_engine.core.errors import IncompatibleModel
+from ml_engine.core.files import read_tensors, write_tensors
+
+NAME = "alignment-epoch.safetensors"
+
+
+@dataclass
+class State:
+    """A fit between two epochs. ``targets`` are the films' thetas (N, 2, 3) as last estimated."""
+
+    network: AlignmentNetwork
+    adam: torch.optim.Adam
+    generator: torch.Generator
+    canonical: Canonical
+    gauge: Tensor
+    targets: Tensor
+    scales: dict[str, float]
+    history: list[dict[str, float]]
+
+    @property
+    def epochs_done(self) -> int:
+        return len(self.history)
+
+
+def fingerprint(tensors: list[Tensor], config: AlignmentConfig, seed: int) -> str:
+    """SHA-256 of everything that decides a fit's result: a checkpoint of another fit is not resumed."""
+    digest = hashlib.sha256(json.dumps([config.to_json(), seed], sort_keys=True).encode())
+    for tensor in tensors:
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_state(folder: Path, state: State, *, identity: str) -> None:
+    tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
+    for index, slots in state.adam.state_dict()["state"].items():
+        tensors |= {f"adam.{index}.{name}": value for name, value in slots.items()}
+    tensors |= {
+        "generator": state.generator.get_state(),
+        "canonical.image": state.canonical.image,
+        "canonical.support": state.canonical.support,
+        "gauge": state.gauge,
+        "targets": state.targets,
+    }
+    facts = {"fit": identity, "scales": state.scales, "history": state.history}
+    write_tensors(folder / NAME, tensors, facts)
+
+
+def restore_state(folder: Path, state: State, *, identity: str) -> bool:
+    """Put the checkpoint's content into ``state``; False, and nothing changed, where there is none."""
+    tensors, facts = _read(folder / NAME)
+    if facts.get("fit") != identity:
+        return False
+    device = state.gauge.device
+    state.network.load_state_dict(_below("network.", tensors))
+    _restore_adam(state.adam, _below("adam.", tensors))
+    state.generator.set_state(tensors["generator"])
+    state.canonical = Canonical(
+        tensors["canonical.image"].to(device), tensors["canonical.support"].to(device)
+    )
+    state.gauge, state.targets = tensors["gauge"].to(device), tensors["targets"].to(device)
+    state.scales, state.history = facts["scales"], facts["history"]
+    return True
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if not path.exists():
+        return {}, {}
+    try:
+        return read_tensors(path)
+    except IncompatibleModel:
+        return {}, {}  # not ours: the fit starts at its first epoch
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _restore_adam(adam: torch.optim.Adam, tensors: dict[str, Tensor]) -> None:
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, slot = name.split(".", 1)
+        slots.setdefault(int(index), {})[slot] = value
+    adam.load_state_dict({"state": slots, "param_groups": adam.state_dict()["param_groups"]})

@@ -1,0 +1,114 @@
+"""Which affines are believed, and what is measured of an alignment (METHOD: measured, not believed)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ml_engine.core.alignment.batches import spans
+from ml_engine.core.alignment.canonical import BATCH, Canonical
+from ml_engine.core.alignment.losses import ssim_map, weighted_mean
+from ml_engine.core.alignment.sampling import sample, sample_valid, unaligned
+
+SCALES = (0.7, 1.4)
+LEAST_VALID_AREA = 0.8
+
+
+@dataclass(frozen=True)
+class Checks:
+    """One bool per film (N,): what is wrong with its affine."""
+
+    flipped: Tensor
+    out_of_scale: Tensor
+    out_of_frame: Tensor
+
+    @property
+    def failed(self) -> Tensor:
+        return self.flipped | self.out_of_scale | self.out_of_frame
+
+    def shares(self) -> dict[str, float]:
+        """The share of films per check, 0..1."""
+        names = {
+            "share_determinant_not_positive": self.flipped,
+            "share_scale_outside": self.out_of_scale,
+            "share_valid_area_below": self.out_of_frame,
+            "share_flagged": self.failed,
+        }
+        return {name: float(bad.double().mean()) for name, bad in names.items()}
+
+
+def check(thetas: Tensor, valid: Tensor) -> Checks:
+    """Determinant <= 0; a singular value outside [0.7, 1.4]; a valid area below 80 %.
+
+    ``thetas`` is (N, 2, 3), ``valid`` float (N, 1, S, S). The valid area is that of the aligned film over
+    that of the film as it came, so that padding does not count against it. NaN fails.
+    """
+    linear = torch.nan_to_num(thetas[..., :2].double(), nan=0.0)
+    scales = torch.linalg.svdvals(linear)
+    in_scale = (scales[:, -1] >= SCALES[0]) & (scales[:, 0] <= SCALES[1])
+    flipped = ~(torch.linalg.det(linear) > 0)
+    out_of_frame = ~(valid_area(thetas, valid) >= LEAST_VALID_AREA)
+    return Checks(flipped.cpu(), ~in_scale.cpu(), out_of_frame.cpu())
+
+
+def valid_area(thetas: Tensor, valid: Tensor) -> Tensor:
+    """Area of the canonical frame that the aligned film fills, over the film's own, float64 (N,)."""
+    filled = torch.cat(
+        [sample_valid(valid[at], thetas[at]).double().mean((1, 2, 3)) for at in spans(len(valid), BATCH)]
+    )
+    return filled / valid.double().mean((1, 2, 3)).clamp_min(1e-9)
+
+
+def measure(films: Tensor, valid: Tensor, thetas: Tensor, *, canonical: Canonical) -> dict[str, float | None]:
+    """NCC and SSIM to the canonical image (means over films) and the variance of the aligned stack.
+
+    All inside the valid area only. The variance is over films at each pixel that at least half of them
+    fill, averaged over those pixels, in squared units of [0, 1]; None where no pixel is filled so often.
+    """
+    ncc, ssim = [], []
+    sums = torch.zeros(3, *films.shape[-2:], dtype=torch.float64, device=films.device)
+    for at in spans(len(films), BATCH):
+        weight = sample_valid(valid[at], thetas[at])
+        aligned = sample(films[at], thetas[at]) * weight
+        sums += torch.cat([weight, aligned, aligned.square()], 1).double().sum(0)
+        inside = weight * canonical.support
+        image = canonical.image.expand_as(aligned)
+        ncc.append(correlation(aligned, image, inside))
+        ssim.append(weighted_mean(ssim_map(aligned * inside, image * inside), inside))
+    return {
+        "ncc": float(torch.cat(ncc).double().mean()),
+        "ssim": float(torch.cat(ssim).double().mean()),
+        "stack_variance": _stack_variance(sums, len(films)),
+    }
+
+
+def _stack_variance(sums: Tensor, films: int) -> float | None:
+    count, first, second = sums
+    often = count >= films / 2
+    if not bool(often.any()):
+        return None
+    mean = first[often] / count[often]
+    return float((second[often] / count[often] - mean**2).clamp_min(0).mean())
+
+
+def correlation(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
+    """Normalised cross-correlation over the pixels that count, in [-1, 1], (B,)."""
+    da = a - weighted_mean(a, weight).view(-1, 1, 1, 1)
+    db = b - weighted_mean(b, weight).view(-1, 1, 1, 1)
+    spread = weighted_mean(da * da, weight) * weighted_mean(db * db, weight)
+    return weighted_mean(da * db, weight) / spread.sqrt().clamp_min(1e-9)
+
+
+def measured(
+    films: Tensor, valid: Tensor, thetas: Tensor, *, canonical: Canonical, unchecked: Checks
+) -> dict[str, Any]:
+    """The alignment's report: before (identity), after, and the share of films that failed each check."""
+    identity = unaligned(len(films)).to(films.device)
+    before = measure(films, valid, identity, canonical=canonical)
+    after = measure(films, valid, thetas, canonical=canonical)
+    numbers: dict[str, Any] = {f"{name}_before": value for name, value in before.items()}
+    numbers |= {f"{name}_after": value for name, value in after.items()}
+    return numbers | unchecked.shares() | {"films": len(films)}

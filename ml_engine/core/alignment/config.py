@@ -1,0 +1,125 @@
+"""The settings of the alignment stage, and its two presets."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from ml_engine.core.errors import InvalidConfig
+
+BACKBONES = ("resnet18", "resnet34", "resnet50")
+INITIALISATIONS = ("paper", "centred", "residual-bounded")
+METHODS = ("network", "network+search", "search")
+
+
+def setting(default: Any, words: str, *, symbol: str = "", choices: tuple[str, ...] = ()) -> Any:
+    """A dataclass field with the words that a form or a page shows beside it."""
+    return field(default=default, metadata={"help": words, "symbol": symbol, "choices": choices})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignmentConfig:
+    """Every choice of the alignment; the values here are those of preset ``default``.
+
+    Raises InvalidConfig, naming the setting, for a value out of range.
+    """
+
+    method: str = setting("network+search", "How a film's affine is found (Fig. 5).", choices=METHODS)
+    backbone: str = setting("resnet18", "Network that predicts the affine.", symbol="Φ_A", choices=BACKBONES)
+    initialisation: str = setting(
+        "residual-bounded",
+        "How the network starts near the identity: Eq. 3-4 as printed, the same minus the mid-range, or "
+        "a bounded shift, log-scale, angle and shear that start at 0.",
+        choices=INITIALISATIONS,
+    )
+    alpha: float = setting(10.0, "Divides the spread of the initial predictions in Eq. 4.", symbol="α")
+    constancy: float = setting(1.0, "Weight of the constancy loss (L1).", symbol="L_C")
+    ssim: float = setting(1.0, "Weight of the reversed SSIM loss.", symbol="L_S")
+    perceptual: float = setting(1.0, "Weight of the VGG19 perceptual loss at relu5_4.", symbol="L_P")
+    local_ncc: float = setting(1.0, "Weight of 1 - local normalised cross-correlation.")
+    consistency: float = setting(1.0, "Weight of the consistency f(Ax)·A = f(x) under known affines A.")
+    augmentation: float = setting(1.0, "Strength of the known affines films are trained under; 0 is none.")
+    normalise_losses: bool = setting(True, "Divide each loss by its value before the first step.")
+    valid_only: bool = setting(True, "Take losses only where the film has pixels.")
+    coarse_to_fine: bool = setting(True, "Blur films and canonical image at first, and less in each epoch.")
+    learning_rate: float = setting(1e-4, "Step size of Adam.")
+    batch: int = setting(32, "Films in a step.")
+    epochs: int = setting(50, "Passes over the films, all rounds together.")
+    rounds: int = setting(3, "Groupwise rounds: mean, align, mean.")
+    size: int = setting(224, "Side of the films that the network sees, in pixels.")
+    canonical_images: int = setting(500, "Films averaged into the canonical image, at most.", symbol="N")
+    search_steps: int = setting(60, "Steps of the search that refines the network's affine, film by film.")
+    fallback: bool = setting(True, "Leave a film unaligned where its affine fails the checks.")
+    guard_valid_area: float = setting(
+        0.5, "Stop the fit when the aligned films cover less of the frame than this share; 0 never stops."
+    )
+
+    def __post_init__(self) -> None:
+        self._check_choice("method", METHODS)
+        self._check_choice("backbone", BACKBONES)
+        self._check_choice("initialisation", INITIALISATIONS)
+        for name in ("constancy", "ssim", "perceptual", "local_ncc", "consistency", "augmentation"):
+            self._check(name, getattr(self, name) >= 0, "at least 0")
+        if self.constancy + self.ssim + self.perceptual + self.local_ncc == 0:
+            raise InvalidConfig(
+                "alignment.constancy, ssim, perceptual and local_ncc are all 0: give at least one a weight."
+            )
+        self._check("alpha", self.alpha > 1, "above 1")
+        self._check("learning_rate", 0 < self.learning_rate <= 1, "above 0 and at most 1")
+        for name, least in (("batch", 2), ("epochs", 1), ("rounds", 1), ("canonical_images", 1)):
+            self._check(name, getattr(self, name) >= least, f"at least {least}")
+        self._check("rounds", self.rounds <= self.epochs, f"at most alignment.epochs ({self.epochs})")
+        self._check("size", self.size >= 32 and self.size % 32 == 0, "a multiple of 32, such as 224")
+        self._check("search_steps", self.search_steps >= 0, "at least 0")
+        self._check("guard_valid_area", 0 <= self.guard_valid_area < 1, "a share from 0 to below 1")
+
+    def _check(self, name: str, ok: bool, expected: str) -> None:
+        if not ok:
+            raise InvalidConfig(f"alignment.{name} is {getattr(self, name)}: it must be {expected}.")
+
+    def _check_choice(self, name: str, choices: tuple[str, ...]) -> None:
+        self._check(name, getattr(self, name) in choices, "one of " + ", ".join(choices))
+
+    @property
+    def uses_network(self) -> bool:
+        return self.method != "search"
+
+    @property
+    def uses_search(self) -> bool:
+        return self.method != "network" and self.search_steps > 0
+
+    @classmethod
+    def preset(cls, name: str) -> AlignmentConfig:
+        """The settings of ``paper`` or ``default`` (METHOD). Raises InvalidConfig for another name."""
+        if name in ("paper", "paper-448"):
+            return cls(**PAPER)
+        if name == "default":
+            return cls()
+        raise InvalidConfig(f"alignment has no preset {name!r}: choose paper or default.")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> AlignmentConfig:
+        """The config with these fields, all others at preset ``default``. Raises InvalidConfig."""
+        unknown = sorted(set(values) - {f.name for f in fields(cls)})
+        if unknown:
+            raise InvalidConfig(f"alignment.{unknown[0]} is no setting of the alignment.")
+        return cls(**values)
+
+
+PAPER: dict[str, Any] = {
+    "method": "network",
+    "initialisation": "paper",
+    "local_ncc": 0.0,
+    "consistency": 0.0,
+    "augmentation": 0.0,
+    "normalise_losses": False,
+    "valid_only": False,
+    "coarse_to_fine": False,
+    "rounds": 1,
+    "search_steps": 0,
+    "fallback": False,
+    "guard_valid_area": 0.0,
+}

@@ -1,0 +1,326 @@
+"""Fits the alignment: the canonical image, the network Φ_A, and the groupwise rounds between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from ml_engine.core.alignment.batches import spans
+from ml_engine.core.alignment.canonical import Canonical, mean_of_aligned, recentred, with_gauge
+from ml_engine.core.alignment.checkpoint import State, fingerprint, restore_state, save_state
+from ml_engine.core.alignment.checks import check, measured
+from ml_engine.core.alignment.config import AlignmentConfig
+from ml_engine.core.alignment.losses import (
+    Perceptual,
+    constancy,
+    gaussian_blur,
+    odd_window,
+    reversed_local_ncc,
+    reversed_ssim,
+)
+from ml_engine.core.alignment.model import AlignmentModel, estimate, prepared
+from ml_engine.core.alignment.network import BOUNDS, AlignmentNetwork, residual_theta
+from ml_engine.core.alignment.sampling import join, point_distance, sample, sample_valid, unaligned
+from ml_engine.core.errors import AlignmentCollapsed, InvalidConfig
+
+Progress = Callable[[str, int, int, str | None], None]
+STAGE = "align"
+# Half ranges of the known affines at augmentation = 1: shift as a share of the half frame, log-scale,
+# angle in radians, shear.
+KNOWN = {"shift": 0.2, "log_scale": 0.12, "angle": math.radians(8), "shear": 0.04}
+
+
+def fit_alignment(
+    images: Tensor,
+    *,
+    valid: Tensor,
+    config: AlignmentConfig,
+    seed: int,
+    checkpoint: Path | None,
+    progress: Progress,
+    device: str = "cpu",
+    vgg_weights: Path | None = None,
+    canonical: Tensor | None = None,
+) -> AlignmentModel:
+    """The alignment of these films, float32 (N, 1, S, S) in [0, 1] with ``valid`` bool of the same shape.
+
+    ``checkpoint`` is a folder where each finished epoch is kept: the same call goes on from there, and
+    ends with the same bytes as one that was never interrupted. ``canonical``, float32 (S, S), takes the
+    place of the first mean (uploaded, or from the alignment board; the paper's is hand-aligned).
+
+    Raises InvalidConfig for a perceptual loss without VGG weights or for fewer than two films, and
+    AlignmentCollapsed when the aligned films leave the frame.
+    """
+    if len(images) < 2:
+        raise InvalidConfig(f"An alignment needs at least 2 films, not {len(images)}: add films to the part.")
+    fit = _Fit(
+        images, valid, config=config, seed=seed, device=device, vgg_weights=vgg_weights, given=canonical
+    )
+    if config.uses_network:
+        fit.train(folder=checkpoint, progress=progress)
+    else:
+        fit.search_alone(progress=progress)
+    return fit.finished(images, valid)
+
+
+class _Fit:
+    """One fit: the films at the network's side, and the state between epochs."""
+
+    def __init__(
+        self,
+        images: Tensor,
+        valid: Tensor,
+        *,
+        config: AlignmentConfig,
+        seed: int,
+        device: str,
+        vgg_weights: Path | None,
+        given: Tensor | None,
+    ) -> None:
+        self.config, self.seed, self.given = config, seed, given
+        self.groupwise = config.rounds > 1 and given is None
+        films, mask = prepared(images, valid, size=config.size)
+        self.films, self.valid = films.to(device), mask.to(device)
+        self.perceptual = self._perceptual(vgg_weights, device)
+        generator = torch.Generator().manual_seed(seed)
+        network = AlignmentNetwork(config, generator=generator).to(device)
+        adam = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+        self.chosen = torch.randperm(len(films), generator=generator)[: config.canonical_images]
+        blank = Canonical(torch.zeros_like(self.films[:1]), torch.zeros_like(self.films[:1]))
+        thetas = unaligned(len(films)).to(device)
+        self.state = State(network, adam, generator, blank, thetas[0].clone(), thetas, {}, [])
+
+    def _perceptual(self, weights: Path | None, device: str) -> Perceptual | None:
+        if self.config.perceptual == 0 or not self.config.uses_network:
+            return None
+        if weights is None or not weights.is_file():
+            raise InvalidConfig(
+                "The perceptual loss needs the VGG19 weights, and they are not installed: import the weights "
+                "vgg19, or set alignment.perceptual=0 to fit without this loss."
+            )
+        return Perceptual(weights).to(device)
+
+    # the rounds
+
+    def train(self, *, folder: Path | None, progress: Progress) -> None:
+        """All epochs that the checkpoint does not already hold."""
+        state, epochs = self.state, self.config.epochs
+        state.canonical = self._first_canonical()
+        identity = fingerprint([self.films, self.valid, self.state.canonical.image], self.config, self.seed)
+        if folder is None or not restore_state(folder, state, identity=identity):
+            self._start()
+        for epoch in range(state.epochs_done, epochs):
+            progress(STAGE, epoch, epochs, None)
+            if epoch in self._round_starts():
+                self._next_round()
+            state.history.append(self._epoch(epoch))
+            self._guard(state.history[-1])
+            if folder is not None:
+                save_state(folder, state, identity=identity)
+        progress(STAGE, epochs, epochs, None)
+
+    def search_alone(self, *, progress: Progress) -> None:
+        """The groupwise rounds without a network."""
+        self.state.canonical = self._first_canonical()
+        for number in range(self.config.rounds):
+            progress(STAGE, number, self.config.rounds, None)
+            self._next_round()
+        progress(STAGE, self.config.rounds, self.config.rounds, None)
+
+    def _start(self) -> None:
+        """Eq. 3: one pass with the optimiser off. Its range is frozen before the first step."""
+        state = self.state
+        settle_batch_norm(state.network, self.films, batch=self.config.batch)
+        with torch.no_grad():
+            state.network.eval()
+            outputs = torch.cat(
+                [state.network.outputs(self.films[at]) for at in spans(len(self.films), self.config.batch)]
+            )
+            state.network.freeze_range(outputs)
+        state.scales = self._initial_losses() if self.config.normalise_losses else {}
+
+    def _first_canonical(self) -> Canonical:
+        if self.given is None:
+            return self._mean(self.state.targets)
+        everywhere = torch.ones(1, 1, *self.given.shape)
+        image, mask = prepared(self.given[None, None], everywhere, size=self.config.size)
+        return Canonical(image.to(self.films), mask.to(self.films))
+
+    def _mean(self, thetas: Tensor) -> Canonical:
+        at = self.chosen
+        return mean_of_aligned(self.films[at], self.valid[at], thetas[at])
+
+    def _round_starts(self) -> set[int]:
+        rounds = self.config.rounds
+        return {number * self.config.epochs // rounds for number in range(rounds)}
+
+    def _next_round(self) -> None:
+        """Align all films by what is known; groupwise, put the mean transform back and average anew."""
+        state = self.state
+        if not (self.config.uses_search or state.epochs_done):
+            return  # nothing is known yet
+        state.targets = estimate(
+            self.films, self.valid, network=state.network, gauge=state.gauge, canonical=state.canonical
+        )
+        if self.groupwise:
+            self._recentre()
+            state.canonical = self._mean(state.targets)
+
+    def _recentre(self) -> None:
+        state = self.state
+        sound = ~check(state.targets, self.valid).failed.to(state.targets.device)
+        correction = recentred(state.targets[sound]) if int(sound.sum()) >= 2 else None
+        if correction is not None:
+            state.targets = with_gauge(state.targets, correction)
+            state.gauge = join(state.gauge, correction)
+
+    # one epoch
+
+    def _epoch(self, epoch: int) -> dict[str, float]:
+        """The epoch's mean losses and valid area, each film counted once."""
+        state = self.state
+        state.network.train()
+        order = torch.randperm(len(self.films), generator=state.generator)
+        sums: dict[str, float] = {}
+        for at in order.tensor_split(math.ceil(len(order) / self.config.batch)):
+            losses, area = self._losses(at, known=self._known_affines(len(at)), epoch=epoch)
+            total = self._total(losses)
+            state.adam.zero_grad()
+            total.backward()
+            state.adam.step()
+            values = {name: float(value.detach()) for name, value in losses.items()}
+            for name, value in ({"loss": float(total.detach()), "valid_area": area} | values).items():
+                sums[name] = sums.get(name, 0.0) + value * len(at)
+        return {"epoch": epoch + 1.0} | {name: value / len(order) for name, value in sums.items()}
+
+    def _known_affines(self, count: int) -> Tensor:
+        """Random thetas (count, 2, 3): canonical frames that the films are shown in."""
+        unit = torch.rand(count, 6, generator=self.state.generator) * 2 - 1
+        unit[:, 3] = unit[:, 2]  # one scale for both axes
+        names = ("shift", "shift", "log_scale", "log_scale", "angle", "shear")
+        spread = torch.tensor([KNOWN[name] / BOUNDS[name] for name in names]) * self.config.augmentation
+        return residual_theta((unit * spread).clamp(-1, 1)).to(self.films)
+
+    def _losses(self, at: Tensor, *, known: Tensor, epoch: int) -> tuple[dict[str, Tensor], float]:
+        """Mean of each weighted loss over the films ``at``, shown under ``known``, and the valid area."""
+        state, config = self.state, self.config
+        films, mask = self.films[at], self.valid[at]
+        shown = sample(films, known) if config.augmentation > 0 else films
+        theta = with_gauge(join(known, state.network(shown)), state.gauge)
+        sigma = self._blur(epoch)
+        aligned = sample(gaussian_blur(films, sigma=sigma), theta)
+        inside = sample_valid(mask, theta)
+        weight = inside * state.canonical.support if config.valid_only else torch.ones_like(inside)
+        image = gaussian_blur(state.canonical.image, sigma=sigma).expand_as(aligned)
+        if config.valid_only:
+            aligned = aligned * weight + image * (1 - weight)
+        losses = self._similarity(aligned, image, weight)
+        if config.consistency > 0:
+            losses["consistency"] = point_distance(theta, self._anchor(at))
+        area = float((inside.mean((1, 2, 3)) / mask.mean((1, 2, 3)).clamp_min(1e-9)).mean())
+        return {name: value.mean() for name, value in losses.items()}, area
+
+    @torch.no_grad()
+    def _anchor(self, at: Tensor) -> Tensor:
+        """What the films' thetas (B, 2, 3) should agree with: the round's search, else f(x) itself."""
+        if self.config.uses_search:
+            return self.state.targets[at]
+        return with_gauge(self.state.network(self.films[at]), self.state.gauge)
+
+    def _similarity(self, aligned: Tensor, image: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        config = self.config
+        losses = {}
+        if config.constancy > 0:
+            losses["constancy"] = constancy(aligned, image, weight)
+        if config.ssim > 0:
+            losses["ssim"] = reversed_ssim(aligned, image, weight)
+        if self.perceptual is not None:
+            losses["perceptual"] = self.perceptual(aligned, image)
+        if config.local_ncc > 0:
+            window = odd_window(config.size)
+            losses["local_ncc"] = reversed_local_ncc(aligned, image, weight, window=window)
+        return losses
+
+    def _total(self, losses: dict[str, Tensor]) -> Tensor:
+        terms = [
+            value * (getattr(self.config, name) / self.state.scales.get(name, 1.0))
+            for name, value in losses.items()
+        ]
+        return torch.stack(terms).sum()
+
+    def _blur(self, epoch: int) -> float:
+        """Sigma in pixels: a 32nd of the side at first, none in the last epoch."""
+        if not self.config.coarse_to_fine or self.config.epochs == 1:
+            return 0.0
+        return self.config.size / 32 * (1 - epoch / (self.config.epochs - 1))
+
+    @torch.no_grad()
+    def _initial_losses(self) -> dict[str, float]:
+        """Each loss before the first step, over the first films in order. Never below 1e-6."""
+        at = torch.arange(min(len(self.films), 4 * self.config.batch))
+        self.state.network.eval()
+        parts = []
+        for span in spans(len(at), self.config.batch):
+            part = at[span]
+            losses, _ = self._losses(part, known=self._known_affines(len(part)), epoch=0)
+            parts.append({name: float(value) * len(part) for name, value in losses.items()})
+        return {name: max(1e-6, sum(part[name] for part in parts) / len(at)) for name in parts[0]}
+
+    def _guard(self, numbers: dict[str, float]) -> None:
+        """Stop a fit whose aligned films have become black, or whose loss is no number."""
+        advice = (
+            "Choose alignment.initialisation=residual-bounded, raise alignment.alpha or lower "
+            "alignment.learning_rate."
+        )
+        epoch = round(numbers["epoch"])
+        if not math.isfinite(numbers["loss"]):
+            raise AlignmentCollapsed(f"The alignment's loss is no number after epoch {epoch}. {advice}")
+        area, least = numbers["valid_area"], self.config.guard_valid_area
+        if area < least:
+            raise AlignmentCollapsed(
+                f"The aligned films cover {area:.0%} of the frame after epoch {epoch}, and at least "
+                f"{least:.0%} is expected (alignment.guard_valid_area): they are turning black. {advice}"
+            )
+
+    # the end
+
+    def finished(self, images: Tensor, valid: Tensor) -> AlignmentModel:
+        """The model: gauge and canonical from the final estimates, and its report on these films."""
+        state, config = self.state, self.config
+        if config.uses_network:
+            settle_batch_norm(state.network, self.films, batch=config.batch)
+        state.network.eval()
+        self._next_round()
+        draft = AlignmentModel(config, state.network, state.gauge, state.canonical, state.canonical.image, {})
+        thetas, checks = draft.thetas(self.films, self.valid)
+        report = measured(self.films, self.valid, thetas, canonical=state.canonical, unchecked=checks)
+        report |= {"history": state.history, "initial_losses": state.scales}
+        return replace(draft, canonical=self._full_canonical(images, valid, thetas), report=report)
+
+    def _full_canonical(self, images: Tensor, valid: Tensor, thetas: Tensor) -> Tensor:
+        """The canonical image at the side S of the films as they came, float32 (S, S)."""
+        if self.given is not None:
+            return self.given.float()
+        at = self.chosen
+        aligned = thetas[at].cpu() if self.groupwise else unaligned(len(at))
+        return mean_of_aligned(images[at].float(), valid[at].float(), aligned).image[0, 0]
+
+
+def settle_batch_norm(network: AlignmentNetwork, films: Tensor, *, batch: int) -> None:
+    """Set the running statistics of the batch norms to the average over the films; no weight moves."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average
+    network.train()
+    with torch.no_grad():
+        for part in films.tensor_split(math.ceil(len(films) / batch)):
+            network.outputs(part)
+    for norm in norms:
+        norm.momentum = 0.1

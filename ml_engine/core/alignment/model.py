@@ -1,0 +1,142 @@
+"""A fitted alignment: films in, affines out; and its file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ml_engine.core.alignment.batches import padded, spans
+from ml_engine.core.alignment.canonical import Canonical, with_gauge
+from ml_engine.core.alignment.checks import Checks, check
+from ml_engine.core.alignment.config import AlignmentConfig
+from ml_engine.core.alignment.network import AlignmentNetwork
+from ml_engine.core.alignment.sampling import unaligned
+from ml_engine.core.alignment.search import search
+from ml_engine.core.errors import IncompatibleModel
+from ml_engine.core.files import read_tensors, write_tensors
+from ml_engine.core.geometry import pixel_affine
+
+FORMAT = 1
+BATCH = 32  # fixed and padded, whatever the fit's batch was
+
+
+@dataclass(frozen=True)
+class AlignmentModel:
+    """What is needed to align a film. ``canonical`` is float32 (S, S) in [0, 1], 0 where no film lies.
+
+    ``template`` is the same at the network's side, with its support. ``gauge`` is a theta (2, 3) that
+    follows the network's. ``report`` holds JSON numbers.
+    """
+
+    config: AlignmentConfig
+    network: AlignmentNetwork
+    gauge: Tensor
+    template: Canonical
+    canonical: Tensor
+    report: dict[str, Any]
+    header: dict[str, Any] = field(default_factory=dict)
+
+    def affines(self, images: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """input_from_canonical, float64 (N, 2, 3), in pixels of the S x S input, and a flag bool (N,).
+
+        ``images`` is float32 (N, 1, S, S) in [0, 1], ``valid`` bool (N, 1, S, S). Any S will do: films are
+        resized to the network's side. Both frames are S x S. A film's result does not depend on the
+        others. Flagged: the affine failed a check, and is the identity where the config says so.
+        """
+        if len(images) == 0:
+            return torch.zeros(0, 2, 3, dtype=torch.float64), torch.zeros(0, dtype=torch.bool)
+        size = (int(images.shape[-2]), int(images.shape[-1]))
+        device = self.gauge.device
+        parts = [
+            prepared(images[at].to(device), valid[at].to(device), size=self.config.size)
+            for at in spans(len(images), BATCH)
+        ]
+        answers = [self.thetas(films, mask) for films, mask in parts]
+        thetas = torch.cat([theta for theta, _ in answers]).cpu()
+        flagged = torch.cat([checks.failed for _, checks in answers])
+        return pixel_affine(thetas, size, size), flagged
+
+    @torch.no_grad()
+    def thetas(self, films: Tensor, mask: Tensor) -> tuple[Tensor, Checks]:
+        """Thetas (N, 2, 3) with the fallback applied, and what the checks said, for prepared films."""
+        thetas = estimate(films, mask, network=self.network, gauge=self.gauge, canonical=self.template)
+        checks = check(thetas, mask)
+        if self.config.fallback:
+            failed = checks.failed.to(thetas.device)[:, None, None]
+            thetas = torch.where(failed, unaligned(len(films)).to(thetas.device), thetas)
+        return thetas, checks
+
+
+def prepared(images: Tensor, valid: Tensor, *, size: int) -> tuple[Tensor, Tensor]:
+    """Films and mask as the network takes them: float32 (N, 1, size, size), 0 outside the mask."""
+    films, mask = images.float(), valid.float()
+    if images.shape[-2:] != (size, size):
+        films = F.interpolate(films, (size, size), mode="bilinear", antialias=True, align_corners=False)
+        mask = F.interpolate(mask, (size, size), mode="bilinear", antialias=True, align_corners=False)
+    mask = (mask > 0.999).float()
+    return films.clamp(0, 1) * mask, mask
+
+
+@torch.no_grad()
+def estimate(
+    films: Tensor, mask: Tensor, *, network: AlignmentNetwork, gauge: Tensor, canonical: Canonical
+) -> Tensor:
+    """Thetas (N, 2, 3) by the configured family: network, search, or the one and then the other."""
+    config = network.config
+    starts = [unaligned(len(films)).to(films.device)]
+    if config.uses_network:
+        starts.append(with_gauge(predict(network, films), gauge))
+    if not config.uses_search:
+        return starts[-1]
+    return search(films, mask, canonical=canonical, starts=starts, steps=config.search_steps)
+
+
+@torch.no_grad()
+def predict(network: AlignmentNetwork, films: Tensor) -> Tensor:
+    """The network's thetas (N, 2, 3) in evaluation mode, in padded batches of one fixed size."""
+    training = network.training
+    network.eval()
+    found = []
+    for at in spans(len(films), BATCH):
+        part = films[at]
+        found.append(network(padded(part, BATCH))[: len(part)])
+    network.train(training)
+    return torch.cat(found)
+
+
+def save_alignment(model: AlignmentModel, path: Path, *, header: dict[str, Any]) -> None:
+    """Write the model as safetensors. ``header`` (JSON) is kept as given, under the key ``header``."""
+    tensors = {f"network.{name}": value for name, value in model.network.state_dict().items()}
+    tensors |= {"gauge": model.gauge, "canonical": model.canonical}
+    tensors |= {"template.image": model.template.image, "template.support": model.template.support}
+    facts = {"format": FORMAT, "config": model.config.to_json(), "report": model.report, "header": header}
+    write_tensors(path, tensors, facts)
+
+
+def load_alignment(path: Path, *, device: str = "cpu") -> AlignmentModel:
+    """Read a model written by `save_alignment`. Raises IncompatibleModel for any other file."""
+    tensors, facts = read_tensors(path)
+    tensors = {name: value.to(device) for name, value in tensors.items()}
+    if facts.get("format") != FORMAT or "gauge" not in tensors:
+        raise IncompatibleModel(
+            f"The alignment file has format {facts.get('format')}, this version reads {FORMAT}: fit it again."
+        )
+    config = AlignmentConfig.from_json(facts["config"])
+    network = AlignmentNetwork(config, generator=torch.Generator()).to(device)
+    weights = {name.removeprefix("network."): v for name, v in tensors.items() if name.startswith("network.")}
+    network.load_state_dict(weights)
+    template = Canonical(tensors["template.image"], tensors["template.support"])
+    return AlignmentModel(
+        config,
+        network.eval(),
+        tensors["gauge"],
+        template,
+        tensors["canonical"],
+        facts["report"],
+        facts["header"],
+    )
