@@ -145,6 +145,16 @@ def test_roc_counts_patients_only_where_they_repeat():
     assert "patients" not in roc_figure(kinds, image_ids=ids).layout.legend.title.text
 
 
+def test_roc_without_an_interval_says_why():
+    labels, scores = [0, 0, 0, 1], [1.0, 2.0, 3.0, 2.5]
+    kinds = [KindOfScore("fused", roc_curve(labels, scores), auroc_interval(labels, scores))]
+    figure = as_json(roc_figure(kinds, image_ids=list("abcd"), band=roc_band(labels, scores)))
+    title = figure["layout"]["legend"]["title"]["text"].replace("<br>", " ")
+    assert "only one abnormal patient" in title
+    assert "interval)" not in title
+    assert [t["name"] for t in figure["data"]] == ["Fused 0.667 (no interval)", "Chance 0.500"]
+
+
 def test_each_roc_point_leads_to_a_film_at_its_threshold():
     _, scores, ids = make_films()
     fused = trace(make_roc(), "Fused")
@@ -176,6 +186,15 @@ def test_sweep_marks_the_ends_the_choice_and_the_run():
     low, high = figure["layout"]["yaxis"]["range"]
     assert low < sweep.low.min() < sweep.high.max() < high
     assert "n = 40 abnormal, 80 normal" in figure["layout"]["legend"]["title"]["text"]
+
+
+def test_sweep_does_not_magnify_small_differences():
+    labels = np.arange(4000) % 2
+    scores = np.random.default_rng(0).normal(size=4000) + labels
+    sweep = fusion_sweep(labels, np.repeat(scores[:, None], 101, axis=1))
+    low, high = as_json(sweep_figure(sweep, run_weight=0.6))["layout"]["yaxis"]["range"]
+    assert high - low >= 0.2
+    assert (low + high) / 2 == pytest.approx(sweep.auroc[0], abs=0.01)
 
 
 def test_sweep_without_a_choice_marks_none():
