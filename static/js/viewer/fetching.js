@@ -1,0 +1,63 @@
+// A failure whose message is fit for a reader's eyes.
+export class ViewerError extends Error {}
+
+export async function fetchJson(url, what) {
+  const response = await fetchChecked(url, what);
+  try {
+    return await response.json();
+  } catch {
+    throw new ViewerError(`${what} came back unreadable. Try again; if it stays, tell an administrator.`);
+  }
+}
+
+export async function fetchBytes(url, what, { expected, onProgress } = {}) {
+  const response = await fetchChecked(url, what);
+  const chunks = [];
+  let received = 0;
+  try {
+    for (let reader = response.body.getReader(), part; !(part = await reader.read()).done; ) {
+      chunks.push(part.value);
+      received += part.value.length;
+      if (expected) onProgress?.(Math.min(1, received / expected));
+    }
+  } catch {
+    throw new ViewerError(`${what} broke off after ${megabytes(received)}. Check the connection and try again.`);
+  }
+  return joined(chunks, received);
+}
+
+async function fetchChecked(url, what) {
+  let response;
+  try {
+    response = await fetch(url);
+  } catch {
+    throw new ViewerError(`${what} could not be fetched: the server did not answer. Check the connection and try again.`);
+  }
+  if (response.redirected && response.headers.get("Content-Type")?.startsWith("text/html")) {
+    throw new ViewerError("Your session has ended. Log in again in another tab, then try again.");
+  }
+  if (!response.ok) {
+    throw new ViewerError(`${what} could not be fetched (HTTP ${response.status}). ${httpAdvice(response.status)}`);
+  }
+  return response;
+}
+
+function httpAdvice(status) {
+  if (status === 403) return "You may not see it; ask a manager of the site.";
+  if (status === 404) return "It is gone, or belongs to another site.";
+  return "Try again in a minute.";
+}
+
+function joined(chunks, length) {
+  const bytes = new Uint8Array(length);
+  let offset = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset);
+    offset += chunk.length;
+  }
+  return bytes;
+}
+
+function megabytes(count) {
+  return `${(count / 1e6).toFixed(1)} MB`;
+}

@@ -1,0 +1,62 @@
+// Keys of the viewer that was last pointed at or focused, so that two on one page do not both answer.
+
+import { ACTIONS } from "./controls.js";
+
+const KEYS = new Map(ACTIONS.map(({ key, name }) => [key.toLowerCase(), name]));
+const PAN_STEP = 48;
+const ARROWS = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+
+let active = null;
+
+export function listenToKeys(host, stage, handlers) {
+  const ending = new AbortController();
+  const activate = () => (active = host);
+  active ??= host;
+  for (const name of ["pointerenter", "focusin"]) host.addEventListener(name, activate);
+  const guarded = (listener) => (event) => {
+    if (!host.isConnected) return stop();
+    if (active && !active.isConnected) active = host;
+    if (active === host) listener(event);
+  };
+  const stop = () => {
+    if (active === host) active = null;
+    ending.abort();
+  };
+  const { signal } = ending;
+  document.addEventListener("keydown", guarded((event) => onKeyDown(event, stage, handlers)), { signal });
+  document.addEventListener("keyup", guarded((event) => onKeyUp(event, handlers)), { signal });
+  window.addEventListener("blur", () => handlers.release(), { signal });
+  return stop;
+}
+
+function onKeyDown(event, stage, handlers) {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+  if (event.key === " " && isPressable(event.target)) return;
+  if (answer(event, stage, handlers)) event.preventDefault();
+}
+
+function answer(event, stage, handlers) {
+  if (event.key === " ") return handlers.hold("heatmap"), true;
+  if (event.key === "+") return handlers.zoom(1.25), true;
+  if (event.key === "-") return handlers.zoom(0.8), true;
+  const arrow = event.target === stage && ARROWS[event.key];
+  if (arrow) return handlers.pan(arrow[0] * PAN_STEP, arrow[1] * PAN_STEP), true;
+  const name = KEYS.get(event.key.toLowerCase());
+  if (!name) return false;
+  if (name === "window") handlers.hold("window");
+  else if (!event.repeat) handlers.run(name);
+  return true;
+}
+
+function onKeyUp(event, handlers) {
+  if (event.key === " " || event.key.toLowerCase() === "w") handlers.release();
+}
+
+function isTyping(target) {
+  const typed = "input:not([type=range], [type=checkbox], [type=radio], [type=button]), textarea, select";
+  return target.isContentEditable || Boolean(target.closest?.(`${typed}, dialog[open]`));
+}
+
+function isPressable(target) {
+  return Boolean(target.closest?.("button, a, summary, input[type=checkbox], input[type=radio]"));
+}

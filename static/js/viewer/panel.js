@@ -1,0 +1,132 @@
+// The heatmap's panel: legend on a fixed scale, opacity, threshold, weight, colour map.
+
+import { retryButton } from "./controls.js";
+import { COLORMAPS, colormapTable } from "./colormaps.js";
+import { element, tidyNumber } from "./dom.js";
+import { isStandardised } from "./heatmap.js";
+
+const LOCKED =
+  "Fixed at this run's weight. On the test part another weight is a counted look, taken on the evaluation page.";
+
+export function buildPanel(panel, overlay, look, onChange) {
+  const legend = buildLegend(overlay, look);
+  const sliders = buildSliders(overlay, look, onChange);
+  const mark = element("p", { classes: "hv-random", text: "Random weights, not for evaluation" });
+  panel.replaceChildren(
+    element("h2", { text: "Heatmap" }),
+    ...(overlay.random_weights ? [mark] : []),
+    legend.figure,
+    ...Object.values(sliders).map(({ field }) => field),
+    colormapField(look, onChange),
+  );
+  panel.hidden = false;
+  return {
+    update(next) {
+      legend.update(next);
+      for (const [name, slider] of Object.entries(sliders)) slider.update(next[name]);
+    },
+  };
+}
+
+export function showPanelError(panel, text, retry) {
+  panel.hidden = false;
+  panel.replaceChildren(
+    element("h2", { text: "Heatmap" }),
+    element("p", { classes: "hv-trouble", text, role: "alert" }),
+    retryButton(retry),
+  );
+}
+
+function buildSliders(overlay, look, onChange) {
+  const { lowest, highest } = thresholdRange(overlay);
+  const share = (value) => `${Math.round(value * 100)} %`;
+  const weightLocked = overlay.weight_locked ? overlay.weight_locked_reason || LOCKED : "";
+  const slider = (name, label, options) =>
+    buildSlider({ label, name, value: look[name], onInput: (value) => onChange({ [name]: value }), ...options });
+  return {
+    opacity: slider("opacity", "Opacity", { min: 0, max: 1, step: 0.01, format: share }),
+    threshold: slider("threshold", "Threshold", {
+      min: lowest,
+      max: highest,
+      step: (highest - lowest) / 200 || "any",
+      format: tidyNumber,
+    }),
+    weight: slider("weight", "Weight of region", {
+      min: 0,
+      max: 1,
+      step: 0.01,
+      format: (value) => value.toFixed(2),
+      locked: weightLocked,
+    }),
+  };
+}
+
+function thresholdRange(overlay) {
+  return {
+    lowest: Math.min(overlay.scale_low, overlay.threshold),
+    highest: Math.max(overlay.scale_high, overlay.threshold),
+  };
+}
+
+function buildSlider({ label, name, value, min, max, step, format, onInput, locked }) {
+  const output = element("output", { text: format(value) });
+  const input = element("input", { type: "range", min, max, step, classes: "hv-range", "data-look": name });
+  input.value = value;
+  const field = element("label", { classes: "hv-field" }, [
+    element("span", { classes: "hv-field-name" }, [label, output]),
+    input,
+  ]);
+  if (locked) lock(field, input, locked);
+  input.addEventListener("input", () => onInput(input.valueAsNumber));
+  return { field, update: (next) => updateSlider(input, output, next, format) };
+}
+
+function updateSlider(input, output, value, format) {
+  output.textContent = format(value);
+  input.setAttribute("aria-valuetext", format(value));
+  if (Math.abs(input.valueAsNumber - value) > Number(input.step || 0)) input.value = value;
+}
+
+// A disabled control shows no title of its own in some browsers, so the reason is also text.
+function lock(field, input, reason) {
+  input.disabled = true;
+  input.title = reason;
+  field.title = reason;
+  field.append(element("small", { text: reason }));
+}
+
+function colormapField(look, onChange) {
+  const select = element("select", { classes: "hv-select" });
+  select.append(...COLORMAPS.map((name) => new Option(name, name)));
+  select.value = look.colormap;
+  select.addEventListener("change", () => onChange({ colormap: select.value }));
+  return element("label", { classes: "hv-field" }, [element("span", { text: "Colours" }), select]);
+}
+
+function buildLegend(overlay, look) {
+  const bar = element("canvas", { width: 256, height: 1, classes: "hv-legend-bar", "aria-hidden": "true" });
+  const tick = element("span", { classes: "hv-legend-tick" });
+  const what = isStandardised(overlay) ? "Fused score, in SD of calibration normals" : "Fused score, raw distance";
+  const figure = element("figure", { classes: "hv-legend" }, [
+    element("div", { classes: "hv-legend-scale" }, [bar, tick]),
+    element("div", { classes: "hv-legend-ends" }, [
+      element("span", { text: tidyNumber(overlay.scale_low) }),
+      element("span", { text: tidyNumber(overlay.scale_high) }),
+    ]),
+    element("figcaption", { text: `${what}. Fixed scale; nothing is drawn below the threshold.` }),
+  ]);
+  const update = (next) => {
+    paintBar(bar, next.colormap);
+    tick.style.left = `${100 * thresholdPosition(overlay, next.threshold)}%`;
+  };
+  update(look);
+  return { figure, update };
+}
+
+function thresholdPosition({ scale_low: low, scale_high: high }, threshold) {
+  return Math.min(1, Math.max(0, (threshold - low) / (high - low || 1)));
+}
+
+function paintBar(bar, colormap) {
+  bar.getContext("2d").putImageData(new ImageData(colormapTable(colormap), 256, 1), 0, 0);
+}

@@ -1,0 +1,206 @@
+"""The viewer on a page of its own: the real template and modules, films from memory, a strict CSP."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from django.template.loader import render_to_string
+from numpy.typing import NDArray
+from playwright.sync_api import Locator, Page
+
+from portal.imaging.pixels import Film, pack
+
+STATIC = Path(__file__).resolve().parents[3] / "static"
+STRICT = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; base-uri 'none'"
+)
+TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+WATCH_POLICY = """
+  window.violations = [];
+  document.addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));
+"""
+FILM_ON_CANVAS = """(host) => {
+  const { width, data } = host.hilumViewer.readCanvas();
+  const { view } = host.hilumViewer.state;
+  const [left, top, columns, rows] = [view.shiftX, view.shiftY, %d * view.scaleX, %d * view.scaleY].map(Math.round);
+  const out = new Uint8Array(rows * columns * 3);
+  let next = 0;
+  for (let y = top; y < top + rows; y++)
+    for (let x = left; x < left + columns; x++, next += 3)
+      out.set(data.subarray((y * width + x) * 4, (y * width + x) * 4 + 3), next);
+  let text = "";
+  for (let i = 0; i < out.length; i += 8192) text += String.fromCharCode(...out.subarray(i, i + 8192));
+  return { rows, columns, bytes: btoa(text) };
+}"""
+
+
+@dataclass
+class Site:
+    """A web server's addresses and what they answer: (status, type, body, gzipped)."""
+
+    answers: dict[str, tuple[int, str, bytes, bool]] = field(default_factory=dict)
+    url: str = ""
+
+    def put_json(self, path: str, data: Any) -> str:
+        self.answers[path] = (200, "application/json", json.dumps(data).encode(), False)
+        return path
+
+    def put_bytes(self, path: str, data: bytes, *, gzipped: bool = False) -> str:
+        self.answers[path] = (200, "application/octet-stream", data, gzipped)
+        return path
+
+    def find(self, path: str) -> tuple[int, str, bytes, bool]:
+        file = STATIC / path.removeprefix("/static/")
+        if path.startswith("/static/") and file.is_file():
+            return 200, TYPES.get(file.suffix, "application/octet-stream"), file.read_bytes(), False
+        return self.answers.get(path, (404, "text/plain", b"", False))
+
+
+@pytest.fixture
+def site() -> Generator[Site]:
+    served = Site()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, kind, body, gzipped = served.find(urlsplit(self.path).path)
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Security-Policy", STRICT)
+            if gzipped:
+                self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    served.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield served
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@dataclass
+class Overlay:
+    """Maps (2, h, w) float32, global then region, NaN where masked; further keys of the overlay's JSON."""
+
+    maps: NDArray[np.float32]
+    stride: int = 8
+    original_from_canonical: tuple[tuple[float, ...], ...] = ((1, 0, 0), (0, 1, 0))
+    more: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        _, rows, columns = self.maps.shape
+        plain = {
+            "maps_url": "/maps",
+            "rows": rows,
+            "columns": columns,
+            "stride": self.stride,
+            "size": self.stride * columns,
+            "original_from_canonical": self.original_from_canonical,
+            "weight": 0.6,
+            "mean": None,
+            "std": None,
+            "scale_low": 0.0,
+            "scale_high": 1.0,
+            "threshold": 0.0,
+            "weight_locked": False,
+            "random_weights": False,
+        }
+        return {**plain, **self.more}
+
+
+@dataclass
+class Viewer:
+    """The viewer in the page, with what a test asks it."""
+
+    page: Page
+    site: Site
+    film: Film
+    host: Locator
+
+    def ask(self, expression: str) -> Any:
+        return self.host.evaluate(f"(host) => host.hilumViewer.{expression}")
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return self.ask("state")
+
+    @property
+    def sentence(self) -> str:
+        return self.host.locator(".hv-status [role=status]").inner_text()
+
+    def press(self, name: str) -> None:
+        self.host.locator(f"button[data-action={name}]").click()
+
+    def set(self, look: str, value: float) -> None:
+        self.host.locator(f"[data-look={look}]").fill(str(value))
+
+    def colours(self) -> NDArray[np.uint8]:
+        """(H, W, 3): the film's part of the canvas, in device pixels; the film must lie inside."""
+        facts = self.film.facts
+        read = self.host.evaluate(FILM_ON_CANVAS % (facts.columns, facts.rows))
+        return np.frombuffer(base64.b64decode(read["bytes"]), dtype=np.uint8).reshape(read["rows"], read["columns"], 3)
+
+    def greys(self) -> NDArray[np.uint8]:
+        """(H, W): as `colours`, where nothing is coloured."""
+        colours = self.colours()
+        assert (colours == colours[..., :1]).all()
+        return colours[..., 0]
+
+    def client(self, x: float, y: float) -> tuple[float, float]:
+        """Page coordinates of an original position."""
+        view, box = self.state["view"], self.host.locator("canvas.hv-canvas").bounding_box()
+        assert box
+        return box["x"] + x * view["scaleX"] + view["shiftX"], box["y"] + y * view["scaleY"] + view["shiftY"]
+
+
+@pytest.fixture
+def open_viewer(page: Page, site: Site) -> Generator[Callable[..., Viewer]]:
+    """Open a film: `open_viewer(film, renderer=..., facts=..., boxes=..., overlay=..., until=...)`."""
+    page.add_init_script(WATCH_POLICY)
+
+    def opened(
+        film: Film,
+        *,
+        renderer: str = "webgl2",
+        facts: dict[str, Any] | None = None,
+        boxes: list[dict[str, Any]] | None = None,
+        overlay: Overlay | None = None,
+        until: str = "ready",
+    ) -> Viewer:
+        context = {"image_label": "Film 7", "facts_url": "/facts", "pixels_url": "/pixels"}
+        site.put_json("/facts", {"image": "7", **film.facts.to_json(), **(facts or {})})
+        site.answers.setdefault("/pixels", (200, "application/octet-stream", pack(film.stored), True))
+        if boxes is not None:
+            context["boxes_url"] = site.put_json("/boxes", {"boxes": boxes})
+        if overlay is not None:
+            site.answers.setdefault("/maps", (200, "application/octet-stream", overlay.maps.tobytes(), False))
+            context["overlay_url"] = site.put_json("/overlay", overlay.to_json())
+        body = render_to_string("portal/_viewer.html", context)
+        harness = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Viewer</title>{body}</html>'
+        site.answers["/"] = (200, "text/html", harness.encode(), False)
+        page.goto(f"{site.url}/?renderer={renderer}")
+        host = page.locator(f"[data-hilum-viewer][data-state={until}]")
+        host.wait_for()
+        return Viewer(page, site, film, host)
+
+    yield opened
+    assert page.evaluate("window.violations") == []
