@@ -91,7 +91,8 @@ def _run_json(run: Run, folder: Path) -> dict[str, Any]:
 def _inputs(run: Run, folder: Path) -> dict[str, dict[str, str]]:
     """The models that the run starts from, hard-linked into the folder."""
     inputs = {}
-    for name, model in (("alignment", run.alignment), ("detector", run.detector)):
+    alignment = run.detector.alignment if run.detector else run.alignment
+    for name, model in (("alignment", alignment), ("detector", run.detector)):
         if model is None:
             continue
         file = f"inputs/{name}.safetensors"

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,7 +90,8 @@ def percentile(score: float | None, normals: list[float]) -> float | None:
 
 
 def _number(text: str) -> float | None:
-    return float(text) if text else None
+    value = float(text or "nan")
+    return None if math.isnan(value) else value
 
 
 def _parts(folder: Path) -> dict[str, str]:

@@ -236,9 +236,9 @@ def _lose(held: QuerySet[Run], run: Run, *, reason: str) -> bool:
 
 
 def _lost_for_good(run: Run, losses: int) -> str:
-    where = f" in stage “{run.stage}”" if run.stage else ""
+    where = f", the last time in stage “{run.stage}”" if run.stage else ""
     return (
-        f"The run's process was lost {losses} times, the last time{where}. Most often the machine has too little "
+        f"The run's process was lost {losses} times{where}. Most often the machine has too little "
         "memory: clone the run with a smaller size, rate or batch, or free memory and retry. "
         "A retry goes on at the last finished stage."
     )
@@ -340,8 +340,11 @@ def _publish_waiting() -> int:
     waiting = Run.objects.filter(_ready(), state=RunState.QUEUED).annotate(now=Now())
     published = 0
     for run in waiting.order_by("created_at"):
-        if _is_due(run, now=run.now):
-            published += publish(run)
+        if not _is_due(run, now=run.now):
+            continue
+        if not publish(run):  # the broker is down, and to find that out took seconds: no use to ask for each run
+            break
+        published += 1
     return published
 
 
