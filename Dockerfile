@@ -31,10 +31,10 @@ COPY --from=packages-cpu /opt/hilum /opt/hilum
 COPY . .
 USER 10001:10001
 EXPOSE 8000
-CMD ["gunicorn", "portal.wsgi", "--bind", "0.0.0.0:8000", "--worker-class", "gthread", "--workers", "2", "--threads", "8", "--access-logfile", "-"]
+CMD ["gunicorn", "portal.wsgi", "--no-control-socket", "--bind", "0.0.0.0:8000", "--worker-class", "gthread", "--workers", "2", "--threads", "8", "--access-logfile", "-"]
 
 FROM runtime AS gpu
 COPY --from=packages-gpu /opt/hilum /opt/hilum
 COPY . .
 USER 10001:10001
-CMD ["celery", "-A", "portal", "worker", "-Q", "gpu", "-c", "1", "-n", "gpu@%h"]
+CMD ["celery", "-A", "portal", "worker", "-Q", "gpu", "-c", "1", "-n", "gpu@%h", "-l", "INFO"]
