@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from portal.imaging.phantom.canvas import Floats, Points, Profile, through
+from portal.imaging.phantom.canvas import Floats, Points, Profile
 
 CAGE_TOP = 34.0
 CAGE_WIDEST = 292.0
@@ -19,11 +19,12 @@ HEART_ANCHOR = 172.0
 # (centre x, centre y, semi-axis, semi-axis, depth semi-axis, degrees) at a scale of 1: left ventricle,
 # right atrium, right ventricle, outflow tract
 HEART_PARTS = (
-    (33.0, 237.0, 61.0, 42.0, 46.0, 40.0),
-    (-13.0, 225.0, 31.0, 43.0, 40.0, -8.0),
-    (4.0, 246.0, 44.0, 34.0, 45.0, 10.0),
-    (20.0, 188.0, 23.0, 36.0, 38.0, -18.0),
+    (37.0, 252.0, 66.0, 40.0, 60.0, 42.0),
+    (-11.0, 226.0, 31.0, 58.0, 52.0, -4.0),
+    (13.0, 266.0, 46.0, 40.0, 60.0, 10.0),
+    (18.0, 190.0, 27.0, 46.0, 50.0, -20.0),
 )
+_HEART_BOTTOM = 303.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class Habitus:
         """Factors of the heart's parts along x and y about (0, `HEART_ANCHOR`) that give the wanted CTR."""
         left, right = heart_reach((1.0, 1.0))
         across = self.ctr * 2 * self.inner_half_width / (left + right)
-        return across, across**0.72
+        to_diaphragm = (self.dome_y + 34 - HEART_ANCHOR) / (_HEART_BOTTOM - HEART_ANCHOR)
+        return across, max(to_diaphragm, across**0.72)
 
     @property
     def inner_half_width(self) -> float:
@@ -141,7 +143,12 @@ def draw_habitus(rng: np.random.Generator) -> Habitus:
         clavicle=float(rng.uniform(-7, 7)),
         shoulder=float(rng.uniform(-10, 8)),
         breast=0.0 if male else float(rng.uniform(24, 52)),
-        stomach=(float(rng.uniform(42, 84)), float(rng.uniform(13, 20)), float(rng.uniform(18, 36)), float(rng.uniform(8, 19))),
+        stomach=(
+            float(rng.uniform(42, 84)),
+            float(rng.uniform(13, 20)),
+            float(rng.uniform(18, 36)),
+            float(rng.uniform(8, 19)),
+        ),
         bowel=float(rng.uniform(0, 1)),
         vessels=float(rng.uniform(0.9, 1.1)),
     )
@@ -171,7 +178,7 @@ def clavicle_knots(habitus: Habitus, side: int) -> Points:
     """Course of a clavicle, (n, 2), from the manubrium outwards."""
     c, wide = habitus.clavicle, habitus.half_width / 147
     lift = side * 2.0 * habitus.tilt
-    knots = [(19, 92), (42, 90), (72, 78), (104, 62 - 0.4 * c), (136, 50 - c), (166, 46 - 1.3 * c)]
+    knots = [(23, 95), (46, 88), (76, 75), (108, 60 - 0.4 * c), (138, 50 - c), (168, 46 - 1.3 * c)]
     return np.array([(side * x * wide, y + lift + 0.3 * c) for x, y in knots])
 
 
@@ -222,8 +229,7 @@ def costophrenic_angle(habitus: Habitus, side: int) -> tuple[float, float]:
     """Where the diaphragm meets the chest wall."""
     xs = side * np.linspace(0.6 * habitus.inner_half_width, habitus.inner_half_width, 200)
     ys = habitus.dome_top(xs, side)
-    wall = np.array([habitus.chest.at(float(y)) for y in ys])
-    inside = np.abs(xs) < wall
+    inside = np.abs(xs) < habitus.chest.exact(ys)
     i = int(np.flatnonzero(inside)[-1])
     return float(xs[i]), float(ys[i])
 

@@ -73,41 +73,41 @@ def invert(affine: Points) -> Points:
     """The inverse of an affine map (2, 3), written out so that no linear-algebra library rounds it."""
     (a, b, tx), (c, d, ty) = affine
     det = a * d - b * c
-    return np.array(
-        [[d / det, -b / det, (b * ty - d * tx) / det], [-c / det, a / det, (c * tx - a * ty) / det]]
-    )
+    return np.array([[d / det, -b / det, (b * ty - d * tx) / det], [-c / det, a / det, (c * tx - a * ty) / det]])
 
 
 class Profile:
     """A function of one coordinate, tabulated finely enough that the nearest entry will do."""
 
-    STEPS_PER_MM = 16
-
     def __init__(
-        self, function: Callable[[Points], Points], low: float = -200.0, high: float = 700.0
+        self, function: Callable[[Points], Points], low: float = -200.0, high: float = 700.0, steps: int = 16
     ) -> None:
-        at = np.arange(low, high, 1 / self.STEPS_PER_MM)
-        self._low = low
+        at = np.arange(low, high, 1 / steps)
+        self._low, self._steps = low, steps
         self._function = function
         self._table = function(at).astype(np.float32)
 
     def __call__(self, at: Floats) -> Floats:
         """The function at each element, float32; beyond the table its ends hold."""
-        index = ((at - np.float32(self._low)) * np.float32(self.STEPS_PER_MM)).astype(np.int32)
+        index = ((at - np.float32(self._low)) * np.float32(self._steps)).astype(np.int32)
         return np.take(self._table, index, mode="clip")
+
+    def exact(self, at: Points) -> Points:
+        """The function itself, float64."""
+        return self._function(at)
 
     def at(self, value: float) -> float:
         """The function itself at one point."""
         return float(self._function(np.array([value]))[0])
 
 
-def through(*knots: tuple[float, float]) -> Profile:
+def through(*knots: tuple[float, float], low: float = -200.0, high: float = 700.0, steps: int = 16) -> Profile:
     """A smooth monotone-preserving curve through (position, value) knots, constant beyond the ends."""
     from scipy.interpolate import PchipInterpolator
 
     places = np.array([k[0] for k in knots])
     curve = PchipInterpolator(places, np.array([k[1] for k in knots]))
-    return Profile(lambda at: np.asarray(curve(np.clip(at, places[0], places[-1]))))
+    return Profile(lambda at: np.asarray(curve(np.clip(at, places[0], places[-1]))), low, high, steps)
 
 
 def root(values: Floats) -> Floats:
@@ -181,9 +181,7 @@ def ellipsoid(
     return np.float32(2 * axes[2]) * root(q)
 
 
-def ellipse_radius2(
-    grid: Grid, centre: tuple[float, float], axes: tuple[float, float], degrees: float = 0.0
-) -> Floats:
+def ellipse_radius2(grid: Grid, centre: tuple[float, float], axes: tuple[float, float], degrees: float = 0.0) -> Floats:
     """Squared elliptic radius (1 on the outline), turned clockwise on screen by `degrees`."""
     angle = np.deg2rad(degrees)
     c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
@@ -194,15 +192,19 @@ def ellipse_radius2(
 
 def upsample2(values: Floats) -> Floats:
     """Twice the rows and columns by linear interpolation between pixel centres."""
-    for axis in (0, 1):
-        values = np.moveaxis(values, axis, 0)
-        before = np.concatenate([values[:1], values[:-1]])
-        after = np.concatenate([values[1:], values[-1:]])
-        out = np.empty((2 * values.shape[0], *values.shape[1:]), np.float32)
-        out[0::2] = np.float32(0.75) * values + np.float32(0.25) * before
-        out[1::2] = np.float32(0.75) * values + np.float32(0.25) * after
-        values = np.moveaxis(out, 0, axis)
-    return np.ascontiguousarray(values)
+    tall = np.empty((2 * values.shape[0], values.shape[1]), np.float32)
+    _between(values, tall[0::2], tall[1::2])
+    wide = np.empty((tall.shape[0], 2 * tall.shape[1]), np.float32)
+    _between(tall.T, wide[:, 0::2].T, wide[:, 1::2].T)
+    return wide
+
+
+def _between(values: Floats, before: Floats, after: Floats) -> None:
+    """Write the samples a quarter of a step before and after each row of `values`."""
+    quarter = np.float32(0.25) * np.diff(values, axis=0)
+    before[0], after[-1] = values[0], values[-1]
+    np.subtract(values[1:], quarter, out=before[1:])
+    np.add(values[:-1], quarter, out=after[:-1])
 
 
 def shrink(values: Floats, factor: int) -> Floats:

@@ -191,8 +191,7 @@ def read_truth(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
 
 def _write_labels(path: Path, plans: list[Plan]) -> None:
     rows = (
-        (p.filename, "abnormal" if p.finding else "normal", p.patient_id, "PA", p.part, p.finding or "")
-        for p in plans
+        (p.filename, "abnormal" if p.finding else "normal", p.patient_id, "PA", p.part, p.finding or "") for p in plans
     )
     _write_csv(path, ("filename", "label", "patient_id", "projection", "split", "finding"), rows)
 
@@ -207,9 +206,7 @@ def _write_boxes(path: Path, plans: list[Plan], made: list[_Made]) -> None:
 
 
 def _write_landmarks(path: Path, made: list[_Made]) -> None:
-    rows = (
-        (one.filename, name, f"{x:.3f}", f"{y:.3f}") for one in made for name, (x, y) in one.landmarks.items()
-    )
+    rows = ((one.filename, name, f"{x:.3f}", f"{y:.3f}") for one in made for name, (x, y) in one.landmarks.items())
     _write_csv(path, ("filename", "landmark", "x", "y"), rows)
 
 

@@ -1,9 +1,9 @@
 """From line integrals to stored values: primary beam, scatter, quantum noise, the reader's processing.
 
-    primary = exp(-integral)             Beer-Lambert at one effective energy, unit exposure
-    signal  = primary + scatter          scatter: a broad low-pass of the primary
-    log     = -ln(noisy signal)          the detector's response, so that bone is bright
-    value   = tone(log - share * broad(log))    range compression and a tone curve, as a CR reader applies
+primary = exp(-integral)             Beer-Lambert at one effective energy, unit exposure
+signal  = primary + scatter          scatter: a broad low-pass of the primary
+log     = -ln(noisy signal)          the detector's response, so that bone is bright
+value   = tone(log - share * broad(log))    range compression and a tone curve, as a CR reader applies
 """
 
 from __future__ import annotations
@@ -13,13 +13,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from portal.imaging.phantom.canvas import Floats, Grid, broad_blur, make_grid
+from portal.imaging.phantom.canvas import Floats, Grid, broad_blur, make_grid, through
 
 MU_WATER = 0.0195  # 1/mm at about 65 keV
 LUNG_AIR = 0.74  # share of air in inflated lung
 BITS = 12
 FULL = 2**BITS - 1
 LOWEST, HIGHEST = 12, FULL - 12
+
+
+# The reader's tone curve: processed log signal to brightness, with a toe for air and a shoulder for bone
+_TONE = through(
+    (-0.6, 0.0), (0.0, 0.03), (0.5, 0.085), (1.0, 0.185), (1.5, 0.30), (1.9, 0.42), (2.3, 0.575),
+    (2.7, 0.72), (3.1, 0.835), (3.5, 0.905), (4.0, 0.955), (5.0, 0.99), (6.5, 1.0), steps=4096, low=-1.0, high=8.0,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ def draw_exposure(rng: np.random.Generator) -> Exposure:
     """A usual exposure."""
     edges = rng.uniform(0.004, 0.035, 4) * (rng.random(4) < 0.3)
     return Exposure(
-        quanta=float(rng.uniform(18, 40)),
+        quanta=float(rng.uniform(30, 60)),
         scatter=float(rng.uniform(0.35, 0.55)),
         blur_mm=float(rng.uniform(0.20, 0.28)),
         dark=float(rng.uniform(-0.06, 0.06)),
@@ -56,11 +63,14 @@ def draw_exposure(rng: np.random.Generator) -> Exposure:
     )
 
 
-def expose(integral: Floats, grid: Grid, exposure: Exposure, rng: np.random.Generator) -> Floats:
-    """Noisy logarithmic signal (h, w) float32: about 0 in open air, 4 behind the spine."""
+def expose(integral: Floats, lead: Floats, grid: Grid, exposure: Exposure, rng: np.random.Generator) -> Floats:
+    """Noisy logarithmic signal (h, w) float32: about 0 in open air, 4 behind the spine.
+
+    `lead` (h, w) is what a marker on the detector lets through, 1 beside it.
+    """
     primary = np.exp(-integral)
     scatter = broad_blur(primary, 28 / grid.pixel_mm)
-    signal = primary + np.float32(exposure.scatter) * scatter + np.float32(0.002)
+    signal = (primary + np.float32(exposure.scatter) * scatter) * lead + np.float32(0.002)
     quanta = np.float32(exposure.quanta * 1000 * grid.pixel_mm**2)
     noise = rng.standard_normal(grid.shape, dtype=np.float32)
     signal += np.sqrt(signal / quanta) * noise
@@ -76,8 +86,7 @@ def process(log: Floats, grid: Grid, exposure: Exposure) -> Floats:
     flat = log - np.float32(0.22) * (broad - np.float32(2.4))
     fine = flat - ndimage.gaussian_filter(flat, 1.6 / grid.pixel_mm, truncate=2.5)
     flat += np.float32(0.35) * fine
-    t = (flat - np.float32(2.15 + exposure.dark)) * np.float32(1.75 * exposure.contrast)
-    return np.asarray(1 / (1 + np.exp(-t)), np.float32)
+    return _TONE((flat - np.float32(exposure.dark + 2.2)) * np.float32(exposure.contrast) + np.float32(2.2))
 
 
 def quantise(values: Floats, exposure: Exposure) -> np.ndarray:
@@ -107,11 +116,14 @@ def _shuttered(shape: tuple[int, ...], exposure: Exposure) -> np.ndarray:
 
 
 def marker(size: int, exposure: Exposure) -> Floats:
-    """Attenuation (size, size) of a lead letter L in the upper corner on the patient's left."""
+    """What a lead letter L in the upper corner on the patient's left lets through, (size, size)."""
     cx, cy, turn = exposure.marker
     grid = make_grid(np.array([[1.0, 0, 0], [0, 1.0, 0]]), size, 1)
     x, y = (grid.x - np.float32(cx * size)) / size, (grid.y - np.float32(cy * size)) / size
-    u, v = np.float32(np.cos(turn)) * x + np.float32(np.sin(turn)) * y, np.float32(np.cos(turn)) * y - np.float32(np.sin(turn)) * x
+    u, v = (
+        np.float32(np.cos(turn)) * x + np.float32(np.sin(turn)) * y,
+        np.float32(np.cos(turn)) * y - np.float32(np.sin(turn)) * x,
+    )
     soft = np.float32(1.2 / size)
 
     def box(cu: float, cv: float, hu: float, hv: float) -> Floats:
@@ -119,4 +131,4 @@ def marker(size: int, exposure: Exposure) -> Floats:
         return np.asarray(np.clip(q / soft + np.float32(0.5), 0, 1), np.float32)
 
     letter = np.maximum(box(-0.012, 0.0, 0.0042, 0.021), box(0.0, 0.0168, 0.0155, 0.0042))
-    return np.asarray(np.float32(2.6) * letter, np.float32)
+    return np.asarray(1 - np.float32(0.985) * letter, np.float32)

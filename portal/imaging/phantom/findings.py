@@ -30,9 +30,7 @@ class Diseased:
     mask: np.ndarray
 
 
-def draw_finding(
-    finding: str, habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generator
-) -> Diseased:
+def draw_finding(finding: str, habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generator) -> Diseased:
     """The chest with one of `FINDINGS`; ValueError for another name."""
     if finding == "cardiomegaly":
         return _cardiomegaly(habitus, organs, grid, rng)

@@ -34,7 +34,10 @@ def draw_organs(habitus: Habitus, grid: Grid) -> Organs:
     centre = np.minimum(_mediastinum(habitus, grid, cavity), cavity)
     filled = (heart**3 + centre**3) ** np.float32(1 / 3)
     lung = np.maximum(cavity - filled - _abdomen(habitus, grid, cavity), 0)
-    return Organs(_body(habitus, grid), cavity, heart, lung, _airways(habitus, grid) + _bowel_gas(habitus, grid))
+    # a bronchus inside the lung displaces air, not soft tissue
+    solid = 1 - lung / np.maximum(cavity, 1)
+    gas = _airways(habitus, grid) * np.clip(solid, 0.2, 1) + _bowel_gas(habitus, grid)
+    return Organs(_body(habitus, grid), cavity, heart, lung, gas)
 
 
 def _cavity(habitus: Habitus, grid: Grid) -> Floats:
@@ -42,7 +45,7 @@ def _cavity(habitus: Habitus, grid: Grid) -> Floats:
     wide = np.maximum(habitus.chest(grid.y), np.float32(1e-3))
     rho = grid.x / wide
     depth = np.minimum(np.float32(2 * CAGE_DEPTH) * wide, np.float32(2 * habitus.depth - 40))
-    inside = depth * root(1 - rho * rho)
+    inside = depth * root(1 - np.abs(rho) ** np.float32(2.7))
     distance = np.abs(grid.x)
     for side in (-1, 1):
         top = np.float32(lung_apex(habitus, side)) + np.float32(0.0075) * (distance - 50) ** 2
@@ -74,45 +77,52 @@ def _heart(habitus: Habitus, grid: Grid) -> Floats:
 def _mediastinum(habitus: Habitus, grid: Grid, cavity: Floats) -> Floats:
     """Spine and great vessels inside the cavity: everything between the lungs but the heart."""
     x = grid.x - habitus.spine(grid.y)
-    right = through((30, 33), (60, 33), (95, 31), (130, 30), (165, 27), (200, 24), (300, 24))(grid.y)
-    left = through((30, 32), (60, 31), (85, 29), (110, 25), (150, 24), (300, 25))(grid.y)
+    right = through((40, 52), (60, 39), (90, 30), (130, 27), (165, 23), (200, 22), (300, 22))(grid.y)
+    left = through((40, 52), (60, 38), (85, 28), (110, 23), (150, 21), (300, 22))(grid.y)
+    share = through((40, 1.0), (110, 0.92), (170, 0.78), (300, 0.78))(grid.y)
+    soft = through((110, 0.0), (180, 1.0))(grid.y)
     q = np.abs(x) / np.where(x < 0, right, left)
-    column = cavity * root(1 - q**6)
-    parts = column**3
+    sharp = root(1 - q**3)
+    parts = (cavity * share * (sharp + soft * (np.maximum(1 - q * q, 0) ** 1.5 - sharp))) ** 3
     for curve, radius in _great_vessels(habitus):
         window, thick = tube(grid, curve, radius)
-        parts[window] += (1.6 * thick) ** 3
+        parts[window] += (2.2 * thick) ** 3
     return np.asarray(parts ** np.float32(1 / 3), np.float32)
 
 
 def _great_vessels(habitus: Habitus) -> list[tuple[np.ndarray, np.ndarray]]:
     """Aorta, pulmonary trunk, superior vena cava, left subclavian: curves and radii."""
     k = habitus.knob
-    arch = np.array([(-14, 176), (-16, 140), (-4, 122), (12, 118), (22, 120), (23, 138), (20, 170), (16, 220), (10, 300)], float)
+    arch = np.array(
+        [(-14, 176), (-16, 140), (-4, 122), (12, 118), (22, 120), (23, 138), (20, 170), (16, 220), (10, 300)], float
+    )
     aorta = smooth_curve(arch, 60)
     radius = np.interp(np.linspace(0, 1, 60), [0, 0.3, 0.45, 0.6, 1], [k, k, k, 0.92 * k, 0.8 * k])
-    trunk = smooth_curve(np.array([(18, 196), (28, 172), (33, 158), (30, 150)], float), 14)
+    trunk = smooth_curve(np.array([(16, 200), (24, 178), (28, 164), (26, 154)], float), 14)
     cava = smooth_curve(np.array([(-16, 84), (-22, 110), (-23, 150), (-20, 195)], float), 16)
-    subclavian = smooth_curve(np.array([(20, 112), (22, 90), (26, 72), (36, 58)], float), 14)
+    subclavian = smooth_curve(np.array([(20, 112), (22, 90), (26, 72), (42, 48), (60, 30)], float), 14)
     return [
         (aorta, radius),
-        (trunk, np.linspace(18, 13, 14)),
+        (trunk, np.linspace(19, 14, 14)),
         (cava, np.full(16, 11.0)),
-        (subclavian, np.linspace(9, 5, 14)),
+        (subclavian, np.linspace(9, 4, 14)),
+        *_pulmonary_arteries(),
     ]
+
+
+def _pulmonary_arteries() -> list[tuple[np.ndarray, np.ndarray]]:
+    """The hila: the artery to the right lower lobe, the left one arching over its bronchus."""
+    right = smooth_curve(np.array([(-22, 164), (-36, 168), (-46, 184), (-53, 212)], float), 16)
+    left = smooth_curve(np.array([(24, 158), (38, 153), (47, 163), (50, 186), (54, 206)], float), 16)
+    return [(right, np.linspace(7.0, 3.6, 16)), (left, np.linspace(7.5, 3.4, 16))]
 
 
 def _abdomen(habitus: Habitus, grid: Grid, cavity: Floats) -> Floats:
     """What pushes the domes of the diaphragm up into the cavity."""
-    total = np.zeros(grid.shape, np.float32)
-    for side in (-1, 1):
-        centre, top, half, drop = (np.float32(v) for v in habitus.dome(side))
-        r = np.abs(grid.x - centre) / half
-        r = np.where((grid.x - centre) * side < 0, r * np.float32(0.62), r)
-        edge = top + drop * (0.45 * r * r + 0.55 * (1 - root(1 - r * r)))
-        under = root(np.clip((grid.y - edge) / 34, 0, 1))
-        total = np.where(grid.x * side > 0, cavity * under, total)
-    return np.asarray(total, np.float32)
+    right, left = (np.asarray(habitus.dome_top(grid.x, side), np.float32) for side in (-1, 1))
+    t = np.clip(grid.x / 44 + 0.5, 0, 1)
+    edge = right + (left - right) * t * t * (3 - 2 * t)
+    return np.asarray(cavity * root(np.clip((grid.y - edge) / 18, 0, 1)), np.float32)
 
 
 def _airways(habitus: Habitus, grid: Grid) -> Floats:
@@ -125,7 +135,7 @@ def _airways(habitus: Habitus, grid: Grid) -> Floats:
     )
     for knots, start, end in courses:
         window, thick = tube(grid, smooth_curve(knots, 24), np.linspace(start, end, 24))
-        gas[window] = np.maximum(gas[window], 1.5 * thick)
+        gas[window] = np.maximum(gas[window], thick)
     return gas
 
 
@@ -134,6 +144,7 @@ def _bowel_gas(habitus: Habitus, grid: Grid) -> Floats:
     x, below, wide, high = habitus.stomach
     top = float(habitus.dome_top(np.array([x]), 1)[0])
     gas = ellipsoid(grid, (x, top + below + high * 0.6), (wide, high, 30), 8)
+    gas *= np.clip((top + below + high - grid.y) / 1.5, 0, 1)  # the fluid's level
     if habitus.bowel > 0.45:
         centre = (x + 45, top + 55 + 20 * habitus.bowel)
         gas += ellipsoid(grid, centre, (20, 13, 14), -35)
@@ -146,16 +157,30 @@ def _body(habitus: Habitus, grid: Grid) -> Floats:
     x, y = grid.x, grid.y
     distance = np.abs(x)
     wall = habitus.fat + 4
-    half = through((0, 205), (110, 200), (150, 0.45 * 200 + 0.55 * (habitus.half_width + wall)), (185, habitus.half_width + wall + 3), (300, habitus.half_width + wall), (420, habitus.half_width + wall + 6))(y)
+    half = through(
+        (0, 205),
+        (110, 200),
+        (150, 0.45 * 200 + 0.55 * (habitus.half_width + wall)),
+        (185, habitus.half_width + wall + 3),
+        (300, habitus.half_width + wall),
+        (420, habitus.half_width + wall + 6),
+    )(y)
     depth = through((-60, 40), (0, 62), (50, 80), (90, 92), (150, habitus.depth), (420, habitus.depth * 1.06))(y)
-    shoulder = np.float32(12 + habitus.shoulder) + np.float32(0.0016) * (distance - 40) ** 2
-    under = root(np.clip((y - shoulder) / 60, 0, 1))
+    slope = np.float32(0.27 - 0.004 * habitus.shoulder)
+    shoulder = np.float32(0.5 * habitus.shoulder - 8) + slope * np.maximum(distance - 52, 0)
+    shoulder = shoulder + np.float32(0.004) * np.maximum(distance - 150, 0) ** 2
+    under = root(np.clip((y - shoulder) / 62, 0, 1))
     trunk = 2 * depth * root(1 - (distance / half) ** 2.4) ** np.float32(0.85) * under
     parts = trunk**5
-    neck = 2 * root(1 - (x / np.float32(58 + 0.2 * habitus.fat)) ** 2) * np.float32(62)
-    parts += (neck * np.clip((75 - y) / 45, 0, 1)) ** 5
+    neck = 2 * root(1 - (x / np.float32(56 + 0.3 * habitus.fat)) ** 2) * np.float32(60)
+    parts += (neck * np.clip((90 - y) / 70, 0, 1)) ** 5
     for side in (-1, 1):
-        arm = smooth_curve(np.array([(side * 176, 82 + habitus.shoulder), (side * 200, 130), (side * 226, 230), (side * 244, 330)], float), 14)
+        arm = smooth_curve(
+            np.array(
+                [(side * 188, 84 + habitus.shoulder), (side * 214, 130), (side * 244, 230), (side * 268, 330)], float
+            ),
+            14,
+        )
         window, thick = tube(grid, arm, np.linspace(44, 40, 14) + 0.3 * habitus.fat - 6)
         parts[window] += thick**5
     body = parts ** np.float32(0.2)
@@ -167,7 +192,9 @@ def _breasts(habitus: Habitus, grid: Grid) -> Floats:
     if habitus.breast:
         size = np.float32(habitus.breast / 40)
         for side in (-1, 1):
-            q = 1 - ellipse_radius2(grid, (side * 86, 232 + 0.3 * habitus.breast), (62 * float(size) ** 0.5, 62 * float(size) ** 0.5), 0)
+            q = 1 - ellipse_radius2(
+                grid, (side * 86, 232 + 0.3 * habitus.breast), (62 * float(size) ** 0.5, 62 * float(size) ** 0.5), 0
+            )
             upper = np.clip((grid.y - 170) / 60, 0, 1)
             total += np.float32(0.9 * habitus.breast) * root(q) * upper
     return total

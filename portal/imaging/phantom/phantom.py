@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from portal.imaging.phantom.anatomy import Habitus, draw_habitus, draw_pose, landmarks, with_ctr
-from portal.imaging.phantom.canvas import FIELD_MM, Floats, Grid, make_grid, near_curve, root, transform, upsample2
+from portal.imaging.phantom.anatomy import Habitus, draw_habitus, draw_pose, landmarks
+from portal.imaging.phantom.canvas import FIELD_MM, Floats, Grid, make_grid, near_curve, transform, upsample2
 from portal.imaging.phantom.film import (
     BITS,
     FULL,
@@ -93,9 +93,10 @@ def make_phantom(
         state = Diseased(organs, nothing, nothing + 1, None, np.zeros(half.shape, bool))
     else:
         state = draw_finding(finding, habitus, organs, half, _stream(seed, 4))
-    integral = _integral(habitus, state, grid, person)
-    integral[:size, :size] += marker(size, exposure)
-    log = expose(integral, grid, exposure, _stream(seed, 5))
+    integral = _integral(habitus, state, grid, half, person)
+    lead = np.ones(grid.shape, np.float32)
+    lead[:size, :size] = marker(size, exposure)
+    log = expose(integral, lead, grid, exposure, _stream(seed, 5))
     values = process(log, grid, exposure)[:size, :size]
     stored = quantise(values, exposure)
     mask = np.repeat(np.repeat(state.mask, 2, 0), 2, 1)[:size, :size]
@@ -120,14 +121,18 @@ def _stream(seed: int, number: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64([number, seed]))
 
 
-def _integral(habitus: Habitus, state: Diseased, grid: Grid, person: int) -> Floats:
+def _integral(habitus: Habitus, state: Diseased, grid: Grid, half: Grid, person: int) -> Floats:
     """Attenuation along the beam, (h, w): soft tissue at half resolution, vessels and bones at full."""
     organs = state.organs
+    mottle = _stream(person, 8).standard_normal(half.shape, dtype=np.float32)
+    mottle = ndimage.gaussian_filter(mottle, 0.9 / half.pixel_mm + 0.3) * np.float32(2.4)
     water = organs.body - LUNG_AIR * organs.lung - organs.gas + state.extra
+    water = water + np.float32(0.010) * organs.lung * mottle
     integral = np.float32(MU_WATER) * upsample2(np.maximum(water, 0))
     places, radii = grow(habitus, _stream(person, 6))
-    vessels = draw_vessels(grid, places, radii)
-    integral += np.float32(MU_WATER * 0.95) * vessels * upsample2(state.markings)
+    vessels = draw_vessels(grid, half, places, radii)
+    aerated = np.clip(organs.lung / np.float32(40), 0, 1)
+    integral += np.float32(MU_WATER * 0.95) * vessels * upsample2(state.markings * aerated)
     integral += draw_skeleton(habitus, grid, _stream(person, 7))
     if state.line is not None:
         band = near_curve(grid, state.line, 1.0 + grid.pixel_mm)

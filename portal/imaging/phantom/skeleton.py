@@ -7,14 +7,16 @@ drawn at once, with the tangential crowding at the flanks for free.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from portal.imaging.phantom.anatomy import Habitus, clavicle_knots
 from portal.imaging.phantom.canvas import Band, Floats, Grid, Points, near_curve, root, smooth_curve
 from portal.imaging.phantom.organs import CAGE_DEPTH
 
-CORTICAL_PER_MM = 0.038  # attenuation beyond soft tissue of cortical bone at about 65 keV, 1/mm
-SPONGY_PER_MM = 0.0105
+CORTICAL_PER_MM = 0.056  # attenuation beyond soft tissue of cortical bone at about 65 keV, 1/mm
+SPONGY_PER_MM = 0.0175
 
 
 def draw_skeleton(habitus: Habitus, grid: Grid, rng: np.random.Generator) -> Floats:
@@ -31,57 +33,73 @@ def draw_skeleton(habitus: Habitus, grid: Grid, rng: np.random.Generator) -> Flo
 
 def _add_ribs(habitus: Habitus, grid: Grid, rng: np.random.Generator, total: Floats) -> None:
     rows = np.flatnonzero(((grid.y > 25) & (grid.y < 385)).any(axis=1))
-    if rows.size == 0:
+    columns = np.flatnonzero((np.abs(grid.x) < habitus.half_width).any(axis=0))
+    if rows.size == 0 or columns.size == 0:
         return
-    part = slice(int(rows[0]), int(rows[-1]) + 1)
-    x, y = grid.x[part], grid.y[part]
+    part = (slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
+    barrel = _barrel(habitus, grid.x[part], grid.y[part])
+    widths = (6.3 + 0.35 * rng.standard_normal(13)).astype(np.float32)
+    for back in (True, False):
+        total[part] += _half_cage(habitus, barrel, widths, back=back)
+
+
+@dataclass(frozen=True)
+class _Barrel:
+    """Where beams cross the cage, all (h, w): atlas `x`, `y`; half width; |x| over it and the cosine that
+    belongs to it; depth of cortex (two layers) and of spongy bone that a beam meets on one crossing; how
+    much the beam runs along the cage instead of through it, 0 to 1."""
+
+    x: Floats
+    y: Floats
+    wide: Floats
+    rho: Floats
+    cosine: Floats
+    cortex: Floats
+    spongy: Floats
+    flank: Floats
+
+
+def _barrel(habitus: Habitus, x: Floats, y: Floats) -> _Barrel:
     wide = np.maximum(habitus.cage(y), np.float32(1))
     rho = np.minimum(np.abs(x) / wide, np.float32(1))
     cosine = root(1 - rho * rho)
-    deep = np.float32(CAGE_DEPTH) * wide
-    outer = deep * cosine
-    widths = 6.3 + 0.35 * rng.standard_normal(13)
-    for back in (True, False):
-        total[part] += _half_cage(habitus, x, y, rho, cosine, wide, outer, widths, back=back)
+    outer = np.float32(CAGE_DEPTH) * wide * cosine
+    layers = [outer, *(_shell_depth(wide, rho, inside) for inside in (0.9, 6.1, 7.0))]
+    flank = np.clip(1 - wide * (1 - rho) / 13, 0, 1)
+    flank = np.float32(0.85) * flank * flank * (3 - 2 * flank)
+    cortex = layers[0] - layers[1] + layers[2] - layers[3]
+    return _Barrel(x, y, wide, rho, cosine, cortex, layers[1] - layers[2], flank)
 
 
-def _half_cage(
-    habitus: Habitus,
-    x: Floats,
-    y: Floats,
-    rho: Floats,
-    cosine: Floats,
-    wide: Floats,
-    outer: Floats,
-    widths: Points,
-    *,
-    back: bool,
-) -> Floats:
+def _half_cage(habitus: Habitus, barrel: _Barrel, widths: Floats, *, back: bool) -> Floats:
     """The ribs' back half (spine to flank) or front half (flank to cartilage)."""
+    rho, cosine, wide = barrel.rho, barrel.cosine, barrel.wide
     turn = (1 - cosine) / 2 if back else (1 + cosine) / 2
+    steep = np.float32(0.5) + turn
+    turn = turn * (np.float32(0.5) + np.float32(0.5) * turn)
     # centre line of rib j (0 for the first): first + (pitch + lower j) j + (drop + fall j) turn + sweep
     first, pitch, lower = np.float32(46.0), np.float32(18.6 + habitus.rib_pitch), np.float32(0.42)
-    drop, fall = np.float32(46 + habitus.rib_drop), np.float32(6.5)
-    sweep = -14 * rho * (1 - rho) if back else 34 * (1 - rho)
+    drop, fall = np.float32(56 + habitus.rib_drop), np.float32(7.5)
+    sweep = -20 * rho * (1 - rho) if back else 30 * (1 - rho)
     b = pitch + fall * turn
-    index = (root(b * b + 4 * lower * (y - first - drop * turn - sweep)) - b) / (2 * lower)
+    index = (root(b * b + 4 * lower * (barrel.y - first - drop * turn - sweep)) - b) / (2 * lower)
     rib = np.clip(np.rint(index), 0, 11)
-    slope = (drop + fall * rib) * rho / 2
+    slope = (drop + fall * rib) * rho / 2 * steep
     if not back:
-        slope = slope - 34 * cosine
+        slope = slope - 30 * cosine
     speed = wide * np.sqrt(cosine * cosine + np.float32(CAGE_DEPTH**2) * rho * rho)
     across = (index - rib) * (b + 2 * lower * rib) / np.sqrt(1 + (slope / speed) ** 2)
-    half = np.take(widths.astype(np.float32), rib.astype(np.int32))
+    half = np.take(widths, rib.astype(np.int32))
     if not back:
         half = half * np.float32(1.12)
     outline = root(1 - (across / half) ** 2)
     hollow = root(1 - (across / (half - np.float32(1.1))) ** 2)
-    shells = [outer] + [_shell_depth(wide, rho, t) for t in (0.9, 6.1, 7.0)]
-    cortex = (shells[0] - shells[1] + shells[2] - shells[3]) * outline
-    middle = shells[1] - shells[2]
-    cortex += middle * (outline - hollow)
-    bone = np.float32(CORTICAL_PER_MM) * cortex + np.float32(SPONGY_PER_MM) * middle * hollow
-    return np.asarray(bone * _rib_extent(rib, rho, back=back), np.float32)
+    # at the flank a beam runs along the barrel through several ribs: their mean
+    outline += barrel.flank * (np.float32(0.34) - outline)
+    hollow += barrel.flank * (np.float32(0.28) - hollow)
+    cortex = barrel.cortex * outline + barrel.spongy * (outline - hollow)
+    bone = np.float32(CORTICAL_PER_MM) * cortex + np.float32(SPONGY_PER_MM) * barrel.spongy * hollow
+    return np.asarray(bone * _rib_extent(rib, barrel.x, rho, back=back), np.float32)
 
 
 def _shell_depth(wide: Floats, rho: Floats, inside: float) -> Floats:
@@ -90,50 +108,62 @@ def _shell_depth(wide: Floats, rho: Floats, inside: float) -> Floats:
     return np.float32(CAGE_DEPTH) * wide * root(shrunk * shrunk - rho * rho)
 
 
-def _rib_extent(rib: Floats, rho: Floats, *, back: bool) -> Floats:
+def _rib_extent(rib: Floats, x: Floats, rho: Floats, *, back: bool) -> Floats:
     """How much of a rib is there: 1, fading to 0 towards its cartilage in front."""
     if back:
+        head = np.clip((np.abs(x) - 15) / (6 + 8 * (rib < 1)), 0, 1)
         limit = np.array([9.0] * 10 + [0.97, 0.8], np.float32)
-        return np.clip((np.take(limit, rib.astype(np.int32)) - rho) / 0.06, 0, 1)
+        return head * np.clip((np.take(limit, rib.astype(np.int32)) - rho) / 0.06, 0, 1)
     start = np.array([0.42, 0.40, 0.42, 0.45, 0.49, 0.54, 0.62, 0.72, 0.82, 0.9, 2.0, 2.0], np.float32)
-    return np.float32(0.8) * np.clip((rho - np.take(start, rib.astype(np.int32))) / 0.07, 0, 1)
+    return np.float32(0.62) * np.clip((rho - np.take(start, rib.astype(np.int32))) / 0.07, 0, 1)
 
 
-def _hollow_tube(band: Band, radius: Floats, wall: float) -> Floats:
+def _hollow_tube(band: Band, radius: Floats, wall: Floats) -> Floats:
     """Attenuation of a bone with a cortex of `wall` mm around spongy bone."""
     d2 = band.distance * band.distance
     outer = 2 * root(radius * radius - d2)
-    inner = 2 * root((radius - np.float32(wall)) ** 2 - d2)
+    inner = 2 * root(np.maximum(radius - wall, 0) ** 2 - d2)
     return np.float32(CORTICAL_PER_MM) * (outer - inner) + np.float32(SPONGY_PER_MM) * inner
 
 
-def _add_bone(grid: Grid, total: Floats, knots: Points, radii: Points, wall: float, count: int = 24) -> None:
-    """A long bone along `knots` with a radius for each."""
-    curve = smooth_curve(np.column_stack([knots, radii]), count)
-    band = near_curve(grid, curve[:, :2], float(curve[:, 2].max()) + grid.pixel_mm)
-    radius = np.interp(band.along, np.linspace(0, 1, count), curve[:, 2]).astype(np.float32)
+def _add_bone(grid: Grid, total: Floats, knots: Points, count: int = 24) -> None:
+    """A long bone along `knots` (n, 4): x, y, radius, thickness of the cortex, all in mm."""
+    curve = smooth_curve(knots, count)
+    radii, walls = np.maximum(curve[:, 2], 0.3), np.maximum(curve[:, 3], 0.2)
+    band = near_curve(grid, curve[:, :2], float(radii.max()) + grid.pixel_mm)
+    at = np.linspace(0, 1, count)
+    radius, wall = (np.interp(band.along, at, v).astype(np.float32) for v in (radii, walls))
     total[band.window] += _hollow_tube(band, radius, wall)
 
 
 def _add_clavicle(habitus: Habitus, grid: Grid, side: int, total: Floats) -> None:
     knots = clavicle_knots(habitus, side)
-    _add_bone(grid, total, knots, np.array([8.5, 6.6, 5.4, 5.4, 6.2, 7.0]), 1.3)
+    radii, walls = [8.8, 6.4, 5.2, 5.0, 5.8, 6.4], [0.8, 1.1, 1.5, 1.5, 1.1, 0.8]
+    _add_bone(grid, total, np.column_stack([knots, radii, walls]), 36)
+
+
+# Courses of the parts of a scapula and the upper arm for side +1: x, y, radius, cortex in mm
+_SCAPULA = (
+    ((160, 84, 3.0, 0.6), (157, 92, 8.0, 0.9), (151, 106, 6.0, 1.2), (145, 130, 4.4, 1.5), (138, 165, 3.6, 1.4),
+     (130, 196, 2.8, 1.2), (124, 212, 1.2, 0.6)),
+    ((120, 60, 0.8, 0.4), (113, 90, 1.5, 0.8), (110, 130, 1.6, 0.9), (113, 170, 1.8, 0.9), (124, 212, 1.4, 0.6)),
+    ((111, 92, 0.8, 0.4), (126, 80, 2.4, 0.8), (144, 66, 3.6, 0.9), (164, 50, 5.0, 0.9), (180, 44, 6.4, 0.9),
+     (190, 50, 3.0, 0.7)),
+    ((119, 60, 0.8, 0.4), (130, 63, 1.3, 0.8), (142, 74, 2.0, 0.8), (152, 84, 3.0, 0.7)),
+    ((152, 82, 4.0, 0.8), (144, 73, 5.2, 0.9), (136, 74, 4.6, 0.9), (131, 79, 2.4, 0.6)),
+)  # fmt: skip
+_HUMERUS = ((183, 66, 6, 0.4), (184, 72, 15, 0.6), (187, 84, 21, 0.7), (195, 104, 18, 1.0), (206, 128, 13, 2.0), (226, 180, 11.5, 3.6),
+            (258, 290, 11, 3.6))  # fmt: skip
 
 
 def _add_scapula(habitus: Habitus, grid: Grid, side: int, total: Floats) -> None:
-    """Blade, its borders, the spine with the acromion, the socket and the head of the humerus."""
+    """Borders, spine with acromion and coracoid of the scapula, and the humerus."""
     wide, up = habitus.half_width / 147, habitus.shoulder * 0.5
-
-    def place(*points: tuple[float, float]) -> Points:
-        return np.array([(side * x * wide, y + up) for x, y in points])
-
-    _add_bone(grid, total, place((150, 96), (146, 118), (141, 150), (133, 182), (126, 204)), np.array([6, 5, 4.2, 3.6, 2.2]), 1.3)
-    _add_bone(grid, total, place((118, 58), (112, 90), (110, 130), (114, 170), (126, 204)), np.array([1.6, 1.6, 1.7, 1.8, 2.2]), 0.9)
-    _add_bone(grid, total, place((112, 88), (130, 74), (150, 58), (172, 46), (184, 50)), np.array([2.5, 4, 5, 6, 5]), 1.0)
-    _add_bone(grid, total, place((118, 58), (132, 62), (146, 74)), np.array([1.5, 1.7, 2.5]), 0.8, 12)
-    _add_bone(grid, total, place((150, 80), (144, 76), (137, 80)), np.array([5.5, 6.0, 5.0]), 1.2, 8)
-    _add_bone(grid, total, place((157, 82), (158, 94), (154, 108)), np.array([4, 5, 4]), 1.3, 8)
-    _add_bone(grid, total, place((178, 78), (183, 92), (194, 130), (206, 190), (222, 290)), np.array([22, 22, 14, 12.5, 12]), 2.2)
+    for course in (*_SCAPULA, _HUMERUS):
+        knots = np.array(course, float)
+        knots[:, 0] *= side * wide
+        knots[:, 1] += up
+        _add_bone(grid, total, knots)
 
 
 def _add_spine(habitus: Habitus, grid: Grid, total: Floats) -> None:
@@ -161,7 +191,7 @@ def _bodies(x: Floats, v: Floats, half: Floats, height: Floats) -> Floats:
     inside = np.clip((1 - q) * 12, 0, 1)
     side_rim = np.exp(-(((np.abs(x) - waist + 0.8) / 1.0) ** 2)) * (np.abs(v) < height)
     end_rim = np.exp(-(((np.abs(v) - height + 0.8) / 1.0) ** 2)) * (np.abs(x) < waist)
-    return np.asarray(0.20 * inside + 0.16 * np.maximum(side_rim, end_rim), np.float32)
+    return np.asarray(0.11 * inside + 0.14 * np.maximum(side_rim, end_rim), np.float32)
 
 
 def _arches(x: Floats, v: Floats, pitch: Floats) -> Floats:
