@@ -1,3 +1,9 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from analysis.api import views
+
+urlpatterns = [
+    path("evaluations/", views.Evaluations.as_view(), name="api-evaluations"),
+    path("evaluations/<uuid:uuid>/", views.OneEvaluation.as_view(), name="api-evaluation"),
+    path("runs/<uuid:uuid>/evaluate/", views.Evaluate.as_view(), name="api-evaluate"),
+]

@@ -1,0 +1,61 @@
+"""Evaluations by API: the same functions and the same counted looks as the pages."""
+
+from uuid import UUID
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import generics, serializers, status
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from analysis.evaluation import CannotEvaluate, evaluate, looks_at_test
+from analysis.models import Evaluation
+from ml_engine.models import Run
+from portal.access import get_visible, require, visible
+
+
+class EvaluationSerializer(serializers.ModelSerializer[Evaluation]):
+    run = serializers.UUIDField(source="run.uuid", read_only=True)
+    split = serializers.UUIDField(source="split.uuid", read_only=True)
+    looks_at_test = serializers.SerializerMethodField()
+    random_weights = serializers.BooleanField(
+        source="run.random_weights", read_only=True, help_text="True: random weights, not for evaluation."
+    )
+
+    class Meta:
+        model = Evaluation
+        fields = ["uuid", "run", "split", "label_cutoff", "created_at", "metrics", "looks_at_test", "random_weights"]
+
+    def get_looks_at_test(self, evaluation: Evaluation) -> int:
+        return looks_at_test(evaluation.split)
+
+
+class Evaluations(generics.ListAPIView[Evaluation]):
+    serializer_class = EvaluationSerializer
+    queryset = Evaluation.objects.none()
+
+    def get_queryset(self) -> QuerySet[Evaluation]:
+        require(self.request.user, "see scores", self.request.hilum_site)
+        rows = Evaluation.objects.select_related("run", "split").filter(run__site=self.request.hilum_site)
+        return visible(rows, self.request.user)
+
+
+class OneEvaluation(APIView):
+    @extend_schema(responses=EvaluationSerializer)
+    def get(self, request: Request, uuid: UUID) -> Response:
+        evaluation = get_visible(Evaluation.objects.select_related("run__site", "split"), request.user, uuid)
+        require(request.user, "see scores", evaluation.run.site)
+        return Response(EvaluationSerializer(evaluation).data)
+
+
+class Evaluate(APIView):
+    @extend_schema(request=None, responses={201: EvaluationSerializer})
+    def post(self, request: Request, uuid: UUID) -> Response:
+        run = get_visible(Run.objects.select_related("detector__split", "site"), request.user, uuid)
+        try:
+            evaluation = evaluate(run=run, author=request.user)
+        except CannotEvaluate as error:
+            raise ValidationError({"detail": str(error)}) from error
+        return Response(EvaluationSerializer(evaluation).data, status=status.HTTP_201_CREATED)

@@ -1,0 +1,76 @@
+"""A scored part -> what an evaluation page shows of it at a weight: numbers, figures, gallery."""
+
+from typing import Any
+
+import numpy as np
+
+from analysis import figures, statistics
+from analysis.evaluation import ScoredPart, aurocs
+from analysis.palette import Theme
+
+GALLERY = 12
+BINS = 30
+
+
+def draw_part(
+    scored: ScoredPart,
+    *,
+    weight: float,
+    run_weight: float,
+    chosen: float | None,
+    theme: Theme,
+    random_weights: bool,
+) -> dict[str, Any]:
+    """`figures` (plain JSON for Plotly by name), `rows` (AUROC by kind of score), `misses`, `alarms`."""
+    found = aurocs(scored, weight=weight)
+    fused = scored.scores_at(weight)
+    said: dict[str, Any] = {"theme": theme, "random_weights": random_weights}
+    return {
+        "figures": {
+            "roc": figures.as_json(_roc(scored, found, weight, said)),
+            "sweep": figures.as_json(
+                figures.sweep_figure(
+                    statistics.fusion_sweep(scored.labels, scored.sweep, scored.patients),
+                    run_weight=run_weight,
+                    chosen_weight=chosen,
+                    **said,
+                )
+            ),
+            "histogram": figures.as_json(_histogram(scored, fused, said)),
+        },
+        "rows": [
+            {"kind": kind, "text": figures.format_auroc(auroc), "method": auroc.method, "reason": auroc.reason}
+            for kind, auroc in found.items()
+        ],
+        "shown_weight": weight,
+        "normal": int((scored.labels == 0).sum()),
+        "abnormal": int((scored.labels == 1).sum()),
+        "patients": len(np.unique(scored.patients)),
+        "left_out": scored.left_out,
+        **_gallery(scored, fused),
+    }
+
+
+def _roc(scored: ScoredPart, found: dict[str, statistics.Auroc], weight: float, said: dict[str, Any]) -> Any:
+    at = {"global": 0.0, "region": 1.0, "fused": weight}
+    kinds = [
+        figures.KindOfScore(kind, statistics.roc_curve(scored.labels, scored.scores_at(at[kind])), auroc)
+        for kind, auroc in found.items()
+    ]
+    band = statistics.roc_band(scored.labels, scored.scores_at(weight), scored.patients)
+    return figures.roc_figure(kinds, image_ids=scored.images, band=band, **said)
+
+
+def _histogram(scored: ScoredPart, fused: Any, said: dict[str, Any]) -> Any:
+    words = np.where(scored.labels == 1, "abnormal", "normal")
+    return figures.histogram_figure(
+        statistics.histogram(fused, words, bins=BINS), scores=fused, groups=words, image_ids=scored.images, **said
+    )
+
+
+def _gallery(scored: ScoredPart, fused: Any) -> dict[str, list[dict[str, Any]]]:
+    worst = statistics.worst_cases(scored.labels, fused, limit=GALLERY)
+    return {
+        name: [{"image": scored.images[row], "score": float(fused[row])} for row in rows]
+        for name, rows in (("misses", worst.misses), ("alarms", worst.false_alarms))
+    }

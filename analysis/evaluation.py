@@ -1,0 +1,187 @@
+"""A scored run and a label cut-off -> an Evaluation.
+
+An evaluation uses the split that its detector was fitted on. Making one looks at the test part, and so does moving
+the fusion weight there: each look is counted.
+"""
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from django.db import transaction
+from numpy.typing import NDArray
+
+from analysis import statistics
+from analysis.models import Evaluation, TestLook
+from ml_engine.models import Run, RunKind, RunState, Score
+from ml_engine.storage import run_folder
+from portal import audit
+from portal.access import require
+from portal.labelling import labels_at
+from portal.models import LabelValue, Part, Split, SplitImage, User
+
+EVALUATED_PARTS = (Part.TUNE, Part.TEST)  # the parts that hold abnormal films
+STEPS = 100  # the stored sweep has a score for each hundredth of the weight
+
+
+class CannotEvaluate(Exception):
+    """A sentence for the user."""
+
+
+@dataclass(frozen=True)
+class ScoredPart:
+    """The films of one part with a score and a label normal or abnormal at the cut-off.
+
+    labels (N,) int8, 1 abnormal; patients (N,) int64; sweep (N, 101) float32, the film's fused score at the weights
+    0, 0.01 … 1; `images` are the films' addresses. `left_out` counts films of the part without a figure, by reason.
+    """
+
+    part: str
+    images: list[str]
+    labels: NDArray[np.int8]
+    patients: NDArray[np.int64]
+    sweep: NDArray[np.float32]
+    left_out: dict[str, int]
+
+    def scores_at(self, weight: float) -> NDArray[np.float32]:
+        """(N,) at a weight in [0, 1], rounded to a hundredth."""
+        return self.sweep[:, round(weight * STEPS)]
+
+
+def evaluate(*, run: Run, author: User, label_cutoff: datetime | None = None) -> Evaluation:
+    """The evaluation of a scored run at a cut-off, by default that of its split; made once, and then found again.
+
+    Raises CannotEvaluate."""
+    require(author, "evaluate runs", run.site)
+    if run.kind != RunKind.SCORE or run.state != RunState.DONE or run.detector is None:
+        raise CannotEvaluate(f"The run {run.name!r} has no scores; choose a scoring run that is done.")
+    split = run.detector.split
+    cutoff = label_cutoff or split.label_cutoff
+    found = Evaluation.objects.filter(run=run, split=split, label_cutoff=cutoff).first()
+    if found:
+        return found
+    facts = score_facts(run)
+    metrics = {"parts": {}, "weight": facts["fusion_weight"], "weight_source": facts["fusion_source"]}
+    for part in EVALUATED_PARTS:
+        scored = scored_part(run, part=part, cutoff=cutoff)
+        if len(scored.images) or scored.left_out:
+            metrics["parts"][part] = summarise(scored, weight=metrics["weight"])
+    if not metrics["parts"]:
+        raise CannotEvaluate(
+            f"The run {run.name!r} scored no film of tune or test of the split {split.name!r}; score these parts."
+        )
+    with transaction.atomic():
+        evaluation, made = Evaluation.objects.get_or_create(
+            run=run, split=split, label_cutoff=cutoff, defaults={"metrics": metrics, "created_by": author}
+        )
+        if made and Part.TEST in metrics["parts"]:
+            _look(evaluation, author, metrics["weight"], "evaluation made")
+        if made:
+            audit.record(verb="evaluate run", site=run.site, actor=author, target=evaluation)
+    return evaluation
+
+
+def look_at_weight(*, evaluation: Evaluation, author: User, weight: float) -> TestLook:
+    """Count a look at test under another fusion weight. The figures are the caller's to draw."""
+    require(author, "evaluate runs", evaluation.run.site)
+    with transaction.atomic():
+        look = _look(evaluation, author, weight, "fusion weight moved on test")
+        audit.record(
+            verb="look at test", site=evaluation.run.site, actor=author, target=evaluation, after={"weight": weight}
+        )
+    return look
+
+
+def _look(evaluation: Evaluation, author: User, weight: float, reason: str) -> TestLook:
+    return TestLook.objects.create(evaluation=evaluation, actor=author, fusion_weight=weight, reason=reason)
+
+
+def looks_at_test(split: Split) -> int:
+    """How often the test part of a split was looked at, over all its evaluations."""
+    return TestLook.objects.filter(evaluation__split=split).count()
+
+
+def scored_part(run: Run, *, part: str, cutoff: datetime) -> ScoredPart:
+    """The films of `part` as the run scored them. Raises CannotEvaluate when the run's folder is gone."""
+    assert run.detector is not None
+    members = SplitImage.objects.filter(member__split=run.detector.split, member__part=part)
+    patient_of = dict(members.values_list("image_id", "member__patient_id"))
+    labels = labels_at(patient_of, cutoff)
+    scores = list(
+        Score.objects.filter(run=run, image_id__in=members.values("image_id")).select_related("image").order_by("row")
+    )
+    left_out: Counter[str] = Counter()
+    left_out["not scored by this run"] = len(patient_of) - len(scores)
+    kept = []
+    for score in scores:
+        label = labels.get(score.image_id)
+        if label is None or label.value not in (LabelValue.NORMAL, LabelValue.ABNORMAL):
+            left_out[label.value if label else "unlabelled"] += 1
+        elif score.error:
+            left_out["unreadable"] += 1
+        else:
+            kept.append(score)
+    return ScoredPart(
+        part=part,
+        images=[str(score.image.uuid) for score in kept],
+        labels=np.array([labels[score.image_id].value == LabelValue.ABNORMAL for score in kept], dtype=np.int8),
+        patients=np.array([patient_of[score.image_id] for score in kept], dtype=np.int64),
+        sweep=_sweep(run)[[score.row for score in kept]],
+        left_out={reason: count for reason, count in left_out.items() if count},
+    )
+
+
+def _sweep(run: Run) -> NDArray[np.float32]:
+    path = run_folder(run.uuid) / "sweep.npy"
+    try:
+        sweep: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise _gone(run) from error
+    return sweep
+
+
+def _gone(run: Run) -> CannotEvaluate:
+    return CannotEvaluate(
+        f"The results of the run {run.name!r} are not in the data folder any more; score the films again."
+    )
+
+
+def summarise(scored: ScoredPart, *, weight: float) -> dict[str, Any]:
+    """Counts, the three AUROCs at `weight` with their intervals, and the best weight where one may be chosen."""
+    found: dict[str, Any] = {
+        "normal": int((scored.labels == 0).sum()),
+        "abnormal": int((scored.labels == 1).sum()),
+        "patients": len(np.unique(scored.patients)),
+        "left_out": scored.left_out,
+        "auroc": {kind: asdict(auroc) for kind, auroc in aurocs(scored, weight=weight).items()},
+    }
+    if scored.part == Part.TUNE:
+        sweep = statistics.fusion_sweep(scored.labels, scored.sweep, scored.patients)
+        found["chosen_weight"] = None if sweep.reason else statistics.choose_weight(sweep)
+    return found
+
+
+def aurocs(scored: ScoredPart, *, weight: float) -> dict[str, statistics.Auroc]:
+    """Kind of score -> its AUROC: global is the weight 0, region the weight 1."""
+    weights = {"global": 0.0, "region": 1.0, "fused": weight}
+    return {
+        kind: statistics.auroc_interval(scored.labels, scored.scores_at(at), scored.patients)
+        for kind, at in weights.items()
+    }
+
+
+def score_facts(run: Run) -> dict[str, Any]:
+    """What the run says of its scores: score.json in its folder. Raises CannotEvaluate when it is gone."""
+    try:
+        facts: dict[str, Any] = json.loads((run_folder(run.uuid) / "score.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise _gone(run) from error
+    return facts
+
+
+def chosen_on_tune(evaluation: Evaluation) -> float | None:
+    weight: float | None = evaluation.metrics["parts"].get(Part.TUNE, {}).get("chosen_weight")
+    return weight

@@ -1,0 +1,164 @@
+"""Results: the list of scored runs, an evaluation, its figures at a weight, its table."""
+
+import csv
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from analysis import drawing
+from analysis.evaluation import (
+    EVALUATED_PARTS,
+    CannotEvaluate,
+    chosen_on_tune,
+    evaluate,
+    look_at_weight,
+    looks_at_test,
+    scored_part,
+)
+from analysis.figures import RANDOM_WEIGHTS
+from analysis.models import Evaluation
+from ml_engine.models import Run, RunKind, RunState
+from portal.access import get_visible, may, require
+from portal.models import Part
+
+
+@require_GET
+def results(request: HttpRequest) -> HttpResponse:
+    require(request.user, "see scores", request.hilum_site)
+    runs = (
+        Run.objects.filter(site=request.hilum_site, kind=RunKind.SCORE, state=RunState.DONE)
+        .select_related("detector__run", "detector__split")
+        .prefetch_related("evaluations__looks")
+    )
+    context = {
+        "room": "results",
+        "runs": runs,
+        "asked": request.GET.get("run", ""),
+        "may_evaluate": may(request.user, "evaluate runs", request.hilum_site),
+    }
+    return render(request, "analysis/results.html", context)
+
+
+@require_POST
+def make_evaluation(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    run = get_visible(Run.objects.select_related("detector__split", "site"), request.user, uuid)
+    try:
+        evaluation = evaluate(run=run, author=request.user)
+    except CannotEvaluate as error:
+        return render(request, "portal/error.html", {"title": "Not evaluated", "sentence": str(error)}, status=400)
+    return redirect("analysis:evaluation", evaluation.uuid)
+
+
+@require_GET
+def evaluation(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """One part at a time. Tune comes first: its weight may be moved freely, test is for the figure to report."""
+    evaluation = _evaluation(request, uuid)
+    part = _part(evaluation, request.GET.get("part", ""))
+    weight = float(evaluation.metrics["weight"])
+    try:
+        figures = _figures(request, evaluation, part, weight)
+    except CannotEvaluate as error:
+        return render(request, "portal/error.html", {"title": "Results are gone", "sentence": str(error)}, status=410)
+    context = {
+        "room": "results",
+        "evaluation": evaluation,
+        "run": evaluation.run,
+        "part": part,
+        "parts": list(evaluation.metrics["parts"]),
+        "weight": weight,
+        "chosen": chosen_on_tune(evaluation),
+        "looks": looks_at_test(evaluation.split),
+        "may_evaluate": may(request.user, "evaluate runs", evaluation.run.site),
+        "locked": part == Part.TEST,
+        **figures,
+    }
+    return render(request, "analysis/evaluation.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+def figures(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """The figures of a part at a weight, as JSON. Another weight on test needs a POST, and is a counted look."""
+    evaluation = _evaluation(request, uuid)
+    asked = request.POST if request.method == "POST" else request.GET
+    part = _part(evaluation, asked.get("part", ""))
+    weight = _weight(asked.get("weight", ""))
+    if weight is None:
+        return JsonResponse({"error": "The weight is not a number from 0 to 1; move the slider again."}, status=400)
+    if part == Part.TEST and round(weight, 2) != round(float(evaluation.metrics["weight"]), 2):
+        if request.method != "POST":
+            sentence = "On test the weight is the run's. Another one is a counted look: press the button first."
+            return JsonResponse({"error": sentence}, status=403)
+        look_at_weight(evaluation=evaluation, author=request.user, weight=weight)
+    try:
+        drawn = _figures(request, evaluation, part, weight)
+    except CannotEvaluate as error:
+        return JsonResponse({"error": str(error)}, status=410)
+    return JsonResponse(
+        {
+            "figures": drawn["figures"],
+            "summary": render_to_string("analysis/_summary.html", drawn, request),
+            "gallery": render_to_string("analysis/_gallery.html", {"run": evaluation.run, **drawn}, request),
+            "looks": looks_at_test(evaluation.split),
+        }
+    )
+
+
+@require_GET
+def table(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """Every evaluated film with its label and scores, as CSV."""
+    evaluation = _evaluation(request, uuid)
+    weight = float(evaluation.metrics["weight"])
+    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    response.headers["Content-Disposition"] = f'attachment; filename="scores-{evaluation.uuid}.csv"'
+    writer = csv.writer(response)
+    notice = RANDOM_WEIGHTS if evaluation.run.random_weights else ""
+    writer.writerow(["image", "part", "label", "patient", "global", "region", "fused", "fusion_weight", "notice"])
+    for part in evaluation.metrics["parts"]:
+        scored = scored_part(evaluation.run, part=part, cutoff=evaluation.label_cutoff)
+        codes = {patient: code for code, patient in enumerate(np.unique(scored.patients))}
+        for row, image in enumerate(scored.images):
+            label = "abnormal" if scored.labels[row] else "normal"
+            scores = [f"{scored.scores_at(at)[row]:.9g}" for at in (0.0, 1.0, weight)]
+            writer.writerow([image, part, label, codes[scored.patients[row]], *scores, weight, notice])
+    return response
+
+
+def _evaluation(request: HttpRequest, uuid: UUID) -> Evaluation:
+    rows = Evaluation.objects.select_related("run__site", "run__detector__run", "split", "created_by")
+    evaluation = get_visible(rows, request.user, uuid)
+    require(request.user, "see scores", evaluation.run.site)
+    return evaluation
+
+
+def _part(evaluation: Evaluation, asked: str) -> str:
+    parts = evaluation.metrics["parts"]
+    if not asked:
+        return next(iter(parts))
+    if asked not in EVALUATED_PARTS or asked not in parts:
+        raise Http404("This evaluation has no such part.")
+    return asked
+
+
+def _weight(text: str) -> float | None:
+    try:
+        weight = float(text)
+    except ValueError:
+        return None
+    return weight if 0 <= weight <= 1 else None
+
+
+def _figures(request: HttpRequest, evaluation: Evaluation, part: str, weight: float) -> dict[str, Any]:
+    scored = scored_part(evaluation.run, part=part, cutoff=evaluation.label_cutoff)
+    return drawing.draw_part(
+        scored,
+        weight=weight,
+        run_weight=float(evaluation.metrics["weight"]),
+        chosen=chosen_on_tune(evaluation),
+        theme="dark" if request.user.theme == "dark" else "light",
+        random_weights=evaluation.run.random_weights,
+    )

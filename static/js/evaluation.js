@@ -1,0 +1,85 @@
+// An evaluation: draws its figures, and draws them anew when the fusion weight moves.
+
+const root = document.getElementById("evaluation");
+const slider = document.getElementById("weight");
+const shownWeight = document.getElementById("weight-value");
+const trouble = document.getElementById("trouble");
+const unlock = document.getElementById("unlock");
+const NAMES = ["roc", "sweep", "histogram"];
+const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
+
+function draw(figures) {
+  for (const name of NAMES) {
+    const place = document.getElementById(name);
+    Plotly.react(place, figures[name].data, figures[name].layout, {
+      responsive: true,
+      displaylogo: false,
+      modeBarButtons: [["toImage"]],
+      toImageButtonOptions: { format: "svg", filename: `${name}-${root.dataset.part}` },
+    });
+  }
+}
+
+function openFilm(event) {
+  const film = event.points.map((point) => point.customdata).find((id) => typeof id === "string");
+  if (film) window.location.assign(root.dataset.filmUrl.replace("00000000-0000-0000-0000-000000000000", film));
+}
+
+let wanted = null; // the newest weight asked for while a request is on its way
+let busy = false;
+
+async function ask(weight) {
+  wanted = weight;
+  if (busy) return;
+  busy = true;
+  while (wanted !== null) {
+    const now = wanted;
+    wanted = null;
+    await showWeight(now);
+  }
+  busy = false;
+}
+
+async function showWeight(weight) {
+  const fields = new URLSearchParams({ part: root.dataset.part, weight });
+  const counted = root.dataset.part === "test";
+  let answer;
+  try {
+    const response = counted
+      ? await fetch(root.dataset.figuresUrl, { method: "POST", body: fields, headers: { "X-CSRFToken": csrf() } })
+      : await fetch(`${root.dataset.figuresUrl}?${fields}`);
+    answer = await response.json();
+    if (!response.ok) throw new Error(answer.error);
+  } catch (error) {
+    trouble.textContent = error.message || "The server did not answer; move the slider again.";
+    return;
+  }
+  trouble.textContent = "";
+  draw(answer.figures);
+  document.getElementById("summary").innerHTML = answer.summary;
+  document.getElementById("gallery").innerHTML = answer.gallery;
+  document.getElementById("looks").textContent = answer.looks;
+  root.dataset.shownWeight = weight;
+}
+
+function start() {
+  draw(JSON.parse(document.getElementById("figures").textContent));
+  for (const name of NAMES) document.getElementById(name).on("plotly_click", openFilm);
+  root.dataset.shownWeight = slider.value;
+  slider.addEventListener("input", () => {
+    shownWeight.textContent = Number(slider.value).toFixed(2);
+    // On test each weight is a look: only where the slider is let go counts, not the way there.
+    if (root.dataset.part !== "test") ask(slider.value);
+  });
+  slider.addEventListener("change", () => {
+    if (root.dataset.part === "test") ask(slider.value);
+  });
+  unlock?.addEventListener("click", () => {
+    slider.disabled = false;
+    unlock.disabled = true;
+    slider.focus();
+  });
+}
+
+if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
+else start();
