@@ -41,12 +41,13 @@ def _whole_file(path: Path) -> bytes:
     try:
         if not path.is_file():  # a pipe or a device could be read for ever
             raise UnusableFile("unreadable", "This is not a file.")
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise UnusableFile("too_large", f"This file is larger than {MAX_FILE_BYTES >> 20} MiB.")
         with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+            data = file.read(size)  # takes as much memory as it is asked for, so not the largest size
     except OSError:
         raise UnusableFile("unreadable", "This file could not be opened.") from None
-    if len(data) > MAX_FILE_BYTES:
-        raise UnusableFile("too_large", f"This file is larger than {MAX_FILE_BYTES >> 20} MiB.")
     if not data:
         raise UnusableFile("no_pixels", "This file is empty. Export or copy it again.")
     return data

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import os
+import signal
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from portal.imaging.decoding import Decoder
+from portal.imaging.errors import UnusableFile
+from portal.imaging.pixels import read_film
+from tests.portal.imaging import factories as make
+from tests.portal.imaging.factories import film_elements
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("film") / "film.dcm"
+    path.write_bytes(make.dicom_bytes(film_elements(signed=True)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[Decoder]:
+    with Decoder() as shared:
+        yield shared
+
+
+def ended(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_gives_what_read_film_gives(decoder: Decoder, film: Path) -> None:
+    (there, header), (here, same_header) = decoder.decode(film), read_film(film)
+    np.testing.assert_array_equal(there.stored, here.stored)
+    assert (there.facts, header) == (here.facts, same_header)
+
+
+def test_one_child_serves_many_files(decoder: Decoder, film: Path, tmp_path: Path) -> None:
+    decoder.decode(film)
+    first = decoder.pid
+    odd = tmp_path / "name\nwith line, ünïcode"
+    odd.write_bytes(film.read_bytes())
+    decoder.decode(odd)
+    with pytest.raises(UnusableFile, match="no picture") as caught:
+        decoder.decode(_written(tmp_path, make.meta(make.EXPLICIT)))
+    assert caught.value.reason == "no_pixels"
+    decoder.decode(film)
+    assert decoder.pid == first
+
+
+def test_a_large_film_fits_through_the_pipe(decoder: Decoder, tmp_path: Path) -> None:
+    pixels = np.arange(1500 * 1300).reshape(1500, 1300) % 4096
+    answer, _ = decoder.decode(_written(tmp_path, make.dicom_bytes(film_elements(pixels))))
+    np.testing.assert_array_equal(answer.stored, pixels)
+
+
+def test_a_child_killed_between_files_is_nobodys_fault(film: Path) -> None:
+    with Decoder() as decoder:
+        decoder.decode(film)
+        first = decoder.pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+        decoder.decode(film)
+        assert decoder.pid != first
+
+
+class DyingDecoder(Decoder):
+    """Its child is killed while it works on a file."""
+
+    def _send(self, path: Path) -> None:
+        assert self.pid is not None
+        os.kill(self.pid, signal.SIGSTOP)
+        super()._send(path)
+        os.kill(self.pid, signal.SIGKILL)
+
+
+def test_a_child_that_dies_on_a_file_costs_that_file(film: Path) -> None:
+    with DyingDecoder() as decoder, pytest.raises(UnusableFile, match="its decoder stopped") as caught:
+        decoder.decode(film)
+    assert caught.value.reason == "unreadable"
+
+
+class HangingDecoder(Decoder):
+    """Its child hangs on the first file."""
+
+    is_hanging = True
+
+    def _send(self, path: Path) -> None:
+        if self.is_hanging:
+            assert self.pid is not None
+            os.kill(self.pid, signal.SIGSTOP)
+        super()._send(path)
+
+
+def test_a_child_that_hangs_is_killed_in_time(film: Path) -> None:
+    with HangingDecoder(seconds=0.3) as decoder:
+        started = time.monotonic()
+        with pytest.raises(UnusableFile, match=r"more than 0\.3 seconds") as caught:
+            decoder.decode(film)
+        assert caught.value.reason == "unreadable"
+        assert time.monotonic() - started < 100  # the child's start counts, and the machine may be busy
+        assert decoder.pid is None
+    with Decoder() as decoder:
+        decoder.decode(film)
+
+
+def test_memory_is_limited(tmp_path: Path, film: Path) -> None:
+    """A file of 2 MB that inflates to 600 MB is refused by a child that may have 500 MB, and the child lives on."""
+    packer = zlib.compressobj(wbits=-15)
+    head = make.bare_bytes({make.MODALITY: ("CS", "CR")}, syntax=make.EXPLICIT)
+    pixels = struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OW", 0, 600_000_000)
+    body = packer.compress(head + pixels)
+    body += b"".join(packer.compress(bytes(10_000_000)) for _ in range(60)) + packer.flush()
+    bomb = _written(tmp_path, make.meta(make.DEFLATED) + body)
+    with Decoder(memory_mib=500) as decoder:
+        with pytest.raises(UnusableFile) as caught:
+            decoder.decode(bomb)
+        assert caught.value.reason == "too_large"
+        decoder.decode(film)
+
+
+def test_the_child_ends_with_its_parent(film: Path) -> None:
+    decoder = Decoder()
+    decoder.decode(film)
+    pid = decoder.pid
+    assert pid is not None
+    decoder.close()
+    assert decoder.pid is None
+    assert ended(pid)
+
+
+def test_the_child_inherits_no_secret(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HILUM_SECRET_KEY", "secret-of-the-test")
+    with Decoder() as decoder:
+        decoder.decode(film)
+        environment = Path(f"/proc/{decoder.pid}/environ")
+        if not environment.exists():
+            pytest.skip("this system shows no process's environment")
+        assert b"secret-of-the-test" not in environment.read_bytes()
+
+
+def test_noise_of_c_libraries_goes_to_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    large = make.ramp(48, 40)
+    frame = make.compressed_frame(large, make.RLE)
+    damaged = bytearray(make.encapsulated_bytes(film_elements(large), frame, make.RLE))
+    damaged[-200:-12] = b"\x7f" * 188  # the decoder panics and says so on stderr
+    log = tmp_path / "decoder.log"
+    with Decoder(log=log) as decoder, pytest.raises(UnusableFile):
+        decoder.decode(_written(tmp_path, bytes(damaged)))
+    assert log.exists()
+    assert capfd.readouterr() == ("", "")
+
+
+def _written(folder: Path, data: bytes) -> Path:
+    path = folder / "file"
+    path.write_bytes(data)
+    return path
