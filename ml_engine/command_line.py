@@ -116,13 +116,13 @@ def configured(options: argparse.Namespace, base: PipelineConfig | None = None) 
     given = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
     if "fusion_weight" in given:
         given["fusion_choice"] = "config"  # a weight that is asked for is not chosen again
-    config = config.replace(**given)
+    texts = {}
     for assignment in options.set:
         name, equals, text = assignment.partition("=")
         if not equals:
             raise InvalidConfig(f"--set {assignment!r}: write FIELD=VALUE, such as mask.keep=0.8.")
-        config = config.replace_field(name.strip(), text)
-    return config
+        texts[name.strip()] = text
+    return config.replace(**given).replace_fields(texts)
 
 
 def run_command(options: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_type_hints
 
@@ -182,14 +183,24 @@ class PipelineConfig:
 
         Raises InvalidConfig for an unknown name or a text that is no value of it.
         """
-        if name.startswith("alignment."):
-            inner = name.removeprefix("alignment.")
-            value = _from_text(AlignmentConfig, inner, text, shown=name)
-            return self.replace(alignment=dataclasses.replace(self.alignment, **{inner: value}))
-        flat = name.replace(".", "_").replace("-", "_")
-        if flat == "preset":
-            raise InvalidConfig("preset cannot be set on its own: choose it first, then change single settings.")
-        return self.replace(**{flat: _from_text(PipelineConfig, flat, text, shown=name)})
+        return self.replace_fields({name: text})
+
+    def replace_fields(self, texts: Mapping[str, str]) -> PipelineConfig:
+        """The same for several fields, checked together: two that depend on each other may come in any order."""
+        values: dict[str, Any] = {}
+        inner: dict[str, Any] = {}
+        for name, text in texts.items():
+            flat = name.replace(".", "_").replace("-", "_")
+            if flat == "preset":
+                raise InvalidConfig("preset cannot be set on its own: choose it first, then change single settings.")
+            if name.startswith("alignment."):
+                field_name = name.removeprefix("alignment.")
+                inner[field_name] = _from_text(AlignmentConfig, field_name, text, shown=name)
+            else:
+                values[flat] = _from_text(PipelineConfig, flat, text, shown=name)
+        if inner:
+            values["alignment"] = dataclasses.replace(self.alignment, **inner)
+        return self.replace(**values)
 
 
 # What preset ``paper`` sets differently; a reason for each stands in METHOD.

@@ -22,6 +22,7 @@ from ml_engine.core.errors import EmptyBank
 
 NORM_LIMIT = 2047.0  # 4 * 2047**2 < 2**24, the first integer that float32 cannot follow
 CHUNK = 8192
+DOUBLE_LIMIT = 2e10  # multiplications up to which the covering radius is computed in float64
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ def covering_radius(features: Tensor, indices: Tensor, *, rows: Tensor | None = 
     """
     chosen = Rows(features, rows)
     taken = chosen.take(indices.to(features.device))
-    kind = torch.float64 if len(chosen) * taken.numel() <= 2e10 else torch.float32
+    kind = torch.float64 if len(chosen) * taken.numel() <= DOUBLE_LIMIT else torch.float32
     centre = taken.mean(0)
     picks = (taken - centre).to(kind)
     pick_norms = picks.square().sum(1)

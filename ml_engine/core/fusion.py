@@ -30,8 +30,8 @@ def fuse(maps: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
 def image_scores(fused: NDArray[np.float64], *, how: str, top_share: float) -> NDArray[np.float64]:
     """One score a film, float64 (N,), from maps (N, h, w): the highest patch (``max``) or the mean of the
     highest ``top_share`` of the patches that have a score, at least one (``top``). NaN without any."""
-    flat = fused.reshape(len(fused), -1)
-    return np.array([_film_score(row[~np.isnan(row)], how, top_share) for row in flat], dtype=np.float64)
+    scores = [_film_score(film[~np.isnan(film)], how, top_share) for film in fused]
+    return np.array(scores, dtype=np.float64)
 
 
 def _film_score(values: NDArray[np.float64], how: str, top_share: float) -> float:
@@ -50,7 +50,7 @@ def top_count(patches: int, share: float) -> int:
 def sweep(maps: NDArray[np.float64], *, how: str, top_share: float) -> NDArray[np.float32]:
     """The films' scores at each of `WEIGHTS`, float32 (N, 101), from maps (N, 2, h, w)."""
     scores = [image_scores(fuse(maps, float(w)), how=how, top_share=top_share) for w in WEIGHTS]
-    return np.stack(scores, axis=1).astype(np.float32) if len(maps) else np.zeros((0, 101), np.float32)
+    return np.stack(scores, axis=1).astype(np.float32)
 
 
 def sweep_aurocs(scores: NDArray[np.floating], abnormal: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import tempfile
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -189,6 +190,8 @@ def _fetch(url: str, target: Path, progress: Progress | None) -> None:
 
 
 def _reason(problem: OSError) -> str:
+    if isinstance(problem, urllib.error.HTTPError):
+        return f"HTTP status {problem.code}"
     return str(getattr(problem, "reason", "") or problem) or type(problem).__name__
 
 

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ml_engine.core import coreset
+from ml_engine.core.errors import EmptyBank
+
+
+def plain_greedy(points: np.ndarray, count: int, start: int) -> list[int]:
+    """The greedy k-centre as one reads it: all distances in float64, the farthest, the lowest of equals."""
+    x = points.astype(np.float64)
+    picks = [start]
+    nearest = ((x - x[start]) ** 2).sum(1)
+    while len(picks) < count:
+        best = nearest.max()
+        if best == 0:
+            best_index = min(set(range(len(x))) - set(picks))
+        else:
+            best_index = int(np.flatnonzero(nearest == best)[0])
+        picks.append(best_index)
+        nearest = np.minimum(nearest, ((x - x[best_index]) ** 2).sum(1))
+    return picks
+
+
+def plain_radius(features: np.ndarray, picks: list[int]) -> list[float]:
+    x = features.astype(np.float64)
+    nearest = np.full(len(x), np.inf)
+    radii = []
+    for pick in picks:
+        nearest = np.minimum(nearest, np.sqrt(((x - x[pick]) ** 2).sum(1)))
+        radii.append(nearest.max())
+    return radii
+
+
+def gaussian(n: int = 400, d: int = 24, seed: int = 0) -> Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+def duplicates() -> Tensor:
+    return gaussian(30, 8)[torch.arange(300) % 30]
+
+
+def lattice() -> Tensor:
+    return torch.tensor(list(itertools.product(range(5), repeat=3)), dtype=torch.float32)
+
+
+def clusters() -> Tensor:
+    centres = gaussian(6, 12, seed=3) * 20
+    return torch.cat([c + gaussian(60, 12, seed=k) for k, c in enumerate(centres)])
+
+
+DATA = {"gaussian": gaussian, "duplicates": duplicates, "lattice": lattice, "clusters": clusters}
+
+
+@pytest.mark.parametrize("name", DATA)
+@pytest.mark.parametrize("block", [1, 7, 64, 4096])
+def test_picks_equal_the_plain_greedy(name: str, block: int) -> None:
+    grid = coreset.integer_grid(coreset.Rows(DATA[name](), None))
+    count = len(grid) * 3 // 4
+
+    picks = coreset.greedy(grid, count, start=5, block=block)
+
+    assert picks.tolist() == plain_greedy(grid.numpy(), count, 5)
+
+
+def test_every_point_can_be_picked_and_none_twice() -> None:
+    picks = coreset.k_center(duplicates(), 300).indices
+
+    assert sorted(picks.tolist()) == list(range(300))
+
+
+def test_after_a_radius_of_zero_the_lowest_free_indices_follow() -> None:
+    result = coreset.k_center(duplicates(), 40, start=7)
+
+    picked = set(result.indices[:30].tolist())
+    free = [index for index in range(300) if index not in picked]
+    assert result.indices[30:].tolist() == free[:10]
+    assert (result.radius[29:] == 0).all()
+    assert result.radius[28] > 0
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_radius_is_the_covering_radius_of_the_input_features(name: str) -> None:
+    features = DATA[name]()
+
+    result = coreset.k_center(features, 60)
+
+    expected = plain_radius(features.numpy(), result.indices.tolist())
+    np.testing.assert_allclose(result.radius, expected, rtol=1e-5, atol=1e-5)
+    assert (np.diff(result.radius) <= 0).all()
+
+
+def test_radius_of_many_features_is_right_in_single_precision_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = gaussian(3000, 200)
+    picks = coreset.k_center(features, 100).indices
+    exact = coreset.covering_radius(features, picks)
+    monkeypatch.setattr(coreset, "DOUBLE_LIMIT", 0)
+
+    rough = coreset.covering_radius(features, picks)
+
+    assert not np.array_equal(exact, rough)  # otherwise the test compares a thing with itself
+    np.testing.assert_allclose(rough, exact, rtol=1e-5)
+
+
+def test_a_smaller_count_is_a_prefix() -> None:
+    features = gaussian()
+
+    assert coreset.k_center(features, 30).indices.tolist() == coreset.k_center(features, 90).indices[:30].tolist()
+
+
+def test_rounding_keeps_the_radius_of_the_plain_greedy() -> None:
+    features = gaussian(800, 64)
+
+    found = coreset.k_center(features, 80).radius[-1]
+
+    plain = plain_radius(features.numpy(), plain_greedy(features.numpy(), 80, 0))[-1]
+    assert found <= 1.03 * plain
+
+
+def test_grid_is_small_enough_for_exact_sums() -> None:
+    for features in (gaussian(500, 1536) * 1000, gaussian(500, 3) * 1e-6):
+        grid = coreset.integer_grid(coreset.Rows(features, None))
+
+        norms = grid.double().square().sum(1)
+        assert 4 * norms.max() < 2**24
+        assert norms.max() > 1e6  # and uses the room that there is
+
+
+def test_grid_of_one_point_repeated_is_zero() -> None:
+    assert not coreset.integer_grid(coreset.Rows(torch.full((4, 3), 2.5), None)).any()
+
+
+def test_threads_do_not_change_the_picks() -> None:
+    features, before = gaussian(3000, 100), torch.get_num_threads()
+    try:
+        picks = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            grid = coreset.integer_grid(coreset.Rows(features, None))
+            picks.append(coreset.greedy(grid, 300).tolist())
+    finally:
+        torch.set_num_threads(before)
+
+    assert picks[0] == picks[1]
+
+
+def test_projection_keeps_distances_and_follows_the_seed() -> None:
+    features = gaussian(200, 1536)
+
+    projected = coreset.project(coreset.Rows(features, None), dimensions=128, seed=1)
+
+    assert projected.shape == (200, 128)
+    ratio = torch.cdist(projected, projected).triu(1).sum() / torch.cdist(features, features).triu(1).sum()
+    assert 0.95 < float(ratio) < 1.05
+    assert torch.equal(projected, coreset.project(coreset.Rows(features, None), dimensions=128, seed=1))
+    assert not torch.equal(projected, coreset.project(coreset.Rows(features, None), dimensions=128, seed=2))
+
+
+def test_projects_only_above_the_limit() -> None:
+    features = gaussian(100, 300)
+
+    def wide(limit: float) -> int:
+        return coreset.selection_grid(features, 10, seed=0, dimensions=128, exact_limit=limit).shape[1]
+
+    assert wide(1000) == 300
+    assert wide(999) == 128
+
+
+def test_rows_on_their_own_give_what_a_copy_gives() -> None:
+    features, rows = gaussian(500, 20), torch.arange(3, 500, 7)
+
+    grid = coreset.selection_grid(features, 20, rows=rows, seed=0, dimensions=128, exact_limit=1e9)
+    picks = coreset.greedy(grid, 20)
+
+    alone = coreset.k_center(features[rows], 20)
+    assert picks.tolist() == alone.indices.tolist()
+    np.testing.assert_array_equal(coreset.covering_radius(features, picks, rows=rows), alone.radius)
+
+
+def test_nothing_to_choose_from_is_a_sentence() -> None:
+    with pytest.raises(EmptyBank, match="no patch"):
+        coreset.k_center(torch.zeros(0, 4), 1)
+
+
+@pytest.mark.parametrize(("count", "start"), [(0, 0), (11, 0), (3, 10), (3, -1)])
+def test_count_and_start_out_of_range_are_refused(count: int, start: int) -> None:
+    with pytest.raises(ValueError, match="within 10 points"):
+        coreset.k_center(gaussian(10, 4), count, start=start)

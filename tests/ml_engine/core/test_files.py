@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ml_engine.core import files
+from ml_engine.core.errors import IncompatibleModel
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    files.write_bytes(path, b"old")
+
+    def half() -> None:
+        with files.whole(path) as temporary:
+            temporary.write_bytes(b"ne")
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        half()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "sub" / "a.txt"
+    with files.whole(path) as temporary:
+        temporary.write_bytes(b"new")
+        assert not path.exists()
+    assert path.read_bytes() == b"new"
+
+
+def test_arrays_come_back(tmp_path: Path) -> None:
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    files.write_npy(tmp_path / "a.npy", array)
+    files.fill_npy(tmp_path / "b.npy", (2, 3), "<f4", lambda target: target.__setitem__(slice(None), array))
+
+    np.testing.assert_array_equal(files.read_npy(tmp_path / "a.npy"), array)
+    np.testing.assert_array_equal(files.open_npy(tmp_path / "b.npy"), array)
+    assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
+
+
+def test_objects_are_never_unpickled(tmp_path: Path) -> None:
+    np.save(tmp_path / "evil.npy", np.array([{}], dtype=object), allow_pickle=True)
+
+    for read in (files.read_npy, files.open_npy):
+        with pytest.raises(ValueError, match=r"pickle|object"):
+            read(tmp_path / "evil.npy")
+
+
+def test_tensors_come_back_with_their_header_and_the_same_bytes(tmp_path: Path) -> None:
+    tensors = {"b": torch.ones(2), "a": torch.arange(3).double()}
+    header = {"z": 1, "a": [1, 2], "text": "é"}
+    files.write_tensors(tmp_path / "1.safetensors", tensors, header)
+    files.write_tensors(tmp_path / "2.safetensors", dict(reversed(tensors.items())), header)
+
+    found, again = files.read_tensors(tmp_path / "1.safetensors")
+
+    assert again == header
+    assert torch.equal(found["a"], tensors["a"])
+    assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"\xff" * 100])
+def test_a_broken_tensor_file_is_a_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.safetensors").write_bytes(content)
+
+    with pytest.raises(IncompatibleModel, match=r"x\.safetensors is no whole"):
+        files.read_tensors(tmp_path / "x.safetensors")
+
+
+def test_a_missing_tensor_file_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(IncompatibleModel, match=r"no file x\.safetensors"):
+        files.read_tensors(tmp_path / "x.safetensors")
+
+
+def test_a_link_is_the_same_file_and_replaces_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    (tmp_path / "b").write_bytes(b"b")
+
+    files.link_or_copy(tmp_path / "a", tmp_path / "b")
+
+    assert (tmp_path / "b").stat().st_ino == (tmp_path / "a").stat().st_ino

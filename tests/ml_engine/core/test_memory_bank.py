@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ml_engine.core import coreset, memory_bank
+from ml_engine.core.config import PipelineConfig
+from ml_engine.core.errors import EmptyBank, IncompatibleModel
+from ml_engine.core.memory_bank import MapScorer, Source
+
+CONFIG = PipelineConfig.from_preset("default").replace(size=64, grid=4, rate=0.1)
+CPU = torch.device("cpu")
+
+
+def keep(masked: int = 9) -> np.ndarray:
+    """A mask over 8 x 8 patches that cuts one whole cell of 4 x 4 cells, and some more."""
+    mask = np.ones((8, 8), dtype=bool)
+    mask[:2, :2] = False
+    mask[7, :masked] = False
+    return mask
+
+
+def made(films: int = 6, wide: int = 12, seed: int = 0) -> tuple[Tensor, Source]:
+    places = memory_bank.places_of(keep())
+    features = torch.randn(films * len(places), wide, generator=torch.Generator().manual_seed(seed))
+    return features, Source(places, torch.arange(films) * 10 + 3)
+
+
+def test_cells_are_squares_of_the_grid() -> None:
+    places = torch.cartesian_prod(torch.arange(28), torch.arange(28))
+
+    cells = memory_bank.cell_of(places, patches=28, grid=4)
+
+    for (r, c), cell in zip(places.tolist(), cells.tolist(), strict=True):
+        assert cell == (r // 7) * 4 + c // 7
+    assert torch.bincount(cells).tolist() == [49] * 16
+
+
+def test_a_grid_that_does_not_divide_the_patches_still_covers_them() -> None:
+    places = torch.cartesian_prod(torch.arange(7), torch.arange(7))
+
+    counts = torch.bincount(memory_bank.cell_of(places, patches=7, grid=4))
+
+    assert len(counts) == 16
+    assert counts.min() >= 1
+    assert counts.sum() == 49
+
+
+@pytest.mark.parametrize(("patches", "rate", "size"), [(1000, 0.01, 10), (1001, 0.01, 11), (3, 0.01, 1), (50, 1, 50)])
+def test_bank_size_is_the_share_rounded_up(patches: int, rate: float, size: int) -> None:
+    assert memory_bank.bank_size(patches, rate) == size
+
+
+def test_banks_are_the_coresets_of_all_patches_and_of_each_cell() -> None:
+    features, source = made()
+
+    banks = memory_bank.build(features, source, CONFIG)
+
+    whole = coreset.k_center(features, math.ceil(0.1 * len(features)))
+    assert torch.equal(banks.whole.vectors, features[whole.indices])
+    np.testing.assert_array_equal(banks.whole.radius, whole.radius)
+    for k, bank in enumerate(banks.cells):
+        inside = [
+            film * len(source.places) + p
+            for film in range(6)
+            for p, (r, c) in enumerate(source.places.tolist())
+            if (r // 2) * 4 + c // 2 == k
+        ]
+        if not inside:
+            assert bank is None
+            continue
+        own = coreset.k_center(features[inside], math.ceil(0.1 * len(inside)))
+        assert bank is not None
+        assert torch.equal(bank.vectors, features[inside][own.indices])
+    assert banks.cells[0] is None
+    assert sum(bank is None for bank in banks.cells) == 1
+
+
+def test_provenance_leads_back_to_film_and_patch() -> None:
+    features, source = made()
+
+    banks = memory_bank.build(features, source, CONFIG)
+
+    cells = [bank for bank in banks.cells if bank is not None]
+    for bank in (banks.whole, *cells):
+        for vector, (row, r, c) in zip(bank.vectors, bank.provenance.tolist(), strict=True):
+            film = source.films.tolist().index(row)
+            patch = source.places.tolist().index([r, c])
+            assert torch.equal(vector, features[film * len(source.places) + patch])
+
+
+def test_some_films_alone_give_the_banks_of_these_films() -> None:
+    features, source = made()
+    per_film = len(source.places)
+
+    some = memory_bank.build(features, source, CONFIG, films=torch.tensor([1, 4]))
+
+    copy = torch.cat([features[per_film : 2 * per_film], features[4 * per_film : 5 * per_film]])
+    alone = memory_bank.build(copy, Source(source.places, source.films[[1, 4]]), CONFIG)
+    assert torch.equal(some.whole.vectors, alone.whole.vectors)
+    assert torch.equal(some.whole.provenance, alone.whole.provenance)
+
+
+def test_the_start_follows_the_seed_only_where_asked() -> None:
+    features, source = made()
+
+    def first(**values: object) -> list[int]:
+        banks = memory_bank.build(features, source, CONFIG.replace(**values))
+        return banks.whole.provenance[0].tolist()
+
+    assert first(seed=1) == first(seed=2) == [3, *source.places[0].tolist()]
+    assert first(coreset_start="seeded", seed=1) != first(coreset_start="seeded", seed=2)
+
+
+def test_nothing_left_is_a_sentence() -> None:
+    features, source = made()
+
+    with pytest.raises(EmptyBank, match="hard mask"):
+        memory_bank.build(features[:0], Source(source.places[:0], source.films), CONFIG)
+
+
+def test_banks_survive_their_tensors() -> None:
+    features, source = made()
+    banks = memory_bank.build(features, source, CONFIG)
+
+    again = memory_bank.from_tensors(memory_bank.to_tensors(banks))
+
+    assert torch.equal(again.whole.vectors, banks.whole.vectors)
+    for one, other in zip(banks.cells, again.cells, strict=True):
+        assert (one is None) == (other is None)
+        if one and other:
+            assert torch.equal(one.vectors, other.vectors)
+            assert torch.equal(one.provenance, other.provenance)
+            np.testing.assert_array_equal(one.radius, other.radius)
+
+
+def test_missing_or_short_tensors_are_a_sentence() -> None:
+    features, source = made()
+    tensors = memory_bank.to_tensors(memory_bank.build(features, source, CONFIG))
+
+    with pytest.raises(IncompatibleModel, match=r"no global\.vectors"):
+        memory_bank.from_tensors({n: t for n, t in tensors.items() if n != "global.vectors"})
+    with pytest.raises(IncompatibleModel, match="sizes"):
+        memory_bank.from_tensors(tensors | {"region.vectors": tensors["region.vectors"][1:]})
+
+
+def test_maps_hold_each_patchs_distance_to_the_global_and_to_its_cells_bank() -> None:
+    config = CONFIG.replace(neighbours=2, distance="squared")
+    features, source = made()
+    banks = memory_bank.build(features, source, config)
+    film = torch.randn(len(source.places), 12, generator=torch.Generator().manual_seed(9))
+
+    maps = MapScorer(banks, keep(), config, CPU).maps(film)
+
+    assert maps.shape == (2, 8, 8)
+    assert maps.dtype == np.float32
+    assert (np.isnan(maps) == ~keep()).all()
+    for vector, (r, c) in zip(film, source.places.tolist(), strict=True):
+        own = banks.cells[(r // 2) * 4 + c // 2]
+        assert own is not None
+        for channel, bank in ((0, banks.whole), (1, own)):
+            squared = sorted(float(((vector.double() - v.double()) ** 2).sum()) for v in bank.vectors)[:2]
+            assert maps[channel, r, c] == pytest.approx(sum(squared) / len(squared), rel=1e-5)
+
+
+def test_films_in_a_whole_bank_score_exactly_zero() -> None:
+    config = CONFIG.replace(rate=1.0, neighbours=1)
+    features, source = made()
+    scorer = MapScorer(memory_bank.build(features, source, config), keep(), config, CPU)
+
+    for film in features.split(len(source.places)):
+        maps = scorer.maps(film)
+        assert (maps[:, keep()] == 0).all()

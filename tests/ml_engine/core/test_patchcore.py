@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ml_engine.core import patchcore
+from ml_engine.core.patchcore import NearestSearch, patch_scores
+
+
+def draw(n: int, d: int, seed: int) -> Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+def plain_score(query: np.ndarray, bank: np.ndarray, k: int, distance: str) -> float:
+    """Eq. 1 in loops and float64."""
+    squared = []
+    for vector in bank.astype(np.float64):
+        squared.append(sum((a - b) ** 2 for a, b in zip(query.astype(np.float64), vector, strict=True)))
+    nearest = sorted(squared)[:k]
+    return sum(s if distance == "squared" else s**0.5 for s in nearest) / len(nearest)
+
+
+@pytest.mark.parametrize("distance", ["squared", "l2"])
+@pytest.mark.parametrize("k", [1, 3, 9])
+def test_scores_equal_equation_1(k: int, distance: str) -> None:
+    bank, queries = draw(60, 10, 1), draw(12, 10, 2)
+
+    scores = patch_scores(queries, NearestSearch(bank), neighbours=k, distance=distance)
+
+    expected = [plain_score(q, bank.numpy(), k, distance) for q in queries.numpy()]
+    np.testing.assert_allclose(scores.numpy(), expected, rtol=1e-5)
+
+
+def test_finds_the_nearest_across_chunks_of_the_bank(monkeypatch: pytest.MonkeyPatch) -> None:
+    bank, queries = draw(500, 16, 1), draw(70, 16, 2)
+    whole = NearestSearch(bank).squared_distances(queries, 5)
+    monkeypatch.setattr(patchcore, "BANK_CHUNK", 64)
+    monkeypatch.setattr(patchcore, "QUERY_CHUNK", 16)
+
+    chunked = NearestSearch(bank).squared_distances(queries, 5)
+
+    expected = torch.cdist(queries.double(), bank.double()).topk(5, largest=False).indices
+    assert torch.equal(chunked[1], expected)
+    assert torch.equal(chunked[0], whole[0])
+
+
+def test_a_vector_of_the_bank_is_at_distance_zero_however_large_it_is() -> None:
+    bank = draw(300, 64, 1) + 1000  # far from the origin, where the expanded form loses all digits
+
+    squared, rows = NearestSearch(bank).squared_distances(bank, 1)
+
+    assert (squared == 0).all()
+    assert rows[:, 0].tolist() == list(range(300))
+
+
+def test_near_twins_that_rounding_cannot_order_are_told_apart() -> None:
+    """More near twins than the short list holds, closer together than the rounding of the matrix product."""
+    twins = torch.full((200, 512), 1.0) + draw(200, 512, 1) * 1e-5
+    bank = torch.cat([twins, draw(50, 512, 2) * 3])
+
+    squared, rows = NearestSearch(bank).squared_distances(twins, 1)
+
+    assert (squared == 0).all()
+    assert rows[:, 0].tolist() == list(range(200))
+
+
+def test_a_tie_goes_to_the_lower_row() -> None:
+    bank = torch.tensor([[5.0], [1.0], [-1.0], [1.0]])
+
+    _, rows = NearestSearch(bank).squared_distances(torch.zeros(1, 1), 3)
+
+    assert rows.tolist() == [[1, 2, 3]]
+
+
+def test_fewer_vectors_than_neighbours_are_all_used() -> None:
+    score = patch_scores(
+        torch.zeros(1, 1), NearestSearch(torch.tensor([[1.0], [3.0]])), neighbours=9, distance="squared"
+    )
+
+    assert score.tolist() == [5.0]
+
+
+def test_a_query_scores_the_same_alone_and_among_others() -> None:
+    bank, queries = draw(400, 128, 1), draw(300, 128, 2)
+    search = NearestSearch(bank)
+
+    together = patch_scores(queries, search, neighbours=3, distance="l2")
+
+    alone = torch.cat([patch_scores(q[None], search, neighbours=3, distance="l2") for q in queries])
+    assert torch.equal(together, alone)
+
+
+def test_an_empty_bank_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        NearestSearch(torch.zeros(0, 3))

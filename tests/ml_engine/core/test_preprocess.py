@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ml_engine.core.config import PipelineConfig
+from ml_engine.core.errors import UnsupportedImage
+from ml_engine.core.geometry import apply
+from ml_engine.core.preprocess import FilmArray, intensities, prepare, valid_area
+
+PAPER = PipelineConfig.from_preset("paper").replace(size=64)
+DEFAULT = PipelineConfig.from_preset("default").replace(size=64)
+
+
+def film(values: np.ndarray, *, bits: int = 12, **facts: object) -> FilmArray:
+    plain = {"display": None, "padding": np.zeros(values.shape, dtype=bool)}
+    return FilmArray(values=values.astype(np.float32), bits=bits, **(plain | facts))
+
+
+def ramp(height: int = 40, width: int = 60, high: float = 4000) -> np.ndarray:
+    return np.linspace(100, high, height * width).reshape(height, width)
+
+
+def test_paper_divides_8_bit_films_by_255() -> None:
+    values = np.array([[0, 51], [102, 255]])
+
+    assert intensities(film(values, bits=8), PAPER) == pytest.approx(values / 255)
+
+
+def test_paper_scales_deeper_films_from_minimum_to_maximum() -> None:
+    values = ramp()
+
+    found = intensities(film(values), PAPER)
+
+    assert found == pytest.approx((values - 100) / 3900, abs=1e-6)
+    assert found.dtype == np.float32
+
+
+def test_default_takes_the_window_of_the_header() -> None:
+    display = np.random.default_rng(0).random((40, 60)).astype(np.float32)
+
+    np.testing.assert_array_equal(intensities(film(ramp(), display=display), DEFAULT), display)
+    assert intensities(film(ramp(), display=display), PAPER) != pytest.approx(display)
+
+
+def test_default_takes_percentiles_without_padding_where_there_is_no_window() -> None:
+    values = ramp()
+    values[:, :20] = -9999  # padding, darker than any tissue
+    padding = values == -9999
+
+    found = intensities(film(values, padding=padding), DEFAULT)
+
+    seen = np.sort(values[~padding])
+    low, high = np.percentile(seen, 0.5), np.percentile(seen, 99.5)
+    assert found[~padding] == pytest.approx(np.clip((values[~padding] - low) / (high - low), 0, 1), abs=1e-5)
+    assert (found[padding] == 0).all()
+
+
+def test_a_film_of_one_value_is_black() -> None:
+    for config in (PAPER, DEFAULT):
+        assert (intensities(film(np.full((5, 5), 700.0)), config) == 0).all()
+
+
+def test_a_film_of_padding_alone_is_black() -> None:
+    found = intensities(film(ramp(), padding=np.ones((40, 60), dtype=bool)), DEFAULT)
+
+    assert (found == 0).all()
+
+
+def test_stretch_fills_the_square() -> None:
+    prepared = prepare(film(ramp()), PAPER)
+
+    assert prepared.image.shape == (64, 64)
+    assert prepared.box == (0, 0, 64, 64)
+    np.testing.assert_allclose(prepared.original_from_input.numpy(), [[60 / 64, 0, 0], [0, 40 / 64, 0]])
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 60), (60, 40), (64, 64), (77, 200), (1000, 999)])
+def test_pad_keeps_the_aspect_and_centres_the_film(height: int, width: int) -> None:
+    prepared = prepare(film(ramp(height, width)), DEFAULT)
+
+    top, left, bottom, right = prepared.box
+    assert max(bottom - top, right - left) == 64
+    assert (bottom - top) / (right - left) == pytest.approx(height / width, rel=0.03)
+    assert abs(top - (64 - bottom)) <= 1
+    assert abs(left - (64 - right)) <= 1
+    outside = ~valid_area(np.array([prepared.box]), 64)[0, 0]
+    assert (prepared.image[outside] == 0).all()
+
+
+@pytest.mark.parametrize("config", [PAPER, DEFAULT])
+def test_the_affine_takes_the_films_corners_to_its_corners(config: PipelineConfig) -> None:
+    prepared = prepare(film(ramp(77, 200)), config)
+
+    top, left, bottom, right = prepared.box
+    corners = apply(prepared.original_from_input, np.array([[left, top], [right, bottom]], dtype=float))
+    np.testing.assert_allclose(corners.numpy(), [[0, 0], [200, 77]], atol=1e-9)
+
+
+@pytest.mark.parametrize("config", [PAPER, DEFAULT])
+def test_what_lies_at_a_point_of_the_original_lies_there_in_the_input(config: PipelineConfig) -> None:
+    values = np.zeros((90, 180))
+    values[60:66, 120:126] = 255  # centre (123, 63)
+    prepared = prepare(film(values, bits=8), config.replace(intensity="minmax"))
+
+    y, x = np.mgrid[0:64, 0:64] + 0.5
+    weight = prepared.image.numpy().astype(float)
+    centre = [(weight * x).sum() / weight.sum(), (weight * y).sum() / weight.sum()]
+
+    found = apply(prepared.original_from_input, np.array([centre])).numpy()[0]
+    np.testing.assert_allclose(found, [123, 63], atol=0.6)
+
+
+def test_pixels_that_are_not_square_are_made_square() -> None:
+    prepared = prepare(film(ramp(50, 100), pixel_aspect=2.0), DEFAULT)
+
+    assert prepared.box == (0, 0, 64, 64)
+
+
+def test_the_antialias_keeps_a_fine_grid_from_aliasing() -> None:
+    fine = np.tile([0.0, 255.0], (640, 320))
+
+    image = prepare(film(fine, bits=8), PAPER).image
+
+    assert float((image - 0.5).abs().max()) < 0.06
+
+
+def test_size_can_be_given() -> None:
+    assert prepare(film(ramp()), DEFAULT, size=32).image.shape == (32, 32)
+
+
+def test_a_film_too_thin_is_a_sentence() -> None:
+    with pytest.raises(UnsupportedImage, match="1 x 400 pixels is too thin"):
+        prepare(film(ramp(400, 1)), DEFAULT)
+
+
+def test_valid_area_is_the_box() -> None:
+    found = valid_area(np.array([[1, 2, 3, 5], [0, 0, 6, 6]]), 6)
+
+    assert found.shape == (2, 1, 6, 6)
+    assert found.dtype == torch.bool
+    assert found[0, 0].nonzero().tolist() == [[r, c] for r in (1, 2) for c in (2, 3, 4)]
+    assert found[1].all()
