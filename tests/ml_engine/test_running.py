@@ -152,7 +152,8 @@ def test_a_failing_body_leaves_the_run_running(split: Any) -> None:
             locked.save()
             raise ValueError
 
-    pytest.raises(ValueError, store_badly)
+    with pytest.raises(ValueError):
+        store_badly()
     run.refresh_from_db()
     assert (run.state, run.note) == (RunState.RUNNING, "")
 
