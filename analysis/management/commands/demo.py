@@ -1,0 +1,204 @@
+"""The demo: phantom films, a split, and a chain of runs, on the embedded default."""
+
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError
+from django.db import transaction
+from django.utils import timezone
+
+from analysis.evaluation import evaluate
+from ml_engine.core import weights
+from ml_engine.core.config import PipelineConfig
+from ml_engine.core.errors import EngineError
+from ml_engine.management.commands.start import Command as StartCommand
+from ml_engine.models import Run, RunKind, RunState
+from ml_engine.requests import Request, config_from, request_chain
+from ml_engine.storage import weights_folder
+from portal.imaging.phantom import write_demo_set
+from portal.importers.plain_csv import read_boxes, read_labels
+from portal.ingest import Report, entries_of_folder, import_entries
+from portal.local import Portal
+from portal.models import Dataset, Membership, Role, Site, Split, Upload, User
+from portal.splitting import SplitRequest, split_from_csv
+
+SITE = "Demo Hospital"
+DATASET = "Phantom chests"
+TAG = "demo"
+SPLIT = "Phantoms"
+PASSWORD = "show-me-the-films"  # noqa: S105 — of users that exist on a demo only
+PEOPLE = {
+    "carla": (Role.CURATOR,),
+    "rosa": (Role.READER,),
+    "ada": (Role.ADJUDICATOR,),
+    "anna": (Role.ANALYST,),
+    "maria": tuple(Role),
+}
+MANAGER = "maria"
+BACKBONE = "wide_resnet50_2"
+# Small enough for two cores and a quarter of an hour; the perceptual loss would need VGG19's 548 MB.
+DEMO_CONFIG = {"alignment.perceptual": "0", "alignment.epochs": "12", "alignment.size": "128"}
+LOOK_AT = """\
+While it trains, look at
+  Data     {site} / {dataset}: the grid; label with A S D G, undo with Z, open a film with Enter
+  Runs     the alignment, the detector and the scoring, one after the other, with a live log
+  Results  the evaluation, once the scoring is done; each point leads to its film and heatmap
+"""
+
+
+class Command(StartCommand):
+    help = "Start the portal with phantom films and train on them, until Ctrl-C."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if settings.PRODUCTION:
+            raise CommandError("The demo has known passwords: it does not run where HILUM_ENV is production.")
+        super().handle(*args, **options)
+
+    def work(self, portal: Portal, stop: threading.Event) -> None:
+        site = make_people()
+        self.stdout.write(f"Log in as {', '.join(PEOPLE)} (password {PASSWORD}); {MANAGER} has every role.")
+        self.stdout.write(LOOK_AT.format(site=SITE, dataset=DATASET))
+        dataset = self._films(site, portal, stop)
+        if dataset is None:
+            return
+        run = self._runs(site, dataset)
+        self._follow(run, portal, stop)
+
+    def _films(self, site: Site, portal: Portal, stop: threading.Event) -> Dataset | None:
+        """The dataset of phantoms, made and imported if it is not there; None when stopped on the way."""
+        dataset, _ = Dataset.objects.get_or_create(
+            site=site, name=DATASET, defaults={"source": "synthetic", "licence": "Apache-2.0", "purpose": "demo"}
+        )
+        if dataset.uploads.filter(state=Upload.State.DONE).exists():
+            return dataset
+        folder = Path(settings.DATA_DIR) / "demo"
+        try:
+            self._write(folder, portal, stop)
+            self._import(folder, dataset, portal, stop)
+        except _Stopped:
+            return None
+        return dataset
+
+    def _write(self, folder: Path, portal: Portal, stop: threading.Event) -> None:
+        done = folder / "complete"
+        if done.exists():
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        write_demo_set(folder, progress=self._bar("Drawing phantom films", portal, stop))
+        done.touch()
+
+    def _import(self, folder: Path, dataset: Dataset, portal: Portal, stop: threading.Event) -> None:
+        report = Report()
+        entries = entries_of_folder(
+            folder, read_labels(folder / "labels.csv"), read_boxes(folder / "boxes.csv"), report
+        )
+        actor = User.objects.get(username=MANAGER)
+        upload = Upload.objects.create(
+            dataset=dataset, uploaded_by=actor, heartbeat_at=timezone.now(), state=Upload.State.IMPORTING
+        )
+        bar = self._bar("Importing films", portal, stop)
+        import_entries(upload=upload, entries=entries, report=report, actor=actor, on_progress=bar)
+
+    def _runs(self, site: Site, dataset: Dataset) -> Run:
+        """The scoring run at the end of the demo's chain; asked for if it is not there."""
+        asked = Run.objects.filter(site=site, kind=RunKind.SCORE).order_by("created_at")
+        found = next((run for run in asked if TAG in run.tags), None)
+        if found:
+            return found
+        manager = User.objects.get(username=MANAGER)
+        split = Split.objects.filter(site=site, name=SPLIT).first() or split_from_csv(
+            SplitRequest(site=site, name=SPLIT, datasets=[dataset], seed=0, author=manager)
+        )
+        with transaction.atomic():
+            chain = request_chain(
+                Request(site=site, name="Phantoms", requested_by=manager, tags=[TAG]),
+                split=split,
+                config=self._config(),
+                aligned=True,
+                parts=["tune", "calibrate", "test"],
+            )
+        return chain.score
+
+    def _config(self) -> PipelineConfig:
+        name = "imagenet"
+        self.stdout.write(f"Fetching ImageNet weights of {BACKBONE} (132 MB)")
+        try:
+            weights.ensure(name, BACKBONE, folder=weights_folder())
+        except EngineError as error:
+            self.stdout.write(str(error))
+            self.stdout.write(
+                "The demo goes on with random weights, which are not for evaluation. It shows how Hilum works, "
+                "not how well the method does."
+            )
+            name = "random"
+        return config_from("default", {**DEMO_CONFIG, "weights": name})
+
+    def _follow(self, run: Run, portal: Portal, stop: threading.Event) -> None:
+        """Say how far the chain is, and evaluate at its end."""
+        said = ""
+        while not stop.wait(1.0):
+            portal.keep_alive()
+            run.refresh_from_db()
+            sentence = _state(run)
+            if sentence != said:
+                self.stdout.write(sentence)
+                said = sentence
+            if run.has_ended:
+                break
+        if run.state == RunState.DONE and not run.evaluations.exists():
+            evaluation = evaluate(run=run, author=User.objects.get(username=MANAGER))
+            self.stdout.write(f"All results stand: {portal.address}results/{evaluation.uuid}/")
+
+    def _bar(self, what: str, portal: Portal, stop: threading.Event) -> Any:
+        last = 0.0
+
+        def progress(done: int, total: int) -> None:
+            nonlocal last
+            if stop.is_set():
+                raise _Stopped
+            portal.keep_alive()
+            if done < total and time.monotonic() - last < (0.2 if sys.stdout.isatty() else 10):
+                return
+            last = time.monotonic()
+            ending = "\r" if sys.stdout.isatty() and done < total else "\n"
+            self.stdout.write(f"{what}: {done} of {total}", ending=ending)
+            self.stdout.flush()
+
+        return progress
+
+
+class _Stopped(Exception):
+    pass
+
+
+def _state(run: Run) -> str:
+    """The stage of the first run of the chain that has not ended."""
+    chain: list[Run] = [run]
+    while chain[-1].after is not None:
+        chain.append(chain[-1].after)
+    current = next((one for one in reversed(chain) if not one.has_ended), run)
+    if current.state == RunState.FAILED:
+        return f"{current.name} failed: {current.message}"
+    return f"{current.name}: {current.get_state_display().lower()}" + (f", {current.stage}" if current.stage else "")
+
+
+@transaction.atomic
+def make_people() -> Site:
+    """The demo's site and its users, one for each role."""
+    site, _ = Site.objects.get_or_create(name=SITE)
+    for name, roles in PEOPLE.items():
+        user, made = User.objects.get_or_create(
+            username=name, defaults={"first_name": name.capitalize(), "is_staff": name == MANAGER}
+        )
+        if made:
+            user.set_password(PASSWORD)
+            user.is_superuser = name == MANAGER
+            user.save()
+        for role in roles:
+            Membership.objects.get_or_create(user=user, site=site, role=role)
+    return site

@@ -1,0 +1,35 @@
+import signal
+import threading
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ml_engine.local import give_back_runs
+from portal.local import CannotStart, Portal
+
+
+class Command(BaseCommand):
+    help = "Start the portal on the embedded default: broker, web server and worker, until Ctrl-C."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--port", type=int, default=8000, help="the next free one is taken if it is in use")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        stop = threading.Event()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, lambda *_: stop.set())
+        call_command("migrate", verbosity=0)
+        try:
+            with Portal(port=options["port"]) as portal:
+                self.stdout.write(f"Hilum answers at {portal.address}. Ctrl-C stops it.")
+                self.work(portal, stop)
+                while not stop.wait(0.5):
+                    portal.keep_alive()
+                self.stdout.write("Stopping; a run that is under way goes on at the next start.")
+        except CannotStart as error:
+            raise CommandError(str(error)) from error
+        give_back_runs()
+
+    def work(self, portal: Portal, stop: threading.Event) -> None:
+        """What a command that stands on this one does while the portal runs."""

@@ -1,0 +1,188 @@
+"""The embedded default: broker, web server and worker as children of one process, started and stopped together.
+
+A child that dies is started again; Ctrl-C or TERM stops them all, the worker first so that it can put its run back.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from django.conf import settings
+
+from portal import broker, environment
+
+SECONDS_TO_STOP = 20.0
+SECONDS_BETWEEN_RESTARTS = 1.0
+
+
+class CannotStart(Exception):
+    """A sentence for the user."""
+
+
+@dataclass
+class Child:
+    name: str
+    command: Sequence[str]
+    stop_signal: signal.Signals = signal.SIGTERM
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+
+
+class Portal:
+    """`with Portal(port=8000) as portal:` — `portal.address` answers once the block is entered."""
+
+    def __init__(self, *, port: int = 8000, host: str = "127.0.0.1") -> None:
+        self.host = host
+        self.port = free_port(host, port)
+        self.logs = Path(settings.DATA_DIR) / "logs"
+        self._children: list[Child] = []
+        self._log_files: list[IO[bytes]] = []
+
+    @property
+    def address(self) -> str:
+        return f"http://{self.host}:{self.port}/"
+
+    def __enter__(self) -> "Portal":
+        self.logs.mkdir(parents=True, exist_ok=True)
+        try:
+            self._start_broker()
+            self._start(Child("web", _web_command(self.host, self.port)))
+            # QUIT ends the worker at once. TERM would wait for its run, which may take hours; a run goes on at its
+            # last finished stage anyway.
+            self._start(Child("worker", _worker_command(), stop_signal=signal.SIGQUIT))
+            self._wait_until(self._web_answers, "the web server", seconds=60)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def keep_alive(self) -> None:
+        """Start again what died. Call it now and then."""
+        for child in self._children:
+            died = child.process is not None and child.process.poll() is not None
+            if died and time.monotonic() - child.started_at > SECONDS_BETWEEN_RESTARTS:
+                self._launch(child)
+
+    def stop(self) -> None:
+        """End the children, the one started last first, each with its own children."""
+        for child in reversed(self._children):
+            _end(child)
+        for file in self._log_files:
+            file.close()
+        self._children, self._log_files = [], []
+
+    def _start_broker(self) -> None:
+        if not settings.CELERY_BROKER_URL.startswith("redis+socket://"):
+            return
+        program = broker.find_program()
+        if program is None:
+            raise CannotStart(
+                "No Valkey or Redis server was found: install valkey-server or redis-server, "
+                "or use Python 3.11 or 3.12, whose installation brings one."
+            )
+        path = environment.broker_socket(Path(settings.DATA_DIR))
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = Path(settings.DATA_DIR) / "broker"
+        folder.mkdir(exist_ok=True)
+        if _listens(path):
+            raise CannotStart(
+                f"Hilum already runs on the data folder {settings.DATA_DIR}: stop it first, "
+                "or give this one another folder by HILUM_DATA_DIR."
+            )
+        self._start(Child("broker", broker.command(program, path, folder)))
+        self._wait_until(lambda: _listens(path), "the broker", seconds=20)
+
+    def _start(self, child: Child) -> None:
+        self._children.append(child)
+        self._launch(child)
+
+    def _launch(self, child: Child) -> None:
+        log = (self.logs / f"{child.name}.log").open("ab")
+        self._log_files.append(log)
+        child.process = subprocess.Popen(
+            child.command,
+            cwd=settings.BASE_DIR,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches this process only, which stops them in order
+        )
+        child.started_at = time.monotonic()
+
+    def _wait_until(self, ready: Callable[[], bool], what: str, *, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not ready():
+            newest = self._children[-1]
+            if time.monotonic() > deadline or (newest.process and newest.process.poll() is not None):
+                raise CannotStart(f"{what[0].upper()}{what[1:]} did not start; {self.logs} holds what it said.")
+            self.keep_alive()
+            time.sleep(0.05)
+
+    def _web_answers(self) -> bool:
+        try:
+            with socket.create_connection((self.host, self.port), timeout=1) as connection:
+                connection.sendall(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
+                return b"200" in connection.recv(64)
+        except OSError:
+            return False
+
+
+def free_port(host: str, wanted: int) -> int:
+    """`wanted`, or the next port that nobody listens on."""
+    for port in range(wanted, wanted + 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise CannotStart(f"The ports {wanted} to {wanted + 99} are all in use; free one, or name another by --port.")
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+def _web_command(host: str, port: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "gunicorn", "portal.wsgi", "--bind", f"{host}:{port}"),
+        *("--worker-class", "gthread", "--workers", "1", "--threads", "8", "--access-logfile", "/dev/null"),
+    ]
+
+
+def _worker_command() -> list[str]:
+    """Two tasks at once: a run, and an import beside it. The worker beats too, which only one process may."""
+    schedule = settings.CELERY_BEAT_SCHEDULE_FILENAME
+    Path(schedule).parent.mkdir(parents=True, exist_ok=True)
+    return [
+        *(sys.executable, "-m", "celery", "-A", "portal", "worker", "--beat", "--schedule", schedule),
+        *("--queues", "gpu,cpu", "--concurrency", "2", "--loglevel", "INFO", "--without-mingle", "--without-gossip"),
+    ]
+
+
+def _end(child: Child) -> None:
+    process = child.process
+    if process is None or process.poll() is not None:
+        return
+    process.send_signal(child.stop_signal)
+    try:
+        process.wait(SECONDS_TO_STOP)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
