@@ -95,6 +95,14 @@ def test_the_command_line_works_where_django_cannot() -> None:
     assert "usage" in shown.lower()
 
 
+def test_the_web_and_its_workers_load_no_torch(tmp_path: Path) -> None:
+    """It costs three seconds and 300 MB a process, and CUDA must never meet a fork: only the engine loads it."""
+    load = "import django; django.setup(); import portal.celery, portal.urls, ml_engine.tasks"
+    look = "import sys; assert not {'torch', 'torchvision', 'faiss'} & set(sys.modules)"
+    environment = {"DJANGO_SETTINGS_MODULE": "portal.settings", "HILUM_DATA_DIR": str(tmp_path)}
+    run(sys.executable, "-c", f"{load}; {look}", **environment)
+
+
 def without_django() -> str:
     blocked = ("django", "rest_framework", "celery", "kombu", "psycopg", "redis")
     return f"import sys; sys.modules.update(dict.fromkeys({blocked!r}))"

@@ -8,7 +8,7 @@ import numpy as np
 
 from ml_engine import films
 from ml_engine.core import files
-from ml_engine.core.alignment import AlignmentModel, load_alignment
+from ml_engine.core.alignment.model import AlignmentModel, load_alignment
 from ml_engine.core.errors import EngineError, IncompatibleModel, UnreadableImage, UnsupportedImage
 from ml_engine.core.geometry import compose
 from ml_engine.core.preprocess import prepare, valid_area

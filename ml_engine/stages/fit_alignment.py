@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from ml_engine.core import files, weights
-from ml_engine.core.alignment import fit_alignment, load_alignment, save_alignment
+from ml_engine.core.alignment.fit import fit_alignment
+from ml_engine.core.alignment.model import load_alignment, save_alignment
 from ml_engine.core.preprocess import valid_area
 from ml_engine.core.version import FORMAT, code_version
 from ml_engine.folder import Report

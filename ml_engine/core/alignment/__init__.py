@@ -1,7 +1,5 @@
-"""The alignment stage (paper, section 3.1): films brought into one frame."""
+"""The alignment stage (paper, section 3.1): films brought into one frame.
 
-from ml_engine.core.alignment.config import AlignmentConfig
-from ml_engine.core.alignment.fit import fit_alignment
-from ml_engine.core.alignment.model import AlignmentModel, load_alignment, save_alignment
-
-__all__ = ["AlignmentConfig", "AlignmentModel", "fit_alignment", "load_alignment", "save_alignment"]
+Import from its modules. Nothing is imported here, so that `alignment.config` is to be had without torch:
+the portal reads and checks settings in processes that must stay small.
+"""
