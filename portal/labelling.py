@@ -74,6 +74,9 @@ def label_films(
     require(author, "label films", site)
     if value not in LabelValue.values:
         raise InvalidLabel(f"The label {value!r} is unknown; use one of {', '.join(LabelValue.values)}.")
+    unusable = [finding for finding in findings if not finding.strip() or "|" in finding]
+    if unusable:
+        raise InvalidLabel(f"The finding {unusable[0]!r} is blank or holds a '|'; name each finding by itself.")
     strangers = [image for image in images if image.dataset.site_id != site.pk]
     if strangers:
         raise InvalidLabel("A film of another site is among them; label the films of one site at a time.")
@@ -107,6 +110,8 @@ def undo(*, act: uuid.UUID, author: User, site: Site) -> int:
     """Revert what is left of an act, by its own author only. Returns how many films changed."""
     require(author, "label films", site)
     with transaction.atomic():
+        of_act = Image.objects.filter(label_events__batch=act, dataset__site=site)
+        _lock(sorted(of_act.values_list("pk", flat=True)))  # two requests to undo one act take turns
         events = list(
             LabelEvent.objects.filter(
                 batch=act, author=author, image__dataset__site=site, reverts__isnull=True, reverted_by__isnull=True
@@ -148,12 +153,19 @@ def append(events: Sequence[LabelEvent]) -> None:
     _refresh_current(sorted({event.image_id for event in events}))
 
 
+def _lock(image_ids: list[int]) -> None:
+    """Hold the films until the transaction ends, so that two people who label one film take turns. In the order of
+    keys, so that they never wait for each other; without a word to foreign keys; SQLite has one writer anyway."""
+    for start in range(0, len(image_ids), CHUNK):
+        chunk = Image.objects.filter(pk__in=image_ids[start : start + CHUNK])
+        list(chunk.select_for_update(no_key=True).order_by("pk").values_list("pk"))
+
+
 def _refresh_current(image_ids: list[int]) -> None:
+    _lock(image_ids)
     now = timezone.now()
     for start in range(0, len(image_ids), CHUNK):
         chunk = image_ids[start : start + CHUNK]
-        # The lock orders two people who label one film at the same moment; SQLite has one writer anyway.
-        list(Image.objects.select_for_update().filter(pk__in=chunk).order_by("pk").values_list("pk"))
         labels = _labels(chunk, LabelEvent.objects.all())
         CurrentLabel.objects.filter(image_id__in=set(chunk) - set(labels)).delete()
         CurrentLabel.objects.bulk_create(
