@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,24 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
     database = settings.DATABASES["default"]
     if database["ENGINE"].endswith("sqlite3"):
         database["TEST"]["NAME"] = str(tmp_path_factory.mktemp("sqlite") / "test.sqlite3")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _empty_tables_past_their_guards() -> Generator[None]:
+    """A transactional test ends by emptying the tables. SQLite does it by DELETE, which append-only tables refuse:
+    their triggers are dropped before and made again after."""
+    from django.db.backends.sqlite3.base import DatabaseOperations
+
+    def sql_flush(self: Any, *args: Any, **named: Any) -> list[str]:
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+            guards = cursor.fetchall()
+        return [f"DROP TRIGGER {name}" for name, _ in guards] + original(self, *args, **named) + [s for _, s in guards]
+
+    original = DatabaseOperations.sql_flush
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DatabaseOperations, "sql_flush", sql_flush)
+        yield
 
 
 @pytest.fixture
