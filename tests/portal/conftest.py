@@ -1,0 +1,42 @@
+"""Fixtures of the portal's tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from portal.models import User
+
+
+@pytest.fixture(autouse=True)
+def _quick_passwords(settings: Any) -> None:
+    """A slow hash is right for people and wasted on tests."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def _own_data_dir(request: pytest.FixtureRequest) -> None:
+    """Every test that writes rows has an empty data folder of its own."""
+    if request.node.get_closest_marker("django_db") or "db" in request.fixturenames:
+        request.getfixturevalue("data_dir")
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The uploads that were handed to the queue; nothing works on them."""
+    from portal.tasks import import_upload
+
+    sent: list[str] = []
+    monkeypatch.setattr(import_upload, "delay", sent.append)
+    return sent
+
+
+@pytest.fixture
+def log_in(client: Client) -> Any:
+    def as_user(person: User) -> Client:
+        client.force_login(person)
+        return client
+
+    return as_user

@@ -1,0 +1,231 @@
+"""Rows and files for the portal's tests, by plain functions. Pixels are small, real and on disk."""
+
+from __future__ import annotations
+
+import csv
+import io
+import uuid
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from django.db import transaction
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+from pydicom.dataset import Dataset as DicomDataset
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from portal import storage
+from portal.imaging.deidentify import pseudonym
+from portal.imaging.pixels import Film, PixelFacts, pack, pixel_sha256, preview
+from portal.ingest import site_key
+from portal.labelling import append
+from portal.models import (
+    Dataset,
+    Image,
+    LabelEvent,
+    LabelSource,
+    Membership,
+    Patient,
+    Role,
+    Site,
+    User,
+)
+
+PASSWORD = "a long enough one"
+
+
+# people and places --------------------------------------------------------------------------------------
+
+
+def site(name: str = "Seoul") -> Site:
+    return Site.objects.get_or_create(name=name)[0]
+
+
+def user(name: str, *roles: Role, at: Site | None = None, **fields: Any) -> User:
+    """A person with these roles at the site; without roles, a member of nothing."""
+    person = User.objects.create_user(name, password=PASSWORD, **fields)
+    for role in roles:
+        Membership.objects.create(user=person, site=at or site(), role=role)
+    return person
+
+
+def curator(name: str = "curator", *, at: Site | None = None) -> User:
+    return user(name, Role.CURATOR, at=at)
+
+
+def dataset(name: str = "Normals", *, at: Site | None = None) -> Dataset:
+    return Dataset.objects.create(site=at or site(), name=name)
+
+
+# films and labels ---------------------------------------------------------------------------------------
+
+
+def pixels(seed: int = 0, *, rows: int = 24, columns: int = 20, bits: int = 12) -> NDArray[np.uint16]:
+    """(rows, columns) noise on a slope, other for each seed."""
+    generator = np.random.default_rng(seed)
+    slope = np.linspace(0, 2**bits * 0.8, rows)[:, None]
+    return (slope + generator.integers(0, 2**bits // 5, size=(rows, columns))).astype(np.uint16)
+
+
+def patient(name: str, *, at: Site | None = None, identified: bool = True) -> Patient:
+    place = at or site()
+    return Patient.objects.get_or_create(
+        site=place, pseudonym=pseudonym(site_key(place), name), defaults={"identified": identified}
+    )[0]
+
+
+_seeds = iter(range(1_000, 10**9))
+
+
+def film(
+    of: Dataset, label: str = "", *, person: str = "", view: str = "PA", csv_split: str = "", **fields: Any
+) -> Image:
+    """A film of its own pixels; `label` comes from an import, `person` is the patient (its own without)."""
+    seed = next(_seeds)
+    stored = pixels(seed)
+    facts = PixelFacts(rows=24, columns=20, bits_stored=12, offset=0, photometric="MONOCHROME2")
+    sha256 = pixel_sha256(stored)
+    storage.write_once(storage.pixel_path(sha256), pack(stored))
+    image = Image.objects.create(
+        dataset=of,
+        patient=patient(person or f"film {seed}", at=of.site, identified=bool(person)),
+        source_sha256=sha256,
+        pixel_sha256=sha256,
+        rows=24,
+        columns=20,
+        facts=facts.to_json(),
+        view_position=view,
+        csv_split=csv_split,
+        **fields,
+    )
+    storage.write_once(storage.preview_path(image), preview(Film(stored, facts)))
+    if label:
+        event(image, label)
+    return image
+
+
+def films(of: Dataset, **counts: int) -> list[Image]:
+    """`films(dataset, normal=3, unlabelled=1)`: so many films, each of a patient of its own."""
+    return [
+        film(of, "" if label == "unlabelled" else label, person=f"{label} {number}")
+        for label, count in counts.items()
+        for number in range(count)
+    ]
+
+
+def event(image: Image, value: str = "", author: User | None = None, **fields: Any) -> LabelEvent:
+    """Append one event, as labelling does. Without an author it is the import's."""
+    source = LabelSource.READER if author else LabelSource.IMPORT
+    made = LabelEvent(image=image, value=value, author=author, **{"source": source, **fields})
+    with transaction.atomic():
+        append([made])
+    return made
+
+
+# files ----------------------------------------------------------------------------------------------------
+
+
+def png(path: Path, stored: NDArray[Any] | None = None, *, seed: int = 0) -> Path:
+    return _picture(path, pixels(seed) if stored is None else stored, "PNG")
+
+
+def png_8bit(path: Path, *, seed: int = 0) -> Path:
+    return _picture(path, pixels(seed, bits=8).astype(np.uint8), "PNG")
+
+
+def jpeg(path: Path, *, seed: int = 0) -> Path:
+    return _picture(path, pixels(seed, bits=8).astype(np.uint8), "JPEG")
+
+
+def tiff(path: Path, *, seed: int = 0) -> Path:
+    return _picture(path, pixels(seed), "TIFF")
+
+
+def colour_png(path: Path) -> Path:
+    return _picture(path, np.random.default_rng(0).integers(0, 255, (20, 20, 3), dtype=np.uint8), "PNG")
+
+
+def _picture(path: Path, stored: NDArray[Any], kind: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PillowImage.fromarray(stored).save(path, kind)
+    return path
+
+
+def dicom(path: Path, *, seed: int = 0, **elements: Any) -> Path:
+    """A CR film as a scanner would write it; `elements` by pydicom's keywords, None leaves one out."""
+    stored = pixels(seed)
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(seed)])
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    file: DicomDataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    values = {
+        "SOPClassUID": ComputedRadiographyImageStorage,
+        "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
+        "StudyInstanceUID": generate_uid(entropy_srcs=[f"study {seed}"]),
+        "Modality": "CR",
+        "BodyPartExamined": "CHEST",
+        "ViewPosition": "PA",
+        "PatientID": f"P-{seed}",
+        "PatientName": "Nomen^Nescio",
+        "PatientSex": "F",
+        "PatientAge": "047Y",
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "Rows": stored.shape[0],
+        "Columns": stored.shape[1],
+        "BitsAllocated": 16,
+        "BitsStored": 12,
+        "HighBit": 11,
+        "PixelRepresentation": 0,
+        "PixelData": stored.tobytes(),
+        **elements,
+    }
+    for keyword, value in values.items():
+        if value is not None:
+            setattr(file, keyword, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file.save_as(path, enforce_file_format=True)
+    return path
+
+
+COLUMNS = ("filename", "label", "patient_id", "projection", "split", "finding")
+
+
+def table(path: Path, *rows: Mapping[str, Any]) -> Path:
+    """A CSV with the columns of the plain format and whatever else the rows name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(table_text(rows), encoding="utf-8")
+    return path
+
+
+def table_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    names = list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)]))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def box_table(path: Path, *rows: Sequence[Any]) -> Path:
+    """Rows of filename, x, y, width, height, finding."""
+    lines = ["filename,x,y,width,height,finding", *(",".join(map(str, row)) for row in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def zipped(path: Path, members: Mapping[str, Path | bytes | str]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content.read_bytes() if isinstance(content, Path) else content)
+    return path
+
+
+def somewhere() -> uuid.UUID:
+    """The address of nothing."""
+    return uuid.uuid4()

@@ -1,0 +1,345 @@
+"""What the events of a film amount to, who may append them, and that nothing takes one away."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError, connection, connections, transaction
+from django.utils import timezone
+
+from portal.labelling import InvalidLabel, Label, label_films, labels_at, last_act, resolve, undo
+from portal.models import (
+    Adjudication,
+    AuditEvent,
+    CurrentLabel,
+    Image,
+    LabelEvent,
+    LabelSource,
+    Role,
+    Split,
+    SplitImage,
+    SplitMember,
+)
+from portal.splitting import SplitRequest, draw_split
+from tests.portal import factories
+
+pytestmark = [pytest.mark.both, pytest.mark.django_db]
+
+
+@pytest.fixture
+def film() -> Image:
+    return factories.film(factories.dataset())
+
+
+@pytest.fixture
+def ann() -> Any:
+    return factories.curator("ann")
+
+
+@pytest.fixture
+def ben() -> Any:
+    return factories.curator("ben")
+
+
+def label(film: Image, value: str, author: Any, **fields: Any) -> uuid.UUID:
+    return label_films(images=[film], value=value, author=author, site=film.dataset.site, **fields)
+
+
+def current(film: Image) -> tuple[str, str] | None:
+    row = CurrentLabel.objects.filter(image=film).first()
+    return (row.value, row.source) if row else None
+
+
+def resolved(film: Image) -> Label | None:
+    return resolve(list(film.label_events.order_by("created_at", "pk")))
+
+
+# which opinion counts ---------------------------------------------------------------------------------
+
+
+def test_a_film_without_events_has_no_label(film: Image) -> None:
+    assert resolved(film) is None
+    assert current(film) is None
+
+
+def test_the_import_counts_until_a_reader_speaks(film: Image, ann: Any) -> None:
+    factories.event(film, "normal", findings=["none"])
+    assert resolved(film) == Label("normal", ("none",), LabelSource.IMPORT)
+    label(film, "abnormal", ann)
+    assert resolved(film) == Label("abnormal", (), LabelSource.READER)
+
+
+def test_the_latest_import_replaces_the_earlier_one(film: Image) -> None:
+    factories.event(film, "normal")
+    factories.event(film, "abnormal")
+    assert current(film) == ("abnormal", "import")
+
+
+def test_readers_who_agree_make_the_label(film: Image, ann: Any, ben: Any) -> None:
+    label(film, "abnormal", ann, findings=["nodule"])
+    label(film, "abnormal", ben, findings=["effusion"])
+    assert resolved(film) == Label("abnormal", ("effusion",), LabelSource.READER)
+
+
+def test_readers_who_differ_leave_it_unresolved(film: Image, ann: Any, ben: Any) -> None:
+    factories.event(film, "normal")
+    label(film, "normal", ann)
+    label(film, "abnormal", ben)
+    assert resolved(film) == Label("unresolved", (), "")
+    assert current(film) == ("unresolved", "")
+
+
+def test_a_reader_who_changes_their_mind_has_one_opinion(film: Image, ann: Any, ben: Any) -> None:
+    label(film, "normal", ann)
+    label(film, "abnormal", ben)
+    label(film, "abnormal", ann)
+    assert current(film) == ("abnormal", "reader")
+
+
+def test_adjudication_settles_what_readers_differ_on(film: Image, ann: Any, ben: Any) -> None:
+    judge = factories.user("judge", Role.ADJUDICATOR)
+    label(film, "normal", ann)
+    label(film, "abnormal", ben)
+    factories.event(film, "abnormal", judge, source=LabelSource.ADJUDICATION)
+    label(film, "normal", ann)  # a reading after the verdict does not reopen it
+    assert current(film) == ("abnormal", "adjudication")
+
+
+def test_a_reverted_event_counts_for_nothing(film: Image, ann: Any) -> None:
+    factories.event(film, "normal")
+    act = label(film, "abnormal", ann)
+    undo(act=act, author=ann, site=film.dataset.site)
+    assert resolved(film) == Label("normal", (), LabelSource.IMPORT)
+
+
+def test_undo_brings_back_the_authors_earlier_opinion(film: Image, ann: Any) -> None:
+    label(film, "unsure", ann)
+    undo(act=label(film, "abnormal", ann), author=ann, site=film.dataset.site)
+    assert current(film) == ("unsure", "reader")
+
+
+# at a cut-off -------------------------------------------------------------------------------------------
+
+
+def test_labels_at_a_cutoff_see_nothing_later(film: Image, ann: Any) -> None:
+    first = factories.event(film, "normal")
+    label(film, "abnormal", ann)
+    assert labels_at([film.pk], first.created_at) == {film.pk: Label("normal", (), "import")}
+    assert labels_at([film.pk], timezone.now())[film.pk].value == "abnormal"
+    assert labels_at([film.pk], first.created_at - timedelta(microseconds=1)) == {}
+
+
+def test_an_undo_after_the_cutoff_leaves_the_label_at_the_cutoff(film: Image, ann: Any) -> None:
+    act = label(film, "abnormal", ann)
+    cutoff = timezone.now()
+    undo(act=act, author=ann, site=film.dataset.site)
+    assert labels_at([film.pk], cutoff)[film.pk].value == "abnormal"
+    assert labels_at([film.pk], timezone.now()) == {}
+
+
+def test_labels_of_more_films_than_one_query_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.labelling.CHUNK", 2)
+    made = factories.films(factories.dataset(), normal=3, abnormal=2)
+    labels = labels_at([film.pk for film in made], timezone.now())
+    assert [labels[film.pk].value for film in made] == ["normal"] * 3 + ["abnormal"] * 2
+
+
+# appending ------------------------------------------------------------------------------------------------
+
+
+def test_an_act_is_one_batch_with_author_time_and_audit(ann: Any) -> None:
+    of = factories.dataset()
+    made = factories.films(of, unlabelled=3)
+    before = timezone.now()
+    act = label_films(images=made, value="exclude", author=ann, site=of.site, reason="upside down")
+    events = LabelEvent.objects.filter(batch=act)
+    assert {(e.value, e.author, e.reason, e.source) for e in events} == {("exclude", ann, "upside down", "reader")}
+    assert all(before <= event.created_at <= timezone.now() for event in events)
+    audited = AuditEvent.objects.get(verb="label films")
+    assert (audited.actor, audited.after["films"], audited.after["act"]) == (ann, 3, str(act))
+
+
+def test_the_current_label_is_kept_in_step(film: Image, ann: Any) -> None:
+    acts = [label(film, value, ann, findings=["nodule", "effusion"]) for value in ("normal", "abnormal")]
+    row = CurrentLabel.objects.get(image=film)
+    assert (row.value, row.findings, row.finding_words) == ("abnormal", ["nodule", "effusion"], "|nodule|effusion|")
+    for act in reversed(acts):
+        undo(act=act, author=ann, site=film.dataset.site)
+    assert current(film) is None
+
+
+def test_an_unknown_value_writes_nothing(film: Image, ann: Any) -> None:
+    with pytest.raises(InvalidLabel, match="'normale' is unknown; use one of normal"):
+        label(film, "normale", ann)
+    assert not LabelEvent.objects.exists()
+
+
+@pytest.mark.parametrize("finding", ["a|b", "", " "])
+def test_a_finding_that_could_not_be_found_again_is_refused(film: Image, ann: Any, finding: str) -> None:
+    with pytest.raises(InvalidLabel, match="finding"):
+        label(film, "abnormal", ann, findings=[finding])
+
+
+def test_films_of_two_sites_are_not_one_act(film: Image, ann: Any) -> None:
+    other = factories.film(factories.dataset(at=factories.site("Busan")))
+    with pytest.raises(InvalidLabel, match="another site"):
+        label_films(images=[film, other], value="normal", author=ann, site=film.dataset.site)
+    assert not LabelEvent.objects.exists()
+
+
+@pytest.mark.parametrize("role", [Role.READER, Role.ANALYST])
+def test_some_roles_do_not_label(film: Image, role: Role) -> None:
+    with pytest.raises(PermissionDenied, match="curator"):
+        label(film, "normal", factories.user("someone", role))
+
+
+# undo -----------------------------------------------------------------------------------------------------
+
+
+def test_undo_takes_back_the_whole_act(ann: Any) -> None:
+    of = factories.dataset()
+    made = factories.films(of, normal=2, unlabelled=1)
+    act = label_films(images=made, value="abnormal", author=ann, site=of.site)
+    assert undo(act=act, author=ann, site=of.site) == 3
+    assert [current(film) for film in made] == [("normal", "import"), ("normal", "import"), None]
+
+
+def test_nobody_undoes_the_act_of_another(film: Image, ann: Any, ben: Any) -> None:
+    act = label(film, "abnormal", ann)
+    with pytest.raises(InvalidLabel, match="not yours"):
+        undo(act=act, author=ben, site=film.dataset.site)
+    assert current(film) == ("abnormal", "reader")
+
+
+def test_an_act_is_undone_once(film: Image, ann: Any) -> None:
+    act = label(film, "abnormal", ann)
+    undo(act=act, author=ann, site=film.dataset.site)
+    with pytest.raises(InvalidLabel, match="undone before"):
+        undo(act=act, author=ann, site=film.dataset.site)
+
+
+def test_undo_again_and_again_goes_back_act_by_act(film: Image, ann: Any) -> None:
+    acts = [label(film, value, ann) for value in ("normal", "abnormal", "unsure")]
+    place = film.dataset.site
+    for act in reversed(acts):
+        assert last_act(author=ann, site=place) == act
+        undo(act=act, author=ann, site=place)
+    assert last_act(author=ann, site=place) is None
+
+
+def test_an_undo_is_audited(film: Image, ann: Any) -> None:
+    act = label(film, "abnormal", ann)
+    undo(act=act, author=ann, site=film.dataset.site)
+    assert AuditEvent.objects.get(verb="undo labels").before == {"act": str(act)}
+
+
+# what the database holds ------------------------------------------------------------------------------------
+
+
+def _rows_of_every_guarded_table() -> None:
+    of = factories.dataset()
+    ann = factories.curator()
+    made = factories.films(of, normal=8, abnormal=4)
+    event = factories.event(made[0], "normal", ann, source=LabelSource.ADJUDICATION)
+    Adjudication.objects.create(image=made[0], adjudicator=ann, verdict="normal", reason="r", label_event=event)
+    draw_split(
+        SplitRequest(site=of.site, name="s", datasets=[of], seed=0, author=ann), fractions={"fit": 0.5, "test": 0.5}
+    )
+
+
+APPEND_ONLY = [LabelEvent, Adjudication, AuditEvent]
+WRITE_ONCE = [Image, Split, SplitMember, SplitImage]
+
+
+@pytest.mark.parametrize("model", [*APPEND_ONLY, *WRITE_ONCE])
+def test_the_database_refuses_an_update(model: Any) -> None:
+    _rows_of_every_guarded_table()
+    before = list(model.objects.order_by("pk").values())
+    column = {SplitMember: "part", SplitImage: "image_id"}.get(model, "uuid")
+    value = "'test'" if column == "part" else "image_id" if column == "image_id" else "uuid"
+    with pytest.raises(DatabaseError, match="refused"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {model._meta.db_table} SET {column} = {value}")
+    assert list(model.objects.order_by("pk").values()) == before
+
+
+@pytest.mark.parametrize("model", APPEND_ONLY)
+def test_the_database_refuses_a_delete(model: Any) -> None:
+    _rows_of_every_guarded_table()
+    before = model.objects.count()
+    with pytest.raises(DatabaseError, match="refused"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {model._meta.db_table}")
+    assert model.objects.count() == before > 0
+
+
+def test_an_event_states_or_reverts_and_never_both(film: Image, ann: Any) -> None:
+    event = factories.event(film, "normal", ann)
+    for wrong in ({"value": ""}, {"value": "normal", "reverts": event}, {"value": "perhaps"}):
+        with pytest.raises(DatabaseError), transaction.atomic():
+            LabelEvent.objects.create(image=film, author=ann, source="reader", **wrong)
+
+
+def test_a_readers_event_has_an_author(film: Image) -> None:
+    with pytest.raises(DatabaseError), transaction.atomic():
+        LabelEvent.objects.create(image=film, value="normal", source="reader")
+
+
+# two people at once ----------------------------------------------------------------------------------------
+
+
+def _at_once(*acts: Any) -> list[BaseException]:
+    """Run the acts in threads that start together; what they raised."""
+    ready, raised = threading.Barrier(len(acts)), []
+
+    def run(act: Any) -> None:
+        ready.wait()
+        try:
+            act()
+        except Exception as error:
+            raised.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=[act]) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return raised
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_people_who_label_one_film_at_once_leave_it_unresolved(ann: Any, ben: Any) -> None:
+    of = factories.dataset()
+    for film in factories.films(of, unlabelled=8):
+        assert not _at_once(
+            lambda film=film: label(film, "normal", ann), lambda film=film: label(film, "abnormal", ben)
+        )
+        assert current(film) == ("unresolved", "")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_people_who_label_the_same_films_in_other_orders_both_succeed(ann: Any, ben: Any) -> None:
+    of = factories.dataset()
+    made = factories.films(of, unlabelled=20)
+    assert not _at_once(
+        lambda: label_films(images=made, value="normal", author=ann, site=of.site),
+        lambda: label_films(images=made[::-1], value="normal", author=ben, site=of.site),
+    )
+    assert CurrentLabel.objects.filter(value="normal").count() == 20
+    assert LabelEvent.objects.count() == 40
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_act_undone_twice_at_once_is_undone_once(ann: Any) -> None:
+    of = factories.dataset()
+    made = factories.films(of, normal=5)
+    act = label_films(images=made, value="abnormal", author=ann, site=of.site)
+    raised = _at_once(*[lambda: undo(act=act, author=ann, site=of.site)] * 2)
+    assert [type(error) for error in raised] == [InvalidLabel]
+    assert LabelEvent.objects.filter(reverts__isnull=False).count() == 5
+    assert {current(film) for film in made} == {("normal", "import")}
