@@ -98,6 +98,13 @@ export function press(buttons, name, pressed) {
   buttons.get(name)?.setAttribute("aria-pressed", String(pressed));
 }
 
+// Without a film only the list of keys is of use.
+export function enable({ buttons, choices }, enabled) {
+  for (const [name, button] of buttons) button.disabled = !enabled && name !== "keys";
+  choices.disabled = !enabled;
+  choices.hidden = !choices.options.length;
+}
+
 export function fillChoices(select, choices, chosen) {
   const own = chosen.kind === "own" ? [chosen] : [];
   select.replaceChildren(...[...choices, ...own].map((choice) => new Option(choice.name, choice.name)));

@@ -8,8 +8,8 @@ export function element(tag, { classes = "", text, ...attributes } = {}, childre
 }
 
 export function tidyNumber(value) {
-  if (!Number.isFinite(value)) return "–";
+  if (!Number.isFinite(value)) return "unknown";
   const size = Math.abs(value);
-  if (Number.isInteger(value) || size >= 100) return value.toFixed(0);
-  return value.toFixed(size >= 10 ? 1 : size >= 1 ? 2 : 3);
+  const digits = Number.isInteger(value) || size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
+  return value.toFixed(digits).replace("-", "−");
 }

@@ -38,6 +38,8 @@ export function listenToPointers(stage, { deviceAt, onDragStart, onDrag, onZoom,
   }
   stage.addEventListener("pointerleave", onLeave);
   stage.addEventListener("contextmenu", (event) => event.preventDefault());
+  // The middle button would start the browser's own scrolling.
+  stage.addEventListener("mousedown", (event) => event.button === 1 && event.preventDefault());
   stage.addEventListener("wheel", (event) => onWheel(event, deviceAt, onZoom), { passive: false });
 }
 

@@ -10,7 +10,7 @@ import * as geometry from "./geometry.js";
 import { listenToPointers } from "./gestures.js";
 import { fuse, loadOverlay, patchPosition, sample } from "./heatmap.js";
 import { listenToKeys } from "./keyboard.js";
-import { buildPanel, showPanelError } from "./panel.js";
+import { buildPanel, showPanelError, showPanelWaiting } from "./panel.js";
 import { checkFacts, equivalentWindow, fetchPixels, greyTable, isInverted, modalityTable, voiChoices } from "./pixels.js";
 import { createWebglRenderer } from "./webgl.js";
 
@@ -88,6 +88,7 @@ class FilmViewer {
   async load() {
     this.#error = null;
     this.#setState("loading");
+    if (this.#host.dataset.overlayUrl) showPanelWaiting(this.#parts.panel);
     this.#tell("Fetching the film", { progress: 0 });
     try {
       await this.#loadFilm();
@@ -167,6 +168,7 @@ class FilmViewer {
   #fail(error) {
     this.#error = sentence(error);
     if (!(error instanceof ViewerError)) console.error(error);
+    this.#parts.panel.hidden = true;
     this.#tell(this.#error, { retry: () => this.load() });
     this.#setState("error");
   }
@@ -177,6 +179,7 @@ class FilmViewer {
 
   #setState(state) {
     this.#host.dataset.state = state;
+    controls.enable(this.#parts, state === "ready");
   }
 
   #emit(name, detail) {
@@ -190,14 +193,15 @@ class FilmViewer {
   }
 
   #startRenderer() {
-    const forced = new URLSearchParams(location.search).get("renderer") === "2d";
-    if (forced || !this.#tryWebgl()) this.#useCanvas2d();
+    const forced = new URLSearchParams(location.search).get("renderer");
+    if (forced === "2d" || !this.#tryWebgl({ evenEmulated: forced === "webgl2" })) this.#useCanvas2d();
   }
 
-  #tryWebgl() {
+  #tryWebgl({ evenEmulated }) {
     try {
       this.#freshCanvas();
-      this.#renderer = createWebglRenderer(this.#canvas, { onLost: (event) => this.#onContextLost(event) });
+      const onLost = (event) => this.#onContextLost(event);
+      this.#renderer = createWebglRenderer(this.#canvas, { onLost, evenEmulated });
       this.#giveFilm();
       return true;
     } catch (error) {

@@ -28,6 +28,15 @@ export function buildPanel(panel, overlay, look, onChange) {
   };
 }
 
+// Keeps the panel's place while the heatmap is on its way.
+export function showPanelWaiting(panel) {
+  panel.hidden = false;
+  panel.replaceChildren(
+    element("h2", { text: "Heatmap" }),
+    element("p", { classes: "hv-point", text: "Fetching the heatmap", role: "status" }),
+  );
+}
+
 export function showPanelError(panel, text, retry) {
   panel.hidden = false;
   panel.replaceChildren(

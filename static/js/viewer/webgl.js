@@ -96,10 +96,11 @@ void main() {
 
 const UNITS = { film: 0, greys: 1, heat: 2, colours: 3 };
 
-// Throws where WebGL2 cannot show this film; the caller then takes the 2-D renderer.
-export function createWebglRenderer(canvas, { onLost }) {
+// Throws where WebGL2 cannot show this film; the caller then takes the 2-D renderer. Emulated WebGL is ten times
+// slower than that, so it counts as none unless asked for.
+export function createWebglRenderer(canvas, { onLost, evenEmulated }) {
   const gl = canvas.getContext("webgl2", { alpha: false, antialias: false, depth: false });
-  if (!gl) throw new Error("WebGL2 is not available");
+  if (!gl || (!evenEmulated && isEmulated(gl))) throw new Error("no graphics card offers WebGL2");
   canvas.addEventListener("webglcontextlost", onLost, { once: true });
   const program = linkProgram(gl);
   const uniforms = uniformSetter(gl, program);
@@ -118,6 +119,13 @@ export function createWebglRenderer(canvas, { onLost }) {
     read: (x, y, width, height) => readTopDown(gl, x, y, width, height),
     destroy: () => gl.getExtension("WEBGL_lose_context")?.loseContext(),
   };
+}
+
+// Chromium's failIfMajorPerformanceCaveat lets SwiftShader pass.
+function isEmulated(gl) {
+  const names = gl.getExtension("WEBGL_debug_renderer_info");
+  const card = gl.getParameter(names?.UNMASKED_RENDERER_WEBGL ?? gl.RENDERER);
+  return /swiftshader|llvmpipe|softpipe|basic render/i.test(card);
 }
 
 function setFilm(gl, uniforms, pixels, columns, rows) {

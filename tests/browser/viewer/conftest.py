@@ -52,19 +52,29 @@ class Site:
     answers: dict[str, tuple[int, str, bytes, bool]] = field(default_factory=dict)
     url: str = ""
 
-    def put_json(self, path: str, data: Any) -> str:
-        self.answers[path] = (200, "application/json", json.dumps(data).encode(), False)
+    def offer_json(self, path: str, data: Any) -> str:
+        """Answer with `data`, unless the test has put something else there."""
+        self.answers.setdefault(path, (200, "application/json", json.dumps(data).encode(), False))
         return path
 
-    def put_bytes(self, path: str, data: bytes, *, gzipped: bool = False) -> str:
-        self.answers[path] = (200, "application/octet-stream", data, gzipped)
+    def offer_bytes(self, path: str, data: bytes, *, gzipped: bool = False) -> str:
+        self.answers.setdefault(path, (200, "application/octet-stream", data, gzipped))
         return path
+
+    def break_off(self, path: str) -> None:
+        self.answers[path] = (404, "text/plain", b"", False)
 
     def find(self, path: str) -> tuple[int, str, bytes, bool]:
         file = STATIC / path.removeprefix("/static/")
         if path.startswith("/static/") and file.is_file():
             return 200, TYPES.get(file.suffix, "application/octet-stream"), file.read_bytes(), False
         return self.answers.get(path, (404, "text/plain", b"", False))
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
+    """A smaller window: emulated WebGL takes its time by the pixel."""
+    return {**browser_context_args, "viewport": {"width": 1000, "height": 600}}
 
 
 @pytest.fixture
@@ -83,7 +93,7 @@ def site() -> Generator[Site]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, *_: Any) -> None:
             """Quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -180,20 +190,20 @@ def open_viewer(page: Page, site: Site) -> Generator[Callable[..., Viewer]]:
     def opened(
         film: Film,
         *,
-        renderer: str = "webgl2",
+        renderer: str = "2d",
         facts: dict[str, Any] | None = None,
         boxes: list[dict[str, Any]] | None = None,
         overlay: Overlay | None = None,
         until: str = "ready",
     ) -> Viewer:
         context = {"image_label": "Film 7", "facts_url": "/facts", "pixels_url": "/pixels"}
-        site.put_json("/facts", {"image": "7", **film.facts.to_json(), **(facts or {})})
-        site.answers.setdefault("/pixels", (200, "application/octet-stream", pack(film.stored), True))
+        site.offer_json("/facts", {"image": "7", **film.facts.to_json(), **(facts or {})})
+        site.offer_bytes("/pixels", pack(film.stored), gzipped=True)
         if boxes is not None:
-            context["boxes_url"] = site.put_json("/boxes", {"boxes": boxes})
+            context["boxes_url"] = site.offer_json("/boxes", {"boxes": boxes})
         if overlay is not None:
-            site.answers.setdefault("/maps", (200, "application/octet-stream", overlay.maps.tobytes(), False))
-            context["overlay_url"] = site.put_json("/overlay", overlay.to_json())
+            site.offer_bytes("/maps", overlay.maps.tobytes())
+            context["overlay_url"] = site.offer_json("/overlay", overlay.to_json())
         body = render_to_string("portal/_viewer.html", context)
         harness = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Viewer</title>{body}</html>'
         site.answers["/"] = (200, "text/html", harness.encode(), False)

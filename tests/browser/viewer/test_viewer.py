@@ -199,7 +199,7 @@ def test_status_gives_the_value_under_the_cursor(open_viewer: Open) -> None:
     value = film.stored[12, 30] * 0.5 - 300
     shown = viewer.host.locator(".hv-point").inner_text()
     assert shown.startswith("x 30, y 12, value ")
-    assert float(shown.split()[-1]) == pytest.approx(value, abs=0.51)
+    assert float(shown.split()[-1].replace("−", "-")) == pytest.approx(value, abs=0.51)
 
 
 # --- heatmap -----------------------------------------------------------------------------------------
@@ -458,10 +458,12 @@ def test_the_stage_can_be_moved_by_arrows_alone(open_viewer: Open) -> None:
 
 def test_a_missing_film_is_a_sentence_and_can_be_tried_again(open_viewer: Open, site: Site) -> None:
     film = FILMS["linear"]
-    site.answers["/pixels"] = (404, "text/plain", b"", False)
+    site.break_off("/pixels")
     viewer = open_viewer(film, until="error")
+    assert viewer.host.locator("button[data-action=fit]").is_disabled()
     assert "The film could not be fetched (HTTP 404)." in viewer.page.get_by_role("alert").inner_text()
-    site.put_bytes("/pixels", pack(film.stored), gzipped=True)
+    del site.answers["/pixels"]
+    site.offer_bytes("/pixels", pack(film.stored), gzipped=True)
     viewer.page.get_by_role("button", name="Try again").click()
     viewer.page.locator("[data-state=ready]").wait_for()
     assert viewer.page.get_by_role("alert").count() == 0
@@ -469,26 +471,24 @@ def test_a_missing_film_is_a_sentence_and_can_be_tried_again(open_viewer: Open, 
 
 def test_pixels_that_do_not_match_the_header_are_refused(open_viewer: Open, site: Site) -> None:
     film = FILMS["linear"]
-    site.put_bytes("/pixels", pack(film.stored[:-1]), gzipped=True)
+    site.offer_bytes("/pixels", pack(film.stored[:-1]), gzipped=True)
     viewer = open_viewer(film, until="error")
     said = viewer.page.get_by_role("alert").inner_text()
     assert f"{COLUMNS} × {ROWS} pixels need {COLUMNS * ROWS * 2:,} bytes, {COLUMNS * (ROWS - 1) * 2:,} arrived" in said
 
 
 @pytest.mark.parametrize(
-    ("broken", "words"),
-    [("/maps", "does not match its description"), ("/overlay", "HTTP 404")],
+    ("broken", "words"), [("/maps", "12 arrived"), ("/overlay", "HTTP 404"), ("/boxes", "HTTP 404")]
 )
-def test_a_broken_heatmap_leaves_the_film(open_viewer: Open, site: Site, broken: str, words: str) -> None:
-    overlay = Overlay(maps_with())
+def test_a_broken_extra_leaves_the_film(open_viewer: Open, site: Site, broken: str, words: str) -> None:
+    site.break_off(broken)
     if broken == "/maps":
-        site.put_bytes("/maps", b"\0" * 12)
-    else:
-        overlay.to_json = lambda: {}  # type: ignore[method-assign]
-        site.put_json = lambda path, data, kept=site.put_json: path if path == broken else kept(path, data)  # type: ignore[method-assign]
-    viewer = open_viewer(FILMS["linear"], overlay=overlay)
-    assert words in viewer.host.locator(".hv-panel [role=alert]").inner_text()
+        del site.answers[broken]
+        site.offer_bytes("/maps", b"\0" * 12)
+    viewer = open_viewer(FILMS["linear"], overlay=Overlay(maps_with()), boxes=[BOX])
+    assert words in viewer.host.get_by_role("alert").inner_text()
     viewer.press("actual")
+    viewer.page.keyboard.press("h")
     assert np.abs(viewer.greys().astype(int) - grey_reference(FILMS["linear"])).max() <= 1
 
 
@@ -497,8 +497,13 @@ def test_a_flat_alignment_is_refused_in_words(open_viewer: Open) -> None:
     assert "cannot be inverted" in viewer.host.locator(".hv-panel [role=alert]").inner_text()
 
 
+def test_emulated_webgl_is_not_taken_unasked(open_viewer: Open) -> None:
+    """The tests' browser runs without a graphics card."""
+    assert open_viewer(FILMS["linear"], renderer="").state["renderer"] == "2d"
+
+
 def test_a_lost_context_falls_back_to_canvas(open_viewer: Open) -> None:
-    viewer = open_viewer(FILMS["linear"])
+    viewer = open_viewer(FILMS["linear"], renderer="webgl2")
     viewer.press("actual")
     viewer.host.evaluate(
         """async (host) => {
