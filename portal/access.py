@@ -52,6 +52,13 @@ def visible(queryset: QuerySet[M], user: User) -> QuerySet[M]:
     return queryset.filter(**{f"{path}__in": sites_of(user)})
 
 
+def sites_where(user: User, action: str) -> QuerySet[Site]:
+    """The sites where the person may do this."""
+    if user.is_superuser:
+        return Site.objects.all()
+    return Site.objects.filter(memberships__user=user, memberships__role__in=ALLOWED[action]).distinct()
+
+
 def get_visible(queryset: QuerySet[M], user: User, uuid: UUID | str) -> M:
     try:
         return visible(queryset, user).get(uuid=uuid)

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 from analysis.evaluation import CannotEvaluate, evaluate, looks_at_test
 from analysis.models import Evaluation
 from ml_engine.models import Run
-from portal.access import get_visible, require, visible
+from portal.access import get_visible, require, sites_where
 
 
 class EvaluationSerializer(serializers.ModelSerializer[Evaluation]):
@@ -37,9 +37,8 @@ class Evaluations(generics.ListAPIView[Evaluation]):
     queryset = Evaluation.objects.none()
 
     def get_queryset(self) -> QuerySet[Evaluation]:
-        require(self.request.user, "see scores", self.request.hilum_site)
-        rows = Evaluation.objects.select_related("run", "split").filter(run__site=self.request.hilum_site)
-        return visible(rows, self.request.user)
+        sites = sites_where(self.request.user, "see scores")
+        return Evaluation.objects.select_related("run", "split").filter(run__site__in=sites)
 
 
 class OneEvaluation(APIView):

@@ -1,0 +1,30 @@
+"""Rows for the analysis room's tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from portal.models import Role, User
+from tests.analysis.scored import Scored, scored_run
+from tests.portal import factories
+
+
+@pytest.fixture
+def analyst(db: None, settings: Any) -> User:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    return factories.user("analyst", Role.ANALYST)
+
+
+@pytest.fixture
+def scored(data_dir: Path, analyst: User) -> Scored:
+    return scored_run(factories.site(), author=analyst)
+
+
+@pytest.fixture
+def as_analyst(client: Client, analyst: User) -> Client:
+    client.force_login(analyst)
+    return client

@@ -1,0 +1,107 @@
+"""A scored run as rows and arrays, without an engine: films of one split whose scores are known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from ml_engine.models import DetectorModel, Run, RunKind, RunState, Score
+from ml_engine.storage import run_folder
+from portal.models import Image, Part, Site, Split, User
+from portal.splitting import SplitRequest, split_from_csv
+from tests.portal import factories
+
+WEIGHTS = np.arange(101) / 100
+GRID = 4
+
+
+@dataclass(frozen=True)
+class Scored:
+    run: Run
+    split: Split
+    films: list[Image]  # in the order of the arrays
+    sweep: np.ndarray  # (N, 101)
+
+
+def scored_run(at: Site, *, author: User, random_weights: bool = True, weight: float = 0.6, seed: int = 0) -> Scored:
+    """8 fit films; tune and test with 6 normal and 6 abnormal films each, of patients of their own."""
+    dataset = factories.dataset(f"Set {seed}", at=at)
+    for n in range(8):
+        factories.film(dataset, "normal", person=f"fit {n}", csv_split="fit")
+    films = [
+        factories.film(dataset, label, person=f"{part} {label} {n}", csv_split=part)
+        for part in ("tune", "test")
+        for label in ("normal", "abnormal")
+        for n in range(6)
+    ]
+    split = split_from_csv(
+        SplitRequest(site=at, name=f"Split {seed}", datasets=[dataset], seed=0, author=_splitter(at, author))
+    )
+    run = _run(at, split, RunKind.FIT_DETECTOR, f"Detector {seed}", random_weights)
+    detector = DetectorModel.objects.create(
+        site=at, run=run, split=split, sha256="0" * 64, config={}, fusion_weight=weight, random_weights=random_weights
+    )
+    scoring = _run(at, split, RunKind.SCORE, f"Scores {seed}", random_weights, detector=detector)
+    sweep = _arrays(scoring, films, weight=weight, seed=seed)
+    return Scored(scoring, split, films, sweep)
+
+
+def _splitter(at: Site, author: User) -> User:
+    return author if author.is_superuser else factories.user(f"splitter {factories.somewhere()}", is_superuser=True)
+
+
+def _run(
+    at: Site, split: Split, kind: str, name: str, random_weights: bool, detector: DetectorModel | None = None
+) -> Run:
+    return Run.objects.create(
+        site=at,
+        name=name,
+        kind=kind,
+        split=split,
+        detector=detector,
+        state=RunState.DONE,
+        random_weights=random_weights,
+        parts=[Part.TUNE, Part.TEST],
+    )
+
+
+def _arrays(run: Run, films: list[Image], *, weight: float, seed: int) -> np.ndarray:
+    """Abnormal films score higher by region than by global, so that the weight matters."""
+    generator = np.random.default_rng(seed)
+    labels = np.array([film.label_events.get().value == "abnormal" for film in films])
+    global_score = generator.normal(3, 1, len(films)) + 0.5 * labels
+    region_score = generator.normal(3, 1, len(films)) + 1.5 * labels
+    sweep = np.stack([w * region_score + (1 - w) * global_score for w in WEIGHTS], axis=1).astype(np.float32)
+    folder = run_folder(run.uuid)
+    folder.mkdir(parents=True)
+    np.save(folder / "sweep.npy", sweep)
+    maps = generator.normal(1, 0.2, (len(films), 2, GRID, GRID)).astype(np.float32)
+    maps[:, :, 0, 0] = np.nan  # a masked corner
+    np.save(folder / "maps.npy", maps)
+    np.save(folder / "affines.npy", np.tile([[0.5, 0, 0], [0, 0.75, 0]], (len(films), 1, 1)))
+    (folder / "score.json").write_text(
+        json.dumps(
+            {
+                "fusion_weight": weight,
+                "fusion_source": "config",
+                "standardisation": None,
+                "size": 32,
+                "stride": 8,
+                "threshold_map": 2.5,
+                "calibration_scores": [],
+            }
+        )
+    )
+    at = round(weight * 100)
+    for row, film in enumerate(films):
+        Score.objects.create(
+            run=run,
+            image=film,
+            row=row,
+            global_score=sweep[row, 0],
+            region_score=sweep[row, 100],
+            fused_score=sweep[row, at],
+        )
+    return sweep

@@ -1,0 +1,112 @@
+"""A scored run and a label cut-off -> an Evaluation; looks at test are counted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError, transaction
+from django.utils import timezone
+from sklearn.metrics import roc_auc_score
+
+from analysis.evaluation import CannotEvaluate, chosen_on_tune, evaluate, look_at_weight, looks_at_test, scored_part
+from analysis.models import Evaluation, TestLook
+from ml_engine.models import RunState, Score
+from ml_engine.storage import run_folder
+from portal.models import Role, User
+from tests.analysis.scored import Scored
+from tests.portal import factories
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both]
+
+LABELS = np.array([0] * 6 + [1] * 6)  # of tune, and of test
+
+
+def test_the_areas_are_those_of_another_implementation(scored: Scored, analyst: User) -> None:
+    evaluation = evaluate(run=scored.run, author=analyst)
+    for part, rows in (("tune", slice(0, 12)), ("test", slice(12, 24))):
+        found = evaluation.metrics["parts"][part]["auroc"]
+        for kind, at in (("global", 0), ("region", 100), ("fused", 60)):
+            assert found[kind]["auroc"] == pytest.approx(roc_auc_score(LABELS, scored.sweep[rows, at]), abs=1e-12)
+
+
+def test_the_weight_is_chosen_on_tune(scored: Scored, analyst: User) -> None:
+    evaluation = evaluate(run=scored.run, author=analyst)
+    areas = np.array([roc_auc_score(LABELS, scored.sweep[:12, at]) for at in range(101)])
+    best = np.flatnonzero(areas >= areas.max() - 1e-12)
+    nearest = best[np.argmin(np.abs(best - 60))] / 100
+    assert chosen_on_tune(evaluation) == pytest.approx(nearest)
+
+
+def test_test_chooses_nothing(scored: Scored, analyst: User) -> None:
+    evaluation = evaluate(run=scored.run, author=analyst)
+    assert "chosen_weight" not in evaluation.metrics["parts"]["test"]
+
+
+def test_the_same_question_is_one_evaluation_and_one_look(scored: Scored, analyst: User) -> None:
+    first = evaluate(run=scored.run, author=analyst)
+    assert evaluate(run=scored.run, author=analyst) == first
+    assert looks_at_test(scored.split) == 1
+
+
+def test_a_later_cutoff_is_another_evaluation_and_another_look(scored: Scored, analyst: User) -> None:
+    first = evaluate(run=scored.run, author=analyst)
+    corrected = scored.films[0]
+    factories.event(corrected, "abnormal", author=factories.curator())
+    later = evaluate(run=scored.run, author=analyst, label_cutoff=timezone.now())
+    assert later != first
+    assert later.metrics["parts"]["tune"]["abnormal"] == 7
+    assert first.metrics["parts"]["tune"]["abnormal"] == 6
+    assert looks_at_test(scored.split) == 2
+
+
+def test_a_moved_weight_on_test_is_a_look(scored: Scored, analyst: User) -> None:
+    evaluation = evaluate(run=scored.run, author=analyst)
+    look_at_weight(evaluation=evaluation, author=analyst, weight=0.3)
+    assert list(TestLook.objects.order_by("pk").values_list("fusion_weight", flat=True)) == [0.6, 0.3]
+
+
+def test_a_look_is_never_taken_back(scored: Scored, analyst: User) -> None:
+    evaluate(run=scored.run, author=analyst)
+    for act in (lambda: TestLook.objects.all().delete(), lambda: TestLook.objects.update(fusion_weight=0.6)):
+        with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+            act()
+
+
+def test_films_without_a_figure_are_counted_by_reason(scored: Scored, analyst: User) -> None:
+    author = factories.curator()
+    factories.event(scored.films[0], "unsure", author=author)
+    factories.event(scored.films[1], "exclude", author=author)
+    Score.objects.filter(run=scored.run, image=scored.films[2]).update(
+        error="unreadable", fused_score=None, global_score=None, region_score=None
+    )
+    Score.objects.filter(run=scored.run, image=scored.films[3]).delete()
+    part = scored_part(scored.run, part="tune", cutoff=timezone.now())
+    assert part.left_out == {"unsure": 1, "exclude": 1, "unreadable": 1, "not scored by this run": 1}
+    assert len(part.images) == 8
+
+
+def test_scores_stay_with_their_films_whatever_the_row(scored: Scored) -> None:
+    part = scored_part(scored.run, part="test", cutoff=timezone.now())
+    expected = {str(film.uuid): scored.sweep[row, 60] for row, film in enumerate(scored.films)}
+    assert {image: part.scores_at(0.6)[k] for k, image in enumerate(part.images)} == {
+        image: expected[image] for image in part.images
+    }
+
+
+def test_a_run_that_is_not_done_cannot_be_evaluated(scored: Scored, analyst: User) -> None:
+    scored.run.state = RunState.FAILED
+    with pytest.raises(CannotEvaluate, match="has no scores; choose a scoring run that is done"):
+        evaluate(run=scored.run, author=analyst)
+
+
+def test_lost_results_are_said_to_be_lost(scored: Scored, analyst: User) -> None:
+    (run_folder(scored.run.uuid) / "sweep.npy").unlink()
+    with pytest.raises(CannotEvaluate, match="not in the data folder any more; score the films again"):
+        evaluate(run=scored.run, author=analyst)
+    assert not Evaluation.objects.exists()
+
+
+def test_a_curator_evaluates_nothing(scored: Scored) -> None:
+    with pytest.raises(PermissionDenied, match="roles: analyst, manager"):
+        evaluate(run=scored.run, author=factories.user("c", Role.CURATOR))

@@ -1,0 +1,225 @@
+"""Result pages: what they show, to whom, and what counts as a look at test."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from analysis.evaluation import evaluate, looks_at_test
+from analysis.figures import RANDOM_WEIGHTS
+from analysis.models import Evaluation
+from portal.models import Role, User
+from tests.analysis.scored import Scored, scored_run
+from tests.portal import factories
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def evaluation(scored: Scored, analyst: User) -> Evaluation:
+    return evaluate(run=scored.run, author=analyst)
+
+
+def film_address(name: str, scored: Scored, row: int = 0) -> str:
+    return reverse(f"analysis:{name}", args=[scored.run.uuid, scored.films[row].uuid])
+
+
+def figures_address(evaluation: Evaluation) -> str:
+    return reverse("analysis:figures", args=[evaluation.uuid])
+
+
+# The list -----------------------------------------------------------------------------------------------
+
+
+def test_the_list_offers_to_evaluate(as_analyst: Client, scored: Scored) -> None:
+    page = as_analyst.get(reverse("analysis:results")).content.decode()
+    assert reverse("analysis:make-evaluation", args=[scored.run.uuid]) in page
+
+
+def test_the_list_without_runs_says_what_to_do(as_analyst: Client) -> None:
+    assert "has scored films yet" in as_analyst.get(reverse("analysis:results")).content.decode()
+
+
+def test_evaluating_leads_to_the_evaluation(as_analyst: Client, scored: Scored) -> None:
+    answer = as_analyst.post(reverse("analysis:make-evaluation", args=[scored.run.uuid]))
+    assert answer.url == reverse("analysis:evaluation", args=[Evaluation.objects.get().uuid])
+
+
+def test_the_list_asks_the_database_no_more_for_more_runs(
+    as_analyst: Client, scored: Scored, analyst: User, django_assert_num_queries: Any
+) -> None:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    with CaptureQueriesContext(connection) as few:
+        as_analyst.get(reverse("analysis:results"))
+    for seed in (1, 2):
+        evaluate(run=scored_run(scored.run.site, author=analyst, seed=seed).run, author=analyst)
+    with django_assert_num_queries(len(few)):
+        as_analyst.get(reverse("analysis:results"))
+
+
+# The evaluation -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", ["tune", "test"])
+def test_the_page_shows_the_three_areas(as_analyst: Client, evaluation: Evaluation, part: str) -> None:
+    page = as_analyst.get(reverse("analysis:evaluation", args=[evaluation.uuid]), {"part": part}).content.decode()
+    for kind in ("global", "region", "fused"):
+        found = evaluation.metrics["parts"][part]["auroc"][kind]
+        assert f"{found['auroc']:.3f} ({found['low']:.3f}–{found['high']:.3f})" in page
+
+
+def test_random_weights_are_loud_on_page_figures_and_export(as_analyst: Client, evaluation: Evaluation) -> None:
+    page = as_analyst.get(reverse("analysis:evaluation", args=[evaluation.uuid]))
+    assert page.content.decode().count(RANDOM_WEIGHTS) >= 4  # the banner and each of the three figures
+    table = as_analyst.get(reverse("analysis:table", args=[evaluation.uuid])).content.decode()
+    assert all(row["notice"] == RANDOM_WEIGHTS for row in csv.DictReader(io.StringIO(table)))
+
+
+def test_trained_weights_are_not_called_random(as_analyst: Client, data_dir: Any, analyst: User) -> None:
+    other = scored_run(factories.site(), author=analyst, random_weights=False)
+    page = as_analyst.get(reverse("analysis:evaluation", args=[evaluate(run=other.run, author=analyst).uuid]))
+    assert RANDOM_WEIGHTS not in page.content.decode()
+
+
+def test_looking_at_the_page_again_is_no_look(as_analyst: Client, evaluation: Evaluation) -> None:
+    for part in ("tune", "test"):
+        as_analyst.get(reverse("analysis:evaluation", args=[evaluation.uuid]), {"part": part})
+    assert looks_at_test(evaluation.split) == 1
+
+
+def test_the_weight_moves_freely_on_tune(as_analyst: Client, evaluation: Evaluation, scored: Scored) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    answer = as_analyst.get(figures_address(evaluation), {"part": "tune", "weight": "0.25"}).json()
+    expected = roc_auc_score([0] * 6 + [1] * 6, scored.sweep[:12, 25])
+    assert 'data-auroc="fused"' in answer["summary"]
+    assert f">{expected:.3f} (" in answer["summary"]
+    assert set(answer["figures"]) == {"roc", "sweep", "histogram"}
+    assert looks_at_test(evaluation.split) == 1
+
+
+def test_another_weight_on_test_is_refused_unasked(as_analyst: Client, evaluation: Evaluation) -> None:
+    answer = as_analyst.get(figures_address(evaluation), {"part": "test", "weight": "0.25"})
+    assert (answer.status_code, looks_at_test(evaluation.split)) == (403, 1)
+    assert "counted look" in answer.json()["error"]
+
+
+def test_another_weight_on_test_is_counted(as_analyst: Client, evaluation: Evaluation) -> None:
+    answer = as_analyst.post(figures_address(evaluation), {"part": "test", "weight": "0.25"}).json()
+    assert answer["looks"] == looks_at_test(evaluation.split) == 2
+
+
+@pytest.mark.parametrize("weight", ["", "nan", "1.2", "-0.1", "half"])
+def test_a_weight_that_is_none_is_refused(as_analyst: Client, evaluation: Evaluation, weight: str) -> None:
+    answer = as_analyst.get(figures_address(evaluation), {"part": "tune", "weight": weight})
+    assert answer.status_code == 400
+    assert "number from 0 to 1" in answer.json()["error"]
+
+
+def test_the_table_holds_every_film_with_its_scores(as_analyst: Client, evaluation: Evaluation, scored: Scored) -> None:
+    text = as_analyst.get(reverse("analysis:table", args=[evaluation.uuid])).content.decode()
+    rows = {row["image"]: row for row in csv.DictReader(io.StringIO(text))}
+    for number, film in enumerate(scored.films):
+        row = rows[str(film.uuid)]
+        assert float(row["fused"]) == pytest.approx(scored.sweep[number, 60], rel=1e-6)
+        assert row["label"] == film.current_label.value
+
+
+# One film -----------------------------------------------------------------------------------------------
+
+
+def test_the_overlay_says_how_the_maps_lie(as_analyst: Client, scored: Scored) -> None:
+    facts = as_analyst.get(film_address("overlay", scored)).json()
+    assert (facts["rows"], facts["columns"], facts["stride"]) == (4, 4, 8)
+    assert facts["original_from_canonical"] == [[0.5, 0, 0], [0, 0.75, 0]]
+    assert (facts["weight"], facts["weight_locked"], facts["random_weights"]) == (0.6, False, True)
+
+
+def test_the_weight_is_locked_on_a_film_of_test(as_analyst: Client, scored: Scored) -> None:
+    assert as_analyst.get(film_address("overlay", scored, row=20)).json()["weight_locked"] is True
+
+
+def test_the_maps_are_the_stored_ones(as_analyst: Client, scored: Scored) -> None:
+    from ml_engine.storage import run_folder
+
+    body = as_analyst.get(film_address("maps", scored, row=5)).content
+    stored = np.load(run_folder(scored.run.uuid) / "maps.npy")[5]
+    np.testing.assert_array_equal(np.frombuffer(body, "<f4").reshape(2, 4, 4), stored)
+
+
+def test_a_film_page_says_its_scores(as_analyst: Client, scored: Scored) -> None:
+    page = as_analyst.get(film_address("film", scored)).content.decode()
+    assert f"{scored.sweep[0, 60]:.3f}" in page
+    assert RANDOM_WEIGHTS in page
+
+
+def test_scores_of_an_unlabelled_test_film_are_hidden_from_who_labels(client: Client, scored: Scored) -> None:
+    film = scored.films[20]
+    factories.event(film, "unsure", author=factories.curator())
+    client.force_login(factories.user("both", Role.ANALYST, Role.CURATOR))
+    for name in ("film", "overlay", "maps"):
+        answer = client.get(film_address(name, scored, row=20))
+        assert answer.status_code == 403
+        assert f"{scored.sweep[20, 60]:.2f}" not in answer.content.decode()
+    fragment = client.get(reverse("analysis:film-scores", args=[film.uuid])).content.decode()
+    assert "1 hidden until the film is labelled" in fragment
+    assert f"{scored.sweep[20, 60]:.2f}" not in fragment
+
+
+# Who may ------------------------------------------------------------------------------------------------
+
+
+def addresses(scored: Scored, evaluation: Evaluation) -> list[str]:
+    return [
+        reverse("analysis:evaluation", args=[evaluation.uuid]),
+        figures_address(evaluation) + "?part=tune&weight=0.5",
+        reverse("analysis:table", args=[evaluation.uuid]),
+        *(film_address(name, scored) for name in ("film", "overlay", "maps")),
+        reverse("api-evaluation", args=[evaluation.uuid]),
+    ]
+
+
+def test_another_site_s_results_do_not_exist(client: Client, scored: Scored, evaluation: Evaluation) -> None:
+    client.force_login(factories.user("stranger", Role.MANAGER, at=factories.site("Busan")))
+    assert {client.get(address).status_code for address in addresses(scored, evaluation)} == {404}
+
+
+def test_a_curator_sees_no_scores(client: Client, scored: Scored, evaluation: Evaluation) -> None:
+    client.force_login(factories.curator("only labels"))
+    assert {client.get(address).status_code for address in addresses(scored, evaluation)} == {403}
+
+
+def test_a_reader_sees_but_does_not_evaluate(client: Client, scored: Scored, evaluation: Evaluation) -> None:
+    client.force_login(factories.user("reader", Role.READER))
+    assert client.get(reverse("analysis:evaluation", args=[evaluation.uuid])).status_code == 200
+    assert client.post(figures_address(evaluation), {"part": "test", "weight": "0.1"}).status_code == 403
+    assert client.post(reverse("analysis:make-evaluation", args=[scored.run.uuid])).status_code == 403
+    assert looks_at_test(evaluation.split) == 1
+
+
+# By API -------------------------------------------------------------------------------------------------
+
+
+def test_the_api_tells_the_same_numbers(as_analyst: Client, evaluation: Evaluation) -> None:
+    answer = as_analyst.get(reverse("api-evaluation", args=[evaluation.uuid])).json()
+    assert answer["metrics"] == json.loads(json.dumps(evaluation.metrics))
+    assert (answer["looks_at_test"], answer["random_weights"]) == (1, True)
+
+
+def test_a_token_lists_and_makes_evaluations(client: Client, scored: Scored, analyst: User) -> None:
+    from rest_framework.authtoken.models import Token
+
+    token = {"HTTP_AUTHORIZATION": f"Token {Token.objects.create(user=analyst).key}"}
+    made = client.post(reverse("api-evaluate", args=[scored.run.uuid]), **token)
+    assert made.status_code == 201
+    listed = client.get(reverse("api-evaluations"), **token).json()["results"]
+    assert [row["uuid"] for row in listed] == [made.json()["uuid"]]
