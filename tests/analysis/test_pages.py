@@ -58,6 +58,7 @@ def test_the_list_asks_the_database_no_more_for_more_runs(
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
+    evaluate(run=scored.run, author=analyst)
     with CaptureQueriesContext(connection) as few:
         as_analyst.get(reverse("analysis:results"))
     for seed in (1, 2):
