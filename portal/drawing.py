@@ -1,4 +1,4 @@
-"""Share patients out to parts: pure, so that the portal and the engine's command line draw alike."""
+"""Share patients out to parts by a seed. Pure."""
 
 from collections.abc import Iterable, Mapping
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from portal import audit
@@ -59,15 +59,16 @@ def draw_split(request: SplitRequest, *, fractions: Mapping[str, float]) -> Spli
 def split_from_csv(request: SplitRequest, *, train_is_fit: bool = False) -> Split:
     """Take the parts that the imported CSV named. `train` is drawn by patient and seed into fit, tune and
     calibrate, or is all fit (`train_is_fit`, preset paper). Raises InvalidSplit."""
-    fractions = {"fit": 1.0} if train_is_fit else TRAIN_FRACTIONS
 
     def assign(films: list[Image], values: Mapping[int, str]) -> dict[int, str]:
         named = _parts_named_by_csv(films)
+        if train_is_fit:
+            return {patient: Part.FIT if part == "train" else part for patient, part in named.items()}
         train = [film for film in films if film.csv_split == "train"]
-        drawn = draw_by_patient(train, values, fractions, request.seed)
+        drawn = draw_by_patient(train, values, TRAIN_FRACTIONS, request.seed)
         return drawn | {patient: part for patient, part in named.items() if part != "train"}
 
-    return _freeze(request, origin="csv", fractions=fractions, assign=assign)
+    return _freeze(request, origin="csv", fractions={"fit": 1.0} if train_is_fit else TRAIN_FRACTIONS, assign=assign)
 
 
 def _parts_named_by_csv(films: Sequence[Image]) -> dict[int, str]:
@@ -128,7 +129,10 @@ def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float
         counts=counts,
         created_by=request.author,
     )
-    return _write(split, request, [film for film in films if film.pk in kept], parts)
+    try:
+        return _write(split, request, [film for film in films if film.pk in kept], parts)
+    except IntegrityError as error:  # somebody froze one of this name since _check
+        raise _name_is_taken(request) from error
 
 
 def _check(request: SplitRequest) -> None:
@@ -142,9 +146,11 @@ def _check(request: SplitRequest) -> None:
             f"A dataset of another site is among them; a split spans datasets of {request.site.name} only."
         )
     if Split.objects.filter(site=request.site, name=request.name.strip()).exists():
-        raise InvalidSplit(
-            f"A split named {request.name.strip()!r} exists at {request.site.name}; choose another name."
-        )
+        raise _name_is_taken(request)
+
+
+def _name_is_taken(request: SplitRequest) -> InvalidSplit:
+    return InvalidSplit(f"A split named {request.name.strip()!r} exists at {request.site.name}; choose another name.")
 
 
 def _films_that_count(
