@@ -1,0 +1,75 @@
+"""The draw of patients into parts: pure, by a seed."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+
+from portal.drawing import TRAIN_FRACTIONS, InvalidFractions, check_fractions, draw_parts
+
+NORMALS = {f"n{number}": False for number in range(100)}
+ABNORMALS = {f"a{number}": True for number in range(20)}
+FOURFOLD = {"fit": 0.5, "tune": 0.15, "calibrate": 0.15, "test": 0.2}
+
+
+def counts(parts: dict[str, str]) -> dict[str, int]:
+    return dict(Counter(parts.values()))
+
+
+def test_the_shares_are_met() -> None:
+    assert counts(draw_parts(NORMALS, TRAIN_FRACTIONS, seed=0)) == {"fit": 70, "tune": 15, "calibrate": 15}
+    assert counts(draw_parts(NORMALS, FOURFOLD, seed=3)) == {"fit": 50, "tune": 15, "calibrate": 15, "test": 20}
+
+
+@pytest.mark.parametrize("patients", range(8))
+def test_everybody_gets_one_part_by_largest_remainder(patients: int) -> None:
+    drawn = draw_parts({f"n{number}": False for number in range(patients)}, TRAIN_FRACTIONS, seed=1)
+    assert len(drawn) == patients
+    exact = {part: patients * share for part, share in TRAIN_FRACTIONS.items()}
+    assert all(abs(counts(drawn).get(part, 0) - share) < 1 for part, share in exact.items())
+
+
+def test_abnormal_patients_go_where_abnormal_films_may_be() -> None:
+    drawn = draw_parts(NORMALS | ABNORMALS, FOURFOLD, seed=0)
+    assert counts({patient: drawn[patient] for patient in ABNORMALS}) == {"tune": 9, "test": 11}  # 15 to 20
+    assert counts({patient: drawn[patient] for patient in NORMALS})["fit"] == 50
+
+
+def test_abnormal_patients_are_in_no_part_where_none_may_hold_them() -> None:
+    drawn = draw_parts(NORMALS | ABNORMALS, {"fit": 0.8, "calibrate": 0.2}, seed=0)
+    assert set(drawn) == set(NORMALS)
+
+
+def test_the_draw_depends_on_the_seed_and_not_on_the_order() -> None:
+    patients = NORMALS | ABNORMALS
+    shuffled = random.Random(7).sample(list(patients.items()), len(patients))
+    first = draw_parts(patients, FOURFOLD, seed=5)
+    assert draw_parts(dict(shuffled), FOURFOLD, seed=5) == first
+    assert draw_parts(patients, FOURFOLD, seed=6) != first
+
+
+def test_the_draw_of_a_seed_stays_the_same_for_ever() -> None:
+    """A frozen split can be drawn again years later; a change here breaks that."""
+    drawn = draw_parts(dict.fromkeys("abcdefghij", False), {"fit": 0.5, "tune": 0.2, "test": 0.3}, seed=42)
+    assert "".join(drawn[name][0:2] for name in "abcdefghij") == "fitetufitufififitete"
+
+
+@pytest.mark.parametrize(
+    ("fractions", "sentence"),
+    [
+        ({"fit": 0.5, "test": 0.4}, "sum to 0.9; they must sum to 1"),
+        ({"fit": 1.2, "test": -0.2}, "fraction of fit is 1.2"),
+        ({"fit": float("nan"), "test": 0.5}, "fraction of fit is nan"),
+        ({"tune": 0.5, "test": 0.5}, "fraction of fit is 0"),
+        ({"fit": 0.0, "test": 1.0}, "fraction of fit is 0"),
+    ],
+)
+def test_fractions_that_cannot_be(fractions: dict[str, float], sentence: str) -> None:
+    with pytest.raises(InvalidFractions, match=sentence):
+        check_fractions(fractions)
+
+
+def test_fractions_may_sum_to_1_within_rounding() -> None:
+    check_fractions({"fit": 0.1 + 0.2, "test": 0.7})

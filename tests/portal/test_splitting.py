@@ -1,0 +1,272 @@
+"""Splits: who goes where, what is left out and why, and that a frozen split never changes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.utils import timezone
+
+from portal.models import AuditEvent, Dataset, Role, Split, SplitImage, SplitMember
+from portal.splitting import InvalidSplit, SplitRequest, draw_split, split_from_csv
+from tests.portal import factories
+
+pytestmark = [pytest.mark.django_db]
+
+HALVES = {"fit": 0.5, "test": 0.5}
+
+
+@pytest.fixture
+def of() -> Dataset:
+    return factories.dataset()
+
+
+def wish(*datasets: Dataset, **fields: Any) -> SplitRequest:
+    given = {"name": "PA normals", "seed": 0, "site": factories.site(), "datasets": datasets}
+    return SplitRequest(**{"author": fields.pop("author", None) or factories.curator(), **given, **fields})
+
+
+def parts(split: Split) -> dict[str, set[str]]:
+    """Part -> the addresses of its films."""
+    found: dict[str, set[str]] = {}
+    for one in SplitImage.objects.filter(member__split=split).select_related("member", "image"):
+        found.setdefault(one.member.part, set()).add(str(one.image.uuid))
+    return found
+
+
+# drawn ----------------------------------------------------------------------------------------------------
+
+
+def test_a_drawn_split_shares_out_patients_and_counts(of: Dataset) -> None:
+    factories.films(of, normal=8, abnormal=4, unsure=1, exclude=2, unlabelled=3)
+    split = draw_split(wish(of), fractions=HALVES)
+    assert split.counts == {
+        "parts": {"fit": {"normal": 4}, "test": {"normal": 4, "abnormal": 4}},
+        "left_out": {"unsure": 1, "exclude": 2, "unlabelled": 3},
+    }
+    assert {part: len(films) for part, films in parts(split).items()} == {"fit": 4, "test": 8}
+    assert split.frozen_at is not None
+    assert (split.origin, split.fractions, list(split.datasets.all())) == ("drawn", HALVES, [of])
+
+
+@pytest.mark.both
+def test_the_same_seed_draws_the_same_films(of: Dataset) -> None:
+    factories.films(of, normal=12, abnormal=4)
+    author = factories.curator()
+    first, again, other = (
+        parts(draw_split(wish(of, author=author, name=name, seed=seed), fractions=HALVES))
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert first == again
+    assert first != other
+
+
+def test_all_films_of_a_patient_are_on_one_side(of: Dataset) -> None:
+    for number in range(24):
+        factories.film(of, "normal", person=f"person {number % 6}")
+    split = draw_split(wish(of), fractions=HALVES)
+    assert split.members.count() == 6
+    assert split.counts["parts"] == {"fit": {"normal": 12}, "test": {"normal": 12}}
+
+
+def test_one_person_in_two_datasets_is_one_patient(of: Dataset) -> None:
+    second = factories.dataset("More")
+    for dataset in (of, second):
+        for number in range(4):
+            factories.film(dataset, "normal", person=f"person {number}")
+    split = draw_split(wish(of, second), fractions=HALVES)
+    assert split.members.count() == 4
+    assert SplitImage.objects.count() == 8
+
+
+def test_normal_films_of_a_patient_with_an_abnormal_one_never_fit(of: Dataset) -> None:
+    for number in range(4):
+        factories.film(of, "normal", person=f"ill {number}")
+        factories.film(of, "abnormal", person=f"ill {number}")
+    factories.films(of, normal=4)
+    split = draw_split(wish(of), fractions={"fit": 1.0})
+    assert split.counts == {"parts": {"fit": {"normal": 4}}, "left_out": {"in no part": 8}}
+
+
+def test_labels_count_as_at_the_cutoff(of: Dataset) -> None:
+    films = factories.films(of, normal=4)
+    cutoff = timezone.now()
+    factories.event(films[0], "abnormal")
+    split = draw_split(wish(of, label_cutoff=cutoff), fractions={"fit": 1.0})
+    assert split.counts["parts"] == {"fit": {"normal": 4}}
+    assert split.label_cutoff == cutoff
+
+
+def test_films_of_another_view_are_left_out_and_counted(of: Dataset) -> None:
+    for view in ("PA", "PA", "AP", ""):
+        factories.film(of, "normal", view=view)
+    split = draw_split(wish(of, view_position="PA"), fractions={"fit": 1.0})
+    assert split.counts == {"parts": {"fit": {"normal": 2}}, "left_out": {"view position is not PA": 2}}
+
+
+def test_freezing_is_audited(of: Dataset) -> None:
+    factories.films(of, normal=2)
+    split = draw_split(wish(of, seed=9), fractions={"fit": 1.0})
+    audited = AuditEvent.objects.get(verb="freeze split")
+    assert (audited.target_uuid, audited.after["seed"]) == (split.uuid, 9)
+
+
+# from the CSV ---------------------------------------------------------------------------------------------
+
+
+def test_parts_named_by_the_csv_are_taken_as_they_are(of: Dataset) -> None:
+    named = {part: factories.film(of, "normal", csv_split=part) for part in ("align", "fit", "tune", "test")}
+    factories.film(of, "normal", csv_split="boxed")
+    factories.film(of, "normal")
+    split = split_from_csv(wish(of))
+    assert parts(split) == {part: {str(film.uuid)} for part, film in named.items()}
+    assert split.counts["left_out"] == {"in no part": 2}
+    assert split.origin == "csv"
+
+
+def test_train_is_drawn_by_patient_into_70_15_15(of: Dataset) -> None:
+    for number in range(20):
+        factories.film(of, "normal", csv_split="train", person=f"person {number}")
+        factories.film(of, "normal", csv_split="train", person=f"person {number}")
+    factories.film(of, "abnormal", csv_split="train", person="ill")
+    factories.film(of, "abnormal", csv_split="test", person="in test")
+    split = split_from_csv(wish(of))
+    assert split.counts["parts"] == {
+        "fit": {"normal": 28},
+        "tune": {"normal": 6, "abnormal": 1},
+        "calibrate": {"normal": 6},
+        "test": {"abnormal": 1},
+    }
+
+
+def test_train_may_be_all_fit(of: Dataset) -> None:
+    """As the paper does: the normal films of train fit, also those of a patient who has an abnormal one."""
+    for number in range(4):
+        factories.film(of, "normal", csv_split="train", person=f"person {number}")
+    factories.film(of, "abnormal", csv_split="train", person="person 0")
+    factories.film(of, "abnormal", csv_split="train", person="only abnormal")
+    split = split_from_csv(wish(of), train_is_fit=True)
+    assert split.counts == {
+        "parts": {"fit": {"normal": 4}},
+        "left_out": {"abnormal film of a patient in fit": 2},
+    }
+    assert split.members.count() == 4
+
+
+@pytest.mark.parametrize("part", ["fit", "align", "calibrate"])
+def test_abnormal_films_of_patients_in_normal_parts_are_in_no_part(of: Dataset, part: str) -> None:
+    factories.films(of, normal=0)
+    factories.film(of, "normal", csv_split="fit", person="other")
+    factories.film(of, "normal", csv_split=part, person="ill")
+    factories.film(of, "abnormal", csv_split=part, person="ill")
+    split = split_from_csv(wish(of))
+    assert split.counts["left_out"] == {f"abnormal film of a patient in {part}": 1}
+    assert "abnormal" not in split.counts["parts"][part]
+
+
+def test_a_patient_in_two_parts_of_the_csv_is_refused(of: Dataset) -> None:
+    factories.film(of, "normal", csv_split="fit", person="torn")
+    factories.film(of, "normal", csv_split="test", person="torn")
+    with pytest.raises(InvalidSplit, match=r"1 patients have .* \(the first: fit and test\)"):
+        split_from_csv(wish(of))
+    assert not Split.objects.exists()
+
+
+# refused ----------------------------------------------------------------------------------------------------
+
+
+def test_a_part_that_does_not_exist(of: Dataset) -> None:
+    factories.films(of, normal=1)
+    with pytest.raises(InvalidSplit, match="'train' is unknown; parts are align, fit"):
+        draw_split(wish(of), fractions={"fit": 0.5, "train": 0.5})
+
+
+def test_fractions_that_do_not_sum_to_1(of: Dataset) -> None:
+    with pytest.raises(InvalidSplit, match=r"sum to 0\.7"):
+        draw_split(wish(of), fractions={"fit": 0.5, "test": 0.2})
+
+
+def test_nothing_to_fit_on(of: Dataset) -> None:
+    factories.films(of, abnormal=3, unlabelled=2)
+    with pytest.raises(InvalidSplit, match="No film would be in fit"):
+        draw_split(wish(of), fractions=HALVES)
+    with pytest.raises(InvalidSplit, match="No film would be in fit"):
+        split_from_csv(wish(of, author=factories.curator("other")))
+
+
+def test_a_cutoff_in_the_future(of: Dataset) -> None:
+    with pytest.raises(InvalidSplit, match="lies in the future"):
+        draw_split(wish(of, label_cutoff=timezone.now() + timedelta(minutes=1)), fractions=HALVES)
+
+
+def test_the_dataset_of_another_site(of: Dataset) -> None:
+    foreign = factories.dataset(at=factories.site("Busan"))
+    with pytest.raises(InvalidSplit, match="another site"):
+        draw_split(wish(of, foreign), fractions=HALVES)
+
+
+def test_no_dataset_and_no_name(of: Dataset) -> None:
+    author = factories.curator()
+    with pytest.raises(InvalidSplit, match="No dataset"):
+        draw_split(wish(author=author), fractions=HALVES)
+    with pytest.raises(InvalidSplit, match="no name"):
+        draw_split(wish(of, author=author, name="  "), fractions=HALVES)
+
+
+def test_a_name_is_used_once_a_site(of: Dataset) -> None:
+    factories.films(of, normal=2)
+    author = factories.curator()
+    draw_split(wish(of, author=author), fractions={"fit": 1.0})
+    with pytest.raises(InvalidSplit, match="'PA normals' exists at Seoul; choose another"):
+        draw_split(wish(of, author=author, name=" PA normals "), fractions={"fit": 1.0})
+
+
+def test_two_splits_of_one_name_at_once(of: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one is written after the check of the name."""
+    factories.films(of, normal=2)
+    author = factories.curator()
+    draw_split(wish(of, author=author), fractions={"fit": 1.0})
+    monkeypatch.setattr("portal.splitting._check", lambda request: None)
+    with pytest.raises(InvalidSplit, match="'PA normals' exists at Seoul"):
+        draw_split(wish(of, author=author), fractions={"fit": 1.0})
+
+
+def test_a_reader_makes_no_split(of: Dataset) -> None:
+    with pytest.raises(PermissionDenied, match="To make splits at Seoul you need one of these roles: analyst"):
+        draw_split(wish(of, author=factories.user("reader", Role.READER)), fractions=HALVES)
+
+
+# what the database holds -------------------------------------------------------------------------------------
+
+
+@pytest.mark.both
+def test_the_database_refuses_a_patient_in_two_parts(of: Dataset) -> None:
+    factories.films(of, normal=4)
+    split = draw_split(wish(of), fractions=HALVES)
+    member = split.members.filter(part="fit").first()
+    assert member is not None
+    with pytest.raises(IntegrityError), transaction.atomic():
+        SplitMember.objects.create(split=split, patient=member.patient, part="test")
+
+
+@pytest.mark.both
+@pytest.mark.parametrize("table", ["portal_split", "portal_splitmember"])
+def test_a_frozen_split_cannot_be_changed(of: Dataset, table: str) -> None:
+    factories.films(of, normal=4)
+    split = draw_split(wish(of), fractions=HALVES)
+    change = "seed = 1" if table == "portal_split" else "part = 'test'"
+    with pytest.raises(DatabaseError, match="write-once"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {table} SET {change}")
+    assert {member.part for member in split.members.all()} == {"fit", "test"}
+    split.refresh_from_db()
+    assert split.seed == 0
+
+
+def test_a_member_has_a_known_part(of: Dataset) -> None:
+    factories.films(of, normal=2)
+    split = draw_split(wish(of), fractions={"fit": 1.0})
+    with pytest.raises(IntegrityError), transaction.atomic():
+        SplitMember.objects.create(split=split, patient=factories.patient("x"), part="train")
