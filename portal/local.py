@@ -163,6 +163,7 @@ def _web_command(host: str, port: int) -> list[str]:
     return [
         *(sys.executable, "-m", "gunicorn", "portal.wsgi", "--bind", f"{host}:{port}"),
         *("--worker-class", "gthread", "--workers", "1", "--threads", "8", "--access-logfile", "/dev/null"),
+        "--no-control-socket",  # which would lie in the home folder, shared by all installations
     ]
 
 

