@@ -11,20 +11,24 @@ from functools import cached_property
 
 import numpy as np
 
-from portal.imaging.phantom.canvas import Floats, Points, Profile
+from portal.imaging.phantom.canvas import FIELD_MM, Floats, Points, Profile
 
 CAGE_TOP = 34.0
 CAGE_WIDEST = 292.0
 HEART_ANCHOR = 172.0
+CARINA = (-3.0, 136.0)
+AORTIC_ARCH_Y = 118.0
 # (centre x, centre y, semi-axis, semi-axis, depth semi-axis, degrees) at a scale of 1: left ventricle,
-# right atrium, right ventricle, outflow tract
+# right atrium, right ventricle, what lies between, outflow tract
 HEART_PARTS = (
     (37.0, 252.0, 66.0, 40.0, 60.0, 42.0),
     (-11.0, 226.0, 31.0, 58.0, 52.0, -4.0),
     (13.0, 266.0, 46.0, 40.0, 60.0, 10.0),
+    (10.0, 238.0, 45.0, 60.0, 60.0, -14.0),
     (18.0, 190.0, 27.0, 46.0, 50.0, -20.0),
 )
-_HEART_BOTTOM = 303.0
+_HEART_BOTTOM = 303.0  # lowest point of the left ventricle at that scale
+_T1_Y, _PITCH, _PITCH_GROWTH, _CERVICAL_PITCH = 44.0, 19.5, 0.42, 17.5
 
 
 @dataclass(frozen=True)
@@ -91,11 +95,6 @@ class Habitus:
         x = side * 0.47 * self.inner_half_width
         return x, y, 0.555 * self.inner_half_width, self.dome_rise
 
-    def vertebra(self, number: float) -> float:
-        """y of the centre of thoracic vertebra `number` (1 to 12; 0 and less are cervical)."""
-        n = number - 1
-        return 44.0 + 19.5 * n + 0.42 * n * n if n >= 0 else 44.0 + 17.5 * n
-
     def dome_top(self, x: Points, side: int) -> Points:
         """y of the diaphragm's edge at `x` on one side."""
         centre, top, half, drop = self.dome(side)
@@ -107,6 +106,27 @@ class Habitus:
 def _cage_shape(y: Points) -> Points:
     rest = np.clip((CAGE_WIDEST - y) / (CAGE_WIDEST - CAGE_TOP), 0, 1)
     return np.clip(1 - rest**2.45, 0, 1) ** 0.5 * (1 - 0.05 * np.clip((y - CAGE_WIDEST) / 120, 0, 1))
+
+
+def vertebra_y(number: int) -> float:
+    """y of the centre of thoracic vertebra `number` (from 1)."""
+    n = number - 1
+    return _T1_Y + _PITCH * n + _PITCH_GROWTH * n * n
+
+
+def vertebra_position(y: Floats) -> tuple[Floats, Floats]:
+    """Which vertebra lies at a height: its number less one, and the fraction from its centre in mm."""
+    below = np.maximum(y - _T1_Y, 0)
+    thoracic = (np.sqrt(_PITCH**2 + 4 * _PITCH_GROWTH * below) - _PITCH) / (2 * _PITCH_GROWTH)
+    n = np.where(y > _T1_Y, thoracic, (y - _T1_Y) / _CERVICAL_PITCH).astype(np.float32)
+    nearest = np.rint(n)
+    return nearest, (n - nearest) * vertebra_pitch(nearest)
+
+
+def vertebra_pitch(index: Floats) -> Floats:
+    """Distance in mm from one vertebra to the next."""
+    growing = _PITCH + 2 * _PITCH_GROWTH * index
+    return np.where(index > 0, growing, _CERVICAL_PITCH).astype(np.float32)
 
 
 def heart_reach(scale: tuple[float, float]) -> tuple[float, float]:
@@ -160,14 +180,14 @@ def with_ctr(habitus: Habitus, ctr: float) -> Habitus:
 
 
 def draw_pose(rng: np.random.Generator, size: int) -> Points:
-    """`image_from_atlas`, float64 (2, 3): shift to 8 %, turn to 8 degrees, scale 0.88 to 1.12, a little shear."""
-    dx, dy = rng.uniform(-0.08, 0.08, 2) * size * np.array([0.75, 0.6])
+    """`image_from_atlas`, float64 (2, 3): shift to 7 %, turn to 8 degrees, scale 0.88 to 1.12, a little shear."""
+    dx, dy = rng.uniform(-0.07, 0.07) * size, rng.uniform(-0.055, 0.055) * size
     angle = np.deg2rad(np.clip(3.2 * rng.normal(), -8, 8))
-    scale = rng.uniform(0.88, 1.12) * size / 400.0
+    scale = rng.uniform(0.88, 1.12) * size / FIELD_MM
     shear = rng.uniform(-0.03, 0.03)
     c, s = np.cos(angle), np.sin(angle)
     linear = scale * np.array([[c, shear * c - s], [s, shear * s + c]])
-    centre = np.array([0.0, 200.0])
+    centre = np.array([0.0, FIELD_MM / 2])
     shift = np.array([size / 2 + dx, size / 2 + dy])
     tx = shift[0] - (linear[0, 0] * centre[0] + linear[0, 1] * centre[1])
     ty = shift[1] - (linear[1, 0] * centre[0] + linear[1, 1] * centre[1])
@@ -182,14 +202,11 @@ def clavicle_knots(habitus: Habitus, side: int) -> Points:
     return np.array([(side * x * wide, y + lift + 0.3 * c) for x, y in knots])
 
 
-CARINA = (-3.0, 136.0)
-
-
 def landmarks(habitus: Habitus) -> dict[str, tuple[float, float]]:
     """Named points of the anatomy in the atlas, mm."""
     found: dict[str, tuple[float, float]] = {"carina": CARINA}
     for side, name in ((-1, "right"), (1, "left")):
-        centre, top, half, drop = habitus.dome(side)
+        centre, top, _, _ = habitus.dome(side)
         angle = costophrenic_angle(habitus, side)
         clavicle = clavicle_knots(habitus, side)
         found[f"apex_{name}"] = (side * 50.0, lung_apex(habitus, side))
@@ -198,14 +215,14 @@ def landmarks(habitus: Habitus) -> dict[str, tuple[float, float]]:
         found[f"clavicle_medial_{name}"] = (float(clavicle[0, 0]), float(clavicle[0, 1]))
         found[f"clavicle_lateral_{name}"] = (float(clavicle[-1, 0]), float(clavicle[-1, 1]))
     left, right = heart_reach(habitus.heart_scale)
-    across, down = habitus.heart_scale
+    down = habitus.heart_scale[1]
     found["heart_left"] = (left, _heart_y(HEART_PARTS[0], down))
     found["heart_right"] = (-right, _heart_y(HEART_PARTS[1], down))
-    found["aortic_knob"] = (22.0 + habitus.knob, 118.0)
+    found["aortic_knob"] = (22.0 + habitus.knob, AORTIC_ARCH_Y)
     edge = -0.8 * right
     found["cardiophrenic_right"] = (edge, float(habitus.dome_top(np.array([edge]), -1)[0]))
     for number in (4, 10):
-        y = habitus.vertebra(number)
+        y = vertebra_y(number)
         found[f"vertebra_T{number}"] = (habitus.spine.at(y), y)
     return found
 
@@ -222,7 +239,7 @@ def _heart_y(part: tuple[float, ...], down: float) -> float:
 
 def lung_apex(habitus: Habitus, side: int) -> float:
     """y of the top of a lung."""
-    return 46.0 + 2.0 * side * habitus.tilt * 0.5
+    return 46.0 + side * habitus.tilt
 
 
 def costophrenic_angle(habitus: Habitus, side: int) -> tuple[float, float]:
@@ -232,11 +249,3 @@ def costophrenic_angle(habitus: Habitus, side: int) -> tuple[float, float]:
     inside = np.abs(xs) < habitus.chest.exact(ys)
     i = int(np.flatnonzero(inside)[-1])
     return float(xs[i]), float(ys[i])
-
-
-def heart_thickness_parts(habitus: Habitus) -> list[tuple[tuple[float, float], tuple[float, float], float, float]]:
-    """The heart's ellipses in the unscaled heart frame: centre, semi-axes, depth semi-axis, degrees."""
-    return [((cx, cy), (a, b), depth, degrees) for cx, cy, a, b, depth, degrees in HEART_PARTS]
-
-
-__all__ = ["CARINA", "Floats", "Habitus", "clavicle_knots", "draw_habitus", "draw_pose", "landmarks", "with_ctr"]

@@ -42,13 +42,18 @@ class Grid:
         """Where atlas points (n, 2) lie on this grid, (n, 2) in its own pixels."""
         return transform(self.image_from_atlas, points) / self.step
 
+    def windows(self, points: Points, reach_mm: float, together: int) -> list[tuple[slice, slice]]:
+        """Rows and columns around each run of `together` consecutive `points` (n, 2), with `reach_mm` to spare."""
+        at, reach = self.to_pixels(points), reach_mm / self.pixel_mm * 1.15 + 1
+        limits = np.array([self.shape[1], self.shape[0]])
+        runs = np.lib.stride_tricks.sliding_window_view(at, together, axis=0)  # (n - together + 1, 2, together)
+        low = np.clip(np.floor(runs.min(axis=2) - reach), 0, limits).astype(int).tolist()
+        high = np.clip(np.ceil(runs.max(axis=2) + reach), 0, limits).astype(int).tolist()
+        return [(slice(y0, y1), slice(x0, x1)) for (x0, y0), (x1, y1) in zip(low, high, strict=True)]
+
     def window(self, points: Points, reach_mm: float) -> tuple[slice, slice]:
         """The rows and columns that hold everything within `reach_mm` of `points` (n, 2)."""
-        at, reach = self.to_pixels(points), reach_mm / self.pixel_mm * 1.15 + 1
-        low, high = np.floor(at.min(axis=0) - reach), np.ceil(at.max(axis=0) + reach)
-        rows = slice(int(np.clip(low[1], 0, self.shape[0])), int(np.clip(high[1], 0, self.shape[0])))
-        columns = slice(int(np.clip(low[0], 0, self.shape[1])), int(np.clip(high[0], 0, self.shape[1])))
-        return rows, columns
+        return self.windows(points, reach_mm, len(points))[0]
 
 
 def make_grid(image_from_atlas: Points, size: int, step: int) -> Grid:
@@ -144,12 +149,11 @@ def near_curve(grid: Grid, curve: Points, reach: float) -> Band:
     rows, columns = window
     distance = np.full((rows.stop - rows.start, columns.stop - columns.start), 2 * reach, np.float32)
     along = np.zeros_like(distance)
-    for i in range(len(curve) - 1):
-        part = grid.window(curve[i : i + 2], reach)
-        local = tuple(slice(p.start - w.start, p.stop - w.start) for p, w in zip(part, window, strict=True))
+    for i, part in enumerate(grid.windows(curve, reach, 2)):
         x, y = grid.x[part], grid.y[part]
         if x.size == 0:
             continue
+        local = tuple(slice(p.start - w.start, p.stop - w.start) for p, w in zip(part, window, strict=True))
         found, t = _to_segment(x, y, curve[i], curve[i + 1])
         closer = found < distance[local]
         distance[local] = np.where(closer, found, distance[local])

@@ -6,7 +6,7 @@ import csv
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -109,8 +109,6 @@ def plan_demo_set(*, seed: int, normals: int, abnormals_per_finding: int, size: 
 
 
 def _vary(plan: Plan, rng: np.random.Generator) -> Plan:
-    from dataclasses import replace
-
     inverted, compressed, computed = rng.random(3) < (0.34, 0.33, 0.35)
     return replace(
         plan,
@@ -159,7 +157,6 @@ def _draw(folder: Path, plan: Plan) -> _Made:
     )
     header = Header(
         key=f"{plan.person_seed} {plan.seed}",
-        patient_key=str(plan.person_seed),
         patient_id=plan.patient_id,
         number=plan.number,
         modality=plan.modality,

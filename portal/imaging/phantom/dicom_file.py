@@ -20,12 +20,10 @@ class Header:
     """What a header says beyond the picture. `key` names the film among all; UIDs are made from it."""
 
     key: str
-    patient_key: str
     patient_id: str
     number: int
     modality: str  # "DX" or "CR"
     is_rle: bool
-    weight_kvp: int = 120
 
 
 def write_dicom(path: Path, phantom: Phantom, header: Header) -> None:
@@ -78,7 +76,7 @@ def _describe(ds: Dataset, phantom: Phantom, header: Header) -> None:
     ds.ViewPosition = phantom.view_position
     ds.PatientOrientation = ["L", "F"]
     ds.ImageType = ["ORIGINAL", "PRIMARY", ""]
-    ds.KVP = str(header.weight_kvp)
+    ds.KVP = "120"
     ds.BurnedInAnnotation = "NO"
     ds.LossyImageCompression = "00"
     if header.modality == "DX":

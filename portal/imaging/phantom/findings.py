@@ -20,9 +20,13 @@ FINDINGS = ("nodule", "consolidation", "effusion", "pneumothorax", "cardiomegaly
 
 @dataclass(frozen=True)
 class Diseased:
-    """Organs with a finding: `extra` mm of water to add, `markings` what is left of the vessels (0 to 1),
-    `line` a curve (n, 2) of visceral pleura or None, `mask` bool (h, w)."""
+    """A person and their organs with a finding.
 
+    `extra` is mm of water to add, `markings` what is left of the vessels (1 all, 0 none, below 0 air in their
+    place), `line` a curve (n, 2) of visceral pleura or None; `mask` bool outlines the finding. All (h, w).
+    """
+
+    habitus: Habitus
     organs: Organs
     extra: Floats
     markings: Floats
@@ -64,25 +68,29 @@ def _nodule(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generat
     wobble = sum(0.035 * np.sin((k + 2) * angle + p) for k, p in enumerate(phase))
     q = q * np.asarray(1 + wobble, np.float32)
     extra = np.minimum(2 * np.float32(radius) * root(1 - q), np.float32(40)) * np.float32(0.95)
-    return Diseased(organs, extra, np.ones(grid.shape, np.float32), None, q < 1)
+    mask = q < 1
+    mask.flat[np.argmin(q)] = True  # on a coarse grid it may lie between the pixels' centres
+    return Diseased(habitus, organs, extra, np.ones(grid.shape, np.float32), None, mask)
 
 
 def _consolidation(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generator) -> Diseased:
+    """Fluid in the air spaces: fluffy edges, vessels drowned, the bronchi left as dark branches."""
     x, y = _spot(habitus, rng, 0.25, 0.9)
-    wide, high = float(rng.uniform(30, 46)), float(rng.uniform(26, 44))
-    q = np.sqrt(ellipse_radius2(grid, (x, y), (wide, high), float(rng.uniform(-30, 30))))
-    rough = clouds(rng, grid.shape, 14, 4)
-    filled = np.clip((1.0 - q + 0.22 * rough) / 0.55, 0, 1)
+    wide, high = float(rng.uniform(34, 52)), float(rng.uniform(28, 46))
+    q = np.sqrt(ellipse_radius2(grid, (x, y), (wide, high), float(rng.uniform(-40, 40))))
+    rough = clouds(rng, grid.shape, 11, 5)
+    filled = np.clip((1.0 - q + 0.30 * rough) / 0.6, 0, 1)
+    filled = filled * filled * (3 - 2 * filled)
     depth = np.minimum(organs.lung * np.float32(0.75), np.float32(80))
-    extra = filled * depth * np.float32(rng.uniform(0.5, 0.7)) * (1 + 0.10 * rough)
+    extra = filled * depth * np.float32(rng.uniform(0.6, 0.85)) * (1 + 0.12 * rough)
     mask = (filled > 0.35) & (organs.lung > 12)
-    return Diseased(organs, np.asarray(extra, np.float32), np.ones(grid.shape, np.float32), None, mask)
+    return Diseased(habitus, organs, np.asarray(extra, np.float32), 1 - np.float32(1.7) * filled, None, mask)
 
 
 def _effusion(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generator) -> Diseased:
     side = -1 if rng.random() < 0.5 else 1
     _, top, _, drop = habitus.dome(side)
-    level = top - float(rng.uniform(8, 60))
+    level = top - float(rng.uniform(16, 64))
     wall = np.maximum(habitus.chest(grid.y), np.float32(1))
     lateral = np.clip(grid.x * side / wall, 0, 1)
     surface = np.float32(level + 22) - np.float32(rng.uniform(45, 62)) * lateral**4
@@ -92,7 +100,7 @@ def _effusion(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Gener
     below = (grid.x * side > 0) & (np.abs(grid.x) < wall) & (grid.y > surface) & (organs.cavity > 30)
     mask |= below & (grid.y < np.float32(top + drop)) & (organs.lung > 4)
     changed = replace(organs, lung=organs.lung - fluid)
-    return Diseased(changed, np.zeros(grid.shape, np.float32), 1 - under, None, mask)
+    return Diseased(habitus, changed, np.zeros(grid.shape, np.float32), 1 - under, None, mask)
 
 
 def _pneumothorax(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generator) -> Diseased:
@@ -111,7 +119,7 @@ def _pneumothorax(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.G
     blurred = ndimage.gaussian_filter(free.astype(np.float32), 0.6)
     # no lung is left: its soft share (1 - air) is gone from the beam
     extra = -organs.lung * np.float32(0.24) * blurred
-    return Diseased(organs, extra, 1 - blurred, line, free)
+    return Diseased(habitus, organs, extra, 1 - blurred, line, free)
 
 
 def _cardiomegaly(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generator) -> Diseased:
@@ -120,7 +128,7 @@ def _cardiomegaly(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.G
     seen = np.abs(grid.x) < habitus.chest(grid.y)
     above = np.where(grid.x < 0, _dome_y(habitus, grid, -1), _dome_y(habitus, grid, 1))
     mask = heart_silhouette(large, grid) & ~heart_silhouette(habitus, grid) & seen & (grid.y < above + 6)
-    return Diseased(changed, np.zeros(grid.shape, np.float32), np.ones(grid.shape, np.float32), None, mask)
+    return Diseased(large, changed, np.zeros(grid.shape, np.float32), np.ones(grid.shape, np.float32), None, mask)
 
 
 def _dome_y(habitus: Habitus, grid: Grid, side: int) -> Floats:

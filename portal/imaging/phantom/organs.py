@@ -145,7 +145,7 @@ def _bowel_gas(habitus: Habitus, grid: Grid) -> Floats:
     top = float(habitus.dome_top(np.array([x]), 1)[0])
     gas = ellipsoid(grid, (x, top + below + high * 0.6), (wide, high, 30), 8)
     gas *= np.clip((top + below + high - grid.y) / 1.5, 0, 1)  # the fluid's level
-    if habitus.bowel > 0.45:
+    if habitus.bowel > 0.65:
         centre = (x + 45, top + 55 + 20 * habitus.bowel)
         gas += ellipsoid(grid, centre, (20, 13, 14), -35)
         gas += ellipsoid(grid, (centre[0] - 26, centre[1] + 16), (17, 12, 13), 20)
@@ -188,15 +188,15 @@ def _body(habitus: Habitus, grid: Grid) -> Floats:
 
 
 def _breasts(habitus: Habitus, grid: Grid) -> Floats:
+    """Pressed against the detector: flat in the middle, soft at the edge."""
     total = np.zeros(grid.shape, np.float32)
-    if habitus.breast:
-        size = np.float32(habitus.breast / 40)
-        for side in (-1, 1):
-            q = 1 - ellipse_radius2(
-                grid, (side * 86, 232 + 0.3 * habitus.breast), (62 * float(size) ** 0.5, 62 * float(size) ** 0.5), 0
-            )
-            upper = np.clip((grid.y - 170) / 60, 0, 1)
-            total += np.float32(0.9 * habitus.breast) * root(q) * upper
+    if habitus.breast == 0:
+        return total
+    radius = 62 * (habitus.breast / 40) ** 0.5
+    upper = np.clip((grid.y - 170) / 60, 0, 1)
+    for side in (-1, 1):
+        q = np.maximum(1 - ellipse_radius2(grid, (side * 92, 232 + 0.3 * habitus.breast), (radius, radius)), 0)
+        total += np.float32(0.62 * habitus.breast) * q / (q + np.float32(0.25)) * upper
     return total
 
 

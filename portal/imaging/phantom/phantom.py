@@ -90,7 +90,7 @@ def make_phantom(
     organs = draw_organs(habitus, half)
     nothing = np.zeros(half.shape, np.float32)
     if finding is None:
-        state = Diseased(organs, nothing, nothing + 1, None, np.zeros(half.shape, bool))
+        state = Diseased(habitus, organs, nothing, nothing + 1, None, np.zeros(half.shape, bool))
     else:
         state = draw_finding(finding, habitus, organs, half, _stream(seed, 4))
     integral = _integral(habitus, state, grid, half, person)
@@ -100,7 +100,7 @@ def make_phantom(
     values = process(log, grid, exposure)[:size, :size]
     stored = quantise(values, exposure)
     mask = np.repeat(np.repeat(state.mask, 2, 0), 2, 1)[:size, :size]
-    points = landmarks(habitus)
+    points = landmarks(state.habitus)
     return Phantom(
         pixels=_stored(stored, photometric),
         facts=_facts(size, photometric, exposure),
@@ -112,7 +112,7 @@ def make_phantom(
         finding=finding,
         sex=habitus.sex,
         age=habitus.age,
-        ctr=habitus.ctr,
+        ctr=state.habitus.ctr,
     )
 
 
@@ -160,9 +160,8 @@ def _facts(size: int, photometric: str, exposure: Exposure) -> PixelFacts:
 
 
 def _boxes(mask: NDArray[np.bool_]) -> tuple[tuple[float, float, float, float], ...]:
-    """One box for each larger connected part of the mask; small parts join the first."""
-    labels, count = ndimage.label(mask)
-    if count == 0:
+    """The smallest box around the mask; none around nothing."""
+    if not mask.any():
         return ()
     rows, columns = np.nonzero(mask)
     x, y = columns.min(), rows.min()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from portal.imaging.phantom.anatomy import Habitus, clavicle_knots
+from portal.imaging.phantom.anatomy import Habitus, clavicle_knots, vertebra_pitch, vertebra_position
 from portal.imaging.phantom.canvas import Band, Floats, Grid, Points, near_curve, root, smooth_curve
 from portal.imaging.phantom.organs import CAGE_DEPTH
 
@@ -152,8 +152,10 @@ _SCAPULA = (
     ((119, 60, 0.8, 0.4), (130, 63, 1.3, 0.8), (142, 74, 2.0, 0.8), (152, 84, 3.0, 0.7)),
     ((152, 82, 4.0, 0.8), (144, 73, 5.2, 0.9), (136, 74, 4.6, 0.9), (131, 79, 2.4, 0.6)),
 )  # fmt: skip
-_HUMERUS = ((183, 66, 6, 0.4), (184, 72, 15, 0.6), (187, 84, 21, 0.7), (195, 104, 18, 1.0), (206, 128, 13, 2.0), (226, 180, 11.5, 3.6),
-            (258, 290, 11, 3.6))  # fmt: skip
+_HUMERUS = (
+    (186, 82, 20.5, 0.6), (191, 96, 20, 0.7), (199, 116, 15.5, 1.2), (210, 140, 12.5, 2.2), (226, 180, 11.5, 3.4),
+    (258, 290, 11, 3.6),
+)  # fmt: skip
 
 
 def _add_scapula(habitus: Habitus, grid: Grid, side: int, total: Floats) -> None:
@@ -174,14 +176,11 @@ def _add_spine(habitus: Habitus, grid: Grid, total: Floats) -> None:
     if x.size == 0:
         return
     x = x - habitus.spine(y)
-    n = np.where(y > 44, (np.sqrt(19.5**2 + 4 * 0.42 * np.maximum(y - 44, 0)) - 19.5) / 0.84, (y - 44) / 17.5)
-    n = n.astype(np.float32)
-    nearest = np.rint(n)
-    pitch = np.where(nearest > 0, 19.5 + 0.84 * nearest, 17.5).astype(np.float32)
-    v = (n - nearest) * pitch
+    nearest, v = vertebra_position(y)
+    pitch = vertebra_pitch(nearest)
     half = (14 + 0.55 * np.clip(nearest, -2, 14)).astype(np.float32)
     height = pitch * np.float32(0.40)
-    total[window] += _bodies(x, v, half, height) + _arches(x, v, pitch)
+    total[window] += _bodies(x, v, half, height) + _arches(x, v)
 
 
 def _bodies(x: Floats, v: Floats, half: Floats, height: Floats) -> Floats:
@@ -194,7 +193,7 @@ def _bodies(x: Floats, v: Floats, half: Floats, height: Floats) -> Floats:
     return np.asarray(0.11 * inside + 0.14 * np.maximum(side_rim, end_rim), np.float32)
 
 
-def _arches(x: Floats, v: Floats, pitch: Floats) -> Floats:
+def _arches(x: Floats, v: Floats) -> Floats:
     """Pedicles as upright rings, the spinous process as a drop, the transverse processes as stubs."""
     pedicle = np.sqrt(((np.abs(x) - 10.5) / 3.6) ** 2 + ((v + 2.0) / 5.2) ** 2)
     ring = np.exp(-(((pedicle - 0.85) / 0.22) ** 2))
@@ -202,4 +201,4 @@ def _arches(x: Floats, v: Floats, pitch: Floats) -> Floats:
     drop = np.exp(-(((spinous - 0.85) / 0.25) ** 2)) + 0.5 * (spinous < 0.85)
     stub = np.exp(-(((v + 3.0 + 0.18 * (np.abs(x) - 14)) / 3.6) ** 4))
     stub = stub * np.clip((np.abs(x) - 12) / 3, 0, 1) * np.clip((31 - np.abs(x)) / 3, 0, 1)
-    return np.asarray(0.14 * ring + 0.17 * drop + 0.09 * stub, np.float32)
+    return np.asarray(0.11 * ring + 0.12 * drop + 0.09 * stub, np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from portal.imaging.phantom.anatomy import Habitus, lung_apex
@@ -31,20 +32,19 @@ _CLASSES_MM = (0.55, 1.1, 2.2, 12.0)
 
 def grow(habitus: Habitus, rng: np.random.Generator) -> tuple[Points, Points]:
     """Points along all vessels: positions (n, 2) in the atlas and radii (n,) in mm."""
-    places, radii = [], []
-    for side in (-1, 1):
-        tips = _trunks(habitus, rng, side)
-        for _ in range(170):
-            if tips.shape[0] == 0:
-                break
-            places.append(tips[:, :2].copy())
-            radii.append(tips[:, 4].copy())
-            tips = _advance(habitus, rng, tips, side)
-    return np.concatenate(places), np.concatenate(radii)
+    tips = np.concatenate([_trunks(habitus, rng, side) for side in (-1, 1)])
+    history = []
+    for _ in range(170):
+        if tips.shape[0] == 0:
+            break
+        history.append(tips[:, :5])
+        tips = _advance(habitus, rng, tips)
+    passed = np.concatenate(history)
+    return passed[:, :2], passed[:, 4]
 
 
 def _trunks(habitus: Habitus, rng: np.random.Generator, side: int) -> Points:
-    """Tips (n, 6): x, y, angle in the film's plane, tilt out of it, radius, length since the last fork."""
+    """Tips (n, 7): x, y, angle in the film's plane, tilt out of it, radius, mm since the last fork, side."""
     trunks = np.repeat(np.array(_TRUNKS), 2, axis=0)  # arteries and veins
     n = len(trunks)
     angle = np.deg2rad(trunks[:, 2] + rng.normal(0, 13, n))
@@ -52,38 +52,46 @@ def _trunks(habitus: Habitus, rng: np.random.Generator, side: int) -> Points:
     x = side * (trunks[:, 0] + rng.normal(0, 2, n))
     radius = trunks[:, 3] * habitus.vessels * rng.uniform(0.5, 1.0, n)
     heading = angle if side > 0 else np.pi - angle
-    return np.column_stack([x, y, heading, rng.normal(0, 0.3, n), radius, np.zeros(n)])
+    return np.column_stack([x, y, heading, rng.normal(0, 0.3, n), radius, np.zeros(n), np.full(n, side)])
 
 
-def _advance(habitus: Habitus, rng: np.random.Generator, tips: Points, side: int) -> Points:
+def _advance(habitus: Habitus, rng: np.random.Generator, tips: Points) -> Points:
     """One step of every tip; some fork, those at the pleura or too thin end."""
+    tips = tips.copy()
     n = tips.shape[0]
-    x, y, heading, tilt, radius, run = tips.T
-    heading = heading + rng.normal(0, 0.035, n)
-    step = STEP_MM * np.cos(tilt)
-    x, y = x + step * np.cos(heading), y + step * np.sin(heading)
-    radius = radius * (1 - 0.003 * STEP_MM)
-    tips = np.column_stack([x, y, heading, tilt * 0.995, radius, run + STEP_MM])
-    forks = rng.random(n) < STEP_MM / (4.0 + 2.0 * radius) * (run > 1.5 * radius)
-    parents = tips[forks]
-    share = rng.uniform(0.08, 0.42, len(parents))
-    sign = np.where(rng.random(len(parents)) < 0.5, -1.0, 1.0)
+    tips[:, 2] += rng.normal(0, 0.035, n)
+    step = STEP_MM * np.cos(tips[:, 3])
+    tips[:, 0] += step * np.cos(tips[:, 2])
+    tips[:, 1] += step * np.sin(tips[:, 2])
+    tips[:, 4] *= 1 - 0.003 * STEP_MM
+    tips[:, 5] += STEP_MM
+    radius, run = tips[:, 4], tips[:, 5]
+    forks = (rng.random(n) < STEP_MM / (4.0 + 2.0 * radius)) & (run > 1.5 * radius)
+    tips = np.concatenate([tips[~forks], *_fork(rng, tips[forks])])
+    return tips[_alive(habitus, tips)]
+
+
+def _fork(rng: np.random.Generator, parents: Points) -> tuple[Points, Points]:
+    """Two branches for each parent; radii share its cross-section by about Murray's law."""
+    n = parents.shape[0]
+    share = rng.uniform(0.08, 0.42, n)
+    sign = np.where(rng.random(n) < 0.5, -1.0, 1.0)
     big, small = parents.copy(), parents.copy()
     big[:, 2] += sign * 0.45 * share
     small[:, 2] -= sign * (0.95 - 0.6 * share)
-    small[:, 3] = np.clip(small[:, 3] + rng.normal(0, 0.35, len(parents)), -0.8, 0.8)
+    small[:, 3] = np.clip(small[:, 3] + rng.normal(0, 0.35, n), -0.8, 0.8)
     big[:, 4] *= (1 - share) ** (1 / 2.8)
     small[:, 4] *= share ** (1 / 2.8)
     big[:, 5] = small[:, 5] = 0
-    tips = np.concatenate([tips[~forks], big, small])
-    return tips[_alive(habitus, tips, side)]
+    return big, small
 
 
-def _alive(habitus: Habitus, tips: Points, side: int) -> np.ndarray:
-    x, y, radius = tips[:, 0], tips[:, 1], tips[:, 4]
+def _alive(habitus: Habitus, tips: Points) -> NDArray[np.bool_]:
+    x, y, radius, side = tips[:, 0], tips[:, 1], tips[:, 4], tips[:, 6]
     wall = habitus.chest(y.astype(np.float32)) - 5
-    inside = (np.abs(x) < wall) & (x * side > 14) & (y > lung_apex(habitus, side) + 5)
-    return inside & (y < habitus.dome_top(x, side) + 22) & (radius > 0.24)
+    base = np.where(side < 0, habitus.dome_top(x, -1), habitus.dome_top(x, 1)) + 22
+    inside = (np.abs(x) < wall) & (x * side > 14) & (y > lung_apex(habitus, 1) + 5)
+    return np.asarray(inside & (y < base) & (radius > 0.24))
 
 
 def draw_vessels(grid: Grid, half: Grid, places: Points, radii: Points) -> Floats:
