@@ -9,7 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Q
 
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import InvalidConfig
@@ -65,6 +67,26 @@ def config_from(preset: str, changes: Mapping[str, str] | None = None) -> Pipeli
             raise next(iter(refused.values()))
         waiting = {name: waiting[name] for name in refused}
     return config
+
+
+def changes_from_preset(config: Mapping[str, Any]) -> dict[str, str]:
+    """What a stored config sets differently from its preset, as `config_from` takes it. Left out is what a request
+    sets by itself: threads, and whether films are aligned."""
+    plain = _flat(PipelineConfig.from_preset(config.get("preset", "default")).to_json())
+    given = _flat(PipelineConfig.from_json(dict(config)).to_json())
+    ours = {"preset", "threads", "align"}
+    return {name: _as_text(value) for name, value in given.items() if name not in ours and value != plain[name]}
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    inner = {f"alignment.{name}": value for name, value in values["alignment"].items()}
+    return {name: value for name, value in values.items() if name != "alignment"} | inner
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
 
 
 def request_alignment(request: Request, *, split: Split, config: PipelineConfig) -> Run:
@@ -142,6 +164,13 @@ def request_score(
         seed=source.config.get("seed", 0),
         random_weights=source.random_weights,
     )
+
+
+@transaction.atomic
+def request_aligned_detector(request: Request, *, split: Split, config: PipelineConfig) -> Run:
+    """A detector after an alignment that is fitted first, on the same split. Raises RunRefused."""
+    alignment = request_alignment(_named(replace(request, clone_of=None), "alignment"), split=split, config=config)
+    return request_detector(request, split=split, config=config, after=alignment)
 
 
 @transaction.atomic
@@ -272,7 +301,10 @@ def _queue(request: Request, *, datasets: Sequence[Dataset] = (), **fields: Any)
 def find_model(kind: type[AlignmentModel] | type[DetectorModel], site: Site, uuid: UUID | str) -> Any:
     """A model of the site by its own address or its run's. Raises RunRefused."""
     models = kind.objects.filter(site=site)
-    found = models.filter(uuid=uuid).first() or models.filter(run__uuid=uuid).first()
+    try:
+        found = models.filter(Q(uuid=uuid) | Q(run__uuid=uuid)).first()
+    except ValidationError:  # not a UUID
+        found = None
     if found is None:
         word = "alignment" if kind is AlignmentModel else "detector"
         raise RunRefused(f"There is no {word} {uuid} at {site.name}: the run page shows its address.")

@@ -21,6 +21,21 @@ def weights_folder() -> Path:
     return Path(settings.DATA_DIR) / "weights"
 
 
+def stored_weights() -> list[str]:
+    """The names of the imported weight files. (ml_engine.core.weights says more, but needs torch.)"""
+    return sorted(path.name for path in weights_folder().glob("*.safetensors") if not path.name.startswith("vgg"))
+
+
+def has_vgg_weights() -> bool:
+    """Whether the alignment's perceptual loss can be computed."""
+    return any(weights_folder().glob("vgg19-*.safetensors"))
+
+
+def has_imagenet_weights() -> bool:
+    """Whether the ImageNet weights of the presets' backbone are here."""
+    return any(weights_folder().glob("wide_resnet50_2-95faca4d*.safetensors"))
+
+
 def keep_model(path: Path) -> str:
     """Keep a run's model file under its SHA-256, which is returned. Keeping it twice changes nothing."""
     sha256 = file_sha256(path)

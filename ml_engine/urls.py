@@ -1,6 +1,16 @@
 """Addresses of this room's pages."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from ml_engine.views import runs
 
 app_name = "ml_engine"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("runs/", runs.runs, name="runs"),
+    path("runs/new/<str:kind>/", runs.new, name="run-new"),
+    path("runs/<uuid:uuid>/", runs.run, name="run"),
+    path("runs/<uuid:uuid>/progress/", runs.progress, name="run-progress"),
+    path("runs/<uuid:uuid>/log/", runs.log, name="run-log"),
+    path("runs/<uuid:uuid>/cancel/", runs.cancel, name="run-cancel"),
+    path("runs/<uuid:uuid>/retry/", runs.retry, name="run-retry"),
+]

@@ -1,0 +1,19 @@
+"""Runs and models in the admin are to look at: their pages are where they change."""
+
+from django.contrib import admin
+
+from ml_engine.models import AlignmentModel, DetectorModel, Run
+from portal.admin import LookOnly
+
+
+@admin.register(Run)
+class RunAdmin(LookOnly):
+    list_display = ["created_at", "site", "name", "kind", "state", "stage", "attempt", "losses", "message"]
+    list_filter = ["site", "kind", "state"]
+    search_fields = ["name", "uuid"]
+
+
+@admin.register(AlignmentModel, DetectorModel)
+class ModelAdmin(LookOnly):
+    list_display = ["created_at", "site", "run", "split", "sha256", "random_weights"]
+    list_filter = ["site"]

@@ -1,0 +1,91 @@
+from rest_framework import serializers
+
+from ml_engine.core.config import PRESETS
+from ml_engine.models import Run
+from portal.models import Part
+
+
+class RunSerializer(serializers.ModelSerializer[Run]):
+    split = serializers.UUIDField(source="split.uuid", default=None, read_only=True)
+    after = serializers.UUIDField(source="after.uuid", default=None, read_only=True)
+    clone_of = serializers.UUIDField(source="clone_of.uuid", default=None, read_only=True)
+    requested_by = serializers.CharField(source="requested_by.username", default=None, read_only=True)
+    alignment = serializers.UUIDField(source="alignment.uuid", default=None, read_only=True)
+    detector = serializers.UUIDField(source="detector.uuid", default=None, read_only=True)
+    alignment_made = serializers.UUIDField(source="alignment_made.uuid", default=None, read_only=True)
+    detector_made = serializers.UUIDField(source="detector_made.uuid", default=None, read_only=True)
+
+    class Meta:
+        model = Run
+        fields = [
+            "uuid",
+            "name",
+            "note",
+            "kind",
+            "state",
+            "created_at",
+            "started_at",
+            "finished_at",
+            "requested_by",
+            "split",
+            "parts",
+            "alignment",
+            "detector",
+            "after",
+            "clone_of",
+            "random_weights",
+            "stage",
+            "stage_index",
+            "stage_count",
+            "done",
+            "total",
+            "seconds_left",
+            "memory_mib",
+            "attempt",
+            "losses",
+            "cancel_requested",
+            "message",
+            "unreadable",
+            "alignment_made",
+            "detector_made",
+        ]
+
+
+class RunDetailSerializer(RunSerializer):
+    class Meta(RunSerializer.Meta):
+        fields = [*RunSerializer.Meta.fields, "config", "versions", "device"]
+
+
+class Wish(serializers.Serializer[None]):
+    """What every kind takes."""
+
+    site = serializers.UUIDField(required=False, help_text="Needed by members of several sites.")
+    name = serializers.CharField(max_length=100)
+    note = serializers.CharField(default="", allow_blank=True)
+    tags = serializers.ListField(child=serializers.CharField(max_length=40), default=list)
+
+
+class FitWish(Wish):
+    split = serializers.UUIDField()
+    preset = serializers.ChoiceField(choices=PRESETS, default="default")
+    settings = serializers.DictField(
+        child=serializers.CharField(allow_blank=True),
+        default=dict,
+        help_text='Single settings as text: {"size": "448", "alignment.epochs": "20"}.',
+    )
+
+
+class AlignmentWish(FitWish):
+    pass
+
+
+class DetectorWish(FitWish):
+    alignment = serializers.CharField(
+        default="none", help_text="none, first (fit one on the same split before), or the address of an alignment."
+    )
+
+
+class ScoreWish(Wish):
+    detector = serializers.UUIDField(help_text="Of the detector, or of the run that makes it.")
+    parts = serializers.ListField(child=serializers.ChoiceField(choices=Part.choices), default=list)
+    datasets = serializers.ListField(child=serializers.UUIDField(), default=list)

@@ -1,0 +1,63 @@
+"""Words and numbers for the pages of runs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import template
+
+from ml_engine.models import Run
+
+register = template.Library()
+
+STAGES = {
+    "films": "reading films",
+    "network": "fitting the alignment network",
+    "align": "aligning films",
+    "mask": "finding the mask",
+    "features": "extracting patch features",
+    "banks": "selecting the memory banks",
+    "calibrate": "calibrating on normals",
+    "tune": "scoring the tune part",
+    "maps": "scoring films",
+    "results": "writing results",
+}
+
+
+@register.filter
+def stage_words(stage: str) -> str:
+    return STAGES.get(stage, stage)
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """ "45 s", "12 min", "3 h 5 min"."""
+    if seconds is None:
+        return ""
+    whole = round(seconds)
+    if whole < 100:
+        return f"{whole} s"
+    minutes = round(whole / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+@register.filter
+def took(run: Run) -> str:
+    if run.started_at is None or run.finished_at is None:
+        return ""
+    return duration((run.finished_at - run.started_at).total_seconds())
+
+
+@register.filter
+def number(value: Any, digits: int = 3) -> str:
+    """A number of a report; a dash where there is none."""
+    return "–" if value is None or value == "" else f"{value:.{digits}f}"
+
+
+@register.filter
+def percent(value: Any) -> str:
+    return "–" if value is None or value == "" else f"{100 * value:.0f} %"
+
+
+@register.filter
+def entry(values: Mapping[str, Any], name: str) -> Any:
+    return values.get(name)

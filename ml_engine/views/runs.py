@@ -1,0 +1,177 @@
+"""The pages of runs. Each translates and delegates to ml_engine.requests and ml_engine.running."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from ml_engine import running, storage
+from ml_engine.forms import FORMS, RunForm, start_values, values_of
+from ml_engine.models import Run, RunKind, RunState
+from ml_engine.requests import changes_from_preset
+from ml_engine.running import RunRefused
+from portal.access import get_visible, may, require
+from portal.http import current_site, person, wants_fragment
+
+RUNS_A_PAGE = 50
+ACTIVE = (RunState.QUEUED, RunState.RUNNING)
+
+
+@require_GET
+def runs(request: HttpRequest) -> HttpResponse:
+    """The runs of the site, newest first; while one of those shown is on its way, the list asks for news."""
+    kind, state = request.GET.get("kind", ""), request.GET.get("state", "")
+    found = Run.objects.filter(site=current_site(request)).select_related("requested_by", "split", "after")
+    if kind in RunKind.values:
+        found = found.filter(kind=kind)
+    if state in RunState.values:
+        found = found.filter(state=state)
+    page = Paginator(found, RUNS_A_PAGE).get_page(request.GET.get("page"))
+    context = {
+        "room": "runs",
+        "page": page,
+        "kind": kind,
+        "state": state,
+        "kinds": RunKind.choices,
+        "states": RunState.choices,
+        "any_active": any(run.state in ACTIVE for run in page.object_list),
+    }
+    return render(request, "ml_engine/_runs.html" if wants_fragment(request) else "ml_engine/runs.html", context)
+
+
+def _runs() -> QuerySet[Run]:
+    return Run.objects.select_related(
+        "site",
+        "split",
+        "requested_by",
+        "clone_of",
+        "after",
+        "alignment__run",
+        "detector__run",
+        "detector__split",
+        "alignment_made",
+        "detector_made",
+    )
+
+
+@require_GET
+def run(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    run = get_visible(_runs(), person(request), uuid)
+    changed = changes_from_preset(run.config)
+    context = {
+        "room": "runs",
+        "run": run,
+        "may_run": may(person(request), "request runs", run.site),
+        "settings": _settings(run.config, changed),
+        "changed": changed,
+        "films": run.scores.count() if run.kind == RunKind.SCORE else None,
+        "followers": list(run.followers.order_by("pk")),
+        "cells": _cells(run),
+        **_progress(request, run),
+    }
+    return render(request, "ml_engine/run.html", context)
+
+
+def _settings(config: dict[str, Any], changed: dict[str, str]) -> list[tuple[str, Any, bool]]:
+    """(name, value, whether it differs from the preset), those of the alignment last."""
+    flat = {name: value for name, value in config.items() if name != "alignment"}
+    flat |= {f"alignment.{name}": value for name, value in (config.get("alignment") or {}).items()}
+    return [(name, value, name in changed) for name, value in flat.items()]
+
+
+def _cells(run: Run) -> dict[str, Any]:
+    """The region banks of a fitted detector in numbers, and the last covering radius of its global bank."""
+    made = getattr(run, "detector_made", None)
+    if made is None:
+        return {}
+    sizes = made.summary["bank"]["cells"]
+    curve = made.summary["covering_radius"]["global"]
+    return {
+        "count": len(sizes),
+        "filled": sum(size > 0 for size in sizes),
+        "patches": sum(sizes),
+        "radius": curve[-1][1] if curve else None,
+    }
+
+
+def _progress(request: HttpRequest, run: Run) -> dict[str, Any]:
+    return {
+        "log": storage.log_tail(run.uuid),
+        "is_active": run.state in ACTIVE,
+        "show_detail": person(request).is_staff and run.detail,
+        "stage_number": run.stage_index + 1,
+    }
+
+
+@require_GET
+def progress(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """The part of the run page that follows it. When the run has ended, the page is asked for anew, once."""
+    run = get_visible(Run.objects.select_related("after", "site"), person(request), uuid)
+    response = render(request, "ml_engine/_progress.html", {"run": run, **_progress(request, run)})
+    if run.has_ended:
+        response["HX-Refresh"] = "true"
+    return response
+
+
+@require_GET
+def log(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    run = get_visible(Run.objects.all(), person(request), uuid)
+    text = storage.log_tail(run.uuid, lines=100_000, limit=8 * 2**20)
+    return HttpResponse(text or "No log yet.", content_type="text/plain; charset=utf-8")
+
+
+@require_http_methods(["GET", "POST"])
+def new(request: HttpRequest, kind: str) -> HttpResponse:
+    """A form, empty or filled from the run that is cloned."""
+    if kind not in FORMS:
+        raise Http404(f"There is no run of kind {kind}.")
+    clone_of = _cloned(request, kind)
+    site = clone_of.site if clone_of else current_site(request)
+    if site is None:
+        raise Http404("You are no member of a site.")
+    require(person(request), "request runs", site)
+    start = values_of(clone_of) if clone_of else start_values(kind, request.GET.dict())
+    form = FORMS[kind](request.POST or None, initial=start, site=site, user=person(request), clone_of=clone_of)
+    if request.method == "POST" and form.is_valid():
+        made = form.save()
+        if made is not None:
+            return redirect("ml_engine:run", made.uuid)
+    context = {"room": "runs", "form": form, "clone_of": clone_of, **_weights(form)}
+    return render(request, "ml_engine/new.html", context, status=400 if form.errors else 200)
+
+
+def _cloned(request: HttpRequest, kind: str) -> Run | None:
+    address = request.GET.get("clone")
+    if not address:
+        return None
+    runs = Run.objects.filter(kind=kind).select_related("site", "split", "alignment", "detector__run", "after")
+    return get_visible(runs, person(request), address)
+
+
+def _weights(form: RunForm) -> dict[str, bool]:
+    return {"has_imagenet": storage.has_imagenet_weights(), "has_vgg": storage.has_vgg_weights()}
+
+
+@require_POST
+def cancel(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    run = get_visible(Run.objects.select_related("site"), person(request), uuid)
+    try:
+        running.cancel(run=run, actor=person(request))
+    except RunRefused as refusal:
+        messages.warning(request, str(refusal))
+    return redirect("ml_engine:run", uuid)
+
+
+@require_POST
+def retry(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    run = get_visible(Run.objects.select_related("site", "after"), person(request), uuid)
+    try:
+        running.retry(run=run, actor=person(request))
+    except RunRefused as refusal:
+        messages.warning(request, str(refusal))
+    return redirect("ml_engine:run", uuid)
