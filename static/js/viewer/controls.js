@@ -4,7 +4,7 @@ import { element, tidyNumber } from "./dom.js";
 
 export const ACTIONS = [
   { name: "fit", label: "Fit", key: "=", help: "Fit the film to the window" },
-  { name: "actual", label: "1:1", key: "Z", help: "One film pixel on one screen pixel" },
+  { name: "actual", label: "1:1", key: "1", help: "One film pixel on one screen pixel" },
   { name: "window", label: "Window", key: "W", toggle: true, help: "Drag sets width (sideways) and level (up, down)" },
   { name: "invert", label: "Invert", key: "I", toggle: true, help: "Invert grey" },
   { name: "boxes", label: "Boxes", key: "B", toggle: true, help: "Show or hide the boxes" },
@@ -17,7 +17,7 @@ const GESTURES = [
   ["Drag", "Move the film"],
   ["Right drag, or W and drag", "Width (sideways) and level (up, down)"],
   ["Wheel, + and −", "Zoom, at the pointer"],
-  ["Arrow keys", "Move the film, while it has the focus"],
+  ["Shift and arrows", "Move the film"],
   ["Space, held", "Hide the heatmap"],
   ["Esc", "Close this list"],
 ];
@@ -79,19 +79,37 @@ function buildStatus() {
 }
 
 function keyDialog(actions) {
-  const rows = [...actions.map(({ key, help }) => [key, help]), ...GESTURES];
-  const list = element("dl", {}, rows.flatMap(([key, help]) => [
-    element("dt", {}, [element("kbd", { text: key })]),
-    element("dd", { text: help }),
-  ]));
+  const own = keyList([...actions.map(({ key, help }) => [key, help]), ...GESTURES]);
+  const pages = element("div", { classes: "hv-page-keys" });
   const close = element("button", { type: "button", classes: "hv-button", text: "Close" });
   const dialog = element("dialog", { classes: "hv-keys", "aria-label": "Keys of the film viewer" }, [
     element("h2", { text: "Keys" }),
-    list,
+    own,
+    pages,
     close,
   ]);
   close.addEventListener("click", () => dialog.close());
   return dialog;
+}
+
+function keyList(rows) {
+  const pairs = rows.flatMap(([key, help]) => [
+    element("dt", {}, [element("kbd", { text: key })]),
+    element("dd", { text: help }),
+  ]);
+  return element("dl", {}, pairs);
+}
+
+// With the keys that the page around the viewer answers: every [data-key] with a <kbd>.
+export function openKeys(dialog) {
+  const shown = [...document.querySelectorAll("[data-key]:has(kbd)")].filter((one) => one.checkVisibility());
+  const rows = shown.map((one) => {
+    const key = one.querySelector("kbd").textContent;
+    return [key, one.textContent.replace(key, "").trim()];
+  });
+  const heading = element("h2", { text: "On this page" });
+  dialog.querySelector(".hv-page-keys").replaceChildren(...(rows.length ? [heading, keyList(rows)] : []));
+  dialog.showModal();
 }
 
 export function press(buttons, name, pressed) {

@@ -37,9 +37,17 @@ async function fetchChecked(url, what) {
     throw new ViewerError("Your session has ended. Log in again in another tab, then try again.");
   }
   if (!response.ok) {
-    throw new ViewerError(`${what} could not be fetched (HTTP ${response.status}). ${httpAdvice(response.status)}`);
+    const advice = (await serverSentence(response)) ?? httpAdvice(response.status);
+    throw new ViewerError(`${what} could not be fetched (HTTP ${response.status}). ${advice}`);
   }
   return response;
+}
+
+// {"error": "…"}, where the server says why.
+async function serverSentence(response) {
+  if (!response.headers.get("Content-Type")?.startsWith("application/json")) return null;
+  const body = await response.json().catch(() => null);
+  return typeof body?.error === "string" ? body.error : null;
 }
 
 function httpAdvice(status) {

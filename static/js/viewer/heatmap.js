@@ -31,7 +31,8 @@ export function makeOverlay(facts, maps) {
     const raw = maps.subarray(channel * patches, (channel + 1) * patches);
     return standardised(raw, facts.mean, facts.std, channel);
   });
-  return { ...facts, canonicalFromOriginal, globalMap: channels[0], regionMap: channels[1] };
+  const threshold = facts.threshold ?? facts.scale_low;
+  return { ...facts, threshold, canonicalFromOriginal, globalMap: channels[0], regionMap: channels[1] };
 }
 
 export function isStandardised(overlay) {

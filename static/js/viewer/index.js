@@ -71,7 +71,7 @@ class FilmViewer {
       onHover: ([x, y]) => this.#hover(x, y),
       onLeave: () => (this.#parts.pointText.textContent = ""),
     });
-    const stopKeys = listenToKeys(this.#host, stage, {
+    const stopKeys = listenToKeys(this.#host, {
       run: (name) => this.#run(name),
       hold: (what) => this.#hold(what),
       release: () => this.#release(),
@@ -156,7 +156,9 @@ class FilmViewer {
     const url = this.#host.dataset.boxesUrl;
     if (!url) return;
     try {
-      this.#boxLayer.setBoxes(await loadBoxes(url));
+      const boxes = await loadBoxes(url);
+      this.#boxLayer.setBoxes(boxes);
+      this.#parts.buttons.get("boxes").hidden = !boxes.length;
       notes.replaceChildren();
       this.#redraw();
     } catch (error) {
@@ -377,7 +379,7 @@ class FilmViewer {
   // Actions
 
   #run(name) {
-    if (name === "keys") return this.#parts.keys.showModal();
+    if (name === "keys") return controls.openKeys(this.#parts.keys);
     if (!this.#view) return;
     if (name === "fit") this.#fit();
     if (name === "actual") this.#actualSize();

@@ -8,7 +8,7 @@ const ARROWS = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowD
 
 let active = null;
 
-export function listenToKeys(host, stage, handlers) {
+export function listenToKeys(host, handlers) {
   const ending = new AbortController();
   const activate = () => (active = host);
   active ??= host;
@@ -23,23 +23,24 @@ export function listenToKeys(host, stage, handlers) {
     ending.abort();
   };
   const { signal } = ending;
-  document.addEventListener("keydown", guarded((event) => onKeyDown(event, stage, handlers)), { signal });
+  document.addEventListener("keydown", guarded((event) => onKeyDown(event, handlers)), { signal });
   document.addEventListener("keyup", guarded((event) => onKeyUp(event, handlers)), { signal });
   window.addEventListener("blur", () => handlers.release(), { signal });
   return stop;
 }
 
-function onKeyDown(event, stage, handlers) {
+function onKeyDown(event, handlers) {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
   if (event.key === " " && isPressable(event.target)) return;
-  if (answer(event, stage, handlers)) event.preventDefault();
+  if (answer(event, handlers)) event.preventDefault();
 }
 
-function answer(event, stage, handlers) {
+function answer(event, handlers) {
   if (event.key === " ") return handlers.hold("heatmap"), true;
   if (event.key === "+") return handlers.zoom(1.25), true;
   if (event.key === "-") return handlers.zoom(0.8), true;
-  const arrow = event.target === stage && ARROWS[event.key];
+  // Without Shift the arrows are the page's: the film before and after.
+  const arrow = event.shiftKey && ARROWS[event.key];
   if (arrow) return handlers.pan(arrow[0] * PAN_STEP, arrow[1] * PAN_STEP), true;
   const name = KEYS.get(event.key.toLowerCase());
   if (!name) return false;

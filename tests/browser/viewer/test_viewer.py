@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -401,6 +402,11 @@ def test_boxes_lie_in_original_pixels(open_viewer: Open) -> None:
     assert viewer.host.get_by_label("1 box: Effusion").count() == 1
 
 
+def test_without_boxes_there_is_no_button_for_them(open_viewer: Open) -> None:
+    viewer = open_viewer(flat_film(), boxes=[])
+    assert not viewer.host.locator("button[data-action=boxes]").is_visible()
+
+
 def test_b_toggles_the_boxes(open_viewer: Open) -> None:
     viewer = open_viewer(flat_film(), boxes=[BOX])
     button = viewer.host.locator("button[data-action=boxes]")
@@ -425,7 +431,7 @@ def test_corner_says_view_and_side_or_that_they_are_unknown(
 
 
 def test_question_mark_lists_every_key_that_a_button_shows(open_viewer: Open) -> None:
-    viewer = open_viewer(flat_film(), boxes=[], overlay=Overlay(maps_with()))
+    viewer = open_viewer(flat_film(), boxes=[BOX], overlay=Overlay(maps_with()))
     on_buttons = viewer.host.locator(".hv-toolbar kbd").all_inner_texts()
     viewer.page.keyboard.press("?")
     dialog = viewer.page.get_by_role("dialog")
@@ -445,12 +451,25 @@ def test_typing_in_a_field_presses_no_key(open_viewer: Open) -> None:
     assert viewer.state["inverted"] is False
 
 
-def test_the_stage_can_be_moved_by_arrows_alone(open_viewer: Open) -> None:
+def test_shift_and_arrows_move_the_film_and_arrows_are_left_to_the_page(open_viewer: Open) -> None:
     viewer = open_viewer(flat_film())
-    before = viewer.state["view"]["shiftX"]
+    before = viewer.state["view"]
     viewer.host.locator(".hv-stage").focus()
     viewer.page.keyboard.press("ArrowRight")
-    assert viewer.state["view"]["shiftX"] < before
+    assert viewer.state["view"] == before
+    viewer.page.keyboard.press("Shift+ArrowRight")
+    assert viewer.state["view"]["shiftX"] < before["shiftX"]
+
+
+def test_question_mark_lists_the_keys_of_the_page_too(open_viewer: Open) -> None:
+    viewer = open_viewer(flat_film())
+    viewer.page.evaluate(
+        "document.body.insertAdjacentHTML('beforeend', '<button data-key=a>Normal <kbd>A</kbd></button>')"
+    )
+    viewer.press("keys")
+    listed = viewer.page.get_by_role("dialog").locator(".hv-page-keys")
+    assert listed.locator("dt").all_inner_texts() == ["A"]
+    assert listed.locator("dd").all_inner_texts() == ["Normal"]
 
 
 # --- failures ------------------------------------------------------------------------------------------
@@ -490,6 +509,15 @@ def test_a_broken_extra_leaves_the_film(open_viewer: Open, site: Site, broken: s
     viewer.press("actual")
     viewer.page.keyboard.press("h")
     assert np.abs(viewer.greys().astype(int) - grey_reference(FILMS["linear"])).max() <= 1
+
+
+def test_the_server_may_say_why(open_viewer: Open, site: Site) -> None:
+    said = json.dumps({"error": "The results are gone; score the films again."}).encode()
+    site.answers["/overlay"] = (410, "application/json", said, False)
+    viewer = open_viewer(flat_film(), overlay=Overlay(maps_with()))
+    assert viewer.host.get_by_role("alert").inner_text() == (
+        "The heatmap could not be fetched (HTTP 410). The results are gone; score the films again."
+    )
 
 
 def test_a_flat_alignment_is_refused_in_words(open_viewer: Open) -> None:
