@@ -73,8 +73,6 @@ def _check_png(data: bytes) -> None:
             raise UnusableFile("unreadable", "A checksum of this PNG file is wrong. Copy or export it again.")
         if name == b"IHDR" and data[at + 16] == 16 and data[at + 17] != 0:
             raise _too_deep()
-        if name == b"acTL":
-            raise UnusableFile("multi_frame", "This PNG file is an animation; a film is one picture.")
         if name == b"IEND":
             return
         at = body_end + 4

@@ -162,6 +162,14 @@ def test_noise_of_c_libraries_goes_to_the_log(tmp_path: Path, capfd: pytest.Capt
     assert capfd.readouterr() == ("", "")
 
 
+def test_what_a_library_prints_does_not_get_among_the_answers(decoder: Decoder, film: Path) -> None:
+    decoder.decode(film)
+    places = [Path(f"/proc/{decoder.pid}/fd/{number}") for number in (1, 2)]
+    if not places[0].exists():
+        pytest.skip("this system shows no process's open files")
+    assert places[0].readlink() == places[1].readlink()
+
+
 def _written(folder: Path, data: bytes) -> Path:
     path = folder / "file"
     path.write_bytes(data)

@@ -39,8 +39,8 @@ def planted_elements() -> make.Elements:
     return {**elements, **film, make.MODALITY: ("CS", "CR"), make.PHOTOMETRIC: ("CS", "MONOCHROME1")}
 
 
-def test_nothing_planted_leaves_a_header(tmp_path: Path) -> None:
-    elements = planted_elements()
+def test_nothing_planted_leaves_a_header(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    elements = {**planted_elements(), 0x00080005: ("CS", f"{PLANT} CHARSET")}
     assert len(elements) > 1000
     film, header = make.read_bytes(make.dicom_bytes(elements), tmp_path)
     identifiers = {key: header.pop(key) for key in list(header) if key.startswith("identifier:")}
@@ -51,6 +51,7 @@ def test_nothing_planted_leaves_a_header(tmp_path: Path) -> None:
     }
     assert PLANT.lower() not in json.dumps([header, film.facts.to_json()]).lower()
     assert "^" not in json.dumps(header)
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("keyword", sorted(DECISIVE))

@@ -346,6 +346,14 @@ def test_pixels_of_real_numbers_are_unsupported(tmp_path: Path) -> None:
     assert caught.value.reason == "unsupported"
 
 
+@pytest.mark.parametrize("syntax", [make.JPEG_2000, make.JPEG_LS])
+def test_codestream_is_measured_before_it_is_decoded(tmp_path: Path, syntax: str) -> None:
+    frame = make.compressed_frame(ramp(40, 36), syntax)
+    data = make.encapsulated_bytes(film_elements(ramp(40, 40)), frame, syntax)
+    with pytest.raises(UnusableFile, match="40 x 40 pixels, the compressed picture does not"):
+        make.read_bytes(data, tmp_path)
+
+
 def test_deflated_file_that_inflates_without_end_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import zlib
 

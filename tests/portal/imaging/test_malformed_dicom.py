@@ -215,6 +215,12 @@ def test_is_shown_right_or_refused_with_a_reason(case: Case, tmp_path: Path) -> 
         assert "<script>" not in caught.value.sentence
 
 
+def test_nesting_too_deep_is_said(tmp_path: Path) -> None:
+    data = next(case.data for case in CORPUS if case.name == "nested-5000-deep")
+    with pytest.raises(UnusableFile, match="nested too deeply"):
+        make.read_bytes(data, tmp_path)
+
+
 def _files_to_cut() -> dict[str, bytes]:
     return {
         "explicit": plain(),

@@ -249,6 +249,7 @@ def test_preview_of_monochrome1_is_the_negative() -> None:
 def test_pack_is_repeatable_and_reversible() -> None:
     stored = make_film().stored
     assert pack(stored) == pack(stored.copy())
+    assert pack(stored)[4:8] == bytes(4)  # no time inside
     np.testing.assert_array_equal(unpack(pack(stored), *stored.shape), stored)
 
 

@@ -89,11 +89,11 @@ def test_few_bits_are_stretched_to_eight(tmp_path: Path, bits: int) -> None:
     np.testing.assert_array_equal(read(data, tmp_path).stored, [[0, 255]])
 
 
-def tiff(pixels: NDArray[Any], photometric: int) -> bytes:
+def tiff(pixels: NDArray[Any], photometric: int, *, samples: int = 1) -> bytes:
     """A TIFF of one strip, written by hand: Pillow inverts on its own when it writes photometric 0."""
-    rows, columns = pixels.shape
+    rows, columns = pixels.shape[0], pixels.shape[1] // samples
     bits = 8 * pixels.itemsize
-    tags = [(256, columns), (257, rows), (258, bits), (259, 1), (262, photometric), (273, 8), (277, 1)]
+    tags = [(256, columns), (257, rows), (258, bits), (259, 1), (262, photometric), (273, 8), (277, samples)]
     tags += [(278, rows), (279, pixels.nbytes)]
     entries = b"".join(struct.pack("<HHLL", tag, 4, 1, value) for tag, value in tags)
     directory = struct.pack("<H", len(tags)) + entries + struct.pack("<L", 0)
@@ -148,6 +148,11 @@ def test_several_16_bit_channels_would_lose_bits(tmp_path: Path, colour_type: in
     assert refusal(data, tmp_path) == "unsupported"
 
 
+def test_several_16_bit_channels_of_a_tiff_would_lose_bits(tmp_path: Path) -> None:
+    grey = np.repeat(GREY_16, 3, axis=1)
+    assert refusal(tiff(grey, 2, samples=3), tmp_path) == "unsupported"
+
+
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_several_pictures(tmp_path: Path, kind: str) -> None:
     image = Image.fromarray(GREY_8)
@@ -157,7 +162,7 @@ def test_several_pictures(tmp_path: Path, kind: str) -> None:
 
 def test_wrong_checksum_of_pixels(tmp_path: Path) -> None:
     data = bytearray(saved(Image.fromarray(GREY_16), "PNG"))
-    data[data.index(b"IDAT") + 12] ^= 1
+    data[data.index(b"IEND") - 5] ^= 1  # the last byte of the pixels' own checksum, which Pillow does not read
     assert refusal(bytes(data), tmp_path) == "unreadable"
 
 
