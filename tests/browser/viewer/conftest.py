@@ -82,6 +82,8 @@ def site() -> Generator[Site]:
     served = Site()
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # one connection for a page's twenty files
+
         def do_GET(self) -> None:
             status, kind, body, gzipped = served.find(urlsplit(self.path).path)
             self.send_response(status)
