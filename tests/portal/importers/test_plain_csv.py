@@ -1,0 +1,179 @@
+"""The plain CSV as spreadsheets really write it. A wrong value anywhere imports nothing and is named by its line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+from pathlib import Path
+
+import pytest
+
+from portal.importers.plain_csv import Box, CsvRow, InvalidCsv, read_boxes, read_columns, read_labels
+
+HEADER = "filename,label,patient_id,projection,split,finding"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "labels.csv"
+
+
+def read(path: Path, text: str, encoding: str = "utf-8") -> dict[str, CsvRow]:
+    path.write_bytes(text.encode(encoding))
+    return read_labels(path)
+
+
+def test_every_column_is_read(path: Path) -> None:
+    row = read(path, f"{HEADER},source\na/b.png, Abnormal ,P-1,pa,Train,Nodule|Effusion,Site B\n")["a/b.png"]
+    assert (row.filename, row.label, row.patient_id) == ("a/b.png", "abnormal", "P-1")
+    assert (row.projection, row.split, row.findings) == ("PA", "train", ("Nodule", "Effusion"))
+    assert row.extra == {"source": "Site B"}
+
+
+def test_a_column_of_filenames_is_enough(path: Path) -> None:
+    row = read(path, "FileName\nx.dcm\n")["x.dcm"]
+    assert row == CsvRow("x.dcm", columns=frozenset({"filename"}))
+
+
+def test_short_and_blank_lines(path: Path) -> None:
+    rows = read(path, f"{HEADER}\nx.png,normal\n\n,,,,,\ny.png,\n")
+    assert {name: row.label for name, row in rows.items()} == {"x.png": "normal", "y.png": ""}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_unicode_with_and_without_a_mark(path: Path, encoding: str) -> None:
+    assert read(path, f"{HEADER}\nfilm 갑.png,normal,환자\n", encoding)["film 갑.png"].patient_id == "환자"
+
+
+def test_windows_1252(path: Path) -> None:
+    assert read(path, f"{HEADER}\nx.png,normal,Müller\n", "cp1252")["x.png"].patient_id == "Müller"
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", ","])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_delimiters_and_line_ends(path: Path, delimiter: str, newline: str) -> None:
+    text = newline.join([HEADER, "x.png,normal,P,PA,train,A|B", ""]).replace(",", delimiter)
+    assert read(path, text)["x.png"].findings == ("A", "B")
+
+
+def test_formula_cells_stay_text(path: Path) -> None:
+    row = read(path, f'{HEADER},note\nx.png,normal,=1+1,PA,,"=HYPERLINK(""http://a"",""b"")",@SUM(A1)\n')["x.png"]
+    assert (row.patient_id, row.findings) == ("=1+1", ('=HYPERLINK("http://a","b")',))
+    assert row.extra == {"note": "@SUM(A1)"}
+
+
+def test_quoted_cells_hold_delimiters_and_line_breaks(path: Path) -> None:
+    row = read(path, f'{HEADER},note\nx.png,normal,"a,b",PA,,,"two\nlines"\n')["x.png"]
+    assert (row.patient_id, row.extra["note"]) == ("a,b", "two\nlines")
+
+
+def test_folders_as_windows_writes_them(path: Path) -> None:
+    assert list(read(path, f"{HEADER}\nimages\\a.png,normal\n./b.png,normal\n")) == ["images/a.png", "b.png"]
+
+
+def test_the_csv_says_nothing_of_columns_that_it_lacks(path: Path) -> None:
+    assert read(path, "filename,label\nx.png,normal\n")["x.png"].columns == {"filename", "label"}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_a_writer_of_csv_wrote_is_read(path: Path, seed: int) -> None:
+    """Any text in any column survives the way through a CSV, stripped at its ends."""
+    draw = random.Random(seed)
+    alphabet = "abc ,;\t\"'=|@é갑\u00a0\n"
+    texts = ["".join(draw.choices(alphabet, k=draw.randint(0, 12))) for _ in range(10)]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(["filename", "label", "patient_id", "note"])
+    writer.writerows([f"{number}.png", "normal", text, text[::-1]] for number, text in enumerate(texts))
+    rows = read(path, buffer.getvalue())
+    assert [rows[f"{number}.png"].patient_id for number in range(10)] == [text.strip() for text in texts]
+    assert [rows[f"{n}.png"].extra.get("note", "") for n in range(10)] == [text[::-1].strip() for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "no column 'filename'; its first line must name filename"),
+        ("file,label\nx.png,normal\n", "no column 'filename'"),
+        (f"{HEADER}\n", "no rows below its header"),
+        (f"{HEADER}\nx.png,normal\nx.png,abnormal\n", "line 3: 'x.png' is named twice"),
+        (f"{HEADER}\nx.png,normal\ny.png,Healthy\n", "line 3: the label 'Healthy' is unknown; write normal"),
+        (f"{HEADER}\nx.png,normal,,sideways\n", "line 2: the projection 'sideways' is unknown; write PA, AP"),
+        (f"{HEADER}\n,normal\n", "line 2: the file name is empty"),
+        (f"{HEADER}\nx.png,normal,,,,,too,many\n", "line 2: more values than columns"),
+        (f'{HEADER}\nx.png,"normal\n', "not readable as CSV"),
+        (f'{HEADER}\nx.png,"nor"mal\n', "not readable as CSV"),
+        ("filename,label,label\nx.png,normal,abnormal\n", "two columns 'label'"),
+        (f"{HEADER}\n{'x' * 256},normal\n", "line 2: the file name has 256 characters"),
+        (f"{HEADER}\nx.png,normal,a\0b\n", "neither UTF-8 nor Windows-1252"),
+        (f"filename,{'x' * 200_000}\na.png,b\n", "not readable as CSV"),
+    ],
+)
+def test_a_table_that_cannot_be_taken(path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(InvalidCsv) as refused:
+        read(path, text)
+    assert sentence in str(refused.value)
+    assert "labels.csv" in str(refused.value)
+
+
+def test_a_picture_is_no_table(path: Path) -> None:
+    path.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\x81\x8d")
+    with pytest.raises(InvalidCsv, match="neither UTF-8"):
+        read_labels(path)
+
+
+def test_no_file_at_all(tmp_path: Path) -> None:
+    with pytest.raises(InvalidCsv, match=r"no CSV file labels\.csv"):
+        read_labels(tmp_path / "labels.csv")
+
+
+def test_a_huge_file_is_not_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.importers.plain_csv.LARGEST_CSV", 10)
+    with pytest.raises(InvalidCsv, match="larger than"):
+        read(path, f"{HEADER}\nx.png,normal\n")
+
+
+# boxes ----------------------------------------------------------------------------------------------------
+
+
+def boxes(path: Path, *lines: str) -> dict[str, tuple[Box, ...]]:
+    path.write_text("\n".join(["filename,x,y,width,height,finding,annotation", *lines]) + "\n")
+    return read_boxes(path)
+
+
+def test_boxes_of_a_film_keep_their_order(path: Path) -> None:
+    read = boxes(path, "a.png,1,2.5,3,4,nodule,NIH", "b.png,0,0,9,9", "a.png,5,6,7,8")
+    assert read == {
+        "a.png": (Box(1, 2.5, 3, 4, "nodule"), Box(5, 6, 7, 8)),
+        "b.png": (Box(0, 0, 9, 9),),
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("a.png,one,0,1,1", "line 2: x is 'one'; give a number of pixels."),
+        ("a.png,nan,0,1,1", "line 2: x is 'nan'"),
+        ("a.png,0,inf,1,1", "line 2: y is 'inf'"),
+        ("a.png,0,0,0,1", "line 2: width is '0'; give a number of pixels above 0."),
+        ("a.png,0,0,1,-2", "line 2: height is '-2'"),
+        ("a.png,0,0,1", "line 2: height is ''"),
+        (",0,0,1,1", "line 2: the file name is empty"),
+    ],
+)
+def test_a_box_that_cannot_be(path: Path, line: str, sentence: str) -> None:
+    with pytest.raises(InvalidCsv) as refused:
+        boxes(path, line)
+    assert sentence in str(refused.value)
+
+
+def test_boxes_need_their_columns(path: Path) -> None:
+    path.write_text("filename,x,y,w,h\n")
+    with pytest.raises(InvalidCsv, match="no column 'width'"):
+        read_boxes(path)
+
+
+def test_the_columns_tell_a_table_of_boxes_from_one_of_labels(path: Path) -> None:
+    path.write_text("Filename;X;y;width;height\n")
+    assert read_columns(path) == ["filename", "x", "y", "width", "height"]
