@@ -6,15 +6,15 @@ says differently now is appended. A killed import goes on where it was when it i
 
 import hashlib
 import hmac
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from portal import audit, storage
@@ -38,19 +38,41 @@ from portal.models import (
 )
 
 IMAGE_ENDINGS = frozenset({".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ""})
+_CLUTTER = frozenset({"DICOMDIR", "THUMBS.DB", "DESKTOP.INI"})
 SECONDS_BETWEEN_BEATS = 2.0
+# Of a count: the words for one, and for several.
 _SAID = {
-    "imported": "films imported",
-    "there already": "films were there already",
-    "label events": "label events appended for what the CSV says differently now",
-    "kept as imported": (
-        "films whose patient, projection or split the CSV now gives otherwise: "
-        "these are written once, so import into a new dataset to change them"
+    "imported": ("film imported", "films imported"),
+    "there already": ("film was there already", "films were there already"),
+    "label events": (
+        "label event appended for what the CSV says differently now",
+        "label events appended for what the CSV says differently now",
     ),
-    "quarantined": "files in quarantine, each with its reason",
-    "quarantined already": "files were in quarantine already",
-    "not in the CSV": "files left aside, since the CSV does not name them",
+    "kept as imported": (
+        "film keeps the patient, projection and split that it came with; a new dataset would take the CSV's",
+        "films keep the patient, projection and split that they came with; a new dataset would take the CSV's",
+    ),
+    "the same film again": (
+        "file holds the same film as another file of this import; the first of them counts",
+        "files hold the same film as another file of this import; the first of them counts",
+    ),
+    "quarantined": ("file in quarantine, with its reason", "files in quarantine, each with its reason"),
+    "quarantined already": ("file was in quarantine already", "files were in quarantine already"),
+    "not in the CSV": (
+        "file left aside, since the CSV does not name it",
+        "files left aside, since the CSV does not name them",
+    ),
+    "no films": (
+        "file left aside, since its name ends as no film's does",
+        "files left aside, since their names end as no film's does",
+    ),
+    "boxes left aside": (
+        "box left aside, since no film with a label in the CSV goes with it",
+        "boxes left aside, since no film with a label in the CSV goes with them",
+    ),
+    "missing": ("file that the CSV names is not there", "files that the CSV names are not there"),
 }
+Boxes = Mapping[str, tuple[Box, ...]]
 
 
 @dataclass(frozen=True)
@@ -61,7 +83,7 @@ class Entry:
     path: Path
     name: str
     row: CsvRow | None = None
-    boxes: tuple[Box, ...] = ()
+    boxes: tuple[Box, ...] | None = None  # None: no table of boxes was given, so nothing is said of them
 
 
 @dataclass
@@ -71,51 +93,70 @@ class Report:
     counts: Counter[str] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)
 
-    def to_json(self) -> dict[str, Any]:
-        return {**self.counts, "missing": len(self.missing)}
+    def to_json(self) -> dict[str, int]:
+        counts = self.counts | Counter({"missing": len(self.missing)})
+        return {name: counts[name] for name in _SAID if counts[name]}
 
     def sentences(self) -> list[str]:
-        lines = [f"{self.counts[name]} {words}" for name, words in _SAID.items() if self.counts[name]]
+        lines = [f"{count} {_SAID[name][count > 1]}" for name, count in self.to_json().items()]
         if self.missing:
-            lines.append(f"{len(self.missing)} files that the CSV names are not there (the first: {self.missing[0]})")
+            lines[-1] += f" (the first: {self.missing[0]})"
         return lines or ["Nothing to import: no film was found"]
 
 
 def entries_of_folder(
-    folder: Path, rows: Mapping[str, CsvRow] | None, boxes: Mapping[str, tuple[Box, ...]], report: Report
+    folder: Path, rows: Mapping[str, CsvRow] | None, boxes: Boxes | None, report: Report
 ) -> list[Entry]:
-    """The files of a folder that an import takes, in a stable order; with a CSV, those that it names."""
+    """The files of a folder that an import takes, in a stable order."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    if rows is None:
-        return [
-            Entry(path, path.relative_to(folder).as_posix(), boxes=boxes.get(path.name, ()))
-            for path in files
-            if path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".")
-        ]
-    return match_rows({path.relative_to(folder).as_posix(): path for path in files}, rows, boxes, report)
+    return entries_of({path.relative_to(folder).as_posix(): path for path in files}, rows, boxes, report)
 
 
-def match_rows(
-    files: Mapping[str, Path],
-    rows: Mapping[str, CsvRow],
-    boxes: Mapping[str, tuple[Box, ...]],
-    report: Report,
+def entries_of(
+    files: Mapping[str, Path], rows: Mapping[str, CsvRow] | None, boxes: Boxes | None, report: Report
+) -> list[Entry]:
+    """Of the files, by the names that they had, those that an import takes: with a CSV, those that it names."""
+    if rows is not None:
+        entries = _match_rows(files, rows, boxes, report)
+    else:
+        entries = [Entry(path, name) for name, path in sorted(files.items()) if _may_be_film(name)]
+        report.counts["no films"] += sum(not _may_be_film(name) and not _is_clutter(name) for name in files)
+    used = sum(len(entry.boxes or ()) for entry in entries if entry.row and entry.row.label)
+    report.counts["boxes left aside"] += sum(map(len, (boxes or {}).values())) - used
+    return entries
+
+
+def _may_be_film(name: str) -> bool:
+    """By its ending. A number is none: DICOM files are often named by their UID."""
+    ending = PurePosixPath(name).suffix.lower()
+    return (ending in IMAGE_ENDINGS or re.fullmatch(r"\.\d+", ending) is not None) and not _is_clutter(name)
+
+
+def _is_clutter(name: str) -> bool:
+    """What systems and scanners leave in folders without being asked."""
+    parts = PurePosixPath(name).parts
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts) or parts[-1].upper() in _CLUTTER
+
+
+def _match_rows(
+    files: Mapping[str, Path], rows: Mapping[str, CsvRow], boxes: Boxes | None, report: Report
 ) -> list[Entry]:
     """A CSV may name a file by its path or, where that is unambiguous, by its last part."""
     by_last: dict[str, list[str]] = {}
     for name in files:
-        by_last.setdefault(name.rsplit("/", 1)[-1], []).append(name)
+        if not _is_clutter(name):
+            by_last.setdefault(name.rsplit("/", 1)[-1], []).append(name)
     entries, used = [], set()
     for row in rows.values():
         last = by_last.get(row.filename, [])
-        name = row.filename if row.filename in files else (last[0] if len(last) == 1 else None)
-        if name is None:
+        found = row.filename if row.filename in files else (last[0] if len(last) == 1 else None)
+        if found is None:
             report.missing.append(row.filename)
             continue
-        used.add(name)
-        entries.append(Entry(files[name], row.filename, row, boxes.get(row.filename, ())))
-    others = [name for name in files if name not in used and not name.lower().endswith((".csv", ".md", ".txt"))]
-    report.counts["not in the CSV"] += len(others)
+        used.add(found)
+        of_film = None if boxes is None else boxes.get(row.filename, boxes.get(found, ()))
+        entries.append(Entry(files[found], row.filename, row, of_film))
+    report.counts["not in the CSV"] += sum(_may_be_film(name) for name in files if name not in used)
     return entries
 
 
@@ -132,9 +173,10 @@ def import_entries(
         state=Upload.State.IMPORTING, total=len(entries), done=0, heartbeat_at=timezone.now()
     )
     beat = time.monotonic()
+    seen: set[int] = set()
     with Decoder() as decoder:
         for done, entry in enumerate(entries, start=1):
-            report.counts[_import_one(upload, entry, decoder, report)] += 1
+            report.counts[_import_one(upload, entry, decoder, report, seen)] += 1
             if time.monotonic() - beat >= SECONDS_BETWEEN_BEATS or done == len(entries):
                 beat = time.monotonic()
                 Upload.objects.filter(pk=upload.pk).update(done=done, heartbeat_at=timezone.now())
@@ -156,41 +198,59 @@ def _close(upload: Upload, report: Report, actor: User | None) -> None:
         )
 
 
-def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: Report) -> str:
-    """Import one file; the answer is the name of the count that it adds to."""
+def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: Report, seen: set[int]) -> str:
+    """Import one file; the answer is the name of the count that it adds to. `seen`: films of this import."""
     dataset = upload.dataset
     source = _sha256_of_file(entry.path)
     if QuarantinedFile.objects.filter(dataset=dataset, source_sha256=source).exists():
         return "quarantined already"
-    image = dataset.images.filter(source_sha256=source).first()
+    image, is_new = dataset.images.filter(source_sha256=source).first(), False
     if image is None:
         try:
             film, header = decoder.decode(entry.path)
         except UnusableFile as unusable:
-            _quarantine(upload, entry, source, unusable)
-            return "quarantined"
-        image = dataset.images.filter(pixel_sha256=pixel_sha256(film.stored)).first()
-        if image is None:
-            _store(dataset, entry, source, film, header)
-            return "imported"
+            return _quarantine(upload, entry, source, unusable)
+        image, is_new = _find_or_store(dataset, entry, source, film, header)
+    if image.pk in seen:  # its row says nothing about a film that has a row already
+        return "the same film again"
+    seen.add(image.pk)
+    if is_new:
+        return "imported"
     _append_what_changed(image, entry, report)
     return "there already"
 
 
-def _quarantine(upload: Upload, entry: Entry, source: str, unusable: UnusableFile) -> None:
-    QuarantinedFile.objects.create(
-        upload=upload,
+def _quarantine(upload: Upload, entry: Entry, source: str, unusable: UnusableFile) -> str:
+    _, is_new = QuarantinedFile.objects.get_or_create(
         dataset=upload.dataset,
         source_sha256=source,
-        name=entry.name if entry.row else "",
-        reason=unusable.reason,
-        sentence=unusable.sentence,
+        defaults={
+            "upload": upload,
+            "name": entry.name if entry.row else "",
+            "reason": unusable.reason,
+            "sentence": unusable.sentence,
+        },
     )
+    return "quarantined" if is_new else "quarantined already"
 
 
-def _store(dataset: Dataset, entry: Entry, source: str, film: Film, header: dict[str, str]) -> Image:
+def _find_or_store(
+    dataset: Dataset, entry: Entry, source: str, film: Film, header: dict[str, str]
+) -> tuple[Image, bool]:
+    """The film with these pixels, and whether it was stored now."""
     pixels = pixel_sha256(film.stored)
+    image = dataset.images.filter(pixel_sha256=pixels).first()
+    if image is not None:
+        return image, False
+    try:
+        return _store(dataset, entry, source, pixels, film, header), True
+    except IntegrityError:  # another import of the dataset stored it in the meantime
+        return dataset.images.get(pixel_sha256=pixels), False
+
+
+def _store(dataset: Dataset, entry: Entry, source: str, pixels: str, film: Film, header: dict[str, str]) -> Image:
     storage.write_once(storage.pixel_path(pixels), pack(film.stored))
+    shown = preview(film)
     row = entry.row or CsvRow(filename=entry.name)
     with transaction.atomic():
         patient = _patient(dataset.site, row, header, pixels)
@@ -203,21 +263,31 @@ def _store(dataset: Dataset, entry: Entry, source: str, film: Film, header: dict
             rows=film.stored.shape[0],
             columns=film.stored.shape[1],
             facts=film.facts.to_json(),
-            header={key: value for key, value in header.items() if not key.startswith("identifier:")},
+            header={key: value for key, value in header.items() if ":" not in key},
             view_position=row.projection or header.get("view_position", "")[:8],
             laterality=header.get("laterality", "")[:2],
-            warning=header.get("warning", "")[:200],
+            warning=_warning(header),
             original_name=entry.name if entry.row else "",
             csv_split=row.split,
             extra=dict(row.extra),
         )
-        storage.write_once(storage.preview_path(image), preview(film))
         image.save(force_insert=True)
-        _append_label(image, entry)
+        _append_label(image, entry, boxes=entry.boxes or ())
+        storage.write_once(storage.preview_path(image), shown)
     return image
 
 
-def _append_label(image: Image, entry: Entry) -> None:
+def _warning(header: Mapping[str, str]) -> str:
+    """The header's warnings as whole sentences, that of burned-in text first, as many as the row has room for."""
+    sentences = [value for key, value in header.items() if key.startswith("warning:")]
+    sentences.sort(key=lambda sentence: sentence != header.get("warning:burned_in"))
+    room = Image._meta.get_field("warning").max_length or 0
+    while sum(map(len, sentences)) + len(sentences) > room:
+        sentences.pop()
+    return " ".join(sentences)
+
+
+def _append_label(image: Image, entry: Entry, *, boxes: Sequence[Box]) -> None:
     if entry.row is None or not entry.row.label:
         return
     append(
@@ -226,7 +296,7 @@ def _append_label(image: Image, entry: Entry) -> None:
                 image=image,
                 value=entry.row.label,
                 findings=list(entry.row.findings),
-                boxes=[box.to_json() for box in entry.boxes],
+                boxes=[box.to_json() for box in boxes],
                 source=LabelSource.IMPORT,
             )
         ]
@@ -234,7 +304,8 @@ def _append_label(image: Image, entry: Entry) -> None:
 
 
 def _append_what_changed(image: Image, entry: Entry, report: Report) -> None:
-    """A corrected CSV is a new opinion of the import: it is appended, and replaces the earlier one of the import."""
+    """A corrected CSV is a new opinion of the import: it is appended, and replaces the earlier one of the import.
+    What the tables do not speak of stays as it was."""
     if entry.row is None:
         return
     if _fixed_facts_differ(image, entry.row):
@@ -242,18 +313,26 @@ def _append_what_changed(image: Image, entry: Entry, report: Report) -> None:
     if not entry.row.label:
         return
     last = image.label_events.filter(source=LabelSource.IMPORT).order_by("created_at", "pk").last()
-    now = (entry.row.label, list(entry.row.findings), [box.to_json() for box in entry.boxes])
+    boxes = _boxes_of(last) if entry.boxes is None else entry.boxes
+    if last is not None and "finding" not in entry.row.columns:
+        entry = replace(entry, row=replace(entry.row, findings=tuple(last.findings)))
+    assert entry.row is not None
+    now = (entry.row.label, list(entry.row.findings), [box.to_json() for box in boxes])
     if last is not None and (last.value, last.findings, last.boxes) == now:
         return
     with transaction.atomic():
-        _append_label(image, entry)
+        _append_label(image, entry, boxes=boxes)
     report.counts["label events"] += 1
+
+
+def _boxes_of(event: LabelEvent | None) -> tuple[Box, ...]:
+    return tuple(Box(**box) for box in event.boxes) if event else ()
 
 
 def _fixed_facts_differ(image: Image, row: CsvRow) -> bool:
     if row.projection and row.projection != image.view_position:
         return True
-    if row.split != image.csv_split:
+    if "split" in row.columns and row.split != image.csv_split:
         return True
     return bool(row.patient_id) and pseudonym(site_key(image.dataset.site), row.patient_id) != image.patient.pseudonym
 

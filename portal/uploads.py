@@ -3,13 +3,19 @@
 Limits are on bytes written, never on what the archive says of itself.
 """
 
+import errno
+import lzma
+import re
 import shutil
+import struct
 import tempfile
+import time
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
@@ -18,12 +24,30 @@ from django.utils import timezone
 
 from portal import audit, storage
 from portal.access import require
-from portal.importers.plain_csv import Box, CsvRow, InvalidCsv, read_boxes, read_labels
-from portal.ingest import Entry, Report, entries_of_folder, import_entries, match_rows
+from portal.importers.plain_csv import Box, CsvRow, InvalidCsv, read_boxes, read_columns, read_labels
+from portal.ingest import SECONDS_BETWEEN_BEATS, Report, entries_of, import_entries
 from portal.models import Dataset, Upload, User
 
 MOST_FILES = 200_000
 CHUNK = 2**20
+INTERRUPTED = "The import was interrupted; start it again: what is there already stays, and it goes on from there."
+_FULL = "The disk of the server is full; ask your administrator to make room, then send it again."
+_TWO_TABLES = (
+    "The zip holds two {kind}; keep one CSV of labels and one of boxes (with the columns x, y, width, height)."
+)
+# Whatever a reader of archives may stumble over in one that was damaged or made to hurt.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+    OSError,
+)
 
 
 class InvalidUpload(Exception):
@@ -36,7 +60,7 @@ class Contents:
 
     files: Mapping[str, Path]
     rows: Mapping[str, CsvRow] | None
-    boxes: Mapping[str, tuple[Box, ...]]
+    boxes: Mapping[str, tuple[Box, ...]] | None
 
 
 def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload:
@@ -52,9 +76,15 @@ def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload
     upload = Upload(dataset=dataset, uploaded_by=author, heartbeat_at=timezone.now())
     path = zip_path(upload)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as target:
-        for chunk in file.chunks():
-            target.write(chunk)
+    try:
+        with path.open("wb") as target:
+            for chunk in file.chunks():
+                target.write(chunk)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        if error.errno == errno.ENOSPC:
+            raise InvalidUpload(_FULL) from error
+        raise
     if not zipfile.is_zipfile(path):
         path.unlink()
         raise InvalidUpload(
@@ -74,11 +104,13 @@ def zip_path(upload: Upload) -> Path:
 def import_zip(upload: Upload) -> None:
     """Import a received zip; a bad one fails the upload with a sentence. Running it twice is harmless."""
     path = zip_path(upload)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix="unpacked-") as folder:
+    for left in path.parent.glob(f"unpacked-{upload.uuid}-*"):  # by an import that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"unpacked-{upload.uuid}-") as folder:
+        report = Report()
         try:
-            report = Report()
-            contents = unpack(path, Path(folder))
-            entries = _entries(contents, Path(folder), report)
+            contents = unpack(path, Path(folder), beat=lambda: _beat(upload))
+            entries = entries_of(contents.files, contents.rows, contents.boxes, report)
         except (InvalidUpload, InvalidCsv) as error:
             fail(upload, str(error))
         else:
@@ -86,44 +118,52 @@ def import_zip(upload: Upload) -> None:
     path.unlink(missing_ok=True)
 
 
+def _beat(upload: Upload) -> None:
+    Upload.objects.filter(pk=upload.pk).update(heartbeat_at=timezone.now())
+
+
 def fail(upload: Upload, sentence: str) -> None:
     Upload.objects.filter(pk=upload.pk).update(state=Upload.State.FAILED, message=sentence, finished_at=timezone.now())
 
 
-def _entries(contents: Contents, folder: Path, report: Report) -> list[Entry]:
-    if contents.rows is not None:
-        return match_rows(contents.files, contents.rows, contents.boxes, report)
-    return entries_of_folder(folder, None, contents.boxes, report)
-
-
-def unpack(path: Path, folder: Path) -> Contents:
-    """Write the archive's plain files into `folder` under names of our own, with limits on bytes and files."""
+def unpack(path: Path, folder: Path, *, beat: Callable[[], None] = lambda: None) -> Contents:
+    """Write the archive's plain files into `folder` under names of our own, with limits on bytes and files.
+    `beat` is called every few seconds."""
     files: dict[str, Path] = {}
     left = settings.UPLOAD_LIMIT_BYTES
+    beaten = time.monotonic()
     try:
         with zipfile.ZipFile(path) as archive:
             members = [info for info in archive.infolist() if not info.is_dir()]
             if len(members) > MOST_FILES:
                 raise InvalidUpload(f"The zip holds {len(members)} files; the limit is {MOST_FILES}. Split it.")
             for index, info in enumerate(members):
-                _check_member(info)
-                target = folder / f"{index:06d}{_ending(info.filename)}"
+                name = _checked_name(info)
+                target = folder / f"{index:06d}{_ending(name)}"
                 with archive.open(info) as source:
                     left -= _copy_at_most(source, target, left)
-                files[info.filename] = target
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError) as error:
+                files[name] = target
+                if time.monotonic() - beaten > SECONDS_BETWEEN_BEATS:
+                    beaten = time.monotonic()
+                    beat()
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise InvalidUpload(_FULL) from error
         raise InvalidUpload(
             "The zip is damaged or uses a compression that Hilum does not read; make it anew with ordinary zip."
         ) from error
     return _sort_out(files)
 
 
-def _check_member(info: zipfile.ZipInfo) -> None:
+def _checked_name(info: zipfile.ZipInfo) -> str:
+    """The name of a member, with / between folders, also where Windows wrote the zip."""
     if info.flag_bits & 0x1:
         raise InvalidUpload("The zip is encrypted; send it without a password.")
     is_link = (info.external_attr >> 16) & 0o170000 == 0o120000
-    if is_link or PurePosixPath(info.filename).is_absolute() or ".." in PurePosixPath(info.filename).parts:
+    name = PurePosixPath(info.filename.replace("\\", "/"))
+    if is_link or name.is_absolute() or ".." in name.parts or not name.name:
         raise InvalidUpload("The zip holds a link or a path that leads out of it; pack plain files in plain folders.")
+    return str(name)
 
 
 def _ending(name: str) -> str:
@@ -131,7 +171,7 @@ def _ending(name: str) -> str:
     return ending if ending in (".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".csv", ".zip") else ""
 
 
-def _copy_at_most(source: BinaryIO | zipfile.ZipExtFile, target: Path, limit: int) -> int:
+def _copy_at_most(source: IO[bytes], target: Path, limit: int) -> int:
     written = 0
     with target.open("wb") as file:
         while chunk := source.read(CHUNK):
@@ -142,24 +182,29 @@ def _copy_at_most(source: BinaryIO | zipfile.ZipExtFile, target: Path, limit: in
                 )
             file.write(chunk)
     if shutil.disk_usage(target.parent).free < CHUNK:
-        raise InvalidUpload("The disk of the server is full; ask your administrator to make room, then send it again.")
+        raise InvalidUpload(_FULL)
     return written
 
 
 def _sort_out(files: dict[str, Path]) -> Contents:
     """Tell the tables from the films: boxes have a column x, labels have none."""
     rows: dict[str, CsvRow] | None = None
-    boxes: dict[str, tuple[Box, ...]] = {}
+    boxes: dict[str, tuple[Box, ...]] | None = None
     for name in [name for name in files if name.lower().endswith(".csv")]:
-        path = files.pop(name)
-        named = path.rename(path.with_name(PurePosixPath(name).name.replace("/", "_")))
-        if "boxes" in named.name.lower():
-            boxes |= read_boxes(named)
+        table = _named_for_sentences(files.pop(name), name)
+        if "x" in read_columns(table):
+            if boxes is not None:
+                raise InvalidUpload(_TWO_TABLES.format(kind="tables of boxes"))
+            boxes = read_boxes(table)
         elif rows is None:
-            rows = read_labels(named)
+            rows = read_labels(table)
         else:
-            raise InvalidUpload(
-                "The zip holds two label tables; keep one CSV of labels, and name the one of boxes boxes.csv."
-            )
-        named.unlink()
+            raise InvalidUpload(_TWO_TABLES.format(kind="label tables"))
     return Contents(files, rows, boxes)
+
+
+def _named_for_sentences(path: Path, name: str) -> Path:
+    """The file in a folder of its own, under the last part of its name as far as that is harmless."""
+    folder = path.with_suffix("")
+    folder.mkdir()
+    return path.rename(folder / re.sub(r"[^\w.-]+", "_", PurePosixPath(name).name)[-80:])

@@ -9,6 +9,7 @@ from portal import audit
 from portal.importers.plain_csv import InvalidCsv, read_boxes, read_labels
 from portal.ingest import Report, entries_of_folder, import_entries
 from portal.models import Dataset, Site, Upload, User
+from portal.uploads import INTERRUPTED, fail
 
 
 class Command(BaseCommand):
@@ -33,12 +34,16 @@ class Command(BaseCommand):
         report = Report()
         try:
             rows = read_labels(options["labels"]) if options["labels"] else None
-            boxes = read_boxes(options["boxes"]) if options["boxes"] else {}
+            boxes = read_boxes(options["boxes"]) if options["boxes"] else None
         except InvalidCsv as error:
             raise CommandError(str(error)) from error
         entries = entries_of_folder(folder, rows, boxes, report)
         upload = Upload.objects.create(dataset=dataset, uploaded_by=actor, heartbeat_at=timezone.now())
-        import_entries(upload=upload, entries=entries, report=report, actor=actor, on_progress=self._progress)
+        try:
+            import_entries(upload=upload, entries=entries, report=report, actor=actor, on_progress=self._progress)
+        except BaseException:
+            fail(upload, INTERRUPTED)
+            raise
         for sentence in report.sentences():
             self.stdout.write(sentence)
         for quarantined in upload.quarantined.all():
