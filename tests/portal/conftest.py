@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from django.test import Client
 
+from portal.imaging.decoding import Decoder
 from portal.models import User
 
 
@@ -21,6 +24,18 @@ def _own_data_dir(request: pytest.FixtureRequest) -> None:
     """Every test that writes rows has an empty data folder of its own."""
     if request.node.get_closest_marker("django_db") or "db" in request.fixturenames:
         request.getfixturevalue("data_dir")
+
+
+@pytest.fixture(scope="session")
+def decoder() -> Generator[Decoder]:
+    with Decoder() as decoder:
+        yield decoder
+
+
+@pytest.fixture(autouse=True)
+def _one_decoder(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real child for all imports: starting it takes longer than most tests."""
+    monkeypatch.setattr("portal.ingest.Decoder", lambda: nullcontext(decoder))
 
 
 @pytest.fixture

@@ -1,0 +1,466 @@
+"""Files become films once, however often and in whatever form they come; what cannot, says why; nobody is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.apps import apps
+from django.conf import settings as django_settings
+from django.db import IntegrityError
+
+from portal import storage
+from portal.imaging.pixels import unpack
+from portal.importers.plain_csv import read_boxes, read_labels
+from portal.ingest import Report, age_band, entries_of_folder, import_entries
+from portal.models import (
+    AuditEvent,
+    CurrentLabel,
+    Dataset,
+    Image,
+    LabelEvent,
+    Patient,
+    QuarantinedFile,
+    Site,
+    Study,
+    Upload,
+)
+from tests.portal import factories
+
+pytestmark = [pytest.mark.django_db]
+
+
+@pytest.fixture
+def of() -> Dataset:
+    return factories.dataset()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    return folder
+
+
+def run(of: Dataset, folder: Path, *, labels: Path | None = None, boxes: Path | None = None) -> Report:
+    report = Report()
+    rows = read_labels(labels) if labels else None
+    entries = entries_of_folder(folder, rows, read_boxes(boxes) if boxes else None, report)
+    return import_entries(upload=Upload.objects.create(dataset=of), entries=entries, report=report, actor=None)
+
+
+def said(report: Report) -> dict[str, int]:
+    return {name: count for name, count in report.counts.items() if count}
+
+
+def everything() -> dict[str, list[Any]]:
+    """All rows of the data, without the books of the imports themselves."""
+    models = [Image, Patient, Study, LabelEvent, CurrentLabel, QuarantinedFile, Site, Dataset]
+    return {model.__name__: list(model.objects.order_by("pk").values()) for model in models}
+
+
+# formats ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.both
+def test_png_jpeg_tiff_and_dicom_become_films(of: Dataset, folder: Path) -> None:
+    factories.png(folder / "16bit.png", seed=1)
+    factories.png_8bit(folder / "8bit.png", seed=2)
+    factories.jpeg(folder / "film.jpg", seed=3)
+    factories.tiff(folder / "deep" / "film.tiff", seed=4)
+    factories.dicom(folder / "film.dcm", seed=5)
+    assert said(run(of, folder)) == {"imported": 5}
+    assert {image.facts["source"] for image in of.images.all()} == {"png", "jpeg", "tiff", "dicom"}
+    for image in of.images.all():
+        assert storage.preview_path(image).read_bytes().startswith(b"\xff\xd8\xff")
+
+
+def test_the_pixels_are_kept_to_the_bit(of: Dataset, folder: Path) -> None:
+    factories.png(folder / "a.png", seed=1)
+    run(of, folder)
+    image = of.images.get()
+    kept = unpack(storage.pixel_path(image.pixel_sha256).read_bytes(), image.rows, image.columns)
+    np.testing.assert_array_equal(kept, factories.pixels(1))
+
+
+def test_files_of_scanners_without_an_ending_are_films(of: Dataset, folder: Path) -> None:
+    factories.dicom(folder / "IM0001", seed=1)
+    factories.dicom(folder / "1.2.840.113619.2.55", seed=2)
+    assert said(run(of, folder)) == {"imported": 2}
+
+
+def test_what_is_no_film_by_its_name_is_left_aside(of: Dataset, folder: Path) -> None:
+    factories.png(folder / "a.png")
+    for name in ("notes.txt", "report.pdf", ".DS_Store", "Thumbs.db", "DICOMDIR", "__MACOSX/._a.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("x")
+    assert said(run(of, folder)) == {"imported": 1, "no films": 2}
+    assert not QuarantinedFile.objects.exists()
+
+
+def test_links_are_not_followed(of: Dataset, folder: Path, tmp_path: Path) -> None:
+    (folder / "link.png").symlink_to(factories.png(tmp_path / "outside.png"))
+    assert said(run(of, folder)) == {}
+
+
+def test_an_empty_folder_says_so(of: Dataset, folder: Path) -> None:
+    assert run(of, folder).sentences() == ["Nothing to import: no film was found"]
+
+
+# the CSV ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.both
+def test_a_csv_gives_label_patient_view_part_findings_and_more(of: Dataset, folder: Path) -> None:
+    factories.png(folder / "a.png")
+    row = {"label": "abnormal", "patient_id": "P1", "projection": "AP", "split": "test", "finding": "nodule|mass"}
+    run(of, folder, labels=factories.table(folder / "l.csv", {"filename": "a.png", **row, "source": "ward"}))
+    image = of.images.get()
+    assert (image.view_position, image.csv_split, image.extra) == ("AP", "test", {"source": "ward"})
+    assert (image.current_label.value, image.current_label.source) == ("abnormal", "import")
+    assert image.current_label.findings == ["nodule", "mass"]
+    assert image.patient.identified
+
+
+@pytest.mark.both
+def test_the_same_import_twice_changes_nothing(of: Dataset, folder: Path) -> None:
+    for seed, name in enumerate("abc"):
+        factories.png(folder / f"{name}.png", seed=seed)
+    factories.colour_png(folder / "colour.png")
+    names = ("a.png", "b.png", "colour.png")
+    labels = factories.table(folder / "l.csv", *({"filename": name, "label": "normal"} for name in names))
+    boxes = factories.box_table(folder / "b.csv", ["a.png", 1, 2, 3, 4, "nodule"])
+    run(of, folder, labels=labels, boxes=boxes)
+    before = everything()
+    again = run(of, folder, labels=labels, boxes=boxes)
+    assert said(again) == {"there already": 2, "quarantined already": 1, "not in the CSV": 1}
+    assert everything() == before
+
+
+def test_a_corrected_csv_appends_what_changed_and_says_how_many(of: Dataset, folder: Path) -> None:
+    for seed, name in enumerate("abc"):
+        factories.png(folder / f"{name}.png", seed=seed)
+
+    def labels(a: str, b: str, finding: str) -> Path:
+        return factories.table(
+            folder / "l.csv",
+            {"filename": "a.png", "label": a},
+            {"filename": "b.png", "label": b},
+            {"filename": "c.png", "label": "abnormal", "finding": finding},
+        )
+
+    run(of, folder, labels=labels("normal", "normal", "nodule"))
+    report = run(of, folder, labels=labels("normal", "exclude", "mass"))
+    assert said(report) == {"there already": 3, "label events": 2}
+    assert "2 label events appended for what the CSV says differently now" in report.sentences()
+    assert {i.original_name: i.current_label.value for i in of.images.all()} == {
+        "a.png": "normal",
+        "b.png": "exclude",
+        "c.png": "abnormal",
+    }
+    assert LabelEvent.objects.count() == 5
+
+
+def test_a_csv_without_findings_and_boxes_takes_none_away(of: Dataset, folder: Path) -> None:
+    factories.png(folder / "a.png")
+    boxes = factories.box_table(folder / "b.csv", ["a.png", 1, 2, 3, 4, "nodule"])
+    row = {"filename": "a.png", "label": "abnormal", "finding": "nodule", "split": "test"}
+    run(of, folder, labels=factories.table(folder / "l.csv", row), boxes=boxes)
+    (folder / "l.csv").write_text("filename,label\na.png,abnormal\n")
+    assert said(run(of, folder, labels=folder / "l.csv")) == {"there already": 1}
+    (folder / "l.csv").write_text("filename,label\na.png,unsure\n")
+    assert said(run(of, folder, labels=folder / "l.csv")) == {"there already": 1, "label events": 1}
+    event = LabelEvent.objects.latest("pk")
+    assert (event.value, event.findings, len(event.boxes)) == ("unsure", ["nodule"], 1)
+
+
+def test_films_that_were_imported_without_a_csv_are_labelled_by_a_later_one(of: Dataset, folder: Path) -> None:
+    factories.dicom(folder / "a.dcm")
+    run(of, folder)
+    labels = factories.table(folder / "l.csv", {"filename": "a.dcm", "label": "normal"})
+    assert said(run(of, folder, labels=labels)) == {"there already": 1, "label events": 1}
+    assert of.images.get().current_label.value == "normal"
+
+
+@pytest.mark.parametrize("column", [{"projection": "AP"}, {"split": "test"}, {"patient_id": "other"}])
+def test_what_is_written_once_is_kept_and_said(of: Dataset, folder: Path, column: dict[str, str]) -> None:
+    factories.png(folder / "a.png")
+    first = {"filename": "a.png", "label": "normal", "projection": "PA", "split": "fit", "patient_id": "one"}
+    run(of, folder, labels=factories.table(folder / "l.csv", first))
+    before = everything()
+    report = run(of, folder, labels=factories.table(folder / "l.csv", first | column))
+    assert said(report) == {"there already": 1, "kept as imported": 1}
+    assert everything() == before
+
+
+def test_missing_files_are_named(of: Dataset, folder: Path) -> None:
+    factories.png(folder / "a.png")
+    rows = [{"filename": name, "label": "normal"} for name in ("a.png", "gone.png", "gone too.png")]
+    report = run(of, folder, labels=factories.table(folder / "l.csv", *rows))
+    assert report.sentences()[-1] == "2 files that the CSV names are not there (the first: gone.png)"
+    assert report.to_json()["missing"] == 2
+
+
+def test_files_that_the_csv_does_not_name_are_left_aside(of: Dataset, folder: Path) -> None:
+    for seed, name in enumerate(("a.png", "b.png", "readme.md")):
+        factories.png(folder / name, seed=seed)
+    report = run(of, folder, labels=factories.table(folder / "l.csv", {"filename": "a.png"}))
+    assert said(report) == {"imported": 1, "not in the CSV": 1}
+
+
+def test_a_csv_names_a_file_by_its_path_or_its_last_part(of: Dataset, folder: Path) -> None:
+    for seed, name in enumerate(("x/a.png", "y/a.png", "y/b.png")):
+        factories.png(folder / name, seed=seed)
+    rows = [{"filename": name} for name in ("x/a.png", "b.png", "a.png")]
+    report = run(of, folder, labels=factories.table(folder / "l.csv", *rows))
+    assert {image.original_name for image in of.images.all()} == {"x/a.png", "b.png"}
+    assert report.missing == ["a.png"]  # there are two
+
+
+def test_two_files_of_one_film_are_one_film_and_its_first_row_counts(of: Dataset, folder: Path) -> None:
+    """Or else every import would turn the label to and fro."""
+    factories.png(folder / "a.png", seed=1)
+    factories.png(folder / "b.png", seed=1)
+    labels = factories.table(
+        folder / "l.csv", {"filename": "a.png", "label": "normal"}, {"filename": "b.png", "label": "abnormal"}
+    )
+    assert said(run(of, folder, labels=labels)) == {"imported": 1, "the same film again": 1}
+    assert said(run(of, folder, labels=labels)) == {"there already": 1, "the same film again": 1}
+    assert [event.value for event in LabelEvent.objects.all()] == ["normal"]
+
+
+def test_the_same_film_in_two_datasets_is_two_films_of_one_patient(of: Dataset, folder: Path) -> None:
+    factories.dicom(folder / "a.dcm")
+    run(of, folder)
+    assert said(run(factories.dataset("More"), folder)) == {"imported": 1}
+    assert Patient.objects.count() == Study.objects.count() == 1
+    assert len({image.pixel_sha256 for image in Image.objects.all()}) == 1
+
+
+# boxes ------------------------------------------------------------------------------------------------------
+
+
+def test_boxes_go_with_their_films_label(of: Dataset, folder: Path) -> None:
+    factories.png(folder / "a.png")
+    labels = factories.table(folder / "l.csv", {"filename": "a.png", "label": "abnormal"})
+    boxes = factories.box_table(folder / "b.csv", ["a.png", 1, 2.5, 3, 4, "nodule"], ["gone.png", 0, 0, 1, 1, ""])
+    assert said(run(of, folder, labels=labels, boxes=boxes)) == {"imported": 1, "boxes left aside": 1}
+    assert LabelEvent.objects.get().boxes == [{"x": 1, "y": 2.5, "width": 3, "height": 4, "finding": "nodule"}]
+
+
+def test_boxes_without_a_label_are_counted_and_left_aside(of: Dataset, folder: Path) -> None:
+    factories.png(folder / "a.png")
+    boxes = factories.box_table(folder / "b.csv", ["a.png", 1, 2, 3, 4, ""])
+    labels = factories.table(folder / "l.csv", {"filename": "a.png"})
+    assert said(run(of, folder, labels=labels, boxes=boxes)) == {"imported": 1, "boxes left aside": 1}
+    assert said(run(of, folder, boxes=boxes))["boxes left aside"] == 1
+
+
+def test_corrected_boxes_are_a_new_event(of: Dataset, folder: Path) -> None:
+    factories.png(folder / "a.png")
+    labels = factories.table(folder / "l.csv", {"filename": "a.png", "label": "abnormal"})
+    run(of, folder, labels=labels)
+    boxes = factories.box_table(folder / "b.csv", ["a.png", 1, 2, 3, 4, ""])
+    assert said(run(of, folder, labels=labels, boxes=boxes))["label events"] == 1
+
+
+# quarantine -------------------------------------------------------------------------------------------------
+
+
+def test_a_bad_file_is_quarantined_with_a_sentence_and_the_others_go_on(of: Dataset, folder: Path) -> None:
+    factories.png(folder / "a.png")
+    factories.colour_png(folder / "b.png")
+    (folder / "c.dcm").write_bytes(b"nothing that is a film" * 20)
+    (folder / "d.png").write_bytes(factories.png(folder / "a.png").read_bytes()[:-200])
+    assert said(run(of, folder)) == {"imported": 1, "quarantined": 3}
+    for file in QuarantinedFile.objects.all():
+        assert file.sentence.endswith(".")
+        assert file.name == ""  # there was no CSV
+        assert str(folder) not in file.sentence
+    assert {file.reason for file in QuarantinedFile.objects.all()} >= {"colour"}
+
+
+def test_a_quarantined_file_has_its_name_where_a_csv_gave_it(of: Dataset, folder: Path) -> None:
+    factories.colour_png(folder / "b.png")
+    run(of, folder, labels=factories.table(folder / "l.csv", {"filename": "b.png", "label": "normal"}))
+    assert QuarantinedFile.objects.get().name == "b.png"
+    assert not Image.objects.exists()
+
+
+def test_warnings_of_the_header_stand_on_the_film(of: Dataset, folder: Path) -> None:
+    factories.dicom(folder / "a.dcm", BodyPartExamined="HIP", BurnedInAnnotation="YES")
+    run(of, folder)
+    image = of.images.get()
+    assert image.warning.startswith("The header says that text is burned into the picture")
+    assert image.warning.endswith("The header's body part is HIP, not chest.")
+    assert not [key for key in image.header if ":" in key]
+
+
+def test_warnings_are_cut_between_sentences(of: Dataset, folder: Path) -> None:
+    factories.dicom(
+        folder / "a.dcm",
+        BodyPartExamined="HIP",
+        BurnedInAnnotation="YES",
+        PresentationIntentType="FOR PROCESSING",
+        Modality="OT",
+    )
+    run(of, folder)
+    for image in of.images.all():
+        assert image.warning.endswith(".")
+        assert "burned" in image.warning
+
+
+# patients ---------------------------------------------------------------------------------------------------
+
+
+def test_pseudonyms_are_the_same_from_a_csv_and_from_dicom(of: Dataset, folder: Path) -> None:
+    factories.dicom(folder / "a.dcm", seed=1, PatientID=" Pat-007 ")
+    factories.png(folder / "b.png", seed=2)
+    rows = [{"filename": "a.dcm"}, {"filename": "b.png", "patient_id": "PAT-007"}]
+    run(of, folder, labels=factories.table(folder / "l.csv", *rows))
+    assert Patient.objects.count() == 1
+    assert Patient.objects.get().images.count() == 2
+
+
+def test_one_identifier_has_another_pseudonym_at_another_site(of: Dataset, folder: Path) -> None:
+    factories.dicom(folder / "a.dcm", PatientID="P")
+    run(of, folder)
+    run(factories.dataset(at=factories.site("Busan")), folder)
+    assert len(set(Patient.objects.values_list("pseudonym", flat=True))) == 2
+
+
+def test_a_film_without_an_identifier_is_its_own_patient(of: Dataset, folder: Path) -> None:
+    factories.png(folder / "a.png", seed=1)
+    factories.dicom(folder / "b.dcm", seed=2, PatientID="")
+    factories.dicom(folder / "c.dcm", seed=3, PatientID=None, PatientSex="M", PatientAge="095Y")
+    run(of, folder)
+    assert Patient.objects.filter(identified=False).count() == 3
+    assert Patient.objects.filter(sex="M", age_band="90+").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("years", "band"), [("0", "0-9"), ("47", "40-49"), ("89", "80-89"), ("90", "90+"), ("", ""), ("x", "")]
+)
+def test_age_bands(years: str, band: str) -> None:
+    assert age_band(years) == band
+
+
+SECRETS = {
+    "PatientName": "Zzyzxson^Quirina",
+    "PatientID": "MRN-99118822",
+    "PatientBirthDate": "19471213",
+    "PatientAddress": "17 Wombat Crescent",
+    "InstitutionName": "Saint Elsewhere",
+    "AccessionNumber": "ACC55667788",
+    "ReferringPhysicianName": "Quackenbush^Ida",
+    "StudyDate": "20230417",
+    "StationName": "ZEBRASTATION",
+    "StudyDescription": "chest of Zzyzxson",
+}
+
+
+def _traces(needles: list[str]) -> list[str]:
+    """Where a needle occurs, in any case: in every row of every table, in every file of the data folder."""
+    found = []
+    for model in apps.get_models(include_auto_created=True):
+        for row in model.objects.values():
+            text = json.dumps(row, default=str, ensure_ascii=False).casefold()
+            found += [f"{model.__name__}: {needle}" for needle in needles if needle in text]
+    for path in Path(django_settings.DATA_DIR).rglob("*"):
+        haystack = str(path).casefold().encode() + (path.read_bytes().lower() if path.is_file() else b"")
+        found += [f"{path.name}: {needle}" for needle in needles if needle.encode() in haystack]
+    return found
+
+
+NEEDLES = [
+    "zzyzxson", "quirina", "99118822", "19471213", "1947-12-13", "wombat", "elsewhere", "55667788", "quackenbush",
+    "20230417", "2023-04-17", "zebrastation", "1.2.3.444555",
+]  # fmt: skip
+
+
+def test_nobody_is_named_in_the_database_or_on_disk(of: Dataset, folder: Path) -> None:
+    elements = {**SECRETS, "StudyInstanceUID": "1.2.3.444555.1", "SeriesInstanceUID": "1.2.3.444555.2"}
+    factories.dicom(folder / "Zzyzxson_MRN-99118822.dcm", seed=1, **elements)
+    factories.dicom(folder / "Zzyzxson_2.dcm", seed=2, **elements, BurnedInAnnotation="YES")
+    factories.dicom(folder / "Zzyzxson_bad.dcm", seed=3, **elements, SamplesPerPixel=3)
+    factories.dicom(folder / "Zzyzxson_CT.dcm", seed=4, **(elements | {"Modality": "CT"}))
+    assert said(run(of, folder)) == {"imported": 2, "quarantined": 2}
+    assert Patient.objects.count() == Study.objects.count() == 1
+    assert _traces(NEEDLES) == []
+
+
+def test_the_search_for_names_finds_them(of: Dataset, data_dir: Path) -> None:
+    factories.film(of, "normal", header={"name": "Zzyzxson"})
+    (data_dir / "left.dcm").write_bytes(b"\0\0MRN-99118822\0")
+    assert _traces(NEEDLES) == ["Image: zzyzxson", "left.dcm: 99118822"]
+
+
+def test_an_original_name_is_kept_only_with_a_csv(of: Dataset, folder: Path) -> None:
+    factories.dicom(folder / "with.dcm", seed=1)
+    run(of, folder, labels=factories.table(folder / "l.csv", {"filename": "with.dcm"}))
+    factories.dicom(folder / "without.dcm", seed=2)
+    run(of, folder)
+    assert set(of.images.values_list("original_name", flat=True)) == {"with.dcm", ""}
+
+
+# books and faults -------------------------------------------------------------------------------------------
+
+
+def test_an_import_closes_its_upload_with_numbers_sentences_and_audit(of: Dataset, folder: Path) -> None:
+    factories.png(folder / "a.png")
+    factories.colour_png(folder / "b.png")
+    run(of, folder)
+    upload = Upload.objects.get()
+    assert (upload.state, upload.done, upload.total) == ("done", 2, 2)
+    assert upload.counts == {"imported": 1, "quarantined": 1}
+    assert upload.message == "1 film imported; 1 file in quarantine, with its reason."
+    assert AuditEvent.objects.get(verb="import films").after["imported"] == 1
+
+
+def test_a_film_that_another_import_stored_in_the_meantime_is_there_already(
+    of: Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other import commits after this one looked for the film and before it stores its own."""
+    from portal import ingest
+
+    factories.dicom(folder / "a.dcm")
+    labels = factories.table(folder / "l.csv", {"filename": "a.dcm", "label": "normal"})
+
+    def other_import_first(*args: Any) -> Image:
+        monkeypatch.setattr(ingest, "_store", really_store)
+        run(of, folder, labels=labels)
+        return really_store(*args)
+
+    really_store = ingest._store
+    monkeypatch.setattr(ingest, "_store", other_import_first)
+    assert said(run(of, folder, labels=labels)) == {"there already": 1}
+    assert (Image.objects.count(), LabelEvent.objects.count()) == (1, 1)
+
+
+def test_a_film_is_stored_with_its_label_or_not_at_all(
+    of: Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factories.png(folder / "a.png")
+    labels = factories.table(folder / "l.csv", {"filename": "a.png", "label": "normal"})
+
+    def full(path: Path, data: bytes) -> None:
+        if path.suffix == ".jpg":
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(storage, "write_once", full)
+    with pytest.raises(OSError, match="No space"):
+        run(of, folder, labels=labels)
+    assert not Image.objects.exists()
+    assert not Patient.objects.exists()
+    monkeypatch.undo()
+    assert said(run(of, folder, labels=labels)) == {"imported": 1}
+
+
+def test_the_database_refuses_equal_pixels_twice_in_a_dataset(of: Dataset) -> None:
+    film = factories.film(of)
+    film.pk, film.uuid = None, factories.somewhere()
+    with pytest.raises(IntegrityError, match="image_pixels_once_a_dataset"):
+        film.save(force_insert=True)
