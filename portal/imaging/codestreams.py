@@ -101,9 +101,7 @@ def decode_encapsulated(data: bytes, transfer_syntax: uid.UID, layout: Layout) -
     except (MemoryError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # each decoder has its own errors; a panic of the RLE one is no Exception
-        raise UnusableFile(
-            "unreadable", "The compressed picture in this file is damaged. Export it again."
-        ) from None
+        raise UnusableFile("unreadable", "The compressed picture in this file is damaged. Export it again.") from None
     return np.asarray(values)
 
 
