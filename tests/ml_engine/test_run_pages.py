@@ -1,0 +1,428 @@
+"""The pages of runs: they work; a stranger is sent to log in, another site's run is a 404, a reader is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from ml_engine import storage
+from ml_engine.models import Run, RunKind, RunState
+from ml_engine.requests import changes_from_preset, config_from
+from portal.models import Role, Site, User
+from tests.ml_engine import made
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def site(data_dir: Path) -> Site:
+    return made.site()
+
+
+@pytest.fixture
+def split(site: Site) -> Any:
+    return made.small_split(site)
+
+
+@pytest.fixture
+def analyst(site: Site) -> User:
+    return made.person("ana", at=site, role=Role.ANALYST)
+
+
+@pytest.fixture
+def web(client: Client, analyst: User) -> Client:
+    client.force_login(analyst)
+    return client
+
+
+@pytest.fixture
+def reader(site: Site) -> Client:
+    client = Client()
+    client.force_login(made.person("rho", at=site, role=Role.READER))
+    return client
+
+
+def new(kind: str, **query: str) -> str:
+    return reverse("ml_engine:run-new", args=[kind], query=query)
+
+
+def at(name: str, run: Run) -> str:
+    return reverse(f"ml_engine:{name}", args=[run.uuid])
+
+
+# Who may ---------------------------------------------------------------------------------------------
+
+PAGES = ["run", "run-progress", "run-log"]
+ACTS = ["run-cancel", "run-retry"]
+
+
+def test_a_stranger_is_sent_to_log_in(client: Client, split: Any) -> None:
+    run = made.run(split)
+    addresses = [reverse("ml_engine:runs"), new("score"), *(at(name, run) for name in PAGES)]
+    for address in addresses:
+        assert client.get(address).headers["Location"].startswith("/accounts/login/")
+    for name in ACTS:
+        assert client.post(at(name, run)).headers["Location"].startswith("/accounts/login/")
+
+
+def test_another_sites_run_does_not_exist(client: Client, split: Any) -> None:
+    elsewhere = made.person("eve", at=made.site("Busan"), role=Role.MANAGER)
+    client.force_login(elsewhere)
+    run = made.run(split, name="Secret plan")
+    assert [client.get(at(name, run)).status_code for name in PAGES] == [404] * 3
+    assert [client.post(at(name, run)).status_code for name in ACTS] == [404] * 2
+    assert client.get(new(run.kind, clone=str(run.uuid))).status_code == 404
+    assert "Secret plan" not in client.get(reverse("ml_engine:runs")).text
+    run.refresh_from_db()
+    assert run.state == RunState.QUEUED
+
+
+def test_a_reader_sees_runs_but_may_not_ask_for_one(reader: Client, split: Any) -> None:
+    run = made.run(split)
+    assert [reader.get(at(name, run)).status_code for name in PAGES] == [200] * 3
+    answers = [reader.get(new("fit_detector")), *(reader.post(at(name, run)) for name in ACTS)]
+    assert [answer.status_code for answer in answers] == [403] * 3
+    assert "you need one of these roles: analyst, manager" in answers[0].text
+    assert "Clone with changes" not in reader.get(at("run", run)).text
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_are_only_read(web: Client, split: Any, name: str) -> None:
+    assert web.post(at(name, made.run(split))).status_code == 405
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_acts_are_only_posted(web: Client, split: Any, name: str) -> None:
+    assert web.get(at(name, made.run(split))).status_code == 405
+
+
+# The list --------------------------------------------------------------------------------------------
+
+
+def test_without_runs_the_list_says_what_to_do(web: Client, reader: Client) -> None:
+    assert "Fit a detector" in web.get(reverse("ml_engine:runs")).text
+    assert "An analyst or a manager of the site can ask for one." in reader.get(reverse("ml_engine:runs")).text
+
+
+def test_the_list_filters_by_kind_and_state(web: Client, split: Any) -> None:
+    made.run(split, name="Waiting alignment")
+    made.run(split, name="Failed detector", kind=RunKind.FIT_DETECTOR, state=RunState.FAILED, message="The disk.")
+    by_kind = web.get(reverse("ml_engine:runs"), {"kind": "fit_detector"}).text
+    by_state = web.get(reverse("ml_engine:runs"), {"state": "queued"}).text
+    assert "Failed detector" in by_kind
+    assert "The disk." in by_kind
+    assert "Waiting alignment" not in by_kind
+    assert "Waiting alignment" in by_state
+    assert "Failed detector" not in by_state
+
+
+def test_the_list_asks_for_news_while_a_run_is_on_its_way(web: Client, split: Any) -> None:
+    run = made.run(split, state=RunState.RUNNING, stage="banks", done=3, total=10, seconds_left=75)
+    address = reverse("ml_engine:runs")
+    text = web.get(address).text
+    assert 'hx-trigger="every 2s"' in text
+    assert "selecting the memory banks, 75 s left" in text
+    news = web.get(address, headers={"HX-Request": "true"}).text
+    assert news.startswith('<div id="runs"')
+    Run.objects.filter(pk=run.pk).update(state=RunState.DONE)
+    assert "hx-trigger" not in web.get(address).text
+
+
+def test_the_list_takes_the_same_queries_for_any_number_of_runs(
+    web: Client, split: Any, django_assert_num_queries: Any
+) -> None:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    made.run(split)
+    with CaptureQueriesContext(
+        connection,
+    ) as one:
+        web.get(reverse("ml_engine:runs"))
+    first = made.run(split)
+    for _ in range(5):
+        made.run(split, kind=RunKind.FIT_DETECTOR, after=first, requested_by=User.objects.first())
+    with django_assert_num_queries(len(one)):
+        web.get(reverse("ml_engine:runs"))
+
+
+# A run -----------------------------------------------------------------------------------------------
+
+
+def test_a_running_run_shows_where_it_stands(web: Client, split: Any) -> None:
+    run = made.run(
+        split,
+        state=RunState.RUNNING,
+        stage="features",
+        stage_index=3,
+        stage_count=8,
+        done=30,
+        total=90,
+        seconds_left=400.0,
+        memory_mib=1234.4,
+    )
+    storage.run_folder(run.uuid).mkdir(parents=True)
+    (storage.run_folder(run.uuid) / "log.txt").write_text("Stage <features> begins.")
+    text = web.get(at("run", run)).text
+    for words in (
+        "Stage 4 of 8: <strong>extracting patch features</strong>",
+        "30 of 90 · about 7 min left in this stage",
+        "1234 MiB",
+        "Stage &lt;features&gt; begins.",
+        'hx-trigger="every 1s"',
+        "Cancel",
+    ):
+        assert words in text
+    assert "Retry</button>" not in text
+    assert "Random weights" not in text
+
+
+def test_the_news_stop_when_the_run_has_ended(web: Client, split: Any) -> None:
+    run = made.run(split, state=RunState.RUNNING)
+    news = web.get(at("run-progress", run))
+    assert "HX-Refresh" not in news.headers
+    assert "hx-trigger" in news.text
+    Run.objects.filter(pk=run.pk).update(state=RunState.DONE)
+    news = web.get(at("run-progress", run))
+    assert news.headers["HX-Refresh"] == "true"
+    assert "hx-trigger" not in news.text
+
+
+def test_a_failed_run_says_why_with_a_reference_and_a_retry(web: Client, split: Any) -> None:
+    run = made.run(split, state=RunState.FAILED, message="The disk is full: free some space.", detail="Traceback")
+    text = web.get(at("run", run)).text
+    assert "The disk is full: free some space." in text
+    assert f'<code class="user-select-all">{run.uuid}</code>' in text
+    assert "Retry</button>" in text
+    assert "Traceback" not in text
+
+
+def test_the_detail_is_for_staff(client: Client, split: Any) -> None:
+    client.force_login(User.objects.create(username="root", is_staff=True, is_superuser=True))
+    run = made.run(split, state=RunState.FAILED, message="No.", detail="Traceback")
+    assert "Traceback" in client.get(at("run", run)).text
+
+
+def test_random_weights_are_said_loudly(web: Client, split: Any) -> None:
+    run = made.run(split, kind=RunKind.FIT_DETECTOR, random_weights=True)
+    assert (
+        '<div class="hilum-random" role="alert">Random weights, not for evaluation</div>'
+        in web.get(at("run", run)).text
+    )
+    assert "random weights, not for evaluation" in web.get(reverse("ml_engine:runs")).text
+
+
+def test_a_waiting_run_names_the_one_before(web: Client, split: Any) -> None:
+    before = made.run(split, name="The alignment", state=RunState.RUNNING)
+    run = made.run(split, kind=RunKind.FIT_DETECTOR, after=before)
+    text = web.get(at("run", run)).text
+    assert f'Waits for <a href="{at("run", before)}">The alignment</a>, which is running.' in text
+    assert f'<a href="{at("run", run)}">A run</a>' in web.get(at("run", before)).text
+
+
+def test_an_alignment_shows_its_report(web: Client, split: Any) -> None:
+    report = {
+        "films": 6,
+        "ncc_before": 0.5,
+        "ncc_after": 0.7512,
+        "ssim_before": 0.1,
+        "ssim_after": 0.2,
+        "stack_variance_before": None,
+        "stack_variance_after": 0.01,
+        "share_flagged": 0.25,
+    }
+    model = made.alignment_model(split, report={"report": report})
+    text = web.get(at("run", model.run)).text
+    assert "Alignment, measured on its 6 films" in text
+    assert "0.751" in text
+    assert "25 %" in text
+    assert "–" in text
+
+
+def test_a_detector_shows_its_summary(web: Client, split: Any) -> None:
+    summary = {
+        "bank": {"global": 120, "cells": [10, 0, 12]},
+        "covering_radius": {"global": [[1, 9.0], [120, 3.21]]},
+        "mask": {"share_kept": 0.79},
+        "fusion_source": "tune",
+        "tune": {"films": 4, "abnormal": 2},
+        "calibration": {"films": 2, "source": "calibrate"},
+        "weights": {"name": "random", "sha256": None},
+    }
+    model = made.detector_model(split, summary=summary)
+    text = web.get(at("run", model.run)).text
+    for words in ("120 patches", "2 of 3 cells, 22 patches", "3.210", "79 %", "0.60 chosen on tune", "4, 2 abnormal"):
+        assert words in text
+    assert new("score") + f"?detector={model.run.uuid}" in text
+
+
+def test_the_log_is_plain_text(web: Client, split: Any) -> None:
+    run = made.run(split)
+    assert web.get(at("run-log", run)).text == "No log yet."
+    storage.run_folder(run.uuid).mkdir(parents=True)
+    (storage.run_folder(run.uuid) / "log.txt").write_text("one\ntwo\n")
+    answer = web.get(at("run-log", run))
+    assert (answer.text, answer.headers["Content-Type"]) == ("one\ntwo", "text/plain; charset=utf-8")
+
+
+def test_cancel_and_retry(web: Client, split: Any) -> None:
+    run = made.run(split)
+    web.post(at("run-cancel", run))
+    run.refresh_from_db()
+    assert run.state == RunState.CANCELLED
+    assert "is already cancelled: nothing to cancel" in web.post(at("run-cancel", run), follow=True).text
+    web.post(at("run-retry", run))
+    run.refresh_from_db()
+    assert run.state == RunState.QUEUED
+    assert "only a failed or cancelled run is retried" in web.post(at("run-retry", run), follow=True).text
+
+
+# A new run -------------------------------------------------------------------------------------------
+
+
+def wish(on: Any, /, **fields: Any) -> dict[str, Any]:
+    small = {"size": 64, "backbone": "resnet18", "weights": "random", "rate": 0.1, "grid": 2, "mask": "no"}
+    plain = {"name": "Mine", "split": on.uuid, "preset": "default", "alignment": "none"}
+    return plain | small | fields
+
+
+def test_the_forms_open(web: Client, split: Any) -> None:
+    for kind in RunKind.values:
+        assert web.get(new(kind)).status_code == 200
+    assert web.get(new("nonsense")).status_code == 404
+    assert f'value="{split.uuid}" selected' in web.get(new("fit_detector", split=str(split.uuid))).text
+
+
+def test_a_detector_is_asked_for(web: Client, split: Any, analyst: User) -> None:
+    answer = web.post(new("fit_detector"), wish(split, note="Why not.", advanced="batch=4\n\nimage_score = max"))
+    run = Run.objects.get()
+    assert answer.headers["Location"] == at("run", run)
+    assert (run.kind, run.requested_by, run.note, run.random_weights) == ("fit_detector", analyst, "Why not.", True)
+    assert {name: run.config[name] for name in ("size", "rate", "grid", "mask", "batch", "image_score", "align")} == {
+        "size": 64,
+        "rate": 0.1,
+        "grid": 2,
+        "mask": False,
+        "batch": 4,
+        "image_score": "max",
+        "align": "none",
+    }
+
+
+def test_an_alignment_may_be_fitted_first(web: Client, split: Any) -> None:
+    web.post(new("fit_detector"), wish(split, alignment="first", advanced="alignment.perceptual=0"))
+    run = Run.objects.get(kind=RunKind.FIT_DETECTOR)
+    assert run.after is not None
+    assert (run.after.kind, run.after.name, run.after.split) == ("fit_alignment", "Mine: alignment", split)
+    assert run.config["align"] == "network"
+
+
+def test_an_alignment_is_asked_for(web: Client, split: Any) -> None:
+    fields = {"name": "Mine", "split": split.uuid, "preset": "paper", "seed": 7, "advanced": "alignment.epochs=3"}
+    web.post(new("fit_alignment"), fields)
+    run = Run.objects.get()
+    assert (run.kind, run.seed, run.config["alignment"]["epochs"]) == ("fit_alignment", 7, 3)
+
+
+def test_a_weight_that_is_given_is_not_chosen_on_tune(web: Client, split: Any) -> None:
+    web.post(new("fit_detector"), wish(split, fusion_weight="0.3"))
+    config = Run.objects.get().config
+    assert (config["fusion_weight"], config["fusion_choice"]) == (0.3, "config")
+
+
+def test_scores_are_asked_for_by_part_or_by_dataset(web: Client, split: Any) -> None:
+    detector = made.detector_model(split)
+    web.post(new("score"), {"name": "By part", "detector": detector.run.uuid, "parts": ["test", "tune"]})
+    dataset = split.site.datasets.get()
+    web.post(new("score"), {"name": "By set", "detector": detector.run.uuid, "datasets": [dataset.uuid]})
+    by_part, by_set = Run.objects.get(name="By part"), Run.objects.get(name="By set")
+    assert (by_part.parts, by_part.detector, by_part.random_weights) == (["tune", "test"], detector, True)
+    assert list(by_set.datasets.all()) == [dataset]
+
+
+def test_scores_may_wait_for_their_detector(web: Client, split: Any) -> None:
+    fit = made.run(split, kind=RunKind.FIT_DETECTOR, random_weights=True)
+    web.post(new("score"), {"name": "Later", "detector": fit.uuid, "parts": ["test"]})
+    run = Run.objects.get(name="Later")
+    assert (run.after, run.detector, run.random_weights) == (fit, None, True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"name": ""}, "This field is required."),
+        ({"split": ""}, "This field is required."),
+        ({"size": 65}, "size is 65: it must be a multiple of 32, such as 224 or 448."),
+        ({"rate": 2}, "rate is 2.0: it must be from 1e-06 to 1."),
+        ({"advanced": "nonsense"}, "Line 1 is “nonsense”: write FIELD=VALUE, such as alignment.epochs=20."),
+        ({"advanced": "mystery=1"}, "mystery is no setting."),
+        ({"advanced": "batch=many"}, "batch is &#x27;many&#x27;: it must be a whole number."),
+    ],
+)
+def test_a_bad_wish_is_refused_with_a_sentence(web: Client, split: Any, fields: Any, sentence: str) -> None:
+    answer = web.post(new("fit_detector"), wish(split, **fields))
+    assert answer.status_code == 400
+    assert sentence in answer.text
+    assert not Run.objects.exists()
+
+
+def test_scoring_nothing_is_refused(web: Client, split: Any) -> None:
+    detector = made.detector_model(split)
+    answer = web.post(new("score"), {"name": "Nothing", "detector": detector.run.uuid})
+    assert "Choose what to score: parts of the detector&#x27;s split, or datasets." in answer.text
+    answer = web.post(new("score"), {"name": "Empty", "detector": detector.run.uuid, "parts": ["align"]})
+    assert "has no film in part align" in answer.text
+
+
+def test_an_alignment_of_another_split_is_refused(web: Client, split: Any) -> None:
+    other = made.split(split.site, {"fit": [made.film(split.site.datasets.get(), number=900)]}, name="Second")
+    alignment = made.alignment_model(other)
+    answer = web.post(new("fit_detector"), wish(split, alignment=alignment.uuid))
+    assert "was fitted on the split “Second”, where this split&#x27;s test films may have been" in answer.text
+
+
+def test_an_alignment_that_read_films_differently_is_refused(web: Client, split: Any) -> None:
+    alignment = made.alignment_model(split)
+    answer = web.post(new("fit_detector"), wish(split, alignment=alignment.uuid, preset="paper"))
+    assert "intensity is minmax here and was window when the alignment was fitted" in answer.text
+
+
+def test_another_sites_split_is_no_choice(web: Client, split: Any) -> None:
+    other = made.split(made.site("Busan"), name="Theirs")
+    assert web.post(new("fit_detector"), wish(other)).status_code == 400
+    assert not Run.objects.exists()
+
+
+# Clones ----------------------------------------------------------------------------------------------
+
+
+def test_a_clone_starts_with_all_that_was_asked(web: Client, split: Any) -> None:
+    web.post(new("fit_detector"), wish(split, fusion_weight="0.3", seed="5", advanced="batch=4\nalignment.epochs=3"))
+    run = Run.objects.get()
+    form = web.get(new("fit_detector", clone=str(run.uuid))).context["form"]
+    web.post(
+        new("fit_detector", clone=str(run.uuid)),
+        {field.name: field.value() for field in form if field.value() is not None},
+    )
+    clone = Run.objects.exclude(pk=run.pk).get()
+    assert clone.clone_of == run
+    assert clone.name == "Mine (copy)"
+    assert clone.config == run.config
+
+
+def test_a_clone_of_scores_keeps_detector_and_parts(web: Client, split: Any) -> None:
+    run = made.run(split, kind=RunKind.SCORE, detector=made.detector_model(split), parts=["test"])
+    form = web.get(new("score", clone=str(run.uuid))).context["form"]
+    assert (form["detector"].value(), form["parts"].value()) == (str(run.detector.run.uuid), ["test"])
+
+
+def test_what_changed_from_the_preset_makes_the_same_config_again() -> None:
+    changes = {"size": "448", "mask": "no", "mask_keep": "none", "alignment.epochs": "2", "alignment.rounds": "1"}
+    config = config_from("default", changes)
+    found = changes_from_preset(config.to_json())
+    assert found == changes
+    assert config_from("default", found) == config
