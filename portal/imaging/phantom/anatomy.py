@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from portal.imaging.phantom.canvas import FIELD_MM, Floats, Points, Profile
+from portal.imaging.phantom.canvas import CENTRE_Y, FIELD_MM, Floats, Points, Profile, Reals
 
 CAGE_TOP = 34.0
 CAGE_WIDEST = 292.0
@@ -95,17 +95,17 @@ class Habitus:
         x = side * 0.47 * self.inner_half_width
         return x, y, 0.555 * self.inner_half_width, self.dome_rise
 
-    def dome_top(self, x: Points, side: int) -> Points:
+    def dome_top(self, x: Reals, side: int) -> Reals:
         """y of the diaphragm's edge at `x` on one side."""
         centre, top, half, drop = self.dome(side)
         r = np.abs(x - centre) / half
         r = np.where((x - centre) * side < 0, r * 0.62, r)
-        return top + drop * (0.45 * r**2 + 0.55 * (1 - np.sqrt(np.clip(1 - r**2, 0, 1))))
+        return np.asarray(top + drop * (0.45 * r**2 + 0.55 * (1 - np.sqrt(np.clip(1 - r**2, 0, 1)))))
 
 
 def _cage_shape(y: Points) -> Points:
     rest = np.clip((CAGE_WIDEST - y) / (CAGE_WIDEST - CAGE_TOP), 0, 1)
-    return np.clip(1 - rest**2.45, 0, 1) ** 0.5 * (1 - 0.05 * np.clip((y - CAGE_WIDEST) / 120, 0, 1))
+    return np.clip(1 - rest**3.1, 0, 1) ** 0.5 * (1 - 0.05 * np.clip((y - CAGE_WIDEST) / 120, 0, 1))
 
 
 def vertebra_y(number: int) -> float:
@@ -187,7 +187,7 @@ def draw_pose(rng: np.random.Generator, size: int) -> Points:
     shear = rng.uniform(-0.03, 0.03)
     c, s = np.cos(angle), np.sin(angle)
     linear = scale * np.array([[c, shear * c - s], [s, shear * s + c]])
-    centre = np.array([0.0, FIELD_MM / 2])
+    centre = np.array([0.0, CENTRE_Y])
     shift = np.array([size / 2 + dx, size / 2 + dy])
     tx = shift[0] - (linear[0, 0] * centre[0] + linear[0, 1] * centre[1])
     ty = shift[1] - (linear[1, 0] * centre[0] + linear[1, 1] * centre[1])

@@ -1,14 +1,16 @@
 """Where the phantom is drawn: pixel grids posed over the atlas, and the few ways to put a thickness there.
 
 Atlas space is in millimetres, x to the right of the film (the patient's left), y down, the midline at
-x = 0, the field of view centred at y = `FIELD_MM` / 2. Nothing is drawn in the atlas and then warped: each
-pixel asks for the atlas point at its centre, so a pose is exact and costs no sharpness.
+x = 0, the field of view `FIELD_MM` wide and high, centred at y = `CENTRE_Y`. Nothing is
+drawn in the atlas and then warped: each pixel asks for the atlas point at its centre, so a pose is exact and
+costs no sharpness.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +18,11 @@ from scipy import ndimage
 
 Floats = NDArray[np.float32]
 Points = NDArray[np.float64]
+Reals = NDArray[np.floating[Any]]
+Mask = NDArray[np.bool_]
 
 FIELD_MM = 400.0
+CENTRE_Y = 212.0
 
 
 @dataclass(frozen=True)
@@ -97,9 +102,9 @@ class Profile:
         index = ((at - np.float32(self._low)) * np.float32(self._steps)).astype(np.int32)
         return np.take(self._table, index, mode="clip")
 
-    def exact(self, at: Points) -> Points:
+    def exact(self, at: Reals) -> Points:
         """The function itself, float64."""
-        return self._function(at)
+        return self._function(at.astype(np.float64))
 
     def at(self, value: float) -> float:
         """The function itself at one point."""
@@ -115,9 +120,9 @@ def through(*knots: tuple[float, float], low: float = -200.0, high: float = 700.
     return Profile(lambda at: np.asarray(curve(np.clip(at, places[0], places[-1]))), low, high, steps)
 
 
-def root(values: Floats) -> Floats:
+def root(values: Reals) -> Floats:
     """Square root, 0 for negative values."""
-    clipped: Floats = np.maximum(values, np.float32(0))
+    clipped = np.maximum(values, np.float32(0), dtype=np.float32)
     np.sqrt(clipped, out=clipped)
     return clipped
 
@@ -191,7 +196,7 @@ def ellipse_radius2(grid: Grid, centre: tuple[float, float], axes: tuple[float, 
     c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     x, y = grid.x - np.float32(centre[0]), grid.y - np.float32(centre[1])
     u, v = (c * x + s * y) / np.float32(axes[0]), (c * y - s * x) / np.float32(axes[1])
-    return u * u + v * v
+    return np.asarray(u * u + v * v, np.float32)
 
 
 def upsample2(values: Floats) -> Floats:
@@ -214,12 +219,12 @@ def _between(values: Floats, before: Floats, after: Floats) -> None:
 def shrink(values: Floats, factor: int) -> Floats:
     """Means over blocks of `factor` x `factor`."""
     h, w = values.shape[0] // factor, values.shape[1] // factor
-    return values.reshape(h, factor, w, factor).mean(axis=(1, 3), dtype=np.float32)
+    return np.asarray(values.reshape(h, factor, w, factor).mean(axis=(1, 3), dtype=np.float32))
 
 
 def broad_blur(values: Floats, sigma: float, factor: int = 8) -> Floats:
     """Gaussian of `sigma` pixels, computed on blocks of `factor` (a power of two) and interpolated back."""
-    small = ndimage.gaussian_filter(shrink(values, factor), sigma / factor, mode="nearest", truncate=3.0)
+    small: Floats = ndimage.gaussian_filter(shrink(values, factor), sigma / factor, mode="nearest", truncate=3.0)
     while factor > 1:
         small = upsample2(small)
         factor //= 2

@@ -11,9 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
-from portal.imaging.phantom.canvas import Floats, Grid, broad_blur, make_grid, through
+from portal.imaging.phantom.canvas import Floats, Grid, Mask, broad_blur, make_grid, through
 
 MU_WATER = 0.0195  # 1/mm at about 65 keV
 LUNG_AIR = 0.74  # share of air in inflated lung
@@ -24,8 +25,8 @@ LOWEST, HIGHEST = 12, FULL - 12
 
 # The reader's tone curve: processed log signal to brightness, with a toe for air and a shoulder for bone
 _TONE = through(
-    (-0.6, 0.0), (0.0, 0.03), (0.5, 0.085), (1.0, 0.185), (1.5, 0.30), (1.9, 0.42), (2.3, 0.575),
-    (2.7, 0.72), (3.1, 0.835), (3.5, 0.905), (4.0, 0.955), (5.0, 0.99), (6.5, 1.0), steps=4096, low=-1.0, high=8.0,
+    (-0.6, 0.0), (0.0, 0.03), (0.5, 0.085), (1.0, 0.185), (1.5, 0.30), (1.9, 0.42), (2.3, 0.59),
+    (2.7, 0.745), (3.1, 0.86), (3.5, 0.928), (4.0, 0.968), (5.0, 0.99), (6.5, 1.0), steps=4096, low=-1.0, high=8.0,
 )  # fmt: skip
 
 
@@ -83,21 +84,22 @@ def expose(integral: Floats, lead: Floats, grid: Grid, exposure: Exposure, rng: 
 def process(log: Floats, grid: Grid, exposure: Exposure) -> Floats:
     """Values in 0..1, larger for more attenuation: range compression, a little sharpening, tone curve."""
     broad = broad_blur(log, 22 / grid.pixel_mm)
-    flat = log - np.float32(0.22) * (broad - np.float32(2.4))
+    flat = log - np.float32(0.16) * (broad - np.float32(2.4))
     fine = flat - ndimage.gaussian_filter(flat, 1.6 / grid.pixel_mm, truncate=2.5)
     flat += np.float32(0.35) * fine
-    return _TONE((flat - np.float32(exposure.dark + 2.2)) * np.float32(exposure.contrast) + np.float32(2.2))
+    placed = (flat - np.float32(exposure.dark + 2.2)) * np.float32(exposure.contrast) + np.float32(2.2)
+    return _TONE(np.asarray(placed, np.float32))
 
 
-def quantise(values: Floats, exposure: Exposure) -> np.ndarray:
+def quantise(values: Floats, exposure: Exposure) -> NDArray[np.uint16]:
     """12-bit values uint16 (h, w) with the blackened margins at 0; everything else stays within the range."""
-    stored = np.rint(LOWEST + values * np.float32(HIGHEST - LOWEST)).astype(np.uint16)
+    stored: NDArray[np.uint16] = np.rint(LOWEST + values * np.float32(HIGHEST - LOWEST)).astype(np.uint16)
     np.clip(stored, LOWEST, HIGHEST, out=stored)
     stored[_shuttered(stored.shape, exposure)] = 0
     return stored
 
 
-def _shuttered(shape: tuple[int, ...], exposure: Exposure) -> np.ndarray:
+def _shuttered(shape: tuple[int, ...], exposure: Exposure) -> Mask:
     h, w = shape
     across = (np.arange(w) + 0.5)[None, :] / w
     down = (np.arange(h) + 0.5)[:, None] / h

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from portal.imaging.phantom.anatomy import Habitus, with_ctr
-from portal.imaging.phantom.canvas import Floats, Grid, Points, clouds, ellipse_radius2, root
+from portal.imaging.phantom.canvas import Floats, Grid, Mask, Points, clouds, ellipse_radius2, root
 from portal.imaging.phantom.organs import Organs, draw_organs, heart_silhouette
 
 FINDINGS = ("nodule", "consolidation", "effusion", "pneumothorax", "cardiomegaly")
@@ -31,7 +31,7 @@ class Diseased:
     extra: Floats
     markings: Floats
     line: Points | None
-    mask: np.ndarray
+    mask: Mask
 
 
 def draw_finding(finding: str, habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generator) -> Diseased:
@@ -79,12 +79,13 @@ def _consolidation(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.
     wide, high = float(rng.uniform(34, 52)), float(rng.uniform(28, 46))
     q = np.sqrt(ellipse_radius2(grid, (x, y), (wide, high), float(rng.uniform(-40, 40))))
     rough = clouds(rng, grid.shape, 11, 5)
-    filled = np.clip((1.0 - q + 0.30 * rough) / 0.6, 0, 1)
-    filled = filled * filled * (3 - 2 * filled)
+    filled = np.clip((1.2 - q + 0.28 * rough) / 0.55, 0, 1)
+    filled = np.asarray(filled * filled * (3 - 2 * filled), np.float32)
     depth = np.minimum(organs.lung * np.float32(0.75), np.float32(80))
     extra = filled * depth * np.float32(rng.uniform(0.6, 0.85)) * (1 + 0.12 * rough)
+    left = np.asarray(1 - np.float32(1.7) * filled, np.float32)
     mask = (filled > 0.35) & (organs.lung > 12)
-    return Diseased(habitus, organs, np.asarray(extra, np.float32), 1 - np.float32(1.7) * filled, None, mask)
+    return Diseased(habitus, organs, np.asarray(extra, np.float32), left, None, mask)
 
 
 def _effusion(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generator) -> Diseased:

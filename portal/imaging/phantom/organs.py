@@ -7,7 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from portal.imaging.phantom.anatomy import HEART_ANCHOR, HEART_PARTS, Habitus, lung_apex
-from portal.imaging.phantom.canvas import Floats, Grid, ellipse_radius2, ellipsoid, root, smooth_curve, through, tube
+from portal.imaging.phantom.canvas import (
+    Floats,
+    Grid,
+    Mask,
+    Points,
+    ellipse_radius2,
+    ellipsoid,
+    root,
+    smooth_curve,
+    through,
+    tube,
+)
 
 CAGE_DEPTH = 0.66  # depth of the thoracic cavity over its width
 
@@ -45,7 +56,7 @@ def _cavity(habitus: Habitus, grid: Grid) -> Floats:
     wide = np.maximum(habitus.chest(grid.y), np.float32(1e-3))
     rho = grid.x / wide
     depth = np.minimum(np.float32(2 * CAGE_DEPTH) * wide, np.float32(2 * habitus.depth - 40))
-    inside = depth * root(1 - np.abs(rho) ** np.float32(2.7))
+    inside = depth * root(1 - np.abs(rho) ** np.float32(3.6))
     distance = np.abs(grid.x)
     for side in (-1, 1):
         top = np.float32(lung_apex(habitus, side)) + np.float32(0.0075) * (distance - 50) ** 2
@@ -54,7 +65,7 @@ def _cavity(habitus: Habitus, grid: Grid) -> Floats:
     return np.asarray(inside, np.float32)
 
 
-def heart_silhouette(habitus: Habitus, grid: Grid) -> np.ndarray:
+def heart_silhouette(habitus: Habitus, grid: Grid) -> Mask:
     """Bool (h, w): inside the outline of the heart."""
     return _heart(habitus, grid) > 0
 
@@ -77,7 +88,7 @@ def _heart(habitus: Habitus, grid: Grid) -> Floats:
 def _mediastinum(habitus: Habitus, grid: Grid, cavity: Floats) -> Floats:
     """Spine and great vessels inside the cavity: everything between the lungs but the heart."""
     x = grid.x - habitus.spine(grid.y)
-    right = through((40, 52), (60, 39), (90, 30), (130, 27), (165, 23), (200, 22), (300, 22))(grid.y)
+    right = through((40, 52), (60, 39), (90, 28), (130, 25), (165, 22), (200, 22), (300, 22))(grid.y)
     left = through((40, 52), (60, 38), (85, 28), (110, 23), (150, 21), (300, 22))(grid.y)
     share = through((40, 1.0), (110, 0.92), (170, 0.78), (300, 0.78))(grid.y)
     soft = through((110, 0.0), (180, 1.0))(grid.y)
@@ -90,7 +101,7 @@ def _mediastinum(habitus: Habitus, grid: Grid, cavity: Floats) -> Floats:
     return np.asarray(parts ** np.float32(1 / 3), np.float32)
 
 
-def _great_vessels(habitus: Habitus) -> list[tuple[np.ndarray, np.ndarray]]:
+def _great_vessels(habitus: Habitus) -> list[tuple[Points, Points]]:
     """Aorta, pulmonary trunk, superior vena cava, left subclavian: curves and radii."""
     k = habitus.knob
     arch = np.array(
@@ -99,7 +110,7 @@ def _great_vessels(habitus: Habitus) -> list[tuple[np.ndarray, np.ndarray]]:
     aorta = smooth_curve(arch, 60)
     radius = np.interp(np.linspace(0, 1, 60), [0, 0.3, 0.45, 0.6, 1], [k, k, k, 0.92 * k, 0.8 * k])
     trunk = smooth_curve(np.array([(16, 200), (24, 178), (28, 164), (26, 154)], float), 14)
-    cava = smooth_curve(np.array([(-16, 84), (-22, 110), (-23, 150), (-20, 195)], float), 16)
+    cava = smooth_curve(np.array([(-14, 84), (-19, 110), (-21, 150), (-20, 195)], float), 16)
     subclavian = smooth_curve(np.array([(20, 112), (22, 90), (26, 72), (42, 48), (60, 30)], float), 14)
     return [
         (aorta, radius),
@@ -110,7 +121,7 @@ def _great_vessels(habitus: Habitus) -> list[tuple[np.ndarray, np.ndarray]]:
     ]
 
 
-def _pulmonary_arteries() -> list[tuple[np.ndarray, np.ndarray]]:
+def _pulmonary_arteries() -> list[tuple[Points, Points]]:
     """The hila: the artery to the right lower lobe, the left one arching over its bronchus."""
     right = smooth_curve(np.array([(-22, 164), (-36, 168), (-46, 184), (-53, 212)], float), 16)
     left = smooth_curve(np.array([(24, 158), (38, 153), (47, 163), (50, 186), (54, 206)], float), 16)
@@ -146,9 +157,11 @@ def _bowel_gas(habitus: Habitus, grid: Grid) -> Floats:
     gas = ellipsoid(grid, (x, top + below + high * 0.6), (wide, high, 30), 8)
     gas *= np.clip((top + below + high - grid.y) / 1.5, 0, 1)  # the fluid's level
     if habitus.bowel > 0.65:
-        centre = (x + 45, top + 55 + 20 * habitus.bowel)
-        gas += ellipsoid(grid, centre, (20, 13, 14), -35)
-        gas += ellipsoid(grid, (centre[0] - 26, centre[1] + 16), (17, 12, 13), 20)
+        loop = np.zeros(grid.shape, np.float32)
+        for dx, dy, radius in ((52, 48, 12), (45, 62, 14), (33, 73, 13), (18, 79, 11), (4, 80, 9)):
+            pouch = ellipsoid(grid, (x + dx, top + dy + 30 * habitus.bowel), (radius, 0.8 * radius, 7), -2 * dy)
+            loop = np.maximum(loop, pouch)
+        gas += loop
     return gas
 
 
@@ -165,12 +178,12 @@ def _body(habitus: Habitus, grid: Grid) -> Floats:
         (300, habitus.half_width + wall),
         (420, habitus.half_width + wall + 6),
     )(y)
-    depth = through((-60, 40), (0, 62), (50, 80), (90, 92), (150, habitus.depth), (420, habitus.depth * 1.06))(y)
+    depth = through((-60, 60), (0, 74), (50, 88), (90, 96), (150, habitus.depth), (420, habitus.depth * 1.06))(y)
     slope = np.float32(0.27 - 0.004 * habitus.shoulder)
     shoulder = np.float32(0.5 * habitus.shoulder - 8) + slope * np.maximum(distance - 52, 0)
     shoulder = shoulder + np.float32(0.004) * np.maximum(distance - 150, 0) ** 2
-    under = root(np.clip((y - shoulder) / 62, 0, 1))
-    trunk = 2 * depth * root(1 - (distance / half) ** 2.4) ** np.float32(0.85) * under
+    under = root(np.clip((y - shoulder) / 46, 0, 1))
+    trunk = 2 * depth * root(1 - (distance / half) ** np.float32(4)) ** np.float32(0.62) * under
     parts = trunk**5
     neck = 2 * root(1 - (x / np.float32(56 + 0.3 * habitus.fat)) ** 2) * np.float32(60)
     parts += (neck * np.clip((90 - y) / 70, 0, 1)) ** 5

@@ -113,9 +113,11 @@ def _rib_extent(rib: Floats, x: Floats, rho: Floats, *, back: bool) -> Floats:
     if back:
         head = np.clip((np.abs(x) - 15) / (6 + 8 * (rib < 1)), 0, 1)
         limit = np.array([9.0] * 10 + [0.97, 0.8], np.float32)
-        return head * np.clip((np.take(limit, rib.astype(np.int32)) - rho) / 0.06, 0, 1)
+        end = np.clip((np.take(limit, rib.astype(np.int32)) - rho) / 0.06, 0, 1)
+        return np.asarray(head * end, np.float32)
     start = np.array([0.42, 0.40, 0.42, 0.45, 0.49, 0.54, 0.62, 0.72, 0.82, 0.9, 2.0, 2.0], np.float32)
-    return np.float32(0.62) * np.clip((rho - np.take(start, rib.astype(np.int32))) / 0.07, 0, 1)
+    bony = np.clip((rho - np.take(start, rib.astype(np.int32))) / 0.07, 0, 1)
+    return np.asarray(np.float32(0.52) * bony, np.float32)
 
 
 def _hollow_tube(band: Band, radius: Floats, wall: Floats) -> Floats:

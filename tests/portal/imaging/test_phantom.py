@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from portal.imaging.phantom import FINDINGS, Phantom, make_phantom
 from portal.imaging.phantom.anatomy import draw_habitus, draw_pose, heart_reach, landmarks, with_ctr
-from portal.imaging.phantom.canvas import make_grid, transform
+from portal.imaging.phantom.canvas import CENTRE_Y, make_grid, transform
 from portal.imaging.phantom.organs import draw_organs, heart_silhouette
 from portal.imaging.pixels import Film, linear_values, padding_mask
 
@@ -183,7 +183,7 @@ def test_poses_keep_to_their_limits() -> None:
         pose = draw_pose(np.random.Generator(np.random.PCG64(seed)), 400)
         scale = np.sqrt(np.linalg.det(pose[:, :2]))
         turn = np.rad2deg(np.arctan2(pose[1, 0], pose[0, 0]))
-        centre = pose @ (0, 200, 1)
+        centre = pose @ (0, CENTRE_Y, 1)
         assert 0.87 < scale < 1.13
         assert abs(turn) <= 8.01
         assert np.all(np.abs(centre - 200) <= 0.08 * 400)
