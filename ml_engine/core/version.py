@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from functools import cache
 from importlib import metadata
@@ -12,7 +13,12 @@ FORMAT = 1  # of run.json and of the model files; raised when an older reader wo
 
 @cache
 def code_version() -> str:
-    """The package version and, in a git checkout, the commit: ``0.1.0+1a2b3c4d5e6f``."""
+    """The package version and, in a git checkout, the commit: ``0.1.0+1a2b3c4d5e6f``.
+
+    HILUM_CODE_VERSION replaces it where neither is to be had, as in a container image.
+    """
+    if given := os.environ.get("HILUM_CODE_VERSION"):
+        return given
     try:
         version = metadata.version("hilum")
     except metadata.PackageNotFoundError:

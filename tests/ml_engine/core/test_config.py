@@ -64,9 +64,9 @@ def test_json_that_says_something_else_is_refused(values: dict[str, object]) -> 
     [
         ("rate", 0.0), ("rate", 1.5), ("rate", float("nan")), ("size", 100), ("size", 0), ("neighbours", 0),
         ("grid", 0), ("grid", 29), ("fusion_weight", -0.1), ("fusion_weight", 1.1), ("distance", "cosine"),
-        ("backbone", "vgg16"), ("weights", " "), ("align", "yes"), ("layers", "layer3+layer2"), ("layers", "layer5"), ("pool", 2),
-        ("mask_keep", 0.0), ("mask_least", 0.96), ("seed", -1), ("device", "tpu"), ("threads", 0), ("batch", 0),
-        ("preset", "mine"), ("folds", 1), ("threshold_percentile", 101.0),
+        ("backbone", "vgg16"), ("weights", " "), ("align", "yes"), ("layers", "layer3+layer2"), ("layers", "layer5"),
+        ("pool", 2), ("mask_keep", 0.0), ("mask_least", 0.96), ("seed", -1), ("device", "tpu"),
+        ("threads", 0), ("batch", 0), ("preset", "mine"), ("folds", 1), ("threshold_percentile", 101.0),
     ],
 )  # fmt: skip
 def test_a_value_out_of_range_is_refused_by_name(name: str, value: object) -> None:

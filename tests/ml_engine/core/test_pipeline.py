@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ml_engine.core import files, fusion, memory_bank, pipeline
+from ml_engine.core.config import PipelineConfig
+from ml_engine.core.errors import EngineError, IncompatibleModel
+from ml_engine.core.masking import HardMask
+from ml_engine.core.memory_bank import Source
+from ml_engine.core.pipeline import Calibration, Choice, Detector
+
+CONFIG = PipelineConfig.from_preset("default").replace(size=64, grid=2, rate=0.2)
+
+
+def maps(n: int, seed: int = 0) -> np.ndarray:
+    values = np.random.default_rng(seed).gamma(4, 1, (n, 2, 8, 8)).astype(np.float32)
+    values[:, :, ~keep()] = np.nan
+    return values
+
+
+def keep() -> np.ndarray:
+    mask = np.ones((8, 8), dtype=bool)
+    mask[0] = False
+    return mask
+
+
+def detector(config: PipelineConfig = CONFIG, weight: float = 0.25) -> Detector:
+    places = memory_bank.places_of(keep())
+    features = torch.randn(4 * len(places), 6, generator=torch.Generator().manual_seed(0))
+    return Detector(
+        config=config,
+        mask=HardMask(keep(), 10.5),
+        banks=memory_bank.build(features, Source(places, torch.arange(4)), config),
+        calibration=pipeline.calibrate(maps(5, seed=1), source="calibrate", config=config),
+        choice=Choice(weight, "tune", tuple(np.linspace(0, 1, 101)), 9, 4),
+        weights={"name": "random", "sha256": None},
+        alignment_sha256=None,
+        code_version="1",
+    )
+
+
+@pytest.mark.parametrize("standardise", [True, False])
+def test_save_and_load_give_a_detector_that_scores_the_same(tmp_path: Path, standardise: bool) -> None:
+    made = detector(CONFIG.replace(standardise=standardise))
+    pipeline.save_detector(made, tmp_path / "d.safetensors")
+
+    again = pipeline.load_detector(tmp_path / "d.safetensors")
+
+    assert again.config == made.config
+    assert again.choice == made.choice
+    assert pipeline.summary(again) == pipeline.summary(made)
+    for one, other in ((pipeline.score_maps(maps(3), d), pipeline.threshold(d)) for d in (made, again)):
+        np.testing.assert_array_equal(one.fused, pipeline.score_maps(maps(3), made).fused)
+        np.testing.assert_array_equal(one.sweep, pipeline.score_maps(maps(3), made).sweep)
+        assert other == pipeline.threshold(made)
+    pipeline.save_detector(again, tmp_path / "e.safetensors")
+    assert (tmp_path / "d.safetensors").read_bytes() == (tmp_path / "e.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("header", [{}, {"format": 99, "kind": "detector"}, {"format": 1, "kind": "alignment"}])
+def test_another_file_is_refused_in_a_sentence(tmp_path: Path, header: dict[str, object]) -> None:
+    files.write_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(1)}, header)
+
+    with pytest.raises(IncompatibleModel, match=r"x\.safetensors is no detector of format 1"):
+        pipeline.load_detector(tmp_path / "x.safetensors")
+
+
+def test_global_and_region_scores_are_the_ends_of_the_sweep() -> None:
+    scores = pipeline.score_maps(maps(4), detector())
+
+    np.testing.assert_allclose(scores.whole, scores.sweep[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(scores.region, scores.sweep[:, 100], rtol=1e-6)
+    np.testing.assert_allclose(scores.fused, scores.sweep[:, 25], rtol=1e-6)
+
+
+def test_another_weight_can_be_asked_for() -> None:
+    scores = pipeline.score_maps(maps(4), detector(), weight=0.7)
+
+    np.testing.assert_allclose(scores.fused, scores.sweep[:, 70], rtol=1e-6)
+    assert pipeline.threshold(detector(), weight=0.7) != pipeline.threshold(detector())
+
+
+def test_scores_are_those_of_the_standardised_map() -> None:
+    made, raw = detector(), maps(2)
+
+    found = pipeline.score_maps(raw, made).fused
+
+    normals = maps(5, seed=1).astype(float)
+    z = (raw - normals.mean(0)) / normals.std(0, ddof=1)
+    fused = 0.25 * z[:, 1] + 0.75 * z[:, 0]
+    np.testing.assert_allclose(found, np.nanmax(fused.reshape(2, -1), axis=1), rtol=1e-5)  # top 1 % of 56: one
+
+
+def test_a_film_without_maps_scores_nan() -> None:
+    raw = maps(2)
+    raw[0] = np.nan
+
+    scores = pipeline.score_maps(raw, detector())
+
+    for column in (scores.whole, scores.region, scores.fused, scores.sweep[:, 3]):
+        assert np.isnan(column).tolist() == [True, False]
+
+
+def test_threshold_marks_the_configured_share_of_normal_patches() -> None:
+    made = detector(CONFIG.replace(threshold_percentile=80.0))
+
+    marked = fusion.fuse(
+        fusion.standardised(made.calibration.maps, made.calibration.mean, made.calibration.std), 0.25
+    ) > (pipeline.threshold(made) or 0)
+
+    assert marked.sum() / (5 * 56) == pytest.approx(0.2, abs=0.01)
+
+
+def test_standardisation_is_finite_where_masked() -> None:
+    calibrated = pipeline.calibrate(maps(5), source="calibrate", config=CONFIG)
+
+    assert calibrated.mean is not None
+    assert calibrated.std is not None
+    assert (calibrated.mean[:, ~keep()] == 0).all()
+    assert (calibrated.std[:, ~keep()] == 1).all()
+
+
+def test_standardising_needs_two_normals() -> None:
+    with pytest.raises(EngineError, match="at least 2"):
+        pipeline.calibrate(maps(1), source="calibrate", config=CONFIG)
+    assert pipeline.calibrate(maps(1), source="", config=CONFIG.replace(standardise=False)).mean is None
+
+
+PLAIN = Calibration(maps(0), "", None, None)
+
+
+def test_the_weight_is_chosen_on_tune() -> None:
+    raw = maps(20)
+    abnormal = np.arange(20) % 2 == 1
+    raw[abnormal, 0] += 50  # only the global map tells them apart
+
+    choice = pipeline.choose(raw, abnormal, PLAIN, CONFIG)
+
+    assert choice.source == "tune"
+    assert (choice.films, choice.abnormal) == (20, 10)
+    assert choice.aurocs[round(choice.weight * 100)] == max(choice.aurocs) == 1
+    assert choice.aurocs[100] < 0.9
+    assert choice.weight == max(w / 100 for w, a in enumerate(choice.aurocs) if a == 1 and w <= 60)
+
+
+@pytest.mark.parametrize("abnormal", [0, 4])
+def test_without_both_labels_in_tune_the_weight_stays_as_configured(abnormal: int) -> None:
+    choice = pipeline.choose(maps(4), np.arange(4) < abnormal, PLAIN, CONFIG.replace(fusion_weight=0.3))
+
+    assert (choice.weight, choice.source, choice.aurocs) == (0.3, "config", ())
+
+
+def test_a_configured_weight_is_not_chosen_again() -> None:
+    config = CONFIG.replace(fusion_choice="config", fusion_weight=0.3)
+
+    assert pipeline.choose(maps(4), np.arange(4) < 2, PLAIN, config).weight == 0.3
+
+
+def test_the_curve_keeps_its_ends_and_few_points() -> None:
+    found = pipeline.curve(np.linspace(9, 1, 5000))
+
+    assert found[0] == [1, 9.0]
+    assert found[-1] == [5000, 1.0]
+    assert len(found) <= 100
+    assert pipeline.curve(np.array([3.0])) == [[1, 3.0]]
+
+
+def affines(count: int) -> np.ndarray:
+    return np.broadcast_to(np.eye(2, 3), (count, 2, 3)).copy()
+
+
+def test_unaligned_films_pass_untouched() -> None:
+    inputs = np.random.default_rng(0).random((5, 16, 16)).astype(np.float32)
+
+    found = list(pipeline.canonical_batches(inputs, affines(5), rows=np.array([4, 0, 2]), batch=2))
+
+    assert [at.tolist() for at, _ in found] == [[4, 0], [2]]
+    np.testing.assert_array_equal(torch.cat([f for _, f in found])[:, 0].numpy(), inputs[[4, 0, 2]])
+
+
+def test_aligned_films_are_sampled_where_the_affine_says() -> None:
+    inputs = np.random.default_rng(0).random((2, 16, 16)).astype(np.float32)
+    moved = affines(2)
+    moved[1, :, 2] = [3, -2]  # canonical (x, y) lies at (x + 3, y - 2) of the input
+
+    (_, found), *_ = pipeline.canonical_batches(inputs, moved, rows=np.array([0, 1]), batch=2)
+
+    np.testing.assert_allclose(found[0, 0].numpy(), inputs[0], atol=1e-6)
+    np.testing.assert_allclose(found[1, 0, 2:, :13].numpy(), inputs[1, :14, 3:], atol=1e-6)
+    assert (found[1, 0, :2] == 0).all()
+
+
+def test_mean_film_is_the_mean_of_the_aligned_ones() -> None:
+    inputs = np.random.default_rng(0).random((11, 16, 16)).astype(np.float32)
+
+    found = pipeline.mean_film(inputs, affines(11), rows=np.arange(1, 11))
+
+    np.testing.assert_allclose(found, inputs[1:].mean(0), atol=1e-6)

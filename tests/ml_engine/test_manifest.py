@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ml_engine import manifest
+from ml_engine.manifest import InvalidManifest, Row
+
+
+def table(text: str, tmp_path: Path, encoding: str = "utf-8") -> list[dict[str, str]]:
+    path = tmp_path / "films.csv"
+    path.write_text(text, encoding=encoding)
+    return manifest.read_csv(path)
+
+
+def many(count: int, label: str = "normal", split: str = "train", prefix: str = "p") -> list[dict[str, str]]:
+    return [
+        {"filename": f"{prefix}{k}.png", "label": label, "patient_id": f"{prefix}{k}", "split": split}
+        for k in range(count)
+    ]
+
+
+def parts(rows: list[Row]) -> dict[str, int]:
+    return {part: sum(row.part == part for row in rows) for part in manifest.PARTS}
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_reads_csv_as_spreadsheets_write_it(tmp_path: Path, separator: str, encoding: str) -> None:
+    text = f"Filename{separator}label\r\na.png{separator} Normal \r\n\r\n"
+
+    assert table(text, tmp_path, encoding) == [{"filename": "a.png", "label": "Normal"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is empty"),
+        ("file,label\na.png,normal\n", "no column filename; its columns are file, label"),
+        ("filename\n", "no rows"),
+        ("filename\na.png\nb.png\na.png\n", "Rows 2 and 4 of films.csv name the same film"),
+        ("filename,label\na.png,sick\n", "Row 2 of films.csv: the label is 'sick'"),
+        ("filename\n../a.png\n", "Row 2 of films.csv: filename must be a path inside"),
+        ("filename\n/etc/passwd\n", "must be a path inside"),
+        ("filename,label\n,normal\n", "must be a path inside"),
+    ],
+)
+def test_a_csv_that_says_nothing_useful_is_a_sentence(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(InvalidManifest, match=words):
+        table(text, tmp_path)
+
+
+def test_a_missing_or_binary_csv_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InvalidManifest, match="no file"):
+        manifest.read_csv(tmp_path / "none.csv")
+    (tmp_path / "x.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InvalidManifest, match="UTF-8"):
+        manifest.read_csv(tmp_path / "x.csv")
+
+
+def test_paper_fits_on_all_of_train() -> None:
+    found = manifest.for_fit(many(40) + many(3, "normal", "test", "t"), preset="paper-448", seed=0)
+
+    assert parts(found.rows) == {"align": 0, "fit": 40, "tune": 0, "calibrate": 0, "test": 0}
+    assert found.left_out == {"in the test part": 3}
+
+
+def test_default_draws_train_by_patient_and_seed() -> None:
+    rows = many(100) + many(10, "abnormal", prefix="a")
+
+    found = manifest.for_fit(rows, preset="default", seed=1)
+
+    assert parts(found.rows) == {"align": 0, "fit": 70, "tune": 25, "calibrate": 15, "test": 0}
+    assert all(row.part == "tune" for row in found.rows if row.label == "abnormal")
+    assert found.rows == manifest.for_fit(rows, preset="default", seed=1).rows
+    assert found.rows != manifest.for_fit(rows, preset="default", seed=2).rows
+    again = manifest.for_fit(rows[::-1], preset="default", seed=1)
+    assert sorted(again.rows, key=lambda r: r.filename) == sorted(found.rows, key=lambda r: r.filename)
+
+
+def test_a_patients_films_stay_together_and_its_abnormal_ones_follow_only_into_tune() -> None:
+    rows = [
+        {"filename": f"{k}-{label}.png", "label": label, "patient_id": f"p{k}", "split": "train"}
+        for k in range(40)
+        for label in ("normal", "abnormal")
+    ]
+
+    found = manifest.for_fit(rows, preset="default", seed=0)
+
+    part_of = {row.patient: row.part for row in found.rows if row.label == "normal"}
+    abnormal = [row for row in found.rows if row.label == "abnormal"]
+    assert len(part_of) == 40
+    assert {row.patient for row in abnormal} == {p for p, part in part_of.items() if part == "tune"}
+    assert found.left_out == {"abnormal, of a fit or calibrate patient": 34}
+
+
+def test_abnormal_films_never_reach_fit_under_paper_either() -> None:
+    found = manifest.for_fit(many(5) + many(4, "abnormal", prefix="a"), preset="paper", seed=0)
+
+    assert [row.label for row in found.rows] == ["normal"] * 5
+    assert sum(found.left_out.values()) == 4
+
+
+def test_part_names_are_taken_as_they_are_and_others_are_no_part() -> None:
+    rows = many(3, split="fit") + many(2, split="calibrate", prefix="c") + many(2, "abnormal", "Tune", "t")
+    rows += many(2, split="align", prefix="a") + many(4, split="boxed", prefix="x") + many(1, split="", prefix="y")
+
+    found = manifest.for_fit(rows, preset="default", seed=0)
+
+    assert parts(found.rows) == {"align": 2, "fit": 3, "tune": 2, "calibrate": 2, "test": 0}
+    assert found.left_out == {"in no part": 5}
+
+
+@pytest.mark.parametrize("label", ["unsure", "exclude", ""])
+def test_labels_that_are_neither_are_left_out(label: str) -> None:
+    found = manifest.for_fit(many(3, split="fit") + many(1, label, "fit", "u"), preset="default", seed=0)
+
+    assert len(found.rows) == 3
+    assert found.left_out == {"neither normal nor abnormal": 1}
+
+
+def test_without_a_split_column_every_row_is_fit() -> None:
+    rows = [{"filename": f"{k}.png"} for k in range(8)]
+
+    for preset in ("default", "paper"):
+        found = manifest.for_fit(rows, preset=preset, seed=0)
+        assert parts(found.rows)["fit"] == 8
+        assert found.without_patient == 8
+
+
+def test_a_row_without_patient_is_its_own() -> None:
+    rows = [{"filename": f"{k}.png", "split": "train", "label": "normal"} for k in range(40)]
+
+    found = manifest.for_fit(rows, preset="default", seed=0)
+
+    assert parts(found.rows)["calibrate"] == 6
+    assert len({row.patient for row in found.rows}) == 40
+
+
+def test_few_patients_leave_no_calibrate_part_of_one() -> None:
+    assert parts(manifest.for_fit(many(8), preset="default", seed=0).rows)["calibrate"] == 0
+
+
+@pytest.mark.parametrize(("first", "second"), [("train", "test"), ("fit", "tune"), ("align", "fit")])
+def test_a_patient_in_two_parts_is_refused_without_naming_the_patient(first: str, second: str) -> None:
+    rows = [
+        {"filename": "a.png", "label": "normal", "patient_id": "Jane Doe", "split": first},
+        {"filename": "b.png", "label": "normal", "patient_id": "Jane Doe", "split": second},
+    ]
+
+    with pytest.raises(InvalidManifest, match=f"Rows 2 and 3.*{first} and {second}") as refusal:
+        manifest.for_fit(rows, preset="default", seed=0)
+    assert "Jane" not in str(refusal.value)
+
+
+def test_no_normal_film_is_a_sentence() -> None:
+    with pytest.raises(InvalidManifest, match="No normal film"):
+        manifest.for_fit(many(3, "abnormal"), preset="default", seed=0)
+
+
+def test_scoring_takes_the_test_rows_in_order_and_no_labels() -> None:
+    rows = many(2) + many(3, "abnormal", "test", "t")
+
+    found = manifest.for_score(rows)
+
+    assert [row.filename for row in found.rows] == ["t0.png", "t1.png", "t2.png"]
+    assert {row.label for row in found.rows} == {""}
+    assert found.left_out == {"not in the test part": 2}
+
+
+def test_scoring_takes_all_rows_without_a_split_column() -> None:
+    assert len(manifest.for_score([{"filename": "a.png"}, {"filename": "b.png"}]).rows) == 2
+    with pytest.raises(InvalidManifest, match="No row of the CSV has split test"):
+        manifest.for_score(many(2))
+
+
+def test_hashes_are_those_of_the_files(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"a")
+    rows = [Row("a.png"), Row("gone.png")]
+
+    found = manifest.with_hashes(rows, tmp_path)
+
+    assert found[0].sha256 == "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
+    assert found[1].sha256 == ""
+    with pytest.raises(InvalidManifest, match="None of the 1 films"):
+        manifest.with_hashes(rows[1:], tmp_path)
+
+
+@pytest.mark.parametrize("with_labels", [True, False])
+def test_the_manifest_comes_back_and_a_scoring_one_has_no_labels(tmp_path: Path, with_labels: bool) -> None:
+    rows = [Row("a, b.png", "id", "hash", "p", "tune", "abnormal" if with_labels else "")]
+
+    manifest.write(tmp_path / "images.csv", rows, with_labels=with_labels)
+
+    assert manifest.read(tmp_path / "images.csv") == rows
+    assert ("label" in (tmp_path / "images.csv").read_text()) == with_labels
+
+
+def test_a_run_folder_without_films_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InvalidManifest, match=r"no images\.csv"):
+        manifest.read(tmp_path / "images.csv")
+    (tmp_path / "images.csv").write_text("image,filename\n")
+    with pytest.raises(InvalidManifest, match="at least one row"):
+        manifest.read(tmp_path / "images.csv")

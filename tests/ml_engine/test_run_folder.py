@@ -1,0 +1,579 @@
+"""A run folder from its making to its results: resumed, locked, fenced, repeated."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ml_engine import command_line, manifest
+from ml_engine.core import files
+from ml_engine.core.config import PipelineConfig
+from ml_engine.core.version import code_version
+from ml_engine.folder import FolderBusy, Request, opened
+from ml_engine.stages.runner import BULKY, STAGES, run_folder
+from tests.ml_engine import films
+
+# An alignment of seconds: three rounds of one epoch each, and only what they need.
+ALIGNED = {
+    "alignment.method": "network",
+    "alignment.size": "32",
+    "alignment.epochs": "3",
+    "alignment.batch": "4",
+    "alignment.perceptual": "0",
+    "alignment.local_ncc": "0",
+    "alignment.consistency": "0",
+}
+CONFIG = PipelineConfig.from_preset("default").replace(weights="random", backbone="resnet18", size=64, grid=2, rate=0.2)
+CONFIG = CONFIG.replace_fields(ALIGNED)
+
+
+def lay(folder: Path, request: Request, rows: list[manifest.Row], *, inputs: dict[str, Path] | None = None) -> Path:
+    """A run folder as the portal writes one: its films and inputs lie inside."""
+    folder.mkdir(parents=True)
+    manifest.write(folder / "images.csv", rows, with_labels=request.kind != "score")
+    files.write_json(folder / "run.json", request.to_json())
+    for name, source in (inputs or {}).items():
+        files.link_or_copy(source, folder / "inputs" / f"{name}.safetensors")
+    return folder
+
+
+def rows_of(folder: Path, *, labelled: bool = True) -> list[manifest.Row]:
+    parts = ["fit"] * 6 + ["tune"] * 2 + ["calibrate"] * 2
+    found = []
+    for number, part in enumerate(parts):
+        label = "abnormal" if number == 7 else "normal"
+        path = folder / f"film-{number:02}.png"
+        found.append(
+            manifest.Row(
+                path.name, f"id-{number}", files.sha256_of(path), f"p{number}", part, label if labelled else ""
+            )
+        )
+    return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_code_version() -> Iterator[None]:
+    """Results name the commit; one that is made while the tests run must not look like a difference."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HILUM_CODE_VERSION", "test")
+        code_version.cache_clear()
+        yield
+    code_version.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Films, and one finished, unbroken run of each kind."""
+    base = tmp_path_factory.mktemp("world")
+    source = base / "films"
+    films.write_set(source, train=10, test=0)
+    shutil.copy(source / "film-00.png", source / "normal.png")
+    from PIL import Image
+
+    Image.fromarray(films.film(7, abnormal=True)).save(source / "film-07.png")
+    rows = rows_of(source)
+    lay(base / "fit_alignment", Request("fit_alignment", CONFIG), [r for r in rows if r.part == "fit"])
+    assert run_folder(base / "fit_alignment", images=source).status == 0
+    alignment = base / "fit_alignment" / "alignment.safetensors"
+    inputs = {"alignment": files.sha256_of(alignment)}
+    lay(base / "fit_detector", Request("fit_detector", CONFIG, inputs=inputs), rows, inputs={"alignment": alignment})
+    assert run_folder(base / "fit_detector", images=source).status == 0
+    detector = base / "fit_detector" / "detector.safetensors"
+    inputs["detector"] = files.sha256_of(detector)
+    paths = {"alignment": alignment, "detector": detector}
+    lay(base / "score", Request("score", CONFIG, inputs=inputs), rows_of(source, labelled=False), inputs=paths)
+    assert run_folder(base / "score", images=source).status == 0
+    return base
+
+
+def fresh_copy(world: Path, kind: str, target: Path) -> Path:
+    """The folder of a run as it was before its first attempt."""
+    target.mkdir()
+    for name in ("run.json", "images.csv"):
+        shutil.copy(world / kind / name, target / name)
+    if (world / kind / "inputs").exists():
+        shutil.copytree(world / kind / "inputs", target / "inputs")
+    return target
+
+
+def start(folder: Path, source: Path, *more: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "ml_engine", "run", str(folder), "--images", str(source), *more]
+    return subprocess.Popen(command, cwd=films.ROOT, stdin=stdin, stdout=subprocess.PIPE, text=True)
+
+
+def next_event(process: subprocess.Popen[str], wanted: Callable[[dict], bool]) -> dict:
+    """The first event on the engine's stdout that is the wanted one."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        event = json.loads(line)
+        if wanted(event):
+            return event
+    raise AssertionError("the engine ended without the event")
+
+
+CUTS = [(kind, name) for kind, stages in STAGES.items() for name, _ in stages]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "stage"), CUTS, ids=[f"{kind}-{stage}" for kind, stage in CUTS])
+def test_killed_in_any_stage_it_resumes_and_ends_with_the_same_bytes(
+    world: Path, tmp_path: Path, kind: str, stage: str
+) -> None:
+    folder = fresh_copy(world, kind, tmp_path / "run")
+    process = start(folder, world / "films")
+    begun = 2 if stage == "network" else 0  # in the middle of the epochs
+    next_event(process, lambda e: e.get("stage") == stage and e["done"] >= begun)
+    process.kill()
+    process.communicate()
+    assert not (folder / "stages" / f"{stage}.json").exists()
+    finished = {p.name: p.stat().st_mtime_ns for p in (folder / "stages").glob("*.json")}
+
+    outcome = run_folder(folder, images=world / "films")
+
+    assert outcome.status == 0, outcome.sentence
+    assert films.result_bytes(folder) == films.result_bytes(world / kind)
+    for name, written in finished.items():
+        assert (folder / "stages" / name).stat().st_mtime_ns == written, f"{name} ran again"
+
+
+def test_an_alignment_goes_on_at_its_last_epoch(world: Path, tmp_path: Path) -> None:
+    folder = fresh_copy(world, "fit_alignment", tmp_path / "run")
+    process = start(folder, world / "films")
+    next_event(process, lambda e: e.get("stage") == "network" and e["done"] == 2)
+    process.kill()
+    process.communicate()
+
+    epochs: list[int] = []
+    run_folder(
+        folder,
+        images=world / "films",
+        listener=lambda e: epochs.append(e["done"]) if e.get("stage") == "network" and e["total"] else None,
+    )
+
+    assert epochs[0] >= 2
+
+
+@pytest.mark.parametrize("kind", STAGES)
+def test_the_same_request_gives_the_same_bytes(world: Path, tmp_path: Path, kind: str) -> None:
+    folder = fresh_copy(world, kind, tmp_path / "run")
+
+    assert run_folder(folder, images=world / "films").status == 0
+
+    assert films.result_bytes(folder) == films.result_bytes(world / kind)
+
+
+def test_a_finished_run_run_again_changes_nothing(world: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(world / "score", tmp_path / "run")
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*.npy")}
+    events: list[dict] = []
+
+    outcome = run_folder(folder, images=world / "films", listener=events.append)
+
+    assert outcome.status == 0
+    assert events == [{"event": "finished", "unreadable": 0}]
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*.npy")} == before
+
+
+def test_scores_do_not_depend_on_which_films_are_scored_together(world: Path, tmp_path: Path) -> None:
+    """Shards of a run are byte-identical to the whole."""
+    whole = np.load(world / "score" / "maps.npy")
+    for number, span in enumerate((slice(0, 3), slice(3, 10))):
+        folder = fresh_copy(world, "score", tmp_path / f"shard-{number}")
+        rows = manifest.read(folder / "images.csv")
+        manifest.write(folder / "images.csv", rows[span], with_labels=False)
+        assert run_folder(folder, images=world / "films").status == 0
+        np.testing.assert_array_equal(np.load(folder / "maps.npy"), whole[span])
+        np.testing.assert_array_equal(np.load(folder / "affines.npy"), np.load(world / "score" / "affines.npy")[span])
+
+
+EVENT_KEYS = {
+    "attempt", "stage", "stage_index", "stage_count", "done", "total", "seconds_left", "memory_mib", "message",
+}  # fmt: skip
+
+
+def test_events_say_what_the_contract_says(world: Path) -> None:
+    for kind, stages in STAGES.items():
+        lines = [json.loads(line) for line in (world / kind / "events.jsonl").read_text().splitlines()]
+        assert lines[-1] == {"attempt": 1, "event": "finished", "unreadable": 0}
+        progress = lines[:-1]
+        assert all(set(event) == EVENT_KEYS for event in progress)
+        seen = list(dict.fromkeys((e["stage_index"], e["stage"]) for e in progress))
+        assert seen == list(enumerate(name for name, _ in stages))
+        assert all(0 <= e["done"] <= e["total"] for e in progress)
+        assert {e["stage_count"] for e in progress} == {len(stages)}
+
+
+def test_results_have_their_shapes(world: Path) -> None:
+    folder = world / "score"
+    maps, affines, sweep = (np.load(folder / f"{name}.npy") for name in ("maps", "affines", "sweep"))
+    table = films.read_csv(folder / "scores.csv")
+    summary = files.read_json(folder / "score.json")
+    mask = np.load(world / "fit_detector" / "mask.npy")
+
+    assert (maps.shape, maps.dtype) == ((10, 2, 8, 8), np.float32)
+    assert (np.isnan(maps) == ~mask).all()
+    assert (affines.shape, affines.dtype) == ((10, 2, 3), np.float64)
+    assert (sweep.shape, sweep.dtype) == ((10, 101), np.float32)
+    assert list(table[0]) == ["image", "filename", "global", "region", "fused", "error"]
+    assert [row["image"] for row in table] == [f"id-{k}" for k in range(10)]
+    np.testing.assert_allclose([float(row["global"]) for row in table], sweep[:, 0], rtol=1e-6)
+    np.testing.assert_allclose([float(row["region"]) for row in table], sweep[:, 100], rtol=1e-6)
+    weight = round(summary["fusion_weight"] * 100)
+    np.testing.assert_allclose([float(row["fused"]) for row in table], sweep[:, weight], rtol=1e-6)
+    assert np.shape(summary["standardisation"]["mean"]) == (2, 8, 8)
+    assert summary["calibration_scores"] == sorted(summary["calibration_scores"])
+    assert len(summary["calibration_scores"]) == 2
+    assert (summary["size"], summary["stride"]) == (64, 8)
+
+
+def test_random_weights_are_named_everywhere(world: Path) -> None:
+    for path in ("score/score.json", "score/run.json", "fit_detector/detector.json", "fit_detector/run.json",
+                 "fit_alignment/run.json"):  # fmt: skip
+        assert files.read_json(world / path)["weights"] == {"name": "random", "sha256": None}, path
+
+
+def test_results_hold_no_times_and_no_paths_of_this_machine(world: Path) -> None:
+    for kind in STAGES:
+        for name, content in films.result_bytes(world / kind).items():
+            assert str(world).encode() not in content, name
+            assert b"seconds" not in content, name
+
+
+def test_bulky_intermediates_go_when_the_results_stand(world: Path) -> None:
+    assert [p for kind in STAGES for name in BULKY for p in (world / kind).rglob(name)] == []
+
+
+def test_a_standardised_calibration_part_scores_around_zero(world: Path) -> None:
+    """The two calibration films are what the maps are standardised by, so their standardised mean is 0."""
+    summary = files.read_json(world / "score" / "score.json")
+    mean, std = (np.array(summary["standardisation"][k]) for k in ("mean", "std"))
+    maps = np.load(world / "score" / "maps.npy")[8:]
+
+    np.testing.assert_allclose(
+        np.nanmean((maps - mean) / std, axis=0)[:, np.load(world / "fit_detector/mask.npy")], 0, atol=1e-4
+    )
+
+
+def test_scores_of_the_trained_films_are_lower_than_of_the_abnormal_one(world: Path) -> None:
+    table = films.read_csv(world / "score" / "scores.csv")
+
+    assert float(table[7]["fused"]) > max(float(row["fused"]) for row in table[:6])
+
+
+# The lock, attempts, and ends
+
+
+def test_two_engines_never_share_a_folder(world: Path, tmp_path: Path) -> None:
+    folder = fresh_copy(world, "score", tmp_path / "run")
+    with opened(folder):
+        before = sorted(folder.rglob("*"))
+        outcome = run_folder(folder, images=world / "films")
+        assert sorted(folder.rglob("*")) == before
+
+    assert outcome.status == 2
+    assert "Another engine is at work" in outcome.sentence
+    assert (folder / "events.jsonl").read_text() == ""
+
+
+def test_an_earlier_attempt_is_refused_after_a_later_one(world: Path, tmp_path: Path) -> None:
+    folder = fresh_copy(world, "score", tmp_path / "run")
+    with opened(folder, attempt=3):
+        pass
+    with pytest.raises(FolderBusy, match="Attempt 2 is over"), opened(folder, attempt=2):
+        pass
+    with opened(folder, attempt=3) as again:
+        assert again.attempt == 3
+    with opened(folder) as following:
+        assert following.attempt == 4
+
+
+def test_the_attempt_stands_in_every_event(world: Path, tmp_path: Path) -> None:
+    folder = fresh_copy(world, "score", tmp_path / "run")
+
+    run_folder(folder, images=world / "films", attempt=7)
+
+    assert {json.loads(line)["attempt"] for line in (folder / "events.jsonl").read_text().splitlines()} == {7}
+
+
+def test_it_ends_when_its_parent_goes(world: Path, tmp_path: Path) -> None:
+    folder = fresh_copy(world, "fit_alignment", tmp_path / "run")
+    process = start(folder, world / "films", "--parent-pipe", stdin=subprocess.PIPE)
+    next_event(process, lambda e: e.get("stage") == "network")
+    assert process.stdin is not None
+
+    process.stdin.close()
+
+    assert process.wait(timeout=30) == 4
+    assert process.stdout is not None
+    process.stdout.close()
+    assert '"event"' not in (folder / "events.jsonl").read_text()
+
+
+def test_without_the_pipe_a_closed_stdin_does_not_matter(world: Path, tmp_path: Path) -> None:
+    folder = fresh_copy(world, "score", tmp_path / "run")
+    process = start(folder, world / "films")
+
+    output, _ = process.communicate(timeout=120)
+
+    assert process.returncode == 0
+    assert output == (folder / "events.jsonl").read_text()
+
+
+def test_a_listener_that_went_away_does_not_stop_the_run(world: Path, tmp_path: Path) -> None:
+    folder = fresh_copy(world, "score", tmp_path / "run")
+    process = start(folder, world / "films")
+    assert process.stdout is not None
+    process.stdout.close()
+
+    assert process.wait(timeout=120) == 0
+    assert '"finished"' in (folder / "events.jsonl").read_text()
+
+
+def test_terminated_it_dies_and_resumes(world: Path, tmp_path: Path) -> None:
+    folder = fresh_copy(world, "score", tmp_path / "run")
+    process = start(folder, world / "films")
+    next_event(process, lambda e: e.get("stage") == "maps")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGTERM
+
+    assert run_folder(folder, images=world / "films").status == 0
+
+
+# Refusals
+
+
+def failed(folder: Path, source: Path, status: int = 2) -> str:
+    outcome = run_folder(folder, images=source)
+    assert outcome.status == status
+    last = json.loads((folder / "events.jsonl").read_text().splitlines()[-1])
+    assert last == {"attempt": last["attempt"], "event": "failed", "sentence": outcome.sentence}
+    assert outcome.sentence in (folder / "log.txt").read_text()
+    return outcome.sentence
+
+
+def change_run(folder: Path, **values: object) -> None:
+    files.write_json(folder / "run.json", files.read_json(folder / "run.json") | values)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"format": 9}, "format 9"),
+        ({"kind": "dream"}, "kind 'dream'"),
+        ({"config": {"rate": 7}}, "rate is 7"),
+        ({"inputs": {}}, "needs inputs/detector.safetensors"),
+        ({"inputs": {"detector": {"file": "", "sha256": "0" * 64}}}, "its SHA-256 differs"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused(
+    world: Path, tmp_path: Path, changes: dict[str, object], words: str
+) -> None:
+    folder = fresh_copy(world, "score", tmp_path / "run")
+    change_run(folder, **changes)
+
+    assert words in failed(folder, world / "films")
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    outcome = run_folder(tmp_path)
+
+    assert outcome.status == 2
+    assert "no run folder" in outcome.sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_json_that_is_no_json_is_refused(world: Path, tmp_path: Path) -> None:
+    folder = fresh_copy(world, "score", tmp_path / "run")
+    (folder / "run.json").write_text("{")
+
+    assert "no run.json that can be read" in failed(folder, world / "films")
+
+
+def test_an_alignment_of_another_detector_is_refused(world: Path, tmp_path: Path) -> None:
+    folder = fresh_copy(world, "score", tmp_path / "run")
+    other = folder / "inputs" / "alignment.safetensors"
+    tensors, header = files.read_tensors(other)
+    files.write_tensors(other, tensors, header | {"report": {}})
+    inputs = files.read_json(folder / "run.json")["inputs"]
+    inputs["alignment"]["sha256"] = files.sha256_of(other)
+    change_run(folder, inputs=inputs)
+
+    assert "not the one that the detector was fitted with" in failed(folder, world / "films")
+
+
+def test_films_prepared_in_another_way_than_for_the_alignment_are_refused(world: Path, tmp_path: Path) -> None:
+    folder = fresh_copy(world, "fit_detector", tmp_path / "run")
+    config = files.read_json(folder / "run.json")["config"]
+    change_run(folder, config=config | {"intensity": "minmax"})
+
+    assert "fitted with intensity = window and the detector asks for minmax" in failed(folder, world / "films")
+
+
+def test_an_abnormal_film_in_fit_is_refused(world: Path, tmp_path: Path) -> None:
+    folder = fresh_copy(world, "fit_detector", tmp_path / "run")
+    rows = manifest.read(folder / "images.csv")
+    rows[1] = manifest.Row(**{**rows[1].__dict__, "label": "abnormal"})
+    manifest.write(folder / "images.csv", rows, with_labels=True)
+
+    assert "Row 2 of images.csv is abnormal and in the fit part" in failed(folder, world / "films")
+
+
+def test_too_few_calibration_films_are_refused_before_the_long_work(world: Path, tmp_path: Path) -> None:
+    folder = fresh_copy(world, "fit_detector", tmp_path / "run")
+    rows = manifest.read(folder / "images.csv")[:-1]
+    manifest.write(folder / "images.csv", rows, with_labels=True)
+
+    assert "at least 2 films in the calibrate part, and it has 1" in failed(folder, world / "films")
+    assert not (folder / "stages" / "features.json").exists()
+
+
+def test_a_film_that_changed_since_the_request_is_not_read(world: Path, tmp_path: Path) -> None:
+    folder = fresh_copy(world, "score", tmp_path / "run")
+    source = shutil.copytree(world / "films", tmp_path / "films")
+    shutil.copy(source / "film-01.png", source / "film-02.png")
+
+    outcome = run_folder(folder, images=source)
+
+    assert (outcome.status, outcome.unreadable) == (3, 1)
+    table = films.read_csv(folder / "scores.csv")
+    assert "SHA-256 differs" in table[2]["error"]
+    assert [row["fused"] == "nan" for row in table] == [k == 2 for k in range(10)]
+    assert np.isnan(np.load(folder / "maps.npy")[2]).all()
+    assert np.isnan(np.load(folder / "affines.npy")[2]).all()
+    assert np.isnan(np.load(folder / "sweep.npy")[2]).all()
+    last = json.loads((folder / "events.jsonl").read_text().splitlines()[-1])
+    assert last["unreadable"] == 1
+
+
+def test_no_readable_film_at_all_is_refused(world: Path, tmp_path: Path) -> None:
+    folder = fresh_copy(world, "score", tmp_path / "run")
+
+    assert "None of the 10 films could be read. The first: The file is not there." in failed(folder, tmp_path)
+
+
+def test_a_bug_is_an_internal_error_with_its_traceback_in_the_log(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fresh_copy(world, "score", tmp_path / "run")
+
+    def broken(*_: object) -> dict:
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setitem(STAGES, "score", (("films", broken),))
+
+    sentence = failed(folder, world / "films", status=1)
+
+    assert sentence == "Internal error: the details are in log.txt of the run folder."
+    assert "ZeroDivisionError: secret detail" in (folder / "log.txt").read_text()
+
+
+def test_a_full_disk_is_a_sentence(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = fresh_copy(world, "score", tmp_path / "run")
+
+    def full(*_: object) -> dict:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(STAGES, "score", (("films", full),))
+
+    assert "The disk is full" in failed(folder, world / "films")
+
+
+def test_other_weights_than_the_detectors_are_refused(world: Path, tmp_path: Path) -> None:
+    folder = fresh_copy(world, "fit_detector", tmp_path / "run")
+    change_run(folder, weights={"name": "random", "sha256": "ab" * 32})
+
+    assert "are not those that the run names (abababab)" in failed(folder, world / "films")
+
+
+def test_an_alignment_with_a_perceptual_loss_names_the_way_out(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HILUM_DATA_DIR", str(tmp_path / "data"))
+    folder = fresh_copy(world, "fit_alignment", tmp_path / "run")
+    config = files.read_json(folder / "run.json")["config"]
+    config["alignment"]["perceptual"] = 1.0
+    change_run(folder, config=config)
+
+    assert "alignment.perceptual=0" in failed(folder, world / "films")
+
+
+# A fold of patients instead of a calibrate part
+
+
+def unaligned(folder: Path, source: Path, rows: list[manifest.Row], **values: object) -> Path:
+    config = CONFIG.replace(align="none", **values)
+    lay(folder, Request("fit_detector", config), rows)
+    outcome = run_folder(folder, images=source)
+    assert outcome.status == 0, outcome.sentence
+    return folder
+
+
+def test_without_a_calibrate_part_folds_of_fit_patients_stand_in(world: Path, tmp_path: Path) -> None:
+    rows = [r for r in rows_of(world / "films") if r.part == "fit"]
+
+    folder = unaligned(tmp_path / "run", world / "films", rows, folds=3)
+
+    summary = files.read_json(folder / "detector.json")
+    assert summary["calibration"] == {"source": "fit, 3 folds of patients", "films": 6}
+    maps = np.load(folder / "stages" / "calibration.npy")
+    assert (maps[:, :, np.load(folder / "mask.npy")] > 0).any(axis=(1, 2)).all()
+
+
+def test_a_fold_is_scored_against_the_banks_of_the_other_patients_alone(world: Path, tmp_path: Path) -> None:
+    """With whole banks a film scores 0 against its own vectors, so a leak would be seen as zeros."""
+    rows = [r for r in rows_of(world / "films") if r.part == "fit"]
+
+    folder = unaligned(tmp_path / "run", world / "films", rows, folds=6, rate=1.0)
+
+    maps = np.load(folder / "stages" / "calibration.npy")
+    assert (maps[:, :, np.load(folder / "mask.npy")] > 0).all()
+
+
+def test_training_films_score_zero_against_whole_banks(world: Path, tmp_path: Path) -> None:
+    rows = rows_of(world / "films")
+    folder = unaligned(tmp_path / "fit", world / "films", rows, rate=1.0, neighbours=1)
+    detector = folder / "detector.safetensors"
+    request = Request("score", CONFIG, inputs={"detector": files.sha256_of(detector)})
+    score = lay(tmp_path / "score", request, rows_of(world / "films", labelled=False), inputs={"detector": detector})
+    assert run_folder(score, images=world / "films").status == 0
+
+    maps = np.load(score / "maps.npy")[:, :, np.load(folder / "mask.npy")]
+
+    assert (maps[:6] == 0).all()
+    assert (maps[6:] > 0).any(axis=(1, 2)).all()
+
+
+def test_unaligned_affines_are_the_resizing_alone(world: Path, tmp_path: Path) -> None:
+    folder = unaligned(tmp_path / "fit", world / "films", rows_of(world / "films"))
+    detector = folder / "detector.safetensors"
+    request = Request("score", CONFIG, inputs={"detector": files.sha256_of(detector)}, fusion_weight=0.25)
+    score = lay(tmp_path / "score", request, rows_of(world / "films", labelled=False), inputs={"detector": detector})
+    assert run_folder(score, images=world / "films").status == 0
+
+    np.testing.assert_allclose(np.load(score / "affines.npy"), np.tile([[1.25, 0, 0], [0, 1.25, 0]], (10, 1, 1)))
+    assert files.read_json(score / "score.json")["fusion_weight"] == 0.25
+
+
+def test_bank_vectors_lead_back_to_rows_of_the_manifest(world: Path) -> None:
+    tensors, _ = files.read_tensors(world / "fit_detector" / "detector.safetensors")
+    mask = np.load(world / "fit_detector" / "mask.npy")
+
+    rows = manifest.read(world / "fit_detector" / "images.csv")
+    for row, r, c in tensors["global.provenance"].tolist():
+        assert rows[row].part == "fit"
+        assert mask[r, c]
+    assert len(tensors["global.vectors"]) == len(tensors["global.provenance"]) == -(-6 * mask.sum() // 5)
+
+
+def test_command_line_module_is_what_runs(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line.main(["run", str(world / "nowhere")]) == 2
+    assert "is no run folder" in capsys.readouterr().err
