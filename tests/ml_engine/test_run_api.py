@@ -1,0 +1,212 @@
+"""Runs by API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.urls import reverse
+from rest_framework.test import APIClient
+
+from ml_engine import storage
+from ml_engine.models import Run, RunKind, RunState
+from portal.models import Role, Site
+from tests.ml_engine import made
+
+pytestmark = pytest.mark.django_db
+
+SMALL = {"size": "64", "backbone": "resnet18", "weights": "random"}
+
+
+@pytest.fixture
+def site(data_dir: Path) -> Site:
+    return made.site()
+
+
+@pytest.fixture
+def split(site: Site) -> Any:
+    return made.small_split(site)
+
+
+def as_member(at: Site, role: Role, name: str) -> APIClient:
+    client = APIClient()
+    client.force_login(made.person(name, at=at, role=role))
+    return client
+
+
+@pytest.fixture
+def api(site: Site) -> APIClient:
+    return as_member(site, Role.ANALYST, "ana")
+
+
+def address(name: str, run: Run | None = None) -> str:
+    return reverse(name, args=[run.uuid] if run else [])
+
+
+WISHES = [
+    ("api-fit-alignment", {"settings": {"alignment.epochs": "3"}}),
+    ("api-fit-detector", {"settings": SMALL}),
+    ("api-score", {}),
+]
+
+
+# Who may ---------------------------------------------------------------------------------------------
+
+
+def test_a_stranger_gets_nothing(split: Any) -> None:
+    run, client = made.run(split), APIClient()
+    for name in ("api-run", "api-run-log"):
+        assert client.get(address(name, run)).status_code in (302, 401, 403)
+    assert client.get(address("api-runs")).status_code in (302, 401, 403)
+    for name, _ in WISHES:
+        assert client.post(address(name)).status_code in (302, 401, 403)
+    assert not Run.objects.exclude(pk=run.pk).exists()
+
+
+def test_another_sites_run_does_not_exist(split: Any) -> None:
+    eve, run = as_member(made.site("Busan"), Role.MANAGER, "eve"), made.run(split)
+    answers = [eve.get(address(name, run)) for name in ("api-run", "api-run-log")]
+    answers += [eve.post(address(name, run)) for name in ("api-run-cancel", "api-run-retry")]
+    answers += [eve.post(address("api-fit-alignment"), {"name": "x", "split": split.uuid}, format="json")]
+    assert [answer.status_code for answer in answers] == [404] * 5
+    assert eve.get(address("api-runs")).json()["count"] == 0
+
+
+def test_a_reader_may_look_but_not_ask(site: Site, split: Any) -> None:
+    reader, run = as_member(site, Role.READER, "rho"), made.run(split)
+    assert reader.get(address("api-run", run)).status_code == 200
+    wish = {"name": "x", "split": str(split.uuid)}
+    answers = [reader.post(address("api-fit-alignment"), wish, format="json")]
+    answers += [reader.post(address(name, run)) for name in ("api-run-cancel", "api-run-retry")]
+    assert [answer.status_code for answer in answers] == [403] * 3
+    assert "you need one of these roles: analyst, manager" in answers[0].json()["detail"]
+
+
+def test_wrong_methods_are_refused(api: APIClient, split: Any) -> None:
+    run = made.run(split)
+    assert api.delete(address("api-run", run)).status_code == 405
+    assert api.post(address("api-runs")).status_code == 405
+    assert api.get(address("api-run-cancel", run)).status_code == 405
+
+
+# Reading ---------------------------------------------------------------------------------------------
+
+
+def test_the_list_filters(api: APIClient, split: Any) -> None:
+    made.run(split, name="first")
+    made.run(split, name="second", kind=RunKind.FIT_DETECTOR, state=RunState.DONE)
+    names = [run["name"] for run in api.get(address("api-runs"), {"state": "done"}).json()["results"]]
+    assert names == ["second"]
+    refusal = api.get(address("api-runs"), {"kind": "bake"})
+    assert refusal.status_code == 400
+    assert refusal.json()["detail"].startswith("kind is “bake”: it must be one of fit_alignment")
+
+
+def test_the_list_takes_the_same_queries_for_any_number(
+    api: APIClient, split: Any, django_assert_num_queries: Any
+) -> None:
+    alignment = made.alignment_model(split)
+    for _ in range(3):
+        made.run(split, kind=RunKind.FIT_DETECTOR, alignment=alignment, after=alignment.run)
+    with django_assert_num_queries(5):  # session, user, site, count, runs
+        assert api.get(address("api-runs")).json()["count"] == 4
+
+
+def test_a_run_in_full(api: APIClient, split: Any) -> None:
+    run = made.run(split, state=RunState.RUNNING, stage="banks", done=3, total=9, memory_mib=10.0)
+    said = api.get(address("api-run", run)).json()
+    expected = {
+        "uuid": str(run.uuid),
+        "state": "running",
+        "stage": "banks",
+        "done": 3,
+        "split": str(split.uuid),
+        "detector": None,
+        "config": run.config,
+    }
+    assert {name: said[name] for name in expected} == expected
+    assert "detail" not in said
+    assert "lease_owner" not in said
+
+
+def test_the_log(api: APIClient, split: Any) -> None:
+    run = made.run(split)
+    storage.run_folder(run.uuid).mkdir(parents=True)
+    (storage.run_folder(run.uuid) / "log.txt").write_text("one\ntwo\nthree\n")
+    assert api.get(address("api-run-log", run), {"lines": "2"}).json() == {"log": "two\nthree"}
+    assert api.get(address("api-run-log", run), {"lines": "many"}).status_code == 400
+
+
+# Asking ----------------------------------------------------------------------------------------------
+
+
+def test_the_three_kinds(api: APIClient, split: Any) -> None:
+    wish = {"name": "A", "split": str(split.uuid), "settings": {"alignment.epochs": "3"}}
+    alignment = api.post(address("api-fit-alignment"), wish, format="json")
+    wish = {"name": "D", "split": str(split.uuid), "settings": SMALL, "tags": ["pilot"]}
+    detector = api.post(address("api-fit-detector"), wish, format="json")
+    wish = {"name": "S", "detector": detector.json()["uuid"], "parts": ["test"]}
+    score = api.post(address("api-score"), wish, format="json")
+    assert [answer.status_code for answer in (alignment, detector, score)] == [201] * 3
+    assert alignment.json()["config"]["alignment"]["epochs"] == 3
+    assert detector.json()["random_weights"]
+    assert Run.objects.get(name="D").tags == ["pilot"]
+    assert score.json()["after"] == detector.json()["uuid"]
+
+
+def test_a_detector_with_its_alignment_first(api: APIClient, split: Any) -> None:
+    wish = {"name": "D", "split": str(split.uuid), "alignment": "first"}
+    said = api.post(address("api-fit-detector"), wish, format="json").json()
+    assert Run.objects.get(uuid=said["after"]).kind == RunKind.FIT_ALIGNMENT
+
+
+def test_a_fitted_detector_by_either_address(api: APIClient, split: Any) -> None:
+    detector = made.detector_model(split)
+    for one in (detector.uuid, detector.run.uuid):
+        said = api.post(address("api-score"), {"name": "S", "detector": str(one), "parts": ["test"]}, format="json")
+        assert said.json()["detector"] == str(detector.uuid)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "sentence"),
+    [
+        ("api-fit-detector", {"settings": {"size": "65"}}, "size is 65: it must be a multiple of 32"),
+        ("api-fit-detector", {"settings": {"mystery": "1"}}, "mystery is no setting."),
+        ("api-fit-detector", {"name": " "}, "name"),
+        ("api-fit-detector", {"preset": "best"}, "preset"),
+        ("api-score", {"parts": []}, "Choose what to score"),
+        ("api-score", {"parts": ["align"]}, "has no film in part align"),
+    ],
+)
+def test_a_bad_wish_is_refused_with_a_sentence(
+    api: APIClient, split: Any, name: str, changes: dict[str, Any], sentence: str
+) -> None:
+    wish = {"name": "x", "split": str(split.uuid)}
+    if name == "api-score":
+        wish |= {"detector": str(made.detector_model(split).uuid), "parts": ["test"]}
+    before = Run.objects.count()
+    answer = api.post(address(name), wish | changes, format="json")
+    assert answer.status_code == 400
+    assert sentence in answer.text
+    assert Run.objects.count() == before
+
+
+def test_a_member_of_two_sites_names_one(api: APIClient, split: Any) -> None:
+    from portal.models import Membership, User
+
+    Membership.objects.create(user=User.objects.get(username="ana"), site=made.site("Busan"), role=Role.ANALYST)
+    wish = {"name": "A", "split": str(split.uuid)}
+    answer = api.post(address("api-fit-alignment"), wish, format="json")
+    assert (answer.status_code, "name one in “site”" in answer.text) == (400, True)
+    answer = api.post(address("api-fit-alignment"), {**wish, "site": str(split.site.uuid)}, format="json")
+    assert answer.status_code == 201
+
+
+def test_cancel_and_retry(api: APIClient, split: Any) -> None:
+    run = made.run(split)
+    assert api.post(address("api-run-cancel", run)).json()["state"] == "cancelled"
+    refusal = api.post(address("api-run-cancel", run))
+    assert refusal.status_code == 400
+    assert refusal.json() == {"detail": "“A run” is already cancelled: nothing to cancel."}
+    assert api.post(address("api-run-retry", run)).json()["state"] == "queued"
