@@ -5,7 +5,9 @@ import os
 import secrets
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 LONGEST_SOCKET_PATH = 100  # bytes; the kernel's limit is about 107
@@ -35,7 +37,25 @@ def text(name: str, default: str) -> str:
 
 
 def words(name: str, default: str = "") -> list[str]:
-    return [word.strip() for word in os.environ.get(name, default).split(",") if word.strip()]
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def folder(path: Path, *, why: str) -> Path:
+    """The folder, made where it is missing."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(f"{why} is {path}, which cannot be made ({error.strerror}).") from error
+    return path
+
+
+def database(default: str) -> dict[str, Any]:
+    try:
+        return dict(dj_database_url.config(default=default, conn_max_age=60))
+    except ValueError as error:  # its text repeats the address, and with it the password
+        raise ImproperlyConfigured(
+            "DATABASE_URL is not an address of a database; expected postgres://user:password@host:5432/name."
+        ) from error
 
 
 def required(name: str, *, why: str) -> str:

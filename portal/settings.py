@@ -3,7 +3,6 @@ the names are listed in docs/settings.md."""
 
 from pathlib import Path
 
-import dj_database_url
 from csp.constants import NONE, SELF
 
 from portal import environment
@@ -19,7 +18,7 @@ DATA_DIR = Path(
     else environment.text("HILUM_DATA_DIR", str(BASE_DIR / "var"))
 ).resolve()
 for _folder in (DATA_DIR, DATA_DIR / "run", DATA_DIR / "static"):  # beat and WhiteNoise expect theirs
-    _folder.mkdir(parents=True, exist_ok=True)
+    environment.folder(_folder, why="HILUM_DATA_DIR")
 MEDIA_ROOT = DATA_DIR / "uploads"  # nothing is served from here: every file goes through a view that asks access.py
 
 # Secrets -------------------------------------------------------------------------------------------
@@ -113,7 +112,7 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000  # a bulk label names each film
 UPLOAD_LIMIT_BYTES = environment.integer("HILUM_UPLOAD_LIMIT_GIB", 20, low=1, high=1000) * 2**30
 
 # Database ------------------------------------------------------------------------------------------
-DATABASES = {"default": dj_database_url.config(default=f"sqlite:///{DATA_DIR / 'hilum.sqlite3'}", conn_max_age=60)}
+DATABASES = {"default": environment.database(f"sqlite:///{DATA_DIR / 'hilum.sqlite3'}")}
 if "sqlite3" in DATABASES["default"]["ENGINE"]:
     # Without IMMEDIATE a reader that turns writer fails at once with "database is locked", whatever the timeout.
     DATABASES["default"]["OPTIONS"] = {

@@ -1,0 +1,96 @@
+"""Settings from the environment: a wrong value stops Hilum with a sentence, in whatever process."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from portal import environment
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def start(data_dir: Path, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Read the settings in a fresh process."""
+    given = {name: value for name, value in os.environ.items() if not name.startswith("HILUM_")}
+    given.pop("DATABASE_URL", None)
+    given |= {"HILUM_DATA_DIR": str(data_dir), "DJANGO_SETTINGS_MODULE": "portal.settings", **changes}
+    code = "from django.conf import settings as s; print(s.ALLOWED_HOSTS, s.DATABASES['default']['ENGINE'])"
+    return subprocess.run([sys.executable, "-c", code], env=given, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_nothing_given_is_a_local_installation(tmp_path: Path) -> None:
+    started = start(tmp_path / "new" / "folder", HILUM_ALLOWED_HOSTS="")
+    assert started.returncode == 0, started.stderr
+    assert started.stdout.strip() == "['localhost', '127.0.0.1', '[::1]'] django.db.backends.sqlite3"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("HILUM_ENV", "prod", "HILUM_ENV is 'prod'; expected one of local, production."),
+        ("HILUM_DEBUG", "yes", "HILUM_DEBUG is 'yes'; expected one of 0, 1."),
+        ("HILUM_DEVICE", "gpu", "HILUM_DEVICE is 'gpu'; expected one of auto, cpu, cuda."),
+        ("HILUM_RUN_LEASE_SECONDS", "1", "HILUM_RUN_LEASE_SECONDS is '1'; expected a whole number from 2 to 3600."),
+        ("HILUM_UPLOAD_LIMIT_GIB", "lots", "HILUM_UPLOAD_LIMIT_GIB is 'lots'; expected a whole number from 1 to 1000."),
+        ("HILUM_SECRET_KEY", "short", "HILUM_SECRET_KEY has 5 characters; give at least 40 random ones."),
+        ("HILUM_PSEUDONYM_SECRET", "short", "HILUM_PSEUDONYM_SECRET has 5 characters"),
+        ("DATABASE_URL", "nonsense", "DATABASE_URL"),
+        ("DATABASE_URL", "oracle8://db/name", "DATABASE_URL"),
+        ("HILUM_DATA_DIR", "/proc/hilum", "HILUM_DATA_DIR"),
+    ],
+)
+def test_a_bad_value_refuses_to_start_with_a_sentence(tmp_path: Path, name: str, value: str, sentence: str) -> None:
+    started = start(tmp_path, **{name: value})
+    assert started.returncode != 0
+    last = started.stderr.strip().splitlines()[-1]
+    assert last.startswith("django.core.exceptions.ImproperlyConfigured: ")
+    assert sentence in last
+
+
+def test_an_empty_value_counts_as_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HILUM_X", "")
+    assert environment.text("HILUM_X", "default") == "default"
+    assert environment.words("HILUM_X", "a, b") == ["a", "b"]
+    assert environment.integer("HILUM_X", 3, low=0, high=9) == 3
+
+
+def test_a_secret_is_made_once_and_only_its_owner_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HILUM_SECRET_KEY", raising=False)
+    made: list[str] = []
+    start_together = threading.Barrier(4)
+
+    def read() -> None:
+        start_together.wait()
+        made.append(environment.kept_secret("HILUM_SECRET_KEY", folder=tmp_path / "secrets", production=False))
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(made)) == 1
+    assert len(made[0]) >= 40
+    (file,) = (tmp_path / "secrets").iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_production_makes_no_secret_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HILUM_SECRET_KEY", raising=False)
+    with pytest.raises(ImproperlyConfigured, match="HILUM_SECRET_KEY is not set"):
+        environment.kept_secret("HILUM_SECRET_KEY", folder=tmp_path, production=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_data_folder_gets_a_short_socket() -> None:
+    short, long = Path("/srv/hilum"), Path("/srv") / ("x" * 120)
+    assert environment.broker_socket(short) == short / "run" / "broker.sock"
+    assert len(os.fsencode(environment.broker_socket(long))) <= environment.LONGEST_SOCKET_PATH
+    assert environment.broker_socket(long) != environment.broker_socket(long / "y")
