@@ -73,7 +73,12 @@ def may(user: User, action: str, site: Site) -> bool:
     return user.memberships.filter(site=site, role__in=allowed).exists()
 
 
-def require(user: User, action: str, site: Site) -> None:
+def require(user: User, action: str, site: Site | None) -> None:
+    if site is None:
+        raise PermissionDenied(
+            f"To {action} you need a site, and you are not a member of any site yet. "
+            "An administrator can add you in the admin, under Memberships."
+        )
     if not may(user, action, site):
         roles = ", ".join(sorted(role.label.lower() for role in ALLOWED[action]))
         raise PermissionDenied(

@@ -1,0 +1,112 @@
+"""One table of actions, and what does not exist for a person."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.db import IntegrityError, transaction
+from django.http import Http404
+
+from portal.access import ALLOWED, get_visible, may, may_see_scores, require, sites_of, visible
+from portal.models import Dataset, Image, LabelEvent, Membership, Part, Role
+from tests.portal import factories
+
+pytestmark = [pytest.mark.django_db]
+
+TABLE = {
+    #                   curator reader adjudicator analyst manager
+    "see the site":     "x       x      x           x       x",
+    "import films":     "x       -      -           -       x",
+    "label films":      "x       -      x           -       x",
+    "make splits":      "x       -      -           x       x",
+    "request runs":     "-       -      -           x       x",
+    "see scores":       "-       x      x           x       x",
+    "evaluate runs":    "-       -      -           x       x",
+}  # fmt: skip
+CASES = [
+    (action, role, mark == "x")
+    for action, marks in TABLE.items()
+    for role, mark in zip(Role, marks.split(), strict=True)
+]
+
+
+@pytest.mark.parametrize(("action", "role", "granted"), CASES)
+def test_who_may_do_what(action: str, role: Role, granted: bool) -> None:
+    assert may(factories.user("someone", role), action, factories.site()) is granted
+
+
+def test_every_action_is_in_the_table() -> None:
+    assert set(ALLOWED) == set(TABLE)
+
+
+def test_roles_add_up_and_stay_at_their_site() -> None:
+    busan = factories.site("Busan")
+    person = factories.user("someone", Role.READER, Role.CURATOR)
+    Membership.objects.create(user=person, site=busan, role=Role.ANALYST)
+    assert may(person, "label films", factories.site())
+    assert not may(person, "label films", busan)
+    assert not may(person, "request runs", factories.site())
+
+
+def test_a_stranger_may_nothing_and_a_superuser_everything() -> None:
+    stranger, root = factories.user("stranger"), factories.user("root", is_superuser=True)
+    assert not any(may(stranger, action, factories.site()) for action in ALLOWED)
+    assert all(may(root, action, factories.site()) for action in ALLOWED)
+
+
+def test_a_refusal_says_who_may_and_whom_to_ask() -> None:
+    with pytest.raises(PermissionDenied) as refused:
+        require(factories.user("reader", Role.READER), "import films", factories.site())
+    assert str(refused.value) == (
+        "To import films at Seoul you need one of these roles: curator, manager. "
+        "A manager of the site can give it to you."
+    )
+
+
+@pytest.mark.parametrize("superuser", [False, True])
+def test_without_a_site_nothing_is_allowed(superuser: bool) -> None:
+    with pytest.raises(PermissionDenied, match="not a member of any site"):
+        require(factories.user("someone", is_superuser=superuser), "import films", None)
+
+
+def test_the_objects_of_another_site_do_not_exist() -> None:
+    here, there = factories.dataset(), factories.dataset(at=factories.site("Busan"))
+    ours, theirs = factories.film(here), factories.film(there)
+    person = factories.user("someone", Role.READER, Role.CURATOR)
+    assert get_visible(Image.objects.all(), person, ours.uuid) == ours
+    for address in (theirs.uuid, uuid.uuid4(), "no address"):
+        with pytest.raises(Http404):
+            get_visible(Image.objects.all(), person, address)
+    assert list(visible(Dataset.objects.all(), person)) == [here]
+    assert list(sites_of(person)) == [factories.site()]
+    assert set(visible(Dataset.objects.all(), factories.user("root", is_superuser=True))) == {here, there}
+
+
+def test_a_model_without_a_way_to_its_site_cannot_be_asked_for() -> None:
+    with pytest.raises(KeyError):
+        visible(LabelEvent.objects.all(), factories.curator())
+
+
+@pytest.mark.parametrize(("label", "part", "role", "seen"), [
+    ("normal", Part.TEST, Role.ADJUDICATOR, True),
+    ("abnormal", Part.TUNE, Role.ADJUDICATOR, True),
+    ("unsure", Part.TEST, Role.ADJUDICATOR, False),
+    ("", Part.CALIBRATE, Role.ADJUDICATOR, False),
+    ("", Part.FIT, Role.ADJUDICATOR, True),
+    ("", "", Role.ADJUDICATOR, True),
+    ("", Part.TEST, Role.READER, True),
+    ("normal", Part.FIT, Role.CURATOR, False),
+])  # fmt: skip
+def test_scores_are_hidden_from_those_who_still_have_to_label(label: str, part: str, role: Role, seen: bool) -> None:
+    film = factories.film(factories.dataset(), label)
+    film = Image.objects.select_related("dataset__site").get(pk=film.pk)
+    assert may_see_scores(factories.user("someone", role), film, part) is seen
+
+
+def test_a_role_is_given_once_and_is_known() -> None:
+    person = factories.curator()
+    for role in (Role.CURATOR, "owner"):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Membership.objects.create(user=person, site=factories.site(), role=role)
