@@ -29,14 +29,14 @@ class Command(BaseCommand):
         folder: Path = options["folder"]
         if not folder.is_dir():
             raise CommandError(f"There is no folder {folder}; give the folder that holds the films.")
-        actor = self._user(options["user"])
-        dataset = self._dataset(options["site"], options["dataset"], actor)
-        report = Report()
         try:
             rows = read_labels(options["labels"]) if options["labels"] else None
             boxes = read_boxes(options["boxes"]) if options["boxes"] else None
         except InvalidCsv as error:
             raise CommandError(str(error)) from error
+        actor = self._user(options["user"])
+        dataset = self._dataset(options["site"], options["dataset"], actor)
+        report = Report()
         entries = entries_of_folder(folder, rows, boxes, report)
         upload = Upload.objects.create(dataset=dataset, uploaded_by=actor, heartbeat_at=timezone.now())
         try:

@@ -1,0 +1,108 @@
+"""`manage.py import_images`: folders and tables from the command line."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from portal import ingest
+from portal.models import AuditEvent, Dataset, Image, Upload
+from tests.portal import factories
+
+pytestmark = [pytest.mark.django_db]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    factories.site("Seoul")
+    factories.png(tmp_path / "films" / "a.png", seed=1)
+    factories.png(tmp_path / "films" / "b.png", seed=2)
+    return tmp_path / "films"
+
+
+def run(folder: Path, **options: Any) -> str:
+    said = StringIO()
+    call_command(
+        "import_images", folder, **{"dataset": "D", "site": "Seoul", **options}, stdout=said, stderr=StringIO()
+    )
+    return said.getvalue()
+
+
+def test_a_folder_becomes_a_dataset(folder: Path) -> None:
+    assert run(folder) == "2 films imported\n"
+    dataset = Dataset.objects.get()
+    assert (dataset.name, dataset.site.name, dataset.images.count()) == ("D", "Seoul", 2)
+    assert AuditEvent.objects.filter(verb="make dataset").count() == 1
+    assert Upload.objects.get().state == "done"
+
+
+def test_twice_into_one_dataset(folder: Path) -> None:
+    run(folder)
+    assert run(folder) == "2 films were there already\n"
+    assert Dataset.objects.count() == 1
+
+
+def test_with_labels_boxes_and_a_name_for_the_audit(folder: Path, tmp_path: Path) -> None:
+    factories.curator("kim")
+    labels = factories.table(tmp_path / "l.csv", {"filename": "a.png", "label": "abnormal"}, {"filename": "c.png"})
+    boxes = factories.box_table(tmp_path / "b.csv", ["a.png", 1, 2, 3, 4, ""])
+    said = run(folder, labels=labels, boxes=boxes, user="kim").splitlines()
+    assert said == [
+        "1 film imported",
+        "1 file left aside, since the CSV does not name it",
+        "1 file that the CSV names is not there (the first: c.png)",
+    ]
+    image = Image.objects.get()
+    assert (image.current_label.value, len(image.label_events.get().boxes)) == ("abnormal", 1)
+    assert {str(event.actor) for event in AuditEvent.objects.all()} == {"kim"}
+
+
+def test_quarantined_files_are_listed_with_their_sentence(folder: Path) -> None:
+    factories.colour_png(folder / "c.png")
+    said = run(folder)
+    assert "1 file in quarantine, with its reason\n  quarantined " in said
+    assert "c.png" not in said
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"folder": Path("/nowhere")}, "There is no folder /nowhere"),
+        ({"site": "Busan"}, "There is no site 'Busan'; sites are: Seoul."),
+        ({"user": "nobody"}, "There is no user 'nobody'"),
+        ({"labels": Path("/nowhere.csv")}, r"There is no CSV file nowhere\.csv"),
+    ],
+)
+def test_a_wrong_word_imports_nothing(folder: Path, options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(CommandError, match=sentence):
+        run(options.pop("folder", folder), **options)
+    assert not Image.objects.exists()
+    assert not Dataset.objects.exists()
+
+
+def test_an_unknown_label_imports_nothing(folder: Path, tmp_path: Path) -> None:
+    labels = factories.table(tmp_path / "l.csv", {"filename": "a.png"}, {"filename": "b.png", "label": "sick"})
+    with pytest.raises(CommandError, match=r"l\.csv, line 3: the label 'sick' is unknown"):
+        run(folder, labels=labels)
+    assert not Image.objects.exists()
+
+
+def test_an_interrupted_import_says_so_and_goes_on_when_it_is_run_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ctrl_c(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    really = ingest._close
+    monkeypatch.setattr(ingest, "_close", ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        run(folder)
+    upload = Upload.objects.get()
+    assert (upload.state, Image.objects.count()) == ("failed", 2)
+    assert upload.message.startswith("The import was interrupted; start it again")
+    monkeypatch.setattr(ingest, "_close", really)
+    assert run(folder) == "2 films were there already\n"
