@@ -1,0 +1,407 @@
+"""A zip from the browser: taken apart with limits, imported once, and every bad one refused with a sentence."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import zipfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
+
+from portal import storage, tasks, uploads
+from portal.models import Dataset, Image, LabelEvent, QuarantinedFile, Role, Upload
+from portal.uploads import INTERRUPTED, InvalidUpload, import_zip, receive_zip, unpack, zip_path
+from tests.portal import factories
+
+pytestmark = [pytest.mark.django_db]
+
+
+@pytest.fixture
+def of() -> Dataset:
+    return factories.dataset()
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> bytes:
+    return factories.png(tmp_path / "a.png", seed=1).read_bytes()
+
+
+def send(of: Dataset, content: bytes) -> Upload:
+    """As the browser does; the zip waits for the worker."""
+    author = factories.curator(f"curator {Upload.objects.count()}")
+    return receive_zip(dataset=of, file=SimpleUploadedFile("films.zip", content), author=author)
+
+
+def made_of(members: dict[str, bytes | str | Path], path: Path) -> bytes:
+    return factories.zipped(path, members).read_bytes()
+
+
+def imported(of: Dataset, content: bytes) -> Upload:
+    upload = send(of, content)
+    tasks.import_upload(str(upload.uuid))
+    upload.refresh_from_db()
+    return upload
+
+
+@pytest.fixture(autouse=True)
+def _nothing_works_by_itself(published: list[str]) -> None:
+    pass
+
+
+# what comes out ---------------------------------------------------------------------------------------------
+
+
+def test_a_zip_with_a_table_and_boxes_in_any_folder(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    labels = factories.table_text([{"filename": "images/a.png", "label": "abnormal", "patient_id": "P"}])
+    members = {
+        "set/images/a.png": film,
+        "images/a.png": film,
+        "set/labels.csv": labels,
+        "set/where.csv": "filename,x,y,width,height\nimages/a.png,1,2,3,4\n",
+        "__MACOSX/images/._a.png": b"junk",
+        "readme.txt": "hello",
+    }
+    upload = imported(of, made_of(members, tmp_path / "z.zip"))
+    assert (upload.state, upload.counts) == ("done", {"imported": 1, "not in the CSV": 1})
+    assert upload.finished_at is not None
+    event = LabelEvent.objects.get()
+    assert (event.value, event.boxes) == ("abnormal", [{"x": 1, "y": 2, "width": 3, "height": 4, "finding": ""}])
+    assert not zip_path(upload).exists()
+    assert not list(zip_path(upload).parent.glob("*"))
+
+
+def test_a_zip_with_only_dicom_keeps_no_names(of: Dataset, tmp_path: Path) -> None:
+    factories.dicom(tmp_path / "1.dcm", seed=1)
+    factories.dicom(tmp_path / "2.dcm", seed=2)
+    members = {
+        "Zzyzxson/IM0001": tmp_path / "1.dcm",
+        "Zzyzxson/1.2.840.113619.2": tmp_path / "2.dcm",
+        "DICOMDIR": b"x",
+        "Zzyzxson/.DS_Store": b"x",
+        "viewer.exe": b"MZ",
+    }
+    upload = imported(of, made_of(members, tmp_path / "z.zip"))
+    assert upload.counts == {"imported": 2, "no films": 1}
+    assert set(of.images.values_list("original_name", flat=True)) == {""}
+    assert not QuarantinedFile.objects.exists()
+
+
+def test_a_zip_that_windows_wrote(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    labels = "filename;label\r\nimages\\a.png;normal\r\n"
+    upload = imported(of, made_of({"images\\a.png": film, "labels.csv": labels}, tmp_path / "z.zip"))
+    assert upload.counts == {"imported": 1}
+
+
+def test_a_bad_file_in_the_zip_is_quarantined(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    upload = imported(of, made_of({"a.png": film, "b.dcm": b"no film at all"}, tmp_path / "z.zip"))
+    assert upload.counts == {"imported": 1, "quarantined": 1}
+    assert upload.quarantined.get().name == ""
+
+
+def test_tables_whose_names_are_those_of_unpacked_files(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    members = {
+        "000001.csv": "filename,label\na.png,normal\n",
+        "boxes.csv": "filename,x,y,width,height\na.png,1,2,3,4\n",
+        "a.png": film,
+    }
+    assert imported(of, made_of(members, tmp_path / "z.zip")).counts == {"imported": 1}
+    assert len(LabelEvent.objects.get().boxes) == 1
+
+
+def test_a_table_with_an_endless_name(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    members = {f"{'é' * 200}/{'b' * 240}.csv": "filename\nx.png,\n", "a.png": film}
+    upload = imported(of, made_of(members, tmp_path / "z.zip"))
+    assert upload.state == "failed"
+    assert "more values than columns" in upload.message
+
+
+# refused at the door ----------------------------------------------------------------------------------------
+
+
+def test_what_is_no_zip_is_refused_and_not_kept(of: Dataset, data_dir: Path) -> None:
+    with pytest.raises(InvalidUpload, match="not a zip archive"):
+        send(of, b"filename,label\n")
+    assert not Upload.objects.exists()
+    assert not [path for path in data_dir.rglob("*") if path.is_file()]
+
+
+def test_a_zip_over_the_limit_is_refused(of: Dataset, tmp_path: Path, film: bytes, settings: Any) -> None:
+    settings.UPLOAD_LIMIT_BYTES = 100
+    with pytest.raises(InvalidUpload, match="the limit is"):
+        send(of, made_of({"a.png": film}, tmp_path / "z.zip"))
+    assert not Upload.objects.exists()
+
+
+def test_a_full_disk_keeps_no_half_zip(
+    of: Dataset, tmp_path: Path, film: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Any, chunk_size: int | None = None) -> Any:
+        yield b"PK"
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(SimpleUploadedFile, "chunks", full)
+    with pytest.raises(InvalidUpload, match="disk of the server is full"):
+        send(of, made_of({"a.png": film}, tmp_path / "z.zip"))
+    assert not list(storage.upload_path("x").parent.glob("*"))
+
+
+def test_the_import_is_queued_when_the_row_is_there(
+    of: Dataset, tmp_path: Path, film: bytes, published: list[str], django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        upload = send(of, made_of({"a.png": film}, tmp_path / "z.zip"))
+        assert published == []
+    assert published == [str(upload.uuid)]
+    assert upload.state == "received"
+
+
+# failing with a sentence --------------------------------------------------------------------------------------
+
+
+def failure(of: Dataset, content: bytes) -> str:
+    upload = imported(of, content)
+    assert upload.state == "failed"
+    assert upload.finished_at is not None
+    assert not Image.objects.exists()
+    assert not list(zip_path(upload).parent.glob("*"))
+    return upload.message
+
+
+def test_a_truncated_zip(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    """Cut, and the end of the directory put back, so that it passes for a zip at the door."""
+    content = made_of({"a.png": film, "b.png": film}, tmp_path / "z.zip")
+    assert "damaged" in failure(of, content[: len(content) // 3] + content[-22:])
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_with_a_flipped_byte(of: Dataset, film: bytes, method: int) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("a.png", film)
+    content = bytearray(buffer.getvalue())
+    content[200:220] = bytes(byte ^ 0xFF for byte in content[200:220])
+    assert "The zip is damaged" in failure(of, bytes(content))
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_a_zip_with_a_damaged_directory(tmp_path: Path, film: bytes, seed: int) -> None:
+    """Any byte may be wrong: the answer is contents or the sentence, never another error."""
+    content = bytearray(made_of({f"{n}.png": film for n in range(3)}, tmp_path / "z.zip"))
+    directory = content.index(b"PK\x01\x02")
+    content[directory + 4 + seed * 7 % (len(content) - directory - 4)] ^= 1 << seed % 8
+    path = tmp_path / "bad.zip"
+    path.write_bytes(content)
+    sentence = "damaged"
+    try:
+        unpack(path, tmp_path)
+    except InvalidUpload as refused:
+        sentence = str(refused)
+    assert re.search("damaged|encrypted|leads out", sentence)
+
+
+def test_an_encrypted_zip(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    content = bytearray(made_of({"a.png": film}, tmp_path / "z.zip"))
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    assert failure(of, bytes(content)) == "The zip is encrypted; send it without a password."
+
+
+@pytest.mark.parametrize("name", ["../evil.png", "a/../../evil.png", "/etc/evil.png", "..\\evil.png", "\\evil.png"])
+def test_a_path_that_leads_out(of: Dataset, tmp_path: Path, film: bytes, name: str) -> None:
+    assert "leads out of it" in failure(of, made_of({name: film}, tmp_path / "z.zip"))
+
+
+def test_a_link(of: Dataset, tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("a.png")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    assert "link" in failure(of, (tmp_path / "z.zip").read_bytes())
+
+
+def test_a_bomb_is_stopped_by_the_bytes_written(of: Dataset, tmp_path: Path, settings: Any) -> None:
+    content = made_of({"a.png": b"\0" * 50_000_000}, tmp_path / "z.zip")
+    settings.UPLOAD_LIMIT_BYTES = 2 * 2**20
+    assert len(content) < settings.UPLOAD_LIMIT_BYTES
+    written: list[int] = []
+    copy = uploads._copy_at_most
+
+    def watched(source: Any, target: Path, limit: int) -> int:
+        try:
+            return copy(source, target, limit)
+        finally:
+            written.append(target.stat().st_size)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uploads, "_copy_at_most", watched)
+        assert "Unpacked, the zip is larger than" in failure(of, content)
+    assert max(written) <= settings.UPLOAD_LIMIT_BYTES
+
+
+def test_many_small_files_together_reach_the_limit(of: Dataset, tmp_path: Path, settings: Any) -> None:
+    settings.UPLOAD_LIMIT_BYTES = 10 * 2**20
+    members: dict[str, Any] = {f"{number}.png": bytes(2**20) for number in range(11)}
+    assert "larger than" in failure(of, made_of(members, tmp_path / "z.zip"))
+
+
+def test_a_zip_that_lies_about_its_sizes(of: Dataset, tmp_path: Path, settings: Any) -> None:
+    content = bytearray(made_of({"a.png": b"\0" * 5_000_000}, tmp_path / "z.zip"))
+    entry = content.index(b"PK\x01\x02")
+    content[entry + 24 : entry + 28] = struct.pack("<I", 10)  # uncompressed size
+    settings.UPLOAD_LIMIT_BYTES = 2**20
+    assert re.search("damaged|larger than", failure(of, bytes(content)))
+
+
+def test_too_many_files(of: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MOST_FILES", 3)
+    members: dict[str, Any] = {f"{number}.png": b"" for number in range(4)}
+    assert "holds 4 files; the limit is 3" in failure(of, made_of(members, tmp_path / "z.zip"))
+
+
+def test_two_tables_of_one_kind(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    labels = "filename,label\na.png,normal\n"
+    assert "two label tables" in failure(
+        of, made_of({"a.png": film, "one.csv": labels, "two.csv": labels}, tmp_path / "1.zip")
+    )
+    boxes = "filename,x,y,width,height\na.png,1,2,3,4\n"
+    assert "two tables of boxes" in failure(
+        of, made_of({"a.png": film, "one.csv": boxes, "two.csv": boxes}, tmp_path / "2.zip")
+    )
+
+
+def test_an_unknown_label_imports_nothing_and_names_the_line(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    labels = "filename,label\na.png,normal\nb.png,ill\n"
+    message = failure(of, made_of({"a.png": film, "b.png": film, "d/labels.csv": labels}, tmp_path / "z.zip"))
+    assert message.startswith("labels.csv, line 3: the label 'ill' is unknown")
+
+
+def test_a_bug_ends_the_import_with_a_reference(
+    of: Dataset, tmp_path: Path, film: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(**_: Any) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(uploads, "import_entries", broken)
+    upload = imported(of, made_of({"a.png": film}, tmp_path / "z.zip"))
+    assert upload.state == "failed"
+    assert upload.message.startswith(f"Internal error; tell your administrator the reference {upload.uuid}")
+    assert "a bug" not in upload.message
+    assert str(upload.uuid) in caplog.text
+
+
+# again, and after a kill ----------------------------------------------------------------------------------------
+
+
+def test_a_second_delivery_does_nothing(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    upload = imported(of, made_of({"a.png": film}, tmp_path / "z.zip"))
+    finished = upload.finished_at
+    tasks.import_upload(str(upload.uuid))
+    upload.refresh_from_db()
+    assert (upload.state, upload.finished_at) == ("done", finished)
+    assert Image.objects.count() == 1
+
+
+def test_an_import_that_is_under_way_is_not_begun_again(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    upload = send(of, made_of({"a.png": film}, tmp_path / "z.zip"))
+    Upload.objects.update(state="importing", heartbeat_at=timezone.now())
+    tasks.import_upload(str(upload.uuid))
+    assert not Image.objects.exists()
+
+
+KILLED = """
+import os, sys, django
+django.setup()
+from pathlib import Path
+from django.conf import settings
+settings.DATA_DIR = Path(sys.argv[2])
+from portal import ingest, tasks
+really, count = ingest._import_one, 0
+def import_one(*args):
+    global count
+    count += 1
+    if count == 3:
+        os.kill(os.getpid(), 9)
+    return really(*args)
+ingest._import_one = import_one
+tasks.import_upload(sys.argv[1])
+"""
+
+
+@pytest.mark.both
+@pytest.mark.django_db(transaction=True)
+def test_an_import_killed_in_the_middle_goes_on(
+    of: Dataset, tmp_path: Path, process_environment: dict[str, str], published: list[str], data_dir: Path
+) -> None:
+    members: dict[str, Any] = {f"{n}.png": factories.png(tmp_path / f"{n}.png", seed=n) for n in range(5)}
+    members["labels.csv"] = factories.table_text([{"filename": f"{n}.png", "label": "normal"} for n in range(5)])
+    upload = send(of, made_of(members, tmp_path / "z.zip"))
+    published.clear()
+    environment = {**process_environment, "DJANGO_SETTINGS_MODULE": "portal.settings"}
+    command = [sys.executable, "-c", KILLED, str(upload.uuid), str(data_dir)]
+    root = Path(__file__).resolve().parents[2]
+    assert subprocess.run(command, env=environment, cwd=root, check=False, timeout=120).returncode == -9
+    upload.refresh_from_db()
+    assert (upload.state, Image.objects.count()) == ("importing", 2)
+
+    tasks.resume_uploads()
+    assert published == []  # it may still be alive
+    Upload.objects.update(heartbeat_at=timezone.now() - tasks.SILENCE - timedelta(seconds=1))
+    tasks.resume_uploads()
+    assert published == [str(upload.uuid)]
+    tasks.import_upload(str(upload.uuid))
+    upload.refresh_from_db()
+    assert (upload.state, upload.counts) == ("done", {"imported": 3, "there already": 2})
+    assert (Image.objects.count(), LabelEvent.objects.count()) == (5, 5)
+    assert not list(zip_path(upload).parent.glob("*"))  # neither the zip nor what was unpacked
+
+
+def test_a_lost_message_is_sent_again(of: Dataset, tmp_path: Path, film: bytes, published: list[str]) -> None:
+    upload = send(of, made_of({"a.png": film}, tmp_path / "z.zip"))
+    published.clear()
+    Upload.objects.update(heartbeat_at=timezone.now() - tasks.SILENCE - timedelta(seconds=1))
+    tasks.resume_uploads()
+    assert published == [str(upload.uuid)]
+
+
+def test_an_import_of_the_command_line_that_died_is_ended(of: Dataset, published: list[str]) -> None:
+    silent = timezone.now() - tasks.SILENCE - timedelta(seconds=1)
+    upload = Upload.objects.create(dataset=of, state="importing", heartbeat_at=silent)
+    tasks.resume_uploads()
+    upload.refresh_from_db()
+    assert (upload.state, upload.message, published) == ("failed", INTERRUPTED, [])
+
+
+def test_unpacking_beats(tmp_path: Path, film: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "SECONDS_BETWEEN_BEATS", 0)
+    factories.zipped(tmp_path / "z.zip", {f"{n}.png": film for n in range(3)})
+    beats: list[int] = []
+    unpack(tmp_path / "z.zip", tmp_path, beat=lambda: beats.append(1))
+    assert len(beats) == 3
+
+
+def test_importing_twice_by_hand_is_harmless(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    """Two workers at once, as after a pause of five minutes: the second finds everything there."""
+    upload = send(of, made_of({"a.png": film}, tmp_path / "z.zip"))
+    shutil.copy(zip_path(upload), tmp_path / "kept.zip")
+    import_zip(upload)
+    shutil.copy(tmp_path / "kept.zip", zip_path(upload))
+    import_zip(upload)
+    upload.refresh_from_db()
+    assert (upload.state, upload.counts, Image.objects.count()) == ("done", {"there already": 1}, 1)
+
+
+def test_a_reader_sends_nothing(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    reader = factories.user("reader", Role.READER)
+    file = SimpleUploadedFile("z.zip", made_of({"a.png": film}, tmp_path / "z.zip"))
+    with pytest.raises(PermissionDenied, match="curator, manager"):
+        receive_zip(dataset=of, file=file, author=reader)
+    assert not zip_path(Upload(dataset=of)).parent.exists()
