@@ -182,6 +182,11 @@ def score_facts(run: Run) -> dict[str, Any]:
     return facts
 
 
+def parts_of(evaluation: Evaluation) -> list[str]:
+    """The parts evaluated, tune before test: a database may keep the keys of a JSON value in any order."""
+    return [part for part in EVALUATED_PARTS if part in evaluation.metrics["parts"]]
+
+
 def chosen_on_tune(evaluation: Evaluation) -> float | None:
     weight: float | None = evaluation.metrics["parts"].get(Part.TUNE, {}).get("chosen_weight")
     return weight

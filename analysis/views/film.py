@@ -41,6 +41,8 @@ def film(request: HttpRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse
 def overlay(request: HttpRequest, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
     """What the viewer needs to draw the heatmap; the maps themselves come from `maps`."""
     score, part = _score(request, run_uuid, image_uuid)
+    if score.error:
+        return JsonResponse({"error": f"This film has no heatmap: {score.error}"}, status=410)
     try:
         facts = score_facts(score.run)
         affine = _row("affines.npy", score)
@@ -64,6 +66,7 @@ def overlay(request: HttpRequest, run_uuid: UUID, image_uuid: UUID) -> JsonRespo
             "scale_high": high,
             "threshold": facts["threshold_map"],
             "weight_locked": part == Part.TEST,
+            "weight_locked_reason": "This film is in test: the weight stays at the run's.",
             "random_weights": score.run.random_weights,
         }
     )

@@ -12,12 +12,12 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from analysis import drawing
 from analysis.evaluation import (
-    EVALUATED_PARTS,
     CannotEvaluate,
     chosen_on_tune,
     evaluate,
     look_at_weight,
     looks_at_test,
+    parts_of,
     scored_part,
 )
 from analysis.figures import RANDOM_WEIGHTS
@@ -69,7 +69,7 @@ def evaluation(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "evaluation": evaluation,
         "run": evaluation.run,
         "part": part,
-        "parts": list(evaluation.metrics["parts"]),
+        "parts": parts_of(evaluation),
         "weight": weight,
         "chosen": chosen_on_tune(evaluation),
         "looks": looks_at_test(evaluation.split),
@@ -118,7 +118,7 @@ def table(request: HttpRequest, uuid: UUID) -> HttpResponse:
     writer = csv.writer(response)
     notice = RANDOM_WEIGHTS if evaluation.run.random_weights else ""
     writer.writerow(["image", "part", "label", "patient", "global", "region", "fused", "fusion_weight", "notice"])
-    for part in evaluation.metrics["parts"]:
+    for part in parts_of(evaluation):
         scored = scored_part(evaluation.run, part=part, cutoff=evaluation.label_cutoff)
         codes = {patient: code for code, patient in enumerate(np.unique(scored.patients))}
         for row, image in enumerate(scored.images):
@@ -136,12 +136,10 @@ def _evaluation(request: HttpRequest, uuid: UUID) -> Evaluation:
 
 
 def _part(evaluation: Evaluation, asked: str) -> str:
-    parts = evaluation.metrics["parts"]
-    if not asked:
-        return next(iter(parts))
-    if asked not in EVALUATED_PARTS or asked not in parts:
+    parts = parts_of(evaluation)
+    if asked and asked not in parts:
         raise Http404("This evaluation has no such part.")
-    return asked
+    return asked or parts[0]
 
 
 def _weight(text: str) -> float | None:

@@ -15,6 +15,7 @@ from django.urls import reverse
 from analysis.evaluation import evaluate, looks_at_test
 from analysis.figures import RANDOM_WEIGHTS
 from analysis.models import Evaluation
+from ml_engine.models import Score
 from portal.models import Role, User
 from tests.analysis.scored import Scored, scored_run
 from tests.portal import factories
@@ -76,6 +77,12 @@ def test_the_page_shows_the_three_areas(as_analyst: Client, evaluation: Evaluati
     for kind in ("global", "region", "fused"):
         found = evaluation.metrics["parts"][part]["auroc"][kind]
         assert f"{found['auroc']:.3f} ({found['low']:.3f}–{found['high']:.3f})" in page
+
+
+def test_tune_comes_first(as_analyst: Client, evaluation: Evaluation) -> None:
+    page = as_analyst.get(reverse("analysis:evaluation", args=[evaluation.uuid]))
+    assert page.context["part"] == "tune"
+    assert page.context["parts"] == ["tune", "test"]
 
 
 def test_random_weights_are_loud_on_page_figures_and_export(as_analyst: Client, evaluation: Evaluation) -> None:
@@ -224,3 +231,11 @@ def test_a_token_lists_and_makes_evaluations(client: Client, scored: Scored, ana
     assert made.status_code == 201
     listed = client.get(reverse("api-evaluations"), **token).json()["results"]
     assert [row["uuid"] for row in listed] == [made.json()["uuid"]]
+
+
+def test_a_film_without_a_score_says_why_it_has_no_heatmap(as_analyst: Client, scored: Scored) -> None:
+    Score.objects.filter(run=scored.run, image=scored.films[0]).update(
+        error="The file is cut off.", fused_score=None, global_score=None, region_score=None
+    )
+    answer = as_analyst.get(film_address("overlay", scored))
+    assert (answer.status_code, answer.json()["error"]) == (410, "This film has no heatmap: The file is cut off.")

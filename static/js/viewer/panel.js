@@ -78,7 +78,8 @@ function thresholdRange(overlay) {
 }
 
 function buildSlider({ label, name, value, min, max, step, format, onInput, locked }) {
-  const output = element("output", { text: format(value) });
+  // No <output>: a label names the first field inside it, and that must be the slider.
+  const output = element("span", { classes: "hv-field-value", text: format(value) });
   const input = element("input", { type: "range", min, max, step, classes: "hv-range", "data-look": name });
   input.value = value;
   const field = element("label", { classes: "hv-field" }, [
