@@ -16,7 +16,6 @@ import pytest
 from ml_engine import command_line, manifest
 from ml_engine.core import files
 from ml_engine.core.config import PipelineConfig
-from ml_engine.core.version import code_version
 from ml_engine.folder import FolderBusy, Request, opened
 from ml_engine.stages.runner import BULKY, STAGES, run_folder
 from tests.ml_engine import films
@@ -61,12 +60,8 @@ def rows_of(folder: Path, *, labelled: bool = True) -> list[manifest.Row]:
 
 @pytest.fixture(scope="module", autouse=True)
 def one_code_version() -> Iterator[None]:
-    """Results name the commit; one that is made while the tests run must not look like a difference."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HILUM_CODE_VERSION", "test")
-        code_version.cache_clear()
+    with films.fixed_code_version():
         yield
-    code_version.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,372 @@
+"""``python -m ml_engine fit`` and ``score``, as a user types them."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ml_engine import command_line
+from ml_engine.core import files, weights
+from ml_engine.core.config import PipelineConfig
+from ml_engine.core.errors import InvalidConfig
+from ml_engine.core.features import random_state
+from tests.ml_engine import films
+from tests.ml_engine.films import SMALL, UNALIGNED, engine
+
+FAST_ALIGNMENT = [
+    "--set", "alignment.method=network", "--set", "alignment.size=32", "--set", "alignment.epochs=3",
+    "--set", "alignment.batch=4", "--set", "alignment.perceptual=0", "--set", "alignment.local_ncc=0",
+    "--set", "alignment.consistency=0",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class World:
+    images: Path
+    csv: Path
+    data: Path
+    model: Path
+    scores: Path
+
+
+def run(*arguments: object) -> int:
+    """The command line in this process."""
+    return command_line.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_code_version() -> Iterator[None]:
+    with films.fixed_code_version():
+        yield
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A set of films, a model fitted on its train rows and the scores of its test rows."""
+    base = tmp_path_factory.mktemp("cli")
+    csv = films.write_set(base / "films", train=20, tune_abnormal=3, test=6)
+    made = World(base / "films", csv, base / "data", base / "model", base / "scores")
+    done = engine("fit", "--images", made.images, "--csv", csv, "--out", made.model, *UNALIGNED, data=made.data)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    common = ["score", "--images", made.images, "--csv", csv]
+    done = engine(*common, "--model", made.model, "--out", made.scores, data=made.data)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    return made
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The one sentence that a refused command says."""
+    capsys.readouterr()
+    assert run(*arguments) == 2
+    output, said = capsys.readouterr()
+    assert output == ""
+    assert "Traceback" not in said
+    last = said.strip().splitlines()[-1]
+    assert last.startswith("ml_engine: ")
+    return last.removeprefix("ml_engine: ")
+
+
+def fit_arguments(world: World, out: Path, *more: object) -> list[object]:
+    return ["fit", "--images", world.images, "--csv", world.csv, "--out", out, *UNALIGNED, *more]
+
+
+def test_scores_come_in_csv_order_with_the_named_columns(world: World) -> None:
+    table = films.read_csv(world.scores / "scores.csv")
+    maps, affines = np.load(world.scores / "maps.npy"), np.load(world.scores / "affines.npy")
+
+    assert list(table[0]) == ["filename", "global", "region", "fused", "error"]
+    wanted = [row["filename"] for row in films.read_csv(world.csv) if row["split"] == "test"]
+    assert [row["filename"] for row in table] == wanted
+    assert (maps.shape, maps.dtype) == ((6, 2, 8, 8), np.float32)
+    assert (affines.shape, affines.dtype) == ((6, 2, 3), np.float64)
+    np.testing.assert_array_equal(np.isnan(maps[0, 0]), ~np.load(world.model / "mask.npy"))
+    assert {row["error"] for row in table} == {""}
+
+
+def test_abnormal_films_score_higher(world: World) -> None:
+    fused = [float(row["fused"]) for row in films.read_csv(world.scores / "scores.csv")]
+
+    assert min(fused[1::2]) > max(fused[0::2])
+
+
+def test_the_weight_was_chosen_on_tune_and_the_random_weights_are_named(world: World) -> None:
+    detector, score = files.read_json(world.model / "detector.json"), files.read_json(world.scores / "score.json")
+
+    assert detector["parts"] == {"fit": 14, "tune": 6, "calibrate": 3}
+    assert (detector["fusion_source"], detector["tune"]["abnormal"]) == ("tune", 3)
+    assert len(detector["tune"]["auroc"]) == 101
+    assert score["fusion_weight"] == detector["fusion_weight"]
+    for facts in (detector, score, files.read_json(world.scores / "run.json")):
+        assert facts["weights"] == {"name": "random", "sha256": None}
+
+
+def test_the_engine_never_sees_a_label_of_the_test_part(world: World) -> None:
+    assert "label" not in (world.scores / "images.csv").read_text()
+    assert "test" not in (world.model / "images.csv").read_text()
+
+
+def test_the_same_command_gives_the_same_bytes(world: World, tmp_path: Path) -> None:
+    engine(*fit_arguments(world, tmp_path / "m"), data=world.data)
+
+    for name in ("detector.safetensors", "detector.json", "mask.npy"):
+        assert (tmp_path / "m" / name).read_bytes() == (world.model / name).read_bytes(), name
+
+
+def test_another_seed_gives_another_model(world: World, tmp_path: Path) -> None:
+    assert run(*fit_arguments(world, tmp_path / "m", "--seed", "1")) == 0
+
+    assert (tmp_path / "m" / "images.csv").read_text() != (world.model / "images.csv").read_text()
+
+
+def test_fit_again_into_the_same_folder_does_nothing_twice(world: World) -> None:
+    before = (world.model / "detector.safetensors").stat().st_mtime_ns
+
+    assert run(*fit_arguments(world, world.model)) == 0
+
+    assert (world.model / "detector.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [(["--rate", "0.3"], "rate = 0.2, and 0.3"), (["--set", "alignment.epochs=9"], "another config")],
+)
+def test_another_fit_into_a_folder_that_is_taken_is_refused(
+    world: World, capsys: pytest.CaptureFixture[str], more: list[str], words: str
+) -> None:
+    said = refused(capsys, *fit_arguments(world, world.model, *more))
+
+    assert words in said
+    assert "another --out" in said
+
+
+def test_a_fit_with_alignment_keeps_it_beside_the_detector(world: World, tmp_path: Path) -> None:
+    model, scores = tmp_path / "m", tmp_path / "s"
+    common = ["--images", world.images, "--csv", world.csv]
+
+    assert run("fit", *common, "--out", model, *SMALL, "--align", "network", *FAST_ALIGNMENT) == 0
+    assert run("score", *common, "--model", model, "--out", scores) == 0
+
+    alignment = files.sha256_of(model / "alignment.safetensors")
+    assert files.read_json(model / "detector.json")["alignment_sha256"] == alignment
+    assert files.read_json(scores / "score.json")["alignment_sha256"] == alignment
+    assert not np.allclose(np.load(scores / "affines.npy"), [[1.25, 0, 0], [0, 1.25, 0]])
+    report = files.read_json(model / "alignment-run" / "alignment.json")
+    assert (report["part"], report["films"]) == ("fit", 14)
+
+
+def test_an_unreadable_film_is_a_nan_row_and_status_3(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(world.images, tmp_path / "films")
+    (tmp_path / "films" / "film-24.png").write_bytes(b"not a film")
+    (tmp_path / "films" / "film-26.png").unlink()
+
+    status = run(
+        "score", "--images", tmp_path / "films", "--csv", world.csv, "--model", world.model, "--out", tmp_path / "s"
+    )  # fmt: skip
+
+    assert status == 3
+    assert "2 films could not be read" in capsys.readouterr().err
+    table, maps = films.read_csv(tmp_path / "s" / "scores.csv"), np.load(tmp_path / "s" / "maps.npy")
+    assert [bool(row["error"]) for row in table] == [False, True, False, True, False, False]
+    assert [row["fused"] for row in table if row["error"]] == ["nan", "nan"]
+    assert np.isnan(maps[[1, 3]]).all()
+    np.testing.assert_array_equal(maps[[0, 2, 4, 5]], np.load(world.scores / "maps.npy")[[0, 2, 4, 5]])
+
+
+def test_a_fit_leaves_out_what_it_cannot_read(world: World, tmp_path: Path) -> None:
+    shutil.copytree(world.images, tmp_path / "films")
+    fit = [row["filename"] for row in films.read_csv(world.model / "images.csv") if row["part"] == "fit"]
+    (tmp_path / "films" / fit[0]).write_bytes(b"not a film")
+
+    status = run("fit", "--images", tmp_path / "films", "--csv", world.csv, "--out", tmp_path / "m", *UNALIGNED)
+
+    assert status == 3
+    assert len(files.read_json(tmp_path / "m" / "detector.json")["unreadable"]) == 1
+    assert (tmp_path / "m" / "detector.safetensors").exists()
+
+
+def test_scoring_a_csv_without_split_takes_every_row(world: World, tmp_path: Path) -> None:
+    csv = films.write_csv(tmp_path / "all.csv", [{"filename": f"film-{k:02}.png"} for k in (28, 3, 23)])
+
+    assert run("score", "--images", world.images, "--csv", csv, "--model", world.model, "--out", tmp_path / "s") == 0
+
+    table = films.read_csv(tmp_path / "s" / "scores.csv")
+    assert [row["filename"] for row in table] == ["film-28.png", "film-03.png", "film-23.png"]
+
+
+def test_a_fusion_weight_can_be_given_when_scoring(world: World, tmp_path: Path) -> None:
+    common = ["score", "--images", world.images, "--csv", world.csv, "--model", world.model]
+
+    assert run(*common, "--out", tmp_path / "s", "--fusion-weight", "1") == 0
+
+    for row in films.read_csv(tmp_path / "s" / "scores.csv"):
+        assert row["fused"] == row["region"]
+    np.testing.assert_array_equal(np.load(tmp_path / "s" / "maps.npy"), np.load(world.scores / "maps.npy"))
+
+
+def test_a_fusion_weight_given_to_fit_is_not_chosen_again(world: World, tmp_path: Path) -> None:
+    assert run(*fit_arguments(world, tmp_path / "m", "--fusion-weight", "0.3")) == 0
+
+    facts = files.read_json(tmp_path / "m" / "detector.json")
+    assert (facts["fusion_weight"], facts["fusion_source"]) == (0.3, "config")
+
+
+def test_settings_of_the_model_may_be_repeated_when_scoring_but_not_changed(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["score", "--images", world.images, "--csv", world.csv, "--model", world.model, "--out", tmp_path / "s"]
+
+    assert run(*common, *UNALIGNED, "--preset", "default") == 0
+    assert "size is 96, but the model was fitted with 64" in refused(capsys, *common, "--size", "96")
+    assert "preset is paper" in refused(capsys, *common, "--preset", "paper")
+
+
+def test_preset_paper_fits_on_all_of_train_with_its_own_score(world: World, tmp_path: Path) -> None:
+    assert run(*fit_arguments(world, tmp_path / "m", "--preset", "paper", "--no-mask")) == 0
+
+    facts = files.read_json(tmp_path / "m" / "detector.json")
+    assert facts["parts"] == {"fit": 20, "tune": 0, "calibrate": 0}
+    assert facts["calibration"] == {"source": "fit, 5 folds of patients", "films": 20}
+    assert (facts["config"]["neighbours"], facts["config"]["distance"], facts["fusion_weight"]) == (9, "squared", 0.6)
+    assert facts["bank"] == {"global": 256, "cells": [64] * 4}
+
+
+def test_weights_from_a_file(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HILUM_DATA_DIR", str(tmp_path / "data"))
+    given = tmp_path / "own.safetensors"
+    files.write_tensors(given, random_state("resnet18", 0), {})
+    options = [o if o != "random" else given for o in UNALIGNED]
+
+    assert run("fit", "--images", world.images, "--csv", world.csv, "--out", tmp_path / "m", *options) == 0
+
+    facts = files.read_json(tmp_path / "m" / "detector.json")
+    assert facts["weights"] == {"name": facts["config"]["weights"], "sha256": files.sha256_of(given)}
+    assert str(tmp_path) not in (tmp_path / "m" / "run.json").read_text()
+    common = ["--images", world.images, "--csv", world.csv, "--model", tmp_path / "m", "--weights", given]
+    assert run("score", *common, "--out", tmp_path / "s") == 0
+    maps = np.load(tmp_path / "s" / "maps.npy")  # the same weights by another name
+    np.testing.assert_array_equal(maps, np.load(world.scores / "maps.npy"))
+
+
+def test_missing_imagenet_weights_are_a_sentence_before_any_work(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HILUM_DATA_DIR", str(tmp_path / "data"))
+    known = weights.KNOWN["resnet18"]
+    nowhere = weights.KnownFile("resnet18", "http://127.0.0.1:9/resnet18.pth", known.digest)
+    monkeypatch.setitem(weights.KNOWN, "resnet18", nowhere)
+    options = [o if o != "random" else "imagenet" for o in UNALIGNED]
+
+    said = refused(capsys, "fit", "--images", world.images, "--csv", world.csv, "--out", tmp_path / "m", *options)
+
+    assert "could not be downloaded" in said
+    assert "python manage.py weights import FILE" in said
+    assert not (tmp_path / "m").exists()
+
+
+BAD_FITS = {
+    "no csv": (["--csv", "none.csv"], "There is no file none.csv"),
+    "images elsewhere": (["--images", "nowhere"], "is in nowhere: check --images"),
+    "rate": (["--rate", "7"], "rate is 7.0: it must be from"),
+    "size": (["--size", "100"], "size is 100: it must be a multiple of 32"),
+    "field": (["--set", "colour=red"], "colour is no setting"),
+    "assignment": (["--set", "rate"], "write FIELD=VALUE"),
+    "weights": (["--weights", "mine"], "weights is 'mine'"),
+    "perceptual": (["--align", "network"], "alignment.perceptual=0"),
+    "gpu": (["--device", "cuda"], "no NVIDIA GPU answers here"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FITS)
+def test_bad_input_to_fit_is_one_sentence(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("HILUM_DATA_DIR", str(tmp_path / "data"))
+    more, words = BAD_FITS[name]
+
+    assert words in refused(capsys, *fit_arguments(world, tmp_path / "m", *more))
+
+
+def test_bad_input_to_score_is_one_sentence(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["score", "--images", world.images, "--csv", world.csv, "--out", tmp_path / "s"]
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "detector.safetensors").write_bytes(b"x")
+
+    assert "holds no detector.safetensors" in refused(capsys, *common, "--model", tmp_path)
+    assert "no whole safetensors file" in refused(capsys, *common, "--model", broken)
+    csv = films.write_csv(tmp_path / "x.csv", [{"filename": "film-00.png", "split": "train"}])
+    assert "No row of the CSV has split test" in refused(capsys, *common, "--model", world.model, "--csv", csv)
+
+
+def test_an_unknown_option_ends_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["fit"], ["fit", "--colour"], ["dream"], []):
+        with pytest.raises(SystemExit) as end:
+            command_line.main(arguments)
+        assert end.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+NAMED = (
+    "--images --csv --out --preset --size --backbone --weights --rate --neighbours --distance --grid --mask --no-mask "
+    "--align --fusion-weight --seed --device --set"
+)
+
+
+@pytest.mark.parametrize("command", ["fit", "score"])
+def test_help_explains_every_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        command_line.main([command, "--help"])
+
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    for option in (*NAMED.split(), *(["--model"] if command == "score" else [])):
+        assert option in said
+    parser = command_line._parser()
+    subparsers = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    for action in subparsers.choices[command]._actions:
+        assert action.help, action.option_strings
+
+
+def test_options_become_settings() -> None:
+    words = ["fit", "--images", "i", "--csv", "c", "--out", "o", "--preset", "paper-448", "--no-mask"]
+    words += ["--neighbours", "3", "--set", "alignment.rounds=2", "--set", "alignment.epochs=2"]
+    words += ["--set", "mask.keep=0.6"]
+
+    config = command_line.configured(command_line._parser().parse_args(words))
+
+    expected = PipelineConfig.from_preset("paper-448").replace(mask=False, neighbours=3, mask_keep=0.6)
+    assert config.replace(alignment=expected.alignment) == expected
+    assert (config.alignment.rounds, config.alignment.epochs) == (2, 2)
+
+
+def test_options_on_a_model_start_from_its_config() -> None:
+    made = PipelineConfig.from_preset("paper").replace(size=64)
+    words = ["score", "--images", "i", "--csv", "c", "--model", "m", "--out", "o", "--threads", "1"]
+
+    asked = command_line._checked_against_model(command_line._parser().parse_args(words), made)
+
+    assert asked == made.replace(threads=1)
+    with pytest.raises(InvalidConfig, match=r"rate is 0\.5"):
+        command_line._checked_against_model(command_line._parser().parse_args([*words, "--rate", "0.5"]), made)
+
+
+def test_the_engine_runs_without_django() -> None:
+    code = (
+        "import sys\n"
+        "for name in ('django', 'celery', 'rest_framework'): sys.modules[name] = None\n"
+        "import ml_engine.command_line, ml_engine.core.pipeline\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=films.ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
