@@ -142,7 +142,7 @@ def test_truth_holds_mask_pose_and_landmarks(demo: Path) -> None:
 def test_a_film_survives_its_file(photometric: str, is_rle: bool, tmp_path: Path) -> None:
     phantom = make_phantom(seed=6, size=64, photometric=photometric)
     header = Header(key="6", patient_id="PHANTOM-0006", number=6, modality="DX" if is_rle else "CR", is_rle=is_rle)
-    write_dicom(tmp_path / "a.dcm", phantom, header)
+    write_dicom(tmp_path / "a.dcm", phantom, about)
     film, allowed = read_film(tmp_path / "a.dcm")
     assert np.array_equal(film.stored, phantom.pixels)
     assert film.facts == phantom.facts
@@ -150,7 +150,9 @@ def test_a_film_survives_its_file(photometric: str, is_rle: bool, tmp_path: Path
     assert allowed["patient_sex"] == phantom.sex
     assert allowed["view_position"] == "PA"
     assert not [key for key in allowed if key.startswith("warning:")]
-    assert (pydicom.dcmread(tmp_path / "a.dcm").file_meta.TransferSyntaxUID == RLELossless) == is_rle
+    header = pydicom.dcmread(tmp_path / "a.dcm")
+    assert (header.file_meta.TransferSyntaxUID == RLELossless) == is_rle
+    assert header.PresentationLUTShape == ("INVERSE" if photometric == "MONOCHROME1" else "IDENTITY")
 
 
 def test_headers_name_each_film_and_patient_once(demo: Path) -> None:
