@@ -141,7 +141,7 @@ def test_truth_holds_mask_pose_and_landmarks(demo: Path) -> None:
 @pytest.mark.parametrize("is_rle", [False, True])
 def test_a_film_survives_its_file(photometric: str, is_rle: bool, tmp_path: Path) -> None:
     phantom = make_phantom(seed=6, size=64, photometric=photometric)
-    header = Header(key="6", patient_id="PHANTOM-0006", number=6, modality="DX" if is_rle else "CR", is_rle=is_rle)
+    about = Header(key="6", patient_id="PHANTOM-0006", number=6, modality="DX" if is_rle else "CR", is_rle=is_rle)
     write_dicom(tmp_path / "a.dcm", phantom, about)
     film, allowed = read_film(tmp_path / "a.dcm")
     assert np.array_equal(film.stored, phantom.pixels)
