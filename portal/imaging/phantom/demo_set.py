@@ -137,7 +137,8 @@ def _in_patients(films: int) -> Iterator[int]:
 
 
 def _draw_all(folder: Path, plans: list[Plan], workers: int) -> Iterator[_Made]:
-    if workers <= 1 or len(plans) < 8:
+    # a daemonic process, such as a queue's worker, may have no children
+    if workers <= 1 or len(plans) < 8 or multiprocessing.current_process().daemon:
         for plan in plans:
             yield _draw(folder, plan)
         return
