@@ -4,10 +4,11 @@ An object of a site where a person is no member does not exist for them (404); a
 allow is refused with a sentence (403).
 """
 
+from collections.abc import Iterable
 from typing import TypeVar
 from uuid import UUID
 
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import Http404
 
@@ -62,18 +63,24 @@ def sites_where(user: User, action: str) -> QuerySet[Site]:
 def get_visible(queryset: QuerySet[M], user: User, uuid: UUID | str) -> M:
     try:
         return visible(queryset, user).get(uuid=uuid)
-    except (queryset.model.DoesNotExist, ValidationError):  # the second: not a UUID
+    except (ObjectDoesNotExist, ValidationError):  # the second: not a UUID
         raise Http404(f"No such {queryset.model._meta.verbose_name}.") from None
 
 
 def may(user: User, action: str, site: Site) -> bool:
-    allowed = ALLOWED[action]
+    return action in actions_of(user, site, actions=[action])
+
+
+def actions_of(user: User, site: Site, *, actions: Iterable[str] = ALLOWED) -> set[str]:
+    """Those of the actions that the person may do at the site, by one look at their roles."""
     if user.is_superuser:
-        return True
-    return user.memberships.filter(site=site, role__in=allowed).exists()
+        return set(actions)
+    roles = set(user.memberships.filter(site=site).values_list("role", flat=True))
+    return {action for action in actions if ALLOWED[action] & roles}
 
 
-def require(user: User, action: str, site: Site | None) -> None:
+def require(user: User, action: str, site: Site | None) -> Site:
+    """The site, where the person may; a refusal with a sentence otherwise."""
     if site is None:
         raise PermissionDenied(
             f"To {action} you need a site, and you are not a member of any site yet. "
@@ -85,6 +92,7 @@ def require(user: User, action: str, site: Site | None) -> None:
             f"To {action} at {site.name} you need one of these roles: {roles}. "
             "A manager of the site can give it to you."
         )
+    return site
 
 
 def may_see_scores(user: User, image: Image, part: str) -> bool:

@@ -24,7 +24,7 @@ admin.site.site_header = "Hilum"
 admin.site.site_title = "Hilum"
 
 
-class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]
+class MembershipInline(admin.TabularInline):
     model = Membership
     extra = 1
 
@@ -35,11 +35,11 @@ class HilumUserAdmin(UserAdmin):
 
 
 @admin.register(Site)
-class SiteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class SiteAdmin(admin.ModelAdmin):
     list_display = ["name", "created_at"]
 
 
-class LookOnly(admin.ModelAdmin):  # type: ignore[type-arg]
+class LookOnly(admin.ModelAdmin):
     """The database refuses changes to most of these; their pages are where they change."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

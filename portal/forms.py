@@ -16,7 +16,9 @@ class UploadForm(forms.Form):
 
 class SplitForm(forms.Form):
     name = forms.CharField(max_length=100)
-    datasets = forms.ModelMultipleChoiceField(Dataset.objects.none(), widget=forms.CheckboxSelectMultiple)
+    datasets = forms.ModelMultipleChoiceField(
+        Dataset.objects.none(), to_field_name="uuid", widget=forms.CheckboxSelectMultiple
+    )
     origin = forms.ChoiceField(
         choices=Split._meta.get_field("origin").choices, widget=forms.RadioSelect, initial="drawn"
     )

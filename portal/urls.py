@@ -6,8 +6,10 @@ from drf_spectacular.views import SpectacularAPIView
 
 from portal.views import frame
 
-handler404 = "portal.views.frame.not_found"
+handler400 = "portal.views.frame.bad_request"
 handler403 = "portal.views.frame.forbidden"
+handler404 = "portal.views.frame.not_found"
+handler500 = "portal.views.frame.broken"
 
 urlpatterns = [
     path("healthz", frame.healthz, name="healthz"),

@@ -12,7 +12,9 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
 
 
 class ImageSerializer(serializers.ModelSerializer[Image]):
-    label = serializers.CharField(source="current_label.value", default="", read_only=True)
+    label = serializers.CharField(  # type: ignore[assignment]  # the metaclass takes it for a field, as it should
+        source="current_label.value", default="", read_only=True
+    )
     findings = serializers.ListField(source="current_label.findings", default=list, read_only=True)
     patient = serializers.UUIDField(source="patient.uuid", read_only=True)
 

@@ -10,11 +10,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from portal.access import get_visible, require, visible
+from portal.access import get_visible, visible
 from portal.api.serializers import DatasetSerializer, ImageSerializer, LabelRequest, SplitSerializer
 from portal.films import Filters
 from portal.labelling import InvalidLabel, label_films
 from portal.models import Dataset, Image, Split
+from portal.signed_in import person
 
 
 class Datasets(generics.ListAPIView[Dataset]):
@@ -22,7 +23,7 @@ class Datasets(generics.ListAPIView[Dataset]):
     queryset = Dataset.objects.none()
 
     def get_queryset(self) -> QuerySet[Dataset]:
-        return visible(Dataset.objects.annotate(films=Count("images")), self.request.user).order_by("name")
+        return visible(Dataset.objects.annotate(films=Count("images")), person(self.request)).order_by("name")
 
 
 class Images(generics.ListAPIView[Image]):
@@ -32,7 +33,7 @@ class Images(generics.ListAPIView[Image]):
     queryset = Image.objects.none()
 
     def get_queryset(self) -> QuerySet[Image]:
-        dataset = get_visible(Dataset.objects.all(), self.request.user, self.kwargs["uuid"])
+        dataset = get_visible(Dataset.objects.all(), person(self.request), self.kwargs["uuid"])
         filters = Filters.from_query(self.request.query_params, Split.objects.filter(datasets=dataset))
         return filters.apply(dataset.images.all()).select_related("current_label", "patient").order_by("pk")
 
@@ -42,7 +43,7 @@ class Splits(generics.ListAPIView[Split]):
     queryset = Split.objects.none()
 
     def get_queryset(self) -> QuerySet[Split]:
-        return visible(Split.objects.all(), self.request.user)
+        return visible(Split.objects.all(), person(self.request))
 
 
 class Labels(APIView):
@@ -52,16 +53,15 @@ class Labels(APIView):
         wish.is_valid(raise_exception=True)
         given: dict[str, Any] = wish.validated_data
         films = list(
-            visible(Image.objects.select_related("dataset__site"), request.user).filter(uuid__in=given["images"])
+            visible(Image.objects.select_related("dataset__site"), person(request)).filter(uuid__in=given["images"])
         )
         if len(films) != len(set(given["images"])):
             raise NotFound("A film is not at your site or is gone.")
-        require(request.user, "label films", films[0].dataset.site)
         try:
             act = label_films(
                 images=films,
                 value=given["value"],
-                author=request.user,
+                author=person(request),
                 site=films[0].dataset.site,
                 findings=given["findings"],
                 reason=given["reason"],

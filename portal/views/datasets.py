@@ -5,14 +5,15 @@ from uuid import UUID
 from django.core.paginator import Paginator
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from portal import audit, films
-from portal.access import get_visible, may, require
+from portal.access import get_visible, require
 from portal.forms import DatasetForm, UploadForm
 from portal.models import Dataset, LabelValue, Part, Split, Upload
+from portal.signed_in import Request
 from portal.uploads import InvalidUpload, receive_zip
 
 FILMS_A_PAGE = 60
@@ -20,20 +21,24 @@ KEYS = {"normal": "A", "abnormal": "S", "unsure": "D", "exclude": "G"}  # under 
 
 
 @require_GET
-def datasets(request: HttpRequest) -> HttpResponse:
+def datasets(request: Request) -> HttpResponse:
+    return _list(request, DatasetForm())
+
+
+def _list(request: Request, form: DatasetForm) -> HttpResponse:
     of_site = Dataset.objects.filter(site=request.hilum_site).annotate(
         films=Count("images"),
         normal=Count("images", Q(images__current_label__value=LabelValue.NORMAL)),
         abnormal=Count("images", Q(images__current_label__value=LabelValue.ABNORMAL)),
         unlabelled=Count("images", Q(images__current_label__isnull=True)),
     )
-    return render(request, "portal/datasets.html", {"room": "data", "datasets": of_site, "form": DatasetForm()})
+    context = {"room": "data", "datasets": of_site, "form": form}
+    return render(request, "portal/datasets.html", context, status=400 if form.errors else 200)
 
 
 @require_POST
-def make_dataset(request: HttpRequest) -> HttpResponse:
-    site = request.hilum_site
-    require(request.user, "import films", site)
+def make_dataset(request: Request) -> HttpResponse:
+    site = require(request.user, "import films", request.hilum_site)
     form = DatasetForm(request.POST)
     if form.is_valid():
         dataset = form.save(commit=False)
@@ -48,14 +53,14 @@ def make_dataset(request: HttpRequest) -> HttpResponse:
             form.add_error("name", f"A dataset named {dataset.name!r} exists at {site.name}; choose another name.")
         else:
             return redirect("portal:dataset", dataset.uuid)
-    context = {"room": "data", "datasets": Dataset.objects.none(), "form": form}
-    return render(request, "portal/datasets.html", context, status=400)
+    return _list(request, form)
 
 
 @require_GET
-def dataset(request: HttpRequest, uuid: UUID) -> HttpResponse:
+def dataset(request: Request, uuid: UUID) -> HttpResponse:
     """A grid of previews with filters and counts."""
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
+    request.hilum_site = dataset.site
     splits = Split.objects.filter(datasets=dataset)
     filters = films.Filters.from_query(request.GET, splits)
     found = filters.apply(dataset.images.all()).select_related("current_label").order_by("pk")
@@ -76,8 +81,6 @@ def dataset(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "views": films.views_of(dataset),
         "part_names": [*Part.values, "none"],
         "keys": KEYS,
-        "may_label": may(request.user, "label films", dataset.site),
-        "may_import": may(request.user, "import films", dataset.site),
         "uploads": list(dataset.uploads.all()[:3]),
         "quarantined": dataset.quarantined.count(),
         "upload_form": UploadForm(),
@@ -86,7 +89,7 @@ def dataset(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 
 @require_POST
-def upload(request: HttpRequest, uuid: UUID) -> HttpResponse:
+def upload(request: Request, uuid: UUID) -> HttpResponse:
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
     require(request.user, "import films", dataset.site)
     form = UploadForm(request.POST, request.FILES)
@@ -102,14 +105,15 @@ def upload(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 
 @require_GET
-def upload_state(request: HttpRequest, uuid: UUID) -> HttpResponse:
+def upload_state(request: Request, uuid: UUID) -> HttpResponse:
     """The part of the dataset page that follows an import; it stops asking when the import has ended."""
     upload = get_visible(Upload.objects.select_related("dataset"), request.user, uuid)
     return render(request, "portal/_upload.html", {"upload": upload})
 
 
 @require_GET
-def quarantine(request: HttpRequest, uuid: UUID) -> HttpResponse:
+def quarantine(request: Request, uuid: UUID) -> HttpResponse:
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
+    request.hilum_site = dataset.site
     page = Paginator(dataset.quarantined.all(), 100).get_page(request.GET.get("page"))
     return render(request, "portal/quarantine.html", {"room": "data", "dataset": dataset, "page": page})

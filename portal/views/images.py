@@ -2,23 +2,25 @@
 
 from uuid import UUID
 
-from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse
+from django.http import FileResponse, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from portal import films, storage
-from portal.access import get_visible, may
+from portal.access import get_visible
 from portal.imaging.pixels import Film, PixelFacts, preview, unpack
 from portal.models import Image, Split
+from portal.signed_in import Request
 from portal.views.datasets import KEYS
 
 
 @require_GET
-def image(request: HttpRequest, uuid: UUID) -> HttpResponse:
+def image(request: Request, uuid: UUID) -> HttpResponse:
     """The film in the viewer, its label and history, and its neighbours under the grid's filters."""
     film = get_visible(
         Image.objects.select_related("dataset__site", "patient", "study", "current_label"), request.user, uuid
     )
+    request.hilum_site = film.dataset.site
     splits = Split.objects.filter(datasets=film.dataset)
     filters = films.Filters.from_query(request.GET, splits)
     around = filters.apply(film.dataset.images.all()).order_by("pk")
@@ -33,13 +35,12 @@ def image(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "parts": film.split_images.select_related("member__split").order_by("-member__split__created_at"),
         "others": film.patient.images.exclude(pk=film.pk).order_by("pk")[:12],
         "keys": KEYS,
-        "may_label": may(request.user, "label films", film.dataset.site),
     }
     return render(request, "portal/image.html", context)
 
 
 @require_GET
-def pixels(request: HttpRequest, uuid: UUID) -> FileResponse:
+def pixels(request: Request, uuid: UUID) -> FileResponse:
     """The stored uint16 pixels as they lie on disk: gzip, which the browser unpacks on the way in."""
     film = get_visible(Image.objects.all(), request.user, uuid)
     response = FileResponse(storage.pixel_path(film.pixel_sha256).open("rb"), content_type="application/octet-stream")
@@ -48,7 +49,7 @@ def pixels(request: HttpRequest, uuid: UUID) -> FileResponse:
 
 
 @require_GET
-def facts(request: HttpRequest, uuid: UUID) -> JsonResponse:
+def facts(request: Request, uuid: UUID) -> JsonResponse:
     """What the viewer needs to show the pixels: portal.imaging.pixels.PixelFacts, and how the film lies."""
     film = get_visible(Image.objects.all(), request.user, uuid)
     return JsonResponse(
@@ -57,7 +58,7 @@ def facts(request: HttpRequest, uuid: UUID) -> JsonResponse:
 
 
 @require_GET
-def boxes(request: HttpRequest, uuid: UUID) -> JsonResponse:
+def boxes(request: Request, uuid: UUID) -> JsonResponse:
     """The boxes of the latest label events that stand, in original pixels."""
     film = get_visible(Image.objects.all(), request.user, uuid)
     events = film.label_events.filter(reverts__isnull=True, reverted_by__isnull=True).order_by("created_at", "pk")
@@ -68,7 +69,7 @@ def boxes(request: HttpRequest, uuid: UUID) -> JsonResponse:
 
 
 @require_GET
-def preview_file(request: HttpRequest, uuid: UUID) -> HttpResponse:
+def preview_file(request: Request, uuid: UUID) -> FileResponse:
     film = get_visible(Image.objects.all(), request.user, uuid)
     path = storage.preview_path(film)
     if not path.exists():  # lost, say in a restore: it is made again from the pixels

@@ -2,27 +2,27 @@
 
 from uuid import UUID
 
-from django.http import HttpRequest, JsonResponse
+from django.http import JsonResponse
 from django.views.decorators.http import require_POST
 
-from portal.access import require, visible
+from portal.access import get_visible, require, visible
 from portal.labelling import InvalidLabel, label_films, last_act, undo
-from portal.models import Image
+from portal.models import Image, Site
+from portal.signed_in import Request
 
 MOST_FILMS = 5000
 
 
 @require_POST
-def label(request: HttpRequest) -> JsonResponse:
+def label(request: Request) -> JsonResponse:
     """`image` (repeated), `value`, and perhaps `finding` (repeated) and `reason`."""
-    require(request.user, "label films", request.hilum_site)
     try:
         addresses = [UUID(text) for text in request.POST.getlist("image")]
     except ValueError:
         return _refusal("An address of a film is damaged; load the page again.")
     if not 1 <= len(addresses) <= MOST_FILMS:
         return _refusal(f"{len(addresses)} films are chosen; choose 1 to {MOST_FILMS}.")
-    films = list(visible(Image.objects.select_related("dataset"), request.user).filter(uuid__in=addresses))
+    films = list(visible(Image.objects.select_related("dataset__site"), request.user).filter(uuid__in=addresses))
     if len(films) != len(set(addresses)):
         return _refusal("A film is not at your site or is gone; load the page again.", status=404)
     try:
@@ -40,10 +40,11 @@ def label(request: HttpRequest) -> JsonResponse:
 
 
 @require_POST
-def undo_label(request: HttpRequest) -> JsonResponse:
-    """Take back the act named, or the person's latest at the site."""
-    site = request.hilum_site
-    require(request.user, "label films", site)
+def undo_label(request: Request) -> JsonResponse:
+    """Take back the act named, or the person's latest at the site (of the page, named too)."""
+    named = request.POST.get("site")
+    site = get_visible(Site.objects.all(), request.user, named) if named else request.hilum_site
+    site = require(request.user, "label films", site)
     try:
         act = UUID(request.POST["act"]) if request.POST.get("act") else last_act(author=request.user, site=site)
     except ValueError:

@@ -1,43 +1,44 @@
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Count
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
-from portal.access import get_visible, may, require
+from portal.access import get_visible, require
 from portal.forms import SplitForm
-from portal.models import Dataset, Part, Split
+from portal.models import Dataset, Part, Site, Split, User
+from portal.signed_in import Request
 from portal.splitting import InvalidSplit, SplitRequest, draw_split, split_from_csv
 
 
 @require_GET
-def splits(request: HttpRequest) -> HttpResponse:
+def splits(request: Request) -> HttpResponse:
     of_site = Split.objects.filter(site=request.hilum_site).prefetch_related("datasets")
     return render(request, "portal/splits.html", {"room": "data", "splits": of_site})
 
 
 @require_http_methods(["GET", "POST"])
-def new_split(request: HttpRequest) -> HttpResponse:
-    site = request.hilum_site
-    require(request.user, "make splits", site)
+def new_split(request: Request) -> HttpResponse:
+    site = require(request.user, "make splits", request.hilum_site)
     datasets = Dataset.objects.filter(site=site)
     form = SplitForm(request.POST or None, datasets=datasets, initial={"datasets": request.GET.getlist("dataset")})
     if request.method == "POST" and form.is_valid():
         try:
-            return redirect("portal:split", _make(request, form).uuid)
+            return redirect("portal:split", _make(request.user, site, form).uuid)
         except InvalidSplit as error:
             form.add_error(None, str(error))
     return render(request, "portal/new_split.html", {"room": "data", "form": form}, status=400 if form.errors else 200)
 
 
-def _make(request: HttpRequest, form: SplitForm) -> Split:
+def _make(author: User, site: Site, form: SplitForm) -> Split:
     given = form.cleaned_data
     wish = SplitRequest(
-        site=request.hilum_site,
+        site=site,
         name=given["name"],
         datasets=list(given["datasets"]),
         seed=given["seed"],
-        author=request.user,
+        author=author,
         view_position=given["view_position"],
     )
     if given["origin"] == "csv":
@@ -46,17 +47,20 @@ def _make(request: HttpRequest, form: SplitForm) -> Split:
 
 
 @require_GET
-def split(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    split = get_visible(Split.objects.select_related("created_by").prefetch_related("datasets"), request.user, uuid)
+def split(request: Request, uuid: UUID) -> HttpResponse:
+    split = get_visible(
+        Split.objects.select_related("site", "created_by").prefetch_related("datasets"), request.user, uuid
+    )
+    request.hilum_site = split.site
+    patients = dict(split.members.order_by().values_list("part").annotate(Count("pk")))
     rows = [
-        {"part": part, "label": Part(part).label, "patients": split.members.filter(part=part).count(), **counts}
+        {"part": part, "label": Part(part).label, "patients": patients.get(part, 0), **counts}
         for part, counts in split.counts.get("parts", {}).items()
     ]
     context = {
         "room": "data",
         "split": split,
         "rows": rows,
-        "may_run": may(request.user, "request runs", split.site),
         "unidentified": split.members.filter(patient__identified=False).count(),
     }
     return render(request, "portal/split.html", context)

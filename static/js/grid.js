@@ -52,7 +52,8 @@ async function post(url, fields) {
   for (const [name, value] of fields) body.append(name, value);
   let answer;
   try {
-    const response = await fetch(url, { method: "POST", body, headers: { "X-CSRFToken": csrf() }, redirect: "manual" });
+    const headers = { "X-CSRFToken": csrf(), Accept: "application/json" };
+    const response = await fetch(url, { method: "POST", body, headers, redirect: "manual" });
     if (response.type === "opaqueredirect") throw new Error("You were logged out. Log in in another tab, then try again.");
     answer = await response.json().catch(() => ({ error: `The server answered ${response.status}.` }));
     if (!response.ok) throw new Error(answer.error || `The server answered ${response.status}.`);
@@ -95,7 +96,7 @@ async function label(value) {
 
 async function undo() {
   say("Undoing");
-  const answer = await post(bar.dataset.undoUrl, []);
+  const answer = await post(bar.dataset.undoUrl, [["site", bar.dataset.site]]);
   if (!answer) return;
   show(answer.labels);
   say(`Undone: ${Object.keys(answer.labels).length} label(s) taken back`);
