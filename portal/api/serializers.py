@@ -12,15 +12,21 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
 
 
 class ImageSerializer(serializers.ModelSerializer[Image]):
-    label = serializers.CharField(  # type: ignore[assignment]  # the metaclass takes it for a field, as it should
-        source="current_label.value", default="", read_only=True
-    )
-    findings = serializers.ListField(source="current_label.findings", default=list, read_only=True)
+    label = serializers.SerializerMethodField()  # type: ignore[assignment]  # the metaclass takes it for a field
+    findings = serializers.SerializerMethodField()
     patient = serializers.UUIDField(source="patient.uuid", read_only=True)
 
     class Meta:
         model = Image
         fields = ["uuid", "patient", "label", "findings", "view_position", "rows", "columns", "pixel_sha256", "warning"]
+
+    def get_label(self, film: Image) -> str | None:
+        label = getattr(film, "current_label", None)
+        return label.value if label else None
+
+    def get_findings(self, film: Image) -> list[str]:
+        label = getattr(film, "current_label", None)
+        return label.findings if label else []
 
 
 class SplitSerializer(serializers.ModelSerializer[Split]):
