@@ -20,7 +20,7 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian,
 
 from portal import storage
 from portal.imaging.deidentify import pseudonym
-from portal.imaging.pixels import Film, PixelFacts, pack, pixel_sha256, preview
+from portal.imaging.pixels import PixelFacts, pack, pixel_sha256
 from portal.ingest import site_key
 from portal.labelling import append
 from portal.models import (
@@ -84,7 +84,8 @@ _seeds = iter(range(1_000, 10**9))
 def film(
     of: Dataset, label: str = "", *, person: str = "", view: str = "PA", csv_split: str = "", **fields: Any
 ) -> Image:
-    """A film of its own pixels; `label` comes from an import, `person` is the patient (its own without)."""
+    """A film of its own pixels; `label` comes from an import, `person` is the patient (its own without). Its preview
+    is made when it is first asked for."""
     seed = next(_seeds)
     stored = pixels(seed)
     facts = PixelFacts(rows=24, columns=20, bits_stored=12, offset=0, photometric="MONOCHROME2")
@@ -102,7 +103,6 @@ def film(
         csv_split=csv_split,
         **fields,
     )
-    storage.write_once(storage.preview_path(image), preview(Film(stored, facts)))
     if label:
         event(image, label)
     return image

@@ -1,0 +1,169 @@
+"""The portal by API: the same functions and the same refusals as the pages, by session or token."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from django.test import Client
+from rest_framework.authtoken.models import Token
+
+from portal.models import CurrentLabel, Dataset, Image, LabelEvent, Role, User
+from portal.splitting import SplitRequest, draw_split
+from tests.portal import factories
+
+pytestmark = [pytest.mark.django_db]
+
+
+@pytest.fixture
+def of() -> Dataset:
+    return factories.dataset()
+
+
+def with_token(person: User) -> Client:
+    return Client(headers={"Authorization": f"Token {Token.objects.create(user=person)}"})
+
+
+@pytest.fixture
+def curator(of: Dataset) -> Client:
+    return with_token(factories.curator())
+
+
+@pytest.fixture
+def stranger(of: Dataset) -> Client:
+    return with_token(factories.user("stranger", *Role, at=factories.site("Busan")))
+
+
+def test_a_token_opens_and_a_wrong_one_does_not(curator: Client) -> None:
+    assert curator.get("/api/v1/datasets/").status_code == 200
+    wrong = Client(headers={"Authorization": "Token 0123456789"}).get("/api/v1/datasets/")
+    assert wrong.status_code in (401, 403)
+    assert "detail" in wrong.json()
+
+
+def test_the_token_of_somebody_who_left_opens_nothing(of: Dataset) -> None:
+    person = factories.curator()
+    client = with_token(person)
+    User.objects.update(is_active=False)
+    assert client.get("/api/v1/datasets/").status_code in (401, 403)
+
+
+def test_datasets_with_their_films(curator: Client, stranger: Client, of: Dataset) -> None:
+    factories.films(of, normal=3)
+    (found,) = curator.get("/api/v1/datasets/").json()["results"]
+    assert (found["uuid"], found["name"], found["films"]) == (str(of.uuid), "Normals", 3)
+    assert stranger.get("/api/v1/datasets/").json()["results"] == []
+
+
+def test_films_with_labels_findings_and_patients(curator: Client, of: Dataset) -> None:
+    film = factories.film(of, person="MRN-1", view="AP")
+    factories.event(film, "abnormal", findings=["nodule"])
+    plain = factories.film(of)
+    first, second = curator.get(f"/api/v1/datasets/{of.uuid}/images/").json()["results"]
+    assert (first["uuid"], first["label"], first["findings"]) == (str(film.uuid), "abnormal", ["nodule"])
+    assert first["patient"] == str(film.patient.uuid)
+    assert (second["uuid"], second["label"], second["findings"]) == (str(plain.uuid), None, [])
+    assert "MRN-1" not in str(first)
+    assert film.patient.pseudonym not in str(first)
+
+
+@pytest.mark.parametrize(
+    ("query", "count"), [("", 6), ("label=normal", 3), ("label=unlabelled", 1), ("view=AP", 0), ("label=x", 6)]
+)
+def test_films_by_the_filters_of_the_page(curator: Client, of: Dataset, query: str, count: int) -> None:
+    factories.films(of, normal=3, abnormal=2, unlabelled=1)
+    assert curator.get(f"/api/v1/datasets/{of.uuid}/images/?{query}").json()["count"] == count
+
+
+def test_films_by_split_and_part_and_page_by_page(curator: Client, of: Dataset) -> None:
+    factories.films(of, normal=6)
+    request = SplitRequest(site=of.site, name="S", datasets=[of], seed=0, author=factories.curator("author"))
+    split = draw_split(request, fractions={"fit": 0.5, "test": 0.5})
+    address = f"/api/v1/datasets/{of.uuid}/images/?split={split.uuid}&part=fit"
+    assert curator.get(address).json()["count"] == 3
+    page = curator.get(f"{address}&limit=2&offset=2").json()
+    assert len(page["results"]) == 1
+    (found,) = curator.get("/api/v1/splits/").json()["results"]
+    assert (found["uuid"], found["counts"]["parts"]["fit"]) == (str(split.uuid), {"normal": 3})
+
+
+def test_another_site_does_not_exist(stranger: Client, of: Dataset) -> None:
+    factories.films(of, normal=2)
+    answer = stranger.get(f"/api/v1/datasets/{of.uuid}/images/")
+    assert (answer.status_code, "detail" in answer.json()) == (404, True)
+    assert stranger.get("/api/v1/splits/").json()["results"] == []
+
+
+@pytest.mark.parametrize("films", [2, 20])
+def test_lists_ask_the_same_few_questions(
+    curator: Client, of: Dataset, films: int, django_assert_num_queries: Any
+) -> None:
+    factories.films(of, normal=films)
+    with django_assert_num_queries(5):
+        curator.get(f"/api/v1/datasets/{of.uuid}/images/")
+
+
+# labels -----------------------------------------------------------------------------------------------------
+
+
+def send(client: Client, *images: Image | uuid.UUID, **data: Any) -> Any:
+    named = [str(getattr(image, "uuid", image)) for image in images]
+    return client.post("/api/v1/labels/", {"images": named, "value": "abnormal", **data}, "application/json")
+
+
+def test_labels_are_appended_in_one_act(curator: Client, of: Dataset) -> None:
+    films = factories.films(of, unlabelled=2)
+    answer = send(curator, *films, findings=["nodule"], reason="by script")
+    assert (answer.status_code, answer.json()["films"]) == (201, 2)
+    assert LabelEvent.objects.filter(batch=answer.json()["act"], reason="by script").count() == 2
+    assert {label.finding_words for label in CurrentLabel.objects.all()} == {"|nodule|"}
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        ({"value": "ill"}, "unknown"),
+        ({"images": []}, "images"),
+        ({"images": ["x"]}, "images"),
+        ({"value": None}, "value"),
+        ({"findings": ["a|b"]}, "finding"),
+    ],
+)
+def test_a_wrong_request_says_what_is_wrong(curator: Client, of: Dataset, data: dict[str, Any], word: str) -> None:
+    answer = send(curator, factories.film(of), **data)
+    assert answer.status_code == 400
+    assert word in str(answer.json())
+    assert not LabelEvent.objects.exists()
+
+
+def test_one_unknown_film_labels_none(curator: Client, of: Dataset) -> None:
+    assert send(curator, factories.film(of), uuid.uuid4()).status_code == 404
+    assert not LabelEvent.objects.exists()
+
+
+def test_a_film_named_twice_is_labelled_once(curator: Client, of: Dataset) -> None:
+    film = factories.film(of)
+    assert send(curator, film, film).json()["films"] == 1
+
+
+def test_a_reader_labels_nothing(of: Dataset) -> None:
+    answer = send(with_token(factories.user("reader", Role.READER)), factories.film(of))
+    assert answer.status_code == 403
+    assert "To label films at Seoul" in answer.json()["detail"]
+
+
+def test_films_of_another_site_are_not_labelled(stranger: Client, of: Dataset) -> None:
+    assert send(stranger, factories.film(of)).status_code == 404
+
+
+def test_what_is_only_read_takes_no_post(curator: Client, of: Dataset) -> None:
+    for address in ("datasets/", f"datasets/{of.uuid}/images/", "splits/"):
+        assert curator.post(f"/api/v1/{address}").status_code == 405
+    assert curator.get("/api/v1/labels/").status_code == 405
+
+
+def test_the_schema_describes_every_address(curator: Client) -> None:
+    schema = curator.get("/api/v1/schema/?format=json").json()
+    for address in ("datasets/", "datasets/{uuid}/images/", "splits/", "labels/"):
+        assert f"/api/v1/{address}" in schema["paths"]

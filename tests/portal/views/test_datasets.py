@@ -1,0 +1,295 @@
+"""The list of datasets, a dataset as a grid, its uploads and its quarantine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.utils import timezone
+
+from portal.models import AuditEvent, Dataset, QuarantinedFile, Role, Upload
+from portal.splitting import SplitRequest, draw_split
+from tests.portal import factories
+from tests.portal.views.conftest import as_
+
+pytestmark = [pytest.mark.django_db]
+
+
+def text(response: Any) -> str:
+    return response.content.decode()
+
+
+# the list ---------------------------------------------------------------------------------------------------
+
+
+def test_the_list_counts_films_by_label(curator: Client, of: Dataset) -> None:
+    factories.films(of, normal=3, abnormal=2, unlabelled=4, unsure=1)
+    response = curator.get("/datasets/")
+    (row,) = response.context["datasets"]
+    assert (row.films, row.normal, row.abnormal, row.unlabelled) == (10, 3, 2, 4)
+    assert f'href="/datasets/{of.uuid}/"' in text(response)
+
+
+def test_the_list_holds_no_dataset_of_another_site(stranger: Client, of: Dataset) -> None:
+    response = stranger.get("/datasets/")
+    assert "No dataset yet at Busan" in text(response)
+    assert of.name not in text(response)
+
+
+def test_a_member_of_no_site_is_told_what_to_do() -> None:
+    response = as_(factories.user("new")).get("/datasets/")
+    assert "You are not a member of any site yet" in text(response)
+
+
+@pytest.mark.parametrize("superuser", [False, True])
+def test_without_a_site_nothing_is_made(superuser: bool) -> None:
+    client = as_(factories.user("new", is_superuser=superuser))
+    response = client.post("/datasets/new/", {"name": "D"})
+    assert response.status_code == 403
+    assert "not a member of any site" in text(response)
+
+
+@pytest.mark.parametrize("of_each", [1, 3])
+def test_the_list_asks_the_same_few_questions(
+    curator: Client, of: Dataset, of_each: int, django_assert_num_queries: Any
+) -> None:
+    for number in range(of_each):
+        factories.films(factories.dataset(f"D{number}"), normal=of_each, abnormal=of_each)
+    with django_assert_num_queries(6):
+        curator.get("/datasets/")
+
+
+def test_home_leads_to_the_datasets(curator: Client) -> None:
+    assert curator.get("/")["Location"] == "/datasets/"
+
+
+# a new one --------------------------------------------------------------------------------------------------
+
+
+def test_a_curator_makes_a_dataset(curator: Client) -> None:
+    response = curator.post("/datasets/new/", {"name": "New", "source": "PACS", "licence": "", "purpose": ""})
+    made = Dataset.objects.get(name="New")
+    assert response["Location"] == f"/datasets/{made.uuid}/"
+    assert (made.site.name, made.source, str(made.created_by)) == ("Seoul", "PACS", "curator")
+    assert AuditEvent.objects.get(verb="make dataset").target_uuid == made.uuid
+
+
+def test_a_reader_makes_none(reader: Client) -> None:
+    response = reader.post("/datasets/new/", {"name": "New"})
+    assert response.status_code == 403
+    assert "To import films at Seoul you need one of these roles: curator, manager." in text(response)
+    assert 'name="name"' not in text(reader.get("/datasets/"))
+
+
+def test_a_name_twice_is_refused_and_the_list_stays(curator: Client, of: Dataset) -> None:
+    response = curator.post("/datasets/new/", {"name": of.name, "source": "typed in"})
+    assert response.status_code == 400
+    assert "A dataset named &#x27;Normals&#x27; exists at Seoul; choose another name." in text(response)
+    assert f'href="/datasets/{of.uuid}/"' in text(response)
+    assert 'value="typed in"' in text(response)
+
+
+def test_a_dataset_needs_a_name(curator: Client) -> None:
+    assert curator.post("/datasets/new/", {"name": " "}).status_code == 400
+    assert curator.get("/datasets/new/").status_code == 405
+
+
+# the grid ---------------------------------------------------------------------------------------------------
+
+
+def shown(response: Any) -> list[str]:
+    return [str(film.uuid) for film in response.context["films"]]
+
+
+def test_the_grid_shows_previews_labels_and_counts(curator: Client, of: Dataset) -> None:
+    films = factories.films(of, normal=2, abnormal=1)
+    response = curator.get(f"/datasets/{of.uuid}/")
+    assert shown(response) == [str(film.uuid) for film in films]
+    for film in films:
+        assert f'src="/images/{film.uuid}/preview"' in text(response)
+    assert response.context["counts"] | {"all": 3, "normal": 2, "abnormal": 1} == response.context["counts"]
+
+
+def test_an_empty_dataset_says_what_to_do(curator: Client, reader: Client, of: Dataset) -> None:
+    assert "No film yet. Send a zip above" in text(curator.get(f"/datasets/{of.uuid}/"))
+    seen_by_reader = text(reader.get(f"/datasets/{of.uuid}/"))
+    assert "No film yet." in seen_by_reader
+    assert "Send a zip" not in seen_by_reader
+
+
+def test_the_grid_of_another_site_is_a_404(stranger: Client, of: Dataset) -> None:
+    response = stranger.get(f"/datasets/{of.uuid}/")
+    assert response.status_code == 404
+    assert "it belongs to a site where you are no member" in text(response)
+
+
+def test_controls_are_there_for_those_who_may_use_them(reader: Client, curator: Client, of: Dataset) -> None:
+    factories.films(of, normal=1)
+    for_reader, for_curator = (text(client.get(f"/datasets/{of.uuid}/")) for client in (reader, curator))
+    for control in ('id="labelbar"', 'type="checkbox"', 'type="file"', f"/splits/new/?dataset={of.uuid}"):
+        assert control not in for_reader
+        assert control in for_curator
+
+
+def test_a_split_filter_and_its_parts(curator: Client, of: Dataset) -> None:
+    films = factories.films(of, normal=4, unlabelled=1)
+    author = factories.curator("author")
+    split = draw_split(
+        SplitRequest(site=of.site, name="S", datasets=[of], seed=0, author=author), fractions={"fit": 0.5, "test": 0.5}
+    )
+    address = f"/datasets/{of.uuid}/?split={split.uuid}"
+    fit, test = (set(shown(curator.get(f"{address}&part={part}"))) for part in ("fit", "test"))
+    assert len(fit) == len(test) == 2
+    assert not fit & test
+    assert shown(curator.get(f"{address}&part=none")) == [str(films[4].uuid)]
+    assert " · fit" in text(curator.get(f"{address}&part=fit"))
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", {"n", "a", "u", "x"}),
+        ("label=normal", {"n"}),
+        ("label=unlabelled", {"x"}),
+        ("view=AP", {"a"}),
+        ("view=unknown", {"x"}),
+        ("finding=effusion", {"a"}),
+        ("finding=effus", set()),
+        ("finding=100%25", set()),
+        ("label=abnormal&view=PA", set()),
+        ("label=nonsense", {"n", "a", "u", "x"}),
+        ("part=fit", {"n", "a", "u", "x"}),
+        ("split=nonsense&part=fit", {"n", "a", "u", "x"}),
+    ],
+)
+def test_filters(curator: Client, of: Dataset, query: str, found: set[str]) -> None:
+    names = {"n": factories.film(of, "normal"), "a": factories.film(of, view="AP"), "u": factories.film(of, "unsure")}
+    names["x"] = factories.film(of, view="")
+    factories.event(names["a"], "abnormal", findings=["effusion", "nodule"])
+    response = curator.get(f"/datasets/{of.uuid}/?{query}")
+    by_address = {str(film.uuid): name for name, film in names.items()}
+    assert {by_address[address] for address in shown(response)} == found
+    if not found:
+        assert "is under these filters" in text(response)
+
+
+def test_pages_keep_the_filter(curator: Client, of: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.views.datasets.FILMS_A_PAGE", 2)
+    films = factories.films(of, normal=5, abnormal=1)
+    address = f"/datasets/{of.uuid}/?label=normal"
+    assert 'href="?label=normal&amp;page=2"' in text(curator.get(address))
+    assert shown(curator.get(f"{address}&page=3")) == [str(films[4].uuid)]
+    assert shown(curator.get(f"{address}&page=99")) == [str(films[4].uuid)]
+    assert len(shown(curator.get(f"{address}&page=x"))) == 2
+
+
+@pytest.mark.parametrize("films", [2, 8])
+def test_the_grid_asks_the_same_few_questions(
+    curator: Client, of: Dataset, films: int, django_assert_num_queries: Any
+) -> None:
+    factories.films(of, normal=films, abnormal=films, unlabelled=films)
+    split = draw_split(
+        SplitRequest(site=of.site, name="S", datasets=[of], seed=0, author=factories.curator("author")),
+        fractions={"fit": 1.0},
+    )
+    with django_assert_num_queries(15):
+        curator.get(f"/datasets/{of.uuid}/?split={split.uuid}")
+
+
+# uploads ----------------------------------------------------------------------------------------------------
+
+
+def zip_of(tmp_path: Path) -> SimpleUploadedFile:
+    content = factories.zipped(tmp_path / "z.zip", {"a.png": factories.png(tmp_path / "a.png")}).read_bytes()
+    return SimpleUploadedFile("films.zip", content, content_type="application/zip")
+
+
+def test_a_curator_sends_a_zip(curator: Client, of: Dataset, tmp_path: Path, published: list[str]) -> None:
+    response = curator.post(f"/datasets/{of.uuid}/upload/", {"file": zip_of(tmp_path)})
+    assert response["Location"] == f"/datasets/{of.uuid}/"
+    upload = Upload.objects.get()
+    assert (upload.state, str(upload.uploaded_by)) == ("received", "curator")
+    page = text(curator.get(f"/datasets/{of.uuid}/"))
+    assert f'hx-get="/uploads/{upload.uuid}/"' in page
+    assert "Waiting for the worker" in page
+
+
+def test_who_may_not_send(reader: Client, stranger: Client, of: Dataset, tmp_path: Path) -> None:
+    assert reader.post(f"/datasets/{of.uuid}/upload/", {"file": zip_of(tmp_path)}).status_code == 403
+    assert stranger.post(f"/datasets/{of.uuid}/upload/", {"file": zip_of(tmp_path)}).status_code == 404
+    assert reader.get(f"/datasets/{of.uuid}/upload/").status_code == 405
+    assert not Upload.objects.exists()
+
+
+def test_a_bad_file_is_answered_with_a_sentence(curator: Client, of: Dataset) -> None:
+    address = f"/datasets/{of.uuid}/upload/"
+    response = curator.post(address, {"file": SimpleUploadedFile("films.zip", b"not a zip")})
+    assert response.status_code == 400
+    assert "The file is not a zip archive; put the films" in text(response)
+    assert "No file arrived" in text(curator.post(address, {}))
+    assert "No file arrived" in text(curator.post(address, {"file": SimpleUploadedFile("films.zip", b"")}))
+
+
+def test_the_state_of_an_upload(curator: Client, stranger: Client, of: Dataset) -> None:
+    upload = Upload.objects.create(dataset=of, state="importing", done=3, total=9)
+    address = f"/uploads/{upload.uuid}/"
+    running = text(curator.get(address))
+    assert "Importing 3 of 9 files" in running
+    assert "every 1s" in running
+    Upload.objects.update(state="done", message="9 films imported.", finished_at=timezone.now())
+    done = text(curator.get(address, headers={"HX-Request": "true"}))
+    assert "9 films imported." in done
+    assert "every 1s" not in done
+    assert "Show the films" in done
+    Upload.objects.update(state="failed", message="The zip is encrypted; send it without a password.")
+    assert "Nothing was imported. The zip is encrypted" in text(curator.get(address))
+    assert stranger.get(address).status_code == 404
+
+
+# quarantine ---------------------------------------------------------------------------------------------------
+
+
+def test_quarantine_says_which_file_and_why(curator: Client, stranger: Client, of: Dataset) -> None:
+    upload = Upload.objects.create(dataset=of)
+    for name in ("named.png", ""):
+        QuarantinedFile.objects.create(
+            upload=upload,
+            dataset=of,
+            name=name,
+            source_sha256=f"abc{name}",
+            reason="colour",
+            sentence="This is a colour picture.",
+        )
+    page = text(curator.get(f"/datasets/{of.uuid}/quarantine/"))
+    assert "named.png" in page
+    assert "abc" in page
+    assert page.count("This is a colour picture.") == 2
+    assert "2 in quarantine" in text(curator.get(f"/datasets/{of.uuid}/"))
+    assert stranger.get(f"/datasets/{of.uuid}/quarantine/").status_code == 404
+
+
+def test_an_empty_quarantine_says_so(curator: Client, of: Dataset) -> None:
+    assert "No file of Normals is in quarantine." in text(curator.get(f"/datasets/{of.uuid}/quarantine/"))
+
+
+def test_sentences_and_names_are_shown_as_text(curator: Client, of: Dataset) -> None:
+    """Whatever a file or a CSV brought is text on every page."""
+    evil = "<script>alert(1)</script>"
+    upload = Upload.objects.create(dataset=of, state="done", message=evil, finished_at=timezone.now())
+    QuarantinedFile.objects.create(
+        upload=upload, dataset=of, source_sha256="a", name=evil, reason="colour", sentence=evil
+    )
+    film = factories.film(of, original_name=evil, warning=evil, view=evil[:8], header={"manufacturer": evil})
+    factories.event(film, "abnormal", findings=[evil])
+    for address in (f"/datasets/{of.uuid}/", f"/datasets/{of.uuid}/quarantine/", f"/images/{film.uuid}/"):
+        page = text(curator.get(address))
+        assert evil not in page
+        assert "&lt;script&gt;" in page
+
+
+def test_every_member_may_look(of: Dataset) -> None:
+    for role in Role:
+        assert as_(factories.user(role.value, role)).get(f"/datasets/{of.uuid}/").status_code == 200

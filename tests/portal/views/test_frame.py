@@ -1,0 +1,99 @@
+"""Around the pages: the site and the theme of a person, and errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.exceptions import SuspiciousOperation
+from django.test import Client, RequestFactory
+
+from portal.models import Dataset, Membership, Role, User
+from portal.views import frame
+from tests.portal import factories
+from tests.portal.views.conftest import as_
+
+pytestmark = [pytest.mark.django_db]
+
+
+def test_the_chosen_site_is_kept(of: Dataset) -> None:
+    person = factories.user("both", Role.READER)
+    busan = factories.site("Busan")
+    Membership.objects.create(user=person, site=busan, role=Role.READER)
+    client = as_(person)
+    assert client.get("/datasets/").context["site"] == busan  # the first by name
+    client.post("/site/", {"site": of.site.uuid})
+    assert client.get("/datasets/").context["site"] == of.site
+    Membership.objects.filter(site=of.site).delete()
+    assert client.get("/datasets/").context["site"] == busan
+
+
+@pytest.mark.parametrize("site", ["", "nonsense", "00000000-0000-4000-8000-000000000000"])
+def test_a_site_that_is_not_mine_cannot_be_chosen(stranger: Client, of: Dataset, site: str) -> None:
+    assert stranger.post("/site/", {"site": site}).status_code == 404
+    assert stranger.post("/site/", {"site": of.site.uuid}).status_code == 404
+    assert stranger.get("/site/").status_code == 405
+
+
+def test_the_theme_is_remembered(curator: Client) -> None:
+    answer = curator.post("/theme/", {"theme": "dark", "next": "/splits/"})
+    assert answer["Location"] == "/splits/"
+    assert User.objects.get(username="curator").theme == "dark"
+    assert 'data-bs-theme="dark"' in curator.get("/splits/").content.decode()
+    curator.post("/theme/", {"theme": "purple"})
+    assert User.objects.get(username="curator").theme == "light"
+
+
+@pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example", "javascript:alert(1)", ""])
+def test_the_way_back_leads_nowhere_else(curator: Client, target: str) -> None:
+    assert curator.post("/theme/", {"theme": "dark", "next": target})["Location"] == "/"
+
+
+def test_pages_of_films_are_dark_and_say_what_hilum_is_not(curator: Client, of: Dataset) -> None:
+    page = curator.get(f"/datasets/{of.uuid}/").content.decode()
+    assert 'data-bs-theme="dark"' in page
+    assert "Research use only. Not a medical device." in page
+
+
+def test_log_out(curator: Client) -> None:
+    curator.post("/accounts/logout/")
+    assert "/accounts/login/" in curator.get("/datasets/")["Location"]
+
+
+def test_a_bug_is_a_page_with_a_reference_that_the_log_has(
+    of: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("a bug with details")
+
+    monkeypatch.setattr("portal.views.datasets._list", broken)
+    client = Client(raise_request_exception=False)
+    client.force_login(factories.curator("kim"))
+    response = client.get("/datasets/")
+    page = response.content.decode()
+    assert response.status_code == 500
+    assert "a bug with details" not in page
+    reference = page.split("the reference ")[1].split(".")[0]
+    assert reference in caplog.text
+    assert reference.isalnum()
+    sent = client.get("/datasets/", headers={"Accept": "application/json"})
+    assert "the reference" in sent.json()["error"]
+
+
+def test_the_page_of_a_bug_asks_the_database_nothing(django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(0):
+        assert frame.broken(RequestFactory().get("/")).status_code == 500
+
+
+def test_a_damaged_request_has_a_page() -> None:
+    response = frame.bad_request(RequestFactory().get("/"), SuspiciousOperation())
+    assert response.status_code == 400
+
+
+def test_security_headers_stand_on_every_page(curator: Client) -> None:
+    headers = curator.get("/datasets/").headers
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self'" in policy
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["X-Content-Type-Options"] == "nosniff"

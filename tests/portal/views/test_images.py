@@ -1,0 +1,147 @@
+"""A film's page, and the files that the viewer fetches."""
+
+from __future__ import annotations
+
+import gzip
+from typing import Any
+
+import numpy as np
+import pytest
+from django.test import Client
+
+from portal import storage
+from portal.imaging.pixels import pixel_sha256
+from portal.labelling import label_films, undo
+from portal.models import Dataset, Image
+from portal.splitting import SplitRequest, draw_split
+from tests.portal import factories
+
+pytestmark = [pytest.mark.django_db]
+
+
+@pytest.fixture
+def film(of: Dataset) -> Image:
+    return factories.film(of, "normal", person="P")
+
+
+def text(response: Any) -> str:
+    return response.content.decode()
+
+
+def test_the_page_shows_film_label_history_and_facts(curator: Client, of: Dataset) -> None:
+    film = factories.film(of, "normal", person="P", warning="Look for names.", header={"manufacturer": "FUJI"})
+    factories.event(film, "abnormal", factories.curator("kim"), findings=["nodule"])
+    page = text(curator.get(f"/images/{film.uuid}/"))
+    for word in ("abnormal", "nodule", "kim", "import", "20 × 24 px, 12 bit", "Look for names.", "FUJI", "PA"):
+        assert word in page
+    for kind in ("pixels", "facts", "boxes"):
+        assert f'data-{kind}-url="/images/{film.uuid}/{kind}"' in page
+
+
+def test_the_page_names_splits_and_other_films_of_the_patient(curator: Client, of: Dataset, film: Image) -> None:
+    other = factories.film(of, "normal", person="P")
+    author = factories.curator("author")
+    request = SplitRequest(site=of.site, name="My split", datasets=[of], seed=0, author=author)
+    draw_split(request, fractions={"fit": 1.0})
+    page = text(curator.get(f"/images/{film.uuid}/"))
+    assert "<dt>My split</dt><dd>fit</dd>" in page
+    assert f'href="/images/{other.uuid}/"' in page
+
+
+def test_an_undone_label_stays_in_the_history(curator: Client, of: Dataset, film: Image) -> None:
+    kim = factories.curator("kim")
+    act = label_films(images=[film], value="exclude", author=kim, site=of.site)
+    undo(act=act, author=kim, site=of.site)
+    page = text(curator.get(f"/images/{film.uuid}/"))
+    assert "is-reverted" in page
+    assert "took back" in page
+
+
+def test_neighbours_are_those_under_the_filter(curator: Client, of: Dataset) -> None:
+    first, _, third, _, last = (
+        factories.film(of, label) for label in ("normal", "abnormal", "normal", "abnormal", "normal")
+    )
+    context = curator.get(f"/images/{third.uuid}/?label=normal").context
+    assert (context["previous"], context["next"]) == (first, last)
+    context = curator.get(f"/images/{first.uuid}/").context
+    assert context["previous"] is None
+    assert f'href="/datasets/{of.uuid}/?label=normal' in text(curator.get(f"/images/{third.uuid}/?label=normal"))
+
+
+@pytest.mark.parametrize("path", ["", "pixels", "facts", "boxes", "preview"])
+def test_the_film_of_another_site_is_a_404(stranger: Client, film: Image, path: str) -> None:
+    assert stranger.get(f"/images/{film.uuid}/{path}").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["", "pixels", "facts", "boxes", "preview"])
+def test_films_are_only_looked_at(curator: Client, reader: Client, film: Image, path: str) -> None:
+    assert curator.post(f"/images/{film.uuid}/{path}").status_code == 405
+    response = reader.get(f"/images/{film.uuid}/{path}")
+    assert response.status_code == 200
+    response.close()
+
+
+def test_a_reader_sees_no_controls(reader: Client, film: Image) -> None:
+    assert 'id="labelbar"' not in text(reader.get(f"/images/{film.uuid}/"))
+
+
+@pytest.mark.parametrize("more", [1, 10])
+def test_the_page_asks_the_same_few_questions(
+    curator: Client, of: Dataset, more: int, django_assert_num_queries: Any
+) -> None:
+    film = factories.film(of, "normal", person="P")
+    for number in range(more):
+        factories.film(of, "normal", person="P")
+        author = factories.curator(f"kim{number}")
+        factories.event(film, "abnormal", author)
+        request = SplitRequest(site=of.site, name=f"S{number}", datasets=[of], seed=0, author=author)
+        factories.film(of, "normal", person="other")
+        draw_split(request, fractions={"fit": 1.0})
+    with django_assert_num_queries(12):
+        curator.get(f"/images/{film.uuid}/")
+
+
+# files ------------------------------------------------------------------------------------------------------
+
+
+def test_pixels_are_the_stored_gzip(curator: Client, film: Image) -> None:
+    response = curator.get(f"/images/{film.uuid}/pixels")
+    assert (response["Content-Encoding"], response["Content-Type"]) == ("gzip", "application/octet-stream")
+    stored = np.frombuffer(gzip.decompress(response.getvalue()), "<u2").reshape(film.rows, film.columns)
+    assert pixel_sha256(stored) == film.pixel_sha256
+
+
+@pytest.mark.parametrize("path", ["pixels", "preview"])
+def test_files_are_kept_by_the_browser_and_by_no_shared_cache(curator: Client, film: Image, path: str) -> None:
+    response = curator.get(f"/images/{film.uuid}/{path}")
+    assert response["Cache-Control"] == "private, max-age=31536000, immutable"
+    response.close()
+
+
+def test_facts_say_how_to_show_the_film(curator: Client, film: Image) -> None:
+    facts = curator.get(f"/images/{film.uuid}/facts").json()
+    assert facts | {"image": str(film.uuid), "view_position": "PA", "laterality": "", "rows": 24} == facts
+
+
+def test_boxes_are_those_that_stand(curator: Client, of: Dataset, film: Image) -> None:
+    kim = factories.curator("kim")
+
+    def box(x: int) -> dict[str, Any]:
+        return {"x": x, "y": 0, "width": 5, "height": 5, "finding": "nodule"}
+
+    factories.event(film, "abnormal", boxes=[box(1)])
+    factories.event(film, "abnormal", kim, boxes=[box(2)])
+    factories.event(film, "abnormal", kim, boxes=[box(3)])
+    undone = factories.event(film, "abnormal", kim, boxes=[box(4)])
+    undo(act=undone.batch, author=kim, site=of.site)
+    found = curator.get(f"/images/{film.uuid}/boxes").json()["boxes"]
+    assert [(one["x"], one["source"]) for one in found] == [(1, "import"), (3, "reader")]
+
+
+def test_a_lost_preview_is_made_again(curator: Client, film: Image) -> None:
+    before = curator.get(f"/images/{film.uuid}/preview").getvalue()
+    storage.preview_path(film).unlink()
+    response = curator.get(f"/images/{film.uuid}/preview")
+    assert response["Content-Type"] == "image/jpeg"
+    assert response.getvalue() == before == storage.preview_path(film).read_bytes()
+    assert before.startswith(b"\xff\xd8\xff")

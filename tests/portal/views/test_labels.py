@@ -1,0 +1,137 @@
+"""Labels by key and in bulk, as the grid's script sends them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from portal.models import CurrentLabel, Dataset, Image, LabelEvent, Membership, Role
+from tests.portal import factories
+from tests.portal.views.conftest import as_
+
+pytestmark = [pytest.mark.django_db]
+
+
+@pytest.fixture
+def film(of: Dataset) -> Image:
+    return factories.film(of, "normal")
+
+
+def send(client: Client, *films: Image, value: str = "abnormal", **more: Any) -> Any:
+    data = {"image": [str(film.uuid) for film in films], "value": value, **more}
+    return client.post("/labels/", data, headers={"Accept": "application/json"})
+
+
+def take_back(client: Client, **data: Any) -> Any:
+    return client.post("/labels/undo/", data, headers={"Accept": "application/json"})
+
+
+def test_films_are_labelled_in_one_act(curator: Client, of: Dataset) -> None:
+    films = factories.films(of, unlabelled=3)
+    answer = send(curator, *films, finding=["nodule"], reason="second look")
+    assert answer.json()["labels"] == {str(film.uuid): "abnormal" for film in films}
+    events = LabelEvent.objects.all()
+    assert {str(event.batch) for event in events} == {answer.json()["act"]}
+    assert {(tuple(event.findings), event.reason) for event in events} == {(("nodule",), "second look")}
+
+
+def test_undo_takes_back_the_latest_act_or_the_one_named(curator: Client, of: Dataset) -> None:
+    one, two = factories.films(of, normal=2)
+    first = send(curator, one).json()["act"]
+    send(curator, two, value="exclude")
+    assert take_back(curator).json()["labels"] == {str(two.uuid): "normal"}
+    assert take_back(curator, act=first).json()["labels"] == {str(one.uuid): "normal"}
+    answer = take_back(curator)
+    assert (answer.status_code, answer.json()["error"]) == (400, "There is nothing of yours to undo here.")
+
+
+def test_a_film_that_never_had_a_label_is_blank_after_undo(curator: Client, of: Dataset) -> None:
+    film = factories.film(of)
+    send(curator, film)
+    assert take_back(curator).json()["labels"] == {str(film.uuid): ""}
+
+
+def test_nobody_undoes_the_act_of_another(curator: Client, film: Image) -> None:
+    act = send(curator, film).json()["act"]
+    other = as_(factories.curator("other"))
+    answer = take_back(other, act=act)
+    assert (answer.status_code, "not yours" in answer.json()["error"]) == (400, True)
+    assert CurrentLabel.objects.get(image=film).value == "abnormal"
+
+
+def test_a_reader_labels_nothing_and_is_told_why(reader: Client, film: Image) -> None:
+    for answer in (send(reader, film), take_back(reader)):
+        assert answer.status_code == 403
+        assert (
+            "To label films at Seoul you need one of these roles: adjudicator, curator, manager."
+            in (answer.json()["error"])
+        )
+
+
+def test_films_of_another_site_do_not_exist(stranger: Client, film: Image) -> None:
+    assert send(stranger, film).status_code == 404
+    assert LabelEvent.objects.count() == 1
+
+
+def test_a_film_of_my_other_site_is_labelled_by_my_role_there(of: Dataset, film: Image) -> None:
+    """The site that is chosen in the bar is another one, where the person only reads."""
+    person = factories.user("both", Role.CURATOR)
+    Membership.objects.create(user=person, site=factories.site("Aachen"), role=Role.READER)
+    client = as_(person)
+    assert client.get("/datasets/").context["site"].name == "Aachen"
+    assert client.get(f"/images/{film.uuid}/").context["site"].name == "Seoul"
+    assert 'id="labelbar"' in client.get(f"/images/{film.uuid}/").content.decode()
+    assert send(client, film).status_code == 200
+    assert take_back(client, site=of.site.uuid).status_code == 200
+    assert take_back(client).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "sentence"),
+    [
+        ({"image": [], "value": "normal"}, 400, "0 films are chosen; choose 1 to 5000."),
+        ({"image": ["nonsense"], "value": "normal"}, 400, "An address of a film is damaged; load the page again."),
+        ({"image": [str(factories.somewhere())], "value": "normal"}, 404, "A film is not at your site or is gone"),
+        ({"value": "fine"}, 400, "The label 'fine' is unknown; use one of normal"),
+        ({"value": ""}, 400, "The label '' is unknown"),
+        ({"value": "normal", "finding": ["a|b"]}, 400, "The finding 'a|b'"),
+    ],
+)
+def test_what_cannot_be_done_says_why(
+    curator: Client, film: Image, data: dict[str, Any], status: int, sentence: str
+) -> None:
+    answer = curator.post("/labels/", {"image": [str(film.uuid)], **data})
+    assert answer.status_code == status
+    assert sentence in answer.json()["error"]
+    assert LabelEvent.objects.count() == 1
+
+
+def test_a_damaged_undo_says_so(curator: Client) -> None:
+    assert "damaged" in take_back(curator, act="nonsense").json()["error"]
+    assert "nothing to undo" in take_back(curator, act=str(factories.somewhere())).json()["error"]
+    assert take_back(curator, site=str(factories.somewhere())).status_code == 404
+
+
+@pytest.mark.parametrize("address", ["/labels/", "/labels/undo/"])
+def test_labels_are_only_sent(curator: Client, address: str) -> None:
+    assert curator.get(address).status_code == 405
+
+
+def test_a_form_without_its_token_is_refused_with_a_sentence(film: Image) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(factories.curator("kim"))
+    assert "load it again" in send(client, film).json()["error"]
+    page = client.post("/labels/", {"value": "normal"})
+    assert page.status_code == 403
+    assert "load it again" in page.content.decode()
+
+
+@pytest.mark.parametrize("films", [2, 30])
+def test_labelling_asks_the_same_few_questions(
+    curator: Client, of: Dataset, films: int, django_assert_max_num_queries: Any
+) -> None:
+    chosen = factories.films(of, unlabelled=films)
+    with django_assert_max_num_queries(16):
+        send(curator, *chosen)
