@@ -56,7 +56,11 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--out", type=Path, required=True, metavar="SCORES_DIR", help="folder of the scores, made new")
     _add_settings(score)
     score.set_defaults(command=score_command)
-    run = commands.add_parser("run", help="run a run folder, from its last finished stage", epilog=EPILOG)
+    run = commands.add_parser(
+        "run",
+        help="run a run folder, from its last finished stage",
+        epilog=EPILOG + " With --parent-pipe also 4: whoever started it is gone.",
+    )
     run.add_argument("folder", type=Path, metavar="FOLDER", help="a folder with run.json and images.csv")
     run.add_argument("--images", type=Path, metavar="DIR", help="where the manifest's files lie, if not in FOLDER")
     run.add_argument("--attempt", type=int, metavar="N", help="number of this attempt; an earlier one is refused")

@@ -23,7 +23,7 @@ def read(path: Path, *, sha256: str = "") -> FilmArray:
         film, _ = read_film(path)
     except UnusableFile as problem:
         raise UnreadableImage(problem.sentence) from problem
-    if sha256 and sha256 not in (files.sha256_of(path), pixel_sha256(film.stored)):
+    if sha256 and sha256 != files.sha256_of(path) and sha256 != pixel_sha256(film.stored):
         raise UnreadableImage("The file is not the one that the run was asked for: its SHA-256 differs.")
     return as_array(film)
 

@@ -72,7 +72,7 @@ class Rows:
             yield from (self.features[part] for part in self.rows.split(size))
 
     def take(self, indices: Tensor) -> Tensor:
-        return self.features[indices if self.rows is None else self.rows[indices]]
+        return self.features[indices if self.rows is None else self.rows[indices.to(self.rows.device)]]
 
 
 def selection_grid(

@@ -35,8 +35,9 @@ class WeightsMissing(EngineError):
 class KnownFile:
     """A file that torchvision publishes as IMAGENET1K_V1.
 
-    ``digest`` is the start of the file's SHA-256: torchvision publishes its first 8 hex digits, in the file
-    name, and checks no more than these either.
+    ``digest`` is the file's SHA-256 where we know it whole, else its first 8 hex digits: torchvision
+    publishes these alone, in the file name, and checks no more. They prove a file against damage, not
+    against an attacker; what is read is tensors only (``weights_only``) either way.
     """
 
     architecture: str
@@ -49,7 +50,7 @@ class KnownFile:
 
 
 def _known(architecture: str, digest: str) -> KnownFile:
-    return KnownFile(architecture, f"https://download.pytorch.org/models/{architecture}-{digest}.pth", digest)
+    return KnownFile(architecture, f"https://download.pytorch.org/models/{architecture}-{digest[:8]}.pth", digest)
 
 
 KNOWN = {
@@ -57,9 +58,9 @@ KNOWN = {
     for known in (
         _known("wide_resnet50_2", "95faca4d"),
         _known("wide_resnet101_2", "32ee1156"),
-        _known("resnet18", "f37072fd"),
+        _known("resnet18", "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"),
         _known("resnet34", "b627a593"),
-        _known("resnet50", "0676ba61"),
+        _known("resnet50", "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a"),
         _known("resnet101", "63fe2227"),
         _known("vgg19", "dcbb9e9d"),
     )

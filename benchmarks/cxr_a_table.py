@@ -1,0 +1,96 @@
+"""Seconds, peak memory and AUROC of the command line on a folder of films with labels.csv.
+
+    python benchmarks/cxr_a_table.py FOLDER [--out DIR] [--weights random] [--set FIELD=VALUE ...]
+
+FOLDER holds ``images`` and ``labels.csv``. Four models are fitted and score the test rows: aligned or
+not, masked or not. Prints a Markdown table. With random weights it shows what the machine costs and that
+the parts work, not what the method can do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ml_engine.core.auroc import auroc
+
+VARIANTS = {
+    "not aligned, masked": ("none", "--mask"),
+    "not aligned, not masked": ("none", "--no-mask"),
+    "aligned, masked": ("network", "--mask"),
+    "aligned, not masked": ("network", "--no-mask"),
+}
+COLUMNS = ("global", "region", "fused")
+
+
+@dataclass(frozen=True)
+class Cost:
+    seconds: float
+    cpu_seconds: float
+    peak_mib: float
+
+
+def run(*arguments: object) -> Cost:
+    """One engine command in a process of its own: its wall clock, its CPU time and its peak memory."""
+    began = time.monotonic()
+    process = subprocess.Popen([sys.executable, "-m", "ml_engine", *map(str, arguments)])
+    _, status, used = os.wait4(process.pid, 0)
+    if os.waitstatus_to_exitcode(status) != 0:
+        sys.exit(f"the engine ended with {os.waitstatus_to_exitcode(status)}: {' '.join(map(str, arguments))}")
+    return Cost(time.monotonic() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def aurocs(scores: Path, labels: Path) -> list[float]:
+    with labels.open(newline="", encoding="utf-8-sig") as file:
+        abnormal = {row["filename"]: row["label"] == "abnormal" for row in csv.DictReader(file)}
+    with scores.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if not row["error"]]
+    truth = np.array([abnormal[row["filename"]] for row in rows])
+    return [auroc(np.array([float(row[name]) for row in rows]), truth) for name in COLUMNS]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, help="keep models and scores here")
+    parser.add_argument("--only", choices=VARIANTS, action="append", help="this variant alone; may be repeated")
+    parser.add_argument("rest", nargs="*", help="further options for fit, after --")
+    options = parser.parse_args()
+    out = options.out or Path(tempfile.mkdtemp(prefix="cxr-a-"))
+    data = ["--images", options.folder / "images", "--csv", options.folder / "labels.csv"]
+    print("| | fit s (CPU s) | peak MiB | score s (CPU s) | peak MiB | mask keeps | w | global | region | fused |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for name in options.only or VARIANTS:
+        align, mask = VARIANTS[name]
+        model, scores = out / name.replace(", ", "-"), out / f"{name.replace(', ', '-')}-scores"
+        fit = run("fit", *data, "--out", model, "--align", align, mask, *options.rest)
+        score = run("score", *data, "--model", model, "--out", scores)
+        facts = json.loads((model / "detector.json").read_text())
+        cells = [
+            name,
+            f"{fit.seconds:.0f} ({fit.cpu_seconds:.0f})",
+            f"{fit.peak_mib:.0f}",
+            f"{score.seconds:.0f} ({score.cpu_seconds:.0f})",
+            f"{score.peak_mib:.0f}",
+            f"{facts['mask']['share_kept']:.0%}",
+            f"{facts['fusion_weight']:g}",
+            *(f"{value:.3f}" for value in aurocs(scores / "scores.csv", options.folder / "labels.csv")),
+        ]
+        print(f"| {' | '.join(cells)} |", flush=True)
+    if not options.out:
+        shutil.rmtree(out)
+
+
+if __name__ == "__main__":
+    main()
