@@ -137,7 +137,7 @@ class DetectorForm(FitForm):
         required=False,
         min_value=0,
         max_value=1,
-        help_text="Of the region map. Empty: as the preset, which chooses it on tune or takes 0.6.",
+        help_text="Of the region map. Empty: chosen on tune by preset default.",
     )
 
     def set_choices(self) -> None:
@@ -154,6 +154,11 @@ class DetectorForm(FitForm):
             ("random", "random: untrained, not for evaluation"),
         ]
 
+        for name in OWN_FIELDS:
+            field = self.fields[name]
+            if name not in ("weights", "seed"):
+                field.help_text = f"{field.help_text} Preset: {_preset_words(name)}.".strip()
+
     def make(self) -> Run:
         given = self.cleaned_data
         split, config, request = given["split"], self.config(), self.request()
@@ -163,6 +168,15 @@ class DetectorForm(FitForm):
         if given["alignment"] != UNALIGNED:
             alignment = AlignmentModel.objects.get(site=self.site, uuid=given["alignment"])
         return requests.request_detector(request, split=split, config=config, alignment=alignment)
+
+
+def _preset_words(name: str) -> str:
+    """A setting's value in preset default, and where others differ: "1 (paper, paper-448: 9)"."""
+    values = {preset: getattr(PipelineConfig.from_preset(preset), name) for preset in PRESETS}
+    words = {preset: requests.as_text(value) for preset, value in values.items()}
+    ours = words[PRESETS[0]]
+    others = [preset for preset in PRESETS if words[preset] != ours]
+    return f"{ours} ({', '.join(others)}: {words[others[0]]})" if others else ours
 
 
 class ScoreForm(RunForm):

@@ -75,7 +75,7 @@ def changes_from_preset(config: Mapping[str, Any]) -> dict[str, str]:
     plain = _flat(PipelineConfig.from_preset(config.get("preset", "default")).to_json())
     given = _flat(PipelineConfig.from_json(dict(config)).to_json())
     ours = {"preset", "threads", "align"}
-    return {name: _as_text(value) for name, value in given.items() if name not in ours and value != plain[name]}
+    return {name: as_text(value) for name, value in given.items() if name not in ours and value != plain[name]}
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name != "alignment"} | inner
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value is None else str(value)

@@ -36,6 +36,7 @@ SMALL = {
     "grid": "2",
     "mask": "no",
     "batch": "4",
+    "threads": "1",  # two on a busy machine wait for each other
     "alignment.size": "64",
     "alignment.batch": "4",
     "alignment.epochs": "2",
