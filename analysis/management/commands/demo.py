@@ -85,8 +85,8 @@ class Command(StartCommand):
         return dataset
 
     def _write(self, folder: Path, portal: Portal, stop: threading.Event) -> None:
-        done = folder / "complete"
-        if done.exists():
+        done = folder.with_suffix(".complete")  # beside the films: everything inside is imported
+        if done.exists() and folder.is_dir():
             return
         shutil.rmtree(folder, ignore_errors=True)
         write_demo_set(folder, progress=self._bar("Drawing phantom films", portal, stop))

@@ -159,7 +159,8 @@ export function viewSentence({ zoom, voi, inverted }) {
 
 export function cornerSentence(facts) {
   const view = facts.view_position || "View unknown";
-  const side = facts.laterality ? `laterality ${facts.laterality}` : "laterality unknown";
+  // U is "unpaired" (PS3.3 C.7.3.1): a chest has no side.
+  const side = facts.laterality === "U" ? "unpaired" : `laterality ${facts.laterality || "unknown"}`;
   return `${view} · ${side}`;
 }
 

@@ -1,0 +1,106 @@
+"""What scores of phantom films are worth, against the truth that the phantom was drawn from."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_engine.core.auroc import auroc
+from portal.imaging.phantom import read_truth
+
+PIXEL_STEP = 8  # every 8th pixel of every 8th row stands for its neighbourhood
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Films:
+    """The scored films: names (N), finding (N) or blank, fused scores (N,), fused maps (N, h, w), affines
+    original_from_canonical (N, 2, 3), and the side of a patch in canonical pixels."""
+
+    names: list[str]
+    findings: list[str]
+    fused: Floats
+    maps: Floats
+    affines: Floats
+    stride: int
+
+
+def image_auroc(films: Films, finding: str) -> tuple[float, int, int]:
+    """The AUROC of one finding against all normal films, and the numbers of abnormal and normal ones."""
+    chosen = [k for k, found in enumerate(films.findings) if found in ("", finding)]
+    abnormal = np.array([films.findings[k] == finding for k in chosen])
+    return auroc(films.fused[chosen], abnormal), int(abnormal.sum()), int((~abnormal).sum())
+
+
+def pixel_auroc(films: Films, finding: str, truth: Path) -> float:
+    """The AUROC of the fused map against the true mask, over the pixels of the films with the finding that have
+    a score: a patch's score counts for every pixel inside it."""
+    scores, inside = [], []
+    for k, found in enumerate(films.findings):
+        if found == finding:
+            mask, _ = read_truth(truth / f"{Path(films.names[k]).stem}.npz")
+            sampled = sample_map(films.maps[k], films.affines[k], mask.shape, films.stride)
+            known = ~np.isnan(sampled)
+            scores.append(sampled[known])
+            inside.append(mask[PIXEL_STEP // 2 :: PIXEL_STEP, PIXEL_STEP // 2 :: PIXEL_STEP][known])
+    return auroc(np.concatenate(scores), np.concatenate(inside))
+
+
+def sample_map(fused: Floats, affine: Floats, shape: tuple[int, ...], stride: int) -> Floats:
+    """The map's patch score at every `PIXEL_STEP`th original pixel; NaN outside the canonical image."""
+    y, x = np.mgrid[PIXEL_STEP // 2 : shape[0] : PIXEL_STEP, PIXEL_STEP // 2 : shape[1] : PIXEL_STEP] + 0.5
+    inverse = np.linalg.inv(np.vstack([affine, [0, 0, 1]]))
+    canonical = inverse[:2, :2] @ np.stack([x.ravel(), y.ravel()]) + inverse[:2, 2:]
+    column, row = np.floor(canonical / stride).astype(int)
+    h, w = fused.shape
+    inside = (row >= 0) & (row < h) & (column >= 0) & (column < w)
+    sampled = np.full(row.shape, np.nan)
+    sampled[inside] = fused[row[inside], column[inside]]
+    return sampled.reshape(x.shape)
+
+
+def landmark_errors(
+    landmarks: Mapping[str, Floats], affines: Mapping[str, Floats], unaligned: Mapping[str, Floats]
+) -> tuple[float, float]:
+    """The median distance of landmarks from their median place over films, unaligned and aligned, both in
+    canonical pixels of the unaligned frame.
+
+    landmarks: film -> (L, 2) in original pixels; affines: film -> original_from_canonical (2, 3). An alignment may
+    settle on any common frame, so one affine takes its median landmarks back to the unaligned ones: without it,
+    shrinking every film would pass for alignment.
+    """
+    before = np.stack([_to_canonical(landmarks[name], unaligned[name]) for name in landmarks])
+    after = np.stack([_to_canonical(landmarks[name], affines[name]) for name in landmarks])
+    gauge = _fitted_affine(np.median(after, axis=0), np.median(before, axis=0))
+    after = after @ gauge[:, :2].T + gauge[:, 2]
+    return _spread(before), _spread(after)
+
+
+def _to_canonical(points: Floats, affine: Floats) -> Floats:
+    inverse = np.linalg.inv(np.vstack([affine, [0, 0, 1]]))
+    return points @ inverse[:2, :2].T + inverse[:2, 2]
+
+
+def _fitted_affine(source: Floats, target: Floats) -> Floats:
+    """Least squares, (2, 3) target_from_source."""
+    ones = np.column_stack([source, np.ones(len(source))])
+    return np.linalg.lstsq(ones, target, rcond=None)[0].T
+
+
+def _spread(points: Floats) -> float:
+    return float(np.median(np.linalg.norm(points - np.median(points, axis=0), axis=2)))
+
+
+def read_landmarks(path: Path) -> dict[str, Floats]:
+    """Film -> (L, 2) of its landmarks, in the same order for every film."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    by_film: dict[str, dict[str, tuple[float, float]]] = {}
+    for row in rows:
+        by_film.setdefault(row["filename"], {})[row["landmark"]] = (float(row["x"]), float(row["y"]))
+    return {film: np.array([places[name] for name in sorted(places)]) for film, places in by_film.items()}

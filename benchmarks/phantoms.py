@@ -1,0 +1,109 @@
+"""Image and pixel AUROC for each finding, and the landmark error, on phantom films with random weights.
+
+    python -m benchmarks.phantoms [--films DIR] [--out DIR] [--set FIELD=VALUE ...]
+
+DIR is a demo set (portal.imaging.phantom.write_demo_set); without it one is drawn. Fits with the demo's settings and
+prints the Markdown of docs/phantoms.md. Random weights on phantoms show that the parts work together, not what the
+method can do on patients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.phantom_truth import Films, image_auroc, landmark_errors, pixel_auroc, read_landmarks
+from portal.imaging.phantom import FINDINGS, write_demo_set
+
+DEMO = ("alignment.perceptual=0", "alignment.epochs=12", "alignment.size=128")
+
+
+def engine(*arguments: object) -> None:
+    subprocess.run([sys.executable, "-m", "ml_engine", *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+
+
+def fit_and_score(films: Path, out: Path, *, align: str, settings: list[str]) -> Path:
+    model, scores = out / f"model-{align}", out / f"scores-{align}"
+    common = ("--images", films, "--csv", films / "labels.csv")
+    chosen = [part for setting in settings for part in ("--set", setting)]
+    engine("fit", *common, "--out", model, "--weights", "random", "--align", align, *chosen)
+    engine("score", *common, "--model", model, "--out", scores)
+    return scores
+
+
+def read_scores(scores: Path, labels: Path) -> Films:
+    with labels.open(newline="", encoding="utf-8") as file:
+        finding = {row["filename"]: row["finding"] for row in csv.DictReader(file)}
+    with (scores / "scores.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    facts = json.loads((scores / "score.json").read_text())
+    maps = np.load(scores / "maps.npy", allow_pickle=False).astype(np.float64)
+    if facts["standardisation"]:
+        maps = (maps - np.array(facts["standardisation"]["mean"])) / np.array(facts["standardisation"]["std"])
+    weight = facts["fusion_weight"]
+    return Films(
+        names=[row["filename"] for row in rows],
+        findings=[finding[row["filename"]] for row in rows],
+        fused=np.array([float(row["fused"]) for row in rows]),
+        maps=weight * maps[:, 1] + (1 - weight) * maps[:, 0],
+        affines=np.load(scores / "affines.npy", allow_pickle=False),
+        stride=facts["stride"],
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--films", type=Path)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        out = given.out or Path(temporary)
+        films = given.films
+        if films is None:
+            films = out / "films"
+            write_demo_set(films, progress=lambda done, total: print(f"{done} of {total}", end="\r", file=sys.stderr))
+        report(films, out, [*DEMO, *given.set])
+
+
+def report(films: Path, out: Path, settings: list[str]) -> None:
+    aligned, lying = (
+        read_scores(fit_and_score(films, out, align=align, settings=settings), films / "labels.csv")
+        for align in ("network", "none")
+    )
+    print("| finding | films | image AUROC, aligned | not aligned | pixel AUROC, aligned | not aligned |")
+    print("|---|---|---|---|---|---|")
+    for finding in FINDINGS:
+        area, abnormal, normal = image_auroc(aligned, finding)
+        print(
+            f"| {finding} | {abnormal} against {normal} normal | {area:.3f} | {image_auroc(lying, finding)[0]:.3f} | "
+            f"{pixel_auroc(aligned, finding, films / 'truth'):.3f} | "
+            f"{pixel_auroc(lying, finding, films / 'truth'):.3f} |"
+        )
+    before, after = landmark_errors(*normal_landmarks(films, aligned, lying))
+    print(
+        f"\nMedian landmark error of the normal test films: {before:.2f} canonical pixels unaligned, {after:.2f} "
+        f"aligned (ratio {after / before:.2f})."
+    )
+
+
+def normal_landmarks(films: Path, aligned: Films, lying: Films) -> tuple[dict, dict, dict]:
+    """Landmarks and affines of the normal films that were scored."""
+    normal = [name for name, finding in zip(aligned.names, aligned.findings, strict=True) if not finding]
+    landmarks = read_landmarks(films / "truth" / "landmarks.csv")
+    return (
+        {name: landmarks[name] for name in normal},
+        {name: aligned.affines[aligned.names.index(name)] for name in normal},
+        {name: lying.affines[lying.names.index(name)] for name in normal},
+    )
+
+
+if __name__ == "__main__":
+    main()
