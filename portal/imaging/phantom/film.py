@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from portal.imaging.phantom.canvas import Floats, Grid, Mask, broad_blur, make_grid, through
+from portal.imaging.phantom.canvas import Floats, Grid, Mask, broad_blur, through
 
 MU_WATER = 0.0195  # 1/mm at about 65 keV
 LUNG_AIR = 0.74  # share of air in inflated lung
@@ -85,7 +85,7 @@ def process(log: Floats, grid: Grid, exposure: Exposure) -> Floats:
     """Values in 0..1, larger for more attenuation: range compression, a little sharpening, tone curve."""
     broad = broad_blur(log, 22 / grid.pixel_mm)
     flat = log - np.float32(0.16) * (broad - np.float32(2.4))
-    fine = flat - ndimage.gaussian_filter(flat, 1.6 / grid.pixel_mm, truncate=2.5)
+    fine = flat - broad_blur(flat, 1.6 / grid.pixel_mm, factor=2)
     flat += np.float32(0.35) * fine
     placed = (flat - np.float32(exposure.dark + 2.2)) * np.float32(exposure.contrast) + np.float32(2.2)
     return _TONE(np.asarray(placed, np.float32))
@@ -117,20 +117,16 @@ def _shuttered(shape: tuple[int, ...], exposure: Exposure) -> Mask:
     return hidden
 
 
-def marker(size: int, exposure: Exposure) -> Floats:
-    """What a lead letter L in the upper corner on the patient's left lets through, (size, size)."""
+def add_marker(lead: Floats, size: int, exposure: Exposure) -> None:
+    """Put a lead letter L in the upper corner on the patient's left of `lead`, a film of `size` pixels a side."""
     cx, cy, turn = exposure.marker
-    grid = make_grid(np.array([[1.0, 0, 0], [0, 1.0, 0]]), size, 1)
-    x, y = (grid.x - np.float32(cx * size)) / size, (grid.y - np.float32(cy * size)) / size
-    u, v = (
-        np.float32(np.cos(turn)) * x + np.float32(np.sin(turn)) * y,
-        np.float32(np.cos(turn)) * y - np.float32(np.sin(turn)) * x,
-    )
-    soft = np.float32(1.2 / size)
-
-    def box(cu: float, cv: float, hu: float, hv: float) -> Floats:
-        q = np.minimum(hu - np.abs(u - np.float32(cu)), hv - np.abs(v - np.float32(cv)))
-        return np.asarray(np.clip(q / soft + np.float32(0.5), 0, 1), np.float32)
-
-    letter = np.maximum(box(-0.012, 0.0, 0.0042, 0.021), box(0.0, 0.0168, 0.0155, 0.0042))
-    return np.asarray(1 - np.float32(0.985) * letter, np.float32)
+    reach = 0.04
+    rows = slice(max(int((cy - reach) * size), 0), int((cy + reach) * size) + 1)
+    columns = slice(int((cx - reach) * size), min(int((cx + reach) * size) + 1, size))
+    x = ((np.arange(columns.start, columns.stop) + 0.5) / size - cx)[None, :]
+    y = ((np.arange(rows.start, rows.stop) + 0.5) / size - cy)[:, None]
+    u, v = np.cos(turn) * x + np.sin(turn) * y, np.cos(turn) * y - np.sin(turn) * x
+    upright = np.minimum(0.0042 - np.abs(u + 0.012), 0.021 - np.abs(v))
+    foot = np.minimum(0.0155 - np.abs(u), 0.0042 - np.abs(v - 0.0168))
+    letter = np.clip(np.maximum(upright, foot) * size / 1.2 + 0.5, 0, 1)
+    lead[rows, columns] *= (1 - 0.985 * letter).astype(np.float32)

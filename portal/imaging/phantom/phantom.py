@@ -16,9 +16,9 @@ from portal.imaging.phantom.film import (
     LUNG_AIR,
     MU_WATER,
     Exposure,
+    add_marker,
     draw_exposure,
     expose,
-    marker,
     process,
     quantise,
 )
@@ -95,7 +95,7 @@ def make_phantom(
         state = draw_finding(finding, habitus, organs, half, _stream(seed, 4))
     integral = _integral(habitus, state, grid, half, person)
     lead = np.ones(grid.shape, np.float32)
-    lead[:size, :size] = marker(size, exposure)
+    add_marker(lead, size, exposure)
     log = expose(integral, lead, grid, exposure, _stream(seed, 5))
     values = process(log, grid, exposure)[:size, :size]
     stored = quantise(values, exposure)
