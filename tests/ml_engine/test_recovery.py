@@ -1,0 +1,166 @@
+"""kill -9 of the worker, the engine or both, in each stage of each kind of run: it ends with the same bytes.
+
+A real Celery worker on a real broker works on a chain of an alignment, a detector and scores. In every stage the
+engine is held (tests/ml_engine/pausing), something is killed, and the run must come back and go on.
+HILUM_TEST_RECOVERY=full kills each victim in each stage; else the victims take turns.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from ml_engine import requests, running, storage, supervisor
+from ml_engine.models import DetectorModel, Run, RunKind, RunState, Score
+from ml_engine.requests import Request
+from tests.ml_engine import made
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGES = {  # where the engine is held: the stage, and how much of it is done
+    RunKind.FIT_ALIGNMENT: ["films 3", "network 1", "align 0", "results 0"],
+    RunKind.FIT_DETECTOR: [
+        "films 3", "align 0", "mask 0", "features 1", "banks 1", "calibrate 0", "tune 0", "results 0",
+    ],
+    RunKind.SCORE: ["films 3", "align 0", "maps 0", "results 0"],
+}  # fmt: skip
+RESULTS = {
+    RunKind.FIT_ALIGNMENT: ["alignment.safetensors", "alignment.json", "affines.npy"],
+    RunKind.FIT_DETECTOR: ["detector.safetensors", "detector.json", "mask.npy"],
+    RunKind.SCORE: ["scores.csv", "maps.npy", "affines.npy", "sweep.npy", "score.json"],
+}
+VICTIMS = ["worker", "engine", "both"]
+TURNS = (0, 1, 2) if os.environ.get("HILUM_TEST_RECOVERY") == "full" else (0,)
+
+
+class Workers:
+    """One Celery worker at a time, as in production; `start` replaces a killed one."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "celery", "-A", "portal", "worker", "-P", "solo", "-Q", "gpu,cpu"]
+        log = (Path(self.environment["HILUM_DATA_DIR"]) / "worker.log").open("ab")
+        self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
+        log.close()
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture
+def workers(
+    process_environment: dict[str, str], data_dir: Path, broker: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Workers]:
+    settings.RUN_LEASE_SECONDS, settings.RUN_HEARTBEAT_SECONDS = 2, 2 / 6
+    monkeypatch.setenv("HILUM_CODE_VERSION", "as tested")  # part of the results; a commit meanwhile would change it
+    sender = Celery("tests", broker=broker, set_as_current=False)
+    sender.conf.task_routes = settings.CELERY_TASK_ROUTES
+    monkeypatch.setattr(running, "current_app", sender)
+    workers = Workers(
+        process_environment
+        | {
+            "HILUM_DATA_DIR": str(data_dir),
+            "HILUM_BROKER_URL": broker,
+            "HILUM_RUN_LEASE_SECONDS": "2",
+            "HILUM_CODE_VERSION": "as tested",
+            "HILUM_DEVICE": "cpu",
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "pausing"), str(ROOT)]),
+        }
+    )
+    yield workers
+    workers.kill()
+    sender.close()
+
+
+def engines_of(folder: Path, *, state: str = "") -> list[int]:
+    """The engines at work in the folder; those in a state of /proc only, such as T for stopped."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes().split(b"\0")
+            now = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if str(folder).encode() in command and (not state or now == state):
+            found.append(int(entry.name))
+    return found
+
+
+def wait_for(what: Any, *, run: Run, seconds: float = 90) -> Any:
+    """The first true answer. Meanwhile the reaper goes round, as beat would have it."""
+    give_up = time.monotonic() + seconds
+    while not (answer := what()):
+        run.refresh_from_db()
+        assert run.state not in (RunState.FAILED, RunState.CANCELLED), f"{run.message}\n{run.detail}"
+        assert time.monotonic() < give_up, f"run {run.kind} is {run.state} in stage {run.stage or 'none'}"
+        running.reap()
+        time.sleep(0.05)
+    return answer
+
+
+def kill(victim: str, engine: int, workers: Workers) -> None:
+    if victim in ("worker", "both"):
+        workers.kill()
+    os.kill(engine, signal.SIGCONT if victim == "worker" else signal.SIGKILL)
+    if victim in ("worker", "both"):
+        workers.start()
+
+
+def break_in_every_stage(run: Run, workers: Workers, *, turn: int) -> int:
+    """Returns how many times something was killed."""
+    folder = storage.run_folder(run.uuid)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, pause in enumerate(STAGES[RunKind(run.kind)]):
+        (folder / "pause").write_text(pause)
+        (engine,) = wait_for(lambda: engines_of(folder, state="T"), run=run)
+        Run.objects.filter(pk=run.pk).update(losses=0)  # the third in a row would be the last
+        (folder / "pause").unlink()
+        kill(VICTIMS[(number + turn) % 3], engine, workers)
+    return len(STAGES[RunKind(run.kind)])
+
+
+def ask(split: Any, name: str) -> list[Run]:
+    wish = Request(site=split.site, name=name)
+    chain = requests.request_chain(wish, split=split, config=made.small_config(), aligned=True, parts=["tune", "test"])
+    assert chain.alignment is not None
+    return [chain.alignment, chain.detector, chain.score]
+
+
+def result_bytes(run: Run) -> dict[str, bytes]:
+    folder = storage.run_folder(run.uuid)
+    return {name: (folder / name).read_bytes() for name in RESULTS[RunKind(run.kind)]}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_run_killed_in_every_stage_ends_with_the_same_bytes(workers: Workers, turn: int) -> None:
+    split = made.small_split(made.site())
+    workers.start()
+    for run in (broken := ask(split, "Broken")):
+        running.publish(run)  # a second delivery, which must do nothing
+        kills = break_in_every_stage(run, workers, turn=turn)
+        wait_for(lambda run=run: Run.objects.get(pk=run.pk).state == RunState.DONE, run=run)
+        assert Run.objects.get(pk=run.pk).attempt == kills + 1
+    workers.kill()
+    for run, whole in zip(broken, ask(split, "Whole"), strict=True):
+        supervisor.execute(whole.uuid)
+        assert result_bytes(run) == result_bytes(whole)
+    assert DetectorModel.objects.values("sha256").distinct().count() == 1
+    scores = [Score.objects.filter(run__name=f"{name}: scores").order_by("row") for name in ("Broken", "Whole")]
+    assert len(scores[0]) == 6
+    assert [score.fused_score for score in scores[0]] == [score.fused_score for score in scores[1]]
