@@ -159,9 +159,8 @@ export function viewSentence({ zoom, voi, inverted }) {
 
 export function cornerSentence(facts) {
   const view = facts.view_position || "View unknown";
-  // U is "unpaired" (PS3.3 C.7.3.1): a chest has no side.
-  const side = facts.laterality === "U" ? "unpaired" : `laterality ${facts.laterality || "unknown"}`;
-  return `${view} · ${side}`;
+  if (facts.laterality === "U") return view; // unpaired: a frontal chest film is of no side (PS3.3 C.8.11.2)
+  return `${view} · laterality ${facts.laterality || "unknown"}`;
 }
 
 // Sides of the patient at the left and right edge, from PatientOrientation (PS3.3 C.7.6.1.1.1), where known.
