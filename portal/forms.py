@@ -3,8 +3,10 @@ from django import forms
 from portal.models import Dataset, Part, Split
 from portal.splitting import DEFAULT_FRACTIONS
 
+CHECK = {"class": "form-check-input"}
 
-class DatasetForm(forms.ModelForm):  # type: ignore[type-arg]
+
+class DatasetForm(forms.ModelForm):
     class Meta:
         model = Dataset
         fields = ["name", "source", "licence", "purpose"]
@@ -17,14 +19,16 @@ class UploadForm(forms.Form):
 class SplitForm(forms.Form):
     name = forms.CharField(max_length=100)
     datasets = forms.ModelMultipleChoiceField(
-        Dataset.objects.none(), to_field_name="uuid", widget=forms.CheckboxSelectMultiple
+        Dataset.objects.none(), to_field_name="uuid", widget=forms.CheckboxSelectMultiple(attrs=CHECK)
     )
     origin = forms.ChoiceField(
-        choices=Split._meta.get_field("origin").choices, widget=forms.RadioSelect, initial="drawn"
+        choices=Split._meta.get_field("origin").choices or [], widget=forms.RadioSelect(attrs=CHECK), initial="drawn"
     )
     seed = forms.IntegerField(min_value=0, max_value=2**31 - 1, initial=0)
     view_position = forms.ChoiceField(choices=[("", "All views"), ("PA", "PA only"), ("AP", "AP only")], required=False)
-    train_is_fit = forms.BooleanField(required=False, label="Take all of train as fit (preset paper)")
+    train_is_fit = forms.BooleanField(
+        required=False, label="Take all of train as fit (preset paper)", widget=forms.CheckboxInput(attrs=CHECK)
+    )
 
     def __init__(self, *args: object, datasets: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]

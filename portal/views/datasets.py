@@ -26,11 +26,15 @@ def datasets(request: Request) -> HttpResponse:
 
 
 def _list(request: Request, form: DatasetForm) -> HttpResponse:
-    of_site = Dataset.objects.filter(site=request.hilum_site).annotate(
-        films=Count("images"),
-        normal=Count("images", Q(images__current_label__value=LabelValue.NORMAL)),
-        abnormal=Count("images", Q(images__current_label__value=LabelValue.ABNORMAL)),
-        unlabelled=Count("images", Q(images__current_label__isnull=True)),
+    of_site = (
+        Dataset.objects.filter(site=request.hilum_site)
+        .annotate(
+            films=Count("images"),
+            normal=Count("images", Q(images__current_label__value=LabelValue.NORMAL)),
+            abnormal=Count("images", Q(images__current_label__value=LabelValue.ABNORMAL)),
+            unlabelled=Count("images", Q(images__current_label__isnull=True)),
+        )
+        .order_by("name")  # a count drops the order of the model
     )
     context = {"room": "data", "datasets": of_site, "form": form}
     return render(request, "portal/datasets.html", context, status=400 if form.errors else 200)

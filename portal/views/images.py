@@ -11,7 +11,7 @@ from portal.access import get_visible
 from portal.imaging.pixels import Film, PixelFacts, preview, unpack
 from portal.models import Image, Split
 from portal.signed_in import Request
-from portal.views.datasets import KEYS
+from portal.views.datasets import FILMS_A_PAGE, KEYS
 
 
 @require_GET
@@ -31,6 +31,7 @@ def image(request: Request, uuid: UUID) -> HttpResponse:
         "previous": around.filter(pk__lt=film.pk).last(),
         "next": around.filter(pk__gt=film.pk).first(),
         "query": filters.query(),
+        "page_of_grid": max(0, around.filter(pk__lte=film.pk).count() - 1) // FILMS_A_PAGE + 1,
         "events": film.label_events.select_related("author", "reverts", "reverted_by").order_by("-created_at", "-pk"),
         "parts": film.split_images.select_related("member__split").order_by("-member__split__created_at"),
         "others": film.patient.images.exclude(pk=film.pk).order_by("pk")[:12],

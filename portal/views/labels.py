@@ -1,5 +1,6 @@
 """Labels by key and in bulk. The answers are JSON: the page changes what it shows only once the label is saved."""
 
+from typing import Any
 from uuid import UUID
 
 from django.http import JsonResponse
@@ -59,10 +60,10 @@ def undo_label(request: Request) -> JsonResponse:
     return JsonResponse({"act": str(act), "labels": _labels_now(films)})
 
 
-def _labels_now(ids: list[int]) -> dict[str, str]:
-    """Film address -> its label now, blank when it has none."""
-    rows = Image.objects.filter(pk__in=ids).values_list("uuid", "current_label__value")
-    return {str(uuid): value or "" for uuid, value in rows}
+def _labels_now(ids: list[int]) -> dict[str, dict[str, Any]]:
+    """Film address -> its label now, blank when it has none, and its findings."""
+    rows = Image.objects.filter(pk__in=ids).values_list("uuid", "current_label__value", "current_label__findings")
+    return {str(uuid): {"value": value or "", "findings": findings or []} for uuid, value, findings in rows}
 
 
 def _refusal(sentence: str, *, status: int = 400) -> JsonResponse:

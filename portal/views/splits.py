@@ -15,7 +15,7 @@ from portal.splitting import InvalidSplit, SplitRequest, draw_split, split_from_
 @require_GET
 def splits(request: Request) -> HttpResponse:
     of_site = Split.objects.filter(site=request.hilum_site).prefetch_related("datasets")
-    return render(request, "portal/splits.html", {"room": "data", "splits": of_site})
+    return render(request, "portal/splits.html", {"room": "data", "splits": of_site, "part_names": Part.values})
 
 
 @require_http_methods(["GET", "POST"])
@@ -53,9 +53,11 @@ def split(request: Request, uuid: UUID) -> HttpResponse:
     )
     request.hilum_site = split.site
     patients = dict(split.members.order_by().values_list("part").annotate(Count("pk")))
+    parts = split.counts["parts"]  # in the order of Part: a database may order the keys of JSON otherwise
     rows = [
-        {"part": part, "label": Part(part).label, "patients": patients.get(part, 0), **counts}
-        for part, counts in split.counts.get("parts", {}).items()
+        {"part": part, "label": part.label, "patients": patients.get(part, 0), **parts[part]}
+        for part in Part
+        if part in parts
     ]
     context = {
         "room": "data",

@@ -71,12 +71,19 @@ function say(sentence, bad = false) {
 }
 
 function show(labels) {
-  for (const [image, value] of Object.entries(labels)) {
+  for (const [image, { value, findings }] of Object.entries(labels)) {
+    const word = value || "unlabelled";
     for (const element of document.querySelectorAll(`[data-image="${image}"] [data-label]`)) {
-      element.className = `label label-${value || "unlabelled"}`;
-      element.textContent = value || "unlabelled";
+      element.className = `label label-${word}`;
+      element.textContent = word;
     }
+    for (const element of document.querySelectorAll(`[data-image="${image}"] [data-findings]`)) {
+      element.textContent = element.title = findings.join(", ");
+    }
+    const link = document.querySelector(`.hilum-tile[data-image="${image}"] > a`);
+    if (link) link.ariaLabel = link.ariaLabel.replace(/[^ ]*$/, word);
   }
+  document.body.dispatchEvent(new Event("labelled")); // counts and history follow
 }
 
 async function label(value) {
@@ -137,13 +144,20 @@ function isTyping(target) {
   return target.closest("input:not([type=checkbox]):not([type=radio]), select, textarea, dialog[open]");
 }
 
+// Arrows and space belong to the control in focus, unless that is a film.
+function isElsewhere(target) {
+  return target.closest("button, summary, input, a, [tabindex]") && !target.closest(".hilum-tile");
+}
+
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
-  if (grid && tiles.length && onGridKey(event)) {
+  const isForControl = isElsewhere(event.target) && (event.key === " " || event.key in moves);
+  if (grid && tiles.length && !isForControl && onGridKey(event)) {
     event.preventDefault();
     return;
   }
   if (event.shiftKey && event.key !== "?") return;
+  if (isForControl) return;
   const pressed = document.querySelector(`[data-key="${CSS.escape(event.key.toLowerCase())}"]`);
   if (!pressed || pressed.closest(".hilum-viewer")) return;
   event.preventDefault();

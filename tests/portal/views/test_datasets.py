@@ -33,6 +33,12 @@ def test_the_list_counts_films_by_label(curator: Client, of: Dataset) -> None:
     assert f'href="/datasets/{of.uuid}/"' in text(response)
 
 
+def test_the_list_is_in_the_order_of_names(curator: Client, of: Dataset) -> None:
+    for name in ("Zebra", "Alpha"):
+        factories.dataset(name)
+    assert [row.name for row in curator.get("/datasets/").context["datasets"]] == ["Alpha", "Normals", "Zebra"]
+
+
 def test_the_list_holds_no_dataset_of_another_site(stranger: Client, of: Dataset) -> None:
     response = stranger.get("/datasets/")
     assert "No dataset yet at Busan" in text(response)
@@ -174,6 +180,7 @@ def test_filters(curator: Client, of: Dataset, query: str, found: set[str]) -> N
     assert {by_address[address] for address in shown(response)} == found
     if not found:
         assert "is under these filters" in text(response)
+    assert f"{len(found)} film" in text(response).split("<h1>")[1].split("</div>")[0]
 
 
 def test_pages_keep_the_filter(curator: Client, of: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ def take_back(client: Client, **data: Any) -> Any:
 def test_films_are_labelled_in_one_act(curator: Client, of: Dataset) -> None:
     films = factories.films(of, unlabelled=3)
     answer = send(curator, *films, finding=["nodule"], reason="second look")
-    assert answer.json()["labels"] == {str(film.uuid): "abnormal" for film in films}
+    assert answer.json()["labels"] == {str(film.uuid): {"value": "abnormal", "findings": ["nodule"]} for film in films}
     events = LabelEvent.objects.all()
     assert {str(event.batch) for event in events} == {answer.json()["act"]}
     assert {(tuple(event.findings), event.reason) for event in events} == {(("nodule",), "second look")}
@@ -41,8 +41,8 @@ def test_undo_takes_back_the_latest_act_or_the_one_named(curator: Client, of: Da
     one, two = factories.films(of, normal=2)
     first = send(curator, one).json()["act"]
     send(curator, two, value="exclude")
-    assert take_back(curator).json()["labels"] == {str(two.uuid): "normal"}
-    assert take_back(curator, act=first).json()["labels"] == {str(one.uuid): "normal"}
+    assert take_back(curator).json()["labels"] == {str(two.uuid): {"value": "normal", "findings": []}}
+    assert take_back(curator, act=first).json()["labels"] == {str(one.uuid): {"value": "normal", "findings": []}}
     answer = take_back(curator)
     assert (answer.status_code, answer.json()["error"]) == (400, "There is nothing of yours to undo here.")
 
@@ -50,7 +50,7 @@ def test_undo_takes_back_the_latest_act_or_the_one_named(curator: Client, of: Da
 def test_a_film_that_never_had_a_label_is_blank_after_undo(curator: Client, of: Dataset) -> None:
     film = factories.film(of)
     send(curator, film)
-    assert take_back(curator).json()["labels"] == {str(film.uuid): ""}
+    assert take_back(curator).json()["labels"] == {str(film.uuid): {"value": "", "findings": []}}
 
 
 def test_nobody_undoes_the_act_of_another(curator: Client, film: Image) -> None:

@@ -60,6 +60,16 @@ def test_the_page_counts_patients_and_those_without_identifier(curator: Client, 
     assert "1 patient had no identifier" in text(response)
 
 
+def test_parts_stand_in_their_order_whatever_the_database_does(curator: Client, of: Dataset) -> None:
+    for part in ("test", "calibrate", "tune", "fit", "align"):
+        factories.film(of, "normal", csv_split=part)
+    send(curator, of, origin="csv")
+    rows = curator.get(f"/splits/{Split.objects.get().uuid}/").context["rows"]
+    assert [row["label"] for row in rows] == ["Align", "Fit", "Tune", "Calibrate", "Test"]
+    listed = text(curator.get("/splits/"))
+    assert listed.index("<span>align") < listed.index("<span>fit") < listed.index("<span>test")
+
+
 def test_the_form_ticks_the_dataset_that_it_came_from(curator: Client, of: Dataset) -> None:
     page = text(curator.get(f"/splits/new/?dataset={of.uuid}"))
     assert f'value="{of.uuid}"' in page
