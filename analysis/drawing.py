@@ -6,7 +6,7 @@ import numpy as np
 
 from analysis import figures, statistics
 from analysis.evaluation import ScoredPart, aurocs
-from analysis.palette import Theme
+from analysis.palette import Kind, Theme
 
 GALLERY = 12
 BINS = 30
@@ -51,8 +51,8 @@ def draw_part(
     }
 
 
-def _roc(scored: ScoredPart, found: dict[str, statistics.Auroc], weight: float, said: dict[str, Any]) -> Any:
-    at = {"global": 0.0, "region": 1.0, "fused": weight}
+def _roc(scored: ScoredPart, found: dict[Kind, statistics.Auroc], weight: float, said: dict[str, Any]) -> Any:
+    at: dict[Kind, float] = {"global": 0.0, "region": 1.0, "fused": weight}
     kinds = [
         figures.KindOfScore(kind, statistics.roc_curve(scored.labels, scored.scores_at(at[kind])), auroc)
         for kind, auroc in found.items()

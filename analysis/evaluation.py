@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from analysis import statistics
 from analysis.models import Evaluation, TestLook
+from analysis.palette import Kind
 from ml_engine.models import Run, RunKind, RunState, Score
 from ml_engine.storage import run_folder
 from portal import audit
@@ -164,9 +165,9 @@ def summarise(scored: ScoredPart, *, weight: float) -> dict[str, Any]:
     return found
 
 
-def aurocs(scored: ScoredPart, *, weight: float) -> dict[str, statistics.Auroc]:
+def aurocs(scored: ScoredPart, *, weight: float) -> dict[Kind, statistics.Auroc]:
     """Kind of score -> its AUROC: global is the weight 0, region the weight 1."""
-    weights = {"global": 0.0, "region": 1.0, "fused": weight}
+    weights: dict[Kind, float] = {"global": 0.0, "region": 1.0, "fused": weight}
     return {
         kind: statistics.auroc_interval(scored.labels, scored.scores_at(at), scored.patients)
         for kind, at in weights.items()

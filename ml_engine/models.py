@@ -142,7 +142,8 @@ class DetectorModel(Addressed):
 
 
 class Score(models.Model):
-    """A film's scores in a run. `global_score`, `region_score` at fusion weights 0 and 1, `fused_score` at the run's."""
+    """A film's scores in a run: `global_score` and `region_score` at the fusion weights 0 and 1, `fused_score` at the
+    run's."""
 
     image = models.ForeignKey(Image, models.PROTECT, related_name="scores")
     run = models.ForeignKey(Run, models.CASCADE, related_name="scores")

@@ -14,6 +14,7 @@ from analysis.evaluation import CannotEvaluate, evaluate, looks_at_test
 from analysis.models import Evaluation
 from ml_engine.models import Run
 from portal.access import get_visible, require, sites_where
+from portal.signed_in import person
 
 
 class EvaluationSerializer(serializers.ModelSerializer[Evaluation]):
@@ -37,24 +38,24 @@ class Evaluations(generics.ListAPIView[Evaluation]):
     queryset = Evaluation.objects.none()
 
     def get_queryset(self) -> QuerySet[Evaluation]:
-        sites = sites_where(self.request.user, "see scores")
+        sites = sites_where(person(self.request), "see scores")
         return Evaluation.objects.select_related("run", "split").filter(run__site__in=sites)
 
 
 class OneEvaluation(APIView):
     @extend_schema(responses=EvaluationSerializer)
     def get(self, request: Request, uuid: UUID) -> Response:
-        evaluation = get_visible(Evaluation.objects.select_related("run__site", "split"), request.user, uuid)
-        require(request.user, "see scores", evaluation.run.site)
+        evaluation = get_visible(Evaluation.objects.select_related("run__site", "split"), person(request), uuid)
+        require(person(request), "see scores", evaluation.run.site)
         return Response(EvaluationSerializer(evaluation).data)
 
 
 class Evaluate(APIView):
     @extend_schema(request=None, responses={201: EvaluationSerializer})
     def post(self, request: Request, uuid: UUID) -> Response:
-        run = get_visible(Run.objects.select_related("detector__split", "site"), request.user, uuid)
+        run = get_visible(Run.objects.select_related("detector__split", "site"), person(request), uuid)
         try:
-            evaluation = evaluate(run=run, author=request.user)
+            evaluation = evaluate(run=run, author=person(request))
         except CannotEvaluate as error:
             raise ValidationError({"detail": str(error)}) from error
         return Response(EvaluationSerializer(evaluation).data, status=status.HTTP_201_CREATED)

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import numpy as np
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
@@ -15,6 +15,7 @@ from ml_engine.models import Run, RunState, Score
 from ml_engine.storage import run_folder
 from portal.access import get_visible, may_see_scores
 from portal.models import Image, Part, SplitImage
+from portal.signed_in import Request
 
 HIDDEN = (
     "The scores of this film stay hidden from you until it is labelled: it is in {part}, "
@@ -23,7 +24,7 @@ HIDDEN = (
 
 
 @require_GET
-def film(request: HttpRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
+def film(request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     score, part = _score(request, run_uuid, image_uuid)
     context = {
         "room": "results",
@@ -38,7 +39,7 @@ def film(request: HttpRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse
 
 
 @require_GET
-def overlay(request: HttpRequest, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
+def overlay(request: Request, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
     """What the viewer needs to draw the heatmap; the maps themselves come from `maps`."""
     score, part = _score(request, run_uuid, image_uuid)
     if score.error:
@@ -73,7 +74,7 @@ def overlay(request: HttpRequest, run_uuid: UUID, image_uuid: UUID) -> JsonRespo
 
 
 @require_GET
-def maps(request: HttpRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
+def maps(request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     """Global and region map, little-endian float32 (2, h, w), NaN where masked."""
     score, _ = _score(request, run_uuid, image_uuid)
     response = HttpResponse(_row("maps.npy", score).astype("<f4").tobytes(), content_type="application/octet-stream")
@@ -82,7 +83,7 @@ def maps(request: HttpRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse
 
 
 @require_GET
-def film_scores(request: HttpRequest, uuid: UUID) -> HttpResponse:
+def film_scores(request: Request, uuid: UUID) -> HttpResponse:
     """A film's scores in every finished run, as a part of its page."""
     image = get_visible(Image.objects.select_related("dataset__site", "current_label"), request.user, uuid)
     scores = list(
@@ -95,7 +96,7 @@ def film_scores(request: HttpRequest, uuid: UUID) -> HttpResponse:
     return render(request, "analysis/_film_scores.html", context)
 
 
-def _score(request: HttpRequest, run_uuid: UUID, image_uuid: UUID) -> tuple[Score, str]:
+def _score(request: Request, run_uuid: UUID, image_uuid: UUID) -> tuple[Score, str]:
     run = get_visible(Run.objects.select_related("site", "detector__split"), request.user, run_uuid)
     rows = Score.objects.select_related("image__dataset__site", "image__patient", "image__current_label")
     score = rows.filter(run=run, image__uuid=image_uuid).first()

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -25,13 +25,14 @@ from analysis.models import Evaluation
 from ml_engine.models import Run, RunKind, RunState
 from portal.access import get_visible, may, require
 from portal.models import Part
+from portal.signed_in import Request
 
 
 @require_GET
-def results(request: HttpRequest) -> HttpResponse:
-    require(request.user, "see scores", request.hilum_site)
+def results(request: Request) -> HttpResponse:
+    site = require(request.user, "see scores", request.hilum_site)
     runs = (
-        Run.objects.filter(site=request.hilum_site, kind=RunKind.SCORE, state=RunState.DONE)
+        Run.objects.filter(site=site, kind=RunKind.SCORE, state=RunState.DONE)
         .select_related("detector__run", "detector__split")
         .prefetch_related("evaluations__looks")
     )
@@ -39,13 +40,13 @@ def results(request: HttpRequest) -> HttpResponse:
         "room": "results",
         "runs": runs,
         "asked": request.GET.get("run", ""),
-        "may_evaluate": may(request.user, "evaluate runs", request.hilum_site),
+        "may_evaluate": may(request.user, "evaluate runs", site),
     }
     return render(request, "analysis/results.html", context)
 
 
 @require_POST
-def make_evaluation(request: HttpRequest, uuid: UUID) -> HttpResponse:
+def make_evaluation(request: Request, uuid: UUID) -> HttpResponse:
     run = get_visible(Run.objects.select_related("detector__split", "site"), request.user, uuid)
     try:
         evaluation = evaluate(run=run, author=request.user)
@@ -55,7 +56,7 @@ def make_evaluation(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 
 @require_GET
-def evaluation(request: HttpRequest, uuid: UUID) -> HttpResponse:
+def evaluation(request: Request, uuid: UUID) -> HttpResponse:
     """One part at a time. Tune comes first: its weight may be moved freely, test is for the figure to report."""
     evaluation = _evaluation(request, uuid)
     part = _part(evaluation, request.GET.get("part", ""))
@@ -81,7 +82,7 @@ def evaluation(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-def figures(request: HttpRequest, uuid: UUID) -> HttpResponse:
+def figures(request: Request, uuid: UUID) -> HttpResponse:
     """The figures of a part at a weight, as JSON. Another weight on test needs a POST, and is a counted look."""
     evaluation = _evaluation(request, uuid)
     asked = request.POST if request.method == "POST" else request.GET
@@ -109,7 +110,7 @@ def figures(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 
 @require_GET
-def table(request: HttpRequest, uuid: UUID) -> HttpResponse:
+def table(request: Request, uuid: UUID) -> HttpResponse:
     """Every evaluated film with its label and scores, as CSV."""
     evaluation = _evaluation(request, uuid)
     weight = float(evaluation.metrics["weight"])
@@ -128,7 +129,7 @@ def table(request: HttpRequest, uuid: UUID) -> HttpResponse:
     return response
 
 
-def _evaluation(request: HttpRequest, uuid: UUID) -> Evaluation:
+def _evaluation(request: Request, uuid: UUID) -> Evaluation:
     rows = Evaluation.objects.select_related("run__site", "run__detector__run", "split", "created_by")
     evaluation = get_visible(rows, request.user, uuid)
     require(request.user, "see scores", evaluation.run.site)
@@ -150,7 +151,7 @@ def _weight(text: str) -> float | None:
     return weight if 0 <= weight <= 1 else None
 
 
-def _figures(request: HttpRequest, evaluation: Evaluation, part: str, weight: float) -> dict[str, Any]:
+def _figures(request: Request, evaluation: Evaluation, part: str, weight: float) -> dict[str, Any]:
     scored = scored_part(evaluation.run, part=part, cutoff=evaluation.label_cutoff)
     return drawing.draw_part(
         scored,
