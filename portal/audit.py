@@ -22,7 +22,7 @@ def record(
         verb=verb,
         site=site,
         actor=actor,
-        target_type=target._meta.model_name if target is not None else "",
+        target_type=(target._meta.model_name or "") if target is not None else "",
         target_uuid=getattr(target, "uuid", None),
         before=before,
         after=after,
