@@ -62,6 +62,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "portal.middleware.CurrentSiteMiddleware",
+    "portal.middleware.log_in_again",
 ]
 TEMPLATES = [
     {

@@ -97,3 +97,9 @@ def test_security_headers_stand_on_every_page(curator: Client) -> None:
     assert "script-src 'self'" in policy
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_part_of_a_page_asked_for_after_the_session_ended_loads_the_page_again() -> None:
+    response = Client().get("/datasets/", headers={"HX-Request": "true"})
+    assert (response.status_code, response["HX-Refresh"]) == (200, "true")
+    assert response.content == b""
