@@ -47,7 +47,7 @@ function columns() {
   return second === -1 ? tiles.length : second;
 }
 
-async function post(url, fields) {
+async function post(url, fields, failed) {
   const body = new FormData();
   for (const [name, value] of fields) body.append(name, value);
   let answer;
@@ -58,7 +58,7 @@ async function post(url, fields) {
     answer = await response.json().catch(() => ({ error: `The server answered ${response.status}.` }));
     if (!response.ok) throw new Error(answer.error || `The server answered ${response.status}.`);
   } catch (error) {
-    say(`Not saved. ${error.message}`, true);
+    say(`${failed} ${error.message}`, true);
     return null;
   }
   return answer;
@@ -90,10 +90,10 @@ async function label(value) {
   const images = bar.dataset.image ? [bar.dataset.image] : chosenTiles().map((tile) => tile.dataset.image);
   if (!images.length) return;
   say("Saving");
-  const answer = await post(bar.dataset.labelUrl, [["value", value], ...images.map((image) => ["image", image])]);
+  const answer = await post(bar.dataset.labelUrl, [["value", value], ...images.map((image) => ["image", image])], "Not saved.");
   if (!answer) return;
   show(answer.labels);
-  say(`Saved: ${images.length} ${images.length === 1 ? "film" : "films"} ${value}`);
+  say(`Saved: ${images.length === 1 ? "1 film" : `${images.length} films`} ${value}`);
   if (!grid) return;
   const single = !tiles.some(isChosen);
   tiles.forEach((tile) => choose(tile, false));
@@ -103,10 +103,11 @@ async function label(value) {
 
 async function undo() {
   say("Undoing");
-  const answer = await post(bar.dataset.undoUrl, [["site", bar.dataset.site]]);
+  const answer = await post(bar.dataset.undoUrl, [["site", bar.dataset.site]], "Not undone.");
   if (!answer) return;
   show(answer.labels);
-  say(`Undone: ${Object.keys(answer.labels).length} label(s) taken back`);
+  const films = Object.keys(answer.labels).length;
+  say(`Undone: the label of ${films === 1 ? "1 film" : `${films} films`} taken back`);
 }
 
 const moves = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: () => -columns(), ArrowDown: () => columns() };
