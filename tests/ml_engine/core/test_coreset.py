@@ -84,6 +84,15 @@ def test_after_a_radius_of_zero_the_lowest_free_indices_follow() -> None:
     assert result.radius[28] > 0
 
 
+def test_the_radius_of_covered_features_is_zero_and_not_what_rounding_leaves() -> None:
+    distinct = gaussian(30, 333) * 7 + 3
+
+    result = coreset.k_center(distinct[torch.arange(90) % 30], 30)
+
+    assert result.radius[-1] == 0
+    assert result.radius[-2] > 50
+
+
 @pytest.mark.parametrize("name", DATA)
 def test_radius_is_the_covering_radius_of_the_input_features(name: str) -> None:
     features = DATA[name]()
