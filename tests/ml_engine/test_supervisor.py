@@ -265,10 +265,14 @@ def test_an_engine_that_does_not_listen_is_killed(
     monkeypatch.setattr(process, "STOP_SECONDS", 0.2)
     folder = written(long_run)
     engine = process.Engine(folder, attempt=1, device="cpu")
-    wait_until(lambda: (tmp_path / "up").exists())
-    engine.stop()
-    assert engine.wait(seconds=0) == -9
-    assert engines_of(folder) == []
+    try:
+        wait_until(lambda: (tmp_path / "up").exists())
+        engine.stop()
+        assert engine.wait(seconds=0) == -9
+        assert engines_of(folder) == []
+    finally:
+        for pid in engines_of(folder):
+            os.kill(pid, 9)
 
 
 def test_a_lost_lease_ends_the_engine_and_writes_nothing(long_run: Run) -> None:
