@@ -1,0 +1,111 @@
+"""Labelling without a mouse: the grid and a film's page by keyboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from portal.models import Dataset
+from tests.portal import factories
+
+pytestmark = [pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def grid(page: Page, live_server: Any, data_dir: Path, settings: Any) -> Page:
+    """The grid of six films, imported as abnormal with a finding, for a curator who is logged in."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    factories.curator("kim")
+    of: Dataset = factories.dataset()
+    for film in factories.films(of, unlabelled=6):
+        factories.event(film, "abnormal", findings=["nodule"])
+    page.goto(f"{live_server.url}/accounts/login/?next=/datasets/{of.uuid}/")
+    page.get_by_label("User name").fill("kim")
+    page.get_by_label("Password").fill(factories.PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.locator(".hilum-tile")).to_have_count(6)
+    return page
+
+
+def press(page: Page, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def labels(page: Page) -> list[str]:
+    return page.locator(".hilum-tile [data-label]").all_inner_texts()
+
+
+def test_keys_label_the_film_in_focus_and_go_on_to_the_next(grid: Page) -> None:
+    press(grid, "a")
+    expect(grid.locator("#saved")).to_be_empty()  # no film is in focus yet
+    press(grid, "ArrowRight", "a")
+    expect(grid.locator("#saved")).to_have_text("Saved: 1 film normal")
+    press(grid, "d")
+    expect(grid.locator("#saved")).to_have_text("Saved: 1 film unsure")
+    assert labels(grid) == ["normal", "unsure", "abnormal", "abnormal", "abnormal", "abnormal"]
+    expect(grid.locator(".hilum-tile a:focus")).to_have_accessible_name("Film 3, abnormal")
+    expect(grid.locator(".hilum-tile").first.locator("[data-findings]")).to_be_empty()
+    expect(grid.locator("label[for=label-normal]")).to_contain_text("1")
+
+    press(grid, "z")
+    expect(grid.locator("#saved")).to_have_text("Undone: the label of 1 film taken back")
+    press(grid, "z")
+    expect(grid.locator(".hilum-tile").first.locator("[data-findings]")).to_have_text("nodule")
+    assert labels(grid) == ["abnormal"] * 6
+    press(grid, "z")
+    expect(grid.locator("#saved")).to_have_text("Not undone. There is nothing of yours to undo here.")
+
+
+def test_space_chooses_and_a_key_labels_what_is_chosen(grid: Page) -> None:
+    press(grid, "ArrowRight", "Space", "ArrowRight", "ArrowRight", "Space")
+    expect(grid.locator("#chosen")).to_have_text("2 chosen")
+    press(grid, "g")
+    expect(grid.locator("#saved")).to_have_text("Saved: 2 films exclude")
+    assert labels(grid) == ["exclude", "abnormal", "exclude", "abnormal", "abnormal", "abnormal"]
+    press(grid, "Shift+A")
+    expect(grid.locator("#chosen")).to_have_text("6 chosen")
+    press(grid, "Escape")
+    expect(grid.locator("#chosen")).to_have_text("The film in focus")
+
+
+def test_buttons_and_filters_keep_their_own_keys(grid: Page) -> None:
+    press(grid, "ArrowRight")
+    grid.get_by_role("button", name="Choose page").focus()
+    press(grid, "Space")
+    expect(grid.locator("#chosen")).to_have_text("6 chosen")
+    grid.locator("#label-all").focus()
+    press(grid, "ArrowRight")
+    grid.wait_for_url("**label=normal**")
+
+
+def test_the_keys_are_shown_and_put_away(grid: Page) -> None:
+    press(grid, "?")
+    expect(grid.locator("#keys")).to_be_visible()
+    press(grid, "a", "Escape")  # labels nothing
+    expect(grid.locator("#keys")).to_be_hidden()
+    expect(grid.locator("#saved")).to_be_empty()
+
+
+def test_a_film_is_opened_labelled_and_left_by_keys(grid: Page) -> None:
+    press(grid, "ArrowRight", "ArrowRight", "Enter")
+    grid.wait_for_url("**/images/**")
+    expect(grid.locator("#history li")).to_have_count(1)
+    press(grid, "s")
+    expect(grid.locator("#saved")).to_have_text("Saved: 1 film abnormal")
+    expect(grid.locator("#history li")).to_have_count(2)
+    second = grid.url
+    press(grid, "ArrowRight")
+    grid.wait_for_url(lambda url: url != second)
+    press(grid, "ArrowLeft")
+    grid.wait_for_url(second)
+
+
+def test_a_label_that_was_not_saved_is_not_shown(grid: Page) -> None:
+    grid.context.clear_cookies()
+    press(grid, "ArrowRight", "a")
+    expect(grid.locator("#saved")).to_contain_text("Not saved.")
+    assert labels(grid) == ["abnormal"] * 6
