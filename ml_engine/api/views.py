@@ -26,8 +26,8 @@ from ml_engine.forms import FIT_FIRST, UNALIGNED
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState
 from ml_engine.running import RunRefused
 from portal.access import get_visible, sites_of, visible
-from portal.http import person
 from portal.models import Dataset, Site, Split, User
+from portal.signed_in import person
 
 
 def _runs() -> QuerySet[Run]:

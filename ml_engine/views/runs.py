@@ -6,7 +6,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -16,17 +16,17 @@ from ml_engine.models import Run, RunKind, RunState
 from ml_engine.requests import changes_from_preset
 from ml_engine.running import RunRefused
 from portal.access import get_visible, may, require
-from portal.http import current_site, person, wants_fragment
+from portal.signed_in import Request
 
 RUNS_A_PAGE = 50
 ACTIVE = (RunState.QUEUED, RunState.RUNNING)
 
 
 @require_GET
-def runs(request: HttpRequest) -> HttpResponse:
+def runs(request: Request) -> HttpResponse:
     """The runs of the site, newest first; while one of those shown is on its way, the list asks for news."""
     kind, state = request.GET.get("kind", ""), request.GET.get("state", "")
-    found = Run.objects.filter(site=current_site(request)).select_related("requested_by", "split", "after")
+    found = Run.objects.filter(site=request.hilum_site).select_related("requested_by", "split", "after")
     if kind in RunKind.values:
         found = found.filter(kind=kind)
     if state in RunState.values:
@@ -41,7 +41,11 @@ def runs(request: HttpRequest) -> HttpResponse:
         "states": RunState.choices,
         "any_active": any(run.state in ACTIVE for run in page.object_list),
     }
-    return render(request, "ml_engine/_runs.html" if wants_fragment(request) else "ml_engine/runs.html", context)
+    return render(
+        request,
+        "ml_engine/_runs.html" if (request.htmx and not request.htmx.boosted) else "ml_engine/runs.html",
+        context,
+    )
 
 
 def _runs() -> QuerySet[Run]:
@@ -60,13 +64,13 @@ def _runs() -> QuerySet[Run]:
 
 
 @require_GET
-def run(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    run = get_visible(_runs(), person(request), uuid)
+def run(request: Request, uuid: UUID) -> HttpResponse:
+    run = get_visible(_runs(), request.user, uuid)
     changed = changes_from_preset(run.config)
     context = {
         "room": "runs",
         "run": run,
-        "may_run": may(person(request), "request runs", run.site),
+        "may_run": may(request.user, "request runs", run.site),
         "settings": _settings(run.config, changed),
         "changed": changed,
         "films": run.scores.count() if run.kind == RunKind.SCORE else None,
@@ -99,19 +103,19 @@ def _cells(run: Run) -> dict[str, Any]:
     }
 
 
-def _progress(request: HttpRequest, run: Run) -> dict[str, Any]:
+def _progress(request: Request, run: Run) -> dict[str, Any]:
     return {
         "log": storage.log_tail(run.uuid),
         "is_active": run.state in ACTIVE,
-        "show_detail": person(request).is_staff and run.detail,
+        "show_detail": request.user.is_staff and run.detail,
         "stage_number": run.stage_index + 1,
     }
 
 
 @require_GET
-def progress(request: HttpRequest, uuid: UUID) -> HttpResponse:
+def progress(request: Request, uuid: UUID) -> HttpResponse:
     """The part of the run page that follows it. When the run has ended, the page is asked for anew, once."""
-    run = get_visible(Run.objects.select_related("after", "site"), person(request), uuid)
+    run = get_visible(Run.objects.select_related("after", "site"), request.user, uuid)
     response = render(request, "ml_engine/_progress.html", {"run": run, **_progress(request, run)})
     if run.has_ended:
         response["HX-Refresh"] = "true"
@@ -119,24 +123,24 @@ def progress(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 
 @require_GET
-def log(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    run = get_visible(Run.objects.all(), person(request), uuid)
+def log(request: Request, uuid: UUID) -> HttpResponse:
+    run = get_visible(Run.objects.all(), request.user, uuid)
     text = storage.log_tail(run.uuid, lines=100_000, limit=8 * 2**20)
     return HttpResponse(text or "No log yet.", content_type="text/plain; charset=utf-8")
 
 
 @require_http_methods(["GET", "POST"])
-def new(request: HttpRequest, kind: str) -> HttpResponse:
+def new(request: Request, kind: str) -> HttpResponse:
     """A form, empty or filled from the run that is cloned."""
     if kind not in FORMS:
         raise Http404(f"There is no run of kind {kind}.")
     clone_of = _cloned(request, kind)
-    site = clone_of.site if clone_of else current_site(request)
+    site = clone_of.site if clone_of else request.hilum_site
     if site is None:
         raise Http404("You are no member of a site.")
-    require(person(request), "request runs", site)
+    require(request.user, "request runs", site)
     start = values_of(clone_of) if clone_of else start_values(kind, request.GET.dict())
-    form = FORMS[kind](request.POST or None, initial=start, site=site, user=person(request), clone_of=clone_of)
+    form = FORMS[kind](request.POST or None, initial=start, site=site, user=request.user, clone_of=clone_of)
     if request.method == "POST" and form.is_valid():
         made = form.save()
         if made is not None:
@@ -145,12 +149,12 @@ def new(request: HttpRequest, kind: str) -> HttpResponse:
     return render(request, "ml_engine/new.html", context, status=400 if form.errors else 200)
 
 
-def _cloned(request: HttpRequest, kind: str) -> Run | None:
+def _cloned(request: Request, kind: str) -> Run | None:
     address = request.GET.get("clone")
     if not address:
         return None
     runs = Run.objects.filter(kind=kind).select_related("site", "split", "alignment", "detector__run", "after")
-    return get_visible(runs, person(request), address)
+    return get_visible(runs, request.user, address)
 
 
 def _weights(form: RunForm) -> dict[str, bool]:
@@ -158,20 +162,20 @@ def _weights(form: RunForm) -> dict[str, bool]:
 
 
 @require_POST
-def cancel(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    run = get_visible(Run.objects.select_related("site"), person(request), uuid)
+def cancel(request: Request, uuid: UUID) -> HttpResponse:
+    run = get_visible(Run.objects.select_related("site"), request.user, uuid)
     try:
-        running.cancel(run=run, actor=person(request))
+        running.cancel(run=run, actor=request.user)
     except RunRefused as refusal:
         messages.warning(request, str(refusal))
     return redirect("ml_engine:run", uuid)
 
 
 @require_POST
-def retry(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    run = get_visible(Run.objects.select_related("site", "after"), person(request), uuid)
+def retry(request: Request, uuid: UUID) -> HttpResponse:
+    run = get_visible(Run.objects.select_related("site", "after"), request.user, uuid)
     try:
-        running.retry(run=run, actor=person(request))
+        running.retry(run=run, actor=request.user)
     except RunRefused as refusal:
         messages.warning(request, str(refusal))
     return redirect("ml_engine:run", uuid)
