@@ -70,9 +70,7 @@ def restore_state(folder: Path, state: State, *, identity: str) -> bool:
     state.network.load_state_dict(_below("network.", tensors))
     _restore_adam(state.adam, _below("adam.", tensors))
     state.generator.set_state(tensors["generator"])
-    state.canonical = Canonical(
-        tensors["canonical.image"].to(device), tensors["canonical.support"].to(device)
-    )
+    state.canonical = Canonical(tensors["canonical.image"].to(device), tensors["canonical.support"].to(device))
     state.gauge, state.targets = tensors["gauge"].to(device), tensors["targets"].to(device)
     state.scales, state.history = facts["scales"], facts["history"]
     return True

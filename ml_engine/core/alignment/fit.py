@@ -59,9 +59,7 @@ def fit_alignment(
     """
     if len(images) < 2:
         raise InvalidConfig(f"An alignment needs at least 2 films, not {len(images)}: add films to the part.")
-    fit = _Fit(
-        images, valid, config=config, seed=seed, device=device, vgg_weights=vgg_weights, given=canonical
-    )
+    fit = _Fit(images, valid, config=config, seed=seed, device=device, vgg_weights=vgg_weights, given=canonical)
     if config.uses_network:
         fit.train(folder=checkpoint, progress=progress)
     else:
@@ -166,7 +164,12 @@ class _Fit:
         if not (self.config.uses_search or state.epochs_done):
             return  # nothing is known yet
         state.targets = estimate(
-            self.films, self.valid, network=state.network, gauge=state.gauge, canonical=state.canonical
+            self.films,
+            self.valid,
+            network=state.network,
+            config=self.config,
+            gauge=state.gauge,
+            canonical=state.canonical,
         )
         if self.groupwise:
             self._recentre()
@@ -249,8 +252,7 @@ class _Fit:
 
     def _total(self, losses: dict[str, Tensor]) -> Tensor:
         terms = [
-            value * (getattr(self.config, name) / self.state.scales.get(name, 1.0))
-            for name, value in losses.items()
+            value * (getattr(self.config, name) / self.state.scales.get(name, 1.0)) for name, value in losses.items()
         ]
         return torch.stack(terms).sum()
 
@@ -275,8 +277,7 @@ class _Fit:
     def _guard(self, numbers: dict[str, float]) -> None:
         """Stop a fit whose aligned films have become black, or whose loss is no number."""
         advice = (
-            "Choose alignment.initialisation=residual-bounded, raise alignment.alpha or lower "
-            "alignment.learning_rate."
+            "Choose alignment.initialisation=residual-bounded, raise alignment.alpha or lower alignment.learning_rate."
         )
         epoch = round(numbers["epoch"])
         if not math.isfinite(numbers["loss"]):

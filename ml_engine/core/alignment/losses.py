@@ -35,9 +35,7 @@ def ssim_map(a: Tensor, b: Tensor) -> Tensor:
     both = torch.cat([a, b, a * a, b * b, a * b])
     mean_a, mean_b, aa, bb, ab = gaussian_blur(both, sigma=1.5, radius=5).split(len(a))
     var_a, var_b, cov = aa - mean_a**2, bb - mean_b**2, ab - mean_a * mean_b
-    ssim: Tensor = ((2 * mean_a * mean_b + C1) * (2 * cov + C2)) / (
-        (mean_a**2 + mean_b**2 + C1) * (var_a + var_b + C2)
-    )
+    ssim: Tensor = ((2 * mean_a * mean_b + C1) * (2 * cov + C2)) / ((mean_a**2 + mean_b**2 + C1) * (var_a + var_b + C2))
     return ssim
 
 
@@ -47,9 +45,7 @@ def reversed_local_ncc(film: Tensor, canonical: Tensor, weight: Tensor, *, windo
     Blind to brightness and contrast that change slowly over the film. ``window`` is the side in pixels.
     """
     w = weight.expand_as(film)
-    sums = torch.cat(
-        [w, w * film, w * canonical, w * film * film, w * canonical * canonical, w * film * canonical]
-    )
+    sums = torch.cat([w, w * film, w * canonical, w * film * film, w * canonical * canonical, w * film * canonical])
     share, a, b, aa, bb, ab = box_mean(sums, window).split(len(film))
     share = share.clamp_min(1e-3)
     a, b = a / share, b / share

@@ -64,7 +64,9 @@ class AlignmentModel:
     @torch.no_grad()
     def thetas(self, films: Tensor, mask: Tensor) -> tuple[Tensor, Checks]:
         """Thetas (N, 2, 3) with the fallback applied, and what the checks said, for prepared films."""
-        thetas = estimate(films, mask, network=self.network, gauge=self.gauge, canonical=self.template)
+        thetas = estimate(
+            films, mask, network=self.network, config=self.config, gauge=self.gauge, canonical=self.template
+        )
         checks = check(thetas, mask)
         if self.config.fallback:
             failed = checks.failed.to(thetas.device)[:, None, None]
@@ -84,10 +86,15 @@ def prepared(images: Tensor, valid: Tensor, *, size: int) -> tuple[Tensor, Tenso
 
 @torch.no_grad()
 def estimate(
-    films: Tensor, mask: Tensor, *, network: AlignmentNetwork, gauge: Tensor, canonical: Canonical
+    films: Tensor,
+    mask: Tensor,
+    *,
+    network: AlignmentNetwork,
+    config: AlignmentConfig,
+    gauge: Tensor,
+    canonical: Canonical,
 ) -> Tensor:
     """Thetas (N, 2, 3) by the configured family: network, search, or the one and then the other."""
-    config = network.config
     starts = [unaligned(len(films)).to(films.device)]
     if config.uses_network:
         starts.append(with_gauge(predict(network, films), gauge))

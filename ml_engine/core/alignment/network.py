@@ -29,13 +29,12 @@ class AlignmentNetwork(nn.Module):
 
     def __init__(self, config: AlignmentConfig, *, generator: torch.Generator) -> None:
         super().__init__()
-        self.config = config
         self.initialisation, self.alpha = config.initialisation, config.alpha
-        with torch.random.fork_rng(devices=[]):  # torchvision draws weights that are drawn again below
+        with torch.random.fork_rng(devices=[]):  # the layers draw weights that are drawn again below
             self.backbone: ResNet = BUILDERS[config.backbone](weights=None)
-        self.backbone.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+            self.backbone.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+            self.backbone.fc = nn.Linear(self.backbone.fc.in_features, 6, bias=False)
         self.backbone.maxpool = cast(nn.MaxPool2d, nn.AvgPool2d(kernel_size=3, stride=2, padding=1))
-        self.backbone.fc = nn.Linear(self.backbone.fc.in_features, 6, bias=False)
         self.register_buffer("low", torch.zeros(6))
         self.register_buffer("high", torch.ones(6))
         self._draw_weights(generator)
@@ -43,9 +42,7 @@ class AlignmentNetwork(nn.Module):
     def _draw_weights(self, generator: torch.Generator) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(
-                    module.weight, mode="fan_out", nonlinearity="relu", generator=generator
-                )
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
         fc = self.backbone.fc
         nn.init.kaiming_uniform_(fc.weight, a=math.sqrt(5), generator=generator)
         if self.initialisation == "residual-bounded":

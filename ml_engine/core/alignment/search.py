@@ -1,4 +1,4 @@
-"""Search of a film's affine by descent on the local NCC (Fig. 5, the first family)."""
+"""Search of a film's affine by descent on its correlation with the canonical image (Fig. 5, first family)."""
 
 from __future__ import annotations
 
@@ -8,50 +8,61 @@ from torch import Tensor
 
 from ml_engine.core.alignment.batches import padded, spans
 from ml_engine.core.alignment.canonical import Canonical
-from ml_engine.core.alignment.losses import gaussian_blur, odd_window, reversed_local_ncc
+from ml_engine.core.alignment.checks import correlation
+from ml_engine.core.alignment.losses import box_mean, gaussian_blur
 from ml_engine.core.alignment.network import residual_theta
 from ml_engine.core.alignment.sampling import join, sample, sample_valid
 
 SIDE = 64  # films are searched at about this side: enough for an affine, and cheap
 BATCH = 32  # fixed and padded, so that a film's result does not depend on its company
 SIGMAS = (3.0, 1.5, 0.75)  # blur in pixels of the searched film, one per third of the steps
+WINDOW = 1 / 2  # side of the window in which contrast is made even, as a share of the film's side
 LEARNING_RATE = 0.05
+FLOOR = 1e-3  # added to the local variances: contrast below 3 % of the range counts little
 
 
 def search(films: Tensor, valid: Tensor, *, canonical: Canonical, starts: list[Tensor], steps: int) -> Tensor:
-    """Thetas (N, 2, 3) float32 after ``steps`` steps of Adam on 1 - local NCC, each film on its own.
+    """Thetas (N, 2, 3) float32 after ``steps`` steps of Adam, each film on its own.
 
+    What is correlated are local contrasts (`local_contrast`), so that exposure does not matter.
     ``films`` and ``valid`` are float (N, 1, S, S); ``starts`` are thetas (N, 2, 3), of which each film
     begins at the one that fits best. A film that ends worse than it began keeps its start.
     """
-    film, mask, target = _shrink(films, valid, canonical)
-    parts = [
-        _search_batch(film[at], mask[at], target, [start[at] for start in starts], steps)
+    factor = max(1, films.shape[-1] // SIDE)
+    film, mask = F.avg_pool2d(films, factor), _shrunk_mask(valid, factor)
+    image, support = F.avg_pool2d(canonical.image, factor), _shrunk_mask(canonical.support, factor)
+    images = [local_contrast(gaussian_blur(image, sigma=sigma), support) for sigma in SIGMAS]
+    found = [
+        _search_batch(film[at], mask[at], [start[at] for start in starts], images, support, steps)
         for at in spans(len(films), BATCH)
     ]
-    return torch.cat(parts)
+    return torch.cat(found)
 
 
-def _shrink(films: Tensor, valid: Tensor, canonical: Canonical) -> tuple[Tensor, Tensor, Canonical]:
-    factor = max(1, films.shape[-1] // SIDE)
-    support = (F.avg_pool2d(canonical.support, factor) > 0.999).to(films.dtype)
-    target = Canonical(F.avg_pool2d(canonical.image, factor), support)
-    mask = (F.avg_pool2d(valid, factor) > 0.999).to(films.dtype)
-    return F.avg_pool2d(films, factor), mask, target
+def local_contrast(images: Tensor, mask: Tensor) -> Tensor:
+    """(B, 1, S, S) less its mean and over its deviation in a window around each pixel; 0 off the mask."""
+    window = int(images.shape[-1] * WINDOW) // 2 * 2 + 1
+    area = box_mean(mask, window).clamp_min(1e-3)
+    mean = box_mean(images * mask, window) / area
+    variance = (box_mean(images * images * mask, window) / area - mean**2).clamp_min(0)
+    return (images - mean) / (variance + FLOOR).sqrt() * mask
 
 
-def _search_batch(film: Tensor, mask: Tensor, target: Canonical, starts: list[Tensor], steps: int) -> Tensor:
+def _shrunk_mask(mask: Tensor, factor: int) -> Tensor:
+    return (F.avg_pool2d(mask, factor) > 0.999).to(mask.dtype)
+
+
+def _search_batch(
+    film: Tensor, mask: Tensor, starts: list[Tensor], images: list[Tensor], support: Tensor, steps: int
+) -> Tensor:
     count = len(film)
     film, mask = padded(film, BATCH), padded(mask, BATCH)
     starts = [padded(start, BATCH).detach().to(film) for start in starts]
-    films = [gaussian_blur(film, sigma=sigma) for sigma in SIGMAS]
-    images = [gaussian_blur(target.image, sigma=sigma) for sigma in SIGMAS]
+    films = [local_contrast(gaussian_blur(film, sigma=sigma), mask) for sigma in SIGMAS]
 
     def misfit(level: int, theta: Tensor) -> Tensor:
-        weight = sample_valid(mask, theta) * target.support
-        window = odd_window(film.shape[-1])
-        image = images[level].expand_as(film)
-        return reversed_local_ncc(sample(films[level], theta), image, weight, window=window)
+        weight = sample_valid(mask, theta) * support
+        return 1 - correlation(sample(films[level], theta), images[level].expand_as(film), weight)
 
     with torch.no_grad():
         start = _best(starts, [misfit(0, s) for s in starts])

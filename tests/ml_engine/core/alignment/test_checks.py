@@ -1,0 +1,123 @@
+"""What is believed of an affine, and what is measured of an alignment."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ml_engine.core.alignment.canonical import Canonical, mean_of_aligned, recentred, with_gauge
+from ml_engine.core.alignment.checks import check, correlation, measure, valid_area
+from ml_engine.core.alignment.sampling import sample, unaligned
+from tests.ml_engine.core.alignment.blobs import films, poses
+
+
+def theta(*numbers: float) -> torch.Tensor:
+    return torch.tensor(numbers).reshape(1, 2, 3)
+
+
+WHOLE = torch.ones(1, 1, 32, 32)
+
+
+def test_the_identity_passes_every_check() -> None:
+    assert not check(unaligned(1), WHOLE).failed.any()
+
+
+def test_a_mirrored_film_is_flipped() -> None:
+    checks = check(theta(-1, 0, 0, 0, 1, 0), WHOLE)
+    assert checks.flipped.all() and not checks.out_of_scale.any()
+
+
+@pytest.mark.parametrize(("scale", "bad"), [(0.69, True), (0.71, False), (1.1, False), (1.41, True)])
+def test_scale_outside_its_range(scale: float, bad: bool) -> None:
+    assert check(theta(scale, 0, 0, 0, 1, 0), WHOLE).out_of_scale.tolist() == [bad]
+
+
+@pytest.mark.parametrize(("shift", "bad"), [(0.3, False), (0.5, True)])
+def test_valid_area_below_80_percent(shift: float, bad: bool) -> None:
+    # a shift of 0.3 of the half frame leaves 85 % of it, 0.5 leaves 75 %
+    assert check(theta(1, 0, shift, 0, 1, 0), WHOLE).out_of_frame.tolist() == [bad]
+
+
+def test_padding_does_not_count_against_the_valid_area() -> None:
+    half = WHOLE.clone()
+    half[..., :8] = half[..., -8:] = 0
+    assert float(valid_area(unaligned(1), half)) == pytest.approx(1)
+
+
+def test_no_number_fails() -> None:
+    assert check(torch.full((1, 2, 3), float("nan")), WHOLE).failed.all()
+
+
+def test_shares_count_films() -> None:
+    mixed = torch.cat([unaligned(3), theta(-1, 0, 0, 0, 1, 0)])
+    shares = check(mixed, WHOLE.expand(4, -1, -1, -1)).shares()
+    assert shares["share_determinant_not_positive"] == 0.25
+    assert shares["share_flagged"] == 0.25
+
+
+def test_correlation_against_numpy() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 1, 9, 9)), rng.random((2, 1, 9, 9))
+    weight = np.zeros((2, 1, 9, 9))
+    weight[:, :, 2:7, 1:8] = 1
+    got = correlation(*(torch.from_numpy(x) for x in (a, b, weight)))
+    for k in range(2):
+        inside = weight[k] == 1
+        assert float(got[k]) == pytest.approx(np.corrcoef(a[k][inside], b[k][inside])[0, 1], abs=1e-12)
+
+
+def test_stack_variance_against_numpy() -> None:
+    images = torch.rand(5, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    canonical = Canonical(images.mean(0, keepdim=True), torch.ones(1, 1, 16, 16))
+    numbers = measure(images, torch.ones_like(images), unaligned(5), canonical=canonical)
+    assert numbers["stack_variance"] == pytest.approx(images.numpy().var(axis=0).mean(), abs=1e-6)
+
+
+def test_stack_variance_of_films_that_nowhere_meet_is_none() -> None:
+    images, nothing = torch.rand(2, 1, 16, 16), torch.zeros(2, 1, 16, 16)
+    canonical = Canonical(images[:1], torch.ones(1, 1, 16, 16))
+    assert measure(images, nothing, unaligned(2), canonical=canonical)["stack_variance"] is None
+
+
+def test_true_poses_sharpen_the_stack() -> None:
+    shown, valid, atlas_from_film = films(12)
+    linear = torch.linalg.inv(atlas_from_film[:, :, :2])
+    truth = torch.cat([linear, -linear @ atlas_from_film[:, :, 2:]], -1)
+    mean = mean_of_aligned(shown, valid.float(), truth)
+    before = measure(shown, valid.float(), unaligned(12), canonical=mean)
+    after = measure(shown, valid.float(), truth, canonical=mean)
+    assert after["stack_variance"] < 0.1 * before["stack_variance"]  # type: ignore[operator]
+    assert after["ncc"] > 0.99 > before["ncc"]  # type: ignore[operator]
+
+
+def test_recentring_makes_the_mean_transform_the_identity() -> None:
+    thetas = poses(30, seed=3)
+    thetas[:, 0, 2] += 0.2
+    mean = with_gauge(thetas, recentred(thetas)).mean(0)
+    assert torch.allclose(mean, torch.eye(2, 3), atol=1e-6)
+
+
+def test_mean_of_aligned_averages_only_films_that_reach_a_pixel() -> None:
+    images = torch.stack([torch.full((1, 8, 8), 0.2), torch.full((1, 8, 8), 0.6)])
+    valid = torch.ones_like(images)
+    valid[1, :, :, :4] = 0
+    mean = mean_of_aligned(images, valid, unaligned(2))
+    assert torch.allclose(mean.image[..., :4], torch.tensor(0.2))
+    assert torch.allclose(mean.image[..., 4:], torch.tensor(0.4))
+    assert mean.support.all()
+
+
+def test_mean_of_aligned_has_no_support_where_no_film_lies() -> None:
+    valid = torch.ones(2, 1, 8, 8)
+    valid[..., :3] = 0
+    mean = mean_of_aligned(torch.rand(2, 1, 8, 8), valid, unaligned(2))
+    assert not mean.support[..., :3].any()
+    assert not mean.image[..., :3].any()
+
+
+def test_the_gauge_moves_all_films_together() -> None:
+    shown, _, _ = films(1)
+    shift = torch.tensor([[1.0, 0, 0.25], [0, 1, 0]])
+    moved = sample(shown, with_gauge(unaligned(1), shift))
+    assert torch.allclose(moved[..., :-8], shown[..., 8:], atol=1e-5)

@@ -1,0 +1,73 @@
+"""The settings of the alignment refuse nonsense by name."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from ml_engine.core.alignment.config import AlignmentConfig
+from ml_engine.core.errors import InvalidConfig
+
+
+def test_paper_preset_is_the_method_table() -> None:
+    paper = AlignmentConfig.preset("paper")
+    assert (paper.method, paper.initialisation, paper.backbone, paper.alpha) == ("network", "paper", "resnet18", 10)
+    assert (paper.constancy, paper.ssim, paper.perceptual, paper.local_ncc) == (1, 1, 1, 0)
+    assert (paper.learning_rate, paper.batch, paper.epochs, paper.size) == (1e-4, 32, 50, 224)
+    assert (paper.rounds, paper.canonical_images) == (1, 500)
+    assert not (paper.normalise_losses or paper.valid_only or paper.coarse_to_fine or paper.fallback)
+
+
+def test_default_preset_is_the_method_table() -> None:
+    default = AlignmentConfig.preset("default")
+    assert (default.method, default.initialisation) == ("network+search", "residual-bounded")
+    assert (default.rounds, default.perceptual, default.size) == (3, 1, 224)
+    assert default.normalise_losses and default.valid_only and default.coarse_to_fine and default.fallback
+
+
+def test_every_field_says_what_it_is() -> None:
+    for setting in fields(AlignmentConfig):
+        assert setting.metadata["help"].endswith("."), setting.name
+        assert isinstance(setting.metadata["symbol"], str), setting.name
+
+
+@pytest.mark.parametrize("name", ["default", "paper"])
+def test_json_round_trip(name: str) -> None:
+    config = AlignmentConfig.preset(name)
+    assert AlignmentConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("backbone", "vgg19"),
+        ("initialisation", "zero"),
+        ("method", "landmarks"),
+        ("alpha", 1.0),
+        ("ssim", -1.0),
+        ("learning_rate", 0.0),
+        ("batch", 1),
+        ("epochs", 0),
+        ("rounds", 51),
+        ("size", 100),
+        ("search_steps", -1),
+        ("guard_valid_area", 1.0),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(InvalidConfig, match=f"alignment.{name} is {value}"):
+        AlignmentConfig(**{name: value})
+
+
+def test_no_similarity_at_all_is_refused() -> None:
+    with pytest.raises(InvalidConfig, match="all 0"):
+        AlignmentConfig(constancy=0, ssim=0, perceptual=0, local_ncc=0)
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(InvalidConfig, match=r"alignment\.epoch is no setting"):
+        AlignmentConfig.from_json({"epoch": 3})
+    with pytest.raises(InvalidConfig, match="no preset"):
+        AlignmentConfig.preset("best")
