@@ -126,7 +126,10 @@ def install(wanted: dict[str, object]) -> None:
         say(f"makes .venv with {python}.")
         if subprocess.run([python, "-m", "venv", "--clear", str(ENVIRONMENT)]).returncode:
             stop(f"could not make .venv with {python}; the lines above say why.")
-    say("installs the packages: about 3 GB to download and 6 GB on disk, once; two to ten minutes.")
+    if before:
+        say("brings the packages in .venv up to date.")
+    else:
+        say("installs the packages: about 3 GB to download and 6 GB on disk, once; two to ten minutes.")
     pip = [str(INSIDE), "-m", "pip", "--disable-pip-version-check", "install", "-c", "constraints.txt"]
     if subprocess.run([*pip, "-e", ".[" + ",".join(extras) + "]"], cwd=ROOT).returncode:
         stop("could not install the packages; the lines above say why. The same command goes on from here.")
