@@ -75,8 +75,17 @@ def gaussian_blur(images: Tensor, *, sigma: float, radius: int | None = None) ->
     x = torch.arange(-radius, radius + 1, dtype=torch.float64)
     kernel = torch.exp(-0.5 * (x / sigma) ** 2)
     kernel = (kernel / kernel.sum()).to(images)
-    across = F.conv2d(F.pad(images, (radius, radius, 0, 0), mode="reflect"), kernel.view(1, 1, 1, -1))
-    return F.conv2d(F.pad(across, (0, 0, radius, radius), mode="reflect"), kernel.view(1, 1, -1, 1))
+    across = F.conv2d(mirrored(images, radius), kernel.view(1, 1, 1, -1))
+    return F.conv2d(mirrored(across.mT, radius), kernel.view(1, 1, 1, -1)).mT
+
+
+def mirrored(images: Tensor, radius: int) -> Tensor:
+    """Columns added on both sides, mirrored about the edge columns: `pad(mode="reflect")`.
+
+    Torch's own has no deterministic gradient on a GPU.
+    """
+    left, right = images[..., 1 : radius + 1].flip(-1), images[..., -radius - 1 : -1].flip(-1)
+    return torch.cat([left, images, right], -1)
 
 
 class Perceptual(nn.Module):
