@@ -18,7 +18,7 @@ from portal.imaging.phantom.phantom import Phantom, make_phantom
 
 PARTS = ("fit", "tune", "calibrate", "test")
 # shares of the normal films in fit, tune and calibrate, and of the abnormal ones in tune; the rest is test
-_NORMAL_SHARES = {"fit": 0.625, "tune": 0.15, "calibrate": 0.125}
+_NORMAL_SHARES = {"fit": 0.5625, "tune": 0.15, "calibrate": 0.1}
 _ABNORMAL_TUNE_SHARE = 0.34
 _FILMS_IN_PAIRS = 0.2
 Progress = Callable[[int, int], None]
