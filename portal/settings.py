@@ -17,7 +17,8 @@ DATA_DIR = Path(
     if PRODUCTION
     else environment.text("HILUM_DATA_DIR", str(BASE_DIR / "var"))
 ).resolve()
-for _folder in (DATA_DIR, DATA_DIR / "run", DATA_DIR / "static"):  # beat and WhiteNoise expect theirs
+# beat, WhiteNoise and uploads expect theirs
+for _folder in (DATA_DIR, DATA_DIR / "run", DATA_DIR / "static", DATA_DIR / "uploads"):
     environment.folder(_folder, why="HILUM_DATA_DIR")
 MEDIA_ROOT = DATA_DIR / "uploads"  # nothing is served from here: every file goes through a view that asks access.py
 
@@ -108,6 +109,7 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     }
 }
+FILE_UPLOAD_TEMP_DIR = DATA_DIR / "uploads"  # a zip may be larger than /tmp, and is moved from there
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000  # a bulk label names each film
 UPLOAD_LIMIT_BYTES = environment.integer("HILUM_UPLOAD_LIMIT_GIB", 20, low=1, high=1000) * 2**30

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from django.conf import settings
-from django.core.files.uploadedfile import UploadedFile
+from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
 from django.db import transaction
 from django.utils import timezone
 
@@ -77,9 +77,7 @@ def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload
     path = zip_path(upload)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with path.open("wb") as target:
-            for chunk in file.chunks():
-                target.write(chunk)
+        _keep(file, path)
     except OSError as error:
         path.unlink(missing_ok=True)
         if error.errno == errno.ENOSPC:
@@ -95,6 +93,15 @@ def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload
         audit.record(verb="upload films", site=dataset.site, actor=author, target=dataset)
         transaction.on_commit(lambda: import_upload.delay(str(upload.uuid)), robust=True)
     return upload
+
+
+def _keep(file: UploadedFile, path: Path) -> None:
+    if isinstance(file, TemporaryUploadedFile):  # large, and on this disk already
+        shutil.move(file.temporary_file_path(), path)
+        return
+    with path.open("wb") as target:
+        for chunk in file.chunks():
+            target.write(chunk)
 
 
 def zip_path(upload: Upload) -> Path:

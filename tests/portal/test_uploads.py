@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied
-from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.files.uploadedfile import SimpleUploadedFile, TemporaryUploadedFile
 from django.utils import timezone
 
 from portal import storage, tasks, uploads
@@ -153,6 +153,17 @@ def test_a_full_disk_keeps_no_half_zip(
     with pytest.raises(InvalidUpload, match="disk of the server is full"):
         send(of, made_of({"a.png": film}, tmp_path / "z.zip"))
     assert not list(storage.upload_path("x").parent.glob("*"))
+
+
+def test_a_large_zip_is_moved_and_not_copied(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    content = made_of({"a.png": film}, tmp_path / "z.zip")
+    file = TemporaryUploadedFile("films.zip", "application/zip", len(content), None)
+    file.write(content)
+    file.flush()
+    upload = receive_zip(dataset=of, file=file, author=factories.curator())
+    assert zip_path(upload).read_bytes() == content
+    assert not Path(file.temporary_file_path()).exists()
+    file.close()
 
 
 def test_the_import_is_queued_when_the_row_is_there(
