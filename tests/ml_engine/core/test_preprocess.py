@@ -23,7 +23,7 @@ def ramp(height: int = 40, width: int = 60, high: float = 4000) -> np.ndarray:
 
 
 def test_paper_divides_8_bit_films_by_255() -> None:
-    values = np.array([[0, 51], [102, 255]])
+    values = np.array([[30, 51], [102, 204]])
 
     assert intensities(film(values, bits=8), PAPER) == pytest.approx(values / 255)
 
@@ -90,12 +90,13 @@ def test_pad_keeps_the_aspect_and_centres_the_film(height: int, width: int) -> N
 
 
 @pytest.mark.parametrize("config", [PAPER, DEFAULT])
-def test_the_affine_takes_the_films_corners_to_its_corners(config: PipelineConfig) -> None:
-    prepared = prepare(film(ramp(77, 200)), config)
+@pytest.mark.parametrize(("height", "width"), [(77, 200), (200, 77)])
+def test_the_affine_takes_the_films_corners_to_its_corners(config: PipelineConfig, height: int, width: int) -> None:
+    prepared = prepare(film(ramp(height, width)), config)
 
     top, left, bottom, right = prepared.box
     corners = apply(prepared.original_from_input, np.array([[left, top], [right, bottom]], dtype=float))
-    np.testing.assert_allclose(corners.numpy(), [[0, 0], [200, 77]], atol=1e-9)
+    np.testing.assert_allclose(corners.numpy(), [[0, 0], [width, height]], atol=1e-9)
 
 
 @pytest.mark.parametrize("config", [PAPER, DEFAULT])
