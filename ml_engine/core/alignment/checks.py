@@ -14,7 +14,6 @@ from ml_engine.core.alignment.losses import ssim_map, weighted_mean
 from ml_engine.core.alignment.sampling import sample, sample_valid, unaligned
 
 SCALES = (0.7, 1.4)
-LEAST_VALID_AREA = 0.8
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,8 @@ class Checks:
         return {name: float(bad.double().mean()) for name, bad in names.items()}
 
 
-def check(thetas: Tensor, valid: Tensor) -> Checks:
-    """Determinant <= 0; a singular value outside [0.7, 1.4]; a valid area below 80 %.
+def check(thetas: Tensor, valid: Tensor, *, least_valid_area: float) -> Checks:
+    """Determinant <= 0; a singular value outside [0.7, 1.4]; a valid area below its least share.
 
     ``thetas`` is (N, 2, 3), ``valid`` float (N, 1, S, S). The valid area is that of the aligned film over
     that of the film as it came, so that padding does not count against it. NaN fails.
@@ -50,7 +49,7 @@ def check(thetas: Tensor, valid: Tensor) -> Checks:
     scales = torch.linalg.svdvals(linear)
     in_scale = (scales[:, -1] >= SCALES[0]) & (scales[:, 0] <= SCALES[1])
     flipped = ~(torch.linalg.det(linear) > 0)
-    out_of_frame = ~(valid_area(thetas, valid) >= LEAST_VALID_AREA)
+    out_of_frame = ~(valid_area(thetas, valid) >= least_valid_area)
     return Checks(flipped.cpu(), ~in_scale.cpu(), out_of_frame.cpu())
 
 

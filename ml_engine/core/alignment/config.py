@@ -49,6 +49,9 @@ class AlignmentConfig:
     size: int = setting(224, "Side of the films that the network sees, in pixels.")
     canonical_images: int = setting(500, "Films averaged into the canonical image, at most.", symbol="N")
     search_steps: int = setting(40, "Steps of the search that refines the network's affine, film by film.")
+    least_valid_area: float = setting(
+        0.8, "An affine fails its checks when less than this share of the film's area is left in the frame."
+    )
     fallback: bool = setting(True, "Leave a film unaligned where its affine fails the checks.")
     guard_valid_area: float = setting(
         0.5, "Stop the fit when the aligned films cover less of the frame than this share; 0 never stops."
@@ -71,6 +74,7 @@ class AlignmentConfig:
         self._check("rounds", self.rounds <= self.epochs, f"at most alignment.epochs ({self.epochs})")
         self._check("size", self.size >= 32 and self.size % 32 == 0, "a multiple of 32, such as 224")
         self._check("search_steps", self.search_steps >= 0, "at least 0")
+        self._check("least_valid_area", 0 <= self.least_valid_area <= 1, "a share from 0 to 1")
         self._check("guard_valid_area", 0 <= self.guard_valid_area < 1, "a share from 0 to below 1")
 
     def _check(self, name: str, ok: bool, expected: str) -> None:

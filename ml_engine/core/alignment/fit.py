@@ -177,7 +177,8 @@ class _Fit:
 
     def _recentre(self) -> None:
         state = self.state
-        sound = ~check(state.targets, self.valid).failed.to(state.targets.device)
+        checks = check(state.targets, self.valid, least_valid_area=self.config.least_valid_area)
+        sound = ~checks.failed.to(state.targets.device)
         correction = recentred(state.targets[sound]) if int(sound.sum()) >= 2 else None
         if correction is not None:
             state.targets = with_gauge(state.targets, correction)

@@ -67,7 +67,7 @@ class AlignmentModel:
         thetas = estimate(
             films, mask, network=self.network, config=self.config, gauge=self.gauge, canonical=self.template
         )
-        checks = check(thetas, mask)
+        checks = check(thetas, mask, least_valid_area=self.config.least_valid_area)
         if self.config.fallback:
             failed = checks.failed.to(thetas.device)[:, None, None]
             thetas = torch.where(failed, unaligned(len(films)).to(thetas.device), thetas)

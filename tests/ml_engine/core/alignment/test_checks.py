@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ml_engine.core.alignment.canonical import Canonical, mean_of_aligned, recentred, with_gauge
-from ml_engine.core.alignment.checks import check, correlation, measure, valid_area
+from ml_engine.core.alignment.checks import Checks, correlation, measure, valid_area
+from ml_engine.core.alignment.checks import check as check_affines
 from ml_engine.core.alignment.sampling import sample, unaligned
 from tests.ml_engine.core.alignment.blobs import films, poses
 
@@ -17,6 +18,10 @@ def theta(*numbers: float) -> torch.Tensor:
 
 
 WHOLE = torch.ones(1, 1, 32, 32)
+
+
+def check(thetas: torch.Tensor, valid: torch.Tensor, *, least_valid_area: float = 0.8) -> Checks:
+    return check_affines(thetas, valid, least_valid_area=least_valid_area)
 
 
 def test_the_identity_passes_every_check() -> None:
@@ -37,6 +42,10 @@ def test_scale_outside_its_range(scale: float, bad: bool) -> None:
 def test_valid_area_below_80_percent(shift: float, bad: bool) -> None:
     # a shift of 0.3 of the half frame leaves 85 % of it, 0.5 leaves 75 %
     assert check(theta(1, 0, shift, 0, 1, 0), WHOLE).out_of_frame.tolist() == [bad]
+
+
+def test_the_least_valid_area_is_a_setting() -> None:
+    assert not check(theta(1, 0, 0.5, 0, 1, 0), WHOLE, least_valid_area=0.7).failed.any()
 
 
 def test_padding_does_not_count_against_the_valid_area() -> None:

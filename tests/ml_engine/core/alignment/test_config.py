@@ -54,6 +54,7 @@ def test_json_round_trip(name: str) -> None:
         ("size", 100),
         ("search_steps", -1),
         ("guard_valid_area", 1.0),
+        ("least_valid_area", 1.1),
     ],
 )
 def test_a_bad_value_is_refused_by_name(name: str, value: Any) -> None:
