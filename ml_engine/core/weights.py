@@ -192,6 +192,7 @@ def _fetch(url: str, target: Path, progress: Progress | None) -> None:
 
 def _reason(problem: OSError) -> str:
     if isinstance(problem, urllib.error.HTTPError):
+        problem.close()  # it holds the connection open
         return f"HTTP status {problem.code}"
     return str(getattr(problem, "reason", "") or problem) or type(problem).__name__
 

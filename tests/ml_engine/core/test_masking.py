@@ -30,7 +30,7 @@ def plain_mask(film: np.ndarray, threshold: float, coverage: float) -> np.ndarra
 
 
 @pytest.mark.parametrize("coverage", [0.01, 0.3, 0.5, 1.0])
-@pytest.mark.parametrize("threshold", [10.0, 17.5])
+@pytest.mark.parametrize("threshold", [14.0, 17.5])
 def test_keeps_patches_whose_pixels_are_bright_enough(threshold: float, coverage: float) -> None:
     film = mean_film()
 
