@@ -63,6 +63,9 @@ class Request:
         config = PipelineConfig.from_json(values.get("config") or {})
         if "seed" in values:
             config = config.replace(seed=values["seed"])
+        weight = values.get("fusion_weight")
+        if weight is not None and not (isinstance(weight, int | float) and 0 <= weight <= 1):
+            raise EngineError(f"run.json has fusion_weight {weight!r}; it must be from 0 to 1.")
         inputs = {name: str(entry["sha256"]) for name, entry in (values.get("inputs") or {}).items() if entry}
         return cls(
             kind=values["kind"],
@@ -70,7 +73,7 @@ class Request:
             name=str(values.get("name", "")),
             weights=values.get("weights"),
             inputs=inputs,
-            fusion_weight=values.get("fusion_weight"),
+            fusion_weight=weight,
         )
 
 
@@ -157,7 +160,8 @@ def opened(
         except OSError:
             raise FolderBusy(f"Another engine is at work in {path}: wait for it or stop it.") from None
         lock.seek(0)
-        latest = int(lock.read().strip() or 0)
+        text = lock.read().strip()
+        latest = int(text) if text.isdecimal() else 0
         number = latest + 1 if attempt is None else attempt
         if number < latest:
             raise FolderBusy(f"Attempt {number} is over: attempt {latest} has begun in this folder.")

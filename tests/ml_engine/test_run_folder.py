@@ -366,6 +366,7 @@ def change_run(folder: Path, **values: object) -> None:
         ({"format": 9}, "format 9"),
         ({"kind": "dream"}, "kind 'dream'"),
         ({"config": {"rate": 7}}, "rate is 7"),
+        ({"fusion_weight": 2}, "fusion_weight 2; it must be from 0 to 1"),
         ({"inputs": {}}, "needs inputs/detector.safetensors"),
         ({"inputs": {"detector": {"file": "", "sha256": "0" * 64}}}, "its SHA-256 differs"),
     ],
