@@ -9,16 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from ml_engine.core import files
 from ml_engine.core.errors import EngineError
+from portal.drawing import draw_train
 
 FITTING = ("align", "fit", "tune", "calibrate")
 PARTS = (*FITTING, "test")
 LABELS = ("normal", "abnormal", "unsure", "exclude")
-FRACTIONS = {"fit": 0.70, "tune": 0.15, "calibrate": 0.15}
-LEAST_CALIBRATE = 2  # patients; fewer give no spread
 COLUMNS = ("image", "filename", "sha256", "patient", "part", "label")
 
 
@@ -175,18 +172,12 @@ def _why_left_out(row: Row) -> str:
 
 
 def draw_parts(rows: Sequence[Row], *, seed: int) -> dict[str, str]:
-    """The part of each patient: fit 70 %, tune 15 %, calibrate 15 % of the patients with a normal film,
-    drawn by the seed; patients with abnormal films only go to tune. Fewer than two calibrate patients are none."""
-    normal = sorted({row.patient for row in rows if row.label == "normal"})
-    order = np.random.default_rng(seed).permutation(len(normal))
-    tune, calibrate = (round(FRACTIONS[part] * len(normal)) for part in ("tune", "calibrate"))
-    if calibrate < LEAST_CALIBRATE:
-        calibrate = 0  # folds of the fit part do it
-    parts = ["tune"] * tune + ["calibrate"] * calibrate
-    parts += ["fit"] * (len(normal) - len(parts))
-    drawn = {normal[k]: part for k, part in zip(order, parts, strict=True)}
-    alone = {row.patient for row in rows if row.label == "abnormal"} - set(normal)
-    return drawn | dict.fromkeys(alone, "tune")
+    """The part of each patient of `train`, as the portal draws it."""
+    labels: dict[str, set[str]] = {}
+    for row in rows:
+        if row.label in ("normal", "abnormal"):
+            labels.setdefault(row.patient, set()).add(row.label)
+    return draw_train({patient: "normal" not in found for patient, found in labels.items()}, seed=seed)
 
 
 def with_hashes(rows: list[Row], folder: Path) -> list[Row]:

@@ -6,28 +6,38 @@ import numpy as np
 
 NORMALS_ONLY = frozenset({"align", "fit", "calibrate"})
 TRAIN_FRACTIONS = {"fit": 0.70, "tune": 0.15, "calibrate": 0.15}
+LEAST_CALIBRATE = 2  # patients; fewer give no spread
 
 
 class InvalidFractions(ValueError):
     """A sentence for the user."""
 
 
-def draw_parts(has_abnormal: Mapping[str, bool], fractions: Mapping[str, float], *, seed: int) -> dict[str, str]:
-    """Patient -> part, the same for the same patients, fractions and seed.
+def draw_parts(without_normal: Mapping[str, bool], fractions: Mapping[str, float], *, seed: int) -> dict[str, str]:
+    """Patient -> part, the same for the same patients, fractions and seed; `without_normal` says of each patient
+    whether all films are abnormal.
 
-    Patients without an abnormal film are shared out by `fractions`, by largest remainder. Patients with one go
-    only to the parts that may hold abnormal films (tune, test), in the proportion that those have; where
-    `fractions` names neither, they are in no part.
+    Patients with a normal film are shared out by `fractions`, by largest remainder. Those without go only to the
+    parts that may hold abnormal films (tune, test), in the proportion that those have; where `fractions` names
+    neither, they are in no part. A part of normals only leaves out the abnormal films of its patients.
     """
     check_fractions(fractions)
     generator = np.random.Generator(np.random.PCG64(seed))
-    normal = _shuffled((patient for patient, abnormal in has_abnormal.items() if not abnormal), generator)
-    abnormal = _shuffled((patient for patient, abnormal in has_abnormal.items() if abnormal), generator)
+    normal = _shuffled((patient for patient, alone in without_normal.items() if not alone), generator)
+    abnormal = _shuffled((patient for patient, alone in without_normal.items() if alone), generator)
     mixed = {part: share for part, share in fractions.items() if part not in NORMALS_ONLY and share > 0}
     parts = _share_out(normal, fractions)
     if mixed:
         parts |= _share_out(abnormal, mixed)
     return parts
+
+
+def draw_train(without_normal: Mapping[str, bool], *, seed: int) -> dict[str, str]:
+    """What the word `train` means: `draw_parts` by `TRAIN_FRACTIONS`. Too few calibrate patients are fit instead,
+    and folds of the fit part stand in for them."""
+    parts = draw_parts(without_normal, TRAIN_FRACTIONS, seed=seed)
+    calibrate = [patient for patient, part in parts.items() if part == "calibrate"]
+    return parts | dict.fromkeys(calibrate, "fit") if len(calibrate) < LEAST_CALIBRATE else parts
 
 
 def check_fractions(fractions: Mapping[str, float]) -> None:

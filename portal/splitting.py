@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from portal import audit
 from portal.access import require
-from portal.drawing import NORMALS_ONLY, TRAIN_FRACTIONS, InvalidFractions, check_fractions, draw_parts
+from portal.drawing import NORMALS_ONLY, TRAIN_FRACTIONS, InvalidFractions, check_fractions, draw_parts, draw_train
 from portal.labelling import labels_at
 from portal.models import Dataset, Image, LabelValue, Part, Site, Split, SplitImage, SplitMember, User
 
@@ -52,7 +52,9 @@ def draw_split(request: SplitRequest, *, fractions: Mapping[str, float]) -> Spli
         request,
         origin="drawn",
         fractions=fractions,
-        assign=lambda films, values: draw_by_patient(films, values, fractions, request.seed),
+        assign=lambda films, values: draw_by_patient(
+            films, values, lambda patients: draw_parts(patients, fractions, seed=request.seed)
+        ),
     )
 
 
@@ -65,7 +67,7 @@ def split_from_csv(request: SplitRequest, *, train_is_fit: bool = False) -> Spli
         if train_is_fit:
             return {patient: Part.FIT if part == "train" else part for patient, part in named.items()}
         train = [film for film in films if film.csv_split == "train"]
-        drawn = draw_by_patient(train, values, TRAIN_FRACTIONS, request.seed)
+        drawn = draw_by_patient(train, values, lambda patients: draw_train(patients, seed=request.seed))
         return drawn | {patient: part for patient, part in named.items() if part != "train"}
 
     return _freeze(request, origin="csv", fractions={"fit": 1.0} if train_is_fit else TRAIN_FRACTIONS, assign=assign)
@@ -87,17 +89,18 @@ def _parts_named_by_csv(films: Sequence[Image]) -> dict[int, str]:
 
 
 def draw_by_patient(
-    films: Sequence[Image], values: Mapping[int, str], fractions: Mapping[str, float], seed: int
+    films: Sequence[Image], values: Mapping[int, str], draw: Callable[[dict[str, bool]], dict[str, str]]
 ) -> dict[int, str]:
-    """Patient id -> part, by the films that are labelled normal or abnormal."""
-    abnormal: dict[str, bool] = {}
+    """Patient id -> part, by the films that are labelled normal or abnormal; `draw` is told by pseudonym whether a
+    patient is without a normal film."""
+    without_normal: dict[str, bool] = {}
     ids = {film.patient.pseudonym: film.patient_id for film in films}
     for film in films:
         value = values.get(film.pk)
         if value in (LabelValue.NORMAL, LabelValue.ABNORMAL):
             pseudonym = film.patient.pseudonym
-            abnormal[pseudonym] = abnormal.get(pseudonym, False) or value == LabelValue.ABNORMAL
-    return {ids[pseudonym]: part for pseudonym, part in draw_parts(abnormal, fractions, seed=seed).items()}
+            without_normal[pseudonym] = without_normal.get(pseudonym, True) and value == LabelValue.ABNORMAL
+    return {ids[pseudonym]: part for pseudonym, part in draw(without_normal).items()}
 
 
 def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float], assign: Assign) -> Split:

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from portal.drawing import TRAIN_FRACTIONS, InvalidFractions, check_fractions, draw_parts
+from portal.drawing import TRAIN_FRACTIONS, InvalidFractions, check_fractions, draw_parts, draw_train
 
 NORMALS = {f"n{number}": False for number in range(100)}
 ABNORMALS = {f"a{number}": True for number in range(20)}
@@ -73,3 +73,13 @@ def test_fractions_that_cannot_be(fractions: dict[str, float], sentence: str) ->
 
 def test_fractions_may_sum_to_1_within_rounding() -> None:
     check_fractions({"fit": 0.1 + 0.2, "test": 0.7})
+
+
+def test_train_is_seven_tenths_fit() -> None:
+    assert counts(draw_train(NORMALS, seed=0)) == {"fit": 70, "tune": 15, "calibrate": 15}
+
+
+def test_train_with_a_single_calibrate_patient_fits_it() -> None:
+    few = dict.fromkeys("abcdefgh", False)
+    assert counts(draw_parts(few, TRAIN_FRACTIONS, seed=0)) == {"fit": 6, "tune": 1, "calibrate": 1}
+    assert counts(draw_train(few, seed=0)) == {"fit": 7, "tune": 1}

@@ -82,13 +82,16 @@ def test_one_person_in_two_datasets_is_one_patient(of: Dataset) -> None:
     assert SplitImage.objects.count() == 8
 
 
-def test_normal_films_of_a_patient_with_an_abnormal_one_never_fit(of: Dataset) -> None:
+def test_a_fit_patient_s_abnormal_films_are_in_no_part(of: Dataset) -> None:
     for number in range(4):
         factories.film(of, "normal", person=f"ill {number}")
         factories.film(of, "abnormal", person=f"ill {number}")
     factories.films(of, normal=4)
     split = draw_split(wish(of), fractions={"fit": 1.0})
-    assert split.counts == {"parts": {"fit": {"normal": 4}}, "left_out": {"in no part": 8}}
+    assert split.counts == {
+        "parts": {"fit": {"normal": 8}},
+        "left_out": {"abnormal film of a patient in fit": 4},
+    }
 
 
 def test_labels_count_as_at_the_cutoff(of: Dataset) -> None:
