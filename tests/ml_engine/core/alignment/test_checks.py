@@ -117,12 +117,13 @@ def test_mean_of_aligned_averages_only_films_that_reach_a_pixel() -> None:
     assert mean.support.all()
 
 
-def test_mean_of_aligned_has_no_support_where_no_film_lies() -> None:
-    valid = torch.ones(2, 1, 8, 8)
-    valid[..., :3] = 0
-    mean = mean_of_aligned(torch.rand(2, 1, 8, 8), valid, unaligned(2))
-    assert not mean.support[..., :3].any()
-    assert not mean.image[..., :3].any()
+def test_mean_of_aligned_ends_where_fewer_than_a_tenth_of_the_films_lie() -> None:
+    valid = torch.ones(20, 1, 8, 8)
+    valid[1:, ..., :3] = 0  # one film of twenty
+    valid[2:, ..., 3] = 0  # two
+    mean = mean_of_aligned(torch.full((20, 1, 8, 8), 0.5), valid, unaligned(20))
+    assert mean.support[0, 0, 0].tolist() == [0, 0, 0, 1, 1, 1, 1, 1]
+    assert torch.allclose(mean.image[0, 0, 0], 0.5 * mean.support[0, 0, 0])
 
 
 def test_the_gauge_moves_all_films_together() -> None:
