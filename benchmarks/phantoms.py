@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.phantom_truth import Films, image_auroc, landmark_errors, pixel_auroc, read_landmarks
 from portal.imaging.phantom import FINDINGS, write_demo_set
 
-DEMO = ("alignment.perceptual=0", "alignment.epochs=12", "alignment.size=128")
+DEMO = ("alignment.perceptual=0", "alignment.epochs=12", "alignment.size=128", "rate=0.1")
 
 
 def engine(*arguments: object) -> None:

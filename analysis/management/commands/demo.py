@@ -41,8 +41,9 @@ PEOPLE = {
 }
 MANAGER = "maria"
 BACKBONE = "wide_resnet50_2"
-# Small enough for two cores and a quarter of an hour; the perceptual loss would need VGG19's 548 MB.
-DEMO_CONFIG = {"alignment.perceptual": "0", "alignment.epochs": "12", "alignment.size": "128"}
+# Small enough for two cores and a quarter of an hour; the perceptual loss would need VGG19's 548 MB. Of so few
+# films a hundredth of the patches is too small a bank to know what is normal.
+DEMO_CONFIG = {"alignment.perceptual": "0", "alignment.epochs": "12", "alignment.size": "128", "rate": "0.1"}
 LOOK_AT = """\
 While it trains, look at
   Data     {site} / {dataset}: the grid; label with A S D G, undo with Z, open a film with Enter
