@@ -91,7 +91,7 @@ def _consolidation(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.
 def _effusion(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generator) -> Diseased:
     side = -1 if rng.random() < 0.5 else 1
     _, top, _, drop = habitus.dome(side)
-    level = top - float(rng.uniform(16, 64))
+    level = top - float(rng.uniform(45, 100))  # mm: moderate to large
     wall = np.maximum(habitus.chest(grid.y), np.float32(1))
     lateral = np.clip(grid.x * side / wall, 0, 1)
     surface = np.float32(level + 22) - np.float32(rng.uniform(45, 62)) * lateral**4
