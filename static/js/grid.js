@@ -197,4 +197,5 @@ if (grid) {
     showChosen();
   });
   showChosen();
+  grid.dataset.keys = "ready"; // from here on the keys answer
 }

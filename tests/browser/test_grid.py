@@ -27,6 +27,7 @@ def grid(page: Page, live_server: Any, data_dir: Path, settings: Any) -> Page:
     page.get_by_label("Password").fill(factories.PASSWORD)
     page.keyboard.press("Enter")
     expect(page.locator(".hilum-tile")).to_have_count(6)
+    expect(page.locator("#grid")).to_have_attribute("data-keys", "ready")
     return page
 
 

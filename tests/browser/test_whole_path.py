@@ -110,6 +110,7 @@ def label_by_key(page: Page) -> None:
     """The four films without a label become normal by key; one slip is undone."""
     page.locator("label[for=label-unlabelled]").click()
     expect(page.locator(".hilum-tile")).to_have_count(4)
+    expect(page.locator("#grid")).to_have_attribute("data-keys", "ready")
     page.locator(".hilum-tile a").first.focus()
     page.keyboard.press("s")
     expect(page.locator("#saved")).to_have_text("Saved: 1 film abnormal")

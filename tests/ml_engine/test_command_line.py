@@ -24,7 +24,7 @@ from tests.ml_engine.films import SMALL, UNALIGNED, engine
 FAST_ALIGNMENT = [
     "--set", "alignment.method=network", "--set", "alignment.size=32", "--set", "alignment.epochs=3",
     "--set", "alignment.batch=4", "--set", "alignment.perceptual=0", "--set", "alignment.local_ncc=0",
-    "--set", "alignment.consistency=0",
+    "--set", "alignment.consistency=0", "--set", "alignment.fallback=false",
 ]  # fmt: skip
 
 
