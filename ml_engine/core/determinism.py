@@ -33,6 +33,14 @@ def keep_freed_memory() -> None:
         return
 
 
+def give_back_memory() -> None:
+    """Return the freed memory that `keep_freed_memory` kept to the kernel, between two stages."""
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):
+        return
+
+
 def device_for(name: str) -> torch.device:
     """The device that ``auto``, ``cpu`` or ``cuda`` means on this machine. Raises InvalidConfig."""
     from ml_engine.core.errors import InvalidConfig

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,13 +74,22 @@ def open_npy(path: Path) -> NDArray[Any]:
     return array
 
 
-def fill_npy(path: Path, shape: tuple[int, ...], dtype: str, fill: Callable[[NDArray[Any]], None]) -> None:
-    """Write an array too large for memory: ``fill`` gets it as a memory map."""
-    with whole(path) as temporary:
-        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.dtype(dtype), shape=shape)
-        fill(array)
-        array.flush()
-        del array
+def stream_npy(path: Path, shape: tuple[int, ...], parts: Iterable[NDArray[np.float32]]) -> None:
+    """Write an array too large for memory, float32, from parts that follow each other along the first axis.
+
+    Raises ValueError where the parts do not make up the shape.
+    """
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    written = 0
+    with whole(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts:
+            if part.shape[1:] != shape[1:]:
+                raise ValueError(f"a part of shape {part.shape} does not belong to an array of shape {shape}")
+            file.write(np.ascontiguousarray(part, dtype="<f4").tobytes())
+            written += len(part)
+        if written != shape[0]:
+            raise ValueError(f"{written} rows were written and {shape[0]} announced")
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:

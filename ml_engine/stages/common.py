@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ml_engine import films
 from ml_engine.core import files
@@ -26,17 +28,19 @@ def read_films(work: Work, report: Report) -> dict[str, Any]:
     affines = np.full((len(rows), 2, 3), np.nan)
     errors: dict[str, str] = {}
 
-    def fill(inputs: Any) -> None:
+    def inputs() -> Iterator[NDArray[np.float32]]:
         for k, row in enumerate(rows):
             try:
                 film = prepare(films.read(work.images / row.filename, sha256=row.sha256), work.config, size=size)
-                inputs[k], boxes[k], affines[k] = film.image.numpy(), film.box, film.original_from_input.numpy()
+                boxes[k], affines[k] = film.box, film.original_from_input.numpy()
+                yield film.image.numpy()[None]
             except (UnreadableImage, UnsupportedImage) as problem:
-                inputs[k], errors[str(k)] = 0, str(problem)
+                errors[str(k)] = str(problem)
                 work.folder.log(f"Row {k + 1} of images.csv could not be read: {problem}")
+                yield np.zeros((1, size, size), dtype=np.float32)
             report(k + 1, len(rows))
 
-    files.fill_npy(work.path("inputs.npy"), (len(rows), size, size), "<f4", fill)
+    files.stream_npy(work.path("inputs.npy"), (len(rows), size, size), inputs())
     files.write_npy(work.path("boxes.npy"), boxes)
     files.write_npy(work.path("original_from_input.npy"), affines)
     if len(errors) == len(rows):

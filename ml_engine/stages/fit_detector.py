@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -48,17 +49,15 @@ def extract(work: Work, report: Report) -> dict[str, Any]:
     """The unmasked patch features of the fit part: features.npy (F * P, D) float32, film by film."""
     rows = work.readable("fit")
     batches = work.features_of(rows, report)
-    at, first = next(batches)
+    _, first = next(batches)
     per_film, wide = first.shape[1:]
 
-    def fill(features: Any) -> None:
-        features[: len(at) * per_film] = first.reshape(-1, wide)
-        end = len(at)
-        for more, batch in batches:
-            features[end * per_film : (end + len(more)) * per_film] = batch.reshape(-1, wide)
-            end += len(more)
+    def parts() -> Iterator[NDArray[np.float32]]:
+        yield first.reshape(-1, wide).numpy()
+        for _, batch in batches:
+            yield batch.reshape(-1, wide).numpy()
 
-    files.fill_npy(work.path("features.npy"), (len(rows) * per_film, wide), "<f4", fill)
+    files.stream_npy(work.path("features.npy"), (len(rows) * per_film, wide), parts())
     return {"films": len(rows), "patches": per_film, "dimensions": wide}
 
 

@@ -111,6 +111,7 @@ def _stages(folder: RunFolder, images: Path, device: str | None) -> int:
         report = Report(folder, name, index, len(stages))
         folder.log(f"Stage {name} begins.")
         folder.mark_done(name, stage(work, report))
+        determinism.give_back_memory()
     for name in BULKY:
         (folder.stages / name).unlink(missing_ok=True)
     return len(work.errors)

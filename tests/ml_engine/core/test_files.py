@@ -36,11 +36,18 @@ def test_the_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
 def test_arrays_come_back(tmp_path: Path) -> None:
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     files.write_npy(tmp_path / "a.npy", array)
-    files.fill_npy(tmp_path / "b.npy", (2, 3), "<f4", lambda target: target.__setitem__(slice(None), array))
+    files.stream_npy(tmp_path / "b.npy", (2, 3), [array[:1], array[1:]])
 
     np.testing.assert_array_equal(files.read_npy(tmp_path / "a.npy"), array)
     np.testing.assert_array_equal(files.open_npy(tmp_path / "b.npy"), array)
     assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
+
+
+@pytest.mark.parametrize("parts", [[(1, 3)], [(1, 3), (2, 3)], [(2, 4)]])
+def test_parts_that_do_not_make_up_the_array_leave_no_file(tmp_path: Path, parts: list[tuple[int, int]]) -> None:
+    with pytest.raises(ValueError, match=r"rows were written|does not belong"):
+        files.stream_npy(tmp_path / "a.npy", (2, 3), [np.zeros(shape, np.float32) for shape in parts])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_objects_are_never_unpickled(tmp_path: Path) -> None:
