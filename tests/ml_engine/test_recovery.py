@@ -129,7 +129,7 @@ def break_in_every_stage(run: Run, workers: Workers, *, turn: int) -> int:
         Run.objects.filter(pk=run.pk).update(losses=0)  # the third in a row would be the last
         (folder / "pause").unlink()
         kill(VICTIMS[(number + turn) % 3], engine, workers)
-        # an orphan that has not noticed yet would stop at the next pause, and be killed in its successor's place
+        # an orphan that has not noticed yet would be found at the next pause, and killed in its successor's place
         wait_for(lambda engine=engine: engine not in engines_of(folder), run=run)
     return len(STAGES[RunKind(run.kind)])
 

@@ -1,9 +1,11 @@
 """Python imports this by itself where the folder is on PYTHONPATH: the engine then stops (SIGSTOP) where the file
-`pause` in its run folder says, "STAGE DONE", so that a test can kill it in every stage, however short."""
+`pause` in its run folder says, "STAGE DONE", so that a test can kill it in every stage, however short. It is continued
+(SIGCONT) only when its worker was killed: then it must end by itself, and does nothing else meanwhile."""
 
 import os
 import signal
 import sys
+import threading
 
 if sys.orig_argv[1:4] == ["-m", "ml_engine", "run"]:
     from ml_engine.folder import Report
@@ -18,5 +20,6 @@ if sys.orig_argv[1:4] == ["-m", "ml_engine", "run"]:
             return
         if stage == self.stage and done >= int(at):
             os.kill(os.getpid(), signal.SIGSTOP)
+            threading.Event().wait()
 
     Report.__call__ = report_and_pause
