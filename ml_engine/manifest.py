@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ FITTING = ("align", "fit", "tune", "calibrate")
 PARTS = (*FITTING, "test")
 LABELS = ("normal", "abnormal", "unsure", "exclude")
 COLUMNS = ("image", "filename", "sha256", "patient", "part", "label")
+LINE = ""  # where a row of a user's CSV keeps its line number: no column that is read has this name
+LONGEST_NAME = 255  # bytes, as file systems have it
 
 
 class InvalidManifest(EngineError):
@@ -45,7 +48,8 @@ class Selection:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a user's CSV by its lower-case column names, values stripped.
+    """The rows of a user's CSV by its lower-case column names, values stripped; every row has every column,
+    and its line number under `LINE`.
 
     UTF-8 with or without a byte order mark; comma, semicolon or tab. Raises InvalidManifest.
     """
@@ -59,32 +63,71 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         raise InvalidManifest(f"{path} could not be read: {problem.strerror}.") from None
     head = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=head.count)
-    table = list(csv.reader(io.StringIO(text), delimiter=delimiter))
+    table = _numbered_lines(text, delimiter, path.name)
     if not table:
         raise InvalidManifest(f"{path.name} is empty: it needs a header line with the column filename.")
-    names = [name.strip().lower() for name in table[0]]
-    if "filename" not in names:
-        raise InvalidManifest(f"{path.name} has no column filename; its columns are {', '.join(names)}.")
-    rows = [dict(zip(names, (cell.strip() for cell in line), strict=False)) for line in table[1:] if any(line)]
+    names = _column_names(table[0][1], path.name)
+    rows = [_by_column(names, cells, number, path.name) for number, cells in table[1:]]
     if not rows:
         raise InvalidManifest(f"{path.name} has a header line and no rows.")
     _check_rows(rows, path.name)
     return rows
 
 
+def _numbered_lines(text: str, delimiter: str, name: str) -> list[tuple[int, list[str]]]:
+    """The lines that are not blank, each with the number of its last line in the file."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        return [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
+    except csv.Error:
+        raise InvalidManifest(
+            f"{name} cannot be read near line {reader.line_num}: most often a quotation mark is not closed."
+        ) from None
+
+
+def _column_names(header: list[str], name: str) -> list[str]:
+    names = [cell.lower() for cell in header]
+    if "filename" not in names:
+        raise InvalidManifest(f"{name} has no column filename; its columns are {', '.join(names)}.")
+    for column in ("filename", "label", "patient_id", "split"):
+        if names.count(column) > 1:
+            raise InvalidManifest(f"{name} has {names.count(column)} columns {column}: rename or delete all but one.")
+    return names
+
+
+def _by_column(names: list[str], cells: list[str], number: int, name: str) -> dict[str, str]:
+    """A line's cells by column; those that a short line lacks are empty."""
+    if any(cells[len(names) :]):
+        raise InvalidManifest(
+            f"Line {number} of {name} has {len(cells)} values for {len(names)} columns: put a value that holds a "
+            "comma into quotation marks."
+        )
+    return dict.fromkeys(names, "") | dict(zip(names, cells, strict=False)) | {LINE: str(number)}
+
+
 def _check_rows(rows: list[dict[str, str]], name: str) -> None:
-    first_line: dict[str, int] = {}
-    for line, row in enumerate(rows, start=2):
-        filename = row.get("filename", "")
-        pure = PurePosixPath(filename.replace("\\", "/"))
-        if not filename or pure.is_absolute() or ".." in pure.parts:
-            raise InvalidManifest(f"Row {line} of {name}: filename must be a path inside --images.")
+    first_line: dict[str, str] = {}
+    for row in rows:
+        line, filename, label = row[LINE], row["filename"], row.get("label", "").lower()
+        if fault := _fault_of_path(filename):
+            raise InvalidManifest(f"Line {line} of {name}: {fault}; write a path inside --images.")
         if filename in first_line:
-            raise InvalidManifest(f"Rows {first_line[filename]} and {line} of {name} name the same film: delete one.")
+            raise InvalidManifest(f"Lines {first_line[filename]} and {line} of {name} name the same film: delete one.")
         first_line[filename] = line
-        label = row.get("label", "").lower()
         if label and label not in LABELS:
-            raise InvalidManifest(f"Row {line} of {name}: the label is {label!r}; write one of {', '.join(LABELS)}.")
+            raise InvalidManifest(f"Line {line} of {name}: the label is {label!r}; write one of {', '.join(LABELS)}.")
+
+
+def _fault_of_path(filename: str) -> str:
+    """What is wrong with a relative path, in words; empty for a good one."""
+    pure = PurePosixPath(filename.replace("\\", "/"))
+    if not filename:
+        return "the filename is empty"
+    if pure.is_absolute() or ".." in pure.parts or "\0" in filename:
+        return f"the filename {filename[:80]!r} leads out of the folder"
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in pure.parts):
+        return f"the filename {filename[:40]!r}… is longer than {LONGEST_NAME} bytes"
+    return ""
 
 
 def for_fit(table: list[dict[str, str]], *, preset: str, seed: int) -> Selection:
@@ -98,15 +141,16 @@ def for_fit(table: list[dict[str, str]], *, preset: str, seed: int) -> Selection
     left_out: Counter[str] = Counter()
     if "split" not in table[0]:
         rows = [replace(row, part="fit") for row in rows]
-    _refuse_shared_patients(rows)
+    _refuse_shared_patients(rows, table)
     train = [row for row in rows if row.part == "train"]
     if preset.startswith("paper"):
         part_of = {row.patient: "fit" for row in train if row.label == "normal"}
     else:
         part_of = draw_parts(train, seed=seed)
-    rows = [replace(row, part=part_of.get(row.patient, "")) if row.part == "train" else row for row in rows]
     kept = []
     for row in rows:
+        if row.part == "train":
+            row = replace(row, part=part_of.get(row.patient, "train"))
         reason = _why_left_out(row)
         if reason:
             left_out[reason] += 1
@@ -145,25 +189,26 @@ def _row(line: dict[str, str], *, has_label: bool) -> Row:
     )
 
 
-def _refuse_shared_patients(rows: list[Row]) -> None:
-    seen: dict[str, tuple[int, str]] = {}
-    for line, row in enumerate(rows, start=2):
+def _refuse_shared_patients(rows: list[Row], table: list[dict[str, str]]) -> None:
+    seen: dict[str, tuple[str, str]] = {}
+    for row, cells in zip(rows, table, strict=True):
         if row.part not in (*PARTS, "train"):
             continue
+        line = cells.get(LINE, "?")
         first_line, part = seen.setdefault(row.patient, (line, row.part))
         if part != row.part:
             raise InvalidManifest(
-                f"Rows {first_line} and {line} hold films of one patient in two parts, {part} and {row.part}: "
+                f"Lines {first_line} and {line} hold films of one patient in two parts, {part} and {row.part}: "
                 "put all films of a patient into one."
             )
 
 
 def _why_left_out(row: Row) -> str:
-    """Why fitting does not take a row; empty when it does."""
+    """Why fitting does not take a row; empty when it does. Of `train` are left those that the draw passed over."""
     if row.part == "test":
         return "in the test part"
-    if row.part not in FITTING:
-        return "abnormal, of a fit or calibrate patient" if row.label == "abnormal" else "in no part"
+    if row.part not in (*FITTING, "train"):
+        return "in no part"
     if row.label not in ("normal", "abnormal"):
         return "neither normal nor abnormal"
     if row.label == "abnormal" and row.part != "tune":
@@ -207,7 +252,7 @@ def read(path: Path) -> list[Row]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             lines = list(csv.DictReader(file))
-    except OSError:
+    except (OSError, UnicodeDecodeError, csv.Error):
         raise InvalidManifest("The run folder has no images.csv that can be read.") from None
     if not lines or "filename" not in lines[0]:
         raise InvalidManifest("images.csv needs the column filename and at least one row.")

@@ -30,7 +30,7 @@ def parts(rows: list[Row]) -> dict[str, int]:
 def test_reads_csv_as_spreadsheets_write_it(tmp_path: Path, separator: str, encoding: str) -> None:
     text = f"Filename{separator}label\r\na.png{separator} Normal \r\n\r\n"
 
-    assert table(text, tmp_path, encoding) == [{"filename": "a.png", "label": "Normal"}]
+    assert table(text, tmp_path, encoding) == [{"filename": "a.png", "label": "Normal", manifest.LINE: "2"}]
 
 
 @pytest.mark.parametrize(
@@ -39,16 +39,38 @@ def test_reads_csv_as_spreadsheets_write_it(tmp_path: Path, separator: str, enco
         ("", "is empty"),
         ("file,label\na.png,normal\n", "no column filename; its columns are file, label"),
         ("filename\n", "no rows"),
-        ("filename\na.png\nb.png\na.png\n", "Rows 2 and 4 of films.csv name the same film"),
-        ("filename,label\na.png,sick\n", "Row 2 of films.csv: the label is 'sick'"),
-        ("filename\n../a.png\n", "Row 2 of films.csv: filename must be a path inside"),
-        ("filename\n/etc/passwd\n", "must be a path inside"),
-        ("filename,label\n,normal\n", "must be a path inside"),
+        ("filename\na.png\nb.png\na.png\n", "Lines 2 and 4 of films.csv name the same film"),
+        ("filename,label\na.png,sick\n", "Line 2 of films.csv: the label is 'sick'"),
+        ("filename\n\n\n../a.png\n", "Line 4 of films.csv: the filename '../a.png' leads out of the folder"),
+        ("filename\n/etc/passwd\n", "write a path inside --images"),
+        ("filename,label\n,normal\n", "the filename is empty"),
+        (f"filename\n{'a' * 256}.png\n", "longer than 255 bytes"),
+        ("filename,label,label\na.png,normal,\n", "2 columns label"),
+        ("filename,finding,label\na.png,mass, left,normal\n", "Line 2 of films.csv has 4 values for 3 columns"),
+        (f'filename\na.png\n"{"b" * 140_000}\n', "near line 3: most often a quotation mark"),
     ],
 )
 def test_a_csv_that_says_nothing_useful_is_a_sentence(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(InvalidManifest, match=words):
         table(text, tmp_path)
+
+
+def test_a_short_first_line_does_not_hide_the_columns_of_the_others(tmp_path: Path) -> None:
+    rows = table("filename,patient_id,split,label\na.png,p1\nb.png,p2,test,abnormal\nc.png,p3,fit,normal\n", tmp_path)
+
+    found = manifest.for_fit(rows, preset="default", seed=0)
+
+    assert [row.filename for row in found.rows] == ["c.png"]
+    assert found.left_out == {"in no part": 1, "in the test part": 1}
+    assert [row.filename for row in manifest.for_score(rows).rows] == ["b.png"]
+
+
+def test_rows_left_out_say_why() -> None:
+    rows = many(40) + many(2, "unsure", prefix="u") + many(3, "abnormal", split="validation", prefix="v")
+
+    found = manifest.for_fit(rows, preset="default", seed=0)
+
+    assert found.left_out == {"neither normal nor abnormal": 2, "in no part": 3}
 
 
 def test_a_missing_or_binary_csv_is_a_sentence(tmp_path: Path) -> None:
@@ -145,11 +167,11 @@ def test_few_patients_leave_no_calibrate_part_of_one() -> None:
 @pytest.mark.parametrize(("first", "second"), [("train", "test"), ("fit", "tune"), ("align", "fit")])
 def test_a_patient_in_two_parts_is_refused_without_naming_the_patient(first: str, second: str) -> None:
     rows = [
-        {"filename": "a.png", "label": "normal", "patient_id": "Jane Doe", "split": first},
-        {"filename": "b.png", "label": "normal", "patient_id": "Jane Doe", "split": second},
+        {"filename": "a.png", "label": "normal", "patient_id": "Jane Doe", "split": first, manifest.LINE: "2"},
+        {"filename": "b.png", "label": "normal", "patient_id": "Jane Doe", "split": second, manifest.LINE: "5"},
     ]
 
-    with pytest.raises(InvalidManifest, match=f"Rows 2 and 3.*{first} and {second}") as refusal:
+    with pytest.raises(InvalidManifest, match=f"Lines 2 and 5.*{first} and {second}") as refusal:
         manifest.for_fit(rows, preset="default", seed=0)
     assert "Jane" not in str(refusal.value)
 
