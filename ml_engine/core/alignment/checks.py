@@ -94,11 +94,12 @@ def _stack_variance(sums: Tensor, films: int) -> float | None:
 
 
 def correlation(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
-    """Normalised cross-correlation over the pixels that count, in [-1, 1], (B,)."""
+    """Normalised cross-correlation over the pixels that count, in [-1, 1], (B,); 0, and without a gradient, for
+    an image of one value."""
     da = a - weighted_mean(a, weight).view(-1, 1, 1, 1)
     db = b - weighted_mean(b, weight).view(-1, 1, 1, 1)
     spread = weighted_mean(da * da, weight) * weighted_mean(db * db, weight)
-    return weighted_mean(da * db, weight) / spread.sqrt().clamp_min(1e-9)
+    return weighted_mean(da * db, weight) / spread.clamp_min(1e-18).sqrt()  # a root's gradient at 0 is infinite
 
 
 def measured(

@@ -13,7 +13,7 @@ from ml_engine.core.alignment.losses import box_mean, gaussian_blur
 from ml_engine.core.alignment.network import residual_theta
 from ml_engine.core.alignment.sampling import join, sample, sample_valid
 
-SIDE = 64  # films are searched at about this side: enough for an affine, and cheap
+SIDE = 64  # films are searched at this side, smaller ones at their own: enough for an affine, and cheap
 BATCH = 32  # fixed and padded, so that a film's result does not depend on its company
 SIGMAS = (3.0, 1.5, 0.75)  # blur in pixels of the searched film, one per third of the steps
 WINDOW = 1 / 2  # side of the window in which contrast is made even, as a share of the film's side
@@ -28,9 +28,8 @@ def search(films: Tensor, valid: Tensor, *, canonical: Canonical, starts: list[T
     ``films`` and ``valid`` are float (N, 1, S, S); ``starts`` are thetas (N, 2, 3), of which each film
     begins at the one that fits best. A film that ends worse than it began keeps its start.
     """
-    factor = max(1, films.shape[-1] // SIDE)
-    film, mask = F.avg_pool2d(films, factor), _shrunk_mask(valid, factor)
-    image, support = F.avg_pool2d(canonical.image, factor), _shrunk_mask(canonical.support, factor)
+    film, mask = shrunk(films), _shrunk_mask(valid)
+    image, support = shrunk(canonical.image), _shrunk_mask(canonical.support)
     images = [local_contrast(gaussian_blur(image, sigma=sigma), support) for sigma in SIGMAS]
     found = [
         _search_batch(film[at], mask[at], [start[at] for start in starts], images, support, steps)
@@ -48,8 +47,16 @@ def local_contrast(images: Tensor, mask: Tensor) -> Tensor:
     return (images - mean) / (variance + FLOOR).sqrt() * mask
 
 
-def _shrunk_mask(mask: Tensor, factor: int) -> Tensor:
-    return (F.avg_pool2d(mask, factor) > 0.999).to(mask.dtype)
+def shrunk(images: Tensor) -> Tensor:
+    """The whole frame of (N, 1, S, S) at `SIDE`, smaller ones as they are. Were an edge cut off, thetas would be
+    those of another frame."""
+    if images.shape[-1] <= SIDE:
+        return images
+    return F.interpolate(images, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
+
+
+def _shrunk_mask(mask: Tensor) -> Tensor:
+    return (shrunk(mask) > 0.999).to(mask.dtype)
 
 
 def _search_batch(
@@ -80,6 +87,6 @@ def _search_batch(
 
 
 def _best(thetas: list[Tensor], misfits: list[Tensor]) -> Tensor:
-    """For each film the theta of the smallest misfit; the first of equals."""
-    choice = torch.stack(misfits).argmin(0)
+    """For each film the theta of the smallest misfit; the first of equals, and never one without a misfit."""
+    choice = torch.stack(misfits).nan_to_num(nan=torch.inf).argmin(0)
     return torch.stack(thetas)[choice, torch.arange(len(choice), device=choice.device)]

@@ -1,0 +1,50 @@
+"""The search on its own: films of one value, and frames that do not divide."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ml_engine.core.alignment.canonical import Canonical
+from ml_engine.core.alignment.fit import fit_alignment
+from ml_engine.core.alignment.sampling import unaligned
+from ml_engine.core.alignment.search import SIDE, search, shrunk
+from tests.ml_engine.core.alignment.blobs import films, quiet, small_config, thorax
+
+
+def test_a_blank_film_keeps_its_start_and_leaves_the_others_alone() -> None:
+    shown, _, _ = films(3)
+    valid, canonical = torch.ones_like(shown), Canonical(thorax(64), torch.ones(1, 1, 64, 64))
+    with_blank = shown.clone()
+    with_blank[1] = 0
+
+    found = search(with_blank, valid, canonical=canonical, starts=[unaligned(3)], steps=12)
+    others = search(shown, valid, canonical=canonical, starts=[unaligned(3)], steps=12)
+
+    assert torch.equal(found[1], unaligned(1)[0])
+    assert torch.equal(found[[0, 2]], others[[0, 2]])
+
+
+@pytest.mark.parametrize("method", ["search", "network+search"])
+def test_a_blank_film_does_not_end_a_fit(method: str) -> None:
+    shown, valid, _ = films(8)
+    shown[3] = 0
+
+    model = fit_alignment(
+        shown, valid=valid, config=small_config(method=method), seed=0, checkpoint=None, progress=quiet
+    )
+
+    assert torch.isfinite(model.canonical).all()
+    assert torch.isfinite(model.affines(shown, valid)[0]).all()
+
+
+@pytest.mark.parametrize("side", [65, 96, 128, 224, 416])
+def test_films_are_shrunk_with_their_whole_frame(side: int) -> None:
+    """A ramp from edge to edge stays one: a frame that lost its edge would end lower."""
+    ramp = ((torch.arange(side) + 0.5) / side).expand(1, 1, side, side)
+
+    small = shrunk(ramp)
+
+    assert small.shape == (1, 1, SIDE, SIDE)
+    inside = slice(2, -2)  # the last pixels average over fewer neighbours
+    assert torch.allclose(small[0, 0, 5, inside], ((torch.arange(SIDE) + 0.5) / SIDE)[inside], atol=1e-3)
