@@ -37,4 +37,4 @@ FROM runtime AS gpu
 COPY --from=packages-gpu /opt/hilum /opt/hilum
 COPY . .
 USER 10001:10001
-CMD ["celery", "-A", "portal", "worker", "-Q", "gpu", "-c", "1", "-n", "gpu@%h", "-l", "INFO"]
+CMD ["celery", "-A", "portal", "worker", "-P", "threads", "-Q", "gpu", "-c", "1", "-n", "gpu@%h", "-l", "INFO"]

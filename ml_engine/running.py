@@ -197,10 +197,25 @@ def lose(*, lease: Lease, reason: str) -> bool:
 def hand_back(*, lease: Lease) -> bool:
     """The worker is being stopped and its engine has ended: to the queue again. This is no loss."""
     with transaction.atomic():
-        changed = _held(lease).update(state=RunState.QUEUED, published_at=None, **_NO_LEASE)
+        changed = _hand_back(_held(lease), Run.objects.get(pk=lease.run_id))
         if changed:
             publish_on_commit(Run.objects.get(pk=lease.run_id))
-    return bool(changed)
+    return changed
+
+
+def hand_back_all() -> int:
+    """The same for all that still run once the only worker of an installation and its broker have ended; the next
+    start publishes them. Returns how many."""
+    return sum(_hand_back(Run.objects.filter(pk=run.pk), run) for run in Run.objects.filter(state=RunState.RUNNING))
+
+
+def _hand_back(held: QuerySet[Run], run: Run) -> bool:
+    """A run that a person has cancelled meanwhile ends here: in the queue nobody would take it."""
+    running = held.filter(state=RunState.RUNNING)
+    if _end(running.filter(cancel_requested=True), run.pk, state=RunState.CANCELLED):
+        return False
+    waiting = running.filter(cancel_requested=False)
+    return bool(waiting.update(state=RunState.QUEUED, published_at=None, **_NO_LEASE))
 
 
 def _end(held: QuerySet[Run], run_id: int, *, state: RunState, message: str = "", detail: str = "") -> bool:

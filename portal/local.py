@@ -30,7 +30,6 @@ class CannotStart(Exception):
 class Child:
     name: str
     command: Sequence[str]
-    stop_signal: signal.Signals = signal.SIGTERM
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
 
@@ -54,9 +53,7 @@ class Portal:
         try:
             self._start_broker()
             self._start(Child("web", _web_command(self.host, self.port)))
-            # QUIT ends the worker at once. TERM would wait for its run, which may take hours; a run goes on at its
-            # last finished stage anyway.
-            self._start(Child("worker", _worker_command(), stop_signal=signal.SIGQUIT))
+            self._start(Child("worker", _worker_command()))
             self._wait_until(self._web_answers, "the web server", seconds=60)
         except BaseException:
             self.stop()
@@ -168,12 +165,14 @@ def _web_command(host: str, port: int) -> list[str]:
 
 
 def _worker_command() -> list[str]:
-    """Two tasks at once: a run, and an import beside it. The worker beats too, which only one process may."""
+    """Two tasks at once: a run, and an import beside it. In threads, so that a run's supervisor sees that the worker
+    is being stopped; the work itself is done by child processes. The worker beats too, which only one process may."""
     schedule = settings.CELERY_BEAT_SCHEDULE_FILENAME
     Path(schedule).parent.mkdir(parents=True, exist_ok=True)
     return [
         *(sys.executable, "-m", "celery", "-A", "portal", "worker", "--beat", "--schedule", schedule),
-        *("--queues", "gpu,cpu", "--concurrency", "2", "--loglevel", "INFO", "--without-mingle", "--without-gossip"),
+        *("--queues", "gpu,cpu", "--pool", "threads", "--concurrency", "2"),
+        *("--loglevel", "INFO", "--without-mingle", "--without-gossip"),
     ]
 
 
@@ -181,7 +180,7 @@ def _end(child: Child) -> None:
     process = child.process
     if process is None or process.poll() is not None:
         return
-    process.send_signal(child.stop_signal)
+    process.terminate()
     try:
         process.wait(SECONDS_TO_STOP)
     except subprocess.TimeoutExpired:

@@ -37,6 +37,7 @@ RESULTS = {
     RunKind.FIT_DETECTOR: ["detector.safetensors", "detector.json", "mask.npy"],
     RunKind.SCORE: ["scores.csv", "maps.npy", "affines.npy", "sweep.npy", "score.json"],
 }
+WORKER_OPTIONS = ["-P", "threads", "-Q", "gpu,cpu", "-c", "1"]
 VICTIMS = ["worker", "engine", "both"]
 TURNS = (0, 1, 2) if os.environ.get("HILUM_TEST_RECOVERY") == "full" else (0,)
 
@@ -49,7 +50,7 @@ class Workers:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "celery", "-A", "portal", "worker", "-P", "solo", "-Q", "gpu,cpu"]
+        command = [sys.executable, "-m", "celery", "-A", "portal", "worker", *WORKER_OPTIONS]
         log = (Path(self.environment["HILUM_DATA_DIR"]) / "worker.log").open("ab")
         self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
         log.close()
@@ -166,3 +167,29 @@ def test_a_run_killed_in_every_stage_ends_with_the_same_bytes(workers: Workers, 
     scores = [Score.objects.filter(run__name=f"{name}: scores").order_by("row") for name in ("Broken", "Whole")]
     assert len(scores[0]) == 6
     assert [score.fused_score for score in scores[0]] == [score.fused_score for score in scores[1]]
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_is_stopped_hands_its_run_back(workers: Workers) -> None:
+    """A deployment stops workers by SIGTERM: that is no loss of the run's, of which the third would fail it."""
+    alignment, detector, _ = ask(made.small_split(made.site()), "Deployed")
+    running.cancel(run=detector, actor=None)  # the alignment alone is enough here
+    folder = storage.run_folder(alignment.uuid)
+    folder.mkdir(parents=True)
+    (folder / "pause").write_text("network 1")
+    workers.start()
+    running.publish(alignment)
+    (engine,) = wait_for(lambda: engines_of(folder, state="T"), run=alignment)
+    (folder / "pause").unlink()
+
+    assert workers.process is not None
+    workers.process.terminate()
+    os.kill(engine, signal.SIGCONT)  # a process that is stopped cannot end
+    workers.process.wait(30)
+
+    alignment.refresh_from_db()
+    assert (alignment.state, alignment.losses, alignment.attempt) == (RunState.QUEUED, 0, 1)
+    workers.start()
+    wait_for(lambda: Run.objects.get(pk=alignment.pk).state == RunState.DONE, run=alignment)
+    assert Run.objects.get(pk=alignment.pk).attempt == 2

@@ -200,6 +200,30 @@ def test_a_run_handed_back_is_queued_and_counts_no_loss(split: Any) -> None:
     assert claimed(run).attempt == 2  # the run folder refuses the number of an earlier attempt
 
 
+@pytest.mark.parametrize("all_of_them", [True, False])
+def test_a_run_cancelled_before_it_is_handed_back_ends(split: Any, all_of_them: bool) -> None:
+    run = made.run(split)
+    lease = claimed(run)
+    running.cancel(run=run, actor=None)
+    if all_of_them:
+        running.hand_back_all()
+    else:
+        running.hand_back(lease=lease)
+    run.refresh_from_db()
+    assert (run.state, run.cancel_requested) == (RunState.CANCELLED, False)
+
+
+def test_what_a_stopped_installation_leaves_is_queued_and_counts_no_loss(split: Any) -> None:
+    run, done = made.run(split), made.run(split)
+    claimed(run)
+    Run.objects.filter(pk=done.pk).update(state=RunState.DONE)
+    assert running.hand_back_all() == 1
+    run.refresh_from_db()
+    done.refresh_from_db()
+    assert (run.state, run.losses, run.lease_until) == (RunState.QUEUED, 0, None)
+    assert done.state == RunState.DONE
+
+
 # losses -----------------------------------------------------------------------------------------------
 
 
