@@ -258,7 +258,8 @@ class SplitMember(models.Model):
 
 
 class SplitImage(models.Model):
-    """A film of a member that counts in the split. Its part is the member's: a film cannot be elsewhere."""
+    """A film of a member that counts in the split. Its part is the member's: a film cannot be elsewhere, since the
+    database takes it under its own patient only (portal.triggers.same_patient)."""
 
     member = models.ForeignKey(SplitMember, models.CASCADE, related_name="images")
     image = models.ForeignKey(Image, models.PROTECT, related_name="split_images")

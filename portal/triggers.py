@@ -17,6 +17,24 @@ _SQLITE = """
 CREATE TRIGGER {table}_guard_{act} BEFORE {act} ON {table}
 BEGIN SELECT RAISE(ABORT, '{table} is {rule}: {act} refused'); END;
 """
+_POSTGRESQL_SAME_PATIENT = """
+CREATE OR REPLACE FUNCTION hilum_same_patient() RETURNS trigger AS $$
+BEGIN
+  IF (SELECT patient_id FROM portal_image WHERE id = NEW.image_id)
+    IS DISTINCT FROM (SELECT patient_id FROM portal_splitmember WHERE id = NEW.member_id)
+  THEN RAISE EXCEPTION 'the film is not of the member''s patient' USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  RETURN NEW;
+END; $$ LANGUAGE plpgsql;
+CREATE TRIGGER portal_splitimage_same_patient BEFORE INSERT ON portal_splitimage
+FOR EACH ROW EXECUTE FUNCTION hilum_same_patient();
+"""
+_SQLITE_SAME_PATIENT = """
+CREATE TRIGGER portal_splitimage_same_patient BEFORE INSERT ON portal_splitimage
+WHEN (SELECT patient_id FROM portal_image WHERE id = NEW.image_id)
+  IS NOT (SELECT patient_id FROM portal_splitmember WHERE id = NEW.member_id)
+BEGIN SELECT RAISE(ABORT, 'the film is not of the member''s patient'); END;
+"""
 
 
 def append_only(table: str) -> migrations.RunPython:
@@ -27,6 +45,27 @@ def append_only(table: str) -> migrations.RunPython:
 def write_once(table: str) -> migrations.RunPython:
     """No UPDATE. A row may go, by the named function that removes it."""
     return _guard(table, ("UPDATE",), "write-once")
+
+
+def frozen(table: str) -> migrations.RunPython:
+    """No UPDATE and no DELETE: what counts by it would lose its ground."""
+    return _guard(table, ("UPDATE", "DELETE"), "frozen")
+
+
+def same_patient() -> migrations.RunPython:
+    """A film of a split stands under its own patient. As a patient is once in a split, so is each of their films."""
+
+    def create(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        on_postgresql = schema_editor.connection.vendor == "postgresql"
+        schema_editor.execute(_POSTGRESQL_SAME_PATIENT if on_postgresql else _SQLITE_SAME_PATIENT)
+
+    def drop(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        if schema_editor.connection.vendor == "postgresql":
+            schema_editor.execute("DROP FUNCTION IF EXISTS hilum_same_patient() CASCADE")
+        else:
+            schema_editor.execute("DROP TRIGGER IF EXISTS portal_splitimage_same_patient")
+
+    return migrations.RunPython(create, drop)
 
 
 def _guard(table: str, acts: tuple[str, ...], rule: str) -> migrations.RunPython:

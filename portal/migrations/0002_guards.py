@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from portal.triggers import append_only, write_once
+from portal.triggers import append_only, frozen, same_patient, write_once
 
 
 class Migration(migrations.Migration):
@@ -10,7 +10,9 @@ class Migration(migrations.Migration):
         append_only("portal_adjudication"),
         append_only("portal_auditevent"),
         write_once("portal_image"),
-        write_once("portal_split"),
-        write_once("portal_splitmember"),
-        write_once("portal_splitimage"),
+        frozen("portal_split"),
+        frozen("portal_split_datasets"),
+        frozen("portal_splitmember"),
+        frozen("portal_splitimage"),
+        same_patient(),
     ]

@@ -256,16 +256,52 @@ def test_the_database_refuses_a_patient_in_two_parts(of: Dataset) -> None:
 
 
 @pytest.mark.both
-@pytest.mark.parametrize("table", ["portal_split", "portal_splitmember"])
-def test_a_frozen_split_cannot_be_changed(of: Dataset, table: str) -> None:
+def test_the_database_refuses_a_film_under_another_patient(of: Dataset) -> None:
+    """So a film cannot be in two parts either: its patient is one member of the split."""
+    films = factories.films(of, normal=4)
+    split = draw_split(wish(of), fractions=HALVES)
+    for member in split.members.exclude(patient=films[0].patient):
+        with pytest.raises(IntegrityError, match="not of the member's patient"), transaction.atomic():
+            SplitImage.objects.bulk_create([SplitImage(member=member, image=films[0])])
+    own = split.members.get(patient=films[0].patient)
+    with pytest.raises(IntegrityError, match=r"split_image_once|UNIQUE"), transaction.atomic():
+        SplitImage.objects.create(member=own, image=films[0])
+    assert SplitImage.objects.filter(image=films[0]).count() == 1
+
+
+FROZEN = {
+    "portal_split": "seed = 1",
+    "portal_split_datasets": "dataset_id = dataset_id",
+    "portal_splitmember": "part = 'test'",
+    "portal_splitimage": "image_id = image_id",
+}
+
+
+@pytest.mark.both
+@pytest.mark.parametrize("table", FROZEN)
+@pytest.mark.parametrize("act", ["UPDATE", "DELETE"])
+def test_a_frozen_split_cannot_be_changed(of: Dataset, table: str, act: str) -> None:
     factories.films(of, normal=4)
     split = draw_split(wish(of), fractions=HALVES)
-    change = "seed = 1" if table == "portal_split" else "part = 'test'"
-    with pytest.raises(DatabaseError, match="write-once"), transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f"UPDATE {table} SET {change}")
-    assert {member.part for member in split.members.all()} == {"fit", "test"}
+    before = parts(split)
+    change = f"UPDATE {table} SET {FROZEN[table]}" if act == "UPDATE" else f"DELETE FROM {table}"
+    with (
+        pytest.raises(DatabaseError, match=f"{table} is frozen: {act} refused"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(change)
     split.refresh_from_db()
-    assert split.seed == 0
+    assert (parts(split), split.seed, list(split.datasets.all())) == (before, 0, [of])
+
+
+@pytest.mark.both
+def test_a_split_cannot_go(of: Dataset) -> None:
+    factories.films(of, normal=4)
+    split = draw_split(wish(of), fractions=HALVES)
+    with pytest.raises(DatabaseError, match="frozen"), transaction.atomic():
+        split.delete()
+    assert Split.objects.get().members.count() == 4
 
 
 def test_a_member_has_a_known_part(of: Dataset) -> None:
