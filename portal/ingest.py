@@ -71,6 +71,10 @@ _SAID = {
         "boxes left aside, since no film with a label in the CSV goes with them",
     ),
     "missing": ("file that the CSV names is not there", "files that the CSV names are not there"),
+    "columns left out": (
+        "column of the CSV left out, since it may identify a person",
+        "columns of the CSV left out, since they may identify a person",
+    ),
 }
 Boxes = Mapping[str, tuple[Box, ...]]
 
@@ -92,15 +96,19 @@ class Report:
 
     counts: Counter[str] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)
+    left_out: tuple[str, ...] = ()  # names of columns
 
     def to_json(self) -> dict[str, int]:
-        counts = self.counts | Counter({"missing": len(self.missing)})
+        counts = self.counts | Counter({"missing": len(self.missing), "columns left out": len(self.left_out)})
         return {name: counts[name] for name in _SAID if counts[name]}
 
     def sentences(self) -> list[str]:
-        lines = [f"{count} {_SAID[name][count > 1]}" for name, count in self.to_json().items()]
-        if self.missing:
-            lines[-1] += f" (the first: {self.missing[0]})"
+        more = {
+            "missing": f" (the first: {self.missing[0]})" if self.missing else "",
+            "columns left out": f" ({', '.join(self.left_out)})",
+        }
+        counts = self.to_json().items()
+        lines = [f"{count} {_SAID[name][count > 1]}{more.get(name, '')}" for name, count in counts]
         return lines or ["Nothing to import: no film was found"]
 
 
@@ -117,6 +125,7 @@ def entries_of(
 ) -> list[Entry]:
     """Of the files, by the names that they had, those that an import takes: with a CSV, those that it names."""
     if rows is not None:
+        report.left_out = next((row.left_out for row in rows.values()), ())  # the same for every row
         entries = _match_rows(files, rows, boxes, report)
     else:
         entries = [Entry(path, name) for name, path in sorted(files.items()) if _may_be_film(name)]

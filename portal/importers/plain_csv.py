@@ -1,16 +1,46 @@
-"""The plain CSV: filename, label, patient_id, projection, split, finding; further columns are kept.
+"""The plain CSV: filename, label, patient_id, projection, split, finding; further columns are kept, but for those
+that may identify a person.
 
 A CSV is read whole and checked before anything is imported: a wrong value anywhere imports nothing.
 """
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 LABELS = ("normal", "abnormal", "unsure", "exclude", "")
 _KNOWN = ("filename", "label", "patient_id", "projection", "split", "finding")
+# Other words for a known column, without spaces, hyphens and underscores.
+_SPELLINGS = {
+    "file": "filename",
+    "filepath": "filename",
+    "imagefile": "filename",
+    "imagefilename": "filename",
+    "imageindex": "filename",  # NIH
+    "imagename": "filename",
+    "imagepath": "filename",
+    "patientid": "patient_id",
+    "patientidentifier": "patient_id",
+    "patientno": "patient_id",
+    "patientnumber": "patient_id",
+    "patient": "patient_id",
+    "pid": "patient_id",
+    "subject": "patient_id",
+    "subjectid": "patient_id",
+    "viewposition": "projection",
+    "findings": "finding",
+}
+# A column may identify a person whose name has one of these words, or one of these anywhere in it. Rather one column
+# too many is left out than one kept: what is stored with a film stays.
+_IDENTIFYING_WORDS = frozenset({"dob", "fax", "initials", "mrn", "nhs", "ssn", "street", "uid", "zip"})
+_IDENTIFYING = (
+    *("accession", "address", "birth", "email", "hospitalid", "hospitalnumber", "instanceuid", "insurance"),
+    *("medicalrecord", "name", "nationalid", "passport", "patientid", "phone", "physician", "postalcode", "postcode"),
+    *("socialsecurity",),
+)
 _PROJECTIONS = ("PA", "AP", "LL", "RL", "LATERAL", "")
 LARGEST_CSV = 200 * 2**20  # bytes
 LONGEST_NAME = 255  # characters
@@ -30,6 +60,7 @@ class CsvRow:
     findings: tuple[str, ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
     columns: frozenset[str] = frozenset(_KNOWN)  # those that the CSV has: it says nothing about the others
+    left_out: tuple[str, ...] = ()  # names of columns that may identify a person: not kept
 
 
 @dataclass(frozen=True)
@@ -49,8 +80,9 @@ class Box:
 def read_labels(path: Path) -> dict[str, CsvRow]:
     """File name -> row. Raises InvalidCsv."""
     rows: dict[str, CsvRow] = {}
-    for line, values in _lines(path, ("filename",)):
-        row = _label_row(path, line, values)
+    left_out, lines = _table(path, ("filename",))
+    for line, values in lines:
+        row = _label_row(path, line, values, left_out)
         if row.filename in rows:
             raise InvalidCsv(f"{path.name}, line {line}: {row.filename!r} is named twice; keep one row for each file.")
         rows[row.filename] = row
@@ -62,24 +94,46 @@ def read_labels(path: Path) -> dict[str, CsvRow]:
 def read_boxes(path: Path) -> dict[str, tuple[Box, ...]]:
     """File name -> its boxes, in the order of the file. Raises InvalidCsv."""
     boxes: dict[str, tuple[Box, ...]] = {}
-    for line, values in _lines(path, ("filename", "x", "y", "width", "height")):
+    for line, values in _table(path, ("filename", "x", "y", "width", "height"))[1]:
         name = _filename(path, line, values["filename"])
         boxes[name] = (*boxes.get(name, ()), _box(path, line, values))
     return boxes
 
 
 def read_columns(path: Path) -> list[str]:
-    """The names in the first line, in lower case. Raises InvalidCsv."""
+    """The names in the first line, as `column_name` has them. Raises InvalidCsv."""
     text = _text(path)
+    first = [text.split("\n", 1)[0]]
     try:
-        return [
-            name.strip().lower() for name in next(csv.reader([text.split("\n", 1)[0]], delimiter=_delimiter(text)), [])
-        ]
+        return [column_name(name) for name in next(csv.reader(first, delimiter=_delimiter(text)), [])]
     except csv.Error as error:
-        raise InvalidCsv(f"{path.name}, line 1: not readable as CSV ({error}).") from error
+        raise _unreadable(path, 1, error) from error
 
 
-def _label_row(path: Path, line: int, values: Mapping[str, str]) -> CsvRow:
+def column_name(header: str) -> str:
+    """'PatientID', 'patient id' and 'Patient-ID' are patient_id; another column is in lower case, with _ for spaces."""
+    name = re.sub(r"[\s_-]+", "_", header.strip().lower()).strip("_")
+    joined = name.replace("_", "")
+    for known in _KNOWN:
+        if joined == known.replace("_", ""):
+            return known
+    return _SPELLINGS.get(joined, name)
+
+
+def may_identify(header: str) -> bool:
+    """Whether a further column may name a person or lead to one, judged by its name: the values are not looked at."""
+    if column_name(header) in _KNOWN:
+        return False
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|[\W_]+", " ", header).lower()
+    words = spaced.replace("patient", " patient ").split()
+    return (
+        bool(_IDENTIFYING_WORDS.intersection(words))
+        or any(word.endswith("date") for word in words)
+        or any(part in "".join(words) for part in _IDENTIFYING)
+    )
+
+
+def _label_row(path: Path, line: int, values: Mapping[str, str], left_out: tuple[str, ...]) -> CsvRow:
     label = values.get("label", "").lower()
     if label not in LABELS:
         raise InvalidCsv(
@@ -96,6 +150,7 @@ def _label_row(path: Path, line: int, values: Mapping[str, str]) -> CsvRow:
         findings=findings,
         extra={key: value for key, value in values.items() if key not in _KNOWN and value},
         columns=frozenset(values).intersection(_KNOWN),
+        left_out=left_out,
     )
 
 
@@ -139,12 +194,22 @@ def _box(path: Path, line: int, values: Mapping[str, str]) -> Box:
     return Box(x, y, width, height, finding=values.get("finding", ""))
 
 
-def _lines(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line number, column -> stripped text) for every row that is not blank."""
+def _table(path: Path, needed: tuple[str, ...]) -> tuple[tuple[str, ...], Iterator[tuple[int, dict[str, str]]]]:
+    """The names of the columns that are left out, and the lines of the others."""
     text = _text(path)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     try:
-        reader.fieldnames = _columns(path, reader.fieldnames or (), needed)
+        header = [(name or "").strip() for name in reader.fieldnames or ()]
+    except csv.Error as error:
+        raise _unreadable(path, reader.line_num, error) from error
+    left_out = tuple(name for name in header if may_identify(name))
+    reader.fieldnames = _columns(path, header, needed)
+    return tuple(" ".join(name.split())[:40] for name in left_out), _lines(path, reader)
+
+
+def _lines(path: Path, reader: "csv.DictReader[str]") -> Iterator[tuple[int, dict[str, str]]]:
+    """(line number, column -> stripped text) for every row that is not blank; a column without a name is no column."""
+    try:
         for values in reader:
             if None in values:
                 raise InvalidCsv(f"{path.name}, line {reader.line_num}: more values than columns; quote commas.")
@@ -152,17 +217,22 @@ def _lines(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str,
             if any(stripped.values()):
                 yield reader.line_num, stripped
     except csv.Error as error:
-        raise InvalidCsv(f"{path.name}, line {reader.line_num}: not readable as CSV ({error}).") from error
+        raise _unreadable(path, reader.line_num, error) from error
+
+
+def _unreadable(path: Path, line: int, error: csv.Error) -> InvalidCsv:
+    return InvalidCsv(f"{path.name}, line {line}: not readable as CSV ({error}).")
 
 
 def _columns(path: Path, header: Sequence[str], needed: tuple[str, ...]) -> list[str]:
-    names = [(name or "").strip().lower() for name in header]
+    """The columns' names; blank for those that are left out."""
+    names = ["" if may_identify(name) else column_name(name) for name in header]
     missing = [name for name in needed if name not in names]
     if missing:
         raise InvalidCsv(f"{path.name} has no column {missing[0]!r}; its first line must name {', '.join(needed)}.")
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
-        raise InvalidCsv(f"{path.name} has two columns {twice[0]!r}; keep one of them.")
+        raise InvalidCsv(f"{path.name} has two columns for {twice[0]!r}; keep one of them.")
     return names
 
 

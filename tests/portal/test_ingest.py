@@ -398,6 +398,20 @@ def test_the_search_for_names_finds_them(of: Dataset, data_dir: Path) -> None:
     assert _traces(NEEDLES) == ["Image: zzyzxson", "left.dcm: 99118822"]
 
 
+def test_nobody_is_named_by_a_csv_with_more_columns(of: Dataset, folder: Path) -> None:
+    factories.png(folder / "a.png")
+    row = {"filename": "a.png", "Patient Name": "Zzyzxson", "Birth date": "1947-12-13", "ward": "3"}
+    labels = factories.table(folder / "l.csv", row)
+    labels.write_text(labels.read_text().replace("patient_id", "PatientID").replace("a.png,,,", "a.png,,MRN-99118822,"))
+    report = run(of, folder, labels=labels)
+    image = of.images.get()
+    assert (image.extra, image.patient.identified) == ({"ward": "3"}, True)
+    assert _traces(NEEDLES) == []
+    sentence = "2 columns of the CSV left out, since they may identify a person (Patient Name, Birth date)"
+    assert report.sentences() == ["1 film imported", sentence]
+    assert sentence in Upload.objects.get().message
+
+
 def test_an_original_name_is_kept_only_with_a_csv(of: Dataset, folder: Path) -> None:
     factories.dicom(folder / "with.dcm", seed=1)
     run(of, folder, labels=factories.table(folder / "l.csv", {"filename": "with.dcm"}))

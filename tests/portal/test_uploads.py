@@ -102,6 +102,14 @@ def test_a_zip_that_windows_wrote(of: Dataset, tmp_path: Path, film: bytes) -> N
     assert upload.counts == {"imported": 1}
 
 
+def test_a_table_in_a_zip_names_nobody(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    labels = "FileName,Label,PatientID,Patient Name\na.png,normal,123,Doe John\n"
+    upload = imported(of, made_of({"a.png": film, "labels.csv": labels}, tmp_path / "z.zip"))
+    image = of.images.get()
+    assert (image.extra, image.patient.identified, image.current_label.value) == ({}, True, "normal")
+    assert "1 column of the CSV left out, since it may identify a person (Patient Name)" in upload.message
+
+
 def test_a_bad_file_in_the_zip_is_quarantined(of: Dataset, tmp_path: Path, film: bytes) -> None:
     upload = imported(of, made_of({"a.png": film, "b.dcm": b"no film at all"}, tmp_path / "z.zip"))
     assert upload.counts == {"imported": 1, "quarantined": 1}

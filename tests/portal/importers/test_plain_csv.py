@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from portal.importers.plain_csv import Box, CsvRow, InvalidCsv, read_boxes, read_columns, read_labels
+from portal.importers.plain_csv import (
+    Box,
+    CsvRow,
+    InvalidCsv,
+    column_name,
+    read_boxes,
+    read_columns,
+    read_labels,
+)
 
 HEADER = "filename,label,patient_id,projection,split,finding"
 
@@ -76,6 +84,55 @@ def test_the_csv_says_nothing_of_columns_that_it_lacks(path: Path) -> None:
     assert read(path, "filename,label\nx.png,normal\n")["x.png"].columns == {"filename", "label"}
 
 
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("PatientID", "patient_id"),
+        ("Patient ID", "patient_id"),
+        (" patient-id ", "patient_id"),
+        ("Patient  Number", "patient_id"),
+        ("Subject_ID", "patient_id"),
+        ("File Name", "filename"),
+        ("file", "filename"),
+        ("Image-Path", "filename"),
+        ("Image Index", "filename"),
+        ("View Position", "projection"),
+        ("ViewPosition", "projection"),
+        ("Findings", "finding"),
+        ("LABEL", "label"),
+        ("Follow-up  Number", "follow_up_number"),
+    ],
+)
+def test_a_column_is_known_however_it_is_spelt(header: str, name: str) -> None:
+    assert column_name(header) == name
+
+
+def test_a_patients_identifier_under_another_spelling_is_the_identifier(path: Path) -> None:
+    row = read(path, "File Name,Label,PatientID,View Position\nx.png,normal,123,PA\n")["x.png"]
+    assert (row.filename, row.patient_id, row.projection, row.extra) == ("x.png", "123", "PA", {})
+
+
+IDENTIFYING = [
+    *("Patient Name", "PatientName", "patientname", "name", "Surname", "Referring physician", "original_filename"),
+    *("Birth date", "PatientBirthDate", "DOB", "patientDOB", "StudyDate", "study date", "date"),
+    *("MRN", "patientmrn", "Medical record number", "Accession No.", "AccessionNumber", "Other Patient IDs"),
+    *("Address", "Home-Phone", "telephone", "E-Mail", "email", "SSN", "zip", "Post Code", "StudyInstanceUID", "uid"),
+]
+
+
+@pytest.mark.parametrize("header", IDENTIFYING)
+def test_a_column_that_may_identify_a_person_is_left_out(path: Path, header: str) -> None:
+    row = read(path, f"filename,{header},age,source\nx.png,Zzyzxson,47,ward 3\n")["x.png"]
+    assert (row.extra, row.left_out) == ({"age": "47", "source": "ward 3"}, (header,))
+    assert "Zzyzxson" not in repr(row)
+
+
+@pytest.mark.parametrize("header", ["age", "sex", "source", "licence", "nih_boxes", "loss n", "fluid", "kVp"])
+def test_another_column_is_kept(path: Path, header: str) -> None:
+    row = read(path, f"filename,{header}\nx.png,x\n")["x.png"]
+    assert (list(row.extra.values()), row.left_out) == (["x"], ())
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_what_a_writer_of_csv_wrote_is_read(path: Path, seed: int) -> None:
     """Any text in any column survives the way through a CSV, stripped at its ends."""
@@ -95,7 +152,7 @@ def test_what_a_writer_of_csv_wrote_is_read(path: Path, seed: int) -> None:
     ("text", "sentence"),
     [
         ("", "no column 'filename'; its first line must name filename"),
-        ("file,label\nx.png,normal\n", "no column 'filename'"),
+        ("picture,label\nx.png,normal\n", "no column 'filename'"),
         (f"{HEADER}\n", "no rows below its header"),
         (f"{HEADER}\nx.png,normal\nx.png,abnormal\n", "line 3: 'x.png' is named twice"),
         (f"{HEADER}\nx.png,normal\ny.png,Healthy\n", "line 3: the label 'Healthy' is unknown; write normal"),
@@ -104,7 +161,9 @@ def test_what_a_writer_of_csv_wrote_is_read(path: Path, seed: int) -> None:
         (f"{HEADER}\nx.png,normal,,,,,too,many\n", "line 2: more values than columns"),
         (f'{HEADER}\nx.png,"normal\n', "not readable as CSV"),
         (f'{HEADER}\nx.png,"nor"mal\n', "not readable as CSV"),
-        ("filename,label,label\nx.png,normal,abnormal\n", "two columns 'label'"),
+        ("filename,label,label\nx.png,normal,abnormal\n", "two columns for 'label'"),
+        ("File name,filename\nx.png,x.png\n", "two columns for 'filename'"),
+        ("filename,PatientID,patient_id\nx.png,1,2\n", "two columns for 'patient_id'"),
         (f"{HEADER}\n{'x' * 256},normal\n", "line 2: the file name has 256 characters"),
         (f"{HEADER}\nx.png,normal,a\0b\n", "neither UTF-8 nor Windows-1252"),
         (f"filename,{'x' * 200_000}\na.png,b\n", "not readable as CSV"),
