@@ -58,6 +58,10 @@ _SAID = {
     ),
     "quarantined": ("file in quarantine, with its reason", "files in quarantine, each with its reason"),
     "quarantined already": ("file was in quarantine already", "files were in quarantine already"),
+    "left quarantine": (
+        "file left quarantine, since it can be read now",
+        "files left quarantine, since they can be read now",
+    ),
     "not in the CSV": (
         "file left aside, since the CSV does not name it",
         "files left aside, since the CSV does not name them",
@@ -211,8 +215,8 @@ def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: Report, 
     """Import one file; the answer is the name of the count that it adds to. `seen`: films of this import."""
     dataset = upload.dataset
     source = _sha256_of_file(entry.path)
-    if QuarantinedFile.objects.filter(dataset=dataset, source_sha256=source).exists():
-        return "quarantined already"
+    # A file in quarantine is tried again: the cause may have passed, such as a busy machine or a missing decoder.
+    quarantined = QuarantinedFile.objects.filter(dataset=dataset, source_sha256=source).first()
     image, is_new = dataset.images.filter(source_sha256=source).first(), False
     if image is None:
         try:
@@ -220,6 +224,8 @@ def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: Report, 
         except UnusableFile as unusable:
             return _quarantine(upload, entry, source, unusable)
         image, is_new = _find_or_store(dataset, entry, source, film, header)
+    if quarantined is not None:
+        report.counts["left quarantine"] += _release(quarantined, image, upload.uploaded_by)
     if image.pk in seen:  # its row says nothing about a film that has a row already
         return "the same film again"
     seen.add(image.pk)
@@ -230,7 +236,7 @@ def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: Report, 
 
 
 def _quarantine(upload: Upload, entry: Entry, source: str, unusable: UnusableFile) -> str:
-    _, is_new = QuarantinedFile.objects.get_or_create(
+    quarantined, is_new = QuarantinedFile.objects.get_or_create(
         dataset=upload.dataset,
         source_sha256=source,
         defaults={
@@ -240,7 +246,23 @@ def _quarantine(upload: Upload, entry: Entry, source: str, unusable: UnusableFil
             "sentence": unusable.sentence,
         },
     )
-    return "quarantined" if is_new else "quarantined already"
+    if is_new:
+        return "quarantined"
+    if (quarantined.reason, quarantined.sentence) != (unusable.reason, unusable.sentence):
+        quarantined.reason, quarantined.sentence = unusable.reason, unusable.sentence
+        quarantined.save(update_fields=["reason", "sentence"])
+    return "quarantined already"
+
+
+def _release(quarantined: QuarantinedFile, image: Image, actor: User | None) -> int:
+    """Take the file out of quarantine, since it is a film now. How many went: 0 where another import was first."""
+    before = {"reason": quarantined.reason, "sentence": quarantined.sentence}
+    with transaction.atomic():
+        gone, _ = QuarantinedFile.objects.filter(pk=quarantined.pk).delete()
+        if gone:
+            site = image.dataset.site
+            audit.record(verb="release from quarantine", site=site, actor=actor, target=image, before=before)
+    return gone
 
 
 def _find_or_store(

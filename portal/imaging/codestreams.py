@@ -82,7 +82,11 @@ def decode_encapsulated(data: bytes, transfer_syntax: uid.UID, layout: Layout) -
         raise _unsupported("as lossy JPEG with 12 bits, which no free decoder reads")
     decoder = get_decoder(transfer_syntax)
     if plugin not in decoder.available_plugins:
-        raise _unsupported(f"and its decoder ({plugin}) is not installed here")
+        raise UnusableFile(
+            "unsupported",
+            f"The picture is compressed and its decoder ({plugin}) is not installed here. "
+            "Import it again when it is, or export it uncompressed.",
+        )
     _check_codestream(_frame(data), transfer_syntax, layout)
     is_8_bit = transfer_syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
     options: dict[str, Any] = {

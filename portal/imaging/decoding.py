@@ -81,12 +81,15 @@ class Decoder:
             except TimeoutError:
                 self._stop()
                 raise UnusableFile(
-                    "unreadable", f"Reading this file took more than {self._seconds:g} seconds. Export it again."
+                    "unreadable",
+                    f"Reading this file took more than {self._seconds:g} seconds. "
+                    "Import it again when the machine is less busy, or export it again.",
                 ) from None
             except (_ChildGone, ValueError, KeyError, TypeError, OSError):
                 self._stop()
                 raise UnusableFile(
-                    "unreadable", "This file is damaged: its decoder stopped. Export it again."
+                    "unreadable",
+                    "The decoder stopped at this file. Import it again; if that does not help, export it again.",
                 ) from None
 
     def close(self) -> None:

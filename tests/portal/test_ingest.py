@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from django.conf import settings as django_settings
 from django.db import IntegrityError
 
 from portal import storage
+from portal.imaging.errors import UnusableFile
 from portal.imaging.pixels import unpack
 from portal.importers.plain_csv import read_boxes, read_labels
 from portal.ingest import Report, age_band, entries_of_folder, import_entries
@@ -281,6 +284,60 @@ def test_a_bad_file_is_quarantined_with_a_sentence_and_the_others_go_on(of: Data
         assert file.name == ""  # there was no CSV
         assert str(folder) not in file.sentence
     assert {file.reason for file in QuarantinedFile.objects.all()} >= {"colour"}
+
+
+class Busy:
+    """A decoder that cannot, for a reason that passes."""
+
+    def __init__(self, reason: str = "unreadable", sentence: str = "Reading this file took too long.") -> None:
+        self.unusable = UnusableFile(reason, sentence)
+
+    def decode(self, path: Path) -> Any:
+        raise self.unusable
+
+
+@contextmanager
+def decoding_with(decoder: Busy) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("portal.ingest.Decoder", lambda: nullcontext(decoder))
+        yield
+
+
+@pytest.mark.both
+def test_a_quarantined_file_is_tried_again_and_leaves_quarantine_when_it_can_be_read(of: Dataset, folder: Path) -> None:
+    factories.dicom(folder / "a.dcm")
+    labels = factories.table(folder / "l.csv", {"filename": "a.dcm", "label": "normal"})
+    with decoding_with(Busy()):
+        assert said(run(of, folder, labels=labels)) == {"quarantined": 1}
+    report = run(of, folder, labels=labels)
+    assert said(report) == {"imported": 1, "left quarantine": 1}
+    assert "1 file left quarantine, since it can be read now" in report.sentences()
+    assert not QuarantinedFile.objects.exists()
+    image = of.images.get()
+    assert image.current_label.value == "normal"
+    audited = AuditEvent.objects.get(verb="release from quarantine")
+    assert (audited.target_uuid, audited.site) == (image.uuid, of.site)
+    assert audited.before == {"reason": "unreadable", "sentence": "Reading this file took too long."}
+
+
+def test_an_import_killed_between_the_film_and_its_release_is_made_good_by_the_next(of: Dataset, folder: Path) -> None:
+    factories.dicom(folder / "a.dcm")
+    with decoding_with(Busy()):
+        run(of, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("portal.ingest._release", lambda *_: 0)
+        run(of, folder)
+    assert (of.images.count(), QuarantinedFile.objects.count()) == (1, 1)
+    assert said(run(of, folder)) == {"there already": 1, "left quarantine": 1}
+    assert not QuarantinedFile.objects.exists()
+
+
+def test_a_quarantined_file_has_the_reason_of_the_latest_try(of: Dataset, folder: Path) -> None:
+    factories.colour_png(folder / "a.png")
+    with decoding_with(Busy()):
+        run(of, folder)
+    assert said(run(of, folder)) == {"quarantined already": 1}
+    assert QuarantinedFile.objects.get().reason == "colour"
 
 
 def test_a_quarantined_file_has_its_name_where_a_csv_gave_it(of: Dataset, folder: Path) -> None:

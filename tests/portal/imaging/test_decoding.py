@@ -86,7 +86,7 @@ class DyingDecoder(Decoder):
 
 
 def test_a_child_that_dies_on_a_file_costs_that_file(film: Path) -> None:
-    with DyingDecoder() as decoder, pytest.raises(UnusableFile, match="its decoder stopped") as caught:
+    with DyingDecoder() as decoder, pytest.raises(UnusableFile, match="decoder stopped") as caught:
         decoder.decode(film)
     assert caught.value.reason == "unreadable"
 
