@@ -133,7 +133,7 @@ def entries_of(
         entries = _match_rows(files, rows, boxes, report)
     else:
         entries = [Entry(path, name) for name, path in sorted(files.items()) if _may_be_film(name)]
-        report.counts["no films"] += sum(not _may_be_film(name) and not _is_clutter(name) for name in files)
+        report.counts["no films"] += sum(not _may_be_film(name) and not is_clutter(name) for name in files)
     used = sum(len(entry.boxes or ()) for entry in entries if entry.row and entry.row.label)
     report.counts["boxes left aside"] += sum(map(len, (boxes or {}).values())) - used
     return entries
@@ -142,10 +142,10 @@ def entries_of(
 def _may_be_film(name: str) -> bool:
     """By its ending. A number is none: DICOM files are often named by their UID."""
     ending = PurePosixPath(name).suffix.lower()
-    return (ending in IMAGE_ENDINGS or re.fullmatch(r"\.\d+", ending) is not None) and not _is_clutter(name)
+    return (ending in IMAGE_ENDINGS or re.fullmatch(r"\.\d+", ending) is not None) and not is_clutter(name)
 
 
-def _is_clutter(name: str) -> bool:
+def is_clutter(name: str) -> bool:
     """What systems and scanners leave in folders without being asked."""
     parts = PurePosixPath(name).parts
     return any(part.startswith(".") or part == "__MACOSX" for part in parts) or parts[-1].upper() in _CLUTTER
@@ -157,7 +157,7 @@ def _match_rows(
     """A CSV may name a file by its path or, where that is unambiguous, by its last part."""
     by_last: dict[str, list[str]] = {}
     for name in files:
-        if not _is_clutter(name):
+        if not is_clutter(name):
             by_last.setdefault(name.rsplit("/", 1)[-1], []).append(name)
     entries, used = [], set()
     for row in rows.values():

@@ -25,7 +25,7 @@ from django.utils import timezone
 from portal import audit, storage
 from portal.access import require
 from portal.importers.plain_csv import Box, CsvRow, InvalidCsv, read_boxes, read_columns, read_labels
-from portal.ingest import SECONDS_BETWEEN_BEATS, Report, entries_of, import_entries
+from portal.ingest import SECONDS_BETWEEN_BEATS, Report, entries_of, import_entries, is_clutter
 from portal.models import Dataset, Upload, User
 
 MOST_FILES = 200_000
@@ -197,7 +197,7 @@ def _sort_out(files: dict[str, Path]) -> Contents:
     """Tell the tables from the films: boxes have a column x, labels have none."""
     rows: dict[str, CsvRow] | None = None
     boxes: dict[str, tuple[Box, ...]] | None = None
-    for name in [name for name in files if name.lower().endswith(".csv")]:
+    for name in [name for name in files if name.lower().endswith(".csv") and not is_clutter(name)]:
         table = _named_for_sentences(files.pop(name), name)
         if "x" in read_columns(table):
             if boxes is not None:
@@ -212,6 +212,6 @@ def _sort_out(files: dict[str, Path]) -> Contents:
 
 def _named_for_sentences(path: Path, name: str) -> Path:
     """The file in a folder of its own, under the last part of its name as far as that is harmless."""
-    folder = path.with_suffix("")
+    folder = path.parent / f"table-{path.stem}"
     folder.mkdir()
     return path.rename(folder / re.sub(r"[^\w.-]+", "_", PurePosixPath(name).name)[-80:])

@@ -126,6 +126,24 @@ def test_tables_whose_names_are_those_of_unpacked_files(of: Dataset, tmp_path: P
     assert len(LabelEvent.objects.get().boxes) == 1
 
 
+def test_what_macos_puts_beside_a_table_is_no_table(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    members = {
+        "labels.csv": "filename,label\na.png,normal\n",
+        "__MACOSX/._labels.csv": b"\0\x05\x16\x07\0\x02\0\0Mac OS X",
+        "._labels.csv": b"\0\x05\x16\x07",
+        ".csv": "filename,label\nb.png,normal\n",
+        "a.png": film,
+    }
+    upload = imported(of, made_of(members, tmp_path / "z.zip"))
+    assert (upload.state, upload.counts) == ("done", {"imported": 1})
+
+
+def test_a_table_that_was_unpacked_without_its_ending(tmp_path: Path) -> None:
+    (tmp_path / "000000").write_text("filename\na.png\n")
+    named = uploads._named_for_sentences(tmp_path / "000000", "set/labels.csv")
+    assert (named.name, named.read_text()) == ("labels.csv", "filename\na.png\n")
+
+
 def test_a_table_with_an_endless_name(of: Dataset, tmp_path: Path, film: bytes) -> None:
     members = {f"{'é' * 200}/{'b' * 240}.csv": "filename\nx.png,\n", "a.png": film}
     upload = imported(of, made_of(members, tmp_path / "z.zip"))
