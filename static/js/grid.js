@@ -1,4 +1,6 @@
-// Labels by key, on a grid of films and on a single film's page. A label shows only once the server has kept it.
+// Labels by key, on a grid of films and on a single film's page. A label shows only once the server has kept it. Keys
+// never wait for the server: what is asked for goes there one by one, in the order of the keys, and what could not be
+// saved stays marked on its film.
 
 const bar = document.getElementById("labelbar");
 const grid = document.getElementById("grid");
@@ -47,27 +49,42 @@ function columns() {
   return second === -1 ? tiles.length : second;
 }
 
-async function post(url, fields, failed) {
+let waiting = 0; // acts on their way to the server
+let line = Promise.resolve(); // they stand in line: an undo never overtakes the label it takes back
+const unsaved = new Map(); // film -> the label that the server has not kept
+
+function inLine(act) {
+  waiting += 1;
+  line = line.then(act).finally(() => {
+    waiting -= 1;
+  });
+  return line;
+}
+
+async function post(url, fields) {
   const body = new FormData();
   for (const [name, value] of fields) body.append(name, value);
-  let answer;
-  try {
-    const headers = { "X-CSRFToken": csrf(), Accept: "application/json" };
-    const response = await fetch(url, { method: "POST", body, headers, redirect: "manual" });
-    if (response.type === "opaqueredirect") throw new Error("You were logged out. Log in in another tab, then try again.");
-    answer = await response.json().catch(() => ({ error: `The server answered ${response.status}.` }));
-    if (!response.ok) throw new Error(answer.error || `The server answered ${response.status}.`);
-  } catch (error) {
-    say(`${failed} ${error.message}`, true);
-    return null;
-  }
+  const headers = { "X-CSRFToken": csrf(), Accept: "application/json" };
+  const response = await fetch(url, { method: "POST", body, headers, redirect: "manual" }).catch(() => {
+    throw new Error("The server did not answer; try again.");
+  });
+  if (response.type === "opaqueredirect") throw new Error("You were logged out. Log in in another tab, then try again.");
+  const answer = await response.json().catch(() => ({ error: `The server answered ${response.status}.` }));
+  if (!response.ok) throw new Error(answer.error || `The server answered ${response.status}.`);
   return answer;
 }
 
 function say(sentence, bad = false) {
   if (!saved) return;
-  saved.textContent = sentence;
-  saved.classList.toggle("text-warning", bad);
+  const rest = unsaved.size ? ` ${films(unsaved.size)} not saved and marked.` : "";
+  saved.textContent = bad || !rest ? sentence : `${sentence}.${rest}`;
+  saved.classList.toggle("text-warning", bad || Boolean(rest));
+  const again = bar?.querySelector("[data-again]");
+  if (again) again.hidden = !unsaved.size;
+}
+
+function films(count) {
+  return count === 1 ? "1 film" : `${count} films`;
 }
 
 function show(labels) {
@@ -86,14 +103,25 @@ function show(labels) {
   document.body.dispatchEvent(new Event("labelled")); // counts and history follow
 }
 
-async function label(value) {
+function mark(images, value) {
+  for (const image of images) {
+    if (value) unsaved.set(image, value);
+    else unsaved.delete(image);
+    for (const label of document.querySelectorAll(`[data-image="${image}"] [data-label]`)) {
+      const next = label.nextElementSibling;
+      if (next?.matches(".hilum-unsaved")) next.remove();
+      if (!value) continue;
+      const words = Object.assign(document.createElement("span"), { className: "hilum-unsaved" });
+      words.textContent = `${value} not saved`;
+      label.after(words);
+    }
+  }
+}
+
+function label(value) {
   const images = bar.dataset.image ? [bar.dataset.image] : chosenTiles().map((tile) => tile.dataset.image);
   if (!images.length) return;
-  say("Saving");
-  const answer = await post(bar.dataset.labelUrl, [["value", value], ...images.map((image) => ["image", image])], "Not saved.");
-  if (!answer) return;
-  show(answer.labels);
-  say(`Saved: ${images.length === 1 ? "1 film" : `${images.length} films`} ${value}`);
+  send(images, value);
   if (!grid) return;
   const single = !tiles.some(isChosen);
   tiles.forEach((tile) => choose(tile, false));
@@ -101,13 +129,38 @@ async function label(value) {
   showChosen();
 }
 
-async function undo() {
+function send(images, value) {
+  say("Saving");
+  inLine(async () => {
+    mark(images, "");
+    try {
+      const fields = [["value", value], ...images.map((image) => ["image", image])];
+      show((await post(bar.dataset.labelUrl, fields)).labels);
+      say(`Saved: ${films(images.length)} ${value}`);
+    } catch (error) {
+      mark(images, value);
+      say(`Not saved. ${error.message}`, true);
+    }
+  });
+}
+
+function sendAgain() {
+  for (const value of new Set(unsaved.values())) {
+    send([...unsaved.keys()].filter((image) => unsaved.get(image) === value), value);
+  }
+}
+
+function undo() {
   say("Undoing");
-  const answer = await post(bar.dataset.undoUrl, [["site", bar.dataset.site]], "Not undone.");
-  if (!answer) return;
-  show(answer.labels);
-  const films = Object.keys(answer.labels).length;
-  say(`Undone: the label of ${films === 1 ? "1 film" : `${films} films`} taken back`);
+  inLine(async () => {
+    try {
+      const { labels } = await post(bar.dataset.undoUrl, [["site", bar.dataset.site]]);
+      show(labels);
+      say(`Undone: the label of ${films(Object.keys(labels).length)} taken back`);
+    } catch (error) {
+      say(`Not undone. ${error.message}`, true);
+    }
+  });
 }
 
 const moves = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: () => -columns(), ArrowDown: () => columns() };
@@ -162,7 +215,22 @@ document.addEventListener("keydown", (event) => {
   const pressed = document.querySelector(`[data-key="${CSS.escape(event.key.toLowerCase())}"]`);
   if (!pressed || pressed.closest(".hilum-viewer")) return;
   event.preventDefault();
+  if (event.repeat && !pressed.href) return; // a key held down is one act
   pressed.click();
+});
+
+// To the next film once this one's label is saved; where it could not be, the page stays and says so.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[href]");
+  if (!link || !waiting || event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  line.then(() => {
+    if (!unsaved.size) link.click();
+  });
+});
+
+window.addEventListener("beforeunload", (event) => {
+  if (waiting || unsaved.size) event.preventDefault(); // the browser asks
 });
 
 if (bar) {
@@ -171,6 +239,7 @@ if (bar) {
     if (!button) return;
     if (button.dataset.value) label(button.dataset.value);
     else if ("undo" in button.dataset) undo();
+    else if ("again" in button.dataset) sendAgain();
     else if ("all" in button.dataset) chooseAll();
     else if ("help" in button.dataset) document.getElementById("keys").showModal();
   });

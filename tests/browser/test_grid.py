@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from portal.models import Dataset
+from portal.models import Dataset, LabelEvent
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
@@ -29,6 +29,20 @@ def grid(page: Page, live_server: Any, data_dir: Path, settings: Any) -> Page:
     expect(page.locator(".hilum-tile")).to_have_count(6)
     expect(page.locator("#grid")).to_have_attribute("data-keys", "ready")
     return page
+
+
+SLOW = """
+    const straight = window.fetch, atOnce = { now: 0, most: 0 };
+    window.atOnce = atOnce;
+    window.fetch = async (...asked) => {
+        atOnce.now += 1;
+        atOnce.most = Math.max(atOnce.most, atOnce.now);
+        const answer = await straight(...asked);
+        await new Promise((done) => setTimeout(done, 300));
+        atOnce.now -= 1;
+        return answer;
+    };
+"""
 
 
 def press(page: Page, *keys: str) -> None:
@@ -110,3 +124,72 @@ def test_a_label_that_was_not_saved_is_not_shown(grid: Page) -> None:
     press(grid, "ArrowRight", "a")
     expect(grid.locator("#saved")).to_contain_text("Not saved.")
     assert labels(grid) == ["abnormal"] * 6
+
+
+# Keys never wait for the server ---------------------------------------------------------------------------
+
+
+def test_a_key_means_the_film_in_focus_when_it_is_pressed(grid: Page) -> None:
+    grid.evaluate(SLOW)
+    press(grid, "ArrowRight", "a")
+    expect(grid.locator(".hilum-tile a:focus")).to_have_accessible_name("Film 2, abnormal")
+    grid.wait_for_timeout(80)
+    press(grid, "d", "g")
+    expect(grid.locator(".hilum-tile a:focus")).to_have_accessible_name("Film 4, abnormal")
+    assert labels(grid) == ["abnormal"] * 6  # nothing shows before it is kept
+    expect(grid.locator("#saved")).to_have_text("Saved: 1 film exclude")
+    assert labels(grid) == ["normal", "unsure", "exclude", "abnormal", "abnormal", "abnormal"]
+    assert grid.evaluate("atOnce.most") == 1  # in the order of the keys
+    assert LabelEvent.objects.filter(author__isnull=False).count() == 3
+
+
+def test_a_key_held_down_is_one_act(grid: Page) -> None:
+    press(grid, "ArrowRight")
+    for key in ("a", "z"):
+        for _ in range(4):
+            grid.keyboard.down(key)
+        grid.keyboard.up(key)
+    expect(grid.locator("#saved")).to_contain_text("Undone")
+    assert LabelEvent.objects.filter(author__isnull=False).count() == 2
+
+
+def test_what_was_not_saved_stays_marked_until_it_is(grid: Page) -> None:
+    press(grid, "ArrowRight")
+    grid.route("**/labels/", lambda route: route.abort(), times=1)
+    press(grid, "a", "d")
+    expect(grid.locator("#saved")).to_have_text("Saved: 1 film unsure. 1 film not saved and marked.")
+    expect(grid.locator(".hilum-unsaved")).to_have_text("normal not saved")
+    expect(grid.locator(".hilum-tile").first.locator(".hilum-unsaved")).to_be_visible()
+    assert labels(grid)[:2] == ["abnormal", "unsure"]
+    grid.get_by_role("button", name="Save again").click()
+    expect(grid.locator("#saved")).to_have_text("Saved: 1 film normal")
+    expect(grid.locator(".hilum-unsaved")).to_have_count(0)
+    expect(grid.get_by_role("button", name="Save again")).to_be_hidden()
+    assert labels(grid)[:2] == ["normal", "unsure"]
+
+
+def test_the_next_film_opens_once_the_label_is_saved(grid: Page) -> None:
+    press(grid, "ArrowRight", "Enter")
+    grid.wait_for_url("**/images/**")
+    expect(grid.locator("[data-again]")).to_be_attached()
+    grid.evaluate(SLOW)
+    first = grid.url
+    press(grid, "a", "ArrowRight")
+    grid.wait_for_timeout(150)
+    assert grid.url == first
+    grid.wait_for_url(lambda url: url != first)
+    assert LabelEvent.objects.filter(value="normal").count() == 1
+
+
+def test_a_film_whose_label_was_not_saved_is_not_left(grid: Page) -> None:
+    press(grid, "ArrowRight", "Enter")
+    grid.wait_for_url("**/images/**")
+    expect(grid.locator("[data-again]")).to_be_attached()
+    grid.evaluate(SLOW)
+    grid.route("**/labels/", lambda route: route.fulfill(status=500, json={"error": "The disk is full."}))
+    first = grid.url
+    press(grid, "a", "ArrowRight")
+    expect(grid.locator("#saved")).to_have_text("Not saved. The disk is full.")
+    expect(grid.locator(".hilum-unsaved")).to_have_text("normal not saved")
+    grid.wait_for_timeout(150)
+    assert grid.url == first
