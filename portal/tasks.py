@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from portal.models import Upload
-from portal.uploads import INTERRUPTED, fail, import_zip, zip_path
+from portal.uploads import INTERRUPTED, fail, import_zip, sweep, zip_path
 
 logger = logging.getLogger(__name__)
 SILENCE = timedelta(minutes=5)  # an import beats after each film that took long, and a film takes at most half a minute
@@ -40,3 +40,4 @@ def resume_uploads() -> None:
             import_upload.delay(str(upload.uuid))
         else:  # it ran on the command line
             fail(upload, INTERRUPTED)
+    sweep()

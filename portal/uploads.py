@@ -13,6 +13,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -30,6 +31,7 @@ from portal.models import Dataset, Upload, User
 
 MOST_FILES = 200_000
 CHUNK = 2**20
+SECONDS_LEFT_LYING = 86_400.0
 INTERRUPTED = "The import was interrupted; start it again: what is there already stays, and it goes on from there."
 _FULL = "The disk of the server is full; ask your administrator to make room, then send it again."
 _TWO_TABLES = (
@@ -80,7 +82,7 @@ def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload
         _keep(file, path)
     except OSError as error:
         path.unlink(missing_ok=True)
-        if error.errno == errno.ENOSPC:
+        if _is_full(error):
             raise InvalidUpload(_FULL) from error
         raise
     if not zipfile.is_zipfile(path):
@@ -113,16 +115,27 @@ def import_zip(upload: Upload) -> None:
     path = zip_path(upload)
     for left in path.parent.glob(f"unpacked-{upload.uuid}-*"):  # by an import that was killed
         shutil.rmtree(left, ignore_errors=True)
+    try:
+        _unpack_and_import(upload, path)
+    except (InvalidUpload, InvalidCsv) as error:
+        fail(upload, str(error))
+    except OSError as error:
+        if not _is_full(error):
+            raise
+        fail(upload, f"{_FULL} What was imported stays.")
+    path.unlink(missing_ok=True)
+
+
+def _unpack_and_import(upload: Upload, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"unpacked-{upload.uuid}-") as folder:
         report = Report()
-        try:
-            contents = unpack(path, Path(folder), beat=lambda: _beat(upload))
-            entries = entries_of(contents.files, contents.rows, contents.boxes, report)
-        except (InvalidUpload, InvalidCsv) as error:
-            fail(upload, str(error))
-        else:
-            import_entries(upload=upload, entries=entries, report=report, actor=upload.uploaded_by)
-    path.unlink(missing_ok=True)
+        contents = unpack(path, Path(folder), beat=lambda: _beat(upload))
+        entries = entries_of(contents.files, contents.rows, contents.boxes, report)
+        import_entries(upload=upload, entries=entries, report=report, actor=upload.uploaded_by)
+
+
+def _is_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _beat(upload: Upload) -> None:
@@ -130,7 +143,24 @@ def _beat(upload: Upload) -> None:
 
 
 def fail(upload: Upload, sentence: str) -> None:
+    """End the import. The zip goes, whose films and table name people."""
     Upload.objects.filter(pk=upload.pk).update(state=Upload.State.FAILED, message=sentence, finished_at=timezone.now())
+    zip_path(upload).unlink(missing_ok=True)
+
+
+def sweep() -> None:
+    """Remove what killed processes left a day ago: half a zip, and the zip of an import that has ended."""
+    going_on = Upload.objects.filter(state__in=[Upload.State.RECEIVED, Upload.State.IMPORTING])
+    addresses = [str(uuid) for uuid in going_on.values_list("uuid", flat=True)]
+    for path in storage.upload_path("x").parent.glob("*"):
+        with suppress(FileNotFoundError):  # another process was first
+            is_old = time.time() - path.stat().st_mtime > SECONDS_LEFT_LYING
+            if not is_old or any(address in path.name for address in addresses):
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
 
 
 def unpack(path: Path, folder: Path, *, beat: Callable[[], None] = lambda: None) -> Contents:
@@ -154,7 +184,7 @@ def unpack(path: Path, folder: Path, *, beat: Callable[[], None] = lambda: None)
                     beaten = time.monotonic()
                     beat()
     except _DAMAGE as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if _is_full(error):
             raise InvalidUpload(_FULL) from error
         raise InvalidUpload(
             "The zip is damaged or uses a compression that Hilum does not read; make it anew with ordinary zip."

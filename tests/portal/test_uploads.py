@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import struct
@@ -334,6 +335,31 @@ def test_a_bug_ends_the_import_with_a_reference(
     assert upload.message.startswith(f"Internal error; tell your administrator the reference {upload.uuid}")
     assert "a bug" not in upload.message
     assert str(upload.uuid) in caplog.text
+    assert not list(zip_path(upload).parent.glob("*"))
+
+
+def test_a_disk_that_fills_up_during_the_import_is_said(
+    of: Dataset, tmp_path: Path, film: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first film still has room."""
+    factories.png(tmp_path / "b.png", seed=2)
+    really, written = storage.write_once, []
+
+    def full(path: Path, data: bytes) -> None:
+        written.append(path)
+        if len(written) > 2:
+            raise OSError(28, "No space left on device")
+        really(path, data)
+
+    monkeypatch.setattr(storage, "write_once", full)
+    upload = imported(of, made_of({"a.png": film, "b.png": tmp_path / "b.png"}, tmp_path / "z.zip"))
+    assert upload.state == "failed"
+    assert upload.message == (
+        "The disk of the server is full; ask your administrator to make room, then send it again. "
+        "What was imported stays."
+    )
+    assert of.images.count() == 1
+    assert not list(zip_path(upload).parent.glob("*"))
 
 
 # again, and after a kill ----------------------------------------------------------------------------------------
@@ -416,6 +442,25 @@ def test_an_import_of_the_command_line_that_died_is_ended(of: Dataset, published
     tasks.resume_uploads()
     upload.refresh_from_db()
     assert (upload.state, upload.message, published) == ("failed", INTERRUPTED, [])
+
+
+def test_what_killed_processes_left_goes_after_a_day(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    waiting = send(of, made_of({"a.png": film}, tmp_path / "z.zip"))
+    ended = Upload.objects.create(dataset=of, state="failed")
+    folder = zip_path(ended).parent
+    (folder / f"unpacked-{ended.uuid}-x").mkdir()
+    for path in (zip_path(ended), folder / "tmpabc.upload.zip", folder / "fresh.upload.zip"):
+        path.write_bytes(b"PK")
+    for path in folder.iterdir():
+        if "fresh" not in path.name:
+            os.utime(path, (0, 0))
+    uploads.sweep()
+    assert {path.name for path in folder.iterdir()} == {zip_path(waiting).name, "fresh.upload.zip"}
+
+
+def test_the_sweep_needs_no_folder(of: Dataset) -> None:
+    tasks.resume_uploads()
+    assert not zip_path(Upload(dataset=of)).parent.exists()
 
 
 def test_unpacking_beats(tmp_path: Path, film: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
