@@ -19,6 +19,7 @@ from portal.access import require
 from portal.models import CurrentLabel, Image, LabelEvent, LabelSource, LabelValue, Site, User
 
 CHUNK = 500  # rows a query may name; SQLite allows 999 parameters on old builds
+NAMED = 3  # films that an act is told by
 
 
 class InvalidLabel(Exception):
@@ -131,20 +132,38 @@ def undo(*, act: uuid.UUID, author: User, site: Site) -> int:
     return len(events)
 
 
-def last_act(*, author: User, site: Site) -> uuid.UUID | None:
-    """The author's latest act at the site that still stands."""
-    event = (
-        LabelEvent.objects.filter(
-            author=author,
-            image__dataset__site=site,
-            source=LabelSource.READER,
-            reverts__isnull=True,
-            reverted_by__isnull=True,
-        )
-        .order_by("-created_at", "-pk")
-        .first()
+@dataclass(frozen=True)
+class Act:
+    """What still stands of one act: enough for its author to know it again before it is undone."""
+
+    uuid: uuid.UUID
+    value: str
+    films: int
+    names: tuple[str, ...]  # of the first few
+    made_at: datetime
+
+
+def last_act(*, author: User, site: Site, image: Image | None = None) -> Act | None:
+    """The author's latest act at the site that still stands; with `image`, the latest that touched this film."""
+    standing = LabelEvent.objects.filter(
+        author=author,
+        image__dataset__site=site,
+        source=LabelSource.READER,
+        reverts__isnull=True,
+        reverted_by__isnull=True,
     )
-    return event.batch if event else None
+    touching = standing.filter(image=image) if image else standing
+    latest = touching.order_by("-created_at", "-pk").first()
+    if latest is None:
+        return None
+    of_act = standing.filter(batch=latest.batch)
+    return Act(
+        uuid=latest.batch,
+        value=latest.value,
+        films=of_act.count(),
+        names=tuple(str(event.image) for event in of_act.select_related("image").order_by("image_id")[:NAMED]),
+        made_at=latest.created_at,
+    )
 
 
 def append(events: Sequence[LabelEvent]) -> None:

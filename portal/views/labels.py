@@ -1,5 +1,6 @@
 """Labels by key and in bulk. The answers are JSON: the page changes what it shows only once the label is saved."""
 
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -42,22 +43,32 @@ def label(request: Request) -> JsonResponse:
 
 @require_POST
 def undo_label(request: Request) -> JsonResponse:
-    """Take back the act named, or the person's latest at the site (of the page, named too)."""
+    """Take back the act named in `act`. Without one nothing is taken back: the answer says which act of the person
+    at the site (of the page, named too) is the latest, of those that touched the film named in `image`, if one is."""
     named = request.POST.get("site")
     site = get_visible(Site.objects.all(), request.user, named) if named else request.hilum_site
     site = require(request.user, "label films", site)
+    if not request.POST.get("act"):
+        return _last(request, site)
     try:
-        act = UUID(request.POST["act"]) if request.POST.get("act") else last_act(author=request.user, site=site)
+        act = UUID(request.POST["act"])
     except ValueError:
         return _refusal("The address of the act is damaged; load the page again.")
-    if act is None:
-        return _refusal("There is nothing of yours to undo here.")
     films = list(Image.objects.filter(label_events__batch=act, dataset__site=site).values_list("pk", flat=True))
     try:
         undo(act=act, author=request.user, site=site)
     except InvalidLabel as error:
         return _refusal(str(error))
     return JsonResponse({"act": str(act), "labels": _labels_now(films)})
+
+
+def _last(request: Request, site: Site) -> JsonResponse:
+    address = request.POST.get("image")
+    film = get_visible(Image.objects.all(), request.user, address) if address else None
+    last = last_act(author=request.user, site=site, image=film)
+    if last is None:
+        return _refusal(f"There is nothing of yours to undo {'on this film' if film else 'here'}.")
+    return JsonResponse({"last": asdict(last)})
 
 
 def _labels_now(ids: list[int]) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,8 @@
 // never wait for the server: what is asked for goes there one by one, in the order of the keys, and what could not be
 // saved stays marked on its film.
 
+import { localTime } from "./hilum.js";
+
 const bar = document.getElementById("labelbar");
 const grid = document.getElementById("grid");
 const saved = document.getElementById("saved");
@@ -52,6 +54,8 @@ function columns() {
 let waiting = 0; // acts on their way to the server
 let line = Promise.resolve(); // they stand in line: an undo never overtakes the label it takes back
 const unsaved = new Map(); // film -> the label that the server has not kept
+const acts = []; // made on this page, oldest first: what Z takes back
+let made = 0;
 
 function inLine(act) {
   waiting += 1;
@@ -70,7 +74,10 @@ async function post(url, fields) {
   });
   if (response.type === "opaqueredirect") throw new Error("You were logged out. Log in in another tab, then try again.");
   const answer = await response.json().catch(() => ({ error: `The server answered ${response.status}.` }));
-  if (!response.ok) throw new Error(answer.error || `The server answered ${response.status}.`);
+  if (!response.ok) {
+    const error = new Error(answer.error || `The server answered ${response.status}.`);
+    throw Object.assign(error, { isRefusal: response.status === 400 }); // it would be refused again
+  }
   return answer;
 }
 
@@ -130,12 +137,15 @@ function label(value) {
 }
 
 function send(images, value) {
+  const act = { number: made++, images, value, uuid: null }; // the uuid is the server's, once it has kept the act
+  acts.push(act);
   say("Saving");
   inLine(async () => {
     mark(images, "");
     try {
-      const fields = [["value", value], ...images.map((image) => ["image", image])];
-      show((await post(bar.dataset.labelUrl, fields)).labels);
+      const answer = await post(bar.dataset.labelUrl, [["value", value], ...images.map((image) => ["image", image])]);
+      act.uuid = answer.act;
+      show(answer.labels);
       say(`Saved: ${films(images.length)} ${value}`);
     } catch (error) {
       mark(images, value);
@@ -145,22 +155,48 @@ function send(images, value) {
 }
 
 function sendAgain() {
+  const rest = [...unsaved];
   for (const value of new Set(unsaved.values())) {
-    send([...unsaved.keys()].filter((image) => unsaved.get(image) === value), value);
+    send(rest.filter(([, wanted]) => wanted === value).map(([image]) => image), value);
   }
 }
 
+// Takes back the latest act of this page. Where there is none, say after a reload, it asks before it does anything.
 function undo() {
+  const act = acts.pop();
+  if (act && act.images.length === 1 && grid) focusTile(tiles.findIndex((tile) => tile.dataset.image === act.images[0]));
   say("Undoing");
-  inLine(async () => {
-    try {
-      const { labels } = await post(bar.dataset.undoUrl, [["site", bar.dataset.site]]);
-      show(labels);
-      say(`Undone: the label of ${films(Object.keys(labels).length)} taken back`);
-    } catch (error) {
-      say(`Not undone. ${error.message}`, true);
-    }
-  });
+  inLine(act ? () => takeBack(act) : askFirst);
+}
+
+async function takeBack(act) {
+  if (!act.uuid) {
+    mark(act.images, "");
+    say(`Taken back: ${act.value} of ${films(act.images.length)}, which was not saved`);
+    return;
+  }
+  try {
+    const { labels } = await post(bar.dataset.undoUrl, [["site", bar.dataset.site], ["act", act.uuid]]);
+    show(labels);
+    say(`Undone: the label of ${films(Object.keys(labels).length)} taken back`);
+  } catch (error) {
+    if (!error.isRefusal && act.images) acts.splice(acts.findLastIndex((one) => one.number < act.number) + 1, 0, act);
+    say(`Not undone. ${error.message}`, true);
+  }
+}
+
+async function askFirst() {
+  const film = bar.dataset.image ? [["image", bar.dataset.image]] : [];
+  try {
+    const { last } = await post(bar.dataset.undoUrl, [["site", bar.dataset.site], ...film]);
+    const more = last.films - last.names.length;
+    const which = last.names.join(", ") + (more > 0 ? ` and ${more} more` : "");
+    const when = localTime(new Date(last.made_at));
+    if (window.confirm(`Undo “${last.value}” of ${films(last.films)} (${which}), given on ${when}?`)) await takeBack(last);
+    else say("Nothing was undone");
+  } catch (error) {
+    say(`Not undone. ${error.message}`, true);
+  }
 }
 
 const moves = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: () => -columns(), ArrowDown: () => columns() };

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 
-from portal.models import Dataset, LabelEvent
+from portal.labelling import label_films
+from portal.models import Dataset, Image, LabelEvent, User
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
@@ -193,3 +194,87 @@ def test_a_film_whose_label_was_not_saved_is_not_left(grid: Page) -> None:
     expect(grid.locator(".hilum-unsaved")).to_have_text("normal not saved")
     grid.wait_for_timeout(150)
     assert grid.url == first
+
+
+# Undo is of what one sees ---------------------------------------------------------------------------------
+
+
+def earlier_act(of_films: int = 3) -> None:
+    """An act of kim's on the first films, before this page."""
+    films = list(Image.objects.order_by("pk")[:of_films])
+    kim, place = User.objects.get(username="kim"), films[0].dataset.site
+    label_films(images=films, value="exclude", author=kim, site=place)
+
+
+def answer_questions(page: Page, *, yes: bool) -> list[str]:
+    asked: list[str] = []
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.accept() if yes else dialog.dismiss()
+
+    page.on("dialog", answer)
+    return asked
+
+
+def test_an_act_from_before_the_page_is_undone_only_when_one_says_so(grid: Page) -> None:
+    earlier_act()
+    asked = answer_questions(grid, yes=False)
+    press(grid, "ArrowRight", "a", "z")
+    expect(grid.locator("#saved")).to_have_text("Undone: the label of 1 film taken back")
+    assert not asked  # the act of this page was in sight
+    press(grid, "z")
+    expect(grid.locator("#saved")).to_have_text("Nothing was undone")
+    names = ", ".join(str(film) for film in Image.objects.order_by("pk")[:3])
+    assert asked[0].startswith(f"Undo “exclude” of 3 films ({names}), given on 20")
+    assert not LabelEvent.objects.filter(reverts__value="exclude").exists()
+
+
+def test_an_act_from_before_the_page_is_undone_when_one_says_so(grid: Page) -> None:
+    earlier_act(of_films=5)
+    asked = answer_questions(grid, yes=True)
+    press(grid, "z")
+    expect(grid.locator("#saved")).to_have_text("Undone: the label of 5 films taken back")
+    assert "and 2 more" in asked[0]
+    assert labels(grid) == ["abnormal"] * 6
+
+
+def test_on_a_film_an_act_that_did_not_touch_it_is_left_alone(grid: Page) -> None:
+    earlier_act()
+    asked = answer_questions(grid, yes=True)
+    grid.locator(".hilum-tile a").last.click()
+    grid.wait_for_url("**/images/**")
+    expect(grid.locator("#history li")).to_have_count(1)
+    press(grid, "z")
+    expect(grid.locator("#saved")).to_have_text("Not undone. There is nothing of yours to undo on this film.")
+    assert not asked
+    assert not LabelEvent.objects.filter(reverts__isnull=False).exists()
+
+
+def test_undo_goes_back_to_the_film_and_waits_for_its_label(grid: Page) -> None:
+    grid.evaluate(SLOW)
+    press(grid, "ArrowRight", "a", "z")
+    expect(grid.locator(".hilum-tile a:focus")).to_have_accessible_name("Film 1, abnormal")
+    expect(grid.locator("#saved")).to_have_text("Undone: the label of 1 film taken back")
+    assert labels(grid) == ["abnormal"] * 6
+    assert LabelEvent.objects.filter(reverts__value="normal").count() == 1
+
+
+def test_an_undo_that_failed_is_tried_again(grid: Page) -> None:
+    press(grid, "ArrowRight", "a")
+    expect(grid.locator("#saved")).to_have_text("Saved: 1 film normal")
+    grid.route("**/labels/undo/", lambda route: route.abort(), times=1)
+    press(grid, "z")
+    expect(grid.locator("#saved")).to_have_text("Not undone. The server did not answer; try again.")
+    press(grid, "z")
+    expect(grid.locator("#saved")).to_have_text("Undone: the label of 1 film taken back")
+
+
+def test_undo_of_a_label_that_was_not_saved_takes_its_mark_away(grid: Page) -> None:
+    press(grid, "ArrowRight", "a")
+    grid.route("**/labels/", lambda route: route.abort(), times=1)
+    press(grid, "d")
+    expect(grid.locator(".hilum-unsaved")).to_have_text("unsure not saved")
+    press(grid, "z")
+    expect(grid.locator(".hilum-unsaved")).to_have_count(0)
+    assert labels(grid)[0] == "normal"  # the act before it stands

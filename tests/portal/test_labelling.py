@@ -12,7 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, connection, connections, transaction
 from django.utils import timezone
 
-from portal.labelling import InvalidLabel, Label, label_films, labels_at, last_act, resolve, undo
+from portal.labelling import Act, InvalidLabel, Label, label_films, labels_at, last_act, resolve, undo
 from portal.models import (
     Adjudication,
     AuditEvent,
@@ -227,9 +227,30 @@ def test_undo_again_and_again_goes_back_act_by_act(film: Image, ann: Any) -> Non
     acts = [label(film, value, ann) for value in ("normal", "abnormal", "unsure")]
     place = film.dataset.site
     for act in reversed(acts):
-        assert last_act(author=ann, site=place) == act
+        last = last_act(author=ann, site=place)
+        assert last is not None and last.uuid == act
         undo(act=act, author=ann, site=place)
     assert last_act(author=ann, site=place) is None
+
+
+def test_an_act_is_told_by_its_value_its_films_and_its_time(film: Image, ann: Any, ben: Any) -> None:
+    more = factories.films(film.dataset, unlabelled=4)
+    place = film.dataset.site
+    label(film, "normal", ann)
+    act = label_films(images=more, value="exclude", author=ann, site=place)
+    label(film, "abnormal", ben)
+    made_at = LabelEvent.objects.filter(batch=act).latest("created_at", "pk").created_at
+    assert last_act(author=ann, site=place) == Act(act, "exclude", 4, tuple(str(one) for one in more[:3]), made_at)
+
+
+def test_a_films_last_act_is_the_last_that_touched_it(film: Image, ann: Any) -> None:
+    other = factories.film(film.dataset)
+    act = label(film, "normal", ann)
+    label(other, "normal", ann)
+    last = last_act(author=ann, site=film.dataset.site, image=film)
+    assert last is not None and last.uuid == act
+    untouched = factories.film(film.dataset)
+    assert last_act(author=ann, site=film.dataset.site, image=untouched) is None
 
 
 def test_an_undo_is_audited(film: Image, ann: Any) -> None:

@@ -37,20 +37,40 @@ def test_films_are_labelled_in_one_act(curator: Client, of: Dataset) -> None:
     assert {(tuple(event.findings), event.reason) for event in events} == {(("nodule",), "second look")}
 
 
-def test_undo_takes_back_the_latest_act_or_the_one_named(curator: Client, of: Dataset) -> None:
+def test_undo_takes_back_the_act_named(curator: Client, of: Dataset) -> None:
     one, two = factories.films(of, normal=2)
-    first = send(curator, one).json()["act"]
-    send(curator, two, value="exclude")
-    assert take_back(curator).json()["labels"] == {str(two.uuid): {"value": "normal", "findings": []}}
+    first, _second = (send(curator, film).json()["act"] for film in (one, two))
     assert take_back(curator, act=first).json()["labels"] == {str(one.uuid): {"value": "normal", "findings": []}}
+    assert CurrentLabel.objects.get(image=two).value == "abnormal"
+
+
+def test_undo_of_no_act_says_which_would_be_undone_and_undoes_nothing(curator: Client, of: Dataset) -> None:
+    films = factories.films(of, normal=5)
+    act = send(curator, *films, value="exclude").json()["act"]
+    last = take_back(curator).json()["last"]
+    assert (last["uuid"], last["value"], last["films"]) == (act, "exclude", 5)
+    assert last["names"] == [str(film) for film in films[:3]]
+    assert last["made_at"]
+    assert {label.value for label in CurrentLabel.objects.all()} == {"exclude"}
+    take_back(curator, act=act)
     answer = take_back(curator)
     assert (answer.status_code, answer.json()["error"]) == (400, "There is nothing of yours to undo here.")
 
 
+def test_on_a_film_only_acts_that_touched_it_are_named(curator: Client, of: Dataset) -> None:
+    one, two, three = factories.films(of, normal=3)
+    first = send(curator, one).json()["act"]
+    send(curator, two)
+    assert take_back(curator, image=one.uuid).json()["last"]["uuid"] == first
+    answer = take_back(curator, image=three.uuid)
+    assert (answer.status_code, answer.json()["error"]) == (400, "There is nothing of yours to undo on this film.")
+    assert take_back(curator, image=factories.somewhere()).status_code == 404
+
+
 def test_a_film_that_never_had_a_label_is_blank_after_undo(curator: Client, of: Dataset) -> None:
     film = factories.film(of)
-    send(curator, film)
-    assert take_back(curator).json()["labels"] == {str(film.uuid): {"value": "", "findings": []}}
+    act = send(curator, film).json()["act"]
+    assert take_back(curator, act=act).json()["labels"] == {str(film.uuid): {"value": "", "findings": []}}
 
 
 def test_nobody_undoes_the_act_of_another(curator: Client, film: Image) -> None:
