@@ -8,7 +8,15 @@ from ml_engine.core import files
 from ml_engine.core.errors import UnreadableImage
 from ml_engine.core.preprocess import FilmArray
 from portal.imaging.errors import UnusableFile
-from portal.imaging.pixels import Film, display_values, linear_values, padding_mask, pixel_sha256, read_film
+from portal.imaging.pixels import (
+    Film,
+    display_values,
+    linear_range,
+    linear_values,
+    padding_mask,
+    pixel_sha256,
+    read_film,
+)
 
 
 def read(path: Path, *, sha256: str = "") -> FilmArray:
@@ -32,6 +40,7 @@ def as_array(film: Film) -> FilmArray:
     return FilmArray(
         values=linear_values(film),
         bits=film.facts.bits_stored,
+        ends=linear_range(film.facts),
         display=display_values(film),
         padding=padding_mask(film),
         pixel_aspect=film.facts.aspect,

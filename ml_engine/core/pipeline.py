@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ml_engine.core import calibration, files, fusion, memory_bank
+from ml_engine.core.alignment.batches import spans
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import IncompatibleModel
 from ml_engine.core.fusion import Maps
@@ -22,6 +23,7 @@ from ml_engine.core.memory_bank import Banks
 from ml_engine.core.version import FORMAT, code_version
 
 CURVE_POINTS = 100
+FILMS_AT_ONCE = 512  # whose maps are held in float64
 
 
 @dataclass(frozen=True)
@@ -94,15 +96,23 @@ class Scores:
 
 def score_maps(maps: Maps, detector: Detector, *, weight: float | None = None) -> Scores:
     """Scores from raw maps (N, 2, h, w), at the detector's fusion weight unless another is given."""
+    chosen = detector.choice.weight if weight is None else weight
+    parts = [_score_maps(maps[at], detector, chosen) for at in spans(len(maps), FILMS_AT_ONCE)]
+    if not parts:
+        parts = [_score_maps(maps, detector, chosen)]
+    names = ("whole", "region", "fused", "sweep")
+    return Scores(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def _score_maps(maps: Maps, detector: Detector, weight: float) -> Scores:
     config, calibrated = detector.config, detector.calibration
     values = fusion.standardised(maps, calibrated.mean, calibrated.std)
 
     def at(w: float) -> NDArray[np.float64]:
         return fusion.image_scores(fusion.fuse(values, w), how=config.image_score, top_share=config.top_share)
 
-    chosen = detector.choice.weight if weight is None else weight
     sweep = fusion.sweep(values, how=config.image_score, top_share=config.top_share)
-    return Scores(at(0.0), at(1.0), at(chosen), sweep)
+    return Scores(at(0.0), at(1.0), at(weight), sweep)
 
 
 def threshold(detector: Detector, *, weight: float | None = None) -> float | None:
@@ -128,10 +138,11 @@ def canonical_batches(
     size = inputs.shape[-1]
     for first in range(0, len(rows), batch):
         at = rows[first : first + batch]
-        films = torch.from_numpy(np.asarray(inputs[at], dtype=np.float32))[:, None]
+        films = torch.from_numpy(np.array(inputs[at], dtype=np.float32))[:, None]
         affines = input_from_canonical[at]
-        if not np.array_equal(affines, np.broadcast_to(np.eye(2, 3), affines.shape)):
-            films, _ = warp(films, affines, (size, size))
+        moved = torch.from_numpy((affines != np.eye(2, 3)).any((1, 2)))
+        if moved.any():
+            films[moved], _ = warp(films[moved], affines[moved.numpy()], (size, size))
         yield at, films
 
 

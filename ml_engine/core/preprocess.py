@@ -19,13 +19,15 @@ from ml_engine.core.geometry import resize_affine
 class FilmArray:
     """A film as its reader hands it over.
 
-    ``values`` (H, W) float32, linear, larger = brighter; ``bits`` stored per value; ``display`` (H, W)
+    ``values`` (H, W) float32, linear, larger = brighter; ``bits`` stored per value; ``ends`` the least and the
+    greatest value that its header allows, 0 and 255 of a plain 8-bit file; ``display`` (H, W)
     float32 in [0, 1] after the header's VOI LUT or window, None without one; ``padding`` (H, W) bool, True
     where the header says that there is no film; ``pixel_aspect`` a pixel's height over its width.
     """
 
     values: NDArray[np.float32]
     bits: int
+    ends: tuple[float, float]
     display: NDArray[np.float32] | None
     padding: NDArray[np.bool_]
     pixel_aspect: float = 1.0
@@ -106,7 +108,7 @@ def _ends(film: FilmArray, config: PipelineConfig) -> tuple[float, float]:
         low, high = np.percentile(seen, [config.low_percentile, config.high_percentile])
         return float(low), float(high)
     if film.bits == 8:
-        return 0.0, 255.0
+        return film.ends
     return float(seen.min()), float(seen.max())
 
 

@@ -95,6 +95,18 @@ def test_scores_are_those_of_the_standardised_map() -> None:
     np.testing.assert_allclose(found, np.nanmax(fused.reshape(2, -1), axis=1), rtol=1e-5)  # top 1 % of 56: one
 
 
+def test_scores_do_not_depend_on_how_many_films_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted, raw = detector(), maps(5, seed=3)
+    whole = pipeline.score_maps(raw, fitted)
+    monkeypatch.setattr(pipeline, "FILMS_AT_ONCE", 2)
+
+    parts = pipeline.score_maps(raw, fitted)
+
+    np.testing.assert_array_equal(parts.fused, whole.fused)
+    np.testing.assert_array_equal(parts.sweep, whole.sweep)
+    assert pipeline.score_maps(raw[:0], fitted).sweep.shape == (0, 101)
+
+
 def test_a_film_without_maps_scores_nan() -> None:
     raw = maps(2)
     raw[0] = np.nan
@@ -200,3 +212,14 @@ def test_mean_film_is_the_mean_of_the_aligned_ones() -> None:
     found = pipeline.mean_film(inputs, affines(11), rows=np.arange(1, 11))
 
     np.testing.assert_allclose(found, inputs[1:].mean(0), atol=1e-6)
+
+
+def test_a_film_does_not_change_with_its_company() -> None:
+    films, moved = np.random.default_rng(0).random((3, 32, 32)).astype(np.float32), affines(3)
+    moved[1] = [[1.1, 0, -2], [0, 0.9, 3]]
+
+    (_, together), *_ = pipeline.canonical_batches(films, moved, rows=np.arange(3), batch=8)
+    alone = [next(pipeline.canonical_batches(films, moved, rows=np.array([k]), batch=8))[1][0] for k in range(3)]
+
+    assert torch.equal(together, torch.stack(alone))
+    assert torch.equal(together[0, 0], torch.from_numpy(films[0]))

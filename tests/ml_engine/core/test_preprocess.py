@@ -14,7 +14,7 @@ DEFAULT = PipelineConfig.from_preset("default").replace(size=64)
 
 
 def film(values: np.ndarray, *, bits: int = 12, **facts: object) -> FilmArray:
-    plain = {"display": None, "padding": np.zeros(values.shape, dtype=bool)}
+    plain = {"ends": (0.0, 2.0**bits - 1), "display": None, "padding": np.zeros(values.shape, dtype=bool)}
     return FilmArray(values=values.astype(np.float32), bits=bits, **(plain | facts))
 
 
@@ -26,6 +26,14 @@ def test_paper_divides_8_bit_films_by_255() -> None:
     values = np.array([[30, 51], [102, 204]])
 
     assert intensities(film(values, bits=8), PAPER) == pytest.approx(values / 255)
+
+
+def test_paper_scales_8_bit_films_with_a_rescale_over_what_their_header_allows() -> None:
+    stored = np.array([[0, 51], [102, 255]])
+
+    found = intensities(film(stored * 16 - 1024, bits=8, ends=(-1024.0, 3056.0)), PAPER)
+
+    assert found == pytest.approx(stored / 255)
 
 
 def test_paper_scales_deeper_films_from_minimum_to_maximum() -> None:
