@@ -44,7 +44,7 @@ class Bank:
 
 @dataclass(frozen=True)
 class Banks:
-    """``whole`` serves every patch; ``cells[k]`` those of cell k, row by row, None where all is masked."""
+    """``whole`` serves every patch; ``cells[k]`` those of cell k, row by row, None where all of it is masked."""
 
     whole: Bank
     cells: tuple[Bank | None, ...]
@@ -64,6 +64,14 @@ def cell_of(places: Tensor, *, patches: int, grid: int) -> Tensor:
     return bands[:, 0] * grid + bands[:, 1]
 
 
+def is_near_cell(places: Tensor, cell: int, *, patches: int, grid: int, halo: int) -> Tensor:
+    """Which places (P, 2) lie in the cell or at most ``halo`` patches beside it, diagonals included: bool (P,)."""
+    bands = torch.tensor([cell // grid, cell % grid])
+    first = -(-bands * patches // grid) - halo
+    end = -(-(bands + 1) * patches // grid) + halo
+    return ((places >= first) & (places < end)).all(1)
+
+
 def bank_size(patches: int, rate: float) -> int:
     """The share ``rate`` of the patches, rounded up, at least one."""
     return max(1, math.ceil(rate * patches - 1e-9))
@@ -78,7 +86,7 @@ def build(
     with_radius: bool = True,
     progress: Progress | None = None,
 ) -> Banks:
-    """Select the global bank and the bank of each cell, the same rate in each [o].
+    """Select the global bank and the bank of each cell with its halo, the same rate in each [o].
 
     ``features`` (F * P, D) float32 as `Source` says; ``films`` int64: only these of the F films. Raises
     EmptyBank where the mask or the films leave nothing.
@@ -87,8 +95,7 @@ def build(
     chosen = torch.arange(len(source.films)) if films is None else films
     if per_film == 0 or len(chosen) == 0:
         raise EmptyBank("No patch is left for a memory bank: check the hard mask and the fit part.")
-    cells = cell_of(source.places, patches=config.patches, grid=config.grid)
-    jobs = [torch.arange(per_film)] + [torch.nonzero(cells == k)[:, 0] for k in range(config.grid**2)]
+    jobs = [torch.arange(per_film)] + [_near(source.places, k, config) for k in range(config.grid**2)]
     banks: list[Bank | None] = []
     for done, inside in enumerate(jobs):
         rows = (chosen[:, None] * per_film + inside).reshape(-1)
@@ -97,6 +104,14 @@ def build(
             progress(done + 1, len(jobs))
     assert banks[0] is not None
     return Banks(banks[0], tuple(banks[1:]))
+
+
+def _near(places: Tensor, cell: int, config: PipelineConfig) -> Tensor:
+    """The places that a cell's bank is chosen from, int64; none where the cell itself is all masked."""
+    shape = {"patches": config.patches, "grid": config.grid}
+    if not bool((cell_of(places, **shape) == cell).any()):
+        return torch.empty(0, dtype=torch.int64)
+    return torch.nonzero(is_near_cell(places, cell, **shape, halo=config.halo))[:, 0]
 
 
 def _select(features: Tensor, rows: Tensor, source: Source, config: PipelineConfig, with_radius: bool) -> Bank:

@@ -55,10 +55,26 @@ def test_bank_size_is_the_share_rounded_up(patches: int, rate: float, size: int)
     assert memory_bank.bank_size(patches, rate) == size
 
 
-def test_banks_are_the_coresets_of_all_patches_and_of_each_cell() -> None:
+def neighbours(place: int, halo: int) -> range:
+    """The rows or columns of the 8 x 8 grid at most ``halo`` away."""
+    return range(max(0, place - halo), min(8, place + halo + 1))
+
+
+@pytest.mark.parametrize("grid", [1, 3, 4, 7])
+def test_without_a_halo_a_place_is_near_its_own_cell_only(grid: int) -> None:
+    places = torch.cartesian_prod(torch.arange(7), torch.arange(7))
+    own = memory_bank.cell_of(places, patches=7, grid=grid)
+
+    for cell in range(grid**2):
+        near = memory_bank.is_near_cell(places, cell, patches=7, grid=grid, halo=0)
+        assert torch.equal(near, own == cell)
+
+
+@pytest.mark.parametrize("halo", [0, 1, 3])
+def test_banks_are_the_coresets_of_all_patches_and_of_each_cell(halo: int) -> None:
     features, source = made()
 
-    banks = memory_bank.build(features, source, CONFIG)
+    banks = memory_bank.build(features, source, CONFIG.replace(halo=halo))
 
     whole = coreset.k_center(features, math.ceil(0.1 * len(features)))
     assert torch.equal(banks.whole.vectors, features[whole.indices])
@@ -68,9 +84,9 @@ def test_banks_are_the_coresets_of_all_patches_and_of_each_cell() -> None:
             film * len(source.places) + p
             for film in range(6)
             for p, (r, c) in enumerate(source.places.tolist())
-            if (r // 2) * 4 + c // 2 == k
+            if any((i // 2) * 4 + j // 2 == k for i in neighbours(r, halo) for j in neighbours(c, halo))
         ]
-        if not inside:
+        if k == 0:  # the cell that is masked whole
             assert bank is None
             continue
         own = coreset.k_center(features[inside], math.ceil(0.1 * len(inside)))
