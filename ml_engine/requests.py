@@ -14,7 +14,6 @@ from django.db import transaction
 from django.db.models import Q
 
 from ml_engine.core.config import PipelineConfig
-from ml_engine.core.errors import InvalidConfig
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState
 from ml_engine.running import RunRefused, publish_on_commit
 from portal import audit
@@ -49,24 +48,13 @@ class Chain:
 
 
 def config_from(preset: str, changes: Mapping[str, str] | None = None) -> PipelineConfig:
-    """The preset with single fields changed, as text: {"size": "64", "alignment.epochs": "2"}, in any order.
+    """The preset with single fields changed, as text: {"size": "64", "alignment.epochs": "2"}.
 
     The machine's number of threads is part of it, since results are byte-identical for the same number only.
     Raises InvalidConfig.
     """
     config = PipelineConfig.from_preset(preset).replace(threads=settings.ENGINE_THREADS)
-    waiting = dict(changes or {})
-    while waiting:
-        refused: dict[str, InvalidConfig] = {}
-        for name, text in waiting.items():
-            try:
-                config = config.replace_field(name, text)
-            except InvalidConfig as error:  # it may fit once another field has changed: rounds after epochs
-                refused[name] = error
-        if len(refused) == len(waiting):
-            raise next(iter(refused.values()))
-        waiting = {name: waiting[name] for name in refused}
-    return config
+    return config.replace_fields(changes or {})
 
 
 def changes_from_preset(config: Mapping[str, Any]) -> dict[str, str]:

@@ -6,10 +6,11 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, get_type_hints
+from typing import Any
 
 from ml_engine.core.alignment.config import AlignmentConfig
 from ml_engine.core.errors import InvalidConfig
+from ml_engine.core.fields import as_type, from_text, names_of
 
 PRESETS = ("default", "paper", "paper-448")
 BACKBONES = ("wide_resnet50_2", "wide_resnet101_2", "resnet18", "resnet34", "resnet50", "resnet101")
@@ -80,6 +81,12 @@ class PipelineConfig:
     mask_most: float = setting(0.95, "Refuse a mask that keeps more than this share.", low=0, high=1)
 
     grid: int = setting(4, "Cells along each side, each with a bank of its own.", symbol="n", low=1, high=64)
+    halo: int = setting(
+        1,
+        "Patches around each cell that its bank is chosen from too, so that films aligned a little off fit.",
+        low=0,
+        high=64,
+    )
     rate: float = setting(0.01, "Share of patches kept in a memory bank.", symbol="s", low=1e-6, high=1)
     coreset_start: str = setting(
         "first",
@@ -125,6 +132,8 @@ class PipelineConfig:
         self._check("layers", known, "stages in order, such as layer2+layer3")
         self._check("weights", bool(self.weights.strip()), "imagenet, random or the name of an imported file")
         self._check("grid", self.grid <= self.patches, f"at most {self.patches}, the patches along a side")
+        hundredths = abs(self.fusion_weight * 100 - round(self.fusion_weight * 100)) < 1e-9
+        self._check("fusion_weight", hundredths, "a whole number of hundredths, such as 0.6 or 0.25")
         self._check("mask_most", self.mask_most > self.mask_least, f"above mask_least ({self.mask_least})")
 
     def _check(self, name: str, ok: bool, expected: str) -> None:
@@ -167,8 +176,8 @@ class PipelineConfig:
         """The config with these fields, all others those of its preset. Raises InvalidConfig."""
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
         if unknown:
-            raise InvalidConfig(f"{unknown[0]} is no setting. The settings are: {_names(cls)}.")
-        given = {name: _as_type(cls, name, value) for name, value in values.items()}
+            raise InvalidConfig(f"{unknown[0]} is no setting. The settings are: {names_of(cls)}.")
+        given = {name: as_type(cls, name, value, shown=name) for name, value in values.items()}
         base = cls.preset_values(given.get("preset", "default"))
         if "alignment" in given:
             given["alignment"] = AlignmentConfig.from_json({**base["alignment"].to_json(), **given["alignment"]})
@@ -179,7 +188,8 @@ class PipelineConfig:
         return dataclasses.replace(self, **values)
 
     def replace_field(self, name: str, text: str) -> PipelineConfig:
-        """This config with one field read from text: ``rate``, ``mask.keep`` or ``alignment.epochs``.
+        """This config with one field read from text: ``rate``, ``mask.keep`` or ``alignment.epochs``. A fusion weight
+        brings ``fusion_choice=config`` along.
 
         Raises InvalidConfig for an unknown name or a text that is no value of it.
         """
@@ -195,9 +205,11 @@ class PipelineConfig:
                 raise InvalidConfig("preset cannot be set on its own: choose it first, then change single settings.")
             if name.startswith("alignment."):
                 field_name = name.removeprefix("alignment.")
-                inner[field_name] = _from_text(AlignmentConfig, field_name, text, shown=name)
+                inner[field_name] = from_text(AlignmentConfig, field_name, text, shown=name)
             else:
-                values[flat] = _from_text(PipelineConfig, flat, text, shown=name)
+                values[flat] = from_text(PipelineConfig, flat, text, shown=name)
+        if "fusion_weight" in values:
+            values.setdefault("fusion_choice", "config")  # a weight that is asked for is not chosen again
         if inner:
             values["alignment"] = dataclasses.replace(self.alignment, **inner)
         return self.replace(**values)
@@ -210,6 +222,7 @@ PAPER: dict[str, Any] = {
     "mask_keep": None,
     "mask_least": 0.0,
     "mask_most": 1.0,
+    "halo": 0,
     "coreset_exact_limit": 0.0,
     "neighbours": 9,
     "distance": "squared",
@@ -217,10 +230,6 @@ PAPER: dict[str, Any] = {
     "standardise": False,
     "image_score": "max",
 }
-
-
-def _names(cls: type) -> str:
-    return ", ".join(f.name for f in fields(cls))
 
 
 def _check_bounds(name: str, value: Any, facts: Any) -> None:
@@ -232,41 +241,3 @@ def _check_bounds(name: str, value: Any, facts: Any) -> None:
     ends = f"from {low:g} to {high:g}" if high is not None else f"at least {low:g}"
     if not math.isfinite(value) or value < low or (high is not None and value > high):
         raise InvalidConfig(f"{name} is {value}: it must be {ends}.")
-
-
-def _from_text(cls: type, name: str, text: str, *, shown: str) -> Any:
-    """The value that ``text`` means for a field of ``cls``, by its type. Raises InvalidConfig."""
-    hint = get_type_hints(cls).get(name)
-    if hint is None or dataclasses.is_dataclass(hint):
-        raise InvalidConfig(f"{shown} is no setting. The settings are: {_names(cls)}.")
-    text = text.strip()
-    if hint == (float | None):
-        return None if text.lower() in ("none", "") else _number(float, text, shown)
-    if hint is bool:
-        if text.lower() not in _BOOLEANS:
-            raise InvalidConfig(f"{shown} is {text!r}: write yes or no.")
-        return _BOOLEANS[text.lower()]
-    return text if hint is str else _number(hint, text, shown)
-
-
-_BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-
-
-def _number(kind: type, text: str, shown: str) -> Any:
-    try:
-        return kind(text)
-    except ValueError:
-        wanted = "a whole number" if kind is int else "a number"
-        raise InvalidConfig(f"{shown} is {text!r}: it must be {wanted}.") from None
-
-
-def _as_type(cls: type, name: str, value: Any) -> Any:
-    """A JSON value as the field's type: 1 is a float where a float is meant. Raises InvalidConfig."""
-    hint = get_type_hints(cls)[name]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if (hint is float and is_number) or (hint == (float | None) and is_number):
-        return float(value)
-    allowed = {float: (), float | None: (type(None),), AlignmentConfig: (dict,)}.get(hint, (hint,))
-    if not isinstance(value, allowed) or (hint is int and isinstance(value, bool)):
-        raise InvalidConfig(f"{name} is {value!r}: that is no value of this setting.")
-    return value

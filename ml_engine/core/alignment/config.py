@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ml_engine.core.errors import InvalidConfig
+from ml_engine.core.fields import as_type, names_of
 
 BACKBONES = ("resnet18", "resnet34", "resnet50")
 INITIALISATIONS = ("paper", "centred", "residual-bounded")
@@ -73,6 +74,8 @@ class AlignmentConfig:
             self._check(name, getattr(self, name) >= least, f"at least {least}")
         self._check("rounds", self.rounds <= self.epochs, f"at most alignment.epochs ({self.epochs})")
         self._check("size", self.size >= 32 and self.size % 32 == 0, "a multiple of 32, such as 224")
+        one_pixel = self.size == 32 and self.batch == 2  # a last batch of one film would be one value a channel
+        self._check("batch", not one_pixel, "at least 3 where alignment.size is 32")
         self._check("search_steps", self.search_steps >= 0, "at least 0")
         self._check("least_valid_area", 0 <= self.least_valid_area <= 1, "a share from 0 to 1")
         self._check("guard_valid_area", 0 <= self.guard_valid_area < 1, "a share from 0 to below 1")
@@ -109,8 +112,8 @@ class AlignmentConfig:
         """The config with these fields, all others at preset ``default``. Raises InvalidConfig."""
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
         if unknown:
-            raise InvalidConfig(f"alignment.{unknown[0]} is no setting of the alignment.")
-        return cls(**values)
+            raise InvalidConfig(f"alignment.{unknown[0]} is no setting of the alignment: it has {names_of(cls)}.")
+        return cls(**{name: as_type(cls, name, value, shown=f"alignment.{name}") for name, value in values.items()})
 
 
 PAPER: dict[str, Any] = {

@@ -64,6 +64,7 @@ def test_json_that_says_something_else_is_refused(values: dict[str, object]) -> 
     [
         ("rate", 0.0), ("rate", 1.5), ("rate", float("nan")), ("size", 100), ("size", 0), ("neighbours", 0),
         ("grid", 0), ("grid", 29), ("fusion_weight", -0.1), ("fusion_weight", 1.1), ("distance", "cosine"),
+        ("fusion_weight", 0.333),
         ("backbone", "vgg16"), ("weights", " "), ("align", "yes"), ("layers", "layer3+layer2"), ("layers", "layer5"),
         ("pool", 2), ("mask_keep", 0.0), ("mask_least", 0.96), ("seed", -1), ("device", "tpu"),
         ("threads", 0), ("batch", 0), ("preset", "mine"), ("folds", 1), ("threshold_percentile", 101.0),
@@ -122,3 +123,10 @@ def test_every_field_says_what_it_is() -> None:
 def test_stride_and_patches_follow_the_first_layer() -> None:
     assert (DEFAULT.stride, DEFAULT.patches) == (8, 28)
     assert DEFAULT.replace(layers="layer1+layer2", size=64).patches == 16
+
+
+def test_a_fusion_weight_that_is_asked_for_is_not_chosen_again() -> None:
+    asked = DEFAULT.replace_fields({"fusion-weight": "0.25"})
+
+    assert (asked.fusion_weight, asked.fusion_choice) == (0.25, "config")
+    assert DEFAULT.replace_fields({"fusion_weight": "0.25", "fusion_choice": "tune"}).fusion_choice == "tune"

@@ -72,3 +72,14 @@ def test_unknown_names_are_refused() -> None:
         AlignmentConfig.from_json({"epoch": 3})
     with pytest.raises(InvalidConfig, match="no preset"):
         AlignmentConfig.preset("best")
+
+
+def test_a_last_batch_of_one_film_and_one_pixel_is_refused() -> None:
+    with pytest.raises(InvalidConfig, match=r"alignment\.batch is 2: it must be at least 3 where"):
+        AlignmentConfig(size=32, batch=2)
+
+
+@pytest.mark.parametrize("values", [{"epochs": "20"}, {"epochs": True}, {"valid_only": "no"}, {"method": 3}])
+def test_json_of_another_type_is_refused_by_name(values: dict[str, Any]) -> None:
+    with pytest.raises(InvalidConfig, match=rf"alignment\.{next(iter(values))} is .*: it must be"):
+        AlignmentConfig.from_json(values)
