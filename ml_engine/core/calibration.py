@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,7 +53,7 @@ def patient_folds(patients: list[str], *, folds: int, seed: int) -> NDArray[np.i
     """
     names = sorted(set(patients))
     order = np.random.default_rng(seed).permutation(len(names))
-    counts = {name: patients.count(name) for name in names}
+    counts = Counter(patients)
     dealt = sorted((names[k] for k in order), key=lambda name: -counts[name])
     sizes = [0] * max(1, min(folds, len(names)))
     fold_of: dict[str, int] = {}

@@ -22,6 +22,7 @@ from ml_engine.core.errors import EmptyBank
 
 NORM_LIMIT = 2047.0  # 4 * 2047**2 < 2**24, the first integer that float32 cannot follow
 CHUNK = 8192
+EXACT_BYTES = 2**31  # the largest grid in full dimension; beyond it the points are projected whatever the limit says
 DOUBLE_LIMIT = 2e10  # multiplications up to which the covering radius is computed in float64
 
 
@@ -48,7 +49,8 @@ def k_center(
 
     ``start`` is the first pick. A tie goes to the lowest index; once every point coincides with a pick, on
     the grid, the lowest indices not yet picked follow. Distances are taken in full dimension while
-    N * count <= ``exact_limit``, else after a sparse random projection to ``dimensions``, drawn by ``seed``.
+    N * count <= ``exact_limit`` and the points fit into 2 GiB, else after a sparse random projection to
+    ``dimensions``, drawn by ``seed``. On the same side of that limit, a smaller count gives a prefix.
     Raises EmptyBank for no features, ValueError for a count or start out of range.
     """
     grid = selection_grid(features, count, seed=seed, dimensions=dimensions, exact_limit=exact_limit)
@@ -88,7 +90,8 @@ def selection_grid(
     chosen = Rows(features, rows)
     if len(chosen) == 0:
         raise EmptyBank("There is no patch to choose a memory bank from.")
-    if len(chosen) * count > exact_limit and features.shape[1] > dimensions:
+    is_large = len(chosen) * count > exact_limit or 2 * len(chosen) * features.shape[1] > EXACT_BYTES
+    if is_large and features.shape[1] > dimensions:
         chosen = Rows(project(chosen, dimensions=dimensions, seed=seed), None)
     return integer_grid(chosen)
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 QUERY_CHUNK = 256
 BANK_CHUNK = 16384
+DIRECT_VALUES = 2**25  # differences held at once while short lists are gone through: 128 MiB, and as much again
 
 
 class NearestSearch:
@@ -31,11 +32,17 @@ class NearestSearch:
         ``queries`` (Q, D) float32. Returns float32 (Q, K) and int64 (Q, K), K the smaller of
         ``neighbours`` and the bank's size. A tie goes to the lower row.
         """
-        found = [self._chunk(part, min(neighbours, len(self.bank))) for part in queries.split(QUERY_CHUNK)]
+        k = min(neighbours, len(self.bank))
+        at_once = max(1, min(QUERY_CHUNK, DIRECT_VALUES // (self._listed(k) * self.bank.shape[1])))
+        found = [self._chunk(part, k) for part in queries.split(at_once)]
         return torch.cat([f[0] for f in found]), torch.cat([f[1] for f in found])
 
+    def _listed(self, k: int) -> int:
+        """The length of the short list."""
+        return min(len(self.bank), max(16, 4 * k))
+
     def _chunk(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        listed = min(len(self.bank), max(16, 4 * k))
+        listed = self._listed(k)
         rough, rows = self._short_list(queries, listed)
         rows = rows.sort(dim=1).values
         direct = (self.bank[rows] - queries[:, None]).square().sum(-1)  # (Q, listed)

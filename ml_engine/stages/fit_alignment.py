@@ -23,7 +23,9 @@ def fit_network(work: Work, report: Report) -> dict[str, Any]:
     rows = work.readable(part)
     require(rows, least=2, part=part)
     inputs = files.open_npy(work.path("inputs.npy"))
-    images = torch.from_numpy(np.asarray(inputs[rows], dtype=np.float32))[:, None]
+    if len(rows) < len(inputs):  # else they stay on disk
+        inputs = inputs[rows]
+    images = torch.from_numpy(np.asarray(inputs, dtype=np.float32))[:, None]
     vgg = weights.default_folder() / weights.KNOWN["vgg19"].stored_name
     config = work.config
 

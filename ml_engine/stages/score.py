@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ml_engine.core import files, pipeline
 from ml_engine.core.memory_bank import MapScorer
@@ -20,11 +22,15 @@ def make_maps(work: Work, report: Report) -> dict[str, Any]:
     """Raw maps of all films: maps.npy (N, 2, h, w) float32, NaN where masked and for unreadable films."""
     keep = work.mask()
     scorer = MapScorer(work.detector.banks, keep, work.config, work.device)
-    maps = np.full((len(work.rows), 2, *keep.shape), np.nan, dtype=np.float32)
-    for at, batch in work.features_of(work.readable(), report):
-        for row, film in zip(at, batch, strict=True):
-            maps[row] = scorer.maps(film)
-    files.write_npy(work.path("maps.npy"), maps)
+    errors = work.errors
+    blank = np.full((1, 2, *keep.shape), np.nan, dtype=np.float32)
+
+    def maps() -> Iterator[NDArray[np.float32]]:
+        readable = (film for _, batch in work.features_of(work.readable(), report) for film in batch)
+        for row in range(len(work.rows)):
+            yield blank if row in errors else scorer.maps(next(readable))[None]
+
+    files.stream_npy(work.path("maps.npy"), (len(work.rows), *blank.shape[1:]), maps())
     return {}
 
 
@@ -32,7 +38,7 @@ def write_results(work: Work, report: Report) -> dict[str, Any]:
     """scores.csv, maps.npy, affines.npy, sweep.npy, score.json."""
     folder, detector = work.folder, work.detector
     weight = detector.choice.weight if work.request.fusion_weight is None else work.request.fusion_weight
-    scores = pipeline.score_maps(work.read("maps.npy"), detector, weight=weight)
+    scores = pipeline.score_maps(files.open_npy(work.path("maps.npy")), detector, weight=weight)
     files.link_or_copy(work.path("maps.npy"), folder.path / "maps.npy")
     files.write_npy(folder.path / "affines.npy", original_from_canonical(work))
     files.write_npy(folder.path / "sweep.npy", scores.sweep)

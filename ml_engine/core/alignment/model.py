@@ -76,6 +76,13 @@ class AlignmentModel:
 
 def prepared(images: Tensor, valid: Tensor, *, size: int) -> tuple[Tensor, Tensor]:
     """Films and mask as the network takes them: float32 (N, 1, size, size), 0 outside the mask."""
+    films, masks = (torch.empty(len(images), 1, size, size, device=images.device) for _ in range(2))
+    for at in spans(len(images), BATCH):
+        films[at], masks[at] = _prepared(images[at], valid[at], size)
+    return films, masks
+
+
+def _prepared(images: Tensor, valid: Tensor, size: int) -> tuple[Tensor, Tensor]:
     films, mask = images.float(), valid.float()
     if images.shape[-2:] != (size, size):
         films = F.interpolate(films, (size, size), mode="bilinear", antialias=True, align_corners=False)

@@ -200,3 +200,12 @@ def test_nothing_to_choose_from_is_a_sentence() -> None:
 def test_count_and_start_out_of_range_are_refused(count: int, start: int) -> None:
     with pytest.raises(ValueError, match="within 10 points"):
         coreset.k_center(gaussian(10, 4), count, start=start)
+
+
+def test_points_too_large_for_full_dimension_are_projected(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = torch.randn(100, 64, generator=torch.Generator().manual_seed(0))
+    kept = coreset.selection_grid(features, 5, seed=0, dimensions=8, exact_limit=1e9)
+    monkeypatch.setattr(coreset, "EXACT_BYTES", 2 * 100 * 64 - 1)
+
+    assert kept.shape == (100, 64)
+    assert coreset.selection_grid(features, 5, seed=0, dimensions=8, exact_limit=1e9).shape == (100, 8)

@@ -95,3 +95,17 @@ def test_a_query_scores_the_same_alone_and_among_others() -> None:
 def test_an_empty_bank_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         NearestSearch(torch.zeros(0, 3))
+
+
+def test_many_neighbours_are_gone_through_in_small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    bank, queries = draw(500, 16, 1), draw(40, 16, 2)
+    whole = NearestSearch(bank).squared_distances(queries, 90)
+    sizes: list[int] = []
+    chunk = NearestSearch._chunk
+    monkeypatch.setattr(patchcore, "DIRECT_VALUES", 360 * 16 * 3)
+    monkeypatch.setattr(NearestSearch, "_chunk", lambda self, q, k: sizes.append(len(q)) or chunk(self, q, k))
+
+    found = NearestSearch(bank).squared_distances(queries, 90)
+
+    assert sizes == [3] * 13 + [1]
+    assert torch.equal(found[0], whole[0]) and torch.equal(found[1], whole[1])
