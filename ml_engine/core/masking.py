@@ -38,10 +38,17 @@ def hard_mask(mean_film: NDArray[np.floating], config: PipelineConfig) -> HardMa
     limits = patch_limits(mean_film, stride=config.stride, coverage=config.mask_coverage)
     threshold = config.mask_threshold if config.mask_keep is None else _threshold_keeping(limits, config.mask_keep)
     mask = HardMask(limits > threshold, threshold)
-    if not mask.keep.any() or not config.mask_least <= mask.share <= config.mask_most:
+    if not mask.keep.any():
+        raise EngineError(
+            f"The hard mask keeps no patch: the mean film is nowhere above {threshold:.3g} on the 8-bit scale (its "
+            f"brightest patch reaches {limits.max():.3g}). Films this dark were most often aligned out of the frame: "
+            "look at the alignment, lower mask.threshold, or switch the mask off."
+        )
+    if not config.mask_least <= mask.share <= config.mask_most:
         raise EngineError(
             f"The hard mask keeps {mask.share:.0%} of the patches; {config.mask_least:.0%} to "
-            f"{config.mask_most:.0%} is allowed. Change mask.keep or mask.threshold, or switch the mask off."
+            f"{config.mask_most:.0%} is allowed (mask.least, mask.most). Change mask.keep or mask.threshold, or switch "
+            "the mask off."
         )
     return mask
 

@@ -31,6 +31,7 @@ from ml_engine.core.errors import AlignmentCollapsed, InvalidConfig
 
 Progress = Callable[[str, int, int, str | None], None]
 STAGE = "align"
+LEAST_INITIAL = 1e-6  # a loss that begins below is not divided by its initial value
 # Half ranges of the known affines at augmentation = 1: shift as a share of the half frame, log-scale,
 # angle in radians, shear.
 KNOWN = {"shift": 0.2, "log_scale": 0.12, "angle": math.radians(8), "shear": 0.04}
@@ -141,7 +142,8 @@ class _Fit:
                 [state.network.outputs(self.films[at]) for at in spans(len(self.films), self.config.batch)]
             )
             state.network.freeze_range(outputs)
-        state.scales = self._initial_losses() if self.config.normalise_losses else {}
+        if self.config.normalise_losses:
+            state.scales = self._initial_losses()
 
     def _first_canonical(self) -> Canonical:
         if self.given is None:
@@ -265,7 +267,7 @@ class _Fit:
 
     @torch.no_grad()
     def _initial_losses(self) -> dict[str, float]:
-        """Each loss before the first step, over the first films in order. Never below 1e-6."""
+        """Each loss before the first step, over the first films in order; 1 for a loss that begins at 0."""
         at = torch.arange(min(len(self.films), 4 * self.config.batch))
         self.state.network.eval()
         parts = []
@@ -273,7 +275,9 @@ class _Fit:
             part = at[span]
             losses, _ = self._losses(part, known=self._known_affines(len(part)), epoch=0)
             parts.append({name: float(value) * len(part) for name, value in losses.items()})
-        return {name: max(1e-6, sum(part[name] for part in parts) / len(at)) for name in parts[0]}
+        means = {name: sum(part[name] for part in parts) / len(at) for name in parts[0]}
+        # without augmentation the consistency begins at 0: to divide by that would drown all other losses
+        return {name: value if value > LEAST_INITIAL else 1.0 for name, value in means.items()}
 
     def _guard(self, numbers: dict[str, float]) -> None:
         """Stop a fit whose aligned films have become black, or whose loss is no number."""
@@ -302,8 +306,14 @@ class _Fit:
         draft = AlignmentModel(config, state.network, state.gauge, state.canonical, state.canonical.image, {})
         thetas, checks = draft.thetas(self.films, self.valid)
         report = measured(self.films, self.valid, thetas, canonical=state.canonical, unchecked=checks)
-        report |= {"history": state.history, "initial_losses": state.scales}
+        report |= {"history": state.history, "initial_losses": state.scales, "canonical_source": self._source()}
         return replace(draft, canonical=self._full_canonical(images, valid, thetas), report=report)
+
+    def _source(self) -> str:
+        """Where the canonical image comes from, for the report."""
+        if self.given is not None:
+            return "given"
+        return "mean of films aligned groupwise" if self.groupwise else "mean of films as they came"
 
     def _full_canonical(self, images: Tensor, valid: Tensor, thetas: Tensor) -> Tensor:
         """The canonical image at the side S of the films as they came, float32 (S, S)."""

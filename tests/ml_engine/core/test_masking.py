@@ -72,8 +72,10 @@ def test_a_mask_that_keeps_too_much_or_too_little_is_refused() -> None:
         hard_mask(np.full((64, 64), 0.5), config("default"))
     with pytest.raises(EngineError, match="keeps 30%"):
         hard_mask(mean_film(), config("default", mask_keep=0.3))
-    with pytest.raises(EngineError, match="keeps 0%"):
-        hard_mask(np.zeros((64, 64)), config("paper"))
+    dark = np.zeros((64, 64))
+    dark[10, 10] = 0.9
+    with pytest.raises(EngineError, match=r"keeps no patch: the mean film is nowhere above 10 .*reaches 0\)"):
+        hard_mask(dark, config("paper"))
 
 
 def test_without_a_mask_every_patch_is_kept() -> None:

@@ -230,3 +230,16 @@ def test_padding_outside_the_valid_area_does_not_matter(fitted: AlignmentModel) 
     valid[..., :10] = False
     dirty = torch.where(valid, shown, torch.rand_like(shown))
     assert torch.equal(fitted.affines(shown, valid)[0], fitted.affines(dirty, valid)[0])
+
+
+def test_a_loss_that_begins_at_zero_does_not_drown_the_others() -> None:
+    """Without augmentation f(Ax) A = f(x) holds before the first step."""
+    report = fit(small_config(augmentation=0.0)).report
+    assert report["initial_losses"]["consistency"] == 1
+    assert all(epoch["loss"] < 10 for epoch in report["history"])
+
+
+def test_the_report_says_where_the_canonical_image_comes_from(fitted: AlignmentModel) -> None:
+    assert fitted.report["canonical_source"] == "mean of films aligned groupwise"
+    assert fit(small_config(rounds=1)).report["canonical_source"] == "mean of films as they came"
+    assert fit(small_config(), canonical=films(1)[0][0, 0]).report["canonical_source"] == "given"
