@@ -29,6 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EngineError as refusal:
         print(f"ml_engine: {refusal}", file=sys.stderr)  # noqa: T201 (the command line speaks)
         return REFUSED
+    except OSError as problem:  # a path that is no folder, may not be written, or lies on a full disk
+        where = f"{problem.filename}: " if problem.filename else ""
+        print(f"ml_engine: {where}{problem.strerror or problem}. Check the paths given.", file=sys.stderr)  # noqa: T201
+        return REFUSED
     except KeyboardInterrupt:
         return 130
     return status
@@ -117,16 +121,18 @@ PLACES = ("device", "threads")  # where it runs, not what it computes
 def configured(options: argparse.Namespace, base: PipelineConfig | None = None) -> PipelineConfig:
     """The config that the options ask for, from a preset or on top of ``base``. Raises InvalidConfig."""
     config = base or PipelineConfig.from_preset(options.preset or "default")
-    given = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
-    if "fusion_weight" in given:
-        given["fusion_choice"] = "config"  # a weight that is asked for is not chosen again
-    texts = {}
+    return config.replace_fields(_texts(options))
+
+
+def _texts(options: argparse.Namespace) -> dict[str, str]:
+    """Every setting that is given, by name, as text; --set after the options of their own."""
+    texts = {name: str(getattr(options, name)) for name in OPTIONS if getattr(options, name) is not None}
     for assignment in options.set:
         name, equals, text = assignment.partition("=")
         if not equals:
             raise InvalidConfig(f"--set {assignment!r}: write FIELD=VALUE, such as mask.keep=0.8.")
-        texts[name.strip()] = text
-    return config.replace(**given).replace_fields(texts)
+        texts[name.strip().replace("-", "_")] = text
+    return texts
 
 
 def run_command(options: argparse.Namespace) -> int:
@@ -151,6 +157,7 @@ def fit_command(options: argparse.Namespace) -> int:
     config = config.replace(weights=_weights(config, config.backbone, console))
     _tell_selection(selection, console)
     inputs = {}
+    unreadable = 0
     if config.align == "network":
         if config.weights != weights.RANDOM and config.alignment.uses_network and config.alignment.perceptual > 0:
             _weights(config.replace(weights=weights.IMAGENET), "vgg19", console)
@@ -160,15 +167,19 @@ def fit_command(options: argparse.Namespace) -> int:
         outcome = run_folder(out / "alignment-run", images=options.images, listener=console.event)
         if outcome.status not in (OK, UNREADABLE):
             return _close(outcome)
+        unreadable = outcome.unreadable if part == "align" else 0  # films of fit are counted below
         made = out / "alignment-run" / "alignment.safetensors"
         files.link_or_copy(made, out / "alignment.safetensors")
         files.link_or_copy(made, out / "inputs" / "alignment.safetensors")
         inputs["alignment"] = files.sha256_of(made)
-    request = Request(kind="fit_detector", config=config, name="detector", inputs=inputs)
+    named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
+    request = Request(kind="fit_detector", config=config, name="detector", inputs=inputs, weights=named)
     _lay(out, request, [row for row in rows if row.part != "align"], with_labels=True)
     outcome = run_folder(out, images=options.images, listener=console.event)
     if outcome.status in (OK, UNREADABLE):
         _tell_detector(files.read_json(out / "detector.json"), out, console)
+        unreadable += outcome.unreadable
+        outcome = Outcome(UNREADABLE if unreadable else OK, unreadable=unreadable)
     return _close(outcome)
 
 
@@ -195,7 +206,7 @@ def score_command(options: argparse.Namespace) -> int:
         name="scores",
         weights=detector.weights,
         inputs=inputs,
-        fusion_weight=options.fusion_weight,
+        fusion_weight=asked.fusion_weight if "fusion_weight" in _texts(options) else None,
     )
     _lay(out, request, rows, with_labels=False)
     for name in inputs:
@@ -211,14 +222,15 @@ def _checked_against_model(options: argparse.Namespace, made: PipelineConfig) ->
     if options.preset not in (None, made.preset):
         raise InvalidConfig(f"preset is {options.preset}, but the model was fitted with {made.preset}: leave it out.")
     asked = configured(options, made)
-    free = {name: getattr(asked, name) for name in PLACES} | {"fusion_weight": asked.fusion_weight}
-    free["fusion_choice"] = asked.fusion_choice
-    for name, value in made.replace(**free).to_json().items():
+    free = [*PLACES]
+    if "fusion_weight" in _texts(options):
+        free += ["fusion_weight", "fusion_choice"]
+    for name, value in made.replace(**{name: getattr(asked, name) for name in free}).to_json().items():
         if asked.to_json()[name] != value and not _same_weights(name, asked.to_json()[name], value):
             raise InvalidConfig(
                 f"{name} is {asked.to_json()[name]}, but the model was fitted with {value}: leave it out, or fit again."
             )
-    return made.replace(**{name: getattr(asked, name) for name in PLACES})
+    return made.replace(**{name: getattr(asked, name) for name in free})
 
 
 def _same_weights(name: str, asked: Any, made: Any) -> bool:
@@ -240,12 +252,22 @@ def _lay(path: Path, request: Request, rows: list[manifest.Row], *, with_labels:
     path.mkdir(parents=True, exist_ok=True)
     wanted = request.to_json()
     if (path / "run.json").exists():
-        there = files.read_json(path / "run.json")
+        there = _what_is_there(path)
         if there != wanted or manifest.read(path / "images.csv") != [_as_stored(row, with_labels) for row in rows]:
             raise EngineError(f"{path} already holds {_difference(there, wanted)}. Choose another --out, or delete it.")
         return
     manifest.write(path / "images.csv", rows, with_labels=with_labels)
     files.write_json(path / "run.json", wanted)
+
+
+def _what_is_there(path: Path) -> dict[str, Any]:
+    try:
+        there = files.read_json(path / "run.json")
+    except ValueError:
+        there = None
+    if not isinstance(there, dict):
+        raise EngineError(f"{path} holds a run.json that cannot be read. Choose another --out, or delete it.")
+    return there
 
 
 def _as_stored(row: manifest.Row, with_labels: bool) -> manifest.Row:
@@ -260,7 +282,7 @@ def _difference(there: dict[str, Any], wanted: dict[str, Any]) -> str:
     for name, value in after.items():
         if before.get(name) != value and name != "alignment":
             return f"a run with {name} = {before.get(name)}, and {value} was asked for"
-    for name in ("kind", "code_version", "inputs", "config"):
+    for name in ("kind", "code_version", "inputs", "weights", "config"):
         if there.get(name) != wanted[name]:
             return f"a run with another {name.replace('_', ' ')}"
     return "a run of other films"

@@ -55,18 +55,28 @@ class Request:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Request:
-        """Raises EngineError for a kind or format that this version does not know."""
+        """Raises EngineError for what is no request, or one of a kind or format that this version does not know."""
+        if not isinstance(values, dict):
+            raise EngineError("run.json holds no JSON object: it must be one, with format, kind and config.")
+        for name in ("config", "weights", "inputs"):
+            if not isinstance(values.get(name) or {}, dict):
+                raise EngineError(f"run.json has {name} {values[name]!r}: it must be a JSON object.")
         if values.get("format") != FORMAT:
             raise EngineError(f"run.json has format {values.get('format')!r}; this version runs format {FORMAT}.")
         if values.get("kind") not in KINDS:
             raise EngineError(f"run.json has kind {values.get('kind')!r}; it must be one of {', '.join(KINDS)}.")
         config = PipelineConfig.from_json(values.get("config") or {})
         if "seed" in values:
-            config = config.replace(seed=values["seed"])
+            config = config.replace(seed=PipelineConfig.from_json({"seed": values["seed"]}).seed)
         weight = values.get("fusion_weight")
-        if weight is not None and not (isinstance(weight, int | float) and 0 <= weight <= 1):
-            raise EngineError(f"run.json has fusion_weight {weight!r}; it must be from 0 to 1.")
-        inputs = {name: str(entry["sha256"]) for name, entry in (values.get("inputs") or {}).items() if entry}
+        if weight is not None:
+            weight = PipelineConfig.from_json({"fusion_weight": weight}).fusion_weight
+        inputs = {}
+        for name, entry in (values.get("inputs") or {}).items():
+            if entry and not (isinstance(entry, dict) and isinstance(entry.get("sha256"), str)):
+                raise EngineError(f"run.json has input {name} {entry!r}: it must be an object with file and sha256.")
+            if entry:
+                inputs[name] = entry["sha256"]
         return cls(
             kind=values["kind"],
             config=config,
@@ -84,6 +94,9 @@ class RunFolder:
         self.path, self.attempt, self.stdout, self.listener = path, attempt, stdout, listener
         self.stages = path / "stages"
         self.stages.mkdir(exist_ok=True)
+        for folder in (path, self.stages, path / "inputs"):  # what a killed attempt was writing
+            for leftover in folder.glob(".*.part"):
+                leftover.unlink()
         self._events = (path / "events.jsonl").open("a", encoding="utf-8")
         self._log = (path / "log.txt").open("a", encoding="utf-8")
 
@@ -105,7 +118,10 @@ class RunFolder:
         if wanted is None or not path.is_file():
             raise EngineError(f"This run needs inputs/{name}.safetensors, and it is not in the run folder.")
         if files.sha256_of(path) != wanted:
-            raise EngineError(f"inputs/{name}.safetensors is not the file that run.json names: its SHA-256 differs.")
+            raise EngineError(
+                f"inputs/{name}.safetensors is not the file that run.json names: its SHA-256 differs. Bring the right "
+                "one, or ask for the run anew."
+            )
         return path
 
     def emit(self, event: dict[str, Any]) -> None:
@@ -208,6 +224,11 @@ class Report:
 
 def peak_memory_mib() -> float:
     """The most resident memory that this process has had, in MiB."""
+    try:  # Linux; ru_maxrss of a child begins with its parent's
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(status.split("VmHWM:")[1].split()[0]) / 2**10
+    except (OSError, IndexError, ValueError):
+        pass
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ml_engine import storage
+from ml_engine.core import weights
+from ml_engine.core.config import PipelineConfig
 from ml_engine.core.version import code_version
 from ml_engine.models import Run, RunKind
 from ml_engine.requests import alignment_part
@@ -62,7 +64,7 @@ def _place_film(film: Film, folder: Path) -> None:
         ) from None
     facts = folder / "files" / f"{film.image.uuid}.json"
     if not facts.exists():
-        facts.write_text(json.dumps(film.image.facts, sort_keys=True), encoding="utf-8")
+        storage.write_text(facts, json.dumps(film.image.facts, sort_keys=True))
 
 
 def _manifest(films: list[Film], *, labelled: bool) -> str:
@@ -83,9 +85,20 @@ def _run_json(run: Run, folder: Path) -> dict[str, Any]:
         "config": run.config,
         "seed": run.seed,
         "code_version": code_version(),
-        "weights": {"name": run.config.get("weights", ""), "sha256": None},
+        "weights": _weights(run, folder),
         "inputs": _inputs(run, folder),
     }
+
+
+def _weights(run: Run, folder: Path) -> dict[str, Any]:
+    """The backbone's weights, pinned by the first attempt: a file replaced meanwhile is refused by the next one."""
+    config = PipelineConfig.from_json(run.config)
+    now = weights.named(config.weights, config.backbone, folder=storage.weights_folder())
+    try:
+        before = json.loads((folder / "run.json").read_bytes())["weights"]
+    except FileNotFoundError:
+        return now
+    return before if before["sha256"] else now
 
 
 def _inputs(run: Run, folder: Path) -> dict[str, dict[str, str]]:

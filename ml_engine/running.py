@@ -159,8 +159,13 @@ def order(*, lease: Lease) -> Order:
     return Order.CANCEL if cancelled else Order.GO_ON
 
 
-def note_versions(*, lease: Lease, versions: dict[str, str], device: str) -> None:
-    _held(lease).update(versions=versions, device=device)
+def note_versions(*, lease: Lease, versions: dict[str, str]) -> None:
+    _held(lease).update(versions=versions)
+
+
+def note_device(*, lease: Lease, device: str) -> None:
+    """What the engine says that it runs on."""
+    _held(lease).update(device=device[:40])
 
 
 @contextmanager

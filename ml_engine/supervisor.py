@@ -98,10 +98,11 @@ def _work(lease: Lease) -> None:
     run = Run.objects.select_related("split", "alignment__run", "detector__run", "detector__alignment__run").get(
         pk=lease.run_id
     )
-    running.note_versions(lease=lease, versions=versions(), device=settings.RUN_DEVICE)
+    running.note_versions(lease=lease, versions=versions())
     folder = preparing.write_folder(run, tick=pulse.tick)
     _wait_for_folder(folder, pulse)
-    unreadable = _run_engine(folder, lease, pulse)
+    asked = run.config.get("device", "auto")  # a run that asks for a device gets it, else the installation decides
+    unreadable = _run_engine(folder, lease, pulse, device=settings.RUN_DEVICE if asked == "auto" else asked)
     with running.finishing(lease=lease, unreadable=unreadable) as locked:
         store_results(locked, folder)
 
@@ -171,9 +172,9 @@ def _is_free(folder: Path) -> bool:
         return True
 
 
-def _run_engine(folder: Path, lease: Lease, pulse: Pulse) -> int:
+def _run_engine(folder: Path, lease: Lease, pulse: Pulse, *, device: str) -> int:
     """How many films the engine could not read. Raises what stops the work."""
-    engine = Engine(folder, attempt=lease.attempt, device=settings.RUN_DEVICE)
+    engine = Engine(folder, attempt=lease.attempt, device=device)
     last_word: dict[str, Any] = {}
     seconds = min(LOOK_SECONDS, settings.RUN_HEARTBEAT_SECONDS) / 2
     try:
@@ -181,7 +182,9 @@ def _run_engine(folder: Path, lease: Lease, pulse: Pulse) -> int:
         while not over:
             said, over = engine.events(seconds=seconds)
             for event in said:
-                if "event" in event:
+                if event.get("event") == "started":
+                    running.note_device(lease=lease, device=str(event.get("device") or ""))
+                elif "event" in event:
                     last_word = event
                 else:
                     pulse.tell(_progress(event))

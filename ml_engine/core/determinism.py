@@ -41,6 +41,11 @@ def give_back_memory() -> None:
         return
 
 
+def device_label(device: torch.device) -> str:
+    """The device in words: ``cpu``, or the name that the GPU gives itself."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def device_for(name: str) -> torch.device:
     """The device that ``auto``, ``cpu`` or ``cuda`` means on this machine. Raises InvalidConfig."""
     from ml_engine.core.errors import InvalidConfig

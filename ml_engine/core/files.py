@@ -6,33 +6,34 @@ import hashlib
 import io
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ml_engine.core.errors import IncompatibleModel
+
+if TYPE_CHECKING:  # a worker handles files without the seconds that torch takes to load
+    from torch import Tensor
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``; what was written there becomes ``path`` when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:
         yield temporary
-        with temporary.open("rb+") as file:
+        with temporary.open("rb") as file:  # a linked file may be read-only
             os.fsync(file.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)  # after a failure, or a replace() of two links to one file
 
 
 def _sync_folder(folder: Path) -> None:

@@ -15,13 +15,13 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ml_engine.core import files
 from ml_engine.core.errors import EngineError, IncompatibleModel
+
+if TYPE_CHECKING:  # a worker names weights without the seconds that torch takes to load
+    from torch import Tensor
 
 RANDOM, IMAGENET = "random", "imagenet"
 Progress = Callable[[int, int], None]  # bytes so far, bytes in all (0 where unknown)
@@ -93,6 +93,18 @@ def default_folder() -> Path:
     """HILUM_DATA_DIR/weights, or var/weights of the checkout."""
     data = os.environ.get("HILUM_DATA_DIR") or str(Path(__file__).resolve().parents[2] / "var")
     return Path(data) / "weights"
+
+
+def named(name: str, architecture: str, *, folder: Path) -> dict[str, Any]:
+    """What ``run.json`` says of a config's weights: ``name`` and ``sha256``, None for random and for a file that
+    is not there yet. Reads the file's header only."""
+    if name == RANDOM:
+        return {"name": name, "sha256": None}
+    try:
+        _, header = read_header(resolve(name, architecture, folder=folder))
+    except EngineError:  # the run itself says what is missing
+        header = {}
+    return {"name": name, "sha256": header.get("sha256")}
 
 
 def load_backbone(name: str, architecture: str, *, seed: int, folder: Path) -> Weights:
@@ -168,9 +180,11 @@ def download(architecture: str, *, folder: Path, url: str | None = None, progres
         try:
             _fetch(url or known.url, received, progress)
         except OSError as problem:
+            without = ", or set alignment.perceptual=0 to fit without the loss that needs them"
             raise WeightsMissing(
                 f"The weights of {architecture} could not be downloaded from {url or known.url} "
                 f"({_reason(problem)}). Fetch the file elsewhere and run: python manage.py weights import FILE"
+                + (without if architecture == "vgg19" else "")
             ) from problem
         return _convert(received, known, folder)
 
@@ -205,6 +219,8 @@ def _convert(received: Path, known: KnownFile, folder: Path) -> Path:
             f"The SHA-256 of {received.name} begins with {digest[:8]}, and {known.digest[:8]} was expected: the "
             "file is damaged or another one. Download it again, or run: python manage.py weights import FILE"
         )
+    import torch
+
     state = torch.load(received, map_location="cpu", weights_only=True)
     return _store(state, known.architecture, digest, folder / known.stored_name)
 
@@ -216,6 +232,8 @@ def _store(state: dict[str, Tensor], architecture: str, digest: str, path: Path)
 
 
 def _tensors_sha256(state: dict[str, Tensor]) -> str:
+    import torch
+
     digest = hashlib.sha256()
     for name in sorted(state):
         value = state[name].detach().cpu().contiguous()
@@ -273,7 +291,7 @@ def read_header(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             return shapes, json.loads((file.metadata() or {}).get("hilum", "{}"))
     except (SafetensorError, OSError, ValueError):
@@ -309,6 +327,7 @@ def check_shapes(tensors: dict[str, Tensor], architecture: str, *, shown: str) -
 
 def _mismatch(tensors: dict[str, Tensor], architecture: str) -> str:
     """What is wrong with the tensors for this architecture; empty when nothing is."""
+    import torch
     import torchvision
 
     with torch.device("meta"):

@@ -44,8 +44,19 @@ def read_films(work: Work, report: Report) -> dict[str, Any]:
     files.write_npy(work.path("boxes.npy"), boxes)
     files.write_npy(work.path("original_from_input.npy"), affines)
     if len(errors) == len(rows):
-        raise EngineError(f"None of the {len(rows)} films could be read. The first: {errors['0']}")
+        _refuse_unless_scoring(work, errors["0"])
     return {"errors": errors}
+
+
+def _refuse_unless_scoring(work: Work, first: str) -> None:
+    """No film could be read. Scores may all be NaN; a fit, and a folder without its films, get a sentence."""
+    if not any((work.images / row.filename).is_file() for row in work.rows):
+        raise EngineError(
+            f"None of the {len(work.rows)} files that images.csv names is in {work.images}: name their folder with "
+            "--images."
+        )
+    if work.request.kind != "score":
+        raise EngineError(f"None of the {len(work.rows)} films could be read. The first: {first}")
 
 
 def align(work: Work, report: Report) -> dict[str, Any]:
@@ -70,7 +81,10 @@ def load_checked_alignment(work: Work) -> AlignmentModel:
     path = work.folder.input_path("alignment", work.request)
     wanted = work.detector.alignment_sha256 if work.request.kind == "score" else files.sha256_of(path)
     if files.sha256_of(path) != wanted:
-        raise IncompatibleModel("The alignment in this run is not the one that the detector was fitted with.")
+        raise IncompatibleModel(
+            "The alignment in this run is not the one that the detector was fitted with: score with the model folder "
+            "that fit made, as it was."
+        )
     model = load_alignment(path)
     made_for = model.header.get("config", {})
     for name in ("intensity", "resize", "low_percentile", "high_percentile"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import traceback
 from collections.abc import Callable
@@ -71,8 +73,15 @@ def run_folder(
     try:
         with opened(path, attempt=attempt, stdout=stdout, listener=listener) as folder:
             return _run(folder, images or path, device)
-    except EngineError as refusal:  # the folder is not ours: nothing may be written there
-        return Outcome(REFUSED, str(refusal))
+    except (EngineError, OSError) as problem:  # the folder is not ours: nothing may be written there
+        sentence = str(problem)
+        if isinstance(problem, OSError):
+            sentence = f"The run folder cannot be used: {problem.strerror or problem}. Check its path and permissions."
+        if stdout:
+            event = {"attempt": attempt, "event": "failed", "sentence": sentence}
+            stdout.write(json.dumps(event) + "\n")
+            stdout.flush()
+        return Outcome(REFUSED, sentence)
 
 
 def _run(folder: RunFolder, images: Path, device: str | None) -> Outcome:
@@ -84,8 +93,10 @@ def _run(folder: RunFolder, images: Path, device: str | None) -> Outcome:
         return _failed(folder, REFUSED, "The GPU's memory ran out: choose device cpu, or a smaller size or batch.")
     except Exception as problem:
         folder.log(traceback.format_exc())
-        if isinstance(problem, OSError) and problem.errno == 28:
+        if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
             return _failed(folder, REFUSED, "The disk is full: free some space and retry; finished stages are kept.")
+        if isinstance(problem, MemoryError) or "DefaultCPUAllocator" in str(problem):
+            return _failed(folder, REFUSED, "The memory ran out: choose a smaller size, rate or batch, or fewer films.")
         return _failed(folder, BUG, "Internal error: the details are in log.txt of the run folder.")
     folder.log(f"Finished; {unreadable} films could not be read.")
     folder.emit({"event": "finished", "unreadable": unreadable})
@@ -105,6 +116,7 @@ def _stages(folder: RunFolder, images: Path, device: str | None) -> int:
     work = Work(folder, request, images, device or request.config.device)
     stages = STAGES[request.kind]
     folder.log(f"Attempt {folder.attempt} of {request.kind} on {work.device}, process {os.getpid()}.")
+    folder.emit({"event": "started", "device": determinism.device_label(work.device)})
     for index, (name, stage) in enumerate(stages):
         if folder.is_done(name):
             continue

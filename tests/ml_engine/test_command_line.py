@@ -203,18 +203,20 @@ def test_scoring_a_csv_without_split_takes_every_row(world: World, tmp_path: Pat
     assert [row["filename"] for row in table] == ["film-28.png", "film-03.png", "film-23.png"]
 
 
-def test_a_fusion_weight_can_be_given_when_scoring(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", [("--fusion-weight", "1"), ("--set", "fusion-weight=1")])
+def test_a_fusion_weight_can_be_given_when_scoring(world: World, tmp_path: Path, given: tuple[str, str]) -> None:
     common = ["score", "--images", world.images, "--csv", world.csv, "--model", world.model]
 
-    assert run(*common, "--out", tmp_path / "s", "--fusion-weight", "1") == 0
+    assert run(*common, "--out", tmp_path / "s", *given) == 0
 
     for row in films.read_csv(tmp_path / "s" / "scores.csv"):
         assert row["fused"] == row["region"]
     np.testing.assert_array_equal(np.load(tmp_path / "s" / "maps.npy"), np.load(world.scores / "maps.npy"))
 
 
-def test_a_fusion_weight_given_to_fit_is_not_chosen_again(world: World, tmp_path: Path) -> None:
-    assert run(*fit_arguments(world, tmp_path / "m", "--fusion-weight", "0.3")) == 0
+@pytest.mark.parametrize("given", [("--fusion-weight", "0.3"), ("--set", "fusion_weight=0.3")])
+def test_a_fusion_weight_given_to_fit_is_not_chosen_again(world: World, tmp_path: Path, given: tuple[str, str]) -> None:
+    assert run(*fit_arguments(world, tmp_path / "m", *given)) == 0
 
     facts = files.read_json(tmp_path / "m" / "detector.json")
     assert (facts["fusion_weight"], facts["fusion_source"]) == (0.3, "config")
@@ -228,6 +230,7 @@ def test_settings_of_the_model_may_be_repeated_when_scoring_but_not_changed(
     assert run(*common, *UNALIGNED, "--preset", "default") == 0
     assert "size is 96, but the model was fitted with 64" in refused(capsys, *common, "--size", "96")
     assert "preset is paper" in refused(capsys, *common, "--preset", "paper")
+    assert "fusion_choice is config, but" in refused(capsys, *common, "--set", "fusion_choice=config")
 
 
 def test_preset_paper_fits_on_all_of_train_with_its_own_score(world: World, tmp_path: Path) -> None:
@@ -294,6 +297,32 @@ def test_bad_input_to_fit_is_one_sentence(
     more, words = BAD_FITS[name]
 
     assert words in refused(capsys, *fit_arguments(world, tmp_path / "m", *more))
+
+
+def test_a_path_that_cannot_be_written_is_one_sentence(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "run.json").write_text("{")
+
+    assert "taken: File exists. Check the paths" in refused(capsys, *fit_arguments(world, tmp_path / "taken"))
+    assert "Not a directory" in refused(capsys, *fit_arguments(world, tmp_path / "taken" / "m"))
+    assert "a run.json that cannot be read" in refused(capsys, *fit_arguments(world, tmp_path / "m"))
+
+
+def test_an_unreadable_film_of_the_align_part_is_counted(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = films.read_csv(world.csv)
+    for row in rows[:4]:
+        row["split"] = "align"
+    rows.append(rows[0] | {"filename": "gone.png", "patient_id": "gone"})
+    csv = films.write_csv(tmp_path / "set.csv", rows)
+    options = [*SMALL, *FAST_ALIGNMENT]
+
+    assert run("fit", "--images", world.images, "--csv", csv, "--out", tmp_path / "m", *options) == 3
+    assert "1 films could not be read" in capsys.readouterr().err
 
 
 def test_bad_input_to_score_is_one_sentence(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

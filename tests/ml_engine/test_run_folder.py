@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ml_engine import command_line, manifest
 from ml_engine.core import files
@@ -175,7 +177,7 @@ def test_a_finished_run_run_again_changes_nothing(world: Path, tmp_path: Path) -
     outcome = run_folder(folder, images=world / "films", listener=events.append)
 
     assert outcome.status == 0
-    assert events == [{"event": "finished", "unreadable": 0}]
+    assert events == [{"event": "started", "device": "cpu"}, {"event": "finished", "unreadable": 0}]
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*.npy")} == before
 
 
@@ -199,8 +201,9 @@ EVENT_KEYS = {
 def test_events_say_what_the_contract_says(world: Path) -> None:
     for kind, stages in STAGES.items():
         lines = [json.loads(line) for line in (world / kind / "events.jsonl").read_text().splitlines()]
+        assert lines[0] == {"attempt": 1, "event": "started", "device": "cpu"}
         assert lines[-1] == {"attempt": 1, "event": "finished", "unreadable": 0}
-        progress = lines[:-1]
+        progress = lines[1:-1]
         assert all(set(event) == EVENT_KEYS for event in progress)
         seen = list(dict.fromkeys((e["stage_index"], e["stage"]) for e in progress))
         assert seen == list(enumerate(name for name, _ in stages))
@@ -310,7 +313,7 @@ def test_it_ends_when_its_parent_goes(world: Path, tmp_path: Path) -> None:
     assert process.wait(timeout=30) == 4
     assert process.stdout is not None
     process.stdout.close()
-    assert '"event"' not in (folder / "events.jsonl").read_text()
+    assert '"finished"' not in (folder / "events.jsonl").read_text()
 
 
 def test_without_the_pipe_a_closed_stdin_does_not_matter(world: Path, tmp_path: Path) -> None:
@@ -366,7 +369,13 @@ def change_run(folder: Path, **values: object) -> None:
         ({"format": 9}, "format 9"),
         ({"kind": "dream"}, "kind 'dream'"),
         ({"config": {"rate": 7}}, "rate is 7"),
-        ({"fusion_weight": 2}, "fusion_weight 2; it must be from 0 to 1"),
+        ({"fusion_weight": 2}, "fusion_weight is 2.0: it must be from 0 to 1"),
+        ({"fusion_weight": 0.123}, "fusion_weight is 0.123: it must be a whole number of hundredths"),
+        ({"seed": "7"}, "seed is '7': it must be a whole number"),
+        ({"weights": "random"}, "run.json has weights 'random': it must be a JSON object"),
+        ({"inputs": {"detector": {"file": "x"}}}, "run.json has input detector"),
+        ({"config": {"alignment": {"valid_only": "no"}}}, "alignment.valid_only is 'no': it must be true or false"),
+        ({"config": {"alignment": {"epochs": 20.0}}}, "alignment.epochs is 20.0: it must be a whole number"),
         ({"inputs": {}}, "needs inputs/detector.safetensors"),
         ({"inputs": {"detector": {"file": "", "sha256": "0" * 64}}}, "its SHA-256 differs"),
     ],
@@ -451,10 +460,28 @@ def test_a_film_that_changed_since_the_request_is_not_read(world: Path, tmp_path
     assert last["unreadable"] == 1
 
 
-def test_no_readable_film_at_all_is_refused(world: Path, tmp_path: Path) -> None:
+def test_a_folder_without_its_films_is_refused_with_the_way_out(world: Path, tmp_path: Path) -> None:
     folder = fresh_copy(world, "score", tmp_path / "run")
 
-    assert "None of the 10 films could be read. The first: The file is not there." in failed(folder, tmp_path)
+    assert "None of the 10 files that images.csv names is in" in failed(folder, tmp_path)
+    assert "name their folder with --images" in failed(folder, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["score", "fit_detector"])
+def test_where_no_film_can_be_read_scores_are_nan_and_a_fit_is_refused(world: Path, tmp_path: Path, kind: str) -> None:
+    folder, source = fresh_copy(world, kind, tmp_path / "run"), tmp_path / "films"
+    source.mkdir()
+    for row in manifest.read(folder / "images.csv"):
+        (source / row.filename).write_bytes(b"no picture")
+
+    if kind == "fit_detector":
+        assert "films could be read. The first:" in failed(folder, source)
+        return
+    outcome = run_folder(folder, images=source)
+
+    assert (outcome.status, outcome.unreadable) == (3, 10)
+    assert np.isnan(np.load(folder / "maps.npy")).all()
+    assert all(row["fused"] == "nan" and row["error"] for row in films.read_csv(folder / "scores.csv"))
 
 
 def test_a_bug_is_an_internal_error_with_its_traceback_in_the_log(
@@ -482,6 +509,58 @@ def test_a_full_disk_is_a_sentence(world: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(STAGES, "score", (("films", full),))
 
     assert "The disk is full" in failed(folder, world / "films")
+
+
+def test_a_lack_of_memory_is_a_sentence(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = fresh_copy(world, "score", tmp_path / "run")
+
+    def greedy(*_: object) -> dict:
+        torch.empty(2**46)
+        return {}
+
+    monkeypatch.setitem(STAGES, "score", (("films", greedy),))
+
+    assert "The memory ran out: choose a smaller size" in failed(folder, world / "films")
+
+
+def test_what_a_killed_attempt_was_writing_is_cleared_away(world: Path, tmp_path: Path) -> None:
+    folder = fresh_copy(world, "score", tmp_path / "run")
+    leftover = folder / "stages" / ".inputs.npy.77.abcd.part"
+    leftover.parent.mkdir(exist_ok=True)
+    leftover.write_bytes(b"half")
+
+    assert run_folder(folder, images=world / "films").status == 0
+
+    assert not list(folder.rglob("*.part"))
+
+
+def test_whoever_listens_hears_that_a_folder_cannot_be_used(tmp_path: Path) -> None:
+    heard = io.StringIO()
+
+    outcome = run_folder(tmp_path / "none", attempt=3, stdout=heard)
+
+    assert json.loads(heard.getvalue()) == {"attempt": 3, "event": "failed", "sentence": outcome.sentence}
+    assert "it has no run.json" in outcome.sentence
+
+
+def test_a_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "lock").mkdir()
+
+    outcome = run_folder(tmp_path)
+
+    assert outcome.status == 2
+    assert outcome.sentence.startswith("The run folder cannot be used: Is a directory")
+
+
+def test_memory_is_that_of_the_engine_and_not_of_whoever_started_it() -> None:
+    """The kernel's ru_maxrss of a child begins with what its parent had."""
+    ballast = bytearray(600 << 20)
+    ask = "from ml_engine.folder import peak_memory_mib; print(peak_memory_mib())"
+
+    told = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True, cwd=films.ROOT)
+
+    assert 5 < float(told.stdout) < len(ballast) / 2**20
 
 
 def test_other_weights_than_the_detectors_are_refused(world: Path, tmp_path: Path) -> None:

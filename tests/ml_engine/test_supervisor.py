@@ -16,6 +16,8 @@ from celery.worker import state as worker_state
 from django.db import connection
 
 from ml_engine import preparing, process, requests, running, storage, supervisor
+from ml_engine.core import files
+from ml_engine.core.features import random_state
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState, Score
 from ml_engine.requests import Request
 from ml_engine.results import percentile
@@ -115,6 +117,27 @@ def test_a_later_attempt_keeps_the_list_of_films(split: Any) -> None:
     assert {line["part"] for line in before} == {"fit", "tune", "calibrate", "test"}
 
 
+def test_a_later_attempt_keeps_the_weights_of_the_first(split: Any) -> None:
+    state = random_state("resnet18", 0)
+    path = storage.weights_folder() / "mine.safetensors"
+    run = made.run(
+        split, kind=RunKind.FIT_DETECTOR, config=made.small_config().replace(weights=path.name, align="none").to_json()
+    )
+    files.write_tensors(path, state, {"sha256": "a" * 64})
+    folder = written(run)
+    files.write_tensors(path, state, {"sha256": "b" * 64})
+    written(run)
+    assert json.loads((folder / "run.json").read_text())["weights"] == {"name": path.name, "sha256": "a" * 64}
+
+
+def test_a_run_that_asks_for_a_device_gets_it(split: Any, settings: Any) -> None:
+    config = made.small_config().replace(align="none", device="cuda")
+    run = made.run(split, kind=RunKind.FIT_DETECTOR, config=config.to_json())
+    supervisor.execute(run.uuid)
+    run.refresh_from_db()
+    assert run.message == "device is cuda, but no NVIDIA GPU answers here: choose auto or cpu."
+
+
 def test_a_missing_pixel_file_is_a_sentence(split: Any) -> None:
     image = Image.objects.filter(split_images__member__part="fit").first()
     preparing.pixel_path(image.pixel_sha256).unlink()
@@ -141,6 +164,7 @@ def test_a_chain_ends_in_models_and_scores(chain: Any) -> None:
         assert (run.state, run.message, run.detail) == (RunState.DONE, "", "")
         assert run.stage_count > 0
         assert run.versions["torch"]
+        assert run.device == "cpu"  # what the engine says, not what was asked for
     alignment, detector = AlignmentModel.objects.get(), DetectorModel.objects.get()
     assert detector.alignment == alignment
     assert storage.file_sha256(storage.model_path(detector.sha256)) == detector.sha256

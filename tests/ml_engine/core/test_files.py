@@ -91,3 +91,15 @@ def test_a_link_is_the_same_file_and_replaces_what_was_there(tmp_path: Path) -> 
     files.link_or_copy(tmp_path / "a", tmp_path / "b")
 
     assert (tmp_path / "b").stat().st_ino == (tmp_path / "a").stat().st_ino
+
+
+def test_a_read_only_file_is_linked_and_nothing_stays_beside_it(tmp_path: Path) -> None:
+    source, target = tmp_path / "a.bin", tmp_path / "model" / "b.bin"
+    source.write_bytes(b"weights")
+    source.chmod(0o444)
+
+    for _ in range(2):  # the second time both names are one file already
+        files.link_or_copy(source, target)
+
+    assert target.read_bytes() == b"weights"
+    assert [path.name for path in target.parent.iterdir()] == ["b.bin"]
