@@ -1,9 +1,57 @@
-from collections.abc import Callable
+"""What stands between the web server and the views: bodies, the chosen site, parts of pages after the session."""
 
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django_htmx.http import HttpResponseClientRefresh
 
 from portal.access import sites_of
+from portal.uploads import DISK_IS_FULL, FREE_BYTES_KEPT
+from portal.views.frame import error_page
+
+_FORM_AROUND_ZIP = 2**20  # bytes
+
+
+class BodyLimitMiddleware:
+    """Refuses a large body before anything reads it: Django would stream it to disk, at any address, as soon as
+    CsrfViewMiddleware looks for the token of the form. Only a zip of films may be large, from a person who is signed
+    in and while the disk has room."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
+        if "Transfer-Encoding" in request.headers:
+            return error_page(request, "Not sent", "Say how long the body is: send it with a Content-Length.", 411)
+        length = _content_length(request)
+        if length <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+            return None
+        match = request.resolver_match
+        is_zip = match is not None and match.view_name == "portal:upload" and request.user.is_authenticated
+        limit = settings.UPLOAD_LIMIT_BYTES + _FORM_AROUND_ZIP if is_zip else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        if length > limit:
+            sentence = f"What you sent has {_size(length)}; the limit here is {_size(limit)}. Nothing of it was kept."
+            return error_page(request, "Too large", sentence, 413)
+        if length > shutil.disk_usage(settings.FILE_UPLOAD_TEMP_DIR).free - FREE_BYTES_KEPT:
+            return error_page(request, "Not sent", DISK_IS_FULL, 507)
+        return None
+
+
+def _content_length(request: HttpRequest) -> int:
+    try:
+        return int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:  # as Django, which then reads nothing
+        return 0
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
 class CurrentSiteMiddleware:

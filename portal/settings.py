@@ -56,9 +56,11 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    # These three in this order: the last reads the body for its token, and a stranger's is not to be read.
+    "portal.middleware.BodyLimitMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -110,7 +112,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 FILE_UPLOAD_TEMP_DIR = DATA_DIR / "uploads"  # a zip may be larger than /tmp, and is moved from there
-DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20
+DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20  # of any body but a zip of films (portal.middleware)
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000  # a bulk label names each film
 UPLOAD_LIMIT_BYTES = environment.integer("HILUM_UPLOAD_LIMIT_GIB", 20, low=1, high=1000) * 2**30
 

@@ -31,9 +31,10 @@ from portal.models import Dataset, Upload, User
 
 MOST_FILES = 200_000
 CHUNK = 2**20
+FREE_BYTES_KEPT = 2**30  # for the database, the runs and the logs
 SECONDS_LEFT_LYING = 86_400.0
 INTERRUPTED = "The import was interrupted; start it again: what is there already stays, and it goes on from there."
-_FULL = "The disk of the server is full; ask your administrator to make room, then send it again."
+DISK_IS_FULL = "The disk of the server is full; ask your administrator to make room, then send it again."
 _TWO_TABLES = (
     "The zip holds two {kind}; keep one CSV of labels and one of boxes (with the columns x, y, width, height)."
 )
@@ -83,7 +84,7 @@ def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload
     except OSError as error:
         path.unlink(missing_ok=True)
         if _is_full(error):
-            raise InvalidUpload(_FULL) from error
+            raise InvalidUpload(DISK_IS_FULL) from error
         raise
     if not zipfile.is_zipfile(path):
         path.unlink()
@@ -122,7 +123,7 @@ def import_zip(upload: Upload) -> None:
     except OSError as error:
         if not _is_full(error):
             raise
-        fail(upload, f"{_FULL} What was imported stays.")
+        fail(upload, f"{DISK_IS_FULL} What was imported stays.")
     path.unlink(missing_ok=True)
 
 
@@ -185,7 +186,7 @@ def unpack(path: Path, folder: Path, *, beat: Callable[[], None] = lambda: None)
                     beat()
     except _DAMAGE as error:
         if _is_full(error):
-            raise InvalidUpload(_FULL) from error
+            raise InvalidUpload(DISK_IS_FULL) from error
         raise InvalidUpload(
             "The zip is damaged or uses a compression that Hilum does not read; make it anew with ordinary zip."
         ) from error
@@ -217,9 +218,9 @@ def _copy_at_most(source: IO[bytes], target: Path, limit: int) -> int:
                 raise InvalidUpload(
                     f"Unpacked, the zip is larger than {settings.UPLOAD_LIMIT_BYTES / 2**30:g} GiB; split it."
                 )
+            if shutil.disk_usage(target.parent).free < FREE_BYTES_KEPT + len(chunk):
+                raise InvalidUpload(DISK_IS_FULL)
             file.write(chunk)
-    if shutil.disk_usage(target.parent).free < CHUNK:
-        raise InvalidUpload(_FULL)
     return written
 
 

@@ -54,20 +54,20 @@ def choose_theme(request: Request) -> HttpResponse:
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     sentence = "There is nothing at this address, or it belongs to a site where you are no member."
-    return _error(request, "Not found", sentence, 404)
+    return error_page(request, "Not found", sentence, 404)
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _error(request, "Not allowed", str(exception) or "Your roles do not allow this.", 403)
+    return error_page(request, "Not allowed", str(exception) or "Your roles do not allow this.", 403)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _error(request, "Not understood", "The request is damaged; go back, load the page again and retry.", 400)
+    return error_page(request, "Not understood", "The request is damaged; go back, load the page again and retry.", 400)
 
 
 def foreign_form(request: HttpRequest, reason: str = "") -> HttpResponse:
     """A form without its token: a page from before the last log-in, or another site's."""
-    return _error(request, "Not sent", "You have logged in or out since this page was loaded; load it again.", 403)
+    return error_page(request, "Not sent", "You have logged in or out since this page was loaded; load it again.", 403)
 
 
 def broken(request: HttpRequest) -> HttpResponse:
@@ -84,7 +84,7 @@ def broken(request: HttpRequest) -> HttpResponse:
     return HttpResponse(page, status=500)
 
 
-def _error(request: HttpRequest, title: str, sentence: str, status: int) -> HttpResponse:
+def error_page(request: HttpRequest, title: str, sentence: str, status: int) -> HttpResponse:
     """As a page, or as JSON for a script that asks for it."""
     if not request.accepts("text/html"):
         return JsonResponse({"error": sentence}, status=status)

@@ -12,6 +12,7 @@ import sys
 import zipfile
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -284,6 +285,15 @@ def test_a_bomb_is_stopped_by_the_bytes_written(of: Dataset, tmp_path: Path, set
         patch.setattr(uploads, "_copy_at_most", watched)
         assert "Unpacked, the zip is larger than" in failure(of, content)
     assert max(written) <= settings.UPLOAD_LIMIT_BYTES
+
+
+def test_unpacking_leaves_room_on_the_disk(
+    of: Dataset, tmp_path: Path, film: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = iter([2**40, 2**30 + 10])
+    monkeypatch.setattr(uploads.shutil, "disk_usage", lambda path: SimpleNamespace(free=next(free)))
+    content = made_of({"a.png": film, "b.png": film}, tmp_path / "z.zip")
+    assert failure(of, content).startswith("The disk of the server is full")
 
 
 def test_many_small_files_together_reach_the_limit(of: Dataset, tmp_path: Path, settings: Any) -> None:

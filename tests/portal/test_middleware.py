@@ -1,0 +1,116 @@
+"""Bodies: nothing large is read but a zip of films, from a person who is signed in, while the disk has room."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import QueryDict
+from django.http.multipartparser import MultiPartParser
+from django.test import Client
+from django.utils.datastructures import MultiValueDict
+
+from portal.models import Dataset, Upload
+from tests.portal import factories
+
+pytestmark = [pytest.mark.django_db]
+
+MIB = 2**20
+
+
+@pytest.fixture
+def of() -> Dataset:
+    return factories.dataset()
+
+
+@pytest.fixture
+def curator(of: Dataset) -> Client:
+    client = Client()
+    client.force_login(factories.curator())
+    return client
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The bodies that Django begins to read; they are empty forms."""
+    begun: list[str] = []
+
+    def watched(self: Any) -> Any:
+        begun.append("multipart")
+        return QueryDict(), MultiValueDict()
+
+    monkeypatch.setattr(MultiPartParser, "parse", watched)
+    return begun
+
+
+def send(client: Client, address: str, length: int | str, **headers: Any) -> Any:
+    """A form that says it is so long; its bytes never come."""
+    kind = "multipart/form-data; boundary=x"
+    return client.post(address, b"--x--", content_type=kind, CONTENT_LENGTH=str(length), **headers)
+
+
+@pytest.mark.parametrize("address", ["/labels/", "/accounts/login/", "/api/v1/labels/", "/admin/"])
+def test_no_large_body_of_a_stranger_is_read(of: Dataset, read: list[str], address: str) -> None:
+    """Also not of one who took the cookie of the log-in page."""
+    client = Client(enforce_csrf_checks=True)
+    client.get("/accounts/login/")
+    refused = send(client, address, 6 * MIB)
+    assert refused.status_code == 413
+    assert "What you sent has 6.0 MiB; the limit here is 5.0 MiB." in refused.content.decode()
+    assert send(client, f"/datasets/{of.uuid}/upload/", 6 * MIB).status_code == 413
+    assert read == []
+
+
+def test_no_body_of_a_stranger_is_read(of: Dataset, read: list[str]) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.get("/accounts/login/")
+    for address in ("/labels/", f"/datasets/{of.uuid}/upload/"):
+        assert send(client, address, 5).status_code == 302
+    assert read == []
+
+
+def test_a_zip_may_be_large_up_to_the_limit(curator: Client, of: Dataset, read: list[str], settings: Any) -> None:
+    settings.UPLOAD_LIMIT_BYTES = 20 * MIB
+    address = f"/datasets/{of.uuid}/upload/"
+    assert send(curator, "/labels/", 6 * MIB).status_code == 413
+    refused = send(curator, address, 22 * MIB, HTTP_ACCEPT="application/json")
+    assert (refused.status_code, "limit here is 21.0 MiB" in refused.json()["error"]) == (413, True)
+    assert read == []
+    assert "No file arrived" in send(curator, address, 20 * MIB).content.decode()
+    assert read == ["multipart"]
+
+
+def test_a_zip_above_the_limit_of_other_bodies_arrives(
+    curator: Client, of: Dataset, tmp_path: Path, published: list[str]
+) -> None:
+    noise = b"".join(factories.pixels(seed, rows=2000, columns=900).tobytes() for seed in range(2))
+    content = factories.zipped(tmp_path / "z.zip", {"a.bin": noise, "b.bin": noise}).read_bytes()
+    assert len(content) > 6 * MIB
+    answer = curator.post(f"/datasets/{of.uuid}/upload/", {"file": SimpleUploadedFile("z.zip", content)})
+    assert (answer.status_code, Upload.objects.count()) == (302, 1)
+
+
+def test_a_body_without_its_length_is_refused(curator: Client, read: list[str]) -> None:
+    for length in ("", "6000000"):
+        refused = send(curator, "/theme/", length, HTTP_TRANSFER_ENCODING="chunked")
+        assert refused.status_code == 411
+        assert "Content-Length" in refused.content.decode()
+    assert read == []
+
+
+def test_a_length_that_is_no_number_is_no_bug(curator: Client, read: list[str]) -> None:
+    assert send(curator, "/theme/", "nonsense").status_code == 302
+
+
+def test_a_zip_for_which_the_disk_has_no_room(
+    curator: Client, of: Dataset, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")(2**40, 0, 2**30 + 5 * MIB)
+    monkeypatch.setattr("portal.middleware.shutil.disk_usage", lambda path: usage)
+    refused = send(curator, f"/datasets/{of.uuid}/upload/", 6 * MIB)
+    assert refused.status_code == 507
+    assert "The disk of the server is full; ask your administrator" in refused.content.decode()
+    assert read == []
