@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from rest_framework.authtoken.models import Token
 
+from portal.api.pagination import Pages
 from portal.models import CurrentLabel, Dataset, Image, LabelEvent, Role, User
 from portal.splitting import SplitRequest, draw_split
 from tests.portal import factories
@@ -86,6 +87,38 @@ def test_films_by_split_and_part_and_page_by_page(curator: Client, of: Dataset) 
     assert len(page["results"]) == 1
     (found,) = curator.get("/api/v1/splits/").json()["results"]
     assert (found["uuid"], found["counts"]["parts"]["fit"]) == (str(split.uuid), {"normal": 3})
+
+
+HUGE = "9" * 20
+
+
+@pytest.mark.both
+@pytest.mark.parametrize(
+    ("query", "films"),
+    [
+        ("limit=3", 3),
+        (f"limit={HUGE}", 4),
+        ("limit=1000000", 4),
+        (f"limit={'9' * 5000}", 2),  # no number to Python: the page size
+        ("limit=-1", 2),
+        ("limit=x", 2),
+        (f"offset={HUGE}", 0),
+        (f"limit={HUGE}&offset={HUGE}", 0),
+        ("offset=-1", 2),
+    ],
+)
+def test_no_page_is_too_large(
+    curator: Client, of: Dataset, query: str, films: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factories.films(of, normal=6)
+    monkeypatch.setattr(Pages, "max_limit", 4)
+    monkeypatch.setattr(Pages, "default_limit", 2)
+    answer = curator.get(f"/api/v1/datasets/{of.uuid}/images/?{query}")
+    assert (answer.status_code, answer.json()["count"], len(answer.json()["results"])) == (200, 6, films)
+
+
+def test_a_page_has_a_thousand_rows_at_most() -> None:
+    assert (Pages.max_limit, Pages.default_limit) == (1000, 100)
 
 
 def test_another_site_does_not_exist(stranger: Client, of: Dataset) -> None:
