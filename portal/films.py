@@ -27,13 +27,12 @@ class Filters:
     @classmethod
     def from_query(cls, query: Mapping[str, Any], splits: QuerySet[Split]) -> "Filters":
         """From a page's query string; unknown values count as any."""
-        label, part = str(query.get("label", "")), str(query.get("part", ""))
-        asked = str(query.get("split", ""))
+        label, part, asked = (_text(query, key) for key in ("label", "part", "split"))
         split = next((one for one in splits if str(one.uuid) == asked), None)
         return cls(
             label=label if label in LABELS else "",
-            view=str(query.get("view", ""))[:8],
-            finding=str(query.get("finding", ""))[:100],
+            view=_text(query, "view")[:8],
+            finding=_text(query, "finding")[:100],
             split=split,
             part=part if split and part in [*Part.values, "none"] else "",
         )
@@ -64,6 +63,11 @@ class Filters:
         if self.split:
             words["split"] = str(self.split.uuid)
         return urlencode({key: value for key, value in words.items() if value})
+
+
+def _text(query: Mapping[str, Any], key: str) -> str:
+    """PostgreSQL refuses a text with a NUL, even to compare with it."""
+    return str(query.get(key, "")).replace("\0", "")
 
 
 def label_counts(films: QuerySet[Image]) -> dict[str, int]:

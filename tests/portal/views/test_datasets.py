@@ -183,6 +183,15 @@ def test_filters(curator: Client, of: Dataset, query: str, found: set[str]) -> N
     assert f"{len(found)} film" in text(response).split("<h1>")[1].split("</div>")[0]
 
 
+@pytest.mark.parametrize("query", ["finding=a%00b", "view=%00", "label=%00", "split=%00", "page=%00", "part=%00"])
+def test_a_nul_in_a_filter_is_no_bug(curator: Client, of: Dataset, query: str) -> None:
+    """PostgreSQL refuses a text that holds one."""
+    film = factories.films(of, normal=1)[0]
+    for address in (f"/datasets/{of.uuid}/", f"/images/{film.uuid}/", f"/api/v1/datasets/{of.uuid}/images/"):
+        assert curator.get(f"{address}?{query}").status_code == 200
+    assert curator.get(f"/splits/new/?dataset={query}").status_code == 200
+
+
 def test_pages_keep_the_filter(curator: Client, of: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("portal.views.datasets.FILMS_A_PAGE", 2)
     films = factories.films(of, normal=5, abnormal=1)
