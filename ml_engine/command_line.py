@@ -151,6 +151,7 @@ def run_command(options: argparse.Namespace) -> int:
 def fit_command(options: argparse.Namespace) -> int:
     config = configured(options)
     selection = manifest.for_fit(manifest.read_csv(options.csv), preset=config.preset, seed=config.seed)
+    manifest.check_parts(selection.rows, config)  # before the alignment, which may take hours
     rows = manifest.with_hashes(selection.rows, options.images)
     out: Path = options.out
     console = Console()

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from ml_engine.core import files
+from ml_engine.core.calibration import LEAST_FILMS, too_few
+from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
 from portal.drawing import draw_train
 
@@ -223,6 +225,21 @@ def draw_parts(rows: Sequence[Row], *, seed: int) -> dict[str, str]:
         if row.label in ("normal", "abnormal"):
             labels.setdefault(row.patient, set()).add(row.label)
     return draw_train({patient: "normal" not in found for patient, found in labels.items()}, seed=seed)
+
+
+def check_parts(rows: Sequence[Row], config: PipelineConfig) -> None:
+    """Raises EngineError where a part of a detector fit holds what it must not, or too little to standardise by."""
+    for row in rows:
+        if row.part in ("fit", "calibrate") and row.label not in ("normal", ""):
+            raise InvalidManifest(
+                f"{row.filename} is {row.label} and in the {row.part} part, which takes normals only: put it into tune "
+                "or test, or leave it out."
+            )
+    calibrate = [row for row in rows if row.part == "calibrate"]
+    patients = {row.patient or row.filename for row in rows if row.part == "fit"}
+    count, part = (len(calibrate), "calibrate") if calibrate else (len(patients), "fit")
+    if config.standardise and count < LEAST_FILMS:
+        raise too_few(count, part)
 
 
 def with_hashes(rows: list[Row], folder: Path) -> list[Row]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_engine import films
+from ml_engine import films, manifest
 from ml_engine.core import files
 from ml_engine.core.alignment.model import AlignmentModel, load_alignment
 from ml_engine.core.errors import EngineError, IncompatibleModel, UnreadableImage, UnsupportedImage
@@ -23,6 +23,8 @@ CHUNK = 32
 def read_films(work: Work, report: Report) -> dict[str, Any]:
     """Decode, scale and resize every film: inputs.npy (N, S, S), boxes.npy (N, 4), original_from_input.npy."""
     rows = work.rows
+    if work.request.kind == "fit_detector":  # before the minutes that reading takes
+        manifest.check_parts(rows, work.config)
     size = work.config.alignment.size if work.request.kind == "fit_alignment" else work.config.size
     boxes = np.zeros((len(rows), 4), dtype=np.int64)
     affines = np.full((len(rows), 2, 3), np.nan)

@@ -9,32 +9,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ml_engine import manifest
 from ml_engine.core import calibration, files, fusion, masking, memory_bank, pipeline
-from ml_engine.core.errors import EngineError
 from ml_engine.core.memory_bank import MapScorer, Source
 from ml_engine.core.version import code_version
 from ml_engine.folder import Report
 from ml_engine.stages.work import Work, require
 
 
-def check_parts(work: Work) -> None:
-    """Raises EngineError where a part holds what it must not, or too little for what comes later."""
-    for k, row in enumerate(work.rows):
-        if row.part in ("fit", "calibrate") and row.label not in ("normal", ""):
-            raise EngineError(
-                f"Row {k + 1} of images.csv is {row.label} and in the {row.part} part, which takes normals only."
-            )
-    rows, part = work.readable("calibrate"), "calibrate"
-    if len(rows) == 0:
-        rows, part = work.readable("fit"), "fit"
-    apart = len({work.rows[k].patient or str(k) for k in rows}) if part == "fit" else len(rows)
-    if work.config.standardise and apart < calibration.LEAST_FILMS:
-        raise calibration.too_few(apart, part)
-
-
 def find_mask(work: Work, report: Report) -> dict[str, Any]:
     """The hard mask from the mean aligned film of the fit part: mask.npy (h, w) bool."""
-    check_parts(work)
+    errors = work.errors
+    manifest.check_parts([row for k, row in enumerate(work.rows) if k not in errors], work.config)
     rows = work.readable("fit")
     require(rows, least=1, part="fit")
     inputs, affines = files.open_npy(work.path("inputs.npy")), work.read("input_from_canonical.npy")

@@ -311,6 +311,20 @@ def test_a_path_that_cannot_be_written_is_one_sentence(
     assert "a run.json that cannot be read" in refused(capsys, *fit_arguments(world, tmp_path / "m"))
 
 
+def test_too_few_patients_are_refused_before_the_alignment(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"filename": f"film-{k:02}.png", "patient_id": "one", "split": "fit"} for k in range(4)]
+    csv = films.write_csv(tmp_path / "one.csv", rows)
+
+    said = refused(
+        capsys, "fit", "--images", world.images, "--csv", csv, "--out", tmp_path / "m", *SMALL, *FAST_ALIGNMENT
+    )
+
+    assert "at least 2 patients in the fit part, and it has 1" in said
+    assert not (tmp_path / "m").exists()
+
+
 def test_an_unreadable_film_of_the_align_part_is_counted(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

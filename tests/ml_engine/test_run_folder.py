@@ -430,7 +430,7 @@ def test_an_abnormal_film_in_fit_is_refused(world: Path, tmp_path: Path) -> None
     rows[1] = manifest.Row(**{**rows[1].__dict__, "label": "abnormal"})
     manifest.write(folder / "images.csv", rows, with_labels=True)
 
-    assert "Row 2 of images.csv is abnormal and in the fit part" in failed(folder, world / "films")
+    assert f"{rows[1].filename} is abnormal and in the fit part" in failed(folder, world / "films")
 
 
 def test_too_few_calibration_films_are_refused_before_the_long_work(world: Path, tmp_path: Path) -> None:
@@ -439,7 +439,7 @@ def test_too_few_calibration_films_are_refused_before_the_long_work(world: Path,
     manifest.write(folder / "images.csv", rows, with_labels=True)
 
     assert "at least 2 films in the calibrate part, and it has 1" in failed(folder, world / "films")
-    assert not (folder / "stages" / "features.json").exists()
+    assert not (folder / "stages" / "films.json").exists()
 
 
 def test_a_film_that_changed_since_the_request_is_not_read(world: Path, tmp_path: Path) -> None:
