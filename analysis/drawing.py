@@ -1,10 +1,11 @@
 """A scored part -> what an evaluation page shows of it at a weight: numbers, figures, gallery."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
-from analysis import figures, statistics
+from analysis import figures, hiding, statistics
 from analysis.evaluation import ScoredPart, aurocs
 from analysis.palette import Kind, Theme
 
@@ -20,14 +21,19 @@ def draw_part(
     chosen: float | None,
     theme: Theme,
     random_weights: bool,
+    hidden: Collection[str] = (),
 ) -> dict[str, Any]:
-    """`figures` (plain JSON for Plotly by name), `rows` (AUROC by kind of score), `misses`, `alarms`."""
+    """`figures` (plain JSON for Plotly by name), `rows` (AUROC by kind of score), `misses`, `alarms`.
+
+    The films in `hidden` count in every curve and number; none of them is named, drawn as a mark or shown.
+    """
     found = aurocs(scored, weight=weight)
     fused = scored.scores_at(weight)
     said: dict[str, Any] = {"theme": theme, "random_weights": random_weights}
+    shown = [None if image in hidden else image for image in scored.images]
     return {
         "figures": {
-            "roc": figures.as_json(_roc(scored, found, weight, said)),
+            "roc": figures.as_json(_roc(scored, shown, found, weight, said)),
             "sweep": figures.as_json(
                 figures.sweep_figure(
                     statistics.fusion_sweep(scored.labels, scored.sweep, scored.patients),
@@ -36,7 +42,7 @@ def draw_part(
                     **said,
                 )
             ),
-            "histogram": figures.as_json(_histogram(scored, fused, said)),
+            "histogram": figures.as_json(_histogram(scored, shown, fused, said)),
         },
         "rows": [
             {"kind": kind, "text": figures.format_auroc(auroc), "method": auroc.method, "reason": auroc.reason}
@@ -47,30 +53,37 @@ def draw_part(
         "abnormal": int((scored.labels == 1).sum()),
         "patients": len(np.unique(scored.patients)),
         "left_out": scored.left_out,
-        **_gallery(scored, fused),
+        "hidden": hiding.sentence(shown.count(None), scored.part),
+        **_gallery(scored, shown, fused),
     }
 
 
-def _roc(scored: ScoredPart, found: dict[Kind, statistics.Auroc], weight: float, said: dict[str, Any]) -> Any:
+def _roc(
+    scored: ScoredPart,
+    shown: list[str | None],
+    found: dict[Kind, statistics.Auroc],
+    weight: float,
+    said: dict[str, Any],
+) -> Any:
     at: dict[Kind, float] = {"global": 0.0, "region": 1.0, "fused": weight}
     kinds = [
         figures.KindOfScore(kind, statistics.roc_curve(scored.labels, scored.scores_at(at[kind])), auroc)
         for kind, auroc in found.items()
     ]
     band = statistics.roc_band(scored.labels, scored.scores_at(weight), scored.patients)
-    return figures.roc_figure(kinds, image_ids=scored.images, band=band, **said)
+    return figures.roc_figure(kinds, image_ids=shown, band=band, **said)
 
 
-def _histogram(scored: ScoredPart, fused: Any, said: dict[str, Any]) -> Any:
+def _histogram(scored: ScoredPart, shown: list[str | None], fused: Any, said: dict[str, Any]) -> Any:
     words = np.where(scored.labels == 1, "abnormal", "normal")
     return figures.histogram_figure(
-        statistics.histogram(fused, words, bins=BINS), scores=fused, groups=words, image_ids=scored.images, **said
+        statistics.histogram(fused, words, bins=BINS), scores=fused, groups=words, image_ids=shown, **said
     )
 
 
-def _gallery(scored: ScoredPart, fused: Any) -> dict[str, list[dict[str, Any]]]:
-    worst = statistics.worst_cases(scored.labels, fused, limit=GALLERY)
+def _gallery(scored: ScoredPart, shown: list[str | None], fused: Any) -> dict[str, list[dict[str, Any]]]:
+    worst = statistics.worst_cases(scored.labels, fused)
     return {
-        name: [{"image": scored.images[row], "score": float(fused[row])} for row in rows]
+        name: [{"image": shown[row], "score": float(fused[row])} for row in rows if shown[row] is not None][:GALLERY]
         for name, rows in (("misses", worst.misses), ("alarms", worst.false_alarms))
     }

@@ -2,8 +2,8 @@
 
 Every figure says how many films it stands on, carries "Research use only. Not a medical device.", and with
 `random_weights` the loud line as well, inside the figure so that an exported image keeps it. A mark that stands
-for a film has the film's id as `customdata`. Legends stand below the plot and heights are fixed in pixels, so
-that a figure reads the same 400 and 1,400 pixels wide.
+for a film has the film's id as `customdata`; a film whose id is None counts, but has no mark. Legends stand below
+the plot and heights are fixed in pixels, so that a figure reads the same 400 and 1,400 pixels wide.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def as_json(figure: go.Figure) -> dict[str, Any]:
 def roc_figure(
     scores: Sequence[KindOfScore],
     *,
-    image_ids: Sequence[str],
+    image_ids: Sequence[str | None],
     band: RocBand | None = None,
     theme: Theme = "light",
     random_weights: bool = False,
@@ -134,7 +134,7 @@ def histogram_figure(
     *,
     scores: ArrayLike,
     groups: ArrayLike,
-    image_ids: Sequence[str],
+    image_ids: Sequence[str | None],
     score_name: str = "Fused score",
     threshold: float | None = None,
     max_films: int = 1000,
@@ -154,6 +154,7 @@ def histogram_figure(
     if not names:
         return _empty(figure, "No film has a score yet.", theme=theme)
     values, labels = np.asarray(scores, dtype=np.float64), np.asarray(groups).astype(str)
+    told_apart = np.isfinite(values) & np.array([image is not None for image in image_ids], dtype=bool)
     centres = _rounded((histogram.edges[:-1] + histogram.edges[1:]) / 2)
     drawn = 0
     for row, name in enumerate(names):
@@ -170,7 +171,7 @@ def histogram_figure(
                 hovertemplate="%{y} films around %{x:.4g}<extra>" + name.capitalize() + "</extra>",
             )
         )
-        films = _spread(values, np.flatnonzero((labels == name) & np.isfinite(values)), max_films // len(names))
+        films = _spread(values, np.flatnonzero((labels == name) & told_apart), max_films // len(names))
         drawn += len(films)
         figure.add_trace(_film_marks(name, row, films, values=values, image_ids=image_ids, colour=colour))
     total = sum(int(counts.sum()) for counts in histogram.counts.values())
@@ -296,7 +297,7 @@ def _empty(figure: go.Figure, reason: str, *, theme: Theme) -> go.Figure:
     return _finish(figure, "", theme=theme)
 
 
-def _roc_trace(score: KindOfScore, *, image_ids: Sequence[str], theme: Theme) -> go.Scatter:
+def _roc_trace(score: KindOfScore, *, image_ids: Sequence[str | None], theme: Theme) -> go.Scatter:
     curve, colour = score.curve.thinned(ROC_POINTS), SCORES[theme][score.kind]
     return go.Scatter(
         x=_rounded(curve.false_positive_rate),
@@ -366,7 +367,7 @@ def _film_marks(
     films: NDArray[np.int64],
     *,
     values: NDArray[np.float64],
-    image_ids: Sequence[str],
+    image_ids: Sequence[str | None],
     colour: str,
 ) -> go.Scatter:
     heights = row + 0.55 * ((np.arange(len(films)) * 0.618034) % 1 - 0.5)  # spread evenly, not by chance

@@ -21,6 +21,7 @@ from analysis.evaluation import (
     scored_part,
 )
 from analysis.figures import RANDOM_WEIGHTS
+from analysis.hiding import hidden_films, sentence
 from analysis.models import Evaluation
 from ml_engine.models import Run, RunKind, RunState
 from portal.access import get_visible, may, require
@@ -111,7 +112,8 @@ def figures(request: Request, uuid: UUID) -> HttpResponse:
 
 @require_GET
 def table(request: Request, uuid: UUID) -> HttpResponse:
-    """Every evaluated film with its label and scores, as CSV."""
+    """Every evaluated film with its label and scores, as CSV. Films whose scores the person may not see yet are left
+    out: a line of the part, without an image, says how many."""
     evaluation = _evaluation(request, uuid)
     weight = float(evaluation.metrics["weight"])
     response = HttpResponse(content_type="text/csv; charset=utf-8")
@@ -122,7 +124,12 @@ def table(request: Request, uuid: UUID) -> HttpResponse:
     for part in parts_of(evaluation):
         scored = scored_part(evaluation.run, part=part, cutoff=evaluation.label_cutoff)
         codes = {patient: code for code, patient in enumerate(np.unique(scored.patients))}
+        hidden = hidden_films(request.user, evaluation.run, part=part).intersection(scored.images)
+        if hidden:
+            writer.writerow(["", part, *[""] * 5, weight, sentence(len(hidden), part)])
         for row, image in enumerate(scored.images):
+            if image in hidden:
+                continue
             label = "abnormal" if scored.labels[row] else "normal"
             scores = [f"{scored.scores_at(at)[row]:.9g}" for at in (0.0, 1.0, weight)]
             writer.writerow([image, part, label, codes[scored.patients[row]], *scores, weight, notice])
@@ -160,4 +167,5 @@ def _figures(request: Request, evaluation: Evaluation, part: str, weight: float)
         chosen=chosen_on_tune(evaluation),
         theme="dark" if request.user.theme == "dark" else "light",
         random_weights=evaluation.run.random_weights,
+        hidden=hidden_films(request.user, evaluation.run, part=part),
     )

@@ -164,6 +164,21 @@ def test_each_roc_point_leads_to_a_film_at_its_threshold():
     assert "%{customdata}" in fused["hovertemplate"]
 
 
+def test_a_film_without_a_name_counts_but_is_not_told_apart():
+    labels, scores, ids = make_films()
+    ids[0] = ids[1] = None  # an abnormal film and a normal one
+    curve = roc_curve(labels, scores)
+    roc = as_json(roc_figure([KindOfScore("fused", curve, auroc_interval(labels, scores))], image_ids=ids))
+    named = set(trace(roc, "Fused")["customdata"]) - {None}
+    assert named <= set(ids) and len(named) > 10
+    made = histogram(scores, labels.astype(str), bins=20)
+    figure = as_json(histogram_figure(made, scores=scores, groups=labels.astype(str), image_ids=ids))
+    marks = [film for t in figure["data"] if t["type"] == "scatter" for film in t["customdata"]]
+    assert len(marks) == 118 and None not in marks
+    assert "marks for 118 of 120 films" in figure["layout"]["xaxis"]["title"]["text"]
+    assert sum(count or 0 for t in figure["data"] if t["type"] == "bar" for count in t["y"]) == 120
+
+
 def test_roc_of_many_films_stays_small():
     figure = make_roc(films=20_000)
     assert all(len(t["x"]) <= 400 for t in figure["data"])

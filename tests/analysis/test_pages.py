@@ -183,6 +183,56 @@ def test_scores_of_an_unlabelled_test_film_are_hidden_from_who_labels(client: Cl
     assert f"{scored.sweep[20, 60]:.2f}" not in fragment
 
 
+def both_hats(client: Client) -> Client:
+    """Somebody who sees scores and labels."""
+    client.force_login(factories.user("both", Role.ANALYST, Role.CURATOR))
+    return client
+
+
+def worst_miss_reopened(scored: Scored) -> str:
+    """The address of the abnormal test film with the lowest score, whose label is now unsure: the split's cut-off
+    still calls it abnormal."""
+    row = 18 + int(np.argmin(scored.sweep[18:, 60]))
+    factories.event(scored.films[row], "unsure", author=factories.curator())
+    return str(scored.films[row].uuid)
+
+
+def test_the_evaluation_names_no_film_whose_score_is_hidden(
+    client: Client, scored: Scored, evaluation: Evaluation
+) -> None:
+    film = worst_miss_reopened(scored)
+    page = reverse("analysis:evaluation", args=[evaluation.uuid])
+    client.force_login(factories.user("reader", Role.READER))
+    assert film in client.get(page, {"part": "test"}).text
+    both_hats(client)
+    text = client.get(page, {"part": "test"}).text
+    assert film not in text
+    assert "1 film of test is hidden from you until labelled" in text
+    assert "hidden from you" not in client.get(page, {"part": "tune"}).text
+    moved = client.post(figures_address(evaluation), {"part": "test", "weight": "0.25"})
+    assert film not in moved.text
+    assert "1 film of test is hidden" in moved.json()["summary"]
+
+
+def test_a_hidden_film_stays_in_the_curves(client: Client, scored: Scored, evaluation: Evaluation) -> None:
+    worst_miss_reopened(scored)
+    found = both_hats(client).get(reverse("analysis:evaluation", args=[evaluation.uuid]), {"part": "test"}).context
+    assert (found["normal"], found["abnormal"]) == (6, 6)
+    area = evaluation.metrics["parts"]["test"]["auroc"]["fused"]["auroc"]
+    assert f"{area:.3f} (" in found["rows"][2]["text"]
+
+
+def test_the_table_leaves_hidden_films_out_and_says_so(client: Client, scored: Scored, evaluation: Evaluation) -> None:
+    film = worst_miss_reopened(scored)
+    text = both_hats(client).get(reverse("analysis:table", args=[evaluation.uuid])).text
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert film not in text
+    assert len([row for row in rows if row["image"]]) == 23
+    (said,) = [row for row in rows if not row["image"]]
+    assert (said["part"], said["fused"]) == ("test", "")
+    assert said["notice"].startswith("1 film of test is hidden from you until labelled")
+
+
 # Who may ------------------------------------------------------------------------------------------------
 
 

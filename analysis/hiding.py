@@ -1,0 +1,31 @@
+"""Scores that a person may not see yet. The rule is `portal.access.may_see_scores`; here it is asked for many films."""
+
+from ml_engine.models import Run
+from portal.access import may_see_scores
+from portal.models import Image, User
+
+WHY = "a label given after seeing a score is no reference"
+
+
+def hidden_films(user: User, run: Run, *, part: str) -> set[str]:
+    """The addresses of the films of a part, in the split of the run's detector, whose scores stay hidden from the
+    person. The rule sees no difference between films of one part and one label, so it is asked once a label."""
+    assert run.detector is not None
+    films = Image.objects.filter(
+        split_images__member__split_id=run.detector.split_id, split_images__member__part=part
+    ).select_related("dataset__site", "current_label")
+    hidden: set[str] = set()
+    for value in films.order_by().values_list("current_label__value", flat=True).distinct():
+        of_label = films.filter(current_label__value=value)
+        film = of_label.first()
+        if film is not None and not may_see_scores(user, film, part):
+            hidden.update(str(uuid) for uuid in of_label.values_list("uuid", flat=True))
+    return hidden
+
+
+def sentence(films: int, part: str) -> str:
+    """Says that so many evaluated films of a part are left out, and why; blank when none is."""
+    if not films:
+        return ""
+    which = f"1 film of {part} is" if films == 1 else f"{films} films of {part} are"
+    return f"{which} hidden from you until labelled, since {WHY}. The curves count {'it' if films == 1 else 'them'}."
