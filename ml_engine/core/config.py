@@ -102,6 +102,12 @@ class PipelineConfig:
         "l2", "squared = squared Euclidean distance (Eq. 1); l2 = its root.", choices=("squared", "l2")
     )
 
+    search: str = setting(
+        "torch",
+        "How the nearest are found: torch, or faiss where it is installed; the numbers are the same.",
+        choices=("torch", "faiss"),
+    )
+
     fusion_weight: float = setting(0.6, "Weight of the region map; the rest is global.", symbol="w", low=0, high=1)
     fusion_choice: str = setting(
         "tune",

@@ -180,10 +180,10 @@ class MapScorer:
     def __init__(self, banks: Banks, keep: NDArray[np.bool_], config: PipelineConfig, device: torch.device) -> None:
         self.config, self.device = config, device
         self.places = places_of(keep)
-        self.whole = NearestSearch(banks.whole.vectors.to(device))
+        self.whole = NearestSearch(banks.whole.vectors.to(device), search=config.search)
         cells = cell_of(self.places, patches=config.patches, grid=config.grid)
         self.cells = [
-            (torch.nonzero(cells == k)[:, 0], NearestSearch(bank.vectors.to(device)))
+            (torch.nonzero(cells == k)[:, 0], NearestSearch(bank.vectors.to(device), search=config.search))
             for k, bank in enumerate(banks.cells)
             if bank is not None
         ]

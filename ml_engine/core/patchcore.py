@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+from typing import Any
+
 import torch
 from torch import Tensor
+
+from ml_engine.core.errors import InvalidConfig
 
 QUERY_CHUNK = 256
 BANK_CHUNK = 16384
@@ -13,18 +18,21 @@ DIRECT_VALUES = 2**25  # differences held at once while short lists are gone thr
 class NearestSearch:
     """Exact nearest neighbours in a bank (M, D) float32.
 
-    A matrix product of the centred vectors gives each query a short list; the distances of the short list
-    are then computed directly, as the sum of squared differences, so that a vector that is in the bank is
-    at distance 0. Where the rounding of the product could have kept a nearer vector off the list, all
-    distances of that query are computed directly.
+    A matrix product of the centred vectors (``search`` torch), or faiss's IndexFlatL2 on them, gives each
+    query a short list; the distances of the short list are then computed directly, as the sum of squared
+    differences, so that a vector that is in the bank is at distance 0, and both searches give the same
+    numbers. Where the rounding of the product could have kept a nearer vector off the list, all distances of
+    that query are computed directly. Raises InvalidConfig for ``faiss`` where it is not installed.
     """
 
-    def __init__(self, bank: Tensor) -> None:
+    def __init__(self, bank: Tensor, *, search: str = "torch") -> None:
         if len(bank) == 0:
             raise ValueError("a search needs a bank of at least one vector")
         self.bank = bank
         self.centre = bank.mean(0)
         self.norms = (bank - self.centre).square().sum(1)
+        require_search(search)
+        self.index = _flat_index(bank - self.centre) if search == "faiss" else None
 
     def squared_distances(self, queries: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
         """The smallest squared L2 distances, ascending, and the rows of the bank at which they lie.
@@ -59,6 +67,9 @@ class NearestSearch:
     def _short_list(self, queries: Tensor, listed: int) -> tuple[Tensor, Tensor]:
         """The bank rows with the smallest distances by the product, (Q, listed), and those distances."""
         centred = queries - self.centre
+        if self.index is not None:
+            squared, rows = self.index.search(centred.cpu().numpy(), listed)
+            return torch.from_numpy(squared).to(queries.device), torch.from_numpy(rows).to(queries.device)
         own = centred.square().sum(1)[:, None]
         best: tuple[Tensor, Tensor] | None = None
         for first in range(0, len(self.bank), BANK_CHUNK):
@@ -78,6 +89,27 @@ class NearestSearch:
         parts = [(part - query).square().sum(1) for part in self.bank.split(BANK_CHUNK)]
         squared, rows = torch.cat(parts).sort(stable=True)
         return squared[:k], rows[:k]
+
+
+def require_search(search: str) -> None:
+    """Raises InvalidConfig where the library that ``search`` names is not installed."""
+    if search == "faiss" and importlib.util.find_spec("faiss") is None:
+        raise InvalidConfig(
+            "search is faiss, but faiss is not installed here: choose torch, which gives the same numbers, or install "
+            "Hilum with the extra cpu or gpu."
+        )
+
+
+def _flat_index(vectors: Tensor) -> Any:
+    """An IndexFlatL2 of the vectors (M, D), on their GPU where faiss knows it."""
+    import faiss
+
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    index: Any = faiss.IndexFlatL2(vectors.shape[1])
+    if vectors.device.type == "cuda" and faiss.get_num_gpus() > 0:
+        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), vectors.device.index or 0, index)
+    index.add(vectors.cpu().numpy())
+    return index
 
 
 def patch_scores(queries: Tensor, search: NearestSearch, *, neighbours: int, distance: str) -> Tensor:

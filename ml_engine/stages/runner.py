@@ -14,6 +14,7 @@ import torch
 
 from ml_engine.core import determinism
 from ml_engine.core.errors import EngineError
+from ml_engine.core.patchcore import require_search
 from ml_engine.folder import Report, RunFolder, opened
 from ml_engine.stages import common, fit_alignment, fit_detector, score
 from ml_engine.stages.work import Work
@@ -114,6 +115,7 @@ def _stages(folder: RunFolder, images: Path, device: str | None) -> int:
     determinism.fix(threads=request.config.threads)
     determinism.keep_freed_memory()
     work = Work(folder, request, images, device or request.config.device)
+    require_search(work.config.search)
     stages = STAGES[request.kind]
     folder.log(f"Attempt {folder.attempt} of {request.kind} on {work.device}, process {os.getpid()}.")
     folder.emit({"event": "started", "device": determinism.device_label(work.device)})

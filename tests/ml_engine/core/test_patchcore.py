@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ml_engine.core import patchcore
+from ml_engine.core.errors import InvalidConfig
 from ml_engine.core.patchcore import NearestSearch, patch_scores
 
 
@@ -109,3 +110,24 @@ def test_many_neighbours_are_gone_through_in_small_chunks(monkeypatch: pytest.Mo
 
     assert sizes == [3] * 13 + [1]
     assert torch.equal(found[0], whole[0]) and torch.equal(found[1], whole[1])
+
+
+@pytest.mark.parametrize("k", [1, 9])
+@pytest.mark.parametrize("far", [0.0, 1000.0])
+def test_faiss_gives_the_numbers_of_torch(k: int, far: float) -> None:
+    bank = draw(700, 32, 1) + far
+    bank[100:140] = bank[0]  # copies, more than the short list holds
+    queries = torch.cat([bank[:50], draw(300, 32, 2) + far])
+
+    ours = NearestSearch(bank).squared_distances(queries, k)
+    theirs = NearestSearch(bank, search="faiss").squared_distances(queries, k)
+
+    assert torch.equal(theirs[0], ours[0])
+    assert torch.equal(theirs[1], ours[1])
+
+
+def test_faiss_that_is_not_installed_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patchcore.importlib.util, "find_spec", lambda name: None)
+
+    with pytest.raises(InvalidConfig, match="faiss is not installed here: choose torch"):
+        NearestSearch(draw(5, 4, 1), search="faiss")
