@@ -4,6 +4,7 @@ import logging
 from uuid import uuid4
 
 from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.views import redirect_to_login
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import redirect, render
@@ -30,6 +31,12 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
     return redirect("portal:datasets")
+
+
+@login_not_required
+def to_log_in(request: HttpRequest) -> HttpResponse:
+    """To the log-in page, which leads on to where the person was going."""
+    return redirect_to_login(request.GET.get("next", ""))
 
 
 def _back(request: HttpRequest) -> HttpResponseRedirect:

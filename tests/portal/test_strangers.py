@@ -16,7 +16,7 @@ from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db]
 
-OPEN = {"healthz", "accounts/login/", "admin/login/"}
+OPEN = {"healthz", "accounts/login/"}
 
 
 def addresses(resolver: URLResolver, before: str = "") -> Iterator[tuple[str, URLPattern]]:
@@ -89,6 +89,25 @@ def test_log_in_leads_back_to_the_page_that_was_asked_for(client: Client) -> Non
     assert asked["Location"] == "/accounts/login/?next=/splits/"
     answer = client.post(asked["Location"], {"username": "kim", "password": factories.PASSWORD, "next": "/splits/"})
     assert answer["Location"] == "/splits/"
+
+
+def test_the_admin_has_the_same_door(client: Client) -> None:
+    factories.user("root", is_staff=True, is_superuser=True)
+    asked = client.get("/admin/portal/site/")
+    assert asked["Location"].endswith("/login/?next=/admin/portal/site/")
+    door = client.get("/admin/login/?next=/admin/portal/site/")
+    assert door["Location"] == "/accounts/login/?next=/admin/portal/site/"
+    given = {"username": "root", "password": factories.PASSWORD, "next": "/admin/portal/site/"}
+    assert client.post("/admin/login/", given)["Location"].startswith("/accounts/login/")
+    assert "_auth_user_id" not in client.session
+    assert client.post("/accounts/login/", given)["Location"] == "/admin/portal/site/"
+    assert client.get("/admin/portal/site/").status_code == 200
+
+
+def test_the_admins_door_leads_nowhere_else(client: Client) -> None:
+    door = client.get("/admin/login/?next=https://evil.example/")
+    page = client.get(door["Location"])
+    assert "evil" not in page.content.decode()
 
 
 def test_a_wrong_password_is_answered_with_a_sentence(client: Client) -> None:
