@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from portal import audit
@@ -105,7 +105,7 @@ def draw_by_patient(
 
 def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float], assign: Assign) -> Split:
     _check(request)
-    now = timezone.now()
+    now = _now_that_labels_are_in()
     cutoff = request.label_cutoff or now
     if cutoff > now:
         raise InvalidSplit(f"The label cut-off {cutoff.isoformat()} lies in the future; give a past time.")
@@ -136,6 +136,16 @@ def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float
         return _write(split, request, [film for film in films if film.pk in kept], parts)
     except IntegrityError as error:  # somebody froze one of this name since _check
         raise _name_is_taken(request) from error
+
+
+def _now_that_labels_are_in() -> datetime:
+    """The time, once every act that wrote a label event before it is committed: later readers at this cut-off would
+    see events that the split did not. SQLite has one writer, and beginning a transaction waits for it."""
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("LOCK TABLE portal_labelevent IN SHARE MODE")
+        return timezone.now()
 
 
 def _check(request: SplitRequest) -> None:

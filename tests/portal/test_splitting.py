@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
+from portal.labelling import label_films, labels_at
 from portal.models import AuditEvent, Dataset, Role, Split, SplitImage, SplitMember
 from portal.splitting import InvalidSplit, SplitRequest, draw_split, split_from_csv
 from tests.portal import factories
@@ -101,6 +104,40 @@ def test_labels_count_as_at_the_cutoff(of: Dataset) -> None:
     split = draw_split(wish(of, label_cutoff=cutoff), fractions={"fit": 1.0})
     assert split.counts["parts"] == {"fit": {"normal": 4}}
     assert split.label_cutoff == cutoff
+
+
+@pytest.mark.both
+@pytest.mark.django_db(transaction=True)
+def test_a_split_waits_for_labels_that_are_being_written(of: Dataset) -> None:
+    """Or else it would not have seen events that every later reader finds at its cut-off."""
+    films = factories.films(of, normal=2, unlabelled=4)
+    author, request = factories.curator("labeller"), wish(of)
+    written, go_on = threading.Event(), threading.Event()
+
+    def label() -> None:
+        with transaction.atomic():
+            label_films(images=films[2:], value="normal", author=author, site=of.site)
+            written.set()
+            go_on.wait(20)
+        connection.close()
+
+    def freeze() -> Split:
+        try:
+            return draw_split(request, fractions={"fit": 1.0})
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor() as threads:
+        labelling = threads.submit(label)
+        assert written.wait(20)
+        freezing = threads.submit(freeze)
+        with pytest.raises(TimeoutError):
+            freezing.result(timeout=0.5)
+        go_on.set()
+        labelling.result(20)
+        split = freezing.result(20)
+    assert split.counts["parts"] == {"fit": {"normal": 6}}
+    assert len(labels_at([film.pk for film in films], split.label_cutoff)) == 6
 
 
 def test_films_of_another_view_are_left_out_and_counted(of: Dataset) -> None:
