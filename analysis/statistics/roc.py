@@ -128,8 +128,9 @@ def roc_band(
 ) -> RocBand:
     """The band of the sensitivity at `points` equal steps of 1 − specificity, by bootstrap of the patients.
 
-    Never narrower than Wilson's interval at a known threshold on the number of abnormal patients: at the ends
-    of the curve all resamples agree, and their percentiles alone would claim certainty.
+    Never narrower than Wilson's interval at a known threshold on the number of abnormal patients: near the ends
+    of the curve all resamples agree, and their percentiles alone would claim certainty. The ends themselves are
+    certain: every curve climbs from (0, 0), so the band holds the sensitivity 0 there, and ends at (1, 1).
     """
     sample = take_sample(labels, scores, patients)
     z = normal_quantile(confidence)
@@ -148,7 +149,9 @@ def roc_band(
     )
     low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     floor, ceiling = wilson_limits(observed, sample.positive_patients, z)
-    return RocBand(grid, observed, np.minimum(low, floor), np.maximum(high, ceiling), confidence, replicates, seed)
+    low, high = np.minimum(low, floor), np.maximum(high, ceiling)
+    low[0], low[-1], high[-1] = 0.0, 1.0, 1.0
+    return RocBand(grid, observed, low, high, confidence, replicates, seed)
 
 
 def _sensitivities(sample: Sample, order: IntArray, weights: IntArray, grid: FloatArray) -> FloatArray:

@@ -114,8 +114,17 @@ def test_band_holds_the_curve_and_is_repeatable():
 
 def test_band_of_separated_classes_is_not_certain():
     band = roc_band(np.repeat([0, 1], 20), np.arange(40.0), replicates=100)
-    assert band.sensitivity[0] == 1.0
-    assert band.low[0] == pytest.approx(stats.binomtest(20, 20).proportion_ci(method="wilson").low)
+    assert band.sensitivity[1] == 1.0
+    assert band.low[1] == pytest.approx(stats.binomtest(20, 20).proportion_ci(method="wilson").low)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0, 9.0])
+def test_band_holds_the_ends_that_every_curve_has(shift):
+    labels, scores = make_films(seed=7)
+    band = roc_band(labels, scores + shift * labels, replicates=50)
+    assert (band.low[0], band.low[-1], band.high[-1]) == (0.0, 1.0, 1.0)
+    assert 0.0 < band.high[0] <= 1.0
+    assert (band.low <= band.sensitivity).all() and (band.sensitivity <= band.high).all()
 
 
 def test_band_counts_patients_not_films():
