@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from analysis import figures, hiding, statistics
-from analysis.evaluation import ScoredPart, aurocs
+from analysis.evaluation import ScoredPart, aurocs, sweep_of
 from analysis.palette import Kind, Theme
 
 GALLERY = 12
@@ -27,21 +27,15 @@ def draw_part(
 
     The films in `hidden` count in every curve and number; none of them is named, drawn as a mark or shown.
     """
-    found = aurocs(scored, weight=weight)
+    sweep = sweep_of(scored)
+    found = aurocs(scored, sweep, weight=weight)
     fused = scored.scores_at(weight)
     said: dict[str, Any] = {"theme": theme, "random_weights": random_weights}
     shown = [None if image in hidden else image for image in scored.images]
     return {
         "figures": {
             "roc": figures.as_json(_roc(scored, shown, found, weight, said)),
-            "sweep": figures.as_json(
-                figures.sweep_figure(
-                    statistics.fusion_sweep(scored.labels, scored.sweep, scored.patients),
-                    run_weight=run_weight,
-                    chosen_weight=chosen,
-                    **said,
-                )
-            ),
+            "sweep": figures.as_json(figures.sweep_figure(sweep, run_weight=run_weight, chosen_weight=chosen, **said)),
             "histogram": figures.as_json(_histogram(scored, shown, fused, said)),
         },
         "rows": [

@@ -152,24 +152,29 @@ def _gone(run: Run) -> CannotEvaluate:
 
 def summarise(scored: ScoredPart, *, weight: float) -> dict[str, Any]:
     """Counts, the three AUROCs at `weight` with their intervals, and the best weight where one may be chosen."""
+    sweep = sweep_of(scored)
     found: dict[str, Any] = {
         "normal": int((scored.labels == 0).sum()),
         "abnormal": int((scored.labels == 1).sum()),
         "patients": len(np.unique(scored.patients)),
         "left_out": scored.left_out,
-        "auroc": {kind: asdict(auroc) for kind, auroc in aurocs(scored, weight=weight).items()},
+        "auroc": {kind: asdict(auroc) for kind, auroc in aurocs(scored, sweep, weight=weight).items()},
     }
     if scored.part == Part.TUNE:
-        sweep = statistics.fusion_sweep(scored.labels, scored.sweep, scored.patients)
         found["chosen_weight"] = None if sweep.reason else statistics.choose_weight(sweep)
     return found
 
 
-def aurocs(scored: ScoredPart, *, weight: float) -> dict[Kind, statistics.Auroc]:
-    """Kind of score -> its AUROC: global is the weight 0, region the weight 1."""
+def sweep_of(scored: ScoredPart) -> statistics.FusionSweep:
+    return statistics.fusion_sweep(scored.labels, scored.sweep, scored.patients)
+
+
+def aurocs(scored: ScoredPart, sweep: statistics.FusionSweep, *, weight: float) -> dict[Kind, statistics.Auroc]:
+    """Kind of score -> its AUROC: global is the weight 0, region the weight 1. The intervals stand on the scale of
+    the sweep, so that table and sweep tell one interval for one AUROC."""
     weights: dict[Kind, float] = {"global": 0.0, "region": 1.0, "fused": weight}
     return {
-        kind: statistics.auroc_interval(scored.labels, scored.scores_at(at), scored.patients)
+        kind: statistics.auroc_interval(scored.labels, scored.scores_at(at), scored.patients, logit=sweep.logit)
         for kind, at in weights.items()
     }
 

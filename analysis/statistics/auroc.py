@@ -68,20 +68,27 @@ def delong(labels: ArrayLike, scores: ArrayLike, *, confidence: float = 0.95) ->
     labels (N,) of 0 and 1, scores (N,). Prefer `auroc_interval`, which knows when this is not enough.
     """
     sample = take_sample(labels, scores)
-    return _build(sample, confidence=confidence, method="delong", scale="linear")
+    return _build(sample, confidence=confidence, method="delong", logit=False)
 
 
 def auroc_interval(
-    labels: ArrayLike, scores: ArrayLike, patients: ArrayLike | None = None, *, confidence: float = 0.95
+    labels: ArrayLike,
+    scores: ArrayLike,
+    patients: ArrayLike | None = None,
+    *,
+    confidence: float = 0.95,
+    logit: bool | None = None,
 ) -> Auroc:
     """AUROC with the interval that fits the sample; deterministic.
 
     labels (N,) of 0 and 1, scores (N,), patients (N,) or None. Clustered by patient where one repeats, DeLong
     otherwise; on the logit scale near one or with fewer than 50 patients in a class; Newcombe's method on the
     number of patients when the classes separate completely, since every variance estimate is zero there.
+    `logit` says the scale instead: where scores are the columns of a `fusion_sweep`, give its scale, since each
+    column alone may want another one.
     """
     sample = take_sample(labels, scores, patients)
-    return _build(sample, confidence=confidence, method=_method(sample), scale="auto")
+    return _build(sample, confidence=confidence, method=_method(sample), logit=logit)
 
 
 def bootstrap_auroc(
@@ -101,7 +108,7 @@ def bootstrap_auroc(
     normal_quantile(confidence)  # refuses nonsense
     reason = sample.why_undefined() or sample.why_no_interval()
     if reason:
-        return _build(sample, confidence=confidence, method="bootstrap", scale="linear")
+        return _build(sample, confidence=confidence, method="bootstrap", logit=False)
     areas = bootstrap_areas(sample, replicates=replicates, seed=seed)
     low, high = np.quantile(areas, [(1 - confidence) / 2, (1 + confidence) / 2])
     area = float(areas_of(sample)[0])
@@ -131,7 +138,7 @@ def delong_paired(
     both = np.stack([np.asarray(first_scores, float), np.asarray(second_scores, float)], axis=-1)
     sample = take_sample(labels, both, patients)
     first, second = (
-        _build(_column(sample, k), confidence=confidence, method=_method(sample), scale="auto") for k in (0, 1)
+        _build(_column(sample, k), confidence=confidence, method=_method(sample), logit=None) for k in (0, 1)
     )
     reason = first.reason or second.reason
     if first.auroc is None or second.auroc is None:
@@ -272,11 +279,12 @@ def _newcombe(area: float, *, sizes: tuple[int, int], z: float) -> tuple[float, 
 
 
 def needs_logit(sample: Sample, areas: FloatArray) -> bool:
+    """Whether intervals of areas (K,) belong on the logit scale: one scale for all K."""
     few = min(sample.positive_patients, sample.negative_patients) < FEW
     return few or bool(np.abs(areas - 0.5).max() > NEAR_ONE - 0.5)
 
 
-def _build(sample: Sample, *, confidence: float, method: str, scale: str) -> Auroc:
+def _build(sample: Sample, *, confidence: float, method: str, logit: bool | None) -> Auroc:
     reason = sample.why_undefined()
     if reason:
         return _result(sample, area=None, confidence=confidence, reason=reason)
@@ -286,7 +294,8 @@ def _build(sample: Sample, *, confidence: float, method: str, scale: str) -> Aur
     if reason:
         return _result(sample, area=float(areas[0]), confidence=confidence, reason=reason)
     variance = clustered_variance(sample, positive, negative)
-    logit = scale == "auto" and needs_logit(sample, areas)
+    if logit is None:
+        logit = needs_logit(sample, areas)
     if variance[0] <= 0.0:
         method = "newcombe"
     elif logit:

@@ -17,6 +17,7 @@ PAPER_WEIGHT = 0.6
 class FusionSweep:
     """weights (W,) from 0 (global only) to 1 (region only); auroc, low, high (W,) float64 in [0, 1], or empty
     with a `reason`: all three where a class has no film, low and high where an interval needs more patients.
+    `logit` is the scale of the intervals: the logit scale, or the linear one.
     """
 
     weights: FloatArray
@@ -27,6 +28,7 @@ class FusionSweep:
     positives: int
     negatives: int
     left_out: int
+    logit: bool = False
     reason: str = ""
 
 
@@ -39,8 +41,9 @@ def fusion_sweep(
 ) -> FusionSweep:
     """AUROC with interval at each of W equally spaced weights; scores_by_weight is (N, W), as in `sweep.npy`.
 
-    The interval is that of `auroc_interval`, on one scale for all weights so that the band has no step. A
-    film without a finite score at some weight is left out of all.
+    The intervals are those of `auroc_interval` on one scale for all weights, so that the band has no step: the logit
+    scale if any weight needs it. Give `logit` to `auroc_interval` for the same interval at a single weight. A film
+    without a finite score at some weight is left out of all.
     """
     columns = np.asarray(scores_by_weight)
     if columns.ndim != 2 or columns.shape[1] < 2:
@@ -48,17 +51,19 @@ def fusion_sweep(
     sample = take_sample(labels, columns, patients)
     weights = np.linspace(0.0, 1.0, columns.shape[1])
     area = low = high = np.empty(0)
+    logit = False
     reason = sample.why_undefined()
     if not reason:
         positive, negative = placements(sample)
         area = np.asarray(positive.mean(axis=0), dtype=np.float64)
         reason = sample.why_no_interval()
     if not reason:
+        logit = needs_logit(sample, area)
         low, high = interval(
             area,
             clustered_variance(sample, positive, negative),
             confidence=confidence,
-            logit=needs_logit(sample, area),
+            logit=logit,
             sizes=(sample.positive_patients, sample.negative_patients),
         )
     return FusionSweep(
@@ -70,6 +75,7 @@ def fusion_sweep(
         positives=sample.positives,
         negatives=sample.negatives,
         left_out=sample.left_out,
+        logit=logit,
         reason=reason,
     )
 

@@ -9,7 +9,17 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 from sklearn.metrics import roc_auc_score
 
-from analysis.evaluation import CannotEvaluate, chosen_on_tune, evaluate, look_at_weight, looks_at_test, scored_part
+from analysis.evaluation import (
+    CannotEvaluate,
+    ScoredPart,
+    aurocs,
+    chosen_on_tune,
+    evaluate,
+    look_at_weight,
+    looks_at_test,
+    scored_part,
+    sweep_of,
+)
 from analysis.models import Evaluation, TestLook
 from ml_engine.models import RunState, Score
 from ml_engine.storage import run_folder
@@ -92,6 +102,20 @@ def test_scores_stay_with_their_films_whatever_the_row(scored: Scored) -> None:
     assert {image: part.scores_at(0.6)[k] for k, image in enumerate(part.images)} == {
         image: expected[image] for image in part.images
     }
+
+
+def test_table_and_sweep_tell_one_interval_at_every_weight() -> None:
+    generator = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 60)
+    first, second = generator.normal(size=(2, 120)) + np.array([[2.6], [1.8]]) * labels
+    sweep = np.stack([w * first + (1 - w) * second for w in np.arange(101) / 100], axis=1).astype(np.float32)
+    part = ScoredPart("tune", [str(n) for n in range(120)], labels.astype(np.int8), np.arange(120), sweep, {})
+    band = sweep_of(part)
+    assert band.logit and band.auroc.min() < 0.95
+    for at in range(101):
+        told = aurocs(part, band, weight=at / 100)
+        assert (told["fused"].low, told["fused"].high) == pytest.approx((band.low[at], band.high[at]), abs=1e-12)
+        assert (told["global"].low, told["region"].high) == pytest.approx((band.low[0], band.high[100]), abs=1e-12)
 
 
 def test_a_run_that_is_not_done_cannot_be_evaluated(scored: Scored, analyst: User) -> None:

@@ -333,6 +333,24 @@ def test_each_weight_of_a_sweep_is_its_own_interval(films_a_patient, films):
         assert (sweep.auroc[k], sweep.low[k], sweep.high[k]) == pytest.approx((alone.auroc, alone.low, alone.high))
 
 
+@pytest.mark.parametrize("films_a_patient", [1, 2])
+def test_a_sweep_and_a_single_weight_tell_one_interval(films_a_patient):
+    """One weight is above 0.95, so all of the sweep is on the logit scale; most weights alone would not be."""
+    labels, first, patients = make_films(seed=21, films=300, shift=4, films_a_patient=films_a_patient)
+    other = make_films(seed=22, films=300)[1]
+    weights = np.linspace(0, 1, 101)
+    columns = weights * first[:, None] + (1 - weights) * other[:, None]
+    sweep = fusion_sweep(labels, columns, patients)
+    assert sweep.logit and sweep.auroc.max() > 0.95
+    alone = [auroc_interval(labels, columns[:, k], patients) for k in range(101)]
+    assert max(abs(one.low - low) for one, low in zip(alone, sweep.low, strict=True)) > 0.001
+    for k in range(101):
+        told = auroc_interval(labels, columns[:, k], patients, logit=sweep.logit)
+        expected = (sweep.auroc[k], sweep.low[k], sweep.high[k])
+        assert (told.auroc, told.low, told.high) == pytest.approx(expected, abs=1e-12)
+        assert told.method.endswith("on the logit scale")
+
+
 def test_sweep_leaves_out_a_film_that_lacks_one_weight():
     labels, scores, _ = make_films(seed=20)
     columns = np.repeat(scores[:, None], 3, axis=1)
