@@ -107,8 +107,10 @@ class Report:
         return {name: counts[name] for name in _SAID if counts[name]}
 
     def sentences(self) -> list[str]:
+        # Only what is surely a file's name is quoted: where columns are shifted, it may be a patient's.
+        named = [name for name in self.missing if PurePosixPath(name).suffix.lower() in IMAGE_ENDINGS - {""}]
         more = {
-            "missing": f" (the first: {self.missing[0]})" if self.missing else "",
+            "missing": f" (the first: {named[0]})" if named else "",
             "columns left out": f" ({', '.join(self.left_out)})",
         }
         counts = self.to_json().items()

@@ -1,7 +1,9 @@
 """The plain CSV: filename, label, patient_id, projection, split, finding; further columns are kept, but for those
 that may identify a person.
 
-A CSV is read whole and checked before anything is imported: a wrong value anywhere imports nothing.
+A CSV is read whole and checked before anything is imported: a wrong value anywhere imports nothing. A refusal names
+the line and the column and never quotes what stands there: it is kept and shown to every member, and where columns are
+shifted it may be a patient's name.
 """
 
 import csv
@@ -80,12 +82,16 @@ class Box:
 def read_labels(path: Path) -> dict[str, CsvRow]:
     """File name -> row. Raises InvalidCsv."""
     rows: dict[str, CsvRow] = {}
+    lines_of: dict[str, int] = {}
     left_out, lines = _table(path, ("filename",))
     for line, values in lines:
         row = _label_row(path, line, values, left_out)
         if row.filename in rows:
-            raise InvalidCsv(f"{path.name}, line {line}: {row.filename!r} is named twice; keep one row for each file.")
-        rows[row.filename] = row
+            raise InvalidCsv(
+                f"{path.name}, line {line}: the file is named by line {lines_of[row.filename]} too; "
+                "keep one row for each file."
+            )
+        rows[row.filename], lines_of[row.filename] = row, line
     if not rows:
         raise InvalidCsv(f"{path.name} has no rows below its header; name at least one file.")
     return rows
@@ -137,8 +143,8 @@ def _label_row(path: Path, line: int, values: Mapping[str, str], left_out: tuple
     label = values.get("label", "").lower()
     if label not in LABELS:
         raise InvalidCsv(
-            f"{path.name}, line {line}: the label {values['label']!r} is unknown; "
-            "write normal, abnormal, unsure or exclude, or leave it empty."
+            f"{path.name}, line {line}: the label is unknown; write normal, abnormal, unsure or exclude, "
+            "or leave it empty."
         )
     findings = tuple(part.strip() for part in values.get("finding", "").split("|") if part.strip())
     return CsvRow(
@@ -171,8 +177,7 @@ def _projection(path: Path, line: int, text: str) -> str:
     projection = text.upper()
     if projection not in _PROJECTIONS:
         raise InvalidCsv(
-            f"{path.name}, line {line}: the projection {text!r} is unknown; write PA, AP, LL, RL or LATERAL, "
-            "or leave it empty."
+            f"{path.name}, line {line}: the projection is unknown; write PA, AP, LL, RL or LATERAL, or leave it empty."
         )
     return projection
 
@@ -186,7 +191,7 @@ def _box(path: Path, line: int, values: Mapping[str, str]) -> Box:
             number = float("nan")
         if not -1e6 < number < 1e6 or (column in ("width", "height") and number <= 0):
             raise InvalidCsv(
-                f"{path.name}, line {line}: {column} is {values[column]!r}; give a number of pixels"
+                f"{path.name}, line {line}: {column} is no such number; give a number of pixels"
                 f"{' above 0' if column in ('width', 'height') else ''}."
             )
         numbers.append(number)

@@ -207,6 +207,13 @@ def test_missing_files_are_named(of: Dataset, folder: Path) -> None:
     assert report.to_json()["missing"] == 2
 
 
+def test_what_may_be_a_patients_name_is_not_said_to_be_missing(of: Dataset, folder: Path) -> None:
+    """The columns are shifted."""
+    rows = [{"filename": name} for name in ("Zzyzxson", "Quirina A. Zzyzxson", "1.2.3")]
+    report = run(of, folder, labels=factories.table(folder / "l.csv", *rows))
+    assert report.sentences() == ["3 files that the CSV names are not there"]
+
+
 def test_files_that_the_csv_does_not_name_are_left_aside(of: Dataset, folder: Path) -> None:
     for seed, name in enumerate(("a.png", "b.png", "readme.md")):
         factories.png(folder / name, seed=seed)

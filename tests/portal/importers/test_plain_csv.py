@@ -154,9 +154,9 @@ def test_what_a_writer_of_csv_wrote_is_read(path: Path, seed: int) -> None:
         ("", "no column 'filename'; its first line must name filename"),
         ("picture,label\nx.png,normal\n", "no column 'filename'"),
         (f"{HEADER}\n", "no rows below its header"),
-        (f"{HEADER}\nx.png,normal\nx.png,abnormal\n", "line 3: 'x.png' is named twice"),
-        (f"{HEADER}\nx.png,normal\ny.png,Healthy\n", "line 3: the label 'Healthy' is unknown; write normal"),
-        (f"{HEADER}\nx.png,normal,,sideways\n", "line 2: the projection 'sideways' is unknown; write PA, AP"),
+        (f"{HEADER}\nx.png,normal\nx.png,abnormal\n", "line 3: the file is named by line 2 too"),
+        (f"{HEADER}\nx.png,normal\ny.png,Healthy\n", "line 3: the label is unknown; write normal"),
+        (f"{HEADER}\nx.png,normal,,sideways\n", "line 2: the projection is unknown; write PA, AP"),
         (f"{HEADER}\n,normal\n", "line 2: the file name is empty"),
         (f"{HEADER}\nx.png,normal,,,,,too,many\n", "line 2: more values than columns"),
         (f'{HEADER}\nx.png,"normal\n', "not readable as CSV"),
@@ -174,6 +174,25 @@ def test_a_table_that_cannot_be_taken(path: Path, text: str, sentence: str) -> N
         read(path, text)
     assert sentence in str(refused.value)
     assert "labels.csv" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x.png,Zzyzxson",
+        "x.png,,,Zzyzxson",
+        "x.png,,Zzyzxson,,,,,Zzyzxson",
+        "Zzyzxson,\nZzyzxson,",
+        f"{'Zzyzxson' * 40},normal",
+        'x.png,"Zzyzxson"Zzyzxson',
+        'x.png,"Zzyzxson',
+    ],
+)
+def test_no_refusal_quotes_what_may_be_a_name(path: Path, line: str) -> None:
+    with pytest.raises(InvalidCsv) as refused:
+        read(path, f"{HEADER}\n{line}\n")
+    assert "line" in str(refused.value)
+    assert "Zzyzxson" not in str(refused.value)
 
 
 def test_a_picture_is_no_table(path: Path) -> None:
@@ -212,18 +231,19 @@ def test_boxes_of_a_film_keep_their_order(path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("a.png,one,0,1,1", "line 2: x is 'one'; give a number of pixels."),
-        ("a.png,nan,0,1,1", "line 2: x is 'nan'"),
-        ("a.png,0,inf,1,1", "line 2: y is 'inf'"),
-        ("a.png,0,0,0,1", "line 2: width is '0'; give a number of pixels above 0."),
-        ("a.png,0,0,1,-2", "line 2: height is '-2'"),
-        ("a.png,0,0,1", "line 2: height is ''"),
+        ("a.png,one,0,1,1", "line 2: x is no such number; give a number of pixels."),
+        ("a.png,nan,0,1,1", "line 2: x is no such"),
+        ("a.png,0,inf,1,1", "line 2: y is no such"),
+        ("a.png,0,0,0,1", "line 2: width is no such number; give a number of pixels above 0."),
+        ("a.png,0,0,1,-2", "line 2: height is no such"),
+        ("a.png,0,0,1", "line 2: height is no such"),
         (",0,0,1,1", "line 2: the file name is empty"),
     ],
 )
 def test_a_box_that_cannot_be(path: Path, line: str, sentence: str) -> None:
     with pytest.raises(InvalidCsv) as refused:
         boxes(path, line)
+    assert "'" not in str(refused.value)  # no value is quoted
     assert sentence in str(refused.value)
 
 
