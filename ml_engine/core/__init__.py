@@ -1,0 +1,23 @@
+"""The method as a library: arrays in, arrays out. It knows no web framework, no queue and no database.
+
+    from ml_engine.core import Detector, PipelineConfig, k_center
+
+These three are loaded when they are asked for: the portal reads settings in processes that must stay small.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ml_engine.core.config import PipelineConfig
+    from ml_engine.core.coreset import k_center
+    from ml_engine.core.pipeline import Detector
+
+__all__ = ["Detector", "PipelineConfig", "k_center"]
+_HOMES = {"Detector": "pipeline", "PipelineConfig": "config", "k_center": "coreset"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

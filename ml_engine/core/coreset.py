@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,8 +26,7 @@ EXACT_BYTES = 2**31  # the largest grid in full dimension; beyond it the points 
 DOUBLE_LIMIT = 2e10  # multiplications up to which the covering radius is computed in float64
 
 
-@dataclass(frozen=True)
-class Coreset:
+class Coreset(NamedTuple):
     """``indices`` (count,) int64 in the order picked; ``radius`` (count,) float64: after each pick, the
     largest L2 distance of any input feature to its nearest pick."""
 
@@ -220,13 +219,13 @@ def covering_radius(features: Tensor, indices: Tensor, *, rows: Tensor | None = 
     chosen = Rows(features, rows)
     taken = chosen.take(indices.to(features.device))
     kind = torch.float64 if len(chosen) * taken.numel() <= DOUBLE_LIMIT else torch.float32
-    centre = taken.mean(0)
-    picks = (taken - centre).to(kind)
+    centre = taken.to(kind).mean(0)
+    picks = taken.to(kind) - centre
     pick_norms = picks.square().sum(1)
     noise = 8 * torch.finfo(kind).eps * math.sqrt(features.shape[1])
     farthest = torch.zeros(len(picks), dtype=kind, device=features.device)
     for chunk in chosen.chunks(min(CHUNK, max(64, int(2e7) // len(picks)))):
-        points = (chunk - centre).to(kind)
+        points = chunk.to(kind) - centre
         norms = points.square().sum(1)[:, None] + pick_norms
         squared = norms - 2 * (points @ picks.T)
         squared[squared < noise * norms] = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,47 @@ class Detector:
     weights: dict[str, Any]
     alignment_sha256: str | None
     code_version: str
+
+    @classmethod
+    def fit(
+        cls,
+        normals: Tensor,
+        config: PipelineConfig,
+        *,
+        patients: Sequence[str] | None = None,
+        calibrate: Tensor | None = None,
+        tune: Tensor | None = None,
+        abnormal: NDArray[np.bool_] | None = None,
+    ) -> Detector:
+        """A detector fitted on films in memory; a run folder does the same on disk, with progress and resuming.
+
+        ``normals``, ``calibrate`` (normals that are not fitted on) and ``tune`` are float32 (N, S, S) in [0, 1],
+        S = ``config.size``, aligned already where they are to be; ``abnormal`` bool (N,) are the labels of ``tune``.
+        Without ``calibrate``, folds of the fit films stand in, by ``patients`` (one name a film) where given. The
+        backbone's weights come from the weights folder. Raises EngineError, ValueError for films of another shape.
+        """
+        from ml_engine.core import in_memory
+
+        return in_memory.fit(normals, config, patients=patients, calibrate=calibrate, tune=tune, abnormal=abnormal)
+
+    def maps(self, films: Tensor) -> Maps:
+        """Raw maps float32 (N, 2, h, w) of aligned films (N, S, S): channel 0 global, 1 region, NaN where masked."""
+        from ml_engine.core import in_memory
+
+        return in_memory.maps(self, films)
+
+    def scores(self, maps: Maps, *, weight: float | None = None) -> Scores:
+        """The films' scores from their raw maps, at the detector's fusion weight unless another is given."""
+        return score_maps(maps, self, weight=weight)
+
+    def save(self, path: str | Path) -> None:
+        """Write it as safetensors; `load` gives an equal one back."""
+        save_detector(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Detector:
+        """Raises IncompatibleModel for a file of another kind or format."""
+        return load_detector(Path(path))
 
 
 def calibrate(maps: Maps, *, source: str, config: PipelineConfig) -> Calibration:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ml_engine import manifest
-from ml_engine.core import calibration, files, fusion, masking, memory_bank, pipeline
+from ml_engine.core import calibration, files, fusion, in_memory, masking, memory_bank, pipeline
 from ml_engine.core.memory_bank import MapScorer, Source
 from ml_engine.core.version import code_version
 from ml_engine.folder import Report
@@ -71,27 +71,10 @@ def calibrate(work: Work, report: Report) -> dict[str, Any]:
     fit = work.readable("fit")
     patients = [work.rows[k].patient or f"row {k}" for k in fit]
     folds = calibration.patient_folds(patients, folds=work.config.folds, seed=work.config.seed)
-    if folds.max() == 0:
-        files.write_npy(work.path("calibration.npy"), np.zeros((0, 2, *work.mask().shape), np.float32))
-        return {"source": "none: the fit part has one patient"}
-    files.write_npy(work.path("calibration.npy"), _fold_maps(work, folds, report))
-    return {"source": f"fit, {folds.max() + 1} folds of patients"}
-
-
-def _fold_maps(work: Work, folds: NDArray[np.int64], report: Report) -> fusion.Maps:
     features, source = _fit_features(work)
-    per_film = len(source.places)
-    maps = np.full((len(folds), 2, *work.mask().shape), np.nan, dtype=np.float32)
-    done = 0
-    for fold in range(int(folds.max()) + 1):
-        others = torch.from_numpy(np.flatnonzero(folds != fold))
-        banks = memory_bank.build(features.to(work.device), source, work.config, films=others, with_radius=False)
-        scorer = MapScorer(banks, work.mask(), work.config, work.device)
-        for film in np.flatnonzero(folds == fold):
-            maps[film] = scorer.maps(features[film * per_film : (film + 1) * per_film])
-            done += 1
-            report(done, len(folds))
-    return maps
+    maps = in_memory.fold_maps(features, source, folds, work.mask(), work.config, work.device, progress=report)
+    files.write_npy(work.path("calibration.npy"), maps)
+    return {"source": in_memory.fold_words(folds)}
 
 
 def tune(work: Work, report: Report) -> dict[str, Any]:

@@ -16,8 +16,10 @@ import pytest
 import torch
 
 from ml_engine import command_line, manifest
-from ml_engine.core import files
+from ml_engine.core import Detector, files
 from ml_engine.core.config import PipelineConfig
+from ml_engine.core.preprocess import prepare
+from ml_engine.films import read
 from ml_engine.folder import FolderBusy, Request, opened
 from ml_engine.stages.runner import BULKY, STAGES, run_folder
 from tests.ml_engine import films
@@ -626,6 +628,36 @@ def test_training_films_score_zero_against_whole_banks(world: Path, tmp_path: Pa
 
     assert (maps[:6] == 0).all()
     assert (maps[6:] > 0).any(axis=(1, 2)).all()
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_a_detector_fitted_in_memory_is_that_of_the_run(world: Path, tmp_path: Path, calibrated: bool) -> None:
+    rows = [r for r in rows_of(world / "films") if calibrated or r.part != "calibrate"]
+    folder = unaligned(tmp_path / "fit", world / "films", rows)
+    config = CONFIG.replace(align="none")
+    canonical = torch.stack(
+        [prepare(read(world / "films" / row.filename), config).image for row in rows_of(world / "films")]
+    )
+
+    detector = Detector.fit(
+        canonical[:6],
+        config,
+        calibrate=canonical[8:] if calibrated else None,
+        patients=[row.patient for row in rows[:6]],
+        tune=canonical[6:8],
+        abnormal=np.array([False, True]),
+    )
+
+    detector.save(tmp_path / "detector.safetensors")
+    assert (tmp_path / "detector.safetensors").read_bytes() == (folder / "detector.safetensors").read_bytes()
+    maps = Detector.load(folder / "detector.safetensors").maps(canonical[:3])
+    np.testing.assert_array_equal(maps, detector.maps(canonical[:3]))
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (64, 64), (0, 64, 64)])
+def test_films_of_another_shape_are_refused_by_the_library(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"expected \(N, 64, 64\)"):
+        Detector.fit(torch.zeros(shape), CONFIG)
 
 
 def test_unaligned_affines_are_the_resizing_alone(world: Path, tmp_path: Path) -> None:
