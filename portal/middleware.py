@@ -1,4 +1,5 @@
-"""What stands between the web server and the views: bodies, the chosen site, parts of pages after the session."""
+"""What stands between the web server and the views: headers, bodies, the chosen site, parts of pages after the
+session."""
 
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,24 @@ from portal.uploads import DISK_IS_FULL, FREE_BYTES_KEPT
 from portal.views.frame import error_page
 
 _FORM_AROUND_ZIP = 2**20  # bytes
+_PERMISSIONS = (
+    "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), "
+    "microphone=(), midi=(), payment=(), serial=(), usb=(), xr-spatial-tracking=()"
+)
+
+
+def private_by_default(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """What says nothing of caching is not kept at all, or else Back shows a page after its reader has logged out. Film
+    files, which never change, and static files say it themselves."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        response.headers.setdefault("Cache-Control", "private, no-store")
+        response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+        response.headers.setdefault("Permissions-Policy", _PERMISSIONS)
+        return response
+
+    return answer
 
 
 class BodyLimitMiddleware:

@@ -1,4 +1,5 @@
-"""Bodies: nothing large is read but a zip of films, from a person who is signed in, while the disk has room."""
+"""Headers and bodies: nothing of a signed-in person's is kept; nothing large is read but a zip of films, from a person
+who is signed in, while the disk has room."""
 
 from __future__ import annotations
 
@@ -114,3 +115,32 @@ def test_a_zip_for_which_the_disk_has_no_room(
     assert refused.status_code == 507
     assert "The disk of the server is full; ask your administrator" in refused.content.decode()
     assert read == []
+
+
+# headers ------------------------------------------------------------------------------------------------------
+
+
+def test_no_answer_to_a_person_is_kept(curator: Client, of: Dataset) -> None:
+    """Back after the log-out shows nothing."""
+    film = factories.film(of, "normal")
+    for address in (
+        "/datasets/",
+        f"/datasets/{of.uuid}/",
+        f"/images/{film.uuid}/",
+        f"/images/{film.uuid}/facts",
+        f"/images/{film.uuid}/boxes",
+        "/api/v1/datasets/",
+        "/no/such/page",
+        "/healthz",
+    ):
+        assert curator.get(address)["Cache-Control"] == "private, no-store", address
+    assert "no-store" in Client().get("/accounts/login/")["Cache-Control"]
+
+
+@pytest.mark.parametrize("address", ["/datasets/", "/accounts/login/", "/healthz", "/static/img/hilum.svg", "/none"])
+def test_no_other_site_may_load_anything_and_no_page_may_use_a_camera(curator: Client, address: str) -> None:
+    response = curator.get(address)
+    assert response["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert "camera=()" in response["Permissions-Policy"]
+    assert "no-store" not in response["Cache-Control"] or "static" not in address
+    response.close()
