@@ -64,16 +64,16 @@ def evaluate(*, run: Run, author: User, label_cutoff: datetime | None = None) ->
     found = Evaluation.objects.filter(run=run, split=split, label_cutoff=cutoff).first()
     if found:
         return found
-    facts = score_facts(run)
-    metrics = {"parts": {}, "weight": facts["fusion_weight"], "weight_source": facts["fusion_source"]}
-    for part in EVALUATED_PARTS:
-        scored = scored_part(run, part=part, cutoff=cutoff)
-        if len(scored.images) or scored.left_out:
-            metrics["parts"][part] = summarise(scored, weight=metrics["weight"])
-    if not metrics["parts"]:
+    parts = _parts_scored(run, split)
+    if not parts:
         raise CannotEvaluate(
             f"The run {run.name!r} scored no film of tune or test of the split {split.name!r}; score these parts."
         )
+    facts = score_facts(run)
+    metrics = {"parts": {}, "weight": facts["fusion_weight"], "weight_source": facts["fusion_source"]}
+    for part in parts:
+        scored = scored_part(run, part=part, cutoff=cutoff)
+        metrics["parts"][part] = summarise(scored, weight=metrics["weight"])
     with transaction.atomic():
         evaluation, made = Evaluation.objects.get_or_create(
             run=run, split=split, label_cutoff=cutoff, defaults={"metrics": metrics, "created_by": author}
@@ -83,6 +83,13 @@ def evaluate(*, run: Run, author: User, label_cutoff: datetime | None = None) ->
         if made:
             audit.record(verb="evaluate run", site=run.site, actor=author, target=evaluation)
     return evaluation
+
+
+def _parts_scored(run: Run, split: Split) -> list[str]:
+    """Those of the evaluated parts in which the run scored a film, be it without success."""
+    scored = SplitImage.objects.filter(member__split=split, image__scores__run=run)
+    found = set(scored.values_list("member__part", flat=True).distinct())
+    return [part for part in EVALUATED_PARTS if part in found]
 
 
 def look_at_weight(*, evaluation: Evaluation, author: User, weight: float) -> TestLook:
@@ -196,3 +203,11 @@ def parts_of(evaluation: Evaluation) -> list[str]:
 def chosen_on_tune(evaluation: Evaluation) -> float | None:
     weight: float | None = evaluation.metrics["parts"].get(Part.TUNE, {}).get("chosen_weight")
     return weight
+
+
+def why_none_chosen(evaluation: Evaluation) -> str:
+    """Sentences for an evaluation whose `chosen_on_tune` is None."""
+    tune = evaluation.metrics["parts"].get(Part.TUNE)
+    if tune is None:
+        return "This run did not score tune, so no weight is compared there."
+    return f"On tune no weight is called best. {tune['auroc']['fused']['reason']}"

@@ -19,6 +19,7 @@ from analysis.evaluation import (
     looks_at_test,
     parts_of,
     scored_part,
+    why_none_chosen,
 )
 from analysis.figures import RANDOM_WEIGHTS
 from analysis.hiding import hidden_films, sentence
@@ -74,6 +75,7 @@ def evaluation(request: Request, uuid: UUID) -> HttpResponse:
         "parts": parts_of(evaluation),
         "weight": weight,
         "chosen": chosen_on_tune(evaluation),
+        "why_none_chosen": why_none_chosen(evaluation),
         "looks": looks_at_test(evaluation.split),
         "may_evaluate": may(request.user, "evaluate runs", evaluation.run.site),
         "locked": part == Part.TEST,

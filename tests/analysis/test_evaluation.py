@@ -17,8 +17,10 @@ from analysis.evaluation import (
     evaluate,
     look_at_weight,
     looks_at_test,
+    parts_of,
     scored_part,
     sweep_of,
+    why_none_chosen,
 )
 from analysis.models import Evaluation, TestLook
 from ml_engine.models import RunState, Score
@@ -116,6 +118,36 @@ def test_table_and_sweep_tell_one_interval_at_every_weight() -> None:
         told = aurocs(part, band, weight=at / 100)
         assert (told["fused"].low, told["fused"].high) == pytest.approx((band.low[at], band.high[at]), abs=1e-12)
         assert (told["global"].low, told["region"].high) == pytest.approx((band.low[0], band.high[100]), abs=1e-12)
+
+
+def test_a_part_that_the_run_did_not_score_is_no_part(scored: Scored, analyst: User) -> None:
+    Score.objects.filter(run=scored.run, image__in=scored.films[12:]).delete()
+    evaluation = evaluate(run=scored.run, author=analyst)
+    assert parts_of(evaluation) == ["tune"]
+    assert looks_at_test(scored.split) == 0
+
+
+def test_a_run_that_scored_neither_tune_nor_test_is_not_evaluated(scored: Scored, analyst: User) -> None:
+    Score.objects.filter(run=scored.run).delete()
+    with pytest.raises(CannotEvaluate, match="scored no film of tune or test of the split 'Split 0'; score these"):
+        evaluate(run=scored.run, author=analyst)
+    assert not Evaluation.objects.exists()
+    assert looks_at_test(scored.split) == 0
+
+
+def test_where_no_weight_is_chosen_the_true_reason_is_told(scored: Scored, analyst: User) -> None:
+    abnormal = [film.pk for film in scored.films[6:12]]
+    Score.objects.filter(run=scored.run, image__in=abnormal[1:]).delete()
+    one_patient = evaluate(run=scored.run, author=analyst)
+    assert chosen_on_tune(one_patient) is None
+    assert "Films of only one abnormal patient" in why_none_chosen(one_patient)
+    Score.objects.filter(run=scored.run, image__in=abnormal).delete()
+    no_patient = evaluate(run=scored.run, author=analyst, label_cutoff=timezone.now())
+    assert "No abnormal film has a score" in why_none_chosen(no_patient)
+    Score.objects.filter(run=scored.run, image__in=scored.films[:12]).delete()
+    only_test = evaluate(run=scored.run, author=analyst, label_cutoff=timezone.now())
+    assert parts_of(only_test) == ["test"]
+    assert why_none_chosen(only_test) == "This run did not score tune, so no weight is compared there."
 
 
 def test_a_run_that_is_not_done_cannot_be_evaluated(scored: Scored, analyst: User) -> None:

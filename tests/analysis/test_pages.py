@@ -85,6 +85,21 @@ def test_tune_comes_first(as_analyst: Client, evaluation: Evaluation) -> None:
     assert page.context["parts"] == ["tune", "test"]
 
 
+def test_a_run_of_test_alone_says_so(as_analyst: Client, scored: Scored, analyst: User) -> None:
+    Score.objects.filter(run=scored.run, image__in=scored.films[:12]).delete()
+    evaluation = evaluate(run=scored.run, author=analyst)
+    page = as_analyst.get(reverse("analysis:evaluation", args=[evaluation.uuid]))
+    assert page.context["parts"] == ["test"]
+    assert "This run did not score tune, so no weight is compared there." in page.text
+
+
+def test_evaluating_a_run_of_other_parts_says_what_to_score(as_analyst: Client, scored: Scored) -> None:
+    Score.objects.filter(run=scored.run).delete()
+    answer = as_analyst.post(reverse("analysis:make-evaluation", args=[scored.run.uuid]))
+    assert (answer.status_code, "scored no film of tune or test" in answer.text) == (400, True)
+    assert looks_at_test(scored.split) == 0
+
+
 def test_random_weights_are_loud_on_page_figures_and_export(as_analyst: Client, evaluation: Evaluation) -> None:
     page = as_analyst.get(reverse("analysis:evaluation", args=[evaluation.uuid]))
     assert page.content.decode().count(RANDOM_WEIGHTS) >= 4  # the banner and each of the three figures
