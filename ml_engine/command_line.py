@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from ml_engine.core import files, weights
 from ml_engine.core.config import BACKBONES, PRESETS, PipelineConfig
 from ml_engine.core.errors import EngineError, InvalidConfig
 from ml_engine.core.pipeline import load_detector
+from ml_engine.explaining import explain
 from ml_engine.folder import Request, end_with_parent
 from ml_engine.manifest import Selection
 from ml_engine.stages.runner import BUG, OK, REFUSED, UNREADABLE, Outcome, run_folder
@@ -60,6 +62,17 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--out", type=Path, required=True, metavar="SCORES_DIR", help="folder of the scores, made new")
     _add_settings(score)
     score.set_defaults(command=score_command)
+    explain = commands.add_parser(
+        "explain",
+        help="say which normal patches a patch of a film was compared with",
+        epilog=EPILOG + " Prints one JSON object.",
+    )
+    explain.add_argument("--model", type=Path, required=True, metavar="MODEL_DIR", help="folder that fit made")
+    explain.add_argument("--film", type=Path, required=True, metavar="FILE", help="the film")
+    explain.add_argument("--patch", metavar="ROW,COLUMN", help="the patch; the highest of the fused map unless given")
+    explain.add_argument("--neighbours", type=int, default=5, metavar="K", help="how many of each bank (default: 5)")
+    explain.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where it runs")
+    explain.set_defaults(command=explain_command)
     run = commands.add_parser(
         "run",
         help="run a run folder, from its last finished stage",
@@ -216,6 +229,27 @@ def score_command(options: argparse.Namespace) -> int:
     if outcome.status in (OK, UNREADABLE):
         console.say(f"{len(rows)} films scored: {out / 'scores.csv'}")
     return _close(outcome)
+
+
+def explain_command(options: argparse.Namespace) -> int:
+    if options.neighbours < 1:
+        raise InvalidConfig(f"--neighbours is {options.neighbours}: it must be at least 1.")
+    found = explain(
+        options.model,
+        options.film,
+        patch=_patch(options.patch) if options.patch else None,
+        neighbours=options.neighbours,
+        device=options.device,
+    )
+    print(json.dumps(found.to_json(), indent=1))  # noqa: T201
+    return OK
+
+
+def _patch(text: str) -> tuple[int, int]:
+    row, comma, column = text.partition(",")
+    if not comma or not row.strip().isdecimal() or not column.strip().isdecimal():
+        raise InvalidConfig(f"--patch is {text!r}: write ROW,COLUMN, such as 12,7.")
+    return int(row), int(column)
 
 
 def _checked_against_model(options: argparse.Namespace, made: PipelineConfig) -> PipelineConfig:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -413,3 +415,66 @@ def test_the_engine_runs_without_django() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=films.ROOT, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
+
+
+# explain
+
+
+def explained(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
+    assert run("explain", *arguments) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_explain_names_the_patches_that_a_score_comes_from(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    table = films.read_csv(world.scores / "scores.csv")
+    maps = np.load(world.scores / "maps.npy")
+
+    found = explained(capsys, "--model", world.model, "--film", world.images / table[1]["filename"])
+
+    row, column = found["row"], found["column"]
+    assert found["global_score"] == pytest.approx(float(maps[1, 0, row, column]), rel=1e-6)
+    assert found["region_score"] == pytest.approx(float(maps[1, 1, row, column]), rel=1e-6)
+    assert [(n["bank"], n["rank"]) for n in found["nearest"]] == [
+        (b, k) for b in ("global", "region") for k in range(1, 6)
+    ]
+    assert found["nearest"][0]["distance"] == pytest.approx(found["global_score"], rel=1e-6)  # K = 1, L2
+    assert found["nearest"][5]["distance"] == pytest.approx(found["region_score"], rel=1e-6)
+    fit = {line["filename"] for line in films.read_csv(world.model / "images.csv") if line["part"] == "fit"}
+    assert {n["filename"] for n in found["nearest"]} <= fit
+    x, y = found["centre_original_px"]  # 80 pixels on 64, 8 to a patch
+    assert (x, y) == pytest.approx(((column + 0.5) * 10, (row + 0.5) * 10))
+
+
+def test_a_patch_of_a_bank_is_its_own_nearest(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    tensors, _ = files.read_tensors(world.model / "detector.safetensors")
+    film, row, column = tensors["region.provenance"][0].tolist()
+    filename = films.read_csv(world.model / "images.csv")[film]["filename"]
+
+    found = explained(
+        capsys,
+        "--model",
+        world.model,
+        "--film",
+        world.images / filename,
+        "--patch",
+        f"{row},{column}",
+        "--neighbours",
+        1,
+    )
+
+    assert found["nearest"][1] == {
+        "bank": "region", "rank": 1, "distance": 0, "filename": filename, "image": "", "row": row, "column": column,
+    }  # fmt: skip
+
+
+def test_bad_input_to_explain_is_one_sentence(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask = np.load(world.model / "mask.npy")
+    row, column = np.argwhere(~mask)[0].tolist()
+    common = ["explain", "--model", world.model, "--film", world.images / "film-00.png"]
+
+    assert "write ROW,COLUMN" in refused(capsys, *common, "--patch", "3")
+    assert "patch is 9,0: rows and columns go from 0 to 7" in refused(capsys, *common, "--patch", "9,0")
+    assert "outside the hard mask" in refused(capsys, *common, "--patch", f"{row},{column}")
+    assert "must be at least 1" in refused(capsys, *common, "--neighbours", "0")
+    assert "The file is not there" in refused(capsys, *common[:3], "--film", tmp_path / "none.png")
+    assert "holds no detector.safetensors" in refused(capsys, "explain", "--model", tmp_path, *common[3:])
