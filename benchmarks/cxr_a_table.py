@@ -1,8 +1,8 @@
 """Seconds, peak memory and AUROC of the command line on a folder of films with labels.csv.
 
-    python benchmarks/cxr_a_table.py FOLDER [--out DIR] [--weights random] [--set FIELD=VALUE ...]
+    python benchmarks/cxr_a_table.py FOLDER [--out DIR] [--only VARIANT] -- --weights random --seed 0
 
-FOLDER holds ``images`` and ``labels.csv``. Four models are fitted and score the test rows: aligned or
+FOLDER holds ``images`` and ``labels.csv``; what follows ``--`` goes to ``fit``. Four models are fitted and score the test rows: aligned or
 not, masked or not. Prints a Markdown table. With random weights it shows what the machine costs and that
 the parts work, not what the method can do.
 """
@@ -65,8 +65,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, help="keep models and scores here")
     parser.add_argument("--only", choices=VARIANTS, action="append", help="this variant alone; may be repeated")
-    parser.add_argument("rest", nargs="*", help="further options for fit, after --")
-    options = parser.parse_args()
+    given = sys.argv[1:]
+    at = given.index("--") if "--" in given else len(given)
+    options, rest = parser.parse_args(given[:at]), given[at + 1 :]
     out = options.out or Path(tempfile.mkdtemp(prefix="cxr-a-"))
     data = ["--images", options.folder / "images", "--csv", options.folder / "labels.csv"]
     print("| | fit s (CPU s) | peak MiB | score s (CPU s) | peak MiB | mask keeps | w | global | region | fused |")
@@ -74,7 +75,7 @@ def main() -> None:
     for name in options.only or VARIANTS:
         align, mask = VARIANTS[name]
         model, scores = out / name.replace(", ", "-"), out / f"{name.replace(', ', '-')}-scores"
-        fit = run("fit", *data, "--out", model, "--align", align, mask, *options.rest)
+        fit = run("fit", *data, "--out", model, "--align", align, mask, *rest)
         score = run("score", *data, "--model", model, "--out", scores)
         facts = json.loads((model / "detector.json").read_text())
         cells = [
