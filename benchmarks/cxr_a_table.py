@@ -2,9 +2,9 @@
 
     python benchmarks/cxr_a_table.py FOLDER [--out DIR] [--only VARIANT] -- --weights random --seed 0
 
-FOLDER holds ``images`` and ``labels.csv``; what follows ``--`` goes to ``fit``. Four models are fitted and score the test rows: aligned or
-not, masked or not. Prints a Markdown table. With random weights it shows what the machine costs and that
-the parts work, not what the method can do.
+FOLDER holds ``images`` and ``labels.csv``; what follows ``--`` goes to ``fit``. Four models are fitted and
+score the test rows: aligned or not, masked or not. Prints a Markdown table. With random weights it shows what
+the machine costs and that the parts work, not what the method can do.
 """
 
 from __future__ import annotations
