@@ -77,7 +77,11 @@ def overlay(request: Request, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
 def maps(request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     """Global and region map, little-endian float32 (2, h, w), NaN where masked."""
     score, _ = _score(request, run_uuid, image_uuid)
-    response = HttpResponse(_row("maps.npy", score).astype("<f4").tobytes(), content_type="application/octet-stream")
+    try:
+        both = _row("maps.npy", score).astype("<f4")
+    except CannotEvaluate as error:
+        return JsonResponse({"error": str(error)}, status=410)
+    response = HttpResponse(both.tobytes(), content_type="application/octet-stream")
     response.headers["Cache-Control"] = "private, max-age=3600"
     return response
 

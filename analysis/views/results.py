@@ -1,6 +1,7 @@
 """Results: the list of scored runs, an evaluation, its figures at a weight, its table."""
 
 import csv
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -66,7 +67,7 @@ def evaluation(request: Request, uuid: UUID) -> HttpResponse:
     try:
         figures = _figures(request, evaluation, part, weight)
     except CannotEvaluate as error:
-        return render(request, "portal/error.html", {"title": "Results are gone", "sentence": str(error)}, status=410)
+        return _gone(request, error)
     context = {
         "room": "results",
         "evaluation": evaluation,
@@ -117,25 +118,35 @@ def table(request: Request, uuid: UUID) -> HttpResponse:
     """Every evaluated film with its label and scores, as CSV. Films whose scores the person may not see yet are left
     out: a line of the part, without an image, says how many."""
     evaluation = _evaluation(request, uuid)
-    weight = float(evaluation.metrics["weight"])
     response = HttpResponse(content_type="text/csv; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="scores-{evaluation.uuid}.csv"'
     writer = csv.writer(response)
-    notice = RANDOM_WEIGHTS if evaluation.run.random_weights else ""
     writer.writerow(["image", "part", "label", "patient", "global", "region", "fused", "fusion_weight", "notice"])
-    for part in parts_of(evaluation):
-        scored = scored_part(evaluation.run, part=part, cutoff=evaluation.label_cutoff)
-        codes = {patient: code for code, patient in enumerate(np.unique(scored.patients))}
-        hidden = hidden_films(request.user, evaluation.run, part=part).intersection(scored.images)
-        if hidden:
-            writer.writerow(["", part, *[""] * 5, weight, sentence(len(hidden), part)])
-        for row, image in enumerate(scored.images):
-            if image in hidden:
-                continue
+    try:
+        for part in parts_of(evaluation):
+            writer.writerows(_lines(request, evaluation, part))
+    except CannotEvaluate as error:
+        return _gone(request, error)
+    return response
+
+
+def _lines(request: Request, evaluation: Evaluation, part: str) -> Iterator[list[Any]]:
+    weight = float(evaluation.metrics["weight"])
+    notice = RANDOM_WEIGHTS if evaluation.run.random_weights else ""
+    scored = scored_part(evaluation.run, part=part, cutoff=evaluation.label_cutoff)
+    hidden = hidden_films(request.user, evaluation.run, part=part).intersection(scored.images)
+    if hidden:
+        yield ["", part, *[""] * 5, weight, sentence(len(hidden), part)]
+    codes = {patient: code for code, patient in enumerate(np.unique(scored.patients))}
+    for row, image in enumerate(scored.images):
+        if image not in hidden:
             label = "abnormal" if scored.labels[row] else "normal"
             scores = [f"{scored.scores_at(at)[row]:.9g}" for at in (0.0, 1.0, weight)]
-            writer.writerow([image, part, label, codes[scored.patients[row]], *scores, weight, notice])
-    return response
+            yield [image, part, label, codes[scored.patients[row]], *scores, weight, notice]
+
+
+def _gone(request: Request, error: CannotEvaluate) -> HttpResponse:
+    return render(request, "portal/error.html", {"title": "Results are gone", "sentence": str(error)}, status=410)
 
 
 def _evaluation(request: Request, uuid: UUID) -> Evaluation:

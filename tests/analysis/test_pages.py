@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from analysis.evaluation import evaluate, looks_at_test
 from analysis.figures import RANDOM_WEIGHTS
 from analysis.models import Evaluation
 from ml_engine.models import Score
+from ml_engine.storage import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored, scored_run
 from tests.portal import factories
@@ -172,8 +174,6 @@ def test_the_weight_is_locked_on_a_film_of_test(as_analyst: Client, scored: Scor
 
 
 def test_the_maps_are_the_stored_ones(as_analyst: Client, scored: Scored) -> None:
-    from ml_engine.storage import run_folder
-
     body = as_analyst.get(film_address("maps", scored, row=5)).content
     stored = np.load(run_folder(scored.run.uuid) / "maps.npy")[5]
     np.testing.assert_array_equal(np.frombuffer(body, "<f4").reshape(2, 4, 4), stored)
@@ -196,6 +196,18 @@ def test_scores_of_an_unlabelled_test_film_are_hidden_from_who_labels(client: Cl
     fragment = client.get(reverse("analysis:film-scores", args=[film.uuid])).content.decode()
     assert "1 hidden until the film is labelled" in fragment
     assert f"{scored.sweep[20, 60]:.2f}" not in fragment
+
+
+def test_lost_results_are_said_to_be_lost(as_analyst: Client, scored: Scored, evaluation: Evaluation) -> None:
+    shutil.rmtree(run_folder(scored.run.uuid))
+    lost = "not in the data folder any more; score the films again."
+    address = reverse("analysis:evaluation", args=[evaluation.uuid])
+    pages = [as_analyst.get(one) for one in (address, reverse("analysis:table", args=[evaluation.uuid]))]
+    answers = [as_analyst.get(film_address(name, scored)) for name in ("maps", "overlay")]
+    answers.append(as_analyst.get(figures_address(evaluation), {"part": "tune", "weight": "0.5"}))
+    assert [answer.status_code for answer in (*pages, *answers)] == [410] * 5
+    assert all(lost in page.text and "text/html" in page.headers["Content-Type"] for page in pages)
+    assert all(lost in answer.json()["error"] for answer in answers)
 
 
 def both_hats(client: Client) -> Client:
