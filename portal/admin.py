@@ -4,8 +4,10 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
-from django.http import HttpRequest
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
 
+from portal import audit
 from portal.models import (
     AuditEvent,
     Dataset,
@@ -24,18 +26,86 @@ admin.site.site_header = "Hilum"
 admin.site.site_title = "Hilum"
 
 
+# Values that the audit shows; of every other field, passwords and addresses among them, only that it changed.
+_SHOWN = frozenset({"name", "username", "is_active", "is_staff", "is_superuser"})
+
+
+class Audited(admin.ModelAdmin):
+    """Who made, changed or deleted what, in the same transaction."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        shown = [name for name in form.changed_data if name in _SHOWN]
+        after = {name: form.cleaned_data[name] for name in shown}
+        if not change:
+            self._record(request, "make", obj, after=after)
+        elif form.changed_data:
+            others = sorted(set(form.changed_data) - _SHOWN)
+            before = {name: form.initial.get(name) for name in shown}
+            self._record(request, "change", obj, before=before, after=after | ({"other": others} if others else {}))
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        held = {role.pk: str(role) for role in formset.queryset.select_related("user", "site")}
+        super().save_formset(request, form, formset, change)
+        changed = [role for role, _ in formset.changed_objects]
+        for verb, roles in (
+            ("give role", formset.new_objects),
+            ("change role", changed),
+            ("take role", formset.deleted_objects),
+        ):
+            for role in roles:
+                after = None if verb == "take role" else {"role": str(role)}
+                before = None if verb == "give role" else {"role": held.get(role.pk, str(role))}
+                audit.record(
+                    verb=verb, site=role.site, actor=_actor(request), target=role.user, before=before, after=after
+                )
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        with transaction.atomic():
+            roles = sorted(str(role) for role in obj.memberships.select_related("user", "site"))
+            self._record(request, "delete", obj, before={"name": str(obj), "roles": roles})
+            super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        with transaction.atomic():
+            for obj in queryset:
+                self.delete_model(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return obj != request.user and super().has_delete_permission(request, obj)
+
+    def _record(self, request: HttpRequest, verb: str, obj: Any, **values: Any) -> None:
+        # The event of a site that goes cannot belong to it.
+        site = obj if isinstance(obj, Site) and verb != "delete" else None
+        name = str(obj._meta.verbose_name)
+        audit.record(verb=f"{verb} {name}", site=site, actor=_actor(request), target=obj, **values)
+
+
+def _actor(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)
+    return request.user
+
+
 class MembershipInline(admin.TabularInline):
     model = Membership
     extra = 1
 
 
 @admin.register(User)
-class HilumUserAdmin(UserAdmin):
+class HilumUserAdmin(Audited, UserAdmin):
     inlines = [MembershipInline]
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002 - Django's name
+        with transaction.atomic():
+            person = User.objects.filter(pk=id).first() if id.isdecimal() else None
+            response = super().user_change_password(request, id, form_url)
+            if person is not None and person.password != User.objects.get(pk=person.pk).password:
+                self._record(request, "set password of", person)
+        return response
 
 
 @admin.register(Site)
-class SiteAdmin(admin.ModelAdmin):
+class SiteAdmin(Audited):
     list_display = ["name", "created_at"]
 
 

@@ -191,7 +191,11 @@ def import_entries(
     seen: set[int] = set()
     with Decoder() as decoder:
         for done, entry in enumerate(entries, start=1):
-            report.counts[_import_one(upload, entry, decoder, report, seen)] += 1
+            try:
+                report.counts[_import_one(upload, entry, decoder, report, seen)] += 1
+            except Exception:
+                Upload.objects.filter(pk=upload.pk).update(done=done - 1)  # how far it came, for the audit
+                raise
             if time.monotonic() - beat >= SECONDS_BETWEEN_BEATS or done == len(entries):
                 beat = time.monotonic()
                 Upload.objects.filter(pk=upload.pk).update(done=done, heartbeat_at=timezone.now())

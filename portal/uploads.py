@@ -145,7 +145,18 @@ def _beat(upload: Upload) -> None:
 
 def fail(upload: Upload, sentence: str) -> None:
     """End the import. The zip goes, whose films and table name people."""
-    Upload.objects.filter(pk=upload.pk).update(state=Upload.State.FAILED, message=sentence, finished_at=timezone.now())
+    with transaction.atomic():
+        Upload.objects.filter(pk=upload.pk).update(
+            state=Upload.State.FAILED, message=sentence, finished_at=timezone.now()
+        )
+        upload.refresh_from_db(fields=["done", "total"])
+        audit.record(
+            verb="fail to import films",
+            site=upload.dataset.site,
+            actor=upload.uploaded_by,
+            target=upload.dataset,
+            after={"upload": str(upload.uuid), "files": upload.done, "of": upload.total},
+        )
     zip_path(upload).unlink(missing_ok=True)
 
 

@@ -21,7 +21,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile, TemporaryUploaded
 from django.utils import timezone
 
 from portal import storage, tasks, uploads
-from portal.models import Dataset, Image, LabelEvent, QuarantinedFile, Role, Upload
+from portal.models import AuditEvent, Dataset, Image, LabelEvent, QuarantinedFile, Role, Upload
 from portal.uploads import INTERRUPTED, InvalidUpload, import_zip, receive_zip, unpack, zip_path
 from tests.portal import factories
 
@@ -370,6 +370,9 @@ def test_a_disk_that_fills_up_during_the_import_is_said(
     )
     assert of.images.count() == 1
     assert not list(zip_path(upload).parent.glob("*"))
+    audited = AuditEvent.objects.get(verb="fail to import films")
+    assert (audited.actor, audited.site, audited.target_uuid) == (upload.uploaded_by, of.site, of.uuid)
+    assert audited.after == {"upload": str(upload.uuid), "files": 1, "of": 2}
 
 
 # again, and after a kill ----------------------------------------------------------------------------------------
