@@ -5,7 +5,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
-from portal.access import get_visible, require
+from portal.access import get_visible, require, visible
 from portal.forms import SplitForm
 from portal.models import Dataset, Part, Site, Split, User
 from portal.signed_in import Request
@@ -20,7 +20,8 @@ def splits(request: Request) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def new_split(request: Request) -> HttpResponse:
-    site = require(request.user, "make splits", request.hilum_site)
+    site = require(request.user, "make splits", _site_of_named_dataset(request) or request.hilum_site)
+    request.hilum_site = site
     datasets = Dataset.objects.filter(site=site)
     form = SplitForm(request.POST or None, datasets=datasets, initial={"datasets": request.GET.getlist("dataset")})
     if request.method == "POST" and form.is_valid():
@@ -29,6 +30,16 @@ def new_split(request: Request) -> HttpResponse:
         except InvalidSplit as error:
             form.add_error(None, str(error))
     return render(request, "portal/new_split.html", {"room": "data", "form": form}, status=400 if form.errors else 200)
+
+
+def _site_of_named_dataset(request: Request) -> Site | None:
+    """The site of the dataset whose page led here; the site chosen in the bar may be another."""
+    try:
+        addresses = [UUID(text) for text in request.GET.getlist("dataset")]
+    except ValueError:
+        return None
+    named = visible(Dataset.objects.select_related("site"), request.user).filter(uuid__in=addresses).first()
+    return named.site if named else None
 
 
 def _make(author: User, site: Site, form: SplitForm) -> Split:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from portal.models import Dataset, Role, Split
+from portal.models import Dataset, Membership, Role, Split
 from portal.splitting import SplitRequest, draw_split
 from tests.portal import factories
 from tests.portal.views.conftest import as_
@@ -75,6 +75,27 @@ def test_the_form_ticks_the_dataset_that_it_came_from(curator: Client, of: Datas
     assert f'value="{of.uuid}"' in page
     assert "checked" in page.split(str(of.uuid))[-1].split(">")[0]
     assert curator.get("/splits/new/?dataset=nonsense").status_code == 200
+
+
+def test_the_form_is_of_the_site_of_the_dataset_that_it_came_from(of: Dataset) -> None:
+    """The site that is chosen in the bar is another one."""
+    person = factories.user("both", Role.CURATOR)
+    aachen = factories.site("Aachen")
+    Membership.objects.create(user=person, site=aachen, role=Role.CURATOR)
+    theirs = factories.dataset("Theirs", at=aachen)
+    factories.films(of, normal=4)
+    client = as_(person)
+    assert client.get("/datasets/").context["site"] == aachen
+    address = f"/splits/new/?dataset={of.uuid}"
+    page = client.get(address)
+    assert page.context["site"] == of.site
+    assert str(of.uuid) in text(page)
+    assert str(theirs.uuid) not in text(page)
+    form = {"name": "S", "datasets": [str(of.uuid)], "origin": "drawn", "seed": "7", **HALVES}
+    client.post(address, form)  # the form is sent to the address that it came from
+    assert Split.objects.get().site == of.site
+    foreign = factories.dataset("Foreign", at=factories.site("Busan"))
+    assert client.get(f"/splits/new/?dataset={foreign.uuid}").context["site"] == aachen
 
 
 @pytest.mark.parametrize(
