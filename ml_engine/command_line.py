@@ -340,9 +340,21 @@ def _tell_detector(facts: dict[str, Any], out: Path, console: Console) -> None:
     )
     why = f"from tune, {tune['films']} films" if facts["fusion_source"] == "tune" else "as configured"
     console.say(f"fusion weight {facts['fusion_weight']:g}, {why}")
+    console.say(_threshold_words(facts["threshold"]))
     if facts["weights"]["name"] == weights.RANDOM:
         console.say("random weights, not for evaluation")
     console.say(f"model: {out}")
+
+
+def _threshold_words(threshold: dict[str, Any]) -> str:
+    if threshold["value"] is None:
+        return f"no threshold: {threshold['note']}"
+    if threshold["kind"] == "percentile":
+        return f"threshold of the map {threshold['value']:.4g}, a percentile of normal patches"
+    return (
+        f"threshold of the map {threshold['value']:.4g}: it marks {threshold['expected']:.1%} of normal films "
+        f"({threshold['low']:.1%} to {threshold['high']:.1%})"
+    )
 
 
 def _close(outcome: Outcome) -> int:

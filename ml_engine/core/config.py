@@ -119,8 +119,17 @@ class PipelineConfig:
         "top", "A film's score: max = its highest patch; top = the mean of its highest patches.", choices=("max", "top")
     )
     top_share: float = setting(0.01, "Share of patches that count for image_score = top.", low=1e-6, high=1)
+    threshold: str = setting(
+        "film",
+        "Where the fused map is marked: film = so that a normal film is marked anywhere at no more than "
+        "false_alarm_rate; percentile = above threshold_percentile of calibration normals' patches.",
+        choices=("film", "percentile"),
+    )
+    false_alarm_rate: float = setting(
+        0.1, "Share of normal films that may be marked, for threshold = film.", low=1e-4, high=0.99
+    )
     threshold_percentile: float = setting(
-        99.5, "Percentile of calibration normals' patches above which the fused map is marked.", low=50, high=100
+        99.5, "Percentile of calibration normals' patches, for threshold = percentile.", low=50, high=100
     )
     folds: int = setting(5, "Folds of fit patients that stand in where there is no calibrate part.", low=2, high=100)
 
@@ -235,6 +244,7 @@ PAPER: dict[str, Any] = {
     "fusion_choice": "config",
     "standardise": False,
     "image_score": "max",
+    "threshold": "percentile",
 }
 
 

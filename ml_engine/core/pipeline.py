@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -156,13 +156,44 @@ def _score_maps(maps: Maps, detector: Detector, weight: float) -> Scores:
     return Scores(at(0.0), at(1.0), at(weight), sweep)
 
 
-def threshold(detector: Detector, *, weight: float | None = None) -> float | None:
-    """Where the fused map is marked: a percentile of calibration normals' patches; None without normals."""
+def normal_values(detector: Detector) -> NDArray[np.float64]:
+    """The calibration normals' maps (n, 2, h, w) as those of new films are seen, float64: each standardised by the
+    others."""
     calibrated = detector.calibration
-    values = fusion.standardised(calibrated.maps, calibrated.mean, calibrated.std)
-    fused = fusion.fuse(values, detector.choice.weight if weight is None else weight)
-    found = calibration.patch_threshold(fused, detector.config.threshold_percentile)
-    return None if np.isnan(found) else found
+    if calibrated.mean is None or len(calibrated.maps) == 0:
+        return calibrated.maps.astype(np.float64)
+    return calibration.held_out_standardised(calibrated.maps)
+
+
+def normal_scores(detector: Detector, *, weight: float | None = None) -> NDArray[np.float64]:
+    """The calibration normals' fused scores (n,), to compare new films' with: `calibration.p_values`."""
+    config = detector.config
+    fused = fusion.fuse(normal_values(detector), detector.choice.weight if weight is None else weight)
+    return fusion.image_scores(fused, how=config.image_score, top_share=config.top_share)
+
+
+def threshold(detector: Detector, *, weight: float | None = None) -> dict[str, Any]:
+    """Where the fused map is marked; JSON.
+
+    ``kind`` film or percentile; ``value`` None, with the reason in ``note``, where the calibration films are too
+    few; of a film threshold also its `calibration.FilmThreshold`.
+    """
+    config = detector.config
+    fused = fusion.fuse(normal_values(detector), detector.choice.weight if weight is None else weight)
+    if config.threshold == "percentile":
+        found = calibration.patch_threshold(fused, config.threshold_percentile)
+        note = "There is no calibration film." if np.isnan(found) else ""
+        return {"kind": "percentile", "value": None if np.isnan(found) else found, "note": note}
+    maxima = fusion.image_scores(fused, how="max", top_share=1.0)
+    by_film = calibration.film_threshold(maxima, config.false_alarm_rate)
+    if by_film is None:
+        least = calibration.least_films(config.false_alarm_rate)
+        note = (
+            f"A false-alarm rate of {config.false_alarm_rate:g} needs at least {least} normal films to calibrate on, "
+            f"and there are {len(maxima)}: add films, or raise false_alarm_rate."
+        )
+        return {"kind": "film", "value": None, "note": note}
+    return {"kind": "film", "note": ""} | asdict(by_film)
 
 
 # films
@@ -278,7 +309,7 @@ def summary(detector: Detector) -> dict[str, Any]:
             "auroc": list(choice.aurocs),
         },
         "calibration": {"source": detector.calibration.source, "films": len(detector.calibration.maps)},
-        "threshold_map": threshold(detector),
+        "threshold": threshold(detector),
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_engine.core import files, pipeline
+from ml_engine.core import calibration, files, pipeline
 from ml_engine.core.memory_bank import MapScorer
 from ml_engine.core.version import FORMAT, code_version
 from ml_engine.folder import Report
@@ -35,13 +35,15 @@ def make_maps(work: Work, report: Report) -> dict[str, Any]:
 
 
 def write_results(work: Work, report: Report) -> dict[str, Any]:
-    """scores.csv, maps.npy, affines.npy, sweep.npy, score.json."""
+    """scores.csv, maps.npy, affines.npy, sweep.npy, p_values.npy, score.json."""
     folder, detector = work.folder, work.detector
     weight = detector.choice.weight if work.request.fusion_weight is None else work.request.fusion_weight
     scores = pipeline.score_maps(files.open_npy(work.path("maps.npy")), detector, weight=weight)
     files.link_or_copy(work.path("maps.npy"), folder.path / "maps.npy")
     files.write_npy(folder.path / "affines.npy", original_from_canonical(work))
     files.write_npy(folder.path / "sweep.npy", scores.sweep)
+    normals = pipeline.normal_scores(detector, weight=weight)
+    files.write_npy(folder.path / "p_values.npy", calibration.p_values(scores.fused, normals))
     files.write_bytes(folder.path / "scores.csv", _table(work, scores).encode())
     files.write_json(folder.path / "score.json", _summary(work, weight))
     return {}
@@ -67,7 +69,8 @@ def _number(value: float) -> str:
 def _summary(work: Work, weight: float) -> dict[str, Any]:
     detector, config = work.detector, work.config
     calibrated = detector.calibration
-    normals = pipeline.score_maps(calibrated.maps, detector, weight=weight).fused
+    normals = pipeline.normal_scores(detector, weight=weight)
+    marked = pipeline.threshold(detector, weight=weight)
     standardisation = None
     if calibrated.mean is not None and calibrated.std is not None:
         standardisation = {"mean": calibrated.mean.tolist(), "std": calibrated.std.tolist()}
@@ -90,7 +93,8 @@ def _summary(work: Work, weight: float) -> dict[str, Any]:
         "neighbours": config.neighbours,
         "calibration_source": calibrated.source,
         "calibration_scores": np.sort(normals).tolist(),
-        "threshold_map": pipeline.threshold(detector, weight=weight),
+        "threshold": marked,
+        "threshold_map": marked["value"],
         "flagged": work.folder.summary("align")["flagged"],
         "unreadable": work.folder.summary("films")["errors"],
     }

@@ -216,6 +216,25 @@ def test_a_fusion_weight_can_be_given_when_scoring(world: World, tmp_path: Path,
     np.testing.assert_array_equal(np.load(tmp_path / "s" / "maps.npy"), np.load(world.scores / "maps.npy"))
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["false_alarm_rate=0.34"], "it marks 20.0% of normal films"),
+        (["false_alarm_rate=0.01"], "no threshold: A false-alarm rate of 0.01 needs at least 99 normal films"),
+        (["threshold=percentile"], "a percentile of normal patches"),
+    ],
+)
+def test_fit_says_where_maps_are_marked(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str], words: str
+) -> None:
+    csv = films.write_csv(tmp_path / "c.csv", films.read_csv(world.csv)[:5])
+
+    arguments = ["fit", "--images", world.images, "--csv", csv, "--out", tmp_path / "m", *UNALIGNED]
+    assert run(*arguments, "--set", *given) == 0
+
+    assert words in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("given", [("--fusion-weight", "0.3"), ("--set", "fusion_weight=0.3")])
 def test_a_fusion_weight_given_to_fit_is_not_chosen_again(world: World, tmp_path: Path, given: tuple[str, str]) -> None:
     assert run(*fit_arguments(world, tmp_path / "m", *given)) == 0

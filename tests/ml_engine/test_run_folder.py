@@ -213,6 +213,19 @@ def test_events_say_what_the_contract_says(world: Path) -> None:
         assert {e["stage_count"] for e in progress} == {len(stages)}
 
 
+def test_every_film_has_a_p_value_among_the_normals(world: Path) -> None:
+    folder = world / "score"
+    summary = files.read_json(folder / "score.json")
+    normals = summary["calibration_scores"]
+
+    found = np.load(folder / "p_values.npy")
+
+    for row, p in zip(films.read_csv(folder / "scores.csv"), found, strict=True):
+        assert p == (1 + sum(normal >= float(row["fused"]) for normal in normals)) / (len(normals) + 1)
+    assert summary["threshold"]["value"] is None
+    assert "needs at least 9 normal films to calibrate on, and there are 2" in summary["threshold"]["note"]
+
+
 def test_results_have_their_shapes(world: Path) -> None:
     folder = world / "score"
     maps, affines, sweep = (np.load(folder / f"{name}.npy") for name in ("maps", "affines", "sweep"))
@@ -458,6 +471,7 @@ def test_a_film_that_changed_since_the_request_is_not_read(world: Path, tmp_path
     assert np.isnan(np.load(folder / "maps.npy")[2]).all()
     assert np.isnan(np.load(folder / "affines.npy")[2]).all()
     assert np.isnan(np.load(folder / "sweep.npy")[2]).all()
+    assert np.isnan(np.load(folder / "p_values.npy")).tolist() == [k == 2 for k in range(10)]
     last = json.loads((folder / "events.jsonl").read_text().splitlines()[-1])
     assert last["unreadable"] == 1
 

@@ -81,7 +81,8 @@ def test_another_weight_can_be_asked_for() -> None:
     scores = pipeline.score_maps(maps(4), detector(), weight=0.7)
 
     np.testing.assert_allclose(scores.fused, scores.sweep[:, 70], rtol=1e-6)
-    assert pipeline.threshold(detector(), weight=0.7) != pipeline.threshold(detector())
+    made = detector(CONFIG.replace(false_alarm_rate=0.5))
+    assert pipeline.threshold(made, weight=0.7)["value"] != pipeline.threshold(made)["value"]
 
 
 def test_scores_are_those_of_the_standardised_map() -> None:
@@ -117,14 +118,50 @@ def test_a_film_without_maps_scores_nan() -> None:
         assert np.isnan(column).tolist() == [True, False]
 
 
-def test_threshold_marks_the_configured_share_of_normal_patches() -> None:
-    made = detector(CONFIG.replace(threshold_percentile=80.0))
+def test_a_percentile_threshold_marks_the_configured_share_of_normal_patches() -> None:
+    made = detector(CONFIG.replace(threshold="percentile", threshold_percentile=80.0))
 
-    marked = fusion.fuse(
-        fusion.standardised(made.calibration.maps, made.calibration.mean, made.calibration.std), 0.25
-    ) > (pipeline.threshold(made) or 0)
+    found = pipeline.threshold(made)
 
+    marked = fusion.fuse(pipeline.normal_values(made), 0.25) > found["value"]
     assert marked.sum() / (5 * 56) == pytest.approx(0.2, abs=0.01)
+    assert (found["kind"], found["note"]) == ("percentile", "")
+
+
+def test_a_film_threshold_is_a_normal_films_highest_patch() -> None:
+    made = detector(CONFIG.replace(false_alarm_rate=0.34))
+
+    found = pipeline.threshold(made)
+
+    highest = sorted(np.nanmax(fusion.fuse(pipeline.normal_values(made), 0.25), axis=(1, 2)))
+    assert found["value"] == highest[3]  # ceil(6 * 0.66) = 4th of 5
+    assert found["expected"] == pytest.approx(2 / 6)
+    assert 0 < found["low"] < 2 / 6 < found["high"] < 1
+
+
+def test_too_few_normals_give_no_film_threshold_and_the_reason() -> None:
+    found = pipeline.threshold(detector())
+
+    assert found == {
+        "kind": "film",
+        "value": None,
+        "note": "A false-alarm rate of 0.1 needs at least 9 normal films to calibrate on, and there are 5: add films, "
+        "or raise false_alarm_rate.",
+    }
+
+
+def test_normals_are_compared_as_new_films_are() -> None:
+    """Standardised by themselves too, the normals would score lower than new films of the same kind."""
+    made = detector()
+    own = pipeline.score_maps(made.calibration.maps, made).fused
+
+    held_out = pipeline.normal_scores(made)
+
+    assert (held_out > own).all()
+    plain = detector(CONFIG.replace(standardise=False))
+    np.testing.assert_array_equal(
+        pipeline.normal_scores(plain), pipeline.score_maps(plain.calibration.maps, plain).fused
+    )
 
 
 def test_standardisation_is_finite_where_masked() -> None:
