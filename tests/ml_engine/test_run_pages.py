@@ -260,6 +260,23 @@ def test_a_detector_shows_its_summary(web: Client, split: Any) -> None:
     assert new("score") + f"?detector={model.run.uuid}" in text
 
 
+@pytest.mark.parametrize(
+    ("threshold", "words"),
+    [
+        (
+            {"kind": "film", "value": 4.256, "note": "", "expected": 0.0588, "low": 0.0016, "high": 0.206},
+            "4.26, marks 6 % of normal films (0 % to 21 %)",
+        ),
+        ({"kind": "percentile", "value": 2.5, "note": ""}, "2.50</td>"),
+        ({"kind": "film", "value": None, "note": "A false-alarm rate of 0.1 needs more."}, "of 0.1 needs more."),
+    ],
+)
+def test_a_detector_says_where_maps_are_marked(web: Client, split: Any, threshold: dict[str, Any], words: str) -> None:
+    rest = {"bank": {"global": 1, "cells": [1]}, "covering_radius": {"global": [[1, 9.0]]}}
+    model = made.detector_model(split, summary=rest | {"threshold": threshold})
+    assert words in web.get(at("run", model.run)).text
+
+
 def test_the_log_is_plain_text(web: Client, split: Any) -> None:
     run = made.run(split)
     assert web.get(at("run-log", run)).text == "No log yet."
@@ -294,6 +311,7 @@ def test_the_forms_open(web: Client, split: Any) -> None:
     for kind in RunKind.values:
         assert web.get(new(kind)).status_code == 200
     assert web.get(new("nonsense")).status_code == 404
+    assert 'step="0.01"' in web.get(new("fit_detector")).text
     assert f'value="{split.uuid}" selected' in web.get(new("fit_detector", split=str(split.uuid))).text
 
 
@@ -358,6 +376,7 @@ def test_scores_may_wait_for_their_detector(web: Client, split: Any) -> None:
         ({"split": ""}, "This field is required."),
         ({"size": 65}, "size is 65: it must be a multiple of 32, such as 224 or 448."),
         ({"rate": 2}, "rate is 2.0: it must be from 1e-06 to 1."),
+        ({"fusion_weight": "0.333"}, "fusion_weight is 0.333: it must be a whole number of hundredths"),
         ({"advanced": "nonsense"}, "Line 1 is “nonsense”: write FIELD=VALUE, such as alignment.epochs=20."),
         ({"advanced": "mystery=1"}, "mystery is no setting."),
         ({"advanced": "batch=many"}, "batch is &#x27;many&#x27;: it must be a whole number."),
