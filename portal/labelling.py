@@ -78,6 +78,8 @@ def label_films(
     unusable = [finding for finding in findings if not finding.strip() or "|" in finding]
     if unusable:
         raise InvalidLabel(f"The finding {unusable[0]!r} is blank or holds a '|'; name each finding by itself.")
+    if any("\0" in text for text in (reason, *findings)):  # PostgreSQL keeps none in text
+        raise InvalidLabel("The reason or a finding holds a NUL character; write it without.")
     strangers = [image for image in images if image.dataset.site_id != site.pk]
     if strangers:
         raise InvalidLabel("A film of another site is among them; label the films of one site at a time.")

@@ -185,6 +185,13 @@ def test_a_finding_that_could_not_be_found_again_is_refused(film: Image, ann: An
         label(film, "abnormal", ann, findings=[finding])
 
 
+@pytest.mark.parametrize("fields", [{"reason": "a\0b"}, {"findings": ["nodule", "\0"]}])
+def test_a_nul_character_is_refused(film: Image, ann: Any, fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidLabel, match="holds a NUL character"):
+        label(film, "abnormal", ann, **fields)
+    assert not LabelEvent.objects.exists()
+
+
 def test_films_of_two_sites_are_not_one_act(film: Image, ann: Any) -> None:
     other = factories.film(factories.dataset(at=factories.site("Busan")))
     with pytest.raises(InvalidLabel, match="another site"):

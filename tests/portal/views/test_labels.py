@@ -116,6 +116,8 @@ def test_a_film_of_my_other_site_is_labelled_by_my_role_there(of: Dataset, film:
         ({"image": [str(factories.somewhere())], "value": "normal"}, 404, "A film is not at your site or is gone"),
         ({"value": "fine"}, 400, "The label 'fine' is unknown; use one of normal"),
         ({"value": ""}, 400, "The label '' is unknown"),
+        ({"value": "normal", "reason": "a\0b"}, 400, "holds a NUL character"),
+        ({"value": "normal", "finding": ["a\0b"]}, 400, "holds a NUL character"),
         ({"value": "normal", "finding": ["a|b"]}, 400, "The finding 'a|b'"),
     ],
 )
