@@ -32,6 +32,11 @@ class CannotEvaluate(Exception):
     """A sentence for the user."""
 
 
+def is_stored(weight: float) -> bool:
+    """Whether a run keeps its films' scores at this weight: they are kept at 0, 0.01 … 1."""
+    return 0 <= weight <= 1 and abs(weight * STEPS - round(weight * STEPS)) < 1e-9
+
+
 @dataclass(frozen=True)
 class ScoredPart:
     """The films of one part with a score and a label normal or abnormal at the cut-off.
@@ -48,7 +53,7 @@ class ScoredPart:
     left_out: dict[str, int]
 
     def scores_at(self, weight: float) -> NDArray[np.float32]:
-        """(N,) at a weight in [0, 1], rounded to a hundredth."""
+        """(N,) at a weight of 0, 0.01 … 1."""
         return self.sweep[:, round(weight * STEPS)]
 
 
@@ -70,6 +75,11 @@ def evaluate(*, run: Run, author: User, label_cutoff: datetime | None = None) ->
             f"The run {run.name!r} scored no film of tune or test of the split {split.name!r}; score these parts."
         )
     facts = score_facts(run)
+    if not is_stored(facts["fusion_weight"]):
+        raise CannotEvaluate(
+            f"The run {run.name!r} has the fusion weight {facts['fusion_weight']:g}, and its scores are kept at "
+            "hundredths only; fit its detector with a weight such as 0.33 or 0.6 and score again."
+        )
     metrics = {"parts": {}, "weight": facts["fusion_weight"], "weight_source": facts["fusion_source"]}
     for part in parts:
         scored = scored_part(run, part=part, cutoff=cutoff)

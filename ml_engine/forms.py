@@ -137,7 +137,8 @@ class DetectorForm(FitForm):
         required=False,
         min_value=0,
         max_value=1,
-        help_text="Of the region map. Empty: chosen on tune by preset default.",
+        widget=forms.NumberInput(attrs={"step": "0.01"}),
+        help_text="Of the region map, in hundredths. Empty: chosen on tune by preset default.",
     )
 
     def set_choices(self) -> None:

@@ -16,6 +16,7 @@ from analysis.evaluation import (
     CannotEvaluate,
     chosen_on_tune,
     evaluate,
+    is_stored,
     look_at_weight,
     looks_at_test,
     parts_of,
@@ -93,7 +94,7 @@ def figures(request: Request, uuid: UUID) -> HttpResponse:
     part = _part(evaluation, asked.get("part", ""))
     weight = _weight(asked.get("weight", ""))
     if weight is None:
-        return JsonResponse({"error": "The weight is not a number from 0 to 1; move the slider again."}, status=400)
+        return JsonResponse({"error": "The weight is not one of 0, 0.01 … 1; move the slider again."}, status=400)
     if part == Part.TEST and round(weight, 2) != round(float(evaluation.metrics["weight"]), 2):
         if request.method != "POST":
             sentence = "On test the weight is the run's. Another one is a counted look: press the button first."
@@ -168,7 +169,7 @@ def _weight(text: str) -> float | None:
         weight = float(text)
     except ValueError:
         return None
-    return weight if 0 <= weight <= 1 else None
+    return weight if is_stored(weight) else None
 
 
 def _figures(request: Request, evaluation: Evaluation, part: str, weight: float) -> dict[str, Any]:

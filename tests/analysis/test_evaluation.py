@@ -15,6 +15,7 @@ from analysis.evaluation import (
     aurocs,
     chosen_on_tune,
     evaluate,
+    is_stored,
     look_at_weight,
     looks_at_test,
     parts_of,
@@ -148,6 +149,20 @@ def test_where_no_weight_is_chosen_the_true_reason_is_told(scored: Scored, analy
     only_test = evaluate(run=scored.run, author=analyst, label_cutoff=timezone.now())
     assert parts_of(only_test) == ["test"]
     assert why_none_chosen(only_test) == "This run did not score tune, so no weight is compared there."
+
+
+def test_a_weight_between_the_stored_ones_is_not_evaluated(scored: Scored, analyst: User) -> None:
+    path = run_folder(scored.run.uuid) / "score.json"
+    path.write_text(path.read_text().replace('"fusion_weight": 0.6', '"fusion_weight": 0.333'))
+    with pytest.raises(
+        CannotEvaluate, match=r"has the fusion weight 0\.333, and its scores are kept at hundredths only"
+    ):
+        evaluate(run=scored.run, author=analyst)
+
+
+def test_every_hundredth_is_stored_and_nothing_between() -> None:
+    assert all(is_stored(at / 100) for at in range(101))
+    assert not any(is_stored(at / 100 + 0.001) for at in range(101))
 
 
 def test_a_run_that_is_not_done_cannot_be_evaluated(scored: Scored, analyst: User) -> None:

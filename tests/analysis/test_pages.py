@@ -143,11 +143,11 @@ def test_another_weight_on_test_is_counted(as_analyst: Client, evaluation: Evalu
     assert answer["looks"] == looks_at_test(evaluation.split) == 2
 
 
-@pytest.mark.parametrize("weight", ["", "nan", "1.2", "-0.1", "half"])
+@pytest.mark.parametrize("weight", ["", "nan", "inf", "1.2", "-0.1", "half", "0.333"])
 def test_a_weight_that_is_none_is_refused(as_analyst: Client, evaluation: Evaluation, weight: str) -> None:
     answer = as_analyst.get(figures_address(evaluation), {"part": "tune", "weight": weight})
     assert answer.status_code == 400
-    assert "number from 0 to 1" in answer.json()["error"]
+    assert "not one of 0, 0.01 … 1" in answer.json()["error"]
 
 
 def test_the_table_holds_every_film_with_its_scores(as_analyst: Client, evaluation: Evaluation, scored: Scored) -> None:

@@ -172,6 +172,11 @@ def test_a_fitted_detector_by_either_address(api: APIClient, split: Any) -> None
     ("name", "changes", "sentence"),
     [
         ("api-fit-detector", {"settings": {"size": "65"}}, "size is 65: it must be a multiple of 32"),
+        (
+            "api-fit-detector",
+            {"settings": {"fusion_weight": "0.333"}},
+            "fusion_weight is 0.333: it must be a whole number",
+        ),
         ("api-fit-detector", {"settings": {"mystery": "1"}}, "mystery is no setting."),
         ("api-fit-detector", {"name": " "}, "name"),
         ("api-fit-detector", {"preset": "best"}, "preset"),
