@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 from django.db import transaction
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from numpy.typing import NDArray
 
 from analysis import statistics
@@ -120,6 +122,13 @@ def _look(evaluation: Evaluation, author: User, weight: float, reason: str) -> T
 def looks_at_test(split: Split) -> int:
     """How often the test part of a split was looked at, over all its evaluations."""
     return TestLook.objects.filter(evaluation__split=split).count()
+
+
+def with_looks(evaluations: QuerySet[Evaluation]) -> QuerySet[Evaluation]:
+    """The evaluations with `looks_of_split`: what `looks_at_test` tells of their split, in the same query."""
+    of_split = TestLook.objects.filter(evaluation__split=OuterRef("split")).order_by()
+    counted = of_split.values("evaluation__split").annotate(looks=Count("pk")).values("looks")
+    return evaluations.annotate(looks_of_split=Coalesce(Subquery(counted), 0))
 
 
 def scored_part(run: Run, *, part: str, cutoff: datetime) -> ScoredPart:

@@ -1,8 +1,10 @@
 """Scores that a person may not see yet. The rule is `portal.access.may_see_scores`; here it is asked for many films."""
 
-from ml_engine.models import Run
+from collections.abc import Sequence
+
+from ml_engine.models import Run, Score
 from portal.access import may_see_scores
-from portal.models import Image, User
+from portal.models import Image, SplitImage, User
 
 WHY = "a label given after seeing a score is no reference"
 
@@ -21,6 +23,15 @@ def hidden_films(user: User, run: Run, *, part: str) -> set[str]:
         if film is not None and not may_see_scores(user, film, part):
             hidden.update(str(uuid) for uuid in of_label.values_list("uuid", flat=True))
     return hidden
+
+
+def shown_scores(user: User, film: Image, scores: Sequence[Score]) -> list[Score]:
+    """Those of a film's scores that the person may see. The rule is asked once a part; `scores` bring their runs and
+    their runs' detectors with them."""
+    parts = dict(SplitImage.objects.filter(image=film).values_list("member__split_id", "member__part"))
+    part_of = {score.pk: parts.get(score.run.detector.split_id, "") if score.run.detector else "" for score in scores}
+    allowed = {part: may_see_scores(user, film, part) for part in set(part_of.values())}
+    return [score for score in scores if allowed[part_of[score.pk]]]
 
 
 def sentence(films: int, part: str) -> str:

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from analysis.evaluation import CannotEvaluate, evaluate, looks_at_test
+from analysis.evaluation import CannotEvaluate, evaluate, with_looks
 from analysis.models import Evaluation
 from ml_engine.models import Run
 from portal.access import get_visible, require, sites_where
@@ -20,7 +20,7 @@ from portal.signed_in import person
 class EvaluationSerializer(serializers.ModelSerializer[Evaluation]):
     run = serializers.UUIDField(source="run.uuid", read_only=True)
     split = serializers.UUIDField(source="split.uuid", read_only=True)
-    looks_at_test = serializers.SerializerMethodField()
+    looks_at_test = serializers.IntegerField(source="looks_of_split", read_only=True)
     random_weights = serializers.BooleanField(
         source="run.random_weights", read_only=True, help_text="True: random weights, not for evaluation."
     )
@@ -29,8 +29,9 @@ class EvaluationSerializer(serializers.ModelSerializer[Evaluation]):
         model = Evaluation
         fields = ["uuid", "run", "split", "label_cutoff", "created_at", "metrics", "looks_at_test", "random_weights"]
 
-    def get_looks_at_test(self, evaluation: Evaluation) -> int:
-        return looks_at_test(evaluation.split)
+
+def _evaluations() -> QuerySet[Evaluation]:
+    return with_looks(Evaluation.objects.select_related("run__site", "split"))
 
 
 class Evaluations(generics.ListAPIView[Evaluation]):
@@ -39,13 +40,13 @@ class Evaluations(generics.ListAPIView[Evaluation]):
 
     def get_queryset(self) -> QuerySet[Evaluation]:
         sites = sites_where(person(self.request), "see scores")
-        return Evaluation.objects.select_related("run", "split").filter(run__site__in=sites)
+        return _evaluations().filter(run__site__in=sites)
 
 
 class OneEvaluation(APIView):
     @extend_schema(responses=EvaluationSerializer)
     def get(self, request: Request, uuid: UUID) -> Response:
-        evaluation = get_visible(Evaluation.objects.select_related("run__site", "split"), person(request), uuid)
+        evaluation = get_visible(_evaluations(), person(request), uuid)
         require(person(request), "see scores", evaluation.run.site)
         return Response(EvaluationSerializer(evaluation).data)
 
@@ -58,4 +59,5 @@ class Evaluate(APIView):
             evaluation = evaluate(run=run, author=person(request))
         except CannotEvaluate as error:
             raise ValidationError({"detail": str(error)}) from error
-        return Response(EvaluationSerializer(evaluation).data, status=status.HTTP_201_CREATED)
+        made = _evaluations().get(pk=evaluation.pk)
+        return Response(EvaluationSerializer(made).data, status=status.HTTP_201_CREATED)

@@ -11,16 +11,14 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from analysis.evaluation import CannotEvaluate, score_facts
+from analysis.hiding import WHY, shown_scores
 from ml_engine.models import Run, RunState, Score
 from ml_engine.storage import run_folder
 from portal.access import get_visible, may_see_scores
 from portal.models import Image, Part, SplitImage
 from portal.signed_in import Request
 
-HIDDEN = (
-    "The scores of this film stay hidden from you until it is labelled: it is in {part}, "
-    "and a label given after seeing a score is no reference."
-)
+HIDDEN = f"The scores of this film stay hidden from you until it is labelled: it is in {{part}}, and {WHY}."
 
 
 @require_GET
@@ -95,7 +93,7 @@ def film_scores(request: Request, uuid: UUID) -> HttpResponse:
         .select_related("run", "run__detector")
         .order_by("-run__created_at")
     )
-    shown = [score for score in scores if may_see_scores(request.user, image, _part_of(score))]
+    shown = shown_scores(request.user, image, scores)
     context = {"film": image, "scores": shown, "hidden": len(scores) - len(shown)}
     return render(request, "analysis/_film_scores.html", context)
 

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+from django.db.models import Prefetch
 from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
@@ -22,6 +23,7 @@ from analysis.evaluation import (
     parts_of,
     scored_part,
     why_none_chosen,
+    with_looks,
 )
 from analysis.figures import RANDOM_WEIGHTS
 from analysis.hiding import hidden_films, sentence
@@ -38,7 +40,7 @@ def results(request: Request) -> HttpResponse:
     runs = (
         Run.objects.filter(site=site, kind=RunKind.SCORE, state=RunState.DONE)
         .select_related("detector__run", "detector__split")
-        .prefetch_related("evaluations__looks")
+        .prefetch_related(Prefetch("evaluations", with_looks(Evaluation.objects.all())))
     )
     context = {
         "room": "results",

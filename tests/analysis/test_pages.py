@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from analysis.evaluation import evaluate, looks_at_test
 from analysis.figures import RANDOM_WEIGHTS
 from analysis.models import Evaluation
-from ml_engine.models import Score
+from ml_engine.models import Run, Score
 from ml_engine.storage import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored, scored_run
@@ -32,6 +34,19 @@ def evaluation(scored: Scored, analyst: User) -> Evaluation:
 
 def film_address(name: str, scored: Scored, row: int = 0) -> str:
     return reverse(f"analysis:{name}", args=[scored.run.uuid, scored.films[row].uuid])
+
+
+def another_scored_run(scored: Scored) -> Run:
+    """Of the same films by the same detector."""
+    old = scored.run
+    run = Run.objects.create(
+        site=old.site, name="Again", kind=old.kind, split=old.split, detector=old.detector, state=old.state
+    )
+    shutil.copytree(run_folder(old.uuid), run_folder(run.uuid))
+    for score in Score.objects.filter(run=old):
+        score.pk, score.run = None, run
+        score.save()
+    return run
 
 
 def figures_address(evaluation: Evaluation) -> str:
@@ -58,9 +73,6 @@ def test_evaluating_leads_to_the_evaluation(as_analyst: Client, scored: Scored) 
 def test_the_list_asks_the_database_no_more_for_more_runs(
     as_analyst: Client, scored: Scored, analyst: User, django_assert_num_queries: Any
 ) -> None:
-    from django.db import connection
-    from django.test.utils import CaptureQueriesContext
-
     evaluate(run=scored.run, author=analyst)
     with CaptureQueriesContext(connection) as few:
         as_analyst.get(reverse("analysis:results"))
@@ -68,6 +80,22 @@ def test_the_list_asks_the_database_no_more_for_more_runs(
         evaluate(run=scored_run(scored.run.site, author=analyst, seed=seed).run, author=analyst)
     with django_assert_num_queries(len(few)):
         as_analyst.get(reverse("analysis:results"))
+
+
+def test_the_list_counts_the_looks_at_a_split_as_its_pages_do(
+    as_analyst: Client, scored: Scored, analyst: User
+) -> None:
+    first = evaluate(run=scored.run, author=analyst)
+    again = another_scored_run(scored)
+    second = evaluate(run=again, author=analyst)
+    other = scored_run(scored.run.site, author=analyst, seed=1)
+    evaluate(run=other.run, author=analyst)
+    runs = {run.pk: run for run in as_analyst.get(reverse("analysis:results")).context["runs"]}
+    looks = [runs[run.pk].evaluations.all()[0].looks_of_split for run in (scored.run, again, other.run)]
+    assert looks == [2, 2, 1]
+    for one in (first, second):
+        assert as_analyst.get(reverse("analysis:evaluation", args=[one.uuid])).context["looks"] == 2
+        assert as_analyst.get(reverse("api-evaluation", args=[one.uuid])).json()["looks_at_test"] == 2
 
 
 # The evaluation -----------------------------------------------------------------------------------------
@@ -260,6 +288,20 @@ def test_the_table_leaves_hidden_films_out_and_says_so(client: Client, scored: S
     assert said["notice"].startswith("1 film of test is hidden from you until labelled")
 
 
+def test_a_film_s_scores_take_the_same_queries_for_any_number(
+    client: Client, scored: Scored, django_assert_num_queries: Any
+) -> None:
+    both_hats(client)
+    address = reverse("analysis:film-scores", args=[scored.films[20].uuid])
+    with CaptureQueriesContext(connection) as one:
+        client.get(address)
+    for _ in range(3):
+        another_scored_run(scored)
+    with django_assert_num_queries(len(one)):
+        assert client.get(address).text.count("<li") == 4
+    assert len(one) <= 9  # session, user, site, film, scores, parts; the rule twice, for the one part
+
+
 # Who may ------------------------------------------------------------------------------------------------
 
 
@@ -308,6 +350,15 @@ def test_a_token_lists_and_makes_evaluations(client: Client, scored: Scored, ana
     assert made.status_code == 201
     listed = client.get(reverse("api-evaluations"), **token).json()["results"]
     assert [row["uuid"] for row in listed] == [made.json()["uuid"]]
+
+
+def test_the_api_takes_the_same_queries_for_any_number_of_evaluations(
+    as_analyst: Client, scored: Scored, analyst: User, django_assert_num_queries: Any
+) -> None:
+    for seed in (1, 2, 3):
+        evaluate(run=scored_run(scored.run.site, author=analyst, seed=seed).run, author=analyst)
+    with django_assert_num_queries(5):  # session, user, site, count, evaluations
+        assert as_analyst.get(reverse("api-evaluations")).json()["count"] == 3
 
 
 def test_a_film_without_a_score_says_why_it_has_no_heatmap(as_analyst: Client, scored: Scored) -> None:
