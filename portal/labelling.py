@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -169,7 +169,14 @@ def last_act(*, author: User, site: Site, image: Image | None = None) -> Act | N
 
 
 def append(events: Sequence[LabelEvent]) -> None:
-    """Write the events and bring the current labels of their films up to date. Call inside a transaction."""
+    """Write the events and bring the current labels of their films up to date. Call inside a transaction.
+
+    Events are dated on the way to the database, so the table is held before: a split's cut-off waits for whoever holds
+    it, and an event dated earlier could fall behind a cut-off that did not see it.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE portal_labelevent IN ROW EXCLUSIVE MODE")
     LabelEvent.objects.bulk_create(events, batch_size=CHUNK)
     _refresh_current(sorted({event.image_id for event in events}))
 

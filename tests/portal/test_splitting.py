@@ -140,6 +140,27 @@ def test_a_split_waits_for_labels_that_are_being_written(of: Dataset) -> None:
     assert len(labels_at([film.pk for film in films], split.label_cutoff)) == 6
 
 
+@pytest.mark.django_db(transaction=True)
+def test_labels_that_wait_for_a_split_are_dated_after_it(of: Dataset) -> None:
+    """PostgreSQL only: on SQLite beginning a transaction waits for the other writer."""
+    film, author = factories.films(of, unlabelled=1)[0], factories.curator("labeller")
+
+    def label() -> None:
+        label_films(images=[film], value="normal", author=author, site=of.site)
+        connection.close()
+
+    with ThreadPoolExecutor() as threads, transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE portal_labelevent IN SHARE MODE")
+        labelling = threads.submit(label)
+        with pytest.raises(TimeoutError):
+            labelling.result(timeout=0.5)
+        cutoff = timezone.now()
+        transaction.set_rollback(True)
+    labelling.result(20)
+    assert film.label_events.get().created_at > cutoff
+
+
 def test_films_of_another_view_are_left_out_and_counted(of: Dataset) -> None:
     for view in ("PA", "PA", "AP", ""):
         factories.film(of, "normal", view=view)
