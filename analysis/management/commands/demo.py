@@ -45,7 +45,7 @@ BACKBONE = "wide_resnet50_2"
 # films a hundredth of the patches is too small a bank to know what is normal.
 DEMO_CONFIG = {"alignment.perceptual": "0", "alignment.epochs": "12", "alignment.size": "128", "rate": "0.1"}
 LOOK_AT = """\
-While it trains, look at
+Look at
   Data     {site} / {dataset}: the grid; label with A S D G, undo with Z, open a film with Enter
   Runs     the alignment, the detector and the scoring, one after the other, with a live log
   Results  the evaluation, once the scoring is done; each point leads to its film and heatmap
@@ -151,8 +151,8 @@ class Command(StartCommand):
                 said = sentence
             if run.has_ended:
                 break
-        if run.state == RunState.DONE and not run.evaluations.exists():
-            evaluation = evaluate(run=run, author=User.objects.get(username=MANAGER))
+        if run.state == RunState.DONE:  # made anew it would be a second look at test
+            evaluation = run.evaluations.first() or evaluate(run=run, author=User.objects.get(username=MANAGER))
             self.stdout.write(f"All results stand: {portal.address}results/{evaluation.uuid}/")
 
     def _bar(self, what: str, portal: Portal, stop: threading.Event) -> Any:
