@@ -129,9 +129,10 @@ def _row(name: str, score: Score) -> Any:
 
 
 def _scale(facts: dict[str, Any]) -> tuple[float, float]:
-    """One scale for every film of the run: from 0 to twice the threshold, so the threshold is its middle."""
-    threshold = float(facts["threshold_map"] or 1.0)
-    return 0.0, 2 * threshold
+    """One scale for every film of the run: from 0 to twice the threshold, so the threshold is its middle. Without a
+    threshold, or with one below what is standard for normals, from 0 to 2."""
+    threshold = facts["threshold_map"]
+    return 0.0, 2 * float(threshold) if threshold and threshold > 0 else 2.0
 
 
 def _flat(maps: Any) -> list[list[float]] | None:
