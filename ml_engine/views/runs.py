@@ -16,6 +16,7 @@ from ml_engine.models import Run, RunKind, RunState
 from ml_engine.requests import changes_from_preset
 from ml_engine.running import RunRefused
 from portal.access import get_visible, may, require
+from portal.models import Site, Split
 from portal.signed_in import Request
 
 RUNS_A_PAGE = 50
@@ -135,10 +136,11 @@ def new(request: Request, kind: str) -> HttpResponse:
     if kind not in FORMS:
         raise Http404(f"There is no run of kind {kind}.")
     clone_of = _cloned(request, kind)
-    site = clone_of.site if clone_of else request.hilum_site
+    site = clone_of.site if clone_of else _site_named(request)
     if site is None:
         raise Http404("You are no member of a site.")
     require(request.user, "request runs", site)
+    request.hilum_site = site
     start = values_of(clone_of) if clone_of else start_values(kind, request.GET.dict())
     form = FORMS[kind](request.POST or None, initial=start, site=site, user=request.user, clone_of=clone_of)
     if request.method == "POST" and form.is_valid():
@@ -155,6 +157,15 @@ def _cloned(request: Request, kind: str) -> Run | None:
         return None
     runs = Run.objects.filter(kind=kind).select_related("site", "split", "alignment", "detector__run", "after")
     return get_visible(runs, request.user, address)
+
+
+def _site_named(request: Request) -> Site | None:
+    """The site of the split or the detector that the address names; without one, the site in the bar."""
+    if split := request.GET.get("split"):
+        return get_visible(Split.objects.select_related("site"), request.user, split).site
+    if detector := request.GET.get("detector"):
+        return get_visible(Run.objects.select_related("site"), request.user, detector).site
+    return request.hilum_site
 
 
 def _weights(form: RunForm) -> dict[str, bool]:

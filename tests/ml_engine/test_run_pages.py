@@ -12,7 +12,7 @@ from django.urls import reverse
 from ml_engine import storage
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.requests import changes_from_preset, config_from
-from portal.models import Role, Site, User
+from portal.models import Membership, Role, Site, User
 from tests.ml_engine import made
 
 pytestmark = pytest.mark.django_db
@@ -313,6 +313,28 @@ def test_the_forms_open(web: Client, split: Any) -> None:
     assert web.get(new("nonsense")).status_code == 404
     assert 'step="0.01"' in web.get(new("fit_detector")).text
     assert f'value="{split.uuid}" selected' in web.get(new("fit_detector", split=str(split.uuid))).text
+
+
+def test_a_run_is_asked_for_at_the_site_of_what_it_starts_from(web: Client, analyst: User, split: Any) -> None:
+    """The site in the bar is Aachen; split and detector are Seoul's."""
+    Membership.objects.create(user=analyst, site=made.site("Aachen"), role=Role.ANALYST)
+    detector = made.detector_model(split)
+    assert web.get(new("fit_detector")).context["site"].name == "Aachen"
+    page = web.get(new("fit_detector", split=str(split.uuid)))
+    assert page.context["site"] == split.site
+    assert f'value="{split.uuid}" selected' in page.text
+    page = web.get(new("score", detector=str(detector.run.uuid)))
+    assert f'value="{detector.run.uuid}" selected' in page.text
+    answer = web.post(new("fit_detector", split=str(split.uuid)), wish(split))
+    assert answer.status_code == 302
+    assert Run.objects.get(name="Mine").site == split.site
+
+
+def test_a_run_from_a_split_that_is_not_there_is_none(web: Client, split: Any) -> None:
+    elsewhere = made.split(made.site("Busan"), name="Theirs")
+    for address in (str(elsewhere.uuid), "nonsense"):
+        assert web.get(new("fit_detector", split=address)).status_code == 404
+        assert web.get(new("score", detector=address)).status_code == 404
 
 
 def test_a_detector_is_asked_for(web: Client, split: Any, analyst: User) -> None:
