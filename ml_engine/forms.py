@@ -17,6 +17,7 @@ UNALIGNED, FIT_FIRST = "none", "first"
 # The settings that a form has a field for; all others go through `advanced`.
 OWN_FIELDS = ("size", "backbone", "weights", "rate", "neighbours", "distance", "grid", "mask", "fusion_weight", "seed")
 AS_PRESET = ("", "as the preset")
+RANDOM_WEIGHTS = "random weights, not for evaluation"
 NO_VGG = "alignment.perceptual=0"
 
 
@@ -147,7 +148,7 @@ class DetectorForm(FitForm):
         self.fields["alignment"].choices = [  # type: ignore[attr-defined]
             (FIT_FIRST, "fit one first, on the same split"),
             (UNALIGNED, "none: films as they lie"),
-            *((str(model.uuid), f"{model.run.name} · split {model.split.name}") for model in models),
+            *((str(model.uuid), _named(model.run, f"split {model.split.name}")) for model in models),
         ]
         self.fields["weights"].choices = [  # type: ignore[attr-defined]
             ("imagenet", "imagenet: torchvision's IMAGENET1K_V1"),
@@ -169,6 +170,11 @@ class DetectorForm(FitForm):
         if given["alignment"] != UNALIGNED:
             alignment = AlignmentModel.objects.get(site=self.site, uuid=given["alignment"])
         return requests.request_detector(request, split=split, config=config, alignment=alignment)
+
+
+def _named(run: Run, more: str) -> str:
+    """A model as a choice, by the run that made it."""
+    return " · ".join([run.name, more, *([RANDOM_WEIGHTS] if run.random_weights else [])])
 
 
 def _preset_words(name: str) -> str:
@@ -204,8 +210,8 @@ class ScoreForm(RunForm):
         waiting = Run.objects.filter(site=self.site, kind=RunKind.FIT_DETECTOR, state__in=["queued", "running"])
         self.fields["detector"].choices = [  # type: ignore[attr-defined]
             ("", "choose a detector"),
-            *((str(model.run.uuid), f"{model.run.name} · split {model.split.name}") for model in models),
-            *((str(run.uuid), f"{run.name} · when it is done") for run in waiting),
+            *((str(model.run.uuid), _named(model.run, f"split {model.split.name}")) for model in models),
+            *((str(run.uuid), _named(run, "when it is done")) for run in waiting),
         ]
         self.fields["datasets"].queryset = Dataset.objects.filter(site=self.site)  # type: ignore[attr-defined]
 

@@ -25,7 +25,7 @@ from analysis.evaluation import (
     why_none_chosen,
     with_looks,
 )
-from analysis.figures import RANDOM_WEIGHTS
+from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.hiding import hidden_films, sentence
 from analysis.models import Evaluation
 from ml_engine.models import Run, RunKind, RunState
@@ -135,11 +135,11 @@ def table(request: Request, uuid: UUID) -> HttpResponse:
 
 def _lines(request: Request, evaluation: Evaluation, part: str) -> Iterator[list[Any]]:
     weight = float(evaluation.metrics["weight"])
-    notice = RANDOM_WEIGHTS if evaluation.run.random_weights else ""
+    notice = ". ".join([*([RANDOM_WEIGHTS] if evaluation.run.random_weights else []), NOTICE])
     scored = scored_part(evaluation.run, part=part, cutoff=evaluation.label_cutoff)
     hidden = hidden_films(request.user, evaluation.run, part=part).intersection(scored.images)
     if hidden:
-        yield ["", part, *[""] * 5, weight, sentence(len(hidden), part)]
+        yield ["", part, *[""] * 5, weight, f"{sentence(len(hidden), part)} {notice}"]
     codes = {patient: code for code, patient in enumerate(np.unique(scored.patients))}
     for row, image in enumerate(scored.images):
         if image not in hidden:

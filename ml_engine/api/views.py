@@ -22,7 +22,7 @@ from ml_engine.api.serializers import (
     Wish,
 )
 from ml_engine.core.errors import InvalidConfig
-from ml_engine.forms import FIT_FIRST, UNALIGNED
+from ml_engine.forms import FIT_FIRST, RANDOM_WEIGHTS, UNALIGNED
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState
 from ml_engine.running import RunRefused
 from portal.access import get_visible, sites_of, visible
@@ -178,6 +178,7 @@ class Retry(Act):
 
 class LogSerializer(serializers.Serializer[None]):
     log = serializers.CharField()
+    random_weights = serializers.BooleanField(help_text="True: random weights, not for evaluation.")
 
 
 class Log(APIView):
@@ -191,4 +192,7 @@ class Log(APIView):
         text = request.query_params.get("lines", "200")
         if not text.isdecimal() or not 1 <= int(text) <= 10_000:
             raise ValidationError({"detail": f"lines is “{text}”: it must be a whole number from 1 to 10000."})
-        return Response({"log": storage.log_tail(run.uuid, lines=int(text), limit=2**20)})
+        log = storage.log_tail(run.uuid, lines=int(text), limit=2**20)
+        if run.random_weights:
+            log = f"{RANDOM_WEIGHTS}\n\n{log}"
+        return Response({"log": log, "random_weights": run.random_weights})

@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from ml_engine import running, storage
-from ml_engine.forms import FORMS, RunForm, start_values, values_of
+from ml_engine.forms import FORMS, RANDOM_WEIGHTS, RunForm, start_values, values_of
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.requests import changes_from_preset
 from ml_engine.running import RunRefused
@@ -127,7 +127,8 @@ def progress(request: Request, uuid: UUID) -> HttpResponse:
 def log(request: Request, uuid: UUID) -> HttpResponse:
     run = get_visible(Run.objects.all(), request.user, uuid)
     text = storage.log_tail(run.uuid, lines=100_000, limit=8 * 2**20)
-    return HttpResponse(text or "No log yet.", content_type="text/plain; charset=utf-8")
+    notice = f"{RANDOM_WEIGHTS}\n\n" if run.random_weights else ""
+    return HttpResponse(notice + (text or "No log yet."), content_type="text/plain; charset=utf-8")
 
 
 @require_http_methods(["GET", "POST"])

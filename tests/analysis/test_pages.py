@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from analysis.evaluation import evaluate, looks_at_test
-from analysis.figures import RANDOM_WEIGHTS
+from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.models import Evaluation
 from ml_engine.models import Run, Score
 from ml_engine.storage import run_folder
@@ -134,13 +134,26 @@ def test_random_weights_are_loud_on_page_figures_and_export(as_analyst: Client, 
     page = as_analyst.get(reverse("analysis:evaluation", args=[evaluation.uuid]))
     assert page.content.decode().count(RANDOM_WEIGHTS) >= 4  # the banner and each of the three figures
     table = as_analyst.get(reverse("analysis:table", args=[evaluation.uuid])).content.decode()
-    assert all(row["notice"] == RANDOM_WEIGHTS for row in csv.DictReader(io.StringIO(table)))
+    assert all(row["notice"] == f"{RANDOM_WEIGHTS}. {NOTICE}" for row in csv.DictReader(io.StringIO(table)))
+
+
+def test_the_admin_says_the_notices_too(client: Client, evaluation: Evaluation) -> None:
+    client.force_login(factories.user("root", is_staff=True, is_superuser=True))
+    pages = [
+        client.get(reverse("admin:analysis_evaluation_changelist")),
+        client.get(reverse("admin:analysis_evaluation_change", args=[evaluation.pk])),
+    ]
+    for page in pages:
+        assert page.text.count(RANDOM_WEIGHTS) == page.text.count(NOTICE) == 1
 
 
 def test_trained_weights_are_not_called_random(as_analyst: Client, data_dir: Any, analyst: User) -> None:
     other = scored_run(factories.site(), author=analyst, random_weights=False)
-    page = as_analyst.get(reverse("analysis:evaluation", args=[evaluate(run=other.run, author=analyst).uuid]))
+    evaluation = evaluate(run=other.run, author=analyst)
+    page = as_analyst.get(reverse("analysis:evaluation", args=[evaluation.uuid]))
     assert RANDOM_WEIGHTS not in page.content.decode()
+    table = as_analyst.get(reverse("analysis:table", args=[evaluation.uuid])).text
+    assert {row["notice"] for row in csv.DictReader(io.StringIO(table))} == {NOTICE}
 
 
 def test_looking_at_the_page_again_is_no_look(as_analyst: Client, evaluation: Evaluation) -> None:

@@ -134,7 +134,10 @@ def test_the_log(api: APIClient, split: Any) -> None:
     run = made.run(split)
     storage.run_folder(run.uuid).mkdir(parents=True)
     (storage.run_folder(run.uuid) / "log.txt").write_text("one\ntwo\nthree\n")
-    assert api.get(address("api-run-log", run), {"lines": "2"}).json() == {"log": "two\nthree"}
+    assert api.get(address("api-run-log", run), {"lines": "2"}).json() == {"log": "two\nthree", "random_weights": False}
+    Run.objects.filter(pk=run.pk).update(random_weights=True)
+    said = api.get(address("api-run-log", run), {"lines": "2"}).json()
+    assert said == {"log": "random weights, not for evaluation\n\ntwo\nthree", "random_weights": True}
     assert api.get(address("api-run-log", run), {"lines": "many"}).status_code == 400
 
 

@@ -216,6 +216,26 @@ def test_random_weights_are_said_loudly(web: Client, split: Any) -> None:
     assert "random weights, not for evaluation" in web.get(reverse("ml_engine:runs")).text
 
 
+def test_a_choice_of_models_says_which_have_random_weights(web: Client, split: Any) -> None:
+    made.detector_model(split)
+    made.run(split, name="Waiting", kind=RunKind.FIT_DETECTOR, random_weights=True)
+    text = web.get(new("score")).text
+    assert "A detector · split First · random weights, not for evaluation</option>" in text
+    assert "Waiting · when it is done · random weights, not for evaluation</option>" in text
+    made.alignment_model(split)
+    assert "An alignment · split First</option>" in web.get(new("fit_detector")).text
+
+
+def test_random_weights_are_said_in_the_admin(client: Client, split: Any) -> None:
+    client.force_login(User.objects.create(username="root", is_staff=True, is_superuser=True))
+    run = made.run(split, name="Untrained", kind=RunKind.FIT_DETECTOR, random_weights=True)
+    trained = made.run(split, name="Trained", kind=RunKind.FIT_DETECTOR)
+    words = "random weights, not for evaluation"
+    assert f"Untrained: {words}" in client.get(reverse("admin:ml_engine_run_changelist")).text
+    assert words in client.get(reverse("admin:ml_engine_run_change", args=[run.pk])).text
+    assert words not in client.get(reverse("admin:ml_engine_run_change", args=[trained.pk])).text
+
+
 def test_a_waiting_run_names_the_one_before(web: Client, split: Any) -> None:
     before = made.run(split, name="The alignment", state=RunState.RUNNING)
     run = made.run(split, kind=RunKind.FIT_DETECTOR, after=before)
