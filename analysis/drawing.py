@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from analysis import figures, hiding, statistics
-from analysis.evaluation import ScoredPart, aurocs, sweep_of
+from analysis.evaluation import ScoredPart, aurocs, band_of, sweep_of
 from analysis.palette import Kind, Theme
 
 GALLERY = 12
@@ -64,7 +64,7 @@ def _roc(
         figures.KindOfScore(kind, statistics.roc_curve(scored.labels, scored.scores_at(at[kind])), auroc)
         for kind, auroc in found.items()
     ]
-    band = statistics.roc_band(scored.labels, scored.scores_at(weight), scored.patients)
+    band = band_of(scored, weight=weight)
     return figures.roc_figure(kinds, image_ids=shown, band=band, **said)
 
 

@@ -4,10 +4,12 @@ An evaluation uses the split that its detector was fitted on. Making one looks a
 the fusion weight there: each look is counted.
 """
 
+import hashlib
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from analysis import statistics
 from analysis.models import Evaluation, TestLook
 from analysis.palette import Kind
+from analysis.remembering import Remembered
 from ml_engine.models import Run, RunKind, RunState, Score
 from ml_engine.storage import run_folder
 from portal import audit
@@ -53,6 +56,14 @@ class ScoredPart:
     patients: NDArray[np.int64]
     sweep: NDArray[np.float32]
     left_out: dict[str, int]
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Of all that statistics are made from."""
+        content = hashlib.blake2b(digest_size=16)
+        for array in (self.labels, self.patients, self.sweep):
+            content.update(f"{array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+        return content.digest()
 
     def scores_at(self, weight: float) -> NDArray[np.float32]:
         """(N,) at a weight of 0, 0.01 … 1."""
@@ -191,8 +202,21 @@ def summarise(scored: ScoredPart, *, weight: float) -> dict[str, Any]:
     return found
 
 
+_remembered = Remembered(256)  # a few kilobytes each
+
+
 def sweep_of(scored: ScoredPart) -> statistics.FusionSweep:
-    return statistics.fusion_sweep(scored.labels, scored.sweep, scored.patients)
+    def work_out() -> statistics.FusionSweep:
+        return statistics.fusion_sweep(scored.labels, scored.sweep, scored.patients)
+
+    return _remembered(("sweep", scored.digest), work_out)
+
+
+def band_of(scored: ScoredPart, *, weight: float) -> statistics.RocBand:
+    def work_out() -> statistics.RocBand:
+        return statistics.roc_band(scored.labels, scored.scores_at(weight), scored.patients)
+
+    return _remembered(("band", scored.digest, round(weight * STEPS)), work_out)
 
 
 def aurocs(scored: ScoredPart, sweep: statistics.FusionSweep, *, weight: float) -> dict[Kind, statistics.Auroc]:

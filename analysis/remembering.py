@@ -1,0 +1,30 @@
+"""Statistics that are asked for again at each step of a slider, kept in this process."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from threading import Lock
+from typing import TypeVar, cast
+
+T = TypeVar("T")
+
+
+class Remembered:
+    """The latest `size` answers by key; the one that was asked for the longest ago goes first. Safe among threads,
+    of which two may work out one answer at once."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._answers: OrderedDict[Hashable, object] = OrderedDict()
+        self._lock = Lock()
+
+    def __call__(self, key: Hashable, work_out: Callable[[], T]) -> T:
+        with self._lock:
+            if key in self._answers:
+                self._answers.move_to_end(key)
+                return cast(T, self._answers[key])
+        answer = work_out()
+        with self._lock:
+            self._answers[key] = answer
+            while len(self._answers) > self.size:
+                self._answers.popitem(last=False)
+        return answer

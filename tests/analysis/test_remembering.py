@@ -1,0 +1,54 @@
+"""Answers are kept, the latest ones, and belong to what they were worked out from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from analysis import drawing, evaluation, statistics
+from analysis.evaluation import ScoredPart, sweep_of
+from analysis.remembering import Remembered
+
+
+def test_the_latest_answers_are_kept() -> None:
+    asked: list[str] = []
+    remembered = Remembered(2)
+    for key in "aabacab":
+        assert remembered(key, lambda key=key: asked.append(key) or key.upper()) == key.upper()
+    assert asked == ["a", "b", "c", "b"]
+
+
+def a_part(seed: int) -> ScoredPart:
+    generator = np.random.default_rng(seed)
+    sweep = generator.normal(size=(40, 101)).astype(np.float32)
+    labels = np.arange(40, dtype=np.int8) % 2
+    return ScoredPart("tune", [str(n) for n in range(40)], labels, np.arange(40), sweep, {})
+
+
+def test_a_sweep_and_a_band_are_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    for name in ("fusion_sweep", "roc_band"):
+        plain = getattr(statistics, name)
+        monkeypatch.setattr(
+            statistics, name, lambda *a, name=name, plain=plain, **k: asked.append(name) or plain(*a, **k)
+        )
+    monkeypatch.setattr(evaluation, "_remembered", Remembered(8))
+
+    def draw(part: ScoredPart, weight: float) -> None:
+        drawing.draw_part(part, weight=weight, run_weight=0.6, chosen=None, theme="light", random_weights=False)
+
+    for weight in (0.1, 0.2, 0.1):
+        draw(a_part(0), weight)
+    assert sorted(asked) == ["fusion_sweep", "roc_band", "roc_band"]
+    draw(a_part(1), 0.1)
+    assert asked.count("fusion_sweep") == 2
+
+
+def test_other_labels_or_patients_are_another_sweep() -> None:
+    part = a_part(2)
+    other = dataclasses.replace(part, labels=1 - part.labels)
+    assert sweep_of(other).auroc == pytest.approx(1 - sweep_of(part).auroc)
+    paired = dataclasses.replace(part, patients=part.patients // 2)
+    assert (sweep_of(paired).low != sweep_of(part).low).any()
