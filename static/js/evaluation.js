@@ -40,18 +40,33 @@ async function ask(weight) {
   busy = false;
 }
 
+// Moving the weight on test is a POST, since it is counted.
+async function fetchFigures(fields) {
+  const asked = { headers: { Accept: "application/json" }, redirect: "manual" };
+  let url = `${root.dataset.figuresUrl}?${fields}`;
+  if (root.dataset.part === "test") {
+    url = root.dataset.figuresUrl;
+    Object.assign(asked, { method: "POST", body: fields });
+    asked.headers["X-CSRFToken"] = csrf();
+  }
+  const response = await fetch(url, asked).catch(() => {
+    throw new Error("The server did not answer; move the slider again.");
+  });
+  if (response.type === "opaqueredirect") {
+    throw new Error("You were logged out. Log in in another tab, then move the slider again.");
+  }
+  const answer = await response.json().catch(() => null);
+  if (response.ok && answer) return answer;
+  throw new Error(answer?.error || `The server answered ${response.status}; move the slider again.`);
+}
+
 async function showWeight(weight) {
   const fields = new URLSearchParams({ part: root.dataset.part, weight });
-  const counted = root.dataset.part === "test";
   let answer;
   try {
-    const response = counted
-      ? await fetch(root.dataset.figuresUrl, { method: "POST", body: fields, headers: { "X-CSRFToken": csrf() } })
-      : await fetch(`${root.dataset.figuresUrl}?${fields}`);
-    answer = await response.json();
-    if (!response.ok) throw new Error(answer.error);
+    answer = await fetchFigures(fields);
   } catch (error) {
-    trouble.textContent = error.message || "The server did not answer; move the slider again.";
+    trouble.textContent = error.message;
     return;
   }
   trouble.textContent = "";

@@ -46,6 +46,21 @@ def page(page: Page) -> Generator[Page]:
     assert not complaints, "\n".join(complaints)
 
 
+@pytest.fixture
+def sign_in(page: Page, live_server: Any) -> Any:
+    """Logs a person in without the form."""
+
+    def as_(person: Any) -> None:
+        from django.test import Client
+
+        client = Client()
+        client.force_login(person)
+        cookie = {"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}
+        page.context.add_cookies([cookie])
+
+    return as_
+
+
 def _elsewhere(url: str) -> list[str]:
     local = ("http://localhost:", "http://127.0.0.1:", "data:", "blob:", "about:")
     return [] if url.startswith(local) else [f"request to another machine: {url}"]
