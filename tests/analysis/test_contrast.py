@@ -1,0 +1,54 @@
+"""Words that warn are read on both papers: WCAG AA, 4.5 to 1."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from analysis.palette import PAPER
+
+ROOT = Path(__file__).resolve().parents[2]
+CSS = (ROOT / "static" / "css" / "hilum.css").read_text()
+ON_DARK_ONLY = {"templates/portal/dataset.html"}  # Bootstrap's yellow is 1.6 to 1 on white
+
+
+def variables(theme: str) -> dict[str, str]:
+    block = r":root \{(.*?)\}" if theme == "light" else r'\[data-bs-theme="dark"\] \{(.*?)\}'
+    found = re.search(block, CSS, re.DOTALL)
+    assert found
+    return dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6})", found[1]))
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(first: str, second: str) -> float:
+    low, high = sorted((luminance(first), luminance(second)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_warnings_are_read_on_paper_and_bar(theme: str) -> None:
+    known = variables(theme)
+    for paper in (PAPER[theme]["paper"], known["--hilum-bar"]):
+        assert contrast(known["--hilum-warning"], paper) >= 4.5
+
+
+@pytest.mark.parametrize("rule", [".hilum-field-error", ".hilum-warning"])
+def test_words_that_warn_have_the_warning_s_colour(rule: str) -> None:
+    found = re.search(re.escape(rule) + r" \{([^}]*)\}", CSS)
+    assert found and "color: var(--hilum-warning)" in found[1]
+
+
+def test_no_light_page_warns_in_bootstrap_s_yellow() -> None:
+    pages = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "templates").rglob("*.html")
+        if "text-warning" in path.read_text()
+    }
+    assert pages <= ON_DARK_ONLY
