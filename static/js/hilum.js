@@ -1,8 +1,34 @@
 // What every page may use. Pages that need more load their own module.
 
+// A choice made by pointer is sent at once. By keyboard it is sent with Enter or the form's button, since arrow keys
+// pass over the choices between; then the focus comes back to where it was.
+const FOCUS = "hilum-focus";
 for (const form of document.querySelectorAll("form[data-submit-on-change]")) {
-  form.addEventListener("change", () => form.requestSubmit());
+  let byPointer = false;
+  form.addEventListener("pointerdown", () => {
+    byPointer = true;
+  });
+  form.addEventListener("keydown", (event) => {
+    byPointer = false;
+    if (event.key === "Enter" && event.target.matches("select")) {
+      event.preventDefault();
+      form.requestSubmit();
+    }
+  });
+  form.addEventListener("change", () => {
+    if (byPointer) form.requestSubmit();
+  });
+  form.addEventListener("submit", () => {
+    const name = document.activeElement?.name || "";
+    if (!byPointer && form.contains(document.activeElement)) sessionStorage.setItem(FOCUS, `${form.id} ${name}`);
+  });
 }
+
+const [formId, name] = (sessionStorage.getItem(FOCUS) ?? "").split(" ");
+sessionStorage.removeItem(FOCUS);
+const filters = formId ? document.getElementById(formId) : null;
+const choices = filters && name ? [...filters.querySelectorAll(`[name="${CSS.escape(name)}"]`)] : [];
+(choices.find((one) => one.checked) ?? choices[0] ?? filters?.querySelector("[data-apply]"))?.focus();
 
 for (const form of document.querySelectorAll("form[data-confirm]")) {
   form.addEventListener("submit", (event) => {

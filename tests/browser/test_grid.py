@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Dialog, Page, expect
 
 from portal.labelling import label_films
-from portal.models import Dataset, Image, LabelEvent, User
+from portal.models import Dataset, Image, LabelEvent, Membership, Role, User
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
@@ -94,8 +94,51 @@ def test_buttons_and_filters_keep_their_own_keys(grid: Page) -> None:
     press(grid, "Space")
     expect(grid.locator("#chosen")).to_have_text("6 chosen")
     grid.locator("#label-all").focus()
-    press(grid, "ArrowRight")
-    grid.wait_for_url("**label=normal**")
+    before = grid.url
+    press(grid, "ArrowRight", "ArrowRight")
+    grid.wait_for_timeout(150)
+    assert grid.url == before  # nothing is sent on the way
+    press(grid, "Enter")
+    grid.wait_for_url("**label=abnormal**")
+    expect(grid.locator("#label-abnormal")).to_be_focused()
+
+
+def test_a_filter_chosen_by_pointer_is_sent_at_once(grid: Page) -> None:
+    grid.locator("label[for=label-abnormal]").click()
+    grid.wait_for_url("**label=abnormal**")
+
+
+def test_a_choice_by_keyboard_is_sent_by_enter_and_keeps_the_focus(grid: Page) -> None:
+    views = grid.get_by_label("View position")
+    views.focus()
+    before = grid.url
+    press(grid, "ArrowDown")
+    grid.wait_for_timeout(150)
+    assert (grid.url, views.input_value()) == (before, "PA")
+    press(grid, "Enter")
+    grid.wait_for_url("**view=PA**")
+    expect(grid.get_by_label("View position")).to_be_focused()
+    press(grid, "ArrowUp")
+    grid.get_by_role("button", name="Apply").focus()
+    press(grid, "Enter")
+    grid.wait_for_url(lambda url: "view=&" in url)
+    expect(grid.get_by_role("button", name="Apply")).to_be_focused()
+
+
+def test_the_site_does_not_change_while_one_arrows_over_the_choices(grid: Page) -> None:
+    kim = User.objects.get(username="kim")
+    for name in ("Aachen", "Busan"):
+        Membership.objects.create(user=kim, site=factories.site(name), role=Role.CURATOR)
+    grid.reload()
+    sites = grid.get_by_label("Site")
+    sites.focus()
+    press(grid, "ArrowUp", "ArrowUp")
+    grid.wait_for_timeout(150)
+    expect(sites).to_be_focused()
+    press(grid, "Enter")
+    grid.wait_for_url("**/datasets/")
+    expect(grid.get_by_label("Site").locator("option:checked")).to_have_text("Aachen")
+    expect(grid.get_by_label("Site")).to_be_focused()
 
 
 def test_the_keys_are_shown_and_put_away(grid: Page) -> None:
