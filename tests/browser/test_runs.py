@@ -1,0 +1,108 @@
+"""Pages that ask for news of a run leave the reader in peace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from ml_engine import storage
+from ml_engine.models import Run, RunState
+from portal.models import Role
+from tests.ml_engine import made
+
+pytestmark = [pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def run(data_dir: Path, sign_in: Any) -> Run:
+    at = made.site()
+    sign_in(made.person("ana", at=at, role=Role.ANALYST))
+    run = made.run(made.split(at), name="Mine", state=RunState.RUNNING, stage="banks", done=1, total=10)
+    write_log(run, lines=range(100))
+    return run
+
+
+def write_log(run: Run, *, lines: range) -> None:
+    folder = storage.run_folder(run.uuid)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "log.txt").write_text("".join(f"line {number} of the log {'and so on ' * 40}\n" for number in lines))
+
+
+def goes_on(run: Run, done: int) -> None:
+    Run.objects.filter(pk=run.pk).update(done=done)
+
+
+def test_focus_and_links_survive_the_news_of_the_list(page: Page, live_server: Any, run: Run) -> None:
+    page.goto(f"{live_server.url}/runs/")
+    page.get_by_role("link", name="Mine").focus()
+    page.evaluate("window.row = document.querySelector('#runs tbody tr')")
+    made.run(run.split, name="Another")
+    goes_on(run, 7)
+    expect(page.locator("#runs tr", has_text="Mine").locator("progress")).to_have_attribute("value", "7")
+    expect(page.get_by_role("link", name="Mine")).to_be_focused()
+    expect(page.locator("#runs tbody tr")).to_have_count(2)
+    expect(page.locator("#runs tbody tr").first).to_contain_text("Another")
+    assert page.evaluate("document.activeElement.closest('tr') === window.row")
+
+
+def test_the_list_stops_asking_when_all_has_ended(page: Page, live_server: Any, run: Run) -> None:
+    page.goto(f"{live_server.url}/runs/")
+    page.get_by_role("link", name="Mine").focus()
+    Run.objects.filter(pk=run.pk).update(state=RunState.DONE)
+    expect(page.locator("#runs .state")).to_have_text("Done")
+    expect(page.get_by_role("link", name="Mine")).to_be_focused()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(2500)
+    assert not asked
+
+
+def distance_from_line_90(page: Page) -> float:
+    """From the top of the log's window, in pixels."""
+    return page.evaluate(
+        """() => {
+            const log = document.getElementById("log"), text = log.firstChild, range = document.createRange();
+            range.setStart(text, text.data.indexOf("line 90 of"));
+            range.setEnd(text, text.data.indexOf("line 90 of") + 4);
+            return range.getBoundingClientRect().top - log.getBoundingClientRect().top;
+        }"""
+    )
+
+
+def test_the_log_follows_its_end_unless_one_has_scrolled_up(page: Page, live_server: Any, run: Run) -> None:
+    page.goto(f"{live_server.url}/runs/{run.uuid}/")
+    log = page.locator("#log")
+    at_end = "log => log.scrollHeight - log.scrollTop - log.clientHeight < 8"
+    expect(log).to_contain_text("line 99 of")
+    assert log.evaluate(at_end)
+    write_log(run, lines=range(102))
+    expect(log).to_contain_text("line 101 of")
+    assert log.evaluate(at_end)
+    log.evaluate("log => { log.scrollTop -= 200; }")
+    seen = distance_from_line_90(page)
+    write_log(run, lines=range(104))
+    expect(log).to_contain_text("line 103 of")
+    assert distance_from_line_90(page) == pytest.approx(seen, abs=1)
+
+
+def test_a_selection_in_the_log_survives_the_news(page: Page, live_server: Any, run: Run) -> None:
+    page.goto(f"{live_server.url}/runs/{run.uuid}/")
+    page.get_by_role("link", name="Whole log").focus()
+    page.evaluate(
+        """() => {
+            const text = document.getElementById("log").firstChild, range = document.createRange();
+            const at = text.data.indexOf("line 95 of");
+            range.setStart(text, at);
+            range.setEnd(text, at + 7);
+            getSelection().removeAllRanges();
+            getSelection().addRange(range);
+        }"""
+    )
+    write_log(run, lines=range(104))
+    goes_on(run, 8)
+    expect(page.locator("#log")).to_contain_text("line 103 of")
+    assert page.evaluate("getSelection().toString()") == "line 95"
+    expect(page.get_by_role("link", name="Whole log")).to_be_focused()
