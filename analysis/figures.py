@@ -119,12 +119,12 @@ def sweep_figure(
             hovertemplate="w = %{x:.2f}<br>AUROC %{text}<extra></extra>",
         )
     )
-    _mark_weight(figure, sweep, 0.0, name="Global only", symbol="circle", colour=SCORES[theme]["global"])
-    _mark_weight(figure, sweep, 1.0, name="Region only", symbol="circle", colour=SCORES[theme]["region"])
+    _mark_weight(figure, sweep, 0.0, name="Global", symbol="circle", colour=SCORES[theme]["global"])
+    _mark_weight(figure, sweep, 1.0, name="Region", symbol="circle", colour=SCORES[theme]["region"])
     ink = PAPER[theme]["ink"]
     if chosen_weight is not None:
-        _mark_weight(figure, sweep, chosen_weight, name="Chosen on tune", symbol="star", colour=ink)
-    _mark_weight(figure, sweep, run_weight, name="This run", symbol="diamond-open", colour=ink, size=18)
+        _mark_weight(figure, sweep, chosen_weight, name="On tune", symbol="star", colour=ink)
+    _mark_weight(figure, sweep, run_weight, name="Run", symbol="diamond-open", colour=ink, size=18)
     text = f"n = {_films(sweep.positives, 'abnormal')}, {_films(sweep.negatives, 'normal')}"
     return _finish(figure, text + _left_out(sweep.left_out), theme=theme)
 
@@ -278,7 +278,7 @@ def _shout(figure: go.Figure, *, yshift: float) -> None:
         showarrow=False,
         bgcolor=ALARM,
         borderpad=5,
-        font={"color": "#ffffff", "size": 14},
+        font={"color": "#ffffff", "size": 13},
     )
 
 
@@ -355,7 +355,7 @@ def _mark_weight(
             mode="markers",
             marker={"symbol": symbol, "color": colour, "size": size, "line": {"width": 2, "color": colour}},
             cliponaxis=False,
-            name=f"{name}, w = {weight:.2f}: {_at(sweep, k)}",
+            name=f"{name}, w {weight:g}: {_at(sweep, k)}",
             hovertemplate=f"{name}<br>w = {weight:.2f}<br>AUROC {_at(sweep, k)}<extra></extra>",
         )
     )

@@ -189,15 +189,15 @@ def test_roc_of_many_films_stays_small():
 
 def test_sweep_marks_the_ends_the_choice_and_the_run():
     sweep, figure = make_sweep()
-    for name, weight in (("Global only", 0.0), ("Region only", 1.0), ("This run", 0.25)):
+    for name, weight in (("Global", 0.0), ("Region", 1.0), ("Run", 0.25)):
         k = round(100 * weight)
         found = trace(figure, name)
         assert found["x"] == [weight]
         assert found["y"][0] == pytest.approx(sweep.auroc[k], abs=1e-5)
         expected = f"{sweep.auroc[k]:.3f} ({sweep.low[k]:.3f}–{sweep.high[k]:.3f})"
-        assert found["name"] == f"{name}, w = {weight:.2f}: {expected}"
-    assert trace(figure, "Chosen on tune")["x"] == [choose_weight(sweep)]
-    assert trace(figure, "Global only")["marker"]["color"] == palette.SCORES["light"]["global"]
+        assert found["name"] == f"{name}, w {weight:g}: {expected}"
+    assert trace(figure, "On tune")["x"] == [choose_weight(sweep)]
+    assert trace(figure, "Global")["marker"]["color"] == palette.SCORES["light"]["global"]
     low, high = figure["layout"]["yaxis"]["range"]
     assert low < sweep.low.min() < sweep.high.max() < high
     assert "n = 40 abnormal, 80 normal" in figure["layout"]["legend"]["title"]["text"]
