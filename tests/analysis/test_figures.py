@@ -221,7 +221,7 @@ def test_sweep_without_an_interval_says_so():
     labels = np.zeros(120)
     labels[0] = 1
     _, figure = make_sweep(labels)
-    assert trace(figure, "This run")["name"].endswith("(no interval)")
+    assert trace(figure, "Run")["name"].endswith("(no interval)")
     assert not [t for t in figure["data"] if "interval" in t["name"] and "fill" in t]
 
 
