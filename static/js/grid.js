@@ -302,5 +302,6 @@ if (grid) {
     showChosen();
   });
   showChosen();
-  grid.dataset.keys = "ready"; // from here on the keys answer
 }
+
+for (const place of [grid, bar]) if (place) place.dataset.keys = "ready"; // from here on the keys answer

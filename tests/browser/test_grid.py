@@ -152,6 +152,7 @@ def test_the_keys_are_shown_and_put_away(grid: Page) -> None:
 def test_a_film_is_opened_labelled_and_left_by_keys(grid: Page) -> None:
     press(grid, "ArrowRight", "ArrowRight", "Enter")
     grid.wait_for_url("**/images/**")
+    expect(grid.locator("#labelbar")).to_have_attribute("data-keys", "ready")
     expect(grid.locator("#history li")).to_have_count(1)
     press(grid, "s")
     expect(grid.locator("#saved")).to_have_text("Saved: 1 film abnormal")
@@ -215,7 +216,7 @@ def test_what_was_not_saved_stays_marked_until_it_is(grid: Page) -> None:
 def test_the_next_film_opens_once_the_label_is_saved(grid: Page) -> None:
     press(grid, "ArrowRight", "Enter")
     grid.wait_for_url("**/images/**")
-    expect(grid.locator("[data-again]")).to_be_attached()
+    expect(grid.locator("#labelbar")).to_have_attribute("data-keys", "ready")
     grid.evaluate(SLOW)
     first = grid.url
     press(grid, "a", "ArrowRight")
@@ -228,7 +229,7 @@ def test_the_next_film_opens_once_the_label_is_saved(grid: Page) -> None:
 def test_a_film_whose_label_was_not_saved_is_not_left(grid: Page) -> None:
     press(grid, "ArrowRight", "Enter")
     grid.wait_for_url("**/images/**")
-    expect(grid.locator("[data-again]")).to_be_attached()
+    expect(grid.locator("#labelbar")).to_have_attribute("data-keys", "ready")
     grid.evaluate(SLOW)
     grid.route("**/labels/", lambda route: route.fulfill(status=500, json={"error": "The disk is full."}))
     first = grid.url
@@ -287,6 +288,7 @@ def test_on_a_film_an_act_that_did_not_touch_it_is_left_alone(grid: Page) -> Non
     asked = answer_questions(grid, yes=True)
     grid.locator(".hilum-tile a").last.click()
     grid.wait_for_url("**/images/**")
+    expect(grid.locator("#labelbar")).to_have_attribute("data-keys", "ready")
     expect(grid.locator("#history li")).to_have_count(1)
     press(grid, "z")
     expect(grid.locator("#saved")).to_have_text("Not undone. There is nothing of yours to undo on this film.")
