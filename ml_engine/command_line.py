@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ml_engine import manifest
-from ml_engine.core import files, weights
+from ml_engine import changing_commands, manifest
+from ml_engine.core import feature_store, files, weights
 from ml_engine.core.config import BACKBONES, PRESETS, PipelineConfig
 from ml_engine.core.errors import EngineError, InvalidConfig
 from ml_engine.core.pipeline import load_detector
 from ml_engine.explaining import explain
 from ml_engine.folder import Request, end_with_parent
-from ml_engine.manifest import Selection
-from ml_engine.stages.runner import BUG, OK, REFUSED, UNREADABLE, Outcome, run_folder
+from ml_engine.stages.runner import OK, REFUSED, UNREADABLE, Outcome, run_folder
+from ml_engine.telling import Console, close, tell_detector, tell_selection
 
 EPILOG = "Exit status: 0 done, 1 a bug (see log.txt), 2 refused with a sentence, 3 done but some films are unreadable."
 
@@ -50,6 +49,11 @@ def _parser() -> argparse.ArgumentParser:
     fit = commands.add_parser("fit", help="fit an alignment and a detector on normal films", epilog=EPILOG)
     _add_films(fit)
     fit.add_argument("--out", type=Path, required=True, metavar="MODEL_DIR", help="folder of the model, made new")
+    fit.add_argument(
+        "--keep-features",
+        action="store_true",
+        help="keep the films' features in MODEL_DIR/features (5 MB a film at 224 px): grow and forget are exact then",
+    )
     _add_settings(fit)
     fit.set_defaults(command=fit_command)
     score = commands.add_parser(
@@ -73,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--neighbours", type=int, default=5, metavar="K", help="how many of each bank (default: 5)")
     explain.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where it runs")
     explain.set_defaults(command=explain_command)
+    changing_commands.add(commands, epilog=EPILOG)
     run = commands.add_parser(
         "run",
         help="run a run folder, from its last finished stage",
@@ -158,7 +163,7 @@ def run_command(options: argparse.Namespace) -> int:
         device=options.device,
         stdout=sys.stdout,
     )
-    return _close(outcome)
+    return close(outcome)
 
 
 def fit_command(options: argparse.Namespace) -> int:
@@ -169,7 +174,7 @@ def fit_command(options: argparse.Namespace) -> int:
     out: Path = options.out
     console = Console()
     config = config.replace(weights=_weights(config, config.backbone, console))
-    _tell_selection(selection, console)
+    tell_selection(selection, console)
     inputs = {}
     unreadable = 0
     if config.align == "network":
@@ -180,7 +185,7 @@ def fit_command(options: argparse.Namespace) -> int:
         _lay(out / "alignment-run", request, [row for row in rows if row.part == part], with_labels=True)
         outcome = run_folder(out / "alignment-run", images=options.images, listener=console.event)
         if outcome.status not in (OK, UNREADABLE):
-            return _close(outcome)
+            return close(outcome)
         unreadable = outcome.unreadable if part == "align" else 0  # films of fit are counted below
         made = out / "alignment-run" / "alignment.safetensors"
         files.link_or_copy(made, out / "alignment.safetensors")
@@ -189,12 +194,14 @@ def fit_command(options: argparse.Namespace) -> int:
     named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
     request = Request(kind="fit_detector", config=config, name="detector", inputs=inputs, weights=named)
     _lay(out, request, [row for row in rows if row.part != "align"], with_labels=True)
+    if options.keep_features:
+        (out / feature_store.FOLDER).mkdir(exist_ok=True)
     outcome = run_folder(out, images=options.images, listener=console.event)
     if outcome.status in (OK, UNREADABLE):
-        _tell_detector(files.read_json(out / "detector.json"), out, console)
+        tell_detector(files.read_json(out / "detector.json"), out, console)
         unreadable += outcome.unreadable
         outcome = Outcome(UNREADABLE if unreadable else OK, unreadable=unreadable)
-    return _close(outcome)
+    return close(outcome)
 
 
 def score_command(options: argparse.Namespace) -> int:
@@ -206,7 +213,7 @@ def score_command(options: argparse.Namespace) -> int:
     selection = manifest.for_score(manifest.read_csv(options.csv))
     rows = manifest.with_hashes(selection.rows, options.images)
     console = Console()
-    _tell_selection(selection, console)
+    tell_selection(selection, console)
     out: Path = options.out
     inputs = {}
     for name in ("detector", "alignment") if detector.config.align == "network" else ("detector",):
@@ -228,7 +235,7 @@ def score_command(options: argparse.Namespace) -> int:
     outcome = run_folder(out, images=options.images, listener=console.event)
     if outcome.status in (OK, UNREADABLE):
         console.say(f"{len(rows)} films scored: {out / 'scores.csv'}")
-    return _close(outcome)
+    return close(outcome)
 
 
 def explain_command(options: argparse.Namespace) -> int:
@@ -321,78 +328,3 @@ def _difference(there: dict[str, Any], wanted: dict[str, Any]) -> str:
         if there.get(name) != wanted[name]:
             return f"a run with another {name.replace('_', ' ')}"
     return "a run of other films"
-
-
-def _tell_selection(selection: Selection, console: Console) -> None:
-    parts = [f"{sum(row.part == part for row in selection.rows)} {part}" for part in manifest.PARTS]
-    named = [text for text in parts if not text.startswith("0 ")]
-    console.say(f"{len(selection.rows)} films" + (f": {', '.join(named)}" if named else ""))
-    for reason, count in sorted(selection.left_out.items()):
-        console.say(f"{count} rows left out: {reason}")
-    if selection.without_patient:
-        console.say(f"{selection.without_patient} rows without patient_id: each counts as its own patient")
-
-
-def _tell_detector(facts: dict[str, Any], out: Path, console: Console) -> None:
-    bank, tune = facts["bank"], facts["tune"]
-    console.say(
-        f"bank: {bank['global']} vectors, regions {sum(bank['cells'])}; mask keeps {facts['mask']['share_kept']:.0%}"
-    )
-    why = f"from tune, {tune['films']} films" if facts["fusion_source"] == "tune" else "as configured"
-    console.say(f"fusion weight {facts['fusion_weight']:g}, {why}")
-    console.say(_threshold_words(facts["threshold"]))
-    if facts["weights"]["name"] == weights.RANDOM:
-        console.say("random weights, not for evaluation")
-    console.say(f"model: {out}")
-
-
-def _threshold_words(threshold: dict[str, Any]) -> str:
-    if threshold["value"] is None:
-        return f"no threshold: {threshold['note']}"
-    if threshold["kind"] == "percentile":
-        return f"threshold of the map {threshold['value']:.4g}, a percentile of normal patches"
-    return (
-        f"threshold of the map {threshold['value']:.4g}: it marks {threshold['expected']:.1%} of normal films "
-        f"({threshold['low']:.1%} to {threshold['high']:.1%})"
-    )
-
-
-def _close(outcome: Outcome) -> int:
-    if outcome.sentence:
-        print(f"ml_engine: {outcome.sentence}", file=sys.stderr)  # noqa: T201
-    elif outcome.status == UNREADABLE:
-        print(f"ml_engine: {outcome.unreadable} films could not be read.", file=sys.stderr)  # noqa: T201
-    return outcome.status if outcome.status in (OK, REFUSED, UNREADABLE) else BUG
-
-
-class Console:
-    """Progress for a person, on standard error: one line that changes on a terminal, else one a stage."""
-
-    def __init__(self) -> None:
-        self.live = sys.stderr.isatty()
-        self.stage, self.open_line, self.began = "", False, time.monotonic()
-
-    def event(self, event: dict[str, Any]) -> None:
-        if "stage" not in event:
-            return
-        left = event["seconds_left"]
-        text = f"stage {event['stage_index'] + 1} of {event['stage_count']}, {event['stage']}"
-        text += f": {event['done']} of {event['total']}" if event["total"] else ""
-        text += f", about {left:.0f} s left" if left else ""
-        if self.live:
-            self.line(text)
-        elif event["stage"] != self.stage:
-            self.say(f"stage {event['stage_index'] + 1} of {event['stage_count']}, {event['stage']}")
-        self.stage = event["stage"]
-
-    def line(self, text: str) -> None:
-        if self.live:
-            sys.stderr.write(f"\r\033[K{text}")
-            sys.stderr.flush()
-            self.open_line = True
-
-    def say(self, text: str) -> None:
-        if self.open_line:
-            sys.stderr.write("\r\033[K")
-            self.open_line = False
-        sys.stderr.write(text + "\n")

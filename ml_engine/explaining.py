@@ -9,16 +9,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ml_engine import films, manifest
-from ml_engine.core import determinism, files, fusion, weights
-from ml_engine.core.alignment.model import AlignmentModel, load_alignment
-from ml_engine.core.errors import EngineError, IncompatibleModel
-from ml_engine.core.features import FeatureExtractor
-from ml_engine.core.geometry import compose, identity, warp
+from ml_engine import manifest
+from ml_engine.core import fusion
+from ml_engine.core.errors import EngineError
 from ml_engine.core.memory_bank import Bank, MapScorer, cell_of
 from ml_engine.core.patchcore import NearestSearch
 from ml_engine.core.pipeline import Detector, load_detector
-from ml_engine.core.preprocess import prepare, valid_area
+from ml_engine.one_film import Reader
 
 
 @dataclass(frozen=True)
@@ -62,15 +59,11 @@ def explain(
     """
     detector = _detector(model)
     sources = manifest.read(model / "images.csv")
-    config, place = detector.config, determinism.device_for(device)
-    prepared = prepare(films.read(film), config)
-    affine = _alignment_affine(model, detector, prepared.image, prepared.box)
-    canonical, _ = warp(prepared.image[None, None], affine, (config.size, config.size))
-    backbone = weights.load_backbone(config.weights, config.backbone, seed=config.seed, folder=weights.default_folder())
-    if detector.weights.get("sha256") not in (None, backbone.sha256):
-        raise IncompatibleModel(f"The weights {config.weights} on this machine are not those of the detector.")
-    scorer = MapScorer(detector.banks, detector.mask.keep, config, place)
-    features = FeatureExtractor(config, backbone.state, place).patches(canonical, scorer.places)[0]
+    config = detector.config
+    reader = Reader(model, detector, device=device)
+    canonical, original = reader.canonical(film)
+    scorer = MapScorer(detector.banks, detector.mask.keep, config, reader.device)
+    features = reader.extractor.patches(canonical, scorer.places)[0]
     maps = scorer.maps(features)
     row, column = patch or _highest(maps, detector)
     if not (0 <= row < config.patches and 0 <= column < config.patches):
@@ -83,7 +76,6 @@ def explain(
     assert region is not None  # a cell with a patch that is kept has a bank
     found = _nearest("global", detector.banks.whole, query, neighbours, sources)
     found += _nearest("region", region, query, neighbours, sources)
-    original = compose(prepared.original_from_input, affine[0])
     step = config.stride
     x, y = (
         original[:, :2] @ original.new_tensor([(column + 0.5) * step, (row + 0.5) * step]) + original[:, 2]
@@ -95,21 +87,6 @@ def _detector(model: Path) -> Detector:
     if not (model / "detector.safetensors").is_file():
         raise EngineError(f"{model} holds no detector.safetensors: give the folder of a detector fit with --model.")
     return load_detector(model / "detector.safetensors")
-
-
-def _alignment_affine(model: Path, detector: Detector, image: Tensor, box: tuple[int, int, int, int]) -> Tensor:
-    """input_from_canonical (1, 2, 3) of one prepared film (S, S)."""
-    if detector.config.align != "network":
-        return identity(1)
-    aligned, _ = _alignment(model, detector).affines(image[None, None], valid_area(np.array([box]), image.shape[-1]))
-    return aligned
-
-
-def _alignment(model: Path, detector: Detector) -> AlignmentModel:
-    for path in (model / "alignment.safetensors", model / "inputs" / "alignment.safetensors"):
-        if path.is_file() and files.sha256_of(path) == detector.alignment_sha256:
-            return load_alignment(path)
-    raise EngineError(f"{model} does not hold the alignment.safetensors that its detector was fitted with.")
 
 
 def _highest(maps: fusion.Maps, detector: Detector) -> tuple[int, int]:

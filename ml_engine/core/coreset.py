@@ -10,7 +10,7 @@ best of them exceeds every bound outside.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -125,18 +125,21 @@ def integer_grid(features: Rows) -> Tensor:
     return grid
 
 
-def greedy(grid: Tensor, count: int, *, start: int = 0, block: int = 2048) -> Tensor:
-    """The greedy k-centre picks on integer points (N, D) int16, int64 (count,). See the module's words."""
+def greedy(grid: Tensor, count: int, *, start: int = 0, picked: int = 0, block: int = 2048) -> Tensor:
+    """The greedy k-centre picks on integer points (N, D) int16, int64 (count,). See the module's words.
+
+    The first ``picked`` points are picks already, in their order; ``start`` is the first pick where there are none.
+    """
     total = len(grid)
-    if not 1 <= count <= total or not 0 <= start < total:
-        raise ValueError(f"count {count} and start {start} must lie within {total} points")
-    return _Greedy(grid, count, start, block).run()
+    if not 1 <= count <= total or not 0 <= start < total or not 0 <= picked <= count:
+        raise ValueError(f"count {count}, start {start} and picked {picked} must lie within {total} points")
+    return _Greedy(grid, count, range(picked) if picked else [start], block).run()
 
 
 class _Greedy:
     """``bound[i]``: squared distance of point i to the first ``seen[i]`` picks, so at least the true one."""
 
-    def __init__(self, grid: Tensor, count: int, start: int, block: int) -> None:
+    def __init__(self, grid: Tensor, count: int, first: Sequence[int], block: int) -> None:
         self.grid, self.count, self.block = grid, count, block
         self.norms = torch.cat([chunk.float().square().sum(1) for chunk in grid.split(CHUNK)])
         self.bound = torch.full((len(grid),), math.inf, device=grid.device)
@@ -144,7 +147,8 @@ class _Greedy:
         self.centres = torch.empty(count, grid.shape[1], device=grid.device)
         self.centre_norms = torch.empty(count, device=grid.device)
         self.picks: list[int] = []
-        self._add(start)
+        for index in first:
+            self._add(index)
         self._refresh(torch.arange(len(grid), device=grid.device))
 
     def run(self) -> Tensor:

@@ -95,7 +95,7 @@ def build(
     chosen = torch.arange(len(source.films)) if films is None else films
     if per_film == 0 or len(chosen) == 0:
         raise EmptyBank("No patch is left for a memory bank: check the hard mask and the fit part.")
-    jobs = [torch.arange(per_film)] + [_near(source.places, k, config) for k in range(config.grid**2)]
+    jobs = [torch.arange(per_film)] + [near(source.places, k, config) for k in range(config.grid**2)]
     banks: list[Bank | None] = []
     for done, inside in enumerate(jobs):
         rows = (chosen[:, None] * per_film + inside).reshape(-1)
@@ -106,7 +106,7 @@ def build(
     return Banks(banks[0], tuple(banks[1:]))
 
 
-def _near(places: Tensor, cell: int, config: PipelineConfig) -> Tensor:
+def near(places: Tensor, cell: int, config: PipelineConfig) -> Tensor:
     """The places that a cell's bank is chosen from, int64; none where the cell itself is all masked."""
     shape = {"patches": config.patches, "grid": config.grid}
     if not bool((cell_of(places, **shape) == cell).any()):

@@ -53,7 +53,8 @@ class Choice:
 
 @dataclass(frozen=True)
 class Detector:
-    """All that scoring needs but the backbone's weights and the alignment, whose hashes it holds."""
+    """All that scoring needs but the backbone's weights and the alignment, whose hashes it holds. ``note`` says what
+    a reader of its numbers must know: how it was changed without the films it was fitted on."""
 
     config: PipelineConfig
     mask: HardMask
@@ -63,6 +64,7 @@ class Detector:
     weights: dict[str, Any]
     alignment_sha256: str | None
     code_version: str
+    note: str = ""
 
     @classmethod
     def fit(
@@ -249,6 +251,7 @@ def save_detector(detector: Detector, path: Path) -> None:
         "code_version": detector.code_version,
         "mask_threshold": detector.mask.threshold,
         "calibration_source": calibrated.source,
+        "note": detector.note,
         "choice": {
             "weight": choice.weight,
             "source": choice.source,
@@ -279,6 +282,7 @@ def load_detector(path: Path) -> Detector:
         weights=header["weights"],
         alignment_sha256=header["alignment_sha256"],
         code_version=header["code_version"],
+        note=header["note"],
     )
 
 
@@ -291,6 +295,7 @@ def summary(detector: Detector) -> dict[str, Any]:
         "code_version": code_version(),
         "config": detector.config.to_json(),
         "alignment_sha256": detector.alignment_sha256,
+        "note": detector.note,
         "mask": {"share_kept": detector.mask.share, "threshold": detector.mask.threshold},
         "bank": {
             "global": len(banks.whole.vectors),
@@ -314,6 +319,8 @@ def summary(detector: Detector) -> dict[str, Any]:
 
 
 def curve(radius: NDArray[np.float64]) -> list[list[float]]:
-    """At most `CURVE_POINTS` pairs (picks, covering radius), spaced by ratio, first and last kept."""
+    """At most `CURVE_POINTS` pairs (picks, covering radius), spaced by ratio, first and last kept; none of none."""
+    if len(radius) == 0:
+        return []
     picks = np.unique(np.geomspace(1, len(radius), CURVE_POINTS).round().astype(int))
     return [[int(count), float(radius[count - 1])] for count in picks]

@@ -18,6 +18,7 @@ from ml_engine.folder import Report
 from ml_engine.stages.work import Work
 
 CHUNK = 32
+Input = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]  # image, box, original_from_input
 
 
 def read_films(work: Work, report: Report) -> dict[str, Any]:
@@ -33,9 +34,8 @@ def read_films(work: Work, report: Report) -> dict[str, Any]:
     def inputs() -> Iterator[NDArray[np.float32]]:
         for k, row in enumerate(rows):
             try:
-                film = prepare(films.read(work.images / row.filename, sha256=row.sha256), work.config, size=size)
-                boxes[k], affines[k] = film.box, film.original_from_input.numpy()
-                yield film.image.numpy()[None]
+                image, boxes[k], affines[k] = _kept_input(work, k) or _read_input(work, row, size)
+                yield image[None]
             except (UnreadableImage, UnsupportedImage) as problem:
                 errors[str(k)] = str(problem)
                 work.folder.log(f"Row {k + 1} of images.csv could not be read: {problem}")
@@ -48,6 +48,16 @@ def read_films(work: Work, report: Report) -> dict[str, Any]:
     if len(errors) == len(rows):
         _refuse_unless_scoring(work, errors["0"])
     return {"errors": errors}
+
+
+def _read_input(work: Work, row: manifest.Row, size: int) -> Input:
+    film = prepare(films.read(work.images / row.filename, sha256=row.sha256), work.config, size=size)
+    return film.image.numpy(), np.array(film.box), film.original_from_input.numpy()
+
+
+def _kept_input(work: Work, row: int) -> Input | None:
+    kept = work.kept(row)
+    return (kept.image, kept.box, kept.original_from_input) if kept else None
 
 
 def _refuse_unless_scoring(work: Work, first: str) -> None:
@@ -68,14 +78,20 @@ def align(work: Work, report: Report) -> dict[str, Any]:
     if work.config.align == "network":
         model = load_checked_alignment(work)
         inputs, boxes = files.open_npy(work.path("inputs.npy")), work.read("boxes.npy")
-        readable = work.readable()
-        for first in range(0, len(readable), CHUNK):
-            at = readable[first : first + CHUNK]
+        unplaced = []
+        for row in work.readable().tolist():
+            if kept := work.kept(row):
+                affines[row] = kept.input_from_canonical
+                flagged += [row] if kept.flagged else []
+            else:
+                unplaced.append(row)
+        for first in range(0, len(unplaced), CHUNK):
+            at = np.array(unplaced[first : first + CHUNK])
             affines[at], failed = apply_alignment(model, inputs[at], boxes[at])
             flagged += at[failed].tolist()
-            report(first + len(at), len(readable))
+            report(first + len(at), len(unplaced))
     files.write_npy(work.path("input_from_canonical.npy"), affines)
-    return {"flagged": flagged}
+    return {"flagged": sorted(flagged)}
 
 
 def load_checked_alignment(work: Work) -> AlignmentModel:

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import torch
 
-from ml_engine.core import determinism
+from ml_engine.core import determinism, feature_store
 from ml_engine.core.errors import EngineError
 from ml_engine.core.patchcore import require_search
 from ml_engine.folder import Report, RunFolder, opened
@@ -64,16 +64,19 @@ def run_folder(
     device: str | None = None,
     stdout: TextIO | None = None,
     listener: Callable[[dict[str, Any]], None] | None = None,
+    features: Path | None = None,
 ) -> Outcome:
     """Run the folder to its end, from its last finished stage.
 
     ``images`` is where the manifest's files lie, the folder itself unless given; ``device`` replaces the
-    config's; ``listener`` gets every event. Never raises: a refusal (EngineError) or a bug is in the outcome,
-    the events and the log.
+    config's; ``listener`` gets every event; ``features`` is where films' features are kept and looked up, the
+    folder ``features`` of the run's where there is one, unless given. Never raises: a refusal (EngineError) or a
+    bug is in the outcome, the events and the log.
     """
     try:
         with opened(path, attempt=attempt, stdout=stdout, listener=listener) as folder:
-            return _run(folder, images or path, device)
+            own = path / feature_store.FOLDER
+            return _run(folder, images or path, device, features or (own if own.is_dir() else None))
     except (EngineError, OSError) as problem:  # the folder is not ours: nothing may be written there
         sentence = str(problem)
         if isinstance(problem, OSError):
@@ -85,9 +88,9 @@ def run_folder(
         return Outcome(REFUSED, sentence)
 
 
-def _run(folder: RunFolder, images: Path, device: str | None) -> Outcome:
+def _run(folder: RunFolder, images: Path, device: str | None, features: Path | None) -> Outcome:
     try:
-        unreadable = _stages(folder, images, device)
+        unreadable = _stages(folder, images, device, features)
     except EngineError as refusal:
         return _failed(folder, REFUSED, str(refusal))
     except torch.OutOfMemoryError:
@@ -110,11 +113,11 @@ def _failed(folder: RunFolder, status: int, sentence: str) -> Outcome:
     return Outcome(status, sentence)
 
 
-def _stages(folder: RunFolder, images: Path, device: str | None) -> int:
+def _stages(folder: RunFolder, images: Path, device: str | None, features: Path | None) -> int:
     request = folder.request()
     determinism.fix(threads=request.config.threads)
     determinism.keep_freed_memory()
-    work = Work(folder, request, images, device or request.config.device)
+    work = Work(folder, request, images, device or request.config.device, features)
     require_search(work.config.search)
     stages = STAGES[request.kind]
     folder.log(f"Attempt {folder.attempt} of {request.kind} on {work.device}, process {os.getpid()}.")

@@ -80,6 +80,7 @@ def _summary(work: Work, weight: float) -> dict[str, Any]:
         "weights": detector.weights,
         "detector_sha256": (work.request.inputs or {}).get("detector"),
         "alignment_sha256": detector.alignment_sha256,
+        "note": detector.note,
         "fusion_weight": weight,
         "fusion_source": detector.choice.source if work.request.fusion_weight is None else "config",
         "standardisation": standardisation,

@@ -16,6 +16,7 @@ from ml_engine import manifest
 from ml_engine.core import determinism, files, weights
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError, IncompatibleModel
+from ml_engine.core.feature_store import FeatureStore, Placed, key_of
 from ml_engine.core.features import FeatureExtractor
 from ml_engine.core.memory_bank import places_of
 from ml_engine.core.pipeline import Detector, canonical_batches, load_detector
@@ -25,12 +26,14 @@ from ml_engine.manifest import Row
 
 @dataclass(frozen=True)
 class Work:
-    """A run in progress. ``config`` is that of the method: for a score run, its detector's."""
+    """A run in progress. ``config`` is that of the method: for a score run, its detector's. ``features`` is the
+    folder where films' features are kept between runs, None where they are not."""
 
     folder: RunFolder
     request: Request
     images: Path
     device_name: str
+    features: Path | None = None
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -70,6 +73,25 @@ class Work:
     def extractor(self) -> FeatureExtractor:
         return FeatureExtractor(self.config, self.backbone.state, self.device)
 
+    @cached_property
+    def store(self) -> FeatureStore | None:
+        """Where the films' features are kept, None where they are not, or are none (an alignment fit)."""
+        if self.features is None or self.request.kind == "fit_alignment":
+            return None
+        inputs = self.request.inputs or {}
+        key = key_of(
+            self.config,
+            weights=self.backbone.to_json(),
+            alignment_sha256=inputs.get("alignment") if self.config.align == "network" else None,
+            device=self.device.type,
+        )
+        return FeatureStore(self.features, key)
+
+    def kept(self, row: int) -> Placed | None:
+        """What the store holds of the film of a row, None where it holds nothing."""
+        sha256 = self.rows[row].sha256
+        return self.store.placed(sha256) if self.store and self.store.holds(sha256) else None
+
     @property
     def errors(self) -> dict[int, str]:
         """The films that could not be read: row -> sentence."""
@@ -94,12 +116,40 @@ class Work:
         """The patch features of the films at ``rows``, aligned, batch by batch: rows, float32 (B, P, D)."""
         inputs, affines = files.open_npy(self.path("inputs.npy")), self.read("input_from_canonical.npy")
         places: Tensor = places_of(self.mask())
+        side = self.config.patches
         done = 0
         report(0, len(rows))
         for at, films in canonical_batches(inputs, affines, rows=rows, batch=self.config.batch):
-            yield at, self.extractor.patches(films, places)
+            if self.store is None:
+                yield at, self.extractor.patches(films, places)
+            else:
+                yield at, self._features_by_store(self.store, at, films)[:, places[:, 0] * side + places[:, 1]]
             done += len(at)
             report(done, len(rows))
+
+    def _features_by_store(self, store: FeatureStore, at: NDArray[np.int64], films: Tensor) -> Tensor:
+        """The features of all patches of the aligned films (B, 1, S, S), float32 (B, h * w, D): those that the store
+        lacks are computed, and kept."""
+        hashes = [self.rows[row].sha256 for row in at]
+        missing = [k for k, sha256 in enumerate(hashes) if not store.holds(sha256)]
+        everywhere = places_of(np.ones((self.config.patches, self.config.patches), dtype=np.bool_))
+        computed = self.extractor.patches(films[missing], everywhere) if missing else None
+        found: dict[int, Tensor] = {}
+        for number, k in enumerate(missing):
+            assert computed is not None
+            found[k] = computed[number]
+            if hashes[k]:
+                store.keep(hashes[k], self._placed(int(at[k])), found[k])
+        return torch.stack([found[k] if k in found else store.features(hashes[k]) for k in range(len(at))])
+
+    def _placed(self, row: int) -> Placed:
+        return Placed(
+            files.open_npy(self.path("inputs.npy"))[row],
+            self.read("boxes.npy")[row],
+            self.read("original_from_input.npy")[row],
+            self.read("input_from_canonical.npy")[row],
+            row in self.folder.summary("align")["flagged"],
+        )
 
 
 def require(rows: NDArray[np.int64], *, least: int, part: str) -> None:
