@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+# a process a core, each with servers of its own; the tests of a file stay together, for they share what they made
+SIDE_BY_SIDE = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
 
 
 def run_pytest(title: str, arguments: list[str], environment: dict[str, str]) -> tuple[int, str]:
@@ -34,7 +36,7 @@ def run_pytest(title: str, arguments: list[str], environment: dict[str, str]) ->
 
 def main() -> int:
     arguments = sys.argv[1:]
-    steps = [("PostgreSQL", arguments, {"HILUM_TEST_DATABASE": "postgresql"})]
+    steps = [("PostgreSQL", arguments or SIDE_BY_SIDE, {"HILUM_TEST_DATABASE": "postgresql"})]
     if not arguments:
         steps.append(("SQLite", ["-m", "both"], {"HILUM_TEST_DATABASE": "sqlite"}))
     started = time.monotonic()
