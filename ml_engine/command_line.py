@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ml_engine import changing_commands, manifest
+from ml_engine import ablation_command, changing_commands, manifest
 from ml_engine.core import feature_store, files, weights
 from ml_engine.core.config import BACKBONES, PRESETS, PipelineConfig
 from ml_engine.core.errors import EngineError, InvalidConfig
@@ -78,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where it runs")
     explain.set_defaults(command=explain_command)
     changing_commands.add(commands, epilog=EPILOG)
+    ablation = ablation_command.add(commands, epilog=EPILOG)
+    _add_settings(ablation)
     run = commands.add_parser(
         "run",
         help="run a run folder, from its last finished stage",
@@ -173,16 +175,16 @@ def fit_command(options: argparse.Namespace) -> int:
     rows = manifest.with_hashes(selection.rows, options.images)
     out: Path = options.out
     console = Console()
-    config = config.replace(weights=_weights(config, config.backbone, console))
+    config = config.replace(weights=provide_weights(config, config.backbone, console))
     tell_selection(selection, console)
     inputs = {}
     unreadable = 0
     if config.align == "network":
         if config.weights != weights.RANDOM and config.alignment.uses_network and config.alignment.perceptual > 0:
-            _weights(config.replace(weights=weights.IMAGENET), "vgg19", console)
+            provide_weights(config.replace(weights=weights.IMAGENET), "vgg19", console)
         part = "align" if any(row.part == "align" for row in rows) else "fit"
         request = Request(kind="fit_alignment", config=config, name="alignment")
-        _lay(out / "alignment-run", request, [row for row in rows if row.part == part], with_labels=True)
+        lay(out / "alignment-run", request, [row for row in rows if row.part == part], with_labels=True)
         outcome = run_folder(out / "alignment-run", images=options.images, listener=console.event)
         if outcome.status not in (OK, UNREADABLE):
             return close(outcome)
@@ -193,7 +195,7 @@ def fit_command(options: argparse.Namespace) -> int:
         inputs["alignment"] = files.sha256_of(made)
     named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
     request = Request(kind="fit_detector", config=config, name="detector", inputs=inputs, weights=named)
-    _lay(out, request, [row for row in rows if row.part != "align"], with_labels=True)
+    lay(out, request, [row for row in rows if row.part != "align"], with_labels=True)
     if options.keep_features:
         (out / feature_store.FOLDER).mkdir(exist_ok=True)
     outcome = run_folder(out, images=options.images, listener=console.event)
@@ -229,7 +231,7 @@ def score_command(options: argparse.Namespace) -> int:
         inputs=inputs,
         fusion_weight=asked.fusion_weight if "fusion_weight" in _texts(options) else None,
     )
-    _lay(out, request, rows, with_labels=False)
+    lay(out, request, rows, with_labels=False)
     for name in inputs:
         files.link_or_copy(model / f"{name}.safetensors", out / "inputs" / f"{name}.safetensors")
     outcome = run_folder(out, images=options.images, listener=console.event)
@@ -282,14 +284,14 @@ def _same_weights(name: str, asked: Any, made: Any) -> bool:
     return Path(made).stem.endswith(files.sha256_of(Path(asked))[:8])
 
 
-def _weights(config: PipelineConfig, architecture: str, console: Console) -> str:
+def provide_weights(config: PipelineConfig, architecture: str, console: Console) -> str:
     def progress(done: int, total: int) -> None:
         console.line(f"downloading the weights of {architecture}: {done >> 20} of {total >> 20} MiB")
 
     return weights.ensure(config.weights, architecture, folder=weights.default_folder(), progress=progress)
 
 
-def _lay(path: Path, request: Request, rows: list[manifest.Row], *, with_labels: bool) -> None:
+def lay(path: Path, request: Request, rows: list[manifest.Row], *, with_labels: bool) -> None:
     """Write a run folder, or go on with the one that is there. Raises EngineError where that one is another run's."""
     path.mkdir(parents=True, exist_ok=True)
     wanted = request.to_json()

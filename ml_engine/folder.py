@@ -19,7 +19,7 @@ from ml_engine.core.errors import EngineError
 from ml_engine.core.version import FORMAT, code_version
 
 Listener = Callable[[dict[str, Any]], None]
-KINDS = ("fit_alignment", "fit_detector", "score")
+KINDS = ("fit_alignment", "fit_detector", "score", "ablation")
 INPUTS = ("alignment", "detector")
 SECONDS_BETWEEN_EVENTS = 0.25
 
@@ -31,7 +31,8 @@ class FolderBusy(EngineError):
 @dataclass(frozen=True)
 class Request:
     """``run.json``: enough to run it again elsewhere. ``inputs`` maps alignment or detector to SHA-256;
-    ``fusion_weight`` of a score run replaces its detector's."""
+    ``fusion_weight`` of a score run replaces its detector's; ``figures`` are those of the paper that an ablation
+    makes."""
 
     kind: str
     config: PipelineConfig
@@ -39,9 +40,12 @@ class Request:
     weights: dict[str, Any] | None = None
     inputs: dict[str, str] | None = None
     fusion_weight: float | None = None
+    figures: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         inputs = {n: {"file": f"inputs/{n}.safetensors", "sha256": h} for n, h in (self.inputs or {}).items()}
+        ours: dict[str, Any] = {} if self.fusion_weight is None else {"fusion_weight": self.fusion_weight}
+        ours |= {"figures": list(self.figures)} if self.figures else {}
         return {
             "format": FORMAT,
             "kind": self.kind,
@@ -51,7 +55,7 @@ class Request:
             "code_version": code_version(),
             "weights": self.weights or {"name": self.config.weights, "sha256": None},
             "inputs": inputs,
-        } | ({} if self.fusion_weight is None else {"fusion_weight": self.fusion_weight})
+        } | ours
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Request:
@@ -84,7 +88,16 @@ class Request:
             weights=values.get("weights"),
             inputs=inputs,
             fusion_weight=weight,
+            figures=_figures(values.get("figures")),
         )
+
+
+def _figures(value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise EngineError(f"run.json has figures {value!r}: it must be a list of texts.")
+    return tuple(value)
 
 
 class RunFolder:

@@ -165,6 +165,16 @@ def for_fit(table: list[dict[str, str]], *, preset: str, seed: int) -> Selection
     return Selection(kept, dict(left_out), sum(1 for row in kept if row.patient.startswith(_ALONE)))
 
 
+def for_ablation(table: list[dict[str, str]], *, preset: str, seed: int) -> Selection:
+    """The rows of `for_fit` with their parts and labels, and those of `for_score` as part test without a label."""
+    fitting, scoring = for_fit(table, preset=preset, seed=seed), for_score(table)
+    if "split" not in table[0]:
+        raise InvalidManifest("An ablation needs the column split, with rows of split test to compare detectors on.")
+    left_out = {reason: count for reason, count in fitting.left_out.items() if reason != "in the test part"}
+    rows = [*fitting.rows, *scoring.rows]
+    return Selection(rows, left_out, fitting.without_patient + scoring.without_patient)
+
+
 def for_score(table: list[dict[str, str]]) -> Selection:
     """The rows that scoring takes: those with split test; all where there is no ``split`` column. No labels."""
     rows = [replace(_row(line, has_label=False), label="") for line in table]

@@ -16,7 +16,7 @@ from ml_engine.core import determinism, feature_store
 from ml_engine.core.errors import EngineError
 from ml_engine.core.patchcore import require_search
 from ml_engine.folder import Report, RunFolder, opened
-from ml_engine.stages import common, fit_alignment, fit_detector, score
+from ml_engine.stages import ablation, common, fit_alignment, fit_detector, score
 from ml_engine.stages.work import Work
 
 Stage = Callable[[Work, Report], dict[str, Any]]
@@ -119,7 +119,7 @@ def _stages(folder: RunFolder, images: Path, device: str | None, features: Path 
     determinism.keep_freed_memory()
     work = Work(folder, request, images, device or request.config.device, features)
     require_search(work.config.search)
-    stages = STAGES[request.kind]
+    stages = ablation.stages(request) if request.kind == "ablation" else STAGES[request.kind]
     folder.log(f"Attempt {folder.attempt} of {request.kind} on {work.device}, process {os.getpid()}.")
     folder.emit({"event": "started", "device": determinism.device_label(work.device)})
     for index, (name, stage) in enumerate(stages):
@@ -131,4 +131,4 @@ def _stages(folder: RunFolder, images: Path, device: str | None, features: Path 
         determinism.give_back_memory()
     for name in BULKY:
         (folder.stages / name).unlink(missing_ok=True)
-    return len(work.errors)
+    return ablation.unreadable(work) if request.kind == "ablation" else len(work.errors)

@@ -1,0 +1,196 @@
+"""The paper's experiments as one run, on small made-up films."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from analysis import ablation as tables
+from ml_engine import command_line
+from ml_engine.core import feature_store
+from ml_engine.core.config import PipelineConfig
+from ml_engine.stages import ablation
+from tests.ml_engine import films
+
+QUICK = [*films.SMALL, "--set", "alignment.size=32", "--set", "alignment.epochs=3", "--set", "alignment.batch=4"]
+QUICK += ["--set", "alignment.perceptual=0", "--set", "alignment.local_ncc=0", "--set", "alignment.consistency=0"]
+QUICK += ["--set", "alignment.method=network", "--set", "alignment.guard_valid_area=0"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_code_version() -> Iterator[None]:
+    with films.fixed_code_version():
+        yield
+
+
+def command(folder: Path, *more: str) -> int:
+    return command_line.main(
+        ["ablation", "--images", str(folder / "films"), "--csv", str(folder / "films" / "labels.csv"), *QUICK, *more]
+    )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``films`` and a finished ablation ``out`` of Figures 12 and 13."""
+    base = tmp_path_factory.mktemp("ablation")
+    films.write_set(base / "films", train=10, tune_abnormal=2, test=6)
+    assert command(base, "--out", str(base / "out"), "--figures", "12,13,14") == 0
+    return base
+
+
+def cell(world: Path, name: str) -> Path:
+    return world / "out" / "cells" / name / "scores"
+
+
+def test_each_cell_is_what_fit_and_score_make_of_it(world: Path, tmp_path: Path) -> None:
+    """The shared features change nothing: a cell's bytes are those of the commands alone."""
+    common = ["--images", str(world / "films"), "--csv", str(world / "films" / "labels.csv")]
+    fit = ["fit", *common, *films.UNALIGNED, "--no-mask", "--out", str(tmp_path / "m")]
+    assert command_line.main([*fit, *QUICK[len(films.SMALL) :]]) == 0
+    score = ["score", *common, "--model", str(tmp_path / "m"), "--out", str(tmp_path / "s")]
+    assert command_line.main(score) == 0
+
+    for name in ("maps.npy", "scores.csv", "sweep.npy"):
+        assert (cell(world, "unaligned-unmasked") / name).read_bytes() == (tmp_path / "s" / name).read_bytes()
+
+
+def test_the_cells_differ_as_their_names_say(world: Path) -> None:
+    names = ("aligned-masked", "unaligned-masked", "aligned-unmasked", "unaligned-unmasked")
+    maps = {name: np.load(cell(world, name) / "maps.npy") for name in names}
+    affines = {name: np.load(cell(world, name) / "affines.npy") for name in names}
+
+    for name in names:
+        assert np.isnan(maps[name]).any() == ("unmasked" not in name)
+        assert (np.ptp(affines[name], axis=0) > 1e-9).any() == (not name.startswith("unaligned"))
+
+
+def test_no_cell_sees_a_label_of_the_test_part(world: Path) -> None:
+    for path in (world / "out").rglob("images.csv"):
+        rows = path.read_text(encoding="utf-8").splitlines()
+        assert not any("test" in row and ("normal" in row.split(",") or "abnormal" in row.split(",")) for row in rows)
+
+
+def test_the_features_are_gone_at_the_end(world: Path) -> None:
+    assert not list((world / "out").rglob(f"{feature_store.FOLDER}/*/*"))
+
+
+def test_cells_of_the_same_films_share_their_features() -> None:
+    planned = ablation.plan(PipelineConfig(), ("12", "13"))
+    keys = {}
+    for one in planned.cells:
+        key = feature_store.key_of(
+            one.config(PipelineConfig()),
+            weights={"name": "random", "sha256": None},
+            alignment_sha256=one.alignment,
+            device="",
+        )
+        keys.setdefault(json.dumps(key, sort_keys=True), []).append(one.name)
+
+    assert sorted(keys.values()) == [
+        ["aligned-masked", "aligned-unmasked"],
+        ["unaligned-masked", "unaligned-unmasked"],
+    ]
+
+
+def test_run_again_it_changes_nothing(world: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (world / "out").rglob("*.npy")}
+
+    assert command(world, "--out", str(world / "out"), "--figures", "12,13,14") == 0
+
+    assert {path: path.stat().st_mtime_ns for path in (world / "out").rglob("*.npy")} == before
+
+
+def test_the_tables_are_the_scores_against_the_labels(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = {row["filename"]: row["label"] == "abnormal" for row in films.read_csv(world / "films" / "labels.csv")}
+    expected = {}
+    for name in ("aligned-masked", "unaligned-unmasked"):
+        rows = films.read_csv(cell(world, name) / "scores.csv")
+        expected[name] = roc_auc_score([truth[r["filename"]] for r in rows], [float(r["fused"]) for r in rows])
+
+    assert tables.main([str(world / "out"), "--csv", str(world / "films" / "labels.csv")]) == 0
+
+    printed = capsys.readouterr().out
+    rows = {line.split("|")[1].strip(): line.split("|") for line in printed.splitlines() if line.startswith("|")}
+    assert rows["aligned, masked"][4].strip().startswith(f"{expected['aligned-masked']:.3f} (")
+    assert rows["not aligned, not masked"][4].strip().startswith(f"{expected['unaligned-unmasked']:.3f} (")
+    difference = expected["unaligned-unmasked"] - expected["aligned-masked"]
+    assert rows["not aligned, not masked"][6].strip().startswith(f"{difference:+.3f} (")
+    assert "Random weights, not for evaluation" in printed
+    assert "3 normal and 3 abnormal test films" in printed
+    assert rows["base"][2].strip() == f"{summary(world)['alignments']['base']['report']['ncc_before']:.3f}"
+
+
+def summary(world: Path) -> dict:
+    return json.loads((world / "out" / "ablation.json").read_text(encoding="utf-8"))
+
+
+def test_a_cell_that_is_refused_is_a_sentence_in_the_table(world: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "out"
+    copied.mkdir()
+    shutil.copytree(world / "out" / "cells", copied / "cells")
+    facts = summary(world)
+    facts["cells"][1] |= {"refused": "too large"}
+    (copied / "ablation.json").write_text(json.dumps(facts), encoding="utf-8")
+
+    text = tables.table(*tables.read_ablation(copied, world / "films" / "labels.csv"))
+
+    assert "| not aligned, masked | refused: too large |" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--images", ".", "--csv", "x.csv", "--figures", "12,99"], "figures is '99': choose from 12, 13, 14, 15"),
+        ([], "Give --images and --csv, or --phantoms N"),
+        (["--phantoms", "80", "--images", "."], "--phantoms draws films of its own"),
+        (["--phantoms", "10"], "--phantoms is 10: at least 60 films"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    assert command_line.main(["ablation", "--out", str(tmp_path / "o"), *arguments]) == 2
+
+    assert sentence in capsys.readouterr().err
+
+
+def test_films_without_a_test_part_are_refused(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = films.write_csv(tmp_path / "l.csv", [{"filename": "film-00.png", "label": "normal"}])
+
+    status = command_line.main(
+        ["ablation", "--images", str(world / "films"), "--csv", str(table), "--out", str(tmp_path / "o"), *QUICK]
+    )
+
+    assert status == 2
+    assert "An ablation needs the column split" in capsys.readouterr().err
+
+
+def test_labels_of_other_films_are_refused(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = films.write_csv(tmp_path / "l.csv", [{"filename": "other.png", "label": "normal"}])
+
+    assert tables.main([str(world / "out"), "--csv", str(table)]) == 2
+    assert "l.csv does not name film-" in capsys.readouterr().err
+    assert tables.main([str(tmp_path), "--csv", str(table)]) == 2
+    assert "holds no finished ablation" in capsys.readouterr().err
+
+
+def test_an_alignment_that_collapses_refuses_its_cells_alone(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finding, not the end of a run of hours."""
+    monkeypatch.setattr(ablation, "ALIGNMENTS", {"odd": {"alignment.guard_valid_area": "0.999"}})
+
+    assert command(world, "--out", str(tmp_path / "out"), "--figures", "alignment") == 0
+
+    found = json.loads((tmp_path / "out" / "ablation.json").read_text(encoding="utf-8"))
+    assert [cell["name"] for cell in found["cells"]] == ["aligned-masked", "aligned-odd"]
+    assert found["cells"][1]["refused"].startswith("The aligned films cover")
+    assert found["alignments"]["odd"]["report"] is None
+    text = tables.table(*tables.read_ablation(tmp_path / "out", world / "films" / "labels.csv"))
+    assert text.count("refused: ") == 2
