@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ml_engine.core import files, weights
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.core.features import random_state
+from ml_engine.core.pipeline import load_detector, save_detector
 from tests.ml_engine import films
 from tests.ml_engine.films import SMALL, UNALIGNED, engine
 
@@ -146,7 +147,7 @@ def test_another_fit_into_a_folder_that_is_taken_is_refused(
     said = refused(capsys, *fit_arguments(world, world.model, *more))
 
     assert words in said
-    assert "another --out" in said
+    assert "Choose another --out, or delete it" in said
 
 
 def test_a_fit_with_alignment_keeps_it_beside_the_detector(world: World, tmp_path: Path) -> None:
@@ -366,8 +367,14 @@ def test_bad_input_to_score_is_one_sentence(world: World, tmp_path: Path, capsys
     broken.mkdir()
     (broken / "detector.safetensors").write_bytes(b"x")
 
-    assert "holds no detector.safetensors" in refused(capsys, *common, "--model", tmp_path)
+    assert "holds no detector.safetensors: give the folder that fit made" in refused(
+        capsys, *common, "--model", tmp_path
+    )
     assert "no whole safetensors file" in refused(capsys, *common, "--model", broken)
+    aligned = shutil.copytree(world.model, tmp_path / "aligned")
+    detector = load_detector(aligned / "detector.safetensors")
+    save_detector(replace(detector, config=detector.config.replace(align="network")), aligned / "detector.safetensors")
+    assert "holds no alignment.safetensors, which its detector needs" in refused(capsys, *common, "--model", aligned)
     csv = films.write_csv(tmp_path / "x.csv", [{"filename": "film-00.png", "split": "train"}])
     assert "No row of the CSV has split test" in refused(capsys, *common, "--model", world.model, "--csv", csv)
 
@@ -491,7 +498,7 @@ def test_bad_input_to_explain_is_one_sentence(world: World, tmp_path: Path, caps
     row, column = np.argwhere(~mask)[0].tolist()
     common = ["explain", "--model", world.model, "--film", world.images / "film-00.png"]
 
-    assert "write ROW,COLUMN" in refused(capsys, *common, "--patch", "3")
+    assert "write ROW,COLUMN, such as 12,7" in refused(capsys, *common, "--patch", "3")
     assert "patch is 9,0: rows and columns go from 0 to 7" in refused(capsys, *common, "--patch", "9,0")
     assert "outside the hard mask" in refused(capsys, *common, "--patch", f"{row},{column}")
     assert "must be at least 1" in refused(capsys, *common, "--neighbours", "0")

@@ -38,15 +38,18 @@ def test_reads_csv_as_spreadsheets_write_it(tmp_path: Path, separator: str, enco
     [
         ("", "is empty"),
         ("file,label\na.png,normal\n", "no column filename; its columns are file, label"),
-        ("filename\n", "no rows"),
+        ("filename\n", "has a header line and no rows"),
         ("filename\na.png\nb.png\na.png\n", "Lines 2 and 4 of films.csv name the same film"),
         ("filename,label\na.png,sick\n", "Line 2 of films.csv: the label is 'sick'"),
         ("filename\n\n\n../a.png\n", "Line 4 of films.csv: the filename '../a.png' leads out of the folder"),
         ("filename\n/etc/passwd\n", "write a path inside --images"),
         ("filename,label\n,normal\n", "the filename is empty"),
         (f"filename\n{'a' * 256}.png\n", "longer than 255 bytes"),
-        ("filename,label,label\na.png,normal,\n", "2 columns label"),
-        ("filename,finding,label\na.png,mass, left,normal\n", "Line 2 of films.csv has 4 values for 3 columns"),
+        ("filename,label,label\na.png,normal,\n", "2 columns label: rename or delete all but one"),
+        (
+            "filename,finding,label\na.png,mass, left,normal\n",
+            "has 4 values for 3 columns: put a value that holds",
+        ),
         (f'filename\na.png\n"{"b" * 140_000}\n', "near line 3: most often a quotation mark"),
     ],
 )
@@ -77,7 +80,7 @@ def test_a_missing_or_binary_csv_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(InvalidManifest, match="no file"):
         manifest.read_csv(tmp_path / "none.csv")
     (tmp_path / "x.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InvalidManifest, match="UTF-8"):
+    with pytest.raises(InvalidManifest, match="is not UTF-8 text"):
         manifest.read_csv(tmp_path / "x.csv")
 
 

@@ -301,7 +301,10 @@ def test_an_earlier_attempt_is_refused_after_a_later_one(world: Path, tmp_path: 
     folder = fresh_copy(world, "score", tmp_path / "run")
     with opened(folder, attempt=3):
         pass
-    with pytest.raises(FolderBusy, match="Attempt 2 is over"), opened(folder, attempt=2):
+    with (
+        pytest.raises(FolderBusy, match="Attempt 2 is over: attempt 3 has begun in"),
+        opened(folder, attempt=2),
+    ):
         pass
     with opened(folder, attempt=3) as again:
         assert again.attempt == 3
@@ -381,7 +384,7 @@ def change_run(folder: Path, **values: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"format": 9}, "format 9"),
+        ({"format": 9}, "run.json has format 9; this version runs"),
         ({"kind": "dream"}, "kind 'dream'"),
         ({"config": {"rate": 7}}, "rate is 7"),
         ({"fusion_weight": 2}, "fusion_weight is 2.0: it must be from 0 to 1"),

@@ -77,6 +77,13 @@ def test_a_value_out_of_range_is_refused_by_name(name: str, value: object) -> No
     assert str(value).strip("0") in str(refusal.value)
 
 
+def test_a_refusal_says_what_to_write() -> None:
+    with pytest.raises(InvalidConfig, match=r"distance is 'cosine': choose one of squared, l2\."):
+        DEFAULT.replace(distance="cosine")
+    with pytest.raises(InvalidConfig, match=r"mask is 'maybe': write yes or no\."):
+        DEFAULT.replace_field("mask", "maybe")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "field", "value"),
     [

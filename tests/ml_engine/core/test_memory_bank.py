@@ -158,9 +158,9 @@ def test_missing_or_short_tensors_are_a_sentence() -> None:
     features, source = made()
     tensors = memory_bank.to_tensors(memory_bank.build(features, source, CONFIG))
 
-    with pytest.raises(IncompatibleModel, match=r"no global\.vectors"):
+    with pytest.raises(IncompatibleModel, match=r"no global\.vectors: make it again"):
         memory_bank.from_tensors({n: t for n, t in tensors.items() if n != "global.vectors"})
-    with pytest.raises(IncompatibleModel, match="sizes"):
+    with pytest.raises(IncompatibleModel, match="do not have the sizes"):
         memory_bank.from_tensors(tensors | {"region.vectors": tensors["region.vectors"][1:]})
 
 

@@ -70,7 +70,7 @@ def test_no_similarity_at_all_is_refused() -> None:
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(InvalidConfig, match=r"alignment\.epoch is no setting"):
         AlignmentConfig.from_json({"epoch": 3})
-    with pytest.raises(InvalidConfig, match="no preset"):
+    with pytest.raises(InvalidConfig, match="alignment has no preset 'best': choose paper or default"):
         AlignmentConfig.preset("best")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from ml_engine.core import files
 from ml_engine.core.alignment.checkpoint import NAME
 from ml_engine.core.alignment.config import AlignmentConfig
 from ml_engine.core.alignment.fit import fit_alignment
@@ -132,6 +133,9 @@ def test_loading_something_else_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"nothing")
     with pytest.raises(IncompatibleModel, match="safetensors"):
         load_alignment(path)
+    files.write_tensors(path, {"gauge": torch.zeros(2, 3)}, {"format": 9})
+    with pytest.raises(IncompatibleModel, match="has format 9, this version reads 1: fit it again"):
+        load_alignment(path)
 
 
 def test_a_film_is_aligned_alike_in_any_company(fitted: AlignmentModel) -> None:
@@ -180,9 +184,19 @@ def test_the_guard_stops_films_that_turn_black() -> None:
         fit(config)
 
 
+def test_a_loss_that_is_no_number_stops_the_fit() -> None:
+    shown, valid, _ = films(8)
+    shown[3] = float("nan")
+
+    with pytest.raises(AlignmentCollapsed, match="The alignment's loss is no number after epoch 1"):
+        fit_alignment(
+            shown, valid=valid, config=small_config(method="network"), seed=0, checkpoint=None, progress=quiet
+        )
+
+
 def test_the_perceptual_loss_without_weights_is_refused(tmp_path: Path) -> None:
     for missing in (None, tmp_path / "vgg19.safetensors"):
-        with pytest.raises(InvalidConfig, match=r"alignment\.perceptual=0"):
+        with pytest.raises(InvalidConfig, match=r"needs the VGG19 weights.*alignment\.perceptual=0"):
             fit(small_config(perceptual=1.0), vgg_weights=missing)
 
 

@@ -1,0 +1,49 @@
+"""Every sentence that the engine may refuse with is asserted somewhere in the tests."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ml_engine.core import errors
+
+ROOT = Path(__file__).resolve().parents[2]
+KINDS = {name for name in vars(errors) if isinstance(vars(errors)[name], type)} | {
+    "InvalidManifest", "WeightsMissing", "FolderBusy",
+}  # fmt: skip
+WORDS = 3  # in a row, as they stand in the sentence
+
+
+def sentences() -> Iterator[tuple[str, list[str]]]:
+    """Where each refusal is raised, and the constant pieces of its text."""
+    for path in sorted((ROOT / "ml_engine").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS and node.args:
+                pieces = [
+                    part.value
+                    for part in ast.walk(node.args[0])
+                    if isinstance(part, ast.Constant) and isinstance(part.value, str)
+                ]
+                if any(len(piece.split()) >= WORDS for piece in pieces):
+                    yield f"{path.relative_to(ROOT)}:{node.lineno}", pieces
+
+
+@pytest.fixture(scope="module")
+def tested() -> str:
+    """All text of the tests, on one line, as regular expressions read it."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")]
+    return " ".join(" ".join(texts).replace("\\", "").split())
+
+
+def test_each_sentence_is_asserted(tested: str) -> None:
+    def is_asserted(pieces: list[str]) -> bool:
+        runs = [piece.split() for piece in pieces]
+        return any(" ".join(run[k : k + WORDS]) in tested for run in runs for k in range(len(run) - WORDS + 1))
+
+    found = list(sentences())
+    assert len(found) > 80
+    missing = [f"{where}: {' … '.join(pieces)}" for where, pieces in found if not is_asserted(pieces)]
+    assert not missing, "no test asserts\n" + "\n".join(missing)
