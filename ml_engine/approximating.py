@@ -36,7 +36,7 @@ def grow(model: Path, out: Path, *, added: list[Row], images: Path) -> Outcome:
     fitted = sum(row.part == "fit" for k, row in enumerate(before) if str(k) not in unreadable)
     source = Source(places_of(detector.mask.keep), torch.arange(len(before), len(before) + len(added)))
     banks = bank_changes.extended(detector.banks, features, source, detector.config, films_before=fitted)
-    return _write(replace(detector, banks=banks), model, out, GROWN, lambda row: row)
+    return _write(replace(detector, model=banks), model, out, GROWN, lambda row: row)
 
 
 def forget(model: Path, out: Path, *, kept: list[bool]) -> Outcome:
@@ -45,7 +45,7 @@ def forget(model: Path, out: Path, *, kept: list[bool]) -> Outcome:
     detector = load_detector(model / "detector.safetensors")
     places = torch.from_numpy(np.where(kept, np.cumsum(kept) - 1, -1))
     banks = bank_changes.without_films(detector.banks, places)
-    detector = replace(detector, banks=banks, calibration=_calibration(model, detector, kept))
+    detector = replace(detector, model=banks, calibration=_calibration(model, detector, kept))
     return _write(detector, model, out, FORGOTTEN, lambda row: int(places[row]))
 
 

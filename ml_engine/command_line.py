@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_engine import ablation_command, changing_commands, manifest
 from ml_engine.core import feature_store, files, weights
-from ml_engine.core.config import BACKBONES, PRESETS, PipelineConfig
+from ml_engine.core.config import BACKBONES, DETECTORS, PRESETS, PipelineConfig
 from ml_engine.core.errors import EngineError, InvalidConfig
 from ml_engine.core.pipeline import load_detector
 from ml_engine.explaining import explain
@@ -110,6 +110,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--preset", choices=PRESETS, help="values that all settings start from (default: default)")
     add("--size", type=int, metavar="PX", help="side of the canonical image in pixels, a multiple of 32")
+    add("--detector", choices=tuple(DETECTORS), help="PatchCore, or a published detector on the same features")
     add("--backbone", choices=BACKBONES, help="network that gives the patch features")
     add("--weights", metavar="imagenet|random|FILE", help="its weights; random is untrained, for trying out only")
     add("--rate", type=float, metavar="S", help="share of patches kept in a memory bank (s), above 0 to 1")
@@ -132,8 +133,8 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 OPTIONS = (
-    "size", "backbone", "weights", "rate", "neighbours", "distance", "grid", "mask", "align", "fusion_weight",
-    "seed", "device", "threads",
+    "detector", "size", "backbone", "weights", "rate", "neighbours", "distance", "grid", "mask", "align",
+    "fusion_weight", "seed", "device", "threads",
 )  # fmt: skip
 PLACES = ("device", "threads")  # where it runs, not what it computes
 

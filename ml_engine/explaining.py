@@ -11,8 +11,11 @@ from torch import Tensor
 
 from ml_engine import manifest
 from ml_engine.core import fusion
+from ml_engine.core.baselines.nearest_films import Gallery, NearestFilmsScorer
+from ml_engine.core.baselines.padim import Padim
+from ml_engine.core.detectors import Scorer, scorer_of
 from ml_engine.core.errors import EngineError
-from ml_engine.core.memory_bank import Bank, MapScorer, cell_of
+from ml_engine.core.memory_bank import Bank, cell_of
 from ml_engine.core.patchcore import NearestSearch
 from ml_engine.core.pipeline import Detector, load_detector
 from ml_engine.one_film import Reader
@@ -21,7 +24,8 @@ from ml_engine.one_film import Reader
 @dataclass(frozen=True)
 class Neighbour:
     """A bank vector: the ``rank`` th nearest (from 1) of the bank ``global`` or ``region``, at an L2 ``distance``,
-    taken from patch (``row``, ``column``) of the film ``filename`` (``image`` in the portal)."""
+    taken from patch (``row``, ``column``) of the film ``filename`` (``image`` in the portal). Of SPADE and
+    DN2 the bank is ``film``: a whole film, row and column -1."""
 
     bank: str
     rank: int
@@ -61,8 +65,13 @@ def explain(
     sources = manifest.read(model / "images.csv")
     config = detector.config
     reader = Reader(model, detector, device=device)
+    if isinstance(detector.model, Padim):
+        raise EngineError(
+            "The detector is PaDiM: it compares a patch with a Gaussian of its place, not with patches that could be "
+            "named."
+        )
     canonical, original = reader.canonical(film)
-    scorer = MapScorer(detector.banks, detector.mask.keep, config, reader.device)
+    scorer = scorer_of(detector.model, detector.mask.keep, config, reader.device)
     features = reader.extractor.patches(canonical, scorer.places)[0]
     maps = scorer.maps(features)
     row, column = patch or _highest(maps, detector)
@@ -70,17 +79,46 @@ def explain(
         raise EngineError(f"patch is {row},{column}: rows and columns go from 0 to {config.patches - 1}.")
     if not detector.mask.keep[row, column]:
         raise EngineError(f"patch {row},{column} lies outside the hard mask and has no score: choose another.")
+    step = config.stride
+    x, y = (
+        original[:, :2] @ original.new_tensor([(column + 0.5) * step, (row + 0.5) * step]) + original[:, 2]
+    ).tolist()
+    found = _neighbours(detector, scorer, features, (row, column), neighbours, sources)
+    return Explanation(row, column, float(maps[0, row, column]), float(maps[1, row, column]), (x, y), tuple(found))
+
+
+def _neighbours(
+    detector: Detector,
+    scorer: Scorer,
+    features: Tensor,
+    patch: tuple[int, int],
+    neighbours: int,
+    sources: list[manifest.Row],
+) -> list[Neighbour]:
+    """The nearest bank vectors of a patch; of a baseline that compares whole films, the nearest films."""
+    config = detector.config
+    row, column = patch
+    if isinstance(scorer, NearestFilmsScorer):
+        return _nearest_films(detector, scorer, features, neighbours, sources)
     query = features[(scorer.places == scorer.places.new_tensor([row, column])).all(1)]
     cell = int(cell_of(scorer.places.new_tensor([[row, column]]), patches=config.patches, grid=config.grid)[0])
     region = detector.banks.cells[cell]
     assert region is not None  # a cell with a patch that is kept has a bank
     found = _nearest("global", detector.banks.whole, query, neighbours, sources)
-    found += _nearest("region", region, query, neighbours, sources)
-    step = config.stride
-    x, y = (
-        original[:, :2] @ original.new_tensor([(column + 0.5) * step, (row + 0.5) * step]) + original[:, 2]
-    ).tolist()
-    return Explanation(row, column, float(maps[0, row, column]), float(maps[1, row, column]), (x, y), tuple(found))
+    return found + _nearest("region", region, query, neighbours, sources)
+
+
+def _nearest_films(
+    detector: Detector, scorer: NearestFilmsScorer, features: Tensor, count: int, sources: list[manifest.Row]
+) -> list[Neighbour]:
+    """Whole films by their distance; row and column are -1."""
+    assert isinstance(detector.model, Gallery)
+    squared, places = scorer.films.squared_distances(scorer.film_feature(features), count)
+    found = []
+    for rank, (distance, place) in enumerate(zip(squared[0].sqrt().tolist(), places[0].tolist(), strict=True), start=1):
+        source = sources[int(detector.model.rows[place])]
+        found.append(Neighbour("film", rank, distance, source.filename, source.image, -1, -1))
+    return found
 
 
 def _detector(model: Path) -> Detector:

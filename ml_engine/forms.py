@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 
 from ml_engine import requests, storage
-from ml_engine.core.config import BACKBONES, PRESETS, PipelineConfig
+from ml_engine.core.config import BACKBONES, DETECTORS, PRESETS, PipelineConfig
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind
 from ml_engine.requests import Request
@@ -15,7 +15,10 @@ from portal.models import Dataset, Part, Site, Split, User
 
 UNALIGNED, FIT_FIRST = "none", "first"
 # The settings that a form has a field for; all others go through `advanced`.
-OWN_FIELDS = ("size", "backbone", "weights", "rate", "neighbours", "distance", "grid", "mask", "fusion_weight", "seed")
+OWN_FIELDS = (
+    "detector", "size", "backbone", "weights", "rate", "neighbours", "distance", "grid", "mask", "fusion_weight",
+    "seed",
+)  # fmt: skip
 AS_PRESET = ("", "as the preset")
 RANDOM_WEIGHTS = "random weights, not for evaluation"
 NO_VGG = "alignment.perceptual=0"
@@ -124,6 +127,11 @@ class DetectorForm(FitForm):
     lead = "Builds the global and the region memory banks from the normal films of part fit, and calibrates them."
 
     alignment = forms.ChoiceField(help_text="Where films are brought into one position first.")
+    detector = forms.ChoiceField(
+        required=False,
+        choices=[AS_PRESET, *DETECTORS.items()],
+        help_text="PatchCore, or a published detector on the same features to compare it with.",
+    )
     weights = forms.ChoiceField(label="Backbone weights")
     backbone = forms.ChoiceField(required=False, choices=[AS_PRESET, *((name, name) for name in BACKBONES)])
     size = forms.IntegerField(required=False, help_text="Side in pixels, a multiple of 32.")

@@ -22,7 +22,7 @@ from portal.models import Dataset, Part, Site, Split, User
 
 RANDOM = "random"
 # How a film is read before it is aligned: the same when the alignment is fitted and when it is used.
-_READING = ("intensity", "low_percentile", "high_percentile", "resize")
+_READING = ("intensity", "low_percentile", "high_percentile", "resize", "clahe", "clahe_clip", "clahe_tiles")
 _LONGEST_NAME = 100
 
 

@@ -57,16 +57,22 @@ def tell_selection(selection: Selection, console: Console) -> None:
 
 
 def tell_detector(facts: dict[str, Any], out: Path, console: Console) -> None:
-    bank, tune = facts["bank"], facts["tune"]
-    console.say(
-        f"bank: {bank['global']} vectors, regions {sum(bank['cells'])}; mask keeps {facts['mask']['share_kept']:.0%}"
-    )
+    tune = facts["tune"]
+    console.say(f"{_model_words(facts)}; mask keeps {facts['mask']['share_kept']:.0%}")
     why = f"from tune, {tune['films']} films" if facts["fusion_source"] == "tune" else "as configured"
     console.say(f"fusion weight {facts['fusion_weight']:g}, {why}")
     console.say(_threshold_words(facts["threshold"]))
     if facts["weights"]["name"] == weights.RANDOM:
         console.say("random weights, not for evaluation")
     console.say(f"model: {out}")
+
+
+def _model_words(facts: dict[str, Any]) -> str:
+    if "padim" in facts:
+        return f"PaDiM: {facts['padim']['places']} Gaussians in {facts['padim']['dimensions']} dimensions"
+    if "gallery" in facts:
+        return f"{facts['detector'].upper()}: {facts['gallery']['films']} films"
+    return f"bank: {facts['bank']['global']} vectors, regions {sum(facts['bank']['cells'])}"
 
 
 def _threshold_words(threshold: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from ml_engine.core.alignment.config import AlignmentConfig
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.core.fields import as_type, from_text, names_of
 
+DETECTORS = {"patchcore": "PatchCore", "padim": "PaDiM", "spade": "SPADE", "dn2": "DN2"}  # name: the field's word
 PRESETS = ("default", "paper", "paper-448")
 BACKBONES = ("wide_resnet50_2", "wide_resnet101_2", "resnet18", "resnet34", "resnet50", "resnet101")
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
@@ -41,6 +42,13 @@ class PipelineConfig:
     preset: str = setting("default", "The set of values that the others start from.", choices=PRESETS)
     seed: int = setting(0, "Fixes every random draw.", low=0, high=2**31 - 1)
 
+    detector: str = setting(
+        "patchcore",
+        "What is fitted: PatchCore with its global and region banks, or a published detector to compare it with, on "
+        "the same features.",
+        choices=tuple(DETECTORS),
+    )
+
     intensity: str = setting(
         "window",
         "Gray scale: minmax = 8-bit films divided by 255, deeper ones minimum to maximum; window = the film's "
@@ -49,6 +57,11 @@ class PipelineConfig:
     )
     low_percentile: float = setting(0.5, "What becomes black where a film has no window.", low=0, high=49)
     high_percentile: float = setting(99.5, "What becomes white where a film has no window.", low=51, high=100)
+    clahe: bool = setting(False, "Equalise contrast tile by tile (CLAHE), inside the film only.")
+    clahe_clip: float = setting(
+        2.0, "How far a gray level may exceed its even share of a tile, for clahe.", low=1, high=256
+    )
+    clahe_tiles: int = setting(8, "Tiles along each side of the film, for clahe.", low=1, high=64)
     size: int = setting(224, "Side of the canonical image in pixels; a multiple of 32.", low=32, high=2048)
     resize: str = setting(
         "pad", "stretch = each axis on its own; pad = aspect kept, the rest black.", choices=("stretch", "pad")
@@ -101,6 +114,11 @@ class PipelineConfig:
     distance: str = setting(
         "l2", "squared = squared Euclidean distance (Eq. 1); l2 = its root.", choices=("squared", "l2")
     )
+
+    film_neighbours: int = setting(
+        0, "Nearest films that spade and dn2 take the mean over; 0 = as published, 50 and 2.", low=0, high=10**6
+    )
+    padim_dimensions: int = setting(100, "Feature dimensions that padim draws by the seed.", low=1, high=4096)
 
     search: str = setting(
         "torch",
@@ -204,7 +222,7 @@ class PipelineConfig:
 
     def replace_field(self, name: str, text: str) -> PipelineConfig:
         """This config with one field read from text: ``rate``, ``mask.keep`` or ``alignment.epochs``. A fusion weight
-        brings ``fusion_choice=config`` along.
+        brings ``fusion_choice=config`` along, and a baseline the fusion weight 0.
 
         Raises InvalidConfig for an unknown name or a text that is no value of it.
         """
@@ -223,6 +241,8 @@ class PipelineConfig:
                 inner[field_name] = from_text(AlignmentConfig, field_name, text, shown=name)
             else:
                 values[flat] = from_text(PipelineConfig, flat, text, shown=name)
+        if values.get("detector", "patchcore") != "patchcore":  # see `detectors.NOTES`
+            values.setdefault("fusion_weight", 0.0)
         if "fusion_weight" in values:
             values.setdefault("fusion_choice", "config")  # a weight that is asked for is not chosen again
         if inner:

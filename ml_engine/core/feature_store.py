@@ -27,7 +27,8 @@ AFTERWARDS = frozenset(
         "preset", "align", "alignment", "weights", "seed", "device",
         "mask", "mask_keep", "mask_threshold", "mask_coverage", "mask_images", "mask_least", "mask_most",
         "grid", "halo", "rate", "coreset_start", "coreset_dimensions", "coreset_exact_limit",
-        "neighbours", "distance", "search", "fusion_weight", "fusion_choice", "standardise",
+        "detector", "neighbours", "film_neighbours", "padim_dimensions", "distance",
+        "search", "fusion_weight", "fusion_choice", "standardise",
         "image_score", "top_share", "threshold", "false_alarm_rate", "threshold_percentile", "folds",
     }
 )  # fmt: skip

@@ -9,12 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ml_engine.core import calibration, determinism, masking, memory_bank, pipeline, weights
+from ml_engine.core import calibration, detectors, determinism, masking, memory_bank, pipeline, weights
 from ml_engine.core.config import PipelineConfig
+from ml_engine.core.detectors import Scorer
 from ml_engine.core.errors import IncompatibleModel
 from ml_engine.core.features import FeatureExtractor
 from ml_engine.core.fusion import Maps
-from ml_engine.core.memory_bank import MapScorer, Source
+from ml_engine.core.memory_bank import Source
 from ml_engine.core.pipeline import Calibration, Choice, Detector
 from ml_engine.core.version import code_version
 
@@ -39,8 +40,8 @@ def fit(
     places = memory_bank.places_of(mask.keep)
     features = extractor.patches(normals[:, None], places).flatten(0, 1)  # (N * P, D)
     source = Source(places, torch.arange(len(normals)))
-    banks = memory_bank.build(features.to(device), source, config)
-    scorer = MapScorer(banks, mask.keep, config, device)
+    model = detectors.fit_model(features.to(device), source, config)
+    scorer = detectors.scorer_of(model, mask.keep, config, device)
 
     if calibrate is not None:
         calibrated = pipeline.calibrate(_maps(calibrate, extractor, scorer), source="calibrate", config=config)
@@ -50,7 +51,7 @@ def fit(
     choice = Choice(config.fusion_weight, "config")
     if tune is not None and abnormal is not None:
         choice = pipeline.choose(_maps(tune, extractor, scorer), abnormal, calibrated, config)
-    return Detector(config, mask, banks, calibrated, choice, backbone.to_json(), None, code_version())
+    return Detector(config, mask, model, calibrated, choice, backbone.to_json(), None, code_version())
 
 
 def maps(detector: Detector, films: Tensor) -> Maps:
@@ -63,7 +64,7 @@ def maps(detector: Detector, films: Tensor) -> Maps:
             f"{str(detector.weights['sha256'])[:8]}): import the right file."
         )
     device = determinism.device_for(config.device)
-    scorer = MapScorer(detector.banks, detector.mask.keep, config, device)
+    scorer = detectors.scorer_of(detector.model, detector.mask.keep, config, device)
     return _maps(films, FeatureExtractor(config, backbone.state, device), scorer)
 
 
@@ -76,7 +77,7 @@ def _backbone(config: PipelineConfig) -> weights.Weights:
     return weights.load_backbone(config.weights, config.backbone, seed=config.seed, folder=weights.default_folder())
 
 
-def _maps(films: Tensor, extractor: FeatureExtractor, scorer: MapScorer) -> Maps:
+def _maps(films: Tensor, extractor: FeatureExtractor, scorer: Scorer) -> Maps:
     _check(films, extractor.config)
     return np.stack([scorer.maps(film) for film in extractor.patches(films[:, None].float(), scorer.places)])
 
@@ -110,7 +111,7 @@ def fold_maps(
     *,
     progress: Progress | None = None,
 ) -> Maps:
-    """Cross-fitted raw maps of the fit films, float32 (F, 2, h, w): each fold's against banks of the other folds.
+    """Cross-fitted raw maps of the fit films, float32 (F, 2, h, w): each fold's against a model of the other folds.
 
     ``features`` (F * P, D) as `Source` says, ``folds`` (F,). None, (0, 2, h, w), where all are in one fold.
     """
@@ -122,8 +123,8 @@ def fold_maps(
     done = 0
     for fold in range(count):
         others = torch.from_numpy(np.flatnonzero(folds != fold))
-        banks = memory_bank.build(features.to(device), source, config, films=others, with_radius=False)
-        scorer = MapScorer(banks, keep, config, device)
+        model = detectors.fit_model(features.to(device), source, config, films=others, with_radius=False)
+        scorer = detectors.scorer_of(model, keep, config, device)
         for film in np.flatnonzero(folds == fold):
             found[film] = scorer.maps(features[film * per_film : (film + 1) * per_film])
             done += 1

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ml_engine.core import calibration, files, fusion, memory_bank
+from ml_engine.core import calibration, detectors, files, fusion
 from ml_engine.core.alignment.batches import spans
-from ml_engine.core.config import PipelineConfig
+from ml_engine.core.config import DETECTORS, PipelineConfig
+from ml_engine.core.detectors import Model
 from ml_engine.core.errors import IncompatibleModel
 from ml_engine.core.fusion import Maps
 from ml_engine.core.geometry import warp
@@ -58,13 +59,21 @@ class Detector:
 
     config: PipelineConfig
     mask: HardMask
-    banks: Banks
+    model: Model
     calibration: Calibration
     choice: Choice
     weights: dict[str, Any]
     alignment_sha256: str | None
     code_version: str
     note: str = ""
+
+    @property
+    def banks(self) -> Banks:
+        """The memory banks. Raises IncompatibleModel for a baseline, which has none."""
+        if not isinstance(self.model, Banks):
+            kind = DETECTORS[self.config.detector]
+            raise IncompatibleModel(f"The detector is {kind}, which has no memory bank: only PatchCore has one.")
+        return self.model
 
     @classmethod
     def fit(
@@ -235,7 +244,7 @@ def mean_film(
 
 def save_detector(detector: Detector, path: Path) -> None:
     calibrated = detector.calibration
-    tensors = memory_bank.to_tensors(detector.banks)
+    tensors = detectors.to_tensors(detector.model)
     tensors["mask"] = torch.from_numpy(detector.mask.keep.copy())
     tensors["calibration.maps"] = torch.from_numpy(calibrated.maps.copy())
     if calibrated.mean is not None and calibrated.std is not None:
@@ -268,10 +277,11 @@ def load_detector(path: Path) -> Detector:
     if header.get("format") != FORMAT or header.get("kind") != "detector":
         raise IncompatibleModel(f"{path.name} is no detector of format {FORMAT}: fit it again with this version.")
     choice, aurocs = header["choice"], tensors["tune.auroc"].tolist()
+    config = PipelineConfig.from_json(header["config"])
     return Detector(
-        config=PipelineConfig.from_json(header["config"]),
+        config=config,
         mask=HardMask(tensors["mask"].numpy(), header["mask_threshold"]),
-        banks=memory_bank.from_tensors(tensors),
+        model=detectors.from_tensors(tensors, config),
         calibration=Calibration(
             tensors["calibration.maps"].numpy(),
             header["calibration_source"],
@@ -288,8 +298,8 @@ def load_detector(path: Path) -> Detector:
 
 def summary(detector: Detector) -> dict[str, Any]:
     """What a page shows of a detector; JSON."""
-    banks, choice = detector.banks, detector.choice
-    return {
+    model, choice = detector.model, detector.choice
+    return detectors.facts(model) | {
         "format": FORMAT,
         "weights": detector.weights,
         "code_version": code_version(),
@@ -297,14 +307,9 @@ def summary(detector: Detector) -> dict[str, Any]:
         "alignment_sha256": detector.alignment_sha256,
         "note": detector.note,
         "mask": {"share_kept": detector.mask.share, "threshold": detector.mask.threshold},
-        "bank": {
-            "global": len(banks.whole.vectors),
-            "cells": [0 if bank is None else len(bank.vectors) for bank in banks.cells],
-        },
-        "covering_radius": {
-            "global": curve(banks.whole.radius),
-            "cells": [None if bank is None else curve(bank.radius) for bank in banks.cells],
-        },
+        "detector": detector.config.detector,
+        "about": detectors.NOTES.get(detector.config.detector, ""),
+        "covering_radius": _radii(model) if isinstance(model, Banks) else None,
         "fusion_weight": choice.weight,
         "fusion_source": choice.source,
         "tune": {
@@ -316,6 +321,12 @@ def summary(detector: Detector) -> dict[str, Any]:
         "calibration": {"source": detector.calibration.source, "films": len(detector.calibration.maps)},
         "threshold": threshold(detector),
     }
+
+
+def _radii(banks: Banks) -> dict[str, Any]:
+    """The covering radius after each pick, thinned: of the global bank and of each cell's, None where it has none."""
+    cells = [None if bank is None else curve(bank.radius) for bank in banks.cells]
+    return {"global": curve(banks.whole.radius), "cells": cells}
 
 
 def curve(radius: NDArray[np.float64]) -> list[list[float]]:

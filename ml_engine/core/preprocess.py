@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ml_engine.core.clahe import clahe
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import UnsupportedImage
 from ml_engine.core.geometry import resize_affine
@@ -46,7 +47,8 @@ class Prepared:
 def prepare(film: FilmArray, config: PipelineConfig, *, size: int | None = None) -> Prepared:
     """The film on the gray scale and at the side that the config asks for (``size`` overrides its side).
 
-    Bilinear with antialiasing [o]. Raises UnsupportedImage for a film too thin to fill one pixel.
+    Bilinear with antialiasing [o]; CLAHE, where asked for, at that side and inside the film's box only. Raises
+    UnsupportedImage for a film too thin to fill one pixel.
     """
     side = size or config.size
     gray = torch.from_numpy(np.ascontiguousarray(intensities(film, config)))
@@ -59,17 +61,24 @@ def prepare(film: FilmArray, config: PipelineConfig, *, size: int | None = None)
         pixel_aspect=film.pixel_aspect,
     )
     if not keep_aspect:
-        return Prepared(_resize(gray, side, side), (0, 0, side, side), affine)
+        return Prepared(_equalised(_resize(gray, side, side), config), (0, 0, side, side), affine)
     rows = round(height / float(affine[1, 1]))
     columns = round(width / float(affine[0, 0]))
     if rows < 1 or columns < 1:
         raise UnsupportedImage(f"A film of {width} x {height} pixels is too thin for a square input.")
     top, left = (side - rows) // 2, (side - columns) // 2
     image = torch.zeros(side, side)
-    image[top : top + rows, left : left + columns] = _resize(gray, rows, columns)
+    image[top : top + rows, left : left + columns] = _equalised(_resize(gray, rows, columns), config)
     return Prepared(
         image, (top, left, top + rows, left + columns), _affine_of_box(height, width, top, left, rows, columns)
     )
+
+
+def _equalised(film: Tensor, config: PipelineConfig) -> Tensor:
+    """The resized film (h, w), its contrast equalised where the config asks for it."""
+    if not config.clahe:
+        return film
+    return torch.from_numpy(clahe(film.numpy(), clip=config.clahe_clip, tiles=config.clahe_tiles))
 
 
 def _affine_of_box(height: int, width: int, top: int, left: int, rows: int, columns: int) -> Tensor:

@@ -18,6 +18,8 @@ from ml_engine.folder import Report
 from ml_engine.stages.work import Work
 
 CHUNK = 32
+# how a film is read before it is aligned: the same when the alignment is fitted and when it is used
+READING = ("intensity", "resize", "low_percentile", "high_percentile", "clahe", "clahe_clip", "clahe_tiles")
 Input = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]  # image, box, original_from_input
 
 
@@ -105,7 +107,7 @@ def load_checked_alignment(work: Work) -> AlignmentModel:
         )
     model = load_alignment(path)
     made_for = model.header.get("config", {})
-    for name in ("intensity", "resize", "low_percentile", "high_percentile"):
+    for name in READING:
         if name in made_for and made_for[name] != getattr(work.config, name):
             raise IncompatibleModel(
                 f"The alignment was fitted with {name} = {made_for[name]} and the detector asks for "

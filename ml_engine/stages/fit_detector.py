@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from ml_engine import manifest
-from ml_engine.core import calibration, files, fusion, in_memory, masking, memory_bank, pipeline
-from ml_engine.core.memory_bank import MapScorer, Source
+from ml_engine.core import calibration, detectors, files, fusion, in_memory, masking, memory_bank, pipeline
+from ml_engine.core.memory_bank import Source
 from ml_engine.core.version import code_version
 from ml_engine.folder import Report
 from ml_engine.stages.work import Work, require
@@ -54,16 +54,16 @@ def _fit_features(work: Work) -> tuple[torch.Tensor, Source]:
 
 
 def select(work: Work, report: Report) -> dict[str, Any]:
-    """The global bank and the region banks: banks.safetensors."""
+    """The detector's model, of PatchCore its global and region banks: banks.safetensors."""
     features, source = _fit_features(work)
-    banks = memory_bank.build(features.to(work.device), source, work.config, progress=report)
-    files.write_tensors(work.path("banks.safetensors"), memory_bank.to_tensors(banks), {})
+    model = detectors.fit_model(features.to(work.device), source, work.config, progress=report)
+    files.write_tensors(work.path("banks.safetensors"), detectors.to_tensors(model), {})
     return {}
 
 
 def calibrate(work: Work, report: Report) -> dict[str, Any]:
     """Raw maps of normals: calibration.npy (n, 2, h, w), of the calibrate part, else of the fit part by folds
-    of patients, each scored against banks of the other folds."""
+    of patients, each scored against a model of the other folds."""
     rows = work.readable("calibrate")
     if len(rows):
         files.write_npy(work.path("calibration.npy"), _maps(work, rows, report))
@@ -89,7 +89,7 @@ def tune(work: Work, report: Report) -> dict[str, Any]:
 def _maps(work: Work, rows: NDArray[np.int64], report: Report) -> fusion.Maps:
     """Raw maps (n, 2, h, w) of the films at ``rows`` against the run's banks."""
     tensors, _ = files.read_tensors(work.path("banks.safetensors"))
-    scorer = MapScorer(memory_bank.from_tensors(tensors), work.mask(), work.config, work.device)
+    scorer = detectors.scorer_of(detectors.from_tensors(tensors, work.config), work.mask(), work.config, work.device)
     maps = [scorer.maps(film) for _, batch in work.features_of(rows, report) for film in batch]
     return np.stack(maps) if maps else np.zeros((0, 2, *work.mask().shape), np.float32)
 
@@ -107,7 +107,7 @@ def write_results(work: Work, report: Report) -> dict[str, Any]:
     detector = pipeline.Detector(
         config=config,
         mask=masking.HardMask(work.mask(), mask["threshold"]),
-        banks=memory_bank.from_tensors(tensors),
+        model=detectors.from_tensors(tensors, config),
         calibration=calibrated,
         choice=pipeline.choose(work.read("tune.npy"), abnormal, calibrated, config),
         weights=work.backbone.to_json(),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_engine.core import calibration, files, pipeline
-from ml_engine.core.memory_bank import MapScorer
+from ml_engine.core.detectors import scorer_of
 from ml_engine.core.version import FORMAT, code_version
 from ml_engine.folder import Report
 from ml_engine.stages.common import original_from_canonical
@@ -21,7 +21,7 @@ from ml_engine.stages.work import Work
 def make_maps(work: Work, report: Report) -> dict[str, Any]:
     """Raw maps of all films: maps.npy (N, 2, h, w) float32, NaN where masked and for unreadable films."""
     keep = work.mask()
-    scorer = MapScorer(work.detector.banks, keep, work.config, work.device)
+    scorer = scorer_of(work.detector.model, keep, work.config, work.device)
     errors = work.errors
     blank = np.full((1, 2, *keep.shape), np.nan, dtype=np.float32)
 

@@ -90,12 +90,13 @@ def _settings(config: dict[str, Any], changed: dict[str, str]) -> list[tuple[str
 
 
 def _cells(run: Run) -> dict[str, Any]:
-    """The region banks of a fitted detector in numbers, and the last covering radius of its global bank."""
+    """The region banks of a fitted detector in numbers, and the last covering radius of its global bank; nothing of
+    a baseline, which has no banks."""
     made = getattr(run, "detector_made", None)
-    if made is None:
+    if made is None or "bank" not in made.summary:
         return {}
     sizes = made.summary["bank"]["cells"]
-    curve = made.summary["covering_radius"]["global"]
+    curve = (made.summary.get("covering_radius") or {}).get("global")
     return {
         "count": len(sizes),
         "filled": sum(size > 0 for size in sizes),

@@ -34,7 +34,7 @@ def detector(config: PipelineConfig = CONFIG, weight: float = 0.25) -> Detector:
     return Detector(
         config=config,
         mask=HardMask(keep(), 10.5),
-        banks=memory_bank.build(features, Source(places, torch.arange(4)), config),
+        model=memory_bank.build(features, Source(places, torch.arange(4)), config),
         calibration=pipeline.calibrate(maps(5, seed=1), source="calibrate", config=config),
         choice=Choice(weight, "tune", tuple(np.linspace(0, 1, 101)), 9, 4),
         weights={"name": "random", "sha256": None},

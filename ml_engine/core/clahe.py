@@ -1,0 +1,70 @@
+"""Contrast-limited adaptive histogram equalisation (Zuiderveld 1994, Graphics Gems IV, VIII.5)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 256
+
+
+def clahe(image: NDArray[np.float32], *, clip: float, tiles: int) -> NDArray[np.float32]:
+    """The image (H, W) in [0, 1] with the contrast of each tile equalised, float32 in [0, 1].
+
+    The image is cut into ``tiles`` by ``tiles`` tiles whose sides differ by a pixel at most, fewer where it has fewer
+    pixels. Each tile's histogram of 256 gray levels is cut off at ``clip`` times its even share and what is cut off is
+    spread evenly over all levels, once; the cumulated histogram then maps the tile's levels to [0, 1]. Between the
+    tiles' centres the maps are interpolated bilinearly, beyond the outer centres they stay as they are. A tile of one
+    gray level keeps no contrast, and a clip of 256 limits nothing.
+    """
+    height, width = image.shape
+    rows, columns = _edges(height, tiles), _edges(width, tiles)
+    levels = np.minimum((image.astype(np.float64) * BINS).astype(np.int64), BINS - 1)
+    maps = np.array(
+        [
+            [_map_of(levels[top:bottom, left:right], clip) for left, right in pairwise(columns)]
+            for top, bottom in pairwise(rows)
+        ]
+    )  # (tile rows, tile columns, BINS)
+    above, below, down = _between(rows, height)
+    before, after, across = _between(columns, width)
+    down, across = down[:, None], across[None, :]
+
+    def at(tile_rows: NDArray[np.int64], tile_columns: NDArray[np.int64]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = maps[tile_rows[:, None], tile_columns[None, :], levels]
+        return found
+
+    upper = (1 - across) * at(above, before) + across * at(above, after)
+    lower = (1 - across) * at(below, before) + across * at(below, after)
+    return ((1 - down) * upper + down * lower).astype(np.float32)
+
+
+def _edges(length: int, tiles: int) -> NDArray[np.int64]:
+    """Where tiles begin and end along a side."""
+    count = min(tiles, length)
+    return np.arange(count + 1) * length // count
+
+
+def _map_of(levels: NDArray[np.int64], clip: float) -> NDArray[np.float64]:
+    """The tile's gray level to its new value in [0, 1], (BINS,)."""
+    histogram = np.bincount(levels.ravel(), minlength=BINS).astype(np.float64)
+    limit = clip * levels.size / BINS
+    excess = np.maximum(histogram - limit, 0).sum()
+    flattened = np.minimum(histogram, limit) + excess / BINS
+    cumulated: NDArray[np.float64] = np.cumsum(flattened) / levels.size
+    return np.minimum(cumulated, 1.0)
+
+
+def _between(edges: NDArray[np.int64], length: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """For each pixel along a side the tiles whose centres lie around its own, and how far it is to the second."""
+    centres = (edges[:-1] + edges[1:]) / 2
+    places = np.arange(length) + 0.5
+    second = np.clip(np.searchsorted(centres, places), 0, len(centres) - 1)
+    first = np.clip(second - 1, 0, None)
+    first = np.where(places <= centres[0], 0, np.where(places >= centres[-1], len(centres) - 1, first))
+    second = np.where(places >= centres[-1], len(centres) - 1, second)
+    gap = centres[second] - centres[first]
+    share = np.where(gap > 0, (places - centres[first]) / np.where(gap > 0, gap, 1), 0.0)
+    return first, second, share
