@@ -24,6 +24,9 @@ class Evaluation(Addressed):
         ]
         ordering = ["-created_at"]
 
+    def __str__(self) -> str:
+        return f"evaluation of {self.run} at {self.label_cutoff:%Y-%m-%d %H:%M}"
+
 
 class TestLook(Addressed):
     """Append-only. Each time figures of the test part are made: an evaluation, or a weight moved on test."""
