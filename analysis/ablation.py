@@ -39,13 +39,15 @@ class Labels:
 @dataclass(frozen=True)
 class CellResult:
     """A cell's AUROC by column of scores.csv, each fused one's difference from the first cell's on the same films, and
-    the AUROC at each of `WEIGHTS_SHOWN`; ``refused`` holds the reason where there are none."""
+    the AUROC at each of `WEIGHTS_SHOWN`; ``has_one_map`` where global and region are the same; ``refused`` holds the
+    reason where there are none."""
 
     words: str
     weight: float
     aurocs: dict[str, Auroc]
     difference: AurocDifference | None
     sweep: tuple[Auroc, ...]
+    has_one_map: bool = False
     refused: str = ""
 
 
@@ -62,7 +64,7 @@ def read_ablation(folder: Path, labels: Path) -> tuple[dict[str, Any], list[Cell
     first: dict[str, NDArray[np.float64]] | None = None
     for cell in summary["cells"]:
         if cell["refused"]:
-            results.append(CellResult(cell["words"], float("nan"), {}, None, (), cell["refused"]))
+            results.append(CellResult(cell["words"], float("nan"), {}, None, (), refused=cell["refused"]))
             continue
         names, scores = _read_scores(folder / cell["scores"] / "scores.csv")
         known = _labels_of(names, by_name, labels)
@@ -107,6 +109,7 @@ def _result(
         aurocs={name: auroc_interval(truth, scores[name][at], patients) for name in COLUMNS},
         difference=delong_paired(truth, scores["fused"][at], first["fused"][at], patients) if first else None,
         sweep=tuple(auroc_interval(truth, sweep[at, k], patients) for k in WEIGHTS_SHOWN),
+        has_one_map=bool((scores["global"][at] == scores["region"][at]).all()),
     )
 
 
@@ -149,7 +152,10 @@ def _row(result: CellResult) -> str:
     if result.refused:
         return f"| {result.words} | refused: {result.refused} | | | | |"
     cells = [_interval(result.aurocs[name]) for name in COLUMNS]
-    return f"| {result.words} | {' | '.join(cells)} | {result.weight:g} | {_difference(result.difference)} |"
+    weight = f"{result.weight:g}"
+    if result.has_one_map:
+        cells, weight = ["", "", cells[-1]], ""
+    return f"| {result.words} | {' | '.join(cells)} | {weight} | {_difference(result.difference)} |"
 
 
 def _interval(found: Auroc) -> str:

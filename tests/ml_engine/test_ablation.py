@@ -143,6 +143,18 @@ def test_a_cell_that_is_refused_is_a_sentence_in_the_table(world: Path, tmp_path
     assert "| not aligned, masked | refused: too large |" in text
 
 
+def test_a_detector_with_one_map_has_one_figure(world: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(world / "out", tmp_path / "out")
+    path = copied / "cells" / "aligned-unmasked" / "scores" / "scores.csv"
+    rows = [row | {"region": row["global"], "fused": row["global"]} for row in films.read_csv(path)]
+    films.write_csv(path, rows)
+
+    text = tables.table(*tables.read_ablation(copied, world / "films" / "labels.csv"))
+
+    line = next(line for line in text.splitlines() if line.startswith("| aligned, not masked"))
+    assert [cell.strip() == "" for cell in line.split("|")[2:6]] == [True, True, False, True]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
