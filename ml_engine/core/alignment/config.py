@@ -51,7 +51,8 @@ class AlignmentConfig:
     canonical_images: int = setting(500, "Films averaged into the canonical image, at most.", symbol="N")
     search_steps: int = setting(40, "Steps of the search that refines the network's affine, film by film.")
     least_valid_area: float = setting(
-        0.8, "An affine fails its checks when less than this share of the film's area is left in the frame."
+        0.8,
+        "An affine fails its checks when film and frame overlap by less than this share of the smaller of the two.",
     )
     fallback: bool = setting(True, "Leave a film unaligned where its affine fails the checks.")
     guard_valid_area: float = setting(
