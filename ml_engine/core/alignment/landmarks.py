@@ -96,8 +96,8 @@ def _usable(films: Sequence[Points]) -> list[Points]:
         enough: list[Points] = [film for film in shared if not _why_not(film, sorted(film))]
         if len(enough) < 2:
             raise InvalidLandmarks(
-                f"{len(enough)} of {len(films)} films share {LEAST} landmarks that do not lie on one line, and at least "
-                "2 are needed: mark the same landmarks on more films."
+                f"{len(enough)} of {len(films)} films share {LEAST} landmarks that do not lie on one line, and at "
+                "least 2 are needed: mark the same landmarks on more films."
             )
         if enough == kept:
             return enough
