@@ -42,8 +42,7 @@ class Checks:
 def check(thetas: Tensor, valid: Tensor, *, least_valid_area: float) -> Checks:
     """Determinant <= 0; a singular value outside [0.7, 1.4]; a valid area below its least share.
 
-    ``thetas`` is (N, 2, 3), ``valid`` float (N, 1, S, S). The valid area is that of the aligned film over
-    that of the film as it came, so that padding does not count against it. NaN fails.
+    ``thetas`` is (N, 2, 3), ``valid`` float (N, 1, S, S). The valid area is that of `valid_area`. NaN fails.
     """
     linear = torch.nan_to_num(thetas[..., :2].double(), nan=0.0)
     scales = torch.linalg.svdvals(linear)
@@ -54,11 +53,20 @@ def check(thetas: Tensor, valid: Tensor, *, least_valid_area: float) -> Checks:
 
 
 def valid_area(thetas: Tensor, valid: Tensor) -> Tensor:
-    """Area of the canonical frame that the aligned film fills, over the film's own, float64 (N,)."""
-    filled = torch.cat(
-        [sample_valid(valid[at], thetas[at]).double().mean((1, 2, 3)) for at in spans(len(valid), BATCH)]
-    )
-    return filled / valid.double().mean((1, 2, 3)).clamp_min(1e-9)
+    """Area where film and canonical frame overlap, over the smaller of the two, float64 (N,), 0 to about 1.
+
+    1 for a film that lies whole in the frame, and for one that fills it; less for one that has left it. So
+    a film that was exposed closer, and is rightly shrunk, keeps its full share: how far it may be shrunk is
+    for the check of scale to say. Padding is no film. A film without area in the frame has 0.
+    """
+    filled = frame_filled(thetas, valid)
+    own = valid.double().mean((1, 2, 3)) / torch.linalg.det(thetas[..., :2].double()).abs().clamp_min(1e-9)
+    return filled / own.clamp(1e-9, 1.0)
+
+
+def frame_filled(thetas: Tensor, valid: Tensor) -> Tensor:
+    """The share of the canonical frame that the aligned film fills, float64 (N,), 0 to 1."""
+    return torch.cat([sample_valid(valid[at], thetas[at]).double().mean((1, 2, 3)) for at in spans(len(valid), BATCH)])
 
 
 def measure(films: Tensor, valid: Tensor, thetas: Tensor, *, canonical: Canonical) -> dict[str, float | None]:
@@ -111,4 +119,6 @@ def measured(
     after = measure(films, valid, thetas, canonical=canonical)
     numbers: dict[str, Any] = {f"{name}_before": value for name, value in before.items()}
     numbers |= {f"{name}_after": value for name, value in after.items()}
+    filled = frame_filled(thetas, valid)
+    numbers |= {"frame_filled": float(filled.mean()), "frame_filled_least": float(filled.min())}
     return numbers | unchecked.shares() | {"films": len(films)}

@@ -10,7 +10,8 @@ from ml_engine.core.fields import as_type, names_of
 
 BACKBONES = ("resnet18", "resnet34", "resnet50")
 INITIALISATIONS = ("paper", "centred", "residual-bounded")
-METHODS = ("network", "network+search", "search")
+METHODS = ("network", "network+search", "search", "landmarks")
+CANONICALS = ("groupwise", "landmarks", "file")
 
 
 def setting(default: Any, words: str, *, symbol: str = "", choices: tuple[str, ...] = ()) -> Any:
@@ -26,6 +27,13 @@ class AlignmentConfig:
     """
 
     method: str = setting("network+search", "How a film's affine is found (Fig. 5).", choices=METHODS)
+    canonical: str = setting(
+        "groupwise",
+        "What the network and the search align to: the mean of the films, aligned and averaged anew in each round; "
+        "the mean of films aligned by their landmarks, which are the paper's hand-aligned ones; or an image that is "
+        "given.",
+        choices=CANONICALS,
+    )
     backbone: str = setting("resnet18", "Network that predicts the affine.", symbol="Φ_A", choices=BACKBONES)
     initialisation: str = setting(
         "residual-bounded",
@@ -51,7 +59,8 @@ class AlignmentConfig:
     canonical_images: int = setting(500, "Films averaged into the canonical image, at most.", symbol="N")
     search_steps: int = setting(40, "Steps of the search that refines the network's affine, film by film.")
     least_valid_area: float = setting(
-        0.8, "An affine fails its checks when less than this share of the film's area is left in the frame."
+        0.8,
+        "An affine fails its checks when film and frame overlap by less than this share of the smaller of the two.",
     )
     fallback: bool = setting(True, "Leave a film unaligned where its affine fails the checks.")
     guard_valid_area: float = setting(
@@ -60,6 +69,12 @@ class AlignmentConfig:
 
     def __post_init__(self) -> None:
         self._check_choice("method", METHODS)
+        self._check_choice("canonical", CANONICALS)
+        if self.method == "landmarks" and self.canonical != "groupwise":
+            raise InvalidConfig(
+                f"alignment.canonical is {self.canonical} and alignment.method is landmarks, which has no use for a "
+                "canonical image: choose another method, or leave alignment.canonical out."
+            )
         self._check_choice("backbone", BACKBONES)
         self._check_choice("initialisation", INITIALISATIONS)
         for name in ("constancy", "ssim", "perceptual", "local_ncc", "consistency", "augmentation"):
@@ -89,11 +104,16 @@ class AlignmentConfig:
 
     @property
     def uses_network(self) -> bool:
-        return self.method != "search"
+        return self.method in ("network", "network+search")
 
     @property
     def uses_search(self) -> bool:
-        return self.method != "network" and self.search_steps > 0
+        return self.method in ("search", "network+search") and self.search_steps > 0
+
+    @property
+    def uses_landmarks(self) -> bool:
+        """Whether a fit needs landmarks; `method` landmarks needs them of each film that is aligned, too."""
+        return "landmarks" in (self.method, self.canonical)
 
     @classmethod
     def preset(cls, name: str) -> AlignmentConfig:

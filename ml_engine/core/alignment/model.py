@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from ml_engine.core.alignment.batches import padded, spans
 from ml_engine.core.alignment.canonical import Canonical, with_gauge
 from ml_engine.core.alignment.checks import Checks, check
 from ml_engine.core.alignment.config import AlignmentConfig
+from ml_engine.core.alignment.landmarks import InvalidLandmarks, Placed, Points, place, scaled
 from ml_engine.core.alignment.network import AlignmentNetwork
 from ml_engine.core.alignment.sampling import unaligned
 from ml_engine.core.alignment.search import search
 from ml_engine.core.errors import IncompatibleModel
 from ml_engine.core.files import read_tensors, write_tensors
-from ml_engine.core.geometry import pixel_affine
+from ml_engine.core.geometry import identity, normalised_theta, pixel_affine
 
 FORMAT = 1
 BATCH = 32  # fixed and padded, whatever the fit's batch was
@@ -30,7 +32,8 @@ class AlignmentModel:
     """What is needed to align a film. ``canonical`` is float32 (S, S) in [0, 1], 0 where no film lies.
 
     ``template`` is the same at the network's side, with its support. ``gauge`` is a theta (2, 3) that
-    follows the network's. ``report`` holds JSON numbers.
+    follows the network's. ``report`` holds JSON numbers. ``landmarks`` are the canonical ones, in pixels of
+    a frame of the side ``config.size``; empty unless the method is landmarks.
     """
 
     config: AlignmentConfig
@@ -40,16 +43,24 @@ class AlignmentModel:
     canonical: Tensor
     report: dict[str, Any]
     header: dict[str, Any] = field(default_factory=dict)
+    landmarks: Points = field(default_factory=dict)
 
-    def affines(self, images: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    def affines(
+        self, images: Tensor, valid: Tensor, *, points: Sequence[Points] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """input_from_canonical, float64 (N, 2, 3), in pixels of the S x S input, and a flag bool (N,).
 
         ``images`` is float32 (N, 1, S, S) in [0, 1], ``valid`` bool (N, 1, S, S). Any S will do: films are
         resized to the network's side. Both frames are S x S. A film's result does not depend on the
         others. Flagged: the affine failed a check, and is the identity where the config says so.
+
+        ``points`` are the films' landmarks in pixels of the input, for the method landmarks alone, which
+        leaves a film as it came and flags it where they do not suffice. Raises InvalidLandmarks without them.
         """
         if len(images) == 0:
             return torch.zeros(0, 2, 3, dtype=torch.float64), torch.zeros(0, dtype=torch.bool)
+        if self.config.method == "landmarks":
+            return self._affines_by_landmarks(valid, points)
         size = (int(images.shape[-2]), int(images.shape[-1]))
         device = self.gauge.device
         parts = [
@@ -60,6 +71,27 @@ class AlignmentModel:
         thetas = torch.cat([theta for theta, _ in answers]).cpu()
         flagged = torch.cat([checks.failed for _, checks in answers])
         return pixel_affine(thetas, size, size), flagged
+
+    def placed(self, points: Points, *, size: int) -> Placed:
+        """Where a film lies by its landmarks, in pixels of the size x size input; its residual is in those of
+        ``config.size``."""
+        step = self.config.size / size
+        found = place(scaled(points, step), self.landmarks)
+        affine = found.input_from_canonical.clone()
+        affine[:, 2] /= step
+        return replace(found, input_from_canonical=affine)
+
+    def _affines_by_landmarks(self, valid: Tensor, points: Sequence[Points] | None) -> tuple[Tensor, Tensor]:
+        if points is None or len(points) != len(valid):
+            raise InvalidLandmarks("This alignment goes by landmarks: give those of the films.")
+        size = int(valid.shape[-1])
+        placed = [self.placed(film, size=size) for film in points]
+        affines = torch.stack([film.input_from_canonical for film in placed])
+        thetas = normalised_theta(affines, (size, size), (size, size)).float()
+        checks = check(thetas, valid.float(), least_valid_area=self.config.least_valid_area)
+        if self.config.fallback:
+            affines = torch.where(checks.failed[:, None, None], identity(len(valid)), affines)
+        return affines, checks.failed | torch.tensor([bool(film.reason) for film in placed])
 
     @torch.no_grad()
     def thetas(self, films: Tensor, mask: Tensor) -> tuple[Tensor, Checks]:
@@ -129,6 +161,8 @@ def save_alignment(model: AlignmentModel, path: Path, *, header: dict[str, Any])
     tensors |= {"gauge": model.gauge, "canonical": model.canonical}
     tensors |= {"template.image": model.template.image, "template.support": model.template.support}
     facts = {"format": FORMAT, "config": model.config.to_json(), "report": model.report, "header": header}
+    if model.landmarks:
+        facts["landmarks"] = dict(model.landmarks)
     write_tensors(path, tensors, facts)
 
 
@@ -153,4 +187,5 @@ def load_alignment(path: Path, *, device: str = "cpu") -> AlignmentModel:
         tensors["canonical"],
         facts["report"],
         facts["header"],
+        {name: (x, y) for name, (x, y) in facts.get("landmarks", {}).items()},
     )

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ml_engine.core.alignment.canonical import Canonical, mean_of_aligned, recentred, with_gauge
-from ml_engine.core.alignment.checks import Checks, correlation, measure, valid_area
+from ml_engine.core.alignment.checks import Checks, correlation, measure, measured, valid_area
 from ml_engine.core.alignment.checks import check as check_affines
 from ml_engine.core.alignment.sampling import sample, unaligned
 from tests.ml_engine.core.alignment.blobs import films, poses
@@ -42,6 +42,37 @@ def test_scale_outside_its_range(scale: float, bad: bool) -> None:
 def test_valid_area_below_80_percent(shift: float, bad: bool) -> None:
     # a shift of 0.3 of the half frame leaves 85 % of it, 0.5 leaves 75 %
     assert check(theta(1, 0, shift, 0, 1, 0), WHOLE).out_of_frame.tolist() == [bad]
+
+
+@pytest.mark.parametrize("scale", [0.75, 1.3])
+def test_a_film_that_is_rightly_shrunk_or_enlarged_passes(scale: float) -> None:
+    assert not check(theta(scale, 0, 0, 0, scale, 0), WHOLE).failed.any()
+
+
+def test_a_small_film_that_leaves_the_frame_fails() -> None:
+    # at 1.3 it reaches to 1/1.3 of the half frame; moved by 0.6, over a quarter of it lies outside
+    assert check(theta(1.3, 0, 0.6 * 1.3, 0, 1.3, 0), WHOLE).out_of_frame.tolist() == [True]
+
+
+def test_the_valid_area_against_a_count_of_points() -> None:
+    valid, thetas = torch.zeros(6, 1, 64, 64), poses(6, seed=4, strength=2.0)
+    valid[:, :, 10:58, 4:60] = 1
+    at = (np.arange(400) + 0.5) / 200 - 1
+    points = np.stack([*np.meshgrid(at * 3, at * 3), np.ones((400, 400))])  # a wide square around the frame
+    in_frame = (np.abs(points[:2]) <= 1).all(0)
+    for k, got in enumerate(valid_area(thetas, valid)):
+        x, y = np.einsum("ij,jkl->ikl", thetas[k].double().numpy(), points)
+        in_film = (4 / 32 - 1 <= x) & (x <= 60 / 32 - 1) & (10 / 32 - 1 <= y) & (y <= 58 / 32 - 1)
+        wanted = (in_film & in_frame).sum() / min(in_film.sum(), in_frame.sum())
+        assert float(got) == pytest.approx(wanted, abs=0.05)  # half a pixel of each edge is not counted
+
+
+def test_the_report_says_how_much_of_the_frame_is_filled() -> None:
+    images, thetas = torch.rand(2, 1, 32, 32), torch.cat([unaligned(1), theta(1, 0, 1.0, 0, 1, 0)])
+    canonical = Canonical(images[:1], torch.ones(1, 1, 32, 32))
+    checks = check(thetas, WHOLE.expand(2, -1, -1, -1))
+    numbers = measured(images, torch.ones_like(images), thetas, canonical=canonical, unchecked=checks)
+    assert (numbers["frame_filled"], numbers["frame_filled_least"]) == (0.75, 0.5)
 
 
 def test_the_least_valid_area_is_a_setting() -> None:

@@ -44,7 +44,8 @@ def test_json_round_trip(name: str) -> None:
     [
         ("backbone", "vgg19"),
         ("initialisation", "zero"),
-        ("method", "landmarks"),
+        ("method", "guess"),
+            ("canonical", "atlas"),
         ("alpha", 1.0),
         ("ssim", -1.0),
         ("learning_rate", 0.0),
@@ -83,3 +84,22 @@ def test_a_last_batch_of_one_film_and_one_pixel_is_refused() -> None:
 def test_json_of_another_type_is_refused_by_name(values: dict[str, Any]) -> None:
     with pytest.raises(InvalidConfig, match=rf"alignment\.{next(iter(values))} is .*: it must be"):
         AlignmentConfig.from_json(values)
+
+
+def test_landmarks_need_no_other_canonical() -> None:
+    with pytest.raises(InvalidConfig, match=r"alignment\.canonical is file and alignment\.method is landmarks"):
+        AlignmentConfig(method="landmarks", canonical="file")
+
+
+@pytest.mark.parametrize(
+    ("method", "network", "search"),
+    [("network", True, False), ("search", False, True), ("network+search", True, True), ("landmarks", False, False)],
+)
+def test_what_a_method_uses(method: str, network: bool, search: bool) -> None:
+    config = AlignmentConfig(method=method)
+    assert (config.uses_network, config.uses_search) == (network, search)
+    assert config.uses_landmarks == (method == "landmarks")
+
+
+def test_landmarks_may_make_the_canonical_image() -> None:
+    assert AlignmentConfig(canonical="landmarks").uses_landmarks

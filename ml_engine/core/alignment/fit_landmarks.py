@@ -1,0 +1,94 @@
+"""The alignment by landmarks, fitted: the canonical landmarks, and the mean of the films that they align."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ml_engine.core.alignment.canonical import mean_of_aligned
+from ml_engine.core.alignment.checks import check, measured
+from ml_engine.core.alignment.config import AlignmentConfig
+from ml_engine.core.alignment.landmarks import Placed, Points, mean_landmarks, place, scaled
+from ml_engine.core.alignment.model import AlignmentModel, prepared
+from ml_engine.core.alignment.network import AlignmentNetwork
+from ml_engine.core.alignment.sampling import unaligned
+from ml_engine.core.geometry import normalised_theta
+
+
+def fit_landmarks(
+    images: Tensor, *, valid: Tensor, points: Sequence[Points], config: AlignmentConfig, seed: int
+) -> AlignmentModel:
+    """The alignment of films, float32 (N, 1, S, S) in [0, 1], by their landmarks in pixels of the input.
+
+    ``valid`` is bool (N, 1, S, S), ``points`` one mapping a film, empty for a film without landmarks. The
+    canonical image is the mean of the films that have enough of them, at most ``config.canonical_images``,
+    bicubic [s]. Raises InvalidLandmarks where fewer than two films share three landmarks.
+    """
+    landmarks = mean_landmarks(shrunk(points, images, config))
+    placed = [place(film, landmarks) for film in shrunk(points, images, config)]
+    thetas = thetas_of(placed, size=config.size)
+    films, mask = prepared(images, valid, size=config.size)
+    checks = check(thetas, mask, least_valid_area=config.least_valid_area)
+    if config.fallback:
+        thetas = torch.where(checks.failed[:, None, None], unaligned(len(films)), thetas)
+    at = _averaged(placed, config)
+    template = mean_of_aligned(films[at], mask[at], thetas[at])
+    generator = torch.Generator().manual_seed(seed)
+    report = measured(films, mask, thetas, canonical=template, unchecked=checks)
+    unaligned_films = torch.tensor([bool(film.reason) for film in placed])
+    report["share_flagged"] = float((checks.failed | unaligned_films).double().mean())
+    report |= {"landmarks": residuals(placed), "canonical_source": "mean of films aligned by landmarks"}
+    return AlignmentModel(
+        config,
+        AlignmentNetwork(config, generator=generator).eval(),  # never asked: a file of one form for all methods
+        unaligned(1)[0],
+        template,
+        mean_of_aligned(images[at].float(), valid[at].float(), thetas[at]).image[0, 0],
+        report,
+        landmarks=landmarks,
+    )
+
+
+def canonical_by_landmarks(
+    images: Tensor, *, valid: Tensor, points: Sequence[Points], config: AlignmentConfig
+) -> tuple[Tensor, dict[str, Any]]:
+    """The mean, float32 (S, S) in [0, 1], of the films that their landmarks align, for the network to align to,
+    and the report of the landmarks. Arguments and errors are those of `fit_landmarks`."""
+    inside = shrunk(points, images, config)
+    landmarks = mean_landmarks(inside)
+    placed = [place(film, landmarks) for film in inside]
+    at = _averaged(placed, config)
+    thetas = thetas_of(placed, size=config.size)[at]
+    return mean_of_aligned(images[at].float(), valid[at].float(), thetas).image[0, 0], residuals(placed)
+
+
+def shrunk(points: Sequence[Points], images: Tensor, config: AlignmentConfig) -> list[Points]:
+    """The landmarks in pixels of a frame of the side ``config.size``."""
+    return [scaled(film, config.size / images.shape[-1]) for film in points]
+
+
+def thetas_of(placed: Sequence[Placed], *, size: int) -> Tensor:
+    """Thetas float32 (N, 2, 3) of films placed in a frame of this side."""
+    affines = torch.stack([film.input_from_canonical for film in placed])
+    return normalised_theta(affines, (size, size), (size, size)).float()
+
+
+def residuals(placed: Sequence[Placed]) -> dict[str, Any]:
+    """The report: how many films are aligned, and their residuals in canonical pixels (root mean squares)."""
+    found = np.array([film.residual for film in placed if film.residual is not None])
+    return {
+        "films": len(placed),
+        "aligned": len(found),
+        "residual_median_px": float(np.median(found)),
+        "residual_p95_px": float(np.percentile(found, 95)),
+        "residual_most_px": float(found.max()),
+    }
+
+
+def _averaged(placed: Sequence[Placed], config: AlignmentConfig) -> list[int]:
+    """The first films that have enough landmarks, as many as the canonical image takes."""
+    return [k for k, film in enumerate(placed) if not film.reason][: config.canonical_images]
