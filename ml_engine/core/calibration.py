@@ -118,6 +118,12 @@ def p_values(scores: NDArray[np.float64], normals: NDArray[np.float64]) -> NDArr
     return np.where(np.isnan(scores), np.nan, (1 + as_high) / (len(ordered) + 1))
 
 
+def p_values_among(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The conformal p-value of each score (n,) among the others: (those at least as high, its own with them) / n."""
+    ordered = np.sort(scores)
+    return np.asarray((len(scores) - np.searchsorted(ordered, scores, side="left")) / len(scores), dtype=np.float64)
+
+
 def patient_folds(patients: list[str], *, folds: int, seed: int) -> NDArray[np.int64]:
     """The fold of each film, int64 (N,) in [0, folds): all films of a patient in one, sizes alike.
 

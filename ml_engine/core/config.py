@@ -115,6 +115,20 @@ class PipelineConfig:
         "l2", "squared = squared Euclidean distance (Eq. 1); l2 = its root.", choices=("squared", "l2")
     )
 
+    reweight: int = setting(
+        0,
+        "Bank vectors around the nearest one by which a score is weighed: PatchCore's reweighting, of every patch; "
+        "0 = none.",
+        symbol="b",
+        low=0,
+        high=1000,
+    )
+    neighbours_tried: str = setting("", "Further K to choose from on the tune part, such as 1,3,9; empty = none.")
+    rate_tried: str = setting("", "Further rates s to choose from on the tune part, such as 0.001,0.1; empty = none.")
+    top_share_tried: str = setting(
+        "", "Further shares of highest patches to choose from on the tune part, such as 0.01,0.05; empty = none."
+    )
+
     film_neighbours: int = setting(
         0, "Nearest films that spade and dn2 take the mean over; 0 = as published, 50 and 2.", low=0, high=10**6
     )
@@ -149,7 +163,12 @@ class PipelineConfig:
     threshold_percentile: float = setting(
         99.5, "Percentile of calibration normals' patches, for threshold = percentile.", low=50, high=100
     )
-    folds: int = setting(5, "Folds of fit patients that stand in where there is no calibrate part.", low=2, high=100)
+    cross_fit: bool = setting(
+        True, "Score each fit film by a model of the other patients' films, so that suspect normals come up."
+    )
+    folds: int = setting(
+        5, "Folds of fit patients, for cross_fit and where there is no calibrate part.", low=2, high=100
+    )
 
     device: str = setting("auto", "Where it runs.", choices=("auto", "cpu", "cuda"))
     threads: int = setting(2, "CPU threads; results are byte-identical for the same number.", low=1, high=256)
@@ -167,11 +186,38 @@ class PipelineConfig:
         self._check("grid", self.grid <= self.patches, f"at most {self.patches}, the patches along a side")
         hundredths = abs(self.fusion_weight * 100 - round(self.fusion_weight * 100)) < 1e-9
         self._check("fusion_weight", hundredths, "a whole number of hundredths, such as 0.6 or 0.25")
+        self._check("reweight", self.reweight != 1, "0, or at least 2: one vector weighs every score to nothing")
+        for name in ("neighbours", "rate", "top_share"):
+            self._check_tried(name)
         self._check("mask_most", self.mask_most > self.mask_least, f"above mask_least ({self.mask_least})")
 
     def _check(self, name: str, ok: bool, expected: str) -> None:
         if not ok:
             raise InvalidConfig(f"{name} is {getattr(self, name)!r}: it must be {expected}.")
+
+    def _check_tried(self, name: str) -> None:
+        """Candidates are values that the setting itself may have, and only PatchCore has them."""
+        shown = f"{name}_tried"
+        if not getattr(self, shown).strip():
+            return
+        self._check(shown, self.detector == "patchcore", "empty: only detector=patchcore has candidates")
+        facts = {f.name: f.metadata for f in fields(self)}[name]
+        try:
+            values = self.tried(name)
+        except ValueError:
+            raise InvalidConfig(
+                f"{shown} is {getattr(self, shown)!r}: write numbers with commas between them, such as 1,3,9."
+            ) from None
+        for value in values:
+            _check_bounds(shown, value, facts)
+
+    def tried(self, name: str) -> tuple[Any, ...]:
+        """The values of ``neighbours``, ``rate`` or ``top_share`` to choose from on tune: the configured one, then the
+        others in ascending order."""
+        kind = int if name == "neighbours" else float
+        own = getattr(self, name)
+        others = {kind(text) for text in getattr(self, f"{name}_tried").split(",") if text.strip()} - {own}
+        return (own, *sorted(others))
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -265,6 +311,7 @@ PAPER: dict[str, Any] = {
     "standardise": False,
     "image_score": "max",
     "threshold": "percentile",
+    "cross_fit": False,
 }
 
 

@@ -37,6 +37,7 @@ STAGES: dict[str, tuple[tuple[str, Stage], ...]] = {
         ("banks", fit_detector.select),
         ("calibrate", fit_detector.calibrate),
         ("tune", fit_detector.tune),
+        ("crossfit", fit_detector.cross_fit),
         ("results", fit_detector.write_results),
     ),
     "score": (

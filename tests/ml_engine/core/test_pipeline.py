@@ -182,12 +182,17 @@ def test_standardising_needs_two_normals() -> None:
 PLAIN = Calibration(maps(0), "", None, None)
 
 
+def choose(raw: np.ndarray, abnormal: np.ndarray, config: PipelineConfig) -> Choice:
+    """The choice with one candidate and a patient a film."""
+    return pipeline.choose(raw[None], abnormal, [PLAIN], config, patients=[str(k) for k in range(len(raw))])
+
+
 def test_the_weight_is_chosen_on_tune() -> None:
     raw = maps(20)
     abnormal = np.arange(20) % 2 == 1
     raw[abnormal, 0] += 50  # only the global map tells them apart
 
-    choice = pipeline.choose(raw, abnormal, PLAIN, CONFIG)
+    choice = choose(raw, abnormal, CONFIG)
 
     assert choice.source == "tune"
     assert (choice.films, choice.abnormal) == (20, 10)
@@ -198,7 +203,7 @@ def test_the_weight_is_chosen_on_tune() -> None:
 
 @pytest.mark.parametrize("abnormal", [0, 4])
 def test_without_both_labels_in_tune_the_weight_stays_as_configured(abnormal: int) -> None:
-    choice = pipeline.choose(maps(4), np.arange(4) < abnormal, PLAIN, CONFIG.replace(fusion_weight=0.3))
+    choice = choose(maps(4), np.arange(4) < abnormal, CONFIG.replace(fusion_weight=0.3))
 
     assert (choice.weight, choice.source, choice.aurocs) == (0.3, "config", ())
 
@@ -206,7 +211,7 @@ def test_without_both_labels_in_tune_the_weight_stays_as_configured(abnormal: in
 def test_a_configured_weight_is_not_chosen_again() -> None:
     config = CONFIG.replace(fusion_choice="config", fusion_weight=0.3)
 
-    assert pipeline.choose(maps(4), np.arange(4) < 2, PLAIN, config).weight == 0.3
+    assert choose(maps(4), np.arange(4) < 2, config).weight == 0.3
 
 
 def test_the_curve_keeps_its_ends_and_few_points() -> None:
