@@ -101,6 +101,11 @@ def _alignment_affine(model: Path, detector: Detector, image: Tensor, box: tuple
     """input_from_canonical (1, 2, 3) of one prepared film (S, S)."""
     if detector.config.align != "network":
         return identity(1)
+    if detector.config.alignment.method == "landmarks":
+        raise EngineError(
+            "This model aligns films by landmarks, and explain takes none: explain a film of a model with another "
+            "alignment."
+        )
     aligned, _ = _alignment(model, detector).affines(image[None, None], valid_area(np.array([box]), image.shape[-1]))
     return aligned
 

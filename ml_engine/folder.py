@@ -20,7 +20,12 @@ from ml_engine.core.version import FORMAT, code_version
 
 Listener = Callable[[dict[str, Any]], None]
 KINDS = ("fit_alignment", "fit_detector", "score")
-INPUTS = ("alignment", "detector")
+INPUTS = {
+    "alignment": "inputs/alignment.safetensors",
+    "detector": "inputs/detector.safetensors",
+    "landmarks": "inputs/landmarks.csv",
+    "canonical": "inputs/canonical.npy",
+}
 SECONDS_BETWEEN_EVENTS = 0.25
 
 
@@ -30,7 +35,7 @@ class FolderBusy(EngineError):
 
 @dataclass(frozen=True)
 class Request:
-    """``run.json``: enough to run it again elsewhere. ``inputs`` maps alignment or detector to SHA-256;
+    """``run.json``: enough to run it again elsewhere. ``inputs`` maps a name of `INPUTS` to SHA-256;
     ``fusion_weight`` of a score run replaces its detector's."""
 
     kind: str
@@ -41,7 +46,7 @@ class Request:
     fusion_weight: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        inputs = {n: {"file": f"inputs/{n}.safetensors", "sha256": h} for n, h in (self.inputs or {}).items()}
+        inputs = {n: {"file": INPUTS[n], "sha256": h} for n, h in (self.inputs or {}).items()}
         return {
             "format": FORMAT,
             "kind": self.kind,
@@ -75,6 +80,8 @@ class Request:
         for name, entry in (values.get("inputs") or {}).items():
             if entry and not (isinstance(entry, dict) and isinstance(entry.get("sha256"), str)):
                 raise EngineError(f"run.json has input {name} {entry!r}: it must be an object with file and sha256.")
+            if entry and name not in INPUTS:
+                raise EngineError(f"run.json has an input {name}: it must be one of {', '.join(INPUTS)}.")
             if entry:
                 inputs[name] = entry["sha256"]
         return cls(
@@ -113,13 +120,13 @@ class RunFolder:
 
     def input_path(self, name: str, request: Request) -> Path:
         """An input's file, proven by its SHA-256. Raises EngineError."""
-        path = self.path / "inputs" / f"{name}.safetensors"
+        path = self.path / INPUTS[name]
         wanted = (request.inputs or {}).get(name)
         if wanted is None or not path.is_file():
-            raise EngineError(f"This run needs inputs/{name}.safetensors, and it is not in the run folder.")
+            raise EngineError(f"This run needs {INPUTS[name]}, and it is not in the run folder.")
         if files.sha256_of(path) != wanted:
             raise EngineError(
-                f"inputs/{name}.safetensors is not the file that run.json names: its SHA-256 differs. Bring the right "
+                f"{INPUTS[name]} is not the file that run.json names: its SHA-256 differs. Bring the right "
                 "one, or ask for the run anew."
             )
         return path
