@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ml_engine import ablation_command, changing_commands, manifest
+from ml_engine import ablation_command, alignment_inputs, changing_commands, manifest
 from ml_engine.core import feature_store, files, weights
 from ml_engine.core.config import BACKBONES, DETECTORS, PRESETS, PipelineConfig
 from ml_engine.core.errors import EngineError, InvalidConfig
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="keep the films' features in MODEL_DIR/features (5 MB a film at 224 px): grow and forget are exact then",
     )
+    alignment_inputs.add_options(fit, canonical=True)
     _add_settings(fit)
     fit.set_defaults(command=fit_command)
     score = commands.add_parser(
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_films(score)
     score.add_argument("--model", type=Path, required=True, metavar="MODEL_DIR", help="folder that fit made")
     score.add_argument("--out", type=Path, required=True, metavar="SCORES_DIR", help="folder of the scores, made new")
+    alignment_inputs.add_options(score, canonical=False)
     _add_settings(score)
     score.set_defaults(command=score_command)
     explain = commands.add_parser(
@@ -171,7 +173,9 @@ def run_command(options: argparse.Namespace) -> int:
 
 def fit_command(options: argparse.Namespace) -> int:
     config = configured(options)
-    selection = manifest.for_fit(manifest.read_csv(options.csv), preset=config.preset, seed=config.seed)
+    table = manifest.read_csv(options.csv)
+    selection = manifest.for_fit(table, preset=config.preset, seed=config.seed)
+    given = alignment_inputs.given_to_fit(options, config, [line["filename"] for line in table])
     manifest.check_parts(selection.rows, config)  # before the alignment, which may take hours
     rows = manifest.with_hashes(selection.rows, options.images)
     out: Path = options.out
@@ -184,8 +188,11 @@ def fit_command(options: argparse.Namespace) -> int:
         if config.weights != weights.RANDOM and config.alignment.uses_network and config.alignment.perceptual > 0:
             provide_weights(config.replace(weights=weights.IMAGENET), "vgg19", console)
         part = "align" if any(row.part == "align" for row in rows) else "fit"
-        request = Request(kind="fit_alignment", config=config, name="alignment")
-        lay(out / "alignment-run", request, [row for row in rows if row.part == part], with_labels=True)
+        aligning = [row for row in rows if row.part == part]
+        extra = given.for_run(aligning)
+        request = Request(kind="fit_alignment", config=config, name="alignment", inputs=alignment_inputs.hashes(extra))
+        lay(out / "alignment-run", request, aligning, with_labels=True)
+        alignment_inputs.write(out / "alignment-run", extra)
         outcome = run_folder(out / "alignment-run", images=options.images, listener=console.event)
         if outcome.status not in (OK, UNREADABLE):
             return close(outcome)
@@ -195,8 +202,12 @@ def fit_command(options: argparse.Namespace) -> int:
         files.link_or_copy(made, out / "inputs" / "alignment.safetensors")
         inputs["alignment"] = files.sha256_of(made)
     named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
+    fitting = [row for row in rows if row.part != "align"]
+    extra = given.for_detector(fitting)
+    inputs |= alignment_inputs.hashes(extra)
     request = Request(kind="fit_detector", config=config, name="detector", inputs=inputs, weights=named)
-    lay(out, request, [row for row in rows if row.part != "align"], with_labels=True)
+    lay(out, request, fitting, with_labels=True)
+    alignment_inputs.write(out, extra)
     if options.keep_features:
         (out / feature_store.FOLDER).mkdir(exist_ok=True)
     outcome = run_folder(out, images=options.images, listener=console.event)
@@ -213,7 +224,9 @@ def score_command(options: argparse.Namespace) -> int:
         raise EngineError(f"{model} holds no detector.safetensors: give the folder that fit made with --model.")
     detector = load_detector(model / "detector.safetensors")
     asked = _checked_against_model(options, detector.config)
-    selection = manifest.for_score(manifest.read_csv(options.csv))
+    table = manifest.read_csv(options.csv)
+    selection = manifest.for_score(table)
+    given = alignment_inputs.given_to_score(options, detector.config, [line["filename"] for line in table])
     rows = manifest.with_hashes(selection.rows, options.images)
     console = Console()
     tell_selection(selection, console)
@@ -224,6 +237,8 @@ def score_command(options: argparse.Namespace) -> int:
         if not source.is_file():
             raise EngineError(f"{model} holds no {name}.safetensors, which its detector needs: fit it again.")
         inputs[name] = files.sha256_of(source)
+    models, extra = list(inputs), given.for_detector(rows)
+    inputs |= alignment_inputs.hashes(extra)
     request = Request(
         kind="score",
         config=asked,
@@ -233,7 +248,8 @@ def score_command(options: argparse.Namespace) -> int:
         fusion_weight=asked.fusion_weight if "fusion_weight" in _texts(options) else None,
     )
     lay(out, request, rows, with_labels=False)
-    for name in inputs:
+    alignment_inputs.write(out, extra)
+    for name in models:
         files.link_or_copy(model / f"{name}.safetensors", out / "inputs" / f"{name}.safetensors")
     outcome = run_folder(out, images=options.images, listener=console.event)
     if outcome.status in (OK, UNREADABLE):

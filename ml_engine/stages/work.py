@@ -79,10 +79,11 @@ class Work:
         if self.features is None or self.request.kind == "fit_alignment":
             return None
         inputs = self.request.inputs or {}
+        placing = " ".join(inputs[name] for name in ("alignment", "landmarks") if name in inputs)
         key = key_of(
             self.config,
             weights=self.backbone.to_json(),
-            alignment_sha256=inputs.get("alignment") if self.config.align == "network" else None,
+            alignment_sha256=placing if self.config.align == "network" else None,
             device=self.device.type,
         )
         return FeatureStore(self.features, key)
