@@ -292,7 +292,7 @@ def load_detector(path: Path) -> Detector:
         weights=header["weights"],
         alignment_sha256=header["alignment_sha256"],
         code_version=header["code_version"],
-        note=header["note"],
+        note=header.get("note", ""),  # none of a detector from before there were any
     )
 
 
