@@ -128,8 +128,9 @@ def to_json(choice: Choice) -> dict[str, Any]:
 
 
 def from_json(values: dict[str, Any]) -> Choice:
-    nested = Nested(**values["nested"]) if values["nested"] else None
-    tuples = {name: tuple(values[name]) for name in ("aurocs", "table")}
+    """Also of a choice that was written when nothing but the weight was chosen."""
+    nested = Nested(**values["nested"]) if values.get("nested") else None
+    tuples = {name: tuple(values.get(name, ())) for name in ("aurocs", "table")}
     return Choice(**values | tuples | {"nested": nested})
 
 

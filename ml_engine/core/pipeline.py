@@ -337,8 +337,8 @@ def load_detector(path: Path) -> Detector:
         weights=header["weights"],
         alignment_sha256=header["alignment_sha256"],
         code_version=header["code_version"],
-        note=header["note"],
-        asked=header["asked"],
+        note=header.get("note", ""),
+        asked=header.get("asked", {}),
     )
 
 

@@ -69,6 +69,18 @@ def test_another_file_is_refused_in_a_sentence(tmp_path: Path, header: dict[str,
         pipeline.load_detector(tmp_path / "x.safetensors")
 
 
+def test_a_detector_made_before_there_were_notes_is_read(tmp_path: Path) -> None:
+    pipeline.save_detector(detector(), tmp_path / "d.safetensors")
+    tensors, header = files.read_tensors(tmp_path / "d.safetensors")
+    del header["note"], header["asked"]
+    header["choice"] = {name: header["choice"][name] for name in ("weight", "source", "films", "abnormal")}
+    for name in ("detector", "clahe", "film_neighbours"):  # settings that came with the baselines
+        del header["config"][name]
+    files.write_tensors(tmp_path / "d.safetensors", tensors, header)
+
+    assert pipeline.load_detector(tmp_path / "d.safetensors").note == ""
+
+
 def test_global_and_region_scores_are_the_ends_of_the_sweep() -> None:
     scores = pipeline.score_maps(maps(4), detector())
 
