@@ -22,19 +22,23 @@ from analysis.statistics.counts import (
     operating_point,
     wilson,
 )
+from analysis.statistics.partial import Auprc, PartialAuc, auprc, partial_auc
 from analysis.statistics.roc import RocBand, RocCurve, roc_band, roc_curve
 from analysis.statistics.sweep import FusionSweep, choose_weight, fusion_sweep
 
 __all__ = [
+    "Auprc",
     "Auroc",
     "AurocDifference",
     "FusionSweep",
     "Histogram",
     "OperatingPoint",
+    "PartialAuc",
     "Proportion",
     "RocBand",
     "RocCurve",
     "WorstCases",
+    "auprc",
     "auroc_interval",
     "bootstrap_auroc",
     "choose_weight",
@@ -43,6 +47,7 @@ __all__ = [
     "fusion_sweep",
     "histogram",
     "operating_point",
+    "partial_auc",
     "roc_band",
     "roc_curve",
     "wilson",
