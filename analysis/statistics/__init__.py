@@ -21,6 +21,7 @@ from analysis.statistics.rates import (
     threshold_at_specificity,
 )
 from analysis.statistics.roc import RocBand, RocCurve, roc_band, roc_curve
+from analysis.statistics.subgroups import Subgroup, holm, subgroup_aurocs
 from analysis.statistics.sweep import FusionSweep, choose_weight, fusion_sweep
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "RatesAtTarget",
     "RocBand",
     "RocCurve",
+    "Subgroup",
     "WorstCases",
     "auprc",
     "auroc_interval",
@@ -49,6 +51,7 @@ __all__ = [
     "exact_limits",
     "fusion_sweep",
     "histogram",
+    "holm",
     "operating_point",
     "partial_auc",
     "predictive_values",
@@ -56,6 +59,7 @@ __all__ = [
     "roc_curve",
     "sensitivity_at_specificity",
     "specificity_at_sensitivity",
+    "subgroup_aurocs",
     "threshold_at_sensitivity",
     "threshold_at_specificity",
     "wilson",
