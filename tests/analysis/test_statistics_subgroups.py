@@ -142,3 +142,14 @@ def test_a_group_whose_films_all_lack_a_score_is_still_told():
     labels, scores, groups, _ = make_films(seed=9)
     scores[groups == "b"] = np.nan
     assert [(row.name, row.films) for row in subgroup_aurocs(labels, scores, groups)] == [("a", 100), ("b", 0)]
+
+
+@pytest.mark.parametrize("films_a_patient", [1, 2])
+def test_turned_scores_of_the_same_patients_differ_by_twice_the_auroc_less_one(films_a_patient):
+    labels, scores, _, patients = make_films(seed=10, films_a_patient=films_a_patient)
+    row = subgroup_aurocs(np.tile(labels, 2), np.r_[scores, -scores], np.repeat(["a", "b"], 200), np.tile(patients, 2))[
+        0
+    ]
+    assert row.difference == pytest.approx(2 * row.auroc.auroc - 1)
+    error = (row.high - row.low) / 2 / stats.norm.ppf(0.975)
+    assert error == pytest.approx(2 * math.sqrt(row.auroc.variance), rel=1e-9)
