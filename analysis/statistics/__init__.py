@@ -21,6 +21,7 @@ from analysis.statistics.rates import (
     threshold_at_specificity,
 )
 from analysis.statistics.roc import RocBand, RocCurve, roc_band, roc_curve
+from analysis.statistics.sampling import SampledRates, sampled_rates
 from analysis.statistics.subgroups import Subgroup, holm, subgroup_aurocs
 from analysis.statistics.sweep import FusionSweep, choose_weight, fusion_sweep
 
@@ -39,6 +40,7 @@ __all__ = [
     "RatesAtTarget",
     "RocBand",
     "RocCurve",
+    "SampledRates",
     "Subgroup",
     "WorstCases",
     "auprc",
@@ -57,6 +59,7 @@ __all__ = [
     "predictive_values",
     "roc_band",
     "roc_curve",
+    "sampled_rates",
     "sensitivity_at_specificity",
     "specificity_at_sensitivity",
     "subgroup_aurocs",
