@@ -111,10 +111,21 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     """One option a setting, all None unless given."""
     add = parser.add_argument
     add("--preset", choices=PRESETS, help="values that all settings start from (default: default)")
-    add("--size", type=int, metavar="PX", help="side of the canonical image in pixels, a multiple of 32")
+    add(
+        "--size",
+        type=int,
+        metavar="PX",
+        help="side of the canonical image in pixels, a multiple of 32 or of a ViT's patch",
+    )
     add("--detector", choices=tuple(DETECTORS), help="PatchCore, or a published detector on the same features")
-    add("--backbone", choices=BACKBONES, help="network that gives the patch features")
-    add("--weights", metavar="imagenet|random|FILE", help="its weights; random is untrained, for trying out only")
+    add(
+        "--backbone", metavar="NAME", help=f"network that gives the patch features: {', '.join(BACKBONES)} or timm:NAME"
+    )
+    add(
+        "--weights",
+        metavar="imagenet|random|FILE",
+        help="its weights: imagenet, imagenet-v2, dinov2 or a file; random is untrained, for trying out only",
+    )
     add("--rate", type=float, metavar="S", help="share of patches kept in a memory bank (s), above 0 to 1")
     add("--neighbours", type=int, metavar="K", help="nearest bank vectors that a score is the mean over (K)")
     add("--distance", choices=("squared", "l2"), help="squared Euclidean distance (Eq. 1), or its root")
@@ -180,13 +191,13 @@ def fit_command(options: argparse.Namespace) -> int:
     rows = manifest.with_hashes(selection.rows, options.images)
     out: Path = options.out
     console = Console()
-    config = config.replace(weights=provide_weights(config, config.backbone, console))
+    config = config.replace(weights=provide_weights(config.weights, config.backbone, console))
     tell_selection(selection, console)
     inputs = {}
     unreadable = 0
     if config.align == "network":
         if config.weights != weights.RANDOM and config.alignment.uses_network and config.alignment.perceptual > 0:
-            provide_weights(config.replace(weights=weights.IMAGENET), "vgg19", console)
+            provide_weights(weights.IMAGENET, "vgg19", console)
         part = "align" if any(row.part == "align" for row in rows) else "fit"
         aligning = [row for row in rows if row.part == part]
         extra = given.for_run(aligning)
@@ -301,11 +312,11 @@ def _same_weights(name: str, asked: Any, made: Any) -> bool:
     return Path(made).stem.endswith(files.sha256_of(Path(asked))[:8])
 
 
-def provide_weights(config: PipelineConfig, architecture: str, console: Console) -> str:
+def provide_weights(name: str, architecture: str, console: Console) -> str:
     def progress(done: int, total: int) -> None:
         console.line(f"downloading the weights of {architecture}: {done >> 20} of {total >> 20} MiB")
 
-    return weights.ensure(config.weights, architecture, folder=weights.default_folder(), progress=progress)
+    return weights.ensure(name, architecture, folder=weights.default_folder(), progress=progress)
 
 
 def lay(path: Path, request: Request, rows: list[manifest.Row], *, with_labels: bool) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import torch
 
-from ml_engine.core import determinism, feature_store
+from ml_engine.core import determinism, feature_store, networks
 from ml_engine.core.errors import EngineError
 from ml_engine.core.patchcore import require_search
 from ml_engine.folder import Report, RunFolder, opened
@@ -120,6 +120,8 @@ def _stages(folder: RunFolder, images: Path, device: str | None, features: Path 
     determinism.keep_freed_memory()
     work = Work(folder, request, images, device or request.config.device, features)
     require_search(work.config.search)
+    if request.kind != "fit_alignment":
+        networks.require(work.config)
     stages = ablation.stages(request) if request.kind == "ablation" else STAGES[request.kind]
     folder.log(f"Attempt {folder.attempt} of {request.kind} on {work.device}, process {os.getpid()}.")
     folder.emit({"event": "started", "device": determinism.device_label(work.device)})
