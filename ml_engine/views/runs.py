@@ -77,6 +77,7 @@ def run(request: Request, uuid: UUID) -> HttpResponse:
         "films": run.scores.count() if run.kind == RunKind.SCORE else None,
         "followers": list(run.followers.order_by("pk")),
         "cells": _cells(run),
+        "pairs": _pairs(run),
         **_progress(request, run),
     }
     return render(request, "ml_engine/run.html", context)
@@ -102,6 +103,19 @@ def _cells(run: Run) -> dict[str, Any]:
         "patches": sum(sizes),
         "radius": curve[-1][1] if curve else None,
     }
+
+
+def _pairs(run: Run) -> list[dict[str, Any]]:
+    """The pictures of a fitted alignment, before and after, each with its caption."""
+    made = getattr(run, "alignment_made", None)
+    return [{**pair, "words": _words(pair["name"])} for pair in (made.report.get("pairs", []) if made else [])]
+
+
+def _words(name: str) -> str:
+    if name in ("mean", "variance"):
+        return {"mean": "The mean film", "variance": "The variance over films"}[name]
+    kind, number = name.split("-")
+    return {"worst": "Poorest fit", "middle": "Middling fit"}[kind] + f" {number}"
 
 
 def _progress(request: Request, run: Run) -> dict[str, Any]:
