@@ -113,8 +113,11 @@ def place_films(work: Work, report: Report) -> dict[str, Any]:
 
 
 def write_results(work: Work, report: Report) -> dict[str, Any]:
-    """alignment.safetensors, affines.npy, alignment.json."""
+    """alignment.safetensors, affines.npy, alignment.json, pictures/."""
     folder = work.folder
+    measured = folder.summary("measure")
+    for name in measured["pictures"]:
+        files.link_or_copy(work.path(f"pictures/{name}"), folder.path / "pictures" / name)
     files.link_or_copy(work.path("network.safetensors"), folder.path / "alignment.safetensors")
     files.write_npy(folder.path / "affines.npy", original_from_canonical(work))
     model = load_alignment(work.path("network.safetensors"))
@@ -124,7 +127,9 @@ def write_results(work: Work, report: Report) -> dict[str, Any]:
             "format": FORMAT,
             "weights": {"name": work.config.weights, "sha256": None},
             "config": work.config.to_json(),
-            "report": model.report,
+            "report": model.report | measured["report"],
+            "pictures": measured["pictures"],
+            "pairs": measured["pairs"],
             **folder.summary("align"),
             "unreadable": folder.summary("films")["errors"],
             **folder.summary("network"),

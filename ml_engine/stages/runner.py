@@ -16,7 +16,7 @@ from ml_engine.core import determinism, feature_store, networks
 from ml_engine.core.errors import EngineError
 from ml_engine.core.patchcore import require_search
 from ml_engine.folder import Report, RunFolder, opened
-from ml_engine.stages import ablation, common, fit_alignment, fit_detector, score
+from ml_engine.stages import ablation, common, fit_alignment, fit_detector, measure_alignment, score
 from ml_engine.stages.work import Work
 
 Stage = Callable[[Work, Report], dict[str, Any]]
@@ -27,6 +27,7 @@ STAGES: dict[str, tuple[tuple[str, Stage], ...]] = {
         ("films", common.read_films),
         ("network", fit_alignment.fit_network),
         ("align", fit_alignment.place_films),
+        ("measure", measure_alignment.measure),
         ("results", fit_alignment.write_results),
     ),
     "fit_detector": (

@@ -79,6 +79,7 @@ def run(request: Request, uuid: UUID) -> HttpResponse:
         "cells": _cells(run),
         "suspects": _suspects(request.user, run),
         "chosen_auroc": _chosen_auroc(run),
+        "pairs": _pairs(run),
         **_progress(request, run),
     }
     return render(request, "ml_engine/run.html", context)
@@ -127,6 +128,19 @@ def _suspects(user: User, run: Run) -> list[dict[str, Any]]:
         if film is not None and may_see_scores(user, film, Part.FIT):
             shown.append({"film": film, "fused": one["fused"], "p_value": one["p_value"]})
     return shown
+
+
+def _pairs(run: Run) -> list[dict[str, Any]]:
+    """The pictures of a fitted alignment, before and after, each with its caption."""
+    made = getattr(run, "alignment_made", None)
+    return [{**pair, "words": _words(pair["name"])} for pair in (made.report.get("pairs", []) if made else [])]
+
+
+def _words(name: str) -> str:
+    if name in ("mean", "variance"):
+        return {"mean": "The mean film", "variance": "The variance over films"}[name]
+    kind, number = name.split("-")
+    return {"worst": "Poorest fit", "middle": "Middling fit"}[kind] + f" {number}"
 
 
 def _progress(request: Request, run: Run) -> dict[str, Any]:

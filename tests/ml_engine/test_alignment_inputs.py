@@ -200,6 +200,23 @@ def test_a_colour_image_and_a_text_are_no_canonical_image(tmp_path: Path) -> Non
         canonical_image(tmp_path / "text.png")
 
 
+def test_an_alignment_is_measured_and_pictured(base: Path) -> None:
+    options = [*SEARCH, "--set", "alignment.rounds=1"]
+    assert run("fit", *common(base), "--out", base / "measured", *ALIGN, *options) == 0
+    folder = base / "measured" / "alignment-run"
+    said = files.read_json(folder / "alignment.json")
+    assert said["report"]["known"]["films"] == 14
+    assert said["report"]["known"]["before"]["displacement_median_px"] > 0
+    assert sorted(path.name for path in (folder / "pictures").iterdir()) == sorted(said["pictures"])
+    assert [pair["name"] for pair in said["pairs"]] == [
+        "mean", "variance", "worst-1", "worst-2", "worst-3", "middle-1", "middle-2", "middle-3"
+    ]  # fmt: skip
+    for pair in said["pairs"]:
+        for name in (pair["before"], pair["after"]):
+            with Image.open(folder / "pictures" / name) as picture:
+                assert (picture.size, picture.mode) == ((32, 32), "RGB" if "row" in pair else "L")
+
+
 def test_the_settings_refuse_another_canonical() -> None:
     with pytest.raises(InvalidConfig, match=r"alignment\.canonical is atlas"):
         PipelineConfig.from_preset("default").replace_fields({"alignment.canonical": "atlas"})
