@@ -12,9 +12,9 @@ import torch
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from ml_engine.core import Detector, PipelineConfig, calibration, fusion, k_center, pipeline
+from ml_engine.core import Detector, PipelineConfig, calibration, features, fusion, k_center, pipeline
 from ml_engine.core.errors import EngineError, UnsupportedImage
-from ml_engine.core.features import FeatureExtractor, random_state
+from ml_engine.core.features import FeatureExtractor
 from ml_engine.core.geometry import apply
 from ml_engine.core.memory_bank import places_of
 from ml_engine.core.preprocess import FilmArray, prepare
@@ -24,7 +24,7 @@ SEEDS = range(5)
 # --- a film to its square input -----------------------------------------------------------------
 
 PRESETS = {name: PipelineConfig.from_preset(name).replace(size=64) for name in ("paper", "default")}
-SIZES = [(1, 1), (1, 7), (7, 1), (3, 2), (63, 65), (101, 37), (200, 199)]
+SIZES = [(1, 1), (1, 7), (7, 1), (3, 2), (9, 200), (63, 65), (101, 37), (200, 199)]
 
 
 def film(values: np.ndarray, *, bits: int = 12, padding: np.ndarray | None = None) -> FilmArray:
@@ -131,9 +131,14 @@ def test_a_film_turned_by_half_a_turn_gives_its_picture_turned(preset: str, size
 # --- a detector of films in memory --------------------------------------------------------------
 
 
+_random_state = cache(features.random_state)
+
+
 @pytest.fixture(autouse=True)
-def _one_thread() -> Generator[None]:
-    """Two threads that wait for each other on a busy machine are ten times slower."""
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+    """The same random weights are drawn once; and one thread, since two that wait for each other on a busy machine
+    are ten times slower."""
+    monkeypatch.setattr(features, "random_state", _random_state)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -288,7 +293,7 @@ def test_a_bank_smaller_than_k_is_used_whole() -> None:
     detector, new = Detector.fit(films(2), config), films(1, seed=1)
 
     check_scores(detector, new)
-    extractor = FeatureExtractor(config, random_state("resnet18", config.seed), torch.device("cpu"))
+    extractor = FeatureExtractor(config, _random_state("resnet18", config.seed), torch.device("cpu"))
     queries = extractor.patches(new[:, None], places_of(detector.mask.keep))[0].double().numpy()
     expected = cdist(queries, detector.banks.whole.vectors.double().numpy()).mean(axis=1)
     np.testing.assert_allclose(detector.maps(new)[0, 0].ravel(), expected, rtol=1e-5)
