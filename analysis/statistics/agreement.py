@@ -70,10 +70,10 @@ def cohen_kappa(
     """Cohen's kappa of the categories, as numbers, that two readers gave to films (N,); NaN where one gave none.
 
     Weights of agreement by the place of a category in the rising order of `categories`, or of those seen: 1 on the
-    diagonal and else 0, 1 − |i − j| / (C − 1), or 1 − (i − j)² / (C − 1)². Variance of Fleiss, Cohen & Everitt
-    1969, Psychol Bull 72:323: {Σ pᵢⱼ [wᵢⱼ − (w̄ᵢ. + w̄.ⱼ)(1 − κ)]² − [κ − pₑ (1 − κ)]²} / (N (1 − pₑ)²), not that under
-    chance; the interval is symmetric, cut at −1 and 1, and takes films as independent. Raises ValueError for other weights, for readings that are none of `categories`, for shapes that do
-    not fit and for a confidence outside (0, 1).
+    diagonal and else 0, 1 − |i − j| / (C − 1), or 1 − (i − j)² / (C − 1)². The variance is {Σ pᵢⱼ [wᵢⱼ − (w̄ᵢ. + w̄.ⱼ)
+    (1 − κ)]² − [κ − pₑ (1 − κ)]²} / (N (1 − pₑ)²), of Fleiss, Cohen & Everitt 1969, Psychol Bull 72:323, not that under
+    chance; the interval is symmetric, cut at −1 and 1, and takes films as independent. Raises ValueError for other
+    weights, for readings that are none of `categories`, for shapes that do not fit and for a confidence outside (0, 1).
     """
     one, two = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if one.ndim != 1 or one.shape != two.shape:
@@ -168,14 +168,14 @@ def krippendorff_alpha(
 
 def _agreement_weights(weights: Weights, categories: int) -> FloatArray:
     place = np.arange(categories, dtype=np.float64)
-    apart = np.abs(place[:, None] - place[None, :])
+    apart: FloatArray = np.abs(place[:, None] - place[None, :])
     most = max(categories - 1, 1)
     if weights == "none":
         return (apart == 0).astype(np.float64)
     if weights == "linear":
-        return 1 - apart / most
+        return np.subtract(1, apart / most)
     if weights == "quadratic":
-        return 1 - np.square(apart / most)
+        return np.subtract(1, np.square(apart / most))
     raise ValueError(f"weights is {weights!r}; it must be 'none', 'linear' or 'quadratic'")
 
 

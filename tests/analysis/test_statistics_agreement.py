@@ -63,6 +63,15 @@ def slow_kappa(shares, weights):
 
 
 @pytest.mark.parametrize("weights", ["none", "linear", "quadratic"])
+def test_weighted_agreement_is_a_share(weights):
+    # apart by 0, 1, 2 and 2 of four steps
+    result = cohen_kappa([0, 0, 1, 2], [0, 1, 3, 4], weights=weights, categories=range(5))
+    apart = np.array([0, 1, 2, 2]) / 4
+    by_hand = {"none": apart == 0, "linear": 1 - apart, "quadratic": 1 - apart**2}[weights].mean()
+    assert result.observed == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("weights", ["none", "linear", "quadratic"])
 def test_standard_error_is_that_of_the_delta_method(weights):
     """The multinomial covariance through numeric derivatives of kappa by each cell."""
     first, second = make_readings(seed=2)
