@@ -5,6 +5,7 @@ finite (an unreadable film is a NaN row) is left out and counted in `left_out`. 
 None with a `reason` that a reader understands, never a NaN.
 """
 
+from analysis.statistics.agreement import Alpha, Kappa, cohen_kappa, krippendorff_alpha
 from analysis.statistics.auroc import Auroc, AurocDifference, auroc_interval, bootstrap_auroc, delong, delong_paired
 from analysis.statistics.cases import WorstCases, worst_cases
 from analysis.statistics.counts import Histogram, OperatingPoint, Proportion, histogram, operating_point, wilson
@@ -26,12 +27,14 @@ from analysis.statistics.subgroups import Subgroup, holm, subgroup_aurocs
 from analysis.statistics.sweep import FusionSweep, choose_weight, fusion_sweep
 
 __all__ = [
+    "Alpha",
     "Auprc",
     "Auroc",
     "AurocDifference",
     "Estimate",
     "FusionSweep",
     "Histogram",
+    "Kappa",
     "OperatingPoint",
     "PartialAuc",
     "PredictiveValues",
@@ -48,12 +51,14 @@ __all__ = [
     "bootstrap_auroc",
     "choose_weight",
     "clustered_rate",
+    "cohen_kappa",
     "delong",
     "delong_paired",
     "exact_limits",
     "fusion_sweep",
     "histogram",
     "holm",
+    "krippendorff_alpha",
     "operating_point",
     "partial_auc",
     "predictive_values",

@@ -171,3 +171,9 @@ def test_coverage_where_called_films_are_all_read_and_others_seldom():
         for name, value in truth.items():
             inside[name] += getattr(result, name).low <= value <= getattr(result, name).high
     assert all(0.92 < count / 400 < 0.98 for count in inside.values()), inside
+
+
+def test_a_prevalence_is_never_above_one():
+    result = sampled_rates(np.ones(40), np.arange(40) % 2, probabilities=np.ones(40)).prevalence
+    assert (result.value, result.high) == (1.0, 1.0)
+    assert result.low < 0.95
