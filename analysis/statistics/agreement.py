@@ -173,7 +173,8 @@ def _agreement_weights(weights: Weights, categories: int) -> FloatArray:
     if weights == "none":
         return (apart == 0).astype(np.float64)
     if weights == "linear":
-        return np.subtract(1, apart / most)
+        linear: FloatArray = 1 - apart / most
+        return linear
     if weights == "quadratic":
         return np.subtract(1, np.square(apart / most))
     raise ValueError(f"weights is {weights!r}; it must be 'none', 'linear' or 'quadratic'")
