@@ -171,10 +171,9 @@ def _agreement_weights(weights: Weights, categories: int) -> FloatArray:
     apart: FloatArray = np.abs(place[:, None] - place[None, :])
     most = max(categories - 1, 1)
     if weights == "none":
-        return (apart == 0).astype(np.float64)
+        return np.equal(apart, 0).astype(np.float64)
     if weights == "linear":
-        linear: FloatArray = 1 - apart / most
-        return linear
+        return np.subtract(1, apart / most)
     if weights == "quadratic":
         return np.subtract(1, np.square(apart / most))
     raise ValueError(f"weights is {weights!r}; it must be 'none', 'linear' or 'quadratic'")
