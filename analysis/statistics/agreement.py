@@ -171,7 +171,7 @@ def _agreement_weights(weights: Weights, categories: int) -> FloatArray:
     apart: FloatArray = np.abs(place[:, None] - place[None, :])
     most = max(categories - 1, 1)
     if weights == "none":
-        return (apart == 0).astype(np.float64)
+        return np.equal(apart, 0).astype(np.float64)
     if weights == "linear":
         return np.subtract(1, apart / most)
     if weights == "quadratic":
