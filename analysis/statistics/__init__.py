@@ -9,6 +9,8 @@ from analysis.statistics.agreement import Alpha, Kappa, cohen_kappa, krippendorf
 from analysis.statistics.auroc import Auroc, AurocDifference, auroc_interval, bootstrap_auroc, delong, delong_paired
 from analysis.statistics.cases import WorstCases, worst_cases
 from analysis.statistics.counts import Histogram, OperatingPoint, Proportion, histogram, operating_point, wilson
+from analysis.statistics.free_response import Froc, froc, peaks
+from analysis.statistics.localisation import Aupro, aupro, pixel_auroc, pointing_game, regions_of_boxes, regions_of_mask
 from analysis.statistics.partial import Auprc, PartialAuc, auprc, partial_auc
 from analysis.statistics.predictive import Estimate, PredictiveValues, predictive_values
 from analysis.statistics.rates import (
@@ -29,9 +31,11 @@ from analysis.statistics.sweep import FusionSweep, choose_weight, fusion_sweep
 __all__ = [
     "Alpha",
     "Auprc",
+    "Aupro",
     "Auroc",
     "AurocDifference",
     "Estimate",
+    "Froc",
     "FusionSweep",
     "Histogram",
     "Kappa",
@@ -47,6 +51,7 @@ __all__ = [
     "Subgroup",
     "WorstCases",
     "auprc",
+    "aupro",
     "auroc_interval",
     "bootstrap_auroc",
     "choose_weight",
@@ -55,13 +60,19 @@ __all__ = [
     "delong",
     "delong_paired",
     "exact_limits",
+    "froc",
     "fusion_sweep",
     "histogram",
     "holm",
     "krippendorff_alpha",
     "operating_point",
     "partial_auc",
+    "peaks",
+    "pixel_auroc",
+    "pointing_game",
     "predictive_values",
+    "regions_of_boxes",
+    "regions_of_mask",
     "roc_band",
     "roc_curve",
     "sampled_rates",
