@@ -12,6 +12,14 @@ from analysis.statistics.counts import Histogram, OperatingPoint, Proportion, hi
 from analysis.statistics.free_response import Froc, froc, peaks
 from analysis.statistics.localisation import Aupro, aupro, pixel_auroc, pointing_game, regions_of_boxes, regions_of_mask
 from analysis.statistics.partial import Auprc, PartialAuc, auprc, partial_auc
+from analysis.statistics.power import (
+    Power,
+    auroc_power,
+    auroc_sample_size,
+    auroc_variance,
+    paired_auroc_power,
+    paired_auroc_sample_size,
+)
 from analysis.statistics.predictive import Estimate, PredictiveValues, predictive_values
 from analysis.statistics.rates import (
     Rate,
@@ -41,6 +49,7 @@ __all__ = [
     "Kappa",
     "OperatingPoint",
     "PartialAuc",
+    "Power",
     "PredictiveValues",
     "Proportion",
     "Rate",
@@ -53,6 +62,9 @@ __all__ = [
     "auprc",
     "aupro",
     "auroc_interval",
+    "auroc_power",
+    "auroc_sample_size",
+    "auroc_variance",
     "bootstrap_auroc",
     "choose_weight",
     "clustered_rate",
@@ -66,6 +78,8 @@ __all__ = [
     "holm",
     "krippendorff_alpha",
     "operating_point",
+    "paired_auroc_power",
+    "paired_auroc_sample_size",
     "partial_auc",
     "peaks",
     "pixel_auroc",

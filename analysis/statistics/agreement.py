@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from analysis.statistics.sample import BLOCK_ELEMENTS, FloatArray, normal_quantile
 
@@ -179,7 +179,7 @@ def _agreement_weights(weights: Weights, categories: int) -> FloatArray:
     raise ValueError(f"weights is {weights!r}; it must be 'none', 'linear' or 'quadratic'")
 
 
-def _places(values: FloatArray, names: FloatArray) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
+def _places(values: FloatArray, names: FloatArray) -> NDArray[np.intp]:
     places = np.minimum(np.searchsorted(names, values), max(len(names) - 1, 0))
     if len(values) and not (len(names) and (names[places] == values).all()):
         raise ValueError(f"readings hold values that are none of the categories {names.tolist()}")

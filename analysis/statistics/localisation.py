@@ -27,6 +27,8 @@ from analysis.statistics.sample import (
     take_sample,
 )
 
+RESAMPLED_THRESHOLDS = 2000  # of AUPRO: steps of 0.05 % of the false positive rate
+
 
 @dataclass(frozen=True)
 class Aupro:
@@ -132,9 +134,10 @@ def aupro(
     """Area under the per-region overlap curve of maps (H, W), up to a false positive rate of `limit` in (0, 1].
 
     Bergmann et al. 2021, IJCV 129:1038 (MVTec AD): at each threshold the mean over all regions of the share of the
-    region that is called, against the share of all pixels outside any region that are called, also on films
-    with regions; straight lines between thresholds from (0, 0); the area is divided by `limit`. Raises ValueError for
-    another limit, for maps and regions that do not fit and for a confidence outside (0, 1).
+    region that is called, against the share of all pixels outside any region that are called, also on films with
+    regions; straight lines between thresholds from (0, 0); the area is divided by `limit`. Resamples look at no more
+    than about 2,000 thresholds. Raises ValueError for another limit, for maps and regions that do not fit and for a
+    confidence outside (0, 1).
     """
     if not 0.0 < limit <= 1.0:
         raise ValueError(f"limit is {limit}; it must be above 0 and at most 1, such as 0.3")
@@ -153,12 +156,13 @@ def aupro(
     reason = why_no_lesions(located) or ("" if pixels.outside.any() else "No pixel lies outside the regions.")
     if reason:
         return result(None, None, reason)
-    value = pixels.overlap(np.ones(len(lesions), dtype=np.int64), lesions, limit=limit)
+    value = pixels.overlap(int(lesions.sum()), limit=limit)
     reason = why_no_spread(located)
     if reason:
         return result(value, None, reason)
     blocks = resampled_weights(located.sample(), replicates=replicates, seed=seed)
-    drawn = np.array([pixels.overlap(row, lesions, limit=limit) for block in blocks for row in block])
+    steps = pixels.by_film(len(lesions), most=RESAMPLED_THRESHOLDS)
+    drawn = np.concatenate([steps.overlaps(block, lesions, limit=limit) for block in blocks])
     limits = logit_limits(value, float(drawn.std(ddof=1)), confidence=confidence)
     return result(value, limits, "" if limits else NO_SPREAD)
 
@@ -218,21 +222,55 @@ def why_no_spread(located: Located) -> str:
 @dataclass(frozen=True)
 class _RankedPixels:
     """All pixels by falling score. films (N,) their film; outside (N,) 1 where in no region; shares (N,) how much of
-    its regions each pixel makes, Σ 1 / |region|; ends (P,) the last pixel of each distinct score."""
+    its regions each pixel makes, Σ 1 / |region|; ends (P,) the last pixel of each distinct score, rising."""
 
     films: IntArray
     outside: IntArray
     shares: FloatArray
     ends: IntArray
 
-    def overlap(self, weights: IntArray, lesions: IntArray, *, limit: float) -> float:
-        """AUPRO of films weighted (F,) with their lesions (F,)."""
-        called = np.cumsum(weights[self.films] * self.outside)[self.ends]
-        overlap = np.cumsum(weights[self.films] * self.shares)[self.ends]
-        false_positives = np.r_[0, called / called[-1]]
-        mean_overlap = np.r_[0, overlap / (weights @ lesions)]
-        area = area_between(false_positives[None], mean_overlap[None], low=0.0, high=limit)
-        return float(area[0]) / limit
+    def overlap(self, lesions: int, *, limit: float) -> float:
+        """AUPRO of all films, with so many lesions, at every distinct score."""
+        called, overlap = np.cumsum(self.outside)[self.ends], np.cumsum(self.shares)[self.ends]
+        return float(_area(called[None], overlap[None] / lesions, limit=limit)[0])
+
+    def by_film(self, films: int, *, most: int) -> _Steps:
+        """Each film's own counts at `most` of the distinct scores, spread evenly over the false positive rate."""
+        called = np.cumsum(self.outside)[self.ends]
+        wanted = np.linspace(0, called[-1], most)
+        kept = self.ends
+        if len(kept) > most:
+            kept = kept[np.unique(np.r_[np.searchsorted(called, wanted), len(called) - 1])]
+        step = self.films * len(kept) + np.searchsorted(kept, np.arange(len(self.films)))
+        counts = [
+            np.bincount(step, weights=values, minlength=films * len(kept)).reshape(films, -1).cumsum(axis=1)
+            for values in (self.outside, self.shares)
+        ]
+        return _Steps(*counts)
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """Of each film at P thresholds: called (F, P) pixels outside regions, overlap (F, P) summed over its regions."""
+
+    called: FloatArray
+    overlap: FloatArray
+
+    def overlaps(self, weights: IntArray, lesions: IntArray, *, limit: float) -> FloatArray:
+        """(B,) AUPRO of films weighted (B, F) with their lesions (F,)."""
+        times = weights.astype(np.float64)
+        return _area(times @ self.called, times @ self.overlap / (weights @ lesions)[:, None], limit=limit)
+
+
+def _area(called: ArrayLike, overlap: FloatArray, *, limit: float) -> FloatArray:
+    """(B,) from the pixels called outside regions and the mean overlap at each threshold, both (B, P), falling."""
+    false_positives = np.asarray(called, dtype=np.float64)
+    curve = false_positives / false_positives[:, -1:]
+    start = np.zeros((len(curve), 1))
+    area = area_between(
+        np.concatenate([start, curve], axis=1), np.concatenate([start, overlap], axis=1), low=0.0, high=limit
+    )
+    return area / limit
 
 
 def _ranked_pixels(located: Located) -> _RankedPixels:

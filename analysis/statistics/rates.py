@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.statistics.counts import wilson_limits
-from analysis.statistics.sample import BoolArray, IntArray, Sample, normal_quantile, take_sample
+from analysis.statistics.sample import BoolArray, FloatArray, IntArray, Sample, normal_quantile, take_sample
 
 Method = Literal["wilson", "exact"]
 
@@ -198,7 +198,7 @@ def _effective_total(successes: BoolArray, patients: IntArray) -> float:
     return min(float(total), share * (1 - share) / variance) if variance > 0 else float(total)
 
 
-def _finite(scores: ArrayLike) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _finite(scores: ArrayLike) -> FloatArray:
     values = np.asarray(scores, dtype=np.float64).ravel()
     return np.sort(values[np.isfinite(values)])
 

@@ -98,13 +98,29 @@ def test_aupro_interval_is_that_of_resampled_films(films_a_patient):
     for row in weights:
         drawn = np.repeat(np.arange(12), row)
         slow.append(slow_aupro([maps[k] for k in drawn], [regions[k] for k in drawn], 0.3))
-    fast = [pixels.overlap(row, located.lesions, limit=0.3) for row in weights]
+    fast = pixels.by_film(12, most=2000).overlaps(weights, located.lesions, limit=0.3)
     assert fast == pytest.approx(slow, abs=1e-10)
     result = aupro(maps, regions, patients, replicates=8, seed=4)
     half = 1.959964 * np.std(slow, ddof=1) / (result.aupro * (1 - result.aupro))
     centre = math.log(result.aupro / (1 - result.aupro))
     expected = [1 / (1 + math.exp(-centre - sign * half)) for sign in (-1, 1)]
     assert (result.low, result.high) == pytest.approx(expected, abs=1e-6)
+
+
+def test_resamples_at_fewer_thresholds_lose_nothing_that_shows():
+    maps, regions = make_films(seed=9, films=30, decimals=9)
+    maps[29][regions[29].any(axis=0)] = np.array([-98, -99] * 50)[: regions[29].any(axis=0).sum()]  # found last of all
+    located = take_located(maps, regions, None)
+    pixels = _ranked_pixels(located)
+    weights = np.concatenate(list(resampled_weights(located.sample(), replicates=20, seed=0)))
+    every, fewer = (
+        pixels.by_film(30, most=most).overlaps(weights, located.lesions, limit=0.3) for most in (10_000, 200)
+    )
+    assert pixels.by_film(30, most=200).called.shape[1] <= 201 < len(pixels.ends)
+    assert fewer == pytest.approx(every, abs=0.005)
+    assert pixels.by_film(30, most=10_000).overlaps(np.ones((1, 30), int), located.lesions, limit=0.3) == pytest.approx(
+        pixels.overlap(int(located.lesions.sum()), limit=0.3), abs=1e-12
+    )
 
 
 def test_a_masked_pixel_is_never_called():
