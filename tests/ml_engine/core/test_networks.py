@@ -44,7 +44,7 @@ CASES = [
     Case("timm:efficientnet_b0", 64, (("layer2", "blocks.2"), ("layer3", "blocks.4"))),
     Case("timm:vit_small_patch14_dinov2", 56, (("block1", "blocks.1"), ("block2", "blocks.2"))),
     Case("timm:vit_small_patch14_reg4_dinov2", 70, (("block0", "blocks.0"),)),
-    Case("timm:vit_tiny_patch16_224", 64, (("block2", "blocks.2"), ("last", "blocks.11"))),
+    Case("timm:vit_tiny_patch16_224", 32, (("block2", "blocks.2"), ("last", "blocks.11"))),
 ]
 
 
