@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_engine import ablation_command, alignment_inputs, changing_commands, manifest
-from ml_engine.core import feature_store, files, weights
+from ml_engine.core import feature_store, files, networks, weights
 from ml_engine.core.config import BACKBONES, DETECTORS, PRESETS, PipelineConfig
 from ml_engine.core.errors import EngineError, InvalidConfig
 from ml_engine.core.pipeline import load_detector
@@ -188,6 +188,7 @@ def fit_command(options: argparse.Namespace) -> int:
     selection = manifest.for_fit(table, preset=config.preset, seed=config.seed)
     given = alignment_inputs.given_to_fit(options, config, [line["filename"] for line in table])
     manifest.check_parts(selection.rows, config)  # before the alignment, which may take hours
+    networks.require(config)
     rows = manifest.with_hashes(selection.rows, options.images)
     out: Path = options.out
     console = Console()

@@ -1,13 +1,17 @@
 """The forms of a new run: words in, one call of ml_engine.requests out."""
 
+import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
 from django import forms
 
 from ml_engine import requests, storage
+from ml_engine.core import published
+from ml_engine.core.backbones import TIMM, XRV
 from ml_engine.core.config import BACKBONES, DETECTORS, PRESETS, PipelineConfig
 from ml_engine.core.errors import InvalidConfig
+from ml_engine.core.weights import StoredFile
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind
 from ml_engine.requests import Request
 from ml_engine.running import RunRefused
@@ -132,9 +136,11 @@ class DetectorForm(FitForm):
         choices=[AS_PRESET, *DETECTORS.items()],
         help_text="PatchCore, or a published detector on the same features to compare it with.",
     )
-    weights = forms.ChoiceField(label="Backbone weights")
-    backbone = forms.ChoiceField(required=False, choices=[AS_PRESET, *((name, name) for name in BACKBONES)])
-    size = forms.IntegerField(required=False, help_text="Side in pixels, a multiple of 32.")
+    weights = forms.ChoiceField(label="Backbone weights", required=False)
+    backbone = forms.ChoiceField(
+        required=False, help_text="A vision transformer takes the layer last unless Advanced says otherwise."
+    )
+    size = forms.IntegerField(required=False, help_text="Side in pixels, a multiple of 32, or of a ViT's patch.")
     rate = forms.FloatField(required=False, help_text="Share of patches kept in a bank (s).")
     neighbours = forms.IntegerField(required=False, help_text="Nearest vectors that a score is the mean over (K).")
     distance = forms.ChoiceField(
@@ -158,11 +164,9 @@ class DetectorForm(FitForm):
             (UNALIGNED, "none: films as they lie"),
             *((str(model.uuid), _named(model.run, f"split {model.split.name}")) for model in models),
         ]
-        self.fields["weights"].choices = [  # type: ignore[attr-defined]
-            ("imagenet", "imagenet: torchvision's IMAGENET1K_V1"),
-            *((name, name) for name in storage.stored_weights()),
-            ("random", "random: untrained, not for evaluation"),
-        ]
+        stored = storage.stored_weights()
+        self.fields["weights"].choices = _weights(stored)  # type: ignore[attr-defined]
+        self.fields["backbone"].choices = _backbones(stored)  # type: ignore[attr-defined]
 
         for name in OWN_FIELDS:
             field = self.fields[name]
@@ -178,6 +182,32 @@ class DetectorForm(FitForm):
         if given["alignment"] != UNALIGNED:
             alignment = AlignmentModel.objects.get(site=self.site, uuid=given["alignment"])
         return requests.request_detector(request, split=split, config=config, alignment=alignment)
+
+
+def _backbones(stored: list[StoredFile]) -> list[Any]:
+    """The networks of the table, and those that an imported file is for, by their library."""
+    names = list(dict.fromkeys([*BACKBONES, *(file.architecture for file in stored if file.architecture)]))
+    needs = "" if importlib.util.find_spec("timm") else " (timm is not installed here)"
+    return [
+        AS_PRESET,
+        ("torchvision", [(n, n) for n in names if not n.startswith(TIMM) and n != XRV]),
+        ("Trained on chest X-rays", [(XRV, f"{XRV}: torchxrayvision's DenseNet-121")]),
+        (f"timm{needs}", [(n, n.removeprefix(TIMM)) for n in names if n.startswith(TIMM)]),
+    ]
+
+
+def _weights(stored: list[StoredFile]) -> list[Any]:
+    words = {
+        published.IMAGENET: "imagenet: torchvision's IMAGENET1K_V1",
+        published.IMAGENET_V2: "imagenet-v2: torchvision's IMAGENET1K_V2",
+        published.DINOV2: "dinov2: of vit_small and vit_base_patch14_dinov2",
+    }
+    return [
+        ("", "as the backbone: imagenet, or what is published for it"),
+        *((name, words.get(name, name)) for name in published.SETS),
+        *((file.name, f"{file.name} (of {file.architecture})") for file in stored),
+        ("random", "random: untrained, not for evaluation"),
+    ]
 
 
 def _named(run: Run, more: str) -> str:
@@ -245,7 +275,7 @@ FORMS: dict[str, type[RunForm]] = {form.kind.value: form for form in (AlignmentF
 def start_values(kind: str, query: Mapping[str, str]) -> dict[str, Any]:
     """A new run's fields. Where the VGG19 weights are missing, the loss that needs them is set to 0 in plain sight."""
     values: dict[str, Any] = {name: query[name] for name in ("split", "detector") if name in query}
-    values |= {"preset": "default", "alignment": FIT_FIRST, "weights": "imagenet", "parts": [Part.TUNE, Part.TEST]}
+    values |= {"preset": "default", "alignment": FIT_FIRST, "weights": "", "parts": [Part.TUNE, Part.TEST]}
     if kind != RunKind.SCORE and not storage.has_vgg_weights():
         values["advanced"] = NO_VGG
     return values

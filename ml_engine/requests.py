@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q
 
+from ml_engine import storage
 from ml_engine.core.config import PipelineConfig
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState
 from ml_engine.running import RunRefused, publish_on_commit
@@ -101,6 +102,7 @@ def request_detector(
     """
     _check(request, split=split)
     _check_films(split, [Part.FIT], why="a detector is fitted on its normal films")
+    _check_weights(config)
     before = _alignment_before(split, alignment, after)
     if before is None:
         config = config.replace(align="none")
@@ -220,6 +222,16 @@ def _check_films(split: Split, parts: list[str], *, why: str) -> None:
     for part in parts:
         if not split.members.filter(part=part, images__isnull=False).exists():
             raise RunRefused(f"The split “{split.name}” has no film in part {part}; {why}. Choose another split.")
+
+
+def _check_weights(config: PipelineConfig) -> None:
+    """A file that is missing is said by the run itself: it may arrive until then."""
+    for file in storage.stored_weights():
+        if file.name == config.weights and file.architecture not in ("", config.backbone):
+            raise RunRefused(
+                f"The weights {file.name} are of {file.architecture}, and the backbone is {config.backbone}: choose "
+                "the two together."
+            )
 
 
 def _alignment_before(split: Split, alignment: AlignmentModel | None, after: Run | None) -> dict[str, Any] | None:

@@ -8,6 +8,8 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 
+from ml_engine.core.weights import StoredFile, list_files
+
 
 def run_folder(run_uuid: UUID) -> Path:
     return Path(settings.DATA_DIR) / "runs" / str(run_uuid)
@@ -21,9 +23,9 @@ def weights_folder() -> Path:
     return Path(settings.DATA_DIR) / "weights"
 
 
-def stored_weights() -> list[str]:
-    """The names of the imported weight files. (ml_engine.core.weights says more, but needs torch.)"""
-    return sorted(path.name for path in weights_folder().glob("*.safetensors") if not path.name.startswith("vgg"))
+def stored_weights() -> list[StoredFile]:
+    """The imported weight files of backbones: the alignment's VGG19 is none."""
+    return [file for file in list_files(weights_folder()) if file.architecture != "vgg19"]
 
 
 def has_vgg_weights() -> bool:

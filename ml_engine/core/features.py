@@ -31,28 +31,37 @@ class FeatureExtractor:
         self.trunk = networks.trunk(network, config).to(device).to(memory_format=torch.channels_last)
         self.mean = torch.tensor(scale.mean, device=device).view(1, -1, 1, 1)
         self.std = torch.tensor(scale.std, device=device).view(1, -1, 1, 1)
+        # a CPU adds up the last rows of a batch's matrices in another order: in timm's networks that shows
+        self.is_one_by_one = device.type == "cpu" and bool(backbone.timm_name)
 
     @torch.inference_mode()
     def grids(self, films: Tensor) -> Tensor:
         """Features on the patch grid, float32 (B, D, h, w), of films (B, 1, S, S) float32 in [0, 1]."""
         x = (films.to(self.device).expand(-1, self.mean.shape[1], -1, -1) - self.mean) / self.std
         x = x.contiguous(memory_format=torch.channels_last)
-        maps = [_average(layer, self.config.pool) for layer in self.trunk(x)]
+        maps = [_average(layer, self.config.pool) for layer in self._layers(x)]
         first = maps[0]
         same = [first] + [
             F.interpolate(m, size=first.shape[-2:], mode="bilinear", align_corners=False) for m in maps[1:]
         ]
         return torch.cat(same, 1)
 
+    def _layers(self, x: Tensor) -> list[Tensor]:
+        if not self.is_one_by_one:
+            found: list[Tensor] = self.trunk(x)
+            return found
+        films = [self.trunk(film) for film in x.split(1)]
+        return [torch.cat(maps) for maps in zip(*films, strict=True)]
+
     def patches(self, films: Tensor, places: Tensor) -> Tensor:
         """Features of the patches at ``places`` (P, 2), float32 (B, P, D) on the CPU.
 
-        The backbone always sees ``config.batch`` films, the last batch filled up with black ones, so that a
-        film's features do not depend on how many others there are.
+        The backbone always sees ``config.batch`` films, the last batch filled up with black ones, or one film
+        at a time, so that a film's features do not depend on how many others there are, nor on its place among them.
         """
         found = []
         for part in films.split(self.config.batch):
-            missing = self.config.batch - len(part)
+            missing = 0 if self.is_one_by_one else self.config.batch - len(part)
             full = torch.cat([part, part.new_zeros(missing, *part.shape[1:])]) if missing else part
             grid = self.grids(full)[: len(part)]
             found.append(grid[:, :, places[:, 0], places[:, 1]].transpose(1, 2).contiguous().cpu())

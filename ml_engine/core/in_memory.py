@@ -9,7 +9,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ml_engine.core import calibration, choosing, detectors, determinism, masking, memory_bank, pipeline, weights
+from ml_engine.core import (
+    calibration,
+    choosing,
+    detectors,
+    determinism,
+    masking,
+    memory_bank,
+    networks,
+    pipeline,
+    weights,
+)
 from ml_engine.core.choosing import Choice, Scorers
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.detectors import Scorer
@@ -86,6 +96,7 @@ def _check(films: Tensor, config: PipelineConfig) -> None:
 
 
 def _backbone(config: PipelineConfig) -> weights.Weights:
+    networks.require(config)
     return weights.load_backbone(config.weights, config.backbone, seed=config.seed, folder=weights.default_folder())
 
 

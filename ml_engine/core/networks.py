@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any, cast
@@ -253,27 +256,53 @@ def _child(module: nn.Module, name: str) -> nn.Module:
 # Published files ------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Outline:
+    """A network's tensors by name, and what the names of its classifier's begin with, which is not built."""
+
+    shapes: Mapping[str, torch.Size]
+    heads: tuple[str, ...]
+
+
+@cache
+def _outline(architecture: str) -> _Outline:
+    network = on_meta(architecture)
+    facts = cast(dict[str, Any], network.pretrained_cfg) if architecture.startswith(TIMM) else {}
+    heads = facts.get("classifier") or ()
+    shapes = {name: value.shape for name, value in network.state_dict().items()}
+    return _Outline(shapes, tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads)))
+
+
 def converted(tensors: dict[str, Tensor], architecture: str) -> dict[str, Tensor]:
-    """A published file's tensors by the network's names: old DenseNet names are brought up to date, timm's own
-    conversion is applied (DINOv2's files among others), and what is no feature is left out (a classifier of timm's,
-    torchxrayvision's operating points).
+    """A published file's tensors by the network's names, as far as they can be: timm's own conversion is applied
+    where they are none of its own (DINOv2's files among others), after `plain`.
 
     Raises IncompatibleModel where timm would resample a tensor of another size.
     """
+    found = plain(tensors, architecture)
+    if not architecture.startswith(TIMM) or not compared(found, architecture)[0]:
+        return found
+    network = on_meta(architecture)
+    convert = getattr(import_module(type(network).__module__), "checkpoint_filter_fn", None)
+    if convert is None:
+        return found
+    _refuse_resampling(tensors, network, architecture)
+    try:
+        return plain(convert(dict(tensors), network), architecture)  # it takes entries out
+    except (LookupError, AttributeError, TypeError, ValueError, RuntimeError):
+        return found  # of another network: `compared` says in what
+
+
+def plain(tensors: dict[str, Tensor], architecture: str) -> dict[str, Tensor]:
+    """The tensors without those that are no features (a classifier of timm's, torchxrayvision's operating points),
+    old DenseNet names brought up to date."""
     if architecture == XRV:
         return {name: value for name, value in tensors.items() if name != "op_threshs"}
     if architecture.startswith("densenet"):
         return {_OLD_DENSE.sub(r"\1", name): value for name, value in tensors.items()}
     if not architecture.startswith(TIMM):
         return tensors
-    network = on_meta(architecture)
-    convert = getattr(import_module(type(network).__module__), "checkpoint_filter_fn", None)
-    if convert is not None:
-        _refuse_resampling(tensors, network, architecture)
-        tensors = convert(dict(tensors), network)  # it takes entries out
-    heads = cast(dict[str, Any], network.pretrained_cfg).get("classifier") or ()
-    prefixes = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
-    return {name: value for name, value in tensors.items() if not name.startswith(prefixes)}
+    return {name: value for name, value in tensors.items() if not name.startswith(_outline(architecture).heads)}
 
 
 def _refuse_resampling(tensors: dict[str, Tensor], network: nn.Module, architecture: str) -> None:
@@ -295,8 +324,8 @@ def _refuse_resampling(tensors: dict[str, Tensor], network: nn.Module, architect
 def compared(tensors: dict[str, Tensor], architecture: str) -> tuple[str, int]:
     """What is wrong with the tensors for this architecture, the first difference, empty when nothing is; and how many
     of them have a name and shape of it."""
-    wanted = on_meta(architecture).state_dict()
-    shared = sum(name in wanted and value.shape == wanted[name].shape for name, value in tensors.items())
+    wanted = _outline(architecture).shapes
+    shared = sum(value.shape == wanted.get(name) for name, value in tensors.items())
     missing = sorted(set(wanted) - set(tensors) - {n for n in wanted if n.endswith("num_batches_tracked")})
     if missing:
         return f"it has no tensor {missing[0]}", shared
@@ -304,7 +333,7 @@ def compared(tensors: dict[str, Tensor], architecture: str) -> tuple[str, int]:
     if extra:
         return f"it has a tensor {extra[0]} that the network has not", shared
     for name, value in tensors.items():
-        if value.shape != wanted[name].shape:
-            should = f"{name} has the shape {tuple(value.shape)} and should have {tuple(wanted[name].shape)}"
+        if value.shape != wanted[name]:
+            should = f"{name} has the shape {tuple(value.shape)} and should have {tuple(wanted[name])}"
             return should, shared
     return "", shared

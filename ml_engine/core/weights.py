@@ -236,11 +236,13 @@ def import_file(path: Path, *, folder: Path, architecture: str | None = None) ->
     """Bring a local file into the weights folder.
 
     A ``.pth`` must be one of the table by its SHA-256. A safetensors file must have an architecture's names
-    and shapes: the one given, else the first of the table that fits. Its SHA-256 is kept beside it. Raises
+    and shapes: the one given, else the one of the table that fits. Its SHA-256 is kept beside it. Raises
     IncompatibleModel.
     """
     if not path.is_file():
         raise WeightsMissing(f"There is no file {path}: give the path of a .safetensors or .pth file.")
+    if architecture is not None and architecture not in KNOWN:
+        backbones.find(architecture)
     folder.mkdir(parents=True, exist_ok=True)
     if path.suffix != ".safetensors":
         known = _known_by_digest(path)
@@ -265,28 +267,28 @@ def _guesses() -> list[str]:
 
 
 def _as_architecture(tensors: dict[str, Tensor], names: list[str], *, shown: str) -> tuple[str, dict[str, Tensor]]:
-    """The first architecture that the tensors fit, and they by its names. Raises IncompatibleModel, which names the
+    """The one architecture that the tensors fit, and they by its names. Raises IncompatibleModel, which names the
     first tensor that differs from the nearest one."""
     from ml_engine.core import networks
 
+    fitting: dict[str, dict[str, Tensor]] = {}
     nearest, most, problem = names[0], -1, ""
-    for name in names:
-        try:
-            found = networks.converted(tensors, name)
-            difference, shared = networks.compared(found, name)
-        except IncompatibleModel as refusal:
-            if len(names) == 1:
-                raise
-            difference, shared = str(refusal), 0
+    for name in names:  # what is guessed must have the library's own names
+        found = networks.converted(tensors, name) if len(names) == 1 else networks.plain(tensors, name)
+        difference, shared = networks.compared(found, name)
         if not difference:
-            return name, found
-        if shared > most:
+            fitting[name] = found
+        elif shared > most:
             nearest, most, problem = name, shared, difference
-    if len(names) == 1:
-        raise IncompatibleModel(f"{shown} does not fit {nearest}: {problem}.")
-    raise IncompatibleModel(
-        f"{shown} does not fit any of {', '.join(names)}. It is nearest to {nearest}, but {problem}."
-    )
+    if len(fitting) > 1:
+        raise IncompatibleModel(
+            f"{shown} fits {' and '.join(fitting)} alike, which take films differently: say which one it is for with "
+            "--architecture."
+        )
+    if fitting:
+        return fitting.popitem()
+    which = nearest if len(names) == 1 else f"any of {', '.join(names)}; it is nearest to {nearest}"
+    raise IncompatibleModel(f"{shown} does not fit {which}: {problem}.")
 
 
 def _known_by_digest(path: Path) -> KnownFile:

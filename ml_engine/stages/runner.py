@@ -121,8 +121,7 @@ def _stages(folder: RunFolder, images: Path, device: str | None, features: Path 
     determinism.keep_freed_memory()
     work = Work(folder, request, images, device or request.config.device, features)
     require_search(work.config.search)
-    if request.kind != "fit_alignment":
-        networks.require(work.config)
+    networks.require(work.config)  # an alignment's too: the detector that waits for it has the same config
     stages = ablation.stages(request) if request.kind == "ablation" else STAGES[request.kind]
     folder.log(f"Attempt {folder.attempt} of {request.kind} on {work.device}, process {os.getpid()}.")
     folder.emit({"event": "started", "device": determinism.device_label(work.device)})

@@ -452,6 +452,16 @@ def test_an_abnormal_film_in_fit_is_refused(world: Path, tmp_path: Path) -> None
     assert f"{rows[1].filename} is abnormal and in the fit part" in failed(folder, world / "films")
 
 
+@pytest.mark.parametrize("kind", ["fit_alignment", "fit_detector"])
+def test_a_backbone_that_timm_has_not_is_refused_before_the_long_work(world: Path, tmp_path: Path, kind: str) -> None:
+    folder = fresh_copy(world, kind, tmp_path / "run")
+    config = files.read_json(folder / "run.json")["config"]
+    change_run(folder, config=config | {"backbone": "timm:convnext_tyny"})
+
+    assert "has no network of this name; near it are timm:convnext_tiny" in failed(folder, world / "films")
+    assert not (folder / "stages" / "films.json").exists()
+
+
 def test_too_few_calibration_films_are_refused_before_the_long_work(world: Path, tmp_path: Path) -> None:
     folder = fresh_copy(world, "fit_detector", tmp_path / "run")
     rows = manifest.read(folder / "images.csv")[:-1]

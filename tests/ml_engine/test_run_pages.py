@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from django.test import Client
 from django.urls import reverse
 
 from ml_engine import storage
+from ml_engine.core.config import BACKBONES
+from ml_engine.core.files import write_tensors
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.requests import changes_from_preset, config_from
 from portal.models import Membership, Role, Site, User
@@ -450,6 +453,34 @@ def test_a_detector_is_asked_for(web: Client, split: Any, analyst: User) -> None
         "image_score": "max",
         "align": "none",
     }
+
+
+def test_the_backbones_and_weights_that_are_known_are_choices(web: Client, split: Any, data_dir: Path) -> None:
+    header = {"architecture": "timm:resnet26", "sha256": "0" * 64}
+    write_tensors(data_dir / "weights" / "mine-00000000.safetensors", {"a": torch.zeros(1)}, header)
+    page = web.get(new("fit_detector")).text
+    for name in (*BACKBONES, "timm:resnet26"):
+        assert f'<option value="{name}">' in page
+    for name in ("imagenet", "imagenet-v2", "dinov2", "random"):
+        assert f'<option value="{name}">' in page
+    assert '<option value="mine-00000000.safetensors">mine-00000000.safetensors (of timm:resnet26)</option>' in page
+
+
+def test_a_backbone_brings_its_layers_and_weights_along(web: Client, split: Any) -> None:
+    web.post(new("fit_detector"), wish(split, backbone="timm:vit_small_patch14_dinov2", weights="", size=""))
+    run = Run.objects.get()
+    assert [run.config[name] for name in ("layers", "weights", "size")] == ["last", "dinov2", 224]
+    clone = web.get(new("fit_detector", clone=str(run.uuid))).text
+    assert '<option value="timm:vit_small_patch14_dinov2" selected>' in clone
+    assert '<option value="dinov2" selected>' in clone
+
+
+def test_weights_of_another_network_are_refused_before_the_run(web: Client, split: Any, data_dir: Path) -> None:
+    header = {"architecture": "resnet50", "sha256": "0" * 64}
+    write_tensors(data_dir / "weights" / "mine.safetensors", {"a": torch.zeros(1)}, header)
+    answer = web.post(new("fit_detector"), wish(split, weights="mine.safetensors"))
+    assert "The weights mine.safetensors are of resnet50, and the backbone is resnet18: choose the two" in answer.text
+    assert not Run.objects.exists()
 
 
 def test_an_alignment_may_be_fitted_first(web: Client, split: Any) -> None:

@@ -1,4 +1,4 @@
-"""manage.py weights list | download [ARCHITECTURE] | import FILE | verify [NAME]"""
+"""manage.py weights list | download [ARCHITECTURE] [NAME] | import FILE | verify [NAME]"""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ml_engine import storage
 from ml_engine.core.errors import EngineError
-from ml_engine.core.weights import KNOWN, StoredFile, download, import_file, list_files, verify
+from ml_engine.core.published import SETS, all_known
+from ml_engine.core.weights import StoredFile, download, import_file, list_files, verify
 
 
 class Command(BaseCommand):
@@ -16,10 +17,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         acts = parser.add_subparsers(dest="act", required=True, metavar="list|download|import|verify")
         acts.add_parser("list", help="what is in the weights folder, and what is known but missing")
-        get = acts.add_parser("download", help="fetch torchvision's file and check its SHA-256")
-        get.add_argument("architecture", nargs="?", default="wide_resnet50_2", choices=sorted(KNOWN))
-        bring = acts.add_parser("import", help="take a local .safetensors file, or a .pth that torchvision publishes")
+        get = acts.add_parser("download", help="fetch a published file and check its SHA-256")
+        architectures = sorted({known.architecture for known in all_known()})
+        get.add_argument("architecture", nargs="?", default="wide_resnet50_2", choices=architectures)
+        get.add_argument("name", nargs="?", default="", choices=["", *SETS], help="the usual one unless given")
+        bring = acts.add_parser("import", help="take a local .safetensors file, or a published .pth")
         bring.add_argument("file", type=Path)
+        bring.add_argument("--architecture", help="the network that it is for, such as timm:NAME; guessed unless given")
         check = acts.add_parser("verify", help="read files whole and compare them with what was imported")
         check.add_argument("name", nargs="?", help="one file; all without it")
 
@@ -27,8 +31,8 @@ class Command(BaseCommand):
         try:
             {
                 "list": self.list,
-                "download": lambda: self.download(options["architecture"]),
-                "import": lambda: self.import_(options["file"]),
+                "download": lambda: self.download(options["architecture"], options["name"]),
+                "import": lambda: self.import_(options["file"], options["architecture"]),
                 "verify": lambda: self.verify(options["name"]),
             }[act]()
         except EngineError as refusal:
@@ -40,11 +44,12 @@ class Command(BaseCommand):
         for file in here:
             self.stdout.write(_line(file))
         names = {file.name for file in here}
-        for known in KNOWN.values():
-            if known.stored_name not in names:
-                self.stdout.write(f"{known.stored_name}  {known.architecture}  not here: {known.url}")
+        for published, files in SETS.items():
+            for known in files.values():
+                if known.stored_name not in names:
+                    self.stdout.write(f"{known.stored_name}  {known.architecture}  {published}, not here: {known.url}")
 
-    def download(self, architecture: str) -> None:
+    def download(self, architecture: str, name: str) -> None:
         shown = -1
 
         def progress(done: int, total: int) -> None:
@@ -54,11 +59,12 @@ class Command(BaseCommand):
                 shown = percent
                 self.stdout.write(f"{done / 2**20:.0f} of {total / 2**20:.0f} MiB")
 
-        path = download(architecture, folder=storage.weights_folder(), progress=progress)
+        path = download(architecture, name=name, folder=storage.weights_folder(), progress=progress)
         self.stdout.write(f"Stored as {path.name}.")
 
-    def import_(self, file: Path) -> None:
-        self.stdout.write(f"Imported: {_line(import_file(file, folder=storage.weights_folder()))}")
+    def import_(self, file: Path, architecture: str | None) -> None:
+        stored = import_file(file, folder=storage.weights_folder(), architecture=architecture)
+        self.stdout.write(f"Imported: {_line(stored)}")
 
     def verify(self, name: str | None) -> None:
         folder = storage.weights_folder()
@@ -77,4 +83,4 @@ class Command(BaseCommand):
 
 
 def _line(file: StoredFile) -> str:
-    return f"{file.name}  {file.architecture}  SHA-256 {file.sha256[:16]}"
+    return f"{file.name}  {file.architecture}  SHA-256 {file.sha256}"

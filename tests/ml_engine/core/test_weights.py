@@ -12,8 +12,10 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from ml_engine.core import files, weights
-from ml_engine.core.errors import IncompatibleModel
+from ml_engine.core import files, networks, weights
+from ml_engine.core import published as published_files
+from ml_engine.core.config import BACKBONES
+from ml_engine.core.errors import IncompatibleModel, InvalidConfig
 from ml_engine.core.features import random_state
 from ml_engine.core.weights import KnownFile, WeightsMissing
 
@@ -56,12 +58,23 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     return body
 
 
-@pytest.mark.parametrize("architecture", sorted(weights.KNOWN))
-def test_the_table_is_torchvisions(architecture: str) -> None:
-    listed = torchvision.models.get_model_weights(architecture).IMAGENET1K_V1.url
+@pytest.mark.parametrize(("name", "theirs"), [("imagenet", "IMAGENET1K_V1"), ("imagenet-v2", "IMAGENET1K_V2")])
+def test_the_table_is_torchvisions(name: str, theirs: str) -> None:
+    for architecture, known in published_files.SETS[name].items():
+        listed = torchvision.models.get_model_weights(architecture)[theirs].url
 
-    assert weights.KNOWN[architecture].url == listed
-    assert listed.endswith(f"-{weights.KNOWN[architecture].digest[:8]}.pth")
+        assert known.url == listed
+        assert listed.endswith(f"-{known.digest[:8]}.pth")
+
+
+def test_every_published_file_is_for_a_backbone_and_has_a_name_of_its_own() -> None:
+    known = published_files.all_known()
+
+    assert {file.architecture for file in known} <= {*BACKBONES, "vgg19"}
+    assert len({file.stored_name for file in known}) == len({file.digest for file in known}) == len(known)
+    assert published_files.sets_of("wide_resnet50_2") == ("imagenet", "imagenet-v2")
+    assert published_files.sets_of("timm:vit_base_patch14_dinov2") == ("dinov2",)
+    assert published_files.sets_of("timm:convnext_tiny") == ()
 
 
 def test_download_stores_what_was_published_as_safetensors(published: bytes, tmp_path: Path) -> None:
@@ -226,3 +239,115 @@ def test_the_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.
     assert weights.default_folder() == tmp_path / "weights"
     monkeypatch.delenv("HILUM_DATA_DIR")
     assert weights.default_folder().parts[-2:] == ("var", "weights")
+
+
+# Other libraries' files ------------------------------------------------------------------------------
+
+DINOV2 = "timm:vit_small_patch14_dinov2"
+
+
+def numbered(name: str) -> dict[str, torch.Tensor]:
+    """A network's tensors, quickly made; each filled with a number of its own."""
+    shapes = networks.on_meta(name).state_dict()
+    return {key: torch.full(value.shape, float(number)) for number, (key, value) in enumerate(shapes.items())}
+
+
+@pytest.fixture
+def dinov2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A .pth as DINOv2's makers name its tensors, in the place of theirs in the table."""
+    path = tmp_path / "dinov2_vits14_pretrain.pth"
+    torch.save(numbered(DINOV2) | {"mask_token": torch.zeros(1, 384)}, path)
+    known = KnownFile(DINOV2, f"https://example.org/{path.name}", files.sha256_of(path))
+    monkeypatch.setitem(published_files.SETS["dinov2"], DINOV2, known)
+    return path
+
+
+def test_dinov2_is_downloaded_and_takes_timms_names(dinov2: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "w"
+    with serving(dinov2.read_bytes()) as url:
+        path = weights.download(DINOV2, folder=folder, url=url)
+
+    assert path.name == f"timm-vit_small_patch14_dinov2-{files.sha256_of(dinov2)[:8]}.safetensors"
+    assert weights.ensure("dinov2", DINOV2, folder=folder) == "dinov2"
+    found, expected = weights.load_backbone("dinov2", DINOV2, seed=0, folder=folder), numbered(DINOV2)
+    assert found.sha256 == files.sha256_of(dinov2)
+    assert set(found.state) == set(expected)
+    assert all(torch.equal(found.state[key], expected[key]) for key in expected)
+
+
+def test_a_published_file_of_another_network_is_refused(dinov2: Path, tmp_path: Path) -> None:
+    with pytest.raises(IncompatibleModel, match=f"holds weights of {DINOV2}, and resnet18 was expected"):
+        weights.import_file(dinov2, folder=tmp_path / "w", architecture="resnet18")
+
+    assert weights.import_file(dinov2, folder=tmp_path / "w").architecture == DINOV2
+
+
+def test_what_is_not_published_is_a_sentence(tmp_path: Path) -> None:
+    for act in (weights.resolve, weights.ensure):
+        with pytest.raises(WeightsMissing, match="No weights called imagenet-v2 are published for resnet18"):
+            act("imagenet-v2", "resnet18", folder=tmp_path)
+    with pytest.raises(WeightsMissing, match="No weights called imagenet are published for timm:convnext_tiny"):
+        weights.download("timm:convnext_tiny", folder=tmp_path)
+    assert weights.named("imagenet-v2", "resnet18", folder=tmp_path) == {"name": "imagenet-v2", "sha256": None}
+
+
+def test_the_second_generation_is_stored_beside_the_first(published: bytes, tmp_path: Path) -> None:
+    with pytest.raises(WeightsMissing, match="The imagenet-v2 weights of resnet50 are not on this machine"):
+        weights.load_backbone("imagenet-v2", "resnet50", seed=0, folder=tmp_path)
+    with serving(published) as url, pytest.raises(IncompatibleModel, match="11ad3fa6 was expected"):
+        weights.download("resnet50", name="imagenet-v2", folder=tmp_path, url=url)
+
+
+def test_torchxrayvisions_module_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "load", None)  # calling it would be a TypeError
+    by_name = tmp_path / "nih-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt"
+    by_hash = tmp_path / "all.pt"
+    for path in (by_name, by_hash):
+        path.write_bytes(b"a module")
+    monkeypatch.setattr(published_files, "XRV_PICKLE", files.sha256_of(by_hash))
+
+    for path in (by_name, by_hash):
+        with pytest.raises(IncompatibleModel, match="is torchxrayvision's file, a pickled module") as refusal:
+            weights.import_file(path, folder=tmp_path / "w")
+        assert "docs/weights.md" in str(refusal.value)
+
+
+def imported(tmp_path: Path, tensors: dict[str, torch.Tensor], architecture: str | None = None) -> weights.StoredFile:
+    save_file(tensors, tmp_path / "given.safetensors")
+    return weights.import_file(tmp_path / "given.safetensors", folder=tmp_path / "w", architecture=architecture)
+
+
+def test_a_file_finds_its_network(tmp_path: Path) -> None:
+    xrv = imported(tmp_path, numbered("xrv_densenet121") | {"op_threshs": torch.zeros(18)})
+
+    assert xrv.architecture == "xrv_densenet121"
+    assert xrv.sha256 == files.sha256_of(tmp_path / "given.safetensors")
+
+
+def test_a_file_that_fits_two_networks_asks_which(tmp_path: Path) -> None:
+    name = "timm:vit_small_patch16_224"
+    with pytest.raises(IncompatibleModel, match=rf"fits {name} and {name}.dino alike, which take films differently"):
+        imported(tmp_path, numbered(name))
+
+    assert imported(tmp_path, numbered(name), f"{name}.dino").architecture == f"{name}.dino"
+
+
+def test_a_file_that_fits_none_names_the_nearest_and_what_differs(tmp_path: Path) -> None:
+    tensors = numbered("densenet121") | {"classifier.bias": torch.zeros(5)}
+
+    with pytest.raises(IncompatibleModel) as refusal:
+        imported(tmp_path, tensors)
+
+    assert "it is nearest to densenet121: classifier.bias has the shape (5,) and should have (1000,)." in str(
+        refusal.value
+    )
+
+
+def test_a_vits_file_of_another_grid_is_not_resampled(tmp_path: Path) -> None:
+    with pytest.raises(IncompatibleModel, match=r"pos_embed has the shape \(1, 257, 384\) and should have"):
+        imported(tmp_path, numbered(DINOV2) | {"pos_embed": torch.zeros(1, 257, 384)}, DINOV2)
+
+
+def test_an_architecture_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match="backbone is 'resnet19'"):
+        imported(tmp_path, {"a": torch.zeros(1)}, "resnet19")
