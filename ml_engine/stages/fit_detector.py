@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -81,6 +82,8 @@ def tune(work: Work, report: Report) -> dict[str, Any]:
     """Raw maps of the tune part's normal and abnormal films: tune.npy (n, 2, h, w)."""
     rows = np.array([k for k in work.readable("tune") if work.rows[k].label in ("normal", "abnormal")], np.int64)
     if work.config.fusion_choice == "config":
+        if work.keeps_features:  # grow and forget need those of all films, though no weight is chosen here
+            deque(work.features_of(rows, report), maxlen=0)
         rows = rows[:0]
     files.write_npy(work.path("tune.npy"), _maps(work, rows, report))
     return {"rows": rows.tolist()}
