@@ -130,7 +130,8 @@ def table(summary: dict[str, Any], results: list[CellResult]) -> str:
         "| AUROC | " + " | ".join(map(_short, results[0].sweep)) + " |",
         "",
     ]
-    lines += ["| alignment | NCC before | after | SSIM before | after | flagged |", "|---|---|---|---|---|---|"]
+    names = "NCC before | after | SSIM before | after | stack variance before | after | flagged"
+    lines += [f"| alignment | {names} | known affines drawn (px) | left (px) |", "|---" * 10 + "|"]
     lines += [_alignment(name, facts) for name, facts in summary["alignments"].items()]
     return "\n".join(lines)
 
@@ -178,10 +179,18 @@ def _difference(found: AurocDifference | None) -> str:
 
 def _alignment(name: str, facts: dict[str, Any]) -> str:
     if facts["refused"]:
-        return f"| {name} | refused: {facts['refused']} | | | | |"
+        return f"| {name} | refused: {facts['refused']} | | | | | | | | |"
     report = facts["report"]
-    numbers = [report[key] for key in ("ncc_before", "ncc_after", "ssim_before", "ssim_after", "share_flagged")]
-    return f"| {name} | " + " | ".join("none" if number is None else f"{number:.3f}" for number in numbers) + " |"
+    cells = [_digits(report[f"{what}_{when}"], 3) for what in ("ncc", "ssim") for when in ("before", "after")]
+    cells += [_digits(report[f"stack_variance_{when}"], 4) for when in ("before", "after")]
+    cells += [_digits(report["share_flagged"], 3)]
+    known = report.get("known") or {"before": {}, "after": {}}
+    cells += [_digits(known[when].get("displacement_median_px"), 2) for when in ("before", "after")]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def _digits(number: float | None, digits: int) -> str:
+    return "none" if number is None else f"{number:.{digits}f}"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -50,9 +50,9 @@ def ablation_command(options: argparse.Namespace) -> int:
     manifest.check_parts(selection.rows, config)
     rows = manifest.with_hashes(selection.rows, images)
     tell_selection(selection, console)
-    config = config.replace(weights=provide_weights(config, config.backbone, console))
+    config = config.replace(weights=provide_weights(config.weights, config.backbone, console))
     if config.weights != weights.RANDOM and config.alignment.uses_network and config.alignment.perceptual > 0:
-        provide_weights(config.replace(weights=weights.IMAGENET), "vgg19", console)
+        provide_weights(weights.IMAGENET, "vgg19", console)
     named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
     request = Request("ablation", config, name="ablation", weights=named, figures=figures)
     lay(options.out, request, rows, with_labels=True)

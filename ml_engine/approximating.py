@@ -90,6 +90,7 @@ def write(detector: Detector, model: Path, out: Path, *, kept: list[bool] | None
         "parts": {part: sum(row.part == part for row in rows) for part in before["parts"]},
         "flagged": [int(moved[row]) for row in before["flagged"] if moved[row] >= 0],
         "unreadable": {str(row): text for row, text in unreadable.items() if row >= 0},
+        "suspects": [],  # scored by other banks, and they name films
     }
     files.write_npy(out / "mask.npy", detector.mask.keep)
     files.write_json(out / "detector.json", before | pipeline.summary(detector) | facts)

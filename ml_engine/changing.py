@@ -37,10 +37,13 @@ class Model:
 
 
 def open_model(path: Path) -> Model:
-    """Raises EngineError for a folder that holds no finished detector fit."""
+    """Raises EngineError for a folder that holds no finished detector fit, or one that was aligned by landmarks."""
     if not (path / "detector.safetensors").is_file() or not (path / "run.json").is_file():
         raise EngineError(f"{path} holds no finished detector fit: give the folder that fit made with --model.")
-    return Model(path, Request.from_json(files.read_json(path / "run.json")), manifest.read(path / "images.csv"))
+    request = Request.from_json(files.read_json(path / "run.json"))
+    if "landmarks" in (request.inputs or {}):
+        raise EngineError(f"{path} was aligned by landmarks, which come with each film: fit anew with --landmarks.")
+    return Model(path, request, manifest.read(path / "images.csv"))
 
 
 def grow(

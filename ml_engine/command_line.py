@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ml_engine import ablation_command, changing_commands, manifest
+from ml_engine import ablation_command, alignment_inputs, changing_commands, manifest
 from ml_engine.core import feature_store, files, weights
 from ml_engine.core.config import BACKBONES, DETECTORS, PRESETS, PipelineConfig
 from ml_engine.core.errors import EngineError, InvalidConfig
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="keep the films' features in MODEL_DIR/features (5 MB a film at 224 px): grow and forget are exact then",
     )
+    alignment_inputs.add_options(fit, canonical=True)
     _add_settings(fit)
     fit.set_defaults(command=fit_command)
     score = commands.add_parser(
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_films(score)
     score.add_argument("--model", type=Path, required=True, metavar="MODEL_DIR", help="folder that fit made")
     score.add_argument("--out", type=Path, required=True, metavar="SCORES_DIR", help="folder of the scores, made new")
+    alignment_inputs.add_options(score, canonical=False)
     _add_settings(score)
     score.set_defaults(command=score_command)
     explain = commands.add_parser(
@@ -109,10 +111,21 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     """One option a setting, all None unless given."""
     add = parser.add_argument
     add("--preset", choices=PRESETS, help="values that all settings start from (default: default)")
-    add("--size", type=int, metavar="PX", help="side of the canonical image in pixels, a multiple of 32")
+    add(
+        "--size",
+        type=int,
+        metavar="PX",
+        help="side of the canonical image in pixels, a multiple of 32 or of a ViT's patch",
+    )
     add("--detector", choices=tuple(DETECTORS), help="PatchCore, or a published detector on the same features")
-    add("--backbone", choices=BACKBONES, help="network that gives the patch features")
-    add("--weights", metavar="imagenet|random|FILE", help="its weights; random is untrained, for trying out only")
+    add(
+        "--backbone", metavar="NAME", help=f"network that gives the patch features: {', '.join(BACKBONES)} or timm:NAME"
+    )
+    add(
+        "--weights",
+        metavar="imagenet|random|FILE",
+        help="its weights: imagenet, imagenet-v2, dinov2 or a file; random is untrained, for trying out only",
+    )
     add("--rate", type=float, metavar="S", help="share of patches kept in a memory bank (s), above 0 to 1")
     add("--neighbours", type=int, metavar="K", help="nearest bank vectors that a score is the mean over (K)")
     add("--distance", choices=("squared", "l2"), help="squared Euclidean distance (Eq. 1), or its root")
@@ -171,21 +184,26 @@ def run_command(options: argparse.Namespace) -> int:
 
 def fit_command(options: argparse.Namespace) -> int:
     config = configured(options)
-    selection = manifest.for_fit(manifest.read_csv(options.csv), preset=config.preset, seed=config.seed)
+    table = manifest.read_csv(options.csv)
+    selection = manifest.for_fit(table, preset=config.preset, seed=config.seed)
+    given = alignment_inputs.given_to_fit(options, config, [line["filename"] for line in table])
     manifest.check_parts(selection.rows, config)  # before the alignment, which may take hours
     rows = manifest.with_hashes(selection.rows, options.images)
     out: Path = options.out
     console = Console()
-    config = config.replace(weights=provide_weights(config, config.backbone, console))
+    config = config.replace(weights=provide_weights(config.weights, config.backbone, console))
     tell_selection(selection, console)
     inputs = {}
     unreadable = 0
     if config.align == "network":
         if config.weights != weights.RANDOM and config.alignment.uses_network and config.alignment.perceptual > 0:
-            provide_weights(config.replace(weights=weights.IMAGENET), "vgg19", console)
+            provide_weights(weights.IMAGENET, "vgg19", console)
         part = "align" if any(row.part == "align" for row in rows) else "fit"
-        request = Request(kind="fit_alignment", config=config, name="alignment")
-        lay(out / "alignment-run", request, [row for row in rows if row.part == part], with_labels=True)
+        aligning = [row for row in rows if row.part == part]
+        extra = given.for_run(aligning)
+        request = Request(kind="fit_alignment", config=config, name="alignment", inputs=alignment_inputs.hashes(extra))
+        lay(out / "alignment-run", request, aligning, with_labels=True)
+        alignment_inputs.write(out / "alignment-run", extra)
         outcome = run_folder(out / "alignment-run", images=options.images, listener=console.event)
         if outcome.status not in (OK, UNREADABLE):
             return close(outcome)
@@ -195,8 +213,12 @@ def fit_command(options: argparse.Namespace) -> int:
         files.link_or_copy(made, out / "inputs" / "alignment.safetensors")
         inputs["alignment"] = files.sha256_of(made)
     named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
+    fitting = [row for row in rows if row.part != "align"]
+    extra = given.for_detector(fitting)
+    inputs |= alignment_inputs.hashes(extra)
     request = Request(kind="fit_detector", config=config, name="detector", inputs=inputs, weights=named)
-    lay(out, request, [row for row in rows if row.part != "align"], with_labels=True)
+    lay(out, request, fitting, with_labels=True)
+    alignment_inputs.write(out, extra)
     if options.keep_features:
         (out / feature_store.FOLDER).mkdir(exist_ok=True)
     outcome = run_folder(out, images=options.images, listener=console.event)
@@ -213,7 +235,9 @@ def score_command(options: argparse.Namespace) -> int:
         raise EngineError(f"{model} holds no detector.safetensors: give the folder that fit made with --model.")
     detector = load_detector(model / "detector.safetensors")
     asked = _checked_against_model(options, detector.config)
-    selection = manifest.for_score(manifest.read_csv(options.csv))
+    table = manifest.read_csv(options.csv)
+    selection = manifest.for_score(table)
+    given = alignment_inputs.given_to_score(options, detector.config, [line["filename"] for line in table])
     rows = manifest.with_hashes(selection.rows, options.images)
     console = Console()
     tell_selection(selection, console)
@@ -224,6 +248,8 @@ def score_command(options: argparse.Namespace) -> int:
         if not source.is_file():
             raise EngineError(f"{model} holds no {name}.safetensors, which its detector needs: fit it again.")
         inputs[name] = files.sha256_of(source)
+    models, extra = list(inputs), given.for_detector(rows)
+    inputs |= alignment_inputs.hashes(extra)
     request = Request(
         kind="score",
         config=asked,
@@ -233,7 +259,8 @@ def score_command(options: argparse.Namespace) -> int:
         fusion_weight=asked.fusion_weight if "fusion_weight" in _texts(options) else None,
     )
     lay(out, request, rows, with_labels=False)
-    for name in inputs:
+    alignment_inputs.write(out, extra)
+    for name in models:
         files.link_or_copy(model / f"{name}.safetensors", out / "inputs" / f"{name}.safetensors")
     outcome = run_folder(out, images=options.images, listener=console.event)
     if outcome.status in (OK, UNREADABLE):
@@ -285,11 +312,11 @@ def _same_weights(name: str, asked: Any, made: Any) -> bool:
     return Path(made).stem.endswith(files.sha256_of(Path(asked))[:8])
 
 
-def provide_weights(config: PipelineConfig, architecture: str, console: Console) -> str:
+def provide_weights(name: str, architecture: str, console: Console) -> str:
     def progress(done: int, total: int) -> None:
         console.line(f"downloading the weights of {architecture}: {done >> 20} of {total >> 20} MiB")
 
-    return weights.ensure(config.weights, architecture, folder=weights.default_folder(), progress=progress)
+    return weights.ensure(name, architecture, folder=weights.default_folder(), progress=progress)
 
 
 def lay(path: Path, request: Request, rows: list[manifest.Row], *, with_labels: bool) -> None:

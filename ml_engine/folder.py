@@ -20,7 +20,12 @@ from ml_engine.core.version import FORMAT, code_version
 
 Listener = Callable[[dict[str, Any]], None]
 KINDS = ("fit_alignment", "fit_detector", "score", "ablation")
-INPUTS = ("alignment", "detector")
+INPUTS = {
+    "alignment": "inputs/alignment.safetensors",
+    "detector": "inputs/detector.safetensors",
+    "landmarks": "inputs/landmarks.csv",
+    "canonical": "inputs/canonical.npy",
+}
 SECONDS_BETWEEN_EVENTS = 0.25
 
 
@@ -30,7 +35,7 @@ class FolderBusy(EngineError):
 
 @dataclass(frozen=True)
 class Request:
-    """``run.json``: enough to run it again elsewhere. ``inputs`` maps alignment or detector to SHA-256;
+    """``run.json``: enough to run it again elsewhere. ``inputs`` maps a name of `INPUTS` to SHA-256;
     ``fusion_weight`` of a score run replaces its detector's; ``figures`` are those of the paper that an ablation
     makes."""
 
@@ -43,7 +48,7 @@ class Request:
     figures: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        inputs = {n: {"file": f"inputs/{n}.safetensors", "sha256": h} for n, h in (self.inputs or {}).items()}
+        inputs = {n: {"file": INPUTS[n], "sha256": h} for n, h in (self.inputs or {}).items()}
         ours: dict[str, Any] = {} if self.fusion_weight is None else {"fusion_weight": self.fusion_weight}
         ours |= {"figures": list(self.figures)} if self.figures else {}
         return {
@@ -79,6 +84,8 @@ class Request:
         for name, entry in (values.get("inputs") or {}).items():
             if entry and not (isinstance(entry, dict) and isinstance(entry.get("sha256"), str)):
                 raise EngineError(f"run.json has input {name} {entry!r}: it must be an object with file and sha256.")
+            if entry and name not in INPUTS:
+                raise EngineError(f"run.json has an input {name}: it must be one of {', '.join(INPUTS)}.")
             if entry:
                 inputs[name] = entry["sha256"]
         return cls(
@@ -126,13 +133,13 @@ class RunFolder:
 
     def input_path(self, name: str, request: Request) -> Path:
         """An input's file, proven by its SHA-256. Raises EngineError."""
-        path = self.path / "inputs" / f"{name}.safetensors"
+        path = self.path / INPUTS[name]
         wanted = (request.inputs or {}).get(name)
         if wanted is None or not path.is_file():
-            raise EngineError(f"This run needs inputs/{name}.safetensors, and it is not in the run folder.")
+            raise EngineError(f"This run needs {INPUTS[name]}, and it is not in the run folder.")
         if files.sha256_of(path) != wanted:
             raise EngineError(
-                f"inputs/{name}.safetensors is not the file that run.json names: its SHA-256 differs. Bring the right "
+                f"{INPUTS[name]} is not the file that run.json names: its SHA-256 differs. Bring the right "
                 "one, or ask for the run anew."
             )
         return path

@@ -56,6 +56,11 @@ class Reader:
     def _input_from_canonical(self, prepared: Prepared) -> Tensor:
         if self.alignment is None:
             return identity(1)
+        if self.config.alignment.method == "landmarks":
+            raise EngineError(
+                "This model aligns films by landmarks, and a film on its own brings none: take a model with another "
+                "alignment."
+            )
         valid = valid_area(np.array([prepared.box]), prepared.image.shape[-1])
         return self.alignment.affines(prepared.image[None, None], valid)[0]
 

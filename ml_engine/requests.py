@@ -81,6 +81,7 @@ def request_alignment(request: Request, *, split: Split, config: PipelineConfig)
     """Raises RunRefused."""
     _check(request, split=split)
     config = config.replace(align="network")
+    _check_needs_no_file(config)
     part = alignment_part(split)
     _check_films(split, [part], why="an alignment is fitted on normal films of part align, or fit where there is none")
     return _queue(request, kind=RunKind.FIT_ALIGNMENT, split=split, config=config.to_json(), seed=config.seed)
@@ -182,6 +183,15 @@ def request_chain(
 def alignment_part(split: Split) -> str:
     """The part that an alignment is fitted on: align, where the split has one, else fit."""
     return Part.ALIGN if split.members.filter(part=Part.ALIGN).exists() else Part.FIT
+
+
+def _check_needs_no_file(config: PipelineConfig) -> None:
+    for name, value in (("method", config.alignment.method), ("canonical", config.alignment.canonical)):
+        if value in ("landmarks", "file"):
+            raise RunRefused(
+                f"alignment.{name} is {value}, which needs a file that only the command line takes: choose another, or "
+                "fit with python -m ml_engine fit."
+            )
 
 
 def _named(request: Request, what: str) -> Request:

@@ -26,13 +26,16 @@ def store_results(run: Run, folder: Path) -> None:
 
 def _store_alignment(run: Run, folder: Path) -> None:
     assert run.split is not None  # constraint run_fit_has_split
+    report = read_json(folder / "alignment.json")
+    for name in report.get("pictures", []):
+        storage.keep_picture(run.uuid, folder / "pictures" / name)
     AlignmentModel.objects.create(
         site=run.site,
         run=run,
         split=run.split,
         sha256=storage.keep_model(folder / "alignment.safetensors"),
         config=run.config,
-        report=read_json(folder / "alignment.json"),
+        report=report,
         random_weights=run.random_weights,
     )
 

@@ -43,6 +43,15 @@ def keep_model(path: Path) -> str:
     return sha256
 
 
+def picture_path(run_uuid: UUID, name: str) -> Path:
+    return Path(settings.DATA_DIR) / "models" / "pictures" / str(run_uuid) / name
+
+
+def keep_picture(run_uuid: UUID, path: Path) -> None:
+    """Keep a picture that a run made, which shows films: by its run, since whoever may see the run may see it."""
+    link(path, picture_path(run_uuid, path.name))
+
+
 def file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from ml_engine.views import runs
+from ml_engine.views import pictures, runs
 
 app_name = "ml_engine"
 urlpatterns = [
@@ -11,6 +11,7 @@ urlpatterns = [
     path("runs/<uuid:uuid>/", runs.run, name="run"),
     path("runs/<uuid:uuid>/progress/", runs.progress, name="run-progress"),
     path("runs/<uuid:uuid>/log/", runs.log, name="run-log"),
+    path("runs/<uuid:uuid>/pictures/<str:name>", pictures.picture, name="run-picture"),
     path("runs/<uuid:uuid>/cancel/", runs.cancel, name="run-cancel"),
     path("runs/<uuid:uuid>/retry/", runs.retry, name="run-retry"),
 ]

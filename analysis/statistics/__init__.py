@@ -5,46 +5,82 @@ finite (an unreadable film is a NaN row) is left out and counted in `left_out`. 
 None with a `reason` that a reader understands, never a NaN.
 """
 
-from analysis.statistics.auroc import (
-    Auroc,
-    AurocDifference,
-    auroc_interval,
-    bootstrap_auroc,
-    delong,
-    delong_paired,
-)
+from analysis.statistics.agreement import Alpha, Kappa, cohen_kappa, krippendorff_alpha
+from analysis.statistics.auroc import Auroc, AurocDifference, auroc_interval, bootstrap_auroc, delong, delong_paired
 from analysis.statistics.cases import WorstCases, worst_cases
-from analysis.statistics.counts import (
-    Histogram,
-    OperatingPoint,
-    Proportion,
-    histogram,
-    operating_point,
-    wilson,
+from analysis.statistics.counts import Histogram, OperatingPoint, Proportion, histogram, operating_point, wilson
+from analysis.statistics.free_response import Froc, froc, peaks
+from analysis.statistics.localisation import Aupro, aupro, pixel_auroc, pointing_game, regions_of_boxes, regions_of_mask
+from analysis.statistics.partial import Auprc, PartialAuc, auprc, partial_auc
+from analysis.statistics.predictive import Estimate, PredictiveValues, predictive_values
+from analysis.statistics.rates import (
+    Rate,
+    RatesAtTarget,
+    clustered_rate,
+    exact_limits,
+    sensitivity_at_specificity,
+    specificity_at_sensitivity,
+    threshold_at_sensitivity,
+    threshold_at_specificity,
 )
 from analysis.statistics.roc import RocBand, RocCurve, roc_band, roc_curve
+from analysis.statistics.sampling import SampledRates, sampled_rates
+from analysis.statistics.subgroups import Subgroup, holm, subgroup_aurocs
 from analysis.statistics.sweep import FusionSweep, choose_weight, fusion_sweep
 
 __all__ = [
+    "Alpha",
+    "Auprc",
+    "Aupro",
     "Auroc",
     "AurocDifference",
+    "Estimate",
+    "Froc",
     "FusionSweep",
     "Histogram",
+    "Kappa",
     "OperatingPoint",
+    "PartialAuc",
+    "PredictiveValues",
     "Proportion",
+    "Rate",
+    "RatesAtTarget",
     "RocBand",
     "RocCurve",
+    "SampledRates",
+    "Subgroup",
     "WorstCases",
+    "auprc",
+    "aupro",
     "auroc_interval",
     "bootstrap_auroc",
     "choose_weight",
+    "clustered_rate",
+    "cohen_kappa",
     "delong",
     "delong_paired",
+    "exact_limits",
+    "froc",
     "fusion_sweep",
     "histogram",
+    "holm",
+    "krippendorff_alpha",
     "operating_point",
+    "partial_auc",
+    "peaks",
+    "pixel_auroc",
+    "pointing_game",
+    "predictive_values",
+    "regions_of_boxes",
+    "regions_of_mask",
     "roc_band",
     "roc_curve",
+    "sampled_rates",
+    "sensitivity_at_specificity",
+    "specificity_at_sensitivity",
+    "subgroup_aurocs",
+    "threshold_at_sensitivity",
+    "threshold_at_specificity",
     "wilson",
     "worst_cases",
 ]

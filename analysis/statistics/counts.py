@@ -64,7 +64,7 @@ def wilson(successes: int, total: int, *, confidence: float = 0.95) -> Proportio
     return Proportion(successes, total, successes / total, float(low[0]), float(high[0]), confidence)
 
 
-def wilson_limits(shares: FloatArray, total: int, z: float) -> tuple[FloatArray, FloatArray]:
+def wilson_limits(shares: FloatArray, total: float, z: float) -> tuple[FloatArray, FloatArray]:
     """Lower and upper limits of shares (K,) of the same total, each limit (K,) in [0, 1]."""
     centre = (shares + z**2 / (2 * total)) / (1 + z**2 / total)
     spread = np.sqrt(shares * (1 - shares) / total + z**2 / (4 * total**2))

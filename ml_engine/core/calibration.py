@@ -20,10 +20,18 @@ def standardisation(maps: Maps) -> tuple[Maps, Maps]:
     """Mean and standard deviation of normal films' maps (N, 2, h, w), each float32 (2, h, w).
 
     The deviation divides by N - 1 and is never below a thousandth of its channel's median. NaN where
-    masked. Raises EngineError for fewer than two films.
+    masked, in all films alike. Raises EngineError for fewer than two films, and for a film that is NaN elsewhere.
     """
     if len(maps) < LEAST_FILMS:
         raise too_few(len(maps), "calibrate")
+    missing = np.isnan(maps)
+    broken = int((missing & ~missing.all(axis=0)).any(axis=(1, 2, 3)).sum())
+    if broken:
+        raise EngineError(
+            f"{broken} of the {len(maps)} calibration films {'has' if broken == 1 else 'have'} no score at a patch "
+            "where others have one, as films with values that are not finite numbers do: leave them out, or export "
+            "them again."
+        )
     values = maps.astype(np.float64)
     mean = values.mean(axis=0)
     std = values.std(axis=0, ddof=1)
@@ -89,6 +97,7 @@ class FilmThreshold:
 
 def film_threshold(maxima: NDArray[np.float64], rate: float) -> FilmThreshold | None:
     """The max-statistic threshold from the highest patch of each of n normal films (n,); no abnormal film is needed.
+    A film without a score (NaN) does not count.
 
     The k-th smallest maximum, k = ceil((n + 1)(1 - rate)): with exchangeable films the chance of a false alarm is
     Beta(n + 1 - k, k) distributed (order statistics of the uniform). None for a rate below 1 / (n + 1), which n
@@ -96,13 +105,14 @@ def film_threshold(maxima: NDArray[np.float64], rate: float) -> FilmThreshold | 
     """
     from scipy.stats import beta
 
-    count = len(maxima)
+    ordered = np.sort(maxima[~np.isnan(maxima)])
+    count = len(ordered)
     k = math.ceil((count + 1) * (1 - rate) - 1e-9)
     if k > count or count == 0:
         return None
     a, b = count + 1 - k, k
     low, high = beta.ppf([0.025, 0.975], a, b)
-    return FilmThreshold(float(np.sort(maxima)[k - 1]), rate, a / (count + 1), float(low), float(high))
+    return FilmThreshold(float(ordered[k - 1]), rate, a / (count + 1), float(low), float(high))
 
 
 def least_films(rate: float) -> int:
@@ -116,6 +126,12 @@ def p_values(scores: NDArray[np.float64], normals: NDArray[np.float64]) -> NDArr
     ordered = np.sort(normals[~np.isnan(normals)])
     as_high = len(ordered) - np.searchsorted(ordered, scores, side="left")
     return np.where(np.isnan(scores), np.nan, (1 + as_high) / (len(ordered) + 1))
+
+
+def p_values_among(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The conformal p-value of each score (n,) among the others: (those at least as high, its own with them) / n."""
+    ordered = np.sort(scores)
+    return np.asarray((len(scores) - np.searchsorted(ordered, scores, side="left")) / len(scores), dtype=np.float64)
 
 
 def patient_folds(patients: list[str], *, folds: int, seed: int) -> NDArray[np.int64]:

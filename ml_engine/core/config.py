@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from ml_engine.core import backbones, published
 from ml_engine.core.alignment.config import AlignmentConfig
+from ml_engine.core.backbones import LAYERS as LAYERS
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.core.fields import as_type, from_text, names_of
 
 DETECTORS = {"patchcore": "PatchCore", "padim": "PaDiM", "spade": "SPADE", "dn2": "DN2"}  # name: the field's word
 PRESETS = ("default", "paper", "paper-448")
-BACKBONES = ("wide_resnet50_2", "wide_resnet101_2", "resnet18", "resnet34", "resnet50", "resnet101")
-LAYERS = ("layer1", "layer2", "layer3", "layer4")
+BACKBONES = backbones.NAMES  # those that forms offer; timm:NAME is taken too
 
 
 def setting(
@@ -26,9 +27,11 @@ def setting(
     choices: tuple[str, ...] = (),
     low: float | None = None,
     high: float | None = None,
+    is_open: bool = False,
 ) -> Any:
-    """A dataclass field with its bounds and the words that a form or a page shows beside it."""
-    facts = {"help": help, "symbol": symbol, "choices": choices, "low": low, "high": high}
+    """A dataclass field with its bounds and the words that a form or a page shows beside it. Other values than the
+    ``choices`` are allowed where it ``is_open``."""
+    facts = {"help": help, "symbol": symbol, "choices": choices, "low": low, "high": high, "is_open": is_open}
     return field(default=default, metadata=facts)
 
 
@@ -62,7 +65,9 @@ class PipelineConfig:
         2.0, "How far a gray level may exceed its even share of a tile, for clahe.", low=1, high=256
     )
     clahe_tiles: int = setting(8, "Tiles along each side of the film, for clahe.", low=1, high=64)
-    size: int = setting(224, "Side of the canonical image in pixels; a multiple of 32.", low=32, high=2048)
+    size: int = setting(
+        224, "Side of the canonical image in pixels; a multiple of 32, or of a ViT's patch.", low=32, high=2048
+    )
     resize: str = setting(
         "pad", "stretch = each axis on its own; pad = aspect kept, the rest black.", choices=("stretch", "pad")
     )
@@ -72,13 +77,23 @@ class PipelineConfig:
         default_factory=AlignmentConfig, metadata={"help": "The settings of the alignment.", "symbol": ""}
     )
 
-    backbone: str = setting("wide_resnet50_2", "Network that gives the patch features.", symbol="f", choices=BACKBONES)
+    backbone: str = setting(
+        "wide_resnet50_2",
+        "Network that gives the patch features: one of torchvision's, or timm:NAME for any of timm's.",
+        symbol="f",
+        choices=BACKBONES,
+        is_open=True,
+    )
     weights: str = setting(
         "imagenet",
-        "imagenet = torchvision's IMAGENET1K_V1; random = an untrained network, for trying out only; or the name "
-        "of an imported file.",
+        "imagenet = torchvision's IMAGENET1K_V1; imagenet-v2 and dinov2 where they are published for the backbone; "
+        "random = an untrained network, for trying out only; or the name of an imported file.",
     )
-    layers: str = setting("layer2+layer3", "Stages of the backbone that are concatenated, joined by +.")
+    layers: str = setting(
+        "layer2+layer3",
+        "Layers of the backbone that are concatenated, joined by +: layer1 to layer4 have the strides 4, 8, 16 and 32; "
+        "a ViT has block0, block1 and so on, or last.",
+    )
     pool: int = setting(3, "Side of the neighbourhood averaged around each patch; odd.", low=1, high=15)
 
     mask: bool = setting(True, "Leave out patches that the mean film shows black.")
@@ -115,6 +130,20 @@ class PipelineConfig:
         "l2", "squared = squared Euclidean distance (Eq. 1); l2 = its root.", choices=("squared", "l2")
     )
 
+    reweight: int = setting(
+        0,
+        "Bank vectors around the nearest one by which a score is weighed: PatchCore's reweighting, of every patch; "
+        "0 = none.",
+        symbol="b",
+        low=0,
+        high=1000,
+    )
+    neighbours_tried: str = setting("", "Further K to choose from on the tune part, such as 1,3,9; empty = none.")
+    rate_tried: str = setting("", "Further rates s to choose from on the tune part, such as 0.001,0.1; empty = none.")
+    top_share_tried: str = setting(
+        "", "Further shares of highest patches to choose from on the tune part, such as 0.01,0.05; empty = none."
+    )
+
     film_neighbours: int = setting(
         0, "Nearest films that spade and dn2 take the mean over; 0 = as published, 50 and 2.", low=0, high=10**6
     )
@@ -149,7 +178,12 @@ class PipelineConfig:
     threshold_percentile: float = setting(
         99.5, "Percentile of calibration normals' patches, for threshold = percentile.", low=50, high=100
     )
-    folds: int = setting(5, "Folds of fit patients that stand in where there is no calibrate part.", low=2, high=100)
+    cross_fit: bool = setting(
+        True, "Score each fit film by a model of the other patients' films, so that suspect normals come up."
+    )
+    folds: int = setting(
+        5, "Folds of fit patients, for cross_fit and where there is no calibrate part.", low=2, high=100
+    )
 
     device: str = setting("auto", "Where it runs.", choices=("auto", "cpu", "cuda"))
     threads: int = setting(2, "CPU threads; results are byte-identical for the same number.", low=1, high=256)
@@ -158,20 +192,56 @@ class PipelineConfig:
     def __post_init__(self) -> None:
         for f in fields(self):
             _check_bounds(f.name, getattr(self, f.name), f.metadata)
-        self._check("size", self.size % 32 == 0, "a multiple of 32, such as 224 or 448")
+        self._check_backbone()
         self._check("pool", self.pool % 2 == 1, "odd, such as 3")
-        names = self.layers.split("+")
-        known = all(name in LAYERS for name in names) and sorted(set(names)) == names
-        self._check("layers", known, "stages in order, such as layer2+layer3")
-        self._check("weights", bool(self.weights.strip()), "imagenet, random or the name of an imported file")
         self._check("grid", self.grid <= self.patches, f"at most {self.patches}, the patches along a side")
         hundredths = abs(self.fusion_weight * 100 - round(self.fusion_weight * 100)) < 1e-9
         self._check("fusion_weight", hundredths, "a whole number of hundredths, such as 0.6 or 0.25")
+        self._check("reweight", self.reweight != 1, "0, or at least 2: one vector weighs every score to nothing")
+        for name in ("neighbours", "rate", "top_share"):
+            self._check_tried(name)
         self._check("mask_most", self.mask_most > self.mask_least, f"above mask_least ({self.mask_least})")
+
+    def _check_backbone(self) -> None:
+        """The layers, the size and the weights are the backbone's."""
+        backbone = backbones.find(self.backbone)
+        self._check("layers", backbone.has_layers(self.layer_names), backbone.layers_in_words)
+        step = backbone.multiple
+        near = max(1, round(224 / step)) * step
+        of = f", the patch of {self.backbone}" if backbone.patch else ""
+        self._check("size", self.size % step == 0, f"a multiple of {step}{of}, such as {near} or {2 * near}")
+        own = published.sets_of(self.backbone)
+        ok = bool(self.weights.strip()) and (self.weights in own or self.weights not in published.SETS)
+        words = ", ".join([*own, "random"])
+        self._check("weights", ok, f"{words} or the name of an imported file with backbone {self.backbone}")
 
     def _check(self, name: str, ok: bool, expected: str) -> None:
         if not ok:
             raise InvalidConfig(f"{name} is {getattr(self, name)!r}: it must be {expected}.")
+
+    def _check_tried(self, name: str) -> None:
+        """Candidates are values that the setting itself may have, and only PatchCore has them."""
+        shown = f"{name}_tried"
+        if not getattr(self, shown).strip():
+            return
+        self._check(shown, self.detector == "patchcore", "empty: only detector=patchcore has candidates")
+        facts = {f.name: f.metadata for f in fields(self)}[name]
+        try:
+            values = self.tried(name)
+        except ValueError:
+            raise InvalidConfig(
+                f"{shown} is {getattr(self, shown)!r}: write numbers with commas between them, such as 1,3,9."
+            ) from None
+        for value in values:
+            _check_bounds(shown, value, facts)
+
+    def tried(self, name: str) -> tuple[Any, ...]:
+        """The values of ``neighbours``, ``rate`` or ``top_share`` to choose from on tune: the configured one, then the
+        others in ascending order."""
+        kind = int if name == "neighbours" else float
+        own = getattr(self, name)
+        others = {kind(text) for text in getattr(self, f"{name}_tried").split(",") if text.strip()} - {own}
+        return (own, *sorted(others))
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -180,7 +250,7 @@ class PipelineConfig:
     @property
     def stride(self) -> int:
         """Side of a patch in canonical pixels: the stride of the first layer used."""
-        return 4 << LAYERS.index(self.layer_names[0])
+        return backbones.find(self.backbone).stride(self.layer_names[0])
 
     @property
     def patches(self) -> int:
@@ -228,6 +298,16 @@ class PipelineConfig:
         """
         return self.replace_fields({name: text})
 
+    def _brought_along(self, backbone: backbones.Backbone) -> dict[str, Any]:
+        """The layers and the weights that another backbone needs where those of this config are not its own."""
+        own = published.sets_of(backbone.name)
+        brought: dict[str, Any] = {}
+        if not backbone.has_layers(self.layer_names):
+            brought["layers"] = backbone.usual_layers
+        if self.weights in published.SETS and self.weights not in own and own:
+            brought["weights"] = own[0]
+        return brought
+
     def replace_fields(self, texts: Mapping[str, str]) -> PipelineConfig:
         """The same for several fields, checked together: two that depend on each other may come in any order."""
         values: dict[str, Any] = {}
@@ -245,6 +325,8 @@ class PipelineConfig:
             values.setdefault("fusion_weight", 0.0)
         if "fusion_weight" in values:
             values.setdefault("fusion_choice", "config")  # a weight that is asked for is not chosen again
+        if "backbone" in values:
+            values = self._brought_along(backbones.find(values["backbone"])) | values
         if inner:
             values["alignment"] = dataclasses.replace(self.alignment, **inner)
         return self.replace(**values)
@@ -265,12 +347,13 @@ PAPER: dict[str, Any] = {
     "standardise": False,
     "image_score": "max",
     "threshold": "percentile",
+    "cross_fit": False,
 }
 
 
 def _check_bounds(name: str, value: Any, facts: Any) -> None:
     choices, low, high = facts.get("choices"), facts.get("low"), facts.get("high")
-    if choices and value not in choices:
+    if choices and value not in choices and not facts.get("is_open"):
         raise InvalidConfig(f"{name} is {value!r}: choose one of {', '.join(choices)}.")
     if value is None or (low is None and high is None):
         return

@@ -27,11 +27,11 @@ DOUBLE_LIMIT = 2e10  # multiplications up to which the covering radius is comput
 
 
 class Coreset(NamedTuple):
-    """``indices`` (count,) int64 in the order picked; ``radius`` (count,) float64: after each pick, the
+    """``indices`` (count,) int64 in the order picked; ``radius`` (count,) float32: after each pick, the
     largest L2 distance of any input feature to its nearest pick."""
 
     indices: Tensor
-    radius: NDArray[np.float64]
+    radius: NDArray[np.float32]
 
 
 def k_center(
@@ -54,7 +54,7 @@ def k_center(
     """
     grid = selection_grid(features, count, seed=seed, dimensions=dimensions, exact_limit=exact_limit)
     indices = greedy(grid, count, start=start, block=block)
-    return Coreset(indices, covering_radius(features, indices))
+    return Coreset(indices, covering_radius(features, indices).astype(np.float32))
 
 
 class Rows:

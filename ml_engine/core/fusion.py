@@ -7,8 +7,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_engine.core.auroc import auroc
-
 Maps = NDArray[np.float32]  # (N, 2, h, w): channel 0 global, channel 1 region; NaN where masked
 WEIGHTS: NDArray[np.float64] = np.arange(101) / 100  # 0 is global alone, 1 is region alone
 FALLBACK_WEIGHT = 0.6  # [s]; also what a tie between weights goes to
@@ -54,8 +52,15 @@ def sweep(maps: NDArray[np.float64], *, how: str, top_share: float) -> NDArray[n
 
 
 def sweep_aurocs(scores: NDArray[np.floating], abnormal: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The AUROC at each weight, float64 (101,), from a sweep (N, 101) and the labels (N,)."""
-    return np.array([auroc(scores[:, k], abnormal) for k in range(scores.shape[1])])
+    """The AUROC at each weight, float64 (101,), from a sweep (N, 101) and the labels (N,); as `auroc.auroc`."""
+    from scipy.stats import rankdata
+
+    positives = int(abnormal.sum())
+    negatives = abnormal.size - positives
+    if positives == 0 or negatives == 0:
+        return np.full(scores.shape[1], np.nan)
+    rank_sums = rankdata(scores, axis=0)[abnormal].sum(axis=0)
+    return np.asarray((rank_sums - positives * (positives + 1) / 2) / (positives * negatives), dtype=np.float64)
 
 
 def choose_weight(aurocs: NDArray[np.float64]) -> float:

@@ -9,15 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ml_engine.core import calibration, detectors, determinism, masking, memory_bank, pipeline, weights
+from ml_engine.core import calibration, choosing, detectors, determinism, masking, memory_bank, pipeline, weights
+from ml_engine.core.choosing import Choice, Scorers
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.detectors import Scorer
 from ml_engine.core.errors import IncompatibleModel
 from ml_engine.core.features import FeatureExtractor
 from ml_engine.core.fusion import Maps
 from ml_engine.core.memory_bank import Source
-from ml_engine.core.pipeline import Calibration, Choice, Detector
-from ml_engine.core.version import code_version
+from ml_engine.core.pipeline import Detector
 
 Progress = Callable[[int, int], None]
 
@@ -30,6 +30,7 @@ def fit(
     calibrate: Tensor | None,
     tune: Tensor | None,
     abnormal: NDArray[np.bool_] | None,
+    tune_patients: Sequence[str] | None = None,
 ) -> Detector:
     """See `Detector.fit`."""
     _check(normals, config)
@@ -40,18 +41,29 @@ def fit(
     places = memory_bank.places_of(mask.keep)
     features = extractor.patches(normals[:, None], places).flatten(0, 1)  # (N * P, D)
     source = Source(places, torch.arange(len(normals)))
-    model = detectors.fit_model(features.to(device), source, config)
-    scorer = detectors.scorer_of(model, mask.keep, config, device)
-
+    model = detectors.fit_model(features.to(device), source, choosing.at_highest_rate(config))
+    scorers = Scorers(model, mask.keep, config, device, films=len(normals))
     if calibrate is not None:
-        calibrated = pipeline.calibrate(_maps(calibrate, extractor, scorer), source="calibrate", config=config)
+        raw, words = _maps_of(calibrate, extractor, scorers), "calibrate"
     else:
         names = list(patients) if patients is not None else [str(k) for k in range(len(normals))]
-        calibrated = _calibrated_by_folds(features, source, names, mask.keep, config, device)
+        folds = calibration.patient_folds(names, folds=config.folds, seed=config.seed)
+        raw, words = fold_maps(features, source, folds, mask.keep, config, device), fold_words(folds)
+    calibrated = [pipeline.calibrate(one, source=words, config=config) for one in raw]
     choice = Choice(config.fusion_weight, "config")
     if tune is not None and abnormal is not None:
-        choice = pipeline.choose(_maps(tune, extractor, scorer), abnormal, calibrated, config)
-    return Detector(config, mask, model, calibrated, choice, backbone.to_json(), None, code_version())
+        names = list(tune_patients) if tune_patients is not None else [str(k) for k in range(len(tune))]
+        choice = pipeline.choose(_maps_of(tune, extractor, scorers), abnormal, calibrated, config, patients=names)
+    return pipeline.assemble(
+        config,
+        model,
+        mask,
+        films=len(normals),
+        calibrated=calibrated,
+        choice=choice,
+        weights=backbone.to_json(),
+        alignment_sha256=None,
+    )
 
 
 def maps(detector: Detector, films: Tensor) -> Maps:
@@ -82,17 +94,11 @@ def _maps(films: Tensor, extractor: FeatureExtractor, scorer: Scorer) -> Maps:
     return np.stack([scorer.maps(film) for film in extractor.patches(films[:, None].float(), scorer.places)])
 
 
-def _calibrated_by_folds(
-    features: Tensor,
-    source: Source,
-    patients: list[str],
-    keep: NDArray[np.bool_],
-    config: PipelineConfig,
-    device: torch.device,
-) -> Calibration:
-    folds = calibration.patient_folds(patients, folds=config.folds, seed=config.seed)
-    raw = fold_maps(features, source, folds, keep, config, device)
-    return pipeline.calibrate(raw, source=fold_words(folds), config=config)
+def _maps_of(films: Tensor, extractor: FeatureExtractor, scorers: Scorers) -> Maps:
+    """Raw maps (C, N, 2, h, w) of films (N, S, S) under each candidate."""
+    _check(films, extractor.config)
+    found = [scorers.maps(film) for film in extractor.patches(films[:, None].float(), scorers.places)]
+    return np.stack(found, axis=1)
 
 
 def fold_words(folds: NDArray[np.int64]) -> str:
@@ -111,22 +117,25 @@ def fold_maps(
     *,
     progress: Progress | None = None,
 ) -> Maps:
-    """Cross-fitted raw maps of the fit films, float32 (F, 2, h, w): each fold's against a model of the other folds.
+    """Cross-fitted raw maps of the fit films, float32 (C, F, 2, h, w), by candidate: each fold's against a model of the
+    other folds.
 
-    ``features`` (F * P, D) as `Source` says, ``folds`` (F,). None, (0, 2, h, w), where all are in one fold.
+    ``features`` (F * P, D) as `Source` says, ``folds`` (F,). None, (C, 0, 2, h, w), where all are in one fold.
     """
-    count = int(folds.max()) + 1
+    count, wide = int(folds.max()) + 1, len(choosing.candidates(config))
     if count == 1:
-        return np.zeros((0, 2, *keep.shape), np.float32)
+        return np.zeros((wide, 0, 2, *keep.shape), np.float32)
     per_film = len(source.places)
-    found = np.full((len(folds), 2, *keep.shape), np.nan, dtype=np.float32)
+    found = np.full((wide, len(folds), 2, *keep.shape), np.nan, dtype=np.float32)
     done = 0
     for fold in range(count):
         others = torch.from_numpy(np.flatnonzero(folds != fold))
-        model = detectors.fit_model(features.to(device), source, config, films=others, with_radius=False)
-        scorer = detectors.scorer_of(model, keep, config, device)
+        model = detectors.fit_model(
+            features.to(device), source, choosing.at_highest_rate(config), films=others, with_radius=False
+        )
+        scorers = Scorers(model, keep, config, device, films=len(others))
         for film in np.flatnonzero(folds == fold):
-            found[film] = scorer.maps(features[film * per_film : (film + 1) * per_film])
+            found[:, film] = scorers.maps(features[film * per_film : (film + 1) * per_film])
             done += 1
             if progress:
                 progress(done, len(folds))

@@ -30,9 +30,16 @@ def hard_mask(mean_film: NDArray[np.floating], config: PipelineConfig) -> HardMa
     ``mean_film`` (S, S) in [0, 1], black outside the films. A pixel counts when it is above the threshold
     on the 8-bit scale; a patch is kept when at least ``mask_coverage`` of its pixels count [o]. With
     ``mask_keep`` the threshold is the one that keeps this share of the patches, or the nearest share that
-    equal patches allow. Raises EngineError where the share kept is outside mask_least to mask_most.
+    equal patches allow. Raises EngineError where the share kept is outside mask_least to mask_most, and where the
+    mean film is not finite everywhere, with ``config.mask`` or without.
     """
     cells = config.patches
+    wrong = int((~np.isfinite(mean_film)).sum())
+    if wrong:
+        raise EngineError(
+            f"The fit films have values that are not finite numbers (NaN or infinite), in {wrong} pixels of their "
+            "mean: leave those films out, or export them again."
+        )
     if not config.mask:
         return HardMask(np.ones((cells, cells), dtype=np.bool_), 0.0)
     limits = patch_limits(mean_film, stride=config.stride, coverage=config.mask_coverage)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from ml_engine.core import coreset
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EmptyBank, IncompatibleModel
-from ml_engine.core.patchcore import NearestSearch, patch_scores
+from ml_engine.core.patchcore import NearestSearch, scores_at
 
 Progress = Callable[[int, int], None]
 
@@ -106,6 +106,20 @@ def build(
     return Banks(banks[0], tuple(banks[1:]))
 
 
+def at_rate(banks: Banks, places: Tensor, config: PipelineConfig, *, rate: float, films: int) -> Banks:
+    """The banks that ``config`` with a smaller ``rate`` selects from the same ``films`` films: a prefix of each, as
+    long as both rates lie on the same side of ``coreset_exact_limit``."""
+
+    def shortened(bank: Bank, patches: int) -> Bank:
+        count = bank_size(films * patches, rate)
+        return Bank(bank.vectors[:count], bank.provenance[:count], bank.radius[:count])
+
+    cells = tuple(
+        None if bank is None else shortened(bank, len(near(places, k, config))) for k, bank in enumerate(banks.cells)
+    )
+    return Banks(shortened(banks.whole, len(places)), cells)
+
+
 def near(places: Tensor, cell: int, config: PipelineConfig) -> Tensor:
     """The places that a cell's bank is chosen from, int64; none where the cell itself is all masked."""
     shape = {"patches": config.patches, "grid": config.grid}
@@ -191,15 +205,21 @@ class MapScorer:
     def maps(self, features: Tensor) -> NDArray[np.float32]:
         """Raw maps (2, h, w) of one film, channel 0 global, 1 region, from its features (P, D) float32; NaN
         where masked."""
+        maps: NDArray[np.float32] = self.maps_at(features, (self.config.neighbours,))[0]
+        return maps
+
+    def maps_at(self, features: Tensor, neighbours: Sequence[int]) -> NDArray[np.float32]:
+        """The same for several K at once, (len(neighbours), 2, h, w)."""
         side = self.config.patches
-        maps = torch.full((2, side, side), math.nan)
+        maps = torch.full((len(neighbours), 2, side, side), math.nan)
         rows, columns = self.places[:, 0], self.places[:, 1]
         queries = features.to(self.device)
-        maps[0, rows, columns] = self._scores(queries, self.whole)
+        maps[:, 0, rows, columns] = self._scores(queries, self.whole, neighbours)
         for inside, search in self.cells:
-            maps[1, rows[inside], columns[inside]] = self._scores(queries[inside], search)
+            maps[:, 1, rows[inside], columns[inside]] = self._scores(queries[inside], search, neighbours)
         return maps.numpy()
 
-    def _scores(self, queries: Tensor, search: NearestSearch) -> Tensor:
-        scores = patch_scores(queries, search, neighbours=self.config.neighbours, distance=self.config.distance)
-        return scores.cpu()
+    def _scores(self, queries: Tensor, search: NearestSearch, neighbours: Sequence[int]) -> Tensor:
+        config = self.config
+        found = scores_at(queries, search, neighbours=neighbours, distance=config.distance, reweight=config.reweight)
+        return found.cpu()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ class NearestSearch:
         self.norms = (bank - self.centre).square().sum(1)
         require_search(search)
         self.index = _flat_index(bank - self.centre) if search == "faiss" else None
+        self._companions: dict[int, Tensor] = {}
 
     def squared_distances(self, queries: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
         """The smallest squared L2 distances, ascending, and the rows of the bank at which they lie.
@@ -44,6 +46,13 @@ class NearestSearch:
         at_once = max(1, min(QUERY_CHUNK, DIRECT_VALUES // (self._listed(k) * self.bank.shape[1])))
         found = [self._chunk(part, k) for part in queries.split(at_once)]
         return torch.cat([f[0] for f in found]), torch.cat([f[1] for f in found])
+
+    def companions(self, count: int) -> Tensor:
+        """The rows of the ``count`` bank vectors nearest to each bank vector, itself among them: int64 (M, B), B the
+        smaller of ``count`` and the bank's size. Found once."""
+        if count not in self._companions:
+            self._companions[count] = self.squared_distances(self.bank, count)[1]
+        return self._companions[count]
 
     def _listed(self, k: int) -> int:
         """The length of the short list."""
@@ -112,10 +121,43 @@ def _flat_index(vectors: Tensor) -> Any:
     return index
 
 
-def patch_scores(queries: Tensor, search: NearestSearch, *, neighbours: int, distance: str) -> Tensor:
+def patch_scores(
+    queries: Tensor, search: NearestSearch, *, neighbours: int, distance: str, reweight: int = 0
+) -> Tensor:
     """Eq. 1: the mean over the K nearest of the squared L2 distance (``squared``) or of its root (``l2``).
 
-    ``queries`` (Q, D) float32; returns float32 (Q,). A bank of fewer than K vectors is used whole.
+    ``queries`` (Q, D) float32; returns float32 (Q,). A bank of fewer than K vectors is used whole. ``reweight`` is b of
+    `reweighting`, 0 for none.
     """
-    squared, _ = search.squared_distances(queries, neighbours)
-    return (squared if distance == "squared" else squared.sqrt()).mean(1)
+    return scores_at(queries, search, neighbours=(neighbours,), distance=distance, reweight=reweight)[0]
+
+
+def scores_at(
+    queries: Tensor, search: NearestSearch, *, neighbours: Sequence[int], distance: str, reweight: int = 0
+) -> Tensor:
+    """`patch_scores` for several K from one search: float32 (len(neighbours), Q)."""
+    squared, rows = search.squared_distances(queries, max(neighbours))
+    values = squared if distance == "squared" else squared.sqrt()
+    scores = torch.stack([values[:, :k].mean(1) for k in neighbours])
+    return scores * reweighting(queries, search, rows[:, 0], reweight) if reweight else scores
+
+
+def reweighting(queries: Tensor, search: NearestSearch, nearest: Tensor, count: int) -> Tensor:
+    """1 - exp(|q - m*|) / sum over the b = ``count`` bank vectors m nearest to m* of exp(|q - m|), float32 (Q,) in
+    [0, 1): near 1 where m* has neighbours that are far from q, small where q lies beyond a lone m* (Roth et al. 2022,
+    Eq. 7). ``nearest`` (Q,) are the bank rows of m*.
+
+    PatchCore weighs a film's highest patch only; here every patch is weighed, since maps are kept and films scored
+    from them [o]: another patch may become the highest. 1 where the bank has one vector.
+    """
+    companions = search.companions(count)
+    if companions.shape[1] < 2:
+        return torch.ones(len(queries), device=queries.device)
+    at_once = max(1, DIRECT_VALUES // (companions.shape[1] * queries.shape[1]))
+    weights = []
+    for part, own in zip(queries.split(at_once), nearest.split(at_once), strict=True):
+        distances = (search.bank[companions[own]] - part[:, None]).square().sum(-1).sqrt()  # (Q, B)
+        to_own = (search.bank[own] - part).square().sum(-1).sqrt()
+        highest = distances.amax(1)
+        weights.append(1 - (to_own - highest).exp() / (distances - highest[:, None]).exp().sum(1))
+    return torch.cat(weights)

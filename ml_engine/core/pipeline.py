@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ml_engine.core import calibration, detectors, files, fusion
+from ml_engine.core import calibration, choosing, detectors, files, fusion
 from ml_engine.core.alignment.batches import spans
+from ml_engine.core.choosing import Choice
 from ml_engine.core.config import DETECTORS, PipelineConfig
 from ml_engine.core.detectors import Model
 from ml_engine.core.errors import IncompatibleModel
@@ -42,20 +43,10 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The fusion weight, and the tune part's AUROC at each of `fusion.WEIGHTS`, empty without one."""
-
-    weight: float
-    source: str  # "tune" or "config"
-    aurocs: tuple[float, ...] = ()
-    films: int = 0
-    abnormal: int = 0
-
-
-@dataclass(frozen=True)
 class Detector:
     """All that scoring needs but the backbone's weights and the alignment, whose hashes it holds. ``note`` says what
-    a reader of its numbers must know: how it was changed without the films it was fitted on."""
+    a reader of its numbers must know: how it was changed without the films it was fitted on. ``asked`` holds the rate,
+    neighbours and top_share as configured, where those of ``config`` were chosen on tune."""
 
     config: PipelineConfig
     mask: HardMask
@@ -66,6 +57,7 @@ class Detector:
     alignment_sha256: str | None
     code_version: str
     note: str = ""
+    asked: dict[str, Any] = field(default_factory=dict)
 
     @property
     def banks(self) -> Banks:
@@ -85,17 +77,27 @@ class Detector:
         calibrate: Tensor | None = None,
         tune: Tensor | None = None,
         abnormal: NDArray[np.bool_] | None = None,
+        tune_patients: Sequence[str] | None = None,
     ) -> Detector:
         """A detector fitted on films in memory; a run folder does the same on disk, with progress and resuming.
 
         ``normals``, ``calibrate`` (normals that are not fitted on) and ``tune`` are float32 (N, S, S) in [0, 1],
-        S = ``config.size``, aligned already where they are to be; ``abnormal`` bool (N,) are the labels of ``tune``.
+        S = ``config.size``, aligned already where they are to be; ``abnormal`` bool (N,) are the labels of ``tune``,
+        ``tune_patients`` its patients' names.
         Without ``calibrate``, folds of the fit films stand in, by ``patients`` (one name a film) where given. The
         backbone's weights come from the weights folder. Raises EngineError, ValueError for films of another shape.
         """
         from ml_engine.core import in_memory
 
-        return in_memory.fit(normals, config, patients=patients, calibrate=calibrate, tune=tune, abnormal=abnormal)
+        return in_memory.fit(
+            normals,
+            config,
+            patients=patients,
+            calibrate=calibrate,
+            tune=tune,
+            abnormal=abnormal,
+            tune_patients=tune_patients,
+        )
 
     def maps(self, films: Tensor) -> Maps:
         """Raw maps float32 (N, 2, h, w) of aligned films (N, S, S): channel 0 global, 1 region, NaN where masked."""
@@ -125,15 +127,49 @@ def calibrate(maps: Maps, *, source: str, config: PipelineConfig) -> Calibration
     return Calibration(maps, source, np.nan_to_num(mean, nan=0.0), np.nan_to_num(std, nan=1.0))
 
 
-def choose(maps: Maps, abnormal: NDArray[np.bool_], calibrated: Calibration, config: PipelineConfig) -> Choice:
-    """The fusion weight by config or by the tune part's raw maps (n, 2, h, w) and labels (n,)."""
-    films, count = len(abnormal), int(abnormal.sum())
-    if config.fusion_choice == "config" or count == 0 or count == films:
-        return Choice(config.fusion_weight, "config", films=films, abnormal=count)
-    values = fusion.standardised(maps, calibrated.mean, calibrated.std)
-    scores = fusion.sweep(values, how=config.image_score, top_share=config.top_share)
-    aurocs = fusion.sweep_aurocs(scores, abnormal)
-    return Choice(fusion.choose_weight(aurocs), "tune", tuple(aurocs.tolist()), films, count)
+def assemble(
+    asked: PipelineConfig,
+    model: Model,
+    mask: HardMask,
+    *,
+    films: int,
+    calibrated: list[Calibration],
+    choice: Choice,
+    weights: dict[str, Any],
+    alignment_sha256: str | None,
+) -> Detector:
+    """The detector that a choice makes of a model fitted on ``films`` films at the highest rate tried and of each
+    candidate's calibration: the chosen rate's banks, and the chosen K and share in its config."""
+    candidate = choosing.candidates(asked)[choice.candidate]
+    chosen = choosing.with_candidate(asked, candidate)
+    if choice.top_share is not None:
+        chosen = chosen.replace(top_share=choice.top_share)
+    return Detector(
+        config=chosen,
+        mask=mask,
+        model=choosing.reduced(model, asked, candidate, keep=mask.keep, films=films),
+        calibration=calibrated[choice.candidate],
+        choice=choice,
+        weights=weights,
+        alignment_sha256=alignment_sha256,
+        code_version=code_version(),
+        asked={name: getattr(asked, name) for name in ("rate", "neighbours", "top_share")},
+    )
+
+
+def choose(
+    maps: Maps,
+    abnormal: NDArray[np.bool_],
+    calibrated: list[Calibration],
+    config: PipelineConfig,
+    *,
+    patients: list[str],
+) -> Choice:
+    """`choosing.choose` on the tune part's raw maps (C, n, 2, h, w), with each candidate's calibration."""
+    normals = [one.maps for one in calibrated]
+    return choosing.choose(
+        maps, abnormal, normals, [(one.mean, one.std) for one in calibrated], config, patients=patients
+    )
 
 
 @dataclass(frozen=True)
@@ -157,14 +193,27 @@ def score_maps(maps: Maps, detector: Detector, *, weight: float | None = None) -
 
 
 def _score_maps(maps: Maps, detector: Detector, weight: float) -> Scores:
-    config, calibrated = detector.config, detector.calibration
-    values = fusion.standardised(maps, calibrated.mean, calibrated.std)
+    calibrated = detector.calibration
+    return _scores_of(fusion.standardised(maps, calibrated.mean, calibrated.std), detector.config, weight)
+
+
+def _scores_of(values: NDArray[np.float64], config: PipelineConfig, weight: float) -> Scores:
+    """Scores from maps (N, 2, h, w) that are standardised already."""
 
     def at(w: float) -> NDArray[np.float64]:
         return fusion.image_scores(fusion.fuse(values, w), how=config.image_score, top_share=config.top_share)
 
     sweep = fusion.sweep(values, how=config.image_score, top_share=config.top_share)
     return Scores(at(0.0), at(1.0), at(weight), sweep)
+
+
+def cross_fitted_scores(maps: Maps, detector: Detector) -> Scores:
+    """The scores of fit films from maps (F, 2, h, w) that models of the other patients made of them: standardised by
+    the calibrate part, or each by the others where these maps are the calibration themselves."""
+    calibrated = detector.calibration
+    if calibrated.mean is None or calibrated.source == "calibrate":
+        return score_maps(maps, detector)
+    return _scores_of(calibration.held_out_standardised(maps), detector.config, detector.choice.weight)
 
 
 def normal_values(detector: Detector) -> NDArray[np.float64]:
@@ -261,12 +310,8 @@ def save_detector(detector: Detector, path: Path) -> None:
         "mask_threshold": detector.mask.threshold,
         "calibration_source": calibrated.source,
         "note": detector.note,
-        "choice": {
-            "weight": choice.weight,
-            "source": choice.source,
-            "films": choice.films,
-            "abnormal": choice.abnormal,
-        },
+        "asked": detector.asked,
+        "choice": {name: value for name, value in choosing.to_json(choice).items() if name != "aurocs"},
     }
     files.write_tensors(path, tensors, header)
 
@@ -276,7 +321,7 @@ def load_detector(path: Path) -> Detector:
     tensors, header = files.read_tensors(path)
     if header.get("format") != FORMAT or header.get("kind") != "detector":
         raise IncompatibleModel(f"{path.name} is no detector of format {FORMAT}: fit it again with this version.")
-    choice, aurocs = header["choice"], tensors["tune.auroc"].tolist()
+    choice = choosing.from_json(header["choice"] | {"aurocs": tensors["tune.auroc"].tolist()})
     config = PipelineConfig.from_json(header["config"])
     return Detector(
         config=config,
@@ -288,11 +333,12 @@ def load_detector(path: Path) -> Detector:
             tensors["mean"].numpy() if "mean" in tensors else None,
             tensors["std"].numpy() if "std" in tensors else None,
         ),
-        choice=Choice(choice["weight"], choice["source"], tuple(aurocs), choice["films"], choice["abnormal"]),
+        choice=choice,
         weights=header["weights"],
         alignment_sha256=header["alignment_sha256"],
         code_version=header["code_version"],
-        note=header.get("note", ""),  # none of a detector from before there were any
+        note=header.get("note", ""),
+        asked=header.get("asked", {}),
     )
 
 
@@ -317,6 +363,11 @@ def summary(detector: Detector) -> dict[str, Any]:
             "abnormal": choice.abnormal,
             "weights": [round(float(w), 2) for w in fusion.WEIGHTS] if choice.aurocs else [],
             "auroc": list(choice.aurocs),
+            "asked": detector.asked,
+            "chosen": {name: getattr(detector.config, name) for name in detector.asked},
+            "table": list(choice.table),
+            "nested": asdict(choice.nested) if choice.nested else None,
+            "nested_note": choice.note,
         },
         "calibration": {"source": detector.calibration.source, "films": len(detector.calibration.maps)},
         "threshold": threshold(detector),

@@ -48,7 +48,7 @@ def prepare(film: FilmArray, config: PipelineConfig, *, size: int | None = None)
     """The film on the gray scale and at the side that the config asks for (``size`` overrides its side).
 
     Bilinear with antialiasing [o]; CLAHE, where asked for, at that side and inside the film's box only. Raises
-    UnsupportedImage for a film too thin to fill one pixel.
+    UnsupportedImage for a film too thin to fill one pixel and for values that are no finite numbers.
     """
     side = size or config.size
     gray = torch.from_numpy(np.ascontiguousarray(intensities(film, config)))
@@ -97,15 +97,28 @@ def _resize(gray: Tensor, rows: int, columns: int) -> Tensor:
 def intensities(film: FilmArray, config: PipelineConfig) -> NDArray[np.float32]:
     """The film's values in [0, 1], (H, W) float32, by ``config.intensity``; padding is 0.
 
-    A film of one value is all 0 where the scale comes from the film itself.
+    A film of one value is all 0 where the scale comes from the film itself. What stands in the padding does not
+    matter; elsewhere a value that is no finite number raises UnsupportedImage.
     """
-    if config.intensity == "window" and film.display is not None:
-        scaled = np.asarray(film.display, dtype=np.float32)
+    window = film.display if config.intensity == "window" else None
+    _require_finite(film.values if window is None else window, film.padding)
+    if window is not None:
+        scaled = np.asarray(window, dtype=np.float32)
     else:
         low, high = _ends(film, config)
         scaled = (film.values - np.float32(low)) / np.float32(max(high - low, 1e-12))
     scaled = np.clip(scaled, 0, 1)
     return np.where(film.padding, np.float32(0), scaled) if film.padding.any() else scaled
+
+
+def _require_finite(values: NDArray[np.float32], padding: NDArray[np.bool_]) -> None:
+    wrong = ~np.isfinite(values) & ~padding
+    if wrong.any():
+        count = int(wrong.sum())
+        raise UnsupportedImage(
+            f"{count} of the film's {wrong.size} pixels {'is' if count == 1 else 'are'} no finite number (NaN or "
+            "infinite): export the film again."
+        )
 
 
 def _ends(film: FilmArray, config: PipelineConfig) -> tuple[float, float]:

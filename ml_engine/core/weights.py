@@ -7,6 +7,7 @@ proven by its SHA-256, read with ``weights_only=True`` and stored again as safet
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import re
 import tempfile
@@ -17,13 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_engine.core import files
+from ml_engine.core import backbones, files, published
+from ml_engine.core.backbones import TIMM
 from ml_engine.core.errors import EngineError, IncompatibleModel
+from ml_engine.core.published import IMAGENET as IMAGENET
+from ml_engine.core.published import KNOWN as KNOWN
+from ml_engine.core.published import SETS
+from ml_engine.core.published import KnownFile as KnownFile
 
 if TYPE_CHECKING:  # a worker names weights without the seconds that torch takes to load
     from torch import Tensor
 
-RANDOM, IMAGENET = "random", "imagenet"
+RANDOM = "random"
 Progress = Callable[[int, int], None]  # bytes so far, bytes in all (0 where unknown)
 
 
@@ -32,45 +38,9 @@ class WeightsMissing(EngineError):
 
 
 @dataclass(frozen=True)
-class KnownFile:
-    """A file that torchvision publishes as IMAGENET1K_V1.
-
-    ``digest`` is the file's SHA-256 where we know it whole, else its first 8 hex digits: torchvision
-    publishes these alone, in the file name, and checks no more. They prove a file against damage, not
-    against an attacker; what is read is tensors only (``weights_only``) either way.
-    """
-
-    architecture: str
-    url: str
-    digest: str
-
-    @property
-    def stored_name(self) -> str:
-        return f"{self.architecture}-{self.digest[:8]}.safetensors"
-
-
-def _known(architecture: str, digest: str) -> KnownFile:
-    return KnownFile(architecture, f"https://download.pytorch.org/models/{architecture}-{digest[:8]}.pth", digest)
-
-
-KNOWN = {
-    known.architecture: known
-    for known in (
-        _known("wide_resnet50_2", "95faca4d"),
-        _known("wide_resnet101_2", "32ee1156"),
-        _known("resnet18", "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"),
-        _known("resnet34", "b627a593"),
-        _known("resnet50", "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a"),
-        _known("resnet101", "63fe2227"),
-        _known("vgg19", "dcbb9e9d"),
-    )
-}
-
-
-@dataclass(frozen=True)
 class Weights:
-    """A backbone's tensors by torchvision's names, and where they came from: ``name`` and the ``sha256`` of
-    the file received, None for random."""
+    """A backbone's tensors by its library's names, and where they came from: ``name`` and the ``sha256`` of the file
+    received, None for random."""
 
     state: dict[str, Tensor]
     name: str
@@ -112,10 +82,10 @@ def load_backbone(name: str, architecture: str, *, seed: int, folder: Path) -> W
 
     Raises WeightsMissing where they have to be fetched first, IncompatibleModel where they do not fit.
     """
-    from ml_engine.core import features
-
     if name == RANDOM:
-        return Weights(features.random_state(architecture, seed), RANDOM, None)
+        from ml_engine.core import networks
+
+        return Weights(networks.random_state(architecture, seed), RANDOM, None)
     path = resolve(name, architecture, folder=folder)
     tensors, header = files.read_tensors(path)
     check_shapes(tensors, architecture, shown=path.name)
@@ -123,13 +93,14 @@ def load_backbone(name: str, architecture: str, *, seed: int, folder: Path) -> W
 
 
 def resolve(name: str, architecture: str, *, folder: Path) -> Path:
-    """The safetensors file of ``imagenet`` or of an imported file's name. Raises WeightsMissing."""
-    if name == IMAGENET:
-        known = KNOWN[architecture]
+    """The safetensors file of published weights, such as ``imagenet``, or of an imported file's name. Raises
+    WeightsMissing."""
+    if name in SETS:
+        known = _published(name, architecture)
         path = folder / known.stored_name
         if not path.exists():
             raise WeightsMissing(
-                f"The ImageNet weights of {architecture} are not on this machine. {_HOW_TO_GET} "
+                f"The {_WORDS.get(name, name)} weights of {architecture} are not on this machine. {_HOW_TO_GET} "
                 f"python manage.py weights import FILE. The file is {Path(known.url).name}, from {known.url}. "
                 "To try things out without them, ask for weights random by name."
             )
@@ -143,37 +114,53 @@ def resolve(name: str, architecture: str, *, folder: Path) -> Path:
     return path
 
 
+def _published(name: str, architecture: str) -> KnownFile:
+    known = SETS[name].get(architecture)
+    if known is None:
+        there = ", ".join(published.sets_of(architecture)) or "none"
+        raise WeightsMissing(
+            f"No weights called {name} are published for {architecture} (there are: {there}). Import a .safetensors "
+            "file of it, or ask for weights random by name to try things out."
+        )
+    return known
+
+
+_WORDS = {IMAGENET: "ImageNet"}
 _HOW_TO_GET = "Download them where there is a network, or bring the file and run"
 
 
 def ensure(name: str, architecture: str, *, folder: Path, progress: Progress | None = None) -> str:
     """Make the weights available and return the name to put into a config.
 
-    ``imagenet`` is downloaded where it is missing; a path of a local file is imported. Raises EngineError.
+    Published ones, such as ``imagenet``, are downloaded where they are missing; a path of a local file is imported.
+    Raises EngineError.
     """
     if name == RANDOM:
         return name
-    if name == IMAGENET:
-        if not (folder / KNOWN[architecture].stored_name).exists():
-            download(architecture, folder=folder, progress=progress)
+    if name in SETS:
+        if not (folder / _published(name, architecture).stored_name).exists():
+            download(architecture, name=name, folder=folder, progress=progress)
         return name
     if (folder / Path(name).name).exists() and Path(name).name == name:
         return name
     if not Path(name).is_file():
         raise WeightsMissing(
             f"weights is {name!r}: that is neither imagenet nor random nor a file. Give the path of a .safetensors "
-            "file, or of a .pth file that torchvision publishes."
+            f"file, or of a .pth file that torchvision publishes. Published by name are {', '.join(SETS)}."
         )
     return import_file(Path(name), folder=folder, architecture=architecture).name
 
 
-def download(architecture: str, *, folder: Path, url: str | None = None, progress: Progress | None = None) -> Path:
-    """Fetch an architecture's ImageNet weights, check their SHA-256 and store them as safetensors.
+def download(
+    architecture: str, *, folder: Path, name: str = "", url: str | None = None, progress: Progress | None = None
+) -> Path:
+    """Fetch an architecture's published weights, check their SHA-256 and store them as safetensors.
 
-    ``url`` replaces the table's address (a mirror); the checksum stays. Raises EngineError with the way to
-    use a local file; a failed download leaves nothing behind.
+    ``name`` is one of `published.SETS`, the usual one of the architecture unless given; ``url`` replaces the table's
+    address (a mirror), and the checksum stays. Raises EngineError with the way to use a local file; a failed download
+    leaves nothing behind.
     """
-    known = KNOWN[architecture]
+    known = _published(name or next(iter(published.sets_of(architecture)), IMAGENET), architecture)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
         received = Path(scratch) / Path(known.url).name
@@ -221,7 +208,10 @@ def _convert(received: Path, known: KnownFile, folder: Path) -> Path:
         )
     import torch
 
-    state = torch.load(received, map_location="cpu", weights_only=True)
+    from ml_engine.core import networks
+
+    state = networks.converted(torch.load(received, map_location="cpu", weights_only=True), known.architecture)
+    check_shapes(state, known.architecture, shown=received.name)
     return _store(state, known.architecture, digest, folder / known.stored_name)
 
 
@@ -246,36 +236,73 @@ def import_file(path: Path, *, folder: Path, architecture: str | None = None) ->
     """Bring a local file into the weights folder.
 
     A ``.pth`` must be one of the table by its SHA-256. A safetensors file must have an architecture's names
-    and shapes: the one given, else the first of the table that fits. Raises IncompatibleModel.
+    and shapes: the one given, else the first of the table that fits. Its SHA-256 is kept beside it. Raises
+    IncompatibleModel.
     """
     if not path.is_file():
         raise WeightsMissing(f"There is no file {path}: give the path of a .safetensors or .pth file.")
     folder.mkdir(parents=True, exist_ok=True)
     if path.suffix != ".safetensors":
-        return _stored(_convert(path, _known_by_digest(path), folder))
+        known = _known_by_digest(path)
+        if architecture not in (None, known.architecture):
+            raise IncompatibleModel(
+                f"{path.name} holds weights of {known.architecture}, and {architecture} was expected: import it "
+                "without naming an architecture, or choose another file."
+            )
+        return _stored(_convert(path, known, folder))
     tensors, _ = files.read_tensors(path)
-    names = [architecture] if architecture else list(KNOWN)
-    problems = [_mismatch(tensors, name) for name in names]
-    if all(problems):
-        raise IncompatibleModel(f"{path.name} does not fit {_one_of(names)}: {problems[0]}.")
-    fitting = names[problems.index("")]
+    fitting, tensors = _as_architecture(tensors, [architecture] if architecture else _guesses(), shown=path.name)
     digest = files.sha256_of(path)
     stem = re.sub(r"[^A-Za-z0-9_.]+", "-", path.stem)[:60].removesuffix(f"-{digest[:8]}")
     return _stored(_store(tensors, fitting, digest, folder / f"{stem}-{digest[:8]}.safetensors"))
 
 
-def _one_of(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else "any of " + ", ".join(names)
+def _guesses() -> list[str]:
+    """The architectures that an imported file may be of, those of timm where it is installed."""
+    has_timm = importlib.util.find_spec("timm") is not None
+    names = dict.fromkeys([*backbones.NAMES, *KNOWN])
+    return [name for name in names if has_timm or not name.startswith(TIMM)]
+
+
+def _as_architecture(tensors: dict[str, Tensor], names: list[str], *, shown: str) -> tuple[str, dict[str, Tensor]]:
+    """The first architecture that the tensors fit, and they by its names. Raises IncompatibleModel, which names the
+    first tensor that differs from the nearest one."""
+    from ml_engine.core import networks
+
+    nearest, most, problem = names[0], -1, ""
+    for name in names:
+        try:
+            found = networks.converted(tensors, name)
+            difference, shared = networks.compared(found, name)
+        except IncompatibleModel as refusal:
+            if len(names) == 1:
+                raise
+            difference, shared = str(refusal), 0
+        if not difference:
+            return name, found
+        if shared > most:
+            nearest, most, problem = name, shared, difference
+    if len(names) == 1:
+        raise IncompatibleModel(f"{shown} does not fit {nearest}: {problem}.")
+    raise IncompatibleModel(
+        f"{shown} does not fit any of {', '.join(names)}. It is nearest to {nearest}, but {problem}."
+    )
 
 
 def _known_by_digest(path: Path) -> KnownFile:
     digest = files.sha256_of(path)
-    for known in KNOWN.values():
+    for known in published.all_known():
         if digest.startswith(known.digest):
             return known
+    if digest == published.XRV_PICKLE or published.XRV_PICKLE_NAME in path.name:
+        raise IncompatibleModel(
+            f"{path.name} is torchxrayvision's file, a pickled module: reading it would run whatever it holds. Turn it "
+            "into .safetensors where torchxrayvision is installed, with the three lines in docs/weights.md, and import "
+            "that."
+        )
     raise IncompatibleModel(
         f"{path.name} (SHA-256 {digest[:8]}...) is none of the files that torchvision publishes for "
-        f"{', '.join(KNOWN)}. Other weights are taken as .safetensors only: a .pth may run code."
+        f"{', '.join(KNOWN)}, nor one of DINOv2's. Other weights are taken as .safetensors only: a .pth may run code."
     )
 
 
@@ -320,25 +347,8 @@ def verify(name: str, *, folder: Path) -> StoredFile:
 
 def check_shapes(tensors: dict[str, Tensor], architecture: str, *, shown: str) -> None:
     """Raises IncompatibleModel, in a sentence, where names or shapes are not the architecture's."""
-    problem = _mismatch(tensors, architecture)
+    from ml_engine.core import networks
+
+    problem, _ = networks.compared(tensors, architecture)
     if problem:
         raise IncompatibleModel(f"{shown} does not fit {architecture}: {problem}.")
-
-
-def _mismatch(tensors: dict[str, Tensor], architecture: str) -> str:
-    """What is wrong with the tensors for this architecture; empty when nothing is."""
-    import torch
-    import torchvision
-
-    with torch.device("meta"):
-        wanted = torchvision.models.get_model(architecture, weights=None).state_dict()
-    missing = sorted(set(wanted) - set(tensors) - {n for n in wanted if n.endswith("num_batches_tracked")})
-    if missing:
-        return f"it has no tensor {missing[0]}"
-    extra = sorted(set(tensors) - set(wanted))
-    if extra:
-        return f"it has a tensor {extra[0]} that the network has not"
-    for name, value in tensors.items():
-        if value.shape != wanted[name].shape:
-            return f"{name} has the shape {tuple(value.shape)} and should have {tuple(wanted[name].shape)}"
-    return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from ml_engine import films, manifest
 from ml_engine.core import files
+from ml_engine.core.alignment.landmarks import Points
 from ml_engine.core.alignment.model import AlignmentModel, load_alignment
 from ml_engine.core.errors import EngineError, IncompatibleModel, UnreadableImage, UnsupportedImage
 from ml_engine.core.geometry import compose
 from ml_engine.core.preprocess import prepare, valid_area
 from ml_engine.folder import Report
+from ml_engine.stages import landmarks
 from ml_engine.stages.work import Work
 
 CHUNK = 32
@@ -77,8 +79,10 @@ def align(work: Work, report: Report) -> dict[str, Any]:
     """Where each film lies in the canonical frame: input_from_canonical.npy (N, 2, 3), in input pixels."""
     affines = np.broadcast_to(np.eye(2, 3), (len(work.rows), 2, 3)).copy()
     flagged: list[int] = []
+    by_landmarks: dict[str, Any] = {}
     if work.config.align == "network":
         model = load_checked_alignment(work)
+        points = landmarks.points_for(work, model)
         inputs, boxes = files.open_npy(work.path("inputs.npy")), work.read("boxes.npy")
         unplaced = []
         for row in work.readable().tolist():
@@ -89,11 +93,12 @@ def align(work: Work, report: Report) -> dict[str, Any]:
                 unplaced.append(row)
         for first in range(0, len(unplaced), CHUNK):
             at = np.array(unplaced[first : first + CHUNK])
-            affines[at], failed = apply_alignment(model, inputs[at], boxes[at])
+            affines[at], failed = apply_alignment(model, inputs[at], boxes[at], points=landmarks.of_rows(points, at))
             flagged += at[failed].tolist()
             report(first + len(at), len(unplaced))
+        by_landmarks = landmarks.placements(work, model, points)
     files.write_npy(work.path("input_from_canonical.npy"), affines)
-    return {"flagged": sorted(flagged)}
+    return {"flagged": sorted(flagged)} | by_landmarks
 
 
 def load_checked_alignment(work: Work) -> AlignmentModel:
@@ -116,12 +121,15 @@ def load_checked_alignment(work: Work) -> AlignmentModel:
     return model
 
 
-def apply_alignment(model: AlignmentModel, inputs: Any, boxes: Any) -> tuple[Any, Any]:
-    """input_from_canonical (N, 2, 3) and the flag (N,) of inputs (N, S, S) with their film boxes (N, 4)."""
+def apply_alignment(
+    model: AlignmentModel, inputs: Any, boxes: Any, *, points: Sequence[Points] | None = None
+) -> tuple[Any, Any]:
+    """input_from_canonical (N, 2, 3) and the flag (N,) of inputs (N, S, S) with their film boxes (N, 4) and, for an
+    alignment by landmarks, those in input pixels."""
     import torch
 
     images = torch.from_numpy(np.asarray(inputs, dtype=np.float32))[:, None]
-    theta, flagged = model.affines(images, valid_area(boxes, images.shape[-1]))
+    theta, flagged = model.affines(images, valid_area(boxes, images.shape[-1]), points=points)
     return theta.numpy(), flagged.numpy()
 
 

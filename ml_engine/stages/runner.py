@@ -12,11 +12,11 @@ from typing import Any, TextIO
 
 import torch
 
-from ml_engine.core import determinism, feature_store
+from ml_engine.core import determinism, feature_store, networks
 from ml_engine.core.errors import EngineError
 from ml_engine.core.patchcore import require_search
 from ml_engine.folder import Report, RunFolder, opened
-from ml_engine.stages import ablation, common, fit_alignment, fit_detector, score
+from ml_engine.stages import ablation, common, fit_alignment, fit_detector, measure_alignment, score
 from ml_engine.stages.work import Work
 
 Stage = Callable[[Work, Report], dict[str, Any]]
@@ -27,6 +27,7 @@ STAGES: dict[str, tuple[tuple[str, Stage], ...]] = {
         ("films", common.read_films),
         ("network", fit_alignment.fit_network),
         ("align", fit_alignment.place_films),
+        ("measure", measure_alignment.measure),
         ("results", fit_alignment.write_results),
     ),
     "fit_detector": (
@@ -37,6 +38,7 @@ STAGES: dict[str, tuple[tuple[str, Stage], ...]] = {
         ("banks", fit_detector.select),
         ("calibrate", fit_detector.calibrate),
         ("tune", fit_detector.tune),
+        ("crossfit", fit_detector.cross_fit),
         ("results", fit_detector.write_results),
     ),
     "score": (
@@ -119,6 +121,8 @@ def _stages(folder: RunFolder, images: Path, device: str | None, features: Path 
     determinism.keep_freed_memory()
     work = Work(folder, request, images, device or request.config.device, features)
     require_search(work.config.search)
+    if request.kind != "fit_alignment":
+        networks.require(work.config)
     stages = ablation.stages(request) if request.kind == "ablation" else STAGES[request.kind]
     folder.log(f"Attempt {folder.attempt} of {request.kind} on {work.device}, process {os.getpid()}.")
     folder.emit({"event": "started", "device": determinism.device_label(work.device)})

@@ -155,7 +155,9 @@ def store_key(
     request: Request, config: PipelineConfig, *, weights: dict[str, Any], device: torch.device
 ) -> dict[str, Any]:
     """The `feature_store.key_of` of a run of this request, with the config that holds for it."""
-    alignment = (request.inputs or {}).get("alignment") if config.align == "network" else None
+    inputs = request.inputs or {}
+    placing = " ".join(inputs[name] for name in ("alignment", "landmarks") if name in inputs)
+    alignment = placing if config.align == "network" else None
     return key_of(config, weights=weights, alignment_sha256=alignment, device=device.type)
 
 

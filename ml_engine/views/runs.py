@@ -15,8 +15,8 @@ from ml_engine.forms import FORMS, RANDOM_WEIGHTS, RunForm, start_values, values
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.requests import changes_from_preset
 from ml_engine.running import RunRefused
-from portal.access import get_visible, may, require
-from portal.models import Site, Split
+from portal.access import get_visible, may, may_see_scores, require
+from portal.models import Image, Part, Site, Split, User
 from portal.signed_in import Request
 
 RUNS_A_PAGE = 50
@@ -77,6 +77,9 @@ def run(request: Request, uuid: UUID) -> HttpResponse:
         "films": run.scores.count() if run.kind == RunKind.SCORE else None,
         "followers": list(run.followers.order_by("pk")),
         "cells": _cells(run),
+        "suspects": _suspects(request.user, run),
+        "chosen_auroc": _chosen_auroc(run),
+        "pairs": _pairs(run),
         **_progress(request, run),
     }
     return render(request, "ml_engine/run.html", context)
@@ -103,6 +106,41 @@ def _cells(run: Run) -> dict[str, Any]:
         "patches": sum(sizes),
         "radius": curve[-1][1] if curve else None,
     }
+
+
+def _chosen_auroc(run: Run) -> float | None:
+    """The tune part's AUROC at what was chosen on it."""
+    made = getattr(run, "detector_made", None)
+    aurocs = made.summary["tune"]["auroc"] if made else []
+    return float(aurocs[round(made.fusion_weight * 100)]) if made and aurocs else None
+
+
+def _suspects(user: User, run: Run) -> list[dict[str, Any]]:
+    """The fit films of a detector that models of the other patients find least normal, highest first: those that are
+    still there, and whose scores the person may see."""
+    made = getattr(run, "detector_made", None)
+    found = (made.summary.get("suspects") or []) if made else []
+    films = Image.objects.filter(dataset__site=run.site, uuid__in=[one["image"] for one in found if one["image"]])
+    by_uuid = {str(film.uuid): film for film in films.select_related("dataset__site", "current_label")}
+    shown = []
+    for one in found:
+        film = by_uuid.get(one["image"])
+        if film is not None and may_see_scores(user, film, Part.FIT):
+            shown.append({"film": film, "fused": one["fused"], "p_value": one["p_value"]})
+    return shown
+
+
+def _pairs(run: Run) -> list[dict[str, Any]]:
+    """The pictures of a fitted alignment, before and after, each with its caption."""
+    made = getattr(run, "alignment_made", None)
+    return [{**pair, "words": _words(pair["name"])} for pair in (made.report.get("pairs", []) if made else [])]
+
+
+def _words(name: str) -> str:
+    if name in ("mean", "variance"):
+        return {"mean": "The mean film", "variance": "The variance over films"}[name]
+    kind, number = name.split("-")
+    return {"worst": "Poorest fit", "middle": "Middling fit"}[kind] + f" {number}"
 
 
 def _progress(request: Request, run: Run) -> dict[str, Any]:

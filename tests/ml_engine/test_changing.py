@@ -269,6 +269,19 @@ def test_forgetting_what_cannot_be_forgotten_is_a_sentence(
     assert sentence in capsys.readouterr().err
 
 
+def test_a_model_aligned_by_landmarks_is_fitted_anew(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = shutil.copytree(world / "plain", tmp_path / "model")
+    facts = json.loads((model / "run.json").read_text())
+    facts["inputs"] = {"landmarks": {"file": "inputs/landmarks.csv", "sha256": "0" * 64}}
+    (model / "run.json").write_text(json.dumps(facts))
+
+    assert change("forget", "--model", model, "--patient", "p0", "--out", tmp_path / "n") == 2
+
+    assert "was aligned by landmarks, which come with each film" in capsys.readouterr().err
+
+
 def test_the_last_fit_patient_is_not_forgotten(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fit(world / "films", tmp_path / "one", [0, 1, 6, 7, 8])
 

@@ -127,6 +127,7 @@ def test_a_detector_is_changed_approximately_twice(by_folds: Path, world: Path, 
     np.testing.assert_array_equal(after.calibration.maps, before.calibration.maps[[0, 1, 3, 4]])
     assert "not calibrated again" in after.note
     assert "a patient's vectors were deleted" in after.note
+    assert "film-02.png" not in (tmp_path / "n" / "detector.json").read_text(encoding="utf-8")  # the forgotten one's
     assert after.banks.whole.provenance[:, 0].max() == 4  # the film that came later has moved up
 
 

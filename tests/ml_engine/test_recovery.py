@@ -26,7 +26,7 @@ from tests.ml_engine import made
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = {  # where the engine is held: the stage, and how much of it is done
-    RunKind.FIT_ALIGNMENT: ["films 3", "network 1", "align 0", "results 0"],
+    RunKind.FIT_ALIGNMENT: ["films 3", "network 1", "align 0", "measure 0", "results 0"],
     RunKind.FIT_DETECTOR: [
         "films 3", "align 0", "mask 0", "features 1", "banks 1", "calibrate 0", "tune 0", "results 0",
     ],

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -619,7 +620,7 @@ def test_without_a_calibrate_part_folds_of_fit_patients_stand_in(world: Path, tm
 
     summary = files.read_json(folder / "detector.json")
     assert summary["calibration"] == {"source": "fit, 3 folds of patients", "films": 6}
-    maps = np.load(folder / "stages" / "calibration.npy")
+    maps = np.load(folder / "stages" / "calibration.npy")[0]
     assert (maps[:, :, np.load(folder / "mask.npy")] > 0).any(axis=(1, 2)).all()
 
 
@@ -629,8 +630,64 @@ def test_a_fold_is_scored_against_the_banks_of_the_other_patients_alone(world: P
 
     folder = unaligned(tmp_path / "run", world / "films", rows, folds=6, rate=1.0)
 
-    maps = np.load(folder / "stages" / "calibration.npy")
+    maps = np.load(folder / "stages" / "calibration.npy")[0]
     assert (maps[:, :, np.load(folder / "mask.npy")] > 0).all()
+    np.testing.assert_array_equal(np.load(folder / "fit_maps.npy"), maps)
+
+
+def test_fit_films_are_scored_by_models_of_the_other_patients(world: Path, tmp_path: Path) -> None:
+    """Beside a calibrate part too; the film that a curator let slip through comes first."""
+    source = tmp_path / "films"
+    shutil.copytree(world / "films", source)
+    shutil.copy(source / "film-07.png", source / "film-02.png")  # an abnormal film among the normal ones
+    rows = [
+        r if r.filename != "film-02.png" else replace(r, sha256=files.sha256_of(source / "film-02.png"))
+        for r in rows_of(source)
+        if r.part in ("fit", "calibrate")
+    ]
+
+    folder = unaligned(tmp_path / "run", source, rows, folds=3, rate=1.0)
+
+    maps, keep = np.load(folder / "fit_maps.npy"), np.load(folder / "mask.npy")
+    assert maps.shape == (6, 2, 8, 8)
+    assert (maps[:, :, keep] > 0).all()
+    scores = films.read_csv(folder / "fit_scores.csv")
+    assert [row["filename"] for row in scores] == [f"film-{k:02}.png" for k in range(6)]
+    assert sorted({row["fold"] for row in scores}) == ["0", "1", "2"]
+    highest = max(scores, key=lambda row: float(row["fused"]))
+    assert (highest["filename"], float(highest["p_value"])) == ("film-02.png", pytest.approx(1 / 6))
+    suspects = files.read_json(folder / "detector.json")["suspects"]
+    assert (suspects[0]["filename"], suspects[0]["image"], len(suspects)) == ("film-02.png", "id-2", 6)
+    detector = Detector.load(folder / "detector.safetensors")
+    np.testing.assert_allclose([float(row["fused"]) for row in scores], detector.scores(maps).fused)
+
+
+def test_without_cross_fitting_there_are_no_fit_scores(world: Path, tmp_path: Path) -> None:
+    folder = unaligned(tmp_path / "run", world / "films", rows_of(world / "films"), cross_fit=False)
+
+    assert not (folder / "fit_scores.csv").exists()
+    assert files.read_json(folder / "detector.json")["suspects"] == []
+
+
+def test_rate_k_and_share_are_chosen_on_tune(world: Path, tmp_path: Path) -> None:
+    """The saved detector is that of a fit with what was chosen."""
+    parts = {0: "tune", 1: "tune", 6: "tune", 7: "tune"}
+    rows = [
+        replace(r, part=parts.get(k, "fit" if r.part == "tune" else r.part))
+        for k, r in enumerate(rows_of(world / "films"))
+    ]
+    tried = {"neighbours_tried": "2,3", "rate_tried": "0.05,0.5", "top_share_tried": "0.2"}
+
+    folder = unaligned(tmp_path / "run", world / "films", rows, **tried)
+
+    facts = files.read_json(folder / "detector.json")["tune"]
+    assert len(facts["table"]) == 3 * 3 * 2
+    assert max(row["auroc"] for row in facts["table"]) == max(facts["auroc"])
+    chosen = facts["chosen"]
+    plain = unaligned(tmp_path / "plain", world / "films", rows, **chosen)
+    one, other = (Detector.load(path / "detector.safetensors") for path in (folder, plain))
+    assert torch.equal(one.banks.whole.vectors, other.banks.whole.vectors)
+    np.testing.assert_allclose(one.calibration.maps, other.calibration.maps, rtol=1e-6)
 
 
 def test_training_films_score_zero_against_whole_banks(world: Path, tmp_path: Path) -> None:

@@ -263,6 +263,85 @@ def test_an_alignment_shows_its_report(web: Client, split: Any) -> None:
     assert "–" in text
 
 
+PAIR = {"name": "worst-1", "before": "worst-1-before.png", "after": "worst-1-after.png", "row": 0}
+
+
+def pictured(split: Any) -> Run:
+    """The run of an alignment with one picture on disk, and two that are lost; beside it a file that is none."""
+    named = ["canonical.png", PAIR["before"], PAIR["after"]]
+    report = {"report": {"films": 6}, "pictures": named, "pairs": [PAIR | {"ncc_before": 0.25, "ncc_after": 0.5}]}
+    run = made.alignment_model(split, report=report).run
+    for name in ("canonical.png", "other.png"):
+        storage.picture_path(run.uuid, name).parent.mkdir(parents=True, exist_ok=True)
+        storage.picture_path(run.uuid, name).write_bytes(b"a picture")
+    return run
+
+
+def picture(run: Run, name: str) -> str:
+    return reverse("ml_engine:run-picture", args=[run.uuid, name])
+
+
+def test_an_alignment_shows_its_pictures(web: Client, split: Any) -> None:
+    run = pictured(split)
+    text = web.get(at("run", run)).text
+    for name in ("canonical.png", PAIR["before"], PAIR["after"]):
+        assert f'src="{picture(run, name)}"' in text
+    assert "Poorest fit 1, before and after: NCC 0.25 and 0.50" in text
+
+
+def test_a_picture_is_private(web: Client, split: Any) -> None:
+    response = web.get(picture(pictured(split), "canonical.png"))
+    assert b"".join(response.streaming_content) == b"a picture"  # type: ignore[attr-defined]
+    assert response.headers["Content-Type"] == "image/png"
+    assert response.headers["Cache-Control"].startswith("private")
+
+
+@pytest.mark.parametrize("name", ["other.png", PAIR["before"], "..", "alignment.json"])
+def test_no_other_file_is_served_as_a_picture(web: Client, split: Any, name: str) -> None:
+    assert web.get(picture(pictured(split), name)).status_code == 404
+
+
+def test_a_run_without_an_alignment_has_no_pictures(web: Client, split: Any) -> None:
+    assert web.get(picture(made.run(split), "canonical.png")).status_code == 404
+
+
+def test_pictures_are_of_the_site(client: Client, split: Any) -> None:
+    address = picture(pictured(split), "canonical.png")
+    assert client.get(address).status_code == 302
+    client.force_login(made.person("eve", at=made.site("Busan"), role=Role.ANALYST))
+    assert client.get(address).status_code == 404
+
+
+def test_pictures_are_only_read(web: Client, split: Any) -> None:
+    assert web.post(picture(pictured(split), "canonical.png")).status_code == 405
+
+
+def test_an_alignment_shows_what_it_left_of_known_affines(web: Client, split: Any) -> None:
+    before = {
+        "displacement_median_px": 9.876,
+        "displacement_p95_px": 20.0,
+        "shift_median_px": 8.0,
+        "angle_median_degrees": 4.0,
+        "log_scale_median": 0.06,
+    }
+    after = before | {"displacement_median_px": 1.234}
+    report = {"films": 6, "known": {"films": 5, "before": before, "after": after}, "consistency": after}
+    report |= {"landmarks": {"aligned": 4, "films": 6, "residual_median_px": 2.345, "residual_p95_px": 3.0}}
+    text = web.get(at("run", made.alignment_model(split, report={"report": report}).run)).text
+    for words in ("Known affines, on 5 films", "9.88", "1.23", "Landmarks, on 4 of 6 films", "2.35"):
+        assert words in text
+
+
+@pytest.mark.parametrize("setting", ["method=landmarks", "canonical=file", "canonical=landmarks"])
+def test_an_alignment_that_needs_a_file_is_refused(web: Client, split: Any, setting: str) -> None:
+    advanced = f"alignment.perceptual=0\nalignment.{setting}"
+    fields = {"name": "Mine", "split": split.uuid, "preset": "default", "advanced": advanced}
+    response = web.post(new("fit_alignment"), fields)
+    name, value = setting.split("=")
+    assert f"alignment.{name} is {value}, which needs a file that only the command line takes" in response.text
+    assert not Run.objects.exists()
+
+
 def test_a_detector_shows_its_summary(web: Client, split: Any) -> None:
     summary = {
         "bank": {"global": 120, "cells": [10, 0, 12]},

@@ -61,7 +61,8 @@ def valid_area(thetas: Tensor, valid: Tensor) -> Tensor:
     """
     filled = frame_filled(thetas, valid)
     own = valid.double().mean((1, 2, 3)) / torch.linalg.det(thetas[..., :2].double()).abs().clamp_min(1e-9)
-    return filled / own.clamp(1e-9, 1.0)
+    share: Tensor = filled / own.clamp(1e-9, 1.0)
+    return share
 
 
 def frame_filled(thetas: Tensor, valid: Tensor) -> Tensor:

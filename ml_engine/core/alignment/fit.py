@@ -16,6 +16,7 @@ from ml_engine.core.alignment.canonical import Canonical, mean_of_aligned, recen
 from ml_engine.core.alignment.checkpoint import State, fingerprint, restore_state, save_state
 from ml_engine.core.alignment.checks import check, measured
 from ml_engine.core.alignment.config import AlignmentConfig
+from ml_engine.core.alignment.known import known_affines
 from ml_engine.core.alignment.losses import (
     Perceptual,
     constancy,
@@ -25,16 +26,13 @@ from ml_engine.core.alignment.losses import (
     reversed_ssim,
 )
 from ml_engine.core.alignment.model import AlignmentModel, estimate, prepared
-from ml_engine.core.alignment.network import BOUNDS, AlignmentNetwork, residual_theta
+from ml_engine.core.alignment.network import AlignmentNetwork
 from ml_engine.core.alignment.sampling import join, point_distance, sample, sample_valid, unaligned
 from ml_engine.core.errors import AlignmentCollapsed, InvalidConfig
 
 Progress = Callable[[str, int, int, str | None], None]
 STAGE = "align"
 LEAST_INITIAL = 1e-6  # a loss that begins below is not divided by its initial value
-# Half ranges of the known affines at augmentation = 1: shift as a share of the half frame, log-scale,
-# angle in radians, shear.
-KNOWN = {"shift": 0.2, "log_scale": 0.12, "angle": math.radians(8), "shear": 0.04}
 
 
 def fit_alignment(
@@ -206,12 +204,8 @@ class _Fit:
         return {"epoch": epoch + 1.0} | {name: value / len(order) for name, value in sums.items()}
 
     def _known_affines(self, count: int) -> Tensor:
-        """Random thetas (count, 2, 3): canonical frames that the films are shown in."""
-        unit = torch.rand(count, 6, generator=self.state.generator) * 2 - 1
-        unit[:, 3] = unit[:, 2]  # one scale for both axes
-        names = ("shift", "shift", "log_scale", "log_scale", "angle", "shear")
-        spread = torch.tensor([KNOWN[name] / BOUNDS[name] for name in names]) * self.config.augmentation
-        return residual_theta((unit * spread).clamp(-1, 1)).to(self.films)
+        drawn = known_affines(count, generator=self.state.generator, strength=self.config.augmentation)
+        return drawn.to(self.films)
 
     def _losses(self, at: Tensor, *, known: Tensor, epoch: int) -> tuple[dict[str, Tensor], float]:
         """Mean of each weighted loss over the films ``at``, shown under ``known``, and the valid area."""

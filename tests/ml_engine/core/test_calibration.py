@@ -146,6 +146,15 @@ def test_p_values_count_the_normals_that_score_as_high() -> None:
     assert calibration.p_values(scores, np.array([]))[:4].tolist() == [1, 1, 1, 1]
 
 
+def test_p_values_among_each_other_leave_the_own_score_out() -> None:
+    scores = np.array([3.0, 1.0, 3.0, 7.0])
+
+    found = calibration.p_values_among(scores)
+
+    expected = [calibration.p_values(scores[[k]], np.delete(scores, k))[0] for k in range(4)]
+    np.testing.assert_allclose(found, expected)
+
+
 def test_p_values_of_normal_films_are_no_smaller_than_chance() -> None:
     rng = np.random.default_rng(1)
     found = np.array([calibration.p_values(rng.normal(size=1), rng.normal(size=19))[0] for _ in range(4000)])

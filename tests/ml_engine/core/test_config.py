@@ -124,7 +124,14 @@ def test_every_field_says_what_it_is() -> None:
     for field in (*fields(PipelineConfig), *fields(AlignmentConfig)):
         assert field.metadata["help"].endswith("."), field.name
     symbols = {f.metadata["symbol"]: f.name for f in fields(PipelineConfig) if f.metadata["symbol"]}
-    assert symbols == {"f": "backbone", "n": "grid", "s": "rate", "K": "neighbours", "w": "fusion_weight"}
+    assert symbols == {
+        "f": "backbone",
+        "n": "grid",
+        "s": "rate",
+        "K": "neighbours",
+        "w": "fusion_weight",
+        "b": "reweight",
+    }
 
 
 def test_stride_and_patches_follow_the_first_layer() -> None:

@@ -188,7 +188,9 @@ def test_rows_on_their_own_give_what_a_copy_gives() -> None:
 
     alone = coreset.k_center(features[rows], 20)
     assert picks.tolist() == alone.indices.tolist()
-    np.testing.assert_array_equal(coreset.covering_radius(features, picks, rows=rows), alone.radius)
+    radius = coreset.covering_radius(features, picks, rows=rows)
+    assert alone.radius.dtype == np.float32
+    np.testing.assert_array_equal(radius.astype(np.float32), alone.radius)
 
 
 def test_nothing_to_choose_from_is_a_sentence() -> None:

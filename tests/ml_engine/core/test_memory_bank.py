@@ -121,6 +121,22 @@ def test_some_films_alone_give_the_banks_of_these_films() -> None:
     assert torch.equal(some.whole.provenance, alone.whole.provenance)
 
 
+@pytest.mark.parametrize("halo", [0, 1])
+def test_banks_at_a_smaller_rate_are_those_selected_at_it(halo: int) -> None:
+    features, source = made()
+    high, low = CONFIG.replace(rate=0.5, halo=halo), CONFIG.replace(rate=0.07, halo=halo)
+
+    found = memory_bank.at_rate(memory_bank.build(features, source, high), source.places, high, rate=0.07, films=6)
+
+    selected = memory_bank.build(features, source, low)
+    for one, other in zip((found.whole, *found.cells), (selected.whole, *selected.cells), strict=True):
+        assert (one is None) == (other is None)
+        if one is not None and other is not None:
+            assert torch.equal(one.vectors, other.vectors)
+            assert torch.equal(one.provenance, other.provenance)
+            np.testing.assert_allclose(one.radius, other.radius)
+
+
 def test_the_start_follows_the_seed_only_where_asked() -> None:
     features, source = made()
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ml_engine.core import patchcore
 from ml_engine.core.errors import InvalidConfig
-from ml_engine.core.patchcore import NearestSearch, patch_scores
+from ml_engine.core.patchcore import NearestSearch, patch_scores, scores_at
 
 
 def draw(n: int, d: int, seed: int) -> Tensor:
@@ -32,6 +32,56 @@ def test_scores_equal_equation_1(k: int, distance: str) -> None:
 
     expected = [plain_score(q, bank.numpy(), k, distance) for q in queries.numpy()]
     np.testing.assert_allclose(scores.numpy(), expected, rtol=1e-5)
+
+
+def plain_reweighting(query: np.ndarray, bank: np.ndarray, count: int) -> float:
+    """Eq. 7 of Roth et al., as printed."""
+    distances = np.linalg.norm(bank - query, axis=1)
+    nearest = int(distances.argmin())
+    around = np.argsort(np.linalg.norm(bank - bank[nearest], axis=1))[:count]
+    return float(1 - np.exp(distances[nearest]) / np.exp(distances[around]).sum())
+
+
+@pytest.mark.parametrize("distance", ["l2", "squared"])
+@pytest.mark.parametrize(("neighbours", "count"), [(1, 3), (4, 9), (2, 500)])
+def test_reweighting_equals_the_publication(neighbours: int, count: int, distance: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    bank, queries = torch.randn(40, 6, generator=generator), torch.randn(15, 6, generator=generator) * 2
+    search = NearestSearch(bank)
+
+    plain = patch_scores(queries, search, neighbours=neighbours, distance=distance)
+    found = patch_scores(queries, search, neighbours=neighbours, distance=distance, reweight=count)
+
+    weights = [plain_reweighting(q, bank.double().numpy(), min(count, 40)) for q in queries.double().numpy()]
+    np.testing.assert_allclose(found / plain, weights, rtol=1e-4)
+
+
+def test_reweighting_bears_large_distances_and_a_bank_of_one() -> None:
+    bank = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
+    far = torch.tensor([[3000.0, 0.0]])
+
+    weighed = patch_scores(far, NearestSearch(bank), neighbours=1, distance="l2", reweight=3)
+    alone = patch_scores(far, NearestSearch(bank[:1]), neighbours=1, distance="l2", reweight=3)
+
+    assert 0 < float(weighed[0]) < 2999
+    assert float(alone[0]) == 3000
+
+
+def test_reweighting_goes_through_small_chunks_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    bank, queries = torch.randn(30, 4), torch.randn(9, 4)
+    whole = patch_scores(queries, NearestSearch(bank), neighbours=1, distance="l2", reweight=5)
+    monkeypatch.setattr(patchcore, "DIRECT_VALUES", 1)
+
+    assert torch.equal(patch_scores(queries, NearestSearch(bank), neighbours=1, distance="l2", reweight=5), whole)
+
+
+def test_several_k_come_from_one_search() -> None:
+    bank, queries = torch.randn(30, 4), torch.randn(9, 4)
+
+    together = scores_at(queries, NearestSearch(bank), neighbours=(1, 7, 40), distance="l2")
+
+    for k, scores in zip((1, 7, 40), together, strict=True):
+        torch.testing.assert_close(scores, patch_scores(queries, NearestSearch(bank), neighbours=k, distance="l2"))
 
 
 def test_finds_the_nearest_across_chunks_of_the_bank(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,8 @@ def test_another_file_is_refused_in_a_sentence(tmp_path: Path, header: dict[str,
 def test_a_detector_made_before_there_were_notes_is_read(tmp_path: Path) -> None:
     pipeline.save_detector(detector(), tmp_path / "d.safetensors")
     tensors, header = files.read_tensors(tmp_path / "d.safetensors")
-    del header["note"]
+    del header["note"], header["asked"]
+    header["choice"] = {name: header["choice"][name] for name in ("weight", "source", "films", "abnormal")}
     for name in ("detector", "clahe", "film_neighbours"):  # settings that came with the baselines
         del header["config"][name]
     files.write_tensors(tmp_path / "d.safetensors", tensors, header)
@@ -193,12 +194,17 @@ def test_standardising_needs_two_normals() -> None:
 PLAIN = Calibration(maps(0), "", None, None)
 
 
+def choose(raw: np.ndarray, abnormal: np.ndarray, config: PipelineConfig) -> Choice:
+    """The choice with one candidate and a patient a film."""
+    return pipeline.choose(raw[None], abnormal, [PLAIN], config, patients=[str(k) for k in range(len(raw))])
+
+
 def test_the_weight_is_chosen_on_tune() -> None:
     raw = maps(20)
     abnormal = np.arange(20) % 2 == 1
     raw[abnormal, 0] += 50  # only the global map tells them apart
 
-    choice = pipeline.choose(raw, abnormal, PLAIN, CONFIG)
+    choice = choose(raw, abnormal, CONFIG)
 
     assert choice.source == "tune"
     assert (choice.films, choice.abnormal) == (20, 10)
@@ -209,7 +215,7 @@ def test_the_weight_is_chosen_on_tune() -> None:
 
 @pytest.mark.parametrize("abnormal", [0, 4])
 def test_without_both_labels_in_tune_the_weight_stays_as_configured(abnormal: int) -> None:
-    choice = pipeline.choose(maps(4), np.arange(4) < abnormal, PLAIN, CONFIG.replace(fusion_weight=0.3))
+    choice = choose(maps(4), np.arange(4) < abnormal, CONFIG.replace(fusion_weight=0.3))
 
     assert (choice.weight, choice.source, choice.aurocs) == (0.3, "config", ())
 
@@ -217,7 +223,7 @@ def test_without_both_labels_in_tune_the_weight_stays_as_configured(abnormal: in
 def test_a_configured_weight_is_not_chosen_again() -> None:
     config = CONFIG.replace(fusion_choice="config", fusion_weight=0.3)
 
-    assert pipeline.choose(maps(4), np.arange(4) < 2, PLAIN, config).weight == 0.3
+    assert choose(maps(4), np.arange(4) < 2, config).weight == 0.3
 
 
 def test_the_curve_keeps_its_ends_and_few_points() -> None:

@@ -62,7 +62,7 @@ def test_the_valid_area_against_a_count_of_points() -> None:
     in_frame = (np.abs(points[:2]) <= 1).all(0)
     for k, got in enumerate(valid_area(thetas, valid)):
         x, y = np.einsum("ij,jkl->ikl", thetas[k].double().numpy(), points)
-        in_film = (4 / 32 - 1 <= x) & (x <= 60 / 32 - 1) & (10 / 32 - 1 <= y) & (y <= 58 / 32 - 1)
+        in_film = (x >= 4 / 32 - 1) & (x <= 60 / 32 - 1) & (y >= 10 / 32 - 1) & (y <= 58 / 32 - 1)
         wanted = (in_film & in_frame).sum() / min(in_film.sum(), in_frame.sum())
         assert float(got) == pytest.approx(wanted, abs=0.05)  # half a pixel of each edge is not counted
 

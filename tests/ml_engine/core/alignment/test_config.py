@@ -45,7 +45,7 @@ def test_json_round_trip(name: str) -> None:
         ("backbone", "vgg19"),
         ("initialisation", "zero"),
         ("method", "guess"),
-            ("canonical", "atlas"),
+        ("canonical", "atlas"),
         ("alpha", 1.0),
         ("ssim", -1.0),
         ("learning_rate", 0.0),

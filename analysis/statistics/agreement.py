@@ -1,0 +1,228 @@
+"""Agreement of readers: Cohen's kappa of two, Krippendorff's alpha of any number with readings missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analysis.statistics.sample import BLOCK_ELEMENTS, FloatArray, normal_quantile
+
+Weights = Literal["none", "linear", "quadratic"]
+Level = Literal["nominal", "ordinal", "interval"]
+
+ENOUGH = 0.9  # of the resamples must have an alpha for their percentiles to be an interval
+
+
+@dataclass(frozen=True)
+class Kappa:
+    """Agreement of two readers beyond chance: 1 all, 0 as by chance, below it less; None with a `reason`.
+
+    observed and expected are the (weighted) shares of agreement, in [0, 1]; categories in their order.
+    """
+
+    kappa: float | None
+    standard_error: float | None
+    low: float | None
+    high: float | None
+    observed: float | None
+    expected: float | None
+    films: int
+    left_out: int
+    categories: tuple[float, ...]
+    weights: Weights
+    confidence: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Alpha:
+    """Krippendorff's alpha with the percentile interval of a bootstrap by film; None with a `reason`.
+
+    films have at least two readings, `readings` in all; left_out, films with fewer.
+    """
+
+    alpha: float | None
+    low: float | None
+    high: float | None
+    films: int
+    readings: int
+    left_out: int
+    level: Level
+    confidence: float
+    replicates: int
+    seed: int
+    reason: str = ""
+
+
+def cohen_kappa(
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    weights: Weights = "none",
+    categories: ArrayLike | None = None,
+    confidence: float = 0.95,
+) -> Kappa:
+    """Cohen's kappa of the categories, as numbers, that two readers gave to films (N,); NaN where one gave none.
+
+    Weights of agreement by the place of a category in the rising order of `categories`, or of those seen: 1 on the
+    diagonal and else 0, 1 − |i − j| / (C − 1), or 1 − (i − j)² / (C − 1)². The variance is {Σ pᵢⱼ [wᵢⱼ − (w̄ᵢ. + w̄.ⱼ)
+    (1 − κ)]² − [κ − pₑ (1 − κ)]²} / (N (1 − pₑ)²), of Fleiss, Cohen & Everitt 1969, Psychol Bull 72:323, not that under
+    chance; the interval is symmetric, cut at −1 and 1, and takes films as independent. Raises ValueError for other
+    weights, for readings that are none of `categories`, for shapes that do not fit and for a confidence outside (0, 1).
+    """
+    one, two = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if one.ndim != 1 or one.shape != two.shape:
+        raise ValueError(f"first {one.shape} and second {two.shape} must have one reading for each film")
+    z = normal_quantile(confidence)
+    both = np.isfinite(one) & np.isfinite(two)
+    names = np.unique(np.r_[one[both], two[both]] if categories is None else np.asarray(categories, dtype=np.float64))
+    agreement = _agreement_weights(weights, len(names))
+    table = np.zeros((len(names), len(names)))
+    np.add.at(table, (_places(one[both], names), _places(two[both], names)), 1.0)
+    films = int(table.sum())
+    left_out = len(one) - films
+
+    def result(*, reason: str = "", **numbers: float) -> Kappa:
+        return Kappa(
+            kappa=numbers.get("kappa"), standard_error=numbers.get("error"), low=numbers.get("low"),
+            high=numbers.get("high"), observed=numbers.get("observed"), expected=numbers.get("expected"),
+            films=films, left_out=left_out, categories=tuple(names.tolist()), weights=weights, confidence=confidence,
+            reason=reason,
+        )  # fmt: skip
+
+    if not films:
+        return result(reason="No film has a reading of both, so kappa is not defined.")
+    shares = table / films
+    rows, columns = shares.sum(axis=1), shares.sum(axis=0)
+    observed, expected = float((agreement * shares).sum()), float(rows @ agreement @ columns)
+    if 1 - expected <= 1e-12:
+        reason = "Both readers gave all films one category, so chance agrees as well and kappa is not defined."
+        return result(observed=observed, expected=expected, reason=reason)
+    kappa = (observed - expected) / (1 - expected)
+    means = (agreement @ columns)[:, None] + (rows @ agreement)[None, :]  # w̄ᵢ. + w̄.ⱼ
+    spread = float((shares * (agreement - means * (1 - kappa)) ** 2).sum()) - (kappa - expected * (1 - kappa)) ** 2
+    error = math.sqrt(max(spread, 0.0) / films) / (1 - expected)
+    if error <= 1e-12:
+        reason = "All readings agree, which leaves no spread to make an interval from."
+        return result(kappa=kappa, error=0.0, observed=observed, expected=expected, reason=reason)
+    low, high = max(-1.0, kappa - z * error), min(1.0, kappa + z * error)
+    return result(kappa=kappa, error=error, low=low, high=high, observed=observed, expected=expected)
+
+
+def krippendorff_alpha(
+    readings: ArrayLike,
+    *,
+    level: Level = "nominal",
+    confidence: float = 0.95,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> Alpha:
+    """Krippendorff's alpha of readings (films, readers) as numbers, NaN where a reader did not read.
+
+    α = 1 − Dₒ / Dₑ (Krippendorff 2011, Computing Krippendorff's alpha-reliability). Difference of two values: 0 or 1
+    (nominal); their squared difference (interval); the squared difference of their mid-ranks among all paired readings
+    (ordinal), which is his (Σ n_g − (n_c + n_k) / 2)². The interval is the percentiles of resampled films, each with
+    all its readings; resamples of a single value have no alpha, and fewer than 90 % with one make no interval. Raises
+    ValueError for another level, for readings of another shape and for a confidence outside (0, 1).
+    """
+    values = np.asarray(readings, dtype=np.float64)
+    if values.ndim != 2:
+        raise ValueError(f"readings have shape {values.shape}; expected (films, readers)")
+    if level not in ("nominal", "ordinal", "interval"):
+        raise ValueError(f"level is {level!r}; it must be 'nominal', 'ordinal' or 'interval'")
+    normal_quantile(confidence)
+    paired = np.isfinite(values).sum(axis=1) >= 2
+    names, counts = _counts_by_film(values[paired])
+
+    def result(alpha: float | None, low: float | None, high: float | None, reason: str) -> Alpha:
+        return Alpha(
+            alpha, low, high, len(counts), int(counts.sum()), len(values) - len(counts), level, confidence, replicates,
+            seed, reason,
+        )  # fmt: skip
+
+    if not len(counts):
+        return result(None, None, None, "No film has two readings, so alpha is not defined.")
+    alpha = float(_alphas(np.ones((1, len(counts))), counts, names, level)[0])
+    if math.isnan(alpha):
+        return result(
+            None, None, None, "All readings are one value, so chance agrees as well and alpha is not defined."
+        )
+    if len(counts) < 2:
+        return result(alpha, None, None, "Only one film has two readings: an interval needs at least two.")
+    resamples = _film_weights(len(counts), replicates=replicates, seed=seed, width=len(names))
+    drawn = np.concatenate([_alphas(weights, counts, names, level) for weights in resamples])
+    defined = drawn[~np.isnan(drawn)]
+    if len(defined) < ENOUGH * replicates:
+        reason = f"Only {len(defined)} of {replicates} resamples hold more than one value: too few for an interval."
+        return result(alpha, None, None, reason)
+    if np.ptp(defined) <= 1e-12:
+        return result(alpha, None, None, "All readings agree, which leaves no spread to make an interval from.")
+    low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return result(alpha, float(low), float(high), "")
+
+
+def _agreement_weights(weights: Weights, categories: int) -> FloatArray:
+    place = np.arange(categories, dtype=np.float64)
+    apart: FloatArray = np.abs(place[:, None] - place[None, :])
+    most = max(categories - 1, 1)
+    if weights == "none":
+        return np.equal(apart, 0).astype(np.float64)
+    if weights == "linear":
+        return np.subtract(1, apart / most)
+    if weights == "quadratic":
+        return np.subtract(1, np.square(apart / most))
+    raise ValueError(f"weights is {weights!r}; it must be 'none', 'linear' or 'quadratic'")
+
+
+def _places(values: FloatArray, names: FloatArray) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
+    places = np.minimum(np.searchsorted(names, values), max(len(names) - 1, 0))
+    if len(values) and not (len(names) and (names[places] == values).all()):
+        raise ValueError(f"readings hold values that are none of the categories {names.tolist()}")
+    return places
+
+
+def _counts_by_film(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The C distinct values, rising, and how many readers gave each to each film, (F, C)."""
+    seen = np.isfinite(values)
+    names, codes = np.unique(values[seen], return_inverse=True)
+    counts = np.zeros((len(values), len(names)))
+    np.add.at(counts, (np.nonzero(seen)[0], codes), 1.0)
+    return names, counts
+
+
+def _film_weights(films: int, *, replicates: int, seed: int, width: int) -> Iterator[FloatArray]:
+    """Blocks (b, F) of how often each film is drawn, `replicates` rows in all."""
+    generator = np.random.default_rng(seed)
+    block = max(1, BLOCK_ELEMENTS // (films * max(width, 1)))
+    chances = np.full(films, 1 / films)
+    for start in range(0, replicates, block):
+        yield generator.multinomial(films, chances, size=min(block, replicates - start)).astype(np.float64)
+
+
+def _alphas(weights: FloatArray, counts: FloatArray, names: FloatArray, level: Level) -> FloatArray:
+    """(B,) alpha of films weighted (B, F), from their counts (F, C); NaN where all readings are one value.
+
+    For each film, and for all its paired readings together, the sum of differences over ordered pairs is Σ m² − Σ nᵥ²
+    (nominal) or 2 (m Σ nᵥ v² − (Σ nᵥ v)²), m being the number of readings.
+    """
+    readers = counts.sum(axis=1)  # (F,)
+    totals = weights @ counts  # (B, C)
+    paired = totals.sum(axis=1)  # (B,)
+    if level == "nominal":
+        inside = weights @ ((readers**2 - (counts**2).sum(axis=1)) / (readers - 1))
+        overall = paired**2 - (totals**2).sum(axis=1)
+    else:
+        values = np.broadcast_to(names, totals.shape) if level == "interval" else totals.cumsum(axis=1) - totals / 2
+        values = values - (totals * values).sum(axis=1, keepdims=True) / paired[:, None]  # nothing cancels
+        sums, squares = values @ counts.T, values**2 @ counts.T  # (B, F)
+        inside = (weights * 2 * (readers * squares - sums**2) / (readers - 1)).sum(axis=1)
+        overall = 2 * paired * (totals * values**2).sum(axis=1)
+    # Dₒ = inside / n and Dₑ = overall / (n (n − 1)), n being the paired readings
+    alphas = np.full(len(weights), np.nan)
+    np.divide(inside * (paired - 1), overall, out=alphas, where=overall > 1e-9 * paired)
+    return 1 - alphas

@@ -1,0 +1,191 @@
+"""Free-response ROC: lesions found against false positives per film, with its interval by bootstrap over films."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analysis.statistics.counts import wilson_limits
+from analysis.statistics.localisation import Located, take_located, why_no_lesions, why_no_spread
+from analysis.statistics.sample import BoolArray, FloatArray, IntArray, normal_quantile, resampled_weights
+
+RATES = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0)
+
+
+@dataclass(frozen=True)
+class Froc:
+    """The curve, all (P,) float64 from no mark on, and sensitivities at fixed rates, all (R,); empty with a `reason`.
+
+    A mark counts when its score is at least the threshold, the first being +inf. sensitivity is the share of lesions
+    with a mark inside; false_positives_per_film counts marks inside no lesion, over all films, also those without any.
+    at_rates is the highest sensitivity with at most rates[r] false positives a film, low and high its pointwise
+    interval; mean_sensitivity is their mean (LUNA16's score at its seven rates, the default).
+    """
+
+    false_positives_per_film: FloatArray
+    sensitivity: FloatArray
+    thresholds: FloatArray
+    rates: FloatArray
+    at_rates: FloatArray
+    low: FloatArray
+    high: FloatArray
+    mean_sensitivity: float | None
+    mean_low: float | None
+    mean_high: float | None
+    films: int
+    lesions: int
+    left_out: int
+    confidence: float
+    replicates: int
+    seed: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Marks:
+    """Marks of all films: scores, films and whether they hit no lesion, all (M,); lesions' best marks, −inf where none
+    hits, and their films, both (L,)."""
+
+    scores: FloatArray
+    films: IntArray
+    false: BoolArray
+    lesion_scores: FloatArray
+    lesion_films: IntArray
+
+
+def peaks(values: ArrayLike, *, distance: float) -> IntArray:
+    """(M, 2) int64 rows and columns of a map's (H, W) local maxima, highest first, `distance` pixels apart or more.
+
+    Of two nearer ones the higher stays, of equal ones the first row by row. Pixels that are not finite make none.
+    Raises ValueError unless distance is at least 1.
+    """
+    from scipy.ndimage import maximum_filter
+
+    if not distance >= 1:
+        raise ValueError(f"distance is {distance}; it must be at least 1 pixel")
+    scores = np.asarray(values, dtype=np.float64)
+    seen = np.isfinite(scores)
+    finite = np.where(seen, scores, -np.inf)
+    spots = np.argwhere(seen & (finite == maximum_filter(finite, size=3, mode="nearest")))
+    kept: list[IntArray] = []
+    for spot in spots[np.argsort(-finite[tuple(spots.T)], kind="stable")]:
+        if all(((spot - other) ** 2).sum() >= distance**2 for other in kept):
+            kept.append(spot)
+    return np.array(kept, dtype=np.int64).reshape(-1, 2)
+
+
+def froc(
+    maps: Sequence[ArrayLike],
+    regions: Sequence[ArrayLike],
+    patients: ArrayLike | None = None,
+    *,
+    distance: float = 3.0,
+    rates: Sequence[float] = RATES,
+    confidence: float = 0.95,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> Froc:
+    """FROC (Bunch et al. 1978, J Appl Photogr Eng 4:166) of maps (H, W) and regions (L, H, W), as `localisation` has
+    them, by patients or None. Marks are the maps' `peaks`, at least `distance` pixels apart, masked pixels making none;
+    further marks inside a lesion that is found count neither way.
+
+    The intervals are percentiles over resamples of the patients, stratified into those with and without lesions;
+    those at a rate are never narrower than Wilson's on the number of patients with a lesion, as in `roc_band`. Raises
+    ValueError for rates that are not above 0, for maps and regions that do not fit and for a confidence outside (0, 1).
+    """
+    wanted = np.asarray(rates, dtype=np.float64)
+    if not len(wanted) or not (wanted > 0).all():
+        raise ValueError(f"rates are {wanted.tolist()}; they must be above 0 false positives a film")
+    z = normal_quantile(confidence)
+    located = take_located(maps, regions, patients)
+    count, lesions = len(located.scores), int(located.lesions.sum())
+    none = np.empty(0)
+
+    def result(
+        curve: tuple[FloatArray, FloatArray, FloatArray], at_rates: FloatArray, low: FloatArray, high: FloatArray,
+        mean: tuple[float | None, float | None, float | None], reason: str,
+    ) -> Froc:  # fmt: skip
+        return Froc(
+            *curve, wanted, at_rates, low, high, *mean, count, lesions, located.left_out, confidence, replicates, seed,
+            reason,
+        )  # fmt: skip
+
+    reason = why_no_lesions(located)
+    if reason:
+        return result((none, none, none), none, none, none, (None, None, None), reason)
+    marks = _marks(located, distance=distance)
+    curve = _curve(marks, films=count)
+    at_rates = _at_rates(marks, np.ones((1, count), dtype=np.int64), wanted)[0]
+    mean = float(at_rates.mean())
+    reason = why_no_spread(located)
+    if reason:
+        return result(curve, at_rates, none, none, (mean, None, None), reason)
+    blocks = resampled_weights(located.sample(), replicates=replicates, seed=seed)
+    drawn = np.concatenate([_at_rates(marks, block, wanted) for block in blocks])
+    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    low, high = np.quantile(drawn, tails, axis=0)
+    people = len(np.unique(located.patients[located.lesions > 0]))
+    floor, ceiling = wilson_limits(at_rates, people, z)
+    mean_low, mean_high = np.quantile(drawn.mean(axis=1), tails)
+    return result(
+        curve,
+        at_rates,
+        np.minimum(low, floor),
+        np.maximum(high, ceiling),
+        (mean, float(mean_low), float(mean_high)),
+        "",
+    )
+
+
+def _marks(located: Located, *, distance: float) -> _Marks:
+    scores, films, false, lesion_scores, lesion_films = [], [], [], [], []
+    for film, (values, planes) in enumerate(zip(located.scores, located.regions, strict=True)):
+        rows, columns = peaks(values, distance=distance).T
+        height = values[rows, columns]
+        hits = planes[:, rows, columns]  # (L, M)
+        scores.append(height)
+        films.append(np.full(len(height), film))
+        false.append(~hits.any(axis=0))
+        lesion_scores.append(np.where(hits, height, -np.inf).max(axis=1, initial=-np.inf))
+        lesion_films.append(np.full(len(planes), film))
+    return _Marks(
+        np.concatenate(scores), np.concatenate(films), np.concatenate(false), np.concatenate(lesion_scores),
+        np.concatenate(lesion_films),
+    )  # fmt: skip
+
+
+def _curve(marks: _Marks, *, films: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """False positives per film, sensitivity and threshold at +inf and at each distinct score, falling."""
+    thresholds = np.r_[np.inf, np.unique(marks.scores)[::-1]]
+    false = np.sort(marks.scores[marks.false])
+    lesions = np.sort(marks.lesion_scores)
+    alarms = np.asarray(len(false) - np.searchsorted(false, thresholds), dtype=np.float64)
+    found = np.asarray(len(lesions) - np.searchsorted(lesions, thresholds), dtype=np.float64)
+    return alarms / films, found / len(lesions), thresholds
+
+
+def _at_rates(marks: _Marks, weights: IntArray, rates: FloatArray) -> FloatArray:
+    """(B, R) sensitivity of films weighted (B, F) at each rate.
+
+    The G distinct scores of false marks, falling, are allowed as long as their number stays within the rate. A lesion
+    is found when all that score at least as high as its best mark are allowed: those are its rank, G + 1 where it has
+    no mark.
+    """
+    false_scores, false_films = marks.scores[marks.false], marks.films[marks.false]
+    order = np.argsort(-false_scores, kind="stable")
+    ranked = false_scores[order]
+    ends = np.flatnonzero(np.r_[ranked[1:] < ranked[:-1], True]) if len(ranked) else np.empty(0, dtype=np.int64)
+    groups = len(ends)
+    false = np.cumsum(weights[:, false_films[order]], axis=1)[:, ends]  # (B, G)
+    allowed = rates * weights.sum(axis=1, keepdims=True)  # (B, R)
+    ranks = groups - np.searchsorted(ranked[ends][::-1], marks.lesion_scores)
+    ranks = np.where(np.isfinite(marks.lesion_scores), ranks, groups + 1)
+    result = np.empty(allowed.shape)
+    for row, counted in enumerate(weights):
+        found = np.cumsum(np.bincount(ranks, weights=counted[marks.lesion_films], minlength=groups + 2))
+        within = np.searchsorted(false[row], allowed[row] + 1e-9, side="right")
+        result[row] = found[within] / found[-1]
+    return result

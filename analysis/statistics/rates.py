@@ -1,0 +1,212 @@
+"""Rates at a threshold that another sample chose, with exact or Wilson limits, clustered where patients repeat."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analysis.statistics.counts import wilson_limits
+from analysis.statistics.sample import BoolArray, IntArray, Sample, normal_quantile, take_sample
+
+Method = Literal["wilson", "exact"]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """successes of total films; value, low, high in [0, 1], or None with a `reason`.
+
+    effective_total is the number of independent films that would vary as much: `total` where no patient repeats.
+    """
+
+    successes: int
+    total: int
+    patients: int
+    effective_total: float | None
+    value: float | None
+    low: float | None
+    high: float | None
+    method: Method
+    confidence: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class RatesAtTarget:
+    """Sensitivity and specificity in this sample of the threshold that reaches `target` in another sample.
+
+    A film is called abnormal when its score is at least `threshold`. All three are None, with a `reason`, where the
+    other sample has no score to choose from; reference_films is their number.
+    """
+
+    target: float
+    threshold: float | None
+    reference_films: int
+    sensitivity: Rate | None
+    specificity: Rate | None
+    left_out: int
+    reason: str = ""
+
+
+def exact_limits(successes: float, total: float, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Clopper & Pearson 1934's limits of a proportion, each tail (1 − confidence) / 2 at most; 0 and 1 of no trial.
+
+    Quantiles of Beta(x, n − x + 1) and Beta(x + 1, n − x); x and n may be fractions, as an effective sample size is.
+    Raises ValueError unless 0 ≤ successes ≤ total, and for a confidence outside (0, 1).
+    """
+    from scipy.special import betaincinv
+
+    if not 0 <= successes <= total:
+        raise ValueError(f"{successes} of {total} is no proportion")
+    normal_quantile(confidence)
+    tail = (1 - confidence) / 2
+    low = betaincinv(successes, total - successes + 1, tail) if successes > 0 else 0.0
+    high = betaincinv(successes + 1, total - successes, 1 - tail) if successes < total else 1.0
+    return float(low), float(high)
+
+
+def clustered_rate(
+    successes: ArrayLike, patients: ArrayLike | None = None, *, method: Method = "wilson", confidence: float = 0.95
+) -> Rate:
+    """The share of successes (N,) of 0 and 1, films of patients (N,) or, without, each of its own patient.
+
+    Where a patient repeats, the variance is the ratio estimator's by patient, m/(m−1) Σ (xᵢ − p nᵢ)² / N² over m
+    patients (Rao & Scott 1992, Biometrics 48:577), and the limits are Wilson's or Clopper & Pearson's at the effective
+    number p(1 − p) / variance (Korn & Graubard 1998, Surv Methodol 24:193, without their change of the degrees of
+    freedom), never above N. A share of 0 or 1 has no variance: there each patient counts as one film. Raises ValueError
+    for another method, for what is no sample, and for a confidence outside (0, 1).
+    """
+    sample = take_sample(successes, np.zeros(len(np.asarray(successes))), patients)
+    return _rate(sample.abnormal, sample.patients, method=method, confidence=confidence)
+
+
+def threshold_at_specificity(normal_scores: ArrayLike, *, specificity: float) -> float | None:
+    """The lowest threshold that calls at most 1 − specificity of normal films' scores (N,) abnormal.
+
+    It lies just above the k-th smallest score, k = ⌈specificity · N⌉, since a film at the threshold is called. Scores
+    that are not finite are left out; None without any. Raises ValueError unless 0 < specificity ≤ 1.
+    """
+    _refuse_target("specificity", specificity)
+    ranked = _finite(normal_scores)
+    if not len(ranked):
+        return None
+    return float(np.nextafter(ranked[_rank(specificity, len(ranked)) - 1], np.inf))
+
+
+def threshold_at_sensitivity(abnormal_scores: ArrayLike, *, sensitivity: float) -> float | None:
+    """The highest threshold that calls at least `sensitivity` of abnormal films' scores (N,) abnormal: the k-th
+    highest score, k = ⌈sensitivity · N⌉. Else as `threshold_at_specificity`."""
+    _refuse_target("sensitivity", sensitivity)
+    ranked = _finite(abnormal_scores)
+    if not len(ranked):
+        return None
+    return float(ranked[-_rank(sensitivity, len(ranked))])
+
+
+def sensitivity_at_specificity(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    patients: ArrayLike | None = None,
+    *,
+    normal_scores: ArrayLike,
+    specificity: float = 0.9,
+    method: Method = "wilson",
+    confidence: float = 0.95,
+) -> RatesAtTarget:
+    """Sensitivity, and the specificity really reached, of labels (N,) of 0 and 1 and scores (N,) at the threshold that
+    reaches `specificity` among `normal_scores` (R,): the normal films of calibrate or tune, never these films.
+
+    The intervals are those of `clustered_rate` and take the threshold as given. Raises ValueError as
+    `threshold_at_specificity` and `clustered_rate` do.
+    """
+    threshold = threshold_at_specificity(normal_scores, specificity=specificity)
+    sample = take_sample(labels, scores, patients)
+    return _at_target(
+        sample, threshold, target=specificity, reference=normal_scores, word="normal", method=method,
+        confidence=confidence,
+    )  # fmt: skip
+
+
+def specificity_at_sensitivity(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    patients: ArrayLike | None = None,
+    *,
+    abnormal_scores: ArrayLike,
+    sensitivity: float = 0.95,
+    method: Method = "wilson",
+    confidence: float = 0.95,
+) -> RatesAtTarget:
+    """As `sensitivity_at_specificity`, at the threshold that reaches `sensitivity` among `abnormal_scores` (R,), the
+    abnormal films of tune."""
+    threshold = threshold_at_sensitivity(abnormal_scores, sensitivity=sensitivity)
+    sample = take_sample(labels, scores, patients)
+    return _at_target(
+        sample, threshold, target=sensitivity, reference=abnormal_scores, word="abnormal", method=method,
+        confidence=confidence,
+    )  # fmt: skip
+
+
+def _at_target(
+    sample: Sample, threshold: float | None, *, target: float, reference: ArrayLike, word: str, method: Method,
+    confidence: float,
+) -> RatesAtTarget:  # fmt: skip
+    films = len(_finite(reference))
+    if threshold is None:
+        reason = f"No {word} film of the other sample has a score, so there is no threshold."
+        return RatesAtTarget(target, None, films, None, None, sample.left_out, reason)
+    called = sample.scores[:, 0] >= threshold
+    abnormal = sample.abnormal
+    sensitivity = _rate(called[abnormal], sample.patients[abnormal], method=method, confidence=confidence)
+    specificity = _rate(~called[~abnormal], sample.patients[~abnormal], method=method, confidence=confidence)
+    return RatesAtTarget(target, threshold, films, sensitivity, specificity, sample.left_out)
+
+
+def _rate(successes: BoolArray, patients: IntArray, *, method: Method, confidence: float) -> Rate:
+    if method not in ("wilson", "exact"):
+        raise ValueError(f"method is {method!r}; it must be 'wilson' or 'exact'")
+    z = normal_quantile(confidence)
+    hits, total, people = int(np.count_nonzero(successes)), len(successes), len(np.unique(patients))
+    if total == 0:
+        reason = "No such film has a score, so the rate is not defined."
+        return Rate(0, 0, 0, None, None, None, None, method, confidence, reason)
+    share = hits / total
+    if people == 1 < total:
+        reason = "All these films are of one patient: an interval needs at least two."
+        return Rate(hits, total, people, None, share, None, None, method, confidence, reason)
+    size = _effective_total(successes, patients)
+    if method == "exact":
+        low, high = exact_limits(share * size, size, confidence=confidence)
+    else:
+        lows, highs = wilson_limits(np.array([share]), size, z)
+        low, high = float(lows[0]), float(highs[0])
+    return Rate(hits, total, people, size, share, low, high, method, confidence)
+
+
+def _effective_total(successes: BoolArray, patients: IntArray) -> float:
+    total, people = len(successes), len(np.unique(patients))
+    share = float(successes.mean())
+    if people == total:
+        return float(total)
+    if share in (0.0, 1.0):
+        return float(people)
+    away = np.bincount(np.unique(patients, return_inverse=True)[1], weights=successes - share)
+    variance = people / (people - 1) * float((away**2).sum()) / total**2
+    return min(float(total), share * (1 - share) / variance) if variance > 0 else float(total)
+
+
+def _finite(scores: ArrayLike) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    values = np.asarray(scores, dtype=np.float64).ravel()
+    return np.sort(values[np.isfinite(values)])
+
+
+def _rank(share: float, total: int) -> int:
+    return max(1, math.ceil(share * total - 1e-9))
+
+
+def _refuse_target(name: str, value: float) -> None:
+    if not 0.0 < value <= 1.0:
+        raise ValueError(f"{name} is {value}; it must be above 0 and at most 1, such as 0.9")

@@ -1,0 +1,158 @@
+"""AUROC by subgroup, each against the rest, with the p-values of as many looks adjusted after Holm."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analysis.statistics.auroc import Auroc, auroc_interval, clustered_variance, placements
+from analysis.statistics.sample import BoolArray, FloatArray, Sample, normal_quantile, take_sample
+
+LEAST_FILMS = 30
+
+
+@dataclass(frozen=True)
+class Subgroup:
+    """The films of one group, and their AUROC minus that of all other films.
+
+    films counts those with a score. auroc is None below 30 films, difference and what follows it where either side
+    has no AUROC or no variance; `reason` says why. p_value is two-sided, of no difference; adjusted_p_value is Holm's
+    over all groups that have one.
+    """
+
+    name: str
+    films: int
+    auroc: Auroc | None
+    rest: Auroc | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+    adjusted_p_value: float | None
+    reason: str = ""
+
+
+def holm(p_values: ArrayLike) -> FloatArray:
+    """(K,) p-values adjusted for K looks, in the order given: reject those at most the level, and the chance of any
+    false rejection is at most the level, whatever the dependence.
+
+    Holm 1979, Scand J Stat 6:65: the k-th smallest times K − k + 1, never below an earlier one, at most 1. Raises
+    ValueError unless all lie in [0, 1].
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"p_values are {values.tolist()}; they must be one row of numbers in 0 to 1")
+    order = np.argsort(values, kind="stable")
+    stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted
+
+
+def subgroup_aurocs(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    groups: ArrayLike,
+    patients: ArrayLike | None = None,
+    *,
+    confidence: float = 0.95,
+) -> tuple[Subgroup, ...]:
+    """One row for each of the groups (N,), in order of their names, from labels (N,) of 0 and 1 and scores (N,).
+
+    The intervals of the two AUROCs are `auroc_interval`'s, by patients (N,) or None. That of the difference is
+    symmetric, its variance the sum of the two less twice the covariance through patients with films on both sides
+    (Obuchowski 1997; none where no patient has). Raises ValueError for what is no sample and for a confidence outside
+    (0, 1).
+    """
+    sample = take_sample(labels, scores, patients)
+    normal_quantile(confidence)
+    names = np.asarray(groups).astype(str)
+    if names.shape != np.shape(labels):
+        raise ValueError(f"groups {names.shape} must name one group for each of the {len(np.asarray(labels))} films")
+    every = np.unique(names)
+    names = names[sample.films]
+    rows = [_subgroup(sample, str(name), names == name, confidence=confidence) for name in every]
+    adjusted = iter(holm([row.p_value for row in rows if row.p_value is not None]))
+    return tuple(row if row.p_value is None else replace(row, adjusted_p_value=float(next(adjusted))) for row in rows)
+
+
+def _subgroup(sample: Sample, name: str, member: BoolArray, *, confidence: float) -> Subgroup:
+    films = int(np.count_nonzero(member))
+    row = Subgroup(name, films, None, None, None, None, None, None, None)
+    if films < LEAST_FILMS:
+        return replace(row, reason=f"{films} films with a score: below {LEAST_FILMS} no AUROC is given.")
+    auroc = _auroc(sample, member, confidence=confidence)
+    row = replace(row, auroc=auroc, reason=auroc.reason)
+    others = len(member) - films
+    if others < LEAST_FILMS:
+        reason = f"{others} other films with a score: below {LEAST_FILMS} there is nothing to compare with."
+        return replace(row, reason=auroc.reason or reason)
+    rest = _auroc(sample, ~member, confidence=confidence)
+    row = replace(row, rest=rest, reason=auroc.reason or rest.reason)
+    if auroc.auroc is None or rest.auroc is None:
+        return row
+    row = replace(row, difference=auroc.auroc - rest.auroc)
+    if row.reason:
+        return row
+    if not auroc.variance or not rest.variance:
+        return replace(
+            row, reason="The classes separate completely on one side, which leaves no variance to test with."
+        )
+    return _with_test(row, _variance(sample, member), confidence=confidence)
+
+
+def _with_test(row: Subgroup, variance: float, *, confidence: float) -> Subgroup:
+    assert row.difference is not None
+    if variance <= 0.0:
+        return replace(row, reason="The same patients make both sides, which leaves no variance to test with.")
+    error = math.sqrt(variance)
+    half = normal_quantile(confidence) * error
+    return replace(
+        row,
+        low=max(-1.0, row.difference - half),
+        high=min(1.0, row.difference + half),
+        p_value=2 * NormalDist().cdf(-abs(row.difference) / error),
+    )
+
+
+def _auroc(sample: Sample, member: BoolArray, *, confidence: float) -> Auroc:
+    patients = sample.patients[member]
+    return auroc_interval(sample.abnormal[member], sample.scores[member, 0], patients, confidence=confidence)
+
+
+def _variance(sample: Sample, member: BoolArray) -> float:
+    """Of the group's AUROC minus the rest's; 0 where the same films make both."""
+    first, second = _side(sample, member), _side(sample, ~member)
+    own = sum(float(clustered_variance(side, *placements(side))[0]) for side in (first, second))
+    people = int(sample.patients.max()) + 1
+    (positive1, negative1), (positive2, negative2) = _pulls(first, people), _pulls(second, people)
+    covariance = (
+        _unbiased(sample.positive_patients) * float(positive1 @ positive2)
+        + _unbiased(sample.negative_patients) * float(negative1 @ negative2)
+        + _unbiased(len(np.unique(sample.patients))) * float(positive1 @ negative2 + negative1 @ positive2)
+    )
+    variance = own - 2 * covariance
+    return variance if variance > 1e-9 * own else 0.0
+
+
+def _unbiased(patients: int) -> float:
+    return patients / (patients - 1)
+
+
+def _side(sample: Sample, member: BoolArray) -> Sample:
+    """The films of one side; patients keep their codes."""
+    return Sample(sample.abnormal[member], sample.scores[member], sample.patients[member], sample.films[member], 0)
+
+
+def _pulls(side: Sample, people: int) -> tuple[FloatArray, FloatArray]:
+    """How far the abnormal, and the normal, films of each patient pull the AUROC of their side: both (people,)."""
+    positive, negative = (shares[:, 0] - shares[:, 0].mean() for shares in placements(side))
+    codes = side.patients
+    return (
+        np.bincount(codes[side.abnormal], weights=positive / len(positive), minlength=people).astype(np.float64),
+        np.bincount(codes[~side.abnormal], weights=negative / len(negative), minlength=people).astype(np.float64),
+    )

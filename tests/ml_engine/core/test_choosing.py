@@ -1,0 +1,204 @@
+"""What is chosen on the tune part, and what that choosing is worth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from ml_engine.core import choosing, fusion, memory_bank, pipeline
+from ml_engine.core.choosing import Candidate
+from ml_engine.core.config import PipelineConfig
+from ml_engine.core.errors import InvalidConfig
+from ml_engine.core.masking import HardMask
+from ml_engine.core.memory_bank import MapScorer, Source
+
+PLAIN = PipelineConfig(size=64, grid=2, rate=0.1, mask_keep=None, standardise=False)
+CONFIG = PLAIN.replace(neighbours_tried="3", rate_tried="0.4", top_share_tried="0.2")
+CPU = torch.device("cpu")
+
+
+def noise(candidates: int, films: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).gamma(4, 1, (candidates, films, 2, 8, 8)).astype(np.float32)
+
+
+def choose(maps: np.ndarray, abnormal: np.ndarray, config: PipelineConfig, patients: list[str] | None = None):
+    names = patients or [str(k) for k in range(len(abnormal))]
+    normals = [np.zeros((0, 2, 8, 8), np.float32)] * len(maps)
+    return choosing.choose(maps, abnormal, normals, [(None, None)] * len(maps), config, patients=names)
+
+
+def test_candidates_are_all_rates_with_all_k_the_configured_pair_first() -> None:
+    config = PLAIN.replace(neighbours=2, neighbours_tried=" 9, 1,2", rate_tried="0.5")
+
+    assert choosing.candidates(config) == tuple(Candidate(s, k) for s in (0.1, 0.5) for k in (2, 1, 9))
+    assert choosing.candidates(PLAIN) == (Candidate(0.1, 1),)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"neighbours_tried": "1;3"}, "neighbours_tried is '1;3': write numbers with commas between them"),
+        ({"neighbours_tried": "0"}, "neighbours_tried is 0: it must be from 1 to 1000"),
+        ({"rate_tried": "0.1, 7"}, r"rate_tried is 7\.0: it must be from 1e-06 to 1"),
+        ({"top_share_tried": "nan"}, "top_share_tried is nan"),
+        ({"detector": "padim", "rate_tried": "0.2"}, "rate_tried is '0.2': it must be empty: only detector=patchcore"),
+        ({"reweight": 1}, "reweight is 1: it must be 0, or at least 2"),
+    ],
+)
+def test_candidates_that_make_no_sense_are_refused(values: dict[str, object], sentence: str) -> None:
+    with pytest.raises(InvalidConfig, match=sentence):
+        PLAIN.replace(**values)
+
+
+def test_maps_under_each_candidate_are_those_of_a_model_fitted_so() -> None:
+    keep = np.ones((8, 8), dtype=bool)
+    places = memory_bank.places_of(keep)
+    features = torch.randn(5 * 64, 6, generator=torch.Generator().manual_seed(0))
+    source = Source(places, torch.arange(5))
+    film = torch.randn(64, 6, generator=torch.Generator().manual_seed(1))
+    model = memory_bank.build(features, source, choosing.at_highest_rate(CONFIG))
+
+    found = choosing.Scorers(model, keep, CONFIG, CPU, films=5).maps(film)
+
+    for maps, candidate in zip(found, choosing.candidates(CONFIG), strict=True):
+        alone = choosing.alone(CONFIG, candidate)
+        fitted = memory_bank.build(features, source, alone)
+        np.testing.assert_allclose(maps, MapScorer(fitted, keep, alone, CPU).maps(film), rtol=1e-6)
+
+
+def test_the_best_alternative_is_taken() -> None:
+    abnormal = np.arange(24) % 2 == 1
+    maps = noise(4, 24, seed=0)
+    maps[3][abnormal, 1] += 1  # faint, and everywhere: a share of a fifth sees it better than the highest patch
+
+    choice = choose(maps, abnormal, CONFIG)
+
+    assert (choice.candidate, choice.top_share, choice.source) == (3, 0.2, "tune")
+    assert len(choice.table) == 8
+    for row in choice.table:
+        candidate = Candidate(row["rate"], row["neighbours"])
+        at = choosing.candidates(CONFIG).index(candidate)
+        fused = fusion.fuse(maps[at].astype(np.float64), row["weight"])
+        scores = fusion.image_scores(fused, how="top", top_share=row["top_share"])
+        assert row["auroc"] == pytest.approx(roc_auc_score(abnormal, scores), abs=1e-6)
+    best = max(row["auroc"] for row in choice.table)
+    assert choice.aurocs[round(choice.weight * 100)] == best
+    assert {"rate": 0.4, "neighbours": 3, "top_share": 0.2}.items() <= choice.table[7].items()
+
+
+def test_a_tie_stays_as_configured() -> None:
+    abnormal = np.arange(12) % 2 == 1
+    maps = noise(4, 12, seed=0)
+    maps[:, abnormal] += 100
+
+    choice = choose(maps, abnormal, CONFIG.replace(fusion_choice="config", fusion_weight=0.25))
+
+    assert (choice.candidate, choice.top_share, choice.weight) == (0, CONFIG.top_share, 0.25)
+    assert {row["weight"] for row in choice.table} == {0.25}
+
+
+def test_without_abnormal_films_all_stays_as_configured() -> None:
+    choice = choose(noise(4, 6, seed=0), np.zeros(6, dtype=bool), CONFIG)
+
+    assert (choice.candidate, choice.top_share, choice.table, choice.nested) == (0, None, (), None)
+
+
+def test_choosing_among_noise_looks_good_and_the_nested_estimate_is_not_fooled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Forty draws of films that nothing tells apart."""
+    monkeypatch.setattr(choosing, "REPLICATES", 50)
+    chosen, nested = [], []
+    for seed in range(40):
+        abnormal = np.arange(40) % 2 == 1
+        choice = choose(noise(1, 40, seed=seed), abnormal, PLAIN.replace(top_share_tried="0.05,0.2,1"))
+        chosen.append(max(choice.aurocs))
+        assert choice.nested is not None
+        assert choice.nested.low < choice.nested.auroc < choice.nested.high
+        nested.append(choice.nested.auroc)
+
+    assert np.mean(chosen) > 0.62
+    assert abs(np.mean(nested) - 0.5) < 3 * np.std(nested) / np.sqrt(40)
+
+
+def test_the_nested_estimate_follows_a_real_difference() -> None:
+    abnormal = np.arange(40) % 2 == 1
+    maps = noise(4, 40, seed=0)
+    maps[:, abnormal] += 3
+
+    found = choose(maps, abnormal, CONFIG).nested
+
+    assert found is not None
+    assert found.folds == 5
+    assert found.auroc > 0.9
+
+
+def test_a_patients_films_are_held_out_together() -> None:
+    patients = [f"p{k // 2}" for k in range(20)]
+    ill = {f"p{k}" for k in range(4)}
+
+    folds = choosing._stratified_folds(patients, ill, folds=4, seed=0)
+
+    for k in range(0, 20, 2):
+        assert folds[k] == folds[k + 1]
+    for fold in range(4):
+        kinds = {patients[k] in ill for k in np.flatnonzero(folds == fold)}
+        assert kinds == {True, False}
+
+
+def test_too_few_patients_for_nested_folds_are_said() -> None:
+    abnormal = np.array([True, True, False, False, False])
+
+    choice = choose(noise(4, 5, seed=0), abnormal, CONFIG, patients=["a", "a", "b", "c", "d"])
+
+    assert choice.nested is None
+    assert choice.note == "Nested folds need two patients of each kind in tune, and it has 1 and 3."
+    choice = choose(noise(4, 4, seed=0), abnormal[:4], CONFIG, patients=["a", "b", "b", "c"])
+    assert choice.nested is not None or choice.note.startswith("Nested folds need")
+
+
+def test_scores_of_two_choices_are_made_comparable() -> None:
+    normals = np.array([10.0, 12.0, 14.0])
+
+    np.testing.assert_allclose(choosing._comparable(np.array([12.0, 16.0]), normals), [0, 2])
+    np.testing.assert_allclose(choosing._comparable(np.array([3.0]), normals[:1]), [3])
+
+
+def test_the_detector_holds_what_was_chosen_and_what_was_asked(tmp_path: Path) -> None:
+    keep = np.ones((8, 8), dtype=bool)
+    source = Source(memory_bank.places_of(keep), torch.arange(5))
+    features = torch.randn(5 * 64, 6, generator=torch.Generator().manual_seed(0))
+    abnormal = np.arange(24) % 2 == 1
+    maps = noise(4, 24, seed=0)
+    maps[1][abnormal] += 3
+    calibrated = [pipeline.calibrate(m, source="calibrate", config=CONFIG) for m in noise(4, 6, seed=1)]
+    names = [str(k) for k in range(24)]
+
+    choice = pipeline.choose(maps, abnormal, calibrated, CONFIG, patients=names)
+    made = pipeline.assemble(
+        CONFIG,
+        memory_bank.build(features, source, choosing.at_highest_rate(CONFIG)),
+        HardMask(keep, 0.0),
+        films=5,
+        calibrated=calibrated,
+        choice=choice,
+        weights={"name": "random", "sha256": None},
+        alignment_sha256=None,
+    )
+    pipeline.save_detector(made, tmp_path / "d.safetensors")
+    again = pipeline.load_detector(tmp_path / "d.safetensors")
+
+    assert (again.config.rate, again.config.neighbours) == (0.1, 3)
+    assert again.asked == {"rate": 0.1, "neighbours": 1, "top_share": 0.01}
+    assert again.choice == made.choice
+    assert len(again.banks.whole.vectors) == memory_bank.bank_size(5 * 64, 0.1)
+    np.testing.assert_array_equal(again.calibration.maps, calibrated[1].maps)
+    facts = pipeline.summary(again)["tune"]
+    assert facts["chosen"] == {"rate": 0.1, "neighbours": 3, "top_share": again.config.top_share}
+    assert facts["nested"]["folds"] == 5
+    assert choosing.from_json(choosing.to_json(replace(choice, note="x"))) == replace(choice, note="x")

@@ -1,0 +1,337 @@
+"""Each kind of backbone against its library's own network, run whole and unfolded in float64."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor
+
+from ml_engine.core import backbones, networks
+from ml_engine.core.backbones import HALF, IMAGENET_STATISTICS, XRV
+from ml_engine.core.config import BACKBONES, PipelineConfig
+from ml_engine.core.errors import IncompatibleModel, InvalidConfig
+from ml_engine.core.features import FeatureExtractor
+from ml_engine.core.memory_bank import places_of
+
+BASE = PipelineConfig.from_preset("default").replace(weights="random", batch=2, grid=2, pool=1)
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Case:
+    backbone: str
+    size: int
+    modules: tuple[tuple[str, str], ...]  # layer, the module of the library's network behind it
+
+    @property
+    def config(self) -> PipelineConfig:
+        return BASE.replace(backbone=self.backbone, size=self.size, layers="+".join(layer for layer, _ in self.modules))
+
+
+CASES = [
+    Case("densenet121", 64, (("layer2", "features.denseblock2"), ("layer3", "features.denseblock3"))),
+    Case(XRV, 64, (("layer1", "features.denseblock1"), ("layer2", "features.denseblock2"))),
+    Case("timm:convnext_tiny", 64, (("layer1", "stages.0"), ("layer2", "stages.1"))),
+    Case("timm:efficientnet_b0", 64, (("layer2", "blocks.2"), ("layer3", "blocks.4"))),
+    Case("timm:vit_small_patch14_dinov2", 56, (("block1", "blocks.1"), ("block2", "blocks.2"))),
+    Case("timm:vit_small_patch14_reg4_dinov2", 70, (("block0", "blocks.0"),)),
+    Case("timm:vit_tiny_patch16_224", 64, (("block2", "blocks.2"), ("last", "blocks.11"))),
+]
+
+
+def films(count: int, size: int, seed: int = 0) -> Tensor:
+    return torch.rand(count, 1, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def state_of(name: str) -> dict[str, Tensor]:
+    """Random weights whose normalisations and layer scales are far from the identity."""
+    state = networks.random_state(name, 0)
+    generator = torch.Generator().manual_seed(1)
+    for key, value in state.items():
+        if "running_mean" in key or (key.endswith("bias") and value.ndim == 1):
+            value.copy_(torch.randn(value.shape, generator=generator) * 0.1)
+        if "running_var" in key or "gamma" in key or ("norm" in key and key.endswith("weight")):
+            value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
+    return state
+
+
+def plain_network(case: Case, state: dict[str, Tensor]) -> nn.Module:
+    """The library's own network for films of the size, its position embedding interpolated here."""
+    state = dict(state)
+    if case.backbone == XRV:
+        network = torchvision.models.densenet121(num_classes=18)
+        network.features.conv0 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
+    elif not case.backbone.startswith("timm:"):
+        network = torchvision.models.get_model(case.backbone, weights=None)
+    elif "pos_embed" not in state:
+        network = timm.create_model(case.backbone[5:], num_classes=0)
+    else:
+        network = timm.create_model(case.backbone[5:], num_classes=0, img_size=case.size)
+        embedding = state["pos_embed"]
+        side = int((embedding.shape[1]) ** 0.5)
+        first, grid = embedding[:, : embedding.shape[1] - side**2], embedding[:, embedding.shape[1] - side**2 :]
+        image = grid.reshape(1, side, side, -1).permute(0, 3, 1, 2)
+        now = (case.config.patches,) * 2
+        image = F.interpolate(image, now, mode="bicubic", antialias=True, align_corners=False)
+        state["pos_embed"] = torch.cat([first, image.flatten(2).transpose(1, 2)], 1)
+    network.load_state_dict(state)
+    return network.eval().double()
+
+
+def normalised(case: Case, images: Tensor) -> Tensor:
+    if case.backbone == XRV:
+        return (2 * images.double() - 1) * 1024  # torchxrayvision.datasets.normalize
+    facts = timm.get_pretrained_cfg(case.backbone[5:]) if case.backbone.startswith("timm:") else None
+    mean = facts.mean if facts else (0.485, 0.456, 0.406)
+    std = facts.std if facts else (0.229, 0.224, 0.225)
+    channels = [(images[:, 0].double() - m) / s for m, s in zip(mean, std, strict=True)]
+    return torch.stack(channels, 1)
+
+
+def plain_features(case: Case, state: dict[str, Tensor], images: Tensor) -> Tensor:
+    """Float64 (B, D, h, w) by hooks on the whole network."""
+    network = plain_network(case, state)
+    caught: dict[str, Tensor] = {}
+    for _, name in case.modules:
+        network.get_submodule(name).register_forward_hook(lambda _m, _i, out, name=name: caught.update({name: out}))
+    with torch.no_grad():
+        network(normalised(case, images))
+        maps = [_as_map(network, caught[name], case.config.patches) for _, name in case.modules]
+    side = maps[0].shape[-2:]
+    return torch.cat([F.interpolate(m, side, mode="bilinear", align_corners=False) for m in maps], 1)
+
+
+def _as_map(network: nn.Module, found: Tensor, side: int) -> Tensor:
+    if found.ndim == 4:
+        return found
+    tokens = network.norm(found)
+    out = found.new_empty(len(found), tokens.shape[-1], side, side)
+    first = tokens.shape[1] - side * side  # class and register tokens
+    for r in range(side):
+        for c in range(side):
+            out[:, :, r, c] = tokens[:, first + r * side + c]
+    return out
+
+
+@dataclass(frozen=True)
+class Made:
+    case: Case
+    state: dict[str, Tensor]
+    extractor: FeatureExtractor
+
+
+@pytest.fixture(scope="module", params=CASES, ids=[case.backbone for case in CASES])
+def made(request: pytest.FixtureRequest) -> Made:
+    case: Case = request.param
+    state = state_of(case.backbone)
+    return Made(case, state, FeatureExtractor(case.config, state, CPU))
+
+
+def test_features_equal_those_of_the_library(made: Made) -> None:
+    case, images = made.case, films(2, made.case.size)
+
+    found = made.extractor.grids(images)
+
+    expected = plain_features(case, made.state, images)
+    assert found.shape == expected.shape
+    assert found.shape[-2:] == (case.config.patches, case.config.patches)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_a_films_features_do_not_depend_on_the_others_and_are_finite(made: Made) -> None:
+    side, size = made.case.config.patches, made.case.size
+    places = places_of(np.ones((side, side), dtype=np.bool_))
+    many = torch.cat([films(1, size), torch.zeros(1, 1, size, size), torch.ones(1, 1, size, size)])
+
+    together = made.extractor.patches(many, places)
+
+    alone = torch.cat([made.extractor.patches(one[None], places) for one in many])
+    assert torch.equal(together, alone)
+    assert torch.isfinite(together).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [*((name, 224) for name in BACKBONES), ("densenet121", 448), ("timm:vit_small_patch14_dinov2", 448)],
+)
+def test_each_layers_map_has_the_side_that_the_table_says(name: str, size: int) -> None:
+    layers = "block0+last" if backbones.find(name).kind == "tokens" else "layer1+layer2+layer3+layer4"
+    config = BASE.replace(backbone=name, layers=layers, size=size)
+    trunk = networks.trunk(networks.on_meta(name), config)
+
+    with torch.inference_mode():
+        maps = trunk(torch.empty(1, 1 if name == XRV else 3, size, size, device="meta"))
+
+    sides = [size // backbones.find(name).stride(layer) for layer in config.layer_names]
+    assert [tuple(found.shape[-2:]) for found in maps] == [(side, side) for side in sides]
+    assert sides[0] == config.patches
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_tables_normalisation_is_the_librarys(name: str) -> None:
+    ours = backbones.find(name).normalisation
+    assert ours is not None
+    if name.startswith("timm:"):
+        facts = timm.get_pretrained_cfg(name.removeprefix("timm:"))
+        assert (ours.mean, ours.std) == (tuple(facts.mean), tuple(facts.std))
+    elif name == XRV:
+        low, high = ((torch.tensor([0.0, 1.0]) - ours.mean[0]) / ours.std[0]).tolist()
+        assert (low, high) == (-1024, 1024)
+    else:
+        transforms = torchvision.models.get_model_weights(name).IMAGENET1K_V1.transforms()
+        assert (list(ours.mean), list(ours.std)) == (transforms.mean, transforms.std)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("timm:vit_tiny_patch16_224", HALF), ("timm:vit_small_patch8_224.dino", IMAGENET_STATISTICS)],
+)
+def test_outside_the_table_timm_says_the_normalisation(name: str, expected: backbones.Normalisation) -> None:
+    assert networks.normalisation(backbones.find(name), networks.on_meta(name)) == expected
+
+
+def test_only_a_normalisation_behind_a_convolution_is_folded() -> None:
+    config = BASE.replace(backbone="densenet121", layers="layer2")
+
+    left = [m for m in networks.trunk(networks.build("densenet121"), config).modules() if isinstance(m, nn.BatchNorm2d)]
+
+    assert len(left) == 6 + 12 + 1  # the first of each dense layer, and the transition's
+
+
+@pytest.mark.parametrize("name", [XRV, "timm:vit_tiny_patch16_224"])
+def test_random_weights_follow_the_seed_and_leave_the_global_state_alone(name: str) -> None:
+    before = torch.random.get_rng_state()
+
+    first, again, other = (networks.random_state(name, seed) for seed in (1, 1, 2))
+
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+def test_timm_is_asked_for_networks_and_never_for_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
+    config = BASE.replace(backbone="timm:vit_tiny_patch16_224.augreg_in21k", layers="last", size=64)
+
+    networks.require(config)
+    FeatureExtractor(config, networks.random_state(config.backbone, 0), CPU)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"backbone": "timm:convnext_tyny"}, "has no network of this name; near it are timm:convnext_tiny"),
+        ({"backbone": "timm:convnext_tiny.mine"}, "has no network of this name; near it are timm:convnext_tiny."),
+        ({"backbone": "timm:vit_tiny_patch16_224", "layers": "block12"}, "each at most once; write some of them"),
+        ({"backbone": "timm:vit_tiny_patch16_224", "layers": "block11+last"}, "each at most once"),
+        ({"backbone": "timm:inception_v3"}, "which gives no patch features here: its map layer2 has the shape"),
+        ({"backbone": "timm:visformer_tiny", "layers": "layer1"}, "has no stage with a stride of 4 pixels"),
+        ({"backbone": "timm:mixer_b16_224"}, "gives no patch features here"),
+    ],
+)
+def test_a_network_that_will_not_do_is_a_sentence_before_the_run(changes: dict[str, str], words: str) -> None:
+    with pytest.raises(InvalidConfig) as refusal:
+        networks.require(BASE.replace(**changes))
+
+    assert words in str(refusal.value)
+
+
+def test_without_timm_the_way_to_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+
+    with pytest.raises(InvalidConfig, match="the package timm is not installed here: run pip install"):
+        networks.require(BASE.replace(backbone="timm:convnext_tiny"))
+    networks.require(BASE)
+
+
+def numbered(name: str) -> dict[str, Tensor]:
+    """A network's tensors, quickly made; each filled with a number of its own."""
+    shapes = networks.on_meta(name).state_dict()
+    return {key: torch.full(value.shape, float(number)) for number, (key, value) in enumerate(shapes.items())}
+
+
+# Published files ------------------------------------------------------------------------------------
+
+
+def test_dinov2s_own_file_becomes_timms() -> None:
+    name = "timm:vit_small_patch14_dinov2"
+    ours = numbered(name)
+
+    found = networks.converted({**ours, "mask_token": torch.zeros(1, 384)}, name)
+
+    assert all(torch.equal(found[key], ours[key]) for key in ours)
+    assert networks.compared(found, name) == ("", len(ours))
+
+
+def test_dinov2_with_registers_keeps_the_class_tokens_position() -> None:
+    name = "timm:vit_small_patch14_reg4_dinov2"
+    ours = numbered(name)
+    theirs = {key: value for key, value in ours.items() if key not in ("reg_token", "cls_token", "pos_embed")}
+    theirs |= {"mask_token": torch.zeros(1, 384), "register_tokens": torch.ones(1, 4, 384)}
+    theirs |= {"cls_token": torch.full((1, 1, 384), 2.0), "pos_embed": torch.full((1, 1370, 384), 3.0)}
+
+    found = networks.converted(theirs, name)
+
+    assert networks.compared(found, name)[0] == ""
+    assert found["cls_token"].unique().tolist() == [5]
+    assert found["reg_token"].unique().tolist() == [1]
+
+
+def test_a_classifier_is_left_out() -> None:
+    name = "timm:convnext_tiny"
+    state = networks.on_meta(name).state_dict()
+    head = {"head.fc.weight": torch.zeros(1000, 768), "head.fc.bias": torch.zeros(1000)}
+
+    assert set(networks.converted(state | head, name)) == set(state)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "shape", "expected"),
+    [("pos_embed", (1, 257, 384), (1, 1370, 384)), ("patch_embed.proj.weight", (384, 3, 16, 16), (384, 3, 14, 14))],
+)
+def test_nothing_is_resampled_without_a_word(tensor: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    name = "timm:vit_small_patch14_dinov2"
+    state = networks.on_meta(name).state_dict() | {tensor: torch.zeros(shape)}
+
+    with pytest.raises(IncompatibleModel) as refusal:
+        networks.converted(state, name)
+
+    assert str(refusal.value) == (
+        f"The file does not fit {name}: {tensor} has the shape {shape} and should have {expected}."
+    )
+
+
+def test_old_names_of_densenet_are_brought_up_to_date() -> None:
+    state = networks.on_meta("densenet121").state_dict()
+    old = {}
+    for key, value in state.items():
+        for part in ("norm1", "norm2", "conv1", "conv2"):
+            key = key.replace(f".{part}.", f".{part[:4]}.{part[4]}.") if "denselayer" in key else key
+        old[key] = value
+
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    assert list(networks.converted(old, "densenet121")) == list(state)
+
+
+def test_torchxrayvisions_operating_points_are_left_out() -> None:
+    state = networks.on_meta(XRV).state_dict()
+
+    found = networks.converted(state | {"op_threshs": torch.zeros(18)}, XRV)
+
+    assert networks.compared(found, XRV) == ("", len(state))
+    assert found["features.conv0.weight"].shape == (64, 1, 7, 7)
+    assert found["classifier.weight"].shape == (18, 1024)
