@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ml_engine import manifest
 from ml_engine.core import bank_changes, determinism, files, pipeline
+from ml_engine.core.errors import EngineError, UnreadableImage, UnsupportedImage
 from ml_engine.core.memory_bank import Source, places_of
 from ml_engine.core.pipeline import Detector, load_detector
 from ml_engine.manifest import Row
@@ -21,32 +22,49 @@ GROWN = "approximate: the banks were extended without the films they came from, 
 FORGOTTEN = "approximate: a patient's vectors were deleted, and what covers their place was not chosen again"
 
 
-def grow(model: Path, out: Path, *, added: list[Row], images: Path) -> Outcome:
-    """The detector of ``model`` with `bank_changes.extended` banks, written to the run folder ``out``.
+def grown(model: Path, added: list[Row], *, images: Path) -> Detector:
+    """The detector of the folder ``model`` with `bank_changes.extended` banks.
 
     The mask, the calibration normals' maps and the fusion weight stay: those maps were made against the smaller
     banks, so that new films score a little low beside them. Raises EngineError for a film that cannot be read.
     """
     detector = load_detector(model / "detector.safetensors")
     determinism.fix(threads=detector.config.threads)
-    reader = Reader(model, detector)
-    features = torch.cat([reader.features(images / row.filename, sha256=row.sha256) for row in added])
+    reader = Reader(model, detector, device=detector.config.device)
+    features = torch.cat([_features(reader, row, images) for row in added])
     before = manifest.read(model / "images.csv")
     unreadable = files.read_json(model / "detector.json")["unreadable"]
     fitted = sum(row.part == "fit" for k, row in enumerate(before) if str(k) not in unreadable)
     source = Source(places_of(detector.mask.keep), torch.arange(len(before), len(before) + len(added)))
     banks = bank_changes.extended(detector.banks, features, source, detector.config, films_before=fitted)
-    return _write(replace(detector, model=banks), model, out, GROWN, lambda row: row)
+    return replace(detector, model=banks, note=_noted(detector, GROWN))
 
 
-def forget(model: Path, out: Path, *, kept: list[bool]) -> Outcome:
-    """The detector of ``model`` without the vectors and calibration maps of the manifest rows that are not
-    ``kept``, written to the run folder ``out``. The mask and the fusion weight stay."""
+def _features(reader: Reader, row: Row, images: Path) -> torch.Tensor:
+    try:
+        return reader.features(images / row.filename, sha256=row.sha256)
+    except (UnreadableImage, UnsupportedImage) as problem:
+        raise EngineError(f"{row.filename} cannot be added: {problem} Leave it out.") from problem
+
+
+def without(model: Path, *, kept: list[bool]) -> Detector:
+    """The detector of the folder ``model`` without the vectors and calibration maps of the manifest rows that are not
+    ``kept``. The mask and the fusion weight stay. Raises EmptyBank, and EngineError where too few maps are left."""
     detector = load_detector(model / "detector.safetensors")
-    places = torch.from_numpy(np.where(kept, np.cumsum(kept) - 1, -1))
-    banks = bank_changes.without_films(detector.banks, places)
-    detector = replace(detector, model=banks, calibration=_calibration(model, detector, kept))
-    return _write(detector, model, out, FORGOTTEN, lambda row: int(places[row]))
+    banks = bank_changes.without_films(detector.banks, torch.from_numpy(_new_rows(kept)))
+    return replace(
+        detector, model=banks, calibration=_calibration(model, detector, kept), note=_noted(detector, FORGOTTEN)
+    )
+
+
+def _new_rows(kept: list[bool]) -> NDArray[np.int64]:
+    """The row that each manifest row moves up to, int64 (N,); -1 where it goes."""
+    return np.where(kept, np.cumsum(kept) - 1, -1)
+
+
+def _noted(detector: Detector, note: str) -> str:
+    """The detector's note with this one; a detector may be changed more than once."""
+    return detector.note if note in detector.note else "; ".join(filter(None, (detector.note, note)))
 
 
 def _calibration(model: Path, detector: Detector, kept: list[bool]) -> pipeline.Calibration:
@@ -54,25 +72,27 @@ def _calibration(model: Path, detector: Detector, kept: list[bool]) -> pipeline.
     unreadable = files.read_json(model / "detector.json")["unreadable"]
     part = "calibrate" if detector.calibration.source == "calibrate" else "fit"
     rows = manifest.read(model / "images.csv")
-    stays = [kept[k] for k, row in enumerate(rows) if row.part == part and str(k) not in unreadable]
     maps = detector.calibration.maps
+    stays = [kept[k] for k, row in enumerate(rows) if row.part == part and str(k) not in unreadable]
+    stays = stays[: len(maps)]  # films that an approximate growth appended have no map
     maps = maps[np.array(stays)] if len(maps) else maps
     return pipeline.calibrate(maps, source=detector.calibration.source, config=detector.config)
 
 
-def _write(detector: Detector, model: Path, out: Path, note: str, new_row: Callable[[int], int]) -> Outcome:
-    """detector.safetensors, detector.json and mask.npy, as a fit writes them; rows of films in the old summary move
-    by ``new_row``, -1 where they go."""
-    changed = replace(detector, note=note)
+def write(detector: Detector, model: Path, out: Path, *, kept: list[bool] | None = None) -> Outcome:
+    """detector.safetensors, detector.json and mask.npy in the run folder ``out``, as a fit writes them, of a detector
+    made from that of ``model``; ``kept`` says which of its manifest rows are still there, all unless given."""
     before = files.read_json(model / "detector.json")
     rows = manifest.read(out / "images.csv")
-    unreadable = {int(row): text for row, text in before["unreadable"].items()}
+    moved = _new_rows([True] * len(rows) if kept is None else kept)
+    unreadable = {int(moved[int(row)]): text for row, text in before["unreadable"].items()}
     facts = {
         "parts": {part: sum(row.part == part for row in rows) for part in before["parts"]},
-        "flagged": [new_row(row) for row in before["flagged"] if new_row(row) >= 0],
-        "unreadable": {str(new_row(row)): text for row, text in unreadable.items() if new_row(row) >= 0},
+        "flagged": [int(moved[row]) for row in before["flagged"] if moved[row] >= 0],
+        "unreadable": {str(row): text for row, text in unreadable.items() if row >= 0},
+        "suspects": [],  # scored by other banks, and they name films
     }
     files.write_npy(out / "mask.npy", detector.mask.keep)
-    files.write_json(out / "detector.json", before | pipeline.summary(changed) | facts)
-    pipeline.save_detector(changed, out / "detector.safetensors")
+    files.write_json(out / "detector.json", before | pipeline.summary(detector) | facts)
+    pipeline.save_detector(detector, out / "detector.safetensors")
     return Outcome(OK)

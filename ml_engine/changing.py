@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ml_engine import approximating, manifest
-from ml_engine.core import feature_store, files
+from ml_engine.core import determinism, feature_store, files, weights
 from ml_engine.core.errors import EngineError
 from ml_engine.folder import Request
 from ml_engine.manifest import Row
 from ml_engine.stages.runner import Outcome, run_folder
+from ml_engine.stages.work import store_key
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -64,8 +65,10 @@ def grow(
     _check_new(model, added)
     changed = replace(model, rows=[*model.rows, *added])
     if approximate:
+        _refuse_exact(out)
+        detector = approximating.grown(model.path, added, images=images)
         _lay(changed, out)
-        return approximating.grow(model.path, out, added=added, images=images)
+        return approximating.write(detector, model.path, out)
     _require_features(model)
     _lay(changed, out)
     feature_store.link(model.features, out / feature_store.FOLDER)
@@ -92,12 +95,15 @@ def forget(
         raise EngineError(f"Without the patient {patient!r} no film is left to fit on: delete the model instead.")
     changed = replace(model, rows=left)
     if approximate:
+        _refuse_exact(out)
+        kept = [row.patient != patient for row in model.rows]
+        detector = approximating.without(model.path, kept=kept)
         _lay(changed, out)
-        return approximating.forget(model.path, out, kept=[row.patient != patient for row in model.rows])
+        return approximating.write(detector, model.path, out, kept=kept)
     _require_features(model)
     _lay(changed, out)
-    hashes = frozenset(row.sha256 for row in gone)
-    feature_store.link(model.features, out / feature_store.FOLDER, without=hashes)
+    hashes = {row.sha256 for row in gone} - {row.sha256 for row in left}  # one file may be two patients'
+    feature_store.link(model.features, out / feature_store.FOLDER, without=frozenset(hashes))
     return run_folder(out, images=model.path, listener=listener)
 
 
@@ -122,21 +128,37 @@ def _check_new(model: Model, added: list[Row]) -> None:
 
 
 def _require_features(model: Model) -> None:
+    """Raises EngineError unless the new run will find the features of every film: those of the same key."""
+    config = model.request.config
+    device = determinism.device_for(config.device)
+    named = model.request.weights or {}
+    if not named.get("sha256"):
+        named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
+    store = feature_store.folder_of(model.features, store_key(model.request, config, weights=named, device=device))
     unreadable = {int(row) for row in files.read_json(model.path / "detector.json")["unreadable"]}
     wanted = {row.sha256 for k, row in enumerate(model.rows) if k not in unreadable}
-    kept = {path.stem for path in model.features.glob("*/*.safetensors")}
+    kept = {path.stem for path in store.glob("*.safetensors")}
     if wanted - kept:
         raise EngineError(
-            f"{model.path} keeps the features of {len(wanted & kept)} of its {len(wanted)} films, and a fit that "
-            "equals a fresh one needs all: fit anew on all films (with --keep-features the next change is quick), or "
-            "ask for --approximate."
+            f"{model.path} keeps the features of {len(wanted & kept)} of its {len(wanted)} films for this version and "
+            f"device ({device.type}), and a fit that equals a fresh one needs all: fit anew on all films (with "
+            "--keep-features the next change is quick), or ask for --approximate."
+        )
+
+
+def _refuse_exact(out: Path) -> None:
+    if (out / "stages").exists():
+        raise EngineError(
+            f"{out} already holds the exact detector of a run: choose another --out for an approximate one, or leave "
+            "--approximate out."
         )
 
 
 def _lay(model: Model, out: Path) -> None:
     """The run folder ``out`` of the changed model: the same request on other films."""
     if (out / "run.json").exists():
-        if manifest.read(out / "images.csv") == model.rows:
+        there = files.read_json(out / "run.json")
+        if there == model.request.to_json() and manifest.read(out / "images.csv") == model.rows:
             return  # an earlier attempt: go on
         raise EngineError(f"{out} already holds another run: choose another --out, or delete it.")
     out.mkdir(parents=True, exist_ok=True)

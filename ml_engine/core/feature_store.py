@@ -58,6 +58,12 @@ def key_of(
     return {"version": VERSION, "settings": settings, "weights": source, "alignment": alignment_sha256, "on": device}
 
 
+def folder_of(folder: Path, key: dict[str, Any]) -> Path:
+    """Where, in a folder of stores, the store of this key lies or would lie."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return folder / digest[:32]
+
+
 class FeatureStore:
     """One safetensors file a film, by the SHA-256 of the film's file, in a folder of its own for each key.
 
@@ -66,8 +72,7 @@ class FeatureStore:
     """
 
     def __init__(self, folder: Path, key: dict[str, Any]) -> None:
-        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-        self.folder = folder / digest[:32]
+        self.folder = folder_of(folder, key)
         if not (self.folder / "key.json").is_file():
             files.write_json(self.folder / "key.json", key)
 

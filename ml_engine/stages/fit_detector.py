@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -95,6 +96,8 @@ def tune(work: Work, report: Report) -> dict[str, Any]:
     (C, n, 2, h, w)."""
     rows = np.array([k for k in work.readable("tune") if work.rows[k].label in ("normal", "abnormal")], np.int64)
     if not choosing.is_free(work.config):
+        if work.keeps_features:  # grow and forget need those of all films, though nothing is chosen here
+            deque(work.features_of(rows, report), maxlen=0)
         rows = rows[:0]
     files.write_npy(work.path("tune.npy"), _maps(work, rows, report))
     abnormal = np.array([work.rows[k].label == "abnormal" for k in rows], dtype=np.bool_)

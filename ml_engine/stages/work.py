@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ml_engine import manifest
-from ml_engine.core import determinism, files, weights
+from ml_engine.core import determinism, feature_store, files, weights
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError, IncompatibleModel
 from ml_engine.core.feature_store import FeatureStore, Placed, key_of
@@ -78,15 +78,13 @@ class Work:
         """Where the films' features are kept, None where they are not, or are none (an alignment fit)."""
         if self.features is None or self.request.kind == "fit_alignment":
             return None
-        inputs = self.request.inputs or {}
-        placing = " ".join(inputs[name] for name in ("alignment", "landmarks") if name in inputs)
-        key = key_of(
-            self.config,
-            weights=self.backbone.to_json(),
-            alignment_sha256=placing if self.config.align == "network" else None,
-            device=self.device.type,
-        )
+        key = store_key(self.request, self.config, weights=self.backbone.to_json(), device=self.device)
         return FeatureStore(self.features, key)
+
+    @property
+    def keeps_features(self) -> bool:
+        """Whether the run keeps its films' features for itself, so that its detector can grow and forget."""
+        return self.store is not None and self.features == self.folder.path / feature_store.FOLDER
 
     def kept(self, row: int) -> Placed | None:
         """What the store holds of the film of a row, None where it holds nothing."""
@@ -151,6 +149,16 @@ class Work:
             self.read("input_from_canonical.npy")[row],
             row in self.folder.summary("align")["flagged"],
         )
+
+
+def store_key(
+    request: Request, config: PipelineConfig, *, weights: dict[str, Any], device: torch.device
+) -> dict[str, Any]:
+    """The `feature_store.key_of` of a run of this request, with the config that holds for it."""
+    inputs = request.inputs or {}
+    placing = " ".join(inputs[name] for name in ("alignment", "landmarks") if name in inputs)
+    alignment = placing if config.align == "network" else None
+    return key_of(config, weights=weights, alignment_sha256=alignment, device=device.type)
 
 
 def require(rows: NDArray[np.int64], *, least: int, part: str) -> None:
