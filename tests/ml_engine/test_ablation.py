@@ -17,6 +17,8 @@ from ml_engine import command_line
 from ml_engine.core import feature_store
 from ml_engine.core.config import PipelineConfig
 from ml_engine.stages import ablation
+from portal.imaging.phantom.demo_set import plan_demo_set
+from portal.imaging.phantom.findings import FINDINGS
 from tests.ml_engine import films
 
 QUICK = [*films.SMALL, "--set", "alignment.size=32", "--set", "alignment.epochs=3", "--set", "alignment.batch=4"]
@@ -271,3 +273,18 @@ def test_an_unreadable_film_of_the_align_part_is_counted(world: Path, tmp_path: 
     films.write_csv(images / "labels.csv", rows[2:])
 
     assert command(tmp_path, "--out", str(tmp_path / "out"), "--figures", "14") == 3
+
+
+@pytest.mark.parametrize(("count", "lines"), [("90", None), ("60", 30)])
+def test_other_phantoms_than_those_asked_for_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], count: str, lines: int | None
+) -> None:
+    """Those of an earlier command with another number, and a list that was cut off."""
+    plans = plan_demo_set(seed=0, normals=44, abnormals_per_finding=60 // 4 // len(FINDINGS), size=1024)
+    rows = [{"filename": plan.filename, "label": "abnormal" if plan.finding else "normal"} for plan in plans]
+    (tmp_path / "o" / "films").mkdir(parents=True)
+    films.write_csv(tmp_path / "o" / "films" / "labels.csv", rows[:lines])
+
+    assert command_line.main(["ablation", "--out", str(tmp_path / "o"), "--phantoms", count, *QUICK]) == 2
+
+    assert f"holds other phantoms than the {count} asked for" in capsys.readouterr().err
