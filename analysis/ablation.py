@@ -109,7 +109,7 @@ def _result(
         aurocs={name: auroc_interval(truth, scores[name][at], patients) for name in COLUMNS},
         difference=delong_paired(truth, scores["fused"][at], first["fused"][at], patients) if first else None,
         sweep=tuple(auroc_interval(truth, sweep[at, k], patients) for k in WEIGHTS_SHOWN),
-        has_one_map=bool((scores["global"][at] == scores["region"][at]).all()),
+        has_one_map=np.array_equal(scores["global"][at], scores["region"][at], equal_nan=True),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,21 +77,44 @@ def _films(options: argparse.Namespace, console: Console) -> tuple[Path, Path]:
     if options.phantoms < 60:
         raise InvalidConfig(f"--phantoms is {options.phantoms}: at least 60 films are needed to fill all parts.")
     folder = options.out / "films"
+    planned = _plan(options.phantoms, options.seed or 0)
     if not (folder / "labels.csv").is_file():
-        _draw(folder, options.phantoms, options.seed or 0, console)
+        _draw(folder, planned, console)
+    elif not planned.is_in(folder / "labels.csv"):
+        raise InvalidConfig(
+            f"{folder} holds other phantoms than the {options.phantoms} asked for, or not all of them: choose another "
+            "--out, or delete it."
+        )
     return folder, folder / "labels.csv"
 
 
-def _draw(folder: Path, count: int, seed: int, console: Console) -> None:
-    from portal.imaging.phantom.demo_set import write_demo_set
+@dataclass(frozen=True)
+class _Phantoms:
+    seed: int
+    normals: int
+    abnormals_per_finding: int
+
+    def is_in(self, labels: Path) -> bool:
+        """Whether a labels.csv holds these films, all of them."""
+        from portal.imaging.phantom.demo_set import plan_demo_set
+
+        plans = plan_demo_set(**asdict(self), size=1024)
+        wanted = [(plan.filename, "abnormal" if plan.finding else "normal") for plan in plans]
+        return [(row["filename"], row.get("label")) for row in manifest.read_csv(labels)] == wanted
+
+
+def _plan(count: int, seed: int) -> _Phantoms:
     from portal.imaging.phantom.findings import FINDINGS
 
     normals = round(count * NORMAL_SHARE)
-    each = max(1, (count - normals) // len(FINDINGS))
+    return _Phantoms(seed, normals, max(1, (count - normals) // len(FINDINGS)))
+
+
+def _draw(folder: Path, planned: _Phantoms, console: Console) -> None:
+    from portal.imaging.phantom.demo_set import write_demo_set
+
     write_demo_set(
         folder,
-        seed=seed,
-        normals=normals,
-        abnormals_per_finding=each,
+        **asdict(planned),
         progress=lambda done, total: console.line(f"drawing phantoms: {done} of {total}"),
     )

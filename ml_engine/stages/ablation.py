@@ -14,14 +14,24 @@ from typing import Any
 from ml_engine import manifest
 from ml_engine.core import feature_store, files
 from ml_engine.core.config import PipelineConfig
-from ml_engine.core.errors import EngineError
+from ml_engine.core.errors import EngineError, InvalidConfig
 from ml_engine.core.version import FORMAT, code_version
 from ml_engine.folder import Report, Request
 from ml_engine.stages.work import Work
 
 BASE = "aligned-masked"
+SET_BY_CELLS = {
+    "detector": "patchcore",
+    "clahe": False,
+    "align": "network",
+    "mask": True,
+}  # and the first cell's values
 FIGURES = ("12", "13", "14", "15", "alignment")
 Stage = Callable[[Work, Report], dict[str, Any]]
+
+
+class Interrupted(EngineError):
+    """A child was stopped by what passes, a full disk say: no finding, and tried again with the next attempt."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +80,14 @@ def plan(config: PipelineConfig, figures: tuple[str, ...]) -> Plan:
     1, which any cell's sweep holds; Fig. 15 twice the side, and the baselines; ``alignment`` its backbones, losses and
     α, one changed at a time.
 
-    Raises EngineError for a figure that is none of these.
+    Raises EngineError for a figure that is none of these, InvalidConfig where the config sets what the cells' names
+    say.
     """
+    for name, first in SET_BY_CELLS.items():
+        if getattr(config, name) != first:
+            raise InvalidConfig(
+                f"{name} is {getattr(config, name)!r}: an ablation sets it cell by cell, from {first}. Leave it out."
+            )
     unknown = [name for name in figures if name not in FIGURES]
     if unknown:
         raise EngineError(f"figures is {unknown[0]!r}: choose from {', '.join(FIGURES)}, joined by commas.")
@@ -104,7 +120,15 @@ def stages(request: Request) -> tuple[tuple[str, Stage], ...]:
 
 def unreadable(work: Work) -> int:
     """How many films of the whole ablation could not be read."""
-    return int(work.folder.summary(f"cell-{BASE}")["unreadable"])
+    aligned = work.folder.summary("alignment-base").get("unreadable", 0)  # those of fit are among the cell's
+    return int(work.folder.summary(f"cell-{BASE}")["unreadable"]) + (
+        int(aligned) if _align_part(work) == "align" else 0
+    )
+
+
+def _align_part(work: Work) -> str:
+    """The part that alignments are fitted on."""
+    return "align" if any(row.part == "align" for row in work.rows) else "fit"
 
 
 def alignment_folder(path: Path, name: str) -> Path:
@@ -116,18 +140,17 @@ def cell_folder(path: Path, name: str) -> Path:
 
 
 def _align(name: str, changes: dict[str, str], work: Work, report: Report) -> dict[str, Any]:
-    part = "align" if any(row.part == "align" for row in work.rows) else "fit"
+    part = _align_part(work)
     folder = alignment_folder(work.folder.path, name)
     request = Request("fit_alignment", work.config.replace_fields(changes), name=name)
     _lay(folder, request, [row for row in work.rows if row.part == part], {})
     try:
-        _run_child(folder, work, report, f"alignment {name}")
+        return {"unreadable": _run_child(folder, work, report, f"alignment {name}")}
     except EngineError as refusal:  # a loss alone may well collapse: that is a finding
-        if name == "base":
+        if name == "base" or isinstance(refusal, Interrupted):
             raise
         work.folder.log(f"Alignment {name} was refused: {refusal}")
         return {"refused": str(refusal)}
-    return {}
 
 
 def _cell(cell: Cell, planned: Plan, work: Work, report: Report) -> dict[str, Any]:
@@ -140,7 +163,7 @@ def _cell(cell: Cell, planned: Plan, work: Work, report: Report) -> dict[str, An
     try:
         found = _fit_and_score(cell, store, work, report)
     except EngineError as refusal:
-        if cell.name == BASE:
+        if cell.name == BASE or isinstance(refusal, Interrupted):
             raise
         work.folder.log(f"Cell {cell.name} was refused: {refusal}")
         found = {"refused": str(refusal)}
@@ -203,6 +226,8 @@ def _run_child(folder: Path, work: Work, report: Report, words: str, store: Path
             report(event["done"], event["total"], f"{words}: {event['stage']}")
 
     outcome = run_folder(folder, images=work.images, device=work.device_name, listener=relay, features=store)
+    if outcome.passing:
+        raise Interrupted(outcome.sentence)
     if outcome.status == REFUSED:
         raise EngineError(outcome.sentence)
     if outcome.status not in (OK, UNREADABLE):

@@ -111,7 +111,7 @@ def load_checked_alignment(work: Work) -> AlignmentModel:
             "that fit made, as it was."
         )
     model = load_alignment(path)
-    made_for = model.header.get("config", {})
+    made_for = {"clahe": False} | model.header.get("config", {})  # which an alignment from before CLAHE does not name
     for name in READING:
         if name in made_for and made_for[name] != getattr(work.config, name):
             raise IncompatibleModel(

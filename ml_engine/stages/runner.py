@@ -15,7 +15,7 @@ import torch
 from ml_engine.core import determinism, feature_store, networks
 from ml_engine.core.errors import EngineError
 from ml_engine.core.patchcore import require_search
-from ml_engine.folder import Report, RunFolder, opened
+from ml_engine.folder import FolderBusy, Report, RunFolder, opened
 from ml_engine.stages import ablation, common, fit_alignment, fit_detector, measure_alignment, score
 from ml_engine.stages.work import Work
 
@@ -52,10 +52,11 @@ BULKY = ("inputs.npy", "features.npy")  # deleted once the results stand
 
 
 class Outcome:
-    """How a run ended: the exit ``status`` and the ``sentence`` for the user, empty when it went well."""
+    """How a run ended: the exit ``status`` and the ``sentence`` for the user, empty when it went well; ``passing``
+    where the same run may do better later, since the disk was full or the folder in use."""
 
-    def __init__(self, status: int, sentence: str = "", unreadable: int = 0) -> None:
-        self.status, self.sentence, self.unreadable = status, sentence, unreadable
+    def __init__(self, status: int, sentence: str = "", unreadable: int = 0, *, passing: bool = False) -> None:
+        self.status, self.sentence, self.unreadable, self.passing = status, sentence, unreadable, passing
 
 
 def run_folder(
@@ -87,7 +88,7 @@ def run_folder(
             event = {"attempt": attempt, "event": "failed", "sentence": sentence}
             stdout.write(json.dumps(event) + "\n")
             stdout.flush()
-        return Outcome(REFUSED, sentence)
+        return Outcome(REFUSED, sentence, passing=isinstance(problem, (OSError, FolderBusy)))
 
 
 def _run(folder: RunFolder, images: Path, device: str | None, features: Path | None) -> Outcome:
@@ -100,7 +101,8 @@ def _run(folder: RunFolder, images: Path, device: str | None, features: Path | N
     except Exception as problem:
         folder.log(traceback.format_exc())
         if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
-            return _failed(folder, REFUSED, "The disk is full: free some space and retry; finished stages are kept.")
+            sentence = "The disk is full: free some space and retry; finished stages are kept."
+            return _failed(folder, REFUSED, sentence, passing=True)
         if isinstance(problem, MemoryError) or "DefaultCPUAllocator" in str(problem):
             return _failed(folder, REFUSED, "The memory ran out: choose a smaller size, rate or batch, or fewer films.")
         return _failed(folder, BUG, "Internal error: the details are in log.txt of the run folder.")
@@ -109,10 +111,10 @@ def _run(folder: RunFolder, images: Path, device: str | None, features: Path | N
     return Outcome(UNREADABLE if unreadable else OK, unreadable=unreadable)
 
 
-def _failed(folder: RunFolder, status: int, sentence: str) -> Outcome:
+def _failed(folder: RunFolder, status: int, sentence: str, *, passing: bool = False) -> Outcome:
     folder.log(sentence)
     folder.emit({"event": "failed", "sentence": sentence})
-    return Outcome(status, sentence)
+    return Outcome(status, sentence, passing=passing)
 
 
 def _stages(folder: RunFolder, images: Path, device: str | None, features: Path | None) -> int:

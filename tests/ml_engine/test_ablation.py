@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from ml_engine import command_line
 from ml_engine.core import feature_store
 from ml_engine.core.config import PipelineConfig
 from ml_engine.stages import ablation
+from portal.imaging.phantom.demo_set import plan_demo_set
+from portal.imaging.phantom.findings import FINDINGS
 from tests.ml_engine import films
 
 QUICK = [*films.SMALL, "--set", "alignment.size=32", "--set", "alignment.epochs=3", "--set", "alignment.batch=4"]
@@ -206,3 +209,82 @@ def test_an_alignment_that_collapses_refuses_its_cells_alone(
     assert found["alignments"]["odd"]["report"] is None
     text = tables.table(*tables.read_ablation(tmp_path / "out", world / "films" / "labels.csv"))
     assert text.count("refused: ") == 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        (("--no-mask",), "mask is False: an ablation sets it cell by cell, from True. Leave it out."),
+        (("--align", "none"), "align is 'none': an ablation sets it"),
+        (("--detector", "padim"), "detector is 'padim': an ablation sets it"),
+        (("--set", "clahe=yes"), "clahe is True: an ablation sets it"),
+    ],
+)
+def test_what_the_cells_are_named_by_cannot_be_set(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], setting: tuple[str, ...], sentence: str
+) -> None:
+    """Else the first cell, ``aligned, masked``, would be neither."""
+    assert command(world, "--out", str(tmp_path / "o"), "--figures", "14", *setting) == 2
+
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_full_disk_ends_the_run_and_is_no_finding(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The cell is tried again when there is room."""
+    copied = shutil.copytree(world / "out", tmp_path / "out")
+    for name in ("cell-unaligned-unmasked", "results"):
+        (copied / "stages" / f"{name}.json").unlink()
+    shutil.rmtree(copied / "cells" / "unaligned-unmasked")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ablation.files, "stream_npy", full)
+        assert command(world, "--out", str(copied), "--figures", "12,13,14") == 2
+    assert "The disk is full" in capsys.readouterr().err
+
+    assert command(world, "--out", str(copied), "--figures", "12,13,14") == 0
+
+    assert [one["refused"] for one in json.loads((copied / "ablation.json").read_text())["cells"]] == [""] * 4
+
+
+def test_an_unreadable_film_leaves_one_map_one_map(world: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(world / "out", tmp_path / "out")
+    path = copied / "cells" / "aligned-unmasked" / "scores" / "scores.csv"
+    rows = [row | {"region": row["global"], "fused": row["global"]} for row in films.read_csv(path)]
+    rows[0] |= {"global": "nan", "region": "nan", "fused": "nan"}
+    films.write_csv(path, rows)
+
+    _, results = tables.read_ablation(copied, world / "films" / "labels.csv")
+
+    assert [one.has_one_map for one in results] == [False, False, True, False]
+
+
+def test_an_unreadable_film_of_the_align_part_is_counted(world: Path, tmp_path: Path) -> None:
+    rows = films.read_csv(world / "films" / "labels.csv")
+    rows.append(rows[0] | {"filename": "odd.png", "patient_id": "odd", "split": "align"})
+    rows.append(rows[0] | {"patient_id": "a", "split": "align"})
+    rows.append(rows[1] | {"patient_id": "b", "split": "align"})
+    images = shutil.copytree(world / "films", tmp_path / "films")
+    (images / "odd.png").write_bytes(b"no film")
+    films.write_csv(images / "labels.csv", rows[2:])
+
+    assert command(tmp_path, "--out", str(tmp_path / "out"), "--figures", "14") == 3
+
+
+@pytest.mark.parametrize(("count", "lines"), [("90", None), ("60", 30)])
+def test_other_phantoms_than_those_asked_for_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], count: str, lines: int | None
+) -> None:
+    """Those of an earlier command with another number, and a list that was cut off."""
+    plans = plan_demo_set(seed=0, normals=44, abnormals_per_finding=60 // 4 // len(FINDINGS), size=1024)
+    rows = [{"filename": plan.filename, "label": "abnormal" if plan.finding else "normal"} for plan in plans]
+    (tmp_path / "o" / "films").mkdir(parents=True)
+    films.write_csv(tmp_path / "o" / "films" / "labels.csv", rows[:lines])
+
+    assert command_line.main(["ablation", "--out", str(tmp_path / "o"), "--phantoms", count, *QUICK]) == 2
+
+    assert f"holds other phantoms than the {count} asked for" in capsys.readouterr().err

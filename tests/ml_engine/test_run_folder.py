@@ -443,6 +443,19 @@ def test_films_prepared_in_another_way_than_for_the_alignment_are_refused(world:
     assert "fitted with intensity = window and the detector asks for minmax" in failed(folder, world / "films")
 
 
+def test_an_alignment_from_before_clahe_was_fitted_without(world: Path, tmp_path: Path) -> None:
+    folder = fresh_copy(world, "fit_detector", tmp_path / "run")
+    path = folder / "inputs" / "alignment.safetensors"
+    tensors, facts = files.read_tensors(path)
+    del facts["header"]["config"]["clahe"]
+    files.write_tensors(path, tensors, facts)
+    run = files.read_json(folder / "run.json")
+    run["inputs"]["alignment"]["sha256"] = files.sha256_of(path)
+    change_run(folder, inputs=run["inputs"], config=run["config"] | {"clahe": True})
+
+    assert "fitted with clahe = False and the detector asks for True" in failed(folder, world / "films")
+
+
 def test_an_abnormal_film_in_fit_is_refused(world: Path, tmp_path: Path) -> None:
     folder = fresh_copy(world, "fit_detector", tmp_path / "run")
     rows = manifest.read(folder / "images.csv")

@@ -49,10 +49,12 @@ def fit(
     count = min(config.padim_dimensions, wide)
     drawn = torch.randperm(wide, generator=torch.Generator().manual_seed(config.seed))[:count].sort().values
     by_film = features.view(len(source.films), per_film, wide)
+    rows, columns = chosen.to(features.device)[:, None, None], drawn.to(features.device)
     means, factors = [], []
     at_once = max(1, CHUNK_VALUES // (count * (len(chosen) + count)))
     for first in range(0, per_film, at_once):
-        part = by_film[chosen.to(features.device), first : first + at_once][..., drawn.to(features.device)].double()
+        places = torch.arange(first, min(per_film, first + at_once), device=features.device)[:, None]
+        part = by_film[rows, places, columns].double()  # (F, p, d), and nothing else of the features is copied
         mean = part.mean(0)  # (p, d)
         centred = part - mean
         covariance = torch.einsum("fpi,fpj->pij", centred, centred) / max(1, len(chosen) - 1)

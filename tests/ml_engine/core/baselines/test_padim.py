@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import EmpiricalCovariance
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ml_engine.core import memory_bank
 from ml_engine.core.baselines import padim
@@ -49,6 +50,32 @@ def test_distances_are_those_of_scipy(chunk: int, monkeypatch: pytest.MonkeyPatc
         assert maps[0, row, column] == pytest.approx(expected, rel=1e-4)
     np.testing.assert_array_equal(maps[0], maps[1])
     assert np.isnan(maps[:, ~keep()]).all()
+
+
+class Largest(TorchDispatchMode):
+    """How many values the largest tensor has that is made inside, views of ``source`` aside."""
+
+    def __init__(self, source: torch.Tensor) -> None:
+        super().__init__()
+        self.source, self.values = source.untyped_storage().data_ptr(), 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made.untyped_storage().data_ptr() != self.source:
+            self.values = max(self.values, made.numel())
+        return made
+
+
+def test_no_more_of_the_features_is_held_than_the_module_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of a film's dimensions would be gigabytes where few are drawn."""
+    monkeypatch.setattr(padim, "CHUNK_VALUES", 500)
+    places = memory_bank.places_of(keep())
+    features = torch.randn(20 * len(places), 400, generator=torch.Generator().manual_seed(0))
+
+    with Largest(features) as largest:
+        padim.fit(features, Source(places, torch.arange(20)), CONFIG.replace(padim_dimensions=2))
+
+    assert largest.values <= 500
 
 
 def test_dimensions_are_drawn_by_the_seed_and_no_more_than_there_are() -> None:
