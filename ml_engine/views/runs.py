@@ -111,7 +111,7 @@ def _cells(run: Run) -> dict[str, Any]:
 def _chosen_auroc(run: Run) -> float | None:
     """The tune part's AUROC at what was chosen on it."""
     made = getattr(run, "detector_made", None)
-    aurocs = made.summary["tune"]["auroc"] if made else []
+    aurocs = (made.summary.get("tune") or {}).get("auroc") if made else None
     return float(aurocs[round(made.fusion_weight * 100)]) if made and aurocs else None
 
 
