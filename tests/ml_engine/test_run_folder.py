@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -106,9 +107,16 @@ def fresh_copy(world: Path, kind: str, target: Path) -> Path:
     return target
 
 
-def start(folder: Path, source: Path, *more: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+def start(
+    folder: Path, source: Path, *more: str, stdin: int = subprocess.DEVNULL, held_at: str = ""
+) -> subprocess.Popen[str]:
+    """The engine at work on the folder; ``held_at`` is "STAGE DONE", where it stops itself (tests/ml_engine/pausing)."""
     command = [sys.executable, "-m", "ml_engine", "run", str(folder), "--images", str(source), *more]
-    return subprocess.Popen(command, cwd=films.ROOT, stdin=stdin, stdout=subprocess.PIPE, text=True)
+    environment = dict(os.environ)
+    if held_at:
+        (folder / "pause").write_text(held_at, encoding="utf-8")
+        environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent / "pausing"), str(films.ROOT)])
+    return subprocess.Popen(command, cwd=films.ROOT, stdin=stdin, stdout=subprocess.PIPE, text=True, env=environment)
 
 
 def next_event(process: subprocess.Popen[str], wanted: Callable[[dict], bool]) -> dict:
@@ -130,11 +138,12 @@ def test_killed_in_any_stage_it_resumes_and_ends_with_the_same_bytes(
     world: Path, tmp_path: Path, kind: str, stage: str
 ) -> None:
     folder = fresh_copy(world, kind, tmp_path / "run")
-    process = start(folder, world / "films")
     begun = 2 if stage == "network" else 0  # in the middle of the epochs
+    process = start(folder, world / "films", held_at=f"{stage} {begun}")
     next_event(process, lambda e: e.get("stage") == stage and e["done"] >= begun)
     process.kill()
     process.communicate()
+    (folder / "pause").unlink()
     assert not (folder / "stages" / f"{stage}.json").exists()
     finished = {p.name: p.stat().st_mtime_ns for p in (folder / "stages").glob("*.json")}
 
