@@ -12,12 +12,12 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
 FROM base AS packages-cpu
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
-RUN python -m venv /opt/hilum && pip install -c constraints.txt '.[cpu]'
+RUN python -m venv /opt/hilum && pip install -c constraints.txt '.[cpu,timm]'
 
 FROM base AS packages-gpu
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
-RUN python -m venv /opt/hilum && pip install -c constraints.txt '.[gpu]'
+RUN python -m venv /opt/hilum && pip install -c constraints.txt '.[gpu,timm]'
 
 FROM base AS runtime
 ENV HILUM_ENV=production \

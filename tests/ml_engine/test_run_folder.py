@@ -110,7 +110,7 @@ def fresh_copy(world: Path, kind: str, target: Path) -> Path:
 def start(
     folder: Path, source: Path, *more: str, stdin: int = subprocess.DEVNULL, held_at: str = ""
 ) -> subprocess.Popen[str]:
-    """The engine at work on the folder; ``held_at`` is "STAGE DONE", where it stops itself (tests/ml_engine/pausing)."""
+    """The engine at work on the folder; it stops itself at ``held_at``, "STAGE DONE" (tests/ml_engine/pausing)."""
     command = [sys.executable, "-m", "ml_engine", "run", str(folder), "--images", str(source), *more]
     environment = dict(os.environ)
     if held_at:
