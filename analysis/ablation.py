@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.statistics import Auroc, AurocDifference, auroc_interval, delong_paired
+from analysis.statistics import Auroc, AurocDifference, auroc_interval, delong_paired, holm
 from ml_engine import manifest
 from ml_engine.core.errors import EngineError
 
@@ -120,10 +120,11 @@ def table(summary: dict[str, Any], results: list[CellResult]) -> str:
     """The cells, the sweep of the first and the alignments, as Markdown."""
     lines = [_heading(summary, results), ""]
     lines += [
-        "| cell | global | region | combined | w | combined: difference from the first (p) |",
+        "| cell | global | region | combined | w | combined: difference from the first (p after Holm) |",
         "|---|---|---|---|---|---|",
     ]
-    lines += [_row(result) for result in results]
+    adjusted = _adjusted(results)
+    lines += [_row(result, p_value) for result, p_value in zip(results, adjusted, strict=True)]
     lines += ["", "| w of the first cell | " + " | ".join(f"{k / 100:.1f}" for k in WEIGHTS_SHOWN) + " |"]
     lines += [
         "|---" * (len(WEIGHTS_SHOWN) + 1) + "|",
@@ -149,14 +150,21 @@ def _heading(summary: dict[str, Any], results: list[CellResult]) -> str:
     return words
 
 
-def _row(result: CellResult) -> str:
+def _adjusted(results: list[CellResult]) -> list[float | None]:
+    """The p-value of each cell's difference, adjusted for their number; None where a cell has none."""
+    raw = [result.difference.p_value if result.difference else None for result in results]
+    found = iter(holm([p for p in raw if p is not None]))
+    return [None if p is None else float(next(found)) for p in raw]
+
+
+def _row(result: CellResult, p_value: float | None) -> str:
     if result.refused:
         return f"| {result.words} | refused: {result.refused} | | | | |"
     cells = [_interval(result.aurocs[name]) for name in COLUMNS]
     weight = f"{result.weight:g}"
     if result.has_one_map:
         cells, weight = ["", "", cells[-1]], ""
-    return f"| {result.words} | {' | '.join(cells)} | {weight} | {_difference(result.difference)} |"
+    return f"| {result.words} | {' | '.join(cells)} | {weight} | {_difference(result.difference, p_value)} |"
 
 
 def _interval(found: Auroc) -> str:
@@ -169,12 +177,13 @@ def _short(found: Auroc) -> str:
     return "none" if found.auroc is None else f"{found.auroc:.3f}"
 
 
-def _difference(found: AurocDifference | None) -> str:
+def _difference(found: AurocDifference | None, p_value: float | None) -> str:
     if found is None:
         return "–"
-    if found.difference is None or found.low is None or found.high is None or found.p_value is None:
+    if found.difference is None or found.low is None or found.high is None or p_value is None:
         return found.reason
-    return f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f}; p = {found.p_value:.3f})"
+    shown = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+    return f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f}; {shown})"
 
 
 def _alignment(name: str, facts: dict[str, Any]) -> str:
