@@ -66,6 +66,7 @@ def start(command: Sequence[str], *, folder: Path, end_signal: str, account: dic
     """Start a server and return when it says that it takes connections."""
     path = folder / "server.log"
     with path.open("ab") as output:
+        log = path.open("rb")  # now: a server that cannot start takes its folder with it
         process = subprocess.Popen(
             ["/bin/sh", "-c", KEEPER, "sh", str(folder), end_signal, *command],
             stdin=subprocess.PIPE,
@@ -75,7 +76,7 @@ def start(command: Sequence[str], *, folder: Path, end_signal: str, account: dic
             start_new_session=True,  # Ctrl-C is for pytest, which then closes the pipe
             **account,
         )
-    server = Server(process=process, log=path.open("rb"))
+    server = Server(process=process, log=log)
     give_up_at = time.monotonic() + 60
     said = b""
     while b"eady to accept connections" not in said:
