@@ -14,8 +14,13 @@ ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
 
 
+# files that take minutes begin first, so that the last process does not end with one of them alone
+LONGEST = ("test_phantoms.py", "test_recovery.py", "test_run_folder.py", "test_whole_path.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`browser` follows from the folder; `gpu` is skipped where there is none."""
+    """`browser` follows from the folder; `gpu` is skipped where there is none; the longest files come first."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
     for item in items:
         if "browser" in item.path.relative_to(ROOT).parts[:-1]:
             item.add_marker(pytest.mark.browser)
