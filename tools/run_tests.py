@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# a process a core, each with servers of its own; the tests of a file stay together, for they share what they made
-SIDE_BY_SIDE = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
+# a process a core, each with servers of its own; the tests of a file stay together, for they share what they made, and
+# files come in the order of tests/conftest.py, the longest first
+SIDE_BY_SIDE = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def run_pytest(title: str, arguments: list[str], environment: dict[str, str]) -> tuple[int, str]:
