@@ -78,7 +78,7 @@ def test_banks_are_the_coresets_of_all_patches_and_of_each_cell(halo: int) -> No
 
     whole = coreset.k_center(features, math.ceil(0.1 * len(features)))
     assert torch.equal(banks.whole.vectors, features[whole.indices])
-    np.testing.assert_array_equal(banks.whole.radius, whole.radius)
+    np.testing.assert_array_equal(banks.whole.radius.astype(np.float32), whole.radius)
     for k, bank in enumerate(banks.cells):
         inside = [
             film * len(source.places) + p
