@@ -13,6 +13,7 @@ from django.urls import reverse
 from ml_engine import storage
 from ml_engine.core.config import BACKBONES
 from ml_engine.core.files import write_tensors
+from ml_engine.forms import OWN_FIELDS
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.requests import changes_from_preset, config_from
 from portal.models import Membership, Role, Site, User
@@ -597,3 +598,9 @@ def test_what_changed_from_the_preset_makes_the_same_config_again() -> None:
     found = changes_from_preset(config.to_json())
     assert found == changes
     assert config_from("default", found) == config
+
+
+def test_the_form_shows_a_field_for_each_setting_of_its_own(web: Client, split: Any) -> None:
+    text = web.get(new("fit_detector")).content.decode()
+
+    assert [name for name in OWN_FIELDS if f'name="{name}"' not in text] == []
