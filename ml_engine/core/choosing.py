@@ -105,10 +105,12 @@ class Nested:
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen and on how many films; ``aurocs`` those of the chosen candidate and share at each of
-    `fusion.WEIGHTS`, empty without a tune part of both kinds. ``table`` has one JSON object an alternative: rate,
-    neighbours, top_share, and its best weight with the AUROC there. ``nested`` is None with a ``note`` where it cannot
-    be had, and without one where nothing was chosen."""
+    """What was chosen and on how many films; ``source`` says whether the weight was.
+
+    ``aurocs`` are those of the chosen candidate and share at each of `fusion.WEIGHTS`, empty without a tune part of both
+    kinds. ``table`` has one JSON object an alternative: rate, neighbours, top_share, and its best weight with the AUROC
+    there. ``nested`` is None with a ``note`` where it cannot be had, and without one where nothing was chosen.
+    """
 
     weight: float
     source: str  # "tune" or "config"
@@ -173,7 +175,7 @@ def choose(
     ]
     return Choice(
         weight=float(fusion.WEIGHTS[at]),
-        source="tune",
+        source=config.fusion_choice,
         aurocs=tuple(aurocs[best].tolist()),
         films=films,
         abnormal=count,

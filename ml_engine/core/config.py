@@ -198,6 +198,8 @@ class PipelineConfig:
         hundredths = abs(self.fusion_weight * 100 - round(self.fusion_weight * 100)) < 1e-9
         self._check("fusion_weight", hundredths, "a whole number of hundredths, such as 0.6 or 0.25")
         self._check("reweight", self.reweight != 1, "0, or at least 2: one vector weighs every score to nothing")
+        can_reweight = self.reweight == 0 or self.detector == "patchcore"
+        self._check("reweight", can_reweight, "0: only detector=patchcore reweights")
         for name in ("neighbours", "rate", "top_share"):
             self._check_tried(name)
         self._check("mask_most", self.mask_most > self.mask_least, f"above mask_least ({self.mask_least})")

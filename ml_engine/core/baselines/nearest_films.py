@@ -20,7 +20,6 @@ from ml_engine.core.patchcore import NearestSearch, patch_scores
 
 PUBLISHED = {"dn2": 2, "spade": 50}  # nearest films
 LARGEST = 2**32  # bytes of patches that SPADE keeps
-CHUNK = 256
 
 
 @dataclass(frozen=True)

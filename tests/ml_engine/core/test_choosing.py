@@ -48,6 +48,7 @@ def test_candidates_are_all_rates_with_all_k_the_configured_pair_first() -> None
         ({"top_share_tried": "nan"}, "top_share_tried is nan"),
         ({"detector": "padim", "rate_tried": "0.2"}, "rate_tried is '0.2': it must be empty: only detector=patchcore"),
         ({"reweight": 1}, "reweight is 1: it must be 0, or at least 2"),
+        ({"detector": "spade", "reweight": 3}, "reweight is 3: it must be 0: only detector=patchcore reweights"),
     ],
 )
 def test_candidates_that_make_no_sense_are_refused(values: dict[str, object], sentence: str) -> None:
@@ -99,6 +100,7 @@ def test_a_tie_stays_as_configured() -> None:
     choice = choose(maps, abnormal, CONFIG.replace(fusion_choice="config", fusion_weight=0.25))
 
     assert (choice.candidate, choice.top_share, choice.weight) == (0, CONFIG.top_share, 0.25)
+    assert choice.source == "config"  # the weight was not chosen, whatever else was
     assert {row["weight"] for row in choice.table} == {0.25}
 
 
