@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -184,7 +184,7 @@ def _fit_and_score(cell: Cell, store: Path, work: Work, report: Report) -> dict[
     _lay(folder / "detector", request, fitting, inputs)
     missed = _run_child(folder / "detector", work, report, cell.words, store)
     inputs["detector"] = folder / "detector" / "detector.safetensors"
-    test = [replace(row, label="") for row in work.rows if row.part == "test"]
+    test = [row for row in work.rows if row.part == "test"]
     request = Request("score", config, name=cell.name, weights=weights, inputs=_hashes(inputs))
     _lay(folder / "scores", request, test, inputs)
     return {"unreadable": missed + _run_child(folder / "scores", work, report, cell.words, store)}
