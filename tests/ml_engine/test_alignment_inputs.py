@@ -112,7 +112,17 @@ def test_the_network_aligns_to_the_mean_of_films_with_landmarks(base: Path) -> N
     report = files.read_json(base / "by-mean" / "alignment-run" / "alignment.json")["report"]
     assert report["canonical_source"] == "mean of films aligned by landmarks"
     assert report["landmarks"]["aligned"] == 14
+    assert report["landmarks"]["fit"] == "affine"
     assert not (base / "by-mean" / "inputs" / "landmarks.csv").exists()  # only the alignment's fit needs them
+
+
+def test_films_are_bent_before_they_go_into_that_mean(base: Path) -> None:
+    options = ["--set", "alignment.canonical=landmarks", "--set", "alignment.canonical_fit=perspective", *SEARCH]
+    options += ["--landmarks", str(base / "marks.csv")]
+    assert run("fit", *common(base), "--out", base / "bent", *ALIGN, *options) == 0
+    report = files.read_json(base / "bent" / "alignment-run" / "alignment.json")["report"]
+    assert report["landmarks"]["fit"] == "perspective"
+    assert report["landmarks"]["aligned"] == 14
 
 
 def test_a_canonical_image_of_ones_own(base: Path) -> None:

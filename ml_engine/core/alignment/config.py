@@ -12,6 +12,7 @@ BACKBONES = ("resnet18", "resnet34", "resnet50")
 INITIALISATIONS = ("paper", "centred", "residual-bounded")
 METHODS = ("network", "network+search", "search", "landmarks")
 CANONICALS = ("groupwise", "landmarks", "file")
+CANONICAL_FITS = ("affine", "perspective")
 
 
 def setting(default: Any, words: str, *, symbol: str = "", choices: tuple[str, ...] = ()) -> Any:
@@ -33,6 +34,12 @@ class AlignmentConfig:
         "the mean of films aligned by their landmarks, which are the paper's hand-aligned ones; or an image that is "
         "given.",
         choices=CANONICALS,
+    )
+    canonical_fit: str = setting(
+        "affine",
+        "How films are aligned by their landmarks before they are averaged into that canonical image: rotation, "
+        "translation, scale and shear, or perspective too; films that are scored are always aligned by an affine.",
+        choices=CANONICAL_FITS,
     )
     backbone: str = setting("resnet18", "Network that predicts the affine.", symbol="Φ_A", choices=BACKBONES)
     initialisation: str = setting(
@@ -74,6 +81,12 @@ class AlignmentConfig:
             raise InvalidConfig(
                 f"alignment.canonical is {self.canonical} and alignment.method is landmarks, which has no use for a "
                 "canonical image: choose another method, or leave alignment.canonical out."
+            )
+        self._check_choice("canonical_fit", CANONICAL_FITS)
+        if self.canonical_fit == "perspective" and self.canonical != "landmarks":
+            raise InvalidConfig(
+                f"alignment.canonical_fit is perspective and alignment.canonical is {self.canonical}: only films "
+                "with landmarks are averaged in perspective, so choose alignment.canonical=landmarks too."
             )
         self._check_choice("backbone", BACKBONES)
         self._check_choice("initialisation", INITIALISATIONS)

@@ -12,9 +12,10 @@ from torch import Tensor
 from ml_engine.core.alignment.canonical import mean_of_aligned
 from ml_engine.core.alignment.checks import check, measured
 from ml_engine.core.alignment.config import AlignmentConfig
-from ml_engine.core.alignment.landmarks import Placed, Points, mean_landmarks, place, scaled
+from ml_engine.core.alignment.landmarks import InvalidLandmarks, Placed, Points, mean_landmarks, place, scaled
 from ml_engine.core.alignment.model import AlignmentModel, prepared
 from ml_engine.core.alignment.network import AlignmentNetwork
+from ml_engine.core.alignment.perspective import normalised_perspective, place_in_perspective
 from ml_engine.core.alignment.sampling import unaligned
 from ml_engine.core.geometry import normalised_theta
 
@@ -57,13 +58,26 @@ def canonical_by_landmarks(
     images: Tensor, *, valid: Tensor, points: Sequence[Points], config: AlignmentConfig
 ) -> tuple[Tensor, dict[str, Any]]:
     """The mean, float32 (S, S) in [0, 1], of the films that their landmarks align, for the network to align to,
-    and the report of the landmarks. Arguments and errors are those of `fit_landmarks`."""
+    and the report of the landmarks. With ``config.canonical_fit`` perspective each film is bent by its own [s].
+    Arguments and errors are those of `fit_landmarks`, and InvalidLandmarks where no film's landmarks give a
+    perspective."""
     inside = shrunk(points, images, config)
     landmarks = mean_landmarks(inside)
-    placed = [place(film, landmarks) for film in inside]
+    if config.canonical_fit == "affine":
+        placed = [place(film, landmarks) for film in inside]
+        thetas = thetas_of(placed, size=config.size)
+    else:
+        placed = [place_in_perspective(film, landmarks, size=config.size) for film in inside]
+        matrices = torch.stack([film.input_from_canonical for film in placed])
+        thetas = normalised_perspective(matrices, config.size).float()
     at = _averaged(placed, config)
-    thetas = thetas_of(placed, size=config.size)[at]
-    return mean_of_aligned(images[at].float(), valid[at].float(), thetas).image[0, 0], residuals(placed)
+    if not at:
+        raise InvalidLandmarks(
+            f"None of {len(placed)} films has landmarks that give a perspective: mark four or more on each, no three "
+            "of them on one line, or choose alignment.canonical_fit=affine."
+        )
+    canonical = mean_of_aligned(images[at].float(), valid[at].float(), thetas[at]).image[0, 0]
+    return canonical, residuals(placed) | {"fit": config.canonical_fit}
 
 
 def shrunk(points: Sequence[Points], images: Tensor, config: AlignmentConfig) -> list[Points]:

@@ -26,7 +26,7 @@ class InvalidLandmarks(EngineError):
 
 @dataclass(frozen=True)
 class Placed:
-    """Where a film lies by its landmarks: input_from_canonical, float64 (2, 3), in pixels.
+    """Where a film lies by its landmarks: input_from_canonical in pixels, float64 (2, 3), or (3, 3) for a perspective.
 
     ``residual`` is the root mean square distance of its landmarks from the canonical ones, in canonical
     pixels. Where the landmarks do not suffice, ``reason`` says why, the affine is the identity and the
@@ -44,10 +44,16 @@ def place(points: Points, canonical: Points) -> Placed:
     reason = _why_not(points, shared)
     if reason:
         return Placed(identity(), None, reason)
-    source, target = _array(canonical, shared), _array(points, shared)
+    source, target = shared_points(points, canonical)
     affine = affine_from_points(target, source)
     misses = apply(invert(affine), target).numpy() - source
     return Placed(affine, float(np.sqrt((misses**2).sum(1).mean())))
+
+
+def shared_points(points: Points, canonical: Points) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The canonical places (P, 2) and the film's (P, 2) of the landmarks that both have, in order of their names."""
+    shared = sorted(set(points) & set(canonical))
+    return _array(canonical, shared), _array(points, shared)
 
 
 def mean_landmarks(films: Sequence[Points]) -> dict[str, tuple[float, float]]:
@@ -116,7 +122,7 @@ def _why_not(points: Points, shared: Sequence[str]) -> str:
 
 
 def _array(points: Points, names: Sequence[str]) -> NDArray[np.float64]:
-    return np.array([points[name] for name in names], dtype=np.float64)
+    return np.array([points[name] for name in names], dtype=np.float64).reshape(-1, 2)
 
 
 def _mean(points: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """Differentiable warps in normalised coordinates, for the fit and the search.
 
-A theta is (B, 2, 3): [-1, 1] of the canonical image to [-1, 1] of the film, ``align_corners=False``.
+A theta is (B, 2, 3): [-1, 1] of the canonical image to [-1, 1] of the film, ``align_corners=False``. `sample` and
+`sample_valid` take a perspective (B, 3, 3) as well.
 """
 
 from __future__ import annotations
@@ -12,7 +13,13 @@ from torch import Tensor
 
 def sample(films: Tensor, theta: Tensor, *, mode: str = "bilinear") -> Tensor:
     """The films (B, C, S, S) seen in the canonical frame, black outside (B, C, S, S)."""
-    grid = F.affine_grid(theta.to(films), list(films.shape), align_corners=False)
+    shape = list(films.shape)
+    plane = F.affine_grid(theta[:, :2].to(films), shape, align_corners=False)
+    if theta.shape[1] == 2:
+        grid = plane
+    else:
+        depth = F.affine_grid(theta[:, [2, 2]].to(films), shape, align_corners=False)
+        grid = plane / depth
     return F.grid_sample(films, grid, mode=mode, padding_mode="zeros", align_corners=False)
 
 

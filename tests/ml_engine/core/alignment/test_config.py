@@ -46,6 +46,7 @@ def test_json_round_trip(name: str) -> None:
         ("initialisation", "zero"),
         ("method", "guess"),
         ("canonical", "atlas"),
+        ("canonical_fit", "spline"),
         ("alpha", 1.0),
         ("ssim", -1.0),
         ("learning_rate", 0.0),
@@ -99,6 +100,14 @@ def test_what_a_method_uses(method: str, network: bool, search: bool) -> None:
     config = AlignmentConfig(method=method)
     assert (config.uses_network, config.uses_search) == (network, search)
     assert config.uses_landmarks == (method == "landmarks")
+
+
+def test_only_films_with_landmarks_are_averaged_in_perspective() -> None:
+    assert AlignmentConfig(canonical="landmarks", canonical_fit="perspective").canonical_fit == "perspective"
+    with pytest.raises(
+        InvalidConfig, match=r"alignment\.canonical_fit is perspective and alignment\.canonical is group"
+    ):
+        AlignmentConfig(canonical_fit="perspective")
 
 
 def test_landmarks_may_make_the_canonical_image() -> None:
