@@ -3,13 +3,16 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: demo test lint clean-demo
+.PHONY: demo test lint bench-web clean-demo
 
 demo:
 	@$(PYTHON) tools/bootstrap.py demo $(ARGS)
 
 test:
 	@$(PYTHON) tools/bootstrap.py test $(ARGS)
+
+bench-web:
+	@$(PYTHON) tools/bootstrap.py bench-web $(ARGS)
 
 lint:
 	@$(PYTHON) tools/bootstrap.py lint

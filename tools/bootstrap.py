@@ -1,6 +1,6 @@
 """Make the environment in .venv where it is missing, stale or broken, then do one thing in it.
 
-    python3 tools/bootstrap.py demo | test | lint | clean-demo   [arguments passed on]
+    python3 tools/bootstrap.py demo | test | lint | bench-web | clean-demo   [arguments passed on]
 
 Standard library only, and written for old interpreters too, so that each can say what is missing.
 """
@@ -29,6 +29,7 @@ PYTHONS = ((3, 11), (3, 12), (3, 13))
 GIB = 2**30
 NEEDED_GIB = 8
 EXTRAS = {"demo": ("local", "cpu"), "test": ("local", "cpu", "test"), "lint": ("local", "cpu", "test")}
+EXTRAS["bench-web"] = EXTRAS["test"]  # its PostgreSQL is the tests'
 # one of each group that an installation may have lost
 TELL_TALES = ("django", "celery", "torch", "torchvision", "numpy", "pydicom", "hilum")
 
@@ -187,12 +188,14 @@ def main() -> None:
         clean_demo()
         return
     if task not in EXTRAS:
-        stop("takes demo, test, lint or clean-demo.")
+        stop("takes demo, test, lint, bench-web or clean-demo.")
     make_ready(task)
     if task == "lint":
         lint()
     elif task == "test":
         run("tools/run_tests.py", *arguments)
+    elif task == "bench-web":
+        run("-m", "benchmarks.web", *arguments)
     else:
         run("manage.py", "demo", *arguments)
 
