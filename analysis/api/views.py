@@ -1,9 +1,10 @@
 """Evaluations by API: the same functions and the same counted looks as the pages."""
 
+from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics, serializers, status
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -12,6 +13,9 @@ from rest_framework.views import APIView
 
 from analysis.evaluation import CannotEvaluate, evaluate, with_looks
 from analysis.models import Evaluation
+from analysis.operating import RULES, InvalidOperatingPoint
+from analysis.views.asking import get_evaluation
+from analysis.views.operating import reached_for
 from ml_engine.models import Run
 from portal.access import get_visible, require, sites_where
 from portal.signed_in import person
@@ -49,6 +53,30 @@ class OneEvaluation(APIView):
         evaluation = get_visible(_evaluations(), person(request), uuid)
         require(person(request), "see scores", evaluation.run.site)
         return Response(EvaluationSerializer(evaluation).data)
+
+
+class Operating(APIView):
+    """A threshold that calibrate or tune fixed, and what it does to a part: counts, rates, predictive values."""
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("part", str, description="tune or test"),
+            OpenApiParameter("weight", float, description="0, 0.01 … 1; on test only the run's"),
+            OpenApiParameter("rule", str, enum=list(RULES)),
+            OpenApiParameter("target", float, description="share that fixes the threshold, 0.5 to 0.999"),
+            OpenApiParameter("prevalence", float, description="0.0001 to 0.5, taken as known"),
+        ],
+        responses=dict[str, Any],
+    )
+    def get(self, request: Request, uuid: UUID) -> Response:
+        evaluation = get_evaluation(person(request), uuid)
+        try:
+            reached = reached_for(evaluation, request.query_params)
+        except InvalidOperatingPoint as error:
+            raise ValidationError({"detail": str(error)}) from error
+        except CannotEvaluate as error:
+            return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
+        return Response(reached.to_json() | {"random_weights": evaluation.run.random_weights})
 
 
 class Evaluate(APIView):

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import numpy as np
 from django.db.models import Prefetch
-from django.http import Http404, HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -17,7 +17,6 @@ from analysis.evaluation import (
     CannotEvaluate,
     chosen_on_tune,
     evaluate,
-    is_stored,
     look_at_weight,
     looks_at_test,
     parts_of,
@@ -28,6 +27,8 @@ from analysis.evaluation import (
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.hiding import hidden_films, sentence
 from analysis.models import Evaluation
+from analysis.operating import OFFERED, RULES, Asked
+from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look
 from ml_engine.models import Run, RunKind, RunState
 from portal.access import get_visible, may, require
 from portal.models import Part
@@ -64,8 +65,8 @@ def make_evaluation(request: Request, uuid: UUID) -> HttpResponse:
 @require_GET
 def evaluation(request: Request, uuid: UUID) -> HttpResponse:
     """One part at a time. Tune comes first: its weight may be moved freely, test is for the figure to report."""
-    evaluation = _evaluation(request, uuid)
-    part = _part(evaluation, request.GET.get("part", ""))
+    evaluation = get_evaluation(request.user, uuid)
+    part = get_part(evaluation, request.GET.get("part", ""))
     weight = float(evaluation.metrics["weight"])
     try:
         figures = _figures(request, evaluation, part, weight)
@@ -83,6 +84,9 @@ def evaluation(request: Request, uuid: UUID) -> HttpResponse:
         "looks": looks_at_test(evaluation.split),
         "may_evaluate": may(request.user, "evaluate runs", evaluation.run.site),
         "locked": part == Part.TEST,
+        "asked": Asked(),
+        "rules": RULES,
+        "targets": OFFERED,
         **figures,
     }
     return render(request, "analysis/evaluation.html", context)
@@ -91,13 +95,13 @@ def evaluation(request: Request, uuid: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def figures(request: Request, uuid: UUID) -> HttpResponse:
     """The figures of a part at a weight, as JSON. Another weight on test needs a POST, and is a counted look."""
-    evaluation = _evaluation(request, uuid)
+    evaluation = get_evaluation(request.user, uuid)
     asked = request.POST if request.method == "POST" else request.GET
-    part = _part(evaluation, asked.get("part", ""))
-    weight = _weight(asked.get("weight", ""))
+    part = get_part(evaluation, asked.get("part", ""))
+    weight = get_weight(asked.get("weight", ""))
     if weight is None:
         return JsonResponse({"error": "The weight is not one of 0, 0.01 … 1; move the slider again."}, status=400)
-    if part == Part.TEST and round(weight, 2) != round(float(evaluation.metrics["weight"]), 2):
+    if is_a_look(evaluation, part, weight):
         if request.method != "POST":
             sentence = "On test the weight is the run's. Another one is a counted look: press the button first."
             return JsonResponse({"error": sentence}, status=403)
@@ -120,7 +124,7 @@ def figures(request: Request, uuid: UUID) -> HttpResponse:
 def table(request: Request, uuid: UUID) -> HttpResponse:
     """Every evaluated film with its label and scores, as CSV. Films whose scores the person may not see yet are left
     out: a line of the part, without an image, says how many."""
-    evaluation = _evaluation(request, uuid)
+    evaluation = get_evaluation(request.user, uuid)
     response = HttpResponse(content_type="text/csv; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="scores-{evaluation.uuid}.csv"'
     writer = csv.writer(response)
@@ -150,28 +154,6 @@ def _lines(request: Request, evaluation: Evaluation, part: str) -> Iterator[list
 
 def _gone(request: Request, error: CannotEvaluate) -> HttpResponse:
     return render(request, "portal/error.html", {"title": "Results are gone", "sentence": str(error)}, status=410)
-
-
-def _evaluation(request: Request, uuid: UUID) -> Evaluation:
-    rows = Evaluation.objects.select_related("run__site", "run__detector__run", "split", "created_by")
-    evaluation = get_visible(rows, request.user, uuid)
-    require(request.user, "see scores", evaluation.run.site)
-    return evaluation
-
-
-def _part(evaluation: Evaluation, asked: str) -> str:
-    parts = parts_of(evaluation)
-    if asked and asked not in parts:
-        raise Http404("This evaluation has no such part.")
-    return asked or parts[0]
-
-
-def _weight(text: str) -> float | None:
-    try:
-        weight = float(text)
-    except ValueError:
-        return None
-    return weight if is_stored(weight) else None
 
 
 def _figures(request: Request, evaluation: Evaluation, part: str, weight: float) -> dict[str, Any]:

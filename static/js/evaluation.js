@@ -5,6 +5,7 @@ const slider = document.getElementById("weight");
 const shownWeight = document.getElementById("weight-value");
 const trouble = document.getElementById("trouble");
 const unlock = document.getElementById("unlock");
+const operatingWeight = document.getElementById("operating-weight");
 const NAMES = ["roc", "sweep", "histogram"];
 const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
 
@@ -75,12 +76,46 @@ async function showWeight(weight) {
   document.getElementById("gallery").innerHTML = answer.gallery;
   document.getElementById("looks").textContent = answer.looks;
   root.dataset.shownWeight = weight;
+  markOperatingPoint();
+  if (operatingWeight) {
+    operatingWeight.value = weight;
+    operatingWeight.form.dispatchEvent(new Event("weighed"));
+  }
+}
+
+// The operating point stands on the ROC and the histogram as long as both are drawn at its weight.
+function markOperatingPoint() {
+  const numbers = document.querySelector("#operating [data-threshold]");
+  const shown = numbers && Number(numbers.dataset.weight) === Number(root.dataset.shownWeight);
+  const [roc, histogram] = ["roc", "histogram"].map((name) => document.getElementById(name));
+  const old = roc.data.findIndex((trace) => trace.meta === "operating");
+  if (old !== -1) Plotly.deleteTraces(roc, old);
+  const ink = getComputedStyle(root).color;
+  if (shown && numbers.dataset.sensitivity !== "None" && numbers.dataset.specificity !== "None") {
+    Plotly.addTraces(roc, {
+      meta: "operating",
+      x: [1 - Number(numbers.dataset.specificity)],
+      y: [Number(numbers.dataset.sensitivity)],
+      mode: "markers",
+      marker: { symbol: "diamond-open", size: 13, color: ink, line: { width: 2 } },
+      cliponaxis: false,
+      showlegend: false,
+      hovertemplate: "operating point<br>sensitivity %{y:.3f}, 1 − specificity %{x:.3f}<extra></extra>",
+    });
+  }
+  const threshold = Number(numbers?.dataset.threshold);
+  const line = { type: "line", x0: threshold, x1: threshold, y0: 0, y1: 1, yref: "paper" };
+  Plotly.relayout(histogram, { shapes: shown ? [{ ...line, line: { color: ink, width: 1, dash: "dash" } }] : [] });
 }
 
 function start() {
   draw(JSON.parse(document.getElementById("figures").textContent));
   for (const name of NAMES) document.getElementById(name).on("plotly_click", openFilm);
   root.dataset.shownWeight = slider.value;
+  document.body.addEventListener("htmx:afterSwap", (event) => {
+    if (event.target.id === "operating") markOperatingPoint();
+  });
+  markOperatingPoint();
   slider.addEventListener("input", () => {
     shownWeight.textContent = Number(slider.value).toFixed(2);
     // On test each weight is a look: only where the slider is let go counts, not the way there.

@@ -40,6 +40,36 @@ def test_the_slider_moves_numbers_and_figures(evaluation: Page) -> None:
     expect(evaluation.locator("#trouble")).to_be_empty()
 
 
+def test_the_operating_point_moves_numbers_and_its_mark(evaluation: Page, live_server: Any) -> None:
+    evaluation.goto(evaluation.url + "?part=test")
+    numbers = evaluation.locator("#operating [data-threshold]")
+    expect(numbers).to_be_visible()
+    for rule, target in (("sensitivity", "0.99"), ("specificity", "0.8")):
+        evaluation.locator("select[name=rule]").select_option(rule)
+        evaluation.locator("select[name=target]").select_option(target)
+        expect(evaluation.locator("#operating caption").first).to_contain_text(
+            "normal films of tune" if rule == "specificity" else "abnormal films of tune"
+        )
+        uuid = evaluation.url.split("/results/")[1].split("/")[0]
+        said = evaluation.request.get(
+            f"{live_server.url}/api/v1/evaluations/{uuid}/operating/?part=test&rule={rule}&target={target}"
+        ).json()
+        expect(numbers).to_have_attribute("data-threshold", str(said["threshold"]))
+        expect(evaluation.locator("[data-number=sensitivity]")).to_contain_text(f"{said['sensitivity']['value']:.3f}")
+        mark = evaluation.evaluate(
+            "() => document.getElementById('roc').data.filter((trace) => trace.meta === 'operating')"
+            ".map((trace) => [trace.x[0], trace.y[0]])"
+        )
+        assert len(mark) == 1
+        assert mark[0] == pytest.approx([1 - said["specificity"]["value"], said["sensitivity"]["value"]], abs=1e-9)
+
+
+def test_a_moved_weight_moves_the_operating_point(evaluation: Page) -> None:
+    expect(evaluation.locator("#operating")).to_contain_text("The run scored no normal film of calibrate")
+    with evaluation.expect_response(lambda response: "operating" in response.url and "weight=0.25" in response.url):
+        move(evaluation, "0.25")
+
+
 def test_after_log_out_the_slider_says_what_to_do(evaluation: Page) -> None:
     evaluation.context.clear_cookies()
     move(evaluation, "0.25")

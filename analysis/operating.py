@@ -1,0 +1,126 @@
+"""A threshold that tune or calibrate fixed, and what it does to the films of another part."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import statistics
+from analysis.evaluation import ScoredPart, scored_part
+from analysis.models import Evaluation
+from portal.models import Part
+
+RULES = {"specificity": "Specificity", "sensitivity": "Sensitivity"}
+LEAST_TARGET, MOST_TARGET = 0.5, 0.999
+LEAST_PREVALENCE, MOST_PREVALENCE = 0.0001, 0.5
+OFFERED = (0.8, 0.85, 0.9, 0.95, 0.975, 0.99)
+
+
+class InvalidOperatingPoint(Exception):
+    """A sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The operating point that a person asks for: the share `target` of the rule, reached in the part that fixes the
+    threshold, and the prevalence, taken as known, for predictive values."""
+
+    rule: str = "specificity"
+    target: float = 0.9
+    prevalence: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise InvalidOperatingPoint(f"The rule {self.rule[:40]!r} is unknown; use one of {', '.join(RULES)}.")
+        for name, value, low, high in (
+            ("target", self.target, LEAST_TARGET, MOST_TARGET),
+            ("prevalence", self.prevalence, LEAST_PREVALENCE, MOST_PREVALENCE),
+        ):
+            if not low <= value <= high:
+                raise InvalidOperatingPoint(f"The {name} is {value:g}; it must lie from {low:g} to {high:g}.")
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What the threshold does to a part: films called abnormal are those with a score of at least `threshold`.
+
+    Everything but `asked`, `part` and `weight` is None, with a `reason`, where no threshold can be fixed.
+    """
+
+    asked: Asked
+    part: str
+    weight: float
+    source: str | None
+    reference_films: int
+    threshold: float | None
+    true_positives: int | None = None
+    false_negatives: int | None = None
+    false_positives: int | None = None
+    true_negatives: int | None = None
+    sensitivity: statistics.Rate | None = None
+    specificity: statistics.Rate | None = None
+    predictive: statistics.PredictiveValues | None = None
+    left_out: int = 0
+    reason: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def reach(evaluation: Evaluation, scored: ScoredPart, *, weight: float, asked: Asked) -> Reached:
+    """The films of `scored` at the threshold that `asked` fixes on calibrate, else on tune; never on the same films.
+
+    A specificity is fixed on the normal films of calibrate where the run scored them, else of tune; a sensitivity on
+    the abnormal films of tune. Raises CannotEvaluate where the run's folder is gone.
+    """
+    reference, source, reason = _reference(evaluation, scored.part, weight=weight, rule=asked.rule)
+    if not len(reference):
+        return Reached(asked, scored.part, weight, None, 0, None, reason=reason)
+    scores = scored.scores_at(weight)
+    if asked.rule == "specificity":
+        found = statistics.sensitivity_at_specificity(
+            scored.labels, scores, scored.patients, normal_scores=reference, specificity=asked.target
+        )
+    else:
+        found = statistics.specificity_at_sensitivity(
+            scored.labels, scores, scored.patients, abnormal_scores=reference, sensitivity=asked.target
+        )
+    sensitivity, specificity = found.sensitivity, found.specificity
+    if sensitivity is None or specificity is None:
+        return Reached(asked, scored.part, weight, source, found.reference_films, None, reason=found.reason)
+    return Reached(
+        asked,
+        scored.part,
+        weight,
+        source,
+        found.reference_films,
+        found.threshold,
+        sensitivity.successes,
+        sensitivity.total - sensitivity.successes,
+        specificity.total - specificity.successes,
+        specificity.successes,
+        sensitivity,
+        specificity,
+        statistics.predictive_values(sensitivity, specificity, prevalence=asked.prevalence),
+        found.left_out,
+    )
+
+
+def _reference(evaluation: Evaluation, part: str, *, weight: float, rule: str) -> tuple[NDArray[np.float32], str, str]:
+    """The scores that fix the threshold, their part, and, without any, why there are none."""
+    wanted = 0 if rule == "specificity" else 1
+    sources = [Part.CALIBRATE, Part.TUNE] if rule == "specificity" else [Part.TUNE]
+    for source in sources:
+        if source == part:
+            continue
+        found = scored_part(evaluation.run, part=source, cutoff=evaluation.label_cutoff)
+        scores = found.scores_at(weight)[found.labels == wanted]
+        if np.isfinite(scores).any():
+            return scores, source, ""
+    word = "normal" if rule == "specificity" else "abnormal"
+    names = " or ".join(source for source in sources if source != part)
+    if not names:
+        return np.empty(0, np.float32), "", "A threshold fixed on tune says nothing of tune itself; look at test."
+    return np.empty(0, np.float32), "", f"The run scored no {word} film of {names}: score that part as well."

@@ -1,0 +1,40 @@
+"""What the pages of an evaluation are asked for: the evaluation itself, its part, a fusion weight."""
+
+from uuid import UUID
+
+from django.http import Http404
+
+from analysis.evaluation import is_stored, parts_of
+from analysis.models import Evaluation
+from portal.access import get_visible, require
+from portal.models import Part, User
+
+
+def get_evaluation(user: User, uuid: UUID) -> Evaluation:
+    """Of a site where the person sees scores; 404 or 403 otherwise."""
+    rows = Evaluation.objects.select_related("run__site", "run__detector__run", "split", "created_by")
+    evaluation = get_visible(rows, user, uuid)
+    require(user, "see scores", evaluation.run.site)
+    return evaluation
+
+
+def get_part(evaluation: Evaluation, asked: str) -> str:
+    """The part asked for, by default the first one evaluated. Raises Http404 for another."""
+    parts = parts_of(evaluation)
+    if asked and asked not in parts:
+        raise Http404("This evaluation has no such part.")
+    return asked or parts[0]
+
+
+def get_weight(text: str) -> float | None:
+    """A weight whose scores are stored, or None."""
+    try:
+        weight = float(text)
+    except ValueError:
+        return None
+    return weight if is_stored(weight) else None
+
+
+def is_a_look(evaluation: Evaluation, part: str, weight: float) -> bool:
+    """Whether figures of this part at this weight have to be counted: on test, at any weight but the run's."""
+    return part == Part.TEST and round(weight, 2) != round(float(evaluation.metrics["weight"]), 2)

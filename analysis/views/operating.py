@@ -1,0 +1,60 @@
+"""The operating point of an evaluation, as a part of its page."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from analysis.evaluation import CannotEvaluate, scored_part
+from analysis.models import Evaluation
+from analysis.operating import Asked, InvalidOperatingPoint, Reached, reach
+from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look
+from portal.signed_in import Request
+
+
+@require_GET
+def operating(request: Request, uuid: UUID) -> HttpResponse:
+    """What the threshold does: confusion matrix, rates, predictive values and workload."""
+    evaluation = get_evaluation(request.user, uuid)
+    try:
+        reached = reached_for(evaluation, request.GET)
+    except (InvalidOperatingPoint, CannotEvaluate) as error:
+        return render(request, "analysis/_operating.html", {"refusal": str(error)})
+    return render(request, "analysis/_operating.html", {"reached": reached})
+
+
+def reached_for(evaluation: Evaluation, query: Mapping[str, Any]) -> Reached:
+    """For a query of part, weight, rule, target and prevalence, shares as fractions; each may be left out.
+
+    Raises InvalidOperatingPoint, also for a weight on test that is not the run's, CannotEvaluate, and Http404 for
+    another part.
+    """
+    part = get_part(evaluation, str(query.get("part", "")))
+    weight = get_weight(str(query.get("weight", ""))) if query.get("weight") else float(evaluation.metrics["weight"])
+    if weight is None:
+        raise InvalidOperatingPoint(f"The weight {str(query['weight'])[:20]!r} is not one of 0, 0.01 … 1.")
+    if is_a_look(evaluation, part, weight):
+        raise InvalidOperatingPoint(
+            f"On test the weight is the run's, {float(evaluation.metrics['weight']):g}: leave out the weight."
+        )
+    default = Asked()
+    asked = Asked(
+        rule=str(query.get("rule") or default.rule),
+        target=_share(query, "target", default.target),
+        prevalence=_share(query, "prevalence", default.prevalence),
+    )
+    scored = scored_part(evaluation.run, part=part, cutoff=evaluation.label_cutoff)
+    return reach(evaluation, scored, weight=weight, asked=asked)
+
+
+def _share(query: Mapping[str, Any], name: str, default: float) -> float:
+    text = str(query.get(name, "")).strip()
+    if not text:
+        return default
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidOperatingPoint(f"The {name} {text[:20]!r} is no number; write a share such as 0.9.") from None

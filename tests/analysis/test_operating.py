@@ -1,0 +1,136 @@
+"""Operating points: a threshold from tune or calibrate, on test; by page and API alike."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from analysis.evaluation import evaluate, scored_part
+from analysis.models import Evaluation
+from analysis.operating import Asked, InvalidOperatingPoint, reach
+from portal.models import Role, User
+from tests.analysis.scored import Scored
+from tests.portal import factories
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def evaluation(scored: Scored, analyst: User) -> Evaluation:
+    return evaluate(run=scored.run, author=analyst)
+
+
+def arrays(scored: Scored, weight: float = 0.6) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Part -> its fused scores and labels, from the arrays that the run was made of: 6 normal, 6 abnormal each."""
+    fused = scored.sweep[:, round(weight * 100)].astype(np.float64)
+    labels = np.array([0] * 6 + [1] * 6)
+    return {"tune": (fused[:12], labels), "test": (fused[12:], labels)}
+
+
+@pytest.mark.parametrize("target", [0.5, 0.7, 0.9])
+def test_a_specificity_is_fixed_on_the_normals_of_tune(scored: Scored, evaluation: Evaluation, target: float) -> None:
+    part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
+    found = reach(evaluation, part, weight=0.6, asked=Asked(target=target))
+    tune, labels = arrays(scored)["tune"]
+    normals = np.sort(tune[labels == 0])
+    test, truth = arrays(scored)["test"]
+    called = test > normals[math.ceil(target * 6) - 1]  # at least the target of tune's normals are not above it
+    assert found.source == "tune"
+    assert found.reference_films == 6
+    assert (found.true_positives, found.false_negatives) == (
+        int((called & (truth == 1)).sum()),
+        int((~called & (truth == 1)).sum()),
+    )
+    assert (found.false_positives, found.true_negatives) == (
+        int((called & (truth == 0)).sum()),
+        int((~called & (truth == 0)).sum()),
+    )
+
+
+def test_a_sensitivity_is_fixed_on_the_abnormal_films_of_tune(scored: Scored, evaluation: Evaluation) -> None:
+    part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
+    found = reach(evaluation, part, weight=0.6, asked=Asked(rule="sensitivity", target=0.8))
+    tune, labels = arrays(scored)["tune"]
+    threshold = np.sort(tune[labels == 1])[1]  # 5 of 6 are at least this
+    assert found.threshold == pytest.approx(float(threshold), rel=1e-7)
+    test, truth = arrays(scored)["test"]
+    assert found.true_positives == int((test[truth == 1] >= threshold).sum())
+    assert found.false_positives == int((test[truth == 0] >= threshold).sum())
+
+
+def test_predictive_values_are_those_of_bayes(scored: Scored, evaluation: Evaluation) -> None:
+    part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
+    found = reach(evaluation, part, weight=0.6, asked=Asked(target=0.7, prevalence=0.1))
+    assert found.sensitivity and found.specificity and found.predictive
+    se, sp = found.sensitivity.value or 0.0, found.specificity.value or 0.0
+    assert found.predictive.positive_predictive_value.value == pytest.approx(se * 0.1 / (se * 0.1 + (1 - sp) * 0.9))
+    assert found.predictive.misses_per_1000.value == pytest.approx(1000 * 0.1 * (1 - se))
+
+
+def test_tune_fixes_no_threshold_for_itself(scored: Scored, evaluation: Evaluation) -> None:
+    part = scored_part(scored.run, part="tune", cutoff=evaluation.label_cutoff)
+    assert "score that part as well" in reach(evaluation, part, weight=0.6, asked=Asked()).reason
+    found = reach(evaluation, part, weight=0.6, asked=Asked(rule="sensitivity"))
+    assert found.threshold is None
+    assert "says nothing of tune itself" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"rule": "youden"}, "The rule 'youden' is unknown"),
+        ({"target": 0.2}, "The target is 0.2; it must lie from 0.5 to 0.999"),
+        ({"target": float("nan")}, "The target is nan; it must lie"),
+        ({"prevalence": 0.9}, "The prevalence is 0.9; it must lie from 0.0001 to 0.5"),
+    ],
+)
+def test_what_is_no_operating_point_is_refused(values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InvalidOperatingPoint, match=sentence):
+        Asked(**values)
+
+
+def test_page_and_api_tell_the_same(as_analyst: Client, evaluation: Evaluation) -> None:
+    asked = {"part": "test", "rule": "sensitivity", "target": "0.8", "prevalence": "0.02"}
+    answer = as_analyst.get(reverse("api-operating", args=[evaluation.uuid]), asked).json()
+    page = as_analyst.get(reverse("analysis:operating", args=[evaluation.uuid]), asked).content.decode()
+    assert f">{answer['true_positives']}</td><td" in page
+    assert f'data-threshold="{answer["threshold"]}"' in page
+    assert f"{answer['sensitivity']['value']:.3f}" in page
+    assert "prevalence of 0.02" in page
+    assert answer["random_weights"] is True
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"part": "test", "weight": "0.3"}, "On test the weight is the run's, 0.6: leave out the weight."),
+        ({"part": "tune", "weight": "0.123"}, "The weight '0.123' is not one of 0, 0.01"),
+        ({"target": "high"}, "The target 'high' is no number; write a share such as 0.9."),
+        ({"prevalence": "2"}, "The prevalence is 2; it must lie"),
+    ],
+)
+def test_bad_questions_get_a_sentence(
+    as_analyst: Client, evaluation: Evaluation, asked: dict[str, str], sentence: str
+) -> None:
+    answer = as_analyst.get(reverse("api-operating", args=[evaluation.uuid]), asked)
+    assert answer.status_code == 400
+    assert sentence in answer.json()["detail"]
+    page = as_analyst.get(reverse("analysis:operating", args=[evaluation.uuid]), asked)
+    assert sentence.replace("'", "&#x27;") in page.content.decode()
+
+
+def test_another_part_is_not_found(as_analyst: Client, evaluation: Evaluation) -> None:
+    assert as_analyst.get(reverse("api-operating", args=[evaluation.uuid]), {"part": "fit"}).status_code == 404
+
+
+def test_a_curator_and_a_stranger_see_no_operating_point(client: Client, evaluation: Evaluation) -> None:
+    address = reverse("analysis:operating", args=[evaluation.uuid])
+    client.force_login(factories.user("cu", Role.CURATOR))
+    assert client.get(address).status_code == 403
+    client.force_login(factories.user("stranger", Role.ANALYST, at=factories.site("Busan")))
+    assert client.get(address).status_code == 404
