@@ -1,0 +1,23 @@
+"""Statistics to Plotly figures; pure: no Django, no files, nothing remembered.
+
+Every figure says how many films it stands on, carries "Research use only. Not a medical device.", and with
+`random_weights` the loud line as well, inside the figure so that an exported image keeps it. A mark that stands
+for a film has the film's id as `customdata`; a film whose id is None counts, but has no mark. Legends stand below
+the plot and heights are fixed in pixels, so that a figure reads the same 400 and 1,400 pixels wide.
+"""
+
+from analysis.figures.histogram import histogram_figure
+from analysis.figures.paper import NOTICE, RANDOM_WEIGHTS, as_json, format_auroc
+from analysis.figures.roc import KindOfScore, roc_figure
+from analysis.figures.sweep import sweep_figure
+
+__all__ = [
+    "NOTICE",
+    "RANDOM_WEIGHTS",
+    "KindOfScore",
+    "as_json",
+    "format_auroc",
+    "histogram_figure",
+    "roc_figure",
+    "sweep_figure",
+]

@@ -1,0 +1,81 @@
+"""ROC curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from analysis.figures.paper import (
+    add_band,
+    empty,
+    finish,
+    format_auroc,
+    new_figure,
+    percent,
+    rounded,
+    who,
+)
+from analysis.palette import DASHES, PAPER, SCORES, Kind, Theme
+from analysis.statistics import Auroc, RocBand, RocCurve
+
+ROC_POINTS = 400  # drawn of each curve
+
+
+@dataclass(frozen=True)
+class KindOfScore:
+    """One curve of an ROC figure: its kind, points and AUROC."""
+
+    kind: Kind
+    curve: RocCurve
+    auroc: Auroc
+
+
+def roc_figure(
+    scores: Sequence[KindOfScore],
+    *,
+    image_ids: Sequence[str | None],
+    band: RocBand | None = None,
+    theme: Theme = "light",
+    random_weights: bool = False,
+    title: str = "",
+) -> go.Figure:
+    """ROC of each kind of score, AUROC in the legend, `band` drawn as that of fused, and the chance line.
+
+    image_ids[i] is the id of film i of the arrays that the curves were made from.
+    """
+    figure = new_figure(theme=theme, random_weights=random_weights, title=title)
+    figure.update_xaxes(
+        title="1 − specificity", range=[-0.01, 1.01], dtick=0.2, constrain="domain", constraintoward="left"
+    )
+    figure.update_yaxes(title="Sensitivity", range=[-0.01, 1.01], dtick=0.2, constrain="domain", constraintoward="top")
+    figure.update_yaxes(scaleanchor="x", scaleratio=1)
+    reason = next((score.curve.reason for score in scores if score.curve.reason), "")
+    if reason or not scores:
+        return empty(figure, reason or "No scores yet.", theme=theme)
+    if band is not None and len(band.low):
+        name = f"{percent(band.confidence)} band of fused, pointwise"
+        add_band(figure, band.false_positive_rate, band.low, band.high, name=name, theme=theme)
+    for score in scores:
+        figure.add_trace(_roc_trace(score, image_ids=image_ids, theme=theme))
+    chance = {"color": PAPER[theme]["muted"], "width": 1, "dash": "2px,3px"}
+    figure.add_trace(go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line=chance, name="Chance 0.500", hoverinfo="skip"))
+    return finish(figure, who(scores[0].auroc), theme=theme)
+
+
+def _roc_trace(score: KindOfScore, *, image_ids: Sequence[str | None], theme: Theme) -> go.Scatter:
+    curve, colour = score.curve.thinned(ROC_POINTS), SCORES[theme][score.kind]
+    return go.Scatter(
+        x=rounded(curve.false_positive_rate),
+        y=rounded(curve.sensitivity),
+        text=["above every score", *(f"{t:.4g}" for t in curve.thresholds[1:])],
+        customdata=[image_ids[film] if film >= 0 else None for film in curve.films],
+        mode="lines",
+        line={"color": colour, "width": 3 if score.kind == "fused" else 2, "dash": DASHES[score.kind]},
+        name=f"{score.kind.capitalize()} {format_auroc(score.auroc)}",
+        hovertemplate=(
+            "sensitivity %{y:.3f}, 1 − specificity %{x:.3f}<br>threshold %{text}<br>film %{customdata}"
+            f"<extra>{score.kind.capitalize()}</extra>"
+        ),
+    )

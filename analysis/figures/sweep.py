@@ -1,0 +1,100 @@
+"""AUROC over the fusion weight."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+
+from analysis.figures.paper import (
+    add_band,
+    empty,
+    films_of,
+    finish,
+    left_out,
+    new_figure,
+    percent,
+    rounded,
+    with_interval,
+)
+from analysis.palette import PAPER, SCORES, Theme
+from analysis.statistics import FusionSweep
+
+
+def sweep_figure(
+    sweep: FusionSweep,
+    *,
+    run_weight: float,
+    chosen_weight: float | None = None,
+    theme: Theme = "light",
+    random_weights: bool = False,
+    title: str = "",
+) -> go.Figure:
+    """AUROC over the fusion weight with its interval; the run's weight and the one chosen on tune (None where
+    nothing was chosen) are marked, and the ends carry the colours of global and region."""
+    figure = new_figure(theme=theme, random_weights=random_weights, title=title)
+    figure.update_xaxes(title="Fusion weight w of region", range=[-0.02, 1.02], dtick=0.2)
+    figure.update_yaxes(title="AUROC", tickformat=".2f")
+    if not len(sweep.auroc):
+        return empty(figure, sweep.reason, theme=theme)
+    figure.update_yaxes(range=_span(sweep))
+    if len(sweep.low):
+        name = f"{percent(sweep.confidence)} interval"
+        add_band(figure, sweep.weights, sweep.low, sweep.high, name=name, theme=theme)
+    line = {"color": SCORES[theme]["fused"], "width": 2.5}
+    figure.add_trace(
+        go.Scatter(
+            x=rounded(sweep.weights),
+            y=rounded(sweep.auroc),
+            text=[_at(sweep, k) for k in range(len(sweep.weights))],
+            mode="lines",
+            line=line,
+            name="Fused",
+            hovertemplate="w = %{x:.2f}<br>AUROC %{text}<extra></extra>",
+        )
+    )
+    _mark_weight(figure, sweep, 0.0, name="Global", symbol="circle", colour=SCORES[theme]["global"])
+    _mark_weight(figure, sweep, 1.0, name="Region", symbol="circle", colour=SCORES[theme]["region"])
+    ink = PAPER[theme]["ink"]
+    if chosen_weight is not None:
+        _mark_weight(figure, sweep, chosen_weight, name="On tune", symbol="star", colour=ink)
+    _mark_weight(figure, sweep, run_weight, name="Run", symbol="diamond-open", colour=ink, size=18)
+    text = f"n = {films_of(sweep.positives, 'abnormal')}, {films_of(sweep.negatives, 'normal')}"
+    return finish(figure, text + left_out(sweep.left_out), theme=theme)
+
+
+def _mark_weight(
+    figure: go.Figure,
+    sweep: FusionSweep,
+    weight: float,
+    *,
+    name: str,
+    symbol: str,
+    colour: str,
+    size: int = 12,
+) -> None:
+    k = int(np.argmin(np.abs(sweep.weights - weight)))
+    figure.add_trace(
+        go.Scatter(
+            x=[round(float(sweep.weights[k]), 5)],
+            y=[round(float(sweep.auroc[k]), 5)],
+            mode="markers",
+            marker={"symbol": symbol, "color": colour, "size": size, "line": {"width": 2, "color": colour}},
+            cliponaxis=False,
+            name=f"{name}, w {weight:g}: {_at(sweep, k)}",
+            hovertemplate=f"{name}<br>w = {weight:.2f}<br>AUROC {_at(sweep, k)}<extra></extra>",
+        )
+    )
+
+
+def _span(sweep: FusionSweep) -> list[float]:
+    """A range of the AUROC axis that holds the interval and never makes a difference of 0.01 look large."""
+    low = float((sweep.low if len(sweep.low) else sweep.auroc).min())
+    high = float((sweep.high if len(sweep.high) else sweep.auroc).max())
+    missing = max(0.0, 0.2 - (high - low)) / 2
+    return [max(-0.01, low - missing - 0.01), min(1.01, high + missing + 0.01)]
+
+
+def _at(sweep: FusionSweep, k: int) -> str:
+    if not len(sweep.low):
+        return with_interval(float(sweep.auroc[k]), None, None)
+    return with_interval(float(sweep.auroc[k]), float(sweep.low[k]), float(sweep.high[k]))
