@@ -7,6 +7,7 @@ the fusion weight there: each look is counted.
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property
@@ -142,8 +143,12 @@ def with_looks(evaluations: QuerySet[Evaluation]) -> QuerySet[Evaluation]:
     return evaluations.annotate(looks_of_split=Coalesce(Subquery(counted), 0))
 
 
-def scored_part(run: Run, *, part: str, cutoff: datetime) -> ScoredPart:
-    """The films of `part` as the run scored them. Raises CannotEvaluate when the run's folder is gone."""
+CLASSES: dict[str, int] = {LabelValue.NORMAL: 0, LabelValue.ABNORMAL: 1}
+
+
+def scored_part(run: Run, *, part: str, cutoff: datetime, classes: Mapping[str, int] = CLASSES) -> ScoredPart:
+    """The films of `part` as the run scored them, those whose label `classes` names: 1 abnormal, 0 normal. Raises
+    CannotEvaluate when the run's folder is gone."""
     assert run.detector is not None
     members = SplitImage.objects.filter(member__split=run.detector.split, member__part=part)
     patient_of = dict(members.values_list("image_id", "member__patient_id"))
@@ -156,7 +161,7 @@ def scored_part(run: Run, *, part: str, cutoff: datetime) -> ScoredPart:
     kept = []
     for score in scores:
         label = labels.get(score.image_id)
-        if label is None or label.value not in (LabelValue.NORMAL, LabelValue.ABNORMAL):
+        if label is None or label.value not in classes:
             left_out[label.value if label else "unlabelled"] += 1
         elif score.error:
             left_out["unreadable"] += 1
@@ -165,7 +170,7 @@ def scored_part(run: Run, *, part: str, cutoff: datetime) -> ScoredPart:
     return ScoredPart(
         part=part,
         images=[str(score.image.uuid) for score in kept],
-        labels=np.array([labels[score.image_id].value == LabelValue.ABNORMAL for score in kept], dtype=np.int8),
+        labels=np.array([classes[labels[score.image_id].value] for score in kept], dtype=np.int8),
         patients=np.array([patient_of[score.image_id] for score in kept], dtype=np.int64),
         sweep=_sweep(run)[[score.row for score in kept]],
         left_out={reason: count for reason, count in left_out.items() if count},

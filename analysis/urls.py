@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from analysis.views import film, operating, results
+from analysis.views import breakdown, film, operating, results
 
 app_name = "analysis"
 urlpatterns = [
@@ -10,6 +10,7 @@ urlpatterns = [
     path("results/runs/<uuid:uuid>/evaluate/", results.make_evaluation, name="make-evaluation"),
     path("results/<uuid:uuid>/", results.evaluation, name="evaluation"),
     path("results/<uuid:uuid>/figures", results.figures, name="figures"),
+    path("results/<uuid:uuid>/breakdown", breakdown.breakdown, name="breakdown"),
     path("results/<uuid:uuid>/operating", operating.operating, name="operating"),
     path("results/<uuid:uuid>/scores.csv", results.table, name="table"),
     path("results/runs/<uuid:run_uuid>/films/<uuid:image_uuid>/", film.film, name="film"),

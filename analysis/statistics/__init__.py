@@ -9,6 +9,7 @@ from analysis.statistics.agreement import Alpha, Kappa, cohen_kappa, krippendorf
 from analysis.statistics.auroc import Auroc, AurocDifference, auroc_interval, bootstrap_auroc, delong, delong_paired
 from analysis.statistics.cases import WorstCases, worst_cases
 from analysis.statistics.counts import Histogram, OperatingPoint, Proportion, histogram, operating_point, wilson
+from analysis.statistics.findings import Finding, finding_aurocs
 from analysis.statistics.free_response import Froc, froc, peaks
 from analysis.statistics.localisation import Aupro, aupro, pixel_auroc, pointing_game, regions_of_boxes, regions_of_mask
 from analysis.statistics.partial import Auprc, PartialAuc, auprc, partial_auc
@@ -43,6 +44,7 @@ __all__ = [
     "Auroc",
     "AurocDifference",
     "Estimate",
+    "Finding",
     "Froc",
     "FusionSweep",
     "Histogram",
@@ -72,6 +74,7 @@ __all__ = [
     "delong",
     "delong_paired",
     "exact_limits",
+    "finding_aurocs",
     "froc",
     "fusion_sweep",
     "histogram",

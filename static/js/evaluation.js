@@ -9,16 +9,17 @@ const operatingWeight = document.getElementById("operating-weight");
 const NAMES = ["roc", "sweep", "histogram"];
 const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
 
+function drawOne(name, { data, layout }) {
+  Plotly.react(document.getElementById(name), data, layout, {
+    responsive: true,
+    displaylogo: false,
+    modeBarButtons: [["toImage"]],
+    toImageButtonOptions: { format: "svg", filename: `${name}-${root.dataset.part}` },
+  });
+}
+
 function draw(figures) {
-  for (const name of NAMES) {
-    const place = document.getElementById(name);
-    Plotly.react(place, figures[name].data, figures[name].layout, {
-      responsive: true,
-      displaylogo: false,
-      modeBarButtons: [["toImage"]],
-      toImageButtonOptions: { format: "svg", filename: `${name}-${root.dataset.part}` },
-    });
-  }
+  for (const name of NAMES) drawOne(name, figures[name]);
 }
 
 function openFilm(event) {
@@ -114,6 +115,8 @@ function start() {
   root.dataset.shownWeight = slider.value;
   document.body.addEventListener("htmx:afterSwap", (event) => {
     if (event.target.id === "operating") markOperatingPoint();
+    const forest = event.target.id === "breakdown" && document.getElementById("forest-figure");
+    if (forest) drawOne("forest", JSON.parse(forest.textContent));
   });
   markOperatingPoint();
   slider.addEventListener("input", () => {

@@ -1,0 +1,70 @@
+"""AUROC by finding: the abnormal films that have it against all normal films."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analysis.statistics.auroc import Auroc, auroc_interval
+from analysis.statistics.sample import take_sample
+from analysis.statistics.subgroups import LEAST_FILMS, holm
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The abnormal films with one finding; a film with several counts for each.
+
+    p_value is two-sided, of an AUROC of 0.5, from the variance that the interval stands on; adjusted_p_value is Holm's
+    over all findings that have one. Both are None below 30 films, and `reason` says why.
+    """
+
+    name: str
+    films: int
+    auroc: Auroc
+    p_value: float | None
+    adjusted_p_value: float | None
+    reason: str = ""
+
+
+def finding_aurocs(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    findings: Sequence[Sequence[str]],
+    patients: ArrayLike | None = None,
+    *,
+    confidence: float = 0.95,
+) -> tuple[Finding, ...]:
+    """One row a finding, most frequent first, from labels (N,) of 0 and 1, scores (N,) and the findings of each film.
+
+    Findings of normal films count for nothing. Raises ValueError for what is no sample, or another number of findings.
+    """
+    sample = take_sample(labels, scores, patients)
+    if len(findings) != len(np.asarray(labels)):
+        raise ValueError(f"{len(findings)} films have findings and {len(np.asarray(labels))} have labels; give both")
+    of_film = [set(findings[film]) for film in sample.films.tolist()]
+    normal = ~sample.abnormal
+    rows = []
+    for name in sorted(set().union(*(found for found, plain in zip(of_film, normal, strict=True) if not plain))):
+        member = np.array([name in found for found in of_film], dtype=bool) & sample.abnormal
+        kept = member | normal
+        area = auroc_interval(
+            sample.abnormal[kept], sample.scores[kept, 0], sample.patients[kept], confidence=confidence
+        )
+        rows.append(_tested(Finding(name, int(member.sum()), area, None, None, area.reason)))
+    rows.sort(key=lambda row: (-row.films, row.name))
+    adjusted = iter(holm([row.p_value for row in rows if row.p_value is not None]))
+    return tuple(row if row.p_value is None else replace(row, adjusted_p_value=float(next(adjusted))) for row in rows)
+
+
+def _tested(row: Finding) -> Finding:
+    if row.films < LEAST_FILMS:
+        few = f"{row.films} film{'s' if row.films != 1 else ''}: below {LEAST_FILMS} no p-value is given."
+        return replace(row, reason=f"{row.reason} {few}".strip())
+    area = row.auroc
+    if area.auroc is None or not area.variance:
+        return replace(row, reason=row.reason or "The classes separate completely: no variance to test with.")
+    return replace(row, p_value=2 * NormalDist().cdf(-abs(area.auroc - 0.5) / area.variance**0.5))

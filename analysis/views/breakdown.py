@@ -1,0 +1,30 @@
+"""The breakdown of an evaluation by finding and group, as a part of its page."""
+
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from analysis.attributes import GROUPS
+from analysis.breakdown import break_down, forest
+from analysis.evaluation import CannotEvaluate
+from analysis.views.asking import get_evaluation, get_part
+from portal.signed_in import Request
+
+
+@require_GET
+def breakdown(request: Request, uuid: UUID) -> HttpResponse:
+    """The forest plot, and the same numbers as tables."""
+    evaluation = get_evaluation(request.user, uuid)
+    try:
+        found = break_down(evaluation, part=get_part(evaluation, request.GET.get("part", "")))
+    except CannotEvaluate as error:
+        return render(request, "analysis/_breakdown.html", {"refusal": str(error)})
+    theme = "dark" if request.user.theme == "dark" else "light"
+    context = {
+        "found": found,
+        "groups": [(GROUPS[name], rows) for name, rows in found.groups.items()],
+        "figure": forest(found, theme=theme, random_weights=evaluation.run.random_weights),
+    }
+    return render(request, "analysis/_breakdown.html", context)

@@ -1,0 +1,84 @@
+"""The breakdown of an evaluation: findings, groups, other treatments of labels, and the page's part."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from analysis import figures, statistics
+from analysis.breakdown import break_down, forest
+from analysis.evaluation import evaluate
+from analysis.models import Evaluation
+from portal.labelling import label_films
+from portal.models import Role, User
+from tests.analysis.scored import Scored
+from tests.portal import factories
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def evaluation(scored: Scored, analyst: User) -> Evaluation:
+    """Of test, where three abnormal films have an effusion, one normal film is unsure and one is unresolved."""
+    site, first, second = scored.run.site, factories.curator("one"), factories.curator("two")
+    test = scored.films[12:]
+    label_films(images=test[6:9], value="abnormal", findings=["effusion"], author=first, site=site)
+    label_films(images=[test[0]], value="unsure", author=first, site=site)
+    label_films(images=[test[1]], value="normal", author=first, site=site)
+    label_films(images=[test[1]], value="abnormal", author=second, site=site)
+    return evaluate(run=scored.run, author=analyst, label_cutoff=timezone.now())
+
+
+def test_findings_stand_against_the_normals_that_are_left(scored: Scored, evaluation: Evaluation) -> None:
+    found = break_down(evaluation, part="test")
+    fused = scored.sweep[12:, 60]
+    assert [(row.name, row.films) for row in found.findings] == [("effusion", 3)]
+    wanted = statistics.delong([0] * 4 + [1] * 3, [*fused[2:6], *fused[6:9]]).auroc
+    assert found.findings[0].auroc.auroc == pytest.approx(wanted)
+
+
+def test_other_labels_are_counted_either_way(scored: Scored, evaluation: Evaluation) -> None:
+    fused = scored.sweep[12:, 60]
+    found = break_down(evaluation, part="test")
+    assert [row.words for row in found.treatments] == [
+        "unsure counted as abnormal",
+        "unsure counted as normal",
+        "unresolved counted as abnormal",
+        "unresolved counted as normal",
+    ]
+    for row, film, label in zip(found.treatments, (0, 0, 1, 1), (1, 0, 1, 0), strict=True):
+        assert row.films == 1
+        wanted = statistics.delong([0] * 4 + [1] * 6 + [label], [*fused[2:12], fused[film]]).auroc
+        assert row.auroc.auroc == pytest.approx(wanted)
+
+
+def test_groups_are_those_in_which_films_differ(scored: Scored, evaluation: Evaluation) -> None:
+    scored.films[14].patient.sex = "F"
+    scored.films[14].patient.save()
+    found = break_down(evaluation, part="test")
+    assert list(found.groups) == ["sex"]
+    assert [(row.name, row.films) for row in found.groups["sex"]] == [("female", 1), ("unknown", 9)]
+    plot = forest(found, theme="dark", random_weights=True)
+    assert plot["layout"]["yaxis"]["ticktext"] == ["effusion, n = 3", "Sex: female, n = 1", "Sex: unknown, n = 9"]
+    assert len(plot["data"][0]["x"]) == 1  # groups of a few films have no AUROC, and keep their line
+    assert any(figures.RANDOM_WEIGHTS in note["text"] for note in plot["layout"]["annotations"])
+
+
+def test_the_page_has_plot_and_tables(as_analyst: Client, evaluation: Evaluation) -> None:
+    page = as_analyst.get(reverse("analysis:breakdown", args=[evaluation.uuid]), {"part": "test"}).content.decode()
+    assert "effusion" in page
+    assert "unresolved counted as normal" in page
+    assert 'id="forest-figure"' in page
+
+
+def test_a_curator_sees_no_breakdown(client: Client, evaluation: Evaluation) -> None:
+    client.force_login(factories.user("cu", Role.CURATOR))
+    assert client.get(reverse("analysis:breakdown", args=[evaluation.uuid])).status_code == 403
+
+
+def test_nothing_to_tell_apart_is_said() -> None:
+    nothing = statistics.delong([0, 1], [0, 1])
+    drawn = figures.as_json(figures.forest_figure([], overall=nothing))
+    assert "No group to show" in drawn["layout"]["annotations"][0]["text"].replace("<br>", " ")
