@@ -28,6 +28,25 @@ LABELS: dict[Theme, dict[str, str]] = {
     },
 }
 DASHES: dict[str, str] = {"global": "dot", "region": "dash", "fused": "solid"}  # legible without colour
+# colour and dash of the first, second … run of a comparison
+RUNS: dict[Theme, tuple[tuple[str, str], ...]] = {
+    "light": (
+        ("#000000", "solid"),
+        ("#0072b2", "dash"),
+        ("#d55e00", "dot"),
+        ("#009e73", "dashdot"),
+        ("#cc79a7", "longdash"),
+        ("#8a6d00", "longdashdot"),
+    ),
+    "dark": (
+        ("#f2f2f2", "solid"),
+        ("#56b4e9", "dash"),
+        ("#f0883e", "dot"),
+        ("#00b383", "dashdot"),
+        ("#cc79a7", "longdash"),
+        ("#f0e442", "longdashdot"),
+    ),
+}
 SHAPES: dict[str, str] = {
     "normal": "circle",
     "abnormal": "triangle-up",

@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from analysis.views import breakdown, film, operating, results
+from analysis.views import breakdown, comparison, film, operating, results
 
 app_name = "analysis"
 urlpatterns = [
     path("results/", results.results, name="results"),
+    path("results/compare/", comparison.comparison, name="comparison"),
     path("results/runs/<uuid:uuid>/evaluate/", results.make_evaluation, name="make-evaluation"),
     path("results/<uuid:uuid>/", results.evaluation, name="evaluation"),
     path("results/<uuid:uuid>/figures", results.figures, name="figures"),

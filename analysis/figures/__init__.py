@@ -6,6 +6,7 @@ for a film has the film's id as `customdata`; a film whose id is None counts, bu
 the plot and heights are fixed in pixels, so that a figure reads the same 400 and 1,400 pixels wide.
 """
 
+from analysis.figures.comparison import RunCurve, comparison_figure, scatter_figure
 from analysis.figures.forest import ForestRow, forest_figure
 from analysis.figures.histogram import histogram_figure
 from analysis.figures.paper import NOTICE, RANDOM_WEIGHTS, as_json, format_auroc
@@ -17,10 +18,13 @@ __all__ = [
     "RANDOM_WEIGHTS",
     "ForestRow",
     "KindOfScore",
+    "RunCurve",
     "as_json",
+    "comparison_figure",
     "forest_figure",
     "format_auroc",
     "histogram_figure",
     "roc_figure",
+    "scatter_figure",
     "sweep_figure",
 ]

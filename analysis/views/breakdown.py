@@ -9,6 +9,7 @@ from django.views.decorators.http import require_GET
 from analysis.attributes import GROUPS
 from analysis.breakdown import break_down, forest
 from analysis.evaluation import CannotEvaluate
+from analysis.palette import Theme
 from analysis.views.asking import get_evaluation, get_part
 from portal.signed_in import Request
 
@@ -21,7 +22,7 @@ def breakdown(request: Request, uuid: UUID) -> HttpResponse:
         found = break_down(evaluation, part=get_part(evaluation, request.GET.get("part", "")))
     except CannotEvaluate as error:
         return render(request, "analysis/_breakdown.html", {"refusal": str(error)})
-    theme = "dark" if request.user.theme == "dark" else "light"
+    theme: Theme = "dark" if request.user.theme == "dark" else "light"
     context = {
         "found": found,
         "groups": [(GROUPS[name], rows) for name, rows in found.groups.items()],

@@ -1,5 +1,7 @@
 // An evaluation: draws its figures, and draws them anew when the fusion weight moves.
 
+import { drawFigure, openFilmsOf, whenReady } from "./figures.js";
+
 const root = document.getElementById("evaluation");
 const slider = document.getElementById("weight");
 const shownWeight = document.getElementById("weight-value");
@@ -9,22 +11,8 @@ const operatingWeight = document.getElementById("operating-weight");
 const NAMES = ["roc", "sweep", "histogram"];
 const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
 
-function drawOne(name, { data, layout }) {
-  Plotly.react(document.getElementById(name), data, layout, {
-    responsive: true,
-    displaylogo: false,
-    modeBarButtons: [["toImage"]],
-    toImageButtonOptions: { format: "svg", filename: `${name}-${root.dataset.part}` },
-  });
-}
-
 function draw(figures) {
-  for (const name of NAMES) drawOne(name, figures[name]);
-}
-
-function openFilm(event) {
-  const film = event.points.map((point) => point.customdata).find((id) => typeof id === "string");
-  if (film) window.location.assign(root.dataset.filmUrl.replace("00000000-0000-0000-0000-000000000000", film));
+  for (const name of NAMES) drawFigure(name, figures[name], `${name}-${root.dataset.part}`);
 }
 
 let wanted = null; // the newest weight asked for while a request is on its way
@@ -111,12 +99,12 @@ function markOperatingPoint() {
 
 function start() {
   draw(JSON.parse(document.getElementById("figures").textContent));
-  for (const name of NAMES) document.getElementById(name).on("plotly_click", openFilm);
+  for (const name of NAMES) openFilmsOf(name, root.dataset.filmUrl);
   root.dataset.shownWeight = slider.value;
   document.body.addEventListener("htmx:afterSwap", (event) => {
     if (event.target.id === "operating") markOperatingPoint();
     const forest = event.target.id === "breakdown" && document.getElementById("forest-figure");
-    if (forest) drawOne("forest", JSON.parse(forest.textContent));
+    if (forest) drawFigure("forest", JSON.parse(forest.textContent), `forest-${root.dataset.part}`);
   });
   markOperatingPoint();
   slider.addEventListener("input", () => {
@@ -134,5 +122,4 @@ function start() {
   });
 }
 
-if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
-else start();
+whenReady(start);

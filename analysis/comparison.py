@@ -1,0 +1,201 @@
+"""Two to six evaluated runs side by side, on the films that all of them scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import statistics
+from analysis.attributes import attributes_of
+from analysis.evaluation import ScoredPart, parts_of, scored_part
+from analysis.models import Evaluation
+from analysis.operating import Asked, reach
+
+LEAST, MOST = 2, 6
+SEED = "seed"
+
+
+class CannotCompare(Exception):
+    """A sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run: its AUROC on the common films, and its difference from the first run's, None for the first itself.
+
+    adjusted_p_value is Holm's over the comparisons with the first run; the p-value itself where there is only one.
+    """
+
+    evaluation: Evaluation
+    weight: float
+    auroc: statistics.Auroc
+    difference: statistics.AurocDifference | None = None
+    adjusted_p_value: float | None = None
+    findings: tuple[statistics.Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """AUROCs of runs that differ by nothing but their seed; `deviation` is the sample standard deviation over seeds,
+    which is another thing than the sampling error of each."""
+
+    runs: int
+    mean: float
+    deviation: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The films that the second run calls otherwise than the first, each at its own threshold for one specificity."""
+
+    threshold_first: float
+    threshold_second: float
+    found: list[str]  # abnormal, called by the second only
+    lost: list[str]  # abnormal, called by the first only
+    alarms_gone: list[str]  # normal, called by the first only
+    alarms_new: list[str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """films (N) are those that all runs scored with a label normal or abnormal at the first run's cut-off; scores
+    (K, N) and labels (N,) belong to them; left_out counts, for each run, its films that another one lacks."""
+
+    part: str
+    rows: tuple[Row, ...]
+    images: list[str]
+    labels: NDArray[np.int8]
+    scores: NDArray[np.float64]
+    left_out: tuple[int, ...]
+    settings: dict[str, list[Any]]
+    seeds: Seeds | None
+    changed: Changed | None
+
+
+def compare(evaluations: Sequence[Evaluation], *, part: str) -> Comparison:
+    """The runs in the order given, the first as the one that the others are compared with.
+
+    Raises CannotCompare for another number of runs, for a part that one was not evaluated on, and where no film is
+    common; CannotEvaluate where a run's folder is gone.
+    """
+    if not LEAST <= len(evaluations) <= MOST:
+        raise CannotCompare(f"{len(evaluations)} runs are chosen; choose {LEAST} to {MOST}.")
+    for one in evaluations:
+        if part not in parts_of(one):
+            raise CannotCompare(f"The run {one.run.name!r} was not evaluated on {part}; leave it out or score {part}.")
+    cutoff = evaluations[0].label_cutoff
+    parts = [scored_part(one.run, part=part, cutoff=cutoff) for one in evaluations]
+    common = set(parts[0].images).intersection(*(one.images for one in parts[1:]))
+    if not common:
+        raise CannotCompare(f"No film of {part} was scored by all {len(evaluations)} runs; choose runs of one split.")
+    left_out = tuple(len(one.images) - len(common) for one in parts)
+    parts = [_only(one, common, like=parts[0]) for one in parts]
+    weights = [float(one.metrics["weight"]) for one in evaluations]
+    scores = np.stack([one.scores_at(weight) for one, weight in zip(parts, weights, strict=True)]).astype(np.float64)
+    findings = attributes_of(parts[0], cutoff=cutoff).findings
+    labels, patients = parts[0].labels, parts[0].patients
+    rows = [
+        Row(
+            evaluation,
+            weight,
+            statistics.auroc_interval(labels, own, patients),
+            statistics.delong_paired(labels, own, scores[0], patients) if k else None,
+            findings=statistics.finding_aurocs(labels, own, findings, patients),
+        )
+        for k, (evaluation, weight, own) in enumerate(zip(evaluations, weights, scores, strict=True))
+    ]
+    settings = settings_that_differ(evaluations)
+    return Comparison(
+        part=part,
+        rows=_adjusted(rows),
+        images=parts[0].images,
+        labels=labels,
+        scores=scores,
+        left_out=left_out,
+        settings=settings,
+        seeds=_seeds(rows) if list(settings) == [SEED] else None,
+        changed=_changed(evaluations, parts, weights) if len(evaluations) == 2 else None,
+    )
+
+
+def settings_that_differ(evaluations: Sequence[Evaluation]) -> dict[str, list[Any]]:
+    """Setting -> its value in each run; those in which all agree are left out."""
+    flat = [_flat(one.run.detector.run.config if one.run.detector else {}) for one in evaluations]
+    names = sorted({name for config in flat for name in config})
+    table = {name: [config.get(name) for config in flat] for name in names}
+    return {name: values for name, values in table.items() if any(value != values[0] for value in values)}
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    plain = {name: value for name, value in config.items() if not isinstance(value, dict)}
+    nested = {
+        f"{name}.{inner}": value
+        for name, inside in config.items()
+        if isinstance(inside, dict)
+        for inner, value in inside.items()
+    }
+    return plain | nested
+
+
+def _only(scored: ScoredPart, common: set[str], *, like: ScoredPart) -> ScoredPart:
+    """The common films in the order of ``like``."""
+    at = {image: row for row, image in enumerate(scored.images)}
+    images = [image for image in like.images if image in common]
+    rows = [at[image] for image in images]
+    return ScoredPart(
+        scored.part, images, scored.labels[rows], scored.patients[rows], np.asarray(scored.sweep[rows]), scored.left_out
+    )
+
+
+def _adjusted(rows: Sequence[Row]) -> tuple[Row, ...]:
+    tested = [row.difference.p_value for row in rows if row.difference and row.difference.p_value is not None]
+    adjusted = iter(statistics.holm(tested))
+    return tuple(
+        replace(row, adjusted_p_value=float(next(adjusted)))
+        if row.difference and row.difference.p_value is not None
+        else row
+        for row in rows
+    )
+
+
+def _seeds(rows: Sequence[Row]) -> Seeds | None:
+    values = [row.auroc.auroc for row in rows if row.auroc.auroc is not None]
+    if len(values) < LEAST:
+        return None
+    return Seeds(len(values), float(np.mean(values)), float(np.std(values, ddof=1)), min(values), max(values))
+
+
+def _changed(
+    evaluations: Sequence[Evaluation], parts: Sequence[ScoredPart], weights: Sequence[float]
+) -> Changed | None:
+    """None where either run has no threshold of its own."""
+    reached = [
+        reach(evaluation, scored, weight=weight, asked=Asked())
+        for evaluation, scored, weight in zip(evaluations, parts, weights, strict=True)
+    ]
+    first, second = (one.threshold for one in reached)
+    if first is None or second is None:
+        return None
+    called = [
+        scored.scores_at(weight) >= at for scored, weight, at in zip(parts, weights, (first, second), strict=True)
+    ]
+    images, abnormal = np.array(parts[0].images), parts[0].labels == 1
+
+    def named(which: NDArray[np.bool_]) -> list[str]:
+        return [str(image) for image in images[which]]
+
+    only_first, only_second = called[0] & ~called[1], called[1] & ~called[0]
+    return Changed(
+        first,
+        second,
+        found=named(only_second & abnormal),
+        lost=named(only_first & abnormal),
+        alarms_gone=named(only_first & ~abnormal),
+        alarms_new=named(only_second & ~abnormal),
+    )
