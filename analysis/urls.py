@@ -2,13 +2,14 @@
 
 from django.urls import path
 
-from analysis.views import breakdown, comparison, film, operating, results
+from analysis.views import breakdown, comparison, film, operating, results, split_data
 
 app_name = "analysis"
 urlpatterns = [
     path("results/", results.results, name="results"),
     path("results/compare/", comparison.comparison, name="comparison"),
     path("results/runs/<uuid:uuid>/evaluate/", results.make_evaluation, name="make-evaluation"),
+    path("splits/<uuid:uuid>/data/", split_data.split_data, name="split-data"),
     path("results/<uuid:uuid>/", results.evaluation, name="evaluation"),
     path("results/<uuid:uuid>/figures", results.figures, name="figures"),
     path("results/<uuid:uuid>/breakdown", breakdown.breakdown, name="breakdown"),

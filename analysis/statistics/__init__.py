@@ -7,6 +7,7 @@ None with a `reason` that a reader understands, never a NaN.
 
 from analysis.statistics.agreement import Alpha, Kappa, cohen_kappa, krippendorff_alpha
 from analysis.statistics.auroc import Auroc, AurocDifference, auroc_interval, bootstrap_auroc, delong, delong_paired
+from analysis.statistics.balance import difference_of_means, difference_of_shares
 from analysis.statistics.cases import WorstCases, worst_cases
 from analysis.statistics.counts import Histogram, OperatingPoint, Proportion, histogram, operating_point, wilson
 from analysis.statistics.findings import Finding, finding_aurocs
@@ -73,6 +74,8 @@ __all__ = [
     "cohen_kappa",
     "delong",
     "delong_paired",
+    "difference_of_means",
+    "difference_of_shares",
     "exact_limits",
     "finding_aurocs",
     "froc",
