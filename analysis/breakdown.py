@@ -11,6 +11,7 @@ from analysis.attributes import GROUPS, attributes_of
 from analysis.evaluation import CLASSES, ScoredPart, scored_part
 from analysis.models import Evaluation
 from analysis.palette import Theme
+from analysis.trivial import Trivial, trivial_of
 from portal.models import CurrentLabel, LabelValue
 
 # label -> the class that it is counted as, in words
@@ -33,7 +34,8 @@ class Treatment:
 
 @dataclass(frozen=True)
 class Breakdown:
-    """At the run's weight: the AUROC of all films, by finding, by group of each attribute, by treatment."""
+    """At the run's weight: the AUROC of all films, by finding, by group of each attribute, by treatment, and beside
+    trivial scores."""
 
     part: str
     weight: float
@@ -41,6 +43,7 @@ class Breakdown:
     findings: tuple[statistics.Finding, ...]
     groups: dict[str, tuple[statistics.Subgroup, ...]]
     treatments: tuple[Treatment, ...]
+    trivial: Trivial
 
 
 def break_down(evaluation: Evaluation, *, part: str) -> Breakdown:
@@ -60,6 +63,7 @@ def break_down(evaluation: Evaluation, *, part: str) -> Breakdown:
             if len(set(groups)) > 1
         },
         treatments=tuple(_treatments(evaluation, scored, weight)),
+        trivial=trivial_of(evaluation, scored, weight=weight),
     )
 
 

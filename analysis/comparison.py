@@ -149,7 +149,13 @@ def _only(scored: ScoredPart, common: set[str], *, like: ScoredPart) -> ScoredPa
     images = [image for image in like.images if image in common]
     rows = [at[image] for image in images]
     return ScoredPart(
-        scored.part, images, scored.labels[rows], scored.patients[rows], np.asarray(scored.sweep[rows]), scored.left_out
+        scored.part,
+        images,
+        scored.labels[rows],
+        scored.patients[rows],
+        np.asarray(scored.sweep[rows]),
+        scored.left_out,
+        scored.rows[rows],
     )
 
 

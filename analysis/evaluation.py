@@ -48,7 +48,8 @@ class ScoredPart:
     """The films of one part with a score and a label normal or abnormal at the cut-off.
 
     labels (N,) int8, 1 abnormal; patients (N,) int64; sweep (N, 101) float32, the film's fused score at the weights
-    0, 0.01 … 1; `images` are the films' addresses. `left_out` counts films of the part without a figure, by reason.
+    0, 0.01 … 1; `images` are the films' addresses, rows (N,) int64 theirs in the run's arrays. `left_out` counts films
+    of the part without a figure, by reason.
     """
 
     part: str
@@ -57,6 +58,7 @@ class ScoredPart:
     patients: NDArray[np.int64]
     sweep: NDArray[np.float32]
     left_out: dict[str, int]
+    rows: NDArray[np.int64]
 
     @cached_property
     def digest(self) -> bytes:
@@ -174,6 +176,7 @@ def scored_part(run: Run, *, part: str, cutoff: datetime, classes: Mapping[str, 
         patients=np.array([patient_of[score.image_id] for score in kept], dtype=np.int64),
         sweep=_sweep(run)[[score.row for score in kept]],
         left_out={reason: count for reason, count in left_out.items() if count},
+        rows=np.array([score.row for score in kept], dtype=np.int64),
     )
 
 
@@ -182,11 +185,11 @@ def _sweep(run: Run) -> NDArray[np.float32]:
     try:
         sweep: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise _gone(run) from error
+        raise gone(run) from error
     return sweep
 
 
-def _gone(run: Run) -> CannotEvaluate:
+def gone(run: Run) -> CannotEvaluate:
     return CannotEvaluate(
         f"The results of the run {run.name!r} are not in the data folder any more; score the films again."
     )
@@ -239,7 +242,7 @@ def score_facts(run: Run) -> dict[str, Any]:
     try:
         facts: dict[str, Any] = json.loads((run_folder(run.uuid) / "score.json").read_bytes())
     except (OSError, ValueError) as error:
-        raise _gone(run) from error
+        raise gone(run) from error
     return facts
 
 

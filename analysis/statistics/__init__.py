@@ -35,6 +35,7 @@ from analysis.statistics.rates import (
 )
 from analysis.statistics.roc import RocBand, RocCurve, roc_band, roc_curve
 from analysis.statistics.sampling import SampledRates, sampled_rates
+from analysis.statistics.stratified import StratifiedAuroc, stratified_auroc
 from analysis.statistics.subgroups import Subgroup, holm, subgroup_aurocs
 from analysis.statistics.sweep import FusionSweep, choose_weight, fusion_sweep
 
@@ -60,6 +61,7 @@ __all__ = [
     "RocBand",
     "RocCurve",
     "SampledRates",
+    "StratifiedAuroc",
     "Subgroup",
     "WorstCases",
     "auprc",
@@ -98,6 +100,7 @@ __all__ = [
     "sampled_rates",
     "sensitivity_at_specificity",
     "specificity_at_sensitivity",
+    "stratified_auroc",
     "subgroup_aurocs",
     "threshold_at_sensitivity",
     "threshold_at_specificity",

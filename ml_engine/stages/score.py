@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_engine.core import calibration, files, pipeline
+from ml_engine.core import calibration, files, pipeline, trivial
 from ml_engine.core.detectors import scorer_of
 from ml_engine.core.version import FORMAT, code_version
 from ml_engine.folder import Report
@@ -35,18 +35,29 @@ def make_maps(work: Work, report: Report) -> dict[str, Any]:
 
 
 def write_results(work: Work, report: Report) -> dict[str, Any]:
-    """scores.csv, maps.npy, affines.npy, sweep.npy, p_values.npy, score.json."""
+    """scores.csv, maps.npy, affines.npy, sweep.npy, p_values.npy, trivial.npy, score.json."""
     folder, detector = work.folder, work.detector
     weight = detector.choice.weight if work.request.fusion_weight is None else work.request.fusion_weight
     scores = pipeline.score_maps(files.open_npy(work.path("maps.npy")), detector, weight=weight)
     files.link_or_copy(work.path("maps.npy"), folder.path / "maps.npy")
     files.write_npy(folder.path / "affines.npy", original_from_canonical(work))
     files.write_npy(folder.path / "sweep.npy", scores.sweep)
+    files.write_npy(folder.path / "trivial.npy", _trivial(work))
     normals = pipeline.normal_scores(detector, weight=weight)
     files.write_npy(folder.path / "p_values.npy", calibration.p_values(scores.fused, normals))
     files.write_bytes(folder.path / "scores.csv", _table(work, scores).encode())
     files.write_json(folder.path / "score.json", _summary(work, weight))
     return {}
+
+
+def _trivial(work: Work) -> NDArray[np.float64]:
+    """`trivial.NAMES` of all films, (N, 3); NaN for unreadable ones."""
+    inputs, boxes = files.open_npy(work.path("inputs.npy")), work.read("boxes.npy")
+    affines = work.read("original_from_input.npy")
+    found = np.full((len(work.rows), len(trivial.NAMES)), np.nan)
+    for row in work.readable().tolist():
+        found[row] = trivial.trivial_scores(inputs[row], boxes[row], affines[row])
+    return found
 
 
 def _table(work: Work, scores: pipeline.Scores) -> str:

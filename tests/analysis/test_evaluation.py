@@ -112,7 +112,9 @@ def test_table_and_sweep_tell_one_interval_at_every_weight() -> None:
     labels = np.repeat([0, 1], 60)
     first, second = generator.normal(size=(2, 120)) + np.array([[2.6], [1.8]]) * labels
     sweep = np.stack([w * first + (1 - w) * second for w in np.arange(101) / 100], axis=1).astype(np.float32)
-    part = ScoredPart("tune", [str(n) for n in range(120)], labels.astype(np.int8), np.arange(120), sweep, {})
+    part = ScoredPart(
+        "tune", [str(n) for n in range(120)], labels.astype(np.int8), np.arange(120), sweep, {}, np.arange(120)
+    )
     band = sweep_of(part)
     assert band.logit and band.auroc.min() < 0.95
     for at in range(101):

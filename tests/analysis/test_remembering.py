@@ -24,7 +24,7 @@ def a_part(seed: int) -> ScoredPart:
     generator = np.random.default_rng(seed)
     sweep = generator.normal(size=(40, 101)).astype(np.float32)
     labels = np.arange(40, dtype=np.int8) % 2
-    return ScoredPart("tune", [str(n) for n in range(40)], labels, np.arange(40), sweep, {})
+    return ScoredPart("tune", [str(n) for n in range(40)], labels, np.arange(40), sweep, {}, np.arange(40))
 
 
 def test_a_sweep_and_a_band_are_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ STAGES = {  # where the engine is held: the stage, and how much of it is done
 RESULTS = {
     RunKind.FIT_ALIGNMENT: ["alignment.safetensors", "alignment.json", "affines.npy"],
     RunKind.FIT_DETECTOR: ["detector.safetensors", "detector.json", "mask.npy"],
-    RunKind.SCORE: ["scores.csv", "maps.npy", "affines.npy", "sweep.npy", "p_values.npy", "score.json"],
+    RunKind.SCORE: ["scores.csv", "maps.npy", "affines.npy", "sweep.npy", "p_values.npy", "trivial.npy", "score.json"],
 }
 WORKER_OPTIONS = ["-P", "threads", "-Q", "gpu,cpu", "-c", "1"]
 VICTIMS = ["worker", "engine", "both"]

@@ -1,0 +1,72 @@
+"""AUROC within strata: only films that are alike in other things are compared."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analysis.statistics.auroc import clustered_variance, placements
+from analysis.statistics.sample import BoolArray, Sample, normal_quantile, take_sample
+
+
+@dataclass(frozen=True)
+class StratifiedAuroc:
+    """The chance that an abnormal film scores above a normal film of its stratum, over all such pairs.
+
+    strata are those with two patients or more of each class, films the films in them; left_out are all others, those
+    without a score included. auroc and its limits are None, with a `reason`, where there is no such stratum.
+    """
+
+    auroc: float | None
+    low: float | None
+    high: float | None
+    strata: int
+    films: int
+    left_out: int
+    confidence: float
+    reason: str = ""
+
+
+def stratified_auroc(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    strata: ArrayLike,
+    patients: ArrayLike | None = None,
+    *,
+    confidence: float = 0.95,
+) -> StratifiedAuroc:
+    """From labels (N,) of 0 and 1, scores (N,), the stratum of each film (N,), and patients (N,) or None.
+
+    Each stratum's AUROC counts by its number of pairs. The variance adds those of the strata (DeLong's, clustered by
+    patient within each), weights taken as given; films of one patient in two strata count as independent there. Raises
+    ValueError for what is no sample, and for another number of strata.
+    """
+    sample = take_sample(labels, scores, patients)
+    z = normal_quantile(confidence)
+    names = np.asarray(strata).astype(str)
+    if names.shape != np.shape(labels):
+        raise ValueError(f"strata {names.shape} must name one stratum for each of the {len(np.asarray(labels))} films")
+    given = len(names)
+    names = names[sample.films]
+    sides = [side for side in (_side(sample, names == name) for name in np.unique(names)) if not side.why_no_interval()]
+    films = sum(len(side.abnormal) for side in sides)
+    if not sides:
+        reason = "No stratum has normal and abnormal films of two patients each."
+        return StratifiedAuroc(None, None, None, 0, 0, given, confidence, reason)
+    pairs = np.array([side.positives * side.negatives for side in sides], dtype=np.float64)
+    weights = pairs / pairs.sum()
+    placed = [placements(side) for side in sides]
+    areas = np.array([positive.mean() for positive, _ in placed])
+    variances = np.array([clustered_variance(side, *both)[0] for side, both in zip(sides, placed, strict=True)])
+    area = float(weights @ areas)
+    half = z * math.sqrt(float(weights**2 @ variances))
+    return StratifiedAuroc(
+        area, max(0.0, area - half), min(1.0, area + half), len(sides), films, given - films, confidence
+    )
+
+
+def _side(sample: Sample, member: BoolArray) -> Sample:
+    return Sample(sample.abnormal[member], sample.scores[member], sample.patients[member], sample.films[member], 0)
