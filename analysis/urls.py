@@ -2,12 +2,13 @@
 
 from django.urls import path
 
-from analysis.views import breakdown, comparison, film, operating, results, split_data
+from analysis.views import archive, breakdown, comparison, film, operating, results, split_data
 
 app_name = "analysis"
 urlpatterns = [
     path("results/", results.results, name="results"),
     path("results/compare/", comparison.comparison, name="comparison"),
+    path("results/runs/<uuid:uuid>/archive", archive.run_archive, name="run-archive"),
     path("results/runs/<uuid:uuid>/evaluate/", results.make_evaluation, name="make-evaluation"),
     path("splits/<uuid:uuid>/data/", split_data.split_data, name="split-data"),
     path("results/<uuid:uuid>/", results.evaluation, name="evaluation"),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ml_engine import ablation_command, alignment_inputs, changing_commands, manifest
+from ml_engine import ablation_command, alignment_inputs, changing_commands, manifest, repeat_command
 from ml_engine.core import feature_store, files, networks, weights
 from ml_engine.core.config import BACKBONES, DETECTORS, PRESETS, PipelineConfig
 from ml_engine.core.errors import EngineError, InvalidConfig
@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where it runs")
     explain.set_defaults(command=explain_command)
     changing_commands.add(commands, epilog=EPILOG)
+    repeat_command.add(commands, epilog=EPILOG)
     ablation = ablation_command.add(commands, epilog=EPILOG)
     _add_settings(ablation)
     run = commands.add_parser(

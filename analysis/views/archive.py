@@ -1,0 +1,41 @@
+"""A run as one archive, to be run again elsewhere."""
+
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import Http404, StreamingHttpResponse
+from django.views.decorators.http import require_GET
+
+from analysis.hiding import WHY, hidden_films
+from ml_engine import archive
+from ml_engine.models import Run, RunKind, RunState
+from ml_engine.storage import run_folder
+from portal import audit
+from portal.access import get_visible, require
+from portal.models import Part
+from portal.signed_in import Request
+
+
+@require_GET
+def run_archive(request: Request, uuid: UUID) -> StreamingHttpResponse:
+    """The run's folder as a zip, for those who may ask for runs. It holds films, so each download is audited; a scoring
+    run that holds scores hidden from the person is refused."""
+    run = get_visible(Run.objects.select_related("site", "detector__split"), request.user, uuid)
+    require(request.user, "request runs", run.site)
+    folder = run_folder(run.uuid)
+    if run.state != RunState.DONE or not (folder / "run.json").is_file():
+        raise Http404("This run has no archive: it is not done, or its folder is not in the data folder any more.")
+    if run.kind == RunKind.SCORE and run.detector is not None:
+        hidden = sum(len(hidden_films(request.user, run, part=part)) for part in (Part.TUNE, Part.CALIBRATE, Part.TEST))
+        if hidden:
+            raise PermissionDenied(
+                f"The archive holds scores of {hidden} films that stay hidden from you until they are labelled, since "
+                f"{WHY}. Ask an analyst who does not label, or label them first."
+            )
+    with transaction.atomic():
+        audit.record(verb="download run", site=run.site, actor=request.user, target=run, after={"kind": run.kind})
+    name = f"hilum-{run.kind.replace('_', '-')}-{str(run.uuid)[:8]}"
+    response = StreamingHttpResponse(archive.stream(folder, name=name), content_type="application/zip")
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}.zip"'
+    return response

@@ -1,0 +1,57 @@
+"""A run's folder as one zip: what `python -m ml_engine repeat` needs to run it again elsewhere, and what it made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, cast
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
+
+CHUNK = 2**20
+LEFT_OUT = {"stages", "lock", "stderr.txt"}  # of no use elsewhere; stages are made again
+
+
+def members(folder: Path) -> list[Path]:
+    """The files that go into the archive, by name: the request, the films, the inputs, the results and the log."""
+    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return sorted(path for path in found if path.relative_to(folder).parts[0] not in LEFT_OUT)
+
+
+def stream(folder: Path, *, name: str) -> Iterator[bytes]:
+    """The zip, piece by piece, never whole in memory or on disk. All files lie in the folder ``name`` of it.
+
+    Nothing is deflated: films are gzip already, and arrays of floats hardly shrink.
+    """
+    sink = _Sink()
+    with ZipFile(cast(IO[bytes], sink), "w", ZIP_STORED) as archive:
+        for path in members(folder):
+            status = path.stat()
+            when = time.localtime(max(status.st_mtime, 315_532_800))[:6]  # a zip knows no time before 1980
+            entry = ZipInfo(f"{name}/{path.relative_to(folder).as_posix()}", when)
+            entry.external_attr = 0o644 << 16
+            entry.file_size = status.st_size
+            with archive.open(entry, "w", force_zip64=True) as target, path.open("rb") as source:
+                while chunk := source.read(CHUNK):
+                    target.write(chunk)
+                    yield sink.take()
+    yield sink.take()
+
+
+class _Sink:
+    """Where the zip is written; what was written is taken away. It cannot be sought, so that each file's size and
+    checksum follow it."""
+
+    def __init__(self) -> None:
+        self.kept: list[bytes] = []
+
+    def write(self, data: bytes, /) -> int:
+        self.kept.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def take(self) -> bytes:
+        data, self.kept = b"".join(self.kept), []
+        return data
