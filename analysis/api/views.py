@@ -1,5 +1,6 @@
 """Evaluations by API: the same functions and the same counted looks as the pages."""
 
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -11,13 +12,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from analysis.breakdown import break_down
+from analysis.comparison import CannotCompare, Row, compare
 from analysis.evaluation import CannotEvaluate, evaluate, with_looks
 from analysis.models import Evaluation
 from analysis.operating import RULES, InvalidOperatingPoint
-from analysis.views.asking import get_evaluation
+from analysis.views.asking import get_evaluation, get_part
+from analysis.views.comparison import evaluations_asked
 from analysis.views.operating import reached_for
 from ml_engine.models import Run
 from portal.access import get_visible, require, sites_where
+from portal.models import Part
 from portal.signed_in import person
 
 
@@ -77,6 +82,63 @@ class Operating(APIView):
         except CannotEvaluate as error:
             return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
         return Response(reached.to_json() | {"random_weights": evaluation.run.random_weights})
+
+
+class BreakdownOfOne(APIView):
+    """AUROC by finding and group, under other treatments of labels, and beside trivial scores, at the run's weight."""
+
+    @extend_schema(parameters=[OpenApiParameter("part", str, description="tune or test")], responses=dict[str, Any])
+    def get(self, request: Request, uuid: UUID) -> Response:
+        evaluation = get_evaluation(person(request), uuid)
+        try:
+            found = break_down(evaluation, part=get_part(evaluation, request.query_params.get("part", "")))
+        except CannotEvaluate as error:
+            return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
+        return Response(asdict(found) | {"random_weights": evaluation.run.random_weights})
+
+
+class Compare(APIView):
+    """Two to six evaluations on the films that all their runs scored; the first is the one compared with."""
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("evaluation", UUID, many=True, required=True),
+            OpenApiParameter("part", str, description="tune or test (default)"),
+        ],
+        responses=dict[str, Any],
+    )
+    def get(self, request: Request) -> Response:
+        part = request.query_params.get("part") or Part.TEST.value
+        try:
+            evaluations = evaluations_asked(person(request), request.query_params.getlist("evaluation"))
+            found = compare(evaluations, part=part)
+        except CannotCompare as error:
+            raise ValidationError({"detail": str(error)}) from error
+        except CannotEvaluate as error:
+            return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
+        return Response(
+            {
+                "part": found.part,
+                "films": len(found.images),
+                "settings": found.settings,
+                "seeds": found.seeds and asdict(found.seeds),
+                "runs": [_compared(row, left_out) for row, left_out in zip(found.rows, found.left_out, strict=True)],
+            }
+        )
+
+
+def _compared(row: Row, left_out: int) -> dict[str, Any]:
+    return {
+        "evaluation": row.evaluation.uuid,
+        "run": row.evaluation.run.uuid,
+        "random_weights": row.evaluation.run.random_weights,
+        "weight": row.weight,
+        "left_out": left_out,
+        "auroc": asdict(row.auroc),
+        "difference": row.difference and asdict(row.difference),
+        "adjusted_p_value": row.adjusted_p_value,
+        "findings": [asdict(finding) for finding in row.findings],
+    }
 
 
 class Evaluate(APIView):

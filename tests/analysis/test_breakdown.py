@@ -73,6 +73,15 @@ def test_the_page_has_plot_and_tables(as_analyst: Client, evaluation: Evaluation
     assert 'id="forest-figure"' in page
 
 
+def test_the_api_tells_the_same(as_analyst: Client, evaluation: Evaluation) -> None:
+    answer = as_analyst.get(reverse("api-breakdown", args=[evaluation.uuid]), {"part": "test"}).json()
+    found = break_down(evaluation, part="test")
+    assert answer["findings"][0]["auroc"]["auroc"] == found.findings[0].auroc.auroc
+    assert [row["words"] for row in answer["treatments"]] == [row.words for row in found.treatments]
+    assert answer["overall"]["low"] == found.overall.low
+    assert as_analyst.get(reverse("api-breakdown", args=[evaluation.uuid]), {"part": "fit"}).status_code == 404
+
+
 def test_a_curator_sees_no_breakdown(client: Client, evaluation: Evaluation) -> None:
     client.force_login(factories.user("cu", Role.CURATOR))
     assert client.get(reverse("analysis:breakdown", args=[evaluation.uuid])).status_code == 403

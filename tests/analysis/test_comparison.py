@@ -148,3 +148,19 @@ def test_another_site_s_run_is_not_compared(client: Client, scored: Scored, anal
     client.force_login(factories.user("stranger", Role.ANALYST, at=factories.site("Busan")))
     answer = client.get(reverse("analysis:comparison"), {"evaluation": [first.uuid, other.uuid]})
     assert answer.status_code == 404
+
+
+def test_the_api_tells_the_same(as_analyst: Client, scored: Scored, analyst: User, first: Evaluation) -> None:
+    other = again(scored, analyst, seed=4, config={"rate": 0.25})
+    asked = {"evaluation": [str(first.uuid), str(other.uuid)]}
+    answer = as_analyst.get(reverse("api-comparison"), asked).json()
+    row = compare([first, other], part="test").rows[1]
+    assert row.difference is not None
+    assert answer["films"] == 12
+    assert answer["runs"][0]["difference"] is None
+    assert answer["runs"][1]["difference"]["difference"] == row.difference.difference
+    assert answer["runs"][1]["adjusted_p_value"] == row.adjusted_p_value
+    assert answer["settings"]["rate"] == [None, 0.25]
+    refused = as_analyst.get(reverse("api-comparison"), {"evaluation": [str(first.uuid)]})
+    assert refused.status_code == 400
+    assert refused.json()["detail"] == "1 runs are chosen; choose 2 to 6."
