@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis import figures, statistics
 from analysis.attributes import GROUPS, attributes_of
+from analysis.evaluated import evaluated_part
 from analysis.evaluation import CLASSES, ScoredPart, scored_part
 from analysis.models import Evaluation
 from analysis.palette import Theme
@@ -49,7 +50,7 @@ class Breakdown:
 def break_down(evaluation: Evaluation, *, part: str) -> Breakdown:
     """Attributes in which all films are alike have no groups. Raises CannotEvaluate when the run's folder is gone."""
     weight = float(evaluation.metrics["weight"])
-    scored = scored_part(evaluation.run, part=part, cutoff=evaluation.label_cutoff)
+    scored = evaluated_part(evaluation, part)
     known = attributes_of(scored, cutoff=evaluation.label_cutoff)
     scores = scored.scores_at(weight)
     return Breakdown(

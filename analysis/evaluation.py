@@ -174,19 +174,20 @@ def scored_part(run: Run, *, part: str, cutoff: datetime, classes: Mapping[str, 
         images=[str(score.image.uuid) for score in kept],
         labels=np.array([classes[labels[score.image_id].value] for score in kept], dtype=np.int8),
         patients=np.array([patient_of[score.image_id] for score in kept], dtype=np.int64),
-        sweep=_sweep(run)[[score.row for score in kept]],
+        sweep=sweep_rows(run, np.array([score.row for score in kept], dtype=np.int64)),
         left_out={reason: count for reason, count in left_out.items() if count},
         rows=np.array([score.row for score in kept], dtype=np.int64),
     )
 
 
-def _sweep(run: Run) -> NDArray[np.float32]:
+def sweep_rows(run: Run, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The scores of these rows of the run at each stored weight, (N, 101). Raises CannotEvaluate when they are gone."""
     path = run_folder(run.uuid) / "sweep.npy"
     try:
         sweep: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise gone(run) from error
-    return sweep
+    return np.asarray(sweep[rows])
 
 
 def gone(run: Run) -> CannotEvaluate:
@@ -211,6 +212,17 @@ def summarise(scored: ScoredPart, *, weight: float) -> dict[str, Any]:
 
 
 _remembered = Remembered(256)  # a few kilobytes each
+
+
+def forget() -> None:
+    """Drop what this process remembers; for measurements."""
+    _remembered.clear()
+
+
+def remember(scored: ScoredPart, *, weight: float, sweep: statistics.FusionSweep, band: statistics.RocBand) -> None:
+    """Take the statistics of a part as they were kept."""
+    _remembered.put(("sweep", scored.digest), sweep)
+    _remembered.put(("band", scored.digest, round(weight * STEPS)), band)
 
 
 def sweep_of(scored: ScoredPart) -> statistics.FusionSweep:

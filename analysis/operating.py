@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import statistics
-from analysis.evaluation import ScoredPart, scored_part
+from analysis.evaluated import evaluated_part
+from analysis.evaluation import ScoredPart
 from analysis.models import Evaluation
 from portal.models import Part
 
@@ -115,7 +116,7 @@ def _reference(evaluation: Evaluation, part: str, *, weight: float, rule: str) -
     for source in sources:
         if source == part:
             continue
-        found = scored_part(evaluation.run, part=source, cutoff=evaluation.label_cutoff)
+        found = evaluated_part(evaluation, source)
         scores = found.scores_at(weight)[found.labels == wanted]
         if np.isfinite(scores).any():
             return scores, source, ""

@@ -23,8 +23,17 @@ class Remembered:
                 self._answers.move_to_end(key)
                 return cast(T, self._answers[key])
         answer = work_out()
+        self.put(key, answer)
+        return answer
+
+    def put(self, key: Hashable, answer: object) -> None:
+        """Remember an answer that was worked out elsewhere."""
         with self._lock:
             self._answers[key] = answer
+            self._answers.move_to_end(key)
             while len(self._answers) > self.size:
                 self._answers.popitem(last=False)
-        return answer
+
+    def clear(self) -> None:
+        with self._lock:
+            self._answers.clear()

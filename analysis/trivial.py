@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from analysis import statistics
 from analysis.attributes import UNKNOWN, attributes_of
-from analysis.evaluation import ScoredPart, gone, scored_part
+from analysis.evaluated import evaluated_part
+from analysis.evaluation import ScoredPart, gone
 from analysis.models import Evaluation
 from ml_engine.core.trivial import NAMES
 from ml_engine.models import Run
@@ -52,7 +53,7 @@ def trivial_of(evaluation: Evaluation, scored: ScoredPart, *, weight: float) -> 
     elif Part.TUNE not in evaluation.metrics["parts"]:
         why = "The run did not score tune, where it is learned what says abnormal: score that part as well."
     else:
-        tune = scored_part(evaluation.run, part=Part.TUNE, cutoff=evaluation.label_cutoff)
+        tune = evaluated_part(evaluation, Part.TUNE)
     own = scored.scores_at(weight)
     here = attributes_of(scored, cutoff=evaluation.label_cutoff).groups
     there = attributes_of(tune, cutoff=evaluation.label_cutoff).groups if tune else None

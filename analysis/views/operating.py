@@ -8,7 +8,8 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from analysis.evaluation import CannotEvaluate, scored_part
+from analysis.evaluated import evaluated_part
+from analysis.evaluation import CannotEvaluate
 from analysis.models import Evaluation
 from analysis.operating import Asked, InvalidOperatingPoint, Reached, reach
 from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look
@@ -46,7 +47,7 @@ def reached_for(evaluation: Evaluation, query: Mapping[str, Any]) -> Reached:
         target=_share(query, "target", default.target),
         prevalence=_share(query, "prevalence", default.prevalence),
     )
-    scored = scored_part(evaluation.run, part=part, cutoff=evaluation.label_cutoff)
+    scored = evaluated_part(evaluation, part)
     return reach(evaluation, scored, weight=weight, asked=asked)
 
 

@@ -13,6 +13,7 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from analysis import drawing
+from analysis.evaluated import evaluated_part
 from analysis.evaluation import (
     CannotEvaluate,
     chosen_on_tune,
@@ -20,7 +21,6 @@ from analysis.evaluation import (
     look_at_weight,
     looks_at_test,
     parts_of,
-    scored_part,
     why_none_chosen,
     with_looks,
 )
@@ -140,7 +140,7 @@ def table(request: Request, uuid: UUID) -> HttpResponse:
 def _lines(request: Request, evaluation: Evaluation, part: str) -> Iterator[list[Any]]:
     weight = float(evaluation.metrics["weight"])
     notice = ". ".join([*([RANDOM_WEIGHTS] if evaluation.run.random_weights else []), NOTICE])
-    scored = scored_part(evaluation.run, part=part, cutoff=evaluation.label_cutoff)
+    scored = evaluated_part(evaluation, part)
     hidden = hidden_films(request.user, evaluation.run, part=part).intersection(scored.images)
     if hidden:
         yield ["", part, *[""] * 5, weight, f"{sentence(len(hidden), part)} {notice}"]
@@ -157,7 +157,7 @@ def _gone(request: Request, error: CannotEvaluate) -> HttpResponse:
 
 
 def _figures(request: Request, evaluation: Evaluation, part: str, weight: float) -> dict[str, Any]:
-    scored = scored_part(evaluation.run, part=part, cutoff=evaluation.label_cutoff)
+    scored = evaluated_part(evaluation, part)
     return drawing.draw_part(
         scored,
         weight=weight,

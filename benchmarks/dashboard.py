@@ -1,0 +1,194 @@
+"""Waiting times of an evaluation's page with many scores, through Django on PostgreSQL.
+
+    python -m benchmarks.dashboard [--films 100000]
+
+Makes a frozen split, a scoring run and its arrays in a database of its own (as benchmarks.web does), evaluates, and
+asks for the figures: cold (a process that has not seen the evaluation), warm, and at other weights. Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.servers import find_postgresql, start_postgresql
+
+CHUNK = 5000
+TEST_SHARE = 0.9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--films", type=int, default=100_000)
+    given = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="hilum-dashboard-"))
+    server = None
+    try:
+        os.environ |= {"HILUM_DATA_DIR": str(folder), "HILUM_ENV": "local"}
+        if url := os.environ.get("HILUM_TEST_DATABASE_URL"):
+            os.environ["DATABASE_URL"] = url
+        else:
+            binaries = find_postgresql()
+            if binaries is None:
+                sys.exit("PostgreSQL is not here: install it, or name a server in HILUM_TEST_DATABASE_URL.")
+            server, os.environ["DATABASE_URL"] = start_postgresql(binaries)
+        import django
+
+        django.setup()
+        from django.core.management import call_command
+
+        call_command("migrate", verbosity=0)
+        report(*populate(given.films), given.films)
+    finally:
+        if server is not None:
+            server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def populate(count: int) -> tuple[Any, Any]:
+    """A scoring run of ``count`` films, two a patient, a tenth in tune and the rest in test, and its analyst."""
+    from django.db import transaction
+    from django.utils import timezone
+
+    from ml_engine.models import DetectorModel, Run, Score
+    from ml_engine.storage import run_folder
+    from portal.labelling import append
+    from portal.models import (
+        Dataset,
+        Image,
+        LabelEvent,
+        Membership,
+        Patient,
+        Role,
+        Site,
+        Split,
+        SplitImage,
+        SplitMember,
+        User,
+    )
+
+    site = Site.objects.create(name="Bench Hospital")
+    analyst = User.objects.create_user("anna", password="a long enough one")
+    Membership.objects.create(user=analyst, site=site, role=Role.ANALYST)
+    dataset = Dataset.objects.create(site=site, name="Generated films")
+    patients = Patient.objects.bulk_create(
+        [Patient(site=site, pseudonym=f"{k:064x}") for k in range(count // 2)], batch_size=CHUNK
+    )
+    images = []
+    for start in range(0, count, CHUNK):
+        images += Image.objects.bulk_create(
+            [
+                Image(
+                    dataset=dataset,
+                    patient=patients[k // 2],
+                    source_sha256=f"{k:064x}",
+                    pixel_sha256=f"{k:064x}",
+                    rows=1,
+                    columns=1,
+                    facts={},
+                )
+                for k in range(start, min(start + CHUNK, count))
+            ]
+        )
+        with transaction.atomic():
+            append(
+                [
+                    LabelEvent(image=film, value="abnormal" if film.pk % 3 == 0 else "normal", source="import")
+                    for film in images[start:]
+                ]
+            )
+        print(f"{len(images)} films", end="\r", file=sys.stderr)
+    split = Split.objects.create(
+        site=site, name="Bench", origin="drawn", seed=0, label_cutoff=timezone.now(), frozen_at=timezone.now()
+    )
+    tuned = round((1 - TEST_SHARE) * len(patients))
+    members = SplitMember.objects.bulk_create(
+        [
+            SplitMember(split=split, patient=patient, part="tune" if k < tuned else "test")
+            for k, patient in enumerate(patients)
+        ],
+        batch_size=CHUNK,
+    )
+    SplitImage.objects.bulk_create(
+        [SplitImage(member=members[k // 2], image=film) for k, film in enumerate(images)], batch_size=CHUNK
+    )
+    fit = Run.objects.create(site=site, name="Detector", kind="fit_detector", split=split, state="done")
+    detector = DetectorModel.objects.create(
+        site=site, run=fit, split=split, sha256="0" * 64, config={}, fusion_weight=0.6, random_weights=True
+    )
+    run = Run.objects.create(
+        site=site, name="Scores", kind="score", split=split, detector=detector, state="done", random_weights=True
+    )
+    folder = run_folder(run.uuid)
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    abnormal = np.array([film.pk % 3 == 0 for film in images])
+    ends = [rng.normal(size=count) + shift * abnormal for shift in (0.5, 0.9)]
+    weights = np.arange(101) / 100
+    np.save(folder / "sweep.npy", (weights * ends[1][:, None] + (1 - weights) * ends[0][:, None]).astype(np.float32))
+    (folder / "score.json").write_text(
+        json.dumps({"fusion_weight": 0.6, "fusion_source": "config", "standardisation": None, "threshold_map": 1.0})
+    )
+    Score.objects.bulk_create(
+        [
+            Score(run=run, image=film, row=row, global_score=ends[0][row], region_score=ends[1][row], fused_score=0)
+            for row, film in enumerate(images)
+        ],
+        batch_size=CHUNK,
+    )
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    return run, analyst
+
+
+def report(run: Any, analyst: Any, films: int) -> None:
+    from django.test import Client
+
+    from analysis import evaluated
+    from analysis import evaluation as module
+    from analysis.evaluation import evaluate
+
+    began = time.perf_counter()
+    made = evaluate(run=run, author=analyst)
+    print(f"| what ({films:,} scores) | ms | kB |")
+    print("|---|---|---|")
+    print(f"| make the evaluation | {(time.perf_counter() - began) * 1000:.0f} | |")
+    for part in ("tune", "test"):
+        began = time.perf_counter()
+        evaluated.evaluated_part(made, part)
+        print(f"| first page of {part} after that, its band | {(time.perf_counter() - began) * 1000:.0f} | |")
+    evaluated.forget()
+    module.forget()
+    client = Client(headers={"host": "localhost"})
+    client.force_login(analyst)
+    address = f"/results/{made.uuid}/figures"
+    for words, asked in (
+        ("figures of test, cold", {"part": "test", "weight": "0.6"}),
+        ("figures of test, warm", {"part": "test", "weight": "0.6"}),
+        ("figures of tune, cold", {"part": "tune", "weight": "0.6"}),
+        ("figures of tune, another weight", {"part": "tune", "weight": "0.31"}),
+        ("figures of tune, another weight", {"part": "tune", "weight": "0.87"}),
+        ("figures of tune, that weight again", {"part": "tune", "weight": "0.31"}),
+    ):
+        began = time.perf_counter()
+        answer = client.get(address, asked)
+        waited = (time.perf_counter() - began) * 1000
+        print(f"| {words} | {waited:.0f} | {len(answer.content) / 1000:.0f} |")
+        if answer.status_code != 200:
+            sys.exit(f"{asked}: {answer.status_code} {answer.content[:300]!r}")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+    main()
