@@ -8,9 +8,11 @@ import numpy as np
 from analysis import figures, hiding, statistics
 from analysis.evaluation import ScoredPart, aurocs, band_of, sweep_of
 from analysis.palette import Kind, Theme
+from analysis.remembering import Remembered
 
 GALLERY = 12
 BINS = 30
+_drawn = Remembered(32)  # two hundred kilobytes each
 
 
 def draw_part(
@@ -25,8 +27,36 @@ def draw_part(
 ) -> dict[str, Any]:
     """`figures` (plain JSON for Plotly by name), `rows` (AUROC by kind of score), `misses`, `alarms`.
 
-    The films in `hidden` count in every curve and number; none of them is named, drawn as a mark or shown.
+    The films in `hidden` count in every curve and number; none of them is named, drawn as a mark or shown. The answer
+    is remembered and shared: it is not to be changed.
     """
+    left_out = tuple(sorted(scored.left_out.items()))
+    key = (scored.digest, left_out, scored.part, weight, run_weight, chosen, theme, random_weights, frozenset(hidden))
+
+    def work_out() -> dict[str, Any]:
+        return _draw_part(
+            scored,
+            weight=weight,
+            run_weight=run_weight,
+            chosen=chosen,
+            theme=theme,
+            random_weights=random_weights,
+            hidden=hidden,
+        )
+
+    return _drawn(key, work_out)
+
+
+def _draw_part(
+    scored: ScoredPart,
+    *,
+    weight: float,
+    run_weight: float,
+    chosen: float | None,
+    theme: Theme,
+    random_weights: bool,
+    hidden: Collection[str],
+) -> dict[str, Any]:
     sweep = sweep_of(scored)
     found = aurocs(scored, sweep, weight=weight)
     fused = scored.scores_at(weight)

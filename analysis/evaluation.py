@@ -64,6 +64,7 @@ class ScoredPart:
     def digest(self) -> bytes:
         """Of all that statistics are made from."""
         content = hashlib.blake2b(digest_size=16)
+        content.update("".join(self.images).encode())
         for array in (self.labels, self.patients, self.sweep):
             content.update(f"{array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
         return content.digest()
