@@ -43,6 +43,7 @@ class Role(models.TextChoices):
     ADJUDICATOR = "adjudicator", "Adjudicator"
     ANALYST = "analyst", "Analyst"
     MANAGER = "manager", "Manager"
+    BROKER = "broker", "Honest broker"  # the one person who may turn a pseudonym back into a patient
 
 
 class Membership(models.Model):
