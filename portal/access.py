@@ -25,6 +25,13 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "request runs": frozenset({Role.ANALYST, Role.MANAGER}),
     "see scores": frozenset({Role.READER, Role.ADJUDICATOR, Role.ANALYST, Role.MANAGER}),
     "evaluate runs": frozenset({Role.ANALYST, Role.MANAGER}),
+    "make worklists": frozenset({Role.ANALYST, Role.MANAGER}),
+    "read worklists": frozenset({Role.READER}),
+    "answer escalations": frozenset({Role.BROKER}),
+    "propose normals": frozenset({Role.ANALYST, Role.MANAGER}),
+    "accept normals": frozenset({Role.CURATOR, Role.MANAGER}),
+    "propose adjudications": frozenset({Role.ANALYST, Role.MANAGER}),
+    "see adjudications": frozenset({Role.ADJUDICATOR, Role.ANALYST, Role.MANAGER}),
 }
 # From a row to its site; a model that is missing here cannot be asked for by anybody.
 _SITE_PATHS = {
@@ -38,6 +45,11 @@ _SITE_PATHS = {
     "AlignmentModel": "site",
     "DetectorModel": "site",
     "Evaluation": "run__site",
+    "Worklist": "run__site",
+    "WorklistItem": "worklist__run__site",
+    "Reading": "image__dataset__site",
+    "Escalation": "image__dataset__site",
+    "NormalProposal": "worklist__run__site",
 }
 
 

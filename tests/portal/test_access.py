@@ -24,6 +24,13 @@ TABLE = {
     "request runs":          "-       -      -           x       x       -",
     "see scores":            "-       x      x           x       x       -",
     "evaluate runs":         "-       -      -           x       x       -",
+    "make worklists":        "-       -      -           x       x       -",
+    "read worklists":        "-       x      -           -       -       -",
+    "answer escalations":    "-       -      -           -       -       x",
+    "propose normals":       "-       -      -           x       x       -",
+    "accept normals":        "x       -      -           -       x       -",
+    "propose adjudications": "-       -      -           x       x       -",
+    "see adjudications":     "-       -      x           x       x       -",
 }  # fmt: skip
 CASES = [
     (action, role, mark == "x")
