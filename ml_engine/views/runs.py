@@ -55,6 +55,7 @@ def _runs() -> QuerySet[Run]:
         "split",
         "requested_by",
         "clone_of",
+        "rescores",
         "after",
         "alignment__run",
         "detector__run",
@@ -195,7 +196,9 @@ def _cloned(request: Request, kind: str) -> Run | None:
     address = request.GET.get("clone")
     if not address:
         return None
-    runs = Run.objects.filter(kind=kind).select_related("site", "split", "alignment", "detector__run", "after")
+    runs = Run.objects.filter(kind=kind, rescores=None).select_related(
+        "site", "split", "alignment", "detector__run", "after"
+    )
     return get_visible(runs, request.user, address)
 
 
