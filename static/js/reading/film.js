@@ -1,7 +1,5 @@
 // The film on the reading page: shown in place, the next ones fetched ahead, its heatmap only once it is asked for.
 
-import { startViewers } from "../viewer/index.js";
-
 const NIL = "00000000-0000-0000-0000-000000000000";
 
 export function createFilm(host, addresses, { onShown, onHeatmap }) {
@@ -37,14 +35,14 @@ export function createFilm(host, addresses, { onShown, onHeatmap }) {
       heatmapUrl = addresses.heatmap?.replace(NIL, item) ?? null;
       heatmapShown = false;
       onHeatmap(false);
-      host.hilumViewer.setHeatmap?.(false);
+      host.hilumViewer.setHeatmap(false);
       if (image === current && !host.dataset.overlayUrl) return isReady && onShown();
       current = image;
       isReady = false;
-      return showIn(host, { ...urlsOf(image), label });
+      return host.hilumViewer.show({ ...urlsOf(image), label });
     },
     prefetch(items) {
-      host.hilumViewer.prefetch?.(items.map(({ image }) => urlsOf(image)));
+      host.hilumViewer.prefetch(items.map(({ image }) => urlsOf(image)));
     },
     toggleHeatmap() {
       if (!heatmapUrl || !isReady) return;
@@ -57,27 +55,17 @@ export function createFilm(host, addresses, { onShown, onHeatmap }) {
       viewer.setHeatmap(wanted);
     },
     get boxes() {
-      return host.hilumViewer.boxes ?? [];
+      return host.hilumViewer.boxes;
     },
     setBoxes(boxes) {
-      host.hilumViewer.setBoxes?.(boxes);
+      host.hilumViewer.setBoxes(boxes);
     },
     editBoxes(findings, onChange) {
-      host.hilumViewer.editBoxes?.({ findings, onChange });
+      host.hilumViewer.editBoxes({ findings, onChange });
     },
     set keys(answered) {
-      if (answered) host.hilumViewer.resumeKeys?.();
-      else host.hilumViewer.stopKeys?.();
+      if (answered) host.hilumViewer.resumeKeys();
+      else host.hilumViewer.stopKeys();
     },
   };
-}
-
-function showIn(host, urls) {
-  if (host.hilumViewer.show) return host.hilumViewer.show(urls);
-  host.hilumViewer.destroy();
-  host.hilumViewer = undefined;
-  delete host.dataset.overlayUrl;
-  Object.assign(host.dataset, urls, { state: "" });
-  startViewers(host);
-  return Promise.resolve();
 }
