@@ -213,6 +213,38 @@ class Adjudication(Addressed):
     label_event = models.OneToOneField(LabelEvent, models.PROTECT, related_name="adjudication")
 
 
+class Cohort(Addressed):
+    """Films under a name and a version, once and for all: "normals v3". Never changes; the next version may differ."""
+
+    site = models.ForeignKey(Site, models.PROTECT, related_name="cohorts")
+    name = models.CharField(max_length=100)
+    version = models.PositiveIntegerField()
+    note = models.CharField(max_length=500, blank=True)
+    filters = models.JSONField(default=dict)  # what the films were found by, as told by who froze them
+    counts = models.JSONField(default=dict)  # films by label as it stood: a list of cohorts counts nothing
+    films = models.PositiveIntegerField()
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["site", "name", "version"], name="cohort_version_once_a_name"),
+            models.CheckConstraint(condition=Q(version__gte=1), name="cohort_version_from_one"),
+        ]
+        ordering = ["name", "-version"]
+
+    def __str__(self) -> str:
+        return f"{self.name} v{self.version}"
+
+
+class CohortImage(models.Model):
+    cohort = models.ForeignKey(Cohort, models.PROTECT, related_name="members")
+    image = models.ForeignKey(Image, models.PROTECT, related_name="cohort_images")
+    label = models.CharField(max_length=10, blank=True)  # as it stood; blank: unlabelled
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["cohort", "image"], name="cohort_image_once")]
+
+
 class Part(models.TextChoices):
     ALIGN = "align", "Align"
     FIT = "fit", "Fit"

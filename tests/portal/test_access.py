@@ -20,6 +20,7 @@ TABLE = {
     "see the site":     "x       x      x           x       x",
     "import films":     "x       -      -           -       x",
     "label films":      "x       -      x           -       x",
+    "freeze cohorts":   "x       -      -           -       x",
     "make splits":      "x       -      -           x       x",
     "request runs":     "-       -      -           x       x",
     "see scores":       "-       x      x           x       x",
