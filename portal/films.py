@@ -57,12 +57,23 @@ class Filters:
             return films.filter(current_label__isnull=True)
         return films.filter(current_label__value=self.label) if self.label else films
 
-    def query(self) -> str:
-        """As a query string, to carry the filter from the grid to a film and back."""
+    def facts(self) -> dict[str, str]:
+        """What is asked for, by the names that the query string has for it."""
         words = {"label": self.label, "view": self.view, "finding": self.finding, "part": self.part}
         if self.split:
             words["split"] = str(self.split.uuid)
-        return urlencode({key: value for key, value in words.items() if value})
+        return {key: value for key, value in words.items() if value}
+
+    def query(self) -> str:
+        """As a query string, to carry the filter from the grid to a film and back."""
+        return urlencode(self.facts())
+
+    def words(self) -> str:
+        """For people, to say later what was looked for; blank when nothing was."""
+        words = [self.label, self.view, self.finding]
+        if self.split:
+            words.append(f"{self.part or 'any part'} of {self.split.name}")
+        return ", ".join(word for word in words if word)
 
 
 def _text(query: Mapping[str, Any], key: str) -> str:
