@@ -1,17 +1,17 @@
 """Cohorts: the list, one with its films, what differs from an earlier version, and freezing one from the grid."""
 
-from typing import Any
 from uuid import UUID
 
 from django.core.paginator import Paginator
+from django.db.models import F
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from portal import films
 from portal.access import get_visible
-from portal.cohorts import InvalidCohort, diff, freeze_cohort
-from portal.models import Cohort, CohortImage, Dataset, Image, Split
+from portal.cohorts import InvalidCohort, diff, freeze_cohort, images_of
+from portal.models import Cohort, Dataset, Image, Split
 from portal.signed_in import Request
 from portal.views.frame import error_page
 
@@ -55,36 +55,20 @@ def _cohort(request: Request, uuid: UUID) -> Cohort:
 def cohort(request: Request, uuid: UUID) -> HttpResponse:
     """The films with the labels that were frozen, and those that they have now where these differ."""
     cohort = _cohort(request, uuid)
-    members, pages = _page(request, cohort)
+    found = images_of(cohort).annotate(frozen_label=F("cohort_images__label")).select_related("current_label")
+    page = films.page_from(found, request.GET.get("from", ""), size=FILMS_A_PAGE)
+    for film in page.films:
+        label = getattr(film, "current_label", None)
+        now, film.was = label.value if label else films.UNLABELLED, film.frozen_label or films.UNLABELLED  # type: ignore[attr-defined]
+        film.became = now if now != film.was else ""  # type: ignore[attr-defined]
     context = {
         "room": "data",
         "cohort": cohort,
-        "members": members,
-        **pages,
+        "page": page,
         "versions": Cohort.objects.filter(site=cohort.site, name=cohort.name).exclude(pk=cohort.pk),
         "splits": cohort.splits.all(),
     }
     return render(request, "portal/cohort.html", context)
-
-
-def _page(request: Request, cohort: Cohort) -> tuple[list[CohortImage], dict[str, Any]]:
-    """A page of films from the one in `from`, and the addresses of the films that the pages around it begin with."""
-    ordered = cohort.members.select_related("image__current_label").order_by("image_id")
-    first = _first(request, cohort)
-    ahead = list(ordered.filter(image_id__gte=first)[: FILMS_A_PAGE + 1])
-    before = list(ordered.filter(image_id__lt=first).order_by("-image_id")[:FILMS_A_PAGE]) if first else []
-    return ahead[:FILMS_A_PAGE], {
-        "next": ahead[FILMS_A_PAGE].image.uuid if len(ahead) > FILMS_A_PAGE else None,
-        "previous": before[-1].image.uuid if before else None,
-    }
-
-
-def _first(request: Request, cohort: Cohort) -> int:
-    try:
-        address = UUID(request.GET.get("from", ""))
-    except ValueError:
-        return 0
-    return Image.objects.filter(uuid=address, cohort_images__cohort=cohort).values_list("pk", flat=True).first() or 0
 
 
 @require_GET
