@@ -53,7 +53,8 @@ function drawFilm(context, film, view, background) {
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.fillStyle = `rgb(${background.join(" ")})`;
   context.fillRect(0, 0, context.canvas.width, context.canvas.height);
-  context.setTransform(view.scaleX, 0, 0, view.scaleY, view.shiftX, view.shiftY);
+  const [[a, b, c], [d, e, f]] = view.matrix;
+  context.setTransform(a, d, b, e, c, f);
   context.imageSmoothingQuality = view.zoom < 1 ? "high" : "low";
   context.drawImage(film, 0, 0);
 }

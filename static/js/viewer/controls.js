@@ -1,15 +1,21 @@
-// Toolbar, stage, status line and the list of keys. Only builds and updates; index.js decides.
+// Toolbar, status line, messages and the list of keys. Only builds and updates; viewer.js decides.
 
 import { element, tidyNumber } from "./dom.js";
 
 export const ACTIONS = [
   { name: "fit", label: "Fit", key: "=", help: "Fit the film to the window" },
-  { name: "actual", label: "1:1", key: "1", help: "One film pixel on one screen pixel" },
+  { name: "actual", label: "1:1", key: "O", help: "One film pixel on one screen pixel" },
   { name: "window", label: "Window", key: "W", toggle: true, help: "Drag sets width (sideways) and level (up, down)" },
+  { name: "lung", label: "Lung", key: "L", help: "Window over the darkest part of the film, where the lungs lie" },
+  { name: "mediastinum", label: "Mediastinum", key: "M", help: "Window over the middle and bright part of the film" },
+  { name: "bone", label: "Bone", key: "N", help: "Window over the brightest part of the film" },
+  { name: "percentile", label: "0.5–99.5 %", key: "P", help: "Window over all but the outermost values" },
   { name: "invert", label: "Invert", key: "I", toggle: true, help: "Invert grey" },
+  { name: "flip", label: "Flip", key: "X", toggle: true, help: "Mirror left to right; the side letters follow" },
+  { name: "turn", label: "Turn", key: "T", help: "Turn by a quarter, clockwise" },
   { name: "boxes", label: "Boxes", key: "B", toggle: true, help: "Show or hide the boxes" },
   { name: "heatmap", label: "Heatmap", key: "H", toggle: true, help: "Show or hide the heatmap" },
-  { name: "reset", label: "Reset", key: "R", help: "Window, zoom and inversion as at first" },
+  { name: "reset", label: "Reset", key: "R", help: "Window, zoom, inversion and pose as at first" },
   { name: "keys", label: "Keys", key: "?", help: "List the keys" },
 ];
 
@@ -22,7 +28,7 @@ const GESTURES = [
   ["Esc", "Close this list"],
 ];
 
-export function buildFrame(host, { label, run, without }) {
+export function buildFrame(host, { stage, run, without }) {
   const actions = ACTIONS.filter((action) => !without.includes(action.name));
   const buttons = new Map(actions.map((action) => [action.name, actionButton(action, run)]));
   const choices = element("select", { classes: "hv-select", "aria-label": "Window preset" });
@@ -30,18 +36,21 @@ export function buildFrame(host, { label, run, without }) {
     ...buttons.values(),
     choices,
   ]);
-  const stage = buildStage(label);
+  const message = element("div", { classes: "hv-message" });
+  stage.append(message);
   const status = buildStatus();
   const notes = element("div", { classes: "hv-notes" });
-  const panel = element("aside", { classes: "hv-panel", "aria-label": "Heatmap" });
+  const panel = element("section", { classes: "hv-panel", "aria-label": "Heatmap" });
   panel.hidden = true;
-  const film = element("div", { classes: "hv-film" }, [stage.stage, status.line, notes]);
+  const panels = element("div", { classes: "hv-panels" }, [panel]);
+  const film = element("div", { classes: "hv-film" }, [stage, status.line, notes]);
   const keys = keyDialog(actions);
-  host.replaceChildren(toolbar, element("div", { classes: "hv-body" }, [film, panel]), keys);
-  return { ...stage, ...status, buttons, choices, notes, panel, keys };
+  const body = element("div", { classes: "hv-body" }, [film, panels]);
+  host.replaceChildren(toolbar, body, keys);
+  return { ...status, toolbar, body, message, buttons, choices, notes, panel, panels, keys };
 }
 
-function actionButton({ name, label, key, toggle, help }, run) {
+export function actionButton({ name, label, key, toggle, help }, run) {
   const button = element("button", {
     type: "button",
     classes: "hv-button",
@@ -53,23 +62,6 @@ function actionButton({ name, label, key, toggle, help }, run) {
   if (toggle) button.setAttribute("aria-pressed", "false");
   button.addEventListener("click", () => run(name));
   return button;
-}
-
-function buildStage(label) {
-  const canvas = buildCanvas(label);
-  const corner = element("p", { classes: "hv-corner" });
-  const sides = ["left", "right"].map((side) => element("span", { classes: `hv-side hv-side-${side}` }));
-  const message = element("div", { classes: "hv-message" });
-  const stage = element(
-    "div",
-    { classes: "hv-stage", tabindex: "0", role: "group", "aria-label": `${label}. Question mark lists the keys.` },
-    [canvas, corner, ...sides, message],
-  );
-  return { stage, canvas, corner, sides, message };
-}
-
-export function buildCanvas(label) {
-  return element("canvas", { classes: "hv-canvas", role: "img", "aria-label": label });
 }
 
 function buildStatus() {
@@ -155,18 +147,4 @@ export function viewSentence({ zoom, voi, inverted }) {
   const size = `Zoom ${percent.toFixed(percent < 10 ? 1 : 0)} %`;
   const window = voi.kind === "lut" ? voi.name : `W ${tidyNumber(voi.width)} L ${tidyNumber(voi.center)}`;
   return [size, window, inverted ? "inverted" : ""].filter(Boolean).join(", ");
-}
-
-export function cornerSentence(facts) {
-  const view = facts.view_position || "View unknown";
-  if (facts.laterality === "U") return view; // unpaired: a frontal chest film is of no side (PS3.3 C.8.11.2)
-  return `${view} · laterality ${facts.laterality || "unknown"}`;
-}
-
-// Sides of the patient at the left and right edge, from PatientOrientation (PS3.3 C.7.6.1.1.1), where known.
-export function sideLetters(facts) {
-  const towardsRight = [facts.patient_orientation ?? ""].flat().join("\\").split("\\")[0];
-  if (towardsRight === "L") return ["R", "L"];
-  if (towardsRight === "R") return ["L", "R"];
-  return ["", ""];
 }

@@ -210,9 +210,8 @@ def open_viewer(page: Page, site: Site) -> Generator[Callable[..., Viewer]]:
         harness = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Viewer</title>{body}</html>'
         site.answers["/"] = (200, "text/html", harness.encode(), False)
         page.goto(f"{site.url}/?renderer={renderer}")
-        host = page.locator(f"[data-hilum-viewer][data-state={until}]")
-        host.wait_for()
-        return Viewer(page, site, film, host)
+        page.locator(f"[data-hilum-viewer][data-state={until}]").wait_for()
+        return Viewer(page, site, film, page.locator("[data-hilum-viewer]"))
 
     yield opened
     assert page.evaluate("window.violations") == []
