@@ -36,7 +36,6 @@ DEFAULTS = (  # under the left hand
     Command("next", "Next", "Enter"),
     Command("previous", "Back", "Backspace"),
     Command("comment", "Comment", "c"),
-    Command("outline", "Outline", "o"),
 )
 NAMED = ("Enter", "Backspace", "Delete", "Insert", "Home", "End", "PageUp", "PageDown")
 TAKEN = {

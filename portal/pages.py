@@ -24,6 +24,7 @@ urlpatterns = [
     path("queues/", queues.queue_list, name="queues"),
     path("queues/<uuid:uuid>/", queues.queue, name="queue"),
     path("queues/<uuid:uuid>/films/", queues.queue_films, name="queue-films"),
+    path("queues/<uuid:uuid>/boxes/<uuid:image>/", queues.queue_boxes, name="queue-boxes"),
     path("queues/<uuid:uuid>/place/", queues.queue_place, name="queue-place"),
     path("keys/", preferences.keys, name="keys"),
     path("findings/", preferences.findings, name="findings"),

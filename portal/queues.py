@@ -123,16 +123,20 @@ def go_to(*, queue: ScreeningQueue, person: User, position: int) -> int:
     return position
 
 
+def films_of(queue: ScreeningQueue) -> QuerySet[QueueImage]:
+    """The members that may be shown: where the order is by score, a film that a later split holds out is none."""
+    members = queue.members.select_related("image__current_label", "queue").order_by("position")
+    if queue.order != Order.SCORE:
+        return members
+    held_out = SplitImage.objects.filter(
+        member__split__site=queue.site_id, member__part__in=HELD_OUT, image=OuterRef("image")
+    )
+    return members.exclude(Exists(held_out))
+
+
 def films_from(queue: ScreeningQueue, *, position: int, count: int) -> QuerySet[QueueImage]:
-    """The members at `count` positions from one on. A film that a later split holds out is passed over where the order
-    is by score."""
-    ahead = queue.members.filter(position__gte=position, position__lt=position + count)
-    if queue.order == Order.SCORE:
-        held_out = SplitImage.objects.filter(
-            member__split__site=queue.site_id, member__part__in=HELD_OUT, image=OuterRef("image")
-        )
-        ahead = ahead.exclude(Exists(held_out))
-    return ahead.select_related("image__current_label").order_by("position")
+    """The members at `count` positions from one on."""
+    return films_of(queue).filter(position__gte=position, position__lt=position + count)
 
 
 def is_member(queue: ScreeningQueue, image_ids: Sequence[int]) -> bool:

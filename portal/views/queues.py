@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.core.paginator import Paginator
 from django.db.models import Prefetch, QuerySet
-from django.http import HttpResponse, JsonResponse
+from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
@@ -132,8 +132,9 @@ def _film(member: QueueImage) -> dict[str, Any]:
             "findings": label.findings if label else [],
             "seen": len(events),
         },
-        "boxes": _boxes(events),
-        "outline": member.outline,
+        "boxes": reverse("portal:queue-boxes", args=[member.queue.uuid, film.uuid])
+        if member.outline or _boxes(events)
+        else None,
         "page": reverse("portal:image", args=[film.uuid]),
         "facts": reverse("portal:image-facts", args=[film.uuid]),
         "pixels": reverse("portal:image-pixels", args=[film.uuid]),
@@ -146,6 +147,18 @@ def _boxes(events: list[LabelEvent]) -> list[dict[str, Any]]:
     reverted = {event.reverts_id for event in events if event.reverts_id}
     latest = {event.author_id: event for event in events if not event.reverts_id and event.pk not in reverted}
     return [{**box, "source": event.source} for event in latest.values() for box in event.boxes]
+
+
+@require_GET
+def queue_boxes(request: Request, uuid: UUID, image: UUID) -> JsonResponse:
+    """Where to look in a film of the queue: the boxes of its labels, and the outline that it is in the queue for."""
+    queue = get_visible(ScreeningQueue.objects.all(), request.user, uuid)
+    member = queues.films_of(queue).filter(image__uuid=image).first()
+    if member is None:
+        raise Http404("No such film in this queue.")
+    events = list(member.image.label_events.order_by("created_at", "pk"))
+    outline = [{**box, "finding": "least normal region", "source": "outline"} for box in member.outline]
+    return JsonResponse({"boxes": [*_boxes(events), *outline]})
 
 
 @require_POST

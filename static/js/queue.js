@@ -6,6 +6,7 @@ import { listenToKeys } from "./labelling/keys.js";
 import { Outbox } from "./labelling/outbox.js";
 import { SavedLine } from "./labelling/saved.js";
 import { post } from "./labelling/server.js";
+import { startViewers } from "./viewer/index.js";
 
 const AHEAD = 8; // films known beyond the one shown, before more are asked for
 const AT_ONCE = 16;
@@ -22,7 +23,6 @@ let asked = 0; // the position that is not asked for yet
 let asking = null;
 let current = null; // the film on the screen
 let wanted = Number(root.dataset.place); // the position that is shown, or about to be
-let outlineShown = true;
 const acts = []; // {act, position} of this page, oldest first
 const paces = []; // times of the last labels
 
@@ -76,26 +76,21 @@ async function show(film) {
   byId("queue-end").hidden = true;
   root.hidden = false;
   describe(film);
-  try {
-    await host.hilumViewer.show({ factsUrl: film.facts, pixelsUrl: film.pixels, label: `${film.name}, ${film.view || "view unknown"}` });
-  } catch {
-    return; // the viewer says what is wrong, with a way to try again
-  }
-  if (wanted !== film.position) return;
+  const isThere = await host.hilumViewer.show({ ...urlsOf(film), label: `${film.name}, ${film.view || "view unknown"}` });
+  if (!isThere || wanted !== film.position) return; // the viewer says what is wrong, with a way to try again
+  onShown(film);
+}
+
+function onShown(film) {
   current = film;
-  showBoxes();
   root.dataset.shown = film.position;
   loadAhead();
   const next = [1, 2].map((n) => films.get(film.position + n)).filter(Boolean);
-  host.hilumViewer.prefetch(next.map(({ facts, pixels }) => ({ factsUrl: facts, pixelsUrl: pixels })));
+  host.hilumViewer.prefetch(next.map(urlsOf));
 }
 
-function showBoxes() {
-  const outline = outlineShown ? current.outline.map((box) => ({ ...box, finding: "least normal region" })) : [];
-  host.hilumViewer.setBoxes([...current.boxes, ...outline]);
-  const button = root.querySelector("[data-command=outline]");
-  button.hidden = !current.outline.length;
-  button.setAttribute("aria-pressed", String(outlineShown));
+function urlsOf({ facts, pixels, boxes }) {
+  return { factsUrl: facts, pixelsUrl: pixels, boxesUrl: boxes ?? undefined };
 }
 
 function end() {
@@ -189,11 +184,11 @@ const commands = {
   previous: () => go(wanted - 1, -1),
   undo,
   comment: () => byId("comment")?.focus(),
-  outline: () => {
-    outlineShown = !outlineShown;
-    if (current) showBoxes();
-  },
   keys: () => byId("keys").showModal(),
+  "viewer-keys": () => {
+    byId("keys").close();
+    host.querySelector("[data-action=keys]").click();
+  },
 };
 
 function run(button) {
@@ -247,6 +242,11 @@ if (outbox) {
   outbox.start();
 }
 
-if (host.dataset.state === "ready" || host.hilumViewer) go(wanted);
-else host.addEventListener("hilum:ready", () => go(wanted), { once: true });
+// A film that came on the second try, by the viewer's own button.
+host.addEventListener("hilum:ready", () => {
+  const film = films.get(wanted);
+  if (film && !current && host.dataset.factsUrl === film.facts) onShown(film);
+});
+startViewers(root);
+go(wanted);
 root.dataset.keys = "ready"; // from here on the keys answer
