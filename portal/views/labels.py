@@ -1,8 +1,9 @@
 """Labels by key and in bulk. The answers are JSON: the page changes what it shows only once the label is saved."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import wraps
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from portal.models import Image, LabelEvent, ScreeningQueue, Site
 from portal.signed_in import Request
 
 MOST_FILMS = 5000
+View = Callable[[Request], JsonResponse]
 
 
 class _Refused(Exception):
@@ -36,11 +38,25 @@ def session(request: Request) -> JsonResponse:
     return JsonResponse({"person": str(request.user.uuid), "csrf": get_token(request)})
 
 
+def _of_the_pages_person(view: View) -> View:
+    """`person`, where it is sent, is whose act it is: one that was kept in a browser is not somebody else's who logs
+    in there."""
+
+    @wraps(view)
+    def answer(request: Request) -> JsonResponse:
+        if request.POST.get("person", str(request.user.uuid)) != str(request.user.uuid):
+            return _refusal("Somebody else is logged in now; nothing was saved in their name.", status=403)
+        return view(request)
+
+    return answer
+
+
 @require_POST
+@_of_the_pages_person
 def label(request: Request) -> JsonResponse:
     """`image` (repeated) and `value`; perhaps `finding` (repeated) and `reason`; `seen` (as many as films): how many
     events each had when it was looked at; `act`: the page's own address for the act, so that it can be sent again;
-    `queue`: where the film was looked at. 409 where somebody else changed every film meanwhile."""
+    `queue`: where the film was looked at, and `position`: where the person goes on there. 409 where somebody else changed every film meanwhile."""
     try:
         films = _films(request)
         queue = _queue(request, films)
@@ -57,6 +73,9 @@ def label(request: Request) -> JsonResponse:
         return _refusal(str(refused), status=refused.status)
     except InvalidLabel as error:
         return _refusal(str(error))
+    position = request.POST.get("position", "")
+    if queue and position.isascii() and position.isdigit() and len(position) < 10:
+        queues.go_to(queue=queue, person=request.user, position=int(position))
     return _answer(request, done)
 
 
@@ -68,6 +87,7 @@ def _answer(request: Request, done: Labelled) -> JsonResponse:
 
 
 @require_POST
+@_of_the_pages_person
 def merge_label(request: Request) -> JsonResponse:
     """What becomes of a label that met another one: as for a label, of one film, and `choice`: mine, theirs or
     unresolved."""
@@ -150,6 +170,7 @@ def _queue(request: Request, films: Sequence[Image]) -> ScreeningQueue | None:
 
 
 @require_POST
+@_of_the_pages_person
 def undo_label(request: Request) -> JsonResponse:
     """Take back the act named in `act`. Without one nothing is taken back: the answer says which act of the person
     at the site (of the page, named too) is the latest, of those that touched the film named in `image`, if one is."""

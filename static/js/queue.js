@@ -56,15 +56,17 @@ function loadAhead() {
     .finally(() => (asking = null));
 }
 
-async function go(position, step = 1) {
+// Shows the film at a position, or the next one in the direction of `step`. `isNoted`: the server is told of it already.
+async function go(position, { step = 1, isNoted = false } = {}) {
   wanted = Math.max(1, Math.min(position, total + 1));
   const mine = wanted;
   current = null;
+  if (!isNoted) notePlace(wanted);
   let film;
   try {
     film = await filmAt(wanted, step);
   } catch (error) {
-    return error.message === "out" ? login?.open() : say(`The next film did not come. ${error.message}`);
+    return error.message === "out" ? login?.open() : saved.note(`The next film did not come. ${error.message}`);
   }
   if (mine !== wanted) return; // another key was faster
   if (!film) return step > 0 ? end() : go(1);
@@ -97,7 +99,6 @@ function end() {
   root.hidden = true;
   byId("queue-end").hidden = false;
   byId("end-words").textContent = `You have been through all ${total} films${acts.length ? `, and labelled ${acts.length} just now` : ""}.`;
-  notePlace(total);
 }
 
 // What is said of a film
@@ -112,7 +113,6 @@ function describe(film) {
   describeLabel(film);
   pick([]);
   if (byId("comment")) byId("comment").value = "";
-  notePlace(film.position);
 }
 
 function describeLabel(film) {
@@ -123,16 +123,19 @@ function describeLabel(film) {
 }
 
 let placeTimer = 0;
+let placeToNote = 0;
 function notePlace(position) {
-  if (!session) return;
+  placeToNote = position;
   clearTimeout(placeTimer);
-  const note = () => post(root.dataset.placeUrl, [["position", String(position)]], session).catch(() => {}); // noted with the next film
-  placeTimer = setTimeout(note, PLACE_DELAY);
+  placeTimer = setTimeout(sendPlace, PLACE_DELAY);
 }
 
-function say(sentence) {
-  byId("saved").textContent = sentence;
+function sendPlace() {
+  const position = placeToNote;
+  placeToNote = 0;
+  if (position && session) post(root.dataset.placeUrl, [["position", String(position)]], session).catch(() => {}); // noted with the next film
 }
+window.addEventListener("pagehide", sendPlace);
 
 // Labels
 
@@ -150,10 +153,12 @@ function label({ value, finding }) {
   const findings = [...picked(), ...(finding ? [finding] : [])];
   const reason = byId("comment").value.trim();
   const images = [{ image: film.image, seen: film.label.seen }];
-  acts.push({ act: outbox.label({ images, value, findings, reason, queue: root.dataset.queue }), film, before: film.label });
+  placeToNote = 0;
+  const at = { queue: root.dataset.queue, position: film.position + 1 };
+  acts.push({ act: outbox.label({ images, value, findings, reason, ...at }), film, before: film.label });
   film.label = { ...film.label, value, findings };
   pace();
-  go(film.position + 1);
+  go(film.position + 1, { isNoted: true });
 }
 
 function pace() {
@@ -181,7 +186,7 @@ function next() {
 
 const commands = {
   next,
-  previous: () => go(wanted - 1, -1),
+  previous: () => go(wanted - 1, { step: -1 }),
   undo,
   comment: () => byId("comment")?.focus(),
   keys: () => byId("keys").showModal(),
@@ -197,7 +202,7 @@ function run(button) {
   else commands[button.dataset.command]?.();
 }
 
-const moves = { ArrowRight: () => go(wanted + 1), ArrowLeft: () => go(wanted - 1, -1) };
+const moves = { ArrowRight: () => go(wanted + 1), ArrowLeft: () => go(wanted - 1, { step: -1 }) };
 
 listenToKeys(
   (key, event) => {
@@ -239,6 +244,7 @@ if (outbox) {
       if (current === film || wanted === film.position) describeLabel(film);
     }
   });
+  outbox.addEventListener("renewed", () => current || go(wanted, { isNoted: true }));
   outbox.start();
 }
 
@@ -248,5 +254,5 @@ host.addEventListener("hilum:ready", () => {
   if (film && !current && host.dataset.factsUrl === film.facts) onShown(film);
 });
 startViewers(root);
-go(wanted);
+go(wanted, { isNoted: true });
 root.dataset.keys = "ready"; // from here on the keys answer

@@ -17,7 +17,8 @@ export function newAddress() {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
-// Events: "change" (count and state), "saved", "conflict", "refused", "out".
+// Events: "change" (count and state), "saved", "conflict", "refused", "out" (the session has ended), "other" (somebody else
+// is logged in), "renewed" (its person is logged in again).
 export class Outbox extends EventTarget {
   #urls;
   #person;
@@ -76,9 +77,9 @@ export class Outbox extends EventTarget {
     return this.#paused || this.#acts.find((act) => act.fault)?.fault || this.#acts[0]?.trouble || "";
   }
 
-  // images: [{image, seen}]
-  label({ images, value, findings = [], reason = "", queue = "" }) {
-    return this.#add({ kind: "label", images, value, findings, reason, queue });
+  // images: [{image, seen}]; `position`: where the person goes on in the queue
+  label({ images, value, findings = [], reason = "", queue = "", position = 0 }) {
+    return this.#add({ kind: "label", images, value, findings, reason, queue, position });
   }
 
   // Takes back an act: one that has not left yet never does.
@@ -119,6 +120,7 @@ export class Outbox extends EventTarget {
 
   async renew() {
     await renewSession(this.#urls.session, this.#person);
+    this.#tell("renewed");
     this.tryAgain();
   }
 
@@ -210,7 +212,9 @@ function fieldsOf(act) {
     ["act", act.id],
     ["value", act.value],
     ["reason", act.reason],
-    ...(act.choice ? [["choice", act.choice]] : act.queue ? [["queue", act.queue]] : []),
+    ...(act.choice ? [["choice", act.choice]] : []),
+    ...(act.queue ? [["queue", act.queue]] : []),
+    ...(act.position && !act.isDraft ? [["position", String(act.position)]] : []), // a draft comes late: the person is elsewhere
     ...act.findings.map((finding) => ["finding", finding]),
     ...act.images.flatMap(({ image, seen }) => [["image", image], ["seen", String(seen)]]),
   ];

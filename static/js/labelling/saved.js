@@ -22,7 +22,7 @@ export class SavedLine {
   #show() {
     if (!this.#line || !this.#outbox) return;
     const { state, waiting, trouble } = this.#outbox;
-    const kept = `${waiting === 1 ? "1 act" : `${waiting} acts`} not saved, kept in this browser`;
+    const kept = `${waiting === 1 ? "1 change" : `${waiting} changes`} not saved, kept in this browser`;
     const words = { saved: "All saved", saving: `Saving ${waiting}`, unsaved: `${kept}. ${trouble}` }[state];
     this.#line.dataset.state = state;
     this.#line.textContent = this.#note && state === "saved" ? this.#note : words;

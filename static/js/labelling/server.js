@@ -33,15 +33,15 @@ export async function renewSession(sessionUrl, person) {
   setCsrf(now.csrf);
 }
 
-// A stale token is renewed once; whatever is refused after that is refused.
+// The server keeps nothing in the name of another than the page's person. A stale token is renewed once; whatever is refused after that is refused.
 export async function post(url, fields, { sessionUrl, person }) {
   try {
-    return await send(url, fields);
+    return await send(url, [["person", person], ...fields]);
   } catch (trouble) {
     if (trouble.kind !== "forbidden") throw trouble;
     await renewSession(sessionUrl, person);
     try {
-      return await send(url, fields);
+      return await send(url, [["person", person], ...fields]);
     } catch (again) {
       throw again.kind === "forbidden" ? new Trouble("refused", again.message) : again;
     }
