@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from ml_engine.models import Run
-from portal.models import Addressed, Image, Split
+from portal.models import Addressed, Cohort, Image, Split
 
 
 class Evaluation(Addressed):
@@ -225,13 +225,13 @@ class NormalDecision(Addressed):
 
     proposal = models.OneToOneField(NormalProposal, models.PROTECT, related_name="decision")
     accepted = models.BooleanField()
-    cohort_uuid = models.UUIDField(null=True)
+    cohort = models.OneToOneField(Cohort, models.PROTECT, null=True, related_name="+")
     author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     reason = models.CharField(max_length=500, blank=True)
 
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(accepted=False) | Q(cohort_uuid__isnull=False), name="normal_decision_has_cohort"
+                condition=Q(accepted=False) | Q(cohort__isnull=False), name="normal_decision_has_cohort"
             )
         ]

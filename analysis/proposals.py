@@ -19,8 +19,9 @@ from ml_engine.requests import MOST_GROWN, Request, check_may_join, films_held_e
 from ml_engine.running import RunRefused
 from portal import audit
 from portal.access import may, require
+from portal.cohorts import InvalidCohort, freeze_cohort, images_of
 from portal.labelling import labels_at
-from portal.models import Image, LabelValue, Part, SplitImage, User
+from portal.models import Cohort, Image, LabelValue, Part, SplitImage, User
 
 DISMISSED = (Reason.NORMAL_VARIANT, Reason.DEVICE, Reason.POSITIONING)
 WORDS = "normal variant, device or positioning"
@@ -203,10 +204,6 @@ def _hidden(proposal: NormalProposal, viewer: User, crossed: list[int]) -> set[i
 def accept(*, proposal: NormalProposal, author: User, name: str, reason: str = "") -> NormalDecision:
     """Freeze the next version of the cohort `name`: its films so far, or those that the detector was fitted on, and
     the proposed ones. Raises ProposalRefused."""
-    from portal.cohorts import InvalidCohort, freeze_cohort, images_of
-
-    from portal.models import Cohort
-
     site = require(author, "accept normals", proposal.worklist.run.site)
     _check_open(proposal)
     if proposal.run.state != RunState.DONE:
@@ -230,7 +227,7 @@ def accept(*, proposal: NormalProposal, author: User, name: str, reason: str = "
                 note=f"{len(films)} films dismissed in the worklist {proposal.worklist.name!r}"[:500],
                 filters={"proposal": str(proposal.uuid)},
             )
-            return _decide(proposal, author, accepted=True, reason=reason, cohort_uuid=cohort.uuid)
+            return _decide(proposal, author, accepted=True, reason=reason, cohort=cohort)
     except (InvalidCohort, RunRefused) as refusal:
         raise ProposalRefused(str(refusal)) from refusal
 
@@ -250,7 +247,7 @@ def _check_open(proposal: NormalProposal) -> None:
 
 
 def _decide(
-    proposal: NormalProposal, author: User, *, accepted: bool, reason: str, cohort_uuid: object = None
+    proposal: NormalProposal, author: User, *, accepted: bool, reason: str, cohort: Cohort | None = None
 ) -> NormalDecision:
     words = reason.strip()
     if len(words) > 500 or "\0" in words:
@@ -258,14 +255,14 @@ def _decide(
     try:
         with transaction.atomic():
             decision = NormalDecision.objects.create(
-                proposal=proposal, accepted=accepted, author=author, reason=words, cohort_uuid=cohort_uuid
+                proposal=proposal, accepted=accepted, author=author, reason=words, cohort=cohort
             )
             audit.record(
                 verb="accept normals" if accepted else "refuse normals",
                 site=proposal.worklist.run.site,
                 actor=author,
                 target=proposal,
-                after={"cohort": str(cohort_uuid)} if accepted else None,
+                after={"cohort": str(cohort.uuid)} if cohort else None,
                 reason=words,
             )
     except IntegrityError as error:

@@ -1,14 +1,15 @@
 """Which films a grid shows: one place for the filters that pages, bulk labelling and the API share."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django.db.models import Count, Q, QuerySet
 
-from portal.models import CurrentLabel, Dataset, Image, Part, Split, SplitImage
+from portal.models import CurrentLabel, Dataset, Image, LabelEvent, Part, Split, SplitImage
 
 UNLABELLED = "unlabelled"
 LABELS = [*CurrentLabel.VALUES, UNLABELLED]
@@ -25,7 +26,7 @@ class Filters:
     part: str = ""
 
     @classmethod
-    def from_query(cls, query: Mapping[str, Any], splits: QuerySet[Split]) -> "Filters":
+    def from_query(cls, query: Mapping[str, Any], splits: Iterable[Split]) -> "Filters":
         """From a page's query string; unknown values count as any."""
         label, part, asked = (_text(query, key) for key in ("label", "part", "split"))
         split = next((one for one in splits if str(one.uuid) == asked), None)
@@ -57,17 +58,59 @@ class Filters:
             return films.filter(current_label__isnull=True)
         return films.filter(current_label__value=self.label) if self.label else films
 
-    def query(self) -> str:
-        """As a query string, to carry the filter from the grid to a film and back."""
+    def facts(self) -> dict[str, str]:
+        """What is asked for, by the names that the query string has for it."""
         words = {"label": self.label, "view": self.view, "finding": self.finding, "part": self.part}
         if self.split:
             words["split"] = str(self.split.uuid)
-        return urlencode({key: value for key, value in words.items() if value})
+        return {key: value for key, value in words.items() if value}
+
+    def query(self) -> str:
+        """As a query string, to carry the filter from the grid to a film and back."""
+        return urlencode(self.facts())
+
+    def words(self) -> str:
+        """For people, to say later what was looked for; blank when nothing was."""
+        words = [self.label, self.view, self.finding]
+        if self.split:
+            words.append(f"{self.part or 'any part'} of {self.split.name}")
+        return ", ".join(word for word in words if word)
 
 
 def _text(query: Mapping[str, Any], key: str) -> str:
     """PostgreSQL refuses a text with a NUL, even to compare with it."""
     return str(query.get(key, "")).replace("\0", "")
+
+
+@dataclass(frozen=True)
+class FilmPage:
+    """Some films in the order of import, and the addresses of the films that the pages beside it begin with."""
+
+    films: list[Image]
+    previous: UUID | None
+    next: UUID | None
+
+
+def page_from(found: QuerySet[Image], address: str, *, size: int) -> FilmPage:
+    """The page that begins with the film at `address`; with the first one where there is no such film. However far
+    on, it costs the same."""
+    first = _first(address)
+    ahead = list(found.filter(pk__gte=first).order_by("pk")[: size + 1])
+    before = list(found.filter(pk__lt=first).order_by("-pk").values_list("uuid", flat=True)[:size]) if first else []
+    return FilmPage(ahead[:size], before[-1] if before else None, ahead[size].uuid if len(ahead) > size else None)
+
+
+def _first(address: str) -> int:
+    try:
+        return Image.objects.filter(uuid=UUID(address)).values_list("pk", flat=True).first() or 0
+    except ValueError:
+        return 0
+
+
+def events_of(films: Iterable[Image]) -> dict[int, int]:
+    """Film id -> how many label events it has: what a page has seen, when it is asked later."""
+    rows = LabelEvent.objects.filter(image__in=[film.pk for film in films]).order_by().values_list("image")
+    return dict(rows.annotate(events=Count("pk")))
 
 
 def label_counts(films: QuerySet[Image]) -> dict[str, int]:

@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("analysis", "0003_guards"),
         ("ml_engine", "0005_grown_scoring"),
-        ("portal", "0003_honest_broker"),
+        ("portal", "0005_honest_broker"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -71,7 +71,15 @@ class Migration(migrations.Migration):
                 ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("accepted", models.BooleanField()),
-                ("cohort_uuid", models.UUIDField(null=True)),
+                (
+                    "cohort",
+                    models.OneToOneField(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="portal.cohort",
+                    ),
+                ),
                 ("reason", models.CharField(blank=True, max_length=500)),
             ],
         ),
@@ -402,7 +410,7 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="normaldecision",
             constraint=models.CheckConstraint(
-                condition=models.Q(("accepted", False), ("cohort_uuid__isnull", False), _connector="OR"),
+                condition=models.Q(("accepted", False), ("cohort__isnull", False), _connector="OR"),
                 name="normal_decision_has_cohort",
             ),
         ),

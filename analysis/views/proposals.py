@@ -108,7 +108,7 @@ def decide(request: Request, uuid: UUID) -> HttpResponse:
 def _proposal(request: Request, uuid: UUID) -> NormalProposal:
     rows = NormalProposal.objects.select_related(
         "worklist__run__site", "worklist__run__detector", "run__site", "run__detector__split", "run__detector__run",
-        "proposed_by", "decision__author",
+        "proposed_by", "decision__author", "decision__cohort",
     )  # fmt: skip
     proposal = get_visible(rows, request.user, uuid)
     _require(request.user, proposal.worklist.run.site)

@@ -9,9 +9,9 @@ from django.views.decorators.http import require_GET
 from portal import films, storage
 from portal.access import get_visible
 from portal.imaging.pixels import Film, PixelFacts, preview, unpack
+from portal.label_keys import commands_of
 from portal.models import Image, Split
 from portal.signed_in import Request
-from portal.views.datasets import FILMS_A_PAGE, KEYS
 
 
 @require_GET
@@ -31,11 +31,10 @@ def image(request: Request, uuid: UUID) -> HttpResponse:
         "previous": around.filter(pk__lt=film.pk).last(),
         "next": around.filter(pk__gt=film.pk).first(),
         "query": filters.query(),
-        "page_of_grid": max(0, around.filter(pk__lte=film.pk).count() - 1) // FILMS_A_PAGE + 1,
         "events": film.label_events.select_related("author", "reverts", "reverted_by").order_by("-created_at", "-pk"),
         "parts": film.split_images.select_related("member__split").order_by("-member__split__created_at"),
         "others": film.patient.images.exclude(pk=film.pk).order_by("pk")[:12],
-        "keys": KEYS,
+        "commands": commands_of(request.user),
     }
     return render(request, "portal/image.html", context)
 

@@ -31,6 +31,10 @@ TABLE = {
     "accept normals":        "x       -      -           -       x       -",
     "propose adjudications": "-       -      -           x       x       -",
     "see adjudications":     "-       -      x           x       x       -",
+    "adjudicate labels":     "-       -      x           -       x       -",
+    "make queues":           "x       -      x           x       x       -",
+    "edit findings":         "-       -      -           -       x       -",
+    "freeze cohorts":        "x       -      -           -       x       -",
 }  # fmt: skip
 CASES = [
     (action, role, mark == "x")

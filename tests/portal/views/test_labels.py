@@ -31,7 +31,9 @@ def take_back(client: Client, **data: Any) -> Any:
 def test_films_are_labelled_in_one_act(curator: Client, of: Dataset) -> None:
     films = factories.films(of, unlabelled=3)
     answer = send(curator, *films, finding=["nodule"], reason="second look")
-    assert answer.json()["labels"] == {str(film.uuid): {"value": "abnormal", "findings": ["nodule"]} for film in films}
+    assert answer.json()["labels"] == {
+        str(film.uuid): {"value": "abnormal", "findings": ["nodule"], "seen": 1} for film in films
+    }
     events = LabelEvent.objects.all()
     assert {str(event.batch) for event in events} == {answer.json()["act"]}
     assert {(tuple(event.findings), event.reason) for event in events} == {(("nodule",), "second look")}
@@ -40,7 +42,9 @@ def test_films_are_labelled_in_one_act(curator: Client, of: Dataset) -> None:
 def test_undo_takes_back_the_act_named(curator: Client, of: Dataset) -> None:
     one, two = factories.films(of, normal=2)
     first, _second = (send(curator, film).json()["act"] for film in (one, two))
-    assert take_back(curator, act=first).json()["labels"] == {str(one.uuid): {"value": "normal", "findings": []}}
+    assert take_back(curator, act=first).json()["labels"] == {
+        str(one.uuid): {"value": "normal", "findings": [], "seen": 3}
+    }
     assert CurrentLabel.objects.get(image=two).value == "abnormal"
 
 
@@ -70,7 +74,9 @@ def test_on_a_film_only_acts_that_touched_it_are_named(curator: Client, of: Data
 def test_a_film_that_never_had_a_label_is_blank_after_undo(curator: Client, of: Dataset) -> None:
     film = factories.film(of)
     act = send(curator, film).json()["act"]
-    assert take_back(curator, act=act).json()["labels"] == {str(film.uuid): {"value": "", "findings": []}}
+    assert take_back(curator, act=act).json()["labels"] == {
+        str(film.uuid): {"value": "", "findings": [], "seen": 2}
+    }
 
 
 def test_nobody_undoes_the_act_of_another(curator: Client, film: Image) -> None:
@@ -155,5 +161,5 @@ def test_labelling_asks_the_same_few_questions(
     curator: Client, of: Dataset, films: int, django_assert_max_num_queries: Any
 ) -> None:
     chosen = factories.films(of, unlabelled=films)
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(19):
         send(curator, *chosen)

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("portal", "0002_guards"),
+        ("portal", "0004_screening_queues"),
     ]
 
     operations = [
