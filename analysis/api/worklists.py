@@ -3,9 +3,11 @@
 from typing import Any
 from uuid import UUID
 
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.middleware.csrf import get_token
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics, serializers, status
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -73,6 +75,9 @@ class BoxSerializer(serializers.Serializer[Any]):
 class ReadingWish(serializers.Serializer[Any]):
     uuid = serializers.UUIDField(help_text="Made by the sender: what is sent twice is kept once.")
     item = serializers.UUIDField()
+    reader = serializers.UUIDField(
+        required=False, help_text="Who reads; refused where somebody else is logged in in the same browser since."
+    )
     verdict = serializers.ChoiceField(choices=Verdict.choices)
     reason = serializers.ChoiceField(choices=Reason.choices, allow_blank=True, default="")
     findings = serializers.ListField(child=serializers.CharField(max_length=100), default=list)
@@ -170,6 +175,11 @@ def _item(worklist: Worklist, uuid: UUID) -> WorklistItem:
     return found
 
 
+def _check_is_reader(user: User, named: UUID | str | None) -> None:
+    if named and str(named) != str(user.uuid):
+        raise PermissionDenied("Somebody else is logged in in this browser now: log in as yourself.")
+
+
 class Worklists(generics.ListAPIView[Worklist]):
     """The worklists that you may read, or have made for your sites."""
 
@@ -210,10 +220,11 @@ class NewWorklist(APIView):
 class OwnItems(APIView):
     """Your order of the films, with your own readings: what the reading page is made of."""
 
-    @extend_schema(responses=OwnItemsSerializer)
+    @extend_schema(parameters=[OpenApiParameter("reader", OpenApiTypes.UUID)], responses=OwnItemsSerializer)
     def get(self, request: Request, uuid: UUID) -> Response:
         user = person(request)
         worklist = _worklist(user, uuid)
+        _check_is_reader(user, request.query_params.get("reader"))
         begun = begin(worklist=worklist, reader=user)
         own = Reading.objects.filter(item__worklist=worklist, reader=user, replaced_by__isnull=True)
         by_item = {reading.item_id: reading for reading in own}
@@ -232,6 +243,7 @@ class Readings(APIView):
         wish = ReadingWish(data=request.data)
         wish.is_valid(raise_exception=True)
         given = dict(wish.validated_data)
+        _check_is_reader(person(request), given.pop("reader", None))
         item = _item(worklist, given.pop("item"))
         try:
             kept = readings.record(item=item, reader=person(request), given=Given(**given))

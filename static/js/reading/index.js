@@ -39,7 +39,7 @@ const dialogs = createDialogs({
   escalate: (reason) => escalate(reason),
 });
 
-const ownItems = () => request(addresses.items);
+const ownItems = () => request(`${addresses.items}?reader=${root.dataset.reader}`);
 
 // Which film
 
@@ -112,7 +112,7 @@ function save() {
   if (!entry.reading || !isSame(said, entry.reading)) {
     const { activeSeconds, totalSeconds } = clock.read();
     const times = { active_seconds: activeSeconds, total_seconds: totalSeconds };
-    const reading = { uuid: newUuid(), item: entry.item, ...said, ...times };
+    const reading = { uuid: newUuid(), reader: root.dataset.reader, item: entry.item, ...said, ...times };
     entry.reading = reading;
     sessionSeconds += activeSeconds;
     say(sessionSeconds > BREAK_AFTER_S ? "You have read for more than 40 minutes: a short break keeps readings steady." : "");
