@@ -193,7 +193,11 @@ def _tune_scores(run: Run, target: str) -> list[float]:
     )
     wanted = LabelValue.ABNORMAL if target == "sensitivity" else LabelValue.NORMAL
     labels = labels_at(scored, split.label_cutoff)
-    return [score for image, score in scored.items() if image in labels and labels[image].value == wanted]
+    return [
+        score
+        for image, score in scored.items()
+        if score is not None and image in labels and labels[image].value == wanted
+    ]
 
 
 def _scores(run: Run, parts: Sequence[str]) -> tuple[list[tuple[int, float]], dict[str, int]]:
