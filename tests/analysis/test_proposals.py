@@ -129,6 +129,13 @@ def test_a_film_labelled_abnormal_is_left_out(of: Worklist, wide: Scored, analys
     assert made.left_out == {"labelled abnormal: settle the label first": 1}
 
 
+def test_a_film_that_was_not_flagged_is_no_dismissed_alarm(of: Worklist, wide: Scored, analyst: User) -> None:
+    item = items(of, flagged=False)[0]
+    kept = read(item, reader(), "normal", reason="device")
+    with pytest.raises(ProposalRefused, match="No film can be proposed: 1 not flagged"):
+        proposals.propose(worklist=of, author=analyst, readings=[kept])
+
+
 def test_only_the_chosen_films_are_proposed(of: Worklist, wide: Scored, analyst: User) -> None:
     person = reader()
     chosen, other, *_ = new_films(wide)
@@ -182,6 +189,9 @@ def test_the_rule_fixes_the_threshold_anew_on_the_new_scores(of: Worklist, wide:
     tune = {film: float(wide.sweep[k, 60]) / 2 for k, film in enumerate(wide.films[:12])}
     found = compare(end(made, tune), viewer=analyst)
     assert found.threshold_after == pytest.approx(found.threshold_before / 2)
+    after = dict(Score.objects.filter(run=made.run).values_list("image_id", "fused_score"))
+    assert found.flagged_after == sum(score >= found.threshold_after for score in after.values())
+    assert found.flagged_after > sum(score >= found.threshold_before for score in after.values())
 
 
 def test_nothing_is_said_before_the_run_is_done(of: Worklist, wide: Scored, analyst: User) -> None:
