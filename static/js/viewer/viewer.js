@@ -1,7 +1,9 @@
 // Hilum's film viewer: what the toolbar, keys, pointers and the page around it ask for, done on one stage.
 
+import { createBeside, loadBeside } from "./beside.js";
 import { createBoxLayer } from "./boxes.js";
 import { createBoxEditor } from "./box_editing.js";
+import { createContourLayer } from "./contour.js";
 import * as controls from "./controls.js";
 import { buildCorners, displayWarning } from "./corners.js";
 import { element, tidyNumber } from "./dom.js";
@@ -9,12 +11,16 @@ import { ViewerError } from "./fetching.js";
 import { createFilmStore } from "./films.js";
 import { listenToPointers } from "./gestures.js";
 import { listenToKeys } from "./keyboard.js";
+import { createMeasuring } from "./measuring.js";
+import { createNearest } from "./nearest.js";
 import { createOverlaying } from "./overlaying.js";
 import { isInverted } from "./pixels.js";
 import { chosenAgain, equivalentWindow, ownWindow, relativeWindow } from "./presets.js";
 import { FilmStage } from "./stage.js";
 
 const WINDOW_DRAG_PX = 150; // sideways distance that doubles the width
+const URLS = ["factsUrl", "pixelsUrl", "boxesUrl", "overlayUrl", "nearestUrl", "besideUrl"];
+const CLICK_PX = 3;
 const PRESETS = ["lung", "mediastinum", "bone", "percentile"];
 
 export class FilmViewer {
@@ -22,9 +28,13 @@ export class FilmViewer {
   #stage;
   #parts;
   #corners;
+  #contours;
   #shownBoxes;
   #editor;
   #overlaying;
+  #measuring;
+  #nearest;
+  #beside;
   #keys;
   #films = createFilmStore();
   #urls;
@@ -37,11 +47,11 @@ export class FilmViewer {
 
   constructor(host) {
     this.#host = host;
-    const { factsUrl, pixelsUrl, boxesUrl, overlayUrl, label = "Film" } = host.dataset;
-    this.#urls = { factsUrl, pixelsUrl, boxesUrl, overlayUrl };
+    const { label = "Film", ...urls } = host.dataset;
+    this.#urls = Object.fromEntries(URLS.map((name) => [name, urls[name]]));
     this.#build(label);
     this.#overlaying.setShown(this.#startsShown);
-    if (factsUrl) this.load();
+    if (urls.factsUrl) this.load();
   }
 
   #build(label) {
@@ -54,8 +64,9 @@ export class FilmViewer {
     this.#parts = controls.buildFrame(this.#host, {
       stage: this.#stage.element,
       run: (name) => this.#run(name),
-      without: [],
     });
+    this.#contours = createContourLayer();
+    this.#stage.addLayer(this.#contours);
     this.#shownBoxes = createBoxLayer();
     this.#stage.addLayer(this.#shownBoxes);
     this.#corners = buildCorners(this.#stage);
@@ -68,6 +79,10 @@ export class FilmViewer {
       panels: this.#parts.panels,
       onChange: (boxes) => this.#emit("hilum:boxes", { boxes }),
     });
+    const { stages, panels } = this.#parts;
+    this.#measuring = createMeasuring({ stage: this.#stage, panels, onMode: () => this.#showButtons() });
+    this.#nearest = createNearest({ stage: this.#stage, panels, overlaying: this.#overlaying, sentence });
+    this.#beside = createBeside({ stage: this.#stage, place: stages, sentence, wantedVoi: () => this.#wantedVoi });
     this.#parts.choices.addEventListener("change", (event) => this.#choose(event.target.value));
     this.#listen();
     this.#showButtons();
@@ -79,7 +94,7 @@ export class FilmViewer {
     const stage = this.#stage;
     listenToPointers(stage.element, {
       deviceAt: (event) => stage.deviceAt(event),
-      claims: (event) => Boolean(stage.view) && this.#editor.onPointerDown(event),
+      claims: (event) => Boolean(stage.view) && this.#claims(event),
       onDragStart: ({ windowing }) => (this.#windowing.dragging = windowing),
       onDrag: (dx, dy) => this.#drag(dx, dy),
       onZoom: (factor, [x, y]) => stage.zoomAt(factor, x, y),
@@ -102,11 +117,14 @@ export class FilmViewer {
 
   // Replaces the film in place. Resolves to true once film, boxes and heatmap are there, to false where the film could
   // not be shown (`hilum:error` says why) or another was asked for meanwhile.
-  show({ factsUrl, pixelsUrl, boxesUrl, overlayUrl, label = "Film" }) {
-    this.#urls = { factsUrl, pixelsUrl, boxesUrl, overlayUrl };
-    Object.assign(this.#host.dataset, { factsUrl, pixelsUrl, label });
-    this.#remember("boxesUrl", boxesUrl);
-    this.#remember("overlayUrl", overlayUrl);
+  show({ label = "Film", ...urls }) {
+    this.#urls = Object.fromEntries(URLS.map((name) => [name, urls[name]]));
+    const { dataset } = this.#host;
+    for (const [name, url] of Object.entries(this.#urls)) {
+      if (url) dataset[name] = url;
+      else delete dataset[name];
+    }
+    dataset.label = label;
     this.#stage.setLabel(label, stageLabel(label));
     if (!this.#startsShown) this.#overlaying.setShown(false);
     return this.load();
@@ -115,11 +133,6 @@ export class FilmViewer {
   // Fetches and decodes ahead, in this order; what an earlier call asked for and this one does not is let go.
   prefetch(films) {
     return this.#films.prefetch(films, this.#urls);
-  }
-
-  #remember(name, url) {
-    if (url) this.#host.dataset[name] = url;
-    else delete this.#host.dataset[name];
   }
 
   get #startsShown() {
@@ -140,6 +153,7 @@ export class FilmViewer {
       if (!isLate()) this.#fail(error);
       return false;
     }
+    this.#loadBeside();
     await Promise.all([this.loadOverlay(), this.#loadBoxes()]);
     if (isLate()) return false;
     this.#stage.redrawNow();
@@ -154,6 +168,10 @@ export class FilmViewer {
     this.#stage.clear();
     this.#overlaying.clear();
     this.#editor.clear();
+    this.#measuring.clear();
+    this.#nearest.clear();
+    this.#nearest.setUrl(this.#urls.nearestUrl);
+    this.#beside.clear();
     this.#shownBoxes.setBoxes([]);
     this.#parts.notes.replaceChildren();
     this.#parts.pointText.textContent = "";
@@ -179,6 +197,17 @@ export class FilmViewer {
     } catch (error) {
       if (showing === this.#showing) this.#overlaying.fail(sentence(error), () => this.loadOverlay());
     }
+    this.#showButtons();
+  }
+
+  // Of no use to the film itself, so nothing waits for it; without an answer there is no button.
+  async #loadBeside() {
+    const showing = this.#showing;
+    const { besideUrl } = this.#urls;
+    const films = besideUrl ? await loadBeside(besideUrl).catch(() => []) : [];
+    if (showing !== this.#showing) return;
+    this.#beside.set(films);
+    this.#parts.buttons.get("beside").hidden = !films.length;
     this.#showButtons();
   }
 
@@ -223,7 +252,9 @@ export class FilmViewer {
 
   #applyHeat() {
     const heat = this.#overlaying.heat();
-    this.#stage.setHeat(heat);
+    const asLines = heat?.look.drawn === "contour";
+    this.#stage.setHeat(asLines ? null : heat);
+    this.#contours.set(asLines ? heat : null);
     if (!heat) this.#parts.pointText.textContent = ""; // it may hold a score
   }
 
@@ -232,9 +263,25 @@ export class FilmViewer {
     this.#parts.viewText.textContent = controls.viewSentence({ zoom: view.zoom, voi, inverted });
     this.#shownBoxes.layer.classList.toggle("hv-hidden", !this.#boxesShown);
     this.#corners.update(film, view);
+    this.#beside.follow();
   }
 
   // Pointer
+
+  #claims(event) {
+    const claimed = this.#measuring.onPointerDown(event) || this.#editor.onPointerDown(event);
+    if (!claimed && this.#nearest.isOn) this.#pickOnClick(event);
+    return claimed;
+  }
+
+  // A click without a drag; a drag still moves the film.
+  #pickOnClick(start) {
+    const click = (end) => {
+      const moved = Math.hypot(end.clientX - start.clientX, end.clientY - start.clientY);
+      if (moved < CLICK_PX && this.#stage.view && end.pointerId === start.pointerId) this.#nearest.pick(end);
+    };
+    window.addEventListener("pointerup", click, { once: true });
+  }
 
   #drag(dx, dy) {
     const { sticky, held, dragging } = this.#windowing;
@@ -261,6 +308,7 @@ export class FilmViewer {
     const { choices } = this.#stage.film;
     this.#wantedVoi = voi.kind === "own" ? { relative: relativeWindow(voi, choices) } : { kind: voi.kind, name: voi.name };
     this.#stage.setVoi(voi);
+    this.#beside.setVoi();
     controls.fillChoices(this.#parts.choices, choices, voi);
   }
 
@@ -287,30 +335,44 @@ export class FilmViewer {
 
   #run(name) {
     if (name === "keys") return controls.openKeys(this.#parts.keys);
-    if (!this.#stage.view) return;
+    if (!this.#stage.view || this.#parts.buttons.get(name).hidden) return;
     if (PRESETS.includes(name)) this.#setVoi(this.#stage.film.choices.find(({ kind }) => kind === name));
-    if (name === "fit") this.#stage.fit();
-    if (name === "actual") this.#stage.setZoom(1);
-    if (name === "flip") this.#stage.flip();
-    if (name === "turn") this.#stage.turn(1);
-    if (name === "reset") this.#reset();
-    if (name === "window") this.#windowing.sticky = !this.#windowing.sticky;
-    if (name === "invert") this.#stage.setInverted(!this.#stage.inverted);
-    if (name === "boxes") this.#toggleBoxes();
-    if (name === "heatmap") this.setHeatmap(!this.#overlaying.isShown);
+    else this.#actions[name]();
     this.#showButtons();
   }
+
+  #actions = {
+    fit: () => this.#stage.fit(),
+    actual: () => this.#stage.setZoom(1),
+    flip: () => this.#stage.flip(),
+    turn: () => this.#stage.turn(1),
+    reset: () => this.#reset(),
+    window: () => (this.#windowing.sticky = !this.#windowing.sticky),
+    invert: () => this.#invert(!this.#stage.inverted),
+    ruler: () => this.#measuring.setMode("ruler"),
+    ratio: () => this.#measuring.setMode("ratio"),
+    beside: () => this.#beside.toggle(),
+    boxes: () => this.#toggleBoxes(),
+    heatmap: () => this.setHeatmap(!this.#overlaying.isShown),
+    nearest: () => this.#nearest.toggle(),
+  };
 
   // Keys that act only in some states of the viewer.
   #otherKey(key, { shiftKey, repeat }) {
     if (!this.#stage.view || repeat) return false;
     if (key === "c" && this.#editor.isOn) return shiftKey ? this.#editor.addInMiddle() : this.#editor.toggleDrawing();
+    if (key === "e" && shiftKey) return this.#nearest.searchHottest();
     return false;
+  }
+
+  #invert(inverted) {
+    this.#stage.setInverted(inverted);
+    this.#beside.setVoi();
   }
 
   #reset() {
     this.#wantedVoi = null;
-    this.#stage.setInverted(false);
+    this.#invert(false);
     this.#stage.setVoi(this.#stage.film.choices[0]);
     controls.fillChoices(this.#parts.choices, this.#stage.film.choices, this.#stage.voi);
     this.#stage.upright();
@@ -324,12 +386,14 @@ export class FilmViewer {
 
   #hold(what) {
     if (what === "window") this.#windowing.held = true;
+    else if (what === "blink") this.#nearest.blink(true);
     else this.#overlaying.setHeld(true);
     this.#showButtons();
   }
 
   #release() {
     this.#windowing.held = false;
+    this.#nearest.blink(false);
     this.#overlaying.setHeld(false);
     this.#showButtons();
   }
@@ -342,8 +406,14 @@ export class FilmViewer {
     controls.press(buttons, "flip", Boolean(view?.flipped));
     controls.press(buttons, "boxes", this.#boxesShown);
     controls.press(buttons, "heatmap", this.#overlaying.isVisible);
+    controls.press(buttons, "ruler", this.#measuring.mode === "ruler");
+    controls.press(buttons, "ratio", this.#measuring.mode === "ratio");
+    controls.press(buttons, "nearest", this.#nearest.isOn);
+    controls.press(buttons, "beside", this.#beside.isOn);
     buttons.get("heatmap").hidden = !this.#host.dataset.overlayUrl;
+    buttons.get("nearest").hidden = !this.#host.dataset.overlayUrl || !this.#urls.nearestUrl;
     if (!this.#urls.boxesUrl) buttons.get("boxes").hidden = true;
+    if (!this.#urls.besideUrl) buttons.get("beside").hidden = true;
   }
 
   // For other modules of the page and for tests
@@ -415,12 +485,17 @@ export class FilmViewer {
       heatmapShown: this.#overlaying.isVisible,
       look: this.#overlaying.look,
       kept: this.#films.size,
+      measured: this.#measuring.strokes,
+      ratio: this.#measuring.ratio,
+      beside: this.#beside.isOn ? this.#beside.state : null,
+      blinking: this.#nearest.isBlinking,
     };
   }
 
   destroy() {
     for (const end of this.#endings) end();
     this.#films.clear();
+    this.#beside.destroy();
     this.#stage.destroy();
   }
 }
