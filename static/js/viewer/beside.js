@@ -2,7 +2,7 @@
 
 import { buildCorners } from "./corners.js";
 import { element } from "./dom.js";
-import { fetchJson } from "./fetching.js";
+import { fetchJson, sentence } from "./fetching.js";
 import { loadFilm } from "./films.js";
 import { fitZoom, scales } from "./geometry.js";
 import { listenToPointers } from "./gestures.js";
@@ -14,7 +14,7 @@ export async function loadBeside(url, { signal } = {}) {
   return films;
 }
 
-export function createBeside({ stage, place, sentence, wantedVoi }) {
+export function createBeside({ stage, place, wantedVoi }) {
   const select = element("select", { classes: "hv-select", "aria-label": "Film beside" });
   const note = element("p", { classes: "hv-hint", role: "status" });
   const other = new FilmStage({ label: "Film beside", onDraw: () => corners.update(other.film, other.view) });
@@ -76,6 +76,9 @@ export function createBeside({ stage, place, sentence, wantedVoi }) {
   select.addEventListener("change", () => open(films[select.selectedIndex]));
 
   return {
+    get count() {
+      return films.length;
+    },
     get isOn() {
       return !column.hidden;
     },

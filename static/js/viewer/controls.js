@@ -1,5 +1,6 @@
 // Toolbar, status line, messages and the list of keys. Only builds and updates; viewer.js decides.
 
+import { displayWarning } from "./corners.js";
 import { element, tidyNumber } from "./dom.js";
 
 export const ACTIONS = [
@@ -51,7 +52,9 @@ export function buildFrame(host, { stage, run }) {
   panel.hidden = true;
   const panels = element("div", { classes: "hv-panels" }, [panel]);
   const stages = element("div", { classes: "hv-stages" }, [stage]);
-  const film = element("div", { classes: "hv-film" }, [stages, status.line, notes]);
+  const warning = element("p", { classes: "hv-display", text: displayWarning(), role: "note" });
+  warning.hidden = !warning.textContent;
+  const film = element("div", { classes: "hv-film" }, [stages, status.line, warning, notes]);
   const keys = keyDialog();
   const body = element("div", { classes: "hv-body" }, [film, panels]);
   host.replaceChildren(toolbar, body, keys);
@@ -142,6 +145,10 @@ function progressBar(label, progress) {
   const bar = element("progress", { max: "1", "aria-label": label });
   bar.value = progress;
   return bar;
+}
+
+export function trouble(text, retry) {
+  return [element("p", { classes: "hv-trouble", text, role: "alert" }), retryButton(retry)];
 }
 
 export function retryButton(retry) {

@@ -26,6 +26,7 @@ export function createMeasuring({ stage, panels, onMode }) {
   panels.append(panel);
   let strokes = []; // {from, to, name}
   let drawn = [];
+  let dragging = null; // ends the stroke that is under way
   let mode = ""; // "ruler", "ratio" or ""
 
   const show = () => {
@@ -77,7 +78,7 @@ export function createMeasuring({ stage, panels, onMode }) {
     onPointerDown(start) {
       if (!mode) return false;
       const stroke = { from: stage.originalAt(start), to: stage.originalAt(start), name: nextName() };
-      const ending = new AbortController();
+      const ending = (dragging = new AbortController());
       const mine = (listener) => (event) => event.pointerId === start.pointerId && stage.view && listener(event);
       strokes.push(stroke);
       start.preventDefault();
@@ -99,6 +100,7 @@ export function createMeasuring({ stage, panels, onMode }) {
       return true;
     },
     clear() {
+      dragging?.abort();
       strokes = [];
       mode = "";
       stage.element.classList.remove("is-measuring");

@@ -2,9 +2,9 @@
 // over this one, aligned, for as long as a key is down.
 
 import { createCanvas2dRenderer } from "./canvas2d.js";
-import { actionButton, retryButton } from "./controls.js";
+import { actionButton, trouble } from "./controls.js";
 import { element, tidyNumber } from "./dom.js";
-import { fetchJson } from "./fetching.js";
+import { fetchJson, sentence } from "./fetching.js";
 import { loadFilm } from "./films.js";
 import { applyAffine, compose, invertAffine } from "./geometry.js";
 import { patchPosition } from "./heatmap.js";
@@ -13,9 +13,9 @@ import { set, svg } from "./svg.js";
 
 const TILE_PX = 96;
 const TILE_PATCHES = 6; // patches that a tile is wide: the patch and what lies around it
-const BANKS = { global: "Of the whole film", region: "Of this region", film: "Whole films" };
+const BANKS = { global: "Global bank", region: "Region bank", film: "Whole films" };
 
-export function createNearest({ stage, panels, overlaying, sentence }) {
+export function createNearest({ stage, panels, overlaying }) {
   const marker = svg("polygon", { class: "hv-patch" });
   const markers = svg("svg", { class: "hv-markers", "aria-hidden": "true" }, [marker]);
   const blink = createBlink(stage);
@@ -71,8 +71,7 @@ export function createNearest({ stage, panels, overlaying, sentence }) {
       await showFound(answer, () => number === searches, signal);
     } catch (error) {
       if (number !== searches) return;
-      const text = element("p", { classes: "hv-trouble", text: sentence(error), role: "alert" });
-      content.replaceChildren(text, retryButton(() => search(patch)));
+      content.replaceChildren(...trouble(sentence(error), () => search(patch)));
     }
     stage.redraw();
   };

@@ -46,6 +46,7 @@ export function createOverlaying(panel, { onChange, onWeight }) {
     clear() {
       overlay = fused = built = null;
       panel.hidden = true;
+      onChange();
     },
     set(next) {
       overlay = next;

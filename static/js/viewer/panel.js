@@ -1,6 +1,6 @@
 // The heatmap's panel: legend on a fixed scale, opacity, threshold, weight, colour map.
 
-import { retryButton } from "./controls.js";
+import { trouble } from "./controls.js";
 import { COLORMAPS, colormapTable } from "./colormaps.js";
 import { element, tidyNumber } from "./dom.js";
 import { isStandardised, scalePosition } from "./heatmap.js";
@@ -43,11 +43,7 @@ export function showPanelWaiting(panel) {
 
 export function showPanelError(panel, text, retry) {
   panel.hidden = false;
-  panel.replaceChildren(
-    element("h2", { text: "Heatmap" }),
-    element("p", { classes: "hv-trouble", text, role: "alert" }),
-    retryButton(retry),
-  );
+  panel.replaceChildren(element("h2", { text: "Heatmap" }), ...trouble(text, retry));
 }
 
 function buildSliders(overlay, look, onChange) {

@@ -5,22 +5,18 @@ import { createBoxLayer } from "./boxes.js";
 import { createBoxEditor } from "./box_editing.js";
 import { createContourLayer } from "./contour.js";
 import * as controls from "./controls.js";
-import { buildCorners, displayWarning } from "./corners.js";
-import { element, tidyNumber } from "./dom.js";
-import { ViewerError } from "./fetching.js";
+import { buildCorners } from "./corners.js";
+import { sentence } from "./fetching.js";
 import { createFilmStore } from "./films.js";
-import { listenToPointers } from "./gestures.js";
 import { listenToKeys } from "./keyboard.js";
 import { createMeasuring } from "./measuring.js";
 import { createNearest } from "./nearest.js";
 import { createOverlaying } from "./overlaying.js";
-import { isInverted } from "./pixels.js";
-import { chosenAgain, equivalentWindow, ownWindow, relativeWindow } from "./presets.js";
+import { listenToFilm } from "./pointing.js";
 import { FilmStage } from "./stage.js";
+import { createWindowing } from "./windowing.js";
 
-const WINDOW_DRAG_PX = 150; // sideways distance that doubles the width
 const URLS = ["factsUrl", "pixelsUrl", "boxesUrl", "overlayUrl", "nearestUrl", "besideUrl"];
-const CLICK_PX = 3;
 const PRESETS = ["lung", "mediastinum", "bone", "percentile"];
 
 export class FilmViewer {
@@ -39,16 +35,13 @@ export class FilmViewer {
   #films = createFilmStore();
   #urls;
   #showing = 0; // counts the films asked for: what comes back for an earlier one is dropped
-  #wantedVoi = null; // the reader's choice, kept from film to film
-  #windowing = { sticky: false, held: false, dragging: false };
-  #boxesShown = true;
+  #windowing;
   #error = null;
-  #endings = [];
 
   constructor(host) {
     this.#host = host;
     const { label = "Film", ...urls } = host.dataset;
-    this.#urls = Object.fromEntries(URLS.map((name) => [name, urls[name]]));
+    this.#urls = urlsOf(urls);
     this.#build(label);
     this.#overlaying.setShown(this.#startsShown);
     if (urls.factsUrl) this.load();
@@ -61,10 +54,7 @@ export class FilmViewer {
       onDraw: () => this.#describeView(),
       onLost: () => this.#applyHeat(),
     });
-    this.#parts = controls.buildFrame(this.#host, {
-      stage: this.#stage.element,
-      run: (name) => this.#run(name),
-    });
+    this.#parts = controls.buildFrame(this.#host, { stage: this.#stage.element, run: (name) => this.#run(name) });
     this.#contours = createContourLayer();
     this.#stage.addLayer(this.#contours);
     this.#shownBoxes = createBoxLayer();
@@ -79,28 +69,26 @@ export class FilmViewer {
       panels: this.#parts.panels,
       onChange: (boxes) => this.#emit("hilum:boxes", { boxes }),
     });
-    const { stages, panels } = this.#parts;
+    const { stages, panels, choices } = this.#parts;
     this.#measuring = createMeasuring({ stage: this.#stage, panels, onMode: () => this.#showButtons() });
-    this.#nearest = createNearest({ stage: this.#stage, panels, overlaying: this.#overlaying, sentence });
-    this.#beside = createBeside({ stage: this.#stage, place: stages, sentence, wantedVoi: () => this.#wantedVoi });
-    this.#parts.choices.addEventListener("change", (event) => this.#choose(event.target.value));
-    this.#listen();
+    this.#nearest = createNearest({ stage: this.#stage, panels, overlaying: this.#overlaying });
+    this.#windowing = createWindowing({ stage: this.#stage, select: choices, onChange: () => this.#beside.setVoi() });
+    this.#beside = createBeside({ stage: this.#stage, place: stages, wantedVoi: () => this.#windowing.wanted });
+    listenToFilm({
+      stage: this.#stage,
+      text: this.#parts.pointText,
+      windowing: this.#windowing,
+      measuring: this.#measuring,
+      editor: this.#editor,
+      nearest: this.#nearest,
+      overlaying: this.#overlaying,
+    });
+    this.#listenToKeys();
     this.#showButtons();
-    const warning = displayWarning();
-    if (warning) this.#parts.line.after(element("p", { classes: "hv-display", text: warning, role: "note" }));
   }
 
-  #listen() {
+  #listenToKeys() {
     const stage = this.#stage;
-    listenToPointers(stage.element, {
-      deviceAt: (event) => stage.deviceAt(event),
-      claims: (event) => Boolean(stage.view) && this.#claims(event),
-      onDragStart: ({ windowing }) => (this.#windowing.dragging = windowing),
-      onDrag: (dx, dy) => this.#drag(dx, dy),
-      onZoom: (factor, [x, y]) => stage.zoomAt(factor, x, y),
-      onHover: (event) => this.#hover(event),
-      onLeave: () => (this.#parts.pointText.textContent = ""),
-    });
     this.#keys = listenToKeys(this.#host, {
       run: (name) => this.#run(name),
       other: (key, event) => this.#otherKey(key, event),
@@ -110,7 +98,6 @@ export class FilmViewer {
       zoom: (factor) => stage.zoomAt(factor),
       pan: (dx, dy) => stage.pan(dx, dy),
     });
-    this.#endings.push(this.#keys.stop);
   }
 
   // Showing a film
@@ -118,13 +105,9 @@ export class FilmViewer {
   // Replaces the film in place. Resolves to true once film, boxes and heatmap are there, to false where the film could
   // not be shown (`hilum:error` says why) or another was asked for meanwhile.
   show({ label = "Film", ...urls }) {
-    this.#urls = Object.fromEntries(URLS.map((name) => [name, urls[name]]));
-    const { dataset } = this.#host;
-    for (const [name, url] of Object.entries(this.#urls)) {
-      if (url) dataset[name] = url;
-      else delete dataset[name];
-    }
-    dataset.label = label;
+    this.#urls = urlsOf(urls);
+    for (const name of URLS) delete this.#host.dataset[name];
+    Object.assign(this.#host.dataset, this.#urls, { label });
     this.#stage.setLabel(label, stageLabel(label));
     if (!this.#startsShown) this.#overlaying.setShown(false);
     return this.load();
@@ -132,7 +115,8 @@ export class FilmViewer {
 
   // Fetches and decodes ahead, in this order; what an earlier call asked for and this one does not is let go.
   prefetch(films) {
-    return this.#films.prefetch(films, this.#urls);
+    const prepare = (film) => this.#stage.prepare(film, this.#windowing.shownAs(film));
+    return this.#films.prefetch(films, this.#urls, prepare);
   }
 
   get #startsShown() {
@@ -180,7 +164,7 @@ export class FilmViewer {
 
   #takeFilm(film) {
     this.#tell("");
-    this.#stage.setFilm(film, { voi: chosenAgain(film.choices, this.#wantedVoi), inverted: this.#stage.inverted });
+    this.#stage.setFilm(film, this.#windowing.shownAs(film));
     controls.fillChoices(this.#parts.choices, film.choices, this.#stage.voi);
     this.#stage.redrawNow();
     this.#showButtons();
@@ -207,7 +191,6 @@ export class FilmViewer {
     const films = besideUrl ? await loadBeside(besideUrl).catch(() => []) : [];
     if (showing !== this.#showing) return;
     this.#beside.set(films);
-    this.#parts.buttons.get("beside").hidden = !films.length;
     this.#showButtons();
   }
 
@@ -219,13 +202,12 @@ export class FilmViewer {
       const boxes = await this.#films.boxes(this.#urls, boxesUrl);
       if (showing !== this.#showing) return;
       this.#shownBoxes.setBoxes(boxes);
-      this.#parts.buttons.get("boxes").hidden = !boxes.length;
       this.#parts.notes.replaceChildren();
+      this.#showButtons();
       this.#stage.redraw();
     } catch (error) {
       if (showing !== this.#showing) return;
-      const text = element("p", { classes: "hv-trouble", text: sentence(error), role: "alert" });
-      this.#parts.notes.replaceChildren(text, controls.retryButton(() => this.#loadBoxes()));
+      this.#parts.notes.replaceChildren(...controls.trouble(sentence(error), () => this.#loadBoxes()));
     }
   }
 
@@ -261,74 +243,8 @@ export class FilmViewer {
   #describeView() {
     const { film, view, voi, inverted } = this.#stage;
     this.#parts.viewText.textContent = controls.viewSentence({ zoom: view.zoom, voi, inverted });
-    this.#shownBoxes.layer.classList.toggle("hv-hidden", !this.#boxesShown);
     this.#corners.update(film, view);
     this.#beside.follow();
-  }
-
-  // Pointer
-
-  #claims(event) {
-    const claimed = this.#measuring.onPointerDown(event) || this.#editor.onPointerDown(event);
-    if (!claimed && this.#nearest.isOn) this.#pickOnClick(event);
-    return claimed;
-  }
-
-  // A click without a drag; a drag still moves the film.
-  #pickOnClick(start) {
-    const click = (end) => {
-      const moved = Math.hypot(end.clientX - start.clientX, end.clientY - start.clientY);
-      if (moved < CLICK_PX && this.#stage.view && end.pointerId === start.pointerId) this.#nearest.pick(end);
-    };
-    window.addEventListener("pointerup", click, { once: true });
-  }
-
-  #drag(dx, dy) {
-    const { sticky, held, dragging } = this.#windowing;
-    if (sticky || held || dragging) this.#dragWindow(dx, dy);
-    else this.#stage.pan(dx, dy);
-  }
-
-  // Sideways widens; up is brighter on screen, whichever way the film is inverted.
-  #dragWindow(dx, dy) {
-    const { film, view, voi, inverted } = this.#stage;
-    if (!view) return;
-    const { center, width, voiFunction } = equivalentWindow(voi, film.facts);
-    const darker = isInverted(film.facts, inverted) ? -1 : 1;
-    this.#setVoi(
-      ownWindow({
-        center: center + (darker * dy * width) / (2 * WINDOW_DRAG_PX),
-        width: width * 2 ** (dx / WINDOW_DRAG_PX),
-        voiFunction,
-      }),
-    );
-  }
-
-  #setVoi(voi) {
-    const { choices } = this.#stage.film;
-    this.#wantedVoi = voi.kind === "own" ? { relative: relativeWindow(voi, choices) } : { kind: voi.kind, name: voi.name };
-    this.#stage.setVoi(voi);
-    this.#beside.setVoi();
-    controls.fillChoices(this.#parts.choices, choices, voi);
-  }
-
-  #choose(name) {
-    this.#setVoi(this.#stage.film.choices.find((choice) => choice.name === name) ?? this.#stage.voi);
-  }
-
-  #hover(event) {
-    if (!this.#stage.view) return;
-    const [x, y] = this.#stage.originalAt(event).map(Math.floor);
-    const { rows, columns, pixels } = this.#stage.film;
-    const inside = x >= 0 && y >= 0 && x < columns && y < rows;
-    this.#parts.pointText.textContent = inside ? this.#pointSentence(x, y, pixels[y * columns + x]) : "";
-  }
-
-  // A hidden heatmap stays hidden here too.
-  #pointSentence(x, y, stored) {
-    const value = `x ${x}, y ${y}, value ${tidyNumber(this.#stage.film.modality[stored])}`;
-    const heat = this.#overlaying.heat() ? this.fusedAt(x + 0.5, y + 0.5) : NaN;
-    return Number.isNaN(heat) ? value : `${value}, fused ${tidyNumber(heat)}`;
   }
 
   // Actions
@@ -336,7 +252,7 @@ export class FilmViewer {
   #run(name) {
     if (name === "keys") return controls.openKeys(this.#parts.keys);
     if (!this.#stage.view || this.#parts.buttons.get(name).hidden) return;
-    if (PRESETS.includes(name)) this.#setVoi(this.#stage.film.choices.find(({ kind }) => kind === name));
+    if (PRESETS.includes(name)) this.#windowing.preset(name);
     else this.#actions[name]();
     this.#showButtons();
   }
@@ -347,12 +263,12 @@ export class FilmViewer {
     flip: () => this.#stage.flip(),
     turn: () => this.#stage.turn(1),
     reset: () => this.#reset(),
-    window: () => (this.#windowing.sticky = !this.#windowing.sticky),
-    invert: () => this.#invert(!this.#stage.inverted),
+    window: () => this.#windowing.toggle(),
+    invert: () => this.#windowing.invert(),
     ruler: () => this.#measuring.setMode("ruler"),
     ratio: () => this.#measuring.setMode("ratio"),
     beside: () => this.#beside.toggle(),
-    boxes: () => this.#toggleBoxes(),
+    boxes: () => this.#shownBoxes.toggle(),
     heatmap: () => this.setHeatmap(!this.#overlaying.isShown),
     nearest: () => this.#nearest.toggle(),
   };
@@ -365,34 +281,21 @@ export class FilmViewer {
     return false;
   }
 
-  #invert(inverted) {
-    this.#stage.setInverted(inverted);
-    this.#beside.setVoi();
-  }
-
   #reset() {
-    this.#wantedVoi = null;
-    this.#invert(false);
-    this.#stage.setVoi(this.#stage.film.choices[0]);
-    controls.fillChoices(this.#parts.choices, this.#stage.film.choices, this.#stage.voi);
+    this.#windowing.reset();
     this.#stage.upright();
     this.#stage.fit();
   }
 
-  #toggleBoxes() {
-    this.#boxesShown = !this.#boxesShown;
-    this.#stage.redraw();
-  }
-
   #hold(what) {
-    if (what === "window") this.#windowing.held = true;
+    if (what === "window") this.#windowing.setHeld(true);
     else if (what === "blink") this.#nearest.blink(true);
     else this.#overlaying.setHeld(true);
     this.#showButtons();
   }
 
   #release() {
-    this.#windowing.held = false;
+    this.#windowing.setHeld(false);
     this.#nearest.blink(false);
     this.#overlaying.setHeld(false);
     this.#showButtons();
@@ -400,20 +303,23 @@ export class FilmViewer {
 
   #showButtons() {
     const { buttons } = this.#parts;
-    const { view, inverted } = this.#stage;
-    controls.press(buttons, "window", this.#windowing.sticky || this.#windowing.held);
-    controls.press(buttons, "invert", inverted);
-    controls.press(buttons, "flip", Boolean(view?.flipped));
-    controls.press(buttons, "boxes", this.#boxesShown);
-    controls.press(buttons, "heatmap", this.#overlaying.isVisible);
-    controls.press(buttons, "ruler", this.#measuring.mode === "ruler");
-    controls.press(buttons, "ratio", this.#measuring.mode === "ratio");
-    controls.press(buttons, "nearest", this.#nearest.isOn);
-    controls.press(buttons, "beside", this.#beside.isOn);
-    buttons.get("heatmap").hidden = !this.#host.dataset.overlayUrl;
-    buttons.get("nearest").hidden = !this.#host.dataset.overlayUrl || !this.#urls.nearestUrl;
-    if (!this.#urls.boxesUrl) buttons.get("boxes").hidden = true;
-    if (!this.#urls.besideUrl) buttons.get("beside").hidden = true;
+    const pressed = {
+      window: this.#windowing.isOn,
+      invert: this.#stage.inverted,
+      flip: Boolean(this.#stage.view?.flipped),
+      boxes: this.#shownBoxes.isShown,
+      heatmap: this.#overlaying.isVisible,
+      ruler: this.#measuring.mode === "ruler",
+      ratio: this.#measuring.mode === "ratio",
+      nearest: this.#nearest.isOn,
+      beside: this.#beside.isOn,
+    };
+    for (const [name, is] of Object.entries(pressed)) controls.press(buttons, name, is);
+    const { overlayUrl } = this.#host.dataset;
+    buttons.get("heatmap").hidden = !overlayUrl;
+    buttons.get("nearest").hidden = !overlayUrl || !this.#urls.nearestUrl;
+    buttons.get("boxes").hidden = !this.#shownBoxes.count;
+    buttons.get("beside").hidden = !this.#beside.count;
   }
 
   // For other modules of the page and for tests
@@ -481,7 +387,7 @@ export class FilmViewer {
       view: view && { ...view },
       voi: voi && { ...voi },
       inverted,
-      boxesShown: this.#boxesShown,
+      boxesShown: this.#shownBoxes.isShown,
       heatmapShown: this.#overlaying.isVisible,
       look: this.#overlaying.look,
       kept: this.#films.size,
@@ -493,19 +399,18 @@ export class FilmViewer {
   }
 
   destroy() {
-    for (const end of this.#endings) end();
+    this.#keys.stop();
     this.#films.clear();
     this.#beside.destroy();
     this.#stage.destroy();
   }
 }
 
-function stageLabel(label) {
-  return `${label}. Question mark lists the keys.`;
+// Those that are there.
+function urlsOf(all) {
+  return Object.fromEntries(URLS.filter((name) => all[name]).map((name) => [name, all[name]]));
 }
 
-function sentence(error) {
-  if (error instanceof ViewerError) return error.message;
-  console.error(error);
-  return "The viewer met an internal error. Reload the page; if it stays, tell an administrator.";
+function stageLabel(label) {
+  return `${label}. Question mark lists the keys.`;
 }

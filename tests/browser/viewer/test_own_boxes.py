@@ -147,3 +147,15 @@ def test_the_page_keeps_the_undo_of_a_field(editing: Viewer) -> None:
     editing.page.locator("textarea").focus()
     editing.page.keyboard.press("Control+z")
     assert len(boxes(editing)) == 1
+
+
+def test_a_drag_ends_with_its_film(editing: Viewer) -> None:
+    editing.page.keyboard.press("c")
+    editing.page.mouse.move(*editing.client(20, 30))
+    editing.page.mouse.down()
+    editing.page.mouse.move(*editing.client(40, 50))
+    editing.host.evaluate("(host) => host.hilumViewer.show({ factsUrl: '/facts', pixelsUrl: '/pixels' })")
+    editing.page.mouse.move(*editing.client(60, 70))
+    editing.page.mouse.up()
+    assert boxes(editing) == []
+    assert editing.page.evaluate("told") == []
