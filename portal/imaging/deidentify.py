@@ -91,8 +91,8 @@ def pseudonym(site_key: bytes, identifier: str) -> str:
 def header(ds: Dataset) -> dict[str, str]:
     """Return the allowed facts of a header, absent ones left out, warnings and identifiers under prefixes.
 
-    Keys: modality, view_position, laterality, patient_orientation, body_part, patient_sex, age_years, manufacturer, model, kvp,
-    exposure_uas, detector, burned_in; "warning:..." with a sentence; "identifier:..." (see `Identifiers`).
+    Keys: modality, view_position, laterality, patient_orientation, body_part, patient_sex, age_years, manufacturer,
+    model, kvp, exposure_uas, detector, burned_in; "warning:..." with a sentence; "identifier:..." (see `Identifiers`).
     """
     facts = {
         "modality": _one_of(text(ds, "Modality"), {"CR", "DX", "RG", "PX", "RF", "OT"}),

@@ -37,8 +37,8 @@ def test_a_film_s_page(page: Page, live_server: Any, data_dir: Path, sign_in: An
     sign_in(factories.curator())
     open_film(page, f"{live_server.url}/images/{film.uuid}/")
     assert page.locator(".hv-side").all_inner_texts() == ["R", "L", "", ""]
-    page.keyboard.press("y")
-    page.wait_for_function("document.querySelector('[data-hilum-viewer]').hilumViewer.state.beside?.image")
+    page.locator("button[data-action=beside]").click()
+    page.get_by_text("Spacing unknown: scaled to the frame.").wait_for()
     host = page.locator("[data-hilum-viewer]")
     assert host.evaluate("(host) => host.hilumViewer.state.beside.image") == str(lateral.uuid)
     assert serious_findings(page) == []

@@ -183,7 +183,7 @@ function hiddenWords(count) {
 
 // A film laid over the stage's own by `thisFromOther`, while it is shown.
 function createBlink(stage) {
-  const canvas = element("canvas", { classes: "hv-canvas hv-blink", role: "img", "aria-label": "" });
+  const canvas = element("canvas", { classes: "hv-blink", role: "img", "aria-label": "" });
   const words = element("p", { classes: "hv-hint", role: "status", text: "Choose one, then hold J to lay its film over this one." });
   let other = null; // {renderer, thisFromOther}
   let takes = 0;

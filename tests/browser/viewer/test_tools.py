@@ -234,7 +234,7 @@ def test_another_film_of_the_patient_stands_beside_at_the_same_scale(open_viewer
     others = [another(site, "lateral", fine), another(site, "prior", FILMS["linear"], same_study=False)]
     viewer = open_viewer(make_film(windows=WINDOW, spacing_mm=(0.4, 0.2)), beside=others)
     viewer.page.keyboard.press("l")
-    viewer.page.keyboard.press("y")
+    viewer.press("beside")
     viewer.host.get_by_text("Same scale").wait_for()
     for _ in range(2):
         state = viewer.state
@@ -253,7 +253,7 @@ def test_another_film_of_the_patient_stands_beside_at_the_same_scale(open_viewer
 
 def test_the_film_beside_goes_with_the_patient(open_viewer: Open, site: Site) -> None:
     viewer = open_viewer(FILMS["linear"], beside=[another(site, "lateral", FILMS["linear"])])
-    viewer.page.keyboard.press("y")
+    viewer.press("beside")
     viewer.host.get_by_text("Spacing unknown: scaled to the frame.").wait_for()
     beside = viewer.host.locator(".hv-beside canvas").first
     assert beside.is_visible()
