@@ -14,6 +14,7 @@ urlpatterns = [
     path("results/runs/<uuid:run_uuid>/films/<uuid:image_uuid>/", film.film, name="film"),
     path("results/runs/<uuid:run_uuid>/films/<uuid:image_uuid>/overlay", film.overlay, name="overlay"),
     path("results/runs/<uuid:run_uuid>/films/<uuid:image_uuid>/maps", film.maps, name="maps"),
+    path("results/runs/<uuid:run_uuid>/films/<uuid:image_uuid>/nearest", film.nearest, name="nearest"),
     path("results/films/<uuid:uuid>/scores/", film.film_scores, name="film-scores"),
     path("reading/", reading.worklists, name="worklists"),
     path("reading/new/", worklists.new, name="new-worklist"),

@@ -14,7 +14,7 @@ from ml_engine.models import Score
 from portal.models import Role, User
 from tests.analysis.scored import Scored, scored_run
 from tests.analysis.worklists import items, read, worklist
-from tests.browser.accessibility import grave_violations
+from tests.browser.axe import serious_findings
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
@@ -380,7 +380,7 @@ def test_a_film_is_escalated_by_keyboard_and_the_broker_answers(
     assert raised.reason == "A pneumothorax, untreated"
     sign_in(factories.user("broker", Role.BROKER))
     page.goto(f"{live_server.url}/reading/escalations/")
-    assert grave_violations(page) == []
+    assert serious_findings(page) == []
     page.get_by_label("What was done").fill("ward told")
     press(page, "Enter")
     expect(page.get_by_role("cell", name="ward told")).to_be_visible()
@@ -405,7 +405,7 @@ def test_the_pages_of_reading_have_nothing_serious_for_axe(
         if address == f"{of.uuid}/":
             is_at(page, 1)
             press(page, "s")
-        found[address] = grave_violations(page)
+        found[address] = serious_findings(page)
     assert {address: lines for address, lines in found.items() if lines} == {}
 
 
@@ -413,4 +413,4 @@ def test_axe_finds_what_is_wrong(page: Page, live_server: Any, of: Worklist, sig
     sign_in(User.objects.get(username="analyst"))
     page.goto(f"{live_server.url}/reading/")
     page.evaluate("document.querySelector('main').insertAdjacentHTML('beforeend', '<input>')")
-    assert [line.partition(":")[0] for line in grave_violations(page)] == ["label"]
+    assert [line.partition(":")[0] for line in serious_findings(page)] == ["label"]
