@@ -114,6 +114,10 @@ def _rows(images: Iterable[Image]) -> Iterator[Iterable[tuple[int, int, str | No
         yield Image.objects.filter(pk__in=ids[start : start + CHUNK]).values_list(*wanted)
 
 
+def names_at(site: Site) -> QuerySet[Cohort, str]:
+    return Cohort.objects.filter(site=site).order_by("name").values_list("name", flat=True).distinct()
+
+
 def images_of(cohort: Cohort) -> QuerySet[Image]:
     return Image.objects.filter(cohort_images__cohort=cohort)
 

@@ -319,7 +319,7 @@ class ScreeningQueue(Addressed):
     source = models.CharField(max_length=300)  # where the films come from, in words
     order = models.CharField(max_length=10, choices=Order)
     seed = models.PositiveIntegerField(null=True)
-    split = models.ForeignKey(Split, models.PROTECT, null=True, related_name="+")  # by score: only films of its fit part
+    split = models.ForeignKey(Split, models.PROTECT, null=True, related_name="+")  # by score: of its fit part
     films = models.PositiveIntegerField()
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
 
@@ -328,7 +328,9 @@ class ScreeningQueue(Addressed):
             models.CheckConstraint(
                 condition=Q(order__in=["imported", "unlabelled", "random", "score"]), name="queue_known_order"
             ),
-            models.CheckConstraint(condition=~Q(order="score") | Q(split__isnull=False), name="queue_by_score_has_split"),
+            models.CheckConstraint(
+                condition=~Q(order="score") | Q(split__isnull=False), name="queue_by_score_has_split"
+            ),
             models.CheckConstraint(condition=~Q(order="random") | Q(seed__isnull=False), name="queue_random_has_seed"),
         ]
         ordering = ["-created_at"]

@@ -12,9 +12,10 @@ from django.views.decorators.http import require_GET, require_POST
 
 from portal import audit, films
 from portal.access import get_visible, require
+from portal.cohorts import names_at
 from portal.forms import DatasetForm, UploadForm
 from portal.label_keys import commands_of
-from portal.models import Cohort, Dataset, LabelValue, Part, Split, Upload
+from portal.models import Dataset, LabelValue, Part, Split, Upload
 from portal.signed_in import Request
 from portal.uploads import InvalidUpload, receive_zip
 
@@ -85,7 +86,7 @@ def dataset(request: Request, uuid: UUID) -> HttpResponse:
         "part_names": [*Part.values, "none"],
         "commands": commands_of(request.user),
         "listed": list(enumerate(dataset.site.findings, start=1)),
-        "cohort_names": Cohort.objects.filter(site=dataset.site).order_by("name").values_list("name", flat=True).distinct(),
+        "cohort_names": names_at(dataset.site),
         "uploads": list(dataset.uploads.all()[:3]),
         "quarantined": dataset.quarantined.count(),
         "upload_form": UploadForm(),
