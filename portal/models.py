@@ -134,6 +134,7 @@ class Image(Addressed):
             models.Index(fields=["dataset", "view_position"]),
             models.Index(fields=["dataset", "source_sha256"]),
             models.Index(fields=["dataset", "original_name"]),
+            models.Index(fields=["dataset", "id"], name="image_of_dataset"),  # the grid, page after page
         ]
 
     def __str__(self) -> str:
@@ -190,6 +191,7 @@ class CurrentLabel(models.Model):
     VALUES = [*LabelValue.values, UNRESOLVED]
 
     image = models.OneToOneField(Image, models.CASCADE, related_name="current_label", primary_key=True)
+    dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="+", db_index=False)  # the film's, to count by
     value = models.CharField(max_length=10)
     findings = models.JSONField(default=list)
     finding_words = models.TextField(blank=True)  # "|effusion|nodule|": filtered alike by every database
@@ -197,7 +199,13 @@ class CurrentLabel(models.Model):
     updated_at = models.DateTimeField()
 
     class Meta:
-        indexes = [models.Index(fields=["value"])]
+        indexes = [
+            models.Index(fields=["value"]),
+            models.Index(fields=["dataset", "value"], name="current_label_counts"),
+            models.Index(
+                fields=["dataset", "finding_words"], name="current_label_findings", condition=~Q(finding_words="")
+            ),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(value__in=["normal", "abnormal", "unsure", "exclude", "unresolved"]),

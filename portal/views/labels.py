@@ -57,8 +57,8 @@ def _of_the_pages_person(view: View) -> View:
 def label(request: Request) -> JsonResponse:
     """`image` (repeated) and `value`; perhaps `finding` (repeated) and `reason`; `seen` (as many as films): how many
     events each had when it was looked at; `act`: the page's own address for the act, so that it can be sent again;
-    `queue`: where the film was looked at, and `position`: where the person goes on there. 409 where somebody else changed
-    every film meanwhile."""
+    `queue`: where the film was looked at, and `position`: where the person goes on there. 409 where somebody else
+    changed every film meanwhile."""
     try:
         films = _films(request)
         queue = _queue(request, films)
