@@ -7,7 +7,6 @@ has been labelled since.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from django.db import transaction
@@ -16,6 +15,7 @@ from django.db.models import QuerySet
 from portal import audit
 from portal.access import require
 from portal.films import UNLABELLED
+from portal.many_rows import insert
 from portal.models import Cohort, CohortImage, Image, Site, User
 
 CHUNK = 500  # rows a query may name; SQLite allows 999 parameters on old builds
@@ -70,9 +70,8 @@ def freeze_cohort(
             films=len(labels),
             created_by=author,
         )
-        members = (CohortImage(cohort=cohort, image_id=pk, label=label) for pk, label in sorted(labels.items()))
-        while chunk := list(islice(members, 5_000)):
-            CohortImage.objects.bulk_create(chunk, batch_size=1_000)
+        rows = [(cohort.pk, image_id, label) for image_id, label in sorted(labels.items())]
+        insert(CohortImage, ("cohort_id", "image_id", "label"), rows)
         audit.record(
             verb="freeze cohort",
             site=site,
@@ -112,6 +111,10 @@ def _rows(images: Iterable[Image]) -> Iterator[Iterable[tuple[int, int, str | No
     ids = [image.pk for image in images]
     for start in range(0, len(ids), CHUNK):
         yield Image.objects.filter(pk__in=ids[start : start + CHUNK]).values_list(*wanted)
+
+
+def names_at(site: Site) -> QuerySet[Cohort, str]:
+    return Cohort.objects.filter(site=site).order_by("name").values_list("name", flat=True).distinct()
 
 
 def images_of(cohort: Cohort) -> QuerySet[Image]:

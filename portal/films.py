@@ -1,12 +1,13 @@
 """Which films a grid shows: one place for the filters that pages, bulk labelling and the API share."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Count, Q, QuerySet
 
 from portal.models import CurrentLabel, Dataset, Image, LabelEvent, Part, Split, SplitImage
@@ -113,31 +114,55 @@ def events_of(films: Iterable[Image]) -> dict[int, int]:
     return dict(rows.annotate(events=Count("pk")))
 
 
-def label_counts(films: QuerySet[Image]) -> dict[str, int]:
-    """Label -> films, every label named, "all" their sum."""
-    rows = films.order_by().values_list("current_label__value").annotate(films=Count("pk"))
-    counts = {value or UNLABELLED: count for value, count in rows}
+def label_counts(dataset: Dataset, filters: Filters) -> dict[str, int]:
+    """Label -> films of the dataset under the filters but the label's, every label named, "all" their sum."""
+    if filters.view or filters.finding or filters.part:
+        films = filters.apply(dataset.images.all(), but_label=True).order_by()
+        counts = dict(films.values_list("current_label__value").annotate(films=Count("pk")))
+    else:  # from indexes alone
+        labelled = CurrentLabel.objects.filter(dataset=dataset).order_by().values_list("value")
+        counts = dict(labelled.annotate(films=Count("*")))
+        counts[None] = dataset.images.count() - sum(counts.values())
+    counts[UNLABELLED] = counts.pop(None, 0)
     return {"all": sum(counts.values())} | {label: counts.get(label, 0) for label in LABELS}
+
+
+def counts_by_dataset(datasets: Sequence[Dataset]) -> dict[int, dict[str, int]]:
+    """Dataset id -> label -> films, "all" their sum."""
+    films = Image.objects.filter(dataset__in=datasets).order_by().values_list("dataset").annotate(films=Count("*"))
+    counts: dict[int, dict[str, int]] = {dataset.pk: {"all": 0} for dataset in datasets}
+    for dataset_id, count in films:
+        counts[dataset_id] = {"all": count, UNLABELLED: count}
+    labelled = CurrentLabel.objects.filter(dataset__in=datasets).order_by().values_list("dataset", "value")
+    for dataset_id, value, count in labelled.annotate(films=Count("*")):
+        counts[dataset_id][value] = count
+        counts[dataset_id][UNLABELLED] -= count
+    return counts
 
 
 def findings_of(dataset: Dataset) -> list[tuple[str, int]]:
     """The findings of a dataset's current labels, most frequent first."""
-    rows = (
-        CurrentLabel.objects.filter(image__dataset=dataset)
-        .exclude(finding_words="")
-        .values_list("finding_words")
-        .annotate(films=Count("pk"))
-    )
+    found = CurrentLabel.objects.filter(dataset=dataset).exclude(finding_words="").order_by()
     counts: Counter[str] = Counter()
-    for words, films in rows:
+    for words, films in found.values_list("finding_words").annotate(films=Count("*")):
         for finding in words.strip("|").split("|"):
             counts[finding] += films
     return counts.most_common()
 
 
 def views_of(dataset: Dataset) -> list[str]:
-    found = dataset.images.order_by("view_position").values_list("view_position", flat=True).distinct()
-    return [view or "unknown" for view in found]
+    """From each view to the next by the index: DISTINCT would read all of it."""
+    query = """
+        WITH RECURSIVE views(view) AS (
+          SELECT min(view_position) FROM portal_image WHERE dataset_id = %s
+          UNION ALL
+          SELECT (SELECT min(view_position) FROM portal_image WHERE dataset_id = %s AND view_position > view)
+          FROM views WHERE view IS NOT NULL
+        ) SELECT view FROM views WHERE view IS NOT NULL
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(query, [dataset.pk, dataset.pk])
+        return [view or "unknown" for (view,) in cursor.fetchall()]
 
 
 def parts_of(films: list[Image], split: Split | None) -> dict[int, str]:

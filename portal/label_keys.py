@@ -62,9 +62,7 @@ def commands_of(person: User) -> list[Command]:
         keys = checked(chosen)
     except InvalidKeys:
         keys = {}
-    return [
-        Command(one.name, one.words, keys.get(one.name, one.key), one.value, one.finding) for one in DEFAULTS
-    ]
+    return [Command(one.name, one.words, keys.get(one.name, one.key), one.value, one.finding) for one in DEFAULTS]
 
 
 def choose_keys(*, person: User, keys: Mapping[str, object]) -> None:
@@ -75,16 +73,16 @@ def choose_keys(*, person: User, keys: Mapping[str, object]) -> None:
         before = person.label_keys
         person.label_keys = {name: key for name, key in chosen.items() if key != first[name]}
         person.save(update_fields=["label_keys"])
-        audit.record(
-            verb="choose keys", site=None, actor=person, target=person, before=before, after=person.label_keys
-        )
+        audit.record(verb="choose keys", site=None, actor=person, target=person, before=before, after=person.label_keys)
 
 
 def checked(keys: Mapping[str, object]) -> dict[str, str]:
     """The keys as they are pressed, each for one command. Raises InvalidKeys with a sentence for each fault."""
     words = {one.name: one.words for one in DEFAULTS}
     faults = {
-        name: f"There is no command {name!r}; the commands are {', '.join(words)}." for name in keys if name not in words
+        name: f"There is no command {name!r}; the commands are {', '.join(words)}."
+        for name in keys
+        if name not in words
     }
     chosen: dict[str, str] = {}
     for one in DEFAULTS:

@@ -57,7 +57,8 @@ def labels_at(image_ids: Iterable[int], cutoff: datetime) -> dict[int, Label]:
 def _labels(ids: list[int], counted: QuerySet[LabelEvent]) -> dict[int, Label]:
     events: dict[int, list[LabelEvent]] = defaultdict(list)
     for start in range(0, len(ids), CHUNK):
-        for event in counted.filter(image_id__in=ids[start : start + CHUNK]).order_by("created_at", "pk"):
+        of_chunk = counted.filter(image_id__in=ids[start : start + CHUNK]).defer("boxes", "reason")
+        for event in of_chunk.order_by("created_at", "pk"):
             events[event.image_id].append(event)
     resolved = {image_id: resolve(of_film) for image_id, of_film in events.items()}
     return {image_id: label for image_id, label in resolved.items() if label is not None}
@@ -259,15 +260,15 @@ def last_act(*, author: User, site: Site, image: Image | None = None) -> Act | N
 
 def append(events: Sequence[LabelEvent]) -> None:
     """Write the events and bring the current labels of their films up to date. Call inside a transaction."""
-    image_ids = sorted({event.image_id for event in events})
-    hold(image_ids)
+    datasets = hold(sorted({event.image_id for event in events}))
     LabelEvent.objects.bulk_create(events, batch_size=CHUNK)
-    _refresh_current(image_ids)
+    _refresh_current(datasets)
 
 
-def hold(image_ids: Sequence[int]) -> None:
-    """Hold the films until the transaction ends, so that two people who label one film take turns. In the order of
-    keys, so that they never wait for each other; without a word to foreign keys; SQLite has one writer anyway.
+def hold(image_ids: Sequence[int]) -> dict[int, int]:
+    """Film id -> dataset id. Hold the films until the transaction ends, so that two people who label one film take
+    turns. In the order of keys, so that they never wait for each other; without a word to foreign keys; SQLite has one
+    writer anyway.
 
     The table is held first, always: events are dated on the way to the database, a split's cut-off waits for whoever
     holds the table, and an event dated earlier could fall behind a cut-off that did not see it.
@@ -275,28 +276,31 @@ def hold(image_ids: Sequence[int]) -> None:
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("LOCK TABLE portal_labelevent IN ROW EXCLUSIVE MODE")
+    datasets: dict[int, int] = {}
     for start in range(0, len(image_ids), CHUNK):
         chunk = Image.objects.filter(pk__in=image_ids[start : start + CHUNK])
-        list(chunk.select_for_update(no_key=True).order_by("pk").values_list("pk"))
+        datasets |= dict(chunk.select_for_update(no_key=True).order_by("pk").values_list("pk", "dataset_id"))
+    return datasets
 
 
-def _refresh_current(image_ids: list[int]) -> None:
-    now = timezone.now()
+def _refresh_current(datasets: Mapping[int, int]) -> None:
+    now, image_ids = timezone.now(), list(datasets)
     for start in range(0, len(image_ids), CHUNK):
         chunk = image_ids[start : start + CHUNK]
         labels = _labels(chunk, LabelEvent.objects.all())
         CurrentLabel.objects.filter(image_id__in=set(chunk) - set(labels)).delete()
         CurrentLabel.objects.bulk_create(
-            [_row(image_id, label, now) for image_id, label in labels.items()],
+            [_row(image_id, datasets[image_id], label, now) for image_id, label in labels.items()],
             update_conflicts=True,
             unique_fields=["image"],
             update_fields=["value", "findings", "finding_words", "source", "updated_at"],
         )
 
 
-def _row(image_id: int, label: Label, now: datetime) -> CurrentLabel:
+def _row(image_id: int, dataset_id: int, label: Label, now: datetime) -> CurrentLabel:
     return CurrentLabel(
         image_id=image_id,
+        dataset_id=dataset_id,
         value=label.value,
         findings=list(label.findings),
         finding_words="|" + "|".join(label.findings) + "|" if label.findings else "",

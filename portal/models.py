@@ -135,6 +135,7 @@ class Image(Addressed):
             models.Index(fields=["dataset", "view_position"]),
             models.Index(fields=["dataset", "source_sha256"]),
             models.Index(fields=["dataset", "original_name"]),
+            models.Index(fields=["dataset", "id"], name="image_of_dataset"),  # the grid, page after page
         ]
 
     def __str__(self) -> str:
@@ -191,6 +192,7 @@ class CurrentLabel(models.Model):
     VALUES = [*LabelValue.values, UNRESOLVED]
 
     image = models.OneToOneField(Image, models.CASCADE, related_name="current_label", primary_key=True)
+    dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="+", db_index=False)  # the film's, to count by
     value = models.CharField(max_length=10)
     findings = models.JSONField(default=list)
     finding_words = models.TextField(blank=True)  # "|effusion|nodule|": filtered alike by every database
@@ -198,7 +200,13 @@ class CurrentLabel(models.Model):
     updated_at = models.DateTimeField()
 
     class Meta:
-        indexes = [models.Index(fields=["value"])]
+        indexes = [
+            models.Index(fields=["value"]),
+            models.Index(fields=["dataset", "value"], name="current_label_counts"),
+            models.Index(
+                fields=["dataset", "finding_words"], name="current_label_findings", condition=~Q(finding_words="")
+            ),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(value__in=["normal", "abnormal", "unsure", "exclude", "unresolved"]),
@@ -320,7 +328,7 @@ class ScreeningQueue(Addressed):
     source = models.CharField(max_length=300)  # where the films come from, in words
     order = models.CharField(max_length=10, choices=Order)
     seed = models.PositiveIntegerField(null=True)
-    split = models.ForeignKey(Split, models.PROTECT, null=True, related_name="+")  # by score: only films of its fit part
+    split = models.ForeignKey(Split, models.PROTECT, null=True, related_name="+")  # by score: of its fit part
     films = models.PositiveIntegerField()
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
 
@@ -329,7 +337,9 @@ class ScreeningQueue(Addressed):
             models.CheckConstraint(
                 condition=Q(order__in=["imported", "unlabelled", "random", "score"]), name="queue_known_order"
             ),
-            models.CheckConstraint(condition=~Q(order="score") | Q(split__isnull=False), name="queue_by_score_has_split"),
+            models.CheckConstraint(
+                condition=~Q(order="score") | Q(split__isnull=False), name="queue_by_score_has_split"
+            ),
             models.CheckConstraint(condition=~Q(order="random") | Q(seed__isnull=False), name="queue_random_has_seed"),
         ]
         ordering = ["-created_at"]

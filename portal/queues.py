@@ -6,15 +6,15 @@ the model.
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from portal import audit
 from portal.access import require
+from portal.many_rows import insert
 from portal.models import Image, Part, QueueImage, QueuePlace, ScreeningQueue, Site, Split, SplitImage, User
 
 Order = ScreeningQueue.Order
@@ -92,19 +92,14 @@ def _write(
     queue.films, queue.created_by = len(suspects), author
     with transaction.atomic():
         queue.save(force_insert=True)
-        _write_members(queue, suspects)
+        rows = [
+            (queue.pk, one.image_id, position, [dict(box) for box in one.outline])
+            for position, one in enumerate(suspects, start=1)
+        ]
+        insert(QueueImage, ("queue_id", "image_id", "position", "outline"), rows)
         after = {"films": queue.films, "order": queue.order, "seed": queue.seed, "left out": left}
         audit.record(verb="make queue", site=site, actor=author, target=queue, after=after)
     return queue
-
-
-def _write_members(queue: ScreeningQueue, suspects: Sequence[Suspect]) -> None:
-    members: Iterator[QueueImage] = (
-        QueueImage(queue=queue, image_id=one.image_id, position=position, outline=[dict(box) for box in one.outline])
-        for position, one in enumerate(suspects, start=1)
-    )
-    while chunk := list(islice(members, 5_000)):
-        QueueImage.objects.bulk_create(chunk, batch_size=1_000)
 
 
 # Where a person stopped

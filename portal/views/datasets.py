@@ -5,16 +5,16 @@ from uuid import UUID
 
 from django.core.paginator import Paginator
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Q
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from portal import audit, films
 from portal.access import get_visible, require
+from portal.cohorts import names_at
 from portal.forms import DatasetForm, UploadForm
 from portal.label_keys import commands_of
-from portal.models import Cohort, Dataset, LabelValue, Part, Split, Upload
+from portal.models import Dataset, Part, Split, Upload
 from portal.signed_in import Request
 from portal.uploads import InvalidUpload, receive_zip
 
@@ -27,16 +27,10 @@ def datasets(request: Request) -> HttpResponse:
 
 
 def _list(request: Request, form: DatasetForm) -> HttpResponse:
-    of_site = (
-        Dataset.objects.filter(site=request.hilum_site)
-        .annotate(
-            films=Count("images"),
-            normal=Count("images", Q(images__current_label__value=LabelValue.NORMAL)),
-            abnormal=Count("images", Q(images__current_label__value=LabelValue.ABNORMAL)),
-            unlabelled=Count("images", Q(images__current_label__isnull=True)),
-        )
-        .order_by("name")  # a count drops the order of the model
-    )
+    of_site = list(Dataset.objects.filter(site=request.hilum_site))
+    counts = films.counts_by_dataset(of_site)
+    for dataset in of_site:
+        dataset.counts = counts[dataset.pk]  # type: ignore[attr-defined]
     context = {"room": "data", "datasets": of_site, "form": form}
     return render(request, "portal/datasets.html", context, status=400 if form.errors else 200)
 
@@ -85,7 +79,7 @@ def dataset(request: Request, uuid: UUID) -> HttpResponse:
         "part_names": [*Part.values, "none"],
         "commands": commands_of(request.user),
         "listed": list(enumerate(dataset.site.findings, start=1)),
-        "cohort_names": Cohort.objects.filter(site=dataset.site).order_by("name").values_list("name", flat=True).distinct(),
+        "cohort_names": names_at(dataset.site),
         "uploads": list(dataset.uploads.all()[:3]),
         "quarantined": dataset.quarantined.count(),
         "upload_form": UploadForm(),
@@ -95,7 +89,7 @@ def dataset(request: Request, uuid: UUID) -> HttpResponse:
 
 
 def _counts(dataset: Dataset, filters: films.Filters) -> dict[str, Any]:
-    counts = films.label_counts(filters.apply(dataset.images.all(), but_label=True))
+    counts = films.label_counts(dataset, filters)
     return {"filters": filters, "counts": counts, "count": counts[filters.label or "all"]}
 
 

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from portal import queues
 from portal.access import get_visible, require, visible
+from portal.films import events_of
 from portal.labelling import InvalidLabel, Labelled, Wish, label_as_seen, last_act, undo
 from portal.merging import ChangedAgain, may_settle, merge
 from portal.models import Image, LabelEvent, ScreeningQueue, Site
@@ -56,7 +57,8 @@ def _of_the_pages_person(view: View) -> View:
 def label(request: Request) -> JsonResponse:
     """`image` (repeated) and `value`; perhaps `finding` (repeated) and `reason`; `seen` (as many as films): how many
     events each had when it was looked at; `act`: the page's own address for the act, so that it can be sent again;
-    `queue`: where the film was looked at, and `position`: where the person goes on there. 409 where somebody else changed every film meanwhile."""
+    `queue`: where the film was looked at, and `position`: where the person goes on there. 409 where somebody else
+    changed every film meanwhile."""
     try:
         films = _films(request)
         queue = _queue(request, films)
@@ -132,16 +134,12 @@ def _seen(request: Request, films: Sequence[Image]) -> dict[int, int]:
     """Film id -> how many events it had. Who does not say has seen what there is."""
     numbers = request.POST.getlist("seen")
     if not numbers:
-        return _events_of([film.pk for film in films])
+        return events_of(films)
     addresses = request.POST.getlist("image")
     if len(numbers) != len(addresses) or not all(text.isascii() and text.isdigit() for text in numbers):
         raise _Refused("`seen` is one whole number for each film: how many label events it had; load the page again.")
     seen = {address: int(text[:9]) for address, text in zip(addresses, numbers, strict=True)}
     return {film.pk: seen[str(film.uuid)] for film in films}
-
-
-def _events_of(ids: Sequence[int]) -> dict[int, int]:
-    return dict(Image.objects.filter(pk__in=ids).annotate(events=Count("label_events")).values_list("pk", "events"))
 
 
 def _wish(request: Request) -> Wish:
@@ -210,7 +208,7 @@ def _labels_now(ids: Sequence[int]) -> dict[str, dict[str, Any]]:
 
 def _with_labels(films: QuerySet[Image]) -> list[tuple[Image, str | None, list[str] | None, int]]:
     return [
-        (film, label.value if label else None, label.findings if label else None, film.events)  # type: ignore[attr-defined]
+        (film, label.value if label else None, label.findings if label else None, film.events)
         for film in films.select_related("current_label").annotate(events=Count("label_events"))
         for label in [getattr(film, "current_label", None)]
     ]

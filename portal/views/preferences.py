@@ -27,7 +27,13 @@ def keys(request: Request) -> HttpResponse:
             messages.success(request, "Your keys are saved.")
             return redirect("portal:keys")
     rows = [
-        {"name": one.name, "words": one.words, "key": given[one.name], "first": one.shown, "fault": faults.get(one.name)}
+        {
+            "name": one.name,
+            "words": one.words,
+            "key": given[one.name],
+            "first": one.shown,
+            "fault": faults.get(one.name),
+        }
         for one in DEFAULTS
     ]
     others = [fault for name, fault in faults.items() if name not in given or name not in {one["name"] for one in rows}]

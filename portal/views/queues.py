@@ -28,9 +28,7 @@ def queue_list(request: Request) -> HttpResponse:
     found = ScreeningQueue.objects.filter(site=request.hilum_site).select_related("created_by")
     page = Paginator(found, QUEUES_A_PAGE).get_page(request.GET.get("page"))
     shown = list(page.object_list)
-    places = dict(
-        QueuePlace.objects.filter(queue__in=shown, user=request.user).values_list("queue_id", "position")
-    )
+    places = dict(QueuePlace.objects.filter(queue__in=shown, user=request.user).values_list("queue_id", "position"))
     for one in shown:
         one.place = places.get(one.pk)  # type: ignore[attr-defined]
     return render(request, "portal/queues.html", {"room": "data", "page": page, "queues": shown})

@@ -298,9 +298,7 @@ def test_an_adjudicator_settles_by_a_key(open_queue: Callable[..., Page], kim: U
 # By score --------------------------------------------------------------------------------------------------------
 
 
-def test_the_least_normal_region_is_outlined_and_no_score_is_said(
-    open_queue: Callable[..., Page], kim: User
-) -> None:
+def test_the_least_normal_region_is_outlined_and_no_score_is_said(open_queue: Callable[..., Page], kim: User) -> None:
     of = factories.dataset()
     films = factories.films(of, normal=4)
     split = draw_split(
@@ -321,7 +319,9 @@ def test_the_least_normal_region_is_outlined_and_no_score_is_said(
 # Keys of one's own -----------------------------------------------------------------------------------------------
 
 
-def test_keys_are_changed_and_used(open_queue: Callable[..., Page], page: Page, live_server: Any, sign_in: Any, kim: User) -> None:
+def test_keys_are_changed_and_used(
+    open_queue: Callable[..., Page], page: Page, live_server: Any, sign_in: Any, kim: User
+) -> None:
     sign_in(kim)
     page.goto(f"{live_server.url}/keys/")
     page.get_by_label("Normal", exact=True).fill("s")

@@ -1,4 +1,4 @@
-"""Two people on one film: what one has not seen is not overwritten, and every act that is accepted is in the history."""
+"""Two people on one film: what one has not seen is not overwritten, and every accepted act is in the history."""
 
 from __future__ import annotations
 
