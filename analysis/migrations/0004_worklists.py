@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("analysis", "0003_guards"),
         ("ml_engine", "0005_grown_scoring"),
-        ("portal", "0005_honest_broker"),
+        ("portal", "0007_honest_broker"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("ml_engine", "0004_count_losses"),
-        ("portal", "0005_honest_broker"),
+        ("portal", "0007_honest_broker"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("portal", "0004_screening_queues"),
+        ("portal", "0006_count_by_dataset_indexes"),
     ]
 
     operations = [
