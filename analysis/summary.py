@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from statistics import median
 from typing import Any
@@ -70,7 +70,11 @@ def summarise(worklist: Worklist) -> dict[str, Any]:
         "readings": len(found),
         "corrected": Reading.objects.filter(item__worklist=worklist, replaces__isnull=False).count(),
         "by_reason": by_reason(found),
-        "estimates": estimates(verdicts, {kind == "flagged": int(of["drawn"]) for kind, of in drawn.items()}),
+        "estimates": estimates(
+            verdicts,
+            {kind == "flagged": int(of["drawn"]) for kind, of in drawn.items()},
+            {kind == "flagged": int(of["films"]) for kind, of in drawn.items()},
+        ),
         "left_out": left_out,
         "kappa": kappas(found),
         "escalations": Escalation.objects.filter(item__worklist=worklist).count(),
@@ -139,9 +143,9 @@ def film_verdicts(worklist: Worklist, found: Sequence[Reading]) -> tuple[list[Fi
     return verdicts, dict(left_out)
 
 
-def estimates(verdicts: Sequence[FilmVerdict], drawn: Mapping[bool, int]) -> dict[str, Any]:
-    """Shares of all scored films (Hájek), {} without a verdict. `drawn`: how many films of the worklist are flagged
-    (True) and how many are not.
+def estimates(verdicts: Sequence[FilmVerdict], drawn: Mapping[bool, int], scored: Mapping[bool, int]) -> dict[str, Any]:
+    """Shares of all scored films (Hájek), {} without a verdict. How many films are flagged (True) and how many are not:
+    `drawn` of the worklist, `scored` of the films that it was drawn from.
 
     A film stands for 1 / π scored films, π being the probability with which it was drawn times the share of the drawn
     films, flagged or not as it is, that have a verdict: films come in random order, so those read stand for the rest.
@@ -160,22 +164,29 @@ def estimates(verdicts: Sequence[FilmVerdict], drawn: Mapping[bool, int]) -> dic
     def among(kind: bool, found: Any) -> dict[str, Any]:
         """The share of `found` among the films that are flagged, or that are not."""
         if not judged[kind]:
-            return {"value": None, "low": None, "high": None, "reason": "None of these films has a verdict yet."}
+            return asdict(_none("None of these films has a verdict."))
         return asdict(rates(found, flagged if kind else 1 - flagged).positive_predictive_value)
 
     everything = rates(labels, flagged)
+    unknown = [kind for kind in (True, False) if scored[kind] and not judged[kind]]
+    if unknown:  # the films of the other kind say nothing of these
+        word = "flagged" if unknown[0] else "unflagged"
+        why = f"None of the {scored[unknown[0]]} {word} films has a verdict, so nothing is known of all films."
+        everything = replace(everything, prevalence=_none(why), sensitivity=_none(why))
     return {
         "abnormal_among_flagged": among(True, labels),
         "false_alarms_among_flagged": among(True, 1 - labels),
         "abnormal_among_unflagged": among(False, labels),
-        "abnormal": asdict(everything.prevalence)
-        if judged[True] and judged[False]
-        else among(judged[True] > 0, labels),
+        "abnormal": asdict(everything.prevalence),
         "sensitivity": asdict(everything.sensitivity),
         "judged": {"flagged": judged[True], "unflagged": judged[False]},
         "patients": everything.patients,
         "represented": everything.represented,
     }
+
+
+def _none(reason: str) -> statistics.Estimate:
+    return statistics.Estimate(None, None, None, reason)
 
 
 def kappas(found: Sequence[Reading]) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ def verdicts(flagged: str, unflagged: str, *, probability: float) -> list[FilmVe
 
 def test_films_stand_for_those_they_were_drawn_from() -> None:
     """10 flagged films, all read, 6 abnormal; 5 of 50 others read, 1 abnormal: so 6 + 10 of 60 are."""
-    found = estimates(verdicts("aaaaaannnn", "annnn", probability=0.1), {True: 10, False: 5})
+    found = estimates(verdicts("aaaaaannnn", "annnn", probability=0.1), {True: 10, False: 5}, {True: 10, False: 50})
     assert found["abnormal_among_flagged"]["value"] == pytest.approx(0.6)
     assert found["false_alarms_among_flagged"]["value"] == pytest.approx(0.4)
     assert found["abnormal_among_unflagged"]["value"] == pytest.approx(0.2)
@@ -45,17 +45,22 @@ def test_films_stand_for_those_they_were_drawn_from() -> None:
 
 def test_while_reading_goes_on_the_read_films_stand_for_the_rest_of_their_kind() -> None:
     """Half of the flagged films and a fifth of the others are read: the whole stays 10 flagged and 50 others."""
-    found = estimates(verdicts("aaann", "n", probability=0.1), {True: 10, False: 5})
+    found = estimates(verdicts("aaann", "n", probability=0.1), {True: 10, False: 5}, {True: 10, False: 50})
     assert found["represented"] == pytest.approx(60)
     assert found["abnormal"]["value"] == pytest.approx(6 / 60)
 
 
 def test_a_kind_without_a_verdict_has_a_reason_in_place_of_a_number() -> None:
-    found = estimates(verdicts("an", "", probability=0.1), {True: 2, False: 1})
+    found = estimates(verdicts("an", "", probability=0.1), {True: 2, False: 1}, {True: 2, False: 10})
     assert found["abnormal_among_unflagged"] == {
-        "value": None, "low": None, "high": None, "reason": "None of these films has a verdict yet.",
+        "value": None, "low": None, "high": None, "reason": "None of these films has a verdict.",
     }  # fmt: skip
-    assert estimates([], {True: 2, False: 1}) == {}
+    why = "None of the 10 unflagged films has a verdict, so nothing is known of all films."
+    for name in ("abnormal", "sensitivity"):  # the flagged films do not stand for the others
+        assert (found[name]["value"], found[name]["reason"]) == (None, why)
+    alone = estimates(verdicts("an", "", probability=0.1), {True: 2, False: 0}, {True: 2, False: 0})
+    assert alone["abnormal"]["value"] == 0.5
+    assert estimates([], {True: 2, False: 1}, {True: 2, False: 10}) == {}
 
 
 def test_a_summary_counts_readers_reasons_and_corrections(of: Any) -> None:

@@ -75,7 +75,7 @@ def test_a_session_of_20_films_by_keyboard_with_a_reload_in_the_middle(
         is_at(page, place)
         press(page, "a", "2") if place % 2 else press(page, "s", "1")
     is_at(page, 11)
-    press(page, "d", "v")
+    press(page, "d", "g")
     page.keyboard.type("a word on film 11")
     page.reload()
     is_at(page, 11)
@@ -369,7 +369,7 @@ def test_a_film_is_escalated_by_keyboard_and_the_broker_answers(
 ) -> None:
     open_it()
     is_at(page, 1)
-    press(page, "e")
+    press(page, "u")
     expect(page.get_by_role("dialog", name="Escalate this film")).to_be_visible()
     page.keyboard.type("A pneumothorax, untreated")  # letters are words here, and no verdicts
     press(page, "Tab", "Enter")
@@ -414,3 +414,17 @@ def test_axe_finds_what_is_wrong(page: Page, live_server: Any, of: Worklist, sig
     page.goto(f"{live_server.url}/reading/")
     page.evaluate("document.querySelector('main').insertAdjacentHTML('beforeend', '<input>')")
     assert [line.partition(":")[0] for line in serious_findings(page)] == ["label"]
+
+
+def test_no_key_of_the_page_is_one_of_the_viewer_s(open_it: Open) -> None:
+    """But the heatmap's, which means the same to both."""
+    page = open_it()
+    is_at(page, 1)
+    ours = set(page.locator("#reading aside [data-key]").evaluate_all("all => all.map((one) => one.dataset.key)"))
+    theirs = set(
+        page.locator("[data-hilum-viewer] [aria-keyshortcuts]").evaluate_all(
+            "all => all.map((one) => one.getAttribute('aria-keyshortcuts').toLowerCase())"
+        )
+    )
+    assert len(theirs) > 10
+    assert ours & theirs == {"h"}

@@ -198,11 +198,11 @@ const KEYS = {
   d: () => choose("unsure"),
   enter: save,
   f: () => part("findings").focus(),
-  v: () => part("comment").focus(),
+  g: () => part("comment").focus(),
   h: () => film.toggleHeatmap(),
   z: goBack,
   k: () => dialogs.pause(),
-  e: () => dialogs.escalate(),
+  u: () => dialogs.escalate(),
 };
 
 function goBack() {
