@@ -14,5 +14,6 @@ urlpatterns = [
     path("results/runs/<uuid:run_uuid>/films/<uuid:image_uuid>/", film.film, name="film"),
     path("results/runs/<uuid:run_uuid>/films/<uuid:image_uuid>/overlay", film.overlay, name="overlay"),
     path("results/runs/<uuid:run_uuid>/films/<uuid:image_uuid>/maps", film.maps, name="maps"),
+    path("results/runs/<uuid:run_uuid>/films/<uuid:image_uuid>/nearest", film.nearest, name="nearest"),
     path("results/films/<uuid:uuid>/scores/", film.film_scores, name="film-scores"),
 ]

@@ -33,6 +33,7 @@ urlpatterns = [
     path("images/<uuid:uuid>/pixels", images.pixels, name="image-pixels"),
     path("images/<uuid:uuid>/facts", images.facts, name="image-facts"),
     path("images/<uuid:uuid>/boxes", images.boxes, name="image-boxes"),
+    path("images/<uuid:uuid>/beside", images.beside, name="image-beside"),
     path("images/<uuid:uuid>/preview", images.preview_file, name="image-preview"),
     path("labels/", labels.label, name="label"),
     path("labels/merge/", labels.merge_label, name="merge-label"),

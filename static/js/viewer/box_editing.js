@@ -20,6 +20,7 @@ export function createBoxEditor({ stage, panels, onChange }) {
   let pending = null; // a box that is being drawn
   let findings = [];
   let told = null;
+  let dragging = null; // ends the drag that is under way
   const panel = createBoxPanel(panels, {
     onDraw: () => setDrawing(!drawing),
     onEdit: (what) => edit(what),
@@ -140,7 +141,7 @@ export function createBoxEditor({ stage, panels, onChange }) {
   };
 
   const startDrag = (start, { move, end }) => {
-    const ending = new AbortController();
+    const ending = (dragging = new AbortController());
     const { signal } = ending;
     start.preventDefault();
     const mine = (listener) => (event) => event.pointerId === start.pointerId && listener(event);
@@ -233,6 +234,7 @@ export function createBoxEditor({ stage, panels, onChange }) {
       show();
     },
     clear() {
+      dragging?.abort();
       pending?.outline.remove();
       pending = null;
       history.restart([]);

@@ -44,7 +44,7 @@ export function createBoxPanel(panels, { onDraw, onEdit, onSelect, onChange, onD
     finding.addEventListener("change", () => onChange(i, { finding: finding.value }));
     confidence.addEventListener("change", () => onChange(i, { confidence: percent(confidence) }));
     remove.addEventListener("click", () => onDelete(i));
-    const item = element("li", {}, [name, finding, confidence, remove]);
+    const item = element("li", {}, [name, remove, finding, confidence]);
     list.append(item);
     return { item, finding, confidence };
   };

@@ -12,8 +12,19 @@ export async function loadBoxes(url, { signal } = {}) {
 export function createBoxLayer() {
   const layer = svg("svg", { class: "hv-boxes", role: "img", "aria-label": "No boxes" });
   let drawn = [];
+  let shown = true;
   return {
     layer,
+    get count() {
+      return drawn.length;
+    },
+    get isShown() {
+      return shown;
+    },
+    toggle() {
+      shown = !shown;
+      layer.classList.toggle("hv-hidden", !shown);
+    },
     setBoxes(boxes) {
       drawn = boxes.map(drawBox);
       layer.replaceChildren(...drawn.map(({ group }) => group));

@@ -1,5 +1,6 @@
 // Toolbar, status line, messages and the list of keys. Only builds and updates; viewer.js decides.
 
+import { displayWarning } from "./corners.js";
 import { element, tidyNumber } from "./dom.js";
 
 export const ACTIONS = [
@@ -13,8 +14,12 @@ export const ACTIONS = [
   { name: "invert", label: "Invert", key: "I", toggle: true, help: "Invert grey" },
   { name: "flip", label: "Flip", key: "X", toggle: true, help: "Mirror left to right; the side letters follow" },
   { name: "turn", label: "Turn", key: "T", help: "Turn by a quarter, clockwise" },
+  { name: "ruler", label: "Ruler", key: "Q", toggle: true, help: "Measure: drag along what is to be measured" },
+  { name: "ratio", label: "CTR", key: "V", toggle: true, help: "Cardiothoracic ratio: drag across the heart, then the thorax" },
+  { name: "beside", label: "Beside", key: "Y", toggle: true, help: "Another film of the patient beside this one" },
   { name: "boxes", label: "Boxes", key: "B", toggle: true, help: "Show or hide the boxes" },
   { name: "heatmap", label: "Heatmap", key: "H", toggle: true, help: "Show or hide the heatmap" },
+  { name: "nearest", label: "Nearest normals", key: "E", toggle: true, help: "Patches of the normal set most like a hot spot" },
   { name: "reset", label: "Reset", key: "R", help: "Window, zoom, inversion and pose as at first" },
   { name: "keys", label: "Keys", key: "?", help: "List the keys" },
 ];
@@ -25,12 +30,15 @@ const GESTURES = [
   ["Wheel, + and −", "Zoom, at the pointer"],
   ["Shift and arrows", "Move the film"],
   ["Space, held", "Hide the heatmap"],
+  ["Shift+E", "Nearest normals of the hottest patch"],
+  ["J, held", "The chosen nearest normal in place of this film"],
+  ["C", "Draw a box, where boxes may be drawn; Shift+C adds one in the middle"],
+  ["Ctrl+Z, Ctrl+Y", "Undo and redo of drawn boxes"],
   ["Esc", "Close this list"],
 ];
 
-export function buildFrame(host, { stage, run, without }) {
-  const actions = ACTIONS.filter((action) => !without.includes(action.name));
-  const buttons = new Map(actions.map((action) => [action.name, actionButton(action, run)]));
+export function buildFrame(host, { stage, run }) {
+  const buttons = new Map(ACTIONS.map((action) => [action.name, actionButton(action, run)]));
   const choices = element("select", { classes: "hv-select", "aria-label": "Window preset" });
   const toolbar = element("div", { classes: "hv-toolbar", role: "toolbar", "aria-label": "Film" }, [
     ...buttons.values(),
@@ -43,11 +51,14 @@ export function buildFrame(host, { stage, run, without }) {
   const panel = element("section", { classes: "hv-panel", "aria-label": "Heatmap" });
   panel.hidden = true;
   const panels = element("div", { classes: "hv-panels" }, [panel]);
-  const film = element("div", { classes: "hv-film" }, [stage, status.line, notes]);
-  const keys = keyDialog(actions);
+  const stages = element("div", { classes: "hv-stages" }, [stage]);
+  const warning = element("p", { classes: "hv-display", text: displayWarning(), role: "note" });
+  warning.hidden = !warning.textContent;
+  const film = element("div", { classes: "hv-film" }, [stages, status.line, warning, notes]);
+  const keys = keyDialog();
   const body = element("div", { classes: "hv-body" }, [film, panels]);
   host.replaceChildren(toolbar, body, keys);
-  return { ...status, toolbar, body, message, buttons, choices, notes, panel, panels, keys };
+  return { ...status, stages, message, buttons, choices, notes, panel, panels, keys };
 }
 
 export function actionButton({ name, label, key, toggle, help }, run) {
@@ -70,8 +81,8 @@ function buildStatus() {
   return { line: element("p", { classes: "hv-status" }, [viewText, pointText]), viewText, pointText };
 }
 
-function keyDialog(actions) {
-  const own = keyList([...actions.map(({ key, help }) => [key, help]), ...GESTURES]);
+function keyDialog() {
+  const own = keyList([...ACTIONS.map(({ key, help }) => [key, help]), ...GESTURES]);
   const pages = element("div", { classes: "hv-page-keys" });
   const close = element("button", { type: "button", classes: "hv-button", text: "Close" });
   const dialog = element("dialog", { classes: "hv-keys", "aria-label": "Keys of the film viewer" }, [
@@ -134,6 +145,10 @@ function progressBar(label, progress) {
   const bar = element("progress", { max: "1", "aria-label": label });
   bar.value = progress;
   return bar;
+}
+
+export function trouble(text, retry) {
+  return [element("p", { classes: "hv-trouble", text, role: "alert" }), retryButton(retry)];
 }
 
 export function retryButton(retry) {

@@ -1,6 +1,13 @@
 // A failure whose message is fit for a reader's eyes.
 export class ViewerError extends Error {}
 
+// What a reader is told of any failure.
+export function sentence(error) {
+  if (error instanceof ViewerError) return error.message;
+  console.error(error);
+  return "The viewer met an internal error. Reload the page; if it stays, tell an administrator.";
+}
+
 export async function fetchJson(url, what, { signal } = {}) {
   const response = await fetchChecked(url, what, signal);
   try {

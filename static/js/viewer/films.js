@@ -78,7 +78,8 @@ export function createFilmStore() {
     },
     overlay: (urls, url) => take(urls, "overlay", url, loadOverlay),
     boxes: (urls, url) => take(urls, "boxes", url, loadBoxes),
-    prefetch(wanted, shown) {
+    // `onFilm` is called with each as it is there.
+    prefetch(wanted, shown, onFilm) {
       const next = wanted.filter((urls) => keyOf(urls) !== keyOf(shown)).slice(0, MOST_KEPT - 1);
       ahead = new Set(next.map(keyOf));
       for (const [key, { ending }] of [...kept]) {
@@ -86,7 +87,7 @@ export function createFilmStore() {
         kept.delete(key);
         ending.abort();
       }
-      for (const urls of next) line = line.then(() => (ahead.has(keyOf(urls)) ? settled(use(urls)) : null));
+      for (const urls of next) line = line.then(() => (ahead.has(keyOf(urls)) ? settled(use(urls), onFilm) : null));
       return line;
     },
     clear() {
@@ -97,8 +98,8 @@ export function createFilmStore() {
 }
 
 // A film that failed ahead is fetched again, and its failure told, when it is shown.
-function settled({ film, overlay, boxes }) {
-  return Promise.allSettled([film, overlay?.content, boxes?.content]);
+function settled({ film, overlay, boxes }, onFilm) {
+  return Promise.allSettled([film.then(onFilm), overlay?.content, boxes?.content]);
 }
 
 function keyOf({ factsUrl, pixelsUrl }) {

@@ -56,6 +56,7 @@ function editOf({ key, shiftKey }) {
 
 function answer(event, handlers) {
   if (event.key === " ") return handlers.hold("heatmap"), true;
+  if (event.key === "j") return handlers.hold("blink"), true;
   if (event.key === "+") return handlers.zoom(1.25), true;
   if (event.key === "-") return handlers.zoom(0.8), true;
   // Without Shift the arrows are the page's: the film before and after.
@@ -71,7 +72,7 @@ function answer(event, handlers) {
 }
 
 function onKeyUp(event, handlers) {
-  if (event.key === " " || event.key.toLowerCase() === "w") handlers.release();
+  if ([" ", "w", "j"].includes(event.key.toLowerCase())) handlers.release();
 }
 
 export function isTyping(target) {

@@ -19,6 +19,7 @@ export function createOverlaying(panel, { onChange, onWeight }) {
   const applyLook = (change) => {
     look = { ...look, ...change };
     if ("weight" in change) fused = fuse(overlay, change.weight);
+    Object.assign(look, scaleOf(overlay, fused, look.relative));
     built.update(look);
     onChange();
   };
@@ -37,20 +38,23 @@ export function createOverlaying(panel, { onChange, onWeight }) {
       return fused;
     },
     get look() {
-      return look && { ...look };
+      return overlay && { ...look };
     },
     heat: () => (isDrawn() ? { overlay, fused, look, colormap: colormapTable(look.colormap) } : null),
     wait: () => showPanelWaiting(panel),
     fail: (text, retry) => showPanelError(panel, text, retry),
     clear() {
-      overlay = fused = look = built = null;
+      overlay = fused = built = null;
       panel.hidden = true;
+      onChange();
     },
     set(next) {
       overlay = next;
       look = {
         opacity: look?.opacity ?? FIRST_OPACITY,
         colormap: look?.colormap ?? "inferno",
+        drawn: look?.drawn ?? "colours",
+        relative: false, // the scale of one film is chosen anew on each
         threshold: next.threshold,
         weight: next.weight,
         scaleLow: next.scale_low,
@@ -81,4 +85,12 @@ export function createOverlaying(panel, { onChange, onWeight }) {
       return sample(fused, overlay.rows, overlay.columns, ...patchPosition(overlay, x, y));
     },
   };
+}
+
+// Where colours begin and end: the same for every film of the run, or what this film's own map spans.
+function scaleOf(overlay, fused, relative) {
+  if (!relative) return { scaleLow: overlay.scale_low, scaleHigh: overlay.scale_high };
+  const values = fused.filter((value) => !Number.isNaN(value));
+  if (!values.length) return { scaleLow: overlay.scale_low, scaleHigh: overlay.scale_high };
+  return { scaleLow: values.reduce((a, b) => Math.min(a, b)), scaleHigh: values.reduce((a, b) => Math.max(a, b)) };
 }

@@ -72,10 +72,13 @@ export class FilmStage {
     this.#giveFilm();
     this.#sizeCanvas();
     this.fit();
+    this.element.classList.remove("is-blank");
   }
 
+  // Nothing of a film stays in sight: the next one may be of another patient.
   clear() {
     this.film = this.view = null;
+    this.element.classList.add("is-blank");
   }
 
   setVoi(voi) {
@@ -95,9 +98,19 @@ export class FilmStage {
   }
 
   #applyGreys() {
-    const { facts, modality } = this.film;
-    this.#renderer.setGreys(greyTable(modality, this.voi, isInverted(facts, this.inverted)));
+    const ready = this.film.prepared;
+    if (ready?.for === preparedFor(this)) this.#renderer.setGreys(ready.greys, ready.painted);
+    else this.#renderer.setGreys(greysOf(this.film, this));
     this.redraw();
+  }
+
+  // What setFilm will need on the processor, for a film that is likely to come next.
+  prepare(film, shown) {
+    if (this.#renderer?.kind !== "2d") return;
+    const greys = greysOf(film, shown);
+    const zoom = geometry.fitZoom(film, this.#canvas, geometry.UPRIGHT);
+    const view = geometry.centredView(film, this.#canvas, geometry.UPRIGHT, zoom);
+    film.prepared = { for: preparedFor(shown), greys, painted: this.#renderer.paintAhead(film, greys, view) };
   }
 
   // Renderer
@@ -295,4 +308,12 @@ export class FilmStage {
     this.#renderer?.destroy();
     cancelAnimationFrame(this.#frame);
   }
+}
+
+function greysOf({ facts, modality }, { voi, inverted }) {
+  return greyTable(modality, voi, isInverted(facts, inverted));
+}
+
+function preparedFor({ voi, inverted }) {
+  return JSON.stringify([voi, inverted]);
 }

@@ -1,20 +1,22 @@
 // Hilum's film viewer: what the toolbar, keys, pointers and the page around it ask for, done on one stage.
 
+import { createBeside, loadBeside } from "./beside.js";
 import { createBoxLayer } from "./boxes.js";
 import { createBoxEditor } from "./box_editing.js";
+import { createContourLayer } from "./contour.js";
 import * as controls from "./controls.js";
-import { buildCorners, displayWarning } from "./corners.js";
-import { element, tidyNumber } from "./dom.js";
-import { ViewerError } from "./fetching.js";
+import { buildCorners } from "./corners.js";
+import { sentence } from "./fetching.js";
 import { createFilmStore } from "./films.js";
-import { listenToPointers } from "./gestures.js";
 import { listenToKeys } from "./keyboard.js";
+import { createMeasuring } from "./measuring.js";
+import { createNearest } from "./nearest.js";
 import { createOverlaying } from "./overlaying.js";
-import { isInverted } from "./pixels.js";
-import { chosenAgain, equivalentWindow, ownWindow, relativeWindow } from "./presets.js";
+import { listenToFilm } from "./pointing.js";
 import { FilmStage } from "./stage.js";
+import { createWindowing } from "./windowing.js";
 
-const WINDOW_DRAG_PX = 150; // sideways distance that doubles the width
+const URLS = ["factsUrl", "pixelsUrl", "boxesUrl", "overlayUrl", "nearestUrl", "besideUrl"];
 const PRESETS = ["lung", "mediastinum", "bone", "percentile"];
 
 export class FilmViewer {
@@ -22,26 +24,27 @@ export class FilmViewer {
   #stage;
   #parts;
   #corners;
+  #contours;
   #shownBoxes;
   #editor;
   #overlaying;
+  #measuring;
+  #nearest;
+  #beside;
   #keys;
   #films = createFilmStore();
   #urls;
   #showing = 0; // counts the films asked for: what comes back for an earlier one is dropped
-  #wantedVoi = null; // the reader's choice, kept from film to film
-  #windowing = { sticky: false, held: false, dragging: false };
-  #boxesShown = true;
+  #windowing;
   #error = null;
-  #endings = [];
 
   constructor(host) {
     this.#host = host;
-    const { factsUrl, pixelsUrl, boxesUrl, overlayUrl, label = "Film" } = host.dataset;
-    this.#urls = { factsUrl, pixelsUrl, boxesUrl, overlayUrl };
+    const { label = "Film", ...urls } = host.dataset;
+    this.#urls = urlsOf(urls);
     this.#build(label);
     this.#overlaying.setShown(this.#startsShown);
-    if (factsUrl) this.load();
+    if (urls.factsUrl) this.load();
   }
 
   #build(label) {
@@ -51,11 +54,9 @@ export class FilmViewer {
       onDraw: () => this.#describeView(),
       onLost: () => this.#applyHeat(),
     });
-    this.#parts = controls.buildFrame(this.#host, {
-      stage: this.#stage.element,
-      run: (name) => this.#run(name),
-      without: [],
-    });
+    this.#parts = controls.buildFrame(this.#host, { stage: this.#stage.element, run: (name) => this.#run(name) });
+    this.#contours = createContourLayer();
+    this.#stage.addLayer(this.#contours);
     this.#shownBoxes = createBoxLayer();
     this.#stage.addLayer(this.#shownBoxes);
     this.#corners = buildCorners(this.#stage);
@@ -68,24 +69,26 @@ export class FilmViewer {
       panels: this.#parts.panels,
       onChange: (boxes) => this.#emit("hilum:boxes", { boxes }),
     });
-    this.#parts.choices.addEventListener("change", (event) => this.#choose(event.target.value));
-    this.#listen();
+    const { stages, panels, choices } = this.#parts;
+    this.#measuring = createMeasuring({ stage: this.#stage, panels, onMode: () => this.#showButtons() });
+    this.#nearest = createNearest({ stage: this.#stage, panels, overlaying: this.#overlaying });
+    this.#windowing = createWindowing({ stage: this.#stage, select: choices, onChange: () => this.#beside.setVoi() });
+    this.#beside = createBeside({ stage: this.#stage, place: stages, wantedVoi: () => this.#windowing.wanted });
+    listenToFilm({
+      stage: this.#stage,
+      text: this.#parts.pointText,
+      windowing: this.#windowing,
+      measuring: this.#measuring,
+      editor: this.#editor,
+      nearest: this.#nearest,
+      overlaying: this.#overlaying,
+    });
+    this.#listenToKeys();
     this.#showButtons();
-    const warning = displayWarning();
-    if (warning) this.#parts.line.after(element("p", { classes: "hv-display", text: warning, role: "note" }));
   }
 
-  #listen() {
+  #listenToKeys() {
     const stage = this.#stage;
-    listenToPointers(stage.element, {
-      deviceAt: (event) => stage.deviceAt(event),
-      claims: (event) => Boolean(stage.view) && this.#editor.onPointerDown(event),
-      onDragStart: ({ windowing }) => (this.#windowing.dragging = windowing),
-      onDrag: (dx, dy) => this.#drag(dx, dy),
-      onZoom: (factor, [x, y]) => stage.zoomAt(factor, x, y),
-      onHover: (event) => this.#hover(event),
-      onLeave: () => (this.#parts.pointText.textContent = ""),
-    });
     this.#keys = listenToKeys(this.#host, {
       run: (name) => this.#run(name),
       other: (key, event) => this.#otherKey(key, event),
@@ -95,18 +98,16 @@ export class FilmViewer {
       zoom: (factor) => stage.zoomAt(factor),
       pan: (dx, dy) => stage.pan(dx, dy),
     });
-    this.#endings.push(this.#keys.stop);
   }
 
   // Showing a film
 
   // Replaces the film in place. Resolves to true once film, boxes and heatmap are there, to false where the film could
   // not be shown (`hilum:error` says why) or another was asked for meanwhile.
-  show({ factsUrl, pixelsUrl, boxesUrl, overlayUrl, label = "Film" }) {
-    this.#urls = { factsUrl, pixelsUrl, boxesUrl, overlayUrl };
-    Object.assign(this.#host.dataset, { factsUrl, pixelsUrl, label });
-    this.#remember("boxesUrl", boxesUrl);
-    this.#remember("overlayUrl", overlayUrl);
+  show({ label = "Film", ...urls }) {
+    this.#urls = urlsOf(urls);
+    for (const name of URLS) delete this.#host.dataset[name];
+    Object.assign(this.#host.dataset, this.#urls, { label });
     this.#stage.setLabel(label, stageLabel(label));
     if (!this.#startsShown) this.#overlaying.setShown(false);
     return this.load();
@@ -114,12 +115,8 @@ export class FilmViewer {
 
   // Fetches and decodes ahead, in this order; what an earlier call asked for and this one does not is let go.
   prefetch(films) {
-    return this.#films.prefetch(films, this.#urls);
-  }
-
-  #remember(name, url) {
-    if (url) this.#host.dataset[name] = url;
-    else delete this.#host.dataset[name];
+    const prepare = (film) => this.#stage.prepare(film, this.#windowing.shownAs(film));
+    return this.#films.prefetch(films, this.#urls, prepare);
   }
 
   get #startsShown() {
@@ -140,6 +137,7 @@ export class FilmViewer {
       if (!isLate()) this.#fail(error);
       return false;
     }
+    this.#loadBeside();
     await Promise.all([this.loadOverlay(), this.#loadBoxes()]);
     if (isLate()) return false;
     this.#stage.redrawNow();
@@ -154,6 +152,10 @@ export class FilmViewer {
     this.#stage.clear();
     this.#overlaying.clear();
     this.#editor.clear();
+    this.#measuring.clear();
+    this.#nearest.clear();
+    this.#nearest.setUrl(this.#urls.nearestUrl);
+    this.#beside.clear();
     this.#shownBoxes.setBoxes([]);
     this.#parts.notes.replaceChildren();
     this.#parts.pointText.textContent = "";
@@ -162,7 +164,7 @@ export class FilmViewer {
 
   #takeFilm(film) {
     this.#tell("");
-    this.#stage.setFilm(film, { voi: chosenAgain(film.choices, this.#wantedVoi), inverted: this.#stage.inverted });
+    this.#stage.setFilm(film, this.#windowing.shownAs(film));
     controls.fillChoices(this.#parts.choices, film.choices, this.#stage.voi);
     this.#stage.redrawNow();
     this.#showButtons();
@@ -182,6 +184,16 @@ export class FilmViewer {
     this.#showButtons();
   }
 
+  // Of no use to the film itself, so nothing waits for it; without an answer there is no button.
+  async #loadBeside() {
+    const showing = this.#showing;
+    const { besideUrl } = this.#urls;
+    const films = besideUrl ? await loadBeside(besideUrl).catch(() => []) : [];
+    if (showing !== this.#showing) return;
+    this.#beside.set(films);
+    this.#showButtons();
+  }
+
   async #loadBoxes() {
     const { boxesUrl } = this.#urls;
     const showing = this.#showing;
@@ -190,13 +202,12 @@ export class FilmViewer {
       const boxes = await this.#films.boxes(this.#urls, boxesUrl);
       if (showing !== this.#showing) return;
       this.#shownBoxes.setBoxes(boxes);
-      this.#parts.buttons.get("boxes").hidden = !boxes.length;
       this.#parts.notes.replaceChildren();
+      this.#showButtons();
       this.#stage.redraw();
     } catch (error) {
       if (showing !== this.#showing) return;
-      const text = element("p", { classes: "hv-trouble", text: sentence(error), role: "alert" });
-      this.#parts.notes.replaceChildren(text, controls.retryButton(() => this.#loadBoxes()));
+      this.#parts.notes.replaceChildren(...controls.trouble(sentence(error), () => this.#loadBoxes()));
     }
   }
 
@@ -223,127 +234,92 @@ export class FilmViewer {
 
   #applyHeat() {
     const heat = this.#overlaying.heat();
-    this.#stage.setHeat(heat);
+    const asLines = heat?.look.drawn === "contour";
+    this.#stage.setHeat(asLines ? null : heat);
+    this.#contours.set(asLines ? heat : null);
     if (!heat) this.#parts.pointText.textContent = ""; // it may hold a score
   }
 
   #describeView() {
     const { film, view, voi, inverted } = this.#stage;
     this.#parts.viewText.textContent = controls.viewSentence({ zoom: view.zoom, voi, inverted });
-    this.#shownBoxes.layer.classList.toggle("hv-hidden", !this.#boxesShown);
     this.#corners.update(film, view);
-  }
-
-  // Pointer
-
-  #drag(dx, dy) {
-    const { sticky, held, dragging } = this.#windowing;
-    if (sticky || held || dragging) this.#dragWindow(dx, dy);
-    else this.#stage.pan(dx, dy);
-  }
-
-  // Sideways widens; up is brighter on screen, whichever way the film is inverted.
-  #dragWindow(dx, dy) {
-    const { film, view, voi, inverted } = this.#stage;
-    if (!view) return;
-    const { center, width, voiFunction } = equivalentWindow(voi, film.facts);
-    const darker = isInverted(film.facts, inverted) ? -1 : 1;
-    this.#setVoi(
-      ownWindow({
-        center: center + (darker * dy * width) / (2 * WINDOW_DRAG_PX),
-        width: width * 2 ** (dx / WINDOW_DRAG_PX),
-        voiFunction,
-      }),
-    );
-  }
-
-  #setVoi(voi) {
-    const { choices } = this.#stage.film;
-    this.#wantedVoi = voi.kind === "own" ? { relative: relativeWindow(voi, choices) } : { kind: voi.kind, name: voi.name };
-    this.#stage.setVoi(voi);
-    controls.fillChoices(this.#parts.choices, choices, voi);
-  }
-
-  #choose(name) {
-    this.#setVoi(this.#stage.film.choices.find((choice) => choice.name === name) ?? this.#stage.voi);
-  }
-
-  #hover(event) {
-    if (!this.#stage.view) return;
-    const [x, y] = this.#stage.originalAt(event).map(Math.floor);
-    const { rows, columns, pixels } = this.#stage.film;
-    const inside = x >= 0 && y >= 0 && x < columns && y < rows;
-    this.#parts.pointText.textContent = inside ? this.#pointSentence(x, y, pixels[y * columns + x]) : "";
-  }
-
-  // A hidden heatmap stays hidden here too.
-  #pointSentence(x, y, stored) {
-    const value = `x ${x}, y ${y}, value ${tidyNumber(this.#stage.film.modality[stored])}`;
-    const heat = this.#overlaying.heat() ? this.fusedAt(x + 0.5, y + 0.5) : NaN;
-    return Number.isNaN(heat) ? value : `${value}, fused ${tidyNumber(heat)}`;
+    this.#beside.follow();
   }
 
   // Actions
 
   #run(name) {
     if (name === "keys") return controls.openKeys(this.#parts.keys);
-    if (!this.#stage.view) return;
-    if (PRESETS.includes(name)) this.#setVoi(this.#stage.film.choices.find(({ kind }) => kind === name));
-    if (name === "fit") this.#stage.fit();
-    if (name === "actual") this.#stage.setZoom(1);
-    if (name === "flip") this.#stage.flip();
-    if (name === "turn") this.#stage.turn(1);
-    if (name === "reset") this.#reset();
-    if (name === "window") this.#windowing.sticky = !this.#windowing.sticky;
-    if (name === "invert") this.#stage.setInverted(!this.#stage.inverted);
-    if (name === "boxes") this.#toggleBoxes();
-    if (name === "heatmap") this.setHeatmap(!this.#overlaying.isShown);
+    if (!this.#stage.view || this.#parts.buttons.get(name).hidden) return;
+    if (PRESETS.includes(name)) this.#windowing.preset(name);
+    else this.#actions[name]();
     this.#showButtons();
   }
+
+  #actions = {
+    fit: () => this.#stage.fit(),
+    actual: () => this.#stage.setZoom(1),
+    flip: () => this.#stage.flip(),
+    turn: () => this.#stage.turn(1),
+    reset: () => this.#reset(),
+    window: () => this.#windowing.toggle(),
+    invert: () => this.#windowing.invert(),
+    ruler: () => this.#measuring.setMode("ruler"),
+    ratio: () => this.#measuring.setMode("ratio"),
+    beside: () => this.#beside.toggle(),
+    boxes: () => this.#shownBoxes.toggle(),
+    heatmap: () => this.setHeatmap(!this.#overlaying.isShown),
+    nearest: () => this.#nearest.toggle(),
+  };
 
   // Keys that act only in some states of the viewer.
   #otherKey(key, { shiftKey, repeat }) {
     if (!this.#stage.view || repeat) return false;
     if (key === "c" && this.#editor.isOn) return shiftKey ? this.#editor.addInMiddle() : this.#editor.toggleDrawing();
+    if (key === "e" && shiftKey) return this.#nearest.searchHottest();
     return false;
   }
 
   #reset() {
-    this.#wantedVoi = null;
-    this.#stage.setInverted(false);
-    this.#stage.setVoi(this.#stage.film.choices[0]);
-    controls.fillChoices(this.#parts.choices, this.#stage.film.choices, this.#stage.voi);
+    this.#windowing.reset();
     this.#stage.upright();
     this.#stage.fit();
   }
 
-  #toggleBoxes() {
-    this.#boxesShown = !this.#boxesShown;
-    this.#stage.redraw();
-  }
-
   #hold(what) {
-    if (what === "window") this.#windowing.held = true;
+    if (what === "window") this.#windowing.setHeld(true);
+    else if (what === "blink") this.#nearest.blink(true);
     else this.#overlaying.setHeld(true);
     this.#showButtons();
   }
 
   #release() {
-    this.#windowing.held = false;
+    this.#windowing.setHeld(false);
+    this.#nearest.blink(false);
     this.#overlaying.setHeld(false);
     this.#showButtons();
   }
 
   #showButtons() {
     const { buttons } = this.#parts;
-    const { view, inverted } = this.#stage;
-    controls.press(buttons, "window", this.#windowing.sticky || this.#windowing.held);
-    controls.press(buttons, "invert", inverted);
-    controls.press(buttons, "flip", Boolean(view?.flipped));
-    controls.press(buttons, "boxes", this.#boxesShown);
-    controls.press(buttons, "heatmap", this.#overlaying.isVisible);
-    buttons.get("heatmap").hidden = !this.#host.dataset.overlayUrl;
-    if (!this.#urls.boxesUrl) buttons.get("boxes").hidden = true;
+    const pressed = {
+      window: this.#windowing.isOn,
+      invert: this.#stage.inverted,
+      flip: Boolean(this.#stage.view?.flipped),
+      boxes: this.#shownBoxes.isShown,
+      heatmap: this.#overlaying.isVisible,
+      ruler: this.#measuring.mode === "ruler",
+      ratio: this.#measuring.mode === "ratio",
+      nearest: this.#nearest.isOn,
+      beside: this.#beside.isOn,
+    };
+    for (const [name, is] of Object.entries(pressed)) controls.press(buttons, name, is);
+    const { overlayUrl } = this.#host.dataset;
+    buttons.get("heatmap").hidden = !overlayUrl;
+    buttons.get("nearest").hidden = !overlayUrl || !this.#urls.nearestUrl;
+    buttons.get("boxes").hidden = !this.#shownBoxes.count;
+    buttons.get("beside").hidden = !this.#beside.count;
   }
 
   // For other modules of the page and for tests
@@ -411,26 +387,30 @@ export class FilmViewer {
       view: view && { ...view },
       voi: voi && { ...voi },
       inverted,
-      boxesShown: this.#boxesShown,
+      boxesShown: this.#shownBoxes.isShown,
       heatmapShown: this.#overlaying.isVisible,
       look: this.#overlaying.look,
       kept: this.#films.size,
+      measured: this.#measuring.strokes,
+      ratio: this.#measuring.ratio,
+      beside: this.#beside.isOn ? this.#beside.state : null,
+      blinking: this.#nearest.isBlinking,
     };
   }
 
   destroy() {
-    for (const end of this.#endings) end();
+    this.#keys.stop();
     this.#films.clear();
+    this.#beside.destroy();
     this.#stage.destroy();
   }
 }
 
-function stageLabel(label) {
-  return `${label}. Question mark lists the keys.`;
+// Those that are there.
+function urlsOf(all) {
+  return Object.fromEntries(URLS.filter((name) => all[name]).map((name) => [name, all[name]]));
 }
 
-function sentence(error) {
-  if (error instanceof ViewerError) return error.message;
-  console.error(error);
-  return "The viewer met an internal error. Reload the page; if it stays, tell an administrator.";
+function stageLabel(label) {
+  return `${label}. Question mark lists the keys.`;
 }

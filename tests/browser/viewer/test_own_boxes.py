@@ -34,17 +34,9 @@ def boxes(viewer: Viewer) -> list[dict[str, Any]]:
     return list(viewer.ask("boxes"))
 
 
-def drag(viewer: Viewer, start: tuple[float, float], end: tuple[float, float]) -> None:
-    mouse = viewer.page.mouse
-    mouse.move(*viewer.client(*start))
-    mouse.down()
-    mouse.move(*viewer.client(*end), steps=4)
-    mouse.up()
-
-
 def draw(viewer: Viewer, start: tuple[float, float], end: tuple[float, float]) -> None:
     viewer.page.keyboard.press("c")
-    drag(viewer, start, end)
+    viewer.drag(start, end)
 
 
 def places(viewer: Viewer) -> list[tuple[int, ...]]:
@@ -55,7 +47,7 @@ def test_a_box_is_drawn_in_whole_original_pixels(editing: Viewer) -> None:
     draw(editing, (60.1, 70.2), (20.3, 29.9))
     assert boxes(editing) == [{"x": 20, "y": 30, "width": 40, "height": 40, "finding": "", "confidence": None}]
     assert editing.page.evaluate("[told, events]") == [[boxes(editing)], 1]
-    drag(editing, (5, 5), (15, 15))  # drawing ends with one box
+    editing.drag((5, 5), (15, 15))  # drawing ends with one box
     assert len(boxes(editing)) == 1
 
 
@@ -78,39 +70,28 @@ def test_without_editing_nothing_is_drawn(open_viewer: Open) -> None:
 def test_a_turned_and_mirrored_film_gives_the_same_box(editing: Viewer) -> None:
     editing.page.keyboard.press("x")
     editing.page.keyboard.press("t")
-    view = editing.state["view"]
-    (a, b, c), (d, e, f) = view["matrix"]
-    stage = editing.host.locator("canvas.hv-canvas").bounding_box()
-    assert stage
-
-    def client(x: float, y: float) -> tuple[float, float]:
-        return stage["x"] + a * x + b * y + c, stage["y"] + d * x + e * y + f
-
-    editing.page.keyboard.press("c")
-    editing.page.mouse.move(*client(20, 30))
-    editing.page.mouse.down()
-    editing.page.mouse.move(*client(60, 55), steps=3)
-    editing.page.mouse.up()
+    draw(editing, (20, 30), (60, 55))
     assert places(editing) == [(20, 30, 40, 25)]
     editing.page.keyboard.press("ArrowRight")  # to the right of the screen: up the film, mirrored and turned
     (box,) = places(editing)
-    assert client(box[0], box[1])[0] > client(20, 30)[0]
-    assert client(box[0], box[1])[1] == pytest.approx(client(20, 30)[1])
+    before, after = editing.client(20, 30), editing.client(box[0], box[1])
+    assert after[0] > before[0]
+    assert after[1] == pytest.approx(before[1])
 
 
 def test_boxes_are_moved_and_sized_with_the_mouse(editing: Viewer) -> None:
     editing.host.evaluate("(host, box) => host.hilumViewer.setBoxes([box])", BOX)
-    drag(editing, (40, 42), (50, 45))
+    editing.drag((40, 42), (50, 45))
     assert places(editing) == [(30, 33, 40, 25)]
-    drag(editing, (70, 58), (80, 70))
+    editing.drag((70, 58), (80, 70))
     assert places(editing) == [(30, 33, 50, 37)]
-    drag(editing, (30, 33), (90, 40))  # past the other corner
+    editing.drag((30, 33), (90, 40))  # past the other corner
     assert places(editing) == [(80, 40, 10, 30)]
 
 
 def test_a_drag_is_one_step_of_undo(editing: Viewer) -> None:
     editing.host.evaluate("(host, box) => host.hilumViewer.setBoxes([box])", BOX)
-    drag(editing, (40, 42), (50, 45))
+    editing.drag((40, 42), (50, 45))
     editing.page.keyboard.press("Control+z")
     assert places(editing) == [(20, 30, 40, 25)]
     editing.page.keyboard.press("Control+z")
@@ -166,3 +147,15 @@ def test_the_page_keeps_the_undo_of_a_field(editing: Viewer) -> None:
     editing.page.locator("textarea").focus()
     editing.page.keyboard.press("Control+z")
     assert len(boxes(editing)) == 1
+
+
+def test_a_drag_ends_with_its_film(editing: Viewer) -> None:
+    editing.page.keyboard.press("c")
+    editing.page.mouse.move(*editing.client(20, 30))
+    editing.page.mouse.down()
+    editing.page.mouse.move(*editing.client(40, 50))
+    editing.host.evaluate("(host) => host.hilumViewer.show({ factsUrl: '/facts', pixelsUrl: '/pixels' })")
+    editing.page.mouse.move(*editing.client(60, 70))
+    editing.page.mouse.up()
+    assert boxes(editing) == []
+    assert editing.page.evaluate("told") == []
