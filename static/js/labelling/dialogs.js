@@ -2,6 +2,8 @@
 
 import { Trouble } from "./server.js";
 
+const HASTE = 600; // ms in which a key was meant for the film before
+
 export function labelWords({ value, findings = [], reason = "" }) {
   const more = [...findings, ...(reason ? [`“${reason}”`] : [])];
   return [value || "taken back", ...more].join(", ");
@@ -12,6 +14,7 @@ export class MergeDialog {
   #dialog = document.getElementById("merge");
   #waiting = [];
   #shown = null;
+  #shownAt = 0;
   #outbox;
   #previewOf;
 
@@ -21,6 +24,7 @@ export class MergeDialog {
     outbox.addEventListener("conflict", (event) => this.add(event.detail));
     this.#dialog.addEventListener("click", (event) => this.#choose(event.target.closest("[data-choice]")));
     this.#dialog.addEventListener("keydown", (event) => {
+      if (performance.now() - this.#shownAt < HASTE) return event.preventDefault();
       const place = ["1", "2", "3"].indexOf(event.key);
       if (place >= 0) this.#choose(this.#dialog.querySelectorAll("[data-choice]")[place]);
     });
@@ -50,6 +54,8 @@ export class MergeDialog {
       : "Take theirs: yours is dropped. Leave unresolved: both stand, and an adjudicator decides. Keep mine is for adjudicators.";
     this.#dialog.querySelector("[data-choice=mine]").disabled = !now.may_settle;
     this.#dialog.showModal();
+    this.#dialog.querySelector("h2").focus(); // no choice is made by an Enter that was on its way
+    this.#shownAt = performance.now();
   }
 
   #part(name) {

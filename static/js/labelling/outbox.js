@@ -70,11 +70,11 @@ export class Outbox extends EventTarget {
 
   get state() {
     if (!this.#acts.length) return "saved";
-    return this.#paused || this.#tries || this.#acts.some((act) => act.fault) ? "unsaved" : "saving";
+    return this.#paused || this.#tries || this.#acts.some((act) => act.fault || act.conflict) ? "unsaved" : "saving";
   }
 
   get trouble() {
-    return this.#paused || this.#acts.find((act) => act.fault)?.fault || this.#acts[0]?.trouble || "";
+    return this.#paused || this.#acts.find((act) => act.fault)?.fault || this.#acts.find((act) => act.trouble)?.trouble || "";
   }
 
   // images: [{image, seen}]; `position`: where the person goes on in the queue
