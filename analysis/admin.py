@@ -1,6 +1,17 @@
 from django.contrib import admin
 
-from analysis.models import Evaluation, Reading, TestLook
+from analysis.models import (
+    AdjudicationProposal,
+    Escalation,
+    EscalationAnswer,
+    Evaluation,
+    NormalDecision,
+    NormalProposal,
+    Reading,
+    TestLook,
+    Worklist,
+    WorklistReader,
+)
 from portal.admin import LookOnly
 
 
@@ -10,4 +21,22 @@ class EvaluationAdmin(LookOnly):
     list_select_related = ["run", "split"]
 
 
-admin.site.register([Reading, TestLook], LookOnly)
+@admin.register(Worklist)
+class WorklistAdmin(LookOnly):
+    list_display = ["created_at", "name", "run", "created_by"]
+    list_select_related = ["run", "created_by"]
+
+
+admin.site.register(
+    [
+        AdjudicationProposal,
+        Escalation,
+        EscalationAnswer,
+        NormalDecision,
+        NormalProposal,
+        Reading,
+        TestLook,
+        WorklistReader,
+    ],
+    LookOnly,
+)

@@ -1,11 +1,11 @@
-"""What is concluded: evaluations of scored runs, looks at test, and readings."""
+"""What is concluded: evaluations of scored runs, looks at test, worklists and their readings, and what follows."""
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from ml_engine.models import Run
-from portal.models import Addressed, Image, Split
+from portal.models import Addressed, Cohort, Image, Split
 
 
 class Evaluation(Addressed):
@@ -39,19 +39,115 @@ class TestLook(Addressed):
     reason = models.CharField(max_length=200)
 
 
+class Worklist(Addressed):
+    """Write-once. Films of a scored run to be read: those at or above a threshold, and a share of the others.
+
+    Each item keeps the probability with which it was drawn, so that estimates can be made of all scored films.
+    """
+
+    run = models.ForeignKey(Run, models.PROTECT, related_name="worklists")
+    name = models.CharField(max_length=100)
+    operating_point = models.JSONField()  # {"part", "target", "value", "films"}: what fixed the threshold
+    threshold = models.FloatField()  # a film is flagged when its fused score is at least this
+    parts = models.JSONField(default=list)  # of the detector's split; empty: every film that the run scored
+    unflagged_share = models.FloatField()
+    most = models.PositiveIntegerField(null=True)  # films at most; flagged films are sampled too where it is met
+    blinded = models.BooleanField(default=False)  # read without the model; else its heatmap is on a key
+    seed = models.PositiveIntegerField()
+    counts = models.JSONField()  # films scored and drawn, flagged and unflagged, and what was left out
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "name"], name="worklist_name_once_a_run"),
+            models.CheckConstraint(
+                condition=Q(unflagged_share__gte=0, unflagged_share__lt=1), name="worklist_unflagged_share"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class WorklistItem(Addressed):
+    """Frozen. `flagged` and `sampling_probability` never reach a reader before all of their verdicts are in."""
+
+    worklist = models.ForeignKey(Worklist, models.PROTECT, related_name="items")
+    image = models.ForeignKey(Image, models.PROTECT, related_name="worklist_items")
+    position = models.PositiveIntegerField()
+    flagged = models.BooleanField()
+    sampling_probability = models.FloatField()
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(fields=["worklist", "image"], name="worklist_item_film_once"),
+            models.UniqueConstraint(fields=["worklist", "position"], name="worklist_item_position_once"),
+            models.CheckConstraint(
+                condition=Q(sampling_probability__gt=0, sampling_probability__lte=1),
+                name="worklist_item_sampling_probability",
+            ),
+        ]
+
+
+class WorklistReader(Addressed):
+    """Append-only. A person who began to read a worklist, and the seed of the order in which they get its films."""
+
+    worklist = models.ForeignKey(Worklist, models.PROTECT, related_name="readers")
+    reader = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    seed = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["worklist", "reader"], name="worklist_reader_once")]
+
+
+class HeatmapUse(Addressed):
+    """Append-only, written as the heatmap of an item is fetched: the server's word, not the page's."""
+
+    item = models.ForeignKey(WorklistItem, models.PROTECT, related_name="heatmap_uses")
+    reader = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+
+    class Meta:
+        indexes = [models.Index(fields=["item", "reader"])]
+
+
+class Verdict(models.TextChoices):
+    NORMAL = "normal", "Normal"
+    ABNORMAL = "abnormal", "Abnormal"
+    UNSURE = "unsure", "Unsure"
+
+
+class Reason(models.TextChoices):
+    TRUE_FINDING = "true finding", "True finding"
+    DEVICE = "device", "Device or tube"
+    POSITIONING = "positioning", "Positioning"
+    ARTEFACT = "artefact", "Artefact"
+    ALIGNMENT_FAILURE = "alignment failure", "Alignment failure"
+    NORMAL_VARIANT = "normal variant", "Normal variant"
+    IMAGE_QUALITY = "image quality", "Image quality"
+    OTHER = "other", "Other"
+
+
 class Reading(Addressed):
-    """Append-only. One person's verdict on one film; `model_shown` decides what it may be used for."""
+    """Append-only. One person's verdict on one film; `model_shown` decides what it may be used for. A later reading
+    of the same item by the same person `replaces` the earlier one."""
 
     image = models.ForeignKey(Image, models.PROTECT, related_name="readings")
     run = models.ForeignKey(Run, models.PROTECT, null=True, related_name="readings")
+    item = models.ForeignKey(WorklistItem, models.PROTECT, null=True, related_name="readings")
     reader = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="readings")
-    verdict = models.CharField(max_length=10)
+    replaces = models.OneToOneField("self", models.PROTECT, null=True, related_name="replaced_by")
+    verdict = models.CharField(max_length=10, choices=Verdict)
     confidence = models.PositiveSmallIntegerField(null=True)  # 0-100
-    reason = models.CharField(max_length=40, blank=True)
+    reason = models.CharField(max_length=40, blank=True, choices=Reason)
+    findings = models.JSONField(default=list)
     comment = models.TextField(blank=True)
-    boxes = models.JSONField(default=list)
-    seconds = models.FloatField()
+    boxes = models.JSONField(default=list)  # [{"x", "y", "width", "height", "finding"}] in original pixels
+    active_seconds = models.FloatField()  # the page in focus, with input within half a minute
+    total_seconds = models.FloatField()  # the film on screen, pauses left out
     model_shown = models.BooleanField()
+    heatmap_shown = models.BooleanField(default=False)
     sampling_probability = models.FloatField(null=True)
 
     class Meta:
@@ -64,8 +160,78 @@ class Reading(Addressed):
                 | Q(sampling_probability__gt=0, sampling_probability__lte=1),
                 name="reading_sampling_probability",
             ),
+            models.CheckConstraint(condition=Q(verdict__in=Verdict.values), name="reading_known_verdict"),
+            models.CheckConstraint(condition=Q(reason__in=["", *Reason.values]), name="reading_known_reason"),
             models.CheckConstraint(
-                condition=Q(verdict__in=["agree", "disagree", "uncertain", "normal", "abnormal"]),
-                name="reading_known_verdict",
+                condition=Q(active_seconds__gte=0, total_seconds__gte=F("active_seconds")), name="reading_seconds"
             ),
+            models.CheckConstraint(
+                condition=Q(heatmap_shown=False) | Q(model_shown=True), name="reading_heatmap_is_the_model"
+            ),
+            # the first reading of an item by a person has nothing to replace, and every later one replaces one
+            models.UniqueConstraint(
+                fields=["item", "reader"],
+                condition=Q(item__isnull=False, replaces__isnull=True),
+                name="reading_first_once",
+            ),
+        ]
+
+
+class Escalation(Addressed):
+    """Append-only. A film that needs action outside research, for the honest broker of its site."""
+
+    image = models.ForeignKey(Image, models.PROTECT, related_name="escalations")
+    item = models.ForeignKey(WorklistItem, models.PROTECT, null=True, related_name="escalations")
+    reader = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    reason = models.CharField(max_length=500)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+
+class EscalationAnswer(Addressed):
+    """Append-only. What the honest broker did."""
+
+    escalation = models.OneToOneField(Escalation, models.PROTECT, related_name="answer")
+    broker = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    action = models.CharField(max_length=500)
+
+
+class AdjudicationProposal(Addressed):
+    """Append-only. A reading that a blinded adjudication is to confirm before it may count as reference. The
+    adjudicator is shown the film, not the reading."""
+
+    reading = models.OneToOneField(Reading, models.PROTECT, related_name="adjudication_proposal")
+    proposed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+
+
+class NormalProposal(Addressed):
+    """Write-once. Films of a worklist that a reader found normal, for the next version of the normal set; `run` scores
+    the worklist's run anew with a detector whose bank has grown by them."""
+
+    worklist = models.ForeignKey(Worklist, models.PROTECT, related_name="normal_proposals")
+    run = models.OneToOneField(Run, models.PROTECT, related_name="normal_proposal")
+    films = models.ManyToManyField(Image, related_name="normal_proposals")
+    left_out = models.JSONField(default=dict)  # reason -> films
+    label_cutoff = models.DateTimeField()  # alarms that vanish and true positives lost are told by labels as of then
+    proposed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["-created_at"]
+
+
+class NormalDecision(Addressed):
+    """Append-only. A proposal accepted, which froze a cohort, or refused."""
+
+    proposal = models.OneToOneField(NormalProposal, models.PROTECT, related_name="decision")
+    accepted = models.BooleanField()
+    cohort = models.OneToOneField(Cohort, models.PROTECT, null=True, related_name="+")
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    reason = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(accepted=False) | Q(cohort__isnull=False), name="normal_decision_has_cohort"
+            )
         ]

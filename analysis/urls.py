@@ -2,7 +2,19 @@
 
 from django.urls import path
 
-from analysis.views import archive, breakdown, comparison, film, operating, results, split_data
+from analysis.views import (
+    archive,
+    breakdown,
+    comparison,
+    escalations,
+    film,
+    operating,
+    proposals,
+    reading,
+    results,
+    split_data,
+    worklists,
+)
 
 app_name = "analysis"
 urlpatterns = [
@@ -19,5 +31,20 @@ urlpatterns = [
     path("results/runs/<uuid:run_uuid>/films/<uuid:image_uuid>/", film.film, name="film"),
     path("results/runs/<uuid:run_uuid>/films/<uuid:image_uuid>/overlay", film.overlay, name="overlay"),
     path("results/runs/<uuid:run_uuid>/films/<uuid:image_uuid>/maps", film.maps, name="maps"),
+    path("results/runs/<uuid:run_uuid>/films/<uuid:image_uuid>/nearest", film.nearest, name="nearest"),
     path("results/films/<uuid:uuid>/scores/", film.film_scores, name="film-scores"),
+    path("reading/", reading.worklists, name="worklists"),
+    path("reading/new/", worklists.new, name="new-worklist"),
+    path("reading/adjudications/", reading.adjudications, name="adjudications"),
+    path("reading/escalations/", escalations.escalations, name="escalations"),
+    path("reading/escalations/<uuid:uuid>/answer/", escalations.answer, name="answer-escalation"),
+    path("reading/<uuid:uuid>/", reading.read, name="read"),
+    path("reading/<uuid:uuid>/items/<uuid:item_uuid>/overlay", reading.item_overlay, name="item-overlay"),
+    path("reading/<uuid:uuid>/summary/", worklists.summary, name="worklist"),
+    path("reading/<uuid:uuid>/readings.csv", worklists.table, name="readings-table"),
+    path("reading/<uuid:uuid>/adjudications/", worklists.propose_adjudication, name="propose-adjudication"),
+    path("reading/<uuid:uuid>/normals/", proposals.propose_normals, name="propose-normals"),
+    path("reading/normals/", proposals.normal_proposals, name="normal-proposals"),
+    path("reading/normals/<uuid:uuid>/", proposals.normal_proposal, name="normal-proposal"),
+    path("reading/normals/<uuid:uuid>/decide/", proposals.decide, name="decide-normals"),
 ]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ml_engine import manifest
 from ml_engine.core import bank_changes, determinism, files, pipeline
+from ml_engine.core.bank_changes import GROWN, noted
 from ml_engine.core.errors import EngineError, UnreadableImage, UnsupportedImage
 from ml_engine.core.memory_bank import Source, places_of
 from ml_engine.core.pipeline import Detector, load_detector
@@ -18,7 +19,6 @@ from ml_engine.manifest import Row
 from ml_engine.one_film import Reader
 from ml_engine.stages.runner import OK, Outcome
 
-GROWN = "approximate: the banks were extended without the films they came from, and not calibrated again"
 FORGOTTEN = "approximate: a patient's vectors were deleted, and what covers their place was not chosen again"
 
 
@@ -37,7 +37,7 @@ def grown(model: Path, added: list[Row], *, images: Path) -> Detector:
     fitted = sum(row.part == "fit" for k, row in enumerate(before) if str(k) not in unreadable)
     source = Source(places_of(detector.mask.keep), torch.arange(len(before), len(before) + len(added)))
     banks = bank_changes.extended(detector.banks, features, source, detector.config, films_before=fitted)
-    return replace(detector, model=banks, note=_noted(detector, GROWN))
+    return replace(detector, model=banks, note=noted(detector.note, GROWN))
 
 
 def _features(reader: Reader, row: Row, images: Path) -> torch.Tensor:
@@ -53,18 +53,13 @@ def without(model: Path, *, kept: list[bool]) -> Detector:
     detector = load_detector(model / "detector.safetensors")
     banks = bank_changes.without_films(detector.banks, torch.from_numpy(_new_rows(kept)))
     return replace(
-        detector, model=banks, calibration=_calibration(model, detector, kept), note=_noted(detector, FORGOTTEN)
+        detector, model=banks, calibration=_calibration(model, detector, kept), note=noted(detector.note, FORGOTTEN)
     )
 
 
 def _new_rows(kept: list[bool]) -> NDArray[np.int64]:
     """The row that each manifest row moves up to, int64 (N,); -1 where it goes."""
     return np.where(kept, np.cumsum(kept) - 1, -1)
-
-
-def _noted(detector: Detector, note: str) -> str:
-    """The detector's note with this one; a detector may be changed more than once."""
-    return detector.note if note in detector.note else "; ".join(filter(None, (detector.note, note)))
 
 
 def _calibration(model: Path, detector: Detector, kept: list[bool]) -> pipeline.Calibration:

@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--film", type=Path, required=True, metavar="FILE", help="the film")
     explain.add_argument("--patch", metavar="ROW,COLUMN", help="the patch; the highest of the fused map unless given")
     explain.add_argument("--neighbours", type=int, default=5, metavar="K", help="how many of each bank (default: 5)")
+    explain.add_argument("--images", type=Path, metavar="DIR", help="the model's films: says where each neighbour lies")
     explain.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where it runs")
     explain.set_defaults(command=explain_command)
     changing_commands.add(commands, epilog=EPILOG)
@@ -278,6 +279,7 @@ def explain_command(options: argparse.Namespace) -> int:
         options.film,
         patch=_patch(options.patch) if options.patch else None,
         neighbours=options.neighbours,
+        images=options.images,
         device=options.device,
     )
     print(json.dumps(found.to_json(), indent=1))  # noqa: T201

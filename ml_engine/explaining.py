@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from ml_engine.one_film import Reader
 class Neighbour:
     """A bank vector: the ``rank`` th nearest (from 1) of the bank ``global`` or ``region``, at an L2 ``distance``,
     taken from patch (``row``, ``column``) of the film ``filename`` (``image`` in the portal). Of SPADE and
-    DN2 the bank is ``film``: a whole film, row and column -1."""
+    DN2 the bank is ``film``: a whole film, row and column -1. ``original_from_canonical`` (2, 3) in pixels is where the
+    film lies, None where its file was not at hand."""
 
     bank: str
     rank: int
@@ -34,6 +35,7 @@ class Neighbour:
     image: str
     row: int
     column: int
+    original_from_canonical: tuple[tuple[float, ...], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,20 @@ class Explanation:
 
 
 def explain(
-    model: Path, film: Path, *, patch: tuple[int, int] | None = None, neighbours: int = 5, device: str = "auto"
+    model: Path,
+    film: Path,
+    *,
+    patch: tuple[int, int] | None = None,
+    neighbours: int = 5,
+    images: Path | None = None,
+    device: str = "auto",
 ) -> Explanation:
     """The ``neighbours`` nearest vectors of both banks to one patch of a film.
 
     ``model`` is the folder of a detector fit. ``patch`` is (row, column); the highest of the fused map unless
-    given. Raises EngineError for a film that cannot be read, a patch that has no score, and a folder without a
-    detector, its alignment or its list of films.
+    given. ``images`` is the folder of the detector's films: with it, each neighbour's film is aligned again. Raises
+    EngineError for a film that cannot be read, a patch that has no score, and a folder without a detector, its
+    alignment or its list of films.
     """
     detector = _detector(model)
     sources = manifest.read(model / "images.csv")
@@ -84,6 +93,8 @@ def explain(
         original[:, :2] @ original.new_tensor([(column + 0.5) * step, (row + 0.5) * step]) + original[:, 2]
     ).tolist()
     found = _neighbours(detector, scorer, features, (row, column), neighbours, sources)
+    if images is not None:
+        found = _placed(found, reader, images)
     return Explanation(row, column, float(maps[0, row, column]), float(maps[1, row, column]), (x, y), tuple(found))
 
 
@@ -106,6 +117,17 @@ def _neighbours(
     assert region is not None  # a cell with a patch that is kept has a bank
     found = _nearest("global", detector.banks.whole, query, neighbours, sources)
     return found + _nearest("region", region, query, neighbours, sources)
+
+
+def _placed(found: list[Neighbour], reader: Reader, images: Path) -> list[Neighbour]:
+    """Each neighbour with where its film lies, where that film is still at hand."""
+    places: dict[str, tuple[tuple[float, ...], ...] | None] = {}
+    for name in dict.fromkeys(one.filename for one in found):
+        try:
+            places[name] = tuple(map(tuple, reader.canonical(images / name)[1].tolist()))
+        except (EngineError, OSError):
+            places[name] = None
+    return [replace(one, original_from_canonical=places[one.filename]) for one in found]
 
 
 def _nearest_films(

@@ -34,10 +34,19 @@ class FolderBusy(EngineError):
 
 
 @dataclass(frozen=True)
+class Grow:
+    """The manifest's films, by image id, that join the banks of a score run's detector before it scores;
+    ``films_before`` is how many films those banks were chosen from."""
+
+    images: tuple[str, ...]
+    films_before: int
+
+
+@dataclass(frozen=True)
 class Request:
     """``run.json``: enough to run it again elsewhere. ``inputs`` maps a name of `INPUTS` to SHA-256;
-    ``fusion_weight`` of a score run replaces its detector's; ``figures`` are those of the paper that an ablation
-    makes."""
+    ``fusion_weight`` of a score run replaces its detector's, and with ``grow`` its banks are grown first; ``figures``
+    are those of the paper that an ablation makes."""
 
     kind: str
     config: PipelineConfig
@@ -46,11 +55,15 @@ class Request:
     inputs: dict[str, str] | None = None
     fusion_weight: float | None = None
     figures: tuple[str, ...] = ()
+    grow: Grow | None = None
 
     def to_json(self) -> dict[str, Any]:
         inputs = {n: {"file": INPUTS[n], "sha256": h} for n, h in (self.inputs or {}).items()}
         ours: dict[str, Any] = {} if self.fusion_weight is None else {"fusion_weight": self.fusion_weight}
         ours |= {"figures": list(self.figures)} if self.figures else {}
+        ours |= (
+            {"grow": {"images": list(self.grow.images), "films_before": self.grow.films_before}} if self.grow else {}
+        )
         return {
             "format": FORMAT,
             "kind": self.kind,
@@ -96,6 +109,7 @@ class Request:
             inputs=inputs,
             fusion_weight=weight,
             figures=_figures(values.get("figures")),
+            grow=_grow(values.get("grow"), values["kind"]),
         )
 
 
@@ -105,6 +119,21 @@ def _figures(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise EngineError(f"run.json has figures {value!r}: it must be a list of texts.")
     return tuple(value)
+
+
+def _grow(value: Any, kind: str) -> Grow | None:
+    if value is None:
+        return None
+    images = value.get("images") if isinstance(value, dict) else None
+    films_before = value.get("films_before") if isinstance(value, dict) else None
+    are_texts = isinstance(images, list) and all(isinstance(image, str) for image in images)
+    if not are_texts or not images or not isinstance(films_before, int) or films_before < 1:
+        raise EngineError(
+            f"run.json has grow {value!r}: it must be an object with images (a list of texts) and films_before."
+        )
+    if kind != "score":
+        raise EngineError(f"run.json has grow and is of kind {kind}: only the bank of a score run grows.")
+    return Grow(tuple(images), films_before)
 
 
 class RunFolder:

@@ -44,6 +44,9 @@ class Run(Addressed):
     parts = models.JSONField(default=list, blank=True)  # of the split, for a scoring run
     alignment = models.ForeignKey("AlignmentModel", models.PROTECT, null=True, blank=True, related_name="used_by")
     detector = models.ForeignKey("DetectorModel", models.PROTECT, null=True, blank=True, related_name="used_by")
+    # A scoring run with the bank grown by these films, on the films of an earlier run.
+    grown_with = models.ManyToManyField(Image, blank=True, related_name="+")
+    rescores = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="rescored_by")
     # A run may be asked for before the run whose model it needs has ended: it waits for it.
     after = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="followers")
     config = models.JSONField(default=dict)
@@ -87,6 +90,10 @@ class Run(Addressed):
             models.CheckConstraint(
                 condition=~Q(kind="score") | Q(detector__isnull=False) | Q(after__isnull=False),
                 name="run_score_has_detector",
+            ),
+            models.CheckConstraint(
+                condition=Q(rescores__isnull=True) | Q(kind="score", detector__isnull=False),
+                name="run_rescore_is_score",
             ),
             models.CheckConstraint(
                 condition=~Q(state="running") | Q(lease_owner__gt="", lease_until__isnull=False),

@@ -87,7 +87,15 @@ def _run_json(run: Run, folder: Path) -> dict[str, Any]:
         "code_version": code_version(),
         "weights": _weights(run, folder),
         "inputs": _inputs(run, folder),
-    }
+    } | _grow(run)
+
+
+def _grow(run: Run) -> dict[str, Any]:
+    """The films that join the bank of a scoring run before it scores, where there are any."""
+    images = [str(image) for image in run.grown_with.order_by("pk").values_list("uuid", flat=True)]
+    if not images or run.detector is None:
+        return {}
+    return {"grow": {"images": images, "films_before": int(run.detector.summary["parts"]["fit"])}}
 
 
 def _weights(run: Run, folder: Path) -> dict[str, Any]:
@@ -146,6 +154,9 @@ def _labelled(split: Split, parts: list[str], *, allowed: dict[str, set[LabelVal
 
 
 def _films_to_score(run: Run) -> list[Film]:
+    if run.rescores is not None:
+        scores = run.rescores.scores.select_related("image__patient").order_by("row")
+        return [Film(score.image, score.part) for score in scores]
     if run.parts:
         assert run.split is not None  # a request with parts takes the detector's split
         return list(_in_parts(run.split, run.parts))

@@ -19,12 +19,13 @@ from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunSta
 from ml_engine.running import RunRefused, publish_on_commit
 from portal import audit
 from portal.access import require
-from portal.models import Dataset, Part, Site, Split, User
+from portal.models import Dataset, Image, Part, Site, Split, User
 
 RANDOM = "random"
 # How a film is read before it is aligned: the same when the alignment is fitted and when it is used.
 _READING = ("intensity", "low_percentile", "high_percentile", "resize", "clahe", "clahe_clip", "clahe_tiles")
 _LONGEST_NAME = 100
+MOST_GROWN = 200  # films whose features fit into memory at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +156,62 @@ def request_score(
         seed=source.config.get("seed", 0),
         random_weights=source.random_weights,
     )
+
+
+def request_grown_score(request: Request, *, scored: Run, films: Sequence[Image]) -> Run:
+    """Score the films of `scored` anew, with its detector's bank grown by `films`, which are among them.
+
+    Raises RunRefused: films of tune, calibrate and test patients stay where they are.
+    """
+    detector = scored.detector
+    if scored.kind != RunKind.SCORE or scored.state != RunState.DONE or detector is None:
+        raise RunRefused(f"“{scored.name}” has no scores: choose a scoring run that is done.")
+    _check(request, split=detector.split)
+    _check_site(scored, request.site, "run")
+    check_may_join(detector, films)
+    among = set(scored.scores.filter(image__in=films, error="").values_list("image_id", flat=True))
+    if {film.pk for film in films} - among:
+        raise RunRefused(f"A film that is to join the bank has no score in “{scored.name}”: leave it out.")
+    with transaction.atomic():
+        run = _queue(
+            request,
+            kind=RunKind.SCORE,
+            split=detector.split,
+            detector=detector,
+            parts=scored.parts,
+            datasets=list(scored.datasets.all()),
+            rescores=scored,
+            config=detector.config,
+            seed=detector.config.get("seed", 0),
+            random_weights=detector.random_weights,
+        )
+        run.grown_with.set(films)
+    return run
+
+
+def check_may_join(detector: DetectorModel, films: Sequence[Image]) -> None:
+    """Raises RunRefused unless `films` may join the fit part of the detector's split."""
+    if not films:
+        raise RunRefused("No film is to join the bank: choose some.")
+    if len(films) > MOST_GROWN:
+        raise RunRefused(f"{len(films)} films are to join the bank: at most {MOST_GROWN} are grown at once.")
+    if "bank" not in detector.summary:
+        raise RunRefused(f"The detector “{detector.run.name}” has no memory bank that could grow: only PatchCore has.")
+    held = films_held_elsewhere(detector.split, films)
+    if held:
+        raise RunRefused(
+            f"{len(held)} of {len(films)} films are of patients in tune, calibrate or test of the split "
+            f"“{detector.split.name}”: they stay there, or the detector would be judged on films that it was fitted "
+            "on. Leave them out."
+        )
+
+
+def films_held_elsewhere(split: Split, films: Sequence[Image]) -> set[int]:
+    """The keys of those films whose patients are in tune, calibrate or test of the split."""
+    patients = {film.patient_id for film in films}
+    held = split.members.filter(patient_id__in=patients, part__in=[Part.TUNE, Part.CALIBRATE, Part.TEST])
+    held_patients = set(held.values_list("patient_id", flat=True))
+    return {film.pk for film in films if film.patient_id in held_patients}
 
 
 @transaction.atomic

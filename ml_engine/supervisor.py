@@ -95,9 +95,9 @@ def internal_error(run_uuid: uuid.UUID) -> str:
 
 def _work(lease: Lease) -> None:
     pulse = Pulse(lease)
-    run = Run.objects.select_related("split", "alignment__run", "detector__run", "detector__alignment__run").get(
-        pk=lease.run_id
-    )
+    run = Run.objects.select_related(
+        "split", "rescores", "alignment__run", "detector__run", "detector__alignment__run"
+    ).get(pk=lease.run_id)
     running.note_versions(lease=lease, versions=versions())
     folder = preparing.write_folder(run, tick=pulse.tick)
     _wait_for_folder(folder, pulse)

@@ -12,6 +12,7 @@ urlpatterns = [
     path("runs/<uuid:uuid>/progress/", runs.progress, name="run-progress"),
     path("runs/<uuid:uuid>/log/", runs.log, name="run-log"),
     path("runs/<uuid:uuid>/pictures/<str:name>", pictures.picture, name="run-picture"),
+    path("runs/<uuid:uuid>/queue/", runs.queue_suspects, name="queue-suspects"),
     path("runs/<uuid:uuid>/cancel/", runs.cancel, name="run-cancel"),
     path("runs/<uuid:uuid>/retry/", runs.retry, name="run-retry"),
 ]

@@ -21,16 +21,29 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "see the site": _EVERYBODY,
     "import films": frozenset({Role.CURATOR, Role.MANAGER}),
     "label films": frozenset({Role.CURATOR, Role.ADJUDICATOR, Role.MANAGER}),
+    "adjudicate labels": frozenset({Role.ADJUDICATOR, Role.MANAGER}),
+    "make queues": frozenset({Role.CURATOR, Role.ADJUDICATOR, Role.ANALYST, Role.MANAGER}),
+    "edit findings": frozenset({Role.MANAGER}),
+    "freeze cohorts": frozenset({Role.CURATOR, Role.MANAGER}),
     "make splits": frozenset({Role.CURATOR, Role.ANALYST, Role.MANAGER}),
     "request runs": frozenset({Role.ANALYST, Role.MANAGER}),
     "see scores": frozenset({Role.READER, Role.ADJUDICATOR, Role.ANALYST, Role.MANAGER}),
     "evaluate runs": frozenset({Role.ANALYST, Role.MANAGER}),
+    "make worklists": frozenset({Role.ANALYST, Role.MANAGER}),
+    "read worklists": frozenset({Role.READER}),
+    "answer escalations": frozenset({Role.BROKER}),
+    "propose normals": frozenset({Role.ANALYST, Role.MANAGER}),
+    "accept normals": frozenset({Role.CURATOR, Role.MANAGER}),
+    "propose adjudications": frozenset({Role.ANALYST, Role.MANAGER}),
+    "see adjudications": frozenset({Role.ADJUDICATOR, Role.ANALYST, Role.MANAGER}),
 }
 # From a row to its site; a model that is missing here cannot be asked for by anybody.
 _SITE_PATHS = {
     "Site": "pk",
     "Dataset": "site",
     "Patient": "site",
+    "Cohort": "site",
+    "ScreeningQueue": "site",
     "Split": "site",
     "Image": "dataset__site",
     "Upload": "dataset__site",
@@ -38,6 +51,11 @@ _SITE_PATHS = {
     "AlignmentModel": "site",
     "DetectorModel": "site",
     "Evaluation": "run__site",
+    "Worklist": "run__site",
+    "WorklistItem": "worklist__run__site",
+    "Reading": "image__dataset__site",
+    "Escalation": "image__dataset__site",
+    "NormalProposal": "worklist__run__site",
 }
 
 

@@ -1,14 +1,16 @@
 """Which films a grid shows: one place for the filters that pages, bulk labelling and the API share."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
+from django.db import connection
 from django.db.models import Count, Q, QuerySet
 
-from portal.models import CurrentLabel, Dataset, Image, Part, Split, SplitImage
+from portal.models import CurrentLabel, Dataset, Image, LabelEvent, Part, Split, SplitImage
 
 UNLABELLED = "unlabelled"
 LABELS = [*CurrentLabel.VALUES, UNLABELLED]
@@ -25,7 +27,7 @@ class Filters:
     part: str = ""
 
     @classmethod
-    def from_query(cls, query: Mapping[str, Any], splits: QuerySet[Split]) -> "Filters":
+    def from_query(cls, query: Mapping[str, Any], splits: Iterable[Split]) -> "Filters":
         """From a page's query string; unknown values count as any."""
         label, part, asked = (_text(query, key) for key in ("label", "part", "split"))
         split = next((one for one in splits if str(one.uuid) == asked), None)
@@ -57,12 +59,23 @@ class Filters:
             return films.filter(current_label__isnull=True)
         return films.filter(current_label__value=self.label) if self.label else films
 
-    def query(self) -> str:
-        """As a query string, to carry the filter from the grid to a film and back."""
+    def facts(self) -> dict[str, str]:
+        """What is asked for, by the names that the query string has for it."""
         words = {"label": self.label, "view": self.view, "finding": self.finding, "part": self.part}
         if self.split:
             words["split"] = str(self.split.uuid)
-        return urlencode({key: value for key, value in words.items() if value})
+        return {key: value for key, value in words.items() if value}
+
+    def query(self) -> str:
+        """As a query string, to carry the filter from the grid to a film and back."""
+        return urlencode(self.facts())
+
+    def words(self) -> str:
+        """For people, to say later what was looked for; blank when nothing was."""
+        words = [self.label, self.view, self.finding]
+        if self.split:
+            words.append(f"{self.part or 'any part'} of {self.split.name}")
+        return ", ".join(word for word in words if word)
 
 
 def _text(query: Mapping[str, Any], key: str) -> str:
@@ -70,31 +83,86 @@ def _text(query: Mapping[str, Any], key: str) -> str:
     return str(query.get(key, "")).replace("\0", "")
 
 
-def label_counts(films: QuerySet[Image]) -> dict[str, int]:
-    """Label -> films, every label named, "all" their sum."""
-    rows = films.order_by().values_list("current_label__value").annotate(films=Count("pk"))
-    counts = {value or UNLABELLED: count for value, count in rows}
+@dataclass(frozen=True)
+class FilmPage:
+    """Some films in the order of import, and the addresses of the films that the pages beside it begin with."""
+
+    films: list[Image]
+    previous: UUID | None
+    next: UUID | None
+
+
+def page_from(found: QuerySet[Image], address: str, *, size: int) -> FilmPage:
+    """The page that begins with the film at `address`; with the first one where there is no such film. However far
+    on, it costs the same."""
+    first = _first(address)
+    ahead = list(found.filter(pk__gte=first).order_by("pk")[: size + 1])
+    before = list(found.filter(pk__lt=first).order_by("-pk").values_list("uuid", flat=True)[:size]) if first else []
+    return FilmPage(ahead[:size], before[-1] if before else None, ahead[size].uuid if len(ahead) > size else None)
+
+
+def _first(address: str) -> int:
+    try:
+        return Image.objects.filter(uuid=UUID(address)).values_list("pk", flat=True).first() or 0
+    except ValueError:
+        return 0
+
+
+def events_of(films: Iterable[Image]) -> dict[int, int]:
+    """Film id -> how many label events it has: what a page has seen, when it is asked later."""
+    rows = LabelEvent.objects.filter(image__in=[film.pk for film in films]).order_by().values_list("image")
+    return dict(rows.annotate(events=Count("pk")))
+
+
+def label_counts(dataset: Dataset, filters: Filters) -> dict[str, int]:
+    """Label -> films of the dataset under the filters but the label's, every label named, "all" their sum."""
+    if filters.view or filters.finding or filters.part:
+        films = filters.apply(dataset.images.all(), but_label=True).order_by()
+        counts = dict(films.values_list("current_label__value").annotate(films=Count("pk")))
+    else:  # from indexes alone
+        labelled = CurrentLabel.objects.filter(dataset=dataset).order_by().values_list("value")
+        counts = dict(labelled.annotate(films=Count("*")))
+        counts[None] = dataset.images.count() - sum(counts.values())
+    counts[UNLABELLED] = counts.pop(None, 0)
     return {"all": sum(counts.values())} | {label: counts.get(label, 0) for label in LABELS}
+
+
+def counts_by_dataset(datasets: Sequence[Dataset]) -> dict[int, dict[str, int]]:
+    """Dataset id -> label -> films, "all" their sum."""
+    films = Image.objects.filter(dataset__in=datasets).order_by().values_list("dataset").annotate(films=Count("*"))
+    counts: dict[int, dict[str, int]] = {dataset.pk: {"all": 0} for dataset in datasets}
+    for dataset_id, count in films:
+        counts[dataset_id] = {"all": count, UNLABELLED: count}
+    labelled = CurrentLabel.objects.filter(dataset__in=datasets).order_by().values_list("dataset", "value")
+    for dataset_id, value, count in labelled.annotate(films=Count("*")):
+        counts[dataset_id][value] = count
+        counts[dataset_id][UNLABELLED] -= count
+    return counts
 
 
 def findings_of(dataset: Dataset) -> list[tuple[str, int]]:
     """The findings of a dataset's current labels, most frequent first."""
-    rows = (
-        CurrentLabel.objects.filter(image__dataset=dataset)
-        .exclude(finding_words="")
-        .values_list("finding_words")
-        .annotate(films=Count("pk"))
-    )
+    found = CurrentLabel.objects.filter(dataset=dataset).exclude(finding_words="").order_by()
     counts: Counter[str] = Counter()
-    for words, films in rows:
+    for words, films in found.values_list("finding_words").annotate(films=Count("*")):
         for finding in words.strip("|").split("|"):
             counts[finding] += films
     return counts.most_common()
 
 
 def views_of(dataset: Dataset) -> list[str]:
-    found = dataset.images.order_by("view_position").values_list("view_position", flat=True).distinct()
-    return [view or "unknown" for view in found]
+    """From each view to the next by the index: DISTINCT would read all of it."""
+    query = """
+        WITH RECURSIVE views(view) AS (
+          SELECT min(view_position) FROM portal_image WHERE dataset_id = %s
+          UNION ALL
+          SELECT (SELECT min(view_position) FROM portal_image WHERE dataset_id = %s AND view_position > view)
+          FROM views WHERE view IS NOT NULL
+        ) SELECT view FROM views WHERE view IS NOT NULL
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(query, [dataset.pk, dataset.pk])
+        return [view or "unknown" for (view,) in cursor.fetchall()]
 
 
 def parts_of(films: list[Image], split: Split | None) -> dict[int, str]:

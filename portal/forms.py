@@ -1,6 +1,6 @@
 from django import forms
 
-from portal.models import Dataset, Part, Split
+from portal.models import Cohort, Dataset, Part, Split
 from portal.splitting import DEFAULT_FRACTIONS
 
 CHECK = {"class": "form-check-input"}
@@ -19,7 +19,16 @@ class UploadForm(forms.Form):
 class SplitForm(forms.Form):
     name = forms.CharField(max_length=100)
     datasets = forms.ModelMultipleChoiceField(
-        Dataset.objects.none(), to_field_name="uuid", widget=forms.CheckboxSelectMultiple(attrs=CHECK)
+        Dataset.objects.none(),
+        to_field_name="uuid",
+        required=False,
+        widget=forms.CheckboxSelectMultiple(attrs=CHECK),
+    )
+    cohorts = forms.ModelMultipleChoiceField(
+        Cohort.objects.none(),
+        to_field_name="uuid",
+        required=False,
+        widget=forms.CheckboxSelectMultiple(attrs=CHECK),
     )
     origin = forms.ChoiceField(
         choices=Split._meta.get_field("origin").choices or [], widget=forms.RadioSelect(attrs=CHECK), initial="drawn"
@@ -30,9 +39,10 @@ class SplitForm(forms.Form):
         required=False, label="Take all of train as fit (preset paper)", widget=forms.CheckboxInput(attrs=CHECK)
     )
 
-    def __init__(self, *args: object, datasets: object, **kwargs: object) -> None:
+    def __init__(self, *args: object, datasets: object, cohorts: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.fields["datasets"].queryset = datasets  # type: ignore[attr-defined]
+        self.fields["cohorts"].queryset = cohorts  # type: ignore[attr-defined]
         for part in Part:
             self.fields[part.value] = forms.FloatField(
                 min_value=0, max_value=1, required=False, initial=DEFAULT_FRACTIONS.get(part.value, 0), label=part.label

@@ -6,7 +6,7 @@ differ make it unresolved. An author's later event replaces their earlier one; a
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,8 +16,9 @@ from django.utils import timezone
 
 from portal import audit
 from portal.access import require
-from portal.models import CurrentLabel, Image, LabelEvent, LabelSource, LabelValue, Site, User
+from portal.models import CurrentLabel, Image, LabelEvent, LabelSource, LabelValue, ScreeningQueue, Site, User
 
+BAD_QUALITY = "bad quality"  # a finding that every site has
 CHUNK = 500  # rows a query may name; SQLite allows 999 parameters on old builds
 NAMED = 3  # films that an act is told by
 
@@ -56,10 +57,20 @@ def labels_at(image_ids: Iterable[int], cutoff: datetime) -> dict[int, Label]:
 def _labels(ids: list[int], counted: QuerySet[LabelEvent]) -> dict[int, Label]:
     events: dict[int, list[LabelEvent]] = defaultdict(list)
     for start in range(0, len(ids), CHUNK):
-        for event in counted.filter(image_id__in=ids[start : start + CHUNK]).order_by("created_at", "pk"):
+        of_chunk = counted.filter(image_id__in=ids[start : start + CHUNK]).defer("boxes", "reason")
+        for event in of_chunk.order_by("created_at", "pk"):
             events[event.image_id].append(event)
     resolved = {image_id: resolve(of_film) for image_id, of_film in events.items()}
     return {image_id: label for image_id, label in resolved.items() if label is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """The label that somebody wants films to have."""
+
+    value: str
+    findings: Sequence[str] = ()
+    reason: str = ""
 
 
 def label_films(
@@ -72,41 +83,120 @@ def label_films(
     reason: str = "",
 ) -> uuid.UUID:
     """Append one event a film, by one author in one act. Returns the act, which `undo` takes back whole."""
+    wish = Wish(value=value, findings=findings, reason=reason)
+    check(images=images, wish=wish, author=author, site=site)
+    act = uuid.uuid4()
+    with transaction.atomic():
+        _write(images, wish, author, site, act)
+    return act
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What an act came to: film ids that it labelled, and those that somebody else had changed meanwhile."""
+
+    act: uuid.UUID
+    labelled: tuple[int, ...]
+    changed: tuple[int, ...]
+
+
+def label_as_seen(
+    *,
+    images: Sequence[Image],
+    seen: Mapping[int, int],
+    wish: Wish,
+    act: uuid.UUID,
+    author: User,
+    site: Site,
+    queue: ScreeningQueue | None = None,
+) -> Labelled:
+    """Label films as the author saw them: `seen` is, by film id, how many events the film had then. A film that
+    somebody else changed since stays as it is and is named. An act that is already kept is not written again: whoever
+    sent it twice did not hear the first answer."""
+    check(images=images, wish=wish, author=author, site=site)
+    ids = sorted({image.pk for image in images})
+    with transaction.atomic():
+        hold(ids)
+        kept = dict(LabelEvent.objects.filter(batch=act, reverts__isnull=True).values_list("image_id", "author_id"))
+        if kept:
+            if set(kept.values()) != {author.pk} or not kept.keys() <= set(ids):
+                raise InvalidLabel("This act is not yours, or was of other films; load the page again.")
+            return Labelled(act, tuple(sorted(kept)), tuple(sorted(set(ids) - kept.keys())))
+        changed = changed_by_others(ids, seen, author)
+        unchanged = [image for image in images if image.pk not in changed]
+        if unchanged:
+            _write(unchanged, wish, author, site, act, queue=queue, left=len(changed))
+    return Labelled(act, tuple(sorted({image.pk for image in unchanged})), tuple(sorted(changed)))
+
+
+def changed_by_others(ids: Sequence[int], seen: Mapping[int, int], author: User) -> set[int]:
+    """The films with an event of another person beyond those that the author saw."""
+    authors: dict[int, list[int | None]] = defaultdict(list)
+    for start in range(0, len(ids), CHUNK):
+        events = LabelEvent.objects.filter(image_id__in=ids[start : start + CHUNK]).order_by("pk")
+        for image_id, author_id in events.values_list("image_id", "author_id"):
+            authors[image_id].append(author_id)
+    return {
+        image_id
+        for image_id, of_film in authors.items()
+        if any(one not in (None, author.pk) for one in of_film[seen.get(image_id, 0) :])
+    }
+
+
+def check(*, images: Sequence[Image], wish: Wish, author: User, site: Site) -> None:
+    """Whether the author may give this label to these films. Raises InvalidLabel with a sentence."""
     require(author, "label films", site)
-    if value not in LabelValue.values:
-        raise InvalidLabel(f"The label {value!r} is unknown; use one of {', '.join(LabelValue.values)}.")
-    unusable = [finding for finding in findings if not finding.strip() or "|" in finding]
+    if wish.value not in LabelValue.values:
+        raise InvalidLabel(f"The label {wish.value!r} is unknown; use one of {', '.join(LabelValue.values)}.")
+    unusable = [finding for finding in wish.findings if not finding.strip() or "|" in finding]
     if unusable:
         raise InvalidLabel(f"The finding {unusable[0]!r} is blank or holds a '|'; name each finding by itself.")
-    if any("\0" in text for text in (reason, *findings)):  # PostgreSQL keeps none in text
+    if any("\0" in text for text in (wish.reason, *wish.findings)):  # PostgreSQL keeps none in text
         raise InvalidLabel("The reason or a finding holds a NUL character; write it without.")
+    unknown = [finding for finding in wish.findings if site.findings and finding not in [*site.findings, BAD_QUALITY]]
+    if unknown:
+        raise InvalidLabel(
+            f"{unknown[0]!r} is not among the findings of {site.name}; use one of {', '.join(site.findings)}, "
+            "or ask a manager to add it."
+        )
     strangers = [image for image in images if image.dataset.site_id != site.pk]
     if strangers:
         raise InvalidLabel("A film of another site is among them; label the films of one site at a time.")
-    act = uuid.uuid4()
-    with transaction.atomic():
-        append(
-            [
-                LabelEvent(
-                    image=image,
-                    value=value,
-                    findings=list(findings),
-                    author=author,
-                    source=LabelSource.READER,
-                    reason=reason,
-                    batch=act,
-                )
-                for image in images
-            ]
-        )
-        audit.record(
-            verb="label films",
-            site=site,
-            actor=author,
-            after={"value": value, "findings": list(findings), "films": len(images), "act": str(act)},
-            reason=reason,
-        )
-    return act
+
+
+def _write(
+    images: Sequence[Image],
+    wish: Wish,
+    author: User,
+    site: Site,
+    act: uuid.UUID,
+    *,
+    queue: ScreeningQueue | None = None,
+    left: int = 0,
+) -> None:
+    append(
+        [
+            LabelEvent(
+                image=image,
+                value=wish.value,
+                findings=list(wish.findings),
+                author=author,
+                source=LabelSource.READER,
+                reason=wish.reason,
+                batch=act,
+                queue=queue,
+            )
+            for image in images
+        ]
+    )
+    after = {"value": wish.value, "findings": list(wish.findings), "films": len(images), "act": str(act)}
+    audit.record(
+        verb="label films",
+        site=site,
+        actor=author,
+        after=after | ({"left to others": left} if left else {}),
+        reason=wish.reason,
+    )
 
 
 def undo(*, act: uuid.UUID, author: User, site: Site) -> int:
@@ -114,7 +204,7 @@ def undo(*, act: uuid.UUID, author: User, site: Site) -> int:
     require(author, "label films", site)
     with transaction.atomic():
         of_act = Image.objects.filter(label_events__batch=act, dataset__site=site)
-        _lock(sorted(of_act.values_list("pk", flat=True)))  # two requests to undo one act take turns
+        hold(sorted(set(of_act.values_list("pk", flat=True))))  # two requests to undo one act take turns
         events = list(
             LabelEvent.objects.filter(
                 batch=act, author=author, image__dataset__site=site, reverts__isnull=True, reverted_by__isnull=True
@@ -169,44 +259,48 @@ def last_act(*, author: User, site: Site, image: Image | None = None) -> Act | N
 
 
 def append(events: Sequence[LabelEvent]) -> None:
-    """Write the events and bring the current labels of their films up to date. Call inside a transaction.
+    """Write the events and bring the current labels of their films up to date. Call inside a transaction."""
+    datasets = hold(sorted({event.image_id for event in events}))
+    LabelEvent.objects.bulk_create(events, batch_size=CHUNK)
+    _refresh_current(datasets)
 
-    Events are dated on the way to the database, so the table is held before: a split's cut-off waits for whoever holds
-    it, and an event dated earlier could fall behind a cut-off that did not see it.
+
+def hold(image_ids: Sequence[int]) -> dict[int, int]:
+    """Film id -> dataset id. Hold the films until the transaction ends, so that two people who label one film take
+    turns. In the order of keys, so that they never wait for each other; without a word to foreign keys; SQLite has one
+    writer anyway.
+
+    The table is held first, always: events are dated on the way to the database, a split's cut-off waits for whoever
+    holds the table, and an event dated earlier could fall behind a cut-off that did not see it.
     """
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("LOCK TABLE portal_labelevent IN ROW EXCLUSIVE MODE")
-    LabelEvent.objects.bulk_create(events, batch_size=CHUNK)
-    _refresh_current(sorted({event.image_id for event in events}))
-
-
-def _lock(image_ids: list[int]) -> None:
-    """Hold the films until the transaction ends, so that two people who label one film take turns. In the order of
-    keys, so that they never wait for each other; without a word to foreign keys; SQLite has one writer anyway."""
+    datasets: dict[int, int] = {}
     for start in range(0, len(image_ids), CHUNK):
         chunk = Image.objects.filter(pk__in=image_ids[start : start + CHUNK])
-        list(chunk.select_for_update(no_key=True).order_by("pk").values_list("pk"))
+        datasets |= dict(chunk.select_for_update(no_key=True).order_by("pk").values_list("pk", "dataset_id"))
+    return datasets
 
 
-def _refresh_current(image_ids: list[int]) -> None:
-    _lock(image_ids)
-    now = timezone.now()
+def _refresh_current(datasets: Mapping[int, int]) -> None:
+    now, image_ids = timezone.now(), list(datasets)
     for start in range(0, len(image_ids), CHUNK):
         chunk = image_ids[start : start + CHUNK]
         labels = _labels(chunk, LabelEvent.objects.all())
         CurrentLabel.objects.filter(image_id__in=set(chunk) - set(labels)).delete()
         CurrentLabel.objects.bulk_create(
-            [_row(image_id, label, now) for image_id, label in labels.items()],
+            [_row(image_id, datasets[image_id], label, now) for image_id, label in labels.items()],
             update_conflicts=True,
             unique_fields=["image"],
             update_fields=["value", "findings", "finding_words", "source", "updated_at"],
         )
 
 
-def _row(image_id: int, label: Label, now: datetime) -> CurrentLabel:
+def _row(image_id: int, dataset_id: int, label: Label, now: datetime) -> CurrentLabel:
     return CurrentLabel(
         image_id=image_id,
+        dataset_id=dataset_id,
         value=label.value,
         findings=list(label.findings),
         finding_words="|" + "|".join(label.findings) + "|" if label.findings else "",

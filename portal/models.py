@@ -26,12 +26,14 @@ class Addressed(models.Model):
 class User(AbstractUser):
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     theme = models.CharField(max_length=5, choices=[("light", "Light"), ("dark", "Dark")], default="light")
+    label_keys = models.JSONField(default=dict, blank=True)  # command -> key, where they differ (portal.label_keys)
 
 
 class Site(Addressed):
     """A hospital or group. Everything belongs to one site, and nothing crosses sites."""
 
     name = models.CharField(max_length=100, unique=True)
+    findings = models.JSONField(default=list, blank=True)  # that readers choose from; any, where the list is empty
 
     def __str__(self) -> str:
         return self.name
@@ -43,6 +45,7 @@ class Role(models.TextChoices):
     ADJUDICATOR = "adjudicator", "Adjudicator"
     ANALYST = "analyst", "Analyst"
     MANAGER = "manager", "Manager"
+    BROKER = "broker", "Honest broker"  # the one person who may turn a pseudonym back into a patient
 
 
 class Membership(models.Model):
@@ -132,6 +135,7 @@ class Image(Addressed):
             models.Index(fields=["dataset", "view_position"]),
             models.Index(fields=["dataset", "source_sha256"]),
             models.Index(fields=["dataset", "original_name"]),
+            models.Index(fields=["dataset", "id"], name="image_of_dataset"),  # the grid, page after page
         ]
 
     def __str__(self) -> str:
@@ -163,6 +167,8 @@ class LabelEvent(Addressed):
     reason = models.CharField(max_length=500, blank=True)
     batch = models.UUIDField(default=uuid.uuid4, db_index=True)  # what one act wrote, and one undo takes back
     reverts = models.OneToOneField("self", models.PROTECT, null=True, related_name="reverted_by")
+    # A queue in the order of a model's scores has shown its reader something of the model.
+    queue = models.ForeignKey("ScreeningQueue", models.PROTECT, null=True, related_name="+")
 
     class Meta:
         constraints = [
@@ -186,6 +192,7 @@ class CurrentLabel(models.Model):
     VALUES = [*LabelValue.values, UNRESOLVED]
 
     image = models.OneToOneField(Image, models.CASCADE, related_name="current_label", primary_key=True)
+    dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="+", db_index=False)  # the film's, to count by
     value = models.CharField(max_length=10)
     findings = models.JSONField(default=list)
     finding_words = models.TextField(blank=True)  # "|effusion|nodule|": filtered alike by every database
@@ -193,7 +200,13 @@ class CurrentLabel(models.Model):
     updated_at = models.DateTimeField()
 
     class Meta:
-        indexes = [models.Index(fields=["value"])]
+        indexes = [
+            models.Index(fields=["value"]),
+            models.Index(fields=["dataset", "value"], name="current_label_counts"),
+            models.Index(
+                fields=["dataset", "finding_words"], name="current_label_findings", condition=~Q(finding_words="")
+            ),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(value__in=["normal", "abnormal", "unsure", "exclude", "unresolved"]),
@@ -213,6 +226,38 @@ class Adjudication(Addressed):
     label_event = models.OneToOneField(LabelEvent, models.PROTECT, related_name="adjudication")
 
 
+class Cohort(Addressed):
+    """Films under a name and a version, once and for all: "normals v3". Never changes; the next version may differ."""
+
+    site = models.ForeignKey(Site, models.PROTECT, related_name="cohorts")
+    name = models.CharField(max_length=100)
+    version = models.PositiveIntegerField()
+    note = models.CharField(max_length=500, blank=True)
+    filters = models.JSONField(default=dict)  # what the films were found by, as told by who froze them
+    counts = models.JSONField(default=dict)  # films by label as it stood: a list of cohorts counts nothing
+    films = models.PositiveIntegerField()
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["site", "name", "version"], name="cohort_version_once_a_name"),
+            models.CheckConstraint(condition=Q(version__gte=1), name="cohort_version_from_one"),
+        ]
+        ordering = ["name", "-version"]
+
+    def __str__(self) -> str:
+        return f"{self.name} v{self.version}"
+
+
+class CohortImage(models.Model):
+    cohort = models.ForeignKey(Cohort, models.PROTECT, related_name="members")
+    image = models.ForeignKey(Image, models.PROTECT, related_name="cohort_images")
+    label = models.CharField(max_length=10, blank=True)  # as it stood; blank: unlabelled
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["cohort", "image"], name="cohort_image_once")]
+
+
 class Part(models.TextChoices):
     ALIGN = "align", "Align"
     FIT = "fit", "Fit"
@@ -227,6 +272,7 @@ class Split(Addressed):
     site = models.ForeignKey(Site, models.PROTECT, related_name="splits")
     name = models.CharField(max_length=100)
     datasets = models.ManyToManyField(Dataset, related_name="splits")
+    cohorts = models.ManyToManyField(Cohort, related_name="splits")  # none: all films of the datasets
     origin = models.CharField(max_length=5, choices=[("drawn", "Drawn"), ("csv", "From the CSV")])
     seed = models.PositiveIntegerField()
     fractions = models.JSONField(default=dict)
@@ -266,6 +312,65 @@ class SplitImage(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["member", "image"], name="split_image_once")]
+
+
+class ScreeningQueue(Addressed):
+    """Films in the order in which somebody is to look at them. Never changes; each person has a place in it."""
+
+    class Order(models.TextChoices):
+        IMPORTED = "imported", "As imported"
+        UNLABELLED = "unlabelled", "Unlabelled first"
+        RANDOM = "random", "Random"
+        SCORE = "score", "Least normal first"
+
+    site = models.ForeignKey(Site, models.PROTECT, related_name="queues")
+    name = models.CharField(max_length=100)
+    source = models.CharField(max_length=300)  # where the films come from, in words
+    order = models.CharField(max_length=10, choices=Order)
+    seed = models.PositiveIntegerField(null=True)
+    split = models.ForeignKey(Split, models.PROTECT, null=True, related_name="+")  # by score: of its fit part
+    films = models.PositiveIntegerField()
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(order__in=["imported", "unlabelled", "random", "score"]), name="queue_known_order"
+            ),
+            models.CheckConstraint(
+                condition=~Q(order="score") | Q(split__isnull=False), name="queue_by_score_has_split"
+            ),
+            models.CheckConstraint(condition=~Q(order="random") | Q(seed__isnull=False), name="queue_random_has_seed"),
+        ]
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class QueueImage(models.Model):
+    queue = models.ForeignKey(ScreeningQueue, models.PROTECT, related_name="members")
+    image = models.ForeignKey(Image, models.PROTECT, related_name="queue_images")
+    position = models.PositiveIntegerField()  # from 1
+    outline = models.JSONField(default=list)  # [{"x", "y", "width", "height"}] in original pixels: where to look
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["queue", "position"], name="queue_position_once"),
+            models.UniqueConstraint(fields=["queue", "image"], name="queue_image_once"),
+        ]
+
+
+class QueuePlace(models.Model):
+    """Where a person stopped in a queue."""
+
+    queue = models.ForeignKey(ScreeningQueue, models.CASCADE, related_name="places")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    position = models.PositiveIntegerField()
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["queue", "user"], name="queue_place_once_a_person")]
 
 
 class Upload(Addressed):

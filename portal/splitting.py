@@ -7,13 +7,28 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from portal import audit
 from portal.access import require
 from portal.drawing import NORMALS_ONLY, TRAIN_FRACTIONS, InvalidFractions, check_fractions, draw_parts, draw_train
 from portal.labelling import labels_at
-from portal.models import Dataset, Image, LabelValue, Part, Site, Split, SplitImage, SplitMember, User
+from portal.models import (
+    Cohort,
+    CohortImage,
+    Dataset,
+    Image,
+    LabelEvent,
+    LabelValue,
+    Part,
+    ScreeningQueue,
+    Site,
+    Split,
+    SplitImage,
+    SplitMember,
+    User,
+)
 
 DEFAULT_FRACTIONS = {"fit": 0.5, "tune": 0.15, "calibrate": 0.15, "test": 0.2}
 
@@ -24,11 +39,13 @@ class InvalidSplit(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class SplitRequest:
-    """What every split needs, drawn or from a CSV. Films of another view position are left out and counted."""
+    """What every split needs, drawn or from a CSV. Films of another view position are left out and counted. With
+    cohorts only their films are drawn from, and the datasets are those that these films are of."""
 
     site: Site
     name: str
-    datasets: Sequence[Dataset]
+    datasets: Sequence[Dataset] = ()
+    cohorts: Sequence[Cohort] = ()
     seed: int
     author: User
     label_cutoff: datetime | None = None  # now
@@ -109,13 +126,15 @@ def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float
     cutoff = request.label_cutoff or now
     if cutoff > now:
         raise InvalidSplit(f"The label cut-off {cutoff.isoformat()} lies in the future; give a past time.")
-    everything = Image.objects.filter(dataset__in=request.datasets).select_related("patient").order_by("pk")
+    everything = list(_films(request))
     films = [film for film in everything if request.view_position in ("", film.view_position)]
     values = {image_id: label.value for image_id, label in labels_at([film.pk for film in films], cutoff).items()}
     parts = assign(films, values)
     kept, counts = _films_that_count(films, values, parts)
     if len(everything) > len(films):
         counts["left_out"][f"view position is not {request.view_position}"] = len(everything) - len(films)
+    if by_score := _labelled_by_score(kept, cutoff):
+        counts["labelled_by_score"] = by_score
     if not any(part == Part.FIT for part in kept.values()):
         raise InvalidSplit(
             "No film would be in fit: a detector needs films that are labelled normal. "
@@ -138,6 +157,13 @@ def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float
         raise _name_is_taken(request) from error
 
 
+def _films(request: SplitRequest) -> QuerySet[Image]:
+    films = Image.objects.select_related("patient").order_by("pk")
+    if not request.cohorts:
+        return films.filter(dataset__in=request.datasets)
+    return films.filter(pk__in=CohortImage.objects.filter(cohort__in=request.cohorts).values("image"))
+
+
 def _now_that_labels_are_in() -> datetime:
     """The time, once every act that wrote a label event before it is committed: later readers at this cut-off would
     see events that the split did not. SQLite has one writer, and beginning a transaction waits for it."""
@@ -152,8 +178,12 @@ def _check(request: SplitRequest) -> None:
     require(request.author, "make splits", request.site)
     if not request.name.strip():
         raise InvalidSplit("The split has no name; give one, such as 'PA normals 2026-11'.")
-    if not request.datasets:
-        raise InvalidSplit("No dataset is chosen; choose at least one.")
+    if request.cohorts and request.datasets:
+        raise InvalidSplit("Both cohorts and datasets are chosen; choose cohorts, or datasets with all their films.")
+    if not request.cohorts and not request.datasets:
+        raise InvalidSplit("No dataset is chosen; choose at least one, or a cohort.")
+    if any(cohort.site_id != request.site.pk for cohort in request.cohorts):
+        raise InvalidSplit(f"A cohort of another site is among them; a split draws on those of {request.site.name}.")
     if any(dataset.site_id != request.site.pk for dataset in request.datasets):
         raise InvalidSplit(
             f"A dataset of another site is among them; a split spans datasets of {request.site.name} only."
@@ -191,10 +221,22 @@ def _films_that_count(
     }
 
 
+def _labelled_by_score(parts: Mapping[int, str], cutoff: datetime) -> dict[str, int]:
+    """Part -> films with a standing label that was given in a queue in the order of a model's scores: its reader did
+    not read without the model, and who evaluates on them should know."""
+    given = LabelEvent.objects.filter(
+        queue__order=ScreeningQueue.Order.SCORE, created_at__lte=cutoff, reverts__isnull=True, reverted_by__isnull=True
+    )
+    films = set(given.values_list("image_id", flat=True))
+    return dict(Counter(part for image_id, part in parts.items() if image_id in films))
+
+
 @transaction.atomic
 def _write(split: Split, request: SplitRequest, films: Sequence[Image], parts: Mapping[int, str]) -> Split:
     split.save(force_insert=True)
-    split.datasets.set(request.datasets)
+    of_films = Dataset.objects.filter(pk__in={film.dataset_id for film in films})
+    split.datasets.set(of_films if request.cohorts else request.datasets)
+    split.cohorts.set(request.cohorts)
     members = SplitMember.objects.bulk_create(
         [
             SplitMember(split=split, patient_id=patient, part=parts[patient])

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from analysis.api import views
+from analysis.api import views, worklists
 
 urlpatterns = [
     path("evaluations/", views.Evaluations.as_view(), name="api-evaluations"),
@@ -9,4 +9,13 @@ urlpatterns = [
     path("evaluations/<uuid:uuid>/breakdown/", views.BreakdownOfOne.as_view(), name="api-breakdown"),
     path("evaluations/<uuid:uuid>/operating/", views.Operating.as_view(), name="api-operating"),
     path("runs/<uuid:uuid>/evaluate/", views.Evaluate.as_view(), name="api-evaluate"),
+    path("runs/<uuid:uuid>/worklists/", worklists.NewWorklist.as_view(), name="api-new-worklist"),
+    path("worklists/", worklists.Worklists.as_view(), name="api-worklists"),
+    path("worklists/<uuid:uuid>/", worklists.OneWorklist.as_view(), name="api-worklist"),
+    path("worklists/<uuid:uuid>/items/", worklists.OwnItems.as_view(), name="api-worklist-items"),
+    path("worklists/<uuid:uuid>/readings/", worklists.Readings.as_view(), name="api-readings"),
+    path("worklists/<uuid:uuid>/summary/", worklists.Summary.as_view(), name="api-worklist-summary"),
+    path("worklists/<uuid:uuid>/escalations/", worklists.Escalate.as_view(), name="api-escalate"),
+    path("escalations/", worklists.Escalations.as_view(), name="api-escalations"),
+    path("escalations/<uuid:uuid>/answer/", worklists.Answer.as_view(), name="api-escalation-answer"),
 ]

@@ -13,9 +13,10 @@ from django.views.decorators.http import require_GET
 from analysis.evaluation import CannotEvaluate, score_facts
 from analysis.hiding import WHY, shown_scores
 from ml_engine.models import Run, RunState, Score
+from ml_engine.nearest import MOST_NEIGHBOURS, CannotExplain, nearest_normals
 from ml_engine.storage import run_folder
-from portal.access import get_visible, may_see_scores
-from portal.models import Image, Part, SplitImage
+from portal.access import get_visible, may_see_scores, visible
+from portal.models import Image, Part, SplitImage, User
 from portal.signed_in import Request
 
 HIDDEN = f"The scores of this film stay hidden from you until it is labelled: it is in {{part}}, and {WHY}."
@@ -85,6 +86,80 @@ def maps(request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
 
 
 @require_GET
+def nearest(request: Request, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
+    """The normals nearest to a patch (`row` and `column` of the map; without them the hottest), with their films."""
+    score, _ = _score(request, run_uuid, image_uuid)
+    try:
+        patch, neighbours = _patch(request), _whole(request, "neighbours", default=5, least=1, most=MOST_NEIGHBOURS)
+    except ValueError as fault:
+        return JsonResponse({"error": str(fault)}, status=400)
+    if score.error:
+        return JsonResponse({"error": f"This film has no heatmap: {score.error}"}, status=410)
+    try:
+        stride = score_facts(score.run)["stride"]
+        found = nearest_normals(run=score.run, image_uuid=image_uuid, patch=patch, neighbours=neighbours)
+    except (CannotEvaluate, CannotExplain) as error:
+        return JsonResponse({"error": str(error)}, status=410)
+    films = _films_of_bank(request.user, score.run, {one["image"] for one in found["nearest"] if one["image"]})
+    shown = [
+        {**{key: one[key] for key in _NEIGHBOUR}, **_place(one, stride), "film": films[one["image"]]}
+        for one in found["nearest"]
+        if one["image"] in films
+    ]
+    facts = {key: found[key] for key in ("row", "column", "global_score", "region_score", "centre_original_px")}
+    return JsonResponse({**facts, "stride": stride, "nearest": shown, "hidden": len(found["nearest"]) - len(shown)})
+
+
+_NEIGHBOUR = ("bank", "rank", "distance", "row", "column", "original_from_canonical")
+
+
+def _patch(request: Request) -> tuple[int, int] | None:
+    """Raises ValueError with a sentence."""
+    if not {"row", "column"} & set(request.GET):
+        return None
+    row, column = (_whole(request, name, default=-1, least=0, most=9999) for name in ("row", "column"))
+    return row, column
+
+
+def _whole(request: Request, name: str, *, default: int, least: int, most: int) -> int:
+    text = request.GET.get(name, str(default))
+    if not text.isascii() or not text.isdecimal() or not least <= int(text) <= most:
+        raise ValueError(f"{name} is {text[:20]!r}: give a whole number from {least} to {most}.")
+    return int(text)
+
+
+def _place(one: dict[str, Any], stride: int) -> dict[str, Any]:
+    """Centre (x, y) of the patch in its own film; None for a whole film, or one whose place is not known."""
+    affine = one["original_from_canonical"]
+    if affine is None or one["row"] < 0:
+        return {"centre_original_px": None}
+    x, y = (np.array(affine) @ [(one["column"] + 0.5) * stride, (one["row"] + 0.5) * stride, 1.0]).tolist()
+    return {"centre_original_px": [x, y]}
+
+
+def _films_of_bank(user: User, run: Run, uuids: set[str]) -> dict[str, dict[str, str]]:
+    """The films of the detector's bank that the person may see, with their scores: a distance is one."""
+    assert run.detector is not None
+    rows = visible(Image.objects.filter(uuid__in=uuids), user).select_related("dataset__site", "current_label")
+    parts = dict(
+        SplitImage.objects.filter(member__split_id=run.detector.split_id, image__uuid__in=uuids).values_list(
+            "image_id", "member__part"
+        )
+    )
+    return {
+        str(film.uuid): {
+            "name": str(film),
+            "view_position": film.view_position,
+            "url": reverse("portal:image", args=[film.uuid]),
+            "facts_url": reverse("portal:image-facts", args=[film.uuid]),
+            "pixels_url": reverse("portal:image-pixels", args=[film.uuid]),
+        }
+        for film in rows
+        if may_see_scores(user, film, parts.get(film.pk, ""))
+    }
+
+
+@require_GET
 def film_scores(request: Request, uuid: UUID) -> HttpResponse:
     """A film's scores in every finished run, as a part of its page."""
     image = get_visible(Image.objects.select_related("dataset__site", "current_label"), request.user, uuid)
@@ -99,7 +174,7 @@ def film_scores(request: Request, uuid: UUID) -> HttpResponse:
 
 
 def _score(request: Request, run_uuid: UUID, image_uuid: UUID) -> tuple[Score, str]:
-    run = get_visible(Run.objects.select_related("site", "detector__split"), request.user, run_uuid)
+    run = get_visible(Run.objects.select_related("site", "detector__split", "detector__run"), request.user, run_uuid)
     rows = Score.objects.select_related("image__dataset__site", "image__patient", "image__current_label")
     score = rows.filter(run=run, image__uuid=image_uuid).first()
     if score is None:

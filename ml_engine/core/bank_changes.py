@@ -11,7 +11,13 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EmptyBank
 from ml_engine.core.memory_bank import Bank, Banks, Source
 
+GROWN = "approximate: the banks were extended without the films they came from, and not calibrated again"
 NO_RADIUS = np.zeros(0)  # the covering radius is that of films that are no longer there
+
+
+def noted(note: str, more: str) -> str:
+    """A detector's note with another one; a detector may be changed more than once."""
+    return note if more in note else "; ".join(filter(None, (note, more)))
 
 
 def extended(banks: Banks, features: Tensor, source: Source, config: PipelineConfig, *, films_before: int) -> Banks:

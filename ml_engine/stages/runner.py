@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,7 +15,7 @@ import torch
 from ml_engine.core import determinism, feature_store, networks
 from ml_engine.core.errors import EngineError
 from ml_engine.core.patchcore import require_search
-from ml_engine.folder import FolderBusy, Report, RunFolder, opened
+from ml_engine.folder import FolderBusy, Report, Request, RunFolder, opened
 from ml_engine.stages import ablation, common, fit_alignment, fit_detector, measure_alignment, score
 from ml_engine.stages.work import Work
 
@@ -117,6 +117,15 @@ def _failed(folder: RunFolder, status: int, sentence: str, *, passing: bool = Fa
     return Outcome(status, sentence, passing=passing)
 
 
+def _stages_of(request: Request) -> Sequence[tuple[str, Stage]]:
+    if request.kind == "ablation":
+        return ablation.stages(request)
+    if request.grow is None:
+        return STAGES[request.kind]
+    *before, maps, results = STAGES[request.kind]
+    return (*before, ("grow", score.grow_banks), maps, results)
+
+
 def _stages(folder: RunFolder, images: Path, device: str | None, features: Path | None) -> int:
     request = folder.request()
     determinism.fix(threads=request.config.threads)
@@ -124,7 +133,7 @@ def _stages(folder: RunFolder, images: Path, device: str | None, features: Path 
     work = Work(folder, request, images, device or request.config.device, features)
     require_search(work.config.search)
     networks.require(work.config)  # an alignment's too: the detector that waits for it has the same config
-    stages = ablation.stages(request) if request.kind == "ablation" else STAGES[request.kind]
+    stages = _stages_of(request)
     folder.log(f"Attempt {folder.attempt} of {request.kind} on {work.device}, process {os.getpid()}.")
     folder.emit({"event": "started", "device": determinism.device_label(work.device)})
     for index, (name, stage) in enumerate(stages):

@@ -5,23 +5,51 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from ml_engine.core import calibration, files, pipeline, trivial
+from ml_engine.core import bank_changes, calibration, files, pipeline, trivial
 from ml_engine.core.detectors import scorer_of
+from ml_engine.core.errors import EngineError
+from ml_engine.core.memory_bank import Source, places_of
 from ml_engine.core.version import FORMAT, code_version
 from ml_engine.folder import Report
 from ml_engine.stages.common import original_from_canonical
 from ml_engine.stages.work import Work
 
 
+def grow_banks(work: Work, report: Report) -> dict[str, Any]:
+    """grown.safetensors: the run's detector with the banks extended by the films that ``grow`` names.
+
+    `bank_changes.extended`: an approximation, and noted as one. The calibration stays, so that the threshold does.
+    Raises EngineError for a film that is not in the manifest or cannot be read.
+    """
+    grow, detector = work.request.grow, work.detector
+    assert grow is not None
+    row_of = {row.image: k for k, row in enumerate(work.rows) if row.image}
+    unknown = sorted(set(grow.images) - set(row_of))
+    if unknown:
+        raise EngineError(f"The film {unknown[0]} is to join the bank and is not in images.csv: ask for the run anew.")
+    rows = np.array(sorted(row_of[image] for image in grow.images), dtype=np.int64)
+    broken = [text for row, text in work.errors.items() if row in rows]
+    if broken:
+        raise EngineError(f"A film that is to join the bank cannot be read: {broken[0]} Propose the others without it.")
+    found = [films.reshape(-1, films.shape[-1]).cpu() for _, films in work.features_of(rows, report)]
+    source = Source(places_of(work.mask()), torch.arange(grow.films_before, grow.films_before + len(rows)))
+    banks = bank_changes.extended(detector.banks, torch.cat(found), source, work.config, films_before=grow.films_before)
+    grown = replace(detector, model=banks, note=bank_changes.noted(detector.note, bank_changes.GROWN))
+    pipeline.save_detector(grown, work.path("grown.safetensors"))
+    return {"films": len(rows)}
+
+
 def make_maps(work: Work, report: Report) -> dict[str, Any]:
     """Raw maps of all films: maps.npy (N, 2, h, w) float32, NaN where masked and for unreadable films."""
     keep = work.mask()
-    scorer = scorer_of(work.detector.model, keep, work.config, work.device)
+    scorer = scorer_of(work.scorer.model, keep, work.config, work.device)
     errors = work.errors
     blank = np.full((1, 2, *keep.shape), np.nan, dtype=np.float32)
 
@@ -36,7 +64,7 @@ def make_maps(work: Work, report: Report) -> dict[str, Any]:
 
 def write_results(work: Work, report: Report) -> dict[str, Any]:
     """scores.csv, maps.npy, affines.npy, sweep.npy, p_values.npy, trivial.npy, score.json."""
-    folder, detector = work.folder, work.detector
+    folder, detector = work.folder, work.scorer
     weight = detector.choice.weight if work.request.fusion_weight is None else work.request.fusion_weight
     scores = pipeline.score_maps(files.open_npy(work.path("maps.npy")), detector, weight=weight)
     files.link_or_copy(work.path("maps.npy"), folder.path / "maps.npy")
@@ -78,7 +106,7 @@ def _number(value: float) -> str:
 
 
 def _summary(work: Work, weight: float) -> dict[str, Any]:
-    detector, config = work.detector, work.config
+    detector, config = work.scorer, work.config
     calibrated = detector.calibration
     normals = pipeline.normal_scores(detector, weight=weight)
     marked = pipeline.threshold(detector, weight=weight)

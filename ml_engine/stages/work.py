@@ -44,6 +44,11 @@ class Work:
         return load_detector(self.folder.input_path("detector", self.request))
 
     @cached_property
+    def scorer(self) -> Detector:
+        """The detector that scores: the run's, or what it has grown to."""
+        return load_detector(self.path("grown.safetensors")) if self.request.grow else self.detector
+
+    @cached_property
     def config(self) -> PipelineConfig:
         if self.request.kind != "score":
             return self.request.config

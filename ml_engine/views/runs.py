@@ -15,8 +15,10 @@ from ml_engine.forms import FORMS, RANDOM_WEIGHTS, RunForm, start_values, values
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.requests import changes_from_preset
 from ml_engine.running import RunRefused
+from ml_engine.suspects import NoSuspects, queue_least_normal
 from portal.access import get_visible, may, may_see_scores, require
 from portal.models import Image, Part, Site, Split, User
+from portal.queues import InvalidQueue
 from portal.signed_in import Request
 
 RUNS_A_PAGE = 50
@@ -55,6 +57,7 @@ def _runs() -> QuerySet[Run]:
         "split",
         "requested_by",
         "clone_of",
+        "rescores",
         "after",
         "alignment__run",
         "detector__run",
@@ -78,6 +81,7 @@ def run(request: Request, uuid: UUID) -> HttpResponse:
         "followers": list(run.followers.order_by("pk")),
         "cells": _cells(run),
         "suspects": _suspects(request.user, run),
+        "may_queue": may(request.user, "make queues", run.site),
         "chosen_auroc": _chosen_auroc(run),
         "pairs": _pairs(run),
         **_progress(request, run),
@@ -195,7 +199,9 @@ def _cloned(request: Request, kind: str) -> Run | None:
     address = request.GET.get("clone")
     if not address:
         return None
-    runs = Run.objects.filter(kind=kind).select_related("site", "split", "alignment", "detector__run", "after")
+    runs = Run.objects.filter(kind=kind, rescores=None).select_related(
+        "site", "split", "alignment", "detector__run", "after"
+    )
     return get_visible(runs, request.user, address)
 
 
@@ -228,5 +234,20 @@ def retry(request: Request, uuid: UUID) -> HttpResponse:
     try:
         running.retry(run=run, actor=request.user)
     except RunRefused as refusal:
+        messages.warning(request, str(refusal))
+    return redirect("ml_engine:run", uuid)
+
+
+@require_POST
+def queue_suspects(request: Request, uuid: UUID) -> HttpResponse:
+    """A screening queue of the detector's fit films, the least normal first."""
+    run = get_visible(Run.objects.select_related("detector_made__split", "detector_made__site"), request.user, uuid)
+    made = getattr(run, "detector_made", None)
+    if made is None:
+        raise Http404("This run made no detector.")
+    require(request.user, "make queues", made.site)
+    try:
+        return redirect("portal:queue", queue_least_normal(detector=made, author=request.user).uuid)
+    except (NoSuspects, InvalidQueue) as refusal:
         messages.warning(request, str(refusal))
     return redirect("ml_engine:run", uuid)

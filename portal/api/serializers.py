@@ -1,6 +1,6 @@
 from rest_framework import serializers
 
-from portal.models import Dataset, Image, Split
+from portal.models import Cohort, CohortImage, Dataset, Image, QueueImage, ScreeningQueue, Split
 
 
 class DatasetSerializer(serializers.ModelSerializer[Dataset]):
@@ -35,6 +35,36 @@ class SplitSerializer(serializers.ModelSerializer[Split]):
         fields = ["uuid", "name", "origin", "seed", "fractions", "label_cutoff", "frozen_at", "counts"]
 
 
+class CohortSerializer(serializers.ModelSerializer[Cohort]):
+    class Meta:
+        model = Cohort
+        fields = ["uuid", "name", "version", "note", "filters", "counts", "films", "created_at"]
+
+
+class CohortImageSerializer(serializers.ModelSerializer[CohortImage]):
+    """`label` as it stood when the cohort was frozen; blank: unlabelled."""
+
+    image = serializers.UUIDField(source="image.uuid", read_only=True)
+
+    class Meta:
+        model = CohortImage
+        fields = ["image", "label"]
+
+
+class QueueSerializer(serializers.ModelSerializer[ScreeningQueue]):
+    class Meta:
+        model = ScreeningQueue
+        fields = ["uuid", "name", "source", "order", "seed", "films", "created_at"]
+
+
+class QueueImageSerializer(serializers.ModelSerializer[QueueImage]):
+    image = serializers.UUIDField(source="image.uuid", read_only=True)
+
+    class Meta:
+        model = QueueImage
+        fields = ["position", "image", "outline"]
+
+
 class LabelRequest(serializers.Serializer[None]):
     """Label films in one act; the same function as the page's."""
 
@@ -42,3 +72,10 @@ class LabelRequest(serializers.Serializer[None]):
     value = serializers.CharField(max_length=8)
     findings = serializers.ListField(child=serializers.CharField(max_length=100), default=list)
     reason = serializers.CharField(max_length=500, default="", allow_blank=True)
+    seen = serializers.DictField(
+        child=serializers.IntegerField(min_value=0),
+        required=False,
+        help_text="Film -> how many label events it had when it was looked at; a film that somebody else changed since "
+        "is left alone and named in `changed`.",
+    )
+    act = serializers.UUIDField(required=False, help_text="An address of your own: sent twice, an act is kept once.")

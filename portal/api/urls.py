@@ -6,5 +6,11 @@ urlpatterns = [
     path("datasets/", views.Datasets.as_view(), name="api-datasets"),
     path("datasets/<uuid:uuid>/images/", views.Images.as_view(), name="api-images"),
     path("splits/", views.Splits.as_view(), name="api-splits"),
+    path("cohorts/", views.Cohorts.as_view(), name="api-cohorts"),
+    path("cohorts/<uuid:uuid>/", views.OneCohort.as_view(), name="api-cohort"),
+    path("cohorts/<uuid:uuid>/images/", views.CohortImages.as_view(), name="api-cohort-images"),
+    path("cohorts/<uuid:uuid>/difference/", views.CohortDifference.as_view(), name="api-cohort-difference"),
+    path("queues/", views.Queues.as_view(), name="api-queues"),
+    path("queues/<uuid:uuid>/images/", views.QueueImages.as_view(), name="api-queue-images"),
     path("labels/", views.Labels.as_view(), name="api-labels"),
 ]

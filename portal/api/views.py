@@ -1,9 +1,11 @@
 """The portal's data by API: the same functions and the same rules as the pages."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID, uuid4
 
 from django.db.models import Count, QuerySet
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics, status
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
@@ -11,10 +13,22 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from portal.access import get_visible, visible
-from portal.api.serializers import DatasetSerializer, ImageSerializer, LabelRequest, SplitSerializer
-from portal.films import Filters
-from portal.labelling import InvalidLabel, label_films
-from portal.models import Dataset, Image, Split
+from portal.api.pagination import ByPosition, Onward
+from portal.api.serializers import (
+    CohortImageSerializer,
+    CohortSerializer,
+    DatasetSerializer,
+    ImageSerializer,
+    LabelRequest,
+    QueueImageSerializer,
+    QueueSerializer,
+    SplitSerializer,
+)
+from portal.cohorts import InvalidCohort, diff
+from portal.films import Filters, events_of
+from portal.labelling import InvalidLabel, Wish, label_as_seen
+from portal.models import Cohort, CohortImage, Dataset, Image, QueueImage, ScreeningQueue, Split
+from portal.queues import films_of
 from portal.signed_in import person
 
 
@@ -46,9 +60,92 @@ class Splits(generics.ListAPIView[Split]):
         return visible(Split.objects.all(), person(self.request))
 
 
+class Cohorts(generics.ListAPIView[Cohort]):
+    serializer_class = CohortSerializer
+    queryset = Cohort.objects.none()
+
+    def get_queryset(self) -> QuerySet[Cohort]:
+        return visible(Cohort.objects.all(), person(self.request))
+
+
+class OneCohort(generics.RetrieveAPIView[Cohort]):
+    serializer_class = CohortSerializer
+    queryset = Cohort.objects.none()
+
+    def get_object(self) -> Cohort:
+        return get_visible(Cohort.objects.all(), person(self.request), self.kwargs["uuid"])
+
+
+class CohortImages(generics.ListAPIView[CohortImage]):
+    """The films of a cohort, with the label that each had when it was frozen."""
+
+    serializer_class = CohortImageSerializer
+    pagination_class = Onward
+    queryset = CohortImage.objects.none()
+
+    def get_queryset(self) -> QuerySet[CohortImage]:
+        cohort = get_visible(Cohort.objects.all(), person(self.request), self.kwargs["uuid"])
+        return cohort.members.select_related("image")
+
+
+class CohortDifference(APIView):
+    """All films that were added, removed or relabelled since `earlier`, another cohort of the site."""
+
+    @extend_schema(parameters=[OpenApiParameter("earlier", UUID, required=True)], responses={200: dict})
+    def get(self, request: Request, uuid: UUID) -> Response:
+        cohorts = visible(Cohort.objects.all(), person(request))
+        cohort = get_visible(cohorts, person(request), uuid)
+        earlier = get_visible(cohorts, person(request), request.query_params.get("earlier", ""))
+        try:
+            found = diff(cohort, earlier)
+        except InvalidCohort as error:
+            raise ValidationError({"detail": str(error)}) from error
+        named = [*found.added, *found.removed, *(one.image_id for one in found.relabelled)]
+        addresses = _addresses(named)
+        return Response(
+            {
+                "cohort": str(cohort),
+                "earlier": str(earlier),
+                "added": [addresses[pk] for pk in found.added],
+                "removed": [addresses[pk] for pk in found.removed],
+                "relabelled": [
+                    {"image": addresses[one.image_id], "before": one.before, "after": one.after}
+                    for one in found.relabelled
+                ],
+            }
+        )
+
+
+def _addresses(ids: Sequence[int]) -> dict[int, UUID]:
+    found: dict[int, UUID] = {}
+    for start in range(0, len(ids), 500):  # SQLite allows 999 parameters on old builds
+        found |= dict(Image.objects.filter(pk__in=ids[start : start + 500]).values_list("pk", "uuid"))
+    return found
+
+
+class Queues(generics.ListAPIView[ScreeningQueue]):
+    serializer_class = QueueSerializer
+    queryset = ScreeningQueue.objects.none()
+
+    def get_queryset(self) -> QuerySet[ScreeningQueue]:
+        return visible(ScreeningQueue.objects.all(), person(self.request))
+
+
+class QueueImages(generics.ListAPIView[QueueImage]):
+    """The films of a queue in its order; those that may not be shown in an order by score are missing."""
+
+    serializer_class = QueueImageSerializer
+    pagination_class = ByPosition
+    queryset = QueueImage.objects.none()
+
+    def get_queryset(self) -> QuerySet[QueueImage]:
+        return films_of(get_visible(ScreeningQueue.objects.all(), person(self.request), self.kwargs["uuid"]))
+
+
 class Labels(APIView):
-    @extend_schema(request=LabelRequest, responses={201: None})
+    @extend_schema(request=LabelRequest, responses={201: dict, 409: dict})
     def post(self, request: Request) -> Response:
+        """Label films in one act. 409 where somebody else changed every film since it was `seen`."""
         wish = LabelRequest(data=request.data)
         wish.is_valid(raise_exception=True)
         given: dict[str, Any] = wish.validated_data
@@ -58,14 +155,23 @@ class Labels(APIView):
         if len(films) != len(set(given["images"])):
             raise NotFound("A film is not at your site or is gone.")
         try:
-            act = label_films(
+            done = label_as_seen(
                 images=films,
-                value=given["value"],
+                seen=_seen(films, given.get("seen")),
+                wish=Wish(value=given["value"], findings=given["findings"], reason=given["reason"]),
+                act=given.get("act") or uuid4(),
                 author=person(request),
                 site=films[0].dataset.site,
-                findings=given["findings"],
-                reason=given["reason"],
             )
         except InvalidLabel as error:
             raise ValidationError({"detail": str(error)}) from error
-        return Response({"act": str(act), "films": len(films)}, status=status.HTTP_201_CREATED)
+        changed = [film.uuid for film in films if film.pk in done.changed]
+        answer = {"act": str(done.act), "films": len(done.labelled), "changed": changed}
+        return Response(answer, status=status.HTTP_201_CREATED if done.labelled else status.HTTP_409_CONFLICT)
+
+
+def _seen(films: Sequence[Image], given: Mapping[str, int] | None) -> dict[int, int]:
+    """Film id -> events seen. Who does not say has seen what there is; a film that is not named had none."""
+    if given is None:
+        return events_of(films)
+    return {film.pk: given.get(str(film.uuid), 0) for film in films}

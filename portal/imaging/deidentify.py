@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from portal.imaging.elements import number, text
+from portal.imaging.elements import number, text, values
 from portal.imaging.errors import UnusableFile
 
 OLDEST_AGE_YEARS = 90  # ages above 89 become this one (45 CFR 164.514(b)(2)(i)(C))
@@ -91,13 +91,14 @@ def pseudonym(site_key: bytes, identifier: str) -> str:
 def header(ds: Dataset) -> dict[str, str]:
     """Return the allowed facts of a header, absent ones left out, warnings and identifiers under prefixes.
 
-    Keys: modality, view_position, laterality, body_part, patient_sex, age_years, manufacturer, model, kvp,
-    exposure_uas, detector, burned_in; "warning:..." with a sentence; "identifier:..." (see `Identifiers`).
+    Keys: modality, view_position, laterality, patient_orientation, body_part, patient_sex, age_years, manufacturer,
+    model, kvp, exposure_uas, detector, burned_in; "warning:..." with a sentence; "identifier:..." (see `Identifiers`).
     """
     facts = {
         "modality": _one_of(text(ds, "Modality"), {"CR", "DX", "RG", "PX", "RF", "OT"}),
         "view_position": _one_of(text(ds, "ViewPosition"), _VIEWS),
         "laterality": _laterality(ds),
+        "patient_orientation": _patient_orientation(ds),
         "body_part": _body_part(ds),
         "patient_sex": _one_of(text(ds, "PatientSex"), {"M", "F", "O"}),
         "age_years": _age_years(ds),
@@ -141,6 +142,13 @@ def _one_of(value: str, allowed: Iterable[str]) -> str:
 def _laterality(ds: Dataset) -> str:
     value = text(ds, "ImageLaterality") or text(ds, "Laterality")
     return _one_of(value, {"L", "R", "B", "U"})
+
+
+def _patient_orientation(ds: Dataset) -> str:
+    r"""Towards the right of the film and downwards, as in L\F (PS3.3 C.7.6.1.1.1), "" where it is not two codes."""
+    codes = [str(value).strip().upper() for value in values(ds, "PatientOrientation")]
+    fits = len(codes) == 2 and all(re.fullmatch(r"[LRAPHF]{1,3}", code) for code in codes)
+    return "\\".join(codes) if fits else ""
 
 
 def _body_part(ds: Dataset) -> str:

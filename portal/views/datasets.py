@@ -1,23 +1,24 @@
 """Datasets: the list, a dataset as a grid, uploads, quarantine."""
 
+from typing import Any
 from uuid import UUID
 
 from django.core.paginator import Paginator
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Q
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from portal import audit, films
 from portal.access import get_visible, require
+from portal.cohorts import names_at
 from portal.forms import DatasetForm, UploadForm
-from portal.models import Dataset, LabelValue, Part, Split, Upload
+from portal.label_keys import commands_of
+from portal.models import Dataset, Part, Split, Upload
 from portal.signed_in import Request
 from portal.uploads import InvalidUpload, receive_zip
 
 FILMS_A_PAGE = 60
-KEYS = {"normal": "A", "abnormal": "S", "unsure": "D", "exclude": "G"}  # under the left hand
 
 
 @require_GET
@@ -26,16 +27,10 @@ def datasets(request: Request) -> HttpResponse:
 
 
 def _list(request: Request, form: DatasetForm) -> HttpResponse:
-    of_site = (
-        Dataset.objects.filter(site=request.hilum_site)
-        .annotate(
-            films=Count("images"),
-            normal=Count("images", Q(images__current_label__value=LabelValue.NORMAL)),
-            abnormal=Count("images", Q(images__current_label__value=LabelValue.ABNORMAL)),
-            unlabelled=Count("images", Q(images__current_label__isnull=True)),
-        )
-        .order_by("name")  # a count drops the order of the model
-    )
+    of_site = list(Dataset.objects.filter(site=request.hilum_site))
+    counts = films.counts_by_dataset(of_site)
+    for dataset in of_site:
+        dataset.counts = counts[dataset.pk]  # type: ignore[attr-defined]
     context = {"room": "data", "datasets": of_site, "form": form}
     return render(request, "portal/datasets.html", context, status=400 if form.errors else 200)
 
@@ -65,31 +60,45 @@ def dataset(request: Request, uuid: UUID) -> HttpResponse:
     """A grid of previews with filters and counts."""
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
     request.hilum_site = dataset.site
-    splits = Split.objects.filter(datasets=dataset)
+    splits = list(Split.objects.filter(datasets=dataset))
     filters = films.Filters.from_query(request.GET, splits)
-    found = filters.apply(dataset.images.all()).select_related("current_label").order_by("pk")
-    page = Paginator(found, FILMS_A_PAGE).get_page(request.GET.get("page"))
-    shown = list(page.object_list)
-    parts = films.parts_of(shown, filters.split)
-    for film in shown:
+    found = filters.apply(dataset.images.all()).select_related("current_label")
+    page = films.page_from(found, request.GET.get("from", ""), size=FILMS_A_PAGE)
+    parts, events = films.parts_of(page.films, filters.split), films.events_of(page.films)
+    for film in page.films:
         film.part = parts.get(film.pk, "")  # type: ignore[attr-defined]
+        film.seen = events.get(film.pk, 0)  # type: ignore[attr-defined]
     context = {
         "room": "data",
         "dataset": dataset,
         "page": page,
-        "films": shown,
-        "filters": filters,
-        "counts": films.label_counts(filters.apply(dataset.images.all(), but_label=True)),
+        "films": page.films,
         "splits": splits,
         "findings": films.findings_of(dataset),
         "views": films.views_of(dataset),
         "part_names": [*Part.values, "none"],
-        "keys": KEYS,
+        "commands": commands_of(request.user),
+        "listed": list(enumerate(dataset.site.findings, start=1)),
+        "cohort_names": names_at(dataset.site),
         "uploads": list(dataset.uploads.all()[:3]),
         "quarantined": dataset.quarantined.count(),
         "upload_form": UploadForm(),
+        **_counts(dataset, filters),
     }
     return render(request, "portal/dataset.html", context)
+
+
+def _counts(dataset: Dataset, filters: films.Filters) -> dict[str, Any]:
+    counts = films.label_counts(dataset, filters)
+    return {"filters": filters, "counts": counts, "count": counts[filters.label or "all"]}
+
+
+@require_GET
+def label_counts(request: Request, uuid: UUID) -> HttpResponse:
+    """The part of the grid that counts, after a label."""
+    dataset = get_visible(Dataset.objects.all(), request.user, uuid)
+    filters = films.Filters.from_query(request.GET, list(Split.objects.filter(datasets=dataset)))
+    return render(request, "portal/_counts.html", {"dataset": dataset, **_counts(dataset, filters)})
 
 
 @require_POST

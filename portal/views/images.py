@@ -4,14 +4,17 @@ from uuid import UUID
 
 from django.http import FileResponse, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from portal import films, storage
-from portal.access import get_visible
+from portal.access import get_visible, visible
 from portal.imaging.pixels import Film, PixelFacts, preview, unpack
+from portal.label_keys import commands_of
 from portal.models import Image, Split
 from portal.signed_in import Request
-from portal.views.datasets import FILMS_A_PAGE, KEYS
+
+MOST_BESIDE = 12
 
 
 @require_GET
@@ -31,11 +34,10 @@ def image(request: Request, uuid: UUID) -> HttpResponse:
         "previous": around.filter(pk__lt=film.pk).last(),
         "next": around.filter(pk__gt=film.pk).first(),
         "query": filters.query(),
-        "page_of_grid": max(0, around.filter(pk__lte=film.pk).count() - 1) // FILMS_A_PAGE + 1,
         "events": film.label_events.select_related("author", "reverts", "reverted_by").order_by("-created_at", "-pk"),
         "parts": film.split_images.select_related("member__split").order_by("-member__split__created_at"),
-        "others": film.patient.images.exclude(pk=film.pk).order_by("pk")[:12],
-        "keys": KEYS,
+        "others": film.patient.images.exclude(pk=film.pk).order_by("pk")[:MOST_BESIDE],
+        "commands": commands_of(request.user),
     }
     return render(request, "portal/image.html", context)
 
@@ -53,9 +55,9 @@ def pixels(request: Request, uuid: UUID) -> FileResponse:
 def facts(request: Request, uuid: UUID) -> JsonResponse:
     """What the viewer needs to show the pixels: portal.imaging.pixels.PixelFacts, and how the film lies."""
     film = get_visible(Image.objects.all(), request.user, uuid)
-    return JsonResponse(
-        {**film.facts, "image": str(film.uuid), "view_position": film.view_position, "laterality": film.laterality}
-    )
+    lies = {"view_position": film.view_position, "laterality": film.laterality}
+    orientation = film.header.get("patient_orientation", "")
+    return JsonResponse({**film.facts, "image": str(film.uuid), **lies, "patient_orientation": orientation})
 
 
 @require_GET
@@ -67,6 +69,26 @@ def boxes(request: Request, uuid: UUID) -> JsonResponse:
     return JsonResponse(
         {"boxes": [{**box, "source": event.source} for event in latest.values() for box in event.boxes]}
     )
+
+
+@require_GET
+def beside(request: Request, uuid: UUID) -> JsonResponse:
+    """Other films of the patient, those of the same study first: what the viewer can lay beside this one."""
+    film = get_visible(Image.objects.all(), request.user, uuid)
+    others = visible(Image.objects.filter(patient=film.patient_id).exclude(pk=film.pk), request.user).order_by("pk")
+    films = [
+        {
+            "image": str(other.uuid),
+            "name": str(other),
+            "view_position": other.view_position,
+            "laterality": other.laterality,
+            "same_study": film.study_id is not None and other.study_id == film.study_id,
+            "facts_url": reverse("portal:image-facts", args=[other.uuid]),
+            "pixels_url": reverse("portal:image-pixels", args=[other.uuid]),
+        }
+        for other in others[:MOST_BESIDE]
+    ]
+    return JsonResponse({"films": sorted(films, key=lambda one: not one["same_study"])})
 
 
 @require_GET

@@ -7,7 +7,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from portal.access import get_visible, require, visible
 from portal.forms import SplitForm
-from portal.models import Dataset, Part, Site, Split, User
+from portal.models import Cohort, Dataset, Part, Site, Split, User
 from portal.signed_in import Request
 from portal.splitting import InvalidSplit, SplitRequest, draw_split, split_from_csv
 
@@ -20,10 +20,15 @@ def splits(request: Request) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def new_split(request: Request) -> HttpResponse:
-    site = require(request.user, "make splits", _site_of_named_dataset(request) or request.hilum_site)
+    named = {kind: request.GET.getlist(kind) for kind in ("dataset", "cohort")}
+    site = require(request.user, "make splits", _site_of(request, **named) or request.hilum_site)
     request.hilum_site = site
-    datasets = Dataset.objects.filter(site=site)
-    form = SplitForm(request.POST or None, datasets=datasets, initial={"datasets": request.GET.getlist("dataset")})
+    form = SplitForm(
+        request.POST or None,
+        datasets=Dataset.objects.filter(site=site),
+        cohorts=Cohort.objects.filter(site=site),
+        initial={"datasets": named["dataset"], "cohorts": named["cohort"]},
+    )
     if request.method == "POST" and form.is_valid():
         try:
             return redirect("portal:split", _make(request.user, site, form).uuid)
@@ -32,13 +37,15 @@ def new_split(request: Request) -> HttpResponse:
     return render(request, "portal/new_split.html", {"room": "data", "form": form}, status=400 if form.errors else 200)
 
 
-def _site_of_named_dataset(request: Request) -> Site | None:
-    """The site of the dataset whose page led here; the site chosen in the bar may be another."""
+def _site_of(request: Request, *, dataset: list[str], cohort: list[str]) -> Site | None:
+    """The site of the dataset or cohort whose page led here; the site chosen in the bar may be another."""
     try:
-        addresses = [UUID(text) for text in request.GET.getlist("dataset")]
+        datasets, cohorts = ([UUID(text) for text in texts] for texts in (dataset, cohort))
     except ValueError:
         return None
-    named = visible(Dataset.objects.select_related("site"), request.user).filter(uuid__in=addresses).first()
+    of_dataset = visible(Dataset.objects.select_related("site"), request.user).filter(uuid__in=datasets).first()
+    of_cohort = visible(Cohort.objects.select_related("site"), request.user).filter(uuid__in=cohorts).first()
+    named = of_dataset or of_cohort
     return named.site if named else None
 
 
@@ -48,6 +55,7 @@ def _make(author: User, site: Site, form: SplitForm) -> Split:
         site=site,
         name=given["name"],
         datasets=list(given["datasets"]),
+        cohorts=list(given["cohorts"]),
         seed=given["seed"],
         author=author,
         view_position=given["view_position"],
@@ -60,7 +68,7 @@ def _make(author: User, site: Site, form: SplitForm) -> Split:
 @require_GET
 def split(request: Request, uuid: UUID) -> HttpResponse:
     split = get_visible(
-        Split.objects.select_related("site", "created_by").prefetch_related("datasets"), request.user, uuid
+        Split.objects.select_related("site", "created_by").prefetch_related("datasets", "cohorts"), request.user, uuid
     )
     request.hilum_site = split.site
     patients = dict(split.members.order_by().values_list("part").annotate(Count("pk")))

@@ -1,17 +1,26 @@
-// Labels by key, on a grid of films and on a single film's page. A label shows only once the server has kept it. Keys
-// never wait for the server: what is asked for goes there one by one, in the order of the keys, and what could not be
-// saved stays marked on its film.
+// Labels by key, on a grid of films and on a single film's page. Keys never wait for the server: an act goes to the
+// outbox, its film is marked until the server has kept it, and only then shows its label.
 
 import { localTime } from "./hilum.js";
+import { LoginDialog, MergeDialog } from "./labelling/dialogs.js";
+import { listenToKeys } from "./labelling/keys.js";
+import { Outbox } from "./labelling/outbox.js";
+import { SavedLine } from "./labelling/saved.js";
+import { post } from "./labelling/server.js";
 
 const bar = document.getElementById("labelbar");
 const grid = document.getElementById("grid");
-const saved = document.getElementById("saved");
-const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
+const comment = document.getElementById("comment");
 
 const tiles = grid ? [...grid.querySelectorAll(".hilum-tile")] : [];
 let current = -1; // the tile in focus
 let anchor = -1; // where a range began
+
+const outbox = bar ? new Outbox({ ...bar.dataset }) : null;
+const saved = new SavedLine(outbox);
+const acts = []; // made on this page, oldest first: what undo takes back
+
+// Choosing
 
 function isChosen(tile) {
   return tile.querySelector("input[type=checkbox]")?.checked ?? false;
@@ -32,10 +41,15 @@ function chosenTiles() {
 function showChosen() {
   if (!grid || !bar) return;
   const chosen = tiles.filter(isChosen).length;
-  const films = chosen || (current >= 0 ? 1 : 0);
   const counter = document.getElementById("chosen");
   counter.textContent = chosen ? `${chosen} chosen` : current >= 0 ? "The film in focus" : "No film chosen";
-  for (const button of bar.querySelectorAll("[data-value]")) button.disabled = films === 0;
+  for (const button of bar.querySelectorAll("[data-value]")) button.disabled = !chosen && current < 0;
+}
+
+function chooseAll() {
+  const all = tiles.every(isChosen);
+  tiles.forEach((tile) => choose(tile, !all));
+  showChosen();
 }
 
 function focusTile(index) {
@@ -51,58 +65,28 @@ function columns() {
   return second === -1 ? tiles.length : second;
 }
 
-let waiting = 0; // acts on their way to the server
-let line = Promise.resolve(); // they stand in line: an undo never overtakes the label it takes back
-const unsaved = new Map(); // film -> the label that the server has not kept
-const acts = []; // made on this page, oldest first: what Z takes back
-let made = 0;
-
-function inLine(act) {
-  waiting += 1;
-  line = line.then(act).finally(() => {
-    waiting -= 1;
-  });
-  return line;
-}
-
-async function post(url, fields) {
-  const body = new FormData();
-  for (const [name, value] of fields) body.append(name, value);
-  const headers = { "X-CSRFToken": csrf(), Accept: "application/json" };
-  const response = await fetch(url, { method: "POST", body, headers, redirect: "manual" }).catch(() => {
-    throw new Error("The server did not answer; try again.");
-  });
-  if (response.type === "opaqueredirect") throw new Error("You were logged out. Log in in another tab, then try again.");
-  const answer = await response.json().catch(() => ({ error: `The server answered ${response.status}.` }));
-  if (!response.ok) {
-    const error = new Error(answer.error || `The server answered ${response.status}.`);
-    throw Object.assign(error, { isRefusal: response.status === 400 }); // it would be refused again
-  }
-  return answer;
-}
-
-function say(sentence, bad = false) {
-  if (!saved) return;
-  const rest = unsaved.size ? ` ${films(unsaved.size)} not saved and marked.` : "";
-  saved.textContent = bad || !rest ? sentence : `${sentence}.${rest}`;
-  saved.classList.toggle("text-warning", bad || Boolean(rest));
-  const again = bar?.querySelector("[data-again]");
-  if (again) again.hidden = !unsaved.size;
-}
+// Labels
 
 function films(count) {
   return count === 1 ? "1 film" : `${count} films`;
 }
 
+function placesOf(image) {
+  return document.querySelectorAll(`[data-image="${image}"]`);
+}
+
 function show(labels) {
-  for (const [image, { value, findings }] of Object.entries(labels)) {
+  for (const [image, { value, findings, seen }] of Object.entries(labels)) {
     const word = value || "unlabelled";
-    for (const element of document.querySelectorAll(`[data-image="${image}"] [data-label]`)) {
-      element.className = `label label-${word}`;
-      element.textContent = word;
-    }
-    for (const element of document.querySelectorAll(`[data-image="${image}"] [data-findings]`)) {
-      element.textContent = element.title = findings.join(", ");
+    for (const place of placesOf(image)) {
+      if ("seen" in place.dataset) place.dataset.seen = seen;
+      for (const element of place.querySelectorAll("[data-label]")) {
+        element.className = `label label-${word}`;
+        element.textContent = word;
+      }
+      for (const element of place.querySelectorAll("[data-findings]")) {
+        element.textContent = element.title = findings.join(", ");
+      }
     }
     const link = document.querySelector(`.hilum-tile[data-image="${image}"] > a`);
     if (link) link.ariaLabel = link.ariaLabel.replace(/[^ ]*$/, word);
@@ -110,25 +94,31 @@ function show(labels) {
   document.body.dispatchEvent(new Event("labelled")); // counts and history follow
 }
 
-function mark(images, value) {
-  for (const image of images) {
-    if (value) unsaved.set(image, value);
-    else unsaved.delete(image);
+function markUnsaved() {
+  for (const mark of document.querySelectorAll(".hilum-unsaved, .hilum-saving")) mark.remove();
+  const isUnsaved = outbox.state === "unsaved";
+  for (const [image, act] of outbox.unsaved) {
     for (const label of document.querySelectorAll(`[data-image="${image}"] [data-label]`)) {
-      const next = label.nextElementSibling;
-      if (next?.matches(".hilum-unsaved")) next.remove();
-      if (!value) continue;
-      const words = Object.assign(document.createElement("span"), { className: "hilum-unsaved" });
-      words.textContent = `${value} not saved`;
-      label.after(words);
+      const mark = Object.assign(document.createElement("span"), { className: isUnsaved ? "hilum-unsaved" : "hilum-saving" });
+      mark.textContent = isUnsaved ? `${act.value} not saved` : `→ ${act.value}`;
+      label.after(mark);
     }
   }
 }
 
-function label(value) {
-  const images = bar.dataset.image ? [bar.dataset.image] : chosenTiles().map((tile) => tile.dataset.image);
-  if (!images.length) return;
-  send(images, value);
+function picks() {
+  return [...document.querySelectorAll("#findings input")];
+}
+
+function label({ value, finding }) {
+  const chosen = bar.dataset.image ? [bar] : chosenTiles();
+  if (!chosen.length) return;
+  const findings = picks().filter((box) => box.checked).map((box) => box.value);
+  if (finding) findings.push(finding);
+  const images = chosen.map((place) => ({ image: place.dataset.image, seen: Number(place.dataset.seen) }));
+  acts.push(outbox.label({ images, value, findings, reason: comment?.value.trim() ?? "" }));
+  for (const box of picks()) box.checked = false;
+  if (comment) comment.value = "";
   if (!grid) return;
   const single = !tiles.some(isChosen);
   tiles.forEach((tile) => choose(tile, false));
@@ -136,68 +126,44 @@ function label(value) {
   showChosen();
 }
 
-function send(images, value) {
-  const act = { number: made++, images, value, uuid: null }; // the uuid is the server's, once it has kept the act
-  acts.push(act);
-  say("Saving");
-  inLine(async () => {
-    mark(images, "");
-    try {
-      const answer = await post(bar.dataset.labelUrl, [["value", value], ...images.map((image) => ["image", image])]);
-      act.uuid = answer.act;
-      show(answer.labels);
-      say(`Saved: ${films(images.length)} ${value}`);
-    } catch (error) {
-      mark(images, value);
-      say(`Not saved. ${error.message}`, true);
-    }
-  });
-}
-
-function sendAgain() {
-  const rest = [...unsaved];
-  for (const value of new Set(unsaved.values())) {
-    send(rest.filter(([, wanted]) => wanted === value).map(([image]) => image), value);
-  }
-}
-
 // Takes back the latest act of this page. Where there is none, say after a reload, it asks before it does anything.
 function undo() {
   const act = acts.pop();
-  if (act && act.images.length === 1 && grid) focusTile(tiles.findIndex((tile) => tile.dataset.image === act.images[0]));
-  say("Undoing");
-  inLine(act ? () => takeBack(act) : askFirst);
-}
-
-async function takeBack(act) {
-  if (!act.uuid) {
-    mark(act.images, "");
-    say(`Taken back: ${act.value} of ${films(act.images.length)}, which was not saved`);
-    return;
-  }
-  try {
-    const { labels } = await post(bar.dataset.undoUrl, [["site", bar.dataset.site], ["act", act.uuid]]);
-    show(labels);
-    say(`Undone: the label of ${films(Object.keys(labels).length)} taken back`);
-  } catch (error) {
-    if (!error.isRefusal && act.images) acts.splice(acts.findLastIndex((one) => one.number < act.number) + 1, 0, act);
-    say(`Not undone. ${error.message}`, true);
-  }
+  if (!act) return askFirst();
+  const [{ image }] = act.images;
+  if (act.images.length === 1 && grid) focusTile(tiles.findIndex((tile) => tile.dataset.image === image));
+  if (!outbox.undo(act.id)) saved.note(`Taken back: ${act.value} of ${films(act.images.length)}, which was not saved`);
 }
 
 async function askFirst() {
+  await outbox.idle();
   const film = bar.dataset.image ? [["image", bar.dataset.image]] : [];
   try {
-    const { last } = await post(bar.dataset.undoUrl, [["site", bar.dataset.site], ...film]);
+    const { last } = await post(bar.dataset.undoUrl, [["site", bar.dataset.site], ...film], bar.dataset);
     const more = last.films - last.names.length;
     const which = last.names.join(", ") + (more > 0 ? ` and ${more} more` : "");
     const when = localTime(new Date(last.made_at));
-    if (window.confirm(`Undo “${last.value}” of ${films(last.films)} (${which}), given on ${when}?`)) await takeBack(last);
-    else say("Nothing was undone");
+    if (window.confirm(`Undo “${last.value}” of ${films(last.films)} (${which}), given on ${when}?`)) outbox.undo(last.uuid);
+    else saved.note("Nothing was undone");
   } catch (error) {
-    say(`Not undone. ${error.message}`, true);
+    saved.note(`Not undone. ${error.message}`);
   }
 }
+
+function onSaved({ detail: { act, answer } }) {
+  const changed = Object.keys(answer.changed ?? {});
+  show({ ...answer.labels, ...answer.changed });
+  const done = Object.keys(answer.labels);
+  if (act.kind === "undo") return saved.note(`Undone: the label of ${films(done.length)} taken back`);
+  const words = `Saved: ${films(done.length)} ${act.value}`;
+  if (!changed.length) return saved.note(words);
+  for (const tile of tiles) choose(tile, changed.includes(tile.dataset.image));
+  showChosen();
+  const were = changed.length === 1 ? "was" : "were";
+  saved.note(`${words}. ${films(changed.length)} ${were} labelled by somebody else meanwhile and left alone: chosen, for you to look at`);
+}
+
+// Keys
 
 const moves = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: () => -columns(), ArrowDown: () => columns() };
 
@@ -224,61 +190,43 @@ function onGridKey(event) {
   return false;
 }
 
-function chooseAll() {
-  const all = tiles.every(isChosen);
-  tiles.forEach((tile) => choose(tile, !all));
-  showChosen();
-}
-
-function isTyping(target) {
-  return target.closest("input:not([type=checkbox]):not([type=radio]), select, textarea, dialog[open]");
-}
-
 // Arrows and space belong to the control in focus, unless that is a film.
 function isElsewhere(target) {
-  return target.closest("button, summary, input, a, [tabindex]") && !target.closest(".hilum-tile");
+  return target.closest?.("button, summary, input, a, [tabindex]") && !target.closest(".hilum-tile");
 }
 
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
-  const isForControl = isElsewhere(event.target) && (event.key === " " || event.key in moves);
-  if (grid && tiles.length && !isForControl && onGridKey(event)) {
-    event.preventDefault();
-    return;
+function onKey(key, event) {
+  const isForControl = isElsewhere(event.target) && (key === " " || key in moves);
+  if (grid && tiles.length && !isForControl && onGridKey(event)) return true;
+  if (isForControl || (event.shiftKey && key !== "?")) return false;
+  const box = document.querySelector(`[data-pick="${CSS.escape(key)}"]`);
+  if (box) {
+    box.checked = !box.checked;
+    box.closest("details")?.setAttribute("open", "");
+    return true;
   }
-  if (event.shiftKey && event.key !== "?") return;
-  if (isForControl) return;
-  const pressed = document.querySelector(`[data-key="${CSS.escape(event.key.toLowerCase())}"]`);
-  if (!pressed || pressed.closest(".hilum-viewer")) return;
-  event.preventDefault();
-  if (event.repeat && !pressed.href) return; // a key held down is one act
-  pressed.click();
-});
+  const pressed = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+  if (!pressed || pressed.closest(".hilum-viewer")) return false;
+  if (!event.repeat || pressed.href) pressed.click(); // a key held down is one act
+  return true;
+}
 
-// To the next film once this one's label is saved; where it could not be, the page stays and says so.
-document.addEventListener("click", (event) => {
-  const link = event.target.closest("a[href]");
-  if (!link || !waiting || event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  event.preventDefault();
-  line.then(() => {
-    if (!unsaved.size) link.click();
-  });
-});
-
-window.addEventListener("beforeunload", (event) => {
-  if (waiting || unsaved.size) event.preventDefault(); // the browser asks
-});
+listenToKeys(onKey, { isFree: (target) => target.closest(".hilum-tile") });
 
 if (bar) {
   bar.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;
-    if (button.dataset.value) label(button.dataset.value);
+    if (button.dataset.value) label(button.dataset);
     else if ("undo" in button.dataset) undo();
-    else if ("again" in button.dataset) sendAgain();
     else if ("all" in button.dataset) chooseAll();
     else if ("help" in button.dataset) document.getElementById("keys").showModal();
   });
+  new LoginDialog(outbox, bar.dataset.loginUrl);
+  new MergeDialog(outbox, (image) => `/images/${image}/preview`);
+  outbox.addEventListener("change", markUnsaved);
+  outbox.addEventListener("saved", onSaved);
+  outbox.start();
 }
 
 if (grid) {

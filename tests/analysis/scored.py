@@ -41,7 +41,14 @@ def scored_run(at: Site, *, author: User, random_weights: bool = True, weight: f
     )
     run = _run(at, split, RunKind.FIT_DETECTOR, f"Detector {seed}", random_weights)
     detector = DetectorModel.objects.create(
-        site=at, run=run, split=split, sha256="0" * 64, config={}, fusion_weight=weight, random_weights=random_weights
+        site=at,
+        run=run,
+        split=split,
+        sha256="0" * 64,
+        config={},
+        summary={"bank": {"global": 10, "cells": [3, 3, 2, 2]}, "parts": {"fit": 8}},
+        fusion_weight=weight,
+        random_weights=random_weights,
     )
     scoring = _run(at, split, RunKind.SCORE, f"Scores {seed}", random_weights, detector=detector)
     sweep = _arrays(scoring, films, weight=weight, seed=seed)

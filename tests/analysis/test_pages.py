@@ -230,7 +230,7 @@ def test_scores_of_an_unlabelled_test_film_are_hidden_from_who_labels(client: Cl
     film = scored.films[20]
     factories.event(film, "unsure", author=factories.curator())
     client.force_login(factories.user("both", Role.ANALYST, Role.CURATOR))
-    for name in ("film", "overlay", "maps"):
+    for name in ("film", "overlay", "maps", "nearest"):
         answer = client.get(film_address(name, scored, row=20))
         assert answer.status_code == 403
         assert f"{scored.sweep[20, 60]:.2f}" not in answer.content.decode()
@@ -323,7 +323,7 @@ def addresses(scored: Scored, evaluation: Evaluation) -> list[str]:
         reverse("analysis:evaluation", args=[evaluation.uuid]),
         figures_address(evaluation) + "?part=tune&weight=0.5",
         reverse("analysis:table", args=[evaluation.uuid]),
-        *(film_address(name, scored) for name in ("film", "overlay", "maps")),
+        *(film_address(name, scored) for name in ("film", "overlay", "maps", "nearest")),
         reverse("api-evaluation", args=[evaluation.uuid]),
     ]
 

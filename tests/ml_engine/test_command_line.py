@@ -493,7 +493,18 @@ def test_a_patch_of_a_bank_is_its_own_nearest(world: World, capsys: pytest.Captu
 
     assert found["nearest"][1] == {
         "bank": "region", "rank": 1, "distance": 0, "filename": filename, "image": "", "row": row, "column": column,
+        "original_from_canonical": None,
     }  # fmt: skip
+
+
+def test_explain_says_where_the_films_of_the_neighbours_lie(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    film = world.images / "film-21.png"
+    found = explained(capsys, "--model", world.model, "--film", film, "--images", world.images)["nearest"]
+    for one in found:
+        np.testing.assert_allclose(one["original_from_canonical"], [[1.25, 0, 0], [0, 1.25, 0]], atol=1e-9)
+
+    without = explained(capsys, "--model", world.model, "--film", film, "--images", world.data)["nearest"]
+    assert [{**one, "original_from_canonical": None} for one in found] == without
 
 
 def test_bad_input_to_explain_is_one_sentence(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

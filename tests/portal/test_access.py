@@ -16,14 +16,25 @@ from tests.portal import factories
 pytestmark = [pytest.mark.django_db]
 
 TABLE = {
-    #                   curator reader adjudicator analyst manager
-    "see the site":     "x       x      x           x       x",
-    "import films":     "x       -      -           -       x",
-    "label films":      "x       -      x           -       x",
-    "make splits":      "x       -      -           x       x",
-    "request runs":     "-       -      -           x       x",
-    "see scores":       "-       x      x           x       x",
-    "evaluate runs":    "-       -      -           x       x",
+    #                        curator reader adjudicator analyst manager broker
+    "see the site":          "x       x      x           x       x       x",
+    "import films":          "x       -      -           -       x       -",
+    "label films":           "x       -      x           -       x       -",
+    "make splits":           "x       -      -           x       x       -",
+    "request runs":          "-       -      -           x       x       -",
+    "see scores":            "-       x      x           x       x       -",
+    "evaluate runs":         "-       -      -           x       x       -",
+    "make worklists":        "-       -      -           x       x       -",
+    "read worklists":        "-       x      -           -       -       -",
+    "answer escalations":    "-       -      -           -       -       x",
+    "propose normals":       "-       -      -           x       x       -",
+    "accept normals":        "x       -      -           -       x       -",
+    "propose adjudications": "-       -      -           x       x       -",
+    "see adjudications":     "-       -      x           x       x       -",
+    "adjudicate labels":     "-       -      x           -       x       -",
+    "make queues":           "x       -      x           x       x       -",
+    "edit findings":         "-       -      -           -       x       -",
+    "freeze cohorts":        "x       -      -           -       x       -",
 }  # fmt: skip
 CASES = [
     (action, role, mark == "x")

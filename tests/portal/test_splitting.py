@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -12,8 +13,10 @@ from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
-from portal.labelling import label_films, labels_at
-from portal.models import AuditEvent, Dataset, Role, Split, SplitImage, SplitMember
+from portal.cohorts import freeze_cohort
+from portal.labelling import Wish, label_as_seen, label_films, labels_at
+from portal.models import AuditEvent, Cohort, Dataset, Image, Role, Split, SplitImage, SplitMember, User
+from portal.queues import Suspect, queue_suspects
 from portal.splitting import InvalidSplit, SplitRequest, draw_split, split_from_csv
 from tests.portal import factories
 
@@ -367,3 +370,78 @@ def test_a_member_has_a_known_part(of: Dataset) -> None:
     split = draw_split(wish(of), fractions={"fit": 1.0})
     with pytest.raises(IntegrityError), transaction.atomic():
         SplitMember.objects.create(split=split, patient=factories.patient("x"), part="train")
+
+
+# From cohorts -------------------------------------------------------------------------------------------------
+
+
+def cohort_of(films: list[Image], name: str = "normals") -> Cohort:
+    person = User.objects.filter(username="freezer").first() or factories.curator("freezer")
+    return freeze_cohort(site=factories.site(), name=name, images=films, author=person)
+
+
+def wish_from(*cohorts: Cohort, **fields: Any) -> SplitRequest:
+    person = User.objects.get(username="freezer")
+    return SplitRequest(site=factories.site(), name="drawn", cohorts=cohorts, seed=3, author=person, **fields)
+
+
+def test_only_films_of_the_cohorts_are_drawn() -> None:
+    one, other = factories.dataset("One"), factories.dataset("Other")
+    normals, abnormals = factories.films(one, normal=12), factories.films(other, abnormal=4)
+    factories.films(one, unsure=2)
+    drawn_from = [cohort_of(normals[:8]), cohort_of(abnormals[:3], "abnormals")]
+    split = draw_split(wish_from(*drawn_from), fractions={"fit": 0.5, "test": 0.5})
+    drawn = set(SplitImage.objects.filter(member__split=split).values_list("image_id", flat=True))
+    assert drawn == {film.pk for film in normals[:8] + abnormals[:3]}
+    assert set(split.datasets.all()) == {one, other}
+    assert set(split.cohorts.all()) == set(drawn_from)
+    assert split.counts["left_out"] == {}
+
+
+def test_the_labels_of_a_cohorts_films_count_as_they_stand_now() -> None:
+    films = factories.films(factories.dataset(), normal=4)
+    cohort = cohort_of(films)
+    factories.event(films[0], "unsure")
+    split = draw_split(wish_from(cohort), fractions={"fit": 1.0})
+    assert split.counts == {"parts": {"fit": {"normal": 3}}, "left_out": {"unsure": 1}}
+
+
+def test_cohorts_and_datasets_do_not_mix_and_stay_at_their_site() -> None:
+    cohort = cohort_of(factories.films(factories.dataset(), normal=2))
+    with pytest.raises(InvalidSplit, match="Both cohorts and datasets"):
+        draw_split(wish_from(cohort, datasets=[Dataset.objects.get()]), fractions={"fit": 1.0})
+    busan = factories.site("Busan")
+    theirs = freeze_cohort(
+        site=busan,
+        name="normals",
+        images=[factories.film(factories.dataset(at=busan), "normal")],
+        author=factories.curator("kim", at=busan),
+    )
+    with pytest.raises(InvalidSplit, match="A cohort of another site"):
+        draw_split(wish_from(theirs), fractions={"fit": 1.0})
+
+
+def test_the_cohorts_of_a_split_are_frozen_with_it() -> None:
+    split = draw_split(wish_from(cohort_of(factories.films(factories.dataset(), normal=2))), fractions={"fit": 1.0})
+    with pytest.raises(DatabaseError, match="frozen"), transaction.atomic():
+        split.cohorts.clear()
+
+
+def test_a_split_says_which_of_its_labels_were_given_in_an_order_by_score() -> None:
+    """A curator who was shown what a model finds odd did not read without it."""
+    of, ann = factories.dataset(), factories.curator("ann")
+    films = factories.films(of, normal=6)
+    first = draw_split(wish(of, author=ann, name="first"), fractions={"fit": 1.0})
+    suspects = [Suspect(film.pk) for film in films]
+    queue = queue_suspects(
+        site=of.site, name="suspects", suspects=suspects, split=first, author=ann, source="a detector"
+    )
+    for film in films[:4]:
+        seen = {film.pk: 1}
+        as_normal = Wish(value="normal")
+        label_as_seen(images=[film], seen=seen, wish=as_normal, act=uuid.uuid4(), author=ann, site=of.site, queue=queue)
+    second = draw_split(wish(of, author=ann, name="second"), fractions=HALVES)
+    told = second.counts["labelled_by_score"]
+    assert sum(told.values()) == 4
+    assert set(told) <= {"fit", "test"}
+    assert "labelled_by_score" not in first.counts

@@ -1,15 +1,26 @@
-// Toolbar, stage, status line and the list of keys. Only builds and updates; index.js decides.
+// Toolbar, status line, messages and the list of keys. Only builds and updates; viewer.js decides.
 
+import { displayWarning } from "./corners.js";
 import { element, tidyNumber } from "./dom.js";
 
 export const ACTIONS = [
   { name: "fit", label: "Fit", key: "=", help: "Fit the film to the window" },
-  { name: "actual", label: "1:1", key: "1", help: "One film pixel on one screen pixel" },
+  { name: "actual", label: "1:1", key: "O", help: "One film pixel on one screen pixel" },
   { name: "window", label: "Window", key: "W", toggle: true, help: "Drag sets width (sideways) and level (up, down)" },
+  { name: "lung", label: "Lung", key: "L", help: "Window over the darkest part of the film, where the lungs lie" },
+  { name: "mediastinum", label: "Mediastinum", key: "M", help: "Window over the middle and bright part of the film" },
+  { name: "bone", label: "Bone", key: "N", help: "Window over the brightest part of the film" },
+  { name: "percentile", label: "0.5–99.5 %", key: "P", help: "Window over all but the outermost values" },
   { name: "invert", label: "Invert", key: "I", toggle: true, help: "Invert grey" },
+  { name: "flip", label: "Flip", key: "X", toggle: true, help: "Mirror left to right; the side letters follow" },
+  { name: "turn", label: "Turn", key: "T", help: "Turn by a quarter, clockwise" },
+  { name: "ruler", label: "Ruler", key: "Q", toggle: true, help: "Measure: drag along what is to be measured" },
+  { name: "ratio", label: "CTR", key: "V", toggle: true, help: "Cardiothoracic ratio: drag across the heart, then the thorax" },
+  { name: "beside", label: "Beside", key: "Y", toggle: true, help: "Another film of the patient beside this one" },
   { name: "boxes", label: "Boxes", key: "B", toggle: true, help: "Show or hide the boxes" },
   { name: "heatmap", label: "Heatmap", key: "H", toggle: true, help: "Show or hide the heatmap" },
-  { name: "reset", label: "Reset", key: "R", help: "Window, zoom and inversion as at first" },
+  { name: "nearest", label: "Nearest normals", key: "E", toggle: true, help: "Patches of the normal set most like a hot spot" },
+  { name: "reset", label: "Reset", key: "R", help: "Window, zoom, inversion and pose as at first" },
   { name: "keys", label: "Keys", key: "?", help: "List the keys" },
 ];
 
@@ -19,29 +30,38 @@ const GESTURES = [
   ["Wheel, + and −", "Zoom, at the pointer"],
   ["Shift and arrows", "Move the film"],
   ["Space, held", "Hide the heatmap"],
+  ["Shift+E", "Nearest normals of the hottest patch"],
+  ["J, held", "The chosen nearest normal in place of this film"],
+  ["C", "Draw a box, where boxes may be drawn; Shift+C adds one in the middle"],
+  ["Ctrl+Z, Ctrl+Y", "Undo and redo of drawn boxes"],
   ["Esc", "Close this list"],
 ];
 
-export function buildFrame(host, { label, run, without }) {
-  const actions = ACTIONS.filter((action) => !without.includes(action.name));
-  const buttons = new Map(actions.map((action) => [action.name, actionButton(action, run)]));
+export function buildFrame(host, { stage, run }) {
+  const buttons = new Map(ACTIONS.map((action) => [action.name, actionButton(action, run)]));
   const choices = element("select", { classes: "hv-select", "aria-label": "Window preset" });
   const toolbar = element("div", { classes: "hv-toolbar", role: "toolbar", "aria-label": "Film" }, [
     ...buttons.values(),
     choices,
   ]);
-  const stage = buildStage(label);
+  const message = element("div", { classes: "hv-message" });
+  stage.append(message);
   const status = buildStatus();
   const notes = element("div", { classes: "hv-notes" });
-  const panel = element("aside", { classes: "hv-panel", "aria-label": "Heatmap" });
+  const panel = element("section", { classes: "hv-panel", "aria-label": "Heatmap" });
   panel.hidden = true;
-  const film = element("div", { classes: "hv-film" }, [stage.stage, status.line, notes]);
-  const keys = keyDialog(actions);
-  host.replaceChildren(toolbar, element("div", { classes: "hv-body" }, [film, panel]), keys);
-  return { ...stage, ...status, buttons, choices, notes, panel, keys };
+  const panels = element("div", { classes: "hv-panels" }, [panel]);
+  const stages = element("div", { classes: "hv-stages" }, [stage]);
+  const warning = element("p", { classes: "hv-display", text: displayWarning(), role: "note" });
+  warning.hidden = !warning.textContent;
+  const film = element("div", { classes: "hv-film" }, [stages, status.line, warning, notes]);
+  const keys = keyDialog();
+  const body = element("div", { classes: "hv-body" }, [film, panels]);
+  host.replaceChildren(toolbar, body, keys);
+  return { ...status, stages, message, buttons, choices, notes, panel, panels, keys };
 }
 
-function actionButton({ name, label, key, toggle, help }, run) {
+export function actionButton({ name, label, key, toggle, help }, run) {
   const button = element("button", {
     type: "button",
     classes: "hv-button",
@@ -55,31 +75,14 @@ function actionButton({ name, label, key, toggle, help }, run) {
   return button;
 }
 
-function buildStage(label) {
-  const canvas = buildCanvas(label);
-  const corner = element("p", { classes: "hv-corner" });
-  const sides = ["left", "right"].map((side) => element("span", { classes: `hv-side hv-side-${side}` }));
-  const message = element("div", { classes: "hv-message" });
-  const stage = element(
-    "div",
-    { classes: "hv-stage", tabindex: "0", role: "group", "aria-label": `${label}. Question mark lists the keys.` },
-    [canvas, corner, ...sides, message],
-  );
-  return { stage, canvas, corner, sides, message };
-}
-
-export function buildCanvas(label) {
-  return element("canvas", { classes: "hv-canvas", role: "img", "aria-label": label });
-}
-
 function buildStatus() {
   const viewText = element("span", { role: "status" });
   const pointText = element("span", { classes: "hv-point" });
   return { line: element("p", { classes: "hv-status" }, [viewText, pointText]), viewText, pointText };
 }
 
-function keyDialog(actions) {
-  const own = keyList([...actions.map(({ key, help }) => [key, help]), ...GESTURES]);
+function keyDialog() {
+  const own = keyList([...ACTIONS.map(({ key, help }) => [key, help]), ...GESTURES]);
   const pages = element("div", { classes: "hv-page-keys" });
   const close = element("button", { type: "button", classes: "hv-button", text: "Close" });
   const dialog = element("dialog", { classes: "hv-keys", "aria-label": "Keys of the film viewer" }, [
@@ -144,6 +147,10 @@ function progressBar(label, progress) {
   return bar;
 }
 
+export function trouble(text, retry) {
+  return [element("p", { classes: "hv-trouble", text, role: "alert" }), retryButton(retry)];
+}
+
 export function retryButton(retry) {
   const button = element("button", { type: "button", classes: "hv-button", text: "Try again" });
   button.addEventListener("click", retry);
@@ -155,18 +162,4 @@ export function viewSentence({ zoom, voi, inverted }) {
   const size = `Zoom ${percent.toFixed(percent < 10 ? 1 : 0)} %`;
   const window = voi.kind === "lut" ? voi.name : `W ${tidyNumber(voi.width)} L ${tidyNumber(voi.center)}`;
   return [size, window, inverted ? "inverted" : ""].filter(Boolean).join(", ");
-}
-
-export function cornerSentence(facts) {
-  const view = facts.view_position || "View unknown";
-  if (facts.laterality === "U") return view; // unpaired: a frontal chest film is of no side (PS3.3 C.8.11.2)
-  return `${view} · laterality ${facts.laterality || "unknown"}`;
-}
-
-// Sides of the patient at the left and right edge, from PatientOrientation (PS3.3 C.7.6.1.1.1), where known.
-export function sideLetters(facts) {
-  const towardsRight = [facts.patient_orientation ?? ""].flat().join("\\").split("\\")[0];
-  if (towardsRight === "L") return ["R", "L"];
-  if (towardsRight === "R") return ["L", "R"];
-  return ["", ""];
 }

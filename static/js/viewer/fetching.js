@@ -1,8 +1,15 @@
 // A failure whose message is fit for a reader's eyes.
 export class ViewerError extends Error {}
 
-export async function fetchJson(url, what) {
-  const response = await fetchChecked(url, what);
+// What a reader is told of any failure.
+export function sentence(error) {
+  if (error instanceof ViewerError) return error.message;
+  console.error(error);
+  return "The viewer met an internal error. Reload the page; if it stays, tell an administrator.";
+}
+
+export async function fetchJson(url, what, { signal } = {}) {
+  const response = await fetchChecked(url, what, signal);
   try {
     return await response.json();
   } catch {
@@ -10,8 +17,8 @@ export async function fetchJson(url, what) {
   }
 }
 
-export async function fetchBytes(url, what, { expected, onProgress } = {}) {
-  const response = await fetchChecked(url, what);
+export async function fetchBytes(url, what, { expected, onProgress, signal } = {}) {
+  const response = await fetchChecked(url, what, signal);
   const chunks = [];
   let received = 0;
   try {
@@ -26,10 +33,10 @@ export async function fetchBytes(url, what, { expected, onProgress } = {}) {
   return joined(chunks, received);
 }
 
-async function fetchChecked(url, what) {
+async function fetchChecked(url, what, signal) {
   let response;
   try {
-    response = await fetch(url);
+    response = await fetch(url, { signal });
   } catch {
     throw new ViewerError(`${what} could not be fetched: the server did not answer. Check the connection and try again.`);
   }

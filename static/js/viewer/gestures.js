@@ -2,11 +2,11 @@
 
 const WHEEL_STEP = 1.0015;
 
-export function listenToPointers(stage, { deviceAt, onDragStart, onDrag, onZoom, onHover, onLeave }) {
+export function listenToPointers(stage, { deviceAt, claims, onDragStart, onDrag, onZoom, onHover, onLeave }) {
   const pointers = new Map();
 
   stage.addEventListener("pointerdown", (event) => {
-    if (event.target.closest("button")) return;
+    if (event.target.closest("button") || (event.button === 0 && !pointers.size && claims(event))) return;
     // Capture keeps a drag that leaves the stage; a pointer that is already gone cannot be captured.
     try {
       stage.setPointerCapture(event.pointerId);
@@ -16,7 +16,7 @@ export function listenToPointers(stage, { deviceAt, onDragStart, onDrag, onZoom,
   });
 
   stage.addEventListener("pointermove", (event) => {
-    onHover(deviceAt(event));
+    onHover(event);
     const before = pointers.get(event.pointerId);
     if (!before) return;
     const now = position(event);

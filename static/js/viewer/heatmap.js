@@ -8,10 +8,10 @@ import { applyAffine, invertAffine } from "./geometry.js";
 export const FAINTEST = 0.5;
 const RASTER_PX_PER_PATCH = 16;
 
-export async function loadOverlay(url) {
-  const facts = await fetchJson(url, "The heatmap");
+export async function loadOverlay(url, { signal } = {}) {
+  const facts = await fetchJson(url, "The heatmap", { signal });
   const patches = facts.rows * facts.columns;
-  const bytes = await fetchBytes(facts.maps_url, "The heatmap");
+  const bytes = await fetchBytes(facts.maps_url, "The heatmap", { signal });
   if (bytes.length !== patches * 8) {
     throw new ViewerError(
       `The heatmap does not match its description: ${facts.columns} × ${facts.rows} patches need ` +

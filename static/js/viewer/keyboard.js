@@ -1,4 +1,5 @@
-// Keys of the viewer that was last pointed at or focused, so that two on one page do not both answer.
+// Keys of the viewer that was last pointed at or focused, so that two on one page do not both answer. They come last:
+// what an open field, a control or the page itself claims (by preventDefault) is not the viewer's any more.
 
 import { ACTIONS } from "./controls.js";
 
@@ -10,6 +11,7 @@ let active = null;
 
 export function listenToKeys(host, handlers) {
   const ending = new AbortController();
+  let silent = false;
   const activate = () => (active = host);
   active ??= host;
   for (const name of ["pointerenter", "focusin"]) host.addEventListener(name, activate);
@@ -23,37 +25,57 @@ export function listenToKeys(host, handlers) {
     ending.abort();
   };
   const { signal } = ending;
-  document.addEventListener("keydown", guarded((event) => onKeyDown(event, handlers)), { signal });
-  document.addEventListener("keyup", guarded((event) => onKeyUp(event, handlers)), { signal });
+  // On the window, so that whatever the page listens to on its document was asked before.
+  window.addEventListener("keydown", guarded((event) => silent || onKeyDown(event, handlers)), { signal });
+  window.addEventListener("keyup", guarded((event) => onKeyUp(event, handlers)), { signal });
   window.addEventListener("blur", () => handlers.release(), { signal });
-  return stop;
+  return {
+    stop,
+    setSilent(next) {
+      silent = next;
+      if (silent) handlers.release();
+    },
+  };
 }
 
 function onKeyDown(event, handlers) {
-  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+  if (event.defaultPrevented || event.altKey || isTyping(event.target)) return;
+  if (event.ctrlKey || event.metaKey) {
+    if (handlers.edit?.(editOf(event))) event.preventDefault();
+    return;
+  }
   if (event.key === " " && isPressable(event.target)) return;
   if (answer(event, handlers)) event.preventDefault();
 }
 
+function editOf({ key, shiftKey }) {
+  const letter = key.toLowerCase();
+  if (letter === "z") return shiftKey ? "redo" : "undo";
+  return letter === "y" ? "redo" : null;
+}
+
 function answer(event, handlers) {
   if (event.key === " ") return handlers.hold("heatmap"), true;
+  if (event.key === "j") return handlers.hold("blink"), true;
   if (event.key === "+") return handlers.zoom(1.25), true;
   if (event.key === "-") return handlers.zoom(0.8), true;
   // Without Shift the arrows are the page's: the film before and after.
   const arrow = event.shiftKey && ARROWS[event.key];
   if (arrow) return handlers.pan(arrow[0] * PAN_STEP, arrow[1] * PAN_STEP), true;
-  const name = KEYS.get(event.key.toLowerCase());
-  if (!name) return false;
+  const key = event.key.toLowerCase();
+  if (handlers.other(key, event)) return true;
+  const name = KEYS.get(key);
+  if (!name || (event.shiftKey && /^[a-z]$/.test(key))) return false;
   if (name === "window") handlers.hold("window");
   else if (!event.repeat) handlers.run(name);
   return true;
 }
 
 function onKeyUp(event, handlers) {
-  if (event.key === " " || event.key.toLowerCase() === "w") handlers.release();
+  if ([" ", "w", "j"].includes(event.key.toLowerCase())) handlers.release();
 }
 
-function isTyping(target) {
+export function isTyping(target) {
   const typed = "input:not([type=range], [type=checkbox], [type=radio], [type=button]), textarea, select";
   return target.isContentEditable || Boolean(target.closest?.(`${typed}, dialog[open]`));
 }

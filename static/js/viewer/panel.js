@@ -1,12 +1,14 @@
 // The heatmap's panel: legend on a fixed scale, opacity, threshold, weight, colour map.
 
-import { retryButton } from "./controls.js";
+import { trouble } from "./controls.js";
 import { COLORMAPS, colormapTable } from "./colormaps.js";
 import { element, tidyNumber } from "./dom.js";
-import { isStandardised } from "./heatmap.js";
+import { isStandardised, scalePosition } from "./heatmap.js";
 
 const LOCKED =
   "Fixed at this run's weight. On the test part another weight is a counted look, taken on the evaluation page.";
+
+const BELOW = "nothing is drawn below the threshold.";
 
 export function buildPanel(panel, overlay, look, onChange) {
   const legend = buildLegend(overlay, look);
@@ -18,6 +20,8 @@ export function buildPanel(panel, overlay, look, onChange) {
     legend.figure,
     ...Object.values(sliders).map(({ field }) => field),
     colormapField(look, onChange),
+    drawnAsField(look, onChange),
+    scaleField(look, onChange),
   );
   panel.hidden = false;
   return {
@@ -39,11 +43,7 @@ export function showPanelWaiting(panel) {
 
 export function showPanelError(panel, text, retry) {
   panel.hidden = false;
-  panel.replaceChildren(
-    element("h2", { text: "Heatmap" }),
-    element("p", { classes: "hv-trouble", text, role: "alert" }),
-    retryButton(retry),
-  );
+  panel.replaceChildren(element("h2", { text: "Heatmap" }), ...trouble(text, retry));
 }
 
 function buildSliders(overlay, look, onChange) {
@@ -113,28 +113,43 @@ function colormapField(look, onChange) {
   return element("label", { classes: "hv-field" }, [element("span", { text: "Colours" }), select]);
 }
 
+function drawnAsField(look, onChange) {
+  const select = element("select", { classes: "hv-select", "data-look": "drawn" });
+  select.append(new Option("colours", "colours"), new Option("contour at the threshold", "contour"));
+  select.value = look.drawn;
+  select.addEventListener("change", () => onChange({ drawn: select.value }));
+  return element("label", { classes: "hv-field" }, [element("span", { text: "Drawn as" }), select]);
+}
+
+function scaleField(look, onChange) {
+  const box = element("input", { type: "checkbox", "data-look": "relative" });
+  box.checked = look.relative;
+  box.addEventListener("change", () => onChange({ relative: box.checked }));
+  return element("label", { classes: "hv-check" }, [box, element("span", { text: "Scale of this film alone" })]);
+}
+
 function buildLegend(overlay, look) {
   const bar = element("canvas", { width: 256, height: 1, classes: "hv-legend-bar", "aria-hidden": "true" });
   const tick = element("span", { classes: "hv-legend-tick" });
   const what = isStandardised(overlay) ? "Fused score, in SD of calibration normals" : "Fused score, raw distance";
+  const ends = [element("span"), element("span")];
+  const mark = element("p", { classes: "hv-relative", text: "Relative: colours do not compare between films." });
+  const caption = element("figcaption");
   const figure = element("figure", { classes: "hv-legend" }, [
     element("div", { classes: "hv-legend-scale" }, [bar, tick]),
-    element("div", { classes: "hv-legend-ends" }, [
-      element("span", { text: tidyNumber(overlay.scale_low) }),
-      element("span", { text: tidyNumber(overlay.scale_high) }),
-    ]),
-    element("figcaption", { text: `${what}. Fixed scale; nothing is drawn below the threshold.` }),
+    element("div", { classes: "hv-legend-ends" }, ends),
+    mark,
+    caption,
   ]);
   const update = (next) => {
     paintBar(bar, next.colormap);
-    tick.style.left = `${100 * thresholdPosition(overlay, next.threshold)}%`;
+    tick.style.left = `${100 * scalePosition(next.threshold, next.scaleLow, next.scaleHigh)}%`;
+    [next.scaleLow, next.scaleHigh].forEach((end, i) => (ends[i].textContent = tidyNumber(end)));
+    mark.hidden = !next.relative;
+    caption.textContent = `${what}. ${next.relative ? "" : "Fixed scale, the same for every film; "}${BELOW}`;
   };
   update(look);
   return { figure, update };
-}
-
-function thresholdPosition({ scale_low: low, scale_high: high }, threshold) {
-  return Math.min(1, Math.max(0, (threshold - low) / (high - low || 1)));
 }
 
 function paintBar(bar, colormap) {

@@ -6,10 +6,10 @@ import { ViewerError, fetchBytes } from "./fetching.js";
 
 export const STORED_VALUES = 65536;
 
-export async function fetchPixels(url, facts, onProgress) {
+export async function fetchPixels(url, facts, { onProgress, signal } = {}) {
   const { rows, columns } = facts;
   const expected = rows * columns * 2;
-  const bytes = await fetchBytes(url, "The film", { expected, onProgress });
+  const bytes = await fetchBytes(url, "The film", { expected, onProgress, signal });
   if (bytes.length !== expected) {
     throw new ViewerError(
       `The film's pixels do not match its header: ${columns} × ${rows} pixels need ${count(expected)} bytes, ` +
@@ -59,38 +59,6 @@ function ramp(value, center, width) {
   return Math.min(1, Math.max(0, (value - center) / width + 0.5));
 }
 
-// How a film may be shown: {kind: "lut", name, lut} or {kind: "window" | "percentile" | "full", name, center, width,
-// voiFunction}. The first is the default: VOI LUT, else window, else percentiles.
-export function voiChoices(facts, pixels, modality) {
-  const luts = (facts.voi_luts ?? []).map((lut, i) => ({ kind: "lut", name: `VOI LUT ${i + 1}`, lut }));
-  const windows = (facts.windows ?? []).map((window, i) => ({
-    kind: "window",
-    name: window.name || `Window ${i + 1}`,
-    center: window.center,
-    width: window.width,
-    voiFunction: facts.voi_function || "LINEAR",
-  }));
-  const used = valuesFromDark(countStored(pixels, facts.padding), modality, isInverted(facts, false));
-  return [
-    ...luts,
-    ...windows,
-    rangeChoice("percentile", "0.5–99.5 %", valueAtShare(used, 0.005), valueAtShare(used, 0.995)),
-    rangeChoice("full", "Full range", used.at(0).value, used.at(-1).value),
-  ];
-}
-
-function rangeChoice(kind, name, one, other) {
-  const width = Math.abs(other - one) || 1;
-  return { kind, name, center: (one + other) / 2, width, voiFunction: "LINEAR_EXACT" };
-}
-
-// The window that a drag starts from.
-export function equivalentWindow(choice, facts) {
-  if (choice.kind !== "lut") return { center: choice.center, width: choice.width, voiFunction: choice.voiFunction };
-  const length = choice.lut.values.length;
-  return { center: choice.lut.first + length / 2, width: length, voiFunction: facts.voi_function || "LINEAR" };
-}
-
 export function isInverted(facts, invertedByUser) {
   return (facts.photometric === "MONOCHROME1") !== Boolean(facts.presentation_inverse) !== Boolean(invertedByUser);
 }
@@ -109,30 +77,6 @@ export function greyTable(modality, choice, inverted) {
 function voiLutFunction(lut) {
   const most = 2 ** lut.bits - 1;
   return (value) => Math.min(1, lookUp(lut, value) / most);
-}
-
-// Padding counts only where there is nothing else.
-function countStored(pixels, padding) {
-  const counts = new Uint32Array(STORED_VALUES);
-  for (let i = 0; i < pixels.length; i++) counts[pixels[i]]++;
-  const unpadded = counts.slice();
-  if (padding) unpadded.fill(0, padding[0], padding[1] + 1);
-  return unpadded.some((n) => n > 0) ? unpadded : counts;
-}
-
-function valuesFromDark(counts, modality, inverted) {
-  const used = [];
-  for (let stored = 0; stored < STORED_VALUES; stored++) {
-    if (counts[stored]) used.push({ value: modality[stored], count: counts[stored] });
-  }
-  return used.sort((a, b) => (inverted ? b.value - a.value : a.value - b.value));
-}
-
-// The first value, from the dark end, that has at least this share of the pixels at or below it.
-function valueAtShare(used, share) {
-  const total = used.reduce((sum, entry) => sum + entry.count, 0);
-  let left = Math.ceil(share * total);
-  return used.find((entry) => (left -= entry.count) <= 0).value;
 }
 
 function count(n) {

@@ -1,6 +1,7 @@
 // The film as an R16UI texture (integers cannot be filtered by the card: the shader interpolates), its grey table
 // as 256 × 256 R8, the fused map as RG32F (value, unmasked).
 
+import { invertAffine } from "./geometry.js";
 import { FAINTEST } from "./heatmap.js";
 
 export const MOST_TAPS = 6;
@@ -20,7 +21,8 @@ uniform usampler2D film;
 uniform sampler2D greys;
 uniform sampler2D heat;
 uniform sampler2D colours;
-uniform vec2 filmSize, scale, shift;
+uniform vec2 filmSize, scale;
+uniform mat3 originalFromDevice;
 uniform float canvasHeight;
 uniform vec3 background;
 uniform bool heatShown;
@@ -85,7 +87,7 @@ vec3 withHeat(vec3 grey, vec2 position) {
 
 void main() {
   vec2 device = vec2(gl_FragCoord.x, canvasHeight - gl_FragCoord.y);
-  vec2 position = (device - shift) / scale;
+  vec2 position = (originalFromDevice * vec3(device, 1.0)).xy;
   if (any(lessThan(position, vec2(0.0))) || any(greaterThanEqual(position, filmSize))) {
     colour = vec4(background, 1.0);
     return;
@@ -143,10 +145,13 @@ function setHeat(gl, uniforms, heat) {
   const { rows, columns, stride, canonicalFromOriginal } = overlay;
   setMap(gl, { values: fused, columns, rows });
   upload(gl, UNITS.colours, gl.RGBA8, 256, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(colormap.buffer));
-  const [[a, b, c], [d, e, f]] = canonicalFromOriginal.map((row) => row.map((value) => value / stride));
-  uniforms.matrix("patchesFromOriginal", [a, d, 0, b, e, 0, c, f, 1]);
+  uniforms.matrix("patchesFromOriginal", columnMajor(canonicalFromOriginal.map((row) => row.map((value) => value / stride))));
   uniforms.float("heatSize", columns, rows);
   for (const name of ["scaleLow", "scaleHigh", "threshold", "opacity"]) uniforms.float(name, look[name]);
+}
+
+function columnMajor([[a, b, c], [d, e, f]]) {
+  return [a, d, 0, b, e, 0, c, f, 1];
 }
 
 // NaN is not reliable in shaders, so masked patches travel as a second channel.
@@ -161,7 +166,7 @@ function draw(gl, uniforms, view, background) {
   gl.viewport(0, 0, width, height);
   uniforms.float("canvasHeight", height);
   uniforms.float("scale", view.scaleX, view.scaleY);
-  uniforms.float("shift", view.shiftX, view.shiftY);
+  uniforms.matrix("originalFromDevice", columnMajor(invertAffine(view.matrix)));
   uniforms.float("background", ...background.map((value) => value / 255));
   gl.drawArrays(gl.TRIANGLES, 0, 3);
 }

@@ -179,14 +179,22 @@ class Viewer:
 
     def client(self, x: float, y: float) -> tuple[float, float]:
         """Page coordinates of an original position."""
-        view, box = self.state["view"], self.host.locator("canvas.hv-canvas").bounding_box()
+        view, box = self.state["view"], self.host.locator("canvas.hv-canvas").first.bounding_box()
         assert box
-        return box["x"] + x * view["scaleX"] + view["shiftX"], box["y"] + y * view["scaleY"] + view["shiftY"]
+        (a, b, c), (d, e, f) = view["matrix"]
+        return box["x"] + a * x + b * y + c, box["y"] + d * x + e * y + f
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """With the left button, from and to original positions."""
+        self.page.mouse.move(*self.client(*start))
+        self.page.mouse.down()
+        self.page.mouse.move(*self.client(*end), steps=4)
+        self.page.mouse.up()
 
 
 @pytest.fixture
 def open_viewer(page: Page, site: Site) -> Generator[Callable[..., Viewer]]:
-    """Open a film: `open_viewer(film, renderer=..., facts=..., boxes=..., overlay=..., until=...)`."""
+    """Open a film: `open_viewer(film, renderer=..., facts=..., boxes=..., overlay=..., nearest=..., until=...)`."""
     page.add_init_script(WATCH_POLICY)
 
     def opened(
@@ -196,6 +204,8 @@ def open_viewer(page: Page, site: Site) -> Generator[Callable[..., Viewer]]:
         facts: dict[str, Any] | None = None,
         boxes: list[dict[str, Any]] | None = None,
         overlay: Overlay | None = None,
+        nearest: dict[str, Any] | None = None,
+        beside: list[dict[str, Any]] | None = None,
         until: str = "ready",
     ) -> Viewer:
         context = {"image_label": "Film 7", "facts_url": "/facts", "pixels_url": "/pixels"}
@@ -206,13 +216,16 @@ def open_viewer(page: Page, site: Site) -> Generator[Callable[..., Viewer]]:
         if overlay is not None:
             site.offer_bytes("/maps", overlay.maps.tobytes())
             context["overlay_url"] = site.offer_json("/overlay", overlay.to_json())
+        if nearest is not None:
+            context["nearest_url"] = site.offer_json("/nearest", nearest)
+        if beside is not None:
+            context["beside_url"] = site.offer_json("/beside", {"films": beside})
         body = render_to_string("portal/_viewer.html", context)
         harness = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Viewer</title>{body}</html>'
         site.answers["/"] = (200, "text/html", harness.encode(), False)
         page.goto(f"{site.url}/?renderer={renderer}")
-        host = page.locator(f"[data-hilum-viewer][data-state={until}]")
-        host.wait_for()
-        return Viewer(page, site, film, host)
+        page.locator(f"[data-hilum-viewer][data-state={until}]").wait_for()
+        return Viewer(page, site, film, page.locator("[data-hilum-viewer]"))
 
     yield opened
     assert page.evaluate("window.violations") == []

@@ -132,7 +132,7 @@ def test_presets_and_reset(open_viewer: Open) -> None:
     viewer = open_viewer(FILMS["VOI LUT"])
     choices = viewer.host.get_by_label("Window preset")
     names = choices.locator("option").all_inner_texts()
-    assert names == ["VOI LUT 1", "Window 1", "0.5–99.5 %", "Full range"]
+    assert names == ["VOI LUT 1", "Window 1", "0.5–99.5 %", "Lung", "Mediastinum", "Bone", "Full range"]
     choices.select_option("Window 1")
     viewer.press("actual")
     expected = grey_reference(make_film(windows=WINDOW))
@@ -419,8 +419,8 @@ def test_b_toggles_the_boxes(open_viewer: Open) -> None:
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({}, "View unknown · laterality unknown"),
-        ({"view_position": "PA", "laterality": "L"}, "PA · laterality L"),
+        ({}, "View unknown · laterality unknown · sides unknown"),
+        ({"view_position": "PA", "laterality": "L"}, "PA · laterality L · sides unknown"),
     ],
 )
 def test_corner_says_view_and_side_or_that_they_are_unknown(
@@ -437,7 +437,7 @@ def test_question_mark_lists_every_key_that_a_button_shows(open_viewer: Open) ->
     dialog = viewer.page.get_by_role("dialog")
     assert dialog.is_visible()
     listed = dialog.locator("kbd").all_inner_texts()
-    assert len(on_buttons) == 8
+    assert len(on_buttons) == 18
     assert set(on_buttons) <= set(listed)
     viewer.page.keyboard.press("Escape")
     assert not dialog.is_visible()

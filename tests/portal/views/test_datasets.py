@@ -29,7 +29,7 @@ def test_the_list_counts_films_by_label(curator: Client, of: Dataset) -> None:
     factories.films(of, normal=3, abnormal=2, unlabelled=4, unsure=1)
     response = curator.get("/datasets/")
     (row,) = response.context["datasets"]
-    assert (row.films, row.normal, row.abnormal, row.unlabelled) == (10, 3, 2, 4)
+    assert row.counts == {"all": 10, "normal": 3, "abnormal": 2, "unsure": 1, "unlabelled": 4}
     assert f'href="/datasets/{of.uuid}/"' in text(response)
 
 
@@ -64,7 +64,7 @@ def test_the_list_asks_the_same_few_questions(
 ) -> None:
     for number in range(of_each):
         factories.films(factories.dataset(f"D{number}"), normal=of_each, abnormal=of_each)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(8):
         curator.get("/datasets/")
 
 
@@ -196,10 +196,28 @@ def test_pages_keep_the_filter(curator: Client, of: Dataset, monkeypatch: pytest
     monkeypatch.setattr("portal.views.datasets.FILMS_A_PAGE", 2)
     films = factories.films(of, normal=5, abnormal=1)
     address = f"/datasets/{of.uuid}/?label=normal"
-    assert 'href="?label=normal&amp;page=2"' in text(curator.get(address))
-    assert shown(curator.get(f"{address}&page=3")) == [str(films[4].uuid)]
-    assert shown(curator.get(f"{address}&page=99")) == [str(films[4].uuid)]
-    assert len(shown(curator.get(f"{address}&page=x"))) == 2
+    first, third = (text(curator.get(f"{address}&from={films[at].uuid}")) for at in (0, 2))
+    assert text(curator.get(address)).count("hilum-tile") == first.count("hilum-tile")
+    assert f'rel="next" href="?label=normal&amp;from={films[2].uuid}"' in first
+    assert 'rel="prev"' not in first
+    assert f'rel="prev" href="?label=normal&amp;from={films[0].uuid}"' in third
+    assert f'rel="next" href="?label=normal&amp;from={films[4].uuid}"' in third
+    assert shown(curator.get(f"{address}&from={films[4].uuid}")) == [str(films[4].uuid)]
+    assert shown(curator.get(f"{address}&from={films[3].uuid}")) == [str(film.uuid) for film in films[3:5]]
+
+
+@pytest.mark.parametrize("address", ["x", "", "%00", "00000000-0000-4000-8000-000000000000"])
+def test_a_page_from_no_film_is_the_first(curator: Client, of: Dataset, address: str) -> None:
+    (film,) = factories.films(of, normal=1)
+    assert shown(curator.get(f"/datasets/{of.uuid}/?from={address}")) == [str(film.uuid)]
+
+
+def test_the_counts_are_asked_for_alone(curator: Client, stranger: Client, of: Dataset) -> None:
+    factories.films(of, normal=2, abnormal=1)
+    page = text(curator.get(f"/datasets/{of.uuid}/counts/?label=normal"))
+    assert "hilum-tile" not in page
+    assert 'value="normal" checked' in page
+    assert stranger.get(f"/datasets/{of.uuid}/counts/").status_code == 404
 
 
 @pytest.mark.parametrize("films", [2, 8])
@@ -211,7 +229,7 @@ def test_the_grid_asks_the_same_few_questions(
         SplitRequest(site=of.site, name="S", datasets=[of], seed=0, author=factories.curator("author")),
         fractions={"fit": 1.0},
     )
-    with django_assert_num_queries(15):
+    with django_assert_num_queries(17):
         curator.get(f"/datasets/{of.uuid}/?split={split.uuid}")
 
 

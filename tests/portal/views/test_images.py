@@ -68,12 +68,12 @@ def test_neighbours_are_those_under_the_filter(curator: Client, of: Dataset) -> 
     assert f'href="/datasets/{of.uuid}/?label=normal' in text(curator.get(f"/images/{third.uuid}/?label=normal"))
 
 
-@pytest.mark.parametrize("path", ["", "pixels", "facts", "boxes", "preview"])
+@pytest.mark.parametrize("path", ["", "pixels", "facts", "boxes", "preview", "beside"])
 def test_the_film_of_another_site_is_a_404(stranger: Client, film: Image, path: str) -> None:
     assert stranger.get(f"/images/{film.uuid}/{path}").status_code == 404
 
 
-@pytest.mark.parametrize("path", ["", "pixels", "facts", "boxes", "preview"])
+@pytest.mark.parametrize("path", ["", "pixels", "facts", "boxes", "preview", "beside"])
 def test_films_are_only_looked_at(curator: Client, reader: Client, film: Image, path: str) -> None:
     assert curator.post(f"/images/{film.uuid}/{path}").status_code == 405
     response = reader.get(f"/images/{film.uuid}/{path}")
@@ -97,7 +97,7 @@ def test_the_page_asks_the_same_few_questions(
         request = SplitRequest(site=of.site, name=f"S{number}", datasets=[of], seed=0, author=author)
         factories.film(of, "normal", person="other")
         draw_split(request, fractions={"fit": 1.0})
-    with django_assert_num_queries(13):
+    with django_assert_num_queries(12):
         curator.get(f"/images/{film.uuid}/")
 
 
@@ -121,6 +121,21 @@ def test_files_are_kept_by_the_browser_and_by_no_shared_cache(curator: Client, f
 def test_facts_say_how_to_show_the_film(curator: Client, film: Image) -> None:
     facts = curator.get(f"/images/{film.uuid}/facts").json()
     assert facts | {"image": str(film.uuid), "view_position": "PA", "laterality": "", "rows": 24} == facts
+
+
+def test_facts_say_which_way_the_patient_lies(curator: Client, film: Image) -> None:
+    assert curator.get(f"/images/{film.uuid}/facts").json()["patient_orientation"] == ""
+    turned = factories.film(film.dataset, header={"patient_orientation": "L\\F"})
+    assert curator.get(f"/images/{turned.uuid}/facts").json()["patient_orientation"] == "L\\F"
+
+
+def test_other_films_of_the_patient_come_those_of_the_study_first(curator: Client, of: Dataset) -> None:
+    study = factories.patient("one", at=of.site).studies.create(pseudonym="s")
+    film, other, lateral = (factories.film(of, person="one", study=one) for one in (study, None, study))
+    factories.film(of, person="two")
+    found = curator.get(f"/images/{film.uuid}/beside").json()["films"]
+    assert [(one["image"], one["same_study"]) for one in found] == [(str(lateral.uuid), True), (str(other.uuid), False)]
+    assert curator.get(found[0]["facts_url"]).json()["image"] == str(lateral.uuid)
 
 
 def test_boxes_are_those_that_stand(curator: Client, of: Dataset, film: Image) -> None:
@@ -147,11 +162,7 @@ def test_a_lost_preview_is_made_again(curator: Client, film: Image) -> None:
     assert before.startswith(b"\xff\xd8\xff")
 
 
-def test_the_way_back_leads_to_the_films_page_of_the_grid(
-    curator: Client, of: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("portal.views.images.FILMS_A_PAGE", 2)
-    films = factories.films(of, normal=5)
-    for number, page in ((0, 1), (1, 1), (2, 2), (4, 3)):
-        back = f'/datasets/{of.uuid}/?label=normal&amp;page={page}#film-{films[number].uuid}"'
-        assert back in text(curator.get(f"/images/{films[number].uuid}/?label=normal"))
+def test_the_way_back_leads_to_the_grid_from_the_film_on(curator: Client, of: Dataset) -> None:
+    film = factories.films(of, normal=5)[3]
+    back = f'/datasets/{of.uuid}/?label=normal&amp;from={film.uuid}#film-{film.uuid}"'
+    assert back in text(curator.get(f"/images/{film.uuid}/?label=normal"))

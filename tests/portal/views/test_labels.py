@@ -31,7 +31,9 @@ def take_back(client: Client, **data: Any) -> Any:
 def test_films_are_labelled_in_one_act(curator: Client, of: Dataset) -> None:
     films = factories.films(of, unlabelled=3)
     answer = send(curator, *films, finding=["nodule"], reason="second look")
-    assert answer.json()["labels"] == {str(film.uuid): {"value": "abnormal", "findings": ["nodule"]} for film in films}
+    assert answer.json()["labels"] == {
+        str(film.uuid): {"value": "abnormal", "findings": ["nodule"], "seen": 1} for film in films
+    }
     events = LabelEvent.objects.all()
     assert {str(event.batch) for event in events} == {answer.json()["act"]}
     assert {(tuple(event.findings), event.reason) for event in events} == {(("nodule",), "second look")}
@@ -40,7 +42,9 @@ def test_films_are_labelled_in_one_act(curator: Client, of: Dataset) -> None:
 def test_undo_takes_back_the_act_named(curator: Client, of: Dataset) -> None:
     one, two = factories.films(of, normal=2)
     first, _second = (send(curator, film).json()["act"] for film in (one, two))
-    assert take_back(curator, act=first).json()["labels"] == {str(one.uuid): {"value": "normal", "findings": []}}
+    assert take_back(curator, act=first).json()["labels"] == {
+        str(one.uuid): {"value": "normal", "findings": [], "seen": 3}
+    }
     assert CurrentLabel.objects.get(image=two).value == "abnormal"
 
 
@@ -70,7 +74,7 @@ def test_on_a_film_only_acts_that_touched_it_are_named(curator: Client, of: Data
 def test_a_film_that_never_had_a_label_is_blank_after_undo(curator: Client, of: Dataset) -> None:
     film = factories.film(of)
     act = send(curator, film).json()["act"]
-    assert take_back(curator, act=act).json()["labels"] == {str(film.uuid): {"value": "", "findings": []}}
+    assert take_back(curator, act=act).json()["labels"] == {str(film.uuid): {"value": "", "findings": [], "seen": 2}}
 
 
 def test_nobody_undoes_the_act_of_another(curator: Client, film: Image) -> None:
@@ -155,5 +159,94 @@ def test_labelling_asks_the_same_few_questions(
     curator: Client, of: Dataset, films: int, django_assert_max_num_queries: Any
 ) -> None:
     chosen = factories.films(of, unlabelled=films)
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(19):
         send(curator, *chosen)
+
+
+# two people, and acts that come again ---------------------------------------------------------------------------
+
+
+def merge(client: Client, film: Image, choice: str, *, seen: int, value: str = "unsure") -> Any:
+    return client.post("/labels/merge/", {"image": str(film.uuid), "value": value, "seen": seen, "choice": choice})
+
+
+def test_a_film_that_another_labelled_meanwhile_is_a_conflict_with_both_labels(curator: Client, film: Image) -> None:
+    other = as_(factories.curator("other"))
+    assert send(other, film, value="abnormal", reason="a shadow", seen=1).status_code == 200
+    answer = send(curator, film, value="unsure", seen=1)
+    assert answer.status_code == 409
+    assert answer.json()["error"] == "Somebody else labelled this film since you opened it."
+    told = answer.json()["changed"][str(film.uuid)]
+    assert (told["value"], told["seen"], told["may_settle"]) == ("abnormal", 2, False)
+    assert {name: told["theirs"][name] for name in ("value", "by", "reason")} == {
+        "value": "abnormal",
+        "by": "other",
+        "reason": "a shadow",
+    }
+    assert film.label_events.count() == 2
+
+
+def test_a_merge_is_answered_with_the_label_it_made(curator: Client, film: Image) -> None:
+    send(as_(factories.curator("other")), film, value="abnormal", seen=1)
+    answer = merge(curator, film, "unresolved", seen=2)
+    assert answer.json()["labels"][str(film.uuid)] == {"value": "unresolved", "findings": [], "seen": 3}
+    assert merge(curator, film, "mine", seen=3).status_code == 403
+
+
+def test_a_merge_of_what_changed_again_shows_the_newest(curator: Client, film: Image) -> None:
+    send(as_(factories.curator("other")), film, value="abnormal", seen=1)
+    send(as_(factories.curator("third")), film, value="abnormal", seen=2)
+    answer = merge(curator, film, "theirs", seen=2)
+    assert (answer.status_code, answer.json()["changed"][str(film.uuid)]["theirs"]["by"]) == (409, "third")
+
+
+def test_a_bulk_act_says_how_many_were_changed_meanwhile(curator: Client, of: Dataset) -> None:
+    films = factories.films(of, unlabelled=3)
+    send(as_(factories.curator("other")), films[0], value="abnormal")
+    answer = send(curator, *films, value="normal", seen=[0, 0, 0]).json()
+    assert set(answer["labels"]) == {str(film.uuid) for film in films[1:]}
+    assert set(answer["changed"]) == {str(films[0].uuid)}
+    assert answer["changed"][str(films[0].uuid)]["value"] == "abnormal"
+
+
+def test_an_act_sent_twice_is_kept_once_and_undone_once(curator: Client, film: Image) -> None:
+    act = str(factories.somewhere())
+    for _ in range(2):
+        assert send(curator, film, act=act, seen=1).json()["act"] == act
+    assert film.label_events.count() == 2
+    assert take_back(curator, act=act).status_code == 200
+    assert take_back(curator, act=act).status_code == 400
+
+
+@pytest.mark.parametrize("seen", [["x"], ["1", "2"], ["-1"], ["²"], ["1.5"]])
+def test_what_was_seen_is_a_number_a_film(curator: Client, film: Image, seen: list[str]) -> None:
+    answer = send(curator, film, seen=seen)
+    assert (answer.status_code, "one whole number for each film" in answer.json()["error"]) == (400, True)
+
+
+@pytest.mark.parametrize("name", ["act", "queue"])
+def test_a_damaged_address_is_told(curator: Client, film: Image, name: str) -> None:
+    answer = send(curator, film, **{name: "x"})
+    assert (answer.status_code, answer.json()["error"]) == (
+        400,
+        f"The address of the {name} is damaged; load the page again.",
+    )
+
+
+@pytest.mark.parametrize("address", ["/labels/", "/labels/merge/", "/labels/undo/"])
+def test_nothing_is_kept_in_the_name_of_whoever_is_logged_in_now(curator: Client, film: Image, address: str) -> None:
+    data = {"image": str(film.uuid), "value": "unsure", "choice": "mine", "person": str(factories.somewhere())}
+    answer = curator.post(address, data, headers={"Accept": "application/json"})
+    assert (answer.status_code, "Somebody else is logged in" in answer.json()["error"]) == (403, True)
+    assert film.label_events.count() == 1
+
+
+def test_the_session_tells_who_one_is_and_brings_a_token(curator: Client, client: Client) -> None:
+    told = curator.get("/labels/session/").json()
+    assert len(told["csrf"]) == 64
+    assert client.get("/labels/session/").status_code == 302
+
+
+def test_strangers_and_readers_merge_nothing(reader: Client, stranger: Client, film: Image) -> None:
+    assert merge(reader, film, "theirs", seen=1).status_code == 403
+    assert merge(stranger, film, "theirs", seen=1).status_code == 404

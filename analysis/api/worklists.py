@@ -1,0 +1,311 @@
+"""Worklists and readings by API: what the reading page itself uses, and the same rules."""
+
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.middleware.csrf import get_token
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import generics, serializers, status
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from analysis import reading as readings
+from analysis.models import Escalation, Reading, Reason, Verdict, Worklist, WorklistItem
+from analysis.reading import Given, ReadingRefused
+from analysis.summary import readings_of, require_summary, summarise
+from analysis.worklists import POINTS, UNFLAGGED_SHARE, WorklistRefused, WorklistRequest, begin, in_order, make_worklist
+from ml_engine.models import Run
+from portal.access import get_visible, may, require, sites_where
+from portal.models import Part, User
+from portal.signed_in import person
+
+
+class WorklistSerializer(serializers.ModelSerializer[Worklist]):
+    """What a reader may know: how many of its films are flagged is not in it."""
+
+    run = serializers.UUIDField(source="run.uuid", read_only=True)
+    films = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Worklist
+        fields = ["uuid", "name", "run", "blinded", "created_at", "films"]
+
+    def get_films(self, worklist: Worklist) -> int:
+        return sum(int(worklist.counts[kind]["drawn"]) for kind in ("flagged", "unflagged"))
+
+
+class WorklistDetailSerializer(WorklistSerializer):
+    class Meta(WorklistSerializer.Meta):
+        fields = [
+            *WorklistSerializer.Meta.fields,
+            "operating_point",
+            "threshold",
+            "parts",
+            "unflagged_share",
+            "most",
+            "seed",
+            "counts",
+        ]
+
+
+class WorklistWish(serializers.Serializer[Any]):
+    name = serializers.CharField(max_length=100)
+    point = serializers.ChoiceField(choices=list(POINTS.items()), default="calibrate specificity")
+    value = serializers.FloatField(default=0.9)
+    parts = serializers.ListField(child=serializers.ChoiceField(choices=Part.choices), default=list)
+    unflagged_share = serializers.FloatField(default=UNFLAGGED_SHARE)
+    most = serializers.IntegerField(required=False, allow_null=True, default=None)
+    blinded = serializers.BooleanField(default=False)
+    seed = serializers.IntegerField(default=0)
+
+
+class BoxSerializer(serializers.Serializer[Any]):
+    x = serializers.FloatField()
+    y = serializers.FloatField()
+    width = serializers.FloatField()
+    height = serializers.FloatField()
+    finding = serializers.CharField(allow_blank=True, default="", max_length=100)
+
+
+class ReadingWish(serializers.Serializer[Any]):
+    uuid = serializers.UUIDField(help_text="Made by the sender: what is sent twice is kept once.")
+    item = serializers.UUIDField()
+    reader = serializers.UUIDField(
+        required=False, help_text="Who reads; refused where somebody else is logged in in the same browser since."
+    )
+    verdict = serializers.ChoiceField(choices=Verdict.choices)
+    reason = serializers.ChoiceField(choices=Reason.choices, allow_blank=True, default="")
+    findings = serializers.ListField(child=serializers.CharField(max_length=100), default=list)
+    comment = serializers.CharField(allow_blank=True, default="", max_length=2000)
+    boxes = BoxSerializer(many=True, default=list)
+    active_seconds = serializers.FloatField()
+    total_seconds = serializers.FloatField()
+
+
+class OwnReadingSerializer(serializers.ModelSerializer[Reading]):
+    class Meta:
+        model = Reading
+        fields = ["uuid", "verdict", "reason", "findings", "comment", "boxes"]
+
+
+class ItemSerializer(serializers.Serializer[Any]):
+    item = serializers.UUIDField()
+    image = serializers.UUIDField()
+    reading = OwnReadingSerializer(allow_null=True)
+
+
+class OwnItemsSerializer(serializers.Serializer[Any]):
+    items = ItemSerializer(many=True)
+    csrf = serializers.CharField(help_text="For requests with a session; requests with a token need none.")
+
+
+class ReadingSerializer(serializers.ModelSerializer[Reading]):
+    item = serializers.UUIDField(source="item.uuid", read_only=True)
+    image = serializers.UUIDField(source="image.uuid", read_only=True)
+    reader = serializers.UUIDField(source="reader.uuid", read_only=True)
+    flagged = serializers.BooleanField(source="item.flagged", read_only=True)
+    reference = serializers.SerializerMethodField(help_text="Whether it may stand as a reference label.")
+
+    class Meta:
+        model = Reading
+        fields = [
+            "uuid",
+            "item",
+            "image",
+            "reader",
+            "verdict",
+            "reason",
+            "findings",
+            "comment",
+            "boxes",
+            "active_seconds",
+            "total_seconds",
+            "model_shown",
+            "heatmap_shown",
+            "sampling_probability",
+            "flagged",
+            "reference",
+            "created_at",
+        ]
+
+    def get_reference(self, reading: Reading) -> bool:
+        usable: set[int] = self.context["usable"]
+        return reading.pk in usable
+
+
+class EscalationWish(serializers.Serializer[Any]):
+    item = serializers.UUIDField()
+    reason = serializers.CharField(max_length=500)
+
+
+class AnswerWish(serializers.Serializer[Any]):
+    action = serializers.CharField(max_length=500)
+
+
+class EscalationSerializer(serializers.ModelSerializer[Escalation]):
+    image = serializers.UUIDField(source="image.uuid", read_only=True)
+    answered = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Escalation
+        fields = ["uuid", "image", "reason", "created_at", "answered"]
+
+    def get_answered(self, escalation: Escalation) -> bool:
+        return hasattr(escalation, "answer")
+
+
+def _worklists() -> QuerySet[Worklist]:
+    return Worklist.objects.select_related("run__site")
+
+
+def _worklist(user: User, uuid: UUID) -> Worklist:
+    return get_visible(_worklists(), user, uuid)
+
+
+def _item(worklist: Worklist, uuid: UUID) -> WorklistItem:
+    item = WorklistItem.objects.select_related("image", "worklist__run__site").filter(worklist=worklist, uuid=uuid)
+    found = item.first()
+    if found is None:
+        raise ValidationError({"detail": f"The worklist has no item {uuid}; load the page again."})
+    return found
+
+
+def _check_is_reader(user: User, named: UUID | str | None) -> None:
+    if named and str(named) != str(user.uuid):
+        raise PermissionDenied("Somebody else is logged in in this browser now: log in as yourself.")
+
+
+class Worklists(generics.ListAPIView[Worklist]):
+    """The worklists that you may read, or have made for your sites."""
+
+    serializer_class = WorklistSerializer
+    queryset = Worklist.objects.none()
+
+    def get_queryset(self) -> QuerySet[Worklist]:
+        user = person(self.request)
+        sites = sites_where(user, "read worklists") | sites_where(user, "make worklists")
+        return _worklists().filter(run__site__in=sites.values("pk"))
+
+
+class OneWorklist(APIView):
+    @extend_schema(responses=WorklistDetailSerializer)
+    def get(self, request: Request, uuid: UUID) -> Response:
+        user = person(request)
+        worklist = _worklist(user, uuid)
+        if may(user, "make worklists", worklist.run.site):
+            require_summary(user, worklist)
+            return Response(WorklistDetailSerializer(worklist).data)
+        require(user, "read worklists", worklist.run.site)
+        return Response(WorklistSerializer(worklist).data)
+
+
+class NewWorklist(APIView):
+    @extend_schema(request=WorklistWish, responses={201: WorklistDetailSerializer})
+    def post(self, request: Request, uuid: UUID) -> Response:
+        run = get_visible(Run.objects.select_related("detector__split", "site"), person(request), uuid)
+        wish = WorklistWish(data=request.data)
+        wish.is_valid(raise_exception=True)
+        try:
+            worklist = make_worklist(WorklistRequest(run=run, author=person(request), **wish.validated_data))
+        except WorklistRefused as refusal:
+            raise ValidationError({"detail": str(refusal)}) from refusal
+        return Response(WorklistDetailSerializer(worklist).data, status=status.HTTP_201_CREATED)
+
+
+class OwnItems(APIView):
+    """Your order of the films, with your own readings: what the reading page is made of."""
+
+    @extend_schema(parameters=[OpenApiParameter("reader", OpenApiTypes.UUID)], responses=OwnItemsSerializer)
+    def get(self, request: Request, uuid: UUID) -> Response:
+        user = person(request)
+        worklist = _worklist(user, uuid)
+        _check_is_reader(user, request.query_params.get("reader"))
+        begun = begin(worklist=worklist, reader=user)
+        own = Reading.objects.filter(item__worklist=worklist, reader=user, replaced_by__isnull=True)
+        by_item = {reading.item_id: reading for reading in own}
+        items = [
+            {"item": item.uuid, "image": item.image.uuid, "reading": by_item.get(item.pk)} for item in in_order(begun)
+        ]
+        return Response(OwnItemsSerializer({"items": items, "csrf": get_token(request._request)}).data)
+
+
+class Readings(APIView):
+    @extend_schema(request=ReadingWish, responses={201: OwnReadingSerializer})
+    def post(self, request: Request, uuid: UUID) -> Response:
+        """Keep a reading of yours; it replaces your earlier one of the same item."""
+        worklist = _worklist(person(request), uuid)
+        require(person(request), "read worklists", worklist.run.site)
+        wish = ReadingWish(data=request.data)
+        wish.is_valid(raise_exception=True)
+        given = dict(wish.validated_data)
+        _check_is_reader(person(request), given.pop("reader", None))
+        item = _item(worklist, given.pop("item"))
+        try:
+            kept = readings.record(item=item, reader=person(request), given=Given(**given))
+        except ReadingRefused as refusal:
+            raise ValidationError({"detail": str(refusal)}) from refusal
+        return Response(OwnReadingSerializer(kept).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(responses=ReadingSerializer(many=True))
+    def get(self, request: Request, uuid: UUID) -> Response:
+        """Every reader's readings as they stand; for those who made the worklist."""
+        worklist = _worklist(person(request), uuid)
+        require_summary(person(request), worklist)
+        found = readings_of(worklist)
+        usable = readings.usable_as_reference(found)
+        return Response(ReadingSerializer(found, many=True, context={"usable": usable}).data)
+
+
+class Summary(APIView):
+    @extend_schema(responses={200: dict[str, Any]})
+    def get(self, request: Request, uuid: UUID) -> Response:
+        worklist = _worklist(person(request), uuid)
+        require_summary(person(request), worklist)
+        return Response(summarise(worklist))
+
+
+class Escalate(APIView):
+    @extend_schema(request=EscalationWish, responses={201: EscalationSerializer})
+    def post(self, request: Request, uuid: UUID) -> Response:
+        """Hand a film that needs action outside research to the honest broker of the site."""
+        worklist = _worklist(person(request), uuid)
+        require(person(request), "read worklists", worklist.run.site)
+        wish = EscalationWish(data=request.data)
+        wish.is_valid(raise_exception=True)
+        item = _item(worklist, wish.validated_data["item"])
+        try:
+            made = readings.escalate(item=item, reader=person(request), reason=wish.validated_data["reason"])
+        except ReadingRefused as refusal:
+            raise ValidationError({"detail": str(refusal)}) from refusal
+        return Response(EscalationSerializer(made).data, status=status.HTTP_201_CREATED)
+
+
+class Escalations(generics.ListAPIView[Escalation]):
+    """For the honest broker: the films handed over at your sites."""
+
+    serializer_class = EscalationSerializer
+    queryset = Escalation.objects.none()
+
+    def get_queryset(self) -> QuerySet[Escalation]:
+        sites = sites_where(person(self.request), "answer escalations")
+        return Escalation.objects.filter(image__dataset__site__in=sites).select_related("image", "answer")
+
+
+class Answer(APIView):
+    @extend_schema(request=AnswerWish, responses={200: EscalationSerializer})
+    def post(self, request: Request, uuid: UUID) -> Response:
+        escalation = get_visible(Escalation.objects.select_related("image__dataset__site"), person(request), uuid)
+        wish = AnswerWish(data=request.data)
+        wish.is_valid(raise_exception=True)
+        try:
+            readings.answer_escalation(
+                escalation=escalation, broker=person(request), action=wish.validated_data["action"]
+            )
+        except ReadingRefused as refusal:
+            raise ValidationError({"detail": str(refusal)}) from refusal
+        return Response(EscalationSerializer(escalation).data)

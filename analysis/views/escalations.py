@@ -1,0 +1,38 @@
+"""What the honest broker sees: films that need action outside research."""
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from analysis import reading
+from analysis.models import Escalation
+from analysis.reading import ReadingRefused
+from portal.access import get_visible, require
+from portal.signed_in import Request
+
+
+@require_GET
+def escalations(request: Request) -> HttpResponse:
+    site = require(request.user, "answer escalations", request.hilum_site)
+    rows = Escalation.objects.filter(image__dataset__site=site).select_related(
+        "image__patient", "image__dataset", "reader", "answer__broker"
+    )
+    context = {
+        "room": "reading",
+        "waiting": [row for row in rows if not hasattr(row, "answer")],
+        "answered": [row for row in rows if hasattr(row, "answer")],
+    }
+    return render(request, "analysis/escalations.html", context)
+
+
+@require_POST
+def answer(request: Request, uuid: UUID) -> HttpResponse:
+    escalation = get_visible(Escalation.objects.select_related("image__dataset__site"), request.user, uuid)
+    try:
+        reading.answer_escalation(escalation=escalation, broker=request.user, action=request.POST.get("action", ""))
+    except ReadingRefused as refusal:
+        messages.warning(request, str(refusal))
+    return redirect("analysis:escalations")

@@ -1,0 +1,125 @@
+"""Proposals for the next version of the normal set: the list, one with what would change, the decision."""
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from analysis import proposals
+from analysis.models import NormalProposal, Reading, Worklist
+from analysis.proposals import ProposalRefused
+from analysis.summary import require_summary
+from portal.access import get_visible, may, require
+from portal.models import Site, User
+from portal.signed_in import Request
+
+
+@require_GET
+def normal_proposals(request: Request) -> HttpResponse:
+    site = _require(request.user, request.hilum_site)
+    rows = NormalProposal.objects.filter(worklist__run__site=site).select_related(
+        "worklist", "run", "proposed_by", "decision"
+    )
+    return render(request, "analysis/normal_proposals.html", {"room": "reading", "proposals": rows})
+
+
+@require_GET
+def normal_proposal(request: Request, uuid: UUID) -> HttpResponse:
+    proposal = _proposal(request, uuid)
+    request.hilum_site = proposal.worklist.run.site
+    comparison, waiting = None, ""
+    try:
+        comparison = proposals.compare(proposal, viewer=request.user)
+    except ProposalRefused as refusal:
+        waiting = str(refusal)
+    context = {
+        "room": "reading",
+        "proposal": proposal,
+        "run": proposal.run,
+        "films": proposal.films.order_by("pk"),
+        "comparison": comparison,
+        "lists": _lists(comparison),
+        "waiting": waiting,
+        "decision": getattr(proposal, "decision", None),
+    }
+    return render(request, "analysis/normal_proposal.html", context)
+
+
+def _lists(comparison: proposals.Comparison | None) -> list[dict[str, object]]:
+    if comparison is None:
+        return []
+    words = {
+        "vanished": ("Alarms that vanish", "flagged so far, labelled normal"),
+        "lost": ("True positives that would be lost", "flagged so far, labelled abnormal"),
+        "unflagged": ("No longer flagged, and not labelled normal or abnormal", ""),
+        "appeared": ("Newly flagged", "by the threshold on the new scores"),
+    }
+    return [
+        {
+            "name": name,
+            "title": title,
+            "sub": sub,
+            "films": getattr(comparison, name),
+            "hidden": comparison.hidden[name],
+            "count": len(getattr(comparison, name)) + comparison.hidden[name],
+        }
+        for name, (title, sub) in words.items()
+    ]
+
+
+@require_POST
+def propose_normals(request: Request, uuid: UUID) -> HttpResponse:
+    """The films of the readings named in `reading` (repeated), or all that may be proposed."""
+    rows = Worklist.objects.select_related("run__site", "run__detector__split", "run__detector__run")
+    worklist = get_visible(rows, request.user, uuid)
+    require(request.user, "propose normals", worklist.run.site)
+    require_summary(request.user, worklist)
+    addresses = request.POST.getlist("reading")
+    named = None
+    if addresses:
+        standing = Reading.objects.filter(item__worklist=worklist)
+        named = [one for one in standing if str(one.uuid) in addresses]
+    try:
+        proposal = proposals.propose(worklist=worklist, author=request.user, readings=named)
+    except ProposalRefused as refusal:
+        messages.warning(request, str(refusal))
+        return redirect("analysis:worklist", worklist.uuid)
+    return redirect("analysis:normal-proposal", proposal.uuid)
+
+
+@require_POST
+def decide(request: Request, uuid: UUID) -> HttpResponse:
+    """`decision` accept, with the cohort's `name`, or refuse; and a `reason`."""
+    proposal = _proposal(request, uuid)
+    reason = request.POST.get("reason", "")
+    try:
+        if request.POST.get("decision") == "accept":
+            proposals.accept(proposal=proposal, author=request.user, name=request.POST.get("name", ""), reason=reason)
+        else:
+            proposals.refuse(proposal=proposal, author=request.user, reason=reason)
+    except ProposalRefused as refusal:
+        messages.warning(request, str(refusal))
+    return redirect("analysis:normal-proposal", proposal.uuid)
+
+
+def _proposal(request: Request, uuid: UUID) -> NormalProposal:
+    rows = NormalProposal.objects.select_related(
+        "worklist__run__site", "worklist__run__detector", "run__site", "run__detector__split", "run__detector__run",
+        "proposed_by", "decision__author", "decision__cohort",
+    )  # fmt: skip
+    proposal = get_visible(rows, request.user, uuid)
+    _require(request.user, proposal.worklist.run.site)
+    return proposal
+
+
+def _require(user: User, site: Site | None) -> Site:
+    """Those who propose and those who accept."""
+    if site is not None and may(user, "propose normals", site):
+        return site
+    try:
+        return require(user, "accept normals", site)
+    except PermissionDenied as refusal:
+        raise PermissionDenied(str(refusal).replace("To accept normals", "To see proposed normals")) from refusal

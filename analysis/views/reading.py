@@ -1,0 +1,125 @@
+"""What a reader sees: the worklists to read, the reading page, the heatmap on request."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Count, Q, QuerySet
+from django.http import Http404, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_GET
+
+from analysis import reading
+from analysis.models import AdjudicationProposal, Escalation, Reading, Reason, Worklist, WorklistItem
+from analysis.reading import ReadingRefused
+from analysis.views import film
+from analysis.worklists import begin, in_order
+from portal.access import actions_of, get_visible, require
+from portal.models import Image
+from portal.signed_in import Request
+
+FINDINGS = [
+    "nodule or mass",
+    "consolidation",
+    "atelectasis",
+    "pleural effusion",
+    "pneumothorax",
+    "cardiomegaly",
+    "interstitial change",
+    "emphysema",
+    "fibrosis",
+    "hilar enlargement",
+    "fracture",
+    "device",
+]
+_ROOM = {"read worklists", "make worklists", "answer escalations", "accept normals", "see adjudications"}
+
+
+@require_GET
+def worklists(request: Request) -> HttpResponse:
+    site = require(request.user, "see the site", request.hilum_site)
+    allowed = actions_of(request.user, site)
+    if not allowed & _ROOM:
+        require(request.user, "read worklists", site)
+    found = Worklist.objects.filter(run__site=site).select_related("run", "created_by")
+    own = Q(items__readings__reader=request.user, items__readings__replaced_by__isnull=True)
+    context = {
+        "room": "reading",
+        "worklists": found.annotate(
+            films=Count("items", distinct=True), own=Count("items__readings", filter=own, distinct=True)
+        ),
+        "open_escalations": Escalation.objects.filter(image__dataset__site=site, answer__isnull=True).count()
+        if "answer escalations" in allowed
+        else None,
+        "to_adjudicate": AdjudicationProposal.objects.filter(reading__image__dataset__site=site).count()
+        if "see adjudications" in allowed
+        else None,
+    }
+    return render(request, "analysis/worklists.html", context)
+
+
+@require_GET
+def read(request: Request, uuid: UUID) -> HttpResponse:
+    """The reading page: one film at a time, in the reader's own order. Nothing on it tells which films are flagged."""
+    worklist = get_visible(Worklist.objects.select_related("run__site"), request.user, uuid)
+    request.hilum_site = worklist.run.site
+    items = in_order(begin(worklist=worklist, reader=request.user))
+    done = set(_own(worklist, request).values_list("item_id", flat=True))
+    first = next((item for item in items if item.pk not in done), items[0])
+    context = {
+        "room": "reading",
+        "worklist": worklist,
+        "count": len(items),
+        "first": first.image,
+        "reasons": Reason.choices,
+        "findings": FINDINGS,
+        "addresses": _addresses(worklist),
+    }
+    return render(request, "analysis/reading.html", context)
+
+
+def _own(worklist: Worklist, request: Request) -> QuerySet[Reading]:
+    return Reading.objects.filter(item__worklist=worklist, reader=request.user, replaced_by__isnull=True)
+
+
+def _addresses(worklist: Worklist) -> dict[str, str]:
+    """Patterns that the page fills; a film's and an item's address go where the nil UUID stands."""
+    nil = UUID(int=0)
+    return {
+        "items": reverse("api-worklist-items", args=[worklist.uuid]),
+        "readings": reverse("api-readings", args=[worklist.uuid]),
+        "escalations": reverse("api-escalate", args=[worklist.uuid]),
+        "facts": reverse("portal:image-facts", args=[nil]),
+        "pixels": reverse("portal:image-pixels", args=[nil]),
+        **({} if worklist.blinded else {"heatmap": reverse("analysis:item-overlay", args=[worklist.uuid, nil])}),
+    }
+
+
+@require_GET
+def item_overlay(request: Request, uuid: UUID, item_uuid: UUID) -> HttpResponse:
+    """The heatmap of an item. That it was asked for is kept before it is sent."""
+    worklist = get_visible(Worklist.objects.select_related("run__site"), request.user, uuid)
+    require(request.user, "read worklists", worklist.run.site)
+    item = WorklistItem.objects.select_related("image", "worklist__run__site")
+    found = item.filter(worklist=worklist, uuid=item_uuid).first()
+    if found is None:
+        raise Http404("The worklist has no such film.")
+    try:
+        reading.show_heatmap(item=found, reader=request.user)
+    except ReadingRefused as refusal:
+        return JsonResponse({"error": str(refusal)}, status=403)
+    return film.overlay(request, worklist.run.uuid, found.image.uuid)
+
+
+@require_GET
+def adjudications(request: Request) -> HttpResponse:
+    """Films proposed for a blinded adjudication. The readings that set them off are not shown: that is the point."""
+    site = require(request.user, "see adjudications", request.hilum_site)
+    films = Image.objects.filter(dataset__site=site, readings__adjudication_proposal__isnull=False)
+    seen = Reading.objects.filter(reader=request.user, model_shown=True).values("image")
+    unblinded = set(seen.values_list("image_id", flat=True))
+    rows: list[dict[str, Any]] = [
+        {"film": image, "is_adjudicated": bool(image.adjudications.all()), "not_blinded": image.pk in unblinded}
+        for image in films.select_related("dataset").prefetch_related("adjudications").order_by("pk").distinct()
+    ]
+    return render(request, "analysis/adjudications.html", {"room": "reading", "films": rows})

@@ -1,0 +1,166 @@
+"""What the people who make worklists see: the form, the summary, the readings as CSV."""
+
+import csv
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from analysis import reading
+from analysis.exports import cell
+from analysis.figures import NOTICE, RANDOM_WEIGHTS
+from analysis.models import Reading, Worklist
+from analysis.reading import ReadingRefused, usable_as_reference
+from analysis.summary import readings_of, require_summary, summarise
+from analysis.worklists import POINTS, UNFLAGGED_SHARE, WorklistRefused, WorklistRequest, make_worklist
+from ml_engine.models import Run, RunKind, RunState
+from portal.access import get_visible, require
+from portal.models import Part, Site
+from portal.signed_in import Request
+
+_COLUMNS = [
+    "image", "patient", "reader", "verdict", "reason", "findings", "comment", "boxes", "flagged",
+    "sampling_probability", "model_shown", "heatmap_shown", "reference", "active_seconds", "total_seconds", "time",
+    "notice",
+]  # fmt: skip
+
+
+class WorklistForm(forms.Form):
+    run = forms.ModelChoiceField(Run.objects.none(), to_field_name="uuid", empty_label="choose a scored run")
+    name = forms.CharField(max_length=100)
+    point = forms.ChoiceField(choices=list(POINTS.items()), label="Operating point")
+    value = forms.FloatField(initial=0.9, min_value=0, max_value=1, label="Reached there")
+    parts = forms.MultipleChoiceField(
+        required=False,
+        choices=[(part.value, part.label) for part in Part],
+        widget=forms.CheckboxSelectMultiple,
+        label="Only films of these parts",
+    )
+    unflagged_percent = forms.FloatField(
+        initial=100 * UNFLAGGED_SHARE, min_value=0, max_value=90, label="Unflagged films mixed in, %"
+    )
+    most = forms.IntegerField(required=False, min_value=2, label="Films at most")
+    blinded = forms.BooleanField(required=False, label="Read without the model: no heatmap")
+    seed = forms.IntegerField(initial=0, min_value=0, max_value=2**31 - 1)
+
+    def __init__(self, *args: Any, site: Site, **named: Any) -> None:
+        super().__init__(*args, **named)
+        runs = Run.objects.filter(site=site, kind=RunKind.SCORE, state=RunState.DONE, detector__isnull=False)
+        self.fields["run"].queryset = runs  # type: ignore[attr-defined]
+        self.fields["run"].label_from_instance = lambda run: run.name  # type: ignore[attr-defined]
+        for name, field in self.fields.items():
+            if name not in ("parts", "blinded"):
+                control = "form-select" if name in ("run", "point") else "form-control"
+                field.widget.attrs["class"] = control + (" is-invalid" if self.errors.get(name) else "")
+            elif name == "blinded":
+                field.widget.attrs["class"] = "form-check-input"
+
+    def request(self, author: Any) -> WorklistRequest:
+        given = dict(self.cleaned_data)
+        share = given.pop("unflagged_percent") / 100
+        return WorklistRequest(author=author, unflagged_share=share, **given)
+
+
+@require_http_methods(["GET", "POST"])
+def new(request: Request) -> HttpResponse:
+    site = request.hilum_site
+    asked = request.GET.get("run")
+    if asked:
+        site = get_visible(Run.objects.select_related("site"), request.user, asked).site
+    site = require(request.user, "make worklists", site)
+    request.hilum_site = site
+    form = WorklistForm(request.POST or None, site=site, initial={"run": asked})
+    if request.method == "POST" and form.is_valid():
+        try:
+            worklist = make_worklist(form.request(request.user))
+        except WorklistRefused as refusal:
+            form.add_error(None, str(refusal))
+        else:
+            return redirect("analysis:worklist", worklist.uuid)
+    context = {"room": "reading", "form": form}
+    return render(request, "analysis/new_worklist.html", context, status=400 if form.errors else 200)
+
+
+@require_GET
+def summary(request: Request, uuid: UUID) -> HttpResponse:
+    worklist = _worklist(request, uuid)
+    request.hilum_site = worklist.run.site
+    context = {
+        "room": "reading",
+        "worklist": worklist,
+        "run": worklist.run,
+        "summary": summarise(worklist),
+        "disputed": _disputed(worklist),
+    }
+    return render(request, "analysis/worklist.html", context)
+
+
+def _disputed(worklist: Worklist) -> list[Reading]:
+    """Readings that speak against the model: the alarms called normal and the misses, to propose for adjudication."""
+    found = readings_of(worklist)
+    return [one for one in found if one.item and reading.agrees(flagged=one.item.flagged, verdict=one.verdict) is False]
+
+
+@require_GET
+def table(request: Request, uuid: UUID) -> HttpResponse:
+    """Every reading as it stands, as CSV."""
+    worklist = _worklist(request, uuid)
+    notice = ". ".join([*([RANDOM_WEIGHTS] if worklist.run.random_weights else []), NOTICE])
+    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    response.headers["Content-Disposition"] = f'attachment; filename="readings-{worklist.uuid}.csv"'
+    writer = csv.writer(response)
+    writer.writerow(_COLUMNS)
+    found = readings_of(worklist)
+    usable = usable_as_reference(found)
+    codes = {patient: code for code, patient in enumerate(sorted({one.image.patient_id for one in found}))}
+    for one in found:
+        writer.writerow([cell(value) for value in _line(one, codes[one.image.patient_id], one.pk in usable, notice)])
+    return response
+
+
+def _line(one: Reading, patient: int, usable: bool, notice: str) -> list[Any]:
+    assert one.item is not None
+    boxes = "; ".join(f"{b['x']:g} {b['y']:g} {b['width']:g} {b['height']:g} {b['finding']}".strip() for b in one.boxes)
+    return [
+        one.image.uuid, patient, one.reader.username, one.verdict, one.reason, "; ".join(one.findings), one.comment,
+        boxes, one.item.flagged, one.sampling_probability, one.model_shown, one.heatmap_shown, usable,
+        f"{one.active_seconds:.1f}", f"{one.total_seconds:.1f}", one.created_at.isoformat(), notice,
+    ]  # fmt: skip
+
+
+@require_POST
+def propose_adjudication(request: Request, uuid: UUID) -> HttpResponse:
+    """Of the readings named in `reading` (repeated)."""
+    worklist = _worklist(request, uuid)
+    named = Reading.objects.filter(item__worklist=worklist, uuid__in=_uuids(request.POST.getlist("reading")))
+    try:
+        for one in named.select_related("image__dataset__site"):
+            reading.propose_adjudication(reading=one, author=request.user)
+    except ReadingRefused as refusal:
+        messages.warning(request, str(refusal))
+    else:
+        count = named.count()
+        words = f"{count} film{'' if count == 1 else 's'} proposed for a blinded adjudication."
+        messages.success(request, words if count else "No reading was chosen; tick some first.")
+    return redirect("analysis:worklist", worklist.uuid)
+
+
+def _uuids(texts: list[str]) -> list[UUID]:
+    found = []
+    for text in texts:
+        try:
+            found.append(UUID(text))
+        except ValueError:  # a damaged address names nothing
+            continue
+    return found
+
+
+def _worklist(request: Request, uuid: UUID) -> Worklist:
+    rows = Worklist.objects.select_related("run__site", "run__detector__split", "created_by")
+    worklist = get_visible(rows, request.user, uuid)
+    require_summary(request.user, worklist)
+    return worklist

@@ -1,0 +1,169 @@
+"""Screening queues: the list, making one, and one film after another in place."""
+
+from typing import Any
+from uuid import UUID
+
+from django.core.paginator import Paginator
+from django.db.models import Prefetch, QuerySet
+from django.http import Http404, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from portal import films, queues
+from portal.access import get_visible, may
+from portal.cohorts import images_of
+from portal.label_keys import commands_of
+from portal.models import Cohort, Dataset, Image, LabelEvent, QueueImage, QueuePlace, ScreeningQueue, Site, Split
+from portal.queues import InvalidQueue
+from portal.signed_in import Request
+from portal.views.frame import error_page
+
+FILMS_AT_ONCE = 50
+QUEUES_A_PAGE = 50
+
+
+@require_GET
+def queue_list(request: Request) -> HttpResponse:
+    found = ScreeningQueue.objects.filter(site=request.hilum_site).select_related("created_by")
+    page = Paginator(found, QUEUES_A_PAGE).get_page(request.GET.get("page"))
+    shown = list(page.object_list)
+    places = dict(QueuePlace.objects.filter(queue__in=shown, user=request.user).values_list("queue_id", "position"))
+    for one in shown:
+        one.place = places.get(one.pk)  # type: ignore[attr-defined]
+    return render(request, "portal/queues.html", {"room": "data", "page": page, "queues": shown})
+
+
+@require_POST
+def queue_dataset(request: Request, uuid: UUID) -> HttpResponse:
+    """A queue of what the grid shows: the filters stand in the address."""
+    dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
+    filters = films.Filters.from_query(request.GET, Split.objects.filter(datasets=dataset))
+    words = filters.words()
+    source = f"{dataset.name}: {words}" if words else f"{dataset.name}, all films"
+    return _make(request, filters.apply(dataset.images.all()), source, dataset.site)
+
+
+@require_POST
+def queue_cohort(request: Request, uuid: UUID) -> HttpResponse:
+    cohort = get_visible(Cohort.objects.select_related("site"), request.user, uuid)
+    return _make(request, images_of(cohort), f"cohort {cohort}", cohort.site)
+
+
+def _make(request: Request, images: QuerySet[Image], source: str, site: Site) -> HttpResponse:
+    seed = request.POST.get("seed") or "0"
+    try:
+        if not (seed.isascii() and seed.isdigit() and len(seed) < 11):
+            raise InvalidQueue(f"The seed is {seed[:20]!r}; give a whole number from 0 to {2**31 - 1}.")
+        made = queues.queue_films(
+            site=site,
+            name=request.POST.get("name", ""),
+            images=images,
+            author=request.user,
+            source=source,
+            order=request.POST.get("order", queues.Order.UNLABELLED),
+            seed=int(seed),
+        )
+    except InvalidQueue as error:
+        return error_page(request, "No queue was made", str(error), 400)
+    return redirect("portal:queue", made.uuid)
+
+
+def _queue(request: Request, uuid: UUID) -> ScreeningQueue:
+    return get_visible(ScreeningQueue.objects.select_related("site", "split", "created_by"), request.user, uuid)
+
+
+@require_GET
+def queue(request: Request, uuid: UUID) -> HttpResponse:
+    """The page: it asks for its films itself, and goes on where the person stopped."""
+    queue = _queue(request, uuid)
+    request.hilum_site = queue.site
+    context = {
+        "room": "data",
+        "queue": queue,
+        "place": queues.place_of(queue, request.user),
+        "commands": commands_of(request.user),
+        "may_label": may(request.user, "label films", queue.site),
+        "findings": list(enumerate(queue.site.findings, start=1)),
+    }
+    return render(request, "portal/queue.html", context)
+
+
+@require_GET
+def queue_films(request: Request, uuid: UUID) -> JsonResponse:
+    """The films at the positions from `from` on, `count` of them at most; `next` is where to ask on, or null."""
+    queue = _queue(request, uuid)
+    position = _number(request, "from", default=1, high=queue.films)
+    count = _number(request, "count", default=12, high=FILMS_AT_ONCE)
+    events = LabelEvent.objects.order_by("created_at", "pk").only("image", "author", "boxes", "reverts", "source")
+    members = queues.films_from(queue, position=position, count=count).prefetch_related(
+        Prefetch("image__label_events", events)
+    )
+    ahead = position + count
+    return JsonResponse(
+        {
+            "films": [_film(member) for member in members],
+            "next": ahead if ahead <= queue.films else None,
+            "total": queue.films,
+        }
+    )
+
+
+def _number(request: Request, name: str, *, default: int, high: int) -> int:
+    text = request.GET.get(name, "")
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else default
+    return max(1, min(number, high))
+
+
+def _film(member: QueueImage) -> dict[str, Any]:
+    film = member.image
+    label = getattr(film, "current_label", None)
+    events = list(film.label_events.all())
+    return {
+        "position": member.position,
+        "image": str(film.uuid),
+        "name": str(film),
+        "view": film.view_position,
+        "warning": film.warning,
+        "label": {
+            "value": label.value if label else "",
+            "findings": label.findings if label else [],
+            "seen": len(events),
+        },
+        "boxes": reverse("portal:queue-boxes", args=[member.queue.uuid, film.uuid])
+        if member.outline or _boxes(events)
+        else None,
+        "page": reverse("portal:image", args=[film.uuid]),
+        "facts": reverse("portal:image-facts", args=[film.uuid]),
+        "pixels": reverse("portal:image-pixels", args=[film.uuid]),
+        "preview": reverse("portal:image-preview", args=[film.uuid]),
+    }
+
+
+def _boxes(events: list[LabelEvent]) -> list[dict[str, Any]]:
+    """The boxes of each author's latest event that stands."""
+    reverted = {event.reverts_id for event in events if event.reverts_id}
+    latest = {event.author_id: event for event in events if not event.reverts_id and event.pk not in reverted}
+    return [{**box, "source": event.source} for event in latest.values() for box in event.boxes]
+
+
+@require_GET
+def queue_boxes(request: Request, uuid: UUID, image: UUID) -> JsonResponse:
+    """Where to look in a film of the queue: the boxes of its labels, and the outline that it is in the queue for."""
+    queue = get_visible(ScreeningQueue.objects.all(), request.user, uuid)
+    member = queues.films_of(queue).filter(image__uuid=image).first()
+    if member is None:
+        raise Http404("No such film in this queue.")
+    events = list(member.image.label_events.order_by("created_at", "pk"))
+    outline = [{**box, "finding": "least normal region", "source": "outline"} for box in member.outline]
+    return JsonResponse({"boxes": [*_boxes(events), *outline]})
+
+
+@require_POST
+def queue_place(request: Request, uuid: UUID) -> JsonResponse:
+    """Note in `position` where the person goes on when they come back."""
+    queue = get_visible(ScreeningQueue.objects.all(), request.user, uuid)
+    text = request.POST.get("position", "")
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        return JsonResponse({"error": f"The position is {text[:20]!r}; give a whole number from 1 on."}, status=400)
+    return JsonResponse({"position": queues.go_to(queue=queue, person=request.user, position=int(text))})

@@ -1,0 +1,116 @@
+// Two dialogs of labelling: another's label on one's film, and a session that has ended.
+
+import { Trouble } from "./server.js";
+
+const HASTE = 600; // ms in which a key was meant for the film before
+
+export function labelWords({ value, findings = [], reason = "" }) {
+  const more = [...findings, ...(reason ? [`“${reason}”`] : [])];
+  return [value || "taken back", ...more].join(", ");
+}
+
+// Shows conflicts one after another; each ends with a choice, or stays unsaved when it is closed.
+export class MergeDialog {
+  #dialog = document.getElementById("merge");
+  #waiting = [];
+  #shown = null;
+  #shownAt = 0;
+  #outbox;
+  #previewOf;
+
+  constructor(outbox, previewOf) {
+    this.#outbox = outbox;
+    this.#previewOf = previewOf;
+    outbox.addEventListener("conflict", (event) => this.add(event.detail));
+    this.#dialog.addEventListener("click", (event) => this.#choose(event.target.closest("[data-choice]")));
+    this.#dialog.addEventListener("keydown", (event) => {
+      if (performance.now() - this.#shownAt < HASTE) return event.preventDefault();
+      const place = ["1", "2", "3"].indexOf(event.key);
+      if (place >= 0) this.#choose(this.#dialog.querySelectorAll("[data-choice]")[place]);
+    });
+    this.#dialog.addEventListener("close", () => {
+      this.#shown = null;
+      this.#showNext();
+    });
+  }
+
+  add({ act, changed }) {
+    this.#waiting.push({ act, changed });
+    this.#showNext();
+  }
+
+  #showNext() {
+    if (this.#shown || !this.#waiting.length) return;
+    this.#shown = this.#waiting.shift();
+    const { act, changed } = this.#shown;
+    const image = act.images[0].image;
+    const now = changed[image];
+    const theirs = now.theirs ?? { value: now.value, findings: now.findings, by: "", reason: "" };
+    this.#part("mine").textContent = labelWords(act);
+    this.#part("theirs").textContent = `${labelWords(theirs)}${theirs.by ? ` (${theirs.by})` : ""}`;
+    this.#part("film").src = this.#previewOf(image);
+    this.#part("words").textContent = now.may_settle
+      ? "Keep mine: your label counts. Take theirs: yours is dropped. Leave unresolved: both stand, and whoever adjudicates decides."
+      : "Take theirs: yours is dropped. Leave unresolved: both stand, and an adjudicator decides. Keep mine is for adjudicators.";
+    this.#dialog.querySelector("[data-choice=mine]").disabled = !now.may_settle;
+    this.#dialog.showModal();
+    this.#dialog.querySelector("h2").focus(); // no choice is made by an Enter that was on its way
+    this.#shownAt = performance.now();
+  }
+
+  #part(name) {
+    return document.getElementById(`merge-${name}`);
+  }
+
+  #choose(button) {
+    if (!button || button.disabled || !this.#shown) return;
+    const { act, changed } = this.#shown;
+    this.#outbox.merge(act, { choice: button.dataset.choice, seen: changed[act.images[0].image].seen });
+    this.#dialog.close();
+  }
+}
+
+// Logs the same person in again without leaving the page.
+export class LoginDialog {
+  #dialog = document.getElementById("login");
+  #form = document.getElementById("login-form");
+  #outbox;
+  #url;
+
+  constructor(outbox, loginUrl) {
+    this.#outbox = outbox;
+    this.#url = loginUrl;
+    outbox.addEventListener("out", () => this.open());
+    this.#form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#logIn();
+    });
+    this.#dialog.querySelector("[data-later]").addEventListener("click", () => this.#dialog.close());
+  }
+
+  open() {
+    if (!this.#dialog.open) this.#dialog.showModal();
+    this.#form.elements.password.focus();
+  }
+
+  async #logIn() {
+    const { username, password } = this.#form.elements;
+    this.#say("");
+    try {
+      const page = new DOMParser().parseFromString(await (await fetch(this.#url)).text(), "text/html");
+      const token = page.querySelector("input[name=csrfmiddlewaretoken]")?.value ?? "";
+      const body = new URLSearchParams({ csrfmiddlewaretoken: token, username: username.value, password: password.value });
+      const answer = await fetch(this.#url, { method: "POST", body, redirect: "manual" });
+      if (answer.type !== "opaqueredirect") return this.#say("User name and password do not match an account.");
+      await this.#outbox.renew();
+      password.value = "";
+      this.#dialog.close();
+    } catch (error) {
+      this.#say(error instanceof Trouble ? error.message : "The server did not answer; try again.");
+    }
+  }
+
+  #say(sentence) {
+    document.getElementById("login-fault").textContent = sentence;
+  }
+}

@@ -1,0 +1,258 @@
+// Films of a queue one after another, in place. A label goes to the outbox and the next film comes at once; a key labels
+// only a film that is on the screen.
+
+import { LoginDialog, MergeDialog } from "./labelling/dialogs.js";
+import { listenToKeys } from "./labelling/keys.js";
+import { Outbox } from "./labelling/outbox.js";
+import { SavedLine } from "./labelling/saved.js";
+import { post } from "./labelling/server.js";
+import { startViewers } from "./viewer/index.js";
+
+const AHEAD = 8; // films known beyond the one shown, before more are asked for
+const AT_ONCE = 16;
+const PLACE_DELAY = 800; // ms of rest before the place is noted
+
+const root = document.getElementById("queue");
+const bar = document.getElementById("labelbar");
+const byId = (id) => document.getElementById(id);
+const host = root.querySelector("[data-hilum-viewer]");
+const total = Number(root.dataset.total);
+
+const films = new Map(); // position -> film
+let asked = 0; // the position that is not asked for yet
+let asking = null;
+let current = null; // the film on the screen
+let wanted = Number(root.dataset.place); // the position that is shown, or about to be
+const acts = []; // {act, position} of this page, oldest first
+const paces = []; // times of the last labels
+
+const session = bar ? { sessionUrl: bar.dataset.sessionUrl, person: bar.dataset.person } : null;
+const outbox = bar ? new Outbox({ ...bar.dataset }) : null;
+
+// Films
+
+async function load(from) {
+  const response = await fetch(`${root.dataset.filmsUrl}?from=${from}&count=${AT_ONCE}`, { redirect: "manual" });
+  if (!response.ok) throw new Error(response.type === "opaqueredirect" ? "out" : `The server answered ${response.status}.`);
+  const answer = await response.json();
+  for (const film of answer.films) if (!films.has(film.position)) films.set(film.position, film);
+  asked = Math.max(asked, answer.next ?? total + 1);
+  return answer;
+}
+
+// The film at a position; one that is withheld is passed over.
+async function filmAt(position, step = 1) {
+  for (let at = position; at >= 1 && at <= total; at += step) {
+    if (!films.has(at)) await load(step > 0 ? at : Math.max(1, at - AT_ONCE + 1));
+    if (films.has(at)) return films.get(at);
+  }
+  return null;
+}
+
+function loadAhead() {
+  if (asking || asked > total || asked > wanted + AHEAD) return;
+  asking = load(Math.max(asked, wanted + 1))
+    .catch(() => {}) // the step that needs the films says so
+    .finally(() => (asking = null));
+}
+
+// Shows the film at a position, or the next one in the direction of `step`. `isNoted`: the server is told of it already.
+async function go(position, { step = 1, isNoted = false } = {}) {
+  wanted = Math.max(1, Math.min(position, total + 1));
+  const mine = wanted;
+  current = null;
+  if (!isNoted) notePlace(wanted);
+  let film;
+  try {
+    film = await filmAt(wanted, step);
+  } catch (error) {
+    return error.message === "out" ? login?.open() : saved.note(`The next film did not come. ${error.message}`);
+  }
+  if (mine !== wanted) return; // another key was faster
+  if (!film) return step > 0 ? end() : go(1);
+  wanted = film.position;
+  await show(film);
+}
+
+async function show(film) {
+  byId("queue-end").hidden = true;
+  root.hidden = false;
+  describe(film);
+  const isThere = await host.hilumViewer.show({ ...urlsOf(film), label: `${film.name}, ${film.view || "view unknown"}` });
+  if (!isThere || wanted !== film.position) return; // the viewer says what is wrong, with a way to try again
+  onShown(film);
+}
+
+function onShown(film) {
+  current = film;
+  root.dataset.shown = film.position;
+  loadAhead();
+  const next = [1, 2].map((n) => films.get(film.position + n)).filter(Boolean);
+  host.hilumViewer.prefetch(next.map(urlsOf));
+}
+
+function urlsOf({ facts, pixels, boxes }) {
+  return { factsUrl: facts, pixelsUrl: pixels, boxesUrl: boxes ?? undefined };
+}
+
+function end() {
+  root.hidden = true;
+  byId("queue-end").hidden = false;
+  byId("end-words").textContent = `You have been through all ${total} films${acts.length ? `, and labelled ${acts.length} just now` : ""}.`;
+}
+
+// What is said of a film
+
+function describe(film) {
+  byId("place").textContent = `${film.position} of ${total}`;
+  byId("progress").value = film.position;
+  byId("film-name").textContent = film.name;
+  byId("film-name").href = film.page;
+  byId("film-view").textContent = film.view || "view unknown";
+  byId("film-warning").textContent = film.warning;
+  describeLabel(film);
+  pick([]);
+  if (byId("comment")) byId("comment").value = "";
+}
+
+function describeLabel(film) {
+  const word = film.label.value || "unlabelled";
+  byId("film-label").className = `label label-${word}`;
+  byId("film-label").textContent = word;
+  byId("film-findings").textContent = film.label.findings.join(", ");
+}
+
+let placeTimer = 0;
+let placeToNote = 0;
+function notePlace(position) {
+  placeToNote = position;
+  clearTimeout(placeTimer);
+  placeTimer = setTimeout(sendPlace, PLACE_DELAY);
+}
+
+function sendPlace() {
+  const position = placeToNote;
+  placeToNote = 0;
+  if (position && session) post(root.dataset.placeUrl, [["position", String(position)]], session).catch(() => {}); // noted with the next film
+}
+window.addEventListener("pagehide", sendPlace);
+
+// Labels
+
+function picked() {
+  return [...root.querySelectorAll("#findings input:checked")].map((box) => box.value);
+}
+
+function pick(findings) {
+  for (const box of root.querySelectorAll("#findings input")) box.checked = findings.includes(box.value);
+}
+
+function label({ value, finding }) {
+  if (!current) return saved.note("Not labelled: the film is not on the screen yet");
+  const film = current;
+  const findings = [...picked(), ...(finding ? [finding] : [])];
+  const reason = byId("comment").value.trim();
+  const images = [{ image: film.image, seen: film.label.seen }];
+  placeToNote = 0;
+  const at = { queue: root.dataset.queue, position: film.position + 1 };
+  acts.push({ act: outbox.label({ images, value, findings, reason, ...at }), film, before: film.label });
+  film.label = { ...film.label, value, findings };
+  pace();
+  go(film.position + 1, { isNoted: true });
+}
+
+function pace() {
+  paces.push(Date.now());
+  if (paces.length > 21) paces.shift();
+  const hours = (paces.at(-1) - paces[0]) / 3.6e6;
+  if (paces.length > 5) byId("pace").textContent = `${Math.round((paces.length - 1) / hours)} films an hour`;
+}
+
+function undo() {
+  const last = acts.pop();
+  if (!last) return saved.note("There is nothing of this page to undo");
+  outbox.undo(last.act.id);
+  last.film.label = last.before;
+  saved.note(`Taken back: ${last.act.value} of film ${last.film.position}`);
+  go(last.film.position);
+}
+
+// Enter goes on; with findings picked it is an abnormal film first.
+function next() {
+  const abnormal = root.querySelector("[data-command=abnormal]");
+  if (bar && current && picked().length && abnormal) return label(abnormal.dataset);
+  go(wanted + 1);
+}
+
+const commands = {
+  next,
+  previous: () => go(wanted - 1, { step: -1 }),
+  undo,
+  comment: () => byId("comment")?.focus(),
+  keys: () => byId("keys").showModal(),
+  "viewer-keys": () => {
+    byId("keys").close();
+    host.querySelector("[data-action=keys]").click();
+  },
+};
+
+function run(button) {
+  if (button.disabled || button.hidden) return;
+  if (button.dataset.value) label(button.dataset);
+  else commands[button.dataset.command]?.();
+}
+
+const moves = { ArrowRight: () => go(wanted + 1), ArrowLeft: () => go(wanted - 1, { step: -1 }) };
+
+listenToKeys(
+  (key, event) => {
+    if (key in moves && !event.shiftKey) return moves[key](), true;
+    const box = root.querySelector(`[data-pick="${CSS.escape(key)}"]`);
+    if (box) return (box.checked = !box.checked), true;
+    if (/^[1-9]$/.test(key) && bar) return true; // no finding has this number; the viewer is not to hear it either
+    const button = document.querySelector(`[data-command][data-key="${CSS.escape(key)}"]`);
+    if (!button || (event.shiftKey && key !== "?")) return false;
+    if (!event.repeat || button.dataset.command === "next") run(button); // a key held down is one act
+    return true;
+  },
+  { isFree: (target) => target.closest("#queue-view") },
+);
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-command]");
+  if (button) run(button);
+});
+byId("comment")?.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" || event.key === "Enter") {
+    event.preventDefault();
+    event.target.blur();
+  }
+});
+
+// Saving
+
+const saved = new SavedLine(outbox);
+const login = outbox ? new LoginDialog(outbox, bar.dataset.loginUrl) : null;
+const previewOf = (image) => `/images/${image}/preview`;
+if (outbox) {
+  new MergeDialog(outbox, previewOf);
+  outbox.addEventListener("saved", ({ detail: { answer } }) => {
+    for (const film of films.values()) {
+      const now = answer.labels?.[film.image];
+      if (!now) continue;
+      const later = [...outbox.unsaved.keys()].includes(film.image);
+      film.label = later ? { ...film.label, seen: now.seen } : now;
+      if (current === film || wanted === film.position) describeLabel(film);
+    }
+  });
+  outbox.addEventListener("renewed", () => current || go(wanted, { isNoted: true }));
+  outbox.start();
+}
+
+// A film that came on the second try, by the viewer's own button.
+host.addEventListener("hilum:ready", () => {
+  const film = films.get(wanted);
+  if (film && !current && host.dataset.factsUrl === film.facts) onShown(film);
+});
+startViewers(root);
+go(wanted, { isNoted: true });
+root.dataset.keys = "ready"; // from here on the keys answer

@@ -1,0 +1,71 @@
+// The film on the reading page: shown in place, the next ones fetched ahead, its heatmap only once it is asked for.
+
+const NIL = "00000000-0000-0000-0000-000000000000";
+
+export function createFilm(host, addresses, { onShown, onHeatmap }) {
+  let current = host.closest("[data-image]").dataset.image; // which the page came with
+  let isReady = host.dataset.state === "ready";
+  let heatmapUrl = null;
+  let heatmapShown = false;
+
+  host.dataset.overlayShown = "false";
+  host.addEventListener("hilum:ready", () => {
+    isReady = true;
+    onShown();
+  });
+  host.addEventListener("hilum:error", () => {
+    isReady = true; // a film that cannot be shown is read as such: image quality
+    onShown();
+  });
+  host.addEventListener("hilum:heatmap", ({ detail }) => {
+    heatmapShown = detail.shown;
+    onHeatmap(heatmapShown);
+  });
+
+  const urlsOf = (image) => ({
+    factsUrl: addresses.facts.replace(NIL, image),
+    pixelsUrl: addresses.pixels.replace(NIL, image),
+  });
+
+  return {
+    get isReady() {
+      return isReady;
+    },
+    show({ item, image }, label) {
+      heatmapUrl = addresses.heatmap?.replace(NIL, item) ?? null;
+      heatmapShown = false;
+      onHeatmap(false);
+      host.hilumViewer.setHeatmap(false);
+      if (image === current && !host.dataset.overlayUrl) return isReady && onShown();
+      current = image;
+      isReady = false;
+      return host.hilumViewer.show({ ...urlsOf(image), label });
+    },
+    prefetch(items) {
+      host.hilumViewer.prefetch(items.map(({ image }) => urlsOf(image)));
+    },
+    toggleHeatmap() {
+      if (!heatmapUrl || !isReady) return;
+      const viewer = host.hilumViewer;
+      const wanted = !heatmapShown;
+      if (wanted && !host.dataset.overlayUrl) {
+        host.dataset.overlayUrl = heatmapUrl;
+        viewer.loadOverlay();
+      }
+      viewer.setHeatmap(wanted);
+    },
+    get boxes() {
+      return host.hilumViewer.boxes;
+    },
+    setBoxes(boxes) {
+      host.hilumViewer.setBoxes(boxes);
+    },
+    editBoxes(findings, onChange) {
+      host.hilumViewer.editBoxes({ findings, onChange });
+    },
+    set keys(answered) {
+      if (answered) host.hilumViewer.resumeKeys();
+      else host.hilumViewer.stopKeys();
+    },
+  };
+}

@@ -1,0 +1,129 @@
+// Readings on their way: kept in this browser, by reader and worklist, until the server has them.
+
+const RETRY_MS = 10_000;
+
+export function newUuid() {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  const bytes = crypto.getRandomValues(new Uint8Array(16)); // a page without TLS has no randomUUID
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+}
+
+export function createStore(key) {
+  let memory = null; // where the browser keeps nothing: for as long as the page stays
+  const read = () => {
+    if (memory) return memory;
+    try {
+      return JSON.parse(localStorage.getItem(key)) ?? {};
+    } catch {
+      return {}; // damaged
+    }
+  };
+  const change = (fields) => {
+    const next = { ...read(), ...fields };
+    try {
+      localStorage.setItem(key, JSON.stringify(next));
+    } catch {
+      memory = next;
+    }
+  };
+  return {
+    get queue() {
+      return read().queue ?? [];
+    },
+    setQueue: (queue) => change({ queue }),
+    // What was begun on a film, and the film that was begun last.
+    draftOf: (item) => read().drafts?.[item] ?? null,
+    get lastDrafted() {
+      const { last, drafts } = read();
+      return drafts?.[last] ? last : null;
+    },
+    setDraft(item, draft) {
+      const drafts = { ...read().drafts, [item]: draft };
+      if (!draft) delete drafts[item];
+      change({ drafts, last: item });
+    },
+  };
+}
+
+// A refusal is the server's word that it will never take this; anything else may pass later.
+export class Refusal extends Error {}
+
+export async function request(url, { method = "GET", body, csrf } = {}) {
+  const headers = { Accept: "application/json", ...(body ? { "Content-Type": "application/json" } : {}) };
+  if (csrf) headers["X-CSRFToken"] = csrf;
+  const response = await fetch(url, { method, headers, redirect: "manual", body: body && JSON.stringify(body) }).catch(() => {
+    throw new Error("The server does not answer.");
+  });
+  if (response.type === "opaqueredirect" || response.status === 401) throw new Error("You are logged out.");
+  const answer = await response.json().catch(() => null);
+  if (response.ok) return answer;
+  const words = sentence(answer) ?? `The server answered ${response.status}.`;
+  if (response.status === 400 || response.status === 404) throw new Refusal(words);
+  throw Object.assign(new Error(words), { isForbidden: response.status === 403 });
+}
+
+function sentence(answer) {
+  if (!answer || typeof answer !== "object") return null;
+  const first = answer.detail ?? answer.error ?? Object.entries(answer).map(([name, words]) => `${name}: ${[words].flat(3)[0]}`)[0];
+  return typeof first === "string" ? first : null;
+}
+
+export function createSender({ store, url, refresh, onKept, onRefused, onTrouble }) {
+  let busy = false;
+  let timer = 0;
+  let csrf = "";
+
+  // A 403 is a stale token after a log-in elsewhere, or the end of the session: a fresh look tells which.
+  async function send(reading) {
+    try {
+      return await request(url, { method: "POST", body: reading, csrf });
+    } catch (error) {
+      if (!error.isForbidden) throw error;
+      csrf = await refresh();
+      return request(url, { method: "POST", body: reading, csrf });
+    }
+  }
+
+  async function flush() {
+    if (busy) return;
+    busy = true;
+    clearTimeout(timer);
+    try {
+      while (store.queue.length) {
+        const [reading] = store.queue;
+        try {
+          await send(reading);
+        } catch (error) {
+          if (!(error instanceof Refusal)) throw error;
+          drop(reading);
+          onRefused(reading, error.message);
+          continue;
+        }
+        drop(reading);
+        onKept(reading);
+      }
+    } catch (error) {
+      timer = setTimeout(flush, RETRY_MS);
+      onTrouble(error.message, store.queue.length);
+    } finally {
+      busy = false;
+    }
+  }
+
+  // Another tab may have added to the queue meanwhile: only this one goes.
+  const drop = ({ uuid }) => store.setQueue(store.queue.filter((one) => one.uuid !== uuid));
+
+  window.addEventListener("online", flush);
+  window.addEventListener("focus", flush);
+  return {
+    setCsrf: (token) => (csrf = token),
+    flush,
+    add(reading) {
+      store.setQueue([...store.queue, reading]);
+      flush();
+    },
+  };
+}

@@ -1,0 +1,107 @@
+// Fetched and decoded films. At most three are kept: the one on screen and the next two.
+
+import { loadBoxes } from "./boxes.js";
+import { fetchJson } from "./fetching.js";
+import { pixelAspect } from "./geometry.js";
+import { loadOverlay } from "./heatmap.js";
+import { checkFacts, fetchPixels, modalityTable } from "./pixels.js";
+import { voiChoices } from "./presets.js";
+
+export const MOST_KEPT = 3;
+
+// {facts, pixels, rows, columns, aspect, modality, choices}
+export async function loadFilm({ factsUrl, pixelsUrl }, { onProgress, signal } = {}) {
+  const facts = await fetchJson(factsUrl, "The film's header", { signal });
+  checkFacts(facts);
+  const pixels = await fetchPixels(pixelsUrl, facts, { onProgress, signal });
+  const modality = modalityTable(facts);
+  const { rows, columns } = facts;
+  return { facts, pixels, rows, columns, aspect: pixelAspect(facts), modality, choices: voiChoices(facts, pixels, modality) };
+}
+
+export function createFilmStore() {
+  const kept = new Map(); // key -> entry, the latest used last
+  let ahead = new Set(); // keys of the films that the last prefetch asked for
+  let line = Promise.resolve(); // what is fetched ahead comes one film after the other, so that the next is not held up
+
+  const start = (urls) => {
+    const ending = new AbortController();
+    const entry = { ending, progress: 0, onProgress: null };
+    const onProgress = (progress) => {
+      entry.progress = progress;
+      entry.onProgress?.(progress);
+    };
+    entry.film = loadFilm(urls, { onProgress, signal: ending.signal });
+    for (const [name, url, load] of [["overlay", urls.overlayUrl, loadOverlay], ["boxes", urls.boxesUrl, loadBoxes]]) {
+      if (url) entry[name] = { url, content: load(url, { signal: ending.signal }) };
+      entry[name]?.content.catch(() => drop(entry, name));
+    }
+    entry.film.catch(() => forget(urls, entry));
+    return entry;
+  };
+
+  const drop = (entry, name) => (entry[name] = null);
+  const forget = (urls, entry) => kept.get(keyOf(urls)) === entry && kept.delete(keyOf(urls));
+
+  const use = (urls) => {
+    const key = keyOf(urls);
+    const entry = kept.get(key) ?? start(urls);
+    kept.delete(key);
+    kept.set(key, entry);
+    while (kept.size > MOST_KEPT) {
+      const [oldest, { ending }] = kept.entries().next().value;
+      kept.delete(oldest);
+      ending.abort();
+    }
+    return entry;
+  };
+
+  // An extra that was fetched ahead is used once: boxes may change while a reader works.
+  const take = (urls, name, url, load) => {
+    const entry = kept.get(keyOf(urls));
+    const fetched = entry?.[name];
+    if (fetched?.url !== url) return load(url);
+    drop(entry, name);
+    return fetched.content;
+  };
+
+  return {
+    get size() {
+      return kept.size;
+    },
+    has: (urls) => kept.has(keyOf(urls)),
+    film(urls, onProgress) {
+      const entry = use(urls);
+      onProgress(entry.progress);
+      entry.onProgress = onProgress;
+      return entry.film;
+    },
+    overlay: (urls, url) => take(urls, "overlay", url, loadOverlay),
+    boxes: (urls, url) => take(urls, "boxes", url, loadBoxes),
+    // `onFilm` is called with each as it is there.
+    prefetch(wanted, shown, onFilm) {
+      const next = wanted.filter((urls) => keyOf(urls) !== keyOf(shown)).slice(0, MOST_KEPT - 1);
+      ahead = new Set(next.map(keyOf));
+      for (const [key, { ending }] of [...kept]) {
+        if (ahead.has(key) || key === keyOf(shown)) continue;
+        kept.delete(key);
+        ending.abort();
+      }
+      for (const urls of next) line = line.then(() => (ahead.has(keyOf(urls)) ? settled(use(urls), onFilm) : null));
+      return line;
+    },
+    clear() {
+      for (const { ending } of kept.values()) ending.abort();
+      kept.clear();
+    },
+  };
+}
+
+// A film that failed ahead is fetched again, and its failure told, when it is shown.
+function settled({ film, overlay, boxes }, onFilm) {
+  return Promise.allSettled([film.then(onFilm), overlay?.content, boxes?.content]);
+}
+
+function keyOf({ factsUrl, pixelsUrl }) {
+  return `${factsUrl} ${pixelsUrl}`;
+}

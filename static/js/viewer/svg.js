@@ -1,0 +1,12 @@
+const SVG = "http://www.w3.org/2000/svg";
+
+export function svg(name, attributes = {}, children = []) {
+  const made = set(document.createElementNS(SVG, name), attributes);
+  made.append(...children);
+  return made;
+}
+
+export function set(element, attributes) {
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}

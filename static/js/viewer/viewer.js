@@ -1,0 +1,416 @@
+// Hilum's film viewer: what the toolbar, keys, pointers and the page around it ask for, done on one stage.
+
+import { createBeside, loadBeside } from "./beside.js";
+import { createBoxLayer } from "./boxes.js";
+import { createBoxEditor } from "./box_editing.js";
+import { createContourLayer } from "./contour.js";
+import * as controls from "./controls.js";
+import { buildCorners } from "./corners.js";
+import { sentence } from "./fetching.js";
+import { createFilmStore } from "./films.js";
+import { listenToKeys } from "./keyboard.js";
+import { createMeasuring } from "./measuring.js";
+import { createNearest } from "./nearest.js";
+import { createOverlaying } from "./overlaying.js";
+import { listenToFilm } from "./pointing.js";
+import { FilmStage } from "./stage.js";
+import { createWindowing } from "./windowing.js";
+
+const URLS = ["factsUrl", "pixelsUrl", "boxesUrl", "overlayUrl", "nearestUrl", "besideUrl"];
+const PRESETS = ["lung", "mediastinum", "bone", "percentile"];
+
+export class FilmViewer {
+  #host;
+  #stage;
+  #parts;
+  #corners;
+  #contours;
+  #shownBoxes;
+  #editor;
+  #overlaying;
+  #measuring;
+  #nearest;
+  #beside;
+  #keys;
+  #films = createFilmStore();
+  #urls;
+  #showing = 0; // counts the films asked for: what comes back for an earlier one is dropped
+  #windowing;
+  #error = null;
+
+  constructor(host) {
+    this.#host = host;
+    const { label = "Film", ...urls } = host.dataset;
+    this.#urls = urlsOf(urls);
+    this.#build(label);
+    this.#overlaying.setShown(this.#startsShown);
+    if (urls.factsUrl) this.load();
+  }
+
+  #build(label) {
+    this.#stage = new FilmStage({
+      label,
+      stageLabel: stageLabel(label),
+      onDraw: () => this.#describeView(),
+      onLost: () => this.#applyHeat(),
+    });
+    this.#parts = controls.buildFrame(this.#host, { stage: this.#stage.element, run: (name) => this.#run(name) });
+    this.#contours = createContourLayer();
+    this.#stage.addLayer(this.#contours);
+    this.#shownBoxes = createBoxLayer();
+    this.#stage.addLayer(this.#shownBoxes);
+    this.#corners = buildCorners(this.#stage);
+    this.#overlaying = createOverlaying(this.#parts.panel, {
+      onChange: () => this.#applyHeat(),
+      onWeight: (weight) => this.#emit("hilum:weight", { weight }),
+    });
+    this.#editor = createBoxEditor({
+      stage: this.#stage,
+      panels: this.#parts.panels,
+      onChange: (boxes) => this.#emit("hilum:boxes", { boxes }),
+    });
+    const { stages, panels, choices } = this.#parts;
+    this.#measuring = createMeasuring({ stage: this.#stage, panels, onMode: () => this.#showButtons() });
+    this.#nearest = createNearest({ stage: this.#stage, panels, overlaying: this.#overlaying });
+    this.#windowing = createWindowing({ stage: this.#stage, select: choices, onChange: () => this.#beside.setVoi() });
+    this.#beside = createBeside({ stage: this.#stage, place: stages, wantedVoi: () => this.#windowing.wanted });
+    listenToFilm({
+      stage: this.#stage,
+      text: this.#parts.pointText,
+      windowing: this.#windowing,
+      measuring: this.#measuring,
+      editor: this.#editor,
+      nearest: this.#nearest,
+      overlaying: this.#overlaying,
+    });
+    this.#listenToKeys();
+    this.#showButtons();
+  }
+
+  #listenToKeys() {
+    const stage = this.#stage;
+    this.#keys = listenToKeys(this.#host, {
+      run: (name) => this.#run(name),
+      other: (key, event) => this.#otherKey(key, event),
+      edit: (what) => this.#editor.edit(what),
+      hold: (what) => this.#hold(what),
+      release: () => this.#release(),
+      zoom: (factor) => stage.zoomAt(factor),
+      pan: (dx, dy) => stage.pan(dx, dy),
+    });
+  }
+
+  // Showing a film
+
+  // Replaces the film in place. Resolves to true once film, boxes and heatmap are there, to false where the film could
+  // not be shown (`hilum:error` says why) or another was asked for meanwhile.
+  show({ label = "Film", ...urls }) {
+    this.#urls = urlsOf(urls);
+    for (const name of URLS) delete this.#host.dataset[name];
+    Object.assign(this.#host.dataset, this.#urls, { label });
+    this.#stage.setLabel(label, stageLabel(label));
+    if (!this.#startsShown) this.#overlaying.setShown(false);
+    return this.load();
+  }
+
+  // Fetches and decodes ahead, in this order; what an earlier call asked for and this one does not is let go.
+  prefetch(films) {
+    const prepare = (film) => this.#stage.prepare(film, this.#windowing.shownAs(film));
+    return this.#films.prefetch(films, this.#urls, prepare);
+  }
+
+  get #startsShown() {
+    return this.#host.dataset.overlayShown !== "false";
+  }
+
+  async load() {
+    const showing = ++this.#showing;
+    const isLate = () => showing !== this.#showing;
+    this.#clear();
+    try {
+      const film = await this.#films.film(this.#urls, (progress) => {
+        if (!isLate()) this.#tell("Fetching the film", { progress });
+      });
+      if (isLate()) return false;
+      this.#takeFilm(film);
+    } catch (error) {
+      if (!isLate()) this.#fail(error);
+      return false;
+    }
+    this.#loadBeside();
+    await Promise.all([this.loadOverlay(), this.#loadBoxes()]);
+    if (isLate()) return false;
+    this.#stage.redrawNow();
+    this.#setState("ready");
+    this.#emit("hilum:ready", { renderer: this.#stage.kind, image: this.#stage.film.facts.image ?? null });
+    return true;
+  }
+
+  #clear() {
+    this.#error = null;
+    this.#setState("loading");
+    this.#stage.clear();
+    this.#overlaying.clear();
+    this.#editor.clear();
+    this.#measuring.clear();
+    this.#nearest.clear();
+    this.#nearest.setUrl(this.#urls.nearestUrl);
+    this.#beside.clear();
+    this.#shownBoxes.setBoxes([]);
+    this.#parts.notes.replaceChildren();
+    this.#parts.pointText.textContent = "";
+    if (this.#host.dataset.overlayUrl) this.#overlaying.wait();
+  }
+
+  #takeFilm(film) {
+    this.#tell("");
+    this.#stage.setFilm(film, this.#windowing.shownAs(film));
+    controls.fillChoices(this.#parts.choices, film.choices, this.#stage.voi);
+    this.#stage.redrawNow();
+    this.#showButtons();
+  }
+
+  // Takes data-overlay-url as it is now, so that a page may set it later (a reveal) and call this.
+  async loadOverlay() {
+    const url = this.#host.dataset.overlayUrl;
+    const showing = this.#showing;
+    if (!url) return;
+    try {
+      const overlay = await this.#films.overlay(this.#urls, url);
+      if (showing === this.#showing) this.#overlaying.set(overlay);
+    } catch (error) {
+      if (showing === this.#showing) this.#overlaying.fail(sentence(error), () => this.loadOverlay());
+    }
+    this.#showButtons();
+  }
+
+  // Of no use to the film itself, so nothing waits for it; without an answer there is no button.
+  async #loadBeside() {
+    const showing = this.#showing;
+    const { besideUrl } = this.#urls;
+    const films = besideUrl ? await loadBeside(besideUrl).catch(() => []) : [];
+    if (showing !== this.#showing) return;
+    this.#beside.set(films);
+    this.#showButtons();
+  }
+
+  async #loadBoxes() {
+    const { boxesUrl } = this.#urls;
+    const showing = this.#showing;
+    if (!boxesUrl) return;
+    try {
+      const boxes = await this.#films.boxes(this.#urls, boxesUrl);
+      if (showing !== this.#showing) return;
+      this.#shownBoxes.setBoxes(boxes);
+      this.#parts.notes.replaceChildren();
+      this.#showButtons();
+      this.#stage.redraw();
+    } catch (error) {
+      if (showing !== this.#showing) return;
+      this.#parts.notes.replaceChildren(...controls.trouble(sentence(error), () => this.#loadBoxes()));
+    }
+  }
+
+  #fail(error) {
+    this.#error = sentence(error);
+    this.#parts.panel.hidden = true;
+    this.#tell(this.#error, { retry: () => this.load() });
+    this.#setState("error");
+    this.#emit("hilum:error", { message: this.#error });
+  }
+
+  #tell(text, options) {
+    controls.showMessage(this.#parts.message, text, options);
+  }
+
+  #setState(state) {
+    this.#host.dataset.state = state;
+    controls.enable(this.#parts, state === "ready");
+  }
+
+  #emit(name, detail) {
+    this.#host.dispatchEvent(new CustomEvent(name, { bubbles: true, detail }));
+  }
+
+  #applyHeat() {
+    const heat = this.#overlaying.heat();
+    const asLines = heat?.look.drawn === "contour";
+    this.#stage.setHeat(asLines ? null : heat);
+    this.#contours.set(asLines ? heat : null);
+    if (!heat) this.#parts.pointText.textContent = ""; // it may hold a score
+  }
+
+  #describeView() {
+    const { film, view, voi, inverted } = this.#stage;
+    this.#parts.viewText.textContent = controls.viewSentence({ zoom: view.zoom, voi, inverted });
+    this.#corners.update(film, view);
+    this.#beside.follow();
+  }
+
+  // Actions
+
+  #run(name) {
+    if (name === "keys") return controls.openKeys(this.#parts.keys);
+    if (!this.#stage.view || this.#parts.buttons.get(name).hidden) return;
+    if (PRESETS.includes(name)) this.#windowing.preset(name);
+    else this.#actions[name]();
+    this.#showButtons();
+  }
+
+  #actions = {
+    fit: () => this.#stage.fit(),
+    actual: () => this.#stage.setZoom(1),
+    flip: () => this.#stage.flip(),
+    turn: () => this.#stage.turn(1),
+    reset: () => this.#reset(),
+    window: () => this.#windowing.toggle(),
+    invert: () => this.#windowing.invert(),
+    ruler: () => this.#measuring.setMode("ruler"),
+    ratio: () => this.#measuring.setMode("ratio"),
+    beside: () => this.#beside.toggle(),
+    boxes: () => this.#shownBoxes.toggle(),
+    heatmap: () => this.setHeatmap(!this.#overlaying.isShown),
+    nearest: () => this.#nearest.toggle(),
+  };
+
+  // Keys that act only in some states of the viewer.
+  #otherKey(key, { shiftKey, repeat }) {
+    if (!this.#stage.view || repeat) return false;
+    if (key === "c" && this.#editor.isOn) return shiftKey ? this.#editor.addInMiddle() : this.#editor.toggleDrawing();
+    if (key === "e" && shiftKey) return this.#nearest.searchHottest();
+    return false;
+  }
+
+  #reset() {
+    this.#windowing.reset();
+    this.#stage.upright();
+    this.#stage.fit();
+  }
+
+  #hold(what) {
+    if (what === "window") this.#windowing.setHeld(true);
+    else if (what === "blink") this.#nearest.blink(true);
+    else this.#overlaying.setHeld(true);
+    this.#showButtons();
+  }
+
+  #release() {
+    this.#windowing.setHeld(false);
+    this.#nearest.blink(false);
+    this.#overlaying.setHeld(false);
+    this.#showButtons();
+  }
+
+  #showButtons() {
+    const { buttons } = this.#parts;
+    const pressed = {
+      window: this.#windowing.isOn,
+      invert: this.#stage.inverted,
+      flip: Boolean(this.#stage.view?.flipped),
+      boxes: this.#shownBoxes.isShown,
+      heatmap: this.#overlaying.isVisible,
+      ruler: this.#measuring.mode === "ruler",
+      ratio: this.#measuring.mode === "ratio",
+      nearest: this.#nearest.isOn,
+      beside: this.#beside.isOn,
+    };
+    for (const [name, is] of Object.entries(pressed)) controls.press(buttons, name, is);
+    const { overlayUrl } = this.#host.dataset;
+    buttons.get("heatmap").hidden = !overlayUrl;
+    buttons.get("nearest").hidden = !overlayUrl || !this.#urls.nearestUrl;
+    buttons.get("boxes").hidden = !this.#shownBoxes.count;
+    buttons.get("beside").hidden = !this.#beside.count;
+  }
+
+  // For other modules of the page and for tests
+
+  get heatmapShown() {
+    return this.#overlaying.isShown;
+  }
+
+  setHeatmap(shown) {
+    if (shown === this.#overlaying.isShown) return;
+    this.#overlaying.setShown(shown);
+    this.#showButtons();
+    this.#emit("hilum:heatmap", { shown });
+  }
+
+  // Turns on drawing and editing; `findings` are offered by name. `onChange(boxes)` is called as `hilum:boxes` is sent.
+  editBoxes({ findings = [], onChange } = {}) {
+    this.#editor.start({ findings, onChange });
+  }
+
+  get boxes() {
+    return this.#editor.boxes;
+  }
+
+  // Without an event: the page knows what it sets.
+  setBoxes(boxes) {
+    this.#editor.set(boxes);
+  }
+
+  stopKeys() {
+    this.#keys.setSilent(true);
+  }
+
+  resumeKeys() {
+    this.#keys.setSilent(false);
+  }
+
+  setWeight(weight) {
+    this.#overlaying.setWeight(weight);
+  }
+
+  fusedAt(x, y) {
+    return this.#overlaying.fusedAt(x, y);
+  }
+
+  // Grey on screen under an original position, without the heatmap; null where that is off the canvas.
+  readGrey(x, y) {
+    return this.#stage.readColour(x, y, { withHeat: false })?.[0] ?? null;
+  }
+
+  readColour(x, y) {
+    return this.#stage.readColour(x, y);
+  }
+
+  readCanvas() {
+    return this.#stage.readCanvas();
+  }
+
+  get state() {
+    const { kind, view, voi, inverted } = this.#stage;
+    return {
+      status: this.#host.dataset.state,
+      error: this.#error,
+      renderer: kind,
+      view: view && { ...view },
+      voi: voi && { ...voi },
+      inverted,
+      boxesShown: this.#shownBoxes.isShown,
+      heatmapShown: this.#overlaying.isVisible,
+      look: this.#overlaying.look,
+      kept: this.#films.size,
+      measured: this.#measuring.strokes,
+      ratio: this.#measuring.ratio,
+      beside: this.#beside.isOn ? this.#beside.state : null,
+      blinking: this.#nearest.isBlinking,
+    };
+  }
+
+  destroy() {
+    this.#keys.stop();
+    this.#films.clear();
+    this.#beside.destroy();
+    this.#stage.destroy();
+  }
+}
+
+// Those that are there.
+function urlsOf(all) {
+  return Object.fromEntries(URLS.filter((name) => all[name]).map((name) => [name, all[name]]));
+}
+
+function stageLabel(label) {
+  return `${label}. Question mark lists the keys.`;
+}

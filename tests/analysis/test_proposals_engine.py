@@ -1,0 +1,60 @@
+"""From films to the next normal set with the real engine: fit, score, worklist, readings, proposal, run, decision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from analysis import proposals
+from analysis.proposals import compare
+from analysis.worklists import WorklistRequest, make_worklist
+from ml_engine import requests, running, supervisor
+from ml_engine.models import Run, RunState
+from ml_engine.requests import Request
+from portal.cohorts import images_of
+from portal.models import Image, Role
+from tests.analysis.worklists import items, read
+from tests.ml_engine import made
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+
+
+def ended(run: Run) -> Run:
+    supervisor.execute(run.uuid)
+    run.refresh_from_db()
+    assert (run.state, run.message, run.detail) == (RunState.DONE, "", "")
+    return run
+
+
+def test_dismissed_alarms_lose_their_alarm_once_the_bank_has_grown(
+    data_dir: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "publish", lambda run: True)
+    site = made.site()
+    split = made.small_split(site)
+    dataset = split.members.first().images.first().image.dataset
+    outside = [made.film(dataset, number=number, label="normal") for number in range(200, 206)]
+    head, reader = made.person("head", at=site, role=Role.MANAGER), made.person("reader", at=site, role=Role.READER)
+    fitted = requests.request_detector(Request(site=site, name="Fit"), split=split, config=made.small_config())
+    scored = requests.request_score(Request(site=site, name="Score"), after=fitted, datasets=[dataset])
+    ended(fitted)
+    ended(scored)
+    asked = WorklistRequest(run=scored, name="All", author=head, point="calibrate specificity", value=0.5)
+    worklist = make_worklist(asked)
+    flagged = [item for item in items(worklist, flagged=True) if item.image in outside]
+    assert flagged
+    for item in flagged:
+        read(item, reader, "normal", reason="positioning")
+    proposal = proposals.propose(worklist=worklist, author=head)
+    assert set(proposal.films.all()) == {item.image for item in flagged}
+    ended(proposal.run)
+    proposal.refresh_from_db()
+    found = compare(proposal, viewer=head)
+    assert found.films == Image.objects.count()
+    assert {one.image for one in found.vanished if one.is_proposed}
+    assert all(one.after < one.before for one in found.vanished)
+    assert found.flagged_after < found.flagged_before
+    decision = proposals.accept(proposal=proposal, author=head, name="normals")
+    fit = set(Image.objects.filter(split_images__member__part="fit"))
+    assert set(images_of(decision.cohort)) == fit | {item.image for item in flagged}

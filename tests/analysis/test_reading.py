@@ -1,0 +1,247 @@
+"""Verdicts: what is kept, what is refused, what may stand as a reference."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError, IntegrityError, transaction
+
+from analysis import reading
+from analysis.models import HeatmapUse, Reading, WorklistReader
+from analysis.reading import ReadingRefused, agrees, usable_as_reference
+from analysis.worklists import begin
+from portal.models import Adjudication, AuditEvent, Role, User
+from tests.analysis.scored import Scored
+from tests.analysis.worklists import given, items, read, reader, worklist
+from tests.portal import factories
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both]
+
+
+@pytest.fixture
+def of(scored: Scored, analyst: User) -> Any:
+    return worklist(scored, analyst)
+
+
+@pytest.mark.parametrize(("flagged", "verdict", "answer"), [
+    (True, "abnormal", True), (True, "normal", False), (False, "normal", True), (False, "abnormal", False),
+    (True, "unsure", None), (False, "unsure", None),
+])  # fmt: skip
+def test_agreement_follows_from_verdict_and_flag(flagged: bool, verdict: str, answer: bool | None) -> None:
+    assert agrees(flagged=flagged, verdict=verdict) is answer
+
+
+def test_a_reading_keeps_what_was_said_and_how_the_film_was_drawn(of: Any) -> None:
+    item = items(of, flagged=False)[0]
+    box = {"x": 1, "y": 2, "width": 5, "height": 6, "finding": "nodule or mass"}
+    kept = read(item, reader(), "abnormal", findings=["nodule or mass "], comment=" left ", boxes=[box])
+    kept.refresh_from_db()
+    assert (kept.verdict, kept.reason, kept.findings, kept.comment) == (
+        "abnormal", "true finding", ["nodule or mass"], "left",
+    )  # fmt: skip
+    assert kept.boxes == [box]
+    assert (kept.active_seconds, kept.total_seconds) == (8, 10)
+    assert kept.sampling_probability == item.sampling_probability < 1
+    assert kept.image_id == item.image_id
+    assert kept.run_id == of.run_id
+
+
+def test_a_later_reading_replaces_the_earlier_one_and_leaves_it(of: Any) -> None:
+    item, person = items(of)[0], reader()
+    first = read(item, person, "normal")
+    second = read(item, person, "unsure")
+    third = read(item, person, "normal")
+    assert (second.replaces, third.replaces) == (first, second)
+    assert list(Reading.objects.filter(replaced_by__isnull=True)) == [third]
+    before = AuditEvent.objects.filter(verb="read film").order_by("pk").values_list("before", flat=True)
+    assert list(before) == [
+        None,
+        {"reading": str(first.uuid), "verdict": "normal"},
+        {"reading": str(second.uuid), "verdict": "unsure"},
+    ]
+
+
+def test_what_is_sent_twice_is_kept_once(of: Any) -> None:
+    item, person, name = items(of)[0], reader(), uuid.uuid4()
+    first = read(item, person, uuid=name)
+    read(item, person, "unsure")
+    assert read(item, person, uuid=name) == first
+    assert Reading.objects.count() == 2
+
+
+def test_an_address_that_another_reading_has_is_refused(of: Any) -> None:
+    one, two = items(of)[:2]
+    person, name = reader(), uuid.uuid4()
+    read(one, person, uuid=name)
+    for item, by in ((two, person), (one, reader("another"))):
+        with pytest.raises(ReadingRefused, match="Another reading has this address"):
+            read(item, by, uuid=name)
+
+
+@pytest.mark.parametrize(("changes", "sentence"), [
+    ({"verdict": "agree"}, "The verdict 'agree' is unknown"),
+    ({"reason": "boredom"}, "The reason 'boredom' is unknown"),
+    ({"verdict": "normal", "reason": "true finding"}, "A normal film has no true finding"),
+    ({"verdict": "abnormal", "reason": ""}, "An abnormal film needs a reason"),
+    ({"findings": ["a|b"]}, "The finding 'a|b' is blank, too long or holds"),
+    ({"findings": ["x"] * 21}, "21 findings are named"),
+    ({"comment": "x" * 2001}, "The comment has 2001 characters"),
+    ({"comment": "a\0"}, "holds a NUL character"),
+    ({"active_seconds": 11.0}, "active time is at most the total"),
+    ({"active_seconds": -1.0}, "active time is at most the total"),
+    ({"total_seconds": float("nan")}, "active time is at most the total"),
+    ({"total_seconds": 1e9}, "that a week"),
+    ({"boxes": [{"x": 0, "y": 0, "width": 21, "height": 3}]}, "the film has 20 × 24 pixels"),
+    ({"boxes": [{"x": 0, "y": 0, "width": 0, "height": 3}]}, "draw it inside the film"),
+    ({"boxes": [{"x": "left"}]}, "A box has no x, y, width and height"),
+    ({"boxes": [{"x": 0, "y": 0, "width": float("inf"), "height": 3}]}, "draw it inside the film"),
+    ({"boxes": [{"x": 0, "y": 0, "width": 1, "height": 3}] * 51}, "51 boxes are drawn"),
+])  # fmt: skip
+def test_what_no_reading_may_hold_is_refused_with_a_sentence(of: Any, changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ReadingRefused, match=sentence):
+        read(items(of)[0], reader(), **{"verdict": "normal", **changes})
+    assert not Reading.objects.exists()
+
+
+def test_a_worklist_is_begun_before_it_is_read(of: Any) -> None:
+    with pytest.raises(ReadingRefused, match="You have not begun this worklist"):
+        reading.record(item=items(of)[0], reader=reader(), given=given())
+
+
+def test_only_readers_read(of: Any, analyst: User) -> None:
+    with pytest.raises(PermissionDenied):
+        read(items(of)[0], analyst)
+    assert not WorklistReader.objects.exists()
+
+
+def test_the_database_keeps_readings_and_the_chain_of_corrections(of: Any) -> None:
+    item, person = items(of)[0], reader()
+    kept = read(item, person)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        Reading.objects.filter(pk=kept.pk).update(verdict="abnormal")
+    fields = {
+        "image": item.image, "item": item, "reader": person, "verdict": "normal", "active_seconds": 1,
+        "total_seconds": 1, "model_shown": True,
+    }  # fmt: skip
+    with pytest.raises(IntegrityError), transaction.atomic():  # a second first one
+        Reading.objects.create(**fields)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Reading.objects.create(**{**fields, "replaces": kept, "active_seconds": 2})
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Reading.objects.create(**{**fields, "replaces": kept, "verdict": "agree"})
+
+
+# What the model has to do with it -------------------------------------------------------------------
+
+
+def test_a_confirming_verdict_is_one_with_the_model_at_hand(of: Any) -> None:
+    kept = read(items(of)[0], reader())
+    assert (kept.model_shown, kept.heatmap_shown) == (True, False)
+
+
+def test_the_heatmap_is_recorded_by_the_server_once(of: Any) -> None:
+    item, other, person = *items(of)[:2], reader()
+    begin(worklist=of, reader=person)
+    for _ in range(2):
+        reading.show_heatmap(item=item, reader=person)
+    assert HeatmapUse.objects.count() == 1
+    assert read(item, person).heatmap_shown
+    assert not read(other, person).heatmap_shown
+
+
+def test_a_blinded_worklist_has_no_heatmap_and_its_verdicts_no_model(scored: Scored, analyst: User) -> None:
+    blinded, person = worklist(scored, analyst, blinded=True), reader()
+    item = items(blinded)[0]
+    assert read(item, person).model_shown is False
+    with pytest.raises(ReadingRefused, match="has no heatmap"):
+        reading.show_heatmap(item=item, reader=person)
+
+
+def test_a_film_once_read_with_the_model_is_never_blinded_again_for_its_reader(scored: Scored, analyst: User) -> None:
+    assisted, blinded = worklist(scored, analyst), worklist(scored, analyst, name="Second", blinded=True)
+    person, fresh = reader(), reader("fresh")
+    film = items(assisted)[0]
+    again = blinded.items.select_related("image", "worklist__run__site").get(image=film.image)
+    read(film, person)
+    assert read(again, person).model_shown is True
+    assert read(again, fresh).model_shown is False
+
+
+def adjudicate(kept: Reading, by: User, verdict: str) -> Adjudication:
+    event = factories.event(kept.image, verdict, by, source="adjudication")
+    return Adjudication.objects.create(
+        image=kept.image, adjudicator=by, verdict=verdict, reason="seen", label_event=event
+    )
+
+
+def test_an_assisted_verdict_is_no_reference_until_a_blinded_adjudication_confirms_it(of: Any) -> None:
+    item, person = items(of)[0], factories.user("both", Role.READER, Role.ADJUDICATOR)
+    kept = read(item, person, "abnormal")
+    assert usable_as_reference([kept]) == set()
+    adjudicate(kept, person, "abnormal")  # has seen the model on this film
+    adjudicate(kept, factories.user("differs", Role.ADJUDICATOR), "normal")
+    assert usable_as_reference([kept]) == set()
+    with pytest.raises(ReadingRefused, match="1 of 1 readings were made with the model at hand"):
+        reading.require_reference([kept])
+    adjudicate(kept, factories.user("blinded", Role.ADJUDICATOR), "abnormal")
+    assert usable_as_reference([kept]) == {kept.pk}
+    reading.require_reference([kept])
+
+
+def test_an_adjudication_from_before_the_reading_confirms_nothing(of: Any) -> None:
+    item = items(of)[0]
+    event = factories.event(item.image, "abnormal", factories.user("early", Role.ADJUDICATOR), source="adjudication")
+    Adjudication.objects.create(
+        image=item.image, adjudicator=event.author, verdict="abnormal", reason="seen", label_event=event
+    )
+    assert usable_as_reference([read(item, reader(), "abnormal")]) == set()
+
+
+def test_a_verdict_changes_no_label(of: Any) -> None:
+    item = items(of)[0]
+    before = item.image.label_events.count()
+    read(item, reader(), "abnormal")
+    assert item.image.label_events.count() == before
+
+
+# What a reading sets off ------------------------------------------------------------------------------
+
+
+def test_an_escalation_goes_to_the_broker_and_is_answered_once(of: Any) -> None:
+    item, broker = items(of)[0], factories.user("broker", Role.BROKER)
+    raised = reading.escalate(item=item, reader=reader(), reason=" pneumothorax ")
+    assert raised.reason == "pneumothorax"
+    answered = reading.answer_escalation(escalation=raised, broker=broker, action="ward told")
+    assert answered.broker == broker
+    with pytest.raises(ReadingRefused, match="answered already"):
+        reading.answer_escalation(escalation=raised, broker=broker, action="again")
+    verbs = AuditEvent.objects.filter(target_uuid=raised.uuid).order_by("pk").values_list("verb", flat=True)
+    assert list(verbs) == ["escalate film", "answer escalation"]
+
+
+def test_an_escalation_needs_words_and_its_words_stay_out_of_the_audit(of: Any) -> None:
+    with pytest.raises(ReadingRefused, match="Say in a few words why"):
+        reading.escalate(item=items(of)[0], reader=reader(), reason=" ")
+    raised = reading.escalate(item=items(of)[0], reader=User.objects.get(username="reader"), reason="tension")
+    event = AuditEvent.objects.get(target_uuid=raised.uuid)
+    assert "tension" not in f"{event.before} {event.after} {event.reason}"
+
+
+def test_only_the_broker_answers(of: Any, analyst: User) -> None:
+    raised = reading.escalate(item=items(of)[0], reader=reader(), reason="tension")
+    with pytest.raises(PermissionDenied):
+        reading.answer_escalation(escalation=raised, broker=analyst, action="done")
+
+
+def test_an_adjudication_is_proposed_once_and_of_the_reading_that_stands(of: Any, analyst: User) -> None:
+    item, person = items(of)[0], reader()
+    first = read(item, person)
+    second = read(item, person, "unsure")
+    with pytest.raises(ReadingRefused, match="corrected this reading since"):
+        reading.propose_adjudication(reading=first, author=analyst)
+    made = reading.propose_adjudication(reading=second, author=analyst)
+    assert reading.propose_adjudication(reading=second, author=analyst) == made
+    assert AuditEvent.objects.filter(verb="propose adjudication").count() == 1

@@ -1,0 +1,358 @@
+"""The pages and the API of reading: who sees what, and what a reader never sees."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import uuid
+from typing import Any
+
+import pytest
+from django.test import Client
+from rest_framework.authtoken.models import Token
+
+from analysis import reading
+from analysis.models import AdjudicationProposal, Escalation, HeatmapUse, Reading, Worklist
+from analysis.worklists import begin
+from ml_engine.models import Score
+from portal.models import Role, User
+from tests.analysis.scored import Scored
+from tests.analysis.worklists import items, read, reader, worklist
+from tests.portal import factories
+
+pytestmark = [pytest.mark.django_db]
+
+
+@pytest.fixture
+def of(scored: Scored, analyst: User) -> Any:
+    return worklist(scored, analyst)
+
+
+def signed_in(person: User) -> Client:
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+def wish(of_item: Any, verdict: str = "normal", **changes: Any) -> dict[str, Any]:
+    return {
+        "uuid": str(uuid.uuid4()), "item": str(of_item.uuid), "verdict": verdict, "active_seconds": 3.5,
+        "total_seconds": 4,
+    } | changes  # fmt: skip
+
+
+def post(client: Client, address: str, body: dict[str, Any], **headers: str) -> Any:
+    return client.post(address, json.dumps(body), content_type="application/json", **headers)
+
+
+# Who ------------------------------------------------------------------------------------------------
+
+READERS, MAKERS = {Role.READER}, {Role.ANALYST, Role.MANAGER}
+BROKERS = {Role.BROKER}
+PAGES = {
+    "/reading/": (set(Role), "get"),
+    "/reading/new/": (MAKERS, "get"),
+    "/reading/{worklist}/": (READERS, "get"),
+    "/reading/{worklist}/items/{item}/overlay": (READERS, "get"),
+    "/reading/{worklist}/summary/": (MAKERS, "get"),
+    "/reading/{worklist}/readings.csv": (MAKERS, "get"),
+    "/reading/{worklist}/adjudications/": (MAKERS, "post"),
+    "/reading/{worklist}/normals/": (MAKERS, "post"),
+    "/reading/adjudications/": (MAKERS | {Role.ADJUDICATOR}, "get"),
+    "/reading/escalations/": (BROKERS, "get"),
+    "/reading/escalations/{escalation}/answer/": (BROKERS, "post"),
+    "/reading/normals/": (MAKERS | {Role.CURATOR}, "get"),
+    "/api/v1/worklists/{worklist}/": (MAKERS | READERS, "get"),
+    "/api/v1/worklists/{worklist}/items/": (READERS, "get"),
+    "/api/v1/worklists/{worklist}/readings/": (MAKERS, "get"),
+    "/api/v1/worklists/{worklist}/summary/": (MAKERS, "get"),
+    "/api/v1/escalations/{escalation}/answer/": (BROKERS, "post"),
+}
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_each_address_answers_its_roles_and_refuses_the_others(of: Any, role: Role) -> None:
+    item = items(of)[0]
+    begin(worklist=of, reader=reader("one who began"))
+    raised = reading.escalate(item=item, reader=User.objects.get(username="one who began"), reason="tension")
+    person = factories.user("someone", role)
+    if role == Role.READER:
+        begin(worklist=of, reader=person)
+    client = signed_in(person)
+    addresses = {"worklist": of.uuid, "item": item.uuid, "escalation": raised.uuid}
+    wrong = {}
+    for pattern, (allowed, method) in PAGES.items():
+        address = pattern.format(**addresses)
+        body = {"action": "done"}
+        response = client.get(address) if method == "get" else client.post(address, body)
+        fine = response.status_code in (200, 302, 400)  # the last: it was answered by the page before
+        if fine != (role in allowed) or (not fine and response.status_code != 403):
+            wrong[address] = response.status_code
+    assert wrong == {}
+
+
+def test_nothing_of_it_exists_for_another_site(of: Any) -> None:
+    item = items(of)[0]
+    begin(worklist=of, reader=reader("one who began"))
+    raised = reading.escalate(item=item, reader=User.objects.get(username="one who began"), reason="tension")
+    client = signed_in(factories.user("theirs", *Role, at=factories.site("Busan")))
+    addresses = {"worklist": of.uuid, "item": item.uuid, "escalation": raised.uuid}
+    found = {
+        pattern: client.get(pattern.format(**addresses)).status_code
+        if method == "get"
+        else client.post(pattern.format(**addresses), {"action": "done"}).status_code
+        for pattern, (_, method) in PAGES.items()
+        if "{" in pattern
+    }
+    assert set(found.values()) == {404}
+    assert client.get("/api/v1/worklists/").json()["count"] == 0
+    assert b"First" not in client.get("/reading/").content
+
+
+# Blinding (T35) -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("blinded", [False, True])
+def test_a_reader_s_page_and_answers_carry_no_score_flag_or_other_verdict(
+    scored: Scored, analyst: User, blinded: bool
+) -> None:
+    of = worklist(scored, analyst, blinded=blinded)
+    person, other = reader("mine"), reader("somebody-else")
+    for item in items(of):
+        read(item, other, "abnormal", reason="artefact", comment="a word of mine", findings=["rare finding"])
+    client = signed_in(person)
+    answers = [
+        client.get("/reading/"),
+        client.get(f"/reading/{of.uuid}/"),
+        client.get(f"/api/v1/worklists/{of.uuid}/items/"),
+        client.get(f"/api/v1/worklists/{of.uuid}/"),
+        client.get("/api/v1/worklists/"),
+        post(client, f"/api/v1/worklists/{of.uuid}/readings/", wish(items(of)[0])),
+    ]
+    said = "\n".join(f"{answer.headers} {answer.content.decode()}" for answer in answers)
+    assert {answer.status_code for answer in answers} == {200, 201}
+    scores = Score.objects.filter(run=scored.run)
+    numbers = {
+        f"{value:.3f}"[:5] for score in scores for value in (score.fused_score, score.global_score, score.region_score)
+    }
+    hidden = {"somebody-else", "a word of mine", "rare finding", "sampling", "threshold", str(of.threshold)[:5]}
+    assert {word for word in hidden | numbers if word in said} == set()
+    rows = client.get(f"/api/v1/worklists/{of.uuid}/items/").json()["items"]
+    assert {frozenset(row) for row in rows} == {frozenset({"item", "image", "reading"})}
+    assert sum(row["reading"] is not None for row in rows) == 1
+
+
+def test_the_order_does_not_tell_which_films_are_flagged(of: Any) -> None:
+    """Over many readers, flagged films stand as early as the others."""
+    flags = {str(item.uuid): item.flagged for item in items(of)}
+    places: dict[bool, list[int]] = {True: [], False: []}
+    for number in range(40):
+        client = signed_in(reader(f"reader {number}"))
+        for place, row in enumerate(client.get(f"/api/v1/worklists/{of.uuid}/items/").json()["items"]):
+            places[flags[row["item"]]].append(place)
+    means = {kind: sum(found) / len(found) for kind, found in places.items()}
+    middle = (len(flags) - 1) / 2
+    assert means[True] == pytest.approx(middle, abs=1.5)
+    assert means[False] == pytest.approx(middle, abs=1.5)
+
+
+def test_the_heatmap_of_a_blinded_worklist_is_refused(scored: Scored, analyst: User) -> None:
+    of = worklist(scored, analyst, blinded=True)
+    client = signed_in(reader())
+    page = client.get(f"/reading/{of.uuid}/").content.decode()
+    assert "overlay" not in page.replace("data-overlay-shown", "")
+    answer = client.get(f"/reading/{of.uuid}/items/{items(of)[0].uuid}/overlay")
+    assert answer.status_code == 403
+    assert answer.json() == {"error": "This worklist is read without the model, so it has no heatmap."}
+
+
+def test_asking_for_the_heatmap_is_kept_before_it_is_sent(of: Any) -> None:
+    person, item = reader(), items(of)[0]
+    client = signed_in(person)
+    client.get(f"/reading/{of.uuid}/")
+    assert not HeatmapUse.objects.exists()
+    answer = client.get(f"/reading/{of.uuid}/items/{item.uuid}/overlay")
+    assert answer.json()["rows"] == 4
+    assert HeatmapUse.objects.get().item == item
+    assert client.get(f"/reading/{of.uuid}/items/{uuid.uuid4()}/overlay").status_code == 404
+
+
+# Readings by API --------------------------------------------------------------------------------------
+
+
+def test_a_reading_is_kept_by_session_and_by_token(of: Any) -> None:
+    person = reader()
+    one, two = items(of)[:2]
+    client = signed_in(person)
+    client.get(f"/api/v1/worklists/{of.uuid}/items/")
+    answer = post(client, f"/api/v1/worklists/{of.uuid}/readings/", wish(one, "unsure", comment="blurred"))
+    assert answer.status_code == 201
+    assert answer.json()["comment"] == "blurred"
+    token = f"Token {Token.objects.create(user=person).key}"
+    answer = post(Client(), f"/api/v1/worklists/{of.uuid}/readings/", wish(two), HTTP_AUTHORIZATION=token)
+    assert answer.status_code == 201
+    assert Reading.objects.filter(reader=person).count() == 2
+    rows = client.get(f"/api/v1/worklists/{of.uuid}/items/").json()["items"]
+    assert {row["item"] for row in rows if row["reading"]} == {str(one.uuid), str(two.uuid)}
+
+
+def test_a_session_without_its_token_is_refused_and_gets_a_fresh_one(of: Any) -> None:
+    person = reader()
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(person)
+    csrf = client.get(f"/api/v1/worklists/{of.uuid}/items/").json()["csrf"]
+    address, body = f"/api/v1/worklists/{of.uuid}/readings/", wish(items(of)[0])
+    assert post(client, address, body).status_code == 403
+    assert post(client, address, body, HTTP_X_CSRFTOKEN=csrf).status_code == 201
+
+
+@pytest.mark.parametrize(("changes", "sentence"), [
+    ({"item": str(uuid.uuid4())}, "The worklist has no item"),
+    ({"reason": "true finding"}, "A normal film has no true finding"),
+    ({"active_seconds": 9}, "active time is at most the total"),
+    ({"verdict": "agree"}, "not a valid choice"),
+    ({"uuid": "x"}, "Must be a valid UUID"),
+    ({"boxes": [{"x": 1}]}, "required"),
+    ({"comment": "a\0"}, "Null characters are not allowed"),
+])  # fmt: skip
+def test_a_bad_reading_is_400_with_a_sentence(of: Any, changes: dict[str, Any], sentence: str) -> None:
+    client = signed_in(reader())
+    client.get(f"/api/v1/worklists/{of.uuid}/items/")
+    answer = post(client, f"/api/v1/worklists/{of.uuid}/readings/", wish(items(of)[0]) | changes)
+    assert answer.status_code == 400
+    assert sentence in answer.content.decode()
+
+
+def test_a_worklist_is_made_by_api_and_by_the_form(scored: Scored, analyst: User) -> None:
+    client = signed_in(analyst)
+    asked = {"name": "By API", "point": "tune sensitivity", "value": 0.9, "most": 6}
+    answer = post(client, f"/api/v1/runs/{scored.run.uuid}/worklists/", asked)
+    assert answer.status_code == 201
+    assert (answer.json()["films"], answer.json()["most"]) == (6, 6)
+    form = {
+        "run": scored.run.uuid, "name": "By form", "point": "tune sensitivity", "value": 0.9, "unflagged_percent": 50,
+        "parts": ["test"], "blinded": "on", "seed": 3,
+    }  # fmt: skip
+    answer = client.post("/reading/new/", form)
+    made = Worklist.objects.get(name="By form")
+    assert answer["Location"] == f"/reading/{made.uuid}/summary/"
+    assert (made.unflagged_share, made.parts, made.blinded, made.seed, made.most) == (0.5, ["test"], True, 3, None)
+
+
+def test_what_the_form_cannot_make_is_told_beside_it(scored: Scored, analyst: User) -> None:
+    client = signed_in(analyst)
+    form = {"run": scored.run.uuid, "name": "A", "point": "calibrate specificity", "value": 0.9}
+    answer = client.post("/reading/new/", {**form, "unflagged_percent": 20, "seed": 0})
+    assert answer.status_code == 400
+    assert "no score of a normal film of calibrate" in answer.content.decode()
+    answer = post(client, f"/api/v1/runs/{scored.run.uuid}/worklists/", {"name": "A"})
+    assert answer.status_code == 400
+    assert "no score of a normal film of calibrate" in answer.json()["detail"]
+
+
+def test_another_site_s_run_is_not_offered_and_not_taken(scored: Scored) -> None:
+    theirs = factories.user("theirs", Role.ANALYST, at=factories.site("Busan"))
+    client = signed_in(theirs)
+    assert client.get(f"/reading/new/?run={scored.run.uuid}").status_code == 404
+    form = {"run": scored.run.uuid, "name": "A", "point": "tune sensitivity", "value": 0.9}
+    answer = client.post("/reading/new/", {**form, "unflagged_percent": 20, "seed": 0})
+    assert answer.status_code == 400
+    assert not Worklist.objects.exists()
+
+
+def test_the_schema_names_what_a_program_may_ask(as_analyst: Client) -> None:
+    schema = as_analyst.get("/api/v1/schema/", HTTP_ACCEPT="application/vnd.oai.openapi+json").content.decode()
+    for word in ("/worklists/{uuid}/items/", "/worklists/{uuid}/readings/", "ReadingWish", "WorklistWish"):
+        assert word in schema
+
+
+# Summary, CSV, proposals ------------------------------------------------------------------------------
+
+
+def test_the_summary_shows_the_draw_and_the_estimates(of: Any, as_analyst: Client) -> None:
+    page = as_analyst.get(f"/reading/{of.uuid}/summary/").content.decode()
+    assert "Nobody has begun to read it" in page
+    one = reader("one")
+    for item in items(of):
+        read(item, one, "abnormal" if item.flagged else "normal")
+    page = as_analyst.get(f"/reading/{of.uuid}/summary/").content.decode()
+    assert of.operating_point["words"] in page
+    assert "Abnormal among flagged films" in page
+    assert "1.000 <span" in page
+    assert "random weights, not for evaluation" in page
+    answer = as_analyst.get(f"/api/v1/worklists/{of.uuid}/summary/").json()
+    assert answer["estimates"]["abnormal_among_flagged"]["value"] == 1
+
+
+def test_the_csv_holds_every_standing_reading_and_starts_no_formula(of: Any, as_analyst: Client) -> None:
+    item, one = items(of, flagged=True)[0], reader("one")
+    read(item, one, "normal")
+    read(item, one, "normal", reason="device", comment="=HYPERLINK()", findings=["@cmd", "b"])
+    answer = as_analyst.get(f"/reading/{of.uuid}/readings.csv")
+    (row,) = csv.DictReader(io.StringIO(answer.content.decode()))
+    assert row["image"] == str(item.image.uuid)
+    assert (row["verdict"], row["reason"], row["flagged"], row["reference"]) == ("normal", "device", "True", "False")
+    assert (row["comment"], row["findings"]) == ("'=HYPERLINK()", "'@cmd; b")
+    assert row["sampling_probability"] == "1.0"
+    assert row["notice"].startswith("random weights, not for evaluation")
+
+
+def test_a_list_of_worklists_asks_as_often_for_many_as_for_one(
+    of: Any, scored: Scored, analyst: User, django_assert_num_queries: Any
+) -> None:
+    client = signed_in(factories.user("both", Role.READER, Role.ANALYST))
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    client.get("/reading/")
+    with CaptureQueriesContext(connection) as few:
+        client.get("/reading/")
+    for number in range(4):
+        worklist(scored, analyst, name=f"Worklist {number}")
+    with django_assert_num_queries(len(few)):
+        client.get("/reading/")
+
+
+def test_the_list_counts_own_readings_only(of: Any) -> None:
+    person = reader("mine")
+    read(items(of)[0], reader("other"))
+    read(items(of)[1], person)
+    read(items(of)[1], person, "unsure")
+    page = signed_in(person).get("/reading/")
+    (row,) = page.context["worklists"]
+    assert (row.films, row.own) == (len(items(of)), 1)
+
+
+def test_a_film_is_proposed_for_adjudication_without_its_reading(of: Any, as_analyst: Client) -> None:
+    kept = read(items(of, flagged=True)[0], reader("one"), "normal", comment="surely nothing")
+    as_analyst.post(f"/reading/{of.uuid}/adjudications/", {"reading": [str(kept.uuid), "damaged"]})
+    assert AdjudicationProposal.objects.get().reading == kept
+    page = signed_in(factories.user("judge", Role.ADJUDICATOR)).get("/reading/adjudications/").content.decode()
+    assert str(kept.image) in page
+    assert "surely nothing" not in page
+    assert "one</" not in page
+    unblinded = factories.user("unblinded", Role.READER, Role.ADJUDICATOR)
+    read(items(of, flagged=True)[0], unblinded)
+    page = signed_in(unblinded).get("/reading/adjudications/").content.decode()
+    assert "leave it to another adjudicator" in page
+
+
+def test_the_broker_sees_the_pseudonym_and_answers(of: Any) -> None:
+    person, item = reader(), items(of)[0]
+    client = signed_in(person)
+    client.get(f"/reading/{of.uuid}/")
+    body = {"item": str(item.uuid), "reason": "pneumothorax"}
+    assert post(client, f"/api/v1/worklists/{of.uuid}/escalations/", body).status_code == 201
+    broker = signed_in(factories.user("broker", Role.BROKER))
+    page = broker.get("/reading/escalations/").content.decode()
+    assert "pneumothorax" in page
+    assert item.image.patient.pseudonym in page
+    raised = Escalation.objects.get()
+    assert broker.get("/api/v1/escalations/").json()["results"][0]["answered"] is False
+    broker.post(f"/reading/escalations/{raised.uuid}/answer/", {"action": "ward told"})
+    assert "ward told" in broker.get("/reading/escalations/").content.decode()
+    assert broker.get("/api/v1/escalations/").json()["results"][0]["answered"] is True
+    again = post(broker, f"/api/v1/escalations/{raised.uuid}/answer/", {"action": "again"})
+    assert again.status_code == 400
+    assert "answered already" in again.json()["detail"]

@@ -1,0 +1,51 @@
+"""Worklists, readers and readings by plain functions."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+from analysis import reading
+from analysis.models import Reading, Worklist, WorklistItem
+from analysis.reading import Given
+from analysis.worklists import WorklistRequest, begin, make_worklist
+from ml_engine.models import Run
+from ml_engine.storage import run_folder
+from portal.models import Role, User
+from tests.analysis.scored import Scored
+from tests.portal import factories
+
+
+def calibrated(run: Run, scores: list[float]) -> None:
+    """Gives the run these calibration normals."""
+    path = run_folder(run.uuid) / "score.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"calibration_scores": sorted(scores)}))
+
+
+def worklist(scored: Scored, author: User, **changes: Any) -> Worklist:
+    """By the sensitivity on tune, unless said otherwise."""
+    asked = {"name": "First", "point": "tune sensitivity", "value": 0.9, **changes}
+    return make_worklist(WorklistRequest(run=scored.run, author=author, **asked))
+
+
+def reader(name: str = "reader") -> User:
+    return factories.user(name, Role.READER)
+
+
+def given(verdict: str = "normal", **changes: Any) -> Given:
+    reason = "true finding" if verdict == "abnormal" else ""
+    return Given(
+        **{"uuid": uuid.uuid4(), "verdict": verdict, "reason": reason, "active_seconds": 8, "total_seconds": 10}
+        | changes
+    )
+
+
+def read(item: WorklistItem, by: User, verdict: str = "normal", **changes: Any) -> Reading:
+    begin(worklist=item.worklist, reader=by)
+    return reading.record(item=item, reader=by, given=given(verdict, **changes))
+
+
+def items(of: Worklist, *, flagged: bool | None = None) -> list[WorklistItem]:
+    found = of.items.select_related("image__dataset", "worklist__run__site")
+    return list(found if flagged is None else found.filter(flagged=flagged))

@@ -1,0 +1,344 @@
+"""A curator screens a queue without a mouse, and nothing of it is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from portal.labelling import label_films
+from portal.models import Adjudication, CurrentLabel, Image, LabelEvent, QueuePlace, Role, ScreeningQueue, User
+from portal.queues import Suspect, queue_films, queue_suspects
+from portal.splitting import SplitRequest, draw_split
+from tests.portal import factories
+
+pytestmark = [pytest.mark.django_db(transaction=True)]
+
+FINDINGS = ["pneumonia", "effusion"]
+
+
+@pytest.fixture
+def kim(settings: Any, data_dir: Path) -> User:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    site = factories.site()
+    site.findings = FINDINGS
+    site.save()
+    return factories.curator("kim")
+
+
+@pytest.fixture
+def open_queue(page: Page, live_server: Any, sign_in: Callable[[Any], None], kim: User) -> Callable[..., Page]:
+    """The page of a queue of so many unlabelled films, for kim, once its first film is on the screen."""
+
+    def open_(films: int = 3, *, queue: ScreeningQueue | None = None, person: User | None = None) -> Page:
+        sign_in(person or kim)
+        made = queue or queue_of(films, kim)
+        page.goto(f"{live_server.url}/queues/{made.uuid}/")
+        shown(page, 1)
+        return page
+
+    return open_
+
+
+def queue_of(films: int, author: User) -> ScreeningQueue:
+    of = factories.dataset()
+    factories.films(of, unlabelled=films)
+    return queue_films(
+        site=of.site, name="May", images=of.images.all(), author=author, source="Normals", order="imported"
+    )
+
+
+def shown(page: Page, position: int) -> None:
+    """The film is on the screen: from then on a key labels it."""
+    expect(page.locator("#queue")).to_have_attribute("data-shown", str(position))
+    expect(page.locator("[data-hilum-viewer]")).to_have_attribute("data-state", "ready")
+
+
+def all_saved(page: Page) -> None:
+    expect(page.locator("#saved")).to_have_attribute("data-state", "saved")
+
+
+def eventually(page: Page, holds: Callable[[], bool]) -> None:
+    for _ in range(100):
+        if holds():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("it never held")
+
+
+def values() -> list[str]:
+    """The labels of the films, in the order of import; blank for none."""
+    rows = Image.objects.order_by("pk").values_list("current_label__value", flat=True)
+    return [value or "" for value in rows]
+
+
+def by(name: str) -> User:
+    return User.objects.get(username=name)
+
+
+# By keyboard --------------------------------------------------------------------------------------------------
+
+
+def test_thirty_films_are_labelled_by_one_key_each(open_queue: Callable[..., Page]) -> None:
+    page = open_queue(30)
+    before = page.evaluate("performance.timeOrigin")
+    for position in range(1, 31):
+        shown(page, position)
+        page.keyboard.press("asdfg"[position % 5])
+    expect(page.get_by_role("heading", name="The end of the queue")).to_be_visible()
+    all_saved(page)
+    assert page.evaluate("performance.timeOrigin") == before  # the page was never loaded again
+    assert values() == ["abnormal", "unsure", "exclude", "exclude", "normal"] * 6
+    assert LabelEvent.objects.count() == 30
+    bad = CurrentLabel.objects.filter(findings=["bad quality"])
+    assert sorted(bad.values_list("image", flat=True)) == [film.pk for film in Image.objects.order_by("pk")[2::5]]
+
+
+def test_findings_are_picked_by_number_and_enter_saves_them(open_queue: Callable[..., Page]) -> None:
+    page = open_queue()
+    page.keyboard.press("2")
+    page.keyboard.press("Enter")
+    shown(page, 2)
+    page.keyboard.press("1")
+    page.keyboard.press("2")
+    page.keyboard.press("1")  # not after all
+    page.keyboard.press("d")
+    shown(page, 3)
+    page.keyboard.press("Backspace")
+    shown(page, 2)
+    expect(page.locator("#film-findings")).to_have_text("effusion")
+    all_saved(page)
+    events = LabelEvent.objects.order_by("pk").values_list("value", "findings")
+    assert list(events) == [("abnormal", ["effusion"]), ("unsure", ["effusion"])]
+
+
+def test_a_comment_is_typed_without_labelling(open_queue: Callable[..., Page]) -> None:
+    page = open_queue()
+    page.keyboard.press("c")
+    page.keyboard.type("as dark as it gets")
+    page.keyboard.press("Enter")
+    page.keyboard.press("s")
+    shown(page, 2)
+    expect(page.locator("#comment")).to_have_value("")
+    all_saved(page)
+    assert list(LabelEvent.objects.values_list("value", "reason")) == [("abnormal", "as dark as it gets")]
+
+
+def test_undo_goes_back_to_the_film(open_queue: Callable[..., Page]) -> None:
+    page = open_queue()
+    page.keyboard.press("a")
+    shown(page, 2)
+    page.keyboard.press("s")
+    shown(page, 3)
+    page.keyboard.press("z")
+    shown(page, 2)
+    expect(page.locator("#film-label")).to_have_text("unlabelled")
+    page.keyboard.press("z")
+    shown(page, 1)
+    all_saved(page)
+    assert values() == ["", "", ""]
+    assert LabelEvent.objects.filter(reverts__isnull=False).count() == 2
+
+
+def test_a_film_that_is_not_on_the_screen_is_not_labelled(open_queue: Callable[..., Page]) -> None:
+    page = open_queue(4)
+    page.route("**/pixels", lambda route: route.abort())
+    page.reload()
+    expect(page.locator("[data-hilum-viewer]")).to_have_attribute("data-state", "error")
+    page.keyboard.press("a")
+    expect(page.locator("#saved")).to_have_text("Not labelled: the film is not on the screen yet")
+    assert not LabelEvent.objects.exists()
+    page.unroute("**/pixels")
+    page.locator("[data-hilum-viewer]").get_by_role("button", name="Try again").click()
+    shown(page, 1)
+    page.keyboard.press("a")
+    shown(page, 2)
+    all_saved(page)
+    assert values() == ["normal", "", "", ""]
+
+
+def test_one_goes_on_where_one_stopped(open_queue: Callable[..., Page], kim: User) -> None:
+    page = open_queue(5)
+    for position in (1, 2):
+        shown(page, position)
+        page.keyboard.press("a")
+    shown(page, 3)
+    all_saved(page)
+    place = QueuePlace.objects.filter(user=kim).values_list("position", flat=True)
+    eventually(page, lambda: list(place.all()) == [3])
+    page.reload()
+    shown(page, 3)
+
+
+# Nothing is lost ----------------------------------------------------------------------------------------------
+
+
+def end_session(page: Page) -> None:
+    page.context.clear_cookies(name="sessionid")
+
+
+def test_a_label_given_after_the_session_ended_is_saved_after_the_log_in(open_queue: Callable[..., Page]) -> None:
+    page = open_queue()
+    end_session(page)
+    page.keyboard.press("s")
+    dialog = page.get_by_role("dialog", name="Your session has ended")
+    expect(dialog).to_be_visible()
+    expect(page.locator("#saved")).to_contain_text("1 change not saved, kept in this browser")
+    assert not LabelEvent.objects.exists()
+    page.keyboard.type("not the password")
+    page.keyboard.press("Enter")
+    expect(dialog).to_contain_text("do not match an account")
+    page.get_by_label("Password").fill(factories.PASSWORD)
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_hidden()
+    all_saved(page)
+    assert values() == ["abnormal", "", ""]
+    shown(page, 2)
+    page.keyboard.press("a")
+    shown(page, 3)
+    all_saved(page)
+    assert values() == ["abnormal", "normal", ""]
+
+
+def test_drafts_outlive_the_page_and_the_log_in(open_queue: Callable[..., Page], live_server: Any) -> None:
+    page = open_queue()
+    end_session(page)
+    page.keyboard.press("s")
+    expect(page.get_by_role("dialog", name="Your session has ended")).to_be_visible()
+    page.goto(f"{live_server.url}/accounts/login/?next=/queues/{ScreeningQueue.objects.get().uuid}/")
+    page.get_by_label("User name").fill("kim")
+    page.get_by_label("Password").fill(factories.PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/queues/**")
+    all_saved(page)
+    assert values() == ["abnormal", "", ""]
+
+
+def test_the_drafts_of_one_person_are_not_saved_by_another(
+    open_queue: Callable[..., Page], sign_in: Any, live_server: Any
+) -> None:
+    lee = factories.curator("lee")
+    page = open_queue()
+    page.route("**/labels/", lambda route: route.abort())
+    page.keyboard.press("s")
+    expect(page.locator("#saved")).to_have_attribute("data-state", "unsaved")
+    page.unroute("**/labels/")
+    sign_in(lee)
+    page.get_by_role("button", name="Save again").click()
+    expect(page.locator("#saved")).to_contain_text("Somebody else is logged in")
+    page.reload()
+    all_saved(page)
+    assert not LabelEvent.objects.exists()
+
+
+def test_without_a_connection_one_goes_on_labelling(open_queue: Callable[..., Page]) -> None:
+    page = open_queue()
+    page.route("**/labels/", lambda route: route.abort())
+    page.keyboard.press("a")
+    shown(page, 2)
+    page.keyboard.press("s")
+    shown(page, 3)
+    expect(page.locator("#saved")).to_contain_text("2 changes not saved, kept in this browser")
+    page.keyboard.press("z")  # the second never left
+    expect(page.locator("#saved")).to_contain_text("1 change not saved")
+    page.unroute("**/labels/")
+    page.get_by_role("button", name="Save again").click()
+    all_saved(page)
+    assert values() == ["normal", "", ""]
+    assert LabelEvent.objects.count() == 1
+
+
+# Two people on one film -----------------------------------------------------------------------------------------
+
+
+def meet(page: Page, value: str = "normal") -> Any:
+    """Lee labels the film that kim looks at; then kim does."""
+    film = Image.objects.order_by("pk")[0]
+    label_films(images=[film], value=value, author=by("lee"), site=film.dataset.site, reason="clear enough")
+    page.keyboard.press("s")
+    dialog = page.get_by_role("dialog", name="Somebody else labelled this film")
+    expect(dialog).to_be_visible()
+    expect(dialog.locator("#merge-mine")).to_have_text("abnormal")
+    expect(dialog.locator("#merge-theirs")).to_have_text(f"{value}, “clear enough” (lee)")
+    return dialog
+
+
+@pytest.mark.parametrize(
+    ("choice", "label", "events"), [("Take theirs", "normal", 1), ("Leave unresolved", "unresolved", 2)]
+)
+def test_two_labels_on_one_film_are_merged(
+    open_queue: Callable[..., Page], choice: str, label: str, events: int
+) -> None:
+    factories.curator("lee")
+    page = open_queue()
+    dialog = meet(page)
+    expect(dialog.get_by_role("button", name="Keep mine")).to_be_disabled()
+    dialog.get_by_role("button", name=choice).click()
+    expect(dialog).to_be_hidden()
+    all_saved(page)
+    assert values()[0] == label
+    assert LabelEvent.objects.count() == events
+
+
+def test_an_adjudicator_settles_by_a_key(open_queue: Callable[..., Page], kim: User) -> None:
+    factories.curator("lee")
+    judge = factories.user("judge", Role.CURATOR, Role.ADJUDICATOR)
+    page = open_queue(person=judge)
+    dialog = meet(page)
+    expect(page.locator("#saved")).to_contain_text("1 change not saved, kept in this browser")
+    page.keyboard.press("Enter")  # meant for the film before: it chooses nothing
+    expect(dialog).to_be_visible()
+    eventually(page, lambda: page.keyboard.press("1") or dialog.is_hidden())  # and so is a key at once
+    all_saved(page)
+    assert values()[0] == "abnormal"
+    assert Adjudication.objects.get().adjudicator == judge
+
+
+# By score --------------------------------------------------------------------------------------------------------
+
+
+def test_the_least_normal_region_is_outlined_and_no_score_is_said(open_queue: Callable[..., Page], kim: User) -> None:
+    of = factories.dataset()
+    films = factories.films(of, normal=4)
+    split = draw_split(
+        SplitRequest(site=of.site, name="all fit", datasets=[of], seed=0, author=kim), fractions={"fit": 1.0}
+    )
+    suspects = [Suspect(film.pk, [{"x": 2, "y": 3, "width": 8, "height": 9}]) for film in films]
+    made = queue_suspects(
+        site=of.site, name="suspects", suspects=suspects, split=split, author=kim, source="detector May"
+    )
+    page = open_queue(queue=made)
+    expect(page.locator(".hv-boxes text")).to_have_text("least normal region")
+    page.keyboard.press("s")
+    shown(page, 2)
+    all_saved(page)
+    assert LabelEvent.objects.get(value="abnormal").queue == made
+
+
+# Keys of one's own -----------------------------------------------------------------------------------------------
+
+
+def test_keys_are_changed_and_used(
+    open_queue: Callable[..., Page], page: Page, live_server: Any, sign_in: Any, kim: User
+) -> None:
+    sign_in(kim)
+    page.goto(f"{live_server.url}/keys/")
+    page.get_by_label("Normal", exact=True).fill("s")
+    page.get_by_role("button", name="Save the keys").click()
+    expect(page.get_by_role("alert")).to_have_text("'s' already stands for Normal; choose another key for Abnormal.")
+    page.get_by_label("Normal", exact=True).fill("j")
+    page.get_by_role("button", name="Save the keys").click()
+    expect(page.get_by_role("status")).to_have_text("Your keys are saved.")
+    open_queue()
+    page.keyboard.press("?")
+    expect(page.locator("dialog#keys")).to_be_visible()
+    expect(page.locator("dialog#keys dt").first).to_have_text("J")
+    page.keyboard.press("Escape")
+    page.keyboard.press("a")  # no key any more
+    page.keyboard.press("j")
+    shown(page, 2)
+    all_saved(page)
+    assert values() == ["normal", "", ""]

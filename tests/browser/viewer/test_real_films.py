@@ -1,0 +1,44 @@
+"""Real DICOM films on the canvas against NumPy, where they lie beside the checkout."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from portal.imaging.pixels import read_film, shown_values
+from tests.browser.viewer.conftest import Viewer
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+ROOM = {"width": 2400, "height": 1400}  # for the whole film at one film pixel to one of the screen
+
+
+@pytest.mark.parametrize("renderer", ["2d", "webgl2"])
+def test_every_film_that_is_shown_equals_its_reference(
+    open_viewer: Callable[..., Viewer], dicom_samples: Path, renderer: str
+) -> None:
+    table = list(csv.DictReader((dicom_samples / "expected.csv").read_text().splitlines()))
+    wrong = {}
+    for line in table:
+        if line["outcome"] != "shown":
+            continue
+        film, header = read_film(dicom_samples / line["file"])
+        viewer = open_viewer(film, renderer=renderer, facts={"view_position": header.get("view_position", "")})
+        viewer.page.set_viewport_size(ROOM)  # type: ignore[arg-type]
+        viewer.host.evaluate(
+            """async (host) => {
+              host.querySelector(".hv-stage").style.height = "2300px";
+              await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+            }"""
+        )
+        viewer.press("actual")
+        assert viewer.state["renderer"] == renderer
+        assert film.facts.aspect == 1
+        difference = np.abs(viewer.greys().astype(int) - np.rint(shown_values(film) * 255).astype(int)).max()
+        if difference > 1:
+            wrong[line["file"]] = int(difference)
+    assert wrong == {}

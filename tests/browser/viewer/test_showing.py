@@ -1,0 +1,194 @@
+"""What pages ask of the viewer: another film in place, films fetched ahead, own boxes, heatmap, silent keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from portal.imaging.pixels import Film, pack
+from tests.browser.viewer.conftest import Overlay, Site, Viewer
+from tests.browser.viewer.films import FILMS, WINDOW, flat_film, make_film
+from tests.browser.viewer.test_viewer import grey_reference, maps_with
+
+pytestmark = pytest.mark.browser
+
+Open = Callable[..., Viewer]
+BOTH = pytest.mark.parametrize("renderer", ["webgl2", "2d"])
+BOX = {"x": 20, "y": 30, "width": 40, "height": 25, "finding": "Effusion", "confidence": 80}
+
+
+def offer(site: Site, name: str, film: Film, **more: Any) -> dict[str, str]:
+    """Addresses of another film."""
+    facts = site.offer_json(f"/{name}/facts", {"image": name, **film.facts.to_json(), **more})
+    return {
+        "factsUrl": facts,
+        "pixelsUrl": site.offer_bytes(f"/{name}/pixels", pack(film.stored), gzipped=True),
+        "label": f"Film {name}",
+    }
+
+
+def show(viewer: Viewer, urls: dict[str, str]) -> bool:
+    shown = viewer.host.evaluate("(host, urls) => host.hilumViewer.show(urls)", urls)
+    assert isinstance(shown, bool)
+    return shown
+
+
+def heard(viewer: Viewer, name: str) -> None:
+    viewer.page.evaluate(
+        "(name) => document.addEventListener(name, (e) => ((window.heard ??= []).push([name, e.detail])))", name
+    )
+
+
+@BOTH
+def test_another_film_is_shown_in_place(open_viewer: Open, site: Site, renderer: str) -> None:
+    viewer = open_viewer(FILMS["linear"], renderer=renderer, boxes=[BOX])
+    heard(viewer, "hilum:ready")
+    other = make_film(seed=9, windows=WINDOW, photometric="MONOCHROME1")
+    assert show(viewer, offer(site, "b", other))
+    viewer.press("actual")
+    assert np.abs(viewer.greys().astype(int) - grey_reference(other)).max() <= 1
+    assert viewer.host.locator("canvas.hv-canvas").get_attribute("aria-label") == "Film b"
+    assert viewer.host.locator(".hv-box").count() == 0
+    assert viewer.page.evaluate("heard")[0][1]["image"] == "b"
+
+
+def test_a_window_that_was_chosen_stays_and_a_dragged_one_follows_the_values(open_viewer: Open, site: Site) -> None:
+    viewer = open_viewer(FILMS["linear"])
+    viewer.page.keyboard.press("l")
+    twice = Film((make_film(bits=12).stored * 2).astype(np.uint16), make_film(bits=13).facts)
+    show(viewer, offer(site, "b", twice))
+    assert viewer.state["voi"]["name"] == "Lung"
+    viewer.host.get_by_label("Window preset").select_option("0.5–99.5 %")
+    whole = viewer.state["voi"]
+    viewer.page.mouse.move(*viewer.client(50, 50))
+    viewer.page.mouse.down(button="right")
+    viewer.page.mouse.move(viewer.client(50, 50)[0] - 150, viewer.client(50, 50)[1])
+    viewer.page.mouse.up(button="right")
+    assert viewer.state["voi"]["width"] == pytest.approx(whole["width"] / 2)
+    show(viewer, offer(site, "a", FILMS["linear"]))
+    assert viewer.state["voi"]["width"] == pytest.approx(whole["width"] / 4, rel=0.01)
+
+
+def test_zoom_and_pose_do_not_stay(open_viewer: Open, site: Site) -> None:
+    viewer = open_viewer(FILMS["linear"])
+    first = viewer.state["view"]
+    for key in "xto":
+        viewer.page.keyboard.press(key)
+    assert viewer.state["view"] != first
+    show(viewer, offer(site, "b", FILMS["linear"]))
+    assert viewer.state["view"] == first
+
+
+def test_the_last_film_asked_for_wins(open_viewer: Open, site: Site) -> None:
+    viewer = open_viewer(FILMS["linear"])
+    urls = [offer(site, name, make_film(seed=seed)) for name, seed in (("b", 5), ("c", 6))]
+    answers = viewer.host.evaluate(
+        "(host, [b, c]) => Promise.all([host.hilumViewer.show(b), host.hilumViewer.show(c)])", urls
+    )
+    assert answers == [False, True]
+    viewer.press("actual")
+    assert np.abs(viewer.greys().astype(int) - grey_reference(make_film(seed=6))).max() <= 1
+
+
+def test_a_film_that_fails_says_so_and_hides_the_one_before(open_viewer: Open, site: Site) -> None:
+    viewer = open_viewer(FILMS["linear"])
+    heard(viewer, "hilum:error")
+    urls = offer(site, "b", FILMS["linear"])
+    site.break_off("/b/pixels")
+    assert not show(viewer, urls)
+    assert "HTTP 404" in viewer.page.evaluate("heard")[0][1]["message"]
+    assert "HTTP 404" in viewer.page.get_by_role("alert").inner_text()
+    assert viewer.ask("state.view") is None
+
+
+def test_a_film_fetched_ahead_asks_the_server_for_nothing(open_viewer: Open, site: Site) -> None:
+    viewer = open_viewer(FILMS["linear"])
+    asked: list[str] = []
+    urls = offer(site, "b", FILMS["sigmoid"])
+    overlay = Overlay(maps_with((0, 5, 3)))
+    site.offer_bytes("/maps", overlay.maps.tobytes())
+    urls |= {"overlayUrl": site.offer_json("/b/overlay", overlay.to_json()), "boxesUrl": site.offer_json("/b/boxes", {"boxes": [BOX]})}  # fmt: skip  # noqa: E501
+    viewer.host.evaluate("(host, urls) => host.hilumViewer.prefetch([urls])", urls)
+    viewer.page.on("request", lambda request: asked.append(request.url))
+    assert show(viewer, urls)
+    assert asked == []
+    assert viewer.host.locator(".hv-box text").text_content() == "Effusion 80 %"
+    assert viewer.state["look"]["weight"] == 0.6
+    show(viewer, {**urls, "label": "Again"})
+    assert any(url.endswith("/b/boxes") for url in asked)  # boxes may have changed since
+    assert not any(url.endswith("/b/pixels") for url in asked)
+
+
+def test_three_films_are_kept_at_most(open_viewer: Open, site: Site) -> None:
+    viewer = open_viewer(FILMS["linear"])
+    all_urls = [offer(site, f"f{i}", make_film(seed=i)) for i in range(6)]
+    viewer.host.evaluate("(host, urls) => host.hilumViewer.prefetch(urls)", all_urls)
+    assert viewer.state["kept"] == 3
+    for urls in all_urls:
+        assert show(viewer, urls)
+        assert viewer.state["kept"] <= 3
+    viewer.host.evaluate("(host, urls) => host.hilumViewer.prefetch(urls)", all_urls[:1])
+    assert viewer.state["kept"] == 2
+
+
+def test_a_film_that_failed_ahead_is_asked_for_again(open_viewer: Open, site: Site) -> None:
+    viewer = open_viewer(FILMS["linear"])
+    urls = offer(site, "b", FILMS["sigmoid"])
+    whole = site.answers["/b/pixels"]
+    site.break_off("/b/pixels")
+    viewer.host.evaluate("(host, urls) => host.hilumViewer.prefetch([urls])", urls)
+    site.answers["/b/pixels"] = whole
+    assert show(viewer, urls)
+
+
+# --- heatmap and keys ------------------------------------------------------------------------------
+
+
+def test_the_heatmap_is_set_by_the_page_and_told(open_viewer: Open, site: Site) -> None:
+    viewer = open_viewer(flat_film(), overlay=Overlay(maps_with((0, 5, 3), (1, 5, 3))))
+    heard(viewer, "hilum:heatmap")
+    viewer.ask("setHeatmap(false)")
+    assert viewer.ask("heatmapShown") is False
+    assert viewer.ask("readColour(28, 44)") == [0, 0, 0]
+    viewer.ask("setHeatmap(false)")
+    viewer.page.keyboard.press("h")
+    assert [detail for _, detail in viewer.page.evaluate("heard")] == [{"shown": False}, {"shown": True}]
+
+
+def test_a_hidden_heatmap_gives_no_score_under_the_cursor(open_viewer: Open) -> None:
+    viewer = open_viewer(flat_film(), overlay=Overlay(maps_with((0, 5, 3), (1, 5, 3))))
+    viewer.page.mouse.move(*viewer.client(28.5, 44.5))
+    assert "fused" in viewer.host.locator(".hv-point").inner_text()
+    viewer.ask("setHeatmap(false)")
+    viewer.page.mouse.move(*viewer.client(29.5, 44.5))
+    assert viewer.host.locator(".hv-point").inner_text().startswith("x 29, y 44, value")
+    assert "fused" not in viewer.host.locator(".hv-point").inner_text()
+
+
+def test_a_heatmap_that_starts_hidden_starts_hidden_on_each_film(open_viewer: Open, site: Site) -> None:
+    viewer = open_viewer(flat_film(), overlay=Overlay(maps_with((0, 5, 3))))
+    viewer.host.evaluate("(host) => (host.dataset.overlayShown = 'false')")
+    assert viewer.ask("heatmapShown")
+    show(viewer, {**offer(site, "b", flat_film()), "overlayUrl": "/overlay"})
+    assert viewer.ask("heatmapShown") is False
+
+
+def test_keys_are_silent_until_resumed(open_viewer: Open) -> None:
+    viewer = open_viewer(flat_film())
+    viewer.ask("stopKeys()")
+    viewer.page.keyboard.press("i")
+    assert viewer.state["inverted"] is False
+    viewer.ask("resumeKeys()")
+    viewer.page.keyboard.press("i")
+    assert viewer.state["inverted"] is True
+
+
+def test_a_key_that_the_page_claims_is_not_the_viewers(open_viewer: Open) -> None:
+    viewer = open_viewer(flat_film())
+    viewer.page.evaluate("document.addEventListener('keydown', (event) => event.key === 'i' && event.preventDefault())")
+    viewer.page.keyboard.press("i")
+    viewer.page.keyboard.press("x")
+    assert (viewer.state["inverted"], viewer.state["view"]["flipped"]) == (False, True)

@@ -1,0 +1,197 @@
+"""A scoring run whose bank grows first: rows -> folder -> engine -> rows, against `grow --approximate`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.exceptions import PermissionDenied
+
+from ml_engine import changing, manifest, requests, running, storage, supervisor
+from ml_engine.core.bank_changes import GROWN
+from ml_engine.core.errors import EngineError
+from ml_engine.folder import Grow
+from ml_engine.folder import Request as FolderRequest
+from ml_engine.models import DetectorModel, Run, RunKind, RunState, Score
+from ml_engine.requests import Request
+from ml_engine.running import RunRefused
+from ml_engine.stages.runner import run_folder
+from portal.models import Image, Role
+from tests.ml_engine import made
+
+pytestmark = [pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture(autouse=True)
+def _nobody_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "publish", lambda run: True)
+
+
+def ended(run: Run) -> Run:
+    supervisor.execute(run.uuid)
+    run.refresh_from_db()
+    assert (run.state, run.message, run.detail) == (RunState.DONE, "", "")
+    return run
+
+
+def dataset_with_films_outside(at: Any) -> Any:
+    """A small split, and three films of its dataset that are in no part of it."""
+    split = made.small_split(at)
+    dataset = split.members.first().images.first().image.dataset
+    for number in range(200, 203):
+        made.film(dataset, number=number, label="")
+    return split, dataset
+
+
+def outside() -> list[Image]:
+    return list(Image.objects.filter(split_images__isnull=True).order_by("pk"))
+
+
+def wish(scored: Run) -> Request:
+    return Request(site=scored.site, name="Grown")
+
+
+@pytest.fixture
+def scored(data_dir: Any) -> Run:
+    """A scored run as rows, without an engine: every film of the dataset."""
+    split, dataset = dataset_with_films_outside(made.site())
+    detector = made.detector_model(split, summary={"bank": {}, "parts": {"fit": 6}})
+    run = made.run(split, kind=RunKind.SCORE, state=RunState.DONE, name="Score", detector=detector)
+    for row, image in enumerate(dataset.images.order_by("pk")):
+        Score.objects.create(run=run, image=image, row=row, fused_score=row)
+    return run
+
+
+# With the engine --------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_grown_run_scores_as_the_grown_model_does_and_goes_on_after_a_kill(data_dir: Any, tmp_path: Any) -> None:
+    split, dataset = dataset_with_films_outside(made.site())
+    fitted = requests.request_detector(Request(site=split.site, name="Fit"), split=split, config=made.small_config())
+    score = requests.request_score(Request(site=split.site, name="Score"), after=fitted, datasets=[dataset])
+    ended(fitted)
+    ended(score)
+    films = outside()[:2]
+    run = ended(requests.request_grown_score(wish(score), scored=score, films=films))
+    folder = storage.run_folder(run.uuid)
+    _has_the_same_films_nowhere_farther(score, run, films)
+    _equals_grow_by_hand(score, folder, films, tmp_path)
+    _goes_on_with_the_bank_it_has_grown(folder)
+    _names_a_film_that_the_folder_lacks(folder)
+
+
+def _has_the_same_films_nowhere_farther(score: Run, run: Run, films: list[Image]) -> None:
+    before, after = (dict(Score.objects.filter(run=one).values_list("image_id", "row")) for one in (score, run))
+    assert before == after
+    maps = [np.load(storage.run_folder(one.uuid) / "maps.npy") for one in (score, run)]
+    assert (maps[1] <= maps[0] + 1e-4).all()  # a larger bank
+    rows = [before[film.pk] for film in films]
+    assert maps[1][rows].mean() < 0.9 * maps[0][rows].mean()
+
+
+def _equals_grow_by_hand(score: Run, folder: Any, films: list[Image], tmp_path: Any) -> None:
+    asked = json.loads((folder / "run.json").read_text())
+    named = [str(film.uuid) for film in films]
+    assert asked.pop("grow") == {"images": named, "films_before": 6}
+    assert json.loads((folder / "score.json").read_text())["note"] == GROWN
+    model = changing.open_model(storage.run_folder(score.detector.run.uuid))
+    rows = [row for row in manifest.read(folder / "images.csv") if row.image in named]
+    assert changing.grow(model, rows, images=folder, out=tmp_path / "grown", approximate=True).status == 0
+    detector, by_hand = tmp_path / "grown" / "detector.safetensors", tmp_path / "scores"
+    by_hand.mkdir()
+    (by_hand / "images.csv").write_bytes((folder / "images.csv").read_bytes())
+    storage.link(detector, by_hand / "inputs" / "detector.safetensors")
+    asked["inputs"] = {"detector": {"file": "", "sha256": storage.file_sha256(detector)}}
+    (by_hand / "run.json").write_text(json.dumps(asked))
+    assert run_folder(by_hand, images=folder).status == 0
+    np.testing.assert_array_equal(np.load(folder / "maps.npy"), np.load(by_hand / "maps.npy"))
+
+
+def _goes_on_with_the_bank_it_has_grown(folder: Any) -> None:
+    """All stages but the growing begin anew: from the folder, not from memory."""
+    first = (folder / "scores.csv").read_bytes()
+    for stage in ("films", "align", "maps", "results"):
+        (folder / "stages" / f"{stage}.json").unlink()
+    (folder / "scores.csv").unlink()
+    assert run_folder(folder, images=folder).status == 0
+    assert (folder / "scores.csv").read_bytes() == first
+
+
+def _names_a_film_that_the_folder_lacks(folder: Any) -> None:
+    asked = json.loads((folder / "run.json").read_text())
+    asked["grow"]["images"] = ["elsewhere"]
+    (folder / "run.json").write_text(json.dumps(asked))
+    for stage in ("films", "align", "grow", "maps", "results"):
+        (folder / "stages" / f"{stage}.json").unlink()
+    outcome = run_folder(folder, images=folder)
+    assert outcome.status == 2
+    assert outcome.sentence == "The film elsewhere is to join the bank and is not in images.csv: ask for the run anew."
+
+
+# The door ---------------------------------------------------------------------------------------------
+
+
+def test_a_request_keeps_the_films_and_the_run_they_are_of(scored: Run) -> None:
+    films = outside()[:2]
+    run = requests.request_grown_score(wish(scored), scored=scored, films=films)
+    assert (run.kind, run.rescores, run.detector, run.split) == (RunKind.SCORE, scored, scored.detector, scored.split)
+    assert list(run.grown_with.order_by("pk")) == films
+    assert run.random_weights is scored.detector.random_weights is True
+
+
+def test_films_of_tune_calibrate_and_test_stay_where_they_are(scored: Run) -> None:
+    for part in ("tune", "calibrate", "test"):
+        held = list(Image.objects.filter(split_images__member__part=part)[:1])
+        with pytest.raises(RunRefused, match="1 of 2 films are of patients in tune, calibrate or test of the split"):
+            requests.request_grown_score(wish(scored), scored=scored, films=[*held, *outside()[:1]])
+    assert not Run.objects.filter(rescores=scored).exists()
+
+
+def test_another_film_of_a_test_patient_stays_out_too(scored: Run) -> None:
+    patient = Image.objects.filter(split_images__member__part="test").first().patient
+    sibling = Image(pk=9_999, patient=patient)
+    assert requests.films_held_elsewhere(scored.detector.split, [sibling, *outside()]) == {9_999}
+
+
+def test_what_cannot_grow_is_refused_with_a_sentence(scored: Run) -> None:
+    film = outside()[0]
+    stranger = made.film(film.dataset, number=400)
+    for films, sentence in (
+        ([], "No film is to join the bank"),
+        ([stranger], "has no score in “Score”"),
+        ([film] * 201, "201 films are to join the bank: at most 200"),
+    ):
+        with pytest.raises(RunRefused, match=sentence):
+            requests.request_grown_score(wish(scored), scored=scored, films=films)
+    with pytest.raises(RunRefused, match="has no scores"):
+        requests.request_grown_score(wish(scored), scored=scored.detector.run, films=[film])
+    baseline = made.run(scored.split, kind=RunKind.SCORE, state=RunState.DONE, detector=_without_bank(scored))
+    with pytest.raises(RunRefused, match="has no memory bank that could grow"):
+        requests.request_grown_score(wish(scored), scored=baseline, films=[film])
+    reader = made.person("reader", at=scored.site, role=Role.READER)
+    asked = Request(site=scored.site, name="Grown", requested_by=reader)
+    with pytest.raises(PermissionDenied, match="To request runs"):
+        requests.request_grown_score(asked, scored=scored, films=[film])
+    assert not Run.objects.filter(rescores__isnull=False).exists()
+
+
+def _without_bank(scored: Run) -> DetectorModel:
+    return made.detector_model(scored.split, summary={"parts": {"fit": 6}})
+
+
+@pytest.mark.parametrize(("grow", "sentence"), [
+    ({"images": []}, "it must be an object with images"),
+    ({"images": ["a"], "films_before": 0}, "it must be an object with images"),
+    (["a"], "it must be an object with images"),
+])  # fmt: skip
+def test_a_folder_that_asks_wrongly_gets_a_sentence(grow: Any, sentence: str) -> None:
+    asked = FolderRequest("score", made.small_config()).to_json()
+    with pytest.raises(EngineError, match=sentence):
+        FolderRequest.from_json(asked | {"grow": grow})
+    with pytest.raises(EngineError, match="only the bank of a score run grows"):
+        FolderRequest.from_json(asked | {"kind": "fit_detector", "grow": {"images": ["a"], "films_before": 1}})
+    kept = FolderRequest("score", made.small_config(), grow=Grow(("a",), 3))
+    assert FolderRequest.from_json(kept.to_json()).grow == kept.grow

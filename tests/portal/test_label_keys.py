@@ -1,0 +1,68 @@
+"""Keys that a person chooses: one key a command, none twice, a sentence for each fault."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from portal.label_keys import DEFAULTS, InvalidKeys, checked, choose_keys, commands_of
+from portal.models import AuditEvent
+from tests.portal import factories
+
+pytestmark = [pytest.mark.django_db]
+
+
+def keys_of(person: Any) -> dict[str, str]:
+    person.refresh_from_db()
+    return {one.name: one.key for one in commands_of(person)}
+
+
+def test_without_a_choice_the_keys_are_the_first_ones() -> None:
+    assert keys_of(factories.curator()) == {one.name: one.key for one in DEFAULTS}
+
+
+def test_only_what_differs_is_kept_and_the_audit_tells_of_it() -> None:
+    ann = factories.curator("ann")
+    choose_keys(person=ann, keys={"normal": "J", "abnormal": "s", "next": "pagedown"})
+    assert ann.label_keys == {"normal": "j", "next": "PageDown"}
+    assert (keys_of(ann)["normal"], keys_of(ann)["undo"]) == ("j", "z")
+    assert AuditEvent.objects.get(verb="choose keys").after == {"normal": "j", "next": "PageDown"}
+    choose_keys(person=ann, keys={})
+    assert keys_of(ann)["normal"] == "a"
+
+
+def test_two_commands_may_swap_their_keys() -> None:
+    assert checked({"normal": "s", "abnormal": "a"})["normal"] == "s"
+
+
+@pytest.mark.parametrize(
+    ("keys", "faulty", "words"),
+    [
+        ({"normal": "s"}, "abnormal", "'s' already stands for Normal; choose another key for Abnormal."),
+        ({"normal": "?"}, "normal", "'?' shows the keys and cannot stand for Normal"),
+        ({"normal": "7"}, "normal", "'7' picks a finding"),
+        ({"normal": ""}, "normal", "'' is no key for Normal; give one letter or sign, or one of Enter"),
+        ({"normal": "<script>alert(1)</script>"}, "normal", "is no key for Normal"),
+        ({"normal": "\u202e"}, "normal", "is no key for Normal"),
+        ({"normal": 5}, "normal", "'int' is no key for Normal"),
+        ({"normal": ["a"]}, "normal", "'list' is no key for Normal"),
+        ({"launch": "l"}, "launch", "There is no command 'launch'"),
+    ],
+)
+def test_a_fault_is_told_in_a_sentence_and_nothing_is_kept(keys: Any, faulty: str, words: str) -> None:
+    ann = factories.curator("ann")
+    with pytest.raises(InvalidKeys) as refused:
+        choose_keys(person=ann, keys=keys)
+    assert words in refused.value.faults[faulty]
+    ann.refresh_from_db()
+    assert ann.label_keys == {}
+    assert not AuditEvent.objects.filter(verb="choose keys").exists()
+
+
+@pytest.mark.parametrize("stored", [{"normal": "<b>"}, ["a"], "a", {"normal": "s"}])
+def test_what_is_stored_and_makes_no_sense_counts_for_nothing(stored: Any) -> None:
+    ann = factories.curator("ann")
+    ann.label_keys = stored
+    ann.save()
+    assert keys_of(ann) == {one.name: one.key for one in DEFAULTS}

@@ -1,0 +1,254 @@
+"""Two people on one film: what one has not seen is not overwritten, and every accepted act is in the history."""
+
+from __future__ import annotations
+
+import random
+import threading
+import uuid
+from collections import Counter
+from typing import Any
+
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.db import connections
+
+from portal.labelling import InvalidLabel, Labelled, Wish, label_as_seen, undo
+from portal.merging import ChangedAgain, merge
+from portal.models import Adjudication, AuditEvent, CurrentLabel, Image, LabelEvent, Role, User
+from tests.portal import factories
+
+pytestmark = [pytest.mark.both, pytest.mark.django_db]
+
+
+@pytest.fixture
+def film() -> Image:
+    return factories.film(factories.dataset(), "normal")
+
+
+@pytest.fixture
+def ann() -> User:
+    return factories.curator("ann")
+
+
+@pytest.fixture
+def ben() -> User:
+    return factories.curator("ben")
+
+
+def label(films: Any, value: str, author: User, seen: int | dict[int, int], **fields: Any) -> Labelled:
+    films = [films] if isinstance(films, Image) else films
+    known = seen if isinstance(seen, dict) else {film.pk: seen for film in films}
+    act = fields.pop("act", None) or uuid.uuid4()
+    return label_as_seen(
+        images=films, seen=known, wish=Wish(value=value, **fields), act=act, author=author, site=factories.site()
+    )
+
+
+def settle(film: Image, choice: str, value: str, author: User, seen: int) -> Any:
+    wish = Wish(value=value)
+    return merge(
+        image=film, choice=choice, wish=wish, seen=seen, act=uuid.uuid4(), author=author, site=film.dataset.site
+    )
+
+
+def current(film: Image) -> str:
+    return CurrentLabel.objects.get(image=film).value
+
+
+# What one has seen ------------------------------------------------------------------------------------------
+
+
+def test_a_label_of_what_one_saw_is_kept(film: Image, ann: User) -> None:
+    done = label(film, "abnormal", ann, seen=1)
+    assert (done.labelled, done.changed) == ((film.pk,), ())
+    assert current(film) == "abnormal"
+
+
+def test_a_film_that_another_labelled_since_is_left_alone(film: Image, ann: User, ben: User) -> None:
+    label(film, "abnormal", ann, seen=1)
+    done = label(film, "unsure", ben, seen=1)
+    assert (done.labelled, done.changed) == ((), (film.pk,))
+    assert current(film) == "abnormal"
+    assert AuditEvent.objects.filter(verb="label films").count() == 1
+
+
+def test_what_another_took_back_is_a_change_too(film: Image, ann: User, ben: User) -> None:
+    act = label(film, "abnormal", ann, seen=1).act
+    undo(act=act, author=ann, site=film.dataset.site)
+    assert label(film, "unsure", ben, seen=2).changed == (film.pk,)
+
+
+def test_ones_own_labels_and_imports_are_no_change(film: Image, ann: User) -> None:
+    label(film, "abnormal", ann, seen=1)
+    factories.event(film, "normal")
+    assert label(film, "unsure", ann, seen=1).changed == ()  # keys do not wait for the first answer
+
+
+def test_a_bulk_act_leaves_alone_what_changed_and_names_it(ann: User, ben: User) -> None:
+    films = factories.films(factories.dataset(), unlabelled=4)
+    label(films[1], "abnormal", ben, seen=0)
+    done = label(films, "normal", ann, seen=0)
+    assert done.changed == (films[1].pk,)
+    assert [current(film) for film in films] == ["normal", "abnormal", "normal", "normal"]
+    assert AuditEvent.objects.latest("pk").after["left to others"] == 1
+
+
+def test_an_act_that_is_sent_twice_is_kept_once(film: Image, ann: User, ben: User) -> None:
+    act = uuid.uuid4()
+    first = label(film, "abnormal", ann, seen=1, act=act)
+    label(film, "normal", ben, seen=2)
+    assert label(film, "abnormal", ann, seen=1, act=act) == first
+    assert film.label_events.count() == 3
+    with pytest.raises(InvalidLabel, match="not yours"):
+        label(film, "abnormal", ben, seen=3, act=act)
+    with pytest.raises(InvalidLabel, match="other films"):
+        label(factories.film(film.dataset), "abnormal", ann, seen=0, act=act)
+
+
+# Merging ------------------------------------------------------------------------------------------------------
+
+
+def test_both_labels_may_stand_unresolved(film: Image, ann: User, ben: User) -> None:
+    label(film, "abnormal", ann, seen=1)
+    settle(film, "unresolved", "normal", ben, seen=2)
+    assert current(film) == "unresolved"
+
+
+def test_theirs_is_taken_by_taking_back_ones_own(film: Image, ann: User, ben: User) -> None:
+    label(film, "normal", ben, seen=1)
+    label(film, "abnormal", ann, seen=2)
+    assert current(film) == "unresolved"
+    settle(film, "theirs", "unsure", ben, seen=3)
+    assert current(film) == "abnormal"
+    assert not film.label_events.filter(author=ben, value="abnormal").exists()  # no second reading out of thin air
+
+
+def test_theirs_is_taken_without_a_word_where_one_had_no_label(film: Image, ann: User, ben: User) -> None:
+    label(film, "abnormal", ann, seen=1)
+    settle(film, "theirs", "normal", ben, seen=2)
+    assert film.label_events.count() == 2
+
+
+def test_mine_against_theirs_is_for_adjudicators(film: Image, ann: User, ben: User) -> None:
+    label(film, "abnormal", ann, seen=1)
+    with pytest.raises(PermissionDenied, match="adjudicate labels"):
+        settle(film, "mine", "normal", ben, seen=2)
+    judge = factories.user("judge", Role.CURATOR, Role.ADJUDICATOR)
+    settle(film, "mine", "normal", judge, seen=2)
+    assert current(film) == "normal"
+    adjudication = Adjudication.objects.get()
+    assert adjudication.settles == [str(film.label_events.get(author=ann).uuid)]
+    assert adjudication.label_event.source == "adjudication"
+    assert AuditEvent.objects.get(verb="adjudicate label").actor == judge
+
+
+def test_mine_that_agrees_with_theirs_is_a_second_reading(film: Image, ann: User, ben: User) -> None:
+    label(film, "abnormal", ann, seen=1)
+    assert settle(film, "mine", "abnormal", ben, seen=2) is None
+    assert (current(film), film.label_events.filter(value="abnormal").count()) == ("abnormal", 2)
+
+
+def test_a_curators_label_does_not_reopen_an_adjudication(film: Image, ann: User, ben: User) -> None:
+    factories.event(film, "abnormal", factories.user("judge", Role.ADJUDICATOR), source="adjudication")
+    assert label(film, "abnormal", ben, seen=1).changed == (film.pk,)
+    with pytest.raises(PermissionDenied):
+        settle(film, "mine", "abnormal", ben, seen=2)
+
+
+def test_a_third_label_is_looked_at_before_a_choice_counts(film: Image, ann: User, ben: User) -> None:
+    label(film, "abnormal", ann, seen=1)
+    label(film, "unsure", factories.curator("cho"), seen=2)
+    for choice in ("mine", "theirs", "unresolved"):
+        with pytest.raises(ChangedAgain):
+            settle(film, choice, "normal", ben, seen=2)
+    assert film.label_events.count() == 3
+
+
+def test_a_choice_that_is_none_is_refused(film: Image, ann: User) -> None:
+    with pytest.raises(InvalidLabel, match="'both' is unknown"):
+        settle(film, "both", "normal", ann, seen=1)
+
+
+# Interleavings --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_the_order_the_history_is_the_accepted_writes(seed: int) -> None:
+    """250 random steps of three people on four films, each with what they saw last: looks, labels, undos, merges."""
+    dice = random.Random(seed)
+    films = factories.films(factories.dataset(), unlabelled=4)
+    people = [factories.curator(name) for name in ("ann", "ben", "cho")]
+    seen: dict[tuple[int, int], int] = Counter()
+    written: Counter[int] = Counter()  # film -> accepted writes
+    others_since: dict[tuple[int, int], bool] = dict.fromkeys(((p.pk, f.pk) for p in people for f in films), False)
+    acts: dict[int, list[tuple[uuid.UUID, int]]] = {person.pk: [] for person in people}
+
+    def wrote(person: User, film: Image) -> None:
+        written[film.pk] += 1
+        for other in people:
+            if other != person:
+                others_since[other.pk, film.pk] = True
+
+    for _ in range(250):
+        person, film = dice.choice(people), dice.choice(films)
+        key, value = (person.pk, film.pk), dice.choice(["normal", "abnormal", "unsure"])
+        step = dice.choice(["look", "label", "label", "undo", "merge"])
+        if step == "look":
+            seen[key], others_since[key] = film.label_events.count(), False
+        elif step == "label":
+            done = label(film, value, person, seen=seen[key])
+            assert bool(done.changed) is others_since[key]
+            if done.labelled:
+                acts[person.pk].append((done.act, film.pk))
+                wrote(person, film)
+        elif step == "undo" and acts[person.pk]:
+            act, of = acts[person.pk].pop()
+            try:
+                undo(act=act, author=person, site=film.dataset.site)
+                wrote(person, next(one for one in films if one.pk == of))
+            except InvalidLabel:  # a merge has taken it back already
+                assert LabelEvent.objects.filter(batch=act, reverted_by__isnull=False).exists()
+        elif step == "merge":
+            choice = dice.choice(["theirs", "unresolved"])
+            mine = film.label_events.filter(author=person, value__gt="", reverted_by__isnull=True).count()
+            try:
+                settle(film, choice, value, person, seen=seen[key])
+            except ChangedAgain:
+                assert others_since[key]
+                continue
+            assert not others_since[key]
+            for _ in range(mine if choice == "theirs" else 1):
+                wrote(person, film)
+    assert {film.pk: film.label_events.count() for film in films} == {film.pk: written[film.pk] for film in films}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_who_saw_the_same_one_is_accepted(film: Image) -> None:
+    people = [factories.curator(f"person {number}") for number in range(4)]
+    rounds = 6
+    accepted: list[int] = []
+    faults: list[BaseException] = []
+    start = threading.Barrier(len(people))
+
+    def work(person: User) -> None:
+        try:
+            for _ in range(rounds):
+                start.wait()
+                seen = film.label_events.count()
+                start.wait()  # all have looked before anybody labels
+                accepted.extend(label(film, "normal", person, seen=seen).labelled)
+        except BaseException as error:  # to the test's own thread
+            faults.append(error)
+            start.abort()
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=work, args=(person,)) for person in people]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not faults
+    assert len(accepted) == rounds
+    assert film.label_events.count() == 1 + rounds

@@ -1,0 +1,210 @@
+"""Queues: made from what the grid shows or from a cohort, read in order, and where each person stopped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from portal.cohorts import freeze_cohort
+from portal.models import Dataset, Image, LabelEvent, QueuePlace, Role, ScreeningQueue, User
+from portal.queues import InvalidQueue, Suspect, queue_films, queue_suspects
+from portal.splitting import SplitRequest, draw_split
+from tests.portal import factories
+from tests.portal.views.conftest import as_
+
+pytestmark = [pytest.mark.django_db]
+
+
+@pytest.fixture
+def ann(of: Dataset) -> User:
+    return factories.curator("ann")
+
+
+@pytest.fixture
+def queue(of: Dataset, ann: User) -> ScreeningQueue:
+    factories.films(of, normal=2, unlabelled=3)
+    return make(of, ann)
+
+
+def make(of: Dataset, author: User, order: str = "imported", **fields: Any) -> ScreeningQueue:
+    given = {"name": "May", "source": "Normals", "images": of.images.all(), **fields}
+    return queue_films(site=of.site, author=author, order=order, **given)
+
+
+def in_order(queue: ScreeningQueue) -> list[Image]:
+    return [member.image for member in queue.members.select_related("image").order_by("position")]
+
+
+def films_at(client: Client, queue: ScreeningQueue, **query: Any) -> Any:
+    return client.get(f"/queues/{queue.uuid}/films/", query)
+
+
+# the order --------------------------------------------------------------------------------------------------
+
+
+def test_the_orders(of: Dataset, ann: User) -> None:
+    films = factories.films(of, normal=3, unlabelled=3)
+    assert in_order(make(of, ann)) == films
+    assert in_order(make(of, ann, "unlabelled")) == films[3:] + films[:3]
+    shuffled = in_order(make(of, ann, "random", seed=7))
+    assert shuffled == in_order(make(of, ann, "random", seed=7))
+    assert shuffled != films
+    assert set(shuffled) == set(films)
+    assert in_order(make(of, ann, "random", seed=8)) != shuffled
+
+
+def test_a_queue_stays_as_it_was_made(of: Dataset, ann: User) -> None:
+    films = factories.films(of, unlabelled=2)
+    queue = make(of, ann, "unlabelled")
+    factories.event(films[0], "normal")
+    factories.film(of)
+    assert in_order(queue) == films
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"order": "score"}, "'score' is unknown"),
+        ({"order": "random", "seed": 2**31}, "seed is 2147483648"),
+        ({"name": " "}, "needs a name"),
+        ({"images": Image.objects.none()}, "at least one"),
+    ],
+)
+def test_what_cannot_be_queued_is_told(of: Dataset, ann: User, fields: Any, words: str) -> None:
+    factories.film(of)
+    with pytest.raises(InvalidQueue, match=words):
+        make(of, ann, **fields)
+
+
+def test_by_score_only_films_of_fit_are_queued(of: Dataset, ann: User) -> None:
+    films = factories.films(of, normal=12)
+    split = draw_split(
+        SplitRequest(site=of.site, name="S", datasets=[of], seed=0, author=ann),
+        fractions={"fit": 0.4, "tune": 0.2, "calibrate": 0.2, "test": 0.2},
+    )
+    fit = {film.pk for film in Image.objects.filter(split_images__member__part="fit")}
+    suspects = [Suspect(film.pk) for film in reversed(films)]
+    queue = queue_suspects(site=of.site, name="s", suspects=suspects, split=split, author=ann, source="a detector")
+    assert [film.pk for film in in_order(queue)] == sorted(fit, reverse=True)
+    held_out = [suspect for suspect in suspects if suspect.image_id not in fit]
+    with pytest.raises(InvalidQueue, match="No film is left"):
+        queue_suspects(site=of.site, name="s", suspects=held_out, split=split, author=ann, source="a detector")
+
+
+# pages ------------------------------------------------------------------------------------------------------
+
+
+def test_what_the_grid_shows_becomes_a_queue(curator: Client, of: Dataset) -> None:
+    films = factories.films(of, normal=2, unlabelled=1)
+    answer = curator.post(f"/datasets/{of.uuid}/queue/?label=normal", {"name": "normals", "order": "imported"})
+    queue = ScreeningQueue.objects.get()
+    assert answer["Location"] == f"/queues/{queue.uuid}/"
+    assert (in_order(queue), queue.source) == (films[:2], "Normals: normal")
+
+
+@pytest.mark.parametrize("seed", ["-1", "x", "9" * 12, "²"])
+def test_a_seed_that_is_none_is_told(curator: Client, of: Dataset, seed: str) -> None:
+    factories.film(of)
+    answer = curator.post(f"/datasets/{of.uuid}/queue/", {"name": "n", "order": "random", "seed": seed})
+    assert (answer.status_code, "give a whole number" in answer.content.decode()) == (400, True)
+
+
+def test_a_cohort_becomes_a_queue(curator: Client, of: Dataset, ann: User) -> None:
+    films = factories.films(of, normal=3)
+    cohort = freeze_cohort(site=of.site, name="normals", images=films[:2], author=ann)
+    curator.post(f"/cohorts/{cohort.uuid}/queue/", {"name": "again", "order": "imported"})
+    queue = ScreeningQueue.objects.get()
+    assert (in_order(queue), queue.source) == (films[:2], "cohort normals v1")
+
+
+def test_the_list_says_where_one_is(curator: Client, queue: ScreeningQueue) -> None:
+    assert "not begun" in curator.get("/queues/").content.decode()
+    curator.post(f"/queues/{queue.uuid}/place/", {"position": "4"})
+    assert 'class="tabular">4</td>' in curator.get("/queues/").content.decode()
+
+
+def test_the_films_come_in_order_and_piece_by_piece(curator: Client, queue: ScreeningQueue) -> None:
+    films = in_order(queue)
+    answer = films_at(curator, queue, **{"from": 2, "count": 3}).json()
+    assert [film["image"] for film in answer["films"]] == [str(film.uuid) for film in films[1:4]]
+    assert (answer["next"], answer["total"]) == (5, 5)
+    assert films_at(curator, queue, **{"from": 4}).json()["next"] is None
+    first = films_at(curator, queue).json()["films"][0]
+    assert (first["label"], first["boxes"]) == ({"value": "normal", "findings": [], "seen": 1}, None)
+    assert films_at(curator, queue, **{"from": "x", "count": "²"}).status_code == 200
+
+
+def test_boxes_of_a_label_are_shown(curator: Client, queue: ScreeningQueue) -> None:
+    box = {"x": 1, "y": 2, "width": 3, "height": 4, "finding": "nodule"}
+    film = in_order(queue)[0]
+    factories.event(film, "abnormal", boxes=[box])
+    (address,) = [one["boxes"] for one in films_at(curator, queue).json()["films"] if one["boxes"]]
+    assert curator.get(address).json() == {"boxes": [{**box, "source": "import"}]}
+
+
+@pytest.mark.parametrize("films", [2, 12])
+def test_a_piece_asks_the_same_few_questions(
+    curator: Client, of: Dataset, ann: User, films: int, django_assert_num_queries: Any
+) -> None:
+    factories.films(of, normal=films)
+    queue = make(of, ann)
+    with django_assert_num_queries(6):
+        films_at(curator, queue)
+
+
+def test_each_person_has_a_place(curator: Client, queue: ScreeningQueue, ann: User) -> None:
+    film = in_order(queue)[1]
+    curator.post(f"/queues/{queue.uuid}/place/", {"position": "99"})
+    assert QueuePlace.objects.get().position == 5
+    as_(ann).post("/labels/", {"image": str(film.uuid), "value": "normal", "queue": str(queue.uuid), "position": "3"})
+    assert QueuePlace.objects.get(user=ann).position == 3
+    assert LabelEvent.objects.get(author=ann).queue == queue
+    assert 'data-place="3"' in as_(ann).get(f"/queues/{queue.uuid}/").content.decode()
+
+
+@pytest.mark.parametrize("position", ["", "x", "-1", "²", "9" * 20])
+def test_a_place_that_is_none_is_told(curator: Client, queue: ScreeningQueue, position: str) -> None:
+    answer = curator.post(f"/queues/{queue.uuid}/place/", {"position": position})
+    assert (answer.status_code, "whole number" in answer.json()["error"]) == (400, True)
+
+
+def test_a_label_in_a_queue_is_of_a_film_in_it(curator: Client, of: Dataset, queue: ScreeningQueue) -> None:
+    data = {"image": str(factories.film(of).uuid), "value": "normal", "queue": str(queue.uuid)}
+    answer = curator.post("/labels/", data)
+    assert (answer.status_code, "not in this queue" in answer.json()["error"]) == (400, True)
+
+
+def test_who_may(curator: Client, reader: Client, stranger: Client, of: Dataset, queue: ScreeningQueue) -> None:
+    film = in_order(queue)[0]
+    addresses = [
+        f"/queues/{queue.uuid}/",
+        f"/queues/{queue.uuid}/films/",
+        f"/queues/{queue.uuid}/boxes/{film.uuid}/",
+        f"/api/v1/queues/{queue.uuid}/images/",
+    ]
+    for address in addresses:
+        assert (reader.get(address).status_code, stranger.get(address).status_code) == (200, 404), address
+    assert 'id="labelbar"' not in reader.get(addresses[0]).content.decode()
+    assert reader.post(f"/datasets/{of.uuid}/queue/", {"name": "n"}).status_code == 403
+    for address in (f"/datasets/{of.uuid}/queue/", f"/queues/{queue.uuid}/place/"):
+        assert stranger.post(address, {"name": "n", "position": "1"}).status_code == 404
+    assert str(queue.uuid) not in stranger.get("/queues/").content.decode()
+    assert stranger.get("/api/v1/queues/").json()["results"] == []
+    other = factories.film(factories.dataset("Other"))
+    assert curator.get(f"/queues/{queue.uuid}/boxes/{other.uuid}/").status_code == 404
+
+
+def test_the_api_reads_queues(curator: Client, queue: ScreeningQueue) -> None:
+    assert curator.get("/api/v1/queues/").json()["results"][0]["films"] == 5
+    first = curator.get(f"/api/v1/queues/{queue.uuid}/images/?limit=2").json()
+    then = curator.get(first["next"]).json()
+    got = [one["image"] for one in first["results"] + then["results"]]
+    assert got == [str(film.uuid) for film in in_order(queue)[:4]]
+
+
+def test_analysts_make_queues_for_curators(of: Dataset) -> None:
+    factories.film(of)
+    analyst = as_(factories.user("analyst", Role.ANALYST))
+    assert analyst.post(f"/datasets/{of.uuid}/queue/", {"name": "n"}).status_code == 302
