@@ -21,7 +21,9 @@ NASTY = '"><img src=x onerror=alert(1)>'
 
 
 @pytest.fixture
-def pages(page: Page, live_server: Any, data_dir: Path, sign_in: Callable[[Any], None], settings: Any) -> dict[str, str]:
+def pages(
+    page: Page, live_server: Any, data_dir: Path, sign_in: Callable[[Any], None], settings: Any
+) -> dict[str, str]:
     """Name -> address, for a person of every role; every free text holds what a page must not run."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     boss = factories.user("boss", *Role)
@@ -32,9 +34,7 @@ def pages(page: Page, live_server: Any, data_dir: Path, sign_in: Callable[[Any],
     first = freeze_cohort(site=of.site, name=NASTY, images=films[:3], author=boss, note=NASTY)
     factories.event(films[2], "abnormal", boss, findings=[NASTY], reason=NASTY)
     second = freeze_cohort(site=of.site, name=NASTY, images=films[1:], author=boss)
-    queue = queue_films(
-        site=of.site, name=NASTY, images=of.images.all(), author=boss, source=NASTY, order="unlabelled"
-    )
+    queue = queue_films(site=of.site, name=NASTY, images=of.images.all(), author=boss, source=NASTY, order="unlabelled")
     User.objects.filter(pk=boss.pk).update(label_keys={"normal": NASTY})
     sign_in(boss)
     addresses = {
