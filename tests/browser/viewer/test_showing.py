@@ -55,6 +55,23 @@ def test_another_film_is_shown_in_place(open_viewer: Open, site: Site, renderer:
     assert viewer.page.evaluate("heard")[0][1]["image"] == "b"
 
 
+def test_a_viewer_without_a_film_waits_for_one(open_viewer: Open, site: Site) -> None:
+    viewer = open_viewer(FILMS["linear"])
+    viewer.page.evaluate(
+        """async () => {
+          const { startViewers } = await import("/static/js/viewer/index.js");
+          document.querySelector("[data-hilum-viewer]").remove();
+          document.body.insertAdjacentHTML("beforeend", "<section class=hilum-viewer data-hilum-viewer></section>");
+          startViewers();
+        }"""
+    )
+    assert viewer.host.get_attribute("data-state") == "empty"
+    assert viewer.host.locator("button[data-action=fit]").is_disabled()
+    assert show(viewer, offer(site, "b", FILMS["sigmoid"]))
+    viewer.press("actual")
+    assert np.abs(viewer.greys().astype(int) - grey_reference(FILMS["sigmoid"])).max() <= 1
+
+
 def test_a_window_that_was_chosen_stays_and_a_dragged_one_follows_the_values(open_viewer: Open, site: Site) -> None:
     viewer = open_viewer(FILMS["linear"])
     viewer.page.keyboard.press("l")
