@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 MOST_NEIGHBOURS = 20
 SECONDS = 120  # one search: the engine starts, reads its model and a few films
+WAIT_SECONDS = 20  # for the search of somebody else
 KEPT_SECONDS = 3600
 _one_at_a_time = threading.Lock()
 
@@ -33,7 +34,7 @@ def nearest_normals(*, run: Run, image_uuid: UUID, patch: tuple[int, int] | None
     key = f"nearest:{run.uuid}:{image_uuid}:{place}:{neighbours}"
     found: dict[str, Any] | None = cache.get(key)
     if found is None:
-        if not _one_at_a_time.acquire(timeout=SECONDS):
+        if not _one_at_a_time.acquire(timeout=WAIT_SECONDS):
             raise CannotExplain("Another search for nearest normals is under way. Try again in a minute.")
         try:
             found = _search(run, image_uuid, patch, neighbours)

@@ -1,5 +1,6 @@
 """One film: its page, and the files that the viewer fetches."""
 
+import json
 from uuid import UUID
 
 from django.http import FileResponse, HttpResponse, JsonResponse
@@ -15,6 +16,7 @@ from portal.models import Image, Split
 from portal.signed_in import Request
 
 MOST_BESIDE = 12
+FILMS_AHEAD = 2
 
 
 @require_GET
@@ -27,12 +29,14 @@ def image(request: Request, uuid: UUID) -> HttpResponse:
     splits = Split.objects.filter(datasets=film.dataset)
     filters = films.Filters.from_query(request.GET, splits)
     around = filters.apply(film.dataset.images.all()).order_by("pk")
+    coming = list(around.filter(pk__gt=film.pk)[:FILMS_AHEAD])
     context = {
         "room": "data",
         "film": film,
         "dataset": film.dataset,
         "previous": around.filter(pk__lt=film.pk).last(),
-        "next": around.filter(pk__gt=film.pk).first(),
+        "next": coming[0] if coming else None,
+        "prefetch": json.dumps([_addresses(one) for one in coming]),
         "query": filters.query(),
         "events": film.label_events.select_related("author", "reverts", "reverted_by").order_by("-created_at", "-pk"),
         "parts": film.split_images.select_related("member__split").order_by("-member__split__created_at"),
@@ -40,6 +44,14 @@ def image(request: Request, uuid: UUID) -> HttpResponse:
         "commands": commands_of(request.user),
     }
     return render(request, "portal/image.html", context)
+
+
+def _addresses(film: Image) -> dict[str, str]:
+    """As the viewer's `prefetch` takes them."""
+    return {
+        "factsUrl": reverse("portal:image-facts", args=[film.uuid]),
+        "pixelsUrl": reverse("portal:image-pixels", args=[film.uuid]),
+    }
 
 
 @require_GET

@@ -48,6 +48,18 @@ def test_a_film_s_page(page: Page, live_server: Any, data_dir: Path, sign_in: An
     assert serious_findings(page) == []
 
 
+def test_the_next_two_films_are_fetched_ahead(page: Page, live_server: Any, data_dir: Path, sign_in: Any) -> None:
+    of = factories.dataset()
+    films = [factories.film(of, person=f"{n}") for n in range(4)]
+    sign_in(factories.curator())
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(live_server.url)))
+    with page.expect_response(f"**/images/{films[2].uuid}/pixels"):
+        open_film(page, f"{live_server.url}/images/{films[0].uuid}/")
+    assert f"/images/{films[1].uuid}/pixels" in asked
+    assert not [address for address in asked if str(films[3].uuid) in address and "/pixels" in address]
+
+
 def test_a_labelling_key_is_not_the_viewers(page: Page, live_server: Any, data_dir: Path, sign_in: Any) -> None:
     """Each key of the page and of the viewer belongs to one of them."""
     film = factories.film(factories.dataset(), person="one")

@@ -5,7 +5,15 @@ import { FilmViewer } from "./viewer.js";
 export function startViewers(root = document) {
   const hosts = [...root.querySelectorAll("[data-hilum-viewer]")];
   if (root.matches?.("[data-hilum-viewer]")) hosts.push(root);
-  for (const host of hosts) host.hilumViewer ??= new FilmViewer(host);
+  for (const host of hosts.filter((one) => !one.hilumViewer)) start(host);
+}
+
+function start(host) {
+  const { prefetch } = host.dataset;
+  const fetchNext = () => host.hilumViewer.prefetch(JSON.parse(prefetch));
+  // A page that goes from film to film by links: its next files are in the browser's cache by then.
+  if (prefetch) host.addEventListener("hilum:ready", fetchNext, { once: true });
+  host.hilumViewer = new FilmViewer(host);
 }
 
 startViewers();

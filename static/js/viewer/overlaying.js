@@ -1,12 +1,15 @@
 // The heatmap of a viewer: its maps, how they look, whether they are shown, and their panel.
 
 import { colormapTable } from "./colormaps.js";
+import { createContourLayer } from "./contour.js";
 import { fuse, patchPosition, sample } from "./heatmap.js";
 import { buildPanel, showPanelError, showPanelWaiting } from "./panel.js";
 
 const FIRST_OPACITY = 0.6;
 
-export function createOverlaying(panel, { onChange, onWeight }) {
+export function createOverlaying({ stage, panel, onHidden, onWeight }) {
+  const contours = createContourLayer();
+  stage.addLayer(contours);
   let overlay = null;
   let fused = null;
   let look = null;
@@ -14,14 +17,23 @@ export function createOverlaying(panel, { onChange, onWeight }) {
   let shown = true;
   let held = false; // hidden for as long as a key is down
 
-  const isDrawn = () => Boolean(overlay) && shown && !held;
+  const heat = () =>
+    overlay && shown && !held ? { overlay, fused, look, colormap: colormapTable(look.colormap) } : null;
+
+  const draw = () => {
+    const drawn = heat();
+    const asLines = drawn?.look.drawn === "contour";
+    stage.setHeat(asLines ? null : drawn);
+    contours.set(asLines ? drawn : null);
+    if (!drawn) onHidden();
+  };
 
   const applyLook = (change) => {
     look = { ...look, ...change };
     if ("weight" in change) fused = fuse(overlay, change.weight);
     Object.assign(look, scaleOf(overlay, fused, look.relative));
     built.update(look);
-    onChange();
+    draw();
   };
 
   return {
@@ -40,13 +52,14 @@ export function createOverlaying(panel, { onChange, onWeight }) {
     get look() {
       return overlay && { ...look };
     },
-    heat: () => (isDrawn() ? { overlay, fused, look, colormap: colormapTable(look.colormap) } : null),
+    heat,
+    draw,
     wait: () => showPanelWaiting(panel),
     fail: (text, retry) => showPanelError(panel, text, retry),
     clear() {
       overlay = fused = built = null;
       panel.hidden = true;
-      onChange();
+      draw();
     },
     set(next) {
       overlay = next;
@@ -65,16 +78,16 @@ export function createOverlaying(panel, { onChange, onWeight }) {
         applyLook(change);
         if ("weight" in change) onWeight(change.weight);
       });
-      onChange();
+      draw();
     },
     setShown(next) {
       shown = next;
-      onChange();
+      draw();
     },
     setHeld(next) {
       if (held === next) return;
       held = next;
-      onChange();
+      draw();
     },
     // Without an event, so that two sliders can follow each other; a locked one stays.
     setWeight(weight) {

@@ -3,7 +3,6 @@
 import { createBeside, loadBeside } from "./beside.js";
 import { createBoxLayer } from "./boxes.js";
 import { createBoxEditor } from "./box_editing.js";
-import { createContourLayer } from "./contour.js";
 import * as controls from "./controls.js";
 import { buildCorners } from "./corners.js";
 import { sentence } from "./fetching.js";
@@ -24,7 +23,6 @@ export class FilmViewer {
   #stage;
   #parts;
   #corners;
-  #contours;
   #shownBoxes;
   #editor;
   #overlaying;
@@ -45,59 +43,44 @@ export class FilmViewer {
     this.#build(label);
     this.#overlaying.setShown(this.#startsShown);
     if (urls.factsUrl) this.load();
+    else this.#setState("empty");
   }
 
   #build(label) {
-    this.#stage = new FilmStage({
+    const stage = (this.#stage = new FilmStage({
       label,
       stageLabel: stageLabel(label),
       onDraw: () => this.#describeView(),
-      onLost: () => this.#applyHeat(),
-    });
-    this.#parts = controls.buildFrame(this.#host, { stage: this.#stage.element, run: (name) => this.#run(name) });
-    this.#contours = createContourLayer();
-    this.#stage.addLayer(this.#contours);
-    this.#shownBoxes = createBoxLayer();
-    this.#stage.addLayer(this.#shownBoxes);
-    this.#corners = buildCorners(this.#stage);
-    this.#overlaying = createOverlaying(this.#parts.panel, {
-      onChange: () => this.#applyHeat(),
+      onLost: () => this.#overlaying.draw(),
+    }));
+    this.#parts = controls.buildFrame(this.#host, { stage: stage.element, run: (name) => this.#run(name) });
+    const { stages, panel, panels, choices, pointText: text } = this.#parts;
+    const overlaying = (this.#overlaying = createOverlaying({
+      stage,
+      panel,
+      onHidden: () => (text.textContent = ""), // it may hold a score
       onWeight: (weight) => this.#emit("hilum:weight", { weight }),
-    });
-    this.#editor = createBoxEditor({
-      stage: this.#stage,
-      panels: this.#parts.panels,
-      onChange: (boxes) => this.#emit("hilum:boxes", { boxes }),
-    });
-    const { stages, panels, choices } = this.#parts;
-    this.#measuring = createMeasuring({ stage: this.#stage, panels, onMode: () => this.#showButtons() });
-    this.#nearest = createNearest({ stage: this.#stage, panels, overlaying: this.#overlaying });
-    this.#windowing = createWindowing({ stage: this.#stage, select: choices, onChange: () => this.#beside.setVoi() });
-    this.#beside = createBeside({ stage: this.#stage, place: stages, wantedVoi: () => this.#windowing.wanted });
-    listenToFilm({
-      stage: this.#stage,
-      text: this.#parts.pointText,
-      windowing: this.#windowing,
-      measuring: this.#measuring,
-      editor: this.#editor,
-      nearest: this.#nearest,
-      overlaying: this.#overlaying,
-    });
-    this.#listenToKeys();
-    this.#showButtons();
-  }
-
-  #listenToKeys() {
-    const stage = this.#stage;
+    }));
+    this.#shownBoxes = createBoxLayer();
+    stage.addLayer(this.#shownBoxes);
+    this.#corners = buildCorners(stage);
+    const editor = createBoxEditor({ stage, panels, onChange: (boxes) => this.#emit("hilum:boxes", { boxes }) });
+    const measuring = createMeasuring({ stage, panels, onMode: () => this.#showButtons() });
+    const nearest = createNearest({ stage, panels, overlaying });
+    const windowing = createWindowing({ stage, select: choices, onChange: () => this.#beside.setVoi() });
+    this.#beside = createBeside({ stage, place: stages, wantedVoi: () => windowing.wanted });
+    [this.#editor, this.#measuring, this.#nearest, this.#windowing] = [editor, measuring, nearest, windowing];
+    listenToFilm({ stage, text, windowing, measuring, editor, nearest, overlaying });
     this.#keys = listenToKeys(this.#host, {
       run: (name) => this.#run(name),
       other: (key, event) => this.#otherKey(key, event),
-      edit: (what) => this.#editor.edit(what),
+      edit: (what) => editor.edit(what),
       hold: (what) => this.#hold(what),
       release: () => this.#release(),
       zoom: (factor) => stage.zoomAt(factor),
       pan: (dx, dy) => stage.pan(dx, dy),
     });
+    this.#showButtons();
   }
 
   // Showing a film
@@ -230,14 +213,6 @@ export class FilmViewer {
 
   #emit(name, detail) {
     this.#host.dispatchEvent(new CustomEvent(name, { bubbles: true, detail }));
-  }
-
-  #applyHeat() {
-    const heat = this.#overlaying.heat();
-    const asLines = heat?.look.drawn === "contour";
-    this.#stage.setHeat(asLines ? null : heat);
-    this.#contours.set(asLines ? heat : null);
-    if (!heat) this.#parts.pointText.textContent = ""; // it may hold a score
   }
 
   #describeView() {

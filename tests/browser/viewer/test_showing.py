@@ -55,6 +55,23 @@ def test_another_film_is_shown_in_place(open_viewer: Open, site: Site, renderer:
     assert viewer.page.evaluate("heard")[0][1]["image"] == "b"
 
 
+def test_a_viewer_without_a_film_waits_for_one(open_viewer: Open, site: Site) -> None:
+    viewer = open_viewer(FILMS["linear"])
+    viewer.page.evaluate(
+        """async () => {
+          const { startViewers } = await import("/static/js/viewer/index.js");
+          document.querySelector("[data-hilum-viewer]").remove();
+          document.body.insertAdjacentHTML("beforeend", "<section class=hilum-viewer data-hilum-viewer></section>");
+          startViewers();
+        }"""
+    )
+    assert viewer.host.get_attribute("data-state") == "empty"
+    assert viewer.host.locator("button[data-action=fit]").is_disabled()
+    assert show(viewer, offer(site, "b", FILMS["sigmoid"]))
+    viewer.press("actual")
+    assert np.abs(viewer.greys().astype(int) - grey_reference(FILMS["sigmoid"])).max() <= 1
+
+
 def test_a_window_that_was_chosen_stays_and_a_dragged_one_follows_the_values(open_viewer: Open, site: Site) -> None:
     viewer = open_viewer(FILMS["linear"])
     viewer.page.keyboard.press("l")
@@ -89,6 +106,20 @@ def test_the_last_film_asked_for_wins(open_viewer: Open, site: Site) -> None:
         "(host, [b, c]) => Promise.all([host.hilumViewer.show(b), host.hilumViewer.show(c)])", urls
     )
     assert answers == [False, True]
+    viewer.press("actual")
+    assert np.abs(viewer.greys().astype(int) - grey_reference(make_film(seed=6))).max() <= 1
+
+
+def test_a_film_that_comes_late_is_dropped(open_viewer: Open, site: Site) -> None:
+    viewer = open_viewer(FILMS["linear"])
+    late, last = (offer(site, name, make_film(seed=seed)) for name, seed in (("b", 5), ("c", 6)))
+    held: list[Any] = []
+    viewer.page.route("**/b/pixels", lambda route: held.append(route))
+    with viewer.page.expect_request("**/b/pixels"):
+        viewer.host.evaluate("(host, urls) => void (window.late = host.hilumViewer.show(urls))", late)
+    assert show(viewer, last)
+    held[0].continue_()
+    assert viewer.page.evaluate("late") is False
     viewer.press("actual")
     assert np.abs(viewer.greys().astype(int) - grey_reference(make_film(seed=6))).max() <= 1
 
