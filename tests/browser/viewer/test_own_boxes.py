@@ -53,7 +53,8 @@ def test_a_box_is_drawn_in_whole_original_pixels(editing: Viewer) -> None:
 
 def test_a_box_stays_inside_the_film(editing: Viewer) -> None:
     draw(editing, (100, 60), (160, 130))
-    assert places(editing) == [(100, 60, 21, 30)]
+    draw(editing, (30, 25), (-20, -10))
+    assert places(editing) == [(100, 60, 21, 30), (0, 0, 30, 25)]
 
 
 def test_a_click_draws_nothing(editing: Viewer) -> None:

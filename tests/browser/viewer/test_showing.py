@@ -110,6 +110,20 @@ def test_the_last_film_asked_for_wins(open_viewer: Open, site: Site) -> None:
     assert np.abs(viewer.greys().astype(int) - grey_reference(make_film(seed=6))).max() <= 1
 
 
+def test_a_film_that_comes_late_is_dropped(open_viewer: Open, site: Site) -> None:
+    viewer = open_viewer(FILMS["linear"])
+    late, last = (offer(site, name, make_film(seed=seed)) for name, seed in (("b", 5), ("c", 6)))
+    held: list[Any] = []
+    viewer.page.route("**/b/pixels", lambda route: held.append(route))
+    with viewer.page.expect_request("**/b/pixels"):
+        viewer.host.evaluate("(host, urls) => void (window.late = host.hilumViewer.show(urls))", late)
+    assert show(viewer, last)
+    held[0].continue_()
+    assert viewer.page.evaluate("late") is False
+    viewer.press("actual")
+    assert np.abs(viewer.greys().astype(int) - grey_reference(make_film(seed=6))).max() <= 1
+
+
 def test_a_film_that_fails_says_so_and_hides_the_one_before(open_viewer: Open, site: Site) -> None:
     viewer = open_viewer(FILMS["linear"])
     heard(viewer, "hilum:error")

@@ -170,12 +170,12 @@ def test_a_contour_runs_where_the_map_crosses_the_threshold(open_viewer: Open) -
     maps = np.tile(np.linspace(0, 0.9, 10, dtype=np.float32), (2, 8, 1))  # 0.1 a patch, from left to right
     overlay = Overlay(maps, original_from_canonical=((1.5, 0, 5), (0, 1.0, 2)))
     viewer = open_viewer(flat_film(), overlay=overlay)
-    viewer.set("threshold", 0.45)
+    viewer.set("threshold", 0.47)
     viewer.host.locator("[data-look=drawn]").select_option("contour")
     assert not viewer.colours().any()  # no colour over the film
     path = viewer.host.locator(".hv-contour").get_attribute("d") or ""
     points = np.array([[float(n) for n in p.split(",")] for p in path.replace("L", "M").split("M")[1:]])
-    assert points[:, 0] == pytest.approx(1.5 * 8 * 5 + 5, abs=0.05)  # 0.45 lies half-way from patch 4 to 5
+    assert points[:, 0] == pytest.approx(1.5 * 8 * 5.2 + 5, abs=0.05)  # 0.47 lies at 0.7 of the way from patch 4 to 5
     assert (points[:, 1].min(), points[:, 1].max()) == pytest.approx((3, 65), abs=0.05)
     viewer.page.keyboard.press("h")
     assert viewer.host.locator(".hv-contours").get_attribute("data-segments") == "0"
