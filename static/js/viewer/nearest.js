@@ -40,6 +40,7 @@ export function createNearest({ stage, panels, overlaying }) {
   panel.hidden = true;
   panels.append(panel);
   stage.addLayer({ layer: blink.canvas, place: () => blink.draw() });
+  stage.element.append(blink.caption);
   stage.addLayer({ layer: markers, place: (view, ratio) => placeMarker(view, ratio) });
 
   const placeMarker = ({ matrix }, ratio) => {
@@ -144,6 +145,7 @@ export function createNearest({ stage, panels, overlaying }) {
     toggle() {
       on = !on && Boolean(url);
       panel.hidden = !on;
+      if (on) panels.scrollTop = panel.offsetTop - panels.offsetTop;
       stage.element.classList.toggle("is-picking", on);
       if (!on) blink.show(false);
       stage.redraw();
@@ -185,9 +187,10 @@ function hiddenWords(count) {
 function createBlink(stage) {
   const canvas = element("canvas", { classes: "hv-blink", role: "img", "aria-label": "" });
   const words = element("p", { classes: "hv-hint", role: "status", text: "Choose one, then hold J to lay its film over this one." });
+  const caption = element("p", { classes: "hv-blink-name", "aria-hidden": "true" });
   let other = null; // {renderer, thisFromOther}
   let takes = 0;
-  canvas.hidden = true;
+  canvas.hidden = caption.hidden = true;
 
   const draw = () => {
     if (canvas.hidden || !other || !stage.view) return;
@@ -199,6 +202,7 @@ function createBlink(stage) {
 
   return {
     canvas,
+    caption,
     words,
     draw,
     get isShown() {
@@ -213,17 +217,18 @@ function createBlink(stage) {
       renderer.setFilm(film.pixels, film.columns, film.rows);
       renderer.setGreys(greyTable(film.modality, film.choices[0], isInverted(film.facts, stage.inverted)));
       other = { renderer, thisFromOther };
+      caption.textContent = `${name}, of the normal set`;
       canvas.setAttribute("aria-label", `${name}, laid over this film`);
       words.textContent = `Hold J: ${name} in place of this film, aligned.`;
     },
     show(shown) {
-      canvas.hidden = !(shown && other);
+      canvas.hidden = caption.hidden = !(shown && other);
       draw();
     },
     clear() {
       takes += 1;
       other = null;
-      canvas.hidden = true;
+      canvas.hidden = caption.hidden = true;
     },
   };
 }

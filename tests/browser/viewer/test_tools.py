@@ -317,6 +317,7 @@ def test_j_lays_the_neighbour_over_the_film_aligned(explained: Viewer) -> None:
     assert explained.state["blinking"] is False
     explained.page.keyboard.down("j")
     assert explained.state["blinking"] is True
+    assert explained.host.get_by_text("n, of the normal set").is_visible()
     grey = """(host, [x, y]) => {
       const canvas = host.querySelector(".hv-blink");
       return canvas.getContext("2d").getImageData(x, y, 1, 1).data[0];
@@ -327,6 +328,7 @@ def test_j_lays_the_neighbour_over_the_film_aligned(explained: Viewer) -> None:
         assert explained.host.evaluate(grey, at) == wanted
     explained.page.keyboard.up("j")
     assert explained.state["blinking"] is False
+    assert not explained.host.get_by_text("n, of the normal set").is_visible()
 
 
 def test_a_search_that_fails_is_a_sentence(open_viewer: Open, site: Site) -> None:

@@ -172,6 +172,32 @@ def test_pan_moves_the_film_with_the_pointer(open_viewer: Open) -> None:
     assert viewer.client(COLUMNS / 2, ROWS / 2) == pytest.approx((x + 55, y - 20), abs=0.01)
 
 
+@BOTH
+def test_what_is_in_view_is_painted_after_a_pan_and_a_new_window(open_viewer: Open, renderer: str) -> None:
+    """A film larger than the canvas on every side."""
+    stored = np.random.default_rng(1).integers(0, 256, (1500, 2200)).astype(np.uint16)
+    viewer = open_viewer(Film(stored, flat_film(rows=1500, columns=2200).facts), renderer=renderer)
+    viewer.press("actual")
+    for dx, dy in ((0, 0), (-90, 60), (-250, -150)):
+        viewer.page.mouse.move(450, 350)
+        viewer.page.mouse.down()
+        viewer.page.mouse.move(450 + dx, 350 + dy, steps=3)
+        viewer.page.mouse.up()
+        viewer.page.keyboard.press("i")
+        read = viewer.host.evaluate(
+            """(host) => {
+              const { width, height, data } = host.hilumViewer.readCanvas();
+              return { width, height, red: [...data].filter((_, i) => i % 4 === 0) };
+            }"""
+        )
+        view = viewer.state["view"]
+        left, top = -round(view["shiftX"]), -round(view["shiftY"])
+        shown = stored[top : top + read["height"], left : left + read["width"]].astype(int)
+        if viewer.state["inverted"]:
+            shown = 255 - shown
+        assert np.abs(np.array(read["red"]).reshape(shown.shape) - shown).max() <= 1
+
+
 def test_fit_shows_the_whole_film(open_viewer: Open) -> None:
     viewer = open_viewer(flat_film(100, rows=900, columns=400))
     box = viewer.host.locator(".hv-stage").bounding_box()
