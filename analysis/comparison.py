@@ -17,6 +17,7 @@ from analysis.operating import Asked, reach
 
 LEAST, MOST = 2, 6
 SEED = "seed"
+SPECIFICITY = 0.8  # at which films change sides: 0.9 needs more normals than small sets have
 
 
 class CannotCompare(Exception):
@@ -182,7 +183,7 @@ def _changed(
 ) -> Changed | None:
     """None where either run has no threshold of its own."""
     reached = [
-        reach(evaluation, scored, weight=weight, asked=Asked())
+        reach(evaluation, scored, weight=weight, asked=Asked(target=SPECIFICITY))
         for evaluation, scored, weight in zip(evaluations, parts, weights, strict=True)
     ]
     first, second = (one.threshold for one in reached)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from analysis import statistics
 from analysis.evaluated import evaluated_part
-from analysis.evaluation import ScoredPart
+from analysis.evaluation import STEPS, ScoredPart, score_facts
 from analysis.models import Evaluation
 from portal.models import Part
 
@@ -73,12 +73,20 @@ class Reached:
 def reach(evaluation: Evaluation, scored: ScoredPart, *, weight: float, asked: Asked) -> Reached:
     """The films of `scored` at the threshold that `asked` fixes on calibrate, else on tune; never on the same films.
 
-    A specificity is fixed on the normal films of calibrate where the run scored them, else of tune; a sensitivity on
-    the abnormal films of tune. Raises CannotEvaluate where the run's folder is gone.
+    A specificity is fixed on the calibration normals, as the detector keeps their scores at the run's weight, else on
+    the normal films of tune; it is refused where they are too few for it. A sensitivity is fixed on the abnormal films
+    of tune. Raises CannotEvaluate where the run's folder is gone.
     """
     reference, source, reason = _reference(evaluation, scored.part, weight=weight, rule=asked.rule)
     if not len(reference):
         return Reached(asked, scored.part, weight, None, 0, None, reason=reason)
+    enough = len(reference) / (len(reference) + 1)
+    if asked.rule == "specificity" and asked.target > enough:
+        reason = (
+            f"A specificity of {asked.target:g} needs more normal films than the {len(reference)} of {source}: ask for "
+            f"{enough:.3f} or less."
+        )
+        return Reached(asked, scored.part, weight, source, len(reference), None, reason=reason)
     scores = scored.scores_at(weight)
     if asked.rule == "specificity":
         found = statistics.sensitivity_at_specificity(
@@ -109,19 +117,28 @@ def reach(evaluation: Evaluation, scored: ScoredPart, *, weight: float, asked: A
     )
 
 
-def _reference(evaluation: Evaluation, part: str, *, weight: float, rule: str) -> tuple[NDArray[np.float32], str, str]:
+def _reference(evaluation: Evaluation, part: str, *, weight: float, rule: str) -> tuple[NDArray[np.float64], str, str]:
     """The scores that fix the threshold, their part, and, without any, why there are none."""
     wanted = 0 if rule == "specificity" else 1
-    sources = [Part.CALIBRATE, Part.TUNE] if rule == "specificity" else [Part.TUNE]
-    for source in sources:
-        if source == part:
-            continue
-        found = evaluated_part(evaluation, source)
-        scores = found.scores_at(weight)[found.labels == wanted]
+    if rule == "specificity" and len(held_out := _calibration_scores(evaluation, weight)):
+        return held_out, Part.CALIBRATE, ""
+    if part != Part.TUNE:
+        tune = evaluated_part(evaluation, Part.TUNE)
+        scores = tune.scores_at(weight)[tune.labels == wanted].astype(np.float64)
         if np.isfinite(scores).any():
-            return scores, source, ""
-    word = "normal" if rule == "specificity" else "abnormal"
-    names = " or ".join(source for source in sources if source != part)
-    if not names:
-        return np.empty(0, np.float32), "", "A threshold fixed on tune says nothing of tune itself; look at test."
-    return np.empty(0, np.float32), "", f"The run scored no {word} film of {names}: score that part as well."
+            return scores, Part.TUNE, ""
+        word = "normal" if rule == "specificity" else "abnormal"
+        return scores, "", f"The run scored no {word} film of tune, and calibrate fixes nothing: score tune as well."
+    if rule == "specificity":
+        reason = "Calibration scores are kept at the run's weight only, and tune fixes no threshold for itself."
+        return np.empty(0), "", reason
+    return np.empty(0), "", "A threshold fixed on tune says nothing of tune itself; look at test."
+
+
+def _calibration_scores(evaluation: Evaluation, weight: float) -> NDArray[np.float64]:
+    """Those of the calibration normals, each standardised by the others, at the run's weight: standardised by
+    themselves too, as a run that scores calibrate does, they would look tamer than new films."""
+    if round(weight * STEPS) != round(float(evaluation.metrics["weight"]) * STEPS):
+        return np.empty(0)
+    scores = np.asarray(score_facts(evaluation.run).get("calibration_scores", []), dtype=np.float64)
+    return scores[np.isfinite(scores)]

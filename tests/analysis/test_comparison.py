@@ -107,7 +107,7 @@ def test_films_that_changed_sides(scored: Scored, analyst: User, first: Evaluati
     called = []
     for one in (first, other):
         tune = np.asarray(np.load(run_folder(one.run.uuid) / "sweep.npy")[:6, 60], dtype=np.float64)
-        called.append(fused(one) > tune.max())  # nine tenths of six normals are all six
+        called.append(fused(one) > np.sort(tune)[4])  # eight tenths of six normals are five
     names = np.array([str(film.uuid) for film in scored.films[12:]])
     abnormal = LABELS == 1
     assert changed.found == names[~called[0] & called[1] & abnormal].tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.urls import reverse
 from analysis.evaluation import evaluate, scored_part
 from analysis.models import Evaluation
 from analysis.operating import Asked, InvalidOperatingPoint, reach
+from ml_engine.storage import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored
 from tests.portal import factories
@@ -32,7 +34,7 @@ def arrays(scored: Scored, weight: float = 0.6) -> dict[str, tuple[np.ndarray, n
     return {"tune": (fused[:12], labels), "test": (fused[12:], labels)}
 
 
-@pytest.mark.parametrize("target", [0.5, 0.7, 0.9])
+@pytest.mark.parametrize("target", [0.5, 0.7, 0.85])
 def test_a_specificity_is_fixed_on_the_normals_of_tune(scored: Scored, evaluation: Evaluation, target: float) -> None:
     part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
     found = reach(evaluation, part, weight=0.6, asked=Asked(target=target))
@@ -63,6 +65,28 @@ def test_a_sensitivity_is_fixed_on_the_abnormal_films_of_tune(scored: Scored, ev
     assert found.false_positives == int((test[truth == 0] >= threshold).sum())
 
 
+def test_the_calibration_normals_come_first_at_the_run_s_weight(scored: Scored, evaluation: Evaluation) -> None:
+    path = run_folder(scored.run.uuid) / "score.json"
+    normals = np.linspace(2, 4, 19)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"calibration_scores": normals.tolist()}))
+    part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
+    found = reach(evaluation, part, weight=0.6, asked=Asked(target=0.9))
+    assert (found.source, found.reference_films) == ("calibrate", 19)
+    assert found.threshold == pytest.approx(normals[17])  # 18 of 19 are not above it
+    test, truth = arrays(scored)["test"]
+    assert found.false_positives == int((test[truth == 0] > normals[17]).sum())
+    tune = scored_part(scored.run, part="tune", cutoff=evaluation.label_cutoff)
+    assert reach(evaluation, tune, weight=0.6, asked=Asked(target=0.9)).source == "calibrate"
+    assert reach(evaluation, tune, weight=0.5, asked=Asked(target=0.9)).source is None
+
+
+def test_too_few_normals_fix_no_high_specificity(scored: Scored, evaluation: Evaluation) -> None:
+    part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
+    found = reach(evaluation, part, weight=0.6, asked=Asked(target=0.9))
+    assert found.threshold is None
+    assert found.reason == ("A specificity of 0.9 needs more normal films than the 6 of tune: ask for 0.857 or less.")
+
+
 def test_predictive_values_are_those_of_bayes(scored: Scored, evaluation: Evaluation) -> None:
     part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
     found = reach(evaluation, part, weight=0.6, asked=Asked(target=0.7, prevalence=0.1))
@@ -74,7 +98,7 @@ def test_predictive_values_are_those_of_bayes(scored: Scored, evaluation: Evalua
 
 def test_tune_fixes_no_threshold_for_itself(scored: Scored, evaluation: Evaluation) -> None:
     part = scored_part(scored.run, part="tune", cutoff=evaluation.label_cutoff)
-    assert "score that part as well" in reach(evaluation, part, weight=0.6, asked=Asked()).reason
+    assert "tune fixes no threshold for itself" in reach(evaluation, part, weight=0.6, asked=Asked()).reason
     found = reach(evaluation, part, weight=0.6, asked=Asked(rule="sensitivity"))
     assert found.threshold is None
     assert "says nothing of tune itself" in found.reason
