@@ -233,7 +233,7 @@ class Kind:
 def kinds(dataset: Any, films: int) -> list[Kind]:
     rng = random.Random(1)
     page = f"/datasets/{dataset.uuid}/"
-    last = films // FILMS_A_PAGE
+    queue = f"/queues/{queue_of(dataset).uuid}/"
 
     def grid() -> Iterator[tuple[str, None]]:
         while True:
@@ -241,13 +241,25 @@ def kinds(dataset: Any, films: int) -> list[Kind]:
 
     def deep() -> Iterator[tuple[str, None]]:
         while True:
-            yield f"{page}?page={rng.randint(2, last)}", None
+            yield f"{page}?from={rng.choice(known)}", None
 
     def filtered() -> Iterator[tuple[str, None]]:
         while True:
             label, view = rng.choice(("normal", "abnormal", "unlabelled", "unresolved")), rng.choice(("PA", "AP", ""))
             finding = rng.choice(FINDINGS) if label == "abnormal" else ""
             yield f"{page}?{urllib.parse.urlencode({'label': label, 'view': view, 'finding': finding})}", None
+
+    def queue_page() -> Iterator[tuple[str, None]]:
+        while True:
+            yield queue, None
+
+    def queue_films() -> Iterator[tuple[str, None]]:
+        while True:
+            yield f"{queue}films/?from={rng.randrange(1, films)}", None
+
+    def counts() -> Iterator[tuple[str, None]]:
+        while True:
+            yield f"{page}counts/", None
 
     def preview() -> Iterator[tuple[str, None]]:
         while True:
@@ -269,10 +281,28 @@ def kinds(dataset: Any, films: int) -> list[Kind]:
         Kind("grid, first page", grid()),
         Kind("grid, any page", deep()),
         Kind("grid, filtered", filtered()),
+        Kind("counts of the grid, after a label", counts()),
+        Kind("queue, its page", queue_page()),
+        Kind("queue, the next films", queue_films()),
         Kind("preview", preview()),
         Kind("label one film", one()),
         Kind(f"label {FILMS_A_PAGE} films", bulk()),
     ]
+
+
+def queue_of(dataset: Any) -> Any:
+    """A queue of all films, the unlabelled ones first."""
+    from portal.models import User
+    from portal.queues import queue_films
+
+    return queue_films(
+        site=dataset.site,
+        name="Everything",
+        images=dataset.images.all(),
+        author=User.objects.get(username="carla"),
+        source="all films",
+        order="unlabelled",
+    )
 
 
 def report(address: str, dataset: Any, requests: int, films: int) -> None:
