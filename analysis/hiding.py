@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ml_engine.models import Run, Score
-from portal.access import may_see_scores
+from portal.access import has_to_label, may, may_see_scores
 from portal.models import Image, SplitImage, User
 
 WHY = "a label given after seeing a score is no reference"
@@ -13,6 +13,8 @@ def hidden_films(user: User, run: Run, *, part: str) -> set[str]:
     """The addresses of the films of a part, in the split of the run's detector, whose scores stay hidden from the
     person. The rule sees no difference between films of one part and one label, so it is asked once a label."""
     assert run.detector is not None
+    if may(user, "see scores", run.site) and not has_to_label(user, run.site, part):
+        return set()
     films = Image.objects.filter(
         split_images__member__split_id=run.detector.split_id, split_images__member__part=part
     ).select_related("dataset__site", "current_label")

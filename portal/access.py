@@ -113,13 +113,18 @@ def require(user: User, action: str, site: Site | None) -> Site:
     return site
 
 
+def has_to_label(user: User, site: Site, part: str) -> bool:
+    """Whether films of the part may still wait for this person's label."""
+    return part in (Part.TUNE, Part.CALIBRATE, Part.TEST) and may(user, "label films", site)
+
+
 def may_see_scores(user: User, image: Image, part: str) -> bool:
     """Scores of films in tune, calibrate and test stay hidden from those who still have to label them:
     a label given after seeing the model's score is no reference."""
     site = image.dataset.site
     if not may(user, "see scores", site):
         return False
-    if part not in (Part.TUNE, Part.CALIBRATE, Part.TEST) or not may(user, "label films", site):
+    if not has_to_label(user, site, part):
         return True
     label = getattr(image, "current_label", None)
     return label is not None and label.value in (LabelValue.NORMAL, LabelValue.ABNORMAL, LabelValue.EXCLUDE)
