@@ -15,7 +15,16 @@ REAL_DATA = ROOT.parent / "shared" / "data"
 
 
 # files that take minutes begin first, so that the last process does not end with one of them alone
-LONGEST = ("test_phantoms.py", "test_recovery.py", "test_run_folder.py", "test_whole_path.py")
+LONGEST = (
+    "test_phantoms.py",
+    "test_recovery.py",
+    "test_run_folder.py",
+    "test_whole_path.py",
+    "test_real_films.py",
+    "test_queue.py",
+    "test_reading.py",
+    "test_proposals.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
