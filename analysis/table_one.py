@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,23 @@ class Column:
             return "not known"
         low, middle, high = np.percentile(self.ages, [25, 50, 75])
         return f"{middle:.0f} ({low:.0f}–{high:.0f})"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain; a complete imbalance, which is infinite, is the text "complete"."""
+        return {
+            "part": self.part,
+            "patients": self.patients,
+            "unidentified": self.unidentified,
+            "films": self.films,
+            "ages": self.ages,
+            "categories": {name: dict(counts) for name, counts in self.categories.items()},
+            "references": {label: dict(counts) for label, counts in self.references.items()},
+            "findings": dict(self.findings),
+            "differences": {
+                name: "complete" if value is not None and math.isinf(value) else value
+                for name, value in self.differences.items()
+            },
+        }
 
 
 @dataclass(frozen=True)

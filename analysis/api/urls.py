@@ -5,6 +5,7 @@ from analysis.api import views, worklists
 urlpatterns = [
     path("evaluations/", views.Evaluations.as_view(), name="api-evaluations"),
     path("evaluations/<uuid:uuid>/", views.OneEvaluation.as_view(), name="api-evaluation"),
+    path("splits/<uuid:uuid>/data/", views.SplitData.as_view(), name="api-split-data"),
     path("evaluations/compare/", views.Compare.as_view(), name="api-comparison"),
     path("evaluations/<uuid:uuid>/breakdown/", views.BreakdownOfOne.as_view(), name="api-breakdown"),
     path("evaluations/<uuid:uuid>/operating/", views.Operating.as_view(), name="api-operating"),

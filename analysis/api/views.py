@@ -17,12 +17,13 @@ from analysis.comparison import CannotCompare, Row, compare
 from analysis.evaluation import CannotEvaluate, evaluate, with_looks
 from analysis.models import Evaluation
 from analysis.operating import RULES, InvalidOperatingPoint
+from analysis.table_one import flow, table_one
 from analysis.views.asking import get_evaluation, get_part
 from analysis.views.comparison import evaluations_asked
 from analysis.views.operating import reached_for
 from ml_engine.models import Run
 from portal.access import get_visible, require, sites_where
-from portal.models import Part
+from portal.models import Part, Split
 from portal.signed_in import person
 
 
@@ -139,6 +140,22 @@ def _compared(row: Row, left_out: int) -> dict[str, Any]:
         "adjusted_p_value": row.adjusted_p_value,
         "findings": [asdict(finding) for finding in row.findings],
     }
+
+
+class SplitData(APIView):
+    """The data of a split: the flow from files to parts, and Table 1 with standardised differences from fit."""
+
+    @extend_schema(responses=dict[str, Any])
+    def get(self, request: Request, uuid: UUID) -> Response:
+        split = get_visible(Split.objects.select_related("site"), person(request), uuid)
+        require(person(request), "see the site", split.site)
+        found = flow(split)
+        return Response(
+            {
+                "flow": asdict(found) | {"since": found.since},
+                "parts": [column.to_json() for column in table_one(split).columns],
+            }
+        )
 
 
 class Evaluate(APIView):

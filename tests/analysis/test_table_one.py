@@ -70,3 +70,15 @@ def test_the_page_tells_it(client: Client, split: Split) -> None:
     assert "Finding: nodule" in page
     client.force_login(factories.user("stranger", Role.ANALYST, at=factories.site("Busan")))
     assert client.get(reverse("analysis:split-data", args=[split.uuid])).status_code == 404
+
+
+def test_the_api_tells_the_same(client: Client, split: Split) -> None:
+    client.force_login(factories.user("reader", Role.READER))
+    answer = client.get(reverse("api-split-data", args=[split.uuid])).json()
+    test = table_one(split).columns[1]
+    assert answer["flow"]["parts"] == {"fit": 6, "test": 4}
+    assert [part["part"] for part in answer["parts"]] == ["fit", "test"]
+    assert answer["parts"][1]["categories"]["sex"] == dict(test.categories["sex"])
+    assert answer["parts"][1]["differences"]["sex"] == test.differences["sex"]
+    client.force_login(factories.user("stranger", Role.ANALYST, at=factories.site("Busan")))
+    assert client.get(reverse("api-split-data", args=[split.uuid])).status_code == 404
