@@ -11,7 +11,10 @@ from analysis.palette import PAPER
 
 ROOT = Path(__file__).resolve().parents[2]
 CSS = (ROOT / "static" / "css" / "hilum.css").read_text()
-ON_DARK_ONLY = {"templates/portal/dataset.html"}  # Bootstrap's yellow is 1.6 to 1 on white
+ON_DARK_ONLY = {
+    "templates/portal/dataset.html",
+    "templates/portal/queue.html",
+}  # Bootstrap's yellow is 1.6 to 1 on white
 
 
 def variables(theme: str) -> dict[str, str]:

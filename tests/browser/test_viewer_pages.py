@@ -67,7 +67,7 @@ def test_a_labelling_key_is_not_the_viewers(page: Page, live_server: Any, data_d
     open_film(page, f"{live_server.url}/images/{film.uuid}/")
     labels = page.locator("#labelbar [data-key]").evaluate_all("(all) => all.map((one) => one.dataset.key)")
     ours = page.locator(".hv-toolbar kbd").all_inner_texts()
-    assert len(labels) == 5
+    assert len(labels) == 6
     assert {key.lower() for key in ours} & set(labels) == set()
 
 
