@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -144,8 +145,13 @@ def _draw_all(folder: Path, plans: list[Plan], workers: int) -> Iterator[_Made]:
         return
     # spawned, not forked: the caller may hold threads and connections
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=leave_interrupts_to_caller) as pool:
         yield from pool.map(_draw, [folder] * len(plans), plans, chunksize=1)
+
+
+def leave_interrupts_to_caller() -> None:
+    """Ctrl-C reaches every process of the terminal; the one that asked for the films decides what it means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _draw(folder: Path, plan: Plan) -> _Made:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import multiprocessing
+import signal
 from collections import Counter, defaultdict
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ import pytest
 from pydicom.uid import RLELossless
 
 from portal.imaging.phantom import FINDINGS, make_phantom, read_truth, write_demo_set
-from portal.imaging.phantom.demo_set import plan_demo_set
+from portal.imaging.phantom.demo_set import leave_interrupts_to_caller, plan_demo_set
 from portal.imaging.phantom.dicom_file import Header, write_dicom
 from portal.imaging.pixels import read_film
 
@@ -163,3 +166,10 @@ def test_headers_name_each_film_and_patient_once(demo: Path) -> None:
         assert len({ds[keyword].value for ds in headers.values()}) == len(headers)
     assert all(ds[keyword].value.is_valid for ds in headers.values() for keyword in ("SOPInstanceUID", "SOPClassUID"))
     assert {ds.BurnedInAnnotation for ds in headers.values()} == {"NO"}
+
+
+def test_an_interrupt_is_the_caller_s_alone() -> None:
+    """Ctrl-C reaches the drawing processes too: they go on until the caller ends them."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=leave_interrupts_to_caller) as pool:
+        assert pool.submit(signal.getsignal, signal.SIGINT).result() == signal.SIG_IGN
