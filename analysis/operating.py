@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from analysis import statistics
 from analysis.evaluated import evaluated_part
-from analysis.evaluation import STEPS, ScoredPart, score_facts
+from analysis.evaluation import STEPS, ScoredPart
 from analysis.models import Evaluation
+from analysis.thresholds import calibration_scores, why_too_few
 from portal.models import Part
 
 RULES = {"specificity": "Specificity", "sensitivity": "Sensitivity"}
@@ -80,13 +81,8 @@ def reach(evaluation: Evaluation, scored: ScoredPart, *, weight: float, asked: A
     reference, source, reason = _reference(evaluation, scored.part, weight=weight, rule=asked.rule)
     if not len(reference):
         return Reached(asked, scored.part, weight, None, 0, None, reason=reason)
-    enough = len(reference) / (len(reference) + 1)
-    if asked.rule == "specificity" and asked.target > enough:
-        reason = (
-            f"A specificity of {asked.target:g} needs more normal films than the {len(reference)} of {source}: ask for "
-            f"{enough:.3f} or less."
-        )
-        return Reached(asked, scored.part, weight, source, len(reference), None, reason=reason)
+    if asked.rule == "specificity" and (few := why_too_few(len(reference), specificity=asked.target, part=source)):
+        return Reached(asked, scored.part, weight, source, len(reference), None, reason=few)
     scores = scored.scores_at(weight)
     if asked.rule == "specificity":
         found = statistics.sensitivity_at_specificity(
@@ -120,7 +116,8 @@ def reach(evaluation: Evaluation, scored: ScoredPart, *, weight: float, asked: A
 def _reference(evaluation: Evaluation, part: str, *, weight: float, rule: str) -> tuple[NDArray[np.float64], str, str]:
     """The scores that fix the threshold, their part, and, without any, why there are none."""
     wanted = 0 if rule == "specificity" else 1
-    if rule == "specificity" and len(held_out := _calibration_scores(evaluation, weight)):
+    at_run_weight = round(weight * STEPS) == round(float(evaluation.metrics["weight"]) * STEPS)
+    if rule == "specificity" and at_run_weight and len(held_out := calibration_scores(evaluation.run)):
         return held_out, Part.CALIBRATE, ""
     if part != Part.TUNE:
         tune = evaluated_part(evaluation, Part.TUNE)
@@ -133,12 +130,3 @@ def _reference(evaluation: Evaluation, part: str, *, weight: float, rule: str) -
         reason = "Calibration scores are kept at the run's weight only, and tune fixes no threshold for itself."
         return np.empty(0), "", reason
     return np.empty(0), "", "A threshold fixed on tune says nothing of tune itself; look at test."
-
-
-def _calibration_scores(evaluation: Evaluation, weight: float) -> NDArray[np.float64]:
-    """Those of the calibration normals, each standardised by the others, at the run's weight: standardised by
-    themselves too, as a run that scores calibrate does, they would look tamer than new films."""
-    if round(weight * STEPS) != round(float(evaluation.metrics["weight"]) * STEPS):
-        return np.empty(0)
-    scores = np.asarray(score_facts(evaluation.run).get("calibration_scores", []), dtype=np.float64)
-    return scores[np.isfinite(scores)]

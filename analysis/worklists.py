@@ -13,8 +13,9 @@ import numpy as np
 from django.db import IntegrityError, transaction
 
 from analysis import statistics
-from analysis.evaluation import CannotEvaluate, score_facts
+from analysis.evaluation import CannotEvaluate
 from analysis.models import Worklist, WorklistItem, WorklistReader
+from analysis.thresholds import calibration_scores, why_too_few
 from ml_engine.models import Run, RunKind, RunState, Score
 from portal import audit
 from portal.access import require
@@ -154,7 +155,8 @@ def operating_point(run: Run, *, point: str, value: float) -> OperatingPoint:
     if target == "sensitivity":
         threshold = statistics.threshold_at_sensitivity(reference, sensitivity=value)
     else:
-        _check_enough(reference, value, part)
+        if few := why_too_few(len(reference), specificity=value, part=part):
+            raise WorklistRefused(few)
         threshold = statistics.threshold_at_specificity(reference, specificity=value)
     if threshold is None:
         kind = "abnormal" if target == "sensitivity" else "normal"
@@ -165,18 +167,9 @@ def operating_point(run: Run, *, point: str, value: float) -> OperatingPoint:
     return OperatingPoint(part, target, value, threshold, len(reference))
 
 
-def _check_enough(reference: Sequence[float], specificity: float, part: str) -> None:
-    """With too few normals the highest of them would be the threshold, and vouch for less than was asked."""
-    if reference and specificity > len(reference) / (len(reference) + 1):
-        raise WorklistRefused(
-            f"A specificity of {specificity:g} needs more normal films than the {len(reference)} of {part}; ask for "
-            f"{len(reference) / (len(reference) + 1):.3f} or less, or calibrate on more."
-        )
-
-
 def _calibration_scores(run: Run) -> list[float]:
     try:
-        return [float(score) for score in score_facts(run)["calibration_scores"]]
+        return calibration_scores(run).tolist()
     except CannotEvaluate as error:
         raise WorklistRefused(str(error)) from error
 

@@ -10,17 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tests.servers import find_postgresql, start_postgresql
+from benchmarks.database import throw_away_portal
 
 CHUNK = 5000
 TEST_SHARE = 0.9
@@ -30,28 +26,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--films", type=int, default=100_000)
     given = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="hilum-dashboard-"))
-    server = None
-    try:
-        os.environ |= {"HILUM_DATA_DIR": str(folder), "HILUM_ENV": "local"}
-        if url := os.environ.get("HILUM_TEST_DATABASE_URL"):
-            os.environ["DATABASE_URL"] = url
-        else:
-            binaries = find_postgresql()
-            if binaries is None:
-                sys.exit("PostgreSQL is not here: install it, or name a server in HILUM_TEST_DATABASE_URL.")
-            server, os.environ["DATABASE_URL"] = start_postgresql(binaries)
-        import django
-
-        django.setup()
-        from django.core.management import call_command
-
-        call_command("migrate", verbosity=0)
+    with throw_away_portal():
         report(*populate(given.films), given.films)
-    finally:
-        if server is not None:
-            server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def populate(count: int) -> tuple[Any, Any]:
@@ -190,5 +166,4 @@ def report(run: Any, analyst: Any, films: int) -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     main()

@@ -13,12 +13,10 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.parse
 import urllib.request
@@ -31,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.servers import find_postgresql, start_postgresql
+from benchmarks.database import throw_away_portal
 
 PASSWORD = "a long enough one"
 FINDINGS = ("effusion", "nodule", "consolidation", "pneumothorax", "cardiomegaly", "device", "fracture", "atelectasis")
@@ -46,30 +44,10 @@ def main() -> None:
     parser.add_argument("--films", type=int, default=100_000)
     parser.add_argument("--requests", type=int, default=60, help="of each kind")
     given = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="hilum-web-"))
-    server = None
-    try:
-        os.environ |= {"HILUM_DATA_DIR": str(folder), "HILUM_ENV": "local"}
-        if url := os.environ.get("HILUM_TEST_DATABASE_URL"):
-            os.environ["DATABASE_URL"] = url
-        else:
-            binaries = find_postgresql()
-            if binaries is None:
-                sys.exit("PostgreSQL is not here: install it, or name a server in HILUM_TEST_DATABASE_URL.")
-            server, os.environ["DATABASE_URL"] = start_postgresql(binaries)
-        import django
-
-        django.setup()
-        from django.core.management import call_command
-
-        call_command("migrate", verbosity=0)
+    with throw_away_portal() as folder:
         dataset = populate(given.films, folder)
         with gunicorn() as address:
             report(address, dataset, given.requests, given.films)
-    finally:
-        if server is not None:
-            server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 # --- the films ----------------------------------------------------------------------------------
@@ -344,5 +322,4 @@ def queries_of(path: str, fields: list[tuple[str, str]] | None) -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     main()

@@ -6,6 +6,7 @@ from django.http import Http404
 
 from analysis.evaluation import is_stored, parts_of
 from analysis.models import Evaluation
+from analysis.palette import Theme
 from portal.access import get_visible, require
 from portal.models import Part, User
 
@@ -38,3 +39,8 @@ def get_weight(text: str) -> float | None:
 def is_a_look(evaluation: Evaluation, part: str, weight: float) -> bool:
     """Whether figures of this part at this weight have to be counted: on test, at any weight but the run's."""
     return part == Part.TEST and round(weight, 2) != round(float(evaluation.metrics["weight"]), 2)
+
+
+def theme_of(user: User) -> Theme:
+    """Of the figures on the person's pages."""
+    return "dark" if user.theme == "dark" else "light"

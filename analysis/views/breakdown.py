@@ -9,8 +9,7 @@ from django.views.decorators.http import require_GET
 from analysis.attributes import GROUPS
 from analysis.breakdown import break_down, forest
 from analysis.evaluation import CannotEvaluate
-from analysis.palette import Theme
-from analysis.views.asking import get_evaluation, get_part
+from analysis.views.asking import get_evaluation, get_part, theme_of
 from portal.signed_in import Request
 
 
@@ -22,7 +21,7 @@ def breakdown(request: Request, uuid: UUID) -> HttpResponse:
         found = break_down(evaluation, part=get_part(evaluation, request.GET.get("part", "")))
     except CannotEvaluate as error:
         return render(request, "analysis/_breakdown.html", {"refusal": str(error)})
-    theme: Theme = "dark" if request.user.theme == "dark" else "light"
+    theme = theme_of(request.user)
     context = {
         "found": found,
         "groups": [(GROUPS[name], rows) for name, rows in found.groups.items()],

@@ -13,7 +13,7 @@ from analysis.evaluation import CannotEvaluate, looks_at_test, parts_of
 from analysis.hiding import hidden_films
 from analysis.models import Evaluation
 from analysis.palette import Theme
-from analysis.views.asking import get_evaluation
+from analysis.views.asking import get_evaluation, theme_of
 from portal.models import Part, User
 from portal.signed_in import Request
 
@@ -29,7 +29,7 @@ def comparison(request: Request) -> HttpResponse:
         refusal = {"title": "Not compared", "sentence": str(error)}
         return render(request, "portal/error.html", refusal, status=400)
     random_weights = any(row.evaluation.run.random_weights for row in found.rows)
-    theme: Theme = "dark" if request.user.theme == "dark" else "light"
+    theme = theme_of(request.user)
     context = {
         "room": "results",
         "found": found,

@@ -28,7 +28,7 @@ from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.hiding import hidden_films, sentence
 from analysis.models import Evaluation
 from analysis.operating import OFFERED, RULES, Asked
-from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look
+from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look, theme_of
 from ml_engine.models import Run, RunKind, RunState
 from portal.access import get_visible, may, require
 from portal.models import Part
@@ -163,7 +163,7 @@ def _figures(request: Request, evaluation: Evaluation, part: str, weight: float)
         weight=weight,
         run_weight=float(evaluation.metrics["weight"]),
         chosen=chosen_on_tune(evaluation),
-        theme="dark" if request.user.theme == "dark" else "light",
+        theme=theme_of(request.user),
         random_weights=evaluation.run.random_weights,
         hidden=hidden_films(request.user, evaluation.run, part=part),
     )

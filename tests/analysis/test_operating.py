@@ -84,7 +84,9 @@ def test_too_few_normals_fix_no_high_specificity(scored: Scored, evaluation: Eva
     part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
     found = reach(evaluation, part, weight=0.6, asked=Asked(target=0.9))
     assert found.threshold is None
-    assert found.reason == ("A specificity of 0.9 needs more normal films than the 6 of tune: ask for 0.857 or less.")
+    assert found.reason == (
+        "A specificity of 0.9 needs more normal films than the 6 of tune; ask for 0.857 or less, or calibrate on more."
+    )
 
 
 def test_predictive_values_are_those_of_bayes(scored: Scored, evaluation: Evaluation) -> None:
