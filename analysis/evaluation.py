@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 from django.db import transaction
-from django.db.models import Count, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
 from numpy.typing import NDArray
 
 from analysis import statistics
+from analysis.looking import CannotEvaluate, look
 from analysis.models import Evaluation, TestLook
 from analysis.palette import Kind
 from analysis.remembering import Remembered
@@ -32,10 +31,6 @@ from portal.models import LabelValue, Part, Split, SplitImage, User
 
 EVALUATED_PARTS = (Part.TUNE, Part.TEST)  # the parts that hold abnormal films
 STEPS = 100  # the stored sweep has a score for each hundredth of the weight
-
-
-class CannotEvaluate(Exception):
-    """A sentence for the user."""
 
 
 def is_stored(weight: float) -> bool:
@@ -106,7 +101,8 @@ def evaluate(*, run: Run, author: User, label_cutoff: datetime | None = None) ->
             run=run, split=split, label_cutoff=cutoff, defaults={"metrics": metrics, "created_by": author}
         )
         if made and Part.TEST in metrics["parts"]:
-            _look(evaluation, author, metrics["weight"], "evaluation made")
+            weight = metrics["weight"]
+            look(split=split, author=author, reason="evaluation made", run=run, evaluation=evaluation, weight=weight)
         if made:
             audit.record(verb="evaluate run", site=run.site, actor=author, target=evaluation)
     return evaluation
@@ -121,29 +117,14 @@ def _parts_scored(run: Run, split: Split) -> list[str]:
 
 def look_at_weight(*, evaluation: Evaluation, author: User, weight: float) -> TestLook:
     """Count a look at test under another fusion weight. The figures are the caller's to draw."""
-    require(author, "evaluate runs", evaluation.run.site)
-    with transaction.atomic():
-        look = _look(evaluation, author, weight, "fusion weight moved on test")
-        audit.record(
-            verb="look at test", site=evaluation.run.site, actor=author, target=evaluation, after={"weight": weight}
-        )
-    return look
-
-
-def _look(evaluation: Evaluation, author: User, weight: float, reason: str) -> TestLook:
-    return TestLook.objects.create(evaluation=evaluation, actor=author, fusion_weight=weight, reason=reason)
-
-
-def looks_at_test(split: Split) -> int:
-    """How often the test part of a split was looked at, over all its evaluations."""
-    return TestLook.objects.filter(evaluation__split=split).count()
-
-
-def with_looks(evaluations: QuerySet[Evaluation]) -> QuerySet[Evaluation]:
-    """The evaluations with `looks_of_split`: what `looks_at_test` tells of their split, in the same query."""
-    of_split = TestLook.objects.filter(evaluation__split=OuterRef("split")).order_by()
-    counted = of_split.values("evaluation__split").annotate(looks=Count("pk")).values("looks")
-    return evaluations.annotate(looks_of_split=Coalesce(Subquery(counted), 0))
+    return look(
+        split=evaluation.split,
+        author=author,
+        reason="fusion weight moved on test",
+        run=evaluation.run,
+        evaluation=evaluation,
+        weight=weight,
+    )
 
 
 CLASSES: dict[str, int] = {LabelValue.NORMAL: 0, LabelValue.ABNORMAL: 1}

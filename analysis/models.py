@@ -29,13 +29,15 @@ class Evaluation(Addressed):
 
 
 class TestLook(Addressed):
-    """Append-only. Each time figures of the test part are made: an evaluation, or a weight moved on test."""
+    """Append-only. Each time figures of the test part are made: an evaluation, a weight moved on test, a study."""
 
     __test__ = False  # the name is the field's word; it is not a test class
 
-    evaluation = models.ForeignKey(Evaluation, models.PROTECT, related_name="looks")
+    split = models.ForeignKey(Split, models.PROTECT, related_name="test_looks")
+    run = models.ForeignKey(Run, models.PROTECT, null=True, related_name="test_looks")
+    evaluation = models.ForeignKey(Evaluation, models.PROTECT, null=True, related_name="looks")
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
-    fusion_weight = models.FloatField()
+    fusion_weight = models.FloatField(null=True)
     reason = models.CharField(max_length=200)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from django.db import IntegrityError, transaction
 
 from analysis import statistics
-from analysis.evaluation import CannotEvaluate
+from analysis.looking import CannotEvaluate
 from analysis.models import Worklist, WorklistItem, WorklistReader
 from analysis.thresholds import calibration_scores, why_too_few
 from ml_engine.models import Run, RunKind, RunState, Score

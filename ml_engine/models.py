@@ -11,6 +11,14 @@ class RunKind(models.TextChoices):
     FIT_ALIGNMENT = "fit_alignment", "Fit an alignment"
     FIT_DETECTOR = "fit_detector", "Fit a detector"
     SCORE = "score", "Score films"
+    # Studies: their results are files in the run's folder, and analysis joins them with labels.
+    ABLATION = "ablation", "Ablation of the paper"
+    SWEEP = "sweep", "Sweep of settings"
+    BANK_STUDY = "bank_study", "How many normals, how clean"
+    BLIND_SPOTS = "blind_spots", "Blind spots"
+
+
+STUDIES = (RunKind.ABLATION, RunKind.SWEEP, RunKind.BANK_STUDY, RunKind.BLIND_SPOTS)
 
 
 class RunState(models.TextChoices):
@@ -50,6 +58,7 @@ class Run(Addressed):
     # A run may be asked for before the run whose model it needs has ended: it waits for it.
     after = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="followers")
     config = models.JSONField(default=dict)
+    asked = models.JSONField(default=dict, blank=True)  # of a study, beside the config: its figures, axes, sizes …
     seed = models.PositiveIntegerField(default=0)
     random_weights = models.BooleanField(default=False)  # not for evaluation: said on every page, plot and export
 
@@ -84,7 +93,7 @@ class Run(Addressed):
             models.CheckConstraint(condition=Q(kind__in=RunKind.values), name="run_known_kind"),
             models.CheckConstraint(condition=Q(state__in=RunState.values), name="run_known_state"),
             models.CheckConstraint(
-                condition=~Q(kind__in=["fit_alignment", "fit_detector"]) | Q(split__isnull=False),
+                condition=Q(kind="score") | Q(split__isnull=False),
                 name="run_fit_has_split",
             ),
             models.CheckConstraint(

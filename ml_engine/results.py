@@ -10,13 +10,16 @@ from typing import Any
 from uuid import UUID
 
 from ml_engine import storage
-from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, Score
+from ml_engine.models import STUDIES, AlignmentModel, DetectorModel, Run, RunKind, Score
 from portal.models import Image
 
 _BATCH = 1000
 
 
 def store_results(run: Run, folder: Path) -> None:
+    if run.kind in STUDIES:
+        read_json(folder / f"{run.kind}.json")  # all that a study leaves stays in its folder
+        return
     {
         RunKind.FIT_ALIGNMENT: _store_alignment,
         RunKind.FIT_DETECTOR: _store_detector,

@@ -14,7 +14,8 @@ from rest_framework.views import APIView
 
 from analysis.breakdown import break_down
 from analysis.comparison import CannotCompare, Row, compare
-from analysis.evaluation import CannotEvaluate, evaluate, with_looks
+from analysis.evaluation import evaluate
+from analysis.looking import CannotEvaluate, with_looks
 from analysis.models import Evaluation
 from analysis.operating import RULES, InvalidOperatingPoint
 from analysis.table_one import flow, table_one

@@ -9,7 +9,7 @@ the plot and heights are fixed in pixels, so that a figure reads the same 400 an
 from analysis.figures.comparison import RunCurve, comparison_figure, scatter_figure
 from analysis.figures.forest import ForestRow, forest_figure
 from analysis.figures.histogram import histogram_figure
-from analysis.figures.paper import NOTICE, RANDOM_WEIGHTS, as_json, format_auroc
+from analysis.figures.paper import NOTICE, RANDOM_WEIGHTS, as_json, format_auroc, with_note
 from analysis.figures.roc import KindOfScore, roc_figure
 from analysis.figures.sweep import sweep_figure
 
@@ -27,4 +27,5 @@ __all__ = [
     "roc_figure",
     "scatter_figure",
     "sweep_figure",
+    "with_note",
 ]

@@ -36,6 +36,18 @@ def as_json(figure: go.Figure) -> dict[str, Any]:
     return {"data": plain["data"], "layout": plain["layout"]}
 
 
+def with_note(drawn: dict[str, Any], note: str) -> dict[str, Any]:
+    """A figure of `as_json` whose notice goes on with `note`, for what is only known when it is shown: a drawn figure
+    is remembered and shared, and stays as it is. "" leaves the notice alone."""
+    if not note:
+        return drawn
+    annotations = [
+        one | {"text": f"{NOTICE} {note}"} if one.get("text") == NOTICE else one
+        for one in drawn["layout"]["annotations"]
+    ]
+    return drawn | {"layout": drawn["layout"] | {"annotations": annotations}}
+
+
 def new_figure(*, theme: Theme, random_weights: bool, title: str) -> go.Figure:
     paper = PAPER[theme]
     top = 14 + 26 * bool(title) + 34 * random_weights

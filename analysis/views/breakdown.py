@@ -8,7 +8,7 @@ from django.views.decorators.http import require_GET
 
 from analysis.attributes import GROUPS
 from analysis.breakdown import break_down, forest
-from analysis.evaluation import CannotEvaluate
+from analysis.looking import CannotEvaluate
 from analysis.views.asking import get_evaluation, get_part, theme_of
 from portal.signed_in import Request
 

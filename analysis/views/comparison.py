@@ -9,8 +9,9 @@ from django.views.decorators.http import require_GET
 
 from analysis import figures, statistics
 from analysis.comparison import CannotCompare, Comparison, compare
-from analysis.evaluation import CannotEvaluate, looks_at_test, parts_of
+from analysis.evaluation import parts_of
 from analysis.hiding import hidden_films
+from analysis.looking import CannotEvaluate, looks_at_test
 from analysis.models import Evaluation
 from analysis.palette import Theme
 from analysis.views.asking import get_evaluation, theme_of

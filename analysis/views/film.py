@@ -10,8 +10,9 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from analysis.evaluation import CannotEvaluate, score_facts
+from analysis.evaluation import score_facts
 from analysis.hiding import WHY, shown_scores
+from analysis.looking import CannotEvaluate
 from ml_engine.models import Run, RunState, Score
 from ml_engine.nearest import MOST_NEIGHBOURS, CannotExplain, nearest_normals
 from ml_engine.storage import run_folder

@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from analysis.evaluated import evaluated_part
-from analysis.evaluation import CannotEvaluate
+from analysis.looking import CannotEvaluate
 from analysis.models import Evaluation
 from analysis.operating import Asked, InvalidOperatingPoint, Reached, reach
 from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look

@@ -14,18 +14,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from analysis import drawing
 from analysis.evaluated import evaluated_part
-from analysis.evaluation import (
-    CannotEvaluate,
-    chosen_on_tune,
-    evaluate,
-    look_at_weight,
-    looks_at_test,
-    parts_of,
-    why_none_chosen,
-    with_looks,
-)
+from analysis.evaluation import chosen_on_tune, evaluate, look_at_weight, parts_of, why_none_chosen
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.hiding import hidden_films, sentence
+from analysis.looking import CannotEvaluate, looks_at_test, with_looks
 from analysis.models import Evaluation
 from analysis.operating import OFFERED, RULES, Asked
 from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look, theme_of

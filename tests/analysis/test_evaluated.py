@@ -14,6 +14,7 @@ from analysis import evaluated
 from analysis import evaluation as evaluations
 from analysis.evaluated import evaluated_part
 from analysis.evaluation import ScoredPart, band_of, evaluate, scored_part, sweep_of
+from analysis.looking import CannotEvaluate
 from analysis.models import Evaluation
 from ml_engine.storage import run_folder
 from portal.models import User
@@ -96,5 +97,5 @@ def test_other_scores_in_the_folder_are_not_mixed_with_kept_statistics(
 def test_a_lost_folder_is_lost_though_the_part_is_kept(scored: Scored, evaluation: Evaluation, kept: Path) -> None:
     evaluated_part(evaluation, "test")
     (run_folder(scored.run.uuid) / "sweep.npy").unlink()
-    with pytest.raises(evaluations.CannotEvaluate, match="are not in the data folder any more"):
+    with pytest.raises(CannotEvaluate, match="are not in the data folder any more"):
         evaluated_part(evaluation, "test")

@@ -10,19 +10,18 @@ from django.utils import timezone
 from sklearn.metrics import roc_auc_score
 
 from analysis.evaluation import (
-    CannotEvaluate,
     ScoredPart,
     aurocs,
     chosen_on_tune,
     evaluate,
     is_stored,
     look_at_weight,
-    looks_at_test,
     parts_of,
     scored_part,
     sweep_of,
     why_none_chosen,
 )
+from analysis.looking import CannotEvaluate, looks_at_test
 from analysis.models import Evaluation, TestLook
 from ml_engine.models import RunState, Score
 from ml_engine.storage import run_folder

@@ -7,7 +7,8 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from analysis.evaluation import CannotEvaluate, evaluate, scored_part
+from analysis.evaluation import evaluate, scored_part
+from analysis.looking import CannotEvaluate
 from analysis.models import Evaluation
 from analysis.statistics import delong, delong_paired
 from analysis.trivial import Trivial, trivial_of

@@ -13,7 +13,7 @@ from django.urls import reverse
 from ml_engine import storage
 from ml_engine.core.config import BACKBONES
 from ml_engine.core.files import write_tensors
-from ml_engine.forms import OWN_FIELDS
+from ml_engine.forms import FORMS, OWN_FIELDS
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.requests import changes_from_preset, config_from
 from portal.models import Membership, Role, Site, User
@@ -411,7 +411,7 @@ def wish(on: Any, /, **fields: Any) -> dict[str, Any]:
 
 
 def test_the_forms_open(web: Client, split: Any) -> None:
-    for kind in RunKind.values:
+    for kind in FORMS:
         assert web.get(new(kind)).status_code == 200
     assert web.get(new("nonsense")).status_code == 404
     assert 'step="0.01"' in web.get(new("fit_detector")).text

@@ -8,7 +8,7 @@ from ml_engine import requests, supervisor
 from ml_engine.core.config import PRESETS
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.forms import FIT_FIRST, UNALIGNED
-from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState
+from ml_engine.models import STUDIES, AlignmentModel, DetectorModel, Run, RunKind, RunState
 from ml_engine.requests import Request
 from ml_engine.running import RunRefused
 from portal.models import Dataset, Part, Site, Split
@@ -18,7 +18,7 @@ class Command(BaseCommand):
     help = "Ask for a run. It is queued for a worker; with --now it is worked on here, to its end."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("kind", choices=RunKind.values)
+        parser.add_argument("kind", choices=[kind for kind in RunKind.values if kind not in STUDIES])
         parser.add_argument("--site", required=True, help="name of the site")
         parser.add_argument("--name", required=True, help="by which colleagues will find the run")
         parser.add_argument("--note", default="")

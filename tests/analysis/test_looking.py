@@ -1,0 +1,66 @@
+"""Looks at a test part: who made them, of what, and how figures say so."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from analysis import figures
+from analysis.evaluation import evaluate
+from analysis.looking import look, looks_at_test, note_of
+from analysis.models import TestLook
+from portal.models import AuditEvent, Role, User
+from tests.analysis.scored import Scored
+from tests.portal import factories
+
+
+@pytest.mark.django_db
+def test_a_look_without_an_evaluation_counts_for_the_split(scored: Scored, analyst: User) -> None:
+    look(split=scored.split, author=analyst, reason="sweep shown on test", run=scored.run)
+    assert looks_at_test(scored.split) == 1
+    event = AuditEvent.objects.filter(verb="look at test").get()
+    assert event.after == {"reason": "sweep shown on test"}
+
+
+@pytest.mark.django_db
+def test_who_may_not_evaluate_may_not_look(scored: Scored) -> None:
+    reader = factories.user("reader", Role.READER, at=scored.split.site)
+    with pytest.raises(PermissionDenied, match="To evaluate runs at"):
+        look(split=scored.split, author=reader, reason="curiosity", run=scored.run)
+    assert looks_at_test(scored.split) == 0
+
+
+@pytest.mark.django_db
+def test_figures_of_test_say_how_often_it_was_looked_at(scored: Scored, analyst: User) -> None:
+    evaluate(run=scored.run, author=analyst)
+    assert note_of(scored.split, "test").startswith("Look 1 at this test part")
+    assert note_of(scored.split, "tune") == ""
+
+
+def test_a_note_follows_the_notice_and_leaves_the_drawn_figure_alone() -> None:
+    drawn = {"data": [], "layout": {"annotations": [{"text": figures.NOTICE, "x": 0}, {"text": "n = 12"}]}}
+    noted = figures.with_note(drawn, "Look 3 at this test part.")
+    texts = [one["text"] for one in noted["layout"]["annotations"]]
+    assert texts == [f"{figures.NOTICE} Look 3 at this test part.", "n = 12"]
+    assert drawn["layout"]["annotations"][0]["text"] == figures.NOTICE
+    assert figures.with_note(drawn, "") is drawn
+
+
+@pytest.mark.both
+@pytest.mark.django_db(transaction=True)
+def test_looks_from_before_get_their_split_and_stay_append_only(scored: Scored, analyst: User) -> None:
+    evaluation = evaluate(run=scored.run, author=analyst)
+    latest = MigrationExecutor(connection).loader.graph.leaf_nodes()
+    MigrationExecutor(connection).migrate([("analysis", "0006_fill_looks")])
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE analysis_testlook SET split_id = NULL, run_id = NULL")
+        MigrationExecutor(connection).migrate([("analysis", "0005_looks_of_splits")])
+    finally:
+        MigrationExecutor(connection).migrate(latest)
+    look_made = TestLook.objects.get()
+    assert (look_made.split, look_made.run, look_made.evaluation) == (scored.split, scored.run, evaluation)
+    with pytest.raises(Exception, match="append-only"):
+        TestLook.objects.all().delete()
