@@ -2,11 +2,13 @@ from django.contrib import admin
 
 from analysis.models import (
     AdjudicationProposal,
+    AnalysisPlan,
     Escalation,
     EscalationAnswer,
     Evaluation,
     NormalDecision,
     NormalProposal,
+    PlanApproval,
     Reading,
     TestLook,
     Worklist,
@@ -30,10 +32,12 @@ class WorklistAdmin(LookOnly):
 admin.site.register(
     [
         AdjudicationProposal,
+        AnalysisPlan,
         Escalation,
         EscalationAnswer,
         NormalDecision,
         NormalProposal,
+        PlanApproval,
         Reading,
         TestLook,
         WorklistReader,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,10 @@ from analysis import statistics
 from analysis.attributes import attributes_of
 from analysis.evaluation import ScoredPart, parts_of, scored_part
 from analysis.models import Evaluation
-from analysis.operating import Asked, reach
+from analysis.operating import reach
+from analysis.operating_point import Asked
+from analysis.planning import Declared, current_plan, declared
+from portal.models import Part
 
 LEAST, MOST = 2, 6
 SEED = "seed"
@@ -28,13 +32,15 @@ class CannotCompare(Exception):
 class Row:
     """One run: its AUROC on the common films, and its difference from the first run's, None for the first itself.
 
-    adjusted_p_value is Holm's over the comparisons with the first run; the p-value itself where there is only one.
+    `declared` says whether the analysis plan names this comparison. adjusted_p_value is Holm's, of a declared one over
+    all that the plan declares, of another one over all that are shown.
     """
 
     evaluation: Evaluation
     weight: float
     auroc: statistics.Auroc
     difference: statistics.AurocDifference | None = None
+    declared: bool = False
     adjusted_p_value: float | None = None
     findings: tuple[statistics.Finding, ...] = ()
 
@@ -80,7 +86,8 @@ class Comparison:
 
 
 def compare(evaluations: Sequence[Evaluation], *, part: str) -> Comparison:
-    """The runs in the order given, the first as the one that the others are compared with.
+    """The runs in the order given, the first as the one that the others are compared with: the primary detector of the
+    split's analysis plan, where it is among them.
 
     Raises CannotCompare for another number of runs, for a part that one was not evaluated on, and where no film is
     common; CannotEvaluate where a run's folder is gone.
@@ -90,6 +97,9 @@ def compare(evaluations: Sequence[Evaluation], *, part: str) -> Comparison:
     for one in evaluations:
         if part not in parts_of(one):
             raise CannotCompare(f"The run {one.run.name!r} was not evaluated on {part}; leave it out or score {part}.")
+    plan = declared(current_plan(evaluations[0].split)) if part == Part.TEST else None
+    evaluations = _primary_first(evaluations, plan)
+    is_declared = _declared(evaluations, plan)
     cutoff = evaluations[0].label_cutoff
     parts = [scored_part(one.run, part=part, cutoff=cutoff) for one in evaluations]
     common = set(parts[0].images).intersection(*(one.images for one in parts[1:]))
@@ -107,6 +117,7 @@ def compare(evaluations: Sequence[Evaluation], *, part: str) -> Comparison:
             weight,
             statistics.auroc_interval(labels, own, patients),
             statistics.delong_paired(labels, own, scores[0], patients) if k else None,
+            declared=is_declared[k],
             findings=statistics.finding_aurocs(labels, own, findings, patients),
         )
         for k, (evaluation, weight, own) in enumerate(zip(evaluations, weights, scores, strict=True))
@@ -114,7 +125,7 @@ def compare(evaluations: Sequence[Evaluation], *, part: str) -> Comparison:
     settings = settings_that_differ(evaluations)
     return Comparison(
         part=part,
-        rows=_adjusted(rows),
+        rows=_adjusted(rows, planned=len(plan.compared) if plan and any(is_declared) else 0),
         images=parts[0].images,
         labels=labels,
         scores=scores,
@@ -160,15 +171,34 @@ def _only(scored: ScoredPart, common: set[str], *, like: ScoredPart) -> ScoredPa
     )
 
 
-def _adjusted(rows: Sequence[Row]) -> tuple[Row, ...]:
-    tested = [row.difference.p_value for row in rows if row.difference and row.difference.p_value is not None]
-    adjusted = iter(statistics.holm(tested))
-    return tuple(
-        replace(row, adjusted_p_value=float(next(adjusted)))
-        if row.difference and row.difference.p_value is not None
-        else row
-        for row in rows
-    )
+def _primary_first(evaluations: Sequence[Evaluation], plan: Declared | None) -> list[Evaluation]:
+    """The plan's primary detector before all others, where it is among them."""
+    return sorted(evaluations, key=lambda one: plan is None or _detector(one) != plan.primary)
+
+
+def _detector(evaluation: Evaluation) -> UUID | None:
+    """The run that fitted it, which is what a plan names."""
+    return evaluation.run.detector.run.uuid if evaluation.run.detector else None
+
+
+def _declared(evaluations: Sequence[Evaluation], plan: Declared | None) -> list[bool]:
+    """Which runs the plan compares with the first."""
+    if plan is None or _detector(evaluations[0]) != plan.primary:
+        return [False] * len(evaluations)
+    return [_detector(one) in plan.compared for one in evaluations]
+
+
+def _adjusted(rows: Sequence[Row], *, planned: int) -> tuple[Row, ...]:
+    """A plan's comparisons are corrected for each other, be they shown or not, and for nothing else: that is what
+    declaring is for. Any other p-value is corrected for all that are shown."""
+    raw = {k: row.difference.p_value for k, row in enumerate(rows) if row.difference}
+    tested = {k: p for k, p in raw.items() if p is not None}
+    among_all = dict(zip(tested, statistics.holm(list(tested.values())), strict=True))
+    own = [k for k in tested if rows[k].declared]
+    unseen = [1.0] * (planned - len(own))  # as if they had shown nothing: the correction errs on the safe side
+    among_own = dict(zip(own, statistics.holm([*(tested[k] for k in own), *unseen]), strict=False))
+    found = {**among_all, **among_own}
+    return tuple(replace(row, adjusted_p_value=float(found[k])) if k in found else row for k, row in enumerate(rows))
 
 
 def _seeds(rows: Sequence[Row]) -> Seeds | None:

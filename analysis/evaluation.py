@@ -21,6 +21,7 @@ from analysis import statistics
 from analysis.looking import CannotEvaluate, look
 from analysis.models import Evaluation, TestLook
 from analysis.palette import Kind
+from analysis.planning import why_sealed
 from analysis.remembering import Remembered
 from ml_engine.models import Run, RunKind, RunState, Score
 from ml_engine.storage import run_folder
@@ -72,6 +73,7 @@ class ScoredPart:
 def evaluate(*, run: Run, author: User, label_cutoff: datetime | None = None) -> Evaluation:
     """The evaluation of a scored run at a cut-off, by default that of its split; made once, and then found again.
 
+    While the test part is sealed it tells of tune alone; asked for again once that is open, it tells of test too.
     Raises CannotEvaluate."""
     require(author, "evaluate runs", run.site)
     if run.kind != RunKind.SCORE or run.state != RunState.DONE or run.detector is None:
@@ -79,33 +81,58 @@ def evaluate(*, run: Run, author: User, label_cutoff: datetime | None = None) ->
     split = run.detector.split
     cutoff = label_cutoff or split.label_cutoff
     found = Evaluation.objects.filter(run=run, split=split, label_cutoff=cutoff).first()
-    if found:
-        return found
     parts = _parts_scored(run, split)
+    sealed = why_sealed(split) if Part.TEST in parts else ""
+    if sealed:
+        parts.remove(Part.TEST)
+    missing = [part for part in parts if found is None or part not in found.metrics["parts"]]
+    if found and not missing:
+        return found
     if not parts:
         raise CannotEvaluate(
-            f"The run {run.name!r} scored no film of tune or test of the split {split.name!r}; score these parts."
+            sealed
+            or f"The run {run.name!r} scored no film of tune or test of the split {split.name!r}; score these parts."
         )
     facts = score_facts(run)
-    if not is_stored(facts["fusion_weight"]):
+    weight = facts["fusion_weight"]
+    if not is_stored(weight):
         raise CannotEvaluate(
-            f"The run {run.name!r} has the fusion weight {facts['fusion_weight']:g}, and its scores are kept at "
+            f"The run {run.name!r} has the fusion weight {weight:g}, and its scores are kept at "
             "hundredths only; fit its detector with a weight such as 0.33 or 0.6 and score again."
         )
-    metrics = {"parts": {}, "weight": facts["fusion_weight"], "weight_source": facts["fusion_source"]}
-    for part in parts:
-        scored = scored_part(run, part=part, cutoff=cutoff)
-        metrics["parts"][part] = summarise(scored, weight=metrics["weight"])
-    with transaction.atomic():
-        evaluation, made = Evaluation.objects.get_or_create(
-            run=run, split=split, label_cutoff=cutoff, defaults={"metrics": metrics, "created_by": author}
-        )
-        if made and Part.TEST in metrics["parts"]:
-            weight = metrics["weight"]
-            look(split=split, author=author, reason="evaluation made", run=run, evaluation=evaluation, weight=weight)
-        if made:
-            audit.record(verb="evaluate run", site=run.site, actor=author, target=evaluation)
+    told = {part: summarise(scored_part(run, part=part, cutoff=cutoff), weight=weight) for part in missing}
+    return _add(run, author, cutoff, told, facts)
+
+
+@transaction.atomic
+def _add(run: Run, author: User, cutoff: datetime, told: dict[str, Any], facts: dict[str, Any]) -> Evaluation:
+    """The evaluation with what is told of parts that it does not tell of yet."""
+    assert run.detector is not None
+    split, weight = run.detector.split, facts["fusion_weight"]
+    evaluation, is_new = Evaluation.objects.select_for_update(of=("self",), no_key=True).get_or_create(
+        run=run,
+        split=split,
+        label_cutoff=cutoff,
+        defaults={
+            "metrics": {"parts": {}, "weight": weight, "weight_source": facts["fusion_source"]},
+            "created_by": author,
+        },
+    )
+    new = {part: summary for part, summary in told.items() if part not in evaluation.metrics["parts"]}
+    if not new:
+        return evaluation
+    evaluation.metrics["parts"] |= new
+    evaluation.save(update_fields=["metrics"])
+    if Part.TEST in new:
+        look(split=split, author=author, reason="evaluation made", run=run, evaluation=evaluation, weight=weight)
+    verb = "evaluate run" if is_new else "evaluate test"
+    audit.record(verb=verb, site=run.site, actor=author, target=evaluation)
     return evaluation
+
+
+def is_test_unseen(evaluation: Evaluation) -> bool:
+    """Whether the run scored films of test that the evaluation does not tell of: they were sealed when it was made."""
+    return Part.TEST not in evaluation.metrics["parts"] and Part.TEST in _parts_scored(evaluation.run, evaluation.split)
 
 
 def _parts_scored(run: Run, split: Split) -> list[str]:

@@ -5,6 +5,7 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from analysis.models import Evaluation, TestLook
+from analysis.planning import approval_of, current_plan, is_intact, read, why_sealed
 from ml_engine.models import Run
 from portal import audit
 from portal.access import require
@@ -26,12 +27,22 @@ def look(
 ) -> TestLook:
     """Count a look at the test part. The figures are the caller's to draw, after this.
 
-    Raises PermissionDenied.
+    Raises PermissionDenied, and CannotEvaluate while the part is sealed.
     """
     require(author, "evaluate runs", split.site)
     with transaction.atomic():
+        Split.objects.select_for_update(no_key=True).get(pk=split.pk)  # so that no plan is locked meanwhile
+        sealed = why_sealed(split)
+        if sealed:
+            raise CannotEvaluate(sealed)
         made = TestLook.objects.create(
-            split=split, actor=author, reason=reason, run=run, evaluation=evaluation, fusion_weight=weight
+            split=split,
+            actor=author,
+            reason=reason,
+            run=run,
+            evaluation=evaluation,
+            fusion_weight=weight,
+            plan=current_plan(split),
         )
         audit.record(
             verb="look at test",
@@ -59,5 +70,12 @@ def note_of(split: Split, part: str) -> str:
     """What every figure of this part says of the looks at it; "" for a part that may be looked at freely."""
     if part != Part.TEST:
         return ""
-    looks = looks_at_test(split)
-    return f"Look {looks} at this test part."
+    looks, plan = looks_at_test(split), current_plan(split)
+    if plan is None:
+        return f"Look {looks} at this test part; no analysis plan was locked before the first."
+    if not is_intact(plan):
+        return f"Look {looks} at this test part; its analysis plan was changed after it was locked."
+    planned = int(read(plan)["looks"])
+    told = f"Look {looks} of {planned} planned" if looks <= planned else f"Look {looks}, where {planned} were planned,"
+    approved = ", approved by a second person" if approval_of(plan) else ""
+    return f"{told} at this test part; analysis plan {plan.sha256[:12]} of {plan.created_at:%Y-%m-%d}{approved}."

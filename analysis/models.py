@@ -28,6 +28,34 @@ class Evaluation(Addressed):
         return f"evaluation of {self.run} at {self.label_cutoff:%Y-%m-%d %H:%M}"
 
 
+class AnalysisPlan(Addressed):
+    """Append-only. What will be judged on the test part of a split, said before the first look at it. A later version
+    replaces an earlier one, and none is made once the part was looked at.
+
+    `document` is the plan itself, as text; `sha256` is of its bytes in UTF-8.
+    """
+
+    split = models.ForeignKey(Split, models.PROTECT, related_name="analysis_plans")
+    version = models.PositiveSmallIntegerField()
+    document = models.TextField()
+    sha256 = models.CharField(max_length=64)
+    locked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["split", "version"]
+        constraints = [models.UniqueConstraint(fields=["split", "version"], name="analysis_plan_version_once")]
+
+    def __str__(self) -> str:
+        return f"analysis plan {self.version} of {self.split}"
+
+
+class PlanApproval(Addressed):
+    """Append-only. A second person agrees with a plan."""
+
+    plan = models.OneToOneField(AnalysisPlan, models.PROTECT, related_name="approval")
+    approver = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+
+
 class TestLook(Addressed):
     """Append-only. Each time figures of the test part are made: an evaluation, a weight moved on test, a study."""
 
@@ -39,6 +67,7 @@ class TestLook(Addressed):
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
     fusion_weight = models.FloatField(null=True)
     reason = models.CharField(max_length=200)
+    plan = models.ForeignKey(AnalysisPlan, models.PROTECT, null=True, related_name="looks")  # that stood then
 
 
 class Worklist(Addressed):

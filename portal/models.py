@@ -34,6 +34,9 @@ class Site(Addressed):
 
     name = models.CharField(max_length=100, unique=True)
     findings = models.JSONField(default=list, blank=True)  # that readers choose from; any, where the list is empty
+    # The test part of a split stays sealed until an analysis plan is locked, and until a second person approved it.
+    plan_before_test = models.BooleanField(default=False)
+    second_person_for_test = models.BooleanField(default=False)
 
     def __str__(self) -> str:
         return self.name

@@ -1,11 +1,13 @@
 from django.urls import path
 
-from analysis.api import views, worklists
+from analysis.api import planning, views, worklists
 
 urlpatterns = [
     path("evaluations/", views.Evaluations.as_view(), name="api-evaluations"),
     path("evaluations/<uuid:uuid>/", views.OneEvaluation.as_view(), name="api-evaluation"),
     path("splits/<uuid:uuid>/data/", views.SplitData.as_view(), name="api-split-data"),
+    path("splits/<uuid:uuid>/plan/", planning.Plan.as_view(), name="api-plan"),
+    path("plans/<uuid:uuid>/approve/", planning.ApprovePlan.as_view(), name="api-approve-plan"),
     path("evaluations/compare/", views.Compare.as_view(), name="api-comparison"),
     path("evaluations/<uuid:uuid>/breakdown/", views.BreakdownOfOne.as_view(), name="api-breakdown"),
     path("evaluations/<uuid:uuid>/operating/", views.Operating.as_view(), name="api-operating"),

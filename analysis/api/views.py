@@ -17,7 +17,7 @@ from analysis.comparison import CannotCompare, Row, compare
 from analysis.evaluation import evaluate
 from analysis.looking import CannotEvaluate, with_looks
 from analysis.models import Evaluation
-from analysis.operating import RULES, InvalidOperatingPoint
+from analysis.operating_point import RULES, InvalidOperatingPoint
 from analysis.table_one import flow, table_one
 from analysis.views.asking import get_evaluation, get_part
 from analysis.views.comparison import evaluations_asked
@@ -138,6 +138,7 @@ def _compared(row: Row, left_out: int) -> dict[str, Any]:
         "left_out": left_out,
         "auroc": asdict(row.auroc),
         "difference": row.difference and asdict(row.difference),
+        "declared": row.declared,
         "adjusted_p_value": row.adjusted_p_value,
         "findings": [asdict(finding) for finding in row.findings],
     }

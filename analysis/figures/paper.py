@@ -20,6 +20,7 @@ AXIS_PX = 52  # ticks and title of the horizontal axis
 LINE_PX = 19  # an entry of the legend
 TITLE_LINE_PX = 16  # a line of the legend's title
 FOOT_PX = 24  # the notice
+NOTE_CHARACTERS = 62  # of a line above the notice: it fits a figure of 400 pixels
 
 
 def format_auroc(auroc: Auroc) -> str:
@@ -37,15 +38,23 @@ def as_json(figure: go.Figure) -> dict[str, Any]:
 
 
 def with_note(drawn: dict[str, Any], note: str) -> dict[str, Any]:
-    """A figure of `as_json` whose notice goes on with `note`, for what is only known when it is shown: a drawn figure
-    is remembered and shared, and stays as it is. "" leaves the notice alone."""
+    """A figure of `as_json` with `note` in lines of its own above the notice, for what is only known when it is shown:
+    a drawn figure is remembered and shared, and stays as it is. "" leaves it alone."""
     if not note:
         return drawn
+    lines = textwrap.wrap(note, NOTE_CHARACTERS)
+    more = TITLE_LINE_PX * len(lines)
+    layout = drawn["layout"]
+    height = layout["height"] + more
     annotations = [
-        one | {"text": f"{NOTICE} {note}"} if one.get("text") == NOTICE else one
-        for one in drawn["layout"]["annotations"]
+        one | {"text": "<br>".join([*lines, NOTICE]), "yshift": one["yshift"] - more} if one["text"] == NOTICE else one
+        for one in layout["annotations"]
     ]
-    return drawn | {"layout": drawn["layout"] | {"annotations": annotations}}
+    legend = layout["legend"] | {"y": (layout["legend"]["y"] * layout["height"] + more) / height}
+    margin = layout["margin"] | {"b": layout["margin"]["b"] + more}
+    return drawn | {
+        "layout": layout | {"annotations": annotations, "legend": legend, "margin": margin, "height": height}
+    }
 
 
 def new_figure(*, theme: Theme, random_weights: bool, title: str) -> go.Figure:

@@ -8,7 +8,8 @@ from django.views.decorators.http import require_GET
 
 from analysis.attributes import GROUPS
 from analysis.breakdown import break_down, forest
-from analysis.looking import CannotEvaluate
+from analysis.figures import with_note
+from analysis.looking import CannotEvaluate, note_of
 from analysis.views.asking import get_evaluation, get_part, theme_of
 from portal.signed_in import Request
 
@@ -22,9 +23,10 @@ def breakdown(request: Request, uuid: UUID) -> HttpResponse:
     except CannotEvaluate as error:
         return render(request, "analysis/_breakdown.html", {"refusal": str(error)})
     theme = theme_of(request.user)
+    figure = forest(found, theme=theme, random_weights=evaluation.run.random_weights)
     context = {
         "found": found,
         "groups": [(GROUPS[name], rows) for name, rows in found.groups.items()],
-        "figure": forest(found, theme=theme, random_weights=evaluation.run.random_weights),
+        "figure": with_note(figure, note_of(evaluation.split, found.part)),
     }
     return render(request, "analysis/_breakdown.html", context)

@@ -11,7 +11,7 @@ from analysis import figures, statistics
 from analysis.comparison import CannotCompare, Comparison, compare
 from analysis.evaluation import parts_of
 from analysis.hiding import hidden_films
-from analysis.looking import CannotEvaluate, looks_at_test
+from analysis.looking import CannotEvaluate, looks_at_test, note_of
 from analysis.models import Evaluation
 from analysis.palette import Theme
 from analysis.views.asking import get_evaluation, theme_of
@@ -39,6 +39,7 @@ def comparison(request: Request) -> HttpResponse:
         "by_finding": by_finding(found),
         "left_out": list(zip(found.rows, found.left_out, strict=True)),
         "looks": looks_at_test(evaluations[0].split),
+        "any_declared": any(row.declared for row in found.rows),
         "random_weights": random_weights,
         "figures": _figures(request.user, found, theme=theme, random_weights=random_weights),
     }
@@ -85,4 +86,5 @@ def _figures(user: User, found: Comparison, *, theme: Theme, random_weights: boo
                 **said,
             )
         )
-    return drawn
+    note = note_of(found.rows[0].evaluation.split, found.part)
+    return {name: figures.with_note(figure, note) for name, figure in drawn.items()}

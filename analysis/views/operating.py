@@ -11,7 +11,8 @@ from django.views.decorators.http import require_GET
 from analysis.evaluated import evaluated_part
 from analysis.looking import CannotEvaluate
 from analysis.models import Evaluation
-from analysis.operating import Asked, InvalidOperatingPoint, Reached, reach
+from analysis.operating import Reached, reach
+from analysis.operating_point import Asked, InvalidOperatingPoint
 from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look
 from portal.signed_in import Request
 

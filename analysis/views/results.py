@@ -14,12 +14,13 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from analysis import drawing
 from analysis.evaluated import evaluated_part
-from analysis.evaluation import chosen_on_tune, evaluate, look_at_weight, parts_of, why_none_chosen
-from analysis.figures import NOTICE, RANDOM_WEIGHTS
+from analysis.evaluation import chosen_on_tune, evaluate, is_test_unseen, look_at_weight, parts_of, why_none_chosen
+from analysis.figures import NOTICE, RANDOM_WEIGHTS, with_note
 from analysis.hiding import hidden_films, sentence
-from analysis.looking import CannotEvaluate, looks_at_test, with_looks
+from analysis.looking import CannotEvaluate, looks_at_test, note_of, with_looks
 from analysis.models import Evaluation
-from analysis.operating import OFFERED, RULES, Asked
+from analysis.operating_point import OFFERED, RULES
+from analysis.planning import approval_of, current_plan, is_intact, planned_point, why_sealed
 from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look, theme_of
 from ml_engine.models import Run, RunKind, RunState
 from portal.access import get_visible, may, require
@@ -60,6 +61,7 @@ def evaluation(request: Request, uuid: UUID) -> HttpResponse:
     evaluation = get_evaluation(request.user, uuid)
     part = get_part(evaluation, request.GET.get("part", ""))
     weight = float(evaluation.metrics["weight"])
+    plan = current_plan(evaluation.split)
     try:
         figures = _figures(request, evaluation, part, weight)
     except CannotEvaluate as error:
@@ -76,7 +78,12 @@ def evaluation(request: Request, uuid: UUID) -> HttpResponse:
         "looks": looks_at_test(evaluation.split),
         "may_evaluate": may(request.user, "evaluate runs", evaluation.run.site),
         "locked": part == Part.TEST,
-        "asked": Asked(),
+        "plan": plan,
+        "plan_intact": plan is None or is_intact(plan),
+        "approval": approval_of(plan) if plan else None,
+        "sealed": why_sealed(evaluation.split),
+        "test_unseen": is_test_unseen(evaluation),
+        "asked": planned_point(plan),
         "rules": RULES,
         "targets": OFFERED,
         **figures,
@@ -97,7 +104,10 @@ def figures(request: Request, uuid: UUID) -> HttpResponse:
         if request.method != "POST":
             sentence = "On test the weight is the run's. Another one is a counted look: press the button first."
             return JsonResponse({"error": sentence}, status=403)
-        look_at_weight(evaluation=evaluation, author=request.user, weight=weight)
+        try:
+            look_at_weight(evaluation=evaluation, author=request.user, weight=weight)
+        except CannotEvaluate as error:
+            return JsonResponse({"error": str(error)}, status=403)
     try:
         drawn = _figures(request, evaluation, part, weight)
     except CannotEvaluate as error:
@@ -150,7 +160,7 @@ def _gone(request: Request, error: CannotEvaluate) -> HttpResponse:
 
 def _figures(request: Request, evaluation: Evaluation, part: str, weight: float) -> dict[str, Any]:
     scored = evaluated_part(evaluation, part)
-    return drawing.draw_part(
+    drawn = drawing.draw_part(
         scored,
         weight=weight,
         run_weight=float(evaluation.metrics["weight"]),
@@ -159,3 +169,5 @@ def _figures(request: Request, evaluation: Evaluation, part: str, weight: float)
         random_weights=evaluation.run.random_weights,
         hidden=hidden_films(request.user, evaluation.run, part=part),
     )
+    note = note_of(evaluation.split, part)
+    return drawn | {"figures": {name: with_note(figure, note) for name, figure in drawn["figures"].items()}}

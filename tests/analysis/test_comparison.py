@@ -22,6 +22,11 @@ LABELS = np.array([0] * 6 + [1] * 6)
 
 
 def again(scored: Scored, analyst: User, *, seed: int, config: dict[str, object], drop: int = 0) -> Evaluation:
+    """The evaluation of `scored_again`."""
+    return evaluate(run=scored_again(scored, seed=seed, config=config, drop=drop), author=analyst)
+
+
+def scored_again(scored: Scored, *, seed: int, config: dict[str, object], drop: int = 0) -> Run:
     """Another detector of the same split scored the same films, but for the last `drop`, with other scores."""
     old = scored.run
     assert old.detector is not None
@@ -41,7 +46,7 @@ def again(scored: Scored, analyst: User, *, seed: int, config: dict[str, object]
     (folder / "score.json").write_bytes((run_folder(old.uuid) / "score.json").read_bytes())
     for row, film in enumerate(scored.films[: len(scored.films) - drop]):
         Score.objects.create(run=run, image=film, row=row, global_score=0, region_score=0, fused_score=0)
-    return evaluate(run=run, author=analyst)
+    return run
 
 
 def fused(evaluation: Evaluation) -> np.ndarray:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
+import numpy as np
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from analysis import figures
+from analysis import figures, statistics
 from analysis.evaluation import evaluate
 from analysis.looking import look, looks_at_test, note_of
 from analysis.models import TestLook
@@ -39,12 +42,21 @@ def test_figures_of_test_say_how_often_it_was_looked_at(scored: Scored, analyst:
     assert note_of(scored.split, "tune") == ""
 
 
-def test_a_note_follows_the_notice_and_leaves_the_drawn_figure_alone() -> None:
-    drawn = {"data": [], "layout": {"annotations": [{"text": figures.NOTICE, "x": 0}, {"text": "n = 12"}]}}
-    noted = figures.with_note(drawn, "Look 3 at this test part.")
-    texts = [one["text"] for one in noted["layout"]["annotations"]]
-    assert texts == [f"{figures.NOTICE} Look 3 at this test part.", "n = 12"]
-    assert drawn["layout"]["annotations"][0]["text"] == figures.NOTICE
+def test_a_note_stands_above_the_notice_and_leaves_the_drawn_figure_alone() -> None:
+    labels, scores = np.array([0, 1, 0, 1]), np.array([1.0, 2.0, 3.0, 4.0])
+    curve = statistics.roc_curve(labels, scores), statistics.auroc_interval(labels, scores)
+    drawn = figures.as_json(
+        figures.comparison_figure([figures.RunCurve("One", *curve)], theme="light", random_weights=True)
+    )
+    before = copy.deepcopy(drawn)
+    noted = figures.with_note(drawn, "Look 3 of 5 planned at this test part; analysis plan a1b2c3d4e5f6 of 2026-11-24.")
+    foot = [one["text"] for one in noted["layout"]["annotations"] if figures.NOTICE in one["text"]]
+    assert foot == [
+        "Look 3 of 5 planned at this test part; analysis plan<br>a1b2c3d4e5f6 of 2026-11-24.<br>" + figures.NOTICE
+    ]
+    grown = noted["layout"]["height"] - before["layout"]["height"]
+    assert grown == noted["layout"]["margin"]["b"] - before["layout"]["margin"]["b"] > 20  # the plot keeps its size
+    assert drawn == before
     assert figures.with_note(drawn, "") is drawn
 
 

@@ -13,7 +13,8 @@ from django.urls import reverse
 
 from analysis.evaluation import evaluate, scored_part
 from analysis.models import Evaluation
-from analysis.operating import Asked, InvalidOperatingPoint, reach
+from analysis.operating import reach
+from analysis.operating_point import Asked, InvalidOperatingPoint
 from ml_engine.storage import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored

@@ -1,0 +1,107 @@
+"""Analysis plans by API: read, lock, approve."""
+
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from analysis import planning
+from analysis.looking import looks_at_test
+from analysis.models import AnalysisPlan
+from analysis.operating_point import RULES, Asked, InvalidOperatingPoint
+from analysis.planning import METRICS, MOST_COMPARED, MOST_LOOKS, CannotPlan, Intent
+from ml_engine.models import Run
+from portal.access import get_visible, require
+from portal.models import Split, User
+from portal.signed_in import person
+
+
+class IntentSerializer(serializers.Serializer[Any]):
+    metric = serializers.ChoiceField(list(METRICS), default="auroc")
+    rule = serializers.ChoiceField(list(RULES), default="specificity")
+    target = serializers.FloatField(default=0.9)
+    prevalence = serializers.FloatField(default=0.05)
+    primary = serializers.UUIDField(required=False, allow_null=True, help_text="the run that fits the detector")
+    compared = serializers.ListField(child=serializers.UUIDField(), max_length=MOST_COMPARED, default=list)
+    looks = serializers.IntegerField(min_value=1, max_value=MOST_LOOKS, default=1)
+    hypothesis = serializers.CharField(allow_blank=True, default="", trim_whitespace=True)
+
+
+class Plan(APIView):
+    """The analysis plan of a split: what is judged on its test part, locked before the first look."""
+
+    @extend_schema(responses=dict[str, Any])
+    def get(self, request: Request, uuid: UUID) -> Response:
+        split = _split(person(request), uuid)
+        plan = planning.current_plan(split)
+        if plan is None:
+            raise NotFound("No plan is locked for this split.")
+        return Response(_told(plan))
+
+    @extend_schema(request=IntentSerializer, responses={201: dict[str, Any]})
+    def post(self, request: Request, uuid: UUID) -> Response:
+        split = _split(person(request), uuid)
+        asked = IntentSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        given = asked.validated_data
+        try:
+            intent = Intent(
+                metric=given["metric"],
+                operating_point=Asked(given["rule"], given["target"], given["prevalence"]),
+                primary=_run(split, given.get("primary")),
+                compared=[run for run in (_run(split, address) for address in given["compared"]) if run],
+                looks=given["looks"],
+                hypothesis=given["hypothesis"],
+            )
+            plan = planning.lock_plan(split=split, author=person(request), intent=intent)
+        except (CannotPlan, InvalidOperatingPoint) as refusal:
+            raise ValidationError({"detail": str(refusal)}) from refusal
+        return Response(_told(plan), status=status.HTTP_201_CREATED)
+
+
+class ApprovePlan(APIView):
+    """Approve a plan that another person locked."""
+
+    @extend_schema(request=None, responses={201: dict[str, Any]})
+    def post(self, request: Request, uuid: UUID) -> Response:
+        plan = get_visible(AnalysisPlan.objects.select_related("split__site"), person(request), uuid)
+        try:
+            planning.approve_plan(plan=plan, approver=person(request))
+        except CannotPlan as refusal:
+            raise ValidationError({"detail": str(refusal)}) from refusal
+        return Response(_told(plan), status=status.HTTP_201_CREATED)
+
+
+def _split(user: User, uuid: UUID) -> Split:
+    split = get_visible(Split.objects.select_related("site"), user, uuid)
+    require(user, "see the site", split.site)
+    return split
+
+
+def _run(split: Split, address: UUID | None) -> Run | None:
+    if address is None:
+        return None
+    run = Run.objects.filter(site=split.site, uuid=address).first()
+    if run is None:
+        raise CannotPlan(f"There is no run {address} at {split.site.name}.")
+    return run
+
+
+def _told(plan: AnalysisPlan) -> dict[str, Any]:
+    approval = planning.approval_of(plan)
+    return {
+        "uuid": plan.uuid,
+        "sha256": plan.sha256,
+        "intact": planning.is_intact(plan),
+        "document": plan.document,
+        "plan": planning.read(plan),
+        "locked_at": plan.created_at,
+        "approved_by": approval and approval.approver.username,
+        "looks_at_test": looks_at_test(plan.split),
+        "sealed": planning.why_sealed(plan.split),
+    }

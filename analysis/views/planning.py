@@ -1,0 +1,147 @@
+"""The analysis plan of a split: what it says, a new version, its exact bytes, a second person's approval."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import Http404, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from analysis import planning
+from analysis.looking import looks_at_test
+from analysis.models import AnalysisPlan
+from analysis.operating_point import OFFERED, RULES, Asked, InvalidOperatingPoint
+from analysis.planning import METRICS, CannotPlan, Intent
+from ml_engine.models import Run
+from portal.access import get_visible, may, require
+from portal.models import Split, User
+from portal.signed_in import Request
+from portal.test_rules import TestRules, set_test_rules
+
+
+@require_http_methods(["GET", "POST"])
+def plan(request: Request, uuid: UUID) -> HttpResponse:
+    split = _split(request.user, uuid)
+    fault, status = "", 200
+    if request.method == "POST":
+        try:
+            made = planning.lock_plan(split=split, author=request.user, intent=intent_from(split, request.POST))
+        except (CannotPlan, InvalidOperatingPoint) as refusal:
+            fault, status = str(refusal), 400
+        else:
+            messages.success(request, f"Version {made.version} of the plan is locked.")
+            return redirect("analysis:plan", split.uuid)
+    current = planning.current_plan(split)
+    looks = looks_at_test(split)
+    context = {
+        "room": "data",
+        "split": split,
+        "plan": current,
+        "said": planning.read(current) if current else None,
+        "intact": current is None or planning.is_intact(current),
+        "approval": planning.approval_of(current) if current else None,
+        "versions": AnalysisPlan.objects.filter(split=split).count(),
+        "looks": looks,
+        "sealed": planning.why_sealed(split),
+        "metrics": METRICS,
+        "rules": RULES,
+        "targets": OFFERED,
+        "detectors": planning.detectors_to_plan(split),
+        "fault": fault,
+        "given": request.POST if request.method == "POST" else _start(current),
+        "may_plan": may(request.user, "plan analyses", split.site) and not looks,
+        "may_approve": may(request.user, "approve plans", split.site)
+        and current is not None
+        and current.locked_by_id != request.user.pk,
+        "may_set_rules": may(request.user, "set rules for test", split.site),
+    }
+    return render(request, "analysis/plan.html", context, status=status)
+
+
+@require_GET
+def plan_document(request: Request, uuid: UUID) -> HttpResponse:
+    """The bytes that the plan's SHA-256 is of."""
+    plan = get_visible(AnalysisPlan.objects.select_related("split__site"), request.user, uuid)
+    response = HttpResponse(plan.document.encode(), content_type="application/json")
+    response.headers["Content-Disposition"] = f'attachment; filename="analysis-plan-{plan.sha256[:12]}.json"'
+    return response
+
+
+@require_POST
+def approve(request: Request, uuid: UUID) -> HttpResponse:
+    plan = get_visible(AnalysisPlan.objects.select_related("split__site"), request.user, uuid)
+    try:
+        planning.approve_plan(plan=plan, approver=request.user)
+    except CannotPlan as refusal:
+        return render(request, "portal/error.html", {"title": "Not approved", "sentence": str(refusal)}, status=400)
+    messages.success(request, f"Version {plan.version} of the plan is approved.")
+    return redirect("analysis:plan", plan.split.uuid)
+
+
+@require_POST
+def set_rules(request: Request, uuid: UUID) -> HttpResponse:
+    """The site's rules, from the page of one of its splits."""
+    split = _split(request.user, uuid)
+    rules = TestRules(plan="plan" in request.POST, second_person="second_person" in request.POST)
+    set_test_rules(site=split.site, rules=rules, author=request.user)
+    messages.success(request, f"The rules of {split.site.name} are saved.")
+    return redirect("analysis:plan", split.uuid)
+
+
+def _split(user: User, uuid: UUID) -> Split:
+    split = get_visible(Split.objects.select_related("site"), user, uuid)
+    require(user, "see the site", split.site)
+    return split
+
+
+def _start(current: AnalysisPlan | None) -> dict[str, object]:
+    """What the form of a new version begins with."""
+    point = planning.planned_point(current)
+    return {"rule": point.rule, "target": f"{point.target:g}", "prevalence": f"{point.prevalence:g}"}
+
+
+def intent_from(split: Split, given: QueryDict) -> Intent:
+    """Raises CannotPlan and InvalidOperatingPoint."""
+    return Intent(
+        metric=given.get("metric", ""),
+        operating_point=point_from(given),
+        primary=_detector(split, given.get("primary", "")),
+        compared=[run for run in (_detector(split, address) for address in given.getlist("compared")) if run],
+        looks=int(_number(given, "looks", 1)),
+        hypothesis=given.get("hypothesis", ""),
+    )
+
+
+def point_from(given: Mapping[str, object]) -> Asked:
+    """Raises CannotPlan and InvalidOperatingPoint."""
+    usual = Asked()
+    return Asked(
+        rule=str(given.get("rule") or usual.rule),
+        target=_number(given, "target", usual.target),
+        prevalence=_number(given, "prevalence", usual.prevalence),
+    )
+
+
+def _number(given: Mapping[str, object], name: str, usual: float) -> float:
+    text = str(given.get(name) or "").strip()
+    try:
+        return float(text) if text else usual
+    except ValueError:
+        raise CannotPlan(f"{name.capitalize()} is {text[:20]!r}, which is no number.") from None
+
+
+def _detector(split: Split, address: str) -> Run | None:
+    if not address:
+        return None
+    try:
+        return get_run(split, UUID(address))
+    except ValueError:
+        raise CannotPlan(f"{address[:40]!r} is no address of a run; choose the detectors again.") from None
+
+
+def get_run(split: Split, uuid: UUID) -> Run:
+    run = Run.objects.filter(site=split.site, uuid=uuid).first()
+    if run is None:
+        raise Http404("No such run.")
+    return run

@@ -1,0 +1,335 @@
+"""Analysis plans: locked before the first look, with a hash, and what they decide afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+
+from analysis.comparison import compare
+from analysis.evaluation import evaluate
+from analysis.looking import CannotEvaluate, look, looks_at_test, note_of
+from analysis.models import AnalysisPlan, TestLook
+from analysis.operating_point import Asked
+from analysis.planning import CannotPlan, Intent, approve_plan, current_plan, lock_plan, read, why_sealed
+from analysis.statistics import holm
+from ml_engine.models import Run
+from portal.models import AuditEvent, Part, Role, User
+from portal.splitting import SplitRequest, split_from_csv
+from portal.test_rules import TestRules, set_test_rules
+from tests.analysis.scored import Scored
+from tests.analysis.test_comparison import scored_again
+from tests.portal import factories
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def manager(scored: Scored) -> User:
+    return factories.user("manager", Role.MANAGER, at=scored.split.site)
+
+
+def detector_of(scored: Scored) -> Run:
+    assert scored.run.detector is not None
+    return scored.run.detector.run
+
+
+def seal(scored: Scored, manager: User, *, second_person: bool = False) -> None:
+    set_test_rules(site=scored.split.site, rules=TestRules(plan=True, second_person=second_person), author=manager)
+    scored.split.site.refresh_from_db()
+    scored.run.site.refresh_from_db()
+    assert scored.run.detector is not None
+    scored.run.detector.split.site.refresh_from_db()
+
+
+def test_the_hash_is_of_the_documents_bytes(scored: Scored, analyst: User, as_analyst: Client) -> None:
+    intent = Intent(
+        primary=detector_of(scored), looks=2, hypothesis="Region helps.", operating_point=Asked(target=0.95)
+    )
+    plan = lock_plan(split=scored.split, author=analyst, intent=intent)
+    got = as_analyst.get(reverse("analysis:plan-document", args=[plan.uuid]))
+    assert hashlib.sha256(got.content).hexdigest() == plan.sha256
+    said = json.loads(got.content)
+    assert said["primary_detector"]["run"] == str(detector_of(scored).uuid)
+    assert (said["operating_point"]["target"], said["looks"], said["hypothesis"]) == (0.95, 2, "Region helps.")
+    assert AuditEvent.objects.get(verb="lock analysis plan").after == {"sha256": plan.sha256}
+
+
+def test_no_plan_is_locked_after_a_look(scored: Scored, analyst: User) -> None:
+    evaluate(run=scored.run, author=analyst)
+    with pytest.raises(CannotPlan, match="was looked at 1 time: a plan that is made now was not made before"):
+        lock_plan(split=scored.split, author=analyst, intent=Intent())
+    assert current_plan(scored.split) is None
+
+
+def test_a_new_version_names_the_one_that_it_replaces_until_the_first_look(scored: Scored, analyst: User) -> None:
+    first = lock_plan(split=scored.split, author=analyst, intent=Intent())
+    second = lock_plan(split=scored.split, author=analyst, intent=Intent(metric="average_precision"))
+    assert (second.version, read(second)["replaces"]) == (2, first.sha256)
+    assert current_plan(scored.split) == second
+    evaluate(run=scored.run, author=analyst)
+    assert TestLook.objects.get().plan == second
+    with pytest.raises(CannotPlan, match="looked at 1 time"):
+        lock_plan(split=scored.split, author=analyst, intent=Intent())
+
+
+@pytest.mark.parametrize("act", ["update", "delete"])
+def test_a_plan_is_append_only(scored: Scored, analyst: User, act: str) -> None:
+    lock_plan(split=scored.split, author=analyst, intent=Intent())
+    plans = AnalysisPlan.objects.all()
+    with pytest.raises(Exception, match="append-only"):
+        plans.update(document="{}") if act == "update" else plans.delete()
+
+
+def test_what_a_plan_may_not_say(scored: Scored, analyst: User, manager: User) -> None:
+    mine = detector_of(scored)
+    for intent, sentence in (
+        (Intent(metric="accuracy"), "The metric 'accuracy' is unknown; use one of auroc,"),
+        (Intent(looks=0), "0 looks are planned; it must be from 1 to 100"),
+        (Intent(compared=[mine]), "none is primary: choose what they are compared with"),
+        (Intent(primary=mine, compared=[mine]), "is to be compared with itself"),
+        (Intent(primary=scored.run), "fits no detector on the split"),
+        (Intent(primary=mine, compared=[mine] * 6), "6 detectors are to be compared: at most 5"),
+        (Intent(hypothesis="x" * 2001), "The hypothesis has 2001 characters: at most 2000"),
+    ):
+        with pytest.raises(CannotPlan, match=sentence):
+            lock_plan(split=scored.split, author=analyst, intent=intent)
+
+
+def test_a_split_without_test_has_nothing_to_plan(scored: Scored, analyst: User) -> None:
+    dataset = factories.dataset("Fit only", at=scored.split.site)
+    for n in range(3):
+        factories.film(dataset, "normal", person=f"only fit {n}", csv_split="fit")
+    asked = SplitRequest(site=scored.split.site, name="Bare", datasets=[dataset], seed=0, author=analyst)
+    with pytest.raises(CannotPlan, match="The split “Bare” has no test part: there is nothing to plan for"):
+        lock_plan(split=split_from_csv(asked), author=analyst, intent=Intent())
+
+
+def test_a_sealed_test_opens_with_a_plan(scored: Scored, analyst: User, manager: User) -> None:
+    seal(scored, manager)
+    evaluation = evaluate(run=scored.run, author=analyst)
+    assert list(evaluation.metrics["parts"]) == [Part.TUNE]
+    assert looks_at_test(scored.split) == 0
+    with pytest.raises(CannotEvaluate, match="is sealed: lock an analysis plan for the split first"):
+        look(split=scored.run.detector.split, author=analyst, reason="sweep shown")  # type: ignore[union-attr]
+    lock_plan(split=scored.split, author=analyst, intent=Intent())
+    again_made = evaluate(run=scored.run, author=analyst)
+    assert again_made == evaluation
+    assert set(again_made.metrics["parts"]) == {Part.TUNE, Part.TEST}
+    assert looks_at_test(scored.split) == 1
+
+
+def test_a_second_person_opens_it_where_the_site_asks_for_one(scored: Scored, analyst: User, manager: User) -> None:
+    seal(scored, manager, second_person=True)
+    split = scored.run.detector.split  # type: ignore[union-attr]
+    plan = lock_plan(split=split, author=analyst, intent=Intent())
+    assert "a second person has to approve version 1" in why_sealed(split)
+    with pytest.raises(CannotPlan, match="You locked this plan yourself: a second person approves it"):
+        approve_plan(plan=plan, approver=analyst)
+    approve_plan(plan=plan, approver=manager)
+    assert why_sealed(split) == ""
+    with pytest.raises(CannotPlan, match="approved already"):
+        approve_plan(plan=plan, approver=manager)
+    evaluate(run=scored.run, author=analyst)
+    assert note_of(split, "test").endswith("approved by a second person.")
+
+
+def test_a_new_version_needs_its_own_approval(scored: Scored, analyst: User, manager: User) -> None:
+    seal(scored, manager, second_person=True)
+    split = scored.run.detector.split  # type: ignore[union-attr]
+    first = lock_plan(split=split, author=analyst, intent=Intent())
+    approve_plan(plan=first, approver=manager)
+    lock_plan(split=split, author=analyst, intent=Intent(looks=9))
+    assert "approve version 2" in why_sealed(split)
+    with pytest.raises(CannotPlan, match="replaced by version 2: approve that one"):
+        approve_plan(plan=first, approver=factories.user("third", Role.MANAGER, at=split.site))
+
+
+def test_who_may_plan_approve_and_set_rules(scored: Scored, analyst: User) -> None:
+    reader = factories.user("reader", Role.READER, at=scored.split.site)
+    plan = lock_plan(split=scored.split, author=analyst, intent=Intent())
+    for act, refusal in (
+        (lambda: lock_plan(split=scored.split, author=reader, intent=Intent()), "To plan analyses at"),
+        (lambda: approve_plan(plan=plan, approver=reader), "To approve plans at"),
+        (
+            lambda: set_test_rules(
+                site=scored.split.site, rules=TestRules(plan=False, second_person=False), author=analyst
+            ),
+            "To set rules for test at",
+        ),
+    ):
+        with pytest.raises(PermissionDenied, match=refusal):
+            act()
+
+
+def test_figures_print_the_plan_and_tell_of_looks_beyond_it(scored: Scored, analyst: User) -> None:
+    plan = lock_plan(split=scored.split, author=analyst, intent=Intent(looks=1))
+    evaluate(run=scored.run, author=analyst)
+    assert note_of(scored.split, "test").startswith(
+        "Look 1 of 1 planned at this test part; analysis plan " + plan.sha256[:12]
+    )
+    look(split=scored.split, author=analyst, reason="curiosity")
+    assert note_of(scored.split, "test").startswith("Look 2, where 1 were planned, at this test part")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_plan_that_was_changed_by_hand_is_told(scored: Scored, analyst: User) -> None:
+    lock_plan(split=scored.split, author=analyst, intent=Intent())
+    plan = current_plan(scored.split)
+    assert plan is not None
+    with connection.cursor() as cursor:  # as somebody with the database in hand would
+        cursor.execute("ALTER TABLE analysis_analysisplan DISABLE TRIGGER USER")
+        cursor.execute("UPDATE analysis_analysisplan SET document = replace(document, '\"looks\": 1', '\"looks\": 7')")
+        cursor.execute("ALTER TABLE analysis_analysisplan ENABLE TRIGGER USER")
+    assert "was changed after it was locked" in note_of(scored.split, "test")
+
+
+# declared comparisons
+
+
+def differing(scored: Scored, count: int) -> list[Run]:
+    """`count` scoring runs on one split, each with a detector of its own; none is evaluated yet."""
+    return [scored.run, *(scored_again(scored, seed=seed, config={}) for seed in range(1, count))]
+
+
+def fitted_by(runs: list[Run]) -> list[Run]:
+    return [run.detector.run for run in runs if run.detector]
+
+
+def test_a_declared_comparison_is_not_corrected_for_those_that_were_not(scored: Scored, analyst: User) -> None:
+    runs = differing(scored, 4)
+    fitted = fitted_by(runs)
+    lock_plan(split=scored.split, author=analyst, intent=Intent(primary=fitted[1], compared=[fitted[2]]))
+    evaluations = [evaluate(run=run, author=analyst) for run in runs]
+    found = compare(evaluations, part="test")
+    assert [row.evaluation for row in found.rows] == [evaluations[k] for k in (1, 0, 2, 3)]  # the primary first
+    assert [row.declared for row in found.rows] == [False, False, True, False]
+    raw = [row.difference.p_value for row in found.rows if row.difference and row.difference.p_value is not None]
+    assert found.rows[2].adjusted_p_value == raw[1]
+    among_all = holm(raw)
+    assert found.rows[1].adjusted_p_value == pytest.approx(among_all[0])
+    assert found.rows[3].adjusted_p_value == pytest.approx(among_all[2])
+
+
+def test_declared_comparisons_are_corrected_for_each_other_even_unseen(scored: Scored, analyst: User) -> None:
+    runs = differing(scored, 3)
+    fitted = fitted_by(runs)
+    lock_plan(split=scored.split, author=analyst, intent=Intent(primary=fitted[0], compared=fitted[1:]))
+    evaluations = [evaluate(run=run, author=analyst) for run in runs]
+    found = compare(evaluations[:2], part="test")
+    assert found.rows[1].difference is not None and found.rows[1].difference.p_value is not None
+    assert found.rows[1].adjusted_p_value == pytest.approx(min(1, 2 * found.rows[1].difference.p_value))
+
+
+# pages
+
+
+def test_a_plan_is_locked_by_form_and_shown(as_analyst: Client, scored: Scored) -> None:
+    address = reverse("analysis:plan", args=[scored.split.uuid])
+    assert "No plan yet" in as_analyst.get(address).text
+    given = {"metric": "partial_auroc", "rule": "sensitivity", "target": "0.95", "prevalence": "0.1", "looks": "3"}
+    primary = str(detector_of(scored).uuid)
+    answer = as_analyst.post(address, {**given, "primary": primary, "hypothesis": "It works."}, follow=True)
+    plan = AnalysisPlan.objects.get()
+    for text in (plan.sha256, "sensitivity of 0.95", "It works.", "Partial AUROC", "Detector 0", "not approved yet"):
+        assert text in answer.text
+    page = as_analyst.get(reverse("analysis:evaluation", args=[_evaluated(as_analyst, scored)]), {"part": "test"})
+    assert '<option value="sensitivity" selected>' in page.text  # the operating point of the plan
+    foot = f"Look 1 of 3 planned at this test part; analysis plan<br>{plan.sha256[:12]} of"
+    assert page.context["figures"]["roc"]["layout"]["annotations"][-1]["text"].startswith(foot)
+
+
+def _evaluated(client: Client, scored: Scored) -> Any:
+    client.post(reverse("analysis:make-evaluation", args=[scored.run.uuid]))
+    return scored.run.evaluations.get().uuid
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("target", "high", "Target is &#x27;high&#x27;, which is no number"),
+        ("target", "0.2", "The target is 0.2; it must lie from 0.5 to 0.999"),
+        ("primary", "nonsense", "&#x27;nonsense&#x27; is no address of a run"),
+        ("looks", "0", "0 looks are planned"),
+    ],
+)
+def test_a_bad_form_is_answered_with_a_sentence(
+    as_analyst: Client, scored: Scored, field: str, value: str, sentence: str
+) -> None:
+    given = {"metric": "auroc", "looks": "1", field: value}
+    answer = as_analyst.post(reverse("analysis:plan", args=[scored.split.uuid]), given)
+    assert answer.status_code == 400
+    assert sentence in answer.text
+    assert not AnalysisPlan.objects.exists()
+
+
+def test_a_sealed_evaluation_says_what_opens_it(
+    as_analyst: Client, scored: Scored, analyst: User, manager: User, client: Client
+) -> None:
+    seal(scored, manager, second_person=True)
+    uuid = _evaluated(as_analyst, scored)
+    page = as_analyst.get(reverse("analysis:evaluation", args=[uuid]))
+    assert "is sealed: lock an analysis plan for the split first" in page.text
+    assert "Show test, a counted look" not in page.text
+    plan = lock_plan(split=scored.split, author=analyst, intent=Intent())
+    client.force_login(manager)
+    approved = client.post(reverse("analysis:approve-plan", args=[plan.uuid]), follow=True)
+    assert "Version 1 of the plan is approved." in approved.text
+    client.force_login(analyst)
+    assert "Show test, a counted look" in client.get(reverse("analysis:evaluation", args=[uuid])).text
+    client.post(reverse("analysis:make-evaluation", args=[scored.run.uuid]))
+    assert "?part=test" in client.get(reverse("analysis:evaluation", args=[uuid])).text
+
+
+def test_a_plan_by_api_is_the_plan_of_the_page(as_analyst: Client, scored: Scored) -> None:
+    address = reverse("api-plan", args=[scored.split.uuid])
+    assert as_analyst.get(address).status_code == 404
+    made = as_analyst.post(address, {"looks": 2, "primary": str(detector_of(scored).uuid)}, "application/json")
+    assert made.status_code == 201, made.json()
+    got = as_analyst.get(address).json()
+    assert hashlib.sha256(got["document"].encode()).hexdigest() == got["sha256"]
+    assert (got["plan"]["looks"], got["approved_by"], got["sealed"]) == (2, None, "")
+    refused = as_analyst.post(reverse("api-approve-plan", args=[got["uuid"]]))
+    assert "a second person approves it" in refused.json()["detail"]
+    for wrong in ({"looks": 0}, {"metric": "accuracy"}, {"target": 3}, {"primary": str(scored.split.uuid)}):
+        assert as_analyst.post(address, wrong, "application/json").status_code == 400
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_look_and_a_plan_at_the_same_time_come_one_after_the_other(
+    scored: Scored, analyst: User, data_dir: Path
+) -> None:
+    """Whichever comes first: never a plan beside a look that it did not stand for."""
+    barrier = threading.Barrier(2)
+    refused: list[str] = []
+
+    def run(act: Any) -> None:
+        barrier.wait()
+        try:
+            act()
+        except CannotPlan as refusal:
+            refused.append(str(refusal))
+        finally:
+            connection.close()
+
+    acts = [
+        lambda: lock_plan(split=scored.split, author=analyst, intent=Intent()),
+        lambda: look(split=scored.split, author=analyst, reason="at the same time"),
+    ]
+    threads = [threading.Thread(target=run, args=[act]) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    made = TestLook.objects.get()
+    plans = AnalysisPlan.objects.count()
+    assert plans + len(refused) == 1
+    assert (made.plan is not None) == (plans == 1)
