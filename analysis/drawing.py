@@ -1,6 +1,7 @@
 """A scored part -> what an evaluation page shows of it at a weight: numbers, figures, gallery."""
 
 from collections.abc import Collection
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,27 @@ def draw_part(
     theme: Theme,
     random_weights: bool,
     hidden: Collection[str] = (),
+    moving: bool = False,
 ) -> dict[str, Any]:
     """`figures` (plain JSON for Plotly by name), `rows` (AUROC by kind of score), `misses`, `alarms`.
 
-    The films in `hidden` count in every curve and number; none of them is named, drawn as a mark or shown. The answer
-    is remembered and shared: it is not to be changed.
+    While the weight is `moving` the ROC's band is left out, since a thousand resamples take a second. The films in
+    `hidden` count in every curve and number; none of them is named, drawn as a mark or shown. The answer is remembered
+    and shared: it is not to be changed.
     """
     left_out = tuple(sorted(scored.left_out.items()))
-    key = (scored.digest, left_out, scored.part, weight, run_weight, chosen, theme, random_weights, frozenset(hidden))
+    key = (
+        scored.digest,
+        left_out,
+        scored.part,
+        weight,
+        run_weight,
+        chosen,
+        theme,
+        random_weights,
+        frozenset(hidden),
+        moving,
+    )
 
     def work_out() -> dict[str, Any]:
         return _draw_part(
@@ -42,6 +56,7 @@ def draw_part(
             theme=theme,
             random_weights=random_weights,
             hidden=hidden,
+            moving=moving,
         )
 
     return _drawn(key, work_out)
@@ -56,6 +71,7 @@ def _draw_part(
     theme: Theme,
     random_weights: bool,
     hidden: Collection[str],
+    moving: bool,
 ) -> dict[str, Any]:
     sweep = sweep_of(scored)
     found = aurocs(scored, sweep, weight=weight)
@@ -64,8 +80,8 @@ def _draw_part(
     shown = [None if image in hidden else image for image in scored.images]
     return {
         "figures": {
-            "roc": figures.as_json(_roc(scored, shown, found, weight, said)),
-            "sweep": figures.as_json(figures.sweep_figure(sweep, run_weight=run_weight, chosen_weight=chosen, **said)),
+            "roc": figures.as_json(_roc(scored, shown, found, weight, moving, said)),
+            "sweep": _sweep(scored, sweep, run_weight, chosen, said),
             "histogram": figures.as_json(_histogram(scored, shown, fused, said)),
         },
         "rows": [
@@ -82,11 +98,27 @@ def _draw_part(
     }
 
 
+def _sweep(
+    scored: ScoredPart,
+    sweep: statistics.FusionSweep,
+    run_weight: float,
+    chosen: float | None,
+    said: dict[str, Any],
+) -> dict[str, Any]:
+    """The same at every weight."""
+    key = ("sweep", scored.digest, run_weight, chosen, *said.values())
+    return _drawn(
+        key,
+        lambda: figures.as_json(figures.sweep_figure(sweep, run_weight=run_weight, chosen_weight=chosen, **said)),
+    )
+
+
 def _roc(
     scored: ScoredPart,
     shown: list[str | None],
     found: dict[Kind, statistics.Auroc],
     weight: float,
+    moving: bool,
     said: dict[str, Any],
 ) -> Any:
     at: dict[Kind, float] = {"global": 0.0, "region": 1.0, "fused": weight}
@@ -94,8 +126,8 @@ def _roc(
         figures.KindOfScore(kind, statistics.roc_curve(scored.labels, scored.scores_at(at[kind])), auroc)
         for kind, auroc in found.items()
     ]
-    band = band_of(scored, weight=weight)
-    return figures.roc_figure(kinds, image_ids=shown, band=band, **said)
+    band = None if moving else band_of(scored, weight=weight)
+    return figures.roc_figure(kinds, image_ids=shown, band=band, band_follows=moving, **said)
 
 
 def _histogram(scored: ScoredPart, shown: list[str | None], fused: Any, said: dict[str, Any]) -> Any:
@@ -108,6 +140,9 @@ def _histogram(scored: ScoredPart, shown: list[str | None], fused: Any, said: di
 def _gallery(scored: ScoredPart, shown: list[str | None], fused: Any) -> dict[str, list[dict[str, Any]]]:
     worst = statistics.worst_cases(scored.labels, fused)
     return {
-        name: [{"image": shown[row], "score": float(fused[row])} for row in rows if shown[row] is not None][:GALLERY]
+        name: [
+            {"image": shown[row], "score": float(fused[row])}
+            for row in islice((row for row in rows if shown[row] is not None), GALLERY)
+        ]
         for name, rows in (("misses", worst.misses), ("alarms", worst.false_alarms))
     }

@@ -37,13 +37,15 @@ def roc_figure(
     *,
     image_ids: Sequence[str | None],
     band: RocBand | None = None,
+    band_follows: bool = False,
     theme: Theme = "light",
     random_weights: bool = False,
     title: str = "",
 ) -> go.Figure:
     """ROC of each kind of score, AUROC in the legend, `band` drawn as that of fused, and the chance line.
 
-    image_ids[i] is the id of film i of the arrays that the curves were made from.
+    image_ids[i] is the id of film i of the arrays that the curves were made from. `band_follows` keeps its place in the
+    legend free.
     """
     figure = new_figure(theme=theme, random_weights=random_weights, title=title)
     figure.update_xaxes(
@@ -57,6 +59,8 @@ def roc_figure(
     if band is not None and len(band.low):
         name = f"{percent(band.confidence)} band of fused, pointwise"
         add_band(figure, band.false_positive_rate, band.low, band.high, name=name, theme=theme)
+    elif band_follows:
+        figure.add_trace(go.Scatter(x=[None], y=[None], mode="lines", line={"width": 0}, name="band where it rests"))
     for score in scores:
         figure.add_trace(_roc_trace(score, image_ids=image_ids, theme=theme))
     chance = {"color": PAPER[theme]["muted"], "width": 1, "dash": "2px,3px"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import NormalDist
 
 import numpy as np
@@ -31,7 +32,7 @@ class Sample:
     films: IntArray
     left_out: int
 
-    @property
+    @cached_property
     def positives(self) -> int:
         return int(np.count_nonzero(self.abnormal))
 
@@ -39,17 +40,17 @@ class Sample:
     def negatives(self) -> int:
         return len(self.abnormal) - self.positives
 
-    @property
+    @cached_property
     def positive_patients(self) -> int:
-        return len(np.unique(self.patients[self.abnormal]))
+        return _different(self.patients[self.abnormal])
 
-    @property
+    @cached_property
     def negative_patients(self) -> int:
-        return len(np.unique(self.patients[~self.abnormal]))
+        return _different(self.patients[~self.abnormal])
 
-    @property
+    @cached_property
     def repeats_patients(self) -> bool:
-        return len(np.unique(self.patients)) < len(self.patients)
+        return _different(self.patients) < len(self.patients)
 
     def why_undefined(self) -> str:
         """A sentence when there is no ROC at all, else the empty string."""
@@ -68,6 +69,11 @@ class Sample:
         if not few:
             return ""
         return f"Films of only one {' and one '.join(few)} patient: an interval needs at least two of each."
+
+
+def _different(codes: IntArray) -> int:
+    """How many different patients; counting is many times as fast as sorting."""
+    return int(np.count_nonzero(np.bincount(codes))) if len(codes) else 0
 
 
 def take_sample(labels: ArrayLike, scores: ArrayLike, patients: ArrayLike | None = None) -> Sample:

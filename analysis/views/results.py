@@ -93,7 +93,8 @@ def evaluation(request: Request, uuid: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def figures(request: Request, uuid: UUID) -> HttpResponse:
-    """The figures of a part at a weight, as JSON. Another weight on test needs a POST, and is a counted look."""
+    """The figures of a part at a weight, as JSON. Another weight on test needs a POST, and is a counted look. While the
+    slider is `moving` the band is left out."""
     evaluation = get_evaluation(request.user, uuid)
     asked = request.POST if request.method == "POST" else request.GET
     part = get_part(evaluation, asked.get("part", ""))
@@ -109,7 +110,7 @@ def figures(request: Request, uuid: UUID) -> HttpResponse:
         except CannotEvaluate as error:
             return JsonResponse({"error": str(error)}, status=403)
     try:
-        drawn = _figures(request, evaluation, part, weight)
+        drawn = _figures(request, evaluation, part, weight, moving=asked.get("moving") == "yes")
     except CannotEvaluate as error:
         return JsonResponse({"error": str(error)}, status=410)
     return JsonResponse(
@@ -158,7 +159,9 @@ def _gone(request: Request, error: CannotEvaluate) -> HttpResponse:
     return render(request, "portal/error.html", {"title": "Results are gone", "sentence": str(error)}, status=410)
 
 
-def _figures(request: Request, evaluation: Evaluation, part: str, weight: float) -> dict[str, Any]:
+def _figures(
+    request: Request, evaluation: Evaluation, part: str, weight: float, *, moving: bool = False
+) -> dict[str, Any]:
     scored = evaluated_part(evaluation, part)
     drawn = drawing.draw_part(
         scored,
@@ -168,6 +171,7 @@ def _figures(request: Request, evaluation: Evaluation, part: str, weight: float)
         theme=theme_of(request.user),
         random_weights=evaluation.run.random_weights,
         hidden=hidden_films(request.user, evaluation.run, part=part),
+        moving=moving,
     )
     note = note_of(evaluation.split, part)
     return drawn | {"figures": {name: with_note(figure, note) for name, figure in drawn["figures"].items()}}

@@ -15,11 +15,11 @@ function draw(figures) {
   for (const name of NAMES) drawFigure(name, figures[name], `${name}-${root.dataset.part}`);
 }
 
-let wanted = null; // the newest weight asked for while a request is on its way
+let wanted = null; // the newest weight asked for while a request is on its way, and whether the slider still moves
 let busy = false;
 
-async function ask(weight) {
-  wanted = weight;
+async function ask(weight, moving) {
+  wanted = { weight, moving };
   if (busy) return;
   busy = true;
   while (wanted !== null) {
@@ -50,8 +50,9 @@ async function fetchFigures(fields) {
   throw new Error(answer?.error || `The server answered ${response.status}; move the slider again.`);
 }
 
-async function showWeight(weight) {
+async function showWeight({ weight, moving }) {
   const fields = new URLSearchParams({ part: root.dataset.part, weight });
+  if (moving) fields.set("moving", "yes"); // the band, which takes the longest, follows where the slider rests
   let answer;
   try {
     answer = await fetchFigures(fields);
@@ -66,7 +67,7 @@ async function showWeight(weight) {
   document.getElementById("looks").textContent = answer.looks;
   root.dataset.shownWeight = weight;
   markOperatingPoint();
-  if (operatingWeight) {
+  if (operatingWeight && !moving) {
     operatingWeight.value = weight;
     operatingWeight.form.dispatchEvent(new Event("weighed"));
   }
@@ -110,11 +111,9 @@ function start() {
   slider.addEventListener("input", () => {
     shownWeight.textContent = Number(slider.value).toFixed(2);
     // On test each weight is a look: only where the slider is let go counts, not the way there.
-    if (root.dataset.part !== "test") ask(slider.value);
+    if (root.dataset.part !== "test") ask(slider.value, true);
   });
-  slider.addEventListener("change", () => {
-    if (root.dataset.part === "test") ask(slider.value);
-  });
+  slider.addEventListener("change", () => ask(slider.value, false));
   unlock?.addEventListener("click", () => {
     slider.disabled = false;
     unlock.disabled = true;

@@ -381,3 +381,17 @@ def test_a_film_without_a_score_says_why_it_has_no_heatmap(as_analyst: Client, s
     )
     answer = as_analyst.get(film_address("overlay", scored))
     assert (answer.status_code, answer.json()["error"]) == (410, "This film has no heatmap: The file is cut off.")
+
+
+def test_while_the_slider_moves_the_band_keeps_its_place(as_analyst: Client, evaluation: Evaluation) -> None:
+    address = reverse("analysis:figures", args=[evaluation.uuid])
+    asked = {"part": "tune", "weight": "0.3"}
+    moving = as_analyst.get(address, asked | {"moving": "yes"}).json()
+    resting = as_analyst.get(address, asked).json()
+    assert "band" in resting["figures"]["roc"]["data"][0]["name"]
+    assert moving["figures"]["roc"]["data"][0]["x"] == [None]
+    assert moving["figures"]["roc"]["data"][1:] == resting["figures"]["roc"]["data"][1:]
+    assert moving["figures"]["roc"]["layout"]["height"] == resting["figures"]["roc"]["layout"]["height"]
+    for same in ("sweep", "histogram"):
+        assert moving["figures"][same] == resting["figures"][same]
+    assert moving["summary"] == resting["summary"]

@@ -29,7 +29,9 @@ def evaluation(page: Page, live_server: Any, data_dir: Path, sign_in: Any, setti
 
 def move(page: Page, weight: str) -> None:
     page.locator("#weight").evaluate(
-        "(slider, to) => { slider.value = to; slider.dispatchEvent(new Event('input', {bubbles: true})); }", weight
+        "(slider, to) => { slider.value = to; for (const name of ['input', 'change'])"
+        " slider.dispatchEvent(new Event(name, {bubbles: true})); }",
+        weight,
     )
 
 
