@@ -5,6 +5,7 @@ from analysis.api import planning, views, worklists
 urlpatterns = [
     path("evaluations/", views.Evaluations.as_view(), name="api-evaluations"),
     path("evaluations/<uuid:uuid>/", views.OneEvaluation.as_view(), name="api-evaluation"),
+    path("evaluations/<uuid:uuid>/scores/", views.ScoreTable.as_view(), name="api-scores"),
     path("splits/<uuid:uuid>/data/", views.SplitData.as_view(), name="api-split-data"),
     path("splits/<uuid:uuid>/plan/", planning.Plan.as_view(), name="api-plan"),
     path("plans/<uuid:uuid>/approve/", planning.ApprovePlan.as_view(), name="api-approve-plan"),

@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics, serializers, status
 from rest_framework.exceptions import ValidationError
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -18,6 +19,7 @@ from analysis.evaluation import evaluate
 from analysis.looking import CannotEvaluate, with_looks
 from analysis.models import Evaluation
 from analysis.operating_point import RULES, InvalidOperatingPoint
+from analysis.score_table import score_table
 from analysis.table_one import flow, table_one
 from analysis.views.asking import get_evaluation, get_part
 from analysis.views.comparison import evaluations_asked
@@ -26,6 +28,16 @@ from ml_engine.models import Run
 from portal.access import get_visible, require, sites_where
 from portal.models import Part, Split
 from portal.signed_in import person
+
+
+class CsvRenderer(BaseRenderer):
+    """Text as it is; a refusal as its sentence."""
+
+    media_type = "text/csv"
+    format = "csv"
+
+    def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
+        return str(data.get("detail", data) if isinstance(data, dict) else data).encode()
 
 
 class EvaluationSerializer(serializers.ModelSerializer[Evaluation]):
@@ -60,6 +72,20 @@ class OneEvaluation(APIView):
         evaluation = get_visible(_evaluations(), person(request), uuid)
         require(person(request), "see scores", evaluation.run.site)
         return Response(EvaluationSerializer(evaluation).data)
+
+
+class ScoreTable(APIView):
+    """Every evaluated film with its label and scores, as CSV: that of the page."""
+
+    renderer_classes = [CsvRenderer]
+
+    @extend_schema(responses={(200, "text/csv"): str})
+    def get(self, request: Request, uuid: UUID) -> Response:
+        evaluation = get_evaluation(person(request), uuid)
+        try:
+            return Response(score_table(evaluation, viewer=person(request)))
+        except CannotEvaluate as error:
+            return Response(str(error), status=status.HTTP_410_GONE)
 
 
 class Operating(APIView):

@@ -1,11 +1,8 @@
 """Results: the list of scored runs, an evaluation, its figures at a weight, its table."""
 
-import csv
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-import numpy as np
 from django.db.models import Prefetch
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
@@ -15,12 +12,13 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from analysis import drawing
 from analysis.evaluated import evaluated_part
 from analysis.evaluation import chosen_on_tune, evaluate, is_test_unseen, look_at_weight, parts_of, why_none_chosen
-from analysis.figures import NOTICE, RANDOM_WEIGHTS, with_note
-from analysis.hiding import hidden_films, sentence
+from analysis.figures import with_note
+from analysis.hiding import hidden_films
 from analysis.looking import CannotEvaluate, looks_at_test, note_of, with_looks
 from analysis.models import Evaluation
 from analysis.operating_point import OFFERED, RULES
 from analysis.planning import approval_of, current_plan, is_intact, planned_point, why_sealed
+from analysis.score_table import score_table
 from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look, theme_of
 from ml_engine.models import Run, RunKind, RunState
 from portal.access import get_visible, may, require
@@ -125,34 +123,15 @@ def figures(request: Request, uuid: UUID) -> HttpResponse:
 
 @require_GET
 def table(request: Request, uuid: UUID) -> HttpResponse:
-    """Every evaluated film with its label and scores, as CSV. Films whose scores the person may not see yet are left
-    out: a line of the part, without an image, says how many."""
+    """Every evaluated film with its label and scores, as CSV."""
     evaluation = get_evaluation(request.user, uuid)
-    response = HttpResponse(content_type="text/csv; charset=utf-8")
-    response.headers["Content-Disposition"] = f'attachment; filename="scores-{evaluation.uuid}.csv"'
-    writer = csv.writer(response)
-    writer.writerow(["image", "part", "label", "patient", "global", "region", "fused", "fusion_weight", "notice"])
     try:
-        for part in parts_of(evaluation):
-            writer.writerows(_lines(request, evaluation, part))
+        text = score_table(evaluation, viewer=request.user)
     except CannotEvaluate as error:
         return _gone(request, error)
+    response = HttpResponse(text, content_type="text/csv; charset=utf-8")
+    response.headers["Content-Disposition"] = f'attachment; filename="scores-{evaluation.uuid}.csv"'
     return response
-
-
-def _lines(request: Request, evaluation: Evaluation, part: str) -> Iterator[list[Any]]:
-    weight = float(evaluation.metrics["weight"])
-    notice = ". ".join([*([RANDOM_WEIGHTS] if evaluation.run.random_weights else []), NOTICE])
-    scored = evaluated_part(evaluation, part)
-    hidden = hidden_films(request.user, evaluation.run, part=part).intersection(scored.images)
-    if hidden:
-        yield ["", part, *[""] * 5, weight, f"{sentence(len(hidden), part)} {notice}"]
-    codes = {patient: code for code, patient in enumerate(np.unique(scored.patients))}
-    for row, image in enumerate(scored.images):
-        if image not in hidden:
-            label = "abnormal" if scored.labels[row] else "normal"
-            scores = [f"{scored.scores_at(at)[row]:.9g}" for at in (0.0, 1.0, weight)]
-            yield [image, part, label, codes[scored.patients[row]], *scores, weight, notice]
 
 
 def _gone(request: Request, error: CannotEvaluate) -> HttpResponse:
