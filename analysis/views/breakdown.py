@@ -23,6 +23,7 @@ def breakdown(request: Request, uuid: UUID) -> HttpResponse:
         return render(request, "analysis/_breakdown.html", {"refusal": str(error)})
     theme = theme_of(request.user)
     context = {
+        "evaluation": evaluation,
         "found": found,
         "groups": [(GROUPS[name], rows) for name, rows in found.groups.items()],
         "figure": forest(found, theme=theme, random_weights=evaluation.run.random_weights),

@@ -60,6 +60,7 @@ async function showWeight(weight) {
     return;
   }
   trouble.textContent = "";
+  root.dataset.csvQuery = `weight=${weight}`;
   draw(answer.figures);
   document.getElementById("summary").innerHTML = answer.summary;
   document.getElementById("gallery").innerHTML = answer.gallery;
