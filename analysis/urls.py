@@ -28,6 +28,7 @@ urlpatterns = [
     path("results/<uuid:uuid>/", results.evaluation, name="evaluation"),
     path("results/<uuid:uuid>/figures", results.figures, name="figures"),
     path("results/<uuid:uuid>/figures/<slug:name>.csv", exports.figure_csv, name="figure-csv"),
+    path("results/<uuid:uuid>/report.pdf", exports.report, name="report"),
     path("results/<uuid:uuid>/breakdown", breakdown.breakdown, name="breakdown"),
     path("results/<uuid:uuid>/operating", operating.operating, name="operating"),
     path("results/<uuid:uuid>/scores.csv", results.table, name="table"),

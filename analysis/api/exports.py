@@ -13,10 +13,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from analysis.evaluation import CannotEvaluate
 from analysis.figure_tables import COMPARED, FIGURES
+from analysis.looking import CannotEvaluate
 from analysis.operating import RULES
-from analysis.views.exports import CannotExport, Download, compared_figure_of, figure_of
+from analysis.views.exports import CannotExport, Download, compared_figure_of, figure_of, report_of
 from portal.signed_in import person
 
 
@@ -28,6 +28,11 @@ class Csv(BaseRenderer):
 
     def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
         return bytes(JSONRenderer().render(data))
+
+
+class Pdf(Csv):
+    media_type = "application/pdf"
+    format = "pdf"
 
 
 class FigureCsv(APIView):
@@ -77,3 +82,25 @@ class ComparisonCsv(APIView):
         except CannotEvaluate as error:
             return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
         return found.response()
+
+
+class ReportPdf(APIView):
+    """An evaluation as one PDF: figures, tables, data, settings, provenance, methods. Each download is audited."""
+
+    renderer_classes = [JSONRenderer, Pdf]
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("rule", str, enum=list(RULES), description="of the operating point"),
+            OpenApiParameter("target", float, description="of the operating point"),
+            OpenApiParameter("prevalence", float, description="of the operating point"),
+        ],
+        responses={(200, "application/pdf"): OpenApiTypes.BINARY},
+    )
+    def get(self, request: Request, uuid: UUID) -> HttpResponse | Response:
+        try:
+            return report_of(person(request), uuid, request.query_params).response()
+        except CannotExport as error:
+            raise ValidationError({"detail": str(error)}) from error
+        except CannotEvaluate as error:
+            return Response({"detail": str(error)}, status=status.HTTP_410_GONE)

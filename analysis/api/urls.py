@@ -11,6 +11,7 @@ urlpatterns = [
     path("evaluations/<uuid:uuid>/operating/", views.Operating.as_view(), name="api-operating"),
     path("evaluations/compare/figures/<slug:name>.csv", exports.ComparisonCsv.as_view(), name="api-comparison-csv"),
     path("evaluations/<uuid:uuid>/figures/<slug:name>.csv", exports.FigureCsv.as_view(), name="api-figure-csv"),
+    path("evaluations/<uuid:uuid>/report.pdf", exports.ReportPdf.as_view(), name="api-report"),
     path("runs/<uuid:uuid>/evaluate/", views.Evaluate.as_view(), name="api-evaluate"),
     path("runs/<uuid:uuid>/worklists/", worklists.NewWorklist.as_view(), name="api-new-worklist"),
     path("worklists/", worklists.Worklists.as_view(), name="api-worklists"),

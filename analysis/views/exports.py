@@ -1,25 +1,27 @@
-"""Exports: the data of a figure as CSV. The API answers with the same functions."""
+"""Exports: the data of a figure as CSV, an evaluation as PDF. The API answers with the same functions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from analysis.comparison import CannotCompare, compare
-from analysis.evaluation import CannotEvaluate
 from analysis.exports import Table, as_csv, sentences
 from analysis.figure_tables import COMPARED, FIGURES, Figure, table_of
 from analysis.hiding import hidden_films
-from analysis.looking import note_of
+from analysis.looking import CannotEvaluate, note_of
 from analysis.models import Evaluation, TestLook
 from analysis.operating import InvalidOperatingPoint
+from analysis.report.document import report_pdf
 from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look
 from analysis.views.comparison import evaluations_asked
 from analysis.views.operating import asked_for
+from portal import audit
 from portal.models import Part, User
 from portal.signed_in import Request
 
@@ -61,6 +63,28 @@ def comparison_csv(request: Request, name: str) -> HttpResponse:
         return _refused(request, error, 400)
     except CannotEvaluate as error:
         return _refused(request, error, 410)
+
+
+@require_GET
+def report(request: Request, uuid: UUID) -> HttpResponse:
+    try:
+        return report_of(request.user, uuid, request.GET).response()
+    except CannotExport as error:
+        return _refused(request, error, 400)
+    except CannotEvaluate as error:
+        return _refused(request, error, 410)
+
+
+def report_of(user: User, uuid: UUID, query: Mapping[str, Any]) -> Download:
+    """An evaluation as PDF, with the operating point of `rule`, `target` and `prevalence`. Raises as `figure_of`."""
+    evaluation = get_evaluation(user, uuid)
+    try:
+        content = report_pdf(evaluation, asked=asked_for(query))
+    except InvalidOperatingPoint as error:
+        raise CannotExport(str(error)) from error
+    with transaction.atomic():
+        audit.record(verb="download report", site=evaluation.run.site, actor=user, target=evaluation)
+    return Download(f"hilum-report-{evaluation.uuid}.pdf", "application/pdf", content)
 
 
 def figure_of(user: User, uuid: UUID, name: str, query: Mapping[str, Any]) -> Download:
