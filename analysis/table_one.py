@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from portal.labelling import Label, labels_at
 from portal.models import Image, LabelSource, Part, QuarantinedFile, Split, SplitImage
 
 COMPARED_WITH = Part.FIT
+SOURCES = {"import": "the import", "reader": "readers", "adjudication": "adjudication"}
 
 
 @dataclass(frozen=True)
@@ -168,3 +169,38 @@ def flow(split: Split) -> Flow:
         left_out=dict(split.counts.get("left_out", {})),
         parts={part: count for part in Part.values if (count := films.filter(member__part=part).count())},
     )
+
+
+def in_words(table: TableOne) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Name, a cell a part, and the standardised differences of the parts, blank where there is none to tell."""
+    columns = table.columns
+    blank = [""] * len(columns)
+    yield "Patients", [f"{column.patients:,}" for column in columns], blank
+    yield "Patients without an identifier", [f"{column.unidentified:,}" for column in columns], blank
+    yield "Films", [f"{column.films:,}" for column in columns], blank
+    ages = [f"{column.age_words}{_of_known(column)}" for column in columns]
+    yield "Age in years, median (quartiles)", ages, [_difference(column, "age") for column in columns]
+    for attribute, categories in table.rows.items():
+        for place, category in enumerate(categories):
+            cells = [_share(column.categories[attribute][category], column.films) for column in columns]
+            told = [_difference(column, attribute) for column in columns] if place == 0 else blank
+            yield f"{GROUPS[attribute]}: {category}", cells, told
+    for label, source in table.references:
+        counts = [column.references.get(label, Counter()) for column in columns]
+        cells = [_share(count[source], column.films) for count, column in zip(counts, columns, strict=True)]
+        yield f"Labelled {label} by {SOURCES[source]}", cells, blank
+    for finding in table.findings:
+        yield f"Finding: {finding}", [_share(column.findings[finding], column.films) for column in columns], blank
+
+
+def _of_known(column: Column) -> str:
+    return f", of {len(column.ages):,} films" if 0 < len(column.ages) < column.films else ""
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count:,} ({100 * count / total:.1f} %)" if total else "0"
+
+
+def _difference(column: Column, name: str) -> str:
+    value = column.differences.get(name)
+    return "" if value is None else f"{value:.2f}" if math.isfinite(value) else "complete"

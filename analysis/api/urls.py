@@ -1,6 +1,6 @@
 from django.urls import path
 
-from analysis.api import planning, views, worklists
+from analysis.api import exports, planning, views, worklists
 
 urlpatterns = [
     path("evaluations/", views.Evaluations.as_view(), name="api-evaluations"),
@@ -12,6 +12,9 @@ urlpatterns = [
     path("evaluations/compare/", views.Compare.as_view(), name="api-comparison"),
     path("evaluations/<uuid:uuid>/breakdown/", views.BreakdownOfOne.as_view(), name="api-breakdown"),
     path("evaluations/<uuid:uuid>/operating/", views.Operating.as_view(), name="api-operating"),
+    path("evaluations/compare/figures/<slug:name>.csv", exports.ComparisonCsv.as_view(), name="api-comparison-csv"),
+    path("evaluations/<uuid:uuid>/figures/<slug:name>.csv", exports.FigureCsv.as_view(), name="api-figure-csv"),
+    path("evaluations/<uuid:uuid>/report.pdf", exports.ReportPdf.as_view(), name="api-report"),
     path("runs/<uuid:uuid>/evaluate/", views.Evaluate.as_view(), name="api-evaluate"),
     path("runs/<uuid:uuid>/worklists/", worklists.NewWorklist.as_view(), name="api-new-worklist"),
     path("worklists/", worklists.Worklists.as_view(), name="api-worklists"),

@@ -25,6 +25,7 @@ def breakdown(request: Request, uuid: UUID) -> HttpResponse:
     theme = theme_of(request.user)
     figure = forest(found, theme=theme, random_weights=evaluation.run.random_weights)
     context = {
+        "evaluation": evaluation,
         "found": found,
         "groups": [(GROUPS[name], rows) for name, rows in found.groups.items()],
         "figure": with_note(figure, note_of(evaluation.split, found.part)),

@@ -25,7 +25,7 @@ def operating(request: Request, uuid: UUID) -> HttpResponse:
         reached = reached_for(evaluation, request.GET)
     except (InvalidOperatingPoint, CannotEvaluate) as error:
         return render(request, "analysis/_operating.html", {"refusal": str(error)})
-    return render(request, "analysis/_operating.html", {"reached": reached})
+    return render(request, "analysis/_operating.html", {"evaluation": evaluation, "reached": reached})
 
 
 def reached_for(evaluation: Evaluation, query: Mapping[str, Any]) -> Reached:
@@ -42,14 +42,19 @@ def reached_for(evaluation: Evaluation, query: Mapping[str, Any]) -> Reached:
         raise InvalidOperatingPoint(
             f"On test the weight is the run's, {float(evaluation.metrics['weight']):g}: leave out the weight."
         )
+    asked = asked_for(query)
+    scored = evaluated_part(evaluation, part)
+    return reach(evaluation, scored, weight=weight, asked=asked)
+
+
+def asked_for(query: Mapping[str, Any]) -> Asked:
+    """By `rule`, `target` and `prevalence`, each of which may be left out. Raises InvalidOperatingPoint."""
     default = Asked()
-    asked = Asked(
+    return Asked(
         rule=str(query.get("rule") or default.rule),
         target=_share(query, "target", default.target),
         prevalence=_share(query, "prevalence", default.prevalence),
     )
-    scored = evaluated_part(evaluation, part)
-    return reach(evaluation, scored, weight=weight, asked=asked)
 
 
 def _share(query: Mapping[str, Any], name: str, default: float) -> float:

@@ -61,6 +61,7 @@ async function showWeight({ weight, moving }) {
     return;
   }
   trouble.textContent = "";
+  root.dataset.csvQuery = `weight=${weight}`;
   draw(answer.figures);
   document.getElementById("summary").innerHTML = answer.summary;
   document.getElementById("gallery").innerHTML = answer.gallery;

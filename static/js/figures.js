@@ -1,14 +1,14 @@
 // Plotly figures that the server drew: how each is shown, exported, and leads to its films.
 
+import { addExports } from "./figure_export.js";
+
 const NO_FILM = "00000000-0000-0000-0000-000000000000";
 
 export function drawFigure(name, { data, layout }, filename = name) {
-  Plotly.react(document.getElementById(name), data, layout, {
-    responsive: true,
-    displaylogo: false,
-    modeBarButtons: [["toImage"]],
-    toImageButtonOptions: { format: "svg", filename },
-  });
+  const figure = document.getElementById(name);
+  addExports(figure, layout, `hilum-${filename}`);
+  if (layout.height) figure.style.height = `${layout.height}px`; // else Plotly forgets it when the window is resized
+  Plotly.react(figure, data, layout, { responsive: true, displayModeBar: false });
 }
 
 export function openFilmsOf(name, filmUrl) {

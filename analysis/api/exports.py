@@ -1,0 +1,106 @@
+"""Exports by API: the same files as on the pages."""
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import status
+from rest_framework.exceptions import ValidationError
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from analysis.figure_tables import COMPARED, FIGURES
+from analysis.looking import CannotEvaluate
+from analysis.operating_point import RULES
+from analysis.views.exports import CannotExport, Download, compared_figure_of, figure_of, report_of
+from portal.signed_in import person
+
+
+class Csv(BaseRenderer):
+    """So that a client may ask for text/csv; refusals are JSON all the same."""
+
+    media_type = "text/csv"
+    format = "csv"
+
+    def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
+        return bytes(JSONRenderer().render(data))
+
+
+class Pdf(Csv):
+    media_type = "application/pdf"
+    format = "pdf"
+
+
+class FigureCsv(APIView):
+    """The data of a figure of an evaluation: columns with units, n and intervals; the last one says what it is."""
+
+    renderer_classes = [JSONRenderer, Csv]
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("name", str, OpenApiParameter.PATH, enum=list(FIGURES)),
+            OpenApiParameter("part", str, description="tune or test"),
+            OpenApiParameter("weight", float, description="0, 0.01 … 1; on test the run's, or one looked at before"),
+            OpenApiParameter("rule", str, enum=list(RULES), description="of the operating point"),
+            OpenApiParameter("target", float, description="of the operating point"),
+            OpenApiParameter("prevalence", float, description="of the operating point"),
+        ],
+        responses={(200, "text/csv"): OpenApiTypes.STR},
+    )
+    def get(self, request: Request, uuid: UUID, name: str) -> HttpResponse | Response:
+        try:
+            return figure_of(person(request), uuid, name, request.query_params).response()
+        except CannotExport as error:
+            raise ValidationError({"detail": str(error)}) from error
+        except CannotEvaluate as error:
+            return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
+
+
+class ComparisonCsv(APIView):
+    """The data of a figure of a comparison of two to six evaluations."""
+
+    renderer_classes = [JSONRenderer, Csv]
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("name", str, OpenApiParameter.PATH, enum=list(COMPARED)),
+            OpenApiParameter("evaluation", UUID, many=True, required=True),
+            OpenApiParameter("part", str, description="tune or test (default)"),
+        ],
+        responses={(200, "text/csv"): OpenApiTypes.STR},
+    )
+    def get(self, request: Request, name: str) -> HttpResponse | Response:
+        addresses = request.query_params.getlist("evaluation")
+        try:
+            found: Download = compared_figure_of(person(request), name, addresses, request.query_params.get("part", ""))
+        except CannotExport as error:
+            raise ValidationError({"detail": str(error)}) from error
+        except CannotEvaluate as error:
+            return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
+        return found.response()
+
+
+class ReportPdf(APIView):
+    """An evaluation as one PDF: figures, tables, data, settings, provenance, methods. Each download is audited."""
+
+    renderer_classes = [JSONRenderer, Pdf]
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("rule", str, enum=list(RULES), description="of the operating point"),
+            OpenApiParameter("target", float, description="of the operating point"),
+            OpenApiParameter("prevalence", float, description="of the operating point"),
+        ],
+        responses={(200, "application/pdf"): OpenApiTypes.BINARY},
+    )
+    def get(self, request: Request, uuid: UUID) -> HttpResponse | Response:
+        try:
+            return report_of(person(request), uuid, request.query_params).response()
+        except CannotExport as error:
+            raise ValidationError({"detail": str(error)}) from error
+        except CannotEvaluate as error:
+            return Response({"detail": str(error)}, status=status.HTTP_410_GONE)

@@ -1,0 +1,144 @@
+"""Statistics -> plots of a report: the numbers that the page draws, for white paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from analysis import statistics
+from analysis.figures import ForestRow, format_auroc
+from analysis.figures.paper import films_of, percent
+from analysis.palette import LABELS, PAPER, SCORES, Kind
+from analysis.report.paper import glyphs
+
+_SCORES, _LABELS, _INK, _MUTED = SCORES["light"], LABELS["light"], PAPER["light"]["ink"], PAPER["light"]["muted"]
+_DASHES = {"global": ":", "region": "--", "fused": "-"}
+_CHANCE: dict[str, Any] = {"color": _MUTED, "linewidth": 0.8, "linestyle": (0, (2, 3)), "label": "Chance 0.500"}
+
+
+def roc(
+    axes: Any,
+    curves: Mapping[Kind, tuple[statistics.RocCurve, statistics.Auroc]],
+    band: statistics.RocBand,
+) -> None:
+    axes.set(xlabel="1 − specificity", ylabel="Sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.set_anchor("NW")
+    reason = next((curve.reason for curve, _ in curves.values() if curve.reason), "")
+    if reason:
+        _empty(axes, reason)
+        return
+    if len(band.low):
+        label = f"{percent(band.confidence)} band of fused, pointwise"
+        shade = {"color": _SCORES["fused"], "alpha": 0.22, "linewidth": 0, "label": label}
+        axes.fill_between(band.false_positive_rate, band.low, band.high, **shade)
+    for kind, (curve, area) in curves.items():
+        style: dict[str, Any] = {"color": _SCORES[kind], "linestyle": _DASHES[kind]}
+        label = f"{kind.capitalize()} {format_auroc(area)}"
+        width = 1.8 if kind == "fused" else 1.2
+        axes.plot(curve.false_positive_rate, curve.sensitivity, linewidth=width, label=label, **style)
+    axes.plot([0, 1], [0, 1], **_CHANCE)
+    area = curves["fused"][1]
+    _legend(
+        axes,
+        f"n = {films_of(area.positives, 'abnormal')}, {films_of(area.negatives, 'normal')}; AUROC with 95 % interval",
+    )
+
+
+def sweep(axes: Any, found: statistics.FusionSweep, *, run_weight: float, chosen: float | None) -> None:
+    axes.set(xlabel="Fusion weight w of region", ylabel="AUROC", xlim=(-0.02, 1.02))
+    if not len(found.auroc):
+        _empty(axes, found.reason)
+        return
+    if len(found.low):
+        shade = {
+            "color": _SCORES["fused"],
+            "alpha": 0.22,
+            "linewidth": 0,
+            "label": f"{percent(found.confidence)} interval",
+        }
+        axes.fill_between(found.weights, found.low, found.high, **shade)
+    axes.plot(found.weights, found.auroc, color=_SCORES["fused"], linewidth=1.6, label="Fused")
+    marks: list[tuple[str, float | None, str, str]] = [
+        ("Global", 0.0, "o", _SCORES["global"]),
+        ("Region", 1.0, "o", _SCORES["region"]),
+        ("On tune", chosen, "*", _INK),
+        ("Run", run_weight, "D", _INK),
+    ]
+    for name, weight, marker, colour in marks:
+        if weight is not None:
+            k = int(np.argmin(np.abs(found.weights - weight)))
+            face = "none" if name == "Run" else colour
+            label = f"{name}, w {weight:g}: {_at(found, k)}"
+            size = 8 if name == "Run" else 6
+            axes.plot(
+                [found.weights[k]], [found.auroc[k]], marker, color=colour, markerfacecolor=face, markersize=size,
+                label=label, clip_on=False,
+            )  # fmt: skip
+    low, high = axes.get_ylim()
+    missing = max(0.0, 0.2 - (high - low)) / 2  # so that a difference of 0.01 never looks large
+    axes.set_ylim(max(-0.01, low - missing), min(1.01, high + missing))
+    _legend(axes, _who(found))
+
+
+def histogram(axes: Any, found: statistics.Histogram, *, threshold: float | None) -> None:
+    axes.set(xlabel="Fused score", ylabel="Films")
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    if not found.counts:
+        _empty(axes, "No film has a score yet.")
+        return
+    for name in sorted(found.counts, key=["normal", "abnormal"].index):
+        counts, colour = found.counts[name], _LABELS[name]
+        label = f"{name.capitalize()}, n = {int(counts.sum()):,}"
+        hatch = "" if name == "normal" else "////"
+        style: dict[str, Any] = {"facecolor": colour, "edgecolor": colour, "linewidth": 0.6, "hatch": hatch}
+        axes.bar(found.edges[:-1], counts, np.diff(found.edges), align="edge", alpha=0.5, label=label, **style)
+    if threshold is not None:
+        line: dict[str, Any] = {"color": _INK, "linestyle": "--", "linewidth": 1}
+        axes.axvline(threshold, label=f"Threshold {threshold:.4g} of the operating point", **line)
+    _legend(axes, f"n = {sum(int(counts.sum()) for counts in found.counts.values()):,} films")
+
+
+def forest(axes: Any, rows: Sequence[ForestRow], overall: statistics.Auroc) -> None:
+    axes.set(xlabel="AUROC", xlim=(-0.01, 1.01), ylim=(len(rows) - 0.4, -0.6))
+    axes.set_yticks(range(len(rows)), [f"{glyphs(row.name)[:34]}, n = {row.films:,}" for row in rows])
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+    for place, row in enumerate(rows):
+        area = row.auroc
+        if area is None or area.auroc is None:
+            continue
+        if area.low is not None and area.high is not None:
+            axes.plot([area.low, area.high], [place, place], color=_INK, linewidth=1)
+        axes.plot([area.auroc], [place], "s", color=_SCORES["fused"], markeredgecolor=_INK, markersize=4.5)
+    axes.axvline(0.5, **_CHANCE)
+    if overall.auroc is not None:
+        label = f"All films {format_auroc(overall)}"
+        axes.axvline(overall.auroc, color=_SCORES["fused"], linestyle="--", linewidth=1.2, label=label)
+    _legend(axes, f"AUROC with {percent(overall.confidence)} interval")
+
+
+def _who(found: statistics.Auroc | statistics.FusionSweep) -> str:
+    return f"n = {films_of(found.positives, 'abnormal')}, {films_of(found.negatives, 'normal')}"
+
+
+def _legend(axes: Any, title: str, *, drop: float = 35) -> None:
+    """Below the axis, `drop` points from it."""
+    height = axes.get_position().height * axes.figure.get_figheight() * 72
+    legend = axes.legend(
+        loc="upper left", bbox_to_anchor=(0, -drop / height), borderaxespad=0, borderpad=0, handlelength=2.2,
+        labelspacing=0.3, title=title, alignment="left",
+    )  # fmt: skip
+    legend.get_title().set(fontsize=7, color=_MUTED)
+
+
+def _empty(axes: Any, reason: str) -> None:
+    axes.set(xticks=[], yticks=[])
+    axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", wrap=True, fontsize=7.5)
+
+
+def _at(found: statistics.FusionSweep, k: int) -> str:
+    if not len(found.low):
+        return f"{found.auroc[k]:.3f} (no interval)"
+    return f"{found.auroc[k]:.3f} ({found.low[k]:.3f}–{found.high[k]:.3f})"

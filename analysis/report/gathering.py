@@ -1,0 +1,208 @@
+"""All that a report says of an evaluation, by the functions that its page asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis import statistics
+from analysis.attributes import GROUPS
+from analysis.breakdown import Breakdown, break_down
+from analysis.drawing import BINS
+from analysis.evaluated import evaluated_part
+from analysis.evaluation import aurocs, band_of, chosen_on_tune, parts_of, score_facts, sweep_of, why_none_chosen
+from analysis.figures import ForestRow
+from analysis.looking import looks_at_test, note_of
+from analysis.models import Evaluation, TestLook
+from analysis.operating import Reached, reach
+from analysis.operating_point import Asked
+from analysis.palette import Kind
+from analysis.table_one import Flow, TableOne, flow, table_one
+from ml_engine.core.config import PipelineConfig
+from ml_engine.core.errors import InvalidConfig
+from ml_engine.requests import as_text, changes_from_preset
+from ml_engine.storage import file_sha256, run_folder
+from portal.models import Part
+
+UNKNOWN = "not known to Hilum"
+CURVE_POINTS = 1000
+
+
+@dataclass(frozen=True)
+class PartReport:
+    """One part: what its tab of the page shows, at the run's weight."""
+
+    part: str
+    normal: int
+    abnormal: int
+    patients: int
+    left_out: dict[str, int]
+    areas: dict[Kind, statistics.Auroc]
+    curves: dict[Kind, statistics.RocCurve]
+    band: statistics.RocBand
+    sweep: statistics.FusionSweep
+    histogram: statistics.Histogram
+    operating: Reached
+    breakdown: Breakdown
+    note: str
+    digest: str
+
+    def forest_rows(self) -> list[ForestRow]:
+        rows = [ForestRow(row.name, row.films, row.auroc) for row in self.breakdown.findings]
+        for name, groups in self.breakdown.groups.items():
+            rows += [ForestRow(f"{GROUPS[name]}: {row.name}", row.films, row.auroc) for row in groups]
+        return rows
+
+
+@dataclass(frozen=True)
+class Look:
+    """A look at the test part: when, at what weight, in which run, why. Who looked stays in the audit log."""
+
+    when: str
+    run: str
+    weight: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """parts: test before tune; `settings` name -> (value, the preset's or "" where it is the same)."""
+
+    evaluation: Evaluation
+    parts: tuple[PartReport, ...]
+    chosen: float | None
+    why_none_chosen: str
+    table_one: TableOne
+    flow: Flow
+    looks: tuple[Look, ...]
+    looks_count: int
+    lookers: int
+    note: str
+    config: PipelineConfig | None
+    changed: dict[str, str]
+    settings: dict[str, tuple[str, bool]]
+    score: dict[str, Any]
+    provenance: tuple[tuple[str, str], ...]
+
+    @property
+    def weight(self) -> float:
+        return float(self.evaluation.metrics["weight"])
+
+    @property
+    def random_weights(self) -> bool:
+        return self.evaluation.run.random_weights
+
+    @property
+    def first(self) -> PartReport:
+        return self.parts[0]
+
+
+def gather(evaluation: Evaluation, *, asked: Asked) -> Report:
+    """Raises CannotEvaluate when the run's folder is gone."""
+    split, score = evaluation.split, score_facts(evaluation.run)
+    config, changed = _config(evaluation)
+    looks = TestLook.objects.filter(split=split)
+    return Report(
+        evaluation=evaluation,
+        parts=tuple(_part(evaluation, part, asked) for part in reversed(parts_of(evaluation))),
+        chosen=chosen_on_tune(evaluation),
+        why_none_chosen=why_none_chosen(evaluation) if chosen_on_tune(evaluation) is None else "",
+        table_one=table_one(split),
+        flow=flow(split),
+        looks=tuple(_looks(evaluation)),
+        looks_count=looks_at_test(split),
+        lookers=looks.values("actor").distinct().count(),
+        note=note_of(split, Part.TEST),
+        config=config,
+        changed=changed,
+        settings=_settings(config, changed),
+        score=score,
+        provenance=tuple(_provenance(evaluation, score)),
+    )
+
+
+def _part(evaluation: Evaluation, part: str, asked: Asked) -> PartReport:
+    scored, weight = evaluated_part(evaluation, part), float(evaluation.metrics["weight"])
+    sweep, fused = sweep_of(scored), scored.scores_at(weight)
+    at: dict[Kind, float] = {"global": 0.0, "region": 1.0, "fused": weight}
+    words = np.where(scored.labels == 1, "abnormal", "normal")
+    return PartReport(
+        part=part,
+        normal=int((scored.labels == 0).sum()),
+        abnormal=int((scored.labels == 1).sum()),
+        patients=len(np.unique(scored.patients)),
+        left_out=scored.left_out,
+        areas=aurocs(scored, sweep, weight=weight),
+        curves={
+            kind: statistics.roc_curve(scored.labels, scored.scores_at(to), max_points=CURVE_POINTS)
+            for kind, to in at.items()
+        },
+        band=band_of(scored, weight=weight),
+        sweep=sweep,
+        histogram=statistics.histogram(fused, words, bins=BINS),
+        operating=reach(evaluation, scored, weight=weight, asked=asked),
+        breakdown=break_down(evaluation, part=part),
+        note=note_of(evaluation.split, part),
+        digest=scored.digest.hex(),
+    )
+
+
+def _looks(evaluation: Evaluation) -> Iterator[Look]:
+    looks = TestLook.objects.filter(split=evaluation.split).select_related("run", "evaluation__run")
+    for look in looks.order_by("created_at", "pk"):
+        run = look.run or (look.evaluation.run if look.evaluation else None)
+        weight = "" if look.fusion_weight is None else f"{look.fusion_weight:g}"
+        yield Look(f"{look.created_at:%Y-%m-%d %H:%M} UTC", run.name if run else "", weight, look.reason)
+
+
+def _config(evaluation: Evaluation) -> tuple[PipelineConfig | None, dict[str, str]]:
+    """Of the detector's run, as it was asked for; None where the run records none that this release reads."""
+    detector = evaluation.run.detector
+    stored = detector.run.config if detector else {}
+    if not stored:
+        return None, {}
+    try:
+        return PipelineConfig.from_json(dict(stored)), changes_from_preset(stored)
+    except InvalidConfig:
+        return None, {}
+
+
+def _settings(config: PipelineConfig | None, changed: dict[str, str]) -> dict[str, tuple[str, bool]]:
+    """Those that differ from the preset first."""
+    if config is None:
+        return {}
+    plain = config.to_json()
+    flat = {name: value for name, value in plain.items() if name != "alignment"}
+    flat |= {f"alignment.{name}": value for name, value in plain["alignment"].items()}
+    ordered = sorted(flat, key=lambda name: name not in changed)
+    return {name: (as_text(flat[name]), name in changed) for name in ordered}
+
+
+def _provenance(evaluation: Evaluation, score: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    run, detector = evaluation.run, evaluation.run.detector
+    weights = score.get("weights") or {}
+    yield "Evaluation", f"{evaluation.uuid}, made {evaluation.created_at:%Y-%m-%d %H:%M} UTC"
+    yield "Split", f"{evaluation.split.name} ({evaluation.split.uuid}), seed {evaluation.split.seed}"
+    yield "Label cut-off", f"{evaluation.label_cutoff:%Y-%m-%d %H:%M:%S} UTC"
+    yield "Scoring run", f"{run.name} ({run.uuid}), seed {run.seed}"
+    if detector:
+        yield "Detector's run", f"{detector.run.name} ({detector.run.uuid}), seed {detector.run.seed}"
+        yield "Detector SHA-256", detector.sha256
+    yield "Alignment SHA-256", score.get("alignment_sha256") or "no alignment"
+    yield "Backbone weights", weights.get("name") or UNKNOWN
+    yield "Weights SHA-256", weights.get("sha256") or ("none: random" if run.random_weights else UNKNOWN)
+    yield "Scored films (images.csv) SHA-256", _hash(run_folder(run.uuid) / "images.csv")
+    yield "Request (run.json) SHA-256", _hash(run_folder(run.uuid) / "run.json")
+    if detector:
+        yield "Fitted films (images.csv) SHA-256", _hash(run_folder(detector.run.uuid) / "images.csv")
+    yield "Code that scored", score.get("code_version") or run.versions.get("hilum") or UNKNOWN
+    yield "Device", run.device or UNKNOWN
+    yield "Versions", ", ".join(f"{name} {version}" for name, version in sorted(run.versions.items())) or UNKNOWN
+
+
+def _hash(path: Path) -> str:
+    return file_sha256(path) if path.is_file() else "the file is not in the data folder any more"

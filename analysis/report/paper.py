@@ -1,0 +1,263 @@
+"""A4 pages of headings, paragraphs, tables and plots, drawn by matplotlib: text stays text, fonts go along, and the
+same content gives the same bytes."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, get_font
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.textpath import text_to_path
+
+from analysis.figures import NOTICE, RANDOM_WEIGHTS
+from analysis.palette import ALARM, PAPER
+
+WIDTH, HEIGHT = 595.28, 841.89  # A4 in points
+MARGIN = 48.0
+TOP, BOTTOM = HEIGHT - 66.0, 54.0
+INSIDE = WIDTH - 2 * MARGIN
+INK, MUTED, LINE, GRID = (PAPER["light"][name] for name in ("ink", "muted", "line", "grid"))
+LEADING = 1.35
+BODY, SMALL = 9.0, 7.5
+PAD = 4.0  # beside the text of a cell
+NO_GLYPH = "\u25a1"
+_FONTS = {bold: Path("fonts", "ttf", f"DejaVuSans{'-Bold' if bold else ''}.ttf") for bold in (False, True)}
+_SETTINGS: Any = {
+    "pdf.fonttype": 42,  # TrueType, whole words in the file: readers find and copy them
+    "font.family": "DejaVu Sans",
+    "font.size": 7.5,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 7,
+    "text.parse_math": False,
+}
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells each table of each font that it cuts down
+_drawing = Lock()  # matplotlib's settings are one for all threads
+
+Draw = Callable[[Any], None]
+
+
+class Paper:
+    """What is added goes below what was added before, on a new page where it does not fit."""
+
+    def __init__(self, *, title: str, foot: str, random_weights: bool) -> None:
+        self.title, self.foot, self.random_weights = title, foot, random_weights
+        self.pages: list[Figure] = []
+        self.y = 0.0
+        self.new_page()
+
+    def new_page(self) -> None:
+        self.pages.append(Figure(figsize=(WIDTH / 72, HEIGHT / 72), facecolor="white"))
+        self.y = TOP
+
+    def need(self, height: float) -> None:
+        if self.y - height < BOTTOM and self.y < TOP:
+            self.new_page()
+
+    def heading(self, text: str, *, size: float = 12.5, keep: float = 60) -> None:
+        """With at least `keep` points of what follows on the same page."""
+        self.need(size * 2.2 + keep)
+        self.y -= size * (0.9 if self.y < TOP else 0)
+        for line in wrapped(text, INSIDE, size, bold=True):
+            self.y -= size * LEADING
+            self._text(MARGIN, line, size=size, bold=True)
+        self.y -= size * 0.35
+
+    def paragraph(self, text: str, *, size: float = BODY, colour: str = INK, bold: bool = False) -> None:
+        for line in wrapped(text, INSIDE, size, bold=bold):
+            self.need(size * LEADING)
+            self.y -= size * LEADING
+            self._text(MARGIN, line, size=size, colour=colour, bold=bold)
+        self.y -= size * 0.5
+
+    def table(
+        self,
+        head: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        *,
+        caption: str = "",
+        muted_first: bool = False,
+        size: float = SMALL,
+    ) -> None:
+        """Columns as wide as their text where that fits the page, else wrapped; the head comes again on each page."""
+        lines = [list(map(str, row)) for row in rows]
+        widths = column_widths([list(head), *lines], size)
+        cells = [[wrapped(text, w - PAD, size) for text, w in zip(row, widths, strict=True)] for row in lines]
+        heads = [wrapped(text, w - PAD, size, bold=True) for text, w in zip(head, widths, strict=True)]
+        step = size * LEADING
+        tall = step * max(map(len, heads), default=1) + 5
+        first = step * max(map(len, cells[0]), default=1) + 4 if cells else 0
+        if caption:
+            self.need(len(wrapped(caption, INSIDE, size)) * step + tall + first + 6)
+            self.paragraph(caption, size=size, colour=MUTED)
+            self.y += size * 0.3
+        self.need(tall + first)
+        self._head(heads, widths, size)
+        for row in cells:
+            height = step * max(map(len, row)) + 3
+            if self.y - height < BOTTOM:
+                self.new_page()
+                self._head(heads, widths, size)
+            self._cells(row, widths, size=size, muted_first=muted_first)
+            self.y -= height
+            self._rule(sum(widths), GRID)
+        self.y -= 8
+
+    def facts(self, facts: Iterable[tuple[str, str]], *, size: float = SMALL) -> None:
+        """Name and value, side by side."""
+        self.table(["", ""], facts, size=size, muted_first=True)
+
+    def plots(self, draws: Sequence[Draw], *, height: float, below: float, left: float = 44) -> None:
+        """Axes side by side, each `height` tall over `below` points for ticks and legend."""
+        self.need(height + below + 14)
+        wide = INSIDE / len(draws)
+        for place, draw in enumerate(draws):
+            x, y = MARGIN + place * wide + left, self.y - height - 8
+            box = (x / WIDTH, y / HEIGHT, (wide - left - 10) / WIDTH, height / HEIGHT)
+            with _drawing, matplotlib.rc_context(_SETTINGS):
+                draw(self.pages[-1].add_axes(box))
+        self.y -= height + below + 14
+
+    def to_pdf(self, *, creator: str) -> bytes:
+        target = io.BytesIO()
+        facts = {"Title": glyphs(self.title), "Creator": creator, "Subject": NOTICE, "CreationDate": None}
+        with _drawing, matplotlib.rc_context(_SETTINGS), PdfPages(target, metadata=facts) as book:
+            for number, page in enumerate(self.pages, 1):
+                self._stamp(page, number)
+                book.savefig(page)
+        return target.getvalue()
+
+    def _stamp(self, page: Figure, number: int) -> None:
+        """What every page says, whichever of them is cut out."""
+        _put(page, MARGIN, HEIGHT - 34, self.title, size=SMALL, colour=MUTED)
+        if self.random_weights:
+            width = text_width(RANDOM_WEIGHTS, 9.5, bold=True) + 12
+            x, y = WIDTH - MARGIN - width, HEIGHT - 41
+            page.add_artist(Rectangle((x / WIDTH, y / HEIGHT), width / WIDTH, 17 / HEIGHT, color=ALARM, linewidth=0))
+            _put(page, x + 6, y + 5, RANDOM_WEIGHTS, size=9.5, colour="white", bold=True)
+        _line(page, MARGIN, WIDTH - MARGIN, 40, LINE)
+        _put(page, MARGIN, 29, NOTICE, size=SMALL, bold=True)
+        _put(page, MARGIN, 19, self.foot, size=6.5, colour=MUTED)
+        said = f"page {number} of {len(self.pages)}"
+        _put(page, WIDTH - MARGIN - text_width(said, SMALL), 29, said, size=SMALL, colour=MUTED)
+
+    def _head(self, heads: Sequence[list[str]], widths: Sequence[float], size: float) -> None:
+        if any(line for cell in heads for line in cell):
+            self._cells(heads, widths, size=size, bold=True)
+            self.y -= size * LEADING * max(map(len, heads)) + 3
+            self._rule(sum(widths), LINE)
+            self.y -= 2
+
+    def _cells(
+        self,
+        cells: Sequence[list[str]],
+        widths: Sequence[float],
+        *,
+        size: float,
+        bold: bool = False,
+        muted_first: bool = False,
+    ) -> None:
+        x = MARGIN
+        for place, (lines, width) in enumerate(zip(cells, widths, strict=True)):
+            for k, line in enumerate(lines):
+                y = self.y - size * LEADING * (k + 1) + 1
+                _put(
+                    self.pages[-1], x, y, line, size=size, bold=bold, colour=MUTED if muted_first and not place else INK
+                )
+            x += width
+
+    def _text(self, x: float, text: str, *, size: float, colour: str = INK, bold: bool = False) -> None:
+        _put(self.pages[-1], x, self.y + size * 0.25, text, size=size, colour=colour, bold=bold)
+
+    def _rule(self, width: float, colour: str) -> None:
+        _line(self.pages[-1], MARGIN, MARGIN + width, self.y, colour)
+
+
+def _put(page: Figure, x: float, y: float, text: str, *, size: float, colour: str = INK, bold: bool = False) -> None:
+    if text:
+        page.text(
+            x / WIDTH, y / HEIGHT, glyphs(text), size=size, color=colour, parse_math=False, fontproperties=font(bold)
+        )
+
+
+def _line(page: Figure, x0: float, x1: float, y: float, colour: str) -> None:
+    page.add_artist(Line2D([x0 / WIDTH, x1 / WIDTH], [y / HEIGHT] * 2, color=colour, linewidth=0.6))
+
+
+@lru_cache
+def font(bold: bool) -> FontProperties:
+    return FontProperties(fname=str(Path(matplotlib.get_data_path(), _FONTS[bold])))
+
+
+@lru_cache(20_000)
+def text_width(text: str, size: float, *, bold: bool = False) -> float:
+    """In points."""
+    prop = font(bold).copy()
+    prop.set_size(size)
+    return float(text_to_path.get_text_width_height_descent(text, prop, False)[0])
+
+
+@lru_cache(20_000)
+def glyphs(text: str) -> str:
+    """The text as the font can write it: a box for a sign that it lacks, a space for what no page shows."""
+    known = get_font(Path(matplotlib.get_data_path(), _FONTS[False])).get_char_index
+    return "".join(sign if sign == " " or (sign.isprintable() and known(ord(sign))) else _other(sign) for sign in text)
+
+
+def _other(sign: str) -> str:
+    return " " if sign.isspace() or not sign.isprintable() else NO_GLYPH
+
+
+def wrapped(text: str, width: float, size: float, *, bold: bool = False) -> list[str]:
+    """Lines of at most `width` points; a word longer than a line, such as a hash, is broken. [""] for no text."""
+    lines, line = [], ""
+    for word in glyphs(text).split():
+        longer = f"{line} {word}".strip()
+        if text_width(longer, size, bold=bold) <= width:
+            line = longer
+            continue
+        lines += [line] if line else []
+        while text_width(word, size, bold=bold) > width and len(word) > 1:
+            fits = max(1, int(len(word) * width / text_width(word, size, bold=bold)))
+            while fits > 1 and text_width(word[:fits], size, bold=bold) > width:
+                fits -= 1
+            lines.append(word[:fits])
+            word = word[fits:]
+        line = word
+    return [*lines, line] if line or not lines else lines
+
+
+def column_widths(rows: Sequence[Sequence[str]], size: float) -> list[float]:
+    """Of a table: what its texts ask for where that fits, else what is left after the longest words, by demand."""
+    columns = list(zip(*rows, strict=True))
+    asked = [max(text_width(glyphs(text), size, bold=True) for text in column) + PAD + 4 for column in columns]
+    if sum(asked) <= INSIDE:
+        return asked
+    least = [
+        min(max(text_width(word, size, bold=True) for text in column for word in [*glyphs(text).split(), "n"]), 110)
+        + PAD + 2
+        for column in columns
+    ]  # fmt: skip
+    if sum(least) >= INSIDE:
+        return [one * INSIDE / sum(least) for one in least]
+    spare, wish = INSIDE - sum(least), [max(0.0, a - b) for a, b in zip(asked, least, strict=True)]
+    return [b + spare * w / sum(wish) for b, w in zip(least, wish, strict=True)]

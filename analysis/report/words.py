@@ -1,0 +1,111 @@
+"""The methods paragraph of a report, from its facts, and what to cite."""
+
+from __future__ import annotations
+
+from analysis.report.gathering import UNKNOWN, Report
+from ml_engine.core.config import DETECTORS, PipelineConfig
+from ml_engine.core.version import code_version
+
+PAPER = (
+    "Kim H, Chun J. Region and Global-Specific PatchCore based Anomaly Detection from Chest X-ray Images. "
+    "Published August 31, 2024."
+)
+
+
+def methods(report: Report) -> list[str]:
+    """Paragraphs. What is not recorded is left out, never guessed."""
+    paragraphs = [_data(report), _method(report), _scores(report), _figures(report)]
+    if report.random_weights:
+        paragraphs.append(
+            "The backbone of this run has random weights: no number here may be used as an estimate of what the "
+            "method can do."
+        )
+    return [one for one in paragraphs if one]
+
+
+def citation() -> list[str]:
+    return [PAPER, f"Hilum, version {code_version()} (Apache-2.0), a research portal. Not a medical device."]
+
+
+def _data(report: Report) -> str:
+    split = report.evaluation.split
+    parts = ", ".join(f"{count:,} in {part}" for part, count in report.flow.parts.items())
+    how = (
+        f"drawn into parts by patient with seed {split.seed}"
+        if split.origin == "drawn"
+        else "taken into parts as the CSV has them"
+    )
+    left = ", ".join(f"{count:,} {reason}" for reason, count in report.flow.left_out.items())
+    return (
+        f"Films of {split.datasets.count()} dataset(s) were {how}, no patient in two parts: {parts} films."
+        + (f" Left out of the split: {left}." if left else " None was left out of the split.")
+        + f" Labels are those of {report.evaluation.label_cutoff:%Y-%m-%d %H:%M} UTC."
+    )
+
+
+def _method(report: Report) -> str:
+    config = report.config
+    if config is None:
+        return f"The settings of the detector are {UNKNOWN}."
+    weights = report.score.get("weights") or {}
+    sha = f" (SHA-256 {weights['sha256'][:12]})" if weights.get("sha256") else ""
+    changed = f", with {len(report.changed)} settings changed" if report.changed else ""
+    text = (
+        f"{DETECTORS[config.detector]} was fitted on normal films alone (preset {config.preset}{changed}). "
+        f"Films were brought to {config.size} × {config.size} pixels and {_alignment(config)}. "
+        f"Patch features are {config.layers} of {config.backbone} with {weights.get('name', config.weights)} "
+        f"weights{sha}, averaged over {config.pool} × {config.pool} positions."
+    )
+    if config.mask:
+        text += " Patches that the mean film shows black were left out (hard mask)."
+    if config.detector == "patchcore":
+        text += (
+            f" Memory banks, one of all patches and one of each cell of a {config.grid} × {config.grid} grid with a "
+            f"halo of {config.halo}, hold the share {config.rate:g} of the patches, chosen by greedy k-centre; a "
+            f"patch's score is the mean {'squared ' if config.distance == 'squared' else ''}L2 distance to its "
+            f"{config.neighbours} nearest bank vector(s)."
+        )
+    return text
+
+
+def _alignment(config: PipelineConfig) -> str:
+    if config.align == "none":
+        return "not aligned"
+    return f"aligned to a canonical frame by an affine ({config.alignment.method})"
+
+
+def _scores(report: Report) -> str:
+    config = report.config
+    if config is None:
+        return ""
+    chosen = "chosen on tune" if report.evaluation.metrics["weight_source"] == "tune" else "as configured"
+    film = (
+        "its highest patch"
+        if config.image_score == "max"
+        else f"the mean of its highest {100 * config.top_share:g} % of patches"
+    )
+    standard = "standardised per position by calibration normals and " if config.standardise else ""
+    return (
+        f"Region and global maps were {standard}fused as w · region + (1 − w) · global with w = {report.weight:g}, "
+        f"{chosen}. A film's score is {film}."
+    )
+
+
+def _figures(report: Report) -> str:
+    area, band = report.first.areas["fused"], report.first.band
+    text = f"The interval of the AUROC is of the method {area.method!r}, by patient where patients repeat"
+    if band.replicates:
+        text += (
+            f"; the band of the ROC curve is a pointwise bootstrap by patient, {band.replicates:,} replicates, seed "
+            f"{band.seed}"
+        )
+    text += "."
+    reached = report.first.operating
+    if reached.threshold is not None:
+        text += (
+            f" The threshold for a {reached.asked.rule} of {reached.asked.target:g} was fixed on "
+            f"{reached.reference_films:,} films of {reached.source}, never on the films it is applied to."
+        )
+    text += " P-values by finding and group are adjusted after Holm; below 30 films none is given."
+    looks = report.looks_count
+    return f"{text} The test part of the split was looked at {looks} time{'' if looks == 1 else 's'}."

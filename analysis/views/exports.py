@@ -1,0 +1,144 @@
+"""Exports: the data of a figure as CSV, an evaluation as PDF. The API answers with the same functions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from analysis.comparison import CannotCompare, compare
+from analysis.exports import Table, as_csv, sentences
+from analysis.figure_tables import COMPARED, FIGURES, Figure, table_of
+from analysis.hiding import hidden_films
+from analysis.looking import CannotEvaluate, note_of
+from analysis.models import Evaluation, TestLook
+from analysis.operating_point import InvalidOperatingPoint
+from analysis.report.document import report_pdf
+from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look
+from analysis.views.comparison import evaluations_asked
+from analysis.views.operating import asked_for
+from portal import audit
+from portal.models import Part, User
+from portal.signed_in import Request
+
+
+class CannotExport(Exception):
+    """A sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file as it goes out; its name holds no word that a person wrote."""
+
+    name: str
+    kind: str
+    content: str | bytes
+
+    def response(self) -> HttpResponse:
+        response = HttpResponse(self.content, content_type=self.kind)
+        response.headers["Content-Disposition"] = f'attachment; filename="{self.name}"'
+        return response
+
+
+@require_GET
+def figure_csv(request: Request, uuid: UUID, name: str) -> HttpResponse:
+    try:
+        return figure_of(request.user, uuid, name, request.GET).response()
+    except CannotExport as error:
+        return _refused(request, error, 400)
+    except CannotEvaluate as error:
+        return _refused(request, error, 410)
+
+
+@require_GET
+def comparison_csv(request: Request, name: str) -> HttpResponse:
+    addresses, part = request.GET.getlist("evaluation"), request.GET.get("part", "")
+    try:
+        return compared_figure_of(request.user, name, addresses, part).response()
+    except CannotExport as error:
+        return _refused(request, error, 400)
+    except CannotEvaluate as error:
+        return _refused(request, error, 410)
+
+
+@require_GET
+def report(request: Request, uuid: UUID) -> HttpResponse:
+    try:
+        return report_of(request.user, uuid, request.GET).response()
+    except CannotExport as error:
+        return _refused(request, error, 400)
+    except CannotEvaluate as error:
+        return _refused(request, error, 410)
+
+
+def report_of(user: User, uuid: UUID, query: Mapping[str, Any]) -> Download:
+    """An evaluation as PDF, with the operating point of `rule`, `target` and `prevalence`. Raises as `figure_of`."""
+    evaluation = get_evaluation(user, uuid)
+    try:
+        content = report_pdf(evaluation, asked=asked_for(query))
+    except InvalidOperatingPoint as error:
+        raise CannotExport(str(error)) from error
+    with transaction.atomic():
+        audit.record(verb="download report", site=evaluation.run.site, actor=user, target=evaluation)
+    return Download(f"hilum-report-{evaluation.uuid}.pdf", "application/pdf", content)
+
+
+def figure_of(user: User, uuid: UUID, name: str, query: Mapping[str, Any]) -> Download:
+    """The data of a figure of an evaluation, by `part`, `weight` and, for the operating point, `rule`, `target` and
+    `prevalence`. Raises Http404, PermissionDenied, CannotExport, and CannotEvaluate when the run's folder is gone."""
+    evaluation = get_evaluation(user, uuid)
+    part = get_part(evaluation, str(query.get("part", "")))
+    weight = _weight(user, evaluation, part, str(query.get("weight", "")))
+    hidden = hidden_films(user, evaluation.run, part=part)
+    try:
+        table = table_of(FIGURES, name, Figure(evaluation, part, weight, hidden, asked_for(query)))
+    except KeyError as error:
+        raise Http404(error.args[0]) from None
+    except InvalidOperatingPoint as error:
+        raise CannotExport(str(error)) from error
+    return _csv(f"{name}-{part}-{evaluation.uuid}", table, [evaluation], part)
+
+
+def compared_figure_of(user: User, name: str, addresses: Sequence[str], asked_part: str) -> Download:
+    """The data of a figure of a comparison. Raises as `figure_of`."""
+    part = asked_part or Part.TEST.value
+    try:
+        evaluations = evaluations_asked(user, list(addresses))
+        found = compare(evaluations, part=part)
+        hidden = {image for one in evaluations for image in hidden_films(user, one.run, part=part)}
+        table = table_of(COMPARED, name, found, hidden)
+    except KeyError as error:
+        raise Http404(error.args[0]) from None
+    except CannotCompare as error:
+        raise CannotExport(str(error)) from error
+    return _csv(f"comparison-{name}-{part}", table, evaluations, part)
+
+
+def _csv(name: str, table: Table, evaluations: Sequence[Evaluation], part: str) -> Download:
+    random_weights = any(one.run.random_weights for one in evaluations)
+    notice = sentences(random_weights=random_weights, note=note_of(evaluations[0].split, part), remark=table.remark)
+    return Download(f"hilum-{name}.csv", "text/csv; charset=utf-8", as_csv(table, notice=notice))
+
+
+def _weight(user: User, evaluation: Evaluation, part: str, text: str) -> float:
+    """On test the run's weight, or one at which this person looked before, so that nothing is seen uncounted."""
+    weight = get_weight(text) if text else float(evaluation.metrics["weight"])
+    if weight is None:
+        raise CannotExport(f"The weight {text[:20]!r} is not one of 0, 0.01 … 1; choose one of these.")
+    looks = TestLook.objects.filter(evaluation=evaluation, actor=user)
+    if is_a_look(evaluation, part, weight) and not looks.filter(
+        fusion_weight__gt=weight - 0.005, fusion_weight__lt=weight + 0.005
+    ):
+        raise CannotExport(
+            f"On test the weight is the run's, {float(evaluation.metrics['weight']):g}. Another one is a counted look: "
+            "look at it on the page first, then export it."
+        )
+    return weight
+
+
+def _refused(request: Request, error: Exception, status: int) -> HttpResponse:
+    return render(request, "portal/error.html", {"title": "Not exported", "sentence": str(error)}, status=status)

@@ -1,0 +1,264 @@
+"""The report of an evaluation as PDF, opened by a reader of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pypdf
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from analysis.evaluation import evaluate
+from analysis.figures import NOTICE, RANDOM_WEIGHTS
+from analysis.models import Evaluation
+from analysis.operating import Asked
+from analysis.report.document import report_pdf
+from analysis.report.gathering import UNKNOWN, gather
+from analysis.report.paper import INSIDE, NO_GLYPH, Paper, text_width, wrapped
+from analysis.report.standards import STANDARDS, facts
+from analysis.report.words import methods
+from ml_engine.core.config import PipelineConfig
+from ml_engine.storage import run_folder
+from portal.models import AuditEvent, Membership, Role, User
+from tests.analysis.scored import Scored, scored_run
+from tests.portal import factories
+
+A4 = (595.28, 841.89)
+DOORS = ("analysis:report", "api-report")
+
+
+@pytest.fixture
+def evaluation(scored: Scored, analyst: User) -> Evaluation:
+    made = evaluate(run=scored.run, author=analyst)
+    detector = made.run.detector
+    assert detector
+    detector.run.config = PipelineConfig.from_preset("paper").replace_fields({"rate": "0.05"}).to_json()
+    detector.run.save()
+    return Evaluation.objects.get(pk=made.pk)
+
+
+def read(pdf: bytes) -> pypdf.PdfReader:
+    return pypdf.PdfReader(io.BytesIO(pdf), strict=True)
+
+
+def text_of(pdf: bytes) -> str:
+    """All words, line breaks of the layout taken as spaces."""
+    return " ".join(" ".join(page.extract_text() for page in read(pdf).pages).split())
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("door", DOORS)
+def test_the_report_prints_the_page_s_areas(as_analyst: Client, evaluation: Evaluation, door: str) -> None:
+    answer = as_analyst.get(reverse(door, args=[evaluation.uuid]))
+    assert (answer.status_code, answer["Content-Type"]) == (200, "application/pdf")
+    text = text_of(answer.content)
+    for part in ("tune", "test"):
+        page = as_analyst.get(reverse("analysis:evaluation", args=[evaluation.uuid]), {"part": part}).text
+        shown = re.findall(r'data-auroc="\w+"[^>]*>([^<]+)<', page)
+        assert len(shown) == 3
+        for area in shown:
+            assert area in text
+
+
+@pytest.mark.django_db
+def test_every_page_is_a4_and_says_what_it_is(evaluation: Evaluation) -> None:
+    reader = read(report_pdf(evaluation))
+    assert len(reader.pages) >= 6
+    for number, page in enumerate(reader.pages, 1):
+        text = page.extract_text()
+        assert (float(page.mediabox.width), float(page.mediabox.height)) == pytest.approx(A4, abs=0.5)
+        assert NOTICE in text
+        assert RANDOM_WEIGHTS in text
+        assert f"page {number} of {len(reader.pages)}" in text
+
+
+@pytest.mark.django_db
+def test_trained_weights_are_not_called_random(data_dir: Any, analyst: User) -> None:
+    made = evaluate(run=scored_run(factories.site(), author=analyst, random_weights=False).run, author=analyst)
+    text = text_of(report_pdf(made))
+    assert NOTICE in text
+    assert "random weights" not in text
+
+
+@pytest.mark.django_db
+def test_every_font_goes_along(evaluation: Evaluation) -> None:
+    fonts = {
+        font.get_object()["/BaseFont"]: font.get_object()
+        for page in read(report_pdf(evaluation)).pages
+        for font in page["/Resources"]["/Font"].values()
+    }
+    assert len(fonts) >= 2
+    for font in fonts.values():
+        descendant = font["/DescendantFonts"][0].get_object() if "/DescendantFonts" in font else font
+        assert "/FontFile2" in descendant["/FontDescriptor"].get_object()
+
+
+@pytest.mark.django_db
+def test_the_same_rows_give_the_same_bytes(evaluation: Evaluation) -> None:
+    pdf = report_pdf(evaluation)
+    assert pdf == report_pdf(Evaluation.objects.get(pk=evaluation.pk))
+    assert "/CreationDate" not in (read(pdf).metadata or {})
+
+
+def test_another_process_writes_the_same_bytes() -> None:
+    """Names of fonts and of objects do not come from Python's hash of the day."""
+    script = (
+        "import hashlib\n"
+        "from analysis.report.paper import Paper\n"
+        "paper = Paper(title='Ω title', foot='foot', random_weights=True)\n"
+        "paper.heading('Heading'); paper.paragraph('word ' * 80)\n"
+        "paper.plots([lambda axes: axes.plot([0, 1], [0, 1], label='Δ')], height=80, below=30)\n"
+        "print(hashlib.sha256(paper.to_pdf(creator='c')).hexdigest())\n"
+    )
+    digests = set()
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True
+        )
+        digests.add(done.stdout)
+    assert len(digests) == 1
+    assert len(hashlib.sha256().hexdigest()) == len(digests.pop().strip())
+
+
+@pytest.mark.django_db
+def test_it_says_what_the_run_stands_on(evaluation: Evaluation, scored: Scored) -> None:
+    folder = run_folder(scored.run.uuid)
+    (folder / "images.csv").write_text("image\n")
+    wanted = hashlib.sha256(b"image\n").hexdigest()
+    text = text_of(report_pdf(evaluation))
+    joined = text.replace(" ", "")
+    assert wanted in joined
+    assert str(evaluation.uuid) in text
+    assert evaluation.run.detector and evaluation.run.detector.sha256 in joined
+    for heading in (
+        "Provenance",
+        "Methods",
+        "Citation",
+        "Looks at test",
+        "Table 1",
+        "Settings of the detector",
+        "Data",
+    ):
+        assert heading in text
+    assert "Changed setting Value rate 0.05" in text
+    assert "Kim H, Chun J." in text
+
+
+@pytest.mark.django_db
+def test_the_operating_point_is_the_page_s(as_analyst: Client, evaluation: Evaluation) -> None:
+    asked = {"rule": "specificity", "target": "0.8", "prevalence": "0.02"}
+    said = as_analyst.get(reverse("api-operating", args=[evaluation.uuid]), {"part": "test"} | asked).json()
+    text = text_of(as_analyst.get(reverse("analysis:report", args=[evaluation.uuid]), asked).content)
+    rate = said["sensitivity"]
+    assert f"Sensitivity {rate['value']:.3f} ({rate['low']:.3f}–{rate['high']:.3f})" in text
+    flags = said["predictive"]["flags_per_1000"]
+    assert f"Flagged of 1,000 films {flags['value']:.0f} ({flags['low']:.0f}–{flags['high']:.0f})" in text
+    assert f"Abnormal {said['true_positives']} {said['false_negatives']}" in text
+    assert "At a prevalence of 0.02" in text
+
+
+@pytest.mark.django_db
+def test_standards_claim_nothing_and_leave_gaps_open(evaluation: Evaluation) -> None:
+    report = gather(evaluation, asked=Asked())
+    known = facts(report)
+    used = {fact for topics in STANDARDS.values() for _, fact in topics if fact}
+    assert used == set(known)
+    assert all(known.values())
+    text = text_of(report_pdf(evaluation))
+    assert f"Ethics approval {UNKNOWN}" in text
+    assert "It is no claim that a study complies" in text
+    assert not re.search(r"\b(complies with (STARD|CLAIM|TRIPOD)|compliant)\b", text)
+    for standard in ("STARD-AI", "CLAIM", "TRIPOD+AI"):
+        assert standard in text
+
+
+@pytest.mark.django_db
+def test_methods_come_from_the_settings(evaluation: Evaluation) -> None:
+    text = " ".join(methods(gather(evaluation, asked=Asked())))
+    for said in (
+        "preset paper, with 1 settings changed",
+        "the share 0.05 of the patches",
+        "mean squared L2 distance to its 9 nearest",
+        "w = 0.6, as configured",
+        "random weights: no number here",
+        "looked at 1 time.",
+    ):
+        assert said in text
+
+
+@pytest.mark.django_db
+def test_a_run_without_settings_is_not_given_any(scored: Scored, analyst: User) -> None:
+    text = text_of(report_pdf(evaluate(run=scored.run, author=analyst)))
+    assert f"The settings of the detector are {UNKNOWN}." in text
+    assert "preset default" not in text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("door", DOORS)
+def test_each_download_is_audited(as_analyst: Client, evaluation: Evaluation, analyst: User, door: str) -> None:
+    as_analyst.get(reverse(door, args=[evaluation.uuid]))
+    event = AuditEvent.objects.get(verb="download report")
+    assert (event.actor, event.target_uuid) == (analyst, evaluation.uuid)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("door", DOORS)
+def test_who_gets_no_report(client: Client, evaluation: Evaluation, scored: Scored, door: str) -> None:
+    address = reverse(door, args=[evaluation.uuid])
+    client.force_login(factories.user("colleague", Role.CURATOR))
+    assert client.get(address).status_code == 403
+    stranger = factories.user("stranger")
+    Membership.objects.create(user=stranger, site=factories.site("Busan"), role=Role.MANAGER)
+    client.force_login(stranger)
+    assert client.get(address).status_code == 404
+    client.force_login(factories.user("reader", Role.READER))
+    refused = client.get(address, {"target": "7"})
+    assert (refused.status_code, "it must lie from" in refused.text) == (400, True)
+    assert client.post(address).status_code in (403, 405)
+    (run_folder(scored.run.uuid) / "score.json").unlink()
+    gone = client.get(address)
+    assert (gone.status_code, "score the films again" in gone.text) == (410, True)
+    assert not AuditEvent.objects.filter(verb="download report").exists()
+
+
+# The paper ----------------------------------------------------------------------------------------------
+
+
+def test_lines_stay_inside() -> None:
+    text = "a hash " + "0123456789abcdef" * 8 + " and words " * 30
+    lines = wrapped(text, 200, 9)
+    assert max(text_width(line, 9) for line in lines) <= 200
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+def test_a_sign_without_a_glyph_is_a_box_and_no_complaint() -> None:
+    paper = Paper(title="서울", foot="", random_weights=False)
+    paper.paragraph("film 흉부 $x^2$ \x07 end")
+    text = text_of(paper.to_pdf(creator="test"))
+    assert f"film {NO_GLYPH * 2} $x^2$ end" in text
+
+
+def test_a_long_table_repeats_its_head() -> None:
+    paper = Paper(title="t", foot="", random_weights=False)
+    paper.table(["Setting", "Value"], [[f"row {k}", "v " * 120] for k in range(80)])
+    pages = read(paper.to_pdf(creator="test")).pages
+    assert len(pages) > 2
+    for page in pages:
+        assert page.extract_text().count("Setting") == 1
+    rows = [word for page in pages for word in re.findall(r"row (\d+)", page.extract_text())]
+    assert rows == [str(k) for k in range(80)]
+
+
+def test_a_wide_table_fits_the_page() -> None:
+    from analysis.report.paper import column_widths
+
+    rows = [["Label", *["12,345 (100.0 %)"] * 12], ["Scanner: GENERAL ELECTRIC DEFINIUM", *["0"] * 12]]
+    assert sum(column_widths(rows, 7.5)) <= INSIDE + 1e-6
