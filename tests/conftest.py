@@ -73,6 +73,14 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Generator[
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _quick_passwords() -> None:
+    """A password is made to take half a second to check, and most tests make a person."""
+    from django.conf import settings
+
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _empty_tables_past_their_guards() -> Generator[None]:
     """A transactional test ends by emptying the tables. SQLite does it by DELETE, which append-only tables refuse:
     their triggers are dropped before and made again after."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.test import Client
@@ -14,8 +13,7 @@ from tests.portal import factories
 
 
 @pytest.fixture
-def analyst(db: None, settings: Any) -> User:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def analyst(db: None) -> User:
     return factories.user("analyst", Role.ANALYST)
 
 

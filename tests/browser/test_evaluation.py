@@ -17,8 +17,7 @@ pytestmark = [pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
-def evaluation(page: Page, live_server: Any, data_dir: Path, sign_in: Any, settings: Any) -> Page:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def evaluation(page: Page, live_server: Any, data_dir: Path, sign_in: Any) -> Page:
     analyst = factories.user("analyst", Role.ANALYST)
     made = evaluate(run=scored_run(factories.site(), author=analyst).run, author=analyst)
     sign_in(analyst)

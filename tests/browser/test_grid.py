@@ -16,9 +16,8 @@ pytestmark = [pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
-def grid(page: Page, live_server: Any, data_dir: Path, settings: Any) -> Page:
+def grid(page: Page, live_server: Any, data_dir: Path) -> Page:
     """The grid of six films, imported as abnormal with a finding, for a curator who is logged in."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     factories.curator("kim")
     of: Dataset = factories.dataset()
     for film in factories.films(of, unlabelled=6):

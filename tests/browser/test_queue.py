@@ -21,8 +21,7 @@ FINDINGS = ["pneumonia", "effusion"]
 
 
 @pytest.fixture
-def kim(settings: Any, data_dir: Path) -> User:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def kim(data_dir: Path) -> User:
     site = factories.site()
     site.findings = FINDINGS
     site.save()

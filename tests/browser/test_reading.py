@@ -23,8 +23,7 @@ Open = Callable[[], Page]
 
 
 @pytest.fixture
-def scored(live_server: Any, data_dir: Any, settings: Any) -> Scored:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def scored(live_server: Any, data_dir: Any) -> Scored:
     return scored_run(factories.site(), author=factories.user("analyst", Role.ANALYST))
 
 

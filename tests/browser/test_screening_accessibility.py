@@ -21,11 +21,8 @@ NASTY = '"><img src=x onerror=alert(1)>'
 
 
 @pytest.fixture
-def pages(
-    page: Page, live_server: Any, data_dir: Path, sign_in: Callable[[Any], None], settings: Any
-) -> dict[str, str]:
+def pages(page: Page, live_server: Any, data_dir: Path, sign_in: Callable[[Any], None]) -> dict[str, str]:
     """Name -> address, for a person of every role; every free text holds what a page must not run."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     boss = factories.user("boss", *Role)
     of = factories.dataset(NASTY)
     of.site.findings = ["pneumonia", NASTY]

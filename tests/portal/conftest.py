@@ -14,12 +14,6 @@ from portal.models import User
 
 
 @pytest.fixture(autouse=True)
-def _quick_passwords(settings: Any) -> None:
-    """A slow hash is right for people and wasted on tests."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
-@pytest.fixture(autouse=True)
 def _own_data_dir(request: pytest.FixtureRequest) -> None:
     """Every test that writes rows has an empty data folder of its own."""
     if request.node.get_closest_marker("django_db") or "db" in request.fixturenames:
