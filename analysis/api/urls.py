@@ -1,6 +1,6 @@
 from django.urls import path
 
-from analysis.api import planning, views, worklists
+from analysis.api import one_run, planning, views, worklists
 
 urlpatterns = [
     path("evaluations/", views.Evaluations.as_view(), name="api-evaluations"),
@@ -11,6 +11,7 @@ urlpatterns = [
     path("plans/<uuid:uuid>/approve/", planning.ApprovePlan.as_view(), name="api-approve-plan"),
     path("evaluations/compare/", views.Compare.as_view(), name="api-comparison"),
     path("evaluations/<uuid:uuid>/breakdown/", views.BreakdownOfOne.as_view(), name="api-breakdown"),
+    path("evaluations/<uuid:uuid>/precision/", one_run.PrecisionOfOne.as_view(), name="api-precision"),
     path("evaluations/<uuid:uuid>/operating/", views.Operating.as_view(), name="api-operating"),
     path("runs/<uuid:uuid>/evaluate/", views.Evaluate.as_view(), name="api-evaluate"),
     path("runs/<uuid:uuid>/worklists/", worklists.NewWorklist.as_view(), name="api-new-worklist"),

@@ -10,6 +10,7 @@ from analysis.figures.comparison import RunCurve, comparison_figure, scatter_fig
 from analysis.figures.forest import ForestRow, forest_figure
 from analysis.figures.histogram import histogram_figure
 from analysis.figures.paper import NOTICE, RANDOM_WEIGHTS, as_json, format_auroc, with_note
+from analysis.figures.precision import PrecisionCurve, precision_figure
 from analysis.figures.roc import KindOfScore, roc_figure
 from analysis.figures.sweep import sweep_figure
 
@@ -18,12 +19,14 @@ __all__ = [
     "RANDOM_WEIGHTS",
     "ForestRow",
     "KindOfScore",
+    "PrecisionCurve",
     "RunCurve",
     "as_json",
     "comparison_figure",
     "forest_figure",
     "format_auroc",
     "histogram_figure",
+    "precision_figure",
     "roc_figure",
     "scatter_figure",
     "sweep_figure",
