@@ -11,6 +11,7 @@ urlpatterns = [
     path("plans/<uuid:uuid>/approve/", planning.ApprovePlan.as_view(), name="api-approve-plan"),
     path("evaluations/compare/", views.Compare.as_view(), name="api-comparison"),
     path("evaluations/<uuid:uuid>/breakdown/", views.BreakdownOfOne.as_view(), name="api-breakdown"),
+    path("evaluations/<uuid:uuid>/galleries/", one_run.Galleries.as_view(), name="api-galleries"),
     path("evaluations/<uuid:uuid>/precision/", one_run.PrecisionOfOne.as_view(), name="api-precision"),
     path("evaluations/<uuid:uuid>/operating/", views.Operating.as_view(), name="api-operating"),
     path("runs/<uuid:uuid>/evaluate/", views.Evaluate.as_view(), name="api-evaluate"),

@@ -25,12 +25,14 @@ def sweep_figure(
     *,
     run_weight: float,
     chosen_weight: float | None = None,
+    on_test: bool = False,
     theme: Theme = "light",
     random_weights: bool = False,
     title: str = "",
 ) -> go.Figure:
     """AUROC over the fusion weight with its interval; the run's weight and the one chosen on tune (None where
-    nothing was chosen) are marked, and the ends carry the colours of global and region."""
+    nothing was chosen) are marked, and the ends carry the colours of global and region. `on_test` marks the highest
+    AUROC of a test part as what it is: chosen on test, and not to be reported."""
     figure = new_figure(theme=theme, random_weights=random_weights, title=title)
     figure.update_xaxes(title="Fusion weight w of region", range=[-0.02, 1.02], dtick=0.2)
     figure.update_yaxes(title="AUROC", tickformat=".2f")
@@ -55,6 +57,11 @@ def sweep_figure(
     _mark_weight(figure, sweep, 0.0, name="Global", symbol="circle", colour=SCORES[theme]["global"])
     _mark_weight(figure, sweep, 1.0, name="Region", symbol="circle", colour=SCORES[theme]["region"])
     ink = PAPER[theme]["ink"]
+    if on_test:
+        best = float(sweep.weights[int(np.argmax(sweep.auroc))])
+        muted = PAPER[theme]["muted"]
+        name = "Highest on test, not to be reported"
+        _mark_weight(figure, sweep, best, name=name, symbol="x-thin", colour=muted, size=10)
     if chosen_weight is not None:
         _mark_weight(figure, sweep, chosen_weight, name="On tune", symbol="star", colour=ink)
     _mark_weight(figure, sweep, run_weight, name="Run", symbol="diamond-open", colour=ink, size=18)

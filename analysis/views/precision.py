@@ -10,8 +10,9 @@ from django.views.decorators.http import require_GET
 
 from analysis.evaluated import evaluated_part
 from analysis.evaluation import ScoredPart
+from analysis.figures import with_note
 from analysis.hiding import hidden_films
-from analysis.looking import CannotEvaluate
+from analysis.looking import CannotEvaluate, note_of
 from analysis.models import Evaluation
 from analysis.operating_point import InvalidOperatingPoint
 from analysis.precision import Precision, precision_figure, precision_of
@@ -28,13 +29,14 @@ def precision(request: Request, uuid: UUID) -> HttpResponse:
         hidden = hidden_films(request.user, evaluation.run, part=found.part)
     except (InvalidOperatingPoint, CannotEvaluate) as error:
         return render(request, "analysis/_precision.html", {"refusal": str(error)})
-    figure = precision_figure(
+    drawn = precision_figure(
         found,
         scored,
         shown=[None if image in hidden else image for image in scored.images],
         theme=theme_of(request.user),
         random_weights=evaluation.run.random_weights,
     )
+    figure = with_note(drawn, note_of(evaluation.split, found.part))
     kinds = [(kind, found.auprc[kind], found.partial_auc[kind]) for kind in found.auprc]
     return render(request, "analysis/_precision.html", {"found": found, "kinds": kinds, "figure": figure})
 

@@ -115,7 +115,6 @@ def figures(request: Request, uuid: UUID) -> HttpResponse:
         {
             "figures": drawn["figures"],
             "summary": render_to_string("analysis/_summary.html", drawn, request),
-            "gallery": render_to_string("analysis/_gallery.html", {"run": evaluation.run, **drawn}, request),
             "looks": looks_at_test(evaluation.split),
         }
     )

@@ -65,7 +65,6 @@ async function showWeight({ weight, moving }) {
   trouble.textContent = "";
   draw(answer.figures);
   document.getElementById("summary").innerHTML = answer.summary;
-  document.getElementById("gallery").innerHTML = answer.gallery;
   document.getElementById("looks").textContent = answer.looks;
   root.dataset.shownWeight = weight;
   markOperatingPoint();
