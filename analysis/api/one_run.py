@@ -15,6 +15,7 @@ from analysis.looking import CannotEvaluate
 from analysis.operating_point import RULES, InvalidOperatingPoint
 from analysis.views.asking import get_evaluation
 from analysis.views.galleries import galleries_for
+from analysis.views.localising import localised_for
 from analysis.views.precision import precision_for
 from portal.signed_in import person
 
@@ -73,3 +74,18 @@ class Galleries(APIView):
                 "random_weights": evaluation.run.random_weights,
             }
         )
+
+
+class Localisation(APIView):
+    """Where the maps are high, against boxes: AUPRO, pixel AUROC, pointing game, FROC, boxes reached, by finding."""
+
+    @extend_schema(parameters=[PART, WEIGHT], responses=dict[str, Any])
+    def get(self, request: Request, uuid: UUID) -> Response:
+        evaluation = get_evaluation(person(request), uuid)
+        try:
+            found = localised_for(evaluation, request.query_params)
+        except InvalidOperatingPoint as error:
+            raise ValidationError({"detail": str(error)}) from error
+        except CannotEvaluate as error:
+            return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
+        return Response(found | {"random_weights": evaluation.run.random_weights})

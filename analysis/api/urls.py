@@ -12,6 +12,7 @@ urlpatterns = [
     path("evaluations/compare/", views.Compare.as_view(), name="api-comparison"),
     path("evaluations/<uuid:uuid>/breakdown/", views.BreakdownOfOne.as_view(), name="api-breakdown"),
     path("evaluations/<uuid:uuid>/galleries/", one_run.Galleries.as_view(), name="api-galleries"),
+    path("evaluations/<uuid:uuid>/localisation/", one_run.Localisation.as_view(), name="api-localisation"),
     path("evaluations/<uuid:uuid>/precision/", one_run.PrecisionOfOne.as_view(), name="api-precision"),
     path("evaluations/<uuid:uuid>/operating/", views.Operating.as_view(), name="api-operating"),
     path("runs/<uuid:uuid>/evaluate/", views.Evaluate.as_view(), name="api-evaluate"),

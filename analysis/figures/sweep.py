@@ -19,6 +19,8 @@ from analysis.figures.paper import (
 from analysis.palette import PAPER, SCORES, Theme
 from analysis.statistics import FusionSweep
 
+NOT_TO_BE_REPORTED = "Best on test, not to be reported"
+
 
 def sweep_figure(
     sweep: FusionSweep,
@@ -58,10 +60,7 @@ def sweep_figure(
     _mark_weight(figure, sweep, 1.0, name="Region", symbol="circle", colour=SCORES[theme]["region"])
     ink = PAPER[theme]["ink"]
     if on_test:
-        best = float(sweep.weights[int(np.argmax(sweep.auroc))])
-        muted = PAPER[theme]["muted"]
-        name = "Highest on test, not to be reported"
-        _mark_weight(figure, sweep, best, name=name, symbol="x-thin", colour=muted, size=10)
+        _warn_of_best(figure, sweep, colour=PAPER[theme]["muted"])
     if chosen_weight is not None:
         _mark_weight(figure, sweep, chosen_weight, name="On tune", symbol="star", colour=ink)
     _mark_weight(figure, sweep, run_weight, name="Run", symbol="diamond-open", colour=ink, size=18)
@@ -89,6 +88,22 @@ def _mark_weight(
             cliponaxis=False,
             name=f"{name}, w {weight:g}: {_at(sweep, k)}",
             hovertemplate=f"{name}<br>w = {weight:.2f}<br>AUROC {_at(sweep, k)}<extra></extra>",
+        )
+    )
+
+
+def _warn_of_best(figure: go.Figure, sweep: FusionSweep, *, colour: str) -> None:
+    """Where the AUROC is highest, without its number: nothing is chosen on test."""
+    k = int(np.argmax(sweep.auroc))
+    figure.add_trace(
+        go.Scatter(
+            x=[round(float(sweep.weights[k]), 5)],
+            y=[round(float(sweep.auroc[k]), 5)],
+            mode="markers",
+            marker={"symbol": "x-thin", "color": colour, "size": 10, "line": {"width": 2, "color": colour}},
+            cliponaxis=False,
+            name=NOT_TO_BE_REPORTED,
+            hovertemplate=f"{NOT_TO_BE_REPORTED}<br>w = %{{x:.2f}}<extra></extra>",
         )
     )
 
