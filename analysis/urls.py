@@ -3,6 +3,7 @@
 from django.urls import path
 
 from analysis.views import (
+    aligned,
     archive,
     breakdown,
     comparison,
@@ -37,6 +38,7 @@ urlpatterns = [
     path("results/<uuid:uuid>/galleries", galleries.gallery, name="gallery"),
     path("results/<uuid:uuid>/precision", precision.precision, name="precision"),
     path("results/<uuid:uuid>/localisation", localising.localisation, name="localisation"),
+    path("results/<uuid:uuid>/alignment", aligned.alignment, name="alignment"),
     path("results/<uuid:uuid>/operating", operating.operating, name="operating"),
     path("results/<uuid:uuid>/scores.csv", results.table, name="table"),
     path("results/runs/<uuid:run_uuid>/films/<uuid:image_uuid>/", film.film, name="film"),

@@ -10,9 +10,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from analysis.data import data_of
 from analysis.galleries import WORDS
 from analysis.looking import CannotEvaluate
 from analysis.operating_point import RULES, InvalidOperatingPoint
+from analysis.views.aligned import aligned_for
 from analysis.views.asking import get_evaluation
 from analysis.views.galleries import galleries_for
 from analysis.views.localising import localised_for
@@ -89,3 +91,24 @@ class Localisation(APIView):
         except CannotEvaluate as error:
             return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
         return Response(found | {"random_weights": evaluation.run.random_weights})
+
+
+class Alignment(APIView):
+    """How well the films of a part are aligned, the AUROC of films aligned well and of those flagged, and the worst."""
+
+    @extend_schema(parameters=[PART], responses=dict[str, Any])
+    def get(self, request: Request, uuid: UUID) -> Response:
+        evaluation = get_evaluation(person(request), uuid)
+        try:
+            found = aligned_for(evaluation, person(request), request.query_params)
+        except CannotEvaluate as error:
+            return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
+        return Response(found | {"random_weights": evaluation.run.random_weights})
+
+
+class DataOfOne(APIView):
+    """Films by part and label, what was left out and why, cut-offs, and looks at the test part."""
+
+    @extend_schema(responses=dict[str, Any])
+    def get(self, request: Request, uuid: UUID) -> Response:
+        return Response(data_of(get_evaluation(person(request), uuid)))

@@ -14,7 +14,9 @@ from portal.models import Part, User
 
 def get_evaluation(user: User, uuid: UUID) -> Evaluation:
     """Of a site where the person sees scores; 404 or 403 otherwise."""
-    rows = Evaluation.objects.select_related("run__site", "run__detector__run", "split__site", "created_by")
+    rows = Evaluation.objects.select_related(
+        "run__site", "run__detector__run", "run__detector__alignment__run", "split__site", "created_by"
+    )
     evaluation = get_visible(rows, user, uuid)
     require(user, "see scores", evaluation.run.site)
     return evaluation
