@@ -37,6 +37,7 @@ def alignment_of(evaluation: Evaluation, scored: ScoredPart, *, hidden: Collecti
         return found | {"reason": NOT_ALIGNED}
     if "flagged" not in facts:
         return found | {"reason": NOT_KEPT}
+    report = run.detector.alignment.report.get("report", {})
     flagged = np.isin(scored.rows, np.asarray(facts["flagged"], dtype=np.int64))
     quality = _quality(run, scored)
     scores = scored.scores_at(float(evaluation.metrics["weight"]))
@@ -46,7 +47,7 @@ def alignment_of(evaluation: Evaluation, scored: ScoredPart, *, hidden: Collecti
         "weight": float(evaluation.metrics["weight"]),
         "flagged": asdict(statistics.clustered_rate(flagged, scored.patients)),
         "fitted_on": {
-            name: run.detector.alignment.report.get(name)
+            name: report.get(name)
             for name in ("films", "share_flagged", "ncc_before", "ncc_after", "ssim_before", "ssim_after")
         },
         "measures": None if quality is None else _measures(quality),

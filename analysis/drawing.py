@@ -84,7 +84,13 @@ def _draw_part(
             "histogram": figures.as_json(_histogram(scored, shown, fused, said)),
         },
         "rows": [
-            {"kind": kind, "text": figures.format_auroc(auroc), "method": auroc.method, "reason": auroc.reason}
+            {
+                "kind": kind,
+                "value": auroc.auroc,
+                "text": figures.format_auroc(auroc),
+                "method": auroc.method,
+                "reason": auroc.reason,
+            }
             for kind, auroc in found.items()
         ],
         "shown_weight": weight,

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from analysis import figures, statistics
-from analysis.evaluation import STEPS, ScoredPart
+from analysis.evaluation import STEPS, ScoredPart, aurocs, sweep_of
 from analysis.keeping import kept
 from analysis.models import Evaluation
 from analysis.operating import Reached, reach
@@ -20,10 +20,11 @@ POINTS = (("specificity", 0.9), ("specificity", 0.95), ("sensitivity", 0.95))
 
 @dataclass(frozen=True)
 class Precision:
-    """At a fusion weight: average precision and partial AUROC by kind of score, and the operating `POINTS` of fused."""
+    """At a fusion weight: AUROC, average precision and partial AUROC by kind of score, and fused's operating `POINTS`."""
 
     part: str
     weight: float
+    auroc: dict[Kind, statistics.Auroc]
     auprc: dict[Kind, statistics.Auprc]
     partial_auc: dict[Kind, statistics.PartialAuc]
     points: tuple[Reached, ...]
@@ -48,6 +49,7 @@ def precision_of(evaluation: Evaluation, scored: ScoredPart, *, weight: float) -
     return Precision(
         part=scored.part,
         weight=weight,
+        auroc=aurocs(scored, sweep_of(scored), weight=weight),
         auprc={kind: statistics.Auprc(**areas["auprc"][kind]) for kind in _weights(weight)},
         partial_auc={kind: statistics.PartialAuc(**areas["partial_auc"][kind]) for kind in _weights(weight)},
         points=tuple(

@@ -23,7 +23,7 @@ from tests.portal import factories
 pytestmark = pytest.mark.django_db
 
 
-REPORT = {"films": 8, "ncc_before": 0.5, "ncc_after": 0.75, "share_flagged": 0.0}
+REPORT = {"report": {"films": 8, "ncc_before": 0.5, "ncc_after": 0.75, "share_flagged": 0.0}}
 
 
 @pytest.fixture
@@ -59,6 +59,8 @@ def test_the_share_flagged_and_the_measures_are_those_of_the_part(as_analyst: Cl
     assert f'data-value="{answer["flagged"]["value"]}"' in page
     assert f'data-value="{answer["measures"]["ncc_after"]["median"]}"' in page
     assert reverse("ml_engine:run", args=[answer["alignment"]]) in page
+    assert (answer["fitted_on"]["films"], answer["fitted_on"]["ncc_after"]) == (8, 0.75)
+    assert "NCC of the 8 films that it was fitted on" in page
     assert answered(as_analyst, evaluation, "tune")[0]["flagged"]["successes"] == 0
 
 
