@@ -20,7 +20,7 @@ POINTS = (("specificity", 0.9), ("specificity", 0.95), ("sensitivity", 0.95))
 
 @dataclass(frozen=True)
 class Precision:
-    """At a fusion weight: AUROC, average precision and partial AUROC by kind of score, and fused's operating `POINTS`."""
+    """At a fusion weight: AUROC, average precision and partial AUROC by kind of score, and `POINTS` of fused."""
 
     part: str
     weight: float
