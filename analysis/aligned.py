@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from analysis import statistics
 from analysis.evaluation import ScoredPart, score_facts
 from analysis.models import Evaluation
-from ml_engine.core.alignment.quality import NAMES
+from ml_engine.core.alignment.columns import NAMES
 from ml_engine.models import Run
 from ml_engine.storage import run_folder
 

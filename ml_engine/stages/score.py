@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ml_engine.core import bank_changes, calibration, files, pipeline, trivial
-from ml_engine.core.alignment import quality
+from ml_engine.core.alignment import columns, quality
 from ml_engine.core.detectors import scorer_of
 from ml_engine.core.errors import EngineError
 from ml_engine.core.memory_bank import Source, places_of
@@ -94,10 +94,10 @@ def _trivial(work: Work) -> NDArray[np.float64]:
 
 
 def _aligned(work: Work) -> NDArray[np.float64]:
-    """`quality.NAMES` of all films, (N, 5); NaN for unreadable ones."""
+    """`columns.NAMES` of all films, (N, 5); NaN for unreadable ones."""
     model = load_checked_alignment(work)
     inputs, boxes, affines = files.open_npy(work.path("inputs.npy")), work.read("boxes.npy"), _placed(work)
-    found = np.full((len(work.rows), len(quality.NAMES)), np.nan)
+    found = np.full((len(work.rows), len(columns.NAMES)), np.nan)
     readable = work.readable()
     for first in range(0, len(readable), CHUNK):
         at = readable[first : first + CHUNK]

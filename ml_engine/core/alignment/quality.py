@@ -11,15 +11,13 @@ from ml_engine.core.alignment.model import AlignmentModel, prepared
 from ml_engine.core.alignment.sampling import unaligned
 from ml_engine.core.geometry import normalised_theta
 
-NAMES = ("ncc_before", "ncc_after", "ssim_before", "ssim_after", "frame_filled")
-
 
 @torch.no_grad()
 def alignment_quality(
     model: AlignmentModel, images: torch.Tensor, valid: torch.Tensor, input_from_canonical: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """`NAMES` of each film, float64 (N, 5): NCC in [-1, 1] and SSIM to the canonical image as the film came and as it
-    was aligned, and the share of the frame that it fills, in [0, 1].
+    """`columns.NAMES` of each film, float64 (N, 5): NCC in [-1, 1] and SSIM to the canonical image as the film came
+    and as it was aligned, and the share of the frame that it fills, in [0, 1].
 
     ``images`` are float32 (N, 1, S, S) in [0, 1], ``valid`` bool (N, 1, S, S) is where a film lies, and the affines
     (N, 2, 3) are in pixels of the S x S input.
