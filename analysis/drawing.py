@@ -1,7 +1,6 @@
-"""A scored part -> what an evaluation page shows of it at a weight: numbers, figures, gallery."""
+"""A scored part -> what an evaluation page shows of it at a weight: numbers and figures."""
 
 from collections.abc import Collection
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,8 @@ from analysis import figures, hiding, statistics
 from analysis.evaluation import ScoredPart, aurocs, band_of, sweep_of
 from analysis.palette import Kind, Theme
 from analysis.remembering import Remembered
+from portal.models import Part
 
-GALLERY = 12
 BINS = 30
 _drawn = Remembered(32)  # two hundred kilobytes each
 
@@ -27,7 +26,7 @@ def draw_part(
     hidden: Collection[str] = (),
     moving: bool = False,
 ) -> dict[str, Any]:
-    """`figures` (plain JSON for Plotly by name), `rows` (AUROC by kind of score), `misses`, `alarms`.
+    """`figures` (plain JSON for Plotly by name), `rows` (AUROC by kind of score).
 
     While the weight is `moving` the ROC's band is left out, since a thousand resamples take a second. The films in
     `hidden` count in every curve and number; none of them is named, drawn as a mark or shown. The answer is remembered
@@ -85,7 +84,13 @@ def _draw_part(
             "histogram": figures.as_json(_histogram(scored, shown, fused, said)),
         },
         "rows": [
-            {"kind": kind, "text": figures.format_auroc(auroc), "method": auroc.method, "reason": auroc.reason}
+            {
+                "kind": kind,
+                "value": auroc.auroc,
+                "text": figures.format_auroc(auroc),
+                "method": auroc.method,
+                "reason": auroc.reason,
+            }
             for kind, auroc in found.items()
         ],
         "shown_weight": weight,
@@ -94,7 +99,6 @@ def _draw_part(
         "patients": len(np.unique(scored.patients)),
         "left_out": scored.left_out,
         "hidden": hiding.sentence(shown.count(None), scored.part),
-        **_gallery(scored, shown, fused),
     }
 
 
@@ -106,10 +110,13 @@ def _sweep(
     said: dict[str, Any],
 ) -> dict[str, Any]:
     """The same at every weight."""
-    key = ("sweep", scored.digest, run_weight, chosen, *said.values())
+    on_test = scored.part == Part.TEST
+    key = ("sweep", scored.digest, run_weight, chosen, on_test, *said.values())
     return _drawn(
         key,
-        lambda: figures.as_json(figures.sweep_figure(sweep, run_weight=run_weight, chosen_weight=chosen, **said)),
+        lambda: figures.as_json(
+            figures.sweep_figure(sweep, run_weight=run_weight, chosen_weight=chosen, on_test=on_test, **said)
+        ),
     )
 
 
@@ -135,14 +142,3 @@ def _histogram(scored: ScoredPart, shown: list[str | None], fused: Any, said: di
     return figures.histogram_figure(
         statistics.histogram(fused, words, bins=BINS), scores=fused, groups=words, image_ids=shown, **said
     )
-
-
-def _gallery(scored: ScoredPart, shown: list[str | None], fused: Any) -> dict[str, list[dict[str, Any]]]:
-    worst = statistics.worst_cases(scored.labels, fused)
-    return {
-        name: [
-            {"image": shown[row], "score": float(fused[row])}
-            for row in islice((row for row in rows if shown[row] is not None), GALLERY)
-        ]
-        for name, rows in (("misses", worst.misses), ("alarms", worst.false_alarms))
-    }

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from analysis.api import exports, planning, views, worklists
+from analysis.api import exports, one_run, planning, views, worklists
 
 urlpatterns = [
     path("evaluations/", views.Evaluations.as_view(), name="api-evaluations"),
@@ -11,6 +11,11 @@ urlpatterns = [
     path("plans/<uuid:uuid>/approve/", planning.ApprovePlan.as_view(), name="api-approve-plan"),
     path("evaluations/compare/", views.Compare.as_view(), name="api-comparison"),
     path("evaluations/<uuid:uuid>/breakdown/", views.BreakdownOfOne.as_view(), name="api-breakdown"),
+    path("evaluations/<uuid:uuid>/galleries/", one_run.Galleries.as_view(), name="api-galleries"),
+    path("evaluations/<uuid:uuid>/localisation/", one_run.Localisation.as_view(), name="api-localisation"),
+    path("evaluations/<uuid:uuid>/alignment/", one_run.Alignment.as_view(), name="api-alignment"),
+    path("evaluations/<uuid:uuid>/data/", one_run.DataOfOne.as_view(), name="api-evaluation-data"),
+    path("evaluations/<uuid:uuid>/precision/", one_run.PrecisionOfOne.as_view(), name="api-precision"),
     path("evaluations/<uuid:uuid>/operating/", views.Operating.as_view(), name="api-operating"),
     path("evaluations/compare/figures/<slug:name>.csv", exports.ComparisonCsv.as_view(), name="api-comparison-csv"),
     path("evaluations/<uuid:uuid>/figures/<slug:name>.csv", exports.FigureCsv.as_view(), name="api-figure-csv"),

@@ -8,8 +8,10 @@ the plot and heights are fixed in pixels, so that a figure reads the same 400 an
 
 from analysis.figures.comparison import RunCurve, comparison_figure, scatter_figure
 from analysis.figures.forest import ForestRow, forest_figure
+from analysis.figures.free_response import FrocCurve, froc_figure
 from analysis.figures.histogram import histogram_figure
 from analysis.figures.paper import NOTICE, RANDOM_WEIGHTS, as_json, format_auroc, with_note
+from analysis.figures.precision import PrecisionCurve, precision_figure
 from analysis.figures.roc import KindOfScore, roc_figure
 from analysis.figures.sweep import sweep_figure
 
@@ -17,13 +19,17 @@ __all__ = [
     "NOTICE",
     "RANDOM_WEIGHTS",
     "ForestRow",
+    "FrocCurve",
     "KindOfScore",
+    "PrecisionCurve",
     "RunCurve",
     "as_json",
     "comparison_figure",
     "forest_figure",
     "format_auroc",
+    "froc_figure",
     "histogram_figure",
+    "precision_figure",
     "roc_figure",
     "scatter_figure",
     "sweep_figure",

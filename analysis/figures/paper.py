@@ -20,7 +20,7 @@ AXIS_PX = 52  # ticks and title of the horizontal axis
 LINE_PX = 19  # an entry of the legend
 TITLE_LINE_PX = 16  # a line of the legend's title
 FOOT_PX = 24  # the notice
-NOTE_CHARACTERS = 62  # of a line above the notice: it fits a figure of 400 pixels
+NOTE_CHARACTERS = 46  # of a line above the notice: it fits the narrowest figure of a page, of 350 pixels
 
 
 def format_auroc(auroc: Auroc) -> str:

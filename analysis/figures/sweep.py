@@ -19,18 +19,22 @@ from analysis.figures.paper import (
 from analysis.palette import PAPER, SCORES, Theme
 from analysis.statistics import FusionSweep
 
+NOT_TO_BE_REPORTED = "Best on test, not to be reported"
+
 
 def sweep_figure(
     sweep: FusionSweep,
     *,
     run_weight: float,
     chosen_weight: float | None = None,
+    on_test: bool = False,
     theme: Theme = "light",
     random_weights: bool = False,
     title: str = "",
 ) -> go.Figure:
     """AUROC over the fusion weight with its interval; the run's weight and the one chosen on tune (None where
-    nothing was chosen) are marked, and the ends carry the colours of global and region."""
+    nothing was chosen) are marked, and the ends carry the colours of global and region. `on_test` marks the highest
+    AUROC of a test part as what it is: chosen on test, and not to be reported."""
     figure = new_figure(theme=theme, random_weights=random_weights, title=title)
     figure.update_xaxes(title="Fusion weight w of region", range=[-0.02, 1.02], dtick=0.2)
     figure.update_yaxes(title="AUROC", tickformat=".2f")
@@ -55,6 +59,8 @@ def sweep_figure(
     _mark_weight(figure, sweep, 0.0, name="Global", symbol="circle", colour=SCORES[theme]["global"])
     _mark_weight(figure, sweep, 1.0, name="Region", symbol="circle", colour=SCORES[theme]["region"])
     ink = PAPER[theme]["ink"]
+    if on_test:
+        _warn_of_best(figure, sweep, colour=PAPER[theme]["muted"])
     if chosen_weight is not None:
         _mark_weight(figure, sweep, chosen_weight, name="On tune", symbol="star", colour=ink)
     _mark_weight(figure, sweep, run_weight, name="Run", symbol="diamond-open", colour=ink, size=18)
@@ -82,6 +88,22 @@ def _mark_weight(
             cliponaxis=False,
             name=f"{name}, w {weight:g}: {_at(sweep, k)}",
             hovertemplate=f"{name}<br>w = {weight:.2f}<br>AUROC {_at(sweep, k)}<extra></extra>",
+        )
+    )
+
+
+def _warn_of_best(figure: go.Figure, sweep: FusionSweep, *, colour: str) -> None:
+    """Where the AUROC is highest, without its number: nothing is chosen on test."""
+    k = int(np.argmax(sweep.auroc))
+    figure.add_trace(
+        go.Scatter(
+            x=[round(float(sweep.weights[k]), 5)],
+            y=[round(float(sweep.auroc[k]), 5)],
+            mode="markers",
+            marker={"symbol": "x-thin", "color": colour, "size": 10, "line": {"width": 2, "color": colour}},
+            cliponaxis=False,
+            name=NOT_TO_BE_REPORTED,
+            hovertemplate=f"{NOT_TO_BE_REPORTED}<br>w = %{{x:.2f}}<extra></extra>",
         )
     )
 

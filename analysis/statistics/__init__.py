@@ -22,6 +22,7 @@ from analysis.statistics.power import (
     paired_auroc_power,
     paired_auroc_sample_size,
 )
+from analysis.statistics.precision_recall import PrecisionRecall, precision_recall
 from analysis.statistics.predictive import Estimate, PredictiveValues, predictive_values
 from analysis.statistics.rates import (
     Rate,
@@ -54,6 +55,7 @@ __all__ = [
     "OperatingPoint",
     "PartialAuc",
     "Power",
+    "PrecisionRecall",
     "PredictiveValues",
     "Proportion",
     "Rate",
@@ -92,6 +94,7 @@ __all__ = [
     "peaks",
     "pixel_auroc",
     "pointing_game",
+    "precision_recall",
     "predictive_values",
     "regions_of_boxes",
     "regions_of_mask",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike
 from analysis.statistics.sample import FloatArray, IntArray, Sample, normal_quantile, resampled_weights
 
 NO_SPREAD = "All resamples give the same value, which would claim certainty: there is no interval."
+
+MANY_FILMS = 20_000  # from here on resamples look at some of the thresholds
+RESAMPLED_THRESHOLDS = 2000
 
 Statistic = Callable[[IntArray, IntArray], FloatArray]
 
@@ -23,15 +26,46 @@ def resampled(
     `statistic` gets the positives and the negatives counted by `counts_above`, both (B, P) int64, and answers (B,)
     float64. The limits are `logit_limits` with the standard deviation of the resamples: for an average precision they
     cover better than percentiles do (90 % against 81 % at 0.97), as Boyd, Eng & Page 2013 found of the logit scale.
+    From `MANY_FILMS` on, each of its own patient, the deviation is that at about 2,000 of the thresholds.
     """
     order = np.argsort(-sample.scores[:, 0], kind="stable")
     once = np.ones((1, len(order)), dtype=np.int64)
-    value = float(statistic(*counts_above(sample, order, once))[0])
-    values = [
-        statistic(*counts_above(sample, order, weights))
-        for weights in resampled_weights(sample, replicates=replicates, seed=seed)
-    ]
+    positive, negative = counts_above(sample, order, once)
+    value = float(statistic(positive, negative)[0])
+    if len(order) >= MANY_FILMS and len(np.unique(sample.patients)) == len(order):
+        blocks = _resampled_counts(positive[0], negative[0], replicates=replicates, seed=seed)
+    else:
+        weighted = resampled_weights(sample, replicates=replicates, seed=seed)
+        blocks = (counts_above(sample, order, weights) for weights in weighted)
+    values = [statistic(*counts) for counts in blocks]
     return value, logit_limits(value, float(np.concatenate(values).std(ddof=1)), confidence=confidence)
+
+
+def _resampled_counts(
+    positive: IntArray, negative: IntArray, *, replicates: int, seed: int
+) -> Iterator[tuple[IntArray, IntArray]]:
+    """Blocks of `counts_above` of resamples, at some of the thresholds, from those of the sample, both (P,).
+
+    The films between two thresholds, drawn with replacement from the films of a class, are multinomial. Half of the
+    thresholds lie evenly over the films of both classes and half closer and closer to the highest score, where a
+    precision changes with each film.
+    """
+    films = positive + negative
+    evenly = np.r_[
+        np.searchsorted(positive, np.linspace(1, positive[-1], RESAMPLED_THRESHOLDS // 4)),
+        np.searchsorted(negative, np.linspace(1, negative[-1], RESAMPLED_THRESHOLDS // 4)),
+    ]
+    closer = np.searchsorted(films, np.geomspace(1, films[-1], RESAMPLED_THRESHOLDS // 2))
+    kept = np.unique(np.r_[evenly, closer, len(films) - 1])
+    generator = np.random.default_rng(seed)
+    shares = [np.diff(counts[kept], prepend=0) / counts[-1] for counts in (positive, negative)]
+    for start in range(0, replicates, 100):
+        rows = min(100, replicates - start)
+        drawn = [
+            generator.multinomial(counts[-1], share, size=rows).cumsum(axis=1)
+            for counts, share in zip((positive, negative), shares, strict=True)
+        ]
+        yield drawn[0], drawn[1]
 
 
 def logit_limits(value: float, error: float, *, confidence: float) -> tuple[float, float] | None:

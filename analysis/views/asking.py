@@ -6,6 +6,7 @@ from django.http import Http404
 
 from analysis.evaluation import is_stored, parts_of
 from analysis.models import Evaluation
+from analysis.operating_point import InvalidOperatingPoint
 from analysis.palette import Theme
 from portal.access import get_visible, require
 from portal.models import Part, User
@@ -13,7 +14,9 @@ from portal.models import Part, User
 
 def get_evaluation(user: User, uuid: UUID) -> Evaluation:
     """Of a site where the person sees scores; 404 or 403 otherwise."""
-    rows = Evaluation.objects.select_related("run__site", "run__detector__run", "split__site", "created_by")
+    rows = Evaluation.objects.select_related(
+        "run__site", "run__detector__run", "run__detector__alignment__run", "split__site", "created_by"
+    )
     evaluation = get_visible(rows, user, uuid)
     require(user, "see scores", evaluation.run.site)
     return evaluation
@@ -39,6 +42,19 @@ def get_weight(text: str) -> float | None:
 def is_a_look(evaluation: Evaluation, part: str, weight: float) -> bool:
     """Whether figures of this part at this weight have to be counted: on test, at any weight but the run's."""
     return part == Part.TEST and round(weight, 2) != round(float(evaluation.metrics["weight"]), 2)
+
+
+def allowed_weight(evaluation: Evaluation, part: str, text: str) -> float:
+    """The weight asked for, by default the run's. Raises InvalidOperatingPoint for one that is not stored, and on test
+    for any but the run's."""
+    weight = get_weight(text) if text else float(evaluation.metrics["weight"])
+    if weight is None:
+        raise InvalidOperatingPoint(f"The weight {text[:20]!r} is not one of 0, 0.01 … 1.")
+    if is_a_look(evaluation, part, weight):
+        raise InvalidOperatingPoint(
+            f"On test the weight is the run's, {float(evaluation.metrics['weight']):g}: leave out the weight."
+        )
+    return weight
 
 
 def theme_of(user: User) -> Theme:

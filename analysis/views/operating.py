@@ -13,7 +13,7 @@ from analysis.looking import CannotEvaluate
 from analysis.models import Evaluation
 from analysis.operating import Reached, reach
 from analysis.operating_point import Asked, InvalidOperatingPoint
-from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look
+from analysis.views.asking import allowed_weight, get_evaluation, get_part
 from portal.signed_in import Request
 
 
@@ -35,16 +35,9 @@ def reached_for(evaluation: Evaluation, query: Mapping[str, Any]) -> Reached:
     another part.
     """
     part = get_part(evaluation, str(query.get("part", "")))
-    weight = get_weight(str(query.get("weight", ""))) if query.get("weight") else float(evaluation.metrics["weight"])
-    if weight is None:
-        raise InvalidOperatingPoint(f"The weight {str(query['weight'])[:20]!r} is not one of 0, 0.01 … 1.")
-    if is_a_look(evaluation, part, weight):
-        raise InvalidOperatingPoint(
-            f"On test the weight is the run's, {float(evaluation.metrics['weight']):g}: leave out the weight."
-        )
-    asked = asked_for(query)
+    weight = allowed_weight(evaluation, part, str(query.get("weight") or ""))
     scored = evaluated_part(evaluation, part)
-    return reach(evaluation, scored, weight=weight, asked=asked)
+    return reach(evaluation, scored, weight=weight, asked=asked_for(query))
 
 
 def asked_for(query: Mapping[str, Any]) -> Asked:

@@ -10,6 +10,7 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from analysis import drawing
+from analysis.data import data_of
 from analysis.evaluated import evaluated_part
 from analysis.evaluation import chosen_on_tune, evaluate, is_test_unseen, look_at_weight, parts_of, why_none_chosen
 from analysis.figures import with_note
@@ -74,6 +75,7 @@ def evaluation(request: Request, uuid: UUID) -> HttpResponse:
         "chosen": chosen_on_tune(evaluation),
         "why_none_chosen": why_none_chosen(evaluation),
         "looks": looks_at_test(evaluation.split),
+        "data": data_of(evaluation),
         "may_evaluate": may(request.user, "evaluate runs", evaluation.run.site),
         "locked": part == Part.TEST,
         "plan": plan,
@@ -115,7 +117,6 @@ def figures(request: Request, uuid: UUID) -> HttpResponse:
         {
             "figures": drawn["figures"],
             "summary": render_to_string("analysis/_summary.html", drawn, request),
-            "gallery": render_to_string("analysis/_gallery.html", {"run": evaluation.run, **drawn}, request),
             "looks": looks_at_test(evaluation.split),
         }
     )

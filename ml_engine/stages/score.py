@@ -13,12 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from ml_engine.core import bank_changes, calibration, files, pipeline, trivial
+from ml_engine.core.alignment import columns, quality
 from ml_engine.core.detectors import scorer_of
 from ml_engine.core.errors import EngineError
 from ml_engine.core.memory_bank import Source, places_of
+from ml_engine.core.preprocess import valid_area
 from ml_engine.core.version import FORMAT, code_version
 from ml_engine.folder import Report
-from ml_engine.stages.common import original_from_canonical
+from ml_engine.stages.common import CHUNK, load_checked_alignment, original_from_canonical
 from ml_engine.stages.work import Work
 
 
@@ -63,7 +65,8 @@ def make_maps(work: Work, report: Report) -> dict[str, Any]:
 
 
 def write_results(work: Work, report: Report) -> dict[str, Any]:
-    """scores.csv, maps.npy, affines.npy, sweep.npy, p_values.npy, trivial.npy, score.json."""
+    """scores.csv, maps.npy, affines.npy, sweep.npy, p_values.npy, trivial.npy, score.json; aligned.npy where an
+    alignment by network placed the films."""
     folder, detector = work.folder, work.scorer
     weight = detector.choice.weight if work.request.fusion_weight is None else work.request.fusion_weight
     scores = pipeline.score_maps(files.open_npy(work.path("maps.npy")), detector, weight=weight)
@@ -71,6 +74,8 @@ def write_results(work: Work, report: Report) -> dict[str, Any]:
     files.write_npy(folder.path / "affines.npy", original_from_canonical(work))
     files.write_npy(folder.path / "sweep.npy", scores.sweep)
     files.write_npy(folder.path / "trivial.npy", _trivial(work))
+    if work.config.align == "network":
+        files.write_npy(folder.path / "aligned.npy", _aligned(work))
     normals = pipeline.normal_scores(detector, weight=weight)
     files.write_npy(folder.path / "p_values.npy", calibration.p_values(scores.fused, normals))
     files.write_bytes(folder.path / "scores.csv", _table(work, scores).encode())
@@ -86,6 +91,24 @@ def _trivial(work: Work) -> NDArray[np.float64]:
     for row in work.readable().tolist():
         found[row] = trivial.trivial_scores(inputs[row], boxes[row], affines[row])
     return found
+
+
+def _aligned(work: Work) -> NDArray[np.float64]:
+    """`columns.NAMES` of all films, (N, 5); NaN for unreadable ones."""
+    model = load_checked_alignment(work)
+    inputs, boxes, affines = files.open_npy(work.path("inputs.npy")), work.read("boxes.npy"), _placed(work)
+    found = np.full((len(work.rows), len(columns.NAMES)), np.nan)
+    readable = work.readable()
+    for first in range(0, len(readable), CHUNK):
+        at = readable[first : first + CHUNK]
+        images = torch.from_numpy(np.asarray(inputs[at], dtype=np.float32))[:, None]
+        found[at] = quality.alignment_quality(model, images, valid_area(boxes[at], images.shape[-1]), affines[at])
+    return found
+
+
+def _placed(work: Work) -> NDArray[np.float64]:
+    placed: NDArray[np.float64] = work.read("input_from_canonical.npy")
+    return placed
 
 
 def _table(work: Work, scores: pipeline.Scores) -> str:

@@ -9,6 +9,8 @@ const trouble = document.getElementById("trouble");
 const unlock = document.getElementById("unlock");
 const operatingWeight = document.getElementById("operating-weight");
 const NAMES = ["roc", "sweep", "histogram"];
+// Figures that come with a part of the page, by that part.
+const LATER = { breakdown: ["forest"], precision: ["precision-recall"], localisation: ["froc"] };
 const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
 
 function draw(figures) {
@@ -64,7 +66,6 @@ async function showWeight({ weight, moving }) {
   root.dataset.csvQuery = `weight=${weight}`;
   draw(answer.figures);
   document.getElementById("summary").innerHTML = answer.summary;
-  document.getElementById("gallery").innerHTML = answer.gallery;
   document.getElementById("looks").textContent = answer.looks;
   root.dataset.shownWeight = weight;
   markOperatingPoint();
@@ -99,14 +100,20 @@ function markOperatingPoint() {
   Plotly.relayout(histogram, { shapes: shown ? [{ ...line, line: { color: ink, width: 1, dash: "dash" } }] : [] });
 }
 
+function drawLater(name) {
+  const figure = document.getElementById(`${name}-figure`);
+  if (!figure) return;
+  drawFigure(name, JSON.parse(figure.textContent), `${name}-${root.dataset.part}`);
+  openFilmsOf(name, root.dataset.filmUrl);
+}
+
 function start() {
   draw(JSON.parse(document.getElementById("figures").textContent));
   for (const name of NAMES) openFilmsOf(name, root.dataset.filmUrl);
   root.dataset.shownWeight = slider.value;
   document.body.addEventListener("htmx:afterSwap", (event) => {
     if (event.target.id === "operating") markOperatingPoint();
-    const forest = event.target.id === "breakdown" && document.getElementById("forest-figure");
-    if (forest) drawFigure("forest", JSON.parse(forest.textContent), `forest-${root.dataset.part}`);
+    for (const name of LATER[event.target.id] ?? []) drawLater(name);
   });
   markOperatingPoint();
   slider.addEventListener("input", () => {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from ml_engine.models import DetectorModel, Run, RunKind, RunState, Score
+from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState, Score
 from ml_engine.storage import run_folder
 from portal.models import Image, Part, Site, Split, User
 from portal.splitting import SplitRequest, split_from_csv
@@ -25,8 +26,17 @@ class Scored:
     sweep: np.ndarray  # (N, 101)
 
 
-def scored_run(at: Site, *, author: User, random_weights: bool = True, weight: float = 0.6, seed: int = 0) -> Scored:
-    """8 fit films; tune and test with 6 normal and 6 abnormal films each, of patients of their own."""
+def scored_run(
+    at: Site,
+    *,
+    author: User,
+    random_weights: bool = True,
+    weight: float = 0.6,
+    seed: int = 0,
+    alignment: dict[str, Any] | None = None,
+) -> Scored:
+    """8 fit films; tune and test with 6 normal and 6 abnormal films each, of patients of their own. `alignment` is the
+    report of the alignment that the detector was fitted with, None without one."""
     dataset = factories.dataset(f"Set {seed}", at=at)
     for n in range(8):
         factories.film(dataset, "normal", person=f"fit {n}", csv_split="fit")
@@ -44,6 +54,7 @@ def scored_run(at: Site, *, author: User, random_weights: bool = True, weight: f
         site=at,
         run=run,
         split=split,
+        alignment=_alignment(at, split, alignment) if alignment is not None else None,
         sha256="0" * 64,
         config={},
         summary={"bank": {"global": 10, "cells": [3, 3, 2, 2]}, "parts": {"fit": 8}},
@@ -53,6 +64,11 @@ def scored_run(at: Site, *, author: User, random_weights: bool = True, weight: f
     scoring = _run(at, split, RunKind.SCORE, f"Scores {seed}", random_weights, detector=detector)
     sweep = _arrays(scoring, films, weight=weight, seed=seed)
     return Scored(scoring, split, films, sweep)
+
+
+def _alignment(at: Site, split: Split, report: dict[str, Any]) -> AlignmentModel:
+    run = _run(at, split, RunKind.FIT_ALIGNMENT, f"Alignment of {split}", False)
+    return AlignmentModel.objects.create(site=at, run=run, split=split, sha256="0" * 64, config={}, report=report)
 
 
 def _splitter(at: Site, author: User) -> User:

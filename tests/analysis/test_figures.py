@@ -203,6 +203,16 @@ def test_sweep_marks_the_ends_the_choice_and_the_run():
     assert "n = 40 abnormal, 80 normal" in figure["layout"]["legend"]["title"]["text"]
 
 
+def test_the_best_weight_on_test_is_marked_without_its_number():
+    sweep, figure = make_sweep(on_test=True)
+    best = trace(figure, "Best on test")
+    assert best["x"] == [pytest.approx(np.argmax(sweep.auroc) / 100)]
+    assert best["y"] == [pytest.approx(sweep.auroc.max(), abs=1e-5)]
+    assert best["name"] == "Best on test, not to be reported"
+    assert f"{sweep.auroc.max():.3f}" not in json.dumps(best)
+    assert not [one for one in make_sweep()[1]["data"] if one["name"].startswith("Best on test")]
+
+
 def test_sweep_does_not_magnify_small_differences():
     labels = np.arange(4000) % 2
     scores = np.random.default_rng(0).normal(size=4000) + labels

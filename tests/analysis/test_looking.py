@@ -52,7 +52,7 @@ def test_a_note_stands_above_the_notice_and_leaves_the_drawn_figure_alone() -> N
     noted = figures.with_note(drawn, "Look 3 of 5 planned at this test part; analysis plan a1b2c3d4e5f6 of 2026-11-24.")
     foot = [one["text"] for one in noted["layout"]["annotations"] if figures.NOTICE in one["text"]]
     assert foot == [
-        "Look 3 of 5 planned at this test part; analysis plan<br>a1b2c3d4e5f6 of 2026-11-24.<br>" + figures.NOTICE
+        "Look 3 of 5 planned at this test part;<br>analysis plan a1b2c3d4e5f6 of 2026-11-24.<br>" + figures.NOTICE
     ]
     grown = noted["layout"]["height"] - before["layout"]["height"]
     assert grown == noted["layout"]["margin"]["b"] - before["layout"]["margin"]["b"] > 20  # the plot keeps its size

@@ -168,7 +168,8 @@ def evaluate_and_open_worst_miss(page: Page) -> None:
     expect(page.locator("#evaluation")).to_have_attribute("data-shown-weight", "0")
     expect(page.locator("[data-auroc=fused]")).to_have_text(page.locator("[data-auroc=global]").inner_text())
     assert before
-    page.locator(".hilum-gallery a").first.click()
+    page.locator("#gallery-title").scroll_into_view_if_needed()
+    page.locator("[data-kind=lowest_abnormal] a").first.click()
 
 
 def see_heatmap(page: Page) -> None:

@@ -259,6 +259,14 @@ def test_results_have_their_shapes(world: Path) -> None:
     assert (summary["size"], summary["stride"]) == (64, 8)
 
 
+def test_each_film_s_alignment_is_measured(world: Path) -> None:
+    aligned = np.load(world / "score" / "aligned.npy")
+    assert (aligned.shape, aligned.dtype) == ((10, 5), np.float64)
+    assert np.isfinite(aligned).all()
+    assert (np.abs(aligned[:, :4]) <= 1).all()
+    assert ((aligned[:, 4] > 0) & (aligned[:, 4] <= 1)).all()
+
+
 def test_random_weights_are_named_everywhere(world: Path) -> None:
     for path in ("score/score.json", "score/run.json", "fit_detector/detector.json", "fit_detector/run.json",
                  "fit_alignment/run.json"):  # fmt: skip

@@ -76,21 +76,39 @@ def measure(films: Tensor, valid: Tensor, thetas: Tensor, *, canonical: Canonica
     All inside the valid area only. The variance is over films at each pixel that at least half of them
     fill, averaged over those pixels, in squared units of [0, 1]; None where no pixel is filled so often.
     """
-    ncc, ssim = [], []
+    ncc: list[Tensor] = []
+    ssim: list[Tensor] = []
     sums = torch.zeros(3, *films.shape[-2:], dtype=torch.float64, device=films.device)
     for at in spans(len(films), BATCH):
         weight = sample_valid(valid[at], thetas[at])
         aligned = sample(films[at], thetas[at]) * weight
         sums += torch.cat([weight, aligned, aligned.square()], 1).double().sum(0)
-        inside = weight * canonical.support
-        image = canonical.image.expand_as(aligned)
-        ncc.append(correlation(aligned, image, inside))
-        ssim.append(weighted_mean(ssim_map(aligned * inside, image * inside), inside))
+        for values, value in zip((ncc, ssim), _similarity(aligned, weight, canonical), strict=True):
+            values.append(value)
     return {
         "ncc": float(torch.cat(ncc).double().mean()),
         "ssim": float(torch.cat(ssim).double().mean()),
         "stack_variance": _stack_variance(sums, len(films)),
     }
+
+
+def film_similarity(films: Tensor, valid: Tensor, thetas: Tensor, *, canonical: Canonical) -> tuple[Tensor, Tensor]:
+    """NCC and SSIM of each film to the canonical image inside the valid area, both float64 (N,)."""
+    ncc, ssim = [], []
+    for at in spans(len(films), BATCH):
+        weight = sample_valid(valid[at], thetas[at])
+        both = _similarity(sample(films[at], thetas[at]) * weight, weight, canonical)
+        ncc.append(both[0].double())
+        ssim.append(both[1].double())
+    return torch.cat(ncc), torch.cat(ssim)
+
+
+def _similarity(aligned: Tensor, weight: Tensor, canonical: Canonical) -> tuple[Tensor, Tensor]:
+    """NCC and SSIM (B,) of aligned films (B, 1, S, S), 0 where their weight is."""
+    inside = weight * canonical.support
+    image = canonical.image.expand_as(aligned)
+    ssim = weighted_mean(ssim_map(aligned * inside, image * inside), inside)
+    return correlation(aligned, image, inside), ssim
 
 
 def _stack_variance(sums: Tensor, films: int) -> float | None:

@@ -1,0 +1,57 @@
+"""The precision–recall curve, thin enough to draw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analysis.statistics.sample import FloatArray, IntArray, take_sample
+
+
+@dataclass(frozen=True)
+class PrecisionRecall:
+    """Points by falling threshold, all (P,): a film is called abnormal when its score is at least the threshold.
+
+    Between two points the precision is that of the second (Davis & Goadrich 2006: no straight line joins them). films
+    is the row of a film with that very score in the caller's arrays, an abnormal one where there is one. Without both
+    classes the arrays are empty and `reason` says why.
+    """
+
+    recall: FloatArray
+    precision: FloatArray
+    thresholds: FloatArray
+    films: IntArray
+    positives: int
+    negatives: int
+    left_out: int
+    reason: str = ""
+
+
+def precision_recall(labels: ArrayLike, scores: ArrayLike, *, max_points: int = 1000) -> PrecisionRecall:
+    """The curve of labels (N,) of 0 and 1 and scores (N,). A threshold that finds no further abnormal film is dropped;
+    of what is still too much, every so many points stay, half of them close to the highest scores."""
+    sample = take_sample(labels, scores)
+    counts = sample.positives, sample.negatives, sample.left_out
+    reason = sample.why_undefined().replace("AUROC", "precision–recall curve")
+    if reason:
+        none = np.empty(0)
+        return PrecisionRecall(none, none, none, np.empty(0, dtype=np.int64), *counts, reason)
+    order = np.lexsort((~sample.abnormal, -sample.scores[:, 0]))  # of a tie, the abnormal film first
+    ranked, abnormal = sample.scores[order, 0], sample.abnormal[order]
+    starts = np.flatnonzero(np.r_[True, ranked[1:] < ranked[:-1]])  # of each distinct score
+    ends = np.r_[starts[1:], len(ranked)] - 1
+    found = np.cumsum(abnormal)[ends]
+    kept = np.flatnonzero(np.diff(found, prepend=0))
+    if len(kept) > max_points:
+        evenly = np.linspace(0, len(kept) - 1, max_points // 2)
+        closer = np.geomspace(1, len(kept), max_points // 2) - 1
+        kept = kept[np.unique(np.r_[evenly, closer].round().astype(np.int64))]
+    return PrecisionRecall(
+        found[kept] / sample.positives,
+        found[kept] / (ends[kept] + 1),
+        ranked[starts[kept]],
+        sample.films[order[starts[kept]]],
+        *counts,
+    )

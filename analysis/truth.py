@@ -1,0 +1,83 @@
+"""What is marked on films: the boxes that a label or a reading stands on, at a cut-off, in original pixels."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from analysis.models import Reading, Verdict
+from portal.labelling import CHUNK, resolve
+from portal.models import Image, LabelEvent, LabelSource, LabelValue
+
+RANKS = (LabelSource.ADJUDICATION, LabelSource.READER, LabelSource.IMPORT)
+
+
+@dataclass(frozen=True)
+class Marked:
+    """The boxes of one film, (x, y, width, height, finding) in original pixels, and who drew them: the source of a
+    label event, or "reading"."""
+
+    boxes: tuple[tuple[float, float, float, float, str], ...]
+    source: str
+
+
+def marked_films(images: Sequence[str], *, cutoff: datetime) -> dict[str, Marked]:
+    """Film -> what is marked on it, for films that have boxes. `images` are those with the label abnormal.
+
+    Of several who drew boxes only the latest of the highest source counts (adjudication, reader, import), so that no
+    lesion counts twice; where no label has boxes, the latest reading without the model.
+    """
+    found: dict[str, Marked] = {}
+    for start in range(0, len(images), CHUNK):
+        chunk = dict(Image.objects.filter(uuid__in=images[start : start + CHUNK]).values_list("pk", "uuid"))
+        of_labels = _by_labels(chunk, cutoff)
+        of_readings = _by_readings(chunk.keys() - of_labels.keys(), cutoff)
+        found |= {str(chunk[image]): marked for image, marked in (of_readings | of_labels).items()}
+    return found
+
+
+def _by_labels(ids: Iterable[int], cutoff: datetime) -> dict[int, Marked]:
+    events = LabelEvent.objects.filter(image_id__in=list(ids), created_at__lte=cutoff)
+    drawn_on = set(events.exclude(boxes=[]).values_list("image_id", flat=True))
+    of_film: dict[int, list[LabelEvent]] = defaultdict(list)
+    for event in events.filter(image_id__in=drawn_on).order_by("created_at", "pk"):
+        of_film[event.image_id].append(event)
+    found = {}
+    for image, all_events in of_film.items():
+        latest = _latest_with_boxes(all_events)
+        if latest is not None:
+            found[image] = Marked(_plain(latest.boxes), str(latest.source))
+    return found
+
+
+def _latest_with_boxes(events: Sequence[LabelEvent]) -> LabelEvent | None:
+    """Of the events that stand and say abnormal; an author's later event replaces their earlier one."""
+    label = resolve(events)
+    if label is None or label.value != LabelValue.ABNORMAL:
+        return None
+    reverted = {event.reverts_id for event in events if event.reverts_id}
+    by_author = {(event.source, event.author_id): event for event in events if event.value and event.pk not in reverted}
+    drawn = [event for event in by_author.values() if event.value == LabelValue.ABNORMAL and event.boxes]
+    for source in RANKS:
+        of_source = [event for event in drawn if event.source == source]
+        if of_source:
+            return max(of_source, key=lambda event: (event.created_at, event.pk))
+    return None
+
+
+def _by_readings(ids: Iterable[int], cutoff: datetime) -> dict[int, Marked]:
+    readings = Reading.objects.filter(
+        image_id__in=list(ids), created_at__lte=cutoff, verdict=Verdict.ABNORMAL, model_shown=False
+    )
+    standing = readings.exclude(replaced_by__created_at__lte=cutoff).exclude(boxes=[])
+    return {reading.image_id: Marked(_plain(reading.boxes), "reading") for reading in standing.order_by("created_at")}
+
+
+def _plain(boxes: Sequence[dict[str, Any]]) -> tuple[tuple[float, float, float, float, str], ...]:
+    return tuple(
+        (float(box["x"]), float(box["y"]), float(box["width"]), float(box["height"]), str(box.get("finding") or ""))
+        for box in boxes
+    )

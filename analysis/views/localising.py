@@ -1,0 +1,49 @@
+"""Localisation of an evaluation, as a part of its page."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from analysis.evaluated import evaluated_part
+from analysis.figures import with_note
+from analysis.localising import froc_of, localise
+from analysis.looking import CannotEvaluate, note_of
+from analysis.models import Evaluation
+from analysis.operating_point import InvalidOperatingPoint
+from analysis.views.asking import allowed_weight, get_evaluation, get_part, theme_of
+from portal.signed_in import Request
+
+
+@require_GET
+def localisation(request: Request, uuid: UUID) -> HttpResponse:
+    """The FROC figure, and its numbers beside the others as tables; a sentence where no film has boxes."""
+    evaluation = get_evaluation(request.user, uuid)
+    try:
+        found = localised_for(evaluation, request.GET)
+    except (InvalidOperatingPoint, CannotEvaluate) as error:
+        return render(request, "analysis/_localisation.html", {"refusal": str(error)})
+    context: dict[str, Any] = {"found": found}
+    if not found["reason"]:
+        drawn = froc_of(found, theme=theme_of(request.user), random_weights=evaluation.run.random_weights)
+        context["rates"] = _rates(found["kinds"]["fused"]["froc"])
+        context["figure"] = with_note(drawn, note_of(evaluation.split, found["part"]))
+    return render(request, "analysis/_localisation.html", context)
+
+
+def localised_for(evaluation: Evaluation, query: Mapping[str, Any]) -> dict[str, Any]:
+    """For a query of part and weight; either may be left out. Raises InvalidOperatingPoint for a weight that is not
+    kept, or that would be a look at test, CannotEvaluate, and Http404 for another part."""
+    part = get_part(evaluation, str(query.get("part", "")))
+    weight = allowed_weight(evaluation, part, str(query.get("weight") or ""))
+    return localise(evaluation, evaluated_part(evaluation, part), weight=weight)
+
+
+def _rates(froc: dict[str, Any]) -> list[tuple[str, float, float | None, float | None]]:
+    """(rate in words, sensitivity, low, high); without intervals the last two are None."""
+    words = [f"1/{round(1 / rate)}" if rate < 1 else f"{rate:g}" for rate in froc["rates"]]
+    none = [None] * len(words)
+    return list(zip(words, froc["at_rates"], froc["low"] or none, froc["high"] or none, strict=True))

@@ -1,0 +1,50 @@
+"""Precision and the screening range of an evaluation, as a part of its page."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from analysis.evaluated import evaluated_part
+from analysis.evaluation import ScoredPart
+from analysis.figures import with_note
+from analysis.hiding import hidden_films
+from analysis.looking import CannotEvaluate, note_of
+from analysis.models import Evaluation
+from analysis.operating_point import InvalidOperatingPoint
+from analysis.precision import Precision, precision_figure, precision_of
+from analysis.views.asking import allowed_weight, get_evaluation, get_part, theme_of
+from portal.signed_in import Request
+
+
+@require_GET
+def precision(request: Request, uuid: UUID) -> HttpResponse:
+    """The precision–recall figure, and a table of average precision, partial AUROC and rates at fixed thresholds."""
+    evaluation = get_evaluation(request.user, uuid)
+    try:
+        found, scored = precision_for(evaluation, request.GET)
+        hidden = hidden_films(request.user, evaluation.run, part=found.part)
+    except (InvalidOperatingPoint, CannotEvaluate) as error:
+        return render(request, "analysis/_precision.html", {"refusal": str(error)})
+    drawn = precision_figure(
+        found,
+        scored,
+        shown=[None if image in hidden else image for image in scored.images],
+        theme=theme_of(request.user),
+        random_weights=evaluation.run.random_weights,
+    )
+    figure = with_note(drawn, note_of(evaluation.split, found.part))
+    kinds = [(kind, found.auprc[kind], found.partial_auc[kind]) for kind in found.auprc]
+    return render(request, "analysis/_precision.html", {"found": found, "kinds": kinds, "figure": figure})
+
+
+def precision_for(evaluation: Evaluation, query: Mapping[str, Any]) -> tuple[Precision, ScoredPart]:
+    """For a query of part and weight; either may be left out. Raises InvalidOperatingPoint for a weight that is not
+    kept, or that would be a look at test, CannotEvaluate, and Http404 for another part."""
+    part = get_part(evaluation, str(query.get("part", "")))
+    weight = allowed_weight(evaluation, part, str(query.get("weight") or ""))
+    scored = evaluated_part(evaluation, part)
+    return precision_of(evaluation, scored, weight=weight), scored

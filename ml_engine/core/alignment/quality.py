@@ -1,0 +1,34 @@
+"""How well single films lie in the canonical frame."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ml_engine.core.alignment.checks import film_similarity, frame_filled
+from ml_engine.core.alignment.model import AlignmentModel, prepared
+from ml_engine.core.alignment.sampling import unaligned
+from ml_engine.core.geometry import normalised_theta
+
+
+@torch.no_grad()
+def alignment_quality(
+    model: AlignmentModel, images: torch.Tensor, valid: torch.Tensor, input_from_canonical: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """`columns.NAMES` of each film, float64 (N, 5): NCC in [-1, 1] and SSIM to the canonical image as the film came
+    and as it was aligned, and the share of the frame that it fills, in [0, 1].
+
+    ``images`` are float32 (N, 1, S, S) in [0, 1], ``valid`` bool (N, 1, S, S) is where a film lies, and the affines
+    (N, 2, 3) are in pixels of the S x S input.
+    """
+    side = (int(images.shape[-2]), int(images.shape[-1]))
+    films, mask = prepared(images, valid, size=model.config.size)
+    thetas = normalised_theta(input_from_canonical, side, side).to(films)
+    columns = [
+        film_similarity(films, mask, theta, canonical=model.template)
+        for theta in (unaligned(len(films)).to(films), thetas)
+    ]
+    (ncc_before, ssim_before), (ncc_after, ssim_after) = columns
+    filled = frame_filled(thetas, mask)
+    return torch.stack([ncc_before, ncc_after, ssim_before, ssim_after, filled], dim=1).numpy()

@@ -1,0 +1,172 @@
+"""Galleries of an evaluation: who is in them, in which order, who is hidden, and where the heatmap lies."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from analysis import galleries
+from analysis.evaluation import evaluate
+from analysis.models import Evaluation
+from ml_engine.storage import run_folder
+from portal.models import LabelValue, Role, User
+from tests.analysis.scored import Scored
+from tests.portal import factories
+
+pytestmark = pytest.mark.django_db
+KINDS = ["true_positives", "false_positives", "false_negatives", "true_negatives"]
+POINT = {"part": "test", "rule": "specificity", "target": "0.5"}
+
+
+@pytest.fixture
+def evaluation(scored: Scored, analyst: User) -> Evaluation:
+    """Test scores are evenly mixed, so that no gallery is empty: normal 0, 2, 4 … and abnormal 1, 3, 5 …; the normals
+    of tune are at 0, 2, 4 …, too."""
+    path = run_folder(scored.run.uuid) / "sweep.npy"
+    mixed = np.r_[np.arange(6) * 2, np.arange(6) * 2 + 1.0]
+    np.save(path, np.repeat(np.r_[mixed, mixed][:, None], 101, axis=1).astype(np.float32))
+    return evaluate(run=scored.run, author=analyst)
+
+
+def asked(client: Client, evaluation: Evaluation, **query: str) -> dict[str, Any]:
+    answer = client.get(reverse("api-galleries", args=[evaluation.uuid]), query)
+    assert answer.status_code == 200, answer.content
+    return answer.json()
+
+
+def scores(answer: dict[str, Any], kind: str) -> list[float]:
+    return [film["score"] for film in answer["galleries"][kind]["shown"]]
+
+
+def test_each_film_is_in_the_gallery_of_its_call(as_analyst: Client, evaluation: Evaluation) -> None:
+    answer = asked(as_analyst, evaluation, **POINT)
+    assert 4 < answer["threshold"] < 5  # three of the six normals of tune are below
+    assert scores(answer, "true_positives") == [11, 9, 7, 5]
+    assert scores(answer, "false_positives") == [10, 8, 6]
+    assert scores(answer, "false_negatives") == [1, 3]
+    assert scores(answer, "true_negatives") == [4, 2, 0]
+    assert [answer["galleries"][kind]["shown"][0]["label"] for kind in KINDS] == [
+        "abnormal", "normal", "abnormal", "normal",
+    ]  # fmt: skip
+
+
+def test_films_are_those_of_their_scores(as_analyst: Client, scored: Scored, evaluation: Evaluation) -> None:
+    answer = asked(as_analyst, evaluation, **POINT)
+    films = [str(film.uuid) for film in scored.films[12:]]
+    assert answer["galleries"]["false_positives"]["shown"][0]["image"] == films[5]
+    assert answer["galleries"]["false_negatives"]["shown"][0]["image"] == films[6]
+
+
+def test_without_a_threshold_films_come_by_score(as_analyst: Client, evaluation: Evaluation) -> None:
+    answer = asked(as_analyst, evaluation, part="tune")
+    assert answer["threshold"] is None
+    assert "tune fixes no threshold for itself" in answer["reason"]
+    assert scores(answer, "lowest_abnormal") == [1, 3, 5, 7, 9, 11]
+    assert scores(answer, "highest_normal") == [10, 8, 6, 4, 2, 0]
+
+
+def test_further_films_come_by_page(
+    as_analyst: Client, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(galleries, "PAGE", 2)
+    first = asked(as_analyst, evaluation, **POINT)["galleries"]["true_positives"]
+    assert (first["films"], first["page"], first["pages"]) == (4, 1, 2)
+    answer = asked(as_analyst, evaluation, **POINT, kind="true_positives", page="2")
+    assert list(answer["galleries"]) == ["true_positives"]
+    assert scores(answer, "true_positives") == [7, 5]
+    page = as_analyst.get(reverse("analysis:gallery", args=[evaluation.uuid]), POINT).text
+    more = re.search(r'hx-get="([^"]+kind=true_positives[^"]+)"', page)
+    assert more
+    rest = as_analyst.get(more[1].replace("&amp;", "&")).text
+    assert re.findall(r'data-score="([^"]+)"', rest) == ["7.0", "5.0"]
+    assert "Show more" not in rest
+
+
+def test_page_and_api_name_the_same_films(as_analyst: Client, evaluation: Evaluation) -> None:
+    answer = asked(as_analyst, evaluation, **POINT)
+    page = as_analyst.get(reverse("analysis:gallery", args=[evaluation.uuid]), POINT).text
+    for kind in KINDS:
+        block = page.split(f'data-kind="{kind}"')[1].split("</ul>")[0]
+        named = re.findall(r'data-image="([^"]+)" data-score="([^"]+)"', block)
+        assert named == [(film["image"], str(film["score"])) for film in answer["galleries"][kind]["shown"]]
+        assert all(reverse("analysis:film", args=[evaluation.run.uuid, image]) in block for image, _ in named)
+
+
+def test_hidden_films_are_counted_and_not_named(client: Client, scored: Scored, evaluation: Evaluation) -> None:
+    film = scored.films[17]  # the highest normal of test
+    factories.event(film, LabelValue.UNSURE, factories.curator("other"))
+    person = factories.user("both", Role.ANALYST, Role.CURATOR)
+    client.force_login(person)
+    answer = asked(client, evaluation, **POINT)
+    found = answer["galleries"]["false_positives"]
+    assert (found["films"], found["hidden"]) == (3, 1)
+    assert scores(answer, "false_positives") == [8, 6]
+    page = client.get(reverse("analysis:gallery", args=[evaluation.uuid]), POINT).text
+    assert str(film.uuid) not in page
+    assert "1 film of test is hidden from you until labelled" in page
+
+
+def test_the_heatmap_lies_where_the_map_is(as_analyst: Client, scored: Scored, evaluation: Evaluation) -> None:
+    """One hot patch, row 2 and column 1 of 4 × 4 with 8 pixels a patch, on a film that the canonical frame holds turned
+    by 90 degrees and shifted."""
+    folder = run_folder(scored.run.uuid)
+    facts = json.loads((folder / "score.json").read_text())
+    (folder / "score.json").write_text(json.dumps(facts | {"threshold_map": 2.0}))
+    maps = np.ones((24, 2, 4, 4), dtype=np.float32)
+    maps[:, :, 2, 1] = 3.0
+    np.save(folder / "maps.npy", maps)
+    turned = np.array([[0.0, 0.5, 2.0], [-0.5, 0.0, 20.0]])  # x = y' / 2 + 2, y = 20 - x' / 2
+    np.save(folder / "affines.npy", np.tile(turned, (24, 1, 1)))
+    film = asked(as_analyst, evaluation, **POINT)["galleries"]["true_positives"]["shown"][0]
+    assert film["hottest"] == [0.5 * 20 + 2, 20 - 0.5 * 12]  # of the canonical (12, 20)
+    ends = np.array(re.findall(r"[ML]([\d.e-]+) ([\d.e-]+)", film["lines"]), dtype=float)
+    assert len(ends) >= 8
+    away = np.abs(ends - film["hottest"]).max(axis=0)
+    assert 1 <= away[0] <= 3  # half a patch is 2 original pixels; the line at half height runs there
+    assert 1 <= away[1] <= 3
+    page = as_analyst.get(reverse("analysis:gallery", args=[evaluation.uuid]), POINT).text
+    assert 'viewBox="0 0 20 24.0"' in page
+    assert f'd="{film["lines"]}"' in page
+    assert f'cx="{film["hottest"][0]}" cy="{film["hottest"][1]}"' in page
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ({"kind": "odd"}, "The kind 'odd' is unknown; use one of true_positives"),
+        ({"page": "zero"}, "The page 'zero' is no page; give a whole number from 1 on."),
+        ({"page": "0"}, "The page '0' is no page"),
+        ({"kind": "lowest_abnormal"}, "There is no gallery 'lowest_abnormal' here"),
+        ({"weight": "0.3"}, "On test the weight is the run's, 0.6: leave out the weight."),
+    ],
+)
+def test_bad_questions_get_a_sentence(
+    as_analyst: Client, evaluation: Evaluation, query: dict[str, str], sentence: str
+) -> None:
+    answer = as_analyst.get(reverse("api-galleries", args=[evaluation.uuid]), POINT | query)
+    assert answer.status_code == 400
+    assert sentence in answer.json()["detail"]
+    page = as_analyst.get(reverse("analysis:gallery", args=[evaluation.uuid]), POINT | query)
+    assert sentence.replace("'", "&#x27;") in page.text
+
+
+def test_gone_maps_are_said_so(as_analyst: Client, scored: Scored, evaluation: Evaluation) -> None:
+    (run_folder(scored.run.uuid) / "maps.npy").unlink()
+    assert as_analyst.get(reverse("api-galleries", args=[evaluation.uuid]), POINT).status_code == 410
+    page = as_analyst.get(reverse("analysis:gallery", args=[evaluation.uuid]), POINT)
+    assert "are not in the data folder any more" in page.text
+
+
+@pytest.mark.parametrize("name", ["analysis:gallery", "api-galleries"])
+def test_a_curator_and_a_stranger_see_nothing(client: Client, evaluation: Evaluation, name: str) -> None:
+    address = reverse(name, args=[evaluation.uuid])
+    client.force_login(factories.user("cu", Role.CURATOR))
+    assert client.get(address).status_code == 403
+    client.force_login(factories.user("stranger", Role.ANALYST, at=factories.site("Busan")))
+    assert client.get(address).status_code == 404

@@ -1,0 +1,119 @@
+"""Average precision, partial AUROC and fixed points of an evaluation; page and API tell the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from django.test import Client
+from django.urls import reverse
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from analysis import keeping
+from analysis.evaluated import evaluated_part
+from analysis.evaluation import evaluate
+from analysis.models import Evaluation
+from analysis.precision import precision_of
+from ml_engine.storage import run_folder
+from portal.models import Role, User
+from tests.analysis.scored import Scored
+from tests.portal import factories
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def evaluation(scored: Scored, analyst: User) -> Evaluation:
+    return evaluate(run=scored.run, author=analyst)
+
+
+def answered(client: Client, evaluation: Evaluation, **asked: str) -> tuple[dict[str, Any], str]:
+    api = client.get(reverse("api-precision", args=[evaluation.uuid]), asked)
+    page = client.get(reverse("analysis:precision", args=[evaluation.uuid]), asked)
+    assert (api.status_code, page.status_code) == (200, 200)
+    return api.json(), page.content.decode()
+
+
+@pytest.mark.parametrize(("kind", "at"), [("global", 0), ("region", 100), ("fused", 25)])
+def test_areas_are_those_of_scikit_learn(scored: Scored, evaluation: Evaluation, kind: Any, at: int) -> None:
+    found = precision_of(evaluation, evaluated_part(evaluation, "tune"), weight=0.25)
+    labels, scores = np.repeat([0, 1], 6), scored.sweep[:12, at]
+    assert found.auprc[kind].auprc == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
+    assert found.partial_auc[kind].partial_auc == pytest.approx(roc_auc_score(labels, scores, max_fpr=0.2), abs=1e-12)
+    assert found.auprc[kind].prevalence == 0.5
+
+
+def test_page_and_api_tell_the_same(as_analyst: Client, evaluation: Evaluation) -> None:
+    answer, page = answered(as_analyst, evaluation, part="tune", weight="0.25")
+    assert answer["weight"] == 0.25
+    for kind in ("global", "region", "fused"):
+        for name, area in (("auprc", answer["auprc"]), ("partial-auc", answer["partial_auc"])):
+            cell = page.split(f'data-number="{name}-{kind}"')[1]
+            shown = re.search(r'data-value="([^"]+)" data-low="([^"]+)" data-high="([^"]+)"', cell)
+            assert shown
+            value = area[kind]
+            wanted = (value["auprc" if name == "auprc" else "partial_auc"], value["low"], value["high"])
+            assert tuple(map(str, wanted)) == shown.groups()
+
+
+def test_points_are_those_of_the_operating_point(as_analyst: Client, scored: Scored, evaluation: Evaluation) -> None:
+    path = run_folder(scored.run.uuid) / "score.json"
+    normals = np.linspace(2, 4, 40).tolist()
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"calibration_scores": normals}))
+    answer, page = answered(as_analyst, evaluation, part="test")
+    assert len(answer["points"]) == 3
+    for point in answer["points"]:
+        asked = {"part": "test", "rule": point["asked"]["rule"], "target": point["asked"]["target"]}
+        said = as_analyst.get(reverse("api-operating", args=[evaluation.uuid]), asked).json()
+        assert point["threshold"] is not None
+        assert (point["threshold"], point["sensitivity"], point["specificity"]) == (
+            said["threshold"], said["sensitivity"], said["specificity"],
+        )  # fmt: skip
+        assert f'data-value="{point["threshold"]}"' in page
+
+
+def test_it_is_kept_and_worked_out_once(evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = evaluated_part(evaluation, "test")
+    first = precision_of(evaluation, part, weight=0.6)
+    keeping.forget()
+    monkeypatch.setattr("analysis.precision.statistics.auprc", None)  # would fail if it were worked out
+    assert precision_of(evaluation, part, weight=0.6) == first
+
+
+def test_a_damaged_file_is_worked_out_anew(evaluation: Evaluation, data_dir: Any) -> None:
+    part = evaluated_part(evaluation, "test")
+    first = precision_of(evaluation, part, weight=0.6)
+    keeping.forget()
+    path = data_dir / "evaluations" / str(evaluation.uuid) / "precision-test-060.json"
+    path.write_text(path.read_text()[:100])
+    assert precision_of(evaluation, part, weight=0.6) == first
+    assert json.loads(path.read_text())["found"]["auprc"]
+
+
+def test_another_weight_on_test_is_refused(as_analyst: Client, evaluation: Evaluation) -> None:
+    asked = {"part": "test", "weight": "0.3"}
+    answer = as_analyst.get(reverse("api-precision", args=[evaluation.uuid]), asked)
+    assert answer.status_code == 400
+    assert "On test the weight is the run's, 0.6" in answer.json()["detail"]
+    page = as_analyst.get(reverse("analysis:precision", args=[evaluation.uuid]), asked).content.decode()
+    assert "On test the weight is the run&#x27;s, 0.6" in page
+
+
+def test_gone_results_are_said_so(as_analyst: Client, scored: Scored, evaluation: Evaluation) -> None:
+    (run_folder(scored.run.uuid) / "sweep.npy").unlink()
+    answer = as_analyst.get(reverse("api-precision", args=[evaluation.uuid]))
+    assert answer.status_code == 410
+    page = as_analyst.get(reverse("analysis:precision", args=[evaluation.uuid])).content.decode()
+    assert "are not in the data folder any more" in page
+
+
+@pytest.mark.parametrize("name", ["analysis:precision", "api-precision"])
+def test_a_curator_and_a_stranger_see_nothing(client: Client, evaluation: Evaluation, name: str) -> None:
+    address = reverse(name, args=[evaluation.uuid])
+    client.force_login(factories.user("cu", Role.CURATOR))
+    assert client.get(address).status_code == 403
+    client.force_login(factories.user("stranger", Role.ANALYST, at=factories.site("Busan")))
+    assert client.get(address).status_code == 404

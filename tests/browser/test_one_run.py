@@ -1,0 +1,189 @@
+"""The controls of an evaluation move its figures, and the page's numbers are the API's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+
+from analysis.evaluation import evaluate
+from analysis.models import Evaluation
+from ml_engine.storage import run_folder
+from portal.models import Role
+from tests.analysis.scored import Scored, scored_run
+from tests.browser.axe import serious_findings
+from tests.portal import factories
+
+pytestmark = [pytest.mark.django_db(transaction=True)]
+BOX = {"x": 4.0, "y": 6.0, "width": 8.0, "height": 12.0, "finding": "nodule"}
+
+
+@pytest.fixture
+def evaluation(data_dir: Path, sign_in: Any, settings: Any) -> Evaluation:
+    """Aligned films of which three are flagged, with boxes on the abnormal ones of tune and test."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    analyst = factories.user("analyst", Role.ANALYST)
+    scored = scored_run(factories.site(), author=analyst, alignment={"report": {"films": 8}})
+    for film in [*scored.films[6:12], *scored.films[18:24]]:
+        factories.event(film, "abnormal", boxes=[BOX], findings=["nodule"])
+    measure(scored)
+    sign_in(analyst)
+    return evaluate(run=scored.run, author=analyst, label_cutoff=timezone.now())
+
+
+def measure(scored: Scored) -> None:
+    folder = run_folder(scored.run.uuid)
+    facts = json.loads((folder / "score.json").read_text())
+    (folder / "score.json").write_text(json.dumps(facts | {"flagged": [1, 14, 20]}))
+    np.save(folder / "aligned.npy", np.random.default_rng(0).uniform(0.2, 0.9, (24, 5)))
+
+
+class OnePage:
+    """The page of an evaluation's part, and the API beside it."""
+
+    def __init__(self, page: Page, server: str, evaluation: Evaluation, part: str) -> None:
+        self.page, self.part = page, part
+        self.api = f"{server}/api/v1/evaluations/{evaluation.uuid}/"
+        page.goto(f"{server}/results/{evaluation.uuid}/?part={part}")
+        expect(page.locator("#evaluation")).to_have_attribute("data-shown-weight", "0.6")
+
+    def ask(self, what: str, **query: Any) -> dict[str, Any]:
+        answer = self.page.request.get(f"{self.api}{what}/", params={"part": self.part, **query})
+        assert answer.ok, answer.text()
+        return answer.json()
+
+    def show(self, part: str) -> Any:
+        self.page.locator(f"#{part}").scroll_into_view_if_needed()
+        expect(
+            self.page.locator(f"#{part} .hilum-beside, #{part} .hilum-galleries, #{part} table").first
+        ).to_be_visible()
+        return self.page.locator(f"#{part}")
+
+    def value(self, selector: str) -> float:
+        return float(self.page.locator(selector).first.get_attribute("data-value") or "nan")
+
+    def move(self, weight: str) -> None:
+        self.page.locator("#weight").evaluate(
+            "(slider, to) => { slider.value = to; slider.dispatchEvent(new Event('input', {bubbles: true})); }", weight
+        )
+
+    def curve(self, figure: str, name: str) -> dict[str, Any]:
+        return self.page.evaluate(
+            "([figure, name]) => { const { x, y } = document.getElementById(figure).data.find("
+            "(trace) => trace.name.startsWith(name)); return { x, y }; }",
+            [figure, name],
+        )
+
+
+def same(value: float, wanted: float) -> None:
+    assert value == pytest.approx(wanted, abs=1e-9)
+
+
+def test_the_weight_moves_precision_and_localisation(page: Page, live_server: Any, evaluation: Evaluation) -> None:
+    one = OnePage(page, live_server.url, evaluation, "tune")
+    one.show("precision")
+    one.show("localisation")
+    before = {name: one.curve(name, "Fused") for name in ("roc", "precision-recall", "froc")}
+    one.move("0.05")
+    for part in ("precision", "localisation"):
+        expect(page.locator(f"#{part} [data-weight]")).to_have_attribute("data-weight", "0.05")
+    said, found = one.ask("precision", weight="0.05"), one.ask("localisation", weight="0.05")
+    for kind in ("global", "region", "fused"):
+        same(one.value(f"[data-auroc={kind}]"), said["auroc"][kind]["auroc"])
+        same(one.value(f"[data-number=auprc-{kind}] [data-value]"), said["auprc"][kind]["auprc"])
+        same(one.value(f"[data-number=partial-auc-{kind}] [data-value]"), said["partial_auc"][kind]["partial_auc"])
+        of = found["kinds"][kind]
+        same(one.value(f"[data-number=aupro-{kind}] [data-value]"), of["aupro"]["aupro"])
+        same(one.value(f"[data-number=pixel-auroc-{kind}] [data-value]"), of["pixel_auroc"]["auroc"])
+        same(one.value(f"[data-number=pointing-{kind}] [data-value]"), of["pointing_game"]["value"])
+    shown = page.locator("#localisation td[data-value]").evaluate_all("cells => cells.map(cell => +cell.dataset.value)")
+    assert shown == pytest.approx(found["kinds"]["fused"]["froc"]["at_rates"], abs=1e-9)
+    after = {name: one.curve(name, "Fused") for name in before}
+    assert all(before[name] != after[name] for name in before)
+
+
+def test_the_operating_point_moves_numbers_and_galleries(page: Page, live_server: Any, evaluation: Evaluation) -> None:
+    one = OnePage(page, live_server.url, evaluation, "test")
+    gallery = one.show("gallery")
+    expect(gallery.locator("[data-kind=lowest_abnormal]")).to_be_visible()  # of 6 normals nothing fixes 0.9
+    seen = set()
+    for rule, target in (("specificity", "0.8"), ("sensitivity", "0.8")):
+        page.locator("select[name=rule]").select_option(rule)
+        page.locator("select[name=target]").select_option(target)
+        point = {"rule": rule, "target": target}
+        said, found = one.ask("operating", **point), one.ask("galleries", **point)
+        expect(page.locator("#operating [data-threshold]")).to_have_attribute("data-threshold", str(said["threshold"]))
+        expect(gallery.locator("[data-threshold]")).to_have_attribute("data-threshold", str(found["threshold"]))
+        for kind, wanted in found["galleries"].items():
+            films = gallery.locator(f"[data-kind={kind}] a")
+            expect(films).to_have_count(len(wanted["shown"]))
+            shown = films.evaluate_all("links => links.map((link) => [link.dataset.image, +link.dataset.score])")
+            assert shown == [[film["image"], pytest.approx(film["score"], abs=1e-9)] for film in wanted["shown"]]
+        seen.add(said["threshold"])
+    assert len(seen) == 2
+
+
+def test_the_prevalence_moves_predictive_values(page: Page, live_server: Any, evaluation: Evaluation) -> None:
+    one = OnePage(page, live_server.url, evaluation, "test")
+    page.locator("select[name=rule]").select_option("sensitivity")
+    for prevalence in ("0.01", "0.3"):
+        page.locator("input[name=prevalence]").fill(prevalence)
+        page.locator("input[name=prevalence]").press("Tab")
+        expect(page.locator("#operating")).to_contain_text(f"at a prevalence of {prevalence}")
+        said = one.ask("operating", rule="sensitivity", target="0.9", prevalence=prevalence)["predictive"]
+        same(one.value("[data-number=ppv]"), said["positive_predictive_value"]["value"])
+        same(one.value("[data-number=npv]"), said["negative_predictive_value"]["value"])
+        same(one.value("[data-number=flags]"), said["flags_per_1000"]["value"])
+        same(one.value("[data-number=misses]"), said["misses_per_1000"]["value"])
+
+
+def test_breakdown_and_alignment_are_the_api_s(page: Page, live_server: Any, evaluation: Evaluation) -> None:
+    one = OnePage(page, live_server.url, evaluation, "test")
+    one.show("breakdown")
+    (finding,) = one.ask("breakdown")["findings"]
+    same(one.value("[data-finding=nodule] [data-value]"), finding["auroc"]["auroc"])
+    drawn = page.evaluate("() => document.getElementById('forest').data[0].x")
+    assert drawn[0] == pytest.approx(finding["auroc"]["auroc"], abs=1e-5)
+    alignment = one.show("alignment")
+    found = one.ask("alignment")
+    same(one.value("[data-number=flagged] [data-value]"), found["flagged"]["value"])
+    shown = alignment.locator("[data-kind=worst_aligned] a").evaluate_all("all => all.map((one) => one.dataset.image)")
+    assert shown == [film["image"] for film in found["worst"]]
+    expect(page.locator("#data [data-number=looks]")).to_have_text("1, 1 of them by this evaluation")
+
+
+def test_a_film_of_a_gallery_opens_and_its_heatmap_lies_on_it(
+    page: Page, live_server: Any, evaluation: Evaluation
+) -> None:
+    one = OnePage(page, live_server.url, evaluation, "test")
+    gallery = one.show("gallery")
+    first = one.ask("galleries")["galleries"]["lowest_abnormal"]["shown"][0]
+    place = gallery.locator("a").first.evaluate(
+        """(link) => {
+          const film = link.querySelector("img").getBoundingClientRect();
+          const ring = link.querySelector("ellipse").getBoundingClientRect();
+          const middle = (box, at, size) => box[at] + box[size] / 2;
+          return [middle(ring, "left", "width") - film.left, middle(ring, "top", "height") - film.top, film.width];
+        }"""
+    )
+    side = place[2] / 24  # the film is 20 × 24: black to the left and right of it
+    assert place[0] == pytest.approx((2 + first["hottest"][0]) * side, abs=0.5)
+    assert place[1] == pytest.approx(first["hottest"][1] * side, abs=0.5)
+    gallery.locator("a").first.focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{live_server.url}/results/runs/{evaluation.run.uuid}/films/{first['image']}/")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(page: Page, live_server: Any, evaluation: Evaluation, theme: str) -> None:
+    assert evaluation.created_by
+    type(evaluation.created_by).objects.filter(pk=evaluation.created_by.pk).update(theme=theme)
+    one = OnePage(page, live_server.url, evaluation, "test")
+    for part in ("precision", "gallery", "breakdown", "localisation", "alignment"):
+        one.show(part)
+    assert serious_findings(page) == []
