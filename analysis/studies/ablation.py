@@ -26,6 +26,7 @@ class CellResult:
     name: str
     words: str
     weight: float | None = None
+    weight_source: str = ""
     aurocs: dict[str, Auroc] = field(default_factory=dict)
     differences: dict[str, AurocDifference] = field(default_factory=dict)
     adjusted: dict[str, float | None] = field(default_factory=dict)
@@ -74,6 +75,7 @@ def _result(cell: Mapping[str, Any], labels: Labels, scored: CellScores, first: 
         name=cell["name"],
         words=cell["words"],
         weight=cell["fusion_weight"],
+        weight_source=cell.get("fusion_source", ""),
         aurocs={column: area(column) for column in COLUMNS},
         differences={column: difference(column, first.scores[column]) for column in COLUMNS} if first else {},
         sweep=sweep,
