@@ -14,8 +14,7 @@ from ml_engine.stages.ablation import plan as plan_ablation
 from ml_engine.stages.plans import Plan
 from ml_engine.storage import run_folder
 from ml_engine.studies import plan_sweep
-from portal.models import Image, Site, Split, User
-from portal.splitting import SplitRequest, split_from_csv
+from portal.models import Image, Site, Split
 from tests.ml_engine import made
 from tests.portal import factories
 
@@ -28,18 +27,18 @@ REPORT = {
 }  # fmt: skip
 
 
-def split_with_films(at: Site, *, author: User, films: int = 6) -> Split:
+def split_with_films(at: Site, *, films: int = 6) -> Split:
     """8 fit films; tune and test with `films` normal and as many abnormal films, and one that is unsure in test."""
     dataset = factories.dataset("Films", at=at)
-    for n in range(8):
-        factories.film(dataset, "normal", person=f"fit {n}", csv_split="fit")
+    parts = {"fit": [factories.film(dataset, "normal", person=f"fit {n}") for n in range(8)]}
     for part in ("tune", "test"):
-        for label in ("normal", "abnormal"):
-            for n in range(films):
-                factories.film(dataset, label, person=f"{part} {label} {n}", csv_split=part)
-    factories.film(dataset, "unsure", person="unsure", csv_split="test")
-    splitter = factories.user(f"splitter {factories.somewhere()}", is_superuser=True)
-    return split_from_csv(SplitRequest(site=at, name="Split", datasets=[dataset], seed=0, author=splitter))
+        parts[part] = [
+            factories.film(dataset, label, person=f"{part} {label} {n}")
+            for label in ("normal", "abnormal")
+            for n in range(films)
+        ]
+    parts["test"].append(factories.film(dataset, "unsure", person="unsure"))
+    return made.split(at, parts)
 
 
 def ablation(split: Split, *, figures: tuple[str, ...] = ("12", "13", "14", "15"), refused: str = "") -> Run:
@@ -70,6 +69,7 @@ def _laid(split: Split, kind: RunKind, planned: Plan, config: dict[str, Any], re
     alignments = {name: {"changes": one, "refused": "", "report": REPORT} for name, one in planned.alignments.items()}
     summary = {"weights": {"name": "random"}, "config": config, "cells": cells, "alignments": alignments}
     (folder / f"{kind}.json").write_text(json.dumps(summary | planned.asked, sort_keys=True), encoding="utf-8")
+    (folder / "run.json").write_text("{}", encoding="utf-8")
     return run
 
 
@@ -84,12 +84,13 @@ def _films(split: Split, parts: tuple[str, ...]) -> list[tuple[Image, str]]:
 
 
 def _scores(place: Path, films: list[tuple[Image, str]], number: int) -> None:
-    """Abnormal films score higher, by region more than by global; each cell has noise of its own."""
+    """Abnormal films score higher, by region more than by global, and in the second cell lower; each cell has noise of
+    its own."""
     place.mkdir(parents=True)
-    generator = np.random.default_rng(number)
+    generator = np.random.default_rng(number + 1)
     abnormal = np.array([image.current_label.value == "abnormal" for image, _ in films])
     whole = generator.normal(3, 1, len(films)) + 0.5 * abnormal
-    region = generator.normal(3, 1, len(films)) + 1.5 * abnormal
+    region = generator.normal(3, 1, len(films)) + (-3 if number == 1 else 1.5) * abnormal
     sweep = np.stack([w * region + (1 - w) * whole for w in WEIGHTS], axis=1).astype(np.float32)
     np.save(place / "sweep.npy", sweep)
     maps = generator.normal(1, 0.2, (len(films), 2, GRID, GRID)).astype(np.float32)
