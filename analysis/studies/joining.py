@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+
 from analysis.hiding import hidden_films
 from analysis.looking import CannotEvaluate, look
 from analysis.models import TestLook
@@ -12,11 +15,11 @@ from analysis.remembering import Remembered
 from analysis.studies import ablation, segmentation, sweep
 from analysis.studies.cells import Film, Truth, read_cell, read_summary
 from ml_engine.core.errors import EngineError
-from ml_engine.models import Run, RunKind
+from ml_engine.models import Run, RunKind, RunState
 from ml_engine.storage import run_folder
 from portal.access import require
 from portal.labelling import labels_at
-from portal.models import Part, Split, SplitImage, User
+from portal.models import Part, Site, Split, SplitImage, User
 
 T = TypeVar("T")
 REASONS = {RunKind.ABLATION: "ablation opened", RunKind.SWEEP: "test of a sweep opened"}
@@ -36,6 +39,13 @@ def split_of(run: Run) -> Split:
 def is_open(run: Run) -> bool:
     """Whether somebody has opened the test part of this study: it then stays open, since its figures are fixed."""
     return TestLook.objects.filter(run=run).exists()
+
+
+def finished_studies(site: Site) -> QuerySet[Run]:
+    """The ablations and sweeps of a site, newest first, each with `opened`: whether its test part is."""
+    looked = TestLook.objects.filter(run=OuterRef("pk"))
+    runs = Run.objects.filter(site=site, kind__in=REASONS, state=RunState.DONE)
+    return runs.select_related("split").annotate(opened=Exists(looked))
 
 
 def ablation_of(run: Run) -> ablation.AblationResult:
@@ -120,5 +130,7 @@ def parts_shown(run: Run) -> list[str]:
 def open_test(*, run: Run, author: User) -> None:
     """Count a look at test for this study, once: its figures do not change. Raises CannotEvaluate, PermissionDenied."""
     require(author, "evaluate runs", run.site)
-    if not is_open(run):
-        look(split=split_of(run), author=author, reason=REASONS[RunKind(run.kind)], run=run)
+    with transaction.atomic():
+        Run.objects.select_for_update(no_key=True).get(pk=run.pk)  # two people who press at once are one look
+        if not is_open(run):
+            look(split=split_of(run), author=author, reason=REASONS[RunKind(run.kind)], run=run)

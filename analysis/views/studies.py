@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET, require_POST
 from analysis import figures
 from analysis.hiding import hidden_films
 from analysis.looking import CannotEvaluate, looks_at_test, note_of
+from analysis.planning import why_sealed
 from analysis.studies import ablation_figures, sweep_figures
 from analysis.studies.cells import COLUMNS
 from analysis.studies.joining import (
@@ -52,12 +53,10 @@ def ablation(request: Request, uuid: UUID) -> HttpResponse:
         if context["is_open"]:
             found = ablation_of(run)
             drawn = ablation_figures.draw(found, theme=theme_of(request.user), random_weights=run.random_weights)
-            note = note_of(split_of(run), Part.TEST)
-            context |= {"found": found, "drawn": drawn, "kinds": COLUMNS, "note": note}
+            context |= {"found": found, "drawn": drawn, "kinds": COLUMNS}
             context |= {"segmented": _with_films(segmented_of(run, request.user)), "hidden": _hidden(request, run)}
-            context["figures"] = {
-                f"figure-{number}": figures.with_note(one.figure, note) for number, one in enumerate(drawn, start=1)
-            }
+            noted = [figures.with_note(one.figure, context["note"]) for one in drawn]
+            context["figures"] = {f"figure-{number}": figure for number, figure in enumerate(noted, start=1)}
     except CannotEvaluate as error:
         return _gone(request, error)
     return render(request, "analysis/ablation.html", context)
@@ -110,6 +109,8 @@ def _shared(request: Request, run: Run) -> dict[str, Any]:
         "run": run,
         "split": split_of(run),
         "looks": looks_at_test(split_of(run)),
+        "sealed": why_sealed(split_of(run)),
+        "note": note_of(split_of(run), Part.TEST),
         "is_open": is_open(run),
         "may_evaluate": may(request.user, "evaluate runs", run.site),
     }

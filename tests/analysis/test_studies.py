@@ -131,6 +131,31 @@ def test_a_sweep_is_chosen_from_on_tune(as_analyst: Client, sweep: Run) -> None:
     assert not TestLook.objects.exists()
 
 
+def test_a_sealed_test_part_stays_closed(as_analyst: Client, ablation: Run, split: Split) -> None:
+    split.site.plan_before_test = True
+    split.site.save()
+
+    shown = as_analyst.get(page(ablation)).content.decode()
+    assert "is sealed: lock an analysis plan for the split first." in shown
+    assert ">Show test</button>" not in shown
+    refused = as_analyst.post(reverse("analysis:show-test", args=[ablation.uuid]))
+    assert refused.status_code == 400
+    assert "is sealed" in refused.content.decode()
+    by_api = as_analyst.post(reverse("api-show-test", args=[ablation.uuid]))
+    assert (by_api.status_code, "is sealed" in by_api.json()["detail"]) == (400, True)
+    assert as_analyst.get(api(ablation)).json()["cells"] is None
+
+
+def test_the_results_list_studies_and_whether_test_is_open(as_analyst: Client, ablation: Run, sweep: Run) -> None:
+    opened(as_analyst, sweep)
+    rows = as_analyst.get(reverse("analysis:results")).context["studies"]
+
+    assert {(run.kind, run.opened) for run in rows} == {("ablation", False), ("sweep", True)}
+    stranger = Client()
+    stranger.force_login(factories.user("stranger", Role.MANAGER, at=factories.site("Busan")))
+    assert not stranger.get(reverse("analysis:results")).context["studies"]
+
+
 # Numbers ----------------------------------------------------------------------------------------------
 
 
@@ -185,9 +210,9 @@ def test_every_figure_carries_its_notices(as_analyst: Client, ablation: Run, swe
         note = opened(as_analyst, run)["note"]
         assert note
         for name, figure in as_analyst.get(page(run)).context["figures"].items():
-            texts = [one["text"] for one in figure["layout"]["annotations"]]
-            of_tune = name.endswith("-tune")
-            assert "Research use only. Not a medical device." + ("" if of_tune else f" {note}") in texts
+            texts = [one["text"].replace("<br>", " ") for one in figure["layout"]["annotations"]]
+            said = next(text for text in texts if "Research use only. Not a medical device." in text)
+            assert (note in said) is not name.endswith("-tune")
             assert "<b>random weights, not for evaluation</b>" in texts
 
 
