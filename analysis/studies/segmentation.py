@@ -121,12 +121,12 @@ def outline(marked: NDArray[np.bool_], stride: int) -> str:
 
 def heatmap(fused: NDArray[np.float64], threshold: float | None) -> str:
     """The map as a PNG in a data address: inferno from 0 to twice the threshold, as the viewer has it; clear where
-    masked."""
+    masked and at 0, full from the threshold on, so that the film stays in sight."""
     top = 2 * threshold if threshold and threshold > 0 else 2.0
     steps = np.nan_to_num(np.clip(fused / top, 0, 1) * 255).round().astype(np.int64)
     pixels = np.empty((*fused.shape, 4), dtype=np.uint8)
     pixels[..., :3] = _INFERNO[steps]
-    pixels[..., 3] = np.where(np.isfinite(fused), 255, 0)
+    pixels[..., 3] = np.where(np.isfinite(fused), np.minimum(2 * steps, 255), 0)
     buffer = io.BytesIO()
     Picture.fromarray(pixels, "RGBA").save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -438,7 +438,7 @@ def test_a_heatmap_is_clear_where_masked_and_ends_at_twice_the_threshold() -> No
 
     pixels = np.asarray(Picture.open(io.BytesIO(base64.b64decode(address.split(",")[1]))))
     assert pixels[0, 0, 3] == 0
-    assert pixels[0, 1, :3].tolist() == [0, 0, 4]  # the first colour of inferno, published
+    assert pixels[0, 1].tolist() == [0, 0, 4, 0]  # the first colour of inferno, published
     assert pixels[1, 0].tolist() == pixels[1, 1].tolist() == [252, 255, 164, 255]  # the last
 
 
