@@ -178,7 +178,7 @@ def test_what_cannot_be_swept_is_a_sentence(axes: dict[str, tuple[str, ...]], se
     ("config", "sentence"),
     [
         ({"rate_tried": "0.1"}, "rate is an axis and rate_tried has candidates"),
-        ({"detector": "padim"}, "rate is an axis, and the detector padim has none"),
+        ({"detector": "padim"}, "rate is an axis, and the detector padim has no such bank"),
     ],
 )
 def test_an_axis_that_the_config_decides_is_refused(config: dict[str, str], sentence: str) -> None:
