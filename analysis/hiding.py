@@ -10,13 +10,15 @@ WHY = "a label given after seeing a score is no reference"
 
 
 def hidden_films(user: User, run: Run, *, part: str) -> set[str]:
-    """The addresses of the films of a part, in the split of the run's detector, whose scores stay hidden from the
-    person. The rule sees no difference between films of one part and one label, so it is asked once a label."""
-    assert run.detector is not None
+    """The addresses of the films of a part, in the split of the run's detector or of a study, whose scores stay hidden
+    from the person. The rule sees no difference between films of one part and one label, so it is asked once a label.
+    """
+    split_id = run.detector.split_id if run.detector else run.split_id
+    assert split_id is not None  # only a run that scores datasets has none, and that has a detector
     if may(user, "see scores", run.site) and not has_to_label(user, run.site, part):
         return set()
     films = Image.objects.filter(
-        split_images__member__split_id=run.detector.split_id, split_images__member__part=part
+        split_images__member__split_id=split_id, split_images__member__part=part
     ).select_related("dataset__site", "current_label")
     hidden: set[str] = set()
     for value in films.order_by().values_list("current_label__value", flat=True).distinct():

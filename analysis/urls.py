@@ -19,6 +19,8 @@ from analysis.views import (
     reading,
     results,
     split_data,
+    studies,
+    study_film,
     worklists,
 )
 
@@ -29,6 +31,12 @@ urlpatterns = [
     path("results/compare/figures/<slug:name>.csv", exports.comparison_csv, name="comparison-csv"),
     path("results/runs/<uuid:uuid>/archive", archive.run_archive, name="run-archive"),
     path("results/runs/<uuid:uuid>/evaluate/", results.make_evaluation, name="make-evaluation"),
+    path("results/runs/<uuid:uuid>/ablation/", studies.ablation, name="ablation"),
+    path("results/runs/<uuid:uuid>/sweep/", studies.sweep, name="sweep"),
+    path("results/runs/<uuid:run_uuid>/ablation/<uuid:image_uuid>/", study_film.film, name="study-film"),
+    path("results/runs/<uuid:run_uuid>/ablation/<uuid:image_uuid>/overlay", study_film.overlay, name="study-overlay"),
+    path("results/runs/<uuid:run_uuid>/ablation/<uuid:image_uuid>/maps", study_film.maps, name="study-maps"),
+    path("results/runs/<uuid:uuid>/show-test/", studies.show_test, name="show-test"),
     path("splits/<uuid:uuid>/data/", split_data.split_data, name="split-data"),
     path("splits/<uuid:uuid>/plan/", planning.plan, name="plan"),
     path("splits/<uuid:uuid>/plan/rules/", planning.set_rules, name="set-test-rules"),

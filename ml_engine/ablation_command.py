@@ -47,7 +47,7 @@ def ablation_command(options: argparse.Namespace) -> int:
     planned = plan(config, figures)
     console = Console()
     images, csv = _films(options, console)
-    selection = manifest.for_ablation(manifest.read_csv(csv), preset=config.preset, seed=config.seed)
+    selection = manifest.for_cells(manifest.read_csv(csv), preset=config.preset, seed=config.seed)
     manifest.check_parts(selection.rows, config)
     rows = manifest.with_hashes(selection.rows, images)
     tell_selection(selection, console)
@@ -57,7 +57,7 @@ def ablation_command(options: argparse.Namespace) -> int:
     named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
     request = Request("ablation", config, name="ablation", weights=named, figures=figures)
     lay(options.out, request, rows, with_labels=True)
-    console.say(f"{len(planned.alignments)} alignments and {len(planned.cells)} detectors, one after the other")
+    console.say(planned.forecast(config) + ", one after the other")
     outcome = run_folder(options.out, images=images, listener=console.event)
     if outcome.status in (OK, UNREADABLE):
         for cell in files.read_json(options.out / "ablation.json")["cells"]:

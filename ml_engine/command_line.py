@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ml_engine import ablation_command, alignment_inputs, changing_commands, manifest, repeat_command
+from ml_engine import ablation_command, alignment_inputs, changing_commands, manifest, repeat_command, sweep_command
 from ml_engine.core import feature_store, files, networks, weights
 from ml_engine.core.config import BACKBONES, DETECTORS, PRESETS, PipelineConfig
 from ml_engine.core.errors import EngineError, InvalidConfig
@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     repeat_command.add(commands, epilog=EPILOG)
     ablation = ablation_command.add(commands, epilog=EPILOG)
     _add_settings(ablation)
+    _add_settings(sweep_command.add(commands, epilog=EPILOG))
     run = commands.add_parser(
         "run",
         help="run a run folder, from its last finished stage",
@@ -358,7 +359,7 @@ def _difference(there: dict[str, Any], wanted: dict[str, Any]) -> str:
     for name, value in after.items():
         if before.get(name) != value and name != "alignment":
             return f"a run with {name} = {before.get(name)}, and {value} was asked for"
-    for name in ("kind", "code_version", "inputs", "weights", "config"):
-        if there.get(name) != wanted[name]:
+    for name in ("kind", "code_version", "inputs", "weights", "config", "figures", "axes"):
+        if there.get(name) != wanted.get(name):
             return f"a run with another {name.replace('_', ' ')}"
     return "a run of other films"

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,7 +19,7 @@ from ml_engine.core.errors import EngineError
 from ml_engine.core.version import FORMAT, code_version
 
 Listener = Callable[[dict[str, Any]], None]
-KINDS = ("fit_alignment", "fit_detector", "score", "ablation")
+KINDS = ("fit_alignment", "fit_detector", "score", "ablation", "sweep")
 INPUTS = {
     "alignment": "inputs/alignment.safetensors",
     "detector": "inputs/detector.safetensors",
@@ -46,7 +46,8 @@ class Grow:
 class Request:
     """``run.json``: enough to run it again elsewhere. ``inputs`` maps a name of `INPUTS` to SHA-256;
     ``fusion_weight`` of a score run replaces its detector's, and with ``grow`` its banks are grown first; ``figures``
-    are those of the paper that an ablation makes."""
+    are those of the paper that an ablation makes, and ``axes`` the settings that a sweep varies, with their values as
+    text."""
 
     kind: str
     config: PipelineConfig
@@ -55,12 +56,14 @@ class Request:
     inputs: dict[str, str] | None = None
     fusion_weight: float | None = None
     figures: tuple[str, ...] = ()
+    axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     grow: Grow | None = None
 
     def to_json(self) -> dict[str, Any]:
         inputs = {n: {"file": INPUTS[n], "sha256": h} for n, h in (self.inputs or {}).items()}
         ours: dict[str, Any] = {} if self.fusion_weight is None else {"fusion_weight": self.fusion_weight}
         ours |= {"figures": list(self.figures)} if self.figures else {}
+        ours |= {"axes": {name: list(values) for name, values in self.axes.items()}} if self.axes else {}
         ours |= (
             {"grow": {"images": list(self.grow.images), "films_before": self.grow.films_before}} if self.grow else {}
         )
@@ -109,6 +112,7 @@ class Request:
             inputs=inputs,
             fusion_weight=weight,
             figures=_figures(values.get("figures")),
+            axes=_axes(values.get("axes")),
             grow=_grow(values.get("grow"), values["kind"]),
         )
 
@@ -119,6 +123,15 @@ def _figures(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise EngineError(f"run.json has figures {value!r}: it must be a list of texts.")
     return tuple(value)
+
+
+def _axes(value: Any) -> dict[str, tuple[str, ...]]:
+    if value is None:
+        return {}
+    lists = value.values() if isinstance(value, dict) else [None]
+    if not all(isinstance(one, list) and all(isinstance(text, str) for text in one) for one in lists):
+        raise EngineError(f"run.json has axes {value!r}: it must be an object of lists of texts.")
+    return {str(name): tuple(texts) for name, texts in value.items()}
 
 
 def _grow(value: Any, kind: str) -> Grow | None:

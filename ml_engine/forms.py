@@ -33,6 +33,7 @@ class RunForm(forms.Form):
 
     kind: RunKind
     lead = ""  # what the run does, in a sentence
+    template = "ml_engine/new.html"
 
     name = forms.CharField(max_length=100)
     note = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 2}))
@@ -165,8 +166,8 @@ class DetectorForm(FitForm):
             *((str(model.uuid), _named(model.run, f"split {model.split.name}")) for model in models),
         ]
         stored = storage.stored_weights()
-        self.fields["weights"].choices = _weights(stored)  # type: ignore[attr-defined]
-        self.fields["backbone"].choices = _backbones(stored)  # type: ignore[attr-defined]
+        self.fields["weights"].choices = weights_choices(stored)  # type: ignore[attr-defined]
+        self.fields["backbone"].choices = backbone_choices(stored)  # type: ignore[attr-defined]
 
         for name in OWN_FIELDS:
             field = self.fields[name]
@@ -184,7 +185,7 @@ class DetectorForm(FitForm):
         return requests.request_detector(request, split=split, config=config, alignment=alignment)
 
 
-def _backbones(stored: list[StoredFile]) -> list[Any]:
+def backbone_choices(stored: list[StoredFile]) -> list[Any]:
     """The networks of the table, and those that an imported file is for, by their library."""
     names = list(dict.fromkeys([*BACKBONES, *(file.architecture for file in stored if file.architecture)]))
     needs = "" if importlib.util.find_spec("timm") else " (timm is not installed here)"
@@ -196,7 +197,7 @@ def _backbones(stored: list[StoredFile]) -> list[Any]:
     ]
 
 
-def _weights(stored: list[StoredFile]) -> list[Any]:
+def weights_choices(stored: list[StoredFile]) -> list[Any]:
     words = {
         published.IMAGENET: "imagenet: torchvision's IMAGENET1K_V1",
         published.IMAGENET_V2: "imagenet-v2: torchvision's IMAGENET1K_V2",

@@ -165,11 +165,11 @@ def for_fit(table: list[dict[str, str]], *, preset: str, seed: int) -> Selection
     return Selection(kept, dict(left_out), sum(1 for row in kept if row.patient.startswith(_ALONE)))
 
 
-def for_ablation(table: list[dict[str, str]], *, preset: str, seed: int) -> Selection:
+def for_cells(table: list[dict[str, str]], *, preset: str, seed: int) -> Selection:
     """The rows of `for_fit` with their parts and labels, and those of `for_score` as part test without a label."""
     fitting, scoring = for_fit(table, preset=preset, seed=seed), for_score(table)
     if "split" not in table[0]:
-        raise InvalidManifest("An ablation needs the column split, with rows of split test to compare detectors on.")
+        raise InvalidManifest("This needs the column split, with rows of split test to compare detectors on.")
     left_out = {reason: count for reason, count in fitting.left_out.items() if reason != "in the test part"}
     rows = [*fitting.rows, *scoring.rows]
     return Selection(rows, left_out, fitting.without_patient + scoring.without_patient)

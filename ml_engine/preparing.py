@@ -12,7 +12,7 @@ from ml_engine import storage
 from ml_engine.core import weights
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.version import code_version
-from ml_engine.models import Run, RunKind
+from ml_engine.models import STUDIES, Run, RunKind
 from ml_engine.requests import alignment_part
 from ml_engine.running import RunRefused
 from portal.labelling import labels_at
@@ -87,7 +87,7 @@ def _run_json(run: Run, folder: Path) -> dict[str, Any]:
         "code_version": code_version(),
         "weights": _weights(run, folder),
         "inputs": _inputs(run, folder),
-    } | _grow(run)
+    } | (run.asked if run.kind in STUDIES else _grow(run))
 
 
 def _grow(run: Run) -> dict[str, Any]:
@@ -138,7 +138,17 @@ def films_of(run: Run) -> list[Film]:
     assert run.split is not None  # constraint run_fit_has_split
     if run.kind == RunKind.FIT_ALIGNMENT:
         return _labelled(run.split, [alignment_part(run.split)], allowed={})
+    if run.kind in (RunKind.ABLATION, RunKind.SWEEP):
+        return _films_of_cells(run.split)
     return _labelled(run.split, [Part.FIT, Part.TUNE, Part.CALIBRATE], allowed={Part.TUNE: {LabelValue.ABNORMAL}})
+
+
+def _films_of_cells(split: Split) -> list[Film]:
+    """What every detector of an ablation or a sweep takes: the films that it is fitted on with their labels, those of
+    test without one, whatever it is."""
+    parts = [Part.ALIGN, Part.FIT, Part.TUNE, Part.CALIBRATE]
+    fitting = _labelled(split, [*parts], allowed={Part.TUNE: {LabelValue.ABNORMAL}})
+    return [*fitting, *_in_parts(split, [Part.TEST])]
 
 
 def _labelled(split: Split, parts: list[str], *, allowed: dict[str, set[LabelValue]]) -> list[Film]:

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from analysis.api import exports, one_run, planning, views, worklists
+from analysis.api import exports, one_run, planning, studies, views, worklists
 
 urlpatterns = [
     path("evaluations/", views.Evaluations.as_view(), name="api-evaluations"),
@@ -21,6 +21,9 @@ urlpatterns = [
     path("evaluations/<uuid:uuid>/figures/<slug:name>.csv", exports.FigureCsv.as_view(), name="api-figure-csv"),
     path("evaluations/<uuid:uuid>/report.pdf", exports.ReportPdf.as_view(), name="api-report"),
     path("runs/<uuid:uuid>/evaluate/", views.Evaluate.as_view(), name="api-evaluate"),
+    path("runs/<uuid:uuid>/ablation/", studies.OneAblation.as_view(), name="api-ablation"),
+    path("runs/<uuid:uuid>/sweep/", studies.OneSweep.as_view(), name="api-sweep"),
+    path("runs/<uuid:uuid>/show-test/", studies.ShowTest.as_view(), name="api-show-test"),
     path("runs/<uuid:uuid>/worklists/", worklists.NewWorklist.as_view(), name="api-new-worklist"),
     path("worklists/", worklists.Worklists.as_view(), name="api-worklists"),
     path("worklists/<uuid:uuid>/", worklists.OneWorklist.as_view(), name="api-worklist"),

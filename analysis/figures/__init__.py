@@ -6,6 +6,7 @@ for a film has the film's id as `customdata`; a film whose id is None counts, bu
 the plot and heights are fixed in pixels, so that a figure reads the same 400 and 1,400 pixels wide.
 """
 
+from analysis.figures.cells import AxisLine, CellMark, axis_figure, cells_figure
 from analysis.figures.comparison import RunCurve, comparison_figure, scatter_figure
 from analysis.figures.forest import ForestRow, forest_figure
 from analysis.figures.free_response import FrocCurve, froc_figure
@@ -18,12 +19,16 @@ from analysis.figures.sweep import sweep_figure
 __all__ = [
     "NOTICE",
     "RANDOM_WEIGHTS",
+    "AxisLine",
+    "CellMark",
     "ForestRow",
     "FrocCurve",
     "KindOfScore",
     "PrecisionCurve",
     "RunCurve",
     "as_json",
+    "axis_figure",
+    "cells_figure",
     "comparison_figure",
     "forest_figure",
     "format_auroc",

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_GET
 
 from analysis.hiding import WHY, hidden_films
 from ml_engine import archive
-from ml_engine.models import Run, RunKind, RunState
+from ml_engine.models import STUDIES, Run, RunKind, RunState
 from ml_engine.storage import run_folder
 from portal import audit
 from portal.access import get_visible, require
@@ -19,14 +19,14 @@ from portal.signed_in import Request
 
 @require_GET
 def run_archive(request: Request, uuid: UUID) -> StreamingHttpResponse:
-    """The run's folder as a zip, for those who may ask for runs. It holds films, so each download is audited; a scoring
-    run that holds scores hidden from the person is refused."""
+    """The run's folder as a zip, for those who may ask for runs. It holds films, so each download is audited; a run
+    that holds scores hidden from the person is refused."""
     run = get_visible(Run.objects.select_related("site", "detector__split"), request.user, uuid)
     require(request.user, "request runs", run.site)
     folder = run_folder(run.uuid)
     if run.state != RunState.DONE or not (folder / "run.json").is_file():
         raise Http404("This run has no archive: it is not done, or its folder is not in the data folder any more.")
-    if run.kind == RunKind.SCORE and run.detector is not None:
+    if run.kind == RunKind.SCORE or run.kind in STUDIES:
         hidden = sum(len(hidden_films(request.user, run, part=part)) for part in (Part.TUNE, Part.CALIBRATE, Part.TEST))
         if hidden:
             raise PermissionDenied(

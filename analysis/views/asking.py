@@ -8,6 +8,7 @@ from analysis.evaluation import is_stored, parts_of
 from analysis.models import Evaluation
 from analysis.operating_point import InvalidOperatingPoint
 from analysis.palette import Theme
+from ml_engine.models import Run, RunKind, RunState
 from portal.access import get_visible, require
 from portal.models import Part, User
 
@@ -60,3 +61,12 @@ def allowed_weight(evaluation: Evaluation, part: str, text: str) -> float:
 def theme_of(user: User) -> Theme:
     """Of the figures on the person's pages."""
     return "dark" if user.theme == "dark" else "light"
+
+
+def get_study(user: User, uuid: UUID, *, kind: str = "") -> Run:
+    """A finished ablation or sweep, of a site where the person sees scores; 404 or 403 otherwise."""
+    run = get_visible(Run.objects.select_related("site", "split"), user, uuid)
+    if run.kind not in ([kind] if kind else [RunKind.ABLATION, RunKind.SWEEP]) or run.state != RunState.DONE:
+        raise Http404("There is no finished study here.")
+    require(user, "see scores", run.site)
+    return run

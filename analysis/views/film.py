@@ -50,27 +50,35 @@ def overlay(request: Request, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
         maps = _row("maps.npy", score)
     except CannotEvaluate as error:
         return JsonResponse({"error": str(error)}, status=410)
+    drawn = overlay_of(facts, affine, maps, maps_url=reverse("analysis:maps", args=[run_uuid, image_uuid]))
+    return JsonResponse(drawn | weight_lock(part) | {"random_weights": score.run.random_weights})
+
+
+def weight_lock(part: str) -> dict[str, Any]:
+    return {
+        "weight_locked": part == Part.TEST,
+        "weight_locked_reason": "This film is in test: the weight stays at the run's.",
+    }
+
+
+def overlay_of(facts: dict[str, Any], affine: Any, maps: Any, *, maps_url: str) -> dict[str, Any]:
+    """What the viewer draws a heatmap by: score.json, the film's affine (2, 3) and its maps (2, h, w)."""
     standard = facts["standardisation"] or {"mean": None, "std": None}
     low, high = _scale(facts)
-    return JsonResponse(
-        {
-            "maps_url": reverse("analysis:maps", args=[run_uuid, image_uuid]),
-            "rows": maps.shape[1],
-            "columns": maps.shape[2],
-            "stride": facts["stride"],
-            "size": facts["size"],
-            "original_from_canonical": affine.tolist(),
-            "weight": facts["fusion_weight"],
-            "mean": _flat(standard["mean"]),
-            "std": _flat(standard["std"]),
-            "scale_low": low,
-            "scale_high": high,
-            "threshold": facts["threshold_map"],
-            "weight_locked": part == Part.TEST,
-            "weight_locked_reason": "This film is in test: the weight stays at the run's.",
-            "random_weights": score.run.random_weights,
-        }
-    )
+    return {
+        "maps_url": maps_url,
+        "rows": maps.shape[1],
+        "columns": maps.shape[2],
+        "stride": facts["stride"],
+        "size": facts["size"],
+        "original_from_canonical": affine.tolist(),
+        "weight": facts["fusion_weight"],
+        "mean": _flat(standard["mean"]),
+        "std": _flat(standard["std"]),
+        "scale_low": low,
+        "scale_high": high,
+        "threshold": facts["threshold_map"],
+    }
 
 
 @require_GET
@@ -78,10 +86,13 @@ def maps(request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     """Global and region map, little-endian float32 (2, h, w), NaN where masked."""
     score, _ = _score(request, run_uuid, image_uuid)
     try:
-        both = _row("maps.npy", score).astype("<f4")
+        return maps_response(_row("maps.npy", score))
     except CannotEvaluate as error:
         return JsonResponse({"error": str(error)}, status=410)
-    response = HttpResponse(both.tobytes(), content_type="application/octet-stream")
+
+
+def maps_response(both: Any) -> HttpResponse:
+    response = HttpResponse(both.astype("<f4").tobytes(), content_type="application/octet-stream")
     response.headers["Cache-Control"] = "private, max-age=3600"
     return response
 

@@ -20,6 +20,7 @@ from analysis.models import Evaluation
 from analysis.operating_point import OFFERED, RULES
 from analysis.planning import approval_of, current_plan, is_intact, planned_point, why_sealed
 from analysis.score_table import score_table
+from analysis.studies.joining import finished_studies
 from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look, theme_of
 from ml_engine.models import Run, RunKind, RunState
 from portal.access import get_visible, may, require
@@ -38,6 +39,7 @@ def results(request: Request) -> HttpResponse:
     context = {
         "room": "results",
         "runs": runs,
+        "studies": finished_studies(site),
         "asked": request.GET.get("run", ""),
         "may_evaluate": may(request.user, "evaluate runs", site),
     }

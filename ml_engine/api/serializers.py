@@ -2,6 +2,9 @@ from rest_framework import serializers
 
 from ml_engine.core.config import PRESETS
 from ml_engine.models import Run
+from ml_engine.stages.ablation import FIGURES
+from ml_engine.stages.sweep import AXES
+from ml_engine.studies import FIGURES as PAPER_FIGURES
 from portal.models import Part
 
 
@@ -53,7 +56,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
 
 class RunDetailSerializer(RunSerializer):
     class Meta(RunSerializer.Meta):
-        fields = [*RunSerializer.Meta.fields, "config", "versions", "device"]
+        fields = [*RunSerializer.Meta.fields, "config", "asked", "versions", "device"]
 
 
 class Wish(serializers.Serializer[None]):
@@ -89,3 +92,17 @@ class ScoreWish(Wish):
     detector = serializers.UUIDField(help_text="Of the detector, or of the run that makes it.")
     parts = serializers.ListField(child=serializers.ChoiceField(choices=Part.choices), default=list)
     datasets = serializers.ListField(child=serializers.UUIDField(), default=list)
+
+
+class AblationWish(FitWish):
+    figures = serializers.ListField(
+        child=serializers.ChoiceField(choices=FIGURES), default=list(PAPER_FIGURES), help_text="Those of the paper."
+    )
+
+
+class SweepWish(FitWish):
+    axes = serializers.DictField(
+        child=serializers.ListField(child=serializers.CharField()),
+        help_text=f'Values by setting, as text: {{"rate": ["0.01", "0.1"]}}; of {", ".join(AXES)}.',
+    )
+    aligned = serializers.BooleanField(default=True, help_text="Fit an alignment first, for all detectors.")

@@ -16,7 +16,8 @@ from ml_engine.core import determinism, feature_store, networks
 from ml_engine.core.errors import EngineError
 from ml_engine.core.patchcore import require_search
 from ml_engine.folder import FolderBusy, Report, Request, RunFolder, opened
-from ml_engine.stages import ablation, common, fit_alignment, fit_detector, measure_alignment, score
+from ml_engine.stages import ablation, cells, common, fit_alignment, fit_detector, measure_alignment, score, sweep
+from ml_engine.stages.plans import Plan
 from ml_engine.stages.work import Work
 
 Stage = Callable[[Work, Report], dict[str, Any]]
@@ -47,6 +48,10 @@ STAGES: dict[str, tuple[tuple[str, Stage], ...]] = {
         ("maps", score.make_maps),
         ("results", score.write_results),
     ),
+}
+PLANS: dict[str, Callable[[Request], Plan]] = {
+    "ablation": lambda request: ablation.plan(request.config, request.figures),
+    "sweep": lambda request: sweep.plan(request.config, request.axes),
 }
 BULKY = ("inputs.npy", "features.npy")  # deleted once the results stand
 
@@ -118,8 +123,8 @@ def _failed(folder: RunFolder, status: int, sentence: str, *, passing: bool = Fa
 
 
 def _stages_of(request: Request) -> Sequence[tuple[str, Stage]]:
-    if request.kind == "ablation":
-        return ablation.stages(request)
+    if request.kind in PLANS:
+        return cells.stages(PLANS[request.kind](request))
     if request.grow is None:
         return STAGES[request.kind]
     *before, maps, results = STAGES[request.kind]
@@ -145,4 +150,6 @@ def _stages(folder: RunFolder, images: Path, device: str | None, features: Path 
         determinism.give_back_memory()
     for name in BULKY:
         (folder.stages / name).unlink(missing_ok=True)
-    return ablation.unreadable(work) if request.kind == "ablation" else len(work.errors)
+    if request.kind in PLANS:
+        return cells.unreadable(PLANS[request.kind](request), work)
+    return len(work.errors)

@@ -25,6 +25,9 @@ STAGES = {
 
 @register.filter
 def stage_words(stage: str) -> str:
+    for start, words in (("cell-", "detector"), ("alignment-", "alignment")):
+        if stage.startswith(start):
+            return f"{words} {stage.removeprefix(start)}"
     return STAGES.get(stage, stage)
 
 
@@ -61,3 +64,9 @@ def percent(value: Any) -> str:
 @register.filter
 def entry(values: Mapping[str, Any], name: str) -> Any:
     return values.get(name)
+
+
+@register.filter
+def area(auroc: Any) -> float | str:
+    """The plain number of an AUROC, for the page's own use; "" where there is none."""
+    return "" if auroc is None or auroc.auroc is None else float(auroc.auroc)

@@ -10,17 +10,19 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from ml_engine import running, storage
-from ml_engine.forms import FORMS, RANDOM_WEIGHTS, RunForm, start_values, values_of
+from ml_engine import forms, running, storage, study_forms
+from ml_engine.forms import RANDOM_WEIGHTS, RunForm
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.requests import changes_from_preset
 from ml_engine.running import RunRefused
+from ml_engine.stages.sweep import AXES
 from ml_engine.suspects import NoSuspects, queue_least_normal
 from portal.access import get_visible, may, may_see_scores, require
 from portal.models import Image, Part, Site, Split, User
 from portal.queues import InvalidQueue
 from portal.signed_in import Request
 
+FORMS = forms.FORMS | study_forms.FORMS
 RUNS_A_PAGE = 50
 ACTIVE = (RunState.QUEUED, RunState.RUNNING)
 
@@ -84,6 +86,7 @@ def run(request: Request, uuid: UUID) -> HttpResponse:
         "may_queue": may(request.user, "make queues", run.site),
         "chosen_auroc": _chosen_auroc(run),
         "pairs": _pairs(run),
+        "axes": [(name, run.asked["axes"][name]) for name in AXES if name in run.asked.get("axes", {})],
         **_progress(request, run),
     }
     return render(request, "ml_engine/run.html", context)
@@ -185,14 +188,15 @@ def new(request: Request, kind: str) -> HttpResponse:
         raise Http404("You are no member of a site.")
     require(request.user, "request runs", site)
     request.hilum_site = site
-    start = values_of(clone_of) if clone_of else start_values(kind, request.GET.dict())
+    values = study_forms if kind in study_forms.FORMS else forms
+    start = values.values_of(clone_of) if clone_of else values.start_values(kind, request.GET.dict())
     form = FORMS[kind](request.POST or None, initial=start, site=site, user=request.user, clone_of=clone_of)
     if request.method == "POST" and form.is_valid():
         made = form.save()
         if made is not None:
             return redirect("ml_engine:run", made.uuid)
     context = {"room": "runs", "form": form, "clone_of": clone_of, **_weights(form)}
-    return render(request, "ml_engine/new.html", context, status=400 if form.errors else 200)
+    return render(request, form.template, context, status=400 if form.errors else 200)
 
 
 def _cloned(request: Request, kind: str) -> Run | None:

@@ -16,7 +16,7 @@ from analysis import ablation as tables
 from ml_engine import command_line
 from ml_engine.core import feature_store
 from ml_engine.core.config import PipelineConfig
-from ml_engine.stages import ablation
+from ml_engine.stages import ablation, cells
 from portal.imaging.phantom.demo_set import plan_demo_set
 from portal.imaging.phantom.findings import FINDINGS
 from tests.ml_engine import films
@@ -141,7 +141,7 @@ def test_a_cell_that_is_refused_is_a_sentence_in_the_table(world: Path, tmp_path
     facts["cells"][1] |= {"refused": "too large"}
     (copied / "ablation.json").write_text(json.dumps(facts), encoding="utf-8")
 
-    text = tables.table(*tables.read_ablation(copied, world / "films" / "labels.csv"))
+    text = tables.table(tables.read_ablation(copied, world / "films" / "labels.csv"))
 
     assert "| not aligned, masked | refused: too large |" in text
 
@@ -152,7 +152,7 @@ def test_a_detector_with_one_map_has_one_figure(world: Path, tmp_path: Path) -> 
     rows = [row | {"region": row["global"], "fused": row["global"]} for row in films.read_csv(path)]
     films.write_csv(path, rows)
 
-    text = tables.table(*tables.read_ablation(copied, world / "films" / "labels.csv"))
+    text = tables.table(tables.read_ablation(copied, world / "films" / "labels.csv"))
 
     line = next(line for line in text.splitlines() if line.startswith("| aligned, not masked"))
     assert [cell.strip() == "" for cell in line.split("|")[2:6]] == [True, True, False, True]
@@ -183,7 +183,7 @@ def test_films_without_a_test_part_are_refused(world: Path, tmp_path: Path, caps
     )
 
     assert status == 2
-    assert "An ablation needs the column split" in capsys.readouterr().err
+    assert "This needs the column split" in capsys.readouterr().err
 
 
 def test_labels_of_other_films_are_refused(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,7 +207,7 @@ def test_an_alignment_that_collapses_refuses_its_cells_alone(
     assert [cell["name"] for cell in found["cells"]] == ["aligned-masked", "aligned-odd"]
     assert found["cells"][1]["refused"].startswith("The aligned films cover")
     assert found["alignments"]["odd"]["report"] is None
-    text = tables.table(*tables.read_ablation(tmp_path / "out", world / "films" / "labels.csv"))
+    text = tables.table(tables.read_ablation(tmp_path / "out", world / "films" / "labels.csv"))
     assert text.count("refused: ") == 2
 
 
@@ -242,7 +242,7 @@ def test_a_full_disk_ends_the_run_and_is_no_finding(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ablation.files, "stream_npy", full)
+        patch.setattr(cells.files, "stream_npy", full)
         assert command(world, "--out", str(copied), "--figures", "12,13,14") == 2
     assert "The disk is full" in capsys.readouterr().err
 
@@ -258,9 +258,9 @@ def test_an_unreadable_film_leaves_one_map_one_map(world: Path, tmp_path: Path) 
     rows[0] |= {"global": "nan", "region": "nan", "fused": "nan"}
     films.write_csv(path, rows)
 
-    _, results = tables.read_ablation(copied, world / "films" / "labels.csv")
+    results = tables.read_ablation(copied, world / "films" / "labels.csv")
 
-    assert [one.has_one_map for one in results] == [False, False, True, False]
+    assert [one.has_one_map for one in results.cells] == [False, False, True, False]
 
 
 def test_an_unreadable_film_of_the_align_part_is_counted(world: Path, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Runs of many cells joined with labels; pure but for `joining`, which asks the database."""

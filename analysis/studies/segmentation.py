@@ -1,0 +1,143 @@
+"""The paper's Fig. 16: films with what is marked by the threshold on the fused map, and the map; drawn as SVG in the
+films' own pixels."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Picture
+from plotly.colors import sample_colorscale, unlabel_rgb
+
+from analysis.studies.cells import CellScores, Truth, labels_of
+from ml_engine.core import fusion
+
+SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)  # ranks of the abnormal films shown, so that none is chosen by how well it looks
+SHARES_OF_NORMALS = (1.0, 0.5)
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """A film: its row in the cell's arrays, what it is shown for, and what is drawn over it. ``outline`` is an SVG path
+    in canonical pixels around the patches marked, ``heatmap`` a picture of the map as a data address, ``matrix`` the
+    SVG transform from canonical to the film's pixels, ``size`` the canonical side."""
+
+    film: str
+    label: str
+    words: str
+    score: float
+    share_marked: float
+    outline: str
+    heatmap: str
+    matrix: str
+    size: int
+
+
+def chosen(scored: CellScores, truth: Truth, hidden: set[str]) -> list[tuple[int, str]]:
+    """Places in ``scored`` of the films to show, and what each is shown for: abnormal films from the highest score to
+    the lowest by quarters, the highest and the middle normal. Films in ``hidden`` are not among them."""
+    labels = labels_of(scored.films, truth)
+    fused = scored.scores["fused"]
+    free = np.isfinite(fused) & labels.known & np.array([film not in hidden for film in scored.films], dtype=bool)
+    found: list[tuple[int, str]] = []
+    for value, word, shares in ((1, "abnormal", SHARES), (0, "normal", SHARES_OF_NORMALS)):
+        places = np.flatnonzero(free & (labels.abnormal == value))
+        ranked = places[np.argsort(fused[places], kind="stable")]
+        taken: set[int] = set()
+        for share in shares:
+            if len(ranked) and (place := int(ranked[round(share * (len(ranked) - 1))])) not in taken:
+                taken.add(place)
+                found.append((place, f"{word}, {_rank(share)} score"))
+    return found
+
+
+def _rank(share: float) -> str:
+    return {1.0: "highest", 0.75: "upper quartile", 0.5: "middle", 0.25: "lower quartile", 0.0: "lowest"}[share]
+
+
+def segmented(
+    folder: Path, cell: Mapping[str, Any], scored: CellScores, places: Sequence[tuple[int, str]], truth: Truth
+) -> list[Segmented]:
+    """The films at these places. Raises OSError, ValueError where the cell's files are gone."""
+    place = folder / cell["scores"]
+    facts = json.loads((place / "score.json").read_text(encoding="utf-8"))
+    maps = np.load(place / "maps.npy", mmap_mode="r", allow_pickle=False)
+    affines = np.load(place / "affines.npy", mmap_mode="r", allow_pickle=False)
+    shown = []
+    for at, words in places:
+        row = int(scored.rows[at])
+        fused = fused_map(np.asarray(maps[row : row + 1]), facts)
+        marked = marked_patches(fused, facts["threshold_map"])
+        shown.append(
+            Segmented(
+                film=scored.films[at],
+                label=truth[scored.films[at]].label,
+                words=words,
+                score=float(scored.scores["fused"][at]),
+                share_marked=float(marked.sum() / max(1, np.isfinite(fused).sum())),
+                outline=outline(marked, facts["stride"]),
+                heatmap=heatmap(fused, facts["threshold_map"]),
+                matrix=matrix(affines[row]),
+                size=int(facts["size"]),
+            )
+        )
+    return shown
+
+
+def fused_map(maps: NDArray[np.float32], facts: Mapping[str, Any]) -> NDArray[np.float64]:
+    """(h, w) at the cell's weight, of raw maps (1, 2, h, w)."""
+    standard = facts["standardisation"] or {"mean": None, "std": None}
+    mean, std = (None if one is None else np.asarray(one) for one in (standard["mean"], standard["std"]))
+    fused: NDArray[np.float64] = fusion.fuse(fusion.standardised(maps, mean, std), facts["fusion_weight"])[0]
+    return fused
+
+
+def marked_patches(fused: NDArray[np.float64], threshold: float | None) -> NDArray[np.bool_]:
+    """(h, w) bool; nothing is marked without a threshold."""
+    if threshold is None:
+        return np.zeros(fused.shape, dtype=np.bool_)
+    return np.asarray(np.nan_to_num(fused, nan=-np.inf) >= threshold, dtype=np.bool_)
+
+
+def outline(marked: NDArray[np.bool_], stride: int) -> str:
+    """An SVG path along every edge between a marked patch and one that is not, in canonical pixels."""
+    padded = np.pad(marked, 1)
+    steps = []
+    for row, column in zip(*np.nonzero(padded[1:] != padded[:-1]), strict=True):  # horizontal edges, above row
+        if 1 <= column <= marked.shape[1]:
+            steps.append(f"M{(column - 1) * stride} {row * stride}h{stride}")
+    for row, column in zip(*np.nonzero(padded[:, 1:] != padded[:, :-1]), strict=True):
+        if 1 <= row <= marked.shape[0]:
+            steps.append(f"M{column * stride} {(row - 1) * stride}v{stride}")
+    return "".join(steps)
+
+
+def heatmap(fused: NDArray[np.float64], threshold: float | None) -> str:
+    """The map as a PNG in a data address: inferno from 0 to twice the threshold, as the viewer has it; clear where
+    masked and at 0, full from the threshold on, so that the film stays in sight."""
+    top = 2 * threshold if threshold and threshold > 0 else 2.0
+    steps = np.nan_to_num(np.clip(fused / top, 0, 1) * 255).round().astype(np.int64)
+    pixels = np.empty((*fused.shape, 4), dtype=np.uint8)
+    pixels[..., :3] = _INFERNO[steps]
+    pixels[..., 3] = np.where(np.isfinite(fused), np.minimum(2 * steps, 255), 0)
+    buffer = io.BytesIO()
+    Picture.fromarray(pixels, "RGBA").save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+_INFERNO = np.array(
+    [unlabel_rgb(colour) for colour in sample_colorscale("Inferno", [step / 255 for step in range(256)])]
+).round()
+
+
+def matrix(original_from_canonical: NDArray[np.float64]) -> str:
+    """An affine map (2, 3) as SVG writes it."""
+    (a, c, e), (b, d, f) = np.asarray(original_from_canonical, dtype=np.float64)
+    return f"matrix({a:.6g} {b:.6g} {c:.6g} {d:.6g} {e:.6g} {f:.6g})"

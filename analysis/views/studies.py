@@ -1,0 +1,174 @@
+"""The pages of an ablation and of a sweep. Figures of test appear once somebody has opened them, a counted look."""
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from analysis import figures
+from analysis.hiding import hidden_films
+from analysis.looking import CannotEvaluate, looks_at_test, note_of
+from analysis.planning import why_sealed
+from analysis.studies import ablation_figures, sweep_figures
+from analysis.studies.cells import COLUMNS
+from analysis.studies.joining import (
+    ablation_of,
+    alignments_of,
+    is_open,
+    open_test,
+    parts_shown,
+    segmented_of,
+    split_of,
+    summary_of,
+    sweep_of,
+)
+from analysis.studies.segmentation import Segmented
+from analysis.studies.sweep import SweepResult
+from analysis.views.asking import get_study, theme_of
+from ml_engine.models import Run, RunKind
+from ml_engine.stages.sweep import AXES, WEIGHT
+from portal.access import may
+from portal.models import Image, Part
+from portal.signed_in import Request
+
+
+@require_POST
+def show_test(request: Request, uuid: UUID) -> HttpResponse:
+    run = get_study(request.user, uuid)
+    try:
+        open_test(run=run, author=request.user)
+    except CannotEvaluate as error:
+        return render(request, "portal/error.html", {"title": "Not shown", "sentence": str(error)}, status=400)
+    return redirect(f"analysis:{run.kind}", uuid)
+
+
+@require_GET
+def ablation(request: Request, uuid: UUID) -> HttpResponse:
+    run = get_study(request.user, uuid, kind=RunKind.ABLATION)
+    try:
+        summary = summary_of(run)
+        context = _shared(request, run) | {"summary": summary, "alignments": alignments_of(summary)}
+        if context["is_open"]:
+            found = ablation_of(run)
+            drawn = ablation_figures.draw(found, theme=theme_of(request.user), random_weights=run.random_weights)
+            context |= {"found": found, "drawn": drawn, "kinds": COLUMNS}
+            context |= {"segmented": _with_films(segmented_of(run, request.user)), "hidden": _hidden(request, run)}
+            noted = [figures.with_note(one.figure, context["note"]) for one in drawn]
+            context["figures"] = {f"figure-{number}": figure for number, figure in enumerate(noted, start=1)}
+    except CannotEvaluate as error:
+        return _gone(request, error)
+    return render(request, "analysis/ablation.html", context)
+
+
+def _with_films(examples: list[Segmented]) -> list[tuple[Segmented, Image]]:
+    """Each with its film, those that are still there."""
+    films = {str(film.uuid): film for film in Image.objects.filter(uuid__in=[one.film for one in examples])}
+    return [(one, films[one.film]) for one in examples if one.film in films]
+
+
+def _hidden(request: Request, run: Run) -> int:
+    return len(hidden_films(request.user, run, part=Part.TEST))
+
+
+@require_GET
+def sweep(request: Request, uuid: UUID) -> HttpResponse:
+    run = get_study(request.user, uuid, kind=RunKind.SWEEP)
+    try:
+        context = _shared(request, run)
+        found = sweep_of(run, parts=parts_shown(run))
+    except CannotEvaluate as error:
+        return _gone(request, error)
+    drawn = sweep_figures.draw(found, theme=theme_of(request.user), random_weights=run.random_weights)
+    columns = _columns(found)
+    order, descending = _order(request, columns)
+    context |= {
+        "found": found,
+        "columns": [(name, words, _next_order(name, order, descending)) for name, words in columns.items()],
+        "order": order,
+        "descending": descending,
+        "lines": _lines(found, order, descending),
+        "settings": [
+            (list(one.values.values()), one, number == found.best) for number, one in enumerate(found.settings)
+        ],
+        "varied": [AXES[name] for name in found.settings[0].values] if found.settings else [],
+        "has_seeds": any(len(one.rows) > 1 for one in found.settings),
+        "best": sweep_figures.words(found.settings[found.best]) if found.best is not None else "",
+        "drawn": drawn,
+        "figures": {
+            f"{one.axis}-{one.part}": figures.with_note(one.figure, note_of(split_of(run), one.part)) for one in drawn
+        },
+    }
+    return render(request, "analysis/sweep.html", context)
+
+
+def _shared(request: Request, run: Run) -> dict[str, Any]:
+    return {
+        "room": "results",
+        "run": run,
+        "split": split_of(run),
+        "looks": looks_at_test(split_of(run)),
+        "sealed": why_sealed(split_of(run)),
+        "note": note_of(split_of(run), Part.TEST),
+        "is_open": is_open(run),
+        "may_evaluate": may(request.user, "evaluate runs", run.site),
+    }
+
+
+def _gone(request: Request, error: CannotEvaluate) -> HttpResponse:
+    return render(request, "portal/error.html", {"title": "Results are gone", "sentence": str(error)}, status=410)
+
+
+# The table of a sweep, in the order asked for ----------------------------------------------------------
+
+
+def _columns(found: SweepResult) -> dict[str, str]:
+    weight = {} if WEIGHT in found.axes else {WEIGHT: AXES[WEIGHT]}
+    return {name: AXES[name] for name in found.axes} | weight | {part: f"AUROC on {part}" for part in found.films}
+
+
+def _order(request: Request, columns: dict[str, str]) -> tuple[str, bool]:
+    """The column to sort by, blank for the engine's order, and whether the highest comes first."""
+    asked = request.GET.get("order", "")
+    name = asked.removeprefix("-")
+    return (name, asked.startswith("-")) if name in columns else ("", False)
+
+
+def _next_order(name: str, order: str, descending: bool) -> str:
+    """What a press on a column's head asks for: figures begin with the highest."""
+    if name != order:
+        return f"-{name}" if name in (Part.TUNE, Part.TEST) else name
+    return name if descending else f"-{name}"
+
+
+def _lines(found: SweepResult, order: str, descending: bool) -> list[dict[str, Any]]:
+    best = found.settings[found.best].rows if found.best is not None else ()
+    lines = [
+        {
+            "row": row,
+            "cells": list(row.values.values()),
+            "has_weight": WEIGHT not in row.values,
+            "aurocs": [(part, row.aurocs.get(part)) for part in found.films],
+            "is_best": number in best,
+            "key": _key(row, order, number),
+        }
+        for number, row in enumerate(found.rows)
+    ]
+    if order:
+        known = sorted((line for line in lines if line["key"] is not None), key=lambda line: line["key"])
+        lines = (known[::-1] if descending else known) + [line for line in lines if line["key"] is None]
+    return lines
+
+
+def _key(row: Any, order: str, number: int) -> Any:
+    if order in (Part.TUNE, Part.TEST):
+        area = row.aurocs.get(order)
+        return area.auroc if area else None
+    if order == WEIGHT:
+        return row.weight
+    text = row.values.get(order)
+    try:
+        return None if text is None else (float(text), "")
+    except ValueError:
+        return (0.0, text)

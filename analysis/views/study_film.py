@@ -1,0 +1,101 @@
+"""A test film in an open ablation: the viewer with the heatmap of the first detector."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_GET
+
+from analysis.looking import CannotEvaluate
+from analysis.studies.cells import CellScores, read_cell
+from analysis.studies.joining import gone, is_open, split_of, summary_of
+from analysis.views.asking import get_study
+from analysis.views.film import HIDDEN, maps_response, overlay_of, weight_lock
+from ml_engine.core.errors import EngineError
+from ml_engine.models import Run, RunKind
+from ml_engine.storage import run_folder
+from portal.access import may_see_scores
+from portal.models import Image, Part
+from portal.signed_in import Request
+
+
+@require_GET
+def film(request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
+    run, image = _asked(request, run_uuid, image_uuid)
+    try:
+        scored, at = _place(run, image)
+    except CannotEvaluate as error:
+        return render(request, "portal/error.html", {"title": "Results are gone", "sentence": str(error)}, status=410)
+    scores = {column: float(values[at]) for column, values in scored.scores.items()}
+    context = {"room": "results", "run": run, "film": image, "scores": scores, "detector": _first(run)["words"]}
+    return render(request, "analysis/study_film.html", context)
+
+
+@require_GET
+def overlay(request: Request, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
+    """What the viewer needs to draw the heatmap; the maps themselves come from `maps`."""
+    run, image = _asked(request, run_uuid, image_uuid)
+    try:
+        scored, at = _place(run, image)
+        affine, both = _array(run, "affines.npy", scored, at), _array(run, "maps.npy", scored, at)
+        facts = json.loads((run_folder(run.uuid) / _first(run)["scores"] / "score.json").read_bytes())
+    except CannotEvaluate as error:
+        return JsonResponse({"error": str(error)}, status=410)
+    if not np.isfinite(both).any():
+        return JsonResponse({"error": "This film has no heatmap: it could not be read."}, status=410)
+    drawn = overlay_of(facts, affine, both, maps_url=reverse("analysis:study-maps", args=[run_uuid, image_uuid]))
+    return JsonResponse(drawn | weight_lock(Part.TEST) | {"random_weights": run.random_weights})
+
+
+@require_GET
+def maps(request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
+    """Global and region map, little-endian float32 (2, h, w), NaN where masked."""
+    run, image = _asked(request, run_uuid, image_uuid)
+    try:
+        scored, at = _place(run, image)
+        return maps_response(_array(run, "maps.npy", scored, at))
+    except CannotEvaluate as error:
+        return JsonResponse({"error": str(error)}, status=410)
+
+
+def _asked(request: Request, run_uuid: UUID, image_uuid: UUID) -> tuple[Run, Image]:
+    """An open ablation and a film of its test part whose scores the person may see; 404 or 403 otherwise."""
+    run = get_study(request.user, run_uuid, kind=RunKind.ABLATION)
+    if not is_open(run):
+        raise PermissionDenied("The test part of this ablation is closed: open it on the page of its results first.")
+    films = Image.objects.select_related("dataset__site", "current_label")
+    in_test = films.filter(split_images__member__split=split_of(run), split_images__member__part=Part.TEST)
+    image = in_test.filter(uuid=image_uuid).first()
+    if image is None:
+        raise Http404("The ablation did not score this film.")
+    if not may_see_scores(request.user, image, Part.TEST):
+        raise PermissionDenied(HIDDEN.format(part=Part.TEST))
+    return run, image
+
+
+def _first(run: Run) -> dict[str, Any]:
+    cell: dict[str, Any] = summary_of(run)["cells"][0]
+    return cell
+
+
+def _place(run: Run, image: Image) -> tuple[CellScores, int]:
+    try:
+        scored = read_cell(run_folder(run.uuid), _first(run), part=Part.TEST, name="image")
+    except EngineError as error:
+        raise gone(run) from error
+    if str(image.uuid) not in scored.films:
+        raise Http404("The ablation did not score this film.")
+    return scored, scored.films.index(str(image.uuid))
+
+
+def _array(run: Run, name: str, scored: CellScores, at: int) -> Any:
+    try:
+        path = run_folder(run.uuid) / _first(run)["scores"] / name
+        return np.load(path, mmap_mode="r", allow_pickle=False)[int(scored.rows[at])]
+    except (OSError, ValueError) as error:
+        raise gone(run) from error

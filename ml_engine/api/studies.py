@@ -1,0 +1,37 @@
+"""Ablations and sweeps by API."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+
+from ml_engine import requests, studies
+from ml_engine.api.serializers import AblationWish, RunDetailSerializer, SweepWish
+from ml_engine.api.views import NewRun
+from ml_engine.models import Run
+from portal.access import get_visible
+from portal.models import Split, User
+
+
+@extend_schema(request=AblationWish, responses={201: RunDetailSerializer})
+class NewAblation(NewRun):
+    """The paper's experiments on a split."""
+
+    wish = AblationWish
+
+    def make(self, asked: requests.Request, given: dict[str, Any], user: User) -> Run:
+        split = get_visible(Split.objects.all(), user, given["split"])
+        config = requests.config_from(given["preset"], given["settings"])
+        return studies.request_ablation(asked, split=split, config=config, figures=given["figures"])
+
+
+@extend_schema(request=SweepWish, responses={201: RunDetailSerializer})
+class NewSweep(NewRun):
+    """A detector for each combination of the axes' values."""
+
+    wish = SweepWish
+
+    def make(self, asked: requests.Request, given: dict[str, Any], user: User) -> Run:
+        split = get_visible(Split.objects.all(), user, given["split"])
+        config = requests.config_from(given["preset"], given["settings"])
+        config = config.replace(align="network" if given["aligned"] else "none")
+        return studies.request_sweep(asked, split=split, config=config, axes=given["axes"])

@@ -1,0 +1,25 @@
+"""What a sweep would do, told while its form is filled in."""
+
+from django.http import HttpResponse
+from django.utils.html import format_html
+from django.views.decorators.http import require_POST
+
+from ml_engine.core.errors import InvalidConfig
+from ml_engine.running import RunRefused
+from ml_engine.study_forms import SweepForm
+from portal.access import require
+from portal.signed_in import Request
+
+
+@require_POST
+def sweep_forecast(request: Request) -> HttpResponse:
+    """A sentence; what is wrong with the form is told when it is queued, but for the axes."""
+    site = require(request.user, "request runs", request.hilum_site)
+    form = SweepForm(request.POST, site=site, user=request.user)
+    form.is_valid()
+    if {"preset", "align", "weights", "advanced"} & set(form.errors):
+        return HttpResponse("")
+    try:
+        return HttpResponse(format_html("This makes {}.", form.forecast()))
+    except (RunRefused, InvalidConfig) as refusal:
+        return HttpResponse(format_html('<span class="hilum-warning">{}</span>', str(refusal)))

@@ -1,0 +1,112 @@
+"""Finished ablations and sweeps as files, without an engine: cells whose scores are known."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml_engine.models import Run, RunKind, RunState
+from ml_engine.stages.ablation import plan as plan_ablation
+from ml_engine.stages.plans import Plan
+from ml_engine.storage import run_folder
+from ml_engine.studies import plan_sweep
+from portal.models import Image, Site, Split
+from tests.ml_engine import made
+from tests.portal import factories
+
+WEIGHTS = np.arange(101) / 100
+GRID = 4
+REPORT = {
+    "films": 8, "ncc_before": 0.5, "ncc_after": 0.9, "ssim_before": 0.3, "ssim_after": 0.6,
+    "stack_variance_before": 0.02, "stack_variance_after": 0.01, "share_flagged": 0.125,
+    "known": {"before": {"displacement_median_px": 8.5}, "after": {"displacement_median_px": 1.25}},
+}  # fmt: skip
+
+
+def split_with_films(at: Site, *, films: int = 6) -> Split:
+    """8 fit films; tune and test with `films` normal and as many abnormal films, and one that is unsure in test."""
+    dataset = factories.dataset("Films", at=at)
+    parts = {"fit": [factories.film(dataset, "normal", person=f"fit {n}") for n in range(8)]}
+    for part in ("tune", "test"):
+        parts[part] = [
+            factories.film(dataset, label, person=f"{part} {label} {n}")
+            for label in ("normal", "abnormal")
+            for n in range(films)
+        ]
+    parts["test"].append(factories.film(dataset, "unsure", person="unsure"))
+    return made.split(at, parts)
+
+
+def ablation(split: Split, *, figures: tuple[str, ...] = ("12", "13", "14", "15"), refused: str = "") -> Run:
+    config = made.small_config(mask="yes")
+    return _laid(split, RunKind.ABLATION, plan_ablation(config, figures), config.to_json(), refused)
+
+
+def sweep(split: Split, axes: dict[str, list[str]], *, refused: str = "", **changes: str) -> Run:
+    config, planned = plan_sweep(made.small_config(**changes), axes)
+    return _laid(split, RunKind.SWEEP, planned, config.to_json(), refused)
+
+
+def _laid(split: Split, kind: RunKind, planned: Plan, config: dict[str, Any], refused: str) -> Run:
+    run = made.run(
+        split, kind=kind, state=RunState.DONE, name=f"A {kind}", config=config, asked=planned.asked, random_weights=True
+    )
+    folder = run_folder(run.uuid)
+    films = _films(split, planned.scored)
+    cells = []
+    for number, cell in enumerate(planned.cells):
+        facts = {"name": cell.name, "words": cell.words, "changes": cell.changes, "alignment": cell.alignment}
+        facts["refused"] = "too large" if cell.name == refused else ""
+        if not facts["refused"]:
+            place = folder / "cells" / cell.name / "scores"
+            _scores(place, films, number)
+            facts |= {"scores": str(place.relative_to(folder)), "fusion_weight": 0.6, "fusion_source": "tune"}
+        cells.append(facts)
+    alignments = {name: {"changes": one, "refused": "", "report": REPORT} for name, one in planned.alignments.items()}
+    summary = {"weights": {"name": "random"}, "config": config, "cells": cells, "alignments": alignments}
+    (folder / f"{kind}.json").write_text(json.dumps(summary | planned.asked, sort_keys=True), encoding="utf-8")
+    (folder / "run.json").write_text("{}", encoding="utf-8")
+    return run
+
+
+def _films(split: Split, parts: tuple[str, ...]) -> list[tuple[Image, str]]:
+    return [
+        (image, part)
+        for part in parts
+        for image in Image.objects.filter(split_images__member__split=split, split_images__member__part=part).order_by(
+            "pk"
+        )
+    ]
+
+
+def _scores(place: Path, films: list[tuple[Image, str]], number: int) -> None:
+    """Abnormal films score higher, by region more than by global, and in the second cell lower; each cell has noise of
+    its own."""
+    place.mkdir(parents=True)
+    generator = np.random.default_rng(number + 1)
+    abnormal = np.array([image.current_label.value == "abnormal" for image, _ in films])
+    whole = generator.normal(3, 1, len(films)) + 0.5 * abnormal
+    region = generator.normal(3, 1, len(films)) + (-3 if number == 1 else 1.5) * abnormal
+    sweep = np.stack([w * region + (1 - w) * whole for w in WEIGHTS], axis=1).astype(np.float32)
+    np.save(place / "sweep.npy", sweep)
+    maps = generator.normal(1, 0.2, (len(films), 2, GRID, GRID)).astype(np.float32)
+    maps[:, :, 0, 0] = np.nan
+    maps[:, :, 1, 2] = 4
+    np.save(place / "maps.npy", maps)
+    np.save(place / "affines.npy", np.tile([[0.5, 0, 0], [0, 0.75, 0]], (len(films), 1, 1)))
+    facts = {"fusion_weight": 0.6, "standardisation": None, "size": 32, "stride": 8, "threshold_map": 2.5}
+    (place / "score.json").write_text(json.dumps(facts), encoding="utf-8")
+    with (place / "images.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "filename", "part"])
+        writer.writerows([image.uuid, f"files/{image.uuid}.u16.gz", part] for image, part in films)
+    with (place / "scores.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "filename", "global", "region", "fused", "error"])
+        for row, (image, _) in enumerate(films):
+            scores = [repr(float(sweep[row, at])) for at in (0, 100, 60)]
+            writer.writerow([image.uuid, f"files/{image.uuid}.u16.gz", *scores, ""])
