@@ -16,7 +16,16 @@ from ml_engine.core import determinism, feature_store, networks
 from ml_engine.core.errors import EngineError
 from ml_engine.core.patchcore import require_search
 from ml_engine.folder import FolderBusy, Report, Request, RunFolder, opened
-from ml_engine.stages import ablation, common, fit_alignment, fit_detector, measure_alignment, score
+from ml_engine.stages import (
+    ablation,
+    bank_study,
+    blind_spots,
+    common,
+    fit_alignment,
+    fit_detector,
+    measure_alignment,
+    score,
+)
 from ml_engine.stages.work import Work
 
 Stage = Callable[[Work, Report], dict[str, Any]]
@@ -47,6 +56,11 @@ STAGES: dict[str, tuple[tuple[str, Stage], ...]] = {
         ("maps", score.make_maps),
         ("results", score.write_results),
     ),
+}
+STUDIES: dict[str, Callable[[Request], Sequence[tuple[str, Stage]]]] = {  # what they ask says which stages they have
+    "ablation": ablation.stages,
+    "bank_study": bank_study.stages,
+    "blind_spots": blind_spots.stages,
 }
 BULKY = ("inputs.npy", "features.npy")  # deleted once the results stand
 
@@ -118,8 +132,8 @@ def _failed(folder: RunFolder, status: int, sentence: str, *, passing: bool = Fa
 
 
 def _stages_of(request: Request) -> Sequence[tuple[str, Stage]]:
-    if request.kind == "ablation":
-        return ablation.stages(request)
+    if request.kind in STUDIES:
+        return STUDIES[request.kind](request)
     if request.grow is None:
         return STAGES[request.kind]
     *before, maps, results = STAGES[request.kind]
