@@ -124,7 +124,7 @@ def bank_study_command(options: argparse.Namespace) -> int:
             files.link_or_copy(options.alignment, out / "inputs" / "alignment.safetensors")
         inputs["alignment"] = files.sha256_of(out / "inputs" / "alignment.safetensors")
     named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
-    request = Request("bank_study", config, name="bank study", weights=named, inputs=inputs, asked=planned.to_json())
+    request = Request("bank_study", config, name="bank study", weights=named, inputs=inputs, bank=planned.to_json())
     kept = [row for row in rows if row.part != "align" and (row.part, row.label) != ("tune", "normal")]
     lay(out, request, kept, with_labels=True)
     console.say(f"{len(planned.cells)} banks, one after the other")
@@ -162,7 +162,7 @@ def blind_spots_command(options: argparse.Namespace) -> int:
             raise EngineError(f"{model} holds no {name}.safetensors, which its detector needs: fit it again.")
         inputs[name] = files.sha256_of(source)
     request = Request(
-        "blind_spots", config, name="blind spots", weights=detector.weights, inputs=inputs, asked=planned.to_json()
+        "blind_spots", config, name="blind spots", weights=detector.weights, inputs=inputs, lesions=planned.to_json()
     )
     lay(out, request, rows, with_labels=False)
     for name in inputs:

@@ -90,7 +90,7 @@ class BankPlan:
     @classmethod
     def from_json(cls, values: Any) -> BankPlan:
         """Raises InvalidConfig."""
-        given = _fields(values, ("shares", "repeats", "contaminations"))
+        given = _fields("bank", values, ("shares", "repeats", "contaminations"))
         return cls(
             shares=_numbers("shares", given.get("shares", SHARES)),
             repeats=_whole("repeats", given.get("repeats", 3)),
@@ -155,7 +155,7 @@ class LesionPlan:
     @classmethod
     def from_json(cls, values: Any) -> LesionPlan:
         """Raises InvalidConfig."""
-        given = _fields(values, ("part", "films", "places", "kinds", "sizes_mm", "contrasts"))
+        given = _fields("lesions", values, ("part", "films", "places", "kinds", "sizes_mm", "contrasts"))
         kinds, sizes = given.get("kinds", KINDS), given.get("sizes_mm", SIZES_MM)
         if not isinstance(kinds, list | tuple) or not all(isinstance(kind, str) for kind in kinds):
             raise InvalidConfig(f"kinds is {kinds!r}: it must be a list of {', '.join(KINDS)}.")
@@ -185,12 +185,12 @@ def parse_numbers(name: str, text: str) -> tuple[float, ...]:
     return _numbers(name, found)
 
 
-def _fields(values: Any, known: tuple[str, ...]) -> dict[str, Any]:
+def _fields(name: str, values: Any, known: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(values, dict):
-        raise InvalidConfig(f"asked is {values!r}: it must be an object with {', '.join(known)}.")
+        raise InvalidConfig(f"{name} is {values!r}: it must be an object with {', '.join(known)}.")
     unknown = sorted(set(map(str, values)) - set(known))
     if unknown:
-        raise InvalidConfig(f"asked has {unknown[0]!r}: it takes {', '.join(known)}.")
+        raise InvalidConfig(f"{name} has {unknown[0]!r}: it takes {', '.join(known)}.")
     return values
 
 

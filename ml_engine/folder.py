@@ -46,7 +46,8 @@ class Grow:
 class Request:
     """``run.json``: enough to run it again elsewhere. ``inputs`` maps a name of `INPUTS` to SHA-256;
     ``fusion_weight`` of a score run replaces its detector's, and with ``grow`` its banks are grown first; ``figures``
-    are those of the paper that an ablation makes; ``asked`` is what a study asks besides, as its plan takes it."""
+    are those of the paper that an ablation makes; ``bank`` and ``lesions`` are what a bank study and a study of blind
+    spots are asked, as `bank_plans` takes it."""
 
     kind: str
     config: PipelineConfig
@@ -56,13 +57,15 @@ class Request:
     fusion_weight: float | None = None
     figures: tuple[str, ...] = ()
     grow: Grow | None = None
-    asked: dict[str, Any] = field(default_factory=dict)
+    bank: dict[str, Any] = field(default_factory=dict)
+    lesions: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         inputs = {n: {"file": INPUTS[n], "sha256": h} for n, h in (self.inputs or {}).items()}
         ours: dict[str, Any] = {} if self.fusion_weight is None else {"fusion_weight": self.fusion_weight}
         ours |= {"figures": list(self.figures)} if self.figures else {}
-        ours |= {"asked": self.asked} if self.asked else {}
+        ours |= {"bank": self.bank} if self.bank else {}
+        ours |= {"lesions": self.lesions} if self.lesions else {}
         ours |= (
             {"grow": {"images": list(self.grow.images), "films_before": self.grow.films_before}} if self.grow else {}
         )
@@ -82,7 +85,7 @@ class Request:
         """Raises EngineError for what is no request, or one of a kind or format that this version does not know."""
         if not isinstance(values, dict):
             raise EngineError("run.json holds no JSON object: it must be one, with format, kind and config.")
-        for name in ("config", "weights", "inputs", "asked"):
+        for name in ("config", "weights", "inputs", "bank", "lesions"):
             if not isinstance(values.get(name) or {}, dict):
                 raise EngineError(f"run.json has {name} {values[name]!r}: it must be a JSON object.")
         if values.get("format") != FORMAT:
@@ -112,7 +115,8 @@ class Request:
             fusion_weight=weight,
             figures=_figures(values.get("figures")),
             grow=_grow(values.get("grow"), values["kind"]),
-            asked=values.get("asked") or {},
+            bank=values.get("bank") or {},
+            lesions=values.get("lesions") or {},
         )
 
 

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ml_engine import storage
+from ml_engine.bank_plans import LesionPlan
 from ml_engine.core import weights
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.version import code_version
-from ml_engine.models import Run, RunKind
+from ml_engine.models import STUDIES, Run, RunKind
 from ml_engine.requests import alignment_part
 from ml_engine.running import RunRefused
 from portal.labelling import labels_at
@@ -20,6 +23,7 @@ from portal.models import Image, LabelValue, Part, Split
 from portal.storage import pixel_path
 
 FORMAT = 1
+UNLABELLED = (RunKind.SCORE, RunKind.BLIND_SPOTS)
 _COLUMNS = ("image", "filename", "sha256", "patient", "part")
 
 
@@ -48,7 +52,7 @@ def write_folder(run: Run, *, tick: Callable[[], None]) -> Path:
         for film in films:
             _place_film(film, folder)
             tick()
-        storage.write_text(folder / "images.csv", _manifest(films, labelled=run.kind != RunKind.SCORE))
+        storage.write_text(folder / "images.csv", _manifest(films, labelled=run.kind not in UNLABELLED))
     storage.write_text(folder / "run.json", json.dumps(_run_json(run, folder), indent=1, sort_keys=True) + "\n")
     return folder
 
@@ -87,7 +91,7 @@ def _run_json(run: Run, folder: Path) -> dict[str, Any]:
         "code_version": code_version(),
         "weights": _weights(run, folder),
         "inputs": _inputs(run, folder),
-    } | _grow(run)
+    } | (run.asked if run.kind in STUDIES else _grow(run))
 
 
 def _grow(run: Run) -> dict[str, Any]:
@@ -138,7 +142,28 @@ def films_of(run: Run) -> list[Film]:
     assert run.split is not None  # constraint run_fit_has_split
     if run.kind == RunKind.FIT_ALIGNMENT:
         return _labelled(run.split, [alignment_part(run.split)], allowed={})
+    if run.kind == RunKind.BANK_STUDY:
+        return _films_of_banks(run.split)
+    if run.kind == RunKind.BLIND_SPOTS:
+        return _normals_to_paste_into(run)
     return _labelled(run.split, [Part.FIT, Part.TUNE, Part.CALIBRATE], allowed={Part.TUNE: {LabelValue.ABNORMAL}})
+
+
+def _films_of_banks(split: Split) -> list[Film]:
+    """The normal films of fit and calibrate, the abnormal ones of tune that may be injected, and all of test without a
+    label."""
+    fitting = _labelled(split, [Part.FIT, Part.TUNE, Part.CALIBRATE], allowed={Part.TUNE: {LabelValue.ABNORMAL}})
+    kept = [film for film in fitting if film.part != Part.TUNE or film.label == LabelValue.ABNORMAL]
+    return [*kept, *_in_parts(split, [Part.TEST])]
+
+
+def _normals_to_paste_into(run: Run) -> list[Film]:
+    """The normal films of the part, at most as many as asked for, drawn by the seed; their label stays here."""
+    assert run.split is not None  # constraint run_fit_has_split
+    planned = LesionPlan.from_json(run.asked["lesions"])
+    films = _labelled(run.split, [planned.part], allowed={})
+    order = np.random.default_rng(run.seed).permutation(len(films))[: planned.films]
+    return [Film(films[k].image, films[k].part) for k in sorted(order.tolist())]
 
 
 def _labelled(split: Split, parts: list[str], *, allowed: dict[str, set[LabelValue]]) -> list[Film]:

@@ -81,12 +81,12 @@ def as_text(value: Any) -> str:
 
 def request_alignment(request: Request, *, split: Split, config: PipelineConfig) -> Run:
     """Raises RunRefused."""
-    _check(request, split=split)
+    check_request(request, split=split)
     config = config.replace(align="network")
-    _check_needs_no_file(config)
+    check_needs_no_file(config)
     part = alignment_part(split)
-    _check_films(split, [part], why="an alignment is fitted on normal films of part align, or fit where there is none")
-    return _queue(request, kind=RunKind.FIT_ALIGNMENT, split=split, config=config.to_json(), seed=config.seed)
+    check_films(split, [part], why="an alignment is fitted on normal films of part align, or fit where there is none")
+    return queue(request, kind=RunKind.FIT_ALIGNMENT, split=split, config=config.to_json(), seed=config.seed)
 
 
 def request_detector(
@@ -101,15 +101,11 @@ def request_detector(
 
     Raises RunRefused.
     """
-    _check(request, split=split)
-    _check_films(split, [Part.FIT], why="a detector is fitted on its normal films")
-    _check_weights(config)
-    before = _alignment_before(split, alignment, after)
-    if before is None:
-        config = config.replace(align="none")
-    else:
-        config = _with_alignment(config, PipelineConfig.from_json(before))
-    return _queue(
+    check_request(request, split=split)
+    check_films(split, [Part.FIT], why="a detector is fitted on its normal films")
+    check_weights(config)
+    config = aligned_config(config, split, alignment, after)
+    return queue(
         request,
         kind=RunKind.FIT_DETECTOR,
         split=split,
@@ -132,19 +128,19 @@ def request_score(
     """Score parts of the split that the detector was fitted on, or whole datasets. The detector is given, or is
     the one that the run `after` is going to make. Raises RunRefused."""
     source = _detector_source(detector, after)
-    _check(request, split=source.split)
+    check_request(request, split=source.split)
     if bool(parts) == bool(datasets):
         raise RunRefused("Choose what to score: parts of the detector's split, or datasets.")
     unknown = sorted(set(parts) - set(Part.values))
     if unknown:
         raise RunRefused(f"There is no part “{unknown[0]}”: the parts are {', '.join(Part.values)}.")
     if parts:
-        _check_films(source.split, list(parts), why="nothing would be scored")
+        check_films(source.split, list(parts), why="nothing would be scored")
     for dataset in datasets:
         _check_site(dataset, request.site, "dataset")
         if not dataset.images.exists():
             raise RunRefused(f"The dataset “{dataset.name}” has no film: import some first.")
-    return _queue(
+    return queue(
         request,
         kind=RunKind.SCORE,
         split=source.split,
@@ -166,14 +162,14 @@ def request_grown_score(request: Request, *, scored: Run, films: Sequence[Image]
     detector = scored.detector
     if scored.kind != RunKind.SCORE or scored.state != RunState.DONE or detector is None:
         raise RunRefused(f"“{scored.name}” has no scores: choose a scoring run that is done.")
-    _check(request, split=detector.split)
+    check_request(request, split=detector.split)
     _check_site(scored, request.site, "run")
     check_may_join(detector, films)
     among = set(scored.scores.filter(image__in=films, error="").values_list("image_id", flat=True))
     if {film.pk for film in films} - among:
         raise RunRefused(f"A film that is to join the bank has no score in “{scored.name}”: leave it out.")
     with transaction.atomic():
-        run = _queue(
+        run = queue(
             request,
             kind=RunKind.SCORE,
             split=detector.split,
@@ -244,7 +240,7 @@ def alignment_part(split: Split) -> str:
     return Part.ALIGN if split.members.filter(part=Part.ALIGN).exists() else Part.FIT
 
 
-def _check_needs_no_file(config: PipelineConfig) -> None:
+def check_needs_no_file(config: PipelineConfig) -> None:
     for name, value in (("method", config.alignment.method), ("canonical", config.alignment.canonical)):
         if value in ("landmarks", "file"):
             raise RunRefused(
@@ -258,7 +254,7 @@ def _named(request: Request, what: str) -> Request:
     return replace(request, name=name)
 
 
-def _check(request: Request, *, split: Split) -> None:
+def check_request(request: Request, *, split: Split) -> None:
     if request.requested_by is not None:
         require(request.requested_by, "request runs", request.site)
     if not request.name.strip():
@@ -275,13 +271,13 @@ def _check_site(thing: Split | Dataset | AlignmentModel | DetectorModel | Run, s
         raise RunRefused(f"This {word} belongs to another site; nothing crosses sites.")
 
 
-def _check_films(split: Split, parts: list[str], *, why: str) -> None:
+def check_films(split: Split, parts: list[str], *, why: str) -> None:
     for part in parts:
         if not split.members.filter(part=part, images__isnull=False).exists():
             raise RunRefused(f"The split “{split.name}” has no film in part {part}; {why}. Choose another split.")
 
 
-def _check_weights(config: PipelineConfig) -> None:
+def check_weights(config: PipelineConfig) -> None:
     """A file that is missing is said by the run itself: it may arrive until then."""
     for file in storage.stored_weights():
         if file.name == config.weights and file.architecture not in ("", config.backbone):
@@ -310,6 +306,17 @@ def _alignment_before(split: Split, alignment: AlignmentModel | None, after: Run
             "have been among them: choose one that was fitted on this split."
         )
     return config
+
+
+def aligned_config(
+    config: PipelineConfig, split: Split, alignment: AlignmentModel | None, after: Run | None
+) -> PipelineConfig:
+    """The config with the settings of the alignment given, of the one that the run `after` is going to make, or of
+    none. Raises RunRefused."""
+    before = _alignment_before(split, alignment, after)
+    if before is None:
+        return config.replace(align="none")
+    return _with_alignment(config, PipelineConfig.from_json(before))
 
 
 def _with_alignment(config: PipelineConfig, fitted: PipelineConfig) -> PipelineConfig:
@@ -348,7 +355,7 @@ def _check_can_still_end_well(run: Run) -> None:
 
 
 @transaction.atomic
-def _queue(request: Request, *, datasets: Sequence[Dataset] = (), **fields: Any) -> Run:
+def queue(request: Request, *, datasets: Sequence[Dataset] = (), **fields: Any) -> Run:
     run = Run.objects.create(
         site=request.site,
         name=request.name.strip(),
@@ -360,6 +367,7 @@ def _queue(request: Request, *, datasets: Sequence[Dataset] = (), **fields: Any)
     )
     run.datasets.set(datasets)
     asked = {"kind": run.kind, "name": run.name, "parts": run.parts, "config": run.config}
+    asked |= {"asked": run.asked} if run.asked else {}
     audit.record(verb="request run", site=run.site, actor=request.requested_by, target=run, after=asked)
     publish_on_commit(run)
     return run

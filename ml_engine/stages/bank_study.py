@@ -38,7 +38,7 @@ COLUMNS = ("global", "region", "fused")
 
 def stages(request: Request) -> tuple[tuple[str, Any], ...]:
     """The stages of a bank study: its films, their features, one bank after the other, its summary."""
-    planned = BankPlan.from_json(request.asked)
+    planned = BankPlan.from_json(request.bank)
     check_config(request.config)
     cells = [(f"cell-{cell.name}", partial(_cell, cell)) for cell in planned.cells]
     return (

@@ -54,7 +54,7 @@ Reals = NDArray[np.float64]
 
 
 def stages(request: Request) -> tuple[tuple[str, Any], ...]:
-    planned = LesionPlan.from_json(request.asked)
+    planned = LesionPlan.from_json(request.lesions)
     return (
         ("films", _read_films),
         ("align", common.align),
