@@ -4,6 +4,7 @@ from django.urls import path
 
 from analysis.views import (
     archive,
+    bank_studies,
     breakdown,
     comparison,
     escalations,
@@ -41,6 +42,12 @@ urlpatterns = [
     path("results/runs/<uuid:run_uuid>/films/<uuid:image_uuid>/overlay", film.overlay, name="overlay"),
     path("results/runs/<uuid:run_uuid>/films/<uuid:image_uuid>/maps", film.maps, name="maps"),
     path("results/runs/<uuid:run_uuid>/films/<uuid:image_uuid>/nearest", film.nearest, name="nearest"),
+    path("results/bank-studies/<uuid:uuid>/", bank_studies.bank_study, name="bank-study"),
+    path("results/bank-studies/<uuid:uuid>/show/", bank_studies.show_bank_study, name="show-bank-study"),
+    path("results/bank-studies/<uuid:uuid>/banks.csv", bank_studies.bank_study_table, name="bank-study-table"),
+    path("results/blind-spots/<uuid:uuid>/", bank_studies.blind_spots, name="blind-spots"),
+    path("results/blind-spots/<uuid:uuid>/show/", bank_studies.show_blind_spots, name="show-blind-spots"),
+    path("results/blind-spots/<uuid:uuid>/lesions.csv", bank_studies.blind_spots_table, name="blind-spots-table"),
     path("results/films/<uuid:uuid>/scores/", film.film_scores, name="film-scores"),
     path("reading/", reading.worklists, name="worklists"),
     path("reading/new/", worklists.new, name="new-worklist"),

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from analysis.api import exports, planning, views, worklists
+from analysis.api import bank_studies, exports, planning, views, worklists
 
 urlpatterns = [
     path("evaluations/", views.Evaluations.as_view(), name="api-evaluations"),
@@ -16,6 +16,10 @@ urlpatterns = [
     path("evaluations/<uuid:uuid>/figures/<slug:name>.csv", exports.FigureCsv.as_view(), name="api-figure-csv"),
     path("evaluations/<uuid:uuid>/report.pdf", exports.ReportPdf.as_view(), name="api-report"),
     path("runs/<uuid:uuid>/evaluate/", views.Evaluate.as_view(), name="api-evaluate"),
+    path("bank-studies/<uuid:uuid>/", bank_studies.BankStudy.as_view(), name="api-bank-study"),
+    path("bank-studies/<uuid:uuid>/show/", bank_studies.ShowBankStudy.as_view(), name="api-show-bank-study"),
+    path("blind-spots/<uuid:uuid>/", bank_studies.BlindSpots.as_view(), name="api-blind-spots"),
+    path("blind-spots/<uuid:uuid>/show/", bank_studies.ShowBlindSpots.as_view(), name="api-show-blind-spots"),
     path("runs/<uuid:uuid>/worklists/", worklists.NewWorklist.as_view(), name="api-new-worklist"),
     path("worklists/", worklists.Worklists.as_view(), name="api-worklists"),
     path("worklists/<uuid:uuid>/", worklists.OneWorklist.as_view(), name="api-worklist"),
