@@ -19,6 +19,8 @@ STAGES = {
     "calibrate": "calibrating on normals",
     "tune": "scoring the tune part",
     "maps": "scoring films",
+    "lungs": "finding the lungs",
+    "lesions": "pasting lesions and scoring them",
     "results": "writing results",
 }
 

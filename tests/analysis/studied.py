@@ -40,7 +40,7 @@ def split(at: Site, *, normals: int = 12, name: str = "Studied") -> tuple[Split,
 
 
 def bank_study(at: Site, *, state: str = RunState.DONE, random_weights: bool = False) -> tuple[Run, dict[str, Any]]:
-    """The run, and its scores by name: scores (C, N, 3), calibration (C, n, 3), labels (N,) with -1 for the film left out."""
+    """The run, and its scores by name: scores (C, N, 3), calibration (C, n, 3), labels (N,), -1 if left out."""
     made, test = split(at)
     planned = BankPlan(shares=(0.25, 0.5), repeats=2, contaminations=(0.0, 0.05))
     run = Run.objects.create(
