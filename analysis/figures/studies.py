@@ -266,6 +266,15 @@ def place_grid(
             showlegend=False,
         )
     )
+    figure.add_trace(  # a legend without an entry would not say n
+        go.Scatter(
+            x=[None],
+            y=[None],
+            mode="markers",
+            marker={"symbol": "square-open", "size": 9, "color": PAPER[theme]["muted"]},
+            name="No colour: no lesion lies there",
+        )
+    )
     figure.update_xaxes(title="Column of the canonical image", dtick=1, showgrid=False)
     figure.update_yaxes(title="Row of the canonical image", dtick=1, showgrid=False, autorange="reversed")
     figure.update_layout(margin_r=88)

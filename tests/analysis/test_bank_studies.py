@@ -174,6 +174,7 @@ def test_the_grid_shows_every_cell_with_its_number(site: Site) -> None:
     words = [one["text"] for one in drawn["places-nodule"]["layout"]["annotations"]]
     for place in found.places["nodule"]:
         assert any(f"n = {place.lesions}" in text for text in words)
+    assert "n = 144 lesions" in drawn["places-nodule"]["layout"]["legend"]["title"]["text"]
     z = drawn["places-nodule"]["data"][0]["z"]
     for place in found.places["nodule"]:
         assert z[place.row][place.column] == (place.found.value if place.found else None)

@@ -78,7 +78,7 @@ def test_blind_spots_draw_the_apis_numbers(page: Page, live_server: Any, analyst
             assert line["y"] == pytest.approx([rate["value"] for rate in rates], abs=1e-9)
             low = [y - down for y, down in zip(line["y"], line["down"], strict=True)]
             assert low == pytest.approx([rate["low"] for rate in rates], abs=1e-8)
-        [grid] = traces(page, f"places-{kind}")
+        grid, _ = traces(page, f"places-{kind}")
         for place in said["places"][kind]:
             expected = place["found"]["value"] if place["found"] else None
             assert grid["z"][place["row"]][place["column"]] == expected
