@@ -18,6 +18,7 @@ from portal.imaging.phantom.findings import fluid_depth, nodule_radius2, pleura_
 
 KINDS = ("nodule", "effusion", "pneumothorax")
 LEAST_LUNG_PX = 12  # rows and columns below which a lung holds no shape
+APEX = 0.75  # of a lung's height, above which air gathers over it too
 LINE_MM = 1.0  # of visceral pleura
 LINE_SHARE = 0.5  # how much brighter than the film it is, against how much darker the air
 
@@ -97,7 +98,8 @@ def pneumothorax(lung: Mask, *, side: int, size_mm: float, spacing_mm: tuple[flo
     from_wall = _from_wall(inside, side) * spacing_mm[1]
     from_top = _from_top(inside) * spacing_mm[0]
     gap = pleura_gap(height, size_mm)
-    free = inside & ((from_wall < gap) | (from_top < 0.8 * size_mm))
+    apex = (from_top < 0.8 * size_mm) & (height > APEX)
+    free = inside & ((from_wall < gap) | apex)
     if free.sum() == inside.sum():  # the whole lung has come away: no line is left
         return _scaled(-inside.astype(np.float32), rows, columns)
     soft = ndimage.gaussian_filter(free.astype(np.float32), 0.6, truncate=3.0) * inside
