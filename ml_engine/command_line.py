@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ml_engine import ablation_command, alignment_inputs, changing_commands, manifest, repeat_command, sweep_command
+from ml_engine import (
+    ablation_command,
+    alignment_inputs,
+    bank_commands,
+    changing_commands,
+    manifest,
+    repeat_command,
+    sweep_command,
+)
 from ml_engine.core import feature_store, files, networks, weights
 from ml_engine.core.config import BACKBONES, DETECTORS, PRESETS, PipelineConfig
 from ml_engine.core.errors import EngineError, InvalidConfig
@@ -85,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     ablation = ablation_command.add(commands, epilog=EPILOG)
     _add_settings(ablation)
     _add_settings(sweep_command.add(commands, epilog=EPILOG))
+    _add_settings(bank_commands.add_bank_study(commands, epilog=EPILOG))
+    bank_commands.add_blind_spots(commands, epilog=EPILOG)
     run = commands.add_parser(
         "run",
         help="run a run folder, from its last finished stage",
@@ -200,22 +210,13 @@ def fit_command(options: argparse.Namespace) -> int:
     inputs = {}
     unreadable = 0
     if config.align == "network":
-        if config.weights != weights.RANDOM and config.alignment.uses_network and config.alignment.perceptual > 0:
-            provide_weights(weights.IMAGENET, "vgg19", console)
-        part = "align" if any(row.part == "align" for row in rows) else "fit"
-        aligning = [row for row in rows if row.part == part]
-        extra = given.for_run(aligning)
-        request = Request(kind="fit_alignment", config=config, name="alignment", inputs=alignment_inputs.hashes(extra))
-        lay(out / "alignment-run", request, aligning, with_labels=True)
-        alignment_inputs.write(out / "alignment-run", extra)
-        outcome = run_folder(out / "alignment-run", images=options.images, listener=console.event)
+        extra = given.for_run(aligning_rows(rows))
+        outcome = fit_alignment_first(out, config, rows, images=options.images, console=console, extra=extra)
         if outcome.status not in (OK, UNREADABLE):
             return close(outcome)
-        unreadable = outcome.unreadable if part == "align" else 0  # films of fit are counted below
-        made = out / "alignment-run" / "alignment.safetensors"
-        files.link_or_copy(made, out / "alignment.safetensors")
-        files.link_or_copy(made, out / "inputs" / "alignment.safetensors")
-        inputs["alignment"] = files.sha256_of(made)
+        part_is_align = any(row.part == "align" for row in rows)
+        unreadable = outcome.unreadable if part_is_align else 0  # films of fit are counted below
+        inputs["alignment"] = files.sha256_of(out / "alignment.safetensors")
     named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
     fitting = [row for row in rows if row.part != "align"]
     extra = given.for_detector(fitting)
@@ -231,6 +232,37 @@ def fit_command(options: argparse.Namespace) -> int:
         unreadable += outcome.unreadable
         outcome = Outcome(UNREADABLE if unreadable else OK, unreadable=unreadable)
     return close(outcome)
+
+
+def aligning_rows(rows: list[manifest.Row]) -> list[manifest.Row]:
+    """The films that an alignment is fitted on: those of align, or of fit where there are none."""
+    part = "align" if any(row.part == "align" for row in rows) else "fit"
+    return [row for row in rows if row.part == part]
+
+
+def fit_alignment_first(
+    out: Path,
+    config: PipelineConfig,
+    rows: list[manifest.Row],
+    *,
+    images: Path,
+    console: Console,
+    extra: dict[str, bytes],
+) -> Outcome:
+    """Fit the alignment that the run in ``out`` uses, in OUT/alignment-run, and put it among that run's inputs;
+    ``extra`` are further inputs, by name."""
+    if config.weights != weights.RANDOM and config.alignment.uses_network and config.alignment.perceptual > 0:
+        provide_weights(weights.IMAGENET, "vgg19", console)
+    aligning = aligning_rows(rows)
+    request = Request(kind="fit_alignment", config=config, name="alignment", inputs=alignment_inputs.hashes(extra))
+    lay(out / "alignment-run", request, aligning, with_labels=True)
+    alignment_inputs.write(out / "alignment-run", extra)
+    outcome = run_folder(out / "alignment-run", images=images, listener=console.event)
+    if outcome.status in (OK, UNREADABLE):
+        made = out / "alignment-run" / "alignment.safetensors"
+        files.link_or_copy(made, out / "alignment.safetensors")
+        files.link_or_copy(made, out / "inputs" / "alignment.safetensors")
+    return outcome
 
 
 def score_command(options: argparse.Namespace) -> int:

@@ -44,4 +44,5 @@ def as_array(film: Film) -> FilmArray:
         display=display_values(film),
         padding=padding_mask(film),
         pixel_aspect=film.facts.aspect,
+        spacing_mm=film.facts.spacing_mm,
     )

@@ -19,7 +19,7 @@ from ml_engine.core.errors import EngineError
 from ml_engine.core.version import FORMAT, code_version
 
 Listener = Callable[[dict[str, Any]], None]
-KINDS = ("fit_alignment", "fit_detector", "score", "ablation", "sweep")
+KINDS = ("fit_alignment", "fit_detector", "score", "ablation", "sweep", "bank_study", "blind_spots")
 INPUTS = {
     "alignment": "inputs/alignment.safetensors",
     "detector": "inputs/detector.safetensors",
@@ -47,7 +47,8 @@ class Request:
     """``run.json``: enough to run it again elsewhere. ``inputs`` maps a name of `INPUTS` to SHA-256;
     ``fusion_weight`` of a score run replaces its detector's, and with ``grow`` its banks are grown first; ``figures``
     are those of the paper that an ablation makes, and ``axes`` the settings that a sweep varies, with their values as
-    text."""
+    text; ``bank`` and ``lesions`` are what a bank study and a study of blind spots are asked, as `bank_plans` takes
+    it."""
 
     kind: str
     config: PipelineConfig
@@ -58,12 +59,16 @@ class Request:
     figures: tuple[str, ...] = ()
     axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     grow: Grow | None = None
+    bank: dict[str, Any] = field(default_factory=dict)
+    lesions: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         inputs = {n: {"file": INPUTS[n], "sha256": h} for n, h in (self.inputs or {}).items()}
         ours: dict[str, Any] = {} if self.fusion_weight is None else {"fusion_weight": self.fusion_weight}
         ours |= {"figures": list(self.figures)} if self.figures else {}
         ours |= {"axes": {name: list(values) for name, values in self.axes.items()}} if self.axes else {}
+        ours |= {"bank": self.bank} if self.bank else {}
+        ours |= {"lesions": self.lesions} if self.lesions else {}
         ours |= (
             {"grow": {"images": list(self.grow.images), "films_before": self.grow.films_before}} if self.grow else {}
         )
@@ -83,7 +88,7 @@ class Request:
         """Raises EngineError for what is no request, or one of a kind or format that this version does not know."""
         if not isinstance(values, dict):
             raise EngineError("run.json holds no JSON object: it must be one, with format, kind and config.")
-        for name in ("config", "weights", "inputs"):
+        for name in ("config", "weights", "inputs", "bank", "lesions"):
             if not isinstance(values.get(name) or {}, dict):
                 raise EngineError(f"run.json has {name} {values[name]!r}: it must be a JSON object.")
         if values.get("format") != FORMAT:
@@ -114,6 +119,8 @@ class Request:
             figures=_figures(values.get("figures")),
             axes=_axes(values.get("axes")),
             grow=_grow(values.get("grow"), values["kind"]),
+            bank=values.get("bank") or {},
+            lesions=values.get("lesions") or {},
         )
 
 

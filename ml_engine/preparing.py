@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ml_engine import storage
+from ml_engine.bank_plans import LesionPlan
 from ml_engine.core import weights
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.version import code_version
@@ -20,6 +23,7 @@ from portal.models import Image, LabelValue, Part, Split
 from portal.storage import pixel_path
 
 FORMAT = 1
+UNLABELLED = (RunKind.SCORE, RunKind.BLIND_SPOTS)
 _COLUMNS = ("image", "filename", "sha256", "patient", "part")
 
 
@@ -48,7 +52,7 @@ def write_folder(run: Run, *, tick: Callable[[], None]) -> Path:
         for film in films:
             _place_film(film, folder)
             tick()
-        storage.write_text(folder / "images.csv", _manifest(films, labelled=run.kind != RunKind.SCORE))
+        storage.write_text(folder / "images.csv", _manifest(films, labelled=run.kind not in UNLABELLED))
     storage.write_text(folder / "run.json", json.dumps(_run_json(run, folder), indent=1, sort_keys=True) + "\n")
     return folder
 
@@ -140,6 +144,10 @@ def films_of(run: Run) -> list[Film]:
         return _labelled(run.split, [alignment_part(run.split)], allowed={})
     if run.kind in (RunKind.ABLATION, RunKind.SWEEP):
         return _films_of_cells(run.split)
+    if run.kind == RunKind.BANK_STUDY:
+        return _films_of_banks(run.split)
+    if run.kind == RunKind.BLIND_SPOTS:
+        return _normals_to_paste_into(run)
     return _labelled(run.split, [Part.FIT, Part.TUNE, Part.CALIBRATE], allowed={Part.TUNE: {LabelValue.ABNORMAL}})
 
 
@@ -149,6 +157,23 @@ def _films_of_cells(split: Split) -> list[Film]:
     parts = [Part.ALIGN, Part.FIT, Part.TUNE, Part.CALIBRATE]
     fitting = _labelled(split, [*parts], allowed={Part.TUNE: {LabelValue.ABNORMAL}})
     return [*fitting, *_in_parts(split, [Part.TEST])]
+
+
+def _films_of_banks(split: Split) -> list[Film]:
+    """The normal films of fit and calibrate, the abnormal ones of tune that may be injected, and all of test without a
+    label."""
+    fitting = _labelled(split, [Part.FIT, Part.TUNE, Part.CALIBRATE], allowed={Part.TUNE: {LabelValue.ABNORMAL}})
+    kept = [film for film in fitting if film.part != Part.TUNE or film.label == LabelValue.ABNORMAL]
+    return [*kept, *_in_parts(split, [Part.TEST])]
+
+
+def _normals_to_paste_into(run: Run) -> list[Film]:
+    """The normal films of the part, at most as many as asked for, drawn by the seed; their label stays here."""
+    assert run.split is not None  # constraint run_fit_has_split
+    planned = LesionPlan.from_json(run.asked["lesions"])
+    films = _labelled(run.split, [planned.part], allowed={})
+    order = np.random.default_rng(run.seed).permutation(len(films))[: planned.films]
+    return [Film(films[k].image, films[k].part) for k in sorted(order.tolist())]
 
 
 def _labelled(split: Split, parts: list[str], *, allowed: dict[str, set[LabelValue]]) -> list[Film]:

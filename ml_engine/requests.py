@@ -104,11 +104,7 @@ def request_detector(
     check_request(request, split=split)
     check_films(split, [Part.FIT], why="a detector is fitted on its normal films")
     check_weights(config)
-    before = _alignment_before(split, alignment, after)
-    if before is None:
-        config = config.replace(align="none")
-    else:
-        config = _with_alignment(config, PipelineConfig.from_json(before))
+    config = aligned_config(config, split, alignment, after)
     return queue(
         request,
         kind=RunKind.FIT_DETECTOR,
@@ -312,6 +308,17 @@ def _alignment_before(split: Split, alignment: AlignmentModel | None, after: Run
     return config
 
 
+def aligned_config(
+    config: PipelineConfig, split: Split, alignment: AlignmentModel | None, after: Run | None
+) -> PipelineConfig:
+    """The config with the settings of the alignment given, of the one that the run `after` is going to make, or of
+    none. Raises RunRefused."""
+    before = _alignment_before(split, alignment, after)
+    if before is None:
+        return config.replace(align="none")
+    return _with_alignment(config, PipelineConfig.from_json(before))
+
+
 def _with_alignment(config: PipelineConfig, fitted: PipelineConfig) -> PipelineConfig:
     """The detector's config with the alignment's own settings in it, since those are the ones that hold."""
     for name in _READING:
@@ -360,6 +367,7 @@ def queue(request: Request, *, datasets: Sequence[Dataset] = (), **fields: Any) 
     )
     run.datasets.set(datasets)
     asked = {"kind": run.kind, "name": run.name, "parts": run.parts, "config": run.config}
+    asked |= {"asked": run.asked} if run.asked else {}
     audit.record(verb="request run", site=run.site, actor=request.requested_by, target=run, after=asked)
     publish_on_commit(run)
     return run

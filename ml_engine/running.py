@@ -135,7 +135,7 @@ def _take_model_of_previous(run: Run) -> None:
     """The run that this one waited for is done: its model is this one's input."""
     if run.after is None:
         return
-    if run.kind == RunKind.FIT_DETECTOR and run.alignment_id is None:
+    if run.kind in (RunKind.FIT_DETECTOR, RunKind.BANK_STUDY) and run.alignment_id is None:
         run.alignment = run.after.alignment_made
         run.save(update_fields=["alignment"])
     if run.kind == RunKind.SCORE and run.detector_id is None:

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from analysis.api import exports, one_run, planning, studies, views, worklists
+from analysis.api import bank_studies, exports, one_run, planning, studies, views, worklists
 
 urlpatterns = [
     path("evaluations/", views.Evaluations.as_view(), name="api-evaluations"),
@@ -24,6 +24,10 @@ urlpatterns = [
     path("runs/<uuid:uuid>/ablation/", studies.OneAblation.as_view(), name="api-ablation"),
     path("runs/<uuid:uuid>/sweep/", studies.OneSweep.as_view(), name="api-sweep"),
     path("runs/<uuid:uuid>/show-test/", studies.ShowTest.as_view(), name="api-show-test"),
+    path("bank-studies/<uuid:uuid>/", bank_studies.BankStudy.as_view(), name="api-bank-study"),
+    path("bank-studies/<uuid:uuid>/show/", bank_studies.ShowBankStudy.as_view(), name="api-show-bank-study"),
+    path("blind-spots/<uuid:uuid>/", bank_studies.BlindSpots.as_view(), name="api-blind-spots"),
+    path("blind-spots/<uuid:uuid>/show/", bank_studies.ShowBlindSpots.as_view(), name="api-show-blind-spots"),
     path("runs/<uuid:uuid>/worklists/", worklists.NewWorklist.as_view(), name="api-new-worklist"),
     path("worklists/", worklists.Worklists.as_view(), name="api-worklists"),
     path("worklists/<uuid:uuid>/", worklists.OneWorklist.as_view(), name="api-worklist"),

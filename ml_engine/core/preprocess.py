@@ -23,7 +23,8 @@ class FilmArray:
     ``values`` (H, W) float32, linear, larger = brighter; ``bits`` stored per value; ``ends`` the least and the
     greatest value that its header allows, 0 and 255 of a plain 8-bit file; ``display`` (H, W)
     float32 in [0, 1] after the header's VOI LUT or window, None without one; ``padding`` (H, W) bool, True
-    where the header says that there is no film; ``pixel_aspect`` a pixel's height over its width.
+    where the header says that there is no film; ``pixel_aspect`` a pixel's height over its width; ``spacing_mm``
+    (between rows = y, between columns = x), None where the header has none.
     """
 
     values: NDArray[np.float32]
@@ -32,6 +33,7 @@ class FilmArray:
     display: NDArray[np.float32] | None
     padding: NDArray[np.bool_]
     pixel_aspect: float = 1.0
+    spacing_mm: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,15 +52,22 @@ def prepare(film: FilmArray, config: PipelineConfig, *, size: int | None = None)
     Bilinear with antialiasing [o]; CLAHE, where asked for, at that side and inside the film's box only. Raises
     UnsupportedImage for a film too thin to fill one pixel and for values that are no finite numbers.
     """
+    return resized(intensities(film, config), config, pixel_aspect=film.pixel_aspect, size=size)
+
+
+def resized(
+    values: NDArray[np.float32], config: PipelineConfig, *, pixel_aspect: float = 1.0, size: int | None = None
+) -> Prepared:
+    """`prepare` of a film whose values (H, W) are `intensities` already."""
     side = size or config.size
-    gray = torch.from_numpy(np.ascontiguousarray(intensities(film, config)))
+    gray = torch.from_numpy(np.ascontiguousarray(values))
     height, width = gray.shape
     keep_aspect = config.resize == "pad"
     affine = resize_affine(
         original_size=(height, width),
         resized_size=(side, side),
         keep_aspect=keep_aspect,
-        pixel_aspect=film.pixel_aspect,
+        pixel_aspect=pixel_aspect,
     )
     if not keep_aspect:
         return Prepared(_equalised(_resize(gray, side, side), config), (0, 0, side, side), affine)

@@ -104,7 +104,7 @@ def align(work: Work, report: Report) -> dict[str, Any]:
 def load_checked_alignment(work: Work) -> AlignmentModel:
     """The run's alignment, proven to be the detector's and to take films prepared in the same way."""
     path = work.folder.input_path("alignment", work.request)
-    wanted = work.detector.alignment_sha256 if work.request.kind == "score" else files.sha256_of(path)
+    wanted = work.detector.alignment_sha256 if work.has_detector else files.sha256_of(path)
     if files.sha256_of(path) != wanted:
         raise IncompatibleModel(
             "The alignment in this run is not the one that the detector was fitted with: score with the model folder "

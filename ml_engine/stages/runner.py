@@ -16,7 +16,18 @@ from ml_engine.core import determinism, feature_store, networks
 from ml_engine.core.errors import EngineError
 from ml_engine.core.patchcore import require_search
 from ml_engine.folder import FolderBusy, Report, Request, RunFolder, opened
-from ml_engine.stages import ablation, cells, common, fit_alignment, fit_detector, measure_alignment, score, sweep
+from ml_engine.stages import (
+    ablation,
+    bank_study,
+    blind_spots,
+    cells,
+    common,
+    fit_alignment,
+    fit_detector,
+    measure_alignment,
+    score,
+    sweep,
+)
 from ml_engine.stages.plans import Plan
 from ml_engine.stages.work import Work
 
@@ -52,6 +63,10 @@ STAGES: dict[str, tuple[tuple[str, Stage], ...]] = {
 PLANS: dict[str, Callable[[Request], Plan]] = {
     "ablation": lambda request: ablation.plan(request.config, request.figures),
     "sweep": lambda request: sweep.plan(request.config, request.axes),
+}
+STUDIES: dict[str, Callable[[Request], Sequence[tuple[str, Stage]]]] = {  # what they ask says which stages they have
+    "bank_study": bank_study.stages,
+    "blind_spots": blind_spots.stages,
 }
 BULKY = ("inputs.npy", "features.npy")  # deleted once the results stand
 
@@ -125,6 +140,8 @@ def _failed(folder: RunFolder, status: int, sentence: str, *, passing: bool = Fa
 def _stages_of(request: Request) -> Sequence[tuple[str, Stage]]:
     if request.kind in PLANS:
         return cells.stages(PLANS[request.kind](request))
+    if request.kind in STUDIES:
+        return STUDIES[request.kind](request)
     if request.grow is None:
         return STAGES[request.kind]
     *before, maps, results = STAGES[request.kind]

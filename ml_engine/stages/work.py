@@ -26,7 +26,7 @@ from ml_engine.manifest import Row
 
 @dataclass(frozen=True)
 class Work:
-    """A run in progress. ``config`` is that of the method: for a score run, its detector's. ``features`` is the
+    """A run in progress. ``config`` is that of the method: for a run that has one, its detector's. ``features`` is the
     folder where films' features are kept between runs, None where they are not."""
 
     folder: RunFolder
@@ -48,9 +48,14 @@ class Work:
         """The detector that scores: the run's, or what it has grown to."""
         return load_detector(self.path("grown.safetensors")) if self.request.grow else self.detector
 
+    @property
+    def has_detector(self) -> bool:
+        """Whether the run starts from a fitted detector, whose method and weights then hold."""
+        return self.request.kind in ("score", "blind_spots")
+
     @cached_property
     def config(self) -> PipelineConfig:
-        if self.request.kind != "score":
+        if not self.has_detector:
             return self.request.config
         ours = self.request.config
         return self.detector.config.replace(device=ours.device, threads=ours.threads)
@@ -66,7 +71,7 @@ class Work:
         found = weights.load_backbone(
             config.weights, config.backbone, seed=config.seed, folder=weights.default_folder()
         )
-        named = self.detector.weights if self.request.kind == "score" else self.request.weights or {}
+        named = self.detector.weights if self.has_detector else self.request.weights or {}
         if named.get("sha256") not in (None, found.sha256):
             raise IncompatibleModel(
                 f"The weights {config.weights} on this machine (SHA-256 {str(found.sha256)[:8]}) are not those "
@@ -114,7 +119,7 @@ class Work:
         return files.read_npy(self.path(name))
 
     def mask(self) -> NDArray[np.bool_]:
-        return self.read("mask.npy") if self.request.kind == "fit_detector" else self.detector.mask.keep
+        return self.detector.mask.keep if self.has_detector else self.read("mask.npy")
 
     def features_of(self, rows: NDArray[np.int64], report: Report) -> Any:
         """The patch features of the films at ``rows``, aligned, batch by batch: rows, float32 (B, P, D)."""

@@ -19,13 +19,15 @@ STAGES = {
     "calibrate": "calibrating on normals",
     "tune": "scoring the tune part",
     "maps": "scoring films",
+    "lungs": "finding the lungs",
+    "lesions": "pasting lesions and scoring them",
     "results": "writing results",
 }
 
 
 @register.filter
 def stage_words(stage: str) -> str:
-    for start, words in (("cell-", "detector"), ("alignment-", "alignment")):
+    for start, words in (("cell-", "detector"), ("alignment-", "alignment"), ("bank-", "bank")):
         if stage.startswith(start):
             return f"{words} {stage.removeprefix(start)}"
     return STAGES.get(stage, stage)

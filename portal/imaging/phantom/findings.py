@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from portal.imaging.phantom.anatomy import Habitus, with_ctr
-from portal.imaging.phantom.canvas import Floats, Grid, Mask, Points, clouds, ellipse_radius2, root
+from portal.imaging.phantom.canvas import Floats, Grid, Mask, Points, Reals, clouds, ellipse_radius2, root
 from portal.imaging.phantom.organs import Organs, draw_organs, heart_silhouette
 
 FINDINGS = ("nodule", "consolidation", "effusion", "pneumothorax", "cardiomegaly")
@@ -62,15 +62,22 @@ def _nodule(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generat
     x, y = _spot(habitus, rng, 0.12, 0.85)
     radius = float(rng.uniform(8, 30)) / 2
     squash, turn = float(rng.uniform(0.82, 1.0)), float(rng.uniform(0, 180))
-    q = ellipse_radius2(grid, (x, y), (radius, radius * squash), turn)
-    angle = np.arctan2(grid.y - np.float32(y), grid.x - np.float32(x))
-    phase = rng.uniform(0, 6.28, 3)
-    wobble = sum(0.035 * np.sin((k + 2) * angle + p) for k, p in enumerate(phase))
-    q = q * np.asarray(1 + wobble, np.float32)
+    q = nodule_radius2(grid, (x, y), radius, squash=squash, turn=turn, phases=rng.uniform(0, 6.28, 3))
     extra = np.minimum(2 * np.float32(radius) * root(1 - q), np.float32(40)) * np.float32(0.95)
     mask = q < 1
     mask.flat[np.argmin(q)] = True  # on a coarse grid it may lie between the pixels' centres
     return Diseased(habitus, organs, extra, np.ones(grid.shape, np.float32), None, mask)
+
+
+def nodule_radius2(
+    grid: Grid, centre: tuple[float, float], radius: float, *, squash: float, turn: float, phases: Points
+) -> Floats:
+    """Squared radius (1 on the outline) of a nodule: an ellipse of `radius` mm, `squash`ed and turned by `turn`
+    degrees, whose outline wobbles by three waves of these `phases` (3,)."""
+    q = ellipse_radius2(grid, centre, (radius, radius * squash), turn)
+    angle = np.arctan2(grid.y - np.float32(centre[1]), grid.x - np.float32(centre[0]))
+    wobble = sum(0.035 * np.sin((k + 2) * angle + p) for k, p in enumerate(phases))
+    return np.asarray(q * np.asarray(1 + wobble, np.float32), np.float32)
 
 
 def _consolidation(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generator) -> Diseased:
@@ -95,7 +102,7 @@ def _effusion(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Gener
     wall = np.maximum(habitus.chest(grid.y), np.float32(1))
     lateral = np.clip(grid.x * side / wall, 0, 1)
     surface = np.float32(level + 22) - np.float32(rng.uniform(45, 62)) * lateral**4
-    under = root(np.clip((grid.y - surface) / np.float32(60), 0, 1)) * (grid.x * side > 0)
+    under = fluid_depth(grid.y, surface, over_mm=60) * (grid.x * side > 0)
     fluid = organs.lung * np.minimum(under * np.float32(1.15), 1)
     mask = (fluid > 10) & (under > 0.15)
     below = (grid.x * side > 0) & (np.abs(grid.x) < wall) & (grid.y > surface) & (organs.cavity > 30)
@@ -104,13 +111,24 @@ def _effusion(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Gener
     return Diseased(habitus, changed, np.zeros(grid.shape, np.float32), 1 - under, None, mask)
 
 
+def fluid_depth(y: Floats, surface: Reals, *, over_mm: float) -> Floats:
+    """How full of fluid the beam's way is, 0 at the `surface` to 1 from `over_mm` below it; y and surface in mm."""
+    return root(np.clip((y - surface) / np.float32(over_mm), 0, 1))
+
+
+def pleura_gap(height: Points, gap: float) -> Points:
+    """How far the visceral pleura lies from the wall, in the unit of `gap`, by height over the base of the lung: 0 to
+    1, where the gap is whole."""
+    return np.asarray(gap * (0.25 + 0.75 * height**0.8), np.float64)
+
+
 def _pneumothorax(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generator) -> Diseased:
     side = -1 if rng.random() < 0.5 else 1
     gap, apex = float(rng.uniform(16, 38)), float(rng.uniform(16, 34))
     y = np.linspace(46 + apex, 262, 60)
     wall = np.array([habitus.chest.at(float(v)) for v in y])
     share = np.clip((262 - y) / (262 - 46), 0, 1)
-    edge = (wall - 1.5) - gap * (0.25 + 0.75 * share**0.8)
+    edge = (wall - 1.5) - pleura_gap(share, gap)
     rise = np.clip((y - 46 - apex) / 45, 0, 1)
     edge = 40 + (edge - 40) * np.sqrt(1 - (1 - rise) ** 2)
     line = np.column_stack([side * edge, y])

@@ -1,0 +1,82 @@
+"""Bank studies and blind spots by API: the same functions and the same counted looks as the pages."""
+
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from analysis import bank_studies
+from analysis.looking import CannotEvaluate, looks_at_test, note_of
+from analysis.views.bank_studies import get_study, require_shown
+from ml_engine.models import Run, RunKind
+from portal.signed_in import person
+
+
+class _Study(APIView):
+    kind: RunKind
+
+    def results(self, run: Run) -> dict[str, Any]:
+        raise NotImplementedError
+
+    @extend_schema(responses=dict[str, Any])
+    def get(self, request: Request, uuid: UUID) -> Response:
+        """The numbers of the page. Of test films they are there once somebody has looked."""
+        return self.answer(get_study(person(request), uuid, self.kind))
+
+    def answer(self, run: Run) -> Response:
+        assert run.split is not None  # constraint run_fit_has_split
+        try:
+            require_shown(run)
+            found = self.results(run)
+        except CannotEvaluate as error:
+            raise ValidationError({"detail": str(error)}) from error
+        part = bank_studies.part_of(run)
+        about = {
+            "run": run.uuid,
+            "split": run.split.uuid,
+            "part": part,
+            "random_weights": run.random_weights,
+            "looks_at_test": looks_at_test(run.split),
+            "note": note_of(run.split, part),
+        }
+        return Response(about | found)
+
+
+class _Show(_Study):
+    http_method_names = ["post", "options"]
+
+    @extend_schema(request=None, responses=dict[str, Any])
+    def post(self, request: Request, uuid: UUID) -> Response:
+        """Look at test, which is counted once for a run, and answer with the numbers."""
+        run = get_study(person(request), uuid, self.kind)
+        try:
+            bank_studies.show(run=run, author=person(request))
+        except CannotEvaluate as error:
+            raise ValidationError({"detail": str(error)}) from error
+        return self.answer(run)
+
+
+class BankStudy(_Study):
+    kind = RunKind.BANK_STUDY
+
+    def results(self, run: Run) -> dict[str, Any]:
+        return bank_studies.bank_results_of(run).to_json()
+
+
+class BlindSpots(_Study):
+    kind = RunKind.BLIND_SPOTS
+
+    def results(self, run: Run) -> dict[str, Any]:
+        return bank_studies.blind_results_of(run).to_json()
+
+
+class ShowBankStudy(_Show, BankStudy):
+    pass
+
+
+class ShowBlindSpots(_Show, BlindSpots):
+    pass

@@ -1,0 +1,334 @@
+"""A finished bank study joined with the labels of its test part: AUROC and false alarms by bank.
+
+    python -m analysis.studies.bank FOLDER --csv FILE
+
+prints them as Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.statistics import (
+    Auroc,
+    AurocDifference,
+    Rate,
+    auroc_interval,
+    clustered_rate,
+    delong_paired,
+    threshold_at_specificity,
+)
+from ml_engine import manifest
+from ml_engine.core.errors import EngineError
+
+MAPS = ("global", "region", "fused")
+
+
+@dataclass(frozen=True)
+class BankScores:
+    """What the engine left: ``scores`` (C, N, 3) of test films ``images`` (N) and ``calibration`` (C, n, 3) of the
+    calibration normals, each standardised by the others, by cell and map; ``summary`` is bank_study.json."""
+
+    summary: dict[str, Any]
+    images: list[str]
+    scores: NDArray[np.float64]
+    calibration: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class BankCell:
+    """One bank. ``aurocs`` by map; ``difference`` of its fused AUROC from the whole clean bank's, on the same films,
+    None for that bank itself; ``threshold`` of the fused score with its ``false_alarms`` and ``sensitivity``, None with
+    a ``reason`` where the calibration films are too few for it."""
+
+    name: str
+    share: float
+    contamination: float
+    repeat: int
+    normal_films: int
+    normal_patients: int
+    abnormal_films: int
+    aurocs: dict[str, Auroc]
+    difference: AurocDifference | None
+    threshold: float | None
+    false_alarms: Rate | None
+    sensitivity: Rate | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Point:
+    """The repeats of one size or one contamination. ``mean`` of the repeats, which go from ``lowest`` to ``highest``
+    with the standard deviation ``deviation`` (None for one repeat): the spread of the draw of films for the bank.
+    ``low`` to ``high`` is the mean of the repeats' 95 % intervals: the spread of the test films."""
+
+    films: float
+    contamination: float
+    repeats: int
+    mean: float | None
+    lowest: float | None
+    highest: float | None
+    deviation: float | None
+    low: float | None
+    high: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class BankResults:
+    """``by_size`` and ``by_contamination``: measure -> points; the measures are the maps, for AUROC, and
+    "false alarms" and "sensitivity" of the fused score."""
+
+    cells: tuple[BankCell, ...]
+    by_size: dict[str, tuple[Point, ...]]
+    by_contamination: dict[str, tuple[Point, ...]]
+    normal: int
+    abnormal: int
+    patients: int
+    left_out: dict[str, int]
+    calibration_films: int
+    false_alarm_rate: float
+    fusion_weight: float
+    reason: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_bank_study(folder: Path) -> BankScores:
+    """Raises EngineError for a folder without a finished study."""
+    try:
+        summary = json.loads((folder / "bank_study.json").read_bytes())
+        scores = np.load(folder / "scores.npy", allow_pickle=False)
+        calibration = np.load(folder / "calibration.npy", allow_pickle=False)
+    except (OSError, ValueError):
+        raise EngineError(
+            f"{folder} holds no finished bank study: run python -m ml_engine bank-study --out {folder} first."
+        ) from None
+    return BankScores(summary, list(summary["test"]), scores, calibration)
+
+
+def bank_results(
+    study: BankScores, abnormal: NDArray[np.int64], patients: NDArray[Any], left_out: dict[str, int]
+) -> BankResults:
+    """``abnormal`` (N,) is 1, 0 or, for a film that does not count, -1; ``patients`` (N,); ``left_out`` counts those
+    by reason."""
+    readable = np.isfinite(study.scores).all(axis=(0, 2))
+    known = (abnormal >= 0) & readable
+    counts = dict(left_out)
+    if unreadable := int(((abnormal >= 0) & ~readable).sum()):
+        counts["unreadable"] = unreadable
+    truth, people = abnormal[known], patients[known]
+    whole = study.scores[0, known, 2]
+    rate = float(study.summary["false_alarm_rate"])
+    reason = _why_too_few(study.calibration.shape[1], rate)
+    cells = tuple(
+        _cell(
+            facts, truth, people, study.scores[k, known], study.calibration[k, :, 2], whole if k else None, reason, rate
+        )
+        for k, facts in enumerate(study.summary["cells"])
+    )
+    clean = [cell for cell in cells if cell.contamination == 0]
+    dirty = [cell for cell in cells if cell.share == 1]
+    return BankResults(
+        cells=cells,
+        by_size=_points(clean, key=lambda cell: cell.share),
+        by_contamination=_points(dirty, key=lambda cell: cell.contamination),
+        normal=int((truth == 0).sum()),
+        abnormal=int((truth == 1).sum()),
+        patients=len(np.unique(people)),
+        left_out=counts,
+        calibration_films=study.calibration.shape[1],
+        false_alarm_rate=rate,
+        fusion_weight=float(study.summary["fusion_weight"]),
+        reason=reason,
+    )
+
+
+def _why_too_few(films: int, rate: float) -> str:
+    """A sentence where so few normals vouch for more false alarms than were asked for; else blank."""
+    if rate >= 1 / (films + 1) - 1e-12:
+        return ""
+    return (
+        f"A false-alarm rate of {rate:g} needs more normal films than the {films} of calibrate; ask for "
+        f"{1 / (films + 1):.3f} or more, or calibrate on more."
+    )
+
+
+def _cell(
+    facts: dict[str, Any],
+    truth: NDArray[np.int64],
+    patients: NDArray[Any],
+    scores: NDArray[np.float64],
+    normals: NDArray[np.float64],
+    whole: NDArray[np.float64] | None,
+    reason: str,
+    rate: float,
+) -> BankCell:
+    fused = scores[:, 2]
+    threshold = None if reason else threshold_at_specificity(normals, specificity=1 - rate)
+    false_alarms = sensitivity = None
+    if threshold is not None:
+        called = fused >= threshold
+        false_alarms = clustered_rate(called[truth == 0], patients[truth == 0])
+        sensitivity = clustered_rate(called[truth == 1], patients[truth == 1])
+    return BankCell(
+        name=facts["name"],
+        share=facts["share"],
+        contamination=facts["contamination"],
+        repeat=facts["repeat"],
+        normal_films=facts["normal_films"],
+        normal_patients=facts["normal_patients"],
+        abnormal_films=facts["abnormal_films"],
+        aurocs={name: auroc_interval(truth, scores[:, k], patients) for k, name in enumerate(MAPS)},
+        difference=None if whole is None else delong_paired(truth, fused, whole, patients),
+        threshold=threshold,
+        false_alarms=false_alarms,
+        sensitivity=sensitivity,
+        reason=reason,
+    )
+
+
+Limits = tuple[float | None, float | None, float | None, str]  # value, low, high, reason
+_MEASURES: dict[str, Callable[[BankCell], Limits]] = {
+    **{
+        name: (lambda cell, name=name: _of_auroc(cell.aurocs[name]))  # type: ignore[misc]
+        for name in MAPS
+    },
+    "false alarms": lambda cell: _of_rate(cell.false_alarms, cell.reason),
+    "sensitivity": lambda cell: _of_rate(cell.sensitivity, cell.reason),
+}
+
+
+def _of_auroc(found: Auroc) -> Limits:
+    return found.auroc, found.low, found.high, found.reason
+
+
+def _of_rate(found: Rate | None, reason: str) -> Limits:
+    return (None, None, None, reason) if found is None else (found.value, found.low, found.high, found.reason)
+
+
+def _points(cells: Sequence[BankCell], *, key: Callable[[BankCell], float]) -> dict[str, tuple[Point, ...]]:
+    groups = [[cell for cell in cells if key(cell) == value] for value in sorted({key(cell) for cell in cells})]
+    return {
+        name: tuple(_point(group, [measure(cell) for cell in group]) for group in groups)
+        for name, measure in _MEASURES.items()
+    }
+
+
+def _point(cells: Sequence[BankCell], found: Sequence[Limits]) -> Point:
+    values = [value for value, *_ in found if value is not None]
+    lows = [low for _, low, _, _ in found if low is not None]
+    highs = [high for _, _, high, _ in found if high is not None]
+    whole = len(values) == len(found)
+    return Point(
+        films=float(np.mean([cell.normal_films for cell in cells])),
+        contamination=float(
+            np.mean([cell.abnormal_films / (cell.normal_films + cell.abnormal_films) for cell in cells])
+        ),
+        repeats=len(cells),
+        mean=float(np.mean(values)) if whole else None,
+        lowest=min(values) if whole else None,
+        highest=max(values) if whole else None,
+        deviation=float(np.std(values, ddof=1)) if whole and len(values) > 1 else None,
+        low=float(np.mean(lows)) if len(lows) == len(found) else None,
+        high=float(np.mean(highs)) if len(highs) == len(found) else None,
+        reason=next((reason for *_, reason in found if reason), ""),
+    )
+
+
+# tables
+
+
+COLUMNS = (
+    "bank", "share of fit", "contamination asked", "repeat", "normal films", "normal patients", "abnormal films",
+    *(f"AUROC {name}{limit}" for name in MAPS for limit in ("", " low", " high")),
+    "difference from whole", "difference low", "difference high", "threshold",
+    *(f"{name}{limit}" for name in ("false-alarm rate", "sensitivity") for limit in ("", " low", " high")),
+    "test normal", "test abnormal",
+)  # fmt: skip
+
+
+def rows(found: BankResults) -> list[list[Any]]:
+    """One line a bank, by `COLUMNS`, with full precision; None where there is no number."""
+    lines = []
+    for cell in found.cells:
+        line: list[Any] = [cell.name, cell.share, cell.contamination, cell.repeat, cell.normal_films]
+        line += [cell.normal_patients, cell.abnormal_films]
+        for name in MAPS:
+            auroc = cell.aurocs[name]
+            line += [auroc.auroc, auroc.low, auroc.high]
+        change = cell.difference
+        line += [change.difference, change.low, change.high] if change else [None, None, None]
+        line += [cell.threshold]
+        for rate in (cell.false_alarms, cell.sensitivity):
+            line += [rate.value, rate.low, rate.high] if rate else [None, None, None]
+        lines.append([*line, found.normal, found.abnormal])
+    return lines
+
+
+def table(study: BankScores, found: BankResults) -> str:
+    """The banks as Markdown."""
+    heading = (
+        f"{found.normal} normal and {found.abnormal} abnormal test films of {found.patients} patients; 95 % intervals; "
+        f"fusion weight {found.fusion_weight:g}; thresholds for a false-alarm rate of {found.false_alarm_rate:g} "
+        f"fixed on {found.calibration_films} calibration films."
+    )
+    lines = [heading]
+    if study.summary["weights"]["name"] == "random":
+        lines.append("Random weights, not for evaluation: the figures show that the parts work, not how well.")
+    lines += ["", "| bank | normal films | abnormal films | global | region | fused | false alarms | sensitivity |"]
+    lines += ["|---|---|---|---|---|---|---|---|"]
+    for cell in found.cells:
+        cells = [_shown(*_of_auroc(cell.aurocs[name])) for name in MAPS]
+        cells += [_shown(*_of_rate(rate, cell.reason)) for rate in (cell.false_alarms, cell.sensitivity)]
+        lines.append(f"| {cell.name} | {cell.normal_films} | {cell.abnormal_films} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _shown(value: float | None, low: float | None, high: float | None, reason: str) -> str:
+    if value is None:
+        return f"none: {reason}"
+    return f"{value:.3f} (no interval)" if low is None or high is None else f"{value:.3f} ({low:.3f}–{high:.3f})"
+
+
+def labels_of(study: BankScores, labels: Path) -> tuple[NDArray[np.int64], NDArray[np.str_], dict[str, int]]:
+    """Labels and patients of a study's test films, by a user's CSV. Raises EngineError for a film that it lacks."""
+    by_name = {row["filename"]: row for row in manifest.read_csv(labels)}
+    missing = [name for name in study.images if name not in by_name]
+    if missing:
+        raise EngineError(f"{labels.name} does not name {missing[0]}, which was scored: give the CSV of the study.")
+    words = [by_name[name].get("label", "").lower() for name in study.images]
+    values = {"normal": 0, "abnormal": 1}
+    abnormal = np.array([values.get(word, -1) for word in words], dtype=np.int64)
+    patients = np.array([by_name[name].get("patient_id", "") or name for name in study.images])
+    odd = sorted({word for word in words if word not in values})
+    return abnormal, patients, {word or "unlabelled": words.count(word) for word in odd}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m analysis.studies.bank", description="Table of a bank study.")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the study's --out")
+    parser.add_argument("--csv", type=Path, required=True, metavar="FILE", help="its CSV, with the test films' labels")
+    given = parser.parse_args(arguments)
+    try:
+        study = read_bank_study(given.folder)
+        text = table(study, bank_results(study, *labels_of(study, given.csv)))
+    except EngineError as refusal:
+        sys.stderr.write(f"analysis.studies.bank: {refusal}\n")
+        return 2
+    sys.stdout.write(text + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""The pages of bank studies and of blind spots."""
+
+import csv
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from analysis import bank_studies
+from analysis.figures import NOTICE, RANDOM_WEIGHTS
+from analysis.looking import CannotEvaluate, looks_at_test, note_of
+from analysis.studies import bank, blind
+from analysis.views.asking import theme_of
+from ml_engine.models import Run, RunKind
+from portal.access import get_visible, may, require
+from portal.models import User
+from portal.signed_in import Request
+
+PAGES = {RunKind.BANK_STUDY: "bank-study", RunKind.BLIND_SPOTS: "blind-spots"}
+
+
+def get_study(user: User, uuid: UUID, kind: RunKind) -> Run:
+    """A study of this kind at a site where the person sees scores; 404 or 403 otherwise."""
+    rows = Run.objects.filter(kind=kind).select_related("site", "split", "alignment__run", "detector__run")
+    run = get_visible(rows, user, uuid)
+    require(user, "see scores", run.site)
+    return run
+
+
+@require_GET
+def bank_study(request: Request, uuid: UUID) -> HttpResponse:
+    """AUROC and false alarms against the number of normal films and of abnormal ones in the bank."""
+    run = get_study(request.user, uuid, RunKind.BANK_STUDY)
+    try:
+        context = _context(request, run)
+        context["cells"] = str(len(context["facts"]["cells"]))
+        if context["shown"]:
+            found = bank_studies.bank_results_of(run)
+            figures = bank_studies.bank_figures(run, found, theme=theme_of(request.user))
+            context |= {"found": found, "figures": figures}
+    except CannotEvaluate as error:
+        return _refusal(request, error)
+    return render(request, "analysis/bank_study.html", context)
+
+
+@require_GET
+def blind_spots(request: Request, uuid: UUID) -> HttpResponse:
+    """What share of pasted lesions is found, by size, contrast and place, and what mask and cells lose."""
+    run = get_study(request.user, uuid, RunKind.BLIND_SPOTS)
+    try:
+        context = _context(request, run)
+        if context["shown"]:
+            found = bank_studies.blind_results_of(run)
+            figures = bank_studies.blind_figures(run, found, theme=theme_of(request.user))
+            context |= {
+                "found": found,
+                "figures": figures,
+                "kinds": [kind for kind in found.places if kind != blind.ALL],
+            }
+            context |= {"all_kinds": blind.ALL, "limits": blind.LIMITS}
+    except CannotEvaluate as error:
+        return _refusal(request, error)
+    return render(request, "analysis/blind_spots.html", context)
+
+
+def _context(request: Request, run: Run) -> dict[str, Any]:
+    """Raises CannotEvaluate where the run is not done or its folder is gone."""
+    bank_studies.check_done(run)
+    assert run.split is not None  # constraint run_fit_has_split
+    return {
+        "room": "results",
+        "run": run,
+        "part": bank_studies.part_of(run),
+        "facts": bank_studies.facts_of(run),
+        "shown": bank_studies.is_shown(run),
+        "looks": looks_at_test(run.split),
+        "may_look": may(request.user, "evaluate runs", run.site),
+    }
+
+
+@require_POST
+def show_bank_study(request: Request, uuid: UUID) -> HttpResponse:
+    return _show(request, uuid, RunKind.BANK_STUDY)
+
+
+@require_POST
+def show_blind_spots(request: Request, uuid: UUID) -> HttpResponse:
+    return _show(request, uuid, RunKind.BLIND_SPOTS)
+
+
+def _show(request: Request, uuid: UUID, kind: RunKind) -> HttpResponse:
+    run = get_study(request.user, uuid, kind)
+    try:
+        bank_studies.show(run=run, author=request.user)
+    except CannotEvaluate as error:
+        return _refusal(request, error)
+    return redirect(f"analysis:{PAGES[kind]}", uuid)
+
+
+@require_GET
+def bank_study_table(request: Request, uuid: UUID) -> HttpResponse:
+    """One line a bank, with full precision, as CSV."""
+    run = get_study(request.user, uuid, RunKind.BANK_STUDY)
+    try:
+        require_shown(run)
+        return _csv(run, bank.COLUMNS, bank.rows(bank_studies.bank_results_of(run)))
+    except CannotEvaluate as error:
+        return _refusal(request, error)
+
+
+@require_GET
+def blind_spots_table(request: Request, uuid: UUID) -> HttpResponse:
+    """One line for each kind, size, contrast and map, with full precision, as CSV."""
+    run = get_study(request.user, uuid, RunKind.BLIND_SPOTS)
+    try:
+        require_shown(run)
+        return _csv(run, blind.COLUMNS, blind.rows(bank_studies.blind_results_of(run)))
+    except CannotEvaluate as error:
+        return _refusal(request, error)
+
+
+def require_shown(run: Run) -> None:
+    """Raises CannotEvaluate where the figures of test have not been looked at yet, or the run is not done."""
+    bank_studies.check_done(run)
+    if not bank_studies.is_shown(run):
+        raise CannotEvaluate(
+            f"The run {run.name!r} tells of test films, and nobody has looked yet: show test on its page first, which "
+            "is a counted look."
+        )
+
+
+def _csv(run: Run, columns: tuple[str, ...], lines: list[list[Any]]) -> HttpResponse:
+    assert run.split is not None  # constraint run_fit_has_split
+    note = note_of(run.split, bank_studies.part_of(run))
+    notice = " ".join([*([f"{RANDOM_WEIGHTS}."] if run.random_weights else []), NOTICE, *([note] if note else [])])
+    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    response.headers["Content-Disposition"] = f'attachment; filename="{run.kind}-{run.uuid}.csv"'
+    writer = csv.writer(response)
+    writer.writerow([*columns, "notice"])
+    writer.writerows([*("" if value is None else value for value in line), notice] for line in lines)
+    return response
+
+
+def _refusal(request: Request, error: CannotEvaluate) -> HttpResponse:
+    return render(request, "portal/error.html", {"title": "No results to show", "sentence": str(error)}, status=400)

@@ -1,0 +1,195 @@
+"""The forms of a bank study and of a study of blind spots."""
+
+from typing import Any
+
+from django import forms
+
+from ml_engine.bank_plans import (
+    CONTAMINATIONS,
+    CONTRASTS,
+    KINDS,
+    PARTS,
+    SHARES,
+    SIZES_MM,
+    BankPlan,
+    LesionPlan,
+    parse_numbers,
+)
+from ml_engine.bank_studies import request_aligned_bank_study, request_bank_study, request_blind_spots
+from ml_engine.forms import (
+    FIT_FIRST,
+    RANDOM_WEIGHTS,
+    UNALIGNED,
+    DetectorForm,
+    RunForm,
+    start_values,
+    values_of,
+)
+from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind
+from ml_engine.running import RunRefused
+
+
+def _listed(numbers: Any) -> str:
+    return ", ".join(f"{number:g}" for number in numbers)
+
+
+class _Sections:
+    """Which fields stand together on the page, each group with its heading."""
+
+    sections: tuple[tuple[str, tuple[str, ...]], ...]
+
+    def grouped(self) -> list[tuple[str, list[forms.BoundField]]]:
+        return [(title, [self[name] for name in names]) for title, names in self.sections]  # type: ignore[index]
+
+
+class BankStudyForm(_Sections, DetectorForm):
+    kind = RunKind.BANK_STUDY
+    lead = (
+        "Scores the test part with banks of fewer normal films and with some abnormal ones among them, all else alike: "
+        "how many normal films are enough, and how clean do they have to be?"
+    )
+    sections = (
+        ("", ("name", "note", "split", "alignment")),
+        ("What is varied", ("shares", "contaminations", "repeats")),
+        ("The method, the same for every bank", (
+            "preset", "seed", "weights", "backbone", "size", "rate", "neighbours", "distance", "grid", "mask",
+            "fusion_weight", "advanced",
+        )),
+    )  # fmt: skip
+
+    shares = forms.CharField(
+        label="Shares of the fit films",
+        initial=_listed(SHARES),
+        help_text="Joined by commas; the whole is always among them.",
+    )
+    contaminations = forms.CharField(
+        label="Shares of abnormal films in the bank",
+        initial=_listed(CONTAMINATIONS),
+        help_text="From the abnormal films of tune; a clean bank is always among them.",
+    )
+    repeats = forms.IntegerField(
+        label="Draws of each", initial=3, min_value=1, max_value=20, help_text="Shows the spread of the bank's films."
+    )
+    detector = forms.ChoiceField(required=False, choices=[("", "")], widget=forms.HiddenInput)
+
+    def set_choices(self) -> None:
+        super().set_choices()
+        self.fields["fusion_weight"].help_text = "Of the region map, in hundredths. Empty: the preset's; not chosen."
+
+    def make(self) -> Run:
+        given = self.cleaned_data
+        planned = BankPlan.from_json(
+            {
+                "shares": parse_numbers("Shares of the fit films", given["shares"]),
+                "contaminations": parse_numbers("Shares of abnormal films", given["contaminations"]),
+                "repeats": given["repeats"],
+            }
+        )
+        split, config, request = given["split"], self.config(), self.request()
+        if given["alignment"] == FIT_FIRST:
+            return request_aligned_bank_study(request, split=split, config=config, planned=planned)
+        alignment = None
+        if given["alignment"] != UNALIGNED:
+            alignment = AlignmentModel.objects.get(site=self.site, uuid=given["alignment"])
+        return request_bank_study(request, split=split, config=config, planned=planned, alignment=alignment)
+
+
+class BlindSpotsForm(_Sections, RunForm):
+    kind = RunKind.BLIND_SPOTS
+    lead = (
+        "Pastes synthetic lesions of known size and contrast into the team's own held-out normal films and scores them "
+        "beside the films themselves: what does the detector not see? No abnormal film is needed."
+    )
+    sections = (
+        ("", ("name", "note", "detector", "part")),
+        ("Films", ("films", "places")),
+        ("Lesions", ("kinds", "contrasts", *(f"size_{kind}" for kind in KINDS))),
+    )
+
+    detector = forms.ChoiceField()
+    part = forms.ChoiceField(
+        choices=[(part, part) for part in PARTS],
+        help_text="Whose normal films. Of test the results are shown after a counted look only.",
+    )
+    films = forms.IntegerField(
+        label="Films at most", initial=50, min_value=1, max_value=10_000, help_text="Drawn by the detector's seed."
+    )
+    places = forms.IntegerField(
+        label="Places of each kind a film", initial=2, min_value=1, max_value=50, help_text="In the lungs."
+    )
+    kinds = forms.MultipleChoiceField(
+        choices=[(kind, kind) for kind in KINDS], initial=KINDS, widget=forms.CheckboxSelectMultiple
+    )
+    contrasts = forms.CharField(
+        initial=_listed(CONTRASTS),
+        help_text="Change at the thickest point, as a share of the gray scale; joined by commas.",
+    )
+    size_nodule = forms.CharField(label="Nodules: diameters (mm)", required=False, initial=_listed(SIZES_MM["nodule"]))
+    size_effusion = forms.CharField(
+        label="Effusions: heights at the wall (mm)", required=False, initial=_listed(SIZES_MM["effusion"])
+    )
+    size_pneumothorax = forms.CharField(
+        label="Pneumothoraces: gaps at the apex (mm)", required=False, initial=_listed(SIZES_MM["pneumothorax"])
+    )
+
+    def set_choices(self) -> None:
+        models = DetectorModel.objects.filter(site=self.site).select_related("run", "split").order_by("-created_at")
+        self.fields["detector"].choices = [  # type: ignore[attr-defined]
+            ("", "choose a detector"),
+            *((str(model.run.uuid), _named(model)) for model in models),
+        ]
+
+    def make(self) -> Run:
+        given = self.cleaned_data
+        sizes = {kind: parse_numbers(f"Sizes of {kind}", given[f"size_{kind}"]) for kind in given["kinds"]}
+        planned = LesionPlan.from_json(
+            {
+                "part": given["part"],
+                "films": given["films"],
+                "places": given["places"],
+                "kinds": given["kinds"],
+                "sizes_mm": sizes,
+                "contrasts": parse_numbers("contrasts", given["contrasts"]),
+            }
+        )
+        models = DetectorModel.objects.select_related("split", "run")
+        detector = models.filter(site=self.site, run__uuid=given["detector"]).first()
+        if detector is None:
+            raise RunRefused("There is no such detector any more: choose another.")
+        return request_blind_spots(self.request(), detector=detector, planned=planned)
+
+
+def _named(model: DetectorModel) -> str:
+    words = [model.run.name, f"split {model.split.name}", *([RANDOM_WEIGHTS] if model.random_weights else [])]
+    return " · ".join(words)
+
+
+def bank_values(clone_of: Run | None, query: dict[str, str]) -> dict[str, Any]:
+    """What the form of a bank study starts with."""
+    if clone_of is None:
+        return start_values(RunKind.BANK_STUDY, query)
+    planned = BankPlan.from_json(clone_of.asked["bank"])
+    return values_of(clone_of) | {
+        "shares": _listed(planned.shares),
+        "contaminations": _listed(planned.contaminations),
+        "repeats": planned.repeats,
+    }
+
+
+def blind_values(clone_of: Run | None, query: dict[str, str]) -> dict[str, Any]:
+    """What the form of a study of blind spots starts with."""
+    if clone_of is None:
+        return {"detector": query.get("detector", "")}
+    planned = LesionPlan.from_json(clone_of.asked["lesions"])
+    source = clone_of.detector.run if clone_of.detector else None
+    return {
+        "name": f"{clone_of.name} (copy)"[:100],
+        "note": clone_of.note,
+        "detector": str(source.uuid) if source else "",
+        "part": planned.part,
+        "films": planned.films,
+        "places": planned.places,
+        "kinds": planned.kinds,
+        "contrasts": _listed(planned.contrasts),
+        **{f"size_{kind}": _listed(planned.sizes(kind)) for kind in KINDS},
+    }

@@ -1,0 +1,269 @@
+"""What a bank study and a study of blind spots are asked: checked values, the same for command line, page and API."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_engine.core.errors import EngineError, InvalidConfig
+
+SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)
+CONTAMINATIONS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05)
+MOST_CELLS = 60
+KINDS = ("nodule", "effusion", "pneumothorax")
+SIZES_MM = {
+    "nodule": (5.0, 10.0, 20.0, 30.0),
+    "effusion": (15.0, 30.0, 60.0, 90.0),
+    "pneumothorax": (5.0, 10.0, 20.0, 40.0),
+}
+CONTRASTS = (0.05, 0.1, 0.2)
+LARGEST_MM = 200.0
+PARTS = ("tune", "test")
+MOST_LESIONS = 100_000
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One bank of a bank study: the ``share`` of the fit films, of the ``repeat``-th drawn order of patients, and the
+    share of ``contamination``: abnormal films of tune among the films of the bank."""
+
+    name: str
+    share: float
+    contamination: float
+    repeat: int
+
+
+@dataclass(frozen=True)
+class BankPlan:
+    """``shares`` of the fit films, the whole among them; ``contaminations`` as shares of the bank's films, none among
+    them; each drawn ``repeats`` times."""
+
+    shares: tuple[float, ...] = SHARES
+    repeats: int = 3
+    contaminations: tuple[float, ...] = CONTAMINATIONS
+
+    def __post_init__(self) -> None:
+        for share in self.shares:
+            _check("shares", share, "a share of the fit films above 0 and at most 1, such as 0.4", 0 < share <= 1)
+        for share in self.contaminations:
+            _check(
+                "contaminations", share, "a share of the bank's films from 0 to 0.5, such as 0.02", 0 <= share <= 0.5
+            )
+        _check("repeats", self.repeats, "a whole number from 1 to 20", 1 <= self.repeats <= 20)
+        object.__setattr__(self, "shares", tuple(sorted({*self.shares, 1.0})))
+        object.__setattr__(self, "contaminations", tuple(sorted({*self.contaminations, 0.0})))
+        if len(self.cells) > MOST_CELLS:
+            raise InvalidConfig(
+                f"{len(self.shares)} shares and {len(self.contaminations)} contaminations, {self.repeats} times each, "
+                f"make {len(self.cells)} banks: at most {MOST_CELLS} are made at once. Ask for fewer shares or repeats."
+            )
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The whole fit part, clean, comes first and counts for both questions."""
+        whole = [Cell("whole", 1.0, 0.0, 0)]
+        smaller = [
+            Cell(f"share-{_digits(share)}-{repeat}", share, 0.0, repeat)
+            for share in self.shares
+            if share < 1
+            for repeat in range(self.repeats)
+        ]
+        dirty = [
+            Cell(f"abnormal-{_digits(share)}-{repeat}", 1.0, share, repeat)
+            for share in self.contaminations
+            if share > 0
+            for repeat in range(self.repeats)
+        ]
+        return (*whole, *smaller, *dirty)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "shares": list(self.shares),
+            "repeats": self.repeats,
+            "contaminations": list(self.contaminations),
+        }
+
+    @classmethod
+    def from_json(cls, values: Any) -> BankPlan:
+        """Raises InvalidConfig."""
+        given = _fields("bank", values, ("shares", "repeats", "contaminations"))
+        return cls(
+            shares=_numbers("shares", given.get("shares", SHARES)),
+            repeats=_whole("repeats", given.get("repeats", 3)),
+            contaminations=_numbers("contaminations", given.get("contaminations", CONTAMINATIONS)),
+        )
+
+
+@dataclass(frozen=True)
+class LesionPlan:
+    """Which lesions are pasted: each of ``kinds`` in each of its ``sizes_mm`` and of the ``contrasts`` (how much
+    brighter, or darker, the thickest point becomes on a gray scale from 0 to 1), at ``places`` places a film, in at
+    most ``films`` normal films of ``part``."""
+
+    part: str = "tune"
+    films: int = 50
+    places: int = 2
+    kinds: tuple[str, ...] = KINDS
+    sizes_mm: tuple[tuple[str, tuple[float, ...]], ...] = tuple(SIZES_MM.items())
+    contrasts: tuple[float, ...] = CONTRASTS
+
+    def __post_init__(self) -> None:
+        _check("part", self.part, f"one of {', '.join(PARTS)}", self.part in PARTS)
+        _check("films", self.films, "a whole number from 1 to 10000", 1 <= self.films <= 10_000)
+        _check("places", self.places, "a whole number from 1 to 50", 1 <= self.places <= 50)
+        if not self.kinds:
+            raise InvalidConfig(f"kinds is empty: choose at least one of {', '.join(KINDS)}.")
+        for kind in (*self.kinds, *(kind for kind, _ in self.sizes_mm)):
+            _check("kind", kind, f"one of {', '.join(KINDS)}", kind in KINDS)
+        for kind in self.kinds:
+            for size in self.sizes(kind):
+                _check(f"size of {kind}", size, f"a length in mm from 1 to {LARGEST_MM:g}", 1 <= size <= LARGEST_MM)
+        if not self.contrasts:
+            raise InvalidConfig("contrasts is empty: give at least one, such as 0.1.")
+        for contrast in self.contrasts:
+            _check("contrasts", contrast, "a share of the gray scale from 0 to 1, such as 0.1", 0 <= contrast <= 1)
+        object.__setattr__(self, "contrasts", tuple(sorted(set(self.contrasts))))
+        if self.lesions > MOST_LESIONS:
+            raise InvalidConfig(
+                f"{self.lesions} lesions are asked for: at most {MOST_LESIONS} are pasted at once. Ask for fewer "
+                "films, places, sizes or contrasts."
+            )
+
+    def sizes(self, kind: str) -> tuple[float, ...]:
+        return tuple(sorted(set(dict(self.sizes_mm).get(kind, SIZES_MM[kind]))))
+
+    @property
+    def lesions(self) -> int:
+        """At most how many are pasted."""
+        sizes = sum(len(self.sizes(kind)) for kind in self.kinds)
+        return self.films * self.places * sizes * len(self.contrasts)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "part": self.part,
+            "films": self.films,
+            "places": self.places,
+            "kinds": list(self.kinds),
+            "sizes_mm": {kind: list(self.sizes(kind)) for kind in self.kinds},
+            "contrasts": list(self.contrasts),
+        }
+
+    @classmethod
+    def from_json(cls, values: Any) -> LesionPlan:
+        """Raises InvalidConfig."""
+        given = _fields("lesions", values, ("part", "films", "places", "kinds", "sizes_mm", "contrasts"))
+        kinds, sizes = given.get("kinds", KINDS), given.get("sizes_mm", SIZES_MM)
+        if not isinstance(kinds, list | tuple) or not all(isinstance(kind, str) for kind in kinds):
+            raise InvalidConfig(f"kinds is {kinds!r}: it must be a list of {', '.join(KINDS)}.")
+        if not isinstance(sizes, dict):
+            raise InvalidConfig(f"sizes_mm is {sizes!r}: it must be an object, such as {{'nodule': [5, 10]}}.")
+        return cls(
+            part=str(given.get("part", "tune")),
+            films=_whole("films", given.get("films", 50)),
+            places=_whole("places", given.get("places", 2)),
+            kinds=tuple(dict.fromkeys(kinds)),
+            sizes_mm=tuple((str(kind), _numbers(f"size of {kind}", some)) for kind, some in sizes.items()),
+            contrasts=_numbers("contrasts", given.get("contrasts", CONTRASTS)),
+        )
+
+
+def parse_numbers(name: str, text: str) -> tuple[float, ...]:
+    """The numbers of a text such as "0.1, 0.2"; percent signs are understood. Raises InvalidConfig."""
+    words = [word for word in text.replace(";", ",").replace(" ", ",").split(",") if word]
+    found = []
+    for word in words:
+        try:
+            found.append(float(word[:-1]) / 100 if word.endswith("%") else float(word))
+        except ValueError:
+            raise InvalidConfig(f"{name} has {word[:20]!r}: write numbers joined by commas, such as 0.1,0.4.") from None
+    if not found:
+        raise InvalidConfig(f"{name} is empty: write numbers joined by commas, such as 0.1,0.4.")
+    return _numbers(name, found)
+
+
+def _fields(name: str, values: Any, known: tuple[str, ...]) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise InvalidConfig(f"{name} is {values!r}: it must be an object with {', '.join(known)}.")
+    unknown = sorted(set(map(str, values)) - set(known))
+    if unknown:
+        raise InvalidConfig(f"{name} has {unknown[0]!r}: it takes {', '.join(known)}.")
+    return values
+
+
+def _numbers(name: str, values: Any) -> tuple[float, ...]:
+    is_list = isinstance(values, list | tuple)
+    if not is_list or not values or not all(_is_number(value) for value in values):
+        raise InvalidConfig(f"{name} is {values!r}: it must be a list of numbers, such as [0.1, 0.4].")
+    return tuple(float(value) for value in values)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole(name: str, value: Any) -> int:
+    if not _is_number(value) or value != int(value):
+        raise InvalidConfig(f"{name} is {value!r}: it must be a whole number.")
+    return int(value)
+
+
+def _check(name: str, value: object, expected: str, holds: bool) -> None:
+    if not holds:
+        shown = f"{value:g}" if isinstance(value, float) else repr(value)
+        raise InvalidConfig(f"{name} is {shown}: it must be {expected}.")
+
+
+def _digits(share: float) -> str:
+    """0.025 -> 02500: a share as the name of a file, in order."""
+    return f"{round(share * 100_000):06d}"
+
+
+# which films are in which bank
+
+
+def injected_count(clean: int, contamination: float) -> int:
+    """How many abnormal films make up the share ``contamination`` of a bank with ``clean`` normal ones; at least one
+    where the share is not zero."""
+    if contamination == 0:
+        return 0
+    return max(1, round(clean * contamination / (1 - contamination)))
+
+
+def check_reachable(planned: BankPlan, *, normals: int, abnormals: int) -> None:
+    """Raises EngineError where tune has too few abnormal films for a contamination asked for."""
+    for share in planned.contaminations:
+        needed = injected_count(normals, share)
+        if needed > abnormals:
+            reachable = [one for one in planned.contaminations if injected_count(normals, one) <= abnormals]
+            raise EngineError(
+                f"{share:.3g} of the bank's films abnormal needs {needed} abnormal films in tune beside the {normals} "
+                f"normal films of fit, and there are {abnormals}: ask for at most {max(reachable):.3g}, or label more."
+            )
+
+
+def drawn_films(patients: list[str], count: int, seed: tuple[int, int]) -> NDArray[np.int64]:
+    """The first ``count`` films or a few more, rising: patients come with all their films, in an order that the seed
+    draws. So a smaller count is a part of a larger one of the same seed."""
+    names = sorted(set(patients))
+    order = [names[k] for k in np.random.default_rng(seed).permutation(len(names))]
+    films_of: dict[str, list[int]] = {name: [] for name in names}
+    for film, name in enumerate(patients):
+        films_of[name].append(film)
+    chosen: list[int] = []
+    for name in order:
+        if len(chosen) >= count:
+            break
+        chosen += films_of[name]
+    return np.array(sorted(chosen), dtype=np.int64)
+
+
+def injected_films(patients: list[str], count: int, seed: tuple[int, int]) -> NDArray[np.int64]:
+    """Exactly ``count`` films, rising, patient by patient in the drawn order; the last patient's may be cut."""
+    names = sorted(set(patients))
+    order = {names[k]: place for place, k in enumerate(np.random.default_rng(seed).permutation(len(names)))}
+    ranked = sorted(range(len(patients)), key=lambda film: (order[patients[film]], film))
+    return np.array(sorted(ranked[:count]), dtype=np.int64)

@@ -1,0 +1,277 @@
+"""Bank studies and blind spots: their numbers, who sees them, and what counts as a look."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.test import Client
+from django.urls import reverse
+from sklearn.metrics import roc_auc_score
+
+from analysis import bank_studies
+from analysis.models import TestLook
+from analysis.studies import bank, blind
+from ml_engine.core.errors import EngineError
+from ml_engine.storage import run_folder
+from portal.models import AuditEvent, Membership, Role, Site
+from tests.analysis import studied
+from tests.portal import factories
+
+pytestmark = [pytest.mark.django_db]
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def site(data_dir: Path) -> Site:
+    return factories.site()
+
+
+def as_role(client: Client, *roles: Role, name: str = "someone") -> Client:
+    client.force_login(factories.user(name, *roles))
+    return client
+
+
+# Numbers ---------------------------------------------------------------------------------------------
+
+
+def test_the_numbers_of_a_bank_study_recomputed(site: Site) -> None:
+    run, laid = studied.bank_study(site)
+    found = bank_studies.bank_results_of(run)
+    known = laid["labels"] >= 0
+    truth = laid["labels"][known]
+    assert (found.normal, found.abnormal, found.patients) == (12, 12, 23)
+    for k, cell in enumerate(found.cells):
+        scores = laid["scores"][k][known]
+        for column, name in enumerate(studied.MAPS):
+            assert cell.aurocs[name].auroc == pytest.approx(roc_auc_score(truth, scores[:, column]), abs=1e-12)
+        normals = np.sort(laid["calibration"][k, :, 2])
+        threshold = normals[int(np.ceil(0.8 * 9)) - 1]
+        assert cell.false_alarms is not None and cell.sensitivity is not None
+        assert cell.false_alarms.value == (scores[truth == 0, 2] > threshold).mean()
+        assert cell.sensitivity.value == (scores[truth == 1, 2] > threshold).mean()
+
+
+def test_points_keep_the_two_spreads_apart(site: Site) -> None:
+    run, _ = studied.bank_study(site)
+    found = bank_studies.bank_results_of(run)
+    half = [cell for cell in found.cells if cell.share == 0.5]
+    aurocs = [cell.aurocs["fused"] for cell in half]
+    point = found.by_size["fused"][1]
+    assert [one.films for one in found.by_size["fused"]] == [5, 10, 20]
+    assert point.mean == pytest.approx(np.mean([one.auroc for one in aurocs]))
+    assert (point.lowest, point.highest) == (min(one.auroc for one in aurocs), max(one.auroc for one in aurocs))
+    assert point.deviation == pytest.approx(np.std([one.auroc for one in aurocs], ddof=1))
+    assert point.low == pytest.approx(np.mean([one.low for one in aurocs]))
+    whole = found.by_size["fused"][-1]
+    assert whole.repeats == 1 and whole.deviation is None
+    assert found.by_contamination["fused"][0] == whole
+    assert found.by_contamination["fused"][1].contamination == pytest.approx(1 / 21)
+
+
+def test_a_film_no_longer_in_the_split_is_left_out_and_counted(site: Site) -> None:
+    run, laid = studied.bank_study(site)
+    assert (laid["labels"] == -1).sum() == 1
+    assert bank_studies.bank_results_of(run).left_out == {"erased": 1}
+
+
+def test_too_few_calibration_films_fix_no_threshold(site: Site) -> None:
+    run, _ = studied.bank_study(site)
+    study = bank.read_bank_study(run_folder(run.uuid))
+    study.summary["false_alarm_rate"] = 0.05
+    labels = np.array([0, 1] * 12 + [-1])
+    found = bank.bank_results(study, labels, np.arange(25), {})
+    assert found.reason.startswith("A false-alarm rate of 0.05 needs more normal films than the 9 of calibrate")
+    assert all(cell.threshold is None and cell.false_alarms is None for cell in found.cells)
+    assert found.by_size["false alarms"][0].mean is None and found.by_size["fused"][0].mean is not None
+
+
+def test_the_numbers_of_blind_spots_recomputed(site: Site) -> None:
+    run, lesions = studied.blind_spots(site)
+    found = bank_studies.blind_results_of(run)
+    for group in found.groups:
+        same = [
+            line for line in lesions
+            if (line["kind"], line["size_mm"], line["contrast"]) == (group.kind, group.size_mm, group.contrast)
+        ]  # fmt: skip
+        for one in group.maps:
+            assert one.found.successes == sum(line[f"{one.map}_found_there"] for line in same)
+            assert one.found.total == len(same) == 12
+            assert one.found.patients == 3
+            assert one.marked.successes == sum(line[f"{one.map}_marked_after"] for line in same)
+    assert found.false_alarms["fused"].value == pytest.approx(1 / 6)
+    assert found.masked_off[blind.ALL].successes == sum(line["masked_off"] for line in lesions)
+    for place in found.places["nodule"]:
+        here = [line for line in lesions if line["kind"] == "nodule" and line["cell"] == place.row * 4 + place.column]
+        assert place.lesions == len(here)
+        if here:
+            assert place.found is not None
+            assert place.found.value == pytest.approx(np.mean([line["fused_found_there"] for line in here]))
+    sizes = {loss.words: loss.lesions for loss in found.borders if loss.kind == blind.ALL}
+    assert sizes["all of it masked off"] == sum(line["masked_share"] >= 1 for line in lesions)
+    assert sum(sizes.values()) == len(lesions)
+    gone = next(loss for loss in found.borders if loss.words == "all of it masked off")
+    assert {one.found.successes for one in gone.maps} == {0}
+
+
+def test_lesions_without_contrast_tell_nothing_of_places(site: Site) -> None:
+    run, lesions = studied.blind_spots(site)
+    found = blind.read_blind_spots(run_folder(run.uuid))
+    found.numbers["contrast"][:] = 0
+    assert sum(place.lesions for place in blind.blind_results(found).places[blind.ALL]) == 0
+    assert len(lesions) == len(found)
+
+
+@pytest.mark.parametrize("read", [bank.read_bank_study, blind.read_blind_spots])
+def test_a_folder_without_a_study_is_refused(read: Any, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="holds no finished"):
+        read(tmp_path)
+
+
+def test_the_command_line_prints_the_table(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    run, _ = studied.blind_spots(site, random_weights=True)
+    assert blind.main([str(run_folder(run.uuid))]) == 0
+    printed = capsys.readouterr().out
+    assert "| nodule | 30 | 0.2 | 12 |" in printed and "Random weights, not for evaluation" in printed
+    study, laid = studied.bank_study(site)
+    labels = Path(run_folder(study.uuid)) / "labels.csv"
+    words = {0: "normal", 1: "abnormal", -1: "unsure"}
+    lines = [f"{film.uuid},{words[int(label)]}" for film, label in zip(laid["films"], laid["labels"], strict=True)]
+    labels.write_text("filename,label\n" + "\n".join(lines))
+    assert bank.main([str(run_folder(study.uuid)), "--csv", str(labels)]) == 0
+    assert "| whole | 20 | 0 |" in capsys.readouterr().out
+
+
+# Figures ---------------------------------------------------------------------------------------------
+
+
+def test_figures_say_n_units_notice_and_looks(site: Site) -> None:
+    run, _ = studied.bank_study(site, random_weights=True)
+    bank_studies.show(run=run, author=factories.user("ana", Role.ANALYST))
+    drawn = bank_studies.bank_figures(run, bank_studies.bank_results_of(run), theme="light")
+    assert set(drawn) == {"auroc-by-size", "alarms-by-size", "auroc-by-contamination", "alarms-by-contamination"}
+    for figure in drawn.values():
+        texts = [one["text"] for one in figure["layout"]["annotations"]]
+        assert any("Research use only" in text and "1" in text.split("device.")[1] for text in texts)
+        assert any("random weights" in text for text in texts)
+        assert "n = 12 abnormal, 12 normal of test" in figure["layout"]["legend"]["title"]["text"]
+    axis = drawn["auroc-by-contamination"]["layout"]["xaxis"]["title"]["text"]
+    assert axis == "Abnormal films in the bank (%)"
+
+
+def test_the_grid_shows_every_cell_with_its_number(site: Site) -> None:
+    run, _ = studied.blind_spots(site)
+    found = bank_studies.blind_results_of(run)
+    drawn = bank_studies.blind_figures(run, found, theme="dark")
+    words = [one["text"] for one in drawn["places-nodule"]["layout"]["annotations"]]
+    for place in found.places["nodule"]:
+        assert any(f"n = {place.lesions}" in text for text in words)
+    assert "n = 144 lesions" in drawn["places-nodule"]["layout"]["legend"]["title"]["text"]
+    z = drawn["places-nodule"]["data"][0]["z"]
+    for place in found.places["nodule"]:
+        assert z[place.row][place.column] == (place.found.value if place.found else None)
+
+
+# Looks and access ------------------------------------------------------------------------------------
+
+BANK = ("analysis:bank-study", "analysis:bank-study-table", "api-bank-study")
+BLIND = ("analysis:blind-spots", "analysis:blind-spots-table", "api-blind-spots")
+
+
+def test_test_figures_come_after_one_counted_look(client: Client, site: Site) -> None:
+    run, _ = studied.bank_study(site)
+    as_role(client, Role.ANALYST)
+    page = client.get(reverse("analysis:bank-study", args=[run.uuid])).content.decode()
+    assert "Show test" in page
+    assert 'id="study"' not in page and 'id="banks"' not in page
+    for name in BANK[1:]:
+        refused = client.get(reverse(name, args=[run.uuid]))
+        assert refused.status_code == 400 and "nobody has looked yet" in refused.content.decode()
+    assert TestLook.objects.count() == 0
+
+    for _ in range(2):
+        answer = client.post(reverse("analysis:show-bank-study", args=[run.uuid]))
+        assert answer["Location"] == reverse("analysis:bank-study", args=[run.uuid])
+    look = TestLook.objects.get()
+    assert (look.split, look.run, look.reason) == (run.split, run, "bank study shown")
+    assert AuditEvent.objects.filter(verb="look at test").count() == 1
+    for name in BANK:
+        assert client.get(reverse(name, args=[run.uuid])).status_code == 200
+    assert 'id="banks"' in client.get(reverse("analysis:bank-study", args=[run.uuid])).content.decode()
+
+
+def test_blind_spots_on_tune_need_no_look_and_on_test_one(client: Client, site: Site) -> None:
+    as_role(client, Role.ANALYST)
+    free, _ = studied.blind_spots(site)
+    assert 'id="groups"' in client.get(reverse("analysis:blind-spots", args=[free.uuid])).content.decode()
+    assert TestLook.objects.count() == 0
+    free.parts = ["test"]
+    free.save()
+    assert 'id="groups"' not in client.get(reverse("analysis:blind-spots", args=[free.uuid])).content.decode()
+    answer = client.post(reverse("api-show-blind-spots", args=[free.uuid]))
+    assert answer.status_code == 200 and answer.json()["looks_at_test"] == 1
+    assert TestLook.objects.get().reason == "blind spots on test shown"
+
+
+def test_who_sees_and_who_looks(client: Client, site: Site) -> None:
+    run, _ = studied.bank_study(site)
+    spots, _ = studied.blind_spots(site)
+    everything = [(name, run) for name in BANK] + [(name, spots) for name in BLIND]
+    shows = [("analysis:show-bank-study", run), ("api-show-bank-study", run), ("analysis:show-blind-spots", spots),
+             ("api-show-blind-spots", spots)]  # fmt: skip
+    as_role(client, Role.CURATOR, name="cho")
+    assert {client.get(reverse(name, args=[one.uuid])).status_code for name, one in everything} == {403}
+    assert {client.post(reverse(name, args=[one.uuid])).status_code for name, one in shows} == {403}
+    as_role(client, Role.READER, name="rho")
+    assert client.get(reverse("analysis:bank-study", args=[run.uuid])).status_code == 200
+    assert {client.post(reverse(name, args=[one.uuid])).status_code for name, one in shows} == {403}
+    assert TestLook.objects.count() == 0
+    eve = factories.user("eve")
+    Membership.objects.create(user=eve, site=factories.site("Busan"), role=Role.MANAGER)
+    client.force_login(eve)
+    assert {client.get(reverse(name, args=[one.uuid])).status_code for name, one in everything} == {404}
+    assert {client.post(reverse(name, args=[one.uuid])).status_code for name, one in shows} == {404}
+    as_role(client, Role.ANALYST, name="ana")
+    assert {client.get(reverse(name, args=[one.uuid])).status_code for name, one in shows} == {405}
+    for name, one in (("analysis:bank-study", spots), ("analysis:blind-spots", run)):
+        assert client.get(reverse(name, args=[one.uuid])).status_code == 404
+
+
+def test_a_study_on_its_way_and_one_whose_files_are_gone_say_so(client: Client, site: Site) -> None:
+    as_role(client, Role.ANALYST)
+    run, _ = studied.bank_study(site, state="queued")
+    answer = client.get(reverse("analysis:bank-study", args=[run.uuid]))
+    assert answer.status_code == 400 and "its results appear when it is done" in answer.content.decode()
+    run.state = "done"
+    run.save()
+    (run_folder(run.uuid) / "bank_study.json").unlink()
+    answer = client.get(reverse("analysis:bank-study", args=[run.uuid]))
+    assert answer.status_code == 400 and "are not in the data folder any more" in answer.content.decode()
+
+
+def test_the_csv_has_the_apis_numbers_in_full(client: Client, site: Site) -> None:
+    as_role(client, Role.ANALYST)
+    run, _ = studied.bank_study(site, random_weights=True)
+    said = client.post(reverse("api-show-bank-study", args=[run.uuid])).json()
+    lines = list(csv.DictReader(io.StringIO(client.get(reverse(BANK[1], args=[run.uuid])).content.decode())))
+    assert [line["bank"] for line in lines] == [cell["name"] for cell in said["cells"]]
+    for line, cell in zip(lines, said["cells"], strict=True):
+        for name in studied.MAPS:
+            assert float(line[f"AUROC {name}"]) == cell["aurocs"][name]["auroc"]
+            assert float(line[f"AUROC {name} low"]) == cell["aurocs"][name]["low"]
+        assert float(line["false-alarm rate high"]) == cell["false_alarms"]["high"]
+        assert "random weights, not for evaluation" in line["notice"]
+    spots, _ = studied.blind_spots(site)
+    said = client.get(reverse("api-blind-spots", args=[spots.uuid])).json()
+    lines = list(csv.DictReader(io.StringIO(client.get(reverse(BLIND[1], args=[spots.uuid])).content.decode())))
+    expected = [one["found"]["value"] for group in said["groups"] for one in group["maps"]]
+    assert [float(line["found there"]) for line in lines] == expected
+    assert "synthetic" in said["limits"]

@@ -1,0 +1,101 @@
+"""What studies may ask, and which films their banks hold."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from ml_engine.bank_plans import (
+    BankPlan,
+    LesionPlan,
+    check_reachable,
+    drawn_films,
+    injected_count,
+    injected_films,
+    parse_numbers,
+)
+from ml_engine.core.errors import EngineError, InvalidConfig
+
+
+def test_the_whole_clean_bank_is_one_cell_for_both_questions() -> None:
+    cells = BankPlan(shares=(0.5,), repeats=2, contaminations=(0.02,)).cells
+    assert [(cell.share, cell.contamination, cell.repeat) for cell in cells] == [
+        (1.0, 0.0, 0),
+        (0.5, 0.0, 0),
+        (0.5, 0.0, 1),
+        (1.0, 0.02, 0),
+        (1.0, 0.02, 1),
+    ]
+    assert len({cell.name for cell in cells}) == len(cells)
+    assert [cell.name for cell in BankPlan(shares=(1.0,), contaminations=(0.0,)).cells] == ["whole"]
+
+
+@pytest.mark.parametrize("plan", [BankPlan(), BankPlan((0.3,), 1, (0.1,)), LesionPlan(), LesionPlan(kinds=("nodule",))])
+def test_a_plan_survives_json(plan: Any) -> None:
+    assert type(plan).from_json(json.loads(json.dumps(plan.to_json()))).to_json() == plan.to_json()
+
+
+@pytest.mark.parametrize(
+    ("plan", "values", "sentence"),
+    [
+        (BankPlan, {"shares": [0.0]}, "shares is 0: it must be a share of the fit films above 0"),
+        (BankPlan, {"shares": "0.1"}, "shares is '0.1': it must be a list of numbers"),
+        (BankPlan, {"shares": [float("nan")]}, "it must be a list of numbers"),
+        (BankPlan, {"contaminations": [0.7]}, "contaminations is 0.7: it must be a share of the bank's films"),
+        (BankPlan, {"repeats": 2.5}, "repeats is 2.5: it must be a whole number"),
+        (BankPlan, {"repeats": 20}, "make 181 banks: at most 60"),
+        (BankPlan, {"sizes": [1]}, "bank has 'sizes': it takes shares, repeats, contaminations"),
+        (BankPlan, [], "bank is []: it must be an object"),
+        (LesionPlan, {"part": "fit"}, "part is 'fit': it must be one of tune, test"),
+        (LesionPlan, {"kinds": ["mass"]}, "kind is 'mass': it must be one of nodule"),
+        (LesionPlan, {"kinds": []}, "kinds is empty"),
+        (LesionPlan, {"sizes_mm": {"nodule": [0.2]}}, "size of nodule is 0.2: it must be a length in mm"),
+        (LesionPlan, {"contrasts": [2]}, "contrasts is 2: it must be a share of the gray scale"),
+        (LesionPlan, {"films": 10_000, "places": 50}, "lesions are asked for: at most 100000"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_words(plan: Any, values: Any, sentence: str) -> None:
+    with pytest.raises(InvalidConfig) as refused:
+        plan.from_json(values)
+    assert sentence in str(refused.value)
+
+
+def test_numbers_as_people_write_them() -> None:
+    assert parse_numbers("shares", "10%, 0.5;1") == (0.1, 0.5, 1.0)
+    for text in ("", "ten"):
+        with pytest.raises(InvalidConfig, match="write numbers joined by commas"):
+            parse_numbers("shares", text)
+
+
+def test_a_smaller_draw_is_part_of_a_larger_one_and_patients_stay_whole() -> None:
+    patients = ["a", "b", "b", "c", "d", "d", "d", "e"]
+    draws = [set(drawn_films(patients, count, (3, 1)).tolist()) for count in (1, 3, 5, 8)]
+    assert all(less <= more for less, more in pairwise(draws))
+    assert draws[-1] == set(range(8))
+    for draw in draws:
+        for name in set(patients):
+            whole = {film for film, patient in enumerate(patients) if patient == name}
+            assert whole <= draw or not whole & draw
+    assert any(drawn_films(patients, 3, (3, k)).tolist() != drawn_films(patients, 3, (3, 0)).tolist() for k in (1, 2))
+
+
+def test_the_injected_films_make_up_the_share_and_are_nested() -> None:
+    assert injected_count(95, 0.05) == 5
+    assert injected_count(10, 0.01) == 1
+    assert injected_count(10, 0.0) == 0
+    few, many = (set(injected_films([*"abcdefgh"], count, (0, 2)).tolist()) for count in (2, 5))
+    assert len(few) == 2 and few < many
+
+
+def test_a_share_out_of_reach_names_the_films_it_needs() -> None:
+    plan = BankPlan(contaminations=(0.0, 0.02, 0.05))
+    check_reachable(plan, normals=95, abnormals=5)
+    with pytest.raises(EngineError) as refused:
+        check_reachable(plan, normals=95, abnormals=4)
+    assert str(refused.value) == (
+        "0.05 of the bank's films abnormal needs 5 abnormal films in tune beside the 95 normal films of fit, and there "
+        "are 4: ask for at most 0.02, or label more."
+    )

@@ -1,0 +1,186 @@
+"""Lesions pasted into small made-up films, and what the scores make of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ml_engine import command_line, manifest
+from ml_engine.core import pipeline
+from ml_engine.stages import blind_spots
+from tests.ml_engine import films
+
+ASKED = ["--films", "3", "--places", "2", "--contrasts", "0,0.4", "--size-mm", "nodule=30,80"]
+ASKED += ["--size-mm", "effusion=60", "--size-mm", "pneumothorax=40"]
+MADE = [*films.UNALIGNED, "--set", "false_alarm_rate=0.3", "--set", "mask.keep=0.6"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_code_version() -> Iterator[None]:
+    with films.fixed_code_version():
+        yield
+
+
+def given(base: Path) -> list[str]:
+    return ["--images", str(base / "films"), "--csv", str(base / "films" / "labels.csv")]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``films``, a model ``m`` and a finished study ``out``."""
+    base = tmp_path_factory.mktemp("blind")
+    films.write_set(base / "films", train=24, tune_abnormal=2, test=4)
+    assert command_line.main(["fit", *given(base), *MADE, "--out", str(base / "m")]) == 0
+    command = ["blind-spots", *given(base), "--model", str(base / "m"), *ASKED, "--out", str(base / "out")]
+    assert command_line.main(command) == 0
+    return base
+
+
+def lesions(world: Path) -> list[dict[str, str]]:
+    return films.read_csv(world / "out" / "lesions.csv")
+
+
+def summary(world: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((world / "out" / "blind_spots.json").read_text())
+    return found
+
+
+def test_every_lesion_asked_for_is_there(world: Path) -> None:
+    found = lesions(world)
+    assert len(found) + summary(world)["no_room"] == 3 * 2 * 2 * (2 + 1 + 1)
+    assert {line["kind"] for line in found} == {"nodule", "effusion", "pneumothorax"}
+
+
+def test_a_lesion_without_contrast_changes_no_number(world: Path) -> None:
+    flat = [line for line in lesions(world) if float(line["contrast"]) == 0]
+    assert flat
+    for line in flat:
+        for name in blind_spots.MAPS:
+            for what in ("score", "highest", "place", "marked"):
+                assert line[f"{name}_{what}_after"] == line[f"{name}_{what}_before"]
+
+
+def test_a_bright_lesion_is_seen_where_it_is_scored(world: Path) -> None:
+    large = [line for line in lesions(world) if line["kind"] == "nodule" and float(line["contrast"]) > 0]
+    assert any(
+        float(line["region_place_after"]) > float(line["region_place_before"])
+        for line in large
+        if line["region_place_after"]
+    )
+
+
+def test_the_films_are_those_that_score_scores(world: Path, tmp_path: Path) -> None:
+    """Beside each lesion stands the untouched film, with the numbers of a plain scoring run."""
+    names = [line["filename"] for line in films.read_csv(world / "out" / "films.csv")]
+    rows = [{"filename": name} for name in names]
+    films.write_csv(tmp_path / "some.csv", rows)
+    common = ["--images", str(world / "films"), "--csv", str(tmp_path / "some.csv")]
+    assert command_line.main(["score", *common, "--model", str(world / "m"), "--out", str(tmp_path / "s")]) == 0
+    scores = {line["filename"]: line for line in films.read_csv(tmp_path / "s" / "scores.csv")}
+    for line in films.read_csv(world / "out" / "films.csv"):
+        for name in blind_spots.MAPS:
+            assert float(line[f"{name}_score"]) == float(scores[line["filename"]][name])
+
+
+def test_a_place_that_the_mask_cuts_off_is_reported(world: Path) -> None:
+    mask, found = np.array(summary(world)["mask"]), lesions(world)
+    for line in found:
+        assert (line["masked_off"] == "yes") == (not mask[int(line["patch_row"]), int(line["patch_column"])])
+        if float(line["masked_share"]) == 1:
+            assert line["fused_place_after"] == "" and line["fused_found_there"] == "no"
+    assert {line["masked_off"] for line in found} == {"yes", "no"}
+
+
+def test_places_are_told_in_both_frames(world: Path) -> None:
+    for line in lesions(world):  # not aligned: 80 original pixels are 64 canonical ones
+        assert float(line["x_original_px"]) == pytest.approx(float(line["x_canonical_px"]) * 80 / 64)
+        assert int(line["patch_row"]) == int(float(line["y_canonical_px"]) // 8)
+        assert int(line["cell"]) == int(line["patch_row"]) * 2 // 8 * 2 + int(line["patch_column"]) * 2 // 8
+    large = [line for line in lesions(world) if line["size_mm"] == "80.0"]
+    assert any(int(line["cells_touched"]) > 1 for line in large)
+
+
+def test_sizes_and_contrasts_share_their_places(world: Path) -> None:
+    places: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for line in lesions(world):
+        if line["kind"] == "nodule":
+            places.setdefault((line["filename"], line["place"]), set()).add(
+                (line["x_original_px"], line["y_original_px"])
+            )
+    assert len(places) == 6
+    assert all(len(at) == 1 for at in places.values())
+
+
+def test_the_threshold_is_the_detectors(world: Path) -> None:
+    detector = pipeline.load_detector(world / "m" / "detector.safetensors")
+    found = summary(world)
+    for name, weight in (("global", 0.0), ("region", 1.0), ("fused", detector.choice.weight)):
+        value = pipeline.threshold(detector, weight=weight)["value"]
+        assert found["thresholds"][name]["value"] == value
+        for line in lesions(world):
+            assert (line[f"{name}_marked_after"] == "yes") == (float(line[f"{name}_highest_after"]) > value)
+
+
+def test_a_film_without_spacing_counts_as_400_mm_wide(world: Path) -> None:
+    found = summary(world)
+    assert found["films_of_nominal_width"] == found["films"] == 3
+    assert found["nominal_width_mm"] == 400
+
+
+def test_the_manifest_holds_no_label(world: Path) -> None:
+    header = (world / "out" / "images.csv").read_text().splitlines()[0]
+    assert "label" not in header
+    assert {row.part for row in manifest.read(world / "out" / "images.csv")} == {"tune"}
+
+
+def test_what_was_done_before_a_restart_stays_done(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["blind-spots", *given(world), "--model", str(world / "m"), *ASKED, "--out", str(tmp_path / "out")]
+    seen: list[int] = []
+    paste_into = blind_spots._paste_into
+
+    def stops(work: Any, planned: Any, scorer: Any, row: int, *more: Any) -> Any:
+        seen.append(row)
+        if len(seen) == 2:
+            raise MemoryError
+        return paste_into(work, planned, scorer, row, *more)
+
+    monkeypatch.setattr(blind_spots, "_paste_into", stops)
+    assert command_line.main(command) == 2
+    assert command_line.main(command) == 0
+    assert seen == [0, 1, 1, 2]
+    for name in ("lesions.csv", "films.csv", "blind_spots.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (world / "out" / name).read_bytes()
+
+
+def test_a_detector_without_a_threshold_is_refused(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = [*films.UNALIGNED, "--set", "false_alarm_rate=0.01", "--set", "cross_fit=no", "--out", str(tmp_path / "m")]
+    assert command_line.main(["fit", *given(world), *made]) == 0
+    command = ["blind-spots", *given(world), "--model", str(tmp_path / "m"), *ASKED, "--out", str(tmp_path / "out")]
+    assert command_line.main(command) == 2
+    assert "The detector has no threshold" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["--size-mm", "mass=3"], "write KIND=LIST"),
+        (["--kinds", "mass"], "kind is 'mass'"),
+        (["--contrasts", "7"], "contrasts is 7"),
+        (["--model", "nowhere"], "holds no detector.safetensors"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], sentence: str
+) -> None:
+    command = ["blind-spots", *given(world), "--model", str(world / "m"), *more, "--out", str(tmp_path / "out")]
+    assert command_line.main(command) == 2
+    assert sentence in capsys.readouterr().err
