@@ -160,7 +160,9 @@ def test_figures_say_n_units_notice_and_looks(site: Site) -> None:
     assert set(drawn) == {"auroc-by-size", "alarms-by-size", "auroc-by-contamination", "alarms-by-contamination"}
     for figure in drawn.values():
         texts = [one["text"] for one in figure["layout"]["annotations"]]
-        assert any("Research use only" in text and "1" in text.split("device.")[1] for text in texts)
+        assert any(
+            "Research use only" in text and "Look 1 at this test part" in text.replace("<br>", " ") for text in texts
+        )
         assert any("random weights" in text for text in texts)
         assert "n = 12 abnormal, 12 normal of test" in figure["layout"]["legend"]["title"]["text"]
     axis = drawn["auroc-by-contamination"]["layout"]["xaxis"]["title"]["text"]
