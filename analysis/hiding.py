@@ -1,12 +1,17 @@
 """Scores that a person may not see yet. The rule is `portal.access.may_see_scores`; here it is asked for many films."""
 
 from collections.abc import Sequence
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
 
 from ml_engine.models import Run, Score
-from portal.access import has_to_label, may, may_see_scores
+from portal.access import get_visible, has_to_label, may, may_see_scores
 from portal.models import Image, SplitImage, User
 
 WHY = "a label given after seeing a score is no reference"
+HIDDEN = f"The scores of this film stay hidden from you until it is labelled: it is in {{part}}, and {WHY}."
 
 
 def hidden_films(user: User, run: Run, *, part: str) -> set[str]:
@@ -44,3 +49,25 @@ def sentence(films: int, part: str) -> str:
         return ""
     which = f"1 film of {part} is" if films == 1 else f"{films} films of {part} are"
     return f"{which} hidden from you until labelled, since {WHY}. The curves count {'it' if films == 1 else 'them'}."
+
+
+def scored_film(user: User, run_uuid: UUID, image_uuid: UUID) -> tuple[Score, str]:
+    """A film's score in a run, and the film's part in the split of the run's detector; refused where hidden."""
+    run = get_visible(Run.objects.select_related("site", "detector__split", "detector__run"), user, run_uuid)
+    rows = Score.objects.select_related("image__dataset__site", "image__patient", "image__current_label")
+    score = rows.filter(run=run, image__uuid=image_uuid).first()
+    if score is None:
+        raise Http404("The run did not score this film.")
+    score.run = run
+    part = _part_of(score)
+    if not may_see_scores(user, score.image, part):
+        raise PermissionDenied(HIDDEN.format(part=part or "no part"))
+    return score, part
+
+
+def _part_of(score: Score) -> str:
+    """The film's part in the split that the run's detector was fitted on."""
+    if score.run.detector is None:
+        return ""
+    row = SplitImage.objects.filter(image_id=score.image_id, member__split_id=score.run.detector.split_id)
+    return row.values_list("member__part", flat=True).first() or ""

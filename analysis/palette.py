@@ -62,6 +62,12 @@ PAPER: dict[Theme, dict[str, str]] = {
     "dark": {"paper": "#0e0f10", "ink": "#d6d8d9", "muted": "#9aa0a4", "grid": "#25292b", "line": "#4a5053"},
 }
 ALARM = "#b00020"  # the banner of random weights and the loss of data, nothing else
+# what the viewer paints a heatmap with: 33 even stops (hex RGB), as in static/js/viewer/colormaps.js
+INFERNO = (
+    "0000040403120b0724150b37210c4a2e0a5a3c09654a0c6b57106d63146e70196e"
+    "7d1e6d89226a962766a32b61af315cbb3755c63e4dd14644db4f3be35932eb6528"
+    "f1711ef67f14f98d0afb9c06fcab0ffbba1ff9ca32f5d949f2e865f3f586fcffa4"
+)
 
 
 def translucent(colour: str, opacity: float) -> str:

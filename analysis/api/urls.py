@@ -1,6 +1,6 @@
 from django.urls import path
 
-from analysis.api import bank_studies, exports, one_run, planning, studies, views, worklists
+from analysis.api import bank_studies, dicom, exports, one_run, planning, studies, views, worklists
 
 urlpatterns = [
     path("evaluations/", views.Evaluations.as_view(), name="api-evaluations"),
@@ -28,6 +28,16 @@ urlpatterns = [
     path("bank-studies/<uuid:uuid>/show/", bank_studies.ShowBankStudy.as_view(), name="api-show-bank-study"),
     path("blind-spots/<uuid:uuid>/", bank_studies.BlindSpots.as_view(), name="api-blind-spots"),
     path("blind-spots/<uuid:uuid>/show/", bank_studies.ShowBlindSpots.as_view(), name="api-show-blind-spots"),
+    path(
+        "runs/<uuid:run_uuid>/films/<uuid:image_uuid>/heatmap.dcm",
+        dicom.HeatmapDicom.as_view(),
+        name="api-heatmap-dicom",
+    ),
+    path(
+        "runs/<uuid:run_uuid>/films/<uuid:image_uuid>/segmentation.dcm",
+        dicom.SegmentationDicom.as_view(),
+        name="api-segmentation-dicom",
+    ),
     path("runs/<uuid:uuid>/worklists/", worklists.NewWorklist.as_view(), name="api-new-worklist"),
     path("worklists/", worklists.Worklists.as_view(), name="api-worklists"),
     path("worklists/<uuid:uuid>/", worklists.OneWorklist.as_view(), name="api-worklist"),

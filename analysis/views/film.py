@@ -4,28 +4,25 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from analysis.evaluation import score_facts
-from analysis.hiding import WHY, shown_scores
+from analysis.heatmaps import row_of, scale_of
+from analysis.hiding import scored_film, shown_scores
 from analysis.looking import CannotEvaluate
-from ml_engine.models import Run, RunState, Score
+from ml_engine.models import Run, RunState
 from ml_engine.nearest import MOST_NEIGHBOURS, CannotExplain, nearest_normals
-from ml_engine.storage import run_folder
 from portal.access import get_visible, may_see_scores, visible
 from portal.models import Image, Part, SplitImage, User
 from portal.signed_in import Request
 
-HIDDEN = f"The scores of this film stay hidden from you until it is labelled: it is in {{part}}, and {WHY}."
-
 
 @require_GET
 def film(request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
-    score, part = _score(request, run_uuid, image_uuid)
+    score, part = scored_film(request.user, run_uuid, image_uuid)
     context = {
         "room": "results",
         "score": score,
@@ -41,13 +38,13 @@ def film(request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
 @require_GET
 def overlay(request: Request, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
     """What the viewer needs to draw the heatmap; the maps themselves come from `maps`."""
-    score, part = _score(request, run_uuid, image_uuid)
+    score, part = scored_film(request.user, run_uuid, image_uuid)
     if score.error:
         return JsonResponse({"error": f"This film has no heatmap: {score.error}"}, status=410)
     try:
         facts = score_facts(score.run)
-        affine = _row("affines.npy", score)
-        maps = _row("maps.npy", score)
+        affine = row_of("affines.npy", score)
+        maps = row_of("maps.npy", score)
     except CannotEvaluate as error:
         return JsonResponse({"error": str(error)}, status=410)
     drawn = overlay_of(facts, affine, maps, maps_url=reverse("analysis:maps", args=[run_uuid, image_uuid]))
@@ -64,7 +61,7 @@ def weight_lock(part: str) -> dict[str, Any]:
 def overlay_of(facts: dict[str, Any], affine: Any, maps: Any, *, maps_url: str) -> dict[str, Any]:
     """What the viewer draws a heatmap by: score.json, the film's affine (2, 3) and its maps (2, h, w)."""
     standard = facts["standardisation"] or {"mean": None, "std": None}
-    low, high = _scale(facts)
+    low, high = scale_of(facts)
     return {
         "maps_url": maps_url,
         "rows": maps.shape[1],
@@ -84,9 +81,9 @@ def overlay_of(facts: dict[str, Any], affine: Any, maps: Any, *, maps_url: str) 
 @require_GET
 def maps(request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     """Global and region map, little-endian float32 (2, h, w), NaN where masked."""
-    score, _ = _score(request, run_uuid, image_uuid)
+    score, _ = scored_film(request.user, run_uuid, image_uuid)
     try:
-        return maps_response(_row("maps.npy", score))
+        return maps_response(row_of("maps.npy", score))
     except CannotEvaluate as error:
         return JsonResponse({"error": str(error)}, status=410)
 
@@ -100,7 +97,7 @@ def maps_response(both: Any) -> HttpResponse:
 @require_GET
 def nearest(request: Request, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
     """The normals nearest to a patch (`row` and `column` of the map; without them the hottest), with their films."""
-    score, _ = _score(request, run_uuid, image_uuid)
+    score, _ = scored_film(request.user, run_uuid, image_uuid)
     try:
         patch, neighbours = _patch(request), _whole(request, "neighbours", default=5, least=1, most=MOST_NEIGHBOURS)
     except ValueError as fault:
@@ -183,43 +180,6 @@ def film_scores(request: Request, uuid: UUID) -> HttpResponse:
     shown = shown_scores(request.user, image, scores)
     context = {"film": image, "scores": shown, "hidden": len(scores) - len(shown)}
     return render(request, "analysis/_film_scores.html", context)
-
-
-def _score(request: Request, run_uuid: UUID, image_uuid: UUID) -> tuple[Score, str]:
-    run = get_visible(Run.objects.select_related("site", "detector__split", "detector__run"), request.user, run_uuid)
-    rows = Score.objects.select_related("image__dataset__site", "image__patient", "image__current_label")
-    score = rows.filter(run=run, image__uuid=image_uuid).first()
-    if score is None:
-        raise Http404("The run did not score this film.")
-    score.run = run
-    part = _part_of(score)
-    if not may_see_scores(request.user, score.image, part):
-        raise PermissionDenied(HIDDEN.format(part=part or "no part"))
-    return score, part
-
-
-def _part_of(score: Score) -> str:
-    """The film's part in the split that the run's detector was fitted on."""
-    if score.run.detector is None:
-        return ""
-    row = SplitImage.objects.filter(image_id=score.image_id, member__split_id=score.run.detector.split_id)
-    return row.values_list("member__part", flat=True).first() or ""
-
-
-def _row(name: str, score: Score) -> Any:
-    try:
-        return np.load(run_folder(score.run.uuid) / name, mmap_mode="r", allow_pickle=False)[score.row]
-    except (OSError, ValueError) as error:
-        raise CannotEvaluate(
-            f"The results of the run {score.run.name!r} are not in the data folder any more; score the films again."
-        ) from error
-
-
-def _scale(facts: dict[str, Any]) -> tuple[float, float]:
-    """One scale for every film of the run: from 0 to twice the threshold, so the threshold is its middle. Without a
-    threshold, or with one below what is standard for normals, from 0 to 2."""
-    threshold = facts["threshold_map"]
-    return 0.0, 2 * float(threshold) if threshold and threshold > 0 else 2.0
 
 
 def _flat(maps: Any) -> list[list[float]] | None:

@@ -1,0 +1,55 @@
+"""A film's heatmap as DICOM files by API: those of the page."""
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from analysis.dicom_export import CannotExport, Kind
+from analysis.looking import CannotEvaluate
+from analysis.views.dicom import file
+from portal.signed_in import person
+
+
+class DicomRenderer(BaseRenderer):
+    """For who asks for DICOM alone: a refusal as its sentence. The file itself is never rendered."""
+
+    media_type = "application/dicom"
+    format = "dcm"
+
+    def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
+        return str(data.get("detail", data) if isinstance(data, dict) else data).encode()
+
+
+class _File(APIView):
+    renderer_classes = [JSONRenderer, DicomRenderer]
+    kind: Kind
+
+    def get(self, request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
+        try:
+            return file(person(request), run_uuid, image_uuid, self.kind)
+        except CannotExport as error:
+            return Response({"detail": str(error)}, status=status.HTTP_409_CONFLICT)
+        except CannotEvaluate as error:
+            return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
+
+
+@extend_schema(responses={(200, "application/dicom"): OpenApiTypes.BINARY})
+class HeatmapDicom(_File):
+    """The film with its heatmap as a DICOM Secondary Capture."""
+
+    kind: Kind = "heatmap"
+
+
+@extend_schema(responses={(200, "application/dicom"): OpenApiTypes.BINARY})
+class SegmentationDicom(_File):
+    """The film's pixels at or above the threshold as a binary DICOM Segmentation."""
+
+    kind: Kind = "segmentation"

@@ -1,0 +1,378 @@
+"""A heatmap as DICOM: what the files say and show, read back by readers that did not write them."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import highdicom as hd
+import numpy as np
+import pydicom
+import pytest
+from django.test import Client
+from django.urls import reverse
+from numpy.typing import NDArray
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, SegmentationStorage
+
+from analysis.dicom_export import film_uid
+from analysis.figures import NOTICE, RANDOM_WEIGHTS
+from analysis.heatmap_picture import NARROWEST_PX, colours
+from analysis.palette import INFERNO
+from ml_engine.models import Score
+from ml_engine.storage import run_folder
+from portal.imaging.pixels import unpack
+from portal.ingest import Report, entries_of_folder, import_entries
+from portal.models import AuditEvent, Dataset, Image, Role, Upload, User
+from portal.storage import pixel_path
+from tests.analysis.scored import Scored
+from tests.portal import factories
+
+pytestmark = pytest.mark.django_db
+
+KINDS = ("heatmap", "segmentation")
+TURNED = [[0.31, -0.42, 9.3], [0.5, 0.37, 1.7]]  # turned, scaled, shifted
+
+
+def address(scored: Scored, kind: str, row: int = 0) -> str:
+    return reverse(f"analysis:{kind}-dicom", args=[scored.run.uuid, scored.films[row].uuid])
+
+
+def change(scored: Scored, **facts: Any) -> None:
+    path = run_folder(scored.run.uuid) / "score.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | facts))
+
+
+def place(scored: Scored, affine: Any, *, row: int = 0) -> None:
+    path = run_folder(scored.run.uuid) / "affines.npy"
+    affines = np.load(path)
+    affines[row] = affine
+    np.save(path, affines)
+
+
+def got(client: Client, where: str) -> pydicom.FileDataset:
+    answer = client.get(where)
+    assert answer.status_code == 200, answer.content
+    assert answer.headers["Content-Type"] == "application/dicom"
+    assert ".dcm" in answer.headers["Content-Disposition"]
+    return pydicom.dcmread(io.BytesIO(answer.content))
+
+
+def fused_by_hand(scored: Scored, row: int, weight: float = 0.6) -> NDArray[np.float64]:
+    one, other = np.load(run_folder(scored.run.uuid) / "maps.npy")[row].astype(np.float64)
+    return weight * other + (1 - weight) * one
+
+
+def at_pixel(fused: NDArray[np.float64], affine: Any, stride: int, x: int, y: int) -> float:
+    """The map at the centre of an original pixel, one pixel at a time and by a solver: no code of the product."""
+    matrix = np.vstack([np.asarray(affine, dtype=float), [0, 0, 1]])
+    u, v, _ = np.linalg.solve(matrix, [x + 0.5, y + 0.5, 1.0]) / stride
+    patches = {(r, c): fused[r, c] for r in range(4) for c in range(4) if not math.isnan(fused[r, c])}
+    if (math.floor(v), math.floor(u)) not in patches:
+        return math.nan
+    near = [
+        (max(0.0, 1 - abs(u - c - 0.5)) * max(0.0, 1 - abs(v - r - 0.5)), value) for (r, c), value in patches.items()
+    ]
+    return sum(share * value for share, value in near) / sum(share for share, _ in near)
+
+
+def by_hand(scored: Scored, affine: Any, *, row: int = 0) -> NDArray[np.float64]:
+    fused = fused_by_hand(scored, row)
+    return np.array([[at_pixel(fused, affine, 8, x, y) for x in range(20)] for y in range(24)])
+
+
+# The segmentation ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("affine", [[[0.5, 0, 0], [0, 0.75, 0]], TURNED, [[0, -0.9, 22], [-0.8, 0, 23]]])
+def test_the_segmentation_is_the_map_at_or_above_the_threshold_at_every_pixel(
+    as_analyst: Client, scored: Scored, affine: Any
+) -> None:
+    place(scored, affine)
+    values = by_hand(scored, affine)
+    threshold = float(np.nanmedian(values))
+    change(scored, threshold_map=threshold)
+    found = got(as_analyst, address(scored, "segmentation"))
+    marked = values >= threshold
+    assert 20 < marked.sum() < marked.size - 20
+    certain = np.isnan(values) | (np.abs(values - threshold) > 1e-9)  # but where rounding decides
+    assert np.array_equal(found.pixel_array.astype(bool)[certain], marked[certain])
+    assert (~certain).sum() <= 2
+
+
+def test_a_pixel_at_the_threshold_is_marked(as_analyst: Client, scored: Scored) -> None:
+    path = run_folder(scored.run.uuid) / "maps.npy"
+    maps = np.load(path)
+    maps[0] = 2.5
+    np.save(path, maps)
+    place(scored, [[1, 0, 0], [0, 1, 0]])
+    found = got(as_analyst, address(scored, "segmentation"))
+    assert found.pixel_array.all()
+
+
+def test_nothing_above_the_threshold_is_an_empty_segment(as_analyst: Client, scored: Scored) -> None:
+    change(scored, threshold_map=99.0)
+    found = got(as_analyst, address(scored, "segmentation"))
+    assert found.pixel_array.shape == (24, 20)
+    assert not found.pixel_array.any()
+
+
+def test_the_segmentation_says_what_made_it_and_of_which_film(as_analyst: Client, scored: Scored) -> None:
+    answer = as_analyst.get(address(scored, "segmentation"))
+    found = hd.seg.segread(io.BytesIO(answer.content))
+    assert (found.SOPClassUID, found.SegmentationType) == (SegmentationStorage, "BINARY")
+    assert found.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    segment = found.get_segment_description(1)
+    assert (segment.algorithm_type.value, segment.algorithm_identification.name) == ("AUTOMATIC", "Hilum patchcore")
+    assert segment.algorithm_identification.family.value == "123110"
+    assert (segment.segmented_property_category.value, segment.segmented_property_type.value) == (
+        "49755003",
+        "52988006",
+    )
+    assert segment.algorithm_identification.parameters["threshold"] == "2.5"
+    assert [one[2] for one in found.get_source_image_uids()] == [film_uid(scored.films[0])]
+    assert found.ContentQualification == "RESEARCH"
+    assert found.ImageComments == f"{RANDOM_WEIGHTS}. {NOTICE}"
+
+
+def test_highdicom_reads_the_pixels_by_the_film(as_analyst: Client, scored: Scored) -> None:
+    change(scored, threshold_map=0.9)
+    answer = as_analyst.get(address(scored, "segmentation"))
+    found = hd.seg.segread(io.BytesIO(answer.content))
+    read = found.get_pixels_by_source_instance([film_uid(scored.films[0])])
+    assert np.array_equal(read[0, :, :, 0], pydicom.dcmread(io.BytesIO(answer.content)).pixel_array)
+    assert read.any()
+
+
+def test_without_a_threshold_there_is_a_heatmap_but_no_segmentation(as_analyst: Client, scored: Scored) -> None:
+    change(scored, threshold_map=None)
+    answer = as_analyst.get(address(scored, "segmentation"))
+    assert (answer.status_code, "has no threshold for its maps" in answer.text) == (409, True)
+    assert got(as_analyst, address(scored, "heatmap")).pixel_array.any()
+
+
+# The picture --------------------------------------------------------------------------------------------
+
+
+def test_the_picture_is_the_film_blended_with_the_heat(as_analyst: Client, scored: Scored) -> None:
+    place(scored, TURNED)
+    values = by_hand(scored, TURNED)
+    threshold = float(np.nanmedian(values))
+    change(scored, threshold_map=threshold)
+    picture = got(as_analyst, address(scored, "heatmap")).pixel_array[:24, :20].astype(int)
+    stored = unpack(pixel_path(scored.films[0].pixel_sha256).read_bytes(), 24, 20).astype(float)
+    low, high = np.percentile(stored, [0.5, 99.5], method="inverted_cdf")
+    grey = np.rint(np.clip((stored - low) / (high - low), 0, 1) * 255)
+    cold = ~(values >= threshold)
+    assert np.array_equal(picture[cold], np.repeat(grey[cold][:, None], 3, axis=1))
+    for y, x in np.argwhere(values > threshold + 1e-9)[::17]:
+        share = 0.6 * (0.5 + 0.5 * (values[y, x] - threshold) / threshold)
+        stops = np.array(list(bytes.fromhex(INFERNO))).reshape(33, 3)
+        at = round(255 * values[y, x] / (2 * threshold)) / 255 * 32
+        heat = [np.interp(at, range(33), stops[:, i]) for i in range(3)]
+        assert np.abs(picture[y, x] - (grey[y, x] * (1 - share) + np.array(heat) * share)).max() <= 1
+
+
+def test_the_colours_are_those_of_the_viewer() -> None:
+    script = Path("static/js/viewer/colormaps.js").read_text(encoding="utf-8")
+    inferno = "".join(re.findall(r'"([0-9a-f]+)"', script[script.index("inferno:") :]))
+    assert inferno == INFERNO
+    assert (colours()[0].tolist(), colours()[255].tolist()) == ([0, 0, 4], [0xFC, 0xFF, 0xA4])
+
+
+def test_the_legend_stands_below_the_film_and_loudly_where_weights_are_random(
+    as_analyst: Client, scored: Scored
+) -> None:
+    loud = got(as_analyst, address(scored, "heatmap"))
+    scored.run.random_weights = False
+    scored.run.save()
+    calm = got(as_analyst, address(scored, "heatmap"))
+    assert loud.Columns == calm.Columns == NARROWEST_PX
+    assert loud.Rows > calm.Rows > 24
+    orange = [(one.pixel_array[24:] == (230, 159, 0)).all(axis=-1).sum() for one in (loud, calm)]
+    assert (orange[0] > NARROWEST_PX * 10, orange[1]) == (True, 0)
+    assert (calm.pixel_array[24:] == 235).all(axis=-1).sum() > 500  # the words
+    assert (loud.ImageComments, calm.ImageComments) == (f"{RANDOM_WEIGHTS}. {NOTICE}", NOTICE)
+
+
+def test_the_picture_says_what_it_is(as_analyst: Client, scored: Scored) -> None:
+    found = got(as_analyst, address(scored, "heatmap"))
+    assert (found.SOPClassUID, found.Modality) == (SecondaryCaptureImageStorage, "OT")
+    assert found.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert found.SourceImageSequence[0].ReferencedSOPInstanceUID == film_uid(scored.films[0])
+    assert found.PatientID == scored.films[0].patient.pseudonym
+    assert (found.PatientName, found.PatientIdentityRemoved) == ("", "YES")
+    assert "BurnedInAnnotation" not in found
+
+
+# What leaves the house ----------------------------------------------------------------------------------
+
+
+def film_with(scored: Scored, **fields: Any) -> None:
+    """The first film scored is one with these fields: films are write-once, so it is another row."""
+    film = Image.objects.get(pk=scored.films[0].pk)
+    film.pk, film.uuid, film._state.adding = None, uuid.uuid4(), True
+    film.dataset = factories.dataset("Another")
+    for name, value in fields.items():
+        setattr(film, name, value)
+    film.save()
+    Score.objects.filter(run=scored.run, image=scored.films[0]).update(image=film)
+    scored.films[0] = film
+
+
+@pytest.mark.parametrize(("plane", "imager"), [("detector", [0.2, 0.1]), ("patient", None)])
+def test_spacing_is_said_with_its_plane(as_analyst: Client, scored: Scored, plane: str, imager: Any) -> None:
+    film_with(scored, facts=scored.films[0].facts | {"spacing_mm": [0.2, 0.1], "spacing_plane": plane})
+    picture, segmentation = (got(as_analyst, address(scored, kind)) for kind in KINDS)
+    assert (picture.PixelSpacing, picture.get("ImagerPixelSpacing")) == ([0.2, 0.1], imager)
+    assert segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing == [0.2, 0.1]
+
+
+@pytest.mark.parametrize("burned_in", ["YES", "NO"])
+def test_the_picture_is_as_annotated_as_its_film(as_analyst: Client, scored: Scored, burned_in: str) -> None:
+    film_with(scored, header={"burned_in": burned_in, "patient_orientation": "L\\F", "modality": "DX"})
+    found = got(as_analyst, address(scored, "heatmap"))
+    assert found.BurnedInAnnotation == burned_in
+    assert list(found.PatientOrientation) == ["L", "F"]
+
+
+def test_one_film_has_one_study_and_each_file_its_own_address(as_analyst: Client, scored: Scored) -> None:
+    files = [got(as_analyst, address(scored, kind)) for kind in (*KINDS, *KINDS)]
+    assert len({one.StudyInstanceUID for one in files}) == 1
+    assert len({one.SeriesInstanceUID for one in files}) == 2
+    assert len({one.SOPInstanceUID for one in files}) == 4
+    for one in files:
+        for element in one.iterall():
+            if element.VR == "UI":
+                assert len(str(element.value)) <= 64
+
+
+def imported(original: Path, into: Dataset, folder: Path) -> Image:
+    shutil.copy(original, folder)
+    report, before = Report(), set(into.images.values_list("pk", flat=True))
+    entries = entries_of_folder(folder, None, None, report)
+    import_entries(upload=Upload.objects.create(dataset=into), entries=entries, report=report, actor=None)
+    return into.images.exclude(pk__in=before).get()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_identifier_of_a_real_header_leaves(
+    as_analyst: Client, scored: Scored, dicom_samples: Path, tmp_path: Path, kind: str
+) -> None:
+    original = dicom_samples / "chest" / "CR-MONO1-10-chest"
+    film = imported(original, scored.films[0].dataset, tmp_path)
+    score = Score.objects.get(run=scored.run, image=scored.films[0])
+    Score.objects.filter(pk=score.pk).update(image=film)
+    place(scored, [[film.columns / 32, 0, 0], [0, film.rows / 32, 0]])
+    answer = as_analyst.get(reverse(f"analysis:{kind}-dicom", args=[scored.run.uuid, film.uuid]))
+    assert answer.status_code == 200, answer.content
+    raw = pydicom.dcmread(original, force=True)
+    secrets = [
+        str(raw[keyword].value)
+        for keyword in ("PatientName", "PatientID", "StudyInstanceUID", "SOPInstanceUID", "SeriesInstanceUID",
+                        "InstitutionName", "StudyDate", "AccessionNumber", "ReferringPhysicianName")
+        if keyword in raw and len(str(raw[keyword].value)) > 3
+    ]  # fmt: skip
+    assert len(secrets) >= 4
+    found = [secret for secret in secrets for coded in (secret, *secret.split("^")) if coded.encode() in answer.content]
+    assert found == []
+
+
+# Who may ------------------------------------------------------------------------------------------------
+
+
+def every_address(scored: Scored, row: int = 0) -> list[str]:
+    where = [scored.run.uuid, scored.films[row].uuid]
+    return [
+        *(address(scored, kind, row) for kind in KINDS),
+        *(reverse(f"api-{kind}-dicom", args=where) for kind in KINDS),
+    ]
+
+
+def test_an_export_is_audited(as_analyst: Client, scored: Scored, analyst: User) -> None:
+    answers = [as_analyst.get(one) for one in every_address(scored)]
+    assert [one.status_code for one in answers] == [200] * 4
+    events = AuditEvent.objects.filter(verb="export heatmap").order_by("pk")
+    assert [(one.actor, one.target_uuid, one.after["as"]) for one in events] == [
+        (analyst, scored.films[0].uuid, kind) for kind in (*KINDS, *KINDS)
+    ]
+
+
+def test_a_token_gets_the_file_of_the_page(client: Client, scored: Scored, analyst: User) -> None:
+    from rest_framework.authtoken.models import Token
+
+    token = {"HTTP_AUTHORIZATION": f"Token {Token.objects.create(user=analyst).key}"}
+    answer = client.get(every_address(scored)[3], **token)
+    assert answer.headers["Content-Type"] == "application/dicom"
+    assert pydicom.dcmread(io.BytesIO(answer.content)).Modality == "SEG"
+
+
+@pytest.mark.parametrize(("role", "status"), [
+    (Role.CURATOR, 403), (Role.READER, 200), (Role.ADJUDICATOR, 200), (Role.ANALYST, 200), (Role.MANAGER, 200),
+    (Role.BROKER, 403),
+])  # fmt: skip
+def test_who_may_export(client: Client, scored: Scored, role: Role, status: int) -> None:
+    client.force_login(factories.user("someone", role))
+    assert [client.get(one).status_code for one in every_address(scored)] == [status] * 4
+    assert AuditEvent.objects.filter(verb="export heatmap").count() == (4 if status == 200 else 0)
+
+
+def test_another_site_s_films_do_not_exist(client: Client, scored: Scored) -> None:
+    client.force_login(factories.user("stranger", Role.MANAGER, at=factories.site("Busan")))
+    assert [client.get(one).status_code for one in every_address(scored)] == [404] * 4
+
+
+def test_a_hidden_film_is_not_exported(client: Client, scored: Scored) -> None:
+    factories.event(scored.films[20], "unsure", author=factories.curator())
+    client.force_login(factories.user("both", Role.ANALYST, Role.CURATOR))
+    answers = [client.get(one) for one in every_address(scored, row=20)]
+    assert [one.status_code for one in answers] == [403] * 4
+    assert all("stay hidden from you until it is labelled" in one.text for one in answers)
+
+
+def test_a_film_that_the_run_did_not_score_has_none(as_analyst: Client, scored: Scored) -> None:
+    Score.objects.filter(run=scored.run, image=scored.films[0]).delete()
+    assert [as_analyst.get(one).status_code for one in every_address(scored)] == [404] * 4
+
+
+def test_nothing_is_written_there(as_analyst: Client, scored: Scored) -> None:
+    assert [as_analyst.post(one).status_code for one in every_address(scored)] == [405] * 4
+
+
+# What is gone -------------------------------------------------------------------------------------------
+
+
+def test_lost_maps_are_said_to_be_lost(as_analyst: Client, scored: Scored) -> None:
+    shutil.rmtree(run_folder(scored.run.uuid))
+    answers = [as_analyst.get(one) for one in every_address(scored)]
+    assert [one.status_code for one in answers] == [410] * 4
+    assert all("not in the data folder any more; score the films again." in one.text for one in answers)
+    assert not AuditEvent.objects.filter(verb="export heatmap").exists()
+
+
+def test_lost_pixels_are_said_to_be_lost(as_analyst: Client, scored: Scored) -> None:
+    pixel_path(scored.films[0].pixel_sha256).unlink()
+    answer = as_analyst.get(address(scored, "heatmap"))
+    assert (answer.status_code, "import the film again" in answer.text) == (410, True)
+
+
+@pytest.mark.parametrize("affine", [[[0, 0, 0], [0, 0, 0]], [[math.nan] * 3] * 2])
+def test_an_alignment_without_an_inverse_has_no_place(as_analyst: Client, scored: Scored, affine: Any) -> None:
+    place(scored, affine)
+    answers = [as_analyst.get(address(scored, kind)) for kind in KINDS]
+    assert [(one.status_code, "cannot be inverted" in one.text) for one in answers] == [(410, True)] * 2
+
+
+def test_an_unreadable_film_says_why(as_analyst: Client, scored: Scored) -> None:
+    Score.objects.filter(run=scored.run, image=scored.films[0]).update(
+        error="The file is cut off.", fused_score=None, global_score=None, region_score=None
+    )
+    answer = as_analyst.get(address(scored, "segmentation"))
+    assert (answer.status_code, "This film has no heatmap: The file is cut off." in answer.text) == (410, True)
+    page = as_analyst.get(reverse("analysis:film", args=[scored.run.uuid, scored.films[0].uuid])).text
+    assert "heatmap.dcm" not in page
