@@ -109,7 +109,7 @@ def _secondary_capture(source: _Source) -> Dataset:
         study_instance_uid=film.StudyInstanceUID,
         series_instance_uid=_series_uid(source, "heatmap"),
         series_number=_SERIES_NUMBERS["heatmap"],
-        series_description=_series_description(source, "heatmap"),
+        series_description=_description(source, "heatmap"),
         sop_instance_uid=generate_uid(prefix=None),
         instance_number=1,
         manufacturer=MAKER,
@@ -162,7 +162,7 @@ def _segmentation(source: _Source) -> Dataset:
         segment_descriptions=[segment],
         series_instance_uid=_series_uid(source, "segmentation"),
         series_number=_SERIES_NUMBERS["segmentation"],
-        series_description=_series_description(source, "segmentation"),
+        series_description=_description(source, "segmentation"),
         sop_instance_uid=generate_uid(prefix=None),
         instance_number=1,
         manufacturer=MAKER,
@@ -170,7 +170,7 @@ def _segmentation(source: _Source) -> Dataset:
         software_versions=source.code_version[:64],
         device_serial_number=_detector(source),
         content_label="ANOMALY",
-        content_description=_notice(source)[:64],
+        content_description=_description(source, "segmentation"),
         content_qualification="RESEARCH",
         omit_empty_frames=False,  # that nothing reaches the threshold is a result, too
         transfer_syntax_uid=ExplicitVRLittleEndian,
@@ -217,7 +217,7 @@ def _reference(film: Dataset) -> Dataset:
 
 
 def _say_spacing(made: Dataset, facts: PixelFacts) -> None:
-    """Pixel Spacing beside an equal Imager Pixel Spacing means: at the detector, not the patient (PS3.3 10.7.1.3)."""
+    """Pixel Spacing beside an equal Imager Pixel Spacing means: at the detector, not the patient (PS3.3 10.7)."""
     if facts.spacing_mm is None:
         if facts.pixel_aspect != 1:
             made.PixelAspectRatio = [round(1000 * facts.pixel_aspect), 1000]
@@ -251,9 +251,10 @@ def _notice(source: _Source) -> str:
     return ". ".join([RANDOM_WEIGHTS, NOTICE] if source.score.run.random_weights else [NOTICE])
 
 
-def _series_description(source: _Source, kind: Kind) -> str:
+def _description(source: _Source, kind: Kind) -> str:
+    """At most 64 characters, as an LO has."""
     loud = f", {RANDOM_WEIGHTS}" if source.score.run.random_weights else ""
-    return f"Anomaly {kind}, research only{loud}"[:64]
+    return f"{kind.capitalize()}, research only{loud}"
 
 
 def _series_uid(source: _Source, kind: Kind) -> str:

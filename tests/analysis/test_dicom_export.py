@@ -137,6 +137,7 @@ def test_the_segmentation_says_what_made_it_and_of_which_film(as_analyst: Client
     assert segment.algorithm_identification.parameters["threshold"] == "2.5"
     assert [one[2] for one in found.get_source_image_uids()] == [film_uid(scored.films[0])]
     assert found.ContentQualification == "RESEARCH"
+    assert found.SeriesDescription == found.ContentDescription == f"Segmentation, research only, {RANDOM_WEIGHTS}"
     assert found.ImageComments == f"{RANDOM_WEIGHTS}. {NOTICE}"
 
 
