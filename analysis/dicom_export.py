@@ -119,7 +119,7 @@ def _secondary_capture(source: _Source) -> Dataset:
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
     orientation = image.header.get("patient_orientation", "")
-    made.PatientOrientation = orientation.split("\\") if orientation else None
+    made.PatientOrientation = orientation.split("\\") if orientation else []
     made.ConversionType = "WSD"
     made.ImageType = ["DERIVED", "SECONDARY"]
     made.DerivationDescription = _made_by(source)
