@@ -283,7 +283,7 @@ def imported(sample: Path, into: Dataset, folder: Path) -> Image:
 def test_no_identifier_of_a_header_leaves(
     as_analyst: Client, scored: Scored, dicom_samples: Path, tmp_path: Path, kind: str
 ) -> None:
-    film = imported(dicom_samples / "chest" / "CR-MONO1-10-chest", scored.films[0].dataset, tmp_path)
+    film = imported(dicom_samples / "chest" / "siim_1517875201.850819.dcm", scored.films[0].dataset, tmp_path)
     Score.objects.filter(run=scored.run, image=scored.films[0]).update(image=film)
     place(scored, [[film.columns / 32, 0, 0], [0, film.rows / 32, 0]])
     answer = as_analyst.get(reverse(f"analysis:{kind}-dicom", args=[scored.run.uuid, film.uuid]))
