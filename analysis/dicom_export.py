@@ -120,6 +120,7 @@ def _secondary_capture(source: _Source) -> Dataset:
     )
     orientation = image.header.get("patient_orientation", "")
     made.PatientOrientation = orientation.split("\\") if orientation else []
+    made.BodyPartExamined = "CHEST"  # no paired structure, so that no laterality is owed (PS3.3 C.7.3.1)
     made.ConversionType = "WSD"
     made.ImageType = ["DERIVED", "SECONDARY"]
     made.DerivationDescription = _made_by(source)
@@ -176,6 +177,8 @@ def _segmentation(source: _Source) -> Dataset:
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
     made.ImageComments = _notice(source)
+    made.BodyPartExamined = "CHEST"
+    made.PatientOrientation = []  # type 2C: nothing turns the pixels, and the film's header may not have told
     if facts.spacing_mm is not None:
         made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence = hd.PixelMeasuresSequence(facts.spacing_mm, None)
     return _without_identity(made)

@@ -11,11 +11,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.heatmaps import Heatmap
-from analysis.palette import INFERNO
+from analysis.palette import ALARM, INFERNO
 
 OPACITY, FAINTEST = 0.6, 0.5  # the viewer's own: at the top of the scale, and the share of it at the threshold
 NARROWEST_PX = 640  # room for the legend beside a small film
-_PAPER, _INK, _LOUD = (0, 0, 0), (235, 235, 235), (230, 159, 0)
+_PAPER, _INK = (0, 0, 0), (235, 235, 235)
 
 Picture = NDArray[np.uint8]
 
@@ -100,8 +100,8 @@ def _draw(lines: list[_Line], heatmap: Heatmap, width: int) -> Picture:
     y = margin
     for line in lines:
         if line.loud:
-            draw.rectangle((0, y, width, y + line.height), fill=_LOUD)
-        draw.text((margin, y), line.text, fill=_PAPER if line.loud else _INK, font=line.font)
+            draw.rectangle((0, y, width, y + line.height), fill=ALARM)
+        draw.text((margin, y), line.text, fill="#ffffff" if line.loud else _INK, font=line.font)
         y += line.height
     y += margin
     long = min(width - 2 * margin, 20 * bar)

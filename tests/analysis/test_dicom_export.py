@@ -195,8 +195,8 @@ def test_the_legend_stands_below_the_film_and_loudly_where_weights_are_random(
     calm = got(as_analyst, address(scored, "heatmap"))
     assert loud.Columns == calm.Columns == NARROWEST_PX
     assert loud.Rows > calm.Rows > 24
-    orange = [(one.pixel_array[24:] == (230, 159, 0)).all(axis=-1).sum() for one in (loud, calm)]
-    assert (orange[0] > NARROWEST_PX * 10, orange[1]) == (True, 0)
+    red = [(one.pixel_array[24:] == (0xB0, 0x00, 0x20)).all(axis=-1).sum() for one in (loud, calm)]
+    assert (red[0] > NARROWEST_PX * 10, red[1]) == (True, 0)
     assert (calm.pixel_array[24:] == 235).all(axis=-1).sum() > 500  # the words
     assert (loud.ImageComments, calm.ImageComments) == (f"{RANDOM_WEIGHTS}. {NOTICE}", NOTICE)
 
