@@ -46,18 +46,6 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Seeds:
-    """AUROCs of runs that differ by nothing but their seed; `deviation` is the sample standard deviation over seeds,
-    which is another thing than the sampling error of each."""
-
-    runs: int
-    mean: float
-    deviation: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Changed:
     """The films that the second run calls otherwise than the first, each at its own threshold for one specificity."""
 
@@ -81,7 +69,7 @@ class Comparison:
     scores: NDArray[np.float64]
     left_out: tuple[int, ...]
     settings: dict[str, list[Any]]
-    seeds: Seeds | None
+    seeds: statistics.Spread | None
     changed: Changed | None
 
 
@@ -123,6 +111,7 @@ def compare(evaluations: Sequence[Evaluation], *, part: str) -> Comparison:
         for k, (evaluation, weight, own) in enumerate(zip(evaluations, weights, scores, strict=True))
     ]
     settings = settings_that_differ(evaluations)
+    spread = statistics.spread_over_seeds([row.auroc.auroc for row in rows])
     return Comparison(
         part=part,
         rows=_adjusted(rows, planned=len(plan.compared) if plan and any(is_declared) else 0),
@@ -131,7 +120,7 @@ def compare(evaluations: Sequence[Evaluation], *, part: str) -> Comparison:
         scores=scores,
         left_out=left_out,
         settings=settings,
-        seeds=_seeds(rows) if list(settings) == [SEED] else None,
+        seeds=spread if list(settings) == [SEED] else None,
         changed=_changed(evaluations, parts, weights) if len(evaluations) == 2 else None,
     )
 
@@ -199,13 +188,6 @@ def _adjusted(rows: Sequence[Row], *, planned: int) -> tuple[Row, ...]:
     among_own = dict(zip(own, statistics.holm([*(tested[k] for k in own), *unseen]), strict=False))
     found = {**among_all, **among_own}
     return tuple(replace(row, adjusted_p_value=float(found[k])) if k in found else row for k, row in enumerate(rows))
-
-
-def _seeds(rows: Sequence[Row]) -> Seeds | None:
-    values = [row.auroc.auroc for row in rows if row.auroc.auroc is not None]
-    if len(values) < LEAST:
-        return None
-    return Seeds(len(values), float(np.mean(values)), float(np.std(values, ddof=1)), min(values), max(values))
 
 
 def _changed(

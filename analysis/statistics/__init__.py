@@ -36,6 +36,7 @@ from analysis.statistics.rates import (
 )
 from analysis.statistics.roc import RocBand, RocCurve, roc_band, roc_curve
 from analysis.statistics.sampling import SampledRates, sampled_rates
+from analysis.statistics.spread import Spread, spread_over_seeds
 from analysis.statistics.stratified import StratifiedAuroc, stratified_auroc
 from analysis.statistics.subgroups import Subgroup, holm, subgroup_aurocs
 from analysis.statistics.sweep import FusionSweep, choose_weight, fusion_sweep
@@ -63,6 +64,7 @@ __all__ = [
     "RocBand",
     "RocCurve",
     "SampledRates",
+    "Spread",
     "StratifiedAuroc",
     "Subgroup",
     "WorstCases",
@@ -103,6 +105,7 @@ __all__ = [
     "sampled_rates",
     "sensitivity_at_specificity",
     "specificity_at_sensitivity",
+    "spread_over_seeds",
     "stratified_auroc",
     "subgroup_aurocs",
     "threshold_at_sensitivity",

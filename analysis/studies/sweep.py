@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.statistics import Auroc, auroc_interval
+from analysis.statistics import Auroc, Spread, auroc_interval, spread_over_seeds
 from analysis.studies.cells import CellScores, Name, Truth, labels_of, left_out, read_cell
 from ml_engine.stages.sweep import AXES, WEIGHT
 
@@ -34,18 +34,6 @@ class Row:
     def setting(self) -> tuple[str, ...]:
         """What it shares with the rows that differ by their seed alone."""
         return tuple(text for name, text in self.values.items() if name != SEED)
-
-
-@dataclass(frozen=True)
-class Spread:
-    """The AUROC over the seeds of one setting: that of the method, beside which the intervals of a row are those of
-    the films. ``deviation`` is the sample standard deviation, None for a single seed."""
-
-    seeds: int
-    mean: float
-    deviation: float | None
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -156,18 +144,10 @@ def _settings(rows: Sequence[Row]) -> list[Setting]:
     for places in by_setting.values():
         first = rows[places[0]]
         values = {name: text for name, text in first.values.items() if name != SEED}
-        spreads = {part: _spread([rows[k].aurocs[part].auroc for k in places]) for part in first.aurocs}
+        spreads = {part: spread_over_seeds([rows[k].aurocs[part].auroc for k in places]) for part in first.aurocs}
         known = {part: spread for part, spread in spreads.items() if spread is not None}
         found.append(Setting(values, tuple(places), known))
     return found
-
-
-def _spread(areas: Sequence[float | None]) -> Spread | None:
-    known = [area for area in areas if area is not None]
-    if not known:
-        return None
-    deviation = float(np.std(known, ddof=1)) if len(known) > 1 else None
-    return Spread(len(known), float(np.mean(known)), deviation, min(known), max(known))
 
 
 def _best(settings: Sequence[Setting]) -> int | None:

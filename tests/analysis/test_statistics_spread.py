@@ -1,0 +1,38 @@
+"""The spread over seeds, against SciPy's one-sample t-test and a printed table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.statistics import spread_over_seeds
+
+
+def test_the_interval_is_that_of_the_t_test() -> None:
+    values = [0.71, 0.74, 0.69, 0.73, 0.72]
+    found = spread_over_seeds(values)
+    assert found is not None
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (found.mean_low, found.mean_high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert (found.seeds, found.low, found.high) == (5, 0.69, 0.74)
+    assert found.deviation == pytest.approx(np.std(values, ddof=1), abs=1e-15)
+
+
+def test_two_seeds_have_the_wide_interval_that_they_deserve() -> None:
+    """t with one degree of freedom at 97.5 % is 12.706 (Student's table)."""
+    found = spread_over_seeds([0.7, 0.8])
+    assert found is not None and found.mean_high is not None
+    assert found.mean_high - found.mean == pytest.approx(12.706 * 0.05, abs=1e-4)
+
+
+def test_one_seed_has_no_spread_and_none_has_nothing() -> None:
+    found = spread_over_seeds([None, 0.7])
+    assert found is not None
+    assert (found.seeds, found.mean, found.deviation, found.mean_low) == (1, 0.7, None, None)
+    assert spread_over_seeds([None]) is None
+
+
+def test_a_confidence_of_more_than_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="confidence is 95"):
+        spread_over_seeds([0.7, 0.8], confidence=95)
