@@ -11,9 +11,11 @@ import sys
 import zipfile
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from django.conf import global_settings
 from playwright.sync_api import Page, expect
 
 from portal.imaging.phantom import make_phantom
@@ -76,7 +78,8 @@ def _png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def test_from_log_in_to_heatmap(page: Page, address: str, tmp_path: Path) -> None:
+def test_from_log_in_to_heatmap(page: Page, address: str, tmp_path: Path, settings: Any) -> None:
+    settings.PASSWORD_HASHERS = global_settings.PASSWORD_HASHERS  # the portal is a process of its own
     factories.user("maria", *Role)
     log_in(page, address)
     make_dataset_and_send(page, film_zip(tmp_path / "films.zip"))
