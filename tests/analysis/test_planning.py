@@ -243,8 +243,8 @@ def test_a_plan_is_locked_by_form_and_shown(as_analyst: Client, scored: Scored) 
         assert text in answer.text
     page = as_analyst.get(reverse("analysis:evaluation", args=[_evaluated(as_analyst, scored)]), {"part": "test"})
     assert '<option value="sensitivity" selected>' in page.text  # the operating point of the plan
-    foot = f"Look 1 of 3 planned at this test part; analysis plan<br>{plan.sha256[:12]} of"
-    assert page.context["figures"]["roc"]["layout"]["annotations"][-1]["text"].startswith(foot)
+    foot = page.context["figures"]["roc"]["layout"]["annotations"][-1]["text"].replace("<br>", " ")
+    assert foot.startswith(f"Look 1 of 3 planned at this test part; analysis plan {plan.sha256[:12]} of")
 
 
 def _evaluated(client: Client, scored: Scored) -> Any:
