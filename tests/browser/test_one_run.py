@@ -69,7 +69,9 @@ class OnePage:
 
     def move(self, weight: str) -> None:
         self.page.locator("#weight").evaluate(
-            "(slider, to) => { slider.value = to; slider.dispatchEvent(new Event('input', {bubbles: true})); }", weight
+            "(slider, to) => { slider.value = to; for (const name of ['input', 'change'])"
+            " slider.dispatchEvent(new Event(name, {bubbles: true})); }",
+            weight,
         )
 
     def curve(self, figure: str, name: str) -> dict[str, Any]:
