@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ml_engine import bank_commands
 from ml_engine.bank_plans import (
     BankPlan,
     LesionPlan,
@@ -99,3 +100,9 @@ def test_a_share_out_of_reach_names_the_films_it_needs() -> None:
         "0.05 of the bank's films abnormal needs 5 abnormal films in tune beside the 95 normal films of fit, and there "
         "are 4: ask for at most 0.02, or label more."
     )
+
+
+@pytest.mark.parametrize("text", ["nodule", "tumour=5"])
+def test_sizes_on_the_command_line_name_a_kind(text: str) -> None:
+    with pytest.raises(InvalidConfig, match="write KIND=LIST, such as nodule=5,10,20"):
+        bank_commands._sizes([text])

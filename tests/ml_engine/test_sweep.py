@@ -196,3 +196,8 @@ def test_an_axis_that_the_config_decides_is_refused(config: dict[str, str], sent
 def test_an_axis_is_written_as_a_list(texts: list[str], sentence: str) -> None:
     with pytest.raises(InvalidConfig, match=sentence):
         sweep.read_axes(texts)
+
+
+def test_an_axis_that_is_given_twice_is_refused() -> None:
+    with pytest.raises(InvalidConfig, match="The axis rate is given twice: write all of its values in one"):
+        sweep.read_axes(["rate=0.01", "rate=0.1"])
