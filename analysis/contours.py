@@ -13,24 +13,6 @@ STEPS = 2  # of the grid, a patch
 _CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])  # of a cell, clockwise from the upper left
 
 
-def fused_map(
-    maps: NDArray[np.floating], *, weight: float, mean: object = None, std: object = None
-) -> NDArray[np.float64]:
-    """(H, W) of a film's global and region map (2, H, W), standardised where the run is: mean and std as it keeps them,
-    one number a map or one a patch, None where masked."""
-    values = np.asarray(maps, dtype=np.float64)
-    if mean is not None and std is not None:
-        centre, spread = (_per_patch(one, values.shape) for one in (mean, std))
-        values = (values - centre) / spread
-    fused = weight * values[1] + (1 - weight) * values[0]
-    return np.where(np.isfinite(fused), fused, np.nan)
-
-
-def _per_patch(one: object, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    of_map = np.asarray(one, dtype=np.float64)
-    return of_map.reshape(shape) if of_map.size == np.prod(shape) else of_map.reshape(-1, 1, 1)
-
-
 def hottest(values: NDArray[np.float64]) -> tuple[float, float] | None:
     """The centre (x, y), in patches, of the highest patch, of equal ones the first; None where all are masked."""
     if not np.isfinite(values).any():

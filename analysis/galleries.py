@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import statistics
-from analysis.contours import contour, fused_map, hottest
+from analysis.contours import contour, hottest
 from analysis.evaluation import ScoredPart, gone, score_facts
+from analysis.fusing import fused_map
 from analysis.models import Evaluation
 from analysis.operating import Reached
 from ml_engine.models import Run
@@ -144,22 +145,20 @@ class _Heatmaps:
     """The maps of a run's films, as lines in original pixels."""
 
     def __init__(self, run: Run, *, weight: float) -> None:
-        facts = score_facts(run)
-        standard = facts["standardisation"] or {"mean": None, "std": None}
+        self.facts, self.weight = score_facts(run), weight
         try:
             self.maps = np.load(run_folder(run.uuid) / "maps.npy", mmap_mode="r", allow_pickle=False)
             self.affines = np.load(run_folder(run.uuid) / "affines.npy", mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise gone(run) from error
-        self.stride, self.level, self.weight = float(facts["stride"]), facts["threshold_map"], weight
-        self.mean, self.std = standard["mean"], standard["std"]
 
     def of(self, row: int) -> dict[str, Any]:
-        fused = fused_map(self.maps[row], weight=self.weight, mean=self.mean, std=self.std)
+        fused = fused_map(self.maps[row], self.facts, weight=self.weight)
         affine, top = np.asarray(self.affines[row]), hottest(fused)
         if top is None or not np.isfinite(affine).all():
             return {"lines": "", "hottest": None}
-        segments = np.empty((0, 2, 2)) if self.level is None else contour(fused, float(self.level))
+        level = self.facts["threshold_map"]
+        segments = np.empty((0, 2, 2)) if level is None else contour(fused, float(level))
         placed = self._placed(affine, segments.reshape(-1, 2)).reshape(-1, 2, 2)
         x, y = self._placed(affine, np.array([top]))[0].tolist()
         lines = "".join(f"M{ax:.5g} {ay:.5g}L{bx:.5g} {by:.5g}" for (ax, ay), (bx, by) in placed.tolist())
@@ -167,4 +166,4 @@ class _Heatmaps:
 
     def _placed(self, original_from_canonical: NDArray[np.float64], points: NDArray[np.float64]) -> Any:
         """Points (P, 2) in patches -> in original pixels."""
-        return points * self.stride @ original_from_canonical[:, :2].T + original_from_canonical[:, 2]
+        return points * self.facts["stride"] @ original_from_canonical[:, :2].T + original_from_canonical[:, 2]

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.evaluation import gone, score_facts
+from analysis.fusing import fused_map
 from analysis.looking import CannotEvaluate
-from ml_engine.core import fusion
 from ml_engine.models import Score
 from ml_engine.storage import run_folder
 
@@ -52,16 +52,13 @@ def heatmap_of(score: Score) -> Heatmap:
     if score.error:
         raise CannotEvaluate(f"This film has no heatmap: {score.error}")
     facts = score_facts(score.run)
-    standard = facts["standardisation"] or {"mean": None, "std": None}
-    mean, std = (_by_patch(standard[name]) for name in ("mean", "std"))
-    both = fusion.standardised(row_of("maps.npy", score)[None], mean, std)
     low, high = scale_of(facts)
     return Heatmap(
-        fused=fusion.fuse(both, facts["fusion_weight"])[0],
+        fused=fused_map(row_of("maps.npy", score), facts),
         stride=facts["stride"],
         original_from_canonical=np.asarray(row_of("affines.npy", score), dtype=np.float64),
         weight=facts["fusion_weight"],
-        is_standardised=mean is not None,
+        is_standardised=facts["standardisation"] is not None,
         low=low,
         high=high,
         threshold=facts["threshold_map"],
@@ -81,14 +78,6 @@ def scale_of(facts: dict[str, Any]) -> tuple[float, float]:
     threshold, or with one below what is standard for normals, from 0 to 2."""
     threshold = facts["threshold_map"]
     return 0.0, 2 * float(threshold) if threshold and threshold > 0 else 2.0
-
-
-def _by_patch(values: Any) -> NDArray[np.float32] | None:
-    """(2, h, w), or (2, 1, 1) where one number holds for a whole map."""
-    if values is None:
-        return None
-    found = np.asarray(values, dtype=np.float32)
-    return found.reshape(found.shape + (1,) * (3 - found.ndim))
 
 
 def _bilinear(fused: NDArray[np.float64], px: NDArray[np.float64], py: NDArray[np.float64]) -> NDArray[np.float64]:

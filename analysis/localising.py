@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import figures, statistics
-from analysis.contours import fused_map
 from analysis.evaluation import STEPS, ScoredPart, gone, score_facts
+from analysis.fusing import fused_map
 from analysis.keeping import kept
 from analysis.models import Evaluation
 from analysis.palette import Kind, Theme
@@ -91,7 +91,6 @@ def _work_out(
 def _films(
     run: Run, scored: ScoredPart, marked: dict[str, Marked], facts: dict[str, Any], *, weight: float
 ) -> list[_Film]:
-    standard = facts["standardisation"] or {"mean": None, "std": None}
     try:
         maps = np.load(run_folder(run.uuid) / "maps.npy", mmap_mode="r", allow_pickle=False)
         affines = np.load(run_folder(run.uuid) / "affines.npy", mmap_mode="r", allow_pickle=False)
@@ -106,7 +105,7 @@ def _films(
         films.append(
             _Film(
                 patient=int(scored.patients[place]),
-                maps={kind: fused_map(maps[row], weight=at, **standard) for kind, at in weights.items()},
+                maps={kind: fused_map(maps[row], facts, weight=at) for kind, at in weights.items()},
                 inside=patches_in_boxes(
                     np.array([box[:4] for box in boxes]),
                     np.asarray(affines[row], dtype=np.float64),

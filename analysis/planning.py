@@ -56,6 +56,19 @@ def detectors_to_plan(split: Split) -> QuerySet[Run]:
     return Run.objects.filter(split=split, kind=RunKind.FIT_DETECTOR).exclude(state__in=ended_badly)
 
 
+def detector_at(split: Split, address: UUID | str) -> Run:
+    """The run of this address that a plan may name. Raises CannotPlan."""
+    try:
+        found = detectors_to_plan(split).filter(uuid=UUID(str(address))).first()
+    except ValueError:
+        found = None
+    if found is None:
+        raise CannotPlan(
+            f"No run at {str(address)[:40]!r} fits a detector on the split “{split.name}”: choose one that does."
+        )
+    return found
+
+
 def lock_plan(*, split: Split, author: User, intent: Intent) -> AnalysisPlan:
     """The next version of the split's plan. Raises CannotPlan, always once test was looked at."""
     require(author, "plan analyses", split.site)

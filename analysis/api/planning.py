@@ -15,7 +15,6 @@ from analysis.looking import looks_at_test
 from analysis.models import AnalysisPlan
 from analysis.operating_point import RULES, Asked, InvalidOperatingPoint
 from analysis.planning import METRICS, MOST_COMPARED, MOST_LOOKS, CannotPlan, Intent
-from ml_engine.models import Run
 from portal.access import get_visible, require
 from portal.models import Split, User
 from portal.signed_in import person
@@ -53,8 +52,8 @@ class Plan(APIView):
             intent = Intent(
                 metric=given["metric"],
                 operating_point=Asked(given["rule"], given["target"], given["prevalence"]),
-                primary=_run(split, given.get("primary")),
-                compared=[run for run in (_run(split, address) for address in given["compared"]) if run],
+                primary=planning.detector_at(split, given["primary"]) if given.get("primary") else None,
+                compared=[planning.detector_at(split, address) for address in given["compared"]],
                 looks=given["looks"],
                 hypothesis=given["hypothesis"],
             )
@@ -81,15 +80,6 @@ def _split(user: User, uuid: UUID) -> Split:
     split = get_visible(Split.objects.select_related("site"), user, uuid)
     require(user, "see the site", split.site)
     return split
-
-
-def _run(split: Split, address: UUID | None) -> Run | None:
-    if address is None:
-        return None
-    run = Run.objects.filter(site=split.site, uuid=address).first()
-    if run is None:
-        raise CannotPlan(f"There is no run {address} at {split.site.name}.")
-    return run
 
 
 def _told(plan: AnalysisPlan) -> dict[str, Any]:

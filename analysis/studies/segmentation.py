@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 from plotly.colors import sample_colorscale, unlabel_rgb
 
+from analysis.fusing import fused_map
 from analysis.studies.cells import CellScores, Truth, labels_of
-from ml_engine.core import fusion
 
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)  # ranks of the abnormal films shown, so that none is chosen by how well it looks
 SHARES_OF_NORMALS = (1.0, 0.5)
@@ -73,7 +73,7 @@ def segmented(
     shown = []
     for at, words in places:
         row = int(scored.rows[at])
-        fused = fused_map(np.asarray(maps[row : row + 1]), facts)
+        fused = fused_map(maps[row], facts)
         marked = marked_patches(fused, facts["threshold_map"])
         shown.append(
             Segmented(
@@ -89,14 +89,6 @@ def segmented(
             )
         )
     return shown
-
-
-def fused_map(maps: NDArray[np.float32], facts: Mapping[str, Any]) -> NDArray[np.float64]:
-    """(h, w) at the cell's weight, of raw maps (1, 2, h, w)."""
-    standard = facts["standardisation"] or {"mean": None, "std": None}
-    mean, std = (None if one is None else np.asarray(one) for one in (standard["mean"], standard["std"]))
-    fused: NDArray[np.float64] = fusion.fuse(fusion.standardised(maps, mean, std), facts["fusion_weight"])[0]
-    return fused
 
 
 def marked_patches(fused: NDArray[np.float64], threshold: float | None) -> NDArray[np.bool_]:

@@ -1,6 +1,5 @@
 """The pages of bank studies and of blind spots."""
 
-import csv
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +8,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from analysis import bank_studies
-from analysis.figures import NOTICE, RANDOM_WEIGHTS
+from analysis.exports import Table, as_csv, sentences
 from analysis.looking import CannotEvaluate, looks_at_test, note_of
 from analysis.studies import bank, blind
 from analysis.views.asking import theme_of
@@ -134,12 +133,9 @@ def require_shown(run: Run) -> None:
 def _csv(run: Run, columns: tuple[str, ...], lines: list[list[Any]]) -> HttpResponse:
     assert run.split is not None  # constraint run_fit_has_split
     note = note_of(run.split, bank_studies.part_of(run))
-    notice = " ".join([*([f"{RANDOM_WEIGHTS}."] if run.random_weights else []), NOTICE, *([note] if note else [])])
-    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    text = as_csv(Table(columns, lines), notice=sentences(random_weights=run.random_weights, note=note))
+    response = HttpResponse(text, content_type="text/csv; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="{run.kind}-{run.uuid}.csv"'
-    writer = csv.writer(response)
-    writer.writerow([*columns, "notice"])
-    writer.writerows([*("" if value is None else value for value in line), notice] for line in lines)
     return response
 
 

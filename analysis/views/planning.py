@@ -1,19 +1,18 @@
 """The analysis plan of a split: what it says, a new version, its exact bytes, a second person's approval."""
 
-from collections.abc import Mapping
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import Http404, HttpResponse, QueryDict
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from analysis import planning
 from analysis.looking import looks_at_test
 from analysis.models import AnalysisPlan
-from analysis.operating_point import OFFERED, RULES, Asked, InvalidOperatingPoint
+from analysis.operating_point import OFFERED, RULES, InvalidOperatingPoint
 from analysis.planning import METRICS, CannotPlan, Intent
-from ml_engine.models import Run
+from analysis.views.operating import asked_for
 from portal.access import get_visible, may, require
 from portal.models import Split, User
 from portal.signed_in import Request
@@ -103,45 +102,18 @@ def _start(current: AnalysisPlan | None) -> dict[str, object]:
 
 def intent_from(split: Split, given: QueryDict) -> Intent:
     """Raises CannotPlan and InvalidOperatingPoint."""
+    primary = given.get("primary")
     return Intent(
         metric=given.get("metric", ""),
-        operating_point=point_from(given),
-        primary=_detector(split, given.get("primary", "")),
-        compared=[run for run in (_detector(split, address) for address in given.getlist("compared")) if run],
-        looks=int(_number(given, "looks", 1)),
+        operating_point=asked_for(given),
+        primary=planning.detector_at(split, primary) if primary else None,
+        compared=[planning.detector_at(split, address) for address in given.getlist("compared")],
+        looks=_looks(given.get("looks", "1")),
         hypothesis=given.get("hypothesis", ""),
     )
 
 
-def point_from(given: Mapping[str, object]) -> Asked:
-    """Raises CannotPlan and InvalidOperatingPoint."""
-    usual = Asked()
-    return Asked(
-        rule=str(given.get("rule") or usual.rule),
-        target=_number(given, "target", usual.target),
-        prevalence=_number(given, "prevalence", usual.prevalence),
-    )
-
-
-def _number(given: Mapping[str, object], name: str, usual: float) -> float:
-    text = str(given.get(name) or "").strip()
-    try:
-        return float(text) if text else usual
-    except ValueError:
-        raise CannotPlan(f"{name.capitalize()} is {text[:20]!r}, which is no number.") from None
-
-
-def _detector(split: Split, address: str) -> Run | None:
-    if not address:
-        return None
-    try:
-        return get_run(split, UUID(address))
-    except ValueError:
-        raise CannotPlan(f"{address[:40]!r} is no address of a run; choose the detectors again.") from None
-
-
-def get_run(split: Split, uuid: UUID) -> Run:
-    run = Run.objects.filter(site=split.site, uuid=uuid).first()
-    if run is None:
-        raise Http404("No such run.")
-    return run
+def _looks(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise CannotPlan(f"The looks planned are {text[:20]!r}: give a whole number.")
+    return int(text)

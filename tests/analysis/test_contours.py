@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.contours import contour, fused_map, hottest
+from analysis.contours import contour, hottest
 
 NAN = np.nan
 
@@ -75,16 +75,6 @@ def test_a_saddle_is_joined_by_its_middle(level: float, joined: bool) -> None:
     inner = [line.mean(axis=0) - 1 for line in lines if np.abs(line - 1).max() <= 0.25]
     assert len(inner) == 2
     assert all((x * y < 0) == joined for x, y in inner)
-
-
-def test_fusing_standardises_as_the_run_does() -> None:
-    maps = np.array([[[1.0, 2.0], [3.0, NAN]], [[5.0, 6.0], [7.0, 8.0]]])
-    plain = fused_map(maps, weight=0.25)
-    assert plain[0].tolist() == [0.25 * 5 + 0.75 * 1, 0.25 * 6 + 0.75 * 2]
-    assert np.isnan(plain[1, 1])
-    mean, std = [[[1, 1], [1, None]], [[4, 4], [4, 4]]], [[[2, 2], [2, None]], [[1, 1], [1, 2]]]
-    assert fused_map(maps, weight=0.25, mean=mean, std=std)[1, 0] == 0.25 * 3 + 0.75 * 1
-    assert fused_map(maps, weight=1.0, mean=[1, 4], std=[2, 2])[0, 1] == 1.0
 
 
 def test_the_hottest_patch_is_told_by_its_middle() -> None:

@@ -255,10 +255,11 @@ def _evaluated(client: Client, scored: Scored) -> Any:
 @pytest.mark.parametrize(
     ("field", "value", "sentence"),
     [
-        ("target", "high", "Target is &#x27;high&#x27;, which is no number"),
+        ("target", "high", "The target &#x27;high&#x27; is no number; write a share such as 0.9"),
         ("target", "0.2", "The target is 0.2; it must lie from 0.5 to 0.999"),
-        ("primary", "nonsense", "&#x27;nonsense&#x27; is no address of a run"),
+        ("primary", "nonsense", "No run at &#x27;nonsense&#x27; fits a detector on the split"),
         ("looks", "0", "0 looks are planned"),
+        ("looks", "1.5", "The looks planned are &#x27;1.5&#x27;: give a whole number"),
     ],
 )
 def test_a_bad_form_is_answered_with_a_sentence(

@@ -18,6 +18,7 @@ from django.urls import reverse
 from PIL import Image as Picture
 from sklearn.metrics import roc_auc_score
 
+from analysis.fusing import fused_map
 from analysis.models import TestLook
 from analysis.statistics import delong_paired
 from analysis.studies import segmentation
@@ -442,13 +443,13 @@ def test_a_heatmap_is_clear_where_masked_and_ends_at_twice_the_threshold() -> No
     assert pixels[1, 0].tolist() == pixels[1, 1].tolist() == [252, 255, 164, 255]  # the last
 
 
-def test_a_map_is_fused_as_the_detector_fuses_it() -> None:
-    maps = np.array([[[[1.0, 3.0]], [[5.0, np.nan]]]], dtype=np.float32)
+def test_patches_are_marked_by_the_fused_map() -> None:
+    maps = np.array([[[1.0, 3.0]], [[5.0, np.nan]]], dtype=np.float32)
     facts = json.loads(
         '{"fusion_weight": 0.25, "standardisation": {"mean": [[[1, 1]], [[1, 1]]], "std": [[[2, 2]], [[4, 4]]]}}'
     )
 
-    fused = segmentation.fused_map(maps, facts)
+    fused = fused_map(maps, facts)
 
     assert fused[0, 0] == pytest.approx(0.75 * 0.0 + 0.25 * 1.0)
     assert np.isnan(fused[0, 1])
