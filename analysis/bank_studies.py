@@ -5,56 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from django.db import transaction
 
 from analysis import figures
 from analysis.figures import studies as drawn
-from analysis.looking import CannotEvaluate, look, note_of
-from analysis.models import TestLook
+from analysis.looking import note_of
 from analysis.palette import Theme
 from analysis.studies import bank, blind
+from analysis.studies.opening import gone, part_of, split_of
 from ml_engine.core.errors import EngineError
-from ml_engine.models import Run, RunKind, RunState
+from ml_engine.models import Run, RunKind
 from ml_engine.storage import run_folder
-from portal.access import require
 from portal.labelling import labels_at
-from portal.models import LabelValue, Part, SplitImage, User
+from portal.models import LabelValue, Part, SplitImage
 
 CLASSES: dict[str, int] = {LabelValue.NORMAL: 0, LabelValue.ABNORMAL: 1}
-REASONS = {RunKind.BANK_STUDY: "bank study shown", RunKind.BLIND_SPOTS: "blind spots on test shown"}
-
-
-def part_of(run: Run) -> str:
-    """The part whose films a study of these kinds tells of."""
-    return str(run.parts[0]) if run.kind == RunKind.BLIND_SPOTS and run.parts else Part.TEST.value
-
-
-def is_shown(run: Run) -> bool:
-    """Whether the figures may be drawn: of tune always, of test once somebody has looked."""
-    return part_of(run) != Part.TEST or TestLook.objects.filter(run=run).exists()
-
-
-def show(*, run: Run, author: User) -> None:
-    """Look at test: from then on the figures of the run are drawn. Once is counted, and once more changes nothing.
-
-    Raises CannotEvaluate, PermissionDenied."""
-    require(author, "evaluate runs", run.site)
-    check_done(run)
-    with transaction.atomic():
-        locked = Run.objects.select_for_update().get(pk=run.pk)  # two people at once are one look
-        if not is_shown(locked):
-            assert locked.split is not None  # constraint run_fit_has_split
-            look(split=locked.split, author=author, reason=REASONS[RunKind(run.kind)], run=locked)
-
-
-def check_done(run: Run) -> None:
-    """Raises CannotEvaluate for a run that is no study of these kinds, or not done."""
-    if run.kind not in REASONS:
-        raise CannotEvaluate(f"The run {run.name!r} is no bank study and no study of blind spots.")
-    if run.state != RunState.DONE:
-        raise CannotEvaluate(
-            f"The run {run.name!r} is {run.get_state_display().lower()}: its results appear when it is done."
-        )
 
 
 def bank_results_of(run: Run) -> bank.BankResults:
@@ -62,14 +26,14 @@ def bank_results_of(run: Run) -> bank.BankResults:
     try:
         study = bank.read_bank_study(run_folder(run.uuid))
     except EngineError as error:
-        raise _gone(run) from error
-    assert run.split is not None  # constraint run_fit_has_split
-    members = SplitImage.objects.filter(member__split=run.split, member__part=Part.TEST)
+        raise gone(run) from error
+    split = split_of(run)
+    members = SplitImage.objects.filter(member__split=split, member__part=Part.TEST)
     found = {
         str(uuid): (image, patient)
         for uuid, image, patient in members.values_list("image__uuid", "image_id", "member__patient_id")
     }
-    labels = labels_at([image for image, _ in found.values()], run.split.label_cutoff)
+    labels = labels_at([image for image, _ in found.values()], split.label_cutoff)
     abnormal = np.full(len(study.images), -1, dtype=np.int64)
     patients = np.full(len(study.images), -1, dtype=np.int64)
     left_out: dict[str, int] = {}
@@ -90,13 +54,7 @@ def blind_results_of(run: Run) -> blind.BlindResults:
     try:
         return blind.blind_results(blind.read_blind_spots(run_folder(run.uuid)))
     except EngineError as error:
-        raise _gone(run) from error
-
-
-def _gone(run: Run) -> CannotEvaluate:
-    return CannotEvaluate(
-        f"The results of the run {run.name!r} are not in the data folder any more; clone the run and run it again."
-    )
+        raise gone(run) from error
 
 
 def facts_of(run: Run) -> dict[str, Any]:
@@ -107,7 +65,7 @@ def facts_of(run: Run) -> dict[str, Any]:
             return bank.read_bank_study(folder).summary
         return blind.read_blind_spots(folder).summary
     except EngineError as error:
-        raise _gone(run) from error
+        raise gone(run) from error
 
 
 def bank_figures(run: Run, found: bank.BankResults, *, theme: Theme) -> dict[str, dict[str, Any]]:
@@ -135,6 +93,5 @@ def blind_figures(run: Run, found: blind.BlindResults, *, theme: Theme) -> dict[
 
 
 def _noted(run: Run, made: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    assert run.split is not None  # constraint run_fit_has_split
-    note = note_of(run.split, part_of(run))
+    note = note_of(split_of(run), part_of(run))
     return {name: figures.with_note(figures.as_json(figure), note) for name, figure in made.items()}

@@ -11,6 +11,7 @@ from rest_framework.views import APIView
 
 from analysis import bank_studies
 from analysis.looking import CannotEvaluate, looks_at_test, note_of
+from analysis.studies.opening import open_test, part_of, split_of
 from analysis.views.bank_studies import get_study, require_shown
 from ml_engine.models import Run, RunKind
 from portal.signed_in import person
@@ -28,20 +29,19 @@ class _Study(APIView):
         return self.answer(get_study(person(request), uuid, self.kind))
 
     def answer(self, run: Run) -> Response:
-        assert run.split is not None  # constraint run_fit_has_split
         try:
             require_shown(run)
             found = self.results(run)
         except CannotEvaluate as error:
             raise ValidationError({"detail": str(error)}) from error
-        part = bank_studies.part_of(run)
+        part = part_of(run)
         about = {
             "run": run.uuid,
-            "split": run.split.uuid,
+            "split": split_of(run).uuid,
             "part": part,
             "random_weights": run.random_weights,
-            "looks_at_test": looks_at_test(run.split),
-            "note": note_of(run.split, part),
+            "looks_at_test": looks_at_test(split_of(run)),
+            "note": note_of(split_of(run), part),
         }
         return Response(about | found)
 
@@ -54,7 +54,7 @@ class _Show(_Study):
         """Look at test, which is counted once for a run, and answer with the numbers."""
         run = get_study(person(request), uuid, self.kind)
         try:
-            bank_studies.show(run=run, author=person(request))
+            open_test(run=run, author=person(request))
         except CannotEvaluate as error:
             raise ValidationError({"detail": str(error)}) from error
         return self.answer(run)

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from analysis.looking import CannotEvaluate
-from analysis.studies.joining import open_test
+from analysis.studies.opening import open_test
 from analysis.studies.telling import ablation_told, sweep_told
 from analysis.views.asking import get_study
 from ml_engine.models import Run, RunKind

@@ -5,47 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
-
 from analysis.hiding import hidden_films
-from analysis.looking import CannotEvaluate, look
-from analysis.models import TestLook
 from analysis.remembering import Remembered
 from analysis.studies import ablation, segmentation, sweep
 from analysis.studies.cells import Film, Truth, read_cell, read_summary
+from analysis.studies.opening import gone, is_open, split_of
 from ml_engine.core.errors import EngineError
-from ml_engine.models import Run, RunKind, RunState
+from ml_engine.models import Run
 from ml_engine.storage import run_folder
-from portal.access import require
 from portal.labelling import labels_at
-from portal.models import Part, Site, Split, SplitImage, User
+from portal.models import Part, SplitImage, User
 
 T = TypeVar("T")
-REASONS = {RunKind.ABLATION: "ablation opened", RunKind.SWEEP: "test of a sweep opened"}
 _joined = Remembered(16)
 
 
 def forget() -> None:
     """Drop what this process remembers; for measurements."""
     _joined.clear()
-
-
-def split_of(run: Run) -> Split:
-    assert run.split is not None  # constraint run_fit_has_split
-    return run.split
-
-
-def is_open(run: Run) -> bool:
-    """Whether somebody has opened the test part of this study: it then stays open, since its figures are fixed."""
-    return TestLook.objects.filter(run=run).exists()
-
-
-def finished_studies(site: Site) -> QuerySet[Run]:
-    """The ablations and sweeps of a site, newest first, each with `opened`: whether its test part is."""
-    looked = TestLook.objects.filter(run=OuterRef("pk"))
-    runs = Run.objects.filter(site=site, kind__in=REASONS, state=RunState.DONE)
-    return runs.select_related("split").annotate(opened=Exists(looked))
 
 
 def ablation_of(run: Run) -> ablation.AblationResult:
@@ -92,10 +69,6 @@ def _remembered(run: Run, parts: tuple[str, ...], work_out: Callable[[], T]) -> 
         raise gone(run) from error
 
 
-def gone(run: Run) -> CannotEvaluate:
-    return CannotEvaluate(f"The results of the run “{run.name}” are not in the data folder any more: run it again.")
-
-
 def _truth(run: Run, parts: Sequence[str]) -> Truth:
     """By the films' addresses, as the engine names them."""
     split = split_of(run)
@@ -125,12 +98,3 @@ def alignments_of(summary: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def parts_shown(run: Run) -> list[str]:
     """Tune, and test once it has been opened."""
     return [Part.TUNE.value, Part.TEST.value] if is_open(run) else [Part.TUNE.value]
-
-
-def open_test(*, run: Run, author: User) -> None:
-    """Count a look at test for this study, once: its figures do not change. Raises CannotEvaluate, PermissionDenied."""
-    require(author, "evaluate runs", run.site)
-    with transaction.atomic():
-        Run.objects.select_for_update(no_key=True).get(pk=run.pk)  # two people who press at once are one look
-        if not is_open(run):
-            look(split=split_of(run), author=author, reason=REASONS[RunKind(run.kind)], run=run)

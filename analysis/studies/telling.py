@@ -7,7 +7,8 @@ from typing import Any
 
 from analysis.looking import looks_at_test, note_of
 from analysis.studies.ablation import CellResult
-from analysis.studies.joining import ablation_of, alignments_of, is_open, parts_shown, split_of, summary_of, sweep_of
+from analysis.studies.joining import ablation_of, alignments_of, parts_shown, summary_of, sweep_of
+from analysis.studies.opening import is_open, split_of
 from ml_engine.models import Run
 from portal.models import Part
 

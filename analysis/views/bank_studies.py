@@ -10,7 +10,9 @@ from django.views.decorators.http import require_GET, require_POST
 from analysis import bank_studies
 from analysis.exports import Table, as_csv, sentences
 from analysis.looking import CannotEvaluate, looks_at_test, note_of
+from analysis.planning import why_sealed
 from analysis.studies import bank, blind
+from analysis.studies.opening import check_done, is_open, open_test, part_of, split_of
 from analysis.views.asking import theme_of
 from ml_engine.models import Run, RunKind
 from portal.access import get_visible, may, require
@@ -66,15 +68,15 @@ def blind_spots(request: Request, uuid: UUID) -> HttpResponse:
 
 def _context(request: Request, run: Run) -> dict[str, Any]:
     """Raises CannotEvaluate where the run is not done or its folder is gone."""
-    bank_studies.check_done(run)
-    assert run.split is not None  # constraint run_fit_has_split
+    check_done(run)
     return {
         "room": "results",
         "run": run,
-        "part": bank_studies.part_of(run),
+        "part": part_of(run),
         "facts": bank_studies.facts_of(run),
-        "shown": bank_studies.is_shown(run),
-        "looks": looks_at_test(run.split),
+        "shown": is_open(run),
+        "looks": looks_at_test(split_of(run)),
+        "sealed": why_sealed(split_of(run)),
         "may_look": may(request.user, "evaluate runs", run.site),
     }
 
@@ -92,7 +94,7 @@ def show_blind_spots(request: Request, uuid: UUID) -> HttpResponse:
 def _show(request: Request, uuid: UUID, kind: RunKind) -> HttpResponse:
     run = get_study(request.user, uuid, kind)
     try:
-        bank_studies.show(run=run, author=request.user)
+        open_test(run=run, author=request.user)
     except CannotEvaluate as error:
         return _refusal(request, error)
     return redirect(f"analysis:{PAGES[kind]}", uuid)
@@ -122,8 +124,8 @@ def blind_spots_table(request: Request, uuid: UUID) -> HttpResponse:
 
 def require_shown(run: Run) -> None:
     """Raises CannotEvaluate where the figures of test have not been looked at yet, or the run is not done."""
-    bank_studies.check_done(run)
-    if not bank_studies.is_shown(run):
+    check_done(run)
+    if not is_open(run):
         raise CannotEvaluate(
             f"The run {run.name!r} tells of test films, and nobody has looked yet: show test on its page first, which "
             "is a counted look."
@@ -131,8 +133,7 @@ def require_shown(run: Run) -> None:
 
 
 def _csv(run: Run, columns: tuple[str, ...], lines: list[list[Any]]) -> HttpResponse:
-    assert run.split is not None  # constraint run_fit_has_split
-    note = note_of(run.split, bank_studies.part_of(run))
+    note = note_of(split_of(run), part_of(run))
     text = as_csv(Table(columns, lines), notice=sentences(random_weights=run.random_weights, note=note))
     response = HttpResponse(text, content_type="text/csv; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="{run.kind}-{run.uuid}.csv"'

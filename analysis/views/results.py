@@ -20,7 +20,7 @@ from analysis.models import Evaluation
 from analysis.operating_point import OFFERED, RULES
 from analysis.planning import approval_of, current_plan, is_intact, planned_point, why_sealed
 from analysis.score_table import score_table
-from analysis.studies.joining import finished_studies
+from analysis.studies.opening import finished_studies
 from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look, theme_of
 from ml_engine.models import Run, RunKind, RunState
 from portal.access import get_visible, may, require

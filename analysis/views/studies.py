@@ -13,17 +13,8 @@ from analysis.looking import CannotEvaluate, looks_at_test, note_of
 from analysis.planning import why_sealed
 from analysis.studies import ablation_figures, sweep_figures
 from analysis.studies.cells import COLUMNS
-from analysis.studies.joining import (
-    ablation_of,
-    alignments_of,
-    is_open,
-    open_test,
-    parts_shown,
-    segmented_of,
-    split_of,
-    summary_of,
-    sweep_of,
-)
+from analysis.studies.joining import ablation_of, alignments_of, parts_shown, segmented_of, summary_of, sweep_of
+from analysis.studies.opening import is_open, open_test, split_of
 from analysis.studies.segmentation import Segmented
 from analysis.studies.sweep import SweepResult
 from analysis.views.asking import get_study, theme_of

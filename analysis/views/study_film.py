@@ -14,7 +14,8 @@ from django.views.decorators.http import require_GET
 from analysis.hiding import HIDDEN
 from analysis.looking import CannotEvaluate
 from analysis.studies.cells import CellScores, read_cell
-from analysis.studies.joining import gone, is_open, split_of, summary_of
+from analysis.studies.joining import summary_of
+from analysis.studies.opening import gone, is_open, split_of
 from analysis.views.asking import get_study
 from analysis.views.film import maps_response, overlay_of, weight_lock
 from ml_engine.core.errors import EngineError

@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 from analysis import bank_studies
 from analysis.models import TestLook
 from analysis.studies import bank, blind
+from analysis.studies.opening import open_test
 from ml_engine.core.errors import EngineError
 from ml_engine.storage import run_folder
 from portal.models import AuditEvent, Membership, Role, Site
@@ -155,7 +156,7 @@ def test_the_command_line_prints_the_table(site: Site, capsys: pytest.CaptureFix
 
 def test_figures_say_n_units_notice_and_looks(site: Site) -> None:
     run, _ = studied.bank_study(site, random_weights=True)
-    bank_studies.show(run=run, author=factories.user("ana", Role.ANALYST))
+    open_test(run=run, author=factories.user("ana", Role.ANALYST))
     drawn = bank_studies.bank_figures(run, bank_studies.bank_results_of(run), theme="light")
     assert set(drawn) == {"auroc-by-size", "alarms-by-size", "auroc-by-contamination", "alarms-by-contamination"}
     for figure in drawn.values():
@@ -203,7 +204,7 @@ def test_test_figures_come_after_one_counted_look(client: Client, site: Site) ->
         answer = client.post(reverse("analysis:show-bank-study", args=[run.uuid]))
         assert answer["Location"] == reverse("analysis:bank-study", args=[run.uuid])
     look = TestLook.objects.get()
-    assert (look.split, look.run, look.reason) == (run.split, run, "bank study shown")
+    assert (look.split, look.run, look.reason) == (run.split, run, "bank study opened")
     assert AuditEvent.objects.filter(verb="look at test").count() == 1
     for name in BANK:
         assert client.get(reverse(name, args=[run.uuid])).status_code == 200
@@ -220,7 +221,7 @@ def test_blind_spots_on_tune_need_no_look_and_on_test_one(client: Client, site: 
     assert 'id="groups"' not in client.get(reverse("analysis:blind-spots", args=[free.uuid])).content.decode()
     answer = client.post(reverse("api-show-blind-spots", args=[free.uuid]))
     assert answer.status_code == 200 and answer.json()["looks_at_test"] == 1
-    assert TestLook.objects.get().reason == "blind spots on test shown"
+    assert TestLook.objects.get().reason == "blind spots on test opened"
 
 
 def test_who_sees_and_who_looks(client: Client, site: Site) -> None:
@@ -277,3 +278,26 @@ def test_the_csv_has_the_apis_numbers_in_full(client: Client, site: Site) -> Non
     expected = [one["found"]["value"] for group in said["groups"] for one in group["maps"]]
     assert [float(line["found there"]) for line in lines] == expected
     assert "synthetic" in said["limits"]
+
+
+def test_the_results_list_both_studies(client: Client, site: Site) -> None:
+    client.force_login(factories.user("ana", Role.ANALYST))
+    bank_run, _ = studied.bank_study(site)
+    blind_run, _ = studied.blind_spots(site)
+    page = client.get(reverse("analysis:results"))
+    assert {(study.run, study.is_open) for study in page.context["studies"]} == {(bank_run, False), (blind_run, True)}
+    for name, run in (("bank-study", bank_run), ("blind-spots", blind_run)):
+        assert reverse(f"analysis:{name}", args=[run.uuid]) in page.text
+
+
+def test_a_closed_study_of_a_sealed_split_says_what_opens_it(client: Client, site: Site) -> None:
+    site.plan_before_test = True
+    site.save()
+    client.force_login(factories.user("ana", Role.ANALYST))
+    run, _ = studied.bank_study(site)
+    page = client.get(reverse("analysis:bank-study", args=[run.uuid])).text
+    assert "is sealed: lock an analysis plan for the split first" in page
+    assert ">Show test</button>" not in page
+    refused = client.post(reverse("analysis:show-bank-study", args=[run.uuid]))
+    assert refused.status_code == 400 and "is sealed" in refused.content.decode()
+    assert not TestLook.objects.exists()

@@ -151,7 +151,7 @@ def test_the_results_list_studies_and_whether_test_is_open(as_analyst: Client, a
     opened(as_analyst, sweep)
     rows = as_analyst.get(reverse("analysis:results")).context["studies"]
 
-    assert {(run.kind, run.opened) for run in rows} == {("ablation", False), ("sweep", True)}
+    assert {(study.run.kind, study.is_open) for study in rows} == {("ablation", False), ("sweep", True)}
     stranger = Client()
     stranger.force_login(factories.user("stranger", Role.MANAGER, at=factories.site("Busan")))
     assert not stranger.get(reverse("analysis:results")).context["studies"]
@@ -345,7 +345,7 @@ def test_a_study_whose_folder_is_gone_says_so(as_analyst: Client, request: Any, 
 
     shown = as_analyst.get(page(run))
     assert shown.status_code == 410
-    assert "are not in the data folder any more: run it again." in shown.content.decode()
+    assert "are not in the data folder any more: clone the run and run it again." in shown.content.decode()
     assert as_analyst.get(api(run)).status_code == 410
 
 
