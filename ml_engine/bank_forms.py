@@ -1,9 +1,11 @@
 """The forms of a bank study and of a study of blind spots."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
 
+from ml_engine import forms as run_forms
 from ml_engine.bank_plans import (
     CONTAMINATIONS,
     CONTRASTS,
@@ -16,15 +18,7 @@ from ml_engine.bank_plans import (
     parse_numbers,
 )
 from ml_engine.bank_studies import request_aligned_bank_study, request_bank_study, request_blind_spots
-from ml_engine.forms import (
-    FIT_FIRST,
-    RANDOM_WEIGHTS,
-    UNALIGNED,
-    DetectorForm,
-    RunForm,
-    start_values,
-    values_of,
-)
+from ml_engine.forms import FIT_FIRST, UNALIGNED, DetectorForm, RunForm, named
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind
 from ml_engine.running import RunRefused
 
@@ -35,6 +29,8 @@ def _listed(numbers: Any) -> str:
 
 class _Sections:
     """Which fields stand together on the page, each group with its heading."""
+
+    template = "ml_engine/new_bank_study.html"
 
     sections: tuple[tuple[str, tuple[str, ...]], ...]
 
@@ -136,7 +132,7 @@ class BlindSpotsForm(_Sections, RunForm):
         models = DetectorModel.objects.filter(site=self.site).select_related("run", "split").order_by("-created_at")
         self.fields["detector"].choices = [  # type: ignore[attr-defined]
             ("", "choose a detector"),
-            *((str(model.run.uuid), _named(model)) for model in models),
+            *((str(model.run.uuid), named(model.run, f"split {model.split.name}")) for model in models),
         ]
 
     def make(self) -> Run:
@@ -159,32 +155,36 @@ class BlindSpotsForm(_Sections, RunForm):
         return request_blind_spots(self.request(), detector=detector, planned=planned)
 
 
-def _named(model: DetectorModel) -> str:
-    words = [model.run.name, f"split {model.split.name}", *([RANDOM_WEIGHTS] if model.random_weights else [])]
-    return " · ".join(words)
+FORMS: dict[str, type[RunForm]] = {form.kind.value: form for form in (BankStudyForm, BlindSpotsForm)}
 
 
-def bank_values(clone_of: Run | None, query: dict[str, str]) -> dict[str, Any]:
-    """What the form of a bank study starts with."""
-    if clone_of is None:
-        return start_values(RunKind.BANK_STUDY, query)
-    planned = BankPlan.from_json(clone_of.asked["bank"])
-    return values_of(clone_of) | {
+def start_values(kind: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """A new study's fields."""
+    if kind == RunKind.BANK_STUDY:
+        return run_forms.start_values(kind, query)
+    return {"detector": query.get("detector", "")}
+
+
+def values_of(run: Run) -> dict[str, Any]:
+    """The fields of a clone: all that the study was asked for."""
+    return _bank_values(run) if run.kind == RunKind.BANK_STUDY else _blind_values(run)
+
+
+def _bank_values(run: Run) -> dict[str, Any]:
+    planned = BankPlan.from_json(run.asked["bank"])
+    return run_forms.values_of(run) | {
         "shares": _listed(planned.shares),
         "contaminations": _listed(planned.contaminations),
         "repeats": planned.repeats,
     }
 
 
-def blind_values(clone_of: Run | None, query: dict[str, str]) -> dict[str, Any]:
-    """What the form of a study of blind spots starts with."""
-    if clone_of is None:
-        return {"detector": query.get("detector", "")}
-    planned = LesionPlan.from_json(clone_of.asked["lesions"])
-    source = clone_of.detector.run if clone_of.detector else None
+def _blind_values(run: Run) -> dict[str, Any]:
+    planned = LesionPlan.from_json(run.asked["lesions"])
+    source = run.detector.run if run.detector else None
     return {
-        "name": f"{clone_of.name} (copy)"[:100],
-        "note": clone_of.note,
+        "name": f"{run.name} (copy)"[:100],
+        "note": run.note,
         "detector": str(source.uuid) if source else "",
         "part": planned.part,
         "films": planned.films,

@@ -163,7 +163,7 @@ class DetectorForm(FitForm):
         self.fields["alignment"].choices = [  # type: ignore[attr-defined]
             (FIT_FIRST, "fit one first, on the same split"),
             (UNALIGNED, "none: films as they lie"),
-            *((str(model.uuid), _named(model.run, f"split {model.split.name}")) for model in models),
+            *((str(model.uuid), named(model.run, f"split {model.split.name}")) for model in models),
         ]
         stored = storage.stored_weights()
         self.fields["weights"].choices = weights_choices(stored)  # type: ignore[attr-defined]
@@ -211,7 +211,7 @@ def weights_choices(stored: list[StoredFile]) -> list[Any]:
     ]
 
 
-def _named(run: Run, more: str) -> str:
+def named(run: Run, more: str) -> str:
     """A model as a choice, by the run that made it."""
     return " · ".join([run.name, more, *([RANDOM_WEIGHTS] if run.random_weights else [])])
 
@@ -249,8 +249,8 @@ class ScoreForm(RunForm):
         waiting = Run.objects.filter(site=self.site, kind=RunKind.FIT_DETECTOR, state__in=["queued", "running"])
         self.fields["detector"].choices = [  # type: ignore[attr-defined]
             ("", "choose a detector"),
-            *((str(model.run.uuid), _named(model.run, f"split {model.split.name}")) for model in models),
-            *((str(run.uuid), _named(run, "when it is done")) for run in waiting),
+            *((str(model.run.uuid), named(model.run, f"split {model.split.name}")) for model in models),
+            *((str(run.uuid), named(run, "when it is done")) for run in waiting),
         ]
         self.fields["datasets"].queryset = Dataset.objects.filter(site=self.site)  # type: ignore[attr-defined]
 

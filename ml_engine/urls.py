@@ -2,14 +2,12 @@
 
 from django.urls import path
 
-from ml_engine.views import bank_studies, pictures, runs, studies
+from ml_engine.views import pictures, runs, studies
 
 app_name = "ml_engine"
 urlpatterns = [
     path("runs/", runs.runs, name="runs"),
     path("runs/new/sweep/forecast/", studies.sweep_forecast, name="sweep-forecast"),
-    path("runs/new/bank_study/", bank_studies.new_bank_study, name="new-bank-study"),
-    path("runs/new/blind_spots/", bank_studies.new_blind_spots, name="new-blind-spots"),
     path("runs/new/<str:kind>/", runs.new, name="run-new"),
     path("runs/<uuid:uuid>/", runs.run, name="run"),
     path("runs/<uuid:uuid>/progress/", runs.progress, name="run-progress"),

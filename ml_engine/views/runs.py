@@ -10,7 +10,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from ml_engine import forms, running, storage, study_forms
+from ml_engine import bank_forms, forms, running, storage, study_forms
 from ml_engine.forms import RANDOM_WEIGHTS, RunForm
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.requests import changes_from_preset
@@ -22,7 +22,7 @@ from portal.models import Image, Part, Site, Split, User
 from portal.queues import InvalidQueue
 from portal.signed_in import Request
 
-FORMS = forms.FORMS | study_forms.FORMS
+FORM_MODULES = {kind: module for module in (forms, study_forms, bank_forms) for kind in module.FORMS}
 RUNS_A_PAGE = 50
 ACTIVE = (RunState.QUEUED, RunState.RUNNING)
 
@@ -180,7 +180,7 @@ def log(request: Request, uuid: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def new(request: Request, kind: str) -> HttpResponse:
     """A form, empty or filled from the run that is cloned."""
-    if kind not in FORMS:
+    if kind not in FORM_MODULES:
         raise Http404(f"There is no run of kind {kind}.")
     clone_of = _cloned(request, kind)
     site = clone_of.site if clone_of else _site_named(request)
@@ -188,9 +188,9 @@ def new(request: Request, kind: str) -> HttpResponse:
         raise Http404("You are no member of a site.")
     require(request.user, "request runs", site)
     request.hilum_site = site
-    values = study_forms if kind in study_forms.FORMS else forms
-    start = values.values_of(clone_of) if clone_of else values.start_values(kind, request.GET.dict())
-    form = FORMS[kind](request.POST or None, initial=start, site=site, user=request.user, clone_of=clone_of)
+    module = FORM_MODULES[kind]
+    start = module.values_of(clone_of) if clone_of else module.start_values(kind, request.GET.dict())
+    form = module.FORMS[kind](request.POST or None, initial=start, site=site, user=request.user, clone_of=clone_of)
     if request.method == "POST" and form.is_valid():
         made = form.save()
         if made is not None:

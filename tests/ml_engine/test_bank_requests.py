@@ -232,7 +232,7 @@ FORM = {
 
 def test_the_form_of_a_bank_study(client: Client, site: Site, split: Any) -> None:
     client.force_login(made.person("ana", at=site, role=Role.ANALYST))
-    page = reverse("ml_engine:new-bank-study")
+    page = reverse("ml_engine:run-new", args=["bank_study"])
     assert client.get(page).status_code == 200
     refused = client.post(page, FORM | {"split": split.uuid, "shares": "many"})
     assert refused.status_code == 400 and "has &#x27;many&#x27;" in refused.content.decode()
@@ -249,7 +249,7 @@ def test_the_form_of_a_bank_study(client: Client, site: Site, split: Any) -> Non
 def test_the_form_of_blind_spots(client: Client, site: Site, split: Any) -> None:
     client.force_login(made.person("ana", at=site, role=Role.ANALYST))
     detector = made.detector_model(split)
-    page = reverse("ml_engine:new-blind-spots")
+    page = reverse("ml_engine:run-new", args=["blind_spots"])
     given = {
         "name": "Spots", "note": "", "detector": str(detector.run.uuid), "part": "tune", "films": "2", "places": "1",
         "kinds": ["nodule"], "contrasts": "0.1", "size_nodule": "10, 20",
@@ -264,9 +264,10 @@ def test_the_form_of_blind_spots(client: Client, site: Site, split: Any) -> None
     assert 'value="10, 20"' in client.get(f"{page}?clone={run.uuid}").content.decode()
 
 
-@pytest.mark.parametrize("name", ["ml_engine:new-bank-study", "ml_engine:new-blind-spots"])
-def test_who_may_ask_by_page(client: Client, site: Site, split: Any, name: str) -> None:
+@pytest.mark.parametrize("kind", ["bank_study", "blind_spots"])
+def test_who_may_ask_by_page(client: Client, site: Site, split: Any, kind: str) -> None:
+    page = reverse("ml_engine:run-new", args=[kind])
     client.force_login(made.person("rho", at=site, role=Role.READER))
-    assert client.get(reverse(name)).status_code == 403
+    assert client.get(page).status_code == 403
     client.force_login(made.person("eve", at=made.site("Busan"), role=Role.MANAGER))
-    assert client.get(f"{reverse(name)}?split={split.uuid}").status_code == 404
+    assert client.get(f"{page}?split={split.uuid}").status_code == 404
