@@ -19,7 +19,6 @@ from ml_engine.folder import FolderBusy, Report, Request, RunFolder, opened
 from ml_engine.stages import (
     ablation,
     bank_study,
-    blind_spots,
     cells,
     common,
     fit_alignment,
@@ -64,9 +63,18 @@ PLANS: dict[str, Callable[[Request], Plan]] = {
     "ablation": lambda request: ablation.plan(request.config, request.figures),
     "sweep": lambda request: sweep.plan(request.config, request.axes),
 }
+
+
+def _blind_spots(request: Request) -> Sequence[tuple[str, Stage]]:
+    """Imported when asked for: the libraries that draw its lesions would make every run begin half a second later."""
+    from ml_engine.stages import blind_spots
+
+    return blind_spots.stages(request)
+
+
 STUDIES: dict[str, Callable[[Request], Sequence[tuple[str, Stage]]]] = {  # what they ask says which stages they have
     "bank_study": bank_study.stages,
-    "blind_spots": blind_spots.stages,
+    "blind_spots": _blind_spots,
 }
 BULKY = ("inputs.npy", "features.npy")  # deleted once the results stand
 

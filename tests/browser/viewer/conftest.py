@@ -30,18 +30,23 @@ WATCH_POLICY = """
   window.violations = [];
   document.addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));
 """
-FILM_ON_CANVAS = """(host) => {
-  const { width, data } = host.hilumViewer.readCanvas();
-  const { view } = host.hilumViewer.state;
-  const [left, top, columns, rows] = [view.shiftX, view.shiftY, %d * view.scaleX, %d * view.scaleY].map(Math.round);
-  const out = new Uint8Array(rows * columns * 3);
+COLOURS = """(host, film) => {
+  const { width, height, data } = host.hilumViewer.readCanvas();
+  let [left, top, right, bottom] = [0, 0, width, height];
+  if (film) {
+    const [[a, b, c], [d, e, f]] = host.hilumViewer.state.view.matrix;
+    const [x, y] = [a * film.columns + b * film.rows + c, d * film.columns + e * film.rows + f];
+    [left, right] = [c, x].sort((one, other) => one - other).map(Math.round);
+    [top, bottom] = [f, y].sort((one, other) => one - other).map(Math.round);
+  }
+  const out = new Uint8Array((bottom - top) * (right - left) * 3);
   let next = 0;
-  for (let y = top; y < top + rows; y++)
-    for (let x = left; x < left + columns; x++, next += 3)
+  for (let y = top; y < bottom; y++)
+    for (let x = left; x < right; x++, next += 3)
       out.set(data.subarray((y * width + x) * 4, (y * width + x) * 4 + 3), next);
   let text = "";
   for (let i = 0; i < out.length; i += 8192) text += String.fromCharCode(...out.subarray(i, i + 8192));
-  return { rows, columns, bytes: btoa(text) };
+  return { rows: bottom - top, columns: right - left, bytes: btoa(text) };
 }"""
 
 
@@ -165,10 +170,16 @@ class Viewer:
     def set(self, look: str, value: float) -> None:
         self.host.locator(f"[data-look={look}]").fill(str(value))
 
+    def canvas(self) -> NDArray[np.uint8]:
+        """(H, W, 3): the whole canvas in device pixels."""
+        return self._colours(None)
+
     def colours(self) -> NDArray[np.uint8]:
-        """(H, W, 3): the film's part of the canvas, in device pixels; the film must lie inside."""
-        facts = self.film.facts
-        read = self.host.evaluate(FILM_ON_CANVAS % (facts.columns, facts.rows))
+        """(H, W, 3): the film's part of the canvas, in any pose; the film must lie inside."""
+        return self._colours({"columns": self.film.facts.columns, "rows": self.film.facts.rows})
+
+    def _colours(self, film: dict[str, int] | None) -> NDArray[np.uint8]:
+        read = self.host.evaluate(COLOURS, film)
         return np.frombuffer(base64.b64decode(read["bytes"]), dtype=np.uint8).reshape(read["rows"], read["columns"], 3)
 
     def greys(self) -> NDArray[np.uint8]:
