@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from analysis.command_line import print_table
 from analysis.statistics import Auroc, AurocDifference
 from analysis.studies.ablation import AblationResult, CellResult, join
 from analysis.studies.cells import COLUMNS, read_cell, read_summary, require_named, truth_of_csv
 from ml_engine import manifest
-from ml_engine.core.errors import EngineError
 
 WEIGHTS_SHOWN = tuple(range(0, 101, 10))  # hundredths
 
@@ -124,13 +124,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the ablation's --out")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="the ablation's CSV, with the test films' labels")
     given = parser.parse_args(arguments)
-    try:
-        text = table(read_ablation(given.folder, given.csv or given.folder / "films" / "labels.csv"))
-    except EngineError as refusal:
-        sys.stderr.write(f"analysis.ablation: {refusal}\n")
-        return 2
-    sys.stdout.write(text + "\n")
-    return 0
+    return print_table(
+        "analysis.ablation",
+        lambda: table(read_ablation(given.folder, given.csv or given.folder / "films" / "labels.csv")),
+    )
 
 
 if __name__ == "__main__":

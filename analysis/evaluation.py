@@ -18,7 +18,7 @@ from django.db import transaction
 from numpy.typing import NDArray
 
 from analysis import statistics
-from analysis.looking import CannotEvaluate, look
+from analysis.looking import CannotEvaluate, ResultsGone, look
 from analysis.models import Evaluation, TestLook
 from analysis.palette import Kind
 from analysis.planning import why_sealed
@@ -199,8 +199,8 @@ def sweep_rows(run: Run, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     return np.asarray(sweep[rows])
 
 
-def gone(run: Run) -> CannotEvaluate:
-    return CannotEvaluate(
+def gone(run: Run) -> ResultsGone:
+    return ResultsGone(
         f"The results of the run {run.name!r} are not in the data folder any more; score the films again."
     )
 

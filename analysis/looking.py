@@ -15,6 +15,14 @@ from portal.models import Part, Split, User
 class CannotEvaluate(Exception):
     """A sentence for the user."""
 
+    status = 400  # of the answer that says it
+
+
+class ResultsGone(CannotEvaluate):
+    """The files that the run had written are not in the data folder any more."""
+
+    status = 410
+
 
 def look(
     *,

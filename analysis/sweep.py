@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.ablation import interval_words
+from analysis.command_line import print_table
 from analysis.studies.cells import read_cell, read_summary, require_named, truth_of_csv
 from analysis.studies.sweep import TEST, TUNE, Row, Setting, SweepResult, join
 from ml_engine import manifest
-from ml_engine.core.errors import EngineError
 from ml_engine.stages.sweep import AXES, WEIGHT
 
 
@@ -91,13 +91,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--csv", type=Path, required=True, metavar="FILE", help="the sweep's CSV, with labels")
     parser.add_argument("--tune-only", action="store_true", help="leave the test part alone, while choosing")
     given = parser.parse_args(arguments)
-    try:
-        text = table(read_sweep(given.folder, given.csv, parts=(TUNE,) if given.tune_only else (TUNE, TEST)))
-    except EngineError as refusal:
-        sys.stderr.write(f"analysis.sweep: {refusal}\n")
-        return 2
-    sys.stdout.write(text + "\n")
-    return 0
+    parts = (TUNE,) if given.tune_only else (TUNE, TEST)
+    return print_table("analysis.sweep", lambda: table(read_sweep(given.folder, given.csv, parts=parts)))
 
 
 if __name__ == "__main__":

@@ -161,8 +161,8 @@ FORMS: dict[str, type[RunForm]] = {form.kind.value: form for form in (BankStudyF
 def start_values(kind: str, query: Mapping[str, str]) -> dict[str, Any]:
     """A new study's fields."""
     if kind == RunKind.BANK_STUDY:
-        return run_forms.start_values(kind, query)
-    return {"detector": query.get("detector", "")}
+        return run_forms.start_values(kind, query) | {"name": "How many normals"}
+    return {"name": "Blind spots", "detector": query.get("detector", "")}
 
 
 def values_of(run: Run) -> dict[str, Any]:

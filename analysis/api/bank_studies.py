@@ -4,7 +4,6 @@ from typing import Any
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
-from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -12,9 +11,13 @@ from rest_framework.views import APIView
 from analysis import bank_studies
 from analysis.looking import CannotEvaluate, looks_at_test, note_of
 from analysis.studies.opening import open_test, part_of, split_of
-from analysis.views.bank_studies import get_study, require_shown
+from analysis.views.bank_studies import get_bank_study, require_shown
 from ml_engine.models import Run, RunKind
 from portal.signed_in import person
+
+
+def refused(error: CannotEvaluate) -> Response:
+    return Response({"detail": str(error)}, status=error.status)
 
 
 class _Study(APIView):
@@ -26,14 +29,14 @@ class _Study(APIView):
     @extend_schema(responses=dict[str, Any])
     def get(self, request: Request, uuid: UUID) -> Response:
         """The numbers of the page. Of test films they are there once somebody has looked."""
-        return self.answer(get_study(person(request), uuid, self.kind))
+        return self.answer(get_bank_study(person(request), uuid, self.kind))
 
     def answer(self, run: Run) -> Response:
         try:
             require_shown(run)
             found = self.results(run)
         except CannotEvaluate as error:
-            raise ValidationError({"detail": str(error)}) from error
+            return refused(error)
         part = part_of(run)
         about = {
             "run": run.uuid,
@@ -52,11 +55,11 @@ class _Show(_Study):
     @extend_schema(request=None, responses=dict[str, Any])
     def post(self, request: Request, uuid: UUID) -> Response:
         """Look at test, which is counted once for a run, and answer with the numbers."""
-        run = get_study(person(request), uuid, self.kind)
+        run = get_bank_study(person(request), uuid, self.kind)
         try:
             open_test(run=run, author=person(request))
         except CannotEvaluate as error:
-            raise ValidationError({"detail": str(error)}) from error
+            return refused(error)
         return self.answer(run)
 
 

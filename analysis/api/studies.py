@@ -5,12 +5,11 @@ from typing import Any
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
-from rest_framework import status
-from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from analysis.api.bank_studies import refused
 from analysis.looking import CannotEvaluate
 from analysis.studies.opening import open_test
 from analysis.studies.telling import ablation_told, sweep_told
@@ -46,7 +45,7 @@ class ShowTest(APIView):
         try:
             open_test(run=run, author=person(request))
         except CannotEvaluate as error:
-            raise ValidationError({"detail": str(error)}) from error
+            return refused(error)
         return _answer(run)
 
 
@@ -54,4 +53,4 @@ def _answer(run: Run) -> Response:
     try:
         return Response(TOLD[run.kind](run))
     except CannotEvaluate as error:
-        return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
+        return refused(error)

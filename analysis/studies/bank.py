@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.command_line import print_table
 from analysis.statistics import (
     Auroc,
     AurocDifference,
@@ -320,14 +321,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the study's --out")
     parser.add_argument("--csv", type=Path, required=True, metavar="FILE", help="its CSV, with the test films' labels")
     given = parser.parse_args(arguments)
-    try:
+
+    def text() -> str:
         study = read_bank_study(given.folder)
-        text = table(study, bank_results(study, *labels_of(study, given.csv)))
-    except EngineError as refusal:
-        sys.stderr.write(f"analysis.studies.bank: {refusal}\n")
-        return 2
-    sys.stdout.write(text + "\n")
-    return 0
+        return table(study, bank_results(study, *labels_of(study, given.csv)))
+
+    return print_table("analysis.studies.bank", text)
 
 
 if __name__ == "__main__":

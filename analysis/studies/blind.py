@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.command_line import print_table
 from analysis.statistics import Rate, clustered_rate
 from ml_engine.core.errors import EngineError
 
@@ -282,14 +283,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m analysis.studies.blind", description="Table of blind spots.")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the study's --out")
     given = parser.parse_args(arguments)
-    try:
+
+    def text() -> str:
         found = read_blind_spots(given.folder)
-        text = table(found, blind_results(found))
-    except EngineError as refusal:
-        sys.stderr.write(f"analysis.studies.blind: {refusal}\n")
-        return 2
-    sys.stdout.write(text + "\n")
-    return 0
+        return table(found, blind_results(found))
+
+    return print_table("analysis.studies.blind", text)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
-from analysis.looking import CannotEvaluate, look
+from analysis.looking import CannotEvaluate, ResultsGone, look
 from analysis.models import TestLook
 from ml_engine.models import STUDIES, Run, RunKind, RunState
 from portal.access import require
@@ -67,7 +67,7 @@ def finished_studies(site: Site) -> list[Study]:
     return [Study(run, part_of(run) != Part.TEST or run.pk in looked_at) for run in runs]
 
 
-def gone(run: Run) -> CannotEvaluate:
-    return CannotEvaluate(
+def gone(run: Run) -> ResultsGone:
+    return ResultsGone(
         f"The results of the run {run.name!r} are not in the data folder any more: clone the run and run it again."
     )

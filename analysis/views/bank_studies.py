@@ -22,8 +22,8 @@ from portal.signed_in import Request
 PAGES = {RunKind.BANK_STUDY: "bank-study", RunKind.BLIND_SPOTS: "blind-spots"}
 
 
-def get_study(user: User, uuid: UUID, kind: RunKind) -> Run:
-    """A study of this kind at a site where the person sees scores; 404 or 403 otherwise."""
+def get_bank_study(user: User, uuid: UUID, kind: RunKind) -> Run:
+    """A study of this kind, finished or not, at a site where the person sees scores; 404 or 403 otherwise."""
     rows = Run.objects.filter(kind=kind).select_related("site", "split", "alignment__run", "detector__run")
     run = get_visible(rows, user, uuid)
     require(user, "see scores", run.site)
@@ -33,7 +33,7 @@ def get_study(user: User, uuid: UUID, kind: RunKind) -> Run:
 @require_GET
 def bank_study(request: Request, uuid: UUID) -> HttpResponse:
     """AUROC and false alarms against the number of normal films and of abnormal ones in the bank."""
-    run = get_study(request.user, uuid, RunKind.BANK_STUDY)
+    run = get_bank_study(request.user, uuid, RunKind.BANK_STUDY)
     try:
         context = _context(request, run)
         context["cells"] = str(len(context["facts"]["cells"]))
@@ -49,7 +49,7 @@ def bank_study(request: Request, uuid: UUID) -> HttpResponse:
 @require_GET
 def blind_spots(request: Request, uuid: UUID) -> HttpResponse:
     """What share of pasted lesions is found, by size, contrast and place, and what mask and cells lose."""
-    run = get_study(request.user, uuid, RunKind.BLIND_SPOTS)
+    run = get_bank_study(request.user, uuid, RunKind.BLIND_SPOTS)
     try:
         context = _context(request, run)
         if context["shown"]:
@@ -92,7 +92,7 @@ def show_blind_spots(request: Request, uuid: UUID) -> HttpResponse:
 
 
 def _show(request: Request, uuid: UUID, kind: RunKind) -> HttpResponse:
-    run = get_study(request.user, uuid, kind)
+    run = get_bank_study(request.user, uuid, kind)
     try:
         open_test(run=run, author=request.user)
     except CannotEvaluate as error:
@@ -103,7 +103,7 @@ def _show(request: Request, uuid: UUID, kind: RunKind) -> HttpResponse:
 @require_GET
 def bank_study_table(request: Request, uuid: UUID) -> HttpResponse:
     """One line a bank, with full precision, as CSV."""
-    run = get_study(request.user, uuid, RunKind.BANK_STUDY)
+    run = get_bank_study(request.user, uuid, RunKind.BANK_STUDY)
     try:
         require_shown(run)
         return _csv(run, bank.COLUMNS, bank.rows(bank_studies.bank_results_of(run)))
@@ -114,7 +114,7 @@ def bank_study_table(request: Request, uuid: UUID) -> HttpResponse:
 @require_GET
 def blind_spots_table(request: Request, uuid: UUID) -> HttpResponse:
     """One line for each kind, size, contrast and map, with full precision, as CSV."""
-    run = get_study(request.user, uuid, RunKind.BLIND_SPOTS)
+    run = get_bank_study(request.user, uuid, RunKind.BLIND_SPOTS)
     try:
         require_shown(run)
         return _csv(run, blind.COLUMNS, blind.rows(bank_studies.blind_results_of(run)))
@@ -141,4 +141,6 @@ def _csv(run: Run, columns: tuple[str, ...], lines: list[list[Any]]) -> HttpResp
 
 
 def _refusal(request: Request, error: CannotEvaluate) -> HttpResponse:
-    return render(request, "portal/error.html", {"title": "No results to show", "sentence": str(error)}, status=400)
+    return render(
+        request, "portal/error.html", {"title": "No results to show", "sentence": str(error)}, status=error.status
+    )

@@ -257,7 +257,9 @@ def test_a_study_on_its_way_and_one_whose_files_are_gone_say_so(client: Client, 
     run.save()
     (run_folder(run.uuid) / "bank_study.json").unlink()
     answer = client.get(reverse("analysis:bank-study", args=[run.uuid]))
-    assert answer.status_code == 400 and "are not in the data folder any more" in answer.content.decode()
+    assert answer.status_code == 410 and "are not in the data folder any more" in answer.content.decode()
+    told = client.post(reverse("api-show-bank-study", args=[run.uuid]))
+    assert told.status_code == 410 and "are not in the data folder any more" in told.json()["detail"]
 
 
 def test_the_csv_has_the_apis_numbers_in_full(client: Client, site: Site) -> None:
