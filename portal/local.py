@@ -1,6 +1,6 @@
-"""The embedded default: broker, web server and worker as children of one process, started and stopped together.
+"""The embedded default: broker, web server and workers as children of one process, started and stopped together.
 
-A child that dies is started again; Ctrl-C or TERM stops them all, the worker first so that it can put its run back.
+A child that dies is started again; Ctrl-C or TERM stops them all, the workers first so that a run can be put back.
 """
 
 import os
@@ -53,7 +53,8 @@ class Portal:
         try:
             self._start_broker()
             self._start(Child("web", _web_command(self.host, self.port)))
-            self._start(Child("worker", _worker_command()))
+            self._start(Child("runs", _worker_command("gpu", "--beat", "--schedule", _schedule())))
+            self._start(Child("imports", _worker_command("cpu")))
             self._wait_until(self._web_answers, "the web server", seconds=60)
         except BaseException:
             self.stop()
@@ -164,16 +165,22 @@ def _web_command(host: str, port: int) -> list[str]:
     ]
 
 
-def _worker_command() -> list[str]:
-    """Two tasks at once: a run, and an import beside it. In threads, so that a run's supervisor sees that the worker
-    is being stopped; the work itself is done by child processes. The worker beats too, which only one process may."""
-    schedule = settings.CELERY_BEAT_SCHEDULE_FILENAME
-    Path(schedule).parent.mkdir(parents=True, exist_ok=True)
+def _worker_command(queue: str, *more: str) -> list[str]:
+    """A worker of one task at a time: runs share the processor or the GPU badly, and an import need not wait for one.
+    In a thread, so that a run's supervisor sees that the worker is being stopped; the work itself is done by child
+    processes."""
     return [
-        *(sys.executable, "-m", "celery", "-A", "portal", "worker", "--beat", "--schedule", schedule),
-        *("--queues", "gpu,cpu", "--pool", "threads", "--concurrency", "2"),
+        *(sys.executable, "-m", "celery", "-A", "portal", "worker", "--hostname", f"{queue}@%h", "--queues", queue),
+        *("--pool", "threads", "--concurrency", "1", *more),
         *("--loglevel", "INFO", "--without-mingle", "--without-gossip"),
     ]
+
+
+def _schedule() -> str:
+    """Of the beat, which only one process may keep."""
+    schedule = settings.CELERY_BEAT_SCHEDULE_FILENAME
+    Path(schedule).parent.mkdir(parents=True, exist_ok=True)
+    return str(schedule)
 
 
 def _end(child: Child) -> None:

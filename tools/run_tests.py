@@ -14,8 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # a process a core, each with servers of its own; the tests of a file stay together, for they share what they made, and
 # files come in the order of tests/conftest.py, the longest first
-# torch's threads wait by spinning: beside other processes they take each other's time, two to three times as much here
-QUIET = {"OMP_WAIT_POLICY": "PASSIVE"}
+# a process has a core, so one thread of torch; several wait by spinning and take the other processes' time
+QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
 SIDE_BY_SIDE = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
@@ -41,7 +41,7 @@ def main() -> int:
     arguments = sys.argv[1:]
     steps = [("PostgreSQL", arguments or SIDE_BY_SIDE, {"HILUM_TEST_DATABASE": "postgresql", **QUIET})]
     if not arguments:
-        steps.append(("SQLite", ["-m", "both"], {"HILUM_TEST_DATABASE": "sqlite", **QUIET}))
+        steps.append(("SQLite", ["-m", "both", *SIDE_BY_SIDE], {"HILUM_TEST_DATABASE": "sqlite", **QUIET}))
     started = time.monotonic()
     closing = [(title, *run_pytest(f"Tests on {title}", given, env)) for title, given, env in steps]
     failed = [title for title, status, _ in closing if status != 0]

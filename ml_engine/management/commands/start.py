@@ -10,7 +10,7 @@ from portal.local import CannotStart, Portal
 
 
 class Command(BaseCommand):
-    help = "Start the portal on the embedded default: broker, web server and worker, until Ctrl-C."
+    help = "Start the portal on the embedded default: broker, web server and workers, until Ctrl-C."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--port", type=int, default=8000, help="the next free one is taken if it is in use")
