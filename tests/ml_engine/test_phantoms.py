@@ -19,15 +19,16 @@ from benchmarks.phantom_truth import Films, image_auroc, landmark_errors, read_l
 from benchmarks.phantoms import read_scores
 from portal.imaging.phantom import make_phantom
 
-SIZE = 384  # pixels of a drawn film
+SIZE, READ = 256, 128  # pixels of a drawn film, and of what the features are made of
 FIT, CALIBRATE, TEST, ILL = 72, 16, 24, 16  # films; ILL of each finding
 FINDINGS = ("effusion", "cardiomegaly")
-# The features that are published, untrained, on films as they lie; and an alignment whose features do not matter.
-READING = ("--align", "none", "--set", "rate=0.1")
-ALIGNING = (
-    *("--align", "network", "--backbone", "resnet18", "--size", "64"),
-    *("--set", "alignment.perceptual=0", "--set", "alignment.epochs=12", "--set", "alignment.size=64"),
+# The features that are published, untrained; an alignment without a perceptual loss needs none.
+OPTIONS = (
+    *("--align", "network", "--weights", "random", "--size", READ),
+    *("--set", "rate=0.1", "--set", "cross_fit=no", "--set", "threads=1"),
+    *("--set", "alignment.perceptual=0", "--set", "alignment.epochs=6", "--set", "alignment.size=64"),
 )
+LYING = np.array([[SIZE / READ, 0, 0], [0, SIZE / READ, 0]])  # of a film that is resized and not aligned
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -51,22 +52,13 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def fit_and_score(films: Path, name: str, options: tuple[str, ...]) -> Films:
-    model, scored = films / f"model-{name}", films / f"scores-{name}"
+@pytest.fixture(scope="module")
+def scored(films: Path) -> Films:
+    model, scores = films / "model", films / "scores"
     common = ["--images", films, "--csv", films / "labels.csv"]
-    engine("fit", *common, "--out", model, "--weights", "random", *options)
-    engine("score", *common, "--model", model, "--out", scored)
-    return read_scores(scored, films / "labels.csv")
-
-
-@pytest.fixture(scope="module")
-def lying(films: Path) -> Films:
-    return fit_and_score(films, "none", READING)
-
-
-@pytest.fixture(scope="module")
-def aligned(films: Path) -> Films:
-    return fit_and_score(films, "network", ALIGNING)
+    engine("fit", *common, "--out", model, *OPTIONS)
+    engine("score", *common, "--model", model, "--out", scores)
+    return read_scores(scores, films / "labels.csv")
 
 
 def engine(*arguments: object) -> None:
@@ -79,18 +71,15 @@ def write(path: Path, header: list[str], rows: list[list[object]]) -> None:
 
 
 @pytest.mark.parametrize("finding", FINDINGS)
-def test_a_gross_finding_is_found_even_by_random_features(lying: Films, finding: str) -> None:
-    area, abnormal, normal = image_auroc(lying, finding)
+def test_a_gross_finding_is_found_even_by_random_features(scored: Films, finding: str) -> None:
+    area, abnormal, normal = image_auroc(scored, finding)
     assert (abnormal, normal) == (ILL, TEST)
-    assert area > 0.80
+    assert area > 0.72
 
 
-def test_alignment_halves_the_error_of_landmarks(films: Path, lying: Films, aligned: Films) -> None:
+def test_alignment_halves_the_error_of_landmarks(films: Path, scored: Films) -> None:
     landmarks = read_landmarks(films / "truth" / "landmarks.csv")
-    normal = [name for name, finding in zip(lying.names, lying.findings, strict=True) if not finding]
-    before, after = landmark_errors({name: landmarks[name] for name in normal}, affines_of(aligned), affines_of(lying))
+    affines = dict(zip(scored.names, scored.affines, strict=True))
+    normal = [name for name, finding in zip(scored.names, scored.findings, strict=True) if not finding]
+    before, after = landmark_errors({name: landmarks[name] for name in normal}, affines, dict.fromkeys(normal, LYING))
     assert after < before / 2
-
-
-def affines_of(films: Films) -> dict[str, np.ndarray]:
-    return dict(zip(films.names, films.affines, strict=True))
