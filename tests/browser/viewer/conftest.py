@@ -42,8 +42,8 @@ COLOURS = """(host, film) => {
   const out = new Uint8Array((bottom - top) * (right - left) * 3);
   let next = 0;
   for (let y = top; y < bottom; y++)
-    for (let x = left; x < right; x++, next += 3)
-      out.set(data.subarray((y * width + x) * 4, (y * width + x) * 4 + 3), next);
+    for (let from = (y * width + left) * 4; from < (y * width + right) * 4; from += 4)
+      for (let channel = 0; channel < 3; channel++) out[next++] = data[from + channel];
   let text = "";
   for (let i = 0; i < out.length; i += 8192) text += String.fromCharCode(...out.subarray(i, i + 8192));
   return { rows: bottom - top, columns: right - left, bytes: btoa(text) };

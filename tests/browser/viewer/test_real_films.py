@@ -14,7 +14,7 @@ from tests.browser.viewer.conftest import Site, Viewer
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-ROOM = {"width": 2400, "height": 1400}  # for the whole film at one film pixel to one of the screen
+BESIDE = 60  # pixels of the screen around a film that is shown at one film pixel to one of the screen
 
 
 @pytest.mark.parametrize("renderer", ["2d", "webgl2"])
@@ -30,12 +30,14 @@ def test_every_film_that_is_shown_equals_its_reference(
         site.answers.clear()
         film, header = read_film(dicom_samples / line["file"])
         viewer = open_viewer(film, renderer=renderer, facts={"view_position": header.get("view_position", "")})
-        viewer.page.set_viewport_size(ROOM)  # type: ignore[arg-type]
+        room = (film.facts.columns + BESIDE, film.facts.rows + BESIDE)
+        viewer.page.set_viewport_size({"width": max(1000, room[0]), "height": 600})
         viewer.host.evaluate(
-            """async (host) => {
-              host.querySelector(".hv-stage").style.height = "2300px";
+            """async (host, [width, height]) => {
+              Object.assign(host.querySelector(".hv-stage").style, { width: `${width}px`, height: `${height}px` });
               await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-            }"""
+            }""",
+            room,
         )
         viewer.press("actual")
         assert viewer.state["renderer"] == renderer
