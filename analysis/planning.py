@@ -206,6 +206,28 @@ def read(plan: AnalysisPlan) -> dict[str, Any]:
     return said
 
 
+def in_words(plan: AnalysisPlan) -> list[tuple[str, str]]:
+    """All that the plan says, as (what, words), without links."""
+    said, approval = read(plan), approval_of(plan)
+    point, primary = said["operating_point"], said["primary_detector"]
+    others = ", ".join(run["name"] for run in said["compared_detectors"])
+    second = f"{approval.approver.username}, {approval.created_at:%Y-%m-%d %H:%M} UTC" if approval else "none"
+    return [
+        ("Version", f"{plan.version}, locked {plan.created_at:%Y-%m-%d %H:%M} UTC by {plan.locked_by.username}"),
+        ("SHA-256", plan.sha256 if is_intact(plan) else f"{plan.sha256}, which the document does not fit any more"),
+        ("Primary metric", f"{METRICS[said['primary_metric']]}, at the run's weight, on test"),
+        (
+            "Operating point",
+            f"{point['rule']} of {point['target']:g}, fixed on calibrate or tune; prevalence {point['prevalence']:g}",
+        ),
+        ("Primary detector", primary["name"] if primary else "none named"),
+        ("Compared with it", others or "none"),
+        ("Looks planned", str(said["looks"])),
+        ("Hypothesis", said["hypothesis"] or "none stated"),
+        ("Second person", second),
+    ]
+
+
 def declared(plan: AnalysisPlan | None) -> Declared | None:
     """None without an intact plan, or where it names no primary detector."""
     said = read(plan) if plan and is_intact(plan) else {}

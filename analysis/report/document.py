@@ -21,9 +21,9 @@ ROW_PX = 13
 
 
 def report_pdf(evaluation: Evaluation, *, asked: Asked | None = None) -> bytes:
-    """The same bytes for the same rows and files under one release. Raises CannotEvaluate when the run's folder is
-    gone."""
-    return as_pdf(gather(evaluation, asked=asked or Asked()))
+    """The same bytes for the same rows and files under one release. Without `asked` the operating point is the plan's,
+    or the usual one. Raises CannotEvaluate when the run's folder is gone."""
+    return as_pdf(gather(evaluation, asked=asked))
 
 
 def as_pdf(report: Report) -> bytes:
@@ -37,6 +37,7 @@ def as_pdf(report: Report) -> bytes:
     for part in report.parts:
         _results(paper, report, part)
     _data(paper, report)
+    _plan(paper, report)
     _looks(paper, report)
     paper.heading("Methods")
     for paragraph in words.methods(report):
@@ -229,6 +230,14 @@ def _data(paper: Paper, report: Report) -> None:
     )
     paper.heading("Table 1")
     paper.table(head, rows, caption=caption)
+
+
+def _plan(paper: Paper, report: Report) -> None:
+    paper.heading("Analysis plan")
+    if report.plan:
+        paper.facts([*report.plan])
+    else:
+        paper.paragraph("None was locked before the first look at test.")
 
 
 def _looks(paper: Paper, report: Report) -> None:

@@ -21,6 +21,7 @@ from analysis.models import Evaluation, TestLook
 from analysis.operating import Reached, reach
 from analysis.operating_point import Asked
 from analysis.palette import Kind
+from analysis.planning import current_plan, in_words, planned_point
 from analysis.table_one import Flow, TableOne, flow, table_one
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import InvalidConfig
@@ -70,7 +71,8 @@ class Look:
 
 @dataclass(frozen=True)
 class Report:
-    """parts: test before tune; `settings` name -> (value, the preset's or "" where it is the same)."""
+    """parts: test before tune; `settings` name -> (value, the preset's or "" where it is the same); `plan` in words,
+    empty where none was locked."""
 
     evaluation: Evaluation
     parts: tuple[PartReport, ...]
@@ -82,6 +84,7 @@ class Report:
     looks_count: int
     lookers: int
     note: str
+    plan: tuple[tuple[str, str], ...]
     config: PipelineConfig | None
     changed: dict[str, str]
     settings: dict[str, tuple[str, bool]]
@@ -101,10 +104,13 @@ class Report:
         return self.parts[0]
 
 
-def gather(evaluation: Evaluation, *, asked: Asked) -> Report:
-    """Raises CannotEvaluate when the run's folder is gone."""
+def gather(evaluation: Evaluation, *, asked: Asked | None = None) -> Report:
+    """At the operating point that is asked for, else at the plan's, else at the usual one. Raises CannotEvaluate when
+    the run's folder is gone."""
     split, score = evaluation.split, score_facts(evaluation.run)
+    plan = current_plan(split)
     config, changed = _config(evaluation)
+    asked = asked or planned_point(plan)
     looks = TestLook.objects.filter(split=split)
     return Report(
         evaluation=evaluation,
@@ -117,6 +123,7 @@ def gather(evaluation: Evaluation, *, asked: Asked) -> Report:
         looks_count=looks_at_test(split),
         lookers=looks.values("actor").distinct().count(),
         note=note_of(split, Part.TEST),
+        plan=tuple(in_words(plan)) if plan else (),
         config=config,
         changed=changed,
         settings=_settings(config, changed),

@@ -76,10 +76,12 @@ def report(request: Request, uuid: UUID) -> HttpResponse:
 
 
 def report_of(user: User, uuid: UUID, query: Mapping[str, Any]) -> Download:
-    """An evaluation as PDF, with the operating point of `rule`, `target` and `prevalence`. Raises as `figure_of`."""
+    """An evaluation as PDF, with the operating point of `rule`, `target` and `prevalence`, where none of them is named
+    with the plan's. Raises as `figure_of`."""
     evaluation = get_evaluation(user, uuid)
+    asks = any(query.get(name) for name in ("rule", "target", "prevalence"))
     try:
-        content = report_pdf(evaluation, asked=asked_for(query))
+        content = report_pdf(evaluation, asked=asked_for(query) if asks else None)
     except InvalidOperatingPoint as error:
         raise CannotExport(str(error)) from error
     with transaction.atomic():

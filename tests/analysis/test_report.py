@@ -19,6 +19,7 @@ from analysis.evaluation import evaluate
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.models import Evaluation
 from analysis.operating import Asked
+from analysis.planning import Intent, lock_plan
 from analysis.report.document import report_pdf
 from analysis.report.gathering import UNKNOWN, gather
 from analysis.report.paper import INSIDE, NO_GLYPH, Paper, text_width, wrapped
@@ -163,6 +164,33 @@ def test_the_operating_point_is_the_page_s(as_analyst: Client, evaluation: Evalu
     assert f"Flagged of 1,000 films {flags['value']:.0f} ({flags['low']:.0f}–{flags['high']:.0f})" in text
     assert f"Abnormal {said['true_positives']} {said['false_negatives']}" in text
     assert "At a prevalence of 0.02" in text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("door", DOORS)
+def test_the_plan_is_printed_and_its_operating_point_taken(
+    as_analyst: Client, scored: Scored, analyst: User, door: str
+) -> None:
+    detector = scored.run.detector
+    assert detector
+    point = Asked(rule="specificity", target=0.8, prevalence=0.02)
+    intent = Intent(primary=detector.run, looks=2, hypothesis="Region helps.", operating_point=point)
+    plan = lock_plan(split=scored.split, author=analyst, intent=intent)
+    address = reverse(door, args=[evaluate(run=scored.run, author=analyst).uuid])
+    text = text_of(as_analyst.get(address).content)
+    assert plan.sha256 in text.replace(" ", "")
+    assert (
+        f"Primary detector {detector.run.name} Compared with it none Looks planned 2 Hypothesis Region helps." in text
+    )
+    assert "Operating point specificity of 0.8, fixed on calibrate or tune; prevalence 0.02" in text
+    assert "a specificity of 0.8 fixed on" in text
+    assert "At a prevalence of 0.02" in text
+    assert "a specificity of 0.85 fixed on" in text_of(as_analyst.get(address, {"target": "0.85"}).content)
+
+
+@pytest.mark.django_db
+def test_without_a_plan_the_report_says_so(evaluation: Evaluation) -> None:
+    assert "None was locked before the first look at test." in text_of(report_pdf(evaluation))
 
 
 @pytest.mark.django_db
