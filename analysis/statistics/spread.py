@@ -28,7 +28,8 @@ class Spread:
 
 
 def spread_over_seeds(values: Sequence[float | None], *, confidence: float = 0.95) -> Spread | None:
-    """Of the values that are there; None without any. Raises ValueError for a confidence outside (0, 1)."""
+    """Of the values that are there, each in [0, 1] as an AUROC is; the interval is cut there too, which costs no
+    coverage. None without any. Raises ValueError for a confidence outside (0, 1)."""
     normal_quantile(confidence)  # refuses nonsense
     known = np.array([value for value in values if value is not None], dtype=np.float64)
     if not len(known):
@@ -38,4 +39,4 @@ def spread_over_seeds(values: Sequence[float | None], *, confidence: float = 0.9
         return Spread(1, mean, None, low, high, None, None)
     deviation = float(known.std(ddof=1))
     half = float(stats.t.ppf(0.5 + confidence / 2, len(known) - 1)) * deviation / math.sqrt(len(known))
-    return Spread(len(known), mean, deviation, low, high, mean - half, mean + half)
+    return Spread(len(known), mean, deviation, low, high, max(mean - half, 0.0), min(mean + half, 1.0))

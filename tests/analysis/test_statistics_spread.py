@@ -21,9 +21,15 @@ def test_the_interval_is_that_of_the_t_test() -> None:
 
 def test_two_seeds_have_the_wide_interval_that_they_deserve() -> None:
     """t with one degree of freedom at 97.5 % is 12.706 (Student's table)."""
-    found = spread_over_seeds([0.7, 0.8])
+    found = spread_over_seeds([0.70, 0.71])
     assert found is not None and found.mean_high is not None
-    assert found.mean_high - found.mean == pytest.approx(12.706 * 0.05, abs=1e-4)
+    assert found.mean_high - found.mean == pytest.approx(12.706 * 0.005, abs=1e-5)
+
+
+def test_the_interval_ends_where_an_auroc_does() -> None:
+    found = spread_over_seeds([0.5, 0.6])  # 0.55 ± 0.64
+    assert found is not None
+    assert (found.mean_low, found.mean_high) == (0, 1)
 
 
 def test_one_seed_has_no_spread_and_none_has_nothing() -> None:
