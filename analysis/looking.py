@@ -80,10 +80,10 @@ def note_of(split: Split, part: str) -> str:
         return ""
     looks, plan = looks_at_test(split), current_plan(split)
     if plan is None:
-        return f"Look {looks} at this test part; no analysis plan was locked before the first."
+        return f"Looks at this test part: {looks}; no analysis plan was locked before the first."
     if not is_intact(plan):
-        return f"Look {looks} at this test part; its analysis plan was changed after it was locked."
+        return f"Looks at this test part: {looks}; its analysis plan was changed after it was locked."
     planned = int(read(plan)["looks"])
-    told = f"Look {looks} of {planned} planned" if looks <= planned else f"Look {looks}, where {planned} were planned,"
+    told = f"{looks} of {planned} planned" if looks <= planned else f"{looks}, more than the {planned} planned"
     approved = ", approved by a second person" if approval_of(plan) else ""
-    return f"{told} at this test part; analysis plan {plan.sha256[:12]} of {plan.created_at:%Y-%m-%d}{approved}."
+    return f"Looks at this test part: {told}; analysis plan {plan.sha256[:12]} of {plan.created_at:%Y-%m-%d}{approved}."

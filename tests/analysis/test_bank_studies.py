@@ -162,7 +162,7 @@ def test_figures_say_n_units_notice_and_looks(site: Site) -> None:
     for figure in drawn.values():
         texts = [one["text"] for one in figure["layout"]["annotations"]]
         assert any(
-            "Research use only" in text and "Look 1 at this test part" in text.replace("<br>", " ") for text in texts
+            "Research use only" in text and "Looks at this test part: 1;" in text.replace("<br>", " ") for text in texts
         )
         assert any("random weights" in text for text in texts)
         assert "n = 12 abnormal, 12 normal of test" in figure["layout"]["legend"]["title"]["text"]

@@ -189,7 +189,7 @@ def test_page_and_api_tell_the_same(as_analyst: Client, evaluation: Evaluation) 
     at = next(trace for trace in drawn["data"] if "interval of fused" in trace["name"])
     assert at["y"] == pytest.approx(answer["kinds"]["fused"]["froc"]["at_rates"], abs=1e-4)
     assert "n = 2 boxes on 2 films" in drawn["layout"]["legend"]["title"]["text"]
-    assert "Look " in json.dumps(drawn["layout"]["annotations"])
+    assert "Looks at this test part: 1;" in json.dumps(drawn["layout"]["annotations"])
 
 
 def test_a_finding_of_many_films_has_its_figures(

@@ -38,7 +38,7 @@ def test_who_may_not_evaluate_may_not_look(scored: Scored) -> None:
 @pytest.mark.django_db
 def test_figures_of_test_say_how_often_it_was_looked_at(scored: Scored, analyst: User) -> None:
     evaluate(run=scored.run, author=analyst)
-    assert note_of(scored.split, "test").startswith("Look 1 at this test part")
+    assert note_of(scored.split, "test").startswith("Looks at this test part: 1; ")
     assert note_of(scored.split, "tune") == ""
 
 
@@ -49,10 +49,10 @@ def test_a_note_stands_above_the_notice_and_leaves_the_drawn_figure_alone() -> N
         figures.comparison_figure([figures.RunCurve("One", *curve)], theme="light", random_weights=True)
     )
     before = copy.deepcopy(drawn)
-    noted = figures.with_note(drawn, "Look 3 of 5 planned at this test part; analysis plan a1b2c3d4e5f6 of 2026-11-24.")
+    noted = figures.with_note(drawn, "Looks at this test part: 3 of 5 planned; analysis plan a1b2c3d4e5f6 of 2026-11-24.")
     foot = [one["text"] for one in noted["layout"]["annotations"] if figures.NOTICE in one["text"]]
     assert foot == [
-        "Look 3 of 5 planned at this test part;<br>analysis plan a1b2c3d4e5f6 of 2026-11-24.<br>" + figures.NOTICE
+        "Looks at this test part: 3 of 5 planned;<br>analysis plan a1b2c3d4e5f6 of 2026-11-24.<br>" + figures.NOTICE
     ]
     grown = noted["layout"]["height"] - before["layout"]["height"]
     assert grown == noted["layout"]["margin"]["b"] - before["layout"]["margin"]["b"] > 20  # the plot keeps its size

@@ -174,10 +174,10 @@ def test_figures_print_the_plan_and_tell_of_looks_beyond_it(scored: Scored, anal
     plan = lock_plan(split=scored.split, author=analyst, intent=Intent(looks=1))
     evaluate(run=scored.run, author=analyst)
     assert note_of(scored.split, "test").startswith(
-        "Look 1 of 1 planned at this test part; analysis plan " + plan.sha256[:12]
+        "Looks at this test part: 1 of 1 planned; analysis plan " + plan.sha256[:12]
     )
     look(split=scored.split, author=analyst, reason="curiosity")
-    assert note_of(scored.split, "test").startswith("Look 2, where 1 were planned, at this test part")
+    assert note_of(scored.split, "test").startswith("Looks at this test part: 2, more than the 1 planned; ")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -244,7 +244,7 @@ def test_a_plan_is_locked_by_form_and_shown(as_analyst: Client, scored: Scored) 
     page = as_analyst.get(reverse("analysis:evaluation", args=[_evaluated(as_analyst, scored)]), {"part": "test"})
     assert '<option value="sensitivity" selected>' in page.text  # the operating point of the plan
     foot = page.context["figures"]["roc"]["layout"]["annotations"][-1]["text"].replace("<br>", " ")
-    assert foot.startswith(f"Look 1 of 3 planned at this test part; analysis plan {plan.sha256[:12]} of")
+    assert foot.startswith(f"Looks at this test part: 1 of 3 planned; analysis plan {plan.sha256[:12]} of")
 
 
 def _evaluated(client: Client, scored: Scored) -> Any:
