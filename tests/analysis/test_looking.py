@@ -49,7 +49,8 @@ def test_a_note_stands_above_the_notice_and_leaves_the_drawn_figure_alone() -> N
         figures.comparison_figure([figures.RunCurve("One", *curve)], theme="light", random_weights=True)
     )
     before = copy.deepcopy(drawn)
-    noted = figures.with_note(drawn, "Looks at this test part: 3 of 5 planned; analysis plan a1b2c3d4e5f6 of 2026-11-24.")
+    note = "Looks at this test part: 3 of 5 planned; analysis plan a1b2c3d4e5f6 of 2026-11-24."
+    noted = figures.with_note(drawn, note)
     foot = [one["text"] for one in noted["layout"]["annotations"] if figures.NOTICE in one["text"]]
     assert foot == [
         "Looks at this test part: 3 of 5 planned;<br>analysis plan a1b2c3d4e5f6 of 2026-11-24.<br>" + figures.NOTICE
