@@ -16,14 +16,20 @@ REAL_DATA = ROOT.parent / "shared" / "data"
 
 # files that take minutes begin first, so that the last process does not end with one of them alone
 LONGEST = (
-    "test_phantoms.py",
-    "test_recovery.py",
     "test_run_folder.py",
+    "test_viewer.py",
+    "test_recovery.py",
+    "test_phantoms.py",
+    "test_supervisor.py",
+    "test_grid.py",
+    "test_report.py",
     "test_whole_path.py",
-    "test_real_films.py",
-    "test_queue.py",
     "test_reading.py",
-    "test_proposals.py",
+    "test_tools.py",
+    "test_fit.py",
+    "test_queue.py",
+    "test_real_films.py",
+    "test_command_line.py",
 )
 
 

@@ -244,7 +244,11 @@ if (outbox) {
       if (current === film || wanted === film.position) describeLabel(film);
     }
   });
-  outbox.addEventListener("renewed", () => current || go(wanted, { isNoted: true }));
+  outbox.addEventListener("renewed", () => {
+    if (current) return;
+    host.hilumViewer.forget(); // what was asked for before the log-in is refused
+    go(wanted, { isNoted: true });
+  });
   outbox.start();
 }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from portal.labelling import label_films
 from portal.models import Adjudication, CurrentLabel, Image, LabelEvent, QueuePlace, Role, ScreeningQueue, User
@@ -200,6 +200,28 @@ def test_a_label_given_after_the_session_ended_is_saved_after_the_log_in(open_qu
     shown(page, 3)
     all_saved(page)
     assert values() == ["abnormal", "normal", ""]
+
+
+def test_a_film_that_was_on_its_way_when_the_session_ended_is_fetched_again(
+    page: Page, open_queue: Callable[..., Page]
+) -> None:
+    asked: list[Route] = []
+
+    def leave_the_second_unanswered(route: Route) -> None:
+        asked.append(route)
+        if len(asked) != 2:
+            route.continue_()
+
+    page.route("**/images/*/facts", leave_the_second_unanswered)
+    open_queue(2)
+    end_session(page)
+    page.keyboard.press("s")
+    expect(page.get_by_role("dialog", name="Your session has ended")).to_be_visible()
+    page.get_by_label("Password").fill(factories.PASSWORD)
+    page.keyboard.press("Enter")
+    all_saved(page)
+    shown(page, 2)
+    assert asked[1].request.url == asked[2].request.url
 
 
 def test_drafts_outlive_the_page_and_the_log_in(open_queue: Callable[..., Page], live_server: Any) -> None:

@@ -102,6 +102,11 @@ export class FilmViewer {
     return this.#films.prefetch(films, this.#urls, prepare);
   }
 
+  // Lets go of what is on its way, which may fail for a reason that is over: the next `show` fetches anew.
+  forget() {
+    this.#films.clear();
+  }
+
   get #startsShown() {
     return this.#host.dataset.overlayShown !== "false";
   }
