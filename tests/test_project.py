@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import os
 import re
@@ -299,6 +300,24 @@ def test_compose_builds_stages_that_exist_and_names_settings_that_are_read() -> 
     named = set(re.findall(r"\bHILUM_[A-Z_]+\b", example + json.dumps(compose)))
     unknown = {name for name in named - {"HILUM_PORT"} if name not in code}
     assert not unknown, f"nothing reads {', '.join(sorted(unknown))}"
+
+
+def test_under_each_profile_of_compose_one_worker_takes_one_run_at_a_time() -> None:
+    """Two runs would share the GPU's memory, or the processor's cores."""
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    workers = {}
+    for name, service in compose["services"].items():
+        command = service.get("command", [])
+        if "-Q" in command:
+            options = dict(itertools.pairwise(command))
+            workers[name] = (options["-Q"], options["-c"], service.get("profiles"))
+    assert {name: found for name, found in workers.items() if "gpu" in found[0].split(",")} == {
+        "worker-runs": ("gpu", "1", ["cpu"]),
+        "worker-gpu": ("gpu", "1", ["gpu"]),
+    }
+    assert workers["worker"] == ("cpu", "2", None)
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    assert re.findall(r"^COMPOSE_PROFILES=(\w+)$", example, re.MULTILINE) == ["cpu"]
 
 
 def test_pinned_versions_have_no_addresses() -> None:
