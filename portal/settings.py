@@ -187,12 +187,15 @@ CELERY_BROKER_URL = (
     else environment.text("HILUM_BROKER_URL", f"redis+socket://{environment.broker_socket(DATA_DIR)}")
 )
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# A killed worker's task waits 12 h at the broker; our own reaper brings the run back within a minute.
-CELERY_BROKER_TRANSPORT_OPTIONS = (
-    {"visibility_timeout": 43_200, "unacked_restore_interval": 15, "unacked_restore_throttle": 1}
-    if CELERY_BROKER_URL.startswith("redis")
-    else {}
-)
+# A page that asks for a run waits a second for a broker that is down; the reaper hands the run on later.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"connect_retries_timeout": 1, "interval_start": 0.1, "interval_step": 0.1}
+if CELERY_BROKER_URL.startswith("redis"):
+    # A killed worker's task waits 12 h at the broker; our own reaper brings the run back within a minute.
+    CELERY_BROKER_TRANSPORT_OPTIONS |= {
+        "visibility_timeout": 43_200,
+        "unacked_restore_interval": 15,
+        "unacked_restore_throttle": 1,
+    }
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_TRACK_STARTED = True
