@@ -45,7 +45,7 @@ class BankStudyForm(_Sections, DetectorForm):
         "how many normal films are enough, and how clean do they have to be?"
     )
     sections = (
-        ("", ("name", "note", "split", "alignment")),
+        ("", ("split", "alignment")),
         ("What is varied", ("shares", "contaminations", "repeats")),
         ("The method, the same for every bank", (
             "preset", "seed", "weights", "backbone", "size", "rate", "neighbours", "distance", "grid", "mask",
@@ -97,7 +97,7 @@ class BlindSpotsForm(_Sections, RunForm):
         "beside the films themselves: what does the detector not see? No abnormal film is needed."
     )
     sections = (
-        ("", ("name", "note", "detector", "part")),
+        ("", ("detector", "part")),
         ("Films", ("films", "places")),
         ("Lesions", ("kinds", "contrasts", *(f"size_{kind}" for kind in KINDS))),
     )

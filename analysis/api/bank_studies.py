@@ -9,15 +9,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from analysis import bank_studies
+from analysis.api.refusing import refused
 from analysis.looking import CannotEvaluate, looks_at_test, note_of
 from analysis.studies.opening import open_test, part_of, split_of
 from analysis.views.bank_studies import get_bank_study, require_shown
 from ml_engine.models import Run, RunKind
 from portal.signed_in import person
-
-
-def refused(error: CannotEvaluate) -> Response:
-    return Response({"detail": str(error)}, status=error.status)
 
 
 class _Study(APIView):

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from analysis.api.bank_studies import refused
+from analysis.api.refusing import refused
 from analysis.looking import CannotEvaluate
 from analysis.studies.opening import open_test
 from analysis.studies.telling import ablation_told, sweep_told
