@@ -17,6 +17,7 @@ from analysis.hiding import hidden_films
 from analysis.looking import CannotEvaluate, note_of
 from analysis.models import Evaluation, TestLook
 from analysis.operating_point import InvalidOperatingPoint
+from analysis.planning import current_plan, planned_point
 from analysis.report.document import report_pdf
 from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look
 from analysis.views.comparison import evaluations_asked
@@ -76,12 +77,12 @@ def report(request: Request, uuid: UUID) -> HttpResponse:
 
 
 def report_of(user: User, uuid: UUID, query: Mapping[str, Any]) -> Download:
-    """An evaluation as PDF, with the operating point of `rule`, `target` and `prevalence`, where none of them is named
-    with the plan's. Raises as `figure_of`."""
+    """An evaluation as PDF, with the operating point of `rule`, `target` and `prevalence`; what is left out is the
+    plan's. Raises as `figure_of`."""
     evaluation = get_evaluation(user, uuid)
-    asks = any(query.get(name) for name in ("rule", "target", "prevalence"))
+    planned = planned_point(current_plan(evaluation.split))
     try:
-        content = report_pdf(evaluation, asked=asked_for(query) if asks else None)
+        content = report_pdf(evaluation, asked=asked_for(query, default=planned))
     except InvalidOperatingPoint as error:
         raise CannotExport(str(error)) from error
     with transaction.atomic():

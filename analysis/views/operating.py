@@ -40,9 +40,10 @@ def reached_for(evaluation: Evaluation, query: Mapping[str, Any]) -> Reached:
     return reach(evaluation, scored, weight=weight, asked=asked_for(query))
 
 
-def asked_for(query: Mapping[str, Any]) -> Asked:
-    """By `rule`, `target` and `prevalence`, each of which may be left out. Raises InvalidOperatingPoint."""
-    default = Asked()
+def asked_for(query: Mapping[str, Any], *, default: Asked | None = None) -> Asked:
+    """By `rule`, `target` and `prevalence`; one that is left out is the default's, or the usual one. Raises
+    InvalidOperatingPoint."""
+    default = default or Asked()
     return Asked(
         rule=str(query.get("rule") or default.rule),
         target=_share(query, "target", default.target),

@@ -185,7 +185,9 @@ def test_the_plan_is_printed_and_its_operating_point_taken(
     assert "Operating point specificity of 0.8, fixed on calibrate or tune; prevalence 0.02" in text
     assert "a specificity of 0.8 fixed on" in text
     assert "At a prevalence of 0.02" in text
-    assert "a specificity of 0.85 fixed on" in text_of(as_analyst.get(address, {"target": "0.85"}).content)
+    asked = text_of(as_analyst.get(address, {"target": "0.85"}).content)
+    assert "a specificity of 0.85 fixed on" in asked
+    assert "At a prevalence of 0.02" in asked
 
 
 @pytest.mark.django_db
