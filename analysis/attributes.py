@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from analysis.evaluation import ScoredPart
-from portal.labelling import CHUNK, labels_at
+from portal.labels.events import CHUNK, labels_at
 from portal.models import Image
 
 UNKNOWN = "unknown"

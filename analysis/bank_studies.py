@@ -15,7 +15,7 @@ from analysis.studies.opening import gone, part_of, split_of
 from ml_engine.core.errors import EngineError
 from ml_engine.models import Run, RunKind
 from ml_engine.storage import run_folder
-from portal.labelling import labels_at
+from portal.labels.events import labels_at
 from portal.models import LabelValue, Part, SplitImage
 
 CLASSES: dict[str, int] = {LabelValue.NORMAL: 0, LabelValue.ABNORMAL: 1}

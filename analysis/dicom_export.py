@@ -30,10 +30,11 @@ from analysis.heatmap_picture import blend, with_legend
 from analysis.heatmaps import Heatmap, heatmap_of
 from analysis.looking import CannotEvaluate
 from ml_engine.models import Score
-from portal import audit, storage
 from portal.imaging.errors import UnusableFile
-from portal.imaging.pixels import Film, PixelFacts, shown_values, unpack
+from portal.imaging.film import Film, PixelFacts, shown_values, unpack
+from portal.intake import film_files
 from portal.models import Image, User
+from portal.people import audit
 
 Kind = Literal["heatmap", "segmentation"]
 
@@ -186,7 +187,7 @@ def _segmentation(source: _Source) -> Dataset:
 
 def _film(image: Image, facts: PixelFacts) -> Film:
     try:
-        packed = storage.pixel_path(image.pixel_sha256).read_bytes()
+        packed = film_files.pixel_path(image.pixel_sha256).read_bytes()
         return Film(unpack(packed, image.rows, image.columns), facts)
     except (OSError, UnusableFile) as error:
         raise CannotEvaluate(

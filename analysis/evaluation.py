@@ -25,10 +25,10 @@ from analysis.planning import why_sealed
 from analysis.remembering import Remembered
 from ml_engine.models import Run, RunKind, RunState, Score
 from ml_engine.storage import run_folder
-from portal import audit
-from portal.access import require
-from portal.labelling import labels_at
+from portal.labels.events import labels_at
 from portal.models import LabelValue, Part, Split, SplitImage, User
+from portal.people import audit
+from portal.people.access import require
 
 EVALUATED_PARTS = (Part.TUNE, Part.TEST)  # the parts that hold abnormal films
 STEPS = 100  # the stored sweep has a score for each hundredth of the weight

@@ -18,7 +18,7 @@ from analysis.models import Evaluation
 from analysis.operating import Reached
 from ml_engine.models import Run
 from ml_engine.storage import run_folder
-from portal.imaging.pixels import PixelFacts
+from portal.imaging.film import PixelFacts
 from portal.models import Image
 
 PAGE = 12

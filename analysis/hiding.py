@@ -1,4 +1,4 @@
-"""Scores that a person may not see yet. The rule is `portal.access.may_see_scores`; here it is asked for many films."""
+"""Scores that a person may not see yet: `portal.people.access.may_see_scores`, asked for many films at once."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -7,8 +7,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404
 
 from ml_engine.models import Run, Score
-from portal.access import get_visible, has_to_label, may, may_see_scores
 from portal.models import Image, SplitImage, User
+from portal.people.access import get_visible, has_to_label, may, may_see_scores
 
 WHY = "a label given after seeing a score is no reference"
 HIDDEN = f"The scores of this film stay hidden from you until it is labelled: it is in {{part}}, and {WHY}."

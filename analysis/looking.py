@@ -7,9 +7,9 @@ from django.db.models.functions import Coalesce
 from analysis.models import Evaluation, TestLook
 from analysis.planning import approval_of, current_plan, is_intact, read, why_sealed
 from ml_engine.models import Run
-from portal import audit
-from portal.access import require
 from portal.models import Part, Split, User
+from portal.people import audit
+from portal.people.access import require
 
 
 class CannotEvaluate(Exception):

@@ -16,9 +16,9 @@ from django.utils import timezone
 from analysis.models import AnalysisPlan, PlanApproval, TestLook
 from analysis.operating_point import Asked
 from ml_engine.models import Run, RunKind, RunState
-from portal import audit
-from portal.access import require
 from portal.models import Part, Split, User
+from portal.people import audit
+from portal.people.access import require
 
 FORMAT = 1
 METRICS = {

@@ -17,11 +17,11 @@ from analysis.worklists import WorklistRefused, operating_point
 from ml_engine.models import RunState, Score
 from ml_engine.requests import MOST_GROWN, Request, check_may_join, films_held_elsewhere, request_grown_score
 from ml_engine.running import RunRefused
-from portal import audit
-from portal.access import may, require
-from portal.cohorts import InvalidCohort, freeze_cohort, images_of
-from portal.labelling import labels_at
+from portal.labels.events import labels_at
 from portal.models import Cohort, Image, LabelValue, Part, SplitImage, User
+from portal.people import audit
+from portal.people.access import may, require
+from portal.sets.cohorts import InvalidCohort, freeze_cohort, images_of
 
 DISMISSED = (Reason.NORMAL_VARIANT, Reason.DEVICE, Reason.POSITIONING)
 WORDS = "normal variant, device or positioning"

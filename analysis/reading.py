@@ -24,9 +24,9 @@ from analysis.models import (
     WorklistItem,
     WorklistReader,
 )
-from portal import audit
-from portal.access import require
 from portal.models import Adjudication, Image, User
+from portal.people import audit
+from portal.people.access import require
 
 LONGEST_COMMENT = 2000
 LONGEST_FINDING = 100

@@ -13,8 +13,8 @@ from django.core.exceptions import PermissionDenied
 from analysis import statistics
 from analysis.models import Escalation, Reading, Reason, Verdict, Worklist, WorklistItem, WorklistReader
 from analysis.reading import agrees, usable_as_reference
-from portal.access import require
 from portal.models import User
+from portal.people.access import require
 
 _RANK = {Verdict.NORMAL: 0.0, Verdict.UNSURE: 1.0, Verdict.ABNORMAL: 2.0}
 NO_REASON = "nothing to note"

@@ -12,7 +12,7 @@ import numpy as np
 
 from analysis import statistics
 from analysis.attributes import GROUPS, SEXES, UNKNOWN, scanner
-from portal.labelling import Label, labels_at
+from portal.labels.events import Label, labels_at
 from portal.models import Image, LabelSource, Part, QuarantinedFile, Split, SplitImage
 
 COMPARED_WITH = Part.FIT

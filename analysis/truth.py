@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from analysis.models import Reading, Verdict
-from portal.labelling import CHUNK, resolve
+from portal.labels.events import CHUNK, resolve
 from portal.models import Image, LabelEvent, LabelSource, LabelValue
 
 RANKS = (LabelSource.ADJUDICATION, LabelSource.READER, LabelSource.IMPORT)

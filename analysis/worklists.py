@@ -17,10 +17,10 @@ from analysis.looking import CannotEvaluate
 from analysis.models import Worklist, WorklistItem, WorklistReader
 from analysis.thresholds import calibration_scores, why_too_few
 from ml_engine.models import Run, RunKind, RunState, Score
-from portal import audit
-from portal.access import require
-from portal.labelling import labels_at
+from portal.labels.events import labels_at
 from portal.models import LabelValue, Part, SplitImage, User
+from portal.people import audit
+from portal.people.access import require
 
 POINTS = {
     "calibrate specificity": "Specificity on calibrate",

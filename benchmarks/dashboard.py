@@ -38,7 +38,7 @@ def populate(count: int) -> tuple[Any, Any]:
 
     from ml_engine.models import DetectorModel, Run, Score
     from ml_engine.storage import run_folder
-    from portal.labelling import append
+    from portal.labels.events import append
     from portal.models import (
         Dataset,
         Image,

@@ -24,7 +24,7 @@ from playwright.sync_api import Page, sync_playwright
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from portal.imaging.pixels import PixelFacts, pack  # noqa: E402
+from portal.imaging.film import PixelFacts, pack  # noqa: E402
 from tests.conftest import find_chromium  # noqa: E402
 
 FILMS = 3

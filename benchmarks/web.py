@@ -57,7 +57,7 @@ def populate(count: int, folder: Path) -> Any:
     """A dataset of ``count`` films of count / 2 patients with three label events each, previews, and a frozen split."""
     from django.utils import timezone
 
-    from portal.labelling import append
+    from portal.labels.events import append
     from portal.models import Dataset, Image, LabelEvent, LabelSource, Membership, Patient, Role, Site, User
 
     began = time.monotonic()
@@ -271,7 +271,7 @@ def kinds(dataset: Any, films: int) -> list[Kind]:
 def queue_of(dataset: Any) -> Any:
     """A queue of all films, the unlabelled ones first."""
     from portal.models import User
-    from portal.queues import queue_films
+    from portal.sets.screening_queues import queue_films
 
     return queue_films(
         site=dataset.site,

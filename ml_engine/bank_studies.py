@@ -19,7 +19,7 @@ from ml_engine.requests import (
     request_alignment,
 )
 from ml_engine.running import RunRefused
-from portal.labelling import labels_at
+from portal.labels.events import labels_at
 from portal.models import LabelValue, Part, Split, SplitImage
 
 

@@ -14,7 +14,7 @@ from ml_engine.core import files
 from ml_engine.core.calibration import LEAST_FILMS, too_few
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
-from portal.drawing import draw_train
+from portal.sets.patient_draw import draw_train
 
 FITTING = ("align", "fit", "tune", "calibrate")
 PARTS = (*FITTING, "test")

@@ -18,9 +18,9 @@ from ml_engine.core.version import code_version
 from ml_engine.models import STUDIES, Run, RunKind
 from ml_engine.requests import alignment_part
 from ml_engine.running import RunRefused
-from portal.labelling import labels_at
+from portal.intake.film_files import pixel_path
+from portal.labels.events import labels_at
 from portal.models import Image, LabelValue, Part, Split
-from portal.storage import pixel_path
 
 FORMAT = 1
 UNLABELLED = (RunKind.SCORE, RunKind.BLIND_SPOTS)

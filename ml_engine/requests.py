@@ -17,9 +17,9 @@ from ml_engine import storage
 from ml_engine.core.config import PipelineConfig
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState
 from ml_engine.running import RunRefused, publish_on_commit
-from portal import audit
-from portal.access import require
 from portal.models import Dataset, Image, Part, Site, Split, User
+from portal.people import audit
+from portal.people.access import require
 
 RANDOM = "random"
 # How a film is read before it is aligned: the same when the alignment is fitted and when it is used.

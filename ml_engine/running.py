@@ -25,9 +25,9 @@ from kombu.exceptions import KombuError
 from kombu.exceptions import OperationalError as BrokerDown
 
 from ml_engine.models import Run, RunKind, RunState
-from portal import audit
-from portal.access import require
 from portal.models import User
+from portal.people import audit
+from portal.people.access import require
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from ml_engine.core import files, fusion
 from ml_engine.core.config import PipelineConfig
 from ml_engine.models import DetectorModel
 from portal.models import Image, ScreeningQueue, User
-from portal.queues import Suspect, queue_suspects
+from portal.sets.screening_queues import Suspect, queue_suspects
 
 CHUNK = 500  # rows a query may name; SQLite allows 999 parameters on old builds
 

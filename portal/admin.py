@@ -7,7 +7,6 @@ from django.contrib.auth.admin import UserAdmin
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
-from portal import audit
 from portal.models import (
     AuditEvent,
     Dataset,
@@ -21,6 +20,7 @@ from portal.models import (
     Upload,
     User,
 )
+from portal.people import audit
 
 admin.site.site_header = "Hilum"
 admin.site.site_title = "Hilum"

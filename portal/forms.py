@@ -1,7 +1,7 @@
 from django import forms
 
 from portal.models import Cohort, Dataset, Part, Split
-from portal.splitting import DEFAULT_FRACTIONS
+from portal.sets.splits import DEFAULT_FRACTIONS
 
 CHECK = {"class": "form-check-input"}
 

@@ -26,7 +26,7 @@ class Addressed(models.Model):
 class User(AbstractUser):
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     theme = models.CharField(max_length=5, choices=[("light", "Light"), ("dark", "Dark")], default="light")
-    label_keys = models.JSONField(default=dict, blank=True)  # command -> key, where they differ (portal.label_keys)
+    label_keys = models.JSONField(default=dict, blank=True)  # command -> key, where they differ (portal.labels.keys)
 
 
 class Site(Addressed):
@@ -121,7 +121,7 @@ class Image(Addressed):
     pixel_sha256 = models.CharField(max_length=64)  # of the decoded pixels; also the name of the pixel file
     rows = models.PositiveIntegerField()
     columns = models.PositiveIntegerField()
-    facts = models.JSONField()  # portal.imaging.pixels.PixelFacts
+    facts = models.JSONField()  # portal.imaging.film.PixelFacts
     header = models.JSONField(default=dict)  # what de-identification lets through
     view_position = models.CharField(max_length=8, blank=True)
     laterality = models.CharField(max_length=2, blank=True)
@@ -159,7 +159,7 @@ class LabelSource(models.TextChoices):
 
 
 class LabelEvent(Addressed):
-    """Append-only. The current label is worked out from the events (portal.labelling.resolve)."""
+    """Append-only. The current label is worked out from the events (portal.labels.events.resolve)."""
 
     image = models.ForeignKey(Image, models.PROTECT, related_name="label_events")
     value = models.CharField(max_length=8, choices=LabelValue, blank=True)  # blank: the event only reverts another
@@ -422,7 +422,7 @@ class QuarantinedFile(Addressed):
 
 
 class AuditEvent(Addressed):
-    """Append-only, written by portal.audit in the transaction of the act."""
+    """Append-only, written by portal.people.audit in the transaction of the act."""
 
     site = models.ForeignKey(Site, models.PROTECT, null=True, related_name="audit_events")
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")

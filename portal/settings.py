@@ -5,7 +5,7 @@ from pathlib import Path
 
 from csp.constants import NONE, SELF
 
-from portal import environment
+from portal.project import environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 PRODUCTION = environment.choice("HILUM_ENV", ("local", "production"), "local") == "production"
@@ -51,7 +51,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
 ]
 MIDDLEWARE = [
-    "portal.middleware.private_by_default",
+    "portal.project.middleware.private_by_default",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -59,14 +59,14 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     # These three in this order: the last reads the body for its token, and a stranger's is not to be read.
-    "portal.middleware.BodyLimitMiddleware",
+    "portal.project.middleware.BodyLimitMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "portal.middleware.CurrentSiteMiddleware",
-    "portal.middleware.log_in_again",
+    "portal.project.middleware.CurrentSiteMiddleware",
+    "portal.project.middleware.log_in_again",
 ]
 TEMPLATES = [
     {
@@ -78,7 +78,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "portal.context.frame",
+                "portal.project.template_context.frame",
             ]
         },
     }
@@ -113,7 +113,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 FILE_UPLOAD_TEMP_DIR = DATA_DIR / "uploads"  # a zip may be larger than /tmp, and is moved from there
-DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20  # of any body but a zip of films (portal.middleware)
+DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20  # of any body but a zip of films (portal.project.middleware)
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000  # a bulk label names each film
 UPLOAD_LIMIT_BYTES = environment.integer("HILUM_UPLOAD_LIMIT_GIB", 20, low=1, high=1000) * 2**30
 
@@ -155,7 +155,7 @@ WHITENOISE_USE_FINDERS = not PRODUCTION
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
-        "BACKEND": "portal.static_storage.ModuleStorage"
+        "BACKEND": "portal.project.static_storage.ModuleStorage"
         if PRODUCTION
         else "django.contrib.staticfiles.storage.StaticFilesStorage"
     },

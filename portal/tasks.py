@@ -7,8 +7,8 @@ from celery import shared_task
 from django.db.models import Q
 from django.utils import timezone
 
+from portal.intake.zip_uploads import INTERRUPTED, fail, import_zip, sweep, zip_path
 from portal.models import Upload
-from portal.uploads import INTERRUPTED, fail, import_zip, sweep, zip_path
 
 logger = logging.getLogger(__name__)
 SILENCE = timedelta(minutes=5)  # an import beats after each film that took long, and a film takes at most half a minute

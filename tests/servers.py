@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from portal.broker import find_program as find_redis
+from portal.project.broker import find_program as find_redis
 
 NO_POSTGRESQL = (
     "The tests need PostgreSQL and found none: install it (Debian: apt-get install postgresql), "

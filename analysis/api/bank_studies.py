@@ -14,7 +14,7 @@ from analysis.looking import CannotEvaluate, looks_at_test, note_of
 from analysis.studies.opening import open_test, part_of, split_of
 from analysis.views.bank_studies import get_bank_study, require_shown
 from ml_engine.models import Run, RunKind
-from portal.signed_in import person
+from portal.people.signed_in import person
 
 
 class _Study(APIView):

@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 from analysis.dicom_export import CannotExport, Kind
 from analysis.looking import CannotEvaluate
 from analysis.views.dicom import file
-from portal.signed_in import person
+from portal.people.signed_in import person
 
 
 class DicomRenderer(BaseRenderer):

@@ -17,7 +17,7 @@ from analysis.figure_tables import COMPARED, FIGURES
 from analysis.looking import CannotEvaluate
 from analysis.operating_point import RULES
 from analysis.views.exports import CannotExport, Download, compared_figure_of, figure_of, report_of
-from portal.signed_in import person
+from portal.people.signed_in import person
 
 
 class Csv(BaseRenderer):

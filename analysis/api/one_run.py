@@ -19,7 +19,7 @@ from analysis.views.asking import get_evaluation
 from analysis.views.galleries import galleries_for
 from analysis.views.localising import localised_for
 from analysis.views.precision import precision_for
-from portal.signed_in import person
+from portal.people.signed_in import person
 
 OPERATING = [
     OpenApiParameter("rule", str, enum=list(RULES)),

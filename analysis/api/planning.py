@@ -15,9 +15,9 @@ from analysis.looking import looks_at_test
 from analysis.models import AnalysisPlan
 from analysis.operating_point import RULES, Asked, InvalidOperatingPoint
 from analysis.planning import METRICS, MOST_COMPARED, MOST_LOOKS, CannotPlan, Intent
-from portal.access import get_visible, require
 from portal.models import Split, User
-from portal.signed_in import person
+from portal.people.access import get_visible, require
+from portal.people.signed_in import person
 
 
 class IntentSerializer(serializers.Serializer[Any]):

@@ -15,7 +15,7 @@ from analysis.studies.opening import open_test
 from analysis.studies.telling import ablation_told, sweep_told
 from analysis.views.asking import get_study
 from ml_engine.models import Run, RunKind
-from portal.signed_in import person
+from portal.people.signed_in import person
 
 TOLD: dict[str, Callable[[Run], dict[str, Any]]] = {RunKind.ABLATION: ablation_told, RunKind.SWEEP: sweep_told}
 

@@ -25,9 +25,9 @@ from analysis.views.asking import get_evaluation, get_part
 from analysis.views.comparison import evaluations_asked
 from analysis.views.operating import reached_for
 from ml_engine.models import Run
-from portal.access import get_visible, require, sites_where
 from portal.models import Part, Split
-from portal.signed_in import person
+from portal.people.access import get_visible, require, sites_where
+from portal.people.signed_in import person
 
 
 class CsvRenderer(BaseRenderer):

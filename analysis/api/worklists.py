@@ -20,9 +20,9 @@ from analysis.reading import Given, ReadingRefused
 from analysis.summary import readings_of, require_summary, summarise
 from analysis.worklists import POINTS, UNFLAGGED_SHARE, WorklistRefused, WorklistRequest, begin, in_order, make_worklist
 from ml_engine.models import Run
-from portal.access import get_visible, may, require, sites_where
 from portal.models import Part, User
-from portal.signed_in import person
+from portal.people.access import get_visible, may, require, sites_where
+from portal.people.signed_in import person
 
 
 class WorklistSerializer(serializers.ModelSerializer[Worklist]):

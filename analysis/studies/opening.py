@@ -9,8 +9,8 @@ from django.db import transaction
 from analysis.looking import CannotEvaluate, ResultsGone, look
 from analysis.models import TestLook
 from ml_engine.models import STUDIES, Run, RunKind, RunState
-from portal.access import require
 from portal.models import Part, Site, Split, User
+from portal.people.access import require
 
 REASONS = {
     RunKind.ABLATION: "ablation opened",

@@ -15,7 +15,7 @@ from analysis.looking import CannotEvaluate
 from analysis.models import Evaluation
 from analysis.views.asking import get_evaluation, get_part
 from portal.models import User
-from portal.signed_in import Request
+from portal.people.signed_in import Request
 
 
 @require_GET

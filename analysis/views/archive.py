@@ -11,10 +11,10 @@ from analysis.hiding import WHY, hidden_films
 from ml_engine import archive
 from ml_engine.models import STUDIES, Run, RunKind, RunState
 from ml_engine.storage import run_folder
-from portal import audit
-from portal.access import get_visible, require
 from portal.models import Part
-from portal.signed_in import Request
+from portal.people import audit
+from portal.people.access import get_visible, require
+from portal.people.signed_in import Request
 
 
 @require_GET

@@ -9,8 +9,8 @@ from analysis.models import Evaluation
 from analysis.operating_point import InvalidOperatingPoint
 from analysis.palette import Theme
 from ml_engine.models import Run, RunKind, RunState
-from portal.access import get_visible, require
 from portal.models import Part, User
+from portal.people.access import get_visible, require
 
 
 def get_evaluation(user: User, uuid: UUID) -> Evaluation:

@@ -15,9 +15,9 @@ from analysis.studies import bank, blind
 from analysis.studies.opening import check_done, is_open, open_test, part_of, split_of
 from analysis.views.asking import theme_of
 from ml_engine.models import Run, RunKind
-from portal.access import get_visible, may, require
 from portal.models import User
-from portal.signed_in import Request
+from portal.people.access import get_visible, may, require
+from portal.people.signed_in import Request
 
 PAGES = {RunKind.BANK_STUDY: "bank-study", RunKind.BLIND_SPOTS: "blind-spots"}
 

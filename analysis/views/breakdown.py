@@ -11,7 +11,7 @@ from analysis.breakdown import break_down, forest
 from analysis.figures import with_note
 from analysis.looking import CannotEvaluate, note_of
 from analysis.views.asking import get_evaluation, get_part, theme_of
-from portal.signed_in import Request
+from portal.people.signed_in import Request
 
 
 @require_GET

@@ -16,7 +16,7 @@ from analysis.models import Evaluation
 from analysis.palette import Theme
 from analysis.views.asking import get_evaluation, theme_of
 from portal.models import Part, User
-from portal.signed_in import Request
+from portal.people.signed_in import Request
 
 
 @require_GET

@@ -10,7 +10,7 @@ from analysis.dicom_export import CannotExport, Kind, export
 from analysis.hiding import scored_film
 from analysis.looking import CannotEvaluate
 from portal.models import User
-from portal.signed_in import Request
+from portal.people.signed_in import Request
 
 
 @require_GET

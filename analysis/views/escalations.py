@@ -10,8 +10,8 @@ from django.views.decorators.http import require_GET, require_POST
 from analysis import reading
 from analysis.models import Escalation
 from analysis.reading import ReadingRefused
-from portal.access import get_visible, require
-from portal.signed_in import Request
+from portal.people.access import get_visible, require
+from portal.people.signed_in import Request
 
 
 @require_GET

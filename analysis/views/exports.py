@@ -22,9 +22,9 @@ from analysis.report.document import report_pdf
 from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look
 from analysis.views.comparison import evaluations_asked
 from analysis.views.operating import asked_for
-from portal import audit
 from portal.models import Part, User
-from portal.signed_in import Request
+from portal.people import audit
+from portal.people.signed_in import Request
 
 
 class CannotExport(Exception):

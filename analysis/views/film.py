@@ -15,9 +15,9 @@ from analysis.hiding import scored_film, shown_scores
 from analysis.looking import CannotEvaluate
 from ml_engine.models import Run, RunState
 from ml_engine.nearest import MOST_NEIGHBOURS, CannotExplain, nearest_normals
-from portal.access import get_visible, may_see_scores, visible
 from portal.models import Image, Part, SplitImage, User
-from portal.signed_in import Request
+from portal.people.access import get_visible, may_see_scores, visible
+from portal.people.signed_in import Request
 
 
 @require_GET

@@ -19,7 +19,7 @@ from analysis.operating_point import InvalidOperatingPoint
 from analysis.views.asking import get_evaluation
 from analysis.views.operating import reached_for
 from portal.models import User
-from portal.signed_in import Request
+from portal.people.signed_in import Request
 
 
 @require_GET

@@ -14,7 +14,7 @@ from analysis.models import Evaluation
 from analysis.operating import Reached, reach
 from analysis.operating_point import Asked, InvalidOperatingPoint
 from analysis.views.asking import allowed_weight, get_evaluation, get_part
-from portal.signed_in import Request
+from portal.people.signed_in import Request
 
 
 @require_GET

@@ -13,10 +13,10 @@ from analysis.models import AnalysisPlan
 from analysis.operating_point import OFFERED, RULES, InvalidOperatingPoint
 from analysis.planning import METRICS, CannotPlan, Intent
 from analysis.views.operating import asked_for
-from portal.access import get_visible, may, require
 from portal.models import Split, User
-from portal.signed_in import Request
-from portal.test_rules import TestRules, set_test_rules
+from portal.people.access import get_visible, may, require
+from portal.people.signed_in import Request
+from portal.sets.sealing import TestRules, set_test_rules
 
 
 @require_http_methods(["GET", "POST"])

@@ -17,7 +17,7 @@ from analysis.models import Evaluation
 from analysis.operating_point import InvalidOperatingPoint
 from analysis.precision import Precision, precision_figure, precision_of
 from analysis.views.asking import allowed_weight, get_evaluation, get_part, theme_of
-from portal.signed_in import Request
+from portal.people.signed_in import Request
 
 
 @require_GET

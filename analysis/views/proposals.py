@@ -12,9 +12,9 @@ from analysis import proposals
 from analysis.models import NormalProposal, Reading, Worklist
 from analysis.proposals import ProposalRefused
 from analysis.summary import require_summary
-from portal.access import get_visible, may, require
 from portal.models import Site, User
-from portal.signed_in import Request
+from portal.people.access import get_visible, may, require
+from portal.people.signed_in import Request
 
 
 @require_GET

@@ -14,9 +14,9 @@ from analysis.models import AdjudicationProposal, Escalation, Reading, Reason, W
 from analysis.reading import ReadingRefused
 from analysis.views import film
 from analysis.worklists import begin, in_order
-from portal.access import actions_of, get_visible, require
 from portal.models import Image
-from portal.signed_in import Request
+from portal.people.access import actions_of, get_visible, require
+from portal.people.signed_in import Request
 
 FINDINGS = [
     "nodule or mass",

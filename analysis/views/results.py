@@ -23,9 +23,9 @@ from analysis.score_table import score_table
 from analysis.studies.opening import finished_studies
 from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look, theme_of
 from ml_engine.models import Run, RunKind, RunState
-from portal.access import get_visible, may, require
 from portal.models import Part
-from portal.signed_in import Request
+from portal.people.access import get_visible, may, require
+from portal.people.signed_in import Request
 
 
 @require_GET

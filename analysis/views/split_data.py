@@ -7,9 +7,9 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from analysis.table_one import COMPARED_WITH, flow, in_words, table_one
-from portal.access import get_visible, require
 from portal.models import Split
-from portal.signed_in import Request
+from portal.people.access import get_visible, require
+from portal.people.signed_in import Request
 
 
 @require_GET

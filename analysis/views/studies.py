@@ -20,9 +20,9 @@ from analysis.studies.sweep import SweepResult
 from analysis.views.asking import get_study, theme_of
 from ml_engine.models import Run, RunKind
 from ml_engine.stages.sweep import AXES, WEIGHT
-from portal.access import may
 from portal.models import Image, Part
-from portal.signed_in import Request
+from portal.people.access import may
+from portal.people.signed_in import Request
 
 
 @require_POST

@@ -21,9 +21,9 @@ from analysis.views.film import maps_response, overlay_of, weight_lock
 from ml_engine.core.errors import EngineError
 from ml_engine.models import Run, RunKind
 from ml_engine.storage import run_folder
-from portal.access import may_see_scores
 from portal.models import Image, Part
-from portal.signed_in import Request
+from portal.people.access import may_see_scores
+from portal.people.signed_in import Request
 
 
 @require_GET

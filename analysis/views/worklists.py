@@ -18,9 +18,9 @@ from analysis.reading import ReadingRefused, usable_as_reference
 from analysis.summary import readings_of, require_summary, summarise
 from analysis.worklists import POINTS, UNFLAGGED_SHARE, WorklistRefused, WorklistRequest, make_worklist
 from ml_engine.models import Run, RunKind, RunState
-from portal.access import get_visible, require
 from portal.models import Part, Site
-from portal.signed_in import Request
+from portal.people.access import get_visible, require
+from portal.people.signed_in import Request
 
 _COLUMNS = [
     "image", "patient", "reader", "verdict", "reason", "findings", "comment", "boxes", "flagged",

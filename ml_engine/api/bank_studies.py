@@ -11,8 +11,8 @@ from ml_engine.api.views import NewRun
 from ml_engine.bank_plans import CONTAMINATIONS, CONTRASTS, KINDS, PARTS, SHARES, BankPlan, LesionPlan
 from ml_engine.forms import FIT_FIRST, UNALIGNED
 from ml_engine.models import AlignmentModel, DetectorModel, Run
-from portal.access import get_visible, visible
 from portal.models import Split, User
+from portal.people.access import get_visible, visible
 
 
 class BankStudyWish(FitWish):

@@ -8,8 +8,8 @@ from ml_engine import requests, studies
 from ml_engine.api.serializers import AblationWish, RunDetailSerializer, SweepWish
 from ml_engine.api.views import NewRun
 from ml_engine.models import Run
-from portal.access import get_visible
 from portal.models import Split, User
+from portal.people.access import get_visible
 
 
 @extend_schema(request=AblationWish, responses={201: RunDetailSerializer})

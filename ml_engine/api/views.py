@@ -25,9 +25,9 @@ from ml_engine.core.errors import InvalidConfig
 from ml_engine.forms import FIT_FIRST, RANDOM_WEIGHTS, UNALIGNED
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState
 from ml_engine.running import RunRefused
-from portal.access import get_visible, sites_of, visible
 from portal.models import Dataset, Site, Split, User
-from portal.signed_in import person
+from portal.people.access import get_visible, sites_of, visible
+from portal.people.signed_in import person
 
 
 def _runs() -> QuerySet[Run]:

@@ -7,8 +7,8 @@ from django.views.decorators.http import require_GET
 
 from ml_engine import storage
 from ml_engine.models import Run
-from portal.access import get_visible
-from portal.signed_in import Request
+from portal.people.access import get_visible
+from portal.people.signed_in import Request
 
 
 @require_GET

@@ -17,10 +17,10 @@ from ml_engine.requests import changes_from_preset
 from ml_engine.running import RunRefused
 from ml_engine.stages.sweep import AXES
 from ml_engine.suspects import NoSuspects, queue_least_normal
-from portal.access import get_visible, may, may_see_scores, require
 from portal.models import Image, Part, Site, Split, User
-from portal.queues import InvalidQueue
-from portal.signed_in import Request
+from portal.people.access import get_visible, may, may_see_scores, require
+from portal.people.signed_in import Request
+from portal.sets.screening_queues import InvalidQueue
 
 FORM_MODULES = {kind: module for module in (forms, study_forms, bank_forms) for kind in module.FORMS}
 RUNS_A_PAGE = 50

@@ -7,8 +7,8 @@ from django.views.decorators.http import require_POST
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.running import RunRefused
 from ml_engine.study_forms import SweepForm
-from portal.access import require
-from portal.signed_in import Request
+from portal.people.access import require
+from portal.people.signed_in import Request
 
 
 @require_POST

@@ -12,7 +12,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from portal.access import get_visible, visible
 from portal.api.pagination import ByPosition, Onward
 from portal.api.serializers import (
     CohortImageSerializer,
@@ -24,12 +23,13 @@ from portal.api.serializers import (
     QueueSerializer,
     SplitSerializer,
 )
-from portal.cohorts import InvalidCohort, diff
-from portal.films import Filters, events_of
-from portal.labelling import InvalidLabel, Wish, label_as_seen
+from portal.labels.events import InvalidLabel, Wish, label_as_seen
 from portal.models import Cohort, CohortImage, Dataset, Image, QueueImage, ScreeningQueue, Split
-from portal.queues import films_of
-from portal.signed_in import person
+from portal.people.access import get_visible, visible
+from portal.people.signed_in import person
+from portal.sets.cohorts import InvalidCohort, diff
+from portal.sets.film_filters import Filters, events_of
+from portal.sets.screening_queues import films_of
 
 
 class Datasets(generics.ListAPIView[Dataset]):

@@ -28,7 +28,7 @@ from typing import IO, Any
 import numpy as np
 
 from portal.imaging.errors import UnusableFile
-from portal.imaging.pixels import Film, PixelFacts, read_film
+from portal.imaging.film import Film, PixelFacts, read_film
 
 START_SECONDS = 120.0
 _CHUNK_BYTES = 1 << 20

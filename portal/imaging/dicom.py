@@ -15,7 +15,7 @@ from portal.imaging.codestreams import Layout
 from portal.imaging.dicom_file import DicomFile, cut_off, parse
 from portal.imaging.elements import items, number, numbers, text, values, whole
 from portal.imaging.errors import UnusableFile
-from portal.imaging.pixels import MAX_PIXELS, MAX_SIDE, VOI_FUNCTIONS, Film, Lut, PixelFacts, Window
+from portal.imaging.film import MAX_PIXELS, MAX_SIDE, VOI_FUNCTIONS, Film, Lut, PixelFacts, Window
 
 RADIOGRAPH_MODALITIES = frozenset({"CR", "DX", "RG", "PX", "RF", "OT"})
 # Only these modalities are quoted in a sentence: the element is free for any text.

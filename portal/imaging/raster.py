@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from portal.imaging.errors import UnusableFile
-from portal.imaging.pixels import MAX_PIXELS, MAX_SIDE, Film, PixelFacts
+from portal.imaging.film import MAX_PIXELS, MAX_SIDE, Film, PixelFacts
 
 NAMES = {"png": "PNG", "jpeg": "JPEG", "tiff": "TIFF"}
 _GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N")

@@ -8,11 +8,11 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from portal import films
-from portal.access import get_visible
-from portal.cohorts import InvalidCohort, diff, freeze_cohort, images_of
 from portal.models import Cohort, Dataset, Image, Split
-from portal.signed_in import Request
+from portal.people.access import get_visible
+from portal.people.signed_in import Request
+from portal.sets import film_filters
+from portal.sets.cohorts import InvalidCohort, diff, freeze_cohort, images_of
 from portal.views.frame import error_page
 
 COHORTS_A_PAGE = 50
@@ -30,7 +30,7 @@ def cohort_list(request: Request) -> HttpResponse:
 def freeze(request: Request, uuid: UUID) -> HttpResponse:
     """Freeze what the grid shows: the filters stand in the address."""
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
-    filters = films.Filters.from_query(request.GET, Split.objects.filter(datasets=dataset))
+    filters = film_filters.Filters.from_query(request.GET, Split.objects.filter(datasets=dataset))
     try:
         cohort = freeze_cohort(
             site=dataset.site,
@@ -56,10 +56,10 @@ def cohort(request: Request, uuid: UUID) -> HttpResponse:
     """The films with the labels that were frozen, and those that they have now where these differ."""
     cohort = _cohort(request, uuid)
     found = images_of(cohort).annotate(frozen_label=F("cohort_images__label")).select_related("current_label")
-    page = films.page_from(found, request.GET.get("from", ""), size=FILMS_A_PAGE)
+    page = film_filters.page_from(found, request.GET.get("from", ""), size=FILMS_A_PAGE)
     for film in page.films:
         label = getattr(film, "current_label", None)
-        now, film.was = label.value if label else films.UNLABELLED, film.frozen_label or films.UNLABELLED  # type: ignore[attr-defined]
+        now, film.was = label.value if label else film_filters.UNLABELLED, film.frozen_label or film_filters.UNLABELLED  # type: ignore[attr-defined]
         film.became = now if now != film.was else ""  # type: ignore[attr-defined]
     context = {
         "room": "data",

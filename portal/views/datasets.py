@@ -9,14 +9,15 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from portal import audit, films
-from portal.access import get_visible, require
-from portal.cohorts import names_at
 from portal.forms import DatasetForm, UploadForm
-from portal.label_keys import commands_of
+from portal.intake.zip_uploads import InvalidUpload, receive_zip
+from portal.labels.keys import commands_of
 from portal.models import Dataset, Part, Split, Upload
-from portal.signed_in import Request
-from portal.uploads import InvalidUpload, receive_zip
+from portal.people import audit
+from portal.people.access import get_visible, require
+from portal.people.signed_in import Request
+from portal.sets import film_filters
+from portal.sets.cohorts import names_at
 
 FILMS_A_PAGE = 60
 
@@ -28,7 +29,7 @@ def datasets(request: Request) -> HttpResponse:
 
 def _list(request: Request, form: DatasetForm) -> HttpResponse:
     of_site = list(Dataset.objects.filter(site=request.hilum_site))
-    counts = films.counts_by_dataset(of_site)
+    counts = film_filters.counts_by_dataset(of_site)
     for dataset in of_site:
         dataset.counts = counts[dataset.pk]  # type: ignore[attr-defined]
     context = {"room": "data", "datasets": of_site, "form": form}
@@ -61,10 +62,10 @@ def dataset(request: Request, uuid: UUID) -> HttpResponse:
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
     request.hilum_site = dataset.site
     splits = list(Split.objects.filter(datasets=dataset))
-    filters = films.Filters.from_query(request.GET, splits)
+    filters = film_filters.Filters.from_query(request.GET, splits)
     found = filters.apply(dataset.images.all()).select_related("current_label")
-    page = films.page_from(found, request.GET.get("from", ""), size=FILMS_A_PAGE)
-    parts, events = films.parts_of(page.films, filters.split), films.events_of(page.films)
+    page = film_filters.page_from(found, request.GET.get("from", ""), size=FILMS_A_PAGE)
+    parts, events = film_filters.parts_of(page.films, filters.split), film_filters.events_of(page.films)
     for film in page.films:
         film.part = parts.get(film.pk, "")  # type: ignore[attr-defined]
         film.seen = events.get(film.pk, 0)  # type: ignore[attr-defined]
@@ -74,8 +75,8 @@ def dataset(request: Request, uuid: UUID) -> HttpResponse:
         "page": page,
         "films": page.films,
         "splits": splits,
-        "findings": films.findings_of(dataset),
-        "views": films.views_of(dataset),
+        "findings": film_filters.findings_of(dataset),
+        "views": film_filters.views_of(dataset),
         "part_names": [*Part.values, "none"],
         "commands": commands_of(request.user),
         "listed": list(enumerate(dataset.site.findings, start=1)),
@@ -88,8 +89,8 @@ def dataset(request: Request, uuid: UUID) -> HttpResponse:
     return render(request, "portal/dataset.html", context)
 
 
-def _counts(dataset: Dataset, filters: films.Filters) -> dict[str, Any]:
-    counts = films.label_counts(dataset, filters)
+def _counts(dataset: Dataset, filters: film_filters.Filters) -> dict[str, Any]:
+    counts = film_filters.label_counts(dataset, filters)
     return {"filters": filters, "counts": counts, "count": counts[filters.label or "all"]}
 
 
@@ -97,7 +98,7 @@ def _counts(dataset: Dataset, filters: films.Filters) -> dict[str, Any]:
 def label_counts(request: Request, uuid: UUID) -> HttpResponse:
     """The part of the grid that counts, after a label."""
     dataset = get_visible(Dataset.objects.all(), request.user, uuid)
-    filters = films.Filters.from_query(request.GET, list(Split.objects.filter(datasets=dataset)))
+    filters = film_filters.Filters.from_query(request.GET, list(Split.objects.filter(datasets=dataset)))
     return render(request, "portal/_counts.html", {"dataset": dataset, **_counts(dataset, filters)})
 
 

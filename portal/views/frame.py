@@ -12,9 +12,9 @@ from django.template.loader import render_to_string
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_POST
 
-from portal.access import get_visible
 from portal.models import Site
-from portal.signed_in import Request
+from portal.people.access import get_visible
+from portal.people.signed_in import Request
 
 logger = logging.getLogger(__name__)
 

@@ -8,12 +8,13 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from portal import films, storage
-from portal.access import get_visible, visible
-from portal.imaging.pixels import Film, PixelFacts, preview, unpack
-from portal.label_keys import commands_of
+from portal.imaging.film import Film, PixelFacts, preview, unpack
+from portal.intake import film_files
+from portal.labels.keys import commands_of
 from portal.models import Image, Split
-from portal.signed_in import Request
+from portal.people.access import get_visible, visible
+from portal.people.signed_in import Request
+from portal.sets import film_filters
 
 MOST_BESIDE = 12
 FILMS_AHEAD = 2
@@ -27,7 +28,7 @@ def image(request: Request, uuid: UUID) -> HttpResponse:
     )
     request.hilum_site = film.dataset.site
     splits = Split.objects.filter(datasets=film.dataset)
-    filters = films.Filters.from_query(request.GET, splits)
+    filters = film_filters.Filters.from_query(request.GET, splits)
     around = filters.apply(film.dataset.images.all()).order_by("pk")
     coming = list(around.filter(pk__gt=film.pk)[:FILMS_AHEAD])
     context = {
@@ -58,14 +59,16 @@ def _addresses(film: Image) -> dict[str, str]:
 def pixels(request: Request, uuid: UUID) -> FileResponse:
     """The stored uint16 pixels as they lie on disk: gzip, which the browser unpacks on the way in."""
     film = get_visible(Image.objects.all(), request.user, uuid)
-    response = FileResponse(storage.pixel_path(film.pixel_sha256).open("rb"), content_type="application/octet-stream")
+    response = FileResponse(
+        film_files.pixel_path(film.pixel_sha256).open("rb"), content_type="application/octet-stream"
+    )
     response.headers["Content-Encoding"] = "gzip"
     return _for_ever(response)
 
 
 @require_GET
 def facts(request: Request, uuid: UUID) -> JsonResponse:
-    """What the viewer needs to show the pixels: portal.imaging.pixels.PixelFacts, and how the film lies."""
+    """What the viewer needs to show the pixels: portal.imaging.film.PixelFacts, and how the film lies."""
     film = get_visible(Image.objects.all(), request.user, uuid)
     lies = {"view_position": film.view_position, "laterality": film.laterality}
     orientation = film.header.get("patient_orientation", "")
@@ -106,10 +109,10 @@ def beside(request: Request, uuid: UUID) -> JsonResponse:
 @require_GET
 def preview_file(request: Request, uuid: UUID) -> FileResponse:
     film = get_visible(Image.objects.all(), request.user, uuid)
-    path = storage.preview_path(film)
+    path = film_files.preview_path(film)
     if not path.exists():  # lost, say in a restore: it is made again from the pixels
-        stored = unpack(storage.pixel_path(film.pixel_sha256).read_bytes(), film.rows, film.columns)
-        storage.write_once(path, preview(Film(stored, PixelFacts.from_json(film.facts))))
+        stored = unpack(film_files.pixel_path(film.pixel_sha256).read_bytes(), film.rows, film.columns)
+        film_files.write_once(path, preview(Film(stored, PixelFacts.from_json(film.facts))))
     return _for_ever(FileResponse(path.open("rb"), content_type="image/jpeg"))
 
 

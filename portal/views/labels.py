@@ -12,13 +12,13 @@ from django.http import JsonResponse
 from django.middleware.csrf import get_token
 from django.views.decorators.http import require_GET, require_POST
 
-from portal import queues
-from portal.access import get_visible, require, visible
-from portal.films import events_of
-from portal.labelling import InvalidLabel, Labelled, Wish, label_as_seen, last_act, undo
-from portal.merging import ChangedAgain, may_settle, merge
+from portal.labels.disagreements import ChangedAgain, may_settle, merge
+from portal.labels.events import InvalidLabel, Labelled, Wish, label_as_seen, last_act, undo
 from portal.models import Image, LabelEvent, ScreeningQueue, Site
-from portal.signed_in import Request
+from portal.people.access import get_visible, require, visible
+from portal.people.signed_in import Request
+from portal.sets import screening_queues
+from portal.sets.film_filters import events_of
 
 MOST_FILMS = 5000
 View = Callable[[Request], JsonResponse]
@@ -77,7 +77,7 @@ def label(request: Request) -> JsonResponse:
         return _refusal(str(error))
     position = request.POST.get("position", "")
     if queue and position.isascii() and position.isdigit() and len(position) < 10:
-        queues.go_to(queue=queue, person=request.user, position=int(position))
+        screening_queues.go_to(queue=queue, person=request.user, position=int(position))
     return _answer(request, done)
 
 
@@ -162,7 +162,7 @@ def _queue(request: Request, films: Sequence[Image]) -> ScreeningQueue | None:
     if address is None:
         return None
     queue = get_visible(ScreeningQueue.objects.all(), request.user, address)
-    if not queues.is_member(queue, [film.pk for film in films]):
+    if not screening_queues.is_member(queue, [film.pk for film in films]):
         raise _Refused("A film is not in this queue; load the page again.")
     return queue
 

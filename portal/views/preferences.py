@@ -5,10 +5,10 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from portal.access import require
-from portal.label_keys import DEFAULTS, NAMED, InvalidKeys, choose_keys, commands_of
-from portal.signed_in import Request
-from portal.site_findings import InvalidFindings, set_findings
+from portal.labels.findings import InvalidFindings, set_findings
+from portal.labels.keys import DEFAULTS, NAMED, InvalidKeys, choose_keys, commands_of
+from portal.people.access import require
+from portal.people.signed_in import Request
 
 
 @require_http_methods(["GET", "POST"])

@@ -10,13 +10,13 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from portal import films, queues
-from portal.access import get_visible, may
-from portal.cohorts import images_of
-from portal.label_keys import commands_of
+from portal.labels.keys import commands_of
 from portal.models import Cohort, Dataset, Image, LabelEvent, QueueImage, QueuePlace, ScreeningQueue, Site, Split
-from portal.queues import InvalidQueue
-from portal.signed_in import Request
+from portal.people.access import get_visible, may
+from portal.people.signed_in import Request
+from portal.sets import film_filters, screening_queues
+from portal.sets.cohorts import images_of
+from portal.sets.screening_queues import InvalidQueue
 from portal.views.frame import error_page
 
 FILMS_AT_ONCE = 50
@@ -38,7 +38,7 @@ def queue_list(request: Request) -> HttpResponse:
 def queue_dataset(request: Request, uuid: UUID) -> HttpResponse:
     """A queue of what the grid shows: the filters stand in the address."""
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
-    filters = films.Filters.from_query(request.GET, Split.objects.filter(datasets=dataset))
+    filters = film_filters.Filters.from_query(request.GET, Split.objects.filter(datasets=dataset))
     words = filters.words()
     source = f"{dataset.name}: {words}" if words else f"{dataset.name}, all films"
     return _make(request, filters.apply(dataset.images.all()), source, dataset.site)
@@ -55,13 +55,13 @@ def _make(request: Request, images: QuerySet[Image], source: str, site: Site) ->
     try:
         if not (seed.isascii() and seed.isdigit() and len(seed) < 11):
             raise InvalidQueue(f"The seed is {seed[:20]!r}; give a whole number from 0 to {2**31 - 1}.")
-        made = queues.queue_films(
+        made = screening_queues.queue_films(
             site=site,
             name=request.POST.get("name", ""),
             images=images,
             author=request.user,
             source=source,
-            order=request.POST.get("order", queues.Order.UNLABELLED),
+            order=request.POST.get("order", screening_queues.Order.UNLABELLED),
             seed=int(seed),
         )
     except InvalidQueue as error:
@@ -81,7 +81,7 @@ def queue(request: Request, uuid: UUID) -> HttpResponse:
     context = {
         "room": "data",
         "queue": queue,
-        "place": queues.place_of(queue, request.user),
+        "place": screening_queues.place_of(queue, request.user),
         "commands": commands_of(request.user),
         "may_label": may(request.user, "label films", queue.site),
         "findings": list(enumerate(queue.site.findings, start=1)),
@@ -96,7 +96,7 @@ def queue_films(request: Request, uuid: UUID) -> JsonResponse:
     position = _number(request, "from", default=1, high=queue.films)
     count = _number(request, "count", default=12, high=FILMS_AT_ONCE)
     events = LabelEvent.objects.order_by("created_at", "pk").only("image", "author", "boxes", "reverts", "source")
-    members = queues.films_from(queue, position=position, count=count).prefetch_related(
+    members = screening_queues.films_from(queue, position=position, count=count).prefetch_related(
         Prefetch("image__label_events", events)
     )
     ahead = position + count
@@ -151,7 +151,7 @@ def _boxes(events: list[LabelEvent]) -> list[dict[str, Any]]:
 def queue_boxes(request: Request, uuid: UUID, image: UUID) -> JsonResponse:
     """Where to look in a film of the queue: the boxes of its labels, and the outline that it is in the queue for."""
     queue = get_visible(ScreeningQueue.objects.all(), request.user, uuid)
-    member = queues.films_of(queue).filter(image__uuid=image).first()
+    member = screening_queues.films_of(queue).filter(image__uuid=image).first()
     if member is None:
         raise Http404("No such film in this queue.")
     events = list(member.image.label_events.order_by("created_at", "pk"))
@@ -166,4 +166,4 @@ def queue_place(request: Request, uuid: UUID) -> JsonResponse:
     text = request.POST.get("position", "")
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         return JsonResponse({"error": f"The position is {text[:20]!r}; give a whole number from 1 on."}, status=400)
-    return JsonResponse({"position": queues.go_to(queue=queue, person=request.user, position=int(text))})
+    return JsonResponse({"position": screening_queues.go_to(queue=queue, person=request.user, position=int(text))})

@@ -5,11 +5,11 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
-from portal.access import get_visible, require, visible
 from portal.forms import SplitForm
 from portal.models import Cohort, Dataset, Part, Site, Split, User
-from portal.signed_in import Request
-from portal.splitting import InvalidSplit, SplitRequest, draw_split, split_from_csv
+from portal.people.access import get_visible, require, visible
+from portal.people.signed_in import Request
+from portal.sets.splits import InvalidSplit, SplitRequest, draw_split, split_from_csv
 
 
 @require_GET

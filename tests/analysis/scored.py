@@ -11,7 +11,7 @@ import numpy as np
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState, Score
 from ml_engine.storage import run_folder
 from portal.models import Image, Part, Site, Split, User
-from portal.splitting import SplitRequest, split_from_csv
+from portal.sets.splits import SplitRequest, split_from_csv
 from tests.portal import factories
 
 WEIGHTS = np.arange(101) / 100

@@ -14,7 +14,7 @@ from ml_engine.models import DetectorModel, Run, RunKind, RunState
 from ml_engine.stages.blind_spots import FILM_FIELDS, LESION_FIELDS
 from ml_engine.storage import run_folder
 from portal.models import Image, Site, Split
-from portal.splitting import SplitRequest, split_from_csv
+from portal.sets.splits import SplitRequest, split_from_csv
 from tests.portal import factories
 
 MAPS = ("global", "region", "fused")

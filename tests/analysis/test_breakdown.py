@@ -11,7 +11,7 @@ from analysis import figures, statistics
 from analysis.breakdown import break_down, forest
 from analysis.evaluation import evaluate
 from analysis.models import Evaluation
-from portal.labelling import label_films
+from portal.labels.events import label_films
 from portal.models import Role, User
 from tests.analysis.scored import Scored
 from tests.portal import factories

@@ -26,10 +26,10 @@ from analysis.heatmap_picture import NARROWEST_PX, colours
 from analysis.palette import INFERNO
 from ml_engine.models import Score
 from ml_engine.storage import run_folder
-from portal.imaging.pixels import unpack
-from portal.ingest import Report, entries_of_folder, import_entries
+from portal.imaging.film import unpack
+from portal.intake.film_files import pixel_path
+from portal.intake.films import Report, entries_of_folder, import_entries
 from portal.models import AuditEvent, Dataset, Image, Role, Upload, User
-from portal.storage import pixel_path
 from tests.analysis.scored import Scored
 from tests.portal import factories
 

@@ -16,7 +16,7 @@ from analysis.evaluation import evaluate, look_at_weight
 from analysis.figure_tables import COMPARED, FIGURES
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.models import Evaluation
-from portal.labelling import label_films
+from portal.labels.events import label_films
 from portal.models import Membership, Role, User
 from tests.analysis.scored import Scored, scored_run
 from tests.analysis.test_pages import another_scored_run

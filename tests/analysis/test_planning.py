@@ -23,8 +23,8 @@ from analysis.planning import CannotPlan, Intent, approve_plan, current_plan, lo
 from analysis.statistics import holm
 from ml_engine.models import Run
 from portal.models import AuditEvent, Part, Role, User
-from portal.splitting import SplitRequest, split_from_csv
-from portal.test_rules import TestRules, set_test_rules
+from portal.sets.sealing import TestRules, set_test_rules
+from portal.sets.splits import SplitRequest, split_from_csv
 from tests.analysis.scored import Scored
 from tests.analysis.test_comparison import scored_again
 from tests.portal import factories

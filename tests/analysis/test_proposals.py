@@ -15,8 +15,8 @@ from analysis.proposals import ProposalRefused, compare
 from ml_engine import running
 from ml_engine.models import Run, RunState, Score
 from ml_engine.storage import run_folder
-from portal.cohorts import freeze_cohort, images_of
 from portal.models import AuditEvent, Cohort, Image, Role, SplitMember, User
+from portal.sets.cohorts import freeze_cohort, images_of
 from tests.analysis.scored import Scored
 from tests.analysis.worklists import items, read, reader, worklist
 from tests.portal import factories

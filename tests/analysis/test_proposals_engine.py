@@ -12,8 +12,8 @@ from analysis.worklists import WorklistRequest, make_worklist
 from ml_engine import requests, running, supervisor
 from ml_engine.models import Run, RunState
 from ml_engine.requests import Request
-from portal.cohorts import images_of
 from portal.models import Image, Role
+from portal.sets.cohorts import images_of
 from tests.analysis.worklists import items, read
 from tests.ml_engine import made
 

@@ -8,9 +8,9 @@ from django.test import Client
 from django.urls import reverse
 
 from analysis.table_one import flow, table_one
-from portal.labelling import label_films
+from portal.labels.events import label_films
 from portal.models import Role, Split
-from portal.splitting import SplitRequest, split_from_csv
+from portal.sets.splits import SplitRequest, split_from_csv
 from tests.portal import factories
 
 pytestmark = pytest.mark.django_db

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Dialog, Page, expect
 
-from portal.labelling import label_films
+from portal.labels.events import label_films
 from portal.models import Dataset, Image, LabelEvent, Membership, Role, User
 from tests.portal import factories
 

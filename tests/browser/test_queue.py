@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from portal.labelling import label_films
+from portal.labels.events import label_films
 from portal.models import Adjudication, CurrentLabel, Image, LabelEvent, QueuePlace, Role, ScreeningQueue, User
-from portal.queues import Suspect, queue_films, queue_suspects
-from portal.splitting import SplitRequest, draw_split
+from portal.sets.screening_queues import Suspect, queue_films, queue_suspects
+from portal.sets.splits import SplitRequest, draw_split
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db(transaction=True)]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from portal.cohorts import freeze_cohort
 from portal.models import Role, User
-from portal.queues import queue_films
+from portal.sets.cohorts import freeze_cohort
+from portal.sets.screening_queues import queue_films
 from tests.browser.axe import serious_findings
 from tests.portal import factories
 

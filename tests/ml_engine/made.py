@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState
 from ml_engine.requests import config_from
-from portal.imaging.pixels import PixelFacts, pack, pixel_sha256
+from portal.imaging.film import PixelFacts, pack, pixel_sha256
+from portal.intake.film_files import pixel_path, write_once
 from portal.models import (
     Dataset,
     Image,
@@ -26,7 +27,6 @@ from portal.models import (
     SplitMember,
     User,
 )
-from portal.storage import pixel_path, write_once
 
 SMALL = {
     "size": "64",

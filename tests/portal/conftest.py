@@ -29,7 +29,7 @@ def decoder() -> Generator[Decoder]:
 @pytest.fixture(autouse=True)
 def _one_decoder(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real child for all imports: starting it takes longer than most tests."""
-    monkeypatch.setattr("portal.ingest.Decoder", lambda: nullcontext(decoder))
+    monkeypatch.setattr("portal.intake.films.Decoder", lambda: nullcontext(decoder))
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ from pydicom.dataset import Dataset as DicomDataset
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from portal import storage
 from portal.imaging.deidentify import pseudonym
-from portal.imaging.pixels import PixelFacts, pack, pixel_sha256
-from portal.ingest import site_key
-from portal.labelling import append
+from portal.imaging.film import PixelFacts, pack, pixel_sha256
+from portal.intake import film_files
+from portal.intake.films import site_key
+from portal.labels.events import append
 from portal.models import (
     Dataset,
     Image,
@@ -90,7 +90,7 @@ def film(
     stored = pixels(seed)
     facts = PixelFacts(rows=24, columns=20, bits_stored=12, offset=0, photometric="MONOCHROME2")
     sha256 = pixel_sha256(stored)
-    storage.write_once(storage.pixel_path(sha256), pack(stored))
+    film_files.write_once(film_files.pixel_path(sha256), pack(stored))
     image = Image.objects.create(
         dataset=of,
         patient=patient(person or f"film {seed}", at=of.site, identified=bool(person)),

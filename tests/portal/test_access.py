@@ -9,8 +9,8 @@ from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
 from django.http import Http404
 
-from portal.access import ALLOWED, get_visible, may, may_see_scores, require, sites_of, visible
 from portal.models import Dataset, Image, LabelEvent, Membership, Part, Role
+from portal.people.access import ALLOWED, get_visible, may, may_see_scores, require, sites_of, visible
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db]

@@ -11,7 +11,7 @@ from rest_framework.authtoken.models import Token
 
 from portal.api.pagination import Pages
 from portal.models import CurrentLabel, Dataset, Image, LabelEvent, Role, User
-from portal.splitting import SplitRequest, draw_split
+from portal.sets.splits import SplitRequest, draw_split
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db]

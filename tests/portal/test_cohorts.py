@@ -9,8 +9,8 @@ import pytest
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, connections, transaction
 
-from portal.cohorts import InvalidCohort, Relabelled, diff, freeze_cohort, images_of
 from portal.models import AuditEvent, Cohort, CohortImage, Image, Role, User
+from portal.sets.cohorts import InvalidCohort, Relabelled, diff, freeze_cohort, images_of
 from tests.portal import factories
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db]

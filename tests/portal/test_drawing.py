@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from portal.drawing import TRAIN_FRACTIONS, InvalidFractions, check_fractions, draw_parts, draw_train
+from portal.sets.patient_draw import TRAIN_FRACTIONS, InvalidFractions, check_fractions, draw_parts, draw_train
 
 NORMALS = {f"n{number}": False for number in range(100)}
 ABNORMALS = {f"a{number}": True for number in range(20)}

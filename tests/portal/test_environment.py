@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from portal import environment
+from portal.project import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 

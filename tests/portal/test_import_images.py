@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from portal import ingest
+from portal.intake import films
 from portal.models import AuditEvent, Dataset, Image, Upload
 from tests.portal import factories
 
@@ -97,12 +97,12 @@ def test_an_interrupted_import_says_so_and_goes_on_when_it_is_run_again(
     def ctrl_c(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    really = ingest._close
-    monkeypatch.setattr(ingest, "_close", ctrl_c)
+    really = films._close
+    monkeypatch.setattr(films, "_close", ctrl_c)
     with pytest.raises(KeyboardInterrupt):
         run(folder)
     upload = Upload.objects.get()
     assert (upload.state, Image.objects.count()) == ("failed", 2)
     assert upload.message.startswith("The import was interrupted; start it again")
-    monkeypatch.setattr(ingest, "_close", really)
+    monkeypatch.setattr(films, "_close", really)
     assert run(folder) == "2 films were there already\n"

@@ -14,11 +14,11 @@ from django.apps import apps
 from django.conf import settings as django_settings
 from django.db import IntegrityError
 
-from portal import storage
 from portal.imaging.errors import UnusableFile
-from portal.imaging.pixels import unpack
-from portal.importers.plain_csv import read_boxes, read_labels
-from portal.ingest import Report, age_band, entries_of_folder, import_entries
+from portal.imaging.film import unpack
+from portal.intake import film_files
+from portal.intake.csv_labels import read_boxes, read_labels
+from portal.intake.films import Report, age_band, entries_of_folder, import_entries
 from portal.models import (
     AuditEvent,
     CurrentLabel,
@@ -78,14 +78,14 @@ def test_png_jpeg_tiff_and_dicom_become_films(of: Dataset, folder: Path) -> None
     assert said(run(of, folder)) == {"imported": 5}
     assert {image.facts["source"] for image in of.images.all()} == {"png", "jpeg", "tiff", "dicom"}
     for image in of.images.all():
-        assert storage.preview_path(image).read_bytes().startswith(b"\xff\xd8\xff")
+        assert film_files.preview_path(image).read_bytes().startswith(b"\xff\xd8\xff")
 
 
 def test_the_pixels_are_kept_to_the_bit(of: Dataset, folder: Path) -> None:
     factories.png(folder / "a.png", seed=1)
     run(of, folder)
     image = of.images.get()
-    kept = unpack(storage.pixel_path(image.pixel_sha256).read_bytes(), image.rows, image.columns)
+    kept = unpack(film_files.pixel_path(image.pixel_sha256).read_bytes(), image.rows, image.columns)
     np.testing.assert_array_equal(kept, factories.pixels(1))
 
 
@@ -306,7 +306,7 @@ class Busy:
 @contextmanager
 def decoding_with(decoder: Busy) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("portal.ingest.Decoder", lambda: nullcontext(decoder))
+        patch.setattr("portal.intake.films.Decoder", lambda: nullcontext(decoder))
         yield
 
 
@@ -332,7 +332,7 @@ def test_an_import_killed_between_the_film_and_its_release_is_made_good_by_the_n
     with decoding_with(Busy()):
         run(of, folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("portal.ingest._release", lambda *_: 0)
+        patch.setattr("portal.intake.films._release", lambda *_: 0)
         run(of, folder)
     assert (of.images.count(), QuarantinedFile.objects.count()) == (1, 1)
     assert said(run(of, folder)) == {"there already": 1, "left quarantine": 1}
@@ -502,18 +502,18 @@ def test_a_film_that_another_import_stored_in_the_meantime_is_there_already(
     of: Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other import commits after this one looked for the film and before it stores its own."""
-    from portal import ingest
+    from portal.intake import films
 
     factories.dicom(folder / "a.dcm")
     labels = factories.table(folder / "l.csv", {"filename": "a.dcm", "label": "normal"})
 
     def other_import_first(*args: Any) -> Image:
-        monkeypatch.setattr(ingest, "_store", really_store)
+        monkeypatch.setattr(films, "_store", really_store)
         run(of, folder, labels=labels)
         return really_store(*args)
 
-    really_store = ingest._store
-    monkeypatch.setattr(ingest, "_store", other_import_first)
+    really_store = films._store
+    monkeypatch.setattr(films, "_store", other_import_first)
     assert said(run(of, folder, labels=labels)) == {"there already": 1}
     assert (Image.objects.count(), LabelEvent.objects.count()) == (1, 1)
 
@@ -528,7 +528,7 @@ def test_a_film_is_stored_with_its_label_or_not_at_all(
         if path.suffix == ".jpg":
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(storage, "write_once", full)
+    monkeypatch.setattr(film_files, "write_once", full)
     with pytest.raises(OSError, match="No space"):
         run(of, folder, labels=labels)
     assert not Image.objects.exists()

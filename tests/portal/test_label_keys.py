@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from portal.label_keys import DEFAULTS, InvalidKeys, checked, choose_keys, commands_of
+from portal.labels.keys import DEFAULTS, InvalidKeys, checked, choose_keys, commands_of
 from portal.models import AuditEvent
 from tests.portal import factories
 

@@ -12,7 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, connection, connections, transaction
 from django.utils import timezone
 
-from portal.labelling import Act, InvalidLabel, Label, label_films, labels_at, last_act, resolve, undo
+from portal.labels.events import Act, InvalidLabel, Label, label_films, labels_at, last_act, resolve, undo
 from portal.models import (
     Adjudication,
     AuditEvent,
@@ -25,7 +25,7 @@ from portal.models import (
     SplitImage,
     SplitMember,
 )
-from portal.splitting import SplitRequest, draw_split
+from portal.sets.splits import SplitRequest, draw_split
 from tests.portal import factories
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db]
@@ -143,7 +143,7 @@ def test_an_undo_after_the_cutoff_leaves_the_label_at_the_cutoff(film: Image, an
 
 
 def test_labels_of_more_films_than_one_query_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("portal.labelling.CHUNK", 2)
+    monkeypatch.setattr("portal.labels.events.CHUNK", 2)
     made = factories.films(factories.dataset(), normal=3, abnormal=2)
     labels = labels_at([film.pk for film in made], timezone.now())
     assert [labels[film.pk].value for film in made] == ["normal"] * 3 + ["abnormal"] * 2

@@ -12,8 +12,8 @@ import pytest
 from django.core.exceptions import PermissionDenied
 from django.db import connections
 
-from portal.labelling import InvalidLabel, Labelled, Wish, label_as_seen, undo
-from portal.merging import ChangedAgain, merge
+from portal.labels.disagreements import ChangedAgain, merge
+from portal.labels.events import InvalidLabel, Labelled, Wish, label_as_seen, undo
 from portal.models import Adjudication, AuditEvent, CurrentLabel, Image, LabelEvent, Role, User
 from tests.portal import factories
 

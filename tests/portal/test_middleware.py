@@ -110,7 +110,7 @@ def test_a_zip_for_which_the_disk_has_no_room(
     curator: Client, of: Dataset, read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")(2**40, 0, 2**30 + 5 * MIB)
-    monkeypatch.setattr("portal.middleware.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("portal.project.middleware.shutil.disk_usage", lambda path: usage)
     refused = send(curator, f"/datasets/{of.uuid}/upload/", 6 * MIB)
     assert refused.status_code == 507
     assert "The disk of the server is full; ask your administrator" in refused.content.decode()

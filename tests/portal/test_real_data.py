@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from portal import storage
-from portal.imaging.pixels import Film, PixelFacts, shown_values, unpack
-from portal.importers.plain_csv import read_boxes, read_labels
-from portal.ingest import Report, entries_of_folder, import_entries
+from portal.imaging.film import Film, PixelFacts, shown_values, unpack
+from portal.intake import film_files
+from portal.intake.csv_labels import read_boxes, read_labels
+from portal.intake.films import Report, entries_of_folder, import_entries
 from portal.models import Dataset, Image, LabelEvent, QuarantinedFile, Upload
 from tests.portal import factories
 from tests.portal.test_ingest import said
@@ -76,7 +76,7 @@ def expected(dicom_samples: Path, tmp_path: Path) -> dict[str, dict[str, str]]:
 def shown(name: str) -> np.ndarray:
     """(rows, columns) as on the screen, 0 to 1."""
     image = Image.objects.get(original_name=name)
-    stored = unpack(storage.pixel_path(image.pixel_sha256).read_bytes(), image.rows, image.columns)
+    stored = unpack(film_files.pixel_path(image.pixel_sha256).read_bytes(), image.rows, image.columns)
     return shown_values(Film(stored, PixelFacts.from_json(image.facts)))
 
 
@@ -100,7 +100,7 @@ def test_the_dicom_files_end_as_expected(expected: dict[str, dict[str, str]]) ->
         assert sentence.endswith(".")
         assert len(sentence) > 20
     for image in Image.objects.all():
-        assert storage.preview_path(image).exists()
+        assert film_files.preview_path(image).exists()
 
     # One picture in four encodings, with and without inversion: the same on the screen.
     one = shown("derived/rg1_mono1_explicit_le.dcm")

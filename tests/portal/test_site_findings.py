@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import PermissionDenied
 
-from portal.labelling import InvalidLabel, label_films
+from portal.labels.events import InvalidLabel, label_films
+from portal.labels.findings import InvalidFindings, set_findings
 from portal.models import AuditEvent, LabelEvent, Role, Site
-from portal.site_findings import InvalidFindings, set_findings
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db]

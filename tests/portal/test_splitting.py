@@ -13,11 +13,11 @@ from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
-from portal.cohorts import freeze_cohort
-from portal.labelling import Wish, label_as_seen, label_films, labels_at
+from portal.labels.events import Wish, label_as_seen, label_films, labels_at
 from portal.models import AuditEvent, Cohort, Dataset, Image, Role, Split, SplitImage, SplitMember, User
-from portal.queues import Suspect, queue_suspects
-from portal.splitting import InvalidSplit, SplitRequest, draw_split, split_from_csv
+from portal.sets.cohorts import freeze_cohort
+from portal.sets.screening_queues import Suspect, queue_suspects
+from portal.sets.splits import InvalidSplit, SplitRequest, draw_split, split_from_csv
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db]
@@ -293,7 +293,7 @@ def test_two_splits_of_one_name_at_once(of: Dataset, monkeypatch: pytest.MonkeyP
     factories.films(of, normal=2)
     author = factories.curator()
     draw_split(wish(of, author=author), fractions={"fit": 1.0})
-    monkeypatch.setattr("portal.splitting._check", lambda request: None)
+    monkeypatch.setattr("portal.sets.splits._check", lambda request: None)
     with pytest.raises(InvalidSplit, match="'PA normals' exists at Seoul"):
         draw_split(wish(of, author=author), fractions={"fit": 1.0})
 

@@ -20,9 +20,10 @@ from django.core.exceptions import PermissionDenied
 from django.core.files.uploadedfile import SimpleUploadedFile, TemporaryUploadedFile
 from django.utils import timezone
 
-from portal import storage, tasks, uploads
+from portal import tasks
+from portal.intake import film_files, zip_uploads
+from portal.intake.zip_uploads import INTERRUPTED, InvalidUpload, import_zip, receive_zip, unpack, zip_path
 from portal.models import AuditEvent, Dataset, Image, LabelEvent, QuarantinedFile, Role, Upload
-from portal.uploads import INTERRUPTED, InvalidUpload, import_zip, receive_zip, unpack, zip_path
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db]
@@ -142,7 +143,7 @@ def test_what_macos_puts_beside_a_table_is_no_table(of: Dataset, tmp_path: Path,
 
 def test_a_table_that_was_unpacked_without_its_ending(tmp_path: Path) -> None:
     (tmp_path / "000000").write_text("filename\na.png\n")
-    named = uploads._named_for_sentences(tmp_path / "000000", "set/labels.csv")
+    named = zip_uploads._named_for_sentences(tmp_path / "000000", "set/labels.csv")
     assert (named.name, named.read_text()) == ("labels.csv", "filename\na.png\n")
 
 
@@ -180,7 +181,7 @@ def test_a_full_disk_keeps_no_half_zip(
     monkeypatch.setattr(SimpleUploadedFile, "chunks", full)
     with pytest.raises(InvalidUpload, match="disk of the server is full"):
         send(of, made_of({"a.png": film}, tmp_path / "z.zip"))
-    assert not list(storage.upload_path("x").parent.glob("*"))
+    assert not list(film_files.upload_path("x").parent.glob("*"))
 
 
 def test_a_large_zip_is_moved_and_not_copied(of: Dataset, tmp_path: Path, film: bytes) -> None:
@@ -273,7 +274,7 @@ def test_a_bomb_is_stopped_by_the_bytes_written(of: Dataset, tmp_path: Path, set
     settings.UPLOAD_LIMIT_BYTES = 2 * 2**20
     assert len(content) < settings.UPLOAD_LIMIT_BYTES
     written: list[int] = []
-    copy = uploads._copy_at_most
+    copy = zip_uploads._copy_at_most
 
     def watched(source: Any, target: Path, limit: int) -> int:
         try:
@@ -282,7 +283,7 @@ def test_a_bomb_is_stopped_by_the_bytes_written(of: Dataset, tmp_path: Path, set
             written.append(target.stat().st_size)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(uploads, "_copy_at_most", watched)
+        patch.setattr(zip_uploads, "_copy_at_most", watched)
         assert "Unpacked, the zip is larger than" in failure(of, content)
     assert max(written) <= settings.UPLOAD_LIMIT_BYTES
 
@@ -291,7 +292,7 @@ def test_unpacking_leaves_room_on_the_disk(
     of: Dataset, tmp_path: Path, film: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = iter([2**40, 2**30 + 10])
-    monkeypatch.setattr(uploads.shutil, "disk_usage", lambda path: SimpleNamespace(free=next(free)))
+    monkeypatch.setattr(zip_uploads.shutil, "disk_usage", lambda path: SimpleNamespace(free=next(free)))
     content = made_of({"a.png": film, "b.png": film}, tmp_path / "z.zip")
     assert failure(of, content).startswith("The disk of the server is full")
 
@@ -311,7 +312,7 @@ def test_a_zip_that_lies_about_its_sizes(of: Dataset, tmp_path: Path, settings: 
 
 
 def test_too_many_files(of: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "MOST_FILES", 3)
+    monkeypatch.setattr(zip_uploads, "MOST_FILES", 3)
     members: dict[str, Any] = {f"{number}.png": b"" for number in range(4)}
     assert "holds 4 files; the limit is 3" in failure(of, made_of(members, tmp_path / "z.zip"))
 
@@ -339,7 +340,7 @@ def test_a_bug_ends_the_import_with_a_reference(
     def broken(**_: Any) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr(uploads, "import_entries", broken)
+    monkeypatch.setattr(zip_uploads, "import_entries", broken)
     upload = imported(of, made_of({"a.png": film}, tmp_path / "z.zip"))
     assert upload.state == "failed"
     assert upload.message.startswith(f"Internal error; tell your administrator the reference {upload.uuid}")
@@ -353,7 +354,7 @@ def test_a_disk_that_fills_up_during_the_import_is_said(
 ) -> None:
     """The first film still has room."""
     factories.png(tmp_path / "b.png", seed=2)
-    really, written = storage.write_once, []
+    really, written = film_files.write_once, []
 
     def full(path: Path, data: bytes) -> None:
         written.append(path)
@@ -361,7 +362,7 @@ def test_a_disk_that_fills_up_during_the_import_is_said(
             raise OSError(28, "No space left on device")
         really(path, data)
 
-    monkeypatch.setattr(storage, "write_once", full)
+    monkeypatch.setattr(film_files, "write_once", full)
     upload = imported(of, made_of({"a.png": film, "b.png": tmp_path / "b.png"}, tmp_path / "z.zip"))
     assert upload.state == "failed"
     assert upload.message == (
@@ -467,7 +468,7 @@ def test_what_killed_processes_left_goes_after_a_day(of: Dataset, tmp_path: Path
     for path in folder.iterdir():
         if "fresh" not in path.name:
             os.utime(path, (0, 0))
-    uploads.sweep()
+    zip_uploads.sweep()
     assert {path.name for path in folder.iterdir()} == {zip_path(waiting).name, "fresh.upload.zip"}
 
 
@@ -477,7 +478,7 @@ def test_the_sweep_needs_no_folder(of: Dataset) -> None:
 
 
 def test_unpacking_beats(tmp_path: Path, film: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "SECONDS_BETWEEN_BEATS", 0)
+    monkeypatch.setattr(zip_uploads, "SECONDS_BETWEEN_BEATS", 0)
     factories.zipped(tmp_path / "z.zip", {f"{n}.png": film for n in range(3)})
     beats: list[int] = []
     unpack(tmp_path / "z.zip", tmp_path, beat=lambda: beats.append(1))

@@ -21,11 +21,11 @@ from ml_engine.models import Run, RunKind, RunState
 from ml_engine.requests import Request, config_from, request_chain
 from ml_engine.storage import weights_folder
 from portal.imaging.phantom import write_demo_set
-from portal.importers.plain_csv import read_boxes, read_labels
-from portal.ingest import Report, entries_of_folder, import_entries
-from portal.local import Portal
+from portal.intake.csv_labels import read_boxes, read_labels
+from portal.intake.films import Report, entries_of_folder, import_entries
 from portal.models import Dataset, Membership, Role, Site, Split, Upload, User
-from portal.splitting import SplitRequest, split_from_csv
+from portal.project.embedded import Portal
+from portal.sets.splits import SplitRequest, split_from_csv
 
 SITE = "Demo Hospital"
 DATASET = "Phantom chests"

@@ -6,7 +6,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ml_engine import running
-from portal.local import CannotStart, Portal
+from portal.project.embedded import CannotStart, Portal
 
 
 class Command(BaseCommand):

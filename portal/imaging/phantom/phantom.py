@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from portal.imaging.film import PixelFacts, Window
 from portal.imaging.phantom.anatomy import Habitus, draw_habitus, draw_pose, landmarks
 from portal.imaging.phantom.canvas import FIELD_MM, Floats, Grid, make_grid, near_curve, transform, upsample2
 from portal.imaging.phantom.film import (
@@ -26,7 +27,6 @@ from portal.imaging.phantom.findings import FINDINGS, Diseased, draw_finding
 from portal.imaging.phantom.organs import draw_organs
 from portal.imaging.phantom.skeleton import draw_skeleton
 from portal.imaging.phantom.vessels import draw_vessels, grow
-from portal.imaging.pixels import PixelFacts, Window
 
 PHOTOMETRICS = ("MONOCHROME1", "MONOCHROME2")
 _BLOCK = 16

@@ -5,11 +5,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from portal import audit
-from portal.importers.plain_csv import InvalidCsv, read_boxes, read_labels
-from portal.ingest import Report, entries_of_folder, import_entries
+from portal.intake.csv_labels import InvalidCsv, read_boxes, read_labels
+from portal.intake.films import Report, entries_of_folder, import_entries
+from portal.intake.zip_uploads import INTERRUPTED, fail
 from portal.models import Dataset, Site, Upload, User
-from portal.uploads import INTERRUPTED, fail
+from portal.people import audit
 
 
 class Command(BaseCommand):

@@ -18,7 +18,7 @@ from django.template.loader import render_to_string
 from numpy.typing import NDArray
 from playwright.sync_api import Locator, Page
 
-from portal.imaging.pixels import Film, pack
+from portal.imaging.film import Film, pack
 
 STATIC = Path(__file__).resolve().parents[3] / "static"
 STRICT = (

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from portal.imaging.pixels import Film, Lut, PixelFacts, Window
+from portal.imaging.film import Film, Lut, PixelFacts, Window
 
 ROWS, COLUMNS = 90, 121  # odd, so that row padding in a texture would show
 

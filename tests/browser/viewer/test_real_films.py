@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from portal.imaging.pixels import read_film, shown_values
+from portal.imaging.film import read_film, shown_values
 from tests.browser.viewer.conftest import Site, Viewer
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from portal.imaging.pixels import Film, pack
+from portal.imaging.film import Film, pack
 from tests.browser.viewer.conftest import Overlay, Site, Viewer
 from tests.browser.viewer.films import FILMS, WINDOW, flat_film, make_film
 from tests.browser.viewer.test_viewer import grey_reference, maps_with

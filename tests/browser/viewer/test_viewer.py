@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from portal.imaging.pixels import Film, pack, shown_values
+from portal.imaging.film import Film, pack, shown_values
 from tests.browser.viewer.conftest import Overlay, Site, Viewer
 from tests.browser.viewer.films import COLUMNS, FILMS, ROWS, WINDOW, flat_film, make_film
 

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from portal.imaging.errors import UnusableFile
-from portal.imaging.pixels import linear_values, preview, shown_values
+from portal.imaging.film import linear_values, preview, shown_values
 from tests.portal.imaging import factories as make
 from tests.portal.imaging.factories import film_elements, ramp
 

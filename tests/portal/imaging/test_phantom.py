@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from portal.imaging.film import Film, linear_values, padding_mask
 from portal.imaging.phantom import FINDINGS, Phantom, make_phantom
 from portal.imaging.phantom.anatomy import draw_habitus, draw_pose, heart_reach, landmarks, with_ctr
 from portal.imaging.phantom.canvas import CENTRE_Y, make_grid, transform
 from portal.imaging.phantom.organs import draw_organs, heart_silhouette
-from portal.imaging.pixels import Film, linear_values, padding_mask
 
 SIZE = 256
 SEEDS = (1, 2, 3)

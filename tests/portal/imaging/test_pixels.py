@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from portal.imaging.errors import UnusableFile
-from portal.imaging.pixels import (
+from portal.imaging.film import (
     Film,
     Lut,
     PixelFacts,

@@ -9,15 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from portal.importers.plain_csv import (
-    Box,
-    CsvRow,
-    InvalidCsv,
-    column_name,
-    read_boxes,
-    read_columns,
-    read_labels,
-)
+from portal.intake.csv_labels import Box, CsvRow, InvalidCsv, column_name, read_boxes, read_columns, read_labels
 
 HEADER = "filename,label,patient_id,projection,split,finding"
 
@@ -207,7 +199,7 @@ def test_no_file_at_all(tmp_path: Path) -> None:
 
 
 def test_a_huge_file_is_not_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("portal.importers.plain_csv.LARGEST_CSV", 10)
+    monkeypatch.setattr("portal.intake.csv_labels.LARGEST_CSV", 10)
     with pytest.raises(InvalidCsv, match="larger than"):
         read(path, f"{HEADER}\nx.png,normal\n")
 

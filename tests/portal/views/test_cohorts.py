@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from portal.cohorts import freeze_cohort, images_of
 from portal.models import Cohort, Dataset, Image, User
+from portal.sets.cohorts import freeze_cohort, images_of
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db]

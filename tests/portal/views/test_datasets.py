@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from portal.models import AuditEvent, Dataset, QuarantinedFile, Role, Upload
-from portal.splitting import SplitRequest, draw_split
+from portal.sets.splits import SplitRequest, draw_split
 from tests.portal import factories
 from tests.portal.views.conftest import as_
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from django.test import Client
 
-from portal import storage
-from portal.imaging.pixels import pixel_sha256
-from portal.labelling import label_films, undo
+from portal.imaging.film import pixel_sha256
+from portal.intake import film_files
+from portal.labels.events import label_films, undo
 from portal.models import Dataset, Image
-from portal.splitting import SplitRequest, draw_split
+from portal.sets.splits import SplitRequest, draw_split
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db]
@@ -155,10 +155,10 @@ def test_boxes_are_those_that_stand(curator: Client, of: Dataset, film: Image) -
 
 def test_a_lost_preview_is_made_again(curator: Client, film: Image) -> None:
     before = curator.get(f"/images/{film.uuid}/preview").getvalue()
-    storage.preview_path(film).unlink()
+    film_files.preview_path(film).unlink()
     response = curator.get(f"/images/{film.uuid}/preview")
     assert response["Content-Type"] == "image/jpeg"
-    assert response.getvalue() == before == storage.preview_path(film).read_bytes()
+    assert response.getvalue() == before == film_files.preview_path(film).read_bytes()
     assert before.startswith(b"\xff\xd8\xff")
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from portal.cohorts import freeze_cohort
 from portal.models import Dataset, Image, LabelEvent, QueuePlace, Role, ScreeningQueue, User
-from portal.queues import InvalidQueue, Suspect, queue_films, queue_suspects
-from portal.splitting import SplitRequest, draw_split
+from portal.sets.cohorts import freeze_cohort
+from portal.sets.screening_queues import InvalidQueue, Suspect, queue_films, queue_suspects
+from portal.sets.splits import SplitRequest, draw_split
 from tests.portal import factories
 from tests.portal.views.conftest import as_
 

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from portal.models import Dataset, Membership, Role, Split
-from portal.splitting import SplitRequest, draw_split
+from portal.sets.splits import SplitRequest, draw_split
 from tests.portal import factories
 from tests.portal.views.conftest import as_
 

@@ -23,11 +23,12 @@ from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
 from django.db import transaction
 from django.utils import timezone
 
-from portal import audit, storage
-from portal.access import require
-from portal.importers.plain_csv import Box, CsvRow, InvalidCsv, read_boxes, read_columns, read_labels
-from portal.ingest import SECONDS_BETWEEN_BEATS, Report, entries_of, import_entries, is_clutter
+from portal.intake import film_files
+from portal.intake.csv_labels import Box, CsvRow, InvalidCsv, read_boxes, read_columns, read_labels
+from portal.intake.films import SECONDS_BETWEEN_BEATS, Report, entries_of, import_entries, is_clutter
 from portal.models import Dataset, Upload, User
+from portal.people import audit
+from portal.people.access import require
 
 MOST_FILES = 200_000
 CHUNK = 2**20
@@ -108,7 +109,7 @@ def _keep(file: UploadedFile, path: Path) -> None:
 
 
 def zip_path(upload: Upload) -> Path:
-    return storage.upload_path(f"{upload.uuid}.zip")
+    return film_files.upload_path(f"{upload.uuid}.zip")
 
 
 def import_zip(upload: Upload) -> None:
@@ -164,7 +165,7 @@ def sweep() -> None:
     """Remove what killed processes left a day ago: half a zip, and the zip of an import that has ended."""
     going_on = Upload.objects.filter(state__in=[Upload.State.RECEIVED, Upload.State.IMPORTING])
     addresses = [str(uuid) for uuid in going_on.values_list("uuid", flat=True)]
-    for path in storage.upload_path("x").parent.glob("*"):
+    for path in film_files.upload_path("x").parent.glob("*"):
         with suppress(FileNotFoundError):  # another process was first
             is_old = time.time() - path.stat().st_mtime > SECONDS_LEFT_LYING
             if not is_old or any(address in path.name for address in addresses):

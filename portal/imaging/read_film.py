@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from portal.imaging.errors import UnusableFile
-from portal.imaging.pixels import EMPTY_HEADER, Film
+from portal.imaging.film import EMPTY_HEADER, Film
 from portal.imaging.raster import read_raster
 
 MAX_FILE_BYTES = 1 << 30

@@ -9,8 +9,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django_htmx.http import HttpResponseClientRefresh
 
-from portal.access import sites_of
-from portal.uploads import DISK_IS_FULL, FREE_BYTES_KEPT
+from portal.intake.zip_uploads import DISK_IS_FULL, FREE_BYTES_KEPT
+from portal.people.access import sites_of
 from portal.views.frame import error_page
 
 _FORM_AROUND_ZIP = 2**20  # bytes

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from portal import audit
-from portal.access import require
-from portal.many_rows import insert
 from portal.models import Image, Part, QueueImage, QueuePlace, ScreeningQueue, Site, Split, SplitImage, User
+from portal.people import audit
+from portal.people.access import require
+from portal.sets.bulk_insert import insert
 
 Order = ScreeningQueue.Order
 HELD_OUT = (Part.TUNE, Part.CALIBRATE, Part.TEST)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
-from portal import audit
-from portal.labelling import BAD_QUALITY
+from portal.labels.events import BAD_QUALITY
 from portal.models import LabelValue, User
+from portal.people import audit
 
 
 @dataclass(frozen=True)

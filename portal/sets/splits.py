@@ -10,10 +10,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from portal import audit
-from portal.access import require
-from portal.drawing import NORMALS_ONLY, TRAIN_FRACTIONS, InvalidFractions, check_fractions, draw_parts, draw_train
-from portal.labelling import labels_at
+from portal.labels.events import labels_at
 from portal.models import (
     Cohort,
     CohortImage,
@@ -28,6 +25,16 @@ from portal.models import (
     SplitImage,
     SplitMember,
     User,
+)
+from portal.people import audit
+from portal.people.access import require
+from portal.sets.patient_draw import (
+    NORMALS_ONLY,
+    TRAIN_FRACTIONS,
+    InvalidFractions,
+    check_fractions,
+    draw_parts,
+    draw_train,
 )
 
 DEFAULT_FRACTIONS = {"fit": 0.5, "tune": 0.15, "calibrate": 0.15, "test": 0.2}

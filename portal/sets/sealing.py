@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass
 
 from django.db import transaction
 
-from portal import audit
-from portal.access import require
 from portal.models import Site, User
+from portal.people import audit
+from portal.people.access import require
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,9 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from portal import audit
-from portal.access import require
 from portal.models import CurrentLabel, Image, LabelEvent, LabelSource, LabelValue, ScreeningQueue, Site, User
+from portal.people import audit
+from portal.people.access import require
 
 BAD_QUALITY = "bad quality"  # a finding that every site has
 CHUNK = 500  # rows a query may name; SQLite allows 999 parameters on old builds

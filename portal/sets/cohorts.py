@@ -12,11 +12,11 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from portal import audit
-from portal.access import require
-from portal.films import UNLABELLED
-from portal.many_rows import insert
 from portal.models import Cohort, CohortImage, Image, Site, User
+from portal.people import audit
+from portal.people.access import require
+from portal.sets.bulk_insert import insert
+from portal.sets.film_filters import UNLABELLED
 
 CHUNK = 500  # rows a query may name; SQLite allows 999 parameters on old builds
 

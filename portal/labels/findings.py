@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from django.db import transaction
 
-from portal import audit
-from portal.access import require
-from portal.labelling import BAD_QUALITY
+from portal.labels.events import BAD_QUALITY
 from portal.models import Site, User
+from portal.people import audit
+from portal.people.access import require
 
 MOST = 200
 LONGEST = 100  # characters

@@ -9,10 +9,10 @@ from enum import StrEnum
 
 from django.db import transaction
 
-from portal import audit
-from portal.access import may, require
-from portal.labelling import InvalidLabel, Wish, append, changed_by_others, check, hold, label_as_seen, resolve
+from portal.labels.events import InvalidLabel, Wish, append, changed_by_others, check, hold, label_as_seen, resolve
 from portal.models import Adjudication, Image, LabelEvent, LabelSource, Site, User
+from portal.people import audit
+from portal.people.access import may, require
 
 DEFAULT_REASON = "Kept at a merge, with the other label in view."
 

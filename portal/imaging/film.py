@@ -191,7 +191,7 @@ def read_film(path: Path) -> tuple[Film, dict[str, str]]:
     """
     if path.name.endswith(".u16.gz"):
         return load_film(path), dict(EMPTY_HEADER)
-    from portal.imaging.reading import read_foreign  # here, since the readers build on this module
+    from portal.imaging.read_film import read_foreign  # here, since the readers build on this module
 
     return read_foreign(path)
 

@@ -16,7 +16,7 @@ from typing import IO
 
 from django.conf import settings
 
-from portal import broker, environment
+from portal.project import broker, environment
 
 SECONDS_TO_STOP = 20.0
 SECONDS_BETWEEN_RESTARTS = 1.0

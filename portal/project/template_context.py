@@ -2,7 +2,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from portal.access import actions_of, sites_of
+from portal.people.access import actions_of, sites_of
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:

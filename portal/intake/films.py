@@ -17,13 +17,13 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from portal import audit, storage
 from portal.imaging.decoding import Decoder
 from portal.imaging.deidentify import pseudonym
 from portal.imaging.errors import UnusableFile
-from portal.imaging.pixels import Film, pack, pixel_sha256, preview
-from portal.importers.plain_csv import Box, CsvRow
-from portal.labelling import append
+from portal.imaging.film import Film, pack, pixel_sha256, preview
+from portal.intake import film_files
+from portal.intake.csv_labels import Box, CsvRow
+from portal.labels.events import append
 from portal.models import (
     Dataset,
     Image,
@@ -36,6 +36,7 @@ from portal.models import (
     Upload,
     User,
 )
+from portal.people import audit
 
 IMAGE_ENDINGS = frozenset({".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ""})
 _CLUTTER = frozenset({"DICOMDIR", "THUMBS.DB", "DESKTOP.INI"})
@@ -286,7 +287,7 @@ def _find_or_store(
 
 
 def _store(dataset: Dataset, entry: Entry, source: str, pixels: str, film: Film, header: dict[str, str]) -> Image:
-    storage.write_once(storage.pixel_path(pixels), pack(film.stored))
+    film_files.write_once(film_files.pixel_path(pixels), pack(film.stored))
     shown = preview(film)
     row = entry.row or CsvRow(filename=entry.name)
     with transaction.atomic():
@@ -310,7 +311,7 @@ def _store(dataset: Dataset, entry: Entry, source: str, pixels: str, film: Film,
         )
         image.save(force_insert=True)
         _append_label(image, entry, boxes=entry.boxes or ())
-        storage.write_once(storage.preview_path(image), shown)
+        film_files.write_once(film_files.preview_path(image), shown)
     return image
 
 
