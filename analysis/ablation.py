@@ -16,7 +16,7 @@ from analysis.command_line import print_table
 from analysis.statistics import Auroc, AurocDifference
 from analysis.studies.ablation import AblationResult, CellResult, join
 from analysis.studies.cells import COLUMNS, read_cell, read_summary, require_named, truth_of_csv
-from ml_engine import manifest
+from ml_engine.engine import manifest
 
 WEIGHTS_SHOWN = tuple(range(0, 101, 10))  # hundredths
 

@@ -14,7 +14,7 @@ from analysis.evaluation import ScoredPart, score_facts
 from analysis.models import Evaluation
 from ml_engine.core.alignment.columns import NAMES
 from ml_engine.models import Run
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 
 WORST = 12
 WORDS = {

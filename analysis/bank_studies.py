@@ -14,7 +14,7 @@ from analysis.studies import bank, blind
 from analysis.studies.opening import gone, part_of, split_of
 from ml_engine.core.errors import EngineError
 from ml_engine.models import Run, RunKind
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.labels.events import labels_at
 from portal.models import LabelValue, Part, SplitImage
 

@@ -22,7 +22,7 @@ from analysis.evaluation import ScoredPart
 from analysis.models import Evaluation
 from analysis.remembering import Remembered
 from ml_engine.core import files
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 
 FORMAT = 1  # grows with a change of what is kept, or of a statistic that is kept
 _parts = Remembered(4)  # of 100,000 films each is 40 MB

@@ -24,7 +24,7 @@ from analysis.palette import Kind
 from analysis.planning import why_sealed
 from analysis.remembering import Remembered
 from ml_engine.models import Run, RunKind, RunState, Score
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.labels.events import labels_at
 from portal.models import LabelValue, Part, Split, SplitImage, User
 from portal.people import audit

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_engine.core import fusion
+from ml_engine.core.score import fusion
 
 
 def fused_map(

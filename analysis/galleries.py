@@ -17,7 +17,7 @@ from analysis.fusing import fused_map
 from analysis.models import Evaluation
 from analysis.operating import Reached
 from ml_engine.models import Run
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.imaging.film import PixelFacts
 from portal.models import Image
 

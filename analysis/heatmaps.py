@@ -10,7 +10,7 @@ from analysis.evaluation import gone, score_facts
 from analysis.fusing import fused_map
 from analysis.looking import CannotEvaluate
 from ml_engine.models import Score
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 
 _ROWS_AT_A_TIME = 128
 

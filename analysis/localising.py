@@ -24,7 +24,7 @@ from analysis.palette import Kind, Theme
 from analysis.statistics.subgroups import LEAST_FILMS
 from analysis.truth import Marked, marked_films
 from ml_engine.models import Run
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 
 FALSE_POSITIVES = 0.3  # the limit of AUPRO
 CURVE_POINTS = 300  # drawn of an FROC

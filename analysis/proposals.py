@@ -15,8 +15,8 @@ from analysis.hiding import hidden_films
 from analysis.models import NormalDecision, NormalProposal, Reading, Reason, Verdict, Worklist
 from analysis.worklists import WorklistRefused, operating_point
 from ml_engine.models import RunState, Score
-from ml_engine.requests import MOST_GROWN, Request, check_may_join, films_held_elsewhere, request_grown_score
-from ml_engine.running import RunRefused
+from ml_engine.runs.lifecycle import RunRefused
+from ml_engine.runs.requests import MOST_GROWN, Request, check_may_join, films_held_elsewhere, request_grown_score
 from portal.labels.events import labels_at
 from portal.models import Cohort, Image, LabelValue, Part, SplitImage, User
 from portal.people import audit

@@ -16,8 +16,8 @@ from analysis.ablation import interval_words
 from analysis.command_line import print_table
 from analysis.studies.cells import read_cell, read_summary, require_named, truth_of_csv
 from analysis.studies.sweep import TEST, TUNE, Row, Setting, SweepResult, join
-from ml_engine import manifest
-from ml_engine.stages.sweep import AXES, WEIGHT
+from ml_engine.engine import manifest
+from ml_engine.engine.stages.sweep import AXES, WEIGHT
 
 
 def read_sweep(folder: Path, labels: Path, *, parts: Sequence[str] = (TUNE, TEST)) -> SweepResult:

@@ -14,9 +14,9 @@ from analysis.attributes import UNKNOWN, attributes_of
 from analysis.evaluated import evaluated_part
 from analysis.evaluation import ScoredPart, gone
 from analysis.models import Evaluation
-from ml_engine.core.trivial import NAMES
+from ml_engine.core.film.trivial import NAMES
 from ml_engine.models import Run
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.models import Part
 
 CATEGORIES = {"view": "View position", "scanner": "Scanner", "age": "Age band", "sex": "Sex"}

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ml_engine.core.auroc import auroc
+from ml_engine.core.score.auroc import auroc
 
 VARIANTS = {
     "not aligned, masked": ("none", "--mask"),

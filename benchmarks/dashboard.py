@@ -37,7 +37,7 @@ def populate(count: int) -> tuple[Any, Any]:
     from django.utils import timezone
 
     from ml_engine.models import DetectorModel, Run, Score
-    from ml_engine.storage import run_folder
+    from ml_engine.runs.paths import run_folder
     from portal.labels.events import append
     from portal.models import (
         Dataset,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_engine.core.auroc import auroc
+from ml_engine.core.score.auroc import auroc
 from portal.imaging.phantom import read_truth
 
 PIXEL_STEP = 8  # every 8th pixel of every 8th row stands for its neighbourhood

@@ -6,7 +6,7 @@ import sys
 
 gc.disable()  # torch makes a million objects that stay: looking for garbage among them costs every start half a second
 
-from ml_engine.command_line import main  # noqa: E402
+from ml_engine.command.main import main  # noqa: E402
 
 gc.enable()
 gc.freeze()

@@ -30,7 +30,7 @@ class RunState(models.TextChoices):
 
 
 class Run(Addressed):
-    """A request, then a folder and a process (ml_engine.supervisor), then results.
+    """A request, then a folder and a process (ml_engine.runs.supervisor), then results.
 
     queued -> running -> done | failed | cancelled; queued -> cancelled; a lapsed lease returns running to queued,
     to be claimed with one attempt more, and the third loss is failed. A queued run whose predecessor (`after`) ended

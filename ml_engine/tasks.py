@@ -8,25 +8,25 @@ from celery import shared_task
 from celery.signals import worker_ready
 from django.db import DatabaseError
 
-from ml_engine import running, supervisor
+from ml_engine.runs import lifecycle, supervisor
 
 logger = logging.getLogger(__name__)
 
 
-@shared_task(name=running.EXECUTE)
+@shared_task(name=lifecycle.EXECUTE)
 def execute_run(run_uuid: str) -> None:
     supervisor.execute(UUID(run_uuid))
 
 
 @shared_task
 def reap_runs() -> int:
-    return running.reap()
+    return lifecycle.reap()
 
 
 @worker_ready.connect
 def reap_at_start(**_: Any) -> None:
     """A worker that comes back after a crash need not wait for the next beat."""
     try:
-        running.reap()
+        lifecycle.reap()
     except DatabaseError:  # before the first migration
         logger.warning("runs could not be looked through at start; the next beat does it")

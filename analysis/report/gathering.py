@@ -25,8 +25,8 @@ from analysis.planning import current_plan, in_words, planned_point
 from analysis.table_one import Flow, TableOne, flow, table_one
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import InvalidConfig
-from ml_engine.requests import as_text, changes_from_preset
-from ml_engine.storage import file_sha256, run_folder
+from ml_engine.runs.paths import file_sha256, run_folder
+from ml_engine.runs.requests import as_text, changes_from_preset
 from portal.models import Part
 
 UNKNOWN = "not known to Hilum"

@@ -28,8 +28,8 @@ from analysis.statistics import (
     delong_paired,
     threshold_at_specificity,
 )
-from ml_engine import manifest
 from ml_engine.core.errors import EngineError
+from ml_engine.engine import manifest
 
 MAPS = ("global", "region", "fused")
 

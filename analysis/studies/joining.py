@@ -12,7 +12,7 @@ from analysis.studies.cells import Film, Truth, read_cell, read_summary
 from analysis.studies.opening import gone, is_open, split_of
 from ml_engine.core.errors import EngineError
 from ml_engine.models import Run
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.labels.events import labels_at
 from portal.models import Part, SplitImage, User
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from analysis.statistics import Auroc, Spread, auroc_interval, spread_over_seeds
 from analysis.studies.cells import CellScores, Name, Truth, labels_of, left_out, read_cell
-from ml_engine.stages.sweep import AXES, WEIGHT
+from ml_engine.engine.stages.sweep import AXES, WEIGHT
 
 SEED = "seed"
 TUNE, TEST = "tune", "test"

@@ -11,7 +11,7 @@ from analysis.figures import AxisLine, CellMark
 from analysis.palette import Theme
 from analysis.statistics import Auroc
 from analysis.studies.sweep import SEED, Row, Setting, SweepResult
-from ml_engine.stages.sweep import WEIGHT
+from ml_engine.engine.stages.sweep import WEIGHT
 
 ALONG = {"rate": "Rate s", "neighbours": "Neighbours K", "size": "Size, px", WEIGHT: "Fusion weight w of region"}
 LOGARITHMIC = ("rate", "neighbours")

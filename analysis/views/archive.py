@@ -8,9 +8,9 @@ from django.http import Http404, StreamingHttpResponse
 from django.views.decorators.http import require_GET
 
 from analysis.hiding import WHY, hidden_films
-from ml_engine import archive
+from ml_engine.engine import archive
 from ml_engine.models import STUDIES, Run, RunKind, RunState
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.models import Part
 from portal.people import audit
 from portal.people.access import get_visible, require

@@ -14,7 +14,7 @@ from analysis.heatmaps import row_of, scale_of
 from analysis.hiding import scored_film, shown_scores
 from analysis.looking import CannotEvaluate
 from ml_engine.models import Run, RunState
-from ml_engine.nearest import MOST_NEIGHBOURS, CannotExplain, nearest_normals
+from ml_engine.runs.nearest_normals import MOST_NEIGHBOURS, CannotExplain, nearest_normals
 from portal.models import Image, Part, SplitImage, User
 from portal.people.access import get_visible, may_see_scores, visible
 from portal.people.signed_in import Request

@@ -18,8 +18,8 @@ from analysis.studies.opening import is_open, open_test, split_of
 from analysis.studies.segmentation import Segmented
 from analysis.studies.sweep import SweepResult
 from analysis.views.asking import get_study, theme_of
+from ml_engine.engine.stages.sweep import AXES, WEIGHT
 from ml_engine.models import Run, RunKind
-from ml_engine.stages.sweep import AXES, WEIGHT
 from portal.models import Image, Part
 from portal.people.access import may
 from portal.people.signed_in import Request

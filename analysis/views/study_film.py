@@ -20,7 +20,7 @@ from analysis.views.asking import get_study
 from analysis.views.film import maps_response, overlay_of, weight_lock
 from ml_engine.core.errors import EngineError
 from ml_engine.models import Run, RunKind
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.models import Image, Part
 from portal.people.access import may_see_scores
 from portal.people.signed_in import Request

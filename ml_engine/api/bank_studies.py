@@ -5,12 +5,12 @@ from typing import Any
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 
-from ml_engine import bank_studies, requests
 from ml_engine.api.serializers import FitWish, RunDetailSerializer, Wish
 from ml_engine.api.views import NewRun
-from ml_engine.bank_plans import CONTAMINATIONS, CONTRASTS, KINDS, PARTS, SHARES, BankPlan, LesionPlan
-from ml_engine.forms import FIT_FIRST, UNALIGNED
+from ml_engine.engine.study_plans import CONTAMINATIONS, CONTRASTS, KINDS, PARTS, SHARES, BankPlan, LesionPlan
+from ml_engine.forms.runs import FIT_FIRST, UNALIGNED
 from ml_engine.models import AlignmentModel, DetectorModel, Run
+from ml_engine.runs import bank_requests, requests
 from portal.models import Split, User
 from portal.people.access import get_visible, visible
 
@@ -59,11 +59,11 @@ class NewBankStudy(NewRun):
         config = requests.config_from(given["preset"], given["settings"])
         planned = BankPlan.from_json({name: given[name] for name in ("shares", "contaminations", "repeats")})
         if given["alignment"] == FIT_FIRST:
-            return bank_studies.request_aligned_bank_study(asked, split=split, config=config, planned=planned)
+            return bank_requests.request_aligned_bank_study(asked, split=split, config=config, planned=planned)
         alignment = None
         if given["alignment"] != UNALIGNED:
             alignment = get_visible(AlignmentModel.objects.all(), user, given["alignment"])
-        return bank_studies.request_bank_study(asked, split=split, config=config, planned=planned, alignment=alignment)
+        return bank_requests.request_bank_study(asked, split=split, config=config, planned=planned, alignment=alignment)
 
 
 @extend_schema(request=BlindSpotsWish, responses={201: RunDetailSerializer})
@@ -78,6 +78,6 @@ class NewBlindSpots(NewRun):
         if detector is None:
             detector = get_visible(models, user, given["detector"])
         names = ("part", "films", "places", "kinds", "sizes_mm", "contrasts")
-        return bank_studies.request_blind_spots(
+        return bank_requests.request_blind_spots(
             asked, detector=detector, planned=LesionPlan.from_json({name: given[name] for name in names})
         )

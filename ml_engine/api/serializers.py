@@ -1,10 +1,10 @@
 from rest_framework import serializers
 
 from ml_engine.core.config import PRESETS
+from ml_engine.engine.stages.ablation import FIGURES
+from ml_engine.engine.stages.sweep import AXES
 from ml_engine.models import Run
-from ml_engine.stages.ablation import FIGURES
-from ml_engine.stages.sweep import AXES
-from ml_engine.studies import FIGURES as PAPER_FIGURES
+from ml_engine.runs.study_requests import FIGURES as PAPER_FIGURES
 from portal.models import Part
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 from drf_spectacular.utils import extend_schema
 
-from ml_engine import requests, studies
 from ml_engine.api.serializers import AblationWish, RunDetailSerializer, SweepWish
 from ml_engine.api.views import NewRun
 from ml_engine.models import Run
+from ml_engine.runs import requests, study_requests
 from portal.models import Split, User
 from portal.people.access import get_visible
 
@@ -21,7 +21,7 @@ class NewAblation(NewRun):
     def make(self, asked: requests.Request, given: dict[str, Any], user: User) -> Run:
         split = get_visible(Split.objects.all(), user, given["split"])
         config = requests.config_from(given["preset"], given["settings"])
-        return studies.request_ablation(asked, split=split, config=config, figures=given["figures"])
+        return study_requests.request_ablation(asked, split=split, config=config, figures=given["figures"])
 
 
 @extend_schema(request=SweepWish, responses={201: RunDetailSerializer})
@@ -34,4 +34,4 @@ class NewSweep(NewRun):
         split = get_visible(Split.objects.all(), user, given["split"])
         config = requests.config_from(given["preset"], given["settings"])
         config = config.replace(align="network" if given["aligned"] else "none")
-        return studies.request_sweep(asked, split=split, config=config, axes=given["axes"])
+        return study_requests.request_sweep(asked, split=split, config=config, axes=given["axes"])

@@ -12,7 +12,6 @@ from rest_framework.request import Request as HttpRequest
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from ml_engine import requests, running, storage
 from ml_engine.api.serializers import (
     AlignmentWish,
     DetectorWish,
@@ -22,9 +21,10 @@ from ml_engine.api.serializers import (
     Wish,
 )
 from ml_engine.core.errors import InvalidConfig
-from ml_engine.forms import FIT_FIRST, RANDOM_WEIGHTS, UNALIGNED
+from ml_engine.forms.runs import FIT_FIRST, RANDOM_WEIGHTS, UNALIGNED
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState
-from ml_engine.running import RunRefused
+from ml_engine.runs import lifecycle, paths, requests
+from ml_engine.runs.lifecycle import RunRefused
 from portal.models import Dataset, Site, Split, User
 from portal.people.access import get_visible, sites_of, visible
 from portal.people.signed_in import person
@@ -168,12 +168,12 @@ class Act(APIView):
 
 class Cancel(Act):
     def act(self, run: Run, user: User) -> Run:
-        return running.cancel(run=run, actor=user)
+        return lifecycle.cancel(run=run, actor=user)
 
 
 class Retry(Act):
     def act(self, run: Run, user: User) -> Run:
-        return running.retry(run=run, actor=user)
+        return lifecycle.retry(run=run, actor=user)
 
 
 class LogSerializer(serializers.Serializer[None]):
@@ -192,7 +192,7 @@ class Log(APIView):
         text = request.query_params.get("lines", "200")
         if not text.isdecimal() or len(text) > 5 or not 1 <= int(text) <= 10_000:  # int() refuses 4,300 digits
             raise ValidationError({"detail": f"lines is “{text[:20]}”: it must be a whole number from 1 to 10000."})
-        log = storage.log_tail(run.uuid, lines=int(text), limit=2**20)
+        log = paths.log_tail(run.uuid, lines=int(text), limit=2**20)
         if run.random_weights:
             log = f"{RANDOM_WEIGHTS}\n\n{log}"
         return Response({"log": log, "random_weights": run.random_weights})

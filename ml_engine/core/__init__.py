@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ml_engine.core.bank.coreset import k_center
     from ml_engine.core.config import PipelineConfig
-    from ml_engine.core.coreset import k_center
-    from ml_engine.core.pipeline import Detector
+    from ml_engine.core.detector.pipeline import Detector
 
 __all__ = ["Detector", "PipelineConfig", "k_center"]
 _HOMES = {"Detector": "pipeline", "PipelineConfig": "config", "k_center": "coreset"}

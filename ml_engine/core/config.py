@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from ml_engine.core import backbones, published
-from ml_engine.core.alignment.config import AlignmentConfig
-from ml_engine.core.backbones import LAYERS as LAYERS
+from ml_engine.core import architectures, published_weights
+from ml_engine.core.alignment_config import AlignmentConfig
+from ml_engine.core.architectures import LAYERS as LAYERS
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.core.fields import as_type, from_text, names_of
 
 DETECTORS = {"patchcore": "PatchCore", "padim": "PaDiM", "spade": "SPADE", "dn2": "DN2"}  # name: the field's word
 PRESETS = ("default", "paper", "paper-448")
-BACKBONES = backbones.NAMES  # those that forms offer; timm:NAME is taken too
+BACKBONES = architectures.NAMES  # those that forms offer; timm:NAME is taken too
 
 
 def setting(
@@ -206,14 +206,14 @@ class PipelineConfig:
 
     def _check_backbone(self) -> None:
         """The layers, the size and the weights are the backbone's."""
-        backbone = backbones.find(self.backbone)
+        backbone = architectures.find(self.backbone)
         self._check("layers", backbone.has_layers(self.layer_names), backbone.layers_in_words)
         step = backbone.multiple
         near = max(1, round(224 / step)) * step
         of = f", the patch of {self.backbone}" if backbone.patch else ""
         self._check("size", self.size % step == 0, f"a multiple of {step}{of}, such as {near} or {2 * near}")
-        own = published.sets_of(self.backbone)
-        ok = bool(self.weights.strip()) and (self.weights in own or self.weights not in published.SETS)
+        own = published_weights.sets_of(self.backbone)
+        ok = bool(self.weights.strip()) and (self.weights in own or self.weights not in published_weights.SETS)
         words = ", ".join([*own, "random"])
         self._check("weights", ok, f"{words} or the name of an imported file with backbone {self.backbone}")
 
@@ -252,7 +252,7 @@ class PipelineConfig:
     @property
     def stride(self) -> int:
         """Side of a patch in canonical pixels: the stride of the first layer used."""
-        return backbones.find(self.backbone).stride(self.layer_names[0])
+        return architectures.find(self.backbone).stride(self.layer_names[0])
 
     @property
     def patches(self) -> int:
@@ -300,13 +300,13 @@ class PipelineConfig:
         """
         return self.replace_fields({name: text})
 
-    def _brought_along(self, backbone: backbones.Backbone) -> dict[str, Any]:
+    def _brought_along(self, backbone: architectures.Backbone) -> dict[str, Any]:
         """The layers and the weights that another backbone needs where those of this config are not its own."""
-        own = published.sets_of(backbone.name)
+        own = published_weights.sets_of(backbone.name)
         brought: dict[str, Any] = {}
         if not backbone.has_layers(self.layer_names):
             brought["layers"] = backbone.usual_layers
-        if self.weights in published.SETS and self.weights not in own and own:
+        if self.weights in published_weights.SETS and self.weights not in own and own:
             brought["weights"] = own[0]
         return brought
 
@@ -328,7 +328,7 @@ class PipelineConfig:
         if "fusion_weight" in values:
             values.setdefault("fusion_choice", "config")  # a weight that is asked for is not chosen again
         if "backbone" in values:
-            values = self._brought_along(backbones.find(values["backbone"])) | values
+            values = self._brought_along(architectures.find(values["backbone"])) | values
         if inner:
             values["alignment"] = dataclasses.replace(self.alignment, **inner)
         return self.replace(**values)

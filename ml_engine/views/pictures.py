@@ -5,8 +5,8 @@ from uuid import UUID
 from django.http import FileResponse, Http404
 from django.views.decorators.http import require_GET
 
-from ml_engine import storage
 from ml_engine.models import Run
+from ml_engine.runs import paths
 from portal.people.access import get_visible
 from portal.people.signed_in import Request
 
@@ -16,7 +16,7 @@ def picture(request: Request, uuid: UUID, name: str) -> FileResponse:
     """One of the run's pictures by its name in the report; no other file."""
     run = get_visible(Run.objects.select_related("alignment_made"), request.user, uuid)
     made = getattr(run, "alignment_made", None)
-    path = storage.picture_path(run.uuid, name)
+    path = paths.picture_path(run.uuid, name)
     if made is None or name not in made.report.get("pictures", []) or not path.is_file():
         raise Http404("This run has no such picture.")
     response = FileResponse(path.open("rb"), content_type="image/png")

@@ -1,4 +1,4 @@
-"""The pages of runs. Each translates and delegates to ml_engine.requests and ml_engine.running."""
+"""The pages of runs. Each translates and delegates to ml_engine.runs.requests and ml_engine.runs.lifecycle."""
 
 from typing import Any
 from uuid import UUID
@@ -10,19 +10,21 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from ml_engine import bank_forms, forms, running, storage, study_forms
-from ml_engine.forms import RANDOM_WEIGHTS, RunForm
+from ml_engine.engine.stages.sweep import AXES
+from ml_engine.forms import banks, studies
+from ml_engine.forms import runs as forms
+from ml_engine.forms.runs import RANDOM_WEIGHTS, RunForm
 from ml_engine.models import Run, RunKind, RunState
-from ml_engine.requests import changes_from_preset
-from ml_engine.running import RunRefused
-from ml_engine.stages.sweep import AXES
-from ml_engine.suspects import NoSuspects, queue_least_normal
+from ml_engine.runs import lifecycle, paths
+from ml_engine.runs.lifecycle import RunRefused
+from ml_engine.runs.requests import changes_from_preset
+from ml_engine.runs.suspect_normals import NoSuspects, queue_least_normal
 from portal.models import Image, Part, Site, Split, User
 from portal.people.access import get_visible, may, may_see_scores, require
 from portal.people.signed_in import Request
 from portal.sets.screening_queues import InvalidQueue
 
-FORM_MODULES = {kind: module for module in (forms, study_forms, bank_forms) for kind in module.FORMS}
+FORM_MODULES = {kind: module for module in (forms, studies, banks) for kind in module.FORMS}
 RUNS_A_PAGE = 50
 ACTIVE = (RunState.QUEUED, RunState.RUNNING)
 
@@ -152,7 +154,7 @@ def _words(name: str) -> str:
 
 def _progress(request: Request, run: Run) -> dict[str, Any]:
     return {
-        "log": storage.log_tail(run.uuid),
+        "log": paths.log_tail(run.uuid),
         "is_active": run.state in ACTIVE,
         "show_detail": request.user.is_staff and run.detail,
         "stage_number": run.stage_index + 1,
@@ -172,7 +174,7 @@ def progress(request: Request, uuid: UUID) -> HttpResponse:
 @require_GET
 def log(request: Request, uuid: UUID) -> HttpResponse:
     run = get_visible(Run.objects.all(), request.user, uuid)
-    text = storage.log_tail(run.uuid, lines=100_000, limit=8 * 2**20)
+    text = paths.log_tail(run.uuid, lines=100_000, limit=8 * 2**20)
     notice = f"{RANDOM_WEIGHTS}\n\n" if run.random_weights else ""
     return HttpResponse(notice + (text or "No log yet."), content_type="text/plain; charset=utf-8")
 
@@ -219,14 +221,14 @@ def _site_named(request: Request) -> Site | None:
 
 
 def _weights(form: RunForm) -> dict[str, bool]:
-    return {"has_imagenet": storage.has_imagenet_weights(), "has_vgg": storage.has_vgg_weights()}
+    return {"has_imagenet": paths.has_imagenet_weights(), "has_vgg": paths.has_vgg_weights()}
 
 
 @require_POST
 def cancel(request: Request, uuid: UUID) -> HttpResponse:
     run = get_visible(Run.objects.select_related("site"), request.user, uuid)
     try:
-        running.cancel(run=run, actor=request.user)
+        lifecycle.cancel(run=run, actor=request.user)
     except RunRefused as refusal:
         messages.warning(request, str(refusal))
     return redirect("ml_engine:run", uuid)
@@ -236,7 +238,7 @@ def cancel(request: Request, uuid: UUID) -> HttpResponse:
 def retry(request: Request, uuid: UUID) -> HttpResponse:
     run = get_visible(Run.objects.select_related("site", "after"), request.user, uuid)
     try:
-        running.retry(run=run, actor=request.user)
+        lifecycle.retry(run=run, actor=request.user)
     except RunRefused as refusal:
         messages.warning(request, str(refusal))
     return redirect("ml_engine:run", uuid)

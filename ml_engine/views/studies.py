@@ -5,8 +5,8 @@ from django.utils.html import format_html
 from django.views.decorators.http import require_POST
 
 from ml_engine.core.errors import InvalidConfig
-from ml_engine.running import RunRefused
-from ml_engine.study_forms import SweepForm
+from ml_engine.forms.studies import SweepForm
+from ml_engine.runs.lifecycle import RunRefused
 from portal.people.access import require
 from portal.people.signed_in import Request
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ml_engine.engine.stages.ablation import plan as plan_ablation
+from ml_engine.engine.stages.plans import Plan
 from ml_engine.models import Run, RunKind, RunState
-from ml_engine.stages.ablation import plan as plan_ablation
-from ml_engine.stages.plans import Plan
-from ml_engine.storage import run_folder
-from ml_engine.studies import plan_sweep
+from ml_engine.runs.paths import run_folder
+from ml_engine.runs.study_requests import plan_sweep
 from portal.models import Image, Site, Split
 from tests.ml_engine import made
 from tests.portal import factories

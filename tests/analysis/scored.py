@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState, Score
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.models import Image, Part, Site, Split, User
 from portal.sets.splits import SplitRequest, split_from_csv
 from tests.portal import factories

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ml_engine.bank_plans import BankPlan, LesionPlan, injected_count
+from ml_engine.engine.stages.blind_spots import FILM_FIELDS, LESION_FIELDS
+from ml_engine.engine.study_plans import BankPlan, LesionPlan, injected_count
 from ml_engine.models import DetectorModel, Run, RunKind, RunState
-from ml_engine.stages.blind_spots import FILM_FIELDS, LESION_FIELDS
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.models import Image, Site, Split
 from portal.sets.splits import SplitRequest, split_from_csv
 from tests.portal import factories

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from analysis.evaluation import evaluate
 from analysis.models import Evaluation
 from analysis.statistics import subgroups
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.models import LabelValue, Role, User
 from tests.analysis.scored import Scored, scored_run
 from tests.portal import factories

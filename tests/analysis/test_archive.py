@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 
 from ml_engine.models import Run
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.models import AuditEvent, Membership, Role, User
 from tests.analysis.scored import Scored
 from tests.portal import factories

@@ -18,7 +18,7 @@ from analysis.models import TestLook
 from analysis.studies import bank, blind
 from analysis.studies.opening import open_test
 from ml_engine.core.errors import EngineError
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.models import AuditEvent, Membership, Role, Site
 from tests.analysis import studied
 from tests.portal import factories

@@ -12,7 +12,7 @@ from analysis.evaluation import evaluate
 from analysis.models import Evaluation
 from analysis.statistics import delong_paired, holm
 from ml_engine.models import DetectorModel, Run, Score
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored, scored_run
 from tests.portal import factories

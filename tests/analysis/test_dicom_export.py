@@ -25,7 +25,7 @@ from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.heatmap_picture import NARROWEST_PX, colours
 from analysis.palette import INFERNO
 from ml_engine.models import Score
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.imaging.film import unpack
 from portal.intake.film_files import pixel_path
 from portal.intake.films import Report, entries_of_folder, import_entries

@@ -16,7 +16,7 @@ from analysis.evaluated import evaluated_part
 from analysis.evaluation import ScoredPart, band_of, evaluate, scored_part, sweep_of
 from analysis.looking import CannotEvaluate
 from analysis.models import Evaluation
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.models import User
 from tests.analysis.scored import Scored
 

@@ -24,7 +24,7 @@ from analysis.evaluation import (
 from analysis.looking import CannotEvaluate, looks_at_test
 from analysis.models import Evaluation, TestLook
 from ml_engine.models import RunState, Score
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored
 from tests.portal import factories

@@ -14,7 +14,7 @@ from django.urls import reverse
 from analysis import galleries
 from analysis.evaluation import evaluate
 from analysis.models import Evaluation
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.models import LabelValue, Role, User
 from tests.analysis.scored import Scored
 from tests.portal import factories

@@ -17,7 +17,7 @@ from analysis.evaluation import evaluate
 from analysis.localising import patches_in_boxes
 from analysis.models import Evaluation, Reading, Verdict
 from analysis.truth import marked_films
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored
 from tests.portal import factories

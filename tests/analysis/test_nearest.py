@@ -11,10 +11,10 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from ml_engine import requests, supervisor
 from ml_engine.models import DetectorModel, Run, Score
-from ml_engine.requests import Request
-from ml_engine.storage import run_folder
+from ml_engine.runs import requests, supervisor
+from ml_engine.runs.paths import run_folder
+from ml_engine.runs.requests import Request
 from portal.models import Image, Role
 from tests.analysis.scored import Scored
 from tests.ml_engine import made

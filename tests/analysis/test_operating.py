@@ -15,7 +15,7 @@ from analysis.evaluation import evaluate, scored_part
 from analysis.models import Evaluation
 from analysis.operating import reach
 from analysis.operating_point import Asked, InvalidOperatingPoint
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored
 from tests.portal import factories

@@ -20,7 +20,7 @@ from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.looking import looks_at_test
 from analysis.models import Evaluation
 from ml_engine.models import Run, Score
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored, scored_run
 from tests.portal import factories

@@ -17,7 +17,7 @@ from analysis.evaluated import evaluated_part
 from analysis.evaluation import evaluate
 from analysis.models import Evaluation
 from analysis.precision import precision_of
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored
 from tests.portal import factories

@@ -12,9 +12,9 @@ from django.test import Client
 from analysis import proposals
 from analysis.models import NormalDecision, NormalProposal, Worklist
 from analysis.proposals import ProposalRefused, compare
-from ml_engine import running
 from ml_engine.models import Run, RunState, Score
-from ml_engine.storage import run_folder
+from ml_engine.runs import lifecycle
+from ml_engine.runs.paths import run_folder
 from portal.models import AuditEvent, Cohort, Image, Role, SplitMember, User
 from portal.sets.cohorts import freeze_cohort, images_of
 from tests.analysis.scored import Scored
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.django_db]
 
 @pytest.fixture(autouse=True)
 def _nobody_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "publish", lambda run: True)
+    monkeypatch.setattr(lifecycle, "publish", lambda run: True)
 
 
 @pytest.fixture

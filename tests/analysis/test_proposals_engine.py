@@ -9,9 +9,9 @@ import pytest
 from analysis import proposals
 from analysis.proposals import compare
 from analysis.worklists import WorklistRequest, make_worklist
-from ml_engine import requests, running, supervisor
 from ml_engine.models import Run, RunState
-from ml_engine.requests import Request
+from ml_engine.runs import lifecycle, requests, supervisor
+from ml_engine.runs.requests import Request
 from portal.models import Image, Role
 from portal.sets.cohorts import images_of
 from tests.analysis.worklists import items, read
@@ -30,7 +30,7 @@ def ended(run: Run) -> Run:
 def test_dismissed_alarms_lose_their_alarm_once_the_bank_has_grown(
     data_dir: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "publish", lambda run: True)
+    monkeypatch.setattr(lifecycle, "publish", lambda run: True)
     site = made.site()
     split = made.small_split(site)
     dataset = split.members.first().images.first().image.dataset

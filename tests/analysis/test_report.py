@@ -26,7 +26,7 @@ from analysis.report.paper import INSIDE, NO_GLYPH, Paper, text_width, wrapped
 from analysis.report.standards import STANDARDS, facts
 from analysis.report.words import methods
 from ml_engine.core.config import PipelineConfig
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.models import AuditEvent, Membership, Role, User
 from tests.analysis.scored import Scored, scored_run
 from tests.portal import factories

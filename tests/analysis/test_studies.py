@@ -23,7 +23,7 @@ from analysis.models import TestLook
 from analysis.statistics import delong_paired
 from analysis.studies import segmentation
 from ml_engine.models import Run, RunState
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.labels.events import append
 from portal.models import AuditEvent, Image, LabelEvent, LabelSource, Role, Split
 from tests.analysis import laid

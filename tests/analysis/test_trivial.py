@@ -12,7 +12,7 @@ from analysis.looking import CannotEvaluate
 from analysis.models import Evaluation
 from analysis.statistics import delong, delong_paired
 from analysis.trivial import Trivial, trivial_of
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.models import User
 from tests.analysis.scored import Scored
 

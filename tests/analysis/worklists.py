@@ -11,7 +11,7 @@ from analysis.models import Reading, Worklist, WorklistItem
 from analysis.reading import Given
 from analysis.worklists import WorklistRequest, begin, make_worklist
 from ml_engine.models import Run
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored
 from tests.portal import factories

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from analysis.evaluation import evaluate
 from analysis.models import Evaluation
-from ml_engine.storage import run_folder
+from ml_engine.runs.paths import run_folder
 from portal.models import Role
 from tests.analysis.scored import Scored, scored_run
 from tests.browser.axe import serious_findings

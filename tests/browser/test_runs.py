@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from ml_engine import storage
 from ml_engine.models import Run, RunState
+from ml_engine.runs import paths
 from portal.models import Role
 from tests.ml_engine import made
 
@@ -26,7 +26,7 @@ def run(data_dir: Path, sign_in: Any) -> Run:
 
 
 def write_log(run: Run, *, lines: range) -> None:
-    folder = storage.run_folder(run.uuid)
+    folder = paths.run_folder(run.uuid)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "log.txt").write_text("".join(f"line {number} of the log {'and so on ' * 40}\n" for number in lines))
 

@@ -9,8 +9,8 @@ import pytest
 from django.test import Client
 from playwright.sync_api import Page, expect
 
-from ml_engine import running, supervisor
 from ml_engine.models import Run, RunState
+from ml_engine.runs import lifecycle, supervisor
 from portal.models import Role
 from tests.analysis import laid
 from tests.browser.axe import serious_findings
@@ -26,7 +26,7 @@ SETTINGS = "\n".join(
 
 @pytest.fixture(autouse=True)
 def _nobody_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "publish", lambda run: True)
+    monkeypatch.setattr(lifecycle, "publish", lambda run: True)
 
 
 def numbers(page: Page, part: str) -> list[float]:

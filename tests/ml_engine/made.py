@@ -10,7 +10,7 @@ import numpy as np
 from django.utils import timezone
 
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState
-from ml_engine.requests import config_from
+from ml_engine.runs.requests import config_from
 from portal.imaging.film import PixelFacts, pack, pixel_sha256
 from portal.intake.film_files import pixel_path, write_once
 from portal.models import (

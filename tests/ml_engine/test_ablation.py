@@ -13,10 +13,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from analysis import ablation as tables
-from ml_engine import command_line
-from ml_engine.core import feature_store
+from ml_engine.command import main
+from ml_engine.core.backbone import feature_store
 from ml_engine.core.config import PipelineConfig
-from ml_engine.stages import ablation, cells
+from ml_engine.engine.stages import ablation, experiments
 from portal.imaging.phantom.demo_set import plan_demo_set
 from portal.imaging.phantom.findings import FINDINGS
 from tests.ml_engine import films
@@ -33,7 +33,7 @@ def one_code_version() -> Iterator[None]:
 
 
 def command(folder: Path, *more: str) -> int:
-    return command_line.main(
+    return main.main(
         ["ablation", "--images", str(folder / "films"), "--csv", str(folder / "films" / "labels.csv"), *QUICK, *more]
     )
 
@@ -55,9 +55,9 @@ def test_each_cell_is_what_fit_and_score_make_of_it(world: Path, tmp_path: Path)
     """The shared features change nothing: a cell's bytes are those of the commands alone."""
     common = ["--images", str(world / "films"), "--csv", str(world / "films" / "labels.csv")]
     fit = ["fit", *common, *films.UNALIGNED, "--no-mask", "--out", str(tmp_path / "m")]
-    assert command_line.main([*fit, *QUICK[len(films.SMALL) :]]) == 0
+    assert main.main([*fit, *QUICK[len(films.SMALL) :]]) == 0
     score = ["score", *common, "--model", str(tmp_path / "m"), "--out", str(tmp_path / "s")]
-    assert command_line.main(score) == 0
+    assert main.main(score) == 0
 
     for name in ("maps.npy", "scores.csv", "sweep.npy"):
         assert (cell(world, "unaligned-unmasked") / name).read_bytes() == (tmp_path / "s" / name).read_bytes()
@@ -170,7 +170,7 @@ def test_a_detector_with_one_map_has_one_figure(world: Path, tmp_path: Path) -> 
 def test_what_cannot_be_asked_for_is_a_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
 ) -> None:
-    assert command_line.main(["ablation", "--out", str(tmp_path / "o"), *arguments]) == 2
+    assert main.main(["ablation", "--out", str(tmp_path / "o"), *arguments]) == 2
 
     assert sentence in capsys.readouterr().err
 
@@ -178,7 +178,7 @@ def test_what_cannot_be_asked_for_is_a_sentence(
 def test_films_without_a_test_part_are_refused(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = films.write_csv(tmp_path / "l.csv", [{"filename": "film-00.png", "label": "normal"}])
 
-    status = command_line.main(
+    status = main.main(
         ["ablation", "--images", str(world / "films"), "--csv", str(table), "--out", str(tmp_path / "o"), *QUICK]
     )
 
@@ -242,7 +242,7 @@ def test_a_full_disk_ends_the_run_and_is_no_finding(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(cells.files, "stream_npy", full)
+        patch.setattr(experiments.files, "stream_npy", full)
         assert command(world, "--out", str(copied), "--figures", "12,13,14") == 2
     assert "The disk is full" in capsys.readouterr().err
 
@@ -285,6 +285,6 @@ def test_other_phantoms_than_those_asked_for_are_refused(
     (tmp_path / "o" / "films").mkdir(parents=True)
     films.write_csv(tmp_path / "o" / "films" / "labels.csv", rows[:lines])
 
-    assert command_line.main(["ablation", "--out", str(tmp_path / "o"), "--phantoms", count, *QUICK]) == 2
+    assert main.main(["ablation", "--out", str(tmp_path / "o"), "--phantoms", count, *QUICK]) == 2
 
     assert f"holds other phantoms than the {count} asked for" in capsys.readouterr().err

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml_engine import command_line
-from ml_engine.alignment_inputs import canonical_image
+from ml_engine.command import main
+from ml_engine.command.alignment_inputs import canonical_image
 from ml_engine.core import files
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError, InvalidConfig
-from ml_engine.folder import Request
-from ml_engine.stages.runner import run_folder
+from ml_engine.engine.run_folder import Request
+from ml_engine.engine.stages.runner import run_folder
 from tests.ml_engine import films
 from tests.ml_engine.films import SMALL
 
@@ -46,7 +46,7 @@ def write_landmarks(path: Path, count: int) -> Path:
 
 
 def run(*arguments: object) -> int:
-    return command_line.main([str(argument) for argument in arguments])
+    return main.main([str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module", autouse=True)

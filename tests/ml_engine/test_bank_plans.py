@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from ml_engine import bank_commands
-from ml_engine.bank_plans import (
+from ml_engine.command import banks
+from ml_engine.core.errors import EngineError, InvalidConfig
+from ml_engine.engine.study_plans import (
     BankPlan,
     LesionPlan,
     check_reachable,
@@ -18,7 +19,6 @@ from ml_engine.bank_plans import (
     injected_films,
     parse_numbers,
 )
-from ml_engine.core.errors import EngineError, InvalidConfig
 
 
 def test_the_whole_clean_bank_is_one_cell_for_both_questions() -> None:
@@ -105,4 +105,4 @@ def test_a_share_out_of_reach_names_the_films_it_needs() -> None:
 @pytest.mark.parametrize("text", ["nodule", "tumour=5"])
 def test_sizes_on_the_command_line_name_a_kind(text: str) -> None:
     with pytest.raises(InvalidConfig, match="write KIND=LIST, such as nodule=5,10,20"):
-        bank_commands._sizes([text])
+        banks._sizes([text])

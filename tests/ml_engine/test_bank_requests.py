@@ -13,13 +13,13 @@ from django.urls import reverse
 from rest_framework.test import APIClient
 
 from analysis.studies import bank, blind
-from ml_engine import preparing, supervisor
-from ml_engine.bank_plans import BankPlan, LesionPlan
-from ml_engine.bank_studies import request_aligned_bank_study, request_bank_study, request_blind_spots
+from ml_engine.engine.study_plans import BankPlan, LesionPlan
 from ml_engine.models import Run, RunKind, RunState
-from ml_engine.requests import Request, request_detector
-from ml_engine.running import RunRefused
-from ml_engine.storage import run_folder
+from ml_engine.runs import supervisor, write_folder
+from ml_engine.runs.bank_requests import request_aligned_bank_study, request_bank_study, request_blind_spots
+from ml_engine.runs.lifecycle import RunRefused
+from ml_engine.runs.paths import run_folder
+from ml_engine.runs.requests import Request, request_detector
 from portal.models import AuditEvent, Role, Site
 from tests.ml_engine import films as made_films
 from tests.ml_engine import made
@@ -125,7 +125,7 @@ def test_blind_spots_need_normal_films_and_a_threshold(site: Site, split: Any) -
 
 def test_no_label_of_test_reaches_the_folder(site: Site, split: Any) -> None:
     run = request_bank_study(asked(site), split=split, config=made.small_config(), planned=PLAN)
-    folder = preparing.write_folder(run, tick=lambda: None)
+    folder = write_folder.write_folder(run, tick=lambda: None)
     lines = made_films.read_csv(folder / "images.csv")
     labels = {(line["part"], line["label"]) for line in lines}
     assert labels == {("fit", "normal"), ("tune", "abnormal"), ("calibrate", "normal"), ("test", "")}
@@ -142,7 +142,7 @@ def test_lesions_go_into_normal_films_only_and_their_label_stays_in_the_portal(
     model.write_bytes(b"")
     planned = LesionPlan(part=part, films=1)
     run = request_blind_spots(asked(site), detector=detector, planned=planned)
-    folder = preparing.write_folder(run, tick=lambda: None)
+    folder = write_folder.write_folder(run, tick=lambda: None)
     [line] = made_films.read_csv(folder / "images.csv")
     assert "label" not in line and line["part"] == part
     normal = {str(film.uuid) for film in _films_labelled(split, part, "normal")}

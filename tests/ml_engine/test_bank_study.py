@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from ml_engine import command_line, manifest
+from ml_engine.command import main
 from ml_engine.core import files as kept
-from ml_engine.core import memory_bank
+from ml_engine.core.bank import memory_bank
 from ml_engine.core.config import PipelineConfig
-from ml_engine.core.pipeline import Detector, normal_scores
-from ml_engine.core.preprocess import prepare
-from ml_engine.films import read
-from ml_engine.stages.bank_study import method
+from ml_engine.core.detector.pipeline import Detector, normal_scores
+from ml_engine.core.film.preprocess import prepare
+from ml_engine.engine import manifest
+from ml_engine.engine.decode_films import read
+from ml_engine.engine.stages.bank_study import method
 from tests.ml_engine import films
 
 ASKED = ["--shares", "0.3,0.6,1", "--repeats", "2", "--contaminations", "0,0.1"]
@@ -44,7 +45,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``films`` and a finished study ``out``."""
     base = tmp_path_factory.mktemp("bank")
     films.write_set(base / "films", train=22, tune_abnormal=3, test=6)
-    assert command_line.main(["bank-study", *given(base), *PLAIN, *ASKED, "--out", str(base / "out")]) == 0
+    assert main.main(["bank-study", *given(base), *PLAIN, *ASKED, "--out", str(base / "out")]) == 0
     return base
 
 
@@ -54,10 +55,8 @@ def summary(world: Path) -> dict[str, Any]:
 
 
 def test_the_whole_clean_bank_scores_as_a_plain_fit_does(world: Path, tmp_path: Path) -> None:
-    assert command_line.main(["fit", *given(world), *PLAIN, "--out", str(tmp_path / "m")]) == 0
-    assert (
-        command_line.main(["score", *given(world), "--model", str(tmp_path / "m"), "--out", str(tmp_path / "s")]) == 0
-    )
+    assert main.main(["fit", *given(world), *PLAIN, "--out", str(tmp_path / "m")]) == 0
+    assert main.main(["score", *given(world), "--model", str(tmp_path / "m"), "--out", str(tmp_path / "s")]) == 0
 
     lines = films.read_csv(tmp_path / "s" / "scores.csv")
     plain = np.array([[float(line[name]) for name in ("global", "region", "fused")] for line in lines])
@@ -86,7 +85,7 @@ def test_every_cell_is_a_detector_of_its_films(world: Path) -> None:
             continue
         normals = part("fit")
         if cell["share"] < 1:
-            from ml_engine.bank_plans import drawn_films
+            from ml_engine.engine.study_plans import drawn_films
 
             patients = [row.patient for row in normals]
             normals = [normals[film] for film in drawn_films(patients, round(0.3 * len(patients)), (0, 1))]
@@ -135,10 +134,10 @@ def test_a_study_cut_short_goes_on_where_it_was(world: Path, tmp_path: Path, mon
 
     memory_bank_build = memory_bank.build
     monkeypatch.setattr(memory_bank, "build", full_disk)
-    assert command_line.main(command) == 2
+    assert main.main(command) == 2
     done = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "stages").glob("*.npy")}
     assert (tmp_path / "out" / "stages" / "scores-share-030000-0.npy") in done
-    assert command_line.main(command) == 0
+    assert main.main(command) == 0
 
     assert len(builds) == 3 + 5
     assert {path: path.stat().st_mtime_ns for path in done if path.exists()} == {
@@ -152,7 +151,7 @@ def test_a_contamination_out_of_reach_is_refused_before_any_film_is_read(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["bank-study", *given(world), *PLAIN, "--contaminations", "0.3", "--out", str(tmp_path / "out")]
-    assert command_line.main(command) == 2
+    assert main.main(command) == 2
     assert (
         "needs 7 abnormal films in tune beside the 16 normal films of fit, and there are 3" in capsys.readouterr().err
     )
@@ -170,7 +169,7 @@ def test_a_contamination_out_of_reach_is_refused_before_any_film_is_read(
 def test_what_cannot_be_asked_is_refused(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], sentence: str
 ) -> None:
-    assert command_line.main(["bank-study", *given(world), *PLAIN, *more, "--out", str(tmp_path / "out")]) == 2
+    assert main.main(["bank-study", *given(world), *PLAIN, *more, "--out", str(tmp_path / "out")]) == 2
     assert sentence in capsys.readouterr().err
 
 
@@ -178,10 +177,10 @@ def test_an_alignment_given_is_the_one_used(world: Path, tmp_path: Path) -> None
     quick = [*ALIGNED, "--align", "network"]
     asked = ["--shares", "0.5", "--repeats", "1", "--contaminations", "0"]
     first = ["bank-study", *given(world), *films.SMALL, *quick, *asked, "--out", str(tmp_path / "first")]
-    assert command_line.main(first) == 0
+    assert main.main(first) == 0
     made = tmp_path / "first" / "alignment.safetensors"
     again = [*first[:-1], str(tmp_path / "again"), "--alignment", str(made)]
-    assert command_line.main(again) == 0
+    assert main.main(again) == 0
     assert (tmp_path / "again" / "bank_study.json").read_bytes() == (
         tmp_path / "first" / "bank_study.json"
     ).read_bytes()

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from ml_engine import command_line
+from ml_engine.command import main
 from ml_engine.core import Detector, files
 from ml_engine.core.config import DETECTORS, PipelineConfig
-from ml_engine.core.pipeline import load_detector, save_detector
+from ml_engine.core.detector.pipeline import load_detector, save_detector
 from tests.ml_engine import films
 
 BASELINES = [name for name in DETECTORS if name != "patchcore"]
@@ -33,8 +33,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     common = ["--images", str(base / "films"), "--csv", str(base / "films" / "labels.csv")]
     for name in BASELINES:
         fit = ["fit", *common, "--out", str(base / name), "--detector", name, *films.UNALIGNED]
-        assert command_line.main([*fit, "--set", "padim_dimensions=20"]) == 0
-        assert command_line.main(["score", *common, "--model", str(base / name), "--out", str(base / f"{name}-s")]) == 0
+        assert main.main([*fit, "--set", "padim_dimensions=20"]) == 0
+        assert main.main(["score", *common, "--model", str(base / name), "--out", str(base / f"{name}-s")]) == 0
     return base
 
 
@@ -97,12 +97,12 @@ def test_explain_names_films_or_says_why_not(world: Path, capsys: pytest.Capture
     fitted = [row["filename"] for row in films.read_csv(world / "dn2" / "images.csv") if row["part"] == "fit"]
 
     asked = ["--film", str(world / "films" / fitted[0]), "--neighbours", "2"]
-    assert command_line.main(["explain", "--model", str(world / "dn2"), *asked]) == 0
+    assert main.main(["explain", "--model", str(world / "dn2"), *asked]) == 0
     nearest = json.loads(capsys.readouterr().out)["nearest"]
     assert [(one["bank"], one["rank"], one["row"]) for one in nearest] == [("film", 1, -1), ("film", 2, -1)]
     assert nearest[0]["filename"] == fitted[0]
     assert nearest[0]["distance"] < 1e-3 < nearest[1]["distance"]
-    assert command_line.main(["explain", "--model", str(world / "padim"), "--film", str(film)]) == 2
+    assert main.main(["explain", "--model", str(world / "padim"), "--film", str(film)]) == 2
     assert "compares a patch with a Gaussian" in capsys.readouterr().err
 
 
@@ -111,6 +111,6 @@ def test_what_needs_a_memory_bank_is_a_sentence(
 ) -> None:
     arguments = ["--model", str(world / "padim"), "--patient", "p0", "--out", str(tmp_path / "n"), "--approximate"]
 
-    assert command_line.main(["forget", *arguments]) == 2
+    assert main.main(["forget", *arguments]) == 2
 
     assert "The detector is PaDiM, which has no memory bank" in capsys.readouterr().err

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml_engine import command_line, manifest
-from ml_engine.core import pipeline
-from ml_engine.stages import blind_spots
+from ml_engine.command import main
+from ml_engine.core.detector import pipeline
+from ml_engine.engine import manifest
+from ml_engine.engine.stages import blind_spots
 from tests.ml_engine import films
 
 ASKED = ["--films", "3", "--places", "2", "--contrasts", "0,0.4", "--size-mm", "nodule=30,80"]
@@ -35,9 +36,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``films``, a model ``m`` and a finished study ``out``."""
     base = tmp_path_factory.mktemp("blind")
     films.write_set(base / "films", train=24, tune_abnormal=2, test=4)
-    assert command_line.main(["fit", *given(base), *MADE, "--out", str(base / "m")]) == 0
+    assert main.main(["fit", *given(base), *MADE, "--out", str(base / "m")]) == 0
     command = ["blind-spots", *given(base), "--model", str(base / "m"), *ASKED, "--out", str(base / "out")]
-    assert command_line.main(command) == 0
+    assert main.main(command) == 0
     return base
 
 
@@ -80,7 +81,7 @@ def test_the_films_are_those_that_score_scores(world: Path, tmp_path: Path) -> N
     rows = [{"filename": name} for name in names]
     films.write_csv(tmp_path / "some.csv", rows)
     common = ["--images", str(world / "films"), "--csv", str(tmp_path / "some.csv")]
-    assert command_line.main(["score", *common, "--model", str(world / "m"), "--out", str(tmp_path / "s")]) == 0
+    assert main.main(["score", *common, "--model", str(world / "m"), "--out", str(tmp_path / "s")]) == 0
     scores = {line["filename"]: line for line in films.read_csv(tmp_path / "s" / "scores.csv")}
     for line in films.read_csv(world / "out" / "films.csv"):
         for name in blind_spots.MAPS:
@@ -152,8 +153,8 @@ def test_what_was_done_before_a_restart_stays_done(
         return paste_into(work, planned, scorer, row, *more)
 
     monkeypatch.setattr(blind_spots, "_paste_into", stops)
-    assert command_line.main(command) == 2
-    assert command_line.main(command) == 0
+    assert main.main(command) == 2
+    assert main.main(command) == 0
     assert seen == [0, 1, 1, 2]
     for name in ("lesions.csv", "films.csv", "blind_spots.json"):
         assert (tmp_path / "out" / name).read_bytes() == (world / "out" / name).read_bytes()
@@ -163,9 +164,9 @@ def test_a_detector_without_a_threshold_is_refused(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = [*films.UNALIGNED, "--set", "false_alarm_rate=0.01", "--set", "cross_fit=no", "--out", str(tmp_path / "m")]
-    assert command_line.main(["fit", *given(world), *made]) == 0
+    assert main.main(["fit", *given(world), *made]) == 0
     command = ["blind-spots", *given(world), "--model", str(tmp_path / "m"), *ASKED, "--out", str(tmp_path / "out")]
-    assert command_line.main(command) == 2
+    assert main.main(command) == 2
     assert "The detector has no threshold" in capsys.readouterr().err
 
 
@@ -182,5 +183,5 @@ def test_what_cannot_be_asked_is_refused(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], sentence: str
 ) -> None:
     command = ["blind-spots", *given(world), "--model", str(world / "m"), *more, "--out", str(tmp_path / "out")]
-    assert command_line.main(command) == 2
+    assert main.main(command) == 2
     assert sentence in capsys.readouterr().err

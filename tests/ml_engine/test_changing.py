@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from ml_engine import command_line
-from ml_engine.core import coreset
-from ml_engine.core.pipeline import Detector, load_detector
+from ml_engine.command import main
+from ml_engine.core.bank import coreset
+from ml_engine.core.detector.pipeline import Detector, load_detector
 from tests.ml_engine import films
 
 TOGETHER = 9  # films 0 to 8 are the first model's; 9 and 10 join it
@@ -31,7 +31,7 @@ def csv_of(path: Path, numbers: list[int]) -> Path:
 
 def fit(images: Path, out: Path, numbers: list[int], *more: str) -> Path:
     table = csv_of(out.with_suffix(".csv"), numbers)
-    status = command_line.main(
+    status = main.main(
         ["fit", "--images", str(images), "--csv", str(table), "--out", str(out), *films.UNALIGNED, *more]
     )
     assert status == 0
@@ -39,7 +39,7 @@ def fit(images: Path, out: Path, numbers: list[int], *more: str) -> Path:
 
 
 def change(command: str, *arguments: object) -> int:
-    return command_line.main([command, *map(str, arguments)])
+    return main.main([command, *map(str, arguments)])
 
 
 @pytest.fixture(scope="module", autouse=True)

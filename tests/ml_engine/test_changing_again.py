@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml_engine.core import feature_store
-from ml_engine.core.pipeline import load_detector
+from ml_engine.core.backbone import feature_store
+from ml_engine.core.detector.pipeline import load_detector
 from tests.ml_engine import films
 from tests.ml_engine.test_changing import change, fit
 

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml_engine import command_line
-from ml_engine.core import files, weights
+from ml_engine.command import main
+from ml_engine.core import files
+from ml_engine.core.backbone import weights
+from ml_engine.core.backbone.features import random_state
 from ml_engine.core.config import PipelineConfig
+from ml_engine.core.detector.pipeline import load_detector, save_detector
 from ml_engine.core.errors import InvalidConfig
-from ml_engine.core.features import random_state
-from ml_engine.core.pipeline import load_detector, save_detector
 from tests.ml_engine import films
 from tests.ml_engine.films import SMALL, UNALIGNED, engine
 
@@ -42,7 +43,7 @@ class World:
 
 def run(*arguments: object) -> int:
     """The command line in this process."""
-    return command_line.main([str(argument) for argument in arguments])
+    return main.main([str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -385,7 +386,7 @@ def test_bad_input_to_score_is_one_sentence(world: World, tmp_path: Path, capsys
 def test_an_unknown_option_ends_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (["fit"], ["fit", "--colour"], ["dream"], []):
         with pytest.raises(SystemExit) as end:
-            command_line.main(arguments)
+            main.main(arguments)
         assert end.value.code == 2
     assert "usage:" in capsys.readouterr().err
 
@@ -399,13 +400,13 @@ NAMED = (
 @pytest.mark.parametrize("command", ["fit", "score"])
 def test_help_explains_every_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        command_line.main([command, "--help"])
+        main.main([command, "--help"])
 
     assert end.value.code == 0
     said = capsys.readouterr().out
     for option in (*NAMED.split(), *(["--model"] if command == "score" else [])):
         assert option in said
-    parser = command_line._parser()
+    parser = main._parser()
     subparsers = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     for action in subparsers.choices[command]._actions:
         assert action.help, action.option_strings
@@ -416,7 +417,7 @@ def test_options_become_settings() -> None:
     words += ["--neighbours", "3", "--set", "alignment.rounds=2", "--set", "alignment.epochs=2"]
     words += ["--set", "mask.keep=0.6"]
 
-    config = command_line.configured(command_line._parser().parse_args(words))
+    config = main.configured(main._parser().parse_args(words))
 
     expected = PipelineConfig.from_preset("paper-448").replace(mask=False, neighbours=3, mask_keep=0.6)
     assert config.replace(alignment=expected.alignment) == expected
@@ -427,18 +428,18 @@ def test_options_on_a_model_start_from_its_config() -> None:
     made = PipelineConfig.from_preset("paper").replace(size=64)
     words = ["score", "--images", "i", "--csv", "c", "--model", "m", "--out", "o", "--threads", "1"]
 
-    asked = command_line._checked_against_model(command_line._parser().parse_args(words), made)
+    asked = main._checked_against_model(main._parser().parse_args(words), made)
 
     assert asked == made.replace(threads=1)
     with pytest.raises(InvalidConfig, match=r"rate is 0\.5"):
-        command_line._checked_against_model(command_line._parser().parse_args([*words, "--rate", "0.5"]), made)
+        main._checked_against_model(main._parser().parse_args([*words, "--rate", "0.5"]), made)
 
 
 def test_the_engine_runs_without_django() -> None:
     code = (
         "import sys\n"
         "for name in ('django', 'celery', 'rest_framework'): sys.modules[name] = None\n"
-        "import ml_engine.command_line, ml_engine.core.pipeline\n"
+        "import ml_engine.command.main, ml_engine.core.detector.pipeline\n"
     )
 
     done = subprocess.run([sys.executable, "-c", code], cwd=films.ROOT, capture_output=True, text=True, check=False)

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from django.core.exceptions import PermissionDenied
 
-from ml_engine import changing, manifest, requests, running, storage, supervisor
-from ml_engine.core.bank_changes import GROWN
+from ml_engine.core.bank.changes import GROWN
 from ml_engine.core.errors import EngineError
-from ml_engine.folder import Grow
-from ml_engine.folder import Request as FolderRequest
+from ml_engine.engine import grow_and_forget, manifest
+from ml_engine.engine.run_folder import Grow
+from ml_engine.engine.run_folder import Request as FolderRequest
+from ml_engine.engine.stages.runner import run_folder
 from ml_engine.models import DetectorModel, Run, RunKind, RunState, Score
-from ml_engine.requests import Request
-from ml_engine.running import RunRefused
-from ml_engine.stages.runner import run_folder
+from ml_engine.runs import lifecycle, paths, requests, supervisor
+from ml_engine.runs.lifecycle import RunRefused
+from ml_engine.runs.requests import Request
 from portal.models import Image, Role
 from tests.ml_engine import made
 
@@ -26,7 +27,7 @@ pytestmark = [pytest.mark.django_db(transaction=True)]
 
 @pytest.fixture(autouse=True)
 def _nobody_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "publish", lambda run: True)
+    monkeypatch.setattr(lifecycle, "publish", lambda run: True)
 
 
 def ended(run: Run) -> Run:
@@ -76,7 +77,7 @@ def test_a_grown_run_scores_as_the_grown_model_does_and_goes_on_after_a_kill(dat
     ended(score)
     films = outside()[:2]
     run = ended(requests.request_grown_score(wish(score), scored=score, films=films))
-    folder = storage.run_folder(run.uuid)
+    folder = paths.run_folder(run.uuid)
     _has_the_same_films_nowhere_farther(score, run, films)
     _equals_grow_by_hand(score, folder, films, tmp_path)
     _goes_on_with_the_bank_it_has_grown(folder)
@@ -86,7 +87,7 @@ def test_a_grown_run_scores_as_the_grown_model_does_and_goes_on_after_a_kill(dat
 def _has_the_same_films_nowhere_farther(score: Run, run: Run, films: list[Image]) -> None:
     before, after = (dict(Score.objects.filter(run=one).values_list("image_id", "row")) for one in (score, run))
     assert before == after
-    maps = [np.load(storage.run_folder(one.uuid) / "maps.npy") for one in (score, run)]
+    maps = [np.load(paths.run_folder(one.uuid) / "maps.npy") for one in (score, run)]
     assert (maps[1] <= maps[0] + 1e-4).all()  # a larger bank
     rows = [before[film.pk] for film in films]
     assert maps[1][rows].mean() < 0.9 * maps[0][rows].mean()
@@ -97,14 +98,14 @@ def _equals_grow_by_hand(score: Run, folder: Any, films: list[Image], tmp_path: 
     named = [str(film.uuid) for film in films]
     assert asked.pop("grow") == {"images": named, "films_before": 6}
     assert json.loads((folder / "score.json").read_text())["note"] == GROWN
-    model = changing.open_model(storage.run_folder(score.detector.run.uuid))
+    model = grow_and_forget.open_model(paths.run_folder(score.detector.run.uuid))
     rows = [row for row in manifest.read(folder / "images.csv") if row.image in named]
-    assert changing.grow(model, rows, images=folder, out=tmp_path / "grown", approximate=True).status == 0
+    assert grow_and_forget.grow(model, rows, images=folder, out=tmp_path / "grown", approximate=True).status == 0
     detector, by_hand = tmp_path / "grown" / "detector.safetensors", tmp_path / "scores"
     by_hand.mkdir()
     (by_hand / "images.csv").write_bytes((folder / "images.csv").read_bytes())
-    storage.link(detector, by_hand / "inputs" / "detector.safetensors")
-    asked["inputs"] = {"detector": {"file": "", "sha256": storage.file_sha256(detector)}}
+    paths.link(detector, by_hand / "inputs" / "detector.safetensors")
+    asked["inputs"] = {"detector": {"file": "", "sha256": paths.file_sha256(detector)}}
     (by_hand / "run.json").write_text(json.dumps(asked))
     assert run_folder(by_hand, images=folder).status == 0
     np.testing.assert_array_equal(np.load(folder / "maps.npy"), np.load(by_hand / "maps.npy"))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ml_engine.core.alignment.landmarks import InvalidLandmarks
-from ml_engine.landmarks import Mark, by_row, read, text_of
-from ml_engine.manifest import Row
+from ml_engine.engine.landmarks import Mark, by_row, read, text_of
+from ml_engine.engine.manifest import Row
 
 ROWS = [Row("a.png", image="id-a"), Row("b.png", image="id-b")]
 

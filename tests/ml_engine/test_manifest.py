@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ml_engine import manifest
-from ml_engine.manifest import InvalidManifest, Row
+from ml_engine.engine import manifest
+from ml_engine.engine.manifest import InvalidManifest, Row
 
 
 def table(text: str, tmp_path: Path, encoding: str = "utf-8") -> list[dict[str, str]]:

@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from ml_engine import requests, running, storage, supervisor
 from ml_engine.models import DetectorModel, Run, RunKind, RunState, Score
-from ml_engine.requests import Request
+from ml_engine.runs import lifecycle, paths, requests, supervisor
+from ml_engine.runs.requests import Request
 from tests.ml_engine import made
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,7 +76,7 @@ def workers(
     monkeypatch.setenv("HILUM_CODE_VERSION", "as tested")  # part of the results; a commit meanwhile would change it
     sender = Celery("tests", broker=broker, set_as_current=False)
     sender.conf.task_routes = settings.CELERY_TASK_ROUTES
-    monkeypatch.setattr(running, "current_app", sender)
+    monkeypatch.setattr(lifecycle, "current_app", sender)
     workers = Workers(
         process_environment
         | {
@@ -114,7 +114,7 @@ def wait_for(what: Any, *, run: Run, seconds: float = 90) -> Any:
         run.refresh_from_db()
         assert run.state not in (RunState.FAILED, RunState.CANCELLED), f"{run.message}\n{run.detail}"
         assert time.monotonic() < give_up, f"run {run.kind} is {run.state} in stage {run.stage or 'none'}"
-        running.reap()
+        lifecycle.reap()
         time.sleep(0.05)
     return answer
 
@@ -130,7 +130,7 @@ def kill(victim: str, engine: int, workers: Workers) -> None:
 def break_in_stages(run: Run, workers: Workers, *, turn: int) -> int:
     """Returns how many times something was killed."""
     stages = pauses(RunKind(run.kind))
-    folder = storage.run_folder(run.uuid)
+    folder = paths.run_folder(run.uuid)
     folder.mkdir(parents=True, exist_ok=True)
     for number, pause in enumerate(stages):
         (folder / "pause").write_text(pause)
@@ -151,7 +151,7 @@ def ask(split: Any, name: str) -> list[Run]:
 
 
 def result_bytes(run: Run) -> dict[str, bytes]:
-    folder = storage.run_folder(run.uuid)
+    folder = paths.run_folder(run.uuid)
     return {name: (folder / name).read_bytes() for name in RESULTS[RunKind(run.kind)]}
 
 
@@ -163,7 +163,7 @@ def test_a_run_killed_in_its_stages_ends_with_the_same_bytes(workers: Workers, t
     split = made.small_split(made.site())
     workers.start()
     for run in (broken := ask(split, "Broken")):
-        running.publish(run)  # a second delivery, which must do nothing
+        lifecycle.publish(run)  # a second delivery, which must do nothing
         kills = break_in_stages(run, workers, turn=turn)
         wait_for(lambda run=run: Run.objects.get(pk=run.pk).state == RunState.DONE, run=run)
         assert Run.objects.get(pk=run.pk).attempt == kills + 1
@@ -182,12 +182,12 @@ def test_a_run_killed_in_its_stages_ends_with_the_same_bytes(workers: Workers, t
 def test_a_worker_that_is_stopped_hands_its_run_back(workers: Workers) -> None:
     """A deployment stops workers by SIGTERM: that is no loss of the run's, of which the third would fail it."""
     alignment, detector, _ = ask(made.small_split(made.site()), "Deployed")
-    running.cancel(run=detector, actor=None)  # the alignment alone is enough here
-    folder = storage.run_folder(alignment.uuid)
+    lifecycle.cancel(run=detector, actor=None)  # the alignment alone is enough here
+    folder = paths.run_folder(alignment.uuid)
     folder.mkdir(parents=True)
     (folder / "pause").write_text("network 1")
     workers.start()
-    running.publish(alignment)
+    lifecycle.publish(alignment)
     (engine,) = wait_for(lambda: engines_of(folder, state="T"), run=alignment)
     (folder / "pause").unlink()
 

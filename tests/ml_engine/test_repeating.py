@@ -12,15 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml_engine import archive, command_line, repeating
+from ml_engine.command import main
 from ml_engine.core import files
 from ml_engine.core.errors import EngineError
+from ml_engine.engine import archive, repeat
 from tests.ml_engine import films
 from tests.ml_engine.films import SMALL
 
 
 def run(*arguments: object) -> int:
-    return command_line.main([str(argument) for argument in arguments])
+    return main.main([str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -75,11 +76,11 @@ def test_films_that_differ_are_named(base: Path, tmp_path: Path) -> None:
     maps[0] *= 1 + 1e-6
     maps[2] *= 1.01
     files.write_npy(changed / "maps.npy", maps)
-    found = repeating.compare(base / "scores", changed)
+    found = repeat.compare(base / "scores", changed)
     assert [one.words for one in found] == ["within tolerance", "same", "different", "same"]
     assert found[0].farthest == pytest.approx(1e-6, rel=0.2)
     assert found[2].farthest == pytest.approx(0.01, rel=0.01)
-    assert repeating.summary(found) == "2 same, 1 within tolerance, 1 different"
+    assert repeat.summary(found) == "2 same, 1 within tolerance, 1 different"
 
 
 def test_a_changed_result_is_told_by_the_exit_status(
@@ -100,29 +101,29 @@ def test_tensors_are_compared_by_value(base: Path, tmp_path: Path) -> None:
     tensors, header = files.read_tensors(changed / "detector.safetensors")
     name = next(name for name, tensor in tensors.items() if tensor.is_floating_point() and tensor.numel() > 4)
     files.write_tensors(changed / "detector.safetensors", tensors | {name: tensors[name] * (1 + 1e-6)}, header)
-    assert repeating.compare(base / "model", changed)[0].words == "within tolerance"
+    assert repeat.compare(base / "model", changed)[0].words == "within tolerance"
     files.write_tensors(changed / "detector.safetensors", tensors | {name: tensors[name][:-1]}, header)
-    assert repeating.compare(base / "model", changed)[0].words == "different"
+    assert repeat.compare(base / "model", changed)[0].words == "different"
     (changed / "detector.safetensors").unlink()
-    assert repeating.compare(base / "model", changed)[0].words == "different"
+    assert repeat.compare(base / "model", changed)[0].words == "different"
 
 
 def test_what_cannot_be_repeated_says_why(base: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"is no run folder: it has no run\.json\. Unpack the archive"):
-        repeating.repeat(tmp_path, tmp_path / "again")
+        repeat.repeat(tmp_path, tmp_path / "again")
     with pytest.raises(EngineError, match=r"is not empty: name a new folder with --out"):
-        repeating.repeat(base / "scores", base / "model")
+        repeat.repeat(base / "scores", base / "model")
     other = tmp_path / "other"
     shutil.copytree(base / "scores", other)
     (other / "maps.npy").unlink()
     with pytest.raises(EngineError, match=r"has no maps\.npy: the run did not end well"):
-        repeating.compare(base / "scores", other)
+        repeat.compare(base / "scores", other)
     files.write_npy(other / "maps.npy", np.zeros((2, 2, 2, 2), np.float32))
     with pytest.raises(EngineError, match=r"has 2 rows for 3 films: the folder is damaged"):
-        repeating.compare(base / "scores", other)
+        repeat.compare(base / "scores", other)
     with pytest.raises(EngineError, match=r"hold other films: compare a run with its repetition"):
-        repeating.compare(base / "scores", base / "model")
+        repeat.compare(base / "scores", base / "model")
     request = files.read_json(other / "run.json")
     files.write_json(other / "run.json", request | {"kind": "ablation"})
     with pytest.raises(EngineError, match=r"A run of kind ablation is not compared: score, fit_detector"):
-        repeating.compare(other, other)
+        repeat.compare(other, other)

@@ -9,8 +9,8 @@ import pytest
 from django.urls import reverse
 from rest_framework.test import APIClient
 
-from ml_engine import storage
 from ml_engine.models import Run, RunKind, RunState
+from ml_engine.runs import paths
 from portal.models import Role, Site
 from tests.ml_engine import made
 
@@ -132,8 +132,8 @@ def test_a_run_in_full(api: APIClient, split: Any) -> None:
 
 def test_the_log(api: APIClient, split: Any) -> None:
     run = made.run(split)
-    storage.run_folder(run.uuid).mkdir(parents=True)
-    (storage.run_folder(run.uuid) / "log.txt").write_text("one\ntwo\nthree\n")
+    paths.run_folder(run.uuid).mkdir(parents=True)
+    (paths.run_folder(run.uuid) / "log.txt").write_text("one\ntwo\nthree\n")
     assert api.get(address("api-run-log", run), {"lines": "2"}).json() == {"log": "two\nthree", "random_weights": False}
     Run.objects.filter(pk=run.pk).update(random_weights=True)
     said = api.get(address("api-run-log", run), {"lines": "2"}).json()

@@ -17,13 +17,14 @@ import numpy as np
 import pytest
 import torch
 
-from ml_engine import command_line, manifest
+from ml_engine.command import main
 from ml_engine.core import Detector, files
 from ml_engine.core.config import PipelineConfig
-from ml_engine.core.preprocess import prepare
-from ml_engine.films import read
-from ml_engine.folder import FolderBusy, Request, opened
-from ml_engine.stages.runner import BULKY, STAGES, run_folder
+from ml_engine.core.film.preprocess import prepare
+from ml_engine.engine import manifest
+from ml_engine.engine.decode_films import read
+from ml_engine.engine.run_folder import FolderBusy, Request, opened
+from ml_engine.engine.stages.runner import BULKY, STAGES, run_folder
 from tests.ml_engine import films
 
 # An alignment of seconds: three rounds of one epoch each, and only what they need.
@@ -616,7 +617,7 @@ def test_a_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
 def test_memory_is_that_of_the_engine_and_not_of_whoever_started_it() -> None:
     """The kernel's ru_maxrss of a child begins with what its parent had."""
     ballast = bytearray(600 << 20)
-    ask = "from ml_engine.folder import peak_memory_mib; print(peak_memory_mib())"
+    ask = "from ml_engine.engine.run_folder import peak_memory_mib; print(peak_memory_mib())"
 
     told = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True, cwd=films.ROOT)
 
@@ -797,5 +798,5 @@ def test_bank_vectors_lead_back_to_rows_of_the_manifest(world: Path) -> None:
 
 
 def test_command_line_module_is_what_runs(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command_line.main(["run", str(world / "nowhere")]) == 2
+    assert main.main(["run", str(world / "nowhere")]) == 2
     assert "is no run folder" in capsys.readouterr().err

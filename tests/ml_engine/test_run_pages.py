@@ -10,12 +10,12 @@ import torch
 from django.test import Client
 from django.urls import reverse
 
-from ml_engine import storage
 from ml_engine.core.config import BACKBONES
 from ml_engine.core.files import write_tensors
-from ml_engine.forms import FORMS, OWN_FIELDS
+from ml_engine.forms.runs import FORMS, OWN_FIELDS
 from ml_engine.models import Run, RunKind, RunState
-from ml_engine.requests import changes_from_preset, config_from
+from ml_engine.runs import paths
+from ml_engine.runs.requests import changes_from_preset, config_from
 from portal.models import Membership, Role, Site, User
 from tests.ml_engine import made
 
@@ -169,8 +169,8 @@ def test_a_running_run_shows_where_it_stands(web: Client, split: Any) -> None:
         seconds_left=400.0,
         memory_mib=1234.4,
     )
-    storage.run_folder(run.uuid).mkdir(parents=True)
-    (storage.run_folder(run.uuid) / "log.txt").write_text("Stage <features> begins.")
+    paths.run_folder(run.uuid).mkdir(parents=True)
+    (paths.run_folder(run.uuid) / "log.txt").write_text("Stage <features> begins.")
     text = web.get(at("run", run)).text
     for words in (
         "Stage 4 of 8: <strong>extracting patch features</strong>",
@@ -276,8 +276,8 @@ def pictured(split: Any) -> Run:
     report = {"report": {"films": 6}, "pictures": named, "pairs": [PAIR | {"ncc_before": 0.25, "ncc_after": 0.5}]}
     run = made.alignment_model(split, report=report).run
     for name in ("canonical.png", "other.png"):
-        storage.picture_path(run.uuid, name).parent.mkdir(parents=True, exist_ok=True)
-        storage.picture_path(run.uuid, name).write_bytes(b"a picture")
+        paths.picture_path(run.uuid, name).parent.mkdir(parents=True, exist_ok=True)
+        paths.picture_path(run.uuid, name).write_bytes(b"a picture")
     return run
 
 
@@ -383,8 +383,8 @@ def test_a_detector_says_where_maps_are_marked(web: Client, split: Any, threshol
 def test_the_log_is_plain_text(web: Client, split: Any) -> None:
     run = made.run(split)
     assert web.get(at("run-log", run)).text == "No log yet."
-    storage.run_folder(run.uuid).mkdir(parents=True)
-    (storage.run_folder(run.uuid) / "log.txt").write_text("one\ntwo\n")
+    paths.run_folder(run.uuid).mkdir(parents=True)
+    (paths.run_folder(run.uuid) / "log.txt").write_text("one\ntwo\n")
     answer = web.get(at("run-log", run))
     assert (answer.text, answer.headers["Content-Type"]) == ("one\ntwo", "text/plain; charset=utf-8")
 

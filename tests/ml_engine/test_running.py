@@ -12,9 +12,9 @@ from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.utils import timezone
 
-from ml_engine import running
 from ml_engine.models import Run, RunKind, RunState
-from ml_engine.running import Lease, LostLease, Order, Progress, RunRefused
+from ml_engine.runs import lifecycle
+from ml_engine.runs.lifecycle import Lease, LostLease, Order, Progress, RunRefused
 from portal.models import AuditEvent, Role
 from tests.ml_engine import made
 
@@ -35,7 +35,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def claimed(run: Run, owner: str = "me") -> Lease:
-    lease = running.claim(run_uuid=run.uuid, owner=owner)
+    lease = lifecycle.claim(run_uuid=run.uuid, owner=owner)
     assert lease is not None
     return lease
 
@@ -60,19 +60,19 @@ def test_a_claim_gives_the_lease_to_the_first(split: Any) -> None:
 def test_a_second_delivery_gets_nothing(split: Any) -> None:
     run = made.run(split)
     claimed(run)
-    assert running.claim(run_uuid=run.uuid, owner="another") is None
+    assert lifecycle.claim(run_uuid=run.uuid, owner="another") is None
 
 
 @pytest.mark.parametrize("state", [RunState.DONE, RunState.FAILED, RunState.CANCELLED])
 def test_an_ended_run_is_not_claimed(split: Any, state: RunState) -> None:
     run = made.run(split, state=state)
-    assert running.claim(run_uuid=run.uuid, owner="me") is None
+    assert lifecycle.claim(run_uuid=run.uuid, owner="me") is None
 
 
 def test_a_run_waits_for_the_one_before(split: Any) -> None:
     before = made.run(split)
     run = made.run(split, kind=RunKind.FIT_DETECTOR, after=before)
-    assert running.claim(run_uuid=run.uuid, owner="me") is None
+    assert lifecycle.claim(run_uuid=run.uuid, owner="me") is None
 
 
 def test_a_claim_takes_the_model_of_the_one_before(split: Any) -> None:
@@ -95,7 +95,7 @@ def test_a_beat_prolongs_the_lease_and_stores_progress(split: Any) -> None:
     lease = claimed(run)
     lapse(run)
     progress = Progress("banks", 4, 8, 30, 100, 12.5, 800.0)
-    assert running.beat(lease=lease, progress=progress) is Order.GO_ON
+    assert lifecycle.beat(lease=lease, progress=progress) is Order.GO_ON
     run.refresh_from_db()
     assert (run.stage, run.stage_index, run.done, run.total, run.seconds_left) == ("banks", 4, 30, 100, 12.5)
     assert run.lease_until > timezone.now()
@@ -104,18 +104,18 @@ def test_a_beat_prolongs_the_lease_and_stores_progress(split: Any) -> None:
 def test_a_beat_hears_of_a_cancel(split: Any) -> None:
     run = made.run(split)
     lease = claimed(run)
-    running.cancel(run=run, actor=None)
-    assert running.beat(lease=lease) is Order.CANCEL
-    assert running.order(lease=lease) is Order.CANCEL
+    lifecycle.cancel(run=run, actor=None)
+    assert lifecycle.beat(lease=lease) is Order.CANCEL
+    assert lifecycle.order(lease=lease) is Order.CANCEL
 
 
 def test_a_beat_with_an_old_lease_is_told_to_stop_and_changes_nothing(split: Any) -> None:
     run = made.run(split)
     old = claimed(run)
     lapse(run)
-    running.reap()
+    lifecycle.reap()
     claimed(run, "another")
-    assert running.beat(lease=old, progress=Progress("x", 1, 1, 1, 1, None, None)) is Order.STOP
+    assert lifecycle.beat(lease=old, progress=Progress("x", 1, 1, 1, 1, None, None)) is Order.STOP
     run.refresh_from_db()
     assert (run.stage, run.lease_owner, run.attempt) == ("", "another", 2)
 
@@ -125,7 +125,7 @@ def test_a_beat_with_an_old_lease_is_told_to_stop_and_changes_nothing(split: Any
 
 def test_finishing_ends_the_run_with_what_the_body_stored(split: Any) -> None:
     run = made.run(split)
-    with running.finishing(lease=claimed(run), unreadable=2) as locked:
+    with lifecycle.finishing(lease=claimed(run), unreadable=2) as locked:
         locked.note = "stored"
         locked.save()
     run.refresh_from_db()
@@ -137,8 +137,8 @@ def test_finishing_without_the_lease_stores_nothing(split: Any) -> None:
     run = made.run(split)
     lease = claimed(run)
     lapse(run)
-    running.reap()
-    with pytest.raises(LostLease), running.finishing(lease=lease):
+    lifecycle.reap()
+    with pytest.raises(LostLease), lifecycle.finishing(lease=lease):
         pytest.fail("the body must not run")
 
 
@@ -147,7 +147,7 @@ def test_a_failing_body_leaves_the_run_running(split: Any) -> None:
     lease = claimed(run)
 
     def store_badly() -> None:
-        with running.finishing(lease=lease) as locked:
+        with lifecycle.finishing(lease=lease) as locked:
             locked.note = "half"
             locked.save()
             raise ValueError
@@ -164,7 +164,7 @@ def test_a_finished_run_publishes_those_that_waited(
     before = made.run(split)
     waiting = made.run(split, kind=RunKind.FIT_DETECTOR, after=before)
     lease = claimed(before)
-    with django_capture_on_commit_callbacks(execute=True), running.finishing(lease=lease):
+    with django_capture_on_commit_callbacks(execute=True), lifecycle.finishing(lease=lease):
         pass
     assert published == [str(waiting.uuid)]
 
@@ -175,9 +175,9 @@ def test_those_that_waited_in_vain_fail_with_a_sentence(split: Any, end: str, ho
     second = made.run(split, kind=RunKind.FIT_DETECTOR, after=first, name="The detector")
     third = made.run(split, kind=RunKind.SCORE, after=second)
     if end == "fail":
-        running.fail(lease=claimed(first), message="No.", detail="why")
+        lifecycle.fail(lease=claimed(first), message="No.", detail="why")
     else:
-        running.cancel(run=first, actor=None)
+        lifecycle.cancel(run=first, actor=None)
     second.refresh_from_db()
     third.refresh_from_db()
     assert second.message == f"It waited for the run “The alignment”, which {how}. Retry that run, then this one."
@@ -187,14 +187,14 @@ def test_those_that_waited_in_vain_fail_with_a_sentence(split: Any, end: str, ho
 
 def test_a_failure_keeps_its_sentence_and_its_detail(split: Any) -> None:
     run = made.run(split)
-    assert running.fail(lease=claimed(run), message="The disk is full.", detail="Traceback")
+    assert lifecycle.fail(lease=claimed(run), message="The disk is full.", detail="Traceback")
     run.refresh_from_db()
     assert (run.state, run.message, run.detail) == (RunState.FAILED, "The disk is full.", "Traceback")
 
 
 def test_a_run_handed_back_is_queued_and_counts_no_loss(split: Any) -> None:
     run = made.run(split)
-    assert running.hand_back(lease=claimed(run))
+    assert lifecycle.hand_back(lease=claimed(run))
     run.refresh_from_db()
     assert (run.state, run.losses, run.lease_owner) == (RunState.QUEUED, 0, "")
     assert claimed(run).attempt == 2  # the run folder refuses the number of an earlier attempt
@@ -204,11 +204,11 @@ def test_a_run_handed_back_is_queued_and_counts_no_loss(split: Any) -> None:
 def test_a_run_cancelled_before_it_is_handed_back_ends(split: Any, all_of_them: bool) -> None:
     run = made.run(split)
     lease = claimed(run)
-    running.cancel(run=run, actor=None)
+    lifecycle.cancel(run=run, actor=None)
     if all_of_them:
-        running.hand_back_all()
+        lifecycle.hand_back_all()
     else:
-        running.hand_back(lease=lease)
+        lifecycle.hand_back(lease=lease)
     run.refresh_from_db()
     assert (run.state, run.cancel_requested) == (RunState.CANCELLED, False)
 
@@ -217,7 +217,7 @@ def test_what_a_stopped_installation_leaves_is_queued_and_counts_no_loss(split: 
     run, done = made.run(split), made.run(split)
     claimed(run)
     Run.objects.filter(pk=done.pk).update(state=RunState.DONE)
-    assert running.hand_back_all() == 1
+    assert lifecycle.hand_back_all() == 1
     run.refresh_from_db()
     done.refresh_from_db()
     assert (run.state, run.losses, run.lease_until) == (RunState.QUEUED, 0, None)
@@ -234,7 +234,7 @@ def test_a_lapsed_lease_brings_the_run_back(
     claimed(run)
     lapse(run)
     with django_capture_on_commit_callbacks(execute=True):
-        assert running.reap() >= 1
+        assert lifecycle.reap() >= 1
     run.refresh_from_db()
     assert (run.state, run.losses) == (RunState.QUEUED, 1)
     assert published == [str(run.uuid)]
@@ -243,7 +243,7 @@ def test_a_lapsed_lease_brings_the_run_back(
 def test_a_living_run_is_left_alone(split: Any) -> None:
     run = made.run(split)
     claimed(run)
-    assert running.reap() == 0
+    assert lifecycle.reap() == 0
     run.refresh_from_db()
     assert run.state == RunState.RUNNING
 
@@ -253,16 +253,16 @@ def test_the_third_loss_fails_the_run(split: Any) -> None:
     for attempt in (1, 2, 3):
         assert claimed(run).attempt == attempt
         lapse(run)
-        running.reap()
+        lifecycle.reap()
     run.refresh_from_db()
     assert run.state == RunState.FAILED
     assert run.message.startswith("The run's process was lost 3 times.")
-    assert running.claim(run_uuid=run.uuid, owner="me") is None
+    assert lifecycle.claim(run_uuid=run.uuid, owner="me") is None
 
 
 def test_a_killed_engine_is_a_loss_too(split: Any) -> None:
     run = made.run(split)
-    assert running.lose(lease=claimed(run), reason="SIGKILL")
+    assert lifecycle.lose(lease=claimed(run), reason="SIGKILL")
     run.refresh_from_db()
     assert (run.state, run.losses, run.detail) == (RunState.QUEUED, 1, "SIGKILL")
 
@@ -270,9 +270,9 @@ def test_a_killed_engine_is_a_loss_too(split: Any) -> None:
 def test_a_cancelled_run_that_is_lost_ends_as_cancelled(split: Any) -> None:
     run = made.run(split)
     claimed(run)
-    running.cancel(run=run, actor=None)
+    lifecycle.cancel(run=run, actor=None)
     lapse(run)
-    running.reap()
+    lifecycle.reap()
     run.refresh_from_db()
     assert run.state == RunState.CANCELLED
 
@@ -280,7 +280,7 @@ def test_a_cancelled_run_that_is_lost_ends_as_cancelled(split: Any) -> None:
 def test_the_reaper_ends_those_that_wait_in_vain(split: Any) -> None:
     failed = made.run(split, state=RunState.FAILED)
     waiting = made.run(split, kind=RunKind.FIT_DETECTOR, after=failed)
-    running.reap()
+    lifecycle.reap()
     waiting.refresh_from_db()
     assert waiting.state == RunState.FAILED
 
@@ -314,7 +314,7 @@ def test_the_reaper_publishes_a_waiting_run_again(
 ) -> None:
     run = made.run(split)
     age(run, created=created, published=since)
-    running.reap()
+    lifecycle.reap()
     assert published == ([str(run.uuid)] if again else [])
 
 
@@ -322,13 +322,13 @@ def test_the_reaper_publishes_no_run_that_waits_for_another(split: Any, publishe
     before = made.run(split, state=RunState.RUNNING)
     waiting = made.run(split, kind=RunKind.FIT_DETECTOR, after=before)
     age(waiting, created=60, published=None)
-    running.reap()
+    lifecycle.reap()
     assert published == []
 
 
 def test_without_a_broker_the_run_stays_queued(split: Any) -> None:
     run = made.run(split)
-    assert running.publish(run) is False  # the tests' settings name a broker that nobody started
+    assert lifecycle.publish(run) is False  # the tests' settings name a broker that nobody started
     run.refresh_from_db()
     assert (run.state, run.published_at) == (RunState.QUEUED, None)
 
@@ -338,7 +338,7 @@ def test_without_a_broker_the_run_stays_queued(split: Any) -> None:
 
 def test_a_queued_run_is_cancelled_at_once_and_audited(split: Any) -> None:
     manager = made.person("mina", at=split.site, role=Role.MANAGER)
-    run = running.cancel(run=made.run(split), actor=manager)
+    run = lifecycle.cancel(run=made.run(split), actor=manager)
     assert run.state == RunState.CANCELLED
     event = AuditEvent.objects.get(verb="cancel run")
     assert (event.actor, event.target_uuid, event.before) == (manager, run.uuid, {"state": "queued"})
@@ -347,14 +347,14 @@ def test_a_queued_run_is_cancelled_at_once_and_audited(split: Any) -> None:
 def test_an_ended_run_is_not_cancelled(split: Any) -> None:
     run = made.run(split, state=RunState.DONE)
     with pytest.raises(RunRefused, match="already done: nothing to cancel"):
-        running.cancel(run=run, actor=None)
+        lifecycle.cancel(run=run, actor=None)
     assert not AuditEvent.objects.exists()
 
 
 @pytest.mark.parametrize("state", [RunState.FAILED, RunState.CANCELLED])
 def test_a_retry_queues_the_run_anew(split: Any, state: RunState) -> None:
     run = made.run(split, state=state, attempt=3, losses=3, message="Lost.", stage="banks")
-    running.retry(run=run, actor=None)
+    lifecycle.retry(run=run, actor=None)
     assert (run.state, run.attempt, run.losses, run.message, run.stage) == (RunState.QUEUED, 3, 0, "", "")
     assert claimed(run).attempt == 4
     assert AuditEvent.objects.get(verb="retry run").before == {"state": state, "message": "Lost."}
@@ -363,17 +363,17 @@ def test_a_retry_queues_the_run_anew(split: Any, state: RunState) -> None:
 @pytest.mark.parametrize("state", [RunState.QUEUED, RunState.RUNNING, RunState.DONE])
 def test_only_a_failed_or_cancelled_run_is_retried(split: Any, state: RunState) -> None:
     with pytest.raises(RunRefused, match="only a failed or cancelled run is retried"):
-        running.retry(run=made.run(split, state=state), actor=None)
+        lifecycle.retry(run=made.run(split, state=state), actor=None)
 
 
 def test_a_retry_needs_the_run_before(split: Any) -> None:
     before = made.run(split, state=RunState.FAILED, name="The alignment")
     run = made.run(split, kind=RunKind.FIT_DETECTOR, state=RunState.FAILED, after=before)
     with pytest.raises(RunRefused, match=r"“The alignment”, which is failed\. Retry that run first"):
-        running.retry(run=run, actor=None)
+        lifecycle.retry(run=run, actor=None)
 
 
-@pytest.mark.parametrize("act", [running.cancel, running.retry])
+@pytest.mark.parametrize("act", [lifecycle.cancel, lifecycle.retry])
 def test_a_reader_may_not(split: Any, act: Any) -> None:
     reader = made.person("rho", at=split.site, role=Role.READER)
     with pytest.raises(PermissionDenied):
@@ -390,7 +390,7 @@ def test_of_many_workers_one_gets_the_run() -> None:
 
     def work(owner: str) -> None:
         start.wait()
-        leases.append(running.claim(run_uuid=run.uuid, owner=owner))
+        leases.append(lifecycle.claim(run_uuid=run.uuid, owner=owner))
         connection.close()
 
     threads = [threading.Thread(target=work, args=(f"worker {k}",)) for k in range(6)]

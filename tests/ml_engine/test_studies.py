@@ -12,12 +12,12 @@ from django.test import Client
 from django.urls import reverse
 from rest_framework.test import APIClient
 
-from ml_engine import preparing, studies
-from ml_engine.folder import Request as EngineRequest
+from ml_engine.engine.run_folder import Request as EngineRequest
+from ml_engine.engine.stages.runner import PLANS
 from ml_engine.models import Run, RunKind
-from ml_engine.requests import Request
-from ml_engine.running import RunRefused
-from ml_engine.stages.runner import PLANS
+from ml_engine.runs import study_requests, write_folder
+from ml_engine.runs.lifecycle import RunRefused
+from ml_engine.runs.requests import Request
 from ml_engine.templatetags.runs import stage_words
 from portal.models import AuditEvent, Part, Role, Site, Split
 from tests.ml_engine import made
@@ -49,12 +49,14 @@ def asked(split: Split, **fields: Any) -> Request:
 
 def ablation(split: Split, *figures: str, **changes: str) -> Run:
     config = made.small_config(**{"mask": "yes", **changes})
-    return studies.request_ablation(asked(split), split=split, config=config, figures=figures or studies.FIGURES)
+    return study_requests.request_ablation(
+        asked(split), split=split, config=config, figures=figures or study_requests.FIGURES
+    )
 
 
 def sweep(split: Split, axes: dict[str, list[str]] | None = None, **changes: str) -> Run:
     config = made.small_config(**changes)
-    return studies.request_sweep(asked(split), split=split, config=config, axes=axes or {"rate": ["0.1", "0.2"]})
+    return study_requests.request_sweep(asked(split), split=split, config=config, axes=axes or {"rate": ["0.1", "0.2"]})
 
 
 def test_an_ablation_is_queued_as_it_was_asked_for(split: Split) -> None:
@@ -76,7 +78,7 @@ def test_a_sweep_begins_with_the_first_value_of_each_axis(split: Split) -> None:
 @pytest.mark.parametrize("make", [ablation, sweep])
 def test_the_folder_holds_no_label_of_test(split: Split, make: Any) -> None:
     run = make(split)
-    folder = preparing.write_folder(run, tick=lambda: None)
+    folder = write_folder.write_folder(run, tick=lambda: None)
 
     with (folder / "images.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
@@ -97,7 +99,7 @@ def test_the_folder_holds_no_label_of_test(split: Split, make: Any) -> None:
     ("make", "sentence"),
     [
         (lambda split: ablation(split, "99"), "figures is '99': choose from 12, 13"),
-        (lambda split: studies.request_ablation(
+        (lambda split: study_requests.request_ablation(
             asked(split), split=split, config=made.small_config(mask="yes"), figures=()), "No figure is chosen"),
         (lambda split: ablation(split, mask="no"), "mask is False: an ablation sets it cell by cell"),
         (lambda split: sweep(split, {"rate": ["5"]}), "rate is 5.0: it must be from 1e-06 to 1"),
@@ -123,7 +125,7 @@ def test_a_split_of_another_site_is_refused(split: Split) -> None:
     request = Request(site=made.site("Busan"), name="A study")
 
     with pytest.raises(RunRefused, match="belongs to another site"):
-        studies.request_sweep(request, split=split, config=made.small_config(), axes={"rate": ["0.1"]})
+        study_requests.request_sweep(request, split=split, config=made.small_config(), axes={"rate": ["0.1"]})
 
 
 # The pages --------------------------------------------------------------------------------------------

@@ -15,12 +15,12 @@ import pytest
 from celery.worker import state as worker_state
 from django.db import connection
 
-from ml_engine import preparing, process, requests, running, storage, supervisor
 from ml_engine.core import files
-from ml_engine.core.features import random_state
+from ml_engine.core.backbone.features import random_state
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState, Score
-from ml_engine.requests import Request
-from ml_engine.results import percentile
+from ml_engine.runs import engine_process, lifecycle, paths, requests, supervisor, write_folder
+from ml_engine.runs.requests import Request
+from ml_engine.runs.store_results import percentile
 from portal.models import Image, LabelEvent, LabelSource, Part
 from tests.ml_engine import made
 
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.django_db(transaction=True)]
 
 @pytest.fixture(autouse=True)
 def _nobody_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "publish", lambda run: True)
+    monkeypatch.setattr(lifecycle, "publish", lambda run: True)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def manifest(folder: Path) -> list[dict[str, str]]:
 
 
 def written(run: Run) -> Path:
-    return preparing.write_folder(run, tick=lambda: None)
+    return write_folder.write_folder(run, tick=lambda: None)
 
 
 def wait_until(condition: Any, *, seconds: float = 60) -> None:
@@ -71,14 +71,14 @@ def test_a_detector_run_gets_labels_but_no_test_film(split: Any) -> None:
 
 def test_a_scoring_run_sees_no_label(split: Any) -> None:
     run = made.run(split, kind=RunKind.SCORE, parts=["tune", "test"], detector=made.detector_model(split))
-    storage.write_text(_model_file("d" * 64), "a detector")
+    paths.write_text(_model_file("d" * 64), "a detector")
     lines = manifest(written(run))
     assert [line["part"] for line in lines] == ["tune"] * 4 + ["test"] * 2
     assert "label" not in lines[0]
 
 
 def _model_file(sha256: str) -> Path:
-    path = storage.model_path(sha256)
+    path = paths.model_path(sha256)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -101,14 +101,14 @@ def test_the_pixels_are_hard_links_beside_their_facts(split: Any) -> None:
     folder = written(made.run(split))
     line = manifest(folder)[0]
     image = Image.objects.get(uuid=line["image"])
-    assert (folder / line["filename"]).samefile(preparing.pixel_path(image.pixel_sha256))
+    assert (folder / line["filename"]).samefile(write_folder.pixel_path(image.pixel_sha256))
     facts = folder / line["filename"].replace(".u16.gz", ".json")
     assert json.loads(facts.read_text()) == image.facts
 
 
 def test_a_later_attempt_keeps_the_list_of_films(split: Any) -> None:
     run = made.run(split, kind=RunKind.SCORE, detector=made.detector_model(split))
-    storage.write_text(_model_file("d" * 64), "a detector")
+    paths.write_text(_model_file("d" * 64), "a detector")
     source = Image.objects.first().dataset
     run.datasets.set([source])
     before = manifest(written(run))
@@ -119,7 +119,7 @@ def test_a_later_attempt_keeps_the_list_of_films(split: Any) -> None:
 
 def test_a_later_attempt_keeps_the_weights_of_the_first(split: Any) -> None:
     state = random_state("resnet18", 0)
-    path = storage.weights_folder() / "mine.safetensors"
+    path = paths.weights_folder() / "mine.safetensors"
     run = made.run(
         split, kind=RunKind.FIT_DETECTOR, config=made.small_config().replace(weights=path.name, align="none").to_json()
     )
@@ -140,7 +140,7 @@ def test_a_run_that_asks_for_a_device_gets_it(split: Any, settings: Any) -> None
 
 def test_a_missing_pixel_file_is_a_sentence(split: Any) -> None:
     image = Image.objects.filter(split_images__member__part="fit").first()
-    preparing.pixel_path(image.pixel_sha256).unlink()
+    write_folder.pixel_path(image.pixel_sha256).unlink()
     run = made.run(split)
     supervisor.execute(run.uuid)
     run.refresh_from_db()
@@ -167,13 +167,13 @@ def test_a_chain_ends_in_models_and_scores(chain: Any) -> None:
         assert run.device == "cpu"  # what the engine says, not what was asked for
     alignment, detector = AlignmentModel.objects.get(), DetectorModel.objects.get()
     assert detector.alignment == alignment
-    assert storage.file_sha256(storage.model_path(detector.sha256)) == detector.sha256
-    assert storage.file_sha256(storage.model_path(alignment.sha256)) == alignment.sha256
+    assert paths.file_sha256(paths.model_path(detector.sha256)) == detector.sha256
+    assert paths.file_sha256(paths.model_path(alignment.sha256)) == alignment.sha256
     assert alignment.report["report"]
     assert detector.random_weights
     assert detector.summary["fusion_weight"] == detector.fusion_weight
     scores = list(Score.objects.order_by("row"))
-    lines = manifest(storage.run_folder(chain.score.uuid))
+    lines = manifest(paths.run_folder(chain.score.uuid))
     assert [(str(score.image.uuid), score.part) for score in scores] == [(x["image"], x["part"]) for x in lines]
     assert all(score.fused_score is not None and 0 <= score.percentile <= 100 for score in scores)
     assert len({score.fused_score for score in scores}) == len(scores)
@@ -184,7 +184,7 @@ def test_a_film_that_cannot_be_read_is_a_score_with_an_error(split: Any) -> None
     supervisor.execute(fit.uuid)
     detector = DetectorModel.objects.get()
     bad = Image.objects.filter(split_images__member__part="test").first()
-    preparing.pixel_path(bad.pixel_sha256).write_bytes(b"not gzip")
+    write_folder.pixel_path(bad.pixel_sha256).write_bytes(b"not gzip")
     run = requests.request_score(Request(site=split.site, name="S"), detector=detector, parts=["test"])
     supervisor.execute(run.uuid)
     run.refresh_from_db()
@@ -219,7 +219,7 @@ def test_a_bug_is_a_reference_for_the_user_and_a_detail_for_staff(split: Any, mo
 def test_executing_a_done_run_changes_nothing(split: Any) -> None:
     run = made.run(split, state=RunState.DONE)
     supervisor.execute(run.uuid)
-    assert not storage.run_folder(run.uuid).exists()
+    assert not paths.run_folder(run.uuid).exists()
 
 
 def test_executing_an_unknown_run_changes_nothing(data_dir: Path) -> None:
@@ -236,7 +236,7 @@ class Started:
         self.run = run
         self.thread = threading.Thread(target=self._execute)
         self.thread.start()
-        self.folder = storage.run_folder(run.uuid)
+        self.folder = paths.run_folder(run.uuid)
         wait_until(lambda: (self.folder / "events.jsonl").exists() and self.engines())
 
     def _execute(self) -> None:
@@ -274,7 +274,7 @@ def long_run(split: Any) -> Run:
 
 def test_a_cancel_ends_the_engine(long_run: Run) -> None:
     started = Started(long_run)
-    running.cancel(run=long_run, actor=None)
+    lifecycle.cancel(run=long_run, actor=None)
     assert started.ended().state == RunState.CANCELLED
     assert started.engines() == []
 
@@ -285,10 +285,10 @@ def test_an_engine_that_does_not_listen_is_killed(
     deaf = tmp_path / "deaf"
     deaf.write_text(f"#!/bin/sh\ntrap '' TERM\ntouch {tmp_path}/up\nwhile true; do sleep 0.1; done\n")
     deaf.chmod(0o755)
-    monkeypatch.setattr(process.sys, "executable", str(deaf))
-    monkeypatch.setattr(process, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr(engine_process.sys, "executable", str(deaf))
+    monkeypatch.setattr(engine_process, "STOP_SECONDS", 0.2)
     folder = written(long_run)
-    engine = process.Engine(folder, attempt=1, device="cpu")
+    engine = engine_process.Engine(folder, attempt=1, device="cpu")
     try:
         wait_until(lambda: (tmp_path / "up").exists())
         engine.stop()
@@ -333,7 +333,7 @@ def test_it_beats_while_the_engine_is_silent(long_run: Run, settings: Any) -> No
     wait_until(lambda: Run.objects.get(pk=long_run.pk).heartbeat_at > first)
     second = Run.objects.get(pk=long_run.pk).heartbeat_at
     wait_until(lambda: Run.objects.get(pk=long_run.pk).heartbeat_at > second)
-    running.cancel(run=long_run, actor=None)
+    lifecycle.cancel(run=long_run, actor=None)
     os.kill(engine, 18)
     assert started.ended().state == RunState.CANCELLED
 
@@ -363,14 +363,14 @@ def test_the_percentile_counts_normals_at_or_below() -> None:
 def test_a_model_is_kept_once_under_its_hash(data_dir: Path, tmp_path: Path) -> None:
     model = tmp_path / "detector.safetensors"
     model.write_bytes(b"model")
-    first, second = storage.keep_model(model), storage.keep_model(model)
+    first, second = paths.keep_model(model), paths.keep_model(model)
     assert first == second
-    assert storage.model_path(first).read_bytes() == b"model"
-    assert len(list(storage.model_path(first).parent.iterdir())) == 1
+    assert paths.model_path(first).read_bytes() == b"model"
+    assert len(list(paths.model_path(first).parent.iterdir())) == 1
 
 
 def test_the_tail_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     log.write_text("\n".join(f"line {k}" for k in range(5000)))
-    assert storage.tail(log, lines=2) == "line 4998\nline 4999"
-    assert storage.tail(tmp_path / "none.txt", lines=2) == ""
+    assert paths.tail(log, lines=2) == "line 4998\nline 4999"
+    assert paths.tail(tmp_path / "none.txt", lines=2) == ""

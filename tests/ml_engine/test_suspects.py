@@ -13,9 +13,10 @@ from django.test import Client
 from django.urls import reverse
 from safetensors.numpy import save_file
 
-from ml_engine import manifest, storage
+from ml_engine.engine import manifest
 from ml_engine.models import DetectorModel
-from ml_engine.suspects import NoSuspects, box_around, hottest_region, queue_least_normal
+from ml_engine.runs import paths
+from ml_engine.runs.suspect_normals import NoSuspects, box_around, hottest_region, queue_least_normal
 from portal.models import Image, Part, Role, ScreeningQueue, Split, SplitImage
 from tests.ml_engine import made
 
@@ -60,7 +61,7 @@ def detector(db: None, data_dir: Path) -> DetectorModel:
     """A detector whose run folder holds what a fit leaves: each fit film hottest at a patch of its own."""
     split = made.small_split(made.site())
     detector = made.detector_model(split, summary={"suspects": []})
-    folder = storage.run_folder(detector.run.uuid)
+    folder = paths.run_folder(detector.run.uuid)
     (folder / "stages").mkdir(parents=True)
     members = SplitImage.objects.filter(member__split=split).select_related("image", "member").order_by("pk")
     rows = [manifest.Row(filename=f"{m.image.uuid}.png", image=str(m.image.uuid), part=m.member.part) for m in members]
@@ -79,7 +80,7 @@ def detector(db: None, data_dir: Path) -> DetectorModel:
         for row, score in zip(fit, SCORES, strict=True):
             scores = dict.fromkeys(("global", "region", "fused"), score)
             writer.writerow({"image": row.image, "filename": row.filename, "fold": 0, "p_value": 0.5} | scores)
-    path = storage.model_path(detector.sha256)
+    path = paths.model_path(detector.sha256)
     path.parent.mkdir(parents=True)
     ones = np.ones((2, SIDE, SIDE), dtype=np.float32)
     save_file({"mean": 0 * ones, "std": ones}, path)
@@ -121,7 +122,7 @@ def test_a_film_that_another_split_holds_out_is_left_out(detector: DetectorModel
 
 
 def test_without_maps_there_are_no_outlines_and_without_scores_no_queue(detector: DetectorModel, ana: Any) -> None:
-    folder = storage.run_folder(detector.run.uuid)
+    folder = paths.run_folder(detector.run.uuid)
     (folder / "stages" / "original_from_input.npy").unlink()
     queue = queue_least_normal(detector=detector, author=ana)
     assert {str(member.outline) for member in queue.members.all()} == {"[]"}
@@ -146,7 +147,7 @@ def test_the_button_leads_to_the_queue(client: Client, detector: DetectorModel, 
 
 def test_what_cannot_be_queued_is_told_on_the_page(client: Client, detector: DetectorModel, ana: Any) -> None:
     client.force_login(ana)
-    (storage.run_folder(detector.run.uuid) / "fit_scores.csv").unlink()
+    (paths.run_folder(detector.run.uuid) / "fit_scores.csv").unlink()
     answer = client.post(reverse("ml_engine:queue-suspects", args=[detector.run.uuid]), follow=True)
     assert "has no cross-fitted scores" in answer.content.decode()
     no_detector = made.run(detector.split)

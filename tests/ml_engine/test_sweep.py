@@ -11,11 +11,11 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from analysis import sweep as tables
-from ml_engine import command_line
-from ml_engine.core import feature_store
+from ml_engine.command import main
+from ml_engine.core.backbone import feature_store
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError, InvalidConfig
-from ml_engine.stages import sweep
+from ml_engine.engine.stages import sweep
 from tests.ml_engine import films
 
 AXES = ["--axis", "rate=0.1,0.3", "--axis", "seed=0,1", "--axis", "fusion_weight=0,0.6"]
@@ -29,7 +29,7 @@ def one_code_version() -> Iterator[None]:
 
 
 def command(folder: Path, *more: str) -> int:
-    return command_line.main(
+    return main.main(
         ["sweep", "--images", str(folder / "films"), "--csv", str(folder / "films" / "labels.csv"), *BASE, *more]
     )
 
@@ -46,9 +46,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_cell_is_what_fit_and_score_make_of_it(world: Path, tmp_path: Path) -> None:
     common = ["--images", str(world / "films"), "--csv", str(world / "films" / "labels.csv")]
     own = ["--rate", "0.3", "--set", "coreset_start=seeded"]
-    assert command_line.main(["fit", *common, *BASE, *own, "--out", str(tmp_path / "m")]) == 0
+    assert main.main(["fit", *common, *BASE, *own, "--out", str(tmp_path / "m")]) == 0
     score = ["score", *common, "--model", str(tmp_path / "m"), "--out", str(tmp_path / "s")]
-    assert command_line.main(score) == 0
+    assert main.main(score) == 0
 
     cell = world / "out" / "cells" / "03" / "scores"
     of_test = [row["part"] == "test" for row in films.read_csv(cell / "images.csv")]

@@ -13,9 +13,10 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError
 
-from ml_engine import requests, running, supervisor, tasks
+from ml_engine import tasks
 from ml_engine.models import Run, RunKind, RunState
-from ml_engine.requests import Request
+from ml_engine.runs import lifecycle, requests, supervisor
+from ml_engine.runs.requests import Request
 from tests.ml_engine import made
 
 
@@ -28,8 +29,8 @@ def split(db: None, data_dir: Path) -> Any:
 
 
 def test_the_tasks_stand_where_the_settings_look_for_them() -> None:
-    assert tasks.execute_run.name == running.EXECUTE
-    assert current_app.amqp.router.route({}, running.EXECUTE)["queue"].name == "gpu"
+    assert tasks.execute_run.name == lifecycle.EXECUTE
+    assert current_app.amqp.router.route({}, lifecycle.EXECUTE)["queue"].name == "gpu"
     current_app.loader.import_default_modules()
     for entry in settings.CELERY_BEAT_SCHEDULE.values():
         assert entry["task"] in current_app.tasks
@@ -47,7 +48,7 @@ def test_a_worker_looks_for_lost_runs_when_it_starts(monkeypatch: pytest.MonkeyP
     from celery.signals import worker_ready
 
     reaped = []
-    monkeypatch.setattr(running, "reap", lambda: reaped.append(1))
+    monkeypatch.setattr(lifecycle, "reap", lambda: reaped.append(1))
     worker_ready.send(sender=None)
     assert reaped == [1]
 
@@ -56,7 +57,7 @@ def test_a_worker_starts_before_the_first_migration(monkeypatch: pytest.MonkeyPa
     def no_table() -> None:
         raise DatabaseError
 
-    monkeypatch.setattr(running, "reap", no_table)
+    monkeypatch.setattr(lifecycle, "reap", no_table)
     tasks.reap_at_start()
 
 
@@ -82,30 +83,30 @@ def test_a_chain_without_alignment(split: Any) -> None:
 
 def test_a_chain_that_cannot_end_leaves_no_run(split: Any) -> None:
     wish = Request(site=split.site, name="Broken")
-    with pytest.raises(running.RunRefused, match="no film in part align"):
+    with pytest.raises(lifecycle.RunRefused, match="no film in part align"):
         requests.request_chain(wish, split=split, config=made.small_config(), aligned=True, parts=["align"])
     assert not Run.objects.exists()
 
 
 def test_nothing_crosses_sites(split: Any) -> None:
     wish = Request(site=made.site("Busan"), name="Theirs")
-    with pytest.raises(running.RunRefused, match="belongs to another site"):
+    with pytest.raises(lifecycle.RunRefused, match="belongs to another site"):
         requests.request_alignment(wish, split=split, config=made.small_config())
 
 
 def test_a_split_must_be_frozen(split: Any) -> None:
     split.frozen_at = None
-    with pytest.raises(running.RunRefused, match="is not frozen: freeze it first"):
+    with pytest.raises(lifecycle.RunRefused, match="is not frozen: freeze it first"):
         requests.request_alignment(Request(site=split.site, name="A"), split=split, config=made.small_config())
 
 
 def test_a_detector_waits_only_for_an_alignment_that_can_still_come(split: Any) -> None:
     wish, config = Request(site=split.site, name="D"), made.small_config()
     failed = made.run(split, state=RunState.FAILED, name="The alignment")
-    with pytest.raises(running.RunRefused, match="“The alignment” is failed: retry it first"):
+    with pytest.raises(lifecycle.RunRefused, match="“The alignment” is failed: retry it first"):
         requests.request_detector(wish, split=split, config=config, after=failed)
     detector = made.run(split, kind=RunKind.FIT_DETECTOR, name="A detector")
-    with pytest.raises(running.RunRefused, match="“A detector” makes no alignment"):
+    with pytest.raises(lifecycle.RunRefused, match="“A detector” makes no alignment"):
         requests.request_detector(wish, split=split, config=config, after=detector)
 
 

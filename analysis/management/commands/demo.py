@@ -13,13 +13,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from analysis.evaluation import evaluate
-from ml_engine.core import weights
+from ml_engine.core.backbone import weights
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
 from ml_engine.management.commands.start import Command as StartCommand
 from ml_engine.models import Run, RunKind, RunState
-from ml_engine.requests import Request, config_from, request_chain
-from ml_engine.storage import weights_folder
+from ml_engine.runs.paths import weights_folder
+from ml_engine.runs.requests import Request, config_from, request_chain
 from portal.imaging.phantom import write_demo_set
 from portal.intake.csv_labels import read_boxes, read_labels
 from portal.intake.films import Report, entries_of_folder, import_entries

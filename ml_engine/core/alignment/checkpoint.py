@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ml_engine.core.alignment.canonical import Canonical
-from ml_engine.core.alignment.config import AlignmentConfig
 from ml_engine.core.alignment.network import AlignmentNetwork
+from ml_engine.core.alignment_config import AlignmentConfig
 from ml_engine.core.errors import IncompatibleModel
 from ml_engine.core.files import read_tensors, write_tensors
 

@@ -15,7 +15,6 @@ from ml_engine.core.alignment.batches import spans
 from ml_engine.core.alignment.canonical import Canonical, mean_of_aligned, recentred, with_gauge
 from ml_engine.core.alignment.checkpoint import State, fingerprint, restore_state, save_state
 from ml_engine.core.alignment.checks import check, measured
-from ml_engine.core.alignment.config import AlignmentConfig
 from ml_engine.core.alignment.known import known_affines
 from ml_engine.core.alignment.losses import (
     Perceptual,
@@ -28,6 +27,7 @@ from ml_engine.core.alignment.losses import (
 from ml_engine.core.alignment.model import AlignmentModel, estimate, prepared
 from ml_engine.core.alignment.network import AlignmentNetwork
 from ml_engine.core.alignment.sampling import join, point_distance, sample, sample_valid, unaligned
+from ml_engine.core.alignment_config import AlignmentConfig
 from ml_engine.core.errors import AlignmentCollapsed, InvalidConfig
 
 Progress = Callable[[str, int, int, str | None], None]

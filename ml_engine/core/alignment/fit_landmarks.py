@@ -11,12 +11,12 @@ from torch import Tensor
 
 from ml_engine.core.alignment.canonical import mean_of_aligned
 from ml_engine.core.alignment.checks import check, measured
-from ml_engine.core.alignment.config import AlignmentConfig
 from ml_engine.core.alignment.landmarks import InvalidLandmarks, Placed, Points, mean_landmarks, place, scaled
 from ml_engine.core.alignment.model import AlignmentModel, prepared
 from ml_engine.core.alignment.network import AlignmentNetwork
 from ml_engine.core.alignment.perspective import normalised_perspective, place_in_perspective
 from ml_engine.core.alignment.sampling import unaligned
+from ml_engine.core.alignment_config import AlignmentConfig
 from ml_engine.core.geometry import normalised_theta
 
 

@@ -14,11 +14,11 @@ from torch import Tensor
 from ml_engine.core.alignment.batches import padded, spans
 from ml_engine.core.alignment.canonical import Canonical, with_gauge
 from ml_engine.core.alignment.checks import Checks, check
-from ml_engine.core.alignment.config import AlignmentConfig
 from ml_engine.core.alignment.landmarks import InvalidLandmarks, Placed, Points, place, scaled
 from ml_engine.core.alignment.network import AlignmentNetwork
 from ml_engine.core.alignment.sampling import unaligned
 from ml_engine.core.alignment.search import search
+from ml_engine.core.alignment_config import AlignmentConfig
 from ml_engine.core.errors import IncompatibleModel
 from ml_engine.core.files import read_tensors, write_tensors
 from ml_engine.core.geometry import identity, normalised_theta, pixel_affine

@@ -10,7 +10,7 @@ import torch.nn as nn
 from torch import Tensor
 from torchvision.models import ResNet, resnet18, resnet34, resnet50
 
-from ml_engine.core.alignment.config import AlignmentConfig
+from ml_engine.core.alignment_config import AlignmentConfig
 
 BUILDERS = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
 # Bounds of the residual: shift as a share of the half frame, log-scale, angle in radians, shear.

@@ -4,13 +4,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ml_engine import requests, supervisor
 from ml_engine.core.config import PRESETS
 from ml_engine.core.errors import InvalidConfig
-from ml_engine.forms import FIT_FIRST, UNALIGNED
+from ml_engine.forms.runs import FIT_FIRST, UNALIGNED
 from ml_engine.models import STUDIES, AlignmentModel, DetectorModel, Run, RunKind, RunState
-from ml_engine.requests import Request
-from ml_engine.running import RunRefused
+from ml_engine.runs import requests, supervisor
+from ml_engine.runs.lifecycle import RunRefused
+from ml_engine.runs.requests import Request
 from portal.models import Dataset, Part, Site, Split
 
 

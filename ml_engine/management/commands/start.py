@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ml_engine import running
+from ml_engine.runs import lifecycle
 from portal.project.embedded import CannotStart, Portal
 
 
@@ -29,7 +29,7 @@ class Command(BaseCommand):
                 self.stdout.write("Stopping; a run that is under way goes on at the next start.")
         except CannotStart as error:
             raise CommandError(str(error)) from error
-        running.hand_back_all()  # what a worker that had to be killed has left
+        lifecycle.hand_back_all()  # what a worker that had to be killed has left
 
     def work(self, portal: Portal, stop: threading.Event) -> None:
         """What a command that stands on this one does while the portal runs."""

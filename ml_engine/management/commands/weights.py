@@ -5,10 +5,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ml_engine import storage
+from ml_engine.core.backbone.weights import StoredFile, download, import_file, list_files, verify
 from ml_engine.core.errors import EngineError
-from ml_engine.core.published import SETS, all_known
-from ml_engine.core.weights import StoredFile, download, import_file, list_files, verify
+from ml_engine.core.published_weights import SETS, all_known
+from ml_engine.runs import paths
 
 
 class Command(BaseCommand):
@@ -39,7 +39,7 @@ class Command(BaseCommand):
             raise CommandError(str(refusal)) from refusal
 
     def list(self) -> None:
-        folder = storage.weights_folder()
+        folder = paths.weights_folder()
         here = list_files(folder)
         for file in here:
             self.stdout.write(_line(file))
@@ -59,15 +59,15 @@ class Command(BaseCommand):
                 shown = percent
                 self.stdout.write(f"{done / 2**20:.0f} of {total / 2**20:.0f} MiB")
 
-        path = download(architecture, name=name, folder=storage.weights_folder(), progress=progress)
+        path = download(architecture, name=name, folder=paths.weights_folder(), progress=progress)
         self.stdout.write(f"Stored as {path.name}.")
 
     def import_(self, file: Path, architecture: str | None) -> None:
-        stored = import_file(file, folder=storage.weights_folder(), architecture=architecture)
+        stored = import_file(file, folder=paths.weights_folder(), architecture=architecture)
         self.stdout.write(f"Imported: {_line(stored)}")
 
     def verify(self, name: str | None) -> None:
-        folder = storage.weights_folder()
+        folder = paths.weights_folder()
         names = [name] if name else [path.name for path in sorted(folder.glob("*.safetensors"))]
         if not names:
             self.stdout.write("There is no weight file yet: bring one with manage.py weights import FILE.")

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ml_engine import supervisor
 from ml_engine.models import Run, RunState
+from ml_engine.runs import supervisor
 
 
 class Command(BaseCommand):

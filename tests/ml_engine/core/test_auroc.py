@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from ml_engine.core.auroc import auroc, mid_ranks
+from ml_engine.core.score.auroc import auroc, mid_ranks
 
 
 def by_pairs(scores: np.ndarray, abnormal: np.ndarray) -> float:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ml_engine.core import backbones
+from ml_engine.core import architectures
 from ml_engine.core.config import BACKBONES, PipelineConfig
 from ml_engine.core.errors import InvalidConfig
 
@@ -98,7 +98,7 @@ def test_blocks_are_in_the_order_of_their_numbers(layers: str) -> None:
     ],
 )
 def test_a_size_that_the_backbone_cannot_cut_is_refused(backbone: str, size: int, words: str) -> None:
-    layers = backbones.find(backbone).usual_layers
+    layers = architectures.find(backbone).usual_layers
 
     with pytest.raises(InvalidConfig) as refusal:
         DEFAULT.replace(backbone=backbone, layers=layers, size=size, weights="random")

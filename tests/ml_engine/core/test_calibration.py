@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from ml_engine.core import calibration
 from ml_engine.core.errors import EngineError
+from ml_engine.core.score import calibration
 
 
 def maps(n: int = 6, seed: int = 0) -> np.ndarray:

@@ -10,12 +10,14 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from ml_engine.core import choosing, fusion, memory_bank, pipeline
-from ml_engine.core.choosing import Candidate
+from ml_engine.core.bank import memory_bank
+from ml_engine.core.bank.memory_bank import MapScorer, Source
 from ml_engine.core.config import PipelineConfig
+from ml_engine.core.detector import pipeline
 from ml_engine.core.errors import InvalidConfig
-from ml_engine.core.masking import HardMask
-from ml_engine.core.memory_bank import MapScorer, Source
+from ml_engine.core.film.masking import HardMask
+from ml_engine.core.score import fusion, model_selection
+from ml_engine.core.score.model_selection import Candidate
 
 PLAIN = PipelineConfig(size=64, grid=2, rate=0.1, mask_keep=None, standardise=False)
 CONFIG = PLAIN.replace(neighbours_tried="3", rate_tried="0.4", top_share_tried="0.2")
@@ -29,14 +31,14 @@ def noise(candidates: int, films: int, seed: int) -> np.ndarray:
 def choose(maps: np.ndarray, abnormal: np.ndarray, config: PipelineConfig, patients: list[str] | None = None):
     names = patients or [str(k) for k in range(len(abnormal))]
     normals = [np.zeros((0, 2, 8, 8), np.float32)] * len(maps)
-    return choosing.choose(maps, abnormal, normals, [(None, None)] * len(maps), config, patients=names)
+    return model_selection.choose(maps, abnormal, normals, [(None, None)] * len(maps), config, patients=names)
 
 
 def test_candidates_are_all_rates_with_all_k_the_configured_pair_first() -> None:
     config = PLAIN.replace(neighbours=2, neighbours_tried=" 9, 1,2", rate_tried="0.5")
 
-    assert choosing.candidates(config) == tuple(Candidate(s, k) for s in (0.1, 0.5) for k in (2, 1, 9))
-    assert choosing.candidates(PLAIN) == (Candidate(0.1, 1),)
+    assert model_selection.candidates(config) == tuple(Candidate(s, k) for s in (0.1, 0.5) for k in (2, 1, 9))
+    assert model_selection.candidates(PLAIN) == (Candidate(0.1, 1),)
 
 
 @pytest.mark.parametrize(
@@ -62,12 +64,12 @@ def test_maps_under_each_candidate_are_those_of_a_model_fitted_so() -> None:
     features = torch.randn(5 * 64, 6, generator=torch.Generator().manual_seed(0))
     source = Source(places, torch.arange(5))
     film = torch.randn(64, 6, generator=torch.Generator().manual_seed(1))
-    model = memory_bank.build(features, source, choosing.at_highest_rate(CONFIG))
+    model = memory_bank.build(features, source, model_selection.at_highest_rate(CONFIG))
 
-    found = choosing.Scorers(model, keep, CONFIG, CPU, films=5).maps(film)
+    found = model_selection.Scorers(model, keep, CONFIG, CPU, films=5).maps(film)
 
-    for maps, candidate in zip(found, choosing.candidates(CONFIG), strict=True):
-        alone = choosing.alone(CONFIG, candidate)
+    for maps, candidate in zip(found, model_selection.candidates(CONFIG), strict=True):
+        alone = model_selection.alone(CONFIG, candidate)
         fitted = memory_bank.build(features, source, alone)
         np.testing.assert_allclose(maps, MapScorer(fitted, keep, alone, CPU).maps(film), rtol=1e-6)
 
@@ -83,7 +85,7 @@ def test_the_best_alternative_is_taken() -> None:
     assert len(choice.table) == 8
     for row in choice.table:
         candidate = Candidate(row["rate"], row["neighbours"])
-        at = choosing.candidates(CONFIG).index(candidate)
+        at = model_selection.candidates(CONFIG).index(candidate)
         fused = fusion.fuse(maps[at].astype(np.float64), row["weight"])
         scores = fusion.image_scores(fused, how="top", top_share=row["top_share"])
         assert row["auroc"] == pytest.approx(roc_auc_score(abnormal, scores), abs=1e-6)
@@ -114,7 +116,7 @@ def test_choosing_among_noise_looks_good_and_the_nested_estimate_is_not_fooled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Forty draws of films that nothing tells apart."""
-    monkeypatch.setattr(choosing, "REPLICATES", 50)
+    monkeypatch.setattr(model_selection, "REPLICATES", 50)
     chosen, nested = [], []
     for seed in range(40):
         abnormal = np.arange(40) % 2 == 1
@@ -144,7 +146,7 @@ def test_a_patients_films_are_held_out_together() -> None:
     patients = [f"p{k // 2}" for k in range(20)]
     ill = {f"p{k}" for k in range(4)}
 
-    folds = choosing._stratified_folds(patients, ill, folds=4, seed=0)
+    folds = model_selection._stratified_folds(patients, ill, folds=4, seed=0)
 
     for k in range(0, 20, 2):
         assert folds[k] == folds[k + 1]
@@ -167,8 +169,8 @@ def test_too_few_patients_for_nested_folds_are_said() -> None:
 def test_scores_of_two_choices_are_made_comparable() -> None:
     normals = np.array([10.0, 12.0, 14.0])
 
-    np.testing.assert_allclose(choosing._comparable(np.array([12.0, 16.0]), normals), [0, 2])
-    np.testing.assert_allclose(choosing._comparable(np.array([3.0]), normals[:1]), [3])
+    np.testing.assert_allclose(model_selection._comparable(np.array([12.0, 16.0]), normals), [0, 2])
+    np.testing.assert_allclose(model_selection._comparable(np.array([3.0]), normals[:1]), [3])
 
 
 def test_the_detector_holds_what_was_chosen_and_what_was_asked(tmp_path: Path) -> None:
@@ -184,7 +186,7 @@ def test_the_detector_holds_what_was_chosen_and_what_was_asked(tmp_path: Path) -
     choice = pipeline.choose(maps, abnormal, calibrated, CONFIG, patients=names)
     made = pipeline.assemble(
         CONFIG,
-        memory_bank.build(features, source, choosing.at_highest_rate(CONFIG)),
+        memory_bank.build(features, source, model_selection.at_highest_rate(CONFIG)),
         HardMask(keep, 0.0),
         films=5,
         calibrated=calibrated,
@@ -203,4 +205,4 @@ def test_the_detector_holds_what_was_chosen_and_what_was_asked(tmp_path: Path) -
     facts = pipeline.summary(again)["tune"]
     assert facts["chosen"] == {"rate": 0.1, "neighbours": 3, "top_share": again.config.top_share}
     assert facts["nested"]["folds"] == 5
-    assert choosing.from_json(choosing.to_json(replace(choice, note="x"))) == replace(choice, note="x")
+    assert model_selection.from_json(model_selection.to_json(replace(choice, note="x"))) == replace(choice, note="x")

@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ml_engine.core.clahe import clahe
 from ml_engine.core.config import PipelineConfig
-from ml_engine.core.preprocess import FilmArray, prepare
+from ml_engine.core.film.clahe import clahe
+from ml_engine.core.film.preprocess import FilmArray, prepare
 
 
 def tile_map(values: list[float], clip: float) -> list[float]:

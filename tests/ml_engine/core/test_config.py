@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from ml_engine.core.alignment.config import AlignmentConfig
+from ml_engine.core.alignment_config import AlignmentConfig
 from ml_engine.core.config import PRESETS, PipelineConfig
 from ml_engine.core.errors import InvalidConfig
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ml_engine.core import coreset
+from ml_engine.core.bank import coreset
 from ml_engine.core.errors import EmptyBank
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from ml_engine.core import feature_store
+from ml_engine.core.backbone import feature_store
+from ml_engine.core.backbone.feature_store import FeatureStore, Placed, key_of
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import IncompatibleModel
-from ml_engine.core.feature_store import FeatureStore, Placed, key_of
 
 RANDOM = {"name": "random", "sha256": None}
 BEFORE = {

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 import torchvision
 
+from ml_engine.core.backbone.features import FeatureExtractor, random_state
+from ml_engine.core.bank.memory_bank import places_of
 from ml_engine.core.config import PipelineConfig
-from ml_engine.core.features import FeatureExtractor, random_state
-from ml_engine.core.memory_bank import places_of
 
 SMALL = PipelineConfig.from_preset("default").replace(size=64, backbone="resnet18", weights="random", batch=4)
 CPU = torch.device("cpu")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml_engine.core import fusion
+from ml_engine.core.score import fusion
 
 
 def maps(n: int = 3, side: int = 4, seed: int = 0) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ml_engine.core.lungs import find_lungs, lungs_of
+from ml_engine.core.film.lungs import find_lungs, lungs_of
 
 SIDE = 96
 

@@ -7,7 +7,7 @@ import pytest
 
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
-from ml_engine.core.masking import hard_mask, patch_limits
+from ml_engine.core.film.masking import hard_mask, patch_limits
 
 
 def config(preset: str = "paper", **values: object) -> PipelineConfig:

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from ml_engine.core import coreset, memory_bank
+from ml_engine.core.bank import coreset, memory_bank
+from ml_engine.core.bank.memory_bank import MapScorer, Source
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EmptyBank, IncompatibleModel
-from ml_engine.core.memory_bank import MapScorer, Source
 
 CONFIG = PipelineConfig.from_preset("default").replace(size=64, grid=4, rate=0.1)
 CPU = torch.device("cpu")

@@ -16,13 +16,14 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor
 
-from ml_engine.core import backbones, networks
-from ml_engine.core.backbones import HALF, IMAGENET_STATISTICS, XRV
+from ml_engine.core import architectures
+from ml_engine.core.architectures import HALF, IMAGENET_STATISTICS, XRV
+from ml_engine.core.backbone import networks
+from ml_engine.core.backbone.features import FeatureExtractor
+from ml_engine.core.bank.memory_bank import places_of
 from ml_engine.core.config import BACKBONES, PipelineConfig
+from ml_engine.core.detector.pipeline import Detector
 from ml_engine.core.errors import IncompatibleModel, InvalidConfig
-from ml_engine.core.features import FeatureExtractor
-from ml_engine.core.memory_bank import places_of
-from ml_engine.core.pipeline import Detector
 
 BASE = PipelineConfig.from_preset("default").replace(weights="random", batch=2, grid=2, pool=1)
 CPU = torch.device("cpu")
@@ -176,21 +177,21 @@ def test_a_films_features_do_not_depend_on_the_others_and_are_finite(made: Made)
     [*((name, 224) for name in BACKBONES), ("densenet121", 448), ("timm:vit_small_patch14_dinov2", 448)],
 )
 def test_each_layers_map_has_the_side_that_the_table_says(name: str, size: int) -> None:
-    layers = "block0+last" if backbones.find(name).kind == "tokens" else "layer1+layer2+layer3+layer4"
+    layers = "block0+last" if architectures.find(name).kind == "tokens" else "layer1+layer2+layer3+layer4"
     config = BASE.replace(backbone=name, layers=layers, size=size)
     trunk = networks.trunk(networks.on_meta(name), config)
 
     with torch.inference_mode():
         maps = trunk(torch.empty(1, 1 if name == XRV else 3, size, size, device="meta"))
 
-    sides = [size // backbones.find(name).stride(layer) for layer in config.layer_names]
+    sides = [size // architectures.find(name).stride(layer) for layer in config.layer_names]
     assert [tuple(found.shape[-2:]) for found in maps] == [(side, side) for side in sides]
     assert sides[0] == config.patches
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_the_tables_normalisation_is_the_librarys(name: str) -> None:
-    ours = backbones.find(name).normalisation
+    ours = architectures.find(name).normalisation
     assert ours is not None
     if name.startswith("timm:"):
         facts = timm.get_pretrained_cfg(name.removeprefix("timm:"))
@@ -207,8 +208,8 @@ def test_the_tables_normalisation_is_the_librarys(name: str) -> None:
     ("name", "expected"),
     [("timm:vit_tiny_patch16_224", HALF), ("timm:vit_small_patch8_224.dino", IMAGENET_STATISTICS)],
 )
-def test_outside_the_table_timm_says_the_normalisation(name: str, expected: backbones.Normalisation) -> None:
-    assert networks.normalisation(backbones.find(name), networks.on_meta(name)) == expected
+def test_outside_the_table_timm_says_the_normalisation(name: str, expected: architectures.Normalisation) -> None:
+    assert networks.normalisation(architectures.find(name), networks.on_meta(name)) == expected
 
 
 def test_only_a_normalisation_behind_a_convolution_is_folded() -> None:

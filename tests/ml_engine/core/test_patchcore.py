@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ml_engine.core import patchcore
+from ml_engine.core.bank import nearest_search
+from ml_engine.core.bank.nearest_search import NearestSearch, patch_scores, scores_at
 from ml_engine.core.errors import InvalidConfig
-from ml_engine.core.patchcore import NearestSearch, patch_scores, scores_at
 
 
 def draw(n: int, d: int, seed: int) -> Tensor:
@@ -70,7 +70,7 @@ def test_reweighting_bears_large_distances_and_a_bank_of_one() -> None:
 def test_reweighting_goes_through_small_chunks_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     bank, queries = torch.randn(30, 4), torch.randn(9, 4)
     whole = patch_scores(queries, NearestSearch(bank), neighbours=1, distance="l2", reweight=5)
-    monkeypatch.setattr(patchcore, "DIRECT_VALUES", 1)
+    monkeypatch.setattr(nearest_search, "DIRECT_VALUES", 1)
 
     assert torch.equal(patch_scores(queries, NearestSearch(bank), neighbours=1, distance="l2", reweight=5), whole)
 
@@ -87,8 +87,8 @@ def test_several_k_come_from_one_search() -> None:
 def test_finds_the_nearest_across_chunks_of_the_bank(monkeypatch: pytest.MonkeyPatch) -> None:
     bank, queries = draw(500, 16, 1), draw(70, 16, 2)
     whole = NearestSearch(bank).squared_distances(queries, 5)
-    monkeypatch.setattr(patchcore, "BANK_CHUNK", 64)
-    monkeypatch.setattr(patchcore, "QUERY_CHUNK", 16)
+    monkeypatch.setattr(nearest_search, "BANK_CHUNK", 64)
+    monkeypatch.setattr(nearest_search, "QUERY_CHUNK", 16)
 
     chunked = NearestSearch(bank).squared_distances(queries, 5)
 
@@ -153,7 +153,7 @@ def test_many_neighbours_are_gone_through_in_small_chunks(monkeypatch: pytest.Mo
     whole = NearestSearch(bank).squared_distances(queries, 90)
     sizes: list[int] = []
     chunk = NearestSearch._chunk
-    monkeypatch.setattr(patchcore, "DIRECT_VALUES", 360 * 16 * 3)
+    monkeypatch.setattr(nearest_search, "DIRECT_VALUES", 360 * 16 * 3)
     monkeypatch.setattr(NearestSearch, "_chunk", lambda self, q, k: sizes.append(len(q)) or chunk(self, q, k))
 
     found = NearestSearch(bank).squared_distances(queries, 90)
@@ -177,7 +177,7 @@ def test_faiss_gives_the_numbers_of_torch(k: int, far: float) -> None:
 
 
 def test_faiss_that_is_not_installed_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patchcore.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(nearest_search.importlib.util, "find_spec", lambda name: None)
 
     with pytest.raises(InvalidConfig, match="faiss is not installed here: choose torch"):
         NearestSearch(draw(5, 4, 1), search="faiss")

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from ml_engine.core import files, fusion, memory_bank, pipeline
+from ml_engine.core import files
+from ml_engine.core.bank import memory_bank
+from ml_engine.core.bank.memory_bank import Source
 from ml_engine.core.config import PipelineConfig
+from ml_engine.core.detector import pipeline
+from ml_engine.core.detector.pipeline import Calibration, Choice, Detector
 from ml_engine.core.errors import EngineError, IncompatibleModel
-from ml_engine.core.masking import HardMask
-from ml_engine.core.memory_bank import Source
-from ml_engine.core.pipeline import Calibration, Choice, Detector
+from ml_engine.core.film.masking import HardMask
+from ml_engine.core.score import fusion
 
 CONFIG = PipelineConfig.from_preset("default").replace(size=64, grid=2, rate=0.2)
 

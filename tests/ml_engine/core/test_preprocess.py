@@ -6,8 +6,8 @@ import torch
 
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import UnsupportedImage
+from ml_engine.core.film.preprocess import FilmArray, intensities, prepare, valid_area
 from ml_engine.core.geometry import apply
-from ml_engine.core.preprocess import FilmArray, intensities, prepare, valid_area
 
 PAPER = PipelineConfig.from_preset("paper").replace(size=64)
 DEFAULT = PipelineConfig.from_preset("default").replace(size=64)

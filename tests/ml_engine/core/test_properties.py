@@ -12,12 +12,15 @@ import torch
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from ml_engine.core import Detector, PipelineConfig, calibration, features, fusion, k_center, pipeline
+from ml_engine.core import Detector, PipelineConfig, k_center
+from ml_engine.core.backbone import features
+from ml_engine.core.backbone.features import FeatureExtractor
+from ml_engine.core.bank.memory_bank import places_of
+from ml_engine.core.detector import pipeline
 from ml_engine.core.errors import EngineError, UnsupportedImage
-from ml_engine.core.features import FeatureExtractor
+from ml_engine.core.film.preprocess import FilmArray, prepare
 from ml_engine.core.geometry import apply
-from ml_engine.core.memory_bank import places_of
-from ml_engine.core.preprocess import FilmArray, prepare
+from ml_engine.core.score import calibration, fusion
 
 SEEDS = range(5)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml_engine.core.trivial import NAMES, trivial_scores
+from ml_engine.core.film.trivial import NAMES, trivial_scores
 
 
 def test_a_slope_has_its_mean_its_step_and_its_area() -> None:

@@ -12,12 +12,13 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from ml_engine.core import files, networks, weights
-from ml_engine.core import published as published_files
+from ml_engine.core import files
+from ml_engine.core import published_weights as published_files
+from ml_engine.core.backbone import networks, weights
+from ml_engine.core.backbone.features import random_state
+from ml_engine.core.backbone.weights import KnownFile, WeightsMissing
 from ml_engine.core.config import BACKBONES
 from ml_engine.core.errors import IncompatibleModel, InvalidConfig
-from ml_engine.core.features import random_state
-from ml_engine.core.weights import KnownFile, WeightsMissing
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import sys
 import threading
 
 if sys.orig_argv[1:4] == ["-m", "ml_engine", "run"]:
-    from ml_engine.folder import Report
+    from ml_engine.engine.run_folder import Report
 
     report = Report.__call__
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ml_engine.core.alignment.config import AlignmentConfig
+from ml_engine.core.alignment_config import AlignmentConfig
 from ml_engine.core.errors import InvalidConfig
 
 

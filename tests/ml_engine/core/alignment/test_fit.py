@@ -12,10 +12,10 @@ import torch
 
 from ml_engine.core import files
 from ml_engine.core.alignment.checkpoint import NAME
-from ml_engine.core.alignment.config import AlignmentConfig
 from ml_engine.core.alignment.fit import fit_alignment
 from ml_engine.core.alignment.model import AlignmentModel, load_alignment, save_alignment
 from ml_engine.core.alignment.sampling import unaligned
+from ml_engine.core.alignment_config import AlignmentConfig
 from ml_engine.core.errors import AlignmentCollapsed, IncompatibleModel, InvalidConfig
 from ml_engine.core.geometry import apply, compose, identity, normalised_theta, pixel_affine
 from tests.ml_engine.core.alignment.blobs import films, quiet, small_config

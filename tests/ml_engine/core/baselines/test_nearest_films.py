@@ -7,12 +7,11 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from ml_engine.core import memory_bank
-from ml_engine.core.baselines import nearest_films
-from ml_engine.core.baselines.nearest_films import NearestFilmsScorer
+from ml_engine.core.bank import memory_bank, nearest_films
+from ml_engine.core.bank.memory_bank import Source
+from ml_engine.core.bank.nearest_films import NearestFilmsScorer
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EmptyBank, IncompatibleModel, InvalidConfig
-from ml_engine.core.memory_bank import Source
 
 CPU = torch.device("cpu")
 FILMS, WIDE = 7, 6

@@ -9,11 +9,10 @@ from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import EmpiricalCovariance
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ml_engine.core import memory_bank
-from ml_engine.core.baselines import padim
+from ml_engine.core.bank import memory_bank, padim
+from ml_engine.core.bank.memory_bank import Source
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EmptyBank, IncompatibleModel
-from ml_engine.core.memory_bank import Source
 
 CPU = torch.device("cpu")
 CONFIG = PipelineConfig(size=64, detector="padim", padim_dimensions=5, mask_keep=None)

@@ -1,0 +1,207 @@
+"""bank-study and blind-spots: how many normal films and how clean, and what a detector does not see."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml_engine.command.console import Console, close, tell_selection
+from ml_engine.core import files
+from ml_engine.core.backbone import weights
+from ml_engine.core.config import PipelineConfig
+from ml_engine.core.detector.pipeline import load_detector
+from ml_engine.core.errors import EngineError, InvalidConfig
+from ml_engine.engine import manifest
+from ml_engine.engine.manifest import Row
+from ml_engine.engine.run_folder import Request
+from ml_engine.engine.stages.runner import OK, UNREADABLE, run_folder
+from ml_engine.engine.study_plans import (
+    CONTAMINATIONS,
+    CONTRASTS,
+    KINDS,
+    SHARES,
+    SIZES_MM,
+    BankPlan,
+    LesionPlan,
+    check_reachable,
+    parse_numbers,
+)
+
+
+def add_bank_study(commands: Any, *, epilog: str) -> argparse.ArgumentParser:
+    """Add the command to the parser's; the settings of the method are still to be added."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "bank-study",
+        help="score test with banks of fewer normal films, and of some abnormal ones",
+        epilog=epilog + " The table with intervals: python -m analysis.studies.bank OUT --csv FILE.",
+    )
+    _add_films(parser, "folder of the study, made new")
+    parser.add_argument("--shares", default=_joined(SHARES), metavar="LIST", help="shares of the fit films")
+    parser.add_argument("--contaminations", default=_joined(CONTAMINATIONS), metavar="LIST", help="shares of abnormal")
+    parser.add_argument("--repeats", type=int, default=3, metavar="R", help="draws of each (default: 3)")
+    parser.add_argument(
+        "--alignment", type=Path, metavar="FILE", help="alignment.safetensors of a fit; without it one is fitted first"
+    )
+    parser.set_defaults(command=bank_study_command)
+    return parser
+
+
+def add_blind_spots(commands: Any, *, epilog: str) -> None:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "blind-spots",
+        help="paste lesions of known size and contrast into normal films, and score them",
+        epilog=epilog + " The table with intervals: python -m analysis.studies.blind OUT.",
+    )
+    _add_films(parser, "folder of the study, made new")
+    parser.add_argument("--model", type=Path, required=True, metavar="MODEL_DIR", help="folder that fit made")
+    parser.add_argument("--part", default="tune", choices=("tune", "test"), help="whose normal films (default: tune)")
+    parser.add_argument("--films", type=int, default=50, metavar="N", help="normal films at most (default: 50)")
+    parser.add_argument("--places", type=int, default=2, metavar="N", help="places of each kind a film (default: 2)")
+    parser.add_argument("--kinds", default=",".join(KINDS), metavar="LIST", help=f"of {', '.join(KINDS)}")
+    parser.add_argument("--contrasts", default=_joined(CONTRASTS), metavar="LIST", help="shares of the gray scale")
+    parser.add_argument(
+        "--size-mm",
+        action="append",
+        default=[],
+        metavar="KIND=LIST",
+        help="sizes of a kind in mm, such as nodule=5,10,20; may be repeated",
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where it runs")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads; the same number gives the same bytes")
+    parser.set_defaults(command=blind_spots_command)
+
+
+def _add_films(parser: argparse.ArgumentParser, out: str) -> None:
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder where the CSV's paths start")
+    parser.add_argument(
+        "--csv", type=Path, required=True, metavar="FILE", help="CSV with filename, label and split, as fit takes it"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help=out)
+
+
+def _joined(numbers: Sequence[float]) -> str:
+    return ",".join(f"{number:g}" for number in numbers)
+
+
+def bank_study_command(options: argparse.Namespace) -> int:
+    from ml_engine.command.main import configured, fit_alignment_first, lay, provide_weights
+    from ml_engine.engine.stages.bank_study import check_config
+
+    config = configured(options)
+    check_config(config)
+    planned = BankPlan.from_json(
+        {
+            "shares": parse_numbers("--shares", options.shares),
+            "repeats": options.repeats,
+            "contaminations": parse_numbers("--contaminations", options.contaminations),
+        }
+    )
+    if options.alignment is not None and config.align == "none":
+        raise InvalidConfig("--alignment names an alignment, and align is none: leave one of them out.")
+    console = Console()
+    selection = manifest.for_cells(manifest.read_csv(options.csv), preset=config.preset, seed=config.seed)
+    studied = [row for row in selection.rows if row.part != "align" and (row.part, row.label) != ("tune", "normal")]
+    manifest.check_parts(studied, config)
+    parts = [row.part for row in studied]
+    check_reachable(planned, normals=parts.count("fit"), abnormals=parts.count("tune"))
+    rows = manifest.with_hashes(selection.rows, options.images)
+    tell_selection(selection, console)
+    config = config.replace(weights=provide_weights(config.weights, config.backbone, console))
+    out: Path = options.out
+    inputs = {}
+    if config.align == "network":
+        if options.alignment is None:
+            outcome = fit_alignment_first(out, config, rows, images=options.images, console=console, extra={})
+            if outcome.status not in (OK, UNREADABLE):
+                return close(outcome)
+        elif not options.alignment.is_file():
+            raise EngineError(f"There is no file {options.alignment}: give the alignment.safetensors of a fit.")
+        else:
+            files.link_or_copy(options.alignment, out / "inputs" / "alignment.safetensors")
+        inputs["alignment"] = files.sha256_of(out / "inputs" / "alignment.safetensors")
+    named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
+    request = Request("bank_study", config, name="bank study", weights=named, inputs=inputs, bank=planned.to_json())
+    kept = [row for row in rows if row.part != "align" and (row.part, row.label) != ("tune", "normal")]
+    lay(out, request, kept, with_labels=True)
+    console.say(f"{len(planned.cells)} banks, one after the other")
+    outcome = run_folder(out, images=options.images, listener=console.event)
+    if outcome.status in (OK, UNREADABLE):
+        console.say(f"the table with intervals: python -m analysis.studies.bank {out} --csv {options.csv}")
+    return close(outcome)
+
+
+def blind_spots_command(options: argparse.Namespace) -> int:
+    from ml_engine.command.main import lay
+
+    model: Path = options.model
+    if not (model / "detector.safetensors").is_file():
+        raise EngineError(f"{model} holds no detector.safetensors: give the folder that fit made with --model.")
+    detector = load_detector(model / "detector.safetensors")
+    planned = LesionPlan.from_json(
+        {
+            "part": options.part,
+            "films": options.films,
+            "places": options.places,
+            "kinds": [kind.strip() for kind in options.kinds.split(",")],
+            "sizes_mm": dict(SIZES_MM) | _sizes(options.size_mm),
+            "contrasts": parse_numbers("--contrasts", options.contrasts),
+        }
+    )
+    config = _placed(detector.config, options)
+    chosen = normals_of(manifest.read_csv(options.csv), planned, config)
+    rows = manifest.with_hashes(chosen, options.images)
+    out: Path = options.out
+    inputs = {}
+    for name in ("detector", "alignment") if config.align == "network" else ("detector",):
+        source = model / f"{name}.safetensors"
+        if not source.is_file():
+            raise EngineError(f"{model} holds no {name}.safetensors, which its detector needs: fit it again.")
+        inputs[name] = files.sha256_of(source)
+    request = Request(
+        "blind_spots", config, name="blind spots", weights=detector.weights, inputs=inputs, lesions=planned.to_json()
+    )
+    lay(out, request, rows, with_labels=False)
+    for name in inputs:
+        files.link_or_copy(model / f"{name}.safetensors", out / "inputs" / f"{name}.safetensors")
+    console = Console()
+    console.say(f"lesions are pasted into {len(rows)} normal films of {planned.part}")
+    outcome = run_folder(out, images=options.images, listener=console.event)
+    if outcome.status in (OK, UNREADABLE):
+        console.say(f"the table with intervals: python -m analysis.studies.blind {out}")
+    return close(outcome)
+
+
+def _placed(config: PipelineConfig, options: argparse.Namespace) -> PipelineConfig:
+    given = {name: getattr(options, name) for name in ("device", "threads") if getattr(options, name) is not None}
+    return config.replace(**given)
+
+
+def _sizes(assignments: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    found = {}
+    for assignment in assignments:
+        kind, equals, text = assignment.partition("=")
+        if not equals or kind not in KINDS:
+            raise InvalidConfig(f"--size-mm {assignment!r}: write KIND=LIST, such as nodule=5,10,20.")
+        found[kind] = parse_numbers(f"size of {kind}", text)
+    return found
+
+
+def normals_of(table: list[dict[str, str]], planned: LesionPlan, config: PipelineConfig) -> list[Row]:
+    """The normal films of the part, at most as many as planned, drawn by the seed. Raises InvalidManifest."""
+    named = {line["filename"]: line.get("label", "").lower() for line in table}
+    if planned.part == "test":
+        rows = [row for row in manifest.for_score(table).rows if row.part == "test" and named[row.filename] == "normal"]
+    else:
+        fitting = manifest.for_fit(table, preset=config.preset, seed=config.seed).rows
+        rows = [row for row in fitting if row.part == planned.part and row.label == "normal"]
+    if not rows:
+        raise manifest.InvalidManifest(
+            f"The CSV has no normal film in the {planned.part} part: lesions are pasted into held-out normal films."
+        )
+    order = np.random.default_rng(config.seed).permutation(len(rows))[: planned.films]
+    return [replace(rows[k], label="") for k in sorted(order.tolist())]

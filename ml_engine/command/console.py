@@ -1,0 +1,94 @@
+"""What the command line says to a person, on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ml_engine.core.backbone import weights
+from ml_engine.engine import manifest
+from ml_engine.engine.manifest import Selection
+from ml_engine.engine.stages.runner import BUG, OK, REFUSED, UNREADABLE, Outcome
+
+
+class Console:
+    """Progress for a person, on standard error: one line that changes on a terminal, else one a stage."""
+
+    def __init__(self) -> None:
+        self.live = sys.stderr.isatty()
+        self.stage, self.open_line, self.began = "", False, time.monotonic()
+
+    def event(self, event: dict[str, Any]) -> None:
+        if "stage" not in event:
+            return
+        left = event["seconds_left"]
+        text = f"stage {event['stage_index'] + 1} of {event['stage_count']}, {event['stage']}"
+        text += f": {event['done']} of {event['total']}" if event["total"] else ""
+        text += f", about {left:.0f} s left" if left else ""
+        if self.live:
+            self.line(text)
+        elif event["stage"] != self.stage:
+            self.say(f"stage {event['stage_index'] + 1} of {event['stage_count']}, {event['stage']}")
+        self.stage = event["stage"]
+
+    def line(self, text: str) -> None:
+        if self.live:
+            sys.stderr.write(f"\r\033[K{text}")
+            sys.stderr.flush()
+            self.open_line = True
+
+    def say(self, text: str) -> None:
+        if self.open_line:
+            sys.stderr.write("\r\033[K")
+            self.open_line = False
+        sys.stderr.write(text + "\n")
+
+
+def tell_selection(selection: Selection, console: Console) -> None:
+    parts = [f"{sum(row.part == part for row in selection.rows)} {part}" for part in manifest.PARTS]
+    named = [text for text in parts if not text.startswith("0 ")]
+    console.say(f"{len(selection.rows)} films" + (f": {', '.join(named)}" if named else ""))
+    for reason, count in sorted(selection.left_out.items()):
+        console.say(f"{count} rows left out: {reason}")
+    if selection.without_patient:
+        console.say(f"{selection.without_patient} rows without patient_id: each counts as its own patient")
+
+
+def tell_detector(facts: dict[str, Any], out: Path, console: Console) -> None:
+    tune = facts["tune"]
+    console.say(f"{_model_words(facts)}; mask keeps {facts['mask']['share_kept']:.0%}")
+    why = f"from tune, {tune['films']} films" if facts["fusion_source"] == "tune" else "as configured"
+    console.say(f"fusion weight {facts['fusion_weight']:g}, {why}")
+    console.say(_threshold_words(facts["threshold"]))
+    if facts["weights"]["name"] == weights.RANDOM:
+        console.say("random weights, not for evaluation")
+    console.say(f"model: {out}")
+
+
+def _model_words(facts: dict[str, Any]) -> str:
+    if "padim" in facts:
+        return f"PaDiM: {facts['padim']['places']} Gaussians in {facts['padim']['dimensions']} dimensions"
+    if "gallery" in facts:
+        return f"{facts['detector'].upper()}: {facts['gallery']['films']} films"
+    return f"bank: {facts['bank']['global']} vectors, regions {sum(facts['bank']['cells'])}"
+
+
+def _threshold_words(threshold: dict[str, Any]) -> str:
+    if threshold["value"] is None:
+        return f"no threshold: {threshold['note']}"
+    if threshold["kind"] == "percentile":
+        return f"threshold of the map {threshold['value']:.4g}, a percentile of normal patches"
+    return (
+        f"threshold of the map {threshold['value']:.4g}: it marks {threshold['expected']:.1%} of normal films "
+        f"({threshold['low']:.1%} to {threshold['high']:.1%})"
+    )
+
+
+def close(outcome: Outcome) -> int:
+    if outcome.sentence:
+        print(f"ml_engine: {outcome.sentence}", file=sys.stderr)  # noqa: T201
+    elif outcome.status == UNREADABLE:
+        print(f"ml_engine: {outcome.unreadable} films could not be read.", file=sys.stderr)  # noqa: T201
+    return outcome.status if outcome.status in (OK, REFUSED, UNREADABLE) else BUG

@@ -1,0 +1,79 @@
+"""grow and forget: a detector with more normals, or without a patient."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ml_engine.command.console import Console, close, tell_detector, tell_selection
+from ml_engine.core import files
+from ml_engine.engine import grow_and_forget, manifest
+from ml_engine.engine.stages.runner import OK, UNREADABLE, Outcome
+
+
+def add(commands: Any, *, epilog: str) -> None:
+    """Add the two commands to the parser's."""
+    grow = commands.add_parser(
+        "grow",
+        help="fit a detector again with more normals",
+        epilog=epilog + " The films of the CSV that are normal and of split fit or train, or all without a split "
+        "column, join the fit part.",
+    )
+    grow.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder where the CSV's paths start")
+    grow.add_argument("--csv", type=Path, required=True, metavar="FILE", help="the new films, as fit takes them")
+    _add_folders(grow)
+    grow.set_defaults(command=grow_command)
+    forget = commands.add_parser("forget", help="fit a detector again without a patient", epilog=epilog)
+    forget.add_argument("--patient", required=True, metavar="ID", help="as the column patient of images.csv has it")
+    _add_folders(forget)
+    forget.set_defaults(command=forget_command)
+
+
+def _add_folders(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, required=True, metavar="MODEL_DIR", help="folder that fit made")
+    parser.add_argument("--out", type=Path, required=True, metavar="NEW_DIR", help="folder of the new model")
+    parser.add_argument(
+        "--approximate",
+        action="store_true",
+        help="change the banks as they are, where the model keeps no features: not what a fresh fit would give",
+    )
+
+
+def grow_command(options: argparse.Namespace) -> int:
+    console = Console()
+    selection = manifest.for_fit(manifest.read_csv(options.csv), preset="paper", seed=0)
+    tell_selection(selection, console)
+    new = manifest.with_hashes([row for row in selection.rows if row.part == "fit"], options.images)
+    outcome = grow_and_forget.grow(
+        grow_and_forget.open_model(options.model),
+        new,
+        images=options.images,
+        out=options.out,
+        approximate=options.approximate,
+        listener=console.event,
+    )
+    return _told(outcome, options.out, console)
+
+
+def forget_command(options: argparse.Namespace) -> int:
+    console = Console()
+    model = grow_and_forget.open_model(options.model)
+    outcome = grow_and_forget.forget(
+        model, options.patient, out=options.out, approximate=options.approximate, listener=console.event
+    )
+    status = _told(outcome, options.out, console)
+    if status in (OK, UNREADABLE):
+        console.say(f"{options.model} still holds what was made of that patient's films: delete it to be rid of them.")
+        if model.request.config.align == "network":
+            console.say("The alignment stays: it may have been fitted with that patient's films among others.")
+    return status
+
+
+def _told(outcome: Outcome, out: Path, console: Console) -> int:
+    if outcome.status in (OK, UNREADABLE):
+        facts = files.read_json(out / "detector.json")
+        tell_detector(facts, out, console)
+        if facts["note"]:
+            console.say(facts["note"])
+    return close(outcome)

@@ -1,0 +1,40 @@
+"""repeat: run a run folder again, elsewhere or later, and compare film by film."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ml_engine.command.console import Console, close
+from ml_engine.core import files
+from ml_engine.engine import repeat
+from ml_engine.engine.stages.runner import OK, UNREADABLE
+
+DIFFERS = 5  # exit status
+
+
+def add(commands: Any, *, epilog: str) -> None:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "repeat",
+        help="run a run folder again and compare the results film by film",
+        epilog=epilog + f" {DIFFERS}: done, and some film differs. comparison.csv in NEW has a line a film.",
+    )
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="a finished run folder, such as an unpacked archive"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="NEW", help="folder of the repetition, made new")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="where the films are, if not in FOLDER")
+    parser.set_defaults(command=repeat_command)
+
+
+def repeat_command(options: argparse.Namespace) -> int:
+    console = Console()
+    outcome = repeat.repeat(options.folder, options.out, images=options.images, listener=console.event)
+    if outcome.status not in (OK, UNREADABLE):
+        return close(outcome)
+    verdicts = repeat.compare(options.folder, options.out)
+    files.write_bytes(options.out / "comparison.csv", repeat.table(verdicts).encode())
+    console.say(f"{repeat.summary(verdicts)}: {options.out / 'comparison.csv'}")
+    differs = any(one.words == repeat.DIFFERENT for one in verdicts)
+    return DIFFERS if differs else close(outcome)

@@ -1,0 +1,109 @@
+"""What was computed of a film up to its features, kept in a folder so that no run computes it twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ml_engine.core import files
+from ml_engine.core.backbone.feature_key import AFTERWARDS as AFTERWARDS
+from ml_engine.core.backbone.feature_key import key_of as key_of
+from ml_engine.core.errors import IncompatibleModel
+
+FOLDER = "features"  # of a run folder that keeps its own
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A film before its features: ``image`` (S, S) float32 in [0, 1]; ``box`` (4,) int64, top, left, bottom, right
+    of the film in it; ``original_from_input`` and ``input_from_canonical`` (2, 3) float64 in pixels; ``flagged``
+    where its alignment failed a check."""
+
+    image: NDArray[np.float32]
+    box: NDArray[np.int64]
+    original_from_input: NDArray[np.float64]
+    input_from_canonical: NDArray[np.float64]
+    flagged: bool
+
+
+def folder_of(folder: Path, key: dict[str, Any]) -> Path:
+    """Where, in a folder of stores, the store of this key lies or would lie."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return folder / digest[:32]
+
+
+class FeatureStore:
+    """One safetensors file a film, by the SHA-256 of the film's file, in a folder of its own for each key.
+
+    A film is there whole or not at all. About 5 MB a film at 224 px and 1536 dimensions: 784 patches, masked ones
+    too, so that the mask may change.
+    """
+
+    def __init__(self, folder: Path, key: dict[str, Any]) -> None:
+        self.folder = folder_of(folder, key)
+        if not (self.folder / "key.json").is_file():
+            files.write_json(self.folder / "key.json", key)
+
+    def path(self, sha256: str) -> Path:
+        return self.folder / f"{sha256}.safetensors"
+
+    def holds(self, sha256: str) -> bool:
+        """Whether the film with this hash is there; never for a film without one."""
+        return bool(sha256) and self.path(sha256).is_file()
+
+    def placed(self, sha256: str) -> Placed:
+        """Raises IncompatibleModel where the file is missing or broken."""
+        tensors = self._read(sha256, but="features")
+        return Placed(
+            tensors["image"].numpy(),
+            tensors["box"].numpy(),
+            tensors["original_from_input"].numpy(),
+            tensors["input_from_canonical"].numpy(),
+            bool(tensors["flagged"]),
+        )
+
+    def features(self, sha256: str) -> Tensor:
+        """The features of every patch of the grid, row by row, float32 (h * w, D). Raises IncompatibleModel."""
+        return self._read(sha256, only="features")["features"]
+
+    def keep(self, sha256: str, placed: Placed, features: Tensor) -> None:
+        """Add a film: its features float32 (h * w, D) as `features` gives them back."""
+        tensors = {
+            "image": torch.from_numpy(np.array(placed.image)),
+            "box": torch.from_numpy(np.array(placed.box)),
+            "original_from_input": torch.from_numpy(np.array(placed.original_from_input)),
+            "input_from_canonical": torch.from_numpy(np.array(placed.input_from_canonical)),
+            "flagged": torch.tensor(placed.flagged),
+            "features": features,
+        }
+        files.write_tensors(self.path(sha256), tensors, {})
+
+    def _read(self, sha256: str, *, only: str = "", but: str = "") -> dict[str, Tensor]:
+        from safetensors import SafetensorError, safe_open
+
+        path = self.path(sha256)
+        try:
+            with safe_open(path, framework="pt") as file:
+                names = [only] if only else [name for name in file.keys() if name != but]  # noqa: SIM118 (no mapping)
+                return {name: file.get_tensor(name) for name in names}
+        except (OSError, SafetensorError):
+            raise IncompatibleModel(
+                f"The kept features of a film, {path.name} in {path.parent}, cannot be read: delete that file, and the "
+                "film is computed again."
+            ) from None
+
+
+def link(source: Path, target: Path, *, without: frozenset[str] = frozenset()) -> None:
+    """Give ``target`` all that the stores in ``source`` hold, as links where the disk allows, but for the films
+    with the hashes ``without``."""
+    for path in sorted(source.glob("*/*")):
+        if path.stem not in without and not path.name.startswith("."):
+            files.link_or_copy(path, target / path.parent.name / path.name)

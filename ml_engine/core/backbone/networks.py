@@ -1,0 +1,339 @@
+"""The backbones as torch modules: built without weights, cut after the last layer used, fed by published files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+from typing import Any, cast
+
+import torch
+import torch.nn as nn
+import torchvision
+from torch import Tensor
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ml_engine.core import architectures
+from ml_engine.core.architectures import LAST, LAYERS, TIMM, XRV, Backbone, Normalisation
+from ml_engine.core.config import PipelineConfig
+from ml_engine.core.errors import IncompatibleModel, InvalidConfig
+
+XRV_FINDINGS = 18  # outputs of torchxrayvision's classifier
+_OLD_DENSE = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")  # names before torchvision 0.4
+
+
+def build(name: str, *, seed: int | None = None) -> nn.Module:
+    """The untrained network of an architecture, ready to take weights or, under a ``seed``, initialised by it as its
+    library does. The global random state is left alone, and nothing is downloaded.
+
+    Raises InvalidConfig for a network that timm does not have, and where timm is not installed.
+    """
+    with torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.manual_seed(seed)
+        return _create(name)
+
+
+def on_meta(name: str) -> nn.Module:
+    """The network's names and shapes without memory for its tensors. Raises InvalidConfig as `build` does."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        return _create(name)
+
+
+def random_state(name: str, seed: int) -> dict[str, Tensor]:
+    """The library's own initialisation of the network under a seed: the weights called ``random``."""
+    return build(name, seed=seed).state_dict()
+
+
+def _create(name: str) -> nn.Module:
+    if name.startswith(TIMM):
+        return _create_timm(name)
+    if name == XRV:
+        return _create_xrv()
+    return cast(nn.Module, torchvision.models.get_model(name, weights=None))
+
+
+def _create_xrv() -> nn.Module:
+    """torchxrayvision's DenseNet-121 as its source builds it: one input channel, 18 findings (Cohen et al. 2022)."""
+    network = cast(nn.Module, torchvision.models.densenet121(weights=None, num_classes=XRV_FINDINGS))
+    first = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+    nn.init.kaiming_normal_(first.weight)
+    cast(nn.Sequential, network.features).conv0 = first
+    return network
+
+
+def _create_timm(name: str) -> nn.Module:
+    """Without the classifier, which no feature needs. ``pretrained`` stays False, so that timm asks no network."""
+    timm = _timm(name)
+    wanted = name.removeprefix(TIMM)
+    is_tagged = "." in wanted  # a tag names one set of weights, and so how it was normalised
+    if not (wanted in timm.list_models(pretrained=True) if is_tagged else timm.is_model(wanted)):
+        near = get_close_matches(wanted, timm.list_models(pretrained=is_tagged), n=3)
+        meant = f"; near it are {', '.join(TIMM + match for match in near)}" if near else ""
+        raise InvalidConfig(f"backbone is {name!r}: timm {timm.__version__} has no network of this name{meant}.")
+    return cast(nn.Module, timm.create_model(wanted, pretrained=False, num_classes=0))
+
+
+def _timm(name: str) -> ModuleType:
+    try:
+        return import_module("timm")
+    except ModuleNotFoundError:
+        raise InvalidConfig(
+            f"backbone is {name!r}, and the package timm is not installed here: run pip install 'hilum[timm]', or "
+            "choose a backbone of torchvision, such as wide_resnet50_2."
+        ) from None
+
+
+def normalisation(backbone: Backbone, network: nn.Module) -> Normalisation:
+    """The table's, else what timm's metadata of the network say."""
+    if backbone.normalisation is not None:
+        return backbone.normalisation
+    facts = cast(dict[str, Any], network.pretrained_cfg)
+    return Normalisation(tuple(facts["mean"]), tuple(facts["std"]))
+
+
+# The trunk ------------------------------------------------------------------------------------------
+
+
+class Stages(nn.Sequential):
+    """Named parts one after the other; the maps behind those called ``layers``, in order."""
+
+    def __init__(self, parts: dict[str, nn.Module], layers: tuple[str, ...]) -> None:
+        super().__init__()
+        self.layers = layers
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, C, S, S) to one (B, D, h, w) a layer."""
+        maps = []
+        for name, part in self.named_children():
+            x = part(x)
+            if name in self.layers:
+                maps.append(x)
+        return maps
+
+
+class Intermediates(nn.Module):
+    """timm's maps at ``indices``; a ViT's tokens as maps, class and register tokens dropped, each block's through the
+    final normalisation [o]: the last block's map is what the network itself hands on."""
+
+    def __init__(self, network: nn.Module, indices: list[int], **options: bool) -> None:
+        super().__init__()
+        self.network, self.indices, self.options = network, indices, options
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, C, S, S) to one (B, D, h, w) an index."""
+        intermediates = cast(Any, self.network).forward_intermediates
+        found = intermediates(x, indices=self.indices, intermediates_only=True, stop_early=True, **self.options)
+        return list(found)
+
+
+def trunk(network: nn.Module, config: PipelineConfig) -> nn.Module:
+    """The network up to the last layer of ``config``, frozen, for films of the config's size: called with
+    (B, C, S, S) it returns a list of float32 maps (B, D, h, w), one a layer.
+
+    Batch normalisation behind a convolution is folded into it in the ResNets and DenseNets. Raises InvalidConfig for
+    a layer that the network has not.
+    """
+    backbone = architectures.find(config.backbone)
+    network = network.eval()
+    if backbone.kind == "resnet":
+        cut: nn.Module = _resnet(network, config.layer_names)
+    elif backbone.kind == "densenet":
+        cut = _densenet(network, config.layer_names)
+    elif backbone.kind == "tokens":
+        cut = _tokens(network, config, backbone)
+    else:
+        cut = _stages(network, config)
+    return cut.requires_grad_(False)
+
+
+def require(config: PipelineConfig) -> None:
+    """Proves that the backbone is here, has the layers and gives a grid of ``config.patches``: a film goes through it
+    on the meta device, which computes shapes only. Raises InvalidConfig."""
+    if not config.backbone.startswith(TIMM):
+        return  # torchvision's are proven by the tests
+    network = on_meta(config.backbone)
+    channels = len(normalisation(architectures.find(config.backbone), network).mean)
+    with torch.inference_mode():
+        maps = trunk(network, config)(torch.empty(1, channels, config.size, config.size, device="meta"))
+    for layer, found in zip(config.layer_names, maps, strict=True):
+        side = config.size // architectures.find(config.backbone).stride(layer)
+        if found.shape[-2:] != (side, side):
+            raise _unusable(config, f"its map {layer} has the shape {tuple(found.shape)}, not {side} x {side} patches")
+
+
+def _unusable(config: PipelineConfig, why: str) -> InvalidConfig:
+    return InvalidConfig(
+        f"backbone is {config.backbone!r}, which gives no patch features here: {why}. Choose another network, such as "
+        "timm:convnext_tiny or timm:vit_small_patch14_dinov2."
+    )
+
+
+def _resnet(network: nn.Module, layers: tuple[str, ...]) -> Stages:
+    parts: dict[str, nn.Module] = {
+        "stem": nn.Sequential(
+            _folded(network.conv1, network.bn1),
+            nn.ReLU(inplace=True),
+            _child(network, "maxpool"),
+        )
+    }
+    for name in LAYERS[: LAYERS.index(layers[-1]) + 1]:
+        for block in _child(network, name).children():
+            _fold_block(block)
+        parts[name] = _child(network, name)
+    return Stages(parts, layers)
+
+
+def _fold_block(block: nn.Module) -> None:
+    for index in "123":
+        if hasattr(block, f"conv{index}"):
+            fused = _folded(getattr(block, f"conv{index}"), getattr(block, f"bn{index}"))
+            setattr(block, f"conv{index}", fused)
+            setattr(block, f"bn{index}", nn.Identity())
+    if block.downsample is not None:
+        pair = cast(nn.Sequential, block.downsample)
+        block.downsample = nn.Sequential(_folded(pair[0], pair[1]))
+
+
+def _densenet(network: nn.Module, layers: tuple[str, ...]) -> Stages:
+    """Layer k is the output of dense block k, before the transition halves it. Only a normalisation that follows a
+    convolution directly can be folded: the first of each dense layer cannot."""
+    features = _child(network, "features")
+    stem = [_folded(features.conv0, features.norm0), _child(features, "relu0"), _child(features, "pool0")]
+    parts: dict[str, nn.Module] = {"stem": nn.Sequential(*stem)}
+    for number, name in enumerate(LAYERS[: LAYERS.index(layers[-1]) + 1], start=1):
+        block = _child(features, f"denseblock{number}")
+        for layer in block.children():
+            layer.conv1, layer.norm2 = _folded(layer.conv1, layer.norm2), nn.Identity()
+        if number > 1:
+            parts[f"transition{number - 1}"] = _child(features, f"transition{number - 1}")
+        parts[name] = block
+    return Stages(parts, layers)
+
+
+def _stages(network: nn.Module, config: PipelineConfig) -> Intermediates:
+    """timm's convolutional networks: layer k is the last of the stages with stride 4, 8, 16 or 32."""
+    if not hasattr(network, "forward_intermediates"):
+        raise _unusable(config, "timm reads no maps between its stages")
+    strides = [fact["reduction"] for fact in cast(Any, network).feature_info]
+    wanted = [4 << LAYERS.index(name) for name in config.layer_names]
+    missing = [stride for stride in wanted if stride not in strides]
+    if missing:
+        raise _unusable(config, f"it has no stage with a stride of {missing[0]} pixels")
+    indices = [len(strides) - 1 - strides[::-1].index(stride) for stride in wanted]
+    return Intermediates(network, indices)
+
+
+def _tokens(network: nn.Module, config: PipelineConfig, backbone: Backbone) -> Intermediates:
+    """A ViT for films of the config's size, its position embedding interpolated once, bicubically, as timm does."""
+    if not all(hasattr(network, name) for name in ("forward_intermediates", "set_input_size", "blocks")):
+        raise _unusable(config, "its tokens cannot be read as a map at any size")
+    blocks = len(cast(nn.Sequential, network.blocks))
+    indices = [blocks - 1 if name == LAST else int(name.removeprefix("block")) for name in config.layer_names]
+    if indices[-1] >= blocks or len(set(indices)) < len(indices):
+        raise InvalidConfig(
+            f"layers is {config.layers!r}: {backbone.name} has the blocks block0 to block{blocks - 1}, each at most "
+            "once; write some of them in order, or last."
+        )
+    cast(Any, network).set_input_size(img_size=(config.size, config.size))
+    return Intermediates(network, indices, norm=True)
+
+
+def _folded(convolution: object, normalisation: object) -> nn.Module:
+    return fuse_conv_bn_eval(cast(nn.Conv2d, convolution), cast(nn.BatchNorm2d, normalisation))
+
+
+def _child(module: nn.Module, name: str) -> nn.Module:
+    return cast(nn.Module, getattr(module, name))
+
+
+# Published files ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Outline:
+    """A network's tensors by name, and what the names of its classifier's begin with, which is not built."""
+
+    shapes: Mapping[str, torch.Size]
+    heads: tuple[str, ...]
+
+
+@cache
+def _outline(architecture: str) -> _Outline:
+    network = on_meta(architecture)
+    facts = cast(dict[str, Any], network.pretrained_cfg) if architecture.startswith(TIMM) else {}
+    heads = facts.get("classifier") or ()
+    shapes = {name: value.shape for name, value in network.state_dict().items()}
+    return _Outline(shapes, tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads)))
+
+
+def converted(tensors: dict[str, Tensor], architecture: str) -> dict[str, Tensor]:
+    """A published file's tensors by the network's names, as far as they can be: timm's own conversion is applied
+    where they are none of its own (DINOv2's files among others), after `plain`.
+
+    Raises IncompatibleModel where timm would resample a tensor of another size.
+    """
+    found = plain(tensors, architecture)
+    if not architecture.startswith(TIMM) or not compared(found, architecture)[0]:
+        return found
+    network = on_meta(architecture)
+    convert = getattr(import_module(type(network).__module__), "checkpoint_filter_fn", None)
+    if convert is None:
+        return found
+    _refuse_resampling(tensors, network, architecture)
+    try:
+        return plain(convert(dict(tensors), network), architecture)  # it takes entries out
+    except (LookupError, AttributeError, TypeError, ValueError, RuntimeError):
+        return found  # of another network: `compared` says in what
+
+
+def plain(tensors: dict[str, Tensor], architecture: str) -> dict[str, Tensor]:
+    """The tensors without those that are no features (a classifier of timm's, torchxrayvision's operating points),
+    old DenseNet names brought up to date."""
+    if architecture == XRV:
+        return {name: value for name, value in tensors.items() if name != "op_threshs"}
+    if architecture.startswith("densenet"):
+        return {_OLD_DENSE.sub(r"\1", name): value for name, value in tensors.items()}
+    if not architecture.startswith(TIMM):
+        return tensors
+    return {name: value for name, value in tensors.items() if not name.startswith(_outline(architecture).heads)}
+
+
+def _refuse_resampling(tensors: dict[str, Tensor], network: nn.Module, architecture: str) -> None:
+    """timm would fit these to the network by interpolation without a word."""
+    wanted = network.state_dict()
+    for name, free in (("patch_embed.proj.weight", 0), ("pos_embed", 1)):  # the class token may have no position
+        if name not in tensors or name not in wanted:
+            continue
+        found, expected = tuple(tensors[name].shape), tuple(wanted[name].shape)
+        same = found == expected
+        if free and len(found) == len(expected) == 3:
+            same = abs(found[1] - expected[1]) <= free and found[2] == expected[2]
+        if not same:
+            raise IncompatibleModel(
+                f"The file does not fit {architecture}: {name} has the shape {found} and should have {expected}."
+            )
+
+
+def compared(tensors: dict[str, Tensor], architecture: str) -> tuple[str, int]:
+    """What is wrong with the tensors for this architecture, the first difference, empty when nothing is; and how many
+    of them have a name and shape of it."""
+    wanted = _outline(architecture).shapes
+    shared = sum(value.shape == wanted.get(name) for name, value in tensors.items())
+    missing = sorted(set(wanted) - set(tensors) - {n for n in wanted if n.endswith("num_batches_tracked")})
+    if missing:
+        return f"it has no tensor {missing[0]}", shared
+    extra = sorted(set(tensors) - set(wanted))
+    if extra:
+        return f"it has a tensor {extra[0]} that the network has not", shared
+    for name, value in tensors.items():
+        if value.shape != wanted[name]:
+            should = f"{name} has the shape {tuple(value.shape)} and should have {tuple(wanted[name])}"
+            return should, shared
+    return "", shared

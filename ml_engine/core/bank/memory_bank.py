@@ -1,0 +1,225 @@
+"""The global memory bank and one bank per cell of the grid (paper, section 3.2, Fig. 10)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ml_engine.core.bank import coreset
+from ml_engine.core.bank.nearest_search import NearestSearch, scores_at
+from ml_engine.core.config import PipelineConfig
+from ml_engine.core.errors import EmptyBank, IncompatibleModel
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where patch features come from: row p of a film's features is patch ``places[p]`` of the canonical
+    grid, and features of film f stand at rows f * P to (f + 1) * P.
+
+    ``places`` (P, 2) int64: row, column; ``films`` (F,) int64: each film's row in the manifest.
+    """
+
+    places: Tensor
+    films: Tensor
+
+
+@dataclass(frozen=True)
+class Bank:
+    """``vectors`` (M, D) float32 in the order picked; ``provenance`` (M, 3) int32: the film's row in the
+    manifest, the patch's row and column; ``radius`` (M,) float64: the covering radius after each pick."""
+
+    vectors: Tensor
+    provenance: Tensor
+    radius: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Banks:
+    """``whole`` serves every patch; ``cells[k]`` those of cell k, row by row, None where all of it is masked."""
+
+    whole: Bank
+    cells: tuple[Bank | None, ...]
+
+
+def places_of(keep: NDArray[np.bool_]) -> Tensor:
+    """The patches that a mask (h, w) keeps, int64 (P, 2): row, column, row by row."""
+    return torch.nonzero(torch.from_numpy(np.ascontiguousarray(keep)))
+
+
+def cell_of(places: Tensor, *, patches: int, grid: int) -> Tensor:
+    """The cell of each place (P, 2), int64 (P,): row r lies in band r * grid // patches, columns likewise.
+
+    With patches = 28 and grid = 4 that is 4 x 4 cells of 7 x 7 patches.
+    """
+    bands = places * grid // patches
+    return bands[:, 0] * grid + bands[:, 1]
+
+
+def is_near_cell(places: Tensor, cell: int, *, patches: int, grid: int, halo: int) -> Tensor:
+    """Which places (P, 2) lie in the cell or at most ``halo`` patches beside it, diagonals included: bool (P,)."""
+    bands = torch.tensor([cell // grid, cell % grid])
+    first = -(-bands * patches // grid) - halo
+    end = -(-(bands + 1) * patches // grid) + halo
+    return ((places >= first) & (places < end)).all(1)
+
+
+def bank_size(patches: int, rate: float) -> int:
+    """The share ``rate`` of the patches, rounded up, at least one."""
+    return max(1, math.ceil(rate * patches - 1e-9))
+
+
+def build(
+    features: Tensor,
+    source: Source,
+    config: PipelineConfig,
+    *,
+    films: Tensor | None = None,
+    with_radius: bool = True,
+    progress: Progress | None = None,
+) -> Banks:
+    """Select the global bank and the bank of each cell with its halo, the same rate in each [o].
+
+    ``features`` (F * P, D) float32 as `Source` says; ``films`` int64: only these of the F films. Raises
+    EmptyBank where the mask or the films leave nothing.
+    """
+    per_film = len(source.places)
+    chosen = torch.arange(len(source.films)) if films is None else films
+    if per_film == 0 or len(chosen) == 0:
+        raise EmptyBank("No patch is left for a memory bank: check the hard mask and the fit part.")
+    jobs = [torch.arange(per_film)] + [near(source.places, k, config) for k in range(config.grid**2)]
+    banks: list[Bank | None] = []
+    for done, inside in enumerate(jobs):
+        rows = (chosen[:, None] * per_film + inside).reshape(-1)
+        banks.append(_select(features, rows, source, config, with_radius) if len(rows) else None)
+        if progress:
+            progress(done + 1, len(jobs))
+    assert banks[0] is not None
+    return Banks(banks[0], tuple(banks[1:]))
+
+
+def at_rate(banks: Banks, places: Tensor, config: PipelineConfig, *, rate: float, films: int) -> Banks:
+    """The banks that ``config`` with a smaller ``rate`` selects from the same ``films`` films: a prefix of each, as
+    long as both rates lie on the same side of ``coreset_exact_limit``."""
+
+    def shortened(bank: Bank, patches: int) -> Bank:
+        count = bank_size(films * patches, rate)
+        return Bank(bank.vectors[:count], bank.provenance[:count], bank.radius[:count])
+
+    cells = tuple(
+        None if bank is None else shortened(bank, len(near(places, k, config))) for k, bank in enumerate(banks.cells)
+    )
+    return Banks(shortened(banks.whole, len(places)), cells)
+
+
+def near(places: Tensor, cell: int, config: PipelineConfig) -> Tensor:
+    """The places that a cell's bank is chosen from, int64; none where the cell itself is all masked."""
+    shape = {"patches": config.patches, "grid": config.grid}
+    if not bool((cell_of(places, **shape) == cell).any()):
+        return torch.empty(0, dtype=torch.int64)
+    return torch.nonzero(is_near_cell(places, cell, **shape, halo=config.halo))[:, 0]
+
+
+def _select(features: Tensor, rows: Tensor, source: Source, config: PipelineConfig, with_radius: bool) -> Bank:
+    """A bank from some rows of the features."""
+    count = bank_size(len(rows), config.rate)
+    start = 0
+    if config.coreset_start == "seeded":
+        start = int(torch.randint(len(rows), (1,), generator=torch.Generator().manual_seed(config.seed)))
+    some = rows if len(rows) < len(features) else None
+    grid = coreset.selection_grid(
+        features,
+        count,
+        rows=some,
+        seed=config.seed,
+        dimensions=config.coreset_dimensions,
+        exact_limit=config.coreset_exact_limit,
+    )
+    picks = coreset.greedy(grid, count, start=start)
+    radius = coreset.covering_radius(features, picks, rows=some) if with_radius else np.zeros(count)
+    taken = rows[picks]
+    per_film = len(source.places)
+    films, places = source.films[taken // per_film], source.places[taken % per_film]
+    return Bank(features[taken].cpu().clone(), torch.cat([films[:, None], places], 1).int(), radius)
+
+
+def to_tensors(banks: Banks) -> dict[str, Tensor]:
+    """The banks as named tensors; the cells' vectors one after the other, ``region.sizes`` (cells,) apart."""
+    cells = [bank for bank in banks.cells if bank is not None]
+    sizes = [0 if bank is None else len(bank.vectors) for bank in banks.cells]
+    return {
+        "global.vectors": banks.whole.vectors,
+        "global.provenance": banks.whole.provenance,
+        "global.radius": torch.from_numpy(banks.whole.radius),
+        "region.vectors": torch.cat([bank.vectors for bank in cells]),
+        "region.provenance": torch.cat([bank.provenance for bank in cells]),
+        "region.radius": torch.from_numpy(np.concatenate([bank.radius for bank in cells])),
+        "region.sizes": torch.tensor(sizes, dtype=torch.int64),
+    }
+
+
+def from_tensors(tensors: dict[str, Tensor]) -> Banks:
+    """The reverse of `to_tensors`. Raises IncompatibleModel where one is missing or they do not fit."""
+    try:
+        sizes = tensors["region.sizes"].tolist()
+        whole, *_ = (_bank(tensors, "global", slice(None)),)
+        ends = np.cumsum([0, *sizes]).tolist()
+        if ends[-1] != len(tensors["region.vectors"]):
+            raise IncompatibleModel("The detector's region banks do not have the sizes it states.")
+        spans = [slice(a, b) for a, b in pairwise(ends)]
+        return Banks(whole, tuple(_bank(tensors, "region", s) if s.stop > s.start else None for s in spans))
+    except KeyError as missing:
+        raise IncompatibleModel(f"The detector has no {missing.args[0]}: make it again.") from None
+
+
+def _bank(tensors: dict[str, Tensor], name: str, span: slice) -> Bank:
+    return Bank(
+        tensors[f"{name}.vectors"][span],
+        tensors[f"{name}.provenance"][span],
+        tensors[f"{name}.radius"][span].numpy(),
+    )
+
+
+class MapScorer:
+    """Films' patch features to their two unfused maps."""
+
+    def __init__(self, banks: Banks, keep: NDArray[np.bool_], config: PipelineConfig, device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.places = places_of(keep)
+        self.whole = NearestSearch(banks.whole.vectors.to(device), search=config.search)
+        cells = cell_of(self.places, patches=config.patches, grid=config.grid)
+        self.cells = [
+            (torch.nonzero(cells == k)[:, 0], NearestSearch(bank.vectors.to(device), search=config.search))
+            for k, bank in enumerate(banks.cells)
+            if bank is not None
+        ]
+
+    def maps(self, features: Tensor) -> NDArray[np.float32]:
+        """Raw maps (2, h, w) of one film, channel 0 global, 1 region, from its features (P, D) float32; NaN
+        where masked."""
+        maps: NDArray[np.float32] = self.maps_at(features, (self.config.neighbours,))[0]
+        return maps
+
+    def maps_at(self, features: Tensor, neighbours: Sequence[int]) -> NDArray[np.float32]:
+        """The same for several K at once, (len(neighbours), 2, h, w)."""
+        side = self.config.patches
+        maps = torch.full((len(neighbours), 2, side, side), math.nan)
+        rows, columns = self.places[:, 0], self.places[:, 1]
+        queries = features.to(self.device)
+        maps[:, 0, rows, columns] = self._scores(queries, self.whole, neighbours)
+        for inside, search in self.cells:
+            maps[:, 1, rows[inside], columns[inside]] = self._scores(queries[inside], search, neighbours)
+        return maps.numpy()
+
+    def _scores(self, queries: Tensor, search: NearestSearch, neighbours: Sequence[int]) -> Tensor:
+        config = self.config
+        found = scores_at(queries, search, neighbours=neighbours, distance=config.distance, reweight=config.reweight)
+        return found.cpu()

@@ -1,0 +1,117 @@
+"""DN2 and SPADE: the distance to the nearest whole films, and from there to the patches of those films.
+
+DN2: Bergman, Cohen & Hoshen 2020, arXiv 2002.10445. SPADE: Cohen & Hoshen 2020, arXiv 2005.02357.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ml_engine.core.bank.memory_bank import Source, places_of
+from ml_engine.core.bank.nearest_search import NearestSearch, patch_scores
+from ml_engine.core.config import PipelineConfig
+from ml_engine.core.errors import EmptyBank, IncompatibleModel, InvalidConfig
+
+PUBLISHED = {"dn2": 2, "spade": 50}  # nearest films
+LARGEST = 2**32  # bytes of patches that SPADE keeps
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The fit films: ``films`` (F, D) float32, each film's mean over the patches that the mask keeps; ``patches``
+    (F, P, D) float32 all of them, F = 0 where only whole films are compared (DN2); ``rows`` (F,) int64, each film's row
+    in the manifest."""
+
+    films: Tensor
+    patches: Tensor
+    rows: Tensor
+
+
+def fit(features: Tensor, source: Source, config: PipelineConfig, *, films: Tensor | None = None) -> Gallery:
+    """The films' own features are the model.
+
+    ``features`` (F * P, D) float32 as `Source` says; ``films`` int64: only these of the F films. Raises EmptyBank, and
+    InvalidConfig where SPADE's patches would take more than 4 GiB.
+    """
+    per_film, wide = len(source.places), features.shape[1]
+    chosen = torch.arange(len(source.films)) if films is None else films
+    if per_film == 0 or len(chosen) == 0:
+        raise EmptyBank("No patch is left to compare films by: check the hard mask and the fit part.")
+    needed = 4 * len(chosen) * per_film * wide
+    if config.detector == "spade" and needed > LARGEST:
+        raise InvalidConfig(
+            f"detector is spade, which keeps all patches of {len(chosen)} films, here {needed / 2**30:.1f} GiB, and at "
+            f"most {LARGEST / 2**30:.0f} GiB are allowed: choose fewer layers, a smaller size, or dn2."
+        )
+    by_film = features.view(len(source.films), per_film, wide)
+    means = torch.stack([_mean(by_film[film]) for film in chosen.tolist()]).cpu()
+    patches = torch.zeros(0, 0, wide)
+    if config.detector == "spade":
+        patches = by_film[chosen.to(features.device)].cpu().clone()
+    return Gallery(means, patches, source.films[chosen])
+
+
+def _mean(features: Tensor) -> Tensor:
+    """A film's own feature (D,) float32 from its patches (P, D), summed in float64."""
+    return features.double().mean(0).float()
+
+
+class NearestFilmsScorer:
+    """Films' patch features to their maps.
+
+    Channel 0 holds, at every patch, the mean distance of the whole film to its K nearest fit films
+    (``film_neighbours``; published: 2 for DN2, 50 for SPADE), so that each rule of image score gives it back.
+    Channel 1 is the same for DN2. For SPADE it is each patch's mean distance to its ``neighbours`` nearest among all
+    patches of those K films. Distances are by ``distance``; the publications take squared ones. Whole films are
+    compared by the mean of the patches' features, where the publications pool the last layer [o].
+    """
+
+    def __init__(self, model: Gallery, keep: NDArray[np.bool_], config: PipelineConfig, device: torch.device) -> None:
+        self.places, self.config, self.device = places_of(keep), config, device
+        self.patches = model.patches
+        if config.detector == "spade" and model.patches.shape[1] != len(self.places):
+            raise IncompatibleModel("The SPADE detector's places are not those of its mask: fit it again.")
+        self.films = NearestSearch(model.films.to(device))
+        wanted = config.film_neighbours or PUBLISHED[config.detector]
+        self.count = min(wanted, len(model.films))
+
+    def maps(self, features: Tensor) -> NDArray[np.float32]:
+        """Maps (2, h, w) float32 of one film from its features (P, D) float32; NaN where masked."""
+        config, side = self.config, self.config.patches
+        squared, nearest = self.nearest_films(features)
+        score = float((squared if config.distance == "squared" else squared.sqrt()).mean())
+        maps = torch.full((2, side, side), math.nan)
+        rows, columns = self.places[:, 0], self.places[:, 1]
+        maps[:, rows, columns] = score
+        if config.detector == "spade":
+            gallery = self.patches[nearest.sort().values.cpu()].flatten(0, 1).to(self.device)
+            search = NearestSearch(gallery, search=config.search)
+            found = patch_scores(
+                features.to(self.device), search, neighbours=config.neighbours, distance=config.distance
+            )
+            maps[1, rows, columns] = found.cpu()
+        return maps.numpy()
+
+    def nearest_films(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Squared distances and places in the gallery of the K nearest fit films, nearest first, (K,) each."""
+        squared, nearest = self.films.squared_distances(self.film_feature(features), self.count)
+        return squared[0], nearest[0]
+
+    def film_feature(self, features: Tensor) -> Tensor:
+        """The film's own feature (1, D) float32, to compare with those of the fit films."""
+        return _mean(features).to(self.device)[None]
+
+
+def to_tensors(model: Gallery) -> dict[str, Tensor]:
+    return {"gallery.films": model.films, "gallery.patches": model.patches, "gallery.rows": model.rows}
+
+
+def from_tensors(tensors: dict[str, Tensor]) -> Gallery:
+    """Raises KeyError where a tensor is missing."""
+    return Gallery(tensors["gallery.films"], tensors["gallery.patches"], tensors["gallery.rows"])

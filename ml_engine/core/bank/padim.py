@@ -1,0 +1,102 @@
+"""PaDiM: a Gaussian for each position (Defard et al. 2021, ICPR Workshops, LNCS 12664:475)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ml_engine.core.bank.memory_bank import Progress, Source, places_of
+from ml_engine.core.config import PipelineConfig
+from ml_engine.core.errors import EmptyBank, IncompatibleModel
+
+RIDGE = 0.01  # added to the diagonal of each covariance, as published
+CHUNK_VALUES = 2**24  # float64 values of films and factors held at once: 128 MiB
+
+
+@dataclass(frozen=True)
+class Padim:
+    """``dimensions`` (d,) int64 of the features that are used; ``mean`` (P, d) float32 and ``factor`` (P, d, d) float32
+    by place, P the patches that the mask keeps. The factor is the inverse of the covariance's lower Cholesky root, so
+    that a distance is the L2 norm of factor @ (x - mean)."""
+
+    dimensions: Tensor
+    mean: Tensor
+    factor: Tensor
+
+
+def fit(
+    features: Tensor,
+    source: Source,
+    config: PipelineConfig,
+    *,
+    films: Tensor | None = None,
+    progress: Progress | None = None,
+) -> Padim:
+    """Mean and covariance of each place over the films, in ``padim_dimensions`` of the features drawn by the seed.
+
+    ``features`` (F * P, D) float32 as `Source` says; ``films`` int64: only these of the F films. The covariance
+    divides by the films less one, and 0.01 is added to its diagonal [s]. Computed in float64. Raises EmptyBank.
+    """
+    per_film, wide = len(source.places), features.shape[1]
+    chosen = torch.arange(len(source.films)) if films is None else films
+    if per_film == 0 or len(chosen) == 0:
+        raise EmptyBank("No patch is left to fit PaDiM on: check the hard mask and the fit part.")
+    count = min(config.padim_dimensions, wide)
+    drawn = torch.randperm(wide, generator=torch.Generator().manual_seed(config.seed))[:count].sort().values
+    by_film = features.view(len(source.films), per_film, wide)
+    rows, columns = chosen.to(features.device)[:, None, None], drawn.to(features.device)
+    means, factors = [], []
+    at_once = max(1, CHUNK_VALUES // (count * (len(chosen) + count)))
+    for first in range(0, per_film, at_once):
+        places = torch.arange(first, min(per_film, first + at_once), device=features.device)[:, None]
+        part = by_film[rows, places, columns].double()  # (F, p, d), and nothing else of the features is copied
+        mean = part.mean(0)  # (p, d)
+        centred = part - mean
+        covariance = torch.einsum("fpi,fpj->pij", centred, centred) / max(1, len(chosen) - 1)
+        covariance += RIDGE * torch.eye(count, dtype=torch.float64, device=features.device)
+        root = torch.linalg.cholesky(covariance)
+        identity = torch.eye(count, dtype=torch.float64, device=features.device).expand_as(root)
+        means.append(mean.float().cpu())
+        factors.append(torch.linalg.solve_triangular(root, identity, upper=False).float().cpu())
+        if progress:
+            progress(min(per_film, first + at_once), per_film)
+    return Padim(drawn, torch.cat(means), torch.cat(factors))
+
+
+class PadimScorer:
+    """Films' patch features to their maps: the Mahalanobis distance of each patch to its place's Gaussian, the same in
+    both channels. The published smoothing of the map is left out [o]."""
+
+    def __init__(self, model: Padim, keep: NDArray[np.bool_], config: PipelineConfig, device: torch.device) -> None:
+        self.places, self.side, self.device = places_of(keep), config.patches, device
+        if len(self.places) != len(model.mean):
+            raise IncompatibleModel("The PaDiM detector's places are not those of its mask: fit it again.")
+        self.dimensions = model.dimensions.to(device)
+        self.mean, self.factor = model.mean.to(device), model.factor.to(device)
+
+    def maps(self, features: Tensor) -> NDArray[np.float32]:
+        """Maps (2, h, w) float32 of one film from its features (P, D) float32; NaN where masked."""
+        centred = (features.to(self.device)[:, self.dimensions] - self.mean).double()  # (P, d)
+        count = centred.shape[1]
+        at_once = max(1, CHUNK_VALUES // count**2)
+        parts = [
+            torch.einsum("pij,pj->pi", factor.double(), part).norm(dim=1)
+            for factor, part in zip(self.factor.split(at_once), centred.split(at_once), strict=True)
+        ]
+        maps = torch.full((2, self.side, self.side), math.nan)
+        maps[:, self.places[:, 0], self.places[:, 1]] = torch.cat(parts).float().cpu()
+        return maps.numpy()
+
+
+def to_tensors(model: Padim) -> dict[str, Tensor]:
+    return {"padim.dimensions": model.dimensions, "padim.mean": model.mean, "padim.factor": model.factor}
+
+
+def from_tensors(tensors: dict[str, Tensor]) -> Padim:
+    """Raises KeyError where a tensor is missing."""
+    return Padim(tensors["padim.dimensions"], tensors["padim.mean"], tensors["padim.factor"])

@@ -1,0 +1,152 @@
+"""What normal films score: per position, per film, and with which threshold."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_engine.core.errors import EngineError
+from ml_engine.core.score.fusion import Maps
+
+LEAST_FILMS = 2
+STD_FLOOR = 1e-3  # of the channel's median spread, for a position where all normals score the same
+
+
+def standardisation(maps: Maps) -> tuple[Maps, Maps]:
+    """Mean and standard deviation of normal films' maps (N, 2, h, w), each float32 (2, h, w).
+
+    The deviation divides by N - 1 and is never below a thousandth of its channel's median. NaN where
+    masked, in all films alike. Raises EngineError for fewer than two films, and for a film that is NaN elsewhere.
+    """
+    if len(maps) < LEAST_FILMS:
+        raise too_few(len(maps), "calibrate")
+    missing = np.isnan(maps)
+    broken = int((missing & ~missing.all(axis=0)).any(axis=(1, 2, 3)).sum())
+    if broken:
+        raise EngineError(
+            f"{broken} of the {len(maps)} calibration films {'has' if broken == 1 else 'have'} no score at a patch "
+            "where others have one, as films with values that are not finite numbers do: leave them out, or export "
+            "them again."
+        )
+    values = maps.astype(np.float64)
+    mean = values.mean(axis=0)
+    std = values.std(axis=0, ddof=1)
+    _floor(std)
+    return mean.astype(np.float32), std.astype(np.float32)
+
+
+def _floor(std: NDArray[np.float64]) -> None:
+    """Raise deviations (2, h, w) to `STD_FLOOR` of their channel's median, in place."""
+    for channel in std:
+        seen = channel[~np.isnan(channel)]
+        middle = float(np.median(seen)) if seen.size else 0.0
+        np.maximum(channel, middle * STD_FLOOR if middle > 0 else 1.0, out=channel, where=~np.isnan(channel))
+
+
+def held_out_standardised(maps: Maps) -> NDArray[np.float64]:
+    """Normal films' maps (n, 2, h, w), each standardised by the mean and deviation of the others, float64.
+
+    Standardised by themselves too they would look tamer than any new normal film: of n films none can lie further
+    than (n - 1) / sqrt(n) deviations from the mean. Two films are too few for this, and are standardised by both.
+    """
+    count = len(maps)
+    values = maps.astype(np.float64)
+    if count < 3:
+        mean, std = standardisation(maps)
+        return (values - mean) / std
+    centred = values - values.mean(axis=0)
+    mean = -centred / (count - 1)  # of the others, seen from the mean of all
+    squares = (centred**2).sum(axis=0) - centred**2
+    std = np.sqrt(np.maximum(squares - (count - 1) * mean**2, 0) / (count - 2))
+    for film in std:
+        _floor(film)
+    held_out: NDArray[np.float64] = (centred - mean) / std
+    return held_out
+
+
+def too_few(count: int, part: str) -> EngineError:
+    unit = "films" if part == "calibrate" else "patients"
+    return EngineError(
+        f"Standardising the maps needs at least {LEAST_FILMS} {unit} in the {part} part, and it has {count}: "
+        "add films of more patients, or set standardise=no."
+    )
+
+
+def patch_threshold(fused: NDArray[np.float64], percentile: float) -> float:
+    """The percentile (0-100) of all scored patches of normal films' fused maps (N, h, w) [o]; NaN without any."""
+    seen = fused[~np.isnan(fused)]
+    return float(np.percentile(seen, percentile)) if seen.size else float("nan")
+
+
+@dataclass(frozen=True)
+class FilmThreshold:
+    """A threshold of the fused map that a new normal film exceeds anywhere with a chance of at most the ``rate``
+    asked for: ``expected`` is that chance over the draw of the calibration films, ``low`` to ``high`` its central
+    95 % once they are drawn."""
+
+    value: float
+    rate: float
+    expected: float
+    low: float
+    high: float
+
+
+def film_threshold(maxima: NDArray[np.float64], rate: float) -> FilmThreshold | None:
+    """The max-statistic threshold from the highest patch of each of n normal films (n,); no abnormal film is needed.
+    A film without a score (NaN) does not count.
+
+    The k-th smallest maximum, k = ceil((n + 1)(1 - rate)): with exchangeable films the chance of a false alarm is
+    Beta(n + 1 - k, k) distributed (order statistics of the uniform). None for a rate below 1 / (n + 1), which n
+    films cannot vouch for.
+    """
+    from scipy.stats import beta
+
+    ordered = np.sort(maxima[~np.isnan(maxima)])
+    count = len(ordered)
+    k = math.ceil((count + 1) * (1 - rate) - 1e-9)
+    if k > count or count == 0:
+        return None
+    a, b = count + 1 - k, k
+    low, high = beta.ppf([0.025, 0.975], a, b)
+    return FilmThreshold(float(ordered[k - 1]), rate, a / (count + 1), float(low), float(high))
+
+
+def least_films(rate: float) -> int:
+    """How many normal films a false-alarm rate needs at least: 1 / (n + 1) may not exceed it."""
+    return max(1, math.ceil(1 / rate - 1 - 1e-9))
+
+
+def p_values(scores: NDArray[np.float64], normals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The conformal p-value of each film's score (N,) among n normal films' (n,): (1 + those at least as high) /
+    (n + 1), float64 (N,). NaN for a score of NaN; 1 where there is no normal film."""
+    ordered = np.sort(normals[~np.isnan(normals)])
+    as_high = len(ordered) - np.searchsorted(ordered, scores, side="left")
+    return np.where(np.isnan(scores), np.nan, (1 + as_high) / (len(ordered) + 1))
+
+
+def p_values_among(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The conformal p-value of each score (n,) among the others: (those at least as high, its own with them) / n."""
+    ordered = np.sort(scores)
+    return np.asarray((len(scores) - np.searchsorted(ordered, scores, side="left")) / len(scores), dtype=np.float64)
+
+
+def patient_folds(patients: list[str], *, folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold of each film, int64 (N,) in [0, folds): all films of a patient in one, sizes alike.
+
+    Patients are dealt in an order drawn by the seed, largest first. At most as many folds as patients.
+    """
+    names = sorted(set(patients))
+    order = np.random.default_rng(seed).permutation(len(names))
+    counts = Counter(patients)
+    dealt = sorted((names[k] for k in order), key=lambda name: -counts[name])
+    sizes = [0] * max(1, min(folds, len(names)))
+    fold_of: dict[str, int] = {}
+    for name in dealt:
+        smallest = sizes.index(min(sizes))
+        fold_of[name] = smallest
+        sizes[smallest] += counts[name]
+    return np.array([fold_of[name] for name in patients], dtype=np.int64)

@@ -1,0 +1,167 @@
+"""Why a patch scores what it scores: the bank vectors nearest to it, and the films that they were taken from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ml_engine.core.bank.detectors import Scorer, scorer_of
+from ml_engine.core.bank.memory_bank import Bank, cell_of
+from ml_engine.core.bank.nearest_films import Gallery, NearestFilmsScorer
+from ml_engine.core.bank.nearest_search import NearestSearch
+from ml_engine.core.bank.padim import Padim
+from ml_engine.core.detector.pipeline import Detector, load_detector
+from ml_engine.core.errors import EngineError
+from ml_engine.core.score import fusion
+from ml_engine.engine import manifest
+from ml_engine.engine.one_film import Reader
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A bank vector: the ``rank`` th nearest (from 1) of the bank ``global`` or ``region``, at an L2 ``distance``,
+    taken from patch (``row``, ``column``) of the film ``filename`` (``image`` in the portal). Of SPADE and
+    DN2 the bank is ``film``: a whole film, row and column -1. ``original_from_canonical`` (2, 3) in pixels is where the
+    film lies, None where its file was not at hand."""
+
+    bank: str
+    rank: int
+    distance: float
+    filename: str
+    image: str
+    row: int
+    column: int
+    original_from_canonical: tuple[tuple[float, ...], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A patch (row, column) of the canonical grid, its scores as in ``maps.npy``, ``centre_original_px`` (x, y) its
+    centre in the film, and its nearest bank vectors."""
+
+    row: int
+    column: int
+    global_score: float
+    region_score: float
+    centre_original_px: tuple[float, float]
+    nearest: tuple[Neighbour, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def explain(
+    model: Path,
+    film: Path,
+    *,
+    patch: tuple[int, int] | None = None,
+    neighbours: int = 5,
+    images: Path | None = None,
+    device: str = "auto",
+) -> Explanation:
+    """The ``neighbours`` nearest vectors of both banks to one patch of a film.
+
+    ``model`` is the folder of a detector fit. ``patch`` is (row, column); the highest of the fused map unless
+    given. ``images`` is the folder of the detector's films: with it, each neighbour's film is aligned again. Raises
+    EngineError for a film that cannot be read, a patch that has no score, and a folder without a detector, its
+    alignment or its list of films.
+    """
+    detector = _detector(model)
+    sources = manifest.read(model / "images.csv")
+    config = detector.config
+    reader = Reader(model, detector, device=device)
+    if isinstance(detector.model, Padim):
+        raise EngineError(
+            "The detector is PaDiM: it compares a patch with a Gaussian of its place, not with patches that could be "
+            "named."
+        )
+    canonical, original = reader.canonical(film)
+    scorer = scorer_of(detector.model, detector.mask.keep, config, reader.device)
+    features = reader.extractor.patches(canonical, scorer.places)[0]
+    maps = scorer.maps(features)
+    row, column = patch or _highest(maps, detector)
+    if not (0 <= row < config.patches and 0 <= column < config.patches):
+        raise EngineError(f"patch is {row},{column}: rows and columns go from 0 to {config.patches - 1}.")
+    if not detector.mask.keep[row, column]:
+        raise EngineError(f"patch {row},{column} lies outside the hard mask and has no score: choose another.")
+    step = config.stride
+    x, y = (
+        original[:, :2] @ original.new_tensor([(column + 0.5) * step, (row + 0.5) * step]) + original[:, 2]
+    ).tolist()
+    found = _neighbours(detector, scorer, features, (row, column), neighbours, sources)
+    if images is not None:
+        found = _placed(found, reader, images)
+    return Explanation(row, column, float(maps[0, row, column]), float(maps[1, row, column]), (x, y), tuple(found))
+
+
+def _neighbours(
+    detector: Detector,
+    scorer: Scorer,
+    features: Tensor,
+    patch: tuple[int, int],
+    neighbours: int,
+    sources: list[manifest.Row],
+) -> list[Neighbour]:
+    """The nearest bank vectors of a patch; of a baseline that compares whole films, the nearest films."""
+    config = detector.config
+    row, column = patch
+    if isinstance(scorer, NearestFilmsScorer):
+        return _nearest_films(detector, scorer, features, neighbours, sources)
+    query = features[(scorer.places == scorer.places.new_tensor([row, column])).all(1)]
+    cell = int(cell_of(scorer.places.new_tensor([[row, column]]), patches=config.patches, grid=config.grid)[0])
+    region = detector.banks.cells[cell]
+    assert region is not None  # a cell with a patch that is kept has a bank
+    found = _nearest("global", detector.banks.whole, query, neighbours, sources)
+    return found + _nearest("region", region, query, neighbours, sources)
+
+
+def _placed(found: list[Neighbour], reader: Reader, images: Path) -> list[Neighbour]:
+    """Each neighbour with where its film lies, where that film is still at hand."""
+    places: dict[str, tuple[tuple[float, ...], ...] | None] = {}
+    for name in dict.fromkeys(one.filename for one in found):
+        try:
+            places[name] = tuple(map(tuple, reader.canonical(images / name)[1].tolist()))
+        except (EngineError, OSError):
+            places[name] = None
+    return [replace(one, original_from_canonical=places[one.filename]) for one in found]
+
+
+def _nearest_films(
+    detector: Detector, scorer: NearestFilmsScorer, features: Tensor, count: int, sources: list[manifest.Row]
+) -> list[Neighbour]:
+    """Whole films by their distance; row and column are -1."""
+    assert isinstance(detector.model, Gallery)
+    squared, places = scorer.films.squared_distances(scorer.film_feature(features), count)
+    found = []
+    for rank, (distance, place) in enumerate(zip(squared[0].sqrt().tolist(), places[0].tolist(), strict=True), start=1):
+        source = sources[int(detector.model.rows[place])]
+        found.append(Neighbour("film", rank, distance, source.filename, source.image, -1, -1))
+    return found
+
+
+def _detector(model: Path) -> Detector:
+    if not (model / "detector.safetensors").is_file():
+        raise EngineError(f"{model} holds no detector.safetensors: give the folder of a detector fit with --model.")
+    return load_detector(model / "detector.safetensors")
+
+
+def _highest(maps: fusion.Maps, detector: Detector) -> tuple[int, int]:
+    calibrated = detector.calibration
+    values = fusion.standardised(maps[None], calibrated.mean, calibrated.std)
+    fused = fusion.fuse(values, detector.choice.weight)[0]
+    row, column = np.unravel_index(np.nanargmax(fused), fused.shape)
+    return int(row), int(column)
+
+
+def _nearest(name: str, bank: Bank, query: Tensor, count: int, sources: list[manifest.Row]) -> list[Neighbour]:
+    squared, rows = NearestSearch(bank.vectors).squared_distances(query, count)
+    found = []
+    for rank, (distance, vector) in enumerate(zip(squared[0].sqrt().tolist(), rows[0].tolist(), strict=True), start=1):
+        film, row, column = bank.provenance[vector].tolist()
+        source = sources[film]
+        found.append(Neighbour(name, rank, distance, source.filename, source.image, row, column))
+    return found

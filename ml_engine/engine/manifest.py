@@ -1,0 +1,286 @@
+"""Which films a run takes: a user's CSV to parts, and the manifest ``images.csv`` of a run folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from ml_engine.core import files
+from ml_engine.core.config import PipelineConfig
+from ml_engine.core.errors import EngineError
+from ml_engine.core.score.calibration import LEAST_FILMS, too_few
+from portal.sets.patient_draw import draw_train
+
+FITTING = ("align", "fit", "tune", "calibrate")
+PARTS = (*FITTING, "test")
+LABELS = ("normal", "abnormal", "unsure", "exclude")
+COLUMNS = ("image", "filename", "sha256", "patient", "part", "label")
+LINE = ""  # where a row of a user's CSV keeps its line number: no column that is read has this name
+LONGEST_NAME = 255  # bytes, as file systems have it
+
+
+class InvalidManifest(EngineError):
+    """A CSV does not say what it has to."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A film of a run. ``filename`` is relative to the films' folder; ``label`` is empty where unknown."""
+
+    filename: str
+    image: str = ""
+    sha256: str = ""
+    patient: str = ""
+    part: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The rows that a command takes, in CSV order, and how many it leaves out, by reason."""
+
+    rows: list[Row]
+    left_out: dict[str, int]
+    without_patient: int
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a user's CSV by its lower-case column names, values stripped; every row has every column,
+    and its line number under `LINE`.
+
+    UTF-8 with or without a byte order mark; comma, semicolon or tab. Raises InvalidManifest.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InvalidManifest(f"There is no file {path}: give the CSV with --csv.") from None
+    except UnicodeDecodeError:
+        raise InvalidManifest(f"{path.name} is not UTF-8 text: save it as a CSV in UTF-8.") from None
+    except OSError as problem:
+        raise InvalidManifest(f"{path} could not be read: {problem.strerror}.") from None
+    head = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=head.count)
+    table = _numbered_lines(text, delimiter, path.name)
+    if not table:
+        raise InvalidManifest(f"{path.name} is empty: it needs a header line with the column filename.")
+    names = _column_names(table[0][1], path.name)
+    rows = [_by_column(names, cells, number, path.name) for number, cells in table[1:]]
+    if not rows:
+        raise InvalidManifest(f"{path.name} has a header line and no rows.")
+    _check_rows(rows, path.name)
+    return rows
+
+
+def _numbered_lines(text: str, delimiter: str, name: str) -> list[tuple[int, list[str]]]:
+    """The lines that are not blank, each with the number of its last line in the file."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        return [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
+    except csv.Error:
+        raise InvalidManifest(
+            f"{name} cannot be read near line {reader.line_num}: most often a quotation mark is not closed."
+        ) from None
+
+
+def _column_names(header: list[str], name: str) -> list[str]:
+    names = [cell.lower() for cell in header]
+    if "filename" not in names:
+        raise InvalidManifest(f"{name} has no column filename; its columns are {', '.join(names)}.")
+    for column in ("filename", "label", "patient_id", "split"):
+        if names.count(column) > 1:
+            raise InvalidManifest(f"{name} has {names.count(column)} columns {column}: rename or delete all but one.")
+    return names
+
+
+def _by_column(names: list[str], cells: list[str], number: int, name: str) -> dict[str, str]:
+    """A line's cells by column; those that a short line lacks are empty."""
+    if any(cells[len(names) :]):
+        raise InvalidManifest(
+            f"Line {number} of {name} has {len(cells)} values for {len(names)} columns: put a value that holds a "
+            "comma into quotation marks."
+        )
+    return dict.fromkeys(names, "") | dict(zip(names, cells, strict=False)) | {LINE: str(number)}
+
+
+def _check_rows(rows: list[dict[str, str]], name: str) -> None:
+    first_line: dict[str, str] = {}
+    for row in rows:
+        line, filename, label = row[LINE], row["filename"], row.get("label", "").lower()
+        if fault := _fault_of_path(filename):
+            raise InvalidManifest(f"Line {line} of {name}: {fault}; write a path inside --images.")
+        if filename in first_line:
+            raise InvalidManifest(f"Lines {first_line[filename]} and {line} of {name} name the same film: delete one.")
+        first_line[filename] = line
+        if label and label not in LABELS:
+            raise InvalidManifest(f"Line {line} of {name}: the label is {label!r}; write one of {', '.join(LABELS)}.")
+
+
+def _fault_of_path(filename: str) -> str:
+    """What is wrong with a relative path, in words; empty for a good one."""
+    pure = PurePosixPath(filename.replace("\\", "/"))
+    if not filename:
+        return "the filename is empty"
+    if pure.is_absolute() or ".." in pure.parts or "\0" in filename:
+        return f"the filename {filename[:80]!r} leads out of the folder"
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in pure.parts):
+        return f"the filename {filename[:40]!r}… is longer than {LONGEST_NAME} bytes"
+    return ""
+
+
+def for_fit(table: list[dict[str, str]], *, preset: str, seed: int) -> Selection:
+    """The rows that fitting takes, with their parts: align, fit, tune, calibrate (DESIGN, Parts).
+
+    ``train`` is all fit under preset paper, else drawn by patient; without a ``split`` column every row is
+    fit. Fit and calibrate take normals only; a row counts as normal where there is no ``label`` column.
+    Raises InvalidManifest for a patient in two parts or for no fit film.
+    """
+    rows = [_row(line, has_label="label" in table[0]) for line in table]
+    left_out: Counter[str] = Counter()
+    if "split" not in table[0]:
+        rows = [replace(row, part="fit") for row in rows]
+    _refuse_shared_patients(rows, table)
+    train = [row for row in rows if row.part == "train"]
+    if preset.startswith("paper"):
+        part_of = {row.patient: "fit" for row in train if row.label == "normal"}
+    else:
+        part_of = draw_parts(train, seed=seed)
+    kept = []
+    for row in rows:
+        if row.part == "train":
+            row = replace(row, part=part_of.get(row.patient, "train"))
+        reason = _why_left_out(row)
+        if reason:
+            left_out[reason] += 1
+        else:
+            kept.append(row)
+    if not any(row.part == "fit" for row in kept):
+        raise InvalidManifest(
+            "No normal film is in the fit part: the CSV needs rows with split train or fit, and label normal."
+        )
+    return Selection(kept, dict(left_out), sum(1 for row in kept if row.patient.startswith(_ALONE)))
+
+
+def for_cells(table: list[dict[str, str]], *, preset: str, seed: int) -> Selection:
+    """The rows of `for_fit` with their parts and labels, and those of `for_score` as part test without a label."""
+    fitting, scoring = for_fit(table, preset=preset, seed=seed), for_score(table)
+    if "split" not in table[0]:
+        raise InvalidManifest("This needs the column split, with rows of split test to compare detectors on.")
+    left_out = {reason: count for reason, count in fitting.left_out.items() if reason != "in the test part"}
+    rows = [*fitting.rows, *scoring.rows]
+    return Selection(rows, left_out, fitting.without_patient + scoring.without_patient)
+
+
+def for_score(table: list[dict[str, str]]) -> Selection:
+    """The rows that scoring takes: those with split test; all where there is no ``split`` column. No labels."""
+    rows = [replace(_row(line, has_label=False), label="") for line in table]
+    if "split" in table[0]:
+        kept = [row for row in rows if row.part == "test"]
+        if not kept:
+            raise InvalidManifest("No row of the CSV has split test: name the rows to score, or leave out the column.")
+    else:
+        kept = [replace(row, part="") for row in rows]
+    left_out = {"not in the test part": len(rows) - len(kept)} if len(kept) < len(rows) else {}
+    return Selection(kept, left_out, sum(1 for row in kept if row.patient.startswith(_ALONE)))
+
+
+_ALONE = "film:"  # stands before the file name of a row without patient_id: it is its own patient
+
+
+def _row(line: dict[str, str], *, has_label: bool) -> Row:
+    filename = line["filename"]
+    return Row(
+        filename=filename,
+        patient=line.get("patient_id", "") or _ALONE + filename,
+        part=line.get("split", "").lower(),
+        label=line.get("label", "").lower() if has_label else "normal",
+    )
+
+
+def _refuse_shared_patients(rows: list[Row], table: list[dict[str, str]]) -> None:
+    seen: dict[str, tuple[str, str]] = {}
+    for row, cells in zip(rows, table, strict=True):
+        if row.part not in (*PARTS, "train"):
+            continue
+        line = cells.get(LINE, "?")
+        first_line, part = seen.setdefault(row.patient, (line, row.part))
+        if part != row.part:
+            raise InvalidManifest(
+                f"Lines {first_line} and {line} hold films of one patient in two parts, {part} and {row.part}: "
+                "put all films of a patient into one."
+            )
+
+
+def _why_left_out(row: Row) -> str:
+    """Why fitting does not take a row; empty when it does. Of `train` are left those that the draw passed over."""
+    if row.part == "test":
+        return "in the test part"
+    if row.part not in (*FITTING, "train"):
+        return "in no part"
+    if row.label not in ("normal", "abnormal"):
+        return "neither normal nor abnormal"
+    if row.label == "abnormal" and row.part != "tune":
+        return "abnormal, of a fit or calibrate patient"
+    return ""
+
+
+def draw_parts(rows: Sequence[Row], *, seed: int) -> dict[str, str]:
+    """The part of each patient of `train`, as the portal draws it."""
+    labels: dict[str, set[str]] = {}
+    for row in rows:
+        if row.label in ("normal", "abnormal"):
+            labels.setdefault(row.patient, set()).add(row.label)
+    return draw_train({patient: "normal" not in found for patient, found in labels.items()}, seed=seed)
+
+
+def check_parts(rows: Sequence[Row], config: PipelineConfig) -> None:
+    """Raises EngineError where a part of a detector fit holds what it must not, or too little to standardise by."""
+    for row in rows:
+        if row.part in ("fit", "calibrate") and row.label not in ("normal", ""):
+            raise InvalidManifest(
+                f"{row.filename} is {row.label} and in the {row.part} part, which takes normals only: put it into tune "
+                "or test, or leave it out."
+            )
+    calibrate = [row for row in rows if row.part == "calibrate"]
+    patients = {row.patient or row.filename for row in rows if row.part == "fit"}
+    count, part = (len(calibrate), "calibrate") if calibrate else (len(patients), "fit")
+    if config.standardise and count < LEAST_FILMS:
+        raise too_few(count, part)
+
+
+def with_hashes(rows: list[Row], folder: Path) -> list[Row]:
+    """The rows with their files' SHA-256; empty where a file is missing, which its reading reports.
+
+    Raises InvalidManifest where none of the files is there.
+    """
+    paths = [folder / row.filename for row in rows]
+    if not any(path.is_file() for path in paths):
+        raise InvalidManifest(f"None of the {len(rows)} films that the CSV names is in {folder}: check --images.")
+    hashed = [files.sha256_of(path) if path.is_file() else "" for path in paths]
+    return [replace(row, sha256=digest) for row, digest in zip(rows, hashed, strict=True)]
+
+
+def write(path: Path, rows: Sequence[Row], *, with_labels: bool) -> None:
+    """Write ``images.csv``; without labels it has no such column."""
+    columns = COLUMNS if with_labels else COLUMNS[:-1]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([getattr(row, name) for name in columns] for row in rows)
+    files.write_bytes(path, text.getvalue().encode())
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of ``images.csv``. Raises InvalidManifest."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        raise InvalidManifest("The run folder has no images.csv that can be read.") from None
+    if not lines or "filename" not in lines[0]:
+        raise InvalidManifest("images.csv needs the column filename and at least one row.")
+    return [Row(**{name: line.get(name) or "" for name in COLUMNS}) for line in lines]

@@ -1,0 +1,73 @@
+"""One film through a detector's reading, alignment and backbone, outside a run."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ml_engine.core import determinism, files
+from ml_engine.core.alignment.model import AlignmentModel, load_alignment
+from ml_engine.core.backbone import weights
+from ml_engine.core.backbone.features import FeatureExtractor
+from ml_engine.core.bank.memory_bank import places_of
+from ml_engine.core.detector.pipeline import Detector
+from ml_engine.core.errors import EngineError, IncompatibleModel
+from ml_engine.core.film.preprocess import Prepared, prepare, valid_area
+from ml_engine.core.geometry import compose, identity, warp
+from ml_engine.engine import decode_films
+
+
+class Reader:
+    """Reads films as ``detector`` of the folder ``model`` sees them. Raises EngineError for a folder without the
+    detector's alignment and for other weights than the detector's."""
+
+    def __init__(self, model: Path, detector: Detector, *, device: str = "auto") -> None:
+        self.detector, self.config = detector, detector.config
+        self.device = determinism.device_for(device)
+        self.places = places_of(detector.mask.keep)
+        self.alignment = _alignment(model, detector) if self.config.align == "network" else None
+
+    @cached_property
+    def extractor(self) -> FeatureExtractor:
+        config = self.config
+        backbone = weights.load_backbone(
+            config.weights, config.backbone, seed=config.seed, folder=weights.default_folder()
+        )
+        if self.detector.weights.get("sha256") not in (None, backbone.sha256):
+            raise IncompatibleModel(f"The weights {config.weights} on this machine are not those of the detector.")
+        return FeatureExtractor(config, backbone.state, self.device)
+
+    def canonical(self, path: Path, *, sha256: str = "") -> tuple[Tensor, Tensor]:
+        """The aligned film, float32 (1, 1, S, S), and original_from_canonical (2, 3) float64 in pixels. Raises
+        UnreadableImage, UnsupportedImage."""
+        prepared = prepare(decode_films.read(path, sha256=sha256), self.config)
+        affine = self._input_from_canonical(prepared)
+        image, _ = warp(prepared.image[None, None], affine, (self.config.size, self.config.size))
+        return image, compose(prepared.original_from_input, affine[0])
+
+    def features(self, path: Path, *, sha256: str = "") -> Tensor:
+        """The features of the patches that the mask keeps, float32 (P, D)."""
+        with torch.inference_mode():
+            return self.extractor.patches(self.canonical(path, sha256=sha256)[0], self.places)[0].clone()
+
+    def _input_from_canonical(self, prepared: Prepared) -> Tensor:
+        if self.alignment is None:
+            return identity(1)
+        if self.config.alignment.method == "landmarks":
+            raise EngineError(
+                "This model aligns films by landmarks, and a film on its own brings none: take a model with another "
+                "alignment."
+            )
+        valid = valid_area(np.array([prepared.box]), prepared.image.shape[-1])
+        return self.alignment.affines(prepared.image[None, None], valid)[0]
+
+
+def _alignment(model: Path, detector: Detector) -> AlignmentModel:
+    for path in (model / "alignment.safetensors", model / "inputs" / "alignment.safetensors"):
+        if path.is_file() and files.sha256_of(path) == detector.alignment_sha256:
+            return load_alignment(path)
+    raise EngineError(f"{model} does not hold the alignment.safetensors that its detector was fitted with.")

@@ -1,0 +1,192 @@
+"""Many detectors in one run: each cell a detector fit and a scoring, in folders of their own, on shared features."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ml_engine.core import files
+from ml_engine.core.backbone import feature_store, weights
+from ml_engine.core.config import PipelineConfig
+from ml_engine.core.errors import EngineError
+from ml_engine.core.version import FORMAT, code_version
+from ml_engine.engine import manifest
+from ml_engine.engine.run_folder import Report, Request
+from ml_engine.engine.stages.plans import BASE_ALIGNMENT, Cell, Plan, features_digest
+from ml_engine.engine.stages.run_context import Work
+
+FITTING = ("fit", "tune", "calibrate")
+Stage = Callable[[Work, Report], dict[str, Any]]
+
+
+class Interrupted(EngineError):
+    """A child was stopped by what passes, a full disk say: no finding, and tried again with the next attempt."""
+
+
+def stages(planned: Plan) -> tuple[tuple[str, Stage], ...]:
+    """The stages of a run of many cells: its alignments, its cells, its summary."""
+    aligning = [(f"alignment-{name}", partial(_align, name, changes)) for name, changes in planned.alignments.items()]
+    cells = [(f"cell-{cell.name}", partial(_cell, cell, planned)) for cell in planned.cells]
+    return (*aligning, *cells, ("results", partial(_results, planned)))
+
+
+def unreadable(planned: Plan, work: Work) -> int:
+    """How many films of the whole run could not be read."""
+    of_cells = [work.folder.summary(f"cell-{cell.name}").get("unreadable") for cell in planned.cells]
+    count = next((int(films) for films in of_cells if films is not None), 0)
+    if BASE_ALIGNMENT in planned.alignments and _align_part(work) == "align":  # those of fit are among the cell's
+        count += int(work.folder.summary(f"alignment-{BASE_ALIGNMENT}").get("unreadable", 0))
+    return count
+
+
+def _align_part(work: Work) -> str:
+    """The part that alignments are fitted on."""
+    return "align" if any(row.part == "align" for row in work.rows) else "fit"
+
+
+def alignment_folder(path: Path, name: str) -> Path:
+    return path / "alignments" / name
+
+
+def cell_folder(path: Path, name: str) -> Path:
+    return path / "cells" / name
+
+
+def _align(name: str, changes: dict[str, str], work: Work, report: Report) -> dict[str, Any]:
+    part = _align_part(work)
+    folder = alignment_folder(work.folder.path, name)
+    request = Request("fit_alignment", work.config.replace_fields(changes), name=name)
+    _lay(folder, request, [row for row in work.rows if row.part == part], {})
+    try:
+        return {"unreadable": _run_child(folder, work, report, f"alignment {name}")}
+    except EngineError as refusal:  # a loss alone may well collapse: that is a finding
+        if name == BASE_ALIGNMENT or isinstance(refusal, Interrupted):
+            raise
+        work.folder.log(f"Alignment {name} was refused: {refusal}")
+        return {"refused": str(refusal)}
+
+
+def _cell(cell: Cell, planned: Plan, work: Work, report: Report) -> dict[str, Any]:
+    """Fit and score a cell. A cell that is refused, a baseline that needs too much memory say, is a sentence in the
+    table; the one that is needed ends the run."""
+    store = _store(cell, work)
+    without = work.folder.summary(f"alignment-{cell.alignment}").get("refused") if cell.alignment else None
+    if without:
+        return {"refused": without}
+    try:
+        found = _fit_and_score(cell, planned, store, work, report)
+    except EngineError as refusal:
+        if cell.name == planned.needed or isinstance(refusal, Interrupted):
+            raise
+        work.folder.log(f"Cell {cell.name} was refused: {refusal}")
+        found = {"refused": str(refusal)}
+    later = planned.cells[planned.cells.index(cell) + 1 :]
+    if store not in [_store(other, work) for other in later]:
+        shutil.rmtree(store, ignore_errors=True)
+    return found
+
+
+def _fit_and_score(cell: Cell, planned: Plan, store: Path, work: Work, report: Report) -> dict[str, Any]:
+    folder, config = cell_folder(work.folder.path, cell.name), cell.config(work.config)
+    named = _weights(config, work)
+    inputs = {}
+    if cell.alignment:
+        inputs["alignment"] = alignment_folder(work.folder.path, cell.alignment) / "alignment.safetensors"
+    fitting = [row for row in work.rows if row.part in FITTING]
+    request = Request("fit_detector", config, name=cell.name, weights=named, inputs=_hashes(inputs))
+    _lay(folder / "detector", request, fitting, inputs)
+    missed = _run_child(folder / "detector", work, report, cell.words, store)
+    inputs["detector"] = folder / "detector" / "detector.safetensors"
+    scored = [row for row in work.rows if row.part in planned.scored]
+    request = Request("score", config, name=cell.name, weights=named, inputs=_hashes(inputs))
+    _lay(folder / "scores", request, scored, inputs)
+    _run_child(folder / "scores", work, report, cell.words, store)
+    errors = files.read_json(folder / "scores" / "score.json")["unreadable"]
+    return {"unreadable": missed + sum(scored[int(row)].part not in FITTING for row in errors)}
+
+
+def _weights(config: PipelineConfig, work: Work) -> dict[str, Any]:
+    """The backbone's weights of a cell: those that the run names, or, of another backbone, those on this machine."""
+    if (config.weights, config.backbone) == (work.config.weights, work.config.backbone) and work.request.weights:
+        return work.request.weights
+    return weights.named(config.weights, config.backbone, folder=weights.default_folder())
+
+
+def _store(cell: Cell, work: Work) -> Path:
+    """Where the features of a cell are kept: shared by the cells whose films come out the same."""
+    return work.folder.stages / feature_store.FOLDER / features_digest(cell, work.config)
+
+
+def _hashes(inputs: dict[str, Path]) -> dict[str, str]:
+    return {name: files.sha256_of(path) for name, path in inputs.items()}
+
+
+def _lay(folder: Path, request: Request, rows: list[manifest.Row], inputs: dict[str, Path]) -> None:
+    """Write a child's run folder unless it is there: its request is fixed by the run's."""
+    if (folder / "run.json").exists():
+        return
+    for name, source in inputs.items():
+        files.link_or_copy(source, folder / "inputs" / f"{name}.safetensors")
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest.write(folder / "images.csv", rows, with_labels=request.kind != "score")
+    files.write_json(folder / "run.json", request.to_json())
+
+
+def _run_child(folder: Path, work: Work, report: Report, words: str, store: Path | None = None) -> int:
+    """Run a child's folder to its end and return how many of its films could not be read."""
+    from ml_engine.engine.stages.runner import OK, REFUSED, UNREADABLE, run_folder
+
+    def relay(event: dict[str, Any]) -> None:
+        if "stage" in event:
+            report(event["done"], event["total"], f"{words}: {event['stage']}")
+
+    outcome = run_folder(folder, images=work.images, device=work.device_name, listener=relay, features=store)
+    if outcome.passing:
+        raise Interrupted(outcome.sentence)
+    if outcome.status == REFUSED:
+        raise EngineError(outcome.sentence)
+    if outcome.status not in (OK, UNREADABLE):
+        raise RuntimeError(f"{folder.relative_to(work.folder.path)} ended with a bug: see its log.txt")
+    return outcome.unreadable
+
+
+def _results(planned: Plan, work: Work, report: Report) -> dict[str, Any]:
+    """The summary, ablation.json or sweep.json: what each cell changes, where its scores are, its fusion weight; the
+    alignments' reports."""
+    path = work.folder.path
+    cells = [_facts(cell, work) for cell in planned.cells]
+    refused = [cell["refused"] for cell in cells if cell["refused"]]
+    if len(refused) == len(cells):
+        raise EngineError(f"None of the {len(cells)} detectors could be fitted. The first: {refused[0]}")
+    alignments = {}
+    for name, changes in planned.alignments.items():
+        made = alignment_folder(path, name) / "alignment.json"
+        reason = work.folder.summary(f"alignment-{name}").get("refused", "")
+        measured = None if reason else files.read_json(made)["report"]
+        alignments[name] = {"changes": changes, "refused": reason, "report": measured}
+    summary = {
+        "format": FORMAT,
+        "code_version": code_version(),
+        "weights": work.request.weights or {"name": work.config.weights, "sha256": None},
+        "config": work.config.to_json(),
+        "cells": cells,
+        "alignments": alignments,
+    }
+    files.write_json(path / f"{work.request.kind}.json", summary | planned.asked)
+    return {}
+
+
+def _facts(cell: Cell, work: Work) -> dict[str, Any]:
+    path = work.folder.path
+    found = work.folder.summary(f"cell-{cell.name}")
+    facts: dict[str, Any] = {"name": cell.name, "words": cell.words, "changes": cell.changes}
+    facts |= {"alignment": cell.alignment, "refused": found.get("refused", "")}
+    if not facts["refused"]:
+        scores = cell_folder(path, cell.name) / "scores"
+        said = files.read_json(scores / "score.json")
+        facts |= {"scores": str(scores.relative_to(path))}
+        facts |= {"fusion_weight": said["fusion_weight"], "fusion_source": said["fusion_source"]}
+    return facts

@@ -1,0 +1,181 @@
+"""What the stages of a run share: its request, its films, its backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ml_engine.core import determinism, files
+from ml_engine.core.backbone import feature_store, weights
+from ml_engine.core.backbone.feature_store import FeatureStore, Placed, key_of
+from ml_engine.core.backbone.features import FeatureExtractor
+from ml_engine.core.bank.memory_bank import places_of
+from ml_engine.core.config import PipelineConfig
+from ml_engine.core.detector.pipeline import Detector, canonical_batches, load_detector
+from ml_engine.core.errors import EngineError, IncompatibleModel
+from ml_engine.engine import manifest
+from ml_engine.engine.manifest import Row
+from ml_engine.engine.run_folder import Report, Request, RunFolder
+
+
+@dataclass(frozen=True)
+class Work:
+    """A run in progress. ``config`` is that of the method: for a run that has one, its detector's. ``features`` is the
+    folder where films' features are kept between runs, None where they are not."""
+
+    folder: RunFolder
+    request: Request
+    images: Path
+    device_name: str
+    features: Path | None = None
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        return manifest.read(self.folder.path / "images.csv")
+
+    @cached_property
+    def detector(self) -> Detector:
+        return load_detector(self.folder.input_path("detector", self.request))
+
+    @cached_property
+    def scorer(self) -> Detector:
+        """The detector that scores: the run's, or what it has grown to."""
+        return load_detector(self.path("grown.safetensors")) if self.request.grow else self.detector
+
+    @property
+    def has_detector(self) -> bool:
+        """Whether the run starts from a fitted detector, whose method and weights then hold."""
+        return self.request.kind in ("score", "blind_spots")
+
+    @cached_property
+    def config(self) -> PipelineConfig:
+        if not self.has_detector:
+            return self.request.config
+        ours = self.request.config
+        return self.detector.config.replace(device=ours.device, threads=ours.threads)
+
+    @cached_property
+    def device(self) -> torch.device:
+        return determinism.device_for(self.device_name)
+
+    @cached_property
+    def backbone(self) -> weights.Weights:
+        """The backbone's weights, proven to be those that the request or the detector names."""
+        config = self.config
+        found = weights.load_backbone(
+            config.weights, config.backbone, seed=config.seed, folder=weights.default_folder()
+        )
+        named = self.detector.weights if self.has_detector else self.request.weights or {}
+        if named.get("sha256") not in (None, found.sha256):
+            raise IncompatibleModel(
+                f"The weights {config.weights} on this machine (SHA-256 {str(found.sha256)[:8]}) are not those "
+                f"that the run names ({str(named['sha256'])[:8]}): import the right file."
+            )
+        return found
+
+    @cached_property
+    def extractor(self) -> FeatureExtractor:
+        return FeatureExtractor(self.config, self.backbone.state, self.device)
+
+    @cached_property
+    def store(self) -> FeatureStore | None:
+        """Where the films' features are kept, None where they are not, or are none (an alignment fit)."""
+        if self.features is None or self.request.kind == "fit_alignment":
+            return None
+        key = store_key(self.request, self.config, weights=self.backbone.to_json(), device=self.device)
+        return FeatureStore(self.features, key)
+
+    @property
+    def keeps_features(self) -> bool:
+        """Whether the run keeps its films' features for itself, so that its detector can grow and forget."""
+        return self.store is not None and self.features == self.folder.path / feature_store.FOLDER
+
+    def kept(self, row: int) -> Placed | None:
+        """What the store holds of the film of a row, None where it holds nothing."""
+        sha256 = self.rows[row].sha256
+        return self.store.placed(sha256) if self.store and self.store.holds(sha256) else None
+
+    @property
+    def errors(self) -> dict[int, str]:
+        """The films that could not be read: row -> sentence."""
+        return {int(row): text for row, text in self.folder.summary("films")["errors"].items()}
+
+    def readable(self, *parts: str) -> NDArray[np.int64]:
+        """The rows that could be read, of these parts, or of all where none is given."""
+        errors = self.errors
+        found = [k for k, row in enumerate(self.rows) if k not in errors and (not parts or row.part in parts)]
+        return np.array(found, dtype=np.int64)
+
+    def path(self, name: str) -> Path:
+        return self.folder.stages / name
+
+    def read(self, name: str) -> NDArray[Any]:
+        return files.read_npy(self.path(name))
+
+    def mask(self) -> NDArray[np.bool_]:
+        return self.detector.mask.keep if self.has_detector else self.read("mask.npy")
+
+    def features_of(self, rows: NDArray[np.int64], report: Report) -> Any:
+        """The patch features of the films at ``rows``, aligned, batch by batch: rows, float32 (B, P, D)."""
+        inputs, affines = files.open_npy(self.path("inputs.npy")), self.read("input_from_canonical.npy")
+        places: Tensor = places_of(self.mask())
+        side = self.config.patches
+        done = 0
+        report(0, len(rows))
+        for at, films in canonical_batches(inputs, affines, rows=rows, batch=self.config.batch):
+            if self.store is None:
+                yield at, self.extractor.patches(films, places)
+            else:
+                yield at, self._features_by_store(self.store, at, films)[:, places[:, 0] * side + places[:, 1]]
+            done += len(at)
+            report(done, len(rows))
+
+    def _features_by_store(self, store: FeatureStore, at: NDArray[np.int64], films: Tensor) -> Tensor:
+        """The features of all patches of the aligned films (B, 1, S, S), float32 (B, h * w, D): those that the store
+        lacks are computed, and kept."""
+        hashes = [self.rows[row].sha256 for row in at]
+        missing = [k for k, sha256 in enumerate(hashes) if not store.holds(sha256)]
+        everywhere = places_of(np.ones((self.config.patches, self.config.patches), dtype=np.bool_))
+        computed = self.extractor.patches(films[missing], everywhere) if missing else None
+        found: dict[int, Tensor] = {}
+        for number, k in enumerate(missing):
+            assert computed is not None
+            found[k] = computed[number]
+            if hashes[k]:
+                store.keep(hashes[k], self._placed(int(at[k])), found[k])
+        return torch.stack([found[k] if k in found else store.features(hashes[k]) for k in range(len(at))])
+
+    def _placed(self, row: int) -> Placed:
+        return Placed(
+            files.open_npy(self.path("inputs.npy"))[row],
+            self.read("boxes.npy")[row],
+            self.read("original_from_input.npy")[row],
+            self.read("input_from_canonical.npy")[row],
+            row in self.folder.summary("align")["flagged"],
+        )
+
+
+def store_key(
+    request: Request, config: PipelineConfig, *, weights: dict[str, Any], device: torch.device
+) -> dict[str, Any]:
+    """The `feature_store.key_of` of a run of this request, with the config that holds for it."""
+    inputs = request.inputs or {}
+    placing = " ".join(inputs[name] for name in ("alignment", "landmarks") if name in inputs)
+    alignment = placing if config.align == "network" else None
+    return key_of(config, weights=weights, alignment_sha256=alignment, device=device.type)
+
+
+def require(rows: NDArray[np.int64], *, least: int, part: str) -> None:
+    """Raises EngineError where fewer than ``least`` films of a part could be read."""
+    if len(rows) < least:
+        raise EngineError(
+            f"{len(rows)} readable films are in the {part} part, and at least {least} are needed: "
+            "add films, or see which ones could not be read."
+        )

@@ -1,0 +1,307 @@
+"""The forms of a new run: words in, one call of ml_engine.runs.requests out."""
+
+import importlib.util
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+
+from ml_engine.core import published_weights
+from ml_engine.core.architectures import TIMM, XRV
+from ml_engine.core.backbone.weights import StoredFile
+from ml_engine.core.config import BACKBONES, DETECTORS, PRESETS, PipelineConfig
+from ml_engine.core.errors import InvalidConfig
+from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind
+from ml_engine.runs import paths, requests
+from ml_engine.runs.lifecycle import RunRefused
+from ml_engine.runs.requests import Request
+from portal.models import Dataset, Part, Site, Split, User
+
+UNALIGNED, FIT_FIRST = "none", "first"
+# The settings that a form has a field for; all others go through `advanced`.
+OWN_FIELDS = (
+    "detector", "size", "backbone", "weights", "rate", "neighbours", "distance", "grid", "mask", "fusion_weight",
+    "seed",
+)  # fmt: skip
+AS_PRESET = ("", "as the preset")
+RANDOM_WEIGHTS = "random weights, not for evaluation"
+NO_VGG = "alignment.perceptual=0"
+
+
+class RunForm(forms.Form):
+    """What all kinds have. A field left empty keeps the preset's value."""
+
+    kind: RunKind
+    lead = ""  # what the run does, in a sentence
+    template = "ml_engine/new.html"
+
+    name = forms.CharField(max_length=100)
+    note = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 2}))
+
+    def __init__(self, *args: Any, site: Site, user: User, clone_of: Run | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.site, self.user, self.clone_of = site, user, clone_of
+        self.made: Run | None = None
+        self.set_choices()
+        for field in self.fields.values():
+            _dress(field.widget)
+
+    def set_choices(self) -> None:
+        """Choices that depend on the site."""
+
+    def request(self) -> Request:
+        given = self.cleaned_data
+        return Request(
+            site=self.site,
+            name=given["name"],
+            note=given["note"],
+            requested_by=self.user,
+            clone_of=self.clone_of,
+        )
+
+    def save(self) -> Run | None:
+        """The run, or None with the reason among the form's errors."""
+        try:
+            return self.make()
+        except (RunRefused, InvalidConfig) as refusal:
+            self.add_error(None, str(refusal))
+            return None
+
+    def make(self) -> Run:
+        raise NotImplementedError
+
+
+def _dress(widget: forms.Widget) -> None:
+    if isinstance(widget, forms.CheckboxSelectMultiple | forms.CheckboxInput):
+        widget.attrs["class"] = "form-check-input"
+    elif isinstance(widget, forms.Select):
+        widget.attrs["class"] = "form-select form-select-sm"
+    else:
+        widget.attrs["class"] = "form-control form-control-sm"
+
+
+class FitForm(RunForm):
+    split = forms.ModelChoiceField(Split.objects.none(), to_field_name="uuid", empty_label="choose a frozen split")
+    preset = forms.ChoiceField(
+        choices=[(name, name) for name in PRESETS],
+        help_text="The values that every empty field takes: default is ours, paper is the publication's.",
+    )
+    seed = forms.IntegerField(required=False, min_value=0, max_value=2**31 - 1, help_text="Fixes every random draw.")
+    advanced = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false", "placeholder": "alignment.epochs=20"}),
+        help_text="Any further setting, one a line: FIELD=VALUE.",
+    )
+
+    def set_choices(self) -> None:
+        self.fields["split"].queryset = Split.objects.filter(  # type: ignore[attr-defined]
+            site=self.site, frozen_at__isnull=False
+        )
+
+    def clean_advanced(self) -> dict[str, str]:
+        changes = {}
+        for number, line in enumerate(self.cleaned_data["advanced"].splitlines(), start=1):
+            name, equals, value = line.partition("=")
+            if not line.strip():
+                continue
+            if not equals or not name.strip():
+                raise forms.ValidationError(
+                    f"Line {number} is “{line.strip()}”: write FIELD=VALUE, such as alignment.epochs=20."
+                )
+            changes[name.strip()] = value.strip()
+        return changes
+
+    def config(self) -> PipelineConfig:
+        given = self.cleaned_data
+        own = {name: str(given[name]) for name in OWN_FIELDS if given.get(name) not in (None, "")}
+        if "fusion_weight" in own:
+            own["fusion_choice"] = "config"  # a weight that is asked for is not chosen again
+        return requests.config_from(given["preset"], own | given["advanced"])
+
+
+class AlignmentForm(FitForm):
+    kind = RunKind.FIT_ALIGNMENT
+    lead = "Learns to bring films into one canonical position, from the normal films of part align, or fit without it."
+
+    def make(self) -> Run:
+        return requests.request_alignment(self.request(), split=self.cleaned_data["split"], config=self.config())
+
+
+class DetectorForm(FitForm):
+    kind = RunKind.FIT_DETECTOR
+    lead = "Builds the global and the region memory banks from the normal films of part fit, and calibrates them."
+
+    alignment = forms.ChoiceField(help_text="Where films are brought into one position first.")
+    detector = forms.ChoiceField(
+        required=False,
+        choices=[AS_PRESET, *DETECTORS.items()],
+        help_text="PatchCore, or a published detector on the same features to compare it with.",
+    )
+    weights = forms.ChoiceField(label="Backbone weights", required=False)
+    backbone = forms.ChoiceField(
+        required=False, help_text="A vision transformer takes the layer last unless Advanced says otherwise."
+    )
+    size = forms.IntegerField(required=False, help_text="Side in pixels, a multiple of 32, or of a ViT's patch.")
+    rate = forms.FloatField(required=False, help_text="Share of patches kept in a bank (s).")
+    neighbours = forms.IntegerField(required=False, help_text="Nearest vectors that a score is the mean over (K).")
+    distance = forms.ChoiceField(
+        required=False, choices=[AS_PRESET, ("l2", "Euclidean"), ("squared", "squared Euclidean (Eq. 1)")]
+    )
+    grid = forms.IntegerField(required=False, help_text="Cells along a side, each with a bank (n).")
+    mask = forms.ChoiceField(required=False, choices=[AS_PRESET, ("yes", "yes"), ("no", "no")], label="Hard mask")
+    fusion_weight = forms.FloatField(
+        required=False,
+        min_value=0,
+        max_value=1,
+        widget=forms.NumberInput(attrs={"step": "0.01"}),
+        help_text="Of the region map, in hundredths. Empty: chosen on tune by preset default.",
+    )
+
+    def set_choices(self) -> None:
+        super().set_choices()
+        models = AlignmentModel.objects.filter(site=self.site).select_related("run", "split").order_by("-created_at")
+        self.fields["alignment"].choices = [  # type: ignore[attr-defined]
+            (FIT_FIRST, "fit one first, on the same split"),
+            (UNALIGNED, "none: films as they lie"),
+            *((str(model.uuid), named(model.run, f"split {model.split.name}")) for model in models),
+        ]
+        stored = paths.stored_weights()
+        self.fields["weights"].choices = weights_choices(stored)  # type: ignore[attr-defined]
+        self.fields["backbone"].choices = backbone_choices(stored)  # type: ignore[attr-defined]
+
+        for name in OWN_FIELDS:
+            field = self.fields[name]
+            if name not in ("weights", "seed"):
+                field.help_text = f"{field.help_text} Preset: {_preset_words(name)}.".strip()
+
+    def make(self) -> Run:
+        given = self.cleaned_data
+        split, config, request = given["split"], self.config(), self.request()
+        if given["alignment"] == FIT_FIRST:
+            return requests.request_aligned_detector(request, split=split, config=config)
+        alignment = None
+        if given["alignment"] != UNALIGNED:
+            alignment = AlignmentModel.objects.get(site=self.site, uuid=given["alignment"])
+        return requests.request_detector(request, split=split, config=config, alignment=alignment)
+
+
+def backbone_choices(stored: list[StoredFile]) -> list[Any]:
+    """The networks of the table, and those that an imported file is for, by their library."""
+    names = list(dict.fromkeys([*BACKBONES, *(file.architecture for file in stored if file.architecture)]))
+    needs = "" if importlib.util.find_spec("timm") else " (timm is not installed here)"
+    return [
+        AS_PRESET,
+        ("torchvision", [(n, n) for n in names if not n.startswith(TIMM) and n != XRV]),
+        ("Trained on chest X-rays", [(XRV, f"{XRV}: torchxrayvision's DenseNet-121")]),
+        (f"timm{needs}", [(n, n.removeprefix(TIMM)) for n in names if n.startswith(TIMM)]),
+    ]
+
+
+def weights_choices(stored: list[StoredFile]) -> list[Any]:
+    words = {
+        published_weights.IMAGENET: "imagenet: torchvision's IMAGENET1K_V1",
+        published_weights.IMAGENET_V2: "imagenet-v2: torchvision's IMAGENET1K_V2",
+        published_weights.DINOV2: "dinov2: of vit_small and vit_base_patch14_dinov2",
+    }
+    return [
+        ("", "as the backbone: imagenet, or what is published for it"),
+        *((name, words.get(name, name)) for name in published_weights.SETS),
+        *((file.name, f"{file.name} (of {file.architecture})") for file in stored),
+        ("random", "random: untrained, not for evaluation"),
+    ]
+
+
+def named(run: Run, more: str) -> str:
+    """A model as a choice, by the run that made it."""
+    return " · ".join([run.name, more, *([RANDOM_WEIGHTS] if run.random_weights else [])])
+
+
+def _preset_words(name: str) -> str:
+    """A setting's value in preset default, and where others differ: "1 (paper, paper-448: 9)"."""
+    values = {preset: getattr(PipelineConfig.from_preset(preset), name) for preset in PRESETS}
+    words = {preset: requests.as_text(value) for preset, value in values.items()}
+    ours = words[PRESETS[0]]
+    others = [preset for preset in PRESETS if words[preset] != ours]
+    return f"{ours} ({', '.join(others)}: {words[others[0]]})" if others else ours
+
+
+class ScoreForm(RunForm):
+    kind = RunKind.SCORE
+    lead = "Gives every chosen film its scores and its two maps. No label is read."
+
+    detector = forms.ChoiceField()
+    parts = forms.MultipleChoiceField(
+        required=False,
+        choices=[(part.value, part.label) for part in Part],
+        widget=forms.CheckboxSelectMultiple,
+        label="Parts of the detector's split",
+    )
+    datasets = forms.ModelMultipleChoiceField(
+        Dataset.objects.none(),
+        required=False,
+        to_field_name="uuid",
+        widget=forms.CheckboxSelectMultiple,
+        label="Or whole datasets",
+    )
+
+    def set_choices(self) -> None:
+        models = DetectorModel.objects.filter(site=self.site).select_related("run", "split").order_by("-created_at")
+        waiting = Run.objects.filter(site=self.site, kind=RunKind.FIT_DETECTOR, state__in=["queued", "running"])
+        self.fields["detector"].choices = [  # type: ignore[attr-defined]
+            ("", "choose a detector"),
+            *((str(model.run.uuid), named(model.run, f"split {model.split.name}")) for model in models),
+            *((str(run.uuid), named(run, "when it is done")) for run in waiting),
+        ]
+        self.fields["datasets"].queryset = Dataset.objects.filter(site=self.site)  # type: ignore[attr-defined]
+
+    def make(self) -> Run:
+        given = self.cleaned_data
+        source = Run.objects.get(site=self.site, uuid=given["detector"])
+        detector = DetectorModel.objects.filter(run=source).select_related("split").first()
+        return requests.request_score(
+            self.request(),
+            detector=detector,
+            after=None if detector else source,
+            parts=given["parts"],
+            datasets=list(given["datasets"]),
+        )
+
+
+FORMS: dict[str, type[RunForm]] = {form.kind.value: form for form in (AlignmentForm, DetectorForm, ScoreForm)}
+
+
+# What a form starts with -----------------------------------------------------------------------------
+
+
+def start_values(kind: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """A new run's fields. Where the VGG19 weights are missing, the loss that needs them is set to 0 in plain sight."""
+    values: dict[str, Any] = {name: query[name] for name in ("split", "detector") if name in query}
+    values |= {"preset": "default", "alignment": FIT_FIRST, "weights": "", "parts": [Part.TUNE, Part.TEST]}
+    if kind != RunKind.SCORE and not paths.has_vgg_weights():
+        values["advanced"] = NO_VGG
+    return values
+
+
+def values_of(run: Run) -> dict[str, Any]:
+    """The fields of a clone: all that the run was asked for."""
+    values: dict[str, Any] = {"name": f"{run.name} (copy)"[:100], "note": run.note}
+    if run.kind == RunKind.SCORE:
+        source = run.detector.run if run.detector else run.after
+        datasets = [str(dataset.uuid) for dataset in run.datasets.all()]
+        return values | {"detector": str(source.uuid) if source else "", "parts": run.parts, "datasets": datasets}
+    changes = requests.changes_from_preset(run.config)
+    alignment = str(run.alignment.uuid) if run.alignment else FIT_FIRST if run.after else UNALIGNED
+    if run.alignment:  # its settings come with it
+        changes = {name: text for name, text in changes.items() if not name.startswith("alignment.")}
+    own = {name: changes.pop(name) for name in OWN_FIELDS if name in changes and run.kind == RunKind.FIT_DETECTOR}
+    if "fusion_weight" in own:
+        changes.pop("fusion_choice", None)
+    return values | {
+        "split": str(run.split.uuid) if run.split else "",
+        "preset": run.config.get("preset", "default"),
+        "alignment": alignment,
+        "weights": run.config.get("weights", "imagenet"),
+        "seed": changes.pop("seed", None),
+        "advanced": "\n".join(f"{name}={text}" for name, text in changes.items()),
+        **own,
+    }

@@ -1,0 +1,139 @@
+"""The forms of ablations and sweeps."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+
+from ml_engine.core.config import PipelineConfig
+from ml_engine.engine.stages.ablation import FIGURES
+from ml_engine.engine.stages.sweep import AXES, MOST_CELLS
+from ml_engine.forms.runs import NO_VGG, FitForm, RunForm, backbone_choices, weights_choices
+from ml_engine.models import Run, RunKind
+from ml_engine.runs import paths, requests, study_requests
+
+FIGURE_WORDS = {
+    "12": "Fig. 12: aligned or not, of global, region and combined",
+    "13": "Fig. 13: masked or not, of global, region and combined",
+    "14": "Fig. 14: the fusion weight from 0 to 1",
+    "15": "Fig. 15: twice the size, and PaDiM, SPADE, DN2 and CLAHE + global PatchCore",
+    "alignment": "Alignment: its backbones, losses and α one at a time; takes the longest",
+}
+
+
+class StudyForm(FitForm):
+    """What both have: a split, a preset, weights, any further setting."""
+
+    template = "ml_engine/new_study.html"
+
+    weights = forms.ChoiceField(label="Backbone weights", required=False)
+
+    def set_choices(self) -> None:
+        super().set_choices()
+        stored = paths.stored_weights()
+        self.fields["weights"].choices = weights_choices(stored)  # type: ignore[attr-defined]
+
+
+class AblationForm(StudyForm):
+    kind = RunKind.ABLATION
+    lead = (
+        "The paper's experiments on this split: each a detector of its own, compared with the first, which is aligned "
+        "and masked. Figs. 14 and 16 need no detector beside the first."
+    )
+
+    backbone = forms.ChoiceField(required=False)
+    figures = forms.MultipleChoiceField(
+        choices=[(name, FIGURE_WORDS[name]) for name in FIGURES],
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": "Choose at least one figure."},
+    )
+
+    def set_choices(self) -> None:
+        super().set_choices()
+        choices = backbone_choices(paths.stored_weights())
+        self.fields["backbone"].choices = choices  # type: ignore[attr-defined]
+
+    def make(self) -> Run:
+        given = self.cleaned_data
+        return study_requests.request_ablation(
+            self.request(), split=given["split"], config=self.config(), figures=given["figures"]
+        )
+
+
+def _axis(label: str, help_text: str) -> forms.CharField:
+    return forms.CharField(
+        label=label, required=False, help_text=help_text, widget=forms.TextInput(attrs={"spellcheck": "false"})
+    )
+
+
+class SweepForm(StudyForm):
+    kind = RunKind.SWEEP
+    lead = (
+        "A detector for each combination of the values below, on features that they share. Everything is compared on "
+        f"tune; test stays closed until somebody opens it. At most {MOST_CELLS} detectors."
+    )
+
+    seed = None  # type: ignore[assignment]  # an axis of its own here
+    align = forms.ChoiceField(
+        label="Alignment",
+        choices=[("network", "fit one first, with the first seed, for all detectors"), ("none", "none: as they lie")],
+    )
+    axis_backbone = _axis("Backbone", "Names such as resnet18, wide_resnet50_2, with commas between them.")
+    axis_size = _axis("Size", "Sides in pixels, such as 224, 448. Each is a set of features of its own.")
+    axis_rate = _axis("Rate s", "Shares of patches kept in a bank.")
+    axis_neighbours = _axis("Neighbours K", "Numbers of nearest vectors that a score is the mean over.")
+    axis_seed = _axis("Seed", "Several give the spread of the method: the first vector of each bank is then drawn.")
+    axis_fusion_weight = _axis("Fusion weight w", "Hundredths from 0 to 1, at no cost. Empty: chosen on tune, or 0.6.")
+
+    def axes(self) -> dict[str, list[str]]:
+        """By setting, those that have a value."""
+        texts = {name: self.cleaned_data.get(f"axis_{name}") or "" for name in AXES}
+        lists = {name: [one.strip() for one in text.split(",") if one.strip()] for name, text in texts.items()}
+        return {name: values for name, values in lists.items() if values}
+
+    def config(self) -> PipelineConfig:
+        return super().config().replace(align=self.cleaned_data["align"])
+
+    def forecast(self) -> str:
+        """What the run would do, in words. Raises RunRefused, InvalidConfig."""
+        config, planned = study_requests.plan_sweep(self.config(), self.axes())
+        return planned.forecast(config)
+
+    def make(self) -> Run:
+        return study_requests.request_sweep(
+            self.request(), split=self.cleaned_data["split"], config=self.config(), axes=self.axes()
+        )
+
+
+FORMS: dict[str, type[RunForm]] = {form.kind.value: form for form in (AblationForm, SweepForm)}
+_NAMES = {RunKind.ABLATION: "The paper's experiments", RunKind.SWEEP: "Sweep"}
+_SWEPT = {"rate": "0.001, 0.01, 0.1", "neighbours": "1, 9"}  # of a new form
+
+
+def start_values(kind: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """A new study's fields, so filled that it can be queued as it is."""
+    values: dict[str, Any] = {"name": _NAMES[RunKind(kind)], "preset": "default", "align": "network"}
+    values |= {"split": query["split"]} if "split" in query else {}
+    values |= {"figures": list(study_requests.FIGURES)} | {f"axis_{name}": text for name, text in _SWEPT.items()}
+    return values | ({} if paths.has_vgg_weights() else {"advanced": NO_VGG})
+
+
+def values_of(run: Run) -> dict[str, Any]:
+    """The fields of a clone: all that the study was asked for."""
+    changes = requests.changes_from_preset(run.config)
+    axes = run.asked.get("axes", {})
+    for name in axes:
+        changes.pop(name, None)
+    own = {name: changes.pop(name) for name in ("backbone", "seed") if name in changes and run.kind == RunKind.ABLATION}
+    changes.pop("weights", None)
+    return own | {
+        "name": f"{run.name} (copy)"[:100],
+        "note": run.note,
+        "split": str(run.split.uuid) if run.split else "",
+        "preset": run.config.get("preset", "default"),
+        "weights": run.config.get("weights", "imagenet"),
+        "align": run.config.get("align", "network"),
+        "figures": run.asked.get("figures", []),
+        "advanced": "\n".join(f"{name}={text}" for name, text in changes.items()),
+        **{f"axis_{name}": ", ".join(values) for name, values in axes.items()},
+    }

@@ -1,0 +1,109 @@
+"""Ask for a bank study or for a study of blind spots. Each function is one transaction with its audit event."""
+
+from collections import Counter
+
+from django.db import transaction
+
+from ml_engine.core.config import PipelineConfig
+from ml_engine.core.errors import EngineError
+from ml_engine.engine.study_plans import BankPlan, LesionPlan, check_reachable
+from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind
+from ml_engine.runs.lifecycle import RunRefused
+from ml_engine.runs.requests import (
+    RANDOM,
+    Request,
+    aligned_config,
+    check_films,
+    check_request,
+    check_weights,
+    queue,
+    request_alignment,
+)
+from portal.labels.events import labels_at
+from portal.models import LabelValue, Part, Split, SplitImage
+
+
+def request_bank_study(
+    request: Request,
+    *,
+    split: Split,
+    config: PipelineConfig,
+    planned: BankPlan,
+    alignment: AlignmentModel | None = None,
+    after: Run | None = None,
+) -> Run:
+    """Score the test part with banks of fewer normal films and of some abnormal ones: with the alignment given, with
+    the one that the run `after` is going to make, or with none. Raises RunRefused."""
+    check_request(request, split=split)
+    check_films(split, [Part.FIT], why="its normal films are what the banks are made of")
+    check_films(split, [Part.CALIBRATE], why="its normal films standardise the maps and fix the threshold")
+    check_films(split, [Part.TEST], why="its films are what the banks are compared on")
+    if config.detector != "patchcore":
+        raise RunRefused(
+            f"The detector is {config.detector}, which has no memory bank whose films could be counted: choose "
+            "patchcore."
+        )
+    check_weights(config)
+    films = count_films(split)
+    try:
+        check_reachable(
+            planned,
+            normals=films[Part.FIT, LabelValue.NORMAL],
+            abnormals=films[Part.TUNE, LabelValue.ABNORMAL],
+        )
+    except EngineError as problem:
+        raise RunRefused(str(problem)) from problem
+    config = aligned_config(config, split, alignment, after)
+    return queue(
+        request,
+        kind=RunKind.BANK_STUDY,
+        split=split,
+        alignment=alignment,
+        after=after if alignment is None else None,
+        config=config.to_json(),
+        asked={"bank": planned.to_json()},
+        seed=config.seed,
+        random_weights=config.weights == RANDOM,
+    )
+
+
+@transaction.atomic
+def request_aligned_bank_study(request: Request, *, split: Split, config: PipelineConfig, planned: BankPlan) -> Run:
+    """A bank study after an alignment that is fitted first, on the same split. Raises RunRefused."""
+    first = Request(
+        site=request.site, name=f"{request.name[:88]}: alignment", requested_by=request.requested_by, tags=request.tags
+    )
+    alignment = request_alignment(first, split=split, config=config)
+    return request_bank_study(request, split=split, config=config, planned=planned, after=alignment)
+
+
+def request_blind_spots(request: Request, *, detector: DetectorModel, planned: LesionPlan) -> Run:
+    """Paste lesions into held-out normal films of the detector's split and score them. Raises RunRefused."""
+    check_request(request, split=detector.split)
+    normals = count_films(detector.split)[planned.part, LabelValue.NORMAL]
+    if not normals:
+        raise RunRefused(
+            f"The split “{detector.split.name}” has no normal film in part {planned.part}: lesions are pasted into "
+            "held-out normal films. Choose another part or detector."
+        )
+    if "threshold" in detector.summary and detector.summary["threshold"].get("value") is None:
+        note = detector.summary["threshold"].get("note", "")
+        raise RunRefused(f"The detector “{detector.run.name}” has no threshold, so nothing can be called found. {note}")
+    return queue(
+        request,
+        kind=RunKind.BLIND_SPOTS,
+        split=detector.split,
+        detector=detector,
+        parts=[planned.part],
+        config=detector.config,
+        asked={"lesions": planned.to_json()},
+        seed=detector.config.get("seed", 0),
+        random_weights=detector.random_weights,
+    )
+
+
+def count_films(split: Split) -> Counter[tuple[str, str]]:
+    """Films by part and label at the split's cut-off."""
+    part_of = dict(SplitImage.objects.filter(member__split=split).values_list("image_id", "member__part"))
+    labels = labels_at(part_of, split.label_cutoff)
+    return Counter((part_of[image], str(label.value)) for image, label in labels.items() if label is not None)

@@ -1,0 +1,107 @@
+"""Where runs and models lie in the data folder."""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from django.conf import settings
+
+from ml_engine.core.backbone.weights import StoredFile, list_files
+
+
+def run_folder(run_uuid: UUID) -> Path:
+    return Path(settings.DATA_DIR) / "runs" / str(run_uuid)
+
+
+def model_path(sha256: str) -> Path:
+    return Path(settings.DATA_DIR) / "models" / sha256[:2] / f"{sha256}.safetensors"
+
+
+def weights_folder() -> Path:
+    return Path(settings.DATA_DIR) / "weights"
+
+
+def stored_weights() -> list[StoredFile]:
+    """The imported weight files of backbones: the alignment's VGG19 is none."""
+    return [file for file in list_files(weights_folder()) if file.architecture != "vgg19"]
+
+
+def has_vgg_weights() -> bool:
+    """Whether the alignment's perceptual loss can be computed."""
+    return any(weights_folder().glob("vgg19-*.safetensors"))
+
+
+def has_imagenet_weights() -> bool:
+    """Whether the ImageNet weights of the presets' backbone are here."""
+    return any(weights_folder().glob("wide_resnet50_2-95faca4d*.safetensors"))
+
+
+def keep_model(path: Path) -> str:
+    """Keep a run's model file under its SHA-256, which is returned. Keeping it twice changes nothing."""
+    sha256 = file_sha256(path)
+    link(path, model_path(sha256))
+    return sha256
+
+
+def picture_path(run_uuid: UUID, name: str) -> Path:
+    return Path(settings.DATA_DIR) / "models" / "pictures" / str(run_uuid) / name
+
+
+def keep_picture(run_uuid: UUID, path: Path) -> None:
+    """Keep a picture that a run made, which shows films: by its run, since whoever may see the run may see it."""
+    link(path, picture_path(run_uuid, path.name))
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def link(source: Path, target: Path) -> None:
+    """`target` becomes a hard link to `source`, or a copy across file systems; an existing target stays."""
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid4().hex}")
+    try:
+        try:
+            os.link(source, temporary)
+        except FileNotFoundError:
+            raise
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)  # replace() of two links to one file leaves both
+
+
+def write_text(path: Path, text: str) -> None:
+    """All of it or nothing: a killed process leaves the file as it was."""
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def log_tail(run_uuid: UUID, *, lines: int = 20, limit: int = 16_384) -> str:
+    """The last lines of the run's log.txt; "" before there is one."""
+    return tail(run_folder(run_uuid) / "log.txt", lines=lines, limit=limit)
+
+
+def tail(path: Path, *, lines: int, limit: int = 16_384) -> str:
+    """The last lines of a text file, from its last `limit` bytes; "" where there is no file."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - limit))
+            text = file.read(limit).decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])

@@ -1,0 +1,386 @@
+"""Ask for runs. A request is checked here, at the door; what stands in the row afterwards can be done.
+
+Each function is one transaction with its audit event, and hands the run to the queue on commit.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import Q
+
+from ml_engine.core.config import PipelineConfig
+from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState
+from ml_engine.runs import paths
+from ml_engine.runs.lifecycle import RunRefused, publish_on_commit
+from portal.models import Dataset, Image, Part, Site, Split, User
+from portal.people import audit
+from portal.people.access import require
+
+RANDOM = "random"
+# How a film is read before it is aligned: the same when the alignment is fitted and when it is used.
+_READING = ("intensity", "low_percentile", "high_percentile", "resize", "clahe", "clahe_clip", "clahe_tiles")
+_LONGEST_NAME = 100
+MOST_GROWN = 200  # films whose features fit into memory at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What every run has. `requested_by` None is the machine's own doing (a command on the server)."""
+
+    site: Site
+    name: str
+    requested_by: User | None = None
+    note: str = ""
+    tags: Sequence[str] = ()
+    clone_of: Run | None = None
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A whole path asked for at once: each run waits for the one before."""
+
+    alignment: Run | None
+    detector: Run
+    score: Run
+
+
+def config_from(preset: str, changes: Mapping[str, str] | None = None) -> PipelineConfig:
+    """The preset with single fields changed, as text: {"size": "64", "alignment.epochs": "2"}.
+
+    The machine's number of threads is part of it, since results are byte-identical for the same number only.
+    Raises InvalidConfig.
+    """
+    config = PipelineConfig.from_preset(preset).replace(threads=settings.ENGINE_THREADS)
+    return config.replace_fields(changes or {})
+
+
+def changes_from_preset(config: Mapping[str, Any]) -> dict[str, str]:
+    """What a stored config sets differently from its preset, as `config_from` takes it. Left out is what a request
+    sets by itself: threads, and whether films are aligned."""
+    plain = _flat(PipelineConfig.from_preset(config.get("preset", "default")).to_json())
+    given = _flat(PipelineConfig.from_json(dict(config)).to_json())
+    ours = {"preset", "threads", "align"}
+    return {name: as_text(value) for name, value in given.items() if name not in ours and value != plain[name]}
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    inner = {f"alignment.{name}": value for name, value in values["alignment"].items()}
+    return {name: value for name, value in values.items() if name != "alignment"} | inner
+
+
+def as_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
+
+
+def request_alignment(request: Request, *, split: Split, config: PipelineConfig) -> Run:
+    """Raises RunRefused."""
+    check_request(request, split=split)
+    config = config.replace(align="network")
+    check_needs_no_file(config)
+    part = alignment_part(split)
+    check_films(split, [part], why="an alignment is fitted on normal films of part align, or fit where there is none")
+    return queue(request, kind=RunKind.FIT_ALIGNMENT, split=split, config=config.to_json(), seed=config.seed)
+
+
+def request_detector(
+    request: Request,
+    *,
+    split: Split,
+    config: PipelineConfig,
+    alignment: AlignmentModel | None = None,
+    after: Run | None = None,
+) -> Run:
+    """Fit a detector: with the alignment given, with the one that the run `after` is going to make, or with none.
+
+    Raises RunRefused.
+    """
+    check_request(request, split=split)
+    check_films(split, [Part.FIT], why="a detector is fitted on its normal films")
+    check_weights(config)
+    config = aligned_config(config, split, alignment, after)
+    return queue(
+        request,
+        kind=RunKind.FIT_DETECTOR,
+        split=split,
+        alignment=alignment,
+        after=after if alignment is None else None,
+        config=config.to_json(),
+        seed=config.seed,
+        random_weights=config.weights == RANDOM,
+    )
+
+
+def request_score(
+    request: Request,
+    *,
+    detector: DetectorModel | None = None,
+    after: Run | None = None,
+    parts: Sequence[str] = (),
+    datasets: Sequence[Dataset] = (),
+) -> Run:
+    """Score parts of the split that the detector was fitted on, or whole datasets. The detector is given, or is
+    the one that the run `after` is going to make. Raises RunRefused."""
+    source = _detector_source(detector, after)
+    check_request(request, split=source.split)
+    if bool(parts) == bool(datasets):
+        raise RunRefused("Choose what to score: parts of the detector's split, or datasets.")
+    unknown = sorted(set(parts) - set(Part.values))
+    if unknown:
+        raise RunRefused(f"There is no part “{unknown[0]}”: the parts are {', '.join(Part.values)}.")
+    if parts:
+        check_films(source.split, list(parts), why="nothing would be scored")
+    for dataset in datasets:
+        _check_site(dataset, request.site, "dataset")
+        if not dataset.images.exists():
+            raise RunRefused(f"The dataset “{dataset.name}” has no film: import some first.")
+    return queue(
+        request,
+        kind=RunKind.SCORE,
+        split=source.split,
+        detector=detector,
+        after=after if detector is None else None,
+        parts=[part for part in Part.values if part in parts],
+        datasets=datasets,
+        config=source.config,
+        seed=source.config.get("seed", 0),
+        random_weights=source.random_weights,
+    )
+
+
+def request_grown_score(request: Request, *, scored: Run, films: Sequence[Image]) -> Run:
+    """Score the films of `scored` anew, with its detector's bank grown by `films`, which are among them.
+
+    Raises RunRefused: films of tune, calibrate and test patients stay where they are.
+    """
+    detector = scored.detector
+    if scored.kind != RunKind.SCORE or scored.state != RunState.DONE or detector is None:
+        raise RunRefused(f"“{scored.name}” has no scores: choose a scoring run that is done.")
+    check_request(request, split=detector.split)
+    _check_site(scored, request.site, "run")
+    check_may_join(detector, films)
+    among = set(scored.scores.filter(image__in=films, error="").values_list("image_id", flat=True))
+    if {film.pk for film in films} - among:
+        raise RunRefused(f"A film that is to join the bank has no score in “{scored.name}”: leave it out.")
+    with transaction.atomic():
+        run = queue(
+            request,
+            kind=RunKind.SCORE,
+            split=detector.split,
+            detector=detector,
+            parts=scored.parts,
+            datasets=list(scored.datasets.all()),
+            rescores=scored,
+            config=detector.config,
+            seed=detector.config.get("seed", 0),
+            random_weights=detector.random_weights,
+        )
+        run.grown_with.set(films)
+    return run
+
+
+def check_may_join(detector: DetectorModel, films: Sequence[Image]) -> None:
+    """Raises RunRefused unless `films` may join the fit part of the detector's split."""
+    if not films:
+        raise RunRefused("No film is to join the bank: choose some.")
+    if len(films) > MOST_GROWN:
+        raise RunRefused(f"{len(films)} films are to join the bank: at most {MOST_GROWN} are grown at once.")
+    if "bank" not in detector.summary:
+        raise RunRefused(f"The detector “{detector.run.name}” has no memory bank that could grow: only PatchCore has.")
+    held = films_held_elsewhere(detector.split, films)
+    if held:
+        raise RunRefused(
+            f"{len(held)} of {len(films)} films are of patients in tune, calibrate or test of the split "
+            f"“{detector.split.name}”: they stay there, or the detector would be judged on films that it was fitted "
+            "on. Leave them out."
+        )
+
+
+def films_held_elsewhere(split: Split, films: Sequence[Image]) -> set[int]:
+    """The keys of those films whose patients are in tune, calibrate or test of the split."""
+    patients = {film.patient_id for film in films}
+    held = split.members.filter(patient_id__in=patients, part__in=[Part.TUNE, Part.CALIBRATE, Part.TEST])
+    held_patients = set(held.values_list("patient_id", flat=True))
+    return {film.pk for film in films if film.patient_id in held_patients}
+
+
+@transaction.atomic
+def request_aligned_detector(request: Request, *, split: Split, config: PipelineConfig) -> Run:
+    """A detector after an alignment that is fitted first, on the same split. Raises RunRefused."""
+    alignment = request_alignment(_named(replace(request, clone_of=None), "alignment"), split=split, config=config)
+    return request_detector(request, split=split, config=config, after=alignment)
+
+
+@transaction.atomic
+def request_chain(
+    request: Request,
+    *,
+    split: Split,
+    config: PipelineConfig,
+    aligned: bool,
+    parts: Sequence[str],
+) -> Chain:
+    """An alignment (if `aligned`), a detector after it and a scoring run after that. Raises RunRefused."""
+    alignment = None
+    if aligned:
+        alignment = request_alignment(_named(request, "alignment"), split=split, config=config)
+    detector = request_detector(_named(request, "detector"), split=split, config=config, after=alignment)
+    score = request_score(_named(request, "scores"), after=detector, parts=parts)
+    return Chain(alignment, detector, score)
+
+
+def alignment_part(split: Split) -> str:
+    """The part that an alignment is fitted on: align, where the split has one, else fit."""
+    return Part.ALIGN if split.members.filter(part=Part.ALIGN).exists() else Part.FIT
+
+
+def check_needs_no_file(config: PipelineConfig) -> None:
+    for name, value in (("method", config.alignment.method), ("canonical", config.alignment.canonical)):
+        if value in ("landmarks", "file"):
+            raise RunRefused(
+                f"alignment.{name} is {value}, which needs a file that only the command line takes: choose another, or "
+                "fit with python -m ml_engine fit."
+            )
+
+
+def _named(request: Request, what: str) -> Request:
+    name = f"{request.name[: _LONGEST_NAME - len(what) - 2]}: {what}"
+    return replace(request, name=name)
+
+
+def check_request(request: Request, *, split: Split) -> None:
+    if request.requested_by is not None:
+        require(request.requested_by, "request runs", request.site)
+    if not request.name.strip():
+        raise RunRefused("The run has no name: give it one by which colleagues will find it.")
+    if len(request.name) > _LONGEST_NAME:
+        raise RunRefused(f"The name has {len(request.name)} characters: at most {_LONGEST_NAME} fit.")
+    _check_site(split, request.site, "split")
+    if split.frozen_at is None:
+        raise RunRefused(f"The split “{split.name}” is not frozen: freeze it first, so that the run can be repeated.")
+
+
+def _check_site(thing: Split | Dataset | AlignmentModel | DetectorModel | Run, site: Site, word: str) -> None:
+    if thing.site_id != site.pk:
+        raise RunRefused(f"This {word} belongs to another site; nothing crosses sites.")
+
+
+def check_films(split: Split, parts: list[str], *, why: str) -> None:
+    for part in parts:
+        if not split.members.filter(part=part, images__isnull=False).exists():
+            raise RunRefused(f"The split “{split.name}” has no film in part {part}; {why}. Choose another split.")
+
+
+def check_weights(config: PipelineConfig) -> None:
+    """A file that is missing is said by the run itself: it may arrive until then."""
+    for file in paths.stored_weights():
+        if file.name == config.weights and file.architecture not in ("", config.backbone):
+            raise RunRefused(
+                f"The weights {file.name} are of {file.architecture}, and the backbone is {config.backbone}: choose "
+                "the two together."
+            )
+
+
+def _alignment_before(split: Split, alignment: AlignmentModel | None, after: Run | None) -> dict[str, Any] | None:
+    """The config of the alignment that the detector will use; None without one."""
+    if alignment is None and after is None:
+        return None
+    if alignment is not None:
+        fitted_on, name, config = alignment.split, alignment.run.name, alignment.config
+    else:
+        assert after is not None
+        if after.kind != RunKind.FIT_ALIGNMENT:
+            raise RunRefused(f"“{after.name}” makes no alignment: choose a run that fits one.")
+        _check_can_still_end_well(after)
+        assert after.split is not None  # constraint run_fit_has_split
+        fitted_on, name, config = after.split, after.name, after.config
+    if fitted_on != split:
+        raise RunRefused(
+            f"The alignment “{name}” was fitted on the split “{fitted_on.name}”, where this split's test films may "
+            "have been among them: choose one that was fitted on this split."
+        )
+    return config
+
+
+def aligned_config(
+    config: PipelineConfig, split: Split, alignment: AlignmentModel | None, after: Run | None
+) -> PipelineConfig:
+    """The config with the settings of the alignment given, of the one that the run `after` is going to make, or of
+    none. Raises RunRefused."""
+    before = _alignment_before(split, alignment, after)
+    if before is None:
+        return config.replace(align="none")
+    return _with_alignment(config, PipelineConfig.from_json(before))
+
+
+def _with_alignment(config: PipelineConfig, fitted: PipelineConfig) -> PipelineConfig:
+    """The detector's config with the alignment's own settings in it, since those are the ones that hold."""
+    for name in _READING:
+        mine, theirs = getattr(config, name), getattr(fitted, name)
+        if mine != theirs:
+            raise RunRefused(
+                f"{name} is {mine} here and was {theirs} when the alignment was fitted: set it to {theirs}, or "
+                "fit an alignment anew."
+            )
+    return config.replace(align="network", alignment=fitted.alignment)
+
+
+@dataclass(frozen=True)
+class _DetectorSource:
+    split: Split
+    config: dict[str, Any]
+    random_weights: bool
+
+
+def _detector_source(detector: DetectorModel | None, after: Run | None) -> _DetectorSource:
+    if detector is not None:
+        return _DetectorSource(detector.split, detector.config, detector.random_weights)
+    if after is None:
+        raise RunRefused("Choose the detector that is to score.")
+    if after.kind != RunKind.FIT_DETECTOR or after.split is None:
+        raise RunRefused(f"“{after.name}” makes no detector: choose a run that fits one.")
+    _check_can_still_end_well(after)
+    return _DetectorSource(after.split, after.config, after.random_weights)
+
+
+def _check_can_still_end_well(run: Run) -> None:
+    if run.state in (RunState.FAILED, RunState.CANCELLED):
+        raise RunRefused(f"“{run.name}” is {run.get_state_display().lower()}: retry it first.")
+
+
+@transaction.atomic
+def queue(request: Request, *, datasets: Sequence[Dataset] = (), **fields: Any) -> Run:
+    run = Run.objects.create(
+        site=request.site,
+        name=request.name.strip(),
+        note=request.note.strip(),
+        tags=list(request.tags),
+        requested_by=request.requested_by,
+        clone_of=request.clone_of,
+        **fields,
+    )
+    run.datasets.set(datasets)
+    asked = {"kind": run.kind, "name": run.name, "parts": run.parts, "config": run.config}
+    asked |= {"asked": run.asked} if run.asked else {}
+    audit.record(verb="request run", site=run.site, actor=request.requested_by, target=run, after=asked)
+    publish_on_commit(run)
+    return run
+
+
+def find_model(kind: type[AlignmentModel] | type[DetectorModel], site: Site, uuid: UUID | str) -> Any:
+    """A model of the site by its own address or its run's. Raises RunRefused."""
+    models = kind.objects.filter(site=site)
+    try:
+        found = models.filter(Q(uuid=uuid) | Q(run__uuid=uuid)).first()
+    except ValidationError:  # not a UUID
+        found = None
+    if found is None:
+        word = "alignment" if kind is AlignmentModel else "detector"
+        raise RunRefused(f"There is no {word} {uuid} at {site.name}: the run page shows its address.")
+    return found

@@ -1,0 +1,124 @@
+"""What a finished run folder holds -> rows. Call inside the transaction that ends the run."""
+
+import csv
+import json
+import math
+from bisect import bisect_right
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from ml_engine.models import STUDIES, AlignmentModel, DetectorModel, Run, RunKind, Score
+from ml_engine.runs import paths
+from portal.models import Image
+
+_BATCH = 1000
+
+
+def store_results(run: Run, folder: Path) -> None:
+    if run.kind in STUDIES:
+        read_json(folder / f"{run.kind}.json")  # all that a study leaves stays in its folder
+        return
+    {
+        RunKind.FIT_ALIGNMENT: _store_alignment,
+        RunKind.FIT_DETECTOR: _store_detector,
+        RunKind.SCORE: _store_scores,
+    }[RunKind(run.kind)](run, folder)
+
+
+def _store_alignment(run: Run, folder: Path) -> None:
+    assert run.split is not None  # constraint run_fit_has_split
+    report = read_json(folder / "alignment.json")
+    for name in report.get("pictures", []):
+        paths.keep_picture(run.uuid, folder / "pictures" / name)
+    AlignmentModel.objects.create(
+        site=run.site,
+        run=run,
+        split=run.split,
+        sha256=paths.keep_model(folder / "alignment.safetensors"),
+        config=run.config,
+        report=report,
+        random_weights=run.random_weights,
+    )
+
+
+def _store_detector(run: Run, folder: Path) -> None:
+    assert run.split is not None  # constraint run_fit_has_split
+    summary = read_json(folder / "detector.json")
+    DetectorModel.objects.create(
+        site=run.site,
+        run=run,
+        split=run.split,
+        alignment=run.alignment,
+        sha256=paths.keep_model(folder / "detector.safetensors"),
+        config=run.config,
+        summary=summary,
+        fusion_weight=summary["fusion_weight"],
+        random_weights=run.random_weights,
+    )
+
+
+def _store_scores(run: Run, folder: Path) -> None:
+    normals = read_json(folder / "score.json").get("calibration_scores") or []
+    with (folder / "scores.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    parts = _parts(folder)
+    ids = _image_ids([line["image"] for line in lines])
+    scores = []
+    for row, line in enumerate(lines):
+        image_id = ids.get(line["image"])
+        if image_id is not None:  # else erased while the run went on: it keeps its row in maps.npy, unnamed
+            scores.append(_score(run, line, row=row, image_id=image_id, part=parts[line["image"]], normals=normals))
+    Score.objects.bulk_create(scores, batch_size=_BATCH)
+
+
+def _score(run: Run, line: dict[str, str], *, row: int, image_id: int, part: str, normals: list[float]) -> Score:
+    fused = _number(line["fused"])
+    return Score(
+        run=run,
+        image_id=image_id,
+        part=part,
+        row=row,
+        global_score=_number(line["global"]),
+        region_score=_number(line["region"]),
+        fused_score=fused,
+        percentile=percentile(fused, normals),
+        error=line["error"][:500],
+    )
+
+
+def percentile(score: float | None, normals: list[float]) -> float | None:
+    """The share of calibration normals at or below the score, 0-100; `normals` is sorted. None without them."""
+    if score is None or not normals:
+        return None
+    return 100.0 * bisect_right(normals, score) / len(normals)
+
+
+def _number(text: str) -> float | None:
+    value = float(text or "nan")
+    return None if math.isnan(value) else value
+
+
+def _parts(folder: Path) -> dict[str, str]:
+    with (folder / "images.csv").open(encoding="utf-8", newline="") as file:
+        return {line["image"]: line["part"] for line in csv.DictReader(file)}
+
+
+def _image_ids(uuids: list[str]) -> dict[str, int]:
+    found = {}
+    for chunk in _chunks(uuids):
+        for address, image_id in Image.objects.filter(uuid__in=chunk).values_list("uuid", "pk"):
+            found[str(address)] = image_id
+    return found
+
+
+def _chunks(uuids: list[str]) -> Iterator[list[UUID]]:
+    for start in range(0, len(uuids), 500):  # SQLite allows 999 parameters on old builds
+        yield [UUID(text) for text in uuids[start : start + 500]]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    value = json.loads(path.read_text(encoding="utf-8"))
+    assert isinstance(value, dict)
+    return value

@@ -1,0 +1,75 @@
+"""Ask for ablations and sweeps: many detectors on one split, in one run. Whatever ends up in the row can be carried
+out, as in ml_engine.runs.requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from ml_engine.core.config import PipelineConfig
+from ml_engine.core.errors import EngineError
+from ml_engine.engine.stages import ablation, sweep
+from ml_engine.engine.stages.plans import Plan
+from ml_engine.models import Run, RunKind
+from ml_engine.runs.lifecycle import RunRefused
+from ml_engine.runs.requests import (
+    RANDOM,
+    Request,
+    check_films,
+    check_needs_no_file,
+    check_request,
+    check_weights,
+    queue,
+)
+from portal.models import Part, Split
+
+T = TypeVar("T")
+FIGURES = ("12", "13", "14", "15")  # by default: the alignment table of other backbones and losses takes the longest
+
+
+def request_ablation(
+    request: Request, *, split: Split, config: PipelineConfig, figures: Sequence[str] = FIGURES
+) -> Run:
+    """The paper's experiments on a split. Raises RunRefused."""
+    if not figures:
+        raise RunRefused(f"No figure is chosen: choose from {', '.join(ablation.FIGURES)}.")
+    planned = _or_refused(lambda: ablation.plan(config, tuple(figures)))
+    return _queue(request, RunKind.ABLATION, split=split, config=config, planned=planned)
+
+
+def request_sweep(request: Request, *, split: Split, config: PipelineConfig, axes: Mapping[str, Sequence[str]]) -> Run:
+    """A detector for each combination of the axes' values. Raises RunRefused."""
+    config, planned = plan_sweep(config, axes)
+    return _queue(request, RunKind.SWEEP, split=split, config=config, planned=planned)
+
+
+def plan_sweep(config: PipelineConfig, axes: Mapping[str, Sequence[str]]) -> tuple[PipelineConfig, Plan]:
+    """The config that a sweep begins with, and what it would do. Raises RunRefused."""
+    first = _or_refused(lambda: sweep.begin_with(config, axes))
+    return first, _or_refused(lambda: sweep.plan(first, axes))
+
+
+def _queue(request: Request, kind: RunKind, *, split: Split, config: PipelineConfig, planned: Plan) -> Run:
+    check_request(request, split=split)
+    check_needs_no_file(config)
+    check_films(split, [Part.FIT], why="detectors are fitted on its normal films")
+    check_films(split, [Part.TEST], why="detectors are compared on its films")
+    configs = [cell.config(config) for cell in planned.cells]
+    for one in configs:
+        check_weights(one)
+    return queue(
+        request,
+        kind=kind,
+        split=split,
+        config=config.to_json(),
+        asked=planned.asked,
+        seed=config.seed,
+        random_weights=any(one.weights == RANDOM for one in configs),
+    )
+
+
+def _or_refused(make: Callable[[], T]) -> T:
+    try:
+        return make()
+    except EngineError as refusal:
+        raise RunRefused(str(refusal)) from refusal

@@ -1,0 +1,214 @@
+"""Rows -> run folder: everything that the engine needs, as files."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml_engine.core.backbone import weights
+from ml_engine.core.config import PipelineConfig
+from ml_engine.core.version import code_version
+from ml_engine.engine.study_plans import LesionPlan
+from ml_engine.models import STUDIES, Run, RunKind
+from ml_engine.runs import paths
+from ml_engine.runs.lifecycle import RunRefused
+from ml_engine.runs.requests import alignment_part
+from portal.intake.film_files import pixel_path
+from portal.labels.events import labels_at
+from portal.models import Image, LabelValue, Part, Split
+
+FORMAT = 1
+UNLABELLED = (RunKind.SCORE, RunKind.BLIND_SPOTS)
+_COLUMNS = ("image", "filename", "sha256", "patient", "part")
+
+
+@dataclass(frozen=True)
+class Film:
+    """A line of images.csv. `label` is blank for a film whose label the engine must not see."""
+
+    image: Image
+    part: str
+    label: str = ""
+
+    @property
+    def filename(self) -> str:
+        return f"files/{self.image.uuid}.u16.gz"
+
+
+def write_folder(run: Run, *, tick: Callable[[], None]) -> Path:
+    """The run's folder, complete. Written again on a later attempt, it keeps its list of films: what the first
+    attempt began, the next one ends. `tick` is called often. Raises RunRefused."""
+    folder = paths.run_folder(run.uuid)
+    (folder / "files").mkdir(parents=True, exist_ok=True)
+    if not (folder / "images.csv").exists():
+        films = films_of(run)
+        if not films:
+            raise RunRefused("There is no film to work on: the split or the dataset has become empty. Clone the run.")
+        for film in films:
+            _place_film(film, folder)
+            tick()
+        paths.write_text(folder / "images.csv", _manifest(films, labelled=run.kind not in UNLABELLED))
+    paths.write_text(folder / "run.json", json.dumps(_run_json(run, folder), indent=1, sort_keys=True) + "\n")
+    return folder
+
+
+def _place_film(film: Film, folder: Path) -> None:
+    source = pixel_path(film.image.pixel_sha256)
+    try:
+        paths.link(source, folder / film.filename)
+    except FileNotFoundError:
+        raise RunRefused(
+            f"The pixel file of film {film.image.uuid} is missing from the data folder: restore it from a backup, "
+            "or import the film again, then retry."
+        ) from None
+    facts = folder / "files" / f"{film.image.uuid}.json"
+    if not facts.exists():
+        paths.write_text(facts, json.dumps(film.image.facts, sort_keys=True))
+
+
+def _manifest(films: list[Film], *, labelled: bool) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*_COLUMNS, "label"] if labelled else _COLUMNS)
+    for film in films:
+        row = [film.image.uuid, film.filename, film.image.pixel_sha256, film.image.patient.uuid, film.part]
+        writer.writerow([*row, film.label] if labelled else row)
+    return text.getvalue()
+
+
+def _run_json(run: Run, folder: Path) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "kind": run.kind,
+        "name": run.name,
+        "config": run.config,
+        "seed": run.seed,
+        "code_version": code_version(),
+        "weights": _weights(run, folder),
+        "inputs": _inputs(run, folder),
+    } | (run.asked if run.kind in STUDIES else _grow(run))
+
+
+def _grow(run: Run) -> dict[str, Any]:
+    """The films that join the bank of a scoring run before it scores, where there are any."""
+    images = [str(image) for image in run.grown_with.order_by("pk").values_list("uuid", flat=True)]
+    if not images or run.detector is None:
+        return {}
+    return {"grow": {"images": images, "films_before": int(run.detector.summary["parts"]["fit"])}}
+
+
+def _weights(run: Run, folder: Path) -> dict[str, Any]:
+    """The backbone's weights, pinned by the first attempt: a file replaced meanwhile is refused by the next one."""
+    config = PipelineConfig.from_json(run.config)
+    now = weights.named(config.weights, config.backbone, folder=paths.weights_folder())
+    try:
+        before = json.loads((folder / "run.json").read_bytes())["weights"]
+    except FileNotFoundError:
+        return now
+    return before if before["sha256"] else now
+
+
+def _inputs(run: Run, folder: Path) -> dict[str, dict[str, str]]:
+    """The models that the run starts from, hard-linked into the folder."""
+    inputs = {}
+    alignment = run.detector.alignment if run.detector else run.alignment
+    for name, model in (("alignment", alignment), ("detector", run.detector)):
+        if model is None:
+            continue
+        file = f"inputs/{name}.safetensors"
+        try:
+            paths.link(paths.model_path(model.sha256), folder / file)
+        except FileNotFoundError:
+            raise RunRefused(
+                f"The file of the {name} “{model.run.name}” is missing from the data folder: restore it from a "
+                "backup, or fit it again, then clone this run with the new one."
+            ) from None
+        inputs[name] = {"file": file, "sha256": model.sha256}
+    return inputs
+
+
+# Which films, in which part, with which label -------------------------------------------------------
+
+
+def films_of(run: Run) -> list[Film]:
+    """The films of a run, in the order of their making."""
+    if run.kind == RunKind.SCORE:
+        return _films_to_score(run)
+    assert run.split is not None  # constraint run_fit_has_split
+    if run.kind == RunKind.FIT_ALIGNMENT:
+        return _labelled(run.split, [alignment_part(run.split)], allowed={})
+    if run.kind in (RunKind.ABLATION, RunKind.SWEEP):
+        return _films_of_cells(run.split)
+    if run.kind == RunKind.BANK_STUDY:
+        return _films_of_banks(run.split)
+    if run.kind == RunKind.BLIND_SPOTS:
+        return _normals_to_paste_into(run)
+    return _labelled(run.split, [Part.FIT, Part.TUNE, Part.CALIBRATE], allowed={Part.TUNE: {LabelValue.ABNORMAL}})
+
+
+def _films_of_cells(split: Split) -> list[Film]:
+    """What every detector of an ablation or a sweep takes: the films that it is fitted on with their labels, those of
+    test without one, whatever it is."""
+    parts = [Part.ALIGN, Part.FIT, Part.TUNE, Part.CALIBRATE]
+    fitting = _labelled(split, [*parts], allowed={Part.TUNE: {LabelValue.ABNORMAL}})
+    return [*fitting, *_in_parts(split, [Part.TEST])]
+
+
+def _films_of_banks(split: Split) -> list[Film]:
+    """The normal films of fit and calibrate, the abnormal ones of tune that may be injected, and all of test without a
+    label."""
+    fitting = _labelled(split, [Part.FIT, Part.TUNE, Part.CALIBRATE], allowed={Part.TUNE: {LabelValue.ABNORMAL}})
+    kept = [film for film in fitting if film.part != Part.TUNE or film.label == LabelValue.ABNORMAL]
+    return [*kept, *_in_parts(split, [Part.TEST])]
+
+
+def _normals_to_paste_into(run: Run) -> list[Film]:
+    """The normal films of the part, at most as many as asked for, drawn by the seed; their label stays here."""
+    assert run.split is not None  # constraint run_fit_has_split
+    planned = LesionPlan.from_json(run.asked["lesions"])
+    films = _labelled(run.split, [planned.part], allowed={})
+    order = np.random.default_rng(run.seed).permutation(len(films))[: planned.films]
+    return [Film(films[k].image, films[k].part) for k in sorted(order.tolist())]
+
+
+def _labelled(split: Split, parts: list[str], *, allowed: dict[str, set[LabelValue]]) -> list[Film]:
+    """The films of these parts that were normal at the split's cut-off, or have another value allowed there."""
+    films = list(_in_parts(split, parts))
+    labels = labels_at([film.image.pk for film in films], split.label_cutoff)
+    kept = []
+    for film in films:
+        label = labels.get(film.image.pk)
+        if label is not None and label.value in {LabelValue.NORMAL, *allowed.get(film.part, ())}:
+            kept.append(Film(film.image, film.part, str(label.value)))
+    return kept
+
+
+def _films_to_score(run: Run) -> list[Film]:
+    if run.rescores is not None:
+        scores = run.rescores.scores.select_related("image__patient").order_by("row")
+        return [Film(score.image, score.part) for score in scores]
+    if run.parts:
+        assert run.split is not None  # a request with parts takes the detector's split
+        return list(_in_parts(run.split, run.parts))
+    part_of = _parts_by_image(run.split) if run.split else {}
+    images = Image.objects.filter(dataset__in=run.datasets.all()).select_related("patient").order_by("pk")
+    return [Film(image, part_of.get(image.pk, "")) for image in images]
+
+
+def _in_parts(split: Split, parts: list[str]) -> Iterator[Film]:
+    part_of = _parts_by_image(split, parts)
+    images = Image.objects.filter(split_images__member__split=split, split_images__member__part__in=parts)
+    for image in images.select_related("patient").order_by("pk"):
+        yield Film(image, part_of[image.pk])
+
+
+def _parts_by_image(split: Split, parts: list[str] | None = None) -> dict[int, str]:
+    members = split.members.filter(images__isnull=False)
+    if parts is not None:
+        members = members.filter(part__in=parts)
+    return dict(members.values_list("images__image_id", "part"))
