@@ -132,9 +132,10 @@ def populate(count: int) -> tuple[Any, Any]:
 def report(run: Any, analyst: Any, films: int) -> None:
     from django.test import Client
 
-    from analysis import evaluated, statistics
-    from analysis import evaluation as module
-    from analysis.evaluation import evaluate
+    from analysis import statistics
+    from analysis.evaluation import evaluate as module
+    from analysis.evaluation import scored_parts
+    from analysis.evaluation.evaluate import evaluate
 
     began = time.perf_counter()
     made = evaluate(run=run, author=analyst)
@@ -143,9 +144,9 @@ def report(run: Any, analyst: Any, films: int) -> None:
     print(f"| make the evaluation | {(time.perf_counter() - began) * 1000:.0f} | |")
     for part in ("tune", "test"):
         began = time.perf_counter()
-        evaluated.evaluated_part(made, part)
+        scored_parts.evaluated_part(made, part)
         print(f"| first page of {part} after that, its band | {(time.perf_counter() - began) * 1000:.0f} | |")
-    evaluated.forget()
+    scored_parts.forget()
     module.forget()
     import_module("portal.wsgi")  # as the web processes do when they start
     client = Client(headers={"host": "localhost"})
@@ -166,7 +167,7 @@ def report(run: Any, analyst: Any, films: int) -> None:
         print(f"| {words} | {waited:.0f} | {len(answer.content) / 1000:.0f} |")
         if answer.status_code != 200:
             sys.exit(f"{asked}: {answer.status_code} {answer.content[:300]!r}")
-    scored = evaluated.evaluated_part(made, "tune")
+    scored = scored_parts.evaluated_part(made, "tune")
     sweep = module.sweep_of(scored)
     began = time.perf_counter()
     module.aurocs(scored, sweep, weight=0.42)

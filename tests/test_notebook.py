@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rest_framework.authtoken.models import Token
 
-from analysis.evaluation import evaluate
+from analysis.evaluation.evaluate import evaluate
 from analysis.models import Evaluation
 from portal.models import Role
 from tests.analysis.scored import Scored, scored_run

@@ -8,9 +8,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from analysis import bank_studies
 from analysis.api.refusing import refused
-from analysis.looking import CannotEvaluate, looks_at_test, note_of
+from analysis.evaluation.looks import CannotEvaluate, looks_at_test, note_of
+from analysis.studies import bank_results
 from analysis.studies.opening import open_test, part_of, split_of
 from analysis.views.bank_studies import get_bank_study, require_shown
 from ml_engine.models import Run, RunKind
@@ -64,14 +64,14 @@ class BankStudy(_Study):
     kind = RunKind.BANK_STUDY
 
     def results(self, run: Run) -> dict[str, Any]:
-        return bank_studies.bank_results_of(run).to_json()
+        return bank_results.bank_results_of(run).to_json()
 
 
 class BlindSpots(_Study):
     kind = RunKind.BLIND_SPOTS
 
     def results(self, run: Run) -> dict[str, Any]:
-        return bank_studies.blind_results_of(run).to_json()
+        return bank_results.blind_results_of(run).to_json()
 
 
 class ShowBankStudy(_Show, BankStudy):

@@ -12,8 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from analysis.dicom_export import CannotExport, Kind
-from analysis.looking import CannotEvaluate
+from analysis.evaluation.looks import CannotEvaluate
+from analysis.maps.dicom_export import CannotExport, Kind
 from analysis.views.dicom import file
 from portal.people.signed_in import person
 

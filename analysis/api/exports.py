@@ -13,9 +13,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from analysis.figure_tables import COMPARED, FIGURES
-from analysis.looking import CannotEvaluate
-from analysis.operating_point import RULES
+from analysis.evaluation.looks import CannotEvaluate
+from analysis.evaluation.operating_point import RULES
+from analysis.report.figure_tables import COMPARED, FIGURES
 from analysis.views.exports import CannotExport, Download, compared_figure_of, figure_of, report_of
 from portal.people.signed_in import person
 

@@ -10,10 +10,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from analysis.data import data_of
-from analysis.galleries import WORDS
-from analysis.looking import CannotEvaluate
-from analysis.operating_point import RULES, InvalidOperatingPoint
+from analysis.evaluation.looks import CannotEvaluate
+from analysis.evaluation.operating_point import RULES, InvalidOperatingPoint
+from analysis.sections.data_flow import data_of
+from analysis.sections.galleries import WORDS
 from analysis.views.aligned import aligned_for
 from analysis.views.asking import get_evaluation
 from analysis.views.galleries import galleries_for

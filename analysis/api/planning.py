@@ -10,11 +10,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from analysis import planning
-from analysis.looking import looks_at_test
+from analysis.evaluation import analysis_plan
+from analysis.evaluation.analysis_plan import METRICS, MOST_COMPARED, MOST_LOOKS, CannotPlan, Intent
+from analysis.evaluation.looks import looks_at_test
+from analysis.evaluation.operating_point import RULES, Asked, InvalidOperatingPoint
 from analysis.models import AnalysisPlan
-from analysis.operating_point import RULES, Asked, InvalidOperatingPoint
-from analysis.planning import METRICS, MOST_COMPARED, MOST_LOOKS, CannotPlan, Intent
 from portal.models import Split, User
 from portal.people.access import get_visible, require
 from portal.people.signed_in import person
@@ -37,7 +37,7 @@ class Plan(APIView):
     @extend_schema(responses=dict[str, Any])
     def get(self, request: Request, uuid: UUID) -> Response:
         split = _split(person(request), uuid)
-        plan = planning.current_plan(split)
+        plan = analysis_plan.current_plan(split)
         if plan is None:
             raise NotFound("No plan is locked for this split.")
         return Response(_told(plan))
@@ -52,12 +52,12 @@ class Plan(APIView):
             intent = Intent(
                 metric=given["metric"],
                 operating_point=Asked(given["rule"], given["target"], given["prevalence"]),
-                primary=planning.detector_at(split, given["primary"]) if given.get("primary") else None,
-                compared=[planning.detector_at(split, address) for address in given["compared"]],
+                primary=analysis_plan.detector_at(split, given["primary"]) if given.get("primary") else None,
+                compared=[analysis_plan.detector_at(split, address) for address in given["compared"]],
                 looks=given["looks"],
                 hypothesis=given["hypothesis"],
             )
-            plan = planning.lock_plan(split=split, author=person(request), intent=intent)
+            plan = analysis_plan.lock_plan(split=split, author=person(request), intent=intent)
         except (CannotPlan, InvalidOperatingPoint) as refusal:
             raise ValidationError({"detail": str(refusal)}) from refusal
         return Response(_told(plan), status=status.HTTP_201_CREATED)
@@ -70,7 +70,7 @@ class ApprovePlan(APIView):
     def post(self, request: Request, uuid: UUID) -> Response:
         plan = get_visible(AnalysisPlan.objects.select_related("split__site"), person(request), uuid)
         try:
-            planning.approve_plan(plan=plan, approver=person(request))
+            analysis_plan.approve_plan(plan=plan, approver=person(request))
         except CannotPlan as refusal:
             raise ValidationError({"detail": str(refusal)}) from refusal
         return Response(_told(plan), status=status.HTTP_201_CREATED)
@@ -83,15 +83,15 @@ def _split(user: User, uuid: UUID) -> Split:
 
 
 def _told(plan: AnalysisPlan) -> dict[str, Any]:
-    approval = planning.approval_of(plan)
+    approval = analysis_plan.approval_of(plan)
     return {
         "uuid": plan.uuid,
         "sha256": plan.sha256,
-        "intact": planning.is_intact(plan),
+        "intact": analysis_plan.is_intact(plan),
         "document": plan.document,
-        "plan": planning.read(plan),
+        "plan": analysis_plan.read(plan),
         "locked_at": plan.created_at,
         "approved_by": approval and approval.approver.username,
         "looks_at_test": looks_at_test(plan.split),
-        "sealed": planning.why_sealed(plan.split),
+        "sealed": analysis_plan.why_sealed(plan.split),
     }

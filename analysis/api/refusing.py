@@ -2,7 +2,7 @@
 
 from rest_framework.response import Response
 
-from analysis.looking import CannotEvaluate
+from analysis.evaluation.looks import CannotEvaluate
 
 
 def refused(error: CannotEvaluate) -> Response:

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from analysis.api.refusing import refused
-from analysis.looking import CannotEvaluate
+from analysis.evaluation.looks import CannotEvaluate
 from analysis.studies.opening import open_test
 from analysis.studies.telling import ablation_told, sweep_told
 from analysis.views.asking import get_study

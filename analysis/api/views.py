@@ -13,14 +13,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from analysis.breakdown import break_down
-from analysis.comparison import CannotCompare, Row, compare
-from analysis.evaluation import evaluate
-from analysis.looking import CannotEvaluate, with_looks
+from analysis.evaluation.evaluate import evaluate
+from analysis.evaluation.looks import CannotEvaluate, with_looks
+from analysis.evaluation.operating_point import RULES, InvalidOperatingPoint
 from analysis.models import Evaluation
-from analysis.operating_point import RULES, InvalidOperatingPoint
-from analysis.score_table import score_table
-from analysis.table_one import flow, table_one
+from analysis.sections.breakdown import break_down
+from analysis.sections.comparison import CannotCompare, Row, compare
+from analysis.sections.score_table import score_table
+from analysis.sections.table_one import flow, table_one
 from analysis.views.asking import get_evaluation, get_part
 from analysis.views.comparison import evaluations_asked
 from analysis.views.operating import reached_for

@@ -14,11 +14,19 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from analysis import reading as readings
 from analysis.models import Escalation, Reading, Reason, Verdict, Worklist, WorklistItem
-from analysis.reading import Given, ReadingRefused
-from analysis.summary import readings_of, require_summary, summarise
-from analysis.worklists import POINTS, UNFLAGGED_SHARE, WorklistRefused, WorklistRequest, begin, in_order, make_worklist
+from analysis.reading import verdicts as readings
+from analysis.reading.verdicts import Given, ReadingRefused
+from analysis.reading.worklist_summary import readings_of, require_summary, summarise
+from analysis.reading.worklists import (
+    POINTS,
+    UNFLAGGED_SHARE,
+    WorklistRefused,
+    WorklistRequest,
+    begin,
+    in_order,
+    make_worklist,
+)
 from ml_engine.models import Run
 from portal.models import Part, User
 from portal.people.access import get_visible, may, require, sites_where

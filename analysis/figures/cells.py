@@ -8,8 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from analysis.figures.palette import PAPER, RUNS, SCORES, Kind, Theme
 from analysis.figures.paper import empty, finish, format_auroc, new_figure, percent, who
-from analysis.palette import PAPER, RUNS, SCORES, Kind, Theme
 from analysis.statistics import Auroc
 
 ROW_PX = 46

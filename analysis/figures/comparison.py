@@ -9,9 +9,9 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from analysis.figures.palette import LABELS, PAPER, RUNS, SHAPES, Theme
 from analysis.figures.paper import empty, finish, format_auroc, new_figure, rounded, who
 from analysis.figures.roc import ROC_POINTS
-from analysis.palette import LABELS, PAPER, RUNS, SHAPES, Theme
 from analysis.statistics import Auroc, RocCurve
 
 MOST_MARKS = 2000

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from analysis.figures.palette import PAPER, SCORES, Theme
 from analysis.figures.paper import empty, finish, format_auroc, new_figure, percent
-from analysis.palette import PAPER, SCORES, Theme
 from analysis.statistics import Auroc
 
 ROW_PX = 24

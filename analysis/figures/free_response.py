@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
+from analysis.figures.palette import DASHES, SCORES, Kind, Theme
 from analysis.figures.paper import empty, finish, new_figure, percent, rounded, with_interval
-from analysis.palette import DASHES, SCORES, Kind, Theme
 
 LEAST, MOST = 1 / 8, 8.0  # false positives a film that are drawn
 

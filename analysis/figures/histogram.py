@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.figures.palette import LABELS, PAPER, SHAPES, Theme, translucent
 from analysis.figures.paper import (
     empty,
     finish,
@@ -15,7 +16,6 @@ from analysis.figures.paper import (
     new_figure,
     rounded,
 )
-from analysis.palette import LABELS, PAPER, SHAPES, Theme, translucent
 from analysis.statistics import Histogram
 
 

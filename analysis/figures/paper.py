@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from analysis.palette import ALARM, PAPER, SCORES, Theme, translucent
+from analysis.figures.palette import ALARM, PAPER, SCORES, Theme, translucent
 from analysis.statistics import Auroc
 
 NOTICE = "Research use only. Not a medical device."

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
+from analysis.figures.palette import DASHES, PAPER, SCORES, Kind, Theme
 from analysis.figures.paper import empty, films_of, finish, left_out, new_figure, percent, rounded, with_interval
-from analysis.palette import DASHES, PAPER, SCORES, Kind, Theme
 from analysis.statistics import Auprc, PrecisionRecall
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from analysis.figures.palette import DASHES, PAPER, SCORES, Kind, Theme
 from analysis.figures.paper import (
     add_band,
     empty,
@@ -17,7 +18,6 @@ from analysis.figures.paper import (
     rounded,
     who,
 )
-from analysis.palette import DASHES, PAPER, SCORES, Kind, Theme
 from analysis.statistics import Auroc, RocBand, RocCurve
 
 ROC_POINTS = 400  # drawn of each curve

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
+from analysis.figures.palette import PAPER, SCORES, Theme
 from analysis.figures.paper import (
     add_band,
     empty,
@@ -16,7 +17,6 @@ from analysis.figures.paper import (
     rounded,
     with_interval,
 )
-from analysis.palette import PAPER, SCORES, Theme
 from analysis.statistics import FusionSweep
 
 NOT_TO_BE_REPORTED = "Best on test, not to be reported"

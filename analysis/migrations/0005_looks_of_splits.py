@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
                 null=True,
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="looks",
-                to="analysis.evaluation",
+                to="analysis.evaluation.evaluate",
             ),
         ),
         migrations.AlterField(

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from analysis import statistics
-from analysis.attributes import GROUPS
+from analysis.evaluation.operating_point import Asked
 from analysis.figures import NOTICE, format_auroc
 from analysis.figures.paper import with_interval
 from analysis.models import Evaluation
-from analysis.operating_point import Asked
 from analysis.report import drawings, standards, words
 from analysis.report.gathering import PartReport, Report, gather
 from analysis.report.paper import MUTED, Paper
-from analysis.table_one import COMPARED_WITH, in_words
+from analysis.sections.attributes import GROUPS
+from analysis.sections.table_one import COMPARED_WITH, in_words
 from ml_engine.core.version import code_version
 
 MOST_LOOKS = 40

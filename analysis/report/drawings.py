@@ -9,8 +9,8 @@ import numpy as np
 
 from analysis import statistics
 from analysis.figures import ForestRow, format_auroc
+from analysis.figures.palette import LABELS, PAPER, SCORES, Kind
 from analysis.figures.paper import films_of, percent
-from analysis.palette import LABELS, PAPER, SCORES, Kind
 from analysis.report.paper import glyphs
 
 _SCORES, _LABELS, _INK, _MUTED = SCORES["light"], LABELS["light"], PAPER["light"]["ink"], PAPER["light"]["muted"]

@@ -10,19 +10,27 @@ from typing import Any
 import numpy as np
 
 from analysis import statistics
-from analysis.attributes import GROUPS
-from analysis.breakdown import Breakdown, break_down
-from analysis.drawing import BINS
-from analysis.evaluated import evaluated_part
-from analysis.evaluation import aurocs, band_of, chosen_on_tune, parts_of, score_facts, sweep_of, why_none_chosen
+from analysis.evaluation.analysis_plan import current_plan, in_words, planned_point
+from analysis.evaluation.evaluate import (
+    aurocs,
+    band_of,
+    chosen_on_tune,
+    parts_of,
+    score_facts,
+    sweep_of,
+    why_none_chosen,
+)
+from analysis.evaluation.looks import looks_at_test, note_of
+from analysis.evaluation.operating_point import Asked
+from analysis.evaluation.operating_points import Reached, reach
+from analysis.evaluation.scored_parts import evaluated_part
 from analysis.figures import ForestRow
-from analysis.looking import looks_at_test, note_of
+from analysis.figures.palette import Kind
 from analysis.models import Evaluation, TestLook
-from analysis.operating import Reached, reach
-from analysis.operating_point import Asked
-from analysis.palette import Kind
-from analysis.planning import current_plan, in_words, planned_point
-from analysis.table_one import Flow, TableOne, flow, table_one
+from analysis.sections.attributes import GROUPS
+from analysis.sections.breakdown import Breakdown, break_down
+from analysis.sections.evaluation_figures import BINS
+from analysis.sections.table_one import Flow, TableOne, flow, table_one
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.runs.paths import file_sha256, run_folder

@@ -20,7 +20,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.textpath import text_to_path
 
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
-from analysis.palette import ALARM, PAPER
+from analysis.figures.palette import ALARM, PAPER
 
 WIDTH, HEIGHT = 595.28, 841.89  # A4 in points
 MARGIN = 48.0

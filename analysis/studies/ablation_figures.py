@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis import figures
 from analysis.figures import CellMark
-from analysis.palette import Kind, Theme
+from analysis.figures.palette import Kind, Theme
 from analysis.studies.ablation import AblationResult, CellResult
 
 KINDS: dict[Kind, str] = {"global": "PatchCore", "region": "region-specific", "fused": "combined"}

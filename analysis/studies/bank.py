@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.command_line import print_table
 from analysis.statistics import (
     Auroc,
     AurocDifference,
@@ -28,6 +27,7 @@ from analysis.statistics import (
     delong_paired,
     threshold_at_specificity,
 )
+from analysis.studies.print_table import print_table
 from ml_engine.core.errors import EngineError
 from ml_engine.engine import manifest
 

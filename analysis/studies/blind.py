@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.command_line import print_table
 from analysis.statistics import Rate, clustered_rate
+from analysis.studies.print_table import print_table
 from ml_engine.core.errors import EngineError
 
 MAPS = ("global", "region", "fused")

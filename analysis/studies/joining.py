@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from analysis.hiding import hidden_films
-from analysis.remembering import Remembered
+from analysis.evaluation.blinding import hidden_films
+from analysis.evaluation.memory_cache import Remembered
 from analysis.studies import ablation, segmentation, sweep
 from analysis.studies.cells import Film, Truth, read_cell, read_summary
 from analysis.studies.opening import gone, is_open, split_of

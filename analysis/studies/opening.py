@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
-from analysis.looking import CannotEvaluate, ResultsGone, look
+from analysis.evaluation.looks import CannotEvaluate, ResultsGone, look
 from analysis.models import TestLook
 from ml_engine.models import STUDIES, Run, RunKind, RunState
 from portal.models import Part, Site, Split, User

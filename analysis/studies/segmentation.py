@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 from plotly.colors import sample_colorscale, unlabel_rgb
 
-from analysis.fusing import fused_map
+from analysis.maps.fuse_maps import fused_map
 from analysis.studies.cells import CellScores, Truth, labels_of
 
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)  # ranks of the abnormal films shown, so that none is chosen by how well it looks

@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis import figures
 from analysis.figures import AxisLine, CellMark
-from analysis.palette import Theme
+from analysis.figures.palette import Theme
 from analysis.statistics import Auroc
 from analysis.studies.sweep import SEED, Row, Setting, SweepResult
 from ml_engine.engine.stages.sweep import WEIGHT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from analysis.looking import looks_at_test, note_of
+from analysis.evaluation.looks import looks_at_test, note_of
 from analysis.studies.ablation import CellResult
 from analysis.studies.joining import ablation_of, alignments_of, parts_shown, summary_of, sweep_of
 from analysis.studies.opening import is_open, split_of

@@ -8,11 +8,11 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from analysis.aligned import WORDS, alignment_of
-from analysis.evaluated import evaluated_part
-from analysis.hiding import hidden_films, sentence
-from analysis.looking import CannotEvaluate
+from analysis.evaluation.blinding import hidden_films, sentence
+from analysis.evaluation.looks import CannotEvaluate
+from analysis.evaluation.scored_parts import evaluated_part
 from analysis.models import Evaluation
+from analysis.sections.alignment_quality import WORDS, alignment_of
 from analysis.views.asking import get_evaluation, get_part
 from portal.models import User
 from portal.people.signed_in import Request

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.http import Http404, StreamingHttpResponse
 from django.views.decorators.http import require_GET
 
-from analysis.hiding import WHY, hidden_films
+from analysis.evaluation.blinding import WHY, hidden_films
 from ml_engine.engine import archive
 from ml_engine.models import STUDIES, Run, RunKind, RunState
 from ml_engine.runs.paths import run_folder

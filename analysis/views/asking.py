@@ -4,10 +4,10 @@ from uuid import UUID
 
 from django.http import Http404
 
-from analysis.evaluation import is_stored, parts_of
+from analysis.evaluation.evaluate import is_stored, parts_of
+from analysis.evaluation.operating_point import InvalidOperatingPoint
+from analysis.figures.palette import Theme
 from analysis.models import Evaluation
-from analysis.operating_point import InvalidOperatingPoint
-from analysis.palette import Theme
 from ml_engine.models import Run, RunKind, RunState
 from portal.models import Part, User
 from portal.people.access import get_visible, require

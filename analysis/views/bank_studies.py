@@ -7,11 +7,10 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from analysis import bank_studies
-from analysis.exports import Table, as_csv, sentences
-from analysis.looking import CannotEvaluate, looks_at_test, note_of
-from analysis.planning import why_sealed
-from analysis.studies import bank, blind
+from analysis.evaluation.analysis_plan import why_sealed
+from analysis.evaluation.looks import CannotEvaluate, looks_at_test, note_of
+from analysis.report.csv_tables import Table, as_csv, sentences
+from analysis.studies import bank, bank_results, blind
 from analysis.studies.opening import check_done, is_open, open_test, part_of, split_of
 from analysis.views.asking import theme_of
 from ml_engine.models import Run, RunKind
@@ -38,8 +37,8 @@ def bank_study(request: Request, uuid: UUID) -> HttpResponse:
         context = _context(request, run)
         context["cells"] = str(len(context["facts"]["cells"]))
         if context["shown"]:
-            found = bank_studies.bank_results_of(run)
-            figures = bank_studies.bank_figures(run, found, theme=theme_of(request.user))
+            found = bank_results.bank_results_of(run)
+            figures = bank_results.bank_figures(run, found, theme=theme_of(request.user))
             context |= {"found": found, "figures": figures}
     except CannotEvaluate as error:
         return _refusal(request, error)
@@ -53,8 +52,8 @@ def blind_spots(request: Request, uuid: UUID) -> HttpResponse:
     try:
         context = _context(request, run)
         if context["shown"]:
-            found = bank_studies.blind_results_of(run)
-            figures = bank_studies.blind_figures(run, found, theme=theme_of(request.user))
+            found = bank_results.blind_results_of(run)
+            figures = bank_results.blind_figures(run, found, theme=theme_of(request.user))
             context |= {
                 "found": found,
                 "figures": figures,
@@ -73,7 +72,7 @@ def _context(request: Request, run: Run) -> dict[str, Any]:
         "room": "results",
         "run": run,
         "part": part_of(run),
-        "facts": bank_studies.facts_of(run),
+        "facts": bank_results.facts_of(run),
         "shown": is_open(run),
         "looks": looks_at_test(split_of(run)),
         "sealed": why_sealed(split_of(run)),
@@ -106,7 +105,7 @@ def bank_study_table(request: Request, uuid: UUID) -> HttpResponse:
     run = get_bank_study(request.user, uuid, RunKind.BANK_STUDY)
     try:
         require_shown(run)
-        return _csv(run, bank.COLUMNS, bank.rows(bank_studies.bank_results_of(run)))
+        return _csv(run, bank.COLUMNS, bank.rows(bank_results.bank_results_of(run)))
     except CannotEvaluate as error:
         return _refusal(request, error)
 
@@ -117,7 +116,7 @@ def blind_spots_table(request: Request, uuid: UUID) -> HttpResponse:
     run = get_bank_study(request.user, uuid, RunKind.BLIND_SPOTS)
     try:
         require_shown(run)
-        return _csv(run, blind.COLUMNS, blind.rows(bank_studies.blind_results_of(run)))
+        return _csv(run, blind.COLUMNS, blind.rows(bank_results.blind_results_of(run)))
     except CannotEvaluate as error:
         return _refusal(request, error)
 

@@ -6,10 +6,10 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from analysis.attributes import GROUPS
-from analysis.breakdown import break_down, forest
+from analysis.evaluation.looks import CannotEvaluate, note_of
 from analysis.figures import with_note
-from analysis.looking import CannotEvaluate, note_of
+from analysis.sections.attributes import GROUPS
+from analysis.sections.breakdown import break_down, forest
 from analysis.views.asking import get_evaluation, get_part, theme_of
 from portal.people.signed_in import Request
 

@@ -8,12 +8,12 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from analysis import figures, statistics
-from analysis.comparison import CannotCompare, Comparison, compare
-from analysis.evaluation import parts_of
-from analysis.hiding import hidden_films
-from analysis.looking import CannotEvaluate, looks_at_test, note_of
+from analysis.evaluation.blinding import hidden_films
+from analysis.evaluation.evaluate import parts_of
+from analysis.evaluation.looks import CannotEvaluate, looks_at_test, note_of
+from analysis.figures.palette import Theme
 from analysis.models import Evaluation
-from analysis.palette import Theme
+from analysis.sections.comparison import CannotCompare, Comparison, compare
 from analysis.views.asking import get_evaluation, theme_of
 from portal.models import Part, User
 from portal.people.signed_in import Request

@@ -6,9 +6,9 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from analysis.dicom_export import CannotExport, Kind, export
-from analysis.hiding import scored_film
-from analysis.looking import CannotEvaluate
+from analysis.evaluation.blinding import scored_film
+from analysis.evaluation.looks import CannotEvaluate
+from analysis.maps.dicom_export import CannotExport, Kind, export
 from portal.models import User
 from portal.people.signed_in import Request
 

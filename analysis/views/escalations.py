@@ -7,9 +7,9 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from analysis import reading
 from analysis.models import Escalation
-from analysis.reading import ReadingRefused
+from analysis.reading import verdicts
+from analysis.reading.verdicts import ReadingRefused
 from portal.people.access import get_visible, require
 from portal.people.signed_in import Request
 
@@ -32,7 +32,7 @@ def escalations(request: Request) -> HttpResponse:
 def answer(request: Request, uuid: UUID) -> HttpResponse:
     escalation = get_visible(Escalation.objects.select_related("image__dataset__site"), request.user, uuid)
     try:
-        reading.answer_escalation(escalation=escalation, broker=request.user, action=request.POST.get("action", ""))
+        verdicts.answer_escalation(escalation=escalation, broker=request.user, action=request.POST.get("action", ""))
     except ReadingRefused as refusal:
         messages.warning(request, str(refusal))
     return redirect("analysis:escalations")

@@ -10,15 +10,15 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from analysis.comparison import CannotCompare, compare
-from analysis.exports import Table, as_csv, sentences
-from analysis.figure_tables import COMPARED, FIGURES, Figure, table_of
-from analysis.hiding import hidden_films
-from analysis.looking import CannotEvaluate, note_of
+from analysis.evaluation.analysis_plan import current_plan, planned_point
+from analysis.evaluation.blinding import hidden_films
+from analysis.evaluation.looks import CannotEvaluate, note_of
+from analysis.evaluation.operating_point import InvalidOperatingPoint
 from analysis.models import Evaluation, TestLook
-from analysis.operating_point import InvalidOperatingPoint
-from analysis.planning import current_plan, planned_point
+from analysis.report.csv_tables import Table, as_csv, sentences
 from analysis.report.document import report_pdf
+from analysis.report.figure_tables import COMPARED, FIGURES, Figure, table_of
+from analysis.sections.comparison import CannotCompare, compare
 from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look
 from analysis.views.comparison import evaluations_asked
 from analysis.views.operating import asked_for

@@ -9,10 +9,10 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from analysis.evaluation import score_facts
-from analysis.heatmaps import row_of, scale_of
-from analysis.hiding import scored_film, shown_scores
-from analysis.looking import CannotEvaluate
+from analysis.evaluation.blinding import scored_film, shown_scores
+from analysis.evaluation.evaluate import score_facts
+from analysis.evaluation.looks import CannotEvaluate
+from analysis.maps.heatmaps import row_of, scale_of
 from ml_engine.models import Run, RunState
 from ml_engine.runs.nearest_normals import MOST_NEIGHBOURS, CannotExplain, nearest_normals
 from portal.models import Image, Part, SplitImage, User

@@ -9,13 +9,13 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from analysis.evaluated import evaluated_part
-from analysis.galleries import WORDS, Gallery, galleries
-from analysis.hiding import hidden_films, sentence
-from analysis.looking import CannotEvaluate
+from analysis.evaluation.blinding import hidden_films, sentence
+from analysis.evaluation.looks import CannotEvaluate
+from analysis.evaluation.operating_point import InvalidOperatingPoint
+from analysis.evaluation.operating_points import Reached
+from analysis.evaluation.scored_parts import evaluated_part
 from analysis.models import Evaluation
-from analysis.operating import Reached
-from analysis.operating_point import InvalidOperatingPoint
+from analysis.sections.galleries import WORDS, Gallery, galleries
 from analysis.views.asking import get_evaluation
 from analysis.views.operating import reached_for
 from portal.models import User

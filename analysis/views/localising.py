@@ -8,12 +8,12 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from analysis.evaluated import evaluated_part
+from analysis.evaluation.looks import CannotEvaluate, note_of
+from analysis.evaluation.operating_point import InvalidOperatingPoint
+from analysis.evaluation.scored_parts import evaluated_part
 from analysis.figures import with_note
-from analysis.localising import froc_of, localise
-from analysis.looking import CannotEvaluate, note_of
 from analysis.models import Evaluation
-from analysis.operating_point import InvalidOperatingPoint
+from analysis.sections.localisation import froc_of, localise
 from analysis.views.asking import allowed_weight, get_evaluation, get_part, theme_of
 from portal.people.signed_in import Request
 

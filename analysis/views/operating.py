@@ -8,11 +8,11 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from analysis.evaluated import evaluated_part
-from analysis.looking import CannotEvaluate
+from analysis.evaluation.looks import CannotEvaluate
+from analysis.evaluation.operating_point import Asked, InvalidOperatingPoint
+from analysis.evaluation.operating_points import Reached, reach
+from analysis.evaluation.scored_parts import evaluated_part
 from analysis.models import Evaluation
-from analysis.operating import Reached, reach
-from analysis.operating_point import Asked, InvalidOperatingPoint
 from analysis.views.asking import allowed_weight, get_evaluation, get_part
 from portal.people.signed_in import Request
 

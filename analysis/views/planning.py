@@ -7,11 +7,11 @@ from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from analysis import planning
-from analysis.looking import looks_at_test
+from analysis.evaluation import analysis_plan
+from analysis.evaluation.analysis_plan import METRICS, CannotPlan, Intent
+from analysis.evaluation.looks import looks_at_test
+from analysis.evaluation.operating_point import OFFERED, RULES, InvalidOperatingPoint
 from analysis.models import AnalysisPlan
-from analysis.operating_point import OFFERED, RULES, InvalidOperatingPoint
-from analysis.planning import METRICS, CannotPlan, Intent
 from analysis.views.operating import asked_for
 from portal.models import Split, User
 from portal.people.access import get_visible, may, require
@@ -25,28 +25,28 @@ def plan(request: Request, uuid: UUID) -> HttpResponse:
     fault, status = "", 200
     if request.method == "POST":
         try:
-            made = planning.lock_plan(split=split, author=request.user, intent=intent_from(split, request.POST))
+            made = analysis_plan.lock_plan(split=split, author=request.user, intent=intent_from(split, request.POST))
         except (CannotPlan, InvalidOperatingPoint) as refusal:
             fault, status = str(refusal), 400
         else:
             messages.success(request, f"Version {made.version} of the plan is locked.")
             return redirect("analysis:plan", split.uuid)
-    current = planning.current_plan(split)
+    current = analysis_plan.current_plan(split)
     looks = looks_at_test(split)
     context = {
         "room": "data",
         "split": split,
         "plan": current,
-        "said": planning.read(current) if current else None,
-        "intact": current is None or planning.is_intact(current),
-        "approval": planning.approval_of(current) if current else None,
+        "said": analysis_plan.read(current) if current else None,
+        "intact": current is None or analysis_plan.is_intact(current),
+        "approval": analysis_plan.approval_of(current) if current else None,
         "versions": AnalysisPlan.objects.filter(split=split).count(),
         "looks": looks,
-        "sealed": planning.why_sealed(split),
+        "sealed": analysis_plan.why_sealed(split),
         "metrics": METRICS,
         "rules": RULES,
         "targets": OFFERED,
-        "detectors": planning.detectors_to_plan(split),
+        "detectors": analysis_plan.detectors_to_plan(split),
         "fault": fault,
         "given": request.POST if request.method == "POST" else _start(current),
         "may_plan": may(request.user, "plan analyses", split.site) and not looks,
@@ -71,7 +71,7 @@ def plan_document(request: Request, uuid: UUID) -> HttpResponse:
 def approve(request: Request, uuid: UUID) -> HttpResponse:
     plan = get_visible(AnalysisPlan.objects.select_related("split__site"), request.user, uuid)
     try:
-        planning.approve_plan(plan=plan, approver=request.user)
+        analysis_plan.approve_plan(plan=plan, approver=request.user)
     except CannotPlan as refusal:
         return render(request, "portal/error.html", {"title": "Not approved", "sentence": str(refusal)}, status=400)
     messages.success(request, f"Version {plan.version} of the plan is approved.")
@@ -96,7 +96,7 @@ def _split(user: User, uuid: UUID) -> Split:
 
 def _start(current: AnalysisPlan | None) -> dict[str, object]:
     """What the form of a new version begins with."""
-    point = planning.planned_point(current)
+    point = analysis_plan.planned_point(current)
     return {"rule": point.rule, "target": f"{point.target:g}", "prevalence": f"{point.prevalence:g}"}
 
 
@@ -106,8 +106,8 @@ def intent_from(split: Split, given: QueryDict) -> Intent:
     return Intent(
         metric=given.get("metric", ""),
         operating_point=asked_for(given),
-        primary=planning.detector_at(split, primary) if primary else None,
-        compared=[planning.detector_at(split, address) for address in given.getlist("compared")],
+        primary=analysis_plan.detector_at(split, primary) if primary else None,
+        compared=[analysis_plan.detector_at(split, address) for address in given.getlist("compared")],
         looks=_looks(given.get("looks", "1")),
         hypothesis=given.get("hypothesis", ""),
     )

@@ -8,14 +8,14 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from analysis.evaluated import evaluated_part
-from analysis.evaluation import ScoredPart
+from analysis.evaluation.blinding import hidden_films
+from analysis.evaluation.evaluate import ScoredPart
+from analysis.evaluation.looks import CannotEvaluate, note_of
+from analysis.evaluation.operating_point import InvalidOperatingPoint
+from analysis.evaluation.scored_parts import evaluated_part
 from analysis.figures import with_note
-from analysis.hiding import hidden_films
-from analysis.looking import CannotEvaluate, note_of
 from analysis.models import Evaluation
-from analysis.operating_point import InvalidOperatingPoint
-from analysis.precision import Precision, precision_figure, precision_of
+from analysis.sections.precision import Precision, precision_figure, precision_of
 from analysis.views.asking import allowed_weight, get_evaluation, get_part, theme_of
 from portal.people.signed_in import Request
 

@@ -8,10 +8,10 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from analysis import proposals
 from analysis.models import NormalProposal, Reading, Worklist
-from analysis.proposals import ProposalRefused
-from analysis.summary import require_summary
+from analysis.reading import normal_proposals as proposals
+from analysis.reading.normal_proposals import ProposalRefused
+from analysis.reading.worklist_summary import require_summary
 from portal.models import Site, User
 from portal.people.access import get_visible, may, require
 from portal.people.signed_in import Request

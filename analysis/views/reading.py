@@ -9,11 +9,11 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from analysis import reading
 from analysis.models import AdjudicationProposal, Escalation, Reading, Reason, Worklist, WorklistItem
-from analysis.reading import ReadingRefused
+from analysis.reading import verdicts
+from analysis.reading.verdicts import ReadingRefused
+from analysis.reading.worklists import begin, in_order
 from analysis.views import film
-from analysis.worklists import begin, in_order
 from portal.models import Image
 from portal.people.access import actions_of, get_visible, require
 from portal.people.signed_in import Request
@@ -105,7 +105,7 @@ def item_overlay(request: Request, uuid: UUID, item_uuid: UUID) -> HttpResponse:
     if found is None:
         raise Http404("The worklist has no such film.")
     try:
-        reading.show_heatmap(item=found, reader=request.user)
+        verdicts.show_heatmap(item=found, reader=request.user)
     except ReadingRefused as refusal:
         return JsonResponse({"error": str(refusal)}, status=403)
     return film.overlay(request, worklist.run.uuid, found.image.uuid)

@@ -9,17 +9,24 @@ from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from analysis import drawing
-from analysis.data import data_of
-from analysis.evaluated import evaluated_part
-from analysis.evaluation import chosen_on_tune, evaluate, is_test_unseen, look_at_weight, parts_of, why_none_chosen
+from analysis.evaluation.analysis_plan import approval_of, current_plan, is_intact, planned_point, why_sealed
+from analysis.evaluation.blinding import hidden_films
+from analysis.evaluation.evaluate import (
+    chosen_on_tune,
+    evaluate,
+    is_test_unseen,
+    look_at_weight,
+    parts_of,
+    why_none_chosen,
+)
+from analysis.evaluation.looks import CannotEvaluate, looks_at_test, note_of, with_looks
+from analysis.evaluation.operating_point import OFFERED, RULES
+from analysis.evaluation.scored_parts import evaluated_part
 from analysis.figures import with_note
-from analysis.hiding import hidden_films
-from analysis.looking import CannotEvaluate, looks_at_test, note_of, with_looks
 from analysis.models import Evaluation
-from analysis.operating_point import OFFERED, RULES
-from analysis.planning import approval_of, current_plan, is_intact, planned_point, why_sealed
-from analysis.score_table import score_table
+from analysis.sections import evaluation_figures
+from analysis.sections.data_flow import data_of
+from analysis.sections.score_table import score_table
 from analysis.studies.opening import finished_studies
 from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look, theme_of
 from ml_engine.models import Run, RunKind, RunState
@@ -145,7 +152,7 @@ def _figures(
     request: Request, evaluation: Evaluation, part: str, weight: float, *, moving: bool = False
 ) -> dict[str, Any]:
     scored = evaluated_part(evaluation, part)
-    drawn = drawing.draw_part(
+    drawn = evaluation_figures.draw_part(
         scored,
         weight=weight,
         run_weight=float(evaluation.metrics["weight"]),

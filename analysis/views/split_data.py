@@ -6,7 +6,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from analysis.table_one import COMPARED_WITH, flow, in_words, table_one
+from analysis.sections.table_one import COMPARED_WITH, flow, in_words, table_one
 from portal.models import Split
 from portal.people.access import get_visible, require
 from portal.people.signed_in import Request

@@ -8,9 +8,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from analysis import figures
-from analysis.hiding import hidden_films
-from analysis.looking import CannotEvaluate, looks_at_test, note_of
-from analysis.planning import why_sealed
+from analysis.evaluation.analysis_plan import why_sealed
+from analysis.evaluation.blinding import hidden_films
+from analysis.evaluation.looks import CannotEvaluate, looks_at_test, note_of
 from analysis.studies import ablation_figures, sweep_figures
 from analysis.studies.cells import COLUMNS
 from analysis.studies.joining import ablation_of, alignments_of, parts_shown, segmented_of, summary_of, sweep_of

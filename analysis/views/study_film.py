@@ -11,8 +11,8 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from analysis.hiding import HIDDEN
-from analysis.looking import CannotEvaluate
+from analysis.evaluation.blinding import HIDDEN
+from analysis.evaluation.looks import CannotEvaluate
 from analysis.studies.cells import CellScores, read_cell
 from analysis.studies.joining import summary_of
 from analysis.studies.opening import gone, is_open, split_of

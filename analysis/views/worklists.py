@@ -10,13 +10,13 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from analysis import reading
-from analysis.exports import cell
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.models import Reading, Worklist
-from analysis.reading import ReadingRefused, usable_as_reference
-from analysis.summary import readings_of, require_summary, summarise
-from analysis.worklists import POINTS, UNFLAGGED_SHARE, WorklistRefused, WorklistRequest, make_worklist
+from analysis.reading import verdicts
+from analysis.reading.verdicts import ReadingRefused, usable_as_reference
+from analysis.reading.worklist_summary import readings_of, require_summary, summarise
+from analysis.reading.worklists import POINTS, UNFLAGGED_SHARE, WorklistRefused, WorklistRequest, make_worklist
+from analysis.report.csv_tables import cell
 from ml_engine.models import Run, RunKind, RunState
 from portal.models import Part, Site
 from portal.people.access import get_visible, require
@@ -102,7 +102,9 @@ def summary(request: Request, uuid: UUID) -> HttpResponse:
 def _disputed(worklist: Worklist) -> list[Reading]:
     """Readings that speak against the model: the alarms called normal and the misses, to propose for adjudication."""
     found = readings_of(worklist)
-    return [one for one in found if one.item and reading.agrees(flagged=one.item.flagged, verdict=one.verdict) is False]
+    return [
+        one for one in found if one.item and verdicts.agrees(flagged=one.item.flagged, verdict=one.verdict) is False
+    ]
 
 
 @require_GET
@@ -139,7 +141,7 @@ def propose_adjudication(request: Request, uuid: UUID) -> HttpResponse:
     named = Reading.objects.filter(item__worklist=worklist, uuid__in=_uuids(request.POST.getlist("reading")))
     try:
         for one in named.select_related("image__dataset__site"):
-            reading.propose_adjudication(reading=one, author=request.user)
+            verdicts.propose_adjudication(reading=one, author=request.user)
     except ReadingRefused as refusal:
         messages.warning(request, str(refusal))
     else:

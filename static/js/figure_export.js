@@ -5,7 +5,7 @@ const WIDTH = 640;
 const SQUARE_WIDTH = 520;
 const PNG_SCALE = 2;
 
-// The colours of analysis/palette.py on dark paper -> on white; each stands for one thing, so each has one partner.
+// The colours of analysis/figures/palette.py on dark paper -> on white; each stands for one thing, so each has one partner.
 export const LIGHT_OF_DARK = {
   "#0e0f10": "#ffffff",
   "#d6d8d9": "#212529",

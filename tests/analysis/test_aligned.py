@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from sklearn.metrics import roc_auc_score
 
-from analysis.evaluation import evaluate
+from analysis.evaluation.evaluate import evaluate
 from analysis.models import Evaluation
 from analysis.statistics import subgroups
 from ml_engine.runs.paths import run_folder

@@ -13,9 +13,8 @@ from django.test import Client
 from django.urls import reverse
 from sklearn.metrics import roc_auc_score
 
-from analysis import bank_studies
 from analysis.models import TestLook
-from analysis.studies import bank, blind
+from analysis.studies import bank, bank_results, blind
 from analysis.studies.opening import open_test
 from ml_engine.core.errors import EngineError
 from ml_engine.runs.paths import run_folder
@@ -46,7 +45,7 @@ def as_role(client: Client, *roles: Role, name: str = "someone") -> Client:
 
 def test_the_numbers_of_a_bank_study_recomputed(site: Site) -> None:
     run, laid = studied.bank_study(site)
-    found = bank_studies.bank_results_of(run)
+    found = bank_results.bank_results_of(run)
     known = laid["labels"] >= 0
     truth = laid["labels"][known]
     assert (found.normal, found.abnormal, found.patients) == (12, 12, 23)
@@ -63,7 +62,7 @@ def test_the_numbers_of_a_bank_study_recomputed(site: Site) -> None:
 
 def test_points_keep_the_two_spreads_apart(site: Site) -> None:
     run, _ = studied.bank_study(site)
-    found = bank_studies.bank_results_of(run)
+    found = bank_results.bank_results_of(run)
     half = [cell for cell in found.cells if cell.share == 0.5]
     aurocs = [cell.aurocs["fused"] for cell in half]
     point = found.by_size["fused"][1]
@@ -81,7 +80,7 @@ def test_points_keep_the_two_spreads_apart(site: Site) -> None:
 def test_a_film_no_longer_in_the_split_is_left_out_and_counted(site: Site) -> None:
     run, laid = studied.bank_study(site)
     assert (laid["labels"] == -1).sum() == 1
-    assert bank_studies.bank_results_of(run).left_out == {"erased": 1}
+    assert bank_results.bank_results_of(run).left_out == {"erased": 1}
 
 
 def test_too_few_calibration_films_fix_no_threshold(site: Site) -> None:
@@ -97,7 +96,7 @@ def test_too_few_calibration_films_fix_no_threshold(site: Site) -> None:
 
 def test_the_numbers_of_blind_spots_recomputed(site: Site) -> None:
     run, lesions = studied.blind_spots(site)
-    found = bank_studies.blind_results_of(run)
+    found = bank_results.blind_results_of(run)
     for group in found.groups:
         same = [
             line for line in lesions
@@ -157,7 +156,7 @@ def test_the_command_line_prints_the_table(site: Site, capsys: pytest.CaptureFix
 def test_figures_say_n_units_notice_and_looks(site: Site) -> None:
     run, _ = studied.bank_study(site, random_weights=True)
     open_test(run=run, author=factories.user("ana", Role.ANALYST))
-    drawn = bank_studies.bank_figures(run, bank_studies.bank_results_of(run), theme="light")
+    drawn = bank_results.bank_figures(run, bank_results.bank_results_of(run), theme="light")
     assert set(drawn) == {"auroc-by-size", "alarms-by-size", "auroc-by-contamination", "alarms-by-contamination"}
     for figure in drawn.values():
         texts = [one["text"] for one in figure["layout"]["annotations"]]
@@ -172,8 +171,8 @@ def test_figures_say_n_units_notice_and_looks(site: Site) -> None:
 
 def test_the_grid_shows_every_cell_with_its_number(site: Site) -> None:
     run, _ = studied.blind_spots(site)
-    found = bank_studies.blind_results_of(run)
-    drawn = bank_studies.blind_figures(run, found, theme="dark")
+    found = bank_results.blind_results_of(run)
+    drawn = bank_results.blind_figures(run, found, theme="dark")
     words = [one["text"] for one in drawn["places-nodule"]["layout"]["annotations"]]
     for place in found.places["nodule"]:
         assert any(f"n = {place.lesions}" in text for text in words)

@@ -8,9 +8,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from analysis import figures, statistics
-from analysis.breakdown import break_down, forest
-from analysis.evaluation import evaluate
+from analysis.evaluation.evaluate import evaluate
 from analysis.models import Evaluation
+from analysis.sections.breakdown import break_down, forest
 from portal.labels.events import label_films
 from portal.models import Role, User
 from tests.analysis.scored import Scored

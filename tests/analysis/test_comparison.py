@@ -7,9 +7,9 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from analysis.comparison import CannotCompare, compare
-from analysis.evaluation import evaluate
+from analysis.evaluation.evaluate import evaluate
 from analysis.models import Evaluation
+from analysis.sections.comparison import CannotCompare, compare
 from analysis.statistics import delong_paired, holm
 from ml_engine.models import DetectorModel, Run, Score
 from ml_engine.runs.paths import run_folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.contours import contour, hottest
+from analysis.maps.contours import contour, hottest
 
 NAN = np.nan
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.palette import PAPER
+from analysis.figures.palette import PAPER
 
 ROOT = Path(__file__).resolve().parents[2]
 CSS = (ROOT / "static" / "css" / "hilum.css").read_text()

@@ -20,10 +20,10 @@ from django.urls import reverse
 from numpy.typing import NDArray
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, SegmentationStorage
 
-from analysis.dicom_export import film_uid
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
-from analysis.heatmap_picture import NARROWEST_PX, colours
-from analysis.palette import INFERNO
+from analysis.figures.palette import INFERNO
+from analysis.maps.dicom_export import film_uid
+from analysis.maps.heatmap_picture import NARROWEST_PX, colours
 from ml_engine.models import Score
 from ml_engine.runs.paths import run_folder
 from portal.imaging.film import unpack

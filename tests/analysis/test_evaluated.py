@@ -10,11 +10,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from analysis import evaluated
-from analysis import evaluation as evaluations
-from analysis.evaluated import evaluated_part
-from analysis.evaluation import ScoredPart, band_of, evaluate, scored_part, sweep_of
-from analysis.looking import CannotEvaluate
+from analysis.evaluation import evaluate as evaluations
+from analysis.evaluation import scored_parts
+from analysis.evaluation.evaluate import ScoredPart, band_of, evaluate, scored_part, sweep_of
+from analysis.evaluation.looks import CannotEvaluate
+from analysis.evaluation.scored_parts import evaluated_part
 from analysis.models import Evaluation
 from ml_engine.runs.paths import run_folder
 from portal.models import User
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def evaluation(scored: Scored, analyst: User) -> Evaluation:
-    evaluated.forget()
+    scored_parts.forget()
     evaluations.forget()
     return evaluate(run=scored.run, author=analyst)
 
@@ -33,7 +33,7 @@ def evaluation(scored: Scored, analyst: User) -> Evaluation:
 @pytest.fixture
 def kept(evaluation: Evaluation, data_dir: Path) -> Path:
     evaluated_part(evaluation, "test")
-    evaluated.forget()
+    scored_parts.forget()
     evaluations.forget()
     return data_dir / "evaluations" / str(evaluation.uuid) / "test.npz"
 
@@ -76,7 +76,7 @@ def test_a_damaged_file_is_worked_out_anew(evaluation: Evaluation, kept: Path) -
 
 
 def test_another_release_works_it_out_anew(evaluation: Evaluation, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluated, "FORMAT", evaluated.FORMAT + 1)
+    monkeypatch.setattr(scored_parts, "FORMAT", scored_parts.FORMAT + 1)
     before = kept.read_bytes()
     assert_alike(evaluated_part(evaluation, "test"), fresh(evaluation))
     assert kept.read_bytes() != before

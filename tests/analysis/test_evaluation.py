@@ -9,7 +9,7 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 from sklearn.metrics import roc_auc_score
 
-from analysis.evaluation import (
+from analysis.evaluation.evaluate import (
     ScoredPart,
     aurocs,
     chosen_on_tune,
@@ -21,7 +21,7 @@ from analysis.evaluation import (
     sweep_of,
     why_none_chosen,
 )
-from analysis.looking import CannotEvaluate, looks_at_test
+from analysis.evaluation.looks import CannotEvaluate, looks_at_test
 from analysis.models import Evaluation, TestLook
 from ml_engine.models import RunState, Score
 from ml_engine.runs.paths import run_folder

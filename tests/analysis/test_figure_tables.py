@@ -12,10 +12,10 @@ from django.test import Client
 from django.urls import reverse
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from analysis.evaluation import evaluate, look_at_weight
-from analysis.figure_tables import COMPARED, FIGURES
+from analysis.evaluation.evaluate import evaluate, look_at_weight
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.models import Evaluation
+from analysis.report.figure_tables import COMPARED, FIGURES
 from portal.labels.events import label_films
 from portal.models import Membership, Role, User
 from tests.analysis.scored import Scored, scored_run

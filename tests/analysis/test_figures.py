@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import palette
 from analysis.figures import (
     NOTICE,
     RANDOM_WEIGHTS,
@@ -15,6 +14,7 @@ from analysis.figures import (
     as_json,
     format_auroc,
     histogram_figure,
+    palette,
     roc_figure,
     sweep_figure,
 )

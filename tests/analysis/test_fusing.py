@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.fusing import fused_map
+from analysis.maps.fuse_maps import fused_map
 
 MAPS = np.array([[[1.0, 2.0], [3.0, np.nan]], [[5.0, 6.0], [7.0, 8.0]]], dtype=np.float32)
 

@@ -11,9 +11,9 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from analysis import galleries
-from analysis.evaluation import evaluate
+from analysis.evaluation.evaluate import evaluate
 from analysis.models import Evaluation
+from analysis.sections import galleries
 from ml_engine.runs.paths import run_folder
 from portal.models import LabelValue, Role, User
 from tests.analysis.scored import Scored

@@ -12,11 +12,12 @@ from django.test import Client
 from django.urls import reverse
 from sklearn.metrics import roc_auc_score
 
-from analysis import keeping, localising
-from analysis.evaluation import evaluate
-from analysis.localising import patches_in_boxes
+from analysis.evaluation import disk_cache
+from analysis.evaluation.evaluate import evaluate
 from analysis.models import Evaluation, Reading, Verdict
-from analysis.truth import marked_films
+from analysis.sections import localisation
+from analysis.sections.localisation import patches_in_boxes
+from analysis.sections.marked_lesions import marked_films
 from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored
@@ -201,8 +202,8 @@ def test_a_finding_of_many_films_has_its_figures(
     assert row["reason"] == "Below 30 films no figure is given."
     assert "pixel_auroc" not in row
     assert "Below 30 films" in page
-    monkeypatch.setattr(localising, "LEAST_FILMS", 2)
-    keeping.forget()
+    monkeypatch.setattr(localisation, "LEAST_FILMS", 2)
+    disk_cache.forget()
     (next(run_folder(scored.run.uuid).parents[1].glob("evaluations/*/localisation-*"))).unlink()
     (row,) = answered(as_analyst, evaluation)[0]["findings"]
     assert row["pixel_auroc"]["auroc"] == answer["kinds"]["fused"]["pixel_auroc"]["auroc"]
@@ -215,7 +216,7 @@ def test_boxes_of_other_findings_are_left_out(as_analyst: Client, scored: Scored
         factories.event(film, "abnormal", boxes=[box(4, 0, 4, 6), box(8, 0, 4, 6, "effusion")])
     evaluation = evaluate(run=scored.run, author=analyst, label_cutoff=timezone.now())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(localising, "LEAST_FILMS", 2)
+        patch.setattr(localisation, "LEAST_FILMS", 2)
         answer, _ = answered(as_analyst, evaluation)
     maps = np.load(run_folder(scored.run.uuid) / "maps.npy")[18:20].astype(np.float64)
     fused = np.nan_to_num(0.6 * maps[:, 1] + 0.4 * maps[:, 0], nan=-1.0)
@@ -228,8 +229,8 @@ def test_boxes_of_other_findings_are_left_out(as_analyst: Client, scored: Scored
 
 def test_it_is_kept(as_analyst: Client, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
     before, _ = answered(as_analyst, evaluation)
-    keeping.forget()
-    monkeypatch.setattr("analysis.localising.statistics.froc", None)  # would fail if it were worked out
+    disk_cache.forget()
+    monkeypatch.setattr("analysis.sections.localisation.statistics.froc", None)  # would fail if it were worked out
     assert answered(as_analyst, evaluation)[0] == before
 
 

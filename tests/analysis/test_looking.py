@@ -11,8 +11,8 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from analysis import figures, statistics
-from analysis.evaluation import evaluate
-from analysis.looking import look, looks_at_test, note_of
+from analysis.evaluation.evaluate import evaluate
+from analysis.evaluation.looks import look, looks_at_test, note_of
 from analysis.models import TestLook
 from portal.models import AuditEvent, Role, User
 from tests.analysis.scored import Scored

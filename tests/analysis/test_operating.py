@@ -11,10 +11,10 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from analysis.evaluation import evaluate, scored_part
+from analysis.evaluation.evaluate import evaluate, scored_part
+from analysis.evaluation.operating_point import Asked, InvalidOperatingPoint
+from analysis.evaluation.operating_points import reach
 from analysis.models import Evaluation
-from analysis.operating import reach
-from analysis.operating_point import Asked, InvalidOperatingPoint
 from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored

@@ -15,9 +15,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from analysis.evaluation import evaluate
+from analysis.evaluation.evaluate import evaluate
+from analysis.evaluation.looks import looks_at_test
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
-from analysis.looking import looks_at_test
 from analysis.models import Evaluation
 from ml_engine.models import Run, Score
 from ml_engine.runs.paths import run_folder

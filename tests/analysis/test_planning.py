@@ -14,12 +14,20 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from analysis.comparison import compare
-from analysis.evaluation import evaluate
-from analysis.looking import CannotEvaluate, look, looks_at_test, note_of
+from analysis.evaluation.analysis_plan import (
+    CannotPlan,
+    Intent,
+    approve_plan,
+    current_plan,
+    lock_plan,
+    read,
+    why_sealed,
+)
+from analysis.evaluation.evaluate import evaluate
+from analysis.evaluation.looks import CannotEvaluate, look, looks_at_test, note_of
+from analysis.evaluation.operating_point import Asked
 from analysis.models import AnalysisPlan, TestLook
-from analysis.operating_point import Asked
-from analysis.planning import CannotPlan, Intent, approve_plan, current_plan, lock_plan, read, why_sealed
+from analysis.sections.comparison import compare
 from analysis.statistics import holm
 from ml_engine.models import Run
 from portal.models import AuditEvent, Part, Role, User

@@ -12,11 +12,11 @@ from django.test import Client
 from django.urls import reverse
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from analysis import keeping
-from analysis.evaluated import evaluated_part
-from analysis.evaluation import evaluate
+from analysis.evaluation import disk_cache
+from analysis.evaluation.evaluate import evaluate
+from analysis.evaluation.scored_parts import evaluated_part
 from analysis.models import Evaluation
-from analysis.precision import precision_of
+from analysis.sections.precision import precision_of
 from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored
@@ -78,15 +78,15 @@ def test_points_are_those_of_the_operating_point(as_analyst: Client, scored: Sco
 def test_it_is_kept_and_worked_out_once(evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
     part = evaluated_part(evaluation, "test")
     first = precision_of(evaluation, part, weight=0.6)
-    keeping.forget()
-    monkeypatch.setattr("analysis.precision.statistics.auprc", None)  # would fail if it were worked out
+    disk_cache.forget()
+    monkeypatch.setattr("analysis.sections.precision.statistics.auprc", None)  # would fail if it were worked out
     assert precision_of(evaluation, part, weight=0.6) == first
 
 
 def test_a_damaged_file_is_worked_out_anew(evaluation: Evaluation, data_dir: Any) -> None:
     part = evaluated_part(evaluation, "test")
     first = precision_of(evaluation, part, weight=0.6)
-    keeping.forget()
+    disk_cache.forget()
     path = data_dir / "evaluations" / str(evaluation.uuid) / "precision-test-060.json"
     path.write_text(path.read_text()[:100])
     assert precision_of(evaluation, part, weight=0.6) == first

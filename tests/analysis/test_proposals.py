@@ -9,9 +9,9 @@ import pytest
 from django.core.exceptions import PermissionDenied
 from django.test import Client
 
-from analysis import proposals
 from analysis.models import NormalDecision, NormalProposal, Worklist
-from analysis.proposals import ProposalRefused, compare
+from analysis.reading import normal_proposals
+from analysis.reading.normal_proposals import ProposalRefused, compare
 from ml_engine.models import Run, RunState, Score
 from ml_engine.runs import lifecycle
 from ml_engine.runs.paths import run_folder
@@ -82,7 +82,7 @@ def test_flagged_films_called_normal_for_a_variant_are_proposed_and_scored_anew(
     dismiss(of, first, person)
     dismiss(of, second, person, "device")
     dismiss(of, third, person, "artefact")
-    made = proposals.propose(worklist=of, author=analyst)
+    made = normal_proposals.propose(worklist=of, author=analyst)
     assert list(made.films.order_by("pk")) == [first, second]
     assert list(made.run.grown_with.order_by("pk")) == [first, second]
     assert (made.run.rescores, made.run.state) == (wide.run, RunState.QUEUED)
@@ -96,7 +96,7 @@ def test_one_reader_who_sees_more_keeps_a_film_out(of: Worklist, wide: Scored, a
     for film in (first, second):
         dismiss(of, film, reader(f"one {film.pk}"))
     read(item_of(of, second), reader("another"), "abnormal")
-    assert list(proposals.propose(worklist=of, author=analyst).films.all()) == [first]
+    assert list(normal_proposals.propose(worklist=of, author=analyst).films.all()) == [first]
 
 
 def test_a_corrected_reading_no_longer_counts(of: Worklist, wide: Scored, analyst: User) -> None:
@@ -104,7 +104,7 @@ def test_a_corrected_reading_no_longer_counts(of: Worklist, wide: Scored, analys
     dismiss(of, film, person)
     read(item_of(of, film), person, "abnormal")
     with pytest.raises(ProposalRefused, match="No film can be proposed: 1 not called normal"):
-        proposals.propose(worklist=of, author=analyst)
+        normal_proposals.propose(worklist=of, author=analyst)
     assert not Run.objects.filter(rescores__isnull=False).exists()
 
 
@@ -116,7 +116,7 @@ def test_films_of_tune_and_test_patients_are_refused_with_a_sentence(of: Worklis
         dismiss(of, film, person)
     assert held
     with pytest.raises(ProposalRefused, match=f"{len(held)} of patients in tune, calibrate or test of the detector's"):
-        proposals.propose(worklist=of, author=analyst)
+        normal_proposals.propose(worklist=of, author=analyst)
 
 
 def test_a_film_labelled_abnormal_is_left_out(of: Worklist, wide: Scored, analyst: User) -> None:
@@ -124,7 +124,7 @@ def test_a_film_labelled_abnormal_is_left_out(of: Worklist, wide: Scored, analys
     normal, abnormal = new_films(wide)[0], new_films(wide)[3]
     dismiss(of, normal, person)
     dismiss(of, abnormal, person)
-    made = proposals.propose(worklist=of, author=analyst)
+    made = normal_proposals.propose(worklist=of, author=analyst)
     assert list(made.films.all()) == [normal]
     assert made.left_out == {"labelled abnormal: settle the label first": 1}
 
@@ -133,7 +133,7 @@ def test_a_film_that_was_not_flagged_is_no_dismissed_alarm(of: Worklist, wide: S
     item = items(of, flagged=False)[0]
     kept = read(item, reader(), "normal", reason="device")
     with pytest.raises(ProposalRefused, match="No film can be proposed: 1 not flagged"):
-        proposals.propose(worklist=of, author=analyst, readings=[kept])
+        normal_proposals.propose(worklist=of, author=analyst, readings=[kept])
 
 
 def test_only_the_chosen_films_are_proposed(of: Worklist, wide: Scored, analyst: User) -> None:
@@ -141,7 +141,7 @@ def test_only_the_chosen_films_are_proposed(of: Worklist, wide: Scored, analyst:
     chosen, other, *_ = new_films(wide)
     kept = dismiss(of, chosen, person)
     dismiss(of, other, person)
-    assert list(proposals.propose(worklist=of, author=analyst, readings=[kept]).films.all()) == [chosen]
+    assert list(normal_proposals.propose(worklist=of, author=analyst, readings=[kept]).films.all()) == [chosen]
 
 
 # What would change ------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def proposal(of: Worklist, wide: Scored, analyst: User) -> NormalProposal:
     one, and a film that was not flagged is."""
     films = new_films(wide)
     dismiss(of, films[0], reader())
-    made = proposals.propose(worklist=of, author=analyst)
+    made = normal_proposals.propose(worklist=of, author=analyst)
     return end(made, {films[0]: 0.1, films[1]: 0.2, films[3]: 0.3, films[4]: 0.4, lowest(wide): 20})
 
 
@@ -185,7 +185,7 @@ def test_a_label_given_since_changes_nothing(proposal: NormalProposal, wide: Sco
 def test_the_rule_fixes_the_threshold_anew_on_the_new_scores(of: Worklist, wide: Scored, analyst: User) -> None:
     """Every tune film scores half as much: so does the threshold."""
     dismiss(of, new_films(wide)[0], reader())
-    made = proposals.propose(worklist=of, author=analyst)
+    made = normal_proposals.propose(worklist=of, author=analyst)
     tune = {film: float(wide.sweep[k, 60]) / 2 for k, film in enumerate(wide.films[:12])}
     found = compare(end(made, tune), viewer=analyst)
     assert found.threshold_after == pytest.approx(found.threshold_before / 2)
@@ -196,11 +196,11 @@ def test_the_rule_fixes_the_threshold_anew_on_the_new_scores(of: Worklist, wide:
 
 def test_nothing_is_said_before_the_run_is_done(of: Worklist, wide: Scored, analyst: User) -> None:
     dismiss(of, new_films(wide)[0], reader())
-    made = proposals.propose(worklist=of, author=analyst)
+    made = normal_proposals.propose(worklist=of, author=analyst)
     with pytest.raises(ProposalRefused, match="is not done yet"):
         compare(made, viewer=analyst)
     with pytest.raises(ProposalRefused, match="accept once it shows what would change"):
-        proposals.accept(proposal=made, author=factories.user("head", Role.MANAGER), name="normals")
+        normal_proposals.accept(proposal=made, author=factories.user("head", Role.MANAGER), name="normals")
 
 
 def test_a_curator_is_told_how_many_and_not_which(proposal: NormalProposal) -> None:
@@ -213,13 +213,15 @@ def test_a_curator_is_told_how_many_and_not_which(proposal: NormalProposal) -> N
 
 
 def test_acceptance_freezes_the_fitted_films_and_the_proposed_ones(proposal: NormalProposal, wide: Scored) -> None:
-    decision = proposals.accept(proposal=proposal, author=factories.curator(), name="normals", reason="as discussed")
+    decision = normal_proposals.accept(
+        proposal=proposal, author=factories.curator(), name="normals", reason="as discussed"
+    )
     fitted = Image.objects.filter(csv_split="fit")
     assert set(images_of(decision.cohort)) == {*fitted, new_films(wide)[0]}
     assert str(decision.cohort) == "normals v1"
     assert AuditEvent.objects.get(verb="accept normals").after == {"cohort": str(decision.cohort.uuid)}
     with pytest.raises(ProposalRefused, match="decided already"):
-        proposals.refuse(proposal=proposal, author=decision.author, reason="after all not")
+        normal_proposals.refuse(proposal=proposal, author=decision.author, reason="after all not")
     assert Cohort.objects.count() == 1
 
 
@@ -227,7 +229,7 @@ def test_acceptance_adds_to_the_latest_version_of_a_name(proposal: NormalProposa
     head = factories.user("head", Role.MANAGER)
     known = list(Image.objects.filter(csv_split="fit")[:3])
     freeze_cohort(site=wide.run.site, name="normals", images=known, author=head)
-    decision = proposals.accept(proposal=proposal, author=head, name=" normals ")
+    decision = normal_proposals.accept(proposal=proposal, author=head, name=" normals ")
     assert decision.cohort.version == 2
     assert set(images_of(decision.cohort)) == {*known, new_films(wide)[0]}
 
@@ -236,26 +238,26 @@ def test_a_film_whose_patient_is_in_test_since_is_not_accepted(proposal: NormalP
     film = proposal.films.get()
     SplitMember.objects.create(split=wide.split, patient=film.patient, part="test")
     with pytest.raises(ProposalRefused, match="they stay there"):
-        proposals.accept(proposal=proposal, author=factories.curator(), name="normals")
+        normal_proposals.accept(proposal=proposal, author=factories.curator(), name="normals")
     assert not Cohort.objects.exists()
 
 
 @pytest.mark.parametrize("name", ["", "x" * 101])
 def test_a_bad_name_is_told_and_decides_nothing(proposal: NormalProposal, name: str) -> None:
     with pytest.raises(ProposalRefused, match="The cohort needs a name"):
-        proposals.accept(proposal=proposal, author=factories.curator(), name=name)
+        normal_proposals.accept(proposal=proposal, author=factories.curator(), name=name)
     assert not NormalDecision.objects.exists()
 
 
 def test_only_curators_and_managers_decide(proposal: NormalProposal, analyst: User) -> None:
     for act in (
-        lambda: proposals.accept(proposal=proposal, author=analyst, name="normals"),
-        lambda: proposals.refuse(proposal=proposal, author=analyst, reason="no"),
+        lambda: normal_proposals.accept(proposal=proposal, author=analyst, name="normals"),
+        lambda: normal_proposals.refuse(proposal=proposal, author=analyst, reason="no"),
     ):
         with pytest.raises(PermissionDenied):
             act()
     with pytest.raises(ProposalRefused, match="Say why it is refused"):
-        proposals.refuse(proposal=proposal, author=factories.curator(), reason=" ")
+        normal_proposals.refuse(proposal=proposal, author=factories.curator(), reason=" ")
 
 
 # The pages ----------------------------------------------------------------------------------------------

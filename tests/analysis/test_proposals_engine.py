@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from analysis import proposals
-from analysis.proposals import compare
-from analysis.worklists import WorklistRequest, make_worklist
+from analysis.reading import normal_proposals
+from analysis.reading.normal_proposals import compare
+from analysis.reading.worklists import WorklistRequest, make_worklist
 from ml_engine.models import Run, RunState
 from ml_engine.runs import lifecycle, requests, supervisor
 from ml_engine.runs.requests import Request
@@ -46,7 +46,7 @@ def test_dismissed_alarms_lose_their_alarm_once_the_bank_has_grown(
     assert flagged
     for item in flagged:
         read(item, reader, "normal", reason="positioning")
-    proposal = proposals.propose(worklist=worklist, author=head)
+    proposal = normal_proposals.propose(worklist=worklist, author=head)
     assert set(proposal.films.all()) == {item.image for item in flagged}
     ended(proposal.run)
     proposal.refresh_from_db()
@@ -55,6 +55,6 @@ def test_dismissed_alarms_lose_their_alarm_once_the_bank_has_grown(
     assert {one.image for one in found.vanished if one.is_proposed}
     assert all(one.after < one.before for one in found.vanished)
     assert found.flagged_after < found.flagged_before
-    decision = proposals.accept(proposal=proposal, author=head, name="normals")
+    decision = normal_proposals.accept(proposal=proposal, author=head, name="normals")
     fit = set(Image.objects.filter(split_images__member__part="fit"))
     assert set(images_of(decision.cohort)) == fit | {item.image for item in flagged}

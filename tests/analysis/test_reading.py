@@ -9,10 +9,10 @@ import pytest
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, IntegrityError, transaction
 
-from analysis import reading
 from analysis.models import HeatmapUse, Reading, WorklistReader
-from analysis.reading import ReadingRefused, agrees, usable_as_reference
-from analysis.worklists import begin
+from analysis.reading import verdicts
+from analysis.reading.verdicts import ReadingRefused, agrees, usable_as_reference
+from analysis.reading.worklists import begin
 from portal.models import Adjudication, AuditEvent, Role, User
 from tests.analysis.scored import Scored
 from tests.analysis.worklists import given, items, read, reader, worklist
@@ -108,7 +108,7 @@ def test_what_no_reading_may_hold_is_refused_with_a_sentence(of: Any, changes: d
 
 def test_a_worklist_is_begun_before_it_is_read(of: Any) -> None:
     with pytest.raises(ReadingRefused, match="You have not begun this worklist"):
-        reading.record(item=items(of)[0], reader=reader(), given=given())
+        verdicts.record(item=items(of)[0], reader=reader(), given=given())
 
 
 def test_only_readers_read(of: Any, analyst: User) -> None:
@@ -146,7 +146,7 @@ def test_the_heatmap_is_recorded_by_the_server_once(of: Any) -> None:
     item, other, person = *items(of)[:2], reader()
     begin(worklist=of, reader=person)
     for _ in range(2):
-        reading.show_heatmap(item=item, reader=person)
+        verdicts.show_heatmap(item=item, reader=person)
     assert HeatmapUse.objects.count() == 1
     assert read(item, person).heatmap_shown
     assert not read(other, person).heatmap_shown
@@ -157,7 +157,7 @@ def test_a_blinded_worklist_has_no_heatmap_and_its_verdicts_no_model(scored: Sco
     item = items(blinded)[0]
     assert read(item, person).model_shown is False
     with pytest.raises(ReadingRefused, match="has no heatmap"):
-        reading.show_heatmap(item=item, reader=person)
+        verdicts.show_heatmap(item=item, reader=person)
 
 
 def test_a_film_once_read_with_the_model_is_never_blinded_again_for_its_reader(scored: Scored, analyst: User) -> None:
@@ -185,10 +185,10 @@ def test_an_assisted_verdict_is_no_reference_until_a_blinded_adjudication_confir
     adjudicate(kept, factories.user("differs", Role.ADJUDICATOR), "normal")
     assert usable_as_reference([kept]) == set()
     with pytest.raises(ReadingRefused, match="1 of 1 readings were made with the model at hand"):
-        reading.require_reference([kept])
+        verdicts.require_reference([kept])
     adjudicate(kept, factories.user("blinded", Role.ADJUDICATOR), "abnormal")
     assert usable_as_reference([kept]) == {kept.pk}
-    reading.require_reference([kept])
+    verdicts.require_reference([kept])
 
 
 def test_an_adjudication_from_before_the_reading_confirms_nothing(of: Any) -> None:
@@ -212,28 +212,28 @@ def test_a_verdict_changes_no_label(of: Any) -> None:
 
 def test_an_escalation_goes_to_the_broker_and_is_answered_once(of: Any) -> None:
     item, broker = items(of)[0], factories.user("broker", Role.BROKER)
-    raised = reading.escalate(item=item, reader=reader(), reason=" pneumothorax ")
+    raised = verdicts.escalate(item=item, reader=reader(), reason=" pneumothorax ")
     assert raised.reason == "pneumothorax"
-    answered = reading.answer_escalation(escalation=raised, broker=broker, action="ward told")
+    answered = verdicts.answer_escalation(escalation=raised, broker=broker, action="ward told")
     assert answered.broker == broker
     with pytest.raises(ReadingRefused, match="answered already"):
-        reading.answer_escalation(escalation=raised, broker=broker, action="again")
+        verdicts.answer_escalation(escalation=raised, broker=broker, action="again")
     verbs = AuditEvent.objects.filter(target_uuid=raised.uuid).order_by("pk").values_list("verb", flat=True)
     assert list(verbs) == ["escalate film", "answer escalation"]
 
 
 def test_an_escalation_needs_words_and_its_words_stay_out_of_the_audit(of: Any) -> None:
     with pytest.raises(ReadingRefused, match="Say in a few words why"):
-        reading.escalate(item=items(of)[0], reader=reader(), reason=" ")
-    raised = reading.escalate(item=items(of)[0], reader=User.objects.get(username="reader"), reason="tension")
+        verdicts.escalate(item=items(of)[0], reader=reader(), reason=" ")
+    raised = verdicts.escalate(item=items(of)[0], reader=User.objects.get(username="reader"), reason="tension")
     event = AuditEvent.objects.get(target_uuid=raised.uuid)
     assert "tension" not in f"{event.before} {event.after} {event.reason}"
 
 
 def test_only_the_broker_answers(of: Any, analyst: User) -> None:
-    raised = reading.escalate(item=items(of)[0], reader=reader(), reason="tension")
+    raised = verdicts.escalate(item=items(of)[0], reader=reader(), reason="tension")
     with pytest.raises(PermissionDenied):
-        reading.answer_escalation(escalation=raised, broker=analyst, action="done")
+        verdicts.answer_escalation(escalation=raised, broker=analyst, action="done")
 
 
 def test_an_adjudication_is_proposed_once_and_of_the_reading_that_stands(of: Any, analyst: User) -> None:
@@ -241,7 +241,7 @@ def test_an_adjudication_is_proposed_once_and_of_the_reading_that_stands(of: Any
     first = read(item, person)
     second = read(item, person, "unsure")
     with pytest.raises(ReadingRefused, match="corrected this reading since"):
-        reading.propose_adjudication(reading=first, author=analyst)
-    made = reading.propose_adjudication(reading=second, author=analyst)
-    assert reading.propose_adjudication(reading=second, author=analyst) == made
+        verdicts.propose_adjudication(reading=first, author=analyst)
+    made = verdicts.propose_adjudication(reading=second, author=analyst)
+    assert verdicts.propose_adjudication(reading=second, author=analyst) == made
     assert AuditEvent.objects.filter(verb="propose adjudication").count() == 1

@@ -12,9 +12,9 @@ import pytest
 from django.test import Client
 from rest_framework.authtoken.models import Token
 
-from analysis import reading
 from analysis.models import AdjudicationProposal, Escalation, HeatmapUse, Reading, Worklist
-from analysis.worklists import begin
+from analysis.reading import verdicts
+from analysis.reading.worklists import begin
 from ml_engine.models import Score
 from portal.models import Role, User
 from tests.analysis.scored import Scored
@@ -75,7 +75,7 @@ PAGES = {
 def test_each_address_answers_its_roles_and_refuses_the_others(of: Any, role: Role) -> None:
     item = items(of)[0]
     begin(worklist=of, reader=reader("one who began"))
-    raised = reading.escalate(item=item, reader=User.objects.get(username="one who began"), reason="tension")
+    raised = verdicts.escalate(item=item, reader=User.objects.get(username="one who began"), reason="tension")
     person = factories.user("someone", role)
     if role == Role.READER:
         begin(worklist=of, reader=person)
@@ -95,7 +95,7 @@ def test_each_address_answers_its_roles_and_refuses_the_others(of: Any, role: Ro
 def test_nothing_of_it_exists_for_another_site(of: Any) -> None:
     item = items(of)[0]
     begin(worklist=of, reader=reader("one who began"))
-    raised = reading.escalate(item=item, reader=User.objects.get(username="one who began"), reason="tension")
+    raised = verdicts.escalate(item=item, reader=User.objects.get(username="one who began"), reason="tension")
     client = signed_in(factories.user("theirs", *Role, at=factories.site("Busan")))
     addresses = {"worklist": of.uuid, "item": item.uuid, "escalation": raised.uuid}
     found = {

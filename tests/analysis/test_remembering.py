@@ -7,9 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis import drawing, evaluation, statistics
-from analysis.evaluation import ScoredPart, sweep_of
-from analysis.remembering import Remembered
+from analysis import statistics
+from analysis.evaluation import evaluate
+from analysis.evaluation.evaluate import ScoredPart, sweep_of
+from analysis.evaluation.memory_cache import Remembered
+from analysis.sections import evaluation_figures
 
 
 def test_the_latest_answers_are_kept() -> None:
@@ -34,10 +36,12 @@ def test_a_sweep_and_a_band_are_worked_out_once(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(
             statistics, name, lambda *a, name=name, plain=plain, **k: asked.append(name) or plain(*a, **k)
         )
-    monkeypatch.setattr(evaluation, "_remembered", Remembered(8))
+    monkeypatch.setattr(evaluate, "_remembered", Remembered(8))
 
     def draw(part: ScoredPart, weight: float) -> None:
-        drawing.draw_part(part, weight=weight, run_weight=0.6, chosen=None, theme="light", random_weights=False)
+        evaluation_figures.draw_part(
+            part, weight=weight, run_weight=0.6, chosen=None, theme="light", random_weights=False
+        )
 
     for weight in (0.1, 0.2, 0.1):
         draw(a_part(0), weight)

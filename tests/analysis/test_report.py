@@ -15,11 +15,11 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from analysis.evaluation import evaluate
+from analysis.evaluation.analysis_plan import Intent, lock_plan
+from analysis.evaluation.evaluate import evaluate
+from analysis.evaluation.operating_points import Asked
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.models import Evaluation
-from analysis.operating import Asked
-from analysis.planning import Intent, lock_plan
 from analysis.report.document import report_pdf
 from analysis.report.gathering import UNKNOWN, gather
 from analysis.report.paper import INSIDE, NO_GLYPH, Paper, text_width, wrapped

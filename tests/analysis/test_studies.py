@@ -18,7 +18,7 @@ from django.urls import reverse
 from PIL import Image as Picture
 from sklearn.metrics import roc_auc_score
 
-from analysis.fusing import fused_map
+from analysis.maps.fuse_maps import fused_map
 from analysis.models import TestLook
 from analysis.statistics import delong_paired
 from analysis.studies import segmentation

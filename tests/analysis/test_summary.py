@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from django.core.exceptions import PermissionDenied
 
-from analysis.summary import FilmVerdict, estimates, require_summary, summarise
-from analysis.worklists import begin
+from analysis.reading.worklist_summary import FilmVerdict, estimates, require_summary, summarise
+from analysis.reading.worklists import begin
 from portal.models import Role, User
 from tests.analysis.scored import Scored
 from tests.analysis.worklists import items, read, reader, worklist

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from analysis.table_one import flow, table_one
+from analysis.sections.table_one import flow, table_one
 from portal.labels.events import label_films
 from portal.models import Role, Split
 from portal.sets.splits import SplitRequest, split_from_csv

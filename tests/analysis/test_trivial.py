@@ -7,11 +7,11 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from analysis.evaluation import evaluate, scored_part
-from analysis.looking import CannotEvaluate
+from analysis.evaluation.evaluate import evaluate, scored_part
+from analysis.evaluation.looks import CannotEvaluate
 from analysis.models import Evaluation
+from analysis.sections.trivial_baselines import Trivial, trivial_of
 from analysis.statistics import delong, delong_paired
-from analysis.trivial import Trivial, trivial_of
 from ml_engine.runs.paths import run_folder
 from portal.models import User
 from tests.analysis.scored import Scored

@@ -10,7 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, transaction
 
 from analysis.models import Worklist, WorklistItem
-from analysis.worklists import WorklistRefused, begin, in_order, operating_point
+from analysis.reading.worklists import WorklistRefused, begin, in_order, operating_point
 from ml_engine.models import Score
 from portal.models import AuditEvent, Part, Role, User
 from tests.analysis.scored import Scored

@@ -6,10 +6,10 @@ import json
 import uuid
 from typing import Any
 
-from analysis import reading
 from analysis.models import Reading, Worklist, WorklistItem
-from analysis.reading import Given
-from analysis.worklists import WorklistRequest, begin, make_worklist
+from analysis.reading import verdicts
+from analysis.reading.verdicts import Given
+from analysis.reading.worklists import WorklistRequest, begin, make_worklist
 from ml_engine.models import Run
 from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
@@ -43,7 +43,7 @@ def given(verdict: str = "normal", **changes: Any) -> Given:
 
 def read(item: WorklistItem, by: User, verdict: str = "normal", **changes: Any) -> Reading:
     begin(worklist=item.worklist, reader=by)
-    return reading.record(item=item, reader=by, given=given(verdict, **changes))
+    return verdicts.record(item=item, reader=by, given=given(verdict, **changes))
 
 
 def items(of: Worklist, *, flagged: bool | None = None) -> list[WorklistItem]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from analysis.evaluation import evaluate
+from analysis.evaluation.evaluate import evaluate
 from portal.models import Membership, Role
 from tests.analysis.scored import scored_run
 from tests.portal import factories

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from analysis.evaluation import evaluate
+from analysis.evaluation.evaluate import evaluate
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
-from analysis.palette import LABELS, PAPER, RUNS, SCORES
+from analysis.figures.palette import LABELS, PAPER, RUNS, SCORES
 from portal.models import Role
 from tests.analysis.scored import scored_run
 from tests.browser.axe import serious_findings

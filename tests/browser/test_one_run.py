@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from analysis.evaluation import evaluate
+from analysis.evaluation.evaluate import evaluate
 from analysis.models import Evaluation
 from ml_engine.runs.paths import run_folder
 from portal.models import Role

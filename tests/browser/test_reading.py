@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
-from analysis import reading
 from analysis.models import Escalation, HeatmapUse, Reading, Worklist
+from analysis.reading import verdicts
 from ml_engine.models import Score
 from portal.models import Role, User
 from tests.analysis.scored import Scored, scored_run
@@ -396,7 +396,7 @@ def test_the_pages_of_reading_have_nothing_serious_for_axe(
     reader = factories.user("reader", Role.READER)
     for item in items(of):
         read(item, reader, "normal", reason="normal variant")
-    reading.escalate(item=items(of)[0], reader=reader, reason="tension")
+    verdicts.escalate(item=items(of)[0], reader=reader, reason="tension")
     sign_in(person)
     found = {}
     for address in ("", "new/", f"{of.uuid}/summary/", "escalations/", "adjudications/", "normals/", f"{of.uuid}/"):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from analysis import ablation as tables
+from analysis.studies import print_ablation as tables
 from ml_engine.command import main
 from ml_engine.core.backbone import feature_store
 from ml_engine.core.config import PipelineConfig

@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 from django.db import transaction
 from django.utils import timezone
 
-from analysis.evaluation import evaluate
+from analysis.evaluation.evaluate import evaluate
 from ml_engine.core.backbone import weights
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError

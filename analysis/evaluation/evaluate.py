@@ -1,0 +1,285 @@
+"""A scored run and a label cut-off -> an Evaluation.
+
+An evaluation uses the split that its detector was fitted on. Making one looks at the test part, and so does moving
+the fusion weight there: each look is counted.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from django.db import transaction
+from numpy.typing import NDArray
+
+from analysis import statistics
+from analysis.evaluation.analysis_plan import why_sealed
+from analysis.evaluation.looks import CannotEvaluate, ResultsGone, look
+from analysis.evaluation.memory_cache import Remembered
+from analysis.figures.palette import Kind
+from analysis.models import Evaluation, TestLook
+from ml_engine.models import Run, RunKind, RunState, Score
+from ml_engine.runs.paths import run_folder
+from portal.labels.events import labels_at
+from portal.models import LabelValue, Part, Split, SplitImage, User
+from portal.people import audit
+from portal.people.access import require
+
+EVALUATED_PARTS = (Part.TUNE, Part.TEST)  # the parts that hold abnormal films
+STEPS = 100  # the stored sweep has a score for each hundredth of the weight
+
+
+def is_stored(weight: float) -> bool:
+    """Whether a run keeps its films' scores at this weight: they are kept at 0, 0.01 … 1."""
+    return 0 <= weight <= 1 and abs(weight * STEPS - round(weight * STEPS)) < 1e-9
+
+
+@dataclass(frozen=True)
+class ScoredPart:
+    """The films of one part with a score and a label normal or abnormal at the cut-off.
+
+    labels (N,) int8, 1 abnormal; patients (N,) int64; sweep (N, 101) float32, the film's fused score at the weights
+    0, 0.01 … 1; `images` are the films' addresses, rows (N,) int64 theirs in the run's arrays. `left_out` counts films
+    of the part without a figure, by reason.
+    """
+
+    part: str
+    images: list[str]
+    labels: NDArray[np.int8]
+    patients: NDArray[np.int64]
+    sweep: NDArray[np.float32]
+    left_out: dict[str, int]
+    rows: NDArray[np.int64]
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Of all that statistics are made from."""
+        content = hashlib.blake2b(digest_size=16)
+        content.update("".join(self.images).encode())
+        for array in (self.labels, self.patients, self.sweep):
+            content.update(f"{array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+        return content.digest()
+
+    def scores_at(self, weight: float) -> NDArray[np.float32]:
+        """(N,) at a weight of 0, 0.01 … 1."""
+        return self.sweep[:, round(weight * STEPS)]
+
+
+def evaluate(*, run: Run, author: User, label_cutoff: datetime | None = None) -> Evaluation:
+    """The evaluation of a scored run at a cut-off, by default that of its split; made once, and then found again.
+
+    While the test part is sealed it tells of tune alone; asked for again once that is open, it tells of test too.
+    Raises CannotEvaluate."""
+    require(author, "evaluate runs", run.site)
+    if run.kind != RunKind.SCORE or run.state != RunState.DONE or run.detector is None:
+        raise CannotEvaluate(f"The run {run.name!r} has no scores; choose a scoring run that is done.")
+    split = run.detector.split
+    cutoff = label_cutoff or split.label_cutoff
+    found = Evaluation.objects.filter(run=run, split=split, label_cutoff=cutoff).first()
+    parts = _parts_scored(run, split)
+    sealed = why_sealed(split) if Part.TEST in parts else ""
+    if sealed:
+        parts.remove(Part.TEST)
+    missing = [part for part in parts if found is None or part not in found.metrics["parts"]]
+    if found and not missing:
+        return found
+    if not parts:
+        raise CannotEvaluate(
+            sealed
+            or f"The run {run.name!r} scored no film of tune or test of the split {split.name!r}; score these parts."
+        )
+    facts = score_facts(run)
+    weight = facts["fusion_weight"]
+    if not is_stored(weight):
+        raise CannotEvaluate(
+            f"The run {run.name!r} has the fusion weight {weight:g}, and its scores are kept at "
+            "hundredths only; fit its detector with a weight such as 0.33 or 0.6 and score again."
+        )
+    told = {part: summarise(scored_part(run, part=part, cutoff=cutoff), weight=weight) for part in missing}
+    return _add(run, author, cutoff, told, facts)
+
+
+@transaction.atomic
+def _add(run: Run, author: User, cutoff: datetime, told: dict[str, Any], facts: dict[str, Any]) -> Evaluation:
+    """The evaluation with what is told of parts that it does not tell of yet."""
+    assert run.detector is not None
+    split, weight = run.detector.split, facts["fusion_weight"]
+    evaluation, is_new = Evaluation.objects.select_for_update(of=("self",), no_key=True).get_or_create(
+        run=run,
+        split=split,
+        label_cutoff=cutoff,
+        defaults={
+            "metrics": {"parts": {}, "weight": weight, "weight_source": facts["fusion_source"]},
+            "created_by": author,
+        },
+    )
+    new = {part: summary for part, summary in told.items() if part not in evaluation.metrics["parts"]}
+    if not new:
+        return evaluation
+    evaluation.metrics["parts"] |= new
+    evaluation.save(update_fields=["metrics"])
+    if Part.TEST in new:
+        look(split=split, author=author, reason="evaluation made", run=run, evaluation=evaluation, weight=weight)
+    verb = "evaluate run" if is_new else "evaluate test"
+    audit.record(verb=verb, site=run.site, actor=author, target=evaluation)
+    return evaluation
+
+
+def is_test_unseen(evaluation: Evaluation) -> bool:
+    """Whether the run scored films of test that the evaluation does not tell of: they were sealed when it was made."""
+    return Part.TEST not in evaluation.metrics["parts"] and Part.TEST in _parts_scored(evaluation.run, evaluation.split)
+
+
+def _parts_scored(run: Run, split: Split) -> list[str]:
+    """Those of the evaluated parts in which the run scored a film, be it without success."""
+    scored = SplitImage.objects.filter(member__split=split, image__scores__run=run)
+    found = set(scored.values_list("member__part", flat=True).distinct())
+    return [part for part in EVALUATED_PARTS if part in found]
+
+
+def look_at_weight(*, evaluation: Evaluation, author: User, weight: float) -> TestLook:
+    """Count a look at test under another fusion weight. The figures are the caller's to draw."""
+    return look(
+        split=evaluation.split,
+        author=author,
+        reason="fusion weight moved on test",
+        run=evaluation.run,
+        evaluation=evaluation,
+        weight=weight,
+    )
+
+
+CLASSES: dict[str, int] = {LabelValue.NORMAL: 0, LabelValue.ABNORMAL: 1}
+
+
+def scored_part(run: Run, *, part: str, cutoff: datetime, classes: Mapping[str, int] = CLASSES) -> ScoredPart:
+    """The films of `part` as the run scored them, those whose label `classes` names: 1 abnormal, 0 normal. Raises
+    CannotEvaluate when the run's folder is gone."""
+    assert run.detector is not None
+    members = SplitImage.objects.filter(member__split=run.detector.split, member__part=part)
+    patient_of = dict(members.values_list("image_id", "member__patient_id"))
+    labels = labels_at(patient_of, cutoff)
+    scores = list(
+        Score.objects.filter(run=run, image_id__in=members.values("image_id")).select_related("image").order_by("row")
+    )
+    left_out: Counter[str] = Counter()
+    left_out["not scored by this run"] = len(patient_of) - len(scores)
+    kept = []
+    for score in scores:
+        label = labels.get(score.image_id)
+        if label is None or label.value not in classes:
+            left_out[label.value if label else "unlabelled"] += 1
+        elif score.error:
+            left_out["unreadable"] += 1
+        else:
+            kept.append(score)
+    return ScoredPart(
+        part=part,
+        images=[str(score.image.uuid) for score in kept],
+        labels=np.array([classes[labels[score.image_id].value] for score in kept], dtype=np.int8),
+        patients=np.array([patient_of[score.image_id] for score in kept], dtype=np.int64),
+        sweep=sweep_rows(run, np.array([score.row for score in kept], dtype=np.int64)),
+        left_out={reason: count for reason, count in left_out.items() if count},
+        rows=np.array([score.row for score in kept], dtype=np.int64),
+    )
+
+
+def sweep_rows(run: Run, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The scores of these rows of the run at each stored weight, (N, 101). Raises CannotEvaluate when they are gone."""
+    path = run_folder(run.uuid) / "sweep.npy"
+    try:
+        sweep: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise gone(run) from error
+    return np.asarray(sweep[rows])
+
+
+def gone(run: Run) -> ResultsGone:
+    return ResultsGone(
+        f"The results of the run {run.name!r} are not in the data folder any more; score the films again."
+    )
+
+
+def summarise(scored: ScoredPart, *, weight: float) -> dict[str, Any]:
+    """Counts, the three AUROCs at `weight` with their intervals, and the best weight where one may be chosen."""
+    sweep = sweep_of(scored)
+    found: dict[str, Any] = {
+        "normal": int((scored.labels == 0).sum()),
+        "abnormal": int((scored.labels == 1).sum()),
+        "patients": len(np.unique(scored.patients)),
+        "left_out": scored.left_out,
+        "auroc": {kind: asdict(auroc) for kind, auroc in aurocs(scored, sweep, weight=weight).items()},
+    }
+    if scored.part == Part.TUNE:
+        found["chosen_weight"] = None if sweep.reason else statistics.choose_weight(sweep)
+    return found
+
+
+_remembered = Remembered(256)  # a few kilobytes each
+
+
+def forget() -> None:
+    """Drop what this process remembers; for measurements."""
+    _remembered.clear()
+
+
+def remember(scored: ScoredPart, *, weight: float, sweep: statistics.FusionSweep, band: statistics.RocBand) -> None:
+    """Take the statistics of a part as they were kept."""
+    _remembered.put(("sweep", scored.digest), sweep)
+    _remembered.put(("band", scored.digest, round(weight * STEPS)), band)
+
+
+def sweep_of(scored: ScoredPart) -> statistics.FusionSweep:
+    def work_out() -> statistics.FusionSweep:
+        return statistics.fusion_sweep(scored.labels, scored.sweep, scored.patients)
+
+    return _remembered(("sweep", scored.digest), work_out)
+
+
+def band_of(scored: ScoredPart, *, weight: float) -> statistics.RocBand:
+    def work_out() -> statistics.RocBand:
+        return statistics.roc_band(scored.labels, scored.scores_at(weight), scored.patients)
+
+    return _remembered(("band", scored.digest, round(weight * STEPS)), work_out)
+
+
+def aurocs(scored: ScoredPart, sweep: statistics.FusionSweep, *, weight: float) -> dict[Kind, statistics.Auroc]:
+    """Kind of score -> its AUROC: global is the weight 0, region the weight 1. The intervals stand on the scale of
+    the sweep, so that table and sweep tell one interval for one AUROC."""
+    weights: dict[Kind, float] = {"global": 0.0, "region": 1.0, "fused": weight}
+    return {
+        kind: statistics.auroc_interval(scored.labels, scored.scores_at(at), scored.patients, logit=sweep.logit)
+        for kind, at in weights.items()
+    }
+
+
+def score_facts(run: Run) -> dict[str, Any]:
+    """What the run says of its scores: score.json in its folder. Raises CannotEvaluate when it is gone."""
+    try:
+        facts: dict[str, Any] = json.loads((run_folder(run.uuid) / "score.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise gone(run) from error
+    return facts
+
+
+def parts_of(evaluation: Evaluation) -> list[str]:
+    """The parts evaluated, tune before test: a database may keep the keys of a JSON value in any order."""
+    return [part for part in EVALUATED_PARTS if part in evaluation.metrics["parts"]]
+
+
+def chosen_on_tune(evaluation: Evaluation) -> float | None:
+    weight: float | None = evaluation.metrics["parts"].get(Part.TUNE, {}).get("chosen_weight")
+    return weight
+
+
+def why_none_chosen(evaluation: Evaluation) -> str:
+    """Sentences for an evaluation whose `chosen_on_tune` is None."""
+    tune = evaluation.metrics["parts"].get(Part.TUNE)
+    if tune is None:
+        return "This run did not score tune, so no weight is compared there."
+    return f"On tune no weight is called best. {tune['auroc']['fused']['reason']}"

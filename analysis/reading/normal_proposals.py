@@ -1,0 +1,270 @@
+"""Films that a reader dismissed -> a proposal for the next version of the normal set.
+
+Before anyone accepts, a run scores the same films with the bank grown by those proposed, and the page lists which
+alarms vanish and which true positives would be lost. Acceptance freezes a cohort; it changes no detector and no split.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from analysis.evaluation.blinding import hidden_films
+from analysis.models import NormalDecision, NormalProposal, Reading, Reason, Verdict, Worklist
+from analysis.reading.worklists import WorklistRefused, operating_point
+from ml_engine.models import RunState, Score
+from ml_engine.runs.lifecycle import RunRefused
+from ml_engine.runs.requests import MOST_GROWN, Request, check_may_join, films_held_elsewhere, request_grown_score
+from portal.labels.events import labels_at
+from portal.models import Cohort, Image, LabelValue, Part, SplitImage, User
+from portal.people import audit
+from portal.people.access import may, require
+from portal.sets.cohorts import InvalidCohort, freeze_cohort, images_of
+
+DISMISSED = (Reason.NORMAL_VARIANT, Reason.DEVICE, Reason.POSITIONING)
+WORDS = "normal variant, device or positioning"
+
+
+class ProposalRefused(Exception):
+    """A sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A film that crosses the threshold when the bank grows."""
+
+    image: Image
+    label: str  # at the proposal's cut-off; "unlabelled" without one
+    before: float
+    after: float
+    is_proposed: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Before and after; a film is flagged at or above a threshold, which the same rule fixes on the new scores."""
+
+    threshold_before: float
+    threshold_after: float
+    films: int
+    flagged_before: int
+    flagged_after: int
+    vanished: list[Crossing] = field(default_factory=list)  # flagged before, and labelled normal
+    lost: list[Crossing] = field(default_factory=list)  # flagged before, and labelled abnormal: true positives
+    unflagged: list[Crossing] = field(default_factory=list)  # flagged before, without a label that counts
+    appeared: list[Crossing] = field(default_factory=list)  # flagged only with the grown bank
+    hidden: Counter[str] = field(default_factory=Counter)  # crossings that the person may not see yet, by list
+
+
+def propose(*, worklist: Worklist, author: User, readings: Sequence[Reading] | None = None) -> NormalProposal:
+    """Propose the flagged films that every reader who read them dismissed as a normal variant, a device or by
+    positioning; those of `readings`, or all of the worklist. Queues the run. Raises ProposalRefused."""
+    site = require(author, "propose normals", worklist.run.site)
+    films, left_out = _eligible(worklist, readings)
+    if not films:
+        raise ProposalRefused(_nothing_left(left_out))
+    try:
+        with transaction.atomic():
+            number = worklist.normal_proposals.count() + 1
+            name = f"{worklist.name[:70]}: normals {number}"
+            run = request_grown_score(
+                Request(site=site, name=name, requested_by=author), scored=worklist.run, films=films
+            )
+            proposal = NormalProposal.objects.create(
+                worklist=worklist, run=run, left_out=left_out, label_cutoff=timezone.now(), proposed_by=author
+            )
+            proposal.films.set(films)
+            audit.record(
+                verb="propose normals",
+                site=site,
+                actor=author,
+                target=proposal,
+                after={"films": [str(film.uuid) for film in films], "left_out": left_out, "run": str(run.uuid)},
+            )
+    except RunRefused as refusal:
+        raise ProposalRefused(str(refusal)) from refusal
+    return proposal
+
+
+def _nothing_left(left_out: dict[str, int]) -> str:
+    why = "; ".join(f"{films} {reason}" for reason, films in left_out.items())
+    return (
+        f"No film can be proposed{': ' + why if why else ''}. A film is proposed when it was flagged and its readers "
+        f"called it normal for a {WORDS}, and when its patient is not in tune, calibrate or test."
+    )
+
+
+def _eligible(worklist: Worklist, readings: Sequence[Reading] | None) -> tuple[list[Image], dict[str, int]]:
+    """The films that may be proposed, and how many may not, by reason."""
+    standing = Reading.objects.filter(item__worklist=worklist, replaced_by__isnull=True).select_related(
+        "item", "image__current_label"
+    )
+    if readings is not None:
+        standing = standing.filter(image__in={reading.image_id for reading in readings})
+    by_film: dict[int, list[Reading]] = defaultdict(list)
+    for reading in standing.order_by("image_id", "pk"):
+        by_film[reading.image_id].append(reading)
+    split = worklist.run.detector.split if worklist.run.detector else None
+    assert split is not None  # a worklist is of a scored run
+    images = [of_film[0].image for of_film in by_film.values()]
+    held = films_held_elsewhere(split, images)
+    fitted = set(SplitImage.objects.filter(member__split=split, member__part=Part.FIT).values_list("image", flat=True))
+    films: list[Image] = []
+    left_out: Counter[str] = Counter()
+    for image in images:
+        why = _why_not(by_film[image.pk], held=image.pk in held, fitted=image.pk in fitted)
+        if why is None and len(films) < MOST_GROWN:
+            films.append(image)
+        else:
+            left_out[why or f"beyond the first {MOST_GROWN}"] += 1
+    if readings is None:
+        del left_out["not flagged"]
+    return films, dict(left_out)
+
+
+def _why_not(of_film: list[Reading], *, held: bool, fitted: bool) -> str | None:
+    item = of_film[0].item
+    assert item is not None
+    if not item.flagged:
+        return "not flagged"
+    if any(reading.verdict != Verdict.NORMAL or reading.reason not in DISMISSED for reading in of_film):
+        return f"not called normal for a {WORDS} by every reader"
+    if getattr(getattr(of_film[0].image, "current_label", None), "value", "") == LabelValue.ABNORMAL:
+        return "labelled abnormal: settle the label first"
+    if held:
+        return "of patients in tune, calibrate or test of the detector's split, where they must stay"
+    return "in the normal set already" if fitted else None
+
+
+def compare(proposal: NormalProposal, *, viewer: User) -> Comparison:
+    """Which films cross the threshold, with their labels at the proposal's cut-off. Raises ProposalRefused while the
+    run goes on. Films whose scores the viewer may not see yet are counted and not named."""
+    worklist = proposal.worklist
+    if proposal.run.state != RunState.DONE:
+        raise ProposalRefused(f"The run “{proposal.run.name}” is not done yet: what would change is not known.")
+    point = worklist.operating_point
+    try:
+        after_point = operating_point(
+            proposal.run, point=f"{point['part']} {point['target']}", value=float(point["value"])
+        )
+    except WorklistRefused as refusal:
+        raise ProposalRefused(str(refusal)) from refusal
+    before = _scores(worklist.run_id)
+    after = _scores(proposal.run_id)
+    both = sorted(before.keys() & after.keys())
+    was = {image: before[image] >= worklist.threshold for image in both}
+    is_now = {image: after[image] >= after_point.threshold for image in both}
+    comparison = Comparison(
+        threshold_before=worklist.threshold,
+        threshold_after=after_point.threshold,
+        films=len(both),
+        flagged_before=sum(was.values()),
+        flagged_after=sum(is_now.values()),
+    )
+    crossed = [image for image in both if was[image] != is_now[image]]
+    labels = labels_at(crossed, proposal.label_cutoff)
+    proposed = set(proposal.films.values_list("pk", flat=True))
+    hidden = _hidden(proposal, viewer, crossed)
+    for image in Image.objects.filter(pk__in=crossed).select_related("dataset").order_by("pk"):
+        label = labels[image.pk].value if image.pk in labels else "unlabelled"
+        name = _list_of(label, is_now=is_now[image.pk])
+        if image.pk in hidden:
+            comparison.hidden[name] += 1
+            continue
+        crossing = Crossing(image, label, before[image.pk], after[image.pk], image.pk in proposed)
+        getattr(comparison, name).append(crossing)
+    return comparison
+
+
+def _list_of(label: str, *, is_now: bool) -> str:
+    if is_now:
+        return "appeared"
+    words: dict[str, str] = {LabelValue.NORMAL: "vanished", LabelValue.ABNORMAL: "lost"}
+    return words.get(label, "unflagged")
+
+
+def _scores(run_id: int) -> dict[int, float]:
+    rows = Score.objects.filter(run_id=run_id, error="").values_list("image_id", "fused_score")
+    return {image: score for image, score in rows if score is not None}
+
+
+def _hidden(proposal: NormalProposal, viewer: User, crossed: list[int]) -> set[int]:
+    """The crossing films whose scores stay hidden from the viewer, as everywhere else."""
+    run = proposal.run
+    if not may(viewer, "see scores", run.site):
+        return set(crossed)
+    hidden: set[str] = set()
+    for part in Part.values:
+        hidden |= hidden_films(viewer, run, part=part)
+    return set(Image.objects.filter(pk__in=crossed, uuid__in=hidden).values_list("pk", flat=True))
+
+
+def accept(*, proposal: NormalProposal, author: User, name: str, reason: str = "") -> NormalDecision:
+    """Freeze the next version of the cohort `name`: its films so far, or those that the detector was fitted on, and
+    the proposed ones. Raises ProposalRefused."""
+    site = require(author, "accept normals", proposal.worklist.run.site)
+    _check_open(proposal)
+    if proposal.run.state != RunState.DONE:
+        raise ProposalRefused(f"The run “{proposal.run.name}” is not done: accept once it shows what would change.")
+    films = list(proposal.films.all())
+    detector = proposal.run.detector
+    assert detector is not None  # constraint run_rescore_is_score
+    try:
+        check_may_join(detector, films)
+        with transaction.atomic():
+            latest = Cohort.objects.filter(site=site, name=" ".join(name.split())).order_by("-version").first()
+            fitted = Image.objects.filter(
+                split_images__member__split=detector.split, split_images__member__part=Part.FIT
+            )
+            images = {image.pk: image for image in [*(images_of(latest) if latest else fitted), *films]}
+            cohort = freeze_cohort(
+                site=site,
+                name=name,
+                images=list(images.values()),
+                author=author,
+                note=f"{len(films)} films dismissed in the worklist {proposal.worklist.name!r}"[:500],
+                filters={"proposal": str(proposal.uuid)},
+            )
+            return _decide(proposal, author, accepted=True, reason=reason, cohort=cohort)
+    except (InvalidCohort, RunRefused) as refusal:
+        raise ProposalRefused(str(refusal)) from refusal
+
+
+def refuse(*, proposal: NormalProposal, author: User, reason: str) -> NormalDecision:
+    """Raises ProposalRefused."""
+    require(author, "accept normals", proposal.worklist.run.site)
+    _check_open(proposal)
+    if not reason.strip():
+        raise ProposalRefused("Say why it is refused, for whoever proposes these films next.")
+    return _decide(proposal, author, accepted=False, reason=reason)
+
+
+def _check_open(proposal: NormalProposal) -> None:
+    if NormalDecision.objects.filter(proposal=proposal).exists():
+        raise ProposalRefused("This proposal has been decided already; load the page again.")
+
+
+def _decide(
+    proposal: NormalProposal, author: User, *, accepted: bool, reason: str, cohort: Cohort | None = None
+) -> NormalDecision:
+    words = reason.strip()
+    if len(words) > 500 or "\0" in words:
+        raise ProposalRefused(f"The reason has {len(words)} characters; at most 500 are kept, and no NUL character.")
+    try:
+        with transaction.atomic():
+            decision = NormalDecision.objects.create(
+                proposal=proposal, accepted=accepted, author=author, reason=words, cohort=cohort
+            )
+            audit.record(
+                verb="accept normals" if accepted else "refuse normals",
+                site=proposal.worklist.run.site,
+                actor=author,
+                target=proposal,
+                after={"cohort": str(cohort.uuid)} if cohort else None,
+                reason=words,
+            )
+    except IntegrityError as error:
+        raise ProposalRefused("This proposal has been decided already; load the page again.") from error
+    return decision

@@ -1,0 +1,219 @@
+"""What the readings of a worklist say: of the films read, and of all films that they were drawn from."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from statistics import median
+from typing import Any
+
+import numpy as np
+from django.core.exceptions import PermissionDenied
+
+from analysis import statistics
+from analysis.models import Escalation, Reading, Reason, Verdict, Worklist, WorklistItem, WorklistReader
+from analysis.reading.verdicts import agrees, usable_as_reference
+from portal.models import User
+from portal.people.access import require
+
+_RANK = {Verdict.NORMAL: 0.0, Verdict.UNSURE: 1.0, Verdict.ABNORMAL: 2.0}
+NO_REASON = "nothing to note"
+
+
+@dataclass(frozen=True)
+class FilmVerdict:
+    """What the readers of a film agree on: normal or abnormal."""
+
+    patient: int
+    abnormal: bool
+    flagged: bool
+    probability: float
+
+
+def require_summary(user: User, worklist: Worklist) -> None:
+    """A person who still reads the worklist is not told what others say, nor which films are flagged."""
+    require(user, "make worklists", worklist.run.site)
+    begun = WorklistReader.objects.filter(worklist=worklist, reader=user).exists()
+    if not begun:
+        return
+    left = worklist.items.count() - _standing(worklist).filter(reader=user).count()
+    if left:
+        raise PermissionDenied(
+            f"You have {left} films of this worklist left to read, and the summary tells which are flagged: "
+            "read them first."
+        )
+
+
+def readings_of(worklist: Worklist) -> list[Reading]:
+    """Every reader's readings as they stand, by reader and then by time."""
+    return list(
+        _standing(worklist)
+        .select_related("item", "image", "reader", "adjudication_proposal")
+        .order_by("reader_id", "created_at", "pk")
+    )
+
+
+def _standing(worklist: Worklist) -> Any:
+    return Reading.objects.filter(item__worklist=worklist, replaced_by__isnull=True)
+
+
+def summarise(worklist: Worklist) -> dict[str, Any]:
+    """JSON: progress, agreement by reason, estimates with intervals, kappa, times, escalations."""
+    found = readings_of(worklist)
+    drawn = {kind: worklist.counts[kind] for kind in ("flagged", "unflagged")}
+    films = sum(int(of["drawn"]) for of in drawn.values())
+    verdicts, left_out = film_verdicts(worklist, found)
+    return {
+        "films": films,
+        "readers": _progress(worklist, found, films),
+        "read": len({reading.item_id for reading in found}),
+        "readings": len(found),
+        "corrected": Reading.objects.filter(item__worklist=worklist, replaces__isnull=False).count(),
+        "by_reason": by_reason(found),
+        "estimates": estimates(
+            verdicts,
+            {kind == "flagged": int(of["drawn"]) for kind, of in drawn.items()},
+            {kind == "flagged": int(of["films"]) for kind, of in drawn.items()},
+        ),
+        "left_out": left_out,
+        "kappa": kappas(found),
+        "escalations": Escalation.objects.filter(item__worklist=worklist).count(),
+        "escalations_open": Escalation.objects.filter(item__worklist=worklist, answer__isnull=True).count(),
+        "usable_as_reference": len(usable_as_reference(found)),
+    }
+
+
+def _progress(worklist: Worklist, found: Sequence[Reading], films: int) -> list[dict[str, Any]]:
+    by_reader: dict[int, list[Reading]] = defaultdict(list)
+    for reading in found:
+        by_reader[reading.reader_id].append(reading)
+    rows = []
+    for begun in WorklistReader.objects.filter(worklist=worklist).select_related("reader").order_by("pk"):
+        own = by_reader[begun.reader_id]
+        active = [reading.active_seconds for reading in own]
+        rows.append(
+            {
+                "reader": begun.reader.get_full_name() or begun.reader.username,
+                "read": len(own),
+                "films": films,
+                "median_active_seconds": median(active) if own else None,
+                "active_minutes": sum(active) / 60,
+                "total_minutes": sum(reading.total_seconds for reading in own) / 60,
+                "heatmap_shown": sum(reading.heatmap_shown for reading in own),
+            }
+        )
+    return rows
+
+
+def by_reason(found: Sequence[Reading]) -> list[dict[str, Any]]:
+    """Reason -> readings of flagged and of unflagged films that agree with the model, disagree, or are unsure."""
+    counts: Counter[tuple[str, bool, bool | None]] = Counter()
+    for reading in found:
+        assert reading.item is not None
+        agree = agrees(flagged=reading.item.flagged, verdict=reading.verdict)
+        counts[reading.reason or NO_REASON, reading.item.flagged, agree] += 1
+    words: dict[bool | None, str] = {True: "agree", False: "disagree", None: "unsure"}
+    rows = []
+    for reason in [*Reason.values, NO_REASON]:
+        row = {
+            kind: {words[agree]: counts[reason, flagged, agree] for agree in words}
+            for kind, flagged in (("flagged", True), ("unflagged", False))
+        }
+        total = sum(sum(part.values()) for part in row.values())
+        if total:
+            rows.append({"reason": reason, "total": total, **row})
+    return rows
+
+
+def film_verdicts(worklist: Worklist, found: Sequence[Reading]) -> tuple[list[FilmVerdict], dict[str, int]]:
+    """One verdict a film that was read, and how many films have none, by reason: readers differ, or none is sure."""
+    by_item: dict[int, set[str]] = defaultdict(set)
+    for reading in found:
+        assert reading.item_id is not None
+        by_item[reading.item_id].add(reading.verdict)
+    verdicts: list[FilmVerdict] = []
+    left_out: Counter[str] = Counter()
+    for item in WorklistItem.objects.filter(pk__in=by_item, worklist=worklist).select_related("image"):
+        said = by_item[item.pk] - {Verdict.UNSURE}
+        if len(said) != 1:
+            left_out["readers differ" if said else "unsure"] += 1
+            continue
+        abnormal = said == {Verdict.ABNORMAL}
+        verdicts.append(FilmVerdict(item.image.patient_id, abnormal, item.flagged, item.sampling_probability))
+    return verdicts, dict(left_out)
+
+
+def estimates(verdicts: Sequence[FilmVerdict], drawn: Mapping[bool, int], scored: Mapping[bool, int]) -> dict[str, Any]:
+    """Shares of all scored films (Hájek), {} without a verdict. How many films are flagged (True) and how many are not:
+    `drawn` of the worklist, `scored` of the films that it was drawn from.
+
+    A film stands for 1 / π scored films, π being the probability with which it was drawn times the share of the drawn
+    films, flagged or not as it is, that have a verdict: films come in random order, so those read stand for the rest.
+    """
+    if not verdicts:
+        return {}
+    labels = np.array([verdict.abnormal for verdict in verdicts], dtype=int)
+    flagged = np.array([verdict.flagged for verdict in verdicts], dtype=int)
+    patients = np.array([verdict.patient for verdict in verdicts], dtype=np.int64)
+    judged = Counter(bool(one) for one in flagged)
+    probabilities = np.array([one.probability * judged[one.flagged] / drawn[one.flagged] for one in verdicts])
+
+    def rates(found: Any, called: Any) -> statistics.SampledRates:
+        return statistics.sampled_rates(found, called, patients, probabilities=probabilities)
+
+    def among(kind: bool, found: Any) -> dict[str, Any]:
+        """The share of `found` among the films that are flagged, or that are not."""
+        if not judged[kind]:
+            return asdict(_none("None of these films has a verdict."))
+        return asdict(rates(found, flagged if kind else 1 - flagged).positive_predictive_value)
+
+    everything = rates(labels, flagged)
+    unknown = [kind for kind in (True, False) if scored[kind] and not judged[kind]]
+    if unknown:  # the films of the other kind say nothing of these
+        word = "flagged" if unknown[0] else "unflagged"
+        why = f"None of the {scored[unknown[0]]} {word} films has a verdict, so nothing is known of all films."
+        everything = replace(everything, prevalence=_none(why), sensitivity=_none(why))
+    return {
+        "abnormal_among_flagged": among(True, labels),
+        "false_alarms_among_flagged": among(True, 1 - labels),
+        "abnormal_among_unflagged": among(False, labels),
+        "abnormal": asdict(everything.prevalence),
+        "sensitivity": asdict(everything.sensitivity),
+        "judged": {"flagged": judged[True], "unflagged": judged[False]},
+        "patients": everything.patients,
+        "represented": everything.represented,
+    }
+
+
+def _none(reason: str) -> statistics.Estimate:
+    return statistics.Estimate(None, None, None, reason)
+
+
+def kappas(found: Sequence[Reading]) -> list[dict[str, Any]]:
+    """Cohen's kappa of each two readers on the films that both read; normal, unsure and abnormal as three names."""
+    readers: dict[int, dict[int, float]] = defaultdict(dict)
+    names: dict[int, str] = {}
+    for reading in found:
+        assert reading.item_id is not None
+        readers[reading.reader_id][reading.item_id] = _RANK[Verdict(reading.verdict)]
+        names[reading.reader_id] = reading.reader.get_full_name() or reading.reader.username
+    rows = []
+    for one, two in combinations(sorted(readers), 2):
+        both = sorted(readers[one].keys() & readers[two].keys())
+        kappa = statistics.cohen_kappa(
+            [readers[one][item] for item in both],
+            [readers[two][item] for item in both],
+            categories=list(_RANK.values()),
+        )
+        rows.append(
+            {
+                "readers": [names[one], names[two]],
+                "films": kappa.films,
+                "kappa": kappa.kappa,
+                "low": kappa.low,
+                "high": kappa.high,
+                "observed_percent": None if kappa.observed is None else 100 * kappa.observed,
+                "reason": kappa.reason,
+            }
+        )
+    return rows

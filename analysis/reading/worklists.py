@@ -1,0 +1,272 @@
+"""A scored run -> a worklist: films at or above a threshold, and a share of the others mixed in.
+
+The threshold is fixed on calibrate or on tune, never on test. Each film keeps the probability with which it was drawn:
+without it, films that were read because they were flagged would be a biased sample of all.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+from django.db import IntegrityError, transaction
+
+from analysis import statistics
+from analysis.evaluation.looks import CannotEvaluate
+from analysis.evaluation.thresholds import calibration_scores, why_too_few
+from analysis.models import Worklist, WorklistItem, WorklistReader
+from ml_engine.models import Run, RunKind, RunState, Score
+from portal.labels.events import labels_at
+from portal.models import LabelValue, Part, SplitImage, User
+from portal.people import audit
+from portal.people.access import require
+
+POINTS = {
+    "calibrate specificity": "Specificity on calibrate",
+    "tune specificity": "Specificity on tune",
+    "tune sensitivity": "Sensitivity on tune",
+}
+UNFLAGGED_SHARE = 0.2
+_BATCH = 1000
+_LARGEST_SEED = 2**31 - 1
+
+
+class WorklistRefused(Exception):
+    """A sentence for the user."""
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Where a threshold comes from: `value` of `target` (sensitivity, specificity) reached on `films` of `part`."""
+
+    part: str
+    target: str
+    value: float
+    threshold: float
+    films: int
+
+    def describe(self) -> str:
+        kind = "abnormal" if self.target == "sensitivity" else "normal"
+        return f"{self.target} {self.value:g} on {self.films} {kind} films of {self.part}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorklistRequest:
+    """`point` is one of POINTS and `value` its target. `parts` of the detector's split, or empty for every film that
+    the run scored; `most` films at most, or all."""
+
+    run: Run
+    name: str
+    author: User
+    point: str = "calibrate specificity"
+    value: float = 0.9
+    parts: Sequence[str] = ()
+    unflagged_share: float = UNFLAGGED_SHARE
+    most: int | None = None
+    blinded: bool = False
+    seed: int = 0
+
+
+def make_worklist(request: WorklistRequest) -> Worklist:
+    """Draw the films and keep them. Raises WorklistRefused."""
+    require(request.author, "make worklists", request.run.site)
+    _check(request)
+    point = operating_point(request.run, point=request.point, value=request.value)
+    scores, left_out = _scores(request.run, request.parts)
+    flagged = [image for image, score in scores if score >= point.threshold]
+    unflagged = [image for image, score in scores if score < point.threshold]
+    take_flagged, take_unflagged = _shares(request, len(flagged), len(unflagged), point)
+    generator = np.random.Generator(np.random.PCG64(request.seed))
+    drawn = [
+        *_draw(flagged, take_flagged, generator, flagged=True),
+        *_draw(unflagged, take_unflagged, generator, flagged=False),
+    ]
+    counts = {
+        "flagged": {"films": len(flagged), "drawn": take_flagged},
+        "unflagged": {"films": len(unflagged), "drawn": take_unflagged},
+        "left_out": left_out,
+    }
+    try:
+        with transaction.atomic():
+            worklist = Worklist.objects.create(
+                run=request.run,
+                name=request.name.strip(),
+                operating_point={
+                    "part": point.part,
+                    "target": point.target,
+                    "value": point.value,
+                    "films": point.films,
+                    "words": point.describe(),
+                },
+                threshold=point.threshold,
+                parts=[part for part in Part.values if part in request.parts],
+                unflagged_share=request.unflagged_share,
+                most=request.most,
+                blinded=request.blinded,
+                seed=request.seed,
+                counts=counts,
+                created_by=request.author,
+            )
+            _keep_items(worklist, [drawn[index] for index in generator.permutation(len(drawn))])
+            audit.record(
+                verb="make worklist",
+                site=request.run.site,
+                actor=request.author,
+                target=worklist,
+                after={"operating_point": worklist.operating_point, "seed": worklist.seed, "counts": counts},
+            )
+    except IntegrityError as error:
+        raise WorklistRefused(
+            f"The run {request.run.name!r} has a worklist {request.name.strip()!r} already; choose another name."
+        ) from error
+    return worklist
+
+
+def _check(request: WorklistRequest) -> None:
+    run = request.run
+    if run.kind != RunKind.SCORE or run.state != RunState.DONE or run.detector is None:
+        raise WorklistRefused(f"The run {run.name!r} has no scores; choose a scoring run that is done.")
+    if not request.name.strip() or len(request.name.strip()) > 100:
+        raise WorklistRefused("Give the worklist a name of at most 100 characters, by which readers will find it.")
+    if "\0" in request.name:
+        raise WorklistRefused("The name holds a NUL character; write it without.")
+    unknown = sorted(set(request.parts) - set(Part.values))
+    if unknown:
+        raise WorklistRefused(f"There is no part {unknown[0]!r}: the parts are {', '.join(Part.values)}.")
+    if not 0 <= request.unflagged_share <= 0.9:
+        raise WorklistRefused(
+            f"The share of unflagged films is {request.unflagged_share:g}; give a number from 0 to 0.9, such as 0.2."
+        )
+    if request.most is not None and request.most < 2:
+        raise WorklistRefused(f"At most {request.most} films are asked for; a worklist needs room for 2 or more.")
+    if not 0 <= request.seed <= _LARGEST_SEED:
+        raise WorklistRefused(f"The seed is {request.seed}; give a whole number from 0 to {_LARGEST_SEED}.")
+
+
+def operating_point(run: Run, *, point: str, value: float) -> OperatingPoint:
+    """The threshold that reaches `value` on calibrate or tune. Raises WorklistRefused."""
+    if point not in POINTS:
+        raise WorklistRefused(f"There is no operating point {point!r}; choose one of {', '.join(POINTS)}.")
+    if not 0 < value < 1:
+        raise WorklistRefused(f"The {point.split()[1]} asked for is {value:g}; give a number between 0 and 1.")
+    part, target = point.split()
+    reference = _calibration_scores(run) if part == Part.CALIBRATE else _tune_scores(run, target)
+    if target == "sensitivity":
+        threshold = statistics.threshold_at_sensitivity(reference, sensitivity=value)
+    else:
+        if few := why_too_few(len(reference), specificity=value, part=part):
+            raise WorklistRefused(few)
+        threshold = statistics.threshold_at_specificity(reference, specificity=value)
+    if threshold is None:
+        kind = "abnormal" if target == "sensitivity" else "normal"
+        raise WorklistRefused(
+            f"The run {run.name!r} has no score of a {kind} film of {part}, so no threshold can be fixed there; "
+            "choose another operating point, or score that part too."
+        )
+    return OperatingPoint(part, target, value, threshold, len(reference))
+
+
+def _calibration_scores(run: Run) -> list[float]:
+    try:
+        return calibration_scores(run).tolist()
+    except CannotEvaluate as error:
+        raise WorklistRefused(str(error)) from error
+
+
+def _tune_scores(run: Run, target: str) -> list[float]:
+    """Scores of the tune films that were normal, or abnormal, at the cut-off of the detector's split."""
+    assert run.detector is not None
+    split = run.detector.split
+    members = SplitImage.objects.filter(member__split=split, member__part=Part.TUNE)
+    scored = dict(
+        Score.objects.filter(run=run, error="", image_id__in=members.values("image_id")).values_list(
+            "image_id", "fused_score"
+        )
+    )
+    wanted = LabelValue.ABNORMAL if target == "sensitivity" else LabelValue.NORMAL
+    labels = labels_at(scored, split.label_cutoff)
+    return [
+        score
+        for image, score in scored.items()
+        if score is not None and image in labels and labels[image].value == wanted
+    ]
+
+
+def _scores(run: Run, parts: Sequence[str]) -> tuple[list[tuple[int, float]], dict[str, int]]:
+    """(image id, fused score) of the films to draw from, in the order of their making; what is left out, by reason."""
+    assert run.detector is not None
+    rows = Score.objects.filter(run=run).order_by("image_id")
+    left_out: Counter[str] = Counter()
+    if parts:
+        members = SplitImage.objects.filter(member__split=run.detector.split, member__part__in=parts)
+        inside = rows.filter(image_id__in=members.values("image_id"))
+        left_out["in another part"] = rows.count() - inside.count()
+        rows = inside
+    left_out["unreadable"] = rows.exclude(error="").count()
+    found = [
+        (image, score)
+        for image, score in rows.filter(error="").values_list("image_id", "fused_score")
+        if score is not None
+    ]
+    return found, {reason: films for reason, films in left_out.items() if films}
+
+
+def _shares(request: WorklistRequest, flagged: int, unflagged: int, point: OperatingPoint) -> tuple[int, int]:
+    """How many flagged and unflagged films are drawn."""
+    if not flagged:
+        raise WorklistRefused(
+            f"No film of {request.run.name!r} reaches the threshold {point.threshold:.4g} ({point.describe()}); "
+            "choose an operating point that flags more."
+        )
+    share = request.unflagged_share
+    take = flagged
+    if request.most is not None:
+        take = min(flagged, max(1, round(request.most * (1 - share))))
+    wanted = round(take * share / (1 - share))
+    if share:
+        wanted = max(1, wanted)
+    return take, min(wanted, unflagged)
+
+
+def _draw(
+    images: list[int], count: int, generator: np.random.Generator, *, flagged: bool
+) -> list[tuple[int, bool, float]]:
+    """(image id, flagged, probability): a simple random sample, in which each film has the same chance."""
+    if not count:
+        return []
+    chosen = generator.choice(len(images), size=count, replace=False)
+    return [(images[index], flagged, count / len(images)) for index in chosen]
+
+
+def _keep_items(worklist: Worklist, drawn: list[tuple[int, bool, float]]) -> None:
+    WorklistItem.objects.bulk_create(
+        [
+            WorklistItem(
+                worklist=worklist, image_id=image, position=position, flagged=flagged, sampling_probability=probability
+            )
+            for position, (image, flagged, probability) in enumerate(drawn)
+        ],
+        batch_size=_BATCH,
+    )
+
+
+def begin(*, worklist: Worklist, reader: User) -> WorklistReader:
+    """The reader's own order of the films, the same each time they come back."""
+    require(reader, "read worklists", worklist.run.site)
+    content = f"{worklist.uuid} {worklist.seed} {reader.uuid}".encode()
+    seed = int.from_bytes(blake2b(content, digest_size=4).digest()) & _LARGEST_SEED
+    with transaction.atomic():
+        begun, made = WorklistReader.objects.get_or_create(worklist=worklist, reader=reader, defaults={"seed": seed})
+        if made:
+            audit.record(
+                verb="begin worklist", site=worklist.run.site, actor=reader, target=worklist, after={"seed": seed}
+            )
+    return begun
+
+
+def in_order(begun: WorklistReader) -> list[WorklistItem]:
+    """The items as this reader gets them."""
+    items = list(WorklistItem.objects.filter(worklist_id=begun.worklist_id).select_related("image"))
+    generator = np.random.Generator(np.random.PCG64(begun.seed))
+    return [items[index] for index in generator.permutation(len(items))]

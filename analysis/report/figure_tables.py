@@ -1,0 +1,208 @@
+"""The data of each figure as a table: the numbers that it was drawn from, before they were thinned and rounded.
+
+A figure of an evaluation is in `FIGURES`, one of a comparison in `COMPARED`, by the name that its page gives it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from analysis import statistics
+from analysis.evaluation.blinding import sentence
+from analysis.evaluation.evaluate import ScoredPart, aurocs, band_of, chosen_on_tune, sweep_of
+from analysis.evaluation.operating_point import Asked
+from analysis.evaluation.operating_points import reach
+from analysis.evaluation.scored_parts import evaluated_part
+from analysis.figures.palette import Kind
+from analysis.models import Evaluation
+from analysis.report.csv_tables import Table
+from analysis.sections.attributes import GROUPS
+from analysis.sections.breakdown import break_down
+from analysis.sections.comparison import Comparison
+from analysis.sections.evaluation_figures import BINS
+
+AREA = ("auroc", "auroc_low", "auroc_high", "confidence", "abnormal [films]", "normal [films]")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of an evaluation. `hidden` are the films that the person may not see; `asked` is for the operating
+    point alone."""
+
+    evaluation: Evaluation
+    part: str
+    weight: float
+    hidden: Collection[str] = ()
+    asked: Asked = field(default_factory=Asked)
+
+    def scored(self) -> ScoredPart:
+        """Raises CannotEvaluate when the run's folder is gone."""
+        return evaluated_part(self.evaluation, self.part)
+
+
+def area_cells(auroc: statistics.Auroc | None) -> list[Any]:
+    """In the order of `AREA`."""
+    if auroc is None:
+        return [None] * len(AREA)
+    return [auroc.auroc, auroc.low, auroc.high, auroc.confidence, auroc.positives, auroc.negatives]
+
+
+def _roc(figure: Figure) -> Table:
+    scored = figure.scored()
+    at: dict[Kind, float] = {"global": 0.0, "region": 1.0, "fused": figure.weight}
+    rows: list[list[Any]] = []
+    for kind, area in aurocs(scored, sweep_of(scored), weight=figure.weight).items():
+        curve = statistics.roc_curve(scored.labels, scored.scores_at(at[kind]), max_points=len(scored.images) + 2)
+        for point, film in enumerate(curve.films):
+            image = scored.images[film] if film >= 0 and scored.images[film] not in figure.hidden else None
+            threshold = float(curve.thresholds[point])
+            place = [float(curve.false_positive_rate[point]), float(curve.sensitivity[point]), None, None]
+            rows.append([
+                f"{kind} curve", at[kind], *place, threshold if math.isfinite(threshold) else None, image,
+                *area_cells(area),
+            ])  # fmt: skip
+    band = band_of(scored, weight=figure.weight)
+    bounds = (band.false_positive_rate, band.sensitivity, band.low, band.high)
+    rows += [
+        ["fused band", figure.weight, *map(float, place), None, None, None, None, None, band.confidence, None, None]
+        for place in zip(*bounds, strict=True)
+    ]
+    columns = (
+        "series", "fusion_weight", "false_positive_rate [share]", "sensitivity [share]", "sensitivity_low [share]",
+        "sensitivity_high [share]", "threshold [score]", "image", *AREA,
+    )  # fmt: skip
+    return Table(columns, rows, _left_out(figure, scored))
+
+
+def _sweep(figure: Figure) -> Table:
+    sweep = sweep_of(figure.scored())
+    run_weight, chosen = float(figure.evaluation.metrics["weight"]), chosen_on_tune(figure.evaluation)
+    rows: list[list[Any]] = []
+    for k, weight in enumerate(sweep.weights.tolist()):
+        marks = {"run": run_weight, "best on tune": chosen, "shown": figure.weight}
+        here = [name for name, at in marks.items() if at is not None and abs(weight - at) < 1e-9]
+        known = [float(values[k]) if len(values) else None for values in (sweep.auroc, sweep.low, sweep.high)]
+        rows.append([round(weight, 9), *known, sweep.confidence, sweep.positives, sweep.negatives, ", ".join(here)])
+    return Table(("fusion_weight", *AREA, "mark"), rows)
+
+
+def _histogram(figure: Figure) -> Table:
+    scored = figure.scored()
+    words = np.where(scored.labels == 1, "abnormal", "normal")
+    found = statistics.histogram(scored.scores_at(figure.weight), words, bins=BINS)
+    rows = [
+        [name, figure.weight, float(low), float(high), int(count), int(counts.sum())]
+        for name, counts in found.counts.items()
+        for low, high, count in zip(found.edges[:-1], found.edges[1:], counts, strict=True)
+    ]
+    columns = ("label", "fusion_weight", "bin_low [score]", "bin_high [score]", "count [films]", "of [films]")
+    return Table(columns, rows)
+
+
+def _forest(figure: Figure) -> Table:
+    found = break_down(figure.evaluation, part=figure.part)
+    rows: list[list[Any]] = [["all", "all films", found.overall.positives + found.overall.negatives]]
+    rows[0] += [*area_cells(found.overall), None, None, found.overall.reason]
+    for finding in found.findings:
+        p = [finding.p_value, finding.adjusted_p_value]
+        reason = finding.reason or finding.auroc.reason
+        rows.append(["finding", finding.name, finding.films, *area_cells(finding.auroc), *p, reason])
+    for name, groups in found.groups.items():
+        for group in groups:
+            p = [group.p_value, group.adjusted_p_value]
+            rows.append([GROUPS[name], group.name, group.films, *area_cells(group.auroc), *p, group.reason])
+    return Table(("group", "name", "films [films]", *AREA, "p_value", "p_value_holm", "reason"), rows)
+
+
+def _operating(figure: Figure) -> Table:
+    found = reach(figure.evaluation, figure.scored(), weight=figure.weight, asked=figure.asked)
+    said = [found.asked.rule, found.asked.target, found.asked.prevalence, found.weight, found.source]
+    said += [found.reference_films]
+    rows: list[list[Any]] = [["threshold [score]", found.threshold, None, None, None]]
+    for name in ("true_positives", "false_negatives", "false_positives", "true_negatives"):
+        rows.append([f"{name} [films]", getattr(found, name), None, None, None])
+    for name in ("sensitivity", "specificity"):
+        rate = getattr(found, name)
+        rows.append([f"{name} [share]", *((rate.value, rate.low, rate.high, rate.total) if rate else [None] * 4)])
+    for name in PREDICTED:
+        one = getattr(found.predictive, name) if found.predictive else None
+        rows.append([f"{name} {PREDICTED[name]}", *((one.value, one.low, one.high) if one else [None] * 3), None])
+    columns = (
+        "quantity", "value", "low", "high", "of [films]", "rule", "target [share]", "prevalence [share]",
+        "fusion_weight", "fixed_on", "reference [films]",
+    )  # fmt: skip
+    return Table(columns, [[*row, *said] for row in rows], found.reason)
+
+
+PREDICTED = {
+    "positive_predictive_value": "[share]",
+    "negative_predictive_value": "[share]",
+    "flags_per_1000": "[films of 1,000]",
+    "false_alarms_per_1000": "[films of 1,000]",
+    "misses_per_1000": "[films of 1,000]",
+}
+FIGURES: dict[str, Callable[[Figure], Table]] = {
+    "roc": _roc,
+    "sweep": _sweep,
+    "histogram": _histogram,
+    "forest": _forest,
+    "operating": _operating,
+}
+
+
+def _left_out(figure: Figure, scored: ScoredPart) -> str:
+    return sentence(len(set(figure.hidden).intersection(scored.images)), figure.part)
+
+
+def _compared_roc(found: Comparison, hidden: Collection[str]) -> Table:
+    rows: list[list[Any]] = []
+    for row, scores in zip(found.rows, found.scores, strict=True):
+        curve = statistics.roc_curve(found.labels, scores, max_points=len(found.images) + 2)
+        difference = row.difference
+        against = [difference.difference, difference.low, difference.high] if difference else [None] * 3
+        said = [*area_cells(row.auroc), *against, difference.p_value if difference else None, row.adjusted_p_value]
+        run = [row.evaluation.run.name, str(row.evaluation.run.uuid), row.weight]
+        for x, y in zip(curve.false_positive_rate.tolist(), curve.sensitivity.tolist(), strict=True):
+            rows.append([*run, x, y, *said])
+    columns = (
+        "run", "run_address", "fusion_weight", "false_positive_rate [share]", "sensitivity [share]", *AREA,
+        "difference_from_first", "difference_low", "difference_high", "p_value", "p_value_holm",
+    )  # fmt: skip
+    return Table(columns, rows)
+
+
+def _compared_films(found: Comparison, hidden: Collection[str]) -> Table:
+    names = [row.evaluation.run.name for row in found.rows]
+    changed = found.changed
+    sides = {
+        image: side
+        for side in ("found", "lost", "alarms_gone", "alarms_new")
+        for image in (getattr(changed, side) if changed else ())
+    }
+    rows = [
+        [image, "abnormal" if label else "normal", *map(float, scores), sides.get(image)]
+        for image, label, scores in zip(found.images, found.labels, found.scores.T, strict=True)
+        if image not in hidden
+    ]
+    columns = ("image", "label", *(f"{name} [score]" for name in _told_apart(names)), "changed_side")
+    return Table(columns, rows, sentence(len(found.images) - len(rows), found.part))
+
+
+def _told_apart(names: list[str]) -> list[str]:
+    """Runs of one name are numbered: a column is found by its head."""
+    return [f"{name} ({k + 1})" if names.count(name) > 1 else name for k, name in enumerate(names)]
+
+
+COMPARED: dict[str, Callable[[Comparison, Collection[str]], Table]] = {"roc": _compared_roc, "scatter": _compared_films}
+
+
+def table_of(figures: Mapping[str, Callable[..., Table]], name: str, *asked: Any) -> Table:
+    """Raises KeyError, with a sentence, for a figure that has no table."""
+    if name not in figures:
+        raise KeyError(f"There is no figure {name[:40]!r}; there are {', '.join(figures)}.")
+    return figures[name](*asked)

@@ -1,0 +1,99 @@
+"""How well the films of an evaluated part are aligned, and what that does to the AUROC."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import statistics
+from analysis.evaluation.evaluate import ScoredPart, score_facts
+from analysis.models import Evaluation
+from ml_engine.core.alignment.columns import NAMES
+from ml_engine.models import Run
+from ml_engine.runs.paths import run_folder
+
+WORST = 12
+WORDS = {
+    "ncc": "Correlation with the canonical image (NCC)",
+    "ssim": "Structural similarity (SSIM)",
+    "frame_filled": "Share of the frame that the film fills",
+}
+NOT_ALIGNED = "This run's films are not aligned: its detector was fitted without an alignment."
+NOT_KEPT = "The run was scored before alignments were measured film by film; score again."
+
+
+def alignment_of(evaluation: Evaluation, scored: ScoredPart, *, hidden: Collection[str] = ()) -> dict[str, Any]:
+    """JSON: films flagged, how the films resemble the canonical image before and after, the AUROC of films aligned well
+    and of those flagged at the run's weight, and the worst aligned films, `hidden` ones left out and counted. `reason`
+    says why there is nothing to tell. Raises CannotEvaluate when the run's folder is gone."""
+    run = evaluation.run
+    facts = score_facts(run)
+    found: dict[str, Any] = {"part": scored.part, "films": len(scored.images), "reason": ""}
+    if run.detector is None or run.detector.alignment is None:
+        return found | {"reason": NOT_ALIGNED}
+    if "flagged" not in facts:
+        return found | {"reason": NOT_KEPT}
+    report = run.detector.alignment.report.get("report", {})
+    flagged = np.isin(scored.rows, np.asarray(facts["flagged"], dtype=np.int64))
+    quality = _quality(run, scored)
+    scores = scored.scores_at(float(evaluation.metrics["weight"]))
+    groups = ["flagged" if one else "aligned well" for one in flagged]
+    found |= {
+        "alignment": str(run.detector.alignment.run.uuid),
+        "weight": float(evaluation.metrics["weight"]),
+        "flagged": asdict(statistics.clustered_rate(flagged, scored.patients)),
+        "fitted_on": {
+            name: report.get(name)
+            for name in ("films", "share_flagged", "ncc_before", "ncc_after", "ssim_before", "ssim_after")
+        },
+        "measures": None if quality is None else _measures(quality),
+        "groups": [asdict(row) for row in statistics.subgroup_aurocs(scored.labels, scores, groups, scored.patients)],
+    }
+    return found | _worst(scored, flagged, quality, hidden)
+
+
+def _quality(run: Run, scored: ScoredPart) -> NDArray[np.float64] | None:
+    """`NAMES` of the films of the part, (N, 5); None for a run of an engine that did not measure them."""
+    try:
+        kept: NDArray[np.float64] = np.load(run_folder(run.uuid) / "aligned.npy", allow_pickle=False)
+    except (OSError, ValueError):
+        return None
+    return kept[scored.rows]
+
+
+def _measures(quality: NDArray[np.float64]) -> dict[str, dict[str, float]]:
+    """Name -> median, the tenth of films that is lowest, and the least, of the films where it is known."""
+    found = {}
+    for column, name in enumerate(NAMES):
+        values = quality[:, column]
+        values = values[np.isfinite(values)]
+        if len(values):
+            low, middle = np.quantile(values, [0.1, 0.5])
+            found[name] = {"median": float(middle), "lowest_tenth": float(low), "least": float(values.min())}
+    return found
+
+
+def _worst(
+    scored: ScoredPart, flagged: NDArray[np.bool_], quality: NDArray[np.float64] | None, hidden: Collection[str]
+) -> dict[str, Any]:
+    """Flagged films first, then those that resemble the canonical image least; without measures the flagged alone."""
+    ncc = np.full(len(flagged), np.nan) if quality is None else quality[:, NAMES.index("ncc_after")]
+    order = np.lexsort((ncc, ~flagged))
+    rows = [row for row in order.tolist() if flagged[row] or np.isfinite(ncc[row])]
+    told = [row for row in rows if scored.images[row] not in hidden]
+    return {
+        "hidden": len(rows) - len(told),
+        "worst": [
+            {
+                "image": scored.images[row],
+                "label": "abnormal" if scored.labels[row] else "normal",
+                "flagged": bool(flagged[row]),
+                "ncc_after": float(ncc[row]) if np.isfinite(ncc[row]) else None,
+            }
+            for row in told[:WORST]
+        ],
+    }

@@ -1,0 +1,51 @@
+"""What is known of the films of an evaluation beside their label: findings at the cut-off, view, sex, age, source,
+scanner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from analysis.evaluation.evaluate import ScoredPart
+from portal.labels.events import CHUNK, labels_at
+from portal.models import Image
+
+UNKNOWN = "unknown"
+GROUPS = {"view": "View position", "sex": "Sex", "age": "Age band", "dataset": "Dataset", "scanner": "Scanner"}
+SEXES = {"M": "male", "F": "female", "O": "other"}
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """findings: those of each film (N); groups: name of `GROUPS` -> the group of each film (N)."""
+
+    findings: list[tuple[str, ...]]
+    groups: dict[str, list[str]]
+
+
+def attributes_of(scored: ScoredPart, *, cutoff: datetime) -> Attributes:
+    """In the order of the films of the part."""
+    films: dict[str, Image] = {}
+    for start in range(0, len(scored.images), CHUNK):
+        chunk = Image.objects.filter(uuid__in=scored.images[start : start + CHUNK])
+        rows = chunk.select_related("patient", "dataset").only(
+            "uuid", "view_position", "header", "patient__sex", "patient__age_band", "dataset__name"
+        )
+        films |= {str(film.uuid): film for film in rows}
+    in_order = [films[uuid] for uuid in scored.images]
+    labels = labels_at([film.pk for film in in_order], cutoff)
+    return Attributes(
+        findings=[labels[film.pk].findings if film.pk in labels else () for film in in_order],
+        groups={
+            "view": [film.view_position or UNKNOWN for film in in_order],
+            "sex": [SEXES.get(film.patient.sex, UNKNOWN) for film in in_order],
+            "age": [film.patient.age_band or UNKNOWN for film in in_order],
+            "dataset": [film.dataset.name for film in in_order],
+            "scanner": [scanner(film) for film in in_order],
+        },
+    )
+
+
+def scanner(film: Image) -> str:
+    """Manufacturer and model, as far as the header was allowed to keep them."""
+    return " ".join(film.header[key] for key in ("manufacturer", "model") if film.header.get(key)) or UNKNOWN

@@ -1,0 +1,220 @@
+"""Two to six evaluated runs side by side, on the films that all of them scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import statistics
+from analysis.evaluation.analysis_plan import Declared, current_plan, declared
+from analysis.evaluation.evaluate import ScoredPart, parts_of, scored_part
+from analysis.evaluation.operating_point import Asked
+from analysis.evaluation.operating_points import reach
+from analysis.models import Evaluation
+from analysis.sections.attributes import attributes_of
+from portal.models import Part
+
+LEAST, MOST = 2, 6
+SEED = "seed"
+SPECIFICITY = 0.8  # at which films change sides: 0.9 needs more normals than small sets have
+
+
+class CannotCompare(Exception):
+    """A sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run: its AUROC on the common films, and its difference from the first run's, None for the first itself.
+
+    `declared` says whether the analysis plan names this comparison. adjusted_p_value is Holm's, of a declared one over
+    all that the plan declares, of another one over all that are shown.
+    """
+
+    evaluation: Evaluation
+    weight: float
+    auroc: statistics.Auroc
+    difference: statistics.AurocDifference | None = None
+    declared: bool = False
+    adjusted_p_value: float | None = None
+    findings: tuple[statistics.Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The films that the second run calls otherwise than the first, each at its own threshold for one specificity."""
+
+    threshold_first: float
+    threshold_second: float
+    found: list[str]  # abnormal, called by the second only
+    lost: list[str]  # abnormal, called by the first only
+    alarms_gone: list[str]  # normal, called by the first only
+    alarms_new: list[str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """films (N) are those that all runs scored with a label normal or abnormal at the first run's cut-off; scores
+    (K, N) and labels (N,) belong to them; left_out counts, for each run, its films that another one lacks."""
+
+    part: str
+    rows: tuple[Row, ...]
+    images: list[str]
+    labels: NDArray[np.int8]
+    scores: NDArray[np.float64]
+    left_out: tuple[int, ...]
+    settings: dict[str, list[Any]]
+    seeds: statistics.Spread | None
+    changed: Changed | None
+
+
+def compare(evaluations: Sequence[Evaluation], *, part: str) -> Comparison:
+    """The runs in the order given, the first as the one that the others are compared with: the primary detector of the
+    split's analysis plan, where it is among them.
+
+    Raises CannotCompare for another number of runs, for a part that one was not evaluated on, and where no film is
+    common; CannotEvaluate where a run's folder is gone.
+    """
+    if not LEAST <= len(evaluations) <= MOST:
+        raise CannotCompare(f"{len(evaluations)} runs are chosen; choose {LEAST} to {MOST}.")
+    for one in evaluations:
+        if part not in parts_of(one):
+            raise CannotCompare(f"The run {one.run.name!r} was not evaluated on {part}; leave it out or score {part}.")
+    plan = declared(current_plan(evaluations[0].split)) if part == Part.TEST else None
+    evaluations = _primary_first(evaluations, plan)
+    is_declared = _declared(evaluations, plan)
+    cutoff = evaluations[0].label_cutoff
+    parts = [scored_part(one.run, part=part, cutoff=cutoff) for one in evaluations]
+    common = set(parts[0].images).intersection(*(one.images for one in parts[1:]))
+    if not common:
+        raise CannotCompare(f"No film of {part} was scored by all {len(evaluations)} runs; choose runs of one split.")
+    left_out = tuple(len(one.images) - len(common) for one in parts)
+    parts = [_only(one, common, like=parts[0]) for one in parts]
+    weights = [float(one.metrics["weight"]) for one in evaluations]
+    scores = np.stack([one.scores_at(weight) for one, weight in zip(parts, weights, strict=True)]).astype(np.float64)
+    findings = attributes_of(parts[0], cutoff=cutoff).findings
+    labels, patients = parts[0].labels, parts[0].patients
+    rows = [
+        Row(
+            evaluation,
+            weight,
+            statistics.auroc_interval(labels, own, patients),
+            statistics.delong_paired(labels, own, scores[0], patients) if k else None,
+            declared=is_declared[k],
+            findings=statistics.finding_aurocs(labels, own, findings, patients),
+        )
+        for k, (evaluation, weight, own) in enumerate(zip(evaluations, weights, scores, strict=True))
+    ]
+    settings = settings_that_differ(evaluations)
+    spread = statistics.spread_over_seeds([row.auroc.auroc for row in rows])
+    return Comparison(
+        part=part,
+        rows=_adjusted(rows, planned=len(plan.compared) if plan and any(is_declared) else 0),
+        images=parts[0].images,
+        labels=labels,
+        scores=scores,
+        left_out=left_out,
+        settings=settings,
+        seeds=spread if list(settings) == [SEED] else None,
+        changed=_changed(evaluations, parts, weights) if len(evaluations) == 2 else None,
+    )
+
+
+def settings_that_differ(evaluations: Sequence[Evaluation]) -> dict[str, list[Any]]:
+    """Setting -> its value in each run; those in which all agree are left out."""
+    flat = [_flat(one.run.detector.run.config if one.run.detector else {}) for one in evaluations]
+    names = sorted({name for config in flat for name in config})
+    table = {name: [config.get(name) for config in flat] for name in names}
+    return {name: values for name, values in table.items() if any(value != values[0] for value in values)}
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    plain = {name: value for name, value in config.items() if not isinstance(value, dict)}
+    nested = {
+        f"{name}.{inner}": value
+        for name, inside in config.items()
+        if isinstance(inside, dict)
+        for inner, value in inside.items()
+    }
+    return plain | nested
+
+
+def _only(scored: ScoredPart, common: set[str], *, like: ScoredPart) -> ScoredPart:
+    """The common films in the order of ``like``."""
+    at = {image: row for row, image in enumerate(scored.images)}
+    images = [image for image in like.images if image in common]
+    rows = [at[image] for image in images]
+    return ScoredPart(
+        scored.part,
+        images,
+        scored.labels[rows],
+        scored.patients[rows],
+        np.asarray(scored.sweep[rows]),
+        scored.left_out,
+        scored.rows[rows],
+    )
+
+
+def _primary_first(evaluations: Sequence[Evaluation], plan: Declared | None) -> list[Evaluation]:
+    """The plan's primary detector before all others, where it is among them."""
+    return sorted(evaluations, key=lambda one: plan is None or _detector(one) != plan.primary)
+
+
+def _detector(evaluation: Evaluation) -> UUID | None:
+    """The run that fitted it, which is what a plan names."""
+    return evaluation.run.detector.run.uuid if evaluation.run.detector else None
+
+
+def _declared(evaluations: Sequence[Evaluation], plan: Declared | None) -> list[bool]:
+    """Which runs the plan compares with the first."""
+    if plan is None or _detector(evaluations[0]) != plan.primary:
+        return [False] * len(evaluations)
+    return [_detector(one) in plan.compared for one in evaluations]
+
+
+def _adjusted(rows: Sequence[Row], *, planned: int) -> tuple[Row, ...]:
+    """A plan's comparisons are corrected for each other, be they shown or not, and for nothing else: that is what
+    declaring is for. Any other p-value is corrected for all that are shown."""
+    raw = {k: row.difference.p_value for k, row in enumerate(rows) if row.difference}
+    tested = {k: p for k, p in raw.items() if p is not None}
+    among_all = dict(zip(tested, statistics.holm(list(tested.values())), strict=True))
+    own = [k for k in tested if rows[k].declared]
+    unseen = [1.0] * (planned - len(own))  # as if they had shown nothing: the correction errs on the safe side
+    among_own = dict(zip(own, statistics.holm([*(tested[k] for k in own), *unseen]), strict=False))
+    found = {**among_all, **among_own}
+    return tuple(replace(row, adjusted_p_value=float(found[k])) if k in found else row for k, row in enumerate(rows))
+
+
+def _changed(
+    evaluations: Sequence[Evaluation], parts: Sequence[ScoredPart], weights: Sequence[float]
+) -> Changed | None:
+    """None where either run has no threshold of its own."""
+    reached = [
+        reach(evaluation, scored, weight=weight, asked=Asked(target=SPECIFICITY))
+        for evaluation, scored, weight in zip(evaluations, parts, weights, strict=True)
+    ]
+    first, second = (one.threshold for one in reached)
+    if first is None or second is None:
+        return None
+    called = [
+        scored.scores_at(weight) >= at for scored, weight, at in zip(parts, weights, (first, second), strict=True)
+    ]
+    images, abnormal = np.array(parts[0].images), parts[0].labels == 1
+
+    def named(which: NDArray[np.bool_]) -> list[str]:
+        return [str(image) for image in images[which]]
+
+    only_first, only_second = called[0] & ~called[1], called[1] & ~called[0]
+    return Changed(
+        first,
+        second,
+        found=named(only_second & abnormal),
+        lost=named(only_first & abnormal),
+        alarms_gone=named(only_first & ~abnormal),
+        alarms_new=named(only_second & ~abnormal),
+    )

@@ -1,0 +1,32 @@
+"""What an evaluation stands on: films by part and label, what was left out and why, the cut-off, looks at test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analysis.evaluation.evaluate import parts_of
+from analysis.evaluation.looks import looks_at_test, note_of
+from analysis.models import Evaluation, TestLook
+from portal.models import Part
+
+
+def data_of(evaluation: Evaluation) -> dict[str, Any]:
+    """JSON, from what split and evaluation keep: no film is read."""
+    split = evaluation.split
+    told = evaluation.metrics["parts"]
+    return {
+        "split": str(split.uuid),
+        "origin": split.get_origin_display(),
+        "seed": split.seed,
+        "label_cutoff": evaluation.label_cutoff.isoformat(),
+        "split_label_cutoff": split.label_cutoff.isoformat(),
+        "parts": {part: split.counts["parts"][part] for part in Part.values if part in split.counts.get("parts", {})},
+        "left_out_of_split": split.counts.get("left_out", {}),
+        "evaluated": {
+            part: {name: told[part][name] for name in ("normal", "abnormal", "patients", "left_out")}
+            for part in parts_of(evaluation)
+        },
+        "looks_at_test": looks_at_test(split),
+        "looks_at_this_evaluation": TestLook.objects.filter(evaluation=evaluation).count(),
+        "note": note_of(split, Part.TEST),
+    }

@@ -1,0 +1,145 @@
+"""A scored part -> what an evaluation page shows of it at a weight: numbers and figures."""
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+from analysis import figures, statistics
+from analysis.evaluation import blinding
+from analysis.evaluation.evaluate import ScoredPart, aurocs, band_of, sweep_of
+from analysis.evaluation.memory_cache import Remembered
+from analysis.figures.palette import Kind, Theme
+from portal.models import Part
+
+BINS = 30
+_drawn = Remembered(32)  # two hundred kilobytes each
+
+
+def draw_part(
+    scored: ScoredPart,
+    *,
+    weight: float,
+    run_weight: float,
+    chosen: float | None,
+    theme: Theme,
+    random_weights: bool,
+    hidden: Collection[str] = (),
+    moving: bool = False,
+) -> dict[str, Any]:
+    """`figures` (plain JSON for Plotly by name), `rows` (AUROC by kind of score).
+
+    While the weight is `moving` the ROC's band is left out, since a thousand resamples take a second. The films in
+    `hidden` count in every curve and number; none of them is named, drawn as a mark or shown. The answer is remembered
+    and shared: it is not to be changed.
+    """
+    left_out = tuple(sorted(scored.left_out.items()))
+    key = (
+        scored.digest,
+        left_out,
+        scored.part,
+        weight,
+        run_weight,
+        chosen,
+        theme,
+        random_weights,
+        frozenset(hidden),
+        moving,
+    )
+
+    def work_out() -> dict[str, Any]:
+        return _draw_part(
+            scored,
+            weight=weight,
+            run_weight=run_weight,
+            chosen=chosen,
+            theme=theme,
+            random_weights=random_weights,
+            hidden=hidden,
+            moving=moving,
+        )
+
+    return _drawn(key, work_out)
+
+
+def _draw_part(
+    scored: ScoredPart,
+    *,
+    weight: float,
+    run_weight: float,
+    chosen: float | None,
+    theme: Theme,
+    random_weights: bool,
+    hidden: Collection[str],
+    moving: bool,
+) -> dict[str, Any]:
+    sweep = sweep_of(scored)
+    found = aurocs(scored, sweep, weight=weight)
+    fused = scored.scores_at(weight)
+    said: dict[str, Any] = {"theme": theme, "random_weights": random_weights}
+    shown = [None if image in hidden else image for image in scored.images]
+    return {
+        "figures": {
+            "roc": figures.as_json(_roc(scored, shown, found, weight, moving, said)),
+            "sweep": _sweep(scored, sweep, run_weight, chosen, said),
+            "histogram": figures.as_json(_histogram(scored, shown, fused, said)),
+        },
+        "rows": [
+            {
+                "kind": kind,
+                "value": auroc.auroc,
+                "text": figures.format_auroc(auroc),
+                "method": auroc.method,
+                "reason": auroc.reason,
+            }
+            for kind, auroc in found.items()
+        ],
+        "shown_weight": weight,
+        "normal": int((scored.labels == 0).sum()),
+        "abnormal": int((scored.labels == 1).sum()),
+        "patients": len(np.unique(scored.patients)),
+        "left_out": scored.left_out,
+        "hidden": blinding.sentence(shown.count(None), scored.part),
+    }
+
+
+def _sweep(
+    scored: ScoredPart,
+    sweep: statistics.FusionSweep,
+    run_weight: float,
+    chosen: float | None,
+    said: dict[str, Any],
+) -> dict[str, Any]:
+    """The same at every weight."""
+    on_test = scored.part == Part.TEST
+    key = ("sweep", scored.digest, run_weight, chosen, on_test, *said.values())
+    return _drawn(
+        key,
+        lambda: figures.as_json(
+            figures.sweep_figure(sweep, run_weight=run_weight, chosen_weight=chosen, on_test=on_test, **said)
+        ),
+    )
+
+
+def _roc(
+    scored: ScoredPart,
+    shown: list[str | None],
+    found: dict[Kind, statistics.Auroc],
+    weight: float,
+    moving: bool,
+    said: dict[str, Any],
+) -> Any:
+    at: dict[Kind, float] = {"global": 0.0, "region": 1.0, "fused": weight}
+    kinds = [
+        figures.KindOfScore(kind, statistics.roc_curve(scored.labels, scored.scores_at(at[kind])), auroc)
+        for kind, auroc in found.items()
+    ]
+    band = None if moving else band_of(scored, weight=weight)
+    return figures.roc_figure(kinds, image_ids=shown, band=band, band_follows=moving, **said)
+
+
+def _histogram(scored: ScoredPart, shown: list[str | None], fused: Any, said: dict[str, Any]) -> Any:
+    words = np.where(scored.labels == 1, "abnormal", "normal")
+    return figures.histogram_figure(
+        statistics.histogram(fused, words, bins=BINS), scores=fused, groups=words, image_ids=shown, **said
+    )

@@ -1,0 +1,169 @@
+"""The films of an evaluated part to look at first: the surest and the worst calls at an operating point, each with its
+heatmap in a few lines."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import statistics
+from analysis.evaluation.evaluate import ScoredPart, gone, score_facts
+from analysis.evaluation.operating_points import Reached
+from analysis.maps.contours import contour, hottest
+from analysis.maps.fuse_maps import fused_map
+from analysis.models import Evaluation
+from ml_engine.models import Run
+from ml_engine.runs.paths import run_folder
+from portal.imaging.film import PixelFacts
+from portal.models import Image
+
+PAGE = 12
+RING = 0.05  # radius of the ring, as a share of the film's longer side
+WORDS = {
+    "true_positives": "Most confident true positives",
+    "false_positives": "Worst false positives",
+    "false_negatives": "Worst false negatives",
+    "true_negatives": "True negatives nearest the threshold",
+    "lowest_abnormal": "Abnormal films with the lowest scores",
+    "highest_normal": "Normal films with the highest scores",
+}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One film: `lines` is an SVG path in original pixels where its map crosses the run's threshold for heatmaps, ""
+    where it nowhere does; `hottest` (x, y) in original pixels is the middle of its highest patch."""
+
+    image: str
+    label: str
+    score: float
+    columns: int
+    rows: int
+    pixel_aspect: float
+    lines: str
+    hottest: tuple[float, float] | None
+
+    @property
+    def height(self) -> float:
+        """Of the film as it is shown, in pixel widths."""
+        return self.rows * self.pixel_aspect
+
+    @property
+    def radii(self) -> tuple[float, float]:
+        """Of the ring, in original pixels along x and y: a circle as it is shown."""
+        radius = RING * max(self.columns, self.height)
+        return radius, radius / self.pixel_aspect
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """A page of the films of one kind; `hidden` of the `films` may not be shown to the person and are on no page."""
+
+    kind: str
+    films: int
+    hidden: int
+    page: int
+    pages: int
+    shown: tuple[Shown, ...]
+
+    @property
+    def words(self) -> str:
+        return WORDS[self.kind]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def rows_of(scored: ScoredPart, *, weight: float, threshold: float | None) -> dict[str, NDArray[np.int64]]:
+    """Kind of gallery -> the films' rows in the part, those to look at first first. Without a threshold nothing is
+    called, and films come by score alone."""
+    scores = scored.scores_at(weight).astype(np.float64)  # a threshold may lie between two numbers of 32 bits
+    worst = statistics.worst_cases(scored.labels, scores)
+    if threshold is None:
+        return {"lowest_abnormal": worst.misses, "highest_normal": worst.false_alarms}
+    called = scores >= threshold
+    return {
+        "true_positives": worst.misses[::-1][called[worst.misses[::-1]]],
+        "false_positives": worst.false_alarms[called[worst.false_alarms]],
+        "false_negatives": worst.misses[~called[worst.misses]],
+        "true_negatives": worst.false_alarms[~called[worst.false_alarms]],
+    }
+
+
+def galleries(
+    evaluation: Evaluation,
+    scored: ScoredPart,
+    reached: Reached,
+    *,
+    hidden: Collection[str],
+    kind: str = "",
+    page: int = 1,
+) -> list[Gallery]:
+    """All kinds at an operating point, or one; [] for a kind that there is none of. Raises CannotEvaluate when the
+    run's folder is gone."""
+    found = []
+    for name, rows in rows_of(scored, weight=reached.weight, threshold=reached.threshold).items():
+        if kind and kind != name:
+            continue
+        told = [row for row in rows.tolist() if scored.images[row] not in hidden]
+        pages = max(1, -(-len(told) // PAGE))
+        at = min(page, pages)
+        shown = _shown(evaluation.run, scored, told[(at - 1) * PAGE : at * PAGE], weight=reached.weight)
+        found.append(Gallery(name, len(rows), len(rows) - len(told), at, pages, shown))
+    return found
+
+
+def _shown(run: Run, scored: ScoredPart, rows: list[int], *, weight: float) -> tuple[Shown, ...]:
+    films = {
+        str(film.uuid): film
+        for film in Image.objects.filter(uuid__in=[scored.images[row] for row in rows]).only(
+            "uuid", "rows", "columns", "facts"
+        )
+    }
+    scores = scored.scores_at(weight)
+    drawn = _Heatmaps(run, weight=weight)
+    return tuple(
+        Shown(
+            image=scored.images[row],
+            label="abnormal" if scored.labels[row] else "normal",
+            score=float(scores[row]),
+            columns=film.columns,
+            rows=film.rows,
+            pixel_aspect=PixelFacts.from_json(film.facts).aspect,
+            **drawn.of(int(scored.rows[row])),
+        )
+        for row in rows
+        if (film := films.get(scored.images[row])) is not None  # else erased since
+    )
+
+
+class _Heatmaps:
+    """The maps of a run's films, as lines in original pixels."""
+
+    def __init__(self, run: Run, *, weight: float) -> None:
+        self.facts, self.weight = score_facts(run), weight
+        try:
+            self.maps = np.load(run_folder(run.uuid) / "maps.npy", mmap_mode="r", allow_pickle=False)
+            self.affines = np.load(run_folder(run.uuid) / "affines.npy", mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise gone(run) from error
+
+    def of(self, row: int) -> dict[str, Any]:
+        fused = fused_map(self.maps[row], self.facts, weight=self.weight)
+        affine, top = np.asarray(self.affines[row]), hottest(fused)
+        if top is None or not np.isfinite(affine).all():
+            return {"lines": "", "hottest": None}
+        level = self.facts["threshold_map"]
+        segments = np.empty((0, 2, 2)) if level is None else contour(fused, float(level))
+        placed = self._placed(affine, segments.reshape(-1, 2)).reshape(-1, 2, 2)
+        x, y = self._placed(affine, np.array([top]))[0].tolist()
+        lines = "".join(f"M{ax:.5g} {ay:.5g}L{bx:.5g} {by:.5g}" for (ax, ay), (bx, by) in placed.tolist())
+        return {"lines": lines, "hottest": (x, y)}
+
+    def _placed(self, original_from_canonical: NDArray[np.float64], points: NDArray[np.float64]) -> Any:
+        """Points (P, 2) in patches -> in original pixels."""
+        return points * self.facts["stride"] @ original_from_canonical[:, :2].T + original_from_canonical[:, 2]

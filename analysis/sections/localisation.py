@@ -1,0 +1,229 @@
+"""How well the maps of an evaluated part find what is marked on its films.
+
+Maps and boxes meet on the canonical patch grid: a patch lies in a box where its centre, taken to the film by the
+inverse alignment, lies in it. No map is resampled, and each film has as many patches as any other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import figures, statistics
+from analysis.evaluation.disk_cache import kept
+from analysis.evaluation.evaluate import STEPS, ScoredPart, gone, score_facts
+from analysis.figures.palette import Kind, Theme
+from analysis.maps.fuse_maps import fused_map
+from analysis.models import Evaluation
+from analysis.sections.marked_lesions import Marked, marked_films
+from analysis.statistics.subgroups import LEAST_FILMS
+from ml_engine.models import Run
+from ml_engine.runs.paths import run_folder
+
+FALSE_POSITIVES = 0.3  # the limit of AUPRO
+CURVE_POINTS = 300  # drawn of an FROC
+NO_TRUTH = (
+    "No abnormal film of {part} with a score has a box, so nothing is told of where the method looks. Boxes come with "
+    "an import (a CSV with x, y, width, height), or from readings made without the model."
+)
+
+
+@dataclass(frozen=True)
+class _Film:
+    """Maps (2, H, W) by kind are fused later; `inside` (L, H, W) bool are the patches in each of its boxes."""
+
+    patient: int
+    maps: dict[Kind, NDArray[np.float64]]
+    inside: NDArray[np.bool_]
+    findings: tuple[str, ...]
+
+
+def localise(evaluation: Evaluation, scored: ScoredPart, *, weight: float) -> dict[str, Any]:
+    """JSON: films, boxes and where they come from; pixel AUROC, AUPRO, pointing game and FROC by kind of score; the
+    boxes that fused reaches at the run's threshold for heatmaps; and by finding. Only films with boxes count, and
+    `reason` says why there are none. Raises CannotEvaluate when the run's folder is gone."""
+    abnormal = [image for image, label in zip(scored.images, scored.labels, strict=True) if label == 1]
+    marked = marked_films(abnormal, cutoff=evaluation.label_cutoff)
+    found: dict[str, Any] = {
+        "part": scored.part,
+        "weight": weight,
+        "films": len(marked),
+        "abnormal": len(abnormal),
+        "boxes": sum(len(film.boxes) for film in marked.values()),
+        "sources": dict(Counter(film.source for film in marked.values())),
+        "reason": "" if marked else NO_TRUTH.format(part=scored.part),
+    }
+    if not marked:
+        return found
+    said = json.dumps([(image, marked[image].boxes) for image in sorted(marked)]).encode()
+    name = f"localisation-{scored.part}-{round(weight * STEPS):03}"
+    return found | kept(
+        evaluation,
+        name,
+        of=scored.digest + said,
+        work_out=lambda: _work_out(evaluation, scored, marked, weight=weight),
+    )
+
+
+def _work_out(
+    evaluation: Evaluation, scored: ScoredPart, marked: dict[str, Marked], *, weight: float
+) -> dict[str, Any]:
+    facts = score_facts(evaluation.run)
+    films = _films(evaluation.run, scored, marked, facts, weight=weight)
+    at_run_weight = round(weight * STEPS) == round(float(evaluation.metrics["weight"]) * STEPS)
+    level = facts["threshold_map"] if at_run_weight else None
+    return {
+        "grid": list(films[0].inside.shape[1:]),
+        "outside": sum(int((~film.inside.any(axis=(1, 2))).sum()) for film in films),
+        "kinds": {kind: _of_kind(films, kind) for kind in ("global", "region", "fused")},
+        "level": level,
+        "hits": _hits(films, level),
+        "findings": _by_finding(films, level),
+    }
+
+
+def _films(
+    run: Run, scored: ScoredPart, marked: dict[str, Marked], facts: dict[str, Any], *, weight: float
+) -> list[_Film]:
+    try:
+        maps = np.load(run_folder(run.uuid) / "maps.npy", mmap_mode="r", allow_pickle=False)
+        affines = np.load(run_folder(run.uuid) / "affines.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise gone(run) from error
+    weights: dict[Kind, float] = {"global": 0.0, "region": 1.0, "fused": weight}
+    films = []
+    for place, image in enumerate(scored.images):
+        if image not in marked:
+            continue
+        row, boxes = int(scored.rows[place]), marked[image].boxes
+        films.append(
+            _Film(
+                patient=int(scored.patients[place]),
+                maps={kind: fused_map(maps[row], facts, weight=at) for kind, at in weights.items()},
+                inside=patches_in_boxes(
+                    np.array([box[:4] for box in boxes]),
+                    np.asarray(affines[row], dtype=np.float64),
+                    stride=float(facts["stride"]),
+                    shape=maps.shape[2:],
+                ),
+                findings=tuple(box[4] for box in boxes),
+            )
+        )
+    return films
+
+
+def patches_in_boxes(
+    boxes: NDArray[np.float64], original_from_canonical: NDArray[np.float64], *, stride: float, shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """(L, H, W): the patches whose centre, `original_from_canonical` (2, 3) of it, lies in each of boxes (L, 4).
+
+    Boxes are x, y, width, height in original pixels. One that holds no centre has the patch that its middle lies in;
+    one whose middle is outside the frame has none.
+    """
+    height, width = int(shape[0]), int(shape[1])
+    linear, shift = original_from_canonical[:, :2], original_from_canonical[:, 2]
+    x, y = np.meshgrid((np.arange(width) + 0.5) * stride, (np.arange(height) + 0.5) * stride)
+    across = linear[0, 0] * x + linear[0, 1] * y + shift[0]
+    down = linear[1, 0] * x + linear[1, 1] * y + shift[1]
+    planes = np.zeros((len(boxes), height, width), dtype=bool)
+    for plane, (left, top, wide, high) in zip(planes, boxes, strict=True):
+        plane[:] = (across >= left) & (across < left + wide) & (down >= top) & (down < top + high)
+        if not plane.any():
+            middle = np.linalg.solve(linear, np.array([left + wide / 2, top + high / 2]) - shift) / stride
+            column, row = np.floor(middle).astype(int)
+            if 0 <= row < height and 0 <= column < width:
+                plane[row, column] = True
+    return planes
+
+
+def _of_kind(films: Sequence[_Film], kind: Kind) -> dict[str, Any]:
+    maps, regions = [film.maps[kind] for film in films], [film.inside for film in films]
+    patients = [film.patient for film in films]
+    curve = statistics.froc(maps, regions, patients)
+    return {
+        "pixel_auroc": asdict(statistics.pixel_auroc(maps, regions, patients)),
+        "aupro": asdict(statistics.aupro(maps, regions, patients, limit=FALSE_POSITIVES)),
+        "pointing_game": asdict(statistics.pointing_game(maps, regions, patients)),
+        "froc": _froc_to_json(curve),
+    }
+
+
+def _froc_to_json(curve: statistics.Froc) -> dict[str, Any]:
+    """Plain, with the steps of the curve where a further lesion is found."""
+    steps = np.flatnonzero(np.diff(curve.sensitivity, prepend=-1.0) > 0) if len(curve.sensitivity) else np.empty(0, int)
+    if len(steps) > CURVE_POINTS:
+        steps = steps[np.linspace(0, len(steps) - 1, CURVE_POINTS).round().astype(int)]
+    plain = asdict(curve) | {
+        "false_positives_per_film": curve.false_positives_per_film[steps],
+        "sensitivity": curve.sensitivity[steps],
+        "thresholds": [float(one) if np.isfinite(one) else None for one in curve.thresholds[steps]],
+    }
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in plain.items()}
+
+
+def _hits(films: Sequence[_Film], level: float | None, finding: str | None = None) -> dict[str, Any]:
+    """The share of boxes in which fused reaches the threshold of heatmaps, by patient."""
+    if level is None:
+        why = "The heatmap's threshold stands at the run's weight only, or the run has none."
+        return asdict(statistics.clustered_rate([])) | {"reason": why}
+    hits, patients = [], []
+    for film in films:
+        reached = film.maps["fused"] >= level
+        for plane, name in zip(film.inside, film.findings, strict=True):
+            if finding is None or name == finding:
+                hits.append(bool((reached & plane).any()))
+                patients.append(film.patient)
+    return asdict(statistics.clustered_rate(hits, patients))
+
+
+def _by_finding(films: Sequence[_Film], level: float | None) -> list[dict[str, Any]]:
+    """One row a finding of boxes, most films first; below `LEAST_FILMS` films its counts and no figure."""
+    names = Counter(name for film in films for name in set(film.findings) if name)
+    rows = []
+    for name, count in sorted(names.items(), key=lambda one: (-one[1], one[0])):
+        having = [film for film in films if name in film.findings]
+        row: dict[str, Any] = {
+            "name": name,
+            "films": count,
+            "boxes": sum(film.findings.count(name) for film in having),
+            "reason": "" if count >= LEAST_FILMS else f"Below {LEAST_FILMS} films no figure is given.",
+        }
+        if not row["reason"]:
+            row |= _of_finding(having, name) | {"hits": _hits(having, level, name)}
+        rows.append(row)
+    return rows
+
+
+def _of_finding(films: Sequence[_Film], name: str) -> dict[str, Any]:
+    """Of fused. Patches in boxes of other findings are neither found nor falsely called: they are left out."""
+    maps, regions = [], []
+    for film in films:
+        own = np.array([finding == name for finding in film.findings])
+        counted = film.inside[own].any(axis=0) | ~film.inside.any(axis=0)
+        maps.append(film.maps["fused"][counted][None])
+        regions.append(film.inside[own][:, counted][:, None])
+    patients = [film.patient for film in films]
+    return {
+        "pixel_auroc": asdict(statistics.pixel_auroc(maps, regions, patients)),
+        "pointing_game": asdict(statistics.pointing_game(maps, regions, patients)),
+    }
+
+
+def froc_of(found: dict[str, Any], *, theme: Theme, random_weights: bool) -> dict[str, Any]:
+    """The FROC figure of `localise`, for Plotly."""
+    curves = [figures.FrocCurve(kind, **_drawn(of["froc"])) for kind, of in found["kinds"].items()]
+    return figures.as_json(figures.froc_figure(curves, theme=theme, random_weights=random_weights))
+
+
+def _drawn(froc: dict[str, Any]) -> dict[str, Any]:
+    names = (
+        "false_positives_per_film", "sensitivity", "rates", "at_rates", "low", "high", "mean_sensitivity", "mean_low",
+        "mean_high", "films", "lesions", "confidence", "reason",
+    )  # fmt: skip
+    return {name: froc[name] for name in names}

@@ -1,0 +1,77 @@
+"""What a screening test lives on, beside the AUROC: precision, the range of high specificity, and the rates at the
+thresholds that calibrate or tune fixed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from analysis import figures, statistics
+from analysis.evaluation.disk_cache import kept
+from analysis.evaluation.evaluate import STEPS, ScoredPart, aurocs, sweep_of
+from analysis.evaluation.operating_point import Asked
+from analysis.evaluation.operating_points import Reached, reach
+from analysis.figures.palette import Kind, Theme
+from analysis.models import Evaluation
+
+LEAST_SPECIFICITY = 0.8  # of the partial AUROC: 1 − specificity up to 0.2
+POINTS = (("specificity", 0.9), ("specificity", 0.95), ("sensitivity", 0.95))
+
+
+@dataclass(frozen=True)
+class Precision:
+    """At a fusion weight: AUROC, average precision and partial AUROC by kind of score, and `POINTS` of fused."""
+
+    part: str
+    weight: float
+    auroc: dict[Kind, statistics.Auroc]
+    auprc: dict[Kind, statistics.Auprc]
+    partial_auc: dict[Kind, statistics.PartialAuc]
+    points: tuple[Reached, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def precision_of(evaluation: Evaluation, scored: ScoredPart, *, weight: float) -> Precision:
+    """Intervals by bootstrap of the patients. Raises CannotEvaluate when the run's folder is gone."""
+
+    def work_out() -> dict[str, Any]:
+        areas: dict[str, Any] = {"auprc": {}, "partial_auc": {}}
+        for kind, at in _weights(weight).items():
+            films = scored.labels, scored.scores_at(at), scored.patients
+            areas["auprc"][kind] = asdict(statistics.auprc(*films))
+            areas["partial_auc"][kind] = asdict(statistics.partial_auc(*films, range_low=LEAST_SPECIFICITY))
+        return areas
+
+    name = f"precision-{scored.part}-{round(weight * STEPS):03}"
+    areas = kept(evaluation, name, of=scored.digest, work_out=work_out)
+    return Precision(
+        part=scored.part,
+        weight=weight,
+        auroc=aurocs(scored, sweep_of(scored), weight=weight),
+        auprc={kind: statistics.Auprc(**areas["auprc"][kind]) for kind in _weights(weight)},
+        partial_auc={kind: statistics.PartialAuc(**areas["partial_auc"][kind]) for kind in _weights(weight)},
+        points=tuple(
+            reach(evaluation, scored, weight=weight, asked=Asked(rule=rule, target=target)) for rule, target in POINTS
+        ),
+    )
+
+
+def precision_figure(
+    found: Precision, scored: ScoredPart, *, shown: list[str | None], theme: Theme, random_weights: bool
+) -> dict[str, Any]:
+    """The precision–recall figure, for Plotly; `shown` are the films' ids, None for one that is not to be named."""
+    curves = [
+        figures.PrecisionCurve(
+            kind, statistics.precision_recall(scored.labels, scored.scores_at(at)), found.auprc[kind]
+        )
+        for kind, at in _weights(found.weight).items()
+    ]
+    return figures.as_json(
+        figures.precision_figure(curves, image_ids=shown, theme=theme, random_weights=random_weights)
+    )
+
+
+def _weights(weight: float) -> dict[Kind, float]:
+    return {"global": 0.0, "region": 1.0, "fused": weight}

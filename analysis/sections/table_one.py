@@ -1,0 +1,206 @@
+"""Table 1 of a split: who and what is in each part, how far the parts differ, and where the labels come from."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from analysis import statistics
+from analysis.sections.attributes import GROUPS, SEXES, UNKNOWN, scanner
+from portal.labels.events import Label, labels_at
+from portal.models import Image, LabelSource, Part, QuarantinedFile, Split, SplitImage
+
+COMPARED_WITH = Part.FIT
+SOURCES = {"import": "the import", "reader": "readers", "adjudication": "adjudication"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One part: counts of patients and films, the age in years where it is known, categories by attribute, and for each
+    label the films by the source of their label. `differences` are standardised ones from fit, by row."""
+
+    part: str
+    patients: int
+    unidentified: int
+    films: int
+    ages: list[float]
+    categories: dict[str, Counter[str]]
+    references: dict[str, Counter[str]]
+    findings: Counter[str]
+    differences: dict[str, float | None] = field(default_factory=dict)
+
+    @property
+    def age_words(self) -> str:
+        """Median and quartiles, or what is missing."""
+        if not self.ages:
+            return "not known"
+        low, middle, high = np.percentile(self.ages, [25, 50, 75])
+        return f"{middle:.0f} ({low:.0f}–{high:.0f})"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain; a complete imbalance, which is infinite, is the text "complete"."""
+        return {
+            "part": self.part,
+            "patients": self.patients,
+            "unidentified": self.unidentified,
+            "films": self.films,
+            "ages": self.ages,
+            "categories": {name: dict(counts) for name, counts in self.categories.items()},
+            "references": {label: dict(counts) for label, counts in self.references.items()},
+            "findings": dict(self.findings),
+            "differences": {
+                name: "complete" if value is not None and math.isinf(value) else value
+                for name, value in self.differences.items()
+            },
+        }
+
+
+@dataclass(frozen=True)
+class TableOne:
+    """columns in the order of parts; rows: attribute -> its categories, most frequent first."""
+
+    columns: list[Column]
+    rows: dict[str, list[str]]
+    references: list[tuple[str, str]]  # (label, source) that occur
+    findings: list[str]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """From files to parts: what arrived in the datasets now, what was left out of the split, and why."""
+
+    imported: int
+    quarantined: int
+    left_out: dict[str, int]
+    parts: dict[str, int]
+
+    @property
+    def since(self) -> int:
+        """Films that came into the datasets after the split was frozen, and are in none of its counts."""
+        return max(0, self.imported - sum(self.left_out.values()) - sum(self.parts.values()))
+
+
+def table_one(split: Split) -> TableOne:
+    """Of the films that count in the split, with their labels at its cut-off."""
+    members = SplitImage.objects.filter(member__split=split).select_related(
+        "member", "image__patient", "image__dataset"
+    )
+    by_part: dict[str, list[Image]] = defaultdict(list)
+    for row in members.only(
+        "member__part", "image__view_position", "image__header", "image__patient__sex", "image__patient__identified",
+        "image__dataset__name",
+    ):  # fmt: skip
+        by_part[row.member.part].append(row.image)
+    labels = labels_at([film.pk for films in by_part.values() for film in films], split.label_cutoff)
+    columns = [_column(part, by_part[part], labels) for part in Part.values if part in by_part]
+    base = next((column for column in columns if column.part == COMPARED_WITH), None)
+    for column in columns:
+        if base is not None and column is not base:
+            column.differences["age"] = statistics.difference_of_means(column.ages, base.ages)
+            for name in column.categories:
+                column.differences[name] = statistics.difference_of_shares(
+                    column.categories[name], base.categories[name]
+                )
+    return TableOne(
+        columns=columns,
+        rows={name: _in_order(column.categories[name] for column in columns) for name in GROUPS if name != "age"},
+        references=[
+            (label, source)
+            for label in ("normal", "abnormal")
+            for source in LabelSource.values
+            if any(column.references.get(label, Counter())[source] for column in columns)
+        ],
+        findings=_in_order(column.findings for column in columns),
+    )
+
+
+def _column(part: str, films: Sequence[Image], labels: dict[int, Label]) -> Column:
+    references: dict[str, Counter[str]] = defaultdict(Counter)
+    findings: Counter[str] = Counter()
+    for film in films:
+        if label := labels.get(film.pk):
+            references[label.value][label.source] += 1
+            findings.update(label.findings)
+    patients = {film.patient_id: film.patient for film in films}
+    return Column(
+        part=part,
+        patients=len(patients),
+        unidentified=sum(not patient.identified for patient in patients.values()),
+        films=len(films),
+        ages=[age for age in map(_age, films) if age is not None],
+        categories={
+            "view": Counter(film.view_position or UNKNOWN for film in films),
+            "sex": Counter(SEXES.get(film.patient.sex, UNKNOWN) for film in films),
+            "dataset": Counter(film.dataset.name for film in films),
+            "scanner": Counter(scanner(film) for film in films),
+        },
+        references=dict(references),
+        findings=findings,
+    )
+
+
+def _age(film: Image) -> float | None:
+    try:
+        age = float(film.header.get("age_years", ""))
+    except ValueError:
+        return None
+    return age if math.isfinite(age) else None
+
+
+def _in_order(counters: Iterable[Counter[str]]) -> list[str]:
+    """All that they count, most frequent first."""
+    total: Counter[str] = Counter()
+    for counter in counters:
+        total.update(counter)
+    return [name for name, _ in total.most_common()]
+
+
+def flow(split: Split) -> Flow:
+    datasets = split.datasets.all()
+    films = SplitImage.objects.filter(member__split=split)
+    return Flow(
+        imported=Image.objects.filter(dataset__in=datasets).count(),
+        quarantined=QuarantinedFile.objects.filter(dataset__in=datasets).count(),
+        left_out=dict(split.counts.get("left_out", {})),
+        parts={part: count for part in Part.values if (count := films.filter(member__part=part).count())},
+    )
+
+
+def in_words(table: TableOne) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Name, a cell a part, and the standardised differences of the parts, blank where there is none to tell."""
+    columns = table.columns
+    blank = [""] * len(columns)
+    yield "Patients", [f"{column.patients:,}" for column in columns], blank
+    yield "Patients without an identifier", [f"{column.unidentified:,}" for column in columns], blank
+    yield "Films", [f"{column.films:,}" for column in columns], blank
+    ages = [f"{column.age_words}{_of_known(column)}" for column in columns]
+    yield "Age in years, median (quartiles)", ages, [_difference(column, "age") for column in columns]
+    for attribute, categories in table.rows.items():
+        for place, category in enumerate(categories):
+            cells = [_share(column.categories[attribute][category], column.films) for column in columns]
+            told = [_difference(column, attribute) for column in columns] if place == 0 else blank
+            yield f"{GROUPS[attribute]}: {category}", cells, told
+    for label, source in table.references:
+        counts = [column.references.get(label, Counter()) for column in columns]
+        cells = [_share(count[source], column.films) for count, column in zip(counts, columns, strict=True)]
+        yield f"Labelled {label} by {SOURCES[source]}", cells, blank
+    for finding in table.findings:
+        yield f"Finding: {finding}", [_share(column.findings[finding], column.films) for column in columns], blank
+
+
+def _of_known(column: Column) -> str:
+    return f", of {len(column.ages):,} films" if 0 < len(column.ages) < column.films else ""
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count:,} ({100 * count / total:.1f} %)" if total else "0"
+
+
+def _difference(column: Column, name: str) -> str:
+    value = column.differences.get(name)
+    return "" if value is None else f"{value:.2f}" if math.isfinite(value) else "complete"

@@ -1,0 +1,97 @@
+"""Bank studies and blind spots of the portal: a run's files joined with the labels at its split's cut-off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from analysis import figures
+from analysis.evaluation.looks import note_of
+from analysis.figures.palette import Theme
+from analysis.studies import bank, blind
+from analysis.studies import bank_figures as drawn
+from analysis.studies.opening import gone, part_of, split_of
+from ml_engine.core.errors import EngineError
+from ml_engine.models import Run, RunKind
+from ml_engine.runs.paths import run_folder
+from portal.labels.events import labels_at
+from portal.models import LabelValue, Part, SplitImage
+
+CLASSES: dict[str, int] = {LabelValue.NORMAL: 0, LabelValue.ABNORMAL: 1}
+
+
+def bank_results_of(run: Run) -> bank.BankResults:
+    """Raises CannotEvaluate where the run's folder is gone."""
+    try:
+        study = bank.read_bank_study(run_folder(run.uuid))
+    except EngineError as error:
+        raise gone(run) from error
+    split = split_of(run)
+    members = SplitImage.objects.filter(member__split=split, member__part=Part.TEST)
+    found = {
+        str(uuid): (image, patient)
+        for uuid, image, patient in members.values_list("image__uuid", "image_id", "member__patient_id")
+    }
+    labels = labels_at([image for image, _ in found.values()], split.label_cutoff)
+    abnormal = np.full(len(study.images), -1, dtype=np.int64)
+    patients = np.full(len(study.images), -1, dtype=np.int64)
+    left_out: dict[str, int] = {}
+    for k, uuid in enumerate(study.images):
+        image, patient = found.get(uuid, (None, -1))
+        label = labels.get(image) if image is not None else None
+        reason = "erased" if image is None else str(label.value) if label else "unlabelled"
+        patients[k] = patient
+        if reason in CLASSES:
+            abnormal[k] = CLASSES[reason]
+        else:
+            left_out[reason] = left_out.get(reason, 0) + 1
+    return bank.bank_results(study, abnormal, patients, left_out)
+
+
+def blind_results_of(run: Run) -> blind.BlindResults:
+    """Raises CannotEvaluate where the run's folder is gone."""
+    try:
+        return blind.blind_results(blind.read_blind_spots(run_folder(run.uuid)))
+    except EngineError as error:
+        raise gone(run) from error
+
+
+def facts_of(run: Run) -> dict[str, Any]:
+    """What the engine says of the study. Raises CannotEvaluate where the run's folder is gone."""
+    folder = run_folder(run.uuid)
+    try:
+        if run.kind == RunKind.BANK_STUDY:
+            return bank.read_bank_study(folder).summary
+        return blind.read_blind_spots(folder).summary
+    except EngineError as error:
+        raise gone(run) from error
+
+
+def bank_figures(run: Run, found: bank.BankResults, *, theme: Theme) -> dict[str, dict[str, Any]]:
+    said: dict[str, Any] = {"theme": theme, "random_weights": run.random_weights}
+    return _noted(
+        run,
+        {
+            "auroc-by-size": drawn.auroc_curve(found, by="size", **said),
+            "alarms-by-size": drawn.rate_curve(found, by="size", **said),
+            "auroc-by-contamination": drawn.auroc_curve(found, by="contamination", **said),
+            "alarms-by-contamination": drawn.rate_curve(found, by="contamination", **said),
+        },
+    )
+
+
+def blind_figures(run: Run, found: blind.BlindResults, *, theme: Theme) -> dict[str, dict[str, Any]]:
+    said: dict[str, Any] = {"theme": theme, "random_weights": run.random_weights}
+    kinds = [kind for kind in found.places if kind != blind.ALL]
+    curves = {f"sensitivity-{kind}": drawn.sensitivity_curves(found, kind, **said) for kind in kinds}
+    grids = {
+        f"places-{kind.replace(' ', '-')}": drawn.place_grid(places, found.grid, title=kind.capitalize(), **said)
+        for kind, places in found.places.items()
+    }
+    return _noted(run, curves | grids)
+
+
+def _noted(run: Run, made: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    note = note_of(split_of(run), part_of(run))
+    return {name: figures.with_note(figures.as_json(figure), note) for name, figure in made.items()}

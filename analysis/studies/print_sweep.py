@@ -1,0 +1,94 @@
+"""A finished sweep joined with the labels of its tune and test parts: a table with intervals.
+
+    python -m analysis.sweep FOLDER --csv FILE [--tune-only]
+
+prints it as Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.studies.cells import read_cell, read_summary, require_named, truth_of_csv
+from analysis.studies.print_ablation import interval_words
+from analysis.studies.print_table import print_table
+from analysis.studies.sweep import TEST, TUNE, Row, Setting, SweepResult, join
+from ml_engine.engine import manifest
+from ml_engine.engine.stages.sweep import AXES, WEIGHT
+
+
+def read_sweep(folder: Path, labels: Path, *, parts: Sequence[str] = (TUNE, TEST)) -> SweepResult:
+    """The rows of a sweep by the labels of a CSV. Raises EngineError for a folder without a finished sweep, and for
+    films that the CSV does not name."""
+    summary = read_summary(folder, "sweep")
+    truth = truth_of_csv(manifest.read_csv(labels))
+    first = next(cell for cell in summary["cells"] if not cell["refused"])
+    for part in parts:
+        scored = read_cell(folder, first, part=part, name="filename")
+        require_named(scored.films, truth, source=labels.name, kind="sweep")
+    return join(folder, summary, truth, parts=parts, name="filename")
+
+
+def table(found: SweepResult) -> str:
+    """The rows, and the spread over seeds where there are several, as Markdown."""
+    parts = list(found.films)
+    lines = [_heading(found), ""]
+    names = [AXES[name] for name in found.axes]
+    names += [] if WEIGHT in found.axes else [AXES[WEIGHT]]
+    lines += [f"| {' | '.join(names)} | {' | '.join(f'AUROC on {part}' for part in parts)} | |"]
+    lines += ["|---" * (len(names) + len(parts) + 1) + "|"]
+    best = found.settings[found.best].rows if found.best is not None else ()
+    lines += [_row(row, parts, is_best=k in best) for k, row in enumerate(found.rows)]
+    if any(len(setting.rows) > 1 for setting in found.settings):
+        lines += ["", "Over seeds: mean, standard deviation (lowest to highest). The intervals above are of the films."]
+        varied = [AXES[name] for name in found.settings[0].values]
+        lines += ["", f"| {' | '.join([*varied, 'seeds', *parts])} |"]
+        lines += ["|---" * (len(varied) + 1 + len(parts)) + "|"]
+        lines += [_spread(setting, parts) for setting in found.settings]
+    return "\n".join(lines)
+
+
+def _heading(found: SweepResult) -> str:
+    films = [f"{one.normal} normal and {one.abnormal} abnormal films of {part}" for part, one in found.films.items()]
+    config = found.summary["config"]
+    words = f"{'; '.join(films)}; AUROC with 95 % intervals; preset {config['preset']}."
+    if found.summary["weights"]["name"] == "random":
+        words += " Random weights, not for evaluation."
+    return words
+
+
+def _row(row: Row, parts: Sequence[str], *, is_best: bool) -> str:
+    given = (
+        row.values
+        if WEIGHT in row.values
+        else row.values | {WEIGHT: f"{row.weight:g}" if row.weight is not None else ""}
+    )
+    values = " | ".join(given.values())
+    if row.refused:
+        return f"| {values} | refused: {row.refused} |{' |' * len(parts)}"
+    areas = " | ".join(interval_words(row.aurocs[part]) for part in parts)
+    return f"| {values} | {areas} | {'best on tune' if is_best else ''} |"
+
+
+def _spread(setting: Setting, parts: Sequence[str]) -> str:
+    cells = [*setting.values.values(), str(len(setting.rows))]
+    for part in parts:
+        spread = setting.spreads.get(part)
+        if spread is None:
+            cells.append("none")
+            continue
+        deviation = "one seed" if spread.deviation is None else f"{spread.deviation:.3f}"
+        cells.append(f"{spread.mean:.3f}, {deviation} ({spread.low:.3f} to {spread.high:.3f})")
+    return f"| {' | '.join(cells)} |"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m analysis.sweep", description="Table of a finished sweep.")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the sweep's --out")
+    parser.add_argument("--csv", type=Path, required=True, metavar="FILE", help="the sweep's CSV, with labels")
+    parser.add_argument("--tune-only", action="store_true", help="leave the test part alone, while choosing")
+    given = parser.parse_args(arguments)
+    parts = (TUNE,) if given.tune_only else (TUNE, TEST)
+    return print_table("analysis.sweep", lambda: table(read_sweep(given.folder, given.csv, parts=parts)))
