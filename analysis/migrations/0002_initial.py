@@ -80,7 +80,7 @@ class Migration(migrations.Migration):
             model_name="testlook",
             name="evaluation",
             field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="looks", to="analysis.evaluation.evaluate"
+                on_delete=django.db.models.deletion.PROTECT, related_name="looks", to="analysis.evaluation"
             ),
         ),
         migrations.AddConstraint(

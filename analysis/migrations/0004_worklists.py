@@ -171,7 +171,7 @@ class Migration(migrations.Migration):
                 null=True,
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="replaced_by",
-                to="analysis.reading.verdicts",
+                to="analysis.reading",
             ),
         ),
         migrations.AlterField(
@@ -210,9 +210,7 @@ class Migration(migrations.Migration):
             model_name="adjudicationproposal",
             name="reading",
             field=models.OneToOneField(
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="adjudication_proposal",
-                to="analysis.reading.verdicts",
+                on_delete=django.db.models.deletion.PROTECT, related_name="adjudication_proposal", to="analysis.reading"
             ),
         ),
         migrations.AddField(

@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
                 null=True,
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="looks",
-                to="analysis.evaluation.evaluate",
+                to="analysis.evaluation",
             ),
         ),
         migrations.AlterField(

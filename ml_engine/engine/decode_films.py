@@ -8,7 +8,8 @@ from ml_engine.core import files
 from ml_engine.core.errors import UnreadableImage
 from ml_engine.core.film.preprocess import FilmArray
 from portal.imaging.errors import UnusableFile
-from portal.imaging.film import Film, display_values, linear_range, linear_values, padding_mask, pixel_sha256, read_film
+from portal.imaging.film import Film, display_values, linear_range, linear_values, padding_mask, pixel_sha256
+from portal.imaging.read_film import read_film
 
 
 def read(path: Path, *, sha256: str = "") -> FilmArray:

@@ -28,7 +28,8 @@ from typing import IO, Any
 import numpy as np
 
 from portal.imaging.errors import UnusableFile
-from portal.imaging.film import Film, PixelFacts, read_film
+from portal.imaging.film import Film, PixelFacts
+from portal.imaging.read_film import read_film
 
 START_SECONDS = 120.0
 _CHUNK_BYTES = 1 << 20
@@ -70,7 +71,7 @@ class Decoder:
         return self._child.pid if self._child is not None else None
 
     def decode(self, path: Path) -> tuple[Film, dict[str, str]]:
-        """Return what `pixels.read_film` returns for this file. Raises UnusableFile."""
+        """Return what `read_film` returns for this file. Raises UnusableFile."""
         with self._lock:
             self._ask(path)
             try:

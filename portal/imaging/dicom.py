@@ -45,9 +45,9 @@ _MAX_WINDOWS, _MAX_LUTS = 16, 8
 
 
 def read_dicom(data: bytes) -> tuple[Film, dict[str, str]]:
-    """Return the film in the bytes of a DICOM file and its allowed header (see `pixels.read_film`).
+    """Return the film in the bytes of a DICOM file and its allowed header (see `read_film`).
 
-    Raises UnusableFile; a hostile file may make it raise anything, which `reading.read_foreign` answers.
+    Raises UnusableFile; a hostile file may make it raise anything, which `read_film` answers.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's warnings quote values

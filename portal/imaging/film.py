@@ -181,21 +181,6 @@ def _lut_from_json(data: dict[str, Any]) -> Lut:
 # --- values as on screen ---------------------------------------------------------------------------------
 
 
-def read_film(path: Path) -> tuple[Film, dict[str, str]]:
-    """Return the film in a DICOM, PNG, JPEG, TIFF or `NAME.u16.gz` file and its allowed header.
-
-    The header holds what `deidentify.header` allows and, under the keys "identifier:patient_id",
-    "identifier:study_uid" and "identifier:sop_uid" (empty where unknown), what the caller has to hash and
-    drop. The content decides a file's kind, only our own stored pixels go by their name. Raises UnusableFile,
-    and nothing else.
-    """
-    if path.name.endswith(".u16.gz"):
-        return load_film(path), dict(EMPTY_HEADER)
-    from portal.imaging.read_film import read_foreign  # here, since the readers build on this module
-
-    return read_foreign(path)
-
-
 def linear_range(facts: PixelFacts) -> tuple[float, float]:
     """Return the least and the greatest value that `linear_values` can give for a film with these facts."""
     if facts.modality_lut is not None:

@@ -1,17 +1,30 @@
-"""Files from outside: tells DICOM, PNG, JPEG and TIFF apart by their content and has them read."""
+"""Read a film from a file: our own stored pixels, or DICOM, PNG, JPEG or TIFF, told apart by their content."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from portal.imaging.errors import UnusableFile
-from portal.imaging.film import EMPTY_HEADER, Film
+from portal.imaging.film import EMPTY_HEADER, Film, load_film
 from portal.imaging.raster import read_raster
 
 MAX_FILE_BYTES = 1 << 30
 
 
-def read_foreign(path: Path) -> tuple[Film, dict[str, str]]:
+def read_film(path: Path) -> tuple[Film, dict[str, str]]:
+    """Return the film in a DICOM, PNG, JPEG, TIFF or `NAME.u16.gz` file and its allowed header.
+
+    The header holds what `deidentify.header` allows and, under the keys "identifier:patient_id",
+    "identifier:study_uid" and "identifier:sop_uid" (empty where unknown), what the caller has to hash and
+    drop. The content decides a file's kind, only our own stored pixels go by their name. Raises UnusableFile,
+    and nothing else.
+    """
+    if path.name.endswith(".u16.gz"):
+        return load_film(path), dict(EMPTY_HEADER)
+    return _read_foreign(path)
+
+
+def _read_foreign(path: Path) -> tuple[Film, dict[str, str]]:
     """Return the film in a DICOM, PNG, JPEG or TIFF file and its allowed header. Raises UnusableFile only."""
     try:
         return _read(path)

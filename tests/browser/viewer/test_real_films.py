@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from portal.imaging.film import read_film, shown_values
+from portal.imaging.film import shown_values
+from portal.imaging.read_film import read_film
 from tests.browser.viewer.conftest import Site, Viewer
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]

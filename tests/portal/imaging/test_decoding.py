@@ -13,7 +13,7 @@ import pytest
 
 from portal.imaging.decoding import Decoder
 from portal.imaging.errors import UnusableFile
-from portal.imaging.film import read_film
+from portal.imaging.read_film import read_film
 from tests.portal.imaging import factories as make
 from tests.portal.imaging.factories import film_elements
 

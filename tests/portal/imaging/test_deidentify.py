@@ -11,7 +11,7 @@ from pydicom.datadict import DicomDictionary
 
 from portal.imaging.deidentify import pseudonym
 from portal.imaging.errors import UnusableFile
-from portal.imaging.film import read_film
+from portal.imaging.read_film import read_film
 from tests.portal.imaging import factories as make
 from tests.portal.imaging.factories import film_elements
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from portal.imaging.errors import UnusableFile
-from portal.imaging.film import Film, Lut, Window, linear_values, read_film, shown_values
+from portal.imaging.film import Film, Lut, Window, linear_values, shown_values
+from portal.imaging.read_film import read_film
 from tests.portal.imaging import factories as make
 from tests.portal.imaging.factories import film_elements, ramp
 

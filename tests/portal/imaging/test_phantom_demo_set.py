@@ -15,10 +15,10 @@ import pydicom
 import pytest
 from pydicom.uid import RLELossless
 
-from portal.imaging.film import read_film
 from portal.imaging.phantom import FINDINGS, make_phantom, read_truth, write_demo_set
 from portal.imaging.phantom.demo_set import leave_interrupts_to_caller, plan_demo_set
 from portal.imaging.phantom.dicom_file import Header, write_dicom
+from portal.imaging.read_film import read_film
 
 COUNTS = {"normals": 8, "abnormals_per_finding": 2, "size": 64}
 FILMS = 18

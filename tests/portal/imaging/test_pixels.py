@@ -23,11 +23,11 @@ from portal.imaging.film import (
     padding_mask,
     pixel_sha256,
     preview,
-    read_film,
     save_film,
     shown_values,
     unpack,
 )
+from portal.imaging.read_film import read_film
 from tests.portal.imaging.factories import make_film, ramp
 
 # --- an independent reference: PS3.3 C.11.1, C.11.2 and C.7.6.3.1.2, one pixel at a time ----------

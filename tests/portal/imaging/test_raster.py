@@ -193,7 +193,7 @@ def test_only_a_mark(tmp_path: Path, head: bytes) -> None:
 def test_a_folder_or_a_pipe_is_not_a_file(tmp_path: Path) -> None:
     import os
 
-    from portal.imaging.film import read_film
+    from portal.imaging.read_film import read_film
 
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe", tmp_path / "absent"):
