@@ -7,14 +7,14 @@ from celery import shared_task
 from django.db.models import Q
 from django.utils import timezone
 
-from portal.intake.zip_uploads import INTERRUPTED, fail, import_zip, sweep, zip_path
+from portal.intake.zip_uploads import IMPORT, INTERRUPTED, fail, import_zip, publish, sweep, zip_path
 from portal.models import Upload
 
 logger = logging.getLogger(__name__)
 SILENCE = timedelta(minutes=5)  # an import beats after each film that took long, and a film takes at most half a minute
 
 
-@shared_task
+@shared_task(name=IMPORT)
 def import_upload(uuid: str) -> None:
     """Claim the upload by a conditional UPDATE and import it."""
     lapsed = Q(state=Upload.State.RECEIVED) | Q(state=Upload.State.IMPORTING, heartbeat_at__lt=timezone.now() - SILENCE)
@@ -37,7 +37,7 @@ def resume_uploads() -> None:
     )
     for upload in silent:
         if zip_path(upload).exists():
-            import_upload.delay(str(upload.uuid))
+            publish(upload)
         else:  # it ran on the command line
             fail(upload, INTERRUPTED)
     sweep()

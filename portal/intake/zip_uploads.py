@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from celery import current_app
 from django.conf import settings
 from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
 from django.db import transaction
@@ -34,6 +35,7 @@ MOST_FILES = 200_000
 CHUNK = 2**20
 FREE_BYTES_KEPT = 2**30  # for the database, the runs and the logs
 SECONDS_LEFT_LYING = 86_400.0
+IMPORT = "portal.tasks.import_upload"
 INTERRUPTED = "The import was interrupted; start it again: what is there already stays, and it goes on from there."
 DISK_IS_FULL = "The disk of the server is full; ask your administrator to make room, then send it again."
 _TWO_TABLES = (
@@ -69,8 +71,6 @@ class Contents:
 
 def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload:
     """Keep the zip and queue its import. Raises InvalidUpload; then nothing is kept."""
-    from portal.tasks import import_upload  # here, since the task calls this module
-
     require(author, "import films", dataset.site)
     if (file.size or 0) > settings.UPLOAD_LIMIT_BYTES:
         raise InvalidUpload(
@@ -95,8 +95,13 @@ def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload
     with transaction.atomic():
         upload.save(force_insert=True)
         audit.record(verb="upload films", site=dataset.site, actor=author, target=dataset)
-        transaction.on_commit(lambda: import_upload.delay(str(upload.uuid)), robust=True)
+        transaction.on_commit(lambda: publish(upload), robust=True)
     return upload
+
+
+def publish(upload: Upload) -> None:
+    """Hand the import to the queue, by its task's name: the task calls this module."""
+    current_app.send_task(IMPORT, args=[str(upload.uuid)])
 
 
 def _keep(file: UploadedFile, path: Path) -> None:

@@ -35,10 +35,11 @@ def _one_decoder(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The uploads that were handed to the queue; nothing works on them."""
-    from portal.tasks import import_upload
+    from portal.intake import zip_uploads
 
     sent: list[str] = []
-    monkeypatch.setattr(import_upload, "delay", sent.append)
+    monkeypatch.setattr(zip_uploads, "publish", lambda upload: sent.append(str(upload.uuid)))
+    monkeypatch.setattr("portal.tasks.publish", lambda upload: sent.append(str(upload.uuid)))
     return sent
 
 
