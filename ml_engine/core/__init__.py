@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ml_engine.core.bank.coreset import k_center
     from ml_engine.core.config import PipelineConfig
-    from ml_engine.core.detector.pipeline import Detector
+    from ml_engine.core.detector.in_memory import Detector
 
 __all__ = ["Detector", "PipelineConfig", "k_center"]
-_HOMES = {"Detector": "pipeline", "PipelineConfig": "config", "k_center": "coreset"}
+_HOMES = {"Detector": "detector.in_memory", "PipelineConfig": "config", "k_center": "bank.coreset"}
 
 
 def __getattr__(name: str) -> Any:

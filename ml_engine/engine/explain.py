@@ -14,7 +14,7 @@ from ml_engine.core.bank.memory_bank import Bank, cell_of
 from ml_engine.core.bank.nearest_films import Gallery, NearestFilmsScorer
 from ml_engine.core.bank.nearest_search import NearestSearch
 from ml_engine.core.bank.padim import Padim
-from ml_engine.core.detector.pipeline import Detector, load_detector
+from ml_engine.core.detector.pipeline import FittedDetector, load_detector
 from ml_engine.core.errors import EngineError
 from ml_engine.core.score import fusion
 from ml_engine.engine import manifest
@@ -99,7 +99,7 @@ def explain(
 
 
 def _neighbours(
-    detector: Detector,
+    detector: FittedDetector,
     scorer: Scorer,
     features: Tensor,
     patch: tuple[int, int],
@@ -131,7 +131,7 @@ def _placed(found: list[Neighbour], reader: Reader, images: Path) -> list[Neighb
 
 
 def _nearest_films(
-    detector: Detector, scorer: NearestFilmsScorer, features: Tensor, count: int, sources: list[manifest.Row]
+    detector: FittedDetector, scorer: NearestFilmsScorer, features: Tensor, count: int, sources: list[manifest.Row]
 ) -> list[Neighbour]:
     """Whole films by their distance; row and column are -1."""
     assert isinstance(detector.model, Gallery)
@@ -143,13 +143,13 @@ def _nearest_films(
     return found
 
 
-def _detector(model: Path) -> Detector:
+def _detector(model: Path) -> FittedDetector:
     if not (model / "detector.safetensors").is_file():
         raise EngineError(f"{model} holds no detector.safetensors: give the folder of a detector fit with --model.")
     return load_detector(model / "detector.safetensors")
 
 
-def _highest(maps: fusion.Maps, detector: Detector) -> tuple[int, int]:
+def _highest(maps: fusion.Maps, detector: FittedDetector) -> tuple[int, int]:
     calibrated = detector.calibration
     values = fusion.standardised(maps[None], calibrated.mean, calibrated.std)
     fused = fusion.fuse(values, detector.choice.weight)[0]

@@ -14,7 +14,7 @@ from ml_engine.core.alignment.model import AlignmentModel, load_alignment
 from ml_engine.core.backbone import weights
 from ml_engine.core.backbone.features import FeatureExtractor
 from ml_engine.core.bank.memory_bank import places_of
-from ml_engine.core.detector.pipeline import Detector
+from ml_engine.core.detector.pipeline import FittedDetector
 from ml_engine.core.errors import EngineError, IncompatibleModel
 from ml_engine.core.film.preprocess import Prepared, prepare, valid_area
 from ml_engine.core.geometry import compose, identity, warp
@@ -25,7 +25,7 @@ class Reader:
     """Reads films as ``detector`` of the folder ``model`` sees them. Raises EngineError for a folder without the
     detector's alignment and for other weights than the detector's."""
 
-    def __init__(self, model: Path, detector: Detector, *, device: str = "auto") -> None:
+    def __init__(self, model: Path, detector: FittedDetector, *, device: str = "auto") -> None:
         self.detector, self.config = detector, detector.config
         self.device = determinism.device_for(device)
         self.places = places_of(detector.mask.keep)
@@ -66,7 +66,7 @@ class Reader:
         return self.alignment.affines(prepared.image[None, None], valid)[0]
 
 
-def _alignment(model: Path, detector: Detector) -> AlignmentModel:
+def _alignment(model: Path, detector: FittedDetector) -> AlignmentModel:
     for path in (model / "alignment.safetensors", model / "inputs" / "alignment.safetensors"):
         if path.is_file() and files.sha256_of(path) == detector.alignment_sha256:
             return load_alignment(path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +19,7 @@ from ml_engine.core.bank.detectors import Scorer
 from ml_engine.core.bank.memory_bank import Source
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.detector import pipeline
-from ml_engine.core.detector.pipeline import Detector
+from ml_engine.core.detector.pipeline import FittedDetector
 from ml_engine.core.errors import IncompatibleModel
 from ml_engine.core.film import masking
 from ml_engine.core.score import calibration, model_selection
@@ -27,7 +29,56 @@ from ml_engine.core.score.model_selection import Choice, Scorers
 Progress = Callable[[int, int], None]
 
 
-def fit(
+@dataclass(frozen=True)
+class Detector(FittedDetector):
+    """A detector for use from Python: fitted on arrays, scoring arrays, kept as one file."""
+
+    @classmethod
+    def fit(
+        cls,
+        normals: Tensor,
+        config: PipelineConfig,
+        *,
+        patients: Sequence[str] | None = None,
+        calibrate: Tensor | None = None,
+        tune: Tensor | None = None,
+        abnormal: NDArray[np.bool_] | None = None,
+        tune_patients: Sequence[str] | None = None,
+    ) -> Detector:
+        """A detector fitted on films in memory; a run folder does the same on disk, with progress and resuming.
+
+        ``normals``, ``calibrate`` (normals that are not fitted on) and ``tune`` are float32 (N, S, S) in [0, 1],
+        S = ``config.size``, aligned already where they are to be; ``abnormal`` bool (N,) are the labels of ``tune``,
+        ``tune_patients`` its patients' names.
+        Without ``calibrate``, folds of the fit films stand in, by ``patients`` (one name a film) where given. The
+        backbone's weights come from the weights folder. Raises EngineError, ValueError for films of another shape.
+        """
+        fitted = _fit(
+            normals,
+            config,
+            patients=patients,
+            calibrate=calibrate,
+            tune=tune,
+            abnormal=abnormal,
+            tune_patients=tune_patients,
+        )
+        return cls(**vars(fitted))
+
+    def maps(self, films: Tensor) -> Maps:
+        """Raw maps float32 (N, 2, h, w) of aligned films (N, S, S): channel 0 global, 1 region, NaN where masked."""
+        return _maps_against(self, films)
+
+    def save(self, path: str | Path) -> None:
+        """Write it as safetensors; `load` gives an equal one back."""
+        pipeline.save_detector(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Detector:
+        """Raises IncompatibleModel for a file of another kind or format."""
+        return cls(**vars(pipeline.load_detector(Path(path))))
+
+
+def _fit(
     normals: Tensor,
     config: PipelineConfig,
     *,
@@ -36,8 +87,7 @@ def fit(
     tune: Tensor | None,
     abnormal: NDArray[np.bool_] | None,
     tune_patients: Sequence[str] | None = None,
-) -> Detector:
-    """See `Detector.fit`."""
+) -> FittedDetector:
     _check(normals, config)
     device = determinism.device_for(config.device)
     backbone = _backbone(config)
@@ -71,8 +121,7 @@ def fit(
     )
 
 
-def maps(detector: Detector, films: Tensor) -> Maps:
-    """See `Detector.maps`."""
+def _maps_against(detector: FittedDetector, films: Tensor) -> Maps:
     config = detector.config
     backbone = _backbone(config)
     if detector.weights["sha256"] not in (None, backbone.sha256):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Detector:
+class FittedDetector:
     """All that scoring needs but the backbone's weights and the alignment, whose hashes it holds. ``note`` says what
     a reader of its numbers must know: how it was changed without the films it was fitted on. ``asked`` holds the rate,
     neighbours and top_share as configured, where those of ``config`` were chosen on tune."""
@@ -69,56 +69,9 @@ class Detector:
             raise IncompatibleModel(f"The detector is {kind}, which has no memory bank: only PatchCore has one.")
         return self.model
 
-    @classmethod
-    def fit(
-        cls,
-        normals: Tensor,
-        config: PipelineConfig,
-        *,
-        patients: Sequence[str] | None = None,
-        calibrate: Tensor | None = None,
-        tune: Tensor | None = None,
-        abnormal: NDArray[np.bool_] | None = None,
-        tune_patients: Sequence[str] | None = None,
-    ) -> Detector:
-        """A detector fitted on films in memory; a run folder does the same on disk, with progress and resuming.
-
-        ``normals``, ``calibrate`` (normals that are not fitted on) and ``tune`` are float32 (N, S, S) in [0, 1],
-        S = ``config.size``, aligned already where they are to be; ``abnormal`` bool (N,) are the labels of ``tune``,
-        ``tune_patients`` its patients' names.
-        Without ``calibrate``, folds of the fit films stand in, by ``patients`` (one name a film) where given. The
-        backbone's weights come from the weights folder. Raises EngineError, ValueError for films of another shape.
-        """
-        from ml_engine.core.detector import in_memory
-
-        return in_memory.fit(
-            normals,
-            config,
-            patients=patients,
-            calibrate=calibrate,
-            tune=tune,
-            abnormal=abnormal,
-            tune_patients=tune_patients,
-        )
-
-    def maps(self, films: Tensor) -> Maps:
-        """Raw maps float32 (N, 2, h, w) of aligned films (N, S, S): channel 0 global, 1 region, NaN where masked."""
-        from ml_engine.core.detector import in_memory
-
-        return in_memory.maps(self, films)
-
     def scores(self, maps: Maps, *, weight: float | None = None) -> Scores:
         """The films' scores from their raw maps, at the detector's fusion weight unless another is given."""
         return score_maps(maps, self, weight=weight)
-
-    def save(self, path: str | Path) -> None:
-        """Write it as safetensors; `load` gives an equal one back."""
-        save_detector(self, Path(path))
-
-    @classmethod
-    def load(cls, path: str | Path) -> Detector:
-        """Raises IncompatibleModel for a file of another kind or format."""
-        return load_detector(Path(path))
 
 
 def calibrate(maps: Maps, *, source: str, config: PipelineConfig) -> Calibration:
@@ -139,14 +92,14 @@ def assemble(
     choice: Choice,
     weights: dict[str, Any],
     alignment_sha256: str | None,
-) -> Detector:
+) -> FittedDetector:
     """The detector that a choice makes of a model fitted on ``films`` films at the highest rate tried and of each
     candidate's calibration: the chosen rate's banks, and the chosen K and share in its config."""
     candidate = model_selection.candidates(asked)[choice.candidate]
     chosen = model_selection.with_candidate(asked, candidate)
     if choice.top_share is not None:
         chosen = chosen.replace(top_share=choice.top_share)
-    return Detector(
+    return FittedDetector(
         config=chosen,
         mask=mask,
         model=model_selection.reduced(model, asked, candidate, keep=mask.keep, films=films),
@@ -167,7 +120,7 @@ def choose(
     *,
     patients: list[str],
 ) -> Choice:
-    """`choosing.choose` on the tune part's raw maps (C, n, 2, h, w), with each candidate's calibration."""
+    """`model_selection.choose` on the tune part's raw maps (C, n, 2, h, w), with each candidate's calibration."""
     normals = [one.maps for one in calibrated]
     return model_selection.choose(
         maps, abnormal, normals, [(one.mean, one.std) for one in calibrated], config, patients=patients
@@ -184,7 +137,7 @@ class Scores:
     sweep: NDArray[np.float32]
 
 
-def score_maps(maps: Maps, detector: Detector, *, weight: float | None = None) -> Scores:
+def score_maps(maps: Maps, detector: FittedDetector, *, weight: float | None = None) -> Scores:
     """Scores from raw maps (N, 2, h, w), at the detector's fusion weight unless another is given."""
     chosen = detector.choice.weight if weight is None else weight
     parts = [_score_maps(maps[at], detector, chosen) for at in spans(len(maps), FILMS_AT_ONCE)]
@@ -194,7 +147,7 @@ def score_maps(maps: Maps, detector: Detector, *, weight: float | None = None) -
     return Scores(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
-def _score_maps(maps: Maps, detector: Detector, weight: float) -> Scores:
+def _score_maps(maps: Maps, detector: FittedDetector, weight: float) -> Scores:
     calibrated = detector.calibration
     return _scores_of(fusion.standardised(maps, calibrated.mean, calibrated.std), detector.config, weight)
 
@@ -209,7 +162,7 @@ def _scores_of(values: NDArray[np.float64], config: PipelineConfig, weight: floa
     return Scores(at(0.0), at(1.0), at(weight), sweep)
 
 
-def cross_fitted_scores(maps: Maps, detector: Detector) -> Scores:
+def cross_fitted_scores(maps: Maps, detector: FittedDetector) -> Scores:
     """The scores of fit films from maps (F, 2, h, w) that models of the other patients made of them: standardised by
     the calibrate part, or each by the others where these maps are the calibration themselves."""
     calibrated = detector.calibration
@@ -218,7 +171,7 @@ def cross_fitted_scores(maps: Maps, detector: Detector) -> Scores:
     return _scores_of(calibration.held_out_standardised(maps), detector.config, detector.choice.weight)
 
 
-def normal_values(detector: Detector) -> NDArray[np.float64]:
+def normal_values(detector: FittedDetector) -> NDArray[np.float64]:
     """The calibration normals' maps (n, 2, h, w) as those of new films are seen, float64: each standardised by the
     others."""
     calibrated = detector.calibration
@@ -227,14 +180,14 @@ def normal_values(detector: Detector) -> NDArray[np.float64]:
     return calibration.held_out_standardised(calibrated.maps)
 
 
-def normal_scores(detector: Detector, *, weight: float | None = None) -> NDArray[np.float64]:
+def normal_scores(detector: FittedDetector, *, weight: float | None = None) -> NDArray[np.float64]:
     """The calibration normals' fused scores (n,), to compare new films' with: `calibration.p_values`."""
     config = detector.config
     fused = fusion.fuse(normal_values(detector), detector.choice.weight if weight is None else weight)
     return fusion.image_scores(fused, how=config.image_score, top_share=config.top_share)
 
 
-def threshold(detector: Detector, *, weight: float | None = None) -> dict[str, Any]:
+def threshold(detector: FittedDetector, *, weight: float | None = None) -> dict[str, Any]:
     """Where the fused map is marked; JSON.
 
     ``kind`` film or percentile; ``value`` None, with the reason in ``note``, where the calibration films are too
@@ -293,7 +246,7 @@ def mean_film(
 # the file
 
 
-def save_detector(detector: Detector, path: Path) -> None:
+def save_detector(detector: FittedDetector, path: Path) -> None:
     calibrated = detector.calibration
     tensors = detectors.to_tensors(detector.model)
     tensors["mask"] = torch.from_numpy(detector.mask.keep.copy())
@@ -318,14 +271,14 @@ def save_detector(detector: Detector, path: Path) -> None:
     files.write_tensors(path, tensors, header)
 
 
-def load_detector(path: Path) -> Detector:
+def load_detector(path: Path) -> FittedDetector:
     """Raises IncompatibleModel for a file that `save_detector` of this format did not write."""
     tensors, header = files.read_tensors(path)
     if header.get("format") != FORMAT or header.get("kind") != "detector":
         raise IncompatibleModel(f"{path.name} is no detector of format {FORMAT}: fit it again with this version.")
     choice = model_selection.from_json(header["choice"] | {"aurocs": tensors["tune.auroc"].tolist()})
     config = PipelineConfig.from_json(header["config"])
-    return Detector(
+    return FittedDetector(
         config=config,
         mask=HardMask(tensors["mask"].numpy(), header["mask_threshold"]),
         model=detectors.from_tensors(tensors, config),
@@ -344,7 +297,7 @@ def load_detector(path: Path) -> Detector:
     )
 
 
-def summary(detector: Detector) -> dict[str, Any]:
+def summary(detector: FittedDetector) -> dict[str, Any]:
     """What a page shows of a detector; JSON."""
     model, choice = detector.model, detector.choice
     return detectors.facts(model) | {

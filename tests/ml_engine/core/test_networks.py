@@ -22,7 +22,7 @@ from ml_engine.core.backbone import networks
 from ml_engine.core.backbone.features import FeatureExtractor
 from ml_engine.core.bank.memory_bank import places_of
 from ml_engine.core.config import BACKBONES, PipelineConfig
-from ml_engine.core.detector.pipeline import Detector
+from ml_engine.core.detector.in_memory import Detector
 from ml_engine.core.errors import IncompatibleModel, InvalidConfig
 
 BASE = PipelineConfig.from_preset("default").replace(weights="random", batch=2, grid=2, pool=1)

@@ -11,7 +11,7 @@ from ml_engine.core.bank import memory_bank
 from ml_engine.core.bank.memory_bank import Source
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.detector import pipeline
-from ml_engine.core.detector.pipeline import Calibration, Choice, Detector
+from ml_engine.core.detector.pipeline import Calibration, Choice, FittedDetector
 from ml_engine.core.errors import EngineError, IncompatibleModel
 from ml_engine.core.film.masking import HardMask
 from ml_engine.core.score import fusion
@@ -31,10 +31,10 @@ def keep() -> np.ndarray:
     return mask
 
 
-def detector(config: PipelineConfig = CONFIG, weight: float = 0.25) -> Detector:
+def detector(config: PipelineConfig = CONFIG, weight: float = 0.25) -> FittedDetector:
     places = memory_bank.places_of(keep())
     features = torch.randn(4 * len(places), 6, generator=torch.Generator().manual_seed(0))
-    return Detector(
+    return FittedDetector(
         config=config,
         mask=HardMask(keep(), 10.5),
         model=memory_bank.build(features, Source(places, torch.arange(4)), config),
