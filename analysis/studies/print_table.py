@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from ml_engine.core.errors import EngineError
+from ml_engine.engine.outcome import ExitStatus
 
 
 def print_table(command: str, text: Callable[[], str]) -> int:
@@ -14,6 +15,6 @@ def print_table(command: str, text: Callable[[], str]) -> int:
         words = text()
     except EngineError as refusal:
         sys.stderr.write(f"{command}: {refusal}\n")
-        return 2
+        return ExitStatus.REFUSED
     sys.stdout.write(words + "\n")
-    return 0
+    return ExitStatus.DONE

@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from ml_engine.command.console import Console, close, tell_selection
+from ml_engine.command.lay_folder import lay, provide_perceptual_weights, provide_weights
+from ml_engine.command.options import add_settings, configured
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.engine import manifest
 from ml_engine.engine.run_folder import Request
 from ml_engine.engine.stages.ablation import FIGURES, plan
-from ml_engine.engine.stages.runner import OK, UNREADABLE, run_folder
+from ml_engine.engine.stages.runner import run_folder
 
 NORMAL_SHARE = 0.74  # of phantoms, as in the demo's set
 
 
-def add(commands: Any, *, epilog: str) -> argparse.ArgumentParser:
-    """Add the command to the parser's; the settings of the method are still to be added."""
+def add(commands: Any, *, epilog: str) -> None:
+    """Add the command to the parser's."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "ablation",
         help="run the paper's experiments: aligned or not, masked or not, size, baselines",
@@ -36,13 +38,11 @@ def add(commands: Any, *, epilog: str) -> argparse.ArgumentParser:
         metavar="LIST",
         help=f"which of {', '.join(FIGURES)}, joined by commas (default: 12,13,14,15); alignment takes the longest",
     )
+    add_settings(parser)
     parser.set_defaults(command=ablation_command)
-    return parser
 
 
 def ablation_command(options: argparse.Namespace) -> int:
-    from ml_engine.command.main import configured, lay, provide_weights
-
     config = configured(options)
     figures = tuple(name.strip() for name in options.figures.split(","))
     planned = plan(config, figures)
@@ -53,14 +53,13 @@ def ablation_command(options: argparse.Namespace) -> int:
     rows = manifest.with_hashes(selection.rows, images)
     tell_selection(selection, console)
     config = config.replace(weights=provide_weights(config.weights, config.backbone, console))
-    if config.weights != weights.RANDOM and config.alignment.uses_network and config.alignment.perceptual > 0:
-        provide_weights(weights.IMAGENET, "vgg19", console)
+    provide_perceptual_weights(config, console)
     named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
     request = Request("ablation", config, name="ablation", weights=named, figures=figures)
     lay(options.out, request, rows, with_labels=True)
     console.say(planned.forecast(config) + ", one after the other")
     outcome = run_folder(options.out, images=images, listener=console.event)
-    if outcome.status in (OK, UNREADABLE):
+    if outcome.has_results:
         for cell in files.read_json(options.out / "ablation.json")["cells"]:
             console.say(f"{cell['words']}: {cell['refused'] or 'scored'}")
         console.say(f"the table with intervals: python -m analysis.ablation {options.out} --csv {csv}")

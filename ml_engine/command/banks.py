@@ -11,15 +11,24 @@ from typing import Any
 import numpy as np
 
 from ml_engine.command.console import Console, close, tell_selection
+from ml_engine.command.lay_folder import (
+    fit_alignment_first,
+    lay,
+    link_model,
+    model_inputs,
+    open_detector,
+    provide_weights,
+)
+from ml_engine.command.options import PLACES, add_films, add_model, add_settings, configured
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
 from ml_engine.core.config import PipelineConfig
-from ml_engine.core.detector.pipeline import load_detector
 from ml_engine.core.errors import EngineError, InvalidConfig
 from ml_engine.engine import manifest
 from ml_engine.engine.manifest import Row
 from ml_engine.engine.run_folder import Request
-from ml_engine.engine.stages.runner import OK, UNREADABLE, run_folder
+from ml_engine.engine.stages.bank_study import check_config
+from ml_engine.engine.stages.runner import run_folder
 from ml_engine.engine.study_plans import (
     CONTAMINATIONS,
     CONTRASTS,
@@ -33,22 +42,22 @@ from ml_engine.engine.study_plans import (
 )
 
 
-def add_bank_study(commands: Any, *, epilog: str) -> argparse.ArgumentParser:
-    """Add the command to the parser's; the settings of the method are still to be added."""
+def add_bank_study(commands: Any, *, epilog: str) -> None:
+    """Add the command to the parser's."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "bank-study",
         help="score test with banks of fewer normal films, and of some abnormal ones",
         epilog=epilog + " The table with intervals: python -m analysis.studies.bank OUT --csv FILE.",
     )
-    _add_films(parser, "folder of the study, made new")
+    _add_films(parser)
     parser.add_argument("--shares", default=_joined(SHARES), metavar="LIST", help="shares of the fit films")
     parser.add_argument("--contaminations", default=_joined(CONTAMINATIONS), metavar="LIST", help="shares of abnormal")
     parser.add_argument("--repeats", type=int, default=3, metavar="R", help="draws of each (default: 3)")
     parser.add_argument(
         "--alignment", type=Path, metavar="FILE", help="alignment.safetensors of a fit; without it one is fitted first"
     )
+    add_settings(parser)
     parser.set_defaults(command=bank_study_command)
-    return parser
 
 
 def add_blind_spots(commands: Any, *, epilog: str) -> None:
@@ -57,8 +66,8 @@ def add_blind_spots(commands: Any, *, epilog: str) -> None:
         help="paste lesions of known size and contrast into normal films, and score them",
         epilog=epilog + " The table with intervals: python -m analysis.studies.blind OUT.",
     )
-    _add_films(parser, "folder of the study, made new")
-    parser.add_argument("--model", type=Path, required=True, metavar="MODEL_DIR", help="folder that fit made")
+    _add_films(parser)
+    add_model(parser)
     parser.add_argument("--part", default="tune", choices=("tune", "test"), help="whose normal films (default: tune)")
     parser.add_argument("--films", type=int, default=50, metavar="N", help="normal films at most (default: 50)")
     parser.add_argument("--places", type=int, default=2, metavar="N", help="places of each kind a film (default: 2)")
@@ -76,12 +85,9 @@ def add_blind_spots(commands: Any, *, epilog: str) -> None:
     parser.set_defaults(command=blind_spots_command)
 
 
-def _add_films(parser: argparse.ArgumentParser, out: str) -> None:
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder where the CSV's paths start")
-    parser.add_argument(
-        "--csv", type=Path, required=True, metavar="FILE", help="CSV with filename, label and split, as fit takes it"
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help=out)
+def _add_films(parser: argparse.ArgumentParser) -> None:
+    add_films(parser, csv="CSV with filename, label and split, as fit takes it")
+    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="folder of the study, made new")
 
 
 def _joined(numbers: Sequence[float]) -> str:
@@ -89,9 +95,6 @@ def _joined(numbers: Sequence[float]) -> str:
 
 
 def bank_study_command(options: argparse.Namespace) -> int:
-    from ml_engine.command.main import configured, fit_alignment_first, lay, provide_weights
-    from ml_engine.engine.stages.bank_study import check_config
-
     config = configured(options)
     check_config(config)
     planned = BankPlan.from_json(
@@ -117,7 +120,7 @@ def bank_study_command(options: argparse.Namespace) -> int:
     if config.align == "network":
         if options.alignment is None:
             outcome = fit_alignment_first(out, config, rows, images=options.images, console=console, extra={})
-            if outcome.status not in (OK, UNREADABLE):
+            if not outcome.has_results:
                 return close(outcome)
         elif not options.alignment.is_file():
             raise EngineError(f"There is no file {options.alignment}: give the alignment.safetensors of a fit.")
@@ -130,18 +133,14 @@ def bank_study_command(options: argparse.Namespace) -> int:
     lay(out, request, kept, with_labels=True)
     console.say(f"{len(planned.cells)} banks, one after the other")
     outcome = run_folder(out, images=options.images, listener=console.event)
-    if outcome.status in (OK, UNREADABLE):
+    if outcome.has_results:
         console.say(f"the table with intervals: python -m analysis.studies.bank {out} --csv {options.csv}")
     return close(outcome)
 
 
 def blind_spots_command(options: argparse.Namespace) -> int:
-    from ml_engine.command.main import lay
-
     model: Path = options.model
-    if not (model / "detector.safetensors").is_file():
-        raise EngineError(f"{model} holds no detector.safetensors: give the folder that fit made with --model.")
-    detector = load_detector(model / "detector.safetensors")
+    detector = open_detector(model)
     planned = LesionPlan.from_json(
         {
             "part": options.part,
@@ -156,28 +155,22 @@ def blind_spots_command(options: argparse.Namespace) -> int:
     chosen = normals_of(manifest.read_csv(options.csv), planned, config)
     rows = manifest.with_hashes(chosen, options.images)
     out: Path = options.out
-    inputs = {}
-    for name in ("detector", "alignment") if config.align == "network" else ("detector",):
-        source = model / f"{name}.safetensors"
-        if not source.is_file():
-            raise EngineError(f"{model} holds no {name}.safetensors, which its detector needs: fit it again.")
-        inputs[name] = files.sha256_of(source)
+    inputs = model_inputs(model, config)
     request = Request(
         "blind_spots", config, name="blind spots", weights=detector.weights, inputs=inputs, lesions=planned.to_json()
     )
     lay(out, request, rows, with_labels=False)
-    for name in inputs:
-        files.link_or_copy(model / f"{name}.safetensors", out / "inputs" / f"{name}.safetensors")
+    link_model(model, list(inputs), out)
     console = Console()
     console.say(f"lesions are pasted into {len(rows)} normal films of {planned.part}")
     outcome = run_folder(out, images=options.images, listener=console.event)
-    if outcome.status in (OK, UNREADABLE):
+    if outcome.has_results:
         console.say(f"the table with intervals: python -m analysis.studies.blind {out}")
     return close(outcome)
 
 
 def _placed(config: PipelineConfig, options: argparse.Namespace) -> PipelineConfig:
-    given = {name: getattr(options, name) for name in ("device", "threads") if getattr(options, name) is not None}
+    given = {name: getattr(options, name) for name in PLACES if getattr(options, name) is not None}
     return config.replace(**given)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ml_engine.core.backbone import weights
 from ml_engine.engine import manifest
 from ml_engine.engine.manifest import Selection
-from ml_engine.engine.stages.runner import BUG, OK, REFUSED, UNREADABLE, Outcome
+from ml_engine.engine.outcome import ExitStatus, Outcome
 
 
 class Console:
@@ -89,6 +89,10 @@ def _threshold_words(threshold: dict[str, Any]) -> str:
 def close(outcome: Outcome) -> int:
     if outcome.sentence:
         print(f"ml_engine: {outcome.sentence}", file=sys.stderr)  # noqa: T201
-    elif outcome.status == UNREADABLE:
+    elif outcome.status == ExitStatus.UNREADABLE:
         print(f"ml_engine: {outcome.unreadable} films could not be read.", file=sys.stderr)  # noqa: T201
-    return outcome.status if outcome.status in (OK, REFUSED, UNREADABLE) else BUG
+    return (
+        outcome.status
+        if outcome.status in (ExitStatus.DONE, ExitStatus.REFUSED, ExitStatus.UNREADABLE)
+        else ExitStatus.BUG
+    )

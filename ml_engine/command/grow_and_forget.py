@@ -9,7 +9,7 @@ from typing import Any
 from ml_engine.command.console import Console, close, tell_detector, tell_selection
 from ml_engine.core import files
 from ml_engine.engine import grow_and_forget, manifest
-from ml_engine.engine.stages.runner import OK, UNREADABLE, Outcome
+from ml_engine.engine.outcome import ExitStatus, Outcome
 
 
 def add(commands: Any, *, epilog: str) -> None:
@@ -63,7 +63,7 @@ def forget_command(options: argparse.Namespace) -> int:
         model, options.patient, out=options.out, approximate=options.approximate, listener=console.event
     )
     status = _told(outcome, options.out, console)
-    if status in (OK, UNREADABLE):
+    if status in (ExitStatus.DONE, ExitStatus.UNREADABLE):
         console.say(f"{options.model} still holds what was made of that patient's films: delete it to be rid of them.")
         if model.request.config.align == "network":
             console.say("The alignment stays: it may have been fitted with that patient's films among others.")
@@ -71,7 +71,7 @@ def forget_command(options: argparse.Namespace) -> int:
 
 
 def _told(outcome: Outcome, out: Path, console: Console) -> int:
-    if outcome.status in (OK, UNREADABLE):
+    if outcome.has_results:
         facts = files.read_json(out / "detector.json")
         tell_detector(facts, out, console)
         if facts["note"]:

@@ -9,16 +9,15 @@ from typing import Any
 from ml_engine.command.console import Console, close
 from ml_engine.core import files
 from ml_engine.engine import repeat
-from ml_engine.engine.stages.runner import OK, UNREADABLE
-
-DIFFERS = 5  # exit status
+from ml_engine.engine.outcome import ExitStatus
 
 
 def add(commands: Any, *, epilog: str) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "repeat",
         help="run a run folder again and compare the results film by film",
-        epilog=epilog + f" {DIFFERS}: done, and some film differs. comparison.csv in NEW has a line a film.",
+        epilog=epilog
+        + f" {ExitStatus.DIFFERS:d}: done, and some film differs. comparison.csv in NEW has a line a film.",
     )
     parser.add_argument(
         "folder", type=Path, metavar="FOLDER", help="a finished run folder, such as an unpacked archive"
@@ -31,10 +30,10 @@ def add(commands: Any, *, epilog: str) -> None:
 def repeat_command(options: argparse.Namespace) -> int:
     console = Console()
     outcome = repeat.repeat(options.folder, options.out, images=options.images, listener=console.event)
-    if outcome.status not in (OK, UNREADABLE):
+    if not outcome.has_results:
         return close(outcome)
     verdicts = repeat.compare(options.folder, options.out)
     files.write_bytes(options.out / "comparison.csv", repeat.table(verdicts).encode())
     console.say(f"{repeat.summary(verdicts)}: {options.out / 'comparison.csv'}")
     differs = any(one.words == repeat.DIFFERENT for one in verdicts)
-    return DIFFERS if differs else close(outcome)
+    return ExitStatus.DIFFERS if differs else close(outcome)

@@ -7,27 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from ml_engine.command.console import Console, close, tell_selection
+from ml_engine.command.lay_folder import lay, provide_perceptual_weights, provide_weights
+from ml_engine.command.options import add_films, add_settings, configured
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
 from ml_engine.core.config import PipelineConfig
 from ml_engine.engine import manifest
 from ml_engine.engine.run_folder import Request
 from ml_engine.engine.stages.plans import Plan
-from ml_engine.engine.stages.runner import OK, UNREADABLE, run_folder
+from ml_engine.engine.stages.runner import run_folder
 from ml_engine.engine.stages.sweep import AXES, MOST_CELLS, begin_with, plan, read_axes
 
 
-def add(commands: Any, *, epilog: str) -> argparse.ArgumentParser:
-    """Add the command to the parser's; the settings of the method are still to be added."""
+def add(commands: Any, *, epilog: str) -> None:
+    """Add the command to the parser's."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "sweep",
         help="fit and score a detector for each combination of settings, on shared features",
         epilog=epilog + " The table with intervals: python -m analysis.sweep OUT --csv FILE.",
     )
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder where the CSV's paths start")
-    parser.add_argument(
-        "--csv", type=Path, required=True, metavar="FILE", help="CSV with filename, label and split, as fit takes it"
-    )
+    add_films(parser, csv="CSV with filename, label and split, as fit takes it")
     parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="folder of the sweep, made new")
     parser.add_argument(
         "--axis",
@@ -37,13 +36,11 @@ def add(commands: Any, *, epilog: str) -> argparse.ArgumentParser:
         help=f"a setting and its values, such as rate=0.01,0.1, of {', '.join(AXES)}; may be repeated; at most "
         f"{MOST_CELLS} detectors",
     )
+    add_settings(parser)
     parser.set_defaults(command=sweep_command)
-    return parser
 
 
 def sweep_command(options: argparse.Namespace) -> int:
-    from ml_engine.command.main import configured, lay, provide_weights
-
     axes = read_axes(options.axis)
     config = begin_with(configured(options), axes)
     planned = plan(config, axes)
@@ -53,16 +50,15 @@ def sweep_command(options: argparse.Namespace) -> int:
     rows = manifest.with_hashes(selection.rows, options.images)
     tell_selection(selection, console)
     config = config.replace(weights=provide_weights(config.weights, config.backbone, console))
-    needs_vgg = config.align == "network" and config.alignment.uses_network and config.alignment.perceptual > 0
-    if needs_vgg and config.weights != weights.RANDOM:
-        provide_weights(weights.IMAGENET, "vgg19", console)
+    if config.align == "network":
+        provide_perceptual_weights(config, console)
     for backbone, name in dict.fromkeys(_weights(planned, config)):
         provide_weights(name, backbone, console)
     named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
     lay(options.out, Request("sweep", config, name="sweep", weights=named, axes=axes), rows, with_labels=True)
     console.say(planned.forecast(config) + ", one after the other")
     outcome = run_folder(options.out, images=options.images, listener=console.event)
-    if outcome.status in (OK, UNREADABLE):
+    if outcome.has_results:
         for cell in files.read_json(options.out / "sweep.json")["cells"]:
             console.say(f"{cell['words']}: {cell['refused'] or 'scored'}")
         console.say(f"the table with intervals: python -m analysis.sweep {options.out} --csv {options.csv}")

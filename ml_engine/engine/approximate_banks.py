@@ -14,17 +14,17 @@ from ml_engine.core.bank import changes
 from ml_engine.core.bank.changes import GROWN, noted
 from ml_engine.core.bank.memory_bank import Source, places_of
 from ml_engine.core.detector import pipeline
-from ml_engine.core.detector.pipeline import Detector, load_detector
+from ml_engine.core.detector.pipeline import FittedDetector, load_detector
 from ml_engine.core.errors import EngineError, UnreadableImage, UnsupportedImage
 from ml_engine.engine import manifest
 from ml_engine.engine.manifest import Row
 from ml_engine.engine.one_film import Reader
-from ml_engine.engine.stages.runner import OK, Outcome
+from ml_engine.engine.outcome import ExitStatus, Outcome
 
 FORGOTTEN = "approximate: a patient's vectors were deleted, and what covers their place was not chosen again"
 
 
-def grown(model: Path, added: list[Row], *, images: Path) -> Detector:
+def grown(model: Path, added: list[Row], *, images: Path) -> FittedDetector:
     """The detector of the folder ``model`` with `bank_changes.extended` banks.
 
     The mask, the calibration normals' maps and the fusion weight stay: those maps were made against the smaller
@@ -49,7 +49,7 @@ def _features(reader: Reader, row: Row, images: Path) -> torch.Tensor:
         raise EngineError(f"{row.filename} cannot be added: {problem} Leave it out.") from problem
 
 
-def without(model: Path, *, kept: list[bool]) -> Detector:
+def without(model: Path, *, kept: list[bool]) -> FittedDetector:
     """The detector of the folder ``model`` without the vectors and calibration maps of the manifest rows that are not
     ``kept``. The mask and the fusion weight stay. Raises EmptyBank, and EngineError where too few maps are left."""
     detector = load_detector(model / "detector.safetensors")
@@ -64,7 +64,7 @@ def _new_rows(kept: list[bool]) -> NDArray[np.int64]:
     return np.where(kept, np.cumsum(kept) - 1, -1)
 
 
-def _calibration(model: Path, detector: Detector, kept: list[bool]) -> pipeline.Calibration:
+def _calibration(model: Path, detector: FittedDetector, kept: list[bool]) -> pipeline.Calibration:
     """The calibration without the maps of films that go."""
     unreadable = files.read_json(model / "detector.json")["unreadable"]
     part = "calibrate" if detector.calibration.source == "calibrate" else "fit"
@@ -76,7 +76,7 @@ def _calibration(model: Path, detector: Detector, kept: list[bool]) -> pipeline.
     return pipeline.calibrate(maps, source=detector.calibration.source, config=detector.config)
 
 
-def write(detector: Detector, model: Path, out: Path, *, kept: list[bool] | None = None) -> Outcome:
+def write(detector: FittedDetector, model: Path, out: Path, *, kept: list[bool] | None = None) -> Outcome:
     """detector.safetensors, detector.json and mask.npy in the run folder ``out``, as a fit writes them, of a detector
     made from that of ``model``; ``kept`` says which of its manifest rows are still there, all unless given."""
     before = files.read_json(model / "detector.json")
@@ -92,4 +92,4 @@ def write(detector: Detector, model: Path, out: Path, *, kept: list[bool] | None
     files.write_npy(out / "mask.npy", detector.mask.keep)
     files.write_json(out / "detector.json", before | pipeline.summary(detector) | facts)
     pipeline.save_detector(detector, out / "detector.safetensors")
-    return Outcome(OK)
+    return Outcome(ExitStatus.DONE)

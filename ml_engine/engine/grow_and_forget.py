@@ -17,9 +17,10 @@ from ml_engine.core.backbone import feature_store, weights
 from ml_engine.core.errors import EngineError
 from ml_engine.engine import approximate_banks, manifest
 from ml_engine.engine.manifest import Row
+from ml_engine.engine.outcome import Outcome
 from ml_engine.engine.run_folder import Request
 from ml_engine.engine.stages.run_context import store_key
-from ml_engine.engine.stages.runner import Outcome, run_folder
+from ml_engine.engine.stages.runner import run_folder
 
 Listener = Callable[[dict[str, Any]], None]
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from ml_engine.core import files
 from ml_engine.core.errors import EngineError
 from ml_engine.engine import manifest
+from ml_engine.engine.outcome import Outcome
 from ml_engine.engine.run_folder import Listener
-from ml_engine.engine.stages.runner import Outcome, run_folder
+from ml_engine.engine.stages.runner import run_folder
 
 ASKED = ("run.json", "images.csv", "files", "inputs")  # what a run begins with
 TOLERANCE = 1e-4  # relative, of scores on other threads or devices

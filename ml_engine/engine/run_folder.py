@@ -17,6 +17,7 @@ from ml_engine.core import files
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
 from ml_engine.core.version import FORMAT, code_version
+from ml_engine.engine.outcome import ExitStatus
 
 Listener = Callable[[dict[str, Any]], None]
 KINDS = ("fit_alignment", "fit_detector", "score", "ablation", "sweep", "bank_study", "blind_spots")
@@ -311,6 +312,6 @@ def end_with_parent() -> None:
     def wait() -> None:
         while os.read(0, 4096):
             pass
-        os._exit(4)
+        os._exit(ExitStatus.PARENT_GONE)
 
     threading.Thread(target=wait, daemon=True).start()

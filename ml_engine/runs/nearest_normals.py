@@ -12,6 +12,7 @@ from uuid import UUID
 from django.conf import settings
 from django.core.cache import cache
 
+from ml_engine.engine.outcome import ExitStatus
 from ml_engine.models import Run
 from ml_engine.runs.paths import run_folder
 
@@ -74,11 +75,11 @@ def _search(run: Run, image_uuid: UUID, patch: tuple[int, int] | None, neighbour
         raise CannotExplain(
             f"The search took longer than {SECONDS} seconds and was stopped. Try again later."
         ) from None
-    if done.returncode == 0:
+    if done.returncode == ExitStatus.DONE:
         result: dict[str, Any] = json.loads(done.stdout)
         return result
     said = done.stderr.strip().splitlines()
-    if done.returncode == 2 and said and said[-1].startswith("ml_engine: "):
+    if done.returncode == ExitStatus.REFUSED and said and said[-1].startswith("ml_engine: "):
         raise CannotExplain(said[-1].removeprefix("ml_engine: "))
     logger.error("run %s: explain ended with %s: %s", run.uuid, done.returncode, done.stderr[-2000:])
     raise CannotExplain(

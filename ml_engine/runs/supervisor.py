@@ -23,6 +23,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from ml_engine.core.errors import EngineError
 from ml_engine.core.version import code_version
+from ml_engine.engine.outcome import ExitStatus
 from ml_engine.models import Run
 from ml_engine.runs import lifecycle, paths, write_folder
 from ml_engine.runs.engine_process import Engine
@@ -33,7 +34,6 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0  # how often a cancel is looked for
 FOLDER_BUSY_SECONDS = 120.0  # how long an engine of an earlier attempt may take to end
-EXIT_OK, EXIT_BUG, EXIT_ENGINE_ERROR, EXIT_SOME_UNREADABLE, EXIT_PARENT_GONE = 0, 1, 2, 3, 4
 
 
 class Cancelled(Exception):
@@ -209,10 +209,10 @@ def _progress(event: dict[str, Any]) -> Progress:
 
 
 def _judge(status: int, last_word: dict[str, Any], folder: Path, lease: Lease) -> int:
-    if status in (EXIT_OK, EXIT_SOME_UNREADABLE):
+    if status in (ExitStatus.DONE, ExitStatus.UNREADABLE):
         return int(last_word.get("unreadable") or 0)
     detail = paths.tail(folder / "log.txt", lines=60) + "\n" + paths.tail(folder / "stderr.txt", lines=40)
-    if status == EXIT_ENGINE_ERROR:
+    if status == ExitStatus.REFUSED:
         raise Failed(str(last_word.get("sentence") or internal_error(lease.run_uuid)), detail)
     if status < 0:
         raise EngineKilled(f"The engine of attempt {lease.attempt} ended by {signal.Signals(-status).name}.")

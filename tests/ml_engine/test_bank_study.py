@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from ml_engine.command import main
+from ml_engine.core import Detector
 from ml_engine.core import files as kept
 from ml_engine.core.bank import memory_bank
 from ml_engine.core.config import PipelineConfig
-from ml_engine.core.detector.pipeline import Detector, normal_scores
+from ml_engine.core.detector.pipeline import normal_scores
 from ml_engine.core.film.preprocess import prepare
 from ml_engine.engine import manifest
 from ml_engine.engine.decode_films import read

@@ -13,7 +13,7 @@ import torch
 
 from ml_engine.command import main
 from ml_engine.core.bank import coreset
-from ml_engine.core.detector.pipeline import Detector, load_detector
+from ml_engine.core.detector.pipeline import FittedDetector, load_detector
 from tests.ml_engine import films
 
 TOGETHER = 9  # films 0 to 8 are the first model's; 9 and 10 join it
@@ -156,7 +156,7 @@ def test_the_greedy_goes_on_from_picks_that_are_given() -> None:
         coreset.greedy(grid, 40, picked=41)
 
 
-def approximated(world: Path, new_films: Path, out: Path) -> tuple[Detector, Detector]:
+def approximated(world: Path, new_films: Path, out: Path) -> tuple[FittedDetector, FittedDetector]:
     before = load_detector(world / "plain" / "detector.safetensors")
     arguments = ("--model", world / "plain", "--images", new_films, "--csv", new_films / "new.csv", "--out", out)
     assert change("grow", *arguments, "--approximate") == 0

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 
 from ml_engine.command import main
+from ml_engine.command.options import configured
+from ml_engine.command.score import checked_against_model
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
 from ml_engine.core.backbone.features import random_state
@@ -417,7 +419,7 @@ def test_options_become_settings() -> None:
     words += ["--neighbours", "3", "--set", "alignment.rounds=2", "--set", "alignment.epochs=2"]
     words += ["--set", "mask.keep=0.6"]
 
-    config = main.configured(main._parser().parse_args(words))
+    config = configured(main._parser().parse_args(words))
 
     expected = PipelineConfig.from_preset("paper-448").replace(mask=False, neighbours=3, mask_keep=0.6)
     assert config.replace(alignment=expected.alignment) == expected
@@ -428,11 +430,11 @@ def test_options_on_a_model_start_from_its_config() -> None:
     made = PipelineConfig.from_preset("paper").replace(size=64)
     words = ["score", "--images", "i", "--csv", "c", "--model", "m", "--out", "o", "--threads", "1"]
 
-    asked = main._checked_against_model(main._parser().parse_args(words), made)
+    asked = checked_against_model(main._parser().parse_args(words), made)
 
     assert asked == made.replace(threads=1)
     with pytest.raises(InvalidConfig, match=r"rate is 0\.5"):
-        main._checked_against_model(main._parser().parse_args([*words, "--rate", "0.5"]), made)
+        checked_against_model(main._parser().parse_args([*words, "--rate", "0.5"]), made)
 
 
 def test_the_engine_runs_without_django() -> None:

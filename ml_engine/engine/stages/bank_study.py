@@ -22,7 +22,7 @@ from ml_engine.core.bank import memory_bank
 from ml_engine.core.bank.memory_bank import MapScorer, Source
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.detector import pipeline
-from ml_engine.core.detector.pipeline import Detector
+from ml_engine.core.detector.pipeline import FittedDetector
 from ml_engine.core.errors import EngineError, InvalidConfig
 from ml_engine.core.film import masking
 from ml_engine.core.score import model_selection
@@ -176,7 +176,7 @@ def _cell(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
     first = len(fit) + len(abnormal)
     normals = np.concatenate(list(maps(first, len(by_role["calibrate"]))))
     mask = masking.HardMask(work.mask(), work.folder.summary("mask")["threshold"])
-    detector = Detector(
+    detector = FittedDetector(
         config=config,
         mask=mask,
         model=banks,

@@ -66,7 +66,7 @@ def stages(request: Request) -> tuple[tuple[str, Any], ...]:
     )
 
 
-def thresholds(detector: pipeline.Detector) -> dict[str, Any]:
+def thresholds(detector: pipeline.FittedDetector) -> dict[str, Any]:
     """Where each map is marked, by map: `pipeline.threshold` at its weight. Raises EngineError where the calibration
     films are too few for it."""
     found = {name: pipeline.threshold(detector, weight=weight) for name, weight in weights_of(detector).items()}
@@ -76,7 +76,7 @@ def thresholds(detector: pipeline.Detector) -> dict[str, Any]:
     return found
 
 
-def weights_of(detector: pipeline.Detector) -> dict[str, float]:
+def weights_of(detector: pipeline.FittedDetector) -> dict[str, float]:
     return dict(zip(MAPS, (0.0, 1.0, detector.choice.weight), strict=True))
 
 

@@ -14,22 +14,26 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
 from ml_engine.core.version import FORMAT, code_version
 from ml_engine.engine import manifest
+from ml_engine.engine.outcome import ExitStatus, Outcome
 from ml_engine.engine.run_folder import Report, Request
 from ml_engine.engine.stages.plans import BASE_ALIGNMENT, Cell, Plan, features_digest
 from ml_engine.engine.stages.run_context import Work
 
 FITTING = ("fit", "tune", "calibrate")
 Stage = Callable[[Work, Report], dict[str, Any]]
+Run = Callable[..., Outcome]  # runner.run_folder, given by the runner, since it has these stages
 
 
 class Interrupted(EngineError):
     """A child was stopped by what passes, a full disk say: no finding, and tried again with the next attempt."""
 
 
-def stages(planned: Plan) -> tuple[tuple[str, Stage], ...]:
-    """The stages of a run of many cells: its alignments, its cells, its summary."""
-    aligning = [(f"alignment-{name}", partial(_align, name, changes)) for name, changes in planned.alignments.items()]
-    cells = [(f"cell-{cell.name}", partial(_cell, cell, planned)) for cell in planned.cells]
+def stages(planned: Plan, run: Run) -> tuple[tuple[str, Stage], ...]:
+    """The stages of a run of many cells: its alignments, its cells, its summary. ``run`` runs a child's folder."""
+    aligning = [
+        (f"alignment-{name}", partial(_align, name, changes, run)) for name, changes in planned.alignments.items()
+    ]
+    cells = [(f"cell-{cell.name}", partial(_cell, cell, planned, run)) for cell in planned.cells]
     return (*aligning, *cells, ("results", partial(_results, planned)))
 
 
@@ -55,13 +59,13 @@ def cell_folder(path: Path, name: str) -> Path:
     return path / "cells" / name
 
 
-def _align(name: str, changes: dict[str, str], work: Work, report: Report) -> dict[str, Any]:
+def _align(name: str, changes: dict[str, str], run: Run, work: Work, report: Report) -> dict[str, Any]:
     part = _align_part(work)
     folder = alignment_folder(work.folder.path, name)
     request = Request("fit_alignment", work.config.replace_fields(changes), name=name)
     _lay(folder, request, [row for row in work.rows if row.part == part], {})
     try:
-        return {"unreadable": _run_child(folder, work, report, f"alignment {name}")}
+        return {"unreadable": _run_child(run, folder, work, report, f"alignment {name}")}
     except EngineError as refusal:  # a loss alone may well collapse: that is a finding
         if name == BASE_ALIGNMENT or isinstance(refusal, Interrupted):
             raise
@@ -69,7 +73,7 @@ def _align(name: str, changes: dict[str, str], work: Work, report: Report) -> di
         return {"refused": str(refusal)}
 
 
-def _cell(cell: Cell, planned: Plan, work: Work, report: Report) -> dict[str, Any]:
+def _cell(cell: Cell, planned: Plan, run: Run, work: Work, report: Report) -> dict[str, Any]:
     """Fit and score a cell. A cell that is refused, a baseline that needs too much memory say, is a sentence in the
     table; the one that is needed ends the run."""
     store = _store(cell, work)
@@ -77,7 +81,7 @@ def _cell(cell: Cell, planned: Plan, work: Work, report: Report) -> dict[str, An
     if without:
         return {"refused": without}
     try:
-        found = _fit_and_score(cell, planned, store, work, report)
+        found = _fit_and_score(cell, planned, run, store, work, report)
     except EngineError as refusal:
         if cell.name == planned.needed or isinstance(refusal, Interrupted):
             raise
@@ -89,7 +93,7 @@ def _cell(cell: Cell, planned: Plan, work: Work, report: Report) -> dict[str, An
     return found
 
 
-def _fit_and_score(cell: Cell, planned: Plan, store: Path, work: Work, report: Report) -> dict[str, Any]:
+def _fit_and_score(cell: Cell, planned: Plan, run: Run, store: Path, work: Work, report: Report) -> dict[str, Any]:
     folder, config = cell_folder(work.folder.path, cell.name), cell.config(work.config)
     named = _weights(config, work)
     inputs = {}
@@ -98,12 +102,12 @@ def _fit_and_score(cell: Cell, planned: Plan, store: Path, work: Work, report: R
     fitting = [row for row in work.rows if row.part in FITTING]
     request = Request("fit_detector", config, name=cell.name, weights=named, inputs=_hashes(inputs))
     _lay(folder / "detector", request, fitting, inputs)
-    missed = _run_child(folder / "detector", work, report, cell.words, store)
+    missed = _run_child(run, folder / "detector", work, report, cell.words, store)
     inputs["detector"] = folder / "detector" / "detector.safetensors"
     scored = [row for row in work.rows if row.part in planned.scored]
     request = Request("score", config, name=cell.name, weights=named, inputs=_hashes(inputs))
     _lay(folder / "scores", request, scored, inputs)
-    _run_child(folder / "scores", work, report, cell.words, store)
+    _run_child(run, folder / "scores", work, report, cell.words, store)
     errors = files.read_json(folder / "scores" / "score.json")["unreadable"]
     return {"unreadable": missed + sum(scored[int(row)].part not in FITTING for row in errors)}
 
@@ -135,20 +139,19 @@ def _lay(folder: Path, request: Request, rows: list[manifest.Row], inputs: dict[
     files.write_json(folder / "run.json", request.to_json())
 
 
-def _run_child(folder: Path, work: Work, report: Report, words: str, store: Path | None = None) -> int:
+def _run_child(run: Run, folder: Path, work: Work, report: Report, words: str, store: Path | None = None) -> int:
     """Run a child's folder to its end and return how many of its films could not be read."""
-    from ml_engine.engine.stages.runner import OK, REFUSED, UNREADABLE, run_folder
 
     def relay(event: dict[str, Any]) -> None:
         if "stage" in event:
             report(event["done"], event["total"], f"{words}: {event['stage']}")
 
-    outcome = run_folder(folder, images=work.images, device=work.device_name, listener=relay, features=store)
+    outcome = run(folder, images=work.images, device=work.device_name, listener=relay, features=store)
     if outcome.passing:
         raise Interrupted(outcome.sentence)
-    if outcome.status == REFUSED:
+    if outcome.status == ExitStatus.REFUSED:
         raise EngineError(outcome.sentence)
-    if outcome.status not in (OK, UNREADABLE):
+    if not outcome.has_results:
         raise RuntimeError(f"{folder.relative_to(work.folder.path)} ended with a bug: see its log.txt")
     return outcome.unreadable
 

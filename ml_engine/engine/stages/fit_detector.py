@@ -175,7 +175,7 @@ def write_results(work: Work, report: Report) -> dict[str, Any]:
     return {}
 
 
-def _write_fit_scores(work: Work, detector: pipeline.Detector) -> list[dict[str, Any]]:
+def _write_fit_scores(work: Work, detector: pipeline.FittedDetector) -> list[dict[str, Any]]:
     """fit_maps.npy and fit_scores.csv, one line a fit film in the manifest's order; returns the most suspect films for
     a page, highest first. Nothing, and no file, where films were not cross-fitted."""
     if not work.folder.summary("crossfit")["folds"]:

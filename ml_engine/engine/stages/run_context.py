@@ -18,7 +18,7 @@ from ml_engine.core.backbone.feature_store import FeatureStore, Placed, key_of
 from ml_engine.core.backbone.features import FeatureExtractor
 from ml_engine.core.bank.memory_bank import places_of
 from ml_engine.core.config import PipelineConfig
-from ml_engine.core.detector.pipeline import Detector, canonical_batches, load_detector
+from ml_engine.core.detector.pipeline import FittedDetector, canonical_batches, load_detector
 from ml_engine.core.errors import EngineError, IncompatibleModel
 from ml_engine.engine import manifest
 from ml_engine.engine.manifest import Row
@@ -41,11 +41,11 @@ class Work:
         return manifest.read(self.folder.path / "images.csv")
 
     @cached_property
-    def detector(self) -> Detector:
+    def detector(self) -> FittedDetector:
         return load_detector(self.folder.input_path("detector", self.request))
 
     @cached_property
-    def scorer(self) -> Detector:
+    def scorer(self) -> FittedDetector:
         """The detector that scores: the run's, or what it has grown to."""
         return load_detector(self.path("grown.safetensors")) if self.request.grow else self.detector
 

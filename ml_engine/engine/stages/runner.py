@@ -16,6 +16,7 @@ from ml_engine.core import determinism
 from ml_engine.core.backbone import feature_store, networks
 from ml_engine.core.bank.nearest_search import require_search
 from ml_engine.core.errors import EngineError
+from ml_engine.engine.outcome import ExitStatus, Outcome
 from ml_engine.engine.run_folder import FolderBusy, Report, Request, RunFolder, opened
 from ml_engine.engine.stages import (
     ablation,
@@ -32,7 +33,6 @@ from ml_engine.engine.stages.plans import Plan
 from ml_engine.engine.stages.run_context import Work
 
 Stage = Callable[[Work, Report], dict[str, Any]]
-OK, BUG, REFUSED, UNREADABLE = 0, 1, 2, 3  # exit statuses
 
 STAGES: dict[str, tuple[tuple[str, Stage], ...]] = {
     "fit_alignment": (
@@ -80,12 +80,8 @@ STUDIES: dict[str, Callable[[Request], Sequence[tuple[str, Stage]]]] = {  # what
 BULKY = ("inputs.npy", "features.npy")  # deleted once the results stand
 
 
-class Outcome:
-    """How a run ended: the exit ``status`` and the ``sentence`` for the user, empty when it went well; ``passing``
-    where the same run may do better later, since the disk was full or the folder in use."""
-
-    def __init__(self, status: int, sentence: str = "", unreadable: int = 0, *, passing: bool = False) -> None:
-        self.status, self.sentence, self.unreadable, self.passing = status, sentence, unreadable, passing
+GPU_MEMORY_RAN_OUT = "The GPU's memory ran out: choose device cpu, or a smaller size or batch."
+MEMORY_RAN_OUT = "The memory ran out: choose a smaller size, rate or batch, or fewer films."
 
 
 def run_folder(
@@ -117,30 +113,34 @@ def run_folder(
             event = {"attempt": attempt, "event": "failed", "sentence": sentence}
             stdout.write(json.dumps(event) + "\n")
             stdout.flush()
-        return Outcome(REFUSED, sentence, passing=isinstance(problem, (OSError, FolderBusy)))
+        return Outcome(ExitStatus.REFUSED, sentence, passing=isinstance(problem, (OSError, FolderBusy)))
 
 
 def _run(folder: RunFolder, images: Path, device: str | None, features: Path | None) -> Outcome:
     try:
         unreadable = _stages(folder, images, device, features)
     except EngineError as refusal:
-        return _failed(folder, REFUSED, str(refusal))
+        return _failed(folder, ExitStatus.REFUSED, str(refusal))
     except torch.OutOfMemoryError:
-        return _failed(folder, REFUSED, "The GPU's memory ran out: choose device cpu, or a smaller size or batch.")
+        return _failed(
+            folder, ExitStatus.REFUSED, "The GPU's memory ran out: choose device cpu, or a smaller size or batch."
+        )
     except Exception as problem:
         folder.log(traceback.format_exc())
         if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
             sentence = "The disk is full: free some space and retry; finished stages are kept."
-            return _failed(folder, REFUSED, sentence, passing=True)
+            return _failed(folder, ExitStatus.REFUSED, sentence, passing=True)
         if isinstance(problem, MemoryError) or "DefaultCPUAllocator" in str(problem):
-            return _failed(folder, REFUSED, "The memory ran out: choose a smaller size, rate or batch, or fewer films.")
-        return _failed(folder, BUG, "Internal error: the details are in log.txt of the run folder.")
+            return _failed(
+                folder, ExitStatus.REFUSED, "The memory ran out: choose a smaller size, rate or batch, or fewer films."
+            )
+        return _failed(folder, ExitStatus.BUG, "Internal error: the details are in log.txt of the run folder.")
     folder.log(f"Finished; {unreadable} films could not be read.")
     folder.emit({"event": "finished", "unreadable": unreadable})
-    return Outcome(UNREADABLE if unreadable else OK, unreadable=unreadable)
+    return Outcome(ExitStatus.UNREADABLE if unreadable else ExitStatus.DONE, unreadable=unreadable)
 
 
-def _failed(folder: RunFolder, status: int, sentence: str, *, passing: bool = False) -> Outcome:
+def _failed(folder: RunFolder, status: ExitStatus, sentence: str, *, passing: bool = False) -> Outcome:
     folder.log(sentence)
     folder.emit({"event": "failed", "sentence": sentence})
     return Outcome(status, sentence, passing=passing)
@@ -148,7 +148,7 @@ def _failed(folder: RunFolder, status: int, sentence: str, *, passing: bool = Fa
 
 def _stages_of(request: Request) -> Sequence[tuple[str, Stage]]:
     if request.kind in PLANS:
-        return experiments.stages(PLANS[request.kind](request))
+        return experiments.stages(PLANS[request.kind](request), run_folder)
     if request.kind in STUDIES:
         return STUDIES[request.kind](request)
     if request.grow is None:

@@ -1,0 +1,72 @@
+"""fit: an alignment, where the settings ask for one, and a detector on normal films."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ml_engine.command import alignment_inputs
+from ml_engine.command.console import Console, close, tell_detector, tell_selection
+from ml_engine.command.lay_folder import aligning_rows, fit_alignment_first, lay, provide_weights
+from ml_engine.command.options import add_films, add_settings, configured
+from ml_engine.core import files
+from ml_engine.core.backbone import feature_store, networks, weights
+from ml_engine.engine import manifest
+from ml_engine.engine.outcome import ExitStatus, Outcome
+from ml_engine.engine.run_folder import Request
+from ml_engine.engine.stages.runner import run_folder
+
+
+def add(commands: Any, *, epilog: str) -> None:
+    """Add the command to the parser's."""
+    fit = commands.add_parser("fit", help="fit an alignment and a detector on normal films", epilog=epilog)
+    add_films(fit)
+    fit.add_argument("--out", type=Path, required=True, metavar="MODEL_DIR", help="folder of the model, made new")
+    fit.add_argument(
+        "--keep-features",
+        action="store_true",
+        help="keep the films' features in MODEL_DIR/features (5 MB a film at 224 px): grow and forget are exact then",
+    )
+    alignment_inputs.add_options(fit, canonical=True)
+    add_settings(fit)
+    fit.set_defaults(command=fit_command)
+
+
+def fit_command(options: argparse.Namespace) -> int:
+    config = configured(options)
+    table = manifest.read_csv(options.csv)
+    selection = manifest.for_fit(table, preset=config.preset, seed=config.seed)
+    given = alignment_inputs.given_to_fit(options, config, [line["filename"] for line in table])
+    manifest.check_parts(selection.rows, config)  # before the alignment, which may take hours
+    networks.require(config)
+    rows = manifest.with_hashes(selection.rows, options.images)
+    out: Path = options.out
+    console = Console()
+    config = config.replace(weights=provide_weights(config.weights, config.backbone, console))
+    tell_selection(selection, console)
+    inputs = {}
+    unreadable = 0
+    if config.align == "network":
+        extra = given.for_run(aligning_rows(rows))
+        outcome = fit_alignment_first(out, config, rows, images=options.images, console=console, extra=extra)
+        if not outcome.has_results:
+            return close(outcome)
+        part_is_align = any(row.part == "align" for row in rows)
+        unreadable = outcome.unreadable if part_is_align else 0  # films of fit are counted below
+        inputs["alignment"] = files.sha256_of(out / "alignment.safetensors")
+    named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
+    fitting = [row for row in rows if row.part != "align"]
+    extra = given.for_detector(fitting)
+    inputs |= alignment_inputs.hashes(extra)
+    request = Request(kind="fit_detector", config=config, name="detector", inputs=inputs, weights=named)
+    lay(out, request, fitting, with_labels=True)
+    alignment_inputs.write(out, extra)
+    if options.keep_features:
+        (out / feature_store.FOLDER).mkdir(exist_ok=True)
+    outcome = run_folder(out, images=options.images, listener=console.event)
+    if outcome.has_results:
+        tell_detector(files.read_json(out / "detector.json"), out, console)
+        unreadable += outcome.unreadable
+        outcome = Outcome(ExitStatus.UNREADABLE if unreadable else ExitStatus.DONE, unreadable=unreadable)
+    return close(outcome)
