@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from portal.imaging.film import PixelFacts, pack  # noqa: E402
-from tests.conftest import find_chromium  # noqa: E402
+from tools.browser import find_chromium  # noqa: E402
 
 FILMS = 3
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Viewer</title>

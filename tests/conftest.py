@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tools.browser import NO_BROWSER, find_chromium
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
@@ -147,24 +148,6 @@ def dicom_samples() -> Path:
 
 
 # --- the browser --------------------------------------------------------------------------------
-
-NO_BROWSER = (
-    "The browser tests need Chromium and found none: install it (Debian: apt-get install chromium), "
-    "or run `.venv/bin/playwright install chromium`."
-)
-
-
-def find_chromium() -> str | None:
-    """The system's Chromium or Chrome, else the one that Playwright downloaded, else None."""
-    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
-        if found := shutil.which(name):
-            return found
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        own = playwright.chromium.executable_path
-    return own if Path(own).is_file() else None
-
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:

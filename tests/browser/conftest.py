@@ -1,4 +1,4 @@
-"""A real browser: the system's Chromium, else Playwright's own (see `find_chromium`)."""
+"""A real browser: the system's Chromium, else Playwright's own (see tools/browser.py)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from tests.conftest import find_chromium
+from tools.browser import find_chromium
 
 # Playwright's blocking interface keeps an event loop in this thread, which Django takes for async code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"

@@ -1,0 +1,48 @@
+"""`make test` looks for a browser before the whole suite, and only then."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def bootstrap(tmp_path: Path, *arguments: str, browser: int = 0) -> tuple[int, list[str]]:
+    """The exit status of tools/bootstrap.py and what it ran in the environment, here a program that writes it down."""
+    python, calls = tmp_path / "python", tmp_path / "calls"
+    python.write_text(
+        f"#!{sys.executable}\n"
+        "import sys\n"
+        f"with open({str(calls)!r}, 'a') as file:\n"
+        "    print(*sys.argv[1:], file=file)\n"
+        f"sys.exit({browser} if sys.argv[1] == 'tools/browser.py' else 0)\n",
+        encoding="utf-8",
+    )
+    python.chmod(0o755)
+    code = (
+        "import pathlib; from tools import bootstrap; "
+        f"bootstrap.INSIDE = pathlib.Path({str(python)!r}); bootstrap.make_ready = lambda task: None; bootstrap.main()"
+    )
+    status = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT).returncode
+    return status, calls.read_text(encoding="utf-8").splitlines()
+
+
+def test_the_whole_suite_has_a_browser_first(tmp_path: Path) -> None:
+    assert bootstrap(tmp_path, "test") == (0, ["tools/browser.py", "tools/run_tests.py"])
+
+
+def test_no_test_runs_where_there_is_no_browser(tmp_path: Path) -> None:
+    assert bootstrap(tmp_path, "test", browser=1) == (1, ["tools/browser.py"])
+
+
+def test_single_tests_fetch_none(tmp_path: Path) -> None:
+    assert bootstrap(tmp_path, "test", "-k", "viewer") == (0, ["tools/run_tests.py -k viewer"])
+
+
+@pytest.mark.parametrize(("task", "call"), [("demo", "manage.py demo"), ("bench-web", "-m benchmarks.web")])
+def test_other_tasks_fetch_none(tmp_path: Path, task: str, call: str) -> None:
+    assert bootstrap(tmp_path, task) == (0, [call])
