@@ -1,4 +1,4 @@
-"""Run the tests: all of them on PostgreSQL, then those marked `both` on SQLite.
+"""Run the tests: all of them on PostgreSQL, then those marked `both` on SQLite; each prints its twenty slowest.
 
 With arguments only the first, with the arguments passed to pytest: `make test ARGS="-k viewer"`.
 """
@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # a process has a core, so one thread of torch; several wait by spinning and take the other processes' time
 QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
 SIDE_BY_SIDE = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
+WHOLE_SUITE = [*SIDE_BY_SIDE, "--durations=20"]
 
 
 def run_pytest(title: str, arguments: list[str], environment: dict[str, str]) -> tuple[int, str]:
@@ -39,9 +40,9 @@ def run_pytest(title: str, arguments: list[str], environment: dict[str, str]) ->
 
 def main() -> int:
     arguments = sys.argv[1:]
-    steps = [("PostgreSQL", arguments or SIDE_BY_SIDE, {"HILUM_TEST_DATABASE": "postgresql", **QUIET})]
+    steps = [("PostgreSQL", arguments or WHOLE_SUITE, {"HILUM_TEST_DATABASE": "postgresql", **QUIET})]
     if not arguments:
-        steps.append(("SQLite", ["-m", "both", *SIDE_BY_SIDE], {"HILUM_TEST_DATABASE": "sqlite", **QUIET}))
+        steps.append(("SQLite", ["-m", "both", *WHOLE_SUITE], {"HILUM_TEST_DATABASE": "sqlite", **QUIET}))
     started = time.monotonic()
     closing = [(title, *run_pytest(f"Tests on {title}", given, env)) for title, given, env in steps]
     failed = [title for title, status, _ in closing if status != 0]

@@ -1,0 +1,45 @@
+"""What the runner asks of pytest, and how it closes."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tools import run_tests
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """The arguments of each run of pytest, in place of the runs."""
+    runs: dict[str, list[str]] = {}
+
+    def run_pytest(title: str, arguments: list[str], environment: dict[str, str]) -> tuple[int, str]:
+        runs[environment["HILUM_TEST_DATABASE"]] = arguments
+        return (1 if "sqlite" in environment.values() else 0), "3 passed in 1.00s"
+
+    monkeypatch.setattr(run_tests, "run_pytest", run_pytest)
+    return runs
+
+
+def test_the_whole_suite_prints_its_slowest_on_both_databases(
+    asked: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["run_tests.py"])
+    assert run_tests.main() == 1
+    assert {database: "--durations=20" in arguments for database, arguments in asked.items()} == {
+        "postgresql": True,
+        "sqlite": True,
+    }
+    assert capsys.readouterr().out.splitlines()[-4:] == [
+        "PostgreSQL: passed, exit status 0",
+        "3 passed in 1.00s",
+        "SQLite: failed, exit status 1",
+        "3 passed in 1.00s",
+    ]
+
+
+def test_arguments_go_to_pytest_as_they_are(asked: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["run_tests.py", "-k", "viewer"])
+    assert run_tests.main() == 0
+    assert asked == {"postgresql": ["-k", "viewer"]}
