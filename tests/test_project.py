@@ -9,11 +9,14 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tools import vendor
 
@@ -318,6 +321,26 @@ def test_under_each_profile_of_compose_one_worker_takes_one_run_at_a_time() -> N
     assert workers["worker"] == ("cpu", "2", None)
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     assert re.findall(r"^COMPOSE_PROFILES=(\w+)$", example, re.MULTILINE) == ["cpu"]
+
+
+def test_what_hilum_installs_is_named_once_and_has_an_upper_bound() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {name: lines for name, lines in project["optional-dependencies"].items() if name != "test"}
+    for lines in [project["dependencies"], *extras.values()]:
+        requirements = [Requirement(line) for line in lines]
+        names = [canonicalize_name(requirement.name) for requirement in requirements]
+        assert [name for name in names if names.count(name) > 1] == []
+        bounded = [{"<", "=="} & {part.operator for part in requirement.specifier} for requirement in requirements]
+        assert [name for name, bound in zip(names, bounded, strict=True) if not bound] == []
+
+
+def test_every_requirement_allows_the_version_that_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = {canonicalize_name(name): pin for name, equals, pin in (line.partition("==") for line in lines) if equals}
+    wanted = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    refused = [line for line in map(Requirement, wanted) if pins[canonicalize_name(line.name)] not in line.specifier]
+    assert refused == []
 
 
 def test_pinned_versions_have_no_addresses() -> None:
