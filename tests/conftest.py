@@ -9,34 +9,32 @@ from typing import Any
 
 import pytest
 
+from tests.paths import REAL_DATA, ROOT
 from tools.browser import NO_BROWSER, find_chromium
-
-ROOT = Path(__file__).resolve().parents[1]
-REAL_DATA = ROOT.parent / "shared" / "data"
-
 
 # files that take minutes begin first, so that the last process does not end with one of them alone
 LONGEST = (
-    "test_run_folder.py",
-    "test_viewer.py",
-    "test_recovery.py",
-    "test_phantoms.py",
-    "test_supervisor.py",
-    "test_grid.py",
-    "test_report.py",
-    "test_whole_path.py",
-    "test_reading.py",
-    "test_tools.py",
-    "test_fit.py",
-    "test_queue.py",
-    "test_real_films.py",
-    "test_command_line.py",
+    "ml_engine/engine/test_run_folder.py",
+    "browser/viewer/test_viewer.py",
+    "ml_engine/runs/test_recovery.py",
+    "ml_engine/test_phantoms.py",
+    "ml_engine/runs/test_supervisor.py",
+    "browser/test_grid.py",
+    "analysis/report/test_document.py",
+    "browser/test_whole_path.py",
+    "browser/test_reading.py",
+    "browser/viewer/test_tools.py",
+    "ml_engine/core/alignment/test_fit.py",
+    "browser/test_queue.py",
+    "browser/viewer/test_real_films.py",
+    "ml_engine/command/test_main.py",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`browser` follows from the folder; `gpu` is skipped where there is none; the longest files come first."""
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+    order = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(LONGEST)))
     for item in items:
         if "browser" in item.path.relative_to(ROOT).parts[:-1]:
             item.add_marker(pytest.mark.browser)
@@ -148,6 +146,7 @@ def dicom_samples() -> Path:
 
 
 # --- the browser --------------------------------------------------------------------------------
+
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:

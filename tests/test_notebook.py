@@ -13,9 +13,10 @@ from analysis.evaluation.evaluate import evaluate
 from analysis.models import Evaluation
 from portal.models import Role
 from tests.analysis.scored import Scored, scored_run
+from tests.paths import ROOT
 from tests.portal import factories
 
-NOTEBOOK = Path(__file__).resolve().parents[1] / "docs" / "notebook.ipynb"
+NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
 pytestmark = pytest.mark.django_db(transaction=True)
 
 

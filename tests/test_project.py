@@ -18,9 +18,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.paths import ROOT
 from tools import vendor
 
-ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("portal", "ml_engine", "analysis")
 PRODUCTION = {
     "HILUM_ENV": "production",

@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests import servers
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.paths import ROOT
 
 
 @pytest.mark.both

@@ -1,6 +1,6 @@
 """Chromium for the browser tests and benchmarks: the system's, else Playwright's own.
 
-    python tools/browser.py     where there is none, fetch one; `make test` runs this before the whole suite
+python tools/browser.py     where there is none, fetch one; `make test` runs this before the whole suite
 """
 
 from __future__ import annotations

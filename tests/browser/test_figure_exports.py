@@ -19,9 +19,10 @@ from analysis.figures.palette import LABELS, PAPER, RUNS, SCORES
 from portal.models import Role
 from tests.analysis.scored import scored_run
 from tests.browser.axe import serious_findings
+from tests.paths import ROOT
 from tests.portal import factories
 
-SCRIPT = Path(__file__).resolve().parents[2] / "static" / "js" / "figure_export.js"
+SCRIPT = ROOT / "static" / "js" / "figure_export.js"
 
 
 def test_a_dark_colour_is_printed_as_its_partner_on_white() -> None:

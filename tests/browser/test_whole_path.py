@@ -22,9 +22,9 @@ from playwright.sync_api import Page, expect
 from ml_engine.models import Run, RunKind
 from portal.imaging.phantom import make_phantom
 from portal.models import Image, LabelEvent, Role
+from tests.paths import ROOT
 from tests.portal import factories
 
-ROOT = Path(__file__).resolve().parents[2]
 SIZE = 256
 MINUTE = 60_000  # ms
 

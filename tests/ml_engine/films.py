@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from ml_engine.core.version import code_version
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 # The smallest engine that still has all its parts: 8 x 8 patches in 2 x 2 cells.
 SMALL = ["--weights", "random", "--backbone", "resnet18", "--size", "64", "--grid", "2", "--rate", "0.2"]
 SMALL += ["--threads", "1"]  # two would wait for each other on a busy machine

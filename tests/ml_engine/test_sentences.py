@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from ml_engine.core import errors
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 KINDS = {name for name in vars(errors) if isinstance(vars(errors)[name], type)} | {
     "InvalidManifest", "WeightsMissing", "FolderBusy",
 }  # fmt: skip

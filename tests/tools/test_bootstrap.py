@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
 
 
 def bootstrap(tmp_path: Path, *arguments: str, browser: int = 0) -> tuple[int, list[str]]:

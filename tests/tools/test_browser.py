@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import ROOT
 from tools.browser import NO_BROWSER, run_for
 
-ROOT = Path(__file__).resolve().parents[2]
 STARTS = "#!/bin/sh\nexit 0\n"
 LACKS_LIBRARIES = "#!/bin/sh\nexit 127\n"
 

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,8 +18,9 @@ from numpy.typing import NDArray
 from playwright.sync_api import Locator, Page
 
 from portal.imaging.film import Film, pack
+from tests.paths import ROOT
 
-STATIC = Path(__file__).resolve().parents[3] / "static"
+STATIC = ROOT / "static"
 STRICT = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'"

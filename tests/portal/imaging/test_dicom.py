@@ -10,6 +10,7 @@ import pytest
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film import Film, Lut, Window, linear_values, shown_values
 from portal.imaging.read_film import read_film
+from tests.paths import REAL_DATA
 from tests.portal.imaging import factories as make
 from tests.portal.imaging.factories import film_elements, ramp
 
@@ -26,7 +27,7 @@ def refusal(tmp_path: Path, extra: make.Elements) -> UnusableFile:
 
 # --- the real files --------------------------------------------------------------------------------
 
-EXPECTED = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "dicom" / "expected.csv"
+EXPECTED = REAL_DATA / "dicom" / "expected.csv"
 
 
 def expected_rows() -> list[tuple[str, str, str]]:

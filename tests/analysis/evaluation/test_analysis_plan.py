@@ -34,7 +34,7 @@ from portal.models import AuditEvent, Part, Role, User
 from portal.sets.sealing import TestRules, set_test_rules
 from portal.sets.splits import SplitRequest, split_from_csv
 from tests.analysis.scored import Scored
-from tests.analysis.test_comparison import scored_again
+from tests.analysis.sections.test_comparison import scored_again
 from tests.portal import factories
 
 pytestmark = pytest.mark.django_db

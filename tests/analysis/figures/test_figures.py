@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +18,9 @@ from analysis.figures import (
     sweep_figure,
 )
 from analysis.statistics import auroc_interval, choose_weight, fusion_sweep, histogram, roc_band, roc_curve
+from tests.paths import ROOT
 
-CSS = Path(__file__).resolve().parents[2] / "static" / "css" / "hilum.css"
+CSS = ROOT / "static" / "css" / "hilum.css"
 
 
 def make_films(films=120):

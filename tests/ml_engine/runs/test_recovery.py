@@ -24,8 +24,8 @@ from ml_engine.models import DetectorModel, Run, RunKind, RunState, Score
 from ml_engine.runs import lifecycle, paths, requests, supervisor
 from ml_engine.runs.requests import Request
 from tests.ml_engine import made
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 STAGES = {  # where the engine is held: the stage, and how much of it is done
     RunKind.FIT_ALIGNMENT: ["films 3", "network 1", "align 0", "measure 0", "results 0"],
     RunKind.FIT_DETECTOR: [
@@ -85,7 +85,7 @@ def workers(
             "HILUM_RUN_LEASE_SECONDS": "2",
             "HILUM_CODE_VERSION": "as tested",
             "HILUM_DEVICE": "cpu",
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "pausing"), str(ROOT)]),
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "ml_engine" / "pausing"), str(ROOT)]),
         }
     )
     yield workers

@@ -13,8 +13,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from portal.project import environment
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
 
 
 def start(data_dir: Path, **changes: str) -> subprocess.CompletedProcess[str]:

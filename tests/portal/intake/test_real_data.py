@@ -14,7 +14,7 @@ from portal.intake.csv_labels import read_boxes, read_labels
 from portal.intake.films import Report, entries_of_folder, import_entries
 from portal.models import Dataset, Image, LabelEvent, QuarantinedFile, Upload
 from tests.portal import factories
-from tests.portal.test_ingest import said
+from tests.portal.intake.test_films import said
 
 pytestmark = [pytest.mark.django_db]
 

@@ -19,7 +19,7 @@ from analysis.report.figure_tables import COMPARED, FIGURES
 from portal.labels.events import label_films
 from portal.models import Membership, Role, User
 from tests.analysis.scored import Scored, scored_run
-from tests.analysis.test_pages import another_scored_run
+from tests.analysis.views.test_results import another_scored_run
 from tests.portal import factories
 
 pytestmark = pytest.mark.django_db

@@ -13,7 +13,7 @@ import pytest
 from ml_engine.core.backbone import feature_store
 from ml_engine.core.detector.pipeline import load_detector
 from tests.ml_engine import films
-from tests.ml_engine.test_changing import change, fit
+from tests.ml_engine.engine.test_grow_and_forget import change, fit
 
 FEW = [0, 1, 2, 3, 6, 7]  # films 0 and 1 are of one patient, 6 and 7 calibrate
 

@@ -26,6 +26,7 @@ from ml_engine.engine.decode_films import read
 from ml_engine.engine.run_folder import FolderBusy, Request, opened
 from ml_engine.engine.stages.runner import BULKY, STAGES, run_folder
 from tests.ml_engine import films
+from tests.paths import ROOT
 
 # An alignment of seconds: three rounds of one epoch each, and only what they need.
 ALIGNED = {
@@ -116,7 +117,7 @@ def start(
     environment = dict(os.environ)
     if held_at:
         (folder / "pause").write_text(held_at, encoding="utf-8")
-        environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent / "pausing"), str(films.ROOT)])
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests" / "ml_engine" / "pausing"), str(films.ROOT)])
     return subprocess.Popen(command, cwd=films.ROOT, stdin=stdin, stdout=subprocess.PIPE, text=True, env=environment)
 
 

@@ -24,6 +24,7 @@ from portal import tasks
 from portal.intake import film_files, zip_uploads
 from portal.intake.zip_uploads import INTERRUPTED, InvalidUpload, import_zip, receive_zip, unpack, zip_path
 from portal.models import AuditEvent, Dataset, Image, LabelEvent, QuarantinedFile, Role, Upload
+from tests.paths import ROOT
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db]
@@ -425,7 +426,7 @@ def test_an_import_killed_in_the_middle_goes_on(
     published.clear()
     environment = {**process_environment, "DJANGO_SETTINGS_MODULE": "portal.settings"}
     command = [sys.executable, "-c", KILLED, str(upload.uuid), str(data_dir)]
-    root = Path(__file__).resolve().parents[2]
+    root = ROOT
     assert subprocess.run(command, env=environment, cwd=root, check=False, timeout=120).returncode == -9
     upload.refresh_from_db()
     assert (upload.state, Image.objects.count()) == ("importing", 2)

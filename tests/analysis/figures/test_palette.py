@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from analysis.figures.palette import PAPER
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CSS = (ROOT / "static" / "css" / "hilum.css").read_text()
 ON_DARK_ONLY = {
     "templates/portal/dataset.html",

@@ -1,0 +1,6 @@
+"""Where the checkout lies, and what is made available beside it."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+REAL_DATA = ROOT.parent / "shared" / "data"
