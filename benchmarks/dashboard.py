@@ -9,7 +9,6 @@ asks for the figures: cold (a process that has not seen the evaluation), warm, a
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from importlib import import_module
@@ -36,6 +35,7 @@ def populate(count: int) -> tuple[Any, Any]:
     from django.db import transaction
     from django.utils import timezone
 
+    from ml_engine.engine.scored_folder import ScoredFolder
     from ml_engine.models import DetectorModel, Run, Score
     from ml_engine.runs.paths import run_folder
     from portal.labels.events import append
@@ -52,6 +52,7 @@ def populate(count: int) -> tuple[Any, Any]:
         SplitMember,
         User,
     )
+    from tests.ml_engine import scored_folders
 
     site = Site.objects.create(name="Bench Hospital")
     analyst = User.objects.create_user("anna", password="a long enough one")
@@ -110,11 +111,9 @@ def populate(count: int) -> tuple[Any, Any]:
     rng = np.random.default_rng(0)
     abnormal = np.array([film.pk % 3 == 0 for film in images])
     ends = [rng.normal(size=count) + shift * abnormal for shift in (0.5, 0.9)]
-    weights = np.arange(101) / 100
-    np.save(folder / "sweep.npy", (weights * ends[1][:, None] + (1 - weights) * ends[0][:, None]).astype(np.float32))
-    (folder / "score.json").write_text(
-        json.dumps({"fusion_weight": 0.6, "fusion_source": "config", "standardisation": None, "threshold_map": 1.0})
-    )
+    scored = ScoredFolder(folder)
+    scored.write_array("sweep", scored_folders.sweep_between(*ends))
+    scored.write_summary(scored_folders.summary(threshold_map=1.0))
     Score.objects.bulk_create(
         [
             Score(run=run, image=film, row=row, global_score=ends[0][row], region_score=ends[1][row], fused_score=0)

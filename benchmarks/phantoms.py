@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.phantom_truth import Films, image_auroc, landmark_errors, pixel_auroc, read_landmarks
+from ml_engine.engine.scored_folder import ScoredFolder
 from portal.imaging.phantom import FINDINGS, write_demo_set
 
 DEMO = ("alignment.perceptual=0", "alignment.epochs=12", "alignment.size=128", "rate=0.1")
@@ -41,20 +41,14 @@ def fit_and_score(films: Path, out: Path, *, align: str, settings: list[str]) ->
 def read_scores(scores: Path, labels: Path) -> Films:
     with labels.open(newline="", encoding="utf-8") as file:
         finding = {row["filename"]: row["finding"] for row in csv.DictReader(file)}
-    with (scores / "scores.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    facts = json.loads((scores / "score.json").read_text())
-    maps = np.load(scores / "maps.npy", allow_pickle=False).astype(np.float64)
-    if facts["standardisation"]:
-        maps = (maps - np.array(facts["standardisation"]["mean"])) / np.array(facts["standardisation"]["std"])
-    weight = facts["fusion_weight"]
+    folder = ScoredFolder(scores)
     return Films(
-        names=[row["filename"] for row in rows],
-        findings=[finding[row["filename"]] for row in rows],
-        fused=np.array([float(row["fused"]) for row in rows]),
-        maps=weight * maps[:, 1] + (1 - weight) * maps[:, 0],
-        affines=np.load(scores / "affines.npy", allow_pickle=False),
-        stride=facts["stride"],
+        names=[film.filename for film in folder.films],
+        findings=[finding[film.filename] for film in folder.films],
+        fused=np.array([film.fused for film in folder.films]),
+        maps=np.stack([folder.heatmap_of(row).fused for row in range(len(folder.films))]),
+        affines=folder.array("original_from_canonical"),
+        stride=folder.summary.stride,
     )
 
 

@@ -5,7 +5,6 @@ the fusion weight there: each look is counted.
 """
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -19,12 +18,12 @@ from numpy.typing import NDArray
 
 from analysis import statistics
 from analysis.evaluation.analysis_plan import why_sealed
-from analysis.evaluation.looks import CannotEvaluate, ResultsGone, look
+from analysis.evaluation.looks import CannotEvaluate, look
 from analysis.evaluation.memory_cache import Remembered
+from analysis.evaluation.run_results import results_of
 from analysis.figures.palette import Kind
 from analysis.models import Evaluation, TestLook
 from ml_engine.models import Run, RunKind, RunState, Score
-from ml_engine.runs.paths import run_folder
 from portal.labels.events import labels_at
 from portal.models import LabelValue, Part, Split, SplitImage, User
 from portal.people import audit
@@ -93,28 +92,30 @@ def evaluate(*, run: Run, author: User, label_cutoff: datetime | None = None) ->
             sealed
             or f"The run {run.name!r} scored no film of tune or test of the split {split.name!r}; score these parts."
         )
-    facts = score_facts(run)
-    weight = facts["fusion_weight"]
+    with results_of(run) as folder:
+        weight, source = folder.summary.fusion_weight, folder.summary.fusion_source
     if not is_stored(weight):
         raise CannotEvaluate(
             f"The run {run.name!r} has the fusion weight {weight:g}, and its scores are kept at "
             "hundredths only; fit its detector with a weight such as 0.33 or 0.6 and score again."
         )
     told = {part: summarise(scored_part(run, part=part, cutoff=cutoff), weight=weight) for part in missing}
-    return _add(run, author, cutoff, told, facts)
+    return _add(run, author, cutoff, told, weight=weight, weight_source=source)
 
 
 @transaction.atomic
-def _add(run: Run, author: User, cutoff: datetime, told: dict[str, Any], facts: dict[str, Any]) -> Evaluation:
+def _add(
+    run: Run, author: User, cutoff: datetime, told: dict[str, Any], *, weight: float, weight_source: str
+) -> Evaluation:
     """The evaluation with what is told of parts that it does not tell of yet."""
     assert run.detector is not None
-    split, weight = run.detector.split, facts["fusion_weight"]
+    split = run.detector.split
     evaluation, is_new = Evaluation.objects.select_for_update(of=("self",), no_key=True).get_or_create(
         run=run,
         split=split,
         label_cutoff=cutoff,
         defaults={
-            "metrics": {"parts": {}, "weight": weight, "weight_source": facts["fusion_source"]},
+            "metrics": {"parts": {}, "weight": weight, "weight_source": weight_source},
             "created_by": author,
         },
     )
@@ -191,18 +192,8 @@ def scored_part(run: Run, *, part: str, cutoff: datetime, classes: Mapping[str, 
 
 def sweep_rows(run: Run, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """The scores of these rows of the run at each stored weight, (N, 101). Raises CannotEvaluate when they are gone."""
-    path = run_folder(run.uuid) / "sweep.npy"
-    try:
-        sweep: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise gone(run) from error
-    return np.asarray(sweep[rows])
-
-
-def gone(run: Run) -> ResultsGone:
-    return ResultsGone(
-        f"The results of the run {run.name!r} are not in the data folder any more; score the films again."
-    )
+    with results_of(run) as folder:
+        return np.asarray(folder.array("sweep")[rows], dtype=np.float32)
 
 
 def summarise(scored: ScoredPart, *, weight: float) -> dict[str, Any]:
@@ -256,15 +247,6 @@ def aurocs(scored: ScoredPart, sweep: statistics.FusionSweep, *, weight: float) 
         kind: statistics.auroc_interval(scored.labels, scored.scores_at(at), scored.patients, logit=sweep.logit)
         for kind, at in weights.items()
     }
-
-
-def score_facts(run: Run) -> dict[str, Any]:
-    """What the run says of its scores: score.json in its folder. Raises CannotEvaluate when it is gone."""
-    try:
-        facts: dict[str, Any] = json.loads((run_folder(run.uuid) / "score.json").read_bytes())
-    except (OSError, ValueError) as error:
-        raise gone(run) from error
-    return facts
 
 
 def parts_of(evaluation: Evaluation) -> list[str]:

@@ -20,9 +20,9 @@ from analysis import statistics
 from analysis.evaluation import evaluate as evaluations
 from analysis.evaluation.evaluate import ScoredPart
 from analysis.evaluation.memory_cache import Remembered
+from analysis.evaluation.run_results import results_of
 from analysis.models import Evaluation
 from ml_engine.core import files
-from ml_engine.runs.paths import run_folder
 
 FORMAT = 1  # grows with a change of what is kept, or of a statistic that is kept
 _parts = Remembered(4)  # of 100,000 films each is 40 MB
@@ -30,10 +30,8 @@ _parts = Remembered(4)  # of 100,000 films each is 40 MB
 
 def evaluated_part(evaluation: Evaluation, part: str) -> ScoredPart:
     """As `evaluation.scored_part` at the evaluation's cut-off. Raises CannotEvaluate when the run's folder is gone."""
-    sweep = run_folder(evaluation.run.uuid) / "sweep.npy"
-    if not sweep.is_file():
-        raise evaluations.gone(evaluation.run)
-    key = (evaluation.uuid, part, sweep.stat().st_mtime_ns)
+    with results_of(evaluation.run) as folder:
+        key = (evaluation.uuid, part, folder.sweep_written)
     return _parts(key, lambda: _read(evaluation, part) or _work_out(evaluation, part))
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.evaluation.evaluate import score_facts
+from analysis.evaluation.run_results import results_of
 from ml_engine.models import Run
 
 
 def calibration_scores(run: Run) -> NDArray[np.float64]:
     """(n,) of the calibration normals at the run's weight, each standardised by the others: standardised by themselves
     too, as a run that scores calibrate does, they would look tamer than new films. Raises CannotEvaluate."""
-    scores = np.asarray(score_facts(run).get("calibration_scores", []), dtype=np.float64)
+    with results_of(run) as folder:
+        scores = np.asarray(folder.summary.calibration_scores, dtype=np.float64)
     return scores[np.isfinite(scores)]
 
 

@@ -24,11 +24,12 @@ from pydicom.uid import (
 )
 from pydicom.valuerep import DS
 
-from analysis.evaluation.evaluate import score_facts
 from analysis.evaluation.looks import CannotEvaluate
+from analysis.evaluation.run_results import results_of
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.maps.heatmap_picture import blend, with_legend
-from analysis.maps.heatmaps import Heatmap, heatmap_of
+from analysis.maps.heatmaps import heatmap_of
+from ml_engine.engine.heatmap import Heatmap
 from ml_engine.models import Score
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film import Film, PixelFacts, shown_values, unpack
@@ -66,12 +67,14 @@ def export(*, score: Score, author: User, kind: Kind) -> bytes:
 
     Whether the person may see the film's scores is the caller's to ask: `analysis.evaluation.blinding.scored_film`."""
     make: dict[Kind, Callable[[_Source], Dataset]] = {"heatmap": _secondary_capture, "segmentation": _segmentation}
+    with results_of(score.run) as folder:
+        code_version = folder.summary.code_version
     made = make[kind](
         _Source(
             score=score,
             heatmap=heatmap_of(score),
             facts=PixelFacts.from_json(score.image.facts),
-            code_version=str(score_facts(score.run).get("code_version", "unknown")),
+            code_version=code_version,
         )
     )
     file = io.BytesIO()

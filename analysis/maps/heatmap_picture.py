@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.figures.palette import ALARM, INFERNO
-from analysis.maps.heatmaps import Heatmap
+from ml_engine.engine.heatmap import Heatmap
 
 OPACITY, FAINTEST = 0.6, 0.5  # the viewer's own: at the top of the scale, and the share of it at the threshold
 NARROWEST_PX = 640  # room for the legend beside a small film

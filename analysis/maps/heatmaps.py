@@ -1,105 +1,14 @@
-"""A scored film's heatmap: the fused map and its place on the film. The same rules as static/js/viewer/heatmap.js."""
+"""The heatmap of a film that a run scored."""
 
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
-from analysis.evaluation.evaluate import gone, score_facts
 from analysis.evaluation.looks import CannotEvaluate
-from analysis.maps.fuse_maps import fused_map
+from analysis.evaluation.run_results import results_of
+from ml_engine.engine.heatmap import Heatmap
 from ml_engine.models import Score
-from ml_engine.runs.paths import run_folder
-
-_ROWS_AT_A_TIME = 128
-
-
-@dataclass(frozen=True)
-class Heatmap:
-    """`fused` (h, w) float64, NaN where masked; patch (r, c) covers [stride c, stride (c + 1)) x [stride r,
-    stride (r + 1)) of the canonical film, and `original_from_canonical` (2, 3) takes that to original pixels.
-    `low` and `high` are the ends of the colour scale, `threshold` marks the map and may be missing."""
-
-    fused: NDArray[np.float64]
-    stride: int
-    original_from_canonical: NDArray[np.float64]
-    weight: float
-    is_standardised: bool
-    low: float
-    high: float
-    threshold: float | None
-
-    def in_original_pixels(self, rows: int, columns: int) -> NDArray[np.float64]:
-        """(rows, columns) float64, the map at each pixel's centre: bilinear between the centres of unmasked patches;
-        NaN beyond the grid and in masked patches. Raises CannotEvaluate for an affine without an inverse."""
-        matrix = np.vstack([self.original_from_canonical, [0.0, 0.0, 1.0]])
-        if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:
-            raise CannotEvaluate(
-                "The film's alignment cannot be inverted, so its heatmap has no place on the film; score it again."
-            )
-        (a, b, c), (d, e, f) = np.linalg.inv(matrix)[:2] / self.stride
-        x = np.arange(columns) + 0.5
-        found = np.empty((rows, columns), dtype=np.float64)
-        for start in range(0, rows, _ROWS_AT_A_TIME):
-            y = np.arange(start, min(rows, start + _ROWS_AT_A_TIME))[:, None] + 0.5
-            found[start : start + len(y)] = _bilinear(self.fused, a * x + b * y + c, d * x + e * y + f)
-        return found
 
 
 def heatmap_of(score: Score) -> Heatmap:
     """At the run's own weight. Raises CannotEvaluate where the film has none, or its files are gone."""
     if score.error:
         raise CannotEvaluate(f"This film has no heatmap: {score.error}")
-    facts = score_facts(score.run)
-    low, high = scale_of(facts)
-    return Heatmap(
-        fused=fused_map(row_of("maps.npy", score), facts),
-        stride=facts["stride"],
-        original_from_canonical=np.asarray(row_of("affines.npy", score), dtype=np.float64),
-        weight=facts["fusion_weight"],
-        is_standardised=facts["standardisation"] is not None,
-        low=low,
-        high=high,
-        threshold=facts["threshold_map"],
-    )
-
-
-def row_of(name: str, score: Score) -> Any:
-    """The film's own part of an array of its run. Raises CannotEvaluate when that is gone."""
-    try:
-        return np.load(run_folder(score.run.uuid) / name, mmap_mode="r", allow_pickle=False)[score.row]
-    except (OSError, ValueError) as error:
-        raise gone(score.run) from error
-
-
-def scale_of(facts: dict[str, Any]) -> tuple[float, float]:
-    """One scale for every film of the run: from 0 to twice the threshold, so the threshold is its middle. Without a
-    threshold, or with one below what is standard for normals, from 0 to 2."""
-    threshold = facts["threshold_map"]
-    return 0.0, 2 * float(threshold) if threshold and threshold > 0 else 2.0
-
-
-def _bilinear(fused: NDArray[np.float64], px: NDArray[np.float64], py: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`fused` at positions in patches, (0, 0) the outer corner of the first; a masked neighbour does not count."""
-    height, width = fused.shape
-    padded = np.pad(fused, 1, constant_values=np.nan)  # so that beyond the grid is masked, too
-    weights = np.where(np.isnan(padded), 0.0, 1.0)
-    values = np.nan_to_num(padded)
-    px, py = np.clip(px, -0.5, width + 0.5), np.clip(py, -0.5, height + 0.5)
-    inside = weights[np.floor(py).astype(np.intp) + 1, np.floor(px).astype(np.intp) + 1] > 0
-    left, top = np.floor(px - 0.5).astype(np.intp), np.floor(py - 0.5).astype(np.intp)
-    fx, fy = px - 0.5 - left, py - 0.5 - top
-    total, weight = np.zeros(px.shape), np.zeros(px.shape)
-    for down, across, share in (
-        (0, 0, (1 - fx) * (1 - fy)),
-        (0, 1, fx * (1 - fy)),
-        (1, 0, (1 - fx) * fy),
-        (1, 1, fx * fy),
-    ):
-        at = (np.clip(top + down + 1, 0, height + 1), np.clip(left + across + 1, 0, width + 1))
-        counted = share * weights[at]
-        weight += counted
-        total += counted * values[at]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(inside, total / weight, np.nan)
+    with results_of(score.run) as folder:
+        return folder.heatmap_of(score.row)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,13 +15,13 @@ from analysis.evaluation.evaluate import (
     band_of,
     chosen_on_tune,
     parts_of,
-    score_facts,
     sweep_of,
     why_none_chosen,
 )
 from analysis.evaluation.looks import looks_at_test, note_of
 from analysis.evaluation.operating_point import Asked
 from analysis.evaluation.operating_points import Reached, reach
+from analysis.evaluation.run_results import results_of
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.figures import ForestRow
 from analysis.figures.palette import Kind
@@ -33,6 +32,7 @@ from analysis.sections.evaluation_figures import BINS
 from analysis.sections.table_one import Flow, TableOne, flow, table_one
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import InvalidConfig
+from ml_engine.engine.scored_folder import ScoreSummary
 from ml_engine.runs.paths import file_sha256, run_folder
 from ml_engine.runs.requests import as_text, changes_from_preset
 from portal.models import Part
@@ -96,7 +96,7 @@ class Report:
     config: PipelineConfig | None
     changed: dict[str, str]
     settings: dict[str, tuple[str, bool]]
-    score: dict[str, Any]
+    score: ScoreSummary
     provenance: tuple[tuple[str, str], ...]
 
     @property
@@ -115,7 +115,9 @@ class Report:
 def gather(evaluation: Evaluation, *, asked: Asked | None = None) -> Report:
     """At the operating point that is asked for, else at the plan's, else at the usual one. Raises CannotEvaluate when
     the run's folder is gone."""
-    split, score = evaluation.split, score_facts(evaluation.run)
+    split = evaluation.split
+    with results_of(evaluation.run) as folder:
+        score = folder.summary
     plan = current_plan(split)
     config, changed = _config(evaluation)
     asked = asked or planned_point(plan)
@@ -197,9 +199,9 @@ def _settings(config: PipelineConfig | None, changed: dict[str, str]) -> dict[st
     return {name: (as_text(flat[name]), name in changed) for name in ordered}
 
 
-def _provenance(evaluation: Evaluation, score: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _provenance(evaluation: Evaluation, score: ScoreSummary) -> Iterator[tuple[str, str]]:
     run, detector = evaluation.run, evaluation.run.detector
-    weights = score.get("weights") or {}
+    weights = score.weights or {}
     yield "Evaluation", f"{evaluation.uuid}, made {evaluation.created_at:%Y-%m-%d %H:%M} UTC"
     yield "Split", f"{evaluation.split.name} ({evaluation.split.uuid}), seed {evaluation.split.seed}"
     yield "Label cut-off", f"{evaluation.label_cutoff:%Y-%m-%d %H:%M:%S} UTC"
@@ -207,14 +209,14 @@ def _provenance(evaluation: Evaluation, score: dict[str, Any]) -> Iterator[tuple
     if detector:
         yield "Detector's run", f"{detector.run.name} ({detector.run.uuid}), seed {detector.run.seed}"
         yield "Detector SHA-256", detector.sha256
-    yield "Alignment SHA-256", score.get("alignment_sha256") or "no alignment"
+    yield "Alignment SHA-256", score.alignment_sha256 or "no alignment"
     yield "Backbone weights", weights.get("name") or UNKNOWN
     yield "Weights SHA-256", weights.get("sha256") or ("none: random" if run.random_weights else UNKNOWN)
     yield "Scored films (images.csv) SHA-256", _hash(run_folder(run.uuid) / "images.csv")
     yield "Request (run.json) SHA-256", _hash(run_folder(run.uuid) / "run.json")
     if detector:
         yield "Fitted films (images.csv) SHA-256", _hash(run_folder(detector.run.uuid) / "images.csv")
-    yield "Code that scored", score.get("code_version") or run.versions.get("hilum") or UNKNOWN
+    yield "Code that scored", score.code_version or run.versions.get("hilum") or UNKNOWN
     yield "Device", run.device or UNKNOWN
     yield "Versions", ", ".join(f"{name} {version}" for name, version in sorted(run.versions.items())) or UNKNOWN
 

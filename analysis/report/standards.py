@@ -122,7 +122,7 @@ def facts(report: Report) -> dict[str, str]:
         if reached.threshold is not None
         else reached.reason
     )
-    weights = report.score.get("weights") or {}
+    weights = report.score.weights or {}
     labelled = ", ".join(f"{label} by {source}" for label, source in report.table_one.references)
     changed = f"{len(report.changed)} settings differ from preset {config.preset}" if config else ""
     aligned = f", {'not aligned' if config.align == 'none' else 'aligned'}" if config else ""

@@ -47,7 +47,7 @@ def _method(report: Report) -> str:
     config = report.config
     if config is None:
         return f"The settings of the detector are {UNKNOWN}."
-    weights = report.score.get("weights") or {}
+    weights = report.score.weights or {}
     sha = f" (SHA-256 {weights['sha256'][:12]})" if weights.get("sha256") else ""
     changed = f", with {len(report.changed)} settings changed" if report.changed else ""
     text = (

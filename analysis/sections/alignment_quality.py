@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import statistics
-from analysis.evaluation.evaluate import ScoredPart, score_facts
+from analysis.evaluation.evaluate import ScoredPart
+from analysis.evaluation.run_results import results_of
 from analysis.models import Evaluation
 from ml_engine.core.alignment.columns import NAMES
 from ml_engine.models import Run
-from ml_engine.runs.paths import run_folder
 
 WORST = 12
 WORDS = {
@@ -31,14 +31,15 @@ def alignment_of(evaluation: Evaluation, scored: ScoredPart, *, hidden: Collecti
     and of those flagged at the run's weight, and the worst aligned films, `hidden` ones left out and counted. `reason`
     says why there is nothing to tell. Raises CannotEvaluate when the run's folder is gone."""
     run = evaluation.run
-    facts = score_facts(run)
+    with results_of(run) as folder:
+        flagged_rows = folder.summary.flagged
     found: dict[str, Any] = {"part": scored.part, "films": len(scored.images), "reason": ""}
     if run.detector is None or run.detector.alignment is None:
         return found | {"reason": NOT_ALIGNED}
-    if "flagged" not in facts:
+    if flagged_rows is None:
         return found | {"reason": NOT_KEPT}
     report = run.detector.alignment.report.get("report", {})
-    flagged = np.isin(scored.rows, np.asarray(facts["flagged"], dtype=np.int64))
+    flagged = np.isin(scored.rows, np.asarray(flagged_rows, dtype=np.int64))
     quality = _quality(run, scored)
     scores = scored.scores_at(float(evaluation.metrics["weight"]))
     groups = ["flagged" if one else "aligned well" for one in flagged]
@@ -58,11 +59,10 @@ def alignment_of(evaluation: Evaluation, scored: ScoredPart, *, hidden: Collecti
 
 def _quality(run: Run, scored: ScoredPart) -> NDArray[np.float64] | None:
     """`NAMES` of the films of the part, (N, 5); None for a run of an engine that did not measure them."""
-    try:
-        kept: NDArray[np.float64] = np.load(run_folder(run.uuid) / "aligned.npy", allow_pickle=False)
-    except (OSError, ValueError):
-        return None
-    return kept[scored.rows]
+    with results_of(run) as folder:
+        if not folder.measures_alignment:
+            return None
+        return np.asarray(folder.array("alignment_quality")[scored.rows], dtype=np.float64)
 
 
 def _measures(quality: NDArray[np.float64]) -> dict[str, dict[str, float]]:

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import statistics
-from analysis.evaluation.evaluate import ScoredPart, gone, score_facts
+from analysis.evaluation.evaluate import ScoredPart
 from analysis.evaluation.operating_points import Reached
+from analysis.evaluation.run_results import results_of
 from analysis.maps.contours import contour, hottest
-from analysis.maps.fuse_maps import fused_map
 from analysis.models import Evaluation
+from ml_engine.engine.heatmap import Heatmap
 from ml_engine.models import Run
-from ml_engine.runs.paths import run_folder
 from portal.imaging.film import PixelFacts
 from portal.models import Image
 
@@ -125,7 +125,8 @@ def _shown(run: Run, scored: ScoredPart, rows: list[int], *, weight: float) -> t
         )
     }
     scores = scored.scores_at(weight)
-    drawn = _Heatmaps(run, weight=weight)
+    with results_of(run) as folder:
+        drawn = {row: _drawn(folder.heatmap_of(int(scored.rows[row]), weight=weight)) for row in rows}
     return tuple(
         Shown(
             image=scored.images[row],
@@ -134,36 +135,22 @@ def _shown(run: Run, scored: ScoredPart, rows: list[int], *, weight: float) -> t
             columns=film.columns,
             rows=film.rows,
             pixel_aspect=PixelFacts.from_json(film.facts).aspect,
-            **drawn.of(int(scored.rows[row])),
+            **drawn[row],
         )
         for row in rows
         if (film := films.get(scored.images[row])) is not None  # else erased since
     )
 
 
-class _Heatmaps:
-    """The maps of a run's films, as lines in original pixels."""
-
-    def __init__(self, run: Run, *, weight: float) -> None:
-        self.facts, self.weight = score_facts(run), weight
-        try:
-            self.maps = np.load(run_folder(run.uuid) / "maps.npy", mmap_mode="r", allow_pickle=False)
-            self.affines = np.load(run_folder(run.uuid) / "affines.npy", mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise gone(run) from error
-
-    def of(self, row: int) -> dict[str, Any]:
-        fused = fused_map(self.maps[row], self.facts, weight=self.weight)
-        affine, top = np.asarray(self.affines[row]), hottest(fused)
-        if top is None or not np.isfinite(affine).all():
-            return {"lines": "", "hottest": None}
-        level = self.facts["threshold_map"]
-        segments = np.empty((0, 2, 2)) if level is None else contour(fused, float(level))
-        placed = self._placed(affine, segments.reshape(-1, 2)).reshape(-1, 2, 2)
-        x, y = self._placed(affine, np.array([top]))[0].tolist()
-        lines = "".join(f"M{ax:.5g} {ay:.5g}L{bx:.5g} {by:.5g}" for (ax, ay), (bx, by) in placed.tolist())
-        return {"lines": lines, "hottest": (x, y)}
-
-    def _placed(self, original_from_canonical: NDArray[np.float64], points: NDArray[np.float64]) -> Any:
-        """Points (P, 2) in patches -> in original pixels."""
-        return points * self.facts["stride"] @ original_from_canonical[:, :2].T + original_from_canonical[:, 2]
+def _drawn(heatmap: Heatmap) -> dict[str, Any]:
+    """The map as lines, and its hottest place, in original pixels."""
+    top = hottest(heatmap.fused)
+    if top is None or not np.isfinite(heatmap.original_from_canonical).all():
+        return {"lines": "", "hottest": None}
+    segments = np.empty((0, 2, 2))
+    if heatmap.threshold is not None:
+        segments = contour(heatmap.fused, float(heatmap.threshold))
+    placed = heatmap.in_original(segments.reshape(-1, 2)).reshape(-1, 2, 2)
+    x, y = heatmap.in_original(np.array([top]))[0].tolist()
+    lines = "".join(f"M{ax:.5g} {ay:.5g}L{bx:.5g} {by:.5g}" for (ax, ay), (bx, by) in placed.tolist())
+    return {"lines": lines, "hottest": (x, y)}

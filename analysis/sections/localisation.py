@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 
 from analysis import figures, statistics
 from analysis.evaluation.disk_cache import kept
-from analysis.evaluation.evaluate import STEPS, ScoredPart, gone, score_facts
+from analysis.evaluation.evaluate import STEPS, ScoredPart
+from analysis.evaluation.run_results import results_of
 from analysis.figures.palette import Kind, Theme
-from analysis.maps.fuse_maps import fused_map
 from analysis.models import Evaluation
 from analysis.sections.marked_lesions import Marked, marked_films
 from analysis.statistics.subgroups import LEAST_FILMS
-from ml_engine.models import Run
-from ml_engine.runs.paths import run_folder
+from ml_engine.engine.scored_folder import ScoredFolder
 
 FALSE_POSITIVES = 0.3  # the limit of AUPRO
 CURVE_POINTS = 300  # drawn of an FROC
@@ -74,10 +73,11 @@ def localise(evaluation: Evaluation, scored: ScoredPart, *, weight: float) -> di
 def _work_out(
     evaluation: Evaluation, scored: ScoredPart, marked: dict[str, Marked], *, weight: float
 ) -> dict[str, Any]:
-    facts = score_facts(evaluation.run)
-    films = _films(evaluation.run, scored, marked, facts, weight=weight)
+    with results_of(evaluation.run) as folder:
+        threshold = folder.summary.threshold_map
+        films = _films(folder, scored, marked, weight=weight)
     at_run_weight = round(weight * STEPS) == round(float(evaluation.metrics["weight"]) * STEPS)
-    level = facts["threshold_map"] if at_run_weight else None
+    level = threshold if at_run_weight else None
     return {
         "grid": list(films[0].inside.shape[1:]),
         "outside": sum(int((~film.inside.any(axis=(1, 2))).sum()) for film in films),
@@ -88,29 +88,24 @@ def _work_out(
     }
 
 
-def _films(
-    run: Run, scored: ScoredPart, marked: dict[str, Marked], facts: dict[str, Any], *, weight: float
-) -> list[_Film]:
-    try:
-        maps = np.load(run_folder(run.uuid) / "maps.npy", mmap_mode="r", allow_pickle=False)
-        affines = np.load(run_folder(run.uuid) / "affines.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise gone(run) from error
+def _films(folder: ScoredFolder, scored: ScoredPart, marked: dict[str, Marked], *, weight: float) -> list[_Film]:
     weights: dict[Kind, float] = {"global": 0.0, "region": 1.0, "fused": weight}
     films = []
     for place, image in enumerate(scored.images):
         if image not in marked:
             continue
         row, boxes = int(scored.rows[place]), marked[image].boxes
+        heatmaps = {kind: folder.heatmap_of(row, weight=at) for kind, at in weights.items()}
+        fused = heatmaps["fused"]
         films.append(
             _Film(
                 patient=int(scored.patients[place]),
-                maps={kind: fused_map(maps[row], facts, weight=at) for kind, at in weights.items()},
+                maps={kind: heatmap.fused for kind, heatmap in heatmaps.items()},
                 inside=patches_in_boxes(
                     np.array([box[:4] for box in boxes]),
-                    np.asarray(affines[row], dtype=np.float64),
-                    stride=float(facts["stride"]),
-                    shape=maps.shape[2:],
+                    fused.original_from_canonical,
+                    stride=float(fused.stride),
+                    shape=fused.fused.shape,
                 ),
                 findings=tuple(box[4] for box in boxes),
             )

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import statistics
-from analysis.evaluation.evaluate import ScoredPart, gone
+from analysis.evaluation.evaluate import ScoredPart
+from analysis.evaluation.run_results import results_of
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.models import Evaluation
 from analysis.sections.attributes import UNKNOWN, attributes_of
 from ml_engine.core.film.trivial import NAMES
 from ml_engine.models import Run
-from ml_engine.runs.paths import run_folder
 from portal.models import Part
 
 CATEGORIES = {"view": "View position", "scanner": "Scanner", "age": "Age band", "sex": "Sex"}
@@ -81,16 +81,9 @@ def trivial_of(evaluation: Evaluation, scored: ScoredPart, *, weight: float) -> 
 
 def measures_of(run: Run) -> NDArray[np.float64] | None:
     """`NAMES` of each film of the run, (N, 3), or None for a run of an engine that did not measure them."""
-    folder = run_folder(run.uuid)
-    if not (folder / "score.json").exists():
-        raise gone(run)
-    try:
-        measures: NDArray[np.float64] = np.load(folder / "trivial.npy", allow_pickle=False)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise gone(run) from error
-    return measures
+    with results_of(run) as folder:
+        folder.check_there()
+        return np.asarray(folder.array("trivial"), dtype=np.float64) if folder.measures_films else None
 
 
 def _directed(

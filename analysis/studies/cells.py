@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_engine.core.errors import EngineError
+from ml_engine.engine import manifest
+from ml_engine.engine.scored_folder import ScoredFolder
 
 COLUMNS = ("global", "region", "fused")
 Name = Literal["filename", "image"]  # the column of scores.csv that names a film
@@ -68,23 +69,22 @@ def read_cell(folder: Path, cell: Mapping[str, Any], *, part: str, name: Name) -
     """The scores of a cell in a part. Raises EngineError where its files are gone."""
     place = folder / cell["scores"]
     try:
-        lines = _read_csv(place / "scores.csv")
-        parts = [line["part"] for line in _read_csv(place / "images.csv")]
-        sweep = np.load(place / "sweep.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
+        scored = ScoredFolder(place).films
+        parts = [row.part for row in manifest.read(place / "images.csv")]
+        sweep = ScoredFolder(place).array("sweep")
+    except (OSError, ValueError, EngineError):
         raise EngineError(f"The scores of “{cell['words']}” are not in {folder.name} any more: run it again.") from None
     rows = np.flatnonzero(np.array(parts) == part)
     return CellScores(
-        films=[lines[row][name] for row in rows],
-        scores={column: np.array([float(lines[row][column]) for row in rows]) for column in COLUMNS},
+        films=[getattr(scored[row], name) for row in rows],
+        scores={
+            "global": np.array([scored[row].whole for row in rows]),
+            "region": np.array([scored[row].region for row in rows]),
+            "fused": np.array([scored[row].fused for row in rows]),
+        },
         sweep=np.asarray(sweep[rows]),
         rows=rows,
     )
-
-
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def labels_of(films: Sequence[str], truth: Truth) -> Labels:

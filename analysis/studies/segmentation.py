@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 from plotly.colors import sample_colorscale, unlabel_rgb
 
-from analysis.maps.fuse_maps import fused_map
 from analysis.studies.cells import CellScores, Truth, labels_of
+from ml_engine.engine.heatmap import Heatmap
+from ml_engine.engine.scored_folder import ScoredFolder
 
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)  # ranks of the abnormal films shown, so that none is chosen by how well it looks
 SHARES_OF_NORMALS = (1.0, 0.5)
@@ -65,27 +65,25 @@ def _rank(share: float) -> str:
 def segmented(
     folder: Path, cell: Mapping[str, Any], scored: CellScores, places: Sequence[tuple[int, str]], truth: Truth
 ) -> list[Segmented]:
-    """The films at these places. Raises OSError, ValueError where the cell's files are gone."""
-    place = folder / cell["scores"]
-    facts = json.loads((place / "score.json").read_text(encoding="utf-8"))
-    maps = np.load(place / "maps.npy", mmap_mode="r", allow_pickle=False)
-    affines = np.load(place / "affines.npy", mmap_mode="r", allow_pickle=False)
+    """The films at these places. Raises EngineError where the cell's files are gone."""
+    results = ScoredFolder(folder / cell["scores"])
+    size = results.summary.size
     shown = []
     for at, words in places:
         row = int(scored.rows[at])
-        fused = fused_map(maps[row], facts)
-        marked = marked_patches(fused, facts["threshold_map"])
+        film = results.heatmap_of(row)
+        marked = marked_patches(film.fused, film.threshold)
         shown.append(
             Segmented(
                 film=scored.films[at],
                 label=truth[scored.films[at]].label,
                 words=words,
                 score=float(scored.scores["fused"][at]),
-                share_marked=float(marked.sum() / max(1, np.isfinite(fused).sum())),
-                outline=outline(marked, facts["stride"]),
-                heatmap=heatmap(fused, facts["threshold_map"]),
-                matrix=matrix(affines[row]),
-                size=int(facts["size"]),
+                share_marked=float(marked.sum() / max(1, np.isfinite(film.fused).sum())),
+                outline=outline(marked, film.stride),
+                heatmap=picture(film),
+                matrix=matrix(film.original_from_canonical),
+                size=size,
             )
         )
     return shown
@@ -111,11 +109,11 @@ def outline(marked: NDArray[np.bool_], stride: int) -> str:
     return "".join(steps)
 
 
-def heatmap(fused: NDArray[np.float64], threshold: float | None) -> str:
-    """The map as a PNG in a data address: inferno from 0 to twice the threshold, as the viewer has it; clear where
-    masked and at 0, full from the threshold on, so that the film stays in sight."""
-    top = 2 * threshold if threshold and threshold > 0 else 2.0
-    steps = np.nan_to_num(np.clip(fused / top, 0, 1) * 255).round().astype(np.int64)
+def picture(film: Heatmap) -> str:
+    """The map as a PNG in a data address: inferno over its scale, as the viewer has it; clear where masked and at 0,
+    full from the threshold on, so that the film stays in sight."""
+    fused = film.fused
+    steps = np.nan_to_num(np.clip(fused / film.high, 0, 1) * 255).round().astype(np.int64)
     pixels = np.empty((*fused.shape, 4), dtype=np.uint8)
     pixels[..., :3] = _INFERNO[steps]
     pixels[..., 3] = np.where(np.isfinite(fused), np.minimum(2 * steps, 255), 0)

@@ -10,9 +10,9 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from analysis.evaluation.blinding import scored_film, shown_scores
-from analysis.evaluation.evaluate import score_facts
 from analysis.evaluation.looks import CannotEvaluate
-from analysis.maps.heatmaps import row_of, scale_of
+from analysis.evaluation.run_results import results_of
+from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import Run, RunState
 from ml_engine.runs.nearest_normals import MOST_NEIGHBOURS, CannotExplain, nearest_normals
 from portal.models import Image, Part, SplitImage, User
@@ -42,12 +42,10 @@ def overlay(request: Request, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
     if score.error:
         return JsonResponse({"error": f"This film has no heatmap: {score.error}"}, status=410)
     try:
-        facts = score_facts(score.run)
-        affine = row_of("affines.npy", score)
-        maps = row_of("maps.npy", score)
+        with results_of(score.run) as folder:
+            drawn = overlay_of(folder, score.row, maps_url=reverse("analysis:maps", args=[run_uuid, image_uuid]))
     except CannotEvaluate as error:
         return JsonResponse({"error": str(error)}, status=410)
-    drawn = overlay_of(facts, affine, maps, maps_url=reverse("analysis:maps", args=[run_uuid, image_uuid]))
     return JsonResponse(drawn | weight_lock(part) | {"random_weights": score.run.random_weights})
 
 
@@ -58,23 +56,24 @@ def weight_lock(part: str) -> dict[str, Any]:
     }
 
 
-def overlay_of(facts: dict[str, Any], affine: Any, maps: Any, *, maps_url: str) -> dict[str, Any]:
-    """What the viewer draws a heatmap by: score.json, the film's affine (2, 3) and its maps (2, h, w)."""
-    standard = facts["standardisation"] or {"mean": None, "std": None}
-    low, high = scale_of(facts)
+def overlay_of(folder: ScoredFolder, row: int, *, maps_url: str) -> dict[str, Any]:
+    """What the viewer draws the heatmap of the film at ``row`` by. Raises ResultsMissing."""
+    summary, maps = folder.summary, folder.maps_of(row)
+    standard = summary.standardisation or {"mean": None, "std": None}
+    low, high = summary.scale
     return {
         "maps_url": maps_url,
         "rows": maps.shape[1],
         "columns": maps.shape[2],
-        "stride": facts["stride"],
-        "size": facts["size"],
-        "original_from_canonical": affine.tolist(),
-        "weight": facts["fusion_weight"],
+        "stride": summary.stride,
+        "size": summary.size,
+        "original_from_canonical": folder.affine_of(row).tolist(),
+        "weight": summary.fusion_weight,
         "mean": _flat(standard["mean"]),
         "std": _flat(standard["std"]),
         "scale_low": low,
         "scale_high": high,
-        "threshold": facts["threshold_map"],
+        "threshold": summary.threshold_map,
     }
 
 
@@ -83,7 +82,8 @@ def maps(request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     """Global and region map, little-endian float32 (2, h, w), NaN where masked."""
     score, _ = scored_film(request.user, run_uuid, image_uuid)
     try:
-        return maps_response(row_of("maps.npy", score))
+        with results_of(score.run) as folder:
+            return maps_response(folder.maps_of(score.row))
     except CannotEvaluate as error:
         return JsonResponse({"error": str(error)}, status=410)
 
@@ -105,7 +105,8 @@ def nearest(request: Request, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
     if score.error:
         return JsonResponse({"error": f"This film has no heatmap: {score.error}"}, status=410)
     try:
-        stride = score_facts(score.run)["stride"]
+        with results_of(score.run) as folder:
+            stride = folder.summary.stride
         found = nearest_normals(run=score.run, image_uuid=image_uuid, patch=patch, neighbours=neighbours)
     except (CannotEvaluate, CannotExplain) as error:
         return JsonResponse({"error": str(error)}, status=410)

@@ -1,6 +1,7 @@
 """A test film in an open ablation: the viewer with the heatmap of the first detector."""
 
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from analysis.studies.opening import gone, is_open, split_of
 from analysis.views.asking import get_study
 from analysis.views.film import maps_response, overlay_of, weight_lock
 from ml_engine.core.errors import EngineError
+from ml_engine.engine.scored_folder import ResultsMissing, ScoredFolder
 from ml_engine.models import Run, RunKind
 from ml_engine.runs.paths import run_folder
 from portal.models import Image, Part
@@ -44,13 +46,14 @@ def overlay(request: Request, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
     run, image = _asked(request, run_uuid, image_uuid)
     try:
         scored, at = _place(run, image)
-        affine, both = _array(run, "affines.npy", scored, at), _array(run, "maps.npy", scored, at)
-        facts = json.loads((run_folder(run.uuid) / _first(run)["scores"] / "score.json").read_bytes())
+        with _results(run) as folder:
+            row = int(scored.rows[at])
+            readable = np.isfinite(folder.maps_of(row)).any()
+            drawn = overlay_of(folder, row, maps_url=reverse("analysis:study-maps", args=[run_uuid, image_uuid]))
     except CannotEvaluate as error:
         return JsonResponse({"error": str(error)}, status=410)
-    if not np.isfinite(both).any():
+    if not readable:
         return JsonResponse({"error": "This film has no heatmap: it could not be read."}, status=410)
-    drawn = overlay_of(facts, affine, both, maps_url=reverse("analysis:study-maps", args=[run_uuid, image_uuid]))
     return JsonResponse(drawn | weight_lock(Part.TEST) | {"random_weights": run.random_weights})
 
 
@@ -60,7 +63,8 @@ def maps(request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     run, image = _asked(request, run_uuid, image_uuid)
     try:
         scored, at = _place(run, image)
-        return maps_response(_array(run, "maps.npy", scored, at))
+        with _results(run) as folder:
+            return maps_response(folder.maps_of(int(scored.rows[at])))
     except CannotEvaluate as error:
         return JsonResponse({"error": str(error)}, status=410)
 
@@ -95,9 +99,10 @@ def _place(run: Run, image: Image) -> tuple[CellScores, int]:
     return scored, scored.films.index(str(image.uuid))
 
 
-def _array(run: Run, name: str, scored: CellScores, at: int) -> Any:
+@contextmanager
+def _results(run: Run) -> Iterator[ScoredFolder]:
+    """The scored folder of the ablation's first detector."""
     try:
-        path = run_folder(run.uuid) / _first(run)["scores"] / name
-        return np.load(path, mmap_mode="r", allow_pickle=False)[int(scored.rows[at])]
-    except (OSError, ValueError) as error:
+        yield ScoredFolder(run_folder(run.uuid) / _first(run)["scores"])
+    except ResultsMissing as error:
         raise gone(run) from error

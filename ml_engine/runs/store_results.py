@@ -1,14 +1,15 @@
 """What a finished run folder holds -> rows. Call inside the transaction that ends the run."""
 
-import csv
 import json
 import math
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from ml_engine.engine import manifest
+from ml_engine.engine.scored_folder import FilmScore, ScoredFolder
 from ml_engine.models import STUDIES, AlignmentModel, DetectorModel, Run, RunKind, Score
 from ml_engine.runs import paths
 from portal.models import Image
@@ -60,49 +61,43 @@ def _store_detector(run: Run, folder: Path) -> None:
 
 
 def _store_scores(run: Run, folder: Path) -> None:
-    normals = read_json(folder / "score.json").get("calibration_scores") or []
-    with (folder / "scores.csv").open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
-    parts = _parts(folder)
-    ids = _image_ids([line["image"] for line in lines])
+    scored = ScoredFolder(folder)
+    scored.check()
+    normals = scored.summary.calibration_scores
+    parts = {row.image: row.part for row in manifest.read(folder / "images.csv")}
+    ids = _image_ids([film.image for film in scored.films])
     scores = []
-    for row, line in enumerate(lines):
-        image_id = ids.get(line["image"])
-        if image_id is not None:  # else erased while the run went on: it keeps its row in maps.npy, unnamed
-            scores.append(_score(run, line, row=row, image_id=image_id, part=parts[line["image"]], normals=normals))
+    for row, film in enumerate(scored.films):
+        image_id = ids.get(film.image)
+        if image_id is not None:  # otherwise erased while the run went on: it keeps its row in the arrays, unnamed
+            scores.append(_score(run, film, row=row, image_id=image_id, part=parts[film.image], normals=normals))
     Score.objects.bulk_create(scores, batch_size=_BATCH)
 
 
-def _score(run: Run, line: dict[str, str], *, row: int, image_id: int, part: str, normals: list[float]) -> Score:
-    fused = _number(line["fused"])
+def _score(run: Run, film: FilmScore, *, row: int, image_id: int, part: str, normals: Sequence[float]) -> Score:
+    fused = _number(film.fused)
     return Score(
         run=run,
         image_id=image_id,
         part=part,
         row=row,
-        global_score=_number(line["global"]),
-        region_score=_number(line["region"]),
+        global_score=_number(film.whole),
+        region_score=_number(film.region),
         fused_score=fused,
         percentile=percentile(fused, normals),
-        error=line["error"][:500],
+        error=film.error[:500],
     )
 
 
-def percentile(score: float | None, normals: list[float]) -> float | None:
+def percentile(score: float | None, normals: Sequence[float]) -> float | None:
     """The share of calibration normals at or below the score, 0-100; `normals` is sorted. None without them."""
     if score is None or not normals:
         return None
     return 100.0 * bisect_right(normals, score) / len(normals)
 
 
-def _number(text: str) -> float | None:
-    value = float(text or "nan")
+def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def _parts(folder: Path) -> dict[str, str]:
-    with (folder / "images.csv").open(encoding="utf-8", newline="") as file:
-        return {line["image"]: line["part"] for line in csv.DictReader(file)}
 
 
 def _image_ids(uuids: list[str]) -> dict[str, int]:

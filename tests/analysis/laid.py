@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ml_engine.engine import manifest
+from ml_engine.engine.manifest import Row
 from ml_engine.engine.stages.ablation import plan as plan_ablation
 from ml_engine.engine.stages.plans import Plan
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.runs.paths import run_folder
 from ml_engine.runs.study_requests import plan_sweep
 from portal.models import Image, Site, Split
-from tests.ml_engine import made
+from tests.ml_engine import made, scored_folders
+from tests.ml_engine.scored_folders import GRID
 from tests.portal import factories
 
-WEIGHTS = np.arange(101) / 100
-GRID = 4
 REPORT = {
     "films": 8, "ncc_before": 0.5, "ncc_after": 0.9, "ssim_before": 0.3, "ssim_after": 0.6,
     "stack_variance_before": 0.02, "stack_variance_after": 0.01, "share_flagged": 0.125,
@@ -86,27 +86,13 @@ def _films(split: Split, parts: tuple[str, ...]) -> list[tuple[Image, str]]:
 def _scores(place: Path, films: list[tuple[Image, str]], number: int) -> None:
     """Abnormal films score higher, by region more than by global, and in the second cell lower; each cell has noise of
     its own."""
-    place.mkdir(parents=True)
     generator = np.random.default_rng(number + 1)
     abnormal = np.array([image.current_label.value == "abnormal" for image, _ in films])
     whole = generator.normal(3, 1, len(films)) + 0.5 * abnormal
     region = generator.normal(3, 1, len(films)) + (-3 if number == 1 else 1.5) * abnormal
-    sweep = np.stack([w * region + (1 - w) * whole for w in WEIGHTS], axis=1).astype(np.float32)
-    np.save(place / "sweep.npy", sweep)
     maps = generator.normal(1, 0.2, (len(films), 2, GRID, GRID)).astype(np.float32)
     maps[:, :, 0, 0] = np.nan
     maps[:, :, 1, 2] = 4
-    np.save(place / "maps.npy", maps)
-    np.save(place / "affines.npy", np.tile([[0.5, 0, 0], [0, 0.75, 0]], (len(films), 1, 1)))
-    facts = {"fusion_weight": 0.6, "standardisation": None, "size": 32, "stride": 8, "threshold_map": 2.5}
-    (place / "score.json").write_text(json.dumps(facts), encoding="utf-8")
-    with (place / "images.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["image", "filename", "part"])
-        writer.writerows([image.uuid, f"files/{image.uuid}.u16.gz", part] for image, part in films)
-    with (place / "scores.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["image", "filename", "global", "region", "fused", "error"])
-        for row, (image, _) in enumerate(films):
-            scores = [repr(float(sweep[row, at])) for at in (0, 100, 60)]
-            writer.writerow([image.uuid, f"files/{image.uuid}.u16.gz", *scores, ""])
+    rows = [Row(filename=f"files/{image.uuid}.u16.gz", image=str(image.uuid), part=part) for image, part in films]
+    scored_folders.write(place, rows, scored_folders.sweep_between(whole, region), maps=maps)
+    manifest.write(place / "images.csv", rows, with_labels=False)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ml_engine.engine.manifest import Row
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState, Score
 from ml_engine.runs.paths import run_folder
 from portal.models import Image, Part, Site, Split, User
 from portal.sets.splits import SplitRequest, split_from_csv
+from tests.ml_engine import scored_folders
+from tests.ml_engine.scored_folders import GRID
 from tests.portal import factories
-
-WEIGHTS = np.arange(101) / 100
-GRID = 4
 
 
 @dataclass(frozen=True)
@@ -96,27 +95,11 @@ def _arrays(run: Run, films: list[Image], *, weight: float, seed: int) -> np.nda
     labels = np.array([film.label_events.get().value == "abnormal" for film in films])
     global_score = generator.normal(3, 1, len(films)) + 0.5 * labels
     region_score = generator.normal(3, 1, len(films)) + 1.5 * labels
-    sweep = np.stack([w * region_score + (1 - w) * global_score for w in WEIGHTS], axis=1).astype(np.float32)
-    folder = run_folder(run.uuid)
-    folder.mkdir(parents=True)
-    np.save(folder / "sweep.npy", sweep)
+    sweep = scored_folders.sweep_between(global_score, region_score)
     maps = generator.normal(1, 0.2, (len(films), 2, GRID, GRID)).astype(np.float32)
     maps[:, :, 0, 0] = np.nan  # a masked corner
-    np.save(folder / "maps.npy", maps)
-    np.save(folder / "affines.npy", np.tile([[0.5, 0, 0], [0, 0.75, 0]], (len(films), 1, 1)))
-    (folder / "score.json").write_text(
-        json.dumps(
-            {
-                "fusion_weight": weight,
-                "fusion_source": "config",
-                "standardisation": None,
-                "size": 32,
-                "stride": 8,
-                "threshold_map": 2.5,
-                "calibration_scores": [],
-            }
-        )
-    )
+    rows = [Row(filename=f"files/{film.uuid}.u16.gz", image=str(film.uuid)) for film in films]
+    scored_folders.write(run_folder(run.uuid), rows, sweep, maps=maps, weight=weight)
     at = round(weight * 100)
     for row, film in enumerate(films):
         Score.objects.create(

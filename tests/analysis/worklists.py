@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from typing import Any
 
@@ -14,13 +13,13 @@ from ml_engine.models import Run
 from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored
+from tests.ml_engine.scored_folders import change_summary
 from tests.portal import factories
 
 
 def calibrated(run: Run, scores: list[float]) -> None:
     """Gives the run these calibration normals."""
-    path = run_folder(run.uuid) / "score.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"calibration_scores": sorted(scores)}))
+    change_summary(run_folder(run.uuid), calibration_scores=sorted(scores))
 
 
 def worklist(scored: Scored, author: User, **changes: Any) -> Worklist:

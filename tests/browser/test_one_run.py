@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from ml_engine.runs.paths import run_folder
 from portal.models import Role
 from tests.analysis.scored import Scored, scored_run
 from tests.browser.axe import serious_findings
+from tests.ml_engine.scored_folders import change_array, change_summary
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
@@ -38,9 +38,8 @@ def evaluation(data_dir: Path, sign_in: Any, settings: Any) -> Evaluation:
 
 def measure(scored: Scored) -> None:
     folder = run_folder(scored.run.uuid)
-    facts = json.loads((folder / "score.json").read_text())
-    (folder / "score.json").write_text(json.dumps(facts | {"flagged": [1, 14, 20]}))
-    np.save(folder / "aligned.npy", np.random.default_rng(0).uniform(0.2, 0.9, (24, 5)))
+    change_summary(folder, flagged=[1, 14, 20])
+    change_array(folder, "alignment_quality", np.random.default_rng(0).uniform(0.2, 0.9, (24, 5)))
 
 
 class OnePage:

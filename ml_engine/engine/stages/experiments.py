@@ -16,6 +16,7 @@ from ml_engine.core.version import FORMAT, code_version
 from ml_engine.engine import manifest
 from ml_engine.engine.outcome import ExitStatus, Outcome
 from ml_engine.engine.run_folder import Report, Request
+from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.engine.stages.plans import BASE_ALIGNMENT, Cell, Plan, features_digest
 from ml_engine.engine.stages.run_context import Work
 
@@ -108,7 +109,7 @@ def _fit_and_score(cell: Cell, planned: Plan, run: Run, store: Path, work: Work,
     request = Request("score", config, name=cell.name, weights=named, inputs=_hashes(inputs))
     _lay(folder / "scores", request, scored, inputs)
     _run_child(run, folder / "scores", work, report, cell.words, store)
-    errors = files.read_json(folder / "scores" / "score.json")["unreadable"]
+    errors = ScoredFolder(folder / "scores").summary.unreadable
     return {"unreadable": missed + sum(scored[int(row)].part not in FITTING for row in errors)}
 
 
@@ -189,7 +190,7 @@ def _facts(cell: Cell, work: Work) -> dict[str, Any]:
     facts |= {"alignment": cell.alignment, "refused": found.get("refused", "")}
     if not facts["refused"]:
         scores = cell_folder(path, cell.name) / "scores"
-        said = files.read_json(scores / "score.json")
+        summary = ScoredFolder(scores).summary
         facts |= {"scores": str(scores.relative_to(path))}
-        facts |= {"fusion_weight": said["fusion_weight"], "fusion_source": said["fusion_source"]}
+        facts |= {"fusion_weight": summary.fusion_weight, "fusion_source": summary.fusion_source}
     return facts

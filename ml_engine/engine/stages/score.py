@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -24,6 +22,7 @@ from ml_engine.core.film.preprocess import valid_area
 from ml_engine.core.score import calibration
 from ml_engine.core.version import FORMAT, code_version
 from ml_engine.engine.run_folder import Report
+from ml_engine.engine.scored_folder import ScoredFolder, ScoreSummary
 from ml_engine.engine.stages.read_and_align import CHUNK, load_checked_alignment, original_from_canonical
 from ml_engine.engine.stages.run_context import Work
 
@@ -69,21 +68,20 @@ def make_maps(work: Work, report: Report) -> dict[str, Any]:
 
 
 def write_results(work: Work, report: Report) -> dict[str, Any]:
-    """scores.csv, maps.npy, affines.npy, sweep.npy, p_values.npy, trivial.npy, score.json; aligned.npy where an
-    alignment by network placed the films."""
-    folder, detector = work.folder, work.scorer
+    """The scored folder: see `ScoredFolder`."""
+    detector, scored = work.scorer, ScoredFolder(work.folder.path)
     weight = detector.choice.weight if work.request.fusion_weight is None else work.request.fusion_weight
     scores = pipeline.score_maps(files.open_npy(work.path("maps.npy")), detector, weight=weight)
-    files.link_or_copy(work.path("maps.npy"), folder.path / "maps.npy")
-    files.write_npy(folder.path / "affines.npy", original_from_canonical(work))
-    files.write_npy(folder.path / "sweep.npy", scores.sweep)
-    files.write_npy(folder.path / "trivial.npy", _trivial(work))
-    if work.config.align == "network":
-        files.write_npy(folder.path / "aligned.npy", _aligned(work))
     normals = pipeline.normal_scores(detector, weight=weight)
-    files.write_npy(folder.path / "p_values.npy", calibration.p_values(scores.fused, normals))
-    files.write_bytes(folder.path / "scores.csv", _table(work, scores).encode())
-    files.write_json(folder.path / "score.json", _summary(work, weight))
+    scored.take_maps(work.path("maps.npy"))
+    scored.write_array("original_from_canonical", original_from_canonical(work))
+    scored.write_array("trivial", _trivial(work))
+    if work.config.align == "network":
+        scored.write_array("alignment_quality", _aligned(work))
+    scored.write_array("p_values", calibration.p_values(scores.fused, normals))
+    scored.write_scores(work.rows, work.errors, scores)
+    scored.write_summary(_summary(work, weight))
+    scored.check()
     return {}
 
 
@@ -115,24 +113,7 @@ def _placed(work: Work) -> NDArray[np.float64]:
     return placed
 
 
-def _table(work: Work, scores: pipeline.Scores) -> str:
-    """One line a film, in the manifest's order; the image ids only where the manifest has them."""
-    with_image = any(row.image for row in work.rows)
-    errors = work.errors
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((["image"] if with_image else []) + ["filename", "global", "region", "fused", "error"])
-    for k, row in enumerate(work.rows):
-        values = [_number(column[k]) for column in (scores.whole, scores.region, scores.fused)]
-        writer.writerow(([row.image] if with_image else []) + [row.filename, *values, errors.get(k, "")])
-    return text.getvalue()
-
-
-def _number(value: float) -> str:
-    return "nan" if np.isnan(value) else repr(float(value))
-
-
-def _summary(work: Work, weight: float) -> dict[str, Any]:
+def _summary(work: Work, weight: float) -> ScoreSummary:
     detector, config = work.scorer, work.config
     calibrated = detector.calibration
     normals = pipeline.normal_scores(detector, weight=weight)
@@ -140,28 +121,28 @@ def _summary(work: Work, weight: float) -> dict[str, Any]:
     standardisation = None
     if calibrated.mean is not None and calibrated.std is not None:
         standardisation = {"mean": calibrated.mean.tolist(), "std": calibrated.std.tolist()}
-    return {
-        "format": FORMAT,
-        "code_version": code_version(),
-        "weights": detector.weights,
-        "detector_sha256": (work.request.inputs or {}).get("detector"),
-        "alignment_sha256": detector.alignment_sha256,
-        "note": detector.note,
-        "fusion_weight": weight,
-        "fusion_source": detector.choice.source if work.request.fusion_weight is None else "config",
-        "standardisation": standardisation,
-        "size": config.size,
-        "stride": config.stride,
-        "rows": config.patches,
-        "columns": config.patches,
-        "image_score": config.image_score,
-        "top_share": config.top_share,
-        "distance": config.distance,
-        "neighbours": config.neighbours,
-        "calibration_source": calibrated.source,
-        "calibration_scores": np.sort(normals).tolist(),
-        "threshold": marked,
-        "threshold_map": marked["value"],
-        "flagged": work.folder.summary("align")["flagged"],
-        "unreadable": work.folder.summary("films")["errors"],
-    }
+    return ScoreSummary(
+        format=FORMAT,
+        code_version=code_version(),
+        weights=detector.weights,
+        detector_sha256=(work.request.inputs or {}).get("detector"),
+        alignment_sha256=detector.alignment_sha256,
+        note=detector.note,
+        fusion_weight=weight,
+        fusion_source=detector.choice.source if work.request.fusion_weight is None else "config",
+        standardisation=standardisation,
+        size=config.size,
+        stride=config.stride,
+        rows=config.patches,
+        columns=config.patches,
+        image_score=config.image_score,
+        top_share=config.top_share,
+        distance=config.distance,
+        neighbours=config.neighbours,
+        calibration_source=calibrated.source,
+        calibration_scores=np.sort(normals).tolist(),
+        threshold=marked,
+        threshold_map=marked["value"],
+        flagged=work.folder.summary("align")["flagged"],
+        unreadable=work.folder.summary("films")["errors"],
+    )

@@ -27,6 +27,7 @@ from ml_engine.models import RunState, Score
 from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored
+from tests.ml_engine.scored_folders import change_summary
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
@@ -153,8 +154,7 @@ def test_where_no_weight_is_chosen_the_true_reason_is_told(scored: Scored, analy
 
 
 def test_a_weight_between_the_stored_ones_is_not_evaluated(scored: Scored, analyst: User) -> None:
-    path = run_folder(scored.run.uuid) / "score.json"
-    path.write_text(path.read_text().replace('"fusion_weight": 0.6', '"fusion_weight": 0.333'))
+    change_summary(run_folder(scored.run.uuid), fusion_weight=0.333)
     with pytest.raises(
         CannotEvaluate, match=r"has the fusion weight 0\.333, and its scores are kept at hundredths only"
     ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -18,6 +17,7 @@ from analysis.models import Evaluation
 from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored
+from tests.ml_engine.scored_folders import change_summary
 from tests.portal import factories
 
 pytestmark = pytest.mark.django_db
@@ -67,9 +67,8 @@ def test_a_sensitivity_is_fixed_on_the_abnormal_films_of_tune(scored: Scored, ev
 
 
 def test_the_calibration_normals_come_first_at_the_run_s_weight(scored: Scored, evaluation: Evaluation) -> None:
-    path = run_folder(scored.run.uuid) / "score.json"
     normals = np.linspace(2, 4, 19)
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"calibration_scores": normals.tolist()}))
+    change_summary(run_folder(scored.run.uuid), calibration_scores=normals.tolist())
     part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
     found = reach(evaluation, part, weight=0.6, asked=Asked(target=0.9))
     assert (found.source, found.reference_films) == ("calibrate", 19)

@@ -16,6 +16,7 @@ from analysis.evaluation.evaluate import ScoredPart, band_of, evaluate, scored_p
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.models import Evaluation
+from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.runs.paths import run_folder
 from portal.models import User
 from tests.analysis.scored import Scored
@@ -85,8 +86,8 @@ def test_another_release_works_it_out_anew(evaluation: Evaluation, kept: Path, m
 def test_other_scores_in_the_folder_are_not_mixed_with_kept_statistics(
     scored: Scored, evaluation: Evaluation, kept: Path
 ) -> None:
-    path = run_folder(scored.run.uuid) / "sweep.npy"
-    np.save(path, np.load(path)[:, ::-1])
+    folder = ScoredFolder(run_folder(scored.run.uuid))
+    folder.write_array("sweep", np.array(folder.array("sweep"))[:, ::-1])
     found = evaluated_part(evaluation, "test")
     assert_alike(found, fresh(evaluation))
     np.testing.assert_array_equal(sweep_of(found).auroc, evaluations.statistics.fusion_sweep(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import re
 import shutil
@@ -24,6 +23,7 @@ from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.figures.palette import INFERNO
 from analysis.maps.dicom_export import film_uid
 from analysis.maps.heatmap_picture import NARROWEST_PX, colours
+from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import Score
 from ml_engine.runs.paths import run_folder
 from portal.imaging.film import unpack
@@ -31,6 +31,7 @@ from portal.intake.film_files import pixel_path
 from portal.intake.films import Report, entries_of_folder, import_entries
 from portal.models import AuditEvent, Dataset, Image, Role, Upload, User
 from tests.analysis.scored import Scored
+from tests.ml_engine.scored_folders import change_summary
 from tests.portal import factories
 
 pytestmark = pytest.mark.django_db
@@ -44,15 +45,14 @@ def address(scored: Scored, kind: str, row: int = 0) -> str:
 
 
 def change(scored: Scored, **facts: Any) -> None:
-    path = run_folder(scored.run.uuid) / "score.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | facts))
+    change_summary(run_folder(scored.run.uuid), **facts)
 
 
 def place(scored: Scored, affine: Any, *, row: int = 0) -> None:
-    path = run_folder(scored.run.uuid) / "affines.npy"
-    affines = np.load(path)
+    folder = ScoredFolder(run_folder(scored.run.uuid))
+    affines = np.array(folder.array("original_from_canonical"))
     affines[row] = affine
-    np.save(path, affines)
+    folder.write_array("original_from_canonical", affines)
 
 
 def got(client: Client, where: str) -> pydicom.FileDataset:
@@ -64,7 +64,7 @@ def got(client: Client, where: str) -> pydicom.FileDataset:
 
 
 def fused_by_hand(scored: Scored, row: int, weight: float = 0.6) -> NDArray[np.float64]:
-    one, other = np.load(run_folder(scored.run.uuid) / "maps.npy")[row].astype(np.float64)
+    one, other = ScoredFolder(run_folder(scored.run.uuid)).array("maps")[row].astype(np.float64)
     return weight * other + (1 - weight) * one
 
 
@@ -106,10 +106,10 @@ def test_the_segmentation_is_the_map_at_or_above_the_threshold_at_every_pixel(
 
 
 def test_a_pixel_at_the_threshold_is_marked(as_analyst: Client, scored: Scored) -> None:
-    path = run_folder(scored.run.uuid) / "maps.npy"
-    maps = np.load(path)
+    folder = ScoredFolder(run_folder(scored.run.uuid))
+    maps = np.array(folder.array("maps"))
     maps[0] = 2.5
-    np.save(path, maps)
+    folder.write_array("maps", maps)
     place(scored, [[1, 0, 0], [0, 1, 0]])
     found = got(as_analyst, address(scored, "segmentation"))
     assert found.pixel_array.all()

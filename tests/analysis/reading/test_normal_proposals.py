@@ -12,6 +12,7 @@ from django.test import Client
 from analysis.models import NormalDecision, NormalProposal, Worklist
 from analysis.reading import normal_proposals
 from analysis.reading.normal_proposals import ProposalRefused, compare
+from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import Run, RunState, Score
 from ml_engine.runs import lifecycle
 from ml_engine.runs.paths import run_folder
@@ -66,7 +67,7 @@ def end(proposal: NormalProposal, scores: dict[Image, float]) -> NormalProposal:
         Score.objects.create(run=run, image_id=score.image_id, row=score.row, fused_score=now)
     folder = run_folder(run.uuid)
     folder.mkdir(parents=True)
-    (folder / "score.json").write_text((run_folder(proposal.worklist.run.uuid) / "score.json").read_text())
+    ScoredFolder(folder).write_summary(ScoredFolder(run_folder(proposal.worklist.run.uuid)).summary)
     Run.objects.filter(pk=run.pk).update(state=RunState.DONE)
     return NormalProposal.objects.get(pk=proposal.pk)
 

@@ -18,6 +18,7 @@ from analysis.statistics import subgroups
 from ml_engine.runs.paths import run_folder
 from portal.models import LabelValue, Role, User
 from tests.analysis.scored import Scored, scored_run
+from tests.ml_engine.scored_folders import change_array, change_summary
 from tests.portal import factories
 
 pytestmark = pytest.mark.django_db
@@ -35,11 +36,10 @@ def scored(data_dir: Any, analyst: User) -> Scored:
 def evaluation(scored: Scored, analyst: User) -> Evaluation:
     """Films 13 and 20 of the run are flagged, and film 15 resembles the canonical image least."""
     folder = run_folder(scored.run.uuid)
-    facts = json.loads((folder / "score.json").read_text())
-    (folder / "score.json").write_text(json.dumps(facts | {"flagged": [13, 20]}))
+    change_summary(folder, flagged=[13, 20])
     quality = np.tile(np.linspace(0.4, 0.9, 24)[:, None], (1, 5))
     quality[15, 1] = -0.2
-    np.save(folder / "aligned.npy", quality)
+    change_array(folder, "alignment_quality", quality)
     return evaluate(run=scored.run, author=analyst)
 
 

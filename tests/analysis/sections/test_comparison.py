@@ -11,10 +11,12 @@ from analysis.evaluation.evaluate import evaluate
 from analysis.models import Evaluation
 from analysis.sections.comparison import CannotCompare, compare
 from analysis.statistics import delong_paired, holm
+from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import DetectorModel, Run, Score
 from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored, scored_run
+from tests.ml_engine.scored_folders import change_array
 from tests.portal import factories
 
 pytestmark = pytest.mark.django_db
@@ -42,8 +44,8 @@ def scored_again(scored: Scored, *, seed: int, config: dict[str, object], drop: 
     folder = run_folder(run.uuid)
     folder.mkdir(parents=True)
     noise = np.random.default_rng(seed).normal(0, 1, (len(scored.films), 1)).astype(np.float32)
-    np.save(folder / "sweep.npy", scored.sweep + noise)
-    (folder / "score.json").write_bytes((run_folder(old.uuid) / "score.json").read_bytes())
+    change_array(folder, "sweep", scored.sweep + noise)
+    ScoredFolder(folder).write_summary(ScoredFolder(run_folder(old.uuid)).summary)
     for row, film in enumerate(scored.films[: len(scored.films) - drop]):
         Score.objects.create(run=run, image=film, row=row, global_score=0, region_score=0, fused_score=0)
     return run
@@ -51,7 +53,7 @@ def scored_again(scored: Scored, *, seed: int, config: dict[str, object], drop: 
 
 def fused(evaluation: Evaluation) -> np.ndarray:
     """Of the 12 films of test, at 0.6."""
-    sweep = np.load(run_folder(evaluation.run.uuid) / "sweep.npy")
+    sweep = ScoredFolder(run_folder(evaluation.run.uuid)).array("sweep")
     return np.asarray(sweep[12:, 60], dtype=np.float64)
 
 
@@ -111,7 +113,7 @@ def test_films_that_changed_sides(scored: Scored, analyst: User, first: Evaluati
     assert changed is not None
     called = []
     for one in (first, other):
-        tune = np.asarray(np.load(run_folder(one.run.uuid) / "sweep.npy")[:6, 60], dtype=np.float64)
+        tune = np.asarray(ScoredFolder(run_folder(one.run.uuid)).array("sweep")[:6, 60], dtype=np.float64)
         called.append(fused(one) > np.sort(tune)[4])  # eight tenths of six normals are five
     names = np.array([str(film.uuid) for film in scored.films[12:]])
     abnormal = LABELS == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -17,6 +16,7 @@ from analysis.sections import galleries
 from ml_engine.runs.paths import run_folder
 from portal.models import LabelValue, Role, User
 from tests.analysis.scored import Scored
+from tests.ml_engine.scored_folders import change_array, change_summary
 from tests.portal import factories
 
 pytestmark = pytest.mark.django_db
@@ -28,9 +28,9 @@ POINT = {"part": "test", "rule": "specificity", "target": "0.5"}
 def evaluation(scored: Scored, analyst: User) -> Evaluation:
     """Test scores are evenly mixed, so that no gallery is empty: normal 0, 2, 4 … and abnormal 1, 3, 5 …; the normals
     of tune are at 0, 2, 4 …, too."""
-    path = run_folder(scored.run.uuid) / "sweep.npy"
     mixed = np.r_[np.arange(6) * 2, np.arange(6) * 2 + 1.0]
-    np.save(path, np.repeat(np.r_[mixed, mixed][:, None], 101, axis=1).astype(np.float32))
+    sweep = np.repeat(np.r_[mixed, mixed][:, None], 101, axis=1).astype(np.float32)
+    change_array(run_folder(scored.run.uuid), "sweep", sweep)
     return evaluate(run=scored.run, author=analyst)
 
 
@@ -116,13 +116,12 @@ def test_the_heatmap_lies_where_the_map_is(as_analyst: Client, scored: Scored, e
     """One hot patch, row 2 and column 1 of 4 × 4 with 8 pixels a patch, on a film that the canonical frame holds turned
     by 90 degrees and shifted."""
     folder = run_folder(scored.run.uuid)
-    facts = json.loads((folder / "score.json").read_text())
-    (folder / "score.json").write_text(json.dumps(facts | {"threshold_map": 2.0}))
+    change_summary(folder, threshold_map=2.0)
     maps = np.ones((24, 2, 4, 4), dtype=np.float32)
     maps[:, :, 2, 1] = 3.0
-    np.save(folder / "maps.npy", maps)
+    change_array(folder, "maps", maps)
     turned = np.array([[0.0, 0.5, 2.0], [-0.5, 0.0, 20.0]])  # x = y' / 2 + 2, y = 20 - x' / 2
-    np.save(folder / "affines.npy", np.tile(turned, (24, 1, 1)))
+    change_array(folder, "original_from_canonical", np.tile(turned, (24, 1, 1)))
     film = asked(as_analyst, evaluation, **POINT)["galleries"]["true_positives"]["shown"][0]
     assert film["hottest"] == [0.5 * 20 + 2, 20 - 0.5 * 12]  # of the canonical (12, 20)
     ends = np.array(re.findall(r"[ML]([\d.e-]+) ([\d.e-]+)", film["lines"]), dtype=float)

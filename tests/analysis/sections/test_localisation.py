@@ -18,9 +18,11 @@ from analysis.models import Evaluation, Reading, Verdict
 from analysis.sections import localisation
 from analysis.sections.localisation import patches_in_boxes
 from analysis.sections.marked_lesions import marked_films
+from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored
+from tests.ml_engine.scored_folders import change_array
 from tests.portal import factories
 
 STILL = np.array([[0.5, 0.0, 0.0], [0.0, 0.75, 0.0]])  # of `scored_run`: a patch is 4 × 6 original pixels
@@ -152,7 +154,7 @@ def answered(client: Client, evaluation: Evaluation, **asked: str) -> tuple[dict
 def test_numbers_are_those_of_the_films_with_boxes(as_analyst: Client, scored: Scored, evaluation: Evaluation) -> None:
     answer, _ = answered(as_analyst, evaluation)
     assert (answer["films"], answer["boxes"], answer["abnormal"]) == (2, 2, 6)
-    maps = np.load(run_folder(scored.run.uuid) / "maps.npy")[18:20].astype(np.float64)
+    maps = ScoredFolder(run_folder(scored.run.uuid)).array("maps")[18:20].astype(np.float64)
     inside = np.zeros((2, 4, 4), dtype=bool)
     inside[0, 0, 1] = inside[1, 1, 1] = True
     for kind, weight in (("global", 0.0), ("region", 1.0), ("fused", 0.6)):
@@ -170,7 +172,7 @@ def test_boxes_that_the_heatmap_reaches(as_analyst: Client, scored: Scored, eval
     maps = np.ones((24, 2, 4, 4), dtype=np.float32)
     maps[18, :, 0, 1] = 3.0  # in the box, above the threshold of 2.5
     maps[19, :, 3, 3] = 3.0  # outside the box
-    np.save(folder / "maps.npy", maps)
+    change_array(folder, "maps", maps)
     answer, _ = answered(as_analyst, evaluation)
     assert (answer["level"], answer["hits"]["successes"], answer["hits"]["total"]) == (2.5, 1, 2)
     assert answer["kinds"]["fused"]["pointing_game"]["value"] == 0.5
@@ -218,7 +220,7 @@ def test_boxes_of_other_findings_are_left_out(as_analyst: Client, scored: Scored
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(localisation, "LEAST_FILMS", 2)
         answer, _ = answered(as_analyst, evaluation)
-    maps = np.load(run_folder(scored.run.uuid) / "maps.npy")[18:20].astype(np.float64)
+    maps = ScoredFolder(run_folder(scored.run.uuid)).array("maps")[18:20].astype(np.float64)
     fused = np.nan_to_num(0.6 * maps[:, 1] + 0.4 * maps[:, 0], nan=-1.0)
     inside, other = np.zeros((2, 4, 4), dtype=bool), np.zeros((2, 4, 4), dtype=bool)
     inside[:, 0, 1] = other[:, 0, 2] = True

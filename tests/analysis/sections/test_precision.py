@@ -20,6 +20,7 @@ from analysis.sections.precision import precision_of
 from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored
+from tests.ml_engine.scored_folders import change_summary
 from tests.portal import factories
 
 pytestmark = pytest.mark.django_db
@@ -60,9 +61,7 @@ def test_page_and_api_tell_the_same(as_analyst: Client, evaluation: Evaluation) 
 
 
 def test_points_are_those_of_the_operating_point(as_analyst: Client, scored: Scored, evaluation: Evaluation) -> None:
-    path = run_folder(scored.run.uuid) / "score.json"
-    normals = np.linspace(2, 4, 40).tolist()
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"calibration_scores": normals}))
+    change_summary(run_folder(scored.run.uuid), calibration_scores=np.linspace(2, 4, 40).tolist())
     answer, page = answered(as_analyst, evaluation, part="test")
     assert len(answer["points"]) == 3
     for point in answer["points"]:

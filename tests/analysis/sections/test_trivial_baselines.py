@@ -12,9 +12,11 @@ from analysis.evaluation.looks import CannotEvaluate
 from analysis.models import Evaluation
 from analysis.sections.trivial_baselines import Trivial, trivial_of
 from analysis.statistics import delong, delong_paired
+from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.runs.paths import run_folder
 from portal.models import User
 from tests.analysis.scored import Scored
+from tests.ml_engine.scored_folders import change_array
 
 pytestmark = pytest.mark.django_db
 LABELS = np.array([0] * 6 + [1] * 6)
@@ -26,7 +28,7 @@ def evaluation(scored: Scored, analyst: User) -> Evaluation:
     measures = generator.normal(size=(24, 3))
     measures[:12, 0] -= 3 * LABELS  # abnormal films of tune are darker
     measures[12:, 0] -= 1 * LABELS
-    np.save(run_folder(scored.run.uuid) / "trivial.npy", measures)
+    change_array(run_folder(scored.run.uuid), "trivial", measures)
     for n, film in enumerate(scored.films):
         film.patient.sex = "MF"[(n % 12) in (5, 6, 7, 8, 9, 10)]
         film.patient.save()
@@ -40,7 +42,7 @@ def told(evaluation: Evaluation, part: str = "test") -> Trivial:
 
 def test_a_measure_goes_the_way_that_tune_says(scored: Scored, evaluation: Evaluation) -> None:
     brightness = told(evaluation).scores[0]
-    dark = -np.load(run_folder(scored.run.uuid) / "trivial.npy")[12:, 0]
+    dark = -ScoredFolder(run_folder(scored.run.uuid)).array("trivial")[12:, 0]
     assert brightness.name == "Brightness"
     assert brightness.auroc is not None and brightness.difference is not None
     assert brightness.auroc.auroc == pytest.approx(delong(LABELS, dark).auroc)

@@ -11,6 +11,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import DetectorModel, Run, Score
 from ml_engine.runs import requests, supervisor
 from ml_engine.runs.paths import run_folder
@@ -51,7 +52,7 @@ def test_the_nearest_normals_are_named_with_their_films(client: Client, run: Run
     log_in(client, run, Role.READER)
     found = client.get(address(run, score.image), {"row": 3, "column": 2, "neighbours": 4}).json()
 
-    maps = np.load(run_folder(run.uuid) / "maps.npy")[score.row]
+    maps = ScoredFolder(run_folder(run.uuid)).array("maps")[score.row]
     assert found["global_score"] == pytest.approx(float(maps[0, 3, 2]), rel=1e-4)
     assert [(one["bank"], one["rank"]) for one in found["nearest"]] == [
         (bank, rank) for bank in ("global", "region") for rank in (1, 2, 3, 4)

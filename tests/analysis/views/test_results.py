@@ -19,6 +19,7 @@ from analysis.evaluation.evaluate import evaluate
 from analysis.evaluation.looks import looks_at_test
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.models import Evaluation
+from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import Run, Score
 from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
@@ -217,7 +218,7 @@ def test_the_weight_is_locked_on_a_film_of_test(as_analyst: Client, scored: Scor
 
 def test_the_maps_are_the_stored_ones(as_analyst: Client, scored: Scored) -> None:
     body = as_analyst.get(film_address("maps", scored, row=5)).content
-    stored = np.load(run_folder(scored.run.uuid) / "maps.npy")[5]
+    stored = ScoredFolder(run_folder(scored.run.uuid)).array("maps")[5]
     np.testing.assert_array_equal(np.frombuffer(body, "<f4").reshape(2, 4, 4), stored)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import csv
 import io
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,11 @@ from django.urls import reverse
 from PIL import Image as Picture
 from sklearn.metrics import roc_auc_score
 
-from analysis.maps.fuse_maps import fused_map
 from analysis.models import TestLook
 from analysis.statistics import delong_paired
 from analysis.studies import segmentation
+from ml_engine.engine.heatmap import Heatmap
+from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import Run, RunState
 from ml_engine.runs.paths import run_folder
 from portal.labels.events import append
@@ -66,11 +66,11 @@ def truth_and_scores(run: Run, cell: str, column: str, part: str = "test") -> tu
     place = run_folder(run.uuid) / "cells" / cell / "scores"
     parts = [line["part"] for line in read(place / "images.csv")]
     truth, scores = [], []
-    for line, one in zip(read(place / "scores.csv"), parts, strict=True):
-        label = Image.objects.get(uuid=line["image"]).label_events.get().value
+    for film, one in zip(ScoredFolder(place).films, parts, strict=True):
+        label = Image.objects.get(uuid=film.image).label_events.get().value
         if one == part and label in ("normal", "abnormal"):
             truth.append(int(label == "abnormal"))
-            scores.append(float(line[column]))
+            scores.append(getattr(film, "whole" if column == "global" else column))
     return truth, scores
 
 
@@ -383,7 +383,7 @@ def test_a_film_opens_in_the_viewer_with_the_first_detectors_maps(as_analyst: Cl
     opened(as_analyst, ablation)
     film = films_shown(as_analyst, ablation)[0]
     place = run_folder(ablation.uuid) / "cells" / "aligned-masked" / "scores"
-    row = [line["image"] for line in read(place / "scores.csv")].index(film)
+    row = [one.image for one in ScoredFolder(place).films].index(film)
 
     assert as_analyst.get(of_film("study-film", ablation, film)).status_code == 200
     drawn = as_analyst.get(of_film("study-overlay", ablation, film)).json()
@@ -391,11 +391,11 @@ def test_a_film_opens_in_the_viewer_with_the_first_detectors_maps(as_analyst: Cl
     assert (drawn["weight"], drawn["threshold"], drawn["weight_locked"]) == (0.6, 2.5, True)
     assert drawn["random_weights"] is True
     both = np.frombuffer(as_analyst.get(drawn["maps_url"]).content, dtype="<f4").reshape(2, 4, 4)
-    assert np.array_equal(both, np.load(place / "maps.npy")[row], equal_nan=True)
+    assert np.array_equal(both, ScoredFolder(place).array("maps")[row], equal_nan=True)
 
 
 def test_no_film_of_a_closed_ablation_is_shown(as_analyst: Client, ablation: Run) -> None:
-    film = read(run_folder(ablation.uuid) / "cells" / "aligned-masked" / "scores" / "scores.csv")[0]["image"]
+    film = ScoredFolder(run_folder(ablation.uuid) / "cells" / "aligned-masked" / "scores").films[0].image
 
     for name in ("study-film", "study-overlay", "study-maps"):
         assert as_analyst.get(of_film(name, ablation, film)).status_code == 403
@@ -435,7 +435,10 @@ def test_an_outline_goes_around_what_is_marked() -> None:
 
 
 def test_a_heatmap_is_clear_where_masked_and_ends_at_twice_the_threshold() -> None:
-    address = segmentation.heatmap(np.array([[np.nan, 0.0], [4.0, 9.0]]), 2.0)
+    fused = np.array([[np.nan, 0.0], [4.0, 9.0]])
+    address = segmentation.picture(
+        Heatmap(fused, 8, np.eye(2, 3), 0.6, is_standardised=False, low=0.0, high=4.0, threshold=2.0)
+    )
 
     pixels = np.asarray(Picture.open(io.BytesIO(base64.b64decode(address.split(",")[1]))))
     assert pixels[0, 0, 3] == 0
@@ -443,15 +446,7 @@ def test_a_heatmap_is_clear_where_masked_and_ends_at_twice_the_threshold() -> No
     assert pixels[1, 0].tolist() == pixels[1, 1].tolist() == [252, 255, 164, 255]  # the last
 
 
-def test_patches_are_marked_by_the_fused_map() -> None:
-    maps = np.array([[[1.0, 3.0]], [[5.0, np.nan]]], dtype=np.float32)
-    facts = json.loads(
-        '{"fusion_weight": 0.25, "standardisation": {"mean": [[[1, 1]], [[1, 1]]], "std": [[[2, 2]], [[4, 4]]]}}'
-    )
-
-    fused = fused_map(maps, facts)
-
-    assert fused[0, 0] == pytest.approx(0.75 * 0.0 + 0.25 * 1.0)
-    assert np.isnan(fused[0, 1])
-    assert segmentation.marked_patches(fused, 0.25).tolist() == [[True, False]]
+def test_patches_at_the_threshold_are_marked() -> None:
+    fused = np.array([[0.25, np.nan, 0.2]])
+    assert segmentation.marked_patches(fused, 0.25).tolist() == [[True, False, False]]
     assert not segmentation.marked_patches(fused, None).any()

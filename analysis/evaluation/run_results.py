@@ -1,0 +1,20 @@
+"""The scored folder of a run of the portal."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from analysis.evaluation.looks import ResultsGone
+from ml_engine.engine.scored_folder import ResultsMissing, ScoredFolder
+from ml_engine.models import Run
+from ml_engine.runs.paths import run_folder
+
+
+@contextmanager
+def results_of(run: Run) -> Iterator[ScoredFolder]:
+    """What the run left. Raises ResultsGone for whatever is found missing while it is read."""
+    try:
+        yield ScoredFolder(run_folder(run.uuid))
+    except ResultsMissing as error:
+        raise ResultsGone(
+            f"The results of the run {run.name!r} are not in the data folder any more; score the films again."
+        ) from error

@@ -1,0 +1,281 @@
+"""What a scoring run leaves, as one type: it writes, checks and reads the files of a scored folder by name.
+
+| file | what it holds, of N films in the order of images.csv |
+|---|---|
+| scores.csv | a line a film: name, global, region and fused score, why it could not be read |
+| maps.npy | float32 (N, 2, h, w), raw patch scores, channel 0 global and 1 region; NaN where masked or unreadable |
+| affines.npy | float64 (N, 2, 3), `original_from_canonical` in pixels; NaN where unreadable |
+| sweep.npy | float32 (N, 101), the fused score at the fusion weights 0, 0.01 ... 1 |
+| p_values.npy | float64 (N,), of the fused score among the calibration normals |
+| trivial.npy | float64 (N, 3), `core.film.trivial.NAMES` |
+| aligned.npy | float64 (N, 5), `core.alignment.columns.NAMES`; only where a network aligned the films |
+| score.json | `ScoreSummary` |
+
+Nobody else opens these files by name. No torch: the portal's web processes read them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_engine.core import files
+from ml_engine.core.errors import EngineError
+from ml_engine.core.score import fusion
+from ml_engine.engine import manifest
+from ml_engine.engine.heatmap import Heatmap
+
+if TYPE_CHECKING:
+    from ml_engine.core.detector.pipeline import Scores
+
+ArrayName = Literal["maps", "original_from_canonical", "sweep", "p_values", "trivial", "alignment_quality"]
+ARRAYS: dict[ArrayName, str] = {
+    "maps": "maps.npy",
+    "original_from_canonical": "affines.npy",
+    "sweep": "sweep.npy",
+    "p_values": "p_values.npy",
+    "trivial": "trivial.npy",
+    "alignment_quality": "aligned.npy",
+}
+SCORES, SUMMARY = "scores.csv", "score.json"
+COLUMNS = ("filename", "global", "region", "fused", "error")
+
+
+class ResultsMissing(EngineError):
+    """A file of a scored folder is missing, damaged, or does not belong to the others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreSummary:
+    """score.json: the settings of the scoring that a reader of its numbers needs, and what the films' scores are
+    compared with. Patch maps are ``rows`` x ``columns`` patches of ``stride`` pixels on canonical films of side
+    ``size``; ``standardisation`` holds ``mean`` and ``std``, one number a map or one a patch, or is None;
+    ``calibration_scores`` are the calibration normals' fused scores in ascending order; ``threshold_map`` marks the
+    fused map, None where too few films calibrated it; ``flagged`` are the rows whose alignment is doubtful,
+    ``unreadable`` row -> sentence."""
+
+    format: int
+    code_version: str
+    weights: Mapping[str, Any]
+    detector_sha256: str | None
+    alignment_sha256: str | None
+    note: str
+    fusion_weight: float
+    fusion_source: str
+    standardisation: Mapping[str, Any] | None
+    size: int
+    stride: int
+    rows: int
+    columns: int
+    image_score: str
+    top_share: float
+    distance: str
+    neighbours: int
+    calibration_source: str
+    calibration_scores: Sequence[float]
+    threshold: Mapping[str, Any]
+    threshold_map: float | None
+    unreadable: Mapping[str, str]
+    flagged: Sequence[int] | None = None  # None where an engine before 0.1.0 scored the films and did not keep them
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> ScoreSummary:
+        """Raises ResultsMissing where one is missing; names that a later release added are passed over."""
+        missing = [field.name for field in fields(cls) if field.default is MISSING and field.name not in facts]
+        if missing:
+            raise ResultsMissing(f"{SUMMARY} does not hold {', '.join(missing)}: score the films again.")
+        return cls(**{field.name: facts[field.name] for field in fields(cls) if field.name in facts})
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The ends of the colour scale, one for every film of the run: from 0 to twice the threshold, so that the
+        threshold is its middle. Without a threshold, or with one below what is standard for normals, from 0 to 2."""
+        threshold = self.threshold_map
+        return 0.0, 2 * float(threshold) if threshold and threshold > 0 else 2.0
+
+    @cached_property
+    def mean(self) -> NDArray[np.float32] | None:
+        """(2, h, w), or (2, 1, 1) where one number holds for a whole map; None where maps are not standardised."""
+        return _by_patch(self.standardisation["mean"]) if self.standardisation else None
+
+    @cached_property
+    def std(self) -> NDArray[np.float32] | None:
+        """As `mean`."""
+        return _by_patch(self.standardisation["std"]) if self.standardisation else None
+
+
+def _by_patch(values: Any) -> NDArray[np.float32]:
+    array = np.asarray(values, dtype=np.float32)
+    return array.reshape(array.shape + (1,) * (3 - array.ndim))
+
+
+@dataclass(frozen=True)
+class FilmScore:
+    """A line of scores.csv. Scores are NaN where the film could not be read; ``error`` is the sentence why, or blank;
+    ``image`` is its address in the portal, blank for a run of the command line."""
+
+    image: str
+    filename: str
+    whole: float
+    region: float
+    fused: float
+    error: str
+
+
+@dataclass(frozen=True)
+class ScoredFolder:
+    """A scored folder at ``path``. Reading raises ResultsMissing where a file is missing or damaged."""
+
+    path: Path
+
+    # --- writing ------------------------------------------------------------------------------------
+
+    def write_scores(self, rows: Sequence[manifest.Row], errors: Mapping[int, str], scores: Scores) -> None:
+        """scores.csv and sweep.npy: ``scores`` of the films of ``rows``, ``errors`` by row. The column ``image`` is
+        written where the manifest has it."""
+        with_image = any(row.image for row in rows)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow((["image"] if with_image else []) + list(COLUMNS))
+        for k, row in enumerate(rows):
+            values = [_text(column[k]) for column in (scores.whole, scores.region, scores.fused)]
+            writer.writerow(([row.image] if with_image else []) + [row.filename, *values, errors.get(k, "")])
+        self.write_array("sweep", scores.sweep)
+        files.write_bytes(self.path / SCORES, text.getvalue().encode())
+
+    def write_array(self, name: ArrayName, array: NDArray[Any]) -> None:
+        files.write_npy(self.path / ARRAYS[name], array)
+
+    def take_maps(self, source: Path) -> None:
+        """Make maps.npy of a file that holds them already."""
+        files.link_or_copy(source, self.path / ARRAYS["maps"])
+
+    def write_summary(self, summary: ScoreSummary) -> None:
+        files.write_json(self.path / SUMMARY, summary.to_json())
+
+    # --- checking -----------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raises ResultsMissing unless every file that belongs here is there and tells of the same films and grid."""
+        count, summary = len(self.films), self.summary
+        wanted: dict[ArrayName, tuple[int, ...]] = {
+            "maps": (count, 2, summary.rows, summary.columns),
+            "original_from_canonical": (count, 2, 3),
+            "sweep": (count, len(fusion.WEIGHTS)),
+        }
+        for name, shape in wanted.items():
+            if self.array(name).shape != shape:
+                raise ResultsMissing(
+                    f"{ARRAYS[name]} has the shape {self.array(name).shape}, and {shape} belongs to {count} films: "
+                    "score the films again."
+                )
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    @cached_property
+    def summary(self) -> ScoreSummary:
+        try:
+            facts = files.read_json(self.path / SUMMARY)
+        except (OSError, ValueError) as error:
+            raise _missing(SUMMARY) from error
+        return ScoreSummary.from_json(facts)
+
+    @cached_property
+    def films(self) -> list[FilmScore]:
+        """The lines of scores.csv, in the order of the arrays."""
+        try:
+            with (self.path / SCORES).open(encoding="utf-8", newline="") as file:
+                return [
+                    FilmScore(
+                        image=line.get("image", ""),
+                        filename=line["filename"],
+                        whole=float(line["global"]),
+                        region=float(line["region"]),
+                        fused=float(line["fused"]),
+                        error=line["error"],
+                    )
+                    for line in csv.DictReader(file)
+                ]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _missing(SCORES) from error
+
+    def array(self, name: ArrayName) -> NDArray[Any]:
+        """The array on disk, read where it is touched."""
+        if name not in self._opened:
+            try:
+                self._opened[name] = files.open_npy(self.path / ARRAYS[name])
+            except (OSError, ValueError) as error:
+                raise _missing(ARRAYS[name]) from error
+        return self._opened[name]
+
+    @cached_property
+    def _opened(self) -> dict[ArrayName, NDArray[Any]]:
+        return {}
+
+    @property
+    def sweep_written(self) -> int:
+        """When the scores were written, in nanoseconds: another number where they are others."""
+        try:
+            return (self.path / ARRAYS["sweep"]).stat().st_mtime_ns
+        except OSError as error:
+            raise _missing(ARRAYS["sweep"]) from error
+
+    def check_there(self) -> None:
+        """Raises ResultsMissing where score.json is gone, and with it the run's files."""
+        if not (self.path / SUMMARY).is_file():
+            raise _missing(SUMMARY)
+
+    @property
+    def measures_films(self) -> bool:
+        """Whether trivial.npy is there: engines before it did not measure films."""
+        return (self.path / ARRAYS["trivial"]).is_file()
+
+    @property
+    def measures_alignment(self) -> bool:
+        """Whether aligned.npy is there: a network aligned the films, and an engine that measures it."""
+        return (self.path / ARRAYS["alignment_quality"]).is_file()
+
+    def maps_of(self, row: int) -> NDArray[np.float32]:
+        """The raw maps (2, h, w) of the film at ``row``, global and region, NaN where masked."""
+        return np.asarray(self.array("maps")[row], dtype=np.float32)
+
+    def affine_of(self, row: int) -> NDArray[np.float64]:
+        """`original_from_canonical` (2, 3) of the film at ``row``, in pixels."""
+        return np.asarray(self.array("original_from_canonical")[row], dtype=np.float64)
+
+    def heatmap_of(self, row: int, *, weight: float | None = None) -> Heatmap:
+        """The film's two maps as one, at the run's fusion weight unless another is given, with its place and scale."""
+        summary = self.summary
+        at = summary.fusion_weight if weight is None else weight
+        low, high = summary.scale
+        standardised = fusion.standardised(self.maps_of(row)[None], summary.mean, summary.std)
+        return Heatmap(
+            fused=fusion.fuse(standardised, at)[0],
+            stride=summary.stride,
+            original_from_canonical=self.affine_of(row),
+            weight=at,
+            is_standardised=summary.standardisation is not None,
+            low=low,
+            high=high,
+            threshold=summary.threshold_map,
+        )
+
+
+def _missing(name: str) -> ResultsMissing:
+    return ResultsMissing(f"{name} is missing or damaged: score the films again.")
+
+
+def _text(value: float) -> str:
+    return "nan" if math.isnan(value) else repr(float(value))
