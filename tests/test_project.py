@@ -364,3 +364,17 @@ def test_this_environment_has_the_pinned_versions() -> None:
             if installed != pinned:
                 different.append(f"{name} {installed}, pinned {pinned}")
     assert not different
+
+
+# --- names ------------------------------------------------------------------------------------------
+
+
+def test_no_two_classes_share_a_name() -> None:
+    """Two things under one name make every search and every conversation about them twice as long."""
+    places: dict[str, list[str]] = {}
+    for path in python_files(*ROOMS, "tools"):
+        if "migrations" not in path.parts:
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.ClassDef) and node.name != "Command":  # the name that Django asks for
+                    places.setdefault(node.name, []).append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert not {name: where for name, where in places.items() if len(where) > 1}

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from analysis.evaluation.looks import CannotEvaluate
-from analysis.maps.dicom_export import CannotExport, Kind
+from analysis.maps.dicom_export import CannotExportDicom, Kind
 from analysis.views.dicom import file
 from portal.people.signed_in import person
 
@@ -35,7 +35,7 @@ class _File(APIView):
     def get(self, request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
         try:
             return file(person(request), run_uuid, image_uuid, self.kind)
-        except CannotExport as error:
+        except CannotExportDicom as error:
             return Response({"detail": str(error)}, status=status.HTTP_409_CONFLICT)
         except CannotEvaluate as error:
             return Response({"detail": str(error)}, status=status.HTTP_410_GONE)

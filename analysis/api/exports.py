@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.operating_point import RULES
 from analysis.report.figure_tables import COMPARED, FIGURES
-from analysis.views.exports import CannotExport, Download, compared_figure_of, figure_of, report_of
+from analysis.views.exports import CannotExportTable, Download, compared_figure_of, figure_of, report_of
 from portal.people.signed_in import person
 
 
@@ -54,7 +54,7 @@ class FigureCsv(APIView):
     def get(self, request: Request, uuid: UUID, name: str) -> HttpResponse | Response:
         try:
             return figure_of(person(request), uuid, name, request.query_params).response()
-        except CannotExport as error:
+        except CannotExportTable as error:
             raise ValidationError({"detail": str(error)}) from error
         except CannotEvaluate as error:
             return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
@@ -77,7 +77,7 @@ class ComparisonCsv(APIView):
         addresses = request.query_params.getlist("evaluation")
         try:
             found: Download = compared_figure_of(person(request), name, addresses, request.query_params.get("part", ""))
-        except CannotExport as error:
+        except CannotExportTable as error:
             raise ValidationError({"detail": str(error)}) from error
         except CannotEvaluate as error:
             return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
@@ -100,7 +100,7 @@ class ReportPdf(APIView):
     def get(self, request: Request, uuid: UUID) -> HttpResponse | Response:
         try:
             return report_of(person(request), uuid, request.query_params).response()
-        except CannotExport as error:
+        except CannotExportTable as error:
             raise ValidationError({"detail": str(error)}) from error
         except CannotEvaluate as error:
             return Response({"detail": str(error)}, status=status.HTTP_410_GONE)

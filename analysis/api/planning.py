@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 from analysis.evaluation import analysis_plan
 from analysis.evaluation.analysis_plan import METRICS, MOST_COMPARED, MOST_LOOKS, CannotPlan, Intent
 from analysis.evaluation.looks import looks_at_test
-from analysis.evaluation.operating_point import RULES, Asked, InvalidOperatingPoint
+from analysis.evaluation.operating_point import RULES, InvalidOperatingPoint, RequestedPoint
 from analysis.models import AnalysisPlan
 from portal.models import Split, User
 from portal.people.access import get_visible, require
@@ -31,7 +31,7 @@ class IntentSerializer(serializers.Serializer[Any]):
     hypothesis = serializers.CharField(allow_blank=True, default="", trim_whitespace=True)
 
 
-class Plan(APIView):
+class PlanOfSplit(APIView):
     """The analysis plan of a split: what is judged on its test part, locked before the first look."""
 
     @extend_schema(responses=dict[str, Any])
@@ -51,7 +51,7 @@ class Plan(APIView):
         try:
             intent = Intent(
                 metric=given["metric"],
-                operating_point=Asked(given["rule"], given["target"], given["prevalence"]),
+                operating_point=RequestedPoint(given["rule"], given["target"], given["prevalence"]),
                 primary=analysis_plan.detector_at(split, given["primary"]) if given.get("primary") else None,
                 compared=[analysis_plan.detector_at(split, address) for address in given["compared"]],
                 looks=given["looks"],

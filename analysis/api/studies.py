@@ -12,12 +12,12 @@ from rest_framework.views import APIView
 from analysis.api.refusing import refused
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.studies.opening import open_test
-from analysis.studies.telling import ablation_told, sweep_told
+from analysis.studies.telling import ablation_json, sweep_json
 from analysis.views.asking import get_study
 from ml_engine.models import Run, RunKind
 from portal.people.signed_in import person
 
-TOLD: dict[str, Callable[[Run], dict[str, Any]]] = {RunKind.ABLATION: ablation_told, RunKind.SWEEP: sweep_told}
+TOLD: dict[str, Callable[[Run], dict[str, Any]]] = {RunKind.ABLATION: ablation_json, RunKind.SWEEP: sweep_json}
 
 
 class OneAblation(APIView):

@@ -18,7 +18,7 @@ from analysis.evaluation.looks import CannotEvaluate, with_looks
 from analysis.evaluation.operating_point import RULES, InvalidOperatingPoint
 from analysis.models import Evaluation
 from analysis.sections.breakdown import break_down
-from analysis.sections.comparison import CannotCompare, Row, compare
+from analysis.sections.comparison import CannotCompare, ComparedRun, compare
 from analysis.sections.score_table import score_table
 from analysis.sections.table_one import flow, table_one
 from analysis.views.asking import get_evaluation, get_part
@@ -155,7 +155,7 @@ class Compare(APIView):
         )
 
 
-def _compared(row: Row, left_out: int) -> dict[str, Any]:
+def _compared(row: ComparedRun, left_out: int) -> dict[str, Any]:
     return {
         "evaluation": row.evaluation.uuid,
         "run": row.evaluation.run.uuid,

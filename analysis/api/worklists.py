@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 
 from analysis.models import Escalation, Reading, Reason, Verdict, Worklist, WorklistItem
 from analysis.reading import verdicts as readings
-from analysis.reading.verdicts import Given, ReadingRefused
+from analysis.reading.verdicts import NewReading, ReadingRefused
 from analysis.reading.worklist_summary import readings_of, require_summary, summarise
 from analysis.reading.worklists import (
     POINTS,
@@ -61,7 +61,7 @@ class WorklistDetailSerializer(WorklistSerializer):
         ]
 
 
-class WorklistWish(serializers.Serializer[Any]):
+class NewWorklistSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=100)
     point = serializers.ChoiceField(choices=list(POINTS.items()), default="calibrate specificity")
     value = serializers.FloatField(default=0.9)
@@ -80,7 +80,7 @@ class BoxSerializer(serializers.Serializer[Any]):
     finding = serializers.CharField(allow_blank=True, default="", max_length=100)
 
 
-class ReadingWish(serializers.Serializer[Any]):
+class NewReadingSerializer(serializers.Serializer[Any]):
     uuid = serializers.UUIDField(help_text="Made by the sender: what is sent twice is kept once.")
     item = serializers.UUIDField()
     reader = serializers.UUIDField(
@@ -146,12 +146,12 @@ class ReadingSerializer(serializers.ModelSerializer[Reading]):
         return reading.pk in usable
 
 
-class EscalationWish(serializers.Serializer[Any]):
+class NewEscalationSerializer(serializers.Serializer[Any]):
     item = serializers.UUIDField()
     reason = serializers.CharField(max_length=500)
 
 
-class AnswerWish(serializers.Serializer[Any]):
+class EscalationAnswerSerializer(serializers.Serializer[Any]):
     action = serializers.CharField(max_length=500)
 
 
@@ -213,10 +213,10 @@ class OneWorklist(APIView):
 
 
 class NewWorklist(APIView):
-    @extend_schema(request=WorklistWish, responses={201: WorklistDetailSerializer})
+    @extend_schema(request=NewWorklistSerializer, responses={201: WorklistDetailSerializer})
     def post(self, request: Request, uuid: UUID) -> Response:
         run = get_visible(Run.objects.select_related("detector__split", "site"), person(request), uuid)
-        wish = WorklistWish(data=request.data)
+        wish = NewWorklistSerializer(data=request.data)
         wish.is_valid(raise_exception=True)
         try:
             worklist = make_worklist(WorklistRequest(run=run, author=person(request), **wish.validated_data))
@@ -243,18 +243,18 @@ class OwnItems(APIView):
 
 
 class Readings(APIView):
-    @extend_schema(request=ReadingWish, responses={201: OwnReadingSerializer})
+    @extend_schema(request=NewReadingSerializer, responses={201: OwnReadingSerializer})
     def post(self, request: Request, uuid: UUID) -> Response:
         """Keep a reading of yours; it replaces your earlier one of the same item."""
         worklist = _worklist(person(request), uuid)
         require(person(request), "read worklists", worklist.run.site)
-        wish = ReadingWish(data=request.data)
+        wish = NewReadingSerializer(data=request.data)
         wish.is_valid(raise_exception=True)
         given = dict(wish.validated_data)
         _check_is_reader(person(request), given.pop("reader", None))
         item = _item(worklist, given.pop("item"))
         try:
-            kept = readings.record(item=item, reader=person(request), given=Given(**given))
+            kept = readings.record(item=item, reader=person(request), given=NewReading(**given))
         except ReadingRefused as refusal:
             raise ValidationError({"detail": str(refusal)}) from refusal
         return Response(OwnReadingSerializer(kept).data, status=status.HTTP_201_CREATED)
@@ -278,12 +278,12 @@ class Summary(APIView):
 
 
 class Escalate(APIView):
-    @extend_schema(request=EscalationWish, responses={201: EscalationSerializer})
+    @extend_schema(request=NewEscalationSerializer, responses={201: EscalationSerializer})
     def post(self, request: Request, uuid: UUID) -> Response:
         """Hand a film that needs action outside research to the honest broker of the site."""
         worklist = _worklist(person(request), uuid)
         require(person(request), "read worklists", worklist.run.site)
-        wish = EscalationWish(data=request.data)
+        wish = NewEscalationSerializer(data=request.data)
         wish.is_valid(raise_exception=True)
         item = _item(worklist, wish.validated_data["item"])
         try:
@@ -305,10 +305,10 @@ class Escalations(generics.ListAPIView[Escalation]):
 
 
 class Answer(APIView):
-    @extend_schema(request=AnswerWish, responses={200: EscalationSerializer})
+    @extend_schema(request=EscalationAnswerSerializer, responses={200: EscalationSerializer})
     def post(self, request: Request, uuid: UUID) -> Response:
         escalation = get_visible(Escalation.objects.select_related("image__dataset__site"), person(request), uuid)
-        wish = AnswerWish(data=request.data)
+        wish = EscalationAnswerSerializer(data=request.data)
         wish.is_valid(raise_exception=True)
         try:
             readings.answer_escalation(

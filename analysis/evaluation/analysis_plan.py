@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from analysis.evaluation.operating_point import Asked
+from analysis.evaluation.operating_point import RequestedPoint
 from analysis.models import AnalysisPlan, PlanApproval, TestLook
 from ml_engine.models import Run, RunKind, RunState
 from portal.models import Part, Split, User
@@ -43,7 +43,7 @@ class Intent:
     `compared` is tested against `primary`, and nothing else is; `looks` is how often test is to be looked at."""
 
     metric: str = "auroc"
-    operating_point: Asked = field(default_factory=Asked)
+    operating_point: RequestedPoint = field(default_factory=RequestedPoint)
     primary: Run | None = None
     compared: Sequence[Run] = ()
     looks: int = 1
@@ -188,7 +188,7 @@ def why_sealed(split: Split) -> str:
 
 
 @dataclass(frozen=True)
-class Declared:
+class DeclaredComparisons:
     """What a plan says of comparisons, by the addresses of the runs that fit the detectors."""
 
     primary: UUID
@@ -228,16 +228,16 @@ def in_words(plan: AnalysisPlan) -> list[tuple[str, str]]:
     ]
 
 
-def declared(plan: AnalysisPlan | None) -> Declared | None:
+def declared(plan: AnalysisPlan | None) -> DeclaredComparisons | None:
     """None without an intact plan, or where it names no primary detector."""
     said = read(plan) if plan and is_intact(plan) else {}
     if not said.get("primary_detector"):
         return None
-    return Declared(
+    return DeclaredComparisons(
         UUID(said["primary_detector"]["run"]), frozenset(UUID(one["run"]) for one in said["compared_detectors"])
     )
 
 
-def planned_point(plan: AnalysisPlan | None) -> Asked:
+def planned_point(plan: AnalysisPlan | None) -> RequestedPoint:
     """The operating point of the plan, or the usual one."""
-    return Asked(**read(plan)["operating_point"]) if plan else Asked()
+    return RequestedPoint(**read(plan)["operating_point"]) if plan else RequestedPoint()

@@ -13,7 +13,7 @@ class InvalidOperatingPoint(Exception):
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestedPoint:
     """The operating point that a person asks for: the share `target` of the rule, reached in the part that fixes the
     threshold, and the prevalence, taken as known, for predictive values."""
 

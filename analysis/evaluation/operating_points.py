@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from analysis import statistics
 from analysis.evaluation.evaluate import STEPS, ScoredPart
-from analysis.evaluation.operating_point import Asked
+from analysis.evaluation.operating_point import RequestedPoint
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.evaluation.thresholds import calibration_scores, why_too_few
 from analysis.models import Evaluation
@@ -17,13 +17,13 @@ from portal.models import Part
 
 
 @dataclass(frozen=True)
-class Reached:
+class OperatingResult:
     """What the threshold does to a part: films called abnormal are those with a score of at least `threshold`.
 
     Everything but `asked`, `part` and `weight` is None, with a `reason`, where no threshold can be fixed.
     """
 
-    asked: Asked
+    asked: RequestedPoint
     part: str
     weight: float
     source: str | None
@@ -43,7 +43,9 @@ class Reached:
         return asdict(self)
 
 
-def reach(evaluation: Evaluation, scored: ScoredPart, *, weight: float, asked: Asked) -> Reached:
+def apply_operating_point(
+    evaluation: Evaluation, scored: ScoredPart, *, weight: float, asked: RequestedPoint
+) -> OperatingResult:
     """The films of `scored` at the threshold that `asked` fixes on calibrate, else on tune; never on the same films.
 
     A specificity is fixed on the calibration normals, as the detector keeps their scores at the run's weight, else on
@@ -52,9 +54,9 @@ def reach(evaluation: Evaluation, scored: ScoredPart, *, weight: float, asked: A
     """
     reference, source, reason = _reference(evaluation, scored.part, weight=weight, rule=asked.rule)
     if not len(reference):
-        return Reached(asked, scored.part, weight, None, 0, None, reason=reason)
+        return OperatingResult(asked, scored.part, weight, None, 0, None, reason=reason)
     if asked.rule == "specificity" and (few := why_too_few(len(reference), specificity=asked.target, part=source)):
-        return Reached(asked, scored.part, weight, source, len(reference), None, reason=few)
+        return OperatingResult(asked, scored.part, weight, source, len(reference), None, reason=few)
     scores = scored.scores_at(weight)
     if asked.rule == "specificity":
         found = statistics.sensitivity_at_specificity(
@@ -66,8 +68,8 @@ def reach(evaluation: Evaluation, scored: ScoredPart, *, weight: float, asked: A
         )
     sensitivity, specificity = found.sensitivity, found.specificity
     if sensitivity is None or specificity is None:
-        return Reached(asked, scored.part, weight, source, found.reference_films, None, reason=found.reason)
-    return Reached(
+        return OperatingResult(asked, scored.part, weight, source, found.reference_films, None, reason=found.reason)
+    return OperatingResult(
         asked,
         scored.part,
         weight,

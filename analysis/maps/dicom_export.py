@@ -44,7 +44,7 @@ _FILM_CLASSES = {"CR": ComputedRadiographyImageStorage, "DX": DigitalXRayImageSt
 _SERIES_NUMBERS: dict[Kind, int] = {"heatmap": 901, "segmentation": 902}
 
 
-class CannotExport(Exception):
+class CannotExportDicom(Exception):
     """A sentence for the user."""
 
 
@@ -141,7 +141,7 @@ def _secondary_capture(source: _Source) -> Dataset:
 def _segmentation(source: _Source) -> Dataset:
     threshold, facts = source.heatmap.threshold, source.facts
     if threshold is None:
-        raise CannotExport(
+        raise CannotExportDicom(
             f"The run {source.score.run.name!r} has no threshold for its maps, so there is nothing to segment by. "
             "Score with a detector that was calibrated; the heatmap itself can be exported."
         )

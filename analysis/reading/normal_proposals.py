@@ -16,7 +16,7 @@ from analysis.models import NormalDecision, NormalProposal, Reading, Reason, Ver
 from analysis.reading.worklists import WorklistRefused, operating_point
 from ml_engine.models import RunState, Score
 from ml_engine.runs.lifecycle import RunRefused
-from ml_engine.runs.requests import MOST_GROWN, Request, check_may_join, films_held_elsewhere, request_grown_score
+from ml_engine.runs.requests import MOST_GROWN, RunRequest, check_may_join, films_held_elsewhere, request_grown_score
 from portal.labels.events import labels_at
 from portal.models import Cohort, Image, LabelValue, Part, SplitImage, User
 from portal.people import audit
@@ -43,7 +43,7 @@ class Crossing:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ProposalEffect:
     """Before and after; a film is flagged at or above a threshold, which the same rule fixes on the new scores."""
 
     threshold_before: float
@@ -70,7 +70,7 @@ def propose(*, worklist: Worklist, author: User, readings: Sequence[Reading] | N
             number = worklist.normal_proposals.count() + 1
             name = f"{worklist.name[:70]}: normals {number}"
             run = request_grown_score(
-                Request(site=site, name=name, requested_by=author), scored=worklist.run, films=films
+                RunRequest(site=site, name=name, requested_by=author), scored=worklist.run, films=films
             )
             proposal = NormalProposal.objects.create(
                 worklist=worklist, run=run, left_out=left_out, label_cutoff=timezone.now(), proposed_by=author
@@ -138,7 +138,7 @@ def _why_not(of_film: list[Reading], *, held: bool, fitted: bool) -> str | None:
     return "in the normal set already" if fitted else None
 
 
-def compare(proposal: NormalProposal, *, viewer: User) -> Comparison:
+def compare(proposal: NormalProposal, *, viewer: User) -> ProposalEffect:
     """Which films cross the threshold, with their labels at the proposal's cut-off. Raises ProposalRefused while the
     run goes on. Films whose scores the viewer may not see yet are counted and not named."""
     worklist = proposal.worklist
@@ -156,7 +156,7 @@ def compare(proposal: NormalProposal, *, viewer: User) -> Comparison:
     both = sorted(before.keys() & after.keys())
     was = {image: before[image] >= worklist.threshold for image in both}
     is_now = {image: after[image] >= after_point.threshold for image in both}
-    comparison = Comparison(
+    comparison = ProposalEffect(
         threshold_before=worklist.threshold,
         threshold_after=after_point.threshold,
         films=len(both),

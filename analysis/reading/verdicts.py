@@ -41,7 +41,7 @@ class ReadingRefused(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class NewReading:
     """What a reader says of a film. `uuid` is made by whoever sends it, so that sending it twice keeps it once."""
 
     uuid: UUID
@@ -59,7 +59,7 @@ def agrees(*, flagged: bool, verdict: str) -> bool | None:
     return None if verdict == Verdict.UNSURE else flagged == (verdict == Verdict.ABNORMAL)
 
 
-def record(*, item: WorklistItem, reader: User, given: Given) -> Reading:
+def record(*, item: WorklistItem, reader: User, given: NewReading) -> Reading:
     """Keep a reading; it replaces the reader's earlier one of this item. Raises ReadingRefused."""
     worklist = item.worklist
     site = require(reader, "read worklists", worklist.run.site)
@@ -113,7 +113,7 @@ def _has_seen_the_model(reader: User, image: Image) -> bool:
     return Reading.objects.filter(image=image, reader=reader, model_shown=True).exists()
 
 
-def _checked(given: Given, image: Image) -> list[dict[str, Any]]:
+def _checked(given: NewReading, image: Image) -> list[dict[str, Any]]:
     """The boxes as they are kept. Raises ReadingRefused for anything that no reading may hold."""
     if given.verdict not in Verdict.values:
         raise ReadingRefused(f"The verdict {given.verdict!r} is unknown; use one of {', '.join(Verdict.values)}.")
@@ -134,7 +134,7 @@ def _checked(given: Given, image: Image) -> list[dict[str, Any]]:
     return [_box(box, image) for box in given.boxes]
 
 
-def _check_words(given: Given) -> None:
+def _check_words(given: NewReading) -> None:
     if len(given.findings) > MOST_FINDINGS:
         raise ReadingRefused(f"{len(given.findings)} findings are named; at most {MOST_FINDINGS} are kept.")
     for finding in given.findings:

@@ -37,7 +37,7 @@ class WorklistRefused(Exception):
 
 
 @dataclass(frozen=True)
-class OperatingPoint:
+class WorklistThreshold:
     """Where a threshold comes from: `value` of `target` (sensitivity, specificity) reached on `films` of `part`."""
 
     part: str
@@ -144,7 +144,7 @@ def _check(request: WorklistRequest) -> None:
         raise WorklistRefused(f"The seed is {request.seed}; give a whole number from 0 to {_LARGEST_SEED}.")
 
 
-def operating_point(run: Run, *, point: str, value: float) -> OperatingPoint:
+def operating_point(run: Run, *, point: str, value: float) -> WorklistThreshold:
     """The threshold that reaches `value` on calibrate or tune. Raises WorklistRefused."""
     if point not in POINTS:
         raise WorklistRefused(f"There is no operating point {point!r}; choose one of {', '.join(POINTS)}.")
@@ -164,7 +164,7 @@ def operating_point(run: Run, *, point: str, value: float) -> OperatingPoint:
             f"The run {run.name!r} has no score of a {kind} film of {part}, so no threshold can be fixed there; "
             "choose another operating point, or score that part too."
         )
-    return OperatingPoint(part, target, value, threshold, len(reference))
+    return WorklistThreshold(part, target, value, threshold, len(reference))
 
 
 def _calibration_scores(run: Run) -> list[float]:
@@ -212,7 +212,7 @@ def _scores(run: Run, parts: Sequence[str]) -> tuple[list[tuple[int, float]], di
     return found, {reason: films for reason, films in left_out.items() if films}
 
 
-def _shares(request: WorklistRequest, flagged: int, unflagged: int, point: OperatingPoint) -> tuple[int, int]:
+def _shares(request: WorklistRequest, flagged: int, unflagged: int, point: WorklistThreshold) -> tuple[int, int]:
     """How many flagged and unflagged films are drawn."""
     if not flagged:
         raise WorklistRefused(

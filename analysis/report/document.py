@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from analysis import statistics
-from analysis.evaluation.operating_point import Asked
+from analysis.evaluation.operating_point import RequestedPoint
 from analysis.figures import NOTICE, format_auroc
 from analysis.figures.paper import with_interval
 from analysis.models import Evaluation
 from analysis.report import drawings, standards, words
-from analysis.report.gathering import PartReport, Report, gather
+from analysis.report.gathering import EvaluationReport, PartReport, gather
 from analysis.report.paper import MUTED, Paper
 from analysis.sections.attributes import GROUPS
 from analysis.sections.table_one import COMPARED_WITH, in_words
@@ -20,13 +20,13 @@ MOST_LOOKS = 40
 ROW_PX = 13
 
 
-def report_pdf(evaluation: Evaluation, *, asked: Asked | None = None) -> bytes:
+def report_pdf(evaluation: Evaluation, *, asked: RequestedPoint | None = None) -> bytes:
     """The same bytes for the same rows and files under one release. Without `asked` the operating point is the plan's,
     or the usual one. Raises CannotEvaluate when the run's folder is gone."""
     return as_pdf(gather(evaluation, asked=asked))
 
 
-def as_pdf(report: Report) -> bytes:
+def as_pdf(report: EvaluationReport) -> bytes:
     run = report.evaluation.run
     paper = Paper(
         title=f"{run.name}: report of an evaluation",
@@ -53,7 +53,7 @@ def as_pdf(report: Report) -> bytes:
     return paper.to_pdf(creator=f"Hilum {code_version()}")
 
 
-def _opening(paper: Paper, report: Report) -> None:
+def _opening(paper: Paper, report: EvaluationReport) -> None:
     run, split = report.evaluation.run, report.evaluation.split
     paper.heading(run.name, size=17)
     paper.paragraph(NOTICE, bold=True)
@@ -83,12 +83,12 @@ def _opening(paper: Paper, report: Report) -> None:
         paper.paragraph(report.why_none_chosen, size=8, colour=MUTED)
 
 
-def _source(report: Report) -> str:
+def _source(report: EvaluationReport) -> str:
     said = "chosen on tune" if report.evaluation.metrics["weight_source"] == "tune" else "as configured"
     return said if report.chosen is None else f"{said}; best on tune: {report.chosen:g}"
 
 
-def _results(paper: Paper, report: Report, part: PartReport) -> None:
+def _results(paper: Paper, report: EvaluationReport, part: PartReport) -> None:
     paper.new_page()
     paper.heading(f"Results on {part.part}", size=15)
     if part.note:
@@ -206,7 +206,7 @@ def _trivial(paper: Paper, part: PartReport) -> None:
         paper.paragraph(f"AUROC of the method among films alike in {by}: {told}")
 
 
-def _data(paper: Paper, report: Report) -> None:
+def _data(paper: Paper, report: EvaluationReport) -> None:
     paper.new_page()
     paper.heading("Data", size=15)
     found = report.flow
@@ -232,7 +232,7 @@ def _data(paper: Paper, report: Report) -> None:
     paper.table(head, rows, caption=caption)
 
 
-def _plan(paper: Paper, report: Report) -> None:
+def _plan(paper: Paper, report: EvaluationReport) -> None:
     paper.heading("Analysis plan")
     if report.plan:
         paper.facts([*report.plan])
@@ -240,7 +240,7 @@ def _plan(paper: Paper, report: Report) -> None:
         paper.paragraph("None was locked before the first look at test.")
 
 
-def _looks(paper: Paper, report: Report) -> None:
+def _looks(paper: Paper, report: EvaluationReport) -> None:
     paper.heading("Looks at test")
     people = f"{report.lookers} {'person' if report.lookers == 1 else 'people'}"
     paper.paragraph(f"{report.looks_count} of {people}. {report.note}".strip())
@@ -251,7 +251,7 @@ def _looks(paper: Paper, report: Report) -> None:
         paper.table(["When", "Run", "Weight", "Why"], rows, caption=caption)
 
 
-def _settings(paper: Paper, report: Report) -> None:
+def _settings(paper: Paper, report: EvaluationReport) -> None:
     paper.heading("Settings of the detector")
     if report.config is None:
         paper.paragraph("The run records no settings that this release reads.")
@@ -269,7 +269,7 @@ def _settings(paper: Paper, report: Report) -> None:
     )
 
 
-def _standards(paper: Paper, report: Report) -> None:
+def _standards(paper: Paper, report: EvaluationReport) -> None:
     paper.new_page()
     paper.heading("Reporting standards", size=15)
     paper.paragraph(

@@ -15,8 +15,8 @@ import numpy as np
 from analysis import statistics
 from analysis.evaluation.blinding import sentence
 from analysis.evaluation.evaluate import ScoredPart, aurocs, band_of, chosen_on_tune, sweep_of
-from analysis.evaluation.operating_point import Asked
-from analysis.evaluation.operating_points import reach
+from analysis.evaluation.operating_point import RequestedPoint
+from analysis.evaluation.operating_points import apply_operating_point
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.figures.palette import Kind
 from analysis.models import Evaluation
@@ -38,7 +38,7 @@ class Figure:
     part: str
     weight: float
     hidden: Collection[str] = ()
-    asked: Asked = field(default_factory=Asked)
+    asked: RequestedPoint = field(default_factory=RequestedPoint)
 
     def scored(self) -> ScoredPart:
         """Raises CannotEvaluate when the run's folder is gone."""
@@ -120,7 +120,7 @@ def _forest(figure: Figure) -> Table:
 
 
 def _operating(figure: Figure) -> Table:
-    found = reach(figure.evaluation, figure.scored(), weight=figure.weight, asked=figure.asked)
+    found = apply_operating_point(figure.evaluation, figure.scored(), weight=figure.weight, asked=figure.asked)
     said = [found.asked.rule, found.asked.target, found.asked.prevalence, found.weight, found.source]
     said += [found.reference_films]
     rows: list[list[Any]] = [["threshold [score]", found.threshold, None, None, None]]

@@ -19,8 +19,8 @@ from analysis.evaluation.evaluate import (
     why_none_chosen,
 )
 from analysis.evaluation.looks import looks_at_test, note_of
-from analysis.evaluation.operating_point import Asked
-from analysis.evaluation.operating_points import Reached, reach
+from analysis.evaluation.operating_point import RequestedPoint
+from analysis.evaluation.operating_points import OperatingResult, apply_operating_point
 from analysis.evaluation.run_results import results_of
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.figures import ForestRow
@@ -55,7 +55,7 @@ class PartReport:
     band: statistics.RocBand
     sweep: statistics.FusionSweep
     histogram: statistics.Histogram
-    operating: Reached
+    operating: OperatingResult
     breakdown: Breakdown
     note: str
     digest: str
@@ -78,7 +78,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Report:
+class EvaluationReport:
     """parts: test before tune; `settings` name -> (value, the preset's or "" where it is the same); `plan` in words,
     empty where none was locked."""
 
@@ -112,7 +112,7 @@ class Report:
         return self.parts[0]
 
 
-def gather(evaluation: Evaluation, *, asked: Asked | None = None) -> Report:
+def gather(evaluation: Evaluation, *, asked: RequestedPoint | None = None) -> EvaluationReport:
     """At the operating point that is asked for, else at the plan's, else at the usual one. Raises CannotEvaluate when
     the run's folder is gone."""
     split = evaluation.split
@@ -122,7 +122,7 @@ def gather(evaluation: Evaluation, *, asked: Asked | None = None) -> Report:
     config, changed = _config(evaluation)
     asked = asked or planned_point(plan)
     looks = TestLook.objects.filter(split=split)
-    return Report(
+    return EvaluationReport(
         evaluation=evaluation,
         parts=tuple(_part(evaluation, part, asked) for part in reversed(parts_of(evaluation))),
         chosen=chosen_on_tune(evaluation),
@@ -142,7 +142,7 @@ def gather(evaluation: Evaluation, *, asked: Asked | None = None) -> Report:
     )
 
 
-def _part(evaluation: Evaluation, part: str, asked: Asked) -> PartReport:
+def _part(evaluation: Evaluation, part: str, asked: RequestedPoint) -> PartReport:
     scored, weight = evaluated_part(evaluation, part), float(evaluation.metrics["weight"])
     sweep, fused = sweep_of(scored), scored.scores_at(weight)
     at: dict[Kind, float] = {"global": 0.0, "region": 1.0, "fused": weight}
@@ -161,7 +161,7 @@ def _part(evaluation: Evaluation, part: str, asked: Asked) -> PartReport:
         band=band_of(scored, weight=weight),
         sweep=sweep,
         histogram=statistics.histogram(fused, words, bins=BINS),
-        operating=reach(evaluation, scored, weight=weight, asked=asked),
+        operating=apply_operating_point(evaluation, scored, weight=weight, asked=asked),
         breakdown=break_down(evaluation, part=part),
         note=note_of(evaluation.split, part),
         digest=scored.digest.hex(),

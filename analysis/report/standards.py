@@ -5,7 +5,7 @@ Nothing here says that a study complies: that is for its authors, with the publi
 
 from __future__ import annotations
 
-from analysis.report.gathering import UNKNOWN, Report
+from analysis.report.gathering import UNKNOWN, EvaluationReport
 
 # standard -> (topic, name of a fact in `facts`, "" where only the authors know)
 STANDARDS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -103,7 +103,7 @@ STANDARDS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-def filled(report: Report) -> dict[str, list[tuple[str, str]]]:
+def filled(report: EvaluationReport) -> dict[str, list[tuple[str, str]]]:
     """Standard -> its topics, each with what is known."""
     known = facts(report)
     return {
@@ -112,7 +112,7 @@ def filled(report: Report) -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def facts(report: Report) -> dict[str, str]:
+def facts(report: EvaluationReport) -> dict[str, str]:
     """What Hilum knows, a sentence each; `UNKNOWN` where this run does not tell."""
     config, first, reached = report.config, report.first, report.first.operating
     area = first.areas["fused"]
@@ -180,7 +180,7 @@ def _interval(area: object) -> str:
     return "not defined" if low is None or high is None else f"{low:.3f}–{high:.3f}"
 
 
-def _left_out(report: Report) -> str:
+def _left_out(report: EvaluationReport) -> str:
     said = [
         f"{part.part}: " + ", ".join(f"{count:,} {reason}" for reason, count in sorted(part.left_out.items()))
         for part in report.parts

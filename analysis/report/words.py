@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.report.gathering import UNKNOWN, Report
+from analysis.report.gathering import UNKNOWN, EvaluationReport
 from ml_engine.core.config import DETECTORS, PipelineConfig
 from ml_engine.core.version import code_version
 
@@ -12,7 +12,7 @@ PAPER = (
 )
 
 
-def methods(report: Report) -> list[str]:
+def methods(report: EvaluationReport) -> list[str]:
     """Paragraphs. What is not recorded is left out, never guessed."""
     paragraphs = [_data(report), _method(report), _scores(report), _figures(report)]
     if report.random_weights:
@@ -27,7 +27,7 @@ def citation() -> list[str]:
     return [PAPER, f"Hilum, version {code_version()} (Apache-2.0), a research portal. Not a medical device."]
 
 
-def _data(report: Report) -> str:
+def _data(report: EvaluationReport) -> str:
     split = report.evaluation.split
     parts = ", ".join(f"{count:,} in {part}" for part, count in report.flow.parts.items())
     how = (
@@ -43,7 +43,7 @@ def _data(report: Report) -> str:
     )
 
 
-def _method(report: Report) -> str:
+def _method(report: EvaluationReport) -> str:
     config = report.config
     if config is None:
         return f"The settings of the detector are {UNKNOWN}."
@@ -74,7 +74,7 @@ def _alignment(config: PipelineConfig) -> str:
     return f"aligned to a canonical frame by an affine ({config.alignment.method})"
 
 
-def _scores(report: Report) -> str:
+def _scores(report: EvaluationReport) -> str:
     config = report.config
     if config is None:
         return ""
@@ -91,7 +91,7 @@ def _scores(report: Report) -> str:
     )
 
 
-def _figures(report: Report) -> str:
+def _figures(report: EvaluationReport) -> str:
     area, band = report.first.areas["fused"], report.first.band
     text = f"The interval of the AUROC is of the method {area.method!r}, by patient where patients repeat"
     if band.replicates:

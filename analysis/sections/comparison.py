@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import statistics
-from analysis.evaluation.analysis_plan import Declared, current_plan, declared
+from analysis.evaluation.analysis_plan import DeclaredComparisons, current_plan, declared
 from analysis.evaluation.evaluate import ScoredPart, parts_of, scored_part
-from analysis.evaluation.operating_point import Asked
-from analysis.evaluation.operating_points import reach
+from analysis.evaluation.operating_point import RequestedPoint
+from analysis.evaluation.operating_points import apply_operating_point
 from analysis.models import Evaluation
 from analysis.sections.attributes import attributes_of
 from portal.models import Part
@@ -29,7 +29,7 @@ class CannotCompare(Exception):
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparedRun:
     """One run: its AUROC on the common films, and its difference from the first run's, None for the first itself.
 
     `declared` says whether the analysis plan names this comparison. adjusted_p_value is Holm's, of a declared one over
@@ -63,7 +63,7 @@ class Comparison:
     (K, N) and labels (N,) belong to them; left_out counts, for each run, its films that another one lacks."""
 
     part: str
-    rows: tuple[Row, ...]
+    rows: tuple[ComparedRun, ...]
     images: list[str]
     labels: NDArray[np.int8]
     scores: NDArray[np.float64]
@@ -100,7 +100,7 @@ def compare(evaluations: Sequence[Evaluation], *, part: str) -> Comparison:
     findings = attributes_of(parts[0], cutoff=cutoff).findings
     labels, patients = parts[0].labels, parts[0].patients
     rows = [
-        Row(
+        ComparedRun(
             evaluation,
             weight,
             statistics.auroc_interval(labels, own, patients),
@@ -160,7 +160,7 @@ def _only(scored: ScoredPart, common: set[str], *, like: ScoredPart) -> ScoredPa
     )
 
 
-def _primary_first(evaluations: Sequence[Evaluation], plan: Declared | None) -> list[Evaluation]:
+def _primary_first(evaluations: Sequence[Evaluation], plan: DeclaredComparisons | None) -> list[Evaluation]:
     """The plan's primary detector before all others, where it is among them."""
     return sorted(evaluations, key=lambda one: plan is None or _detector(one) != plan.primary)
 
@@ -170,14 +170,14 @@ def _detector(evaluation: Evaluation) -> UUID | None:
     return evaluation.run.detector.run.uuid if evaluation.run.detector else None
 
 
-def _declared(evaluations: Sequence[Evaluation], plan: Declared | None) -> list[bool]:
+def _declared(evaluations: Sequence[Evaluation], plan: DeclaredComparisons | None) -> list[bool]:
     """Which runs the plan compares with the first."""
     if plan is None or _detector(evaluations[0]) != plan.primary:
         return [False] * len(evaluations)
     return [_detector(one) in plan.compared for one in evaluations]
 
 
-def _adjusted(rows: Sequence[Row], *, planned: int) -> tuple[Row, ...]:
+def _adjusted(rows: Sequence[ComparedRun], *, planned: int) -> tuple[ComparedRun, ...]:
     """A plan's comparisons are corrected for each other, be they shown or not, and for nothing else: that is what
     declaring is for. Any other p-value is corrected for all that are shown."""
     raw = {k: row.difference.p_value for k, row in enumerate(rows) if row.difference}
@@ -195,7 +195,7 @@ def _changed(
 ) -> Changed | None:
     """None where either run has no threshold of its own."""
     reached = [
-        reach(evaluation, scored, weight=weight, asked=Asked(target=SPECIFICITY))
+        apply_operating_point(evaluation, scored, weight=weight, asked=RequestedPoint(target=SPECIFICITY))
         for evaluation, scored, weight in zip(evaluations, parts, weights, strict=True)
     ]
     first, second = (one.threshold for one in reached)

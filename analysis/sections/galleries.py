@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from analysis import statistics
 from analysis.evaluation.evaluate import ScoredPart
-from analysis.evaluation.operating_points import Reached
+from analysis.evaluation.operating_points import OperatingResult
 from analysis.evaluation.run_results import results_of
 from analysis.maps.contours import contour, hottest
 from analysis.models import Evaluation
@@ -34,7 +34,7 @@ WORDS = {
 
 
 @dataclass(frozen=True)
-class Shown:
+class GalleryFilm:
     """One film: `lines` is an SVG path in original pixels where its map crosses the run's threshold for heatmaps, ""
     where it nowhere does; `hottest` (x, y) in original pixels is the middle of its highest patch."""
 
@@ -60,7 +60,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Gallery:
+class GalleryPage:
     """A page of the films of one kind; `hidden` of the `films` may not be shown to the person and are on no page."""
 
     kind: str
@@ -68,7 +68,7 @@ class Gallery:
     hidden: int
     page: int
     pages: int
-    shown: tuple[Shown, ...]
+    shown: tuple[GalleryFilm, ...]
 
     @property
     def words(self) -> str:
@@ -97,12 +97,12 @@ def rows_of(scored: ScoredPart, *, weight: float, threshold: float | None) -> di
 def galleries(
     evaluation: Evaluation,
     scored: ScoredPart,
-    reached: Reached,
+    reached: OperatingResult,
     *,
     hidden: Collection[str],
     kind: str = "",
     page: int = 1,
-) -> list[Gallery]:
+) -> list[GalleryPage]:
     """All kinds at an operating point, or one; [] for a kind that there is none of. Raises CannotEvaluate when the
     run's folder is gone."""
     found = []
@@ -113,11 +113,11 @@ def galleries(
         pages = max(1, -(-len(told) // PAGE))
         at = min(page, pages)
         shown = _shown(evaluation.run, scored, told[(at - 1) * PAGE : at * PAGE], weight=reached.weight)
-        found.append(Gallery(name, len(rows), len(rows) - len(told), at, pages, shown))
+        found.append(GalleryPage(name, len(rows), len(rows) - len(told), at, pages, shown))
     return found
 
 
-def _shown(run: Run, scored: ScoredPart, rows: list[int], *, weight: float) -> tuple[Shown, ...]:
+def _shown(run: Run, scored: ScoredPart, rows: list[int], *, weight: float) -> tuple[GalleryFilm, ...]:
     films = {
         str(film.uuid): film
         for film in Image.objects.filter(uuid__in=[scored.images[row] for row in rows]).only(
@@ -128,7 +128,7 @@ def _shown(run: Run, scored: ScoredPart, rows: list[int], *, weight: float) -> t
     with results_of(run) as folder:
         drawn = {row: _drawn(folder.heatmap_of(int(scored.rows[row]), weight=weight)) for row in rows}
     return tuple(
-        Shown(
+        GalleryFilm(
             image=scored.images[row],
             label="abnormal" if scored.labels[row] else "normal",
             score=float(scores[row]),

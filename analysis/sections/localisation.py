@@ -21,7 +21,7 @@ from analysis.evaluation.evaluate import STEPS, ScoredPart
 from analysis.evaluation.run_results import results_of
 from analysis.figures.palette import Kind, Theme
 from analysis.models import Evaluation
-from analysis.sections.marked_lesions import Marked, marked_films
+from analysis.sections.marked_lesions import MarkedFilm, marked_films
 from analysis.statistics.subgroups import LEAST_FILMS
 from ml_engine.engine.scored_folder import ScoredFolder
 
@@ -71,7 +71,7 @@ def localise(evaluation: Evaluation, scored: ScoredPart, *, weight: float) -> di
 
 
 def _work_out(
-    evaluation: Evaluation, scored: ScoredPart, marked: dict[str, Marked], *, weight: float
+    evaluation: Evaluation, scored: ScoredPart, marked: dict[str, MarkedFilm], *, weight: float
 ) -> dict[str, Any]:
     with results_of(evaluation.run) as folder:
         threshold = folder.summary.threshold_map
@@ -88,7 +88,7 @@ def _work_out(
     }
 
 
-def _films(folder: ScoredFolder, scored: ScoredPart, marked: dict[str, Marked], *, weight: float) -> list[_Film]:
+def _films(folder: ScoredFolder, scored: ScoredPart, marked: dict[str, MarkedFilm], *, weight: float) -> list[_Film]:
     weights: dict[Kind, float] = {"global": 0.0, "region": 1.0, "fused": weight}
     films = []
     for place, image in enumerate(scored.images):

@@ -16,7 +16,7 @@ RANKS = (LabelSource.ADJUDICATION, LabelSource.READER, LabelSource.IMPORT)
 
 
 @dataclass(frozen=True)
-class Marked:
+class MarkedFilm:
     """The boxes of one film, (x, y, width, height, finding) in original pixels, and who drew them: the source of a
     label event, or "reading"."""
 
@@ -24,13 +24,13 @@ class Marked:
     source: str
 
 
-def marked_films(images: Sequence[str], *, cutoff: datetime) -> dict[str, Marked]:
+def marked_films(images: Sequence[str], *, cutoff: datetime) -> dict[str, MarkedFilm]:
     """Film -> what is marked on it, for films that have boxes. `images` are those with the label abnormal.
 
     Of several who drew boxes only the latest of the highest source counts (adjudication, reader, import), so that no
     lesion counts twice; where no label has boxes, the latest reading without the model.
     """
-    found: dict[str, Marked] = {}
+    found: dict[str, MarkedFilm] = {}
     for start in range(0, len(images), CHUNK):
         chunk = dict(Image.objects.filter(uuid__in=images[start : start + CHUNK]).values_list("pk", "uuid"))
         of_labels = _by_labels(chunk, cutoff)
@@ -39,7 +39,7 @@ def marked_films(images: Sequence[str], *, cutoff: datetime) -> dict[str, Marked
     return found
 
 
-def _by_labels(ids: Iterable[int], cutoff: datetime) -> dict[int, Marked]:
+def _by_labels(ids: Iterable[int], cutoff: datetime) -> dict[int, MarkedFilm]:
     events = LabelEvent.objects.filter(image_id__in=list(ids), created_at__lte=cutoff)
     drawn_on = set(events.exclude(boxes=[]).values_list("image_id", flat=True))
     of_film: dict[int, list[LabelEvent]] = defaultdict(list)
@@ -49,7 +49,7 @@ def _by_labels(ids: Iterable[int], cutoff: datetime) -> dict[int, Marked]:
     for image, all_events in of_film.items():
         latest = _latest_with_boxes(all_events)
         if latest is not None:
-            found[image] = Marked(_plain(latest.boxes), str(latest.source))
+            found[image] = MarkedFilm(_plain(latest.boxes), str(latest.source))
     return found
 
 
@@ -68,12 +68,14 @@ def _latest_with_boxes(events: Sequence[LabelEvent]) -> LabelEvent | None:
     return None
 
 
-def _by_readings(ids: Iterable[int], cutoff: datetime) -> dict[int, Marked]:
+def _by_readings(ids: Iterable[int], cutoff: datetime) -> dict[int, MarkedFilm]:
     readings = Reading.objects.filter(
         image_id__in=list(ids), created_at__lte=cutoff, verdict=Verdict.ABNORMAL, model_shown=False
     )
     standing = readings.exclude(replaced_by__created_at__lte=cutoff).exclude(boxes=[])
-    return {reading.image_id: Marked(_plain(reading.boxes), "reading") for reading in standing.order_by("created_at")}
+    return {
+        reading.image_id: MarkedFilm(_plain(reading.boxes), "reading") for reading in standing.order_by("created_at")
+    }
 
 
 def _plain(boxes: Sequence[dict[str, Any]]) -> tuple[tuple[float, float, float, float, str], ...]:

@@ -9,8 +9,8 @@ from typing import Any
 from analysis import figures, statistics
 from analysis.evaluation.disk_cache import kept
 from analysis.evaluation.evaluate import STEPS, ScoredPart, aurocs, sweep_of
-from analysis.evaluation.operating_point import Asked
-from analysis.evaluation.operating_points import Reached, reach
+from analysis.evaluation.operating_point import RequestedPoint
+from analysis.evaluation.operating_points import OperatingResult, apply_operating_point
 from analysis.figures.palette import Kind, Theme
 from analysis.models import Evaluation
 
@@ -27,7 +27,7 @@ class Precision:
     auroc: dict[Kind, statistics.Auroc]
     auprc: dict[Kind, statistics.Auprc]
     partial_auc: dict[Kind, statistics.PartialAuc]
-    points: tuple[Reached, ...]
+    points: tuple[OperatingResult, ...]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -53,7 +53,8 @@ def precision_of(evaluation: Evaluation, scored: ScoredPart, *, weight: float) -
         auprc={kind: statistics.Auprc(**areas["auprc"][kind]) for kind in _weights(weight)},
         partial_auc={kind: statistics.PartialAuc(**areas["partial_auc"][kind]) for kind in _weights(weight)},
         points=tuple(
-            reach(evaluation, scored, weight=weight, asked=Asked(rule=rule, target=target)) for rule, target in POINTS
+            apply_operating_point(evaluation, scored, weight=weight, asked=RequestedPoint(rule=rule, target=target))
+            for rule, target in POINTS
         ),
     )
 

@@ -11,7 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.statistics import Auroc, AurocDifference, FusionSweep, auroc_interval, delong_paired, fusion_sweep, holm
-from analysis.studies.cells import COLUMNS, CellScores, Labels, Name, Truth, labels_of, left_out, read_cell
+from analysis.studies.cells import (
+    COLUMNS,
+    ExperimentScores,
+    FilmLabels,
+    Name,
+    Truth,
+    labels_of,
+    left_out,
+    read_experiment,
+)
 
 PART = "test"
 
@@ -47,19 +56,21 @@ class AblationResult:
 def join(folder: Path, summary: dict[str, Any], truth: Truth, *, name: Name) -> AblationResult:
     """Raises EngineError where a cell's files are gone."""
     results: list[CellResult] = []
-    first: CellScores | None = None
+    first: ExperimentScores | None = None
     for cell in summary["cells"]:
         if cell["refused"]:
             results.append(CellResult(cell["name"], cell["words"], refused=cell["refused"]))
             continue
-        scored = read_cell(folder, cell, part=PART, name=name)
+        scored = read_experiment(folder, cell, part=PART, name=name)
         results.append(_result(cell, labels_of(scored.films, truth), scored, first))
         first = first or scored
     assert first is not None  # without its first cell an ablation has not ended well
     return AblationResult(summary, _adjusted(results), left_out(first.films, truth))
 
 
-def _result(cell: Mapping[str, Any], labels: Labels, scored: CellScores, first: CellScores | None) -> CellResult:
+def _result(
+    cell: Mapping[str, Any], labels: FilmLabels, scored: ExperimentScores, first: ExperimentScores | None
+) -> CellResult:
     at = labels.known
     truth, patients = labels.abnormal[at], labels.patients[at]
     sweep = None if first else fusion_sweep(truth, scored.sweep[at], patients)

@@ -16,7 +16,7 @@ BASE = "aligned-masked"
 
 
 @dataclass(frozen=True)
-class Drawn:
+class AblationFigure:
     """A figure with the number that it has in the paper, blank for one of ours, and what it shows."""
 
     name: str
@@ -25,7 +25,7 @@ class Drawn:
     figure: dict[str, Any]
 
 
-def draw(found: AblationResult, *, theme: Theme, random_weights: bool) -> list[Drawn]:
+def draw(found: AblationResult, *, theme: Theme, random_weights: bool) -> list[AblationFigure]:
     """Those that the run was asked for, in the paper's order."""
     asked = found.summary["figures"]
     by_name = {cell.name: cell for cell in found.cells}
@@ -44,7 +44,7 @@ def draw(found: AblationResult, *, theme: Theme, random_weights: bool) -> list[D
             base.sweep, run_weight=base.weight, chosen_weight=chosen, title="Fig. 14: fusion weight", **said
         )
         caption = "Of the first detector. The weight was chosen on tune or configured, never by this figure."
-        drawn.append(Drawn("14", "Fusion weight", caption, figures.as_json(figure)))
+        drawn.append(AblationFigure("14", "Fusion weight", caption, figures.as_json(figure)))
     if "15" in asked:
         fitted = [cell for cell in found.cells if not cell.refused]
         larger = [cell for cell in fitted if cell.name.startswith("size-")]
@@ -66,11 +66,11 @@ _BASELINES = {"padim": "PaDiM", "spade": "SPADE", "dn2": "DN2", "clahe-global": 
 _MASKS = (BASE, "aligned-unmasked")
 
 
-def _cells(number: str, title: str, marks: Sequence[CellMark], caption: str, said: dict[str, Any]) -> Drawn:
+def _cells(number: str, title: str, marks: Sequence[CellMark], caption: str, said: dict[str, Any]) -> AblationFigure:
     shown = f"Fig. {number}: {title[0].lower()}{title[1:]}" if number else title
     figure = figures.cells_figure(marks, title=shown, **said)
     more = " p-values of no difference from the full mark of the same kind, after Holm over all detectors."
-    return Drawn(number, title, caption + more, figures.as_json(figure))
+    return AblationFigure(number, title, caption + more, figures.as_json(figure))
 
 
 def _against(base: CellResult, other: CellResult, words: tuple[str, str]) -> list[CellMark]:

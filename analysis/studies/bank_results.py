@@ -11,7 +11,7 @@ from analysis.evaluation.looks import note_of
 from analysis.figures.palette import Theme
 from analysis.studies import bank, blind
 from analysis.studies import bank_figures as drawn
-from analysis.studies.opening import gone, part_of, split_of
+from analysis.studies.opening import part_of, results_gone, split_of
 from ml_engine.core.errors import EngineError
 from ml_engine.models import Run, RunKind
 from ml_engine.runs.paths import run_folder
@@ -26,7 +26,7 @@ def bank_results_of(run: Run) -> bank.BankResults:
     try:
         study = bank.read_bank_study(run_folder(run.uuid))
     except EngineError as error:
-        raise gone(run) from error
+        raise results_gone(run) from error
     split = split_of(run)
     members = SplitImage.objects.filter(member__split=split, member__part=Part.TEST)
     found = {
@@ -54,7 +54,7 @@ def blind_results_of(run: Run) -> blind.BlindResults:
     try:
         return blind.blind_results(blind.read_blind_spots(run_folder(run.uuid)))
     except EngineError as error:
-        raise gone(run) from error
+        raise results_gone(run) from error
 
 
 def facts_of(run: Run) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def facts_of(run: Run) -> dict[str, Any]:
             return bank.read_bank_study(folder).summary
         return blind.read_blind_spots(folder).summary
     except EngineError as error:
-        raise gone(run) from error
+        raise results_gone(run) from error
 
 
 def bank_figures(run: Run, found: bank.BankResults, *, theme: Theme) -> dict[str, dict[str, Any]]:

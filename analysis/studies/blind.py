@@ -48,7 +48,7 @@ class Lesions:
 
 
 @dataclass(frozen=True)
-class Found:
+class GroupDetection:
     """What becomes of a group of lesions in one map. ``found`` there: a patch of the lesion is above the threshold;
     ``marked``: any patch of the film is; ``peak``: the film's highest patch is one of the lesion's."""
 
@@ -66,7 +66,7 @@ class Group:
     size_mm: float
     contrast: float
     films: int
-    maps: tuple[Found, ...]
+    maps: tuple[GroupDetection, ...]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Loss:
     words: str
     kind: str
     lesions: int
-    maps: tuple[Found, ...]
+    maps: tuple[GroupDetection, ...]
 
 
 @dataclass(frozen=True)
@@ -174,9 +174,9 @@ def _rate(found: Lesions, name: str, which: NDArray[np.bool_]) -> Rate:
     return clustered_rate(found.yes[name][which], found.text["patient"][which])
 
 
-def _maps(found: Lesions, which: NDArray[np.bool_]) -> tuple[Found, ...]:
+def _maps(found: Lesions, which: NDArray[np.bool_]) -> tuple[GroupDetection, ...]:
     return tuple(
-        Found(
+        GroupDetection(
             m,
             found=_rate(found, f"{m}_found_there", which),
             marked=_rate(found, f"{m}_marked_after", which),

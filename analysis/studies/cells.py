@@ -21,18 +21,18 @@ Name = Literal["filename", "image"]  # the column of scores.csv that names a fil
 
 
 @dataclass(frozen=True)
-class Film:
+class LabelledFilm:
     """What is known of a scored film: its label, blank for none, and its patient."""
 
     label: str
     patient: str
 
 
-Truth = Mapping[str, Film]
+Truth = Mapping[str, LabelledFilm]
 
 
 @dataclass(frozen=True)
-class Labels:
+class FilmLabels:
     """The films of a scores.csv in its order: ``abnormal`` (N,) int64 of 0 and 1, ``patients`` (N,), and ``known`` (N,)
     bool, whether a film is labelled normal or abnormal at all."""
 
@@ -42,7 +42,7 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class CellScores:
+class ExperimentScores:
     """A cell's films in one part: their names, ``scores`` by column of scores.csv, each (N,), and ``sweep`` (N, 101),
     the score at each hundredth of the fusion weight; ``rows`` (N,) are theirs in the cell's arrays."""
 
@@ -65,7 +65,7 @@ def read_summary(folder: Path, kind: str) -> dict[str, Any]:
     return summary
 
 
-def read_cell(folder: Path, cell: Mapping[str, Any], *, part: str, name: Name) -> CellScores:
+def read_experiment(folder: Path, cell: Mapping[str, Any], *, part: str, name: Name) -> ExperimentScores:
     """The scores of a cell in a part. Raises EngineError where its files are gone."""
     place = folder / cell["scores"]
     try:
@@ -75,7 +75,7 @@ def read_cell(folder: Path, cell: Mapping[str, Any], *, part: str, name: Name) -
     except (OSError, ValueError, EngineError):
         raise EngineError(f"The scores of “{cell['words']}” are not in {folder.name} any more: run it again.") from None
     rows = np.flatnonzero(np.array(parts) == part)
-    return CellScores(
+    return ExperimentScores(
         films=[getattr(scored[row], name) for row in rows],
         scores={
             "global": np.array([scored[row].whole for row in rows]),
@@ -87,10 +87,10 @@ def read_cell(folder: Path, cell: Mapping[str, Any], *, part: str, name: Name) -
     )
 
 
-def labels_of(films: Sequence[str], truth: Truth) -> Labels:
+def labels_of(films: Sequence[str], truth: Truth) -> FilmLabels:
     """A film that the truth does not name has no label, and is a patient of its own."""
-    found = [truth.get(film, Film("", film)) for film in films]
-    return Labels(
+    found = [truth.get(film, LabelledFilm("", film)) for film in films]
+    return FilmLabels(
         np.array([film.label == "abnormal" for film in found], dtype=np.int64),
         np.array([film.patient for film in found], dtype=np.str_),
         np.array([film.label in ("normal", "abnormal") for film in found], dtype=np.bool_),
@@ -103,10 +103,10 @@ def left_out(films: Sequence[str], truth: Truth) -> dict[str, int]:
     return {word: count for word, count in sorted(words.items()) if word not in ("normal", "abnormal")}
 
 
-def truth_of_csv(table: Sequence[Mapping[str, str]]) -> dict[str, Film]:
+def truth_of_csv(table: Sequence[Mapping[str, str]]) -> dict[str, LabelledFilm]:
     """By file name, of a user's CSV; a row without a patient is its own."""
     return {
-        row["filename"]: Film(row.get("label", "").lower(), row.get("patient_id", "") or row["filename"])
+        row["filename"]: LabelledFilm(row.get("label", "").lower(), row.get("patient_id", "") or row["filename"])
         for row in table
     }
 

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from analysis.evaluation.blinding import hidden_films
 from analysis.evaluation.memory_cache import Remembered
 from analysis.studies import ablation, segmentation, sweep
-from analysis.studies.cells import Film, Truth, read_cell, read_summary
-from analysis.studies.opening import gone, is_open, split_of
+from analysis.studies.cells import LabelledFilm, Truth, read_experiment, read_summary
+from analysis.studies.opening import is_open, results_gone, split_of
 from ml_engine.core.errors import EngineError
 from ml_engine.models import Run
 from ml_engine.runs.paths import run_folder
@@ -43,7 +43,7 @@ def segmented_of(run: Run, user: User) -> list[segmentation.Segmented]:
 
     def work_out() -> list[segmentation.Segmented]:
         truth, cell = _truth(run, [Part.TEST]), summary["cells"][0]
-        scored = read_cell(folder, cell, part=Part.TEST, name="image")
+        scored = read_experiment(folder, cell, part=Part.TEST, name="image")
         places = segmentation.chosen(scored, truth, hidden)
         return segmentation.segmented(folder, cell, scored, places, truth)
 
@@ -66,7 +66,7 @@ def _remembered(run: Run, parts: tuple[str, ...], work_out: Callable[[], T]) -> 
         written = (run_folder(run.uuid) / f"{run.kind}.json").stat().st_mtime_ns
         return _joined((run.uuid, parts, written), work_out)
     except (EngineError, OSError, ValueError) as error:
-        raise gone(run) from error
+        raise results_gone(run) from error
 
 
 def _truth(run: Run, parts: Sequence[str]) -> Truth:
@@ -76,7 +76,7 @@ def _truth(run: Run, parts: Sequence[str]) -> Truth:
     films = list(rows.values_list("image_id", "image__uuid", "member__patient_id"))
     labels = labels_at([image_id for image_id, _, _ in films], split.label_cutoff)
     return {
-        str(uuid): Film(str(labels[image_id].value) if image_id in labels else "", str(patient))
+        str(uuid): LabelledFilm(str(labels[image_id].value) if image_id in labels else "", str(patient))
         for image_id, uuid, patient in films
     }
 
@@ -86,7 +86,7 @@ def summary_of(run: Run) -> dict[str, Any]:
     try:
         return read_summary(run_folder(run.uuid), run.kind)
     except EngineError as error:
-        raise gone(run) from error
+        raise results_gone(run) from error
 
 
 def alignments_of(summary: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -21,7 +21,7 @@ REASONS = {
 
 
 @dataclass(frozen=True)
-class Study:
+class FinishedStudy:
     run: Run
     is_open: bool
 
@@ -60,14 +60,14 @@ def open_test(*, run: Run, author: User) -> None:
             look(split=split_of(run), author=author, reason=REASONS[RunKind(run.kind)], run=run)
 
 
-def finished_studies(site: Site) -> list[Study]:
+def finished_studies(site: Site) -> list[FinishedStudy]:
     """Of a site, newest first."""
     runs = Run.objects.filter(site=site, kind__in=STUDIES, state=RunState.DONE).select_related("split")
     looked_at = set(TestLook.objects.filter(run__in=runs).values_list("run_id", flat=True))
-    return [Study(run, part_of(run) != Part.TEST or run.pk in looked_at) for run in runs]
+    return [FinishedStudy(run, part_of(run) != Part.TEST or run.pk in looked_at) for run in runs]
 
 
-def gone(run: Run) -> ResultsGone:
+def results_gone(run: Run) -> ResultsGone:
     return ResultsGone(
         f"The results of the run {run.name!r} are not in the data folder any more: clone the run and run it again."
     )

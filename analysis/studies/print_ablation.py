@@ -13,7 +13,7 @@ from typing import Any
 
 from analysis.statistics import Auroc, AurocDifference
 from analysis.studies.ablation import AblationResult, CellResult, join
-from analysis.studies.cells import COLUMNS, read_cell, read_summary, require_named, truth_of_csv
+from analysis.studies.cells import COLUMNS, read_experiment, read_summary, require_named, truth_of_csv
 from analysis.studies.print_table import print_table
 from ml_engine.engine import manifest
 
@@ -25,7 +25,7 @@ def read_ablation(folder: Path, labels: Path) -> AblationResult:
     films that the CSV does not name."""
     summary = read_summary(folder, "ablation")
     truth = truth_of_csv(manifest.read_csv(labels))
-    scored = read_cell(folder, summary["cells"][0], part="test", name="filename")
+    scored = read_experiment(folder, summary["cells"][0], part="test", name="filename")
     require_named(scored.films, truth, source=labels.name, kind="ablation")
     return join(folder, summary, truth, name="filename")
 

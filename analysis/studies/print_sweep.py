@@ -11,10 +11,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.studies.cells import read_cell, read_summary, require_named, truth_of_csv
+from analysis.studies.cells import read_experiment, read_summary, require_named, truth_of_csv
 from analysis.studies.print_ablation import interval_words
 from analysis.studies.print_table import print_table
-from analysis.studies.sweep import TEST, TUNE, Row, Setting, SweepResult, join
+from analysis.studies.sweep import TEST, TUNE, Setting, SweepResult, SweepRow, join
 from ml_engine.engine import manifest
 from ml_engine.engine.stages.sweep import AXES, WEIGHT
 
@@ -26,7 +26,7 @@ def read_sweep(folder: Path, labels: Path, *, parts: Sequence[str] = (TUNE, TEST
     truth = truth_of_csv(manifest.read_csv(labels))
     first = next(cell for cell in summary["cells"] if not cell["refused"])
     for part in parts:
-        scored = read_cell(folder, first, part=part, name="filename")
+        scored = read_experiment(folder, first, part=part, name="filename")
         require_named(scored.films, truth, source=labels.name, kind="sweep")
     return join(folder, summary, truth, parts=parts, name="filename")
 
@@ -59,7 +59,7 @@ def _heading(found: SweepResult) -> str:
     return words
 
 
-def _row(row: Row, parts: Sequence[str], *, is_best: bool) -> str:
+def _row(row: SweepRow, parts: Sequence[str], *, is_best: bool) -> str:
     given = (
         row.values
         if WEIGHT in row.values

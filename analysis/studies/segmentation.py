@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 from plotly.colors import sample_colorscale, unlabel_rgb
 
-from analysis.studies.cells import CellScores, Truth, labels_of
+from analysis.studies.cells import ExperimentScores, Truth, labels_of
 from ml_engine.engine.heatmap import Heatmap
 from ml_engine.engine.scored_folder import ScoredFolder
 
@@ -40,7 +40,7 @@ class Segmented:
     size: int
 
 
-def chosen(scored: CellScores, truth: Truth, hidden: set[str]) -> list[tuple[int, str]]:
+def chosen(scored: ExperimentScores, truth: Truth, hidden: set[str]) -> list[tuple[int, str]]:
     """Places in ``scored`` of the films to show, and what each is shown for: abnormal films from the highest score to
     the lowest by quarters, the highest and the middle normal. Films in ``hidden`` are not among them."""
     labels = labels_of(scored.films, truth)
@@ -63,7 +63,7 @@ def _rank(share: float) -> str:
 
 
 def segmented(
-    folder: Path, cell: Mapping[str, Any], scored: CellScores, places: Sequence[tuple[int, str]], truth: Truth
+    folder: Path, cell: Mapping[str, Any], scored: ExperimentScores, places: Sequence[tuple[int, str]], truth: Truth
 ) -> list[Segmented]:
     """The films at these places. Raises EngineError where the cell's files are gone."""
     results = ScoredFolder(folder / cell["scores"])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.statistics import Auroc, Spread, auroc_interval, spread_over_seeds
-from analysis.studies.cells import CellScores, Name, Truth, labels_of, left_out, read_cell
+from analysis.studies.cells import ExperimentScores, Name, Truth, labels_of, left_out, read_experiment
 from ml_engine.engine.stages.sweep import AXES, WEIGHT
 
 SEED = "seed"
@@ -19,7 +19,7 @@ TUNE, TEST = "tune", "test"
 
 
 @dataclass(frozen=True)
-class Row:
+class SweepRow:
     """A detector at a fusion weight: the axes' ``values`` as text, the weight and where it is from (tune, config, or
     the sweep's axis), its AUROC by part; ``refused`` holds the reason where it could not be fitted."""
 
@@ -63,7 +63,7 @@ class SweepResult:
     What is best on test is nobody's to choose, and is not told."""
 
     summary: dict[str, Any]
-    rows: list[Row]
+    rows: list[SweepRow]
     settings: list[Setting]
     films: dict[str, PartFilms]
     best: int | None
@@ -79,14 +79,14 @@ def join(folder: Path, summary: dict[str, Any], truth: Truth, *, parts: Sequence
     found: dict[str, dict[tuple[str, float], Auroc]] = {}
     films = {}
     for part in parts:
-        scored = {cell["name"]: read_cell(folder, cell, part=part, name=name) for cell in fitted}
+        scored = {cell["name"]: read_experiment(folder, cell, part=part, name=name) for cell in fitted}
         found[part], films[part] = _areas(summary, fitted, scored, truth)
     rows = []
     for cell in summary["cells"]:
         for weight, source in _weights(summary, cell):
             values = _values(summary, cell, weight)
             aurocs = {part: found[part][cell["name"], weight] for part in parts} if weight is not None else {}
-            rows.append(Row(cell["name"], values, weight, source, aurocs, cell["refused"]))
+            rows.append(SweepRow(cell["name"], values, weight, source, aurocs, cell["refused"]))
     settings = _settings(rows)
     return SweepResult(summary, rows, settings, films, _best(settings))
 
@@ -112,7 +112,10 @@ def _values(summary: Mapping[str, Any], cell: Mapping[str, Any], weight: float |
 
 
 def _areas(
-    summary: Mapping[str, Any], fitted: Sequence[Mapping[str, Any]], scored: Mapping[str, CellScores], truth: Truth
+    summary: Mapping[str, Any],
+    fitted: Sequence[Mapping[str, Any]],
+    scored: Mapping[str, ExperimentScores],
+    truth: Truth,
 ) -> tuple[dict[tuple[str, float], Auroc], PartFilms]:
     names = next(iter(scored.values())).films
     labels = labels_of(names, truth)
@@ -135,7 +138,7 @@ def _areas(
     return areas, films
 
 
-def _settings(rows: Sequence[Row]) -> list[Setting]:
+def _settings(rows: Sequence[SweepRow]) -> list[Setting]:
     by_setting: dict[tuple[str, ...], list[int]] = {}
     for k, row in enumerate(rows):
         if not row.refused:

@@ -10,7 +10,7 @@ from analysis import figures
 from analysis.figures import AxisLine, CellMark
 from analysis.figures.palette import Theme
 from analysis.statistics import Auroc
-from analysis.studies.sweep import SEED, Row, Setting, SweepResult
+from analysis.studies.sweep import SEED, Setting, SweepResult, SweepRow
 from ml_engine.engine.stages.sweep import WEIGHT
 
 ALONG = {"rate": "Rate s", "neighbours": "Neighbours K", "size": "Size, px", WEIGHT: "Fusion weight w of region"}
@@ -19,7 +19,7 @@ BACKBONE = "backbone"
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SweepFigure:
     """A figure of a part along an axis, and what the other settings are held at."""
 
     axis: str
@@ -28,7 +28,7 @@ class Drawn:
     figure: dict[str, Any]
 
 
-def draw(found: SweepResult, *, theme: Theme, random_weights: bool) -> list[Drawn]:
+def draw(found: SweepResult, *, theme: Theme, random_weights: bool) -> list[SweepFigure]:
     """Axis by axis, tune before test."""
     said: dict[str, Any] = {"theme": theme, "random_weights": random_weights}
     held = held_at(found)
@@ -40,7 +40,7 @@ def draw(found: SweepResult, *, theme: Theme, random_weights: bool) -> list[Draw
             continue
         for part in found.films:
             figure = _backbones(found, held, part, said) if axis == BACKBONE else _along(found, axis, held, part, said)
-            drawn.append(Drawn(axis, part, words(held, but=(axis, BACKBONE)), figures.as_json(figure)))
+            drawn.append(SweepFigure(axis, part, words(held, but=(axis, BACKBONE)), figures.as_json(figure)))
     return drawn
 
 
@@ -95,7 +95,7 @@ def _backbones(found: SweepResult, held: Setting, part: str, said: dict[str, Any
     return figures.cells_figure(marks, part=part, title=f"Backbone, on {part}", **said)
 
 
-def _rows(found: SweepResult, wanted: dict[str, str]) -> list[Row]:
+def _rows(found: SweepResult, wanted: dict[str, str]) -> list[SweepRow]:
     """Those of a setting, one a seed, the first seed's first."""
     setting = tuple(wanted.values())
     return [row for row in found.rows if not row.refused and row.setting == setting]

@@ -15,7 +15,7 @@ from portal.models import Part
 _ASKED = ("name", "words", "changes", "refused")  # of a detector: known before test is opened
 
 
-def told(run: Run) -> dict[str, Any]:
+def study_json(run: Run) -> dict[str, Any]:
     """What both have; `opened` says whether the figures of test are among the rest. Raises CannotEvaluate."""
     split = split_of(run)
     opened = is_open(run)
@@ -30,7 +30,7 @@ def told(run: Run) -> dict[str, Any]:
     }
 
 
-def ablation_told(run: Run) -> dict[str, Any]:
+def ablation_json(run: Run) -> dict[str, Any]:
     """`cells` and `sweep` are null until test was opened: all of them are figures of test. Raises CannotEvaluate."""
     summary = summary_of(run)
     plain = {
@@ -41,12 +41,12 @@ def ablation_told(run: Run) -> dict[str, Any]:
         "alignments": alignments_of(summary),
     }
     if not is_open(run):
-        return told(run) | plain | {"cells": None, "sweep": None, "left_out": None}
+        return study_json(run) | plain | {"cells": None, "sweep": None, "left_out": None}
     found = ablation_of(run)
     sweep = found.cells[0].sweep
     assert sweep is not None  # of the first cell
     return (
-        told(run)
+        study_json(run)
         | plain
         | {
             "cells": [_cell(cell) for cell in found.cells],
@@ -69,10 +69,10 @@ def _cell(cell: CellResult) -> dict[str, Any]:
     }
 
 
-def sweep_told(run: Run) -> dict[str, Any]:
+def sweep_json(run: Run) -> dict[str, Any]:
     """Figures of tune, and of test once it was opened. Raises CannotEvaluate."""
     found = sweep_of(run, parts=parts_shown(run))
-    return told(run) | {
+    return study_json(run) | {
         "axes": found.axes,
         "films": {part: asdict(films) for part, films in found.films.items()},
         "rows": [asdict(row) for row in found.rows],

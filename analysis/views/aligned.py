@@ -15,11 +15,11 @@ from analysis.models import Evaluation
 from analysis.sections.alignment_quality import WORDS, alignment_of
 from analysis.views.asking import get_evaluation, get_part
 from portal.models import User
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
-def alignment(request: Request, uuid: UUID) -> HttpResponse:
+def alignment(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """Films flagged, measures before and after, the AUROC of both groups, and the worst aligned films."""
     evaluation = get_evaluation(request.user, uuid)
     try:

@@ -14,11 +14,11 @@ from ml_engine.runs.paths import run_folder
 from portal.models import Part
 from portal.people import audit
 from portal.people.access import get_visible, require
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
-def run_archive(request: Request, uuid: UUID) -> StreamingHttpResponse:
+def run_archive(request: SignedInRequest, uuid: UUID) -> StreamingHttpResponse:
     """The run's folder as a zip, for those who may ask for runs. It holds films, so each download is audited; a run
     that holds scores hidden from the person is refused."""
     run = get_visible(Run.objects.select_related("site", "detector__split"), request.user, uuid)

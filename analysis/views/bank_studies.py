@@ -16,7 +16,7 @@ from analysis.views.asking import theme_of
 from ml_engine.models import Run, RunKind
 from portal.models import User
 from portal.people.access import get_visible, may, require
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 PAGES = {RunKind.BANK_STUDY: "bank-study", RunKind.BLIND_SPOTS: "blind-spots"}
 
@@ -30,7 +30,7 @@ def get_bank_study(user: User, uuid: UUID, kind: RunKind) -> Run:
 
 
 @require_GET
-def bank_study(request: Request, uuid: UUID) -> HttpResponse:
+def bank_study(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """AUROC and false alarms against the number of normal films and of abnormal ones in the bank."""
     run = get_bank_study(request.user, uuid, RunKind.BANK_STUDY)
     try:
@@ -46,7 +46,7 @@ def bank_study(request: Request, uuid: UUID) -> HttpResponse:
 
 
 @require_GET
-def blind_spots(request: Request, uuid: UUID) -> HttpResponse:
+def blind_spots(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """What share of pasted lesions is found, by size, contrast and place, and what mask and cells lose."""
     run = get_bank_study(request.user, uuid, RunKind.BLIND_SPOTS)
     try:
@@ -65,7 +65,7 @@ def blind_spots(request: Request, uuid: UUID) -> HttpResponse:
     return render(request, "analysis/blind_spots.html", context)
 
 
-def _context(request: Request, run: Run) -> dict[str, Any]:
+def _context(request: SignedInRequest, run: Run) -> dict[str, Any]:
     """Raises CannotEvaluate where the run is not done or its folder is gone."""
     check_done(run)
     return {
@@ -81,16 +81,16 @@ def _context(request: Request, run: Run) -> dict[str, Any]:
 
 
 @require_POST
-def show_bank_study(request: Request, uuid: UUID) -> HttpResponse:
+def show_bank_study(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     return _show(request, uuid, RunKind.BANK_STUDY)
 
 
 @require_POST
-def show_blind_spots(request: Request, uuid: UUID) -> HttpResponse:
+def show_blind_spots(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     return _show(request, uuid, RunKind.BLIND_SPOTS)
 
 
-def _show(request: Request, uuid: UUID, kind: RunKind) -> HttpResponse:
+def _show(request: SignedInRequest, uuid: UUID, kind: RunKind) -> HttpResponse:
     run = get_bank_study(request.user, uuid, kind)
     try:
         open_test(run=run, author=request.user)
@@ -100,7 +100,7 @@ def _show(request: Request, uuid: UUID, kind: RunKind) -> HttpResponse:
 
 
 @require_GET
-def bank_study_table(request: Request, uuid: UUID) -> HttpResponse:
+def bank_study_table(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """One line a bank, with full precision, as CSV."""
     run = get_bank_study(request.user, uuid, RunKind.BANK_STUDY)
     try:
@@ -111,7 +111,7 @@ def bank_study_table(request: Request, uuid: UUID) -> HttpResponse:
 
 
 @require_GET
-def blind_spots_table(request: Request, uuid: UUID) -> HttpResponse:
+def blind_spots_table(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """One line for each kind, size, contrast and map, with full precision, as CSV."""
     run = get_bank_study(request.user, uuid, RunKind.BLIND_SPOTS)
     try:
@@ -139,7 +139,7 @@ def _csv(run: Run, columns: tuple[str, ...], lines: list[list[Any]]) -> HttpResp
     return response
 
 
-def _refusal(request: Request, error: CannotEvaluate) -> HttpResponse:
+def _refusal(request: SignedInRequest, error: CannotEvaluate) -> HttpResponse:
     return render(
         request, "portal/error.html", {"title": "No results to show", "sentence": str(error)}, status=error.status
     )

@@ -11,11 +11,11 @@ from analysis.figures import with_note
 from analysis.sections.attributes import GROUPS
 from analysis.sections.breakdown import break_down, forest
 from analysis.views.asking import get_evaluation, get_part, theme_of
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
-def breakdown(request: Request, uuid: UUID) -> HttpResponse:
+def breakdown(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The forest plot, and the same numbers as tables."""
     evaluation = get_evaluation(request.user, uuid)
     try:

@@ -16,11 +16,11 @@ from analysis.models import Evaluation
 from analysis.sections.comparison import CannotCompare, Comparison, compare
 from analysis.views.asking import get_evaluation, theme_of
 from portal.models import Part, User
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
-def comparison(request: Request) -> HttpResponse:
+def comparison(request: SignedInRequest) -> HttpResponse:
     """`evaluation` (repeated), the first as the one that the others are compared with, and `part`."""
     part = request.GET.get("part") or Part.TEST
     try:

@@ -8,18 +8,18 @@ from django.views.decorators.http import require_GET
 
 from analysis.evaluation.blinding import scored_film
 from analysis.evaluation.looks import CannotEvaluate
-from analysis.maps.dicom_export import CannotExport, Kind, export
+from analysis.maps.dicom_export import CannotExportDicom, Kind, export
 from portal.models import User
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
-def heatmap(request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
+def heatmap(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     return _page(request, run_uuid, image_uuid, "heatmap")
 
 
 @require_GET
-def segmentation(request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
+def segmentation(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     return _page(request, run_uuid, image_uuid, "segmentation")
 
 
@@ -33,10 +33,10 @@ def file(user: User, run_uuid: UUID, image_uuid: UUID, kind: Kind) -> HttpRespon
     return response
 
 
-def _page(request: Request, run_uuid: UUID, image_uuid: UUID, kind: Kind) -> HttpResponse:
+def _page(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID, kind: Kind) -> HttpResponse:
     try:
         return file(request.user, run_uuid, image_uuid, kind)
-    except CannotExport as error:
+    except CannotExportDicom as error:
         title, sentence, status = "Not exported", str(error), 409
     except CannotEvaluate as error:
         title, sentence, status = "Nothing to export", str(error), 410

@@ -11,11 +11,11 @@ from analysis.models import Escalation
 from analysis.reading import verdicts
 from analysis.reading.verdicts import ReadingRefused
 from portal.people.access import get_visible, require
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
-def escalations(request: Request) -> HttpResponse:
+def escalations(request: SignedInRequest) -> HttpResponse:
     site = require(request.user, "answer escalations", request.hilum_site)
     rows = Escalation.objects.filter(image__dataset__site=site).select_related(
         "image__patient", "image__dataset", "reader", "answer__broker"
@@ -29,7 +29,7 @@ def escalations(request: Request) -> HttpResponse:
 
 
 @require_POST
-def answer(request: Request, uuid: UUID) -> HttpResponse:
+def answer(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     escalation = get_visible(Escalation.objects.select_related("image__dataset__site"), request.user, uuid)
     try:
         verdicts.answer_escalation(escalation=escalation, broker=request.user, action=request.POST.get("action", ""))

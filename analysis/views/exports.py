@@ -24,10 +24,10 @@ from analysis.views.comparison import evaluations_asked
 from analysis.views.operating import asked_for
 from portal.models import Part, User
 from portal.people import audit
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 
-class CannotExport(Exception):
+class CannotExportTable(Exception):
     """A sentence for the user."""
 
 
@@ -46,31 +46,31 @@ class Download:
 
 
 @require_GET
-def figure_csv(request: Request, uuid: UUID, name: str) -> HttpResponse:
+def figure_csv(request: SignedInRequest, uuid: UUID, name: str) -> HttpResponse:
     try:
         return figure_of(request.user, uuid, name, request.GET).response()
-    except CannotExport as error:
+    except CannotExportTable as error:
         return _refused(request, error, 400)
     except CannotEvaluate as error:
         return _refused(request, error, 410)
 
 
 @require_GET
-def comparison_csv(request: Request, name: str) -> HttpResponse:
+def comparison_csv(request: SignedInRequest, name: str) -> HttpResponse:
     addresses, part = request.GET.getlist("evaluation"), request.GET.get("part", "")
     try:
         return compared_figure_of(request.user, name, addresses, part).response()
-    except CannotExport as error:
+    except CannotExportTable as error:
         return _refused(request, error, 400)
     except CannotEvaluate as error:
         return _refused(request, error, 410)
 
 
 @require_GET
-def report(request: Request, uuid: UUID) -> HttpResponse:
+def report(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     try:
         return report_of(request.user, uuid, request.GET).response()
-    except CannotExport as error:
+    except CannotExportTable as error:
         return _refused(request, error, 400)
     except CannotEvaluate as error:
         return _refused(request, error, 410)
@@ -84,7 +84,7 @@ def report_of(user: User, uuid: UUID, query: Mapping[str, Any]) -> Download:
     try:
         content = report_pdf(evaluation, asked=asked_for(query, default=planned))
     except InvalidOperatingPoint as error:
-        raise CannotExport(str(error)) from error
+        raise CannotExportTable(str(error)) from error
     with transaction.atomic():
         audit.record(verb="download report", site=evaluation.run.site, actor=user, target=evaluation)
     return Download(f"hilum-report-{evaluation.uuid}.pdf", "application/pdf", content)
@@ -102,7 +102,7 @@ def figure_of(user: User, uuid: UUID, name: str, query: Mapping[str, Any]) -> Do
     except KeyError as error:
         raise Http404(error.args[0]) from None
     except InvalidOperatingPoint as error:
-        raise CannotExport(str(error)) from error
+        raise CannotExportTable(str(error)) from error
     return _csv(f"{name}-{part}-{evaluation.uuid}", table, [evaluation], part)
 
 
@@ -117,7 +117,7 @@ def compared_figure_of(user: User, name: str, addresses: Sequence[str], asked_pa
     except KeyError as error:
         raise Http404(error.args[0]) from None
     except CannotCompare as error:
-        raise CannotExport(str(error)) from error
+        raise CannotExportTable(str(error)) from error
     return _csv(f"comparison-{name}-{part}", table, evaluations, part)
 
 
@@ -131,17 +131,17 @@ def _weight(user: User, evaluation: Evaluation, part: str, text: str) -> float:
     """On test the run's weight, or one at which this person looked before, so that nothing is seen uncounted."""
     weight = get_weight(text) if text else float(evaluation.metrics["weight"])
     if weight is None:
-        raise CannotExport(f"The weight {text[:20]!r} is not one of 0, 0.01 … 1; choose one of these.")
+        raise CannotExportTable(f"The weight {text[:20]!r} is not one of 0, 0.01 … 1; choose one of these.")
     looks = TestLook.objects.filter(evaluation=evaluation, actor=user)
     if is_a_look(evaluation, part, weight) and not looks.filter(
         fusion_weight__gt=weight - 0.005, fusion_weight__lt=weight + 0.005
     ):
-        raise CannotExport(
+        raise CannotExportTable(
             f"On test the weight is the run's, {float(evaluation.metrics['weight']):g}. Another one is a counted look: "
             "look at it on the page first, then export it."
         )
     return weight
 
 
-def _refused(request: Request, error: Exception, status: int) -> HttpResponse:
+def _refused(request: SignedInRequest, error: Exception, status: int) -> HttpResponse:
     return render(request, "portal/error.html", {"title": "Not exported", "sentence": str(error)}, status=status)

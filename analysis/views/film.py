@@ -17,11 +17,11 @@ from ml_engine.models import Run, RunState
 from ml_engine.runs.nearest_normals import MOST_NEIGHBOURS, CannotExplain, nearest_normals
 from portal.models import Image, Part, SplitImage, User
 from portal.people.access import get_visible, may_see_scores, visible
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
-def film(request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
+def film(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     score, part = scored_film(request.user, run_uuid, image_uuid)
     context = {
         "room": "results",
@@ -36,7 +36,7 @@ def film(request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
 
 
 @require_GET
-def overlay(request: Request, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
+def overlay(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
     """What the viewer needs to draw the heatmap; the maps themselves come from `maps`."""
     score, part = scored_film(request.user, run_uuid, image_uuid)
     if score.error:
@@ -78,7 +78,7 @@ def overlay_of(folder: ScoredFolder, row: int, *, maps_url: str) -> dict[str, An
 
 
 @require_GET
-def maps(request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
+def maps(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     """Global and region map, little-endian float32 (2, h, w), NaN where masked."""
     score, _ = scored_film(request.user, run_uuid, image_uuid)
     try:
@@ -95,7 +95,7 @@ def maps_response(both: Any) -> HttpResponse:
 
 
 @require_GET
-def nearest(request: Request, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
+def nearest(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
     """The normals nearest to a patch (`row` and `column` of the map; without them the hottest), with their films."""
     score, _ = scored_film(request.user, run_uuid, image_uuid)
     try:
@@ -123,7 +123,7 @@ def nearest(request: Request, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
 _NEIGHBOUR = ("bank", "rank", "distance", "row", "column", "original_from_canonical")
 
 
-def _patch(request: Request) -> tuple[int, int] | None:
+def _patch(request: SignedInRequest) -> tuple[int, int] | None:
     """Raises ValueError with a sentence."""
     if not {"row", "column"} & set(request.GET):
         return None
@@ -131,7 +131,7 @@ def _patch(request: Request) -> tuple[int, int] | None:
     return row, column
 
 
-def _whole(request: Request, name: str, *, default: int, least: int, most: int) -> int:
+def _whole(request: SignedInRequest, name: str, *, default: int, least: int, most: int) -> int:
     text = request.GET.get(name, str(default))
     if not text.isascii() or not text.isdecimal() or not least <= int(text) <= most:
         raise ValueError(f"{name} is {text[:20]!r}: give a whole number from {least} to {most}.")
@@ -170,7 +170,7 @@ def _films_of_bank(user: User, run: Run, uuids: set[str]) -> dict[str, dict[str,
 
 
 @require_GET
-def film_scores(request: Request, uuid: UUID) -> HttpResponse:
+def film_scores(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """A film's scores in every finished run, as a part of its page."""
     image = get_visible(Image.objects.select_related("dataset__site", "current_label"), request.user, uuid)
     scores = list(

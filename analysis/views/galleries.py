@@ -12,18 +12,18 @@ from django.views.decorators.http import require_GET
 from analysis.evaluation.blinding import hidden_films, sentence
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.operating_point import InvalidOperatingPoint
-from analysis.evaluation.operating_points import Reached
+from analysis.evaluation.operating_points import OperatingResult
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.models import Evaluation
-from analysis.sections.galleries import WORDS, Gallery, galleries
+from analysis.sections.galleries import WORDS, GalleryPage, galleries
 from analysis.views.asking import get_evaluation
 from analysis.views.operating import reached_for
 from portal.models import User
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
-def gallery(request: Request, uuid: UUID) -> HttpResponse:
+def gallery(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """Without a kind the first page of all; with one its page as further films of the list."""
     evaluation = get_evaluation(request.user, uuid)
     kind = request.GET.get("kind", "")
@@ -42,7 +42,9 @@ def gallery(request: Request, uuid: UUID) -> HttpResponse:
     return render(request, "analysis/_gallery_films.html" if kind else "analysis/_galleries.html", context)
 
 
-def galleries_for(evaluation: Evaluation, user: User, query: Mapping[str, Any]) -> tuple[Reached, list[Gallery]]:
+def galleries_for(
+    evaluation: Evaluation, user: User, query: Mapping[str, Any]
+) -> tuple[OperatingResult, list[GalleryPage]]:
     """For a query as `reached_for` takes it, with kind and page; either may be left out. Raises what it raises, and
     InvalidOperatingPoint for another kind or a page that is no number."""
     kind, page = str(query.get("kind", "")), str(query.get("page") or "1")
@@ -62,7 +64,7 @@ def galleries_for(evaluation: Evaluation, user: User, query: Mapping[str, Any]) 
     return reached, found
 
 
-def _next(reached: Reached, gallery: Gallery) -> str:
+def _next(reached: OperatingResult, gallery: GalleryPage) -> str:
     """The query of the next page; "" after the last."""
     if gallery.page >= gallery.pages:
         return ""

@@ -15,11 +15,11 @@ from analysis.figures import with_note
 from analysis.models import Evaluation
 from analysis.sections.localisation import froc_of, localise
 from analysis.views.asking import allowed_weight, get_evaluation, get_part, theme_of
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
-def localisation(request: Request, uuid: UUID) -> HttpResponse:
+def localisation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The FROC figure, and its numbers beside the others as tables; a sentence where no film has boxes."""
     evaluation = get_evaluation(request.user, uuid)
     try:

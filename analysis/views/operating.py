@@ -9,16 +9,16 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from analysis.evaluation.looks import CannotEvaluate
-from analysis.evaluation.operating_point import Asked, InvalidOperatingPoint
-from analysis.evaluation.operating_points import Reached, reach
+from analysis.evaluation.operating_point import InvalidOperatingPoint, RequestedPoint
+from analysis.evaluation.operating_points import OperatingResult, apply_operating_point
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.models import Evaluation
 from analysis.views.asking import allowed_weight, get_evaluation, get_part
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
-def operating(request: Request, uuid: UUID) -> HttpResponse:
+def operating(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """What the threshold does: confusion matrix, rates, predictive values and workload."""
     evaluation = get_evaluation(request.user, uuid)
     try:
@@ -28,7 +28,7 @@ def operating(request: Request, uuid: UUID) -> HttpResponse:
     return render(request, "analysis/_operating.html", {"evaluation": evaluation, "reached": reached})
 
 
-def reached_for(evaluation: Evaluation, query: Mapping[str, Any]) -> Reached:
+def reached_for(evaluation: Evaluation, query: Mapping[str, Any]) -> OperatingResult:
     """For a query of part, weight, rule, target and prevalence, shares as fractions; each may be left out.
 
     Raises InvalidOperatingPoint, also for a weight on test that is not the run's, CannotEvaluate, and Http404 for
@@ -37,14 +37,14 @@ def reached_for(evaluation: Evaluation, query: Mapping[str, Any]) -> Reached:
     part = get_part(evaluation, str(query.get("part", "")))
     weight = allowed_weight(evaluation, part, str(query.get("weight") or ""))
     scored = evaluated_part(evaluation, part)
-    return reach(evaluation, scored, weight=weight, asked=asked_for(query))
+    return apply_operating_point(evaluation, scored, weight=weight, asked=asked_for(query))
 
 
-def asked_for(query: Mapping[str, Any], *, default: Asked | None = None) -> Asked:
+def asked_for(query: Mapping[str, Any], *, default: RequestedPoint | None = None) -> RequestedPoint:
     """By `rule`, `target` and `prevalence`; one that is left out is the default's, or the usual one. Raises
     InvalidOperatingPoint."""
-    default = default or Asked()
-    return Asked(
+    default = default or RequestedPoint()
+    return RequestedPoint(
         rule=str(query.get("rule") or default.rule),
         target=_share(query, "target", default.target),
         prevalence=_share(query, "prevalence", default.prevalence),

@@ -15,12 +15,12 @@ from analysis.models import AnalysisPlan
 from analysis.views.operating import asked_for
 from portal.models import Split, User
 from portal.people.access import get_visible, may, require
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 from portal.sets.sealing import TestRules, set_test_rules
 
 
 @require_http_methods(["GET", "POST"])
-def plan(request: Request, uuid: UUID) -> HttpResponse:
+def plan(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     split = _split(request.user, uuid)
     fault, status = "", 200
     if request.method == "POST":
@@ -59,7 +59,7 @@ def plan(request: Request, uuid: UUID) -> HttpResponse:
 
 
 @require_GET
-def plan_document(request: Request, uuid: UUID) -> HttpResponse:
+def plan_document(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The bytes that the plan's SHA-256 is of."""
     plan = get_visible(AnalysisPlan.objects.select_related("split__site"), request.user, uuid)
     response = HttpResponse(plan.document.encode(), content_type="application/json")
@@ -68,7 +68,7 @@ def plan_document(request: Request, uuid: UUID) -> HttpResponse:
 
 
 @require_POST
-def approve(request: Request, uuid: UUID) -> HttpResponse:
+def approve(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     plan = get_visible(AnalysisPlan.objects.select_related("split__site"), request.user, uuid)
     try:
         analysis_plan.approve_plan(plan=plan, approver=request.user)
@@ -79,7 +79,7 @@ def approve(request: Request, uuid: UUID) -> HttpResponse:
 
 
 @require_POST
-def set_rules(request: Request, uuid: UUID) -> HttpResponse:
+def set_rules(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The site's rules, from the page of one of its splits."""
     split = _split(request.user, uuid)
     rules = TestRules(plan="plan" in request.POST, second_person="second_person" in request.POST)

@@ -17,11 +17,11 @@ from analysis.figures import with_note
 from analysis.models import Evaluation
 from analysis.sections.precision import Precision, precision_figure, precision_of
 from analysis.views.asking import allowed_weight, get_evaluation, get_part, theme_of
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
-def precision(request: Request, uuid: UUID) -> HttpResponse:
+def precision(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The precision–recall figure, and a table of average precision, partial AUROC and rates at fixed thresholds."""
     evaluation = get_evaluation(request.user, uuid)
     try:

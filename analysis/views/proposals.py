@@ -14,11 +14,11 @@ from analysis.reading.normal_proposals import ProposalRefused
 from analysis.reading.worklist_summary import require_summary
 from portal.models import Site, User
 from portal.people.access import get_visible, may, require
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
-def normal_proposals(request: Request) -> HttpResponse:
+def normal_proposals(request: SignedInRequest) -> HttpResponse:
     site = _require(request.user, request.hilum_site)
     rows = NormalProposal.objects.filter(worklist__run__site=site).select_related(
         "worklist", "run", "proposed_by", "decision"
@@ -27,7 +27,7 @@ def normal_proposals(request: Request) -> HttpResponse:
 
 
 @require_GET
-def normal_proposal(request: Request, uuid: UUID) -> HttpResponse:
+def normal_proposal(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     proposal = _proposal(request, uuid)
     request.hilum_site = proposal.worklist.run.site
     comparison, waiting = None, ""
@@ -48,7 +48,7 @@ def normal_proposal(request: Request, uuid: UUID) -> HttpResponse:
     return render(request, "analysis/normal_proposal.html", context)
 
 
-def _lists(comparison: proposals.Comparison | None) -> list[dict[str, object]]:
+def _lists(comparison: proposals.ProposalEffect | None) -> list[dict[str, object]]:
     if comparison is None:
         return []
     words = {
@@ -71,7 +71,7 @@ def _lists(comparison: proposals.Comparison | None) -> list[dict[str, object]]:
 
 
 @require_POST
-def propose_normals(request: Request, uuid: UUID) -> HttpResponse:
+def propose_normals(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The films of the readings named in `reading` (repeated), or all that may be proposed."""
     rows = Worklist.objects.select_related("run__site", "run__detector__split", "run__detector__run")
     worklist = get_visible(rows, request.user, uuid)
@@ -91,7 +91,7 @@ def propose_normals(request: Request, uuid: UUID) -> HttpResponse:
 
 
 @require_POST
-def decide(request: Request, uuid: UUID) -> HttpResponse:
+def decide(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """`decision` accept, with the cohort's `name`, or refuse; and a `reason`."""
     proposal = _proposal(request, uuid)
     reason = request.POST.get("reason", "")
@@ -105,7 +105,7 @@ def decide(request: Request, uuid: UUID) -> HttpResponse:
     return redirect("analysis:normal-proposal", proposal.uuid)
 
 
-def _proposal(request: Request, uuid: UUID) -> NormalProposal:
+def _proposal(request: SignedInRequest, uuid: UUID) -> NormalProposal:
     rows = NormalProposal.objects.select_related(
         "worklist__run__site", "worklist__run__detector", "run__site", "run__detector__split", "run__detector__run",
         "proposed_by", "decision__author", "decision__cohort",

@@ -16,7 +16,7 @@ from analysis.reading.worklists import begin, in_order
 from analysis.views import film
 from portal.models import Image
 from portal.people.access import actions_of, get_visible, require
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 FINDINGS = [
     "nodule or mass",
@@ -36,7 +36,7 @@ _ROOM = {"read worklists", "make worklists", "answer escalations", "accept norma
 
 
 @require_GET
-def worklists(request: Request) -> HttpResponse:
+def worklists(request: SignedInRequest) -> HttpResponse:
     site = require(request.user, "see the site", request.hilum_site)
     allowed = actions_of(request.user, site)
     if not allowed & _ROOM:
@@ -59,7 +59,7 @@ def worklists(request: Request) -> HttpResponse:
 
 
 @require_GET
-def read(request: Request, uuid: UUID) -> HttpResponse:
+def read(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The reading page: one film at a time, in the reader's own order. Nothing on it tells which films are flagged."""
     worklist = get_visible(Worklist.objects.select_related("run__site"), request.user, uuid)
     request.hilum_site = worklist.run.site
@@ -78,7 +78,7 @@ def read(request: Request, uuid: UUID) -> HttpResponse:
     return render(request, "analysis/reading.html", context)
 
 
-def _own(worklist: Worklist, request: Request) -> QuerySet[Reading]:
+def _own(worklist: Worklist, request: SignedInRequest) -> QuerySet[Reading]:
     return Reading.objects.filter(item__worklist=worklist, reader=request.user, replaced_by__isnull=True)
 
 
@@ -96,7 +96,7 @@ def _addresses(worklist: Worklist) -> dict[str, str]:
 
 
 @require_GET
-def item_overlay(request: Request, uuid: UUID, item_uuid: UUID) -> HttpResponse:
+def item_overlay(request: SignedInRequest, uuid: UUID, item_uuid: UUID) -> HttpResponse:
     """The heatmap of an item. That it was asked for is kept before it is sent."""
     worklist = get_visible(Worklist.objects.select_related("run__site"), request.user, uuid)
     require(request.user, "read worklists", worklist.run.site)
@@ -112,7 +112,7 @@ def item_overlay(request: Request, uuid: UUID, item_uuid: UUID) -> HttpResponse:
 
 
 @require_GET
-def adjudications(request: Request) -> HttpResponse:
+def adjudications(request: SignedInRequest) -> HttpResponse:
     """Films proposed for a blinded adjudication. The readings that set them off are not shown: that is the point."""
     site = require(request.user, "see adjudications", request.hilum_site)
     films = Image.objects.filter(dataset__site=site, readings__adjudication_proposal__isnull=False)

@@ -32,11 +32,11 @@ from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_loo
 from ml_engine.models import Run, RunKind, RunState
 from portal.models import Part
 from portal.people.access import get_visible, may, require
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
-def results(request: Request) -> HttpResponse:
+def results(request: SignedInRequest) -> HttpResponse:
     site = require(request.user, "see scores", request.hilum_site)
     runs = (
         Run.objects.filter(site=site, kind=RunKind.SCORE, state=RunState.DONE)
@@ -54,7 +54,7 @@ def results(request: Request) -> HttpResponse:
 
 
 @require_POST
-def make_evaluation(request: Request, uuid: UUID) -> HttpResponse:
+def make_evaluation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     run = get_visible(Run.objects.select_related("detector__split", "site"), request.user, uuid)
     try:
         evaluation = evaluate(run=run, author=request.user)
@@ -64,7 +64,7 @@ def make_evaluation(request: Request, uuid: UUID) -> HttpResponse:
 
 
 @require_GET
-def evaluation(request: Request, uuid: UUID) -> HttpResponse:
+def evaluation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """One part at a time. Tune comes first: its weight may be moved freely, test is for the figure to report."""
     evaluation = get_evaluation(request.user, uuid)
     part = get_part(evaluation, request.GET.get("part", ""))
@@ -101,7 +101,7 @@ def evaluation(request: Request, uuid: UUID) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-def figures(request: Request, uuid: UUID) -> HttpResponse:
+def figures(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The figures of a part at a weight, as JSON. Another weight on test needs a POST, and is a counted look. While the
     slider is `moving` the band is left out."""
     evaluation = get_evaluation(request.user, uuid)
@@ -132,7 +132,7 @@ def figures(request: Request, uuid: UUID) -> HttpResponse:
 
 
 @require_GET
-def table(request: Request, uuid: UUID) -> HttpResponse:
+def table(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """Every evaluated film with its label and scores, as CSV."""
     evaluation = get_evaluation(request.user, uuid)
     try:
@@ -144,12 +144,12 @@ def table(request: Request, uuid: UUID) -> HttpResponse:
     return response
 
 
-def _gone(request: Request, error: CannotEvaluate) -> HttpResponse:
+def _gone(request: SignedInRequest, error: CannotEvaluate) -> HttpResponse:
     return render(request, "portal/error.html", {"title": "Results are gone", "sentence": str(error)}, status=410)
 
 
 def _figures(
-    request: Request, evaluation: Evaluation, part: str, weight: float, *, moving: bool = False
+    request: SignedInRequest, evaluation: Evaluation, part: str, weight: float, *, moving: bool = False
 ) -> dict[str, Any]:
     scored = evaluated_part(evaluation, part)
     drawn = evaluation_figures.draw_part(

@@ -9,11 +9,11 @@ from django.views.decorators.http import require_GET
 from analysis.sections.table_one import COMPARED_WITH, flow, in_words, table_one
 from portal.models import Split
 from portal.people.access import get_visible, require
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
-def split_data(request: Request, uuid: UUID) -> HttpResponse:
+def split_data(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     split = get_visible(Split.objects.select_related("site"), request.user, uuid)
     require(request.user, "see the site", split.site)
     table = table_one(split)

@@ -22,11 +22,11 @@ from ml_engine.engine.stages.sweep import AXES, WEIGHT
 from ml_engine.models import Run, RunKind
 from portal.models import Image, Part
 from portal.people.access import may
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 
 @require_POST
-def show_test(request: Request, uuid: UUID) -> HttpResponse:
+def show_test(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     run = get_study(request.user, uuid)
     try:
         open_test(run=run, author=request.user)
@@ -36,7 +36,7 @@ def show_test(request: Request, uuid: UUID) -> HttpResponse:
 
 
 @require_GET
-def ablation(request: Request, uuid: UUID) -> HttpResponse:
+def ablation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     run = get_study(request.user, uuid, kind=RunKind.ABLATION)
     try:
         summary = summary_of(run)
@@ -59,12 +59,12 @@ def _with_films(examples: list[Segmented]) -> list[tuple[Segmented, Image]]:
     return [(one, films[one.film]) for one in examples if one.film in films]
 
 
-def _hidden(request: Request, run: Run) -> int:
+def _hidden(request: SignedInRequest, run: Run) -> int:
     return len(hidden_films(request.user, run, part=Part.TEST))
 
 
 @require_GET
-def sweep(request: Request, uuid: UUID) -> HttpResponse:
+def sweep(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     run = get_study(request.user, uuid, kind=RunKind.SWEEP)
     try:
         context = _shared(request, run)
@@ -94,7 +94,7 @@ def sweep(request: Request, uuid: UUID) -> HttpResponse:
     return render(request, "analysis/sweep.html", context)
 
 
-def _shared(request: Request, run: Run) -> dict[str, Any]:
+def _shared(request: SignedInRequest, run: Run) -> dict[str, Any]:
     return {
         "room": "results",
         "run": run,
@@ -107,7 +107,7 @@ def _shared(request: Request, run: Run) -> dict[str, Any]:
     }
 
 
-def _gone(request: Request, error: CannotEvaluate) -> HttpResponse:
+def _gone(request: SignedInRequest, error: CannotEvaluate) -> HttpResponse:
     return render(request, "portal/error.html", {"title": "Results are gone", "sentence": str(error)}, status=410)
 
 
@@ -119,7 +119,7 @@ def _columns(found: SweepResult) -> dict[str, str]:
     return {name: AXES[name] for name in found.axes} | weight | {part: f"AUROC on {part}" for part in found.films}
 
 
-def _order(request: Request, columns: dict[str, str]) -> tuple[str, bool]:
+def _order(request: SignedInRequest, columns: dict[str, str]) -> tuple[str, bool]:
     """The column to sort by, blank for the engine's order, and whether the highest comes first."""
     asked = request.GET.get("order", "")
     name = asked.removeprefix("-")

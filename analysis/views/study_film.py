@@ -14,9 +14,9 @@ from django.views.decorators.http import require_GET
 
 from analysis.evaluation.blinding import HIDDEN
 from analysis.evaluation.looks import CannotEvaluate
-from analysis.studies.cells import CellScores, read_cell
+from analysis.studies.cells import ExperimentScores, read_experiment
 from analysis.studies.joining import summary_of
-from analysis.studies.opening import gone, is_open, split_of
+from analysis.studies.opening import is_open, results_gone, split_of
 from analysis.views.asking import get_study
 from analysis.views.film import maps_response, overlay_of, weight_lock
 from ml_engine.core.errors import EngineError
@@ -25,11 +25,11 @@ from ml_engine.models import Run, RunKind
 from ml_engine.runs.paths import run_folder
 from portal.models import Image, Part
 from portal.people.access import may_see_scores
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
-def film(request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
+def film(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     run, image = _asked(request, run_uuid, image_uuid)
     try:
         scored, at = _place(run, image)
@@ -41,7 +41,7 @@ def film(request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
 
 
 @require_GET
-def overlay(request: Request, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
+def overlay(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
     """What the viewer needs to draw the heatmap; the maps themselves come from `maps`."""
     run, image = _asked(request, run_uuid, image_uuid)
     try:
@@ -58,7 +58,7 @@ def overlay(request: Request, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
 
 
 @require_GET
-def maps(request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
+def maps(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     """Global and region map, little-endian float32 (2, h, w), NaN where masked."""
     run, image = _asked(request, run_uuid, image_uuid)
     try:
@@ -69,7 +69,7 @@ def maps(request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
         return JsonResponse({"error": str(error)}, status=410)
 
 
-def _asked(request: Request, run_uuid: UUID, image_uuid: UUID) -> tuple[Run, Image]:
+def _asked(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> tuple[Run, Image]:
     """An open ablation and a film of its test part whose scores the person may see; 404 or 403 otherwise."""
     run = get_study(request.user, run_uuid, kind=RunKind.ABLATION)
     if not is_open(run):
@@ -89,11 +89,11 @@ def _first(run: Run) -> dict[str, Any]:
     return cell
 
 
-def _place(run: Run, image: Image) -> tuple[CellScores, int]:
+def _place(run: Run, image: Image) -> tuple[ExperimentScores, int]:
     try:
-        scored = read_cell(run_folder(run.uuid), _first(run), part=Part.TEST, name="image")
+        scored = read_experiment(run_folder(run.uuid), _first(run), part=Part.TEST, name="image")
     except EngineError as error:
-        raise gone(run) from error
+        raise results_gone(run) from error
     if str(image.uuid) not in scored.films:
         raise Http404("The ablation did not score this film.")
     return scored, scored.films.index(str(image.uuid))
@@ -105,4 +105,4 @@ def _results(run: Run) -> Iterator[ScoredFolder]:
     try:
         yield ScoredFolder(run_folder(run.uuid) / _first(run)["scores"])
     except ResultsMissing as error:
-        raise gone(run) from error
+        raise results_gone(run) from error

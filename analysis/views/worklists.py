@@ -20,7 +20,7 @@ from analysis.report.csv_tables import cell
 from ml_engine.models import Run, RunKind, RunState
 from portal.models import Part, Site
 from portal.people.access import get_visible, require
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 _COLUMNS = [
     "image", "patient", "reader", "verdict", "reason", "findings", "comment", "boxes", "flagged",
@@ -66,7 +66,7 @@ class WorklistForm(forms.Form):
 
 
 @require_http_methods(["GET", "POST"])
-def new(request: Request) -> HttpResponse:
+def new(request: SignedInRequest) -> HttpResponse:
     site = request.hilum_site
     asked = request.GET.get("run")
     if asked:
@@ -86,7 +86,7 @@ def new(request: Request) -> HttpResponse:
 
 
 @require_GET
-def summary(request: Request, uuid: UUID) -> HttpResponse:
+def summary(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     worklist = _worklist(request, uuid)
     request.hilum_site = worklist.run.site
     context = {
@@ -108,7 +108,7 @@ def _disputed(worklist: Worklist) -> list[Reading]:
 
 
 @require_GET
-def table(request: Request, uuid: UUID) -> HttpResponse:
+def table(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """Every reading as it stands, as CSV."""
     worklist = _worklist(request, uuid)
     notice = ". ".join([*([RANDOM_WEIGHTS] if worklist.run.random_weights else []), NOTICE])
@@ -135,7 +135,7 @@ def _line(one: Reading, patient: int, usable: bool, notice: str) -> list[Any]:
 
 
 @require_POST
-def propose_adjudication(request: Request, uuid: UUID) -> HttpResponse:
+def propose_adjudication(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """Of the readings named in `reading` (repeated)."""
     worklist = _worklist(request, uuid)
     named = Reading.objects.filter(item__worklist=worklist, uuid__in=_uuids(request.POST.getlist("reading")))
@@ -161,7 +161,7 @@ def _uuids(texts: list[str]) -> list[UUID]:
     return found
 
 
-def _worklist(request: Request, uuid: UUID) -> Worklist:
+def _worklist(request: SignedInRequest, uuid: UUID) -> Worklist:
     rows = Worklist.objects.select_related("run__site", "run__detector__split", "created_by")
     worklist = get_visible(rows, request.user, uuid)
     require_summary(request.user, worklist)

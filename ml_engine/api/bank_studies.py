@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 
-from ml_engine.api.serializers import FitWish, RunDetailSerializer, Wish
+from ml_engine.api.serializers import NewFitSerializer, NewRunSerializer, RunDetailSerializer
 from ml_engine.api.views import NewRun
 from ml_engine.engine.study_plans import CONTAMINATIONS, CONTRASTS, KINDS, PARTS, SHARES, BankPlan, LesionPlan
 from ml_engine.forms.runs import FIT_FIRST, UNALIGNED
@@ -15,7 +15,7 @@ from portal.models import Split, User
 from portal.people.access import get_visible, visible
 
 
-class BankStudyWish(FitWish):
+class NewBankStudySerializer(NewFitSerializer):
     alignment = serializers.CharField(
         default="none", help_text="none, first (fit one on the same split before), or the address of an alignment."
     )
@@ -32,7 +32,7 @@ class BankStudyWish(FitWish):
     repeats = serializers.IntegerField(default=3, help_text="Draws of each.")
 
 
-class BlindSpotsWish(Wish):
+class NewBlindSpotsSerializer(NewRunSerializer):
     detector = serializers.UUIDField(help_text="Of the detector, or of the run that made it.")
     part = serializers.ChoiceField(choices=PARTS, default="tune", help_text="Whose normal films.")
     films = serializers.IntegerField(default=50, help_text="At most; drawn by the detector's seed.")
@@ -48,13 +48,13 @@ class BlindSpotsWish(Wish):
     )
 
 
-@extend_schema(request=BankStudyWish, responses={201: RunDetailSerializer})
+@extend_schema(request=NewBankStudySerializer, responses={201: RunDetailSerializer})
 class NewBankStudy(NewRun):
     """Banks of fewer normal films, and of some abnormal ones, compared on test."""
 
-    wish = BankStudyWish
+    wish = NewBankStudySerializer
 
-    def make(self, asked: requests.Request, given: dict[str, Any], user: User) -> Run:
+    def make(self, asked: requests.RunRequest, given: dict[str, Any], user: User) -> Run:
         split = get_visible(Split.objects.all(), user, given["split"])
         config = requests.config_from(given["preset"], given["settings"])
         planned = BankPlan.from_json({name: given[name] for name in ("shares", "contaminations", "repeats")})
@@ -66,13 +66,13 @@ class NewBankStudy(NewRun):
         return bank_requests.request_bank_study(asked, split=split, config=config, planned=planned, alignment=alignment)
 
 
-@extend_schema(request=BlindSpotsWish, responses={201: RunDetailSerializer})
+@extend_schema(request=NewBlindSpotsSerializer, responses={201: RunDetailSerializer})
 class NewBlindSpots(NewRun):
     """Synthetic lesions pasted into held-out normal films, and scored beside them."""
 
-    wish = BlindSpotsWish
+    wish = NewBlindSpotsSerializer
 
-    def make(self, asked: requests.Request, given: dict[str, Any], user: User) -> Run:
+    def make(self, asked: requests.RunRequest, given: dict[str, Any], user: User) -> Run:
         models = DetectorModel.objects.select_related("split", "run")
         detector = visible(models, user).filter(run__uuid=given["detector"]).first()
         if detector is None:

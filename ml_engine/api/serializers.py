@@ -59,7 +59,7 @@ class RunDetailSerializer(RunSerializer):
         fields = [*RunSerializer.Meta.fields, "config", "asked", "versions", "device"]
 
 
-class Wish(serializers.Serializer[None]):
+class NewRunSerializer(serializers.Serializer[None]):
     """What every kind takes."""
 
     site = serializers.UUIDField(required=False, help_text="Needed by members of several sites.")
@@ -68,7 +68,7 @@ class Wish(serializers.Serializer[None]):
     tags = serializers.ListField(child=serializers.CharField(max_length=40), default=list)
 
 
-class FitWish(Wish):
+class NewFitSerializer(NewRunSerializer):
     split = serializers.UUIDField()
     preset = serializers.ChoiceField(choices=PRESETS, default="default")
     settings = serializers.DictField(
@@ -78,29 +78,29 @@ class FitWish(Wish):
     )
 
 
-class AlignmentWish(FitWish):
+class NewAlignmentFitSerializer(NewFitSerializer):
     pass
 
 
-class DetectorWish(FitWish):
+class NewDetectorFitSerializer(NewFitSerializer):
     alignment = serializers.CharField(
         default="none", help_text="none, first (fit one on the same split before), or the address of an alignment."
     )
 
 
-class ScoreWish(Wish):
+class NewScoreSerializer(NewRunSerializer):
     detector = serializers.UUIDField(help_text="Of the detector, or of the run that makes it.")
     parts = serializers.ListField(child=serializers.ChoiceField(choices=Part.choices), default=list)
     datasets = serializers.ListField(child=serializers.UUIDField(), default=list)
 
 
-class AblationWish(FitWish):
+class NewAblationSerializer(NewFitSerializer):
     figures = serializers.ListField(
         child=serializers.ChoiceField(choices=FIGURES), default=list(PAPER_FIGURES), help_text="Those of the paper."
     )
 
 
-class SweepWish(FitWish):
+class NewSweepSerializer(NewFitSerializer):
     axes = serializers.DictField(
         child=serializers.ListField(child=serializers.CharField()),
         help_text=f'Values by setting, as text: {{"rate": ["0.01", "0.1"]}}; of {", ".join(AXES)}.',

@@ -4,7 +4,7 @@ from typing import Any
 
 from drf_spectacular.utils import extend_schema
 
-from ml_engine.api.serializers import AblationWish, RunDetailSerializer, SweepWish
+from ml_engine.api.serializers import NewAblationSerializer, NewSweepSerializer, RunDetailSerializer
 from ml_engine.api.views import NewRun
 from ml_engine.models import Run
 from ml_engine.runs import requests, study_requests
@@ -12,25 +12,25 @@ from portal.models import Split, User
 from portal.people.access import get_visible
 
 
-@extend_schema(request=AblationWish, responses={201: RunDetailSerializer})
+@extend_schema(request=NewAblationSerializer, responses={201: RunDetailSerializer})
 class NewAblation(NewRun):
     """The paper's experiments on a split."""
 
-    wish = AblationWish
+    wish = NewAblationSerializer
 
-    def make(self, asked: requests.Request, given: dict[str, Any], user: User) -> Run:
+    def make(self, asked: requests.RunRequest, given: dict[str, Any], user: User) -> Run:
         split = get_visible(Split.objects.all(), user, given["split"])
         config = requests.config_from(given["preset"], given["settings"])
         return study_requests.request_ablation(asked, split=split, config=config, figures=given["figures"])
 
 
-@extend_schema(request=SweepWish, responses={201: RunDetailSerializer})
+@extend_schema(request=NewSweepSerializer, responses={201: RunDetailSerializer})
 class NewSweep(NewRun):
     """A detector for each combination of the axes' values."""
 
-    wish = SweepWish
+    wish = NewSweepSerializer
 
-    def make(self, asked: requests.Request, given: dict[str, Any], user: User) -> Run:
+    def make(self, asked: requests.RunRequest, given: dict[str, Any], user: User) -> Run:
         split = get_visible(Split.objects.all(), user, given["split"])
         config = requests.config_from(given["preset"], given["settings"])
         config = config.replace(align="network" if given["aligned"] else "none")

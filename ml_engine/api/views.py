@@ -13,12 +13,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from ml_engine.api.serializers import (
-    AlignmentWish,
-    DetectorWish,
+    NewAlignmentFitSerializer,
+    NewDetectorFitSerializer,
+    NewRunSerializer,
+    NewScoreSerializer,
     RunDetailSerializer,
     RunSerializer,
-    ScoreWish,
-    Wish,
 )
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.forms.runs import FIT_FIRST, RANDOM_WEIGHTS, UNALIGNED
@@ -73,13 +73,13 @@ class OneRun(generics.RetrieveAPIView[Run]):
 class NewRun(APIView):
     """What the three kinds share: read the wish, make the run, answer with it or with a sentence."""
 
-    wish: type[Wish]
+    wish: type[NewRunSerializer]
 
     def post(self, request: HttpRequest) -> Response:
         wish = self.wish(data=request.data)
         wish.is_valid(raise_exception=True)
         given: dict[str, Any] = wish.validated_data
-        asked = requests.Request(
+        asked = requests.RunRequest(
             site=_site(person(request), given.get("site")),
             name=given["name"],
             note=given["note"],
@@ -92,7 +92,7 @@ class NewRun(APIView):
             raise ValidationError({"detail": str(refusal)}) from refusal
         return Response(RunDetailSerializer(made).data, status=status.HTTP_201_CREATED)
 
-    def make(self, asked: requests.Request, given: dict[str, Any], user: User) -> Run:
+    def make(self, asked: requests.RunRequest, given: dict[str, Any], user: User) -> Run:
         raise NotImplementedError
 
 
@@ -106,21 +106,21 @@ def _site(user: User, address: UUID | None) -> Site:
     return own[0]
 
 
-@extend_schema(request=AlignmentWish, responses={201: RunDetailSerializer})
+@extend_schema(request=NewAlignmentFitSerializer, responses={201: RunDetailSerializer})
 class NewAlignment(NewRun):
-    wish = AlignmentWish
+    wish = NewAlignmentFitSerializer
 
-    def make(self, asked: requests.Request, given: dict[str, Any], user: User) -> Run:
+    def make(self, asked: requests.RunRequest, given: dict[str, Any], user: User) -> Run:
         split = get_visible(Split.objects.all(), user, given["split"])
         config = requests.config_from(given["preset"], given["settings"])
         return requests.request_alignment(asked, split=split, config=config)
 
 
-@extend_schema(request=DetectorWish, responses={201: RunDetailSerializer})
+@extend_schema(request=NewDetectorFitSerializer, responses={201: RunDetailSerializer})
 class NewDetector(NewRun):
-    wish = DetectorWish
+    wish = NewDetectorFitSerializer
 
-    def make(self, asked: requests.Request, given: dict[str, Any], user: User) -> Run:
+    def make(self, asked: requests.RunRequest, given: dict[str, Any], user: User) -> Run:
         split = get_visible(Split.objects.all(), user, given["split"])
         config = requests.config_from(given["preset"], given["settings"])
         if given["alignment"] == FIT_FIRST:
@@ -131,11 +131,11 @@ class NewDetector(NewRun):
         return requests.request_detector(asked, split=split, config=config, alignment=alignment)
 
 
-@extend_schema(request=ScoreWish, responses={201: RunDetailSerializer})
+@extend_schema(request=NewScoreSerializer, responses={201: RunDetailSerializer})
 class NewScore(NewRun):
-    wish = ScoreWish
+    wish = NewScoreSerializer
 
-    def make(self, asked: requests.Request, given: dict[str, Any], user: User) -> Run:
+    def make(self, asked: requests.RunRequest, given: dict[str, Any], user: User) -> Run:
         detector, after = _detector(user, given["detector"])
         datasets = [get_visible(Dataset.objects.all(), user, address) for address in given["datasets"]]
         return requests.request_score(asked, detector=detector, after=after, parts=given["parts"], datasets=datasets)
@@ -150,7 +150,7 @@ def _detector(user: User, address: UUID) -> tuple[DetectorModel | None, Run | No
     return None, get_visible(Run.objects.select_related("split"), user, address)
 
 
-class Act(APIView):
+class RunAction(APIView):
     """Something a person does to a run."""
 
     def act(self, run: Run, user: User) -> Run:
@@ -166,12 +166,12 @@ class Act(APIView):
         return Response(RunDetailSerializer(changed).data)
 
 
-class Cancel(Act):
+class Cancel(RunAction):
     def act(self, run: Run, user: User) -> Run:
         return lifecycle.cancel(run=run, actor=user)
 
 
-class Retry(Act):
+class Retry(RunAction):
     def act(self, run: Run, user: User) -> Run:
         return lifecycle.retry(run=run, actor=user)
 

@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_engine.command.console import Console, close, tell_selection
+from ml_engine.command.console import Console, print_selection, report_outcome
 from ml_engine.command.lay_folder import lay, provide_perceptual_weights, provide_weights
 from ml_engine.command.options import add_settings, configured
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.engine import manifest
-from ml_engine.engine.run_folder import Request
+from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.ablation import FIGURES, plan
 from ml_engine.engine.stages.runner import run_folder
 
@@ -51,11 +51,11 @@ def ablation_command(options: argparse.Namespace) -> int:
     selection = manifest.for_cells(manifest.read_csv(csv), preset=config.preset, seed=config.seed)
     manifest.check_parts(selection.rows, config)
     rows = manifest.with_hashes(selection.rows, images)
-    tell_selection(selection, console)
+    print_selection(selection, console)
     config = config.replace(weights=provide_weights(config.weights, config.backbone, console))
     provide_perceptual_weights(config, console)
     named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
-    request = Request("ablation", config, name="ablation", weights=named, figures=figures)
+    request = RunSpec("ablation", config, name="ablation", weights=named, figures=figures)
     lay(options.out, request, rows, with_labels=True)
     console.say(planned.forecast(config) + ", one after the other")
     outcome = run_folder(options.out, images=images, listener=console.event)
@@ -63,7 +63,7 @@ def ablation_command(options: argparse.Namespace) -> int:
         for cell in files.read_json(options.out / "ablation.json")["cells"]:
             console.say(f"{cell['words']}: {cell['refused'] or 'scored'}")
         console.say(f"the table with intervals: python -m analysis.ablation {options.out} --csv {csv}")
-    return close(outcome)
+    return report_outcome(outcome)
 
 
 def _films(options: argparse.Namespace, console: Console) -> tuple[Path, Path]:

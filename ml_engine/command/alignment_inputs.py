@@ -24,19 +24,19 @@ DEEPEST = {"L": 255, "I;16": 65535, "I": 65535}  # Pillow's modes of gray PNGs, 
 
 
 @dataclass(frozen=True)
-class Given:
+class AlignmentInputs:
     """What was given; nothing by default."""
 
     marks: tuple[Mark, ...] = ()
     canonical: bytes = b""
     marks_align: bool = False  # each film, not the canonical image alone
 
-    def for_run(self, rows: Sequence[manifest.Row]) -> dict[str, bytes]:
+    def for_run(self, rows: Sequence[manifest.ManifestRow]) -> dict[str, bytes]:
         """The files of an alignment fit of these rows by their names in `INPUTS`, with these films' landmarks."""
         found = {"landmarks": landmarks.text_of(self.marks, rows)} if self.marks else {}
         return found | ({"canonical": self.canonical} if self.canonical else {})
 
-    def for_detector(self, rows: Sequence[manifest.Row]) -> dict[str, bytes]:
+    def for_detector(self, rows: Sequence[manifest.ManifestRow]) -> dict[str, bytes]:
         """The files of a run that aligns films but fits no alignment."""
         return {"landmarks": landmarks.text_of(self.marks, rows)} if self.marks and self.marks_align else {}
 
@@ -49,7 +49,7 @@ def add_options(parser: argparse.ArgumentParser, *, canonical: bool) -> None:
         )
 
 
-def given_to_fit(options: argparse.Namespace, config: PipelineConfig, films: Sequence[str]) -> Given:
+def given_to_fit(options: argparse.Namespace, config: PipelineConfig, films: Sequence[str]) -> AlignmentInputs:
     """The files that the settings ask for, and no others; ``films`` are all that the CSV names.
 
     Raises InvalidConfig, InvalidLandmarks, EngineError.
@@ -59,18 +59,18 @@ def given_to_fit(options: argparse.Namespace, config: PipelineConfig, films: Seq
     wants_image = aligned and alignment.canonical == "file"
     _match(options.landmarks, wants_marks, "--landmarks", "alignment.method or alignment.canonical=landmarks")
     _match(options.canonical, wants_image, "--canonical", "alignment.canonical=file")
-    return Given(
+    return AlignmentInputs(
         _marks(options.landmarks, films) if wants_marks else (),
         _npy(canonical_image(options.canonical)) if wants_image else b"",
         alignment.method == "landmarks",
     )
 
 
-def given_to_score(options: argparse.Namespace, config: PipelineConfig, films: Sequence[str]) -> Given:
+def given_to_score(options: argparse.Namespace, config: PipelineConfig, films: Sequence[str]) -> AlignmentInputs:
     """The landmarks, where the model aligns films by them. Raises InvalidConfig, InvalidLandmarks."""
     wanted = config.align == "network" and config.alignment.method == "landmarks"
     _match(options.landmarks, wanted, "--landmarks", "a model fitted with alignment.method=landmarks")
-    return Given(_marks(options.landmarks, films) if wanted else (), marks_align=wanted)
+    return AlignmentInputs(_marks(options.landmarks, films) if wanted else (), marks_align=wanted)
 
 
 def _match(path: Path | None, wanted: bool, option: str, setting: str) -> None:
@@ -82,7 +82,7 @@ def _match(path: Path | None, wanted: bool, option: str, setting: str) -> None:
 
 def _marks(path: Path, films: Sequence[str]) -> tuple[Mark, ...]:
     marks = landmarks.read(path)
-    landmarks.by_row(marks, [manifest.Row(name) for name in films])  # refuses a film that the CSV does not name
+    landmarks.by_row(marks, [manifest.ManifestRow(name) for name in films])  # refuses a film that the CSV does not name
     return tuple(marks)
 
 

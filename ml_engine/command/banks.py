@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_engine.command.console import Console, close, tell_selection
+from ml_engine.command.console import Console, print_selection, report_outcome
 from ml_engine.command.lay_folder import (
     fit_alignment_first,
     lay,
@@ -25,8 +25,8 @@ from ml_engine.core.backbone import weights
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError, InvalidConfig
 from ml_engine.engine import manifest
-from ml_engine.engine.manifest import Row
-from ml_engine.engine.run_folder import Request
+from ml_engine.engine.manifest import ManifestRow
+from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.bank_study import check_config
 from ml_engine.engine.stages.runner import run_folder
 from ml_engine.engine.study_plans import (
@@ -113,7 +113,7 @@ def bank_study_command(options: argparse.Namespace) -> int:
     parts = [row.part for row in studied]
     check_reachable(planned, normals=parts.count("fit"), abnormals=parts.count("tune"))
     rows = manifest.with_hashes(selection.rows, options.images)
-    tell_selection(selection, console)
+    print_selection(selection, console)
     config = config.replace(weights=provide_weights(config.weights, config.backbone, console))
     out: Path = options.out
     inputs = {}
@@ -121,21 +121,21 @@ def bank_study_command(options: argparse.Namespace) -> int:
         if options.alignment is None:
             outcome = fit_alignment_first(out, config, rows, images=options.images, console=console, extra={})
             if not outcome.has_results:
-                return close(outcome)
+                return report_outcome(outcome)
         elif not options.alignment.is_file():
             raise EngineError(f"There is no file {options.alignment}: give the alignment.safetensors of a fit.")
         else:
             files.link_or_copy(options.alignment, out / "inputs" / "alignment.safetensors")
         inputs["alignment"] = files.sha256_of(out / "inputs" / "alignment.safetensors")
     named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
-    request = Request("bank_study", config, name="bank study", weights=named, inputs=inputs, bank=planned.to_json())
+    request = RunSpec("bank_study", config, name="bank study", weights=named, inputs=inputs, bank=planned.to_json())
     kept = [row for row in rows if row.part != "align" and (row.part, row.label) != ("tune", "normal")]
     lay(out, request, kept, with_labels=True)
     console.say(f"{len(planned.cells)} banks, one after the other")
     outcome = run_folder(out, images=options.images, listener=console.event)
     if outcome.has_results:
         console.say(f"the table with intervals: python -m analysis.studies.bank {out} --csv {options.csv}")
-    return close(outcome)
+    return report_outcome(outcome)
 
 
 def blind_spots_command(options: argparse.Namespace) -> int:
@@ -156,7 +156,7 @@ def blind_spots_command(options: argparse.Namespace) -> int:
     rows = manifest.with_hashes(chosen, options.images)
     out: Path = options.out
     inputs = model_inputs(model, config)
-    request = Request(
+    request = RunSpec(
         "blind_spots", config, name="blind spots", weights=detector.weights, inputs=inputs, lesions=planned.to_json()
     )
     lay(out, request, rows, with_labels=False)
@@ -166,7 +166,7 @@ def blind_spots_command(options: argparse.Namespace) -> int:
     outcome = run_folder(out, images=options.images, listener=console.event)
     if outcome.has_results:
         console.say(f"the table with intervals: python -m analysis.studies.blind {out}")
-    return close(outcome)
+    return report_outcome(outcome)
 
 
 def _placed(config: PipelineConfig, options: argparse.Namespace) -> PipelineConfig:
@@ -184,7 +184,7 @@ def _sizes(assignments: Sequence[str]) -> dict[str, tuple[float, ...]]:
     return found
 
 
-def normals_of(table: list[dict[str, str]], planned: LesionPlan, config: PipelineConfig) -> list[Row]:
+def normals_of(table: list[dict[str, str]], planned: LesionPlan, config: PipelineConfig) -> list[ManifestRow]:
     """The normal films of the part, at most as many as planned, drawn by the seed. Raises InvalidManifest."""
     named = {line["filename"]: line.get("label", "").lower() for line in table}
     if planned.part == "test":

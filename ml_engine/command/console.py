@@ -46,7 +46,7 @@ class Console:
         sys.stderr.write(text + "\n")
 
 
-def tell_selection(selection: Selection, console: Console) -> None:
+def print_selection(selection: Selection, console: Console) -> None:
     parts = [f"{sum(row.part == part for row in selection.rows)} {part}" for part in manifest.PARTS]
     named = [text for text in parts if not text.startswith("0 ")]
     console.say(f"{len(selection.rows)} films" + (f": {', '.join(named)}" if named else ""))
@@ -56,7 +56,7 @@ def tell_selection(selection: Selection, console: Console) -> None:
         console.say(f"{selection.without_patient} rows without patient_id: each counts as its own patient")
 
 
-def tell_detector(facts: dict[str, Any], out: Path, console: Console) -> None:
+def print_detector(facts: dict[str, Any], out: Path, console: Console) -> None:
     tune = facts["tune"]
     console.say(f"{_model_words(facts)}; mask keeps {facts['mask']['share_kept']:.0%}")
     why = f"from tune, {tune['films']} films" if facts["fusion_source"] == "tune" else "as configured"
@@ -86,7 +86,7 @@ def _threshold_words(threshold: dict[str, Any]) -> str:
     )
 
 
-def close(outcome: Outcome) -> int:
+def report_outcome(outcome: Outcome) -> int:
     if outcome.sentence:
         print(f"ml_engine: {outcome.sentence}", file=sys.stderr)  # noqa: T201
     elif outcome.status == ExitStatus.UNREADABLE:

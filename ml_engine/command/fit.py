@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ml_engine.command import alignment_inputs
-from ml_engine.command.console import Console, close, tell_detector, tell_selection
+from ml_engine.command.console import Console, print_detector, print_selection, report_outcome
 from ml_engine.command.lay_folder import aligning_rows, fit_alignment_first, lay, provide_weights
 from ml_engine.command.options import add_films, add_settings, configured
 from ml_engine.core import files
 from ml_engine.core.backbone import feature_store, networks, weights
 from ml_engine.engine import manifest
 from ml_engine.engine.outcome import ExitStatus, Outcome
-from ml_engine.engine.run_folder import Request
+from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.runner import run_folder
 
 
@@ -44,14 +44,14 @@ def fit_command(options: argparse.Namespace) -> int:
     out: Path = options.out
     console = Console()
     config = config.replace(weights=provide_weights(config.weights, config.backbone, console))
-    tell_selection(selection, console)
+    print_selection(selection, console)
     inputs = {}
     unreadable = 0
     if config.align == "network":
         extra = given.for_run(aligning_rows(rows))
         outcome = fit_alignment_first(out, config, rows, images=options.images, console=console, extra=extra)
         if not outcome.has_results:
-            return close(outcome)
+            return report_outcome(outcome)
         part_is_align = any(row.part == "align" for row in rows)
         unreadable = outcome.unreadable if part_is_align else 0  # films of fit are counted below
         inputs["alignment"] = files.sha256_of(out / "alignment.safetensors")
@@ -59,14 +59,14 @@ def fit_command(options: argparse.Namespace) -> int:
     fitting = [row for row in rows if row.part != "align"]
     extra = given.for_detector(fitting)
     inputs |= alignment_inputs.hashes(extra)
-    request = Request(kind="fit_detector", config=config, name="detector", inputs=inputs, weights=named)
+    request = RunSpec(kind="fit_detector", config=config, name="detector", inputs=inputs, weights=named)
     lay(out, request, fitting, with_labels=True)
     alignment_inputs.write(out, extra)
     if options.keep_features:
         (out / feature_store.FOLDER).mkdir(exist_ok=True)
     outcome = run_folder(out, images=options.images, listener=console.event)
     if outcome.has_results:
-        tell_detector(files.read_json(out / "detector.json"), out, console)
+        print_detector(files.read_json(out / "detector.json"), out, console)
         unreadable += outcome.unreadable
         outcome = Outcome(ExitStatus.UNREADABLE if unreadable else ExitStatus.DONE, unreadable=unreadable)
-    return close(outcome)
+    return report_outcome(outcome)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ml_engine.command.console import Console, close, tell_detector, tell_selection
+from ml_engine.command.console import Console, print_detector, print_selection, report_outcome
 from ml_engine.core import files
 from ml_engine.engine import grow_and_forget, manifest
 from ml_engine.engine.outcome import ExitStatus, Outcome
@@ -43,7 +43,7 @@ def _add_folders(parser: argparse.ArgumentParser) -> None:
 def grow_command(options: argparse.Namespace) -> int:
     console = Console()
     selection = manifest.for_fit(manifest.read_csv(options.csv), preset="paper", seed=0)
-    tell_selection(selection, console)
+    print_selection(selection, console)
     new = manifest.with_hashes([row for row in selection.rows if row.part == "fit"], options.images)
     outcome = grow_and_forget.grow(
         grow_and_forget.open_model(options.model),
@@ -73,7 +73,7 @@ def forget_command(options: argparse.Namespace) -> int:
 def _told(outcome: Outcome, out: Path, console: Console) -> int:
     if outcome.has_results:
         facts = files.read_json(out / "detector.json")
-        tell_detector(facts, out, console)
+        print_detector(facts, out, console)
         if facts["note"]:
             console.say(facts["note"])
-    return close(outcome)
+    return report_outcome(outcome)

@@ -15,7 +15,7 @@ from ml_engine.core.detector.pipeline import FittedDetector, load_detector
 from ml_engine.core.errors import EngineError
 from ml_engine.engine import manifest
 from ml_engine.engine.outcome import Outcome
-from ml_engine.engine.run_folder import Request
+from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.runner import run_folder
 
 
@@ -56,7 +56,7 @@ def link_model(model: Path, names: list[str], out: Path) -> None:
         files.link_or_copy(model / f"{name}.safetensors", out / "inputs" / f"{name}.safetensors")
 
 
-def aligning_rows(rows: list[manifest.Row]) -> list[manifest.Row]:
+def aligning_rows(rows: list[manifest.ManifestRow]) -> list[manifest.ManifestRow]:
     """The films that an alignment is fitted on: those of align, or of fit where there are none."""
     part = "align" if any(row.part == "align" for row in rows) else "fit"
     return [row for row in rows if row.part == part]
@@ -65,7 +65,7 @@ def aligning_rows(rows: list[manifest.Row]) -> list[manifest.Row]:
 def fit_alignment_first(
     out: Path,
     config: PipelineConfig,
-    rows: list[manifest.Row],
+    rows: list[manifest.ManifestRow],
     *,
     images: Path,
     console: Console,
@@ -75,7 +75,7 @@ def fit_alignment_first(
     ``extra`` are further inputs, by name."""
     provide_perceptual_weights(config, console)
     aligning = aligning_rows(rows)
-    request = Request(kind="fit_alignment", config=config, name="alignment", inputs=alignment_inputs.hashes(extra))
+    request = RunSpec(kind="fit_alignment", config=config, name="alignment", inputs=alignment_inputs.hashes(extra))
     lay(out / "alignment-run", request, aligning, with_labels=True)
     alignment_inputs.write(out / "alignment-run", extra)
     outcome = run_folder(out / "alignment-run", images=images, listener=console.event)
@@ -86,7 +86,7 @@ def fit_alignment_first(
     return outcome
 
 
-def lay(path: Path, request: Request, rows: list[manifest.Row], *, with_labels: bool) -> None:
+def lay(path: Path, request: RunSpec, rows: list[manifest.ManifestRow], *, with_labels: bool) -> None:
     """Write a run folder, or go on with the one that is there. Raises EngineError where that one is another run's."""
     path.mkdir(parents=True, exist_ok=True)
     wanted = request.to_json()
@@ -109,7 +109,7 @@ def _what_is_there(path: Path) -> dict[str, Any]:
     return there
 
 
-def _as_stored(row: manifest.Row, with_labels: bool) -> manifest.Row:
+def _as_stored(row: manifest.ManifestRow, with_labels: bool) -> manifest.ManifestRow:
     return row if with_labels else replace(row, label="")
 
 

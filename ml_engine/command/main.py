@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ml_engine.command import ablation, banks, explain, fit, grow_and_forget, repeat, score, sweep
-from ml_engine.command.console import close
+from ml_engine.command.console import report_outcome
 from ml_engine.core.errors import EngineError
 from ml_engine.engine.outcome import ExitStatus
 from ml_engine.engine.run_folder import end_with_parent
@@ -74,4 +74,4 @@ def run_command(options: argparse.Namespace) -> int:
         device=options.device,
         stdout=sys.stdout,
     )
-    return close(outcome)
+    return report_outcome(outcome)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ml_engine.command.console import Console, close
+from ml_engine.command.console import Console, report_outcome
 from ml_engine.core import files
 from ml_engine.engine import repeat
 from ml_engine.engine.outcome import ExitStatus
@@ -31,9 +31,9 @@ def repeat_command(options: argparse.Namespace) -> int:
     console = Console()
     outcome = repeat.repeat(options.folder, options.out, images=options.images, listener=console.event)
     if not outcome.has_results:
-        return close(outcome)
+        return report_outcome(outcome)
     verdicts = repeat.compare(options.folder, options.out)
     files.write_bytes(options.out / "comparison.csv", repeat.table(verdicts).encode())
     console.say(f"{repeat.summary(verdicts)}: {options.out / 'comparison.csv'}")
     differs = any(one.words == repeat.DIFFERENT for one in verdicts)
-    return ExitStatus.DIFFERS if differs else close(outcome)
+    return ExitStatus.DIFFERS if differs else report_outcome(outcome)

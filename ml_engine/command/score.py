@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ml_engine.command import alignment_inputs
-from ml_engine.command.console import Console, close, tell_selection
+from ml_engine.command.console import Console, print_selection, report_outcome
 from ml_engine.command.lay_folder import lay, link_model, model_inputs, open_detector
 from ml_engine.command.options import PLACES, add_films, add_model, add_settings, configured, given_settings
 from ml_engine.core import files
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.engine import manifest
-from ml_engine.engine.run_folder import Request
+from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.runner import run_folder
 
 
@@ -42,12 +42,12 @@ def score_command(options: argparse.Namespace) -> int:
     given = alignment_inputs.given_to_score(options, detector.config, [line["filename"] for line in table])
     rows = manifest.with_hashes(selection.rows, options.images)
     console = Console()
-    tell_selection(selection, console)
+    print_selection(selection, console)
     out: Path = options.out
     inputs = model_inputs(model, detector.config)
     models, extra = list(inputs), given.for_detector(rows)
     inputs |= alignment_inputs.hashes(extra)
-    request = Request(
+    request = RunSpec(
         kind="score",
         config=asked,
         name="scores",
@@ -61,7 +61,7 @@ def score_command(options: argparse.Namespace) -> int:
     outcome = run_folder(out, images=options.images, listener=console.event)
     if outcome.has_results:
         console.say(f"{len(rows)} films scored: {out / 'scores.csv'}")
-    return close(outcome)
+    return report_outcome(outcome)
 
 
 def checked_against_model(options: argparse.Namespace, made: PipelineConfig) -> PipelineConfig:

@@ -6,15 +6,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ml_engine.command.console import Console, close, tell_selection
+from ml_engine.command.console import Console, print_selection, report_outcome
 from ml_engine.command.lay_folder import lay, provide_perceptual_weights, provide_weights
 from ml_engine.command.options import add_films, add_settings, configured
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
 from ml_engine.core.config import PipelineConfig
 from ml_engine.engine import manifest
-from ml_engine.engine.run_folder import Request
-from ml_engine.engine.stages.plans import Plan
+from ml_engine.engine.run_folder import RunSpec
+from ml_engine.engine.stages.plans import ExperimentPlan
 from ml_engine.engine.stages.runner import run_folder
 from ml_engine.engine.stages.sweep import AXES, MOST_CELLS, begin_with, plan, read_axes
 
@@ -48,24 +48,24 @@ def sweep_command(options: argparse.Namespace) -> int:
     selection = manifest.for_cells(manifest.read_csv(options.csv), preset=config.preset, seed=config.seed)
     manifest.check_parts(selection.rows, config)
     rows = manifest.with_hashes(selection.rows, options.images)
-    tell_selection(selection, console)
+    print_selection(selection, console)
     config = config.replace(weights=provide_weights(config.weights, config.backbone, console))
     if config.align == "network":
         provide_perceptual_weights(config, console)
     for backbone, name in dict.fromkeys(_weights(planned, config)):
         provide_weights(name, backbone, console)
     named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
-    lay(options.out, Request("sweep", config, name="sweep", weights=named, axes=axes), rows, with_labels=True)
+    lay(options.out, RunSpec("sweep", config, name="sweep", weights=named, axes=axes), rows, with_labels=True)
     console.say(planned.forecast(config) + ", one after the other")
     outcome = run_folder(options.out, images=options.images, listener=console.event)
     if outcome.has_results:
         for cell in files.read_json(options.out / "sweep.json")["cells"]:
             console.say(f"{cell['words']}: {cell['refused'] or 'scored'}")
         console.say(f"the table with intervals: python -m analysis.sweep {options.out} --csv {options.csv}")
-    return close(outcome)
+    return report_outcome(outcome)
 
 
-def _weights(planned: Plan, config: PipelineConfig) -> list[tuple[str, str]]:
+def _weights(planned: ExperimentPlan, config: PipelineConfig) -> list[tuple[str, str]]:
     """(backbone, weights) of each cell."""
     configs = [cell.config(config) for cell in planned.cells]
     return [(one.backbone, one.weights) for one in configs]

@@ -17,14 +17,14 @@ from ml_engine.core.detector import pipeline
 from ml_engine.core.detector.pipeline import FittedDetector, load_detector
 from ml_engine.core.errors import EngineError, UnreadableImage, UnsupportedImage
 from ml_engine.engine import manifest
-from ml_engine.engine.manifest import Row
+from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.one_film import Reader
 from ml_engine.engine.outcome import ExitStatus, Outcome
 
 FORGOTTEN = "approximate: a patient's vectors were deleted, and what covers their place was not chosen again"
 
 
-def grown(model: Path, added: list[Row], *, images: Path) -> FittedDetector:
+def grown(model: Path, added: list[ManifestRow], *, images: Path) -> FittedDetector:
     """The detector of the folder ``model`` with `bank_changes.extended` banks.
 
     The mask, the calibration normals' maps and the fusion weight stay: those maps were made against the smaller
@@ -42,7 +42,7 @@ def grown(model: Path, added: list[Row], *, images: Path) -> FittedDetector:
     return replace(detector, model=banks, note=noted(detector.note, GROWN))
 
 
-def _features(reader: Reader, row: Row, images: Path) -> torch.Tensor:
+def _features(reader: Reader, row: ManifestRow, images: Path) -> torch.Tensor:
     try:
         return reader.features(images / row.filename, sha256=row.sha256)
     except (UnreadableImage, UnsupportedImage) as problem:

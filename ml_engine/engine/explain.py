@@ -104,7 +104,7 @@ def _neighbours(
     features: Tensor,
     patch: tuple[int, int],
     neighbours: int,
-    sources: list[manifest.Row],
+    sources: list[manifest.ManifestRow],
 ) -> list[Neighbour]:
     """The nearest bank vectors of a patch; of a baseline that compares whole films, the nearest films."""
     config = detector.config
@@ -131,7 +131,11 @@ def _placed(found: list[Neighbour], reader: Reader, images: Path) -> list[Neighb
 
 
 def _nearest_films(
-    detector: FittedDetector, scorer: NearestFilmsScorer, features: Tensor, count: int, sources: list[manifest.Row]
+    detector: FittedDetector,
+    scorer: NearestFilmsScorer,
+    features: Tensor,
+    count: int,
+    sources: list[manifest.ManifestRow],
 ) -> list[Neighbour]:
     """Whole films by their distance; row and column are -1."""
     assert isinstance(detector.model, Gallery)
@@ -157,7 +161,7 @@ def _highest(maps: fusion.Maps, detector: FittedDetector) -> tuple[int, int]:
     return int(row), int(column)
 
 
-def _nearest(name: str, bank: Bank, query: Tensor, count: int, sources: list[manifest.Row]) -> list[Neighbour]:
+def _nearest(name: str, bank: Bank, query: Tensor, count: int, sources: list[manifest.ManifestRow]) -> list[Neighbour]:
     squared, rows = NearestSearch(bank.vectors).squared_distances(query, count)
     found = []
     for rank, (distance, vector) in enumerate(zip(squared[0].sqrt().tolist(), rows[0].tolist(), strict=True), start=1):

@@ -16,9 +16,9 @@ from ml_engine.core import determinism, files
 from ml_engine.core.backbone import feature_store, weights
 from ml_engine.core.errors import EngineError
 from ml_engine.engine import approximate_banks, manifest
-from ml_engine.engine.manifest import Row
+from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.outcome import Outcome
-from ml_engine.engine.run_folder import Request
+from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.run_context import store_key
 from ml_engine.engine.stages.runner import run_folder
 
@@ -30,8 +30,8 @@ class Model:
     """A finished detector fit: its folder, what it was asked for and its films, in the manifest's order."""
 
     path: Path
-    request: Request
-    rows: list[Row]
+    request: RunSpec
+    rows: list[ManifestRow]
 
     @property
     def features(self) -> Path:
@@ -42,7 +42,7 @@ def open_model(path: Path) -> Model:
     """Raises EngineError for a folder that holds no finished detector fit, or one that was aligned by landmarks."""
     if not (path / "detector.safetensors").is_file() or not (path / "run.json").is_file():
         raise EngineError(f"{path} holds no finished detector fit: give the folder that fit made with --model.")
-    request = Request.from_json(files.read_json(path / "run.json"))
+    request = RunSpec.from_json(files.read_json(path / "run.json"))
     if "landmarks" in (request.inputs or {}):
         raise EngineError(f"{path} was aligned by landmarks, which come with each film: fit anew with --landmarks.")
     return Model(path, request, manifest.read(path / "images.csv"))
@@ -50,7 +50,7 @@ def open_model(path: Path) -> Model:
 
 def grow(
     model: Model,
-    new: list[Row],
+    new: list[ManifestRow],
     *,
     images: Path,
     out: Path,
@@ -109,7 +109,7 @@ def forget(
     return run_folder(out, images=model.path, listener=listener)
 
 
-def _check_new(model: Model, added: list[Row]) -> None:
+def _check_new(model: Model, added: list[ManifestRow]) -> None:
     if not added:
         raise EngineError("The CSV holds no normal film that the model does not have already: nothing was added.")
     part_of = {row.patient: row.part for row in model.rows if row.patient}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml_engine.core.alignment.landmarks import InvalidLandmarks
-from ml_engine.engine.manifest import Row
+from ml_engine.engine.manifest import ManifestRow
 
 COLUMNS = ("filename", "name", "x", "y")
 
@@ -80,7 +80,7 @@ def _number(text: str, line: int, name: str) -> float:
     return value
 
 
-def by_row(marks: Sequence[Mark], rows: Sequence[Row]) -> list[list[Mark]]:
+def by_row(marks: Sequence[Mark], rows: Sequence[ManifestRow]) -> list[list[Mark]]:
     """The landmarks of each row of a manifest. Raises InvalidLandmarks for a film that it does not have."""
     at = {row.filename: k for k, row in enumerate(rows)}
     at |= {row.image: k for k, row in enumerate(rows) if row.image and row.image not in at}
@@ -96,7 +96,7 @@ def by_row(marks: Sequence[Mark], rows: Sequence[Row]) -> list[list[Mark]]:
     return found
 
 
-def text_of(marks: Sequence[Mark], rows: Sequence[Row]) -> bytes:
+def text_of(marks: Sequence[Mark], rows: Sequence[ManifestRow]) -> bytes:
     """``landmarks.csv`` for a run of these rows: their landmarks, in the order of the rows."""
     names = {row.filename: row.filename for row in rows} | {row.image: row.filename for row in rows if row.image}
     order = {row.filename: k for k, row in enumerate(rows)}

@@ -29,7 +29,7 @@ class InvalidManifest(EngineError):
 
 
 @dataclass(frozen=True)
-class Row:
+class ManifestRow:
     """A film of a run. ``filename`` is relative to the films' folder; ``label`` is empty where unknown."""
 
     filename: str
@@ -44,7 +44,7 @@ class Row:
 class Selection:
     """The rows that a command takes, in CSV order, and how many it leaves out, by reason."""
 
-    rows: list[Row]
+    rows: list[ManifestRow]
     left_out: dict[str, int]
     without_patient: int
 
@@ -191,9 +191,9 @@ def for_score(table: list[dict[str, str]]) -> Selection:
 _ALONE = "film:"  # stands before the file name of a row without patient_id: it is its own patient
 
 
-def _row(line: dict[str, str], *, has_label: bool) -> Row:
+def _row(line: dict[str, str], *, has_label: bool) -> ManifestRow:
     filename = line["filename"]
-    return Row(
+    return ManifestRow(
         filename=filename,
         patient=line.get("patient_id", "") or _ALONE + filename,
         part=line.get("split", "").lower(),
@@ -201,7 +201,7 @@ def _row(line: dict[str, str], *, has_label: bool) -> Row:
     )
 
 
-def _refuse_shared_patients(rows: list[Row], table: list[dict[str, str]]) -> None:
+def _refuse_shared_patients(rows: list[ManifestRow], table: list[dict[str, str]]) -> None:
     seen: dict[str, tuple[str, str]] = {}
     for row, cells in zip(rows, table, strict=True):
         if row.part not in (*PARTS, "train"):
@@ -215,7 +215,7 @@ def _refuse_shared_patients(rows: list[Row], table: list[dict[str, str]]) -> Non
             )
 
 
-def _why_left_out(row: Row) -> str:
+def _why_left_out(row: ManifestRow) -> str:
     """Why fitting does not take a row; empty when it does. Of `train` are left those that the draw passed over."""
     if row.part == "test":
         return "in the test part"
@@ -228,7 +228,7 @@ def _why_left_out(row: Row) -> str:
     return ""
 
 
-def draw_parts(rows: Sequence[Row], *, seed: int) -> dict[str, str]:
+def draw_parts(rows: Sequence[ManifestRow], *, seed: int) -> dict[str, str]:
     """The part of each patient of `train`, as the portal draws it."""
     labels: dict[str, set[str]] = {}
     for row in rows:
@@ -237,7 +237,7 @@ def draw_parts(rows: Sequence[Row], *, seed: int) -> dict[str, str]:
     return draw_train({patient: "normal" not in found for patient, found in labels.items()}, seed=seed)
 
 
-def check_parts(rows: Sequence[Row], config: PipelineConfig) -> None:
+def check_parts(rows: Sequence[ManifestRow], config: PipelineConfig) -> None:
     """Raises EngineError where a part of a detector fit holds what it must not, or too little to standardise by."""
     for row in rows:
         if row.part in ("fit", "calibrate") and row.label not in ("normal", ""):
@@ -252,7 +252,7 @@ def check_parts(rows: Sequence[Row], config: PipelineConfig) -> None:
         raise too_few(count, part)
 
 
-def with_hashes(rows: list[Row], folder: Path) -> list[Row]:
+def with_hashes(rows: list[ManifestRow], folder: Path) -> list[ManifestRow]:
     """The rows with their files' SHA-256; empty where a file is missing, which its reading reports.
 
     Raises InvalidManifest where none of the files is there.
@@ -264,7 +264,7 @@ def with_hashes(rows: list[Row], folder: Path) -> list[Row]:
     return [replace(row, sha256=digest) for row, digest in zip(rows, hashed, strict=True)]
 
 
-def write(path: Path, rows: Sequence[Row], *, with_labels: bool) -> None:
+def write(path: Path, rows: Sequence[ManifestRow], *, with_labels: bool) -> None:
     """Write ``images.csv``; without labels it has no such column."""
     columns = COLUMNS if with_labels else COLUMNS[:-1]
     text = io.StringIO()
@@ -274,7 +274,7 @@ def write(path: Path, rows: Sequence[Row], *, with_labels: bool) -> None:
     files.write_bytes(path, text.getvalue().encode())
 
 
-def read(path: Path) -> list[Row]:
+def read(path: Path) -> list[ManifestRow]:
     """The rows of ``images.csv``. Raises InvalidManifest."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -283,4 +283,4 @@ def read(path: Path) -> list[Row]:
         raise InvalidManifest("The run folder has no images.csv that can be read.") from None
     if not lines or "filename" not in lines[0]:
         raise InvalidManifest("images.csv needs the column filename and at least one row.")
-    return [Row(**{name: line.get(name) or "" for name in COLUMNS}) for line in lines]
+    return [ManifestRow(**{name: line.get(name) or "" for name in COLUMNS}) for line in lines]

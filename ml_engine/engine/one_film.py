@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ml_engine.core import determinism, files
-from ml_engine.core.alignment.model import AlignmentModel, load_alignment
+from ml_engine.core.alignment.model import FittedAlignment, load_alignment
 from ml_engine.core.backbone import weights
 from ml_engine.core.backbone.features import FeatureExtractor
 from ml_engine.core.bank.memory_bank import places_of
@@ -66,7 +66,7 @@ class Reader:
         return self.alignment.affines(prepared.image[None, None], valid)[0]
 
 
-def _alignment(model: Path, detector: FittedDetector) -> AlignmentModel:
+def _alignment(model: Path, detector: FittedDetector) -> FittedAlignment:
     for path in (model / "alignment.safetensors", model / "inputs" / "alignment.safetensors"):
         if path.is_file() and files.sha256_of(path) == detector.alignment_sha256:
             return load_alignment(path)

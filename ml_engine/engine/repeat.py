@@ -36,7 +36,7 @@ WHOLE = {
 
 
 @dataclass(frozen=True)
-class Verdict:
+class FilmComparison:
     """filename and what became of it; `farthest` is the largest relative difference of its values, 0 where same."""
 
     name: str
@@ -67,7 +67,7 @@ def _link(source: str, target: str) -> None:
     files.link_or_copy(Path(source), Path(target))
 
 
-def compare(first: Path, second: Path) -> list[Verdict]:
+def compare(first: Path, second: Path) -> list[FilmComparison]:
     """The films of two finished folders of one request, one by one, then the files that have no row a film.
 
     Raises EngineError where they hold other requests, or one has no results.
@@ -101,11 +101,11 @@ def _array(folder: Path, name: str, rows: int) -> NDArray[np.float64]:
     return array
 
 
-def _film(name: str, pairs: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> Verdict:
+def _film(name: str, pairs: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> FilmComparison:
     if all(np.array_equal(one, other, equal_nan=True) for one, other in pairs):
-        return Verdict(name, SAME, 0.0)
+        return FilmComparison(name, SAME, 0.0)
     farthest = max(_distance(np.asarray(one, np.float64), np.asarray(other, np.float64)) for one, other in pairs)
-    return Verdict(name, WITHIN if farthest <= TOLERANCE else DIFFERENT, farthest)
+    return FilmComparison(name, WITHIN if farthest <= TOLERANCE else DIFFERENT, farthest)
 
 
 def _distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
@@ -120,15 +120,15 @@ def _distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     return apart / largest if largest else (0.0 if apart == 0 else float("inf"))
 
 
-def _file(name: str, one: Path, other: Path) -> Verdict:
+def _file(name: str, one: Path, other: Path) -> FilmComparison:
     """Equal byte for byte, or, of arrays and tensors, value by value as films are."""
     if not (one.is_file() and other.is_file()):
-        return Verdict(name, DIFFERENT, float("inf"))
+        return FilmComparison(name, DIFFERENT, float("inf"))
     if files.sha256_of(one) == files.sha256_of(other):
-        return Verdict(name, SAME, 0.0)
+        return FilmComparison(name, SAME, 0.0)
     first, second = _values(one), _values(other)
     if not first or first.keys() != second.keys():
-        return Verdict(name, DIFFERENT, float("inf"))
+        return FilmComparison(name, DIFFERENT, float("inf"))
     return _film(name, [(first[key], second[key]) for key in first])
 
 
@@ -140,7 +140,7 @@ def _values(path: Path) -> dict[str, NDArray[np.float64]]:
     return {}
 
 
-def table(verdicts: list[Verdict]) -> str:
+def table(verdicts: list[FilmComparison]) -> str:
     """comparison.csv: filename, verdict, largest relative difference."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -149,6 +149,6 @@ def table(verdicts: list[Verdict]) -> str:
     return text.getvalue()
 
 
-def summary(verdicts: list[Verdict]) -> str:
+def summary(verdicts: list[FilmComparison]) -> str:
     counts = Counter(one.words for one in verdicts)
     return ", ".join(f"{counts[words]} {words}" for words in (SAME, WITHIN, DIFFERENT) if counts[words])

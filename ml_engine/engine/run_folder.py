@@ -44,7 +44,7 @@ class Grow:
 
 
 @dataclass(frozen=True)
-class Request:
+class RunSpec:
     """``run.json``: enough to run it again elsewhere. ``inputs`` maps a name of `INPUTS` to SHA-256;
     ``fusion_weight`` of a score run replaces its detector's, and with ``grow`` its banks are grown first; ``figures``
     are those of the paper that an ablation makes, and ``axes`` the settings that a sweep varies, with their values as
@@ -85,7 +85,7 @@ class Request:
         } | ours
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Request:
+    def from_json(cls, values: dict[str, Any]) -> RunSpec:
         """Raises EngineError for what is no request, or one of a kind or format that this version does not know."""
         if not isinstance(values, dict):
             raise EngineError("run.json holds no JSON object: it must be one, with format, kind and config.")
@@ -174,14 +174,14 @@ class RunFolder:
         self._events.close()
         self._log.close()
 
-    def request(self) -> Request:
+    def request(self) -> RunSpec:
         try:
             values = files.read_json(self.path / "run.json")
         except (OSError, ValueError):
             raise EngineError("The run folder has no run.json that can be read.") from None
-        return Request.from_json(values)
+        return RunSpec.from_json(values)
 
-    def input_path(self, name: str, request: Request) -> Path:
+    def input_path(self, name: str, request: RunSpec) -> Path:
         """An input's file, proven by its SHA-256. Raises EngineError."""
         path = self.path / INPUTS[name]
         wanted = (request.inputs or {}).get(name)
@@ -262,7 +262,7 @@ def opened(
             folder.close()
 
 
-class Report:
+class StageProgress:
     """Progress of one stage as events, at most four a second, the first and the last always."""
 
     def __init__(self, folder: RunFolder, stage: str, index: int, count: int) -> None:

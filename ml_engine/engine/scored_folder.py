@@ -142,7 +142,7 @@ class ScoredFolder:
 
     # --- writing ------------------------------------------------------------------------------------
 
-    def write_scores(self, rows: Sequence[manifest.Row], errors: Mapping[int, str], scores: Scores) -> None:
+    def write_scores(self, rows: Sequence[manifest.ManifestRow], errors: Mapping[int, str], scores: Scores) -> None:
         """scores.csv and sweep.npy: ``scores`` of the films of ``rows``, ``errors`` by row. The column ``image`` is
         written where the manifest has it."""
         with_image = any(row.image for row in rows)

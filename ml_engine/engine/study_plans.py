@@ -27,7 +27,7 @@ MOST_LESIONS = 100_000
 
 
 @dataclass(frozen=True)
-class Cell:
+class PlannedBank:
     """One bank of a bank study: the ``share`` of the fit films, of the ``repeat``-th drawn order of patients, and the
     share of ``contamination``: abnormal films of tune among the films of the bank."""
 
@@ -63,17 +63,17 @@ class BankPlan:
             )
 
     @property
-    def cells(self) -> tuple[Cell, ...]:
+    def cells(self) -> tuple[PlannedBank, ...]:
         """The whole fit part, clean, comes first and counts for both questions."""
-        whole = [Cell("whole", 1.0, 0.0, 0)]
+        whole = [PlannedBank("whole", 1.0, 0.0, 0)]
         smaller = [
-            Cell(f"share-{_digits(share)}-{repeat}", share, 0.0, repeat)
+            PlannedBank(f"share-{_digits(share)}-{repeat}", share, 0.0, repeat)
             for share in self.shares
             if share < 1
             for repeat in range(self.repeats)
         ]
         dirty = [
-            Cell(f"abnormal-{_digits(share)}-{repeat}", 1.0, share, repeat)
+            PlannedBank(f"abnormal-{_digits(share)}-{repeat}", 1.0, share, repeat)
             for share in self.contaminations
             if share > 0
             for repeat in range(self.repeats)

@@ -14,7 +14,7 @@ from ml_engine.core.errors import InvalidConfig
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind
 from ml_engine.runs import paths, requests
 from ml_engine.runs.lifecycle import RunRefused
-from ml_engine.runs.requests import Request
+from ml_engine.runs.requests import RunRequest
 from portal.models import Dataset, Part, Site, Split, User
 
 UNALIGNED, FIT_FIRST = "none", "first"
@@ -49,9 +49,9 @@ class RunForm(forms.Form):
     def set_choices(self) -> None:
         """Choices that depend on the site."""
 
-    def request(self) -> Request:
+    def request(self) -> RunRequest:
         given = self.cleaned_data
-        return Request(
+        return RunRequest(
             site=self.site,
             name=given["name"],
             note=given["note"],

@@ -11,7 +11,7 @@ from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import (
     RANDOM,
-    Request,
+    RunRequest,
     aligned_config,
     check_films,
     check_request,
@@ -24,7 +24,7 @@ from portal.models import LabelValue, Part, Split, SplitImage
 
 
 def request_bank_study(
-    request: Request,
+    request: RunRequest,
     *,
     split: Split,
     config: PipelineConfig,
@@ -68,16 +68,16 @@ def request_bank_study(
 
 
 @transaction.atomic
-def request_aligned_bank_study(request: Request, *, split: Split, config: PipelineConfig, planned: BankPlan) -> Run:
+def request_aligned_bank_study(request: RunRequest, *, split: Split, config: PipelineConfig, planned: BankPlan) -> Run:
     """A bank study after an alignment that is fitted first, on the same split. Raises RunRefused."""
-    first = Request(
+    first = RunRequest(
         site=request.site, name=f"{request.name[:88]}: alignment", requested_by=request.requested_by, tags=request.tags
     )
     alignment = request_alignment(first, split=split, config=config)
     return request_bank_study(request, split=split, config=config, planned=planned, after=alignment)
 
 
-def request_blind_spots(request: Request, *, detector: DetectorModel, planned: LesionPlan) -> Run:
+def request_blind_spots(request: RunRequest, *, detector: DetectorModel, planned: LesionPlan) -> Run:
     """Paste lesions into held-out normal films of the detector's split and score them. Raises RunRefused."""
     check_request(request, split=detector.split)
     normals = count_films(detector.split)[planned.part, LabelValue.NORMAL]

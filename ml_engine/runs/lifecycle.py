@@ -46,7 +46,7 @@ class LostLease(Exception):
     """Another process holds this run, or it has ended: whoever gets this must stop and write nothing."""
 
 
-class Order(enum.Enum):
+class Instruction(enum.Enum):
     """What a beat tells the supervisor to do."""
 
     GO_ON = "go on"
@@ -143,20 +143,20 @@ def _take_model_of_previous(run: Run) -> None:
         run.save(update_fields=["detector"])
 
 
-def beat(*, lease: Lease, progress: Progress | None = None) -> Order:
+def beat(*, lease: Lease, progress: Progress | None = None) -> Instruction:
     """Prolong the lease, store progress, and hear whether to go on."""
     news = asdict(progress) if progress else {}
     if not _held(lease).update(lease_until=_lease_end(), heartbeat_at=Now(), **news):
-        return Order.STOP
+        return Instruction.STOP
     return order(lease=lease)
 
 
-def order(*, lease: Lease) -> Order:
+def order(*, lease: Lease) -> Instruction:
     """Whether to go on, without writing."""
     cancelled = _held(lease).values_list("cancel_requested", flat=True).first()
     if cancelled is None:
-        return Order.STOP
-    return Order.CANCEL if cancelled else Order.GO_ON
+        return Instruction.STOP
+    return Instruction.CANCEL if cancelled else Instruction.GO_ON
 
 
 def note_versions(*, lease: Lease, versions: dict[str, str]) -> None:

@@ -29,7 +29,7 @@ MOST_GROWN = 200  # films whose features fit into memory at once
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class RunRequest:
     """What every run has. `requested_by` None is the machine's own doing (a command on the server)."""
 
     site: Site
@@ -79,7 +79,7 @@ def as_text(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def request_alignment(request: Request, *, split: Split, config: PipelineConfig) -> Run:
+def request_alignment(request: RunRequest, *, split: Split, config: PipelineConfig) -> Run:
     """Raises RunRefused."""
     check_request(request, split=split)
     config = config.replace(align="network")
@@ -90,7 +90,7 @@ def request_alignment(request: Request, *, split: Split, config: PipelineConfig)
 
 
 def request_detector(
-    request: Request,
+    request: RunRequest,
     *,
     split: Split,
     config: PipelineConfig,
@@ -118,7 +118,7 @@ def request_detector(
 
 
 def request_score(
-    request: Request,
+    request: RunRequest,
     *,
     detector: DetectorModel | None = None,
     after: Run | None = None,
@@ -154,7 +154,7 @@ def request_score(
     )
 
 
-def request_grown_score(request: Request, *, scored: Run, films: Sequence[Image]) -> Run:
+def request_grown_score(request: RunRequest, *, scored: Run, films: Sequence[Image]) -> Run:
     """Score the films of `scored` anew, with its detector's bank grown by `films`, which are among them.
 
     Raises RunRefused: films of tune, calibrate and test patients stay where they are.
@@ -211,7 +211,7 @@ def films_held_elsewhere(split: Split, films: Sequence[Image]) -> set[int]:
 
 
 @transaction.atomic
-def request_aligned_detector(request: Request, *, split: Split, config: PipelineConfig) -> Run:
+def request_aligned_detector(request: RunRequest, *, split: Split, config: PipelineConfig) -> Run:
     """A detector after an alignment that is fitted first, on the same split. Raises RunRefused."""
     alignment = request_alignment(_named(replace(request, clone_of=None), "alignment"), split=split, config=config)
     return request_detector(request, split=split, config=config, after=alignment)
@@ -219,7 +219,7 @@ def request_aligned_detector(request: Request, *, split: Split, config: Pipeline
 
 @transaction.atomic
 def request_chain(
-    request: Request,
+    request: RunRequest,
     *,
     split: Split,
     config: PipelineConfig,
@@ -249,12 +249,12 @@ def check_needs_no_file(config: PipelineConfig) -> None:
             )
 
 
-def _named(request: Request, what: str) -> Request:
+def _named(request: RunRequest, what: str) -> RunRequest:
     name = f"{request.name[: _LONGEST_NAME - len(what) - 2]}: {what}"
     return replace(request, name=name)
 
 
-def check_request(request: Request, *, split: Split) -> None:
+def check_request(request: RunRequest, *, split: Split) -> None:
     if request.requested_by is not None:
         require(request.requested_by, "request runs", request.site)
     if not request.name.strip():
@@ -355,7 +355,7 @@ def _check_can_still_end_well(run: Run) -> None:
 
 
 @transaction.atomic
-def queue(request: Request, *, datasets: Sequence[Dataset] = (), **fields: Any) -> Run:
+def queue(request: RunRequest, *, datasets: Sequence[Dataset] = (), **fields: Any) -> Run:
     run = Run.objects.create(
         site=request.site,
         name=request.name.strip(),

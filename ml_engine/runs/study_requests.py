@@ -9,12 +9,12 @@ from typing import TypeVar
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
 from ml_engine.engine.stages import ablation, sweep
-from ml_engine.engine.stages.plans import Plan
+from ml_engine.engine.stages.plans import ExperimentPlan
 from ml_engine.models import Run, RunKind
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import (
     RANDOM,
-    Request,
+    RunRequest,
     check_films,
     check_needs_no_file,
     check_request,
@@ -28,7 +28,7 @@ FIGURES = ("12", "13", "14", "15")  # by default: the alignment table of other b
 
 
 def request_ablation(
-    request: Request, *, split: Split, config: PipelineConfig, figures: Sequence[str] = FIGURES
+    request: RunRequest, *, split: Split, config: PipelineConfig, figures: Sequence[str] = FIGURES
 ) -> Run:
     """The paper's experiments on a split. Raises RunRefused."""
     if not figures:
@@ -37,19 +37,21 @@ def request_ablation(
     return _queue(request, RunKind.ABLATION, split=split, config=config, planned=planned)
 
 
-def request_sweep(request: Request, *, split: Split, config: PipelineConfig, axes: Mapping[str, Sequence[str]]) -> Run:
+def request_sweep(
+    request: RunRequest, *, split: Split, config: PipelineConfig, axes: Mapping[str, Sequence[str]]
+) -> Run:
     """A detector for each combination of the axes' values. Raises RunRefused."""
     config, planned = plan_sweep(config, axes)
     return _queue(request, RunKind.SWEEP, split=split, config=config, planned=planned)
 
 
-def plan_sweep(config: PipelineConfig, axes: Mapping[str, Sequence[str]]) -> tuple[PipelineConfig, Plan]:
+def plan_sweep(config: PipelineConfig, axes: Mapping[str, Sequence[str]]) -> tuple[PipelineConfig, ExperimentPlan]:
     """The config that a sweep begins with, and what it would do. Raises RunRefused."""
     first = _or_refused(lambda: sweep.begin_with(config, axes))
     return first, _or_refused(lambda: sweep.plan(first, axes))
 
 
-def _queue(request: Request, kind: RunKind, *, split: Split, config: PipelineConfig, planned: Plan) -> Run:
+def _queue(request: RunRequest, kind: RunKind, *, split: Split, config: PipelineConfig, planned: ExperimentPlan) -> Run:
     check_request(request, split=split)
     check_needs_no_file(config)
     check_films(split, [Part.FIT], why="detectors are fitted on its normal films")

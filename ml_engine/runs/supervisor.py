@@ -27,7 +27,7 @@ from ml_engine.engine.outcome import ExitStatus
 from ml_engine.models import Run
 from ml_engine.runs import lifecycle, paths, write_folder
 from ml_engine.runs.engine_process import Engine
-from ml_engine.runs.lifecycle import Lease, LostLease, Order, Progress, RunRefused
+from ml_engine.runs.lifecycle import Instruction, Lease, LostLease, Progress, RunRefused
 from ml_engine.runs.store_results import store_results
 
 logger = logging.getLogger(__name__)
@@ -138,12 +138,12 @@ class Pulse:
             if now - self._beat > settings.RUN_LEASE_SECONDS:
                 raise LostLease from None
             return
-        if order is Order.CANCEL:
+        if order is Instruction.CANCEL:
             raise Cancelled
-        if order is Order.STOP:
+        if order is Instruction.STOP:
             raise LostLease
 
-    def _ask(self, now: float) -> Order:
+    def _ask(self, now: float) -> Instruction:
         if self._news is None and now - self._beat < settings.RUN_HEARTBEAT_SECONDS:
             return lifecycle.order(lease=self._lease)
         order = lifecycle.beat(lease=self._lease, progress=self._news)

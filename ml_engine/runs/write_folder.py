@@ -28,7 +28,7 @@ _COLUMNS = ("image", "filename", "sha256", "patient", "part")
 
 
 @dataclass(frozen=True)
-class Film:
+class RunFilm:
     """A line of images.csv. `label` is blank for a film whose label the engine must not see."""
 
     image: Image
@@ -57,7 +57,7 @@ def write_folder(run: Run, *, tick: Callable[[], None]) -> Path:
     return folder
 
 
-def _place_film(film: Film, folder: Path) -> None:
+def _place_film(film: RunFilm, folder: Path) -> None:
     source = pixel_path(film.image.pixel_sha256)
     try:
         paths.link(source, folder / film.filename)
@@ -71,7 +71,7 @@ def _place_film(film: Film, folder: Path) -> None:
         paths.write_text(facts, json.dumps(film.image.facts, sort_keys=True))
 
 
-def _manifest(films: list[Film], *, labelled: bool) -> str:
+def _manifest(films: list[RunFilm], *, labelled: bool) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*_COLUMNS, "label"] if labelled else _COLUMNS)
@@ -135,7 +135,7 @@ def _inputs(run: Run, folder: Path) -> dict[str, dict[str, str]]:
 # Which films, in which part, with which label -------------------------------------------------------
 
 
-def films_of(run: Run) -> list[Film]:
+def films_of(run: Run) -> list[RunFilm]:
     """The films of a run, in the order of their making."""
     if run.kind == RunKind.SCORE:
         return _films_to_score(run)
@@ -151,7 +151,7 @@ def films_of(run: Run) -> list[Film]:
     return _labelled(run.split, [Part.FIT, Part.TUNE, Part.CALIBRATE], allowed={Part.TUNE: {LabelValue.ABNORMAL}})
 
 
-def _films_of_cells(split: Split) -> list[Film]:
+def _films_of_cells(split: Split) -> list[RunFilm]:
     """What every detector of an ablation or a sweep takes: the films that it is fitted on with their labels, those of
     test without one, whatever it is."""
     parts = [Part.ALIGN, Part.FIT, Part.TUNE, Part.CALIBRATE]
@@ -159,7 +159,7 @@ def _films_of_cells(split: Split) -> list[Film]:
     return [*fitting, *_in_parts(split, [Part.TEST])]
 
 
-def _films_of_banks(split: Split) -> list[Film]:
+def _films_of_banks(split: Split) -> list[RunFilm]:
     """The normal films of fit and calibrate, the abnormal ones of tune that may be injected, and all of test without a
     label."""
     fitting = _labelled(split, [Part.FIT, Part.TUNE, Part.CALIBRATE], allowed={Part.TUNE: {LabelValue.ABNORMAL}})
@@ -167,16 +167,16 @@ def _films_of_banks(split: Split) -> list[Film]:
     return [*kept, *_in_parts(split, [Part.TEST])]
 
 
-def _normals_to_paste_into(run: Run) -> list[Film]:
+def _normals_to_paste_into(run: Run) -> list[RunFilm]:
     """The normal films of the part, at most as many as asked for, drawn by the seed; their label stays here."""
     assert run.split is not None  # constraint run_fit_has_split
     planned = LesionPlan.from_json(run.asked["lesions"])
     films = _labelled(run.split, [planned.part], allowed={})
     order = np.random.default_rng(run.seed).permutation(len(films))[: planned.films]
-    return [Film(films[k].image, films[k].part) for k in sorted(order.tolist())]
+    return [RunFilm(films[k].image, films[k].part) for k in sorted(order.tolist())]
 
 
-def _labelled(split: Split, parts: list[str], *, allowed: dict[str, set[LabelValue]]) -> list[Film]:
+def _labelled(split: Split, parts: list[str], *, allowed: dict[str, set[LabelValue]]) -> list[RunFilm]:
     """The films of these parts that were normal at the split's cut-off, or have another value allowed there."""
     films = list(_in_parts(split, parts))
     labels = labels_at([film.image.pk for film in films], split.label_cutoff)
@@ -184,27 +184,27 @@ def _labelled(split: Split, parts: list[str], *, allowed: dict[str, set[LabelVal
     for film in films:
         label = labels.get(film.image.pk)
         if label is not None and label.value in {LabelValue.NORMAL, *allowed.get(film.part, ())}:
-            kept.append(Film(film.image, film.part, str(label.value)))
+            kept.append(RunFilm(film.image, film.part, str(label.value)))
     return kept
 
 
-def _films_to_score(run: Run) -> list[Film]:
+def _films_to_score(run: Run) -> list[RunFilm]:
     if run.rescores is not None:
         scores = run.rescores.scores.select_related("image__patient").order_by("row")
-        return [Film(score.image, score.part) for score in scores]
+        return [RunFilm(score.image, score.part) for score in scores]
     if run.parts:
         assert run.split is not None  # a request with parts takes the detector's split
         return list(_in_parts(run.split, run.parts))
     part_of = _parts_by_image(run.split) if run.split else {}
     images = Image.objects.filter(dataset__in=run.datasets.all()).select_related("patient").order_by("pk")
-    return [Film(image, part_of.get(image.pk, "")) for image in images]
+    return [RunFilm(image, part_of.get(image.pk, "")) for image in images]
 
 
-def _in_parts(split: Split, parts: list[str]) -> Iterator[Film]:
+def _in_parts(split: Split, parts: list[str]) -> Iterator[RunFilm]:
     part_of = _parts_by_image(split, parts)
     images = Image.objects.filter(split_images__member__split=split, split_images__member__part__in=parts)
     for image in images.select_related("patient").order_by("pk"):
-        yield Film(image, part_of[image.pk])
+        yield RunFilm(image, part_of[image.pk])
 
 
 def _parts_by_image(split: Split, parts: list[str] | None = None) -> dict[int, str]:

@@ -8,11 +8,11 @@ from django.views.decorators.http import require_GET
 from ml_engine.models import Run
 from ml_engine.runs import paths
 from portal.people.access import get_visible
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
-def picture(request: Request, uuid: UUID, name: str) -> FileResponse:
+def picture(request: SignedInRequest, uuid: UUID, name: str) -> FileResponse:
     """One of the run's pictures by its name in the report; no other file."""
     run = get_visible(Run.objects.select_related("alignment_made"), request.user, uuid)
     made = getattr(run, "alignment_made", None)

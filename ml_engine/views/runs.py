@@ -21,7 +21,7 @@ from ml_engine.runs.requests import changes_from_preset
 from ml_engine.runs.suspect_normals import NoSuspects, queue_least_normal
 from portal.models import Image, Part, Site, Split, User
 from portal.people.access import get_visible, may, may_see_scores, require
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 from portal.sets.screening_queues import InvalidQueue
 
 FORM_MODULES = {kind: module for module in (forms, studies, banks) for kind in module.FORMS}
@@ -30,7 +30,7 @@ ACTIVE = (RunState.QUEUED, RunState.RUNNING)
 
 
 @require_GET
-def runs(request: Request) -> HttpResponse:
+def runs(request: SignedInRequest) -> HttpResponse:
     """The runs of the site, newest first; while one of those shown is on its way, the list asks for news."""
     kind, state = request.GET.get("kind", ""), request.GET.get("state", "")
     found = Run.objects.filter(site=request.hilum_site).select_related("requested_by", "split", "after")
@@ -72,7 +72,7 @@ def _runs() -> QuerySet[Run]:
 
 
 @require_GET
-def run(request: Request, uuid: UUID) -> HttpResponse:
+def run(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     run = get_visible(_runs(), request.user, uuid)
     changed = changes_from_preset(run.config)
     context = {
@@ -152,7 +152,7 @@ def _words(name: str) -> str:
     return {"worst": "Poorest fit", "middle": "Middling fit"}[kind] + f" {number}"
 
 
-def _progress(request: Request, run: Run) -> dict[str, Any]:
+def _progress(request: SignedInRequest, run: Run) -> dict[str, Any]:
     return {
         "log": paths.log_tail(run.uuid),
         "is_active": run.state in ACTIVE,
@@ -162,7 +162,7 @@ def _progress(request: Request, run: Run) -> dict[str, Any]:
 
 
 @require_GET
-def progress(request: Request, uuid: UUID) -> HttpResponse:
+def progress(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The part of the run page that follows it. When the run has ended, the page is asked for anew, once."""
     run = get_visible(Run.objects.select_related("after", "site"), request.user, uuid)
     response = render(request, "ml_engine/_progress.html", {"run": run, **_progress(request, run)})
@@ -172,7 +172,7 @@ def progress(request: Request, uuid: UUID) -> HttpResponse:
 
 
 @require_GET
-def log(request: Request, uuid: UUID) -> HttpResponse:
+def log(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     run = get_visible(Run.objects.all(), request.user, uuid)
     text = paths.log_tail(run.uuid, lines=100_000, limit=8 * 2**20)
     notice = f"{RANDOM_WEIGHTS}\n\n" if run.random_weights else ""
@@ -180,7 +180,7 @@ def log(request: Request, uuid: UUID) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-def new(request: Request, kind: str) -> HttpResponse:
+def new(request: SignedInRequest, kind: str) -> HttpResponse:
     """A form, empty or filled from the run that is cloned."""
     if kind not in FORM_MODULES:
         raise Http404(f"There is no run of kind {kind}.")
@@ -201,7 +201,7 @@ def new(request: Request, kind: str) -> HttpResponse:
     return render(request, form.template, context, status=400 if form.errors else 200)
 
 
-def _cloned(request: Request, kind: str) -> Run | None:
+def _cloned(request: SignedInRequest, kind: str) -> Run | None:
     address = request.GET.get("clone")
     if not address:
         return None
@@ -211,7 +211,7 @@ def _cloned(request: Request, kind: str) -> Run | None:
     return get_visible(runs, request.user, address)
 
 
-def _site_named(request: Request) -> Site | None:
+def _site_named(request: SignedInRequest) -> Site | None:
     """The site of the split or the detector that the address names; without one, the site in the bar."""
     if split := request.GET.get("split"):
         return get_visible(Split.objects.select_related("site"), request.user, split).site
@@ -225,7 +225,7 @@ def _weights(form: RunForm) -> dict[str, bool]:
 
 
 @require_POST
-def cancel(request: Request, uuid: UUID) -> HttpResponse:
+def cancel(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     run = get_visible(Run.objects.select_related("site"), request.user, uuid)
     try:
         lifecycle.cancel(run=run, actor=request.user)
@@ -235,7 +235,7 @@ def cancel(request: Request, uuid: UUID) -> HttpResponse:
 
 
 @require_POST
-def retry(request: Request, uuid: UUID) -> HttpResponse:
+def retry(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     run = get_visible(Run.objects.select_related("site", "after"), request.user, uuid)
     try:
         lifecycle.retry(run=run, actor=request.user)
@@ -245,7 +245,7 @@ def retry(request: Request, uuid: UUID) -> HttpResponse:
 
 
 @require_POST
-def queue_suspects(request: Request, uuid: UUID) -> HttpResponse:
+def queue_suspects(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """A screening queue of the detector's fit films, the least normal first."""
     run = get_visible(Run.objects.select_related("detector_made__split", "detector_made__site"), request.user, uuid)
     made = getattr(run, "detector_made", None)

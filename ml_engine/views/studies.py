@@ -8,11 +8,11 @@ from ml_engine.core.errors import InvalidConfig
 from ml_engine.forms.studies import SweepForm
 from ml_engine.runs.lifecycle import RunRefused
 from portal.people.access import require
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 
 @require_POST
-def sweep_forecast(request: Request) -> HttpResponse:
+def sweep_forecast(request: SignedInRequest) -> HttpResponse:
     """A sentence; what is wrong with the form is told when it is queued, but for the axes."""
     site = require(request.user, "request runs", request.hilum_site)
     form = SweepForm(request.POST, site=site, user=request.user)

@@ -23,7 +23,7 @@ from portal.api.serializers import (
     QueueSerializer,
     SplitSerializer,
 )
-from portal.labels.events import InvalidLabel, Wish, label_as_seen
+from portal.labels.events import InvalidLabel, LabelChange, label_as_seen
 from portal.models import Cohort, CohortImage, Dataset, Image, QueueImage, ScreeningQueue, Split
 from portal.people.access import get_visible, visible
 from portal.people.signed_in import person
@@ -142,7 +142,7 @@ class QueueImages(generics.ListAPIView[QueueImage]):
         return films_of(get_visible(ScreeningQueue.objects.all(), person(self.request), self.kwargs["uuid"]))
 
 
-class Labels(APIView):
+class LabelFilms(APIView):
     @extend_schema(request=LabelRequest, responses={201: dict, 409: dict})
     def post(self, request: Request) -> Response:
         """Label films in one act. 409 where somebody else changed every film since it was `seen`."""
@@ -158,7 +158,7 @@ class Labels(APIView):
             done = label_as_seen(
                 images=films,
                 seen=_seen(films, given.get("seen")),
-                wish=Wish(value=given["value"], findings=given["findings"], reason=given["reason"]),
+                wish=LabelChange(value=given["value"], findings=given["findings"], reason=given["reason"]),
                 act=given.get("act") or uuid4(),
                 author=person(request),
                 site=films[0].dataset.site,

@@ -96,7 +96,7 @@ class Entry:
 
 
 @dataclass
-class Report:
+class ImportReport:
     """What an import did, in numbers; `sentences` says it to a curator."""
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -120,7 +120,7 @@ class Report:
 
 
 def entries_of_folder(
-    folder: Path, rows: Mapping[str, CsvRow] | None, boxes: Boxes | None, report: Report
+    folder: Path, rows: Mapping[str, CsvRow] | None, boxes: Boxes | None, report: ImportReport
 ) -> list[Entry]:
     """The files of a folder that an import takes, in a stable order."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
@@ -128,7 +128,7 @@ def entries_of_folder(
 
 
 def entries_of(
-    files: Mapping[str, Path], rows: Mapping[str, CsvRow] | None, boxes: Boxes | None, report: Report
+    files: Mapping[str, Path], rows: Mapping[str, CsvRow] | None, boxes: Boxes | None, report: ImportReport
 ) -> list[Entry]:
     """Of the files, by the names that they had, those that an import takes: with a CSV, those that it names."""
     if rows is not None:
@@ -155,7 +155,7 @@ def is_clutter(name: str) -> bool:
 
 
 def _match_rows(
-    files: Mapping[str, Path], rows: Mapping[str, CsvRow], boxes: Boxes | None, report: Report
+    files: Mapping[str, Path], rows: Mapping[str, CsvRow], boxes: Boxes | None, report: ImportReport
 ) -> list[Entry]:
     """A CSV may name a file by its path or, where that is unambiguous, by its last part."""
     by_last: dict[str, list[str]] = {}
@@ -180,10 +180,10 @@ def import_entries(
     *,
     upload: Upload,
     entries: Sequence[Entry],
-    report: Report,
+    report: ImportReport,
     actor: User | None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Report:
+) -> ImportReport:
     """Import every entry into the upload's dataset and close the upload."""
     Upload.objects.filter(pk=upload.pk).update(
         state=Upload.State.IMPORTING, total=len(entries), done=0, heartbeat_at=timezone.now()
@@ -205,7 +205,7 @@ def import_entries(
     return report
 
 
-def _close(upload: Upload, report: Report, actor: User | None) -> None:
+def _close(upload: Upload, report: ImportReport, actor: User | None) -> None:
     with transaction.atomic():
         Upload.objects.filter(pk=upload.pk).update(
             state=Upload.State.DONE,
@@ -218,7 +218,7 @@ def _close(upload: Upload, report: Report, actor: User | None) -> None:
         )
 
 
-def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: Report, seen: set[int]) -> str:
+def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: ImportReport, seen: set[int]) -> str:
     """Import one file; the answer is the name of the count that it adds to. `seen`: films of this import."""
     dataset = upload.dataset
     source = _sha256_of_file(entry.path)
@@ -341,7 +341,7 @@ def _append_label(image: Image, entry: Entry, *, boxes: Sequence[Box]) -> None:
     )
 
 
-def _append_what_changed(image: Image, entry: Entry, report: Report) -> None:
+def _append_what_changed(image: Image, entry: Entry, report: ImportReport) -> None:
     """A corrected CSV is a new opinion of the import: it is appended, and replaces the earlier one of the import.
     What the tables do not speak of stays as it was."""
     if entry.row is None:

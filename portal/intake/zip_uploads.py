@@ -26,7 +26,7 @@ from django.utils import timezone
 
 from portal.intake import film_files
 from portal.intake.csv_labels import Box, CsvRow, InvalidCsv, read_boxes, read_columns, read_labels
-from portal.intake.films import SECONDS_BETWEEN_BEATS, Report, entries_of, import_entries, is_clutter
+from portal.intake.films import SECONDS_BETWEEN_BEATS, ImportReport, entries_of, import_entries, is_clutter
 from portal.models import Dataset, Upload, User
 from portal.people import audit
 from portal.people.access import require
@@ -135,7 +135,7 @@ def import_zip(upload: Upload) -> None:
 
 def _unpack_and_import(upload: Upload, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"unpacked-{upload.uuid}-") as folder:
-        report = Report()
+        report = ImportReport()
         contents = unpack(path, Path(folder), beat=lambda: _beat(upload))
         entries = entries_of(contents.files, contents.rows, contents.boxes, report)
         import_entries(upload=upload, entries=entries, report=report, actor=upload.uploaded_by)

@@ -9,7 +9,16 @@ from enum import StrEnum
 
 from django.db import transaction
 
-from portal.labels.events import InvalidLabel, Wish, append, changed_by_others, check, hold, label_as_seen, resolve
+from portal.labels.events import (
+    InvalidLabel,
+    LabelChange,
+    append,
+    changed_by_others,
+    check,
+    hold,
+    label_as_seen,
+    resolve,
+)
 from portal.models import Adjudication, Image, LabelEvent, LabelSource, Site, User
 from portal.people import audit
 from portal.people.access import may, require
@@ -17,7 +26,7 @@ from portal.people.access import may, require
 DEFAULT_REASON = "Kept at a merge, with the other label in view."
 
 
-class Choice(StrEnum):
+class MergeChoice(StrEnum):
     MINE = "mine"
     THEIRS = "theirs"
     UNRESOLVED = "unresolved"
@@ -28,34 +37,36 @@ class ChangedAgain(Exception):
 
 
 def merge(
-    *, image: Image, choice: str, wish: Wish, seen: int, act: uuid.UUID, author: User, site: Site
+    *, image: Image, choice: str, wish: LabelChange, seen: int, act: uuid.UUID, author: User, site: Site
 ) -> Adjudication | None:
     """Do with the author's label what they chose once they saw the other's. `seen` is how many events the film had
     when both were shown. Raises InvalidLabel, and ChangedAgain where there is yet another label to look at."""
-    if choice not in list(Choice):
-        raise InvalidLabel(f"The choice {choice!r} is unknown; use one of {', '.join(Choice)}.")
+    if choice not in list(MergeChoice):
+        raise InvalidLabel(f"The choice {choice!r} is unknown; use one of {', '.join(MergeChoice)}.")
     check(images=[image], wish=wish, author=author, site=site)
     with transaction.atomic():
         hold([image.pk])
         if changed_by_others([image.pk], {image.pk: seen}, author):
             raise ChangedAgain
-        if choice == Choice.THEIRS:
+        if choice == MergeChoice.THEIRS:
             _withdraw(image, author, site)
-        elif choice == Choice.MINE and differs(image, wish, author):
+        elif choice == MergeChoice.MINE and differs(image, wish, author):
             return adjudicate(image=image, wish=wish, author=author, site=site, act=act)
         else:
             label_as_seen(images=[image], seen={image.pk: seen}, wish=wish, act=act, author=author, site=site)
     return None
 
 
-def differs(image: Image, wish: Wish, author: User) -> bool:
+def differs(image: Image, wish: LabelChange, author: User) -> bool:
     """Whether the wish, as one more reading, would leave the film unresolved, or be outweighed by an adjudication."""
     events = list(image.label_events.exclude(author=author).order_by("created_at", "pk"))
     theirs = resolve([event for event in events if event.source != LabelSource.IMPORT])
     return theirs is not None and (theirs.value != wish.value or theirs.source == LabelSource.ADJUDICATION)
 
 
-def adjudicate(*, image: Image, wish: Wish, author: User, site: Site, act: uuid.UUID | None = None) -> Adjudication:
+def adjudicate(
+    *, image: Image, wish: LabelChange, author: User, site: Site, act: uuid.UUID | None = None
+) -> Adjudication:
     """Settle the readings of a film by one event, which outweighs them all."""
     require(author, "adjudicate labels", site)
     with transaction.atomic():
@@ -108,6 +119,6 @@ def _withdraw(image: Image, author: User, site: Site) -> None:
     audit.record(verb="take another's label", site=site, actor=author, target=image, before=before)
 
 
-def may_settle(author: User, image: Image, wish: Wish, site: Site) -> bool:
+def may_settle(author: User, image: Image, wish: LabelChange, site: Site) -> bool:
     """Whether "keep mine" is open to the author: their label differs from nobody's, or they adjudicate."""
     return may(author, "adjudicate labels", site) or not differs(image, wish, author)

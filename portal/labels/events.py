@@ -65,7 +65,7 @@ def _labels(ids: list[int], counted: QuerySet[LabelEvent]) -> dict[int, Label]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class LabelChange:
     """The label that somebody wants films to have."""
 
     value: str
@@ -83,7 +83,7 @@ def label_films(
     reason: str = "",
 ) -> uuid.UUID:
     """Append one event a film, by one author in one act. Returns the act, which `undo` takes back whole."""
-    wish = Wish(value=value, findings=findings, reason=reason)
+    wish = LabelChange(value=value, findings=findings, reason=reason)
     check(images=images, wish=wish, author=author, site=site)
     act = uuid.uuid4()
     with transaction.atomic():
@@ -104,7 +104,7 @@ def label_as_seen(
     *,
     images: Sequence[Image],
     seen: Mapping[int, int],
-    wish: Wish,
+    wish: LabelChange,
     act: uuid.UUID,
     author: User,
     site: Site,
@@ -143,7 +143,7 @@ def changed_by_others(ids: Sequence[int], seen: Mapping[int, int], author: User)
     }
 
 
-def check(*, images: Sequence[Image], wish: Wish, author: User, site: Site) -> None:
+def check(*, images: Sequence[Image], wish: LabelChange, author: User, site: Site) -> None:
     """Whether the author may give this label to these films. Raises InvalidLabel with a sentence."""
     require(author, "label films", site)
     if wish.value not in LabelValue.values:
@@ -166,7 +166,7 @@ def check(*, images: Sequence[Image], wish: Wish, author: User, site: Site) -> N
 
 def _write(
     images: Sequence[Image],
-    wish: Wish,
+    wish: LabelChange,
     author: User,
     site: Site,
     act: uuid.UUID,
@@ -225,7 +225,7 @@ def undo(*, act: uuid.UUID, author: User, site: Site) -> int:
 
 
 @dataclass(frozen=True)
-class Act:
+class LabelAct:
     """What still stands of one act: enough for its author to know it again before it is undone."""
 
     uuid: uuid.UUID
@@ -235,7 +235,7 @@ class Act:
     made_at: datetime
 
 
-def last_act(*, author: User, site: Site, image: Image | None = None) -> Act | None:
+def last_act(*, author: User, site: Site, image: Image | None = None) -> LabelAct | None:
     """The author's latest act at the site that still stands; with `image`, the latest that touched this film."""
     standing = LabelEvent.objects.filter(
         author=author,
@@ -249,7 +249,7 @@ def last_act(*, author: User, site: Site, image: Image | None = None) -> Act | N
     if latest is None:
         return None
     of_act = standing.filter(batch=latest.batch)
-    return Act(
+    return LabelAct(
         uuid=latest.batch,
         value=latest.value,
         films=of_act.count(),

@@ -8,7 +8,7 @@ from django_htmx.middleware import HtmxDetails
 from portal.models import Site, User
 
 
-class Request(HttpRequest):
+class SignedInRequest(HttpRequest):
     user: User
     hilum_site: Site | None  # the site whose lists the person sees; None for a member of none
     htmx: HtmxDetails

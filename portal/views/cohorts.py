@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from portal.models import Cohort, Dataset, Image, Split
 from portal.people.access import get_visible
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 from portal.sets import film_filters
 from portal.sets.cohorts import InvalidCohort, diff, freeze_cohort, images_of
 from portal.views.frame import error_page
@@ -20,14 +20,14 @@ FILMS_A_PAGE = 60
 
 
 @require_GET
-def cohort_list(request: Request) -> HttpResponse:
+def cohort_list(request: SignedInRequest) -> HttpResponse:
     found = Cohort.objects.filter(site=request.hilum_site).select_related("created_by")
     page = Paginator(found, COHORTS_A_PAGE).get_page(request.GET.get("page"))
     return render(request, "portal/cohorts.html", {"room": "data", "page": page})
 
 
 @require_POST
-def freeze(request: Request, uuid: UUID) -> HttpResponse:
+def freeze(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """Freeze what the grid shows: the filters stand in the address."""
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
     filters = film_filters.Filters.from_query(request.GET, Split.objects.filter(datasets=dataset))
@@ -45,14 +45,14 @@ def freeze(request: Request, uuid: UUID) -> HttpResponse:
     return redirect("portal:cohort", cohort.uuid)
 
 
-def _cohort(request: Request, uuid: UUID) -> Cohort:
+def _cohort(request: SignedInRequest, uuid: UUID) -> Cohort:
     cohort = get_visible(Cohort.objects.select_related("site", "created_by"), request.user, uuid)
     request.hilum_site = cohort.site
     return cohort
 
 
 @require_GET
-def cohort(request: Request, uuid: UUID) -> HttpResponse:
+def cohort(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The films with the labels that were frozen, and those that they have now where these differ."""
     cohort = _cohort(request, uuid)
     found = images_of(cohort).annotate(frozen_label=F("cohort_images__label")).select_related("current_label")
@@ -72,7 +72,7 @@ def cohort(request: Request, uuid: UUID) -> HttpResponse:
 
 
 @require_GET
-def cohort_diff(request: Request, uuid: UUID) -> HttpResponse:
+def cohort_diff(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """What became of `earlier`, another cohort of the site, on the way to this one."""
     cohort = _cohort(request, uuid)
     earlier = _earlier(request, cohort)
@@ -89,7 +89,7 @@ def cohort_diff(request: Request, uuid: UUID) -> HttpResponse:
     return render(request, "portal/cohort_diff.html", context)
 
 
-def _earlier(request: Request, cohort: Cohort) -> Cohort:
+def _earlier(request: SignedInRequest, cohort: Cohort) -> Cohort:
     of_site = Cohort.objects.filter(site=cohort.site)
     if address := request.GET.get("earlier"):
         return get_visible(of_site, request.user, address)

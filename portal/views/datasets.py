@@ -15,7 +15,7 @@ from portal.labels.keys import commands_of
 from portal.models import Dataset, Part, Split, Upload
 from portal.people import audit
 from portal.people.access import get_visible, require
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 from portal.sets import film_filters
 from portal.sets.cohorts import names_at
 
@@ -23,11 +23,11 @@ FILMS_A_PAGE = 60
 
 
 @require_GET
-def datasets(request: Request) -> HttpResponse:
+def datasets(request: SignedInRequest) -> HttpResponse:
     return _list(request, DatasetForm())
 
 
-def _list(request: Request, form: DatasetForm) -> HttpResponse:
+def _list(request: SignedInRequest, form: DatasetForm) -> HttpResponse:
     of_site = list(Dataset.objects.filter(site=request.hilum_site))
     counts = film_filters.counts_by_dataset(of_site)
     for dataset in of_site:
@@ -37,7 +37,7 @@ def _list(request: Request, form: DatasetForm) -> HttpResponse:
 
 
 @require_POST
-def make_dataset(request: Request) -> HttpResponse:
+def make_dataset(request: SignedInRequest) -> HttpResponse:
     site = require(request.user, "import films", request.hilum_site)
     form = DatasetForm(request.POST)
     if form.is_valid():
@@ -57,7 +57,7 @@ def make_dataset(request: Request) -> HttpResponse:
 
 
 @require_GET
-def dataset(request: Request, uuid: UUID) -> HttpResponse:
+def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """A grid of previews with filters and counts."""
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
     request.hilum_site = dataset.site
@@ -95,7 +95,7 @@ def _counts(dataset: Dataset, filters: film_filters.Filters) -> dict[str, Any]:
 
 
 @require_GET
-def label_counts(request: Request, uuid: UUID) -> HttpResponse:
+def label_counts(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The part of the grid that counts, after a label."""
     dataset = get_visible(Dataset.objects.all(), request.user, uuid)
     filters = film_filters.Filters.from_query(request.GET, list(Split.objects.filter(datasets=dataset)))
@@ -103,7 +103,7 @@ def label_counts(request: Request, uuid: UUID) -> HttpResponse:
 
 
 @require_POST
-def upload(request: Request, uuid: UUID) -> HttpResponse:
+def upload(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
     require(request.user, "import films", dataset.site)
     form = UploadForm(request.POST, request.FILES)
@@ -119,14 +119,14 @@ def upload(request: Request, uuid: UUID) -> HttpResponse:
 
 
 @require_GET
-def upload_state(request: Request, uuid: UUID) -> HttpResponse:
+def upload_state(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The part of the dataset page that follows an import; it stops asking when the import has ended."""
     upload = get_visible(Upload.objects.select_related("dataset"), request.user, uuid)
     return render(request, "portal/_upload.html", {"upload": upload})
 
 
 @require_GET
-def quarantine(request: Request, uuid: UUID) -> HttpResponse:
+def quarantine(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
     request.hilum_site = dataset.site
     page = Paginator(dataset.quarantined.all(), 100).get_page(request.GET.get("page"))

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from portal.models import Site
 from portal.people.access import get_visible
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +46,14 @@ def _back(request: HttpRequest) -> HttpResponseRedirect:
 
 
 @require_POST
-def choose_site(request: Request) -> HttpResponse:
+def choose_site(request: SignedInRequest) -> HttpResponse:
     site = get_visible(Site.objects.all(), request.user, request.POST.get("site", ""))
     request.session["site"] = str(site.uuid)
     return redirect("portal:datasets")
 
 
 @require_POST
-def choose_theme(request: Request) -> HttpResponse:
+def choose_theme(request: SignedInRequest) -> HttpResponse:
     request.user.theme = "dark" if request.POST.get("theme") == "dark" else "light"
     request.user.save(update_fields=["theme"])
     return _back(request)

@@ -13,7 +13,7 @@ from portal.intake import film_files
 from portal.labels.keys import commands_of
 from portal.models import Image, Split
 from portal.people.access import get_visible, visible
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 from portal.sets import film_filters
 
 MOST_BESIDE = 12
@@ -21,7 +21,7 @@ FILMS_AHEAD = 2
 
 
 @require_GET
-def image(request: Request, uuid: UUID) -> HttpResponse:
+def image(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The film in the viewer, its label and history, and its neighbours under the grid's filters."""
     film = get_visible(
         Image.objects.select_related("dataset__site", "patient", "study", "current_label"), request.user, uuid
@@ -56,7 +56,7 @@ def _addresses(film: Image) -> dict[str, str]:
 
 
 @require_GET
-def pixels(request: Request, uuid: UUID) -> FileResponse:
+def pixels(request: SignedInRequest, uuid: UUID) -> FileResponse:
     """The stored uint16 pixels as they lie on disk: gzip, which the browser unpacks on the way in."""
     film = get_visible(Image.objects.all(), request.user, uuid)
     response = FileResponse(
@@ -67,7 +67,7 @@ def pixels(request: Request, uuid: UUID) -> FileResponse:
 
 
 @require_GET
-def facts(request: Request, uuid: UUID) -> JsonResponse:
+def facts(request: SignedInRequest, uuid: UUID) -> JsonResponse:
     """What the viewer needs to show the pixels: portal.imaging.film.PixelFacts, and how the film lies."""
     film = get_visible(Image.objects.all(), request.user, uuid)
     lies = {"view_position": film.view_position, "laterality": film.laterality}
@@ -76,7 +76,7 @@ def facts(request: Request, uuid: UUID) -> JsonResponse:
 
 
 @require_GET
-def boxes(request: Request, uuid: UUID) -> JsonResponse:
+def boxes(request: SignedInRequest, uuid: UUID) -> JsonResponse:
     """The boxes of the latest label events that stand, in original pixels."""
     film = get_visible(Image.objects.all(), request.user, uuid)
     events = film.label_events.filter(reverts__isnull=True, reverted_by__isnull=True).order_by("created_at", "pk")
@@ -87,7 +87,7 @@ def boxes(request: Request, uuid: UUID) -> JsonResponse:
 
 
 @require_GET
-def beside(request: Request, uuid: UUID) -> JsonResponse:
+def beside(request: SignedInRequest, uuid: UUID) -> JsonResponse:
     """Other films of the patient, those of the same study first: what the viewer can lay beside this one."""
     film = get_visible(Image.objects.all(), request.user, uuid)
     others = visible(Image.objects.filter(patient=film.patient_id).exclude(pk=film.pk), request.user).order_by("pk")
@@ -107,7 +107,7 @@ def beside(request: Request, uuid: UUID) -> JsonResponse:
 
 
 @require_GET
-def preview_file(request: Request, uuid: UUID) -> FileResponse:
+def preview_file(request: SignedInRequest, uuid: UUID) -> FileResponse:
     film = get_visible(Image.objects.all(), request.user, uuid)
     path = film_files.preview_path(film)
     if not path.exists():  # lost, say in a restore: it is made again from the pixels

@@ -13,15 +13,15 @@ from django.middleware.csrf import get_token
 from django.views.decorators.http import require_GET, require_POST
 
 from portal.labels.disagreements import ChangedAgain, may_settle, merge
-from portal.labels.events import InvalidLabel, Labelled, Wish, label_as_seen, last_act, undo
+from portal.labels.events import InvalidLabel, LabelChange, Labelled, label_as_seen, last_act, undo
 from portal.models import Image, LabelEvent, ScreeningQueue, Site
 from portal.people.access import get_visible, require, visible
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 from portal.sets import screening_queues
 from portal.sets.film_filters import events_of
 
 MOST_FILMS = 5000
-View = Callable[[Request], JsonResponse]
+View = Callable[[SignedInRequest], JsonResponse]
 
 
 class _Refused(Exception):
@@ -33,7 +33,7 @@ class _Refused(Exception):
 
 
 @require_GET
-def session(request: Request) -> JsonResponse:
+def session(request: SignedInRequest) -> JsonResponse:
     """Who is logged in, and the token for their next act: a page from before the last log-in asks for it, to send
     what it could not save."""
     return JsonResponse({"person": str(request.user.uuid), "csrf": get_token(request)})
@@ -44,7 +44,7 @@ def _of_the_pages_person(view: View) -> View:
     in there."""
 
     @wraps(view)
-    def answer(request: Request) -> JsonResponse:
+    def answer(request: SignedInRequest) -> JsonResponse:
         if request.POST.get("person", str(request.user.uuid)) != str(request.user.uuid):
             return _refusal("Somebody else is logged in now; nothing was saved in their name.", status=403)
         return view(request)
@@ -54,7 +54,7 @@ def _of_the_pages_person(view: View) -> View:
 
 @require_POST
 @_of_the_pages_person
-def label(request: Request) -> JsonResponse:
+def label(request: SignedInRequest) -> JsonResponse:
     """`image` (repeated) and `value`; perhaps `finding` (repeated) and `reason`; `seen` (as many as films): how many
     events each had when it was looked at; `act`: the page's own address for the act, so that it can be sent again;
     `queue`: where the film was looked at, and `position`: where the person goes on there. 409 where somebody else
@@ -81,7 +81,7 @@ def label(request: Request) -> JsonResponse:
     return _answer(request, done)
 
 
-def _answer(request: Request, done: Labelled) -> JsonResponse:
+def _answer(request: SignedInRequest, done: Labelled) -> JsonResponse:
     answer = {"act": str(done.act), "labels": _labels_now(done.labelled), "changed": _changed(request, done.changed)}
     if done.labelled:
         return JsonResponse(answer)
@@ -90,7 +90,7 @@ def _answer(request: Request, done: Labelled) -> JsonResponse:
 
 @require_POST
 @_of_the_pages_person
-def merge_label(request: Request) -> JsonResponse:
+def merge_label(request: SignedInRequest) -> JsonResponse:
     """What becomes of a label that met another one: as for a label, of one film, and `choice`: mine, theirs or
     unresolved."""
     try:
@@ -117,7 +117,7 @@ def merge_label(request: Request) -> JsonResponse:
     return JsonResponse({"act": request.POST.get("act", ""), "labels": _labels_now([film.pk]), "changed": {}})
 
 
-def _films(request: Request) -> list[Image]:
+def _films(request: SignedInRequest) -> list[Image]:
     try:
         addresses = [UUID(text) for text in request.POST.getlist("image")]
     except ValueError:
@@ -130,7 +130,7 @@ def _films(request: Request) -> list[Image]:
     return films
 
 
-def _seen(request: Request, films: Sequence[Image]) -> dict[int, int]:
+def _seen(request: SignedInRequest, films: Sequence[Image]) -> dict[int, int]:
     """Film id -> how many events it had. Who does not say has seen what there is."""
     numbers = request.POST.getlist("seen")
     if not numbers:
@@ -142,22 +142,22 @@ def _seen(request: Request, films: Sequence[Image]) -> dict[int, int]:
     return {film.pk: seen[str(film.uuid)] for film in films}
 
 
-def _wish(request: Request) -> Wish:
-    return Wish(
+def _wish(request: SignedInRequest) -> LabelChange:
+    return LabelChange(
         value=request.POST.get("value", ""),
         findings=[text[:100] for text in request.POST.getlist("finding")],
         reason=request.POST.get("reason", "")[:500],
     )
 
 
-def _address(request: Request, name: str) -> UUID | None:
+def _address(request: SignedInRequest, name: str) -> UUID | None:
     try:
         return UUID(request.POST[name]) if request.POST.get(name) else None
     except ValueError:
         raise _Refused(f"The address of the {name} is damaged; load the page again.") from None
 
 
-def _queue(request: Request, films: Sequence[Image]) -> ScreeningQueue | None:
+def _queue(request: SignedInRequest, films: Sequence[Image]) -> ScreeningQueue | None:
     address = _address(request, "queue")
     if address is None:
         return None
@@ -169,7 +169,7 @@ def _queue(request: Request, films: Sequence[Image]) -> ScreeningQueue | None:
 
 @require_POST
 @_of_the_pages_person
-def undo_label(request: Request) -> JsonResponse:
+def undo_label(request: SignedInRequest) -> JsonResponse:
     """Take back the act named in `act`. Without one nothing is taken back: the answer says which act of the person
     at the site (of the page, named too) is the latest, of those that touched the film named in `image`, if one is."""
     named = request.POST.get("site")
@@ -189,7 +189,7 @@ def undo_label(request: Request) -> JsonResponse:
     return JsonResponse({"act": str(act), "labels": _labels_now(films)})
 
 
-def _last(request: Request, site: Site) -> JsonResponse:
+def _last(request: SignedInRequest, site: Site) -> JsonResponse:
     address = request.POST.get("image")
     film = get_visible(Image.objects.all(), request.user, address) if address else None
     last = last_act(author=request.user, site=site, image=film)
@@ -214,7 +214,7 @@ def _with_labels(films: QuerySet[Image]) -> list[tuple[Image, str | None, list[s
     ]
 
 
-def _changed(request: Request, ids: Sequence[int]) -> dict[str, dict[str, Any]]:
+def _changed(request: SignedInRequest, ids: Sequence[int]) -> dict[str, dict[str, Any]]:
     """Film address -> its label now, who gave the last one of others', when, and whether the person may settle it."""
     labels = _labels_now(ids)
     events = LabelEvent.objects.filter(image__in=ids).exclude(author=request.user).exclude(author=None)

@@ -8,11 +8,11 @@ from django.views.decorators.http import require_http_methods
 from portal.labels.findings import InvalidFindings, set_findings
 from portal.labels.keys import DEFAULTS, NAMED, InvalidKeys, choose_keys, commands_of
 from portal.people.access import require
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 
 
 @require_http_methods(["GET", "POST"])
-def keys(request: Request) -> HttpResponse:
+def keys(request: SignedInRequest) -> HttpResponse:
     """The person's own keys of labelling, in a form; all of them are first ones again where `reset` is sent."""
     given = {one.name: one.key for one in commands_of(request.user)}
     faults: dict[str, str] = {}
@@ -42,7 +42,7 @@ def keys(request: Request) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-def findings(request: Request) -> HttpResponse:
+def findings(request: SignedInRequest) -> HttpResponse:
     """The site's list, one finding a line; everybody may read it, managers change it."""
     site = require(request.user, "see the site", request.hilum_site)
     text, fault = "\n".join(site.findings), ""

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 from portal.labels.keys import commands_of
 from portal.models import Cohort, Dataset, Image, LabelEvent, QueueImage, QueuePlace, ScreeningQueue, Site, Split
 from portal.people.access import get_visible, may
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 from portal.sets import film_filters, screening_queues
 from portal.sets.cohorts import images_of
 from portal.sets.screening_queues import InvalidQueue
@@ -24,7 +24,7 @@ QUEUES_A_PAGE = 50
 
 
 @require_GET
-def queue_list(request: Request) -> HttpResponse:
+def queue_list(request: SignedInRequest) -> HttpResponse:
     found = ScreeningQueue.objects.filter(site=request.hilum_site).select_related("created_by")
     page = Paginator(found, QUEUES_A_PAGE).get_page(request.GET.get("page"))
     shown = list(page.object_list)
@@ -35,7 +35,7 @@ def queue_list(request: Request) -> HttpResponse:
 
 
 @require_POST
-def queue_dataset(request: Request, uuid: UUID) -> HttpResponse:
+def queue_dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """A queue of what the grid shows: the filters stand in the address."""
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
     filters = film_filters.Filters.from_query(request.GET, Split.objects.filter(datasets=dataset))
@@ -45,12 +45,12 @@ def queue_dataset(request: Request, uuid: UUID) -> HttpResponse:
 
 
 @require_POST
-def queue_cohort(request: Request, uuid: UUID) -> HttpResponse:
+def queue_cohort(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     cohort = get_visible(Cohort.objects.select_related("site"), request.user, uuid)
     return _make(request, images_of(cohort), f"cohort {cohort}", cohort.site)
 
 
-def _make(request: Request, images: QuerySet[Image], source: str, site: Site) -> HttpResponse:
+def _make(request: SignedInRequest, images: QuerySet[Image], source: str, site: Site) -> HttpResponse:
     seed = request.POST.get("seed") or "0"
     try:
         if not (seed.isascii() and seed.isdigit() and len(seed) < 11):
@@ -69,12 +69,12 @@ def _make(request: Request, images: QuerySet[Image], source: str, site: Site) ->
     return redirect("portal:queue", made.uuid)
 
 
-def _queue(request: Request, uuid: UUID) -> ScreeningQueue:
+def _queue(request: SignedInRequest, uuid: UUID) -> ScreeningQueue:
     return get_visible(ScreeningQueue.objects.select_related("site", "split", "created_by"), request.user, uuid)
 
 
 @require_GET
-def queue(request: Request, uuid: UUID) -> HttpResponse:
+def queue(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The page: it asks for its films itself, and goes on where the person stopped."""
     queue = _queue(request, uuid)
     request.hilum_site = queue.site
@@ -90,7 +90,7 @@ def queue(request: Request, uuid: UUID) -> HttpResponse:
 
 
 @require_GET
-def queue_films(request: Request, uuid: UUID) -> JsonResponse:
+def queue_films(request: SignedInRequest, uuid: UUID) -> JsonResponse:
     """The films at the positions from `from` on, `count` of them at most; `next` is where to ask on, or null."""
     queue = _queue(request, uuid)
     position = _number(request, "from", default=1, high=queue.films)
@@ -109,7 +109,7 @@ def queue_films(request: Request, uuid: UUID) -> JsonResponse:
     )
 
 
-def _number(request: Request, name: str, *, default: int, high: int) -> int:
+def _number(request: SignedInRequest, name: str, *, default: int, high: int) -> int:
     text = request.GET.get(name, "")
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else default
     return max(1, min(number, high))
@@ -148,7 +148,7 @@ def _boxes(events: list[LabelEvent]) -> list[dict[str, Any]]:
 
 
 @require_GET
-def queue_boxes(request: Request, uuid: UUID, image: UUID) -> JsonResponse:
+def queue_boxes(request: SignedInRequest, uuid: UUID, image: UUID) -> JsonResponse:
     """Where to look in a film of the queue: the boxes of its labels, and the outline that it is in the queue for."""
     queue = get_visible(ScreeningQueue.objects.all(), request.user, uuid)
     member = screening_queues.films_of(queue).filter(image__uuid=image).first()
@@ -160,7 +160,7 @@ def queue_boxes(request: Request, uuid: UUID, image: UUID) -> JsonResponse:
 
 
 @require_POST
-def queue_place(request: Request, uuid: UUID) -> JsonResponse:
+def queue_place(request: SignedInRequest, uuid: UUID) -> JsonResponse:
     """Note in `position` where the person goes on when they come back."""
     queue = get_visible(ScreeningQueue.objects.all(), request.user, uuid)
     text = request.POST.get("position", "")

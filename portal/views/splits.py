@@ -8,18 +8,18 @@ from django.views.decorators.http import require_GET, require_http_methods
 from portal.forms import SplitForm
 from portal.models import Cohort, Dataset, Part, Site, Split, User
 from portal.people.access import get_visible, require, visible
-from portal.people.signed_in import Request
+from portal.people.signed_in import SignedInRequest
 from portal.sets.splits import InvalidSplit, SplitRequest, draw_split, split_from_csv
 
 
 @require_GET
-def splits(request: Request) -> HttpResponse:
+def splits(request: SignedInRequest) -> HttpResponse:
     of_site = Split.objects.filter(site=request.hilum_site).prefetch_related("datasets")
     return render(request, "portal/splits.html", {"room": "data", "splits": of_site, "part_names": Part.values})
 
 
 @require_http_methods(["GET", "POST"])
-def new_split(request: Request) -> HttpResponse:
+def new_split(request: SignedInRequest) -> HttpResponse:
     named = {kind: request.GET.getlist(kind) for kind in ("dataset", "cohort")}
     site = require(request.user, "make splits", _site_of(request, **named) or request.hilum_site)
     request.hilum_site = site
@@ -37,7 +37,7 @@ def new_split(request: Request) -> HttpResponse:
     return render(request, "portal/new_split.html", {"room": "data", "form": form}, status=400 if form.errors else 200)
 
 
-def _site_of(request: Request, *, dataset: list[str], cohort: list[str]) -> Site | None:
+def _site_of(request: SignedInRequest, *, dataset: list[str], cohort: list[str]) -> Site | None:
     """The site of the dataset or cohort whose page led here; the site chosen in the bar may be another."""
     try:
         datasets, cohorts = ([UUID(text) for text in texts] for texts in (dataset, cohort))
@@ -66,7 +66,7 @@ def _make(author: User, site: Site, form: SplitForm) -> Split:
 
 
 @require_GET
-def split(request: Request, uuid: UUID) -> HttpResponse:
+def split(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     split = get_visible(
         Split.objects.select_related("site", "created_by").prefetch_related("datasets", "cohorts"), request.user, uuid
     )

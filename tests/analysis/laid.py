@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ml_engine.engine import manifest
-from ml_engine.engine.manifest import Row
+from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.stages.ablation import plan as plan_ablation
-from ml_engine.engine.stages.plans import Plan
+from ml_engine.engine.stages.plans import ExperimentPlan
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.runs.paths import run_folder
 from ml_engine.runs.study_requests import plan_sweep
@@ -51,7 +51,7 @@ def sweep(split: Split, axes: dict[str, list[str]], *, refused: str = "", **chan
     return _laid(split, RunKind.SWEEP, planned, config.to_json(), refused)
 
 
-def _laid(split: Split, kind: RunKind, planned: Plan, config: dict[str, Any], refused: str) -> Run:
+def _laid(split: Split, kind: RunKind, planned: ExperimentPlan, config: dict[str, Any], refused: str) -> Run:
     run = made.run(
         split, kind=kind, state=RunState.DONE, name=f"A {kind}", config=config, asked=planned.asked, random_weights=True
     )
@@ -93,6 +93,8 @@ def _scores(place: Path, films: list[tuple[Image, str]], number: int) -> None:
     maps = generator.normal(1, 0.2, (len(films), 2, GRID, GRID)).astype(np.float32)
     maps[:, :, 0, 0] = np.nan
     maps[:, :, 1, 2] = 4
-    rows = [Row(filename=f"files/{image.uuid}.u16.gz", image=str(image.uuid), part=part) for image, part in films]
+    rows = [
+        ManifestRow(filename=f"files/{image.uuid}.u16.gz", image=str(image.uuid), part=part) for image, part in films
+    ]
     scored_folders.write(place, rows, scored_folders.sweep_between(whole, region), maps=maps)
     manifest.write(place / "images.csv", rows, with_labels=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_engine.engine.manifest import Row
+from ml_engine.engine.manifest import ManifestRow
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState, Score
 from ml_engine.runs.paths import run_folder
 from portal.models import Image, Part, Site, Split, User
@@ -98,7 +98,7 @@ def _arrays(run: Run, films: list[Image], *, weight: float, seed: int) -> np.nda
     sweep = scored_folders.sweep_between(global_score, region_score)
     maps = generator.normal(1, 0.2, (len(films), 2, GRID, GRID)).astype(np.float32)
     maps[:, :, 0, 0] = np.nan  # a masked corner
-    rows = [Row(filename=f"files/{film.uuid}.u16.gz", image=str(film.uuid)) for film in films]
+    rows = [ManifestRow(filename=f"files/{film.uuid}.u16.gz", image=str(film.uuid)) for film in films]
     scored_folders.write(run_folder(run.uuid), rows, sweep, maps=maps, weight=weight)
     at = round(weight * 100)
     for row, film in enumerate(films):

@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.models import Reading, Worklist, WorklistItem
 from analysis.reading import verdicts
-from analysis.reading.verdicts import Given
+from analysis.reading.verdicts import NewReading
 from analysis.reading.worklists import WorklistRequest, begin, make_worklist
 from ml_engine.models import Run
 from ml_engine.runs.paths import run_folder
@@ -32,9 +32,9 @@ def reader(name: str = "reader") -> User:
     return factories.user(name, Role.READER)
 
 
-def given(verdict: str = "normal", **changes: Any) -> Given:
+def given(verdict: str = "normal", **changes: Any) -> NewReading:
     reason = "true finding" if verdict == "abnormal" else ""
-    return Given(
+    return NewReading(
         **{"uuid": uuid.uuid4(), "verdict": verdict, "reason": reason, "active_seconds": 8, "total_seconds": 10}
         | changes
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from ml_engine.core.detector.pipeline import Scores
 from ml_engine.core.version import FORMAT
-from ml_engine.engine.manifest import Row
+from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.scored_folder import ArrayName, ScoredFolder, ScoreSummary
 
 WEIGHTS = np.arange(101) / 100
@@ -55,7 +55,7 @@ def sweep_between(whole: np.ndarray, region: np.ndarray) -> np.ndarray:
 
 def write(
     path: Path,
-    rows: Sequence[Row],
+    rows: Sequence[ManifestRow],
     sweep: np.ndarray,
     *,
     maps: np.ndarray,

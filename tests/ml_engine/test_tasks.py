@@ -16,7 +16,7 @@ from django.db import DatabaseError
 from ml_engine import tasks
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.runs import lifecycle, requests, supervisor
-from ml_engine.runs.requests import Request
+from ml_engine.runs.requests import RunRequest
 from tests.ml_engine import made
 
 
@@ -65,7 +65,7 @@ def test_a_worker_starts_before_the_first_migration(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_chain_is_three_runs_each_after_the_one_before(split: Any) -> None:
-    wish = Request(site=split.site, name="x" * 100)
+    wish = RunRequest(site=split.site, name="x" * 100)
     chain = requests.request_chain(wish, split=split, config=made.small_config(), aligned=True, parts=["test"])
     assert chain.alignment is not None
     assert (chain.detector.after, chain.score.after) == (chain.alignment, chain.detector)
@@ -75,21 +75,21 @@ def test_a_chain_is_three_runs_each_after_the_one_before(split: Any) -> None:
 
 
 def test_a_chain_without_alignment(split: Any) -> None:
-    wish = Request(site=split.site, name="Plain")
+    wish = RunRequest(site=split.site, name="Plain")
     chain = requests.request_chain(wish, split=split, config=made.small_config(), aligned=False, parts=["test"])
     assert (chain.alignment, chain.detector.after) == (None, None)
     assert chain.detector.config["align"] == "none"
 
 
 def test_a_chain_that_cannot_end_leaves_no_run(split: Any) -> None:
-    wish = Request(site=split.site, name="Broken")
+    wish = RunRequest(site=split.site, name="Broken")
     with pytest.raises(lifecycle.RunRefused, match="no film in part align"):
         requests.request_chain(wish, split=split, config=made.small_config(), aligned=True, parts=["align"])
     assert not Run.objects.exists()
 
 
 def test_nothing_crosses_sites(split: Any) -> None:
-    wish = Request(site=made.site("Busan"), name="Theirs")
+    wish = RunRequest(site=made.site("Busan"), name="Theirs")
     with pytest.raises(lifecycle.RunRefused, match="belongs to another site"):
         requests.request_alignment(wish, split=split, config=made.small_config())
 
@@ -97,11 +97,11 @@ def test_nothing_crosses_sites(split: Any) -> None:
 def test_a_split_must_be_frozen(split: Any) -> None:
     split.frozen_at = None
     with pytest.raises(lifecycle.RunRefused, match="is not frozen: freeze it first"):
-        requests.request_alignment(Request(site=split.site, name="A"), split=split, config=made.small_config())
+        requests.request_alignment(RunRequest(site=split.site, name="A"), split=split, config=made.small_config())
 
 
 def test_a_detector_waits_only_for_an_alignment_that_can_still_come(split: Any) -> None:
-    wish, config = Request(site=split.site, name="D"), made.small_config()
+    wish, config = RunRequest(site=split.site, name="D"), made.small_config()
     failed = made.run(split, state=RunState.FAILED, name="The alignment")
     with pytest.raises(lifecycle.RunRefused, match="“The alignment” is failed: retry it first"):
         requests.request_detector(wish, split=split, config=config, after=failed)

@@ -19,10 +19,10 @@ from ml_engine.core.errors import EngineError
 from ml_engine.management.commands.start import Command as StartCommand
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.runs.paths import weights_folder
-from ml_engine.runs.requests import Request, config_from, request_chain
+from ml_engine.runs.requests import RunRequest, config_from, request_chain
 from portal.imaging.phantom import write_demo_set
 from portal.intake.csv_labels import read_boxes, read_labels
-from portal.intake.films import Report, entries_of_folder, import_entries
+from portal.intake.films import ImportReport, entries_of_folder, import_entries
 from portal.models import Dataset, Membership, Role, Site, Split, Upload, User
 from portal.project.embedded import Portal
 from portal.sets.splits import SplitRequest, split_from_csv
@@ -94,7 +94,7 @@ class Command(StartCommand):
         done.touch()
 
     def _import(self, folder: Path, dataset: Dataset, portal: Portal, stop: threading.Event) -> None:
-        report = Report()
+        report = ImportReport()
         entries = entries_of_folder(
             folder, read_labels(folder / "labels.csv"), read_boxes(folder / "boxes.csv"), report
         )
@@ -117,7 +117,7 @@ class Command(StartCommand):
         )
         with transaction.atomic():
             chain = request_chain(
-                Request(site=site, name="Phantoms", requested_by=manager, tags=[TAG]),
+                RunRequest(site=site, name="Phantoms", requested_by=manager, tags=[TAG]),
                 split=split,
                 config=self._config(),
                 aligned=True,

@@ -24,7 +24,7 @@ from ml_engine.core.alignment.losses import (
     reversed_local_ncc,
     reversed_ssim,
 )
-from ml_engine.core.alignment.model import AlignmentModel, estimate, prepared
+from ml_engine.core.alignment.model import FittedAlignment, estimate, prepared
 from ml_engine.core.alignment.network import AlignmentNetwork
 from ml_engine.core.alignment.sampling import join, point_distance, sample, sample_valid, unaligned
 from ml_engine.core.alignment_config import AlignmentConfig
@@ -46,7 +46,7 @@ def fit_alignment(
     device: str = "cpu",
     vgg_weights: Path | None = None,
     canonical: Tensor | None = None,
-) -> AlignmentModel:
+) -> FittedAlignment:
     """The alignment of these films, float32 (N, 1, S, S) in [0, 1] with ``valid`` bool of the same shape.
 
     ``checkpoint`` is a folder where each finished epoch is kept: the same call goes on from there, and
@@ -290,14 +290,14 @@ class _Fit:
 
     # the end
 
-    def finished(self, images: Tensor, valid: Tensor) -> AlignmentModel:
+    def finished(self, images: Tensor, valid: Tensor) -> FittedAlignment:
         """The model: gauge and canonical from the final estimates, and its report on these films."""
         state, config = self.state, self.config
         if config.uses_network:
             settle_batch_norm(state.network, self.films, batch=config.batch)
         state.network.eval()
         self._next_round()
-        draft = AlignmentModel(config, state.network, state.gauge, state.canonical, state.canonical.image, {})
+        draft = FittedAlignment(config, state.network, state.gauge, state.canonical, state.canonical.image, {})
         thetas, checks = draft.thetas(self.films, self.valid)
         report = measured(self.films, self.valid, thetas, canonical=state.canonical, unchecked=checks)
         report |= {"history": state.history, "initial_losses": state.scales, "canonical_source": self._source()}

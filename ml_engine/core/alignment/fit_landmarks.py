@@ -11,8 +11,15 @@ from torch import Tensor
 
 from ml_engine.core.alignment.canonical import mean_of_aligned
 from ml_engine.core.alignment.checks import check, measured
-from ml_engine.core.alignment.landmarks import InvalidLandmarks, Placed, Points, mean_landmarks, place, scaled
-from ml_engine.core.alignment.model import AlignmentModel, prepared
+from ml_engine.core.alignment.landmarks import (
+    InvalidLandmarks,
+    LandmarkPlacement,
+    Points,
+    mean_landmarks,
+    place,
+    scaled,
+)
+from ml_engine.core.alignment.model import FittedAlignment, prepared
 from ml_engine.core.alignment.network import AlignmentNetwork
 from ml_engine.core.alignment.perspective import normalised_perspective, place_in_perspective
 from ml_engine.core.alignment.sampling import unaligned
@@ -22,7 +29,7 @@ from ml_engine.core.geometry import normalised_theta
 
 def fit_landmarks(
     images: Tensor, *, valid: Tensor, points: Sequence[Points], config: AlignmentConfig, seed: int
-) -> AlignmentModel:
+) -> FittedAlignment:
     """The alignment of films, float32 (N, 1, S, S) in [0, 1], by their landmarks in pixels of the input.
 
     ``valid`` is bool (N, 1, S, S), ``points`` one mapping a film, empty for a film without landmarks. The
@@ -43,7 +50,7 @@ def fit_landmarks(
     unaligned_films = torch.tensor([bool(film.reason) for film in placed])
     report["share_flagged"] = float((checks.failed | unaligned_films).double().mean())
     report |= {"landmarks": residuals(placed), "canonical_source": "mean of films aligned by landmarks"}
-    return AlignmentModel(
+    return FittedAlignment(
         config,
         AlignmentNetwork(config, generator=generator).eval(),  # never asked: a file of one form for all methods
         unaligned(1)[0],
@@ -85,13 +92,13 @@ def shrunk(points: Sequence[Points], images: Tensor, config: AlignmentConfig) ->
     return [scaled(film, config.size / images.shape[-1]) for film in points]
 
 
-def thetas_of(placed: Sequence[Placed], *, size: int) -> Tensor:
+def thetas_of(placed: Sequence[LandmarkPlacement], *, size: int) -> Tensor:
     """Thetas float32 (N, 2, 3) of films placed in a frame of this side."""
     affines = torch.stack([film.input_from_canonical for film in placed])
     return normalised_theta(affines, (size, size), (size, size)).float()
 
 
-def residuals(placed: Sequence[Placed]) -> dict[str, Any]:
+def residuals(placed: Sequence[LandmarkPlacement]) -> dict[str, Any]:
     """The report: how many films are aligned, and their residuals in canonical pixels (root mean squares)."""
     found = np.array([film.residual for film in placed if film.residual is not None])
     return {
@@ -103,6 +110,6 @@ def residuals(placed: Sequence[Placed]) -> dict[str, Any]:
     }
 
 
-def _averaged(placed: Sequence[Placed], config: AlignmentConfig) -> list[int]:
+def _averaged(placed: Sequence[LandmarkPlacement], config: AlignmentConfig) -> list[int]:
     """The first films that have enough landmarks, as many as the canonical image takes."""
     return [k for k, film in enumerate(placed) if not film.reason][: config.canonical_images]

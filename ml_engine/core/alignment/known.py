@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ml_engine.core.alignment.model import AlignmentModel
+from ml_engine.core.alignment.model import FittedAlignment
 from ml_engine.core.alignment.network import BOUNDS, residual_theta
 from ml_engine.core.alignment.sampling import join, sample, sample_valid
 from ml_engine.core.geometry import apply, invert, pixel_affine
@@ -32,7 +32,7 @@ def known_affines(count: int, *, generator: torch.Generator, strength: float = 1
 
 
 @torch.no_grad()
-def measured_by_known(model: AlignmentModel, films: Tensor, mask: Tensor, *, seed: int) -> dict[str, Any]:
+def measured_by_known(model: FittedAlignment, films: Tensor, mask: Tensor, *, seed: int) -> dict[str, Any]:
     """What is left of known affines, on at most `FILMS` prepared films (N, 1, S, S) that pass the checks.
 
     ``known``: each film is aligned, then shown under a known affine A; the alignment should undo A. What it
@@ -60,7 +60,7 @@ def measured_by_known(model: AlignmentModel, films: Tensor, mask: Tensor, *, see
     }
 
 
-def _answers(model: AlignmentModel, films: Tensor, mask: Tensor, thetas: Tensor) -> Tensor:
+def _answers(model: FittedAlignment, films: Tensor, mask: Tensor, thetas: Tensor) -> Tensor:
     """What the alignment says, fallback and all, of the films as they are seen under these thetas."""
     shown_mask = sample_valid(mask, thetas)
     return model.thetas(sample(films, thetas) * shown_mask, shown_mask)[0]

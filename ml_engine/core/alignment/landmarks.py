@@ -25,7 +25,7 @@ class InvalidLandmarks(EngineError):
 
 
 @dataclass(frozen=True)
-class Placed:
+class LandmarkPlacement:
     """Where a film lies by its landmarks: input_from_canonical in pixels, float64 (2, 3), or (3, 3) for a perspective.
 
     ``residual`` is the root mean square distance of its landmarks from the canonical ones, in canonical
@@ -38,16 +38,16 @@ class Placed:
     reason: str = ""
 
 
-def place(points: Points, canonical: Points) -> Placed:
+def place(points: Points, canonical: Points) -> LandmarkPlacement:
     """The least-squares affine from the canonical landmarks to the film's own, both in pixels."""
     shared = sorted(set(points) & set(canonical))
     reason = _why_not(points, shared)
     if reason:
-        return Placed(identity(), None, reason)
+        return LandmarkPlacement(identity(), None, reason)
     source, target = shared_points(points, canonical)
     affine = affine_from_points(target, source)
     misses = apply(invert(affine), target).numpy() - source
-    return Placed(affine, float(np.sqrt((misses**2).sum(1).mean())))
+    return LandmarkPlacement(affine, float(np.sqrt((misses**2).sum(1).mean())))
 
 
 def shared_points(points: Points, canonical: Points) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

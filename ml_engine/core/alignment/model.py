@@ -14,7 +14,7 @@ from torch import Tensor
 from ml_engine.core.alignment.batches import padded, spans
 from ml_engine.core.alignment.canonical import Canonical, with_gauge
 from ml_engine.core.alignment.checks import Checks, check
-from ml_engine.core.alignment.landmarks import InvalidLandmarks, Placed, Points, place, scaled
+from ml_engine.core.alignment.landmarks import InvalidLandmarks, LandmarkPlacement, Points, place, scaled
 from ml_engine.core.alignment.network import AlignmentNetwork
 from ml_engine.core.alignment.sampling import unaligned
 from ml_engine.core.alignment.search import search
@@ -28,7 +28,7 @@ BATCH = 32  # fixed and padded, whatever the fit's batch was
 
 
 @dataclass(frozen=True)
-class AlignmentModel:
+class FittedAlignment:
     """What is needed to align a film. ``canonical`` is float32 (S, S) in [0, 1], 0 where no film lies.
 
     ``template`` is the same at the network's side, with its support. ``gauge`` is a theta (2, 3) that
@@ -72,7 +72,7 @@ class AlignmentModel:
         flagged = torch.cat([checks.failed for _, checks in answers])
         return pixel_affine(thetas, size, size), flagged
 
-    def placed(self, points: Points, *, size: int) -> Placed:
+    def placed(self, points: Points, *, size: int) -> LandmarkPlacement:
         """Where a film lies by its landmarks, in pixels of the size x size input; its residual is in those of
         ``config.size``."""
         step = self.config.size / size
@@ -155,7 +155,7 @@ def predict(network: AlignmentNetwork, films: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def save_alignment(model: AlignmentModel, path: Path, *, header: dict[str, Any]) -> None:
+def save_alignment(model: FittedAlignment, path: Path, *, header: dict[str, Any]) -> None:
     """Write the model as safetensors. ``header`` (JSON) is kept as given, under the key ``header``."""
     tensors = {f"network.{name}": value for name, value in model.network.state_dict().items()}
     tensors |= {"gauge": model.gauge, "canonical": model.canonical}
@@ -166,7 +166,7 @@ def save_alignment(model: AlignmentModel, path: Path, *, header: dict[str, Any])
     write_tensors(path, tensors, facts)
 
 
-def load_alignment(path: Path, *, device: str = "cpu") -> AlignmentModel:
+def load_alignment(path: Path, *, device: str = "cpu") -> FittedAlignment:
     """Read a model written by `save_alignment`. Raises IncompatibleModel for any other file."""
     tensors, facts = read_tensors(path)
     tensors = {name: value.to(device) for name, value in tensors.items()}
@@ -179,7 +179,7 @@ def load_alignment(path: Path, *, device: str = "cpu") -> AlignmentModel:
     weights = {name.removeprefix("network."): v for name, v in tensors.items() if name.startswith("network.")}
     network.load_state_dict(weights)
     template = Canonical(tensors["template.image"], tensors["template.support"])
-    return AlignmentModel(
+    return FittedAlignment(
         config,
         network.eval(),
         tensors["gauge"],

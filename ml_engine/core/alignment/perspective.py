@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ml_engine.core.alignment.landmarks import Placed, Points, place, shared_points
+from ml_engine.core.alignment.landmarks import LandmarkPlacement, Points, place, shared_points
 
 LEAST = 4  # landmarks that a perspective needs, no three of them on one line
 LEAST_DEPTH = 0.2  # of the frame's centre, at every corner: below it, a corner lies near the vanishing line
 
 
-def place_in_perspective(points: Points, canonical: Points, *, size: int) -> Placed:
+def place_in_perspective(points: Points, canonical: Points, *, size: int) -> LandmarkPlacement:
     """The perspective, float64 (3, 3) with 1 in its last place, that takes the canonical landmarks to the film's own,
     both in pixels of square frames of the side ``size``.
 
@@ -29,7 +29,7 @@ def place_in_perspective(points: Points, canonical: Points, *, size: int) -> Pla
     source, target = shared_points(points, canonical)
     affine = place(points, canonical)
     if affine.reason:
-        return Placed(torch.eye(3, dtype=torch.float64), None, affine.reason)
+        return LandmarkPlacement(torch.eye(3, dtype=torch.float64), None, affine.reason)
     if len(source) < LEAST:
         return _none(f"it has {len(source)} of the canonical landmarks, and {LEAST} are needed for a perspective")
     half = size / 2
@@ -49,7 +49,7 @@ def place_in_perspective(points: Points, canonical: Points, *, size: int) -> Pla
         return _none("its landmarks give a perspective that turns over within the frame")
     matrix = np.linalg.inv(unit) @ matrix @ unit
     back = _project(np.linalg.inv(matrix), target) - source
-    return Placed(torch.from_numpy(matrix / matrix[2, 2]), float(np.sqrt((back**2).sum(1).mean())))
+    return LandmarkPlacement(torch.from_numpy(matrix / matrix[2, 2]), float(np.sqrt((back**2).sum(1).mean())))
 
 
 def normalised_perspective(matrix: Tensor, size: int) -> Tensor:
@@ -61,8 +61,8 @@ def normalised_perspective(matrix: Tensor, size: int) -> Tensor:
     return normalised
 
 
-def _none(reason: str) -> Placed:
-    return Placed(torch.eye(3, dtype=torch.float64), None, reason)
+def _none(reason: str) -> LandmarkPlacement:
+    return LandmarkPlacement(torch.eye(3, dtype=torch.float64), None, reason)
 
 
 def _project(matrix: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,14 +7,14 @@ import torch
 from numpy.typing import NDArray
 
 from ml_engine.core.alignment.checks import film_similarity, frame_filled
-from ml_engine.core.alignment.model import AlignmentModel, prepared
+from ml_engine.core.alignment.model import FittedAlignment, prepared
 from ml_engine.core.alignment.sampling import unaligned
 from ml_engine.core.geometry import normalised_theta
 
 
 @torch.no_grad()
 def alignment_quality(
-    model: AlignmentModel, images: torch.Tensor, valid: torch.Tensor, input_from_canonical: NDArray[np.float64]
+    model: FittedAlignment, images: torch.Tensor, valid: torch.Tensor, input_from_canonical: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """`columns.NAMES` of each film, float64 (N, 5): NCC in [-1, 1] and SSIM to the canonical image as the film came
     and as it was aligned, and the share of the frame that it fills, in [0, 1].

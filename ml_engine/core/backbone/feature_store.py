@@ -22,7 +22,7 @@ FOLDER = "features"  # of a run folder that keeps its own
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedFilm:
     """A film before its features: ``image`` (S, S) float32 in [0, 1]; ``box`` (4,) int64, top, left, bottom, right
     of the film in it; ``original_from_input`` and ``input_from_canonical`` (2, 3) float64 in pixels; ``flagged``
     where its alignment failed a check."""
@@ -59,10 +59,10 @@ class FeatureStore:
         """Whether the film with this hash is there; never for a film without one."""
         return bool(sha256) and self.path(sha256).is_file()
 
-    def placed(self, sha256: str) -> Placed:
+    def placed(self, sha256: str) -> PlacedFilm:
         """Raises IncompatibleModel where the file is missing or broken."""
         tensors = self._read(sha256, but="features")
-        return Placed(
+        return PlacedFilm(
             tensors["image"].numpy(),
             tensors["box"].numpy(),
             tensors["original_from_input"].numpy(),
@@ -74,7 +74,7 @@ class FeatureStore:
         """The features of every patch of the grid, row by row, float32 (h * w, D). Raises IncompatibleModel."""
         return self._read(sha256, only="features")["features"]
 
-    def keep(self, sha256: str, placed: Placed, features: Tensor) -> None:
+    def keep(self, sha256: str, placed: PlacedFilm, features: Tensor) -> None:
         """Add a film: its features float32 (h * w, D) as `features` gives them back."""
         tensors = {
             "image": torch.from_numpy(np.array(placed.image)),

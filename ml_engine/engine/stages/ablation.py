@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError, InvalidConfig
-from ml_engine.engine.stages.plans import BASE_ALIGNMENT, Cell, Plan
+from ml_engine.engine.stages.plans import BASE_ALIGNMENT, Experiment, ExperimentPlan
 
 BASE = "aligned-masked"
 SET_BY_CELLS = {
@@ -15,10 +15,10 @@ SET_BY_CELLS = {
 }  # and the first cell's values
 FIGURES = ("12", "13", "14", "15", "alignment")
 BASELINES = (
-    Cell("padim", "PaDiM", {"detector": "padim"}),
-    Cell("spade", "SPADE", {"detector": "spade"}),
-    Cell("dn2", "DN2", {"detector": "dn2"}),
-    Cell("clahe-global", "CLAHE + global PatchCore, not aligned", {"clahe": "yes", "fusion_weight": "0"}, ""),
+    Experiment("padim", "PaDiM", {"detector": "padim"}),
+    Experiment("spade", "SPADE", {"detector": "spade"}),
+    Experiment("dn2", "DN2", {"detector": "dn2"}),
+    Experiment("clahe-global", "CLAHE + global PatchCore, not aligned", {"clahe": "yes", "fusion_weight": "0"}, ""),
 )
 _ONLY = {f"alignment.{name}": "0" for name in ("constancy", "ssim", "perceptual", "local_ncc")}
 ALIGNMENTS = {
@@ -33,7 +33,7 @@ ALIGNMENTS = {
 }
 
 
-def plan(config: PipelineConfig, figures: tuple[str, ...]) -> Plan:
+def plan(config: PipelineConfig, figures: tuple[str, ...]) -> ExperimentPlan:
     """What the figures of the paper need: Fig. 12 aligned or not; Fig. 13 masked or not; Fig. 14 the weights from 0 to
     1, which any cell's sweep holds; Fig. 15 twice the side, and the baselines; ``alignment`` its backbones, losses and
     α, one changed at a time.
@@ -49,23 +49,23 @@ def plan(config: PipelineConfig, figures: tuple[str, ...]) -> Plan:
     unknown = [name for name in figures if name not in FIGURES]
     if unknown:
         raise EngineError(f"figures is {unknown[0]!r}: choose from {', '.join(FIGURES)}, joined by commas.")
-    cells = [Cell(BASE, "aligned, masked")]
+    cells = [Experiment(BASE, "aligned, masked")]
     if "12" in figures:
-        cells.append(Cell("unaligned-masked", "not aligned, masked", {}, ""))
+        cells.append(Experiment("unaligned-masked", "not aligned, masked", {}, ""))
     if "13" in figures:
-        cells.append(Cell("aligned-unmasked", "aligned, not masked", {"mask": "no"}))
-        cells.append(Cell("unaligned-unmasked", "not aligned, not masked", {"mask": "no"}, ""))
+        cells.append(Experiment("aligned-unmasked", "aligned, not masked", {"mask": "no"}))
+        cells.append(Experiment("unaligned-unmasked", "not aligned, not masked", {"mask": "no"}, ""))
     if "15" in figures:
         double = 2 * config.size
-        cells.append(Cell(f"size-{double}", f"aligned, masked, {double} px", {"size": str(double)}))
+        cells.append(Experiment(f"size-{double}", f"aligned, masked, {double} px", {"size": str(double)}))
         cells += BASELINES
     alignments: dict[str, dict[str, str]] = {BASE_ALIGNMENT: {}}
     if "alignment" in figures:
         alignments |= ALIGNMENTS
-        cells += [Cell(f"aligned-{name}", f"alignment {name}", {}, name) for name in ALIGNMENTS]
+        cells += [Experiment(f"aligned-{name}", f"alignment {name}", {}, name) for name in ALIGNMENTS]
     for cell in cells:
         cell.config(config)  # a change that the config does not bear is refused here, not after hours
-    return Plan(
+    return ExperimentPlan(
         alignments=alignments,
         cells=tuple(cells),
         scored=("test",),

@@ -30,17 +30,24 @@ from ml_engine.core.score.fusion import Maps
 from ml_engine.core.score.model_selection import Choice
 from ml_engine.core.version import FORMAT, code_version
 from ml_engine.engine import manifest
-from ml_engine.engine.manifest import Row
-from ml_engine.engine.run_folder import Report, Request
+from ml_engine.engine.manifest import ManifestRow
+from ml_engine.engine.run_folder import RunSpec, StageProgress
 from ml_engine.engine.stages import fit_detector, read_and_align
-from ml_engine.engine.stages.run_context import Work, require
-from ml_engine.engine.study_plans import BankPlan, Cell, check_reachable, drawn_films, injected_count, injected_films
+from ml_engine.engine.stages.run_context import RunContext, require
+from ml_engine.engine.study_plans import (
+    BankPlan,
+    PlannedBank,
+    check_reachable,
+    drawn_films,
+    injected_count,
+    injected_films,
+)
 
 FILMS_AT_ONCE = 64  # whose maps are held
 COLUMNS = ("global", "region", "fused")
 
 
-def stages(request: Request) -> tuple[tuple[str, Any], ...]:
+def stages(request: RunSpec) -> tuple[tuple[str, Any], ...]:
     """The stages of a bank study: its films, their features, one bank after the other, its summary."""
     planned = BankPlan.from_json(request.bank)
     check_config(request.config)
@@ -72,7 +79,7 @@ def method(config: PipelineConfig) -> PipelineConfig:
 # the stages
 
 
-def _read_films(planned: BankPlan, work: Work, report: Report) -> dict[str, Any]:
+def _read_films(planned: BankPlan, work: RunContext, report: StageProgress) -> dict[str, Any]:
     manifest.check_parts(work.rows, work.config)
     parts = [row.part for row in work.rows]
     for part in ("calibrate", "test"):
@@ -86,7 +93,7 @@ def _read_films(planned: BankPlan, work: Work, report: Report) -> dict[str, Any]
     return read_and_align.read_films(work, report)
 
 
-def _rows(work: Work) -> dict[str, NDArray[np.int64]]:
+def _rows(work: RunContext) -> dict[str, NDArray[np.int64]]:
     """The readable rows of the manifest by role, in the order in which their features are kept."""
     abnormal = [k for k in work.readable("tune").tolist() if work.rows[k].label == "abnormal"]
     found = {part: work.readable(part) for part in ("fit", "calibrate", "test")}
@@ -98,7 +105,7 @@ def _rows(work: Work) -> dict[str, NDArray[np.int64]]:
     }
 
 
-def _extract(work: Work, report: Report) -> dict[str, Any]:
+def _extract(work: RunContext, report: StageProgress) -> dict[str, Any]:
     """The unmasked patch features of all films, once: features.npy (F * P, D) float32, film by film."""
     by_role = _rows(work)
     require(by_role["fit"], least=1, part="fit")
@@ -118,15 +125,15 @@ def _extract(work: Work, report: Report) -> dict[str, Any]:
     return {"patches": per_film}
 
 
-def _names(work: Work, rows: NDArray[np.int64]) -> list[str]:
+def _names(work: RunContext, rows: NDArray[np.int64]) -> list[str]:
     return [_patient(work.rows[row], row) for row in rows.tolist()]
 
 
-def _patient(row: Row, number: int) -> str:
+def _patient(row: ManifestRow, number: int) -> str:
     return row.patient or f"row {number}"
 
 
-def _bank_films(cell: Cell, work: Work, by_role: dict[str, NDArray[np.int64]]) -> NDArray[np.int64]:
+def _bank_films(cell: PlannedBank, work: RunContext, by_role: dict[str, NDArray[np.int64]]) -> NDArray[np.int64]:
     """The films of a cell's bank as numbers into fit followed by the abnormal ones of tune."""
     fit, abnormal = by_role["fit"], by_role["abnormal"]
     seed = (work.config.seed, cell.repeat)
@@ -143,7 +150,7 @@ def _bank_films(cell: Cell, work: Work, by_role: dict[str, NDArray[np.int64]]) -
     return np.concatenate([clean, len(fit) + injected])
 
 
-def _cell(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
+def _cell(cell: PlannedBank, work: RunContext, report: StageProgress) -> dict[str, Any]:
     """A bank, what calibrate and test score against it: scores-NAME.npy (N, 3), calibration-NAME.npy (n, 3)."""
     by_role, config = _rows(work), method(work.config)
     per_film = work.folder.summary("features")["patches"]
@@ -197,7 +204,9 @@ def _cell(cell: Cell, work: Work, report: Report) -> dict[str, Any]:
     return _facts(cell, work, by_role, films) | {"vectors": len(banks.whole.vectors)}
 
 
-def _facts(cell: Cell, work: Work, by_role: dict[str, NDArray[np.int64]], films: NDArray[np.int64]) -> dict[str, Any]:
+def _facts(
+    cell: PlannedBank, work: RunContext, by_role: dict[str, NDArray[np.int64]], films: NDArray[np.int64]
+) -> dict[str, Any]:
     fit, abnormal = by_role["fit"], by_role["abnormal"]
     clean, injected = films[films < len(fit)], films[films >= len(fit)] - len(fit)
     return {
@@ -213,7 +222,7 @@ def _facts(cell: Cell, work: Work, by_role: dict[str, NDArray[np.int64]], films:
     }
 
 
-def _results(planned: BankPlan, work: Work, report: Report) -> dict[str, Any]:
+def _results(planned: BankPlan, work: RunContext, report: StageProgress) -> dict[str, Any]:
     """scores.npy (C, N, 3) and calibration.npy (C, n, 3) by cell, film and `COLUMNS`; scores.csv; bank_study.json."""
     folder, by_role = work.folder, _rows(work)
     test = [k for k, row in enumerate(work.rows) if row.part == "test"]
@@ -248,7 +257,7 @@ def _results(planned: BankPlan, work: Work, report: Report) -> dict[str, Any]:
     return {}
 
 
-def _table(work: Work, test: list[int], planned: BankPlan, scores: NDArray[np.float64]) -> str:
+def _table(work: RunContext, test: list[int], planned: BankPlan, scores: NDArray[np.float64]) -> str:
     """One line a test film with its fused score in each cell; empty where it could not be read."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

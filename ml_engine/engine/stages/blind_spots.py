@@ -25,9 +25,9 @@ from ml_engine.core.geometry import apply, invert
 from ml_engine.core.score import fusion
 from ml_engine.core.version import FORMAT, code_version
 from ml_engine.engine import decode_films
-from ml_engine.engine.run_folder import Report, Request
+from ml_engine.engine.run_folder import RunSpec, StageProgress
 from ml_engine.engine.stages import read_and_align
-from ml_engine.engine.stages.run_context import Work
+from ml_engine.engine.stages.run_context import RunContext
 from ml_engine.engine.study_plans import LesionPlan
 from portal.imaging import lesions
 from portal.imaging.lesions import Lesion
@@ -55,7 +55,7 @@ Floats = NDArray[np.float32]
 Reals = NDArray[np.float64]
 
 
-def stages(request: Request) -> tuple[tuple[str, Any], ...]:
+def stages(request: RunSpec) -> tuple[tuple[str, Any], ...]:
     planned = LesionPlan.from_json(request.lesions)
     return (
         ("films", _read_films),
@@ -80,12 +80,12 @@ def weights_of(detector: pipeline.FittedDetector) -> dict[str, float]:
     return dict(zip(MAPS, (0.0, 1.0, detector.choice.weight), strict=True))
 
 
-def _read_films(work: Work, report: Report) -> dict[str, Any]:
+def _read_films(work: RunContext, report: StageProgress) -> dict[str, Any]:
     thresholds(work.detector)  # before the hours that pasting takes
     return read_and_align.read_films(work, report)
 
 
-def _find_lungs(work: Work, report: Report) -> dict[str, Any]:
+def _find_lungs(work: RunContext, report: StageProgress) -> dict[str, Any]:
     """lungs.npy (2, S, S) bool: where the lungs lie in most of the aligned films."""
     inputs, affines = files.open_npy(work.path("inputs.npy")), work.read("input_from_canonical.npy")
     rows = work.readable()[:LUNG_FILMS]
@@ -104,7 +104,7 @@ def _find_lungs(work: Work, report: Report) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Film:
+class FilmWithLungs:
     """A film at its own size: ``gray`` (H, W) float32 in [0, 1]; ``spacing_mm`` (y, x), from its header or, where
     ``is_nominal``, of a film `NOMINAL_WIDTH_MM` wide; ``original_from_canonical`` (2, 3); ``lungs`` (2, S, S) bool in
     the canonical image, its own where it shows them."""
@@ -140,14 +140,14 @@ class Pasted:
     lesion: Lesion
 
 
-def _film(work: Work, row: int, vote: NDArray[np.bool_]) -> Film:
+def _film(work: RunContext, row: int, vote: NDArray[np.bool_]) -> FilmWithLungs:
     array = decode_films.read(work.images / work.rows[row].filename, sha256=work.rows[row].sha256)
     gray = intensities(array, work.config)
     nominal = NOMINAL_WIDTH_MM / gray.shape[1]
     inputs, affines = files.open_npy(work.path("inputs.npy")), work.read("input_from_canonical.npy")
     [(_, aligned)] = pipeline.canonical_batches(inputs, affines, rows=np.array([row]), batch=1)
     own = lungs_of(aligned[0, 0].numpy())
-    return Film(
+    return FilmWithLungs(
         gray=gray,
         pixel_aspect=array.pixel_aspect,
         spacing_mm=array.spacing_mm or (nominal * array.pixel_aspect, nominal),
@@ -157,7 +157,9 @@ def _film(work: Work, row: int, vote: NDArray[np.bool_]) -> Film:
     )
 
 
-def drawn_lesions(film: Film, vote: NDArray[np.bool_], planned: LesionPlan, seed: tuple[int, int]) -> list[Pasted]:
+def drawn_lesions(
+    film: FilmWithLungs, vote: NDArray[np.bool_], planned: LesionPlan, seed: tuple[int, int]
+) -> list[Pasted]:
     """All lesions of a film: at each place every size, so that sizes and contrasts are compared at the same places. A
     place is drawn in the lungs where most films have theirs; one without room for the lesion gives none."""
     found = []
@@ -176,7 +178,7 @@ def drawn_lesions(film: Film, vote: NDArray[np.bool_], planned: LesionPlan, seed
     return found
 
 
-def _place(film: Film, vote: NDArray[np.bool_], rng: np.random.Generator) -> tuple[float, float] | None:
+def _place(film: FilmWithLungs, vote: NDArray[np.bool_], rng: np.random.Generator) -> tuple[float, float] | None:
     """A point of the lungs, from the canonical image to the film's pixels; None where none lies in the film."""
     inside = np.argwhere(vote.any(0))
     height, width = film.gray.shape
@@ -190,7 +192,13 @@ def _place(film: Film, vote: NDArray[np.bool_], rng: np.random.Generator) -> tup
 
 
 def _lesion(
-    film: Film, kind: str, size: float, *, side: int, centre: tuple[float, float] | None, rng: np.random.Generator
+    film: FilmWithLungs,
+    kind: str,
+    size: float,
+    *,
+    side: int,
+    centre: tuple[float, float] | None,
+    rng: np.random.Generator,
 ) -> Lesion | None:
     if kind == "nodule":
         if centre is None:
@@ -217,7 +225,7 @@ class Scored:
         return float(seen.max()) if seen.size else float("nan")
 
 
-def _score(work: Work, scorer: Any, inputs: Floats, row: int) -> Iterator[Scored]:
+def _score(work: RunContext, scorer: Any, inputs: Floats, row: int) -> Iterator[Scored]:
     """Prepared films (N, S, S) that lie as the film of the row does."""
     detector = work.detector
     affines = np.repeat(work.read("input_from_canonical.npy")[row][None], len(inputs), axis=0)
@@ -234,7 +242,7 @@ def _score(work: Work, scorer: Any, inputs: Floats, row: int) -> Iterator[Scored
             )
 
 
-def _paste_all(planned: LesionPlan, work: Work, report: Report) -> dict[str, Any]:
+def _paste_all(planned: LesionPlan, work: RunContext, report: StageProgress) -> dict[str, Any]:
     """One file a film in lesions/, so that what was done before a restart stays done."""
     keep, rows = work.mask(), work.readable()
     scorer = scorer_of(work.detector.model, keep, work.config, work.device)
@@ -248,7 +256,7 @@ def _paste_all(planned: LesionPlan, work: Work, report: Report) -> dict[str, Any
 
 
 def _paste_into(
-    work: Work, planned: LesionPlan, scorer: Any, row: int, vote: NDArray[np.bool_], marks: dict[str, Any]
+    work: RunContext, planned: LesionPlan, scorer: Any, row: int, vote: NDArray[np.bool_], marks: dict[str, Any]
 ) -> dict[str, Any]:
     film = _film(work, row, vote)
     drawn = drawn_lesions(film, vote, planned, (work.config.seed, row))
@@ -270,13 +278,19 @@ def _wanted(planned: LesionPlan) -> int:
     return planned.places * len(planned.contrasts) * sum(len(planned.sizes(kind)) for kind in planned.kinds)
 
 
-def _prepared(film: Film, gray: Floats, work: Work) -> Floats:
+def _prepared(film: FilmWithLungs, gray: Floats, work: RunContext) -> Floats:
     image: Floats = resized(gray, work.config, pixel_aspect=film.pixel_aspect).image.numpy()
     return image
 
 
 def _facts(
-    work: Work, film: Film, one: Pasted, contrast: float, before: Scored, after: Scored, marks: dict[str, Any]
+    work: RunContext,
+    film: FilmWithLungs,
+    one: Pasted,
+    contrast: float,
+    before: Scored,
+    after: Scored,
+    marks: dict[str, Any],
 ) -> dict[str, Any]:
     config, keep = work.config, work.mask()
     canonical_from_original = invert(film.original_from_canonical)
@@ -342,7 +356,7 @@ def _plain(value: float) -> float | None:
 # what is left
 
 
-def _results(planned: LesionPlan, work: Work, report: Report) -> dict[str, Any]:
+def _results(planned: LesionPlan, work: RunContext, report: StageProgress) -> dict[str, Any]:
     """lesions.csv, films.csv and blind_spots.json."""
     folder = work.folder
     per_film = [files.read_json(work.path(f"lesions/{row:06}.json")) for row in work.readable().tolist()]

@@ -15,13 +15,13 @@ from ml_engine.core.errors import EngineError
 from ml_engine.core.version import FORMAT, code_version
 from ml_engine.engine import manifest
 from ml_engine.engine.outcome import ExitStatus, Outcome
-from ml_engine.engine.run_folder import Report, Request
+from ml_engine.engine.run_folder import RunSpec, StageProgress
 from ml_engine.engine.scored_folder import ScoredFolder
-from ml_engine.engine.stages.plans import BASE_ALIGNMENT, Cell, Plan, features_digest
-from ml_engine.engine.stages.run_context import Work
+from ml_engine.engine.stages.plans import BASE_ALIGNMENT, Experiment, ExperimentPlan, features_digest
+from ml_engine.engine.stages.run_context import RunContext
 
 FITTING = ("fit", "tune", "calibrate")
-Stage = Callable[[Work, Report], dict[str, Any]]
+Stage = Callable[[RunContext, StageProgress], dict[str, Any]]
 Run = Callable[..., Outcome]  # runner.run_folder, given by the runner, since it has these stages
 
 
@@ -29,7 +29,7 @@ class Interrupted(EngineError):
     """A child was stopped by what passes, a full disk say: no finding, and tried again with the next attempt."""
 
 
-def stages(planned: Plan, run: Run) -> tuple[tuple[str, Stage], ...]:
+def stages(planned: ExperimentPlan, run: Run) -> tuple[tuple[str, Stage], ...]:
     """The stages of a run of many cells: its alignments, its cells, its summary. ``run`` runs a child's folder."""
     aligning = [
         (f"alignment-{name}", partial(_align, name, changes, run)) for name, changes in planned.alignments.items()
@@ -38,7 +38,7 @@ def stages(planned: Plan, run: Run) -> tuple[tuple[str, Stage], ...]:
     return (*aligning, *cells, ("results", partial(_results, planned)))
 
 
-def unreadable(planned: Plan, work: Work) -> int:
+def unreadable(planned: ExperimentPlan, work: RunContext) -> int:
     """How many films of the whole run could not be read."""
     of_cells = [work.folder.summary(f"cell-{cell.name}").get("unreadable") for cell in planned.cells]
     count = next((int(films) for films in of_cells if films is not None), 0)
@@ -47,7 +47,7 @@ def unreadable(planned: Plan, work: Work) -> int:
     return count
 
 
-def _align_part(work: Work) -> str:
+def _align_part(work: RunContext) -> str:
     """The part that alignments are fitted on."""
     return "align" if any(row.part == "align" for row in work.rows) else "fit"
 
@@ -60,10 +60,10 @@ def cell_folder(path: Path, name: str) -> Path:
     return path / "cells" / name
 
 
-def _align(name: str, changes: dict[str, str], run: Run, work: Work, report: Report) -> dict[str, Any]:
+def _align(name: str, changes: dict[str, str], run: Run, work: RunContext, report: StageProgress) -> dict[str, Any]:
     part = _align_part(work)
     folder = alignment_folder(work.folder.path, name)
-    request = Request("fit_alignment", work.config.replace_fields(changes), name=name)
+    request = RunSpec("fit_alignment", work.config.replace_fields(changes), name=name)
     _lay(folder, request, [row for row in work.rows if row.part == part], {})
     try:
         return {"unreadable": _run_child(run, folder, work, report, f"alignment {name}")}
@@ -74,7 +74,9 @@ def _align(name: str, changes: dict[str, str], run: Run, work: Work, report: Rep
         return {"refused": str(refusal)}
 
 
-def _cell(cell: Cell, planned: Plan, run: Run, work: Work, report: Report) -> dict[str, Any]:
+def _cell(
+    cell: Experiment, planned: ExperimentPlan, run: Run, work: RunContext, report: StageProgress
+) -> dict[str, Any]:
     """Fit and score a cell. A cell that is refused, a baseline that needs too much memory say, is a sentence in the
     table; the one that is needed ends the run."""
     store = _store(cell, work)
@@ -94,33 +96,35 @@ def _cell(cell: Cell, planned: Plan, run: Run, work: Work, report: Report) -> di
     return found
 
 
-def _fit_and_score(cell: Cell, planned: Plan, run: Run, store: Path, work: Work, report: Report) -> dict[str, Any]:
+def _fit_and_score(
+    cell: Experiment, planned: ExperimentPlan, run: Run, store: Path, work: RunContext, report: StageProgress
+) -> dict[str, Any]:
     folder, config = cell_folder(work.folder.path, cell.name), cell.config(work.config)
     named = _weights(config, work)
     inputs = {}
     if cell.alignment:
         inputs["alignment"] = alignment_folder(work.folder.path, cell.alignment) / "alignment.safetensors"
     fitting = [row for row in work.rows if row.part in FITTING]
-    request = Request("fit_detector", config, name=cell.name, weights=named, inputs=_hashes(inputs))
+    request = RunSpec("fit_detector", config, name=cell.name, weights=named, inputs=_hashes(inputs))
     _lay(folder / "detector", request, fitting, inputs)
     missed = _run_child(run, folder / "detector", work, report, cell.words, store)
     inputs["detector"] = folder / "detector" / "detector.safetensors"
     scored = [row for row in work.rows if row.part in planned.scored]
-    request = Request("score", config, name=cell.name, weights=named, inputs=_hashes(inputs))
+    request = RunSpec("score", config, name=cell.name, weights=named, inputs=_hashes(inputs))
     _lay(folder / "scores", request, scored, inputs)
     _run_child(run, folder / "scores", work, report, cell.words, store)
     errors = ScoredFolder(folder / "scores").summary.unreadable
     return {"unreadable": missed + sum(scored[int(row)].part not in FITTING for row in errors)}
 
 
-def _weights(config: PipelineConfig, work: Work) -> dict[str, Any]:
+def _weights(config: PipelineConfig, work: RunContext) -> dict[str, Any]:
     """The backbone's weights of a cell: those that the run names, or, of another backbone, those on this machine."""
     if (config.weights, config.backbone) == (work.config.weights, work.config.backbone) and work.request.weights:
         return work.request.weights
     return weights.named(config.weights, config.backbone, folder=weights.default_folder())
 
 
-def _store(cell: Cell, work: Work) -> Path:
+def _store(cell: Experiment, work: RunContext) -> Path:
     """Where the features of a cell are kept: shared by the cells whose films come out the same."""
     return work.folder.stages / feature_store.FOLDER / features_digest(cell, work.config)
 
@@ -129,7 +133,7 @@ def _hashes(inputs: dict[str, Path]) -> dict[str, str]:
     return {name: files.sha256_of(path) for name, path in inputs.items()}
 
 
-def _lay(folder: Path, request: Request, rows: list[manifest.Row], inputs: dict[str, Path]) -> None:
+def _lay(folder: Path, request: RunSpec, rows: list[manifest.ManifestRow], inputs: dict[str, Path]) -> None:
     """Write a child's run folder unless it is there: its request is fixed by the run's."""
     if (folder / "run.json").exists():
         return
@@ -140,7 +144,9 @@ def _lay(folder: Path, request: Request, rows: list[manifest.Row], inputs: dict[
     files.write_json(folder / "run.json", request.to_json())
 
 
-def _run_child(run: Run, folder: Path, work: Work, report: Report, words: str, store: Path | None = None) -> int:
+def _run_child(
+    run: Run, folder: Path, work: RunContext, report: StageProgress, words: str, store: Path | None = None
+) -> int:
     """Run a child's folder to its end and return how many of its films could not be read."""
 
     def relay(event: dict[str, Any]) -> None:
@@ -157,7 +163,7 @@ def _run_child(run: Run, folder: Path, work: Work, report: Report, words: str, s
     return outcome.unreadable
 
 
-def _results(planned: Plan, work: Work, report: Report) -> dict[str, Any]:
+def _results(planned: ExperimentPlan, work: RunContext, report: StageProgress) -> dict[str, Any]:
     """The summary, ablation.json or sweep.json: what each cell changes, where its scores are, its fusion weight; the
     alignments' reports."""
     path = work.folder.path
@@ -183,7 +189,7 @@ def _results(planned: Plan, work: Work, report: Report) -> dict[str, Any]:
     return {}
 
 
-def _facts(cell: Cell, work: Work) -> dict[str, Any]:
+def _facts(cell: Experiment, work: RunContext) -> dict[str, Any]:
     path = work.folder.path
     found = work.folder.summary(f"cell-{cell.name}")
     facts: dict[str, Any] = {"name": cell.name, "words": cell.words, "changes": cell.changes}

@@ -16,17 +16,17 @@ from ml_engine.core import files
 from ml_engine.core.alignment.fit import fit_alignment
 from ml_engine.core.alignment.fit_landmarks import canonical_by_landmarks, fit_landmarks
 from ml_engine.core.alignment.landmarks import Points
-from ml_engine.core.alignment.model import AlignmentModel, load_alignment, save_alignment
+from ml_engine.core.alignment.model import FittedAlignment, load_alignment, save_alignment
 from ml_engine.core.backbone import weights
 from ml_engine.core.film.preprocess import valid_area
 from ml_engine.core.version import FORMAT, code_version
-from ml_engine.engine.run_folder import Report
+from ml_engine.engine.run_folder import StageProgress
 from ml_engine.engine.stages import landmarks
 from ml_engine.engine.stages.read_and_align import apply_alignment, original_from_canonical
-from ml_engine.engine.stages.run_context import Work, require
+from ml_engine.engine.stages.run_context import RunContext, require
 
 
-def fit_network(work: Work, report: Report) -> dict[str, Any]:
+def fit_network(work: RunContext, report: StageProgress) -> dict[str, Any]:
     """Fit on the align part, else on the fit part: network.safetensors; an epoch at a time is kept."""
     part = "align" if len(work.readable("align")) else "fit"
     rows = work.readable(part)
@@ -51,7 +51,7 @@ def fit_network(work: Work, report: Report) -> dict[str, Any]:
     return {"part": part, "films": len(rows)}
 
 
-def _fitted(work: Work, rows: NDArray[np.int64], images: Tensor, report: Report) -> AlignmentModel:
+def _fitted(work: RunContext, rows: NDArray[np.int64], images: Tensor, report: StageProgress) -> FittedAlignment:
     """The alignment by landmarks, or by network and search with the canonical image that the config asks for."""
     config, valid = work.config, valid_area(work.read("boxes.npy")[rows], images.shape[-1])
     points = landmarks.of_rows(landmarks.input_points(work), rows) if config.alignment.uses_landmarks else None
@@ -78,7 +78,7 @@ def _fitted(work: Work, rows: NDArray[np.int64], images: Tensor, report: Report)
 
 
 def _canonical(
-    work: Work, images: Tensor, valid: Tensor, points: Sequence[Points] | None
+    work: RunContext, images: Tensor, valid: Tensor, points: Sequence[Points] | None
 ) -> tuple[Tensor | None, dict[str, Any]]:
     """The canonical image, float32 (S, S), that does not come of the fit itself, and what the report says of it."""
     if points is not None:
@@ -96,7 +96,7 @@ def _vgg_sha256(path: Any) -> str | None:
     return weights.read_header(path)[1].get("sha256")
 
 
-def place_films(work: Work, report: Report) -> dict[str, Any]:
+def place_films(work: RunContext, report: StageProgress) -> dict[str, Any]:
     """The affines of all films of the run: input_from_canonical.npy, in the pixels of the input."""
     model = load_alignment(work.path("network.safetensors"))
     inputs, boxes = files.open_npy(work.path("inputs.npy")), work.read("boxes.npy")
@@ -113,7 +113,7 @@ def place_films(work: Work, report: Report) -> dict[str, Any]:
     return {"flagged": flagged} | landmarks.placements(work, model, points)
 
 
-def write_results(work: Work, report: Report) -> dict[str, Any]:
+def write_results(work: RunContext, report: StageProgress) -> dict[str, Any]:
     """alignment.safetensors, affines.npy, alignment.json, pictures/."""
     folder = work.folder
     measured = folder.summary("measure")

@@ -20,13 +20,13 @@ from ml_engine.core.detector import in_memory, pipeline
 from ml_engine.core.film import masking
 from ml_engine.core.score import calibration, fusion, model_selection
 from ml_engine.engine import manifest
-from ml_engine.engine.run_folder import Report
-from ml_engine.engine.stages.run_context import Work, require
+from ml_engine.engine.run_folder import StageProgress
+from ml_engine.engine.stages.run_context import RunContext, require
 
 SUSPECTS = 20  # fit films that a detector's page names
 
 
-def find_mask(work: Work, report: Report) -> dict[str, Any]:
+def find_mask(work: RunContext, report: StageProgress) -> dict[str, Any]:
     """The hard mask from the mean aligned film of the fit part: mask.npy (h, w) bool."""
     errors = work.errors
     manifest.check_parts([row for k, row in enumerate(work.rows) if k not in errors], work.config)
@@ -40,7 +40,7 @@ def find_mask(work: Work, report: Report) -> dict[str, Any]:
     return {"threshold": mask.threshold, "share_kept": mask.share}
 
 
-def extract(work: Work, report: Report) -> dict[str, Any]:
+def extract(work: RunContext, report: StageProgress) -> dict[str, Any]:
     """The unmasked patch features of the fit part: features.npy (F * P, D) float32, film by film."""
     rows = work.readable("fit")
     batches = work.features_of(rows, report)
@@ -56,13 +56,13 @@ def extract(work: Work, report: Report) -> dict[str, Any]:
     return {"films": len(rows), "patches": per_film, "dimensions": wide}
 
 
-def _fit_features(work: Work) -> tuple[torch.Tensor, Source]:
+def _fit_features(work: RunContext) -> tuple[torch.Tensor, Source]:
     places = memory_bank.places_of(work.mask())
     source = Source(places, torch.from_numpy(work.readable("fit")))
     return torch.from_numpy(files.open_npy(work.path("features.npy"))), source
 
 
-def select(work: Work, report: Report) -> dict[str, Any]:
+def select(work: RunContext, report: StageProgress) -> dict[str, Any]:
     """The detector's model, of PatchCore its global and region banks: banks.safetensors."""
     features, source = _fit_features(work)
     model = detectors.fit_model(
@@ -72,7 +72,7 @@ def select(work: Work, report: Report) -> dict[str, Any]:
     return {}
 
 
-def calibrate(work: Work, report: Report) -> dict[str, Any]:
+def calibrate(work: RunContext, report: StageProgress) -> dict[str, Any]:
     """Raw maps of normals under each candidate: calibration.npy (C, n, 2, h, w), of the calibrate part, else of the fit
     part by folds of patients, each scored against a model of the other folds."""
     rows = work.readable("calibrate")
@@ -84,18 +84,20 @@ def calibrate(work: Work, report: Report) -> dict[str, Any]:
     return {"source": in_memory.fold_words(folds)}
 
 
-def _folds(work: Work) -> NDArray[np.int64]:
+def _folds(work: RunContext) -> NDArray[np.int64]:
     """The fold of each fit film."""
     patients = [work.rows[k].patient or f"row {k}" for k in work.readable("fit")]
     return calibration.patient_folds(patients, folds=work.config.folds, seed=work.config.seed)
 
 
-def _fold_maps(work: Work, folds: NDArray[np.int64], config: PipelineConfig, report: Report) -> fusion.Maps:
+def _fold_maps(
+    work: RunContext, folds: NDArray[np.int64], config: PipelineConfig, report: StageProgress
+) -> fusion.Maps:
     features, source = _fit_features(work)
     return in_memory.fold_maps(features, source, folds, work.mask(), config, work.device, progress=report)
 
 
-def tune(work: Work, report: Report) -> dict[str, Any]:
+def tune(work: RunContext, report: StageProgress) -> dict[str, Any]:
     """What is chosen on the tune part, by the raw maps of its normal and abnormal films under each candidate: tune.npy
     (C, n, 2, h, w)."""
     rows = np.array([k for k in work.readable("tune") if work.rows[k].label in ("normal", "abnormal")], np.int64)
@@ -110,17 +112,17 @@ def tune(work: Work, report: Report) -> dict[str, Any]:
     return {"choice": model_selection.to_json(choice)}
 
 
-def _calibrated(work: Work) -> list[pipeline.Calibration]:
+def _calibrated(work: RunContext) -> list[pipeline.Calibration]:
     """The calibration of each candidate."""
     source = work.folder.summary("calibrate")["source"]
     return [pipeline.calibrate(maps, source=source, config=work.config) for maps in work.read("calibration.npy")]
 
 
-def _choice(work: Work) -> model_selection.Choice:
+def _choice(work: RunContext) -> model_selection.Choice:
     return model_selection.from_json(work.folder.summary("tune")["choice"])
 
 
-def _maps(work: Work, rows: NDArray[np.int64], report: Report) -> fusion.Maps:
+def _maps(work: RunContext, rows: NDArray[np.int64], report: StageProgress) -> fusion.Maps:
     """Raw maps (C, n, 2, h, w) of the films at ``rows`` against the run's model, under each candidate."""
     scorers = model_selection.Scorers(
         _model(work), work.mask(), work.config, work.device, films=len(work.readable("fit"))
@@ -130,12 +132,12 @@ def _maps(work: Work, rows: NDArray[np.int64], report: Report) -> fusion.Maps:
     return np.stack(maps, axis=1) if maps else none
 
 
-def _model(work: Work) -> detectors.Model:
+def _model(work: RunContext) -> detectors.Model:
     tensors, _ = files.read_tensors(work.path("banks.safetensors"))
     return detectors.from_tensors(tensors, work.config)
 
 
-def cross_fit(work: Work, report: Report) -> dict[str, Any]:
+def cross_fit(work: RunContext, report: StageProgress) -> dict[str, Any]:
     """The fit films' own scores, each by a model of the other folds' patients under what was chosen: fit_maps.npy
     (F, 2, h, w); those of the calibration where it was made so."""
     folds, choice = _folds(work), _choice(work)
@@ -150,7 +152,7 @@ def cross_fit(work: Work, report: Report) -> dict[str, Any]:
     return {"folds": int(folds.max()) + 1}
 
 
-def write_results(work: Work, report: Report) -> dict[str, Any]:
+def write_results(work: RunContext, report: StageProgress) -> dict[str, Any]:
     """detector.safetensors, detector.json, mask.npy; fit_maps.npy and fit_scores.csv where films were cross-fitted."""
     folder, config = work.folder, work.config
     detector = pipeline.assemble(
@@ -175,7 +177,7 @@ def write_results(work: Work, report: Report) -> dict[str, Any]:
     return {}
 
 
-def _write_fit_scores(work: Work, detector: pipeline.FittedDetector) -> list[dict[str, Any]]:
+def _write_fit_scores(work: RunContext, detector: pipeline.FittedDetector) -> list[dict[str, Any]]:
     """fit_maps.npy and fit_scores.csv, one line a fit film in the manifest's order; returns the most suspect films for
     a page, highest first. Nothing, and no file, where films were not cross-fitted."""
     if not work.folder.summary("crossfit")["folds"]:

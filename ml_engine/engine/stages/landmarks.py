@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_engine.core.alignment.landmarks import InvalidLandmarks, Points
-from ml_engine.core.alignment.model import AlignmentModel
+from ml_engine.core.alignment.model import FittedAlignment
 from ml_engine.core.geometry import apply, invert
 from ml_engine.engine import landmarks
 from ml_engine.engine.landmarks import Mark
-from ml_engine.engine.stages.run_context import Work
+from ml_engine.engine.stages.run_context import RunContext
 
 SLACK = 1.0  # input pixels by which a landmark may lie outside its film: the film's box is in whole pixels
 
 
-def input_points(work: Work) -> list[Points]:
+def input_points(work: RunContext) -> list[Points]:
     """Each row's landmarks in pixels of the input, empty where it has none or could not be read.
 
     Raises EngineError without inputs/landmarks.csv, InvalidLandmarks for one of another film or one outside it.
@@ -45,7 +45,7 @@ def _points(film: Sequence[Mark], box: NDArray[np.int64], affine: NDArray[np.flo
     return {mark.name: (float(x), float(y)) for mark, (x, y) in zip(film, at, strict=True)}
 
 
-def points_for(work: Work, model: AlignmentModel) -> list[Points] | None:
+def points_for(work: RunContext, model: FittedAlignment) -> list[Points] | None:
     """The landmarks of each row where the model aligns by them, else None."""
     return input_points(work) if model.config.method == "landmarks" else None
 
@@ -54,7 +54,7 @@ def of_rows(points: Sequence[Points] | None, rows: NDArray[np.int64]) -> list[Po
     return None if points is None else [points[k] for k in rows]
 
 
-def placements(work: Work, model: AlignmentModel, points: Sequence[Points] | None) -> dict[str, Any]:
+def placements(work: RunContext, model: FittedAlignment, points: Sequence[Points] | None) -> dict[str, Any]:
     """What is said of each film that could be read: its row with its residual in canonical pixels, or the reason
     why its landmarks do not align it; {} for an alignment that goes by other means."""
     if points is None:

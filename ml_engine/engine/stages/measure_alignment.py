@@ -16,11 +16,11 @@ from ml_engine.core.alignment.model import load_alignment, prepared
 from ml_engine.core.alignment.pictures import canonical_picture, pictures
 from ml_engine.core.film.preprocess import valid_area
 from ml_engine.core.geometry import normalised_theta
-from ml_engine.engine.run_folder import Report
-from ml_engine.engine.stages.run_context import Work
+from ml_engine.engine.run_folder import StageProgress
+from ml_engine.engine.stages.run_context import RunContext
 
 
-def measure(work: Work, report: Report) -> dict[str, Any]:
+def measure(work: RunContext, report: StageProgress) -> dict[str, Any]:
     """Known affines and consistency for the report, and pictures/*.png, on the films of the fit."""
     model = load_alignment(work.path("network.safetensors"), device=work.device.type)
     rows = work.readable(work.folder.summary("network")["part"])
@@ -47,7 +47,7 @@ def measure(work: Work, report: Report) -> dict[str, Any]:
     return {"report": numbers, "pictures": kept, "pairs": pairs}
 
 
-def _save(work: Work, name: str, picture: Tensor) -> None:
+def _save(work: RunContext, name: str, picture: Tensor) -> None:
     buffer = BytesIO()
     Image.fromarray(picture.numpy()).save(buffer, format="PNG")
     files.write_bytes(work.path(f"pictures/{name}"), buffer.getvalue())

@@ -15,7 +15,7 @@ RANDOM = "random"
 
 
 @dataclass(frozen=True)
-class Cell:
+class Experiment:
     """A row of the tables: ``changes`` to the run's config as text, and the ``alignment`` it uses, empty for films as
     they lie."""
 
@@ -29,13 +29,13 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class ExperimentPlan:
     """``alignments``: name to the changes of its settings; ``cells`` in the order of the tables; ``scored`` are the
     parts that each cell scores; ``needed`` is the cell without which the others say nothing, empty where there is none;
     ``asked`` stands in the summary, the JSON file of the run's kind."""
 
     alignments: dict[str, dict[str, str]]
-    cells: tuple[Cell, ...]
+    cells: tuple[Experiment, ...]
     scored: tuple[str, ...]
     needed: str = ""
     asked: dict[str, Any] = field(default_factory=dict)
@@ -55,7 +55,7 @@ def _counted(count: int, word: str) -> str:
     return f"{count} {word}{'' if count == 1 else 's'}"
 
 
-def features_digest(cell: Cell, base: PipelineConfig) -> str:
+def features_digest(cell: Experiment, base: PipelineConfig) -> str:
     """The same for cells whose films come out the same, and share their features."""
     config = cell.config(base)
     key = key_of(config, weights={"name": config.weights, "sha256": None}, alignment_sha256=cell.alignment, device="")

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from ml_engine.core import files
 from ml_engine.core.alignment.landmarks import Points
-from ml_engine.core.alignment.model import AlignmentModel, load_alignment
+from ml_engine.core.alignment.model import FittedAlignment, load_alignment
 from ml_engine.core.errors import EngineError, IncompatibleModel, UnreadableImage, UnsupportedImage
 from ml_engine.core.film.preprocess import prepare, valid_area
 from ml_engine.core.geometry import compose
 from ml_engine.engine import decode_films, manifest
-from ml_engine.engine.run_folder import Report
+from ml_engine.engine.run_folder import StageProgress
 from ml_engine.engine.stages import landmarks
-from ml_engine.engine.stages.run_context import Work
+from ml_engine.engine.stages.run_context import RunContext
 
 CHUNK = 32
 # how a film is read before it is aligned: the same when the alignment is fitted and when it is used
@@ -25,7 +25,7 @@ READING = ("intensity", "resize", "low_percentile", "high_percentile", "clahe", 
 Input = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]  # image, box, original_from_input
 
 
-def read_films(work: Work, report: Report) -> dict[str, Any]:
+def read_films(work: RunContext, report: StageProgress) -> dict[str, Any]:
     """Decode, scale and resize every film: inputs.npy (N, S, S), boxes.npy (N, 4), original_from_input.npy."""
     rows = work.rows
     if work.request.kind == "fit_detector":  # before the minutes that reading takes
@@ -54,17 +54,17 @@ def read_films(work: Work, report: Report) -> dict[str, Any]:
     return {"errors": errors}
 
 
-def _read_input(work: Work, row: manifest.Row, size: int) -> Input:
+def _read_input(work: RunContext, row: manifest.ManifestRow, size: int) -> Input:
     film = prepare(decode_films.read(work.images / row.filename, sha256=row.sha256), work.config, size=size)
     return film.image.numpy(), np.array(film.box), film.original_from_input.numpy()
 
 
-def _kept_input(work: Work, row: int) -> Input | None:
+def _kept_input(work: RunContext, row: int) -> Input | None:
     kept = work.kept(row)
     return (kept.image, kept.box, kept.original_from_input) if kept else None
 
 
-def _refuse_unless_scoring(work: Work, first: str) -> None:
+def _refuse_unless_scoring(work: RunContext, first: str) -> None:
     """No film could be read. Scores may all be NaN; a fit, and a folder without its films, get a sentence."""
     if not any((work.images / row.filename).is_file() for row in work.rows):
         raise EngineError(
@@ -75,7 +75,7 @@ def _refuse_unless_scoring(work: Work, first: str) -> None:
         raise EngineError(f"None of the {len(work.rows)} films could be read. The first: {first}")
 
 
-def align(work: Work, report: Report) -> dict[str, Any]:
+def align(work: RunContext, report: StageProgress) -> dict[str, Any]:
     """Where each film lies in the canonical frame: input_from_canonical.npy (N, 2, 3), in input pixels."""
     affines = np.broadcast_to(np.eye(2, 3), (len(work.rows), 2, 3)).copy()
     flagged: list[int] = []
@@ -101,7 +101,7 @@ def align(work: Work, report: Report) -> dict[str, Any]:
     return {"flagged": sorted(flagged)} | by_landmarks
 
 
-def load_checked_alignment(work: Work) -> AlignmentModel:
+def load_checked_alignment(work: RunContext) -> FittedAlignment:
     """The run's alignment, proven to be the detector's and to take films prepared in the same way."""
     path = work.folder.input_path("alignment", work.request)
     wanted = work.detector.alignment_sha256 if work.has_detector else files.sha256_of(path)
@@ -122,7 +122,7 @@ def load_checked_alignment(work: Work) -> AlignmentModel:
 
 
 def apply_alignment(
-    model: AlignmentModel, inputs: Any, boxes: Any, *, points: Sequence[Points] | None = None
+    model: FittedAlignment, inputs: Any, boxes: Any, *, points: Sequence[Points] | None = None
 ) -> tuple[Any, Any]:
     """input_from_canonical (N, 2, 3) and the flag (N,) of inputs (N, S, S) with their film boxes (N, 4) and, for an
     alignment by landmarks, those in input pixels."""
@@ -133,6 +133,6 @@ def apply_alignment(
     return theta.numpy(), flagged.numpy()
 
 
-def original_from_canonical(work: Work) -> Any:
+def original_from_canonical(work: RunContext) -> Any:
     """(N, 2, 3) float64 in pixels, resizing and padding included; NaN for a film that could not be read."""
     return compose(work.read("original_from_input.npy"), work.read("input_from_canonical.npy")).numpy()

@@ -14,30 +14,30 @@ from torch import Tensor
 
 from ml_engine.core import determinism, files
 from ml_engine.core.backbone import feature_store, weights
-from ml_engine.core.backbone.feature_store import FeatureStore, Placed, key_of
+from ml_engine.core.backbone.feature_store import FeatureStore, PlacedFilm, key_of
 from ml_engine.core.backbone.features import FeatureExtractor
 from ml_engine.core.bank.memory_bank import places_of
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.detector.pipeline import FittedDetector, canonical_batches, load_detector
 from ml_engine.core.errors import EngineError, IncompatibleModel
 from ml_engine.engine import manifest
-from ml_engine.engine.manifest import Row
-from ml_engine.engine.run_folder import Report, Request, RunFolder
+from ml_engine.engine.manifest import ManifestRow
+from ml_engine.engine.run_folder import RunFolder, RunSpec, StageProgress
 
 
 @dataclass(frozen=True)
-class Work:
+class RunContext:
     """A run in progress. ``config`` is that of the method: for a run that has one, its detector's. ``features`` is the
     folder where films' features are kept between runs, None where they are not."""
 
     folder: RunFolder
-    request: Request
+    request: RunSpec
     images: Path
     device_name: str
     features: Path | None = None
 
     @cached_property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ManifestRow]:
         return manifest.read(self.folder.path / "images.csv")
 
     @cached_property
@@ -97,7 +97,7 @@ class Work:
         """Whether the run keeps its films' features for itself, so that its detector can grow and forget."""
         return self.store is not None and self.features == self.folder.path / feature_store.FOLDER
 
-    def kept(self, row: int) -> Placed | None:
+    def kept(self, row: int) -> PlacedFilm | None:
         """What the store holds of the film of a row, None where it holds nothing."""
         sha256 = self.rows[row].sha256
         return self.store.placed(sha256) if self.store and self.store.holds(sha256) else None
@@ -122,7 +122,7 @@ class Work:
     def mask(self) -> NDArray[np.bool_]:
         return self.detector.mask.keep if self.has_detector else self.read("mask.npy")
 
-    def features_of(self, rows: NDArray[np.int64], report: Report) -> Any:
+    def features_of(self, rows: NDArray[np.int64], report: StageProgress) -> Any:
         """The patch features of the films at ``rows``, aligned, batch by batch: rows, float32 (B, P, D)."""
         inputs, affines = files.open_npy(self.path("inputs.npy")), self.read("input_from_canonical.npy")
         places: Tensor = places_of(self.mask())
@@ -152,8 +152,8 @@ class Work:
                 store.keep(hashes[k], self._placed(int(at[k])), found[k])
         return torch.stack([found[k] if k in found else store.features(hashes[k]) for k in range(len(at))])
 
-    def _placed(self, row: int) -> Placed:
-        return Placed(
+    def _placed(self, row: int) -> PlacedFilm:
+        return PlacedFilm(
             files.open_npy(self.path("inputs.npy"))[row],
             self.read("boxes.npy")[row],
             self.read("original_from_input.npy")[row],
@@ -163,7 +163,7 @@ class Work:
 
 
 def store_key(
-    request: Request, config: PipelineConfig, *, weights: dict[str, Any], device: torch.device
+    request: RunSpec, config: PipelineConfig, *, weights: dict[str, Any], device: torch.device
 ) -> dict[str, Any]:
     """The `feature_store.key_of` of a run of this request, with the config that holds for it."""
     inputs = request.inputs or {}

@@ -17,7 +17,7 @@ from ml_engine.core.backbone import feature_store, networks
 from ml_engine.core.bank.nearest_search import require_search
 from ml_engine.core.errors import EngineError
 from ml_engine.engine.outcome import ExitStatus, Outcome
-from ml_engine.engine.run_folder import FolderBusy, Report, Request, RunFolder, opened
+from ml_engine.engine.run_folder import FolderBusy, RunFolder, RunSpec, StageProgress, opened
 from ml_engine.engine.stages import (
     ablation,
     bank_study,
@@ -29,10 +29,10 @@ from ml_engine.engine.stages import (
     score,
     sweep,
 )
-from ml_engine.engine.stages.plans import Plan
-from ml_engine.engine.stages.run_context import Work
+from ml_engine.engine.stages.plans import ExperimentPlan
+from ml_engine.engine.stages.run_context import RunContext
 
-Stage = Callable[[Work, Report], dict[str, Any]]
+Stage = Callable[[RunContext, StageProgress], dict[str, Any]]
 
 STAGES: dict[str, tuple[tuple[str, Stage], ...]] = {
     "fit_alignment": (
@@ -60,20 +60,20 @@ STAGES: dict[str, tuple[tuple[str, Stage], ...]] = {
         ("results", score.write_results),
     ),
 }
-PLANS: dict[str, Callable[[Request], Plan]] = {
+PLANS: dict[str, Callable[[RunSpec], ExperimentPlan]] = {
     "ablation": lambda request: ablation.plan(request.config, request.figures),
     "sweep": lambda request: sweep.plan(request.config, request.axes),
 }
 
 
-def _blind_spots(request: Request) -> Sequence[tuple[str, Stage]]:
+def _blind_spots(request: RunSpec) -> Sequence[tuple[str, Stage]]:
     """Imported when asked for: the libraries that draw its lesions would make every run begin half a second later."""
     from ml_engine.engine.stages import blind_spots
 
     return blind_spots.stages(request)
 
 
-STUDIES: dict[str, Callable[[Request], Sequence[tuple[str, Stage]]]] = {  # what they ask says which stages they have
+STUDIES: dict[str, Callable[[RunSpec], Sequence[tuple[str, Stage]]]] = {  # what they ask says which stages they have
     "bank_study": bank_study.stages,
     "blind_spots": _blind_spots,
 }
@@ -146,7 +146,7 @@ def _failed(folder: RunFolder, status: ExitStatus, sentence: str, *, passing: bo
     return Outcome(status, sentence, passing=passing)
 
 
-def _stages_of(request: Request) -> Sequence[tuple[str, Stage]]:
+def _stages_of(request: RunSpec) -> Sequence[tuple[str, Stage]]:
     if request.kind in PLANS:
         return experiments.stages(PLANS[request.kind](request), run_folder)
     if request.kind in STUDIES:
@@ -161,7 +161,7 @@ def _stages(folder: RunFolder, images: Path, device: str | None, features: Path 
     request = folder.request()
     determinism.fix(threads=request.config.threads)
     determinism.keep_freed_memory()
-    work = Work(folder, request, images, device or request.config.device, features)
+    work = RunContext(folder, request, images, device or request.config.device, features)
     require_search(work.config.search)
     networks.require(work.config)  # an alignment's too: the detector that waits for it has the same config
     stages = _stages_of(request)
@@ -170,7 +170,7 @@ def _stages(folder: RunFolder, images: Path, device: str | None, features: Path 
     for index, (name, stage) in enumerate(stages):
         if folder.is_done(name):
             continue
-        report = Report(folder, name, index, len(stages))
+        report = StageProgress(folder, name, index, len(stages))
         folder.log(f"Stage {name} begins.")
         folder.mark_done(name, stage(work, report))
         determinism.give_back_memory()

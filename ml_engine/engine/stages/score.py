@@ -21,13 +21,13 @@ from ml_engine.core.film import trivial
 from ml_engine.core.film.preprocess import valid_area
 from ml_engine.core.score import calibration
 from ml_engine.core.version import FORMAT, code_version
-from ml_engine.engine.run_folder import Report
+from ml_engine.engine.run_folder import StageProgress
 from ml_engine.engine.scored_folder import ScoredFolder, ScoreSummary
 from ml_engine.engine.stages.read_and_align import CHUNK, load_checked_alignment, original_from_canonical
-from ml_engine.engine.stages.run_context import Work
+from ml_engine.engine.stages.run_context import RunContext
 
 
-def grow_banks(work: Work, report: Report) -> dict[str, Any]:
+def grow_banks(work: RunContext, report: StageProgress) -> dict[str, Any]:
     """grown.safetensors: the run's detector with the banks extended by the films that ``grow`` names.
 
     `bank_changes.extended`: an approximation, and noted as one. The calibration stays, so that the threshold does.
@@ -51,7 +51,7 @@ def grow_banks(work: Work, report: Report) -> dict[str, Any]:
     return {"films": len(rows)}
 
 
-def make_maps(work: Work, report: Report) -> dict[str, Any]:
+def make_maps(work: RunContext, report: StageProgress) -> dict[str, Any]:
     """Raw maps of all films: maps.npy (N, 2, h, w) float32, NaN where masked and for unreadable films."""
     keep = work.mask()
     scorer = scorer_of(work.scorer.model, keep, work.config, work.device)
@@ -67,7 +67,7 @@ def make_maps(work: Work, report: Report) -> dict[str, Any]:
     return {}
 
 
-def write_results(work: Work, report: Report) -> dict[str, Any]:
+def write_results(work: RunContext, report: StageProgress) -> dict[str, Any]:
     """The scored folder: see `ScoredFolder`."""
     detector, scored = work.scorer, ScoredFolder(work.folder.path)
     weight = detector.choice.weight if work.request.fusion_weight is None else work.request.fusion_weight
@@ -85,7 +85,7 @@ def write_results(work: Work, report: Report) -> dict[str, Any]:
     return {}
 
 
-def _trivial(work: Work) -> NDArray[np.float64]:
+def _trivial(work: RunContext) -> NDArray[np.float64]:
     """`trivial.NAMES` of all films, (N, 3); NaN for unreadable ones."""
     inputs, boxes = files.open_npy(work.path("inputs.npy")), work.read("boxes.npy")
     affines = work.read("original_from_input.npy")
@@ -95,7 +95,7 @@ def _trivial(work: Work) -> NDArray[np.float64]:
     return found
 
 
-def _aligned(work: Work) -> NDArray[np.float64]:
+def _aligned(work: RunContext) -> NDArray[np.float64]:
     """`columns.NAMES` of all films, (N, 5); NaN for unreadable ones."""
     model = load_checked_alignment(work)
     inputs, boxes, affines = files.open_npy(work.path("inputs.npy")), work.read("boxes.npy"), _placed(work)
@@ -108,12 +108,12 @@ def _aligned(work: Work) -> NDArray[np.float64]:
     return found
 
 
-def _placed(work: Work) -> NDArray[np.float64]:
+def _placed(work: RunContext) -> NDArray[np.float64]:
     placed: NDArray[np.float64] = work.read("input_from_canonical.npy")
     return placed
 
 
-def _summary(work: Work, weight: float) -> ScoreSummary:
+def _summary(work: RunContext, weight: float) -> ScoreSummary:
     detector, config = work.scorer, work.config
     calibrated = detector.calibration
     normals = pipeline.normal_scores(detector, weight=weight)

@@ -9,7 +9,7 @@ from typing import Any
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError, InvalidConfig
 from ml_engine.core.fields import from_text
-from ml_engine.engine.stages.plans import BASE_ALIGNMENT, Cell, Plan
+from ml_engine.engine.stages.plans import BASE_ALIGNMENT, Experiment, ExperimentPlan
 
 # What may be varied, the setting that costs most first: cells with the same features follow each other.
 AXES = {"backbone": "backbone", "size": "size", "rate": "s", "neighbours": "K", "seed": "seed", "fusion_weight": "w"}
@@ -38,7 +38,7 @@ def begin_with(config: PipelineConfig, axes: Mapping[str, Sequence[str]]) -> Pip
     return config.replace_fields({name: texts[0] for name, texts in _checked(axes).items() if name != WEIGHT})
 
 
-def plan(config: PipelineConfig, axes: Mapping[str, Sequence[str]]) -> Plan:
+def plan(config: PipelineConfig, axes: Mapping[str, Sequence[str]]) -> ExperimentPlan:
     """Every combination of the axes' values as a cell, the weight's aside. One alignment, fitted with the run's seed,
     serves all of them: a cell's seed is its detector's. Where several seeds are asked for, the first vector of each
     bank is drawn by the seed, which otherwise changes nothing in an exact coreset.
@@ -61,10 +61,10 @@ def plan(config: PipelineConfig, axes: Mapping[str, Sequence[str]]) -> Plan:
     cells = []
     for number, chosen in enumerate(product(*varied.values())):
         given = dict(zip(varied, chosen, strict=True))
-        cell = Cell(f"{number + 1:02}", words(given), given | drawn, BASE_ALIGNMENT if aligned else "")
+        cell = Experiment(f"{number + 1:02}", words(given), given | drawn, BASE_ALIGNMENT if aligned else "")
         cell.config(config)  # a combination that the config does not bear is refused here, not after hours
         cells.append(cell)
-    return Plan(
+    return ExperimentPlan(
         alignments={BASE_ALIGNMENT: {}} if aligned else {},
         cells=tuple(cells),
         scored=SCORED,

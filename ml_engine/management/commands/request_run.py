@@ -10,7 +10,7 @@ from ml_engine.forms.runs import FIT_FIRST, UNALIGNED
 from ml_engine.models import STUDIES, AlignmentModel, DetectorModel, Run, RunKind, RunState
 from ml_engine.runs import requests, supervisor
 from ml_engine.runs.lifecycle import RunRefused
-from ml_engine.runs.requests import Request
+from ml_engine.runs.requests import RunRequest
 from portal.models import Dataset, Part, Site, Split
 
 
@@ -53,7 +53,7 @@ class Command(BaseCommand):
 
     def _request(self, options: dict[str, Any]) -> Run:
         site = _named(Site, options["site"])
-        request = Request(site=site, name=options["name"], note=options["note"])
+        request = RunRequest(site=site, name=options["name"], note=options["note"])
         if options["kind"] == RunKind.SCORE:
             return self._request_score(request, options)
         if not options["split"]:
@@ -69,7 +69,7 @@ class Command(BaseCommand):
             alignment = requests.find_model(AlignmentModel, site, options["alignment"])
         return requests.request_detector(request, split=split, config=config, alignment=alignment)
 
-    def _request_score(self, request: Request, options: dict[str, Any]) -> Run:
+    def _request_score(self, request: RunRequest, options: dict[str, Any]) -> Run:
         if not options["detector"]:
             raise CommandError("--detector is missing: give the address of a detector or of its run.")
         return requests.request_score(

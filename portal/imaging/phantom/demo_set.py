@@ -26,7 +26,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Plan:
+class PhantomPlan:
     """One film of the set before it is drawn."""
 
     number: int
@@ -76,7 +76,7 @@ def write_demo_set(
     _write_landmarks(folder / "truth" / "landmarks.csv", made)
 
 
-def plan_demo_set(*, seed: int, normals: int, abnormals_per_finding: int, size: int) -> list[Plan]:
+def plan_demo_set(*, seed: int, normals: int, abnormals_per_finding: int, size: int) -> list[PhantomPlan]:
     """Which films there will be, in the order of their file names: normal and abnormal ones mixed."""
     if normals < 8 or abnormals_per_finding < 2:
         raise ValueError(
@@ -86,13 +86,13 @@ def plan_demo_set(*, seed: int, normals: int, abnormals_per_finding: int, size: 
     rng = np.random.Generator(np.random.PCG64([8, seed]))
     patients = list(_patients(normals, abnormals_per_finding))
     order = rng.permutation(len(patients))
-    plans: list[Plan] = []
+    plans: list[PhantomPlan] = []
     for patient_number, which in enumerate(order, 1):
         part, finding, films = patients[which]
         for film in range(1, films + 1):
             number = len(plans) + 1
             plans.append(
-                Plan(
+                PhantomPlan(
                     number=number,
                     seed=int(rng.integers(2**62)),
                     person_seed=seed * 1_000_003 + patient_number,
@@ -109,7 +109,7 @@ def plan_demo_set(*, seed: int, normals: int, abnormals_per_finding: int, size: 
     return [_vary(plan, rng) for plan in plans]
 
 
-def _vary(plan: Plan, rng: np.random.Generator) -> Plan:
+def _vary(plan: PhantomPlan, rng: np.random.Generator) -> PhantomPlan:
     inverted, compressed, computed = rng.random(3) < (0.34, 0.33, 0.35)
     return replace(
         plan,
@@ -137,7 +137,7 @@ def _in_patients(films: int) -> Iterator[int]:
     yield from [1] * (films - 2 * pairs)
 
 
-def _draw_all(folder: Path, plans: list[Plan], workers: int) -> Iterator[_Made]:
+def _draw_all(folder: Path, plans: list[PhantomPlan], workers: int) -> Iterator[_Made]:
     # a daemonic process, such as a queue's worker, may have no children
     if workers <= 1 or len(plans) < 8 or multiprocessing.current_process().daemon:
         for plan in plans:
@@ -154,7 +154,7 @@ def leave_interrupts_to_caller() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _draw(folder: Path, plan: Plan) -> _Made:
+def _draw(folder: Path, plan: PhantomPlan) -> _Made:
     phantom = make_phantom(
         seed=plan.seed,
         person_seed=plan.person_seed,
@@ -193,14 +193,14 @@ def read_truth(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         return mask, stored["pose"].astype(np.float64)
 
 
-def _write_labels(path: Path, plans: list[Plan]) -> None:
+def _write_labels(path: Path, plans: list[PhantomPlan]) -> None:
     rows = (
         (p.filename, "abnormal" if p.finding else "normal", p.patient_id, "PA", p.part, p.finding or "") for p in plans
     )
     _write_csv(path, ("filename", "label", "patient_id", "projection", "split", "finding"), rows)
 
 
-def _write_boxes(path: Path, plans: list[Plan], made: list[_Made]) -> None:
+def _write_boxes(path: Path, plans: list[PhantomPlan], made: list[_Made]) -> None:
     rows = (
         (plan.filename, *(f"{v:g}" for v in box), plan.finding)
         for plan, one in zip(plans, made, strict=True)

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from portal.intake.csv_labels import InvalidCsv, read_boxes, read_labels
-from portal.intake.films import Report, entries_of_folder, import_entries
+from portal.intake.films import ImportReport, entries_of_folder, import_entries
 from portal.intake.zip_uploads import INTERRUPTED, fail
 from portal.models import Dataset, Site, Upload, User
 from portal.people import audit
@@ -36,7 +36,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         actor = self._user(options["user"])
         dataset = self._dataset(options["site"], options["dataset"], actor)
-        report = Report()
+        report = ImportReport()
         entries = entries_of_folder(folder, rows, boxes, report)
         upload = Upload.objects.create(dataset=dataset, uploaded_by=actor, heartbeat_at=timezone.now())
         try:

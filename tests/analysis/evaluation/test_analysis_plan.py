@@ -25,7 +25,7 @@ from analysis.evaluation.analysis_plan import (
 )
 from analysis.evaluation.evaluate import evaluate
 from analysis.evaluation.looks import CannotEvaluate, look, looks_at_test, note_of
-from analysis.evaluation.operating_point import Asked
+from analysis.evaluation.operating_point import RequestedPoint
 from analysis.models import AnalysisPlan, TestLook
 from analysis.sections.comparison import compare
 from analysis.statistics import holm
@@ -60,7 +60,7 @@ def seal(scored: Scored, manager: User, *, second_person: bool = False) -> None:
 
 def test_the_hash_is_of_the_documents_bytes(scored: Scored, analyst: User, as_analyst: Client) -> None:
     intent = Intent(
-        primary=detector_of(scored), looks=2, hypothesis="Region helps.", operating_point=Asked(target=0.95)
+        primary=detector_of(scored), looks=2, hypothesis="Region helps.", operating_point=RequestedPoint(target=0.95)
     )
     plan = lock_plan(split=scored.split, author=analyst, intent=intent)
     got = as_analyst.get(reverse("analysis:plan-document", args=[plan.uuid]))

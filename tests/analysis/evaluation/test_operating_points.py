@@ -11,8 +11,8 @@ from django.test import Client
 from django.urls import reverse
 
 from analysis.evaluation.evaluate import evaluate, scored_part
-from analysis.evaluation.operating_point import Asked, InvalidOperatingPoint
-from analysis.evaluation.operating_points import reach
+from analysis.evaluation.operating_point import InvalidOperatingPoint, RequestedPoint
+from analysis.evaluation.operating_points import apply_operating_point
 from analysis.models import Evaluation
 from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
@@ -38,7 +38,7 @@ def arrays(scored: Scored, weight: float = 0.6) -> dict[str, tuple[np.ndarray, n
 @pytest.mark.parametrize("target", [0.5, 0.7, 0.85])
 def test_a_specificity_is_fixed_on_the_normals_of_tune(scored: Scored, evaluation: Evaluation, target: float) -> None:
     part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
-    found = reach(evaluation, part, weight=0.6, asked=Asked(target=target))
+    found = apply_operating_point(evaluation, part, weight=0.6, asked=RequestedPoint(target=target))
     tune, labels = arrays(scored)["tune"]
     normals = np.sort(tune[labels == 0])
     test, truth = arrays(scored)["test"]
@@ -57,7 +57,7 @@ def test_a_specificity_is_fixed_on_the_normals_of_tune(scored: Scored, evaluatio
 
 def test_a_sensitivity_is_fixed_on_the_abnormal_films_of_tune(scored: Scored, evaluation: Evaluation) -> None:
     part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
-    found = reach(evaluation, part, weight=0.6, asked=Asked(rule="sensitivity", target=0.8))
+    found = apply_operating_point(evaluation, part, weight=0.6, asked=RequestedPoint(rule="sensitivity", target=0.8))
     tune, labels = arrays(scored)["tune"]
     threshold = np.sort(tune[labels == 1])[1]  # 5 of 6 are at least this
     assert found.threshold == pytest.approx(float(threshold), rel=1e-7)
@@ -70,19 +70,19 @@ def test_the_calibration_normals_come_first_at_the_run_s_weight(scored: Scored, 
     normals = np.linspace(2, 4, 19)
     change_summary(run_folder(scored.run.uuid), calibration_scores=normals.tolist())
     part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
-    found = reach(evaluation, part, weight=0.6, asked=Asked(target=0.9))
+    found = apply_operating_point(evaluation, part, weight=0.6, asked=RequestedPoint(target=0.9))
     assert (found.source, found.reference_films) == ("calibrate", 19)
     assert found.threshold == pytest.approx(normals[17])  # 18 of 19 are not above it
     test, truth = arrays(scored)["test"]
     assert found.false_positives == int((test[truth == 0] > normals[17]).sum())
     tune = scored_part(scored.run, part="tune", cutoff=evaluation.label_cutoff)
-    assert reach(evaluation, tune, weight=0.6, asked=Asked(target=0.9)).source == "calibrate"
-    assert reach(evaluation, tune, weight=0.5, asked=Asked(target=0.9)).source is None
+    assert apply_operating_point(evaluation, tune, weight=0.6, asked=RequestedPoint(target=0.9)).source == "calibrate"
+    assert apply_operating_point(evaluation, tune, weight=0.5, asked=RequestedPoint(target=0.9)).source is None
 
 
 def test_too_few_normals_fix_no_high_specificity(scored: Scored, evaluation: Evaluation) -> None:
     part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
-    found = reach(evaluation, part, weight=0.6, asked=Asked(target=0.9))
+    found = apply_operating_point(evaluation, part, weight=0.6, asked=RequestedPoint(target=0.9))
     assert found.threshold is None
     assert found.reason == (
         "A specificity of 0.9 needs more normal films than the 6 of tune; ask for 0.857 or less, or calibrate on more."
@@ -91,7 +91,7 @@ def test_too_few_normals_fix_no_high_specificity(scored: Scored, evaluation: Eva
 
 def test_predictive_values_are_those_of_bayes(scored: Scored, evaluation: Evaluation) -> None:
     part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
-    found = reach(evaluation, part, weight=0.6, asked=Asked(target=0.7, prevalence=0.1))
+    found = apply_operating_point(evaluation, part, weight=0.6, asked=RequestedPoint(target=0.7, prevalence=0.1))
     assert found.sensitivity and found.specificity and found.predictive
     se, sp = found.sensitivity.value or 0.0, found.specificity.value or 0.0
     assert found.predictive.positive_predictive_value.value == pytest.approx(se * 0.1 / (se * 0.1 + (1 - sp) * 0.9))
@@ -100,8 +100,11 @@ def test_predictive_values_are_those_of_bayes(scored: Scored, evaluation: Evalua
 
 def test_tune_fixes_no_threshold_for_itself(scored: Scored, evaluation: Evaluation) -> None:
     part = scored_part(scored.run, part="tune", cutoff=evaluation.label_cutoff)
-    assert "tune fixes no threshold for itself" in reach(evaluation, part, weight=0.6, asked=Asked()).reason
-    found = reach(evaluation, part, weight=0.6, asked=Asked(rule="sensitivity"))
+    assert (
+        "tune fixes no threshold for itself"
+        in apply_operating_point(evaluation, part, weight=0.6, asked=RequestedPoint()).reason
+    )
+    found = apply_operating_point(evaluation, part, weight=0.6, asked=RequestedPoint(rule="sensitivity"))
     assert found.threshold is None
     assert "says nothing of tune itself" in found.reason
 
@@ -117,7 +120,7 @@ def test_tune_fixes_no_threshold_for_itself(scored: Scored, evaluation: Evaluati
 )
 def test_what_is_no_operating_point_is_refused(values: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InvalidOperatingPoint, match=sentence):
-        Asked(**values)
+        RequestedPoint(**values)
 
 
 def test_page_and_api_tell_the_same(as_analyst: Client, evaluation: Evaluation) -> None:

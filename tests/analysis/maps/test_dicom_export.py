@@ -28,7 +28,7 @@ from ml_engine.models import Score
 from ml_engine.runs.paths import run_folder
 from portal.imaging.film import unpack
 from portal.intake.film_files import pixel_path
-from portal.intake.films import Report, entries_of_folder, import_entries
+from portal.intake.films import ImportReport, entries_of_folder, import_entries
 from portal.models import AuditEvent, Dataset, Image, Role, Upload, User
 from tests.analysis.scored import Scored
 from tests.ml_engine.scored_folders import change_summary
@@ -273,7 +273,7 @@ def imported(sample: Path, into: Dataset, folder: Path) -> Image:
     for keyword, secret in SECRETS.items():
         setattr(original, keyword, secret)
     original.save_as(folder / "ROSALIND.dcm")
-    report, before = Report(), set(into.images.values_list("pk", flat=True))
+    report, before = ImportReport(), set(into.images.values_list("pk", flat=True))
     entries = entries_of_folder(folder, None, None, report)
     import_entries(upload=Upload.objects.create(dataset=into), entries=entries, report=report, actor=None)
     return into.images.exclude(pk__in=before).get()

@@ -11,7 +11,7 @@ from analysis.reading.normal_proposals import compare
 from analysis.reading.worklists import WorklistRequest, make_worklist
 from ml_engine.models import Run, RunState
 from ml_engine.runs import lifecycle, requests, supervisor
-from ml_engine.runs.requests import Request
+from ml_engine.runs.requests import RunRequest
 from portal.models import Image, Role
 from portal.sets.cohorts import images_of
 from tests.analysis.worklists import items, read
@@ -36,8 +36,8 @@ def test_dismissed_alarms_lose_their_alarm_once_the_bank_has_grown(
     dataset = split.members.first().images.first().image.dataset
     outside = [made.film(dataset, number=number, label="normal") for number in range(200, 206)]
     head, reader = made.person("head", at=site, role=Role.MANAGER), made.person("reader", at=site, role=Role.READER)
-    fitted = requests.request_detector(Request(site=site, name="Fit"), split=split, config=made.small_config())
-    scored = requests.request_score(Request(site=site, name="Score"), after=fitted, datasets=[dataset])
+    fitted = requests.request_detector(RunRequest(site=site, name="Fit"), split=split, config=made.small_config())
+    scored = requests.request_score(RunRequest(site=site, name="Score"), after=fitted, datasets=[dataset])
     ended(fitted)
     ended(scored)
     asked = WorklistRequest(run=scored, name="All", author=head, point="calibrate specificity", value=0.5)

@@ -15,7 +15,7 @@ from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import DetectorModel, Run, Score
 from ml_engine.runs import requests, supervisor
 from ml_engine.runs.paths import run_folder
-from ml_engine.runs.requests import Request
+from ml_engine.runs.requests import RunRequest
 from portal.models import Image, Role
 from tests.analysis.scored import Scored
 from tests.ml_engine import made
@@ -28,10 +28,10 @@ pytestmark = pytest.mark.django_db
 def run(data_dir: Path) -> Run:
     """A detector without alignment, and the test films that it scored."""
     split = made.small_split(made.site())
-    fit = requests.request_detector(Request(site=split.site, name="D"), split=split, config=made.small_config())
+    fit = requests.request_detector(RunRequest(site=split.site, name="D"), split=split, config=made.small_config())
     supervisor.execute(fit.uuid)
     score = requests.request_score(
-        Request(site=split.site, name="S"), detector=DetectorModel.objects.get(), parts=["test"]
+        RunRequest(site=split.site, name="S"), detector=DetectorModel.objects.get(), parts=["test"]
     )
     supervisor.execute(score.uuid)
     return score

@@ -15,7 +15,7 @@ from ml_engine.command.alignment_inputs import canonical_image
 from ml_engine.core import files
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError, InvalidConfig
-from ml_engine.engine.run_folder import Request
+from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.runner import run_folder
 from tests.ml_engine import films
 from tests.ml_engine.films import SMALL
@@ -172,9 +172,9 @@ def test_a_landmark_outside_its_film_is_refused(base: Path, capsys: pytest.Captu
 
 
 def test_an_input_of_an_unknown_name_is_refused() -> None:
-    asked = Request("fit_alignment", PipelineConfig.from_preset("default")).to_json()
+    asked = RunSpec("fit_alignment", PipelineConfig.from_preset("default")).to_json()
     with pytest.raises(EngineError, match=r"run.json has an input atlas: it must be one of alignment, detector, land"):
-        Request.from_json(asked | {"inputs": {"atlas": {"sha256": "0" * 64}}})
+        RunSpec.from_json(asked | {"inputs": {"atlas": {"sha256": "0" * 64}}})
 
 
 def test_a_canonical_image_is_gray_over_its_white(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from ml_engine.core.alignment.landmarks import InvalidLandmarks
 from ml_engine.engine.landmarks import Mark, by_row, read, text_of
-from ml_engine.engine.manifest import Row
+from ml_engine.engine.manifest import ManifestRow
 
-ROWS = [Row("a.png", image="id-a"), Row("b.png", image="id-b")]
+ROWS = [ManifestRow("a.png", image="id-a"), ManifestRow("b.png", image="id-b")]
 
 
 def saved(folder: Path, text: str) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ml_engine.engine import manifest
-from ml_engine.engine.manifest import InvalidManifest, Row
+from ml_engine.engine.manifest import InvalidManifest, ManifestRow
 
 
 def table(text: str, tmp_path: Path, encoding: str = "utf-8") -> list[dict[str, str]]:
@@ -21,7 +21,7 @@ def many(count: int, label: str = "normal", split: str = "train", prefix: str = 
     ]
 
 
-def parts(rows: list[Row]) -> dict[str, int]:
+def parts(rows: list[ManifestRow]) -> dict[str, int]:
     return {part: sum(row.part == part for row in rows) for part in manifest.PARTS}
 
 
@@ -202,7 +202,7 @@ def test_scoring_takes_all_rows_without_a_split_column() -> None:
 
 def test_hashes_are_those_of_the_files(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"a")
-    rows = [Row("a.png"), Row("gone.png")]
+    rows = [ManifestRow("a.png"), ManifestRow("gone.png")]
 
     found = manifest.with_hashes(rows, tmp_path)
 
@@ -214,7 +214,7 @@ def test_hashes_are_those_of_the_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("with_labels", [True, False])
 def test_the_manifest_comes_back_and_a_scoring_one_has_no_labels(tmp_path: Path, with_labels: bool) -> None:
-    rows = [Row("a, b.png", "id", "hash", "p", "tune", "abnormal" if with_labels else "")]
+    rows = [ManifestRow("a, b.png", "id", "hash", "p", "tune", "abnormal" if with_labels else "")]
 
     manifest.write(tmp_path / "images.csv", rows, with_labels=with_labels)
 

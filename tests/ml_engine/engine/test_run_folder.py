@@ -23,7 +23,7 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.film.preprocess import prepare
 from ml_engine.engine import manifest
 from ml_engine.engine.decode_films import read
-from ml_engine.engine.run_folder import FolderBusy, Request, opened
+from ml_engine.engine.run_folder import FolderBusy, RunSpec, opened
 from ml_engine.engine.stages.runner import BULKY, STAGES, run_folder
 from tests.ml_engine import films
 from tests.paths import ROOT
@@ -44,7 +44,9 @@ CONFIG = PipelineConfig.from_preset("default").replace(
 CONFIG = CONFIG.replace_fields(ALIGNED)
 
 
-def lay(folder: Path, request: Request, rows: list[manifest.Row], *, inputs: dict[str, Path] | None = None) -> Path:
+def lay(
+    folder: Path, request: RunSpec, rows: list[manifest.ManifestRow], *, inputs: dict[str, Path] | None = None
+) -> Path:
     """A run folder as the portal writes one: its films and inputs lie inside."""
     folder.mkdir(parents=True)
     manifest.write(folder / "images.csv", rows, with_labels=request.kind != "score")
@@ -54,14 +56,14 @@ def lay(folder: Path, request: Request, rows: list[manifest.Row], *, inputs: dic
     return folder
 
 
-def rows_of(folder: Path, *, labelled: bool = True) -> list[manifest.Row]:
+def rows_of(folder: Path, *, labelled: bool = True) -> list[manifest.ManifestRow]:
     parts = ["fit"] * 6 + ["tune"] * 2 + ["calibrate"] * 2
     found = []
     for number, part in enumerate(parts):
         label = "abnormal" if number == 7 else "normal"
         path = folder / f"film-{number:02}.png"
         found.append(
-            manifest.Row(
+            manifest.ManifestRow(
                 path.name, f"id-{number}", files.sha256_of(path), f"p{number}", part, label if labelled else ""
             )
         )
@@ -85,16 +87,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Image.fromarray(films.film(7, abnormal=True)).save(source / "film-07.png")
     rows = rows_of(source)
-    lay(base / "fit_alignment", Request("fit_alignment", CONFIG), [r for r in rows if r.part == "fit"])
+    lay(base / "fit_alignment", RunSpec("fit_alignment", CONFIG), [r for r in rows if r.part == "fit"])
     assert run_folder(base / "fit_alignment", images=source).status == 0
     alignment = base / "fit_alignment" / "alignment.safetensors"
     inputs = {"alignment": files.sha256_of(alignment)}
-    lay(base / "fit_detector", Request("fit_detector", CONFIG, inputs=inputs), rows, inputs={"alignment": alignment})
+    lay(base / "fit_detector", RunSpec("fit_detector", CONFIG, inputs=inputs), rows, inputs={"alignment": alignment})
     assert run_folder(base / "fit_detector", images=source).status == 0
     detector = base / "fit_detector" / "detector.safetensors"
     inputs["detector"] = files.sha256_of(detector)
     paths = {"alignment": alignment, "detector": detector}
-    lay(base / "score", Request("score", CONFIG, inputs=inputs), rows_of(source, labelled=False), inputs=paths)
+    lay(base / "score", RunSpec("score", CONFIG, inputs=inputs), rows_of(source, labelled=False), inputs=paths)
     assert run_folder(base / "score", images=source).status == 0
     return base
 
@@ -478,7 +480,7 @@ def test_an_alignment_from_before_clahe_was_fitted_without(world: Path, tmp_path
 def test_an_abnormal_film_in_fit_is_refused(world: Path, tmp_path: Path) -> None:
     folder = fresh_copy(world, "fit_detector", tmp_path / "run")
     rows = manifest.read(folder / "images.csv")
-    rows[1] = manifest.Row(**{**rows[1].__dict__, "label": "abnormal"})
+    rows[1] = manifest.ManifestRow(**{**rows[1].__dict__, "label": "abnormal"})
     manifest.write(folder / "images.csv", rows, with_labels=True)
 
     assert f"{rows[1].filename} is abnormal and in the fit part" in failed(folder, world / "films")
@@ -647,9 +649,9 @@ def test_an_alignment_with_a_perceptual_loss_names_the_way_out(
 # A fold of patients instead of a calibrate part
 
 
-def unaligned(folder: Path, source: Path, rows: list[manifest.Row], **values: object) -> Path:
+def unaligned(folder: Path, source: Path, rows: list[manifest.ManifestRow], **values: object) -> Path:
     config = CONFIG.replace(align="none", **values)
-    lay(folder, Request("fit_detector", config), rows)
+    lay(folder, RunSpec("fit_detector", config), rows)
     outcome = run_folder(folder, images=source)
     assert outcome.status == 0, outcome.sentence
     return folder
@@ -736,7 +738,7 @@ def test_training_films_score_zero_against_whole_banks(world: Path, tmp_path: Pa
     rows = rows_of(world / "films")
     folder = unaligned(tmp_path / "fit", world / "films", rows, rate=1.0, neighbours=1)
     detector = folder / "detector.safetensors"
-    request = Request("score", CONFIG, inputs={"detector": files.sha256_of(detector)})
+    request = RunSpec("score", CONFIG, inputs={"detector": files.sha256_of(detector)})
     score = lay(tmp_path / "score", request, rows_of(world / "films", labelled=False), inputs={"detector": detector})
     assert run_folder(score, images=world / "films").status == 0
 
@@ -779,7 +781,7 @@ def test_films_of_another_shape_are_refused_by_the_library(shape: tuple[int, ...
 def test_unaligned_affines_are_the_resizing_alone(world: Path, tmp_path: Path) -> None:
     folder = unaligned(tmp_path / "fit", world / "films", rows_of(world / "films"))
     detector = folder / "detector.safetensors"
-    request = Request("score", CONFIG, inputs={"detector": files.sha256_of(detector)}, fusion_weight=0.25)
+    request = RunSpec("score", CONFIG, inputs={"detector": files.sha256_of(detector)}, fusion_weight=0.25)
     score = lay(tmp_path / "score", request, rows_of(world / "films", labelled=False), inputs={"detector": detector})
     assert run_folder(score, images=world / "films").status == 0
 

@@ -12,12 +12,12 @@ import pytest
 
 from ml_engine.core.detector.pipeline import Scores
 from ml_engine.core.errors import EngineError
-from ml_engine.engine.manifest import Row
+from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.scored_folder import ARRAYS, ArrayName, ResultsMissing, ScoredFolder, ScoreSummary
 from tests.ml_engine import scored_folders
 
 MAPS = np.array([[[1.0, 2.0], [3.0, np.nan]], [[5.0, 6.0], [7.0, 8.0]]], dtype=np.float32)
-ROWS = [Row("a.png", image="a"), Row("b.png", image="b"), Row("c.png", image="c")]
+ROWS = [ManifestRow("a.png", image="a"), ManifestRow("b.png", image="b"), ManifestRow("c.png", image="c")]
 
 
 def small(path: Path, maps: np.ndarray = MAPS, **changes: Any) -> ScoredFolder:
@@ -47,7 +47,9 @@ def test_films_and_summary_come_back(tmp_path: Path) -> None:
 
 def test_a_film_that_could_not_be_read_has_no_score_and_a_sentence(tmp_path: Path) -> None:
     scores = Scores(*(np.array([1.0, np.nan]) for _ in range(3)), np.zeros((2, 101), np.float32))
-    ScoredFolder(tmp_path).write_scores([Row("a.png"), Row("b.png")], {1: "It is damaged, says the reader."}, scores)
+    ScoredFolder(tmp_path).write_scores(
+        [ManifestRow("a.png"), ManifestRow("b.png")], {1: "It is damaged, says the reader."}, scores
+    )
     readable, broken = ScoredFolder(tmp_path).films
     assert (readable.fused, readable.error, readable.image) == (1.0, "", "")
     assert np.isnan(broken.fused)

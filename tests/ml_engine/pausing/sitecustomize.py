@@ -8,9 +8,9 @@ import sys
 import threading
 
 if sys.orig_argv[1:4] == ["-m", "ml_engine", "run"]:
-    from ml_engine.engine.run_folder import Report
+    from ml_engine.engine.run_folder import StageProgress
 
-    report = Report.__call__
+    report = StageProgress.__call__
 
     def report_and_pause(self, done, total, message=None):
         report(self, done, total, message)
@@ -22,4 +22,4 @@ if sys.orig_argv[1:4] == ["-m", "ml_engine", "run"]:
             os.kill(os.getpid(), signal.SIGSTOP)
             threading.Event().wait()
 
-    Report.__call__ = report_and_pause
+    StageProgress.__call__ = report_and_pause

@@ -19,7 +19,7 @@ from ml_engine.runs import supervisor, write_folder
 from ml_engine.runs.bank_requests import request_aligned_bank_study, request_bank_study, request_blind_spots
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.paths import run_folder
-from ml_engine.runs.requests import Request, request_detector
+from ml_engine.runs.requests import RunRequest, request_detector
 from portal.models import AuditEvent, Role, Site
 from tests.ml_engine import films as made_films
 from tests.ml_engine import made
@@ -40,8 +40,8 @@ def split(site: Site) -> Any:
     return made.small_split(site)
 
 
-def asked(site: Site, name: str = "A study") -> Request:
-    return Request(site=site, name=name)
+def asked(site: Site, name: str = "A study") -> RunRequest:
+    return RunRequest(site=site, name=name)
 
 
 def api(at: Site, role: Role, name: str) -> APIClient:

@@ -13,12 +13,12 @@ from ml_engine.core.bank.changes import GROWN
 from ml_engine.core.errors import EngineError
 from ml_engine.engine import grow_and_forget, manifest
 from ml_engine.engine.run_folder import Grow
-from ml_engine.engine.run_folder import Request as FolderRequest
+from ml_engine.engine.run_folder import RunSpec as FolderRequest
 from ml_engine.engine.stages.runner import run_folder
 from ml_engine.models import DetectorModel, Run, RunKind, RunState, Score
 from ml_engine.runs import lifecycle, paths, requests, supervisor
 from ml_engine.runs.lifecycle import RunRefused
-from ml_engine.runs.requests import Request
+from ml_engine.runs.requests import RunRequest
 from portal.models import Image, Role
 from tests.ml_engine import made
 
@@ -50,8 +50,8 @@ def outside() -> list[Image]:
     return list(Image.objects.filter(split_images__isnull=True).order_by("pk"))
 
 
-def wish(scored: Run) -> Request:
-    return Request(site=scored.site, name="Grown")
+def wish(scored: Run) -> RunRequest:
+    return RunRequest(site=scored.site, name="Grown")
 
 
 @pytest.fixture
@@ -71,8 +71,8 @@ def scored(data_dir: Any) -> Run:
 @pytest.mark.slow
 def test_a_grown_run_scores_as_the_grown_model_does_and_goes_on_after_a_kill(data_dir: Any, tmp_path: Any) -> None:
     split, dataset = dataset_with_films_outside(made.site())
-    fitted = requests.request_detector(Request(site=split.site, name="Fit"), split=split, config=made.small_config())
-    score = requests.request_score(Request(site=split.site, name="Score"), after=fitted, datasets=[dataset])
+    fitted = requests.request_detector(RunRequest(site=split.site, name="Fit"), split=split, config=made.small_config())
+    score = requests.request_score(RunRequest(site=split.site, name="Score"), after=fitted, datasets=[dataset])
     ended(fitted)
     ended(score)
     films = outside()[:2]
@@ -173,7 +173,7 @@ def test_what_cannot_grow_is_refused_with_a_sentence(scored: Run) -> None:
     with pytest.raises(RunRefused, match="has no memory bank that could grow"):
         requests.request_grown_score(wish(scored), scored=baseline, films=[film])
     reader = made.person("reader", at=scored.site, role=Role.READER)
-    asked = Request(site=scored.site, name="Grown", requested_by=reader)
+    asked = RunRequest(site=scored.site, name="Grown", requested_by=reader)
     with pytest.raises(PermissionDenied, match="To request runs"):
         requests.request_grown_score(asked, scored=scored, films=[film])
     assert not Run.objects.filter(rescores__isnull=False).exists()

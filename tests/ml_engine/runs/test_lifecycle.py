@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.runs import lifecycle
-from ml_engine.runs.lifecycle import Lease, LostLease, Order, Progress, RunRefused
+from ml_engine.runs.lifecycle import Instruction, Lease, LostLease, Progress, RunRefused
 from portal.models import AuditEvent, Role
 from tests.ml_engine import made
 
@@ -95,7 +95,7 @@ def test_a_beat_prolongs_the_lease_and_stores_progress(split: Any) -> None:
     lease = claimed(run)
     lapse(run)
     progress = Progress("banks", 4, 8, 30, 100, 12.5, 800.0)
-    assert lifecycle.beat(lease=lease, progress=progress) is Order.GO_ON
+    assert lifecycle.beat(lease=lease, progress=progress) is Instruction.GO_ON
     run.refresh_from_db()
     assert (run.stage, run.stage_index, run.done, run.total, run.seconds_left) == ("banks", 4, 30, 100, 12.5)
     assert run.lease_until > timezone.now()
@@ -105,8 +105,8 @@ def test_a_beat_hears_of_a_cancel(split: Any) -> None:
     run = made.run(split)
     lease = claimed(run)
     lifecycle.cancel(run=run, actor=None)
-    assert lifecycle.beat(lease=lease) is Order.CANCEL
-    assert lifecycle.order(lease=lease) is Order.CANCEL
+    assert lifecycle.beat(lease=lease) is Instruction.CANCEL
+    assert lifecycle.order(lease=lease) is Instruction.CANCEL
 
 
 def test_a_beat_with_an_old_lease_is_told_to_stop_and_changes_nothing(split: Any) -> None:
@@ -115,7 +115,7 @@ def test_a_beat_with_an_old_lease_is_told_to_stop_and_changes_nothing(split: Any
     lapse(run)
     lifecycle.reap()
     claimed(run, "another")
-    assert lifecycle.beat(lease=old, progress=Progress("x", 1, 1, 1, 1, None, None)) is Order.STOP
+    assert lifecycle.beat(lease=old, progress=Progress("x", 1, 1, 1, 1, None, None)) is Instruction.STOP
     run.refresh_from_db()
     assert (run.stage, run.lease_owner, run.attempt) == ("", "another", 2)
 

@@ -22,7 +22,7 @@ from celery import Celery
 
 from ml_engine.models import DetectorModel, Run, RunKind, RunState, Score
 from ml_engine.runs import lifecycle, paths, requests, supervisor
-from ml_engine.runs.requests import Request
+from ml_engine.runs.requests import RunRequest
 from tests.ml_engine import made
 from tests.paths import ROOT
 
@@ -144,7 +144,7 @@ def break_in_stages(run: Run, workers: Workers, *, turn: int) -> int:
 
 
 def ask(split: Any, name: str) -> list[Run]:
-    wish = Request(site=split.site, name=name)
+    wish = RunRequest(site=split.site, name=name)
     chain = requests.request_chain(wish, split=split, config=made.small_config(), aligned=True, parts=["tune", "test"])
     assert chain.alignment is not None
     return [chain.alignment, chain.detector, chain.score]

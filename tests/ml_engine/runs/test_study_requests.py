@@ -12,12 +12,12 @@ from django.test import Client
 from django.urls import reverse
 from rest_framework.test import APIClient
 
-from ml_engine.engine.run_folder import Request as EngineRequest
+from ml_engine.engine.run_folder import RunSpec as EngineRequest
 from ml_engine.engine.stages.runner import PLANS
 from ml_engine.models import Run, RunKind
 from ml_engine.runs import study_requests, write_folder
 from ml_engine.runs.lifecycle import RunRefused
-from ml_engine.runs.requests import Request
+from ml_engine.runs.requests import RunRequest
 from ml_engine.templatetags.runs import stage_words
 from portal.models import AuditEvent, Part, Role, Site, Split
 from tests.ml_engine import made
@@ -43,8 +43,8 @@ def web(client: Client, site: Site) -> Client:
     return client
 
 
-def asked(split: Split, **fields: Any) -> Request:
-    return Request(site=split.site, name="A study", **fields)
+def asked(split: Split, **fields: Any) -> RunRequest:
+    return RunRequest(site=split.site, name="A study", **fields)
 
 
 def ablation(split: Split, *figures: str, **changes: str) -> Run:
@@ -122,7 +122,7 @@ def test_a_split_without_test_films_is_refused(site: Site) -> None:
 
 
 def test_a_split_of_another_site_is_refused(split: Split) -> None:
-    request = Request(site=made.site("Busan"), name="A study")
+    request = RunRequest(site=made.site("Busan"), name="A study")
 
     with pytest.raises(RunRefused, match="belongs to another site"):
         study_requests.request_sweep(request, split=split, config=made.small_config(), axes={"rate": ["0.1"]})

@@ -19,7 +19,7 @@ from ml_engine.core import files
 from ml_engine.core.backbone.features import random_state
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState, Score
 from ml_engine.runs import engine_process, lifecycle, paths, requests, supervisor, write_folder
-from ml_engine.runs.requests import Request
+from ml_engine.runs.requests import RunRequest
 from ml_engine.runs.store_results import percentile
 from portal.models import Image, LabelEvent, LabelSource, Part
 from tests.ml_engine import made
@@ -153,7 +153,7 @@ def test_a_missing_pixel_file_is_a_sentence(split: Any) -> None:
 
 @pytest.fixture
 def chain(split: Any) -> Any:
-    wish = Request(site=split.site, name="Whole")
+    wish = RunRequest(site=split.site, name="Whole")
     return requests.request_chain(wish, split=split, config=made.small_config(), aligned=True, parts=["tune", "test"])
 
 
@@ -180,12 +180,12 @@ def test_a_chain_ends_in_models_and_scores(chain: Any) -> None:
 
 
 def test_a_film_that_cannot_be_read_is_a_score_with_an_error(split: Any) -> None:
-    fit = requests.request_detector(Request(site=split.site, name="D"), split=split, config=made.small_config())
+    fit = requests.request_detector(RunRequest(site=split.site, name="D"), split=split, config=made.small_config())
     supervisor.execute(fit.uuid)
     detector = DetectorModel.objects.get()
     bad = Image.objects.filter(split_images__member__part="test").first()
     write_folder.pixel_path(bad.pixel_sha256).write_bytes(b"not gzip")
-    run = requests.request_score(Request(site=split.site, name="S"), detector=detector, parts=["test"])
+    run = requests.request_score(RunRequest(site=split.site, name="S"), detector=detector, parts=["test"])
     supervisor.execute(run.uuid)
     run.refresh_from_db()
     assert (run.state, run.unreadable) == (RunState.DONE, 1)
@@ -196,7 +196,7 @@ def test_a_film_that_cannot_be_read_is_a_score_with_an_error(split: Any) -> None
 
 def test_a_refusal_of_the_engine_is_the_runs_message(split: Any) -> None:
     config = made.small_config(weights="imagenet")
-    run = requests.request_detector(Request(site=split.site, name="D"), split=split, config=config)
+    run = requests.request_detector(RunRequest(site=split.site, name="D"), split=split, config=config)
     supervisor.execute(run.uuid)
     run.refresh_from_db()
     assert run.state == RunState.FAILED
@@ -269,7 +269,7 @@ def engines_of(folder: Path) -> list[int]:
 @pytest.fixture
 def long_run(split: Any) -> Run:
     config = made.small_config(**{"alignment.epochs": "2000"})
-    return requests.request_alignment(Request(site=split.site, name="Long"), split=split, config=config)
+    return requests.request_alignment(RunRequest(site=split.site, name="Long"), split=split, config=config)
 
 
 def test_a_cancel_ends_the_engine(long_run: Run) -> None:

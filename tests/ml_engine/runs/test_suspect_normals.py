@@ -64,7 +64,10 @@ def detector(db: None, data_dir: Path) -> DetectorModel:
     folder = paths.run_folder(detector.run.uuid)
     (folder / "stages").mkdir(parents=True)
     members = SplitImage.objects.filter(member__split=split).select_related("image", "member").order_by("pk")
-    rows = [manifest.Row(filename=f"{m.image.uuid}.png", image=str(m.image.uuid), part=m.member.part) for m in members]
+    rows = [
+        manifest.ManifestRow(filename=f"{m.image.uuid}.png", image=str(m.image.uuid), part=m.member.part)
+        for m in members
+    ]
     manifest.write(folder / "images.csv", rows, with_labels=True)
     fit = [row for row in rows if row.part == "fit"]
     maps = np.zeros((len(fit), 2, SIDE, SIDE), dtype=np.float32)

@@ -18,7 +18,7 @@ from portal.imaging.errors import UnusableFile
 from portal.imaging.film import unpack
 from portal.intake import film_files
 from portal.intake.csv_labels import read_boxes, read_labels
-from portal.intake.films import Report, age_band, entries_of_folder, import_entries
+from portal.intake.films import ImportReport, age_band, entries_of_folder, import_entries
 from portal.models import (
     AuditEvent,
     CurrentLabel,
@@ -48,14 +48,14 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def run(of: Dataset, folder: Path, *, labels: Path | None = None, boxes: Path | None = None) -> Report:
-    report = Report()
+def run(of: Dataset, folder: Path, *, labels: Path | None = None, boxes: Path | None = None) -> ImportReport:
+    report = ImportReport()
     rows = read_labels(labels) if labels else None
     entries = entries_of_folder(folder, rows, read_boxes(boxes) if boxes else None, report)
     return import_entries(upload=Upload.objects.create(dataset=of), entries=entries, report=report, actor=None)
 
 
-def said(report: Report) -> dict[str, int]:
+def said(report: ImportReport) -> dict[str, int]:
     return {name: count for name, count in report.counts.items() if count}
 
 

@@ -11,7 +11,7 @@ import pytest
 from portal.imaging.film import Film, PixelFacts, shown_values, unpack
 from portal.intake import film_files
 from portal.intake.csv_labels import read_boxes, read_labels
-from portal.intake.films import Report, entries_of_folder, import_entries
+from portal.intake.films import ImportReport, entries_of_folder, import_entries
 from portal.models import Dataset, Image, LabelEvent, QuarantinedFile, Upload
 from tests.portal import factories
 from tests.portal.intake.test_films import said
@@ -19,8 +19,8 @@ from tests.portal.intake.test_films import said
 pytestmark = [pytest.mark.django_db]
 
 
-def run(of: Dataset, folder: Path, labels: Path, boxes: Path | None = None) -> Report:
-    report = Report()
+def run(of: Dataset, folder: Path, labels: Path, boxes: Path | None = None) -> ImportReport:
+    report = ImportReport()
     tables = read_labels(labels), read_boxes(boxes) if boxes else None
     entries = entries_of_folder(folder, *tables, report)
     return import_entries(upload=Upload.objects.create(dataset=of), entries=entries, report=report, actor=None)

@@ -13,7 +13,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import connections
 
 from portal.labels.disagreements import ChangedAgain, merge
-from portal.labels.events import InvalidLabel, Labelled, Wish, label_as_seen, undo
+from portal.labels.events import InvalidLabel, LabelChange, Labelled, label_as_seen, undo
 from portal.models import Adjudication, AuditEvent, CurrentLabel, Image, LabelEvent, Role, User
 from tests.portal import factories
 
@@ -40,12 +40,12 @@ def label(films: Any, value: str, author: User, seen: int | dict[int, int], **fi
     known = seen if isinstance(seen, dict) else {film.pk: seen for film in films}
     act = fields.pop("act", None) or uuid.uuid4()
     return label_as_seen(
-        images=films, seen=known, wish=Wish(value=value, **fields), act=act, author=author, site=factories.site()
+        images=films, seen=known, wish=LabelChange(value=value, **fields), act=act, author=author, site=factories.site()
     )
 
 
 def settle(film: Image, choice: str, value: str, author: User, seen: int) -> Any:
-    wish = Wish(value=value)
+    wish = LabelChange(value=value)
     return merge(
         image=film, choice=choice, wish=wish, seen=seen, act=uuid.uuid4(), author=author, site=film.dataset.site
     )

@@ -12,7 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, connection, connections, transaction
 from django.utils import timezone
 
-from portal.labels.events import Act, InvalidLabel, Label, label_films, labels_at, last_act, resolve, undo
+from portal.labels.events import InvalidLabel, Label, LabelAct, label_films, labels_at, last_act, resolve, undo
 from portal.models import (
     Adjudication,
     AuditEvent,
@@ -247,7 +247,7 @@ def test_an_act_is_told_by_its_value_its_films_and_its_time(film: Image, ann: An
     act = label_films(images=more, value="exclude", author=ann, site=place)
     label(film, "abnormal", ben)
     made_at = LabelEvent.objects.filter(batch=act).latest("created_at", "pk").created_at
-    assert last_act(author=ann, site=place) == Act(act, "exclude", 4, tuple(str(one) for one in more[:3]), made_at)
+    assert last_act(author=ann, site=place) == LabelAct(act, "exclude", 4, tuple(str(one) for one in more[:3]), made_at)
 
 
 def test_a_films_last_act_is_the_last_that_touched_it(film: Image, ann: Any) -> None:

@@ -13,7 +13,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
-from portal.labels.events import Wish, label_as_seen, label_films, labels_at
+from portal.labels.events import LabelChange, label_as_seen, label_films, labels_at
 from portal.models import AuditEvent, Cohort, Dataset, Image, Role, Split, SplitImage, SplitMember, User
 from portal.sets.cohorts import freeze_cohort
 from portal.sets.screening_queues import Suspect, queue_suspects
@@ -438,7 +438,7 @@ def test_a_split_says_which_of_its_labels_were_given_in_an_order_by_score() -> N
     )
     for film in films[:4]:
         seen = {film.pk: 1}
-        as_normal = Wish(value="normal")
+        as_normal = LabelChange(value="normal")
         label_as_seen(images=[film], seen=seen, wish=as_normal, act=uuid.uuid4(), author=ann, site=of.site, queue=queue)
     second = draw_split(wish(of, author=ann, name="second"), fractions=HALVES)
     told = second.counts["labelled_by_score"]

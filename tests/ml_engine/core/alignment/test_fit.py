@@ -13,7 +13,7 @@ import torch
 from ml_engine.core import files
 from ml_engine.core.alignment.checkpoint import NAME
 from ml_engine.core.alignment.fit import fit_alignment
-from ml_engine.core.alignment.model import AlignmentModel, load_alignment, save_alignment
+from ml_engine.core.alignment.model import FittedAlignment, load_alignment, save_alignment
 from ml_engine.core.alignment.sampling import unaligned
 from ml_engine.core.alignment_config import AlignmentConfig
 from ml_engine.core.errors import AlignmentCollapsed, IncompatibleModel, InvalidConfig
@@ -23,18 +23,18 @@ from tests.ml_engine.core.alignment.blobs import films, quiet, small_config
 SIDE = 64
 
 
-def fit(config: AlignmentConfig, *, count: int = 8, seed: int = 0, **more: Any) -> AlignmentModel:
+def fit(config: AlignmentConfig, *, count: int = 8, seed: int = 0, **more: Any) -> FittedAlignment:
     shown, valid, _ = films(count)
     options = {"checkpoint": None, "progress": quiet} | more
     return fit_alignment(shown, valid=valid, config=config, seed=seed, **options)
 
 
 @pytest.fixture(scope="module")
-def fitted() -> AlignmentModel:
+def fitted() -> FittedAlignment:
     return fit(small_config())
 
 
-def file_hash(model: AlignmentModel, folder: Path) -> str:
+def file_hash(model: FittedAlignment, folder: Path) -> str:
     path = folder / "model.safetensors"
     save_alignment(model, path, header={"seed": 0})
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -117,7 +117,7 @@ def test_same_seed_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
     assert one == two != other
 
 
-def test_save_and_load_give_the_same_affines(fitted: AlignmentModel, tmp_path: Path) -> None:
+def test_save_and_load_give_the_same_affines(fitted: FittedAlignment, tmp_path: Path) -> None:
     path = tmp_path / "alignment.safetensors"
     save_alignment(fitted, path, header={"part": "align"})
     loaded = load_alignment(path)
@@ -138,14 +138,14 @@ def test_loading_something_else_is_refused(tmp_path: Path) -> None:
         load_alignment(path)
 
 
-def test_a_film_is_aligned_alike_in_any_company(fitted: AlignmentModel) -> None:
+def test_a_film_is_aligned_alike_in_any_company(fitted: FittedAlignment) -> None:
     shown, valid, _ = films(35, seed=5)
     together, _ = fitted.affines(shown, valid)
     alone = torch.cat([fitted.affines(shown[k : k + 1], valid[k : k + 1])[0] for k in (0, 31, 32, 34)])
     assert torch.equal(alone, together[[0, 31, 32, 34]])
 
 
-def test_affines_are_in_the_pixels_of_the_films_given(fitted: AlignmentModel) -> None:
+def test_affines_are_in_the_pixels_of_the_films_given(fitted: FittedAlignment) -> None:
     shown, valid, _ = films(2, size=128)
     affines, flagged = fitted.affines(shown, valid)
     small = torch.nn.functional.interpolate(shown, (SIDE, SIDE), mode="bilinear", antialias=True)
@@ -155,12 +155,12 @@ def test_affines_are_in_the_pixels_of_the_films_given(fitted: AlignmentModel) ->
     assert torch.allclose(affines, doubled, atol=1e-4)
 
 
-def test_no_films_give_no_affines(fitted: AlignmentModel) -> None:
+def test_no_films_give_no_affines(fitted: FittedAlignment) -> None:
     affines, flagged = fitted.affines(torch.zeros(0, 1, 64, 64), torch.zeros(0, 1, 64, 64).bool())
     assert affines.shape == (0, 2, 3) and flagged.shape == (0,)
 
 
-def test_affines_that_fail_their_checks_become_the_identity(fitted: AlignmentModel) -> None:
+def test_affines_that_fail_their_checks_become_the_identity(fitted: FittedAlignment) -> None:
     wild = replace(fitted, config=small_config(method="network"), gauge=torch.tensor([[-1.0, 0, 0], [0, 1, 0]]))
     shown, valid, _ = films(3)
     affines, flagged = wild.affines(shown, valid)
@@ -168,7 +168,7 @@ def test_affines_that_fail_their_checks_become_the_identity(fitted: AlignmentMod
     assert torch.equal(affines, identity(3))
 
 
-def test_without_fallback_they_are_only_flagged(fitted: AlignmentModel) -> None:
+def test_without_fallback_they_are_only_flagged(fitted: FittedAlignment) -> None:
     wild = replace(
         fitted, config=small_config(method="network", fallback=False), gauge=torch.tensor([[-1.0, 0, 0], [0, 1, 0]])
     )
@@ -222,7 +222,7 @@ def test_a_given_canonical_image_is_kept() -> None:
     assert torch.equal(model.gauge, torch.eye(2, 3))
 
 
-def test_the_report_names_what_was_asked(fitted: AlignmentModel) -> None:
+def test_the_report_names_what_was_asked(fitted: FittedAlignment) -> None:
     report = fitted.report
     for name in ("ncc", "ssim", "stack_variance"):
         assert {f"{name}_before", f"{name}_after"} <= set(report)
@@ -238,7 +238,7 @@ def test_progress_counts_epochs() -> None:
     assert seen == [(0, 2), (1, 2), (2, 2)]
 
 
-def test_padding_outside_the_valid_area_does_not_matter(fitted: AlignmentModel) -> None:
+def test_padding_outside_the_valid_area_does_not_matter(fitted: FittedAlignment) -> None:
     shown, valid, _ = films(2, seed=4)
     valid = valid.clone()
     valid[..., :10] = False
@@ -253,7 +253,7 @@ def test_a_loss_that_begins_at_zero_does_not_drown_the_others() -> None:
     assert all(epoch["loss"] < 10 for epoch in report["history"])
 
 
-def test_the_report_says_where_the_canonical_image_comes_from(fitted: AlignmentModel) -> None:
+def test_the_report_says_where_the_canonical_image_comes_from(fitted: FittedAlignment) -> None:
     assert fitted.report["canonical_source"] == "mean of films aligned groupwise"
     assert fit(small_config(rounds=1)).report["canonical_source"] == "mean of films as they came"
     assert fit(small_config(), canonical=films(1)[0][0, 0]).report["canonical_source"] == "given"

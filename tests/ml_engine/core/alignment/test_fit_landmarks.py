@@ -10,7 +10,7 @@ import torch
 
 from ml_engine.core.alignment.fit_landmarks import canonical_by_landmarks, fit_landmarks
 from ml_engine.core.alignment.landmarks import InvalidLandmarks, Points
-from ml_engine.core.alignment.model import AlignmentModel, load_alignment, save_alignment
+from ml_engine.core.alignment.model import FittedAlignment, load_alignment, save_alignment
 from tests.ml_engine.core.alignment.blobs import films, small_config
 
 MARKS = {"left": (-0.38, -0.05), "right": (0.38, -0.1), "spot": (0.1, 0.25), "top": (0.0, -0.7)}
@@ -34,12 +34,12 @@ CONFIG = small_config(method="landmarks", size=32)
 
 
 @pytest.fixture(scope="module")
-def fitted() -> AlignmentModel:
+def fitted() -> FittedAlignment:
     shown, valid, points, _ = marked_films(8)
     return fit_landmarks(shown, valid=valid, points=points, config=CONFIG, seed=0)
 
 
-def test_landmarks_bring_films_into_one_frame(fitted: AlignmentModel) -> None:
+def test_landmarks_bring_films_into_one_frame(fitted: FittedAlignment) -> None:
     shown, valid, points, atlas_from_film = marked_films(8)
     affines, flagged = fitted.affines(shown, valid, points=points)
     assert not flagged.any()
@@ -49,7 +49,7 @@ def test_landmarks_bring_films_into_one_frame(fitted: AlignmentModel) -> None:
     np.testing.assert_allclose(atlas_from_canonical, np.tile(atlas_from_canonical[:1], (8, 1, 1)), atol=1e-4)
 
 
-def test_the_report_measures_the_residual_and_the_stack(fitted: AlignmentModel) -> None:
+def test_the_report_measures_the_residual_and_the_stack(fitted: FittedAlignment) -> None:
     report = fitted.report
     assert report["landmarks"]["aligned"] == report["landmarks"]["films"] == 8
     assert report["landmarks"]["residual_most_px"] < 1e-4
@@ -57,7 +57,7 @@ def test_the_report_measures_the_residual_and_the_stack(fitted: AlignmentModel) 
     assert report["canonical_source"] == "mean of films aligned by landmarks"
 
 
-def test_a_film_without_landmarks_stays_and_is_flagged(fitted: AlignmentModel) -> None:
+def test_a_film_without_landmarks_stays_and_is_flagged(fitted: FittedAlignment) -> None:
     shown, valid, points, _ = marked_films(3)
     affines, flagged = fitted.affines(shown, valid, points=[points[0], {}, points[2]])
     assert flagged.tolist() == [False, True, False]
@@ -65,7 +65,7 @@ def test_a_film_without_landmarks_stays_and_is_flagged(fitted: AlignmentModel) -
     assert fitted.placed({}, size=SIZE).reason == "it has no landmarks"
 
 
-def test_landmarks_that_turn_a_film_inside_out_are_not_believed(fitted: AlignmentModel) -> None:
+def test_landmarks_that_turn_a_film_inside_out_are_not_believed(fitted: FittedAlignment) -> None:
     shown, valid, points, _ = marked_films(1)
     mirrored = {name: (SIZE - x, y) for name, (x, y) in points[0].items()}
     affines, flagged = fitted.affines(shown, valid, points=[mirrored])
@@ -80,13 +80,13 @@ def test_the_share_of_flagged_films_counts_those_without_landmarks() -> None:
     assert (model.report["landmarks"]["aligned"], model.report["landmarks"]["films"]) == (3, 4)
 
 
-def test_films_without_their_landmarks_are_refused(fitted: AlignmentModel) -> None:
+def test_films_without_their_landmarks_are_refused(fitted: FittedAlignment) -> None:
     shown, valid, _, _ = marked_films(1)
     with pytest.raises(InvalidLandmarks, match=r"goes by landmarks: give those of the films"):
         fitted.affines(shown, valid)
 
 
-def test_saved_and_loaded_it_places_films_alike(fitted: AlignmentModel, tmp_path: Path) -> None:
+def test_saved_and_loaded_it_places_films_alike(fitted: FittedAlignment, tmp_path: Path) -> None:
     shown, valid, points, _ = marked_films(3)
     save_alignment(fitted, tmp_path / "a.safetensors", header={})
     loaded = load_alignment(tmp_path / "a.safetensors")
@@ -96,7 +96,7 @@ def test_saved_and_loaded_it_places_films_alike(fitted: AlignmentModel, tmp_path
     )
 
 
-def test_the_canonical_image_is_the_mean_of_films_with_landmarks(fitted: AlignmentModel) -> None:
+def test_the_canonical_image_is_the_mean_of_films_with_landmarks(fitted: FittedAlignment) -> None:
     shown, valid, points, _ = marked_films(8)
     noise = torch.rand(1, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     image, report = canonical_by_landmarks(

@@ -12,7 +12,7 @@ import torch
 from ml_engine.core.alignment.fit import fit_alignment
 from ml_engine.core.alignment.fit_landmarks import fit_landmarks
 from ml_engine.core.alignment.known import KNOWN, errors, known_affines, measured_by_known
-from ml_engine.core.alignment.model import AlignmentModel, prepared
+from ml_engine.core.alignment.model import FittedAlignment, prepared
 from ml_engine.core.alignment.sampling import unaligned
 from tests.ml_engine.core.alignment.blobs import films, quiet, small_config, thorax
 
@@ -55,14 +55,14 @@ def test_errors_have_no_sign() -> None:
 
 
 @pytest.fixture(scope="module")
-def searched() -> AlignmentModel:
+def searched() -> FittedAlignment:
     shown, valid, _ = films(6)
     config = small_config(method="search", rounds=1, epochs=1, search_steps=40)
     atlas = thorax(64)[0, 0]
     return fit_alignment(shown, valid=valid, config=config, seed=0, checkpoint=None, progress=quiet, canonical=atlas)
 
 
-def test_a_search_undoes_known_affines(searched: AlignmentModel) -> None:
+def test_a_search_undoes_known_affines(searched: FittedAlignment) -> None:
     shown, mask = prepared(*films(6)[:2], size=64)
     got = measured_by_known(searched, shown, mask, seed=2)
     assert got["known"]["films"] == 6
@@ -71,7 +71,7 @@ def test_a_search_undoes_known_affines(searched: AlignmentModel) -> None:
     assert got == measured_by_known(searched, shown, mask, seed=2)
 
 
-def test_an_alignment_that_never_moves_leaves_the_known_affines(searched: AlignmentModel) -> None:
+def test_an_alignment_that_never_moves_leaves_the_known_affines(searched: FittedAlignment) -> None:
     still = replace(searched, config=small_config(method="search", search_steps=0))
     shown, mask = prepared(*films(6)[:2], size=64)
     got = measured_by_known(still, shown, mask, seed=2)
@@ -81,7 +81,7 @@ def test_an_alignment_that_never_moves_leaves_the_known_affines(searched: Alignm
     )
 
 
-def test_nothing_is_measured_where_no_film_is_believed(searched: AlignmentModel) -> None:
+def test_nothing_is_measured_where_no_film_is_believed(searched: FittedAlignment) -> None:
     shown, mask = prepared(*films(2)[:2], size=64)
     assert measured_by_known(searched, shown, torch.zeros_like(mask), seed=0) == {}
 

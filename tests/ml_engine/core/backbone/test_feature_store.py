@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ml_engine.core.backbone import feature_store
-from ml_engine.core.backbone.feature_store import FeatureStore, Placed, key_of
+from ml_engine.core.backbone.feature_store import FeatureStore, PlacedFilm, key_of
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import IncompatibleModel
 
@@ -29,9 +29,9 @@ def key(config: PipelineConfig, **changes: object) -> dict:
     return key_of(config, **facts)
 
 
-def placed(seed: int) -> Placed:
+def placed(seed: int) -> PlacedFilm:
     rng = np.random.default_rng(seed)
-    return Placed(
+    return PlacedFilm(
         rng.random((8, 8), dtype=np.float32), np.arange(4), rng.random((2, 3)), rng.random((2, 3)), bool(seed % 2)
     )
 

@@ -74,10 +74,10 @@ def test_every_cell_is_a_detector_of_its_films(world: Path) -> None:
     found = summary(world)
     config = method(PipelineConfig.from_json(found["config"]))
 
-    def stack(some: list[manifest.Row]) -> torch.Tensor:
+    def stack(some: list[manifest.ManifestRow]) -> torch.Tensor:
         return torch.stack([prepare(read(world / "films" / row.filename), config).image for row in some])
 
-    def part(name: str) -> list[manifest.Row]:
+    def part(name: str) -> list[manifest.ManifestRow]:
         return [row for row in rows if row.part == name]
 
     checked = 0
