@@ -55,7 +55,7 @@ def sweep_between(whole: np.ndarray, region: np.ndarray) -> np.ndarray:
 
 def write(
     path: Path,
-    rows: Sequence[ManifestRow],
+    films: Sequence[ManifestRow],
     sweep: np.ndarray,
     *,
     maps: np.ndarray,
@@ -67,9 +67,9 @@ def write(
     path.mkdir(parents=True, exist_ok=True)
     folder = ScoredFolder(path)
     folder.write_array("maps", maps)
-    folder.write_array("original_from_canonical", np.tile(np.array(original_from_canonical, float), (len(rows), 1, 1)))
+    folder.write_array("original_from_canonical", np.tile(np.array(original_from_canonical, float), (len(films), 1, 1)))
     whole, region, fused = (sweep[:, at].astype(np.float64) for at in (0, 100, round(weight * 100)))
-    folder.write_scores(rows, {}, Scores(whole, region, fused, sweep))
+    folder.write_scores(films, {}, Scores(whole, region, fused, sweep))
     folder.write_summary(summary(fusion_weight=weight, **changes))
     folder.check()
     return folder

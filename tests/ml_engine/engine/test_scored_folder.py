@@ -106,7 +106,7 @@ def test_an_array_of_other_films_or_another_grid_is_refused(
 
 
 def fused(path: Path, standardisation: Any, **options: Any) -> np.ndarray:
-    return small(path, fusion_weight=0.25, standardisation=standardisation).heatmap_of(1, **options).fused
+    return small(path, weight=0.25, standardisation=standardisation).heatmap_of(1, **options).fused
 
 
 def test_raw_maps_are_fused_at_the_runs_weight(tmp_path: Path) -> None:
