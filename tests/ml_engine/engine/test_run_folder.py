@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -26,7 +25,7 @@ from ml_engine.engine.decode_films import read
 from ml_engine.engine.run_folder import FolderBusy, RunSpec, opened
 from ml_engine.engine.stages.runner import BULKY, STAGES, run_folder
 from tests.ml_engine import films
-from tests.paths import ROOT
+from tests.ml_engine.forked import ForkedEngine
 
 # An alignment of seconds: three rounds of one epoch each, and only what they need.
 ALIGNED = {
@@ -111,16 +110,10 @@ def fresh_copy(world: Path, kind: str, target: Path) -> Path:
     return target
 
 
-def start(
-    folder: Path, source: Path, *more: str, stdin: int = subprocess.DEVNULL, held_at: str = ""
-) -> subprocess.Popen[str]:
-    """The engine at work on the folder; it stops itself at ``held_at``, "STAGE DONE" (tests/ml_engine/pausing)."""
+def start(folder: Path, source: Path, *more: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+    """The engine at work on the folder, by its command."""
     command = [sys.executable, "-m", "ml_engine", "run", str(folder), "--images", str(source), *more]
-    environment = dict(os.environ)
-    if held_at:
-        (folder / "pause").write_text(held_at, encoding="utf-8")
-        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests" / "ml_engine" / "pausing"), str(films.ROOT)])
-    return subprocess.Popen(command, cwd=films.ROOT, stdin=stdin, stdout=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(command, cwd=films.ROOT, stdin=stdin, stdout=subprocess.PIPE, text=True)
 
 
 def next_event(process: subprocess.Popen[str], wanted: Callable[[dict], bool]) -> dict:
@@ -143,10 +136,9 @@ def test_killed_in_any_stage_it_resumes_and_ends_with_the_same_bytes(
 ) -> None:
     folder = fresh_copy(world, kind, tmp_path / "run")
     begun = 2 if stage == "network" else 0  # in the middle of the epochs
-    process = start(folder, world / "films", held_at=f"{stage} {begun}")
-    next_event(process, lambda e: e.get("stage") == stage and e["done"] >= begun)
-    process.kill()
-    process.communicate()
+    engine = ForkedEngine(folder, world / "films", held_at=f"{stage} {begun}")
+    engine.next_event(lambda e: e.get("stage") == stage and e["done"] >= begun)
+    engine.kill()
     (folder / "pause").unlink()
     assert not (folder / "stages" / f"{stage}.json").exists()
     finished = {p.name: p.stat().st_mtime_ns for p in (folder / "stages").glob("*.json")}
@@ -161,10 +153,10 @@ def test_killed_in_any_stage_it_resumes_and_ends_with_the_same_bytes(
 
 def test_an_alignment_goes_on_at_its_last_epoch(world: Path, tmp_path: Path) -> None:
     folder = fresh_copy(world, "fit_alignment", tmp_path / "run")
-    process = start(folder, world / "films")
-    next_event(process, lambda e: e.get("stage") == "network" and e["done"] == 2)
-    process.kill()
-    process.communicate()
+    engine = ForkedEngine(folder, world / "films", held_at="network 2")
+    engine.next_event(lambda e: e.get("stage") == "network" and e["done"] == 2)
+    engine.kill()
+    (folder / "pause").unlink()
 
     epochs: list[int] = []
     run_folder(

@@ -1,0 +1,45 @@
+"""The engine in a process of its own, forked from one that has loaded its libraries: to start Python and torch anew
+takes four seconds, and a test that kills the engine in every stage starts it twenty times."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from ml_engine.engine.stages.runner import run_folder
+from tests.ml_engine.pausing import pause
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.ml_engine.forked"])
+
+
+def _run(folder: Path, images: Path, events: Connection) -> None:
+    pause.install()
+    run_folder(folder, images=images, listener=events.send)
+
+
+class ForkedEngine:
+    """At work on the folder; it stops itself at ``held_at``, "STAGE DONE"."""
+
+    def __init__(self, folder: Path, images: Path, *, held_at: str = "") -> None:
+        if held_at:
+            (folder / "pause").write_text(held_at, encoding="utf-8")
+        self.events, theirs = CONTEXT.Pipe(duplex=False)
+        self.process = CONTEXT.Process(target=_run, args=(folder, images, theirs))
+        self.process.start()
+        theirs.close()
+
+    def next_event(self, is_wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        while True:
+            event: dict[str, Any] = self.events.recv()  # raises EOFError where the engine ends without it
+            if is_wanted(event):
+                return event
+
+    def kill(self) -> None:
+        """By SIGKILL."""
+        self.process.kill()
+        self.process.join()
+        self.events.close()
