@@ -18,6 +18,7 @@ from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored
 from tests.ml_engine.scored_folders import change_summary
+from tests.pages import one_line
 from tests.portal import factories
 
 pytestmark = pytest.mark.django_db
@@ -126,8 +127,8 @@ def test_what_is_no_operating_point_is_refused(values: dict[str, Any], sentence:
 def test_page_and_api_tell_the_same(as_analyst: Client, evaluation: Evaluation) -> None:
     asked = {"part": "test", "rule": "sensitivity", "target": "0.8", "prevalence": "0.02"}
     answer = as_analyst.get(reverse("api-operating", args=[evaluation.uuid]), asked).json()
-    page = as_analyst.get(reverse("analysis:operating", args=[evaluation.uuid]), asked).content.decode()
-    assert f">{answer['true_positives']}</td><td" in page
+    page = one_line(as_analyst.get(reverse("analysis:operating", args=[evaluation.uuid]), asked))
+    assert f">{answer['true_positives']}</td> <td" in page
     assert f'data-threshold="{answer["threshold"]}"' in page
     assert f"{answer['sensitivity']['value']:.3f}" in page
     assert "prevalence of 0.02" in page

@@ -19,6 +19,7 @@ from ml_engine.runs.paths import run_folder
 from portal.models import LabelValue, Role, User
 from tests.analysis.scored import Scored, scored_run
 from tests.ml_engine.scored_folders import change_array, change_summary
+from tests.pages import one_line
 from tests.portal import factories
 
 pytestmark = pytest.mark.django_db
@@ -137,8 +138,8 @@ def test_the_data_are_told_by_page_and_api(as_analyst: Client, scored: Scored, e
     assert answer["evaluated"]["test"] == {"normal": 6, "abnormal": 6, "patients": 12, "left_out": {}}
     assert (answer["looks_at_test"], answer["looks_at_this_evaluation"]) == (1, 1)
     page = as_analyst.get(reverse("analysis:evaluation", args=[evaluation.uuid])).text
-    block = page.split('id="data"')[1]
-    assert re.search(r'data-part="fit".*?8 normal</td>', block)
+    block = one_line(page.split('id="data"')[1])
+    assert re.search(r'data-part="fit".*?8 normal </td>', block)
     assert "6 normal, 6 abnormal of 12 patients" in block
     assert "1, 1 of them by this evaluation" in block
     assert reverse("analysis:split-data", args=[scored.split.uuid]) in block

@@ -17,6 +17,7 @@ from ml_engine.runs.paths import run_folder
 from portal.models import LabelValue, Role, User
 from tests.analysis.scored import Scored
 from tests.ml_engine.scored_folders import change_array, change_summary
+from tests.pages import one_line
 from tests.portal import factories
 
 pytestmark = pytest.mark.django_db
@@ -90,7 +91,7 @@ def test_further_films_come_by_page(
 
 def test_page_and_api_name_the_same_films(as_analyst: Client, evaluation: Evaluation) -> None:
     answer = asked(as_analyst, evaluation, **POINT)
-    page = as_analyst.get(reverse("analysis:gallery", args=[evaluation.uuid]), POINT).text
+    page = one_line(as_analyst.get(reverse("analysis:gallery", args=[evaluation.uuid]), POINT))
     for kind in KINDS:
         block = page.split(f'data-kind="{kind}"')[1].split("</ul>")[0]
         named = re.findall(r'data-image="([^"]+)" data-score="([^"]+)"', block)
@@ -129,7 +130,7 @@ def test_the_heatmap_lies_where_the_map_is(as_analyst: Client, scored: Scored, e
     away = np.abs(ends - film["hottest"]).max(axis=0)
     assert 1 <= away[0] <= 3  # half a patch is 2 original pixels; the line at half height runs there
     assert 1 <= away[1] <= 3
-    page = as_analyst.get(reverse("analysis:gallery", args=[evaluation.uuid]), POINT).text
+    page = one_line(as_analyst.get(reverse("analysis:gallery", args=[evaluation.uuid]), POINT))
     assert 'viewBox="0 0 20 24.0"' in page
     assert f'd="{film["lines"]}"' in page
     assert f'cx="{film["hottest"][0]}" cy="{film["hottest"][1]}"' in page

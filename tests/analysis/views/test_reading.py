@@ -19,6 +19,7 @@ from ml_engine.models import Score
 from portal.models import Role, User
 from tests.analysis.scored import Scored
 from tests.analysis.worklists import items, read, reader, worklist
+from tests.pages import one_line
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db]
@@ -276,7 +277,7 @@ def test_the_summary_shows_the_draw_and_the_estimates(of: Any, as_analyst: Clien
     one = reader("one")
     for item in items(of):
         read(item, one, "abnormal" if item.flagged else "normal")
-    page = as_analyst.get(f"/reading/{of.uuid}/summary/").content.decode()
+    page = one_line(as_analyst.get(f"/reading/{of.uuid}/summary/"))
     assert of.operating_point["words"] in page
     assert "Abnormal among flagged films" in page
     assert "1.000 <span" in page

@@ -24,6 +24,7 @@ from ml_engine.models import Run, Score
 from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored, scored_run
+from tests.pages import one_line
 from tests.portal import factories
 
 pytestmark = pytest.mark.django_db
@@ -170,7 +171,7 @@ def test_the_weight_moves_freely_on_tune(as_analyst: Client, evaluation: Evaluat
     answer = as_analyst.get(figures_address(evaluation), {"part": "tune", "weight": "0.25"}).json()
     expected = roc_auc_score([0] * 6 + [1] * 6, scored.sweep[:12, 25])
     assert 'data-auroc="fused"' in answer["summary"]
-    assert f">{expected:.3f} (" in answer["summary"]
+    assert f"> {expected:.3f} (" in one_line(answer["summary"])
     assert set(answer["figures"]) == {"roc", "sweep", "histogram"}
     assert looks_at_test(evaluation.split) == 1
 

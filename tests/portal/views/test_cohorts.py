@@ -9,6 +9,7 @@ from django.test import Client
 
 from portal.models import Cohort, Dataset, Image, User
 from portal.sets.cohorts import freeze_cohort, images_of
+from tests.pages import one_line
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db]
@@ -34,7 +35,7 @@ def versions(of: Dataset, ann: User, films: list[Image]) -> list[Cohort]:
 
 def text(answer: Any) -> str:
     assert answer.status_code == 200
-    return str(answer.content.decode())
+    return one_line(answer)
 
 
 def test_what_the_grid_shows_is_frozen(curator: Client, of: Dataset, films: list[Image]) -> None:

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from portal.models import AuditEvent, Dataset, QuarantinedFile, Role, Upload
 from portal.sets.splits import SplitRequest, draw_split
+from tests.pages import one_line
 from tests.portal import factories
 from tests.portal.views.conftest import as_
 
@@ -19,7 +20,7 @@ pytestmark = [pytest.mark.django_db]
 
 
 def text(response: Any) -> str:
-    return response.content.decode()
+    return one_line(response)
 
 
 # the list ---------------------------------------------------------------------------------------------------

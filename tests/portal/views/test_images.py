@@ -14,6 +14,7 @@ from portal.intake import film_files
 from portal.labels.events import label_films, undo
 from portal.models import Dataset, Image
 from portal.sets.splits import SplitRequest, draw_split
+from tests.pages import one_line
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db]
@@ -25,7 +26,7 @@ def film(of: Dataset) -> Image:
 
 
 def text(response: Any) -> str:
-    return response.content.decode()
+    return one_line(response)
 
 
 def test_the_page_shows_film_label_history_and_facts(curator: Client, of: Dataset) -> None:

@@ -7,6 +7,7 @@ from django.test import Client
 from django.utils.html import escape
 
 from portal.models import Dataset, Role, Site, User
+from tests.pages import one_line
 from tests.portal import factories
 from tests.portal.views.conftest import as_
 
@@ -15,9 +16,9 @@ pytestmark = [pytest.mark.django_db]
 
 def test_keys_are_kept_for_the_person(curator: Client, of: Dataset) -> None:
     assert curator.post("/keys/", {"normal": "j"})["Location"] == "/keys/"
-    assert 'name="normal" value="j"' in curator.get("/keys/").content.decode()
+    assert 'name="normal" value="j"' in one_line(curator.get("/keys/"))
     factories.film(of)
-    assert 'data-value="normal" data-key="j"' in curator.get(f"/datasets/{of.uuid}/").content.decode()
+    assert 'data-value="normal" data-key="j"' in one_line(curator.get(f"/datasets/{of.uuid}/"))
     assert 'data-key="a"' in as_(factories.curator("other")).get(f"/datasets/{of.uuid}/").content.decode()
     curator.post("/keys/", {"reset": ""})
     assert User.objects.get(username="curator").label_keys == {}
@@ -26,7 +27,7 @@ def test_keys_are_kept_for_the_person(curator: Client, of: Dataset) -> None:
 @pytest.mark.parametrize("key", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "ab"])
 def test_what_is_no_key_is_told_and_comes_back_as_text(curator: Client, of: Dataset, key: str) -> None:
     answer = curator.post("/keys/", {"normal": key})
-    page = answer.content.decode()
+    page = one_line(answer)
     assert answer.status_code == 400
     assert "is no key for Normal" in page
     assert f'name="normal" value="{escape(key)}"' in page
