@@ -183,7 +183,7 @@ def test_a_running_run_shows_where_it_stands(web: Client, split: Any) -> None:
     ):
         assert words in text
     assert "Retry</button>" not in text
-    assert "Random weights" not in text
+    assert "random weights" not in text
 
 
 def test_the_news_stop_when_the_run_has_ended(web: Client, split: Any) -> None:
@@ -214,10 +214,8 @@ def test_the_detail_is_for_staff(client: Client, split: Any) -> None:
 
 def test_random_weights_are_said_loudly(web: Client, split: Any) -> None:
     run = made.run(split, kind=RunKind.FIT_DETECTOR, random_weights=True)
-    assert (
-        '<div class="hilum-random" role="alert">Random weights, not for evaluation</div>'
-        in web.get(at("run", run)).text
-    )
+    notice = '<p class="hilum-random" role="note">random weights, not for evaluation</p>'
+    assert notice in web.get(at("run", run)).text
     assert "random weights, not for evaluation" in web.get(reverse("ml_engine:runs")).text
 
 
