@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 from tests.paths import ROOT
 from tools import vendor
 
+TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 ROOMS = ("portal", "ml_engine", "analysis")
 PRODUCTION = {
     "HILUM_ENV": "production",
@@ -118,6 +119,23 @@ def without_django() -> str:
 
 def test_ruff_is_content() -> None:
     run(program("ruff"), "check", "--no-cache", ".")
+
+
+def test_templates_are_formatted() -> None:
+    """djade sees to the template tags, djhtml to the indentation; neither touches what a browser shows."""
+    run(program("djade"), "--check", *map(str, TEMPLATES))
+    run(program("djhtml"), "--tabwidth", "2", "--check", *map(str, TEMPLATES))
+
+
+def test_no_line_of_a_template_is_longer_than_160_characters() -> None:
+    assert TEMPLATES
+    long = [
+        f"{path.relative_to(ROOT)}:{number} has {len(line)} characters"
+        for path in TEMPLATES
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if len(line) > 160
+    ]
+    assert not long, "\n".join(long)
 
 
 @pytest.mark.slow
@@ -265,14 +283,13 @@ def test_pages_load_nothing_from_elsewhere() -> None:
         r"""|url\(\s*["']?\s*(?:https?:)?//|\bimport\b[^;\n]*["'](?:https?:)?//|(?:fetch|Worker)\(\s*["'`](?:https?:)?//""",
         re.IGNORECASE,
     )
-    pages = [p for p in (ROOT / "templates").rglob("*") if p.is_file()]
     assets = [
         p for p in (ROOT / "static").rglob("*") if p.suffix in {".js", ".css", ".svg"} and "vendor" not in p.parts
     ]
-    assert pages
+    assert TEMPLATES
     found = [
         f"{path.relative_to(ROOT)}: {match.group()}"
-        for path in pages + assets
+        for path in TEMPLATES + assets
         for match in fetches.finditer(path.read_text(encoding="utf-8"))
     ]
     assert not found, "\n".join(found)

@@ -167,12 +167,16 @@ def test(arguments: list[str]) -> None:
 
 def lint() -> None:
     os.chdir(ROOT)
+    module = [str(INSIDE), "-m"]
+    templates = [str(path) for path in sorted(Path("templates").rglob("*.html"))]
     checks = {
-        "ruff": ["ruff", "check", "."],
-        "mypy": ["mypy"],
-        "imports": ["importlinter.cli", "lint"],
+        "ruff": [*module, "ruff", "check", "."],
+        "mypy": [*module, "mypy"],
+        "imports": [*module, "importlinter.cli", "lint"],
+        "djade": [str(INSIDE.parent / "djade"), "--check", *templates],
+        "djhtml": [*module, "djhtml", "--tabwidth", "2", "--check", *templates],
     }
-    failed = [name for name, words in checks.items() if subprocess.run([str(INSIDE), "-m", *words]).returncode]
+    failed = [name for name, command in checks.items() if subprocess.run(command).returncode]
     if failed:
         stop("lint found something in: " + ", ".join(failed) + ".")
     say("lint found nothing.")
