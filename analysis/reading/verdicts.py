@@ -242,13 +242,3 @@ def usable_as_reference(readings: Sequence[Reading]) -> set[int]:
         )
 
     return {reading.pk for reading in readings if not reading.model_shown or confirmed(reading)}
-
-
-def require_reference(readings: Sequence[Reading]) -> None:
-    """Raises ReadingRefused unless every reading may stand as a reference label."""
-    refused = len(readings) - len(usable_as_reference(readings))
-    if refused:
-        raise ReadingRefused(
-            f"{refused} of {len(readings)} readings were made with the model at hand, and a verdict given after seeing "
-            "the model is no reference for its AUROC. Propose them for a blinded adjudication first."
-        )

@@ -20,11 +20,6 @@ T = TypeVar("T")
 _joined = Remembered(16)
 
 
-def forget() -> None:
-    """Drop what this process remembers; for measurements."""
-    _joined.clear()
-
-
 def ablation_of(run: Run) -> ablation.AblationResult:
     """Figures of test: for an open ablation only. Raises CannotEvaluate where the run's folder is gone."""
 

@@ -12,8 +12,6 @@ from analysis.studies.opening import is_open, split_of
 from ml_engine.models import Run
 from portal.models import Part
 
-_ASKED = ("name", "words", "changes", "refused")  # of a detector: known before test is opened
-
 
 def study_json(run: Run) -> dict[str, Any]:
     """What both have; `opened` says whether the figures of test are among the rest. Raises CannotEvaluate."""

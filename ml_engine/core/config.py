@@ -292,14 +292,6 @@ class PipelineConfig:
         """This config with some fields changed. Raises InvalidConfig."""
         return dataclasses.replace(self, **values)
 
-    def replace_field(self, name: str, text: str) -> PipelineConfig:
-        """This config with one field read from text: ``rate``, ``mask.keep`` or ``alignment.epochs``. A fusion weight
-        brings ``fusion_choice=config`` along, and a baseline the fusion weight 0.
-
-        Raises InvalidConfig for an unknown name or a text that is no value of it.
-        """
-        return self.replace_fields({name: text})
-
     def _brought_along(self, backbone: architectures.Backbone) -> dict[str, Any]:
         """The layers and the weights that another backbone needs where those of this config are not its own."""
         own = published_weights.sets_of(backbone.name)
@@ -311,7 +303,12 @@ class PipelineConfig:
         return brought
 
     def replace_fields(self, texts: Mapping[str, str]) -> PipelineConfig:
-        """The same for several fields, checked together: two that depend on each other may come in any order."""
+        """This config with fields read from text, by name: ``rate``, ``mask.keep`` or ``alignment.epochs``. They are
+        checked together: two that depend on each other may come in any order. A fusion weight brings
+        ``fusion_choice=config`` along, and a baseline the fusion weight 0.
+
+        Raises InvalidConfig for an unknown name or a text that is no value of it.
+        """
         values: dict[str, Any] = {}
         inner: dict[str, Any] = {}
         for name, text in texts.items():

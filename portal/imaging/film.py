@@ -18,7 +18,6 @@ import hashlib
 import io
 import json
 import math
-import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,6 @@ from portal.imaging.errors import UnusableFile
 
 MAX_PIXELS = 200_000_000
 MAX_SIDE = 65_535
-SOURCES = ("dicom", "png", "jpeg", "tiff")
 EMPTY_HEADER = {"identifier:patient_id": "", "identifier:study_uid": "", "identifier:sop_uid": ""}
 VOI_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
@@ -339,13 +337,6 @@ def pixel_sha256(stored: NDArray[np.uint16]) -> str:
     return digest.hexdigest()
 
 
-def save_film(film: Film, folder: Path, name: str) -> None:
-    """Write NAME.json (facts), then NAME.u16.gz (pixels), each complete or not at all."""
-    facts = json.dumps(film.facts.to_json(), separators=(",", ":"), allow_nan=False)
-    _write_whole(folder / f"{name}.json", facts.encode())
-    _write_whole(folder / f"{name}.u16.gz", pack(film.stored))
-
-
 def load_film(path: Path) -> Film:
     """Return the film in `path` (NAME.u16.gz, with NAME.json beside it). Raises UnusableFile."""
     beside = path.with_name(path.name.removesuffix(".u16.gz") + ".json")
@@ -357,12 +348,3 @@ def load_film(path: Path) -> Film:
             "unreadable",
             "A stored film needs its .u16.gz file and, beside it, its .json file with the facts.",
         ) from None
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -73,24 +73,6 @@ class LabelChange:
     reason: str = ""
 
 
-def label_films(
-    *,
-    images: Sequence[Image],
-    value: str,
-    author: User,
-    site: Site,
-    findings: Sequence[str] = (),
-    reason: str = "",
-) -> uuid.UUID:
-    """Append one event a film, by one author in one act. Returns the act, which `undo` takes back whole."""
-    wish = LabelChange(value=value, findings=findings, reason=reason)
-    check(images=images, wish=wish, author=author, site=site)
-    act = uuid.uuid4()
-    with transaction.atomic():
-        _write(images, wish, author, site, act)
-    return act
-
-
 @dataclass(frozen=True)
 class Labelled:
     """What an act came to: film ids that it labelled, and those that somebody else had changed meanwhile."""

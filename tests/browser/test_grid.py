@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Dialog, Page, expect
 
-from portal.labels.events import label_films
 from portal.models import Dataset, Image, LabelEvent, Membership, Role, User
 from tests.portal import factories
 
@@ -253,7 +252,7 @@ def earlier_act(of_films: int = 3) -> None:
     """An act of kim's on the first films, before this page."""
     films = list(Image.objects.order_by("pk")[:of_films])
     kim, place = User.objects.get(username="kim"), films[0].dataset.site
-    label_films(images=films, value="exclude", author=kim, site=place)
+    factories.label_films(images=films, value="exclude", author=kim, site=place)
 
 
 def answer_questions(page: Page, *, yes: bool) -> list[str]:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from portal.labels.events import label_films
 from portal.models import Adjudication, CurrentLabel, Image, LabelEvent, QueuePlace, Role, ScreeningQueue, User
 from portal.sets.screening_queues import Suspect, queue_films, queue_suspects
 from portal.sets.splits import SplitRequest, draw_split
@@ -278,7 +277,7 @@ def test_without_a_connection_one_goes_on_labelling(open_queue: Callable[..., Pa
 def meet(page: Page, value: str = "normal") -> Any:
     """Lee labels the film that kim looks at; then kim does."""
     film = Image.objects.order_by("pk")[0]
-    label_films(images=[film], value=value, author=by("lee"), site=film.dataset.site, reason="clear enough")
+    factories.label_films(images=[film], value=value, author=by("lee"), site=film.dataset.site, reason="clear enough")
     page.keyboard.press("s")
     dialog = page.get_by_role("dialog", name="Somebody else labelled this film")
     expect(dialog).to_be_visible()

@@ -6,6 +6,7 @@ import csv
 import io
 import uuid
 import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from portal.imaging.deidentify import pseudonym
 from portal.imaging.film import PixelFacts, pack, pixel_sha256
 from portal.intake import film_files
 from portal.intake.films import site_key
-from portal.labels.events import append
+from portal.labels.events import LabelChange, append, label_as_seen
 from portal.models import (
     Dataset,
     Image,
@@ -124,6 +125,15 @@ def event(image: Image, value: str = "", author: User | None = None, **fields: A
     with transaction.atomic():
         append([made])
     return made
+
+
+def label_films(*, images: Sequence[Image], value: str, author: User, site: Site, **wish: Any) -> uuid.UUID:
+    """Label films as somebody does who sees them as they are now. Returns the act."""
+    seen = Counter(LabelEvent.objects.filter(image__in=images).values_list("image_id", flat=True))
+    done = label_as_seen(
+        images=images, seen=seen, wish=LabelChange(value=value, **wish), act=uuid.uuid4(), author=author, site=site
+    )
+    return done.act
 
 
 # files ----------------------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import IncompatibleModel
 
 Model = Banks | Padim | Gallery
-ONE_MAP = ("padim", "dn2")  # both channels are the same: the fusion weight changes nothing
 NOTES = {
     "padim": "PaDiM has one map: the fusion weight changes nothing.",
     "dn2": "DN2 gives one number a film and no map: the fusion weight changes nothing.",

@@ -80,10 +80,6 @@ STUDIES: dict[str, Callable[[RunSpec], Sequence[tuple[str, Stage]]]] = {  # what
 BULKY = ("inputs.npy", "features.npy")  # deleted once the results stand
 
 
-GPU_MEMORY_RAN_OUT = "The GPU's memory ran out: choose device cpu, or a smaller size or batch."
-MEMORY_RAN_OUT = "The memory ran out: choose a smaller size, rate or batch, or fewer films."
-
-
 def run_folder(
     path: Path,
     *,

@@ -16,7 +16,6 @@ from analysis.evaluation.evaluate import evaluate, look_at_weight
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.models import Evaluation
 from analysis.report.figure_tables import COMPARED, FIGURES
-from portal.labels.events import label_films
 from portal.models import Membership, Role, User
 from tests.analysis.scored import Scored, scored_run
 from tests.analysis.views.test_results import another_scored_run
@@ -134,7 +133,7 @@ def test_every_line_says_what_it_is(as_analyst: Client, evaluation: Evaluation) 
 
 def test_hidden_films_are_not_named(client: Client, evaluation: Evaluation, scored: Scored) -> None:
     film = scored.films[12]
-    label_films(images=[film], value="unsure", author=factories.curator("c"), site=scored.run.site)
+    factories.label_films(images=[film], value="unsure", author=factories.curator("c"), site=scored.run.site)
     manager = factories.user("manager", Role.MANAGER)
     client.force_login(manager)
     rows = rows_of(client, evaluation, "roc")

@@ -11,7 +11,6 @@ from analysis import figures, statistics
 from analysis.evaluation.evaluate import evaluate
 from analysis.models import Evaluation
 from analysis.sections.breakdown import break_down, forest
-from portal.labels.events import label_films
 from portal.models import Role, User
 from tests.analysis.scored import Scored
 from tests.portal import factories
@@ -24,10 +23,10 @@ def evaluation(scored: Scored, analyst: User) -> Evaluation:
     """Of test, where three abnormal films have an effusion, one normal film is unsure and one is unresolved."""
     site, first, second = scored.run.site, factories.curator("one"), factories.curator("two")
     test = scored.films[12:]
-    label_films(images=test[6:9], value="abnormal", findings=["effusion"], author=first, site=site)
-    label_films(images=[test[0]], value="unsure", author=first, site=site)
-    label_films(images=[test[1]], value="normal", author=first, site=site)
-    label_films(images=[test[1]], value="abnormal", author=second, site=site)
+    factories.label_films(images=test[6:9], value="abnormal", findings=["effusion"], author=first, site=site)
+    factories.label_films(images=[test[0]], value="unsure", author=first, site=site)
+    factories.label_films(images=[test[1]], value="normal", author=first, site=site)
+    factories.label_films(images=[test[1]], value="abnormal", author=second, site=site)
     return evaluate(run=scored.run, author=analyst, label_cutoff=timezone.now())
 
 

@@ -8,7 +8,6 @@ from django.test import Client
 from django.urls import reverse
 
 from analysis.sections.table_one import flow, table_one
-from portal.labels.events import label_films
 from portal.models import Role, Split
 from portal.sets.splits import SplitRequest, split_from_csv
 from tests.portal import factories
@@ -25,9 +24,9 @@ def split(data_dir: object) -> Split:
     for n in range(6):
         factories.film(dataset, "normal", person=f"fit {n // 2}", csv_split="fit")
     test = [factories.film(dataset, "normal", person=f"test {n}", csv_split="test") for n in range(4)]
-    label_films(images=test[:2], value="abnormal", findings=["nodule"], author=curator, site=at)
+    factories.label_films(images=test[:2], value="abnormal", findings=["nodule"], author=curator, site=at)
     unsure = factories.film(dataset, "normal", person="fit 0", csv_split="fit")
-    label_films(images=[unsure], value="unsure", author=curator, site=at)
+    factories.label_films(images=[unsure], value="unsure", author=curator, site=at)
     for n, film in enumerate(test):
         film.patient.sex = "F" if n else "M"
         film.patient.save()

@@ -107,16 +107,16 @@ def test_a_size_that_the_backbone_cannot_cut_is_refused(backbone: str, size: int
 
 
 def test_a_backbone_brings_its_layers_and_weights_along() -> None:
-    vit = DEFAULT.replace_field("backbone", SMALL_VIT)
+    vit = DEFAULT.replace_fields({"backbone": SMALL_VIT})
     assert (vit.layers, vit.weights, vit.patches) == ("last", "dinov2", 16)
-    back = vit.replace_field("backbone", "resnet50")
+    back = vit.replace_fields({"backbone": "resnet50"})
     assert (back.layers, back.weights) == ("layer2+layer3", "imagenet")
     own = DEFAULT.replace_fields({"backbone": SMALL_VIT, "layers": "block5", "weights": "random"})
     assert (own.layers, own.weights) == ("block5", "random")
-    assert DEFAULT.replace_fields({"weights": "mine.safetensors"}).replace_field("backbone", SMALL_VIT).weights == (
+    assert DEFAULT.replace_fields({"weights": "mine.safetensors"}).replace_fields({"backbone": SMALL_VIT}).weights == (
         "mine.safetensors"
     )
-    third = DEFAULT.replace(layers="layer3").replace_field("backbone", "densenet121")
+    third = DEFAULT.replace(layers="layer3").replace_fields({"backbone": "densenet121"})
     assert (third.layers, third.weights) == ("layer3", "imagenet")
 
 

@@ -81,7 +81,7 @@ def test_a_refusal_says_what_to_write() -> None:
     with pytest.raises(InvalidConfig, match=r"distance is 'cosine': choose one of squared, l2\."):
         DEFAULT.replace(distance="cosine")
     with pytest.raises(InvalidConfig, match=r"mask is 'maybe': write yes or no\."):
-        DEFAULT.replace_field("mask", "maybe")
+        DEFAULT.replace_fields({"mask": "maybe"})
 
 
 @pytest.mark.parametrize(
@@ -94,12 +94,12 @@ def test_a_refusal_says_what_to_write() -> None:
     ],
 )  # fmt: skip
 def test_fields_are_read_from_text(name: str, text: str, field: str, value: object) -> None:
-    assert getattr(DEFAULT.replace_field(name, text), field) == value
+    assert getattr(DEFAULT.replace_fields({name: text}), field) == value
 
 
 def test_fields_of_the_alignment_are_read_from_text() -> None:
-    assert DEFAULT.replace_field("alignment.epochs", "10").alignment.epochs == 10
-    assert DEFAULT.replace_field("alignment.perceptual", "0").alignment.perceptual == 0
+    assert DEFAULT.replace_fields({"alignment.epochs": "10"}).alignment.epochs == 10
+    assert DEFAULT.replace_fields({"alignment.perceptual": "0"}).alignment.perceptual == 0
 
 
 def test_fields_that_depend_on_each_other_come_in_any_order() -> None:
@@ -107,7 +107,7 @@ def test_fields_that_depend_on_each_other_come_in_any_order() -> None:
 
     assert DEFAULT.replace_fields(texts).alignment.epochs == 2
     with pytest.raises(InvalidConfig, match="rounds"):
-        DEFAULT.replace_field("alignment.epochs", "2")
+        DEFAULT.replace_fields({"alignment.epochs": "2"})
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_fields_that_depend_on_each_other_come_in_any_order() -> None:
 )  # fmt: skip
 def test_texts_that_mean_nothing_are_refused_by_name(name: str, text: str) -> None:
     with pytest.raises(InvalidConfig, match=name):
-        DEFAULT.replace_field(name, text)
+        DEFAULT.replace_fields({name: text})
 
 
 def test_every_field_says_what_it_is() -> None:

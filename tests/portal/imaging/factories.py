@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from portal.imaging.film import Film, PixelFacts
+from portal.imaging.film import Film, PixelFacts, pack
 from portal.imaging.read_film import read_film
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
@@ -159,6 +160,14 @@ def make_film(pixels: NDArray[Any] | None = None, **facts: Any) -> Film:
     stored = pixels.astype(np.uint16)
     base = {"offset": 0, "photometric": "MONOCHROME2", "bits_stored": bits}
     return Film(stored, PixelFacts(rows=stored.shape[0], columns=stored.shape[1], **{**base, **facts}))
+
+
+def save_film(film: Film, folder: Path) -> Path:
+    """The film as a run's folder holds it: the pixels as the portal packs them, beside them the facts."""
+    (folder / "a.json").write_text(json.dumps(film.facts.to_json()))
+    path = folder / "a.u16.gz"
+    path.write_bytes(pack(film.stored))
+    return path
 
 
 def read_bytes(data: bytes, folder: Path, name: str = "film") -> tuple[Film, dict[str, str]]:

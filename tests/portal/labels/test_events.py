@@ -12,7 +12,17 @@ from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, connection, connections, transaction
 from django.utils import timezone
 
-from portal.labels.events import InvalidLabel, Label, LabelAct, label_films, labels_at, last_act, resolve, undo
+from portal.labels.events import (
+    InvalidLabel,
+    Label,
+    LabelAct,
+    LabelChange,
+    label_as_seen,
+    labels_at,
+    last_act,
+    resolve,
+    undo,
+)
 from portal.models import (
     Adjudication,
     AuditEvent,
@@ -47,7 +57,7 @@ def ben() -> Any:
 
 
 def label(film: Image, value: str, author: Any, **fields: Any) -> uuid.UUID:
-    return label_films(images=[film], value=value, author=author, site=film.dataset.site, **fields)
+    return factories.label_films(images=[film], value=value, author=author, site=film.dataset.site, **fields)
 
 
 def current(film: Image) -> tuple[str, str] | None:
@@ -156,7 +166,7 @@ def test_an_act_is_one_batch_with_author_time_and_audit(ann: Any) -> None:
     of = factories.dataset()
     made = factories.films(of, unlabelled=3)
     before = timezone.now()
-    act = label_films(images=made, value="exclude", author=ann, site=of.site, reason="upside down")
+    act = factories.label_films(images=made, value="exclude", author=ann, site=of.site, reason="upside down")
     events = LabelEvent.objects.filter(batch=act)
     assert {(e.value, e.author, e.reason, e.source) for e in events} == {("exclude", ann, "upside down", "reader")}
     assert all(before <= event.created_at <= timezone.now() for event in events)
@@ -195,7 +205,7 @@ def test_a_nul_character_is_refused(film: Image, ann: Any, fields: dict[str, Any
 def test_films_of_two_sites_are_not_one_act(film: Image, ann: Any) -> None:
     other = factories.film(factories.dataset(at=factories.site("Busan")))
     with pytest.raises(InvalidLabel, match="another site"):
-        label_films(images=[film, other], value="normal", author=ann, site=film.dataset.site)
+        factories.label_films(images=[film, other], value="normal", author=ann, site=film.dataset.site)
     assert not LabelEvent.objects.exists()
 
 
@@ -211,7 +221,7 @@ def test_some_roles_do_not_label(film: Image, role: Role) -> None:
 def test_undo_takes_back_the_whole_act(ann: Any) -> None:
     of = factories.dataset()
     made = factories.films(of, normal=2, unlabelled=1)
-    act = label_films(images=made, value="abnormal", author=ann, site=of.site)
+    act = factories.label_films(images=made, value="abnormal", author=ann, site=of.site)
     assert undo(act=act, author=ann, site=of.site) == 3
     assert [current(film) for film in made] == [("normal", "import"), ("normal", "import"), None]
 
@@ -244,7 +254,7 @@ def test_an_act_is_told_by_its_value_its_films_and_its_time(film: Image, ann: An
     more = factories.films(film.dataset, unlabelled=4)
     place = film.dataset.site
     label(film, "normal", ann)
-    act = label_films(images=more, value="exclude", author=ann, site=place)
+    act = factories.label_films(images=more, value="exclude", author=ann, site=place)
     label(film, "abnormal", ben)
     made_at = LabelEvent.objects.filter(batch=act).latest("created_at", "pk").created_at
     assert last_act(author=ann, site=place) == LabelAct(act, "exclude", 4, tuple(str(one) for one in more[:3]), made_at)
@@ -341,32 +351,37 @@ def _at_once(*acts: Any) -> list[BaseException]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_people_who_label_one_film_at_once_leave_it_unresolved(ann: Any, ben: Any) -> None:
+def test_two_events_that_are_appended_at_once_leave_a_film_unresolved(ann: Any, ben: Any) -> None:
     of = factories.dataset()
     for film in factories.films(of, unlabelled=8):
         assert not _at_once(
-            lambda film=film: label(film, "normal", ann), lambda film=film: label(film, "abnormal", ben)
+            lambda film=film: factories.event(film, "normal", ann),
+            lambda film=film: factories.event(film, "abnormal", ben),
         )
         assert current(film) == ("unresolved", "")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_people_who_label_the_same_films_in_other_orders_both_succeed(ann: Any, ben: Any) -> None:
+def test_of_two_people_who_label_the_same_films_at_once_the_first_labels_them_all(ann: Any, ben: Any) -> None:
+    """Each names them in another order, and neither waits for the other for ever."""
     of = factories.dataset()
     made = factories.films(of, unlabelled=20)
-    assert not _at_once(
-        lambda: label_films(images=made, value="normal", author=ann, site=of.site),
-        lambda: label_films(images=made[::-1], value="normal", author=ben, site=of.site),
-    )
-    assert CurrentLabel.objects.filter(value="normal").count() == 20
-    assert LabelEvent.objects.count() == 40
+    answers = []
+
+    def label_all(images: list[Image], author: Any) -> None:
+        wish, act = LabelChange(value="normal"), uuid.uuid4()
+        answers.append(label_as_seen(images=images, seen={}, wish=wish, act=act, author=author, site=of.site))
+
+    assert not _at_once(lambda: label_all(made, ann), lambda: label_all(made[::-1], ben))
+    assert sorted((len(one.labelled), len(one.changed)) for one in answers) == [(0, 20), (20, 0)]
+    assert CurrentLabel.objects.filter(value="normal").count() == LabelEvent.objects.count() == 20
 
 
 @pytest.mark.django_db(transaction=True)
 def test_an_act_undone_twice_at_once_is_undone_once(ann: Any) -> None:
     of = factories.dataset()
     made = factories.films(of, normal=5)
-    act = label_films(images=made, value="abnormal", author=ann, site=of.site)
+    act = factories.label_films(images=made, value="abnormal", author=ann, site=of.site)
     raised = _at_once(*[lambda: undo(act=act, author=ann, site=of.site)] * 2)
     assert [type(error) for error in raised] == [InvalidLabel]
     assert LabelEvent.objects.filter(reverts__isnull=False).count() == 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import PermissionDenied
 
-from portal.labels.events import InvalidLabel, label_films
+from portal.labels.events import InvalidLabel
 from portal.labels.findings import InvalidFindings, set_findings
 from portal.models import AuditEvent, LabelEvent, Role, Site
 from tests.portal import factories
@@ -41,7 +41,7 @@ def test_a_label_names_findings_of_the_list_only() -> None:
     site.findings = ["pneumonia"]
     site.save()
     for finding in ("pneumonia", "bad quality"):
-        label_films(images=[film], value="abnormal", findings=[finding], author=ann, site=site)
+        factories.label_films(images=[film], value="abnormal", findings=[finding], author=ann, site=site)
     with pytest.raises(InvalidLabel, match="'pnuemonia' is not among the findings of Seoul; use one of pneumonia"):
-        label_films(images=[film], value="abnormal", findings=["pnuemonia"], author=ann, site=site)
+        factories.label_films(images=[film], value="abnormal", findings=["pnuemonia"], author=ann, site=site)
     assert LabelEvent.objects.count() == 2

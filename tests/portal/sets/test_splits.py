@@ -13,7 +13,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
-from portal.labels.events import LabelChange, label_as_seen, label_films, labels_at
+from portal.labels.events import LabelChange, label_as_seen, labels_at
 from portal.models import AuditEvent, Cohort, Dataset, Image, Role, Split, SplitImage, SplitMember, User
 from portal.sets.cohorts import freeze_cohort
 from portal.sets.screening_queues import Suspect, queue_suspects
@@ -119,7 +119,7 @@ def test_a_split_waits_for_labels_that_are_being_written(of: Dataset) -> None:
 
     def label() -> None:
         with transaction.atomic():
-            label_films(images=films[2:], value="normal", author=author, site=of.site)
+            factories.label_films(images=films[2:], value="normal", author=author, site=of.site)
             written.set()
             go_on.wait(20)
         connection.close()
@@ -149,7 +149,7 @@ def test_labels_that_wait_for_a_split_are_dated_after_it(of: Dataset) -> None:
     film, author = factories.films(of, unlabelled=1)[0], factories.curator("labeller")
 
     def label() -> None:
-        label_films(images=[film], value="normal", author=author, site=of.site)
+        factories.label_films(images=[film], value="normal", author=author, site=of.site)
         connection.close()
 
     with ThreadPoolExecutor() as threads, transaction.atomic():

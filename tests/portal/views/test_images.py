@@ -11,7 +11,7 @@ from django.test import Client
 
 from portal.imaging.film import pixel_sha256
 from portal.intake import film_files
-from portal.labels.events import label_films, undo
+from portal.labels.events import undo
 from portal.models import Dataset, Image
 from portal.sets.splits import SplitRequest, draw_split
 from tests.pages import one_line
@@ -51,7 +51,7 @@ def test_the_page_names_splits_and_other_films_of_the_patient(curator: Client, o
 
 def test_an_undone_label_stays_in_the_history(curator: Client, of: Dataset, film: Image) -> None:
     kim = factories.curator("kim")
-    act = label_films(images=[film], value="exclude", author=kim, site=of.site)
+    act = factories.label_films(images=[film], value="exclude", author=kim, site=of.site)
     undo(act=act, author=kim, site=of.site)
     page = text(curator.get(f"/images/{film.uuid}/"))
     assert "is-reverted" in page
