@@ -17,8 +17,7 @@ pytestmark = [pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
-def analyst(live_server: Any, data_dir: Path, sign_in: Any, settings: Any) -> Any:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def analyst(live_server: Any, data_dir: Path, sign_in: Any) -> Any:
     person = factories.user("analyst", Role.ANALYST)
     sign_in(person)
     return person

@@ -40,9 +40,8 @@ def test_a_dark_colour_is_printed_as_its_partner_on_white() -> None:
 
 
 @pytest.fixture
-def evaluation(page: Page, live_server: Any, data_dir: Path, sign_in: Any, settings: Any) -> Page:
+def evaluation(page: Page, live_server: Any, data_dir: Path, sign_in: Any) -> Page:
     """Tune of an evaluation on the dark page."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     analyst = factories.user("analyst", Role.ANALYST, theme="dark")
     made = evaluate(run=scored_run(factories.site(), author=analyst).run, author=analyst)
     sign_in(analyst)

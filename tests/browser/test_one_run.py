@@ -24,9 +24,8 @@ BOX = {"x": 4.0, "y": 6.0, "width": 8.0, "height": 12.0, "finding": "nodule"}
 
 
 @pytest.fixture
-def evaluation(data_dir: Path, sign_in: Any, settings: Any) -> Evaluation:
+def evaluation(data_dir: Path, sign_in: Any) -> Evaluation:
     """Aligned films of which three are flagged, with boxes on the abnormal ones of tune and test."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     analyst = factories.user("analyst", Role.ANALYST)
     scored = scored_run(factories.site(), author=analyst, alignment={"report": {"films": 8}})
     for film in [*scored.films[6:12], *scored.films[18:24]]:

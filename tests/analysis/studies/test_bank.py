@@ -25,11 +25,6 @@ from tests.portal import factories
 pytestmark = [pytest.mark.django_db]
 
 
-@pytest.fixture(autouse=True)
-def quick_passwords(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def site(data_dir: Path) -> Site:
     return factories.site()
