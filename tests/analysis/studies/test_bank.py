@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from django.test import Client
 from django.urls import reverse
+from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from analysis.models import TestLook
@@ -38,38 +39,88 @@ def as_role(client: Client, *roles: Role, name: str = "someone") -> Client:
 # Numbers ---------------------------------------------------------------------------------------------
 
 
-def test_the_numbers_of_a_bank_study_recomputed(site: Site) -> None:
+def by_hand(**fused: list[float]) -> bank.BankScores:
+    """Banks by name with the fused scores of four normal films, four abnormal ones and one that does not count.
+    The global scores are the fused ones turned round, the region scores tell nothing. Calibration normals: 1 to 9."""
+    amounts = {"whole": (1.0, 0.0, 20, 0), "half": (0.5, 0.0, 10, 0), "dirty": (1.0, 0.05, 20, 1)}
+    facts = []
+    for name in fused:
+        share, contamination, normals, abnormals = amounts[name.partition("_")[0]]
+        facts.append(
+            {"name": name, "share": share, "contamination": contamination, "repeat": 0, "normal_films": normals,
+             "normal_patients": normals, "abnormal_films": abnormals}
+        )  # fmt: skip
+    one = np.array(list(fused.values()))
+    scores = np.stack([-one, np.zeros_like(one), one], axis=2)
+    calibration = np.broadcast_to(np.arange(1.0, 10.0)[None, :, None], (len(one), 9, 3))
+    summary = {"cells": facts, "false_alarm_rate": 0.2, "fusion_weight": 0.6}
+    return bank.BankScores(summary, [f"film {n}" for n in range(9)], scores, calibration)
+
+
+# of 16 pairs of a normal and an abnormal film: 14, all, 7 and 16 in the right order
+WHOLE = [1, 2, 3, 9, 4, 8, 10, 11, 5]
+HALVES = ([1, 2, 3, 4, 5, 6, 7, 9, 5], [2, 4, 6, 9, 1, 3, 5, 10, 5])
+DIRTY = [1, 2, 3, 4, 5, 6, 7, 8, 5]
+LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1, -1])
+
+
+def results_by_hand(labels: Any = LABELS) -> bank.BankResults:
+    study = by_hand(whole=WHOLE, half_0=HALVES[0], half_1=HALVES[1], dirty_0=DIRTY)
+    return bank.bank_results(study, labels, np.arange(9), {"unsure": 1})
+
+
+def test_a_bank_has_the_auroc_of_each_map_and_its_difference_from_the_whole() -> None:
+    found = results_by_hand()
+    whole, first, second, dirty = found.cells
+    assert [cell.aurocs["fused"].auroc for cell in found.cells] == [14 / 16, 1, 7 / 16, 1]
+    assert (second.aurocs["global"].auroc, second.aurocs["region"].auroc) == (9 / 16, 0.5)
+    assert whole.difference is None
+    changes = [cell.difference.difference for cell in (first, second, dirty) if cell.difference]
+    assert changes == pytest.approx([2 / 16, -7 / 16, 2 / 16])
+    assert (found.normal, found.abnormal, found.patients, found.left_out) == (4, 4, 8, {"unsure": 1})
+
+
+def test_the_threshold_is_just_above_the_calibration_normal_that_the_rate_allows() -> None:
+    """Of nine normals 0.2 allows one above it: it lies just above the eighth, which is 8."""
+    found = results_by_hand()
+    assert [cell.threshold for cell in found.cells] == [np.nextafter(8, 9)] * 4
+    alarms = [cell.false_alarms.successes for cell in found.cells if cell.false_alarms]
+    hits = [cell.sensitivity.successes for cell in found.cells if cell.sensitivity]
+    assert (alarms, hits) == ([1, 0, 1, 0], [2, 1, 1, 0])
+
+
+def test_points_keep_the_two_spreads_apart() -> None:
+    found = results_by_hand()
+    half, whole = found.by_size["fused"]
+    assert (half.films, half.repeats, half.mean, half.lowest, half.highest) == (10, 2, 23 / 32, 7 / 16, 1)
+    assert half.deviation == pytest.approx(0.397748, abs=1e-6)  # 9/16 apart, over the root of two
+    assert (whole.films, whole.repeats, whole.mean, whole.deviation) == (20, 1, 14 / 16, None)
+    assert found.by_contamination["fused"][0] == whole
+    assert found.by_contamination["fused"][1].contamination == pytest.approx(1 / 21)
+
+    limits = [binomtest(alarms, 4).proportion_ci(method="wilson") for alarms in (0, 1)]
+    alarms = found.by_size["false alarms"][0]
+    assert (alarms.mean, found.by_size["sensitivity"][0].mean) == (1 / 8, 1 / 4)
+    assert (alarms.low, alarms.high) == pytest.approx(np.mean(limits, axis=0))
+
+
+def test_a_film_that_one_bank_could_not_score_counts_for_none() -> None:
+    study = by_hand(whole=WHOLE, half_0=[1, 2, 3, 4, 5, 6, 7, float("nan"), 5])
+    found = bank.bank_results(study, LABELS, np.arange(9), {})
+    assert (found.normal, found.abnormal, found.left_out) == (4, 3, {"unreadable": 1})
+    assert found.cells[0].aurocs["fused"].auroc == 10 / 12
+
+
+def test_a_bank_study_of_the_portal_joins_labels_and_patients_of_its_split(site: Site) -> None:
     run, laid = studied.bank_study(site)
     found = bank_results.bank_results_of(run)
     known = laid["labels"] >= 0
-    truth = laid["labels"][known]
     assert (found.normal, found.abnormal, found.patients) == (12, 12, 23)
+    assert [point.films for point in found.by_size["fused"]] == [5, 10, 20]
     for k, cell in enumerate(found.cells):
-        scores = laid["scores"][k][known]
         for column, name in enumerate(studied.MAPS):
-            assert cell.aurocs[name].auroc == pytest.approx(roc_auc_score(truth, scores[:, column]), abs=1e-12)
-        normals = np.sort(laid["calibration"][k, :, 2])
-        threshold = normals[int(np.ceil(0.8 * 9)) - 1]
-        assert cell.false_alarms is not None and cell.sensitivity is not None
-        assert cell.false_alarms.value == (scores[truth == 0, 2] > threshold).mean()
-        assert cell.sensitivity.value == (scores[truth == 1, 2] > threshold).mean()
-
-
-def test_points_keep_the_two_spreads_apart(site: Site) -> None:
-    run, _ = studied.bank_study(site)
-    found = bank_results.bank_results_of(run)
-    half = [cell for cell in found.cells if cell.share == 0.5]
-    aurocs = [cell.aurocs["fused"] for cell in half]
-    point = found.by_size["fused"][1]
-    assert [one.films for one in found.by_size["fused"]] == [5, 10, 20]
-    assert point.mean == pytest.approx(np.mean([one.auroc for one in aurocs]))
-    assert (point.lowest, point.highest) == (min(one.auroc for one in aurocs), max(one.auroc for one in aurocs))
-    assert point.deviation == pytest.approx(np.std([one.auroc for one in aurocs], ddof=1))
-    assert point.low == pytest.approx(np.mean([one.low for one in aurocs]))
-    whole = found.by_size["fused"][-1]
-    assert whole.repeats == 1 and whole.deviation is None
-    assert found.by_contamination["fused"][0] == whole
-    assert found.by_contamination["fused"][1].contamination == pytest.approx(1 / 21)
+            expected = roc_auc_score(laid["labels"][known], laid["scores"][k][known, column])
+            assert cell.aurocs[name].auroc == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_film_no_longer_in_the_split_is_left_out_and_counted(site: Site) -> None:
@@ -87,42 +138,6 @@ def test_too_few_calibration_films_fix_no_threshold(site: Site) -> None:
     assert found.reason.startswith("A false-alarm rate of 0.05 needs more normal films than the 9 of calibrate")
     assert all(cell.threshold is None and cell.false_alarms is None for cell in found.cells)
     assert found.by_size["false alarms"][0].mean is None and found.by_size["fused"][0].mean is not None
-
-
-def test_the_numbers_of_blind_spots_recomputed(site: Site) -> None:
-    run, lesions = studied.blind_spots(site)
-    found = bank_results.blind_results_of(run)
-    for group in found.groups:
-        same = [
-            line for line in lesions
-            if (line["kind"], line["size_mm"], line["contrast"]) == (group.kind, group.size_mm, group.contrast)
-        ]  # fmt: skip
-        for one in group.maps:
-            assert one.found.successes == sum(line[f"{one.map}_found_there"] for line in same)
-            assert one.found.total == len(same) == 12
-            assert one.found.patients == 3
-            assert one.marked.successes == sum(line[f"{one.map}_marked_after"] for line in same)
-    assert found.false_alarms["fused"].value == pytest.approx(1 / 6)
-    assert found.masked_off[blind.ALL].successes == sum(line["masked_off"] for line in lesions)
-    for place in found.places["nodule"]:
-        here = [line for line in lesions if line["kind"] == "nodule" and line["cell"] == place.row * 4 + place.column]
-        assert place.lesions == len(here)
-        if here:
-            assert place.found is not None
-            assert place.found.value == pytest.approx(np.mean([line["fused_found_there"] for line in here]))
-    sizes = {loss.words: loss.lesions for loss in found.borders if loss.kind == blind.ALL}
-    assert sizes["all of it masked off"] == sum(line["masked_share"] >= 1 for line in lesions)
-    assert sum(sizes.values()) == len(lesions)
-    gone = next(loss for loss in found.borders if loss.words == "all of it masked off")
-    assert {one.found.successes for one in gone.maps} == {0}
-
-
-def test_lesions_without_contrast_tell_nothing_of_places(site: Site) -> None:
-    run, lesions = studied.blind_spots(site)
-    found = blind.read_blind_spots(run_folder(run.uuid))
-    found.numbers["contrast"][:] = 0
-    assert sum(place.lesions for place in blind.blind_results(found).places[blind.ALL]) == 0
-    assert len(lesions) == len(found)
 
 
 @pytest.mark.parametrize("read", [bank.read_bank_study, blind.read_blind_spots])
