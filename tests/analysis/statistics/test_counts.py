@@ -1,11 +1,11 @@
-"""Wilson, operating points, histograms and the worst cases, against SciPy, scikit-learn and NumPy."""
+"""Wilson, operating points and histograms, against SciPy, scikit-learn and NumPy."""
 
 import numpy as np
 import pytest
 from scipy import stats
 from sklearn.metrics import confusion_matrix
 
-from analysis.statistics import histogram, operating_point, wilson, worst_cases
+from analysis.statistics import histogram, operating_point, wilson
 
 
 @pytest.mark.parametrize(("successes", "total"), [(0, 10), (3, 10), (10, 10), (1, 1), (977, 1182)])
@@ -74,12 +74,3 @@ def test_histogram_of_equal_scores_and_of_none():
     assert (len(empty.edges), empty.counts, empty.left_out) == (0, {}, 1)
     with pytest.raises(ValueError):
         histogram([1.0, 2.0], ["normal"])
-
-
-def test_worst_cases_come_worst_first():
-    labels = [1, 0, 1, 0, 1, 0, 0]
-    scores = [0.9, 0.8, 0.2, 0.8, np.nan, 0.1, 0.95]
-    cases = worst_cases(labels, scores)
-    assert list(cases.misses) == [2, 0]
-    assert list(cases.false_alarms) == [6, 1, 3, 5]
-    assert list(worst_cases(labels, scores, limit=1).false_alarms) == [6]
