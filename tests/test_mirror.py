@@ -1,0 +1,278 @@
+"""Each module has a test of its name in the same folders of `tests`, or a reason here that names what tests it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from typing import Any
+
+import pytest
+
+from tests.paths import ROOT
+
+ROOMS = ("portal", "ml_engine", "analysis", "tools")
+
+# module, or pattern of modules -> why it has no test of its name, and which files test it instead
+ELSEWHERE = {
+    # Django's own files
+    "*/apps.py": "Django loads it for every test of a page, such as tests/portal/views/test_frame.py",
+    "*/urls.py": "tests/portal/test_strangers.py asks every address",
+    "portal/pages.py": "the addresses of pages: tests/portal/test_strangers.py asks every one",
+    "portal/settings.py": "tests/test_project.py, in production too; tests/portal/project/test_environment.py",
+    "portal/celery.py": "tests/ml_engine/runs/test_recovery.py runs a worker of it",
+    "portal/wsgi.py": "tests/browser/test_whole_path.py starts gunicorn on it",
+    "portal/models.py": "rows and their rules: tests/portal/labels/test_events.py, tests/portal/sets/test_splits.py",
+    "portal/triggers.py": "what tables refuse: tests/portal/labels/test_events.py, tests/portal/sets/test_splits.py",
+    "portal/tasks.py": "tests/portal/intake/test_zip_uploads.py",
+    "ml_engine/models.py": "rows and their rules: tests/ml_engine/runs/test_lifecycle.py",
+    "analysis/models.py": "rows: tests/analysis/reading/test_verdicts.py, tests/analysis/evaluation/test_looks.py",
+    "ml_engine/admin.py": "tests/ml_engine/views/test_runs.py",
+    "analysis/admin.py": "tests/analysis/views/test_results.py",
+    "ml_engine/__main__.py": "tests/test_project.py runs it; its work: tests/ml_engine/command/test_main.py",
+    "analysis/ablation.py": "the name of a documented command: tests/analysis/views/test_studies.py",
+    "analysis/sweep.py": "the name of a documented command: tests/analysis/views/test_studies.py",
+    # portal
+    "portal/api/pagination.py": "tests/portal/api/test_views.py turns pages",
+    "portal/api/serializers.py": "tests/portal/api/test_views.py",
+    "portal/forms.py": "tests/portal/views/test_datasets.py and tests/portal/views/test_splits.py fill them in",
+    "portal/people/audit.py": "each act's test reads its entry, such as tests/portal/labels/test_events.py",
+    "portal/people/signed_in.py": "types of a request, used by every page: tests/portal/views/test_frame.py",
+    "portal/project/embedded.py": "whole processes: tests/browser/test_whole_path.py starts them",
+    "portal/project/static_storage.py": "tests/test_project.py collects the static files",
+    "portal/project/template_context.py": "the frame of every page: tests/portal/views/test_frame.py",
+    "portal/intake/film_files.py": "tests/portal/intake/test_films.py",
+    "portal/sets/bulk_insert.py": "tests/portal/sets/test_cohorts.py, tests/portal/views/test_queues.py",
+    "portal/sets/film_filters.py": "tests/portal/views/test_datasets.py, tests/portal/sets/test_cohorts.py",
+    "portal/sets/screening_queues.py": "tests/portal/views/test_queues.py",
+    "portal/sets/sealing.py": "tests/analysis/evaluation/test_analysis_plan.py",
+    "portal/imaging/codestreams.py": "tests/portal/imaging/test_malformed_dicom.py, tests/portal/imaging/test_dicom.py",
+    "portal/imaging/dicom_file.py": "tests/portal/imaging/test_dicom.py, tests/portal/imaging/test_malformed_dicom.py",
+    "portal/imaging/errors.py": "one exception, raised in tests/portal/imaging/test_malformed_dicom.py",
+    "portal/imaging/read_film.py": "tests/portal/imaging/test_dicom.py, tests/portal/imaging/test_raster.py",
+    "portal/imaging/phantom/*.py": (
+        "parts of a drawing and its file: tests/portal/imaging/phantom/test_phantom.py and "
+        "tests/portal/imaging/phantom/test_demo_set.py"
+    ),
+    # the method
+    "ml_engine/core/errors.py": "tests/ml_engine/test_sentences.py looks for a test of every sentence",
+    "ml_engine/core/published_weights.py": "a table: tests/ml_engine/core/backbone/test_weights.py",
+    "ml_engine/core/alignment/canonical.py": "tests/ml_engine/core/alignment/test_search.py",
+    "ml_engine/core/alignment/checkpoint.py": "tests/ml_engine/core/alignment/test_fit.py goes on from one",
+    "ml_engine/core/alignment/columns.py": "names: tests/analysis/sections/test_alignment_quality.py",
+    "ml_engine/core/alignment/model.py": "tests/ml_engine/core/alignment/test_fit.py",
+    "ml_engine/core/alignment/quality.py": "tests/ml_engine/engine/test_run_folder.py measures each film's alignment",
+    "ml_engine/core/alignment/sampling.py": "tests/ml_engine/core/alignment/test_perspective.py",
+    "ml_engine/core/bank/changes.py": "tests/ml_engine/engine/test_grow_and_forget.py",
+    "ml_engine/core/bank/detectors.py": "tests/ml_engine/engine/test_baselines.py fits each",
+    "ml_engine/core/detector/in_memory.py": "tests/ml_engine/core/backbone/test_networks.py, tests/test_docs.py",
+    # the engine and its commands
+    "ml_engine/command/ablation.py": "tests/ml_engine/engine/stages/test_ablation.py",
+    "ml_engine/command/banks.py": "tests/ml_engine/engine/stages/test_bank_study.py",
+    "ml_engine/command/explain.py": "tests/ml_engine/command/test_main.py",
+    "ml_engine/command/fit.py": "tests/ml_engine/command/test_main.py",
+    "ml_engine/command/grow_and_forget.py": "tests/ml_engine/engine/test_grow_and_forget.py",
+    "ml_engine/command/lay_folder.py": "tests/ml_engine/command/test_main.py",
+    "ml_engine/command/options.py": "tests/ml_engine/command/test_main.py",
+    "ml_engine/command/repeat.py": "tests/ml_engine/engine/test_repeat.py",
+    "ml_engine/command/score.py": "tests/ml_engine/command/test_main.py",
+    "ml_engine/command/sweep.py": "tests/ml_engine/engine/stages/test_sweep.py",
+    "ml_engine/engine/approximate_banks.py": "tests/ml_engine/engine/test_grow_and_forget.py",
+    "ml_engine/engine/archive.py": "tests/ml_engine/engine/test_repeat.py, tests/analysis/views/test_archive.py",
+    "ml_engine/engine/decode_films.py": "tests/ml_engine/engine/test_run_folder.py",
+    "ml_engine/engine/explain.py": "tests/ml_engine/command/test_main.py",
+    "ml_engine/engine/heatmap.py": "tests/ml_engine/engine/test_scored_folder.py",
+    "ml_engine/engine/one_film.py": "tests/ml_engine/command/test_main.py explains one film",
+    "ml_engine/engine/outcome.py": "values: tests/ml_engine/command/test_console.py",
+    "ml_engine/engine/stages/experiments.py": "tests/ml_engine/engine/stages/test_ablation.py",
+    "ml_engine/engine/stages/fit_alignment.py": "tests/ml_engine/engine/test_run_folder.py",
+    "ml_engine/engine/stages/fit_detector.py": "tests/ml_engine/engine/test_run_folder.py",
+    "ml_engine/engine/stages/landmarks.py": "tests/ml_engine/engine/test_landmarks.py",
+    "ml_engine/engine/stages/measure_alignment.py": "tests/ml_engine/engine/test_run_folder.py",
+    "ml_engine/engine/stages/plans.py": "tests/ml_engine/engine/stages/test_sweep.py",
+    "ml_engine/engine/stages/read_and_align.py": "tests/ml_engine/engine/test_run_folder.py",
+    "ml_engine/engine/stages/run_context.py": "tests/ml_engine/engine/test_run_folder.py",
+    "ml_engine/engine/stages/runner.py": "tests/ml_engine/engine/test_run_folder.py",
+    "ml_engine/engine/stages/score.py": "tests/ml_engine/engine/test_run_folder.py",
+    # runs of the portal
+    "ml_engine/api/bank_studies.py": "tests/ml_engine/runs/test_bank_requests.py",
+    "ml_engine/api/serializers.py": "tests/ml_engine/api/test_views.py",
+    "ml_engine/api/studies.py": "tests/ml_engine/runs/test_study_requests.py",
+    "ml_engine/forms/banks.py": "tests/ml_engine/runs/test_bank_requests.py",
+    "ml_engine/forms/runs.py": "tests/ml_engine/views/test_runs.py",
+    "ml_engine/forms/studies.py": "tests/ml_engine/runs/test_study_requests.py",
+    "ml_engine/management/commands/request_run.py": "tests/ml_engine/test_tasks.py",
+    "ml_engine/management/commands/start.py": "tests/browser/test_whole_path.py",
+    "ml_engine/management/commands/work_run.py": "tests/ml_engine/test_tasks.py",
+    "ml_engine/runs/engine_process.py": "tests/ml_engine/runs/test_supervisor.py",
+    "ml_engine/runs/nearest_normals.py": "tests/analysis/views/test_nearest_normals.py",
+    "ml_engine/runs/requests.py": "tests/ml_engine/views/test_runs.py, tests/ml_engine/api/test_views.py",
+    "ml_engine/runs/store_results.py": "tests/ml_engine/runs/test_supervisor.py",
+    "ml_engine/runs/write_folder.py": "tests/ml_engine/runs/test_supervisor.py",
+    "ml_engine/views/pictures.py": "tests/ml_engine/views/test_runs.py",
+    "ml_engine/views/studies.py": "tests/ml_engine/runs/test_study_requests.py",
+    # analysis
+    "analysis/evaluation/blinding.py": "tests/analysis/views/test_results.py, tests/analysis/views/test_reading.py",
+    "analysis/evaluation/disk_cache.py": "tests/analysis/sections/test_precision.py",
+    "analysis/evaluation/run_results.py": "tests/analysis/evaluation/test_evaluate.py",
+    "analysis/figures/*.py": "tests/analysis/figures/test_figures.py draws them all by the same rules",
+    "analysis/management/commands/demo.py": (
+        "minutes of drawing and fitting; its parts: tests/portal/imaging/phantom/test_demo_set.py, "
+        "tests/browser/test_whole_path.py, tests/tools/test_bootstrap.py"
+    ),
+    "analysis/maps/heatmap_picture.py": "tests/analysis/maps/test_dicom_export.py",
+    "analysis/maps/heatmaps.py": "tests/analysis/views/test_results.py",
+    "analysis/report/drawings.py": "tests/analysis/report/test_document.py",
+    "analysis/report/gathering.py": "tests/analysis/report/test_document.py",
+    "analysis/report/paper.py": "tests/analysis/report/test_document.py",
+    "analysis/report/standards.py": "tests/analysis/report/test_document.py",
+    "analysis/report/words.py": "tests/analysis/report/test_document.py",
+    "analysis/sections/attributes.py": "tests/analysis/sections/test_breakdown.py",
+    "analysis/sections/data_flow.py": "tests/analysis/sections/test_table_one.py",
+    "analysis/sections/evaluation_figures.py": "tests/analysis/views/test_results.py",
+    "analysis/sections/marked_lesions.py": "tests/analysis/sections/test_localisation.py",
+    "analysis/sections/score_table.py": "tests/analysis/views/test_results.py",
+    "analysis/studies/ablation.py": "tests/analysis/views/test_studies.py",
+    "analysis/studies/ablation_figures.py": "tests/analysis/views/test_studies.py",
+    "analysis/studies/bank_figures.py": "tests/analysis/studies/test_bank.py",
+    "analysis/studies/bank_results.py": "tests/analysis/studies/test_bank.py",
+    "analysis/studies/joining.py": "tests/analysis/views/test_studies.py",
+    "analysis/studies/opening.py": "tests/analysis/views/test_studies.py, tests/analysis/studies/test_bank.py",
+    "analysis/studies/print_ablation.py": "tests/ml_engine/engine/stages/test_ablation.py",
+    "analysis/studies/print_sweep.py": "tests/ml_engine/engine/stages/test_sweep.py",
+    "analysis/studies/segmentation.py": "tests/analysis/views/test_studies.py",
+    "analysis/studies/sweep.py": "tests/analysis/views/test_studies.py",
+    "analysis/studies/sweep_figures.py": "tests/analysis/views/test_studies.py",
+    "analysis/studies/telling.py": "tests/analysis/views/test_studies.py",
+    # pages and addresses that translate and delegate: tested with what they show
+    "analysis/api/bank_studies.py": "tests/analysis/studies/test_bank.py",
+    "analysis/api/dicom.py": "tests/analysis/maps/test_dicom_export.py",
+    "analysis/api/exports.py": "tests/analysis/report/test_figure_tables.py, tests/analysis/report/test_document.py",
+    "analysis/api/one_run.py": "tests/analysis/sections/test_precision.py, tests/analysis/sections/test_galleries.py",
+    "analysis/api/planning.py": "tests/analysis/evaluation/test_analysis_plan.py",
+    "analysis/api/refusing.py": "tests/analysis/studies/test_bank.py, tests/analysis/views/test_studies.py",
+    "analysis/api/studies.py": "tests/analysis/views/test_studies.py",
+    "analysis/api/views.py": "tests/analysis/views/test_results.py, tests/analysis/evaluation/test_operating_points.py",
+    "analysis/api/worklists.py": "tests/analysis/views/test_reading.py",
+    "analysis/views/aligned.py": "tests/analysis/sections/test_alignment_quality.py",
+    "analysis/views/asking.py": "what pages of one run are asked: tests/analysis/evaluation/test_operating_points.py",
+    "analysis/views/bank_studies.py": "tests/analysis/studies/test_bank.py",
+    "analysis/views/breakdown.py": "tests/analysis/sections/test_breakdown.py",
+    "analysis/views/comparison.py": "tests/analysis/sections/test_comparison.py",
+    "analysis/views/dicom.py": "tests/analysis/maps/test_dicom_export.py",
+    "analysis/views/escalations.py": "tests/analysis/views/test_reading.py",
+    "analysis/views/exports.py": "tests/analysis/report/test_document.py, tests/analysis/report/test_figure_tables.py",
+    "analysis/views/film.py": "tests/analysis/views/test_results.py, tests/analysis/views/test_nearest_normals.py",
+    "analysis/views/galleries.py": "tests/analysis/sections/test_galleries.py",
+    "analysis/views/localising.py": "tests/analysis/sections/test_localisation.py",
+    "analysis/views/operating.py": "tests/analysis/evaluation/test_operating_points.py",
+    "analysis/views/planning.py": "tests/analysis/evaluation/test_analysis_plan.py",
+    "analysis/views/precision.py": "tests/analysis/sections/test_precision.py",
+    "analysis/views/proposals.py": "tests/analysis/reading/test_normal_proposals.py",
+    "analysis/views/split_data.py": "tests/analysis/sections/test_table_one.py",
+    "analysis/views/study_film.py": "tests/analysis/views/test_studies.py",
+    "analysis/views/worklists.py": "tests/analysis/views/test_reading.py",
+}  # fmt: skip
+
+# tests of no single module: what they walk through
+WHOLE_PATHS = {
+    "tests/browser/*.py": "pages and the viewer's scripts in a real browser",
+    "tests/test_*.py": "the project as a whole",
+    "tests/analysis/figures/test_figures.py": "one rule for every figure",
+    "tests/analysis/reading/test_normal_proposals_engine.py": "from films to the next normal set, with the engine",
+    "tests/analysis/statistics/test_coverage.py": "whether intervals cover, by simulation",
+    "tests/analysis/views/test_nearest_normals.py": "the page, the run's bank and the engine's answer",
+    "tests/ml_engine/core/test_properties.py": "what holds for any film and any detector",
+    "tests/ml_engine/engine/test_baselines.py": "each published detector from fit to score",
+    "tests/ml_engine/engine/test_grow_and_forget_again.py": "chains of changes of one detector",
+    "tests/ml_engine/runs/test_grown_scores.py": "a scoring run whose bank grows first, against the command",
+    "tests/ml_engine/runs/test_recovery.py": "kill -9 in each kind of run",
+    "tests/ml_engine/test_phantoms.py": "the whole engine on films whose truth is known",
+    "tests/ml_engine/test_sentences.py": "every refusal",
+    "tests/ml_engine/views/test_detector_page.py": "one of the pages of a run",
+    "tests/portal/imaging/test_malformed_dicom.py": "hostile files through every reader",
+    "tests/portal/intake/test_real_data.py": "real films from import to screen",
+    "tests/portal/test_strangers.py": "every address",
+    "tests/upgrade/test_upgrade.py": "what an earlier release left, opened by this one",
+}
+
+
+def modules() -> set[str]:
+    found = {path.relative_to(ROOT).as_posix() for room in ROOMS for path in (ROOT / room).rglob("*.py")}
+    return {path for path in found if not path.endswith("/__init__.py") and "/migrations/" not in path}
+
+
+def files_of_tests() -> set[str]:
+    return {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
+
+
+def own_test(module: str) -> str:
+    folder, _, name = module.rpartition("/")
+    return f"tests/{folder}/test_{name.lstrip('_')}"
+
+
+def wrong(modules: Iterable[str], tests: Iterable[str], elsewhere: dict[str, str], paths: dict[str, str]) -> list[str]:
+    """A sentence for each module or test that nothing accounts for, and for each entry that accounts for nothing."""
+    tests = set(tests)
+    untested = [module for module in modules if own_test(module) not in tests]
+    unmirrored = tests - {own_test(module) for module in modules}
+    sentences = [
+        f"{module} has neither {own_test(module)} nor a reason"
+        for module in untested
+        if not any(fnmatch(module, pattern) for pattern in elsewhere)
+    ]
+    sentences += [
+        f"the reason for {pattern} is not needed: no such module is without a test of its name"
+        for pattern in elsewhere
+        if not any(fnmatch(module, pattern) for module in untested)
+    ]
+    for pattern, reason in elsewhere.items():
+        named = re.findall(r"tests/[\w/]+\.py", reason)
+        sentences += [f"the reason for {pattern} names no test"] * (not named)
+        gone = [test for test in named if test not in tests]
+        sentences += [f"the reason for {pattern} names {test}, which is not there" for test in gone]
+    sentences += [
+        f"{test} has the name of no module; move it, or say what it walks through"
+        for test in unmirrored
+        if not any(fnmatch(test, pattern) for pattern in paths)
+    ]
+    sentences += [
+        f"{pattern} is not needed among the whole paths"
+        for pattern in paths
+        if not any(fnmatch(test, pattern) for test in unmirrored)
+    ]
+    return sorted(sentences)
+
+
+def test_each_module_has_a_test_of_its_name_or_a_reason() -> None:
+    found = wrong(modules(), files_of_tests(), ELSEWHERE, WHOLE_PATHS)
+    assert not found, "\n".join(found)
+
+
+GOOD: dict[str, Any] = {
+    "modules": ["portal/a.py", "portal/b.py"],
+    "tests": ["tests/portal/test_a.py", "tests/portal/test_all.py"],
+    "elsewhere": {"portal/b.py": "tests/portal/test_a.py"},
+    "paths": {"tests/portal/test_all.py": "everything"},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"elsewhere": {}}, "portal/b.py has neither tests/portal/test_b.py nor a reason"),
+        ({"modules": ["portal/a.py"]}, "the reason for portal/b.py is not needed"),
+        ({"elsewhere": {"portal/?.py": "too short to test"}}, "the reason for portal/?.py names no test"),
+        ({"elsewhere": {"portal/b.py": "tests/portal/test_z.py"}}, "names tests/portal/test_z.py, which is not there"),
+        ({"paths": {}}, "tests/portal/test_all.py has the name of no module"),
+        ({"tests": ["tests/portal/test_a.py"]}, "tests/portal/test_all.py is not needed among the whole paths"),
+        (
+            {"tests": ["tests/portal/test_a.py", "tests/portal/test_all.py", "tests/portal/test_b.py"]},
+            "the reason for portal/b.py is not needed",
+        ),
+    ],
+)
+def test_each_kind_of_gap_is_noticed(change: dict[str, Any], sentence: str) -> None:
+    assert wrong(**GOOD) == []
+    (found,) = wrong(**GOOD | change)
+    assert sentence in found
