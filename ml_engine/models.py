@@ -4,21 +4,12 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from ml_engine.engine.run_kinds import KINDS, RunKindFacts
+from ml_engine.engine.run_kinds import STUDIES as STUDIES
+from ml_engine.engine.run_kinds import RunKind as RunKind
 from portal.models import Addressed, Dataset, Image, Site, Split
 
-
-class RunKind(models.TextChoices):
-    FIT_ALIGNMENT = "fit_alignment", "Fit an alignment"
-    FIT_DETECTOR = "fit_detector", "Fit a detector"
-    SCORE = "score", "Score films"
-    # Studies: their results are files in the run's folder, and analysis joins them with labels.
-    ABLATION = "ablation", "Ablation of the paper"
-    SWEEP = "sweep", "Sweep of settings"
-    BANK_STUDY = "bank_study", "How many normals, how clean"
-    BLIND_SPOTS = "blind_spots", "Blind spots"
-
-
-STUDIES = (RunKind.ABLATION, RunKind.SWEEP, RunKind.BANK_STUDY, RunKind.BLIND_SPOTS)
+KIND_CHOICES = [(kind.value, facts.words) for kind, facts in KINDS.items()]
 
 
 class RunState(models.TextChoices):
@@ -41,7 +32,7 @@ class Run(Addressed):
     name = models.CharField(max_length=100)
     note = models.TextField(blank=True)
     tags = models.JSONField(default=list, blank=True)
-    kind = models.CharField(max_length=16, choices=RunKind)
+    kind = models.CharField(max_length=16, choices=KIND_CHOICES)
     parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="children")
     clone_of = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="clones")
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
@@ -90,7 +81,7 @@ class Run(Addressed):
         ordering = ["-created_at"]
         indexes = [models.Index(fields=["site", "-created_at"]), models.Index(fields=["state", "lease_until"])]
         constraints = [
-            models.CheckConstraint(condition=Q(kind__in=RunKind.values), name="run_known_kind"),
+            models.CheckConstraint(condition=Q(kind__in=[kind.value for kind in KINDS]), name="run_known_kind"),
             models.CheckConstraint(condition=Q(state__in=RunState.values), name="run_known_state"),
             models.CheckConstraint(
                 condition=Q(kind="score") | Q(split__isnull=False),
@@ -112,6 +103,11 @@ class Run(Addressed):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def facts(self) -> RunKindFacts:
+        """What is the same for all runs of its kind."""
+        return KINDS[RunKind(self.kind)]
 
     @property
     def has_ended(self) -> bool:

@@ -8,6 +8,7 @@ from django.db import transaction
 
 from analysis.evaluation.looks import CannotEvaluate, ResultsGone, look
 from analysis.models import TestLook
+from ml_engine.engine.run_kinds import KINDS
 from ml_engine.models import STUDIES, Run, RunKind, RunState
 from portal.models import Part, Site, Split, User
 from portal.people.access import require
@@ -62,7 +63,8 @@ def open_test(*, run: Run, author: User) -> None:
 
 def finished_studies(site: Site) -> list[FinishedStudy]:
     """Of a site, newest first."""
-    runs = Run.objects.filter(site=site, kind__in=STUDIES, state=RunState.DONE).select_related("split")
+    kinds = [kind for kind in STUDIES if KINDS[kind].page]
+    runs = Run.objects.filter(site=site, kind__in=kinds, state=RunState.DONE).select_related("split")
     looked_at = set(TestLook.objects.filter(run__in=runs).values_list("run_id", flat=True))
     return [FinishedStudy(run, part_of(run) != Part.TEST or run.pk in looked_at) for run in runs]
 

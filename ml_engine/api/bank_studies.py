@@ -9,7 +9,7 @@ from ml_engine.api.serializers import NewFitSerializer, NewRunSerializer, RunDet
 from ml_engine.api.views import NewRun
 from ml_engine.engine.study_plans import CONTAMINATIONS, CONTRASTS, KINDS, PARTS, SHARES, BankPlan, LesionPlan
 from ml_engine.forms.runs import FIT_FIRST, UNALIGNED
-from ml_engine.models import AlignmentModel, DetectorModel, Run
+from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind
 from ml_engine.runs import bank_requests, requests
 from portal.models import Split, User
 from portal.people.access import get_visible, visible
@@ -52,6 +52,8 @@ class NewBlindSpotsSerializer(NewRunSerializer):
 class NewBankStudy(NewRun):
     """Banks of fewer normal films, and of some abnormal ones, compared on test."""
 
+    kind = RunKind.BANK_STUDY
+    url_name = "api-new-bank-study"
     wish = NewBankStudySerializer
 
     def make(self, asked: requests.RunRequest, given: dict[str, Any], user: User) -> Run:
@@ -70,6 +72,8 @@ class NewBankStudy(NewRun):
 class NewBlindSpots(NewRun):
     """Synthetic lesions pasted into held-out normal films, and scored beside them."""
 
+    kind = RunKind.BLIND_SPOTS
+    url_name = "api-new-blind-spots"
     wish = NewBlindSpotsSerializer
 
     def make(self, asked: requests.RunRequest, given: dict[str, Any], user: User) -> Run:
@@ -81,3 +85,6 @@ class NewBlindSpots(NewRun):
         return bank_requests.request_blind_spots(
             asked, detector=detector, planned=LesionPlan.from_json({name: given[name] for name in names})
         )
+
+
+DOORS = (NewBankStudy, NewBlindSpots)

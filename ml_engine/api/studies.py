@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema
 
 from ml_engine.api.serializers import NewAblationSerializer, NewSweepSerializer, RunDetailSerializer
 from ml_engine.api.views import NewRun
-from ml_engine.models import Run
+from ml_engine.models import Run, RunKind
 from ml_engine.runs import requests, study_requests
 from portal.models import Split, User
 from portal.people.access import get_visible
@@ -16,6 +16,8 @@ from portal.people.access import get_visible
 class NewAblation(NewRun):
     """The paper's experiments on a split."""
 
+    kind = RunKind.ABLATION
+    url_name = "api-new-ablation"
     wish = NewAblationSerializer
 
     def make(self, asked: requests.RunRequest, given: dict[str, Any], user: User) -> Run:
@@ -28,6 +30,8 @@ class NewAblation(NewRun):
 class NewSweep(NewRun):
     """A detector for each combination of the axes' values."""
 
+    kind = RunKind.SWEEP
+    url_name = "api-new-sweep"
     wish = NewSweepSerializer
 
     def make(self, asked: requests.RunRequest, given: dict[str, Any], user: User) -> Run:
@@ -35,3 +39,6 @@ class NewSweep(NewRun):
         config = requests.config_from(given["preset"], given["settings"])
         config = config.replace(align="network" if given["aligned"] else "none")
         return study_requests.request_sweep(asked, split=split, config=config, axes=given["axes"])
+
+
+DOORS = (NewAblation, NewSweep)

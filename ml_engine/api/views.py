@@ -53,7 +53,7 @@ class Runs(generics.ListAPIView[Run]):
 
     def get_queryset(self) -> QuerySet[Run]:
         runs = visible(_runs(), person(self.request))
-        for name, known in (("kind", RunKind.values), ("state", RunState.values)):
+        for name, known in (("kind", list(RunKind)), ("state", RunState.values)):
             wanted = self.request.query_params.get(name)
             if wanted and wanted not in known:
                 raise ValidationError({"detail": f"{name} is “{wanted}”: it must be one of {', '.join(known)}."})
@@ -71,8 +71,10 @@ class OneRun(generics.RetrieveAPIView[Run]):
 
 
 class NewRun(APIView):
-    """What the three kinds share: read the wish, make the run, answer with it or with a sentence."""
+    """What all kinds share: read the wish, make the run, answer with it or with a sentence."""
 
+    kind: RunKind
+    url_name: str
     wish: type[NewRunSerializer]
 
     def post(self, request: HttpRequest) -> Response:
@@ -108,6 +110,8 @@ def _site(user: User, address: UUID | None) -> Site:
 
 @extend_schema(request=NewAlignmentFitSerializer, responses={201: RunDetailSerializer})
 class NewAlignment(NewRun):
+    kind = RunKind.FIT_ALIGNMENT
+    url_name = "api-fit-alignment"
     wish = NewAlignmentFitSerializer
 
     def make(self, asked: requests.RunRequest, given: dict[str, Any], user: User) -> Run:
@@ -118,6 +122,8 @@ class NewAlignment(NewRun):
 
 @extend_schema(request=NewDetectorFitSerializer, responses={201: RunDetailSerializer})
 class NewDetector(NewRun):
+    kind = RunKind.FIT_DETECTOR
+    url_name = "api-fit-detector"
     wish = NewDetectorFitSerializer
 
     def make(self, asked: requests.RunRequest, given: dict[str, Any], user: User) -> Run:
@@ -133,12 +139,17 @@ class NewDetector(NewRun):
 
 @extend_schema(request=NewScoreSerializer, responses={201: RunDetailSerializer})
 class NewScore(NewRun):
+    kind = RunKind.SCORE
+    url_name = "api-score"
     wish = NewScoreSerializer
 
     def make(self, asked: requests.RunRequest, given: dict[str, Any], user: User) -> Run:
         detector, after = _detector(user, given["detector"])
         datasets = [get_visible(Dataset.objects.all(), user, address) for address in given["datasets"]]
         return requests.request_score(asked, detector=detector, after=after, parts=given["parts"], datasets=datasets)
+
+
+DOORS: tuple[type[NewRun], ...] = (NewAlignment, NewDetector, NewScore)
 
 
 def _detector(user: User, address: UUID) -> tuple[DetectorModel | None, Run | None]:

@@ -128,7 +128,8 @@ def bank_study_command(options: argparse.Namespace) -> int:
             files.link_or_copy(options.alignment, out / "inputs" / "alignment.safetensors")
         inputs["alignment"] = files.sha256_of(out / "inputs" / "alignment.safetensors")
     named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
-    request = RunSpec("bank_study", config, name="bank study", weights=named, inputs=inputs, bank=planned.to_json())
+    asked = {"bank": planned.to_json()}
+    request = RunSpec("bank_study", config, name="bank study", weights=named, inputs=inputs, asked=asked)
     kept = [row for row in rows if row.part != "align" and (row.part, row.label) != ("tune", "normal")]
     lay(out, request, kept, with_labels=True)
     console.say(f"{len(planned.cells)} banks, one after the other")
@@ -157,7 +158,12 @@ def blind_spots_command(options: argparse.Namespace) -> int:
     out: Path = options.out
     inputs = model_inputs(model, config)
     request = RunSpec(
-        "blind_spots", config, name="blind spots", weights=detector.weights, inputs=inputs, lesions=planned.to_json()
+        "blind_spots",
+        config,
+        name="blind spots",
+        weights=detector.weights,
+        inputs=inputs,
+        asked={"lesions": planned.to_json()},
     )
     lay(out, request, rows, with_labels=False)
     link_model(model, list(inputs), out)

@@ -18,9 +18,9 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
 from ml_engine.core.version import FORMAT, code_version
 from ml_engine.engine.outcome import ExitStatus
+from ml_engine.engine.run_kinds import ASKED, KINDS
 
 Listener = Callable[[dict[str, Any]], None]
-KINDS = ("fit_alignment", "fit_detector", "score", "ablation", "sweep", "bank_study", "blind_spots")
 INPUTS = {
     "alignment": "inputs/alignment.safetensors",
     "detector": "inputs/detector.safetensors",
@@ -48,8 +48,7 @@ class RunSpec:
     """``run.json``: enough to run it again elsewhere. ``inputs`` maps a name of `INPUTS` to SHA-256;
     ``fusion_weight`` of a score run replaces its detector's, and with ``grow`` its banks are grown first; ``figures``
     are those of the paper that an ablation makes, and ``axes`` the settings that a sweep varies, with their values as
-    text; ``bank`` and ``lesions`` are what a bank study and a study of blind spots are asked, as `bank_plans` takes
-    it."""
+    text; ``asked`` is what any other study is asked, under its kind's keys in `run_kinds.KINDS`."""
 
     kind: str
     config: PipelineConfig
@@ -60,16 +59,14 @@ class RunSpec:
     figures: tuple[str, ...] = ()
     axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     grow: Grow | None = None
-    bank: dict[str, Any] = field(default_factory=dict)
-    lesions: dict[str, Any] = field(default_factory=dict)
+    asked: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         inputs = {n: {"file": INPUTS[n], "sha256": h} for n, h in (self.inputs or {}).items()}
         ours: dict[str, Any] = {} if self.fusion_weight is None else {"fusion_weight": self.fusion_weight}
         ours |= {"figures": list(self.figures)} if self.figures else {}
         ours |= {"axes": {name: list(values) for name, values in self.axes.items()}} if self.axes else {}
-        ours |= {"bank": self.bank} if self.bank else {}
-        ours |= {"lesions": self.lesions} if self.lesions else {}
+        ours |= self.asked
         ours |= (
             {"grow": {"images": list(self.grow.images), "films_before": self.grow.films_before}} if self.grow else {}
         )
@@ -89,12 +86,12 @@ class RunSpec:
         """Raises EngineError for what is no request, or one of a kind or format that this version does not know."""
         if not isinstance(values, dict):
             raise EngineError("run.json holds no JSON object: it must be one, with format, kind and config.")
-        for name in ("config", "weights", "inputs", "bank", "lesions"):
+        for name in ("config", "weights", "inputs", *ASKED):
             if not isinstance(values.get(name) or {}, dict):
                 raise EngineError(f"run.json has {name} {values[name]!r}: it must be a JSON object.")
         if values.get("format") != FORMAT:
             raise EngineError(f"run.json has format {values.get('format')!r}; this version runs format {FORMAT}.")
-        if values.get("kind") not in KINDS:
+        if values.get("kind") not in tuple(KINDS):
             raise EngineError(f"run.json has kind {values.get('kind')!r}; it must be one of {', '.join(KINDS)}.")
         config = PipelineConfig.from_json(values.get("config") or {})
         if "seed" in values:
@@ -120,8 +117,7 @@ class RunSpec:
             figures=_figures(values.get("figures")),
             axes=_axes(values.get("axes")),
             grow=_grow(values.get("grow"), values["kind"]),
-            bank=values.get("bank") or {},
-            lesions=values.get("lesions") or {},
+            asked={name: values[name] for name in ASKED if values.get(name)},
         )
 
 

@@ -16,8 +16,7 @@ from ml_engine.engine.study_plans import (
     LesionPlan,
     parse_numbers,
 )
-from ml_engine.forms import runs as run_forms
-from ml_engine.forms.runs import FIT_FIRST, UNALIGNED, DetectorForm, RunForm, named
+from ml_engine.forms.runs import FIT_FIRST, UNALIGNED, DetectorForm, SectionedForm, named
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind
 from ml_engine.runs.bank_requests import request_aligned_bank_study, request_bank_study, request_blind_spots
 from ml_engine.runs.lifecycle import RunRefused
@@ -27,19 +26,10 @@ def _listed(numbers: Any) -> str:
     return ", ".join(f"{number:g}" for number in numbers)
 
 
-class _Sections:
-    """Which fields stand together on the page, each group with its heading."""
-
-    template = "ml_engine/new_bank_study.html"
-
-    sections: tuple[tuple[str, tuple[str, ...]], ...]
-
-    def grouped(self) -> list[tuple[str, list[forms.BoundField]]]:
-        return [(title, [self[name] for name in names]) for title, names in self.sections]  # type: ignore[index]
-
-
-class BankStudyForm(_Sections, DetectorForm):
+class BankStudyForm(SectionedForm, DetectorForm):
     kind = RunKind.BANK_STUDY
+    button = "How many normals"
+    own_settings = ("seed",)
     lead = (
         "Scores the test part with banks of fewer normal films and with some abnormal ones among them, all else alike: "
         "how many normal films are enough, and how clean do they have to be?"
@@ -68,6 +58,28 @@ class BankStudyForm(_Sections, DetectorForm):
     )
     detector = forms.ChoiceField(required=False, choices=[("", "")], widget=forms.HiddenInput)
 
+    @classmethod
+    def start_values(cls, query: Mapping[str, str]) -> dict[str, Any]:
+        return super().start_values(query) | {"name": cls.button}
+
+    @classmethod
+    def values_of(cls, run: Run) -> dict[str, Any]:
+        planned = BankPlan.from_json(run.asked["bank"])
+        return super().values_of(run) | {
+            "shares": _listed(planned.shares),
+            "contaminations": _listed(planned.contaminations),
+            "repeats": planned.repeats,
+        }
+
+    @classmethod
+    def asked_words(cls, run: Run) -> list[tuple[str, str]]:
+        bank = run.asked["bank"]
+        return [
+            ("Shares of fit", ", ".join(map(str, bank["shares"]))),
+            ("Abnormal shares", ", ".join(map(str, bank["contaminations"]))),
+            ("Draws of each", str(bank["repeats"])),
+        ]
+
     def set_choices(self) -> None:
         super().set_choices()
         self.fields["fusion_weight"].help_text = "Of the region map, in hundredths. Empty: the preset's; not chosen."
@@ -90,8 +102,9 @@ class BankStudyForm(_Sections, DetectorForm):
         return request_bank_study(request, split=split, config=config, planned=planned, alignment=alignment)
 
 
-class BlindSpotsForm(_Sections, RunForm):
+class BlindSpotsForm(SectionedForm):
     kind = RunKind.BLIND_SPOTS
+    button = "Blind spots"
     lead = (
         "Pastes synthetic lesions of known size and contrast into the team's own held-out normal films and scores them "
         "beside the films themselves: what does the detector not see? No abnormal film is needed."
@@ -128,6 +141,33 @@ class BlindSpotsForm(_Sections, RunForm):
         label="Pneumothoraces: gaps at the apex (mm)", required=False, initial=_listed(SIZES_MM["pneumothorax"])
     )
 
+    @classmethod
+    def start_values(cls, query: Mapping[str, str]) -> dict[str, Any]:
+        return super().start_values(query) | {"name": cls.button}
+
+    @classmethod
+    def values_of(cls, run: Run) -> dict[str, Any]:
+        planned = LesionPlan.from_json(run.asked["lesions"])
+        return super().values_of(run) | {
+            "detector": str(run.detector.run.uuid) if run.detector else "",
+            "part": planned.part,
+            "films": planned.films,
+            "places": planned.places,
+            "kinds": planned.kinds,
+            "contrasts": _listed(planned.contrasts),
+            **{f"size_{kind}": _listed(planned.sizes(kind)) for kind in KINDS},
+        }
+
+    @classmethod
+    def asked_words(cls, run: Run) -> list[tuple[str, str]]:
+        lesions = run.asked["lesions"]
+        places = f"{lesions['places']} place{'' if lesions['places'] == 1 else 's'} of each kind"
+        return [
+            ("Lesions", ", ".join(lesions["kinds"])),
+            ("Contrasts", ", ".join(map(str, lesions["contrasts"]))),
+            ("Films at most", f"{lesions['films']}, {places}"),
+        ]
+
     def set_choices(self) -> None:
         models = DetectorModel.objects.filter(site=self.site).select_related("run", "split").order_by("-created_at")
         self.fields["detector"].choices = [  # type: ignore[attr-defined]
@@ -155,41 +195,4 @@ class BlindSpotsForm(_Sections, RunForm):
         return request_blind_spots(self.request(), detector=detector, planned=planned)
 
 
-FORMS: dict[str, type[RunForm]] = {form.kind.value: form for form in (BankStudyForm, BlindSpotsForm)}
-
-
-def start_values(kind: str, query: Mapping[str, str]) -> dict[str, Any]:
-    """A new study's fields."""
-    if kind == RunKind.BANK_STUDY:
-        return run_forms.start_values(kind, query) | {"name": "How many normals"}
-    return {"name": "Blind spots", "detector": query.get("detector", "")}
-
-
-def values_of(run: Run) -> dict[str, Any]:
-    """The fields of a clone: all that the study was asked for."""
-    return _bank_values(run) if run.kind == RunKind.BANK_STUDY else _blind_values(run)
-
-
-def _bank_values(run: Run) -> dict[str, Any]:
-    planned = BankPlan.from_json(run.asked["bank"])
-    return run_forms.values_of(run) | {
-        "shares": _listed(planned.shares),
-        "contaminations": _listed(planned.contaminations),
-        "repeats": planned.repeats,
-    }
-
-
-def _blind_values(run: Run) -> dict[str, Any]:
-    planned = LesionPlan.from_json(run.asked["lesions"])
-    source = run.detector.run if run.detector else None
-    return {
-        "name": f"{run.name} (copy)"[:100],
-        "note": run.note,
-        "detector": str(source.uuid) if source else "",
-        "part": planned.part,
-        "films": planned.films,
-        "places": planned.places,
-        "kinds": planned.kinds,
-        "contrasts": _listed(planned.contrasts),
-        **{f"size_{kind}": _listed(planned.sizes(kind)) for kind in KINDS},
-    }
+FORMS = (BankStudyForm, BlindSpotsForm)

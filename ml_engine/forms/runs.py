@@ -32,6 +32,7 @@ class RunForm(forms.Form):
     """What all kinds have. A field left empty keeps the preset's value."""
 
     kind: RunKind
+    button = ""  # the words that lead to the form
     lead = ""  # what the run does, in a sentence
     template = "ml_engine/new.html"
 
@@ -45,6 +46,21 @@ class RunForm(forms.Form):
         self.set_choices()
         for field in self.fields.values():
             _dress(field.widget)
+
+    @classmethod
+    def start_values(cls, query: Mapping[str, str]) -> dict[str, Any]:
+        """The fields of a new run. `query` may name the split or the detector to begin with."""
+        return {name: query[name] for name in ("split", "detector") if name in query}
+
+    @classmethod
+    def values_of(cls, run: Run) -> dict[str, Any]:
+        """The fields of a clone: all that the run was asked for."""
+        return {"name": f"{run.name} (copy)"[:100], "note": run.note}
+
+    @classmethod
+    def asked_words(cls, run: Run) -> list[tuple[str, str]]:
+        """What its page says that the run was asked for, beside its split, its models and its settings."""
+        return []
 
     def set_choices(self) -> None:
         """Choices that depend on the site."""
@@ -71,6 +87,17 @@ class RunForm(forms.Form):
         raise NotImplementedError
 
 
+class SectionedForm(RunForm):
+    """A form whose fields stand on the page in groups, each with its heading."""
+
+    template = "ml_engine/new_bank_study.html"
+
+    sections: tuple[tuple[str, tuple[str, ...]], ...]
+
+    def grouped(self) -> list[tuple[str, list[forms.BoundField]]]:
+        return [(title, [self[name] for name in names]) for title, names in self.sections]
+
+
 def _dress(widget: forms.Widget) -> None:
     if isinstance(widget, forms.CheckboxSelectMultiple | forms.CheckboxInput):
         widget.attrs["class"] = "form-check-input"
@@ -81,6 +108,8 @@ def _dress(widget: forms.Widget) -> None:
 
 
 class FitForm(RunForm):
+    own_settings: tuple[str, ...] = ("seed",)  # those that a clone shows in a field of their own
+
     split = forms.ModelChoiceField(Split.objects.none(), to_field_name="uuid", empty_label="choose a frozen split")
     preset = forms.ChoiceField(
         choices=[(name, name) for name in PRESETS],
@@ -92,6 +121,36 @@ class FitForm(RunForm):
         widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false", "placeholder": "alignment.epochs=20"}),
         help_text="Any further setting, one a line: FIELD=VALUE.",
     )
+
+    @classmethod
+    def start_values(cls, query: Mapping[str, str]) -> dict[str, Any]:
+        """Where the VGG19 weights are missing, the loss that needs them is set to 0 in plain sight."""
+        values = super().start_values(query) | {"preset": "default", "alignment": FIT_FIRST, "weights": ""}
+        return values | ({} if paths.has_vgg_weights() else {"advanced": NO_VGG})
+
+    @classmethod
+    def values_of(cls, run: Run) -> dict[str, Any]:
+        changes = cls.changes_of(run)
+        alignment = str(run.alignment.uuid) if run.alignment else FIT_FIRST if run.after else UNALIGNED
+        own = {name: changes.pop(name) for name in cls.own_settings if name in changes}
+        if "fusion_weight" in own:
+            changes.pop("fusion_choice", None)
+        return super().values_of(run) | {
+            "split": str(run.split.uuid) if run.split else "",
+            "preset": run.config.get("preset", "default"),
+            "alignment": alignment,
+            "weights": run.config.get("weights", "imagenet"),
+            "advanced": "\n".join(f"{name}={text}" for name, text in changes.items()),
+            **own,
+        }
+
+    @classmethod
+    def changes_of(cls, run: Run) -> dict[str, str]:
+        """The settings of a run that a clone's own fields and `advanced` show."""
+        changes = requests.changes_from_preset(run.config)
+        if run.alignment:  # its settings come with it
+            return {name: text for name, text in changes.items() if not name.startswith("alignment.")}
+        return changes
 
     def set_choices(self) -> None:
         self.fields["split"].queryset = Split.objects.filter(  # type: ignore[attr-defined]
@@ -121,6 +180,7 @@ class FitForm(RunForm):
 
 class AlignmentForm(FitForm):
     kind = RunKind.FIT_ALIGNMENT
+    button = "Fit an alignment"
     lead = "Learns to bring films into one canonical position, from the normal films of part align, or fit without it."
 
     def make(self) -> Run:
@@ -129,6 +189,8 @@ class AlignmentForm(FitForm):
 
 class DetectorForm(FitForm):
     kind = RunKind.FIT_DETECTOR
+    button = "Fit a detector"
+    own_settings: tuple[str, ...] = OWN_FIELDS
     lead = "Builds the global and the region memory banks from the normal films of part fit, and calibrates them."
 
     alignment = forms.ChoiceField(help_text="Where films are brought into one position first.")
@@ -227,6 +289,7 @@ def _preset_words(name: str) -> str:
 
 class ScoreForm(RunForm):
     kind = RunKind.SCORE
+    button = "Score films"
     lead = "Gives every chosen film its scores and its two maps. No label is read."
 
     detector = forms.ChoiceField()
@@ -243,6 +306,17 @@ class ScoreForm(RunForm):
         widget=forms.CheckboxSelectMultiple,
         label="Or whole datasets",
     )
+
+    @classmethod
+    def start_values(cls, query: Mapping[str, str]) -> dict[str, Any]:
+        return super().start_values(query) | {"parts": [Part.TUNE, Part.TEST]}
+
+    @classmethod
+    def values_of(cls, run: Run) -> dict[str, Any]:
+        source = run.detector.run if run.detector else run.after
+        datasets = [str(dataset.uuid) for dataset in run.datasets.all()]
+        asked = {"detector": str(source.uuid) if source else "", "parts": run.parts, "datasets": datasets}
+        return super().values_of(run) | asked
 
     def set_choices(self) -> None:
         models = DetectorModel.objects.filter(site=self.site).select_related("run", "split").order_by("-created_at")
@@ -267,41 +341,4 @@ class ScoreForm(RunForm):
         )
 
 
-FORMS: dict[str, type[RunForm]] = {form.kind.value: form for form in (AlignmentForm, DetectorForm, ScoreForm)}
-
-
-# What a form starts with -----------------------------------------------------------------------------
-
-
-def start_values(kind: str, query: Mapping[str, str]) -> dict[str, Any]:
-    """A new run's fields. Where the VGG19 weights are missing, the loss that needs them is set to 0 in plain sight."""
-    values: dict[str, Any] = {name: query[name] for name in ("split", "detector") if name in query}
-    values |= {"preset": "default", "alignment": FIT_FIRST, "weights": "", "parts": [Part.TUNE, Part.TEST]}
-    if kind != RunKind.SCORE and not paths.has_vgg_weights():
-        values["advanced"] = NO_VGG
-    return values
-
-
-def values_of(run: Run) -> dict[str, Any]:
-    """The fields of a clone: all that the run was asked for."""
-    values: dict[str, Any] = {"name": f"{run.name} (copy)"[:100], "note": run.note}
-    if run.kind == RunKind.SCORE:
-        source = run.detector.run if run.detector else run.after
-        datasets = [str(dataset.uuid) for dataset in run.datasets.all()]
-        return values | {"detector": str(source.uuid) if source else "", "parts": run.parts, "datasets": datasets}
-    changes = requests.changes_from_preset(run.config)
-    alignment = str(run.alignment.uuid) if run.alignment else FIT_FIRST if run.after else UNALIGNED
-    if run.alignment:  # its settings come with it
-        changes = {name: text for name, text in changes.items() if not name.startswith("alignment.")}
-    own = {name: changes.pop(name) for name in OWN_FIELDS if name in changes and run.kind == RunKind.FIT_DETECTOR}
-    if "fusion_weight" in own:
-        changes.pop("fusion_choice", None)
-    return values | {
-        "split": str(run.split.uuid) if run.split else "",
-        "preset": run.config.get("preset", "default"),
-        "alignment": alignment,
-        "weights": run.config.get("weights", "imagenet"),
-        "seed": changes.pop("seed", None),
-        "advanced": "\n".join(f"{name}={text}" for name, text in changes.items()),
-        **own,
-    }
+FORMS = (DetectorForm, ScoreForm, AlignmentForm)

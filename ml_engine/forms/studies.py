@@ -8,9 +8,9 @@ from django import forms
 from ml_engine.core.config import PipelineConfig
 from ml_engine.engine.stages.ablation import FIGURES
 from ml_engine.engine.stages.sweep import AXES, MOST_CELLS
-from ml_engine.forms.runs import NO_VGG, FitForm, RunForm, backbone_choices, weights_choices
+from ml_engine.forms.runs import FitForm, backbone_choices, weights_choices
 from ml_engine.models import Run, RunKind
-from ml_engine.runs import paths, requests, study_requests
+from ml_engine.runs import paths, study_requests
 
 FIGURE_WORDS = {
     "12": "Fig. 12: aligned or not, of global, region and combined",
@@ -28,6 +28,20 @@ class StudyForm(FitForm):
 
     weights = forms.ChoiceField(label="Backbone weights", required=False)
 
+    @classmethod
+    def start_values(cls, query: Mapping[str, str]) -> dict[str, Any]:
+        """So filled that it can be queued as it is."""
+        return super().start_values(query) | {"align": "network"}
+
+    @classmethod
+    def values_of(cls, run: Run) -> dict[str, Any]:
+        return super().values_of(run) | {"align": run.config.get("align", "network")}
+
+    @classmethod
+    def changes_of(cls, run: Run) -> dict[str, str]:
+        hidden = {"weights", *run.asked.get("axes", {})}  # they have fields
+        return {name: text for name, text in super().changes_of(run).items() if name not in hidden}
+
     def set_choices(self) -> None:
         super().set_choices()
         stored = paths.stored_weights()
@@ -36,6 +50,8 @@ class StudyForm(FitForm):
 
 class AblationForm(StudyForm):
     kind = RunKind.ABLATION
+    button = "The paper's experiments"
+    own_settings = ("backbone", "seed")
     lead = (
         "The paper's experiments on this split: each a detector of its own, compared with the first, which is aligned "
         "and masked. Figs. 14 and 16 need no detector beside the first."
@@ -47,6 +63,18 @@ class AblationForm(StudyForm):
         widget=forms.CheckboxSelectMultiple,
         error_messages={"required": "Choose at least one figure."},
     )
+
+    @classmethod
+    def start_values(cls, query: Mapping[str, str]) -> dict[str, Any]:
+        return super().start_values(query) | {"name": cls.button, "figures": list(study_requests.FIGURES)}
+
+    @classmethod
+    def values_of(cls, run: Run) -> dict[str, Any]:
+        return super().values_of(run) | {"figures": run.asked.get("figures", [])}
+
+    @classmethod
+    def asked_words(cls, run: Run) -> list[tuple[str, str]]:
+        return [("Figures", ", ".join(run.asked["figures"]))] if run.asked.get("figures") else []
 
     def set_choices(self) -> None:
         super().set_choices()
@@ -68,6 +96,8 @@ def _axis(label: str, help_text: str) -> forms.CharField:
 
 class SweepForm(StudyForm):
     kind = RunKind.SWEEP
+    button = "Sweep settings"
+    own_settings = ()
     lead = (
         "A detector for each combination of the values below, on features that they share. Everything is compared on "
         f"tune; test stays closed until somebody opens it. At most {MOST_CELLS} detectors."
@@ -84,6 +114,21 @@ class SweepForm(StudyForm):
     axis_neighbours = _axis("Neighbours K", "Numbers of nearest vectors that a score is the mean over.")
     axis_seed = _axis("Seed", "Several give the spread of the method: the first vector of each bank is then drawn.")
     axis_fusion_weight = _axis("Fusion weight w", "Hundredths from 0 to 1, at no cost. Empty: chosen on tune, or 0.6.")
+
+    @classmethod
+    def start_values(cls, query: Mapping[str, str]) -> dict[str, Any]:
+        swept = {"axis_rate": "0.001, 0.01, 0.1", "axis_neighbours": "1, 9"}
+        return super().start_values(query) | {"name": "Sweep"} | swept
+
+    @classmethod
+    def values_of(cls, run: Run) -> dict[str, Any]:
+        axes = {f"axis_{name}": ", ".join(values) for name, values in run.asked.get("axes", {}).items()}
+        return super().values_of(run) | axes
+
+    @classmethod
+    def asked_words(cls, run: Run) -> list[tuple[str, str]]:
+        axes = run.asked.get("axes", {})
+        return [(name, ", ".join(axes[name])) for name in AXES if name in axes]
 
     def axes(self) -> dict[str, list[str]]:
         """By setting, those that have a value."""
@@ -105,35 +150,4 @@ class SweepForm(StudyForm):
         )
 
 
-FORMS: dict[str, type[RunForm]] = {form.kind.value: form for form in (AblationForm, SweepForm)}
-_NAMES = {RunKind.ABLATION: "The paper's experiments", RunKind.SWEEP: "Sweep"}
-_SWEPT = {"rate": "0.001, 0.01, 0.1", "neighbours": "1, 9"}  # of a new form
-
-
-def start_values(kind: str, query: Mapping[str, str]) -> dict[str, Any]:
-    """A new study's fields, so filled that it can be queued as it is."""
-    values: dict[str, Any] = {"name": _NAMES[RunKind(kind)], "preset": "default", "align": "network"}
-    values |= {"split": query["split"]} if "split" in query else {}
-    values |= {"figures": list(study_requests.FIGURES)} | {f"axis_{name}": text for name, text in _SWEPT.items()}
-    return values | ({} if paths.has_vgg_weights() else {"advanced": NO_VGG})
-
-
-def values_of(run: Run) -> dict[str, Any]:
-    """The fields of a clone: all that the study was asked for."""
-    changes = requests.changes_from_preset(run.config)
-    axes = run.asked.get("axes", {})
-    for name in axes:
-        changes.pop(name, None)
-    own = {name: changes.pop(name) for name in ("backbone", "seed") if name in changes and run.kind == RunKind.ABLATION}
-    changes.pop("weights", None)
-    return own | {
-        "name": f"{run.name} (copy)"[:100],
-        "note": run.note,
-        "split": str(run.split.uuid) if run.split else "",
-        "preset": run.config.get("preset", "default"),
-        "weights": run.config.get("weights", "imagenet"),
-        "align": run.config.get("align", "network"),
-        "figures": run.asked.get("figures", []),
-        "advanced": "\n".join(f"{name}={text}" for name, text in changes.items()),
-        **{f"axis_{name}": ", ".join(values) for name, values in axes.items()},
-    }
+FORMS = (AblationForm, SweepForm)

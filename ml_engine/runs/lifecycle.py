@@ -24,7 +24,7 @@ from django.db.models.functions import Coalesce, Now
 from kombu.exceptions import KombuError
 from kombu.exceptions import OperationalError as BrokerDown
 
-from ml_engine.models import Run, RunKind, RunState
+from ml_engine.models import Run, RunState
 from portal.models import User
 from portal.people import audit
 from portal.people.access import require
@@ -135,10 +135,10 @@ def _take_model_of_previous(run: Run) -> None:
     """The run that this one waited for is done: its model is this one's input."""
     if run.after is None:
         return
-    if run.kind in (RunKind.FIT_DETECTOR, RunKind.BANK_STUDY) and run.alignment_id is None:
+    if run.facts.starts_from == "alignment" and run.alignment_id is None:
         run.alignment = run.after.alignment_made
         run.save(update_fields=["alignment"])
-    if run.kind == RunKind.SCORE and run.detector_id is None:
+    if run.facts.starts_from == "detector" and run.detector_id is None:
         run.detector = run.after.detector_made
         run.save(update_fields=["detector"])
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from ml_engine.engine import manifest
 from ml_engine.engine.scored_folder import FilmScore, ScoredFolder
-from ml_engine.models import STUDIES, AlignmentModel, DetectorModel, Run, RunKind, Score
+from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, Score
 from ml_engine.runs import paths
 from portal.models import Image
 
@@ -18,7 +18,7 @@ _BATCH = 1000
 
 
 def store_results(run: Run, folder: Path) -> None:
-    if run.kind in STUDIES:
+    if run.facts.is_study:
         read_json(folder / f"{run.kind}.json")  # all that a study leaves stays in its folder
         return
     {

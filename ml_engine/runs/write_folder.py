@@ -14,7 +14,7 @@ from ml_engine.core.backbone import weights
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.version import code_version
 from ml_engine.engine.study_plans import LesionPlan
-from ml_engine.models import STUDIES, Run, RunKind
+from ml_engine.models import Run, RunKind
 from ml_engine.runs import paths
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import alignment_part
@@ -23,7 +23,6 @@ from portal.labels.events import labels_at
 from portal.models import Image, LabelValue, Part, Split
 
 FORMAT = 1
-UNLABELLED = (RunKind.SCORE, RunKind.BLIND_SPOTS)
 _COLUMNS = ("image", "filename", "sha256", "patient", "part")
 
 
@@ -52,7 +51,7 @@ def write_folder(run: Run, *, tick: Callable[[], None]) -> Path:
         for film in films:
             _place_film(film, folder)
             tick()
-        paths.write_text(folder / "images.csv", _manifest(films, labelled=run.kind not in UNLABELLED))
+        paths.write_text(folder / "images.csv", _manifest(films, labelled=run.facts.has_labels))
     paths.write_text(folder / "run.json", json.dumps(_run_json(run, folder), indent=1, sort_keys=True) + "\n")
     return folder
 
@@ -91,7 +90,7 @@ def _run_json(run: Run, folder: Path) -> dict[str, Any]:
         "code_version": code_version(),
         "weights": _weights(run, folder),
         "inputs": _inputs(run, folder),
-    } | (run.asked if run.kind in STUDIES else _grow(run))
+    } | (run.asked if run.facts.is_study else _grow(run))
 
 
 def _grow(run: Run) -> dict[str, Any]:

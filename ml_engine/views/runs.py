@@ -10,11 +10,10 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from ml_engine.engine.stages.sweep import AXES
 from ml_engine.forms import banks, studies
-from ml_engine.forms import runs as forms
+from ml_engine.forms import runs as run_forms
 from ml_engine.forms.runs import RANDOM_WEIGHTS, RunForm
-from ml_engine.models import Run, RunKind, RunState
+from ml_engine.models import KIND_CHOICES, Run, RunKind, RunState
 from ml_engine.runs import lifecycle, paths
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import changes_from_preset
@@ -24,7 +23,7 @@ from portal.people.access import get_visible, may, may_see_scores, require
 from portal.people.signed_in import SignedInRequest
 from portal.sets.screening_queues import InvalidQueue
 
-FORM_MODULES = {kind: module for module in (forms, studies, banks) for kind in module.FORMS}
+FORMS: dict[str, type[RunForm]] = {form.kind: form for module in (run_forms, studies, banks) for form in module.FORMS}
 RUNS_A_PAGE = 50
 ACTIVE = (RunState.QUEUED, RunState.RUNNING)
 
@@ -34,7 +33,7 @@ def runs(request: SignedInRequest) -> HttpResponse:
     """The runs of the site, newest first; while one of those shown is on its way, the list asks for news."""
     kind, state = request.GET.get("kind", ""), request.GET.get("state", "")
     found = Run.objects.filter(site=request.hilum_site).select_related("requested_by", "split", "after")
-    if kind in RunKind.values:
+    if kind in list(RunKind):
         found = found.filter(kind=kind)
     if state in RunState.values:
         found = found.filter(state=state)
@@ -44,8 +43,9 @@ def runs(request: SignedInRequest) -> HttpResponse:
         "page": page,
         "kind": kind,
         "state": state,
-        "kinds": RunKind.choices,
+        "kinds": KIND_CHOICES,
         "states": RunState.choices,
+        "buttons": [(kind, form.button) for kind, form in FORMS.items()],
         "any_active": any(run.state in ACTIVE for run in page.object_list),
     }
     return render(
@@ -88,7 +88,7 @@ def run(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "may_queue": may(request.user, "make queues", run.site),
         "chosen_auroc": _chosen_auroc(run),
         "pairs": _pairs(run),
-        "axes": [(name, run.asked["axes"][name]) for name in AXES if name in run.asked.get("axes", {})],
+        "asked": FORMS[run.kind].asked_words(run),
         **_progress(request, run),
     }
     return render(request, "ml_engine/run.html", context)
@@ -182,7 +182,7 @@ def log(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def new(request: SignedInRequest, kind: str) -> HttpResponse:
     """A form, empty or filled from the run that is cloned."""
-    if kind not in FORM_MODULES:
+    if kind not in FORMS:
         raise Http404(f"There is no run of kind {kind}.")
     clone_of = _cloned(request, kind)
     site = clone_of.site if clone_of else _site_named(request)
@@ -190,9 +190,9 @@ def new(request: SignedInRequest, kind: str) -> HttpResponse:
         raise Http404("You are no member of a site.")
     require(request.user, "request runs", site)
     request.hilum_site = site
-    module = FORM_MODULES[kind]
-    start = module.values_of(clone_of) if clone_of else module.start_values(kind, request.GET.dict())
-    form = module.FORMS[kind](request.POST or None, initial=start, site=site, user=request.user, clone_of=clone_of)
+    form_class = FORMS[kind]
+    start = form_class.values_of(clone_of) if clone_of else form_class.start_values(request.GET.dict())
+    form = form_class(request.POST or None, initial=start, site=site, user=request.user, clone_of=clone_of)
     if request.method == "POST" and form.is_valid():
         made = form.save()
         if made is not None:

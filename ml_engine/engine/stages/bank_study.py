@@ -49,7 +49,7 @@ COLUMNS = ("global", "region", "fused")
 
 def stages(request: RunSpec) -> tuple[tuple[str, Any], ...]:
     """The stages of a bank study: its films, their features, one bank after the other, its summary."""
-    planned = BankPlan.from_json(request.bank)
+    planned = BankPlan.from_json(request.asked.get("bank", {}))
     check_config(request.config)
     cells = [(f"bank-{cell.name}", partial(_cell, cell)) for cell in planned.cells]
     return (

@@ -56,7 +56,7 @@ Reals = NDArray[np.float64]
 
 
 def stages(request: RunSpec) -> tuple[tuple[str, Any], ...]:
-    planned = LesionPlan.from_json(request.lesions)
+    planned = LesionPlan.from_json(request.asked.get("lesions", {}))
     return (
         ("films", _read_films),
         ("align", read_and_align.align),

@@ -23,6 +23,7 @@ from ml_engine.core.errors import EngineError, IncompatibleModel
 from ml_engine.engine import manifest
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.run_folder import RunFolder, RunSpec, StageProgress
+from ml_engine.engine.run_kinds import KINDS, RunKind
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class RunContext:
     @property
     def has_detector(self) -> bool:
         """Whether the run starts from a fitted detector, whose method and weights then hold."""
-        return self.request.kind in ("score", "blind_spots")
+        return KINDS[RunKind(self.request.kind)].starts_from == "detector"
 
     @cached_property
     def config(self) -> PipelineConfig:

@@ -7,6 +7,7 @@ import json
 import os
 import traceback
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,9 +19,9 @@ from ml_engine.core.bank.nearest_search import require_search
 from ml_engine.core.errors import EngineError
 from ml_engine.engine.outcome import ExitStatus, Outcome
 from ml_engine.engine.run_folder import FolderBusy, RunFolder, RunSpec, StageProgress, opened
+from ml_engine.engine.run_kinds import STUDIES
 from ml_engine.engine.stages import (
     ablation,
-    bank_study,
     experiments,
     fit_alignment,
     fit_detector,
@@ -65,18 +66,6 @@ PLANS: dict[str, Callable[[RunSpec], ExperimentPlan]] = {
     "sweep": lambda request: sweep.plan(request.config, request.axes),
 }
 
-
-def _blind_spots(request: RunSpec) -> Sequence[tuple[str, Stage]]:
-    """Imported when asked for: the libraries that draw its lesions would make every run begin half a second later."""
-    from ml_engine.engine.stages import blind_spots
-
-    return blind_spots.stages(request)
-
-
-STUDIES: dict[str, Callable[[RunSpec], Sequence[tuple[str, Stage]]]] = {  # what they ask says which stages they have
-    "bank_study": bank_study.stages,
-    "blind_spots": _blind_spots,
-}
 BULKY = ("inputs.npy", "features.npy")  # deleted once the results stand
 
 
@@ -146,11 +135,19 @@ def _stages_of(request: RunSpec) -> Sequence[tuple[str, Stage]]:
     if request.kind in PLANS:
         return experiments.stages(PLANS[request.kind](request), run_folder)
     if request.kind in STUDIES:
-        return STUDIES[request.kind](request)
+        return _stages_of_study(request)
     if request.grow is None:
         return STAGES[request.kind]
     *before, maps, results = STAGES[request.kind]
     return (*before, ("grow", score.grow_banks), maps, results)
+
+
+def _stages_of_study(request: RunSpec) -> Sequence[tuple[str, Stage]]:
+    """What a study is asked says which stages it has. Its module is imported for it alone: the libraries that draw
+    lesions would make every run begin half a second later."""
+    stages: Callable[[RunSpec], Sequence[tuple[str, Stage]]]
+    stages = import_module(f"ml_engine.engine.stages.{request.kind}").stages
+    return stages(request)
 
 
 def _stages(folder: RunFolder, images: Path, device: str | None, features: Path | None) -> int:

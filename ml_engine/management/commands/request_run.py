@@ -18,7 +18,7 @@ class Command(BaseCommand):
     help = "Ask for a run. It is queued for a worker; with --now it is worked on here, to its end."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("kind", choices=[kind for kind in RunKind.values if kind not in STUDIES])
+        parser.add_argument("kind", choices=[kind.value for kind in RunKind if kind not in STUDIES])
         parser.add_argument("--site", required=True, help="name of the site")
         parser.add_argument("--name", required=True, help="by which colleagues will find the run")
         parser.add_argument("--note", default="")

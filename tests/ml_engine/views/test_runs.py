@@ -12,10 +12,11 @@ from django.urls import reverse
 
 from ml_engine.core.config import BACKBONES
 from ml_engine.core.files import write_tensors
-from ml_engine.forms.runs import FORMS, OWN_FIELDS
+from ml_engine.forms.runs import OWN_FIELDS
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.runs import paths
 from ml_engine.runs.requests import changes_from_preset, config_from
+from ml_engine.views.runs import FORMS
 from portal.models import Membership, Role, Site, User
 from tests.ml_engine import made
 from tests.pages import one_line

@@ -1,0 +1,64 @@
+"""The kinds of run in one table: what engine, rows, forms, API and pages need to know of each. No Django, no torch.
+
+CONTRIBUTING.md lists what else a new kind needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+
+class RunKind(StrEnum):
+    FIT_ALIGNMENT = "fit_alignment"
+    FIT_DETECTOR = "fit_detector"
+    SCORE = "score"
+    ABLATION = "ablation"
+    SWEEP = "sweep"
+    BANK_STUDY = "bank_study"
+    BLIND_SPOTS = "blind_spots"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunKindFacts:
+    """``words`` is the kind's name on pages. ``starts_from`` is the fitted model that the run starts from: a detector,
+    or an alignment unless films stay as they lie. ``has_labels`` is false where images.csv must hold no label at all.
+
+    A study leaves all its results in its folder, with ``<kind>.json`` last; its stages are those of the module of its
+    name in ``ml_engine.engine.stages``. ``asked`` are the keys of run.json, each a JSON object, that say what it is
+    asked beside the config. ``page`` is the name of the URL of its results, empty for a kind without such a page.
+    """
+
+    words: str
+    starts_from: Literal["alignment", "detector", ""] = ""
+    has_labels: bool = True
+    is_study: bool = False
+    asked: tuple[str, ...] = ()
+    page: str = ""
+
+
+KINDS = {
+    RunKind.FIT_ALIGNMENT: RunKindFacts(words="Fit an alignment"),
+    RunKind.FIT_DETECTOR: RunKindFacts(words="Fit a detector", starts_from="alignment"),
+    RunKind.SCORE: RunKindFacts(words="Score films", starts_from="detector", has_labels=False),
+    RunKind.ABLATION: RunKindFacts(words="Ablation of the paper", is_study=True, page="analysis:ablation"),
+    RunKind.SWEEP: RunKindFacts(words="Sweep of settings", is_study=True, page="analysis:sweep"),
+    RunKind.BANK_STUDY: RunKindFacts(
+        words="How many normals, how clean",
+        starts_from="alignment",
+        is_study=True,
+        asked=("bank",),
+        page="analysis:bank-study",
+    ),
+    RunKind.BLIND_SPOTS: RunKindFacts(
+        words="Blind spots",
+        starts_from="detector",
+        has_labels=False,
+        is_study=True,
+        asked=("lesions",),
+        page="analysis:blind-spots",
+    ),
+}
+STUDIES = tuple(kind for kind, facts in KINDS.items() if facts.is_study)
+ASKED = tuple(name for facts in KINDS.values() for name in facts.asked)
