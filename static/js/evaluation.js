@@ -8,13 +8,12 @@ const shownWeight = document.getElementById("weight-value");
 const trouble = document.getElementById("trouble");
 const unlock = document.getElementById("unlock");
 const operatingWeight = document.getElementById("operating-weight");
-const NAMES = ["roc", "sweep", "histogram"];
 // Figures that come with a part of the page, by that part.
 const LATER = { breakdown: ["forest"], precision: ["precision-recall"], localisation: ["froc"] };
 const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
 
 function draw(figures) {
-  for (const name of NAMES) drawFigure(name, figures[name], `${name}-${root.dataset.part}`);
+  for (const [name, figure] of Object.entries(figures)) drawFigure(name, figure, `${name}-${root.dataset.part}`);
 }
 
 let wanted = null; // the newest weight asked for while a request is on its way, and whether the slider still moves
@@ -108,8 +107,9 @@ function drawLater(name) {
 }
 
 function start() {
-  draw(JSON.parse(document.getElementById("figures").textContent));
-  for (const name of NAMES) openFilmsOf(name, root.dataset.filmUrl);
+  const figures = JSON.parse(document.getElementById("figures").textContent);
+  draw(figures);
+  for (const name of Object.keys(figures)) openFilmsOf(name, root.dataset.filmUrl);
   root.dataset.shownWeight = slider.value;
   document.body.addEventListener("htmx:afterSwap", (event) => {
     if (event.target.id === "operating") markOperatingPoint();
