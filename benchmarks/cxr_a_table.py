@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import os
 import shutil
 import subprocess
@@ -24,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from ml_engine.core.score.auroc import auroc
+from ml_engine.engine.reports import DetectorReport
 
 VARIANTS = {
     "not aligned, masked": ("none", "--mask"),
@@ -77,15 +77,15 @@ def main() -> None:
         model, scores = out / name.replace(", ", "-"), out / f"{name.replace(', ', '-')}-scores"
         fit = run("fit", *data, "--out", model, "--align", align, mask, *rest)
         score = run("score", *data, "--model", model, "--out", scores)
-        facts = json.loads((model / "detector.json").read_text())
+        report = DetectorReport.read(model)
         cells = [
             name,
             f"{fit.seconds:.0f} ({fit.cpu_seconds:.0f})",
             f"{fit.peak_mib:.0f}",
             f"{score.seconds:.0f} ({score.cpu_seconds:.0f})",
             f"{score.peak_mib:.0f}",
-            f"{facts['mask']['share_kept']:.0%}",
-            f"{facts['fusion_weight']:g}",
+            f"{report.mask.share_kept:.0%}",
+            f"{report.fusion_weight:g}",
             *(f"{value:.3f}" for value in aurocs(scores / "scores.csv", options.folder / "labels.csv")),
         ]
         print(f"| {' | '.join(cells)} |", flush=True)

@@ -52,7 +52,7 @@ def populate(count: int) -> tuple[Any, Any]:
         SplitMember,
         User,
     )
-    from tests.ml_engine import scored_folders
+    from tests.ml_engine import reports, scored_folders
 
     site = Site.objects.create(name="Bench Hospital")
     analyst = User.objects.create_user("anna", password="a long enough one")
@@ -101,7 +101,14 @@ def populate(count: int) -> tuple[Any, Any]:
     )
     fit = Run.objects.create(site=site, name="Detector", kind="fit_detector", split=split, state="done")
     detector = DetectorModel.objects.create(
-        site=site, run=fit, split=split, sha256="0" * 64, config={}, fusion_weight=0.6, random_weights=True
+        site=site,
+        run=fit,
+        split=split,
+        sha256="0" * 64,
+        config={},
+        summary=reports.detector_report().to_json(),
+        fusion_weight=0.6,
+        random_weights=True,
     )
     run = Run.objects.create(
         site=site, name="Scores", kind="score", split=split, detector=detector, state="done", random_weights=True

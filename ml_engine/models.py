@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from ml_engine.engine.reports import AlignmentReport, DetectorReport
 from ml_engine.engine.run_kinds import KINDS, RunKindFacts
 from ml_engine.engine.run_kinds import STUDIES as STUDIES
 from ml_engine.engine.run_kinds import RunKind as RunKind
@@ -128,6 +129,11 @@ class AlignmentModel(Addressed):
     def __str__(self) -> str:
         return self.run.name
 
+    @property
+    def fit_report(self) -> AlignmentReport:
+        """`report`, checked. Raises IncompleteJson."""
+        return AlignmentReport.from_json(self.report)
+
 
 class DetectorModel(Addressed):
     """Write-once."""
@@ -151,6 +157,11 @@ class DetectorModel(Addressed):
 
     def __str__(self) -> str:
         return self.run.name
+
+    @property
+    def fit_report(self) -> DetectorReport:
+        """`summary`, checked. Raises IncompleteJson."""
+        return DetectorReport.from_json(self.summary)
 
 
 class Score(models.Model):

@@ -14,6 +14,7 @@ from analysis.evaluation.evaluate import ScoredPart
 from analysis.evaluation.run_results import results_of
 from analysis.models import Evaluation
 from ml_engine.core.alignment.columns import NAMES
+from ml_engine.core.json_objects import IncompleteJson
 from ml_engine.models import Run
 
 WORST = 12
@@ -38,7 +39,10 @@ def alignment_of(evaluation: Evaluation, scored: ScoredPart, *, hidden: Collecti
         return found | {"reason": NOT_ALIGNED}
     if flagged_rows is None:
         return found | {"reason": NOT_KEPT}
-    report = run.detector.alignment.report.get("report", {})
+    try:
+        fitted_on = run.detector.alignment.fit_report.measures
+    except IncompleteJson as problem:
+        return found | {"reason": str(problem)}
     flagged = np.isin(scored.rows, np.asarray(flagged_rows, dtype=np.int64))
     quality = _quality(run, scored)
     scores = scored.scores_at(float(evaluation.metrics["weight"]))
@@ -48,8 +52,12 @@ def alignment_of(evaluation: Evaluation, scored: ScoredPart, *, hidden: Collecti
         "weight": float(evaluation.metrics["weight"]),
         "flagged": asdict(statistics.clustered_rate(flagged, scored.patients)),
         "fitted_on": {
-            name: report.get(name)
-            for name in ("films", "share_flagged", "ncc_before", "ncc_after", "ssim_before", "ssim_after")
+            "films": fitted_on.films,
+            "share_flagged": fitted_on.share_flagged,
+            "ncc_before": fitted_on.ncc_before,
+            "ncc_after": fitted_on.ncc_after,
+            "ssim_before": fitted_on.ssim_before,
+            "ssim_after": fitted_on.ssim_after,
         },
         "measures": None if quality is None else _measures(quality),
         "groups": [asdict(row) for row in statistics.subgroup_aurocs(scored.labels, scores, groups, scored.patients)],

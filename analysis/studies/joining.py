@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from analysis.evaluation.blinding import hidden_films
+from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.memory_cache import Remembered
 from analysis.studies import ablation, segmentation, sweep
 from analysis.studies.cells import LabelledFilm, Truth, read_experiment, read_summary
 from analysis.studies.opening import is_open, results_gone, split_of
 from ml_engine.core.errors import EngineError
+from ml_engine.core.json_objects import IncompleteJson
+from ml_engine.engine.reports import StudyAlignment
 from ml_engine.models import Run
 from ml_engine.runs.paths import run_folder
 from portal.labels.events import labels_at
@@ -84,10 +87,14 @@ def summary_of(run: Run) -> dict[str, Any]:
         raise results_gone(run) from error
 
 
-def alignments_of(summary: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """In the order of the cells that use them: a JSON file keeps none."""
+def alignments_of(summary: dict[str, Any]) -> dict[str, StudyAlignment]:
+    """In the order of the cells that use them: a JSON file keeps none. Raises CannotEvaluate for one that lacks what
+    this release needs."""
     names = dict.fromkeys(cell["alignment"] for cell in summary["cells"] if cell["alignment"])
-    return {name: summary["alignments"][name] for name in names}
+    try:
+        return {name: StudyAlignment.from_json(summary["alignments"][name]) for name in names}
+    except IncompleteJson as problem:
+        raise CannotEvaluate(str(problem)) from problem
 
 
 def parts_shown(run: Run) -> list[str]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from analysis.statistics import Auroc, AurocDifference
 from analysis.studies.ablation import AblationResult, CellResult, join
 from analysis.studies.cells import COLUMNS, read_experiment, read_summary, require_named, truth_of_csv
 from analysis.studies.print_table import print_table
 from ml_engine.engine import manifest
+from ml_engine.engine.reports import StudyAlignment
 
 WEIGHTS_SHOWN = tuple(range(0, 101, 10))  # hundredths
 
@@ -49,7 +49,7 @@ def table(found: AblationResult) -> str:
     ]
     names = "NCC before | after | SSIM before | after | stack variance before | after | flagged"
     lines += [f"| alignment | {names} | known affines drawn (px) | left (px) |", "|---" * 10 + "|"]
-    lines += [_alignment(name, facts) for name, facts in found.summary["alignments"].items()]
+    lines += [_alignment(name, StudyAlignment.from_json(one)) for name, one in found.summary["alignments"].items()]
     return "\n".join(lines)
 
 
@@ -102,15 +102,17 @@ def _difference(found: AurocDifference | None, p_value: float | None) -> str:
     return f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f}; {shown})"
 
 
-def _alignment(name: str, facts: dict[str, Any]) -> str:
-    if facts["refused"]:
-        return f"| {name} | refused: {facts['refused']} | | | | | | | | |"
-    report = facts["report"]
-    cells = [_digits(report[f"{what}_{when}"], 3) for what in ("ncc", "ssim") for when in ("before", "after")]
-    cells += [_digits(report[f"stack_variance_{when}"], 4) for when in ("before", "after")]
-    cells += [_digits(report["share_flagged"], 3)]
-    known = report.get("known") or {"before": {}, "after": {}}
-    cells += [_digits(known[when].get("displacement_median_px"), 2) for when in ("before", "after")]
+def _alignment(name: str, fitted: StudyAlignment) -> str:
+    measures = fitted.measures
+    if measures is None:
+        return f"| {name} | refused: {fitted.refused} | | | | | | | | |"
+    cells = [_digits(measures.ncc_before, 3), _digits(measures.ncc_after, 3)]
+    cells += [_digits(measures.ssim_before, 3), _digits(measures.ssim_after, 3)]
+    cells += [_digits(measures.stack_variance_before, 4), _digits(measures.stack_variance_after, 4)]
+    cells += [_digits(measures.share_flagged, 3)]
+    known = measures.known
+    drawn_and_left = (known.before, known.after) if known else (None, None)
+    cells += [_digits(errors.displacement_median_px if errors else None, 2) for errors in drawn_and_left]
     return f"| {name} | {' | '.join(cells)} |"
 
 

@@ -36,7 +36,7 @@ def ablation_json(run: Run) -> dict[str, Any]:
         "detectors": [
             {name: cell[name] for name in ("name", "words", "changes", "refused")} for cell in summary["cells"]
         ],
-        "alignments": alignments_of(summary),
+        "alignments": {name: alignment.to_json() for name, alignment in alignments_of(summary).items()},
     }
     if not is_open(run):
         return study_json(run) | plain | {"cells": None, "sweep": None, "left_out": None}

@@ -11,6 +11,7 @@ from ml_engine.core.backbone import weights
 from ml_engine.engine import manifest
 from ml_engine.engine.manifest import Selection
 from ml_engine.engine.outcome import ExitStatus, Outcome
+from ml_engine.engine.reports import DetectorReport, MapThreshold
 
 
 class Console:
@@ -56,33 +57,34 @@ def print_selection(selection: Selection, console: Console) -> None:
         console.say(f"{selection.without_patient} rows without patient_id: each counts as its own patient")
 
 
-def print_detector(facts: dict[str, Any], out: Path, console: Console) -> None:
-    tune = facts["tune"]
-    console.say(f"{_model_words(facts)}; mask keeps {facts['mask']['share_kept']:.0%}")
-    why = f"from tune, {tune['films']} films" if facts["fusion_source"] == "tune" else "as configured"
-    console.say(f"fusion weight {facts['fusion_weight']:g}, {why}")
-    console.say(_threshold_words(facts["threshold"]))
-    if facts["weights"]["name"] == weights.RANDOM:
+def print_detector(report: DetectorReport, out: Path, console: Console) -> None:
+    console.say(f"{_model_words(report)}; mask keeps {report.mask.share_kept:.0%}")
+    why = f"from tune, {report.tune.films} films" if report.fusion_source == "tune" else "as configured"
+    console.say(f"fusion weight {report.fusion_weight:g}, {why}")
+    if report.threshold:
+        console.say(_threshold_words(report.threshold))
+    if report.weights["name"] == weights.RANDOM:
         console.say("random weights, not for evaluation")
     console.say(f"model: {out}")
 
 
-def _model_words(facts: dict[str, Any]) -> str:
-    if "padim" in facts:
-        return f"PaDiM: {facts['padim']['places']} Gaussians in {facts['padim']['dimensions']} dimensions"
-    if "gallery" in facts:
-        return f"{facts['detector'].upper()}: {facts['gallery']['films']} films"
-    return f"bank: {facts['bank']['global']} vectors, regions {sum(facts['bank']['cells'])}"
+def _model_words(report: DetectorReport) -> str:
+    if report.padim:
+        return f"PaDiM: {report.padim.places} Gaussians in {report.padim.dimensions} dimensions"
+    if report.gallery:
+        return f"{report.detector.upper()}: {report.gallery.films} films"
+    assert report.bank is not None  # every other detector has one
+    return f"bank: {report.bank.whole} vectors, regions {report.bank.patches}"
 
 
-def _threshold_words(threshold: dict[str, Any]) -> str:
-    if threshold["value"] is None:
-        return f"no threshold: {threshold['note']}"
-    if threshold["kind"] == "percentile":
-        return f"threshold of the map {threshold['value']:.4g}, a percentile of normal patches"
+def _threshold_words(threshold: MapThreshold) -> str:
+    if threshold.value is None:
+        return f"no threshold: {threshold.note}"
+    if threshold.kind == "percentile":
+        return f"threshold of the map {threshold.value:.4g}, a percentile of normal patches"
     return (
-        f"threshold of the map {threshold['value']:.4g}: it marks {threshold['expected']:.1%} of normal films "
-        f"({threshold['low']:.1%} to {threshold['high']:.1%})"
+        f"threshold of the map {threshold.value:.4g}: it marks {threshold.expected:.1%} of normal films "
+        f"({threshold.low:.1%} to {threshold.high:.1%})"
     )
 
 

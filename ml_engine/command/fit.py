@@ -14,6 +14,7 @@ from ml_engine.core import files
 from ml_engine.core.backbone import feature_store, networks, weights
 from ml_engine.engine import manifest
 from ml_engine.engine.outcome import ExitStatus, Outcome
+from ml_engine.engine.reports import DetectorReport
 from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.runner import run_folder
 
@@ -66,7 +67,7 @@ def fit_command(options: argparse.Namespace) -> int:
         (out / feature_store.FOLDER).mkdir(exist_ok=True)
     outcome = run_folder(out, images=options.images, listener=console.event)
     if outcome.has_results:
-        print_detector(files.read_json(out / "detector.json"), out, console)
+        print_detector(DetectorReport.read(out), out, console)
         unreadable += outcome.unreadable
         outcome = Outcome(ExitStatus.UNREADABLE if unreadable else ExitStatus.DONE, unreadable=unreadable)
     return report_outcome(outcome)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ml_engine.command.console import Console, print_detector, print_selection, report_outcome
-from ml_engine.core import files
 from ml_engine.engine import grow_and_forget, manifest
 from ml_engine.engine.outcome import ExitStatus, Outcome
+from ml_engine.engine.reports import DetectorReport
 
 
 def add(commands: Any, *, epilog: str) -> None:
@@ -72,8 +72,8 @@ def forget_command(options: argparse.Namespace) -> int:
 
 def _told(outcome: Outcome, out: Path, console: Console) -> int:
     if outcome.has_results:
-        facts = files.read_json(out / "detector.json")
-        print_detector(facts, out, console)
-        if facts["note"]:
-            console.say(facts["note"])
+        report = DetectorReport.read(out)
+        print_detector(report, out, console)
+        if report.note:
+            console.say(report.note)
     return report_outcome(outcome)

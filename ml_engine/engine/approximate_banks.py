@@ -17,9 +17,11 @@ from ml_engine.core.detector import pipeline
 from ml_engine.core.detector.pipeline import FittedDetector, load_detector
 from ml_engine.core.errors import EngineError, UnreadableImage, UnsupportedImage
 from ml_engine.engine import manifest
+from ml_engine.engine.describe_detector import describe
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.one_film import Reader
 from ml_engine.engine.outcome import ExitStatus, Outcome
+from ml_engine.engine.reports import DetectorReport, PartCounts
 
 FORGOTTEN = "approximate: a patient's vectors were deleted, and what covers their place was not chosen again"
 
@@ -35,7 +37,7 @@ def grown(model: Path, added: list[ManifestRow], *, images: Path) -> FittedDetec
     reader = Reader(model, detector, device=detector.config.device)
     features = torch.cat([_features(reader, row, images) for row in added])
     before = manifest.read(model / "images.csv")
-    unreadable = files.read_json(model / "detector.json")["unreadable"]
+    unreadable = DetectorReport.read(model).unreadable
     fitted = sum(row.part == "fit" for k, row in enumerate(before) if str(k) not in unreadable)
     source = Source(places_of(detector.mask.keep), torch.arange(len(before), len(before) + len(added)))
     banks = changes.extended(detector.banks, features, source, detector.config, films_before=fitted)
@@ -66,7 +68,7 @@ def _new_rows(kept: list[bool]) -> NDArray[np.int64]:
 
 def _calibration(model: Path, detector: FittedDetector, kept: list[bool]) -> pipeline.Calibration:
     """The calibration without the maps of films that go."""
-    unreadable = files.read_json(model / "detector.json")["unreadable"]
+    unreadable = DetectorReport.read(model).unreadable
     part = "calibrate" if detector.calibration.source == "calibrate" else "fit"
     rows = manifest.read(model / "images.csv")
     maps = detector.calibration.maps
@@ -79,17 +81,18 @@ def _calibration(model: Path, detector: FittedDetector, kept: list[bool]) -> pip
 def write(detector: FittedDetector, model: Path, out: Path, *, kept: list[bool] | None = None) -> Outcome:
     """detector.safetensors, detector.json and mask.npy in the run folder ``out``, as a fit writes them, of a detector
     made from that of ``model``; ``kept`` says which of its manifest rows are still there, all unless given."""
-    before = files.read_json(model / "detector.json")
+    before = DetectorReport.read(model)
     rows = manifest.read(out / "images.csv")
     moved = _new_rows([True] * len(rows) if kept is None else kept)
-    unreadable = {int(moved[int(row)]): text for row, text in before["unreadable"].items()}
-    facts = {
-        "parts": {part: sum(row.part == part for row in rows) for part in before["parts"]},
-        "flagged": [int(moved[row]) for row in before["flagged"] if moved[row] >= 0],
-        "unreadable": {str(row): text for row, text in unreadable.items() if row >= 0},
-        "suspects": [],  # scored by other banks, and they name films
-    }
+    unreadable = {int(moved[int(row)]): text for row, text in before.unreadable.items()}
+    report = describe(
+        detector,
+        parts=PartCounts.of(rows),
+        flagged=[int(moved[row]) for row in before.flagged if moved[row] >= 0],
+        unreadable={str(row): text for row, text in unreadable.items() if row >= 0},
+        suspects=[],  # scored by other banks, and they name films
+    )
     files.write_npy(out / "mask.npy", detector.mask.keep)
-    files.write_json(out / "detector.json", before | pipeline.summary(detector) | facts)
+    report.write(out)
     pipeline.save_detector(detector, out / "detector.safetensors")
     return Outcome(ExitStatus.DONE)

@@ -18,6 +18,7 @@ from ml_engine.core.errors import EngineError
 from ml_engine.engine import approximate_banks, manifest
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.outcome import Outcome
+from ml_engine.engine.reports import DetectorReport
 from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.run_context import store_key
 from ml_engine.engine.stages.runner import run_folder
@@ -137,7 +138,7 @@ def _require_features(model: Model) -> None:
     if not named.get("sha256"):
         named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
     store = feature_store.folder_of(model.features, store_key(model.request, config, weights=named, device=device))
-    unreadable = {int(row) for row in files.read_json(model.path / "detector.json")["unreadable"]}
+    unreadable = {int(row) for row in DetectorReport.read(model.path).unreadable}
     wanted = {row.sha256 for k, row in enumerate(model.rows) if k not in unreadable}
     kept = {path.stem for path in store.glob("*.safetensors")}
     if wanted - kept:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ml_engine.core import files
 from ml_engine.core.errors import EngineError
-from ml_engine.engine import manifest
+from ml_engine.engine import fit_scores, manifest, scored_folder
 from ml_engine.engine.outcome import Outcome
 from ml_engine.engine.run_folder import Listener
 from ml_engine.engine.stages.runner import run_folder
@@ -24,13 +24,13 @@ TOLERANCE = 1e-4  # relative, of scores on other threads or devices
 SAME, WITHIN, DIFFERENT = "same", "within tolerance", "different"
 # of each kind: the arrays with a row a film, and the files that have to be equal as they are
 PER_FILM = {
-    "score": ("maps.npy", "affines.npy", "sweep.npy"),
+    "score": tuple(scored_folder.ARRAYS[name] for name in ("maps", "original_from_canonical", "sweep")),
     "fit_detector": (),
     "fit_alignment": ("affines.npy",),
 }
 WHOLE = {
-    "score": ("scores.csv",),
-    "fit_detector": ("detector.safetensors", "mask.npy", "fit_scores.csv"),
+    "score": (scored_folder.SCORES,),
+    "fit_detector": ("detector.safetensors", "mask.npy", fit_scores.SCORES),
     "fit_alignment": ("alignment.safetensors",),
 }
 

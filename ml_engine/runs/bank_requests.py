@@ -16,6 +16,7 @@ from ml_engine.runs.requests import (
     check_films,
     check_request,
     check_weights,
+    fit_report_of,
     queue,
     request_alignment,
 )
@@ -86,9 +87,11 @@ def request_blind_spots(request: RunRequest, *, detector: DetectorModel, planned
             f"The split “{detector.split.name}” has no normal film in part {planned.part}: lesions are pasted into "
             "held-out normal films. Choose another part or detector."
         )
-    if "threshold" in detector.summary and detector.summary["threshold"].get("value") is None:
-        note = detector.summary["threshold"].get("note", "")
-        raise RunRefused(f"The detector “{detector.run.name}” has no threshold, so nothing can be called found. {note}")
+    threshold = fit_report_of(detector).threshold
+    if threshold is not None and threshold.value is None:
+        raise RunRefused(
+            f"The detector “{detector.run.name}” has no threshold, so nothing can be called found. {threshold.note}"
+        )
     return queue(
         request,
         kind=RunKind.BLIND_SPOTS,

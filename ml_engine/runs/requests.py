@@ -14,6 +14,8 @@ from django.db import transaction
 from django.db.models import Q
 
 from ml_engine.core.config import PipelineConfig
+from ml_engine.core.json_objects import IncompleteJson
+from ml_engine.engine.reports import DetectorReport
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState
 from ml_engine.runs import paths
 from ml_engine.runs.lifecycle import RunRefused, publish_on_commit
@@ -191,7 +193,7 @@ def check_may_join(detector: DetectorModel, films: Sequence[Image]) -> None:
         raise RunRefused("No film is to join the bank: choose some.")
     if len(films) > MOST_GROWN:
         raise RunRefused(f"{len(films)} films are to join the bank: at most {MOST_GROWN} are grown at once.")
-    if "bank" not in detector.summary:
+    if fit_report_of(detector).bank is None:
         raise RunRefused(f"The detector “{detector.run.name}” has no memory bank that could grow: only PatchCore has.")
     held = films_held_elsewhere(detector.split, films)
     if held:
@@ -200,6 +202,14 @@ def check_may_join(detector: DetectorModel, films: Sequence[Image]) -> None:
             f"“{detector.split.name}”: they stay there, or the detector would be judged on films that it was fitted "
             "on. Leave them out."
         )
+
+
+def fit_report_of(detector: DetectorModel) -> DetectorReport:
+    """Raises RunRefused for the report of an old detector that lacks what this release needs."""
+    try:
+        return detector.fit_report
+    except IncompleteJson as problem:
+        raise RunRefused(f"The detector “{detector.run.name}” cannot be used: {problem}") from problem
 
 
 def films_held_elsewhere(split: Split, films: Sequence[Image]) -> set[int]:

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from ml_engine.engine import manifest
+from ml_engine.engine.reports import AlignmentReport, DetectorReport
 from ml_engine.engine.scored_folder import FilmScore, ScoredFolder
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, Score
 from ml_engine.runs import paths
@@ -30,8 +31,8 @@ def store_results(run: Run, folder: Path) -> None:
 
 def _store_alignment(run: Run, folder: Path) -> None:
     assert run.split is not None  # constraint run_fit_has_split
-    report = read_json(folder / "alignment.json")
-    for name in report.get("pictures", []):
+    report = AlignmentReport.read(folder)
+    for name in report.pictures:
         paths.keep_picture(run.uuid, folder / "pictures" / name)
     AlignmentModel.objects.create(
         site=run.site,
@@ -39,14 +40,14 @@ def _store_alignment(run: Run, folder: Path) -> None:
         split=run.split,
         sha256=paths.keep_model(folder / "alignment.safetensors"),
         config=run.config,
-        report=report,
+        report=report.to_json(),
         random_weights=run.random_weights,
     )
 
 
 def _store_detector(run: Run, folder: Path) -> None:
     assert run.split is not None  # constraint run_fit_has_split
-    summary = read_json(folder / "detector.json")
+    report = DetectorReport.read(folder)
     DetectorModel.objects.create(
         site=run.site,
         run=run,
@@ -54,8 +55,8 @@ def _store_detector(run: Run, folder: Path) -> None:
         alignment=run.alignment,
         sha256=paths.keep_model(folder / "detector.safetensors"),
         config=run.config,
-        summary=summary,
-        fusion_weight=summary["fusion_weight"],
+        summary=report.to_json(),
+        fusion_weight=report.fusion_weight,
         random_weights=run.random_weights,
     )
 

@@ -2,6 +2,7 @@
 each with its hottest region outlined."""
 
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ml_engine.core import files
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.score import fusion
 from ml_engine.engine import manifest
+from ml_engine.engine.fit_scores import FitScore, FitScores, FitScoresMissing
 from ml_engine.models import DetectorModel
 from ml_engine.runs import paths
 from portal.models import Image, ScreeningQueue, User
@@ -28,16 +30,19 @@ def queue_least_normal(*, detector: DetectorModel, author: User) -> ScreeningQue
     """A queue of the detector's fit films by their cross-fitted scores, highest first. Raises NoSuspects, and
     InvalidQueue where no film may be shown."""
     folder = paths.run_folder(detector.run.uuid)
-    if not (folder / "fit_scores.csv").is_file():
+    if not FitScores(folder).is_there:
         raise NoSuspects(
             f"The detector {detector} has no cross-fitted scores; fit one with cross_fit, as preset default does."
         )
-    lines = manifest.read_csv(folder / "fit_scores.csv")
-    found = _images(detector, [line["image"] for line in lines])
-    outlines = _outlines(detector, folder, lines, found)
-    by_score = sorted(lines, key=lambda line: -float(line["fused"]))
+    try:
+        scored = FitScores(folder).films()
+    except FitScoresMissing as problem:
+        raise NoSuspects(f"The detector {detector} cannot be used: {problem}") from problem
+    found = _images(detector, [film.image for film in scored])
+    outlines = _outlines(detector, folder, scored, found)
+    by_score = sorted(scored, key=lambda film: -film.fused)
     suspects = [
-        Suspect(found[line["image"]].pk, outlines.get(line["image"], [])) for line in by_score if line["image"] in found
+        Suspect(found[film.image].pk, outlines.get(film.image, [])) for film in by_score if film.image in found
     ]
     return queue_suspects(
         site=detector.site,
@@ -60,30 +65,30 @@ def _images(detector: DetectorModel, addresses: list[str]) -> dict[str, Image]:
 
 
 def _outlines(
-    detector: DetectorModel, folder: Path, lines: list[dict[str, str]], found: dict[str, Image]
+    detector: DetectorModel, folder: Path, scored: Sequence[FitScore], found: dict[str, Image]
 ) -> dict[str, list[dict[str, float]]]:
     """Address -> the box around the hottest region, in original pixels; nothing where the run's maps are gone."""
     stages = folder / "stages"
     try:
-        maps = files.open_npy(folder / "fit_maps.npy")
+        maps = FitScores(folder).maps()
         rows = {row.image: number for number, row in enumerate(manifest.read(folder / "images.csv"))}
         original_from_input = files.open_npy(stages / "original_from_input.npy")
         input_from_canonical = files.open_npy(stages / "input_from_canonical.npy")
         mean, std = _standardisation(paths.model_path(detector.sha256))
-    except FileNotFoundError:
+    except (FileNotFoundError, FitScoresMissing):
         return {}
     stride = PipelineConfig.from_json(detector.config).stride
     outlines: dict[str, list[dict[str, float]]] = {}
-    for number, line in enumerate(lines):
-        film = found.get(line["image"])
+    for number, score in enumerate(scored):
+        film = found.get(score.image)
         if film is None:
             continue
         values = fusion.standardised(maps[number][None], mean, std)
         region = hottest_region(fusion.fuse(values, detector.fusion_weight)[0])
-        row = rows[line["image"]]
+        row = rows[score.image]
         affine = _composed(original_from_input[row], input_from_canonical[row])
         if region.any() and np.isfinite(affine).all():
-            outlines[line["image"]] = [box_around(region, affine, stride=stride, rows=film.rows, columns=film.columns)]
+            outlines[score.image] = [box_around(region, affine, stride=stride, rows=film.rows, columns=film.columns)]
     return outlines
 
 

@@ -17,7 +17,7 @@ from ml_engine.engine.study_plans import LesionPlan
 from ml_engine.models import Run, RunKind
 from ml_engine.runs import paths
 from ml_engine.runs.lifecycle import RunRefused
-from ml_engine.runs.requests import alignment_part
+from ml_engine.runs.requests import alignment_part, fit_report_of
 from portal.intake.film_files import pixel_path
 from portal.labels.events import labels_at
 from portal.models import Image, LabelValue, Part, Split
@@ -98,7 +98,7 @@ def _grow(run: Run) -> dict[str, Any]:
     images = [str(image) for image in run.grown_with.order_by("pk").values_list("uuid", flat=True)]
     if not images or run.detector is None:
         return {}
-    return {"grow": {"images": images, "films_before": int(run.detector.summary["parts"]["fit"])}}
+    return {"grow": {"images": images, "films_before": fit_report_of(run.detector).parts.fit}}
 
 
 def _weights(run: Run, folder: Path) -> dict[str, Any]:

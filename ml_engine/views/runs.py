@@ -1,5 +1,6 @@
 """The pages of runs. Each translates and delegates to ml_engine.runs.requests and ml_engine.runs.lifecycle."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,8 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from ml_engine.core.json_objects import IncompleteJson
+from ml_engine.engine.reports import SuspectFilm
 from ml_engine.forms import banks, studies
 from ml_engine.forms import runs as run_forms
 from ml_engine.forms.runs import RANDOM_WEIGHTS, RunForm
@@ -83,12 +86,9 @@ def run(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "changed": changed,
         "films": run.scores.count() if run.kind == RunKind.SCORE else None,
         "followers": list(run.followers.order_by("pk")),
-        "cells": _cells(run),
-        "suspects": _suspects(request.user, run),
         "may_queue": may(request.user, "make queues", run.site),
-        "chosen_auroc": _chosen_auroc(run),
-        "pairs": _pairs(run),
         "asked": FORMS[run.kind].asked_words(run),
+        **_reports(request.user, run),
         **_progress(request, run),
     }
     return render(request, "ml_engine/run.html", context)
@@ -101,48 +101,32 @@ def _settings(config: dict[str, Any], changed: dict[str, str]) -> list[tuple[str
     return [(name, value, name in changed) for name, value in flat.items()]
 
 
-def _cells(run: Run) -> dict[str, Any]:
-    """The region banks of a fitted detector in numbers, and the last covering radius of its global bank; nothing of
-    a baseline, which has no banks."""
-    made = getattr(run, "detector_made", None)
-    if made is None or "bank" not in made.summary:
-        return {}
-    sizes = made.summary["bank"]["cells"]
-    curve = (made.summary.get("covering_radius") or {}).get("global")
-    return {
-        "count": len(sizes),
-        "filled": sum(size > 0 for size in sizes),
-        "patches": sum(sizes),
-        "radius": curve[-1][1] if curve else None,
-    }
+def _reports(user: User, run: Run) -> dict[str, Any]:
+    """What the run's alignment or detector reports; or, for one that lacks what this release needs, a sentence."""
+    alignment, detector = getattr(run, "alignment_made", None), getattr(run, "detector_made", None)
+    try:
+        if alignment is not None:
+            report = alignment.fit_report
+            return {"alignment": report.measures, "pairs": [(pair, _words(pair.name)) for pair in report.pairs]}
+        if detector is not None:
+            fitted = detector.fit_report
+            return {"detector": fitted, "suspects": _suspects(user, run, fitted.suspects)}
+    except IncompleteJson as problem:
+        return {"incomplete": str(problem)}
+    return {}
 
 
-def _chosen_auroc(run: Run) -> float | None:
-    """The tune part's AUROC at what was chosen on it."""
-    made = getattr(run, "detector_made", None)
-    aurocs = (made.summary.get("tune") or {}).get("auroc") if made else None
-    return float(aurocs[round(made.fusion_weight * 100)]) if made and aurocs else None
-
-
-def _suspects(user: User, run: Run) -> list[dict[str, Any]]:
+def _suspects(user: User, run: Run, suspects: Sequence[SuspectFilm]) -> list[dict[str, Any]]:
     """The fit films of a detector that models of the other patients find least normal, highest first: those that are
     still there, and whose scores the person may see."""
-    made = getattr(run, "detector_made", None)
-    found = (made.summary.get("suspects") or []) if made else []
-    films = Image.objects.filter(dataset__site=run.site, uuid__in=[one["image"] for one in found if one["image"]])
+    films = Image.objects.filter(dataset__site=run.site, uuid__in=[one.image for one in suspects if one.image])
     by_uuid = {str(film.uuid): film for film in films.select_related("dataset__site", "current_label")}
     shown = []
-    for one in found:
-        film = by_uuid.get(one["image"])
+    for one in suspects:
+        film = by_uuid.get(one.image)
         if film is not None and may_see_scores(user, film, Part.FIT):
-            shown.append({"film": film, "fused": one["fused"], "p_value": one["p_value"]})
+            shown.append({"film": film, "fused": one.fused, "p_value": one.p_value})
     return shown
-
-
-def _pairs(run: Run) -> list[dict[str, Any]]:
-    """The pictures of a fitted alignment, before and after, each with its caption."""
-    made = getattr(run, "alignment_made", None)
-    return [{**pair, "words": _words(pair["name"])} for pair in (made.report.get("pairs", []) if made else [])]
 
 
 def _words(name: str) -> str:

@@ -10,21 +10,18 @@ import numpy as np
 
 from ml_engine.engine import manifest
 from ml_engine.engine.manifest import ManifestRow
+from ml_engine.engine.reports import StudyAlignment
 from ml_engine.engine.stages.ablation import plan as plan_ablation
 from ml_engine.engine.stages.plans import ExperimentPlan
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.runs.paths import run_folder
 from ml_engine.runs.study_requests import plan_sweep
 from portal.models import Image, Site, Split
-from tests.ml_engine import made, scored_folders
+from tests.ml_engine import made, reports, scored_folders
 from tests.ml_engine.scored_folders import GRID
 from tests.portal import factories
 
-REPORT = {
-    "films": 8, "ncc_before": 0.5, "ncc_after": 0.9, "ssim_before": 0.3, "ssim_after": 0.6,
-    "stack_variance_before": 0.02, "stack_variance_after": 0.01, "share_flagged": 0.125,
-    "known": {"before": {"displacement_median_px": 8.5}, "after": {"displacement_median_px": 1.25}},
-}  # fmt: skip
+MEASURES = reports.alignment_measures(ncc_after=0.9, known=reports.KNOWN)
 
 
 def split_with_films(at: Site, *, films: int = 6) -> Split:
@@ -66,7 +63,10 @@ def _laid(split: Split, kind: RunKind, planned: ExperimentPlan, config: dict[str
             _scores(place, films, number)
             facts |= {"scores": str(place.relative_to(folder)), "fusion_weight": 0.6, "fusion_source": "tune"}
         cells.append(facts)
-    alignments = {name: {"changes": one, "refused": "", "report": REPORT} for name, one in planned.alignments.items()}
+    alignments = {
+        name: StudyAlignment(changes=changes, refused="", measures=MEASURES).to_json()
+        for name, changes in planned.alignments.items()
+    }
     summary = {"weights": {"name": "random"}, "config": config, "cells": cells, "alignments": alignments}
     (folder / f"{kind}.json").write_text(json.dumps(summary | planned.asked, sort_keys=True), encoding="utf-8")
     (folder / "run.json").write_text("{}", encoding="utf-8")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ml_engine.engine.manifest import ManifestRow
+from ml_engine.engine.reports import AlignmentReport
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState, Score
 from ml_engine.runs.paths import run_folder
 from portal.models import Image, Part, Site, Split, User
 from portal.sets.splits import SplitRequest, split_from_csv
-from tests.ml_engine import scored_folders
+from tests.ml_engine import reports, scored_folders
 from tests.ml_engine.scored_folders import GRID
 from tests.portal import factories
 
@@ -32,7 +32,7 @@ def scored_run(
     random_weights: bool = True,
     weight: float = 0.6,
     seed: int = 0,
-    alignment: dict[str, Any] | None = None,
+    alignment: AlignmentReport | None = None,
 ) -> Scored:
     """8 fit films; tune and test with 6 normal and 6 abnormal films each, of patients of their own. `alignment` is the
     report of the alignment that the detector was fitted with, None without one."""
@@ -56,7 +56,7 @@ def scored_run(
         alignment=_alignment(at, split, alignment) if alignment is not None else None,
         sha256="0" * 64,
         config={},
-        summary={"bank": {"global": 10, "cells": [3, 3, 2, 2]}, "parts": {"fit": 8}},
+        summary=reports.detector_report(fusion_weight=weight).to_json(),
         fusion_weight=weight,
         random_weights=random_weights,
     )
@@ -65,9 +65,11 @@ def scored_run(
     return Scored(scoring, split, films, sweep)
 
 
-def _alignment(at: Site, split: Split, report: dict[str, Any]) -> AlignmentModel:
+def _alignment(at: Site, split: Split, report: AlignmentReport) -> AlignmentModel:
     run = _run(at, split, RunKind.FIT_ALIGNMENT, f"Alignment of {split}", False)
-    return AlignmentModel.objects.create(site=at, run=run, split=split, sha256="0" * 64, config={}, report=report)
+    return AlignmentModel.objects.create(
+        site=at, run=run, split=split, sha256="0" * 64, config={}, report=report.to_json()
+    )
 
 
 def _splitter(at: Site, author: User) -> User:

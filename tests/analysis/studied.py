@@ -15,6 +15,7 @@ from ml_engine.models import DetectorModel, Run, RunKind, RunState
 from ml_engine.runs.paths import run_folder
 from portal.models import Image, Site, Split
 from portal.sets.splits import SplitRequest, split_from_csv
+from tests.ml_engine import reports
 from tests.portal import factories
 
 MAPS = ("global", "region", "fused")
@@ -87,8 +88,9 @@ def blind_spots(at: Site, *, part: str = "tune", random_weights: bool = False) -
     made, _ = split(at, name="Blind")
     fit = Run.objects.create(site=at, name="Detector", kind=RunKind.FIT_DETECTOR, split=made, state=RunState.DONE)
     detector = DetectorModel.objects.create(
-        site=at, run=fit, split=made, sha256="0" * 64, config={}, fusion_weight=0.6, random_weights=random_weights
-    )
+        site=at, run=fit, split=made, sha256="0" * 64, config={}, summary=reports.detector_report().to_json(),
+        fusion_weight=0.6, random_weights=random_weights,
+    )  # fmt: skip
     planned = LesionPlan(part=part, films=6, places=2)
     run = Run.objects.create(
         site=at, name="Spots", kind=RunKind.BLIND_SPOTS, split=made, detector=detector, parts=[part],

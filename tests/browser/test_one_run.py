@@ -16,6 +16,7 @@ from ml_engine.runs.paths import run_folder
 from portal.models import Role
 from tests.analysis.scored import Scored, scored_run
 from tests.browser.axe import serious_findings
+from tests.ml_engine import reports
 from tests.ml_engine.scored_folders import change_array, change_summary
 from tests.portal import factories
 
@@ -27,7 +28,7 @@ BOX = {"x": 4.0, "y": 6.0, "width": 8.0, "height": 12.0, "finding": "nodule"}
 def evaluation(data_dir: Path, sign_in: Any) -> Evaluation:
     """Aligned films of which three are flagged, with boxes on the abnormal ones of tune and test."""
     analyst = factories.user("analyst", Role.ANALYST)
-    scored = scored_run(factories.site(), author=analyst, alignment={"report": {"films": 8}})
+    scored = scored_run(factories.site(), author=analyst, alignment=reports.alignment_report())
     for film in [*scored.films[6:12], *scored.films[18:24]]:
         factories.event(film, "abnormal", boxes=[BOX], findings=["nodule"])
     measure(scored)

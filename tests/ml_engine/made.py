@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from django.utils import timezone
 
+from ml_engine.engine.reports import AlignmentReport, DetectorReport
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState
 from ml_engine.runs.requests import config_from
 from portal.imaging.film import PixelFacts, pack, pixel_sha256
@@ -27,6 +28,7 @@ from portal.models import (
     SplitMember,
     User,
 )
+from tests.ml_engine import reports
 
 SMALL = {
     "size": "64",
@@ -144,13 +146,14 @@ def run(of: Split, *, kind: RunKind = RunKind.FIT_ALIGNMENT, state: RunState = R
     return Run.objects.create(site=of.site, split=of, kind=kind, state=state, **fields)
 
 
-def alignment_model(of: Split, **fields: Any) -> AlignmentModel:
+def alignment_model(of: Split, fit_report: AlignmentReport | None = None, **fields: Any) -> AlignmentModel:
     by = run(of, kind=RunKind.FIT_ALIGNMENT, state=RunState.DONE, name="An alignment")
-    config = small_config().to_json()
-    return AlignmentModel.objects.create(site=of.site, run=by, split=of, sha256="a" * 64, config=config, **fields)
+    values = {"config": small_config().to_json(), "report": (fit_report or reports.alignment_report()).to_json()}
+    return AlignmentModel.objects.create(site=of.site, run=by, split=of, sha256="a" * 64, **values | fields)
 
 
-def detector_model(of: Split, **fields: Any) -> DetectorModel:
+def detector_model(of: Split, fit_report: DetectorReport | None = None, **fields: Any) -> DetectorModel:
     by = run(of, kind=RunKind.FIT_DETECTOR, state=RunState.DONE, name="A detector", random_weights=True)
-    values = {"config": small_config().to_json(), "fusion_weight": 0.6, "random_weights": True, **fields}
+    values = {"config": small_config().to_json(), "fusion_weight": 0.6, "random_weights": True}
+    values |= {"summary": (fit_report or reports.detector_report()).to_json(), **fields}
     return DetectorModel.objects.create(site=of.site, run=by, split=of, sha256="d" * 64, **values)

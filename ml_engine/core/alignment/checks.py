@@ -11,6 +11,7 @@ from torch import Tensor
 from ml_engine.core.alignment.batches import spans
 from ml_engine.core.alignment.canonical import BATCH, Canonical
 from ml_engine.core.alignment.losses import ssim_map, weighted_mean
+from ml_engine.core.alignment.report import AlignmentMeasures
 from ml_engine.core.alignment.sampling import sample, sample_valid, unaligned
 
 SCALES = (0.7, 1.4)
@@ -29,7 +30,7 @@ class Checks:
         return self.flipped | self.out_of_scale | self.out_of_frame
 
     def shares(self) -> dict[str, float]:
-        """The share of films per check, 0..1."""
+        """The share of films per check, 0..1, by its name in `AlignmentMeasures`."""
         names = {
             "share_determinant_not_positive": self.flipped,
             "share_scale_outside": self.out_of_scale,
@@ -131,13 +132,17 @@ def correlation(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
 
 def measured(
     films: Tensor, valid: Tensor, thetas: Tensor, *, canonical: Canonical, unchecked: Checks
-) -> dict[str, Any]:
+) -> AlignmentMeasures:
     """The alignment's report: before (identity), after, and the share of films that failed each check."""
     identity = unaligned(len(films)).to(films.device)
     before = measure(films, valid, identity, canonical=canonical)
     after = measure(films, valid, thetas, canonical=canonical)
     numbers: dict[str, Any] = {f"{name}_before": value for name, value in before.items()}
-    numbers |= {f"{name}_after": value for name, value in after.items()}
+    numbers |= {f"{name}_after": value for name, value in after.items()} | unchecked.shares()
     filled = frame_filled(thetas, valid)
-    numbers |= {"frame_filled": float(filled.mean()), "frame_filled_least": float(filled.min())}
-    return numbers | unchecked.shares() | {"films": len(films)}
+    return AlignmentMeasures(
+        films=len(films),
+        frame_filled=float(filled.mean()),
+        frame_filled_least=float(filled.min()),
+        **numbers,
+    )

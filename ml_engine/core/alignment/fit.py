@@ -299,9 +299,13 @@ class _Fit:
         self._next_round()
         draft = FittedAlignment(config, state.network, state.gauge, state.canonical, state.canonical.image, {})
         thetas, checks = draft.thetas(self.films, self.valid)
-        report = measured(self.films, self.valid, thetas, canonical=state.canonical, unchecked=checks)
-        report |= {"history": state.history, "initial_losses": state.scales, "canonical_source": self._source()}
-        return replace(draft, canonical=self._full_canonical(images, valid, thetas), report=report)
+        report = replace(
+            measured(self.films, self.valid, thetas, canonical=state.canonical, unchecked=checks),
+            history=state.history,
+            initial_losses=state.scales,
+            canonical_source=self._source(),
+        )
+        return replace(draft, canonical=self._full_canonical(images, valid, thetas), report=report.to_json())
 
     def _source(self) -> str:
         """Where the canonical image comes from, for the report."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from ml_engine.core.alignment.landmarks import (
 from ml_engine.core.alignment.model import FittedAlignment, prepared
 from ml_engine.core.alignment.network import AlignmentNetwork
 from ml_engine.core.alignment.perspective import normalised_perspective, place_in_perspective
+from ml_engine.core.alignment.report import LandmarkResiduals
 from ml_engine.core.alignment.sampling import unaligned
 from ml_engine.core.alignment_config import AlignmentConfig
 from ml_engine.core.geometry import normalised_theta
@@ -46,24 +47,27 @@ def fit_landmarks(
     at = _averaged(placed, config)
     template = mean_of_aligned(films[at], mask[at], thetas[at])
     generator = torch.Generator().manual_seed(seed)
-    report = measured(films, mask, thetas, canonical=template, unchecked=checks)
     unaligned_films = torch.tensor([bool(film.reason) for film in placed])
-    report["share_flagged"] = float((checks.failed | unaligned_films).double().mean())
-    report |= {"landmarks": residuals(placed), "canonical_source": "mean of films aligned by landmarks"}
+    report = replace(
+        measured(films, mask, thetas, canonical=template, unchecked=checks),
+        share_flagged=float((checks.failed | unaligned_films).double().mean()),
+        landmarks=residuals(placed),
+        canonical_source="mean of films aligned by landmarks",
+    )
     return FittedAlignment(
         config,
         AlignmentNetwork(config, generator=generator).eval(),  # never asked: a file of one form for all methods
         unaligned(1)[0],
         template,
         mean_of_aligned(images[at].float(), valid[at].float(), thetas[at]).image[0, 0],
-        report,
+        report.to_json(),
         landmarks=landmarks,
     )
 
 
 def canonical_by_landmarks(
     images: Tensor, *, valid: Tensor, points: Sequence[Points], config: AlignmentConfig
-) -> tuple[Tensor, dict[str, Any]]:
+) -> tuple[Tensor, LandmarkResiduals]:
     """The mean, float32 (S, S) in [0, 1], of the films that their landmarks align, for the network to align to,
     and the report of the landmarks. With ``config.canonical_fit`` perspective each film is bent by its own [s].
     Arguments and errors are those of `fit_landmarks`, and InvalidLandmarks where no film's landmarks give a
@@ -84,7 +88,7 @@ def canonical_by_landmarks(
             "of them on one line, or choose alignment.canonical_fit=affine."
         )
     canonical = mean_of_aligned(images[at].float(), valid[at].float(), thetas[at]).image[0, 0]
-    return canonical, residuals(placed) | {"fit": config.canonical_fit}
+    return canonical, replace(residuals(placed), fit=config.canonical_fit)
 
 
 def shrunk(points: Sequence[Points], images: Tensor, config: AlignmentConfig) -> list[Points]:
@@ -98,16 +102,16 @@ def thetas_of(placed: Sequence[LandmarkPlacement], *, size: int) -> Tensor:
     return normalised_theta(affines, (size, size), (size, size)).float()
 
 
-def residuals(placed: Sequence[LandmarkPlacement]) -> dict[str, Any]:
+def residuals(placed: Sequence[LandmarkPlacement]) -> LandmarkResiduals:
     """The report: how many films are aligned, and their residuals in canonical pixels (root mean squares)."""
     found = np.array([film.residual for film in placed if film.residual is not None])
-    return {
-        "films": len(placed),
-        "aligned": len(found),
-        "residual_median_px": float(np.median(found)),
-        "residual_p95_px": float(np.percentile(found, 95)),
-        "residual_most_px": float(found.max()),
-    }
+    return LandmarkResiduals(
+        films=len(placed),
+        aligned=len(found),
+        residual_median_px=float(np.median(found)),
+        residual_p95_px=float(np.percentile(found, 95)),
+        residual_most_px=float(found.max()),
+    )
 
 
 def _averaged(placed: Sequence[LandmarkPlacement], config: AlignmentConfig) -> list[int]:

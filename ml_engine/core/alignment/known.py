@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from ml_engine.core.alignment.model import FittedAlignment
 from ml_engine.core.alignment.network import BOUNDS, residual_theta
+from ml_engine.core.alignment.report import AffineErrors, KnownAffines, KnownMeasures
 from ml_engine.core.alignment.sampling import join, sample, sample_valid
 from ml_engine.core.geometry import apply, invert, pixel_affine
 
@@ -32,32 +32,32 @@ def known_affines(count: int, *, generator: torch.Generator, strength: float = 1
 
 
 @torch.no_grad()
-def measured_by_known(model: FittedAlignment, films: Tensor, mask: Tensor, *, seed: int) -> dict[str, Any]:
+def measured_by_known(model: FittedAlignment, films: Tensor, mask: Tensor, *, seed: int) -> KnownMeasures:
     """What is left of known affines, on at most `FILMS` prepared films (N, 1, S, S) that pass the checks.
 
     ``known``: each film is aligned, then shown under a known affine A; the alignment should undo A. What it
     leaves, A · f(shown), is compared with A alone (``before``). ``consistency``: how far A · f(A x) lies from
-    f(x) for the film x as it came. Both as `errors` in canonical pixels of the side S. {} for an alignment
-    by landmarks, which would carry the affine with it, and where no film passes the checks.
+    f(x) for the film x as it came. Both as `errors` in canonical pixels of the side S. Neither for an alignment
+    by landmarks, which would carry the affine with it, nor where no film passes the checks.
     """
     if model.config.method == "landmarks":
-        return {}
+        return KnownMeasures()
     generator = torch.Generator().manual_seed(seed)
     at = torch.randperm(len(films), generator=generator)[:FILMS].sort().values
     thetas, checks = model.thetas(films[at], mask[at])
     sound = ~checks.failed
     at, thetas = at[sound], thetas[sound.to(thetas.device)]
     if len(at) == 0:
-        return {}
+        return KnownMeasures()
     known = known_affines(len(at), generator=generator).to(thetas)
     size = int(films.shape[-1])
     left = join(known, _answers(model, films[at], mask[at], join(thetas, known)))
     moved = join(known, _answers(model, films[at], mask[at], known))
     apart = join(_inverse(thetas), moved)
-    return {
-        "known": {"films": len(at), "before": errors(known, size=size), "after": errors(left, size=size)},
-        "consistency": errors(apart, size=size),
-    }
+    return KnownMeasures(
+        known=KnownAffines(films=len(at), before=errors(known, size=size), after=errors(left, size=size)),
+        consistency=errors(apart, size=size),
+    )
 
 
 def _answers(model: FittedAlignment, films: Tensor, mask: Tensor, thetas: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def _inverse(thetas: Tensor) -> Tensor:
     return invert(thetas.cpu()).to(thetas)
 
 
-def errors(thetas: Tensor, *, size: int) -> dict[str, float]:
+def errors(thetas: Tensor, *, size: int) -> AffineErrors:
     """How far affines of the canonical frame (N, 2, 3) are from the identity.
 
     The displacement is over all films and a grid of points of the frame, the shift that of its centre, both
@@ -85,10 +85,10 @@ def errors(thetas: Tensor, *, size: int) -> dict[str, float]:
     linear: NDArray[np.float64] = affines[..., :2].numpy()
     angles = np.degrees(np.arctan2(linear[:, 1, 0] - linear[:, 0, 1], linear[:, 0, 0] + linear[:, 1, 1]))
     scales = 0.5 * np.log(np.abs(np.linalg.det(linear)).clip(1e-9))
-    return {
-        "displacement_median_px": float(np.median(distances)),
-        "displacement_p95_px": float(np.percentile(distances, 95)),
-        "shift_median_px": float(np.median(shifts)),
-        "angle_median_degrees": float(np.median(np.abs(angles))),
-        "log_scale_median": float(np.median(np.abs(scales))),
-    }
+    return AffineErrors(
+        displacement_median_px=float(np.median(distances)),
+        displacement_p95_px=float(np.percentile(distances, 95)),
+        shift_median_px=float(np.median(shifts)),
+        angle_median_degrees=float(np.median(np.abs(angles))),
+        log_scale_median=float(np.median(np.abs(scales))),
+    )

@@ -32,8 +32,8 @@ class FittedAlignment:
     """What is needed to align a film. ``canonical`` is float32 (S, S) in [0, 1], 0 where no film lies.
 
     ``template`` is the same at the network's side, with its support. ``gauge`` is a theta (2, 3) that
-    follows the network's. ``report`` holds JSON numbers. ``landmarks`` are the canonical ones, in pixels of
-    a frame of the side ``config.size``; empty unless the method is landmarks.
+    follows the network's. ``report`` is an `AlignmentMeasures` as JSON. ``landmarks`` are the canonical ones, in
+    pixels of a frame of the side ``config.size``; empty unless the method is landmarks.
     """
 
     config: AlignmentConfig

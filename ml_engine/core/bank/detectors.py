@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -83,13 +83,3 @@ def from_tensors(tensors: dict[str, Tensor], config: PipelineConfig) -> Model:
     except KeyError as missing:
         raise IncompatibleModel(f"The detector has no {missing.args[0]}: make it again.") from None
     return memory_bank.from_tensors(tensors)
-
-
-def facts(model: Model) -> dict[str, Any]:
-    """The model in numbers for a page, JSON: the sizes of its parts."""
-    if isinstance(model, Padim):
-        return {"padim": {"places": len(model.mean), "dimensions": len(model.dimensions)}}
-    if isinstance(model, Gallery):
-        return {"gallery": {"films": len(model.films), "patches": model.patches.shape[0] * model.patches.shape[1]}}
-    cells = [0 if bank is None else len(bank.vectors) for bank in model.cells]
-    return {"bank": {"global": len(model.whole.vectors), "cells": cells}}

@@ -26,7 +26,6 @@ from ml_engine.core.score.fusion import Maps
 from ml_engine.core.score.model_selection import Choice
 from ml_engine.core.version import FORMAT, code_version
 
-CURVE_POINTS = 100
 FILMS_AT_ONCE = 512  # whose maps are held in float64
 
 
@@ -295,49 +294,3 @@ def load_detector(path: Path) -> FittedDetector:
         note=header.get("note", ""),
         asked=header.get("asked", {}),
     )
-
-
-def summary(detector: FittedDetector) -> dict[str, Any]:
-    """What a page shows of a detector; JSON."""
-    model, choice = detector.model, detector.choice
-    return detectors.facts(model) | {
-        "format": FORMAT,
-        "weights": detector.weights,
-        "code_version": code_version(),
-        "config": detector.config.to_json(),
-        "alignment_sha256": detector.alignment_sha256,
-        "note": detector.note,
-        "mask": {"share_kept": detector.mask.share, "threshold": detector.mask.threshold},
-        "detector": detector.config.detector,
-        "about": detectors.NOTES.get(detector.config.detector, ""),
-        "covering_radius": _radii(model) if isinstance(model, Banks) else None,
-        "fusion_weight": choice.weight,
-        "fusion_source": choice.source,
-        "tune": {
-            "films": choice.films,
-            "abnormal": choice.abnormal,
-            "weights": [round(float(w), 2) for w in fusion.WEIGHTS] if choice.aurocs else [],
-            "auroc": list(choice.aurocs),
-            "asked": detector.asked,
-            "chosen": {name: getattr(detector.config, name) for name in detector.asked},
-            "table": list(choice.table),
-            "nested": asdict(choice.nested) if choice.nested else None,
-            "nested_note": choice.note,
-        },
-        "calibration": {"source": detector.calibration.source, "films": len(detector.calibration.maps)},
-        "threshold": threshold(detector),
-    }
-
-
-def _radii(banks: Banks) -> dict[str, Any]:
-    """The covering radius after each pick, thinned: of the global bank and of each cell's, None where it has none."""
-    cells = [None if bank is None else curve(bank.radius) for bank in banks.cells]
-    return {"global": curve(banks.whole.radius), "cells": cells}
-
-
-def curve(radius: NDArray[np.float64]) -> list[list[float]]:
-    """At most `CURVE_POINTS` pairs (picks, covering radius), spaced by ratio, first and last kept; none of none."""
-    if len(radius) == 0:
-        return []
-    picks = np.unique(np.geomspace(1, len(radius), CURVE_POINTS).round().astype(int))
-    return [[int(count), float(radius[count - 1])] for count in picks]

@@ -15,6 +15,7 @@ from ml_engine.core.errors import EngineError
 from ml_engine.core.version import FORMAT, code_version
 from ml_engine.engine import manifest
 from ml_engine.engine.outcome import ExitStatus, Outcome
+from ml_engine.engine.reports import AlignmentReport, StudyAlignment
 from ml_engine.engine.run_folder import RunSpec, StageProgress
 from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.engine.stages.plans import BASE_ALIGNMENT, Experiment, ExperimentPlan, features_digest
@@ -173,10 +174,9 @@ def _results(planned: ExperimentPlan, work: RunContext, report: StageProgress) -
         raise EngineError(f"None of the {len(cells)} detectors could be fitted. The first: {refused[0]}")
     alignments = {}
     for name, changes in planned.alignments.items():
-        made = alignment_folder(path, name) / "alignment.json"
         reason = work.folder.summary(f"alignment-{name}").get("refused", "")
-        measured = None if reason else files.read_json(made)["report"]
-        alignments[name] = {"changes": changes, "refused": reason, "report": measured}
+        measures = None if reason else AlignmentReport.read(alignment_folder(path, name)).measures
+        alignments[name] = StudyAlignment(changes=changes, refused=reason, measures=measures).to_json()
     summary = {
         "format": FORMAT,
         "code_version": code_version(),

@@ -17,9 +17,11 @@ from ml_engine.core.alignment.fit import fit_alignment
 from ml_engine.core.alignment.fit_landmarks import canonical_by_landmarks, fit_landmarks
 from ml_engine.core.alignment.landmarks import Points
 from ml_engine.core.alignment.model import FittedAlignment, load_alignment, save_alignment
+from ml_engine.core.alignment.report import AlignmentMeasures
 from ml_engine.core.backbone import weights
 from ml_engine.core.film.preprocess import valid_area
 from ml_engine.core.version import FORMAT, code_version
+from ml_engine.engine.reports import AlignmentReport, FilmResidual, PicturePair
 from ml_engine.engine.run_folder import StageProgress
 from ml_engine.engine.stages import landmarks
 from ml_engine.engine.stages.read_and_align import apply_alignment, original_from_canonical
@@ -74,7 +76,7 @@ def _fitted(work: RunContext, rows: NDArray[np.int64], images: Tensor, report: S
         vgg_weights=vgg if vgg.exists() else None,
         canonical=canonical,
     )
-    return replace(model, report=model.report | facts)
+    return replace(model, report=replace(AlignmentMeasures.from_json(model.report), **facts).to_json())
 
 
 def _canonical(
@@ -122,18 +124,18 @@ def write_results(work: RunContext, report: StageProgress) -> dict[str, Any]:
     files.link_or_copy(work.path("network.safetensors"), folder.path / "alignment.safetensors")
     files.write_npy(folder.path / "affines.npy", original_from_canonical(work))
     model = load_alignment(work.path("network.safetensors"))
-    files.write_json(
-        folder.path / "alignment.json",
-        {
-            "format": FORMAT,
-            "weights": {"name": work.config.weights, "sha256": None},
-            "config": work.config.to_json(),
-            "report": model.report | measured["report"],
-            "pictures": measured["pictures"],
-            "pairs": measured["pairs"],
-            **folder.summary("align"),
-            "unreadable": folder.summary("films")["errors"],
-            **folder.summary("network"),
-        },
-    )
+    placed, fitted = folder.summary("align"), folder.summary("network")
+    AlignmentReport(
+        format=FORMAT,
+        weights={"name": work.config.weights, "sha256": None},
+        config=work.config.to_json(),
+        measures=AlignmentMeasures.from_json(model.report | measured["report"]),
+        part=fitted["part"],
+        films=fitted["films"],
+        flagged=placed["flagged"],
+        unreadable=folder.summary("films")["errors"],
+        pictures=measured["pictures"],
+        pairs=[PicturePair(**pair) for pair in measured["pairs"]],
+        landmarks=[FilmResidual(**film) for film in placed["landmarks"]] if "landmarks" in placed else None,
+    ).write(folder.path)
     return {}

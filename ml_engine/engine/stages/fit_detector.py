@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +18,9 @@ from ml_engine.core.detector import in_memory, pipeline
 from ml_engine.core.film import masking
 from ml_engine.core.score import calibration, fusion, model_selection
 from ml_engine.engine import manifest
+from ml_engine.engine.describe_detector import describe
+from ml_engine.engine.fit_scores import FitScore, FitScores
+from ml_engine.engine.reports import PartCounts, SuspectFilm
 from ml_engine.engine.run_folder import StageProgress
 from ml_engine.engine.stages.run_context import RunContext, require
 
@@ -167,49 +168,38 @@ def write_results(work: RunContext, report: StageProgress) -> dict[str, Any]:
     )
     pipeline.save_detector(detector, folder.path / "detector.safetensors")
     files.write_npy(folder.path / "mask.npy", work.mask())
-    facts = {
-        "parts": {part: sum(1 for row in work.rows if row.part == part) for part in ("fit", "tune", "calibrate")},
-        "flagged": folder.summary("align")["flagged"],
-        "unreadable": folder.summary("films")["errors"],
-        "suspects": _write_fit_scores(work, detector),
-    }
-    files.write_json(folder.path / "detector.json", pipeline.summary(detector) | facts)
+    describe(
+        detector,
+        parts=PartCounts.of(work.rows),
+        flagged=folder.summary("align")["flagged"],
+        unreadable=folder.summary("films")["errors"],
+        suspects=_write_fit_scores(work, detector),
+    ).write(folder.path)
     return {}
 
 
-def _write_fit_scores(work: RunContext, detector: pipeline.FittedDetector) -> list[dict[str, Any]]:
+def _write_fit_scores(work: RunContext, detector: pipeline.FittedDetector) -> list[SuspectFilm]:
     """fit_maps.npy and fit_scores.csv, one line a fit film in the manifest's order; returns the most suspect films for
     a page, highest first. Nothing, and no file, where films were not cross-fitted."""
     if not work.folder.summary("crossfit")["folds"]:
         return []
-    maps, rows, folds = work.read("fit_maps.npy"), work.readable("fit"), _folds(work)
-    files.link_or_copy(work.path("fit_maps.npy"), work.folder.path / "fit_maps.npy")
-    scores = pipeline.cross_fitted_scores(maps, detector)
+    scores, folds = pipeline.cross_fitted_scores(work.read("fit_maps.npy"), detector), _folds(work)
     p_values = calibration.p_values_among(scores.fused)
-    lines = [
-        {
-            "image": work.rows[row].image,
-            "filename": work.rows[row].filename,
-            "fold": int(folds[k]),
-            "global": repr(float(scores.whole[k])),
-            "region": repr(float(scores.region[k])),
-            "fused": repr(float(scores.fused[k])),
-            "p_value": repr(float(p_values[k])),
-        }
-        for k, row in enumerate(rows.tolist())
+    films = [
+        FitScore(
+            image=work.rows[row].image,
+            filename=work.rows[row].filename,
+            fold=int(folds[k]),
+            whole=float(scores.whole[k]),
+            region=float(scores.region[k]),
+            fused=float(scores.fused[k]),
+            p_value=float(p_values[k]),
+        )
+        for k, row in enumerate(work.readable("fit").tolist())
     ]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    files.write_bytes(work.folder.path / "fit_scores.csv", text.getvalue().encode())
-    highest = np.argsort(-scores.fused, kind="stable")[:SUSPECTS].tolist()
+    FitScores(work.folder.path).write(films, work.path("fit_maps.npy"))
+    highest = [films[k] for k in np.argsort(-scores.fused, kind="stable")[:SUSPECTS].tolist()]
     return [
-        {
-            "image": lines[k]["image"],
-            "filename": lines[k]["filename"],
-            "fused": float(scores.fused[k]),
-            "p_value": float(p_values[k]),
-        }
-        for k in highest
+        SuspectFilm(image=film.image, filename=film.filename, fused=film.fused, p_value=film.p_value)
+        for film in highest
     ]

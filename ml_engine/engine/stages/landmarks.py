@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from ml_engine.core.alignment.landmarks import InvalidLandmarks, Points
 from ml_engine.core.alignment.model import FittedAlignment
 from ml_engine.core.geometry import apply, invert
+from ml_engine.core.json_objects import to_json
 from ml_engine.engine import landmarks
 from ml_engine.engine.landmarks import Mark
+from ml_engine.engine.reports import FilmResidual
 from ml_engine.engine.stages.run_context import RunContext
 
 SLACK = 1.0  # input pixels by which a landmark may lie outside its film: the film's box is in whole pixels
@@ -60,10 +62,10 @@ def placements(work: RunContext, model: FittedAlignment, points: Sequence[Points
     if points is None:
         return {}
     size = work.config.alignment.size if work.request.kind == "fit_alignment" else work.config.size
-    found: list[dict[str, Any]] = []
+    found: list[FilmResidual] = []
     for k in work.readable().tolist():
         placed = model.placed(points[k], size=size)
-        found.append({"row": k, "residual_px": placed.residual, "reason": placed.reason})
+        found.append(FilmResidual(row=k, residual_px=placed.residual, reason=placed.reason))
         if placed.reason:
             work.folder.log(f"Row {k + 1} of images.csv stays as it came: {placed.reason}.")
-    return {"landmarks": found}
+    return {"landmarks": to_json(found)}

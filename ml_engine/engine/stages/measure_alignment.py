@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -16,6 +17,8 @@ from ml_engine.core.alignment.model import load_alignment, prepared
 from ml_engine.core.alignment.pictures import canonical_picture, pictures
 from ml_engine.core.film.preprocess import valid_area
 from ml_engine.core.geometry import normalised_theta
+from ml_engine.core.json_objects import to_json
+from ml_engine.engine.reports import PicturePair
 from ml_engine.engine.run_folder import StageProgress
 from ml_engine.engine.stages.run_context import RunContext
 
@@ -39,12 +42,13 @@ def measure(work: RunContext, report: StageProgress) -> dict[str, Any]:
         for name, picture in zip(names, (pair.before, pair.after), strict=True):
             _save(work, name, picture)
         kept += names
-        said: dict[str, Any] = {"name": pair.name, "before": names[0], "after": names[1]}
+        shown_pair = PicturePair(name=pair.name, before=names[0], after=names[1])
         if pair.film is not None and pair.ncc is not None:
-            said |= {"row": int(rows[pair.film]), "ncc_before": pair.ncc[0], "ncc_after": pair.ncc[1]}
-        pairs.append(said)
+            row, (ncc_before, ncc_after) = int(rows[pair.film]), pair.ncc
+            shown_pair = replace(shown_pair, row=row, ncc_before=ncc_before, ncc_after=ncc_after)
+        pairs.append(to_json(shown_pair))
     report(2, 2)
-    return {"report": numbers, "pictures": kept, "pairs": pairs}
+    return {"report": numbers.to_json(), "pictures": kept, "pairs": pairs}
 
 
 def _save(work: RunContext, name: str, picture: Tensor) -> None:

@@ -18,6 +18,7 @@ from analysis.statistics import subgroups
 from ml_engine.runs.paths import run_folder
 from portal.models import LabelValue, Role, User
 from tests.analysis.scored import Scored, scored_run
+from tests.ml_engine import reports
 from tests.ml_engine.scored_folders import change_array, change_summary
 from tests.pages import one_line
 from tests.portal import factories
@@ -25,12 +26,9 @@ from tests.portal import factories
 pytestmark = pytest.mark.django_db
 
 
-REPORT = {"report": {"films": 8, "ncc_before": 0.5, "ncc_after": 0.75, "share_flagged": 0.0}}
-
-
 @pytest.fixture
 def scored(data_dir: Any, analyst: User) -> Scored:
-    return scored_run(factories.site(), author=analyst, alignment=REPORT)
+    return scored_run(factories.site(), author=analyst, alignment=reports.alignment_report())
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from ml_engine.models import DetectorModel, Run, Score
 from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored, scored_run
+from tests.ml_engine import reports
 from tests.ml_engine.scored_folders import change_array
 from tests.portal import factories
 
@@ -36,8 +37,9 @@ def scored_again(scored: Scored, *, seed: int, config: dict[str, object], drop: 
         site=old.site, name=f"Detector {seed}", kind="fit_detector", split=scored.split, state="done", config=config
     )
     detector = DetectorModel.objects.create(
-        site=old.site, run=fit, split=scored.split, sha256=f"{seed:064x}", config={}, fusion_weight=0.6
-    )
+        site=old.site, run=fit, split=scored.split, sha256=f"{seed:064x}", config={},
+        summary=reports.detector_report().to_json(), fusion_weight=0.6,
+    )  # fmt: skip
     run = Run.objects.create(
         site=old.site, name=f"Scores {seed}", kind="score", split=scored.split, detector=detector, state="done"
     )

@@ -13,6 +13,7 @@ from django.urls import reverse
 from rest_framework.test import APIClient
 
 from analysis.studies import bank, blind
+from ml_engine.engine.reports import MapThreshold
 from ml_engine.engine.study_plans import BankPlan, LesionPlan
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.runs import supervisor, write_folder
@@ -22,7 +23,7 @@ from ml_engine.runs.paths import run_folder
 from ml_engine.runs.requests import RunRequest, request_detector
 from portal.models import AuditEvent, Role, Site
 from tests.ml_engine import films as made_films
-from tests.ml_engine import made
+from tests.ml_engine import made, reports
 
 pytestmark = [pytest.mark.django_db]
 
@@ -113,7 +114,8 @@ def test_a_bank_study_that_cannot_be_is_refused(
 
 
 def test_blind_spots_need_normal_films_and_a_threshold(site: Site, split: Any) -> None:
-    few = made.detector_model(split, summary={"threshold": {"value": None, "note": "Add films."}})
+    threshold = MapThreshold(kind="film", value=None, note="Add films.")
+    few = made.detector_model(split, reports.detector_report(threshold=threshold))
     with pytest.raises(RunRefused, match="has no threshold, so nothing can be called found"):
         request_blind_spots(asked(site), detector=few, planned=LESIONS)
     with pytest.raises(RunRefused, match="has no normal film in part tune"):

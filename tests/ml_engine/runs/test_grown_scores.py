@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from ml_engine.core.bank.changes import GROWN
 from ml_engine.core.errors import EngineError
 from ml_engine.engine import grow_and_forget, manifest
+from ml_engine.engine.reports import GallerySizes, PartCounts
 from ml_engine.engine.run_folder import Grow
 from ml_engine.engine.run_folder import RunSpec as FolderRequest
 from ml_engine.engine.stages.runner import run_folder
@@ -20,7 +21,7 @@ from ml_engine.runs import lifecycle, paths, requests, supervisor
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import RunRequest
 from portal.models import Image, Role
-from tests.ml_engine import made
+from tests.ml_engine import made, reports
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
@@ -58,7 +59,7 @@ def wish(scored: Run) -> RunRequest:
 def scored(data_dir: Any) -> Run:
     """A scored run as rows, without an engine: every film of the dataset."""
     split, dataset = dataset_with_films_outside(made.site())
-    detector = made.detector_model(split, summary={"bank": {}, "parts": {"fit": 6}})
+    detector = made.detector_model(split, reports.detector_report(parts=PartCounts(fit=6, tune=0, calibrate=0)))
     run = made.run(split, kind=RunKind.SCORE, state=RunState.DONE, name="Score", detector=detector)
     for row, image in enumerate(dataset.images.order_by("pk")):
         Score.objects.create(run=run, image=image, row=row, fused_score=row)
@@ -180,7 +181,8 @@ def test_what_cannot_grow_is_refused_with_a_sentence(scored: Run) -> None:
 
 
 def _without_bank(scored: Run) -> DetectorModel:
-    return made.detector_model(scored.split, summary={"parts": {"fit": 6}})
+    gallery = GallerySizes(films=6, patches=0)
+    return made.detector_model(scored.split, reports.detector_report(bank=None, gallery=gallery))
 
 
 @pytest.mark.parametrize(("grow", "sentence"), [

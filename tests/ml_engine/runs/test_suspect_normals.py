@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from django.urls import reverse
 from safetensors.numpy import save_file
 
 from ml_engine.engine import manifest
+from ml_engine.engine.fit_scores import FitScore, FitScores
 from ml_engine.models import DetectorModel
 from ml_engine.runs import paths
 from ml_engine.runs.suspect_normals import NoSuspects, box_around, hottest_region, queue_least_normal
@@ -60,7 +60,7 @@ def test_the_box_lies_in_original_pixels() -> None:
 def detector(db: None, data_dir: Path) -> DetectorModel:
     """A detector whose run folder holds what a fit leaves: each fit film hottest at a patch of its own."""
     split = made.small_split(made.site())
-    detector = made.detector_model(split, summary={"suspects": []})
+    detector = made.detector_model(split)
     folder = paths.run_folder(detector.run.uuid)
     (folder / "stages").mkdir(parents=True)
     members = SplitImage.objects.filter(member__split=split).select_related("image", "member").order_by("pk")
@@ -73,16 +73,15 @@ def detector(db: None, data_dir: Path) -> DetectorModel:
     maps = np.zeros((len(fit), 2, SIDE, SIDE), dtype=np.float32)
     for number, score in enumerate(SCORES):
         maps[number, :, number, 2] = score
-    np.save(folder / "fit_maps.npy", maps)
     affine = np.broadcast_to(np.array([[1.25, 0, 0], [0, 1.25, 0]]), (len(rows), 2, 3))  # 64 canonical, 80 original
     np.save(folder / "stages" / "original_from_input.npy", affine)
     np.save(folder / "stages" / "input_from_canonical.npy", np.broadcast_to(np.eye(2, 3), (len(rows), 2, 3)))
-    with (folder / "fit_scores.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["image", "filename", "fold", "global", "region", "fused", "p_value"])
-        writer.writeheader()
-        for row, score in zip(fit, SCORES, strict=True):
-            scores = dict.fromkeys(("global", "region", "fused"), score)
-            writer.writerow({"image": row.image, "filename": row.filename, "fold": 0, "p_value": 0.5} | scores)
+    np.save(folder / "stages" / "fit_maps.npy", maps)
+    films = [
+        FitScore(row.image, row.filename, fold=0, whole=score, region=score, fused=score, p_value=0.5)
+        for row, score in zip(fit, SCORES, strict=True)
+    ]
+    FitScores(folder).write(films, folder / "stages" / "fit_maps.npy")
     path = paths.model_path(detector.sha256)
     path.parent.mkdir(parents=True)
     ones = np.ones((2, SIDE, SIDE), dtype=np.float32)

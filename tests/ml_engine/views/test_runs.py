@@ -12,13 +12,14 @@ from django.urls import reverse
 
 from ml_engine.core.config import BACKBONES
 from ml_engine.core.files import write_tensors
+from ml_engine.engine.reports import MapThreshold, PicturePair
 from ml_engine.forms.runs import OWN_FIELDS
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.runs import paths
 from ml_engine.runs.requests import changes_from_preset, config_from
 from ml_engine.views.runs import FORMS
 from portal.models import Membership, Role, Site, User
-from tests.ml_engine import made
+from tests.ml_engine import made, reports
 from tests.pages import one_line
 
 pytestmark = pytest.mark.django_db
@@ -249,17 +250,8 @@ def test_a_waiting_run_names_the_one_before(web: Client, split: Any) -> None:
 
 
 def test_an_alignment_shows_its_report(web: Client, split: Any) -> None:
-    report = {
-        "films": 6,
-        "ncc_before": 0.5,
-        "ncc_after": 0.7512,
-        "ssim_before": 0.1,
-        "ssim_after": 0.2,
-        "stack_variance_before": None,
-        "stack_variance_after": 0.01,
-        "share_flagged": 0.25,
-    }
-    model = made.alignment_model(split, report={"report": report})
+    measures = reports.alignment_measures(films=6, ncc_after=0.7512, stack_variance_before=None, share_flagged=0.25)
+    model = made.alignment_model(split, reports.alignment_report(measures=measures))
     text = web.get(at("run", model.run)).text
     assert "Alignment, measured on its 6 films" in text
     assert "0.751" in text
@@ -267,14 +259,15 @@ def test_an_alignment_shows_its_report(web: Client, split: Any) -> None:
     assert "–" in text
 
 
-PAIR = {"name": "worst-1", "before": "worst-1-before.png", "after": "worst-1-after.png", "row": 0}
+PAIR = PicturePair(
+    name="worst-1", before="worst-1-before.png", after="worst-1-after.png", row=0, ncc_before=0.25, ncc_after=0.5
+)
 
 
 def pictured(split: Any) -> Run:
     """The run of an alignment with one picture on disk, and two that are lost; beside it a file that is none."""
-    named = ["canonical.png", PAIR["before"], PAIR["after"]]
-    report = {"report": {"films": 6}, "pictures": named, "pairs": [PAIR | {"ncc_before": 0.25, "ncc_after": 0.5}]}
-    run = made.alignment_model(split, report=report).run
+    report = reports.alignment_report(pictures=["canonical.png", PAIR.before, PAIR.after], pairs=[PAIR])
+    run = made.alignment_model(split, report).run
     for name in ("canonical.png", "other.png"):
         paths.picture_path(run.uuid, name).parent.mkdir(parents=True, exist_ok=True)
         paths.picture_path(run.uuid, name).write_bytes(b"a picture")
@@ -288,7 +281,7 @@ def picture(run: Run, name: str) -> str:
 def test_an_alignment_shows_its_pictures(web: Client, split: Any) -> None:
     run = pictured(split)
     text = one_line(web.get(at("run", run)))
-    for name in ("canonical.png", PAIR["before"], PAIR["after"]):
+    for name in ("canonical.png", PAIR.before, PAIR.after):
         assert f'src="{picture(run, name)}"' in text
     assert "Poorest fit 1, before and after: NCC 0.25 and 0.50" in text
 
@@ -300,7 +293,7 @@ def test_a_picture_is_private(web: Client, split: Any) -> None:
     assert response.headers["Cache-Control"].startswith("private")
 
 
-@pytest.mark.parametrize("name", ["other.png", PAIR["before"], "..", "alignment.json"])
+@pytest.mark.parametrize("name", ["other.png", PAIR.before, "..", "alignment.json"])
 def test_no_other_file_is_served_as_a_picture(web: Client, split: Any, name: str) -> None:
     assert web.get(picture(pictured(split), name)).status_code == 404
 
@@ -321,18 +314,10 @@ def test_pictures_are_only_read(web: Client, split: Any) -> None:
 
 
 def test_an_alignment_shows_what_it_left_of_known_affines(web: Client, split: Any) -> None:
-    before = {
-        "displacement_median_px": 9.876,
-        "displacement_p95_px": 20.0,
-        "shift_median_px": 8.0,
-        "angle_median_degrees": 4.0,
-        "log_scale_median": 0.06,
-    }
-    after = before | {"displacement_median_px": 1.234}
-    report = {"films": 6, "known": {"films": 5, "before": before, "after": after}, "consistency": after}
-    report |= {"landmarks": {"aligned": 4, "films": 6, "residual_median_px": 2.345, "residual_p95_px": 3.0}}
-    text = web.get(at("run", made.alignment_model(split, report={"report": report}).run)).text
-    for words in ("Known affines, on 5 films", "9.88", "1.23", "Landmarks, on 4 of 6 films", "2.35"):
+    measures = reports.alignment_measures(known=reports.KNOWN, consistency=reports.LEFT, landmarks=reports.LANDMARKS)
+    model = made.alignment_model(split, reports.alignment_report(measures=measures))
+    text = web.get(at("run", model.run)).text
+    for words in ("Known affines, on 5 films", "8.50", "1.25", "Landmarks, on 7 of 8 films", "2.35"):
         assert words in text
 
 
@@ -347,18 +332,9 @@ def test_an_alignment_that_needs_a_file_is_refused(web: Client, split: Any, sett
 
 
 def test_a_detector_shows_its_summary(web: Client, split: Any) -> None:
-    summary = {
-        "bank": {"global": 120, "cells": [10, 0, 12]},
-        "covering_radius": {"global": [[1, 9.0], [120, 3.21]]},
-        "mask": {"share_kept": 0.79},
-        "fusion_source": "tune",
-        "tune": {"films": 4, "abnormal": 2},
-        "calibration": {"films": 2, "source": "calibrate"},
-        "weights": {"name": "random", "sha256": None},
-    }
-    model = made.detector_model(split, summary=summary)
+    model = made.detector_model(split)
     text = one_line(web.get(at("run", model.run)))
-    for words in ("120 patches", "2 of 3 cells, 22 patches", "3.210", "79 %", "0.60 chosen on tune", "4, 2 abnormal"):
+    for words in ("40 patches", "3 of 4 cells, 30 patches", "2.500", "79 %", "0.60 chosen on tune", "9, 4 abnormal"):
         assert words in text
     assert new("score") + f"?detector={model.run.uuid}" in text
 
@@ -367,16 +343,15 @@ def test_a_detector_shows_its_summary(web: Client, split: Any) -> None:
     ("threshold", "words"),
     [
         (
-            {"kind": "film", "value": 4.256, "note": "", "expected": 0.0588, "low": 0.0016, "high": 0.206},
+            MapThreshold(kind="film", value=4.256, note="", rate=0.1, expected=0.0588, low=0.0016, high=0.206),
             "4.26, marks 6 % of normal films (0 % to 21 %)",
         ),
-        ({"kind": "percentile", "value": 2.5, "note": ""}, "2.50 </td>"),
-        ({"kind": "film", "value": None, "note": "A false-alarm rate of 0.1 needs more."}, "of 0.1 needs more."),
+        (MapThreshold(kind="percentile", value=2.5, note=""), "2.50 </td>"),
+        (MapThreshold(kind="film", value=None, note="A false-alarm rate of 0.1 needs more."), "of 0.1 needs more."),
     ],
 )
-def test_a_detector_says_where_maps_are_marked(web: Client, split: Any, threshold: dict[str, Any], words: str) -> None:
-    rest = {"bank": {"global": 1, "cells": [1]}, "covering_radius": {"global": [[1, 9.0]]}}
-    model = made.detector_model(split, summary=rest | {"threshold": threshold})
+def test_a_detector_says_where_maps_are_marked(web: Client, split: Any, threshold: MapThreshold, words: str) -> None:
+    model = made.detector_model(split, reports.detector_report(threshold=threshold))
     assert words in one_line(web.get(at("run", model.run)))
 
 

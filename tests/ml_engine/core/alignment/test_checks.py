@@ -72,7 +72,7 @@ def test_the_report_says_how_much_of_the_frame_is_filled() -> None:
     canonical = Canonical(images[:1], torch.ones(1, 1, 32, 32))
     checks = check(thetas, WHOLE.expand(2, -1, -1, -1))
     numbers = measured(images, torch.ones_like(images), thetas, canonical=canonical, unchecked=checks)
-    assert (numbers["frame_filled"], numbers["frame_filled_least"]) == (0.75, 0.5)
+    assert (numbers.frame_filled, numbers.frame_filled_least) == (0.75, 0.5)
 
 
 def test_the_least_valid_area_is_a_setting() -> None:

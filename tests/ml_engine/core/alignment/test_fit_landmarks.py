@@ -103,4 +103,4 @@ def test_the_canonical_image_is_the_mean_of_films_with_landmarks(fitted: FittedA
         torch.cat([shown, noise]), valid=torch.cat([valid, valid[:1]]), points=[*points, {}], config=CONFIG
     )
     assert torch.allclose(image, fitted.canonical, atol=1e-5)
-    assert (report["aligned"], report["films"]) == (8, 9)
+    assert (report.aligned, report.films) == (8, 9)

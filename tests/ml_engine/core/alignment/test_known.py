@@ -13,6 +13,7 @@ from ml_engine.core.alignment.fit import fit_alignment
 from ml_engine.core.alignment.fit_landmarks import fit_landmarks
 from ml_engine.core.alignment.known import KNOWN, errors, known_affines, measured_by_known
 from ml_engine.core.alignment.model import FittedAlignment, prepared
+from ml_engine.core.alignment.report import KnownMeasures
 from ml_engine.core.alignment.sampling import unaligned
 from tests.ml_engine.core.alignment.blobs import films, quiet, small_config, thorax
 
@@ -40,18 +41,18 @@ def test_errors_against_an_affine_that_was_written_down() -> None:
         ]
     )
     got = errors(theta, size=size)
-    assert got["angle_median_degrees"] == pytest.approx(3, abs=1e-4)
-    assert got["log_scale_median"] == pytest.approx(math.log(1.05), abs=1e-6)
-    assert got["shift_median_px"] == pytest.approx(4, abs=1e-4)  # 0.08 of the half frame of 50 pixels
+    assert got.angle_median_degrees == pytest.approx(3, abs=1e-4)
+    assert got.log_scale_median == pytest.approx(math.log(1.05), abs=1e-6)
+    assert got.shift_median_px == pytest.approx(4, abs=1e-4)  # 0.08 of the half frame of 50 pixels
     unit = (np.arange(9) + 0.5) / 4.5 - 1
     moved = [50 * np.linalg.norm(theta[0].double().numpy() @ [x, y, 1] - [x, y]) for y in unit for x in unit]
-    assert got["displacement_median_px"] == pytest.approx(np.median(moved), abs=1e-4)
-    assert got["displacement_p95_px"] == pytest.approx(np.percentile(moved, 95), abs=1e-4)
+    assert got.displacement_median_px == pytest.approx(np.median(moved), abs=1e-4)
+    assert got.displacement_p95_px == pytest.approx(np.percentile(moved, 95), abs=1e-4)
 
 
 def test_errors_have_no_sign() -> None:
     turned = torch.tensor([[[1.0, 0.1, 0], [-0.1, 1, 0]], [[1.0, -0.1, 0], [0.1, 1, 0]]])
-    assert errors(turned, size=10)["angle_median_degrees"] == pytest.approx(math.degrees(math.atan(0.1)), abs=1e-4)
+    assert errors(turned, size=10).angle_median_degrees == pytest.approx(math.degrees(math.atan(0.1)), abs=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +66,11 @@ def searched() -> FittedAlignment:
 def test_a_search_undoes_known_affines(searched: FittedAlignment) -> None:
     shown, mask = prepared(*films(6)[:2], size=64)
     got = measured_by_known(searched, shown, mask, seed=2)
-    assert got["known"]["films"] == 6
-    assert got["known"]["after"]["displacement_median_px"] < 0.7 * got["known"]["before"]["displacement_median_px"]
-    assert got["consistency"]["displacement_median_px"] < 0.7 * got["known"]["before"]["displacement_median_px"]
+    assert got.known is not None
+    assert got.consistency is not None
+    assert got.known.films == 6
+    assert got.known.after.displacement_median_px < 0.7 * got.known.before.displacement_median_px
+    assert got.consistency.displacement_median_px < 0.7 * got.known.before.displacement_median_px
     assert got == measured_by_known(searched, shown, mask, seed=2)
 
 
@@ -75,15 +78,16 @@ def test_an_alignment_that_never_moves_leaves_the_known_affines(searched: Fitted
     still = replace(searched, config=small_config(method="search", search_steps=0))
     shown, mask = prepared(*films(6)[:2], size=64)
     got = measured_by_known(still, shown, mask, seed=2)
-    assert got["known"]["after"] == got["known"]["before"]
-    assert got["consistency"]["displacement_median_px"] == pytest.approx(
-        got["known"]["before"]["displacement_median_px"], rel=1e-5
-    )
+    assert got.known is not None
+    assert got.consistency is not None
+    assert got.known.after == got.known.before
+    drawn = got.known.before.displacement_median_px
+    assert got.consistency.displacement_median_px == pytest.approx(drawn, rel=1e-5)
 
 
 def test_nothing_is_measured_where_no_film_is_believed(searched: FittedAlignment) -> None:
     shown, mask = prepared(*films(2)[:2], size=64)
-    assert measured_by_known(searched, shown, torch.zeros_like(mask), seed=0) == {}
+    assert measured_by_known(searched, shown, torch.zeros_like(mask), seed=0) == KnownMeasures()
 
 
 def test_landmarks_would_carry_the_known_affine_with_them() -> None:
@@ -91,4 +95,4 @@ def test_landmarks_would_carry_the_known_affine_with_them() -> None:
     points = [{"a": (10.0, 10.0), "b": (50.0, 12.0), "c": (30.0, 50.0)}] * 2
     config = small_config(method="landmarks")
     model = fit_landmarks(shown, valid=valid, points=points, config=config, seed=0)
-    assert measured_by_known(model, *prepared(shown, valid, size=64), seed=0) == {}
+    assert measured_by_known(model, *prepared(shown, valid, size=64), seed=0) == KnownMeasures()

@@ -113,8 +113,8 @@ def test_bent_films_average_to_a_sharp_canonical_image() -> None:
     for fit in ("affine", "perspective"):
         config = small_config(canonical="landmarks", canonical_fit=fit, size=32)
         _, report = canonical_by_landmarks(films, valid=valid, points=points, config=config)
-        assert (report["fit"], report["aligned"]) == (fit, 6)
-        residuals[fit] = report["residual_most_px"]
+        assert (report.fit, report.aligned) == (fit, 6)
+        residuals[fit] = report.residual_most_px
     assert residuals["perspective"] < 0.1 * residuals["affine"]
     there = torch.stack([place_in_perspective(film, ATLAS, size=SIZE).input_from_canonical for film in points])
     canonical = mean_of_aligned(films, valid.float(), normalised_perspective(there, SIZE).float()).image

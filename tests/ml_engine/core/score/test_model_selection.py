@@ -202,7 +202,4 @@ def test_the_detector_holds_what_was_chosen_and_what_was_asked(tmp_path: Path) -
     assert again.choice == made.choice
     assert len(again.banks.whole.vectors) == memory_bank.bank_size(5 * 64, 0.1)
     np.testing.assert_array_equal(again.calibration.maps, calibrated[1].maps)
-    facts = pipeline.summary(again)["tune"]
-    assert facts["chosen"] == {"rate": 0.1, "neighbours": 3, "top_share": again.config.top_share}
-    assert facts["nested"]["folds"] == 5
     assert model_selection.from_json(model_selection.to_json(replace(choice, note="x"))) == replace(choice, note="x")

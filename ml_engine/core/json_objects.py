@@ -1,0 +1,106 @@
+"""Frozen dataclasses as JSON objects, and back; what a JSON object lacks is named in a sentence.
+
+A field without a default is required. One with the metadata `OPTIONAL` is left out of the JSON where it is None. No
+torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from ml_engine.core.errors import EngineError
+
+T = TypeVar("T")
+_NAME, _IS_LEFT_OUT = "name in JSON", "left out where None"
+OPTIONAL = {_IS_LEFT_OUT: True}
+
+
+class IncompleteJson(EngineError):
+    """A JSON object lacks a name that it must have."""
+
+
+def called(name: str) -> dict[str, str]:
+    """The metadata of a field that the JSON calls ``name``."""
+    return {_NAME: name}
+
+
+def to_json(value: Any) -> Any:
+    """A dataclass, and those in it, as a dict; any other value with sequences as lists and mappings as dicts."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        pairs = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
+        return {_name(field): to_json(v) for field, v in pairs if v is not None or _IS_LEFT_OUT not in field.metadata}
+    if isinstance(value, Mapping):
+        return {key: to_json(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(one) for one in value]
+    return value
+
+
+def from_json(cls: type[T], values: Any, *, source: str, advice: str) -> T:
+    """The dataclass ``cls`` with the dataclasses in it. Names that a later release added are passed over.
+
+    Raises IncompleteJson where a required name is missing, or null where its type does not say so: "``source`` does
+    not hold a, b.c: ``advice``."
+    """
+    missing: list[str] = []
+    made = _made(cls, values, "", missing)
+    if missing:
+        raise IncompleteJson(f"{source} does not hold {', '.join(missing)}: {advice}.")
+    return made  # type: ignore[no-any-return]
+
+
+def _name(field: dataclasses.Field[Any]) -> str:
+    name: str = field.metadata.get(_NAME, field.name)
+    return name
+
+
+def _made(hint: Any, value: Any, path: str, missing: list[str]) -> Any:
+    """``value`` as the type ``hint`` says; required names that are not there are added to ``missing``, by path."""
+    if get_origin(hint) in (Union, types.UnionType):
+        if value is None:
+            return None
+        hint = next(one for one in get_args(hint) if one is not type(None))
+    if not _holds_objects(hint):
+        return value
+    if get_origin(hint) is Sequence and isinstance(value, list | tuple):
+        (of,) = get_args(hint)
+        return [_made(of, one, f"{path}[{k}]", missing) for k, one in enumerate(value)]
+    if dataclasses.is_dataclass(hint):
+        return _object(hint, value, path, missing)
+    return value
+
+
+def _object(cls: Any, value: Any, path: str, missing: list[str]) -> Any:
+    if not isinstance(value, Mapping):
+        missing.append(path or "a JSON object")
+        return None
+    hints, given, before = _hints(cls), {}, len(missing)
+    for field in dataclasses.fields(cls):
+        name = _name(field)
+        inner = f"{path}.{name}" if path else name
+        has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        if name not in value and has_default:
+            continue
+        if value.get(name) is None and (name not in value or not _may_be_none(hints[field.name])):
+            missing.append(inner)
+            continue
+        given[field.name] = _made(hints[field.name], value[name], inner, missing)
+    return None if len(missing) > before else cls(**given)
+
+
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+@cache
+def _holds_objects(hint: Any) -> bool:
+    return dataclasses.is_dataclass(hint) or any(_holds_objects(one) for one in get_args(hint))
+
+
+def _may_be_none(hint: Any) -> bool:
+    return hint is Any or type(None) in get_args(hint)
