@@ -56,7 +56,7 @@ def ablation_command(options: argparse.Namespace) -> int:
     provide_perceptual_weights(config, console)
     named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
     request = RunSpec("ablation", config, name="ablation", weights=named, figures=figures)
-    lay(options.out, request, rows, with_labels=True)
+    lay(options.out, request, rows)
     console.say(planned.forecast(config) + ", one after the other")
     outcome = run_folder(options.out, images=images, listener=console.event)
     if outcome.has_results:

@@ -108,7 +108,7 @@ def bank_study_command(options: argparse.Namespace) -> int:
         raise InvalidConfig("--alignment names an alignment, and align is none: leave one of them out.")
     console = Console()
     selection = manifest.for_cells(manifest.read_csv(options.csv), preset=config.preset, seed=config.seed)
-    studied = [row for row in selection.rows if row.part != "align" and (row.part, row.label) != ("tune", "normal")]
+    studied = _of_study(selection.rows)
     manifest.check_parts(studied, config)
     parts = [row.part for row in studied]
     check_reachable(planned, normals=parts.count("fit"), abnormals=parts.count("tune"))
@@ -130,13 +130,17 @@ def bank_study_command(options: argparse.Namespace) -> int:
     named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
     asked = {"bank": planned.to_json()}
     request = RunSpec("bank_study", config, name="bank study", weights=named, inputs=inputs, asked=asked)
-    kept = [row for row in rows if row.part != "align" and (row.part, row.label) != ("tune", "normal")]
-    lay(out, request, kept, with_labels=True)
+    lay(out, request, _of_study(rows))
     console.say(f"{len(planned.cells)} banks, one after the other")
     outcome = run_folder(out, images=options.images, listener=console.event)
     if outcome.has_results:
         console.say(f"the table with intervals: python -m analysis.studies.bank {out} --csv {options.csv}")
     return report_outcome(outcome)
+
+
+def _of_study(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
+    """The films of a bank study: of tune the abnormal ones alone, which banks may be given; none of align."""
+    return [row for row in rows if row.part != "align" and (row.part, row.label) != ("tune", "normal")]
 
 
 def blind_spots_command(options: argparse.Namespace) -> int:
@@ -165,7 +169,7 @@ def blind_spots_command(options: argparse.Namespace) -> int:
         inputs=inputs,
         asked={"lesions": planned.to_json()},
     )
-    lay(out, request, rows, with_labels=False)
+    lay(out, request, rows)
     link_model(model, list(inputs), out)
     console = Console()
     console.say(f"lesions are pasted into {len(rows)} normal films of {planned.part}")

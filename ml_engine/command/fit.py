@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_engine.command import alignment_inputs
 from ml_engine.command.console import Console, print_detector, print_selection, report_outcome
-from ml_engine.command.lay_folder import aligning_rows, fit_alignment_first, lay, provide_weights
+from ml_engine.command.lay_folder import fit_alignment_first, lay, provide_weights
 from ml_engine.command.options import add_films, add_settings, configured
 from ml_engine.core import files
 from ml_engine.core.backbone import feature_store, networks, weights
@@ -49,19 +49,19 @@ def fit_command(options: argparse.Namespace) -> int:
     inputs = {}
     unreadable = 0
     if config.align == "network":
-        extra = given.for_run(aligning_rows(rows))
+        extra = given.for_run(manifest.alignment_rows(rows))
         outcome = fit_alignment_first(out, config, rows, images=options.images, console=console, extra=extra)
         if not outcome.has_results:
             return report_outcome(outcome)
-        part_is_align = any(row.part == "align" for row in rows)
-        unreadable = outcome.unreadable if part_is_align else 0  # films of fit are counted below
+        part = manifest.alignment_part(row.part for row in rows)
+        unreadable = outcome.unreadable if part == "align" else 0  # films of fit are counted below
         inputs["alignment"] = files.sha256_of(out / "alignment.safetensors")
     named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
     fitting = [row for row in rows if row.part != "align"]
     extra = given.for_detector(fitting)
     inputs |= alignment_inputs.hashes(extra)
     request = RunSpec(kind="fit_detector", config=config, name="detector", inputs=inputs, weights=named)
-    lay(out, request, fitting, with_labels=True)
+    lay(out, request, fitting)
     alignment_inputs.write(out, extra)
     if options.keep_features:
         (out / feature_store.FOLDER).mkdir(exist_ok=True)

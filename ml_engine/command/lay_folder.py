@@ -14,8 +14,10 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.detector.pipeline import FittedDetector, load_detector
 from ml_engine.core.errors import EngineError
 from ml_engine.engine import manifest
+from ml_engine.engine import run_folder as run_folders
 from ml_engine.engine.outcome import Outcome
 from ml_engine.engine.run_folder import RunSpec
+from ml_engine.engine.run_kinds import KINDS, RunKind
 from ml_engine.engine.stages.runner import run_folder
 
 
@@ -56,12 +58,6 @@ def link_model(model: Path, names: list[str], out: Path) -> None:
         files.link_or_copy(model / f"{name}.safetensors", out / "inputs" / f"{name}.safetensors")
 
 
-def aligning_rows(rows: list[manifest.ManifestRow]) -> list[manifest.ManifestRow]:
-    """The films that an alignment is fitted on: those of align, or of fit where there are none."""
-    part = "align" if any(row.part == "align" for row in rows) else "fit"
-    return [row for row in rows if row.part == part]
-
-
 def fit_alignment_first(
     out: Path,
     config: PipelineConfig,
@@ -74,9 +70,9 @@ def fit_alignment_first(
     """Fit the alignment that the run in ``out`` uses, in OUT/alignment-run, and put it among that run's inputs;
     ``extra`` are further inputs, by name."""
     provide_perceptual_weights(config, console)
-    aligning = aligning_rows(rows)
+    aligning = manifest.alignment_rows(rows)
     request = RunSpec(kind="fit_alignment", config=config, name="alignment", inputs=alignment_inputs.hashes(extra))
-    lay(out / "alignment-run", request, aligning, with_labels=True)
+    lay(out / "alignment-run", request, aligning)
     alignment_inputs.write(out / "alignment-run", extra)
     outcome = run_folder(out / "alignment-run", images=images, listener=console.event)
     if outcome.has_results:
@@ -86,17 +82,15 @@ def fit_alignment_first(
     return outcome
 
 
-def lay(path: Path, request: RunSpec, rows: list[manifest.ManifestRow], *, with_labels: bool) -> None:
+def lay(path: Path, request: RunSpec, rows: list[manifest.ManifestRow]) -> None:
     """Write a run folder, or go on with the one that is there. Raises EngineError where that one is another run's."""
-    path.mkdir(parents=True, exist_ok=True)
     wanted = request.to_json()
     if (path / "run.json").exists():
         there = _what_is_there(path)
-        if there != wanted or manifest.read(path / "images.csv") != [_as_stored(row, with_labels) for row in rows]:
+        if there != wanted or manifest.read(path / "images.csv") != _as_stored(rows, request.kind):
             raise EngineError(f"{path} already holds {_difference(there, wanted)}. Choose another --out, or delete it.")
         return
-    manifest.write(path / "images.csv", rows, with_labels=with_labels)
-    files.write_json(path / "run.json", wanted)
+    run_folders.lay(path, wanted, rows)
 
 
 def _what_is_there(path: Path) -> dict[str, Any]:
@@ -109,8 +103,8 @@ def _what_is_there(path: Path) -> dict[str, Any]:
     return there
 
 
-def _as_stored(row: manifest.ManifestRow, with_labels: bool) -> manifest.ManifestRow:
-    return row if with_labels else replace(row, label="")
+def _as_stored(rows: list[manifest.ManifestRow], kind: str) -> list[manifest.ManifestRow]:
+    return rows if KINDS[RunKind(kind)].has_labels else [replace(row, label="") for row in rows]
 
 
 def _difference(there: dict[str, Any], wanted: dict[str, Any]) -> str:

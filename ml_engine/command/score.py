@@ -55,7 +55,7 @@ def score_command(options: argparse.Namespace) -> int:
         inputs=inputs,
         fusion_weight=asked.fusion_weight if "fusion_weight" in given_settings(options) else None,
     )
-    lay(out, request, rows, with_labels=False)
+    lay(out, request, rows)
     alignment_inputs.write(out, extra)
     link_model(model, models, out)
     outcome = run_folder(out, images=options.images, listener=console.event)

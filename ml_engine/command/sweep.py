@@ -55,7 +55,7 @@ def sweep_command(options: argparse.Namespace) -> int:
     for backbone, name in dict.fromkeys(_weights(planned, config)):
         provide_weights(name, backbone, console)
     named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
-    lay(options.out, RunSpec("sweep", config, name="sweep", weights=named, axes=axes), rows, with_labels=True)
+    lay(options.out, RunSpec("sweep", config, name="sweep", weights=named, axes=axes), rows)
     console.say(planned.forecast(config) + ", one after the other")
     outcome = run_folder(options.out, images=options.images, listener=console.event)
     if outcome.has_results:

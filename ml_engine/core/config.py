@@ -331,6 +331,21 @@ class PipelineConfig:
         return self.replace(**values)
 
 
+# How a film is prepared before it is aligned: the same when the alignment is fitted and when it is used.
+PREPARATION = ("intensity", "resize", "low_percentile", "high_percentile", "clahe", "clahe_clip", "clahe_tiles")
+
+
+def preparation_difference(fitted: Mapping[str, Any], config: PipelineConfig) -> tuple[str, Any, Any] | None:
+    """The first setting of `PREPARATION` that differs: its name, its value in the config ``fitted`` (JSON) of an
+    alignment, and in ``config``; None where none does. One that an older alignment does not name is passed over, but
+    for CLAHE, which it did without."""
+    made_with = {"clahe": False} | dict(fitted)
+    for name in PREPARATION:
+        if name in made_with and made_with[name] != getattr(config, name):
+            return name, made_with[name], getattr(config, name)
+    return None
+
+
 # What preset ``paper`` sets differently; a reason for each stands in METHOD.
 PAPER: dict[str, Any] = {
     "intensity": "minmax",

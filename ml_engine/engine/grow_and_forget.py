@@ -19,7 +19,7 @@ from ml_engine.engine import approximate_banks, manifest
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.outcome import Outcome
 from ml_engine.engine.reports import DetectorReport
-from ml_engine.engine.run_folder import RunSpec
+from ml_engine.engine.run_folder import INPUTS, RunSpec, lay
 from ml_engine.engine.stages.run_context import store_key
 from ml_engine.engine.stages.runner import run_folder
 
@@ -164,8 +164,7 @@ def _lay(model: Model, out: Path) -> None:
         if there == model.request.to_json() and manifest.read(out / "images.csv") == model.rows:
             return  # an earlier attempt: go on
         raise EngineError(f"{out} already holds another run: choose another --out, or delete it.")
-    out.mkdir(parents=True, exist_ok=True)
-    manifest.write(out / "images.csv", model.rows, with_labels=True)
-    for path in (*(model.path / "inputs").glob("*.safetensors"), *model.path.glob("alignment.safetensors")):
-        files.link_or_copy(path, out / path.relative_to(model.path))
-    files.write_json(out / "run.json", model.request.to_json())
+    for path in model.path.glob("alignment.safetensors"):
+        files.link_or_copy(path, out / path.name)
+    inputs = {name: model.path / INPUTS[name] for name in model.request.inputs or {}}
+    lay(out, model.request.to_json(), model.rows, inputs={k: path for k, path in inputs.items() if path.is_file()})

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -235,6 +235,17 @@ def draw_parts(rows: Sequence[ManifestRow], *, seed: int) -> dict[str, str]:
         if row.label in ("normal", "abnormal"):
             labels.setdefault(row.patient, set()).add(row.label)
     return draw_train({patient: "normal" not in found for patient, found in labels.items()}, seed=seed)
+
+
+def alignment_part(parts: Iterable[str]) -> str:
+    """The part that an alignment is fitted on, of films in these parts: align where one is in it, otherwise fit."""
+    return "align" if "align" in parts else "fit"
+
+
+def alignment_rows(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
+    """The films that an alignment is fitted on."""
+    part = alignment_part(row.part for row in rows)
+    return [row for row in rows if row.part == part]
 
 
 def check_parts(rows: Sequence[ManifestRow], config: PipelineConfig) -> None:

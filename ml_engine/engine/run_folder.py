@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +17,10 @@ from ml_engine.core import files
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
 from ml_engine.core.version import FORMAT, code_version
+from ml_engine.engine import manifest
+from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.outcome import ExitStatus
-from ml_engine.engine.run_kinds import ASKED, KINDS
+from ml_engine.engine.run_kinds import ASKED, KINDS, RunKind
 
 Listener = Callable[[dict[str, Any]], None]
 INPUTS = {
@@ -151,6 +153,24 @@ def _grow(value: Any, kind: str) -> Grow | None:
     if kind != "score":
         raise EngineError(f"run.json has grow and is of kind {kind}: only the bank of a score run grows.")
     return Grow(tuple(images), films_before)
+
+
+def lay(
+    path: Path,
+    asked: Mapping[str, Any],
+    rows: Sequence[ManifestRow] | None,
+    *,
+    inputs: Mapping[str, Path] | None = None,
+) -> None:
+    """Write a run folder: its ``inputs``, by their names in `INPUTS`; images.csv with ``rows``, their labels left out
+    where the engine must not see them, or as it is there, where they are None; and run.json with what is ``asked``
+    (`RunSpec.to_json`), last: a folder that has it is whole. Raises FileNotFoundError for an input that is gone."""
+    path.mkdir(parents=True, exist_ok=True)
+    for name, source in (inputs or {}).items():
+        files.link_or_copy(source, path / INPUTS[name])
+    if rows is not None:
+        manifest.write(path / "images.csv", rows, with_labels=KINDS[RunKind(asked["kind"])].has_labels)
+    files.write_json(path / "run.json", asked)
 
 
 class RunFolder:

@@ -4,13 +4,13 @@ from collections import Counter
 
 from django.db import transaction
 
+from ml_engine.core.backbone.weights import RANDOM
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
 from ml_engine.engine.study_plans import BankPlan, LesionPlan, check_reachable
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import (
-    RANDOM,
     RunRequest,
     aligned_config,
     check_films,

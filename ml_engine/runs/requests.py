@@ -13,8 +13,10 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q
 
-from ml_engine.core.config import PipelineConfig
+from ml_engine.core.backbone.weights import RANDOM
+from ml_engine.core.config import PipelineConfig, preparation_difference
 from ml_engine.core.json_objects import IncompleteJson
+from ml_engine.engine import manifest
 from ml_engine.engine.reports import DetectorReport
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState
 from ml_engine.runs import paths
@@ -23,9 +25,6 @@ from portal.models import Dataset, Image, Part, Site, Split, User
 from portal.people import audit
 from portal.people.access import require
 
-RANDOM = "random"
-# How a film is read before it is aligned: the same when the alignment is fitted and when it is used.
-_READING = ("intensity", "low_percentile", "high_percentile", "resize", "clahe", "clahe_clip", "clahe_tiles")
 _LONGEST_NAME = 100
 MOST_GROWN = 200  # films whose features fit into memory at once
 
@@ -246,8 +245,8 @@ def request_chain(
 
 
 def alignment_part(split: Split) -> str:
-    """The part that an alignment is fitted on: align, where the split has one, else fit."""
-    return Part.ALIGN if split.members.filter(part=Part.ALIGN).exists() else Part.FIT
+    """The part that an alignment is fitted on, by `manifest.alignment_part`."""
+    return manifest.alignment_part(split.members.filter(part=Part.ALIGN).values_list("part", flat=True)[:1])
 
 
 def check_needs_no_file(config: PipelineConfig) -> None:
@@ -331,13 +330,12 @@ def aligned_config(
 
 def _with_alignment(config: PipelineConfig, fitted: PipelineConfig) -> PipelineConfig:
     """The detector's config with the alignment's own settings in it, since those are the ones that hold."""
-    for name in _READING:
-        mine, theirs = getattr(config, name), getattr(fitted, name)
-        if mine != theirs:
-            raise RunRefused(
-                f"{name} is {mine} here and was {theirs} when the alignment was fitted: set it to {theirs}, or "
-                "fit an alignment anew."
-            )
+    if difference := preparation_difference(fitted.to_json(), config):
+        name, theirs, ours = difference
+        raise RunRefused(
+            f"{name} is {ours} here and was {theirs} when the alignment was fitted: set it to {theirs}, or fit an "
+            "alignment anew."
+        )
     return config.replace(align="network", alignment=fitted.alignment)
 
 

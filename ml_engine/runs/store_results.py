@@ -1,13 +1,12 @@
 """What a finished run folder holds -> rows. Call inside the transaction that ends the run."""
 
-import json
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
+from ml_engine.core import files
 from ml_engine.engine import manifest
 from ml_engine.engine.reports import AlignmentReport, DetectorReport
 from ml_engine.engine.scored_folder import FilmScore, ScoredFolder
@@ -20,7 +19,7 @@ _BATCH = 1000
 
 def store_results(run: Run, folder: Path) -> None:
     if run.facts.is_study:
-        read_json(folder / f"{run.kind}.json")  # all that a study leaves stays in its folder
+        files.read_json(folder / f"{run.kind}.json")  # all that a study leaves stays in its folder
         return
     {
         RunKind.FIT_ALIGNMENT: _store_alignment,
@@ -112,9 +111,3 @@ def _image_ids(uuids: list[str]) -> dict[str, int]:
 def _chunks(uuids: list[str]) -> Iterator[list[UUID]]:
     for start in range(0, len(uuids), 500):  # SQLite allows 999 parameters on old builds
         yield [UUID(text) for text in uuids[start : start + 500]]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    value = json.loads(path.read_text(encoding="utf-8"))
-    assert isinstance(value, dict)
-    return value

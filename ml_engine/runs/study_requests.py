@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from ml_engine.core.backbone.weights import RANDOM
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
 from ml_engine.engine.stages import ablation, sweep
@@ -13,7 +14,6 @@ from ml_engine.engine.stages.plans import ExperimentPlan
 from ml_engine.models import Run, RunKind
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import (
-    RANDOM,
     RunRequest,
     check_films,
     check_needs_no_file,

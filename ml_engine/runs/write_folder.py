@@ -1,9 +1,7 @@
 """Rows -> run folder: everything that the engine needs, as files."""
 
-import csv
-import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +10,17 @@ import numpy as np
 
 from ml_engine.core.backbone import weights
 from ml_engine.core.config import PipelineConfig
-from ml_engine.core.version import code_version
+from ml_engine.core.version import FORMAT, code_version
+from ml_engine.engine.manifest import ManifestRow
+from ml_engine.engine.run_folder import INPUTS, lay
 from ml_engine.engine.study_plans import LesionPlan
-from ml_engine.models import Run, RunKind
+from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind
 from ml_engine.runs import paths
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import alignment_part, fit_report_of
 from portal.intake.film_files import pixel_path
 from portal.labels.events import labels_at
 from portal.models import Image, LabelValue, Part, Split
-
-FORMAT = 1
-_COLUMNS = ("image", "filename", "sha256", "patient", "part")
 
 
 @dataclass(frozen=True)
@@ -38,12 +35,23 @@ class RunFilm:
     def filename(self) -> str:
         return f"files/{self.image.uuid}.u16.gz"
 
+    def to_row(self) -> ManifestRow:
+        return ManifestRow(
+            filename=self.filename,
+            image=str(self.image.uuid),
+            sha256=self.image.pixel_sha256,
+            patient=str(self.image.patient.uuid),
+            part=self.part,
+            label=self.label,
+        )
+
 
 def write_folder(run: Run, *, tick: Callable[[], None]) -> Path:
     """The run's folder, complete. Written again on a later attempt, it keeps its list of films: what the first
     attempt began, the next one ends. `tick` is called often. Raises RunRefused."""
     folder = paths.run_folder(run.uuid)
     (folder / "files").mkdir(parents=True, exist_ok=True)
+    rows = None
     if not (folder / "images.csv").exists():
         films = films_of(run)
         if not films:
@@ -51,8 +59,9 @@ def write_folder(run: Run, *, tick: Callable[[], None]) -> Path:
         for film in films:
             _place_film(film, folder)
             tick()
-        paths.write_text(folder / "images.csv", _manifest(films, labelled=run.facts.has_labels))
-    paths.write_text(folder / "run.json", json.dumps(_run_json(run, folder), indent=1, sort_keys=True) + "\n")
+        rows = [film.to_row() for film in films]
+    models = _models(run)
+    lay(folder, _run_json(run, folder, models), rows, inputs=_missing_inputs(models, folder))
     return folder
 
 
@@ -70,17 +79,7 @@ def _place_film(film: RunFilm, folder: Path) -> None:
         paths.write_text(facts, json.dumps(film.image.facts, sort_keys=True))
 
 
-def _manifest(films: list[RunFilm], *, labelled: bool) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_COLUMNS, "label"] if labelled else _COLUMNS)
-    for film in films:
-        row = [film.image.uuid, film.filename, film.image.pixel_sha256, film.image.patient.uuid, film.part]
-        writer.writerow([*row, film.label] if labelled else row)
-    return text.getvalue()
-
-
-def _run_json(run: Run, folder: Path) -> dict[str, Any]:
+def _run_json(run: Run, folder: Path, models: Mapping[str, AlignmentModel | DetectorModel]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "kind": run.kind,
@@ -89,7 +88,7 @@ def _run_json(run: Run, folder: Path) -> dict[str, Any]:
         "seed": run.seed,
         "code_version": code_version(),
         "weights": _weights(run, folder),
-        "inputs": _inputs(run, folder),
+        "inputs": {name: {"file": INPUTS[name], "sha256": model.sha256} for name, model in models.items()},
     } | (run.asked if run.facts.is_study else _grow(run))
 
 
@@ -112,22 +111,24 @@ def _weights(run: Run, folder: Path) -> dict[str, Any]:
     return before if before["sha256"] else now
 
 
-def _inputs(run: Run, folder: Path) -> dict[str, dict[str, str]]:
-    """The models that the run starts from, hard-linked into the folder."""
-    inputs = {}
+def _models(run: Run) -> dict[str, AlignmentModel | DetectorModel]:
+    """The models that the run starts from."""
     alignment = run.detector.alignment if run.detector else run.alignment
-    for name, model in (("alignment", alignment), ("detector", run.detector)):
-        if model is None:
+    return {name: model for name, model in (("alignment", alignment), ("detector", run.detector)) if model is not None}
+
+
+def _missing_inputs(models: Mapping[str, AlignmentModel | DetectorModel], folder: Path) -> dict[str, Path]:
+    """The models' files that are not in the folder yet. Raises RunRefused for one that is gone."""
+    inputs = {}
+    for name, model in models.items():
+        if (folder / INPUTS[name]).exists():
             continue
-        file = f"inputs/{name}.safetensors"
-        try:
-            paths.link(paths.model_path(model.sha256), folder / file)
-        except FileNotFoundError:
+        inputs[name] = paths.model_path(model.sha256)
+        if not inputs[name].exists():
             raise RunRefused(
                 f"The file of the {name} “{model.run.name}” is missing from the data folder: restore it from a "
                 "backup, or fit it again, then clone this run with the new one."
-            ) from None
-        inputs[name] = {"file": file, "sha256": model.sha256}
+            )
     return inputs
 
 

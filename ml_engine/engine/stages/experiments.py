@@ -16,7 +16,7 @@ from ml_engine.core.version import FORMAT, code_version
 from ml_engine.engine import manifest
 from ml_engine.engine.outcome import ExitStatus, Outcome
 from ml_engine.engine.reports import AlignmentReport, StudyAlignment
-from ml_engine.engine.run_folder import RunSpec, StageProgress
+from ml_engine.engine.run_folder import RunSpec, StageProgress, lay
 from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.engine.stages.plans import BASE_ALIGNMENT, Experiment, ExperimentPlan, features_digest
 from ml_engine.engine.stages.run_context import RunContext
@@ -50,7 +50,7 @@ def unreadable(planned: ExperimentPlan, work: RunContext) -> int:
 
 def _align_part(work: RunContext) -> str:
     """The part that alignments are fitted on."""
-    return "align" if any(row.part == "align" for row in work.rows) else "fit"
+    return manifest.alignment_part(row.part for row in work.rows)
 
 
 def alignment_folder(path: Path, name: str) -> Path:
@@ -62,10 +62,9 @@ def cell_folder(path: Path, name: str) -> Path:
 
 
 def _align(name: str, changes: dict[str, str], run: Run, work: RunContext, report: StageProgress) -> dict[str, Any]:
-    part = _align_part(work)
     folder = alignment_folder(work.folder.path, name)
     request = RunSpec("fit_alignment", work.config.replace_fields(changes), name=name)
-    _lay(folder, request, [row for row in work.rows if row.part == part], {})
+    _lay(folder, request, manifest.alignment_rows(work.rows), {})
     try:
         return {"unreadable": _run_child(run, folder, work, report, f"alignment {name}")}
     except EngineError as refusal:  # a loss alone may well collapse: that is a finding
@@ -136,13 +135,8 @@ def _hashes(inputs: dict[str, Path]) -> dict[str, str]:
 
 def _lay(folder: Path, request: RunSpec, rows: list[manifest.ManifestRow], inputs: dict[str, Path]) -> None:
     """Write a child's run folder unless it is there: its request is fixed by the run's."""
-    if (folder / "run.json").exists():
-        return
-    for name, source in inputs.items():
-        files.link_or_copy(source, folder / "inputs" / f"{name}.safetensors")
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest.write(folder / "images.csv", rows, with_labels=request.kind != "score")
-    files.write_json(folder / "run.json", request.to_json())
+    if not (folder / "run.json").exists():
+        lay(folder, request.to_json(), rows, inputs=inputs)
 
 
 def _run_child(

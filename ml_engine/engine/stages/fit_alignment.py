@@ -21,6 +21,7 @@ from ml_engine.core.alignment.report import AlignmentMeasures
 from ml_engine.core.backbone import weights
 from ml_engine.core.film.preprocess import valid_area
 from ml_engine.core.version import FORMAT, code_version
+from ml_engine.engine import manifest
 from ml_engine.engine.reports import AlignmentReport, FilmResidual, PicturePair
 from ml_engine.engine.run_folder import StageProgress
 from ml_engine.engine.stages import landmarks
@@ -30,7 +31,7 @@ from ml_engine.engine.stages.run_context import RunContext, require
 
 def fit_network(work: RunContext, report: StageProgress) -> dict[str, Any]:
     """Fit on the align part, else on the fit part: network.safetensors; an epoch at a time is kept."""
-    part = "align" if len(work.readable("align")) else "fit"
+    part = manifest.alignment_part(work.rows[k].part for k in work.readable().tolist())
     rows = work.readable(part)
     require(rows, least=2, part=part)
     inputs = files.open_npy(work.path("inputs.npy"))

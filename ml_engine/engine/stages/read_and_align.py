@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ml_engine.core import files
 from ml_engine.core.alignment.landmarks import Points
 from ml_engine.core.alignment.model import FittedAlignment, load_alignment
+from ml_engine.core.config import preparation_difference
 from ml_engine.core.errors import EngineError, IncompatibleModel, UnreadableImage, UnsupportedImage
 from ml_engine.core.film.preprocess import prepare, valid_area
 from ml_engine.core.geometry import compose
@@ -20,8 +21,6 @@ from ml_engine.engine.stages import landmarks
 from ml_engine.engine.stages.run_context import RunContext
 
 CHUNK = 32
-# how a film is read before it is aligned: the same when the alignment is fitted and when it is used
-READING = ("intensity", "resize", "low_percentile", "high_percentile", "clahe", "clahe_clip", "clahe_tiles")
 Input = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]  # image, box, original_from_input
 
 
@@ -111,13 +110,12 @@ def load_checked_alignment(work: RunContext) -> FittedAlignment:
             "that fit made, as it was."
         )
     model = load_alignment(path)
-    made_for = {"clahe": False} | model.header.get("config", {})  # which an alignment from before CLAHE does not name
-    for name in READING:
-        if name in made_for and made_for[name] != getattr(work.config, name):
-            raise IncompatibleModel(
-                f"The alignment was fitted with {name} = {made_for[name]} and the detector asks for "
-                f"{getattr(work.config, name)}: choose the same, or fit another alignment."
-            )
+    if difference := preparation_difference(model.header.get("config", {}), work.config):
+        name, theirs, ours = difference
+        raise IncompatibleModel(
+            f"The alignment was fitted with {name} = {theirs} and the detector asks for {ours}: choose the same, or "
+            "fit another alignment."
+        )
     return model
 
 

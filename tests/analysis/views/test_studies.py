@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -450,3 +451,23 @@ def test_patches_at_the_threshold_are_marked() -> None:
     fused = np.array([[0.25, np.nan, 0.2]])
     assert segmentation.marked_patches(fused, 0.25).tolist() == [[True, False, False]]
     assert not segmentation.marked_patches(fused, None).any()
+
+
+def test_the_page_of_an_ablation_shows_all_that_is_measured_of_an_alignment(
+    as_analyst: Client, ablation: Run
+) -> None:
+    table = as_analyst.get(page(ablation)).text.split('id="alignments"')[1].split("</table>")[0]
+    row = table.split('<th scope="row">as configured</th>')[1].split("</tr>")[0]
+    for words in ("0.500 to 0.900", "0.300 to 0.600", "0.0200 to 0.0100", ">12 %<", "8.50 to 1.25"):
+        assert words in row, words
+
+
+@pytest.mark.parametrize("name", ["page", "api"])
+def test_an_alignment_that_lacks_a_measure_is_said(as_analyst: Client, ablation: Run, name: str) -> None:
+    path = run_folder(ablation.uuid) / "ablation.json"
+    summary = json.loads(path.read_text())
+    del summary["alignments"]["base"]["report"]["ncc_after"]
+    path.write_text(json.dumps(summary))
+    answer = as_analyst.get({"page": page, "api": api}[name](ablation))
+    assert answer.status_code in (400, 410)
+    assert "does not hold report.ncc_after: run the study again" in answer.text

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 import pytest
 
 from ml_engine.core.alignment_config import AlignmentConfig
-from ml_engine.core.config import PRESETS, PipelineConfig
+from ml_engine.core.config import PREPARATION, PRESETS, PipelineConfig, preparation_difference
 from ml_engine.core.errors import InvalidConfig
 
 DEFAULT = PipelineConfig.from_preset("default")
@@ -144,3 +144,17 @@ def test_a_fusion_weight_that_is_asked_for_is_not_chosen_again() -> None:
 
     assert (asked.fusion_weight, asked.fusion_choice) == (0.25, "config")
     assert DEFAULT.replace_fields({"fusion_weight": "0.25", "fusion_choice": "tune"}).fusion_choice == "tune"
+
+
+@pytest.mark.parametrize("name", PREPARATION)
+def test_a_film_is_prepared_alike_for_the_alignment_and_after_it(name: str) -> None:
+    ours = PipelineConfig()
+    assert preparation_difference(ours.to_json(), ours) is None
+    assert preparation_difference(ours.to_json() | {name: "other"}, ours) == (name, "other", getattr(ours, name))
+
+
+def test_an_alignment_from_before_clahe_did_without_it() -> None:
+    older = {name: value for name, value in PipelineConfig().to_json().items() if not name.startswith("clahe")}
+    assert preparation_difference(older, PipelineConfig(clahe=False)) is None
+    assert preparation_difference(older, PipelineConfig(clahe=True)) == ("clahe", False, True)
+    assert preparation_difference({}, PipelineConfig(clahe=False)) is None

@@ -228,3 +228,12 @@ def test_a_run_folder_without_films_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "images.csv").write_text("image,filename\n")
     with pytest.raises(InvalidManifest, match="at least one row"):
         manifest.read(tmp_path / "images.csv")
+
+
+@pytest.mark.parametrize(
+    ("parts", "wanted"), [("align fit tune", ["a"]), ("fit fit tune", ["a", "b"]), ("tune align align", ["b", "c"])]
+)
+def test_an_alignment_is_fitted_on_align_and_on_fit_where_no_film_is_in_it(parts: str, wanted: list[str]) -> None:
+    rows = [ManifestRow(name, part=part) for name, part in zip("abc", parts.split(), strict=True)]
+    assert [row.filename for row in manifest.alignment_rows(rows)] == wanted
+    assert manifest.alignment_part(row.part for row in rows) == ("align" if "align" in parts else "fit")

@@ -23,6 +23,8 @@ from ml_engine.core.film.preprocess import prepare
 from ml_engine.engine import manifest
 from ml_engine.engine.decode_films import read
 from ml_engine.engine.run_folder import FolderBusy, RunSpec, opened
+from ml_engine.engine.run_folder import lay as lay_folder
+from ml_engine.engine.run_kinds import KINDS
 from ml_engine.engine.stages.runner import BULKY, STAGES, run_folder
 from tests.ml_engine import films
 from tests.ml_engine.forked import ForkedEngine
@@ -47,11 +49,7 @@ def lay(
     folder: Path, request: RunSpec, rows: list[manifest.ManifestRow], *, inputs: dict[str, Path] | None = None
 ) -> Path:
     """A run folder as the portal writes one: its films and inputs lie inside."""
-    folder.mkdir(parents=True)
-    manifest.write(folder / "images.csv", rows, with_labels=request.kind != "score")
-    files.write_json(folder / "run.json", request.to_json())
-    for name, source in (inputs or {}).items():
-        files.link_or_copy(source, folder / "inputs" / f"{name}.safetensors")
+    lay_folder(folder, request.to_json(), rows, inputs=inputs)
     return folder
 
 
@@ -795,3 +793,32 @@ def test_bank_vectors_lead_back_to_rows_of_the_manifest(world: Path) -> None:
 def test_command_line_module_is_what_runs(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["run", str(world / "nowhere")]) == 2
     assert "is no run folder" in capsys.readouterr().err
+
+
+# --- laying it --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_folder_is_laid_with_labels_unless_the_engine_must_not_see_them(tmp_path: Path, kind: str) -> None:
+    rows = [manifest.ManifestRow("a.png", part="test", label="abnormal")]
+    (tmp_path / "model").write_bytes(b"a model")
+    asked = RunSpec(kind, CONFIG, inputs={"detector": files.sha256_of(tmp_path / "model")}).to_json()
+    lay_folder(tmp_path / "run", asked, rows, inputs={"detector": tmp_path / "model"})
+    (row,) = manifest.read(tmp_path / "run" / "images.csv")
+    assert row.label == ("" if kind in ("score", "blind_spots") else "abnormal")
+    assert files.read_json(tmp_path / "run" / "run.json") == asked
+    assert (tmp_path / "run" / asked["inputs"]["detector"]["file"]).read_bytes() == b"a model"
+
+
+def test_a_folder_whose_input_is_gone_is_no_run_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        lay_folder(tmp_path / "run", RunSpec("score", CONFIG).to_json(), [], inputs={"detector": tmp_path / "gone"})
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_a_later_attempt_keeps_the_films_that_are_there(tmp_path: Path) -> None:
+    asked, rows = RunSpec("score", CONFIG).to_json(), [manifest.ManifestRow("a.png", part="test")]
+    lay_folder(tmp_path / "run", asked, rows)
+    lay_folder(tmp_path / "run", asked | {"name": "again"}, None)
+    assert manifest.read(tmp_path / "run" / "images.csv") == rows
+    assert files.read_json(tmp_path / "run" / "run.json")["name"] == "again"
