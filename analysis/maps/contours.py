@@ -6,11 +6,13 @@ lines as the viewer's, on a coarser grid, for pictures of a hand's breadth.
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
+from contourpy import LineType, contour_generator
 from numpy.typing import NDArray
 
 STEPS = 2  # of the grid, a patch
-_CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])  # of a cell, clockwise from the upper left
 
 
 def hottest(values: NDArray[np.float64]) -> tuple[float, float] | None:
@@ -24,32 +26,16 @@ def hottest(values: NDArray[np.float64]) -> tuple[float, float] | None:
 def contour(values: NDArray[np.float64], level: float) -> NDArray[np.float64]:
     """(S, 2, 2) segments of points (x, y), in patches, where the map crosses `level`: marching squares on the bilinear
     map at `STEPS` points a patch. A cell with a masked corner has no line; at a saddle the middle decides."""
-    finer = _sampled(values) - level
-    corners = np.stack([finer[:-1, :-1], finer[:-1, 1:], finer[1:, 1:], finer[1:, :-1]], axis=-1)
-    above = corners >= 0
-    crossed = np.isfinite(corners).all(axis=-1) & (above != np.roll(above, -1, axis=-1)).any(axis=-1)
-    segments = [
-        (_place(row, column, start, corners[row, column]), _place(row, column, end, corners[row, column]))
-        for row, column in np.argwhere(crossed).tolist()
-        for start, end in _lines(corners[row, column])
-    ]
-    return np.asarray(segments, dtype=np.float64).reshape(-1, 2, 2)
-
-
-def _lines(corners: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """The edges, 0 top, 1 right, 2 bottom, 3 left, that a line joins in one cell."""
-    above = corners >= 0
-    edges = np.flatnonzero(above != np.roll(above, -1)).tolist()
-    if len(edges) == 2:
-        return [(edges[0], edges[1])]
-    return [(0, 1), (2, 3)] if (corners.sum() >= 0) == above[0] else [(3, 0), (1, 2)]
-
-
-def _place(row: int, column: int, edge: int, corners: NDArray[np.float64]) -> tuple[float, float]:
-    start, end = edge, (edge + 1) % 4
-    share = corners[start] / (corners[start] - corners[end])
-    x, y = _CORNERS[start] + share * (_CORNERS[end] - _CORNERS[start])
-    return (column + x + 0.5) / STEPS, (row + y + 0.5) / STEPS
+    generator = contour_generator(
+        z=_sampled(values),
+        name="serial",
+        corner_mask=False,  # else contourpy cuts a cell with one masked corner into a triangle
+        line_type=LineType.Separate,
+    )
+    # contourpy counts a point at the level as below it; here it is above, as a patch at the threshold is marked
+    lines = cast(list[NDArray[np.float64]], generator.lines(float(np.nextafter(level, -np.inf))))
+    segments = [np.stack([line[:-1], line[1:]], axis=1) for line in lines]
+    return (np.concatenate([np.empty((0, 2, 2)), *segments]) + 0.5) / STEPS
 
 
 def _sampled(values: NDArray[np.float64]) -> NDArray[np.float64]:

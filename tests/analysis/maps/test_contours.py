@@ -50,7 +50,8 @@ def test_every_end_lies_at_the_level(seed: int) -> None:
     lines = contour(values, 0.3)
     grid = np.array([[sampled(values, (i + 0.5) / 2, (j + 0.5) / 2) for i in range(14)] for j in range(12)])
     assert len(lines) > 5
-    for x, y in lines.reshape(-1, 2) * 2 - 0.5:  # each lies on an edge of the finer grid, where it is linear
+    # each lies on an edge of the finer grid, where the map is linear
+    for x, y in (lines.reshape(-1, 2) * 2 - 0.5).round(12):
         (left, top), (fx, fy) = np.floor([x, y]).astype(int), np.array([x, y]) % 1
         right, below = min(left + 1, 13), min(top + 1, 11)
         row = (1 - fx) * grid[top, left] + fx * (grid[top, right] if fx else 0)
@@ -65,6 +66,15 @@ def test_masked_patches_have_no_line() -> None:
     assert len(lines)
     assert lines[..., 0].max() < 4
     assert len(contour(np.full((3, 3), NAN), 1.0)) == 0
+
+
+def test_a_patch_at_the_level_is_inside() -> None:
+    """As it is marked when it reaches the threshold: the line runs around the plateau, not nowhere."""
+    plateau = np.zeros((5, 5))
+    plateau[1:4, 1:4] = 1.0
+    lines = contour(plateau, 1.0)
+    assert lines.reshape(-1, 2).min(axis=0) == pytest.approx([1.75, 1.75], abs=0.25)
+    assert lines.reshape(-1, 2).max(axis=0) == pytest.approx([3.25, 3.25], abs=0.25)
 
 
 @pytest.mark.parametrize(("level", "joined"), [(-0.1, True), (0.1, False)])
