@@ -1,9 +1,10 @@
 """Statistics that are asked for again at each step of a slider, kept in this process."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import TypeVar, cast
+
+from cachetools import LRUCache
 
 T = TypeVar("T")
 
@@ -13,14 +14,12 @@ class Remembered:
     of which two may work out one answer at once."""
 
     def __init__(self, size: int) -> None:
-        self.size = size
-        self._answers: OrderedDict[Hashable, object] = OrderedDict()
+        self._answers: LRUCache[Hashable, object] = LRUCache(size)
         self._lock = Lock()
 
     def __call__(self, key: Hashable, work_out: Callable[[], T]) -> T:
         with self._lock:
             if key in self._answers:
-                self._answers.move_to_end(key)
                 return cast(T, self._answers[key])
         answer = work_out()
         self.put(key, answer)
@@ -30,9 +29,6 @@ class Remembered:
         """Remember an answer that was worked out elsewhere."""
         with self._lock:
             self._answers[key] = answer
-            self._answers.move_to_end(key)
-            while len(self._answers) > self.size:
-                self._answers.popitem(last=False)
 
     def clear(self) -> None:
         with self._lock:
