@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tabulate import tabulate
 
 from ml_engine.core.score.auroc import auroc
 from ml_engine.engine.reports import DetectorReport
@@ -70,8 +71,8 @@ def main() -> None:
     options, rest = parser.parse_args(given[:at]), given[at + 1 :]
     out = options.out or Path(tempfile.mkdtemp(prefix="cxr-a-"))
     data = ["--images", options.folder / "images", "--csv", options.folder / "labels.csv"]
-    print("| | fit s (CPU s) | peak MiB | score s (CPU s) | peak MiB | mask keeps | w | global | region | fused |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    headings = ["", "fit s (CPU s)", "peak MiB", "score s (CPU s)", "peak MiB", "mask keeps", "w", *COLUMNS]
+    rows = []
     for name in options.only or VARIANTS:
         align, mask = VARIANTS[name]
         model, scores = out / name.replace(", ", "-"), out / f"{name.replace(', ', '-')}-scores"
@@ -88,7 +89,9 @@ def main() -> None:
             f"{report.fusion_weight:g}",
             *(f"{value:.3f}" for value in aurocs(scores / "scores.csv", options.folder / "labels.csv")),
         ]
-        print(f"| {' | '.join(cells)} |", flush=True)
+        rows.append(cells)
+        print(*cells, sep="; ", file=sys.stderr, flush=True)  # kept where a later one fails
+    print(tabulate(rows, headings, tablefmt="github", disable_numparse=True))
     if not options.out:
         shutil.rmtree(out)
 

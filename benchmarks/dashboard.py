@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
+from tabulate import tabulate
 
 from benchmarks.database import throw_away_portal
 
@@ -145,13 +146,12 @@ def report(run: Any, analyst: Any, films: int) -> None:
 
     began = time.perf_counter()
     made = evaluate(run=run, author=analyst)
-    print(f"| what ({films:,} scores) | ms | kB |")
-    print("|---|---|---|")
-    print(f"| make the evaluation | {(time.perf_counter() - began) * 1000:.0f} | |")
+    rows = [["make the evaluation", f"{(time.perf_counter() - began) * 1000:.0f}", ""]]
     for part in ("tune", "test"):
         began = time.perf_counter()
         scored_parts.evaluated_part(made, part)
-        print(f"| first page of {part} after that, its band | {(time.perf_counter() - began) * 1000:.0f} | |")
+        waited = (time.perf_counter() - began) * 1000
+        rows.append([f"first page of {part} after that, its band", f"{waited:.0f}", ""])
     scored_parts.forget()
     module.forget()
     import_module("portal.wsgi")  # as the web processes do when they start
@@ -170,7 +170,7 @@ def report(run: Any, analyst: Any, films: int) -> None:
         began = time.perf_counter()
         answer = client.get(address, asked)
         waited = (time.perf_counter() - began) * 1000
-        print(f"| {words} | {waited:.0f} | {len(answer.content) / 1000:.0f} |")
+        rows.append([words, f"{waited:.0f}", f"{len(answer.content) / 1000:.0f}"])
         if answer.status_code != 200:
             sys.exit(f"{asked}: {answer.status_code} {answer.content[:300]!r}")
     scored = scored_parts.evaluated_part(made, "tune")
@@ -180,7 +180,9 @@ def report(run: Any, analyst: Any, films: int) -> None:
     for at in (0.0, 0.42, 1.0):
         statistics.roc_curve(scored.labels, scored.scores_at(at))
     waited = (time.perf_counter() - began) * 1000
-    print(f"| tune scored at another weight: AUROCs, intervals, ROC curves, nothing drawn | {waited:.0f} | |")
+    what = "tune scored at another weight: AUROCs, intervals, ROC curves, nothing drawn"
+    rows.append([what, f"{waited:.0f}", ""])
+    print(tabulate(rows, [f"what ({films:,} scores)", "ms", "kB"], tablefmt="github", disable_numparse=True))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from tabulate import tabulate
 
 from benchmarks.phantom_truth import Films, image_auroc, landmark_errors, pixel_auroc, read_landmarks
 from ml_engine.engine.scored_folder import ScoredFolder
@@ -72,15 +73,14 @@ def report(films: Path, out: Path, settings: list[str]) -> None:
         read_scores(fit_and_score(films, out, align=align, settings=settings), films / "labels.csv")
         for align in ("network", "none")
     )
-    print("| finding | films | image AUROC, aligned | not aligned | pixel AUROC, aligned | not aligned |")
-    print("|---|---|---|---|---|---|")
+    headings = ("finding", "films", "image AUROC, aligned", "not aligned", "pixel AUROC, aligned", "not aligned")
+    rows = []
     for finding in FINDINGS:
         area, abnormal, normal = image_auroc(aligned, finding)
-        print(
-            f"| {finding} | {abnormal} against {normal} normal | {area:.3f} | {image_auroc(lying, finding)[0]:.3f} | "
-            f"{pixel_auroc(aligned, finding, films / 'truth'):.3f} | "
-            f"{pixel_auroc(lying, finding, films / 'truth'):.3f} |"
-        )
+        areas = [area, image_auroc(lying, finding)[0]]
+        areas += [pixel_auroc(one, finding, films / "truth") for one in (aligned, lying)]
+        rows.append([finding, f"{abnormal} against {normal} normal", *(f"{area:.3f}" for area in areas)])
+    print(tabulate(rows, headings, tablefmt="github", disable_numparse=True))
     before, after = landmark_errors(*normal_landmarks(films, aligned, lying))
     print(
         f"\nMedian landmark error of the normal test films: {before:.2f} canonical pixels unaligned, {after:.2f} "

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tabulate import tabulate
 
 from benchmarks.database import throw_away_portal
 
@@ -295,12 +296,13 @@ def report(address: str, dataset: Any, requests: int, films: int) -> None:
             kind.size = len(body)
         kind.queries = queries_of(*next(kind.asks))
         print(f"{kind.words}: {np.percentile(kind.waits, 95):.0f} ms", file=sys.stderr)
-    print(f"| request ({films:,} films) | median (ms) | 95th percentile (ms) | below {LIMIT_MS} ms | queries | kB |")
-    print("|---|---|---|---|---|---|")
+    rows = []
     for kind in asked:
         middle, high = np.percentile(kind.waits, [50, 95])
         said = "yes" if high < LIMIT_MS else "**no**"
-        print(f"| {kind.words} | {middle:.0f} | {high:.0f} | {said} | {kind.queries} | {kind.size / 1000:.0f} |")
+        rows.append([kind.words, f"{middle:.0f}", f"{high:.0f}", said, str(kind.queries), f"{kind.size / 1000:.0f}"])
+    headings = [f"request ({films:,} films)", "median (ms)", "95th percentile (ms)", f"below {LIMIT_MS} ms"]
+    print(tabulate(rows, [*headings, "queries", "kB"], tablefmt="github", disable_numparse=True))
 
 
 def queries_of(path: str, fields: list[tuple[str, str]] | None) -> int:

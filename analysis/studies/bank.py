@@ -27,7 +27,7 @@ from analysis.statistics import (
     delong_paired,
     threshold_at_specificity,
 )
-from analysis.studies.print_table import print_table
+from analysis.studies.print_table import markdown_table, print_table
 from ml_engine.core.errors import EngineError
 from ml_engine.engine import manifest
 
@@ -287,13 +287,13 @@ def table(study: BankScores, found: BankResults) -> str:
     lines = [heading]
     if study.summary["weights"]["name"] == "random":
         lines.append("Random weights, not for evaluation: the figures show that the parts work, not how well.")
-    lines += ["", "| bank | normal films | abnormal films | global | region | fused | false alarms | sensitivity |"]
-    lines += ["|---|---|---|---|---|---|---|---|"]
+    headings = ("bank", "normal films", "abnormal films", "global", "region", "fused", "false alarms", "sensitivity")
+    rows = []
     for cell in found.cells:
         cells = [_shown(*_of_auroc(cell.aurocs[name])) for name in MAPS]
         cells += [_shown(*_of_rate(rate, cell.reason)) for rate in (cell.false_alarms, cell.sensitivity)]
-        lines.append(f"| {cell.name} | {cell.normal_films} | {cell.abnormal_films} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([cell.name, str(cell.normal_films), str(cell.abnormal_films), *cells])
+    return "\n".join([*lines, "", markdown_table(headings, rows)])
 
 
 def _shown(value: float | None, low: float | None, high: float | None, reason: str) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.statistics import Rate, clustered_rate
-from analysis.studies.print_table import print_table
+from analysis.studies.print_table import markdown_table, print_table
 from ml_engine.core.errors import EngineError
 
 MAPS = ("global", "region", "fused")
@@ -257,13 +257,13 @@ def table(found: Lesions, results: BlindResults) -> str:
     lines = [heading, LIMITS]
     if found.summary["weights"]["name"] == "random":
         lines.append("Random weights, not for evaluation: the figures show that the parts work, not how well.")
-    lines += ["", "| kind | size (mm) | contrast | lesions | global | region | fused | film marked (fused) |"]
-    lines += ["|---|---|---|---|---|---|---|---|"]
+    headings = ("kind", "size (mm)", "contrast", "lesions", "global", "region", "fused", "film marked (fused)")
+    rows = []
     for group in results.groups:
         cells = [shown(one.found) for one in group.maps] + [shown(group.maps[-1].marked)]
-        start = f"| {group.kind} | {group.size_mm:g} | {group.contrast:g} | {group.maps[0].found.total} |"
-        lines.append(f"{start} {' | '.join(cells)} |")
-    lines += ["", f"Masked off: {shown(results.masked_off[ALL])} of all lesions."]
+        start = [group.kind, f"{group.size_mm:g}", f"{group.contrast:g}", str(group.maps[0].found.total)]
+        rows.append([*start, *cells])
+    lines += ["", markdown_table(headings, rows), "", f"Masked off: {shown(results.masked_off[ALL])} of all lesions."]
     for loss in results.borders:
         if loss.kind == ALL:
             rates = "; ".join(f"{one.map} {shown(one.found)}" for one in loss.maps)

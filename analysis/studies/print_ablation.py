@@ -13,10 +13,23 @@ from pathlib import Path
 from analysis.statistics import Auroc, AurocDifference
 from analysis.studies.ablation import AblationResult, CellResult, join
 from analysis.studies.cells import COLUMNS, read_experiment, read_summary, require_named, truth_of_csv
-from analysis.studies.print_table import print_table
+from analysis.studies.print_table import markdown_table, print_table, refusals
 from ml_engine.engine import manifest
 from ml_engine.engine.reports import StudyAlignment
 
+DETECTORS = ("cell", "global", "region", "combined", "w", "combined: difference from the first (p after Holm)")
+ALIGNMENTS = (
+    "alignment",
+    "NCC before",
+    "after",
+    "SSIM before",
+    "after",
+    "stack variance before",
+    "after",
+    "flagged",
+    "known affines drawn (px)",
+    "left (px)",
+)
 WEIGHTS_SHOWN = tuple(range(0, 101, 10))  # hundredths
 
 
@@ -35,21 +48,14 @@ def read_ablation(folder: Path, labels: Path) -> AblationResult:
 
 def table(found: AblationResult) -> str:
     """The cells, the sweep of the first and the alignments, as Markdown."""
+    alignments = {name: StudyAlignment.from_json(one) for name, one in found.summary["alignments"].items()}
+    weights = ["w of the first cell", *(f"{k / 100:.1f}" for k in WEIGHTS_SHOWN)]
     lines = [_heading(found), ""]
-    lines += [
-        "| cell | global | region | combined | w | combined: difference from the first (p after Holm) |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [_row(cell) for cell in found.cells]
-    lines += ["", "| w of the first cell | " + " | ".join(f"{k / 100:.1f}" for k in WEIGHTS_SHOWN) + " |"]
-    lines += [
-        "|---" * (len(WEIGHTS_SHOWN) + 1) + "|",
-        "| AUROC | " + " | ".join(_swept(found.cells[0])) + " |",
-        "",
-    ]
-    names = "NCC before | after | SSIM before | after | stack variance before | after | flagged"
-    lines += [f"| alignment | {names} | known affines drawn (px) | left (px) |", "|---" * 10 + "|"]
-    lines += [_alignment(name, StudyAlignment.from_json(one)) for name, one in found.summary["alignments"].items()]
+    lines += [markdown_table(DETECTORS, [_row(cell) for cell in found.cells])]
+    lines += refusals((cell.words, cell.refused) for cell in found.cells)
+    lines += ["", markdown_table(weights, [["AUROC", *_swept(found.cells[0])]])]
+    lines += ["", markdown_table(ALIGNMENTS, [_alignment(name, fitted) for name, fitted in alignments.items()])]
+    lines += refusals((name, fitted.refused) for name, fitted in alignments.items())
     return "\n".join(lines)
 
 
@@ -72,15 +78,14 @@ def _swept(first: CellResult) -> list[str]:
     return [f"{areas[k]:.3f}" if len(areas) else "none" for k in WEIGHTS_SHOWN]
 
 
-def _row(cell: CellResult) -> str:
+def _row(cell: CellResult) -> list[str]:
     if cell.refused:
-        return f"| {cell.words} | refused: {cell.refused} | | | | |"
+        return [cell.words, "refused"]
     cells = [interval_words(cell.aurocs[name]) for name in COLUMNS]
     weight = f"{cell.weight:g}"
     if cell.has_one_map:
         cells, weight = ["", "", cells[-1]], ""
-    difference = _difference(cell.differences.get("fused"), cell.adjusted.get("fused"))
-    return f"| {cell.words} | {' | '.join(cells)} | {weight} | {difference} |"
+    return [cell.words, *cells, weight, _difference(cell.differences.get("fused"), cell.adjusted.get("fused"))]
 
 
 def interval_words(found: Auroc) -> str:
@@ -102,10 +107,10 @@ def _difference(found: AurocDifference | None, p_value: float | None) -> str:
     return f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f}; {shown})"
 
 
-def _alignment(name: str, fitted: StudyAlignment) -> str:
+def _alignment(name: str, fitted: StudyAlignment) -> list[str]:
     measures = fitted.measures
     if measures is None:
-        return f"| {name} | refused: {fitted.refused} | | | | | | | | |"
+        return [name, "refused"]
     cells = [_digits(measures.ncc_before, 3), _digits(measures.ncc_after, 3)]
     cells += [_digits(measures.ssim_before, 3), _digits(measures.ssim_after, 3)]
     cells += [_digits(measures.stack_variance_before, 4), _digits(measures.stack_variance_after, 4)]
@@ -113,7 +118,7 @@ def _alignment(name: str, fitted: StudyAlignment) -> str:
     known = measures.known
     drawn_and_left = (known.before, known.after) if known else (None, None)
     cells += [_digits(errors.displacement_median_px if errors else None, 2) for errors in drawn_and_left]
-    return f"| {name} | {' | '.join(cells)} |"
+    return [name, *cells]
 
 
 def _digits(number: float | None, digits: int) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from analysis.studies.cells import read_experiment, read_summary, require_named, truth_of_csv
 from analysis.studies.print_ablation import interval_words
-from analysis.studies.print_table import print_table
+from analysis.studies.print_table import markdown_table, print_table, refusals
 from analysis.studies.sweep import TEST, TUNE, Setting, SweepResult, SweepRow, join
 from ml_engine.engine import manifest
 from ml_engine.engine.stages.sweep import AXES, WEIGHT
@@ -34,19 +34,17 @@ def read_sweep(folder: Path, labels: Path, *, parts: Sequence[str] = (TUNE, TEST
 def table(found: SweepResult) -> str:
     """The rows, and the spread over seeds where there are several, as Markdown."""
     parts = list(found.films)
-    lines = [_heading(found), ""]
     names = [AXES[name] for name in found.axes]
     names += [] if WEIGHT in found.axes else [AXES[WEIGHT]]
-    lines += [f"| {' | '.join(names)} | {' | '.join(f'AUROC on {part}' for part in parts)} | |"]
-    lines += ["|---" * (len(names) + len(parts) + 1) + "|"]
     best = found.settings[found.best].rows if found.best is not None else ()
-    lines += [_row(row, parts, is_best=k in best) for k, row in enumerate(found.rows)]
+    rows = [_row(row, parts, is_best=k in best) for k, row in enumerate(found.rows)]
+    lines = [_heading(found), "", markdown_table([*names, *(f"AUROC on {part}" for part in parts), ""], rows)]
+    lines += refusals((", ".join(row.values.values()), row.refused) for row in found.rows)
     if any(len(setting.rows) > 1 for setting in found.settings):
         lines += ["", "Over seeds: mean, standard deviation (lowest to highest). The intervals above are of the films."]
         varied = [AXES[name] for name in found.settings[0].values]
-        lines += ["", f"| {' | '.join([*varied, 'seeds', *parts])} |"]
-        lines += ["|---" * (len(varied) + 1 + len(parts)) + "|"]
-        lines += [_spread(setting, parts) for setting in found.settings]
+        rows = [_spread(setting, parts) for setting in found.settings]
+        lines += ["", markdown_table([*varied, "seeds", *parts], rows)]
     return "\n".join(lines)
 
 
@@ -59,20 +57,18 @@ def _heading(found: SweepResult) -> str:
     return words
 
 
-def _row(row: SweepRow, parts: Sequence[str], *, is_best: bool) -> str:
+def _row(row: SweepRow, parts: Sequence[str], *, is_best: bool) -> list[str]:
     given = (
         row.values
         if WEIGHT in row.values
         else row.values | {WEIGHT: f"{row.weight:g}" if row.weight is not None else ""}
     )
-    values = " | ".join(given.values())
     if row.refused:
-        return f"| {values} | refused: {row.refused} |{' |' * len(parts)}"
-    areas = " | ".join(interval_words(row.aurocs[part]) for part in parts)
-    return f"| {values} | {areas} | {'best on tune' if is_best else ''} |"
+        return [*given.values(), "refused"]
+    return [*given.values(), *(interval_words(row.aurocs[part]) for part in parts), "best on tune" if is_best else ""]
 
 
-def _spread(setting: Setting, parts: Sequence[str]) -> str:
+def _spread(setting: Setting, parts: Sequence[str]) -> list[str]:
     cells = [*setting.values.values(), str(len(setting.rows))]
     for part in parts:
         spread = setting.spreads.get(part)
@@ -81,7 +77,7 @@ def _spread(setting: Setting, parts: Sequence[str]) -> str:
             continue
         deviation = "one seed" if spread.deviation is None else f"{spread.deviation:.3f}"
         cells.append(f"{spread.mean:.3f}, {deviation} ({spread.low:.3f} to {spread.high:.3f})")
-    return f"| {' | '.join(cells)} |"
+    return cells
 
 
 def main(arguments: list[str] | None = None) -> int:

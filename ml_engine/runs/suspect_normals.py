@@ -41,9 +41,7 @@ def queue_least_normal(*, detector: DetectorModel, author: User) -> ScreeningQue
     found = _images(detector, [film.image for film in scored])
     outlines = _outlines(detector, folder, scored, found)
     by_score = sorted(scored, key=lambda film: -film.fused)
-    suspects = [
-        Suspect(found[film.image].pk, outlines.get(film.image, [])) for film in by_score if film.image in found
-    ]
+    suspects = [Suspect(found[film.image].pk, outlines.get(film.image, [])) for film in by_score if film.image in found]
     return queue_suspects(
         site=detector.site,
         name=f"Least normal of {detector}"[:100],

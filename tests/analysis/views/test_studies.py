@@ -453,9 +453,7 @@ def test_patches_at_the_threshold_are_marked() -> None:
     assert not segmentation.marked_patches(fused, None).any()
 
 
-def test_the_page_of_an_ablation_shows_all_that_is_measured_of_an_alignment(
-    as_analyst: Client, ablation: Run
-) -> None:
+def test_the_page_of_an_ablation_shows_all_that_is_measured_of_an_alignment(as_analyst: Client, ablation: Run) -> None:
     table = as_analyst.get(page(ablation)).text.split('id="alignments"')[1].split("</table>")[0]
     row = table.split('<th scope="row">as configured</th>')[1].split("</tr>")[0]
     for words in ("0.500 to 0.900", "0.300 to 0.600", "0.0200 to 0.0100", ">12 %<", "8.50 to 1.25"):

@@ -78,9 +78,7 @@ def test_a_chosen_auroc_is_called_optimistic(web: Client, split: Split) -> None:
     aurocs = [0.5] * 101
     aurocs[60] = 0.91
     chosen = ChosenSettings(rate=0.01, neighbours=1, top_share=0.01)
-    table = [
-        TriedAlternative(rate=s, neighbours=1, top_share=0.01, weight=0.6, auroc=0.9 + s) for s in (0.01, 0.005)
-    ]
+    table = [TriedAlternative(rate=s, neighbours=1, top_share=0.01, weight=0.6, auroc=0.9 + s) for s in (0.01, 0.005)]
     nested = NestedAuroc(auroc=0.734, low=0.61, high=0.83, folds=4)
     tune = TuneReport(films=8, abnormal=4, auroc=aurocs, chosen=chosen, table=table, nested=nested)
 
@@ -96,9 +94,7 @@ def fit_films(split: Split) -> list[Image]:
 
 
 def suspects(films: list[Image]) -> list[SuspectFilm]:
-    return [
-        SuspectFilm(image=str(film.uuid), filename="", fused=9.5 - k, p_value=0.1) for k, film in enumerate(films)
-    ]
+    return [SuspectFilm(image=str(film.uuid), filename="", fused=9.5 - k, p_value=0.1) for k, film in enumerate(films)]
 
 
 def test_the_least_normal_fit_films_lead_to_their_pages(web: Client, split: Split) -> None:

@@ -143,7 +143,9 @@ def test_a_cell_that_is_refused_is_a_sentence_in_the_table(world: Path, tmp_path
 
     text = tables.table(tables.read_ablation(copied, world / "films" / "labels.csv"))
 
-    assert "| not aligned, masked | refused: too large |" in text
+    row = next(line for line in text.splitlines() if line.startswith("| not aligned, masked"))
+    assert [cell.strip() for cell in row.split("|")[2:-1]] == ["refused", "", "", "", ""]
+    assert "not aligned, masked was refused: too large" in text.splitlines()
 
 
 def test_a_detector_with_one_map_has_one_figure(world: Path, tmp_path: Path) -> None:
