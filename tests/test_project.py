@@ -243,6 +243,49 @@ def test_weights_may_be_loaded_as_tensors_only() -> None:
     assert list(dangers(ast.parse("torch.load(path, weights_only=False)"), WEIGHTS))
 
 
+# --- arguments by name ----------------------------------------------------------------------------
+
+MOST_BY_POSITION = 5
+ANY_NUMBER = {"only", "select_related", "through", "_torchvision"}  # of one thing: fields, points, architectures
+
+
+def long_argument_lists(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and len(node.args) > MOST_BY_POSITION:
+            name = ast.unparse(node.func).rpartition(".")[2]
+            if name not in ANY_NUMBER:
+                yield f"{node.lineno}: {name} is called with {len(node.args)} arguments by position"
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            count = len(node.args.posonlyargs) + len(node.args.args)
+            if count > MOST_BY_POSITION:
+                yield f"{node.lineno}: {getattr(node, 'name', 'a lambda')} takes {count} arguments by position"
+
+
+def test_from_the_sixth_argument_on_each_has_its_name() -> None:
+    too_long = [
+        f"{path.relative_to(ROOT)}:{words}"
+        for path in python_files(*ROOMS)
+        for words in long_argument_lists(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert not too_long, "\n".join(too_long)
+
+
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [
+        ("f(1, 2, 3, 4, 5, 6)", 1),
+        ("a.b().f(*x, 2, 3, 4, 5, 6)", 1),
+        ("f(1, 2, 3, 4, 5, six=6)", 0),
+        ("films.only('a', 'b', 'c', 'd', 'e', 'f')", 0),
+        ("def f(a, b, c, d, e, g=1): pass", 1),
+        ("def f(a, b, c, d, e, *, g): pass", 0),
+        ("lambda a, b, c, d, e, g: 0", 1),
+    ],
+)
+def test_the_search_for_long_argument_lists_finds(code: str, count: int) -> None:
+    assert len(list(long_argument_lists(ast.parse(code)))) == count
+
+
 # --- what the browser gets ------------------------------------------------------------------------
 
 

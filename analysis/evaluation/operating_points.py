@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,10 +53,14 @@ def apply_operating_point(
     of tune. Raises CannotEvaluate where the run's folder is gone.
     """
     reference, source, reason = _reference(evaluation, scored.part, weight=weight, rule=asked.rule)
+    reached = OperatingResult(
+        asked=asked, part=scored.part, weight=weight,
+        source=source if len(reference) else None, reference_films=len(reference), threshold=None, reason=reason,
+    )  # fmt: skip
     if not len(reference):
-        return OperatingResult(asked, scored.part, weight, None, 0, None, reason=reason)
+        return reached
     if asked.rule == "specificity" and (few := why_too_few(len(reference), specificity=asked.target, part=source)):
-        return OperatingResult(asked, scored.part, weight, source, len(reference), None, reason=few)
+        return replace(reached, reason=few)
     scores = scored.scores_at(weight)
     if asked.rule == "specificity":
         found = statistics.sensitivity_at_specificity(
@@ -67,23 +71,20 @@ def apply_operating_point(
             scored.labels, scores, scored.patients, abnormal_scores=reference, sensitivity=asked.target
         )
     sensitivity, specificity = found.sensitivity, found.specificity
+    reached = replace(reached, reference_films=found.reference_films, reason=found.reason)
     if sensitivity is None or specificity is None:
-        return OperatingResult(asked, scored.part, weight, source, found.reference_films, None, reason=found.reason)
-    return OperatingResult(
-        asked,
-        scored.part,
-        weight,
-        source,
-        found.reference_films,
-        found.threshold,
-        sensitivity.successes,
-        sensitivity.total - sensitivity.successes,
-        specificity.total - specificity.successes,
-        specificity.successes,
-        sensitivity,
-        specificity,
-        statistics.predictive_values(sensitivity, specificity, prevalence=asked.prevalence),
-        found.left_out,
+        return reached
+    return replace(
+        reached,
+        threshold=found.threshold,
+        true_positives=sensitivity.successes,
+        false_negatives=sensitivity.total - sensitivity.successes,
+        false_positives=specificity.total - specificity.successes,
+        true_negatives=specificity.successes,
+        sensitivity=sensitivity,
+        specificity=specificity,
+        predictive=statistics.predictive_values(sensitivity, specificity, prevalence=asked.prevalence),
+        left_out=found.left_out,
     )
 
 

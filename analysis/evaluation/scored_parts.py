@@ -84,13 +84,13 @@ def _read(evaluation: Evaluation, part: str) -> ScoredPart | None:
     if said.get("format") != FORMAT:
         return None
     scored = ScoredPart(
-        part,
-        [image.decode() for image in arrays["images"]],
-        arrays["labels"],
-        arrays["patients"],
-        evaluations.sweep_rows(evaluation.run, arrays["rows"]),
-        said["left_out"],
-        arrays["rows"],
+        part=part,
+        images=[image.decode() for image in arrays["images"]],
+        labels=arrays["labels"],
+        patients=arrays["patients"],
+        sweep=evaluations.sweep_rows(evaluation.run, arrays["rows"]),
+        left_out=said["left_out"],
+        rows=arrays["rows"],
     )
     if scored.digest.hex() != said["digest"]:  # the run's scores are others than those evaluated
         return None

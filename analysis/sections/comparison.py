@@ -150,13 +150,13 @@ def _only(scored: ScoredPart, common: set[str], *, like: ScoredPart) -> ScoredPa
     images = [image for image in like.images if image in common]
     rows = [at[image] for image in images]
     return ScoredPart(
-        scored.part,
-        images,
-        scored.labels[rows],
-        scored.patients[rows],
-        np.asarray(scored.sweep[rows]),
-        scored.left_out,
-        scored.rows[rows],
+        part=scored.part,
+        images=images,
+        labels=scored.labels[rows],
+        patients=scored.patients[rows],
+        sweep=np.asarray(scored.sweep[rows]),
+        left_out=scored.left_out,
+        rows=scored.rows[rows],
     )
 
 

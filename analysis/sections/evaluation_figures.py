@@ -80,7 +80,7 @@ def _draw_part(
     shown = [None if image in hidden else image for image in scored.images]
     return {
         "figures": {
-            "roc": figures.as_json(_roc(scored, shown, found, weight, moving, said)),
+            "roc": figures.as_json(_roc(scored, shown, found, weight=weight, moving=moving, said=said)),
             "sweep": _sweep(scored, sweep, run_weight, chosen, said),
             "histogram": figures.as_json(_histogram(scored, shown, fused, said)),
         },
@@ -125,6 +125,7 @@ def _roc(
     scored: ScoredPart,
     shown: list[str | None],
     found: dict[Kind, statistics.Auroc],
+    *,
     weight: float,
     moving: bool,
     said: dict[str, Any],

@@ -113,7 +113,9 @@ def galleries(
         pages = max(1, -(-len(told) // PAGE))
         at = min(page, pages)
         shown = _shown(evaluation.run, scored, told[(at - 1) * PAGE : at * PAGE], weight=reached.weight)
-        found.append(GalleryPage(name, len(rows), len(rows) - len(told), at, pages, shown))
+        found.append(
+            GalleryPage(kind=name, films=len(rows), hidden=len(rows) - len(told), page=at, pages=pages, shown=shown)
+        )
     return found
 
 

@@ -141,8 +141,9 @@ def krippendorff_alpha(
 
     def result(alpha: float | None, low: float | None, high: float | None, reason: str) -> Alpha:
         return Alpha(
-            alpha, low, high, len(counts), int(counts.sum()), len(values) - len(counts), level, confidence, replicates,
-            seed, reason,
+            alpha=alpha, low=low, high=high, films=len(counts), readings=int(counts.sum()),
+            left_out=len(values) - len(counts), level=level, confidence=confidence, replicates=replicates, seed=seed,
+            reason=reason,
         )  # fmt: skip
 
     if not len(counts):

@@ -7,7 +7,7 @@ Clustered: Obuchowski 1997, Biometrics 53:567. Perfect separation: Newcombe 2006
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -140,25 +140,27 @@ def delong_paired(
     first, second = (
         _build(_column(sample, k), confidence=confidence, method=_method(sample), logit=None) for k in (0, 1)
     )
-    reason = first.reason or second.reason
+    result = AurocDifference(
+        difference=None, variance=None, low=None, high=None, p_value=None, first=first, second=second,
+        reason=first.reason or second.reason,
+    )  # fmt: skip
     if first.auroc is None or second.auroc is None:
-        return AurocDifference(None, None, None, None, None, first, second, reason)
+        return result
     difference = first.auroc - second.auroc
-    if reason:
-        return AurocDifference(difference, None, None, None, None, first, second, reason)
+    if result.reason:
+        return replace(result, difference=difference)
     positive, negative = placements(sample)
     variance = float(
         clustered_variance(sample, positive[:, :1] - positive[:, 1:], negative[:, :1] - negative[:, 1:])[0]
     )
     half = normal_quantile(confidence) * math.sqrt(variance)
-    return AurocDifference(
+    return replace(
+        result,
         difference=difference,
         variance=variance,
         low=max(-1.0, difference - half),
         high=min(1.0, difference + half),
         p_value=_two_sided_p(difference, variance),
-        first=first,
-        second=second,
     )
 
 

@@ -59,9 +59,16 @@ def wilson(successes: int, total: int, *, confidence: float = 0.95) -> Proportio
         raise ValueError(f"{successes} of {total} is no proportion")
     z = normal_quantile(confidence)
     if total == 0:
-        return Proportion(0, 0, None, None, None, confidence)
+        return Proportion(successes=0, total=0, value=None, low=None, high=None, confidence=confidence)
     low, high = wilson_limits(np.array([successes / total]), total, z)
-    return Proportion(successes, total, successes / total, float(low[0]), float(high[0]), confidence)
+    return Proportion(
+        successes=successes,
+        total=total,
+        value=successes / total,
+        low=float(low[0]),
+        high=float(high[0]),
+        confidence=confidence,
+    )
 
 
 def wilson_limits(shares: FloatArray, total: float, z: float) -> tuple[FloatArray, FloatArray]:

@@ -54,7 +54,18 @@ def finding_aurocs(
         area = auroc_interval(
             sample.abnormal[kept], sample.scores[kept, 0], sample.patients[kept], confidence=confidence
         )
-        rows.append(_tested(Finding(name, int(member.sum()), area, None, None, area.reason)))
+        rows.append(
+            _tested(
+                Finding(
+                    name=name,
+                    films=int(member.sum()),
+                    auroc=area,
+                    p_value=None,
+                    adjusted_p_value=None,
+                    reason=area.reason,
+                )
+            )
+        )
     rows.sort(key=lambda row: (-row.films, row.name))
     adjusted = iter(holm([row.p_value for row in rows if row.p_value is not None]))
     return tuple(row if row.p_value is None else replace(row, adjusted_p_value=float(next(adjusted))) for row in rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -101,28 +101,24 @@ def froc(
         raise ValueError(f"rates are {wanted.tolist()}; they must be above 0 false positives a film")
     z = normal_quantile(confidence)
     located = take_located(maps, regions, patients)
-    count, lesions = len(located.scores), int(located.lesions.sum())
-    none = np.empty(0)
-
-    def result(
-        curve: tuple[FloatArray, FloatArray, FloatArray], at_rates: FloatArray, low: FloatArray, high: FloatArray,
-        mean: tuple[float | None, float | None, float | None], reason: str,
-    ) -> Froc:  # fmt: skip
-        return Froc(
-            *curve, wanted, at_rates, low, high, *mean, count, lesions, located.left_out, confidence, replicates, seed,
-            reason,
-        )  # fmt: skip
-
-    reason = why_no_lesions(located)
-    if reason:
-        return result((none, none, none), none, none, none, (None, None, None), reason)
+    count, none = len(located.scores), np.empty(0)
+    result = Froc(
+        false_positives_per_film=none, sensitivity=none, thresholds=none, rates=wanted, at_rates=none,
+        low=none, high=none, mean_sensitivity=None, mean_low=None, mean_high=None,
+        films=count, lesions=int(located.lesions.sum()), left_out=located.left_out,
+        confidence=confidence, replicates=replicates, seed=seed, reason=why_no_lesions(located),
+    )  # fmt: skip
+    if result.reason:
+        return result
     marks = _marks(located, distance=distance)
-    curve = _curve(marks, films=count)
+    false_positives, sensitivity, thresholds = _curve(marks, films=count)
     at_rates = _at_rates(marks, np.ones((1, count), dtype=np.int64), wanted)[0]
-    mean = float(at_rates.mean())
-    reason = why_no_spread(located)
-    if reason:
-        return result(curve, at_rates, none, none, (mean, None, None), reason)
+    result = replace(
+        result, false_positives_per_film=false_positives, sensitivity=sensitivity, thresholds=thresholds,
+        at_rates=at_rates, mean_sensitivity=float(at_rates.mean()), reason=why_no_spread(located),
+    )  # fmt: skip
+    if result.reason:
+        return result
     blocks = resampled_weights(located.sample(), replicates=replicates, seed=seed)
     drawn = np.concatenate([_at_rates(marks, block, wanted) for block in blocks])
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
@@ -130,13 +126,12 @@ def froc(
     people = len(np.unique(located.patients[located.lesions > 0]))
     floor, ceiling = wilson_limits(at_rates, people, z)
     mean_low, mean_high = np.quantile(drawn.mean(axis=1), tails)
-    return result(
-        curve,
-        at_rates,
-        np.minimum(low, floor),
-        np.maximum(high, ceiling),
-        (mean, float(mean_low), float(mean_high)),
-        "",
+    return replace(
+        result,
+        low=np.minimum(low, floor),
+        high=np.maximum(high, ceiling),
+        mean_low=float(mean_low),
+        mean_high=float(mean_high),
     )
 
 

@@ -148,8 +148,9 @@ def aupro(
     def result(value: float | None, limits: tuple[float, float] | None, reason: str) -> Aupro:
         low, high = limits or (None, None)
         return Aupro(
-            value, low, high, limit, len(lesions), int(lesions.sum()), located.left_out, confidence, replicates, seed,
-            reason,
+            aupro=value, low=low, high=high, limit=limit, films=len(lesions), regions=int(lesions.sum()),
+            left_out=located.left_out, confidence=confidence, replicates=replicates, seed=seed,
+            reason=reason,
         )  # fmt: skip
 
     pixels = _ranked_pixels(located)

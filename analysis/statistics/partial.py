@@ -81,9 +81,10 @@ def auprc(
     normal_quantile(confidence)
     films = sample.positives + sample.negatives
     result = Auprc(
-        None, None, None, sample.positives / films if films else None,
-        sample.positives, sample.negatives, sample.left_out, confidence, replicates, seed,
-        _why_undefined(sample, "average precision"),
+        auprc=None, low=None, high=None, prevalence=sample.positives / films if films else None,
+        positives=sample.positives, negatives=sample.negatives, left_out=sample.left_out,
+        confidence=confidence, replicates=replicates, seed=seed,
+        reason=_why_undefined(sample, "average precision"),
     )  # fmt: skip
     if result.reason:
         return result
@@ -120,9 +121,10 @@ def partial_auc(
     sample = take_sample(labels, scores, patients)
     normal_quantile(confidence)
     result = PartialAuc(
-        None, None, None, None, of, range_low, range_high,
-        sample.positives, sample.negatives, sample.left_out, confidence, replicates, seed,
-        _why_undefined(sample, "partial AUROC"),
+        partial_auc=None, low=None, high=None, area=None, of=of, range_low=range_low, range_high=range_high,
+        positives=sample.positives, negatives=sample.negatives, left_out=sample.left_out,
+        confidence=confidence, replicates=replicates, seed=seed,
+        reason=_why_undefined(sample, "partial AUROC"),
     )  # fmt: skip
     if result.reason:
         return result

@@ -71,7 +71,16 @@ def auroc_power(
     under_null = auroc_variance(null, positives=positives, negatives=negatives, variance=variance)
     under_truth = auroc_variance(auroc, positives=positives, negatives=negatives, variance=variance)
     power = _power(auroc - null, under_null, under_truth, level=level, sides=sides)
-    return Power(power, auroc, null, positives, negatives, level, sides, variance)
+    return Power(
+        power=power,
+        auroc=auroc,
+        other=null,
+        positives=positives,
+        negatives=negatives,
+        level=level,
+        sides=sides,
+        variance=variance,
+    )
 
 
 def auroc_sample_size(
@@ -124,7 +133,17 @@ def paired_auroc_power(
     under_null = 2 * middle * (1 - correlation)
     under_truth = both[0] + both[1] - 2 * correlation * math.sqrt(both[0] * both[1])
     power = _power(first - second, under_null, under_truth, level=level, sides=sides)
-    return Power(power, first, second, positives, negatives, level, sides, variance, correlation)
+    return Power(
+        power=power,
+        auroc=first,
+        other=second,
+        positives=positives,
+        negatives=negatives,
+        level=level,
+        sides=sides,
+        variance=variance,
+        correlation=correlation,
+    )
 
 
 def paired_auroc_sample_size(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,11 +33,14 @@ def precision_recall(labels: ArrayLike, scores: ArrayLike, *, max_points: int = 
     """The curve of labels (N,) of 0 and 1 and scores (N,). A threshold that finds no further abnormal film is dropped;
     of what is still too much, every so many points stay, half of them close to the highest scores."""
     sample = take_sample(labels, scores)
-    counts = sample.positives, sample.negatives, sample.left_out
-    reason = sample.why_undefined().replace("AUROC", "precision–recall curve")
-    if reason:
-        none = np.empty(0)
-        return PrecisionRecall(none, none, none, np.empty(0, dtype=np.int64), *counts, reason)
+    none = np.empty(0)
+    result = PrecisionRecall(
+        recall=none, precision=none, thresholds=none, films=np.empty(0, dtype=np.int64),
+        positives=sample.positives, negatives=sample.negatives, left_out=sample.left_out,
+        reason=sample.why_undefined().replace("AUROC", "precision–recall curve"),
+    )  # fmt: skip
+    if result.reason:
+        return result
     order = np.lexsort((~sample.abnormal, -sample.scores[:, 0]))  # of a tie, the abnormal film first
     ranked, abnormal = sample.scores[order, 0], sample.abnormal[order]
     starts = np.flatnonzero(np.r_[True, ranked[1:] < ranked[:-1]])  # of each distinct score
@@ -48,10 +51,10 @@ def precision_recall(labels: ArrayLike, scores: ArrayLike, *, max_points: int = 
         evenly = np.linspace(0, len(kept) - 1, max_points // 2)
         closer = np.geomspace(1, len(kept), max_points // 2) - 1
         kept = kept[np.unique(np.r_[evenly, closer].round().astype(np.int64))]
-    return PrecisionRecall(
-        found[kept] / sample.positives,
-        found[kept] / (ends[kept] + 1),
-        ranked[starts[kept]],
-        sample.films[order[starts[kept]]],
-        *counts,
+    return replace(
+        result,
+        recall=found[kept] / sample.positives,
+        precision=found[kept] / (ends[kept] + 1),
+        thresholds=ranked[starts[kept]],
+        films=sample.films[order[starts[kept]]],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -154,15 +154,18 @@ def _at_target(
     sample: Sample, threshold: float | None, *, target: float, reference: ArrayLike, word: str, method: Method,
     confidence: float,
 ) -> RatesAtTarget:  # fmt: skip
-    films = len(_finite(reference))
+    result = RatesAtTarget(
+        target=target, threshold=threshold, reference_films=len(_finite(reference)),
+        sensitivity=None, specificity=None, left_out=sample.left_out,
+    )  # fmt: skip
     if threshold is None:
         reason = f"No {word} film of the other sample has a score, so there is no threshold."
-        return RatesAtTarget(target, None, films, None, None, sample.left_out, reason)
+        return replace(result, reason=reason)
     called = sample.scores[:, 0] >= threshold
     abnormal = sample.abnormal
     sensitivity = _rate(called[abnormal], sample.patients[abnormal], method=method, confidence=confidence)
     specificity = _rate(~called[~abnormal], sample.patients[~abnormal], method=method, confidence=confidence)
-    return RatesAtTarget(target, threshold, films, sensitivity, specificity, sample.left_out)
+    return replace(result, sensitivity=sensitivity, specificity=specificity)
 
 
 def _rate(successes: BoolArray, patients: IntArray, *, method: Method, confidence: float) -> Rate:
@@ -170,20 +173,23 @@ def _rate(successes: BoolArray, patients: IntArray, *, method: Method, confidenc
         raise ValueError(f"method is {method!r}; it must be 'wilson' or 'exact'")
     z = normal_quantile(confidence)
     hits, total, people = int(np.count_nonzero(successes)), len(successes), len(np.unique(patients))
+    rate = Rate(
+        successes=hits, total=total, patients=people, effective_total=None, value=None, low=None, high=None,
+        method=method, confidence=confidence,
+    )  # fmt: skip
     if total == 0:
-        reason = "No such film has a score, so the rate is not defined."
-        return Rate(0, 0, 0, None, None, None, None, method, confidence, reason)
+        return replace(rate, reason="No such film has a score, so the rate is not defined.")
     share = hits / total
     if people == 1 < total:
         reason = "All these films are of one patient: an interval needs at least two."
-        return Rate(hits, total, people, None, share, None, None, method, confidence, reason)
+        return replace(rate, value=share, reason=reason)
     size = _effective_total(successes, patients)
     if method == "exact":
         low, high = exact_limits(share * size, size, confidence=confidence)
     else:
         lows, highs = wilson_limits(np.array([share]), size, z)
         low, high = float(lows[0]), float(highs[0])
-    return Rate(hits, total, people, size, share, low, high, method, confidence)
+    return replace(rate, effective_total=size, value=share, low=low, high=high)
 
 
 def _effective_total(successes: BoolArray, patients: IntArray) -> float:

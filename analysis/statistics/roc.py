@@ -76,8 +76,8 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike, *, max_points: int = 1000) -
     if reason:
         none = np.empty(0)
         return RocCurve(
-            none, none, none, np.empty(0, np.int64), None,
-            sample.positives, sample.negatives, sample.left_out, reason,
+            false_positive_rate=none, sensitivity=none, thresholds=none, films=np.empty(0, np.int64), auroc=None,
+            positives=sample.positives, negatives=sample.negatives, left_out=sample.left_out, reason=reason,
         )  # fmt: skip
     order = np.lexsort((~sample.abnormal, -sample.scores[:, 0]))  # of a tie, the abnormal film first
     ranked, abnormal = sample.scores[order, 0], sample.abnormal[order]
@@ -134,10 +134,14 @@ def roc_band(
     """
     sample = take_sample(labels, scores, patients)
     z = normal_quantile(confidence)
-    reason = sample.why_undefined() or sample.why_no_interval()
-    if reason:
-        none = np.empty(0)
-        return RocBand(none, none, none, none, confidence, replicates, seed, reason)
+    none = np.empty(0)
+    result = RocBand(
+        false_positive_rate=none, sensitivity=none, low=none, high=none,
+        confidence=confidence, replicates=replicates, seed=seed,
+        reason=sample.why_undefined() or sample.why_no_interval(),
+    )  # fmt: skip
+    if result.reason:
+        return result
     grid = np.linspace(0.0, 1.0, points)
     order = np.argsort(-sample.scores[:, 0], kind="stable")
     observed = _sensitivities(sample, order, np.ones((1, len(order)), np.int64), grid)[0]
@@ -151,7 +155,7 @@ def roc_band(
     floor, ceiling = wilson_limits(observed, sample.positive_patients, z)
     low, high = np.minimum(low, floor), np.maximum(high, ceiling)
     low[0], low[-1], high[-1] = 0.0, 1.0, 1.0
-    return RocBand(grid, observed, low, high, confidence, replicates, seed)
+    return replace(result, false_positive_rate=grid, sensitivity=observed, low=low, high=high)
 
 
 def _sensitivities(sample: Sample, order: IntArray, weights: IntArray, grid: FloatArray) -> FloatArray:

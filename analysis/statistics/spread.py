@@ -36,7 +36,15 @@ def spread_over_seeds(values: Sequence[float | None], *, confidence: float = 0.9
         return None
     mean, low, high = float(known.mean()), float(known.min()), float(known.max())
     if len(known) == 1:
-        return Spread(1, mean, None, low, high, None, None)
+        return Spread(seeds=1, mean=mean, deviation=None, low=low, high=high, mean_low=None, mean_high=None)
     deviation = float(known.std(ddof=1))
     half = float(stats.t.ppf(0.5 + confidence / 2, len(known) - 1)) * deviation / math.sqrt(len(known))
-    return Spread(len(known), mean, deviation, low, high, max(mean - half, 0.0), min(mean + half, 1.0))
+    return Spread(
+        seeds=len(known),
+        mean=mean,
+        deviation=deviation,
+        low=low,
+        high=high,
+        mean_low=max(mean - half, 0.0),
+        mean_high=min(mean + half, 1.0),
+    )

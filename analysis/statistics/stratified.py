@@ -55,7 +55,9 @@ def stratified_auroc(
     films = sum(len(side.abnormal) for side in sides)
     if not sides:
         reason = "No stratum has normal and abnormal films of two patients each."
-        return StratifiedAuroc(None, None, None, 0, 0, given, confidence, reason)
+        return StratifiedAuroc(
+            auroc=None, low=None, high=None, strata=0, films=0, left_out=given, confidence=confidence, reason=reason
+        )
     pairs = np.array([side.positives * side.negatives for side in sides], dtype=np.float64)
     weights = pairs / pairs.sum()
     placed = [placements(side) for side in sides]
@@ -64,7 +66,13 @@ def stratified_auroc(
     area = float(weights @ areas)
     half = z * math.sqrt(float(weights**2 @ variances))
     return StratifiedAuroc(
-        area, max(0.0, area - half), min(1.0, area + half), len(sides), films, given - films, confidence
+        auroc=area,
+        low=max(0.0, area - half),
+        high=min(1.0, area + half),
+        strata=len(sides),
+        films=films,
+        left_out=given - films,
+        confidence=confidence,
     )
 
 

@@ -82,7 +82,10 @@ def subgroup_aurocs(
 
 def _subgroup(sample: Sample, name: str, member: BoolArray, *, confidence: float) -> Subgroup:
     films = int(np.count_nonzero(member))
-    row = Subgroup(name, films, None, None, None, None, None, None, None)
+    row = Subgroup(
+        name=name, films=films, auroc=None, rest=None,
+        difference=None, low=None, high=None, p_value=None, adjusted_p_value=None,
+    )  # fmt: skip
     if films < LEAST_FILMS:
         return replace(row, reason=f"{films} films with a score: below {LEAST_FILMS} no AUROC is given.")
     auroc = _auroc(sample, member, confidence=confidence)

@@ -134,7 +134,14 @@ def bank_results(
     reason = _why_too_few(study.calibration.shape[1], rate)
     cells = tuple(
         _cell(
-            facts, truth, people, study.scores[k, known], study.calibration[k, :, 2], whole if k else None, reason, rate
+            facts,
+            truth=truth,
+            patients=people,
+            scores=study.scores[k, known],
+            normals=study.calibration[k, :, 2],
+            whole=whole if k else None,
+            reason=reason,
+            rate=rate,
         )
         for k, facts in enumerate(study.summary["cells"])
     )
@@ -167,6 +174,7 @@ def _why_too_few(films: int, rate: float) -> str:
 
 def _cell(
     facts: dict[str, Any],
+    *,
     truth: NDArray[np.int64],
     patients: NDArray[Any],
     scores: NDArray[np.float64],

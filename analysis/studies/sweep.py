@@ -86,7 +86,16 @@ def join(folder: Path, summary: dict[str, Any], truth: Truth, *, parts: Sequence
         for weight, source in _weights(summary, cell):
             values = _values(summary, cell, weight)
             aurocs = {part: found[part][cell["name"], weight] for part in parts} if weight is not None else {}
-            rows.append(SweepRow(cell["name"], values, weight, source, aurocs, cell["refused"]))
+            rows.append(
+                SweepRow(
+                    cell=cell["name"],
+                    values=values,
+                    weight=weight,
+                    weight_source=source,
+                    aurocs=aurocs,
+                    refused=cell["refused"],
+                )
+            )
     settings = _settings(rows)
     return SweepResult(summary, rows, settings, films, _best(settings))
 

@@ -92,16 +92,24 @@ def explain(
     x, y = (
         original[:, :2] @ original.new_tensor([(column + 0.5) * step, (row + 0.5) * step]) + original[:, 2]
     ).tolist()
-    found = _neighbours(detector, scorer, features, (row, column), neighbours, sources)
+    found = _neighbours(detector, scorer, features, patch=(row, column), neighbours=neighbours, sources=sources)
     if images is not None:
         found = _placed(found, reader, images)
-    return Explanation(row, column, float(maps[0, row, column]), float(maps[1, row, column]), (x, y), tuple(found))
+    return Explanation(
+        row=row,
+        column=column,
+        global_score=float(maps[0, row, column]),
+        region_score=float(maps[1, row, column]),
+        centre_original_px=(x, y),
+        nearest=tuple(found),
+    )
 
 
 def _neighbours(
     detector: FittedDetector,
     scorer: Scorer,
     features: Tensor,
+    *,
     patch: tuple[int, int],
     neighbours: int,
     sources: list[manifest.ManifestRow],
@@ -143,7 +151,17 @@ def _nearest_films(
     found = []
     for rank, (distance, place) in enumerate(zip(squared[0].sqrt().tolist(), places[0].tolist(), strict=True), start=1):
         source = sources[int(detector.model.rows[place])]
-        found.append(Neighbour("film", rank, distance, source.filename, source.image, -1, -1))
+        found.append(
+            Neighbour(
+                bank="film",
+                rank=rank,
+                distance=distance,
+                filename=source.filename,
+                image=source.image,
+                row=-1,
+                column=-1,
+            )
+        )
     return found
 
 
@@ -167,5 +185,15 @@ def _nearest(name: str, bank: Bank, query: Tensor, count: int, sources: list[man
     for rank, (distance, vector) in enumerate(zip(squared[0].sqrt().tolist(), rows[0].tolist(), strict=True), start=1):
         film, row, column = bank.provenance[vector].tolist()
         source = sources[film]
-        found.append(Neighbour(name, rank, distance, source.filename, source.image, row, column))
+        found.append(
+            Neighbour(
+                bank=name,
+                rank=rank,
+                distance=distance,
+                filename=source.filename,
+                image=source.image,
+                row=row,
+                column=column,
+            )
+        )
     return found

@@ -281,12 +281,12 @@ def _find_or_store(
     if image is not None:
         return image, False
     try:
-        return _store(dataset, entry, source, pixels, film, header), True
+        return _store(dataset, entry, source=source, pixels=pixels, film=film, header=header), True
     except IntegrityError:  # another import of the dataset stored it in the meantime
         return dataset.images.get(pixel_sha256=pixels), False
 
 
-def _store(dataset: Dataset, entry: Entry, source: str, pixels: str, film: Film, header: dict[str, str]) -> Image:
+def _store(dataset: Dataset, entry: Entry, *, source: str, pixels: str, film: Film, header: dict[str, str]) -> Image:
     film_files.write_once(film_files.pixel_path(pixels), pack(film.stored))
     shown = preview(film)
     row = entry.row or CsvRow(filename=entry.name)

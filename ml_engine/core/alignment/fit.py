@@ -91,7 +91,16 @@ class _Fit:
         self.chosen = torch.randperm(len(films), generator=generator)[: config.canonical_images]
         blank = Canonical(torch.zeros_like(self.films[:1]), torch.zeros_like(self.films[:1]))
         thetas = unaligned(len(films)).to(device)
-        self.state = State(network, adam, generator, blank, thetas[0].clone(), thetas, {}, [])
+        self.state = State(
+            network=network,
+            adam=adam,
+            generator=generator,
+            canonical=blank,
+            gauge=thetas[0].clone(),
+            targets=thetas,
+            scales={},
+            history=[],
+        )
 
     def _perceptual(self, weights: Path | None, device: str) -> Perceptual | None:
         if self.config.perceptual == 0 or not self.config.uses_network:
@@ -297,7 +306,14 @@ class _Fit:
             settle_batch_norm(state.network, self.films, batch=config.batch)
         state.network.eval()
         self._next_round()
-        draft = FittedAlignment(config, state.network, state.gauge, state.canonical, state.canonical.image, {})
+        draft = FittedAlignment(
+            config=config,
+            network=state.network,
+            gauge=state.gauge,
+            template=state.canonical,
+            canonical=state.canonical.image,
+            report={},
+        )
         thetas, checks = draft.thetas(self.films, self.valid)
         report = replace(
             measured(self.films, self.valid, thetas, canonical=state.canonical, unchecked=checks),

@@ -55,12 +55,12 @@ def fit_landmarks(
         canonical_source="mean of films aligned by landmarks",
     )
     return FittedAlignment(
-        config,
-        AlignmentNetwork(config, generator=generator).eval(),  # never asked: a file of one form for all methods
-        unaligned(1)[0],
-        template,
-        mean_of_aligned(images[at].float(), valid[at].float(), thetas[at]).image[0, 0],
-        report.to_json(),
+        config=config,
+        network=AlignmentNetwork(config, generator=generator).eval(),  # never asked: a file of one form for all methods
+        gauge=unaligned(1)[0],
+        template=template,
+        canonical=mean_of_aligned(images[at].float(), valid[at].float(), thetas[at]).image[0, 0],
+        report=report.to_json(),
         landmarks=landmarks,
     )
 

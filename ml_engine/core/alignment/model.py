@@ -180,12 +180,12 @@ def load_alignment(path: Path, *, device: str = "cpu") -> FittedAlignment:
     network.load_state_dict(weights)
     template = Canonical(tensors["template.image"], tensors["template.support"])
     return FittedAlignment(
-        config,
-        network.eval(),
-        tensors["gauge"],
-        template,
-        tensors["canonical"],
-        facts["report"],
-        facts["header"],
-        {name: (x, y) for name, (x, y) in facts.get("landmarks", {}).items()},
+        config=config,
+        network=network.eval(),
+        gauge=tensors["gauge"],
+        template=template,
+        canonical=tensors["canonical"],
+        report=facts["report"],
+        header=facts["header"],
+        landmarks={name: (x, y) for name, (x, y) in facts.get("landmarks", {}).items()},
     )

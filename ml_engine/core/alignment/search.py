@@ -32,7 +32,7 @@ def search(films: Tensor, valid: Tensor, *, canonical: Canonical, starts: list[T
     image, support = shrunk(canonical.image), _shrunk_mask(canonical.support)
     images = [local_contrast(gaussian_blur(image, sigma=sigma), support) for sigma in SIGMAS]
     found = [
-        _search_batch(film[at], mask[at], [start[at] for start in starts], images, support, steps)
+        _search_batch(film[at], mask[at], [start[at] for start in starts], images=images, support=support, steps=steps)
         for at in spans(len(films), BATCH)
     ]
     return torch.cat(found)
@@ -60,7 +60,7 @@ def _shrunk_mask(mask: Tensor) -> Tensor:
 
 
 def _search_batch(
-    film: Tensor, mask: Tensor, starts: list[Tensor], images: list[Tensor], support: Tensor, steps: int
+    film: Tensor, mask: Tensor, starts: list[Tensor], *, images: list[Tensor], support: Tensor, steps: int
 ) -> Tensor:
     count = len(film)
     film, mask = padded(film, BATCH), padded(mask, BATCH)

@@ -103,7 +103,8 @@ def _fit(
     else:
         names = list(patients) if patients is not None else [str(k) for k in range(len(normals))]
         folds = calibration.patient_folds(names, folds=config.folds, seed=config.seed)
-        raw, words = fold_maps(features, source, folds, mask.keep, config, device), fold_words(folds)
+        raw = fold_maps(features, source, folds, keep=mask.keep, config=config, device=device)
+        words = fold_words(folds)
     calibrated = [pipeline.calibrate(one, source=words, config=config) for one in raw]
     choice = Choice(config.fusion_weight, "config")
     if tune is not None and abnormal is not None:
@@ -166,10 +167,10 @@ def fold_maps(
     features: Tensor,
     source: Source,
     folds: NDArray[np.int64],
+    *,
     keep: NDArray[np.bool_],
     config: PipelineConfig,
     device: torch.device,
-    *,
     progress: Progress | None = None,
 ) -> Maps:
     """Cross-fitted raw maps of the fit films, float32 (C, F, 2, h, w), by candidate: each fold's against a model of the

@@ -78,9 +78,8 @@ def resized(
     top, left = (side - rows) // 2, (side - columns) // 2
     image = torch.zeros(side, side)
     image[top : top + rows, left : left + columns] = _equalised(_resize(gray, rows, columns), config)
-    return Prepared(
-        image, (top, left, top + rows, left + columns), _affine_of_box(height, width, top, left, rows, columns)
-    )
+    affine = _affine_of_box(height, width, top=top, left=left, rows=rows, columns=columns)
+    return Prepared(image, (top, left, top + rows, left + columns), affine)
 
 
 def _equalised(film: Tensor, config: PipelineConfig) -> Tensor:
@@ -90,7 +89,7 @@ def _equalised(film: Tensor, config: PipelineConfig) -> Tensor:
     return torch.from_numpy(clahe(film.numpy(), clip=config.clahe_clip, tiles=config.clahe_tiles))
 
 
-def _affine_of_box(height: int, width: int, top: int, left: int, rows: int, columns: int) -> Tensor:
+def _affine_of_box(height: int, width: int, *, top: int, left: int, rows: int, columns: int) -> Tensor:
     """original_from_input for a film resized to whole pixels and set down at (top, left), exactly."""
     step_x, step_y = width / columns, height / rows
     return torch.tensor([[step_x, 0, -left * step_x], [0, step_y, -top * step_y]], dtype=torch.float64)

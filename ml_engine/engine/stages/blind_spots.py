@@ -250,13 +250,13 @@ def _paste_all(planned: LesionPlan, work: RunContext, report: StageProgress) -> 
     for done, row in enumerate(rows.tolist()):
         path = work.path(f"lesions/{row:06}.json")
         if not path.is_file():
-            files.write_json(path, _paste_into(work, planned, scorer, row, vote, marks))
+            files.write_json(path, _paste_into(work, planned, row, scorer=scorer, vote=vote, marks=marks))
         report(done + 1, len(rows))
     return {"thresholds": marks}
 
 
 def _paste_into(
-    work: RunContext, planned: LesionPlan, scorer: Any, row: int, vote: NDArray[np.bool_], marks: dict[str, Any]
+    work: RunContext, planned: LesionPlan, row: int, *, scorer: Any, vote: NDArray[np.bool_], marks: dict[str, Any]
 ) -> dict[str, Any]:
     film = _film(work, row, vote)
     drawn = drawn_lesions(film, vote, planned, (work.config.seed, row))
@@ -269,7 +269,7 @@ def _paste_into(
             [_prepared(film, lesions.paste(film.gray, one.lesion, contrast), work) for one, contrast in some]
         )
         for (one, contrast), after in zip(some, _score(work, scorer, inputs, row), strict=True):
-            found.append(_facts(work, film, one, contrast, before, after, marks))
+            found.append(_facts(work, film, one, contrast, before=before, after=after, marks=marks))
     about = {"row": row, "nominal": film.is_nominal, "no_room": _wanted(planned) - len(pairs)}
     return about | _marked(before, marks, "") | {"lesions": found}
 
@@ -288,6 +288,7 @@ def _facts(
     film: FilmWithLungs,
     one: Pasted,
     contrast: float,
+    *,
     before: Scored,
     after: Scored,
     marks: dict[str, Any],

@@ -66,7 +66,7 @@ def _align(name: str, changes: dict[str, str], run: Run, work: RunContext, repor
     request = RunSpec("fit_alignment", work.config.replace_fields(changes), name=name)
     _lay(folder, request, manifest.alignment_rows(work.rows), {})
     try:
-        return {"unreadable": _run_child(run, folder, work, report, f"alignment {name}")}
+        return {"unreadable": _run_child(run, folder, work, report=report, words=f"alignment {name}")}
     except EngineError as refusal:  # a loss alone may well collapse: that is a finding
         if name == BASE_ALIGNMENT or isinstance(refusal, Interrupted):
             raise
@@ -84,7 +84,7 @@ def _cell(
     if without:
         return {"refused": without}
     try:
-        found = _fit_and_score(cell, planned, run, store, work, report)
+        found = _fit_and_score(cell, planned, run, store=store, work=work, report=report)
     except EngineError as refusal:
         if cell.name == planned.needed or isinstance(refusal, Interrupted):
             raise
@@ -97,7 +97,7 @@ def _cell(
 
 
 def _fit_and_score(
-    cell: Experiment, planned: ExperimentPlan, run: Run, store: Path, work: RunContext, report: StageProgress
+    cell: Experiment, planned: ExperimentPlan, run: Run, *, store: Path, work: RunContext, report: StageProgress
 ) -> dict[str, Any]:
     folder, config = cell_folder(work.folder.path, cell.name), cell.config(work.config)
     named = _weights(config, work)
@@ -107,12 +107,12 @@ def _fit_and_score(
     fitting = [row for row in work.rows if row.part in FITTING]
     request = RunSpec("fit_detector", config, name=cell.name, weights=named, inputs=_hashes(inputs))
     _lay(folder / "detector", request, fitting, inputs)
-    missed = _run_child(run, folder / "detector", work, report, cell.words, store)
+    missed = _run_child(run, folder / "detector", work, report=report, words=cell.words, store=store)
     inputs["detector"] = folder / "detector" / "detector.safetensors"
     scored = [row for row in work.rows if row.part in planned.scored]
     request = RunSpec("score", config, name=cell.name, weights=named, inputs=_hashes(inputs))
     _lay(folder / "scores", request, scored, inputs)
-    _run_child(run, folder / "scores", work, report, cell.words, store)
+    _run_child(run, folder / "scores", work, report=report, words=cell.words, store=store)
     errors = ScoredFolder(folder / "scores").summary.unreadable
     return {"unreadable": missed + sum(scored[int(row)].part not in FITTING for row in errors)}
 
@@ -140,7 +140,7 @@ def _lay(folder: Path, request: RunSpec, rows: list[manifest.ManifestRow], input
 
 
 def _run_child(
-    run: Run, folder: Path, work: RunContext, report: StageProgress, words: str, store: Path | None = None
+    run: Run, folder: Path, work: RunContext, *, report: StageProgress, words: str, store: Path | None = None
 ) -> int:
     """Run a child's folder to its end and return how many of its films could not be read."""
 

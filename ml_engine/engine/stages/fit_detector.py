@@ -95,7 +95,9 @@ def _fold_maps(
     work: RunContext, folds: NDArray[np.int64], config: PipelineConfig, report: StageProgress
 ) -> fusion.Maps:
     features, source = _fit_features(work)
-    return in_memory.fold_maps(features, source, folds, work.mask(), config, work.device, progress=report)
+    return in_memory.fold_maps(
+        features, source, folds, keep=work.mask(), config=config, device=work.device, progress=report
+    )
 
 
 def tune(work: RunContext, report: StageProgress) -> dict[str, Any]:

@@ -66,7 +66,9 @@ def _nodule(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generat
     extra = np.minimum(2 * np.float32(radius) * root(1 - q), np.float32(40)) * np.float32(0.95)
     mask = q < 1
     mask.flat[np.argmin(q)] = True  # on a coarse grid it may lie between the pixels' centres
-    return Diseased(habitus, organs, extra, np.ones(grid.shape, np.float32), None, mask)
+    return Diseased(
+        habitus=habitus, organs=organs, extra=extra, markings=np.ones(grid.shape, np.float32), line=None, mask=mask
+    )
 
 
 def nodule_radius2(
@@ -92,7 +94,9 @@ def _consolidation(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.
     extra = filled * depth * np.float32(rng.uniform(0.6, 0.85)) * (1 + 0.12 * rough)
     left = np.asarray(1 - np.float32(1.7) * filled, np.float32)
     mask = (filled > 0.35) & (organs.lung > 12)
-    return Diseased(habitus, organs, np.asarray(extra, np.float32), left, None, mask)
+    return Diseased(
+        habitus=habitus, organs=organs, extra=np.asarray(extra, np.float32), markings=left, line=None, mask=mask
+    )
 
 
 def _effusion(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generator) -> Diseased:
@@ -108,7 +112,14 @@ def _effusion(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Gener
     below = (grid.x * side > 0) & (np.abs(grid.x) < wall) & (grid.y > surface) & (organs.cavity > 30)
     mask |= below & (grid.y < np.float32(top + drop)) & (organs.lung > 4)
     changed = replace(organs, lung=organs.lung - fluid)
-    return Diseased(habitus, changed, np.zeros(grid.shape, np.float32), 1 - under, None, mask)
+    return Diseased(
+        habitus=habitus,
+        organs=changed,
+        extra=np.zeros(grid.shape, np.float32),
+        markings=1 - under,
+        line=None,
+        mask=mask,
+    )
 
 
 def fluid_depth(y: Floats, surface: Reals, *, over_mm: float) -> Floats:
@@ -138,7 +149,7 @@ def _pneumothorax(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.G
     blurred = ndimage.gaussian_filter(free.astype(np.float32), 0.6)
     # no lung is left: its soft share (1 - air) is gone from the beam
     extra = -organs.lung * np.float32(0.24) * blurred
-    return Diseased(habitus, organs, extra, 1 - blurred, line, free)
+    return Diseased(habitus=habitus, organs=organs, extra=extra, markings=1 - blurred, line=line, mask=free)
 
 
 def _cardiomegaly(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generator) -> Diseased:
@@ -147,7 +158,14 @@ def _cardiomegaly(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.G
     seen = np.abs(grid.x) < habitus.chest(grid.y)
     above = np.where(grid.x < 0, _dome_y(habitus, grid, -1), _dome_y(habitus, grid, 1))
     mask = heart_silhouette(large, grid) & ~heart_silhouette(habitus, grid) & seen & (grid.y < above + 6)
-    return Diseased(large, changed, np.zeros(grid.shape, np.float32), np.ones(grid.shape, np.float32), None, mask)
+    return Diseased(
+        habitus=large,
+        organs=changed,
+        extra=np.zeros(grid.shape, np.float32),
+        markings=np.ones(grid.shape, np.float32),
+        line=None,
+        mask=mask,
+    )
 
 
 def _dome_y(habitus: Habitus, grid: Grid, side: int) -> Floats:

@@ -90,7 +90,14 @@ def make_phantom(
     organs = draw_organs(habitus, half)
     nothing = np.zeros(half.shape, np.float32)
     if finding is None:
-        state = Diseased(habitus, organs, nothing, nothing + 1, None, np.zeros(half.shape, bool))
+        state = Diseased(
+            habitus=habitus,
+            organs=organs,
+            extra=nothing,
+            markings=nothing + 1,
+            line=None,
+            mask=np.zeros(half.shape, bool),
+        )
     else:
         state = draw_finding(finding, habitus, organs, half, _stream(seed, 4))
     integral = _integral(habitus, state, grid, half, person)

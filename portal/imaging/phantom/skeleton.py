@@ -68,7 +68,9 @@ def _barrel(habitus: Habitus, x: Floats, y: Floats) -> _Barrel:
     flank = np.clip(1 - wide * (1 - rho) / 13, 0, 1)
     flank = np.float32(0.85) * flank * flank * (3 - 2 * flank)
     cortex = layers[0] - layers[1] + layers[2] - layers[3]
-    return _Barrel(x, y, wide, rho, cosine, cortex, layers[1] - layers[2], flank)
+    return _Barrel(
+        x=x, y=y, wide=wide, rho=rho, cosine=cosine, cortex=cortex, spongy=layers[1] - layers[2], flank=flank
+    )
 
 
 def _half_cage(habitus: Habitus, barrel: _Barrel, widths: Floats, *, back: bool) -> Floats:

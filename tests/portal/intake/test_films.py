@@ -507,10 +507,10 @@ def test_a_film_that_another_import_stored_in_the_meantime_is_there_already(
     factories.dicom(folder / "a.dcm")
     labels = factories.table(folder / "l.csv", {"filename": "a.dcm", "label": "normal"})
 
-    def other_import_first(*args: Any) -> Image:
+    def other_import_first(*args: Any, **words: Any) -> Image:
         monkeypatch.setattr(films, "_store", really_store)
         run(of, folder, labels=labels)
-        return really_store(*args)
+        return really_store(*args, **words)
 
     really_store = films._store
     monkeypatch.setattr(films, "_store", other_import_first)

@@ -146,11 +146,11 @@ def test_what_was_done_before_a_restart_stays_done(
     seen: list[int] = []
     paste_into = blind_spots._paste_into
 
-    def stops(work: Any, planned: Any, scorer: Any, row: int, *more: Any) -> Any:
+    def stops(work: Any, planned: Any, row: int, **more: Any) -> Any:
         seen.append(row)
         if len(seen) == 2:
             raise MemoryError
-        return paste_into(work, planned, scorer, row, *more)
+        return paste_into(work, planned, row, **more)
 
     monkeypatch.setattr(blind_spots, "_paste_into", stops)
     assert main.main(command) == 2
