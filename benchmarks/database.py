@@ -1,4 +1,4 @@
-"""A data folder and a migrated PostgreSQL database that last as long as a with block, for benchmarks of the portal."""
+"""A data folder and a migrated database that last as long as a with block, for benchmarks of the portal."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from tests.servers import find_postgresql, start_postgresql
 
 
 @contextmanager
-def throw_away_portal() -> Iterator[Path]:
-    """The data folder. HILUM_TEST_DATABASE_URL names a server; else PostgreSQL's programs are looked for. Django is
-    set up inside, and not before."""
+def throw_away_portal(*, sqlite: bool = False) -> Iterator[Path]:
+    """The data folder. HILUM_TEST_DATABASE_URL names a server; else PostgreSQL's programs are looked for. With
+    `sqlite` the database is a file in the folder. Django is set up inside, and not before."""
     folder, server = Path(tempfile.mkdtemp(prefix="hilum-bench-")), None
     os.environ |= {"HILUM_DATA_DIR": str(folder), "HILUM_ENV": "local", "DJANGO_SETTINGS_MODULE": "portal.settings"}
     try:
-        if url := os.environ.get("HILUM_TEST_DATABASE_URL"):
+        if sqlite:
+            os.environ.pop("DATABASE_URL", None)
+        elif url := os.environ.get("HILUM_TEST_DATABASE_URL"):
             os.environ["DATABASE_URL"] = url
         else:
             binaries = find_postgresql()
