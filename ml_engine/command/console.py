@@ -69,12 +69,9 @@ def print_detector(report: DetectorReport, out: Path, console: Console) -> None:
 
 
 def _model_words(report: DetectorReport) -> str:
-    if report.padim:
-        return f"PaDiM: {report.padim.places} Gaussians in {report.padim.dimensions} dimensions"
-    if report.gallery:
-        return f"{report.detector.upper()}: {report.gallery.films} films"
-    assert report.bank is not None  # every other detector has one
-    return f"bank: {report.bank.whole} vectors, regions {report.bank.patches}"
+    if report.bank:
+        return f"bank: {report.bank.whole} vectors, regions {report.bank.patches}"
+    return ": ".join(filter(None, (report.detector_words, report.sizes_in_words)))
 
 
 def _threshold_words(threshold: MapThreshold) -> str:

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from ml_engine.core import architectures, published_weights
+from ml_engine.core import architectures, detector_kinds, published_weights
 from ml_engine.core.alignment_config import AlignmentConfig
 from ml_engine.core.architectures import LAYERS as LAYERS
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.core.fields import as_type, from_text, names_of
 
-DETECTORS = {"patchcore": "PatchCore", "padim": "PaDiM", "spade": "SPADE", "dn2": "DN2"}  # name: the field's word
+DETECTORS = {name: kind.words for name, kind in detector_kinds.KINDS.items()}
 PRESETS = ("default", "paper", "paper-448")
 BACKBONES = architectures.NAMES  # those that forms offer; timm:NAME is taken too
 
@@ -320,7 +320,7 @@ class PipelineConfig:
                 inner[field_name] = from_text(AlignmentConfig, field_name, text, shown=name)
             else:
                 values[flat] = from_text(PipelineConfig, flat, text, shown=name)
-        if values.get("detector", "patchcore") != "patchcore":  # see `detectors.NOTES`
+        if values.get("detector", "patchcore") != "patchcore":  # see `detector_kinds.KINDS`
             values.setdefault("fusion_weight", 0.0)
         if "fusion_weight" in values:
             values.setdefault("fusion_choice", "config")  # a weight that is asked for is not chosen again

@@ -8,12 +8,13 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_engine.core.bank import detectors
 from ml_engine.core.bank.detectors import Model
 from ml_engine.core.bank.memory_bank import Banks
+from ml_engine.core.bank.nearest_films import Gallery
 from ml_engine.core.bank.padim import Padim
 from ml_engine.core.detector import pipeline
 from ml_engine.core.detector.pipeline import FittedDetector
+from ml_engine.core.detector_kinds import KINDS
 from ml_engine.core.score import fusion
 from ml_engine.core.version import FORMAT, code_version
 from ml_engine.engine.reports import (
@@ -53,7 +54,7 @@ def describe(
         config=config.to_json(),
         alignment_sha256=detector.alignment_sha256,
         detector=config.detector,
-        about=detectors.NOTES.get(config.detector, ""),
+        about=KINDS[config.detector].note,
         note=detector.note,
         mask=MaskShare(share_kept=detector.mask.share, threshold=detector.mask.threshold),
         bank=_bank_sizes(model) if isinstance(model, Banks) else None,
@@ -80,7 +81,7 @@ def _bank_sizes(banks: Banks) -> BankSizes:
 
 
 def _gallery_sizes(model: Model) -> GallerySizes | None:
-    if isinstance(model, Banks | Padim):
+    if not isinstance(model, Gallery):
         return None
     return GallerySizes(films=len(model.films), patches=model.patches.shape[0] * model.patches.shape[1])
 

@@ -13,8 +13,8 @@ from ml_engine.core.bank.detectors import Scorer, scorer_of
 from ml_engine.core.bank.memory_bank import Bank, cell_of
 from ml_engine.core.bank.nearest_films import Gallery, NearestFilmsScorer
 from ml_engine.core.bank.nearest_search import NearestSearch
-from ml_engine.core.bank.padim import Padim
 from ml_engine.core.detector.pipeline import FittedDetector, load_detector
+from ml_engine.core.detector_kinds import KINDS
 from ml_engine.core.errors import EngineError
 from ml_engine.core.score import fusion
 from ml_engine.engine import manifest
@@ -74,10 +74,11 @@ def explain(
     sources = manifest.read(model / "images.csv")
     config = detector.config
     reader = Reader(model, detector, device=device)
-    if isinstance(detector.model, Padim):
+    kind = KINDS[config.detector]
+    if kind.compares_with:
         raise EngineError(
-            "The detector is PaDiM: it compares a patch with a Gaussian of its place, not with patches that could be "
-            "named."
+            f"The detector is {kind.words}: it compares a patch with {kind.compares_with}, not with patches that could "
+            "be named."
         )
     canonical, original = reader.canonical(film)
     scorer = scorer_of(detector.model, detector.mask.keep, config, reader.device)

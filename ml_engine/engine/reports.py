@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from ml_engine.core import files
 from ml_engine.core.alignment.report import FIT_AGAIN, AlignmentMeasures
+from ml_engine.core.detector_kinds import KINDS
 from ml_engine.core.errors import EngineError
 from ml_engine.core.json_objects import OPTIONAL, called, from_json, to_json
 from ml_engine.engine.manifest import ManifestRow
@@ -301,6 +302,20 @@ class DetectorReport:
     def read(cls, folder: Path) -> DetectorReport:
         """Raises ReportMissing, IncompleteJson."""
         return cls.from_json(_read(folder / DETECTOR, FIT_DETECTOR_AGAIN))
+
+    @property
+    def detector_words(self) -> str:
+        return KINDS[self.detector].words
+
+    @property
+    def sizes_in_words(self) -> str:
+        """What a detector beside PatchCore keeps; empty where nothing is counted."""
+        if self.padim:
+            return f"{self.padim.places} Gaussians in {self.padim.dimensions} dimensions"
+        if self.gallery:
+            patches = f", {self.gallery.patches} patches" if self.gallery.patches else ""
+            return f"{self.gallery.films} films{patches}"
+        return ""
 
     @property
     def last_radius(self) -> float | None:

@@ -1,8 +1,10 @@
-"""The kinds of detector behind one seam: fitted on patch features, giving two maps a film."""
+"""One interface to all kinds of detector: fitted on patch features, they give two maps per film."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,21 +19,42 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import IncompatibleModel
 
 Model = Banks | Padim | Gallery
-NOTES = {
-    "padim": "PaDiM has one map: the fusion weight changes nothing.",
-    "dn2": "DN2 gives one number a film and no map: the fusion weight changes nothing.",
-    "spade": "SPADE compares whole films (weight 0, its image score) and patches (weight 1, its map).",
-}
 
 
 class Scorer(Protocol):
-    """``places`` (P, 2) int64: the patches whose features `maps` takes, row by row."""
+    """``places`` int64 (P, 2): row and column of the patches whose features `maps` takes, row by row."""
 
     places: Tensor
 
     def maps(self, features: Tensor) -> NDArray[np.float32]:
-        """Raw maps (2, h, w) of one film, channel 0 global, 1 region, from its features (P, D) float32; NaN where
-        masked."""
+        """Raw maps float32 (2, h, w) of one film from its features float32 (P, D): channel 0 global, channel 1 region;
+        NaN where masked."""
+
+
+@dataclass(frozen=True)
+class _Baseline:
+    """A published detector beside PatchCore: the type of its model and the functions of its module."""
+
+    model: type
+    fit: Callable[..., Model]
+    scorer: Callable[[Any, NDArray[np.bool_], PipelineConfig, torch.device], Scorer]
+    to_tensors: Callable[[Any], dict[str, Tensor]]
+    from_tensors: Callable[[dict[str, Tensor]], Model]
+
+
+_GALLERY = _Baseline(
+    Gallery, nearest_films.fit, NearestFilmsScorer, nearest_films.to_tensors, nearest_films.from_tensors
+)
+# By the name in `detector_kinds.KINDS`; any other name there is PatchCore's.
+_BASELINES = {
+    "padim": _Baseline(Padim, padim.fit, PadimScorer, padim.to_tensors, padim.from_tensors),
+    "spade": _GALLERY,
+    "dn2": _GALLERY,
+}
+
+
+def _baseline_of(model: Model) -> _Baseline | None:
+    return next((baseline for baseline in _BASELINES.values() if isinstance(model, baseline.model)), None)
 
 
 def fit_model(
@@ -45,41 +68,37 @@ def fit_model(
 ) -> Model:
     """A model of the kind ``config.detector``.
 
-    ``features`` (F * P, D) float32 as `Source` says; ``films`` int64: only these of the F films. Raises EmptyBank
-    where the mask or the films leave nothing, InvalidConfig for a model too large.
+    ``features`` float32 (F * P, D) are arranged as in `Source`; ``films`` int64 restricts the fit to these of the F
+    films. Without ``with_radius`` no covering radius is computed. Raises EmptyBank where no patch or film is left,
+    InvalidConfig for a model that would be too large.
     """
-    if config.detector == "padim":
-        return padim.fit(features, source, config, films=films, progress=progress)
-    if config.detector in nearest_films.PUBLISHED:
-        return nearest_films.fit(features, source, config, films=films)
+    if baseline := _BASELINES.get(config.detector):
+        return baseline.fit(features, source, config, films=films, progress=progress)
     return memory_bank.build(features, source, config, films=films, with_radius=with_radius, progress=progress)
 
 
 def scorer_of(model: Model, keep: NDArray[np.bool_], config: PipelineConfig, device: torch.device) -> Scorer:
-    """What turns patch features into maps; ``keep`` (h, w) is the hard mask that the model was fitted under."""
-    if isinstance(model, Padim):
-        return PadimScorer(model, keep, config, device)
-    if isinstance(model, Gallery):
-        return NearestFilmsScorer(model, keep, config, device)
+    """The scorer of a model; ``keep`` bool (h, w) is the hard mask with which it was fitted."""
+    if baseline := _baseline_of(model):
+        return baseline.scorer(model, keep, config, device)
+    assert isinstance(model, Banks)
     return MapScorer(model, keep, config, device)
 
 
 def to_tensors(model: Model) -> dict[str, Tensor]:
     """The model as named tensors."""
-    if isinstance(model, Padim):
-        return padim.to_tensors(model)
-    if isinstance(model, Gallery):
-        return nearest_films.to_tensors(model)
+    if baseline := _baseline_of(model):
+        return baseline.to_tensors(model)
+    assert isinstance(model, Banks)
     return memory_bank.to_tensors(model)
 
 
 def from_tensors(tensors: dict[str, Tensor], config: PipelineConfig) -> Model:
-    """The reverse of `to_tensors`. Raises IncompatibleModel where one is missing or they do not fit."""
+    """The inverse of `to_tensors`. Raises IncompatibleModel where tensors are missing or do not fit together."""
+    baseline = _BASELINES.get(config.detector)
+    if baseline is None:
+        return memory_bank.from_tensors(tensors)
     try:
-        if config.detector == "padim":
-            return padim.from_tensors(tensors)
-        if config.detector in nearest_films.PUBLISHED:
-            return nearest_films.from_tensors(tensors)
+        return baseline.from_tensors(tensors)
     except KeyError as missing:
-        raise IncompatibleModel(f"The detector has no {missing.args[0]}: make it again.") from None
-    return memory_bank.from_tensors(tensors)
+        raise IncompatibleModel(f"The detector file has no {missing.args[0]}: fit the detector again.") from None

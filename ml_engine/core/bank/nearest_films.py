@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ml_engine.core.bank.memory_bank import Source, places_of
+from ml_engine.core.bank.memory_bank import Progress, Source, places_of
 from ml_engine.core.bank.nearest_search import NearestSearch, patch_scores
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EmptyBank, IncompatibleModel, InvalidConfig
@@ -33,7 +33,14 @@ class Gallery:
     rows: Tensor
 
 
-def fit(features: Tensor, source: Source, config: PipelineConfig, *, films: Tensor | None = None) -> Gallery:
+def fit(
+    features: Tensor,
+    source: Source,
+    config: PipelineConfig,
+    *,
+    films: Tensor | None = None,
+    progress: Progress | None = None,
+) -> Gallery:
     """The films' own features are the model.
 
     ``features`` (F * P, D) float32 as `Source` says; ``films`` int64: only these of the F films. Raises EmptyBank, and

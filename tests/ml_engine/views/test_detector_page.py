@@ -55,7 +55,7 @@ def test_patchcore_shows_its_banks(web: Client, split: Split) -> None:
     ("model", "words"),
     [
         ({"detector": "padim", "padim": GaussianSizes(places=620, dimensions=100)}, "620 Gaussians in 100 dimensions"),
-        ({"detector": "dn2", "gallery": GallerySizes(films=9, patches=0)}, "9 films </td>"),
+        ({"detector": "dn2", "gallery": GallerySizes(films=9, patches=0)}, "9 films</td>"),
         ({"detector": "spade", "gallery": GallerySizes(films=9, patches=99)}, "9 films, 99 patches"),
     ],
 )
