@@ -61,7 +61,7 @@ class StoredFile:
 
 def default_folder() -> Path:
     """HILUM_DATA_DIR/weights, or var/weights of the checkout."""
-    data = os.environ.get("HILUM_DATA_DIR") or str(Path(__file__).resolve().parents[2] / "var")
+    data = os.environ.get("HILUM_DATA_DIR") or str(Path(__file__).resolve().parents[3] / "var")
     return Path(data) / "weights"
 
 
