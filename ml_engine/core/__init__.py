@@ -1,8 +1,8 @@
-"""The method as a library: arrays in, arrays out. It knows no web framework, no queue and no database.
+"""The method as a library: arrays in, arrays out. It imports no web framework, no queue and no database.
 
     from ml_engine.core import Detector, PipelineConfig, k_center
 
-These three are loaded when they are asked for: the portal reads settings in processes that must stay small.
+The three names are loaded on first use, so that web processes can check settings without loading torch.
 """
 
 from importlib import import_module

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ml_engine.core.errors import InvalidConfig
-from ml_engine.core.fields import as_type, names_of
+from ml_engine.core.fields import as_type, names_of, setting
 
 BACKBONES = ("resnet18", "resnet34", "resnet50")
 INITIALISATIONS = ("paper", "centred", "residual-bounded")
@@ -15,37 +15,33 @@ CANONICALS = ("groupwise", "landmarks", "file")
 CANONICAL_FITS = ("affine", "perspective")
 
 
-def setting(default: Any, words: str, *, symbol: str = "", choices: tuple[str, ...] = ()) -> Any:
-    """A dataclass field with the words that a form or a page shows beside it."""
-    return field(default=default, metadata={"help": words, "symbol": symbol, "choices": choices})
-
-
 @dataclass(frozen=True, kw_only=True)
 class AlignmentConfig:
-    """Every choice of the alignment; the values here are those of preset ``default``.
+    """All settings of the alignment (paper, section 3.1); the defaults are those of preset ``default``.
 
     Raises InvalidConfig, naming the setting, for a value out of range.
     """
 
-    method: str = setting("network+search", "How a film's affine is found (Fig. 5).", choices=METHODS)
+    method: str = setting("network+search", "How the affine of a film is estimated (paper, Fig. 5).", choices=METHODS)
     canonical: str = setting(
         "groupwise",
-        "What the network and the search align to: the mean of the films, aligned and averaged anew in each round; "
-        "the mean of films aligned by their landmarks, which are the paper's hand-aligned ones; or an image that is "
-        "given.",
+        "What the network and the search align to: groupwise = the mean of the films, aligned and averaged again in "
+        "each round; landmarks = the mean of films aligned by their landmarks, as the paper's hand-aligned ones; "
+        "file = an uploaded image.",
         choices=CANONICALS,
     )
     canonical_fit: str = setting(
         "affine",
-        "How films are aligned by their landmarks before they are averaged into that canonical image: rotation, "
-        "translation, scale and shear, or perspective too; films that are scored are always aligned by an affine.",
+        "How films are aligned by their landmarks before they are averaged into that canonical image: affine = "
+        "rotation, translation, scale and shear; perspective = perspective as well. Scored films are always aligned by "
+        "an affine.",
         choices=CANONICAL_FITS,
     )
     backbone: str = setting("resnet18", "Network that predicts the affine.", symbol="Φ_A", choices=BACKBONES)
     initialisation: str = setting(
         "residual-bounded",
-        "How the network starts near the identity: Eq. 3-4 as printed, the same minus the mid-range, or "
-        "a bounded shift, log-scale, angle and shear that start at 0.",
+        "How the network starts near the identity: paper = Eq. 3-4 as printed; centred = the same minus the mid-range; "
+        "residual-bounded = a bounded shift, log-scale, angle and shear that start at 0.",
         choices=INITIALISATIONS,
     )
     alpha: float = setting(10.0, "Divides the spread of the initial predictions in Eq. 4.", symbol="α")
@@ -53,21 +49,23 @@ class AlignmentConfig:
     ssim: float = setting(1.0, "Weight of the reversed SSIM loss.", symbol="L_S")
     perceptual: float = setting(1.0, "Weight of the VGG19 perceptual loss at relu5_4.", symbol="L_P")
     local_ncc: float = setting(1.0, "Weight of 1 - local normalised cross-correlation.")
-    consistency: float = setting(1.0, "Weight of the consistency f(Ax)·A = f(x) under known affines A.")
-    augmentation: float = setting(1.0, "Strength of the known affines films are trained under; 0 is none.")
+    consistency: float = setting(1.0, "Weight of the consistency loss: f(Ax)·A = f(x) under known affines A.")
+    augmentation: float = setting(1.0, "Strength of the known affines applied to films in training; 0 = none.")
     normalise_losses: bool = setting(True, "Divide each loss by its value before the first step.")
-    valid_only: bool = setting(True, "Take losses only where the film has pixels.")
-    coarse_to_fine: bool = setting(True, "Blur films and canonical image at first, and less in each epoch.")
-    learning_rate: float = setting(1e-3, "Step size of Adam; the bounded head bears ten times the paper's.")
-    batch: int = setting(32, "Films in a step.")
-    epochs: int = setting(50, "Passes over the films, all rounds together.")
-    rounds: int = setting(3, "Groupwise rounds: mean, align, mean.")
-    size: int = setting(224, "Side of the films that the network sees, in pixels.")
-    canonical_images: int = setting(500, "Films averaged into the canonical image, at most.", symbol="N")
-    search_steps: int = setting(40, "Steps of the search that refines the network's affine, film by film.")
+    valid_only: bool = setting(True, "Compute losses only where the film has pixels.")
+    coarse_to_fine: bool = setting(True, "Blur films and canonical image, less in each epoch.")
+    learning_rate: float = setting(
+        1e-3, "Learning rate of Adam; the bounded head tolerates ten times that of preset paper."
+    )
+    batch: int = setting(32, "Films per optimiser step.")
+    epochs: int = setting(50, "Passes over the films, in all rounds together.")
+    rounds: int = setting(3, "Groupwise rounds: average the films, align them to the mean, average again.")
+    size: int = setting(224, "Side of the films as the network sees them, in pixels.")
+    canonical_images: int = setting(500, "Maximum number of films averaged into the canonical image.", symbol="N")
+    search_steps: int = setting(40, "Optimiser steps of the search that refines each film's affine.")
     least_valid_area: float = setting(
         0.8,
-        "An affine fails its checks when film and frame overlap by less than this share of the smaller of the two.",
+        "An affine fails its checks if film and canonical frame overlap by less than this share of the smaller area.",
     )
     fallback: bool = setting(True, "Leave a film unaligned where its affine fails the checks.")
     guard_valid_area: float = setting(
@@ -79,7 +77,7 @@ class AlignmentConfig:
         self._check_choice("canonical", CANONICALS)
         if self.method == "landmarks" and self.canonical != "groupwise":
             raise InvalidConfig(
-                f"alignment.canonical is {self.canonical} and alignment.method is landmarks, which has no use for a "
+                f"alignment.canonical is {self.canonical} and alignment.method is landmarks, which does not use a "
                 "canonical image: choose another method, or leave alignment.canonical out."
             )
         self._check_choice("canonical_fit", CANONICAL_FITS)
@@ -102,8 +100,9 @@ class AlignmentConfig:
             self._check(name, getattr(self, name) >= least, f"at least {least}")
         self._check("rounds", self.rounds <= self.epochs, f"at most alignment.epochs ({self.epochs})")
         self._check("size", self.size >= 32 and self.size % 32 == 0, "a multiple of 32, such as 224")
-        one_pixel = self.size == 32 and self.batch == 2  # a last batch of one film would be one value a channel
-        self._check("batch", not one_pixel, "at least 3 where alignment.size is 32")
+        # a last batch of one film would leave batch normalisation a single value per channel
+        single_value = self.size == 32 and self.batch == 2
+        self._check("batch", not single_value, "at least 3 where alignment.size is 32")
         self._check("search_steps", self.search_steps >= 0, "at least 0")
         self._check("least_valid_area", 0 <= self.least_valid_area <= 1, "a share from 0 to 1")
         self._check("guard_valid_area", 0 <= self.guard_valid_area < 1, "a share from 0 to below 1")
@@ -117,20 +116,22 @@ class AlignmentConfig:
 
     @property
     def uses_network(self) -> bool:
+        """Whether the network is trained and used."""
         return self.method in ("network", "network+search")
 
     @property
     def uses_search(self) -> bool:
+        """Whether affines are refined by the search."""
         return self.method in ("search", "network+search") and self.search_steps > 0
 
     @property
     def uses_landmarks(self) -> bool:
-        """Whether a fit needs landmarks; `method` landmarks needs them of each film that is aligned, too."""
+        """Whether a fit needs landmarks. The method ``landmarks`` needs them for each film it aligns as well."""
         return "landmarks" in (self.method, self.canonical)
 
     @classmethod
     def preset(cls, name: str) -> AlignmentConfig:
-        """The settings of ``paper`` or ``default`` (METHOD). Raises InvalidConfig for another name."""
+        """The settings of preset ``paper``, ``paper-448`` or ``default``. Raises InvalidConfig for another name."""
         if name in ("paper", "paper-448"):
             return cls(**PAPER)
         if name == "default":
@@ -138,17 +139,21 @@ class AlignmentConfig:
         raise InvalidConfig(f"alignment has no preset {name!r}: choose paper or default.")
 
     def to_json(self) -> dict[str, Any]:
+        """All settings as JSON types; `from_json` restores an equal config."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> AlignmentConfig:
-        """The config with these fields, all others at preset ``default``. Raises InvalidConfig."""
+        """The config with these settings, all others as in preset ``default``. Raises InvalidConfig."""
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
         if unknown:
-            raise InvalidConfig(f"alignment.{unknown[0]} is no setting of the alignment: it has {names_of(cls)}.")
+            raise InvalidConfig(
+                f"alignment.{unknown[0]} is not a setting of the alignment. The settings are: {names_of(cls)}."
+            )
         return cls(**{name: as_type(cls, name, value, shown=f"alignment.{name}") for name, value in values.items()})
 
 
+# The settings of preset ``paper`` that differ from ``default``.
 PAPER: dict[str, Any] = {
     "method": "network",
     "initialisation": "paper",

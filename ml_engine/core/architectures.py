@@ -1,8 +1,8 @@
-"""The backbones by name: layers, strides, sizes and normalisation. No torch: a web process checks configs with this.
+"""The backbones by name: layers, strides, sizes and normalisation. Imports no torch, so a config is checked without it.
 
-Convolutional networks have the layers layer1 to layer4, the last maps with strides 4, 8, 16 and 32 pixels.
-Vision transformers (ViT) have blocks, counted from 0 as timm does, or ``last``; the tokens of a block are one
-map with the stride of the patch embedding.
+The layers of a convolutional network are layer1 to layer4, its last feature maps with a stride of 4, 8, 16 and 32
+pixels. Those of a vision transformer (ViT) are its blocks, block0 onwards as in timm, or ``last``; the tokens of a
+block form one map with the stride of the patch embedding.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ LAYERS = ("layer1", "layer2", "layer3", "layer4")
 LAST = "last"
 TIMM = "timm:"
 XRV = "xrv_densenet121"
-_TIMM_NAME = re.compile(r"timm:[a-z0-9_]+(\.[a-z0-9_]+)?")  # never hf-hub:..., which would be fetched
+_TIMM_NAME = re.compile(r"timm:[a-z0-9_]+(\.[a-z0-9_]+)?")  # never hf-hub:..., which timm would download
 _BLOCK = re.compile(r"block(0|[1-9]\d{0,2})")
 _PATCH = re.compile(r"patch(\d+)")
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What is subtracted from gray values in [0, 1], and what they are then divided by, one value a channel."""
+    """Mean and standard deviation that normalise gray values in [0, 1], one value per channel."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -40,10 +40,10 @@ XRV_RANGE = Normalisation((0.5,), (1 / 2048,))  # [0, 1] to [-1024, 1024], one c
 
 @dataclass(frozen=True)
 class Backbone:
-    """What a config has to know of a network.
+    """A network as far as a config needs to know it.
 
-    ``patch`` is the side of a ViT's patch in pixels, 0 for others; ``blocks`` how many it has, 0 where only the
-    network itself knows. ``normalisation`` is None where timm's own metadata decide.
+    ``patch`` is the side of a ViT's patch in pixels, 0 for other kinds; ``blocks`` the number of its blocks, 0 where
+    unknown before it is built. ``normalisation`` is None where timm's metadata give it.
     """
 
     name: str
@@ -54,21 +54,22 @@ class Backbone:
 
     @property
     def timm_name(self) -> str:
-        """timm's name of the network; empty for those of torchvision."""
+        """timm's name of the network; empty for networks that are not timm's."""
         return self.name.removeprefix(TIMM) if self.name.startswith(TIMM) else ""
 
     @property
     def multiple(self) -> int:
-        """The side of the canonical image must be a multiple of this, in pixels."""
+        """The side of the canonical image must be a multiple of this number of pixels."""
         return self.patch or 32
 
     @property
     def usual_layers(self) -> str:
-        """What ``layers`` becomes with this backbone where the layers so far are not its own."""
+        """The default ``layers`` for this backbone."""
         return LAST if self.kind == "tokens" else "layer2+layer3"
 
     @property
     def layers_in_words(self) -> str:
+        """The layers that can be chosen, for an error message."""
         if self.kind != "tokens":
             return "stages in order, such as layer2+layer3"
         if not self.blocks:
@@ -77,22 +78,23 @@ class Backbone:
         return f"blocks in order, from block0 to block{final}, such as block{final - 3}+block{final}, or last"
 
     def has_layers(self, names: tuple[str, ...]) -> bool:
-        """Whether the names are layers of this backbone, each once and in order."""
+        """Whether all names are layers of this backbone, in order and without repeats."""
         if self.kind != "tokens":
             return all(name in LAYERS for name in names) and sorted(set(names)) == list(names)
-        at = [self._block(name) for name in names]
-        known = all(a is not None and (a < self.blocks or not self.blocks) for a in at[:-1])
-        final = names[-1] == LAST or (at[-1] is not None and (at[-1] < self.blocks or not self.blocks))
-        numbers = [a for a in at if a is not None]
+        blocks = [self._block(name) for name in names]
+        known = all(b is not None and (b < self.blocks or not self.blocks) for b in blocks[:-1])
+        final = names[-1] == LAST or (blocks[-1] is not None and (blocks[-1] < self.blocks or not self.blocks))
+        numbers = [b for b in blocks if b is not None]
         repeated = names[-1] == LAST and self.blocks > 0 and self.blocks - 1 in numbers
         return known and final and numbers == sorted(set(numbers)) and not repeated
 
     @staticmethod
     def _block(name: str) -> int | None:
+        """The number of a block by its name; None for any other name."""
         return int(name.removeprefix("block")) if _BLOCK.fullmatch(name) else None
 
     def stride(self, layer: str) -> int:
-        """Side of a patch of this layer's map in canonical pixels."""
+        """The side of a patch of this layer's map, in pixels of the canonical image."""
         return self.patch or 4 << LAYERS.index(layer)
 
 
@@ -124,10 +126,10 @@ NAMES = tuple(KNOWN)
 
 
 def find(name: str) -> Backbone:
-    """The backbone of a config's name: one of the table, or ``timm:NAME`` for any network of timm.
+    """The backbone with this name: one of the table `KNOWN`, or ``timm:NAME`` for any network of timm.
 
-    Of a name outside the table only the form is checked here; whether timm has it shows where the network is
-    built. Raises InvalidConfig.
+    A name outside the table is checked for its form only; whether timm has it is checked when the network is built.
+    Raises InvalidConfig for any other name.
     """
     if name in KNOWN:
         return KNOWN[name]
@@ -139,6 +141,6 @@ def find(name: str) -> Backbone:
             f"network.{meant}"
         )
     patch = _PATCH.search(name)
-    if patch and int(patch[1]) >= 8:  # below that it is a pyramid, such as Swin's
+    if patch and int(patch[1]) >= 8:  # a smaller patch belongs to a pyramid, such as Swin
         return Backbone(name, "tokens", None, patch=int(patch[1]))
     return Backbone(name, "stages", None)

@@ -1,4 +1,4 @@
-"""The same numbers each time: fixed threads, deterministic kernels, no global random state."""
+"""Reproducible numbers: a fixed number of threads and deterministic kernels. And the device to compute on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h of glibc
 
 
 def fix(*, threads: int) -> None:
-    """Fix the CPU threads and ask every library for deterministic kernels. Call before any computation."""
+    """Set the number of CPU threads and request deterministic kernels of every library. Call before any computation."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
@@ -21,9 +21,9 @@ def fix(*, threads: int) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc reuse large blocks instead of returning each to the kernel; elsewhere do nothing.
+    """Make glibc reuse large freed blocks instead of returning them to the kernel; without glibc, do nothing.
 
-    The page faults of fresh blocks otherwise take up to half of the time of feature extraction on a CPU.
+    Page faults in newly mapped blocks would otherwise take up to half of the time of feature extraction on a CPU.
     """
     try:
         libc = ctypes.CDLL("libc.so.6")
@@ -34,7 +34,7 @@ def keep_freed_memory() -> None:
 
 
 def give_back_memory() -> None:
-    """Return the freed memory that `keep_freed_memory` kept to the kernel, between two stages."""
+    """Return the memory kept by `keep_freed_memory` to the kernel; called between two stages."""
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     except (OSError, AttributeError):
@@ -42,14 +42,14 @@ def give_back_memory() -> None:
 
 
 def device_label(device: torch.device) -> str:
-    """The device in words: ``cpu``, or the name that the GPU gives itself."""
+    """The device for display: ``cpu``, or the name of the GPU model."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def device_for(name: str) -> torch.device:
-    """The device that ``auto``, ``cpu`` or ``cuda`` means on this machine. Raises InvalidConfig."""
+    """The device for ``auto``, ``cpu`` or ``cuda`` on this machine. Raises InvalidConfig for cuda without a GPU."""
     from ml_engine.core.errors import InvalidConfig
 
     if name == "cuda" and not torch.cuda.is_available():
-        raise InvalidConfig("device is cuda, but no NVIDIA GPU answers here: choose auto or cpu.")
+        raise InvalidConfig("device is cuda, but there is no usable NVIDIA GPU here: choose auto or cpu.")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

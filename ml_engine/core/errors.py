@@ -1,8 +1,8 @@
-"""What the engine may tell a user: one plain sentence each, without patient data."""
+"""The errors whose message is shown to users: plain sentences without patient data."""
 
 
 class EngineError(Exception):
-    """A failure whose text is fit for a user's eyes."""
+    """An error whose message can be shown to a user."""
 
 
 class UnreadableImage(EngineError):
@@ -10,11 +10,11 @@ class UnreadableImage(EngineError):
 
 
 class UnsupportedImage(EngineError):
-    """A film was decoded but is of a kind that the engine does not take."""
+    """A film was decoded but is of a kind that the engine does not support."""
 
 
 class EmptyBank(EngineError):
-    """No patch was left for a memory bank."""
+    """No patch is left for a memory bank."""
 
 
 class IncompatibleModel(EngineError):
@@ -22,8 +22,8 @@ class IncompatibleModel(EngineError):
 
 
 class InvalidConfig(EngineError):
-    """A setting has a value that makes no sense."""
+    """A setting has an invalid value."""
 
 
 class AlignmentCollapsed(EngineError):
-    """The aligned films left the frame while the alignment was fitted."""
+    """The aligned films left the frame during the fit of the alignment."""

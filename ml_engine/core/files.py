@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Reading and writing files; writes are atomic, so that a file is complete or absent."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from ml_engine.core.errors import IncompatibleModel
 
-if TYPE_CHECKING:  # a worker handles files without the seconds that torch takes to load
+if TYPE_CHECKING:  # importing torch takes seconds, and many callers need none
     from torch import Tensor
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``; what was written there becomes ``path`` when the block ends well."""
+    """A temporary path beside ``path``; the file written to it replaces ``path`` when the block ends without error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:
@@ -33,7 +33,7 @@ def whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync_folder(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)  # after a failure, or a replace() of two links to one file
+        temporary.unlink(missing_ok=True)  # left after an error, or by replace() when both are links to one file
 
 
 def _sync_folder(folder: Path) -> None:
@@ -45,12 +45,13 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
+    """Write the file atomically."""
     with whole(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """The value as JSON: sorted keys, no NaN."""
+    """Write the value as JSON with sorted keys. Raises ValueError for NaN or infinity."""
     write_bytes(path, (json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n").encode())
 
 
@@ -59,26 +60,28 @@ def read_json(path: Path) -> Any:
 
 
 def write_npy(path: Path, array: NDArray[Any]) -> None:
+    """Write the array in NumPy's .npy format. Raises ValueError for an array of objects."""
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
     write_bytes(path, buffer.getvalue())
 
 
 def read_npy(path: Path) -> NDArray[Any]:
+    """The array of a .npy file, in memory. Raises ValueError for an array of objects, which would be unpickled."""
     array: NDArray[Any] = np.load(path, allow_pickle=False)
     return array
 
 
 def open_npy(path: Path) -> NDArray[Any]:
-    """The array on disk, read where it is touched; changes to it stay in memory."""
+    """The array of a .npy file, memory-mapped copy-on-write. Raises ValueError as `read_npy` does."""
     array: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
     return array
 
 
 def stream_npy(path: Path, shape: tuple[int, ...], parts: Iterable[NDArray[np.float32]]) -> None:
-    """Write an array too large for memory, float32, from parts that follow each other along the first axis.
+    """Write a float32 .npy file too large for memory from consecutive parts along the first axis.
 
-    Raises ValueError where the parts do not make up the shape.
+    Raises ValueError where the parts do not add up to the shape.
     """
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     written = 0
@@ -86,17 +89,17 @@ def stream_npy(path: Path, shape: tuple[int, ...], parts: Iterable[NDArray[np.fl
         np.lib.format.write_array_header_1_0(file, header)
         for part in parts:
             if part.shape[1:] != shape[1:]:
-                raise ValueError(f"a part of shape {part.shape} does not belong to an array of shape {shape}")
+                raise ValueError(f"a part of shape {part.shape} does not fit an array of shape {shape}")
             file.write(np.ascontiguousarray(part, dtype="<f4").tobytes())
             written += len(part)
         if written != shape[0]:
-            raise ValueError(f"{written} rows were written and {shape[0]} announced")
+            raise ValueError(f"{written} rows were written where {shape[0]} were expected")
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-    """A safetensors file whose metadata holds ``header`` as JSON under the one key ``hilum``.
+    """Write a safetensors file whose metadata hold ``header`` as JSON under the single key ``hilum``.
 
-    One key only: the order in which several would be written is not fixed.
+    A single key, because safetensors does not fix the order of several, and equal models must give equal bytes.
     """
     from safetensors.torch import save_file
 
@@ -104,11 +107,12 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]
     with whole(path) as temporary:
         plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         save_file(plain, temporary, metadata={"hilum": text})
-        temporary.chmod(0o644)  # safetensors makes its files private
+        temporary.chmod(0o644)  # safetensors creates files that only their owner can read
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the header of `write_tensors` ({} where there is none). Raises IncompatibleModel."""
+    """The tensors and the header written by `write_tensors` ({} without one). Raises IncompatibleModel for a missing or
+    damaged file."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -116,19 +120,19 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             header = json.loads((file.metadata() or {}).get("hilum", "{}"))
             return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 (no mapping)
     except FileNotFoundError:
-        raise IncompatibleModel(f"There is no file {path.name} where it should be.") from None
+        raise IncompatibleModel(f"There is no file {path.name}: it was moved or deleted.") from None
     except (SafetensorError, ValueError, OSError):
-        raise IncompatibleModel(f"{path.name} is no whole safetensors file: make or copy it again.") from None
+        raise IncompatibleModel(f"{path.name} is not a complete safetensors file: create or copy it again.") from None
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of the file in hex."""
+    """The SHA-256 of the file as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """``target`` becomes the same file as ``source``, or a copy where the two lie on different disks."""
+    """Make ``target`` a hard link to ``source``, or a copy where the two are on different file systems."""
     import shutil
 
     with whole(target) as temporary:

@@ -1,4 +1,4 @@
-"""The weight files that are published for the backbones. No torch: configs and workers name weights by this table."""
+"""The weight files published for the backbones. Imports no torch, so that configs can be checked without it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ IMAGENET, IMAGENET_V2, DINOV2 = "imagenet", "imagenet-v2", "dinov2"
 
 @dataclass(frozen=True)
 class KnownFile:
-    """A file of tensors that the makers of a network publish.
+    """A file of tensors published by the authors of a network.
 
-    ``digest`` is the file's SHA-256 where we know it whole, else its first 8 hex digits: torchvision
-    publishes these alone, in the file name, and checks no more. They prove a file against damage, not
-    against an attacker; what is read is tensors only (``weights_only``) either way.
+    ``digest`` is the file's full SHA-256 where known, otherwise its first 8 hex digits: torchvision publishes
+    only these, in the file name, and checks no more. They detect damage, not an attack; either way only
+    tensors are loaded (``weights_only``).
     """
 
     architecture: str
@@ -24,6 +24,7 @@ class KnownFile:
 
     @property
     def stored_name(self) -> str:
+        """The name of the converted file in the weights folder."""
         return f"{self.architecture.replace(':', '-')}-{self.digest[:8]}.safetensors"
 
 
@@ -59,15 +60,16 @@ _DINOV2 = {
 }
 SETS = {IMAGENET: KNOWN, IMAGENET_V2: _V2, DINOV2: _DINOV2}
 
-# torchxrayvision's densenet121-res224-all: a pickled module, which reading would run
+# torchxrayvision's densenet121-res224-all: a pickled module, and unpickling runs code
 XRV_PICKLE = "56524913dd16a906422e8d8b66a7a5c46be1d82eb7ac012d8103776f1aa68899"
-XRV_PICKLE_NAME = "densenet121-d121-tw-lr001"  # in the names of all of torchxrayvision's
+XRV_PICKLE_NAME = "densenet121-d121-tw-lr001"  # part of the name of every such file of torchxrayvision
 
 
 def sets_of(architecture: str) -> tuple[str, ...]:
-    """The names by which weights are published for an architecture, the usual one first."""
+    """The names of the weights published for an architecture, the default first; empty where there are none."""
     return tuple(name for name, files in SETS.items() if architecture in files)
 
 
 def all_known() -> list[KnownFile]:
+    """All published files of the table."""
     return [known for files in SETS.values() for known in files.values()]

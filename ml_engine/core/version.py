@@ -1,4 +1,4 @@
-"""Which code made a result."""
+"""The version of the code that made a result."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-FORMAT = 1  # of run.json and of the model files; raised when an older reader would misread them
+FORMAT = 1  # of run.json and of the model files; raised when older code would misinterpret them
 
 
 @cache
 def code_version() -> str:
     """The package version and, in a git checkout, the commit: ``0.1.0+1a2b3c4d5e6f``.
 
-    HILUM_CODE_VERSION replaces it where neither is to be had, as in a container image.
+    HILUM_CODE_VERSION replaces it where there is no git checkout, as in a container image.
     """
-    if given := os.environ.get("HILUM_CODE_VERSION"):
-        return given
+    if fixed := os.environ.get("HILUM_CODE_VERSION"):
+        return fixed
     try:
         version = metadata.version("hilum")
     except metadata.PackageNotFoundError:
@@ -31,7 +31,7 @@ def _git_commit(checkout: Path) -> str:
     if not (checkout / ".git").exists():
         return ""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", "-C", str(checkout), "rev-parse", "--short=12", "HEAD"],
             capture_output=True,
             text=True,
@@ -40,4 +40,4 @@ def _git_commit(checkout: Path) -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return process.stdout.strip() if process.returncode == 0 else ""

@@ -13,11 +13,11 @@ BINS = 256
 def clahe(image: NDArray[np.float32], *, clip: float, tiles: int) -> NDArray[np.float32]:
     """The image (H, W) in [0, 1] with the contrast of each tile equalised, float32 in [0, 1].
 
-    The image is cut into ``tiles`` by ``tiles`` tiles whose sides differ by a pixel at most, fewer where it has fewer
-    pixels. Each tile's histogram of 256 gray levels is cut off at ``clip`` times its even share and what is cut off is
-    spread evenly over all levels, once; the cumulated histogram then maps the tile's levels to [0, 1]. Between the
-    tiles' centres the maps are interpolated bilinearly, beyond the outer centres they stay as they are. A tile of one
-    gray level keeps no contrast, and a clip of 256 limits nothing.
+    The image is divided into ``tiles`` x ``tiles`` tiles whose sides differ by at most one pixel; a side of fewer
+    pixels has one tile per pixel. Each tile's histogram of 256 gray levels is clipped at ``clip`` times the count of a
+    uniform histogram, and the excess is spread evenly over all levels, once. The cumulative histogram maps the tile's
+    gray levels to [0, 1]. Between tile centres the mappings are interpolated bilinearly; beyond the outermost centres
+    they are constant. A tile of a single gray level keeps no contrast; a clip of 256 limits nothing.
     """
     height, width = image.shape
     rows, columns = _edges(height, tiles), _edges(width, tiles)
@@ -33,8 +33,8 @@ def clahe(image: NDArray[np.float32], *, clip: float, tiles: int) -> NDArray[np.
     down, across = down[:, None], across[None, :]
 
     def at(tile_rows: NDArray[np.int64], tile_columns: NDArray[np.int64]) -> NDArray[np.float64]:
-        found: NDArray[np.float64] = maps[tile_rows[:, None], tile_columns[None, :], levels]
-        return found
+        values: NDArray[np.float64] = maps[tile_rows[:, None], tile_columns[None, :], levels]
+        return values
 
     upper = (1 - across) * at(above, before) + across * at(above, after)
     lower = (1 - across) * at(below, before) + across * at(below, after)
@@ -42,13 +42,13 @@ def clahe(image: NDArray[np.float32], *, clip: float, tiles: int) -> NDArray[np.
 
 
 def _edges(length: int, tiles: int) -> NDArray[np.int64]:
-    """Where tiles begin and end along a side."""
+    """The tile borders along a side, int64 (tiles + 1,)."""
     count = min(tiles, length)
     return np.arange(count + 1) * length // count
 
 
 def _map_of(levels: NDArray[np.int64], clip: float) -> NDArray[np.float64]:
-    """The tile's gray level to its new value in [0, 1], (BINS,)."""
+    """The new value in [0, 1] of each gray level of a tile, float64 (BINS,)."""
     histogram = np.bincount(levels.ravel(), minlength=BINS).astype(np.float64)
     limit = clip * levels.size / BINS
     excess = np.maximum(histogram - limit, 0).sum()
@@ -58,7 +58,7 @@ def _map_of(levels: NDArray[np.int64], clip: float) -> NDArray[np.float64]:
 
 
 def _between(edges: NDArray[np.int64], length: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """For each pixel along a side the tiles whose centres lie around its own, and how far it is to the second."""
+    """For each pixel along a side: the tiles whose centres enclose it, and its distance from the first in [0, 1]."""
     centres = (edges[:-1] + edges[1:]) / 2
     places = np.arange(length) + 0.5
     second = np.clip(np.searchsorted(centres, places), 0, len(centres) - 1)

@@ -1,4 +1,4 @@
-"""Where the lungs lie in the canonical image, found in aligned films [o]."""
+"""The lung areas of the canonical frame, segmented in aligned films. Our own method: the paper has none."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEVELS = 40
-LEAST_SHARE, MOST_SHARE = 0.015, 0.25  # of the image, that one lung may fill
-TEMPLATE = ((0.31, 0.46), (0.69, 0.46))  # centres, as shares of the side
-TEMPLATE_RADII = (0.12, 0.24)
+LEAST_SHARE, MOST_SHARE = 0.015, 0.25  # limits of one lung's share of the image
+TEMPLATE = ((0.31, 0.46), (0.69, 0.46))  # centres (x, y) of the two ellipses, as shares of the side
+TEMPLATE_RADII = (0.12, 0.24)  # horizontal, vertical
 
 
 def find_lungs(films: Iterable[NDArray[np.floating]], side: int) -> tuple[NDArray[np.bool_], str]:
-    """The two lungs, bool (2, side, side), the one on the left of the image first, and how they were found.
+    """The two lung areas, bool (2, side, side), the one on the left of the image first, and their source.
 
-    ``films`` are aligned, (side, side) in [0, 1]. In each film and each half of it, the lung is the largest dark area
-    that touches no border, over `LEVELS` gray levels. A pixel is lung where it is in more than half of the films that
-    show both ("films"); where fewer than half of the films do, two ellipses stand in ("template").
+    ``films`` are aligned, float (side, side) in [0, 1]. In each half of a film the lung is the largest dark area that
+    touches no border, over `LEVELS` gray levels. With source "films", a pixel belongs to a lung where it does so in
+    more than half of the films in which both lungs are visible. Where these are fewer than half of all films, the
+    areas are two fixed ellipses and the source is "template".
     """
     votes, count, seen = np.zeros((2, side, side)), 0, 0
     for film in films:
@@ -34,7 +35,7 @@ def find_lungs(films: Iterable[NDArray[np.floating]], side: int) -> tuple[NDArra
 
 
 def lungs_of(film: NDArray[np.floating]) -> NDArray[np.bool_] | None:
-    """The lungs of one aligned film as bool (2, S, S), the bays of ribs closed; None where either is not seen."""
+    """The lung areas of an aligned film (S, S), bool (2, S, S), gaps at ribs closed; None unless both are visible."""
     from scipy import ndimage
 
     side = film.shape[0]
@@ -53,7 +54,7 @@ def lungs_of(film: NDArray[np.floating]) -> NDArray[np.bool_] | None:
 
 
 def _closed(area: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The area without holes, and without bays narrower than a twelfth of the side."""
+    """The area with holes filled and with notches narrower than a twelfth of the side closed."""
     from scipy import ndimage
 
     radius = max(1, round(area.shape[0] / 24))
@@ -65,7 +66,7 @@ def _closed(area: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _areas_below(dark: NDArray[np.bool_]) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-    """The areas of a lung's size that touch no border, each with its half: 0 left, 1 right."""
+    """Each connected area of a lung's size that touches no border, with its half of the image: 0 left, 1 right."""
     from scipy import ndimage
 
     side = dark.shape[0]
@@ -79,6 +80,7 @@ def _areas_below(dark: NDArray[np.bool_]) -> Iterator[tuple[int, NDArray[np.bool
 
 
 def _template(side: int) -> NDArray[np.bool_]:
+    """Two ellipses at typical places, bool (2, side, side)."""
     y, x = (np.mgrid[0:side, 0:side] + 0.5) / side
     across, down = TEMPLATE_RADII
     return np.stack([((x - cx) / across) ** 2 + ((y - cy) / down) ** 2 < 1 for cx, cy in TEMPLATE])

@@ -1,4 +1,4 @@
-"""From a decoded film to the square input of the engine."""
+"""A decoded film becomes the square input of the engine."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ml_engine.core.geometry import resize_affine
 
 @dataclass(frozen=True)
 class FilmArray:
-    """A film as its reader hands it over.
+    """A decoded film.
 
-    ``values`` (H, W) float32, linear, larger = brighter; ``bits`` stored per value; ``ends`` the least and the
-    greatest value that its header allows, 0 and 255 of a plain 8-bit file; ``display`` (H, W)
-    float32 in [0, 1] after the header's VOI LUT or window, None without one; ``padding`` (H, W) bool, True
-    where the header says that there is no film; ``pixel_aspect`` a pixel's height over its width; ``spacing_mm``
-    (between rows = y, between columns = x), None where the header has none.
+    ``values`` float32 (H, W), linear, larger = brighter; ``bits`` stored per value; ``ends`` the smallest and the
+    largest value that its header allows (0 and 255 for a plain 8-bit file); ``display`` float32 (H, W) in [0, 1]
+    after the VOI LUT or window of the header (DICOM PS3.3 C.11.2), None without one; ``padding`` bool (H, W), True
+    for padding by the header (PS3.3 C.7.5.1.1.2); ``pixel_aspect`` a pixel's height divided by its width;
+    ``spacing_mm`` between rows (y) and between columns (x), None where the header has none.
     """
 
     values: NDArray[np.float32]
@@ -38,8 +38,8 @@ class FilmArray:
 
 @dataclass(frozen=True)
 class Prepared:
-    """``image`` (S, S) float32 in [0, 1]; ``box`` the part of it that shows film: top, left, bottom, right
-    in pixels, the rest is padding; ``original_from_input`` (2, 3) float64 in pixels."""
+    """``image`` float32 (S, S) in [0, 1]; ``box`` the part of it that shows the film: top, left, bottom, right in
+    pixels, the rest is padding; ``original_from_input`` float64 (2, 3) in pixels."""
 
     image: Tensor
     box: tuple[int, int, int, int]
@@ -47,10 +47,11 @@ class Prepared:
 
 
 def prepare(film: FilmArray, config: PipelineConfig, *, size: int | None = None) -> Prepared:
-    """The film on the gray scale and at the side that the config asks for (``size`` overrides its side).
+    """The film on the gray scale and at the side of the config; ``size`` replaces its side.
 
-    Bilinear with antialiasing [o]; CLAHE, where asked for, at that side and inside the film's box only. Raises
-    UnsupportedImage for a film too thin to fill one pixel and for values that are no finite numbers.
+    Resized bilinearly with antialiasing (our choice; the paper states 224 pixels and no method). With ``config.clahe``
+    the contrast is equalised at that side, inside the film's box only. Raises UnsupportedImage for a film too thin to
+    fill one pixel and for values that are not finite.
     """
     return resized(intensities(film, config), config, pixel_aspect=film.pixel_aspect, size=size)
 
@@ -58,7 +59,7 @@ def prepare(film: FilmArray, config: PipelineConfig, *, size: int | None = None)
 def resized(
     values: NDArray[np.float32], config: PipelineConfig, *, pixel_aspect: float = 1.0, size: int | None = None
 ) -> Prepared:
-    """`prepare` of a film whose values (H, W) are `intensities` already."""
+    """As `prepare`, for a film whose values float32 (H, W) in [0, 1] come from `intensities` already."""
     side = size or config.size
     gray = torch.from_numpy(np.ascontiguousarray(values))
     height, width = gray.shape
@@ -83,14 +84,14 @@ def resized(
 
 
 def _equalised(film: Tensor, config: PipelineConfig) -> Tensor:
-    """The resized film (h, w), its contrast equalised where the config asks for it."""
+    """The resized film (h, w), its contrast equalised with ``config.clahe``."""
     if not config.clahe:
         return film
     return torch.from_numpy(clahe(film.numpy(), clip=config.clahe_clip, tiles=config.clahe_tiles))
 
 
 def _affine_of_box(height: int, width: int, *, top: int, left: int, rows: int, columns: int) -> Tensor:
-    """original_from_input for a film resized to whole pixels and set down at (top, left), exactly."""
+    """The exact original_from_input of a film resized to whole pixels and placed at (top, left)."""
     step_x, step_y = width / columns, height / rows
     return torch.tensor([[step_x, 0, -left * step_x], [0, step_y, -top * step_y]], dtype=torch.float64)
 
@@ -103,10 +104,10 @@ def _resize(gray: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def intensities(film: FilmArray, config: PipelineConfig) -> NDArray[np.float32]:
-    """The film's values in [0, 1], (H, W) float32, by ``config.intensity``; padding is 0.
+    """The film's values in [0, 1], float32 (H, W), scaled by ``config.intensity``; padding is 0.
 
-    A film of one value is all 0 where the scale comes from the film itself. What stands in the padding does not
-    matter; elsewhere a value that is no finite number raises UnsupportedImage.
+    A constant film is all 0 where the scale comes from the film itself. Values in the padding are ignored; any other
+    value that is not finite raises UnsupportedImage.
     """
     window = film.display if config.intensity == "window" else None
     _require_finite(film.values if window is None else window, film.padding)
@@ -120,30 +121,30 @@ def intensities(film: FilmArray, config: PipelineConfig) -> NDArray[np.float32]:
 
 
 def _require_finite(values: NDArray[np.float32], padding: NDArray[np.bool_]) -> None:
-    wrong = ~np.isfinite(values) & ~padding
-    if wrong.any():
-        count = int(wrong.sum())
+    not_finite = ~np.isfinite(values) & ~padding
+    if not_finite.any():
+        count = int(not_finite.sum())
         raise UnsupportedImage(
-            f"{count} of the film's {wrong.size} pixels {'is' if count == 1 else 'are'} no finite number (NaN or "
-            "infinite): export the film again."
+            f"{count} of the film's {not_finite.size} pixels {'is' if count == 1 else 'are'} not a finite number (NaN "
+            "or infinite): export the film again."
         )
 
 
 def _ends(film: FilmArray, config: PipelineConfig) -> tuple[float, float]:
-    """The values that become 0 and 1."""
-    seen = film.values[~film.padding] if film.padding.any() else film.values
-    if seen.size == 0:
+    """The film's values that become 0 and 1."""
+    values = film.values[~film.padding] if film.padding.any() else film.values
+    if values.size == 0:
         return 0.0, 1.0
     if config.intensity == "window":
-        low, high = np.percentile(seen, [config.low_percentile, config.high_percentile])
+        low, high = np.percentile(values, [config.low_percentile, config.high_percentile])
         return float(low), float(high)
     if film.bits == 8:
         return film.ends
-    return float(seen.min()), float(seen.max())
+    return float(values.min()), float(values.max())
 
 
 def valid_area(boxes: NDArray[np.int64], size: int) -> Tensor:
-    """Where inputs show film, bool (N, 1, size, size), from boxes (N, 4): top, left, bottom, right."""
+    """True where an input shows its film, bool (N, 1, size, size), from boxes (N, 4): top, left, bottom, right."""
     box = torch.as_tensor(boxes).reshape(-1, 4, 1, 1)
     y, x = torch.arange(size).view(1, -1, 1), torch.arange(size).view(1, 1, -1)
     inside = (y >= box[:, 0]) & (y < box[:, 2]) & (x >= box[:, 1]) & (x < box[:, 3])

@@ -181,7 +181,7 @@ def test_a_fitted_detector_by_either_address(api: APIClient, split: Any) -> None
             {"settings": {"fusion_weight": "0.333"}},
             "fusion_weight is 0.333: it must be a whole number",
         ),
-        ("api-fit-detector", {"settings": {"mystery": "1"}}, "mystery is no setting."),
+        ("api-fit-detector", {"settings": {"mystery": "1"}}, "mystery is not a setting."),
         ("api-fit-detector", {"name": " "}, "name"),
         ("api-fit-detector", {"preset": "best"}, "preset"),
         ("api-score", {"parts": []}, "Choose what to score"),

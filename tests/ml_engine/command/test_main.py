@@ -309,11 +309,11 @@ BAD_FITS = {
     "backbone": (["--backbone", "resnet19"], "Did you mean resnet18?"),
     "network": (["--backbone", "timm:vit_tiny_patch16_225"], "near it are timm:vit_tiny_patch16_224"),
     "patch": (["--backbone", "timm:vit_tiny_patch14_224", "--size", "64"], "a multiple of 14, the patch of timm"),
-    "field": (["--set", "colour=red"], "colour is no setting"),
+    "field": (["--set", "colour=red"], "colour is not a setting"),
     "assignment": (["--set", "rate"], "write FIELD=VALUE"),
     "weights": (["--weights", "mine"], "weights is 'mine'"),
     "perceptual": (["--align", "network"], "alignment.perceptual=0"),
-    "gpu": (["--device", "cuda"], "no NVIDIA GPU answers here"),
+    "gpu": (["--device", "cuda"], "there is no usable NVIDIA GPU here"),
 }
 
 
@@ -376,7 +376,7 @@ def test_bad_input_to_score_is_one_sentence(world: World, tmp_path: Path, capsys
     assert "holds no detector.safetensors: give the folder that fit made" in refused(
         capsys, *common, "--model", tmp_path
     )
-    assert "no whole safetensors file" in refused(capsys, *common, "--model", broken)
+    assert "not a complete safetensors file" in refused(capsys, *common, "--model", broken)
     aligned = shutil.copytree(world.model, tmp_path / "aligned")
     detector = load_detector(aligned / "detector.safetensors")
     save_detector(replace(detector, config=detector.config.replace(align="network")), aligned / "detector.safetensors")

@@ -1,4 +1,4 @@
-"""The settings of the alignment refuse nonsense by name."""
+"""The settings of the alignment: presets, JSON, and refusals that name the setting."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ml_engine.core.alignment_config import AlignmentConfig
 from ml_engine.core.errors import InvalidConfig
 
 
-def test_paper_preset_is_the_method_table() -> None:
+def test_the_paper_preset_has_the_values_of_the_paper() -> None:
     paper = AlignmentConfig.preset("paper")
     assert (paper.method, paper.initialisation, paper.backbone, paper.alpha) == ("network", "paper", "resnet18", 10)
     assert (paper.constancy, paper.ssim, paper.perceptual, paper.local_ncc) == (1, 1, 1, 0)
@@ -20,14 +20,14 @@ def test_paper_preset_is_the_method_table() -> None:
     assert not (paper.normalise_losses or paper.valid_only or paper.coarse_to_fine or paper.fallback)
 
 
-def test_default_preset_is_the_method_table() -> None:
+def test_the_default_preset() -> None:
     default = AlignmentConfig.preset("default")
     assert (default.method, default.initialisation) == ("network+search", "residual-bounded")
     assert (default.rounds, default.perceptual, default.size) == (3, 1, 224)
     assert default.normalise_losses and default.valid_only and default.coarse_to_fine and default.fallback
 
 
-def test_every_field_says_what_it_is() -> None:
+def test_every_setting_has_a_description() -> None:
     for setting in fields(AlignmentConfig):
         assert setting.metadata["help"].endswith("."), setting.name
         assert isinstance(setting.metadata["symbol"], str), setting.name
@@ -64,13 +64,13 @@ def test_a_bad_value_is_refused_by_name(name: str, value: Any) -> None:
         AlignmentConfig(**{name: value})
 
 
-def test_no_similarity_at_all_is_refused() -> None:
+def test_a_fit_without_a_similarity_loss_is_refused() -> None:
     with pytest.raises(InvalidConfig, match="all 0"):
         AlignmentConfig(constancy=0, ssim=0, perceptual=0, local_ncc=0)
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(InvalidConfig, match=r"alignment\.epoch is no setting"):
+    with pytest.raises(InvalidConfig, match=r"alignment\.epoch is not a setting"):
         AlignmentConfig.from_json({"epoch": 3})
     with pytest.raises(InvalidConfig, match="alignment has no preset 'best': choose paper or default"):
         AlignmentConfig.preset("best")
@@ -87,7 +87,7 @@ def test_json_of_another_type_is_refused_by_name(values: dict[str, Any]) -> None
         AlignmentConfig.from_json(values)
 
 
-def test_landmarks_need_no_other_canonical() -> None:
+def test_the_method_landmarks_takes_no_other_canonical_image() -> None:
     with pytest.raises(InvalidConfig, match=r"alignment\.canonical is file and alignment\.method is landmarks"):
         AlignmentConfig(method="landmarks", canonical="file")
 

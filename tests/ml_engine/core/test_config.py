@@ -13,7 +13,7 @@ DEFAULT = PipelineConfig.from_preset("default")
 PAPER = PipelineConfig.from_preset("paper")
 
 
-def test_paper_is_as_the_paper_says() -> None:
+def test_the_paper_preset_has_the_values_of_the_paper() -> None:
     assert (PAPER.size, PAPER.rate, PAPER.grid, PAPER.neighbours, PAPER.distance) == (224, 0.01, 4, 9, "squared")
     assert (PAPER.fusion_weight, PAPER.fusion_choice, PAPER.standardise) == (0.6, "config", False)
     assert (PAPER.mask_threshold, PAPER.mask_keep, PAPER.mask_images) == (10, None, 500)
@@ -39,13 +39,13 @@ def test_default_differs_from_the_paper_where_the_method_says_so() -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_json_gives_the_same_config_back(preset: str) -> None:
+def test_json_round_trip(preset: str) -> None:
     config = PipelineConfig.from_preset(preset).replace(rate=0.05, mask_keep=0.6)
 
     assert PipelineConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
-def test_json_with_a_few_fields_takes_the_others_from_its_preset() -> None:
+def test_json_with_few_settings_takes_the_others_from_its_preset() -> None:
     config = PipelineConfig.from_json({"preset": "paper", "rate": 1, "alignment": {"alpha": 20}})
 
     assert config == PAPER.replace(rate=1.0, alignment=replace(PAPER.alignment, alpha=20))
@@ -54,7 +54,7 @@ def test_json_with_a_few_fields_takes_the_others_from_its_preset() -> None:
 @pytest.mark.parametrize(
     "values", [{"rat": 1}, {"rate": "a"}, {"mask": 1}, {"size": 64.5}, {"alignment": 3}, {"seed": True}]
 )
-def test_json_that_says_something_else_is_refused(values: dict[str, object]) -> None:
+def test_json_with_unknown_names_or_wrong_types_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(InvalidConfig, match=next(iter(values))):
         PipelineConfig.from_json(values)
 
@@ -77,7 +77,7 @@ def test_a_value_out_of_range_is_refused_by_name(name: str, value: object) -> No
     assert str(value).strip("0") in str(refusal.value)
 
 
-def test_a_refusal_says_what_to_write() -> None:
+def test_a_refusal_says_what_is_expected() -> None:
     with pytest.raises(InvalidConfig, match=r"distance is 'cosine': choose one of squared, l2\."):
         DEFAULT.replace(distance="cosine")
     with pytest.raises(InvalidConfig, match=r"mask is 'maybe': write yes or no\."):
@@ -93,16 +93,16 @@ def test_a_refusal_says_what_to_write() -> None:
         ("fusion-weight", "1", "fusion_weight", 1.0), ("weights", "a.safetensors", "weights", "a.safetensors"),
     ],
 )  # fmt: skip
-def test_fields_are_read_from_text(name: str, text: str, field: str, value: object) -> None:
+def test_settings_are_parsed_from_text(name: str, text: str, field: str, value: object) -> None:
     assert getattr(DEFAULT.replace_fields({name: text}), field) == value
 
 
-def test_fields_of_the_alignment_are_read_from_text() -> None:
+def test_settings_of_the_alignment_are_parsed_from_text() -> None:
     assert DEFAULT.replace_fields({"alignment.epochs": "10"}).alignment.epochs == 10
     assert DEFAULT.replace_fields({"alignment.perceptual": "0"}).alignment.perceptual == 0
 
 
-def test_fields_that_depend_on_each_other_come_in_any_order() -> None:
+def test_settings_that_depend_on_each_other_come_in_any_order() -> None:
     texts = {"alignment.epochs": "2", "alignment.rounds": "1"}
 
     assert DEFAULT.replace_fields(texts).alignment.epochs == 2
@@ -115,12 +115,12 @@ def test_fields_that_depend_on_each_other_come_in_any_order() -> None:
     [("rat", "1"), ("alignment", "1"), ("alignment.epoch", "1"), ("rate", "much"), ("size", "64.0"), ("mask", "maybe"),
      ("preset", "paper"), ("alignment.epochs", "few")],
 )  # fmt: skip
-def test_texts_that_mean_nothing_are_refused_by_name(name: str, text: str) -> None:
+def test_invalid_names_and_texts_are_refused_by_name(name: str, text: str) -> None:
     with pytest.raises(InvalidConfig, match=name):
         DEFAULT.replace_fields({name: text})
 
 
-def test_every_field_says_what_it_is() -> None:
+def test_every_setting_has_a_description_and_the_papers_symbols_are_kept() -> None:
     for field in (*fields(PipelineConfig), *fields(AlignmentConfig)):
         assert field.metadata["help"].endswith("."), field.name
     symbols = {f.metadata["symbol"]: f.name for f in fields(PipelineConfig) if f.metadata["symbol"]}
@@ -139,10 +139,10 @@ def test_stride_and_patches_follow_the_first_layer() -> None:
     assert DEFAULT.replace(layers="layer1+layer2", size=64).patches == 16
 
 
-def test_a_fusion_weight_that_is_asked_for_is_not_chosen_again() -> None:
-    asked = DEFAULT.replace_fields({"fusion-weight": "0.25"})
+def test_an_explicit_fusion_weight_is_not_chosen_on_tune() -> None:
+    config = DEFAULT.replace_fields({"fusion-weight": "0.25"})
 
-    assert (asked.fusion_weight, asked.fusion_choice) == (0.25, "config")
+    assert (config.fusion_weight, config.fusion_choice) == (0.25, "config")
     assert DEFAULT.replace_fields({"fusion_weight": "0.25", "fusion_choice": "tune"}).fusion_choice == "tune"
 
 

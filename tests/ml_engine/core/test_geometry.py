@@ -1,4 +1,4 @@
-"""Affines and warps against numpy and scipy."""
+"""Affines and warps compared with numpy and scipy."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def test_compose_is_the_product_of_homogeneous_matrices() -> None:
 
 
 def test_compose_broadcasts_one_affine_over_many() -> None:
-    many, one = some_affines(5), some_affines(1, seed=1)[0]
-    expected = torch.stack([geometry.compose(each, one) for each in many])
-    assert torch.equal(geometry.compose(many, one), expected)
+    many, single = some_affines(5), some_affines(1, seed=1)[0]
+    expected = torch.stack([geometry.compose(each, single) for each in many])
+    assert torch.equal(geometry.compose(many, single), expected)
 
 
 def test_inverse_round_trip() -> None:
@@ -39,7 +39,7 @@ def test_inverse_round_trip() -> None:
     assert torch.allclose(geometry.invert(geometry.invert(affines)), affines, rtol=0, atol=1e-12)
 
 
-def test_invert_refuses_a_flat_affine() -> None:
+def test_invert_refuses_a_singular_affine() -> None:
     with pytest.raises(ValueError, match="determinant 0"):
         geometry.invert(torch.zeros(2, 3))
 
@@ -90,7 +90,7 @@ def test_warp_agrees_with_torch_affine_grid() -> None:
 
 
 def scipy_warp(image: np.ndarray, affine: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The same resampling by scipy, whose points are (row, column) with centres at whole numbers."""
+    """The same resampling by scipy, whose points are (row, column) with pixel centres at integers."""
     linear = affine[::-1, 1::-1]
     shift = affine[::-1, 2] + linear @ [0.5, 0.5] - 0.5
     return ndimage.affine_transform(image, linear, offset=shift, output_shape=size, order=1, mode="nearest")
@@ -100,10 +100,10 @@ def test_warp_agrees_with_scipy() -> None:
     images = np.random.default_rng(3).random((5, 1, 41, 33))
     affines = some_affines(5, seed=4)
     warped, valid = geometry.warp(torch.from_numpy(images), affines, (36, 30))
-    for image, affine, got, inside in zip(images, affines, warped, valid, strict=True):
+    for image, affine, result, inside in zip(images, affines, warped, valid, strict=True):
         expected = scipy_warp(image[0], affine.numpy(), (36, 30))
         assert inside.float().mean() > 0.3
-        np.testing.assert_allclose(got[0].numpy(), expected * inside[0].numpy(), rtol=0, atol=1e-9)
+        np.testing.assert_allclose(result[0].numpy(), expected * inside[0].numpy(), rtol=0, atol=1e-9)
 
 
 def test_warp_by_the_identity_changes_nothing() -> None:
@@ -113,14 +113,14 @@ def test_warp_by_the_identity_changes_nothing() -> None:
     assert torch.allclose(warped, images, atol=1e-6)
 
 
-def test_warp_says_where_the_input_ends() -> None:
+def test_warp_marks_pixels_outside_the_input_invalid() -> None:
     shift = torch.tensor([[[1.0, 0, 3], [0, 1, 0]]])
     warped, valid = geometry.warp(torch.ones(1, 1, 6, 6), shift, (6, 6))
     assert valid[0, 0, 0].tolist() == [True, True, True, False, False, False]
     assert warped[0, 0, 0].tolist() == [1, 1, 1, 0, 0, 0]
 
 
-def test_warp_wants_one_affine_per_image() -> None:
+def test_warp_requires_one_affine_per_image() -> None:
     with pytest.raises(ValueError, match="2 images need as many affines"):
         geometry.warp(torch.rand(2, 1, 4, 4), geometry.identity(3), (4, 4))
 
@@ -128,8 +128,8 @@ def test_warp_wants_one_affine_per_image() -> None:
 def test_affine_from_points_recovers_the_affine() -> None:
     affine = some_affines(1, seed=9)[0]
     source = torch.rand(6, 2, dtype=torch.float64) * 100
-    found = geometry.affine_from_points(geometry.apply(affine, source), source)
-    assert torch.allclose(found, affine, rtol=0, atol=1e-9)
+    recovered = geometry.affine_from_points(geometry.apply(affine, source), source)
+    assert torch.allclose(recovered, affine, rtol=0, atol=1e-9)
 
 
 def test_affine_from_points_refuses_points_on_a_line() -> None:

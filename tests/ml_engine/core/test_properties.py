@@ -92,7 +92,7 @@ def test_a_film_with_a_value_that_is_no_number_is_refused(preset: str, wrong: fl
     values = noise(20, 30).astype(np.float32)
     values[4, 5] = wrong
 
-    with pytest.raises(UnsupportedImage, match="1 of the film's 600 pixels is no finite number"):
+    with pytest.raises(UnsupportedImage, match="1 of the film's 600 pixels is not a finite number"):
         prepare(film(values), PRESETS[preset])
 
 
@@ -102,7 +102,7 @@ def test_such_a_value_in_the_window_of_the_header_is_refused_too(wrong: float) -
     display[4, 5] = wrong
     taken = FilmArray(noise(20, 30).astype(np.float32), 12, (0.0, 4095.0), display, np.zeros((20, 30), dtype=bool))
 
-    with pytest.raises(UnsupportedImage, match="1 of the film's 600 pixels is no finite number"):
+    with pytest.raises(UnsupportedImage, match="1 of the film's 600 pixels is not a finite number"):
         prepare(taken, PRESETS["default"])
     check_prepared(taken, PRESETS["paper"])  # which does not look at the window
 

@@ -135,7 +135,7 @@ def test_a_run_that_asks_for_a_device_gets_it(split: Any, settings: Any) -> None
     run = made.run(split, kind=RunKind.FIT_DETECTOR, config=config.to_json())
     supervisor.execute(run.uuid)
     run.refresh_from_db()
-    assert run.message == "device is cuda, but no NVIDIA GPU answers here: choose auto or cpu."
+    assert run.message == "device is cuda, but there is no usable NVIDIA GPU here: choose auto or cpu."
 
 
 def test_a_missing_pixel_file_is_a_sentence(split: Any) -> None:

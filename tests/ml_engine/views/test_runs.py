@@ -506,7 +506,7 @@ def test_scores_may_wait_for_their_detector(web: Client, split: Any) -> None:
         ({"rate": 2}, "rate is 2.0: it must be from 1e-06 to 1."),
         ({"fusion_weight": "0.333"}, "fusion_weight is 0.333: it must be a whole number of hundredths"),
         ({"advanced": "nonsense"}, "Line 1 is “nonsense”: write FIELD=VALUE, such as alignment.epochs=20."),
-        ({"advanced": "mystery=1"}, "mystery is no setting."),
+        ({"advanced": "mystery=1"}, "mystery is not a setting."),
         ({"advanced": "batch=many"}, "batch is &#x27;many&#x27;: it must be a whole number."),
     ],
 )

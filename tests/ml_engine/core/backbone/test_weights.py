@@ -199,7 +199,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_no_safetensors_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"not really")
 
-    with pytest.raises(IncompatibleModel, match="no whole safetensors file"):
+    with pytest.raises(IncompatibleModel, match="not a complete safetensors file"):
         weights.import_file(tmp_path / "bad.safetensors", folder=tmp_path / "w")
 
 

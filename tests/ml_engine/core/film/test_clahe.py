@@ -1,4 +1,4 @@
-"""CLAHE against a plain loop, pixel by pixel."""
+"""CLAHE compared with a plain loop over pixels."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def tile_map(values: list[float], clip: float) -> list[float]:
         counts[min(255, int(value * 256))] += 1
     limit = clip * len(values) / 256
     excess = sum(max(0.0, count - limit) for count in counts)
-    total, found = 0.0, []
+    total, mapping = 0.0, []
     for count in counts:
         total += min(count, limit) + excess / 256
-        found.append(min(1.0, total / len(values)))
-    return found
+        mapping.append(min(1.0, total / len(values)))
+    return mapping
 
 
 def plain(image: np.ndarray, clip: float, tiles: int) -> np.ndarray:
@@ -42,7 +42,7 @@ def plain(image: np.ndarray, clip: float, tiles: int) -> np.ndarray:
                 return k, k + 1, (place - centres[k]) / (centres[k + 1] - centres[k])
         return (0, 0, 0.0) if place < centres[0] else (len(centres) - 1, len(centres) - 1, 0.0)
 
-    found = np.empty((height, width))
+    equalised = np.empty((height, width))
     for y in range(height):
         for x in range(width):
             level = min(255, int(image[y, x] * 256))
@@ -50,8 +50,8 @@ def plain(image: np.ndarray, clip: float, tiles: int) -> np.ndarray:
             c0, c1, across = around(columns, x + 0.5)
             upper = (1 - across) * maps[r0, c0][level] + across * maps[r0, c1][level]
             lower = (1 - across) * maps[r1, c0][level] + across * maps[r1, c1][level]
-            found[y, x] = (1 - down) * upper + down * lower
-    return found
+            equalised[y, x] = (1 - down) * upper + down * lower
+    return equalised
 
 
 @pytest.mark.parametrize(
@@ -61,21 +61,21 @@ def plain(image: np.ndarray, clip: float, tiles: int) -> np.ndarray:
 def test_equals_the_definition(shape: tuple[int, int], clip: float, tiles: int) -> None:
     image = np.random.default_rng(3).beta(2, 5, shape).astype(np.float32)
 
-    found = clahe(image, clip=clip, tiles=tiles)
+    equalised = clahe(image, clip=clip, tiles=tiles)
 
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, plain(image, clip, tiles), atol=1e-6)
+    assert equalised.dtype == np.float32
+    np.testing.assert_allclose(equalised, plain(image, clip, tiles), atol=1e-6)
 
 
 def test_a_faint_texture_gains_contrast_and_the_order_of_grays_stays() -> None:
     y, x = np.mgrid[0:64, 0:64]
     image = (0.4 + 0.02 * np.sin(x / 3) * np.sin(y / 3)).astype(np.float32)
 
-    found = clahe(image, clip=8.0, tiles=1)
+    equalised = clahe(image, clip=8.0, tiles=1)
 
-    assert found.std() > 2 * image.std()
+    assert equalised.std() > 2 * image.std()
     order = np.argsort(image.ravel(), kind="stable")
-    assert (np.diff(found.ravel()[order]) >= -1e-7).all()
+    assert (np.diff(equalised.ravel()[order]) >= -1e-7).all()
 
 
 def test_prepare_equalises_inside_the_film_only() -> None:

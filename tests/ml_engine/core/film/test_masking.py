@@ -42,14 +42,14 @@ def test_keeps_patches_whose_pixels_are_bright_enough(threshold: float, coverage
     assert mask.share == expected.mean()
 
 
-def test_a_patch_at_the_threshold_itself_is_left_out() -> None:
+def test_a_patch_exactly_at_the_threshold_is_left_out() -> None:
     film = np.full((64, 64), 11 / 255)
     film[:, :32] = 10 / 255
 
     assert hard_mask(film, config()).keep.tolist() == [[False] * 4 + [True] * 4] * 8
 
 
-def test_keep_chooses_the_threshold_by_the_share() -> None:
+def test_mask_keep_chooses_the_threshold_by_the_share() -> None:
     film = mean_film()
 
     mask = hard_mask(film, config("default", mask_keep=0.79))
@@ -58,7 +58,7 @@ def test_keep_chooses_the_threshold_by_the_share() -> None:
     np.testing.assert_array_equal(mask.keep, plain_mask(film, mask.threshold, 0.5))
 
 
-def test_keep_takes_the_nearest_share_that_equal_patches_allow() -> None:
+def test_mask_keep_takes_the_nearest_share_that_equal_patches_allow() -> None:
     film = np.zeros((64, 64))
     film[:, 24:] = 0.5  # 5 of 8 columns: 62.5 %
 
@@ -82,7 +82,7 @@ def test_without_a_mask_every_patch_is_kept() -> None:
     assert hard_mask(np.zeros((64, 64)), config("default", mask=False)).keep.all()
 
 
-def test_limits_say_below_which_threshold_a_patch_is_kept() -> None:
+def test_a_patch_is_kept_by_every_threshold_below_its_limit() -> None:
     film = mean_film()
 
     limits = patch_limits(film, stride=8, coverage=0.5)

@@ -14,8 +14,8 @@ DEFAULT = PipelineConfig.from_preset("default").replace(size=64)
 
 
 def film(values: np.ndarray, *, bits: int = 12, **facts: object) -> FilmArray:
-    plain = {"ends": (0.0, 2.0**bits - 1), "display": None, "padding": np.zeros(values.shape, dtype=bool)}
-    return FilmArray(values=values.astype(np.float32), bits=bits, **(plain | facts))
+    defaults = {"ends": (0.0, 2.0**bits - 1), "display": None, "padding": np.zeros(values.shape, dtype=bool)}
+    return FilmArray(values=values.astype(np.float32), bits=bits, **(defaults | facts))
 
 
 def ramp(height: int = 40, width: int = 60, high: float = 4000) -> np.ndarray:
@@ -31,18 +31,18 @@ def test_paper_divides_8_bit_films_by_255() -> None:
 def test_paper_scales_8_bit_films_with_a_rescale_over_what_their_header_allows() -> None:
     stored = np.array([[0, 51], [102, 255]])
 
-    found = intensities(film(stored * 16 - 1024, bits=8, ends=(-1024.0, 3056.0)), PAPER)
+    scaled = intensities(film(stored * 16 - 1024, bits=8, ends=(-1024.0, 3056.0)), PAPER)
 
-    assert found == pytest.approx(stored / 255)
+    assert scaled == pytest.approx(stored / 255)
 
 
 def test_paper_scales_deeper_films_from_minimum_to_maximum() -> None:
     values = ramp()
 
-    found = intensities(film(values), PAPER)
+    scaled = intensities(film(values), PAPER)
 
-    assert found == pytest.approx((values - 100) / 3900, abs=1e-6)
-    assert found.dtype == np.float32
+    assert scaled == pytest.approx((values - 100) / 3900, abs=1e-6)
+    assert scaled.dtype == np.float32
 
 
 def test_default_takes_the_window_of_the_header() -> None:
@@ -52,28 +52,28 @@ def test_default_takes_the_window_of_the_header() -> None:
     assert intensities(film(ramp(), display=display), PAPER) != pytest.approx(display)
 
 
-def test_default_takes_percentiles_without_padding_where_there_is_no_window() -> None:
+def test_default_takes_percentiles_outside_the_padding_without_a_window() -> None:
     values = ramp()
     values[:, :20] = -9999  # padding, darker than any tissue
     padding = values == -9999
 
-    found = intensities(film(values, padding=padding), DEFAULT)
+    scaled = intensities(film(values, padding=padding), DEFAULT)
 
-    seen = np.sort(values[~padding])
-    low, high = np.percentile(seen, 0.5), np.percentile(seen, 99.5)
-    assert found[~padding] == pytest.approx(np.clip((values[~padding] - low) / (high - low), 0, 1), abs=1e-5)
-    assert (found[padding] == 0).all()
+    inside = np.sort(values[~padding])
+    low, high = np.percentile(inside, 0.5), np.percentile(inside, 99.5)
+    assert scaled[~padding] == pytest.approx(np.clip((values[~padding] - low) / (high - low), 0, 1), abs=1e-5)
+    assert (scaled[padding] == 0).all()
 
 
-def test_a_film_of_one_value_is_black() -> None:
+def test_a_constant_film_is_black() -> None:
     for config in (PAPER, DEFAULT):
         assert (intensities(film(np.full((5, 5), 700.0)), config) == 0).all()
 
 
 def test_a_film_of_padding_alone_is_black() -> None:
-    found = intensities(film(ramp(), padding=np.ones((40, 60), dtype=bool)), DEFAULT)
+    scaled = intensities(film(ramp(), padding=np.ones((40, 60), dtype=bool)), DEFAULT)
 
-    assert (found == 0).all()
+    assert (scaled == 0).all()
 
 
 def test_stretch_fills_the_square() -> None:
@@ -108,7 +108,7 @@ def test_the_affine_takes_the_films_corners_to_its_corners(config: PipelineConfi
 
 
 @pytest.mark.parametrize("config", [PAPER, DEFAULT])
-def test_what_lies_at_a_point_of_the_original_lies_there_in_the_input(config: PipelineConfig) -> None:
+def test_the_affine_takes_a_spot_back_to_its_place_in_the_original(config: PipelineConfig) -> None:
     values = np.zeros((90, 180))
     values[60:66, 120:126] = 255  # centre (123, 63)
     prepared = prepare(film(values, bits=8), config.replace(intensity="minmax"))
@@ -117,8 +117,8 @@ def test_what_lies_at_a_point_of_the_original_lies_there_in_the_input(config: Pi
     weight = prepared.image.numpy().astype(float)
     centre = [(weight * x).sum() / weight.sum(), (weight * y).sum() / weight.sum()]
 
-    found = apply(prepared.original_from_input, np.array([centre])).numpy()[0]
-    np.testing.assert_allclose(found, [123, 63], atol=0.6)
+    original = apply(prepared.original_from_input, np.array([centre])).numpy()[0]
+    np.testing.assert_allclose(original, [123, 63], atol=0.6)
 
 
 def test_pixels_that_are_not_square_are_made_square() -> None:
@@ -127,7 +127,7 @@ def test_pixels_that_are_not_square_are_made_square() -> None:
     assert prepared.box == (0, 0, 64, 64)
 
 
-def test_the_antialias_keeps_a_fine_grid_from_aliasing() -> None:
+def test_antialiasing_turns_a_fine_grid_gray() -> None:
     fine = np.tile([0.0, 255.0], (640, 320))
 
     image = prepare(film(fine, bits=8), PAPER).image
@@ -135,19 +135,19 @@ def test_the_antialias_keeps_a_fine_grid_from_aliasing() -> None:
     assert float((image - 0.5).abs().max()) < 0.06
 
 
-def test_size_can_be_given() -> None:
+def test_size_replaces_the_side_of_the_config() -> None:
     assert prepare(film(ramp()), DEFAULT, size=32).image.shape == (32, 32)
 
 
-def test_a_film_too_thin_is_a_sentence() -> None:
+def test_a_film_too_thin_is_refused() -> None:
     with pytest.raises(UnsupportedImage, match="1 x 400 pixels is too thin"):
         prepare(film(ramp(400, 1)), DEFAULT)
 
 
 def test_valid_area_is_the_box() -> None:
-    found = valid_area(np.array([[1, 2, 3, 5], [0, 0, 6, 6]]), 6)
+    valid = valid_area(np.array([[1, 2, 3, 5], [0, 0, 6, 6]]), 6)
 
-    assert found.shape == (2, 1, 6, 6)
-    assert found.dtype == torch.bool
-    assert found[0, 0].nonzero().tolist() == [[r, c] for r in (1, 2) for c in (2, 3, 4)]
-    assert found[1].all()
+    assert valid.shape == (2, 1, 6, 6)
+    assert valid.dtype == torch.bool
+    assert valid[0, 0].nonzero().tolist() == [[r, c] for r in (1, 2) for c in (2, 3, 4)]
+    assert valid[1].all()
