@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ml_engine.core import determinism, files
 from ml_engine.core.bank import changes
-from ml_engine.core.bank.changes import GROWN, noted
+from ml_engine.core.bank.changes import GROWN, add_note
 from ml_engine.core.bank.memory_bank import Source, places_of
 from ml_engine.core.detector import pipeline
 from ml_engine.core.detector.pipeline import FittedDetector, load_detector
@@ -40,8 +40,8 @@ def grown(model: Path, added: list[ManifestRow], *, images: Path) -> FittedDetec
     unreadable = DetectorReport.read(model).unreadable
     fitted = sum(row.part == "fit" for k, row in enumerate(before) if str(k) not in unreadable)
     source = Source(places_of(detector.mask.keep), torch.arange(len(before), len(before) + len(added)))
-    banks = changes.extended(detector.banks, features, source, detector.config, films_before=fitted)
-    return replace(detector, model=banks, note=noted(detector.note, GROWN))
+    banks = changes.extend(detector.banks, features, source, detector.config, films_before=fitted)
+    return replace(detector, model=banks, note=add_note(detector.note, GROWN))
 
 
 def _features(reader: Reader, row: ManifestRow, images: Path) -> torch.Tensor:
@@ -55,9 +55,9 @@ def without(model: Path, *, kept: list[bool]) -> FittedDetector:
     """The detector of the folder ``model`` without the vectors and calibration maps of the manifest rows that are not
     ``kept``. The mask and the fusion weight stay. Raises EmptyBank, and EngineError where too few maps are left."""
     detector = load_detector(model / "detector.safetensors")
-    banks = changes.without_films(detector.banks, torch.from_numpy(_new_rows(kept)))
+    banks = changes.remove_films(detector.banks, torch.from_numpy(_new_rows(kept)))
     return replace(
-        detector, model=banks, calibration=_calibration(model, detector, kept), note=noted(detector.note, FORGOTTEN)
+        detector, model=banks, calibration=_calibration(model, detector, kept), note=add_note(detector.note, FORGOTTEN)
     )
 
 

@@ -1,4 +1,4 @@
-"""Banks changed without the features that they were chosen from: approximations, and said to be (`approximating`)."""
+"""Memory banks changed without the features they were selected from; such detectors are marked approximate."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EmptyBank
 
 GROWN = "approximate: the banks were extended without the films they came from, and not calibrated again"
-NO_RADIUS = np.zeros(0)  # the covering radius is that of films that are no longer there
+NO_RADIUS = np.zeros(0)  # the covering radius cannot be computed without the features of all films
 
 
-def noted(note: str, more: str) -> str:
-    """A detector's note with another one; a detector may be changed more than once."""
-    return note if more in note else "; ".join(filter(None, (note, more)))
+def add_note(note: str, addition: str) -> str:
+    """The note of a detector with an addition, unless it is there already: a detector can be changed repeatedly."""
+    return note if addition in note else "; ".join(filter(None, (note, addition)))
 
 
-def extended(banks: Banks, features: Tensor, source: Source, config: PipelineConfig, *, films_before: int) -> Banks:
-    """The banks with vectors of new films: the greedy k-centre goes on from the vectors that are there, over those
-    and the new films' patches, up to the share ``rate`` of all films' patches.
+def extend(banks: Banks, features: Tensor, source: Source, config: PipelineConfig, *, films_before: int) -> Banks:
+    """The banks extended with vectors of new films.
 
-    ``features`` (F * P, D) float32 of the new films as `Source` says; ``films_before`` how many films the banks were
-    chosen from. A fresh fit would choose among the old films' other patches too, and would drop old vectors that new
-    ones make superfluous. The banks have no covering radius.
+    The greedy k-centre continues from the existing vectors, over these and the patches of the new films, up to the
+    share ``rate`` of the patches of all films. ``features`` float32 (F * P, D) are those of the new films, arranged as
+    in `Source`; ``films_before`` is the number of films from which the banks were selected. A new fit would also
+    select from the other patches of the old films, and would omit old vectors that new ones make redundant. The
+    extended banks have no covering radius.
     """
     everywhere = torch.arange(len(source.places))
 
-    def grown(bank: Bank, inside: Tensor) -> Bank:
+    def extend_bank(bank: Bank, inside: Tensor) -> Bank:
         return _extended(bank, features, source, config, inside=inside, films_before=films_before)
 
     cells = tuple(
-        None if bank is None else grown(bank, memory_bank.near(source.places, k, config))
+        None if bank is None else extend_bank(bank, memory_bank.places_near(source.places, k, config))
         for k, bank in enumerate(banks.cells)
     )
-    return Banks(grown(banks.whole, everywhere), cells)
+    return Banks(extend_bank(banks.whole, everywhere), cells)
 
 
 def _extended(
@@ -55,19 +56,20 @@ def _extended(
         dimensions=config.coreset_dimensions,
         exact_limit=config.coreset_exact_limit,
     )
-    picks = coreset.greedy(grid, count, picked=old)[old:] - old  # within the new patches
+    picks = coreset.greedy(grid, count, picked=old)[old:] - old  # indices among the new patches
     taken = rows[picks]
     origin = torch.cat([source.films[taken // per_film][:, None], source.places[taken % per_film]], 1).int()
     vectors = torch.cat([bank.vectors, features[taken].cpu()])
     return Bank(vectors, torch.cat([bank.provenance, origin]), NO_RADIUS)
 
 
-def without_films(banks: Banks, new_row: Tensor) -> Banks:
-    """The banks without the vectors of the films whose ``new_row`` (manifest rows,) int64 is -1; the others' films
-    take the manifest row that it gives them.
+def remove_films(banks: Banks, new_row: Tensor) -> Banks:
+    """The banks without the vectors of some films.
 
-    A fresh fit would choose other vectors in place of those that go: what only they covered now scores high. Raises
-    EmptyBank where a bank loses its last vector. The banks have no covering radius.
+    ``new_row`` int64 has an entry for each row of the manifest: -1 for a film to be removed, otherwise the film's new
+    row, which replaces the old one in the provenance. A new fit would select other vectors in place of the removed
+    ones; here, what only they covered now scores high. Raises EmptyBank where a bank would lose its last vector. The
+    remaining banks have no covering radius.
     """
     cells = tuple(None if bank is None else _without(bank, new_row) for bank in banks.cells)
     return Banks(_without(banks.whole, new_row), cells)
@@ -78,7 +80,8 @@ def _without(bank: Bank, new_row: Tensor) -> Bank:
     stay = row >= 0
     if not bool(stay.any()):
         raise EmptyBank(
-            "A memory bank holds vectors of that patient alone, and none would be left: fit anew on the other films."
+            "All vectors of a memory bank come from that patient, so it would be empty: fit a new detector on "
+            "the other films."
         )
     provenance = torch.cat([row[stay][:, None].int(), bank.provenance[stay][:, 1:]], 1)
     return Bank(bank.vectors[stay].clone(), provenance, NO_RADIUS)

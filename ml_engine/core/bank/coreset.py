@@ -1,10 +1,10 @@
-"""Greedy k-centre selection, exact on an integer grid (paper's [13, 17]; METHOD, coreset).
+"""Coreset subsampling by greedy k-centre selection (paper, section 3.2, Fig. 10, after its references [13, 17]).
 
-The points are centred, scaled and rounded to integers so small that every sum of a squared distance is an
-exact float32 integer: the picks then depend neither on the BLAS nor on threads, block sizes or device.
-The greedy runs in blocks. Each point keeps an upper bound of its distance to the picks so far; only the
-points with the largest bounds are brought up to date, and picks are made among them for as long as the
-best of them exceeds every bound outside.
+The points are centred, scaled and rounded to integers that are small enough for every squared distance to be an
+exact integer in float32. The picks therefore depend neither on the BLAS library nor on threads, block size or
+device. The algorithm works in blocks: each point has an upper bound of its distance to the picks so far. Only the
+points with the largest bounds are updated, and picks are made among them as long as the best exceeds every bound
+outside the block.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from torch import Tensor
 
 from ml_engine.core.errors import EmptyBank
 
-NORM_LIMIT = 2047.0  # 4 * 2047**2 < 2**24, the first integer that float32 cannot follow
+NORM_LIMIT = 2047.0  # 4 * 2047**2 < 2**24, up to which float32 represents every integer
 CHUNK = 8192
-EXACT_BYTES = 2**31  # the largest grid in full dimension; beyond it the points are projected whatever the limit says
-DOUBLE_LIMIT = 2e10  # multiplications up to which the covering radius is computed in float64
+EXACT_BYTES = 2**31  # largest grid in full dimension; larger ones are projected, whatever exact_limit is
+DOUBLE_LIMIT = 2e10  # multiplications up to which the covering radius is computed in float64, above in float32
 
 
 class Coreset(NamedTuple):
-    """``indices`` (count,) int64 in the order picked; ``radius`` (count,) float32: after each pick, the
-    largest L2 distance of any input feature to its nearest pick."""
+    """``indices`` int64 (count,), in the order picked; ``radius`` float32 (count,), the covering radius after each
+    pick: the largest L2 distance of any input feature to its nearest pick."""
 
     indices: Tensor
     radius: NDArray[np.float32]
@@ -44,13 +44,13 @@ def k_center(
     exact_limit: float = 2e8,
     block: int = 2048,
 ) -> Coreset:
-    """The first ``count`` picks of the greedy k-centre over features (N, D) float32.
+    """The first ``count`` picks of the greedy k-centre algorithm over features float32 (N, D).
 
-    ``start`` is the first pick. A tie goes to the lowest index; once every point coincides with a pick, on
-    the grid, the lowest indices not yet picked follow. Distances are taken in full dimension while
-    N * count <= ``exact_limit`` and the points fit into 2 GiB, else after a sparse random projection to
-    ``dimensions``, drawn by ``seed``. On the same side of that limit, a smaller count gives a prefix.
-    Raises EmptyBank for no features, ValueError for a count or start out of range.
+    ``start`` is the index of the first pick. Ties go to the lowest index. Once every point of the integer grid
+    coincides with a pick, the lowest indices not yet picked follow. Distances are computed in full dimension while
+    N * count <= ``exact_limit`` and the grid fits into 2 GiB, otherwise after a sparse random projection to
+    ``dimensions``, drawn by ``seed``. On the same side of this limit, the picks of a smaller count are a prefix.
+    Raises EmptyBank without features, ValueError for a count or start out of range.
     """
     grid = selection_grid(features, count, seed=seed, dimensions=dimensions, exact_limit=exact_limit)
     indices = greedy(grid, count, start=start, block=block)
@@ -58,7 +58,7 @@ def k_center(
 
 
 class Rows:
-    """Some rows of features (N, D), visited in chunks, so that features on disk are never copied whole."""
+    """Some rows of features (N, D), or all of them, read in chunks, so that features on disk are never copied whole."""
 
     def __init__(self, features: Tensor, rows: Tensor | None) -> None:
         self.features, self.rows = features, rows
@@ -67,12 +67,14 @@ class Rows:
         return len(self.features if self.rows is None else self.rows)
 
     def chunks(self, size: int = CHUNK) -> Iterator[Tensor]:
+        """The rows in order, at most ``size`` at a time."""
         if self.rows is None:
             yield from self.features.split(size)
         else:
             yield from (self.features[part] for part in self.rows.split(size))
 
     def take(self, indices: Tensor) -> Tensor:
+        """The features at ``indices``, which count within the rows."""
         return self.features[indices if self.rows is None else self.rows[indices.to(self.rows.device)]]
 
 
@@ -85,10 +87,13 @@ def selection_grid(
     dimensions: int,
     exact_limit: float,
 ) -> Tensor:
-    """The integer points that the greedy works on, int16 (N, D) or (N, dimensions), of these rows or of all."""
+    """The integer points for `greedy`, int16 (N, D), or (N, dimensions) if projected; N counts ``rows``, or all rows.
+
+    Arguments as in `k_center`. Raises EmptyBank without rows.
+    """
     chosen = Rows(features, rows)
     if len(chosen) == 0:
-        raise EmptyBank("There is no patch to choose a memory bank from.")
+        raise EmptyBank("There is no patch to select a memory bank from.")
     is_large = len(chosen) * count > exact_limit or 2 * len(chosen) * features.shape[1] > EXACT_BYTES
     if is_large and features.shape[1] > dimensions:
         chosen = Rows(project(chosen, dimensions=dimensions, seed=seed), None)
@@ -96,9 +101,10 @@ def selection_grid(
 
 
 def project(features: Rows, *, dimensions: int, seed: int) -> Tensor:
-    """Features (N, D) through a sparse random matrix that keeps L2 distances in expectation; (N, dimensions).
+    """Features (N, D) projected to float32 (N, dimensions) by a sparse random matrix drawn by ``seed``.
 
-    Entries are 0, or ±sqrt(sqrt(D) / dimensions) with chance 1 / sqrt(D) (Li, Hastie, Church 2006).
+    It preserves squared L2 distances in expectation. Its entries are ±sqrt(sqrt(D) / dimensions) with probability
+    1 / sqrt(D), otherwise 0 (Li, Hastie & Church 2006). Inferred from the PatchCore code; the paper is silent.
     """
     wide = features.features.shape[1]
     generator = torch.Generator().manual_seed(seed)
@@ -110,14 +116,14 @@ def project(features: Rows, *, dimensions: int, seed: int) -> Tensor:
 
 
 def integer_grid(features: Rows) -> Tensor:
-    """Features (N, D) centred, scaled by one factor and rounded to int16 with norms of at most 2047."""
+    """Features (N, D), centred, scaled by a common factor and rounded to int16 (N, D) with norms of at most 2047."""
     wide, device = features.features.shape[1], features.features.device
     total = torch.zeros(wide, dtype=torch.float64, device=device)
     for chunk in features.chunks():
         total += chunk.double().sum(0)
     centre = (total / len(features)).float()
     longest = max(float((chunk - centre).norm(dim=1).max()) for chunk in features.chunks())
-    room = NORM_LIMIT - math.sqrt(wide) / 2  # rounding lengthens a vector by at most sqrt(D) / 2
+    room = NORM_LIMIT - math.sqrt(wide) / 2  # rounding adds at most sqrt(D) / 2 to a norm
     scale = max(room, 1.0) / longest if longest > 0 else 0.0
     grid = torch.empty(len(features), wide, dtype=torch.int16, device=device)
     for chunk, target in zip(features.chunks(), grid.split(CHUNK), strict=True):
@@ -126,9 +132,10 @@ def integer_grid(features: Rows) -> Tensor:
 
 
 def greedy(grid: Tensor, count: int, *, start: int = 0, picked: int = 0, block: int = 2048) -> Tensor:
-    """The greedy k-centre picks on integer points (N, D) int16, int64 (count,). See the module's words.
+    """The picks of the greedy k-centre algorithm on integer points int16 (N, D), int64 (count,).
 
-    The first ``picked`` points are picks already, in their order; ``start`` is the first pick where there are none.
+    The first ``picked`` points are taken as picks in their order; if there are none, ``start`` is the first pick.
+    ``block`` changes the speed only. Raises ValueError for a count, start or number of picks out of range.
     """
     total = len(grid)
     if not 1 <= count <= total or not 0 <= start < total or not 0 <= picked <= count:
@@ -137,7 +144,7 @@ def greedy(grid: Tensor, count: int, *, start: int = 0, picked: int = 0, block: 
 
 
 class _Greedy:
-    """``bound[i]``: squared distance of point i to the first ``seen[i]`` picks, so at least the true one."""
+    """``bound[i]``: squared distance of point i to the nearest of the first ``seen[i]`` picks, at least that to all."""
 
     def __init__(self, grid: Tensor, count: int, first: Sequence[int], block: int) -> None:
         self.grid, self.count, self.block = grid, count, block
@@ -173,7 +180,7 @@ class _Greedy:
         self.picks.append(index)
 
     def _refresh(self, members: Tensor) -> None:
-        """Bring the members' bounds up to date with all picks."""
+        """Update the bounds of the members with the picks they have not seen."""
         now = len(self.picks)
         behind = members[self.seen[members] < now]
         for part in behind.split(CHUNK) if len(behind) else ():
@@ -188,10 +195,10 @@ class _Greedy:
             self.seen[part] = now
 
     def _pick_within(self, members: Tensor, outside: float) -> None:
-        """Pick the farthest member, again and again, while it is farther than any bound outside."""
+        """Pick the farthest member repeatedly, as long as it is farther than every bound outside."""
         points, norms, bound = self.grid[members].float(), self.norms[members], self.bound[members]
         while len(self.picks) < self.count:
-            position = int(bound.argmax())  # the first of equals, and members are in ascending order
+            position = int(bound.argmax())  # the lowest index among equals: members are in ascending order
             if float(bound[position]) <= max(outside, 0.0):
                 break
             self._add(int(members[position]))
@@ -201,7 +208,7 @@ class _Greedy:
         self.seen[members] = len(self.picks)
 
     def _pick_among_equals(self, best: float) -> None:
-        """The farthest members tie with bounds outside: bring those up to date, take the lowest index."""
+        """The farthest members tie with bounds outside: update these, then pick the lowest index."""
         tied = torch.nonzero(self.bound == best)[:, 0]
         self._refresh(tied)
         self._add(int(tied[self.bound[tied] == best].min()))
@@ -215,10 +222,10 @@ class _Greedy:
 
 
 def covering_radius(features: Tensor, indices: Tensor, *, rows: Tensor | None = None) -> NDArray[np.float64]:
-    """After each pick, the largest L2 distance of a feature (N, D) to its nearest pick; float64 (count,).
+    """The covering radius after each pick, float64 (count,), never increasing.
 
-    ``indices`` count within ``rows``, where these are given. Never rising. Distances below what rounding
-    can tell from 0 count as 0.
+    It is the largest L2 distance of a feature (N, D) to its nearest pick. ``indices`` count within ``rows``, if there
+    are any. Distances that rounding cannot distinguish from 0 count as 0.
     """
     chosen = Rows(features, rows)
     taken = chosen.take(indices.to(features.device))

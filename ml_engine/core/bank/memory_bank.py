@@ -1,4 +1,4 @@
-"""The global memory bank and one bank per cell of the grid (paper, section 3.2, Fig. 10)."""
+"""The global memory bank and one bank per cell of the region grid (paper, section 3.2, Fig. 10)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Source:
-    """Where patch features come from: row p of a film's features is patch ``places[p]`` of the canonical
-    grid, and features of film f stand at rows f * P to (f + 1) * P.
+    """The films and patches that the rows of a feature matrix (F * P, D) belong to.
 
-    ``places`` (P, 2) int64: row, column; ``films`` (F,) int64: each film's row in the manifest.
+    Rows f * P to (f + 1) * P are those of film f; among them, row p is the patch ``places[p]``. ``places`` int64 (P, 2)
+    are the row and column of each patch; ``films`` int64 (F,) is each film's row in the manifest.
     """
 
     places: Tensor
@@ -34,8 +34,8 @@ class Source:
 
 @dataclass(frozen=True)
 class Bank:
-    """``vectors`` (M, D) float32 in the order picked; ``provenance`` (M, 3) int32: the film's row in the
-    manifest, the patch's row and column; ``radius`` (M,) float64: the covering radius after each pick."""
+    """``vectors`` float32 (M, D) in the order picked; ``provenance`` int32 (M, 3), the film's row in the manifest and
+    the patch's row and column; ``radius`` float64 (M,), the covering radius after each pick, empty if unknown."""
 
     vectors: Tensor
     provenance: Tensor
@@ -44,28 +44,30 @@ class Bank:
 
 @dataclass(frozen=True)
 class Banks:
-    """``whole`` serves every patch; ``cells[k]`` those of cell k, row by row, None where all of it is masked."""
+    """``whole`` is the global bank; ``cells[k]`` the bank of cell k of the region grid, row by row, None where the whole
+    cell is masked."""
 
     whole: Bank
     cells: tuple[Bank | None, ...]
 
 
 def places_of(keep: NDArray[np.bool_]) -> Tensor:
-    """The patches that a mask (h, w) keeps, int64 (P, 2): row, column, row by row."""
+    """The row and column of the patches that a mask bool (h, w) keeps, int64 (P, 2), row by row."""
     return torch.nonzero(torch.from_numpy(np.ascontiguousarray(keep)))
 
 
 def cell_of(places: Tensor, *, patches: int, grid: int) -> Tensor:
-    """The cell of each place (P, 2), int64 (P,): row r lies in band r * grid // patches, columns likewise.
+    """The region grid cell of each place (P, 2), int64 (P,).
 
-    With patches = 28 and grid = 4 that is 4 x 4 cells of 7 x 7 patches.
+    Row r lies in band r * grid // patches of cells, and columns likewise. With 28 patches a side and n = 4, as in the
+    paper, the grid has 4 x 4 cells of 7 x 7 patches.
     """
     bands = places * grid // patches
     return bands[:, 0] * grid + bands[:, 1]
 
 
 def is_near_cell(places: Tensor, cell: int, *, patches: int, grid: int, halo: int) -> Tensor:
-    """Which places (P, 2) lie in the cell or at most ``halo`` patches beside it, diagonals included: bool (P,)."""
+    """True for the places (P, 2) in the cell or at most ``halo`` patches away from it, diagonally too; bool (P,)."""
     bands = torch.tensor([cell // grid, cell % grid])
     first = -(-bands * patches // grid) - halo
     end = -(-(bands + 1) * patches // grid) + halo
@@ -73,7 +75,7 @@ def is_near_cell(places: Tensor, cell: int, *, patches: int, grid: int, halo: in
 
 
 def bank_size(patches: int, rate: float) -> int:
-    """The share ``rate`` of the patches, rounded up, at least one."""
+    """The number of vectors in a bank: the share ``rate`` of the patches, rounded up, at least one."""
     return max(1, math.ceil(rate * patches - 1e-9))
 
 
@@ -86,16 +88,17 @@ def build(
     with_radius: bool = True,
     progress: Progress | None = None,
 ) -> Banks:
-    """Select the global bank and the bank of each cell with its halo, the same rate in each [o].
+    """The global bank and the bank of each cell, selected from the patches of the cell and its halo.
 
-    ``features`` (F * P, D) float32 as `Source` says; ``films`` int64: only these of the F films. Raises
-    EmptyBank where the mask or the films leave nothing.
+    ``features`` float32 (F * P, D) are arranged as in `Source`; ``films`` int64 restricts the selection to these of the
+    F films. The same rate s applies to every bank (our choice; the paper gives a single s). Raises EmptyBank where no
+    patch or film is left.
     """
     per_film = len(source.places)
     chosen = torch.arange(len(source.films)) if films is None else films
     if per_film == 0 or len(chosen) == 0:
         raise EmptyBank("No patch is left for a memory bank: check the hard mask and the fit part.")
-    jobs = [torch.arange(per_film)] + [near(source.places, k, config) for k in range(config.grid**2)]
+    jobs = [torch.arange(per_film)] + [places_near(source.places, k, config) for k in range(config.grid**2)]
     banks: list[Bank | None] = []
     for done, inside in enumerate(jobs):
         rows = (chosen[:, None] * per_film + inside).reshape(-1)
@@ -107,21 +110,24 @@ def build(
 
 
 def at_rate(banks: Banks, places: Tensor, config: PipelineConfig, *, rate: float, films: int) -> Banks:
-    """The banks that ``config`` with a smaller ``rate`` selects from the same ``films`` films: a prefix of each, as
-    long as both rates lie on the same side of ``coreset_exact_limit``."""
+    """The banks that ``config`` with a smaller ``rate`` would select from the same ``films`` films.
+
+    They are a prefix of each bank, as long as both rates lie on the same side of ``coreset_exact_limit``.
+    """
 
     def shortened(bank: Bank, patches: int) -> Bank:
         count = bank_size(films * patches, rate)
         return Bank(bank.vectors[:count], bank.provenance[:count], bank.radius[:count])
 
     cells = tuple(
-        None if bank is None else shortened(bank, len(near(places, k, config))) for k, bank in enumerate(banks.cells)
+        None if bank is None else shortened(bank, len(places_near(places, k, config)))
+        for k, bank in enumerate(banks.cells)
     )
     return Banks(shortened(banks.whole, len(places)), cells)
 
 
-def near(places: Tensor, cell: int, config: PipelineConfig) -> Tensor:
-    """The places that a cell's bank is chosen from, int64; none where the cell itself is all masked."""
+def places_near(places: Tensor, cell: int, config: PipelineConfig) -> Tensor:
+    """Indices of the places that a cell's bank is selected from, int64; empty where the whole cell is masked."""
     shape = {"patches": config.patches, "grid": config.grid}
     if not bool((cell_of(places, **shape) == cell).any()):
         return torch.empty(0, dtype=torch.int64)
@@ -152,7 +158,7 @@ def _select(features: Tensor, rows: Tensor, source: Source, config: PipelineConf
 
 
 def to_tensors(banks: Banks) -> dict[str, Tensor]:
-    """The banks as named tensors; the cells' vectors one after the other, ``region.sizes`` (cells,) apart."""
+    """The banks as named tensors. The cells' vectors are concatenated; ``region.sizes`` int64 (cells,) counts them."""
     cells = [bank for bank in banks.cells if bank is not None]
     sizes = [0 if bank is None else len(bank.vectors) for bank in banks.cells]
     return {
@@ -167,17 +173,19 @@ def to_tensors(banks: Banks) -> dict[str, Tensor]:
 
 
 def from_tensors(tensors: dict[str, Tensor]) -> Banks:
-    """The reverse of `to_tensors`. Raises IncompatibleModel where one is missing or they do not fit."""
+    """The inverse of `to_tensors`. Raises IncompatibleModel where tensors are missing or do not fit together."""
     try:
         sizes = tensors["region.sizes"].tolist()
         whole, *_ = (_bank(tensors, "global", slice(None)),)
         ends = np.cumsum([0, *sizes]).tolist()
         if ends[-1] != len(tensors["region.vectors"]):
-            raise IncompatibleModel("The detector's region banks do not have the sizes it states.")
+            raise IncompatibleModel(
+                "The region banks of the detector file do not have the sizes it states: fit the detector again."
+            )
         spans = [slice(a, b) for a, b in pairwise(ends)]
         return Banks(whole, tuple(_bank(tensors, "region", s) if s.stop > s.start else None for s in spans))
     except KeyError as missing:
-        raise IncompatibleModel(f"The detector has no {missing.args[0]}: make it again.") from None
+        raise IncompatibleModel(f"The detector file has no {missing.args[0]}: fit the detector again.") from None
 
 
 def _bank(tensors: dict[str, Tensor], name: str, span: slice) -> Bank:
@@ -189,7 +197,7 @@ def _bank(tensors: dict[str, Tensor], name: str, span: slice) -> Bank:
 
 
 class MapScorer:
-    """Films' patch features to their two unfused maps."""
+    """Computes a film's two unfused maps from its patch features."""
 
     def __init__(self, banks: Banks, keep: NDArray[np.bool_], config: PipelineConfig, device: torch.device) -> None:
         self.config, self.device = config, device
@@ -203,13 +211,13 @@ class MapScorer:
         ]
 
     def maps(self, features: Tensor) -> NDArray[np.float32]:
-        """Raw maps (2, h, w) of one film, channel 0 global, 1 region, from its features (P, D) float32; NaN
-        where masked."""
+        """Raw maps float32 (2, h, w) of one film from its features float32 (P, D): channel 0 global, channel 1 region;
+        NaN where masked. The score of a patch is that of `nearest_search.patch_scores` (paper, Eq. 1)."""
         maps: NDArray[np.float32] = self.maps_at(features, (self.config.neighbours,))[0]
         return maps
 
     def maps_at(self, features: Tensor, neighbours: Sequence[int]) -> NDArray[np.float32]:
-        """The same for several K at once, (len(neighbours), 2, h, w)."""
+        """The same for several K at once, float32 (len(neighbours), 2, h, w)."""
         side = self.config.patches
         maps = torch.full((len(neighbours), 2, side, side), math.nan)
         rows, columns = self.places[:, 0], self.places[:, 1]
@@ -221,5 +229,5 @@ class MapScorer:
 
     def _scores(self, queries: Tensor, search: NearestSearch, neighbours: Sequence[int]) -> Tensor:
         config = self.config
-        found = scores_at(queries, search, neighbours=neighbours, distance=config.distance, reweight=config.reweight)
-        return found.cpu()
+        scores = scores_at(queries, search, neighbours=neighbours, distance=config.distance, reweight=config.reweight)
+        return scores.cpu()

@@ -1,4 +1,4 @@
-"""DN2 and SPADE: the distance to the nearest whole films, and from there to the patches of those films.
+"""DN2 and SPADE: the distance of a film to the nearest whole films, and of its patches to the patches of those films.
 
 DN2: Bergman, Cohen & Hoshen 2020, arXiv 2002.10445. SPADE: Cohen & Hoshen 2020, arXiv 2005.02357.
 """
@@ -18,15 +18,18 @@ from ml_engine.core.bank.nearest_search import NearestSearch, patch_scores
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EmptyBank, IncompatibleModel, InvalidConfig
 
-PUBLISHED = {"dn2": 2, "spade": 50}  # nearest films
-LARGEST = 2**32  # bytes of patches that SPADE keeps
+PUBLISHED = {"dn2": 2, "spade": 50}  # the published number of nearest films
+LARGEST = 2**32  # maximum size of the patch features that SPADE keeps, in bytes
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """The fit films: ``films`` (F, D) float32, each film's mean over the patches that the mask keeps; ``patches``
-    (F, P, D) float32 all of them, F = 0 where only whole films are compared (DN2); ``rows`` (F,) int64, each film's row
-    in the manifest."""
+    """The features of the fit films.
+
+    ``films`` float32 (F, D) are the means over the patches that the mask keeps; ``patches`` float32 (F, P, D) the
+    features of all these patches, empty for DN2, which compares whole films only; ``rows`` int64 (F,) is each film's
+    row in the manifest.
+    """
 
     films: Tensor
     patches: Tensor
@@ -41,10 +44,11 @@ def fit(
     films: Tensor | None = None,
     progress: Progress | None = None,
 ) -> Gallery:
-    """The films' own features are the model.
+    """The gallery of the fit films: their features are the model.
 
-    ``features`` (F * P, D) float32 as `Source` says; ``films`` int64: only these of the F films. Raises EmptyBank, and
-    InvalidConfig where SPADE's patches would take more than 4 GiB.
+    ``features`` float32 (F * P, D) are arranged as in `Source`; ``films`` int64 restricts the gallery to these of the F
+    films. Raises EmptyBank where no patch or film is left, InvalidConfig where SPADE's patches would take more than
+    4 GiB.
     """
     per_film, wide = len(source.places), features.shape[1]
     chosen = torch.arange(len(source.films)) if films is None else films
@@ -54,7 +58,7 @@ def fit(
     if config.detector == "spade" and needed > LARGEST:
         raise InvalidConfig(
             f"detector is spade, which keeps all patches of {len(chosen)} films, here {needed / 2**30:.1f} GiB, and at "
-            f"most {LARGEST / 2**30:.0f} GiB are allowed: choose fewer layers, a smaller size, or dn2."
+            f"most {LARGEST / 2**30:.0f} GiB is allowed: choose fewer layers, a smaller size, or dn2."
         )
     by_film = features.view(len(source.films), per_film, wide)
     means = torch.stack([_mean(by_film[film]) for film in chosen.tolist()]).cpu()
@@ -65,18 +69,18 @@ def fit(
 
 
 def _mean(features: Tensor) -> Tensor:
-    """A film's own feature (D,) float32 from its patches (P, D), summed in float64."""
+    """The feature of a whole film, float32 (D,), from its patches (P, D), summed in float64."""
     return features.double().mean(0).float()
 
 
 class NearestFilmsScorer:
-    """Films' patch features to their maps.
+    """Computes a film's maps from its patch features.
 
-    Channel 0 holds, at every patch, the mean distance of the whole film to its K nearest fit films
-    (``film_neighbours``; published: 2 for DN2, 50 for SPADE), so that each rule of image score gives it back.
-    Channel 1 is the same for DN2. For SPADE it is each patch's mean distance to its ``neighbours`` nearest among all
-    patches of those K films. Distances are by ``distance``; the publications take squared ones. Whole films are
-    compared by the mean of the patches' features, where the publications pool the last layer [o].
+    Channel 0 holds the same number at every patch, so that any image score returns it: the mean distance of the whole
+    film to its K nearest fit films (``film_neighbours``; published: 2 for DN2, 50 for SPADE). Channel 1 equals it for
+    DN2. For SPADE it is each patch's mean distance to its ``neighbours`` nearest patches among all patches of those K
+    films. ``distance`` selects L2 or squared L2; the publications use squared L2. Whole films are compared by the mean
+    of their patch features (our choice; the publications pool the last layer).
     """
 
     def __init__(self, model: Gallery, keep: NDArray[np.bool_], config: PipelineConfig, device: torch.device) -> None:
@@ -99,26 +103,27 @@ class NearestFilmsScorer:
         if config.detector == "spade":
             gallery = self.patches[nearest.sort().values.cpu()].flatten(0, 1).to(self.device)
             search = NearestSearch(gallery, search=config.search)
-            found = patch_scores(
+            scores = patch_scores(
                 features.to(self.device), search, neighbours=config.neighbours, distance=config.distance
             )
-            maps[1, rows, columns] = found.cpu()
+            maps[1, rows, columns] = scores.cpu()
         return maps.numpy()
 
     def nearest_films(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Squared distances and places in the gallery of the K nearest fit films, nearest first, (K,) each."""
+        """Squared L2 distances float32 (K,) and gallery indices int64 (K,) of the nearest fit films, nearest first."""
         squared, nearest = self.films.squared_distances(self.film_feature(features), self.count)
         return squared[0], nearest[0]
 
     def film_feature(self, features: Tensor) -> Tensor:
-        """The film's own feature (1, D) float32, to compare with those of the fit films."""
+        """The feature of the whole film, float32 (1, D), to compare with those of the fit films."""
         return _mean(features).to(self.device)[None]
 
 
 def to_tensors(model: Gallery) -> dict[str, Tensor]:
+    """The gallery as named tensors."""
     return {"gallery.films": model.films, "gallery.patches": model.patches, "gallery.rows": model.rows}
 
 
 def from_tensors(tensors: dict[str, Tensor]) -> Gallery:
-    """Raises KeyError where a tensor is missing."""
+    """The inverse of `to_tensors`. Raises KeyError where a tensor is missing."""
     return Gallery(tensors["gallery.films"], tensors["gallery.patches"], tensors["gallery.rows"])

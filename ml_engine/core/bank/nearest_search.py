@@ -1,4 +1,4 @@
-"""The distance of a patch to what is normal: exact K nearest neighbours and Eq. 1."""
+"""Exact search for the K nearest neighbours in a memory bank, and patch scores from their distances (paper, Eq. 1)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ml_engine.core.errors import InvalidConfig
 
 QUERY_CHUNK = 256
 BANK_CHUNK = 16384
-DIRECT_VALUES = 2**25  # differences held at once while short lists are gone through: 128 MiB, and as much again
+DIRECT_VALUES = 2**25  # differences held at once for short lists: 128 MiB, and their squares as much again
 
 
 class NearestSearch:
-    """Exact nearest neighbours in a bank (M, D) float32.
+    """Exact nearest neighbours in a bank float32 (M, D).
 
-    A matrix product of the centred vectors (``search`` torch), or faiss's IndexFlatL2 on them, gives each
-    query a short list; the distances of the short list are then computed directly, as the sum of squared
-    differences, so that a vector that is in the bank is at distance 0, and both searches give the same
-    numbers. Where the rounding of the product could have kept a nearer vector off the list, all distances of
-    that query are computed directly. Raises InvalidConfig for ``faiss`` where it is not installed.
+    A matrix product of the centred vectors (``search`` "torch"), or faiss's IndexFlatL2 on them, yields a short list
+    for each query. The distances of the short list are then computed directly as sums of squared differences, so that
+    a vector of the bank has distance 0 to itself and both searches give the same numbers. Where rounding of the
+    product could have excluded a nearer vector from the list, all distances of that query are computed directly.
+    Raises ValueError for an empty bank, InvalidConfig for "faiss" where it is not installed.
     """
 
     def __init__(self, bank: Tensor, *, search: str = "torch") -> None:
@@ -37,19 +37,19 @@ class NearestSearch:
         self._companions: dict[int, Tensor] = {}
 
     def squared_distances(self, queries: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
-        """The smallest squared L2 distances, ascending, and the rows of the bank at which they lie.
+        """The smallest squared L2 distances to the bank in ascending order, and the rows of the bank with them.
 
-        ``queries`` (Q, D) float32. Returns float32 (Q, K) and int64 (Q, K), K the smaller of
-        ``neighbours`` and the bank's size. A tie goes to the lower row.
+        ``queries`` float32 (Q, D). Returns float32 (Q, K) and int64 (Q, K), where K is the smaller of
+        ``neighbours`` and the bank's size. Ties go to the lower row.
         """
         k = min(neighbours, len(self.bank))
         at_once = max(1, min(QUERY_CHUNK, DIRECT_VALUES // (self._listed(k) * self.bank.shape[1])))
-        found = [self._chunk(part, k) for part in queries.split(at_once)]
-        return torch.cat([f[0] for f in found]), torch.cat([f[1] for f in found])
+        parts = [self._chunk(part, k) for part in queries.split(at_once)]
+        return torch.cat([squared for squared, _ in parts]), torch.cat([rows for _, rows in parts])
 
     def companions(self, count: int) -> Tensor:
-        """The rows of the ``count`` bank vectors nearest to each bank vector, itself among them: int64 (M, B), B the
-        smaller of ``count`` and the bank's size. Found once."""
+        """The rows of the ``count`` bank vectors nearest to each bank vector, including itself; int64 (M, B), B the
+        smaller of ``count`` and the bank's size. Computed once and kept."""
         if count not in self._companions:
             self._companions[count] = self.squared_distances(self.bank, count)[1]
         return self._companions[count]
@@ -68,13 +68,13 @@ class NearestSearch:
         if listed < len(self.bank):
             longest = (queries - self.centre).square().sum(1) + self.norms.max()
             noise = 4 * self.bank.shape[1] * torch.finfo(torch.float32).eps * longest
-            unsure = torch.nonzero(rough[:, -1] - noise <= squared[:, -1])[:, 0]
-            for query in unsure:
+            uncertain = torch.nonzero(rough[:, -1] - noise <= squared[:, -1])[:, 0]
+            for query in uncertain:
                 squared[query], rows[query] = self._direct(queries[query], k)
         return squared, rows
 
     def _short_list(self, queries: Tensor, listed: int) -> tuple[Tensor, Tensor]:
-        """The bank rows with the smallest distances by the product, (Q, listed), and those distances."""
+        """The smallest squared distances by the matrix product, (Q, listed), and the bank rows with them."""
         centred = queries - self.centre
         if self.index is not None:
             squared, rows = self.index.search(centred.cpu().numpy(), listed)
@@ -84,17 +84,18 @@ class NearestSearch:
         for first in range(0, len(self.bank), BANK_CHUNK):
             part = self.bank[first : first + BANK_CHUNK] - self.centre
             rough = own + self.norms[first : first + BANK_CHUNK] - 2 * (centred @ part.T)
-            near = rough.topk(min(listed, len(part)), dim=1, largest=False)
-            values, rows = near.values, near.indices + first
+            smallest = rough.topk(min(listed, len(part)), dim=1, largest=False)
+            values, rows = smallest.values, smallest.indices + first
             if best is not None:
                 values, rows = torch.cat([best[0], values], 1), torch.cat([best[1], rows], 1)
-                near = values.topk(min(listed, values.shape[1]), dim=1, largest=False)
-                values, rows = near.values, rows.gather(1, near.indices)
+                smallest = values.topk(min(listed, values.shape[1]), dim=1, largest=False)
+                values, rows = smallest.values, rows.gather(1, smallest.indices)
             best = values, rows
         assert best is not None
         return best
 
     def _direct(self, query: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """All distances of one query (D,) computed directly; the k smallest squared ones and their rows."""
         parts = [(part - query).square().sum(1) for part in self.bank.split(BANK_CHUNK)]
         squared, rows = torch.cat(parts).sort(stable=True)
         return squared[:k], rows[:k]
@@ -110,7 +111,7 @@ def require_search(search: str) -> None:
 
 
 def _flat_index(vectors: Tensor) -> Any:
-    """An IndexFlatL2 of the vectors (M, D), on their GPU where faiss knows it."""
+    """An IndexFlatL2 of the vectors (M, D), on their GPU if faiss supports it."""
     import faiss
 
     faiss.omp_set_num_threads(torch.get_num_threads())
@@ -124,10 +125,12 @@ def _flat_index(vectors: Tensor) -> Any:
 def patch_scores(
     queries: Tensor, search: NearestSearch, *, neighbours: int, distance: str, reweight: int = 0
 ) -> Tensor:
-    """Eq. 1: the mean over the K nearest of the squared L2 distance (``squared``) or of its root (``l2``).
+    """The score of each patch, float32 (Q,), from its features ``queries`` float32 (Q, D).
 
-    ``queries`` (Q, D) float32; returns float32 (Q,). A bank of fewer than K vectors is used whole. ``reweight`` is b of
-    `reweighting`, 0 for none.
+    It is the mean over the K = ``neighbours`` nearest bank vectors of the squared L2 distance (``distance`` "squared",
+    Eq. 1 of the paper) or of its square root ("l2"). A bank of fewer than K vectors is used whole. The paper defines
+    Eq. 1 at image level; as in PatchCore it is applied to each patch here. ``reweight`` is b of `reweighting`, 0 for
+    none.
     """
     return scores_at(queries, search, neighbours=(neighbours,), distance=distance, reweight=reweight)[0]
 
@@ -135,7 +138,7 @@ def patch_scores(
 def scores_at(
     queries: Tensor, search: NearestSearch, *, neighbours: Sequence[int], distance: str, reweight: int = 0
 ) -> Tensor:
-    """`patch_scores` for several K from one search: float32 (len(neighbours), Q)."""
+    """`patch_scores` for several K from a single search, float32 (len(neighbours), Q)."""
     squared, rows = search.squared_distances(queries, max(neighbours))
     values = squared if distance == "squared" else squared.sqrt()
     scores = torch.stack([values[:, :k].mean(1) for k in neighbours])
@@ -143,12 +146,13 @@ def scores_at(
 
 
 def reweighting(queries: Tensor, search: NearestSearch, nearest: Tensor, count: int) -> Tensor:
-    """1 - exp(|q - m*|) / sum over the b = ``count`` bank vectors m nearest to m* of exp(|q - m|), float32 (Q,) in
-    [0, 1): near 1 where m* has neighbours that are far from q, small where q lies beyond a lone m* (Roth et al. 2022,
-    Eq. 7). ``nearest`` (Q,) are the bank rows of m*.
+    """PatchCore's reweighting factor of each score, float32 (Q,) in [0, 1) (Roth et al. 2022, Eq. 7).
 
-    PatchCore weighs a film's highest patch only; here every patch is weighed, since maps are kept and films scored
-    from them [o]: another patch may become the highest. 1 where the bank has one vector.
+    It is 1 - exp(|q - m*|) / sum exp(|q - m|) for a query q and its nearest bank vector m*, summed over the
+    b = ``count`` bank vectors m nearest to m*. It is near 1 where the neighbours of m* are far from q. ``nearest``
+    int64 (Q,) are the bank rows of m*. PatchCore reweights only the highest patch of a film; here every patch is
+    reweighted (our choice), because films are scored from maps, so another patch may become the highest. 1 for a
+    bank of one vector.
     """
     companions = search.companions(count)
     if companions.shape[1] < 2:

@@ -1,4 +1,4 @@
-"""PaDiM: a Gaussian for each position (Defard et al. 2021, ICPR Workshops, LNCS 12664:475)."""
+"""PaDiM: a Gaussian distribution for each patch position (Defard et al. 2021, ICPR Workshops, LNCS 12664:475)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from ml_engine.core.bank.memory_bank import Progress, Source, places_of
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EmptyBank, IncompatibleModel
 
-RIDGE = 0.01  # added to the diagonal of each covariance, as published
+RIDGE = 0.01  # added to the diagonal of each covariance matrix, as published
 CHUNK_VALUES = 2**24  # float64 values of films and factors held at once: 128 MiB
 
 
 @dataclass(frozen=True)
 class Padim:
-    """``dimensions`` (d,) int64 of the features that are used; ``mean`` (P, d) float32 and ``factor`` (P, d, d) float32
-    by place, P the patches that the mask keeps. The factor is the inverse of the covariance's lower Cholesky root, so
-    that a distance is the L2 norm of factor @ (x - mean)."""
+    """The Gaussian of each of the P patches that the mask keeps.
+
+    ``dimensions`` int64 (d,) are the feature dimensions used, ``mean`` float32 (P, d), and ``factor`` float32 (P, d, d)
+    the inverse of the lower Cholesky factor of the covariance: the Mahalanobis distance is the L2 norm of
+    factor @ (x - mean).
+    """
 
     dimensions: Tensor
     mean: Tensor
@@ -37,10 +40,11 @@ def fit(
     films: Tensor | None = None,
     progress: Progress | None = None,
 ) -> Padim:
-    """Mean and covariance of each place over the films, in ``padim_dimensions`` of the features drawn by the seed.
+    """Mean and covariance of each patch over the films, in ``padim_dimensions`` feature dimensions drawn by the seed.
 
-    ``features`` (F * P, D) float32 as `Source` says; ``films`` int64: only these of the F films. The covariance
-    divides by the films less one, and 0.01 is added to its diagonal [s]. Computed in float64. Raises EmptyBank.
+    ``features`` float32 (F * P, D) are arranged as in `Source`; ``films`` int64 restricts the fit to these of the F
+    films. The covariance divides by the number of films minus one, and 0.01 is added to its diagonal, as published.
+    Computed in float64. Raises EmptyBank where no patch or film is left.
     """
     per_film, wide = len(source.places), features.shape[1]
     chosen = torch.arange(len(source.films)) if films is None else films
@@ -54,7 +58,7 @@ def fit(
     at_once = max(1, CHUNK_VALUES // (count * (len(chosen) + count)))
     for first in range(0, per_film, at_once):
         places = torch.arange(first, min(per_film, first + at_once), device=features.device)[:, None]
-        part = by_film[rows, places, columns].double()  # (F, p, d), and nothing else of the features is copied
+        part = by_film[rows, places, columns].double()  # (F, p, d); no more of the features is copied
         mean = part.mean(0)  # (p, d)
         centred = part - mean
         covariance = torch.einsum("fpi,fpj->pij", centred, centred) / max(1, len(chosen) - 1)
@@ -69,8 +73,8 @@ def fit(
 
 
 class PadimScorer:
-    """Films' patch features to their maps: the Mahalanobis distance of each patch to its place's Gaussian, the same in
-    both channels. The published smoothing of the map is left out [o]."""
+    """Computes a film's maps from its patch features: the Mahalanobis distance of each patch to its Gaussian, the same
+    in both channels. The published smoothing of the map is omitted (our choice)."""
 
     def __init__(self, model: Padim, keep: NDArray[np.bool_], config: PipelineConfig, device: torch.device) -> None:
         self.places, self.side, self.device = places_of(keep), config.patches, device
@@ -80,7 +84,7 @@ class PadimScorer:
         self.mean, self.factor = model.mean.to(device), model.factor.to(device)
 
     def maps(self, features: Tensor) -> NDArray[np.float32]:
-        """Maps (2, h, w) float32 of one film from its features (P, D) float32; NaN where masked."""
+        """Maps float32 (2, h, w) of one film from its features float32 (P, D); NaN where masked."""
         centred = (features.to(self.device)[:, self.dimensions] - self.mean).double()  # (P, d)
         count = centred.shape[1]
         at_once = max(1, CHUNK_VALUES // count**2)
@@ -94,9 +98,10 @@ class PadimScorer:
 
 
 def to_tensors(model: Padim) -> dict[str, Tensor]:
+    """The model as named tensors."""
     return {"padim.dimensions": model.dimensions, "padim.mean": model.mean, "padim.factor": model.factor}
 
 
 def from_tensors(tensors: dict[str, Tensor]) -> Padim:
-    """Raises KeyError where a tensor is missing."""
+    """The inverse of `to_tensors`. Raises KeyError where a tensor is missing."""
     return Padim(tensors["padim.dimensions"], tensors["padim.mean"], tensors["padim.factor"])

@@ -101,7 +101,7 @@ def assemble(
     return FittedDetector(
         config=chosen,
         mask=mask,
-        model=model_selection.reduced(model, asked, candidate, keep=mask.keep, films=films),
+        model=model_selection.at_candidate_rate(model, asked, candidate, keep=mask.keep, films=films),
         calibration=calibrated[choice.candidate],
         choice=choice,
         weights=weights,

@@ -1,4 +1,4 @@
-"""The area under the ROC curve, for the choices made on the tune part."""
+"""The area under the ROC curve (AUROC), for the choices made on the tune part."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 
 def auroc(scores: NDArray[np.floating], abnormal: NDArray[np.bool_]) -> float:
-    """The chance that an abnormal film scores above a normal one, a tie counting half; in [0, 1].
+    """The probability that an abnormal film scores above a normal one, ties counting half; in [0, 1].
 
-    ``scores`` (N,) finite, ``abnormal`` (N,) bool. By mid-ranks, O(N log N). NaN where a class is empty.
+    ``scores`` (N,) finite, ``abnormal`` (N,) bool. Computed from mid-ranks in O(N log N). NaN where a class is
+    empty.
     """
     positives = int(abnormal.sum())
     negatives = abnormal.size - positives
@@ -20,7 +21,7 @@ def auroc(scores: NDArray[np.floating], abnormal: NDArray[np.bool_]) -> float:
 
 
 def mid_ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The ranks of the values (N,), 1 for the least; equal values share the mean of their ranks."""
+    """The ranks of the values (N,), float64 (N,), 1 for the smallest; equal values share the mean of their ranks."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return np.asarray((last - (counts - 1) / 2)[inverse.reshape(-1)], dtype=np.float64)

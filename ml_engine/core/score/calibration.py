@@ -1,4 +1,4 @@
-"""What normal films score: per position, per film, and with which threshold."""
+"""Calibration on normal films: standardisation per position, thresholds, p-values, and folds by patient."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from ml_engine.core.errors import EngineError
 from ml_engine.core.score.fusion import Maps
 
 LEAST_FILMS = 2
-STD_FLOOR = 1e-3  # of the channel's median spread, for a position where all normals score the same
+STD_FLOOR = 1e-3  # share of the channel's median deviation, for positions where all normal films score equally
 
 
 def standardisation(maps: Maps) -> tuple[Maps, Maps]:
-    """Mean and standard deviation of normal films' maps (N, 2, h, w), each float32 (2, h, w).
+    """Mean and standard deviation of the maps of normal films (N, 2, h, w), each float32 (2, h, w).
 
-    The deviation divides by N - 1 and is never below a thousandth of its channel's median. NaN where
-    masked, in all films alike. Raises EngineError for fewer than two films, and for a film that is NaN elsewhere.
+    The standard deviation divides by N - 1 and is at least a thousandth of its channel's median. Both are NaN at
+    masked patches. Raises EngineError for fewer than two films and for a film that is NaN at any other patch. Our
+    choice; the paper fuses raw maps.
     """
     if len(maps) < LEAST_FILMS:
         raise too_few(len(maps), "calibrate")
@@ -29,8 +30,8 @@ def standardisation(maps: Maps) -> tuple[Maps, Maps]:
     if broken:
         raise EngineError(
             f"{broken} of the {len(maps)} calibration films {'has' if broken == 1 else 'have'} no score at a patch "
-            "where others have one, as films with values that are not finite numbers do: leave them out, or export "
-            "them again."
+            "where others have one; this happens when a film holds values that are not finite numbers: leave these "
+            "films out, or export them again."
         )
     values = maps.astype(np.float64)
     mean = values.mean(axis=0)
@@ -42,16 +43,17 @@ def standardisation(maps: Maps) -> tuple[Maps, Maps]:
 def _floor(std: NDArray[np.float64]) -> None:
     """Raise deviations (2, h, w) to `STD_FLOOR` of their channel's median, in place."""
     for channel in std:
-        seen = channel[~np.isnan(channel)]
-        middle = float(np.median(seen)) if seen.size else 0.0
-        np.maximum(channel, middle * STD_FLOOR if middle > 0 else 1.0, out=channel, where=~np.isnan(channel))
+        values = channel[~np.isnan(channel)]
+        median = float(np.median(values)) if values.size else 0.0
+        np.maximum(channel, median * STD_FLOOR if median > 0 else 1.0, out=channel, where=~np.isnan(channel))
 
 
 def held_out_standardised(maps: Maps) -> NDArray[np.float64]:
-    """Normal films' maps (n, 2, h, w), each standardised by the mean and deviation of the others, float64.
+    """The maps of normal films (n, 2, h, w), each standardised by the mean and deviation of the others, float64.
 
-    Standardised by themselves too they would look tamer than any new normal film: of n films none can lie further
-    than (n - 1) / sqrt(n) deviations from the mean. Two films are too few for this, and are standardised by both.
+    If a film also contributed to its own mean and deviation, its scores would be lower than those of a new normal
+    film: among n films none can lie further than (n - 1) / sqrt(n) deviations from the mean. With two films only,
+    both contribute.
     """
     count = len(maps)
     values = maps.astype(np.float64)
@@ -59,7 +61,7 @@ def held_out_standardised(maps: Maps) -> NDArray[np.float64]:
         mean, std = standardisation(maps)
         return (values - mean) / std
     centred = values - values.mean(axis=0)
-    mean = -centred / (count - 1)  # of the others, seen from the mean of all
+    mean = -centred / (count - 1)  # of the other films, relative to the mean of all
     squares = (centred**2).sum(axis=0) - centred**2
     std = np.sqrt(np.maximum(squares - (count - 1) * mean**2, 0) / (count - 2))
     for film in std:
@@ -69,6 +71,7 @@ def held_out_standardised(maps: Maps) -> NDArray[np.float64]:
 
 
 def too_few(count: int, part: str) -> EngineError:
+    """The error for a part with too few films or patients to standardise maps."""
     unit = "films" if part == "calibrate" else "patients"
     return EngineError(
         f"Standardising the maps needs at least {LEAST_FILMS} {unit} in the {part} part, and it has {count}: "
@@ -77,16 +80,21 @@ def too_few(count: int, part: str) -> EngineError:
 
 
 def patch_threshold(fused: NDArray[np.float64], percentile: float) -> float:
-    """The percentile (0-100) of all scored patches of normal films' fused maps (N, h, w) [o]; NaN without any."""
-    seen = fused[~np.isnan(fused)]
-    return float(np.percentile(seen, percentile)) if seen.size else float("nan")
+    """The percentile (0-100) of all scored patches of the fused maps (N, h, w) of normal films; NaN without any.
+
+    The paper thresholds the fused map (Fig. 16) without giving a value: the percentile is our choice.
+    """
+    values = fused[~np.isnan(fused)]
+    return float(np.percentile(values, percentile)) if values.size else float("nan")
 
 
 @dataclass(frozen=True)
 class FilmThreshold:
-    """A threshold of the fused map that a new normal film exceeds anywhere with a chance of at most the ``rate``
-    asked for: ``expected`` is that chance over the draw of the calibration films, ``low`` to ``high`` its central
-    95 % once they are drawn."""
+    """A threshold of the fused map that a new normal film exceeds anywhere with a probability of at most ``rate``.
+
+    ``expected`` is this false-alarm probability averaged over the draw of the calibration films, ``low`` to ``high``
+    its central 95 % interval for one draw.
+    """
 
     value: float
     rate: float
@@ -96,12 +104,12 @@ class FilmThreshold:
 
 
 def film_threshold(maxima: NDArray[np.float64], rate: float) -> FilmThreshold | None:
-    """The max-statistic threshold from the highest patch of each of n normal films (n,); no abnormal film is needed.
-    A film without a score (NaN) does not count.
+    """The max-statistic threshold from the maxima (n,) of the fused maps of n normal films.
 
-    The k-th smallest maximum, k = ceil((n + 1)(1 - rate)): with exchangeable films the chance of a false alarm is
-    Beta(n + 1 - k, k) distributed (order statistics of the uniform). None for a rate below 1 / (n + 1), which n
-    films cannot vouch for.
+    It is the k-th smallest maximum, k = ceil((n + 1)(1 - rate)): if films are exchangeable, the probability of a false
+    alarm has a Beta(n + 1 - k, k) distribution (order statistics of the uniform distribution). Films without a score
+    (NaN) do not count, and no abnormal film is needed. None for a rate below 1 / (n + 1), which n films cannot
+    guarantee. Our choice; the paper is silent.
     """
     from scipy.stats import beta
 
@@ -116,36 +124,43 @@ def film_threshold(maxima: NDArray[np.float64], rate: float) -> FilmThreshold | 
 
 
 def least_films(rate: float) -> int:
-    """How many normal films a false-alarm rate needs at least: 1 / (n + 1) may not exceed it."""
+    """The smallest number n of normal films that can guarantee a false-alarm rate: 1 / (n + 1) <= rate."""
     return max(1, math.ceil(1 / rate - 1 - 1e-9))
 
 
 def p_values(scores: NDArray[np.float64], normals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The conformal p-value of each film's score (N,) among n normal films' (n,): (1 + those at least as high) /
-    (n + 1), float64 (N,). NaN for a score of NaN; 1 where there is no normal film."""
+    """The conformal p-value of each film's score (N,) among the scores of n normal films (n,), float64 (N,).
+
+    It is (1 + the number of normal films that score at least as high) / (n + 1). NaN where the score is NaN; 1 without
+    normal films.
+    """
     ordered = np.sort(normals[~np.isnan(normals)])
     as_high = len(ordered) - np.searchsorted(ordered, scores, side="left")
     return np.where(np.isnan(scores), np.nan, (1 + as_high) / (len(ordered) + 1))
 
 
 def p_values_among(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The conformal p-value of each score (n,) among the others: (those at least as high, its own with them) / n."""
+    """The conformal p-value of each score (n,) among the others, float64 (n,).
+
+    It is the number of scores at least as high, its own included, divided by n.
+    """
     ordered = np.sort(scores)
     return np.asarray((len(scores) - np.searchsorted(ordered, scores, side="left")) / len(scores), dtype=np.float64)
 
 
 def patient_folds(patients: list[str], *, folds: int, seed: int) -> NDArray[np.int64]:
-    """The fold of each film, int64 (N,) in [0, folds): all films of a patient in one, sizes alike.
+    """The fold of each film, int64 (N,) in [0, folds): all films of a patient in one fold, folds of similar size.
 
-    Patients are dealt in an order drawn by the seed, largest first. At most as many folds as patients.
+    Patients are assigned in an order drawn by the seed, those with most films first, each to the smallest fold. With
+    fewer patients than folds there are as many folds as patients.
     """
     names = sorted(set(patients))
     order = np.random.default_rng(seed).permutation(len(names))
     counts = Counter(patients)
-    dealt = sorted((names[k] for k in order), key=lambda name: -counts[name])
+    ordered = sorted((names[k] for k in order), key=lambda name: -counts[name])
     sizes = [0] * max(1, min(folds, len(names)))
     fold_of: dict[str, int] = {}
-    for name in dealt:
+    for name in ordered:
         smallest = sizes.index(min(sizes))
         fold_of[name] = smallest
         sizes[smallest] += counts[name]

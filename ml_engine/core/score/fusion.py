@@ -1,4 +1,4 @@
-"""Two maps into one, and one map into a film's score (METHOD, fusion and image score)."""
+"""Fusion of the global and the region map, and the film's score from the fused map (paper, section 3.2, Fig. 14)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 Maps = NDArray[np.float32]  # (N, 2, h, w): channel 0 global, channel 1 region; NaN where masked
-WEIGHTS: NDArray[np.float64] = np.arange(101) / 100  # 0 is global alone, 1 is region alone
-FALLBACK_WEIGHT = 0.6  # [s]; also what a tie between weights goes to
+WEIGHTS: NDArray[np.float64] = np.arange(101) / 100  # 0: only the global map, 1: only the region map
+FALLBACK_WEIGHT = 0.6  # the paper's best (Fig. 14); ties between weights go to the nearest to it
 
 
 def standardised(maps: Maps, mean: Maps | None, std: Maps | None) -> NDArray[np.float64]:
-    """(maps - mean) / std per position and channel, float64; the maps as they are without mean and std."""
+    """(maps - mean) / std per position and channel, float64 (N, 2, h, w); without mean and std the maps unchanged.
+
+    ``mean`` and ``std`` are float32 (2, h, w).
+    """
     values = maps.astype(np.float64)
     if mean is None or std is None:
         return values
@@ -21,13 +24,16 @@ def standardised(maps: Maps, mean: Maps | None, std: Maps | None) -> NDArray[np.
 
 
 def fuse(maps: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
-    """weight * region + (1 - weight) * global, (N, h, w) from maps (N, 2, h, w); NaN stays NaN."""
+    """weight * region + (1 - weight) * global, float64 (N, h, w) from maps (N, 2, h, w); NaN stays NaN."""
     return weight * maps[:, 1] + (1 - weight) * maps[:, 0]
 
 
 def image_scores(fused: NDArray[np.float64], *, how: str, top_share: float) -> NDArray[np.float64]:
-    """One score a film, float64 (N,), from maps (N, h, w): the highest patch (``max``) or the mean of the
-    highest ``top_share`` of the patches that have a score, at least one (``top``). NaN without any."""
+    """One score per film, float64 (N,), from fused maps (N, h, w).
+
+    ``how`` is "max" for the highest patch (inferred from the paper) or "top" for the mean of the highest ``top_share``
+    of the patches that have a score, at least one patch (our choice). NaN for a film without scores.
+    """
     scores = [_film_score(film[~np.isnan(film)], how, top_share) for film in fused]
     return np.array(scores, dtype=np.float64)
 
@@ -41,18 +47,18 @@ def _film_score(values: NDArray[np.float64], how: str, top_share: float) -> floa
 
 
 def top_count(patches: int, share: float) -> int:
-    """How many of ``patches`` are the highest ``share``: rounded up, at least one."""
+    """The number of patches in the highest ``share`` of ``patches``: rounded up, at least one."""
     return max(1, math.ceil(share * patches - 1e-9))
 
 
 def sweep(maps: NDArray[np.float64], *, how: str, top_share: float) -> NDArray[np.float32]:
-    """The films' scores at each of `WEIGHTS`, float32 (N, 101), from maps (N, 2, h, w)."""
+    """The films' scores at each of the `WEIGHTS`, float32 (N, 101), from maps (N, 2, h, w)."""
     scores = [image_scores(fuse(maps, float(w)), how=how, top_share=top_share) for w in WEIGHTS]
     return np.stack(scores, axis=1).astype(np.float32)
 
 
 def sweep_aurocs(scores: NDArray[np.floating], abnormal: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The AUROC at each weight, float64 (101,), from a sweep (N, 101) and the labels (N,); as `auroc.auroc`."""
+    """The AUROC at each weight, float64 (101,), from a sweep (N, 101) and the labels (N,); defined as in `auroc`."""
     from scipy.stats import rankdata
 
     positives = int(abnormal.sum())
@@ -64,7 +70,10 @@ def sweep_aurocs(scores: NDArray[np.floating], abnormal: NDArray[np.bool_]) -> N
 
 
 def choose_weight(aurocs: NDArray[np.float64]) -> float:
-    """The weight with the highest AUROC of (101,); among equals the one nearest to 0.6, then the lower."""
+    """The weight with the highest AUROC of ``aurocs`` (101,); ties go to the weight nearest to 0.6, then to the lower.
+
+    0.6 where an AUROC is NaN.
+    """
     if np.isnan(aurocs).any():
         return FALLBACK_WEIGHT
     best = WEIGHTS[aurocs >= aurocs.max() - 1e-12]

@@ -1,7 +1,7 @@
-"""What is chosen on the tune part: the rate s, K, the share q of highest patches, and the fusion weight w.
+"""Model selection on the tune part: the rate s, K, the share q of highest patches, and the fusion weight w.
 
-Nothing else is looked at. The AUROC that the best of many alternatives has on the very films that chose it is
-optimistic, so a nested estimate stands beside it: each fold of patients scored by what the other folds choose.
+No other film is used. The AUROC of the best of many alternatives on the films that selected it is optimistic, so a
+nested estimate is reported with it: each fold of patients is scored by what the other folds select.
 """
 
 from __future__ import annotations
@@ -28,75 +28,81 @@ TIE = 1e-12
 
 
 class Candidate(NamedTuple):
-    """What maps are made with: the share of patches kept and the nearest vectors taken."""
+    """The settings that change a film's maps: the coreset rate s and the number of neighbours K."""
 
     rate: float
     neighbours: int
 
 
 def candidates(config: PipelineConfig) -> tuple[Candidate, ...]:
-    """All rates with all K that the config tries; the configured pair is the first."""
+    """All combinations of the rates and the K that the config tries; the configured pair is the first."""
     return tuple(Candidate(s, k) for s in config.tried("rate") for k in config.tried("neighbours"))
 
 
 def at_highest_rate(config: PipelineConfig) -> PipelineConfig:
-    """The config that a model is selected with once: smaller rates are prefixes of its banks."""
+    """The config for fitting all candidates at once: banks of smaller rates are prefixes of those of the highest."""
     return config.replace(rate=max(config.tried("rate")))
 
 
 def with_candidate(config: PipelineConfig, candidate: Candidate) -> PipelineConfig:
+    """The config with the candidate's rate and K."""
     return config.replace(rate=candidate.rate, neighbours=candidate.neighbours)
 
 
-def reduced(
+def at_candidate_rate(
     model: Model, config: PipelineConfig, candidate: Candidate, *, keep: NDArray[np.bool_], films: int
 ) -> Model:
-    """The model at a candidate's rate, from one fitted on ``films`` films by `at_highest_rate`."""
+    """The model at a candidate's rate, from a model fitted on ``films`` films with `at_highest_rate`.
+
+    ``keep`` bool (h, w) is the hard mask of the fit.
+    """
     if not isinstance(model, Banks) or candidate.rate == max(config.tried("rate")):
         return model
     return memory_bank.at_rate(model, memory_bank.places_of(keep), config, rate=candidate.rate, films=films)
 
 
-def alone(config: PipelineConfig, candidate: Candidate) -> PipelineConfig:
-    """The config at a candidate, with none to choose from."""
+def restrict_to(config: PipelineConfig, candidate: Candidate) -> PipelineConfig:
+    """The config with the candidate's rate and K, and no alternatives to choose from."""
     return with_candidate(config, candidate).replace(rate_tried="", neighbours_tried="", top_share_tried="")
 
 
 def is_free(config: PipelineConfig) -> bool:
-    """Whether anything is chosen on tune."""
+    """Whether anything is chosen on the tune part."""
     shares = config.tried("top_share")
     return config.fusion_choice == "tune" or len(candidates(config)) > 1 or len(shares) > 1
 
 
 class Scorers:
-    """One film's features to its maps under every candidate."""
+    """Computes a film's maps under every candidate from its features."""
 
     def __init__(
         self, model: Model, keep: NDArray[np.bool_], config: PipelineConfig, device: torch.device, *, films: int
     ) -> None:
-        """``model`` fitted on ``films`` films by `at_highest_rate`."""
+        """``model`` was fitted on ``films`` films with `at_highest_rate` and the hard mask ``keep`` bool (h, w)."""
         self.places = memory_bank.places_of(keep)
         self.neighbours = config.tried("neighbours")
         self.by_rate = []
         for rate in config.tried("rate"):
-            one = Candidate(rate, config.neighbours)
-            small = reduced(model, config, one, keep=keep, films=films)
-            self.by_rate.append(detectors.scorer_of(small, keep, with_candidate(config, one), device))
+            candidate = Candidate(rate, config.neighbours)
+            at_rate = at_candidate_rate(model, config, candidate, keep=keep, films=films)
+            self.by_rate.append(detectors.scorer_of(at_rate, keep, with_candidate(config, candidate), device))
 
     def maps(self, features: Tensor) -> NDArray[np.float32]:
-        """Raw maps (C, 2, h, w) of one film, in the order of `candidates`."""
+        """Raw maps float32 (C, 2, h, w) of one film from its features (P, D) float32, in the order of `candidates`."""
         return np.concatenate(
             [
-                one.maps_at(features, self.neighbours) if isinstance(one, MapScorer) else one.maps(features)[None]
-                for one in self.by_rate
+                scorer.maps_at(features, self.neighbours)
+                if isinstance(scorer, MapScorer)
+                else scorer.maps(features)[None]
+                for scorer in self.by_rate
             ]
         )
 
 
 @dataclass(frozen=True)
 class Nested:
-    """The AUROC of the choosing itself: held-out films of ``folds`` folds of patients, each scored by what the other
-    folds chose; ``low`` to ``high`` its 95 % bootstrap interval by patient."""
+    """The AUROC of the selection procedure itself: the films of each of ``folds`` folds of patients are scored by what
+    the other folds select. ``low`` to ``high`` is its 95 % bootstrap interval over patients."""
 
     auroc: float
     low: float
@@ -106,12 +112,13 @@ class Nested:
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen and on how many films; ``source`` says whether the weight was.
+    """What was chosen on the tune part, which has ``films`` films, ``abnormal`` of them abnormal.
 
-    ``aurocs`` are those of the chosen candidate and share at each of `fusion.WEIGHTS`, empty without a tune part of
-    both kinds. ``table`` has one JSON object an alternative: rate, neighbours, top_share, and its best weight with
-    the AUROC there. ``nested`` is None with a ``note`` where it cannot be had, and without one where nothing was
-    chosen.
+    ``source`` is "tune" where the weight was chosen, "config" where it is the configured one. ``candidate`` is the
+    place of the chosen candidate among `candidates`. ``aurocs`` are those of the chosen candidate and share at each of
+    `fusion.WEIGHTS`, empty unless the tune part has normal and abnormal films. ``table`` has a JSON object for each
+    alternative: rate, neighbours, top_share, its best weight and the AUROC at that weight. ``nested`` is None where
+    nothing was chosen, or where it could not be estimated for the reason in ``note``.
     """
 
     weight: float
@@ -127,12 +134,12 @@ class Choice:
 
 
 def to_json(choice: Choice) -> dict[str, Any]:
-    """All of it; `from_json` gives an equal choice back."""
+    """The choice as JSON types; `from_json` restores an equal one."""
     return asdict(choice)
 
 
 def from_json(values: dict[str, Any]) -> Choice:
-    """Also of a choice that was written when nothing but the weight was chosen."""
+    """The choice written by `to_json`, also by older versions, which chose only the weight."""
     nested = Nested(**values["nested"]) if values.get("nested") else None
     tuples = {name: tuple(values.get(name, ())) for name in ("aurocs", "table")}
     return Choice(**values | tuples | {"nested": nested})
@@ -140,10 +147,10 @@ def from_json(values: dict[str, Any]) -> Choice:
 
 @dataclass(frozen=True)
 class _Alternatives:
-    """Scores of the tune films under every candidate and share, ``sweeps`` (A, n, 101), in the order of ``names``; and
-    of the calibration normals, ``normals`` (A, m, 101)."""
+    """Scores under each of A alternatives and weight: ``sweeps`` (A, n, 101) of the tune films, ``normals``
+    (A, m, 101) of the calibration films. ``names`` are the alternatives: the candidate's place and the share q."""
 
-    names: tuple[tuple[int, float], ...]  # candidate, share
+    names: tuple[tuple[int, float], ...]
     sweeps: NDArray[np.float64]
     normals: NDArray[np.float64]
 
@@ -159,24 +166,25 @@ def choose(
 ) -> Choice:
     """The best alternative on the tune part.
 
-    ``maps`` (C, n, 2, h, w) raw, by candidate; ``abnormal`` (n,) and ``patients`` (n) of those films; for each
-    candidate the calibration normals' raw maps (m, 2, h, w), and the mean and deviation that they standardise by. A
-    tie goes to the configured candidate and share, then to the lower ones, then to the weight nearest to 0.6.
+    ``maps`` float32 (C, n, 2, h, w) are the raw maps of the tune films under each candidate, ``abnormal`` bool (n,)
+    and ``patients`` (n) their labels and patients. For each candidate ``normals`` holds the raw maps (m, 2, h, w) of
+    the calibration films, and ``standardisations`` their mean and deviation, or None. Ties go to the configured
+    candidate and share, then to the lower ones, then to the weight nearest to 0.6.
     """
     films, count = len(abnormal), int(abnormal.sum())
     if not is_free(config) or count in (0, films):
         return Choice(config.fusion_weight, "config", films=films, abnormal=count)
-    found = _alternatives(maps, normals, standardisations, config)
-    everyone = np.ones(films, dtype=np.bool_)
-    best, at, aurocs = _best(found, abnormal, everyone, config)
-    nested, note = _nested(found, abnormal, patients, config)
-    candidate, share = found.names[best]
+    alternatives = _alternatives(maps, normals, standardisations, config)
+    all_rows = np.ones(films, dtype=np.bool_)
+    best, weight_at, aurocs = _best(alternatives, abnormal, all_rows, config)
+    nested, note = _nested(alternatives, abnormal, patients, config)
+    candidate, share = alternatives.names[best]
     table = [
         {"rate": c.rate, "neighbours": c.neighbours, "top_share": q} | _best_weight(aurocs[k], config)
-        for k, (c, q) in enumerate((candidates(config)[name], q) for name, q in found.names)
+        for k, (c, q) in enumerate((candidates(config)[place], q) for place, q in alternatives.names)
     ]
     return Choice(
-        weight=float(fusion.WEIGHTS[at]),
+        weight=float(fusion.WEIGHTS[weight_at]),
         source=config.fusion_choice,
         aurocs=tuple(aurocs[best].tolist()),
         films=films,
@@ -198,27 +206,28 @@ def _alternatives(
     names, sweeps, normal_sweeps = [], [], []
     for candidate, (mean, std) in enumerate(standardisations):
         values = fusion.standardised(maps[candidate], mean, std)
-        own = normals[candidate]
-        seen = own.astype(np.float64) if mean is None or not len(own) else calibration.held_out_standardised(own)
+        raw = normals[candidate]
+        unscaled = mean is None or len(raw) == 0
+        normal_values = raw.astype(np.float64) if unscaled else calibration.held_out_standardised(raw)
         for share in config.tried("top_share"):
             names.append((candidate, float(share)))
             sweeps.append(fusion.sweep(values, how=config.image_score, top_share=share))
-            normal_sweeps.append(fusion.sweep(seen, how=config.image_score, top_share=share))
+            normal_sweeps.append(fusion.sweep(normal_values, how=config.image_score, top_share=share))
     return _Alternatives(tuple(names), np.array(sweeps, np.float64), np.array(normal_sweeps, np.float64))
 
 
 def _weights(config: PipelineConfig) -> list[int]:
-    """The places in `fusion.WEIGHTS` that may be chosen."""
+    """The indices into `fusion.WEIGHTS` that may be chosen."""
     return list(range(len(fusion.WEIGHTS))) if config.fusion_choice == "tune" else [round(config.fusion_weight * 100)]
 
 
 def _best(
-    found: _Alternatives, abnormal: NDArray[np.bool_], rows: NDArray[np.bool_], config: PipelineConfig
+    alternatives: _Alternatives, abnormal: NDArray[np.bool_], rows: NDArray[np.bool_], config: PipelineConfig
 ) -> tuple[int, int, NDArray[np.float64]]:
-    """The best alternative on some of the films, its weight's place, and all AUROCs (A, 101)."""
-    aurocs = np.array([fusion.sweep_aurocs(sweep[rows], abnormal[rows]) for sweep in found.sweeps])
+    """The best alternative on the films at ``rows``, the index of its weight, and all AUROCs (A, 101)."""
+    aurocs = np.array([fusion.sweep_aurocs(sweep[rows], abnormal[rows]) for sweep in alternatives.sweeps])
     highest = aurocs[:, _weights(config)].max(axis=1)
-    best = int(np.argmax(highest >= highest.max() - TIE))  # the first: the configured one where it is as good
+    best = int(np.argmax(highest >= highest.max() - TIE))  # first of equals: the configured one if among them
     return best, _weight_at(aurocs[best], config), aurocs
 
 
@@ -229,47 +238,52 @@ def _weight_at(aurocs: NDArray[np.float64], config: PipelineConfig) -> int:
 
 
 def _best_weight(aurocs: NDArray[np.float64], config: PipelineConfig) -> dict[str, float]:
-    at = _weight_at(aurocs, config)
-    return {"weight": float(fusion.WEIGHTS[at]), "auroc": float(aurocs[at])}
+    index = _weight_at(aurocs, config)
+    return {"weight": float(fusion.WEIGHTS[index]), "auroc": float(aurocs[index])}
 
 
 # the nested estimate
 
 
 def _nested(
-    found: _Alternatives, abnormal: NDArray[np.bool_], patients: list[str], config: PipelineConfig
+    alternatives: _Alternatives, abnormal: NDArray[np.bool_], patients: list[str], config: PipelineConfig
 ) -> tuple[Nested | None, str]:
     ill = {patient for patient, is_ill in zip(patients, abnormal, strict=True) if is_ill}
     well = set(patients) - ill
     folds = min(FOLDS, len(ill), len(well))
     if folds < 2:
-        return None, f"Nested folds need two patients of each kind in tune, and it has {len(ill)} and {len(well)}."
+        return None, (
+            "Nested folds need at least two patients with and two without abnormal films in the tune part, and it has "
+            f"{len(ill)} and {len(well)}."
+        )
     fold_of = _stratified_folds(patients, ill, folds=folds, seed=config.seed)
     scores = np.empty(len(abnormal))
     for fold in range(folds):
         held_out = fold_of == fold
         kept = ~held_out
         if not 0 < abnormal[kept].sum() < kept.sum():
-            return None, "Nested folds need normal and abnormal films outside of each fold of patients."
-        best, at, _ = _best(found, abnormal, kept, config)
-        scores[held_out] = _comparable(found.sweeps[best][held_out, at], found.normals[best][:, at])
+            return None, "Nested folds need normal and abnormal films outside each fold of patients."
+        best, at, _ = _best(alternatives, abnormal, kept, config)
+        scores[held_out] = _comparable(alternatives.sweeps[best][held_out, at], alternatives.normals[best][:, at])
     area = auroc(scores, abnormal)
     low, high = _bootstrap(scores, abnormal, patients, ill, seed=config.seed)
     return Nested(area, low, high, folds), ""
 
 
 def _stratified_folds(patients: list[str], ill: set[str], *, folds: int, seed: int) -> NDArray[np.int64]:
-    """The fold of each film, int64 (n,): patients with an abnormal film and the others dealt out on their own."""
-    found = np.empty(len(patients), dtype=np.int64)
+    """The fold of each film, int64 (n,); patients with an abnormal film and the others are assigned separately."""
+    fold_of = np.empty(len(patients), dtype=np.int64)
     for stratum in (True, False):
         rows = [k for k, patient in enumerate(patients) if (patient in ill) == stratum]
-        found[rows] = calibration.patient_folds([patients[k] for k in rows], folds=folds, seed=seed)
-    return found
+        fold_of[rows] = calibration.patient_folds([patients[k] for k in rows], folds=folds, seed=seed)
+    return fold_of
 
 
 def _comparable(scores: NDArray[np.float64], normals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores in deviations from the calibration normals' mean under the same alternative: those of two folds, which may
-    have chosen differently, are then on one scale. As they are where there are fewer than two normals."""
+    """The scores standardised by the calibration films' scores (m,) under the same alternative.
+
+    Folds that selected different alternatives are then on one scale. Unchanged with fewer than two calibration films.
+    """
     if len(normals) < 2 or normals.std(ddof=1) == 0:
         return scores
     return np.asarray((scores - normals.mean()) / normals.std(ddof=1), dtype=np.float64)
@@ -278,7 +292,7 @@ def _comparable(scores: NDArray[np.float64], normals: NDArray[np.float64]) -> ND
 def _bootstrap(
     scores: NDArray[np.float64], abnormal: NDArray[np.bool_], patients: list[str], ill: set[str], *, seed: int
 ) -> tuple[float, float]:
-    """The percentile interval over patients drawn again, those with an abnormal film and the others on their own."""
+    """The 95 % percentile interval of the AUROC over resampled patients, stratified by having an abnormal film."""
     generator = np.random.default_rng(seed)
     rows_of: dict[str, list[int]] = {}
     for row, patient in enumerate(patients):
@@ -286,8 +300,8 @@ def _bootstrap(
     strata = [sorted(ill), sorted(set(patients) - ill)]
     areas = []
     for _ in range(REPLICATES):
-        drawn = [names[k] for names in strata for k in generator.integers(len(names), size=len(names))]
-        rows = [row for name in drawn for row in rows_of[name]]
+        resampled = [names[k] for names in strata for k in generator.integers(len(names), size=len(names))]
+        rows = [row for name in resampled for row in rows_of[name]]
         areas.append(auroc(scores[rows], abnormal[rows]))
     low, high = np.nanpercentile(areas, [2.5, 97.5])
     return float(low), float(high)

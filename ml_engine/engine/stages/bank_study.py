@@ -73,7 +73,7 @@ def check_config(config: PipelineConfig) -> None:
 
 def method(config: PipelineConfig) -> PipelineConfig:
     """The config of every cell: nothing is chosen on tune."""
-    return model_selection.alone(config, model_selection.candidates(config)[0]).replace(fusion_choice="config")
+    return model_selection.restrict_to(config, model_selection.candidates(config)[0]).replace(fusion_choice="config")
 
 
 # the stages

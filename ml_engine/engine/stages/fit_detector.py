@@ -147,7 +147,7 @@ def cross_fit(work: RunContext, report: StageProgress) -> dict[str, Any]:
     if not work.config.cross_fit or folds.max() == 0:
         return {"folds": 0}
     if len(work.readable("calibrate")):
-        chosen = model_selection.alone(work.config, model_selection.candidates(work.config)[choice.candidate])
+        chosen = model_selection.restrict_to(work.config, model_selection.candidates(work.config)[choice.candidate])
         maps = _fold_maps(work, folds, chosen, report)[0]
     else:
         maps = work.read("calibration.npy")[choice.candidate]

@@ -45,8 +45,8 @@ def grow_banks(work: RunContext, report: StageProgress) -> dict[str, Any]:
         raise EngineError(f"A film that is to join the bank cannot be read: {broken[0]} Propose the others without it.")
     found = [films.reshape(-1, films.shape[-1]).cpu() for _, films in work.features_of(rows, report)]
     source = Source(places_of(work.mask()), torch.arange(grow.films_before, grow.films_before + len(rows)))
-    banks = changes.extended(detector.banks, torch.cat(found), source, work.config, films_before=grow.films_before)
-    grown = replace(detector, model=banks, note=changes.noted(detector.note, changes.GROWN))
+    banks = changes.extend(detector.banks, torch.cat(found), source, work.config, films_before=grow.films_before)
+    grown = replace(detector, model=banks, note=changes.add_note(detector.note, changes.GROWN))
     pipeline.save_detector(grown, work.path("grown.safetensors"))
     return {"films": len(rows)}
 

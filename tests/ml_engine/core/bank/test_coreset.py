@@ -12,7 +12,7 @@ from ml_engine.core.errors import EmptyBank
 
 
 def plain_greedy(points: np.ndarray, count: int, start: int) -> list[int]:
-    """The greedy k-centre as one reads it: all distances in float64, the farthest, the lowest of equals."""
+    """The greedy k-centre algorithm as published: all distances in float64; the farthest point, the lowest index of ties."""
     x = points.astype(np.float64)
     picks = [start]
     nearest = ((x - x[start]) ** 2).sum(1)
@@ -84,7 +84,7 @@ def test_after_a_radius_of_zero_the_lowest_free_indices_follow() -> None:
     assert result.radius[28] > 0
 
 
-def test_the_radius_of_covered_features_is_zero_and_not_what_rounding_leaves() -> None:
+def test_the_radius_of_covered_features_is_exactly_zero_in_spite_of_rounding() -> None:
     distinct = gaussian(30, 333) * 7 + 3
 
     result = coreset.k_center(distinct[torch.arange(90) % 30], 30)
@@ -104,7 +104,7 @@ def test_radius_is_the_covering_radius_of_the_input_features(name: str) -> None:
     assert (np.diff(result.radius) <= 0).all()
 
 
-def test_radius_of_many_features_is_right_in_single_precision_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_radius_is_accurate_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     features = gaussian(3000, 200)
     picks = coreset.k_center(features, 100).indices
     exact = coreset.covering_radius(features, picks)
@@ -112,7 +112,7 @@ def test_radius_of_many_features_is_right_in_single_precision_too(monkeypatch: p
 
     rough = coreset.covering_radius(features, picks)
 
-    assert not np.array_equal(exact, rough)  # otherwise the test compares a thing with itself
+    assert not np.array_equal(exact, rough)  # otherwise both were computed in float64
     np.testing.assert_allclose(rough, exact, rtol=1e-5)
 
 
@@ -125,10 +125,10 @@ def test_a_smaller_count_is_a_prefix() -> None:
 def test_rounding_keeps_the_radius_of_the_plain_greedy() -> None:
     features = gaussian(800, 64)
 
-    found = coreset.k_center(features, 80).radius[-1]
+    radius = coreset.k_center(features, 80).radius[-1]
 
     plain = plain_radius(features.numpy(), plain_greedy(features.numpy(), 80, 0))[-1]
-    assert found <= 1.03 * plain
+    assert radius <= 1.03 * plain
 
 
 def test_grid_is_small_enough_for_exact_sums() -> None:
@@ -137,10 +137,10 @@ def test_grid_is_small_enough_for_exact_sums() -> None:
 
         norms = grid.double().square().sum(1)
         assert 4 * norms.max() < 2**24
-        assert norms.max() > 1e6  # and uses the room that there is
+        assert norms.max() > 1e6  # the range of the integers is used
 
 
-def test_grid_of_one_point_repeated_is_zero() -> None:
+def test_the_grid_of_a_repeated_point_is_zero() -> None:
     assert not coreset.integer_grid(coreset.Rows(torch.full((4, 3), 2.5), None)).any()
 
 
@@ -180,7 +180,7 @@ def test_projects_only_above_the_limit() -> None:
     assert wide(999) == 128
 
 
-def test_rows_on_their_own_give_what_a_copy_gives() -> None:
+def test_selected_rows_give_the_same_result_as_a_copy_of_them() -> None:
     features, rows = gaussian(500, 20), torch.arange(3, 500, 7)
 
     grid = coreset.selection_grid(features, 20, rows=rows, seed=0, dimensions=128, exact_limit=1e9)
@@ -193,7 +193,7 @@ def test_rows_on_their_own_give_what_a_copy_gives() -> None:
     np.testing.assert_array_equal(radius.astype(np.float32), alone.radius)
 
 
-def test_nothing_to_choose_from_is_a_sentence() -> None:
+def test_no_features_are_refused() -> None:
     with pytest.raises(EmptyBank, match="no patch"):
         coreset.k_center(torch.zeros(0, 4), 1)
 

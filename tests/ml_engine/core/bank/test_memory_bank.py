@@ -17,20 +17,20 @@ CPU = torch.device("cpu")
 
 
 def keep(masked: int = 9) -> np.ndarray:
-    """A mask over 8 x 8 patches that cuts one whole cell of 4 x 4 cells, and some more."""
+    """A mask over 8 x 8 patches that masks one whole cell of the 4 x 4 grid and part of others."""
     mask = np.ones((8, 8), dtype=bool)
     mask[:2, :2] = False
     mask[7, :masked] = False
     return mask
 
 
-def made(films: int = 6, wide: int = 12, seed: int = 0) -> tuple[Tensor, Source]:
+def draw_features(films: int = 6, wide: int = 12, seed: int = 0) -> tuple[Tensor, Source]:
     places = memory_bank.places_of(keep())
     features = torch.randn(films * len(places), wide, generator=torch.Generator().manual_seed(seed))
     return features, Source(places, torch.arange(films) * 10 + 3)
 
 
-def test_cells_are_squares_of_the_grid() -> None:
+def test_cells_are_squares_of_patches() -> None:
     places = torch.cartesian_prod(torch.arange(28), torch.arange(28))
 
     cells = memory_bank.cell_of(places, patches=28, grid=4)
@@ -72,7 +72,7 @@ def test_without_a_halo_a_place_is_near_its_own_cell_only(grid: int) -> None:
 
 @pytest.mark.parametrize("halo", [0, 1, 3])
 def test_banks_are_the_coresets_of_all_patches_and_of_each_cell(halo: int) -> None:
-    features, source = made()
+    features, source = draw_features()
 
     banks = memory_bank.build(features, source, CONFIG.replace(halo=halo))
 
@@ -86,7 +86,7 @@ def test_banks_are_the_coresets_of_all_patches_and_of_each_cell(halo: int) -> No
             for p, (r, c) in enumerate(source.places.tolist())
             if any((i // 2) * 4 + j // 2 == k for i in neighbours(r, halo) for j in neighbours(c, halo))
         ]
-        if k == 0:  # the cell that is masked whole
+        if k == 0:  # this cell is wholly masked
             assert bank is None
             continue
         own = coreset.k_center(features[inside], math.ceil(0.1 * len(inside)))
@@ -97,7 +97,7 @@ def test_banks_are_the_coresets_of_all_patches_and_of_each_cell(halo: int) -> No
 
 
 def test_provenance_leads_back_to_film_and_patch() -> None:
-    features, source = made()
+    features, source = draw_features()
 
     banks = memory_bank.build(features, source, CONFIG)
 
@@ -109,8 +109,8 @@ def test_provenance_leads_back_to_film_and_patch() -> None:
             assert torch.equal(vector, features[film * len(source.places) + patch])
 
 
-def test_some_films_alone_give_the_banks_of_these_films() -> None:
-    features, source = made()
+def test_banks_can_be_restricted_to_some_films() -> None:
+    features, source = draw_features()
     per_film = len(source.places)
 
     some = memory_bank.build(features, source, CONFIG, films=torch.tensor([1, 4]))
@@ -122,23 +122,23 @@ def test_some_films_alone_give_the_banks_of_these_films() -> None:
 
 
 @pytest.mark.parametrize("halo", [0, 1])
-def test_banks_at_a_smaller_rate_are_those_selected_at_it(halo: int) -> None:
-    features, source = made()
+def test_banks_at_a_smaller_rate_equal_those_selected_at_it(halo: int) -> None:
+    features, source = draw_features()
     high, low = CONFIG.replace(rate=0.5, halo=halo), CONFIG.replace(rate=0.07, halo=halo)
 
-    found = memory_bank.at_rate(memory_bank.build(features, source, high), source.places, high, rate=0.07, films=6)
+    shortened = memory_bank.at_rate(memory_bank.build(features, source, high), source.places, high, rate=0.07, films=6)
 
     selected = memory_bank.build(features, source, low)
-    for one, other in zip((found.whole, *found.cells), (selected.whole, *selected.cells), strict=True):
-        assert (one is None) == (other is None)
-        if one is not None and other is not None:
-            assert torch.equal(one.vectors, other.vectors)
-            assert torch.equal(one.provenance, other.provenance)
-            np.testing.assert_allclose(one.radius, other.radius)
+    for left, right in zip((shortened.whole, *shortened.cells), (selected.whole, *selected.cells), strict=True):
+        assert (left is None) == (right is None)
+        if left is not None and right is not None:
+            assert torch.equal(left.vectors, right.vectors)
+            assert torch.equal(left.provenance, right.provenance)
+            np.testing.assert_allclose(left.radius, right.radius)
 
 
-def test_the_start_follows_the_seed_only_where_asked() -> None:
-    features, source = made()
+def test_the_first_pick_follows_the_seed_only_with_a_seeded_start() -> None:
+    features, source = draw_features()
 
     def first(**values: object) -> list[int]:
         banks = memory_bank.build(features, source, CONFIG.replace(**values))
@@ -148,33 +148,33 @@ def test_the_start_follows_the_seed_only_where_asked() -> None:
     assert first(coreset_start="seeded", seed=1) != first(coreset_start="seeded", seed=2)
 
 
-def test_nothing_left_is_a_sentence() -> None:
-    features, source = made()
+def test_no_patches_are_refused() -> None:
+    features, source = draw_features()
 
     with pytest.raises(EmptyBank, match="hard mask"):
         memory_bank.build(features[:0], Source(source.places[:0], source.films), CONFIG)
 
 
-def test_banks_survive_their_tensors() -> None:
-    features, source = made()
+def test_banks_round_trip_through_tensors() -> None:
+    features, source = draw_features()
     banks = memory_bank.build(features, source, CONFIG)
 
     again = memory_bank.from_tensors(memory_bank.to_tensors(banks))
 
     assert torch.equal(again.whole.vectors, banks.whole.vectors)
-    for one, other in zip(banks.cells, again.cells, strict=True):
-        assert (one is None) == (other is None)
-        if one and other:
-            assert torch.equal(one.vectors, other.vectors)
-            assert torch.equal(one.provenance, other.provenance)
-            np.testing.assert_array_equal(one.radius, other.radius)
+    for left, right in zip(banks.cells, again.cells, strict=True):
+        assert (left is None) == (right is None)
+        if left and right:
+            assert torch.equal(left.vectors, right.vectors)
+            assert torch.equal(left.provenance, right.provenance)
+            np.testing.assert_array_equal(left.radius, right.radius)
 
 
-def test_missing_or_short_tensors_are_a_sentence() -> None:
-    features, source = made()
+def test_missing_or_short_tensors_are_refused() -> None:
+    features, source = draw_features()
     tensors = memory_bank.to_tensors(memory_bank.build(features, source, CONFIG))
 
-    with pytest.raises(IncompatibleModel, match=r"no global\.vectors: make it again"):
+    with pytest.raises(IncompatibleModel, match=r"no global\.vectors: fit the detector again"):
         memory_bank.from_tensors({n: t for n, t in tensors.items() if n != "global.vectors"})
     with pytest.raises(IncompatibleModel, match="do not have the sizes"):
         memory_bank.from_tensors(tensors | {"region.vectors": tensors["region.vectors"][1:]})
@@ -182,7 +182,7 @@ def test_missing_or_short_tensors_are_a_sentence() -> None:
 
 def test_maps_hold_each_patchs_distance_to_the_global_and_to_its_cells_bank() -> None:
     config = CONFIG.replace(neighbours=2, distance="squared")
-    features, source = made()
+    features, source = draw_features()
     banks = memory_bank.build(features, source, config)
     film = torch.randn(len(source.places), 12, generator=torch.Generator().manual_seed(9))
 
@@ -201,7 +201,7 @@ def test_maps_hold_each_patchs_distance_to_the_global_and_to_its_cells_bank() ->
 
 def test_films_in_a_whole_bank_score_exactly_zero() -> None:
     config = CONFIG.replace(rate=1.0, neighbours=1)
-    features, source = made()
+    features, source = draw_features()
     scorer = MapScorer(memory_bank.build(features, source, config), keep(), config, CPU)
 
     for film in features.split(len(source.places)):

@@ -1,4 +1,4 @@
-"""DN2 and SPADE against scikit-learn's neighbours."""
+"""DN2 and SPADE compared with scikit-learn's nearest neighbours."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def keep() -> np.ndarray:
     return mask
 
 
-def made(films: int = FILMS) -> tuple[torch.Tensor, Source]:
+def draw_features(films: int = FILMS) -> tuple[torch.Tensor, Source]:
     places = memory_bank.places_of(keep())
     features = torch.randn(films * len(places), WIDE, generator=torch.Generator().manual_seed(0))
     return features + torch.arange(films).repeat_interleave(len(places))[:, None] / 3, Source(
@@ -37,23 +37,23 @@ def film() -> torch.Tensor:
 
 
 def expected(config: PipelineConfig) -> tuple[float, np.ndarray]:
-    """The film's distance, and its patches', in float64."""
-    features, _ = made()
+    """The distance of the film and those of its patches, in float64."""
+    features, _ = draw_features()
     by_film = features.view(FILMS, -1, WIDE).double().numpy()
     query = film().double().numpy()
     near = NearestNeighbors(n_neighbors=config.film_neighbours).fit(by_film.mean(1))
     distances, which = near.kneighbors(query.mean(0)[None])
     patches = NearestNeighbors(n_neighbors=config.neighbours).fit(by_film[which[0]].reshape(-1, WIDE))
-    found, _ = patches.kneighbors(query)
+    patch_distances, _ = patches.kneighbors(query)
     if config.distance == "squared":
-        return float((distances**2).mean()), (found**2).mean(1)
-    return float(distances.mean()), found.mean(1)
+        return float((distances**2).mean()), (patch_distances**2).mean(1)
+    return float(distances.mean()), patch_distances.mean(1)
 
 
 @pytest.mark.parametrize("distance", ["l2", "squared"])
-def test_spade_is_the_nearest_films_and_their_patches(distance: str) -> None:
+def test_spade_compares_with_the_nearest_films_and_their_patches(distance: str) -> None:
     config = CONFIG.replace(distance=distance)
-    features, source = made()
+    features, source = draw_features()
 
     maps = NearestFilmsScorer(nearest_films.fit(features, source, config), keep(), config, CPU).maps(film())
 
@@ -63,9 +63,9 @@ def test_spade_is_the_nearest_films_and_their_patches(distance: str) -> None:
     assert np.isnan(maps[:, ~keep()]).all()
 
 
-def test_dn2_is_the_nearest_films_alone() -> None:
+def test_dn2_compares_with_the_nearest_films_only() -> None:
     config = CONFIG.replace(detector="dn2")
-    features, source = made()
+    features, source = draw_features()
     model = nearest_films.fit(features, source, config)
 
     maps = NearestFilmsScorer(model, keep(), config, CPU).maps(film())
@@ -75,9 +75,9 @@ def test_dn2_is_the_nearest_films_alone() -> None:
 
 
 @pytest.mark.parametrize(("detector", "count"), [("dn2", 2), ("spade", 5)])
-def test_the_published_number_of_films_at_most_all(detector: str, count: int) -> None:
+def test_the_published_number_of_films_is_used_or_all_films(detector: str, count: int) -> None:
     config = CONFIG.replace(detector=detector, film_neighbours=0)
-    features, source = made(5)
+    features, source = draw_features(5)
 
     scorer = NearestFilmsScorer(nearest_films.fit(features, source, config), keep(), config, CPU)
 
@@ -86,14 +86,14 @@ def test_the_published_number_of_films_at_most_all(detector: str, count: int) ->
 
 def test_a_fit_film_is_at_distance_zero_of_itself() -> None:
     config = CONFIG.replace(film_neighbours=1, neighbours=1)
-    features, source = made()
+    features, source = draw_features()
     scorer = NearestFilmsScorer(nearest_films.fit(features, source, config), keep(), config, CPU)
 
     assert np.abs(scorer.maps(features[:24])[:, keep()]).max() == 0
 
 
-def test_some_films_alone_keep_their_rows() -> None:
-    features, source = made()
+def test_a_gallery_of_some_films_keeps_their_rows() -> None:
+    features, source = draw_features()
 
     some = nearest_films.fit(features, source, CONFIG, films=torch.tensor([2, 5]))
 
@@ -101,8 +101,8 @@ def test_some_films_alone_keep_their_rows() -> None:
     assert torch.equal(some.patches, features.view(FILMS, -1, WIDE)[[2, 5]])
 
 
-def test_what_cannot_be_fitted_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    features, source = made()
+def test_what_cannot_be_fitted_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, source = draw_features()
     with pytest.raises(EmptyBank, match="No patch is left to compare films by"):
         nearest_films.fit(features[:0], Source(source.places[:0], source.films), CONFIG)
     with pytest.raises(IncompatibleModel, match="SPADE detector's places are not those"):

@@ -50,24 +50,24 @@ def test_reweighting_equals_the_publication(neighbours: int, count: int, distanc
     search = NearestSearch(bank)
 
     plain = patch_scores(queries, search, neighbours=neighbours, distance=distance)
-    found = patch_scores(queries, search, neighbours=neighbours, distance=distance, reweight=count)
+    reweighted = patch_scores(queries, search, neighbours=neighbours, distance=distance, reweight=count)
 
     weights = [plain_reweighting(q, bank.double().numpy(), min(count, 40)) for q in queries.double().numpy()]
-    np.testing.assert_allclose(found / plain, weights, rtol=1e-4)
+    np.testing.assert_allclose(reweighted / plain, weights, rtol=1e-4)
 
 
-def test_reweighting_bears_large_distances_and_a_bank_of_one() -> None:
+def test_reweighting_handles_large_distances_and_a_bank_of_one_vector() -> None:
     bank = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
     far = torch.tensor([[3000.0, 0.0]])
 
-    weighed = patch_scores(far, NearestSearch(bank), neighbours=1, distance="l2", reweight=3)
-    alone = patch_scores(far, NearestSearch(bank[:1]), neighbours=1, distance="l2", reweight=3)
+    reweighted = patch_scores(far, NearestSearch(bank), neighbours=1, distance="l2", reweight=3)
+    single = patch_scores(far, NearestSearch(bank[:1]), neighbours=1, distance="l2", reweight=3)
 
-    assert 0 < float(weighed[0]) < 2999
-    assert float(alone[0]) == 3000
+    assert 0 < float(reweighted[0]) < 2999
+    assert float(single[0]) == 3000
 
 
-def test_reweighting_goes_through_small_chunks_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reweighting_is_the_same_in_small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     bank, queries = torch.randn(30, 4), torch.randn(9, 4)
     whole = patch_scores(queries, NearestSearch(bank), neighbours=1, distance="l2", reweight=5)
     monkeypatch.setattr(nearest_search, "DIRECT_VALUES", 1)
@@ -97,7 +97,7 @@ def test_finds_the_nearest_across_chunks_of_the_bank(monkeypatch: pytest.MonkeyP
     assert torch.equal(chunked[0], whole[0])
 
 
-def test_a_vector_of_the_bank_is_at_distance_zero_however_large_it_is() -> None:
+def test_a_vector_of_the_bank_has_distance_zero_however_large_it_is() -> None:
     bank = draw(300, 64, 1) + 1000  # far from the origin, where the expanded form loses all digits
 
     squared, rows = NearestSearch(bank).squared_distances(bank, 1)
@@ -106,12 +106,12 @@ def test_a_vector_of_the_bank_is_at_distance_zero_however_large_it_is() -> None:
     assert rows[:, 0].tolist() == list(range(300))
 
 
-def test_near_twins_that_rounding_cannot_order_are_told_apart() -> None:
-    """More near twins than the short list holds, closer together than the rounding of the matrix product."""
-    twins = torch.full((200, 512), 1.0) + draw(200, 512, 1) * 1e-5
-    bank = torch.cat([twins, draw(50, 512, 2) * 3])
+def test_near_duplicates_that_the_matrix_product_cannot_order_are_distinguished() -> None:
+    """More near duplicates than the short list holds, closer together than the rounding of the matrix product."""
+    duplicates = torch.full((200, 512), 1.0) + draw(200, 512, 1) * 1e-5
+    bank = torch.cat([duplicates, draw(50, 512, 2) * 3])
 
-    squared, rows = NearestSearch(bank).squared_distances(twins, 1)
+    squared, rows = NearestSearch(bank).squared_distances(duplicates, 1)
 
     assert (squared == 0).all()
     assert rows[:, 0].tolist() == list(range(200))
@@ -148,7 +148,7 @@ def test_an_empty_bank_is_refused() -> None:
         NearestSearch(torch.zeros(0, 3))
 
 
-def test_many_neighbours_are_gone_through_in_small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_neighbours_are_searched_in_small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     bank, queries = draw(500, 16, 1), draw(40, 16, 2)
     whole = NearestSearch(bank).squared_distances(queries, 90)
     sizes: list[int] = []
@@ -156,10 +156,10 @@ def test_many_neighbours_are_gone_through_in_small_chunks(monkeypatch: pytest.Mo
     monkeypatch.setattr(nearest_search, "DIRECT_VALUES", 360 * 16 * 3)
     monkeypatch.setattr(NearestSearch, "_chunk", lambda self, q, k: sizes.append(len(q)) or chunk(self, q, k))
 
-    found = NearestSearch(bank).squared_distances(queries, 90)
+    chunked = NearestSearch(bank).squared_distances(queries, 90)
 
     assert sizes == [3] * 13 + [1]
-    assert torch.equal(found[0], whole[0]) and torch.equal(found[1], whole[1])
+    assert torch.equal(chunked[0], whole[0]) and torch.equal(chunked[1], whole[1])
 
 
 @pytest.mark.parametrize("k", [1, 9])
@@ -176,7 +176,7 @@ def test_faiss_gives_the_numbers_of_torch(k: int, far: float) -> None:
     assert torch.equal(theirs[1], ours[1])
 
 
-def test_faiss_that_is_not_installed_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faiss_is_refused_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest_search.importlib.util, "find_spec", lambda name: None)
 
     with pytest.raises(InvalidConfig, match="faiss is not installed here: choose torch"):

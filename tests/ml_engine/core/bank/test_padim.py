@@ -1,4 +1,4 @@
-"""PaDiM against scikit-learn's covariance and scipy's distance."""
+"""PaDiM compared with scikit-learn's covariance and scipy's Mahalanobis distance."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def keep() -> np.ndarray:
     return mask
 
 
-def made(films: int = FILMS) -> tuple[torch.Tensor, Source]:
+def draw_features(films: int = FILMS) -> tuple[torch.Tensor, Source]:
     places = memory_bank.places_of(keep())
     features = torch.randn(films * len(places), WIDE, generator=torch.Generator().manual_seed(0)) * 3 + 1
     return features, Source(places, torch.arange(films))
@@ -34,7 +34,7 @@ def made(films: int = FILMS) -> tuple[torch.Tensor, Source]:
 @pytest.mark.parametrize("chunk", [1, 2**24])
 def test_distances_are_those_of_scipy(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(padim, "CHUNK_VALUES", chunk)
-    features, source = made()
+    features, source = draw_features()
     model = padim.fit(features, source, CONFIG)
     film = torch.randn(len(source.places), WIDE, generator=torch.Generator().manual_seed(1)) * 4
 
@@ -52,21 +52,21 @@ def test_distances_are_those_of_scipy(chunk: int, monkeypatch: pytest.MonkeyPatc
 
 
 class Largest(TorchDispatchMode):
-    """How many values the largest tensor has that is made inside, views of ``source`` aside."""
+    """Records the number of values in the largest tensor created within the block, except for views of ``source``."""
 
     def __init__(self, source: torch.Tensor) -> None:
         super().__init__()
         self.source, self.values = source.untyped_storage().data_ptr(), 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        made = func(*args, **(kwargs or {}))
-        if isinstance(made, torch.Tensor) and made.untyped_storage().data_ptr() != self.source:
-            self.values = max(self.values, made.numel())
-        return made
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.untyped_storage().data_ptr() != self.source:
+            self.values = max(self.values, result.numel())
+        return result
 
 
-def test_no_more_of_the_features_is_held_than_the_module_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of a film's dimensions would be gigabytes where few are drawn."""
+def test_no_tensor_exceeds_the_chunk_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copying all dimensions of the features, of which few are drawn, would take gigabytes."""
     monkeypatch.setattr(padim, "CHUNK_VALUES", 500)
     places = memory_bank.places_of(keep())
     features = torch.randn(20 * len(places), 400, generator=torch.Generator().manual_seed(0))
@@ -78,7 +78,7 @@ def test_no_more_of_the_features_is_held_than_the_module_says(monkeypatch: pytes
 
 
 def test_dimensions_are_drawn_by_the_seed_and_no_more_than_there_are() -> None:
-    features, source = made()
+    features, source = draw_features()
 
     first, again, other = (padim.fit(features, source, CONFIG.replace(seed=seed)).dimensions for seed in (0, 0, 1))
 
@@ -87,8 +87,8 @@ def test_dimensions_are_drawn_by_the_seed_and_no_more_than_there_are() -> None:
     assert len(padim.fit(features, source, CONFIG.replace(padim_dimensions=100)).dimensions) == WIDE
 
 
-def test_some_films_alone_are_fitted_as_if_they_were_all() -> None:
-    features, source = made()
+def test_a_fit_can_be_restricted_to_some_films() -> None:
+    features, source = draw_features()
     some = padim.fit(features, source, CONFIG, films=torch.tensor([1, 4, 6]))
     copy = features.view(FILMS, -1, WIDE)[[1, 4, 6]].flatten(0, 1)
 
@@ -98,16 +98,16 @@ def test_some_films_alone_are_fitted_as_if_they_were_all() -> None:
     assert torch.equal(some.mean, alone.mean)
 
 
-def test_one_film_gives_finite_distances() -> None:
-    features, source = made(1)
+def test_a_single_film_gives_finite_distances() -> None:
+    features, source = draw_features(1)
 
     maps = padim.PadimScorer(padim.fit(features, source, CONFIG), keep(), CONFIG, CPU).maps(features)
 
     assert np.abs(maps[:, keep()]).max() < 1e-3
 
 
-def test_nothing_left_and_another_mask_are_sentences() -> None:
-    features, source = made()
+def test_no_patches_and_another_mask_are_refused() -> None:
+    features, source = draw_features()
     with pytest.raises(EmptyBank, match="No patch is left to fit PaDiM on"):
         padim.fit(features[:0], Source(source.places[:0], source.films), CONFIG)
     with pytest.raises(IncompatibleModel, match="places are not those of its mask"):

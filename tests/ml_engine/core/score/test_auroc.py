@@ -23,20 +23,20 @@ def test_equals_pair_counting_and_scikit_learn(seed: int, levels: int) -> None:
     scores = rng.integers(0, levels, 80) / 7
     abnormal = rng.random(80) < 0.3
 
-    found = auroc(scores, abnormal)
+    area = auroc(scores, abnormal)
 
-    assert found == pytest.approx(by_pairs(scores, abnormal), abs=1e-12)
-    assert found == pytest.approx(roc_auc_score(abnormal, scores), abs=1e-12)
+    assert area == pytest.approx(by_pairs(scores, abnormal), abs=1e-12)
+    assert area == pytest.approx(roc_auc_score(abnormal, scores), abs=1e-12)
 
 
-def test_float32_scores_are_ranked_as_they_are() -> None:
+def test_float32_scores_are_ranked_at_their_own_precision() -> None:
     scores = np.array([1, 1 + 1e-7, 2], dtype=np.float32)
 
     assert auroc(scores, np.array([False, True, False])) == 0.5
 
 
 @pytest.mark.parametrize("labels", [[True, True], [False, False]])
-def test_one_class_alone_has_none(labels: list[bool]) -> None:
+def test_a_single_class_gives_nan(labels: list[bool]) -> None:
     assert math.isnan(auroc(np.array([1.0, 2.0]), np.array(labels)))
 
 

@@ -47,19 +47,19 @@ def test_one_film_is_too_few() -> None:
 def test_threshold_is_the_percentile_of_all_scored_patches() -> None:
     fused = maps()[:, 0].astype(np.float64)
 
-    found = calibration.patch_threshold(fused, 90)
+    threshold = calibration.patch_threshold(fused, 90)
 
-    seen = sorted(fused[~np.isnan(fused)].tolist())
-    position = 0.9 * (len(seen) - 1)
+    values = sorted(fused[~np.isnan(fused)].tolist())
+    position = 0.9 * (len(values) - 1)
     low = int(position)
-    assert found == pytest.approx(seen[low] + (position - low) * (seen[low + 1] - seen[low]))
+    assert threshold == pytest.approx(values[low] + (position - low) * (values[low + 1] - values[low]))
 
 
 def test_threshold_without_normals_is_nan() -> None:
     assert np.isnan(calibration.patch_threshold(np.zeros((0, 3, 3)), 99.5))
 
 
-def test_folds_keep_a_patients_films_together_and_sizes_alike() -> None:
+def test_folds_keep_a_patients_films_together_and_have_similar_sizes() -> None:
     patients = [f"p{k % 7}" for k in range(40)]
 
     folds = calibration.patient_folds(patients, folds=5, seed=0)
@@ -87,50 +87,50 @@ def test_fewer_patients_than_folds_make_fewer_folds() -> None:
 def test_held_out_values_are_standardised_by_the_other_films() -> None:
     raw = maps(7)
 
-    found = calibration.held_out_standardised(raw)
+    held_out = calibration.held_out_standardised(raw)
 
     for film in range(7):
         mean, std = calibration.standardisation(np.delete(raw, film, axis=0))
         expected = (raw[film].astype(float) - mean) / std
-        np.testing.assert_allclose(found[film], expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(held_out[film], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_film_threshold_keeps_its_false_alarm_rate_over_new_films() -> None:
-    """Standardised by themselves, 19 films promise 10 % and give three times as many false alarms."""
+    """Standardised with their own values, 19 films would give more than twice the false alarms of a nominal 10 %."""
     rng = np.random.default_rng(0)
-    alarms = {"held out": [], "by themselves": []}
+    alarms = {"held out": [], "own values": []}
     for _ in range(300):
         films = rng.normal(size=(19 + 40, 2, 4, 4)).astype(np.float32)
         normals, new = films[:19], films[19:].astype(float)
         mean, std = calibration.standardisation(normals)
-        ways = {
+        standardised = {
             "held out": calibration.held_out_standardised(normals),
-            "by themselves": (normals.astype(float) - mean) / std,
+            "own values": (normals.astype(float) - mean) / std,
         }
-        for way, values in ways.items():
+        for way, values in standardised.items():
             threshold = calibration.film_threshold(values.reshape(19, -1).max(axis=1), 0.1)
             assert threshold is not None
             alarms[way].append((((new - mean) / std).reshape(40, -1).max(axis=1) > threshold.value).mean())
 
     assert np.mean(alarms["held out"]) == pytest.approx(0.1, abs=0.02)
-    assert np.mean(alarms["by themselves"]) > 0.2
+    assert np.mean(alarms["own values"]) > 0.2
 
 
 @pytest.mark.parametrize(("count", "rate"), [(9, 0.1), (99, 0.05), (20, 0.5)])
 def test_the_interval_of_the_false_alarm_rate_is_that_of_order_statistics(count: int, rate: float) -> None:
     """P(rate <= x) = P(at least n + 1 - k of n uniforms lie below x), by the binomial distribution."""
-    found = calibration.film_threshold(np.arange(count, dtype=float), rate)
+    threshold = calibration.film_threshold(np.arange(count, dtype=float), rate)
 
-    assert found is not None
-    k = int(found.value) + 1
-    assert found.expected == pytest.approx((count + 1 - k) / (count + 1))
-    assert found.expected <= rate + 1e-9
-    for x, share in ((found.low, 0.025), (found.high, 0.975)):
+    assert threshold is not None
+    k = int(threshold.value) + 1
+    assert threshold.expected == pytest.approx((count + 1 - k) / (count + 1))
+    assert threshold.expected <= rate + 1e-9
+    for x, share in ((threshold.low, 0.025), (threshold.high, 0.975)):
         assert binom.sf(count - k, count, x) == pytest.approx(share, abs=1e-6)
 
 
 @pytest.mark.parametrize(("rate", "least"), [(0.1, 9), (0.05, 19), (0.5, 1), (0.3, 3)])
-def test_a_rate_that_the_films_cannot_vouch_for_gives_no_threshold(rate: float, least: int) -> None:
+def test_a_rate_that_the_films_cannot_guarantee_gives_no_threshold(rate: float, least: int) -> None:
     assert calibration.least_films(rate) == least
     assert calibration.film_threshold(np.zeros(least), rate) is not None
     assert calibration.film_threshold(np.zeros(least - 1), rate) is None
@@ -139,25 +139,25 @@ def test_a_rate_that_the_films_cannot_vouch_for_gives_no_threshold(rate: float, 
 def test_p_values_count_the_normals_that_score_as_high() -> None:
     normals, scores = np.array([1.0, 2.0, 2.0, 5.0]), np.array([0.0, 2.0, 3.0, 9.0, np.nan])
 
-    found = calibration.p_values(scores, normals)
+    p_values = calibration.p_values(scores, normals)
 
-    assert found[:4].tolist() == [(1 + sum(n >= s for n in normals)) / 5 for s in scores[:4]]
-    assert np.isnan(found[4])
+    assert p_values[:4].tolist() == [(1 + sum(n >= s for n in normals)) / 5 for s in scores[:4]]
+    assert np.isnan(p_values[4])
     assert calibration.p_values(scores, np.array([]))[:4].tolist() == [1, 1, 1, 1]
 
 
-def test_p_values_among_each_other_leave_the_own_score_out() -> None:
+def test_each_p_value_among_the_others_compares_with_all_other_scores() -> None:
     scores = np.array([3.0, 1.0, 3.0, 7.0])
 
-    found = calibration.p_values_among(scores)
+    p_values = calibration.p_values_among(scores)
 
     expected = [calibration.p_values(scores[[k]], np.delete(scores, k))[0] for k in range(4)]
-    np.testing.assert_allclose(found, expected)
+    np.testing.assert_allclose(p_values, expected)
 
 
-def test_p_values_of_normal_films_are_no_smaller_than_chance() -> None:
+def test_p_values_of_normal_films_are_valid() -> None:
     rng = np.random.default_rng(1)
-    found = np.array([calibration.p_values(rng.normal(size=1), rng.normal(size=19))[0] for _ in range(4000)])
+    p_values = np.array([calibration.p_values(rng.normal(size=1), rng.normal(size=19))[0] for _ in range(4000)])
 
     for level in (0.05, 0.1, 0.25, 0.5):
-        assert (found <= level).mean() <= level + 0.02
+        assert (p_values <= level).mean() <= level + 0.02

@@ -24,7 +24,7 @@ def test_fuses_region_with_the_weight_and_global_with_the_rest() -> None:
                 np.testing.assert_allclose(fused[film, r, c], expected)
 
 
-def test_weights_zero_and_one_are_one_map_alone() -> None:
+def test_weights_zero_and_one_give_a_single_map() -> None:
     raw = fusion.standardised(maps(), None, None)
 
     np.testing.assert_array_equal(fusion.fuse(raw, 0.0), raw[:, 0])
@@ -34,11 +34,11 @@ def test_weights_zero_and_one_are_one_map_alone() -> None:
 def test_standardises_each_position_and_channel_on_its_own() -> None:
     raw, mean, std = maps(), maps(1, seed=1)[0], np.abs(maps(1, seed=2)[0]) + 1
 
-    found = fusion.standardised(raw, mean, std)
+    standardised = fusion.standardised(raw, mean, std)
 
     expected = (float(raw[1, 0, 2, 3]) - float(mean[0, 2, 3])) / float(std[0, 2, 3])
-    np.testing.assert_allclose(found[1, 0, 2, 3], expected)
-    assert np.isnan(found[:, :, 0, :2]).all()
+    np.testing.assert_allclose(standardised[1, 0, 2, 3], expected)
+    assert np.isnan(standardised[:, :, 0, :2]).all()
 
 
 def test_maximum_leaves_out_masked_patches() -> None:
@@ -76,7 +76,7 @@ def test_sweep_holds_the_scores_at_every_weight() -> None:
         np.testing.assert_allclose(sweep[:, k], expected, rtol=1e-6)
 
 
-def test_sweep_of_no_film_is_empty() -> None:
+def test_the_sweep_of_no_films_is_empty() -> None:
     assert fusion.sweep(np.zeros((0, 2, 4, 4)), how="max", top_share=0.01).shape == (0, 101)
 
 
@@ -97,13 +97,13 @@ def test_chooses_the_weight_with_the_best_auroc() -> None:
     assert fusion.choose_weight(aurocs(w10=0.7, w90=0.8)) == 0.9
 
 
-def test_a_tie_goes_to_the_weight_nearest_to_the_papers() -> None:
+def test_ties_go_to_the_weight_nearest_to_the_papers() -> None:
     assert fusion.choose_weight(aurocs(w10=0.8, w65=0.8, w50=0.8)) == 0.65
-    assert fusion.choose_weight(aurocs(w50=0.8, w70=0.8)) == 0.5  # equally near: the lower
+    assert fusion.choose_weight(aurocs(w50=0.8, w70=0.8)) == 0.5  # equally near, so the lower
     assert fusion.choose_weight(np.full(101, 0.5)) == 0.6
 
 
-def test_without_both_labels_the_weight_stays() -> None:
+def test_without_both_labels_the_weight_is_the_papers() -> None:
     assert fusion.choose_weight(np.full(101, np.nan)) == 0.6
 
 

@@ -1,4 +1,4 @@
-"""What is chosen on the tune part, and what that choosing is worth."""
+"""Model selection on the tune part, and the nested estimate of its AUROC."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_candidates_are_all_rates_with_all_k_the_configured_pair_first() -> None
 
 
 @pytest.mark.parametrize(
-    ("values", "sentence"),
+    ("values", "message"),
     [
         ({"neighbours_tried": "1;3"}, "neighbours_tried is '1;3': write numbers with commas between them"),
         ({"neighbours_tried": "0"}, "neighbours_tried is 0: it must be from 1 to 1000"),
@@ -53,12 +53,12 @@ def test_candidates_are_all_rates_with_all_k_the_configured_pair_first() -> None
         ({"detector": "spade", "reweight": 3}, "reweight is 3: it must be 0: only detector=patchcore reweights"),
     ],
 )
-def test_candidates_that_make_no_sense_are_refused(values: dict[str, object], sentence: str) -> None:
-    with pytest.raises(InvalidConfig, match=sentence):
+def test_invalid_candidates_are_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidConfig, match=message):
         PLAIN.replace(**values)
 
 
-def test_maps_under_each_candidate_are_those_of_a_model_fitted_so() -> None:
+def test_maps_under_each_candidate_equal_those_of_a_model_fitted_with_it() -> None:
     keep = np.ones((8, 8), dtype=bool)
     places = memory_bank.places_of(keep)
     features = torch.randn(5 * 64, 6, generator=torch.Generator().manual_seed(0))
@@ -66,18 +66,18 @@ def test_maps_under_each_candidate_are_those_of_a_model_fitted_so() -> None:
     film = torch.randn(64, 6, generator=torch.Generator().manual_seed(1))
     model = memory_bank.build(features, source, model_selection.at_highest_rate(CONFIG))
 
-    found = model_selection.Scorers(model, keep, CONFIG, CPU, films=5).maps(film)
+    by_candidate = model_selection.Scorers(model, keep, CONFIG, CPU, films=5).maps(film)
 
-    for maps, candidate in zip(found, model_selection.candidates(CONFIG), strict=True):
-        alone = model_selection.alone(CONFIG, candidate)
-        fitted = memory_bank.build(features, source, alone)
-        np.testing.assert_allclose(maps, MapScorer(fitted, keep, alone, CPU).maps(film), rtol=1e-6)
+    for maps, candidate in zip(by_candidate, model_selection.candidates(CONFIG), strict=True):
+        restricted = model_selection.restrict_to(CONFIG, candidate)
+        fitted = memory_bank.build(features, source, restricted)
+        np.testing.assert_allclose(maps, MapScorer(fitted, keep, restricted, CPU).maps(film), rtol=1e-6)
 
 
-def test_the_best_alternative_is_taken() -> None:
+def test_the_best_alternative_is_chosen() -> None:
     abnormal = np.arange(24) % 2 == 1
     maps = noise(4, 24, seed=0)
-    maps[3][abnormal, 1] += 1  # faint, and everywhere: a share of a fifth sees it better than the highest patch
+    maps[3][abnormal, 1] += 1  # faint and diffuse: better seen in the mean of many patches
 
     choice = choose(maps, abnormal, CONFIG)
 
@@ -94,7 +94,7 @@ def test_the_best_alternative_is_taken() -> None:
     assert {"rate": 0.4, "neighbours": 3, "top_share": 0.2}.items() <= choice.table[7].items()
 
 
-def test_a_tie_stays_as_configured() -> None:
+def test_ties_go_to_the_configured_values() -> None:
     abnormal = np.arange(12) % 2 == 1
     maps = noise(4, 12, seed=0)
     maps[:, abnormal] += 100
@@ -102,20 +102,20 @@ def test_a_tie_stays_as_configured() -> None:
     choice = choose(maps, abnormal, CONFIG.replace(fusion_choice="config", fusion_weight=0.25))
 
     assert (choice.candidate, choice.top_share, choice.weight) == (0, CONFIG.top_share, 0.25)
-    assert choice.source == "config"  # the weight was not chosen, whatever else was
+    assert choice.source == "config"  # the weight was not chosen on tune, although other settings were
     assert {row["weight"] for row in choice.table} == {0.25}
 
 
-def test_without_abnormal_films_all_stays_as_configured() -> None:
+def test_without_abnormal_films_everything_stays_as_configured() -> None:
     choice = choose(noise(4, 6, seed=0), np.zeros(6, dtype=bool), CONFIG)
 
     assert (choice.candidate, choice.top_share, choice.table, choice.nested) == (0, None, (), None)
 
 
-def test_choosing_among_noise_looks_good_and_the_nested_estimate_is_not_fooled(
+def test_the_nested_estimate_is_unbiased_where_the_best_alternative_on_noise_looks_good(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Forty draws of films that nothing tells apart."""
+    """Forty draws of films without any difference between the classes."""
     monkeypatch.setattr(model_selection, "REPLICATES", 50)
     chosen, nested = [], []
     for seed in range(40):
@@ -135,11 +135,11 @@ def test_the_nested_estimate_follows_a_real_difference() -> None:
     maps = noise(4, 40, seed=0)
     maps[:, abnormal] += 3
 
-    found = choose(maps, abnormal, CONFIG).nested
+    nested = choose(maps, abnormal, CONFIG).nested
 
-    assert found is not None
-    assert found.folds == 5
-    assert found.auroc > 0.9
+    assert nested is not None
+    assert nested.folds == 5
+    assert nested.auroc > 0.9
 
 
 def test_a_patients_films_are_held_out_together() -> None:
@@ -155,25 +155,28 @@ def test_a_patients_films_are_held_out_together() -> None:
         assert kinds == {True, False}
 
 
-def test_too_few_patients_for_nested_folds_are_said() -> None:
+def test_too_few_patients_for_nested_folds_are_reported() -> None:
     abnormal = np.array([True, True, False, False, False])
 
     choice = choose(noise(4, 5, seed=0), abnormal, CONFIG, patients=["a", "a", "b", "c", "d"])
 
     assert choice.nested is None
-    assert choice.note == "Nested folds need two patients of each kind in tune, and it has 1 and 3."
+    assert choice.note == (
+        "Nested folds need at least two patients with and two without abnormal films in the tune part, and it has "
+        "1 and 3."
+    )
     choice = choose(noise(4, 4, seed=0), abnormal[:4], CONFIG, patients=["a", "b", "b", "c"])
     assert choice.nested is not None or choice.note.startswith("Nested folds need")
 
 
-def test_scores_of_two_choices_are_made_comparable() -> None:
+def test_scores_under_different_alternatives_are_made_comparable() -> None:
     normals = np.array([10.0, 12.0, 14.0])
 
     np.testing.assert_allclose(model_selection._comparable(np.array([12.0, 16.0]), normals), [0, 2])
     np.testing.assert_allclose(model_selection._comparable(np.array([3.0]), normals[:1]), [3])
 
 
-def test_the_detector_holds_what_was_chosen_and_what_was_asked(tmp_path: Path) -> None:
+def test_the_detector_holds_the_chosen_and_the_configured_values(tmp_path: Path) -> None:
     keep = np.ones((8, 8), dtype=bool)
     source = Source(memory_bank.places_of(keep), torch.arange(5))
     features = torch.randn(5 * 64, 6, generator=torch.Generator().manual_seed(0))
@@ -184,7 +187,7 @@ def test_the_detector_holds_what_was_chosen_and_what_was_asked(tmp_path: Path) -
     names = [str(k) for k in range(24)]
 
     choice = pipeline.choose(maps, abnormal, calibrated, CONFIG, patients=names)
-    made = pipeline.assemble(
+    detector = pipeline.assemble(
         CONFIG,
         memory_bank.build(features, source, model_selection.at_highest_rate(CONFIG)),
         HardMask(keep, 0.0),
@@ -194,12 +197,12 @@ def test_the_detector_holds_what_was_chosen_and_what_was_asked(tmp_path: Path) -
         weights={"name": "random", "sha256": None},
         alignment_sha256=None,
     )
-    pipeline.save_detector(made, tmp_path / "d.safetensors")
+    pipeline.save_detector(detector, tmp_path / "d.safetensors")
     again = pipeline.load_detector(tmp_path / "d.safetensors")
 
     assert (again.config.rate, again.config.neighbours) == (0.1, 3)
     assert again.asked == {"rate": 0.1, "neighbours": 1, "top_share": 0.01}
-    assert again.choice == made.choice
+    assert again.choice == detector.choice
     assert len(again.banks.whole.vectors) == memory_bank.bank_size(5 * 64, 0.1)
     np.testing.assert_array_equal(again.calibration.maps, calibrated[1].maps)
     assert model_selection.from_json(model_selection.to_json(replace(choice, note="x"))) == replace(choice, note="x")
