@@ -174,7 +174,7 @@ def test_static_files_collect_into_a_manifest(tmp_path: Path) -> None:
 
 # --- calls that load or run what a stranger may have written ---------------------------------------
 
-WEIGHTS = Path("ml_engine/core/backbone/weights.py")  # the one place for published .pth files, by checksum
+WEIGHTS = Path("ml_engine/core/backbone/weight_import.py")  # the one place for published .pth files, by checksum
 
 
 def dangers(tree: ast.AST, path: Path) -> Iterator[str]:

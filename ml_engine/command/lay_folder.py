@@ -9,7 +9,7 @@ from typing import Any
 from ml_engine.command import alignment_inputs
 from ml_engine.command.console import Console
 from ml_engine.core import files
-from ml_engine.core.backbone import weights
+from ml_engine.core.backbone import weight_import, weights
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.detector.pipeline import FittedDetector, load_detector
 from ml_engine.core.errors import EngineError
@@ -25,7 +25,7 @@ def provide_weights(name: str, architecture: str, console: Console) -> str:
     def progress(done: int, total: int) -> None:
         console.line(f"downloading the weights of {architecture}: {done >> 20} of {total >> 20} MiB")
 
-    return weights.ensure(name, architecture, folder=weights.default_folder(), progress=progress)
+    return weight_import.ensure(name, architecture, folder=weights.default_folder(), progress=progress)
 
 
 def provide_perceptual_weights(config: PipelineConfig, console: Console) -> None:

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from analysis.evaluation.evaluate import evaluate
-from ml_engine.core.backbone import weights
+from ml_engine.core.backbone import weight_import
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
 from ml_engine.management.commands.start import Command as StartCommand
@@ -129,7 +129,7 @@ class Command(StartCommand):
         name = "imagenet"
         self.stdout.write(f"Fetching ImageNet weights of {BACKBONE} (132 MB)")
         try:
-            weights.ensure(name, BACKBONE, folder=weights_folder())
+            weight_import.ensure(name, BACKBONE, folder=weights_folder())
         except EngineError as error:
             self.stdout.write(str(error))
             self.stdout.write(

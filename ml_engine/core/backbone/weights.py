@@ -7,19 +7,12 @@ proven by its SHA-256, read with ``weights_only=True`` and stored again as safet
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
-import re
-import tempfile
-import urllib.error
-import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_engine.core import architectures, files, published_weights
-from ml_engine.core.architectures import TIMM
+from ml_engine.core import files, published_weights
 from ml_engine.core.errors import EngineError, IncompatibleModel
 from ml_engine.core.published_weights import IMAGENET as IMAGENET
 from ml_engine.core.published_weights import KNOWN as KNOWN
@@ -30,7 +23,6 @@ if TYPE_CHECKING:  # a worker names weights without the seconds that torch takes
     from torch import Tensor
 
 RANDOM = "random"
-Progress = Callable[[int, int], None]  # bytes so far, bytes in all (0 where unknown)
 
 
 class WeightsMissing(EngineError):
@@ -96,7 +88,7 @@ def resolve(name: str, architecture: str, *, folder: Path) -> Path:
     """The safetensors file of published weights, such as ``imagenet``, or of an imported file's name. Raises
     WeightsMissing."""
     if name in SETS:
-        known = _published(name, architecture)
+        known = published_file(name, architecture)
         path = folder / known.stored_name
         if not path.exists():
             raise WeightsMissing(
@@ -114,7 +106,7 @@ def resolve(name: str, architecture: str, *, folder: Path) -> Path:
     return path
 
 
-def _published(name: str, architecture: str) -> KnownFile:
+def published_file(name: str, architecture: str) -> KnownFile:
     known = SETS[name].get(architecture)
     if known is None:
         there = ", ".join(published_weights.sets_of(architecture)) or "none"
@@ -129,99 +121,7 @@ _WORDS = {IMAGENET: "ImageNet"}
 _HOW_TO_GET = "Download them where there is a network, or bring the file and run"
 
 
-def ensure(name: str, architecture: str, *, folder: Path, progress: Progress | None = None) -> str:
-    """Make the weights available and return the name to put into a config.
-
-    Published ones, such as ``imagenet``, are downloaded where they are missing; a path of a local file is imported.
-    Raises EngineError.
-    """
-    if name == RANDOM:
-        return name
-    if name in SETS:
-        if not (folder / _published(name, architecture).stored_name).exists():
-            download(architecture, name=name, folder=folder, progress=progress)
-        return name
-    if (folder / Path(name).name).exists() and Path(name).name == name:
-        return name
-    if not Path(name).is_file():
-        raise WeightsMissing(
-            f"weights is {name!r}: that is neither imagenet nor random nor a file. Give the path of a .safetensors "
-            f"file, or of a .pth file that torchvision publishes. Published by name are {', '.join(SETS)}."
-        )
-    return import_file(Path(name), folder=folder, architecture=architecture).name
-
-
-def download(
-    architecture: str, *, folder: Path, name: str = "", url: str | None = None, progress: Progress | None = None
-) -> Path:
-    """Fetch an architecture's published weights, check their SHA-256 and store them as safetensors.
-
-    ``name`` is one of `published.SETS`, the usual one of the architecture unless given; ``url`` replaces the table's
-    address (a mirror), and the checksum stays. Raises EngineError with the way to use a local file; a failed download
-    leaves nothing behind.
-    """
-    known = _published(name or next(iter(published_weights.sets_of(architecture)), IMAGENET), architecture)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
-        received = Path(scratch) / Path(known.url).name
-        try:
-            _fetch(url or known.url, received, progress)
-        except OSError as problem:
-            without = ", or set alignment.perceptual=0 to fit without the loss that needs them"
-            raise WeightsMissing(
-                f"The weights of {architecture} could not be downloaded from {url or known.url} "
-                f"({_reason(problem)}). Fetch the file elsewhere and run: python manage.py weights import FILE"
-                + (without if architecture == "vgg19" else "")
-            ) from problem
-        return _convert(received, known, folder)
-
-
-def _fetch(url: str, target: Path, progress: Progress | None) -> None:
-    if not re.match(r"https?://", url):
-        raise OSError("the address must begin with https://")
-    with urllib.request.urlopen(url, timeout=30) as answer, target.open("wb") as file:  # noqa: S310 (scheme checked)
-        total = int(answer.headers.get("Content-Length") or 0)
-        done = 0
-        while chunk := answer.read(1 << 20):
-            file.write(chunk)
-            done += len(chunk)
-            if progress:
-                progress(done, total)
-        if total and done != total:
-            raise OSError(f"it ended after {done} of {total} bytes")
-
-
-def _reason(problem: OSError) -> str:
-    if isinstance(problem, urllib.error.HTTPError):
-        problem.close()  # it holds the connection open
-        return f"HTTP status {problem.code}"
-    return str(getattr(problem, "reason", "") or problem) or type(problem).__name__
-
-
-def _convert(received: Path, known: KnownFile, folder: Path) -> Path:
-    """Store a ``.pth`` of the table as safetensors. Raises IncompatibleModel when its SHA-256 differs."""
-    digest = files.sha256_of(received)
-    if not digest.startswith(known.digest):
-        raise IncompatibleModel(
-            f"The SHA-256 of {received.name} begins with {digest[:8]}, and {known.digest[:8]} was expected: the "
-            "file is damaged or another one. Download it again, or run: python manage.py weights import FILE"
-        )
-    import torch
-
-    from ml_engine.core.backbone import networks
-
-    state = networks.converted(torch.load(received, map_location="cpu", weights_only=True), known.architecture)
-    check_shapes(state, known.architecture, shown=received.name)
-    return _store(state, known.architecture, digest, folder / known.stored_name)
-
-
-def _store(state: dict[str, Tensor], architecture: str, digest: str, path: Path) -> Path:
-    header = {"architecture": architecture, "sha256": digest, "tensors_sha256": _tensors_sha256(state)}
-    files.write_tensors(path, state, header)
-    return path
-
-
-def _tensors_sha256(state: dict[str, Tensor]) -> str:
+def tensors_sha256(state: dict[str, Tensor]) -> str:
     import torch
 
     digest = hashlib.sha256()
@@ -232,83 +132,7 @@ def _tensors_sha256(state: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def import_file(path: Path, *, folder: Path, architecture: str | None = None) -> StoredFile:
-    """Bring a local file into the weights folder.
-
-    A ``.pth`` must be one of the table by its SHA-256. A safetensors file must have an architecture's names
-    and shapes: the one given, else the one of the table that fits. Its SHA-256 is kept beside it. Raises
-    IncompatibleModel.
-    """
-    if not path.is_file():
-        raise WeightsMissing(f"There is no file {path}: give the path of a .safetensors or .pth file.")
-    if architecture is not None and architecture not in KNOWN:
-        architectures.find(architecture)
-    folder.mkdir(parents=True, exist_ok=True)
-    if path.suffix != ".safetensors":
-        known = _known_by_digest(path)
-        if architecture not in (None, known.architecture):
-            raise IncompatibleModel(
-                f"{path.name} holds weights of {known.architecture}, and {architecture} was expected: import it "
-                "without naming an architecture, or choose another file."
-            )
-        return _stored(_convert(path, known, folder))
-    tensors, _ = files.read_tensors(path)
-    fitting, tensors = _as_architecture(tensors, [architecture] if architecture else _guesses(), shown=path.name)
-    digest = files.sha256_of(path)
-    stem = re.sub(r"[^A-Za-z0-9_.]+", "-", path.stem)[:60].removesuffix(f"-{digest[:8]}")
-    return _stored(_store(tensors, fitting, digest, folder / f"{stem}-{digest[:8]}.safetensors"))
-
-
-def _guesses() -> list[str]:
-    """The architectures that an imported file may be of, those of timm where it is installed."""
-    has_timm = importlib.util.find_spec("timm") is not None
-    names = dict.fromkeys([*architectures.NAMES, *KNOWN])
-    return [name for name in names if has_timm or not name.startswith(TIMM)]
-
-
-def _as_architecture(tensors: dict[str, Tensor], names: list[str], *, shown: str) -> tuple[str, dict[str, Tensor]]:
-    """The one architecture that the tensors fit, and they by its names. Raises IncompatibleModel, which names the
-    first tensor that differs from the nearest one."""
-    from ml_engine.core.backbone import networks
-
-    fitting: dict[str, dict[str, Tensor]] = {}
-    nearest, most, problem = names[0], -1, ""
-    for name in names:  # what is guessed must have the library's own names
-        found = networks.converted(tensors, name) if len(names) == 1 else networks.plain(tensors, name)
-        difference, shared = networks.compared(found, name)
-        if not difference:
-            fitting[name] = found
-        elif shared > most:
-            nearest, most, problem = name, shared, difference
-    if len(fitting) > 1:
-        raise IncompatibleModel(
-            f"{shown} fits {' and '.join(fitting)} alike, which take films differently: say which one it is for with "
-            "--architecture."
-        )
-    if fitting:
-        return fitting.popitem()
-    which = nearest if len(names) == 1 else f"any of {', '.join(names)}; it is nearest to {nearest}"
-    raise IncompatibleModel(f"{shown} does not fit {which}: {problem}.")
-
-
-def _known_by_digest(path: Path) -> KnownFile:
-    digest = files.sha256_of(path)
-    for known in published_weights.all_known():
-        if digest.startswith(known.digest):
-            return known
-    if digest == published_weights.XRV_PICKLE or published_weights.XRV_PICKLE_NAME in path.name:
-        raise IncompatibleModel(
-            f"{path.name} is torchxrayvision's file, a pickled module: reading it would run whatever it holds. Turn it "
-            "into .safetensors where torchxrayvision is installed, with the three lines in docs/weights.md, and import "
-            "that."
-        )
-    raise IncompatibleModel(
-        f"{path.name} (SHA-256 {digest[:8]}...) is none of the files that torchvision publishes for "
-        f"{', '.join(KNOWN)}, nor one of DINOv2's. Other weights are taken as .safetensors only: a .pth may run code."
-    )
-
-
-def _stored(path: Path) -> StoredFile:
+def stored_file(path: Path) -> StoredFile:
     _, header = read_header(path)
     return StoredFile(path.name, str(header.get("architecture", "")), str(header.get("sha256", "")))
 
@@ -332,7 +156,7 @@ def list_files(folder: Path) -> list[StoredFile]:
     found = []
     for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
         try:
-            found.append(_stored(path))
+            found.append(stored_file(path))
         except IncompatibleModel:
             continue
     return found
@@ -342,15 +166,15 @@ def verify(name: str, *, folder: Path) -> StoredFile:
     """Read a stored file whole and compare it with the hash kept at import. Raises IncompatibleModel."""
     path = folder / Path(name).name
     tensors, header = files.read_tensors(path)
-    if _tensors_sha256(tensors) != header.get("tensors_sha256"):
+    if tensors_sha256(tensors) != header.get("tensors_sha256"):
         raise IncompatibleModel(f"{path.name} is not what was imported: delete it and import it again.")
-    return _stored(path)
+    return stored_file(path)
 
 
 def check_shapes(tensors: dict[str, Tensor], architecture: str, *, shown: str) -> None:
     """Raises IncompatibleModel, in a sentence, where names or shapes are not the architecture's."""
-    from ml_engine.core.backbone import networks
+    from ml_engine.core.backbone import tensor_names
 
-    problem, _ = networks.compared(tensors, architecture)
+    problem, _ = tensor_names.compare(tensors, architecture)
     if problem:
         raise IncompatibleModel(f"{shown} does not fit {architecture}: {problem}.")

@@ -44,8 +44,8 @@ class Bank:
 
 @dataclass(frozen=True)
 class Banks:
-    """``whole`` is the global bank; ``cells[k]`` the bank of cell k of the region grid, row by row, None where the whole
-    cell is masked."""
+    """``whole`` is the global bank; ``cells[k]`` the bank of cell k of the region grid, row by row, None where it is
+    wholly masked."""
 
     whole: Bank
     cells: tuple[Bank | None, ...]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ml_engine.core import files
 from ml_engine.core.alignment.batches import spans
@@ -20,7 +18,6 @@ from ml_engine.core.bank.memory_bank import Banks
 from ml_engine.core.config import DETECTORS, PipelineConfig
 from ml_engine.core.errors import IncompatibleModel
 from ml_engine.core.film.masking import HardMask
-from ml_engine.core.geometry import warp
 from ml_engine.core.score import calibration, fusion, model_selection
 from ml_engine.core.score.fusion import Maps
 from ml_engine.core.score.model_selection import Choice
@@ -208,38 +205,6 @@ def threshold(detector: FittedDetector, *, weight: float | None = None) -> dict[
         )
         return {"kind": "film", "value": None, "note": note}
     return {"kind": "film", "note": ""} | asdict(by_film)
-
-
-# films
-
-
-def canonical_batches(
-    inputs: NDArray[np.float32], input_from_canonical: NDArray[np.float64], *, rows: NDArray[np.int64], batch: int
-) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-    """The films at ``rows``, aligned: their rows and float32 (B, 1, S, S), black outside the film.
-
-    ``inputs`` (N, S, S) float32 in [0, 1]; ``input_from_canonical`` (N, 2, 3) in pixels. Each film is
-    resampled once, and not at all where its affine is the identity.
-    """
-    size = inputs.shape[-1]
-    for first in range(0, len(rows), batch):
-        at = rows[first : first + batch]
-        films = torch.from_numpy(np.array(inputs[at], dtype=np.float32))[:, None]
-        affines = input_from_canonical[at]
-        moved = torch.from_numpy((affines != np.eye(2, 3)).any((1, 2)))
-        if moved.any():
-            films[moved], _ = warp(films[moved], affines[moved.numpy()], (size, size))
-        yield at, films
-
-
-def mean_film(
-    inputs: NDArray[np.float32], input_from_canonical: NDArray[np.float64], *, rows: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """The mean of the aligned films at ``rows``, float64 (S, S)."""
-    total = np.zeros(inputs.shape[1:], dtype=np.float64)
-    for _, films in canonical_batches(inputs, input_from_canonical, rows=rows, batch=8):
-        total += films[:, 0].double().sum(0).numpy()
-    return total / max(1, len(rows))
 
 
 # the file

@@ -19,6 +19,7 @@ from ml_engine.core import files
 from ml_engine.core.bank.detectors import scorer_of
 from ml_engine.core.detector import pipeline
 from ml_engine.core.errors import EngineError
+from ml_engine.core.film.canonical_films import canonical_batches
 from ml_engine.core.film.lungs import find_lungs, lungs_of
 from ml_engine.core.film.preprocess import intensities, resized
 from ml_engine.core.geometry import apply, invert
@@ -91,7 +92,7 @@ def _find_lungs(work: RunContext, report: StageProgress) -> dict[str, Any]:
     rows = work.readable()[:LUNG_FILMS]
 
     def aligned() -> Iterator[Floats]:
-        for done, (_, some) in enumerate(pipeline.canonical_batches(inputs, affines, rows=rows, batch=1)):
+        for done, (_, some) in enumerate(canonical_batches(inputs, affines, rows=rows, batch=1)):
             yield some[0, 0].numpy()
             report(done + 1, len(rows))
 
@@ -145,7 +146,7 @@ def _film(work: RunContext, row: int, vote: NDArray[np.bool_]) -> FilmWithLungs:
     gray = intensities(array, work.config)
     nominal = NOMINAL_WIDTH_MM / gray.shape[1]
     inputs, affines = files.open_npy(work.path("inputs.npy")), work.read("input_from_canonical.npy")
-    [(_, aligned)] = pipeline.canonical_batches(inputs, affines, rows=np.array([row]), batch=1)
+    [(_, aligned)] = canonical_batches(inputs, affines, rows=np.array([row]), batch=1)
     own = lungs_of(aligned[0, 0].numpy())
     return FilmWithLungs(
         gray=gray,
@@ -230,7 +231,7 @@ def _score(work: RunContext, scorer: Any, inputs: Floats, row: int) -> Iterator[
     detector = work.detector
     affines = np.repeat(work.read("input_from_canonical.npy")[row][None], len(inputs), axis=0)
     every = np.arange(len(inputs))
-    for _, some in pipeline.canonical_batches(inputs, affines, rows=every, batch=work.config.batch):
+    for _, some in canonical_batches(inputs, affines, rows=every, batch=work.config.batch):
         for features in work.extractor.patches(some, scorer.places):
             maps = scorer.maps(features)[None]
             calibrated = detector.calibration

@@ -15,7 +15,7 @@ from ml_engine.core.bank import detectors, memory_bank
 from ml_engine.core.bank.memory_bank import Source
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.detector import in_memory, pipeline
-from ml_engine.core.film import masking
+from ml_engine.core.film import canonical_films, masking
 from ml_engine.core.score import calibration, fusion, model_selection
 from ml_engine.engine import manifest
 from ml_engine.engine.describe_detector import describe
@@ -34,7 +34,7 @@ def find_mask(work: RunContext, report: StageProgress) -> dict[str, Any]:
     rows = work.readable("fit")
     require(rows, least=1, part="fit")
     inputs, affines = files.open_npy(work.path("inputs.npy")), work.read("input_from_canonical.npy")
-    mean = pipeline.mean_film(inputs, affines, rows=rows[: work.config.mask_images])
+    mean = canonical_films.mean_film(inputs, affines, rows=rows[: work.config.mask_images])
     mask = masking.hard_mask(mean, work.config)
     files.write_npy(work.path("mask.npy"), mask.keep)
     report(1, 1)

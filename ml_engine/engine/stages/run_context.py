@@ -18,8 +18,9 @@ from ml_engine.core.backbone.feature_store import FeatureStore, PlacedFilm, key_
 from ml_engine.core.backbone.features import FeatureExtractor
 from ml_engine.core.bank.memory_bank import places_of
 from ml_engine.core.config import PipelineConfig
-from ml_engine.core.detector.pipeline import FittedDetector, canonical_batches, load_detector
+from ml_engine.core.detector.pipeline import FittedDetector, load_detector
 from ml_engine.core.errors import EngineError, IncompatibleModel
+from ml_engine.core.film.canonical_films import canonical_batches
 from ml_engine.engine import manifest
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.run_folder import RunFolder, RunSpec, StageProgress

@@ -5,7 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ml_engine.core.backbone.weights import StoredFile, download, import_file, list_files, verify
+from ml_engine.core.backbone.weight_import import download, import_file
+from ml_engine.core.backbone.weights import StoredFile, list_files, verify
 from ml_engine.core.errors import EngineError
 from ml_engine.core.published_weights import SETS, all_known
 from ml_engine.runs import paths

@@ -23,7 +23,7 @@ from ml_engine.core.backbone.features import FeatureExtractor
 from ml_engine.core.bank.memory_bank import places_of
 from ml_engine.core.config import BACKBONES, PipelineConfig
 from ml_engine.core.detector.in_memory import Detector
-from ml_engine.core.errors import IncompatibleModel, InvalidConfig
+from ml_engine.core.errors import InvalidConfig
 
 BASE = PipelineConfig.from_preset("default").replace(weights="random", batch=2, grid=2, pool=1)
 CPU = torch.device("cpu")
@@ -270,12 +270,6 @@ def test_without_timm_the_way_to_it_is_named(monkeypatch: pytest.MonkeyPatch) ->
     networks.require(BASE)
 
 
-def numbered(name: str) -> dict[str, Tensor]:
-    """A network's tensors, quickly made; each filled with a number of its own."""
-    shapes = networks.on_meta(name).state_dict()
-    return {key: torch.full(value.shape, float(number)) for number, (key, value) in enumerate(shapes.items())}
-
-
 @pytest.mark.parametrize(
     ("backbone", "layers", "cells"), [("timm:vit_tiny_patch16_224", "block0+block1", 4), (XRV, "layer2", 8)]
 )
@@ -292,76 +286,3 @@ def test_a_detector_is_fitted_on_them(backbone: str, layers: str, cells: int) ->
     assert np.isfinite(maps).all()
     assert maps.min() > 0
     assert detector.weights == {"name": "random", "sha256": None}
-
-
-# Published files ------------------------------------------------------------------------------------
-
-
-def test_dinov2s_own_file_becomes_timms() -> None:
-    name = "timm:vit_small_patch14_dinov2"
-    ours = numbered(name)
-
-    found = networks.converted({**ours, "mask_token": torch.zeros(1, 384)}, name)
-
-    assert all(torch.equal(found[key], ours[key]) for key in ours)
-    assert networks.compared(found, name) == ("", len(ours))
-
-
-def test_dinov2_with_registers_keeps_the_class_tokens_position() -> None:
-    name = "timm:vit_small_patch14_reg4_dinov2"
-    ours = numbered(name)
-    theirs = {key: value for key, value in ours.items() if key not in ("reg_token", "cls_token", "pos_embed")}
-    theirs |= {"mask_token": torch.zeros(1, 384), "register_tokens": torch.ones(1, 4, 384)}
-    theirs |= {"cls_token": torch.full((1, 1, 384), 2.0), "pos_embed": torch.full((1, 1370, 384), 3.0)}
-
-    found = networks.converted(theirs, name)
-
-    assert networks.compared(found, name)[0] == ""
-    assert found["cls_token"].unique().tolist() == [5]
-    assert found["reg_token"].unique().tolist() == [1]
-
-
-def test_a_classifier_is_left_out() -> None:
-    name = "timm:convnext_tiny"
-    state = networks.on_meta(name).state_dict()
-    head = {"head.fc.weight": torch.zeros(1000, 768), "head.fc.bias": torch.zeros(1000)}
-
-    assert set(networks.converted(state | head, name)) == set(state)
-
-
-@pytest.mark.parametrize(
-    ("tensor", "shape", "expected"),
-    [("pos_embed", (1, 257, 384), (1, 1370, 384)), ("patch_embed.proj.weight", (384, 3, 16, 16), (384, 3, 14, 14))],
-)
-def test_nothing_is_resampled_without_a_word(tensor: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    name = "timm:vit_small_patch14_dinov2"
-    state = networks.on_meta(name).state_dict() | {tensor: torch.zeros(shape)}
-
-    with pytest.raises(IncompatibleModel) as refusal:
-        networks.converted(state, name)
-
-    assert str(refusal.value) == (
-        f"The file does not fit {name}: {tensor} has the shape {shape} and should have {expected}."
-    )
-
-
-def test_old_names_of_densenet_are_brought_up_to_date() -> None:
-    state = networks.on_meta("densenet121").state_dict()
-    old = {}
-    for key, value in state.items():
-        for part in ("norm1", "norm2", "conv1", "conv2"):
-            key = key.replace(f".{part}.", f".{part[:4]}.{part[4]}.") if "denselayer" in key else key
-        old[key] = value
-
-    assert "features.denseblock1.denselayer1.norm.1.weight" in old
-    assert list(networks.converted(old, "densenet121")) == list(state)
-
-
-def test_torchxrayvisions_operating_points_are_left_out() -> None:
-    state = networks.on_meta(XRV).state_dict()
-
-    found = networks.converted(state | {"op_threshs": torch.zeros(18)}, XRV)
-
-    assert networks.compared(found, XRV) == ("", len(state))
-    assert found["features.conv0.weight"].shape == (64, 1, 7, 7)
-    assert found["classifier.weight"].shape == (18, 1024)

@@ -12,7 +12,7 @@ from ml_engine.core.errors import EmptyBank
 
 
 def plain_greedy(points: np.ndarray, count: int, start: int) -> list[int]:
-    """The greedy k-centre algorithm as published: all distances in float64; the farthest point, the lowest index of ties."""
+    """The greedy k-centre algorithm as published, in float64: the farthest point, and the lowest index among equals."""
     x = points.astype(np.float64)
     picks = [start]
     nearest = ((x - x[start]) ** 2).sum(1)
