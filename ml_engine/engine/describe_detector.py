@@ -87,7 +87,7 @@ def _gallery_sizes(model: Model) -> GallerySizes | None:
 
 
 def _tune(detector: FittedDetector) -> TuneReport:
-    choice, asked = detector.choice, detector.asked
+    choice, asked = detector.choice, detector.configured
     return TuneReport(
         films=choice.films,
         abnormal=choice.abnormal,

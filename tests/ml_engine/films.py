@@ -1,4 +1,4 @@
-"""Small made-up films, their CSV, and the command line run on them."""
+"""Small synthetic films with their CSV, and the command line to run on them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from PIL import Image
 from ml_engine.core.version import code_version
 from tests.paths import ROOT
 
-# The smallest engine that still has all its parts: 8 x 8 patches in 2 x 2 cells.
+# The smallest settings that use every part of the engine: 8 x 8 patches in 2 x 2 cells.
 SMALL = ["--weights", "random", "--backbone", "resnet18", "--size", "64", "--grid", "2", "--rate", "0.2"]
-SMALL += ["--threads", "1"]  # two would wait for each other on a busy machine
+SMALL += ["--threads", "1"]  # two are much slower on a busy machine
 UNALIGNED = [*SMALL, "--align", "none"]
 
 
 @contextmanager
 def fixed_code_version() -> Iterator[None]:
-    """Results name the commit; one that is made while the tests run must not look like a difference."""
+    """Results hold the commit; a commit made while the tests run would look like a difference between results."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HILUM_CODE_VERSION", "test")
         code_version.cache_clear()
@@ -34,7 +34,7 @@ def fixed_code_version() -> Iterator[None]:
 
 
 def film(seed: int, *, abnormal: bool = False, side: int = 80) -> np.ndarray:
-    """A bright oval with two dark ones in it, and noise; with a bright spot where abnormal. uint8 (H, W)."""
+    """A bright oval with two dark ovals and noise, uint8 (H, W); an abnormal film has a bright spot."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:side, 0:side] / side - 0.5
     body = 150.0 * (x**2 / 0.2 + y**2 / 0.24 < 1)
@@ -80,7 +80,7 @@ def environment(data: Path) -> dict[str, str]:
 
 
 def engine(*arguments: object, data: Path) -> subprocess.CompletedProcess[str]:
-    """``python -m ml_engine`` in a process of its own."""
+    """Run ``python -m ml_engine`` in its own process."""
     return subprocess.run(
         [sys.executable, "-m", "ml_engine", *map(str, arguments)],
         cwd=ROOT,
@@ -94,7 +94,7 @@ def engine(*arguments: object, data: Path) -> subprocess.CompletedProcess[str]:
 
 
 def result_bytes(folder: Path) -> dict[str, bytes]:
-    """Every file of a run folder that must come out the same each time: all but events, log and lock."""
+    """The files of a run folder that are equal for equal runs: all except events, log and lock."""
     exempt = {"events.jsonl", "log.txt", "lock"}
-    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in exempt]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found if "epochs" not in path.parts}
+    results = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in exempt]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in results if "epochs" not in path.parts}

@@ -1,4 +1,4 @@
-"""Rows for the tests of runs, by plain functions: a site with people, films, a frozen split, models."""
+"""Factories of database rows for the tests of runs: a site with users, films, a frozen split, models."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SMALL = {
     "grid": "2",
     "mask": "no",
     "batch": "4",
-    "threads": "1",  # two on a busy machine wait for each other
+    "threads": "1",  # two are much slower on a busy machine
     "alignment.size": "64",
     "alignment.batch": "4",
     "alignment.epochs": "2",
@@ -59,7 +59,7 @@ def site(name: str = "Seoul") -> Site:
 
 def person(name: str, *, at: Site | None = None, role: Role | None = None) -> User:
     user = User(username=name)
-    user.set_unusable_password()  # hashing one takes longer than most tests
+    user.set_unusable_password()  # hashing a password takes longer than most tests
     user.save()
     if at is not None and role is not None:
         Membership.objects.create(user=user, site=at, role=role)
@@ -67,7 +67,7 @@ def person(name: str, *, at: Site | None = None, role: Role | None = None) -> Us
 
 
 def film(dataset: Dataset, *, number: int, label: str = "normal", size: int = 80) -> Image:
-    """A film of a patient of its own: a bright blob on a slope, its pixels really on disk."""
+    """A film of a new patient: a bright blob on a slope, with its pixels on disk."""
     generator = np.random.default_rng(number)
     y, x = np.mgrid[0:size, 0:size] / size
     cx, cy = 0.5 + 0.05 * generator.standard_normal(2)
@@ -96,9 +96,9 @@ def dataset(at: Site, name: str = "Phantoms") -> Dataset:
 
 
 def split(at: Site, films: dict[str, list[Image]] | None = None, *, name: str = "First") -> Split:
-    """A frozen split; the films by part."""
+    """A frozen split with these films by part."""
     now = timezone.now()
-    made = Split.objects.create(
+    new_split = Split.objects.create(
         site=at,
         name=name,
         origin="drawn",
@@ -109,14 +109,14 @@ def split(at: Site, films: dict[str, list[Image]] | None = None, *, name: str = 
     )
     for part, of_part in (films or {}).items():
         for image in of_part:
-            member = SplitMember.objects.create(split=made, patient=image.patient, part=part)
+            member = SplitMember.objects.create(split=new_split, patient=image.patient, part=part)
             SplitImage.objects.create(member=member, image=image)
-    return made
+    return new_split
 
 
 def small_split(at: Site, *, fit: int = 6) -> Split:
-    """Films in every part: `fit` normals; two normals and two abnormals in tune; two normals in calibrate; two in
-    test."""
+    """A split with films in every part: ``fit`` normal films; two normal and two abnormal films in tune; two normal
+    films in calibrate; one of each in test."""
     source = dataset(at)
     numbers = iter(range(100))
 

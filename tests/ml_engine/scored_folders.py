@@ -1,4 +1,4 @@
-"""Scored folders whose numbers are known, written by the product's own writer."""
+"""Scored folders with known numbers, written by `ScoredFolder` itself."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ GRID = 4
 
 
 def summary(**changes: Any) -> ScoreSummary:
-    """Of films of 32 pixels in 4 x 4 patches, not standardised, marked from 2.5 on."""
-    plain = ScoreSummary(
+    """The summary for films of 32 pixels with 4 x 4 patches, not standardised, with a threshold of 2.5."""
+    default = ScoreSummary(
         format=FORMAT,
         code_version="test",
         weights={"name": "random", "sha256": None},
@@ -45,7 +45,7 @@ def summary(**changes: Any) -> ScoreSummary:
         flagged=[],
         unreadable={},
     )
-    return replace(plain, **changes)
+    return replace(default, **changes)
 
 
 def sweep_between(whole: np.ndarray, region: np.ndarray) -> np.ndarray:
@@ -63,7 +63,7 @@ def write(
     original_from_canonical: Any = ((0.5, 0, 0), (0, 0.75, 0)),
     **changes: Any,
 ) -> ScoredFolder:
-    """The folder of films with these scores and maps, all placed alike; ``changes`` go to the summary."""
+    """Write a folder of films with these scores and maps and one affine; ``changes`` apply to the summary."""
     path.mkdir(parents=True, exist_ok=True)
     folder = ScoredFolder(path)
     folder.write_array("maps", maps)
@@ -76,7 +76,7 @@ def write(
 
 
 def change_summary(path: Path, **changes: Any) -> None:
-    """Write score.json again, with these changes."""
+    """Write score.json again with these changes."""
     ScoredFolder(path).write_summary(replace(ScoredFolder(path).summary, **changes))
 
 

@@ -1,4 +1,4 @@
-"""Every sentence that the engine may refuse with is asserted somewhere in the tests."""
+"""Every error message of the engine is asserted somewhere in the tests."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.paths import ROOT
 KINDS = {name for name in vars(errors) if isinstance(vars(errors)[name], type)} | {
     "InvalidManifest", "WeightsMissing", "FolderBusy",
 }  # fmt: skip
-WORDS = 3  # in a row, as they stand in the sentence
+WORDS = 3  # consecutive words of the message that a test must contain
 
 
 def sentences() -> Iterator[tuple[str, list[str]]]:
-    """Where each refusal is raised, and the constant pieces of its text."""
+    """The place of each error and the constant pieces of its message."""
     for path in sorted((ROOT / "ml_engine").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS and node.args:
@@ -32,7 +32,7 @@ def sentences() -> Iterator[tuple[str, list[str]]]:
 
 @pytest.fixture(scope="module")
 def tested() -> str:
-    """All text of the tests, on one line, as regular expressions read it."""
+    """The text of all tests on one line, without the backslashes of regular expressions."""
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")]
     return " ".join(" ".join(texts).replace("\\", "").split())
 
@@ -42,7 +42,7 @@ def test_each_sentence_is_asserted(tested: str) -> None:
         runs = [piece.split() for piece in pieces]
         return any(" ".join(run[k : k + WORDS]) in tested for run in runs for k in range(len(run) - WORDS + 1))
 
-    found = list(sentences())
-    assert len(found) > 80
-    missing = [f"{where}: {' … '.join(pieces)}" for where, pieces in found if not is_asserted(pieces)]
+    messages = list(sentences())
+    assert len(messages) > 80
+    missing = [f"{where}: {' … '.join(pieces)}" for where, pieces in messages if not is_asserted(pieces)]
     assert not missing, "no test asserts\n" + "\n".join(missing)

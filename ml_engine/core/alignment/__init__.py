@@ -1,5 +1,4 @@
-"""The alignment stage (paper, section 3.1): films brought into one frame.
+"""The alignment (paper, section 3.1): affines that map every film into the canonical frame.
 
-Import from its modules. Nothing is imported here, so that `alignment.config` is to be had without torch:
-the portal reads and checks settings in processes that must stay small.
+Import from the modules. Nothing is imported here, so that `columns` can be imported without torch.
 """

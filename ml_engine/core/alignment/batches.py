@@ -1,4 +1,4 @@
-"""Films in batches."""
+"""Batches of films."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from torch import Tensor
 
 
 def spans(count: int, size: int) -> list[slice]:
-    """Slices over ``count`` films, ``size`` each; the last one may be shorter."""
+    """Slices that divide ``count`` films into batches of ``size``; the last may be smaller."""
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def padded(tensor: Tensor, size: int) -> Tensor:
-    """The tensor (B, ...) with its first entry repeated at the end until it has ``size`` entries.
+    """The tensor (B, ...) padded to ``size`` entries with copies of the first.
 
-    With one fixed batch size, a film's numbers do not depend on how many films came with it.
+    With a fixed batch size, the results for a film do not depend on the number of other films.
     """
     missing = size - len(tensor)
     return tensor[[*range(len(tensor)), *([0] * missing)]]

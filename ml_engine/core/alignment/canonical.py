@@ -1,4 +1,4 @@
-"""The canonical image, and the gauge that keeps it in place."""
+"""The canonical image (paper, section 3.1, Fig. 6), and the gauge that keeps its frame from drifting."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ BATCH = 32
 
 
 class Canonical(NamedTuple):
-    """``image`` float32 (1, 1, S, S) in [0, 1], and ``support`` float32: 1.0 where enough films lie."""
+    """``image`` float32 (1, 1, S, S) in [0, 1]; ``support`` likewise, 1.0 where enough films have pixels."""
 
     image: Tensor
     support: Tensor
 
 
 def mean_of_aligned(films: Tensor, valid: Tensor, thetas: Tensor) -> Canonical:
-    """The mean of the films (N, 1, S, S), aligned by ``thetas`` (N, 2, 3) with bicubic sampling [s].
+    """The mean of the films (N, 1, S, S), aligned by ``thetas`` (N, 2, 3), or (N, 3, 3) for perspective.
 
-    Each pixel is averaged over the films that have it; where fewer than a tenth of the films have it, the
-    mean is 0 and the support ends.
+    ``valid`` is float (N, 1, S, S), 1 inside the films. Sampling is bicubic, as the paper states. Each pixel is the
+    mean over the films that cover it; where fewer than a tenth of the films do, mean and support are 0.
     """
     total, count = torch.zeros_like(films[:1]), torch.zeros_like(films[:1])
     for part in spans(len(films), BATCH):
@@ -37,10 +37,10 @@ def mean_of_aligned(films: Tensor, valid: Tensor, thetas: Tensor) -> Canonical:
 
 
 def recentred(thetas: Tensor) -> Tensor:
-    """The correction (2, 3) that, joined after every theta (N, 2, 3), makes their mean the identity.
+    """The correction (2, 3) that makes the mean of the thetas (N, 2, 3) the identity when applied by `with_gauge`.
 
-    A groupwise alignment knows the canonical frame only up to one affine; without this the frame drifts
-    a little in each round, until the films leave it.
+    A groupwise alignment determines the canonical frame only up to an affine. Without the correction, the frame would
+    drift in each round until the films leave it.
     """
     mean = thetas.double().mean(0)
     linear = torch.linalg.inv(mean[:, :2])
@@ -48,5 +48,5 @@ def recentred(thetas: Tensor) -> Tensor:
 
 
 def with_gauge(thetas: Tensor, gauge: Tensor) -> Tensor:
-    """The thetas (N, 2, 3) seen from the frame that ``gauge`` (2, 3) puts in the canonical's place."""
+    """The thetas (N, 2, 3) relative to the canonical frame moved by ``gauge`` (2, 3)."""
     return join(thetas, gauge.expand_as(thetas))

@@ -1,4 +1,4 @@
-"""What a fit needs to go on after an interruption, one file, replaced after each epoch."""
+"""The checkpoint from which an interrupted fit resumes: a single file, replaced after each epoch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ NAME = "alignment-epoch.safetensors"
 
 @dataclass
 class State:
-    """A fit between two epochs. ``targets`` are the films' thetas (N, 2, 3) as last estimated."""
+    """The state of a fit between two epochs. ``targets`` are the films' last estimated thetas (N, 2, 3), ``scales`` the
+    initial value of each loss."""
 
     network: AlignmentNetwork
     adam: torch.optim.Adam
@@ -39,7 +40,7 @@ class State:
 
 
 def fingerprint(tensors: list[Tensor], config: AlignmentConfig, seed: int) -> str:
-    """SHA-256 of everything that decides a fit's result: a checkpoint of another fit is not resumed."""
+    """The SHA-256, in hex, of everything that determines the result of a fit: only its own checkpoint is resumed."""
     digest = hashlib.sha256(json.dumps([config.to_json(), seed], sort_keys=True).encode())
     for tensor in tensors:
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
@@ -47,6 +48,7 @@ def fingerprint(tensors: list[Tensor], config: AlignmentConfig, seed: int) -> st
 
 
 def save_state(folder: Path, state: State, *, identity: str) -> None:
+    """Write the checkpoint; ``identity`` is the fit's `fingerprint`."""
     tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
     for index, slots in state.adam.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{name}": value for name, value in slots.items()}
@@ -62,7 +64,7 @@ def save_state(folder: Path, state: State, *, identity: str) -> None:
 
 
 def restore_state(folder: Path, state: State, *, identity: str) -> bool:
-    """Put the checkpoint's content into ``state``; False, and nothing changed, where there is none."""
+    """Load the checkpoint into ``state``. False, with ``state`` unchanged, where there is none of this fit."""
     tensors, facts = _read(folder / NAME)
     if facts.get("fit") != identity:
         return False
@@ -82,7 +84,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         return read_tensors(path)
     except IncompatibleModel:
-        return {}, {}  # not ours: the fit starts at its first epoch
+        return {}, {}  # damaged: the fit starts at its first epoch
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Which affines are believed, and what is measured of an alignment (METHOD: measured, not believed)."""
+"""Checks that reject implausible affines, and measurements of the quality of an alignment."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ml_engine.core.alignment.losses import ssim_map, weighted_mean
 from ml_engine.core.alignment.report import AlignmentMeasures
 from ml_engine.core.alignment.sampling import sample, sample_valid, unaligned
 
-SCALES = (0.7, 1.4)
+SCALES = (0.7, 1.4)  # allowed range of the scale along each axis
 
 
 @dataclass(frozen=True)
 class Checks:
-    """One bool per film (N,): what is wrong with its affine."""
+    """The checks that each film's affine fails, bool (N,) each."""
 
     flipped: Tensor
     out_of_scale: Tensor
@@ -27,10 +27,11 @@ class Checks:
 
     @property
     def failed(self) -> Tensor:
+        """The films that fail any check, bool (N,)."""
         return self.flipped | self.out_of_scale | self.out_of_frame
 
     def shares(self) -> dict[str, float]:
-        """The share of films per check, 0..1, by its name in `AlignmentMeasures`."""
+        """The share of films that fail each check, in [0, 1], by its name in `AlignmentMeasures`."""
         names = {
             "share_determinant_not_positive": self.flipped,
             "share_scale_outside": self.out_of_scale,
@@ -41,9 +42,9 @@ class Checks:
 
 
 def check(thetas: Tensor, valid: Tensor, *, least_valid_area: float) -> Checks:
-    """Determinant <= 0; a singular value outside [0.7, 1.4]; a valid area below its least share.
+    """Check affines: determinant > 0, singular values within [0.7, 1.4], `valid_area` at least ``least_valid_area``.
 
-    ``thetas`` is (N, 2, 3), ``valid`` float (N, 1, S, S). The valid area is that of `valid_area`. NaN fails.
+    ``thetas`` is (N, 2, 3), ``valid`` float (N, 1, S, S), 1 inside the films. NaN fails.
     """
     linear = torch.nan_to_num(thetas[..., :2].double(), nan=0.0)
     scales = torch.linalg.svdvals(linear)
@@ -54,11 +55,11 @@ def check(thetas: Tensor, valid: Tensor, *, least_valid_area: float) -> Checks:
 
 
 def valid_area(thetas: Tensor, valid: Tensor) -> Tensor:
-    """Area where film and canonical frame overlap, over the smaller of the two, float64 (N,), 0 to about 1.
+    """The overlap of film and canonical frame as a share of the smaller of the two areas, float64 (N,), 0 to about 1.
 
-    1 for a film that lies whole in the frame, and for one that fills it; less for one that has left it. So
-    a film that was exposed closer, and is rightly shrunk, keeps its full share: how far it may be shrunk is
-    for the check of scale to say. Padding is no film. A film without area in the frame has 0.
+    It is 1 for a film that lies wholly inside the frame and for a film that fills it, less for a film that is partly
+    outside, and 0 without overlap. A film that is correctly shrunk therefore keeps the value 1; the amount of shrinking
+    is limited by the check of the scale. Padding does not count as film.
     """
     filled = frame_filled(thetas, valid)
     own = valid.double().mean((1, 2, 3)) / torch.linalg.det(thetas[..., :2].double()).abs().clamp_min(1e-9)
@@ -72,10 +73,10 @@ def frame_filled(thetas: Tensor, valid: Tensor) -> Tensor:
 
 
 def measure(films: Tensor, valid: Tensor, thetas: Tensor, *, canonical: Canonical) -> dict[str, float | None]:
-    """NCC and SSIM to the canonical image (means over films) and the variance of the aligned stack.
+    """Mean NCC and SSIM of the films to the canonical image, and the variance of the aligned stack.
 
-    All inside the valid area only. The variance is over films at each pixel that at least half of them
-    fill, averaged over those pixels, in squared units of [0, 1]; None where no pixel is filled so often.
+    All are computed inside the valid area only. The variance is over the films at each pixel that at least half of them
+    cover, averaged over these pixels, in squared units of [0, 1]; None where there is no such pixel.
     """
     ncc: list[Tensor] = []
     ssim: list[Tensor] = []
@@ -94,18 +95,18 @@ def measure(films: Tensor, valid: Tensor, thetas: Tensor, *, canonical: Canonica
 
 
 def film_similarity(films: Tensor, valid: Tensor, thetas: Tensor, *, canonical: Canonical) -> tuple[Tensor, Tensor]:
-    """NCC and SSIM of each film to the canonical image inside the valid area, both float64 (N,)."""
+    """NCC in [-1, 1] and SSIM of each film to the canonical image inside the valid area, float64 (N,) each."""
     ncc, ssim = [], []
     for at in spans(len(films), BATCH):
         weight = sample_valid(valid[at], thetas[at])
-        both = _similarity(sample(films[at], thetas[at]) * weight, weight, canonical)
-        ncc.append(both[0].double())
-        ssim.append(both[1].double())
+        film_ncc, film_ssim = _similarity(sample(films[at], thetas[at]) * weight, weight, canonical)
+        ncc.append(film_ncc.double())
+        ssim.append(film_ssim.double())
     return torch.cat(ncc), torch.cat(ssim)
 
 
 def _similarity(aligned: Tensor, weight: Tensor, canonical: Canonical) -> tuple[Tensor, Tensor]:
-    """NCC and SSIM (B,) of aligned films (B, 1, S, S), 0 where their weight is."""
+    """NCC and SSIM (B,) of aligned films (B, 1, S, S) that are 0 where their weight is 0."""
     inside = weight * canonical.support
     image = canonical.image.expand_as(aligned)
     ssim = weighted_mean(ssim_map(aligned * inside, image * inside), inside)
@@ -122,8 +123,10 @@ def _stack_variance(sums: Tensor, films: int) -> float | None:
 
 
 def correlation(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
-    """Normalised cross-correlation over the pixels that count, in [-1, 1], (B,); 0, and without a gradient, for
-    an image of one value."""
+    """The normalised cross-correlation of images (B, 1, S, S) over the pixels with weight, in [-1, 1], (B,).
+
+    0, without a gradient, for a constant image.
+    """
     da = a - weighted_mean(a, weight).view(-1, 1, 1, 1)
     db = b - weighted_mean(b, weight).view(-1, 1, 1, 1)
     spread = weighted_mean(da * da, weight) * weighted_mean(db * db, weight)
@@ -133,7 +136,7 @@ def correlation(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
 def measured(
     films: Tensor, valid: Tensor, thetas: Tensor, *, canonical: Canonical, unchecked: Checks
 ) -> AlignmentMeasures:
-    """The alignment's report: before (identity), after, and the share of films that failed each check."""
+    """The report of an alignment: `measure` before (identity) and after, and the share of films failing each check."""
     identity = unaligned(len(films)).to(films.device)
     before = measure(films, valid, identity, canonical=canonical)
     after = measure(films, valid, thetas, canonical=canonical)

@@ -1,3 +1,3 @@
-"""What aligned.npy holds of each film; apart from what measures it, so that the web can read it without torch."""
+"""The columns of aligned.npy. Apart from the code that computes them, so that they can be imported without torch."""
 
 NAMES = ("ncc_before", "ncc_after", "ssim_before", "ssim_after", "frame_filled")

@@ -1,4 +1,4 @@
-"""Fits the alignment: the canonical image, the network Φ_A, and the groupwise rounds between them."""
+"""The fit of an alignment: canonical image, network Φ_A and groupwise rounds (paper, section 3.1, Fig. 7)."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from ml_engine.core.alignment.sampling import join, point_distance, sample, samp
 from ml_engine.core.alignment_config import AlignmentConfig
 from ml_engine.core.errors import AlignmentCollapsed, InvalidConfig
 
-Progress = Callable[[str, int, int, str | None], None]
+Progress = Callable[[str, int, int, str | None], None]  # stage, done, total, message
 STAGE = "align"
-LEAST_INITIAL = 1e-6  # a loss that begins below is not divided by its initial value
+LEAST_INITIAL = 1e-6  # a loss with a smaller initial value is not divided by it
 
 
 def fit_alignment(
@@ -47,18 +47,19 @@ def fit_alignment(
     vgg_weights: Path | None = None,
     canonical: Tensor | None = None,
 ) -> FittedAlignment:
-    """The alignment of these films, float32 (N, 1, S, S) in [0, 1] with ``valid`` bool of the same shape.
+    """An alignment fitted on films float32 (N, 1, S, S) in [0, 1], with ``valid`` bool of the same shape.
 
-    ``checkpoint`` is a folder where each finished epoch is kept: the same call goes on from there, and
-    ends with the same bytes as one that was never interrupted. ``canonical``, float32 (S, S), takes the
-    place of the first mean (uploaded, or from the alignment board; the paper's is hand-aligned).
+    ``checkpoint`` is a folder in which each finished epoch is saved: the same call resumes from there, and its result
+    has the same bytes as that of an uninterrupted fit. ``canonical`` float32 (S, S) in [0, 1], if there is one, is the
+    canonical image (uploaded, or the mean of films aligned by landmarks; the paper's is of hand-aligned films);
+    otherwise it is the mean of the films. ``vgg_weights`` is the file of the perceptual loss.
 
-    Raises InvalidConfig for a perceptual loss without VGG weights or for fewer than two films, and
-    AlignmentCollapsed when the aligned films leave the frame.
+    Raises InvalidConfig for a perceptual loss without VGG19 weights and for fewer than two films, AlignmentCollapsed
+    where the aligned films leave the frame or the loss is not finite.
     """
     if len(images) < 2:
         raise InvalidConfig(f"An alignment needs at least 2 films, not {len(images)}: add films to the part.")
-    fit = _Fit(images, valid, config=config, seed=seed, device=device, vgg_weights=vgg_weights, given=canonical)
+    fit = _Fit(images, valid, config=config, seed=seed, device=device, vgg_weights=vgg_weights, own_canonical=canonical)
     if config.uses_network:
         fit.train(folder=checkpoint, progress=progress)
     else:
@@ -67,7 +68,7 @@ def fit_alignment(
 
 
 class _Fit:
-    """One fit: the films at the network's side, and the state between epochs."""
+    """A fit: the films at the network's side, and the state between epochs."""
 
     def __init__(
         self,
@@ -78,10 +79,10 @@ class _Fit:
         seed: int,
         device: str,
         vgg_weights: Path | None,
-        given: Tensor | None,
+        own_canonical: Tensor | None,
     ) -> None:
-        self.config, self.seed, self.given = config, seed, given
-        self.groupwise = config.rounds > 1 and given is None
+        self.config, self.seed, self.own_canonical = config, seed, own_canonical
+        self.groupwise = config.rounds > 1 and own_canonical is None
         films, mask = prepared(images, valid, size=config.size)
         self.films, self.valid = films.to(device), mask.to(device)
         self.perceptual = self._perceptual(vgg_weights, device)
@@ -115,7 +116,7 @@ class _Fit:
     # the rounds
 
     def train(self, *, folder: Path | None, progress: Progress) -> None:
-        """All epochs that the checkpoint does not already hold."""
+        """Run all epochs that are not in the checkpoint yet."""
         state, epochs = self.state, self.config.epochs
         state.canonical = self._first_canonical()
         identity = fingerprint([self.films, self.valid, self.state.canonical.image], self.config, self.seed)
@@ -132,7 +133,7 @@ class _Fit:
         progress(STAGE, epochs, epochs, None)
 
     def search_alone(self, *, progress: Progress) -> None:
-        """The groupwise rounds without a network."""
+        """Run the groupwise rounds without a network."""
         self.state.canonical = self._first_canonical()
         for number in range(self.config.rounds):
             progress(STAGE, number, self.config.rounds, None)
@@ -140,7 +141,7 @@ class _Fit:
         progress(STAGE, self.config.rounds, self.config.rounds, None)
 
     def _start(self) -> None:
-        """Eq. 3: one pass with the optimiser off. Its range is frozen before the first step."""
+        """Paper, Eq. 3: a pass over all films without the optimiser, which fixes the range of the outputs."""
         state = self.state
         settle_batch_norm(state.network, self.films, batch=self.config.batch)
         with torch.no_grad():
@@ -153,10 +154,10 @@ class _Fit:
             state.scales = self._initial_losses()
 
     def _first_canonical(self) -> Canonical:
-        if self.given is None:
+        if self.own_canonical is None:
             return self._mean(self.state.targets)
-        everywhere = torch.ones(1, 1, *self.given.shape)
-        image, mask = prepared(self.given[None, None], everywhere, size=self.config.size)
+        everywhere = torch.ones(1, 1, *self.own_canonical.shape)
+        image, mask = prepared(self.own_canonical[None, None], everywhere, size=self.config.size)
         return Canonical(image.to(self.films), mask.to(self.films))
 
     def _mean(self, thetas: Tensor) -> Canonical:
@@ -168,10 +169,10 @@ class _Fit:
         return {number * self.config.epochs // rounds for number in range(rounds)}
 
     def _next_round(self) -> None:
-        """Align all films by what is known; groupwise, put the mean transform back and average anew."""
+        """Align all films by the current state; if groupwise, also recentre them and compute the mean again."""
         state = self.state
         if not (self.config.uses_search or state.epochs_done):
-            return  # nothing is known yet
+            return  # nothing to align with yet
         state.targets = estimate(
             self.films,
             self.valid,
@@ -187,8 +188,8 @@ class _Fit:
     def _recentre(self) -> None:
         state = self.state
         checks = check(state.targets, self.valid, least_valid_area=self.config.least_valid_area)
-        sound = ~checks.failed.to(state.targets.device)
-        correction = recentred(state.targets[sound]) if int(sound.sum()) >= 2 else None
+        passed = ~checks.failed.to(state.targets.device)
+        correction = recentred(state.targets[passed]) if int(passed.sum()) >= 2 else None
         if correction is not None:
             state.targets = with_gauge(state.targets, correction)
             state.gauge = join(state.gauge, correction)
@@ -196,7 +197,7 @@ class _Fit:
     # one epoch
 
     def _epoch(self, epoch: int) -> dict[str, float]:
-        """The epoch's mean losses and valid area, each film counted once."""
+        """Train for an epoch; its mean losses and valid area over all films."""
         state = self.state
         state.network.train()
         order = torch.randperm(len(self.films), generator=state.generator)
@@ -213,15 +214,15 @@ class _Fit:
         return {"epoch": epoch + 1.0} | {name: value / len(order) for name, value in sums.items()}
 
     def _known_affines(self, count: int) -> Tensor:
-        drawn = known_affines(count, generator=self.state.generator, strength=self.config.augmentation)
-        return drawn.to(self.films)
+        affines = known_affines(count, generator=self.state.generator, strength=self.config.augmentation)
+        return affines.to(self.films)
 
     def _losses(self, at: Tensor, *, known: Tensor, epoch: int) -> tuple[dict[str, Tensor], float]:
-        """Mean of each weighted loss over the films ``at``, shown under ``known``, and the valid area."""
+        """The mean of each loss over the films ``at``, transformed by the affines ``known``, and their valid area."""
         state, config = self.state, self.config
         films, mask = self.films[at], self.valid[at]
-        shown = sample(films, known) if config.augmentation > 0 else films
-        theta = with_gauge(join(known, state.network(shown)), state.gauge)
+        transformed = sample(films, known) if config.augmentation > 0 else films
+        theta = with_gauge(join(known, state.network(transformed)), state.gauge)
         sigma = self._blur(epoch)
         aligned = sample(gaussian_blur(films, sigma=sigma), theta)
         inside = sample_valid(mask, theta)
@@ -237,7 +238,7 @@ class _Fit:
 
     @torch.no_grad()
     def _anchor(self, at: Tensor) -> Tensor:
-        """What the films' thetas (B, 2, 3) should agree with: the round's search, else f(x) itself."""
+        """The thetas (B, 2, 3) for the consistency loss: those of the round's search, or f(x) without a search."""
         if self.config.uses_search:
             return self.state.targets[at]
         return with_gauge(self.state.network(self.films[at]), self.state.gauge)
@@ -263,14 +264,14 @@ class _Fit:
         return torch.stack(terms).sum()
 
     def _blur(self, epoch: int) -> float:
-        """Sigma in pixels: a 32nd of the side at first, none in the last epoch."""
+        """The sigma of the blur in pixels: a 32nd of the side in the first epoch, 0 in the last."""
         if not self.config.coarse_to_fine or self.config.epochs == 1:
             return 0.0
         return self.config.size / 32 * (1 - epoch / (self.config.epochs - 1))
 
     @torch.no_grad()
     def _initial_losses(self) -> dict[str, float]:
-        """Each loss before the first step, over the first films in order; 1 for a loss that begins at 0."""
+        """The mean of each loss over the first films before the first step; 1 for a loss that starts at 0."""
         at = torch.arange(min(len(self.films), 4 * self.config.batch))
         self.state.network.eval()
         parts = []
@@ -279,28 +280,29 @@ class _Fit:
             losses, _ = self._losses(part, known=self._known_affines(len(part)), epoch=0)
             parts.append({name: float(value) * len(part) for name, value in losses.items()})
         means = {name: sum(part[name] for part in parts) / len(at) for name in parts[0]}
-        # without augmentation the consistency begins at 0: to divide by that would drown all other losses
+        # without augmentation the consistency loss starts at 0: dividing by it would make it dominate
         return {name: value if value > LEAST_INITIAL else 1.0 for name, value in means.items()}
 
     def _guard(self, numbers: dict[str, float]) -> None:
-        """Stop a fit whose aligned films have become black, or whose loss is no number."""
+        """Raises AlignmentCollapsed where aligned films have left the frame (the paper's "black image") or the loss is
+        not finite."""
         advice = (
             "Choose alignment.initialisation=residual-bounded, raise alignment.alpha or lower alignment.learning_rate."
         )
         epoch = round(numbers["epoch"])
         if not math.isfinite(numbers["loss"]):
-            raise AlignmentCollapsed(f"The alignment's loss is no number after epoch {epoch}. {advice}")
+            raise AlignmentCollapsed(f"The alignment's loss is not a finite number after epoch {epoch}. {advice}")
         area, least = numbers["valid_area"], self.config.guard_valid_area
         if area < least:
             raise AlignmentCollapsed(
                 f"The aligned films cover {area:.0%} of the frame after epoch {epoch}, and at least "
-                f"{least:.0%} is expected (alignment.guard_valid_area): they are turning black. {advice}"
+                f"{least:.0%} is expected (alignment.guard_valid_area): they are leaving the frame. {advice}"
             )
 
     # the end
 
     def finished(self, images: Tensor, valid: Tensor) -> FittedAlignment:
-        """The model: gauge and canonical from the final estimates, and its report on these films."""
+        """The fitted alignment: gauge and canonical image from the final estimates, and the report on these films."""
         state, config = self.state, self.config
         if config.uses_network:
             settle_batch_norm(state.network, self.films, batch=config.batch)
@@ -324,22 +326,22 @@ class _Fit:
         return replace(draft, canonical=self._full_canonical(images, valid, thetas), report=report.to_json())
 
     def _source(self) -> str:
-        """Where the canonical image comes from, for the report."""
-        if self.given is not None:
+        """The source of the canonical image, for the report."""
+        if self.own_canonical is not None:
             return "given"
         return "mean of films aligned groupwise" if self.groupwise else "mean of films as they came"
 
     def _full_canonical(self, images: Tensor, valid: Tensor, thetas: Tensor) -> Tensor:
-        """The canonical image at the side S of the films as they came, float32 (S, S)."""
-        if self.given is not None:
-            return self.given.float()
+        """The canonical image at the side S of the input films, float32 (S, S)."""
+        if self.own_canonical is not None:
+            return self.own_canonical.float()
         at = self.chosen
         aligned = thetas[at].cpu() if self.groupwise else unaligned(len(at))
         return mean_of_aligned(images[at].float(), valid[at].float(), aligned).image[0, 0]
 
 
 def settle_batch_norm(network: AlignmentNetwork, films: Tensor, *, batch: int) -> None:
-    """Set the running statistics of the batch norms to the average over the films; no weight moves."""
+    """Set the running statistics of batch normalisation to their mean over the films; no weight changes."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_running_stats()

@@ -1,4 +1,4 @@
-"""The alignment by landmarks, fitted: the canonical landmarks, and the mean of the films that they align."""
+"""The fit of an alignment by landmarks: canonical landmarks, and the mean of the films aligned by them."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ from ml_engine.core.geometry import normalised_theta
 def fit_landmarks(
     images: Tensor, *, valid: Tensor, points: Sequence[Points], config: AlignmentConfig, seed: int
 ) -> FittedAlignment:
-    """The alignment of films, float32 (N, 1, S, S) in [0, 1], by their landmarks in pixels of the input.
+    """An alignment by landmarks, fitted on films float32 (N, 1, S, S) in [0, 1].
 
-    ``valid`` is bool (N, 1, S, S), ``points`` one mapping a film, empty for a film without landmarks. The
-    canonical image is the mean of the films that have enough of them, at most ``config.canonical_images``,
-    bicubic [s]. Raises InvalidLandmarks where fewer than two films share three landmarks.
+    ``valid`` is bool (N, 1, S, S); ``points`` has the landmarks of each film in pixels of the input, empty for a film
+    without any. The canonical image is the mean, with bicubic sampling as in the paper, of at most
+    ``config.canonical_images`` films that have enough landmarks. Raises InvalidLandmarks where fewer than two films
+    share three landmarks that are not on a line.
     """
     landmarks = mean_landmarks(shrunk(points, images, config))
     placed = [place(film, landmarks) for film in shrunk(points, images, config)]
@@ -56,7 +57,9 @@ def fit_landmarks(
     )
     return FittedAlignment(
         config=config,
-        network=AlignmentNetwork(config, generator=generator).eval(),  # never asked: a file of one form for all methods
+        network=AlignmentNetwork(
+            config, generator=generator
+        ).eval(),  # unused: the file has the same form for all methods
         gauge=unaligned(1)[0],
         template=template,
         canonical=mean_of_aligned(images[at].float(), valid[at].float(), thetas[at]).image[0, 0],
@@ -68,10 +71,12 @@ def fit_landmarks(
 def canonical_by_landmarks(
     images: Tensor, *, valid: Tensor, points: Sequence[Points], config: AlignmentConfig
 ) -> tuple[Tensor, LandmarkResiduals]:
-    """The mean, float32 (S, S) in [0, 1], of the films that their landmarks align, for the network to align to,
-    and the report of the landmarks. With ``config.canonical_fit`` perspective each film is bent by its own [s].
-    Arguments and errors are those of `fit_landmarks`, and InvalidLandmarks where no film's landmarks give a
-    perspective."""
+    """The canonical image for the network, float32 (S, S) in [0, 1], and the report of the landmarks.
+
+    The image is the mean of the films aligned by their landmarks; with ``config.canonical_fit`` "perspective" by a
+    perspective, which the paper states among the transformations of its manual alignment. Arguments and errors as in
+    `fit_landmarks`; also raises InvalidLandmarks where no film's landmarks determine a perspective.
+    """
     inside = shrunk(points, images, config)
     landmarks = mean_landmarks(inside)
     if config.canonical_fit == "affine":
@@ -84,36 +89,36 @@ def canonical_by_landmarks(
     at = _averaged(placed, config)
     if not at:
         raise InvalidLandmarks(
-            f"None of {len(placed)} films has landmarks that give a perspective: mark four or more on each, no three "
-            "of them on one line, or choose alignment.canonical_fit=affine."
+            f"None of {len(placed)} films has landmarks that determine a perspective: mark four or more on each, no "
+            "three of them on a line, or choose alignment.canonical_fit=affine."
         )
     canonical = mean_of_aligned(images[at].float(), valid[at].float(), thetas[at]).image[0, 0]
     return canonical, replace(residuals(placed), fit=config.canonical_fit)
 
 
 def shrunk(points: Sequence[Points], images: Tensor, config: AlignmentConfig) -> list[Points]:
-    """The landmarks in pixels of a frame of the side ``config.size``."""
+    """The landmarks of each film in pixels of a frame of the side ``config.size``."""
     return [scaled(film, config.size / images.shape[-1]) for film in points]
 
 
 def thetas_of(placed: Sequence[LandmarkPlacement], *, size: int) -> Tensor:
-    """Thetas float32 (N, 2, 3) of films placed in a frame of this side."""
+    """The thetas of placed films, float32 (N, 2, 3); ``size`` is the side of the frame in pixels."""
     affines = torch.stack([film.input_from_canonical for film in placed])
     return normalised_theta(affines, (size, size), (size, size)).float()
 
 
 def residuals(placed: Sequence[LandmarkPlacement]) -> LandmarkResiduals:
-    """The report: how many films are aligned, and their residuals in canonical pixels (root mean squares)."""
-    found = np.array([film.residual for film in placed if film.residual is not None])
+    """The number of aligned films, and their residuals in canonical pixels (root mean squares)."""
+    residual = np.array([film.residual for film in placed if film.residual is not None])
     return LandmarkResiduals(
         films=len(placed),
-        aligned=len(found),
-        residual_median_px=float(np.median(found)),
-        residual_p95_px=float(np.percentile(found, 95)),
-        residual_most_px=float(found.max()),
+        aligned=len(residual),
+        residual_median_px=float(np.median(residual)),
+        residual_p95_px=float(np.percentile(residual, 95)),
+        residual_most_px=float(residual.max()),
     )
 
 
 def _averaged(placed: Sequence[LandmarkPlacement], config: AlignmentConfig) -> list[int]:
-    """The first films that have enough landmarks, as many as the canonical image takes."""
+    """The indices of the first films with enough landmarks, at most ``config.canonical_images``."""
     return [k for k, film in enumerate(placed) if not film.reason][: config.canonical_images]

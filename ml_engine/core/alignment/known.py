@@ -1,4 +1,4 @@
-"""What an alignment makes of affines that are known (METHOD: measured, not believed)."""
+"""The errors that an alignment leaves when films are transformed by known affines."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ml_engine.core.alignment.report import AffineErrors, KnownAffines, KnownMea
 from ml_engine.core.alignment.sampling import join, sample, sample_valid
 from ml_engine.core.geometry import apply, invert, pixel_affine
 
-# Half ranges of the known affines at strength 1: shift as a share of the half frame, log-scale, angle in radians,
-# shear.
+# Maximum absolute values of the known affines at strength 1: shift as a share of half the frame, natural logarithm of
+# the scale, angle in radians, shear.
 KNOWN = {"shift": 0.2, "log_scale": 0.12, "angle": math.radians(8), "shear": 0.04}
-FILMS = 32  # that are measured, at most
+FILMS = 32  # maximum number of films measured
 GRID = 9  # points along a side of the frame
 
 
 def known_affines(count: int, *, generator: torch.Generator, strength: float = 1.0) -> Tensor:
-    """Random thetas float32 (count, 2, 3): canonical frames in which films are shown, within KNOWN."""
+    """Random thetas float32 (count, 2, 3) within the ranges `KNOWN` times ``strength``."""
     unit = torch.rand(count, 6, generator=generator) * 2 - 1
     unit[:, 3] = unit[:, 2]  # one scale for both axes
     names = ("shift", "shift", "log_scale", "log_scale", "angle", "shear")
@@ -33,26 +33,26 @@ def known_affines(count: int, *, generator: torch.Generator, strength: float = 1
 
 @torch.no_grad()
 def measured_by_known(model: FittedAlignment, films: Tensor, mask: Tensor, *, seed: int) -> KnownMeasures:
-    """What is left of known affines, on at most `FILMS` prepared films (N, 1, S, S) that pass the checks.
+    """The errors under known affines, on at most `FILMS` prepared films (N, 1, S, S) that pass the checks.
 
-    ``known``: each film is aligned, then shown under a known affine A; the alignment should undo A. What it
-    leaves, A · f(shown), is compared with A alone (``before``). ``consistency``: how far A · f(A x) lies from
-    f(x) for the film x as it came. Both as `errors` in canonical pixels of the side S. Neither for an alignment
-    by landmarks, which would carry the affine with it, nor where no film passes the checks.
+    ``known``: each aligned film is transformed by a known affine A, which the alignment f should undo. The remainder
+    A · f(transformed film) is reported as ``after``, A itself as ``before``. ``consistency``: the difference between
+    A · f(A x) and f(x) for the input film x. Both are `errors` in canonical pixels of the side S. Empty for an
+    alignment by landmarks, where the affine would move the landmarks too, and where no film passes the checks.
     """
     if model.config.method == "landmarks":
         return KnownMeasures()
     generator = torch.Generator().manual_seed(seed)
     at = torch.randperm(len(films), generator=generator)[:FILMS].sort().values
     thetas, checks = model.thetas(films[at], mask[at])
-    sound = ~checks.failed
-    at, thetas = at[sound], thetas[sound.to(thetas.device)]
+    passed = ~checks.failed
+    at, thetas = at[passed], thetas[passed.to(thetas.device)]
     if len(at) == 0:
         return KnownMeasures()
     known = known_affines(len(at), generator=generator).to(thetas)
     size = int(films.shape[-1])
-    left = join(known, _answers(model, films[at], mask[at], join(thetas, known)))
-    moved = join(known, _answers(model, films[at], mask[at], known))
+    left = join(known, _predict_transformed(model, films[at], mask[at], join(thetas, known)))
+    moved = join(known, _predict_transformed(model, films[at], mask[at], known))
     apart = join(_inverse(thetas), moved)
     return KnownMeasures(
         known=KnownAffines(films=len(at), before=errors(known, size=size), after=errors(left, size=size)),
@@ -60,10 +60,10 @@ def measured_by_known(model: FittedAlignment, films: Tensor, mask: Tensor, *, se
     )
 
 
-def _answers(model: FittedAlignment, films: Tensor, mask: Tensor, thetas: Tensor) -> Tensor:
-    """What the alignment says, fallback and all, of the films as they are seen under these thetas."""
-    shown_mask = sample_valid(mask, thetas)
-    return model.thetas(sample(films, thetas) * shown_mask, shown_mask)[0]
+def _predict_transformed(model: FittedAlignment, films: Tensor, mask: Tensor, thetas: Tensor) -> Tensor:
+    """The alignment's thetas, with its fallback, for the films transformed by ``thetas``."""
+    transformed_mask = sample_valid(mask, thetas)
+    return model.thetas(sample(films, thetas) * transformed_mask, transformed_mask)[0]
 
 
 def _inverse(thetas: Tensor) -> Tensor:
@@ -71,10 +71,10 @@ def _inverse(thetas: Tensor) -> Tensor:
 
 
 def errors(thetas: Tensor, *, size: int) -> AffineErrors:
-    """How far affines of the canonical frame (N, 2, 3) are from the identity.
+    """The difference of thetas of the canonical frame (N, 2, 3) from the identity, as absolute values.
 
-    The displacement is over all films and a grid of points of the frame, the shift that of its centre, both
-    in canonical pixels of the side ``size``; angle in degrees, log-scale natural; medians without a sign.
+    The displacement is over all films and a grid of points of the frame, the shift that of its centre, both in
+    canonical pixels of the side ``size``; the angle is in degrees, the scale as its natural logarithm.
     """
     affines = pixel_affine(thetas.cpu(), (size, size), (size, size))
     steps = (np.arange(GRID) + 0.5) * size / GRID

@@ -1,4 +1,4 @@
-"""Alignment by landmarks: least squares from points that a person, or another program, has placed."""
+"""Alignment by landmarks (paper, Fig. 5): least squares from points placed by a person or another program."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from torch import Tensor
 from ml_engine.core.errors import EngineError
 from ml_engine.core.geometry import affine_from_points, apply, compose, identity, invert
 
-Points = Mapping[str, tuple[float, float]]  # a landmark's name -> (x, y) in continuous pixels
-LEAST = 3  # landmarks that an affine needs
-LINE = 0.02  # landmarks whose spread across their line is below this share of that along it lie on one line
-ROUNDS, TOLERANCE = 200, 1e-7  # of the alternating fit; the tolerance in pixels
+Points = Mapping[str, tuple[float, float]]  # name of the landmark: (x, y) in continuous pixels
+LEAST = 3  # number of landmarks that an affine needs
+LINE = 0.02  # landmarks count as collinear if their spread across the line is at most this share of that along it
+ROUNDS, TOLERANCE = 200, 1e-7  # of the alternating fit; tolerance in pixels
 
 
 class InvalidLandmarks(EngineError):
-    """Landmarks are missing, or do not say what they have to."""
+    """Landmarks are missing or do not determine an alignment."""
 
 
 @dataclass(frozen=True)
 class LandmarkPlacement:
-    """Where a film lies by its landmarks: input_from_canonical in pixels, float64 (2, 3), or (3, 3) for a perspective.
+    """The placement of a film by its landmarks.
 
-    ``residual`` is the root mean square distance of its landmarks from the canonical ones, in canonical
-    pixels. Where the landmarks do not suffice, ``reason`` says why, the affine is the identity and the
-    residual None.
+    ``input_from_canonical`` float64 (2, 3), or (3, 3) for a perspective, is in pixels; ``residual`` is the root mean
+    square distance of the film's landmarks from the canonical ones, in canonical pixels. Where the landmarks do not
+    suffice, ``reason`` explains why, the transformation is the identity and the residual None.
     """
 
     input_from_canonical: Tensor
@@ -39,7 +39,7 @@ class LandmarkPlacement:
 
 
 def place(points: Points, canonical: Points) -> LandmarkPlacement:
-    """The least-squares affine from the canonical landmarks to the film's own, both in pixels."""
+    """The placement by the least-squares affine from the canonical landmarks to those of the film, both in pixels."""
     shared = sorted(set(points) & set(canonical))
     reason = _why_not(points, shared)
     if reason:
@@ -51,18 +51,18 @@ def place(points: Points, canonical: Points) -> LandmarkPlacement:
 
 
 def shared_points(points: Points, canonical: Points) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The canonical places (P, 2) and the film's (P, 2) of the landmarks that both have, in order of their names."""
+    """The canonical and the film's points of their common landmarks, float64 (P, 2) each, in order of the names."""
     shared = sorted(set(points) & set(canonical))
     return _array(canonical, shared), _array(points, shared)
 
 
 def mean_landmarks(films: Sequence[Points]) -> dict[str, tuple[float, float]]:
-    """The canonical landmarks of films whose landmarks are given in pixels of frames of one size.
+    """The canonical landmarks of films whose landmarks are in pixels of frames of the same size.
 
-    They and the films' affines A minimise the squared distances of A(canonical) from the films' landmarks,
-    so that films may lack some. An affine of the whole is still free: the mean of all A is the identity.
-    Only landmarks that two films or more share take part. Raises InvalidLandmarks where fewer than two
-    films share three landmarks that do not lie on one line.
+    Canonical landmarks and the films' affines A together minimise the squared distances of A(canonical) from the films'
+    landmarks, so films may lack some. The remaining freedom of an affine is removed by making the mean of all A the
+    identity. Only landmarks of at least two films are used. Raises InvalidLandmarks where fewer than two films share
+    three landmarks that are not on a line.
     """
     films = _usable(films)
     names = sorted({name for film in films for name in film})
@@ -82,19 +82,19 @@ def mean_landmarks(films: Sequence[Points]) -> dict[str, tuple[float, float]]:
 def _refitted(
     films: Sequence[Points], names: Sequence[str], affines: NDArray[np.float64]
 ) -> dict[str, tuple[float, float]]:
-    """Each landmark where the films that have it want it, given their affines input_from_canonical (N, 2, 3)."""
-    found = {}
+    """The canonical landmarks that fit the films best, for fixed affines input_from_canonical (N, 2, 3)."""
+    canonical = {}
     for name in names:
         at = [k for k, film in enumerate(films) if name in film]
         linear = affines[at, :, :2].reshape(-1, 2)
-        wanted = (np.array([films[k][name] for k in at]) - affines[at, :, 2]).reshape(-1)
-        x, y = np.linalg.lstsq(linear, wanted, rcond=None)[0]
-        found[name] = (float(x), float(y))
-    return found
+        targets = (np.array([films[k][name] for k in at]) - affines[at, :, 2]).reshape(-1)
+        x, y = np.linalg.lstsq(linear, targets, rcond=None)[0]
+        canonical[name] = (float(x), float(y))
+    return canonical
 
 
 def _usable(films: Sequence[Points]) -> list[Points]:
-    """The films that have enough shared landmarks, without those that no other film has."""
+    """The films with enough landmarks shared with other films, and only these landmarks."""
     kept: list[Points] = list(films)
     while True:
         count = Counter(name for film in kept for name in film)
@@ -102,8 +102,8 @@ def _usable(films: Sequence[Points]) -> list[Points]:
         enough: list[Points] = [film for film in shared if not _why_not(film, sorted(film))]
         if len(enough) < 2:
             raise InvalidLandmarks(
-                f"{len(enough)} of {len(films)} films share {LEAST} landmarks that do not lie on one line, and at "
-                "least 2 are needed: mark the same landmarks on more films."
+                f"{len(enough)} of {len(films)} films share {LEAST} landmarks that do not lie on a line, and at "
+                "least 2 films are needed: mark the same landmarks on more films."
             )
         if enough == kept:
             return enough
@@ -111,14 +111,14 @@ def _usable(films: Sequence[Points]) -> list[Points]:
 
 
 def _why_not(points: Points, shared: Sequence[str]) -> str:
-    """Why these landmarks give no affine, in words; empty where they do."""
+    """The reason why these landmarks do not determine an affine; empty where they do."""
     if not points:
         return "it has no landmarks"
     if len(shared) < LEAST:
         return f"it has {len(shared)} of the canonical landmarks, and {LEAST} are needed"
-    at = _array(points, shared)
-    along, across = np.linalg.svd(at - at.mean(0), compute_uv=False)[:2]
-    return "its landmarks lie on one line" if across <= LINE * along else ""
+    xy = _array(points, shared)
+    along, across = np.linalg.svd(xy - xy.mean(0), compute_uv=False)[:2]
+    return "its landmarks lie on a line" if across <= LINE * along else ""
 
 
 def _array(points: Points, names: Sequence[str]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
-"""How far an aligned film is from the canonical image: the paper's three losses and a local NCC.
+"""The losses between aligned films and the canonical image: the paper's three (section 3.1, Fig. 7) and a local NCC.
 
-Images are float (B, 1, S, S) in [0, 1]; ``weight`` is float (B, 1, S, S), 1 where a pixel counts. Each
-function returns one value per film, (B,).
+Images are float (B, 1, S, S) in [0, 1]; ``weight`` is float (B, 1, S, S), 1 where a pixel counts and 0 elsewhere. Each
+loss has one value per film, (B,).
 """
 
 from __future__ import annotations
@@ -21,17 +21,20 @@ RELU5_4 = 36  # torchvision's vgg19().features[:36] ends with relu5_4
 
 
 def constancy(film: Tensor, canonical: Tensor, weight: Tensor) -> Tensor:
-    """Mean absolute difference, L1 [i]."""
+    """The constancy loss: the mean absolute difference (L1 is inferred; the paper gives no formula)."""
     return weighted_mean((film - canonical).abs(), weight)
 
 
 def reversed_ssim(film: Tensor, canonical: Tensor, weight: Tensor) -> Tensor:
-    """1 - SSIM, in [0, 2]. The paper gives no window: this is `ssim_map`'s."""
+    """The reversed SSIM loss: 1 - SSIM, in [0, 2]. The window is that of `ssim_map`; the paper gives none."""
     return 1 - weighted_mean(ssim_map(film, canonical), weight)
 
 
 def ssim_map(a: Tensor, b: Tensor) -> Tensor:
-    """SSIM at each pixel (Wang 2004): 11 x 11 Gaussian window, sigma 1.5, edges mirrored."""
+    """SSIM at each pixel, (B, 1, S, S), in [-1, 1] (Wang et al. 2004).
+
+    The window is a Gaussian of 11 x 11 pixels with sigma 1.5; edges are mirrored.
+    """
     both = torch.cat([a, b, a * a, b * b, a * b])
     mean_a, mean_b, aa, bb, ab = gaussian_blur(both, sigma=1.5, radius=5).split(len(a))
     var_a, var_b, cov = aa - mean_a**2, bb - mean_b**2, ab - mean_a * mean_b
@@ -40,9 +43,10 @@ def ssim_map(a: Tensor, b: Tensor) -> Tensor:
 
 
 def reversed_local_ncc(film: Tensor, canonical: Tensor, weight: Tensor, *, window: int) -> Tensor:
-    """1 - the normalised cross-correlation in a sliding window, averaged; in [0, 2].
+    """1 minus the mean normalised cross-correlation in a sliding window, in [0, 2].
 
-    Blind to brightness and contrast that change slowly over the film. ``window`` is the side in pixels.
+    It is insensitive to brightness and contrast that change slowly over the film. ``window`` is its side in pixels,
+    odd. Our addition; the paper has no such loss.
     """
     w = weight.expand_as(film)
     sums = torch.cat([w, w * film, w * canonical, w * film * film, w * canonical * canonical, w * film * canonical])
@@ -55,20 +59,20 @@ def reversed_local_ncc(film: Tensor, canonical: Tensor, weight: Tensor, *, windo
 
 
 def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """The mean over channels and pixels that count, (B,); 0 where none does."""
+    """The mean of the values (B, C, S, S) over the pixels with weight, (B,); 0 where no pixel has weight."""
     total = (values * weight).sum((1, 2, 3))
     return total / weight.expand_as(values).sum((1, 2, 3)).clamp_min(1)
 
 
 def box_mean(images: Tensor, window: int) -> Tensor:
-    """The mean over a window x window square around each pixel, zeros outside; ``window`` is odd."""
+    """The mean over a window x window square around each pixel, same shape; 0 outside the image, ``window`` odd."""
     pad = window // 2
     across = F.avg_pool2d(images, (1, window), stride=1, padding=(0, pad))
     return F.avg_pool2d(across, (window, 1), stride=1, padding=(pad, 0))
 
 
 def gaussian_blur(images: Tensor, *, sigma: float, radius: int | None = None) -> Tensor:
-    """Gaussian blur of (B, 1, H, W), ``sigma`` in pixels, edges mirrored. sigma = 0 returns the images."""
+    """Images (B, 1, H, W) blurred by a Gaussian with ``sigma`` in pixels and mirrored edges; unchanged for sigma 0."""
     if sigma <= 0:
         return images
     radius = min(radius or max(1, round(3 * sigma)), min(images.shape[-2:]) - 1)
@@ -80,18 +84,19 @@ def gaussian_blur(images: Tensor, *, sigma: float, radius: int | None = None) ->
 
 
 def mirrored(images: Tensor, radius: int) -> Tensor:
-    """Columns added on both sides, mirrored about the edge columns: `pad(mode="reflect")`.
+    """Images with ``radius`` columns added on both sides, mirrored about the edge columns, as `pad(mode="reflect")`.
 
-    Torch's own has no deterministic gradient on a GPU.
+    The gradient of torch's own function is not deterministic on a GPU.
     """
     left, right = images[..., 1 : radius + 1].flip(-1), images[..., -radius - 1 : -1].flip(-1)
     return torch.cat([left, images, right], -1)
 
 
 class Perceptual(nn.Module):
-    """Mean squared difference of VGG19's relu5_4 responses [i]: gray to 3 channels, ImageNet scale.
+    """The VGG perceptual loss: mean squared difference of VGG19's relu5_4 responses, after normalisation for ImageNet.
 
-    ``weights`` is a safetensors file with torchvision's names. Raises IncompatibleModel for another file.
+    Layer and distance are inferred (Ledig et al. 2017, the paper's reference [20]). ``weights`` is a safetensors file
+    with torchvision's names. Raises IncompatibleModel for another file.
     """
 
     mean: Tensor
@@ -112,25 +117,25 @@ class Perceptual(nn.Module):
 
 
 def vgg19_features(weights: Path) -> nn.Sequential:
-    """VGG19 up to relu5_4 with the weights of the file. Raises IncompatibleModel."""
+    """VGG19 up to relu5_4 with the weights of a safetensors file. Raises IncompatibleModel for another file."""
     from safetensors.torch import load_file
     from torchvision.models import vgg19
 
     with torch.device("meta"):
         features: nn.Sequential = vgg19(weights=None).features[:RELU5_4]
-    wanted = set(features.state_dict())
+    expected = set(features.state_dict())
     try:
         tensors = {name.removeprefix("features."): value for name, value in load_file(weights).items()}
-        features.load_state_dict({n: v.float() for n, v in tensors.items() if n in wanted}, assign=True)
+        features.load_state_dict({n: v.float() for n, v in tensors.items() if n in expected}, assign=True)
     except Exception as problem:
         raise IncompatibleModel(
-            "The file given for the perceptual loss does not hold the weights of VGG19. Import vgg19 again, "
-            "or set alignment.perceptual=0."
+            "The file for the perceptual loss does not hold the weights of VGG19: import vgg19 again, or set "
+            "alignment.perceptual=0."
         ) from problem
     return features
 
 
 @cache
 def odd_window(size: int) -> int:
-    """The window of the local NCC for films of this side: an eighth of it, odd."""
+    """The odd side in pixels of the local NCC's window: about an eighth of the film's side, at least 5."""
     return max(5, size // 8 | 1)

@@ -1,4 +1,4 @@
-"""A fitted alignment: films in, affines out; and its file."""
+"""A fitted alignment, the affines it gives for films, and its file."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ from ml_engine.core.files import read_tensors, write_tensors
 from ml_engine.core.geometry import identity, normalised_theta, pixel_affine
 
 FORMAT = 1
-BATCH = 32  # fixed and padded, whatever the fit's batch was
+BATCH = 32  # fixed and padded, whatever the batch size of the fit
 
 
 @dataclass(frozen=True)
 class FittedAlignment:
-    """What is needed to align a film. ``canonical`` is float32 (S, S) in [0, 1], 0 where no film lies.
+    """Everything needed to align films.
 
-    ``template`` is the same at the network's side, with its support. ``gauge`` is a theta (2, 3) that
-    follows the network's. ``report`` is an `AlignmentMeasures` as JSON. ``landmarks`` are the canonical ones, in
-    pixels of a frame of the side ``config.size``; empty unless the method is landmarks.
+    ``canonical`` is the canonical image float32 (S, S) in [0, 1], 0 where too few films have pixels; ``template`` the
+    same at the network's side, with its support. ``gauge`` is a theta (2, 3) applied after that of the network.
+    ``report`` is an `AlignmentMeasures` as JSON, ``header`` JSON too. ``landmarks`` are the canonical ones in pixels
+    of a frame of the side ``config.size``, empty unless the method is landmarks.
     """
 
     config: AlignmentConfig
@@ -48,14 +49,14 @@ class FittedAlignment:
     def affines(
         self, images: Tensor, valid: Tensor, *, points: Sequence[Points] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """input_from_canonical, float64 (N, 2, 3), in pixels of the S x S input, and a flag bool (N,).
+        """The films' input_from_canonical, float64 (N, 2, 3), in pixels of the S x S input; and flags, bool (N,).
 
-        ``images`` is float32 (N, 1, S, S) in [0, 1], ``valid`` bool (N, 1, S, S). Any S will do: films are
-        resized to the network's side. Both frames are S x S. A film's result does not depend on the
-        others. Flagged: the affine failed a check, and is the identity where the config says so.
+        ``images`` is float32 (N, 1, S, S) in [0, 1], ``valid`` bool (N, 1, S, S). S may differ from the network's
+        side, to which films are resized; the canonical frame is S x S as well. The result for a film does not depend on
+        the others. A film is flagged if its affine failed a check; with ``config.fallback`` it has the identity then.
 
-        ``points`` are the films' landmarks in pixels of the input, for the method landmarks alone, which
-        leaves a film as it came and flags it where they do not suffice. Raises InvalidLandmarks without them.
+        ``points`` are the films' landmarks in pixels of the input, for the method landmarks only. A film whose
+        landmarks do not suffice has the identity and is flagged. Raises InvalidLandmarks where ``points`` are missing.
         """
         if len(images) == 0:
             return torch.zeros(0, 2, 3, dtype=torch.float64), torch.zeros(0, dtype=torch.bool)
@@ -67,23 +68,23 @@ class FittedAlignment:
             prepared(images[at].to(device), valid[at].to(device), size=self.config.size)
             for at in spans(len(images), BATCH)
         ]
-        answers = [self.thetas(films, mask) for films, mask in parts]
-        thetas = torch.cat([theta for theta, _ in answers]).cpu()
-        flagged = torch.cat([checks.failed for _, checks in answers])
+        aligned = [self.thetas(films, mask) for films, mask in parts]
+        thetas = torch.cat([theta for theta, _ in aligned]).cpu()
+        flagged = torch.cat([checks.failed for _, checks in aligned])
         return pixel_affine(thetas, size, size), flagged
 
     def placed(self, points: Points, *, size: int) -> LandmarkPlacement:
-        """Where a film lies by its landmarks, in pixels of the size x size input; its residual is in those of
-        ``config.size``."""
+        """The placement of a film by its landmarks, in pixels of its size x size input; the residual is in pixels of a
+        frame of the side ``config.size``."""
         step = self.config.size / size
-        found = place(scaled(points, step), self.landmarks)
-        affine = found.input_from_canonical.clone()
+        placement = place(scaled(points, step), self.landmarks)
+        affine = placement.input_from_canonical.clone()
         affine[:, 2] /= step
-        return replace(found, input_from_canonical=affine)
+        return replace(placement, input_from_canonical=affine)
 
     def _affines_by_landmarks(self, valid: Tensor, points: Sequence[Points] | None) -> tuple[Tensor, Tensor]:
         if points is None or len(points) != len(valid):
-            raise InvalidLandmarks("This alignment goes by landmarks: give those of the films.")
+            raise InvalidLandmarks("This alignment uses landmarks: provide those of all films.")
         size = int(valid.shape[-1])
         placed = [self.placed(film, size=size) for film in points]
         affines = torch.stack([film.input_from_canonical for film in placed])
@@ -95,7 +96,7 @@ class FittedAlignment:
 
     @torch.no_grad()
     def thetas(self, films: Tensor, mask: Tensor) -> tuple[Tensor, Checks]:
-        """Thetas (N, 2, 3) with the fallback applied, and what the checks said, for prepared films."""
+        """The thetas (N, 2, 3) of prepared films, with the fallback applied, and the result of the checks."""
         thetas = estimate(
             films, mask, network=self.network, config=self.config, gauge=self.gauge, canonical=self.template
         )
@@ -107,7 +108,10 @@ class FittedAlignment:
 
 
 def prepared(images: Tensor, valid: Tensor, *, size: int) -> tuple[Tensor, Tensor]:
-    """Films and mask as the network takes them: float32 (N, 1, size, size), 0 outside the mask."""
+    """Films and masks for the network, float32 (N, 1, size, size) each; films are 0 outside the mask.
+
+    ``images`` is float (N, 1, S, S) in [0, 1], ``valid`` bool or float (N, 1, S, S).
+    """
     films, masks = (torch.empty(len(images), 1, size, size, device=images.device) for _ in range(2))
     for at in spans(len(images), BATCH):
         films[at], masks[at] = _prepared(images[at], valid[at], size)
@@ -133,7 +137,7 @@ def estimate(
     gauge: Tensor,
     canonical: Canonical,
 ) -> Tensor:
-    """Thetas (N, 2, 3) by the configured family: network, search, or the one and then the other."""
+    """The thetas (N, 2, 3) of prepared films by the configured method: network, search, or both in sequence."""
     starts = [unaligned(len(films)).to(films.device)]
     if config.uses_network:
         starts.append(with_gauge(predict(network, films), gauge))
@@ -147,16 +151,16 @@ def predict(network: AlignmentNetwork, films: Tensor) -> Tensor:
     """The network's thetas (N, 2, 3) in evaluation mode, in padded batches of one fixed size."""
     training = network.training
     network.eval()
-    found = []
+    thetas = []
     for at in spans(len(films), BATCH):
         part = films[at]
-        found.append(network(padded(part, BATCH))[: len(part)])
+        thetas.append(network(padded(part, BATCH))[: len(part)])
     network.train(training)
-    return torch.cat(found)
+    return torch.cat(thetas)
 
 
 def save_alignment(model: FittedAlignment, path: Path, *, header: dict[str, Any]) -> None:
-    """Write the model as safetensors. ``header`` (JSON) is kept as given, under the key ``header``."""
+    """Write the alignment as a safetensors file, with ``header`` as additional JSON."""
     tensors = {f"network.{name}": value for name, value in model.network.state_dict().items()}
     tensors |= {"gauge": model.gauge, "canonical": model.canonical}
     tensors |= {"template.image": model.template.image, "template.support": model.template.support}
@@ -167,12 +171,12 @@ def save_alignment(model: FittedAlignment, path: Path, *, header: dict[str, Any]
 
 
 def load_alignment(path: Path, *, device: str = "cpu") -> FittedAlignment:
-    """Read a model written by `save_alignment`. Raises IncompatibleModel for any other file."""
+    """The alignment written by `save_alignment`. Raises IncompatibleModel for any other file or format."""
     tensors, facts = read_tensors(path)
     tensors = {name: value.to(device) for name, value in tensors.items()}
     if facts.get("format") != FORMAT or "gauge" not in tensors:
         raise IncompatibleModel(
-            f"The alignment file has format {facts.get('format')}, this version reads {FORMAT}: fit it again."
+            f"The alignment file has format {facts.get('format')}, and this version needs {FORMAT}: fit it again."
         )
     config = AlignmentConfig.from_json(facts["config"])
     network = AlignmentNetwork(config, generator=torch.Generator()).to(device)

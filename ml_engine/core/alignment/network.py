@@ -13,15 +13,15 @@ from torchvision.models import ResNet, resnet18, resnet34, resnet50
 from ml_engine.core.alignment_config import AlignmentConfig
 
 BUILDERS = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
-# Bounds of the residual: shift as a share of the half frame, log-scale, angle in radians, shear.
+# Bounds of the residual: shift as a share of half the frame, natural logarithm of the scale, angle in radians, shear.
 BOUNDS = {"shift": 0.5, "log_scale": 0.4, "angle": math.radians(30), "shear": 0.2}
 
 
 class AlignmentNetwork(nn.Module):
-    """Gray films (B, 1, S, S) float32 in [0, 1] to theta (B, 2, 3): canonical [-1, 1] to film [-1, 1].
+    """Predicts thetas (B, 2, 3), canonical [-1, 1] to film [-1, 1], of gray films float32 (B, 1, S, S) in [0, 1].
 
-    ResNet with average pooling throughout, a head without bias and a sigmoid [s]. ``low`` and ``high``
-    hold the minimum and maximum of Y0 for each parameter, frozen (Eq. 3).
+    A ResNet with average pooling throughout, a head without bias and a sigmoid, as the paper states. ``low`` and
+    ``high`` (6,) are the frozen minimum and maximum of Y0 for each parameter (Eq. 3).
     """
 
     low: Tensor
@@ -30,7 +30,7 @@ class AlignmentNetwork(nn.Module):
     def __init__(self, config: AlignmentConfig, *, generator: torch.Generator) -> None:
         super().__init__()
         self.initialisation, self.alpha = config.initialisation, config.alpha
-        with torch.random.fork_rng(devices=[]):  # the layers draw weights that are drawn again below
+        with torch.random.fork_rng(devices=[]):  # the layers initialise weights that are drawn again below
             self.backbone: ResNet = BUILDERS[config.backbone](weights=None)
             self.backbone.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
             self.backbone.fc = nn.Linear(self.backbone.fc.in_features, 6, bias=False)
@@ -46,7 +46,7 @@ class AlignmentNetwork(nn.Module):
         fc = self.backbone.fc
         nn.init.kaiming_uniform_(fc.weight, a=math.sqrt(5), generator=generator)
         if self.initialisation == "residual-bounded":
-            nn.init.zeros_(fc.weight)  # only the last layer: the ones before must keep their gradients
+            nn.init.zeros_(fc.weight)  # the last layer only: the others need their gradients
 
     def outputs(self, films: Tensor) -> Tensor:
         """The six raw outputs in (0, 1), float32 (B, 6): the f(x) of Eq. 3."""
@@ -56,7 +56,10 @@ class AlignmentNetwork(nn.Module):
         return self.theta(self.outputs(films))
 
     def theta(self, outputs: Tensor) -> Tensor:
-        """Six outputs in (0, 1), (B, 6), to theta (B, 2, 3) by the configured initialisation (Eq. 4)."""
+        """The theta (B, 2, 3) for outputs in (0, 1), (B, 6), by the configured initialisation (Eq. 4).
+
+        As printed ("paper"), every initial offset from the identity lies in [0, 1/alpha].
+        """
         if self.initialisation == "residual-bounded":
             return residual_theta(2 * outputs - 1)
         offset = outputs - self.low
@@ -66,17 +69,17 @@ class AlignmentNetwork(nn.Module):
         return (offset / spread).reshape(-1, 2, 3) + torch.eye(2, 3, device=outputs.device)
 
     def freeze_range(self, outputs: Tensor) -> None:
-        """Keep the per-parameter minimum and maximum of Y0 (N, 6) (Eq. 3). A range of 0 becomes 1e-6."""
+        """Store the minimum and maximum of Y0 (N, 6) for each parameter (Eq. 3). A range of 0 becomes 1e-6."""
         low, high = outputs.amin(0), outputs.amax(0)
         self.low.copy_(low)
         self.high.copy_(torch.maximum(high, low + 1e-6))
 
 
 def residual_theta(unit: Tensor) -> Tensor:
-    """Six values in [-1, 1], (B, 6), to theta (B, 2, 3): identity at 0, bounded by BOUNDS.
+    """The theta (B, 2, 3) for six values in [-1, 1], (B, 6): the identity at 0, bounded by `BOUNDS`.
 
-    The order is shift x, shift y, log-scale x, log-scale y, angle, shear; theta is
-    rotation · shear · scale, then the shift. Its determinant is always above 0.
+    The values are shift x, shift y, log-scale x, log-scale y, angle, shear; theta is rotation · shear · scale, then the
+    shift. Its determinant is always positive. Our choice for preset ``default``.
     """
     shift = unit[:, 0:2] * BOUNDS["shift"]
     scale = torch.exp(unit[:, 2:4] * BOUNDS["log_scale"])

@@ -1,4 +1,4 @@
-"""Pictures of what an alignment did, gray or colour, for a person to look at."""
+"""Pictures of an alignment for visual inspection, gray or in colour."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ml_engine.core.alignment.canonical import BATCH, Canonical, mean_of_aligned
 from ml_engine.core.alignment.checks import correlation
 from ml_engine.core.alignment.sampling import sample, sample_valid, unaligned
 
-EACH = 3  # films shown of the worst, and of the middle
+EACH = 3  # number of worst and of median films shown
 
 
 @dataclass(frozen=True)
 class Pair:
     """A picture before and after the alignment: uint8 (S, S), or (S, S, 3) for a film over the canonical image.
 
-    ``film`` is the film's place among those measured, with its correlation (NCC) before and after.
+    ``film`` is the index of the film among those measured, ``ncc`` its correlation before and after.
     """
 
     name: str
@@ -31,10 +31,11 @@ class Pair:
 
 @torch.no_grad()
 def pictures(films: Tensor, mask: Tensor, thetas: Tensor, *, canonical: Canonical) -> list[Pair]:
-    """The mean film, the variance over films, and films over the canonical image: those that fit it worst when
-    aligned (by NCC), and those in the middle. ``films`` and ``mask`` are prepared, float (N, 1, S, S).
+    """The mean film, the variance over films, and films over the canonical image.
 
-    The film is red and the canonical image cyan, so that what agrees is gray. Both variances have one scale.
+    The films are those with the lowest and with median NCC after alignment. ``films`` and ``mask`` are prepared, float
+    (N, 1, S, S); ``thetas`` (N, 2, 3). The film is red and the canonical image cyan, so that they are gray where they
+    agree. Both variances have the same scale.
     """
     still = unaligned(len(films)).to(films)
     mean = Pair(
@@ -42,13 +43,13 @@ def pictures(films: Tensor, mask: Tensor, thetas: Tensor, *, canonical: Canonica
     )
     before, after = _variance(films, mask, still), _variance(films, mask, thetas)
     most = torch.maximum(before.max(), after.max()).clamp_min(1e-9)
-    found = [mean, Pair("variance", _gray(before / most), _gray(after / most))]
+    pairs = [mean, Pair("variance", _gray(before / most), _gray(after / most))]
     ncc = torch.stack([_ncc(films, mask, still, canonical), _ncc(films, mask, thetas, canonical)])
     for name, film in shown_films(ncc[1]):
         at = slice(film, film + 1)
-        pair = [_overlay(films[at], mask[at], theta[at], canonical) for theta in (still, thetas)]
-        found.append(Pair(name, pair[0], pair[1], film, (float(ncc[0, film]), float(ncc[1, film]))))
-    return found
+        unmoved, moved = (_overlay(films[at], mask[at], theta[at], canonical) for theta in (still, thetas))
+        pairs.append(Pair(name, unmoved, moved, film, (float(ncc[0, film]), float(ncc[1, film]))))
+    return pairs
 
 
 def canonical_picture(canonical: Canonical) -> Tensor:
@@ -57,7 +58,7 @@ def canonical_picture(canonical: Canonical) -> Tensor:
 
 
 def shown_films(ncc: Tensor) -> list[tuple[str, int]]:
-    """Names and places of the films to show, from their correlations (N,): the worst, then the middle ones."""
+    """Names and indices of the films to show, from their correlations (N,): the worst, then the median ones."""
     order = torch.argsort(ncc, stable=True).tolist()
     worst, rest = order[:EACH], order[EACH:]
     start = max(0, (len(order) - EACH) // 2 - len(worst))
@@ -77,7 +78,7 @@ def _overlay(film: Tensor, mask: Tensor, theta: Tensor, canonical: Canonical) ->
 
 
 def _variance(films: Tensor, mask: Tensor, thetas: Tensor) -> Tensor:
-    """The variance over the films at each pixel that two or more of them fill, else 0, float64 (S, S)."""
+    """The variance over the films at each pixel that at least two of them cover, otherwise 0; float64 (S, S)."""
     sums = torch.zeros(3, *films.shape[-2:], dtype=torch.float64, device=films.device)
     for at in spans(len(films), BATCH):
         weight = sample_valid(mask[at], thetas[at])
@@ -89,9 +90,9 @@ def _variance(films: Tensor, mask: Tensor, thetas: Tensor) -> Tensor:
 
 
 def _ncc(films: Tensor, mask: Tensor, thetas: Tensor, canonical: Canonical) -> Tensor:
-    found = []
+    ncc = []
     for at in spans(len(films), BATCH):
         weight = sample_valid(mask[at], thetas[at]) * canonical.support
         aligned = sample(films[at], thetas[at])
-        found.append(correlation(aligned, canonical.image.expand_as(aligned), weight))
-    return torch.cat(found)
+        ncc.append(correlation(aligned, canonical.image.expand_as(aligned), weight))
+    return torch.cat(ncc)

@@ -1,4 +1,4 @@
-"""How well single films lie in the canonical frame."""
+"""The quality of the alignment of each film."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ml_engine.core.geometry import normalised_theta
 def alignment_quality(
     model: FittedAlignment, images: torch.Tensor, valid: torch.Tensor, input_from_canonical: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """`columns.NAMES` of each film, float64 (N, 5): NCC in [-1, 1] and SSIM to the canonical image as the film came
-    and as it was aligned, and the share of the frame that it fills, in [0, 1].
+    """The numbers `columns.NAMES` of each film, float64 (N, 5).
 
-    ``images`` are float32 (N, 1, S, S) in [0, 1], ``valid`` bool (N, 1, S, S) is where a film lies, and the affines
-    (N, 2, 3) are in pixels of the S x S input.
+    They are NCC in [-1, 1] and SSIM to the canonical image before and after the alignment, and the share of the
+    canonical frame that the aligned film fills, in [0, 1]. ``images`` is float32 (N, 1, S, S) in [0, 1], ``valid`` bool
+    (N, 1, S, S), and ``input_from_canonical`` float64 (N, 2, 3) in pixels of the S x S input.
     """
     side = (int(images.shape[-2]), int(images.shape[-1]))
     films, mask = prepared(images, valid, size=model.config.size)

@@ -1,7 +1,7 @@
 """Differentiable warps in normalised coordinates, for the fit and the search.
 
-A theta is (B, 2, 3): [-1, 1] of the canonical image to [-1, 1] of the film, ``align_corners=False``. `sample` and
-`sample_valid` take a perspective (B, 3, 3) as well.
+A theta (B, 2, 3) maps [-1, 1] of the canonical image to [-1, 1] of the film, with ``align_corners=False``. `sample`
+and `sample_valid` also accept perspectives (B, 3, 3).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def sample(films: Tensor, theta: Tensor, *, mode: str = "bilinear") -> Tensor:
-    """The films (B, C, S, S) seen in the canonical frame, black outside (B, C, S, S)."""
+    """The films (B, C, S, S) resampled to the canonical frame, same shape, 0 outside the film."""
     shape = list(films.shape)
     plane = F.affine_grid(theta[:, :2].to(films), shape, align_corners=False)
     if theta.shape[1] == 2:
@@ -24,7 +24,7 @@ def sample(films: Tensor, theta: Tensor, *, mode: str = "bilinear") -> Tensor:
 
 
 def sample_valid(valid: Tensor, theta: Tensor) -> Tensor:
-    """1.0 where the aligned film has pixels, else 0.0: float (B, 1, S, S), no gradient."""
+    """1.0 where the aligned film has pixels, otherwise 0.0; float (B, 1, S, S), without gradient."""
     return (sample(valid.detach(), theta.detach()) > 0.999).to(valid.dtype)
 
 
@@ -34,13 +34,13 @@ def unaligned(count: int) -> Tensor:
 
 
 def join(first: Tensor, second: Tensor) -> Tensor:
-    """theta of ``second`` followed by ``first``: what was a film's frame becomes the next one's."""
+    """The theta (..., 2, 3) that applies ``second`` and then ``first``."""
     linear = first[..., :2] @ second[..., :2]
     shift = first[..., :2] @ second[..., 2:] + first[..., 2:]
     return torch.cat([linear, shift], -1)
 
 
 def point_distance(a: Tensor, b: Tensor) -> Tensor:
-    """Mean squared distance, (B,), of where two thetas take the square's points (+-0.7, +-0.7)."""
+    """The mean squared distance (B,) between the images of the points (±0.7, ±0.7) under two thetas (B, 2, 3)."""
     corners = torch.tensor([[-0.7, -0.7, 0.7, 0.7], [-0.7, 0.7, -0.7, 0.7], [1.0, 1.0, 1.0, 1.0]]).to(a)
     return (((a - b) @ corners) ** 2).sum(1).mean(1)

@@ -1,4 +1,4 @@
-"""Search of a film's affine by descent on its correlation with the canonical image (Fig. 5, first family)."""
+"""Search for a film's affine by gradient descent on its correlation with the canonical image (paper, Fig. 5, left)."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ from ml_engine.core.alignment.losses import box_mean, gaussian_blur
 from ml_engine.core.alignment.network import residual_theta
 from ml_engine.core.alignment.sampling import join, sample, sample_valid
 
-SIDE = 64  # films are searched at this side, smaller ones at their own: enough for an affine, and cheap
-BATCH = 32  # fixed and padded, so that a film's result does not depend on its company
-SIGMAS = (3.0, 1.5, 0.75)  # blur in pixels of the searched film, one per third of the steps
-WINDOW = 1 / 2  # side of the window in which contrast is made even, as a share of the film's side
+SIDE = 64  # larger films are shrunk to this side: sufficient for an affine, and fast
+BATCH = 32  # fixed and padded, so that the result for a film does not depend on the others
+SIGMAS = (3.0, 1.5, 0.75)  # blur in pixels of the shrunk film, for each third of the steps
+WINDOW = 1 / 2  # side of the window for local contrast, as a share of the film's side
 LEARNING_RATE = 0.05
-FLOOR = 1e-3  # added to the local variances: contrast below 3 % of the range counts little
+FLOOR = 1e-3  # added to local variances: contrast below 3 % of the gray scale counts little
 
 
 def search(films: Tensor, valid: Tensor, *, canonical: Canonical, starts: list[Tensor], steps: int) -> Tensor:
-    """Thetas (N, 2, 3) float32 after ``steps`` steps of Adam, each film on its own.
+    """The thetas float32 (N, 2, 3) after ``steps`` steps of Adam, for each film independently.
 
-    What is correlated are local contrasts (`local_contrast`), so that exposure does not matter.
-    ``films`` and ``valid`` are float (N, 1, S, S); ``starts`` are thetas (N, 2, 3), of which each film
-    begins at the one that fits best. A film that ends worse than it began keeps its start.
+    The correlation is that of local contrasts (`local_contrast`), so that exposure has no influence. ``films`` and
+    ``valid`` are float (N, 1, S, S); ``starts`` are one or more thetas (N, 2, 3), of which each film starts from the
+    best. A film whose result is worse than its start keeps the start.
     """
     film, mask = shrunk(films), _shrunk_mask(valid)
     image, support = shrunk(canonical.image), _shrunk_mask(canonical.support)
     images = [local_contrast(gaussian_blur(image, sigma=sigma), support) for sigma in SIGMAS]
-    found = [
+    thetas = [
         _search_batch(film[at], mask[at], [start[at] for start in starts], images=images, support=support, steps=steps)
         for at in spans(len(films), BATCH)
     ]
-    return torch.cat(found)
+    return torch.cat(thetas)
 
 
 def local_contrast(images: Tensor, mask: Tensor) -> Tensor:
-    """(B, 1, S, S) less its mean and over its deviation in a window around each pixel; 0 off the mask."""
+    """Images (B, 1, S, S) minus their mean and divided by their deviation in a window around each pixel; 0 outside the
+    mask."""
     window = int(images.shape[-1] * WINDOW) // 2 * 2 + 1
     area = box_mean(mask, window).clamp_min(1e-3)
     mean = box_mean(images * mask, window) / area
@@ -48,8 +49,7 @@ def local_contrast(images: Tensor, mask: Tensor) -> Tensor:
 
 
 def shrunk(images: Tensor) -> Tensor:
-    """The whole frame of (N, 1, S, S) at `SIDE`, smaller ones as they are. Were an edge cut off, thetas would be
-    those of another frame."""
+    """Images (N, 1, S, S) shrunk to `SIDE`, or unchanged if smaller. The whole frame is kept, so thetas stay valid."""
     if images.shape[-1] <= SIDE:
         return images
     return F.interpolate(images, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
@@ -82,11 +82,11 @@ def _search_batch(
             misfit(3 * step // steps, join(start, residual_theta(torch.tanh(unit)))).sum().backward()
             adam.step()
     with torch.no_grad():
-        found = join(start, residual_theta(torch.tanh(unit)))
-        return _best([start, found], [misfit(1, start), misfit(1, found)])[:count]
+        result = join(start, residual_theta(torch.tanh(unit)))
+        return _best([start, result], [misfit(1, start), misfit(1, result)])[:count]
 
 
 def _best(thetas: list[Tensor], misfits: list[Tensor]) -> Tensor:
-    """For each film the theta of the smallest misfit; the first of equals, and never one without a misfit."""
+    """The theta with the smallest misfit for each film; the first among equals, and never one whose misfit is NaN."""
     choice = torch.stack(misfits).nan_to_num(nan=torch.inf).argmin(0)
     return torch.stack(thetas)[choice, torch.arange(len(choice), device=choice.device)]

@@ -1,4 +1,4 @@
-"""What films' features depend on; without torch, so that a plan can be made where none is loaded."""
+"""The key of a feature store: everything that the features of a film depend on. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 from ml_engine.core.config import PipelineConfig
 
-VERSION = 1  # raise it when the same config gives other features
+VERSION = 1  # to be raised when the same config gives different features
 
-# Settings that come after the features, or that something else in the key stands for. Any other setting, one
-# that is added later too, makes a store of its own: a film is then computed again, never taken wrongly.
+# Settings that apply after the features, or that another entry of the key represents. Every other setting, also one
+# added in future, is part of the key: a film is then computed again, but wrong features are never reused.
 AFTERWARDS = frozenset(
     {
         "preset", "align", "alignment", "weights", "seed", "device",
@@ -26,8 +26,11 @@ AFTERWARDS = frozenset(
 def key_of(
     config: PipelineConfig, *, weights: dict[str, Any], alignment_sha256: str | None, device: str
 ) -> dict[str, Any]:
-    """All that a film's features depend on, as JSON: the config but for `AFTERWARDS`, the backbone's weights
-    (``name`` and ``sha256``, the seed where they are random), the alignment and the kind of device."""
+    """Everything that the features of a film depend on, as JSON.
+
+    It holds the settings of the config except `AFTERWARDS`, the backbone's weights (their SHA-256, or their name and
+    the seed if they are random), the SHA-256 of the alignment and the type of device.
+    """
     settings = {name: value for name, value in config.to_json().items() if name not in AFTERWARDS}
     source = weights["sha256"] or f"{weights['name']}, seed {config.seed}"
     return {"version": VERSION, "settings": settings, "weights": source, "alignment": alignment_sha256, "on": device}

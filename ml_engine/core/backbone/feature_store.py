@@ -1,4 +1,4 @@
-"""What was computed of a film up to its features, kept in a folder so that no run computes it twice."""
+"""A store on disk for placed films and their features, so that no run computes them twice."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from ml_engine.core.backbone.feature_key import AFTERWARDS as AFTERWARDS
 from ml_engine.core.backbone.feature_key import key_of as key_of
 from ml_engine.core.errors import IncompatibleModel
 
-FOLDER = "features"  # of a run folder that keeps its own
+FOLDER = "features"  # the feature stores inside a run folder
 
 
 @dataclass(frozen=True)
 class PlacedFilm:
-    """A film before its features: ``image`` (S, S) float32 in [0, 1]; ``box`` (4,) int64, top, left, bottom, right
-    of the film in it; ``original_from_input`` and ``input_from_canonical`` (2, 3) float64 in pixels; ``flagged``
-    where its alignment failed a check."""
+    """A film with its position: the input of feature extraction.
+
+    ``image`` float32 (S, S) in [0, 1]; ``box`` int64 (4,), the top, left, bottom and right of the film in it;
+    ``original_from_input`` and ``input_from_canonical`` float64 (2, 3) in pixels; ``flagged`` if its alignment failed
+    a check.
+    """
 
     image: NDArray[np.float32]
     box: NDArray[np.int64]
@@ -35,16 +38,16 @@ class PlacedFilm:
 
 
 def folder_of(folder: Path, key: dict[str, Any]) -> Path:
-    """Where, in a folder of stores, the store of this key lies or would lie."""
+    """The path of the store with this key in a folder of stores, whether it exists or not."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     return folder / digest[:32]
 
 
 class FeatureStore:
-    """One safetensors file a film, by the SHA-256 of the film's file, in a folder of its own for each key.
+    """A folder for each key, with a safetensors file per film, named by the SHA-256 of the film's file.
 
-    A film is there whole or not at all. About 5 MB a film at 224 px and 1536 dimensions: 784 patches, masked ones
-    too, so that the mask may change.
+    Files are written atomically. A film takes about 5 MB at 224 px and 1536 dimensions: 784 patches, including masked
+    ones, so that the mask can change.
     """
 
     def __init__(self, folder: Path, key: dict[str, Any]) -> None:
@@ -53,14 +56,15 @@ class FeatureStore:
             files.write_json(self.folder / "key.json", key)
 
     def path(self, sha256: str) -> Path:
+        """The file of a film, whether it exists or not."""
         return self.folder / f"{sha256}.safetensors"
 
     def holds(self, sha256: str) -> bool:
-        """Whether the film with this hash is there; never for a film without one."""
+        """Whether the film with this hash is in the store; False for an empty hash."""
         return bool(sha256) and self.path(sha256).is_file()
 
     def placed(self, sha256: str) -> PlacedFilm:
-        """Raises IncompatibleModel where the file is missing or broken."""
+        """The film with its position. Raises IncompatibleModel where the file is missing or damaged."""
         tensors = self._read(sha256, but="features")
         return PlacedFilm(
             tensors["image"].numpy(),
@@ -71,11 +75,11 @@ class FeatureStore:
         )
 
     def features(self, sha256: str) -> Tensor:
-        """The features of every patch of the grid, row by row, float32 (h * w, D). Raises IncompatibleModel."""
+        """The features of all patches, row by row, float32 (h * w, D). Raises IncompatibleModel as `placed` does."""
         return self._read(sha256, only="features")["features"]
 
     def keep(self, sha256: str, placed: PlacedFilm, features: Tensor) -> None:
-        """Add a film: its features float32 (h * w, D) as `features` gives them back."""
+        """Add a film with the features of all its patches, row by row, float32 (h * w, D)."""
         tensors = {
             "image": torch.from_numpy(np.array(placed.image)),
             "box": torch.from_numpy(np.array(placed.box)),
@@ -96,14 +100,14 @@ class FeatureStore:
                 return {name: file.get_tensor(name) for name in names}
         except (OSError, SafetensorError):
             raise IncompatibleModel(
-                f"The kept features of a film, {path.name} in {path.parent}, cannot be read: delete that file, and the "
-                "film is computed again."
+                f"The stored features of a film, {path.name} in {path.parent}, cannot be read: delete that file, and "
+                "the film is computed again."
             ) from None
 
 
 def link(source: Path, target: Path, *, without: frozenset[str] = frozenset()) -> None:
-    """Give ``target`` all that the stores in ``source`` hold, as links where the disk allows, but for the films
-    with the hashes ``without``."""
+    """Add the content of all stores in the folder ``source`` to the folder ``target``, except the films with the hashes
+    ``without``. Files are hard-linked if possible, otherwise copied."""
     for path in sorted(source.glob("*/*")):
         if path.stem not in without and not path.name.startswith("."):
             files.link_or_copy(path, target / path.parent.name / path.name)

@@ -1,4 +1,4 @@
-"""Patch features of a frozen backbone (paper, section 3, Fig. 3)."""
+"""Patch features from a frozen backbone (paper, section 3, Fig. 3, and section 3.3)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,19 @@ __all__ = ["FeatureExtractor", "random_state"]
 
 
 class FeatureExtractor:
-    """Gray canonical films to the features of their patches.
+    """Extracts the features of the patches of gray canonical films.
 
-    Gray is repeated to the channels that the backbone takes [o]; each layer's map gets its own 3 x 3 average [i];
-    deeper maps are then up-sampled bilinearly to the first one's grid and concatenated [s]. The trunk ends at
-    the last layer used (`networks.trunk`).
+    The gray channel is repeated for each channel of the backbone (our choice; the paper is silent). Each layer's map
+    is averaged over ``pool`` x ``pool`` neighbourhoods (inferred from the PatchCore code), then deeper maps are
+    up-sampled bilinearly to the grid of the first and all are concatenated: in the paper 28 x 28 x 512 and
+    14 x 14 x 1024 give 28 x 28 x 1536. The network ends at the last layer used (`networks.trunk`).
     """
 
     def __init__(self, config: PipelineConfig, state: dict[str, Tensor], device: torch.device) -> None:
-        """``state`` holds the backbone's tensors by its library's names (`weights.load_backbone`)."""
+        """``state`` holds the backbone's tensors by the names of its library (`weights.load_backbone`).
+
+        Raises RuntimeError where they do not fit the backbone.
+        """
         self.config, self.device = config, device
         backbone = architectures.find(config.backbone)
         network = networks.build(config.backbone)
@@ -32,43 +36,43 @@ class FeatureExtractor:
         self.trunk = networks.trunk(network, config).to(device).to(memory_format=torch.channels_last)
         self.mean = torch.tensor(scale.mean, device=device).view(1, -1, 1, 1)
         self.std = torch.tensor(scale.std, device=device).view(1, -1, 1, 1)
-        # a CPU adds up the last rows of a batch's matrices in another order: in timm's networks that shows
+        # on a CPU the summation order depends on the place in the batch, which changes the features of timm's networks
         self.is_one_by_one = device.type == "cpu" and bool(backbone.timm_name)
 
     @torch.inference_mode()
     def grids(self, films: Tensor) -> Tensor:
-        """Features on the patch grid, float32 (B, D, h, w), of films (B, 1, S, S) float32 in [0, 1]."""
+        """Features on the patch grid, float32 (B, D, h, w), of canonical films float32 (B, 1, S, S) in [0, 1]."""
         x = (films.to(self.device).expand(-1, self.mean.shape[1], -1, -1) - self.mean) / self.std
         x = x.contiguous(memory_format=torch.channels_last)
         maps = [_average(layer, self.config.pool) for layer in self._layers(x)]
         first = maps[0]
-        same = [first] + [
+        upsampled = [first] + [
             F.interpolate(m, size=first.shape[-2:], mode="bilinear", align_corners=False) for m in maps[1:]
         ]
-        return torch.cat(same, 1)
+        return torch.cat(upsampled, 1)
 
     def _layers(self, x: Tensor) -> list[Tensor]:
         if not self.is_one_by_one:
-            found: list[Tensor] = self.trunk(x)
-            return found
+            batch: list[Tensor] = self.trunk(x)
+            return batch
         films = [self.trunk(film) for film in x.split(1)]
         return [torch.cat(maps) for maps in zip(*films, strict=True)]
 
     def patches(self, films: Tensor, places: Tensor) -> Tensor:
-        """Features of the patches at ``places`` (P, 2), float32 (B, P, D) on the CPU.
+        """Features of the patches at ``places`` int64 (P, 2), float32 (B, P, D) on the CPU, of films (B, 1, S, S).
 
-        The backbone always sees ``config.batch`` films, the last batch filled up with black ones, or one film
-        at a time, so that a film's features do not depend on how many others there are, nor on its place among them.
+        The backbone always gets ``config.batch`` films, the last batch being filled up with black ones, or a single
+        film, so that the features of a film do not depend on the number of other films or its place among them.
         """
-        found = []
+        features = []
         for part in films.split(self.config.batch):
             missing = 0 if self.is_one_by_one else self.config.batch - len(part)
             full = torch.cat([part, part.new_zeros(missing, *part.shape[1:])]) if missing else part
             grid = self.grids(full)[: len(part)]
-            found.append(grid[:, :, places[:, 0], places[:, 1]].transpose(1, 2).contiguous().cpu())
-        return torch.cat(found)
+            features.append(grid[:, :, places[:, 0], places[:, 1]].transpose(1, 2).contiguous().cpu())
+        return torch.cat(features)
 
 
 def _average(maps: Tensor, pool: int) -> Tensor:
-    """The mean over a pool x pool neighbourhood, of the pixels inside the map only."""
+    """The mean over a pool x pool neighbourhood, counting only positions inside the map; same shape (B, D, h, w)."""
     return F.avg_pool2d(maps, pool, stride=1, padding=pool // 2, count_include_pad=False)

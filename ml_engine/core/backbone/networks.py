@@ -1,4 +1,4 @@
-"""The backbones as torch modules: built without weights, cut after the last layer used, fed by published files."""
+"""The backbones as torch modules: built without weights and cut after the last layer used."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ XRV_FINDINGS = 18  # outputs of torchxrayvision's classifier
 
 
 def build(name: str, *, seed: int | None = None) -> nn.Module:
-    """The untrained network of an architecture, ready to take weights or, under a ``seed``, initialised by it as its
-    library does. The global random state is left alone, and nothing is downloaded.
+    """The untrained network of an architecture; with a ``seed`` its initialisation is that of its library.
 
-    Raises InvalidConfig for a network that timm does not have, and where timm is not installed.
+    The global random state does not change, and nothing is downloaded. Raises InvalidConfig for a network that timm
+    does not have, and where timm is not installed.
     """
     with torch.random.fork_rng(devices=[]):
         if seed is not None:
@@ -34,13 +34,14 @@ def build(name: str, *, seed: int | None = None) -> nn.Module:
 
 
 def on_meta(name: str) -> nn.Module:
-    """The network's names and shapes without memory for its tensors. Raises InvalidConfig as `build` does."""
+    """The network on the meta device: names and shapes without memory for its tensors. Raises InvalidConfig as `build`
+    does."""
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         return _create(name)
 
 
 def random_state(name: str, seed: int) -> dict[str, Tensor]:
-    """The library's own initialisation of the network under a seed: the weights called ``random``."""
+    """The weights called ``random``: the initialisation by the network's library with a seed."""
     return build(name, seed=seed).state_dict()
 
 
@@ -53,7 +54,7 @@ def _create(name: str) -> nn.Module:
 
 
 def _create_xrv() -> nn.Module:
-    """torchxrayvision's DenseNet-121 as its source builds it: one input channel, 18 findings (Cohen et al. 2022)."""
+    """torchxrayvision's DenseNet-121: one input channel and 18 findings (Cohen et al. 2022)."""
     network = cast(nn.Module, torchvision.models.densenet121(weights=None, num_classes=XRV_FINDINGS))
     first = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
     nn.init.kaiming_normal_(first.weight)
@@ -62,14 +63,14 @@ def _create_xrv() -> nn.Module:
 
 
 def _create_timm(name: str) -> nn.Module:
-    """Without the classifier, which no feature needs. ``pretrained`` stays False, so that timm asks no network."""
+    """The network without its classifier. ``pretrained`` stays False, so that timm downloads nothing."""
     timm = _timm(name)
     wanted = name.removeprefix(TIMM)
-    is_tagged = "." in wanted  # a tag names one set of weights, and so how it was normalised
+    is_tagged = "." in wanted  # a tag names a set of weights, and with it the normalisation
     if not (wanted in timm.list_models(pretrained=True) if is_tagged else timm.is_model(wanted)):
         near = get_close_matches(wanted, timm.list_models(pretrained=is_tagged), n=3)
-        meant = f"; near it are {', '.join(TIMM + match for match in near)}" if near else ""
-        raise InvalidConfig(f"backbone is {name!r}: timm {timm.__version__} has no network of this name{meant}.")
+        hint = f"; near it are {', '.join(TIMM + match for match in near)}" if near else ""
+        raise InvalidConfig(f"backbone is {name!r}: timm {timm.__version__} has no network of this name{hint}.")
     return cast(nn.Module, timm.create_model(wanted, pretrained=False, num_classes=0))
 
 
@@ -84,7 +85,7 @@ def _timm(name: str) -> ModuleType:
 
 
 def normalisation(backbone: Backbone, network: nn.Module) -> Normalisation:
-    """The table's, else what timm's metadata of the network say."""
+    """The normalisation from the table of backbones, or from timm's metadata where the table has none."""
     if backbone.normalisation is not None:
         return backbone.normalisation
     facts = cast(dict[str, Any], network.pretrained_cfg)
@@ -92,7 +93,7 @@ def normalisation(backbone: Backbone, network: nn.Module) -> Normalisation:
 
 
 class Stages(nn.Sequential):
-    """Named parts one after the other; the maps behind those called ``layers``, in order."""
+    """Named parts applied in sequence; returns the maps after those named in ``layers``, in order."""
 
     def __init__(self, parts: dict[str, nn.Module], layers: tuple[str, ...]) -> None:
         super().__init__()
@@ -101,7 +102,7 @@ class Stages(nn.Sequential):
             self.add_module(name, part)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, C, S, S) to one (B, D, h, w) a layer."""
+        """From (B, C, S, S), a map (B, D, h, w) for each layer."""
         maps = []
         for name, part in self.named_children():
             x = part(x)
@@ -111,26 +112,26 @@ class Stages(nn.Sequential):
 
 
 class Intermediates(nn.Module):
-    """timm's maps at ``indices``; a ViT's tokens as maps, class and register tokens dropped, each block's through the
-    final normalisation [o]: the last block's map is what the network itself hands on."""
+    """timm's intermediate maps at ``indices``. For a ViT, the tokens of a block as a map, without class and register
+    tokens and after the network's final normalisation (our choice), so that the last block's map is its output."""
 
     def __init__(self, network: nn.Module, indices: list[int], **options: bool) -> None:
         super().__init__()
         self.network, self.indices, self.options = network, indices, options
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, C, S, S) to one (B, D, h, w) an index."""
+        """From (B, C, S, S), a map (B, D, h, w) for each index."""
         intermediates = cast(Any, self.network).forward_intermediates
-        found = intermediates(x, indices=self.indices, intermediates_only=True, stop_early=True, **self.options)
-        return list(found)
+        maps = intermediates(x, indices=self.indices, intermediates_only=True, stop_early=True, **self.options)
+        return list(maps)
 
 
 def trunk(network: nn.Module, config: PipelineConfig) -> nn.Module:
-    """The network up to the last layer of ``config``, frozen, for films of the config's size: called with
-    (B, C, S, S) it returns a list of float32 maps (B, D, h, w), one a layer.
+    """The frozen network up to the last layer of ``config``, for films of the config's size.
 
-    Batch normalisation behind a convolution is folded into it in the ResNets and DenseNets. Raises InvalidConfig for
-    a layer that the network has not.
+    Called with (B, C, S, S), it returns a list of float32 maps (B, D, h, w), one for each layer. In ResNets and
+    DenseNets, batch normalisation that follows a convolution is folded into it. Raises InvalidConfig for a layer that
+    the network does not have.
     """
     backbone = architectures.find(config.backbone)
     network = network.eval()
@@ -146,24 +147,27 @@ def trunk(network: nn.Module, config: PipelineConfig) -> nn.Module:
 
 
 def require(config: PipelineConfig) -> None:
-    """Proves that the backbone is here, has the layers and gives a grid of ``config.patches``: a film goes through it
-    on the meta device, which computes shapes only. Raises InvalidConfig."""
+    """Check that the backbone is available, has the layers and gives a grid of ``config.patches`` patches a side.
+
+    A film is passed through it on the meta device, which computes shapes only. Raises InvalidConfig.
+    """
     if not config.backbone.startswith(TIMM):
-        return  # torchvision's are proven by the tests
+        return  # those of torchvision are checked by the tests
     network = on_meta(config.backbone)
     channels = len(normalisation(architectures.find(config.backbone), network).mean)
     with torch.inference_mode():
         maps = trunk(network, config)(torch.empty(1, channels, config.size, config.size, device="meta"))
-    for layer, found in zip(config.layer_names, maps, strict=True):
+    for layer, layer_map in zip(config.layer_names, maps, strict=True):
         side = config.size // architectures.find(config.backbone).stride(layer)
-        if found.shape[-2:] != (side, side):
-            raise _unusable(config, f"its map {layer} has the shape {tuple(found.shape)}, not {side} x {side} patches")
+        if layer_map.shape[-2:] != (side, side):
+            shape = tuple(layer_map.shape)
+            raise _unusable(config, f"its map {layer} has the shape {shape}, not {side} x {side} patches")
 
 
 def _unusable(config: PipelineConfig, why: str) -> InvalidConfig:
     return InvalidConfig(
-        f"backbone is {config.backbone!r}, which gives no patch features here: {why}. Choose another network, such as "
-        "timm:convnext_tiny or timm:vit_small_patch14_dinov2."
+        f"backbone is {config.backbone!r}, which cannot be used for patch features: {why}. Choose another network, "
+        "such as timm:convnext_tiny or timm:vit_small_patch14_dinov2."
     )
 
 
@@ -194,8 +198,10 @@ def _fold_block(block: nn.Module) -> None:
 
 
 def _densenet(network: nn.Module, layers: tuple[str, ...]) -> Stages:
-    """Layer k is the output of dense block k, before the transition halves it. Only a normalisation that follows a
-    convolution directly can be folded: the first of each dense layer cannot."""
+    """Layer k is the output of dense block k, before the transition halves its size.
+
+    Only batch normalisation directly after a convolution can be folded, which the first of each dense layer is not.
+    """
     features = _child(network, "features")
     stem = [_folded(features.conv0, features.norm0), _child(features, "relu0"), _child(features, "pool0")]
     parts: dict[str, nn.Module] = {"stem": nn.Sequential(*stem)}
@@ -210,9 +216,9 @@ def _densenet(network: nn.Module, layers: tuple[str, ...]) -> Stages:
 
 
 def _stages(network: nn.Module, config: PipelineConfig) -> Intermediates:
-    """timm's convolutional networks: layer k is the last of the stages with stride 4, 8, 16 or 32."""
+    """timm's convolutional networks: layer 1, 2, 3 and 4 are the last stage with a stride of 4, 8, 16 and 32."""
     if not hasattr(network, "forward_intermediates"):
-        raise _unusable(config, "timm reads no maps between its stages")
+        raise _unusable(config, "timm gives no access to its intermediate maps")
     strides = [fact["reduction"] for fact in cast(Any, network).feature_info]
     wanted = [4 << LAYERS.index(name) for name in config.layer_names]
     missing = [stride for stride in wanted if stride not in strides]
@@ -223,9 +229,9 @@ def _stages(network: nn.Module, config: PipelineConfig) -> Intermediates:
 
 
 def _tokens(network: nn.Module, config: PipelineConfig, backbone: Backbone) -> Intermediates:
-    """A ViT for films of the config's size, its position embedding interpolated once, bicubically, as timm does."""
+    """A ViT for films of the config's size; timm interpolates its position embedding once, bicubically."""
     if not all(hasattr(network, name) for name in ("forward_intermediates", "set_input_size", "blocks")):
-        raise _unusable(config, "its tokens cannot be read as a map at any size")
+        raise _unusable(config, "its tokens cannot be arranged as a map at every size")
     blocks = len(cast(nn.Sequential, network.blocks))
     indices = [blocks - 1 if name == LAST else int(name.removeprefix("block")) for name in config.layer_names]
     if indices[-1] >= blocks or len(set(indices)) < len(indices):

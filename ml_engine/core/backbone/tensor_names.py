@@ -22,7 +22,7 @@ _OLD_DENSE = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")  # n
 
 @dataclass(frozen=True)
 class _Outline:
-    """A network's tensors by name, and what the names of its classifier's begin with, which is not built."""
+    """The shapes of a network's tensors by name, and the prefixes of the classifier's names, which is not built."""
 
     shapes: Mapping[str, torch.Size]
     heads: tuple[str, ...]
@@ -38,28 +38,28 @@ def _outline(architecture: str) -> _Outline:
 
 
 def convert(tensors: dict[str, Tensor], architecture: str) -> dict[str, Tensor]:
-    """A published file's tensors by the network's names, as far as they can be: timm's own conversion is applied
-    where they are none of its own (DINOv2's files among others), after `features_only`.
+    """The tensors of a published file by the network's names, after `features_only`.
 
-    Raises IncompatibleModel where timm would resample a tensor of another size.
+    Where they do not have timm's names (as DINOv2's files), timm's own conversion is applied; names that it does not
+    know stay as they are. Raises IncompatibleModel where timm would resample a tensor of another size.
     """
-    found = features_only(tensors, architecture)
-    if not architecture.startswith(TIMM) or not compare(found, architecture)[0]:
-        return found
+    features = features_only(tensors, architecture)
+    if not architecture.startswith(TIMM) or not compare(features, architecture)[0]:
+        return features
     network = on_meta(architecture)
-    convert = getattr(import_module(type(network).__module__), "checkpoint_filter_fn", None)
-    if convert is None:
-        return found
+    timm_convert = getattr(import_module(type(network).__module__), "checkpoint_filter_fn", None)
+    if timm_convert is None:
+        return features
     _refuse_resampling(tensors, network, architecture)
     try:
-        return features_only(convert(dict(tensors), network), architecture)  # it takes entries out
+        return features_only(timm_convert(dict(tensors), network), architecture)  # it removes entries of the dict
     except (LookupError, AttributeError, TypeError, ValueError, RuntimeError):
-        return found  # of another network: `compare` says in what
+        return features  # of another network: `compare` finds the difference
 
 
 def features_only(tensors: dict[str, Tensor], architecture: str) -> dict[str, Tensor]:
-    """The tensors without those that are no features (a classifier of timm's, torchxrayvision's operating points),
-    old DenseNet names brought up to date."""
+    """The tensors without those that features do not need (the classifier of a timm network, torchxrayvision's
+    operating points), and with current names in place of old DenseNet names."""
     if architecture == XRV:
         return {name: value for name, value in tensors.items() if name != "op_threshs"}
     if architecture.startswith("densenet"):
@@ -70,24 +70,24 @@ def features_only(tensors: dict[str, Tensor], architecture: str) -> dict[str, Te
 
 
 def _refuse_resampling(tensors: dict[str, Tensor], network: nn.Module, architecture: str) -> None:
-    """timm would fit these to the network by interpolation without a word."""
+    """Raises IncompatibleModel for tensors that timm would silently resample to the network's size."""
     wanted = network.state_dict()
     for name, free in (("patch_embed.proj.weight", 0), ("pos_embed", 1)):  # the class token may have no position
         if name not in tensors or name not in wanted:
             continue
-        found, expected = tuple(tensors[name].shape), tuple(wanted[name].shape)
-        same = found == expected
-        if free and len(found) == len(expected) == 3:
-            same = abs(found[1] - expected[1]) <= free and found[2] == expected[2]
+        shape, expected = tuple(tensors[name].shape), tuple(wanted[name].shape)
+        same = shape == expected
+        if free and len(shape) == len(expected) == 3:
+            same = abs(shape[1] - expected[1]) <= free and shape[2] == expected[2]
         if not same:
             raise IncompatibleModel(
-                f"The file does not fit {architecture}: {name} has the shape {found} and should have {expected}."
+                f"The file does not fit {architecture}: {name} has the shape {shape} and should have {expected}."
             )
 
 
 def compare(tensors: dict[str, Tensor], architecture: str) -> tuple[str, int]:
-    """What is wrong with the tensors for this architecture, the first difference, empty when nothing is; and how many
-    of them have a name and shape of it."""
+    """The first difference between the tensors and those of the architecture, as part of a sentence, empty if there is
+    none; and the number of tensors with the right name and shape."""
     wanted = _outline(architecture).shapes
     shared = sum(value.shape == wanted.get(name) for name, value in tensors.items())
     missing = sorted(set(wanted) - set(tensors) - {n for n in wanted if n.endswith("num_batches_tracked")})
@@ -95,9 +95,8 @@ def compare(tensors: dict[str, Tensor], architecture: str) -> tuple[str, int]:
         return f"it has no tensor {missing[0]}", shared
     extra = sorted(set(tensors) - set(wanted))
     if extra:
-        return f"it has a tensor {extra[0]} that the network has not", shared
+        return f"it has a tensor {extra[0]} that the network does not have", shared
     for name, value in tensors.items():
         if value.shape != wanted[name]:
-            should = f"{name} has the shape {tuple(value.shape)} and should have {tuple(wanted[name])}"
-            return should, shared
+            return f"{name} has the shape {tuple(value.shape)} and should have {tuple(wanted[name])}", shared
     return "", shared

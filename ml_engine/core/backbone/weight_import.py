@@ -1,4 +1,8 @@
-"""How weights get into the weights folder: by download of published files, and by import of local files."""
+"""Weights brought into the weights folder: published files by download, local files by import.
+
+A ``.pth`` file is loaded only if it is in the table of published files by its SHA-256, with ``weights_only=True``, and
+is stored as safetensors.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +36,10 @@ Progress = Callable[[int, int], None]  # bytes so far, bytes in all (0 where unk
 
 
 def ensure(name: str, architecture: str, *, folder: Path, progress: Progress | None = None) -> str:
-    """Make the weights available and return the name to put into a config.
+    """Make the weights available and return their name for a config.
 
-    Published ones, such as ``imagenet``, are downloaded where they are missing; a path of a local file is imported.
-    Raises EngineError.
+    Published weights, such as ``imagenet``, are downloaded if missing; the path of a local file is imported. Raises
+    WeightsMissing and IncompatibleModel.
     """
     if name == RANDOM:
         return name
@@ -48,7 +52,7 @@ def ensure(name: str, architecture: str, *, folder: Path, progress: Progress | N
     if not Path(name).is_file():
         raise WeightsMissing(
             f"weights is {name!r}: that is neither imagenet nor random nor a file. Give the path of a .safetensors "
-            f"file, or of a .pth file that torchvision publishes. Published by name are {', '.join(SETS)}."
+            f"file, or of a .pth file published by torchvision. Weights published by name: {', '.join(SETS)}."
         )
     return import_file(Path(name), folder=folder, architecture=architecture).name
 
@@ -56,11 +60,11 @@ def ensure(name: str, architecture: str, *, folder: Path, progress: Progress | N
 def download(
     architecture: str, *, folder: Path, name: str = "", url: str | None = None, progress: Progress | None = None
 ) -> Path:
-    """Fetch an architecture's published weights, check their SHA-256 and store them as safetensors.
+    """Download an architecture's published weights, check their SHA-256 and store them as safetensors; the new path.
 
-    ``name`` is one of `published.SETS`, the usual one of the architecture unless given; ``url`` replaces the table's
-    address (a mirror), and the checksum stays. Raises EngineError with the way to use a local file; a failed download
-    leaves nothing behind.
+    ``name`` is one of `published_weights.SETS`, by default the first for the architecture. ``url`` replaces the
+    address of the table, for a mirror; the checksum stays the same. Raises WeightsMissing, which explains how to use a
+    local file, and IncompatibleModel for another file. A failed download leaves no file behind.
     """
     known = published_file(name or next(iter(published_weights.sets_of(architecture)), IMAGENET), architecture)
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,10 +85,10 @@ def download(
 def _fetch(url: str, target: Path, progress: Progress | None) -> None:
     if not re.match(r"https?://", url):
         raise OSError("the address must begin with https://")
-    with urllib.request.urlopen(url, timeout=30) as answer, target.open("wb") as file:  # noqa: S310 (scheme checked)
-        total = int(answer.headers.get("Content-Length") or 0)
+    with urllib.request.urlopen(url, timeout=30) as response, target.open("wb") as file:  # noqa: S310 (scheme checked)
+        total = int(response.headers.get("Content-Length") or 0)
         done = 0
-        while chunk := answer.read(1 << 20):
+        while chunk := response.read(1 << 20):
             file.write(chunk)
             done += len(chunk)
             if progress:
@@ -95,13 +99,13 @@ def _fetch(url: str, target: Path, progress: Progress | None) -> None:
 
 def _reason(problem: OSError) -> str:
     if isinstance(problem, urllib.error.HTTPError):
-        problem.close()  # it holds the connection open
+        problem.close()  # otherwise it keeps the connection open
         return f"HTTP status {problem.code}"
     return str(getattr(problem, "reason", "") or problem) or type(problem).__name__
 
 
 def _convert(received: Path, known: KnownFile, folder: Path) -> Path:
-    """Store a ``.pth`` of the table as safetensors. Raises IncompatibleModel when its SHA-256 differs."""
+    """Store a ``.pth`` file of the table as safetensors. Raises IncompatibleModel for another SHA-256."""
     digest = files.sha256_of(received)
     if not digest.startswith(known.digest):
         raise IncompatibleModel(
@@ -124,11 +128,11 @@ def _store(state: dict[str, Tensor], architecture: str, digest: str, path: Path)
 
 
 def import_file(path: Path, *, folder: Path, architecture: str | None = None) -> StoredFile:
-    """Bring a local file into the weights folder.
+    """Import a local file into the weights folder.
 
-    A ``.pth`` must be one of the table by its SHA-256. A safetensors file must have an architecture's names
-    and shapes: the one given, else the one of the table that fits. Its SHA-256 is kept beside it. Raises
-    IncompatibleModel.
+    A ``.pth`` file must be in the table of published files, by its SHA-256. A safetensors file must have the names and
+    shapes of ``architecture``, or of the only architecture of the table that fits. Its SHA-256 is stored with it.
+    Raises WeightsMissing where there is no such file, IncompatibleModel where it does not fit.
     """
     if not path.is_file():
         raise WeightsMissing(f"There is no file {path}: give the path of a .safetensors or .pth file.")
@@ -151,29 +155,31 @@ def import_file(path: Path, *, folder: Path, architecture: str | None = None) ->
 
 
 def _guesses() -> list[str]:
-    """The architectures that an imported file may be of, those of timm where it is installed."""
+    """The architectures that an imported file is compared with; those of timm only if it is installed."""
     has_timm = importlib.util.find_spec("timm") is not None
     names = dict.fromkeys([*architectures.NAMES, *KNOWN])
     return [name for name in names if has_timm or not name.startswith(TIMM)]
 
 
 def _as_architecture(tensors: dict[str, Tensor], names: list[str], *, shown: str) -> tuple[str, dict[str, Tensor]]:
-    """The one architecture that the tensors fit, and they by its names. Raises IncompatibleModel, which names the
-    first tensor that differs from the nearest one."""
+    """The only architecture that the tensors fit, and the tensors by its names. Raises IncompatibleModel, which names
+    the first tensor that differs from the nearest architecture."""
     from ml_engine.core.backbone import tensor_names
 
     fitting: dict[str, dict[str, Tensor]] = {}
     nearest, most, problem = names[0], -1, ""
-    for name in names:  # what is guessed must have the library's own names
-        found = tensor_names.convert(tensors, name) if len(names) == 1 else tensor_names.features_only(tensors, name)
-        difference, shared = tensor_names.compare(found, name)
+    for name in names:  # when guessing, the library's own names are required
+        candidate = (
+            tensor_names.convert(tensors, name) if len(names) == 1 else tensor_names.features_only(tensors, name)
+        )
+        difference, shared = tensor_names.compare(candidate, name)
         if not difference:
-            fitting[name] = found
+            fitting[name] = candidate
         elif shared > most:
             nearest, most, problem = name, shared, difference
     if len(fitting) > 1:
         raise IncompatibleModel(
-            f"{shown} fits {' and '.join(fitting)} alike, which take films differently: say which one it is for with "
+            f"{shown} fits {' and '.join(fitting)}, which normalise films differently: state the network with "
             "--architecture."
         )
     if fitting:
@@ -189,11 +195,11 @@ def _known_by_digest(path: Path) -> KnownFile:
             return known
     if digest == published_weights.XRV_PICKLE or published_weights.XRV_PICKLE_NAME in path.name:
         raise IncompatibleModel(
-            f"{path.name} is torchxrayvision's file, a pickled module: reading it would run whatever it holds. Turn it "
-            "into .safetensors where torchxrayvision is installed, with the three lines in docs/weights.md, and import "
-            "that."
+            f"{path.name} is torchxrayvision's file, a pickled module: loading it would run any code it contains. "
+            "Convert it to .safetensors where torchxrayvision is installed, with the three lines in docs/weights.md, "
+            "and import the result."
         )
     raise IncompatibleModel(
         f"{path.name} (SHA-256 {digest[:8]}...) is none of the files that torchvision publishes for "
-        f"{', '.join(KNOWN)}, nor one of DINOv2's. Other weights are taken as .safetensors only: a .pth may run code."
+        f"{', '.join(KNOWN)}, nor one of DINOv2's. Import other weights as .safetensors: a .pth file can run code."
     )

@@ -1,8 +1,4 @@
-"""Weights of the backbones: a table of known files, download, local files, and the untrained network.
-
-A weights folder holds safetensors files only. The one ``.pth`` that is ever read is a file of the table,
-proven by its SHA-256, read with ``weights_only=True`` and stored again as safetensors.
-"""
+"""Weights of the backbones, from the weights folder by name, or random. The folder holds safetensors files only."""
 
 from __future__ import annotations
 
@@ -19,32 +15,33 @@ from ml_engine.core.published_weights import KNOWN as KNOWN
 from ml_engine.core.published_weights import SETS
 from ml_engine.core.published_weights import KnownFile as KnownFile
 
-if TYPE_CHECKING:  # a worker names weights without the seconds that torch takes to load
+if TYPE_CHECKING:  # importing torch takes seconds, and many callers need none
     from torch import Tensor
 
 RANDOM = "random"
 
 
 class WeightsMissing(EngineError):
-    """The weights asked for are not in the weights folder."""
+    """The weights are not in the weights folder."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A backbone's tensors by its library's names, and where they came from: ``name`` and the ``sha256`` of the file
-    received, None for random."""
+    """A backbone's tensors by its library's names, and their source: ``name``, and the ``sha256`` of the file that was
+    downloaded or imported, None for random weights."""
 
     state: dict[str, Tensor]
     name: str
     sha256: str | None
 
     def to_json(self) -> dict[str, Any]:
+        """The source without the tensors."""
         return {"name": self.name, "sha256": self.sha256}
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file of the weights folder: ``sha256`` is that of the file it was made from."""
+    """A file of the weights folder; ``sha256`` is that of the file from which it was converted."""
 
     name: str
     architecture: str
@@ -52,27 +49,27 @@ class StoredFile:
 
 
 def default_folder() -> Path:
-    """HILUM_DATA_DIR/weights, or var/weights of the checkout."""
+    """The folder HILUM_DATA_DIR/weights, or var/weights in the checkout."""
     data = os.environ.get("HILUM_DATA_DIR") or str(Path(__file__).resolve().parents[3] / "var")
     return Path(data) / "weights"
 
 
 def named(name: str, architecture: str, *, folder: Path) -> dict[str, Any]:
-    """What ``run.json`` says of a config's weights: ``name`` and ``sha256``, None for random and for a file that
-    is not there yet. Reads the file's header only."""
+    """The record of a config's weights in ``run.json``: ``name`` and ``sha256``, None for random weights and for a file
+    that is missing. Reads only the file's header."""
     if name == RANDOM:
         return {"name": name, "sha256": None}
     try:
         _, header = read_header(resolve(name, architecture, folder=folder))
-    except EngineError:  # the run itself says what is missing
+    except EngineError:  # the run itself reports what is missing
         header = {}
     return {"name": name, "sha256": header.get("sha256")}
 
 
 def load_backbone(name: str, architecture: str, *, seed: int, folder: Path) -> Weights:
-    """The weights that a config's ``weights`` names for an architecture.
+    """The weights of an architecture with the name in a config's ``weights``; ``seed`` is that of random weights.
 
-    Raises WeightsMissing where they have to be fetched first, IncompatibleModel where they do not fit.
+    Raises WeightsMissing where they have to be downloaded or imported first, IncompatibleModel where they do not fit.
     """
     if name == RANDOM:
         from ml_engine.core.backbone import networks
@@ -85,8 +82,7 @@ def load_backbone(name: str, architecture: str, *, seed: int, folder: Path) -> W
 
 
 def resolve(name: str, architecture: str, *, folder: Path) -> Path:
-    """The safetensors file of published weights, such as ``imagenet``, or of an imported file's name. Raises
-    WeightsMissing."""
+    """The path of published weights, such as ``imagenet``, or of an imported file. Raises WeightsMissing."""
     if name in SETS:
         known = published_file(name, architecture)
         path = folder / known.stored_name
@@ -94,7 +90,7 @@ def resolve(name: str, architecture: str, *, folder: Path) -> Path:
             raise WeightsMissing(
                 f"The {_WORDS.get(name, name)} weights of {architecture} are not on this machine. {_HOW_TO_GET} "
                 f"python manage.py weights import FILE. The file is {Path(known.url).name}, from {known.url}. "
-                "To try things out without them, ask for weights random by name."
+                "For a trial without them, choose weights random."
             )
         return path
     path = folder / Path(name).name
@@ -107,18 +103,19 @@ def resolve(name: str, architecture: str, *, folder: Path) -> Path:
 
 
 def published_file(name: str, architecture: str) -> KnownFile:
+    """The published file of this name for an architecture. Raises WeightsMissing where there is none."""
     known = SETS[name].get(architecture)
     if known is None:
         there = ", ".join(published_weights.sets_of(architecture)) or "none"
         raise WeightsMissing(
-            f"No weights called {name} are published for {architecture} (there are: {there}). Import a .safetensors "
-            "file of it, or ask for weights random by name to try things out."
+            f"No weights called {name} are published for {architecture} (published are: {there}). Import a "
+            ".safetensors file, or choose weights random for a trial."
         )
     return known
 
 
 _WORDS = {IMAGENET: "ImageNet"}
-_HOW_TO_GET = "Download them where there is a network, or bring the file and run"
+_HOW_TO_GET = "Download them on a machine with internet access, or copy the file here and run"
 
 
 def tensors_sha256(state: dict[str, Tensor]) -> str:
@@ -133,12 +130,14 @@ def tensors_sha256(state: dict[str, Tensor]) -> str:
 
 
 def stored_file(path: Path) -> StoredFile:
+    """The description of a file in the weights folder. Raises IncompatibleModel for a damaged file."""
     _, header = read_header(path)
     return StoredFile(path.name, str(header.get("architecture", "")), str(header.get("sha256", "")))
 
 
 def read_header(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
-    """The shapes of a safetensors file's tensors, and its header; nothing else of it is read."""
+    """The shapes of the tensors of a safetensors file, and its header, without reading the tensors. Raises
+    IncompatibleModel for a damaged file."""
     import json
 
     from safetensors import SafetensorError, safe_open
@@ -148,31 +147,31 @@ def read_header(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             return shapes, json.loads((file.metadata() or {}).get("hilum", "{}"))
     except (SafetensorError, OSError, ValueError):
-        raise IncompatibleModel(f"{path.name} is no whole safetensors file: import it again.") from None
+        raise IncompatibleModel(f"{path.name} is not a complete safetensors file: import it again.") from None
 
 
 def list_files(folder: Path) -> list[StoredFile]:
-    """The files of the weights folder, by name; damaged ones are left out (`verify` names them)."""
-    found = []
+    """The files of the weights folder in order of their names; damaged ones are left out (`verify` reports them)."""
+    stored = []
     for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
         try:
-            found.append(stored_file(path))
+            stored.append(stored_file(path))
         except IncompatibleModel:
             continue
-    return found
+    return stored
 
 
 def verify(name: str, *, folder: Path) -> StoredFile:
-    """Read a stored file whole and compare it with the hash kept at import. Raises IncompatibleModel."""
+    """Read a stored file completely and compare it with the hash computed at its import. Raises IncompatibleModel."""
     path = folder / Path(name).name
     tensors, header = files.read_tensors(path)
     if tensors_sha256(tensors) != header.get("tensors_sha256"):
-        raise IncompatibleModel(f"{path.name} is not what was imported: delete it and import it again.")
+        raise IncompatibleModel(f"{path.name} has changed since it was imported: delete it and import it again.")
     return stored_file(path)
 
 
 def check_shapes(tensors: dict[str, Tensor], architecture: str, *, shown: str) -> None:
-    """Raises IncompatibleModel, in a sentence, where names or shapes are not the architecture's."""
+    """Raises IncompatibleModel, naming the first difference, unless names and shapes are the architecture's."""
     from ml_engine.core.backbone import tensor_names
 
     problem, _ = tensor_names.compare(tensors, architecture)

@@ -1,4 +1,4 @@
-"""A detector fitted and used on films in memory: what the stages of a run folder do on disk."""
+"""A detector fitted on films in memory and applied to them; the stages of a run folder do the same on disk."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Detector(FittedDetector):
-    """A detector for use from Python: fitted on arrays, scoring arrays, kept as one file."""
+    """A detector for use from Python: fitted on arrays, scoring arrays, saved as one file."""
 
     @classmethod
     def fit(
@@ -45,13 +45,13 @@ class Detector(FittedDetector):
         abnormal: NDArray[np.bool_] | None = None,
         tune_patients: Sequence[str] | None = None,
     ) -> Detector:
-        """A detector fitted on films in memory; a run folder does the same on disk, with progress and resuming.
+        """A detector fitted on normal films in memory.
 
-        ``normals``, ``calibrate`` (normals that are not fitted on) and ``tune`` are float32 (N, S, S) in [0, 1],
-        S = ``config.size``, aligned already where they are to be; ``abnormal`` bool (N,) are the labels of ``tune``,
-        ``tune_patients`` its patients' names.
-        Without ``calibrate``, folds of the fit films stand in, by ``patients`` (one name a film) where given. The
-        backbone's weights come from the weights folder. Raises EngineError, ValueError for films of another shape.
+        ``normals``, ``calibrate`` (normal films for calibration only) and ``tune`` are float32 (N, S, S) in [0, 1] with
+        S = ``config.size``; films are not aligned here. ``abnormal`` bool (N,) are the labels of ``tune``, and
+        ``tune_patients`` its patients. Without ``calibrate``, cross-fitted folds of the fit films are used for
+        calibration, by ``patients`` (one name per film) if given. The backbone's weights come from the weights folder.
+        Raises EngineError, and ValueError for films of another shape.
         """
         fitted = _fit(
             normals,
@@ -65,16 +65,20 @@ class Detector(FittedDetector):
         return cls(**vars(fitted))
 
     def maps(self, films: Tensor) -> Maps:
-        """Raw maps float32 (N, 2, h, w) of aligned films (N, S, S): channel 0 global, 1 region, NaN where masked."""
+        """Raw maps float32 (N, 2, h, w) of aligned films float32 (N, S, S) in [0, 1].
+
+        Channel 0 is global, channel 1 region; NaN where masked. Raises ValueError for films of another shape and
+        IncompatibleModel where the backbone's weights are not those of the fit.
+        """
         return _maps_against(self, films)
 
     def save(self, path: str | Path) -> None:
-        """Write it as safetensors; `load` gives an equal one back."""
+        """Write the detector as a safetensors file; `load` restores an equal one."""
         pipeline.save_detector(self, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> Detector:
-        """Raises IncompatibleModel for a file of another kind or format."""
+        """The detector of a file. Raises IncompatibleModel for any other file or format."""
         return cls(**vars(pipeline.load_detector(Path(path))))
 
 
@@ -99,13 +103,13 @@ def _fit(
     model = detectors.fit_model(features.to(device), source, model_selection.at_highest_rate(config))
     scorers = Scorers(model, mask.keep, config, device, films=len(normals))
     if calibrate is not None:
-        raw, words = _maps_of(calibrate, extractor, scorers), "calibrate"
+        raw, calibration_source = _maps_of(calibrate, extractor, scorers), "calibrate"
     else:
         names = list(patients) if patients is not None else [str(k) for k in range(len(normals))]
         folds = calibration.patient_folds(names, folds=config.folds, seed=config.seed)
         raw = fold_maps(features, source, folds, keep=mask.keep, config=config, device=device)
-        words = fold_words(folds)
-    calibrated = [pipeline.calibrate(one, source=words, config=config) for one in raw]
+        calibration_source = fold_words(folds)
+    calibrated = [pipeline.calibrate(maps, source=calibration_source, config=config) for maps in raw]
     choice = Choice(config.fusion_weight, "config")
     if tune is not None and abnormal is not None:
         names = list(tune_patients) if tune_patients is not None else [str(k) for k in range(len(tune))]
@@ -151,14 +155,14 @@ def _maps(films: Tensor, extractor: FeatureExtractor, scorer: Scorer) -> Maps:
 
 
 def _maps_of(films: Tensor, extractor: FeatureExtractor, scorers: Scorers) -> Maps:
-    """Raw maps (C, N, 2, h, w) of films (N, S, S) under each candidate."""
+    """Raw maps float32 (C, N, 2, h, w) of films (N, S, S) under each candidate."""
     _check(films, extractor.config)
-    found = [scorers.maps(film) for film in extractor.patches(films[:, None].float(), scorers.places)]
-    return np.stack(found, axis=1)
+    by_film = [scorers.maps(film) for film in extractor.patches(films[:, None].float(), scorers.places)]
+    return np.stack(by_film, axis=1)
 
 
 def fold_words(folds: NDArray[np.int64]) -> str:
-    """Which films stand in for the calibrate part, in words."""
+    """The description of the films that are used in place of the calibrate part."""
     count = int(folds.max()) + 1
     return f"fit, {count} folds of patients" if count > 1 else "none: the fit part has one patient"
 
@@ -173,16 +177,17 @@ def fold_maps(
     device: torch.device,
     progress: Progress | None = None,
 ) -> Maps:
-    """Cross-fitted raw maps of the fit films, float32 (C, F, 2, h, w), by candidate: each fold's against a model of the
-    other folds.
+    """Cross-fitted raw maps of the fit films under each candidate, float32 (C, F, 2, h, w).
 
-    ``features`` (F * P, D) as `Source` says, ``folds`` (F,). None, (C, 0, 2, h, w), where all are in one fold.
+    The films of each fold are scored by a model of the other folds. ``features`` float32 (F * P, D) are arranged as in
+    `Source`, ``folds`` int64 (F,) is the fold of each film, ``keep`` bool (h, w) the hard mask. With a single fold the
+    result is empty, (C, 0, 2, h, w).
     """
     count, wide = int(folds.max()) + 1, len(model_selection.candidates(config))
     if count == 1:
         return np.zeros((wide, 0, 2, *keep.shape), np.float32)
     per_film = len(source.places)
-    found = np.full((wide, len(folds), 2, *keep.shape), np.nan, dtype=np.float32)
+    maps = np.full((wide, len(folds), 2, *keep.shape), np.nan, dtype=np.float32)
     done = 0
     for fold in range(count):
         others = torch.from_numpy(np.flatnonzero(folds != fold))
@@ -191,8 +196,8 @@ def fold_maps(
         )
         scorers = Scorers(model, keep, config, device, films=len(others))
         for film in np.flatnonzero(folds == fold):
-            found[:, film] = scorers.maps(features[film * per_film : (film + 1) * per_film])
+            maps[:, film] = scorers.maps(features[film * per_film : (film + 1) * per_film])
             done += 1
             if progress:
                 progress(done, len(folds))
-    return found
+    return maps

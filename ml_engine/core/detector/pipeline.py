@@ -1,4 +1,4 @@
-"""A fitted detector and how it is assembled: banks, mask, standardisation, fusion weight, threshold."""
+"""A fitted detector: its assembly from model, mask and calibration, the scores it gives, its threshold and its file."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from ml_engine.core.score.fusion import Maps
 from ml_engine.core.score.model_selection import Choice
 from ml_engine.core.version import FORMAT, code_version
 
-FILMS_AT_ONCE = 512  # whose maps are held in float64
+FILMS_AT_ONCE = 512  # number of films whose maps are held in float64
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What normals score. ``maps`` raw (n, 2, h, w), NaN where masked; ``source`` says which films.
+    """The raw maps of normal films, float32 (n, 2, h, w), NaN where masked, and the films they come from (``source``).
 
-    ``mean`` and ``std`` (2, h, w) float32 standardise maps, None where the config does not; where masked
-    they are 0 and 1.
+    ``mean`` and ``std`` float32 (2, h, w) standardise maps, with 0 and 1 where masked; both are None without
+    ``config.standardise``.
     """
 
     maps: Maps
@@ -42,9 +42,12 @@ class Calibration:
 
 @dataclass(frozen=True)
 class FittedDetector:
-    """All that scoring needs but the backbone's weights and the alignment, whose hashes it holds. ``note`` says what
-    a reader of its numbers must know: how it was changed without the films it was fitted on. ``asked`` holds the rate,
-    neighbours and top_share as configured, where those of ``config`` were chosen on tune."""
+    """Everything that scoring needs except the backbone's weights and the alignment, whose SHA-256 it holds.
+
+    ``note`` qualifies its scores: it tells how the detector was changed without the films it was fitted on.
+    ``configured`` holds the rate, neighbours and top_share as configured; those in ``config`` may have been chosen on
+    the tune part.
+    """
 
     config: PipelineConfig
     mask: HardMask
@@ -55,7 +58,7 @@ class FittedDetector:
     alignment_sha256: str | None
     code_version: str
     note: str = ""
-    asked: dict[str, Any] = field(default_factory=dict)
+    configured: dict[str, Any] = field(default_factory=dict)
 
     @property
     def banks(self) -> Banks:
@@ -66,12 +69,15 @@ class FittedDetector:
         return self.model
 
     def scores(self, maps: Maps, *, weight: float | None = None) -> Scores:
-        """The films' scores from their raw maps, at the detector's fusion weight unless another is given."""
+        """The films' scores from their raw maps; see `score_maps`."""
         return score_maps(maps, self, weight=weight)
 
 
 def calibrate(maps: Maps, *, source: str, config: PipelineConfig) -> Calibration:
-    """The calibration of normals' raw maps (n, 2, h, w). Raises EngineError where standardising needs more."""
+    """The calibration from the raw maps float32 (n, 2, h, w) of normal films.
+
+    Raises EngineError where the maps cannot be standardised; see `calibration.standardisation`.
+    """
     if not config.standardise:
         return Calibration(maps, source, None, None)
     mean, std = calibration.standardisation(maps)
@@ -79,7 +85,7 @@ def calibrate(maps: Maps, *, source: str, config: PipelineConfig) -> Calibration
 
 
 def assemble(
-    asked: PipelineConfig,
+    config: PipelineConfig,
     model: Model,
     mask: HardMask,
     *,
@@ -89,22 +95,25 @@ def assemble(
     weights: dict[str, Any],
     alignment_sha256: str | None,
 ) -> FittedDetector:
-    """The detector that a choice makes of a model fitted on ``films`` films at the highest rate tried and of each
-    candidate's calibration: the chosen rate's banks, and the chosen K and share in its config."""
-    candidate = model_selection.candidates(asked)[choice.candidate]
-    chosen = model_selection.with_candidate(asked, candidate)
+    """The detector for a choice, with the banks at the chosen rate, and the chosen K and share in its config.
+
+    ``model`` was fitted on ``films`` films at the highest rate tried; ``calibrated`` has the calibration of each
+    candidate.
+    """
+    candidate = model_selection.candidates(config)[choice.candidate]
+    chosen = model_selection.with_candidate(config, candidate)
     if choice.top_share is not None:
         chosen = chosen.replace(top_share=choice.top_share)
     return FittedDetector(
         config=chosen,
         mask=mask,
-        model=model_selection.at_candidate_rate(model, asked, candidate, keep=mask.keep, films=films),
+        model=model_selection.at_candidate_rate(model, config, candidate, keep=mask.keep, films=films),
         calibration=calibrated[choice.candidate],
         choice=choice,
         weights=weights,
         alignment_sha256=alignment_sha256,
         code_version=code_version(),
-        asked={name: getattr(asked, name) for name in ("rate", "neighbours", "top_share")},
+        configured={name: getattr(config, name) for name in ("rate", "neighbours", "top_share")},
     )
 
 
@@ -116,16 +125,19 @@ def choose(
     *,
     patients: list[str],
 ) -> Choice:
-    """`model_selection.choose` on the tune part's raw maps (C, n, 2, h, w), with each candidate's calibration."""
-    normals = [one.maps for one in calibrated]
-    return model_selection.choose(
-        maps, abnormal, normals, [(one.mean, one.std) for one in calibrated], config, patients=patients
-    )
+    """`model_selection.choose` for the tune films' raw maps (C, n, 2, h, w), with the calibration of each candidate."""
+    normals = [candidate.maps for candidate in calibrated]
+    standardisations = [(candidate.mean, candidate.std) for candidate in calibrated]
+    return model_selection.choose(maps, abnormal, normals, standardisations, config, patients=patients)
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Films' scores, float64 (N,) each, and ``sweep`` float32 (N, 101); NaN for a film without maps."""
+    """Scores of N films; NaN for a film without maps.
+
+    ``whole`` from the global map, ``region`` from the region map and ``fused`` from the fused map, float64 (N,) each;
+    ``sweep`` float32 (N, 101), the fused score at each of `fusion.WEIGHTS`.
+    """
 
     whole: NDArray[np.float64]
     region: NDArray[np.float64]
@@ -134,7 +146,7 @@ class Scores:
 
 
 def score_maps(maps: Maps, detector: FittedDetector, *, weight: float | None = None) -> Scores:
-    """Scores from raw maps (N, 2, h, w), at the detector's fusion weight unless another is given."""
+    """The scores of films from their raw maps float32 (N, 2, h, w), at ``weight`` or the detector's fusion weight."""
     chosen = detector.choice.weight if weight is None else weight
     parts = [_score_maps(maps[at], detector, chosen) for at in spans(len(maps), FILMS_AT_ONCE)]
     if not parts:
@@ -149,7 +161,7 @@ def _score_maps(maps: Maps, detector: FittedDetector, weight: float) -> Scores:
 
 
 def _scores_of(values: NDArray[np.float64], config: PipelineConfig, weight: float) -> Scores:
-    """Scores from maps (N, 2, h, w) that are standardised already."""
+    """Scores from maps (N, 2, h, w) that are already standardised, if the config standardises."""
 
     def at(w: float) -> NDArray[np.float64]:
         return fusion.image_scores(fusion.fuse(values, w), how=config.image_score, top_share=config.top_share)
@@ -159,8 +171,11 @@ def _scores_of(values: NDArray[np.float64], config: PipelineConfig, weight: floa
 
 
 def cross_fitted_scores(maps: Maps, detector: FittedDetector) -> Scores:
-    """The scores of fit films from maps (F, 2, h, w) that models of the other patients made of them: standardised by
-    the calibrate part, or each by the others where these maps are the calibration themselves."""
+    """The scores of the fit films from their cross-fitted maps (F, 2, h, w), made by models of other patients.
+
+    The maps are standardised by the calibrate part. Where the maps are themselves the calibration, each is standardised
+    by the others.
+    """
     calibrated = detector.calibration
     if calibrated.mean is None or calibrated.source == "calibrate":
         return score_maps(maps, detector)
@@ -168,8 +183,10 @@ def cross_fitted_scores(maps: Maps, detector: FittedDetector) -> Scores:
 
 
 def normal_values(detector: FittedDetector) -> NDArray[np.float64]:
-    """The calibration normals' maps (n, 2, h, w) as those of new films are seen, float64: each standardised by the
-    others."""
+    """The maps of the calibration films, float64 (n, 2, h, w), comparable with those of new films.
+
+    If the detector standardises, each is standardised by the others.
+    """
     calibrated = detector.calibration
     if calibrated.mean is None or len(calibrated.maps) == 0:
         return calibrated.maps.astype(np.float64)
@@ -177,24 +194,24 @@ def normal_values(detector: FittedDetector) -> NDArray[np.float64]:
 
 
 def normal_scores(detector: FittedDetector, *, weight: float | None = None) -> NDArray[np.float64]:
-    """The calibration normals' fused scores (n,), to compare new films' with: `calibration.p_values`."""
+    """The fused scores of the calibration films, float64 (n,), for `calibration.p_values` of new films."""
     config = detector.config
     fused = fusion.fuse(normal_values(detector), detector.choice.weight if weight is None else weight)
     return fusion.image_scores(fused, how=config.image_score, top_share=config.top_share)
 
 
 def threshold(detector: FittedDetector, *, weight: float | None = None) -> dict[str, Any]:
-    """Where the fused map is marked; JSON.
+    """The threshold above which the fused map is marked (paper, Fig. 16), as JSON.
 
-    ``kind`` film or percentile; ``value`` None, with the reason in ``note``, where the calibration films are too
-    few; of a film threshold also its `calibration.FilmThreshold`.
+    ``kind`` is "film" or "percentile". ``value`` is None, with the reason in ``note``, where there are too few
+    calibration films. A film threshold also has the fields of `calibration.FilmThreshold`.
     """
     config = detector.config
     fused = fusion.fuse(normal_values(detector), detector.choice.weight if weight is None else weight)
     if config.threshold == "percentile":
-        found = calibration.patch_threshold(fused, config.threshold_percentile)
-        note = "There is no calibration film." if np.isnan(found) else ""
-        return {"kind": "percentile", "value": None if np.isnan(found) else found, "note": note}
+        value = calibration.patch_threshold(fused, config.threshold_percentile)
+        note = "There is no calibration film." if np.isnan(value) else ""
+        return {"kind": "percentile", "value": None if np.isnan(value) else value, "note": note}
     maxima = fusion.image_scores(fused, how="max", top_share=1.0)
     by_film = calibration.film_threshold(maxima, config.false_alarm_rate)
     if by_film is None:
@@ -211,6 +228,7 @@ def threshold(detector: FittedDetector, *, weight: float | None = None) -> dict[
 
 
 def save_detector(detector: FittedDetector, path: Path) -> None:
+    """Write the detector as a safetensors file."""
     calibrated = detector.calibration
     tensors = detectors.to_tensors(detector.model)
     tensors["mask"] = torch.from_numpy(detector.mask.keep.copy())
@@ -229,17 +247,17 @@ def save_detector(detector: FittedDetector, path: Path) -> None:
         "mask_threshold": detector.mask.threshold,
         "calibration_source": calibrated.source,
         "note": detector.note,
-        "asked": detector.asked,
+        "asked": detector.configured,
         "choice": {name: value for name, value in model_selection.to_json(choice).items() if name != "aurocs"},
     }
     files.write_tensors(path, tensors, header)
 
 
 def load_detector(path: Path) -> FittedDetector:
-    """Raises IncompatibleModel for a file that `save_detector` of this format did not write."""
+    """The detector written by `save_detector`. Raises IncompatibleModel for any other file or format."""
     tensors, header = files.read_tensors(path)
     if header.get("format") != FORMAT or header.get("kind") != "detector":
-        raise IncompatibleModel(f"{path.name} is no detector of format {FORMAT}: fit it again with this version.")
+        raise IncompatibleModel(f"{path.name} is not a detector of format {FORMAT}: fit it again with this version.")
     choice = model_selection.from_json(header["choice"] | {"aurocs": tensors["tune.auroc"].tolist()})
     config = PipelineConfig.from_json(header["config"])
     return FittedDetector(
@@ -257,5 +275,5 @@ def load_detector(path: Path) -> FittedDetector:
         alignment_sha256=header["alignment_sha256"],
         code_version=header["code_version"],
         note=header.get("note", ""),
-        asked=header.get("asked", {}),
+        configured=header.get("asked", {}),
     )

@@ -15,10 +15,10 @@ from ml_engine.core.geometry import warp
 def canonical_batches(
     inputs: NDArray[np.float32], input_from_canonical: NDArray[np.float64], *, rows: NDArray[np.int64], batch: int
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-    """The films at ``rows``, aligned: their rows and float32 (B, 1, S, S), black outside the film.
+    """Batches of the films at ``rows``, aligned: their rows, and the films float32 (B, 1, S, S) in [0, 1].
 
-    ``inputs`` (N, S, S) float32 in [0, 1]; ``input_from_canonical`` (N, 2, 3) in pixels. Each film is
-    resampled once, and not at all where its affine is the identity.
+    ``inputs`` float32 (N, S, S) in [0, 1]; ``input_from_canonical`` float64 (N, 2, 3) in pixels. Aligned films are
+    black outside the film. A film whose affine is the identity is not resampled, any other exactly once.
     """
     size = inputs.shape[-1]
     for first in range(0, len(rows), batch):
@@ -34,7 +34,7 @@ def canonical_batches(
 def mean_film(
     inputs: NDArray[np.float32], input_from_canonical: NDArray[np.float64], *, rows: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """The mean of the aligned films at ``rows``, float64 (S, S)."""
+    """The mean of the aligned films at ``rows``, float64 (S, S) in [0, 1]; arguments as in `canonical_batches`."""
     total = np.zeros(inputs.shape[1:], dtype=np.float64)
     for _, films in canonical_batches(inputs, input_from_canonical, rows=rows, batch=8):
         total += films[:, 0].double().sum(0).numpy()

@@ -1,4 +1,4 @@
-"""What must hold for any film, any detector and any draw, at the ends of the range too."""
+"""Properties that hold for every film, detector and random draw, including extreme cases."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ def noise(height: int, width: int, *, bits: int = 12) -> np.ndarray:
     return np.random.default_rng(height * 1000 + width).integers(0, 2**bits, (height, width))
 
 
-def check_prepared(taken: FilmArray, config: PipelineConfig) -> None:
-    found = prepare(taken, config)
-    height, width = taken.values.shape
-    top, left, bottom, right = found.box
+def check_prepared(image_film: FilmArray, config: PipelineConfig) -> None:
+    prepared = prepare(image_film, config)
+    height, width = image_film.values.shape
+    top, left, bottom, right = prepared.box
 
-    assert found.image.shape == (config.size, config.size)
-    assert found.image.dtype == torch.float32
-    assert torch.isfinite(found.image).all()
-    assert found.image.min() >= 0
-    assert found.image.max() <= 1
+    assert prepared.image.shape == (config.size, config.size)
+    assert prepared.image.dtype == torch.float32
+    assert torch.isfinite(prepared.image).all()
+    assert prepared.image.min() >= 0
+    assert prepared.image.max() <= 1
     assert 0 <= top < bottom <= config.size
     assert 0 <= left < right <= config.size
-    black = found.image.clone()
+    black = prepared.image.clone()
     black[top:bottom, left:right] = 0
     assert (black == 0).all()
     corners = torch.tensor([[left, top], [right, top], [left, bottom], [right, bottom]], dtype=torch.float64)
     expected = [[0, 0], [width, 0], [0, height], [width, height]]
-    np.testing.assert_allclose(apply(found.original_from_input, corners).numpy(), expected, atol=1e-9)
+    np.testing.assert_allclose(apply(prepared.original_from_input, corners).numpy(), expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -68,19 +68,19 @@ def test_any_film_becomes_a_square_with_its_box_and_affine(preset: str, size: tu
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("size", SIZES)
-def test_so_does_a_film_whose_contrast_is_equalised(preset: str, size: tuple[int, int]) -> None:
+def test_a_film_with_equalised_contrast_becomes_a_square_too(preset: str, size: tuple[int, int]) -> None:
     check_prepared(film(noise(*size)), PRESETS[preset].replace(clahe=True))
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_so_does_a_film_of_one_value_and_one_of_padding_alone(preset: str) -> None:
+def test_a_constant_film_and_one_of_padding_only_become_black_squares(preset: str) -> None:
     everywhere = np.ones((9, 14), dtype=bool)
-    for taken in (film(np.full((9, 14), 700)), film(np.zeros((9, 14))), film(noise(9, 14), padding=everywhere)):
-        check_prepared(taken, PRESETS[preset])
-        assert (prepare(taken, PRESETS[preset]).image == 0).all()
+    for image_film in (film(np.full((9, 14), 700)), film(np.zeros((9, 14))), film(noise(9, 14), padding=everywhere)):
+        check_prepared(image_film, PRESETS[preset])
+        assert (prepare(image_film, PRESETS[preset]).image == 0).all()
 
 
-def test_so_does_a_film_of_36_million_pixels() -> None:
+def test_a_film_of_36_million_pixels_becomes_a_square_too() -> None:
     values = np.tile(np.arange(6000, dtype=np.uint16) * 10, (6000, 1))
 
     check_prepared(film(values, bits=16), PRESETS["default"])
@@ -88,7 +88,7 @@ def test_so_does_a_film_of_36_million_pixels() -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
-def test_a_film_with_a_value_that_is_no_number_is_refused(preset: str, wrong: float) -> None:
+def test_a_film_with_a_value_that_is_not_finite_is_refused(preset: str, wrong: float) -> None:
     values = noise(20, 30).astype(np.float32)
     values[4, 5] = wrong
 
@@ -97,19 +97,19 @@ def test_a_film_with_a_value_that_is_no_number_is_refused(preset: str, wrong: fl
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
-def test_such_a_value_in_the_window_of_the_header_is_refused_too(wrong: float) -> None:
+def test_such_a_value_in_the_windowed_film_is_refused_too(wrong: float) -> None:
     display = np.full((20, 30), 0.5, dtype=np.float32)
     display[4, 5] = wrong
-    taken = FilmArray(noise(20, 30).astype(np.float32), 12, (0.0, 4095.0), display, np.zeros((20, 30), dtype=bool))
+    image_film = FilmArray(noise(20, 30).astype(np.float32), 12, (0.0, 4095.0), display, np.zeros((20, 30), dtype=bool))
 
     with pytest.raises(UnsupportedImage, match="1 of the film's 600 pixels is not a finite number"):
-        prepare(taken, PRESETS["default"])
-    check_prepared(taken, PRESETS["paper"])  # which does not look at the window
+        prepare(image_film, PRESETS["default"])
+    check_prepared(image_film, PRESETS["paper"])  # which ignores the window
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
-def test_such_a_value_in_the_padding_is_not_film(preset: str, wrong: float) -> None:
+def test_such_a_value_in_the_padding_is_ignored(preset: str, wrong: float) -> None:
     values, padding = noise(20, 30).astype(np.float32), np.zeros((20, 30), dtype=bool)
     padding[:, :6] = True
     plain = prepare(film(values, padding=padding), PRESETS[preset])
@@ -121,13 +121,13 @@ def test_such_a_value_in_the_padding_is_not_film(preset: str, wrong: float) -> N
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("size", SIZES)
-def test_a_film_turned_by_half_a_turn_gives_its_picture_turned(preset: str, size: tuple[int, int]) -> None:
+def test_a_film_rotated_by_180_degrees_gives_the_rotated_input(preset: str, size: tuple[int, int]) -> None:
     values = noise(*size)
     upright, turned = (prepare(film(v), PRESETS[preset]) for v in (values, values[::-1, ::-1]))
 
     top, left, bottom, right = upright.box
     assert turned.box == upright.box
-    one, other = (found.image[top:bottom, left:right] for found in (upright, turned))
+    one, other = (prepared.image[top:bottom, left:right] for prepared in (upright, turned))
     torch.testing.assert_close(other, one.flip(0, 1), rtol=0, atol=1e-5)
 
 
@@ -139,8 +139,7 @@ _random_state = cache(features.random_state)
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
-    """The same random weights are drawn once; and one thread, since two that wait for each other on a busy machine
-    are ten times slower."""
+    """Random weights are drawn once. A single thread, because two are ten times slower on a busy machine."""
     monkeypatch.setattr(features, "random_state", _random_state)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -163,11 +162,11 @@ def fitted() -> Detector:
     return Detector.fit(films(4), CONFIG)
 
 
-def check_scores(detector: Detector, taken: Tensor) -> None:
-    maps, keep = detector.maps(taken), detector.mask.keep
+def check_scores(detector: Detector, image_film: Tensor) -> None:
+    maps, keep = detector.maps(image_film), detector.mask.keep
     scores = detector.scores(maps)
 
-    assert maps.shape == (len(taken), 2, 8, 8)
+    assert maps.shape == (len(image_film), 2, 8, 8)
     np.testing.assert_array_equal(np.isnan(maps), np.broadcast_to(~keep, maps.shape))
     assert (maps[:, :, keep] >= 0).all()
     for column in (scores.whole, scores.region, scores.fused, scores.sweep):
@@ -217,7 +216,7 @@ def test_a_mask_cannot_be_found_in_films_of_one_value(preset: str, value: float,
 
 @pytest.mark.parametrize("mask", [True, False])
 @pytest.mark.parametrize("wrong", [np.nan, -np.inf])
-def test_a_detector_is_not_fitted_on_a_value_that_is_no_number(mask: bool, wrong: float) -> None:
+def test_a_detector_is_not_fitted_on_a_value_that_is_not_finite(mask: bool, wrong: float) -> None:
     normals = films(3)
     normals[1, 30, 30] = wrong
 
@@ -225,7 +224,7 @@ def test_a_detector_is_not_fitted_on_a_value_that_is_no_number(mask: bool, wrong
         Detector.fit(normals, CONFIG.replace(mask=mask))
 
 
-def test_nor_calibrated_on_one() -> None:
+def test_a_detector_is_not_calibrated_on_such_a_value() -> None:
     normals = films(3, seed=1)
     normals[1, 30, 30] = np.nan
 
@@ -233,7 +232,7 @@ def test_nor_calibrated_on_one() -> None:
         Detector.fit(films(2), CONFIG, calibrate=normals)
 
 
-def test_a_new_film_with_one_has_no_score_and_leaves_the_others_theirs() -> None:
+def test_a_new_film_with_such_a_value_has_no_score_and_does_not_change_the_others() -> None:
     new = films(3, seed=1)
     plain = fitted().scores(fitted().maps(new))
     new[1, 30, 30] = np.nan
@@ -245,10 +244,10 @@ def test_a_new_film_with_one_has_no_score_and_leaves_the_others_theirs() -> None
 
 
 def bright(rows: slice, columns: slice) -> Tensor:
-    """Three films that are dark but for these patches of the 8 x 8 grid."""
-    found = torch.zeros(3, 8, 8, 8, 8)  # film, patch row, row, patch column, column
-    found[:, rows, :, columns] = 0.5 + films(3).view(3, 8, 8, 8, 8)[:, rows, :, columns] / 2
-    return found.view(3, 64, 64)
+    """Three films that are dark except for these patches of the 8 x 8 grid."""
+    grids = torch.zeros(3, 8, 8, 8, 8)  # film, patch row, row, patch column, column
+    grids[:, rows, :, columns] = 0.5 + films(3).view(3, 8, 8, 8, 8)[:, rows, :, columns] / 2
+    return grids.view(3, 64, 64)
 
 
 def masked(**changes: object) -> PipelineConfig:
@@ -277,13 +276,13 @@ def test_any_grid_gives_each_patch_a_bank(grid: int, halo: int) -> None:
 
     assert sum(bank is not None for bank in detector.banks.cells) == grid**2
     check_scores(detector, films(2, seed=1))
-    if grid == 1:  # one cell is the whole film
+    if grid == 1:  # the only cell is the whole film
         maps = detector.maps(films(2, seed=1))
         np.testing.assert_array_equal(maps[:, 0], maps[:, 1])
 
 
 @pytest.mark.parametrize("distance", ["l2", "squared"])
-def test_films_whose_every_patch_is_in_the_banks_score_nothing(distance: str) -> None:
+def test_films_whose_patches_are_all_in_the_banks_score_zero(distance: str) -> None:
     normals = films(3)
     detector = Detector.fit(normals, CONFIG.replace(rate=1.0, distance=distance, **RAW))
 
@@ -302,7 +301,7 @@ def test_a_bank_smaller_than_k_is_used_whole() -> None:
     np.testing.assert_allclose(detector.maps(new)[0, 0].ravel(), expected, rtol=1e-5)
 
 
-def test_films_score_alone_as_they_do_among_others_and_in_any_order() -> None:
+def test_scores_do_not_depend_on_other_films_or_their_order() -> None:
     new, order = films(11, seed=1), [3, 10, 0, 7, 1, 9, 2, 8, 4, 6, 5]
     together = fitted().maps(new)
 
@@ -314,7 +313,7 @@ def test_films_score_alone_as_they_do_among_others_and_in_any_order() -> None:
     np.testing.assert_array_equal(other.sweep, one.sweep[order])
 
 
-def test_a_detector_read_back_gives_the_same_maps_scores_and_threshold(tmp_path: Path) -> None:
+def test_a_loaded_detector_gives_the_same_maps_scores_and_threshold(tmp_path: Path) -> None:
     fitted().save(tmp_path / "detector.safetensors")
     again, new = Detector.load(tmp_path / "detector.safetensors"), films(3, seed=1)
 
@@ -329,32 +328,32 @@ def test_a_detector_read_back_gives_the_same_maps_scores_and_threshold(tmp_path:
 
 
 @pytest.mark.parametrize("limit", [2e8, 0.0])
-def test_one_point_is_its_own_coreset(limit: float) -> None:
-    found = k_center(torch.randn(1, 5, generator=torch.Generator().manual_seed(0)), 1, exact_limit=limit)
+def test_a_single_point_is_its_own_coreset(limit: float) -> None:
+    coreset = k_center(torch.randn(1, 5, generator=torch.Generator().manual_seed(0)), 1, exact_limit=limit)
 
-    assert found.indices.tolist() == [0]
-    assert found.radius.tolist() == [0.0]
+    assert coreset.indices.tolist() == [0]
+    assert coreset.radius.tolist() == [0.0]
 
 
 @pytest.mark.parametrize("limit", [2e8, 0.0])
 @pytest.mark.parametrize("value", [0.0, 3.7])
-def test_of_equal_points_the_first_ones_are_picked(value: float, limit: float) -> None:
-    found = k_center(torch.full((9, 5), value), 6, start=2, exact_limit=limit)
+def test_among_equal_points_the_first_are_picked(value: float, limit: float) -> None:
+    coreset = k_center(torch.full((9, 5), value), 6, start=2, exact_limit=limit)
 
-    assert found.indices.tolist() == [2, 0, 1, 3, 4, 5]
-    assert (found.radius == 0).all()
+    assert coreset.indices.tolist() == [2, 0, 1, 3, 4, 5]
+    assert (coreset.radius == 0).all()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("limit", [2e8, 0.0])
-def test_as_many_picks_as_points_are_all_of_them(seed: int, limit: float) -> None:
+def test_as_many_picks_as_points_select_every_point(seed: int, limit: float) -> None:
     points = torch.randn(40, 6, generator=torch.Generator().manual_seed(seed))
-    found = k_center(points, 40, start=seed, seed=seed, exact_limit=limit)
+    coreset = k_center(points, 40, start=seed, seed=seed, exact_limit=limit)
 
-    assert sorted(found.indices.tolist()) == list(range(40))
-    assert found.indices[0] == seed
-    assert found.radius[-1] == 0
-    assert (np.diff(found.radius) <= 0).all()
+    assert sorted(coreset.indices.tolist()) == list(range(40))
+    assert coreset.indices[0] == seed
+    assert coreset.radius[-1] == 0
+    assert (np.diff(coreset.radius) <= 0).all()
 
 
 # --- scores, p-values and thresholds ------------------------------------------------------------
@@ -367,28 +366,28 @@ def scores_of(seed: int, count: int) -> np.ndarray:
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("rising", [np.exp, np.cbrt, lambda x: 3 * x - 7], ids=["exp", "cbrt", "line"])
-def test_p_values_depend_on_the_order_of_scores_alone(seed: int, rising: Callable[[np.ndarray], np.ndarray]) -> None:
+def test_p_values_depend_only_on_the_order_of_scores(seed: int, rising: Callable[[np.ndarray], np.ndarray]) -> None:
     new, normals = scores_of(seed, 30), scores_of(seed + 100, 17)
 
-    found = calibration.p_values(rising(new), rising(normals))
+    p_values = calibration.p_values(rising(new), rising(normals))
 
-    np.testing.assert_array_equal(found, calibration.p_values(new, normals))
-    np.testing.assert_array_equal(found, [(1 + sum(normals >= score)) / 18 for score in new])
+    np.testing.assert_array_equal(p_values, calibration.p_values(new, normals))
+    np.testing.assert_array_equal(p_values, [(1 + sum(normals >= score)) / 18 for score in new])
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("rate", [0.05, 0.1, 0.25, 0.5])
 def test_a_film_is_marked_where_its_p_value_is_at_most_the_rate(seed: int, rate: float) -> None:
     new, normals = scores_of(seed, 200), scores_of(seed + 100, 19 + seed)
-    found = calibration.film_threshold(normals, rate)
+    threshold = calibration.film_threshold(normals, rate)
 
-    assert found is not None
-    np.testing.assert_array_equal(new > found.value, calibration.p_values(new, normals) <= rate + 1e-12)
-    assert found.expected <= rate + 1e-12
+    assert threshold is not None
+    np.testing.assert_array_equal(new > threshold.value, calibration.p_values(new, normals) <= rate + 1e-12)
+    assert threshold.expected <= rate + 1e-12
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_normal_film_without_a_score_counts_nowhere(seed: int) -> None:
+def test_a_normal_film_without_a_score_is_ignored(seed: int) -> None:
     new, normals = scores_of(seed, 30), scores_of(seed + 100, 25)
     more = np.insert(normals, [0, 7, 25], np.nan)
 
@@ -412,7 +411,7 @@ def detector_on(maps: fusion.Maps) -> Detector:
 
 
 def numbers_of(detector: Detector, new: fusion.Maps) -> list[np.ndarray]:
-    """All that is told of new films and of the map's threshold."""
+    """Every number that is reported for new films, and the threshold of the map."""
     scores, normals = detector.scores(new), pipeline.normal_scores(detector)
     threshold = np.array([pipeline.threshold(detector)["value"]])
     return [scores.fused, scores.sweep, np.sort(normals), calibration.p_values(scores.fused, normals), threshold]
@@ -429,7 +428,7 @@ def test_standardised_scores_do_not_change_with_an_offset_of_all_maps(seed: int)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_nor_with_a_unit_of_each_channel(seed: int) -> None:
+def test_standardised_scores_do_not_change_with_the_unit_of_each_channel(seed: int) -> None:
     normals, new, unit = maps_of(seed, 12), maps_of(seed + 100, 5), np.float32([[[0.25]], [[1024.0]]])
 
     for one, other in zip(
@@ -439,7 +438,7 @@ def test_nor_with_a_unit_of_each_channel(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_nor_with_the_order_of_the_calibration_films(seed: int) -> None:
+def test_standardised_scores_do_not_change_with_the_order_of_the_calibration_films(seed: int) -> None:
     normals, new = maps_of(seed, 12), maps_of(seed + 100, 5)
     order = np.random.default_rng(seed).permutation(12)
 
@@ -457,9 +456,9 @@ def test_a_fused_score_lies_within_those_of_its_maps_patch_by_patch(seed: int, h
     most = fusion.image_scores(maps.max(axis=1), how=how, top_share=0.1)
 
     for weight in (0.0, 0.3, 0.6, 1.0):
-        found = fusion.image_scores(fusion.fuse(maps, weight), how=how, top_share=0.1)
-        assert (found >= least - 1e-12).all()
-        assert (found <= most + 1e-12).all()
+        scores = fusion.image_scores(fusion.fuse(maps, weight), how=how, top_share=0.1)
+        assert (scores >= least - 1e-12).all()
+        assert (scores <= most + 1e-12).all()
     np.testing.assert_array_equal(fusion.fuse(maps, 0.0), maps[:, 0])
     np.testing.assert_array_equal(fusion.fuse(maps, 1.0), maps[:, 1])
 
@@ -469,26 +468,26 @@ def test_a_fused_score_lies_within_those_of_its_maps_patch_by_patch(seed: int, h
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("folds", [2, 3, 5, 60])
-def test_folds_part_the_patients_evenly(seed: int, folds: int) -> None:
+def test_folds_divide_the_patients_evenly(seed: int, folds: int) -> None:
     draw = np.random.default_rng(seed)
     counts = {f"p{k}": int(count) for k, count in enumerate(draw.geometric(0.3, 4 + 3 * seed))}
     patients = [name for name, count in counts.items() for _ in range(count)]
     draw.shuffle(patients)
 
-    found = calibration.patient_folds(patients, folds=folds, seed=seed)
+    fold_of = calibration.patient_folds(patients, folds=folds, seed=seed)
 
     members = [
-        {name for name, at in zip(patients, found, strict=True) if at == fold} for fold in range(found.max() + 1)
+        {name for name, at in zip(patients, fold_of, strict=True) if at == fold} for fold in range(fold_of.max() + 1)
     ]
     assert len(members) == min(folds, len(counts))
-    assert sorted(name for those in members for name in those) == sorted(counts)  # each patient in one fold
-    sizes = [sum(counts[name] for name in those) for those in members]
-    for those, size in zip(members, sizes, strict=True):  # no patient could be moved to make it more even
-        assert size - min(counts[name] for name in those) <= min(sizes)
+    assert sorted(name for fold in members for name in fold) == sorted(counts)  # each patient in one fold
+    sizes = [sum(counts[name] for name in fold) for fold in members]
+    for fold, size in zip(members, sizes, strict=True):  # no patient could be moved to make it more even
+        assert size - min(counts[name] for name in fold) <= min(sizes)
     order = draw.permutation(len(patients))
     again = calibration.patient_folds([patients[k] for k in order], folds=folds, seed=seed)
-    np.testing.assert_array_equal(again, found[order])
+    np.testing.assert_array_equal(again, fold_of[order])
 
 
-def test_one_patient_is_one_fold() -> None:
+def test_a_single_patient_is_a_single_fold() -> None:
     assert calibration.patient_folds(["p"] * 4, folds=5, seed=0).tolist() == [0, 0, 0, 0]

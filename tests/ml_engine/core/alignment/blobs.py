@@ -33,13 +33,13 @@ def poses(count: int, *, seed: int = 0, strength: float = 1.0) -> torch.Tensor:
     """Thetas (count, 2, 3) up to 8 % shift, 12 % scale, 8 degrees and a little shear, at strength 1."""
     unit = torch.rand(count, 6, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     unit[:, 3] = unit[:, 2]
-    most = torch.tensor([0.16, 0.16, 0.12, 0.12, 0.14, 0.04]) * strength
+    limits = torch.tensor([0.16, 0.16, 0.12, 0.12, 0.14, 0.04]) * strength
     names = ("shift", "shift", "log_scale", "log_scale", "angle", "shear")
-    return residual_theta(unit * most / torch.tensor([BOUNDS[name] for name in names]))
+    return residual_theta(unit * limits / torch.tensor([BOUNDS[name] for name in names]))
 
 
 def films(count: int, *, size: int = 64, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Films (count, 1, size, size), valid everywhere, and the thetas atlas_from_film that made them."""
+    """Films (count, 1, size, size), their valid areas, and the thetas atlas_from_film they were made with."""
     atlas_from_film = poses(count, seed=seed, strength=0.7)
     wide = torch.nn.functional.pad(thorax(size).expand(count, -1, -1, -1), [size] * 4, value=0.7)
     third = atlas_from_film / 3  # the frame is the middle third of the padded picture
@@ -49,4 +49,4 @@ def films(count: int, *, size: int = 64, seed: int = 0) -> tuple[torch.Tensor, t
 
 
 def quiet(stage: str, done: int, total: int, message: str | None) -> None:
-    """A progress callback that tells nobody."""
+    """A progress callback that does nothing."""

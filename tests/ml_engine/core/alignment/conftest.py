@@ -1,4 +1,4 @@
-"""One thread: the films are so small that a second one only waits."""
+"""One thread: for such small films a second one only adds waiting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is believed of an affine, and what is measured of an alignment."""
+"""The checks of affines, and the measurements of an alignment."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_valid_area_below_80_percent(shift: float, bad: bool) -> None:
 
 
 @pytest.mark.parametrize("scale", [0.75, 1.3])
-def test_a_film_that_is_rightly_shrunk_or_enlarged_passes(scale: float) -> None:
+def test_a_film_that_is_correctly_shrunk_or_enlarged_passes(scale: float) -> None:
     assert not check(theta(scale, 0, 0, 0, scale, 0), WHOLE).failed.any()
 
 
@@ -54,20 +54,20 @@ def test_a_small_film_that_leaves_the_frame_fails() -> None:
     assert check(theta(1.3, 0, 0.6 * 1.3, 0, 1.3, 0), WHOLE).out_of_frame.tolist() == [True]
 
 
-def test_the_valid_area_against_a_count_of_points() -> None:
+def test_the_valid_area_equals_a_count_of_points() -> None:
     valid, thetas = torch.zeros(6, 1, 64, 64), poses(6, seed=4, strength=2.0)
     valid[:, :, 10:58, 4:60] = 1
     at = (np.arange(400) + 0.5) / 200 - 1
     points = np.stack([*np.meshgrid(at * 3, at * 3), np.ones((400, 400))])  # a wide square around the frame
     in_frame = (np.abs(points[:2]) <= 1).all(0)
-    for k, got in enumerate(valid_area(thetas, valid)):
+    for k, area in enumerate(valid_area(thetas, valid)):
         x, y = np.einsum("ij,jkl->ikl", thetas[k].double().numpy(), points)
         in_film = (x >= 4 / 32 - 1) & (x <= 60 / 32 - 1) & (y >= 10 / 32 - 1) & (y <= 58 / 32 - 1)
-        wanted = (in_film & in_frame).sum() / min(in_film.sum(), in_frame.sum())
-        assert float(got) == pytest.approx(wanted, abs=0.05)  # half a pixel of each edge is not counted
+        expected = (in_film & in_frame).sum() / min(in_film.sum(), in_frame.sum())
+        assert float(area) == pytest.approx(expected, abs=0.05)  # half a pixel of each edge is not counted
 
 
-def test_the_report_says_how_much_of_the_frame_is_filled() -> None:
+def test_the_report_holds_how_much_of_the_frame_is_filled() -> None:
     images, thetas = torch.rand(2, 1, 32, 32), torch.cat([unaligned(1), theta(1, 0, 1.0, 0, 1, 0)])
     canonical = Canonical(images[:1], torch.ones(1, 1, 32, 32))
     checks = check(thetas, WHOLE.expand(2, -1, -1, -1))
@@ -85,7 +85,7 @@ def test_padding_does_not_count_against_the_valid_area() -> None:
     assert float(valid_area(unaligned(1), half)) == pytest.approx(1)
 
 
-def test_no_number_fails() -> None:
+def test_nan_fails() -> None:
     assert check(torch.full((1, 2, 3), float("nan")), WHOLE).failed.all()
 
 
@@ -96,25 +96,25 @@ def test_shares_count_films() -> None:
     assert shares["share_flagged"] == 0.25
 
 
-def test_correlation_against_numpy() -> None:
+def test_correlation_equals_numpys() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.random((2, 1, 9, 9)), rng.random((2, 1, 9, 9))
     weight = np.zeros((2, 1, 9, 9))
     weight[:, :, 2:7, 1:8] = 1
-    got = correlation(*(torch.from_numpy(x) for x in (a, b, weight)))
+    correlations = correlation(*(torch.from_numpy(x) for x in (a, b, weight)))
     for k in range(2):
         inside = weight[k] == 1
-        assert float(got[k]) == pytest.approx(np.corrcoef(a[k][inside], b[k][inside])[0, 1], abs=1e-12)
+        assert float(correlations[k]) == pytest.approx(np.corrcoef(a[k][inside], b[k][inside])[0, 1], abs=1e-12)
 
 
-def test_stack_variance_against_numpy() -> None:
+def test_stack_variance_equals_numpys() -> None:
     images = torch.rand(5, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     canonical = Canonical(images.mean(0, keepdim=True), torch.ones(1, 1, 16, 16))
     numbers = measure(images, torch.ones_like(images), unaligned(5), canonical=canonical)
     assert numbers["stack_variance"] == pytest.approx(images.numpy().var(axis=0).mean(), abs=1e-6)
 
 
-def test_stack_variance_of_films_that_nowhere_meet_is_none() -> None:
+def test_stack_variance_of_films_without_overlap_is_none() -> None:
     images, nothing = torch.rand(2, 1, 16, 16), torch.zeros(2, 1, 16, 16)
     canonical = Canonical(images[:1], torch.ones(1, 1, 16, 16))
     assert measure(images, nothing, unaligned(2), canonical=canonical)["stack_variance"] is None
@@ -138,7 +138,7 @@ def test_recentring_makes_the_mean_transform_the_identity() -> None:
     assert torch.allclose(mean, torch.eye(2, 3), atol=1e-6)
 
 
-def test_mean_of_aligned_averages_only_films_that_reach_a_pixel() -> None:
+def test_each_pixel_is_averaged_over_the_films_that_cover_it() -> None:
     images = torch.stack([torch.full((1, 8, 8), 0.2), torch.full((1, 8, 8), 0.6)])
     valid = torch.ones_like(images)
     valid[1, :, :, :4] = 0
@@ -148,7 +148,7 @@ def test_mean_of_aligned_averages_only_films_that_reach_a_pixel() -> None:
     assert mean.support.all()
 
 
-def test_mean_of_aligned_ends_where_fewer_than_a_tenth_of_the_films_lie() -> None:
+def test_mean_and_support_are_0_where_fewer_than_a_tenth_of_the_films_lie() -> None:
     valid = torch.ones(20, 1, 8, 8)
     valid[1:, ..., :3] = 0  # one film of twenty
     valid[2:, ..., 3] = 0  # two

@@ -1,4 +1,4 @@
-"""Fits on synthetic films: recovery, resume, determinism, refusals."""
+"""Fits on synthetic films: recovery of poses, resuming, determinism, refusals."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def file_hash(model: FittedAlignment, folder: Path) -> str:
 
 
 def spread_px(thetas: torch.Tensor, atlas_from_film: torch.Tensor) -> float:
-    """How far apart, in pixels, the films disagree on where five points of the atlas are."""
+    """The median distance in pixels between the films' positions of five points of the atlas."""
     points = torch.tensor([[-0.5, -0.5], [0.5, -0.5], [-0.5, 0.5], [0.5, 0.5], [0, 0]])
     places = apply(compose(atlas_from_film, thetas), points)
     return float((places - places.median(0).values).norm(dim=-1).median()) * SIDE / 2
@@ -52,9 +52,9 @@ def test_known_poses_are_recovered() -> None:
     config = small_config(epochs=3, rounds=3, batch=8, search_steps=40, learning_rate=1e-3)
     model = fit_alignment(shown, valid=valid, config=config, seed=0, checkpoint=None, progress=quiet)
     affines, flagged = model.affines(shown, valid)
-    found = normalised_theta(affines, (SIDE, SIDE), (SIDE, SIDE))
+    thetas = normalised_theta(affines, (SIDE, SIDE), (SIDE, SIDE))
     before = spread_px(unaligned(16), atlas_from_film)
-    after = spread_px(found[~flagged], atlas_from_film[~flagged])
+    after = spread_px(thetas[~flagged], atlas_from_film[~flagged])
     assert before > 2
     assert after < 0.25 * before
     assert flagged.float().mean() < 0.3
@@ -68,8 +68,8 @@ def test_search_alone_recovers_poses_of_films_it_never_saw() -> None:
     model = fit(small_config(method="search", rounds=3, epochs=3, search_steps=40), count=16)
     shown, valid, atlas_from_film = films(10, seed=7)
     affines, flagged = model.affines(shown, valid)
-    found = normalised_theta(affines, (SIDE, SIDE), (SIDE, SIDE))
-    assert spread_px(found[~flagged], atlas_from_film[~flagged]) < 1.2
+    thetas = normalised_theta(affines, (SIDE, SIDE), (SIDE, SIDE))
+    assert spread_px(thetas[~flagged], atlas_from_film[~flagged]) < 1.2
     assert model.report["history"] == []
 
 
@@ -104,7 +104,7 @@ def test_a_checkpoint_of_another_fit_is_not_resumed(tmp_path: Path) -> None:
     assert seen == [0, 1, 2]
 
 
-def test_a_broken_checkpoint_starts_the_fit_anew(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_restarts_the_fit(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(b"half a file")
     seen: list[int] = []
     fit(small_config(), checkpoint=tmp_path, progress=lambda s, done, t, m: seen.append(done))
@@ -113,8 +113,8 @@ def test_a_broken_checkpoint_starts_the_fit_anew(tmp_path: Path) -> None:
 
 def test_same_seed_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
     config = small_config(initialisation="centred", epochs=2)
-    one, two, other = (file_hash(fit(config, seed=seed), tmp_path) for seed in (3, 3, 4))
-    assert one == two != other
+    first, second, other = (file_hash(fit(config, seed=seed), tmp_path) for seed in (3, 3, 4))
+    assert first == second != other
 
 
 def test_save_and_load_give_the_same_affines(fitted: FittedAlignment, tmp_path: Path) -> None:
@@ -122,30 +122,30 @@ def test_save_and_load_give_the_same_affines(fitted: FittedAlignment, tmp_path: 
     save_alignment(fitted, path, header={"part": "align"})
     loaded = load_alignment(path)
     shown, valid, _ = films(3, seed=2)
-    for got, expected in zip(loaded.affines(shown, valid), fitted.affines(shown, valid), strict=True):
-        assert torch.equal(got, expected)
+    for affine, expected in zip(loaded.affines(shown, valid), fitted.affines(shown, valid), strict=True):
+        assert torch.equal(affine, expected)
     assert (loaded.header, loaded.config, loaded.report) == ({"part": "align"}, fitted.config, fitted.report)
     assert torch.equal(loaded.canonical, fitted.canonical)
 
 
-def test_loading_something_else_is_refused(tmp_path: Path) -> None:
+def test_loading_another_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "alignment.safetensors"
     path.write_bytes(b"nothing")
     with pytest.raises(IncompatibleModel, match="safetensors"):
         load_alignment(path)
     files.write_tensors(path, {"gauge": torch.zeros(2, 3)}, {"format": 9})
-    with pytest.raises(IncompatibleModel, match="has format 9, this version reads 1: fit it again"):
+    with pytest.raises(IncompatibleModel, match="has format 9, and this version needs 1: fit it again"):
         load_alignment(path)
 
 
-def test_a_film_is_aligned_alike_in_any_company(fitted: FittedAlignment) -> None:
+def test_a_films_affine_does_not_depend_on_the_others(fitted: FittedAlignment) -> None:
     shown, valid, _ = films(35, seed=5)
     together, _ = fitted.affines(shown, valid)
     alone = torch.cat([fitted.affines(shown[k : k + 1], valid[k : k + 1])[0] for k in (0, 31, 32, 34)])
     assert torch.equal(alone, together[[0, 31, 32, 34]])
 
 
-def test_affines_are_in_the_pixels_of_the_films_given(fitted: FittedAlignment) -> None:
+def test_affines_are_in_pixels_of_the_input_films(fitted: FittedAlignment) -> None:
     shown, valid, _ = films(2, size=128)
     affines, flagged = fitted.affines(shown, valid)
     small = torch.nn.functional.interpolate(shown, (SIDE, SIDE), mode="bilinear", antialias=True)
@@ -168,7 +168,7 @@ def test_affines_that_fail_their_checks_become_the_identity(fitted: FittedAlignm
     assert torch.equal(affines, identity(3))
 
 
-def test_without_fallback_they_are_only_flagged(fitted: FittedAlignment) -> None:
+def test_without_fallback_films_are_only_flagged(fitted: FittedAlignment) -> None:
     wild = replace(
         fitted, config=small_config(method="network", fallback=False), gauge=torch.tensor([[-1.0, 0, 0], [0, 1, 0]])
     )
@@ -178,17 +178,17 @@ def test_without_fallback_they_are_only_flagged(fitted: FittedAlignment) -> None
     assert (affines[:, 0, 0] < 0).all()
 
 
-def test_the_guard_stops_films_that_turn_black() -> None:
+def test_the_guard_stops_a_fit_whose_films_leave_the_frame() -> None:
     config = small_config(method="network", initialisation="paper", learning_rate=1.0, epochs=4, guard_valid_area=0.9)
     with pytest.raises(AlignmentCollapsed, match=r"alignment\.guard_valid_area.*alignment\.initialisation"):
         fit(config)
 
 
-def test_a_loss_that_is_no_number_stops_the_fit() -> None:
+def test_a_loss_that_is_not_finite_stops_the_fit() -> None:
     shown, valid, _ = films(8)
     shown[3] = float("nan")
 
-    with pytest.raises(AlignmentCollapsed, match="The alignment's loss is no number after epoch 1"):
+    with pytest.raises(AlignmentCollapsed, match="The alignment's loss is not a finite number after epoch 1"):
         fit_alignment(
             shown, valid=valid, config=small_config(method="network"), seed=0, checkpoint=None, progress=quiet
         )
@@ -215,14 +215,14 @@ def test_the_paper_preset_runs_and_keeps_its_first_canonical() -> None:
     assert set(model.report["history"][0]) == {"epoch", "loss", "valid_area", "constancy", "ssim"}
 
 
-def test_a_given_canonical_image_is_kept() -> None:
+def test_a_provided_canonical_image_is_kept() -> None:
     target = films(1, seed=9)[0][0, 0]
     model = fit(small_config(), canonical=target)
     assert torch.equal(model.canonical, target)
     assert torch.equal(model.gauge, torch.eye(2, 3))
 
 
-def test_the_report_names_what_was_asked(fitted: FittedAlignment) -> None:
+def test_the_report_holds_measurements_checks_and_history(fitted: FittedAlignment) -> None:
     report = fitted.report
     for name in ("ncc", "ssim", "stack_variance"):
         assert {f"{name}_before", f"{name}_after"} <= set(report)
@@ -246,14 +246,14 @@ def test_padding_outside_the_valid_area_does_not_matter(fitted: FittedAlignment)
     assert torch.equal(fitted.affines(shown, valid)[0], fitted.affines(dirty, valid)[0])
 
 
-def test_a_loss_that_begins_at_zero_does_not_drown_the_others() -> None:
+def test_a_loss_that_starts_at_zero_does_not_dominate_the_others() -> None:
     """Without augmentation f(Ax) A = f(x) holds before the first step."""
     report = fit(small_config(augmentation=0.0)).report
     assert report["initial_losses"]["consistency"] == 1
     assert all(epoch["loss"] < 10 for epoch in report["history"])
 
 
-def test_the_report_says_where_the_canonical_image_comes_from(fitted: FittedAlignment) -> None:
+def test_the_report_names_the_source_of_the_canonical_image(fitted: FittedAlignment) -> None:
     assert fitted.report["canonical_source"] == "mean of films aligned groupwise"
     assert fit(small_config(rounds=1)).report["canonical_source"] == "mean of films as they came"
     assert fit(small_config(), canonical=films(1)[0][0, 0]).report["canonical_source"] == "given"

@@ -1,4 +1,4 @@
-"""An alignment by landmarks, fitted, saved and applied; and the canonical image that landmarks make."""
+"""An alignment by landmarks, fitted, saved and applied; and the canonical image made with landmarks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_landmarks_bring_films_into_one_frame(fitted: FittedAlignment) -> None:
     assert not flagged.any()
     square = np.tile(np.eye(3), (8, 1, 1))
     square[:, :2] = affines.numpy()
-    atlas_from_canonical = atlas_from_film @ square  # one for all films, whatever the gauge
+    atlas_from_canonical = atlas_from_film @ square  # the same for all films, whatever the gauge
     np.testing.assert_allclose(atlas_from_canonical, np.tile(atlas_from_canonical[:1], (8, 1, 1)), atol=1e-4)
 
 
@@ -57,7 +57,7 @@ def test_the_report_measures_the_residual_and_the_stack(fitted: FittedAlignment)
     assert report["canonical_source"] == "mean of films aligned by landmarks"
 
 
-def test_a_film_without_landmarks_stays_and_is_flagged(fitted: FittedAlignment) -> None:
+def test_a_film_without_landmarks_is_not_moved_and_is_flagged(fitted: FittedAlignment) -> None:
     shown, valid, points, _ = marked_films(3)
     affines, flagged = fitted.affines(shown, valid, points=[points[0], {}, points[2]])
     assert flagged.tolist() == [False, True, False]
@@ -65,7 +65,7 @@ def test_a_film_without_landmarks_stays_and_is_flagged(fitted: FittedAlignment) 
     assert fitted.placed({}, size=SIZE).reason == "it has no landmarks"
 
 
-def test_landmarks_that_turn_a_film_inside_out_are_not_believed(fitted: FittedAlignment) -> None:
+def test_landmarks_that_mirror_a_film_are_rejected(fitted: FittedAlignment) -> None:
     shown, valid, points, _ = marked_films(1)
     mirrored = {name: (SIZE - x, y) for name, (x, y) in points[0].items()}
     affines, flagged = fitted.affines(shown, valid, points=[mirrored])
@@ -82,11 +82,11 @@ def test_the_share_of_flagged_films_counts_those_without_landmarks() -> None:
 
 def test_films_without_their_landmarks_are_refused(fitted: FittedAlignment) -> None:
     shown, valid, _, _ = marked_films(1)
-    with pytest.raises(InvalidLandmarks, match=r"goes by landmarks: give those of the films"):
+    with pytest.raises(InvalidLandmarks, match=r"uses landmarks: provide those of all films"):
         fitted.affines(shown, valid)
 
 
-def test_saved_and_loaded_it_places_films_alike(fitted: FittedAlignment, tmp_path: Path) -> None:
+def test_an_alignment_places_films_equally_after_loading(fitted: FittedAlignment, tmp_path: Path) -> None:
     shown, valid, points, _ = marked_films(3)
     save_alignment(fitted, tmp_path / "a.safetensors", header={})
     loaded = load_alignment(tmp_path / "a.safetensors")

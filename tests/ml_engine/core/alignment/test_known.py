@@ -1,4 +1,4 @@
-"""Known affines: how they are drawn, what an error is, and what an alignment leaves of them."""
+"""Known affines: their draw, the definition of errors, and the errors that an alignment leaves."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_known_affines_keep_within_their_ranges() -> None:
     assert torch.equal(known_affines(3, generator=generator(), strength=0), unaligned(3))
 
 
-def test_errors_against_an_affine_that_was_written_down() -> None:
+def test_errors_of_an_affine_with_known_angle_scale_and_shift() -> None:
     angle, scale, size = math.radians(3), 1.05, 100
     theta = torch.tensor(
         [
@@ -40,14 +40,14 @@ def test_errors_against_an_affine_that_was_written_down() -> None:
             ]
         ]
     )
-    got = errors(theta, size=size)
-    assert got.angle_median_degrees == pytest.approx(3, abs=1e-4)
-    assert got.log_scale_median == pytest.approx(math.log(1.05), abs=1e-6)
-    assert got.shift_median_px == pytest.approx(4, abs=1e-4)  # 0.08 of the half frame of 50 pixels
+    measured = errors(theta, size=size)
+    assert measured.angle_median_degrees == pytest.approx(3, abs=1e-4)
+    assert measured.log_scale_median == pytest.approx(math.log(1.05), abs=1e-6)
+    assert measured.shift_median_px == pytest.approx(4, abs=1e-4)  # 0.08 of the half frame of 50 pixels
     unit = (np.arange(9) + 0.5) / 4.5 - 1
     moved = [50 * np.linalg.norm(theta[0].double().numpy() @ [x, y, 1] - [x, y]) for y in unit for x in unit]
-    assert got.displacement_median_px == pytest.approx(np.median(moved), abs=1e-4)
-    assert got.displacement_p95_px == pytest.approx(np.percentile(moved, 95), abs=1e-4)
+    assert measured.displacement_median_px == pytest.approx(np.median(moved), abs=1e-4)
+    assert measured.displacement_p95_px == pytest.approx(np.percentile(moved, 95), abs=1e-4)
 
 
 def test_errors_have_no_sign() -> None:
@@ -65,32 +65,32 @@ def searched() -> FittedAlignment:
 
 def test_a_search_undoes_known_affines(searched: FittedAlignment) -> None:
     shown, mask = prepared(*films(6)[:2], size=64)
-    got = measured_by_known(searched, shown, mask, seed=2)
-    assert got.known is not None
-    assert got.consistency is not None
-    assert got.known.films == 6
-    assert got.known.after.displacement_median_px < 0.7 * got.known.before.displacement_median_px
-    assert got.consistency.displacement_median_px < 0.7 * got.known.before.displacement_median_px
-    assert got == measured_by_known(searched, shown, mask, seed=2)
+    measured = measured_by_known(searched, shown, mask, seed=2)
+    assert measured.known is not None
+    assert measured.consistency is not None
+    assert measured.known.films == 6
+    assert measured.known.after.displacement_median_px < 0.7 * measured.known.before.displacement_median_px
+    assert measured.consistency.displacement_median_px < 0.7 * measured.known.before.displacement_median_px
+    assert measured == measured_by_known(searched, shown, mask, seed=2)
 
 
-def test_an_alignment_that_never_moves_leaves_the_known_affines(searched: FittedAlignment) -> None:
+def test_an_alignment_without_effect_leaves_the_known_affines(searched: FittedAlignment) -> None:
     still = replace(searched, config=small_config(method="search", search_steps=0))
     shown, mask = prepared(*films(6)[:2], size=64)
-    got = measured_by_known(still, shown, mask, seed=2)
-    assert got.known is not None
-    assert got.consistency is not None
-    assert got.known.after == got.known.before
-    drawn = got.known.before.displacement_median_px
-    assert got.consistency.displacement_median_px == pytest.approx(drawn, rel=1e-5)
+    measured = measured_by_known(still, shown, mask, seed=2)
+    assert measured.known is not None
+    assert measured.consistency is not None
+    assert measured.known.after == measured.known.before
+    drawn = measured.known.before.displacement_median_px
+    assert measured.consistency.displacement_median_px == pytest.approx(drawn, rel=1e-5)
 
 
-def test_nothing_is_measured_where_no_film_is_believed(searched: FittedAlignment) -> None:
+def test_nothing_is_measured_where_no_film_passes_the_checks(searched: FittedAlignment) -> None:
     shown, mask = prepared(*films(2)[:2], size=64)
     assert measured_by_known(searched, shown, torch.zeros_like(mask), seed=0) == KnownMeasures()
 
 
-def test_landmarks_would_carry_the_known_affine_with_them() -> None:
+def test_an_alignment_by_landmarks_is_not_measured_by_known_affines() -> None:
     shown, valid, _ = films(2)
     points = [{"a": (10.0, 10.0), "b": (50.0, 12.0), "c": (30.0, 50.0)}] * 2
     config = small_config(method="landmarks")

@@ -1,4 +1,4 @@
-"""The losses against slow independent implementations."""
+"""The losses compared with slow independent implementations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def slow_ssim(a: np.ndarray, b: np.ndarray, row: int, column: int) -> float:
     return float((2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2)))
 
 
-def test_ssim_against_a_loop_over_windows() -> None:
+def test_ssim_equals_a_loop_over_windows() -> None:
     a, b = pair()
     got = losses.ssim_map(a, b)
     for k in range(2):
@@ -60,7 +60,7 @@ def test_no_weight_gives_zero_not_nan() -> None:
     assert losses.constancy(a, b, torch.zeros_like(a)).tolist() == [0, 0]
 
 
-def test_local_ncc_against_a_loop() -> None:
+def test_local_ncc_equals_a_loop() -> None:
     a, b = pair()
     ncc = np.zeros((24, 24))
     for row in range(24):

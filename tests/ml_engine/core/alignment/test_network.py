@@ -86,15 +86,15 @@ def test_range_travels_with_the_weights() -> None:
     assert torch.equal(other.high, net.high)
 
 
-def test_same_seed_same_weights_and_the_global_state_is_left_alone() -> None:
+def test_same_seed_same_weights_and_the_global_state_does_not_change() -> None:
     before = torch.get_rng_state()
-    one, two, other = network("paper"), network("paper"), network("paper", seed=1)
+    first, second, other = network("paper"), network("paper"), network("paper", seed=1)
     assert torch.equal(torch.get_rng_state(), before)
-    pairs = list(zip(one.parameters(), two.parameters(), strict=True))
+    pairs = list(zip(first.parameters(), second.parameters(), strict=True))
     assert all(torch.equal(a, b) for a, b in pairs)
-    assert not torch.equal(one.backbone.conv1.weight, other.backbone.conv1.weight)
+    assert not torch.equal(first.backbone.conv1.weight, other.backbone.conv1.weight)
 
 
-def test_poses_of_the_tests_are_what_they_say() -> None:
+def test_the_poses_of_the_tests_reach_their_stated_limits() -> None:
     shift = poses(500)[:, :, 2]
     assert 0.15 < shift.abs().max() <= 0.16

@@ -1,4 +1,4 @@
-"""Pictures of an alignment, against numpy."""
+"""Pictures of an alignment compared with numpy."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def test_the_mean_film_before_and_after(shown: tuple[torch.Tensor, dict[str, Pai
     np.testing.assert_allclose(pairs["mean"].after.numpy()[:, 12:], stack[:4].mean(0)[:, 12:] * 255, atol=0.6)
 
 
-def test_both_variances_have_one_scale(shown: tuple[torch.Tensor, dict[str, Pair]]) -> None:
+def test_both_variances_have_the_same_scale(shown: tuple[torch.Tensor, dict[str, Pair]]) -> None:
     images, pairs = shown
     stack = images.numpy()[:, 0].astype(np.float64)
     before = stack.var(0)
     stack[4, :, :12], stack[4, :, 12:] = stack[4, :, 4:].copy(), np.nan
     after = np.nanvar(stack, axis=0)
-    most = max(before.max(), after.max())
-    np.testing.assert_allclose(pairs["variance"].before.numpy(), before / most * 255, atol=0.6)
-    np.testing.assert_allclose(pairs["variance"].after.numpy(), after / most * 255, atol=0.6)
+    largest = max(before.max(), after.max())
+    np.testing.assert_allclose(pairs["variance"].before.numpy(), before / largest * 255, atol=0.6)
+    np.testing.assert_allclose(pairs["variance"].after.numpy(), after / largest * 255, atol=0.6)
 
 
 def test_a_film_is_red_over_a_cyan_canonical_image(shown: tuple[torch.Tensor, dict[str, Pair]]) -> None:
@@ -53,12 +53,12 @@ def test_a_film_is_red_over_a_cyan_canonical_image(shown: tuple[torch.Tensor, di
     np.testing.assert_array_equal(moved.after[..., 1], moved.after[..., 2])
 
 
-def test_correlations_stand_beside_the_films(shown: tuple[torch.Tensor, dict[str, Pair]]) -> None:
+def test_films_have_their_correlations(shown: tuple[torch.Tensor, dict[str, Pair]]) -> None:
     images, pairs = shown
     for pair in pairs.values():
         if pair.ncc is not None and pair.film is not None and pair.film < 4:
-            wanted = np.corrcoef(images[pair.film].numpy().ravel(), images[0].numpy().ravel())[0, 1]
-            assert pair.ncc == pytest.approx((wanted, wanted), abs=1e-5)
+            expected = np.corrcoef(images[pair.film].numpy().ravel(), images[0].numpy().ravel())[0, 1]
+            assert pair.ncc == pytest.approx((expected, expected), abs=1e-5)
 
 
 def test_the_worst_and_the_middle_films_are_shown() -> None:
@@ -69,11 +69,11 @@ def test_the_worst_and_the_middle_films_are_shown() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 5])
-def test_few_films_are_shown_once_each(count: int) -> None:
+def test_each_of_few_films_is_shown_once(count: int) -> None:
     places = [film for _, film in shown_films(torch.arange(count) / 10)]
     assert sorted(places) == list(range(count))
 
 
-def test_the_canonical_image_is_shown_as_it_is() -> None:
+def test_the_canonical_picture_is_the_canonical_image() -> None:
     image = torch.tensor([[0.0, 1.0], [0.5, 2.0]]).view(1, 1, 2, 2)
     assert canonical_picture(Canonical(image, torch.ones_like(image))).tolist() == [[0, 255], [128, 255]]

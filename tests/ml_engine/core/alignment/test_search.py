@@ -1,4 +1,4 @@
-"""The search on its own: films of one value, and frames that do not divide."""
+"""The search without a network: blank films, and film sides that are not a multiple of the search side."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ml_engine.core.alignment.search import SIDE, search, shrunk
 from tests.ml_engine.core.alignment.blobs import films, quiet, small_config, thorax
 
 
-def test_a_blank_film_keeps_its_start_and_leaves_the_others_alone() -> None:
+def test_a_blank_film_keeps_its_start_and_does_not_change_the_others() -> None:
     shown, _, _ = films(3)
     valid, canonical = torch.ones_like(shown), Canonical(thorax(64), torch.ones(1, 1, 64, 64))
     with_blank = shown.clone()
     with_blank[1] = 0
 
-    found = search(with_blank, valid, canonical=canonical, starts=[unaligned(3)], steps=12)
+    with_others = search(with_blank, valid, canonical=canonical, starts=[unaligned(3)], steps=12)
     others = search(shown, valid, canonical=canonical, starts=[unaligned(3)], steps=12)
 
-    assert torch.equal(found[1], unaligned(1)[0])
-    assert torch.equal(found[[0, 2]], others[[0, 2]])
+    assert torch.equal(with_others[1], unaligned(1)[0])
+    assert torch.equal(with_others[[0, 2]], others[[0, 2]])
 
 
 @pytest.mark.parametrize("method", ["search", "network+search"])
@@ -40,7 +40,7 @@ def test_a_blank_film_does_not_end_a_fit(method: str) -> None:
 
 @pytest.mark.parametrize("side", [65, 96, 128, 224, 416])
 def test_films_are_shrunk_with_their_whole_frame(side: int) -> None:
-    """A ramp from edge to edge stays one: a frame that lost its edge would end lower."""
+    """A ramp from edge to edge stays one; if an edge were cut off, it would end lower."""
     ramp = ((torch.arange(side) + 0.5) / side).expand(1, 1, side, side)
 
     small = shrunk(ramp)

@@ -1,4 +1,4 @@
-"""Films' features kept between runs."""
+"""The store of films and their features."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_setting_that_the_features_depend_on_makes_another_store(name: str) ->
 
 
 @pytest.mark.parametrize("name", AFTER)
-def test_a_setting_that_comes_after_the_features_shares_the_store(name: str) -> None:
+def test_a_setting_that_applies_after_the_features_shares_the_store(name: str) -> None:
     config = PipelineConfig()
 
     assert key(config) == key(config.replace(**{name: AFTER[name]}))
@@ -61,22 +61,22 @@ def test_weights_seed_alignment_and_device_are_part_of_the_key() -> None:
     assert key(config) != key(config, device="cuda")
 
 
-def test_a_kept_film_comes_back_bit_by_bit(tmp_path: Path) -> None:
+def test_a_stored_film_is_restored_exactly(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path, key(PipelineConfig()))
     features = torch.rand(16, 5)
     store.keep("c" * 64, placed(1), features)
 
     again = FeatureStore(tmp_path, key(PipelineConfig()))
 
-    found = again.placed("c" * 64)
+    film = again.placed("c" * 64)
     for name in ("image", "box", "original_from_input", "input_from_canonical", "flagged"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(placed(1), name))
+        np.testing.assert_array_equal(getattr(film, name), getattr(placed(1), name))
     assert torch.equal(again.features("c" * 64), features)
     assert not again.holds("")
     assert not FeatureStore(tmp_path, key(PipelineConfig(pool=5))).holds("c" * 64)
 
 
-def test_a_broken_film_is_a_sentence(tmp_path: Path) -> None:
+def test_a_damaged_film_file_is_refused(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path, key(PipelineConfig()))
     store.path("d" * 64).write_bytes(b"half")
 
@@ -84,7 +84,7 @@ def test_a_broken_film_is_a_sentence(tmp_path: Path) -> None:
         store.features("d" * 64)
 
 
-def test_link_leaves_films_out(tmp_path: Path) -> None:
+def test_link_can_leave_films_out(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path / "old", key(PipelineConfig()))
     for name in ("a", "b"):
         store.keep(name * 64, placed(0), torch.rand(4, 2))

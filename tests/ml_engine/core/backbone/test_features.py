@@ -57,32 +57,32 @@ def test_features_equal_those_of_the_plain_network(backbone: str) -> None:
     config = SMALL.replace(backbone=backbone)
     state = state_with_statistics(backbone)
 
-    found = FeatureExtractor(config, state, CPU).grids(films(2))
+    grids = FeatureExtractor(config, state, CPU).grids(films(2))
 
     expected = plain_features(config, state, films(2))
-    assert found.shape == expected.shape
-    np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+    assert grids.shape == expected.shape
+    np.testing.assert_allclose(grids.numpy(), expected.numpy(), rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
 
 
 def test_wide_resnet_gives_1536_numbers_on_28_by_28_patches() -> None:
     config = PipelineConfig.from_preset("paper").replace(weights="random")
 
-    found = FeatureExtractor(config, random_state(config.backbone, 0), CPU).grids(films(1, 224))
+    grids = FeatureExtractor(config, random_state(config.backbone, 0), CPU).grids(films(1, 224))
 
-    assert found.shape == (1, 1536, 28, 28)
+    assert grids.shape == (1, 1536, 28, 28)
 
 
-def test_patches_are_read_at_their_places() -> None:
+def test_patches_are_taken_at_their_places() -> None:
     extractor = FeatureExtractor(SMALL, random_state("resnet18", 0), CPU)
     keep = np.random.default_rng(0).random((8, 8)) < 0.5
     places = places_of(keep)
 
-    found = extractor.patches(films(3), places)
+    patches = extractor.patches(films(3), places)
 
     grid = extractor.grids(torch.cat([films(3), torch.zeros(1, 1, 64, 64)]))
     for film in range(3):
         for p, (r, c) in enumerate(places.tolist()):
-            assert torch.equal(found[film, p], grid[film, :, r, c])
+            assert torch.equal(patches[film, p], grid[film, :, r, c])
 
 
 @pytest.mark.parametrize("size", [64, 96])
@@ -94,7 +94,7 @@ def test_a_films_features_do_not_depend_on_the_others(size: int) -> None:
 
     together = extractor.patches(many, places)
 
-    alone = torch.cat([extractor.patches(one[None], places) for one in many])
+    alone = torch.cat([extractor.patches(film[None], places) for film in many])
     assert torch.equal(together, alone)
 
 

@@ -1,4 +1,4 @@
-"""Each kind of backbone against its library's own network, run whole and unfolded in float64."""
+"""Each kind of backbone compared with its library's own network, run whole and unfolded in float64."""
 
 from __future__ import annotations
 
@@ -113,11 +113,11 @@ def plain_features(case: Case, state: dict[str, Tensor], images: Tensor) -> Tens
     return torch.cat([F.interpolate(m, side, mode="bilinear", align_corners=False) for m in maps], 1)
 
 
-def _as_map(network: nn.Module, found: Tensor, side: int) -> Tensor:
-    if found.ndim == 4:
-        return found
-    tokens = network.norm(found)
-    out = found.new_empty(len(found), tokens.shape[-1], side, side)
+def _as_map(network: nn.Module, output: Tensor, side: int) -> Tensor:
+    if output.ndim == 4:
+        return output
+    tokens = network.norm(output)
+    out = output.new_empty(len(output), tokens.shape[-1], side, side)
     first = tokens.shape[1] - side * side  # class and register tokens
     for r in range(side):
         for c in range(side):
@@ -127,7 +127,7 @@ def _as_map(network: nn.Module, found: Tensor, side: int) -> Tensor:
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Networks this small lose more by two threads than they win."""
+    """Such small networks are slower with two threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -135,39 +135,39 @@ def one_thread() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Made:
+class BuiltCase:
     case: Case
     state: dict[str, Tensor]
     extractor: FeatureExtractor
 
 
 @pytest.fixture(scope="module", params=CASES, ids=[case.backbone for case in CASES])
-def made(request: pytest.FixtureRequest) -> Made:
+def built(request: pytest.FixtureRequest) -> BuiltCase:
     case: Case = request.param
     state = state_of(case.backbone)
-    return Made(case, state, FeatureExtractor(case.config, state, CPU))
+    return BuiltCase(case, state, FeatureExtractor(case.config, state, CPU))
 
 
-def test_features_equal_those_of_the_library(made: Made) -> None:
-    case, images = made.case, films(2, made.case.size)
+def test_features_equal_those_of_the_library(built: BuiltCase) -> None:
+    case, images = built.case, films(2, built.case.size)
 
-    found = made.extractor.grids(images)
+    grids = built.extractor.grids(images)
 
-    expected = plain_features(case, made.state, images)
-    assert found.shape == expected.shape
-    assert found.shape[-2:] == (case.config.patches, case.config.patches)
-    assert found.dtype == torch.float32
-    np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    expected = plain_features(case, built.state, images)
+    assert grids.shape == expected.shape
+    assert grids.shape[-2:] == (case.config.patches, case.config.patches)
+    assert grids.dtype == torch.float32
+    np.testing.assert_allclose(grids.numpy(), expected.numpy(), rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
-def test_a_films_features_do_not_depend_on_the_others_and_are_finite(made: Made) -> None:
-    side, size = made.case.config.patches, made.case.size
+def test_a_films_features_do_not_depend_on_the_others_and_are_finite(built: BuiltCase) -> None:
+    side, size = built.case.config.patches, built.case.size
     places = places_of(np.ones((side, side), dtype=np.bool_))
     many = torch.cat([films(1, size), torch.zeros(1, 1, size, size), torch.ones(1, 1, size, size)])
 
-    together = made.extractor.patches(many, places)
+    together = built.extractor.patches(many, places)
 
-    alone = torch.cat([made.extractor.patches(one[None], places) for one in many])
+    alone = torch.cat([built.extractor.patches(film[None], places) for film in many])
     assert torch.equal(together, alone)
     assert torch.isfinite(together).all()
 
@@ -176,7 +176,7 @@ def test_a_films_features_do_not_depend_on_the_others_and_are_finite(made: Made)
     ("name", "size"),
     [*((name, 224) for name in BACKBONES), ("densenet121", 448), ("timm:vit_small_patch14_dinov2", 448)],
 )
-def test_each_layers_map_has_the_side_that_the_table_says(name: str, size: int) -> None:
+def test_each_layers_map_has_the_side_of_the_table(name: str, size: int) -> None:
     layers = "block0+last" if architectures.find(name).kind == "tokens" else "layer1+layer2+layer3+layer4"
     config = BASE.replace(backbone=name, layers=layers, size=size)
     trunk = networks.trunk(networks.on_meta(name), config)
@@ -185,7 +185,7 @@ def test_each_layers_map_has_the_side_that_the_table_says(name: str, size: int) 
         maps = trunk(torch.empty(1, 1 if name == XRV else 3, size, size, device="meta"))
 
     sides = [size // architectures.find(name).stride(layer) for layer in config.layer_names]
-    assert [tuple(found.shape[-2:]) for found in maps] == [(side, side) for side in sides]
+    assert [tuple(layer.shape[-2:]) for layer in maps] == [(side, side) for side in sides]
     assert sides[0] == config.patches
 
 
@@ -208,16 +208,18 @@ def test_the_tables_normalisation_is_the_librarys(name: str) -> None:
     ("name", "expected"),
     [("timm:vit_tiny_patch16_224", HALF), ("timm:vit_small_patch8_224.dino", IMAGENET_STATISTICS)],
 )
-def test_outside_the_table_timm_says_the_normalisation(name: str, expected: architectures.Normalisation) -> None:
+def test_outside_the_table_timm_gives_the_normalisation(name: str, expected: architectures.Normalisation) -> None:
     assert networks.normalisation(architectures.find(name), networks.on_meta(name)) == expected
 
 
-def test_only_a_normalisation_behind_a_convolution_is_folded() -> None:
+def test_only_normalisation_after_a_convolution_is_folded() -> None:
     config = BASE.replace(backbone="densenet121", layers="layer2")
 
-    left = [m for m in networks.trunk(networks.build("densenet121"), config).modules() if isinstance(m, nn.BatchNorm2d)]
+    remaining = [
+        m for m in networks.trunk(networks.build("densenet121"), config).modules() if isinstance(m, nn.BatchNorm2d)
+    ]
 
-    assert len(left) == 6 + 12 + 1  # the first of each dense layer, and the transition's
+    assert len(remaining) == 6 + 12 + 1  # the first of each dense layer, and the transition's
 
 
 @pytest.mark.parametrize("name", [XRV, "timm:vit_tiny_patch16_224"])
@@ -231,9 +233,9 @@ def test_random_weights_follow_the_seed_and_leave_the_global_state_alone(name: s
     assert any(not torch.equal(first[key], other[key]) for key in first)
 
 
-def test_timm_is_asked_for_networks_and_never_for_files(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timm_builds_networks_without_internet_access(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> None:
-        raise AssertionError("the network was asked")
+        raise AssertionError("timm used the internet")
 
     monkeypatch.setattr(socket.socket, "connect", refused)
     monkeypatch.setattr(socket, "getaddrinfo", refused)
@@ -244,25 +246,25 @@ def test_timm_is_asked_for_networks_and_never_for_files(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         ({"backbone": "timm:convnext_tyny"}, "has no network of this name; near it are timm:convnext_tiny"),
         ({"backbone": "timm:convnext_tiny.mine"}, "has no network of this name; near it are timm:convnext_tiny."),
         ({"backbone": "timm:vit_tiny_patch16_224", "layers": "block12"}, "each at most once; write some of them"),
         ({"backbone": "timm:vit_tiny_patch16_224", "layers": "block11+last"}, "each at most once"),
-        ({"backbone": "timm:inception_v3"}, "which gives no patch features here: its map layer2 has the shape"),
+        ({"backbone": "timm:inception_v3"}, "which cannot be used for patch features: its map layer2 has the shape"),
         ({"backbone": "timm:visformer_tiny", "layers": "layer1"}, "has no stage with a stride of 4 pixels"),
-        ({"backbone": "timm:mixer_b16_224"}, "gives no patch features here"),
+        ({"backbone": "timm:mixer_b16_224"}, "cannot be used for patch features"),
     ],
 )
-def test_a_network_that_will_not_do_is_a_sentence_before_the_run(changes: dict[str, str], words: str) -> None:
+def test_an_unusable_network_is_refused_before_the_run(changes: dict[str, str], message: str) -> None:
     with pytest.raises(InvalidConfig) as refusal:
         networks.require(BASE.replace(**changes))
 
-    assert words in str(refusal.value)
+    assert message in str(refusal.value)
 
 
-def test_without_timm_the_way_to_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_timm_the_refusal_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
 
     with pytest.raises(InvalidConfig, match="the package timm is not installed here: run pip install"):
@@ -271,9 +273,9 @@ def test_without_timm_the_way_to_it_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    ("backbone", "layers", "cells"), [("timm:vit_tiny_patch16_224", "block0+block1", 4), (XRV, "layer2", 8)]
+    ("backbone", "layers", "side"), [("timm:vit_tiny_patch16_224", "block0+block1", 4), (XRV, "layer2", 8)]
 )
-def test_a_detector_is_fitted_on_them(backbone: str, layers: str, cells: int) -> None:
+def test_a_detector_is_fitted_on_their_features(backbone: str, layers: str, side: int) -> None:
     config = PipelineConfig.from_preset("default").replace(
         backbone=backbone, layers=layers, size=64, weights="random", grid=2, rate=0.2, align="none", mask=False
     )
@@ -282,7 +284,7 @@ def test_a_detector_is_fitted_on_them(backbone: str, layers: str, cells: int) ->
     detector = Detector.fit(normals, config.replace(device="cpu", threads=1))
 
     maps = detector.maps(films(2, 64, seed=3)[:, 0])
-    assert maps.shape == (2, 2, cells, cells)
+    assert maps.shape == (2, 2, side, side)
     assert np.isfinite(maps).all()
     assert maps.min() > 0
     assert detector.weights == {"name": "random", "sha256": None}

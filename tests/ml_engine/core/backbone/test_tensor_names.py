@@ -15,10 +15,10 @@ def test_dinov2s_own_file_becomes_timms() -> None:
     name = "timm:vit_small_patch14_dinov2"
     ours = numbered(name)
 
-    found = tensor_names.convert({**ours, "mask_token": torch.zeros(1, 384)}, name)
+    converted = tensor_names.convert({**ours, "mask_token": torch.zeros(1, 384)}, name)
 
-    assert all(torch.equal(found[key], ours[key]) for key in ours)
-    assert tensor_names.compare(found, name) == ("", len(ours))
+    assert all(torch.equal(converted[key], ours[key]) for key in ours)
+    assert tensor_names.compare(converted, name) == ("", len(ours))
 
 
 def test_dinov2_with_registers_keeps_the_class_tokens_position() -> None:
@@ -28,11 +28,11 @@ def test_dinov2_with_registers_keeps_the_class_tokens_position() -> None:
     theirs |= {"mask_token": torch.zeros(1, 384), "register_tokens": torch.ones(1, 4, 384)}
     theirs |= {"cls_token": torch.full((1, 1, 384), 2.0), "pos_embed": torch.full((1, 1370, 384), 3.0)}
 
-    found = tensor_names.convert(theirs, name)
+    converted = tensor_names.convert(theirs, name)
 
-    assert tensor_names.compare(found, name)[0] == ""
-    assert found["cls_token"].unique().tolist() == [5]
-    assert found["reg_token"].unique().tolist() == [1]
+    assert tensor_names.compare(converted, name)[0] == ""
+    assert converted["cls_token"].unique().tolist() == [5]
+    assert converted["reg_token"].unique().tolist() == [1]
 
 
 def test_a_classifier_is_left_out() -> None:
@@ -47,7 +47,9 @@ def test_a_classifier_is_left_out() -> None:
     ("tensor", "shape", "expected"),
     [("pos_embed", (1, 257, 384), (1, 1370, 384)), ("patch_embed.proj.weight", (384, 3, 16, 16), (384, 3, 14, 14))],
 )
-def test_nothing_is_resampled_without_a_word(tensor: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+def test_tensors_of_another_size_are_refused_and_not_resampled(
+    tensor: str, shape: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
     name = "timm:vit_small_patch14_dinov2"
     state = networks.on_meta(name).state_dict() | {tensor: torch.zeros(shape)}
 
@@ -74,8 +76,8 @@ def test_old_names_of_densenet_are_brought_up_to_date() -> None:
 def test_torchxrayvisions_operating_points_are_left_out() -> None:
     state = networks.on_meta(XRV).state_dict()
 
-    found = tensor_names.convert(state | {"op_threshs": torch.zeros(18)}, XRV)
+    converted = tensor_names.convert(state | {"op_threshs": torch.zeros(18)}, XRV)
 
-    assert tensor_names.compare(found, XRV) == ("", len(state))
-    assert found["features.conv0.weight"].shape == (64, 1, 7, 7)
-    assert found["classifier.weight"].shape == (18, 1024)
+    assert tensor_names.compare(converted, XRV) == ("", len(state))
+    assert converted["features.conv0.weight"].shape == (64, 1, 7, 7)
+    assert converted["classifier.weight"].shape == (18, 1024)

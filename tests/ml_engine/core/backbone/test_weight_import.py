@@ -26,9 +26,9 @@ DINOV2 = "timm:vit_small_patch14_dinov2"
 
 @contextlib.contextmanager
 def serving(body: bytes, *, status: int = 200, declared: int | None = None) -> Iterator[str]:
-    """A local server that answers any path with ``body``; its address."""
+    """The address of a local server that returns ``body`` for any path."""
 
-    class Answer(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
             self.send_header("Content-Length", str(len(body) if declared is None else declared))
@@ -36,10 +36,10 @@ def serving(body: bytes, *, status: int = 200, declared: int | None = None) -> I
             with contextlib.suppress(ConnectionError):
                 self.wfile.write(body)
 
-        def log_message(self, *words: object) -> None:
+        def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -52,7 +52,7 @@ def serving(body: bytes, *, status: int = 200, declared: int | None = None) -> I
 
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """A .pth of resnet18 that takes the place of torchvision's in the table."""
+    """A .pth file of resnet18 that replaces torchvision's in the table."""
     path = tmp_path / "published.pth"
     torch.save(random_state("resnet18", 5), path)
     body = path.read_bytes()
@@ -70,17 +70,17 @@ def test_download_stores_what_was_published_as_safetensors(published: bytes, tmp
     assert [p.name for p in folder.iterdir()] == [path.name]
     assert seen[-1] == (len(published), len(published))
     assert len(seen) > 10
-    found = weights.load_backbone("imagenet", "resnet18", seed=0, folder=folder)
+    loaded = weights.load_backbone("imagenet", "resnet18", seed=0, folder=folder)
     expected = random_state("resnet18", 5)
-    assert all(torch.equal(found.state[name], expected[name]) for name in expected)
-    assert found.to_json() == {"name": "imagenet", "sha256": hashlib.sha256(published).hexdigest()}
+    assert all(torch.equal(loaded.state[name], expected[name]) for name in expected)
+    assert loaded.to_json() == {"name": "imagenet", "sha256": hashlib.sha256(published).hexdigest()}
 
 
 @pytest.mark.parametrize(
     ("body", "status", "declared", "words"),
     [(b"no", 404, None, "404"), (b"part", 200, 1000, "ended after 4 of 1000|IncompleteRead|more expected")],
 )
-def test_a_failed_download_names_the_other_way_and_leaves_nothing(
+def test_a_failed_download_names_the_alternative_and_leaves_no_file(
     tmp_path: Path, body: bytes, status: int, declared: int | None, words: str
 ) -> None:
     folder = tmp_path / "weights"
@@ -91,7 +91,7 @@ def test_a_failed_download_names_the_other_way_and_leaves_nothing(
     assert list(folder.iterdir()) == []
 
 
-def test_no_server_at_all_is_a_sentence(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_reported(tmp_path: Path) -> None:
     with serving(b"") as url:
         pass
     with pytest.raises(WeightsMissing, match="could not be downloaded from http"):
@@ -113,37 +113,37 @@ def test_only_web_addresses_are_fetched(published: bytes, tmp_path: Path) -> Non
 
 
 def test_import_takes_a_published_pth_by_its_checksum(published: bytes, tmp_path: Path) -> None:
-    given = tmp_path / "any-name.pth"
-    given.write_bytes(published)
+    path = tmp_path / "any-name.pth"
+    path.write_bytes(published)
 
-    stored = weight_import.import_file(given, folder=tmp_path / "w")
+    stored = weight_import.import_file(path, folder=tmp_path / "w")
 
     assert stored.architecture == "resnet18"
     assert weight_import.ensure("imagenet", "resnet18", folder=tmp_path / "w") == "imagenet"
 
 
 def test_import_never_reads_an_unknown_pth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = tmp_path / "mine.pth"
-    torch.save(random_state("resnet18", 0), given)
+    path = tmp_path / "mine.pth"
+    torch.save(random_state("resnet18", 0), path)
     monkeypatch.setattr(torch, "load", None)  # calling it would be a TypeError
 
     with pytest.raises(IncompatibleModel, match="none of the files that torchvision publishes"):
-        weight_import.import_file(given, folder=tmp_path / "w")
+        weight_import.import_file(path, folder=tmp_path / "w")
 
 
 def test_import_takes_safetensors_that_fit(tmp_path: Path) -> None:
     stored = weight_import.import_file(own_file(tmp_path / "My net.safetensors"), folder=tmp_path / "w")
 
-    found = weights.load_backbone(stored.name, "resnet18", seed=0, folder=tmp_path / "w")
+    loaded = weights.load_backbone(stored.name, "resnet18", seed=0, folder=tmp_path / "w")
     assert stored.name.startswith("My-net-")
-    assert torch.equal(found.state["fc.bias"], random_state("resnet18", 3)["fc.bias"])
-    assert found.sha256 == files.sha256_of(tmp_path / "My net.safetensors")
+    assert torch.equal(loaded.state["fc.bias"], random_state("resnet18", 3)["fc.bias"])
+    assert loaded.sha256 == files.sha256_of(tmp_path / "My net.safetensors")
 
 
 def test_the_same_file_twice_is_stored_once(tmp_path: Path) -> None:
-    given = own_file(tmp_path / "mine.safetensors")
+    path = own_file(tmp_path / "mine.safetensors")
 
-    names = {weight_import.ensure(str(given), "resnet18", folder=tmp_path / "w") for _ in range(2)}
+    names = {weight_import.ensure(str(path), "resnet18", folder=tmp_path / "w") for _ in range(2)}
 
     assert len(names) == 1
     assert weight_import.ensure(names.pop(), "resnet18", folder=tmp_path / "w") in [
@@ -155,19 +155,17 @@ def test_the_same_file_twice_is_stored_once(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"fc.bias": torch.zeros(5)}, r"fc.bias has the shape \(5,\) and should have \(1000,\)"),
-        ({"head.bias": torch.zeros(5)}, "it has a tensor head.bias that the network has not"),
+        ({"head.bias": torch.zeros(5)}, "it has a tensor head.bias that the network does not have"),
     ],
 )
-def test_safetensors_that_do_not_fit_are_a_sentence(
-    tmp_path: Path, changes: dict[str, torch.Tensor], words: str
-) -> None:
-    given = own_file(tmp_path / "wrong.safetensors", **changes)
+def test_safetensors_that_do_not_fit_are_refused(tmp_path: Path, changes: dict[str, torch.Tensor], words: str) -> None:
+    path = own_file(tmp_path / "wrong.safetensors", **changes)
 
     with pytest.raises(IncompatibleModel, match=words):
-        weight_import.import_file(given, folder=tmp_path / "w", architecture="resnet18")
+        weight_import.import_file(path, folder=tmp_path / "w", architecture="resnet18")
 
 
-def test_a_file_that_is_no_safetensors_is_a_sentence(tmp_path: Path) -> None:
+def test_a_file_that_is_not_safetensors_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"not really")
 
     with pytest.raises(IncompatibleModel, match="not a complete safetensors file"):
@@ -176,7 +174,7 @@ def test_a_file_that_is_no_safetensors_is_a_sentence(tmp_path: Path) -> None:
 
 @pytest.fixture
 def dinov2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A .pth as DINOv2's makers name its tensors, in the place of theirs in the table."""
+    """A .pth file with the tensor names of DINOv2's authors, which replaces theirs in the table."""
     path = tmp_path / "dinov2_vits14_pretrain.pth"
     torch.save(numbered(DINOV2) | {"mask_token": torch.zeros(1, 384)}, path)
     known = KnownFile(DINOV2, f"https://example.org/{path.name}", files.sha256_of(path))
@@ -191,10 +189,10 @@ def test_dinov2_is_downloaded_and_takes_timms_names(dinov2: Path, tmp_path: Path
 
     assert path.name == f"timm-vit_small_patch14_dinov2-{files.sha256_of(dinov2)[:8]}.safetensors"
     assert weight_import.ensure("dinov2", DINOV2, folder=folder) == "dinov2"
-    found, expected = weights.load_backbone("dinov2", DINOV2, seed=0, folder=folder), numbered(DINOV2)
-    assert found.sha256 == files.sha256_of(dinov2)
-    assert set(found.state) == set(expected)
-    assert all(torch.equal(found.state[key], expected[key]) for key in expected)
+    loaded, expected = weights.load_backbone("dinov2", DINOV2, seed=0, folder=folder), numbered(DINOV2)
+    assert loaded.sha256 == files.sha256_of(dinov2)
+    assert set(loaded.state) == set(expected)
+    assert all(torch.equal(loaded.state[key], expected[key]) for key in expected)
 
 
 def test_a_published_file_of_another_network_is_refused(dinov2: Path, tmp_path: Path) -> None:
@@ -204,16 +202,16 @@ def test_a_published_file_of_another_network_is_refused(dinov2: Path, tmp_path: 
     assert weight_import.import_file(dinov2, folder=tmp_path / "w").architecture == DINOV2
 
 
-def test_what_is_not_published_is_a_sentence(tmp_path: Path) -> None:
-    for act in (weights.resolve, weight_import.ensure):
+def test_weights_that_are_not_published_are_refused(tmp_path: Path) -> None:
+    for obtain in (weights.resolve, weight_import.ensure):
         with pytest.raises(WeightsMissing, match="No weights called imagenet-v2 are published for resnet18"):
-            act("imagenet-v2", "resnet18", folder=tmp_path)
+            obtain("imagenet-v2", "resnet18", folder=tmp_path)
     with pytest.raises(WeightsMissing, match="No weights called imagenet are published for timm:convnext_tiny"):
         weight_import.download("timm:convnext_tiny", folder=tmp_path)
     assert weights.named("imagenet-v2", "resnet18", folder=tmp_path) == {"name": "imagenet-v2", "sha256": None}
 
 
-def test_the_second_generation_is_stored_beside_the_first(published: bytes, tmp_path: Path) -> None:
+def test_the_second_generation_is_checked_by_its_own_checksum(published: bytes, tmp_path: Path) -> None:
     with pytest.raises(WeightsMissing, match="The imagenet-v2 weights of resnet50 are not on this machine"):
         weights.load_backbone("imagenet-v2", "resnet50", seed=0, folder=tmp_path)
     with serving(published) as url, pytest.raises(IncompatibleModel, match="11ad3fa6 was expected"):
@@ -239,16 +237,16 @@ def imported(tmp_path: Path, tensors: dict[str, torch.Tensor], architecture: str
     return weight_import.import_file(tmp_path / "given.safetensors", folder=tmp_path / "w", architecture=architecture)
 
 
-def test_a_file_finds_its_network(tmp_path: Path) -> None:
+def test_the_network_of_a_file_is_recognised(tmp_path: Path) -> None:
     xrv = imported(tmp_path, numbered("xrv_densenet121") | {"op_threshs": torch.zeros(18)})
 
     assert xrv.architecture == "xrv_densenet121"
     assert xrv.sha256 == files.sha256_of(tmp_path / "given.safetensors")
 
 
-def test_a_file_that_fits_two_networks_asks_which(tmp_path: Path) -> None:
+def test_a_file_that_fits_two_networks_needs_an_architecture(tmp_path: Path) -> None:
     name = "timm:vit_small_patch16_224"
-    with pytest.raises(IncompatibleModel, match=rf"fits {name} and {name}.dino alike, which take films differently"):
+    with pytest.raises(IncompatibleModel, match=rf"fits {name} and {name}.dino, which normalise films differently"):
         imported(tmp_path, numbered(name))
 
     assert imported(tmp_path, numbered(name), f"{name}.dino").architecture == f"{name}.dino"
@@ -270,6 +268,6 @@ def test_a_vits_file_of_another_grid_is_not_resampled(tmp_path: Path) -> None:
         imported(tmp_path, numbered(DINOV2) | {"pos_embed": torch.zeros(1, 257, 384)}, DINOV2)
 
 
-def test_an_architecture_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_architecture_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match="backbone is 'resnet19'"):
         imported(tmp_path, {"a": torch.zeros(1)}, "resnet19")

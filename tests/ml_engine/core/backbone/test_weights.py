@@ -22,7 +22,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
         weights.load_backbone(stored.name, "resnet50", seed=0, folder=tmp_path / "w")
 
 
-def test_missing_weights_name_both_ways_out(tmp_path: Path) -> None:
+def test_a_refusal_of_missing_weights_names_both_remedies(tmp_path: Path) -> None:
     with pytest.raises(WeightsMissing, match="weights import FILE") as refusal:
         weights.load_backbone("imagenet", "resnet18", seed=0, folder=tmp_path)
     assert "random" in str(refusal.value)
@@ -34,10 +34,10 @@ def test_missing_weights_name_both_ways_out(tmp_path: Path) -> None:
 
 
 def test_random_has_a_name_and_no_hash(tmp_path: Path) -> None:
-    found = weights.load_backbone("random", "resnet18", seed=4, folder=tmp_path)
+    loaded = weights.load_backbone("random", "resnet18", seed=4, folder=tmp_path)
 
-    assert found.to_json() == {"name": "random", "sha256": None}
-    assert torch.equal(found.state["conv1.weight"], random_state("resnet18", 4)["conv1.weight"])
+    assert loaded.to_json() == {"name": "random", "sha256": None}
+    assert torch.equal(loaded.state["conv1.weight"], random_state("resnet18", 4)["conv1.weight"])
 
 
 def test_list_and_verify(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_list_and_verify(tmp_path: Path) -> None:
     raw = bytearray((folder / stored.name).read_bytes())
     raw[-1] ^= 1
     (folder / stored.name).write_bytes(raw)
-    with pytest.raises(IncompatibleModel, match="not what was imported"):
+    with pytest.raises(IncompatibleModel, match="has changed since it was imported"):
         weights.verify(stored.name, folder=folder)
 
 

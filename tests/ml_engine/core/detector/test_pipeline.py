@@ -48,35 +48,35 @@ def detector(config: PipelineConfig = CONFIG, weight: float = 0.25) -> FittedDet
 
 @pytest.mark.parametrize("standardise", [True, False])
 def test_save_and_load_give_a_detector_that_scores_the_same(tmp_path: Path, standardise: bool) -> None:
-    made = detector(CONFIG.replace(standardise=standardise))
-    pipeline.save_detector(made, tmp_path / "d.safetensors")
+    fitted = detector(CONFIG.replace(standardise=standardise))
+    pipeline.save_detector(fitted, tmp_path / "d.safetensors")
 
     again = pipeline.load_detector(tmp_path / "d.safetensors")
 
-    assert again.config == made.config
-    assert again.choice == made.choice
-    for one, other in ((pipeline.score_maps(maps(3), d), pipeline.threshold(d)) for d in (made, again)):
-        np.testing.assert_array_equal(one.fused, pipeline.score_maps(maps(3), made).fused)
-        np.testing.assert_array_equal(one.sweep, pipeline.score_maps(maps(3), made).sweep)
-        assert other == pipeline.threshold(made)
+    assert again.config == fitted.config
+    assert again.choice == fitted.choice
+    for scores, threshold in ((pipeline.score_maps(maps(3), d), pipeline.threshold(d)) for d in (fitted, again)):
+        np.testing.assert_array_equal(scores.fused, pipeline.score_maps(maps(3), fitted).fused)
+        np.testing.assert_array_equal(scores.sweep, pipeline.score_maps(maps(3), fitted).sweep)
+        assert threshold == pipeline.threshold(fitted)
     pipeline.save_detector(again, tmp_path / "e.safetensors")
     assert (tmp_path / "d.safetensors").read_bytes() == (tmp_path / "e.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("header", [{}, {"format": 99, "kind": "detector"}, {"format": 1, "kind": "alignment"}])
-def test_another_file_is_refused_in_a_sentence(tmp_path: Path, header: dict[str, object]) -> None:
+def test_another_file_is_refused(tmp_path: Path, header: dict[str, object]) -> None:
     files.write_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(1)}, header)
 
-    with pytest.raises(IncompatibleModel, match=r"x\.safetensors is no detector of format 1"):
+    with pytest.raises(IncompatibleModel, match=r"x\.safetensors is not a detector of format 1"):
         pipeline.load_detector(tmp_path / "x.safetensors")
 
 
-def test_a_detector_made_before_there_were_notes_is_read(tmp_path: Path) -> None:
+def test_a_detector_of_a_version_without_notes_is_loaded(tmp_path: Path) -> None:
     pipeline.save_detector(detector(), tmp_path / "d.safetensors")
     tensors, header = files.read_tensors(tmp_path / "d.safetensors")
     del header["note"], header["asked"]
     header["choice"] = {name: header["choice"][name] for name in ("weight", "source", "films", "abnormal")}
-    for name in ("detector", "clahe", "film_neighbours"):  # settings that came with the baselines
+    for name in ("detector", "clahe", "film_neighbours"):  # settings added with the baselines
         del header["config"][name]
     files.write_tensors(tmp_path / "d.safetensors", tensors, header)
 
@@ -91,23 +91,23 @@ def test_global_and_region_scores_are_the_ends_of_the_sweep() -> None:
     np.testing.assert_allclose(scores.fused, scores.sweep[:, 25], rtol=1e-6)
 
 
-def test_another_weight_can_be_asked_for() -> None:
+def test_scores_and_threshold_at_another_weight() -> None:
     scores = pipeline.score_maps(maps(4), detector(), weight=0.7)
 
     np.testing.assert_allclose(scores.fused, scores.sweep[:, 70], rtol=1e-6)
-    made = detector(CONFIG.replace(false_alarm_rate=0.5))
-    assert pipeline.threshold(made, weight=0.7)["value"] != pipeline.threshold(made)["value"]
+    fitted = detector(CONFIG.replace(false_alarm_rate=0.5))
+    assert pipeline.threshold(fitted, weight=0.7)["value"] != pipeline.threshold(fitted)["value"]
 
 
 def test_scores_are_those_of_the_standardised_map() -> None:
-    made, raw = detector(), maps(2)
+    fitted, raw = detector(), maps(2)
 
-    found = pipeline.score_maps(raw, made).fused
+    scores = pipeline.score_maps(raw, fitted).fused
 
     normals = maps(5, seed=1).astype(float)
     z = (raw - normals.mean(0)) / normals.std(0, ddof=1)
     fused = 0.25 * z[:, 1] + 0.75 * z[:, 0]
-    np.testing.assert_allclose(found, np.nanmax(fused.reshape(2, -1), axis=1), rtol=1e-5)  # top 1 % of 56: one
+    np.testing.assert_allclose(scores, np.nanmax(fused.reshape(2, -1), axis=1), rtol=1e-5)  # top 1 % of 56: one
 
 
 def test_scores_do_not_depend_on_how_many_films_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,30 +133,30 @@ def test_a_film_without_maps_scores_nan() -> None:
 
 
 def test_a_percentile_threshold_marks_the_configured_share_of_normal_patches() -> None:
-    made = detector(CONFIG.replace(threshold="percentile", threshold_percentile=80.0))
+    fitted = detector(CONFIG.replace(threshold="percentile", threshold_percentile=80.0))
 
-    found = pipeline.threshold(made)
+    threshold = pipeline.threshold(fitted)
 
-    marked = fusion.fuse(pipeline.normal_values(made), 0.25) > found["value"]
+    marked = fusion.fuse(pipeline.normal_values(fitted), 0.25) > threshold["value"]
     assert marked.sum() / (5 * 56) == pytest.approx(0.2, abs=0.01)
-    assert (found["kind"], found["note"]) == ("percentile", "")
+    assert (threshold["kind"], threshold["note"]) == ("percentile", "")
 
 
 def test_a_film_threshold_is_a_normal_films_highest_patch() -> None:
-    made = detector(CONFIG.replace(false_alarm_rate=0.34))
+    fitted = detector(CONFIG.replace(false_alarm_rate=0.34))
 
-    found = pipeline.threshold(made)
+    threshold = pipeline.threshold(fitted)
 
-    highest = sorted(np.nanmax(fusion.fuse(pipeline.normal_values(made), 0.25), axis=(1, 2)))
-    assert found["value"] == highest[3]  # ceil(6 * 0.66) = 4th of 5
-    assert found["expected"] == pytest.approx(2 / 6)
-    assert 0 < found["low"] < 2 / 6 < found["high"] < 1
+    highest = sorted(np.nanmax(fusion.fuse(pipeline.normal_values(fitted), 0.25), axis=(1, 2)))
+    assert threshold["value"] == highest[3]  # ceil(6 * 0.66) = 4th of 5
+    assert threshold["expected"] == pytest.approx(2 / 6)
+    assert 0 < threshold["low"] < 2 / 6 < threshold["high"] < 1
 
 
 def test_too_few_normals_give_no_film_threshold_and_the_reason() -> None:
-    found = pipeline.threshold(detector())
+    threshold = pipeline.threshold(detector())
 
-    assert found == {
+    assert threshold == {
         "kind": "film",
         "value": None,
         "note": "A false-alarm rate of 0.1 needs at least 9 normal films to calibrate on, and there are 5: add films, "
@@ -164,12 +164,12 @@ def test_too_few_normals_give_no_film_threshold_and_the_reason() -> None:
     }
 
 
-def test_normals_are_compared_as_new_films_are() -> None:
-    """Standardised by themselves too, the normals would score lower than new films of the same kind."""
-    made = detector()
-    own = pipeline.score_maps(made.calibration.maps, made).fused
+def test_scores_of_calibration_films_are_comparable_with_those_of_new_films() -> None:
+    """Standardised with their own values, they would score lower than new normal films."""
+    fitted = detector()
+    own = pipeline.score_maps(fitted.calibration.maps, fitted).fused
 
-    held_out = pipeline.normal_scores(made)
+    held_out = pipeline.normal_scores(fitted)
 
     assert (held_out > own).all()
     plain = detector(CONFIG.replace(standardise=False))
@@ -197,14 +197,14 @@ PLAIN = Calibration(maps(0), "", None, None)
 
 
 def choose(raw: np.ndarray, abnormal: np.ndarray, config: PipelineConfig) -> Choice:
-    """The choice with one candidate and a patient a film."""
+    """The choice with a single candidate and a patient for each film."""
     return pipeline.choose(raw[None], abnormal, [PLAIN], config, patients=[str(k) for k in range(len(raw))])
 
 
 def test_the_weight_is_chosen_on_tune() -> None:
     raw = maps(20)
     abnormal = np.arange(20) % 2 == 1
-    raw[abnormal, 0] += 50  # only the global map tells them apart
+    raw[abnormal, 0] += 50  # only the global map separates the classes
 
     choice = choose(raw, abnormal, CONFIG)
 
@@ -222,7 +222,7 @@ def test_without_both_labels_in_tune_the_weight_stays_as_configured(abnormal: in
     assert (choice.weight, choice.source, choice.aurocs) == (0.3, "config", ())
 
 
-def test_a_configured_weight_is_not_chosen_again() -> None:
+def test_a_configured_weight_is_not_chosen_on_tune() -> None:
     config = CONFIG.replace(fusion_choice="config", fusion_weight=0.3)
 
     assert choose(maps(4), np.arange(4) < 2, config).weight == 0.3

@@ -201,7 +201,7 @@ def test_the_detector_holds_the_chosen_and_the_configured_values(tmp_path: Path)
     again = pipeline.load_detector(tmp_path / "d.safetensors")
 
     assert (again.config.rate, again.config.neighbours) == (0.1, 3)
-    assert again.asked == {"rate": 0.1, "neighbours": 1, "top_share": 0.01}
+    assert again.configured == {"rate": 0.1, "neighbours": 1, "top_share": 0.01}
     assert again.choice == detector.choice
     assert len(again.banks.whole.vectors) == memory_bank.bank_size(5 * 64, 0.1)
     np.testing.assert_array_equal(again.calibration.maps, calibrated[1].maps)
