@@ -1,10 +1,10 @@
-"""Seconds, peak memory and AUROC of the command line on a folder of films with labels.csv.
+"""Run time, peak memory and AUROC of the command line on a folder of films with labels.csv.
 
     python benchmarks/cxr_a_table.py FOLDER [--out DIR] [--only VARIANT] -- --weights random --seed 0
 
-FOLDER holds ``images`` and ``labels.csv``; what follows ``--`` goes to ``fit``. Four models are fitted and
-score the test rows: aligned or not, masked or not. Prints a Markdown table. With random weights it shows what
-the machine costs and that the parts work, not what the method can do.
+FOLDER holds ``images`` and ``labels.csv``; options after ``--`` are passed to ``fit``. Fits four models, aligned or
+not and masked or not, scores the test rows and prints a Markdown table. With random weights the table shows the cost
+and that the parts work together, not the performance of the method.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class Cost:
 
 
 def run(*arguments: object) -> Cost:
-    """One engine command in a process of its own: its wall clock, its CPU time and its peak memory."""
+    """Run an engine command in its own process and measure wall-clock time, CPU time and peak memory."""
     began = time.monotonic()
     process = subprocess.Popen([sys.executable, "-m", "ml_engine", *map(str, arguments)])
-    _, status, used = os.wait4(process.pid, 0)
+    _, status, usage = os.wait4(process.pid, 0)
     if os.waitstatus_to_exitcode(status) != 0:
         sys.exit(f"the engine ended with {os.waitstatus_to_exitcode(status)}: {' '.join(map(str, arguments))}")
-    return Cost(time.monotonic() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    return Cost(time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def aurocs(scores: Path, labels: Path) -> list[float]:
@@ -65,10 +65,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, help="keep models and scores here")
-    parser.add_argument("--only", choices=VARIANTS, action="append", help="this variant alone; may be repeated")
-    given = sys.argv[1:]
-    at = given.index("--") if "--" in given else len(given)
-    options, rest = parser.parse_args(given[:at]), given[at + 1 :]
+    parser.add_argument("--only", choices=VARIANTS, action="append", help="only this variant; can be repeated")
+    arguments = sys.argv[1:]
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options, rest = parser.parse_args(arguments[:end]), arguments[end + 1 :]
     out = options.out or Path(tempfile.mkdtemp(prefix="cxr-a-"))
     data = ["--images", options.folder / "images", "--csv", options.folder / "labels.csv"]
     headings = ["", "fit s (CPU s)", "peak MiB", "score s (CPU s)", "peak MiB", "mask keeps", "w", *COLUMNS]

@@ -1,4 +1,4 @@
-"""What scores of phantom films are worth, against the truth that the phantom was drawn from."""
+"""AUROC and landmark error of scored phantom films against their known truth."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from ml_engine.core.score.auroc import auroc
 from portal.imaging.phantom import read_truth
 
-PIXEL_STEP = 8  # every 8th pixel of every 8th row stands for its neighbourhood
+PIXEL_STEP = 8  # every 8th pixel of every 8th row is evaluated
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Films:
-    """The scored films: names (N), finding (N) or blank, fused scores (N,), fused maps (N, h, w), affines
-    original_from_canonical (N, 2, 3), and the side of a patch in canonical pixels."""
+    """Scored films: names (N), findings (N) or blank, fused scores (N,), fused maps (N, h, w), affines
+    original_from_canonical (N, 2, 3) in pixels, and the side of a patch in canonical pixels."""
 
     names: list[str]
     findings: list[str]
@@ -32,17 +32,19 @@ class Films:
 
 def image_auroc(films: Films, finding: str) -> tuple[float, int, int]:
     """The AUROC of one finding against all normal films, and the numbers of abnormal and normal ones."""
-    chosen = [k for k, found in enumerate(films.findings) if found in ("", finding)]
+    chosen = [k for k, own_finding in enumerate(films.findings) if own_finding in ("", finding)]
     abnormal = np.array([films.findings[k] == finding for k in chosen])
     return auroc(films.fused[chosen], abnormal), int(abnormal.sum()), int((~abnormal).sum())
 
 
 def pixel_auroc(films: Films, finding: str, truth: Path) -> float:
-    """The AUROC of the fused map against the true mask, over the pixels of the films with the finding that have
-    a score: a patch's score counts for every pixel inside it."""
+    """The AUROC of the fused map against the true mask, over the scored pixels of the films with the finding.
+
+    Every pixel of a patch has the patch's score.
+    """
     scores, inside = [], []
-    for k, found in enumerate(films.findings):
-        if found == finding:
+    for k, own_finding in enumerate(films.findings):
+        if own_finding == finding:
             mask, _ = read_truth(truth / f"{Path(films.names[k]).stem}.npz")
             sampled = sample_map(films.maps[k], films.affines[k], mask.shape, films.stride)
             known = ~np.isnan(sampled)
@@ -52,7 +54,7 @@ def pixel_auroc(films: Films, finding: str, truth: Path) -> float:
 
 
 def sample_map(fused: Floats, affine: Floats, shape: tuple[int, ...], stride: int) -> Floats:
-    """The map's patch score at every `PIXEL_STEP`th original pixel; NaN outside the canonical image."""
+    """The patch score at every `PIXEL_STEP`th original pixel in both directions; NaN outside the canonical image."""
     y, x = np.mgrid[PIXEL_STEP // 2 : shape[0] : PIXEL_STEP, PIXEL_STEP // 2 : shape[1] : PIXEL_STEP] + 0.5
     inverse = np.linalg.inv(np.vstack([affine, [0, 0, 1]]))
     canonical = inverse[:2, :2] @ np.stack([x.ravel(), y.ravel()]) + inverse[:2, 2:]
@@ -67,12 +69,12 @@ def sample_map(fused: Floats, affine: Floats, shape: tuple[int, ...], stride: in
 def landmark_errors(
     landmarks: Mapping[str, Floats], affines: Mapping[str, Floats], unaligned: Mapping[str, Floats]
 ) -> tuple[float, float]:
-    """The median distance of landmarks from their median place over films, unaligned and aligned, both in
-    canonical pixels of the unaligned frame.
+    """The median distance of landmarks from their median position over films, unaligned and aligned.
 
-    landmarks: film -> (L, 2) in original pixels; affines: film -> original_from_canonical (2, 3). An alignment may
-    settle on any common frame, so one affine takes its median landmarks back to the unaligned ones: without it,
-    shrinking every film would pass for alignment.
+    Both are in canonical pixels of the unaligned frame. ``landmarks`` has (L, 2) in original pixels for each film,
+    ``affines`` and ``unaligned`` original_from_canonical (2, 3). An alignment can have any common frame, so its median
+    landmarks are first mapped to the unaligned ones by an affine: without this, shrinking all films would count as
+    alignment.
     """
     before = np.stack([_to_canonical(landmarks[name], unaligned[name]) for name in landmarks])
     after = np.stack([_to_canonical(landmarks[name], affines[name]) for name in landmarks])
@@ -87,7 +89,7 @@ def _to_canonical(points: Floats, affine: Floats) -> Floats:
 
 
 def _fitted_affine(source: Floats, target: Floats) -> Floats:
-    """Least squares, (2, 3) target_from_source."""
+    """The least-squares target_from_source, (2, 3)."""
     ones = np.column_stack([source, np.ones(len(source))])
     return np.linalg.lstsq(ones, target, rcond=None)[0].T
 
@@ -97,7 +99,7 @@ def _spread(points: Floats) -> float:
 
 
 def read_landmarks(path: Path) -> dict[str, Floats]:
-    """Film -> (L, 2) of its landmarks, in the same order for every film."""
+    """The landmarks (L, 2) of each film, in the same order for every film."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     by_film: dict[str, dict[str, tuple[float, float]]] = {}

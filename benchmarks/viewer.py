@@ -1,9 +1,9 @@
-"""How fast the film viewer is on this machine: first paint, the next film from prefetch, one window step.
+"""Speed of the film viewer on this machine: first paint, next film after prefetch, and one step of the window.
 
     python benchmarks/viewer.py [--side 3000] [--repeats 5]
 
-A film of SIDE x SIDE 12-bit pixels, served from memory on localhost to headless Chromium. Prints a line for each
-renderer; a machine without a graphics card emulates WebGL, which the viewer itself then never chooses.
+Serves films of SIDE x SIDE 12-bit pixels from memory on localhost to headless Chromium and prints a line for each
+renderer. Without a graphics card WebGL is emulated; the viewer itself does not use it then.
 """
 
 from __future__ import annotations
@@ -63,21 +63,21 @@ DRAG = """async (steps) => {
 }"""
 
 
-def answers(side: int) -> dict[str, tuple[str, bytes, bool]]:
-    """What the server says: (type, body, gzipped) by path."""
+def responses(side: int) -> dict[str, tuple[str, bytes, bool]]:
+    """The responses of the server by path: content type, body, whether gzipped."""
     facts = PixelFacts(rows=side, columns=side, bits_stored=12, offset=0, photometric="MONOCHROME2")
     y, x = np.mgrid[0:side, 0:side] / side
-    found = {"/": ("text/html", PAGE.encode(), False)}
+    by_path = {"/": ("text/html", PAGE.encode(), False)}
     for number in range(FILMS):
         generator = np.random.default_rng(number)
         smooth = 1500 + 1200 * np.sin(5 * x + number) * np.cos(4 * y)
         stored = np.clip(smooth + generator.normal(0, 20, (side, side)), 0, 4095).astype(np.uint16)
-        found[f"/{number}/facts"] = ("application/json", json.dumps(facts.to_json()).encode(), False)
-        found[f"/{number}/pixels"] = ("application/octet-stream", pack(stored), True)
-    return found
+        by_path[f"/{number}/facts"] = ("application/json", json.dumps(facts.to_json()).encode(), False)
+        by_path[f"/{number}/pixels"] = ("application/octet-stream", pack(stored), True)
+    return by_path
 
 
-def serve(found: dict[str, tuple[str, bytes, bool]]) -> ThreadingHTTPServer:
+def serve(by_path: dict[str, tuple[str, bytes, bool]]) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -86,8 +86,8 @@ def serve(found: dict[str, tuple[str, bytes, bool]]) -> ThreadingHTTPServer:
             file = ROOT / path.lstrip("/")
             if path.startswith("/static/") and file.is_file():
                 kind, body, gzipped = TYPES.get(file.suffix, "application/octet-stream"), file.read_bytes(), False
-            elif path in found:
-                kind, body, gzipped = found[path]
+            elif path in by_path:
+                kind, body, gzipped = by_path[path]
             else:
                 self.send_error(404)
                 return
@@ -100,7 +100,7 @@ def serve(found: dict[str, tuple[str, bytes, bool]]) -> ThreadingHTTPServer:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -108,7 +108,7 @@ def serve(found: dict[str, tuple[str, bytes, bool]]) -> ThreadingHTTPServer:
 
 
 def measure(page: Page, address: str, repeats: int) -> dict[str, list[float]]:
-    """Milliseconds of each repeat."""
+    """The times of all repeats in milliseconds."""
     times: dict[str, list[float]] = {"first paint": [], "next film": [], "window step": []}
     for _ in range(repeats):
         page.goto(address)
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--renderers", nargs="+", default=["2d", "webgl2"], choices=["2d", "webgl2"])
     options = parser.parse_args()
-    server = serve(answers(options.side))
+    server = serve(responses(options.side))
     sandbox = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--disable-gpu", *sandbox])
