@@ -82,6 +82,8 @@ def test_a_refusal_says_what_is_expected() -> None:
         DEFAULT.replace(distance="cosine")
     with pytest.raises(InvalidConfig, match=r"mask is 'maybe': write yes or no\."):
         DEFAULT.replace_fields({"mask": "maybe"})
+    with pytest.raises(InvalidConfig, match="preset cannot be set on its own: choose it first"):
+        DEFAULT.replace_fields({"preset": "paper"})
 
 
 @pytest.mark.parametrize(

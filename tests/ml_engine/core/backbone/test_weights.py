@@ -1,4 +1,4 @@
-"""Weights in the weights folder: found by name, checked, listed and verified."""
+"""Weights in the weights folder: loaded by name, checked, listed and verified."""
 
 from __future__ import annotations
 
