@@ -1,7 +1,8 @@
 """Pixel Data to an array of integers: native, RLE, JPEG, JPEG-LS, JPEG 2000.
 
-One decoder a transfer syntax, so that the same file gives the same pixels everywhere. Before a C library
-sees a codestream, its own size is compared with the header's: a codestream may ask for any amount of memory.
+Each transfer syntax has exactly one decoder, so that a file decodes to the same pixels everywhere. Before a C
+library gets a codestream, the size in the codestream is compared with the header's, since a codestream can
+demand any amount of memory.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _END_OF_CODESTREAM = b"\xff\xd9"  # EOI of JPEG and JPEG-LS, EOC of JPEG 2000
 
 @dataclass(frozen=True)
 class Layout:
-    """What the header says about Pixel Data (PS3.3 C.7.6.3)."""
+    """The header's description of Pixel Data (PS3.3 C.7.6.3)."""
 
     rows: int
     columns: int
@@ -49,12 +50,12 @@ class Layout:
 
 
 def is_native(transfer_syntax: uid.UID) -> bool:
-    """Return whether pixels lie in the file as they are."""
+    """Return whether the pixels are stored uncompressed."""
     return transfer_syntax in _NATIVE
 
 
 def is_jpeg(transfer_syntax: uid.UID) -> bool:
-    """Return whether the codestream says by itself how many bits its values have."""
+    """Return whether the codestream itself records how many bits its values have."""
     return transfer_syntax in (*_JPEG, *_JPEG_LS, *_JPEG_2000)
 
 
@@ -79,13 +80,13 @@ def decode_encapsulated(data: bytes, transfer_syntax: uid.UID, layout: Layout) -
     if plugin is None:
         raise _unsupported("with a method that is not supported")
     if transfer_syntax == uid.JPEGExtended12Bit and layout.bits_stored > 8:
-        raise _unsupported("as lossy JPEG with 12 bits, which no free decoder reads")
+        raise _unsupported("as lossy JPEG with 12 bits, which no free decoder supports")
     decoder = get_decoder(transfer_syntax)
     if plugin not in decoder.available_plugins:
         raise UnusableFile(
             "unsupported",
-            f"The picture is compressed and its decoder ({plugin}) is not installed here. "
-            "Import it again when it is, or export it uncompressed.",
+            f"The picture is compressed and its decoder ({plugin}) is not installed on this server. "
+            "Install it and import the file again, or export the file uncompressed.",
         )
     _check_codestream(_frame(data), transfer_syntax, layout)
     is_8_bit = transfer_syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
@@ -104,7 +105,7 @@ def decode_encapsulated(data: bytes, transfer_syntax: uid.UID, layout: Layout) -
         values, _ = decoder.as_array(data, index=0, raw=True, decoding_plugin=plugin, **options)
     except (MemoryError, KeyboardInterrupt, SystemExit):
         raise
-    except BaseException:  # each decoder has its own errors; a panic of the RLE one is no Exception
+    except BaseException:  # each decoder raises its own errors; a panic of the RLE decoder is not an Exception
         raise UnusableFile("unreadable", "The compressed picture in this file is damaged. Export it again.") from None
     return np.asarray(values)
 
@@ -119,20 +120,20 @@ def _frame(data: bytes) -> bytes:
     except Exception:  # pydicom raises several kinds on damaged items
         raise UnusableFile(
             "unreadable",
-            "The picture is not stored in the way the header's transfer syntax says. Export it again.",
+            "The picture is not encoded as the header's transfer syntax says. Export it again.",
         ) from None
 
 
 def _check_codestream(frame: bytes, transfer_syntax: uid.UID, layout: Layout) -> None:
     if transfer_syntax == uid.RLELossless:
-        return  # has no size of its own; the decoder takes the header's
+        return  # carries no size; the decoder uses the header's
     if _END_OF_CODESTREAM not in frame[-4:]:  # up to two bytes of padding may follow
         raise UnusableFile("truncated", "The compressed picture is cut off. Copy or export the file again.")
     size = _size_2000(frame) if transfer_syntax in _JPEG_2000 else _size_jpeg(frame)
     if size is None or size[:2] != (layout.rows, layout.columns):
         raise UnusableFile(
             "unreadable",
-            f"The header says {layout.rows} x {layout.columns} pixels, the compressed picture does not. "
+            f"The header gives {layout.rows} x {layout.columns} pixels, but the compressed picture has another size. "
             "Export it again.",
         )
     if size[2] != 1:
@@ -155,7 +156,7 @@ def _size_jpeg(frame: bytes) -> tuple[int, int, int] | None:
 
 
 def _size_2000(frame: bytes) -> tuple[int, int, int] | None:
-    """(rows, columns, components) from the SIZ marker (ITU-T T.800 A.5.1), in or out of a JP2 box."""
+    """(rows, columns, components) from the SIZ marker (ITU-T T.800 A.5.1), inside or outside a JP2 box."""
     at = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
     if at < 0 or len(frame) < at + 42:
         return None

@@ -1,8 +1,8 @@
-"""Untrusted files are decoded in a child process with limits: its crash or hang costs one file, not the portal.
+"""Decode untrusted files in a child process with limits, so that a crash or hang costs one file, not the portal.
 
-`python -m portal.imaging.decoding` is the child. It reads one JSON line for each file on stdin and answers
-with one JSON line on stdout, followed by the pixels as little-endian uint16. What C libraries print goes to
-the log. The child inherits no environment but what Python needs, so no secret.
+`python -m portal.imaging.decoding` is the child. It receives one JSON line per file on stdin and answers
+with one JSON line on stdout, followed by the pixels as little-endian uint16. Output of C libraries goes to
+the log. The child inherits only the environment variables that Python needs, hence no secret.
 
 Example:
 
@@ -38,16 +38,16 @@ _LOG_BYTES = 64 << 20
 _KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
 
 
-class _ChildGone(Exception):
-    """The child ended, or broke the protocol, while its answer was awaited."""
+class _ChildEnded(Exception):
+    """The child ended or broke the protocol while the parent waited for its answer."""
 
 
 class Decoder:
     """One child process that decodes files one after another; safe to share between threads.
 
-    `seconds` is the wall time a file may take, `memory_mib` the child's address space, `log` a file that
-    takes what the child and its libraries print (dropped without). The child starts with the first file
-    and again after it died.
+    `seconds` is the longest wall time for a file, `memory_mib` the limit on the child's address space, `log` a file
+    for the output of the child and its libraries (discarded if None). The child starts with the first file
+    and is restarted after it died.
     """
 
     def __init__(self, *, seconds: float = 30.0, memory_mib: int = 4096, log: Path | None = None) -> None:
@@ -67,15 +67,15 @@ class Decoder:
 
     @property
     def pid(self) -> int | None:
-        """The child's process id, None while there is none."""
+        """The child's process id, None while there is no child."""
         return self._child.pid if self._child is not None else None
 
     def decode(self, path: Path) -> tuple[Film, dict[str, str]]:
-        """Return what `read_film` returns for this file. Raises UnusableFile."""
+        """Return the same film and header as `read_film` for this file. Raises UnusableFile."""
         with self._lock:
-            self._ask(path)
+            self._send_to_child(path)
             try:
-                answer, pixels = self._answer(time.monotonic() + self._seconds)
+                answer, pixels = self._receive(time.monotonic() + self._seconds)
                 return _film(answer, pixels)
             except UnusableFile:
                 raise
@@ -83,14 +83,14 @@ class Decoder:
                 self._stop()
                 raise UnusableFile(
                     "unreadable",
-                    f"Reading this file took more than {self._seconds:g} seconds. "
-                    "Import it again when the machine is less busy, or export it again.",
+                    f"Decoding this file took more than {self._seconds:g} seconds. "
+                    "Import it again when the server is less busy, or export it again.",
                 ) from None
-            except (_ChildGone, ValueError, KeyError, TypeError, OSError):
+            except (_ChildEnded, ValueError, KeyError, TypeError, OSError):
                 self._stop()
                 raise UnusableFile(
                     "unreadable",
-                    "The decoder stopped at this file. Import it again; if that does not help, export it again.",
+                    "The decoder crashed on this file. Import it again; if that does not help, export it again.",
                 ) from None
 
     def close(self) -> None:
@@ -98,8 +98,8 @@ class Decoder:
         with self._lock:
             self._stop()
 
-    def _ask(self, path: Path) -> None:
-        """Send the path, to a new child if the old one is gone: not this file's fault."""
+    def _send_to_child(self, path: Path) -> None:
+        """Send the path; if the child has ended since the last file, start a new one first."""
         if self._child is None or self._child.poll() is not None:
             self._restart()
         try:
@@ -125,16 +125,18 @@ class Decoder:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=environment,
-                start_new_session=True,  # Ctrl-C is the parent's business; the child ends with its stdin
+                start_new_session=True,  # Ctrl-C is handled by the parent; the child ends when its stdin closes
             )
         finally:
             if not isinstance(log, int):
                 log.close()
         try:
-            self._answer(time.monotonic() + START_SECONDS)
-        except (TimeoutError, _ChildGone, ValueError) as error:
+            self._receive(time.monotonic() + START_SECONDS)
+        except (TimeoutError, _ChildEnded, ValueError) as error:
             self._stop()
-            raise RuntimeError("The decoder's process does not start; its log may say why.") from error
+            raise RuntimeError(
+                "The decoder's process does not start. Look for the cause in the decoder's log."
+            ) from error
 
     def _stop(self) -> None:
         child, self._child = self._child, None
@@ -145,20 +147,20 @@ class Decoder:
             if pipe is not None:
                 try:
                     pipe.close()
-                except OSError:  # unsent bytes of a child that died
+                except OSError:  # the child died before it received everything
                     pass
         child.wait()
 
-    def _answer(self, deadline: float) -> tuple[dict[str, Any], bytes]:
+    def _receive(self, deadline: float) -> tuple[dict[str, Any], bytes]:
         """Read one JSON line and as many bytes as it announces."""
         received = bytearray()
         while b"\n" not in received:
             if len(received) > _MAX_LINE_BYTES:
-                raise _ChildGone
+                raise _ChildEnded
             received += self._read(_CHUNK_BYTES, deadline)
-        line, _, rest = bytes(received).partition(b"\n")
+        line, _, after_line = bytes(received).partition(b"\n")
         answer = json.loads(line)
-        pixels = bytearray(rest)
+        pixels = bytearray(after_line)
         while len(pixels) < int(answer["bytes"]):
             pixels += self._read(_CHUNK_BYTES, deadline)
         return answer, bytes(pixels)
@@ -171,14 +173,14 @@ class Decoder:
                 raise TimeoutError
         received = os.read(pipe.fileno(), size)
         if not received:
-            raise _ChildGone
+            raise _ChildEnded
         return received
 
 
 def _pipe(child: subprocess.Popen[bytes] | None, name: str) -> IO[bytes]:
     pipe: IO[bytes] | None = getattr(child, name, None)
     if pipe is None:
-        raise _ChildGone
+        raise _ChildEnded
     return pipe
 
 
@@ -199,9 +201,9 @@ def _limit(memory_mib: int) -> None:
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, _LOG_BYTES),
     )
-    for kind, wanted in limits:
+    for kind, limit in limits:
         hard = resource.getrlimit(kind)[1]
-        value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        value = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(kind, (value, value))
 
 
@@ -212,23 +214,23 @@ def _decode(path: Path) -> tuple[dict[str, Any], bytes]:
     except UnusableFile as error:
         return {"reason": error.reason, "sentence": error.sentence, "bytes": 0}, b""
     except MemoryError:
-        sentence = "Reading this file needs more memory than one film may take. Export it again."
+        sentence = "Decoding this file needs more memory than a film is allowed. Export it again."
         return {"reason": "too_large", "sentence": sentence, "bytes": 0}, b""
     return {"facts": film.facts.to_json(), "header": header, "bytes": len(pixels)}, pixels
 
 
 def main() -> None:
-    """Serve files until stdin ends. Arguments: seconds a file may take, address space in MiB."""
+    """Decode files until stdin ends. Arguments: longest time for a file in seconds, address space in MiB."""
     seconds, memory_mib = float(sys.argv[1]), int(sys.argv[2])
     out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # a library's print must not get among the answers
-    from portal.imaging import dicom  # noqa: F401 - now, not within the first file's time
+    os.dup2(2, 1)  # a library's output must not mix with the answers
+    from portal.imaging import dicom  # noqa: F401 - imported now, so that it does not count as the first file's time
 
     _limit(memory_mib)
     out.write(b'{"bytes": 0}\n')
     out.flush()
     for line in sys.stdin.buffer:
-        # Ends the process even inside a C library, should the parent no longer be there to do it.
+        # Ends the process even inside a C library, in case the parent has died and cannot kill it.
         signal.setitimer(signal.ITIMER_REAL, seconds + 10)
         answer, pixels = _decode(Path(json.loads(line)["path"]))
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -1,7 +1,7 @@
-"""What may leave a DICOM header: an allow-list of facts, each bound to a vocabulary or a range of numbers.
+"""De-identification: an allow-list of header facts, each limited to a vocabulary or a range of numbers.
 
-No free text passes, not even of an allowed element, since any text element may hold a name. Dates never pass.
-The identifiers that link films of one patient are returned apart, for the caller to hash and drop.
+No free text passes, not even from an allowed element, since any text element may hold a name. Dates never pass.
+The identifiers that link the films of a patient are returned separately, for the caller to hash and discard.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _BODY_PARTS = frozenset(
     }
 )  # fmt: skip
 _CHEST = frozenset({"CHEST", "CHESTABDOMEN", "LUNG", "THORAX", "RIB", "RIBS"})
-# The first family found in the text is what passes: nothing else of a manufacturer's or model's name does.
+# Only the name of a known family passes, never the rest of a manufacturer's or model's name.
 _MANUFACTURERS = (
     "AGFA", "CANON", "CARESTREAM", "DEL MEDICAL", "DRGEM", "FUJI", "GE", "GENERAL ELECTRIC", "HITACHI",
     "HOLOGIC", "IMAGING DYNAMICS", "KODAK", "KONICA", "LODOX", "PHILIPS", "SAMSUNG", "SHIMADZU", "SIEMENS",
@@ -61,7 +61,7 @@ _DATE = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})")
 
 @dataclass(frozen=True)
 class Identifiers:
-    """Raw identifiers, "" where the header has none: to be hashed and dropped, never stored or logged."""
+    """Raw identifiers, "" where the header has none: to be hashed and discarded, never stored or logged."""
 
     patient_id: str
     study_uid: str
@@ -80,7 +80,7 @@ def identifiers(ds: Dataset) -> Identifiers:
 def pseudonym(site_key: bytes, identifier: str) -> str:
     """Return 32 hex digits of HMAC-SHA256 of the identifier: stripped, NFC, case folded.
 
-    The same for CSV and DICOM. Raises ValueError for an empty key, which would make it guessable.
+    The same for CSV and DICOM. Raises ValueError for an empty key, which would make pseudonyms guessable.
     """
     if not site_key:
         raise ValueError("The site key is empty: pseudonyms need a secret key.")
@@ -89,7 +89,7 @@ def pseudonym(site_key: bytes, identifier: str) -> str:
 
 
 def header(ds: Dataset) -> dict[str, str]:
-    """Return the allowed facts of a header, absent ones left out, warnings and identifiers under prefixes.
+    """Return the allowed facts of a header without absent ones, and warnings and identifiers under prefixed keys.
 
     Keys: modality, view_position, laterality, patient_orientation, body_part, patient_sex, age_years, manufacturer,
     model, kvp, exposure_uas, detector, burned_in; "warning:..." with a sentence; "identifier:..." (see `Identifiers`).
@@ -109,28 +109,28 @@ def header(ds: Dataset) -> dict[str, str]:
         "detector": _one_of(text(ds, "DetectorType"), _DETECTORS),
         "burned_in": _one_of(text(ds, "BurnedInAnnotation"), {"YES", "NO"}),
     }
-    found = {key: value for key, value in facts.items() if value}
+    present = {key: value for key, value in facts.items() if value}
     raw = identifiers(ds)
     return {
-        **found,
-        **_warnings(ds, found),
+        **present,
+        **_warnings(ds, present),
         "identifier:patient_id": raw.patient_id,
         "identifier:study_uid": raw.study_uid,
         "identifier:sop_uid": raw.sop_uid,
     }
 
 
-def _warnings(ds: Dataset, found: dict[str, str]) -> dict[str, str]:
+def _warnings(ds: Dataset, facts: dict[str, str]) -> dict[str, str]:
     warnings = {}
-    if "modality" not in found:
-        warnings["warning:modality"] = "The header does not say the modality."
-    body_part = found.get("body_part", "")
+    if "modality" not in facts:
+        warnings["warning:modality"] = "The header gives no modality."
+    body_part = facts.get("body_part", "")
     if body_part and body_part not in _CHEST:
         warnings["warning:body_part"] = f"The header's body part is {body_part}, not chest."
     if text(ds, "PresentationIntentType").upper() == "FOR PROCESSING":
-        warnings["warning:intent"] = "This is a detector's raw image (FOR PROCESSING), not meant for reading."
-    if found.get("burned_in") == "YES":
-        warnings["warning:burned_in"] = "The header says that text is burned into the picture: look for names."
+        warnings["warning:intent"] = "This is a detector's raw image (FOR PROCESSING), not meant for diagnosis."
+    if facts.get("burned_in") == "YES":
+        warnings["warning:burned_in"] = "According to the header, text is burned into the picture: check it for names."
     return warnings
 
 
@@ -145,7 +145,7 @@ def _laterality(ds: Dataset) -> str:
 
 
 def _patient_orientation(ds: Dataset) -> str:
-    r"""Towards the right of the film and downwards, as in L\F (PS3.3 C.7.6.1.1.1), "" where it is not two codes."""
+    r"""Directions of the rows and columns, as in L\F (PS3.3 C.7.6.1.1.1); "" unless there are exactly two codes."""
     codes = [str(value).strip().upper() for value in values(ds, "PatientOrientation")]
     fits = len(codes) == 2 and all(re.fullmatch(r"[LRAPHF]{1,3}", code) for code in codes)
     return "\\".join(codes) if fits else ""
@@ -157,12 +157,12 @@ def _body_part(ds: Dataset) -> str:
 
 
 def _family(value: str, families: tuple[str, ...]) -> str:
-    """The longest known family that a word of the text begins with (is, if it is short), "other" for none."""
+    """The longest known family that starts a word of the text (short ones must be the whole word), "other" for none."""
     if not value:
         return ""
     upper = " ".join(value.upper().split())
-    found = [family for family in families if re.search(_family_pattern(family), upper)]
-    return max(found, key=len) if found else _OTHER
+    matches = [family for family in families if re.search(_family_pattern(family), upper)]
+    return max(matches, key=len) if matches else _OTHER
 
 
 def _family_pattern(family: str) -> str:
@@ -183,11 +183,11 @@ def _age_years(ds: Dataset) -> str:
 
 
 def _years_between(birth: str, study: str) -> int | None:
-    born, seen = _DATE.fullmatch(birth), _DATE.fullmatch(study)
-    if not born or not seen:
+    born, taken = _DATE.fullmatch(birth), _DATE.fullmatch(study)
+    if not born or not taken:
         return None
-    had_birthday = (seen[2], seen[3]) >= (born[2], born[3])
-    return int(seen[1]) - int(born[1]) - (0 if had_birthday else 1)
+    had_birthday = (taken[2], taken[3]) >= (born[2], born[3])
+    return int(taken[1]) - int(born[1]) - (0 if had_birthday else 1)
 
 
 def _in_range(ds: Dataset, keyword: str, *, highest: float, factor: float = 1.0) -> str:

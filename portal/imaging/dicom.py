@@ -1,4 +1,4 @@
-"""DICOM radiographs: which are films, their stored pixels, and the header facts that show them right."""
+"""DICOM radiographs: which files are films, their stored pixels, and the header facts needed to show them correctly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from portal.imaging.errors import UnusableFile
 from portal.imaging.film import MAX_PIXELS, MAX_SIDE, VOI_FUNCTIONS, Film, Lut, PixelFacts, Window
 
 RADIOGRAPH_MODALITIES = frozenset({"CR", "DX", "RG", "PX", "RF", "OT"})
-# Only these modalities are quoted in a sentence: the element is free for any text.
+# Only these modalities are quoted in a message: the element can hold any text.
 _OTHER_MODALITIES = frozenset(
     {
         "AR", "AU", "BDUS", "BI", "BMD", "CT", "DG", "ECG", "EPS", "ES", "FID", "GM", "HC", "HD",
@@ -28,7 +28,7 @@ _OTHER_MODALITIES = frozenset(
         "SMR", "SR", "SRF", "STAIN", "TG", "US", "VA", "XA", "XC"
     }
 )  # fmt: skip
-# Storage classes that count as a radiograph where the modality is missing (PS3.4 B.5).
+# Storage classes accepted as a radiograph where the modality is missing (PS3.4 B.5).
 _RADIOGRAPH_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{suffix}" for suffix in ("1", "1.1", "1.1.1", "7", "12.2"))
 _WINDOW_NAMES = frozenset(
     {
@@ -38,7 +38,7 @@ _WINDOW_NAMES = frozenset(
         "HIGH", "CONTRAST"
     }
 )  # fmt: skip
-_MAX_FACTOR = 1e9  # no physical unit needs a slope, intercept or window beyond it
+_MAX_FACTOR = 1e9  # no physical unit needs a larger slope, intercept or window
 _MIN_SLOPE = 1e-9
 _MIN_SPACING_MM, _MAX_SPACING_MM, _MAX_ASPECT = 0.005, 20.0, 10.0
 _MAX_WINDOWS, _MAX_LUTS = 16, 8
@@ -47,7 +47,7 @@ _MAX_WINDOWS, _MAX_LUTS = 16, 8
 def read_dicom(data: bytes) -> tuple[Film, dict[str, str]]:
     """Return the film in the bytes of a DICOM file and its allowed header (see `read_film`).
 
-    Raises UnusableFile; a hostile file may make it raise anything, which `read_film` answers.
+    Raises UnusableFile; a hostile file may cause any other exception, which `read_film` turns into UnusableFile.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's warnings quote values
@@ -73,11 +73,13 @@ def _check_radiograph(file: DicomFile) -> None:
     if file.is_cut_off:
         raise cut_off()
     if not modality and storage_class and storage_class not in _RADIOGRAPH_CLASSES:
-        raise UnusableFile("not_a_radiograph", "The header says neither a modality nor that it is a radiograph.")
+        raise UnusableFile(
+            "not_a_radiograph", "The header gives no modality, and its storage class is not that of a radiograph."
+        )
     if "FloatPixelData" in ds or "DoubleFloatPixelData" in ds:
-        raise UnusableFile("unsupported", "The pixels of this file are real numbers; a film has integers.")
+        raise UnusableFile("unsupported", "The pixels of this file are floating-point numbers; a film has integers.")
     if "PixelData" not in ds:
-        raise UnusableFile("no_pixels", "This DICOM file holds a header but no picture.")
+        raise UnusableFile("no_pixels", "This DICOM file has a header but no picture.")
 
 
 def _layout(ds: Dataset) -> Layout:
@@ -85,11 +87,15 @@ def _layout(ds: Dataset) -> Layout:
     _check_single_grey(ds)
     allocated = whole(ds, "BitsAllocated") or 0
     if allocated not in (8, 16):
-        raise UnusableFile("unsupported", f"A pixel takes {allocated} bits in this file; 8 or 16 can be read.")
+        raise UnusableFile(
+            "unsupported", f"This file allocates {allocated} bits for a pixel; only 8 and 16 are supported."
+        )
     bits = whole(ds, "BitsStored")
     bits = allocated if bits is None else bits
     if not 1 <= bits <= allocated:
-        raise UnusableFile("unreadable", f"The header says {bits} stored bits of {allocated} in each pixel.")
+        raise UnusableFile(
+            "unreadable", f"The header gives {bits} stored bits of {allocated} allocated bits in a pixel."
+        )
     high_bit = whole(ds, "HighBit")
     if high_bit is None or not bits - 1 <= high_bit < allocated:
         high_bit = bits - 1
@@ -110,12 +116,12 @@ def _layout(ds: Dataset) -> Layout:
 def _shape(ds: Dataset) -> tuple[int, int]:
     rows, columns = whole(ds, "Rows") or 0, whole(ds, "Columns") or 0
     if rows == 0 or columns == 0:
-        raise UnusableFile("no_pixels", f"The header says {rows} rows and {columns} columns: no picture.")
+        raise UnusableFile("no_pixels", f"The header gives {rows} rows and {columns} columns: no picture.")
     if rows < 0 or columns < 0:
-        raise UnusableFile("unreadable", f"The header says {rows} rows and {columns} columns.")
+        raise UnusableFile("unreadable", f"The header gives {rows} rows and {columns} columns.")
     if max(rows, columns) > MAX_SIDE or rows * columns > MAX_PIXELS:
         raise UnusableFile(
-            "too_large", f"The header says {rows} x {columns} pixels; at most {MAX_PIXELS:,} can be read."
+            "too_large", f"The header gives {rows} x {columns} pixels; a film has at most {MAX_PIXELS:,}."
         )
     return rows, columns
 
@@ -130,7 +136,7 @@ def _check_single_grey(ds: Dataset) -> None:
         raise UnusableFile("colour", "This is a colour picture; a radiograph is grey.")
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise UnusableFile(
-            "unreadable", "The header does not say whether small values are white or black. Export it again."
+            "unreadable", "The header does not specify whether small values are white or black. Export it again."
         )
 
 
@@ -146,7 +152,7 @@ def _stored(file: DicomFile, layout: Layout) -> tuple[NDArray[np.uint16], int, i
     if codestreams.is_native(file.transfer_syntax):
         if element.is_undefined_length:
             raise UnusableFile(
-                "unreadable", "The picture is compressed, but the header says that it is not. Export it again."
+                "unreadable", "The picture is compressed, but the header marks it as uncompressed. Export it again."
             )
         raw = codestreams.decode_native(
             data,
@@ -162,7 +168,7 @@ def _stored(file: DicomFile, layout: Layout) -> tuple[NDArray[np.uint16], int, i
 
 
 def _masked(raw: NDArray[Any], layout: Layout) -> tuple[NDArray[np.uint16], int, int]:
-    """Only the stored bits count; others may hold overlays or anything (PS3.5 8.1.1)."""
+    """Keep the stored bits only; the others may hold overlays or anything else (PS3.5 8.1.1)."""
     bits = layout.bits_stored
     values = raw.astype(np.uint16)  # modulo 2**16, so two's complement stays
     values >>= np.uint16(layout.high_bit - bits + 1)
@@ -175,7 +181,7 @@ def _masked(raw: NDArray[Any], layout: Layout) -> tuple[NDArray[np.uint16], int,
 
 
 def _fitted(values: NDArray[Any], layout: Layout) -> tuple[NDArray[np.uint16], int, int]:
-    """A codestream's values are whole: where they need more bits than the header says, they get them."""
+    """Keep a codestream's values unchanged, with as many bits as they need, even if the header gives fewer."""
     low, high = int(values.min()), int(values.max())
     bits = layout.bits_stored
     if layout.is_signed:
@@ -191,7 +197,7 @@ def _fitted(values: NDArray[Any], layout: Layout) -> tuple[NDArray[np.uint16], i
 
 
 def _has_embedded_overlay(ds: Dataset) -> bool:
-    """Retired overlays in unused bits have no data of their own (PS3.3 C.9.2, PS3.5 8.1.2)."""
+    """Whether an overlay lies in unused pixel bits (retired): it has no Overlay Data (PS3.3 C.9.2, PS3.5 8.1.2)."""
     return any((0x6000 + group, 0x0100) in ds and (0x6000 + group, 0x3000) not in ds for group in range(0, 32, 2))
 
 
@@ -229,7 +235,7 @@ def _facts(ds: Dataset, layout: Layout, *, bits_stored: int, offset: int) -> Pix
 
 
 def _is_presentation_inverse(ds: Dataset, layout: Layout) -> bool:
-    """Whether Presentation LUT Shape asks for an inversion that the photometric does not say already.
+    """Whether Presentation LUT Shape requires an inversion that the photometric interpretation does not imply.
 
     A MONOCHROME1 image *shall* carry INVERSE (PS3.3 C.8.11.3): that is one inversion, not two.
     """
@@ -274,7 +280,7 @@ def _lut(item: Dataset, *, is_signed: bool, shift: int) -> Lut:
     if len(descriptor) != 3 or not 1 <= descriptor[2] <= 16:
         raise _bad_lut()
     count, first, bits = descriptor[0] or 65_536, descriptor[1], descriptor[2]
-    if is_signed and first >= 0x8000:  # the VR, and with it the sign, is often written wrong
+    if is_signed and first >= 0x8000:  # the VR, and with it the sign, is often wrong
         first -= 0x10000
     is_little_endian = item.original_encoding[1] is not False
     entries = _lut_entries(item, count, is_little_endian=is_little_endian)
@@ -285,15 +291,15 @@ def _lut(item: Dataset, *, is_signed: bool, shift: int) -> Lut:
 
 
 def _lut_entries(item: Dataset, count: int, *, is_little_endian: bool) -> NDArray[np.int64]:
-    """Entries of LUT Data: 16-bit words, or bytes, also packed two to a word with the first one low."""
-    found = values(item, "LUTData")
-    if len(found) == 1 and isinstance(found[0], bytes):
-        data: bytes = found[0]
+    """Entries of LUT Data: 16-bit words, bytes, or bytes packed two to a word (the first in the low byte)."""
+    stored = values(item, "LUTData")
+    if len(stored) == 1 and isinstance(stored[0], bytes):
+        data: bytes = stored[0]
         if len(data) in (count, count + count % 2):
             return np.frombuffer(data, dtype="u1").astype(np.int64)
         order = "<" if is_little_endian else ">"
         return np.frombuffer(data[: len(data) // 2 * 2], dtype=f"{order}u2").astype(np.int64)
-    words = np.array([int(value) & 0xFFFF for value in found], dtype=np.int64)
+    words = np.array([int(value) & 0xFFFF for value in stored], dtype=np.int64)
     if len(words) * 2 in (count, count + 1) and count > 1:
         return np.column_stack([words & 0xFF, words >> 8]).ravel()
     return words
@@ -304,7 +310,7 @@ def _bad_lut() -> UnusableFile:
 
 
 def _padding(ds: Dataset, layout: Layout, *, bits_stored: int, offset: int) -> tuple[int, int] | None:
-    """The inclusive range of stored padding values (PS3.3 C.7.5.1.1.2), None without or beyond the range."""
+    """The inclusive range of stored padding values (PS3.3 C.7.5.1.1.2); None if absent or outside the stored range."""
     first = _signed_16(whole(ds, "PixelPaddingValue"), layout)
     if first is None:
         return None
@@ -317,14 +323,14 @@ def _padding(ds: Dataset, layout: Layout, *, bits_stored: int, offset: int) -> t
 def _signed_16(value: int | None, layout: Layout) -> int | None:
     if value is None:
         return None
-    value &= 0xFFFF  # written as US or SS whatever the pixels are
+    value &= 0xFFFF  # may be written as US or SS whatever the sign of the pixels
     return value - 0x10000 if layout.is_signed and value >= 0x8000 else value
 
 
 def _spacing(ds: Dataset) -> tuple[tuple[float, float] | None, str]:
     """Spacing between rows and columns in mm and its plane (PS3.3 10.7.1).
 
-    PixelSpacing equal to ImagerPixelSpacing was not corrected for magnification: it is the detector's.
+    A PixelSpacing equal to ImagerPixelSpacing was not corrected for magnification, so it is the detector's.
     """
     patient, detector = _pair(ds, "PixelSpacing"), _pair(ds, "ImagerPixelSpacing")
     if patient is not None:
@@ -334,12 +340,12 @@ def _spacing(ds: Dataset) -> tuple[tuple[float, float] | None, str]:
 
 def _pair(ds: Dataset, keyword: str) -> tuple[float, float] | None:
     try:
-        found = numbers(ds, keyword)
+        pair = numbers(ds, keyword)
     except UnusableFile:
         return None  # a film without a scale is still a film
-    if len(found) != 2 or not all(_MIN_SPACING_MM <= value <= _MAX_SPACING_MM for value in found):
+    if len(pair) != 2 or not all(_MIN_SPACING_MM <= value <= _MAX_SPACING_MM for value in pair):
         return None
-    return (found[0], found[1]) if _is_sane_aspect(found[0] / found[1]) else None
+    return (pair[0], pair[1]) if _is_sane_aspect(pair[0] / pair[1]) else None
 
 
 def _is_sane_aspect(aspect: float) -> bool:
@@ -347,11 +353,11 @@ def _is_sane_aspect(aspect: float) -> bool:
 
 
 def _pixel_aspect(ds: Dataset) -> float:
-    """Vertical over horizontal size of a pixel (PS3.3 C.7.6.3.1.7), 1 without a sane pair."""
+    """Vertical over horizontal size of a pixel (PS3.3 C.7.6.3.1.7), 1 if absent or implausible."""
     try:
-        found = numbers(ds, "PixelAspectRatio")
+        pair = numbers(ds, "PixelAspectRatio")
     except UnusableFile:
         return 1.0
-    if len(found) != 2 or not (found[0] > 0 and found[1] > 0 and _is_sane_aspect(found[0] / found[1])):
+    if len(pair) != 2 or not (pair[0] > 0 and pair[1] > 0 and _is_sane_aspect(pair[0] / pair[1])):
         return 1.0
-    return found[0] / found[1]
+    return pair[0] / pair[1]

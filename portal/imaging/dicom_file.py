@@ -1,7 +1,7 @@
-"""Bytes to a DICOM dataset: with or without preamble, file meta and transfer syntax.
+"""Parse the bytes of a DICOM file: with or without preamble, file meta and transfer syntax.
 
-This goes one layer below `pydicom.dcmread`, which answers a file that is cut off with an empty dataset and
-inflates a deflated one without limit.
+This works one layer below `pydicom.dcmread`, which returns an empty dataset for a truncated file and inflates a
+deflated file without limit.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ MAX_INFLATED_BYTES = 1 << 30
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _SEQUENCE_DELIMITERS = (b"\xfe\xff\xdd\xe0\0\0\0\0", b"\xff\xfe\xe0\xdd\0\0\0\0")
 
-# Values that break a rule of their VR are ours to judge, and pydicom's log quotes them.
+# We judge values that break a rule of their VR ourselves, and pydicom's log would quote them.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 
 
 @dataclass(frozen=True)
 class DicomFile:
-    """A dataset and how it was encoded; `is_cut_off` when a value other than Pixel Data is shorter than it says."""
+    """A dataset and its encoding; `is_cut_off`: a value other than Pixel Data is shorter than its stated length."""
 
     ds: Dataset
     transfer_syntax: uid.UID
@@ -40,7 +40,7 @@ class DicomFile:
 
 
 def parse(data: bytes) -> DicomFile:
-    """Return the dataset in the bytes of a DICOM file. Raises UnusableFile, and for damage other errors."""
+    """Return the dataset in the bytes of a DICOM file. Raises UnusableFile; damage may raise other exceptions."""
     source = io.BytesIO(data)
     source.seek(_dataset_start(data))
     try:
@@ -63,19 +63,19 @@ def cut_off() -> UnusableFile:
 
 
 def _dataset_start(data: bytes) -> int:
-    """Where the file meta, or without it the dataset, begins (PS3.10 7.1)."""
+    """Offset of the file meta or, if there is none, of the dataset (PS3.10 7.1)."""
     if data[128:132] == b"DICM":
         return 132
     if data[:4] == b"DICM":
         return 4
     first_groups = (b"\x02\x00", b"\x08\x00", b"\x00\x08")  # file meta, identification, the same big endian
     if len(data) < 8 or data[:2] not in first_groups:
-        raise UnusableFile("no_pixels", "No picture was found: this is not a DICOM, PNG, JPEG or TIFF file.")
+        raise UnusableFile("no_pixels", "This file holds no picture: it is not a DICOM, PNG, JPEG or TIFF file.")
     return 0
 
 
 def _read_transfer_syntax(source: io.BytesIO) -> uid.UID | None:
-    """Read the file meta group, always explicit little endian (PS3.10 7.1)."""
+    """The transfer syntax in the file meta group, which is always explicit little endian (PS3.10 7.1)."""
 
     def is_past_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
         return tag.group != 2
@@ -91,7 +91,7 @@ def _read_transfer_syntax(source: io.BytesIO) -> uid.UID | None:
 
 
 def _guess_transfer_syntax(data: bytes, start: int) -> uid.UID:
-    """Without a transfer syntax: implicit little endian unless the first element shows a VR (PS3.5 7.1)."""
+    """The likely syntax of a file without one: implicit little endian unless the first element has a VR (PS3.5 7.1)."""
     vr = data[start + 4 : start + 6]
     if not (len(vr) == 2 and vr.isalpha() and vr.isupper()):
         return uid.ImplicitVRLittleEndian
@@ -120,7 +120,7 @@ def _inflate(data: bytes) -> bytes:
 
 
 def _check_end(ds: Dataset, source: io.BytesIO, start: int) -> None:
-    """A value of undefined length ends with a delimiter; pydicom answers its absence with an empty dataset."""
+    """Refuse a truncated dataset: pydicom returns an empty one if a value of undefined length lacks its delimiter."""
     end = source.tell()
     if len(ds) == 0 and end - start >= 8:
         raise cut_off()
@@ -133,7 +133,7 @@ def _check_end(ds: Dataset, source: io.BytesIO, start: int) -> None:
 
 
 def _is_last_value_short(ds: Dataset) -> bool:
-    """Whether the file ends inside a value; short pixels are told by their own check."""
+    """Whether the file ends inside a value other than Pixel Data, whose length is checked on decoding."""
     for tag in ds.keys():  # noqa: SIM118 - iterating over the dataset itself converts every element
         raw = ds.get_item(tag)
         length, value = getattr(raw, "length", None), getattr(raw, "value", None)

@@ -1,7 +1,7 @@
-"""Values out of a DICOM header that may be wrong in every way: the value, None when absent, or UnusableFile.
+"""Safe access to the values of a DICOM header, which may be malformed in any way.
 
-pydicom converts an element when it is first read, so each access can raise anything; this is the one place
-that answers it. Sentences name the element, never its value.
+pydicom converts an element on first access, so each access can raise anything; these functions turn that into
+UnusableFile. Messages name the element, never its value.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ def _value(ds: Dataset, keyword: str) -> Any:
 
 
 def _unreadable(keyword: str) -> UnusableFile:
-    return UnusableFile(
-        "unreadable", f"The header element {keyword} holds a value that cannot be read. Export the film again."
-    )
+    return UnusableFile("unreadable", f"The header element {keyword} holds a malformed value. Export the film again.")
 
 
 def values(ds: Dataset, keyword: str) -> list[Any]:
@@ -42,7 +40,7 @@ def values(ds: Dataset, keyword: str) -> list[Any]:
 
 
 def numbers(ds: Dataset, keyword: str) -> list[float]:
-    """Return all values of an element as floats; NaN and infinities pass."""
+    """Return all values of an element as floats, including NaN and infinities."""
     try:
         return [float(value) for value in values(ds, keyword) if value not in ("", None)]
     except (TypeError, ValueError, OverflowError):
@@ -50,28 +48,28 @@ def numbers(ds: Dataset, keyword: str) -> list[float]:
 
 
 def number(ds: Dataset, keyword: str) -> float | None:
-    """Return the first value of an element as float, None when it is absent."""
-    found = numbers(ds, keyword)
-    return found[0] if found else None
+    """Return the first value of an element as a float, None when it is absent."""
+    floats = numbers(ds, keyword)
+    return floats[0] if floats else None
 
 
 def whole(ds: Dataset, keyword: str) -> int | None:
     """Return the first value of an element as a whole number, None when it is absent."""
-    found = number(ds, keyword)
-    if found is None:
+    value = number(ds, keyword)
+    if value is None:
         return None
-    if not found.is_integer():  # False for NaN and infinities too
+    if not value.is_integer():  # False for NaN and infinities too
         raise _unreadable(keyword)
-    return int(found)
+    return int(value)
 
 
 def text(ds: Dataset, keyword: str) -> str:
     """Return the first value of an element as text without padding, "" when absent or undecodable."""
     try:
-        found = values(ds, keyword)
+        texts = values(ds, keyword)
     except UnusableFile:
         return ""
-    return str(found[0]).strip(" \0\t\r\n") if found else ""
+    return str(texts[0]).strip(" \0\t\r\n") if texts else ""
 
 
 def items(ds: Dataset, keyword: str) -> list[Dataset]:

@@ -1,4 +1,4 @@
-"""The one exception that leaves `portal.imaging`: this file cannot become a film."""
+"""The only exception that `portal.imaging` raises to its callers: this file cannot become a film."""
 
 REASONS = frozenset(
     {
@@ -17,7 +17,7 @@ REASONS = frozenset(
 class UnusableFile(Exception):
     """A file that ends in quarantine.
 
-    `reason` is one of `REASONS`; `sentence` tells a curator what is wrong and what to do. The sentence
+    `reason` is one of `REASONS`; `sentence` explains to a curator what is wrong and what to do. The sentence
     never quotes free text from the file, since any text element may hold a patient's name.
     """
 

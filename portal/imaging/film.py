@@ -1,7 +1,7 @@
-"""Films as stored pixels and the few header facts that turn them into what a reader sees.
+"""Films as stored pixels and the few header facts that determine what a viewer sees.
 
-A film keeps *stored* values: uint16, signed ones shifted by 2**(bits_stored - 1), which `PixelFacts.offset`
-records. From there the order is fixed (PS3.3 C.11.1, C.11.2, C.11.6):
+A film keeps *stored* values: uint16, with signed values shifted by 2**(bits_stored - 1), recorded in
+`PixelFacts.offset`. The order of the steps from there is fixed (PS3.3 C.11.1, C.11.2, C.11.6):
 
     stored -> real = stored - offset -> modality LUT or slope and intercept -> VOI LUT or window
            -> inverted once if MONOCHROME1 xor Presentation LUT Shape INVERSE
@@ -37,7 +37,7 @@ VOI_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 @dataclass(frozen=True)
 class Window:
-    """Centre and width in units after the modality LUT (PS3.3 C.11.2.1.2)."""
+    """Centre and width in the units of the modality LUT's output (PS3.3 C.11.2.1.2)."""
 
     center: float
     width: float
@@ -46,10 +46,10 @@ class Window:
 
 @dataclass(frozen=True)
 class Lut:
-    """A lookup table: the input `first` gives `values[0]`; inputs beyond either end give the end's value.
+    """A lookup table: the input `first` maps to `values[0]`; inputs beyond either end map to that end's value.
 
-    `first` counts stored values (offset included) in a modality LUT, real values after the modality LUT in
-    a VOI LUT. Each value has `bits` bits.
+    `first` is a stored value (offset included) in a modality LUT, and a value after the modality LUT in a VOI LUT.
+    Each value has `bits` bits.
     """
 
     first: int
@@ -59,12 +59,12 @@ class Lut:
 
 @dataclass(frozen=True)
 class PixelFacts:
-    """What the header says about the stored values of one film.
+    """The facts of the header that give the stored values of a film their meaning.
 
     `offset` was added to signed values, so real = stored - offset. `padding` is an inclusive range of
     stored values. `spacing_mm` is (between rows = y, between columns = x), measured in `spacing_plane`:
-    "detector", "patient" or "" when unknown. `pixel_aspect` is a pixel's height over its width; it counts
-    only without spacing.
+    "detector", "patient" or "" when unknown. `pixel_aspect` is a pixel's height over its width, used
+    only if there is no spacing.
     """
 
     rows: int
@@ -88,7 +88,7 @@ class PixelFacts:
     def __post_init__(self) -> None:
         shape = (self.rows, self.columns)
         if not (min(shape) > 0 and max(shape) <= MAX_SIDE and self.rows * self.columns <= MAX_PIXELS):
-            raise ValueError(f"A film of {self.rows} x {self.columns} pixels: expected 1 to {MAX_PIXELS:,}.")
+            raise ValueError(f"A film of {self.rows} x {self.columns} pixels: expected 1 to {MAX_PIXELS:,} pixels.")
         if not 1 <= self.bits_stored <= 16:
             raise ValueError(f"A film of {self.bits_stored} bits: expected 1 to 16.")
         if self.photometric not in ("MONOCHROME1", "MONOCHROME2") or self.voi_function not in VOI_FUNCTIONS:
@@ -101,13 +101,13 @@ class PixelFacts:
 
     @property
     def aspect(self) -> float:
-        """Height of a pixel over its width, from the spacing where there is one."""
+        """Height of a pixel over its width, from the spacing if there is one."""
         if self.spacing_mm is not None:
             return self.spacing_mm[0] / self.spacing_mm[1]
         return self.pixel_aspect
 
     def to_json(self) -> dict[str, Any]:
-        """All fields as JSON types; `from_json` gives an equal value back."""
+        """All fields as JSON types; `from_json` returns an equal value."""
         return {
             "rows": self.rows,
             "columns": self.columns,
@@ -180,7 +180,7 @@ def _lut_from_json(data: dict[str, Any]) -> Lut:
 
 
 def linear_range(facts: PixelFacts) -> tuple[float, float]:
-    """Return the least and the greatest value that `linear_values` can give for a film with these facts."""
+    """Return the smallest and the largest value that `linear_values` can return for a film with these facts."""
     if facts.modality_lut is not None:
         return 0.0, float(2**facts.modality_lut.bits - 1)
     ends = [facts.slope * (stored - facts.offset) + facts.intercept for stored in (0, _highest(facts))]
@@ -190,7 +190,7 @@ def linear_range(facts: PixelFacts) -> tuple[float, float]:
 def linear_values(film: Film) -> NDArray[np.float32]:
     """Return (H, W) float32 values after the modality LUT (PS3.3 C.11.1), larger = brighter on screen.
 
-    Where the film shows small values bright, v becomes low + high - v with (low, high) = `linear_range`.
+    If the film is inverted, v becomes low + high - v with (low, high) = `linear_range`.
     """
     table = _modality_table(film.facts)
     if film.facts.is_inverted:
@@ -200,18 +200,18 @@ def linear_values(film: Film) -> NDArray[np.float32]:
 
 
 def display_values(film: Film) -> NDArray[np.float32] | None:
-    """Return (H, W) float32 in [0, 1] as on screen: the first VOI LUT, else the first window (PS3.3 C.11.2).
+    """Return (H, W) float32 in [0, 1] as on screen: the first VOI LUT or, without one, the first window (PS3.3 C.11.2).
 
-    None when the header has neither. Inverted once, after the VOI, as PS3.3 C.7.6.3.1.2 asks.
+    None when the header has neither. Inverted once, after the VOI, as PS3.3 C.7.6.3.1.2 requires.
     """
     table = _display_table(film.facts)
     return None if table is None else table.astype(np.float32)[film.stored]
 
 
 def shown_values(film: Film) -> NDArray[np.float32]:
-    """Return `display_values`, else the linear values between their percentiles 0.5 and 99.5, as [0, 1].
+    """Return `display_values` or, if None, the linear values scaled to [0, 1] between percentiles 0.5 and 99.5.
 
-    Padding does not count for the percentiles. A film of one value is all 0.
+    The percentiles ignore padding. A film with a single value becomes all 0.
     """
     display = display_values(film)
     return _percentile_values(film) if display is None else display
@@ -226,7 +226,7 @@ def padding_mask(film: Film) -> NDArray[np.bool_]:
 
 
 def preview(film: Film, *, long_side: int = 320) -> bytes:
-    """Return an 8-bit grey JPEG whose longer side has `long_side` pixels: the whole film, never stretched."""
+    """Return an 8-bit grey JPEG of the whole film whose longer side has `long_side` pixels, with square pixels."""
     height_mm, width_mm = film.facts.rows * film.facts.aspect, float(film.facts.columns)
     scale = long_side / max(height_mm, width_mm)
     size = (max(1, round(width_mm * scale)), max(1, round(height_mm * scale)))
@@ -250,7 +250,7 @@ def _modality_table(facts: PixelFacts) -> NDArray[np.float64]:
 
 
 def _look_up(lut: Lut, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values of `lut` at `inputs`, rounded to the nearest entry; beyond an end, the end's value."""
+    """Values of `lut` at `inputs`, rounded to the nearest entry; beyond an end, that end's value."""
     values = np.asarray(lut.values, dtype=np.float64)
     index = np.clip(np.rint(inputs - lut.first), 0, len(values) - 1)
     return np.asarray(values[index.astype(np.int64)], dtype=np.float64)
@@ -259,15 +259,15 @@ def _look_up(lut: Lut, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
 def _display_table(facts: PixelFacts) -> NDArray[np.float64] | None:
     """(2**bits_stored,) float64 in [0, 1]: the brightness on screen of each stored value."""
     modality = _modality_table(facts)
-    shown: NDArray[np.float64]
+    brightness: NDArray[np.float64]
     if facts.voi_luts:
         lut = facts.voi_luts[0]
-        shown = np.clip(_look_up(lut, modality) / (2**lut.bits - 1), 0.0, 1.0)
+        brightness = np.clip(_look_up(lut, modality) / (2**lut.bits - 1), 0.0, 1.0)
     elif facts.windows:
-        shown = _window(modality, facts.windows[0], facts.voi_function)
+        brightness = _window(modality, facts.windows[0], facts.voi_function)
     else:
         return None
-    return 1.0 - shown if facts.is_inverted else shown
+    return 1.0 - brightness if facts.is_inverted else brightness
 
 
 def _window(values: NDArray[np.float64], window: Window, function: str) -> NDArray[np.float64]:
@@ -276,7 +276,7 @@ def _window(values: NDArray[np.float64], window: Window, function: str) -> NDArr
     if function == "SIGMOID":
         exponent = np.clip(-4.0 * (values - center) / width, -700.0, 700.0)
         return np.asarray(1.0 / (1.0 + np.exp(exponent)), dtype=np.float64)
-    if function == "LINEAR":  # the standard asks for a width of at least 1; 1 itself is a step
+    if function == "LINEAR":  # the standard requires a width of at least 1; a width of 1 is a step
         center, width = center - 0.5, width - 1.0
     if width <= 0:
         return (values > center).astype(np.float64)
@@ -309,20 +309,20 @@ def _percentile_values(film: Film) -> NDArray[np.float32]:
 def pack(stored: NDArray[np.uint16]) -> bytes:
     """Return gzip of row-major little-endian uint16; the same pixels give the same bytes.
 
-    Level 3: on real films as small as level 6 (within 3 %), in half the time.
+    Level 3: on real films within 3 % of the size of level 6, in half the time.
     """
     return gzip.compress(np.ascontiguousarray(stored, dtype="<u2").tobytes(), compresslevel=3, mtime=0)
 
 
 def unpack(data: bytes, rows: int, columns: int) -> NDArray[np.uint16]:
     """Return the (rows, columns) uint16 array that `pack` stored. Raises UnusableFile."""
-    wanted = rows * columns * 2
+    size = rows * columns * 2
     inflater = zlib.decompressobj(wbits=31)
     try:
-        raw = inflater.decompress(data, wanted + 1)  # never more than asked for, whatever the file says
+        raw = inflater.decompress(data, size + 1)  # bounded, whatever the file contains
     except zlib.error:
         raise UnusableFile("unreadable", "The stored pixel file is damaged. Import the film again.") from None
-    if len(raw) != wanted:
+    if len(raw) != size:
         raise UnusableFile(
             "truncated",
             f"The stored pixel file does not hold {rows} x {columns} pixels. Import the film again.",
@@ -331,7 +331,7 @@ def unpack(data: bytes, rows: int, columns: int) -> NDArray[np.uint16]:
 
 
 def pixel_sha256(stored: NDArray[np.uint16]) -> str:
-    """Return the SHA-256, in hex, of the shape and the little-endian bytes."""
+    """Return the SHA-256 of the shape and the little-endian pixel bytes, in hex."""
     digest = hashlib.sha256(f"{stored.shape[0]}x{stored.shape[1]}:".encode())
     digest.update(np.ascontiguousarray(stored, dtype="<u2").tobytes())
     return digest.hexdigest()
@@ -339,9 +339,9 @@ def pixel_sha256(stored: NDArray[np.uint16]) -> str:
 
 def load_film(path: Path) -> Film:
     """Return the film in `path` (NAME.u16.gz, with NAME.json beside it). Raises UnusableFile."""
-    beside = path.with_name(path.name.removesuffix(".u16.gz") + ".json")
+    facts_path = path.with_name(path.name.removesuffix(".u16.gz") + ".json")
     try:
-        facts = PixelFacts.from_json(json.loads(beside.read_bytes()))
+        facts = PixelFacts.from_json(json.loads(facts_path.read_bytes()))
         return Film(unpack(path.read_bytes(), facts.rows, facts.columns), facts)
     except (OSError, ValueError, KeyError, TypeError):
         raise UnusableFile(

@@ -1,4 +1,4 @@
-"""PNG, JPEG and TIFF films: grey of 8 or 16 bits, one picture a file."""
+"""PNG, JPEG and TIFF films: 8- or 16-bit grey, one picture per file."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLES = 258, 262, 277
 def read_raster(data: bytes, kind: str) -> Film:
     """Return the film in the bytes of a PNG, JPEG or TIFF file (`kind`: "png", "jpeg", "tiff").
 
-    A palette or RGB(A) picture whose channels are equal is grey. `bits_stored` is 8 or 16, whatever the
-    largest value: a header that says nothing about fewer bits leaves nothing to guess. An EXIF orientation
-    is applied, as every viewer does. Raises UnusableFile.
+    A palette or RGB(A) picture with equal channels counts as grey. `bits_stored` is 8 or 16, whatever the largest
+    value: the file does not record a smaller number, and we do not guess one. An EXIF orientation is applied, as in
+    every viewer. Raises UnusableFile.
     """
     if kind == "png":
         _check_png(data)
@@ -57,12 +57,12 @@ def _damaged(error: Exception, kind: str) -> UnusableFile:
     if "truncated" in str(error).lower() or isinstance(error, EOFError):
         return UnusableFile("truncated", f"This {NAMES[kind]} file is cut off. Copy or export it again.")
     return UnusableFile(
-        "unreadable", f"This {NAMES[kind]} file is damaged or of an unknown kind. Copy or export it again."
+        "unreadable", f"This {NAMES[kind]} file is damaged or of an unsupported kind. Copy or export it again."
     )
 
 
 def _check_png(data: bytes) -> None:
-    """Walk the chunks: Pillow neither checks the pixels' CRC nor misses an end that is cut off."""
+    """Walk the chunks: Pillow neither checks the CRC of the pixels nor reports a missing end."""
     at = 8
     while True:
         length, name = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
@@ -79,7 +79,7 @@ def _check_png(data: bytes) -> None:
 
 
 def _check_depth(image: Image.Image) -> None:
-    """Pillow cuts 16-bit channels to 8 bits; only plain grey keeps them."""
+    """Refuse several 16-bit channels, which Pillow reduces to 8 bits; it keeps 16 bits for plain grey only."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         bits, samples = image.tag_v2.get(_TIFF_BITS, (1,)), image.tag_v2.get(_TIFF_SAMPLES, 1)
         if samples > 1 and max(bits) > 8:
@@ -87,7 +87,7 @@ def _check_depth(image: Image.Image) -> None:
 
 
 def _photometric(image: Image.Image) -> str:
-    """Pillow inverts 8-bit TIFF whose zero is white, but leaves 16-bit ones as stored."""
+    """Pillow inverts an 8-bit TIFF in which 0 is white, but leaves a 16-bit TIFF as stored."""
     if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode in (*_GREY_16, "I"):
         return "MONOCHROME1" if image.tag_v2.get(_TIFF_PHOTOMETRIC) == 0 else "MONOCHROME2"
     return "MONOCHROME2"
@@ -98,14 +98,16 @@ def _check_size(image: Image.Image) -> None:
     if rows * columns > MAX_PIXELS or max(rows, columns) > MAX_SIDE:
         raise UnusableFile(
             "too_large",
-            f"This picture has {rows} x {columns} pixels; at most {MAX_PIXELS:,} can be read.",
+            f"This picture has {rows} x {columns} pixels; a film has at most {MAX_PIXELS:,}.",
         )
 
 
 def _check_single(image: Image.Image) -> None:
     frames = int(getattr(image, "n_frames", 1))
     if frames > 1:
-        raise UnusableFile("multi_frame", f"This file holds {frames} pictures; a film is one. Export each by itself.")
+        raise UnusableFile(
+            "multi_frame", f"This file holds {frames} pictures; a film is a single picture. Export each one separately."
+        )
 
 
 def _grey(image: Image.Image) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -120,19 +122,19 @@ def _grey(image: Image.Image) -> NDArray[np.uint8] | NDArray[np.uint16]:
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         raise _coloured()
     raise UnusableFile(
-        "unsupported", "The pixels of this picture are neither 8 nor 16 bit grey. Export it as 16-bit PNG."
+        "unsupported", "The pixels of this picture are neither 8-bit nor 16-bit grey. Export it as 16-bit PNG."
     )
 
 
 def _from_32_bit(values: NDArray[np.int32]) -> NDArray[np.uint16]:
-    """Pillow gives some 16-bit files as 32-bit integers."""
+    """Pillow decodes some 16-bit files to 32-bit integers."""
     if values.size == 0 or int(values.min()) < 0 or int(values.max()) > 65_535:
         raise UnusableFile("unsupported", "This picture has values outside 0 to 65535. Export it as 16-bit PNG.")
     return values.astype(np.uint16)
 
 
 def _from_channels(image: Image.Image) -> NDArray[np.uint8]:
-    """An alpha channel is ignored: it says what to cover, not what was measured."""
+    """The grey of equal channels. An alpha channel is ignored: it is not a measurement."""
     mode = image.mode
     rgb = np.asarray(image.convert("RGBA" if mode in ("P", "PA") else mode).convert("RGB"))
     if not (np.array_equal(rgb[..., 0], rgb[..., 1]) and np.array_equal(rgb[..., 0], rgb[..., 2])):

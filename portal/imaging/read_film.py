@@ -1,4 +1,4 @@
-"""Read a film from a file: our own stored pixels, or DICOM, PNG, JPEG or TIFF, told apart by their content."""
+"""Load a film from a file: our own stored pixels, or DICOM, PNG, JPEG or TIFF, recognised by content."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MAX_FILE_BYTES = 1 << 30
 def read_film(path: Path) -> tuple[Film, dict[str, str]]:
     """Return the film in a DICOM, PNG, JPEG, TIFF or `NAME.u16.gz` file and its allowed header.
 
-    The header holds what `deidentify.header` allows and, under the keys "identifier:patient_id",
-    "identifier:study_uid" and "identifier:sop_uid" (empty where unknown), what the caller has to hash and
-    drop. The content decides a file's kind, only our own stored pixels go by their name. Raises UnusableFile,
-    and nothing else.
+    The header holds the facts that `deidentify.header` allows and, under the keys "identifier:patient_id",
+    "identifier:study_uid" and "identifier:sop_uid" (empty where unknown), the identifiers that the caller must hash
+    and discard. The kind of a file is decided by its content; only our own stored pixels are recognised by name.
+    Raises UnusableFile and no other exception.
     """
     if path.name.endswith(".u16.gz"):
         return load_film(path), dict(EMPTY_HEADER)
@@ -32,19 +32,19 @@ def _read_foreign(path: Path) -> tuple[Film, dict[str, str]]:
         raise
     except MemoryError:
         raise UnusableFile(
-            "too_large", "Reading this file needs more memory than one film may take. Export it again."
+            "too_large", "Decoding this file needs more memory than a film is allowed. Export it again."
         ) from None
     except RecursionError:
-        raise UnusableFile("unreadable", "The header of this file is nested too deeply to be read.") from None
-    except Exception:  # a hostile file may break a reader anywhere; its message may quote the file
-        raise UnusableFile("unreadable", "This file is damaged and cannot be read. Export it again.") from None
+        raise UnusableFile("unreadable", "The header of this file is nested too deeply to be decoded.") from None
+    except Exception:  # a hostile file may break a decoder anywhere, and the message may quote the file
+        raise UnusableFile("unreadable", "This file is damaged and cannot be decoded. Export it again.") from None
 
 
 def _read(path: Path) -> tuple[Film, dict[str, str]]:
     data = _whole_file(path)
     kind = _kind(data)
     if kind == "dicom":
-        from portal.imaging.dicom import read_dicom  # slow to import, and PNG needs none of it
+        from portal.imaging.dicom import read_dicom  # slow to import, and not needed for PNG
 
         return read_dicom(data)
     return read_raster(data, kind), dict(EMPTY_HEADER)
@@ -52,13 +52,13 @@ def _read(path: Path) -> tuple[Film, dict[str, str]]:
 
 def _whole_file(path: Path) -> bytes:
     try:
-        if not path.is_file():  # a pipe or a device could be read for ever
+        if not path.is_file():  # a pipe or a device may never end
             raise UnusableFile("unreadable", "This is not a file.")
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             raise UnusableFile("too_large", f"This file is larger than {MAX_FILE_BYTES >> 20} MiB.")
         with path.open("rb") as file:
-            data = file.read(size)  # takes as much memory as it is asked for, so not the largest size
+            data = file.read(size)  # allocates the size it is called with, so not the largest allowed
     except OSError:
         raise UnusableFile("unreadable", "This file could not be opened.") from None
     if not data:
@@ -67,7 +67,7 @@ def _whole_file(path: Path) -> bytes:
 
 
 def _kind(data: bytes) -> str:
-    if data[128:132] == b"DICM":  # first, since the preamble may hold the mark of another format
+    if data[128:132] == b"DICM":  # checked first: the preamble may hold the signature of another format
         return "dicom"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
@@ -75,4 +75,4 @@ def _kind(data: bytes) -> str:
         return "jpeg"
     if data.startswith((b"II*\0", b"MM\0*")):
         return "tiff"
-    return "dicom"  # old DICOM files have neither preamble nor mark
+    return "dicom"  # old DICOM files have neither preamble nor signature

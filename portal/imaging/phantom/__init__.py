@@ -1,4 +1,4 @@
-"""A synthetic chest film with known truth: nobody's patient data, drawn from a seed."""
+"""Synthetic chest films with known truth, drawn from a seed: no patient data."""
 
 from portal.imaging.phantom.demo_set import read_truth, write_demo_set
 from portal.imaging.phantom.findings import FINDINGS

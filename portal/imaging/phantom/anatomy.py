@@ -1,4 +1,4 @@
-"""One person's chest, drawn from a seed: sizes, courses and the landmarks that follow from them.
+"""A person's chest, drawn from a seed: sizes, courses, and the landmarks that follow from them.
 
 All lengths are in mm of atlas space (see `canvas`). Side is -1 for the patient's right, which is on the left
 of the film, and +1 for the left.
@@ -19,7 +19,7 @@ HEART_ANCHOR = 172.0
 CARINA = (-3.0, 136.0)
 AORTIC_ARCH_Y = 118.0
 # (centre x, centre y, semi-axis, semi-axis, depth semi-axis, degrees) at a scale of 1: left ventricle,
-# right atrium, right ventricle, what lies between, outflow tract
+# right atrium, right ventricle, the part between them, outflow tract
 HEART_PARTS = (
     (37.0, 252.0, 66.0, 40.0, 60.0, 42.0),
     (-11.0, 226.0, 31.0, 58.0, 52.0, -4.0),
@@ -33,7 +33,7 @@ _T1_Y, _PITCH, _PITCH_GROWTH, _CERVICAL_PITCH = 44.0, 19.5, 0.42, 17.5
 
 @dataclass(frozen=True)
 class Habitus:
-    """Everything that differs from one person to the next; the anatomy is a function of it.
+    """Everything that differs between persons; the anatomy is a function of it.
 
     `ctr` is the cardiothoracic ratio, `half_width` the outer half width of the rib cage, `depth` half the
     front-to-back size of the trunk, `fat` the soft tissue outside the ribs, `bone` the mineral of the
@@ -78,7 +78,7 @@ class Habitus:
 
     @cached_property
     def heart_scale(self) -> tuple[float, float]:
-        """Factors of the heart's parts along x and y about (0, `HEART_ANCHOR`) that give the wanted CTR."""
+        """Factors of the heart's parts along x and y about (0, `HEART_ANCHOR`) that give the person's CTR."""
         left, right = heart_reach((1.0, 1.0))
         across = self.ctr * 2 * self.inner_half_width / (left + right)
         to_diaphragm = (self.dome_y + 34 - HEART_ANCHOR) / (_HEART_BOTTOM - HEART_ANCHOR)
@@ -115,7 +115,7 @@ def vertebra_y(number: int) -> float:
 
 
 def vertebra_position(y: Floats) -> tuple[Floats, Floats]:
-    """Which vertebra lies at a height: its number less one, and the fraction from its centre in mm."""
+    """The vertebra at a height: its number minus one, and the distance from its centre in mm."""
     below = np.maximum(y - _T1_Y, 0)
     thoracic = (np.sqrt(_PITCH**2 + 4 * _PITCH_GROWTH * below) - _PITCH) / (2 * _PITCH_GROWTH)
     n = np.where(y > _T1_Y, thoracic, (y - _T1_Y) / _CERVICAL_PITCH).astype(np.float32)
@@ -130,7 +130,7 @@ def vertebra_pitch(index: Floats) -> Floats:
 
 
 def heart_reach(scale: tuple[float, float]) -> tuple[float, float]:
-    """How far the heart of this scale reaches to the left and to the right of the midline."""
+    """Extent in mm of a heart of this scale to the left and to the right of the midline."""
     left, right = 0.0, 0.0
     for cx, _, a, b, _, degrees in HEART_PARTS:
         angle = np.deg2rad(degrees)
@@ -140,7 +140,7 @@ def heart_reach(scale: tuple[float, float]) -> tuple[float, float]:
 
 
 def draw_habitus(rng: np.random.Generator) -> Habitus:
-    """A healthy adult."""
+    """Return a healthy adult, drawn at random."""
     sex = "F" if rng.random() < 0.5 else "M"
     age = int(rng.integers(21, 86))
     build = rng.normal()
@@ -175,12 +175,13 @@ def draw_habitus(rng: np.random.Generator) -> Habitus:
 
 
 def with_ctr(habitus: Habitus, ctr: float) -> Habitus:
-    """The same person with another size of heart."""
+    """Return the same person with another cardiothoracic ratio."""
     return replace(habitus, ctr=ctr)
 
 
 def draw_pose(rng: np.random.Generator, size: int) -> Points:
-    """`image_from_atlas`, float64 (2, 3): shift to 7 %, turn to 8 degrees, scale 0.88 to 1.12, a little shear."""
+    """Return a random `image_from_atlas`, float64 (2, 3): shift up to 7 %, rotation up to 8 degrees, scale 0.88 to
+    1.12, slight shear."""
     dx, dy = rng.uniform(-0.07, 0.07) * size, rng.uniform(-0.055, 0.055) * size
     angle = np.deg2rad(np.clip(3.2 * rng.normal(), -8, 8))
     scale = rng.uniform(0.88, 1.12) * size / FIELD_MM
@@ -204,27 +205,27 @@ def clavicle_knots(habitus: Habitus, side: int) -> Points:
 
 def landmarks(habitus: Habitus) -> dict[str, tuple[float, float]]:
     """Named points of the anatomy in the atlas, mm."""
-    found: dict[str, tuple[float, float]] = {"carina": CARINA}
+    points: dict[str, tuple[float, float]] = {"carina": CARINA}
     for side, name in ((-1, "right"), (1, "left")):
         centre, top, _, _ = habitus.dome(side)
         angle = costophrenic_angle(habitus, side)
         clavicle = clavicle_knots(habitus, side)
-        found[f"apex_{name}"] = (side * 50.0, lung_apex(habitus, side))
-        found[f"costophrenic_{name}"] = angle
-        found[f"dome_{name}"] = (centre, top)
-        found[f"clavicle_medial_{name}"] = (float(clavicle[0, 0]), float(clavicle[0, 1]))
-        found[f"clavicle_lateral_{name}"] = (float(clavicle[-1, 0]), float(clavicle[-1, 1]))
+        points[f"apex_{name}"] = (side * 50.0, lung_apex(habitus, side))
+        points[f"costophrenic_{name}"] = angle
+        points[f"dome_{name}"] = (centre, top)
+        points[f"clavicle_medial_{name}"] = (float(clavicle[0, 0]), float(clavicle[0, 1]))
+        points[f"clavicle_lateral_{name}"] = (float(clavicle[-1, 0]), float(clavicle[-1, 1]))
     left, right = heart_reach(habitus.heart_scale)
     down = habitus.heart_scale[1]
-    found["heart_left"] = (left, _heart_y(HEART_PARTS[0], down))
-    found["heart_right"] = (-right, _heart_y(HEART_PARTS[1], down))
-    found["aortic_knob"] = (22.0 + habitus.knob, AORTIC_ARCH_Y)
+    points["heart_left"] = (left, _heart_y(HEART_PARTS[0], down))
+    points["heart_right"] = (-right, _heart_y(HEART_PARTS[1], down))
+    points["aortic_knob"] = (22.0 + habitus.knob, AORTIC_ARCH_Y)
     edge = -0.8 * right
-    found["cardiophrenic_right"] = (edge, float(habitus.dome_top(np.array([edge]), -1)[0]))
+    points["cardiophrenic_right"] = (edge, float(habitus.dome_top(np.array([edge]), -1)[0]))
     for number in (4, 10):
         y = vertebra_y(number)
-        found[f"vertebra_T{number}"] = (habitus.spine.at(y), y)
-    return found
+        points[f"vertebra_T{number}"] = (habitus.spine.at(y), y)
+    return points
 
 
 def _heart_y(part: tuple[float, ...], down: float) -> float:

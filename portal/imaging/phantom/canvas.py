@@ -1,9 +1,9 @@
-"""Where the phantom is drawn: pixel grids posed over the atlas, and the few ways to put a thickness there.
+"""The drawing surface of the phantom: pixel grids posed over the atlas, and functions that draw thicknesses on them.
 
 Atlas space is in millimetres, x to the right of the film (the patient's left), y down, the midline at
 x = 0, the field of view `FIELD_MM` wide and high, centred at y = `CENTRE_Y`. Nothing is
-drawn in the atlas and then warped: each pixel asks for the atlas point at its centre, so a pose is exact and
-costs no sharpness.
+drawn in the atlas and then warped: each pixel is evaluated at the atlas point of its centre, so a pose is exact and
+loses no sharpness.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Grid:
         return (self.x.shape[0], self.x.shape[1])
 
     def to_pixels(self, points: Points) -> Points:
-        """Where atlas points (n, 2) lie on this grid, (n, 2) in its own pixels."""
+        """Atlas points (n, 2) in pixels of this grid, (n, 2)."""
         return transform(self.image_from_atlas, points) / self.step
 
     def windows(self, points: Points, reach_mm: float, together: int) -> list[tuple[slice, slice]]:
@@ -87,7 +87,7 @@ def invert(affine: Points) -> Points:
 
 
 class Profile:
-    """A function of one coordinate, tabulated finely enough that the nearest entry will do."""
+    """A function of one coordinate, tabulated finely enough to use the nearest entry."""
 
     def __init__(
         self, function: Callable[[Points], Points], low: float = -200.0, high: float = 700.0, steps: int = 16
@@ -98,7 +98,7 @@ class Profile:
         self._table = function(at).astype(np.float32)
 
     def __call__(self, at: Floats) -> Floats:
-        """The function at each element, float32; beyond the table its ends hold."""
+        """The function at each element, float32; constant beyond the ends of the table."""
         index = ((at - np.float32(self._low)) * np.float32(self._steps)).astype(np.int32)
         return np.take(self._table, index, mode="clip")
 
@@ -138,9 +138,9 @@ def smooth_curve(knots: Points, count: int) -> Points:
 
 @dataclass(frozen=True)
 class Band:
-    """A part of a grid near a curve: its window, distances to the curve in mm and positions along it.
+    """The part of a grid near a curve: its window, distances to the curve in mm and positions along the curve.
 
-    `distance` (h, w) is `reach` or more where the curve is far; `along` (h, w) runs from 0 to 1.
+    `distance` (h, w) is at least `reach` far from the curve; `along` (h, w) runs from 0 to 1.
     """
 
     window: tuple[slice, slice]
@@ -159,9 +159,9 @@ def near_curve(grid: Grid, curve: Points, reach: float) -> Band:
         if x.size == 0:
             continue
         local = tuple(slice(p.start - w.start, p.stop - w.start) for p, w in zip(part, window, strict=True))
-        found, t = _to_segment(x, y, curve[i], curve[i + 1])
-        closer = found < distance[local]
-        distance[local] = np.where(closer, found, distance[local])
+        distances, t = _to_segment(x, y, curve[i], curve[i + 1])
+        closer = distances < distance[local]
+        distance[local] = np.where(closer, distances, distance[local])
         along[local] = np.where(closer, (t + np.float32(i)) / np.float32(len(curve) - 1), along[local])
     return Band(window, distance, along)
 
@@ -175,7 +175,7 @@ def _to_segment(x: Floats, y: Floats, start: Points, end: Points) -> tuple[Float
 
 
 def tube(grid: Grid, curve: Points, radius: float | Points) -> tuple[tuple[slice, slice], Floats]:
-    """Thickness in mm of a round tube along `curve` (n, 2), radius constant or given per curve point."""
+    """Thickness in mm of a round tube along `curve` (n, 2), with one radius or a radius for each point of the curve."""
     radii = np.broadcast_to(np.asarray(radius, dtype=float), (len(curve),))
     band = near_curve(grid, curve, float(radii.max()) + grid.pixel_mm)
     r = np.interp(band.along, np.linspace(0, 1, len(curve)), radii).astype(np.float32)

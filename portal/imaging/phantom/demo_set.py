@@ -1,4 +1,4 @@
-"""A folder of phantom films with labels, boxes and truth: what `make demo` shows and the tests measure on."""
+"""A folder of phantom films with labels, boxes and truth, used by `make demo` and the tests."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PhantomPlan:
 
 
 @dataclass(frozen=True)
-class _Made:
+class _DrawnFilm:
     filename: str
     boxes: tuple[tuple[float, float, float, float], ...]
     landmarks: dict[str, tuple[float, float]]
@@ -62,22 +62,23 @@ def write_demo_set(
     """Write the films as DICOM with labels.csv, boxes.csv, truth/NAME.npz and truth/landmarks.csv.
 
     The same seed and counts give the same bytes in every file, whatever `workers` (processes) is.
-    `progress` is called with films done and in all. Raises ValueError for counts that leave a part empty.
+    `progress` is called with the number of films done and of all films. Raises ValueError for counts that leave a
+    part empty.
     """
     plans = plan_demo_set(seed=seed, normals=normals, abnormals_per_finding=abnormals_per_finding, size=size)
     (folder / "truth").mkdir(parents=True, exist_ok=True)
-    made = []
-    for done, one in enumerate(_draw_all(folder, plans, workers), 1):
-        made.append(one)
+    films = []
+    for done, film in enumerate(_draw_all(folder, plans, workers), 1):
+        films.append(film)
         if progress is not None:
             progress(done, len(plans))
     _write_labels(folder / "labels.csv", plans)
-    _write_boxes(folder / "boxes.csv", plans, made)
-    _write_landmarks(folder / "truth" / "landmarks.csv", made)
+    _write_boxes(folder / "boxes.csv", plans, films)
+    _write_landmarks(folder / "truth" / "landmarks.csv", films)
 
 
 def plan_demo_set(*, seed: int, normals: int, abnormals_per_finding: int, size: int) -> list[PhantomPlan]:
-    """Which films there will be, in the order of their file names: normal and abnormal ones mixed."""
+    """Return the films to draw, in the order of their file names, normal and abnormal films mixed."""
     if normals < 8 or abnormals_per_finding < 2:
         raise ValueError(
             f"{normals} normal films and {abnormals_per_finding} per finding; expected at least 8 and 2, "
@@ -137,8 +138,8 @@ def _in_patients(films: int) -> Iterator[int]:
     yield from [1] * (films - 2 * pairs)
 
 
-def _draw_all(folder: Path, plans: list[PhantomPlan], workers: int) -> Iterator[_Made]:
-    # a daemonic process, such as a queue's worker, may have no children
+def _draw_all(folder: Path, plans: list[PhantomPlan], workers: int) -> Iterator[_DrawnFilm]:
+    # a daemonic process, such as a worker of the task queue, may not have children
     if workers <= 1 or len(plans) < 8 or multiprocessing.current_process().daemon:
         for plan in plans:
             yield _draw(folder, plan)
@@ -150,11 +151,11 @@ def _draw_all(folder: Path, plans: list[PhantomPlan], workers: int) -> Iterator[
 
 
 def leave_interrupts_to_caller() -> None:
-    """Ctrl-C reaches every process of the terminal; the one that asked for the films decides what it means."""
+    """Ignore Ctrl-C, which reaches every process of the terminal: the calling process decides how to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _draw(folder: Path, plan: PhantomPlan) -> _Made:
+def _draw(folder: Path, plan: PhantomPlan) -> _DrawnFilm:
     phantom = make_phantom(
         seed=plan.seed,
         person_seed=plan.person_seed,
@@ -171,11 +172,11 @@ def _draw(folder: Path, plan: PhantomPlan) -> _Made:
     )
     write_dicom(folder / plan.filename, phantom, header)
     write_truth(folder / "truth" / plan.filename.replace(".dcm", ".npz"), phantom)
-    return _Made(plan.filename, phantom.boxes, phantom.landmarks)
+    return _DrawnFilm(plan.filename, phantom.boxes, phantom.landmarks)
 
 
 def write_truth(path: Path, phantom: Phantom) -> None:
-    """Write the mask, packed eight pixels a byte along rows (all 0 without a finding), and the pose."""
+    """Write the mask, packed eight pixels to a byte along rows (all 0 without a finding), and the pose."""
     mask = phantom.mask if phantom.mask is not None else np.zeros(phantom.pixels.shape, bool)
     np.savez_compressed(
         path,
@@ -200,17 +201,17 @@ def _write_labels(path: Path, plans: list[PhantomPlan]) -> None:
     _write_csv(path, ("filename", "label", "patient_id", "projection", "split", "finding"), rows)
 
 
-def _write_boxes(path: Path, plans: list[PhantomPlan], made: list[_Made]) -> None:
+def _write_boxes(path: Path, plans: list[PhantomPlan], films: list[_DrawnFilm]) -> None:
     rows = (
         (plan.filename, *(f"{v:g}" for v in box), plan.finding)
-        for plan, one in zip(plans, made, strict=True)
-        for box in one.boxes
+        for plan, film in zip(plans, films, strict=True)
+        for box in film.boxes
     )
     _write_csv(path, ("filename", "x", "y", "width", "height", "finding"), rows)
 
 
-def _write_landmarks(path: Path, made: list[_Made]) -> None:
-    rows = ((one.filename, name, f"{x:.3f}", f"{y:.3f}") for one in made for name, (x, y) in one.landmarks.items())
+def _write_landmarks(path: Path, films: list[_DrawnFilm]) -> None:
+    rows = ((film.filename, name, f"{x:.3f}", f"{y:.3f}") for film in films for name, (x, y) in film.landmarks.items())
     _write_csv(path, ("filename", "landmark", "x", "y"), rows)
 
 

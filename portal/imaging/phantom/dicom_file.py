@@ -1,4 +1,4 @@
-"""A phantom's film as a DICOM file with the header that a radiography room would write, all of it invented."""
+"""Write a phantom's film as a DICOM file with an invented header like that of a radiography room."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CR = "1.2.840.10008.5.1.4.1.1.1"  # Computed Radiography Image Storage
 
 @dataclass(frozen=True)
 class Header:
-    """What a header says beyond the picture. `key` names the film among all; UIDs are made from it."""
+    """Header values beyond those of the pixels. `key` identifies the film; its UIDs are derived from it."""
 
     key: str
     patient_id: str
@@ -44,7 +44,7 @@ def write_dicom(path: Path, phantom: Phantom, header: Header) -> None:
 
 
 def _uid(kind: str, key: str) -> UID:
-    """A UID under the root for UUIDs (PS3.5 B.2), made from a name instead of a clock."""
+    """A UID under the root for UUIDs (PS3.5 B.2), derived from a name instead of a clock."""
     number = int.from_bytes(hashlib.sha256(f"hilum phantom {kind} {key}".encode()).digest()[:16], "big")
     return UID(f"2.25.{number}")
 

@@ -1,9 +1,9 @@
-"""From line integrals to stored values: primary beam, scatter, quantum noise, the reader's processing.
+"""From line integrals to stored values: primary beam, scatter, quantum noise, the plate scanner's processing.
 
 primary = exp(-integral)             Beer-Lambert at one effective energy, unit exposure
 signal  = primary + scatter          scatter: a broad low-pass of the primary
 log     = -ln(noisy signal)          the detector's response, so that bone is bright
-value   = tone(log - share * broad(log))    range compression and a tone curve, as a CR reader applies
+value   = tone(log - share * broad(log))    range compression and a tone curve, as in a CR scanner
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FULL = 2**BITS - 1
 LOWEST, HIGHEST = 12, FULL - 12
 
 
-# The reader's tone curve: processed log signal to brightness, with a toe for air and a shoulder for bone
+# The scanner's tone curve: processed log signal to brightness, with a toe for air and a shoulder for bone
 _TONE = through(
     (-0.6, 0.0), (0.0, 0.03), (0.5, 0.085), (1.0, 0.185), (1.5, 0.30), (1.9, 0.42), (2.3, 0.59),
     (2.7, 0.745), (3.1, 0.86), (3.5, 0.928), (4.0, 0.968), (5.0, 0.99), (6.5, 1.0), steps=4096, low=-1.0, high=8.0,
@@ -32,11 +32,11 @@ _TONE = through(
 
 @dataclass(frozen=True)
 class Exposure:
-    """How one film was taken and processed.
+    """How a film was exposed and processed.
 
     `quanta` is the mean number of quanta per mm2 in the unattenuated beam over 1000, `scatter` the scatter
     per primary, `blur_mm` the detector's blur, `dark` and `contrast` place the tone curve. `borders` are the
-    blackened margins (left, top, right, bottom) as shares of the film, turned by `turn` radians.
+    blackened margins (left, top, right, bottom) as shares of the film, rotated by `turn` radians.
     """
 
     quanta: float
@@ -50,7 +50,7 @@ class Exposure:
 
 
 def draw_exposure(rng: np.random.Generator) -> Exposure:
-    """A usual exposure."""
+    """Return a usual exposure, drawn at random."""
     edges = rng.uniform(0.004, 0.035, 4) * (rng.random(4) < 0.3)
     return Exposure(
         quanta=float(rng.uniform(30, 60)),
@@ -67,7 +67,7 @@ def draw_exposure(rng: np.random.Generator) -> Exposure:
 def expose(integral: Floats, lead: Floats, grid: Grid, exposure: Exposure, rng: np.random.Generator) -> Floats:
     """Noisy logarithmic signal (h, w) float32: about 0 in open air, 4 behind the spine.
 
-    `lead` (h, w) is what a marker on the detector lets through, 1 beside it.
+    `lead` (h, w) is the share of the beam that passes the marker on the detector, 1 outside the marker.
     """
     primary = np.exp(-integral)
     scatter = broad_blur(primary, 28 / grid.pixel_mm)
@@ -92,7 +92,7 @@ def process(log: Floats, grid: Grid, exposure: Exposure) -> Floats:
 
 
 def quantise(values: Floats, exposure: Exposure) -> NDArray[np.uint16]:
-    """12-bit values uint16 (h, w) with the blackened margins at 0; everything else stays within the range."""
+    """12-bit values uint16 (h, w), 0 in the blackened margins and from `LOWEST` to `HIGHEST` elsewhere."""
     stored: NDArray[np.uint16] = np.rint(LOWEST + values * np.float32(HIGHEST - LOWEST)).astype(np.uint16)
     np.clip(stored, LOWEST, HIGHEST, out=stored)
     stored[_shuttered(stored.shape, exposure)] = 0

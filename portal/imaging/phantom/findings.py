@@ -1,7 +1,7 @@
-"""Findings: what disease adds to or takes from a chest, and where exactly.
+"""Findings: the tissue or air that a disease adds to or removes from a chest, and its exact outline.
 
-A finding works on the half-resolution organs before they are summed, so that it obeys the same physics as
-everything else, and returns a bool mask of what a perfect reader would outline.
+A finding changes the half-resolution organs before they are summed, so that it obeys the same physics as
+everything else, and returns a bool mask of the outline that a perfect clinician would draw.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ FINDINGS = ("nodule", "consolidation", "effusion", "pneumothorax", "cardiomegaly
 class Diseased:
     """A person and their organs with a finding.
 
-    `extra` is mm of water to add, `markings` what is left of the vessels (1 all, 0 none, below 0 air in their
-    place), `line` a curve (n, 2) of visceral pleura or None; `mask` bool outlines the finding. All (h, w).
+    `extra` is mm of water to add, `markings` the share of the vessels that remains visible (1 all, 0 none, below 0 air
+    in their place), `line` a curve (n, 2) of visceral pleura or None; `mask` bool outlines the finding. All (h, w).
     """
 
     habitus: Habitus
@@ -50,7 +50,7 @@ def draw_finding(finding: str, habitus: Habitus, organs: Organs, grid: Grid, rng
 
 
 def _spot(habitus: Habitus, rng: np.random.Generator, low: float, high: float) -> tuple[float, float]:
-    """A point in the open part of a lung, between two heights given as shares of the lung's."""
+    """A point in the open part of a lung, between two heights as shares of the lung's height."""
     side = -1 if rng.random() < 0.5 else 1
     y = float(rng.uniform(70 + low * 190, 70 + high * 190))
     wall = habitus.chest.at(y)
@@ -65,7 +65,7 @@ def _nodule(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generat
     q = nodule_radius2(grid, (x, y), radius, squash=squash, turn=turn, phases=rng.uniform(0, 6.28, 3))
     extra = np.minimum(2 * np.float32(radius) * root(1 - q), np.float32(40)) * np.float32(0.95)
     mask = q < 1
-    mask.flat[np.argmin(q)] = True  # on a coarse grid it may lie between the pixels' centres
+    mask.flat[np.argmin(q)] = True  # on a coarse grid the nodule may lie between the pixel centres
     return Diseased(
         habitus=habitus, organs=organs, extra=extra, markings=np.ones(grid.shape, np.float32), line=None, mask=mask
     )
@@ -74,8 +74,8 @@ def _nodule(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generat
 def nodule_radius2(
     grid: Grid, centre: tuple[float, float], radius: float, *, squash: float, turn: float, phases: Points
 ) -> Floats:
-    """Squared radius (1 on the outline) of a nodule: an ellipse of `radius` mm, `squash`ed and turned by `turn`
-    degrees, whose outline wobbles by three waves of these `phases` (3,)."""
+    """Squared radius (1 on the outline) of a nodule: an ellipse of `radius` mm, flattened by `squash` and rotated by
+    `turn` degrees, with an outline modulated by three waves of these `phases` (3,)."""
     q = ellipse_radius2(grid, centre, (radius, radius * squash), turn)
     angle = np.arctan2(grid.y - np.float32(centre[1]), grid.x - np.float32(centre[0]))
     wobble = sum(0.035 * np.sin((k + 2) * angle + p) for k, p in enumerate(phases))
@@ -92,10 +92,10 @@ def _consolidation(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.
     filled = np.asarray(filled * filled * (3 - 2 * filled), np.float32)
     depth = np.minimum(organs.lung * np.float32(0.75), np.float32(80))
     extra = filled * depth * np.float32(rng.uniform(0.6, 0.85)) * (1 + 0.12 * rough)
-    left = np.asarray(1 - np.float32(1.7) * filled, np.float32)
+    markings = np.asarray(1 - np.float32(1.7) * filled, np.float32)
     mask = (filled > 0.35) & (organs.lung > 12)
     return Diseased(
-        habitus=habitus, organs=organs, extra=np.asarray(extra, np.float32), markings=left, line=None, mask=mask
+        habitus=habitus, organs=organs, extra=np.asarray(extra, np.float32), markings=markings, line=None, mask=mask
     )
 
 
@@ -123,13 +123,13 @@ def _effusion(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Gener
 
 
 def fluid_depth(y: Floats, surface: Reals, *, over_mm: float) -> Floats:
-    """How full of fluid the beam's way is, 0 at the `surface` to 1 from `over_mm` below it; y and surface in mm."""
+    """Share of the beam's path in fluid: 0 at the `surface`, 1 from `over_mm` below it; y and surface in mm."""
     return root(np.clip((y - surface) / np.float32(over_mm), 0, 1))
 
 
 def pleura_gap(height: Points, gap: float) -> Points:
-    """How far the visceral pleura lies from the wall, in the unit of `gap`, by height over the base of the lung: 0 to
-    1, where the gap is whole."""
+    """Distance of the visceral pleura from the chest wall, in the unit of `gap`, by height above the base of the lung
+    (0 to 1); at 1 it is `gap`."""
     return np.asarray(gap * (0.25 + 0.75 * height**0.8), np.float64)
 
 
@@ -147,7 +147,7 @@ def _pneumothorax(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.G
     free = (grid.x * side > limit) & (organs.cavity > 0) & (grid.y < 262) & (organs.lung > 3)
     free &= grid.x * side > 16
     blurred = ndimage.gaussian_filter(free.astype(np.float32), 0.6)
-    # no lung is left: its soft share (1 - air) is gone from the beam
+    # no lung remains: its soft-tissue share (1 - air) is removed from the beam
     extra = -organs.lung * np.float32(0.24) * blurred
     return Diseased(habitus=habitus, organs=organs, extra=extra, markings=1 - blurred, line=line, mask=free)
 
@@ -155,9 +155,9 @@ def _pneumothorax(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.G
 def _cardiomegaly(habitus: Habitus, organs: Organs, grid: Grid, rng: np.random.Generator) -> Diseased:
     large = with_ctr(habitus, float(rng.uniform(0.57, 0.68)))
     changed = draw_organs(large, grid)
-    seen = np.abs(grid.x) < habitus.chest(grid.y)
+    in_chest = np.abs(grid.x) < habitus.chest(grid.y)
     above = np.where(grid.x < 0, _dome_y(habitus, grid, -1), _dome_y(habitus, grid, 1))
-    mask = heart_silhouette(large, grid) & ~heart_silhouette(habitus, grid) & seen & (grid.y < above + 6)
+    mask = heart_silhouette(large, grid) & ~heart_silhouette(habitus, grid) & in_chest & (grid.y < above + 6)
     return Diseased(
         habitus=large,
         organs=changed,

@@ -1,4 +1,4 @@
-"""Soft tissue and air: how many mm of each a beam passes, on a grid of half the film's resolution."""
+"""Soft tissue and air: thickness of each along the beam in mm, on a grid of half the film's resolution."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ CAGE_DEPTH = 0.66  # depth of the thoracic cavity over its width
 class Organs:
     """Thickness in mm along the beam, each (h, w) float32.
 
-    `body` is everything inside the skin. `cavity` is the thoracic cavity, in which `lung` is what the heart,
-    the mediastinum and the abdomen leave. `gas` is free air: trachea, bronchi, stomach, bowel.
+    `body` is everything inside the skin. `cavity` is the thoracic cavity, and `lung` the part of it outside the
+    heart, the mediastinum and the abdomen. `gas` is free air: trachea, bronchi, stomach, bowel.
     """
 
     body: Floats
@@ -39,7 +39,7 @@ class Organs:
 
 
 def draw_organs(habitus: Habitus, grid: Grid) -> Organs:
-    """All soft parts of one person."""
+    """Return all soft tissue and air of a person."""
     cavity = _cavity(habitus, grid)
     heart = np.minimum(_heart(habitus, grid), cavity)
     centre = np.minimum(_mediastinum(habitus, grid, cavity), cavity)
@@ -86,7 +86,7 @@ def _heart(habitus: Habitus, grid: Grid) -> Floats:
 
 
 def _mediastinum(habitus: Habitus, grid: Grid, cavity: Floats) -> Floats:
-    """Spine and great vessels inside the cavity: everything between the lungs but the heart."""
+    """Spine and great vessels inside the cavity: everything between the lungs except the heart."""
     x = grid.x - habitus.spine(grid.y)
     right = through((40, 52), (60, 39), (90, 28), (130, 25), (165, 22), (200, 22), (300, 22))(grid.y)
     left = through((40, 52), (60, 38), (85, 28), (110, 23), (150, 21), (300, 22))(grid.y)
@@ -122,14 +122,14 @@ def _great_vessels(habitus: Habitus) -> list[tuple[Points, Points]]:
 
 
 def _pulmonary_arteries() -> list[tuple[Points, Points]]:
-    """The hila: the artery to the right lower lobe, the left one arching over its bronchus."""
+    """The hila: the artery to the right lower lobe, and the left artery arching over its bronchus."""
     right = smooth_curve(np.array([(-22, 164), (-36, 168), (-46, 184), (-53, 212)], float), 16)
     left = smooth_curve(np.array([(24, 158), (38, 153), (47, 163), (50, 186), (54, 206)], float), 16)
     return [(right, np.linspace(7.0, 3.6, 16)), (left, np.linspace(7.5, 3.4, 16))]
 
 
 def _abdomen(habitus: Habitus, grid: Grid, cavity: Floats) -> Floats:
-    """What pushes the domes of the diaphragm up into the cavity."""
+    """The abdomen below the domes of the diaphragm, as far as it reaches into the cavity."""
     right, left = (np.asarray(habitus.dome_top(grid.x, side), np.float32) for side in (-1, 1))
     t = np.clip(grid.x / 44 + 0.5, 0, 1)
     edge = right + (left - right) * t * t * (3 - 2 * t)

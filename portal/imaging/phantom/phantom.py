@@ -1,4 +1,4 @@
-"""One film of one phantom, with its truth."""
+"""A phantom film and its truth."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _BLOCK = 16
 
 @dataclass(frozen=True)
 class Phantom:
-    """A film and everything true about it.
+    """A film and the truth about it.
 
-    `pixels` (H, W) uint16 holds 12-bit stored values, small ones bright if `photometric` is MONOCHROME1;
-    `facts` is what a header would say. `mask` (H, W) bool outlines the finding (None without one) and
+    `pixels` (H, W) uint16 holds 12-bit stored values, small values bright if `photometric` is MONOCHROME1;
+    `facts` are those of its header. `mask` (H, W) bool outlines the finding (None without one) and
     `boxes` (x, y, width, height) in pixels enclose it. `landmarks` are in image pixels, `atlas_landmarks`
     the same points in atlas mm; `pose` (2, 3) float64 is `image_from_atlas`.
     """
@@ -69,10 +69,10 @@ def make_phantom(
     photometric: str = "MONOCHROME2",
     person_seed: int | None = None,
 ) -> Phantom:
-    """A frontal film of `size` x `size` pixels, the same for the same arguments.
+    """Return a frontal film of `size` x `size` pixels, identical for identical arguments.
 
-    The same seed without `finding` is the same film of the same person in health. `person_seed` (default:
-    `seed`) gives the person, so that one person can have several films. Raises ValueError for an unknown
+    Without `finding`, the same seed gives the same film of the same person in health. `person_seed` (default:
+    `seed`) determines the person, so that a person can have several films. Raises ValueError for an unknown
     finding or photometric interpretation and for a size under 64.
     """
     if photometric not in PHOTOMETRICS:
@@ -124,7 +124,7 @@ def make_phantom(
 
 
 def _stream(seed: int, number: int) -> np.random.Generator:
-    """An independent generator for each thing drawn, so that adding one leaves the others as they are."""
+    """An independent generator for each step, so that adding a step does not change the others."""
     return np.random.Generator(np.random.PCG64([number, seed]))
 
 
@@ -167,7 +167,7 @@ def _facts(size: int, photometric: str, exposure: Exposure) -> PixelFacts:
 
 
 def _boxes(mask: NDArray[np.bool_]) -> tuple[tuple[float, float, float, float], ...]:
-    """The smallest box around the mask; none around nothing."""
+    """The smallest box around the mask; no box for an empty mask."""
     if not mask.any():
         return ()
     rows, columns = np.nonzero(mask)

@@ -1,8 +1,8 @@
-"""Bones at the film's full resolution: how much each adds to the beam's attenuation, beyond soft tissue.
+"""Bones at the film's full resolution: the attenuation that each adds beyond that of soft tissue.
 
-The rib cage is an elliptic barrel. A beam crosses it twice; where it does, the angle around the barrel (0 at
-the spine, pi at the sternum) and the height say how far the nearest rib's centre line is, so all ribs are
-drawn at once, with the tangential crowding at the flanks for free.
+The rib cage is an elliptic barrel that a beam crosses twice. At each crossing, the angle around the barrel (0 at
+the spine, pi at the sternum) and the height determine the distance to the centre line of the nearest rib. All ribs
+are therefore drawn at once, and their crowding at the flanks follows from the geometry.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def _add_ribs(habitus: Habitus, grid: Grid, rng: np.random.Generator, total: Flo
 
 @dataclass(frozen=True)
 class _Barrel:
-    """Where beams cross the cage, all (h, w): atlas `x`, `y`; half width; |x| over it and the cosine that
-    belongs to it; depth of cortex (two layers) and of spongy bone that a beam meets on one crossing; how
-    much the beam runs along the cage instead of through it, 0 to 1."""
+    """Where beams cross the cage, all (h, w): atlas `x`, `y`; half width `wide`; `rho` = |x| over the half width and
+    its `cosine`; depth of cortex (two layers) and of spongy bone along the beam on one crossing; `flank`, how far the
+    beam runs along the cage instead of through it, 0 to 1."""
 
     x: Floats
     y: Floats
@@ -96,7 +96,7 @@ def _half_cage(habitus: Habitus, barrel: _Barrel, widths: Floats, *, back: bool)
         half = half * np.float32(1.12)
     outline = root(1 - (across / half) ** 2)
     hollow = root(1 - (across / (half - np.float32(1.1))) ** 2)
-    # at the flank a beam runs along the barrel through several ribs: their mean
+    # at the flank a beam runs along the barrel through several ribs: use their mean
     outline += barrel.flank * (np.float32(0.34) - outline)
     hollow += barrel.flank * (np.float32(0.28) - hollow)
     cortex = barrel.cortex * outline + barrel.spongy * (outline - hollow)
@@ -105,13 +105,13 @@ def _half_cage(habitus: Habitus, barrel: _Barrel, widths: Floats, *, back: bool)
 
 
 def _shell_depth(wide: Floats, rho: Floats, inside: float) -> Floats:
-    """z of the barrel's surface `inside` mm below its outer one."""
+    """z of the surface that lies `inside` mm within the barrel's outer surface."""
     shrunk = np.maximum(1 - np.float32(inside) / wide, np.float32(0.01))
     return np.float32(CAGE_DEPTH) * wide * root(shrunk * shrunk - rho * rho)
 
 
 def _rib_extent(rib: Floats, x: Floats, rho: Floats, *, back: bool) -> Floats:
-    """How much of a rib is there: 1, fading to 0 towards its cartilage in front."""
+    """Share of bone in a rib: 1, fading to 0 towards the cartilage in front."""
     if back:
         head = np.clip((np.abs(x) - 15) / (6 + 8 * (rib < 1)), 0, 1)
         limit = np.array([9.0] * 10 + [0.97, 0.8], np.float32)

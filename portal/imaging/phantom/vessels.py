@@ -26,12 +26,12 @@ _TRUNKS = (
     (42, 165, 8, 3.4),
     (44, 190, 66, 4.4),
 )
-# vessels up to these radii in mm share a blur; the first needs none, those beyond the second little detail
+# vessels up to each of these radii in mm share a blur; the first class needs none, those after the second little detail
 _CLASSES_MM = (0.55, 1.1, 2.2, 12.0)
 
 
 def grow(habitus: Habitus, rng: np.random.Generator) -> tuple[Points, Points]:
-    """Points along all vessels: positions (n, 2) in the atlas and radii (n,) in mm."""
+    """Return points along all vessels: positions (n, 2) in the atlas and radii (n,) in mm."""
     tips = np.concatenate([_trunks(habitus, rng, side) for side in (-1, 1)])
     history = []
     for _ in range(170):
@@ -56,7 +56,7 @@ def _trunks(habitus: Habitus, rng: np.random.Generator, side: int) -> Points:
 
 
 def _advance(habitus: Habitus, rng: np.random.Generator, tips: Points) -> Points:
-    """One step of every tip; some fork, those at the pleura or too thin end."""
+    """Advance every tip by a step; some fork, and those at the pleura or too thin end."""
     tips = tips.copy()
     n = tips.shape[0]
     tips[:, 2] += rng.normal(0, 0.035, n)
@@ -95,7 +95,7 @@ def _alive(habitus: Habitus, tips: Points) -> NDArray[np.bool_]:
 
 
 def draw_vessels(grid: Grid, half: Grid, places: Points, radii: Points) -> Floats:
-    """Thickness in mm of the vessels, (h, w) of `grid`; wide ones are drawn on `half` its resolution."""
+    """Thickness in mm of the vessels, (h, w) of `grid`; wide vessels are drawn at `half` resolution."""
     fine, coarse = np.zeros(grid.shape, np.float32), np.zeros(half.shape, np.float32)
     low = 0.0
     for number, high in enumerate(_CLASSES_MM):

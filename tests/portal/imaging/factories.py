@@ -1,4 +1,4 @@
-"""Small films and DICOM files of every kind, written byte by byte: a reader's own writer would hide its faults."""
+"""Small films and DICOM files of every kind, encoded by hand, since a library's own writer would hide its errors."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ Elements = dict[int, tuple[str, Any]]
 
 
 def ramp(rows: int = 12, columns: int = 10, *, bits: int = 12, signed: bool = False) -> NDArray[np.int64]:
-    """(rows, columns) whole numbers over the whole range of so many bits."""
+    """(rows, columns) integers over the whole range of `bits` bits."""
     low = -(2 ** (bits - 1)) if signed else 0
     return np.linspace(low, low + 2**bits - 1, rows * columns).round().astype(np.int64).reshape(rows, columns)
 
 
 def film_elements(pixels: NDArray[Any] | None = None, *, bits: int = 12, signed: bool = False) -> Elements:
-    """The elements of a plain CR film; `pixels` is the ramp of so many bits unless given."""
+    """The elements of a plain CR film; `pixels` defaults to the ramp of `bits` bits."""
     pixels = ramp(bits=bits, signed=signed) if pixels is None else pixels
     allocated = 8 if bits <= 8 else 16
     return {
@@ -63,16 +63,16 @@ def pixel_bytes(pixels: NDArray[Any], allocated: int, *, signed: bool = False, b
 
 
 def element(tag: int, vr: str, value: Any, *, syntax: str = EXPLICIT, length: int | None = None) -> bytes:
-    """One encoded element; `length` overrides what it says about itself."""
+    """An encoded element; `length` overrides its length field."""
     order = ">" if syntax == BIG_ENDIAN else "<"
     data = _value(vr, value, order, syntax)
-    said = len(data) if length is None else length
+    stated_length = len(data) if length is None else length
     head = struct.pack(f"{order}HH", tag >> 16, tag & 0xFFFF)
     if syntax == IMPLICIT:
-        return head + struct.pack("<L", said) + data
+        return head + struct.pack("<L", stated_length) + data
     if vr in LONG_VRS:
-        return head + vr.encode() + struct.pack(f"{order}HL", 0, said) + data
-    return head + vr.encode() + struct.pack(f"{order}H", said) + data
+        return head + vr.encode() + struct.pack(f"{order}HL", 0, stated_length) + data
+    return head + vr.encode() + struct.pack(f"{order}H", stated_length) + data
 
 
 def _value(vr: str, value: Any, order: str, syntax: str) -> bytes:
@@ -98,7 +98,7 @@ def _join(elements: Elements, syntax: str) -> bytes:
 
 
 def meta(syntax: str | None) -> bytes:
-    """Preamble, mark and file meta; without a syntax the meta does not say one."""
+    """Preamble, "DICM" and file meta, without a transfer syntax if `syntax` is None."""
     elements: Elements = {0x00020002: ("UI", "1.2.840.10008.5.1.4.1.1.1")}
     if syntax is not None:
         elements[0x00020010] = ("UI", syntax)
@@ -106,10 +106,10 @@ def meta(syntax: str | None) -> bytes:
     return b"\0" * 128 + b"DICM" + element(0x00020000, "UL", len(body)) + body
 
 
-def dicom_bytes(elements: Elements, *, syntax: str = EXPLICIT, said_syntax: str | None = "same") -> bytes:
-    """A whole file, written in `syntax`, whose meta says `said_syntax`."""
-    said = syntax if said_syntax == "same" else said_syntax
-    return meta(said) + _join(elements, syntax)
+def dicom_bytes(elements: Elements, *, syntax: str = EXPLICIT, stated_syntax: str | None = "same") -> bytes:
+    """A whole file, encoded in `syntax`, whose file meta names `stated_syntax`."""
+    stated = syntax if stated_syntax == "same" else stated_syntax
+    return meta(stated) + _join(elements, syntax)
 
 
 def bare_bytes(elements: Elements, *, syntax: str = IMPLICIT) -> bytes:
@@ -118,7 +118,7 @@ def bare_bytes(elements: Elements, *, syntax: str = IMPLICIT) -> bytes:
 
 
 def encapsulated_bytes(elements: Elements, frame: bytes, syntax: str, *, fragments: int = 1) -> bytes:
-    """A file whose Pixel Data is a codestream in so many fragments, with an empty offset table."""
+    """A file whose Pixel Data is a codestream in `fragments` fragments, with an empty offset table."""
     frame += b"\0" * (len(frame) % 2)
     size = max(2, -(-len(frame) // fragments // 2) * 2)
     parts = [frame[at : at + size] for at in range(0, len(frame), size)]
@@ -128,7 +128,7 @@ def encapsulated_bytes(elements: Elements, frame: bytes, syntax: str, *, fragmen
 
 
 def compressed_frame(pixels: NDArray[Any], syntax: str, *, bits: int = 12) -> bytes:
-    """A codestream of one grey frame, made by pydicom's encoder."""
+    """A codestream of a grey frame, from pydicom's encoder."""
     from pydicom import uid
     from pydicom.pixels import get_encoder
 
@@ -154,7 +154,7 @@ def jpeg_bytes(pixels: NDArray[Any], mode: str = "L") -> bytes:
 
 
 def make_film(pixels: NDArray[Any] | None = None, **facts: Any) -> Film:
-    """A film of the ramp unless given, 12 bits, with the facts as given."""
+    """A film, by default of the 12-bit ramp, with these facts."""
     bits = facts.pop("bits_stored", 12)
     pixels = ramp(bits=bits) if pixels is None else pixels
     stored = pixels.astype(np.uint16)

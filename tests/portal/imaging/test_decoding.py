@@ -39,7 +39,7 @@ def ended(pid: int) -> bool:
     return False
 
 
-def test_gives_what_read_film_gives(decoder: Decoder, film: Path) -> None:
+def test_returns_the_same_as_read_film(decoder: Decoder, film: Path) -> None:
     (there, header), (here, same_header) = decoder.decode(film), read_film(film)
     np.testing.assert_array_equal(there.stored, here.stored)
     assert (there.facts, header) == (here.facts, same_header)
@@ -64,7 +64,7 @@ def test_a_large_film_fits_through_the_pipe(decoder: Decoder, tmp_path: Path) ->
     np.testing.assert_array_equal(answer.stored, pixels)
 
 
-def test_a_child_killed_between_files_is_nobodys_fault(film: Path) -> None:
+def test_a_child_killed_between_files_is_restarted(film: Path) -> None:
     with Decoder() as decoder:
         decoder.decode(film)
         first = decoder.pid
@@ -76,7 +76,7 @@ def test_a_child_killed_between_files_is_nobodys_fault(film: Path) -> None:
 
 
 class DyingDecoder(Decoder):
-    """Its child is killed while it works on a file."""
+    """Its child is killed while it decodes a file."""
 
     def _send(self, path: Path) -> None:
         assert self.pid is not None
@@ -86,7 +86,7 @@ class DyingDecoder(Decoder):
 
 
 def test_a_child_that_dies_on_a_file_costs_that_file(film: Path) -> None:
-    with DyingDecoder() as decoder, pytest.raises(UnusableFile, match="decoder stopped") as caught:
+    with DyingDecoder() as decoder, pytest.raises(UnusableFile, match="decoder crashed") as caught:
         decoder.decode(film)
     assert caught.value.reason == "unreadable"
 
@@ -116,7 +116,7 @@ def test_a_child_that_hangs_is_killed_in_time(film: Path) -> None:
 
 
 def test_memory_is_limited(tmp_path: Path, film: Path) -> None:
-    """A file of 2 MB that inflates to 600 MB is refused by a child that may have 500 MB, and the child lives on."""
+    """A file of 2 MB that inflates to 600 MB is refused by a child limited to 500 MB, and the child survives."""
     packer = zlib.compressobj(wbits=-15)
     head = make.bare_bytes({make.MODALITY: ("CS", "CR")}, syntax=make.EXPLICIT)
     pixels = struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OW", 0, 600_000_000)
@@ -146,12 +146,12 @@ def test_the_child_inherits_no_secret(film: Path, monkeypatch: pytest.MonkeyPatc
         decoder.decode(film)
         environment = Path(f"/proc/{decoder.pid}/environ")
         if not environment.exists():
-            pytest.skip("this system shows no process's environment")
+            pytest.skip("this system has no /proc/PID/environ")
         assert b"secret-of-the-test" not in environment.read_bytes()
 
 
-def test_noise_of_c_libraries_goes_to_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    run = bytes([129, 5]) * 16  # 16 runs of 128 bytes, of which 15 fit: the decoder panics and says so on stderr
+def test_output_of_c_libraries_goes_to_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = bytes([129, 5]) * 16  # 16 runs of 128 bytes, of which 15 fit: the decoder panics on stderr
     frame = struct.pack("<16L", 2, 64, 64 + len(run), *[0] * 13) + run + run
     damaged = make.encapsulated_bytes(film_elements(make.ramp(48, 40)), frame, make.RLE)
     log = tmp_path / "decoder.log"
@@ -161,11 +161,11 @@ def test_noise_of_c_libraries_goes_to_the_log(tmp_path: Path, capfd: pytest.Capt
     assert capfd.readouterr() == ("", "")
 
 
-def test_what_a_library_prints_does_not_get_among_the_answers(decoder: Decoder, film: Path) -> None:
+def test_output_of_libraries_does_not_mix_with_the_answers(decoder: Decoder, film: Path) -> None:
     decoder.decode(film)
     places = [Path(f"/proc/{decoder.pid}/fd/{number}") for number in (1, 2)]
     if not places[0].exists():
-        pytest.skip("this system shows no process's open files")
+        pytest.skip("this system has no /proc/PID/fd")
     assert places[0].readlink() == places[1].readlink()
 
 

@@ -17,7 +17,7 @@ from tests.portal.imaging.factories import film_elements
 
 TEXT_VRS = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
 PLANT = "Doe"
-# Elements without which, or with text in which, the file is refused: planted one by one below.
+# A file is refused if these are missing or hold text, so they are planted one by one below.
 DECISIVE = {
     "Modality", "NumberOfFrames", "PhotometricInterpretation", "RescaleIntercept", "RescaleSlope",
     "SpecificCharacterSet", "WindowCenter", "WindowWidth",
@@ -62,14 +62,14 @@ def test_nothing_planted_leaves_in_an_exception(tmp_path: Path, keyword: str) ->
         elements[0x00281050] = ("DS", "1")
     try:
         _, header = make.read_bytes(make.dicom_bytes(elements), tmp_path)
-        said = json.dumps({key: value for key, value in header.items() if not key.startswith("identifier:")})
+        output = json.dumps({key: value for key, value in header.items() if not key.startswith("identifier:")})
     except UnusableFile as error:
-        said = "".join(traceback.format_exception(error)[-1:]) + str(error) + repr(error.args)
-        said += repr(error.__suppress_context__ or error.__context__)
-    assert PLANT not in said
+        output = "".join(traceback.format_exception(error)[-1:]) + str(error) + repr(error.args)
+        output += repr(error.__suppress_context__ or error.__context__)
+    assert PLANT not in output
 
 
-def test_nothing_of_the_invented_patient_leaves(dicom_samples: Path) -> None:
+def test_no_identifier_of_the_invented_patient_leaves(dicom_samples: Path) -> None:
     from pydicom import dcmread
 
     path = dicom_samples / "derived" / "rg1_identifiers_invented.dcm"
@@ -78,10 +78,10 @@ def test_nothing_of_the_invented_patient_leaves(dicom_samples: Path) -> None:
     values = [str(ds[name].value) for name in names if name in ds]
     assert len(values) >= 5
     _, header = read_film(path)
-    said = json.dumps({key: value for key, value in header.items() if not key.startswith("identifier:")}).lower()
+    output = json.dumps({key: value for key, value in header.items() if not key.startswith("identifier:")}).lower()
     for value in values:
         for word in value.replace("^", " ").replace(",", " ").split():
-            assert len(word) < 3 or word.lower() not in said
+            assert len(word) < 3 or word.lower() not in output
 
 
 def header_of(tmp_path: Path, extra: make.Elements) -> dict[str, str]:
@@ -173,7 +173,7 @@ def test_broken_charset_is_no_error(tmp_path: Path) -> None:
     assert "A1" in header["identifier:patient_id"]
 
 
-def test_pseudonym_is_one_for_all_writings_of_an_identifier() -> None:
+def test_all_spellings_of_an_identifier_have_the_same_pseudonym() -> None:
     key = b"k" * 32
     same = ["Müller-7", "  Müller-7\0", "MÜLLER-7", unicodedata.normalize("NFD", "Müller-7"), "müller-7 "]
     assert len({pseudonym(key, text) for text in same}) == 1

@@ -76,11 +76,11 @@ def test_one_film_in_four_encodings_looks_the_same(dicom_samples: Path) -> None:
 def test_air_is_dark_on_screen(
     dicom_samples: Path, name: str, air: tuple[float, float], body: tuple[float, float]
 ) -> None:
-    shown = shown_values(read_film(dicom_samples / name)[0])
+    brightness = shown_values(read_film(dicom_samples / name)[0])
 
     def around(place: tuple[float, float]) -> float:
-        row, column = int(place[0] * shown.shape[0]), int(place[1] * shown.shape[1])
-        return float(shown[row - 10 : row + 10, column - 10 : column + 10].mean())
+        row, column = int(place[0] * brightness.shape[0]), int(place[1] * brightness.shape[1])
+        return float(brightness[row - 10 : row + 10, column - 10 : column + 10].mean())
 
     assert around(air) + 0.2 < around(body)
 
@@ -153,7 +153,7 @@ def test_rescale_and_windows(tmp_path: Path) -> None:
     ("photometric", "shape", "is_inverted"),
     [
         ("MONOCHROME1", None, True),
-        ("MONOCHROME1", "INVERSE", True),  # what the standard asks for: one inversion, not two
+        ("MONOCHROME1", "INVERSE", True),  # as the standard requires: one inversion, not two
         ("MONOCHROME1", "IDENTITY", True),
         ("MONOCHROME2", None, False),
         ("MONOCHROME2", "IDENTITY", False),
@@ -260,7 +260,7 @@ def test_lut_data_in_bytes_and_words(tmp_path: Path, data: Any, bits: int, value
     assert read(tmp_path, extra).facts.voi_luts == (Lut(0, bits, values),)
 
 
-def test_lut_of_65536_entries_says_zero(tmp_path: Path) -> None:
+def test_a_count_of_zero_means_65536_lut_entries(tmp_path: Path) -> None:
     data = ("OW", np.arange(65_536, dtype="<u2").tobytes())
     extra: make.Elements = {VOI_LUTS: ("SQ", [lut_item(("US", 0), count=0, data=data)])}
     assert len(read(tmp_path, extra, bits=16).facts.voi_luts[0].values) == 65_536
@@ -299,8 +299,8 @@ def test_damaged_lut(tmp_path: Path, item: Any) -> None:
         ({make.ROWS: ("US", 0)}, "no_pixels", "0 rows"),
         ({make.ROWS: ("US", 65535), make.COLUMNS: ("US", 65535)}, "too_large", "65535 x 65535"),
         ({make.ROWS: ("UL", 4_000_000_000)}, "too_large", "4000000000 x"),
-        ({make.BITS_ALLOCATED: ("US", 32), make.BITS_STORED: ("US", 32)}, "unsupported", "32 bits"),
-        ({make.BITS_ALLOCATED: ("US", 1), make.BITS_STORED: ("US", 1)}, "unsupported", "1 bits"),
+        ({make.BITS_ALLOCATED: ("US", 32), make.BITS_STORED: ("US", 32)}, "unsupported", "allocates 32 bits"),
+        ({make.BITS_ALLOCATED: ("US", 1), make.BITS_STORED: ("US", 1)}, "unsupported", "allocates 1 bits"),
         ({make.BITS_STORED: ("US", 17)}, "unreadable", "17 stored bits of 16"),
         ({make.BITS_STORED: ("US", 0)}, "unreadable", "0 stored bits"),
         ({make.REPRESENTATION: ("US", 7)}, "unreadable", "PixelRepresentation"),
@@ -317,29 +317,29 @@ def test_damaged_lut(tmp_path: Path, item: Any) -> None:
         ({make.PIXEL_DATA: ("OW", b"\0" * 100)}, "truncated", "100 of the 240 bytes"),
     ],
 )
-def test_refusals_say_why(tmp_path: Path, extra: make.Elements, reason: str, words: str) -> None:
+def test_refusals_give_the_reason(tmp_path: Path, extra: make.Elements, reason: str, words: str) -> None:
     error = refusal(tmp_path, extra)
     assert error.reason == reason
     assert words in error.sentence
 
 
 @pytest.mark.parametrize("modality", ["CR", "DX", "RG", "PX", "RF", "OT", "dx"])
-def test_radiographs_are_taken(tmp_path: Path, modality: str) -> None:
+def test_radiographs_are_accepted(tmp_path: Path, modality: str) -> None:
     read(tmp_path, {make.MODALITY: ("CS", modality)})
 
 
 @pytest.mark.parametrize(
-    ("storage_class", "is_taken"), [("1.2.840.10008.5.1.4.1.1.1.1", True), ("1.2.840.10008.5.1.4.1.1.4", False)]
+    ("storage_class", "is_accepted"), [("1.2.840.10008.5.1.4.1.1.1.1", True), ("1.2.840.10008.5.1.4.1.1.4", False)]
 )
-def test_without_modality_the_storage_class_decides(tmp_path: Path, storage_class: str, is_taken: bool) -> None:
+def test_without_modality_the_storage_class_decides(tmp_path: Path, storage_class: str, is_accepted: bool) -> None:
     extra: make.Elements = {make.MODALITY: ("CS", ""), 0x00080016: ("UI", storage_class)}
-    if is_taken:
+    if is_accepted:
         read(tmp_path, extra)
     else:
         assert refusal(tmp_path, extra).reason == "not_a_radiograph"
 
 
-def test_pixels_of_real_numbers_are_unsupported(tmp_path: Path) -> None:
+def test_floating_point_pixels_are_unsupported(tmp_path: Path) -> None:
     elements = film_elements()
     del elements[make.PIXEL_DATA]
     elements[0x7FE00008] = ("OF", b"\0" * 480)
@@ -349,10 +349,10 @@ def test_pixels_of_real_numbers_are_unsupported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("syntax", [make.JPEG_2000, make.JPEG_LS])
-def test_codestream_is_measured_before_it_is_decoded(tmp_path: Path, syntax: str) -> None:
+def test_size_of_a_codestream_is_checked_before_decoding(tmp_path: Path, syntax: str) -> None:
     frame = make.compressed_frame(ramp(40, 36), syntax)
     data = make.encapsulated_bytes(film_elements(ramp(40, 40)), frame, syntax)
-    with pytest.raises(UnusableFile, match="40 x 40 pixels, the compressed picture does not"):
+    with pytest.raises(UnusableFile, match="40 x 40 pixels, but the compressed picture has another size"):
         make.read_bytes(data, tmp_path)
 
 

@@ -132,7 +132,7 @@ def test_voi_lut_equals_the_standards_formulas(photometric: str, inverse: bool, 
     np.testing.assert_allclose(display_values(film), reference_display(film), atol=1e-6)
 
 
-def test_modality_lut_takes_stored_values_and_beats_the_rescale() -> None:
+def test_modality_lut_applies_to_stored_values_and_replaces_the_rescale() -> None:
     film = make_film(offset=2048, slope=3.0, modality_lut=Lut(100, 15, CURVE), windows=(Window(9000, 20000),))
     np.testing.assert_allclose(display_values(film), reference_display(film), atol=1e-6)
     real = [[reference_real(stored, film.facts) for stored in line] for line in film.stored.tolist()]
@@ -248,7 +248,7 @@ def test_preview_of_monochrome1_is_the_negative() -> None:
 def test_pack_is_repeatable_and_reversible() -> None:
     stored = make_film().stored
     assert pack(stored) == pack(stored.copy())
-    assert pack(stored)[4:8] == bytes(4)  # no time inside
+    assert pack(stored)[4:8] == bytes(4)  # no timestamp
     np.testing.assert_array_equal(unpack(pack(stored), *stored.shape), stored)
 
 
@@ -261,14 +261,14 @@ def test_pack_is_repeatable_and_reversible() -> None:
         (lambda data: b"", "truncated"),
     ],
 )
-def test_unpack_refuses_what_it_was_not_told(damage: object, reason: str) -> None:
+def test_unpack_refuses_damaged_files_and_other_sizes(damage: object, reason: str) -> None:
     stored = make_film().stored
     with pytest.raises(UnusableFile) as caught:
         unpack(damage(pack(stored)), *stored.shape)  # type: ignore[operator]
     assert caught.value.reason == reason
 
 
-def test_hash_knows_the_shape() -> None:
+def test_hash_depends_on_the_shape() -> None:
     flat = np.arange(12, dtype=np.uint16)
     assert pixel_sha256(flat.reshape(3, 4)) != pixel_sha256(flat.reshape(4, 3))
     assert pixel_sha256(flat.reshape(3, 4)) == pixel_sha256(flat.astype(">u2").reshape(3, 4))
@@ -296,7 +296,7 @@ def test_facts_survive_json() -> None:
     assert PixelFacts.from_json(json.loads(json.dumps(facts.to_json()))) == facts
 
 
-def test_saved_film_is_read_again(tmp_path: Path) -> None:
+def test_saved_film_is_loaded_again(tmp_path: Path) -> None:
     film = make_film(**FULL)
     path = save_film(film, tmp_path)
     again = load_film(path)
@@ -310,7 +310,7 @@ def test_saved_film_is_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("facts", ["{}", "[]", "no json", '{"rows": 1e9}'])
-def test_load_film_says_what_is_missing(tmp_path: Path, facts: str) -> None:
+def test_load_film_names_what_is_missing(tmp_path: Path, facts: str) -> None:
     path = save_film(make_film(), tmp_path)
     (tmp_path / "a.json").write_text(facts)
     with pytest.raises(UnusableFile, match=r"needs its \.u16\.gz file"):

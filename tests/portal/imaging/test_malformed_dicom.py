@@ -1,4 +1,4 @@
-"""Odd and hostile DICOM files: each is read with the right pixels or refused with a reason, and nothing else."""
+"""Odd and hostile DICOM files: each is decoded correctly or refused with a reason, and nothing else happens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.portal.imaging import factories as make
 from tests.portal.imaging.factories import film_elements, ramp
 
 DAMAGED = frozenset({"truncated", "unreadable", "no_pixels"})
-LARGE = ramp(48, 40)  # codecs have a smallest size
+LARGE = ramp(48, 40)  # codecs have a minimum size
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Case:
     name: str
     data: bytes
     real: NDArray[Any] | None = None  # values after the modality LUT, where the film has to be shown
-    reasons: frozenset[str] = frozenset()  # else why not
+    reasons: frozenset[str] = frozenset()  # if it is refused: the allowed reasons
 
 
 def shown(name: str, data: bytes, real: NDArray[Any] | None = None) -> Case:
@@ -74,9 +74,9 @@ def encodings() -> Iterator[Case]:
     yield shown("no-preamble-explicit", make.bare_bytes(elements, syntax=make.EXPLICIT))
     yield shown("no-preamble-big-endian", make.bare_bytes(big, syntax=make.BIG_ENDIAN))
     yield shown("no-preamble-with-meta", make.dicom_bytes(elements)[132:])
-    yield shown("mark-without-preamble", make.dicom_bytes(elements)[128:])
-    yield shown("no-syntax", make.dicom_bytes(elements, said_syntax=None))
-    yield shown("no-syntax-implicit", make.dicom_bytes(elements, syntax=make.IMPLICIT, said_syntax=None))
+    yield shown("signature-without-preamble", make.dicom_bytes(elements)[128:])
+    yield shown("no-syntax", make.dicom_bytes(elements, stated_syntax=None))
+    yield shown("no-syntax-implicit", make.dicom_bytes(elements, syntax=make.IMPLICIT, stated_syntax=None))
     yield shown("odd-size", plain(pixels=ramp(3, 5, bits=8), bits=8), ramp(3, 5, bits=8))
     yield shown("one-pixel", plain(pixels=np.array([[7]])), np.array([[7]]))
     yield shown("trailing-bytes", make.dicom_bytes(elements) + b"\0" * 100)
@@ -87,15 +87,15 @@ def encodings() -> Iterator[Case]:
 def wrong_encodings() -> Iterator[Case]:
     elements = film_elements()
     for name, syntax in (("jpeg", make.JPEG_BASELINE), ("2000", make.JPEG_2000), ("rle", make.RLE)):
-        yield refused(f"says-{name}-is-native", make.dicom_bytes(elements, said_syntax=syntax), *DAMAGED)
+        yield refused(f"native-stated-as-{name}", make.dicom_bytes(elements, stated_syntax=syntax), *DAMAGED)
     frame = make.compressed_frame(LARGE, make.RLE)
     rle = make.encapsulated_bytes(film_elements(LARGE), frame, make.EXPLICIT)
-    yield refused("says-native-is-rle", rle, "unreadable")
-    yield refused("says-big-endian-is-little", make.dicom_bytes(elements, said_syntax=make.BIG_ENDIAN), *DAMAGED)
+    yield refused("rle-stated-as-native", rle, "unreadable")
+    yield refused("little-stated-as-big-endian", make.dicom_bytes(elements, stated_syntax=make.BIG_ENDIAN), *DAMAGED)
     unknown = make.encapsulated_bytes(film_elements(LARGE), frame, "1.2.840.10008.1.2.4.102")
     yield refused("video", unknown, "unsupported")
-    yield refused("private-syntax", make.dicom_bytes(elements, said_syntax="1.2.3"), "unsupported")
-    yield refused("text-syntax", make.dicom_bytes(elements, said_syntax="not a uid"), "unsupported")
+    yield refused("private-syntax", make.dicom_bytes(elements, stated_syntax="1.2.3"), "unsupported")
+    yield refused("text-syntax", make.dicom_bytes(elements, stated_syntax="not a uid"), "unsupported")
 
 
 def codecs() -> Iterator[Case]:
@@ -131,7 +131,7 @@ def codecs() -> Iterator[Case]:
     huge = make.compressed_frame(LARGE, make.JPEG_2000).replace(
         struct.pack(">LL", 40, 48), struct.pack(">LL", 2**31, 2**31)
     )
-    yield refused("2000-asks-for-4-EB", make.encapsulated_bytes(film_elements(LARGE), huge, make.JPEG_2000), *DAMAGED)
+    yield refused("2000-claims-4-EB", make.encapsulated_bytes(film_elements(LARGE), huge, make.JPEG_2000), *DAMAGED)
 
 
 def headers() -> Iterator[Case]:
@@ -181,10 +181,10 @@ def not_dicom() -> Iterator[Case]:
     yield refused("one-byte", b"\0", "no_pixels")
     yield refused("text", b"PatientID,label\n1,normal\n" * 20, "no_pixels")
     yield refused("pdf", b"%PDF-1.7\n" + bytes(500), "no_pixels")
-    yield refused("only-mark", b"\0" * 128 + b"DICM", *DAMAGED)
+    yield refused("only-signature", b"\0" * 128 + b"DICM", *DAMAGED)
     yield refused("only-meta", make.meta(make.EXPLICIT), "no_pixels")
     yield refused("zeros", bytes(1000), "no_pixels")
-    yield refused("mark-and-noise", b"\0" * 128 + b"DICM" + bytes(range(256)) * 4, *DAMAGED)
+    yield refused("signature-and-noise", b"\0" * 128 + b"DICM" + bytes(range(256)) * 4, *DAMAGED)
     yield refused("group-8-and-noise", b"\x08\0" + bytes(range(256)) * 4, *DAMAGED)
 
 
@@ -201,7 +201,7 @@ def test_corpus_is_large_enough() -> None:
 
 
 @pytest.mark.parametrize("case", CORPUS, ids=lambda case: case.name)
-def test_is_shown_right_or_refused_with_a_reason(case: Case, tmp_path: Path) -> None:
+def test_is_shown_correctly_or_refused_with_a_reason(case: Case, tmp_path: Path) -> None:
     if case.real is not None:
         film, header = make.read_bytes(case.data, tmp_path)
         np.testing.assert_array_equal(linear_values(film), case.real)
@@ -215,7 +215,7 @@ def test_is_shown_right_or_refused_with_a_reason(case: Case, tmp_path: Path) -> 
         assert "<script>" not in caught.value.sentence
 
 
-def test_nesting_too_deep_is_said(tmp_path: Path) -> None:
+def test_nesting_too_deep_is_reported(tmp_path: Path) -> None:
     data = next(case.data for case in CORPUS if case.name == "nested-5000-deep")
     with pytest.raises(UnusableFile, match="nested too deeply"):
         make.read_bytes(data, tmp_path)

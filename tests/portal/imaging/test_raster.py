@@ -90,7 +90,7 @@ def test_few_bits_are_stretched_to_eight(tmp_path: Path, bits: int) -> None:
 
 
 def tiff(pixels: NDArray[Any], photometric: int, *, samples: int = 1) -> bytes:
-    """A TIFF of one strip, written by hand: Pillow inverts on its own when it writes photometric 0."""
+    """A TIFF of one strip, written by hand: Pillow itself inverts when it writes photometric 0."""
     rows, columns = pixels.shape[0], pixels.shape[1] // samples
     bits = 8 * pixels.itemsize
     tags = [(256, columns), (257, rows), (258, bits), (259, 1), (262, photometric), (273, 8), (277, samples)]
@@ -110,7 +110,7 @@ def test_tiff_whose_zero_is_white_is_inverted_once(tmp_path: Path, pixels: NDArr
 def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     image = Image.fromarray(np.repeat(np.array([[0], [255]], np.uint8), 8, axis=0).repeat(24, axis=1))
     exif = Image.Exif()
-    exif[274] = 6  # the camera was turned: rows become columns
+    exif[274] = 6  # the camera was rotated: rows become columns
     film = read(saved(image, "JPEG", exif=exif), tmp_path)
     assert film.stored.shape == (24, 16)
     assert film.stored[:, 0].mean() > 250
@@ -162,7 +162,7 @@ def test_several_pictures(tmp_path: Path, kind: str) -> None:
 
 def test_wrong_checksum_of_pixels(tmp_path: Path) -> None:
     data = bytearray(saved(Image.fromarray(GREY_16), "PNG"))
-    data[data.index(b"IEND") - 5] ^= 1  # the last byte of the pixels' own checksum, which Pillow does not read
+    data[data.index(b"IEND") - 5] ^= 1  # the last byte of the pixels' own checksum, which Pillow does not check
     assert refusal(bytes(data), tmp_path) == "unreadable"
 
 
@@ -175,17 +175,17 @@ def test_cut_anywhere(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(50_000, 50_000), (70_000, 10), (16_000, 13_000)])
-def test_header_that_asks_for_too_much(tmp_path: Path, columns: int, rows: int) -> None:
+def test_header_with_too_many_pixels(tmp_path: Path, columns: int, rows: int) -> None:
     data = png(struct.pack(">LLBBBBB", columns, rows, 8, 0, 0, 0, 0), b"\0")
     assert refusal(data, tmp_path) == "too_large"
 
 
-def test_real_numbers_are_unsupported(tmp_path: Path) -> None:
+def test_floating_point_pixels_are_unsupported(tmp_path: Path) -> None:
     assert refusal(saved(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"), tmp_path) == "unsupported"
 
 
 @pytest.mark.parametrize("head", [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*"])
-def test_only_a_mark(tmp_path: Path, head: bytes) -> None:
+def test_only_a_signature(tmp_path: Path, head: bytes) -> None:
     assert refusal(head, tmp_path) in ("truncated", "unreadable")
     assert refusal(head + bytes(range(256)) * 4, tmp_path) in ("truncated", "unreadable")
 

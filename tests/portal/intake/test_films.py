@@ -358,7 +358,7 @@ def test_warnings_of_the_header_stand_on_the_film(of: Dataset, folder: Path) -> 
     factories.dicom(folder / "a.dcm", BodyPartExamined="HIP", BurnedInAnnotation="YES")
     run(of, folder)
     image = of.images.get()
-    assert image.warning.startswith("The header says that text is burned into the picture")
+    assert image.warning.startswith("According to the header, text is burned into the picture")
     assert image.warning.endswith("The header's body part is HIP, not chest.")
     assert not [key for key in image.header if ":" in key]
 

@@ -1,4 +1,4 @@
-"""The demo set is complete, keeps patients in one part, and is the same bytes for the same seed."""
+"""The demo set is complete, keeps each patient in one part, and has the same bytes for the same seed."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ def rows(path: Path) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
-    seen: list[tuple[int, int]] = []
-    write_demo_set(folder, workers=1, progress=lambda *at: seen.append(at), **COUNTS)
-    assert seen == [(done, FILMS) for done in range(1, FILMS + 1)]
+    calls: list[tuple[int, int]] = []
+    write_demo_set(folder, workers=1, progress=lambda *at: calls.append(at), **COUNTS)
+    assert calls == [(done, FILMS) for done in range(1, FILMS + 1)]
     return folder
 
 
 # --- the same seed, the same bytes --------------------------------------------------------------
 
 
-def test_the_same_seed_gives_the_same_files_whatever_the_processes(demo: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_files_for_any_number_of_processes(demo: Path, tmp_path: Path) -> None:
     write_demo_set(tmp_path, workers=2, **COUNTS)
     assert digests(tmp_path) == digests(demo)
 
@@ -88,7 +88,7 @@ def test_no_patient_is_in_two_parts_and_some_have_two_films() -> None:
     for plan in plans:
         parts[plan.patient_id].add((plan.part, plan.person_seed, plan.finding))
         films[plan.patient_id] += 1
-    assert all(len(found) == 1 for found in parts.values())
+    assert all(len(places) == 1 for places in parts.values())
     assert set(films.values()) == {1, 2}
     assert sum(count == 2 for count in films.values()) >= 10
 
@@ -142,7 +142,7 @@ def test_truth_holds_mask_pose_and_landmarks(demo: Path) -> None:
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 @pytest.mark.parametrize("is_rle", [False, True])
-def test_a_film_survives_its_file(photometric: str, is_rle: bool, tmp_path: Path) -> None:
+def test_a_film_is_the_same_after_writing_and_reading(photometric: str, is_rle: bool, tmp_path: Path) -> None:
     phantom = make_phantom(seed=6, size=64, photometric=photometric)
     about = Header(key="6", patient_id="PHANTOM-0006", number=6, modality="DX" if is_rle else "CR", is_rle=is_rle)
     write_dicom(tmp_path / "a.dcm", phantom, about)
@@ -158,7 +158,7 @@ def test_a_film_survives_its_file(photometric: str, is_rle: bool, tmp_path: Path
     assert header.PresentationLUTShape == ("INVERSE" if photometric == "MONOCHROME1" else "IDENTITY")
 
 
-def test_headers_name_each_film_and_patient_once(demo: Path) -> None:
+def test_identifiers_of_films_and_patients_are_unique(demo: Path) -> None:
     labels = {row["filename"]: row["patient_id"] for row in rows(demo / "labels.csv")}
     headers = {path.name: pydicom.dcmread(path, stop_before_pixels=True) for path in demo.glob("*.dcm")}
     assert {name: ds.PatientID for name, ds in headers.items()} == labels
@@ -168,8 +168,8 @@ def test_headers_name_each_film_and_patient_once(demo: Path) -> None:
     assert {ds.BurnedInAnnotation for ds in headers.values()} == {"NO"}
 
 
-def test_an_interrupt_is_the_caller_s_alone() -> None:
-    """Ctrl-C reaches the drawing processes too: they go on until the caller ends them."""
+def test_only_the_caller_handles_an_interrupt() -> None:
+    """Ctrl-C reaches the drawing processes too; they continue until the caller ends them."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, initializer=leave_interrupts_to_caller) as pool:
         assert pool.submit(signal.getsignal, signal.SIGINT).result() == signal.SIG_IGN

@@ -1,4 +1,4 @@
-"""A phantom's film agrees with its own truth, and is the same whenever the seed is."""
+"""A phantom's film agrees with its own truth, and the same seed gives the same film."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def brightness(phantom: Phantom) -> NDArray[np.float32]:
 
 
 def around(phantom: Phantom, name: str, radius: float, shift_mm: tuple[float, float] = (0, 0)) -> float:
-    """Mean brightness near a landmark, moved by some mm of the atlas."""
+    """Mean brightness near a landmark, shifted by `shift_mm` in the atlas."""
     x, y = phantom.atlas_landmarks[name]
     at = transform(phantom.pose, np.array([[x + shift_mm[0], y + shift_mm[1]]]))[0]
     rows, columns = np.indices(phantom.pixels.shape) + 0.5
@@ -68,7 +68,7 @@ def test_a_finding_leaves_the_rest_of_the_film_alone() -> None:
     (x, y, width, height) = (int(v) for v in ill.boxes[0])
     far[max(y - 40, 0) : y + height + 40, max(x - 40, 0) : x + width + 40] = False
     change = np.abs(brightness(ill) - brightness(healthy))[far]
-    assert float(change.mean()) < 8  # of 4095: what scatter and range compression carry
+    assert float(change.mean()) < 8  # of 4095: the effect of scatter and range compression
 
 
 # --- stored values ------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ def test_any_size_from_64_on(size: int) -> None:
     assert phantom.facts.rows == phantom.facts.columns == size
 
 
-def test_a_film_of_another_size_shows_the_same_place() -> None:
+def test_a_film_of_another_size_shows_the_same_area() -> None:
     large = make_phantom(seed=1, size=2 * SIZE).pixels.astype(float)
     small = large.reshape(SIZE, 2, SIZE, 2).mean(axis=(1, 3))
     assert np.corrcoef(small.ravel(), film(1).pixels.ravel())[0, 1] > 0.99
@@ -148,7 +148,7 @@ def test_the_trachea_holds_air_down_to_the_carina() -> None:
     assert gas[40 + 100, 230] == 0
 
 
-def test_the_marker_stands_on_the_patients_left() -> None:
+def test_the_marker_is_on_the_patients_left() -> None:
     values = brightness(make_phantom(seed=1, size=512))
     assert (values[:100, -120:] > 3900).sum() > (values[:100, :120] > 3900).sum() + 50
 
@@ -158,7 +158,7 @@ def test_normal_hearts_are_normal(seed: int) -> None:
     assert 0.40 <= film(seed).ctr <= 0.48
 
 
-def test_the_drawn_heart_has_the_cardiothoracic_ratio_that_it_claims() -> None:
+def test_the_drawn_heart_has_the_stated_cardiothoracic_ratio() -> None:
     habitus = with_ctr(draw_habitus(np.random.Generator(np.random.PCG64(3))), 0.45)
     grid = make_grid(np.array([[2.0, 0, 400], [0, 2.0, 0]]), 800, 2)
     columns = np.flatnonzero(heart_silhouette(habitus, grid).any(axis=0))
@@ -178,7 +178,7 @@ def test_landmarks_are_the_atlas_landmarks_in_the_pose() -> None:
         assert phantom.landmarks[name] == pytest.approx(tuple(moved))
 
 
-def test_poses_keep_to_their_limits() -> None:
+def test_poses_stay_within_their_limits() -> None:
     for seed in range(60):
         pose = draw_pose(np.random.Generator(np.random.PCG64(seed)), 400)
         scale = np.sqrt(np.linalg.det(pose[:, :2]))
@@ -190,7 +190,7 @@ def test_poses_keep_to_their_limits() -> None:
 
 
 def test_the_film_moves_with_the_pose() -> None:
-    """The edge of the right dome is found where the landmark says, in films posed differently."""
+    """The edge of the right dome is at its landmark, in films with different poses."""
     for seed in SEEDS:
         phantom = film(seed)
         steps = [around(phantom, "dome_right", 2.5, (0, dy)) for dy in range(-20, 21, 4)]
