@@ -1,9 +1,9 @@
-"""The plain CSV: filename, label, patient_id, projection, split, finding; further columns are kept, but for those
+"""The CSV of labels: filename, label, patient_id, projection, split, finding. Further columns are kept, except those
 that may identify a person.
 
-A CSV is read whole and checked before anything is imported: a wrong value anywhere imports nothing. A refusal names
-the line and the column and never quotes what stands there: it is kept and shown to every member, and where columns are
-shifted it may be a patient's name.
+The whole CSV is checked before anything is imported: a single wrong value imports nothing. An error message names the
+line and the column but never quotes the value: the message is stored and shown to every member, and where columns are
+shifted, the value may be a patient's name.
 """
 
 import csv
@@ -15,7 +15,7 @@ from pathlib import Path
 
 LABELS = ("normal", "abnormal", "unsure", "exclude", "")
 _KNOWN = ("filename", "label", "patient_id", "projection", "split", "finding")
-# Other words for a known column, without spaces, hyphens and underscores.
+# Other names of a known column, without spaces, hyphens and underscores.
 _SPELLINGS = {
     "file": "filename",
     "filepath": "filename",
@@ -35,8 +35,8 @@ _SPELLINGS = {
     "viewposition": "projection",
     "findings": "finding",
 }
-# A column may identify a person whose name has one of these words, or one of these anywhere in it. Rather one column
-# too many is left out than one kept: what is stored with a film stays.
+# A column may identify a person if its name contains one of these words, or one of these strings anywhere in it. In
+# doubt, a column is left out: values stored with a film cannot be removed later.
 _IDENTIFYING_WORDS = frozenset({"dob", "fax", "initials", "mrn", "nhs", "ssn", "street", "uid", "zip"})
 _IDENTIFYING = (
     *("accession", "address", "birth", "email", "hospitalid", "hospitalnumber", "instanceuid", "insurance"),
@@ -49,7 +49,7 @@ LONGEST_NAME = 255  # characters
 
 
 class InvalidCsv(Exception):
-    """A sentence for the user that names the line."""
+    """The message is shown to the user and names the line."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ class CsvRow:
     split: str = ""
     findings: tuple[str, ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
-    columns: frozenset[str] = frozenset(_KNOWN)  # those that the CSV has: it says nothing about the others
-    left_out: tuple[str, ...] = ()  # names of columns that may identify a person: not kept
+    columns: frozenset[str] = frozenset(_KNOWN)  # the known columns that the CSV has
+    left_out: tuple[str, ...] = ()  # names of columns that are not kept, since they may identify a person
 
 
 @dataclass(frozen=True)
 class Box:
-    """In original pixels; x, y is the upper left corner."""
+    """A box in original pixels; (x, y) is its upper left corner."""
 
     x: float
     y: float
@@ -80,7 +80,7 @@ class Box:
 
 
 def read_labels(path: Path) -> dict[str, CsvRow]:
-    """File name -> row. Raises InvalidCsv."""
+    """Return rows by file name. Raises InvalidCsv."""
     rows: dict[str, CsvRow] = {}
     lines_of: dict[str, int] = {}
     left_out, lines = _table(path, ("filename",))
@@ -88,17 +88,17 @@ def read_labels(path: Path) -> dict[str, CsvRow]:
         row = _label_row(path, line, values, left_out)
         if row.filename in rows:
             raise InvalidCsv(
-                f"{path.name}, line {line}: the file is named by line {lines_of[row.filename]} too; "
+                f"{path.name}, line {line}: line {lines_of[row.filename]} names the same file; "
                 "keep one row for each file."
             )
         rows[row.filename], lines_of[row.filename] = row, line
     if not rows:
-        raise InvalidCsv(f"{path.name} has no rows below its header; name at least one file.")
+        raise InvalidCsv(f"{path.name} has no rows below its header; add at least one file.")
     return rows
 
 
 def read_boxes(path: Path) -> dict[str, tuple[Box, ...]]:
-    """File name -> its boxes, in the order of the file. Raises InvalidCsv."""
+    """Return boxes by file name, in the order of the CSV. Raises InvalidCsv."""
     boxes: dict[str, tuple[Box, ...]] = {}
     for line, values in _table(path, ("filename", "x", "y", "width", "height"))[1]:
         name = _filename(path, line, values["filename"])
@@ -107,7 +107,7 @@ def read_boxes(path: Path) -> dict[str, tuple[Box, ...]]:
 
 
 def read_columns(path: Path) -> list[str]:
-    """The names in the first line, as `column_name` has them. Raises InvalidCsv."""
+    """Return the column names in the first line, normalised by `column_name`. Raises InvalidCsv."""
     text = _text(path)
     first = [text.split("\n", 1)[0]]
     try:
@@ -117,17 +117,18 @@ def read_columns(path: Path) -> list[str]:
 
 
 def column_name(header: str) -> str:
-    """'PatientID', 'patient id' and 'Patient-ID' are patient_id; another column is in lower case, with _ for spaces."""
+    """Return the normalised name: patient_id for 'PatientID', 'patient id' and 'Patient-ID'; in lower case, with _ for
+    spaces, for an unknown column."""
     name = re.sub(r"[\s_-]+", "_", header.strip().lower()).strip("_")
     joined = name.replace("_", "")
-    for known in _KNOWN:
-        if joined == known.replace("_", ""):
-            return known
+    for column in _KNOWN:
+        if joined == column.replace("_", ""):
+            return column
     return _SPELLINGS.get(joined, name)
 
 
 def may_identify(header: str) -> bool:
-    """Whether a further column may name a person or lead to one, judged by its name: the values are not looked at."""
+    """Whether a further column may identify a person, judged by its name, not by its values."""
     if column_name(header) in _KNOWN:
         return False
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|[\W_]+", " ", header).lower()
@@ -161,10 +162,10 @@ def _label_row(path: Path, line: int, values: Mapping[str, str], left_out: tuple
 
 
 def _filename(path: Path, line: int, text: str) -> str:
-    """With / between folders, as in a zip, also where the table was made on Windows."""
+    """The file name with / between folders, as in a zip, even if the CSV was written on Windows."""
     name = text.replace("\\", "/").removeprefix("./")
     if not name:
-        raise InvalidCsv(f"{path.name}, line {line}: the file name is empty; name the file.")
+        raise InvalidCsv(f"{path.name}, line {line}: the file name is empty; enter the name of the file.")
     if len(name) > LONGEST_NAME:
         raise InvalidCsv(
             f"{path.name}, line {line}: the file name has {len(name)} characters; "
@@ -191,7 +192,7 @@ def _box(path: Path, line: int, values: Mapping[str, str]) -> Box:
             number = float("nan")
         if not -1e6 < number < 1e6 or (column in ("width", "height") and number <= 0):
             raise InvalidCsv(
-                f"{path.name}, line {line}: {column} is no such number; give a number of pixels"
+                f"{path.name}, line {line}: {column} is not a valid number; enter a number of pixels"
                 f"{' above 0' if column in ('width', 'height') else ''}."
             )
         numbers.append(number)
@@ -200,7 +201,7 @@ def _box(path: Path, line: int, values: Mapping[str, str]) -> Box:
 
 
 def _table(path: Path, needed: tuple[str, ...]) -> tuple[tuple[str, ...], Iterator[tuple[int, dict[str, str]]]]:
-    """The names of the columns that are left out, and the lines of the others."""
+    """The names of the columns that are left out, and the rows without them."""
     text = _text(path)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     try:
@@ -213,11 +214,13 @@ def _table(path: Path, needed: tuple[str, ...]) -> tuple[tuple[str, ...], Iterat
 
 
 def _lines(path: Path, reader: "csv.DictReader[str]") -> Iterator[tuple[int, dict[str, str]]]:
-    """(line number, column -> stripped text) for every row that is not blank; a column without a name is no column."""
+    """Yield (line number, column -> stripped text) for every row that is not blank, without unnamed columns."""
     try:
         for values in reader:
             if None in values:
-                raise InvalidCsv(f"{path.name}, line {reader.line_num}: more values than columns; quote commas.")
+                raise InvalidCsv(
+                    f"{path.name}, line {reader.line_num}: more values than columns; put values with commas in quotes."
+                )
             stripped = {key: (value or "").strip() for key, value in values.items() if key}
             if any(stripped.values()):
                 yield reader.line_num, stripped
@@ -226,11 +229,11 @@ def _lines(path: Path, reader: "csv.DictReader[str]") -> Iterator[tuple[int, dic
 
 
 def _unreadable(path: Path, line: int, error: csv.Error) -> InvalidCsv:
-    return InvalidCsv(f"{path.name}, line {line}: not readable as CSV ({error}).")
+    return InvalidCsv(f"{path.name}, line {line}: this is not valid CSV ({error}).")
 
 
 def _columns(path: Path, header: Sequence[str], needed: tuple[str, ...]) -> list[str]:
-    """The columns' names; blank for those that are left out."""
+    """The normalised column names; blank for columns that are left out."""
     names = ["" if may_identify(name) else column_name(name) for name in header]
     missing = [name for name in needed if name not in names]
     if missing:
@@ -245,21 +248,21 @@ def _text(path: Path) -> str:
     if not path.is_file():
         raise InvalidCsv(f"There is no CSV file {path.name}; check the path.")
     if path.stat().st_size > LARGEST_CSV:
-        raise InvalidCsv(f"{path.name} is larger than {LARGEST_CSV // 2**20} MiB; split it.")
+        raise InvalidCsv(f"{path.name} is larger than {LARGEST_CSV // 2**20} MiB; split it into several files.")
     data = path.read_bytes()
-    # Excel's "Unicode text" is UTF-16 with its mark; without the mark only the other two are tried.
+    # Excel's "Unicode text" is UTF-16 with a byte order mark; without the mark only the other two are tried.
     for encoding in ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252"):
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if "\0" in text:  # no database keeps it in a text
+        if "\0" in text:  # databases do not store NUL in text
             break
         return text
     raise InvalidCsv(f"{path.name} is neither UTF-8 nor Windows-1252 text; save it as CSV UTF-8.")
 
 
 def _delimiter(text: str) -> str:
-    """Spreadsheets of half of Europe write semicolons."""
+    """The most frequent of comma, semicolon and tab in the header: spreadsheets in much of Europe write semicolons."""
     header = text.split("\n", 1)[0]
     return max((",", ";", "\t"), key=header.count)

@@ -1,5 +1,4 @@
-"""Where the files of finished work lie in the data folder. Names come from hashes and row addresses, never from
-what a user sent."""
+"""Paths of the portal's files in the data folder. Names come from hashes and UUIDs, never from a user's file names."""
 
 import os
 import tempfile
@@ -11,7 +10,7 @@ from portal.models import Image
 
 
 def pixel_path(pixel_sha256: str) -> Path:
-    """gzip of the stored uint16 pixels, named by the hash of the pixels: one file for equal films."""
+    """The gzip file of the stored uint16 pixels, named by their hash, so that equal films share a file."""
     return _root("pixels") / pixel_sha256[:2] / f"{pixel_sha256}.u16.gz"
 
 
@@ -20,12 +19,12 @@ def preview_path(image: Image) -> Path:
 
 
 def upload_path(name: str) -> Path:
-    """`name` is a row's address, with an ending of ours."""
+    """`name` is the UUID of an upload with a file extension."""
     return _root("uploads") / name
 
 
 def write_once(path: Path, data: bytes) -> None:
-    """The whole file under its name, or nothing: written aside, flushed to disk and renamed."""
+    """Write the file completely or not at all: write a temporary file, flush it to disk and rename it."""
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)

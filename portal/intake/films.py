@@ -1,7 +1,7 @@
-"""A file becomes a checked, de-identified Image, or a quarantine row that says why not.
+"""Import: a file becomes a checked, de-identified Image, or a row in quarantine with the reason.
 
-An import can be repeated at any time: a file that is there already is seen by its hash, and only what its CSV row
-says differently now is appended. A killed import goes on where it was when it is run again.
+An import can be repeated at any time: a file that was already imported is recognised by its hash, and only the changes
+in its CSV row are appended. A killed import continues where it stopped when it is run again.
 """
 
 import hashlib
@@ -40,45 +40,45 @@ from portal.people import audit
 
 IMAGE_ENDINGS = frozenset({".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ""})
 _CLUTTER = frozenset({"DICOMDIR", "THUMBS.DB", "DESKTOP.INI"})
-SECONDS_BETWEEN_BEATS = 2.0
-# Of a count: the words for one, and for several.
-_SAID = {
+SECONDS_BETWEEN_HEARTBEATS = 2.0
+# Sentences for each count, in the singular and the plural.
+_SENTENCES = {
     "imported": ("film imported", "films imported"),
-    "there already": ("film was there already", "films were there already"),
+    "there already": ("film was already imported", "films were already imported"),
     "label events": (
-        "label event appended for what the CSV says differently now",
-        "label events appended for what the CSV says differently now",
+        "label event appended for a change in the CSV",
+        "label events appended for changes in the CSV",
     ),
     "kept as imported": (
-        "film keeps the patient, projection and split that it came with; a new dataset would take the CSV's",
-        "films keep the patient, projection and split that they came with; a new dataset would take the CSV's",
+        "film keeps its original patient, projection and split; import into a new dataset to use those of the CSV",
+        "films keep their original patient, projection and split; import into a new dataset to use those of the CSV",
     ),
     "the same film again": (
-        "file holds the same film as another file of this import; the first of them counts",
-        "files hold the same film as another file of this import; the first of them counts",
+        "file holds the same film as an earlier file of this import and was skipped",
+        "files hold the same film as an earlier file of this import and were skipped",
     ),
-    "quarantined": ("file in quarantine, with its reason", "files in quarantine, each with its reason"),
-    "quarantined already": ("file was in quarantine already", "files were in quarantine already"),
+    "quarantined": ("file in quarantine, with the reason", "files in quarantine, with the reasons"),
+    "quarantined already": ("file was already in quarantine", "files were already in quarantine"),
     "left quarantine": (
-        "file left quarantine, since it can be read now",
-        "files left quarantine, since they can be read now",
+        "file left quarantine, because it can be decoded now",
+        "files left quarantine, because they can be decoded now",
     ),
     "not in the CSV": (
-        "file left aside, since the CSV does not name it",
-        "files left aside, since the CSV does not name them",
+        "file skipped, because the CSV does not list it",
+        "files skipped, because the CSV does not list them",
     ),
     "no films": (
-        "file left aside, since its name ends as no film's does",
-        "files left aside, since their names end as no film's does",
+        "file skipped, because its file type is not that of a film",
+        "files skipped, because their file types are not those of films",
     ),
     "boxes left aside": (
-        "box left aside, since no film with a label in the CSV goes with it",
-        "boxes left aside, since no film with a label in the CSV goes with them",
+        "box skipped, because its film has no label in the CSV",
+        "boxes skipped, because their films have no label in the CSV",
     ),
-    "missing": ("file that the CSV names is not there", "files that the CSV names are not there"),
+    "missing": ("file listed in the CSV is missing", "files listed in the CSV are missing"),
     "columns left out": (
-        "column of the CSV left out, since it may identify a person",
-        "columns of the CSV left out, since they may identify a person",
+        "column of the CSV left out, because it may identify a person",
+        "columns of the CSV left out, because they may identify a person",
     ),
 }
 Boxes = Mapping[str, tuple[Box, ...]]
@@ -86,43 +86,43 @@ Boxes = Mapping[str, tuple[Box, ...]]
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of an import. `name` is the path inside the folder or zip, as a CSV names it; without a CSV it is
-    not kept, since it may hold a patient's name."""
+    """A file of an import. `name` is the path inside the folder or zip, as listed in a CSV; without a CSV it is not
+    kept, since it may contain a patient's name."""
 
     path: Path
     name: str
     row: CsvRow | None = None
-    boxes: tuple[Box, ...] | None = None  # None: no table of boxes was given, so nothing is said of them
+    boxes: tuple[Box, ...] | None = None  # None: there is no CSV of boxes, so boxes stay as they are
 
 
 @dataclass
 class ImportReport:
-    """What an import did, in numbers; `sentences` says it to a curator."""
+    """The counts of an import; `sentences` explains them to a curator."""
 
     counts: Counter[str] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)
-    left_out: tuple[str, ...] = ()  # names of columns
+    left_out: tuple[str, ...] = ()  # names of CSV columns
 
     def to_json(self) -> dict[str, int]:
         counts = self.counts | Counter({"missing": len(self.missing), "columns left out": len(self.left_out)})
-        return {name: counts[name] for name in _SAID if counts[name]}
+        return {name: counts[name] for name in _SENTENCES if counts[name]}
 
     def sentences(self) -> list[str]:
-        # Only what is surely a file's name is quoted: where columns are shifted, it may be a patient's.
+        # Quote only what is clearly a file name: where columns are shifted, it may be a patient's name.
         named = [name for name in self.missing if PurePosixPath(name).suffix.lower() in IMAGE_ENDINGS - {""}]
         more = {
             "missing": f" (the first: {named[0]})" if named else "",
             "columns left out": f" ({', '.join(self.left_out)})",
         }
         counts = self.to_json().items()
-        lines = [f"{count} {_SAID[name][count > 1]}{more.get(name, '')}" for name, count in counts]
-        return lines or ["Nothing to import: no film was found"]
+        lines = [f"{count} {_SENTENCES[name][count > 1]}{more.get(name, '')}" for name, count in counts]
+        return lines or ["Nothing to import: there is no film"]
 
 
 def entries_of_folder(
     folder: Path, rows: Mapping[str, CsvRow] | None, boxes: Boxes | None, report: ImportReport
 ) -> list[Entry]:
-    """The files of a folder that an import takes, in a stable order."""
+    """Return the files of a folder to import, in a stable order."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     return entries_of({path.relative_to(folder).as_posix(): path for path in files}, rows, boxes, report)
 
@@ -130,7 +130,7 @@ def entries_of_folder(
 def entries_of(
     files: Mapping[str, Path], rows: Mapping[str, CsvRow] | None, boxes: Boxes | None, report: ImportReport
 ) -> list[Entry]:
-    """Of the files, by the names that they had, those that an import takes: with a CSV, those that it names."""
+    """Return the files (original name -> path) to import: with a CSV, the files that it lists."""
     if rows is not None:
         report.left_out = next((row.left_out for row in rows.values()), ())  # the same for every row
         entries = _match_rows(files, rows, boxes, report)
@@ -143,13 +143,13 @@ def entries_of(
 
 
 def _may_be_film(name: str) -> bool:
-    """By its ending. A number is none: DICOM files are often named by their UID."""
+    """Judged by the file extension. A number is not one: DICOM files are often named by their UID."""
     ending = PurePosixPath(name).suffix.lower()
     return (ending in IMAGE_ENDINGS or re.fullmatch(r"\.\d+", ending) is not None) and not is_clutter(name)
 
 
 def is_clutter(name: str) -> bool:
-    """What systems and scanners leave in folders without being asked."""
+    """Whether this is a file that operating systems or scanners add to folders."""
     parts = PurePosixPath(name).parts
     return any(part.startswith(".") or part == "__MACOSX" for part in parts) or parts[-1].upper() in _CLUTTER
 
@@ -157,21 +157,21 @@ def is_clutter(name: str) -> bool:
 def _match_rows(
     files: Mapping[str, Path], rows: Mapping[str, CsvRow], boxes: Boxes | None, report: ImportReport
 ) -> list[Entry]:
-    """A CSV may name a file by its path or, where that is unambiguous, by its last part."""
+    """A CSV may list a file by its path or, if that is unambiguous, by the last part of the path."""
     by_last: dict[str, list[str]] = {}
     for name in files:
         if not is_clutter(name):
             by_last.setdefault(name.rsplit("/", 1)[-1], []).append(name)
     entries, used = [], set()
     for row in rows.values():
-        last = by_last.get(row.filename, [])
-        found = row.filename if row.filename in files else (last[0] if len(last) == 1 else None)
-        if found is None:
+        candidates = by_last.get(row.filename, [])
+        match = row.filename if row.filename in files else (candidates[0] if len(candidates) == 1 else None)
+        if match is None:
             report.missing.append(row.filename)
             continue
-        used.add(found)
-        of_film = None if boxes is None else boxes.get(row.filename, boxes.get(found, ()))
-        entries.append(Entry(files[found], row.filename, row, of_film))
+        used.add(match)
+        film_boxes = None if boxes is None else boxes.get(row.filename, boxes.get(match, ()))
+        entries.append(Entry(files[match], row.filename, row, film_boxes))
     report.counts["not in the CSV"] += sum(_may_be_film(name) for name in files if name not in used)
     return entries
 
@@ -184,21 +184,21 @@ def import_entries(
     actor: User | None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImportReport:
-    """Import every entry into the upload's dataset and close the upload."""
+    """Import every entry into the upload's dataset and mark the upload as done."""
     Upload.objects.filter(pk=upload.pk).update(
         state=Upload.State.IMPORTING, total=len(entries), done=0, heartbeat_at=timezone.now()
     )
-    beat = time.monotonic()
-    seen: set[int] = set()
+    last_heartbeat = time.monotonic()
+    imported: set[int] = set()
     with Decoder() as decoder:
         for done, entry in enumerate(entries, start=1):
             try:
-                report.counts[_import_one(upload, entry, decoder, report, seen)] += 1
+                report.counts[_import_one(upload, entry, decoder, report, imported)] += 1
             except Exception:
-                Upload.objects.filter(pk=upload.pk).update(done=done - 1)  # how far it came, for the audit
+                Upload.objects.filter(pk=upload.pk).update(done=done - 1)  # the number of files done, for the audit
                 raise
-            if time.monotonic() - beat >= SECONDS_BETWEEN_BEATS or done == len(entries):
-                beat = time.monotonic()
+            if time.monotonic() - last_heartbeat >= SECONDS_BETWEEN_HEARTBEATS or done == len(entries):
+                last_heartbeat = time.monotonic()
                 Upload.objects.filter(pk=upload.pk).update(done=done, heartbeat_at=timezone.now())
                 on_progress(done, len(entries))
     _close(upload, report, actor)
@@ -218,11 +218,11 @@ def _close(upload: Upload, report: ImportReport, actor: User | None) -> None:
         )
 
 
-def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: ImportReport, seen: set[int]) -> str:
-    """Import one file; the answer is the name of the count that it adds to. `seen`: films of this import."""
+def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: ImportReport, imported: set[int]) -> str:
+    """Import one file and return the name of the count to increase. `imported`: ids of the films of this import."""
     dataset = upload.dataset
     source = _sha256_of_file(entry.path)
-    # A file in quarantine is tried again: the cause may have passed, such as a busy machine or a missing decoder.
+    # A file in quarantine is tried again: the cause may be gone, such as a busy server or a missing decoder.
     quarantined = QuarantinedFile.objects.filter(dataset=dataset, source_sha256=source).first()
     image, is_new = dataset.images.filter(source_sha256=source).first(), False
     if image is None:
@@ -233,12 +233,12 @@ def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: ImportRe
         image, is_new = _find_or_store(dataset, entry, source, film, header)
     if quarantined is not None:
         report.counts["left quarantine"] += _release(quarantined, image, upload.uploaded_by)
-    if image.pk in seen:  # its row says nothing about a film that has a row already
+    if image.pk in imported:  # a film that already has a row ignores this one
         return "the same film again"
-    seen.add(image.pk)
+    imported.add(image.pk)
     if is_new:
         return "imported"
-    _append_what_changed(image, entry, report)
+    _append_changes(image, entry, report)
     return "there already"
 
 
@@ -262,20 +262,20 @@ def _quarantine(upload: Upload, entry: Entry, source: str, unusable: UnusableFil
 
 
 def _release(quarantined: QuarantinedFile, image: Image, actor: User | None) -> int:
-    """Take the file out of quarantine, since it is a film now. How many went: 0 where another import was first."""
+    """Take the file out of quarantine, since it is a film now. Return 1, or 0 if another import was first."""
     before = {"reason": quarantined.reason, "sentence": quarantined.sentence}
     with transaction.atomic():
-        gone, _ = QuarantinedFile.objects.filter(pk=quarantined.pk).delete()
-        if gone:
+        deleted, _ = QuarantinedFile.objects.filter(pk=quarantined.pk).delete()
+        if deleted:
             site = image.dataset.site
             audit.record(verb="release from quarantine", site=site, actor=actor, target=image, before=before)
-    return gone
+    return deleted
 
 
 def _find_or_store(
     dataset: Dataset, entry: Entry, source: str, film: Film, header: dict[str, str]
 ) -> tuple[Image, bool]:
-    """The film with these pixels, and whether it was stored now."""
+    """Return the film with these pixels, and whether it is new."""
     pixels = pixel_sha256(film.stored)
     image = dataset.images.filter(pixel_sha256=pixels).first()
     if image is not None:
@@ -288,7 +288,7 @@ def _find_or_store(
 
 def _store(dataset: Dataset, entry: Entry, *, source: str, pixels: str, film: Film, header: dict[str, str]) -> Image:
     film_files.write_once(film_files.pixel_path(pixels), pack(film.stored))
-    shown = preview(film)
+    preview_jpeg = preview(film)
     row = entry.row or CsvRow(filename=entry.name)
     with transaction.atomic():
         patient = _patient(dataset.site, row, header, pixels)
@@ -311,12 +311,12 @@ def _store(dataset: Dataset, entry: Entry, *, source: str, pixels: str, film: Fi
         )
         image.save(force_insert=True)
         _append_label(image, entry, boxes=entry.boxes or ())
-        film_files.write_once(film_files.preview_path(image), shown)
+        film_files.write_once(film_files.preview_path(image), preview_jpeg)
     return image
 
 
 def _warning(header: Mapping[str, str]) -> str:
-    """The header's warnings as whole sentences, that of burned-in text first, as many as the row has room for."""
+    """The header's warnings as whole sentences, burned-in text first, as many as fit in the column."""
     sentences = [value for key, value in header.items() if key.startswith("warning:")]
     sentences.sort(key=lambda sentence: sentence != header.get("warning:burned_in"))
     room = Image._meta.get_field("warning").max_length or 0
@@ -341,22 +341,22 @@ def _append_label(image: Image, entry: Entry, *, boxes: Sequence[Box]) -> None:
     )
 
 
-def _append_what_changed(image: Image, entry: Entry, report: ImportReport) -> None:
-    """A corrected CSV is a new opinion of the import: it is appended, and replaces the earlier one of the import.
-    What the tables do not speak of stays as it was."""
+def _append_changes(image: Image, entry: Entry, report: ImportReport) -> None:
+    """Append the changed label of a corrected CSV, which replaces the earlier imported label. Values for which the
+    CSV files have no column stay unchanged."""
     if entry.row is None:
         return
     if _fixed_facts_differ(image, entry.row):
         report.counts["kept as imported"] += 1
     if not entry.row.label:
         return
-    last = image.label_events.filter(source=LabelSource.IMPORT).order_by("created_at", "pk").last()
-    boxes = _boxes_of(last) if entry.boxes is None else entry.boxes
-    if last is not None and "finding" not in entry.row.columns:
-        entry = replace(entry, row=replace(entry.row, findings=tuple(last.findings)))
+    latest = image.label_events.filter(source=LabelSource.IMPORT).order_by("created_at", "pk").last()
+    boxes = _boxes_of(latest) if entry.boxes is None else entry.boxes
+    if latest is not None and "finding" not in entry.row.columns:
+        entry = replace(entry, row=replace(entry.row, findings=tuple(latest.findings)))
     assert entry.row is not None
-    now = (entry.row.label, list(entry.row.findings), [box.to_json() for box in boxes])
-    if last is not None and (last.value, last.findings, last.boxes) == now:
+    label = (entry.row.label, list(entry.row.findings), [box.to_json() for box in boxes])
+    if latest is not None and (latest.value, latest.findings, latest.boxes) == label:
         return
     with transaction.atomic():
         _append_label(image, entry, boxes=boxes)
@@ -377,7 +377,7 @@ def _fixed_facts_differ(image: Image, row: CsvRow) -> bool:
 
 def _patient(site: Site, row: CsvRow, header: Mapping[str, str], pixels: str) -> Patient:
     identifier = row.patient_id or header.get("identifier:patient_id", "")
-    # A film without a patient identifier is its own patient.
+    # A film without a patient identifier counts as its own patient.
     name = pseudonym(site_key(site), identifier or f"film {pixels}")
     patient, _ = Patient.objects.get_or_create(
         site=site,
@@ -400,7 +400,7 @@ def _study(patient: Patient, header: Mapping[str, str]) -> Study | None:
 
 
 def site_key(site: Site) -> bytes:
-    """The key of a site's pseudonyms, derived from the installation's secret; it is never stored."""
+    """Return the key of a site's pseudonyms, derived from the installation's secret and never stored."""
     return hmac.new(settings.PSEUDONYM_SECRET.encode(), site.uuid.bytes, hashlib.sha256).digest()
 
 

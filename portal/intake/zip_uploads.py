@@ -1,6 +1,6 @@
-"""A zip from the browser: received whole, unpacked with limits, imported in the background.
+"""Zip uploads from the browser: stored, unpacked with limits, and imported in the background.
 
-Limits are on bytes written, never on what the archive says of itself.
+Limits apply to the bytes written, never to the sizes that the archive declares.
 """
 
 import errno
@@ -26,22 +26,24 @@ from django.utils import timezone
 
 from portal.intake import film_files
 from portal.intake.csv_labels import Box, CsvRow, InvalidCsv, read_boxes, read_columns, read_labels
-from portal.intake.films import SECONDS_BETWEEN_BEATS, ImportReport, entries_of, import_entries, is_clutter
+from portal.intake.films import SECONDS_BETWEEN_HEARTBEATS, ImportReport, entries_of, import_entries, is_clutter
 from portal.models import Dataset, Upload, User
 from portal.people import audit
 from portal.people.access import require
 
 MOST_FILES = 200_000
 CHUNK = 2**20
-FREE_BYTES_KEPT = 2**30  # for the database, the runs and the logs
-SECONDS_LEFT_LYING = 86_400.0
+FREE_BYTES_KEPT = 2**30  # left free for the database, the runs and the logs
+SECONDS_UNTIL_SWEPT = 86_400.0
 IMPORT = "portal.tasks.import_upload"
-INTERRUPTED = "The import was interrupted; start it again: what is there already stays, and it goes on from there."
-DISK_IS_FULL = "The disk of the server is full; ask your administrator to make room, then send it again."
+INTERRUPTED = (
+    "The import was interrupted; start it again: the films imported so far are kept, and it continues from there."
+)
+DISK_IS_FULL = "The disk of the server is full; ask your administrator to free space, then send it again."
 _TWO_TABLES = (
     "The zip holds two {kind}; keep one CSV of labels and one of boxes (with the columns x, y, width, height)."
 )
-# Whatever a reader of archives may stumble over in one that was damaged or made to hurt.
+# Exceptions that a damaged or malicious archive can cause.
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -57,12 +59,12 @@ _DAMAGE = (
 
 
 class InvalidUpload(Exception):
-    """A sentence for the user."""
+    """The message is shown to the user."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What an import found: image files by their name in it, and the tables beside them."""
+    """The contents of a zip: image files by their name in it, and the tables of labels and boxes."""
 
     files: Mapping[str, Path]
     rows: Mapping[str, CsvRow] | None
@@ -70,7 +72,7 @@ class Contents:
 
 
 def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload:
-    """Keep the zip and queue its import. Raises InvalidUpload; then nothing is kept."""
+    """Store the zip and queue its import. Raises InvalidUpload, and then stores nothing."""
     require(author, "import films", dataset.site)
     if (file.size or 0) > settings.UPLOAD_LIMIT_BYTES:
         raise InvalidUpload(
@@ -81,7 +83,7 @@ def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload
     path = zip_path(upload)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _keep(file, path)
+        _store(file, path)
     except OSError as error:
         path.unlink(missing_ok=True)
         if _is_full(error):
@@ -90,7 +92,7 @@ def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload
     if not zipfile.is_zipfile(path):
         path.unlink()
         raise InvalidUpload(
-            "The file is not a zip archive; put the films, and a CSV if you have one, into one zip and send that."
+            "The file is not a zip archive; put the films, and a CSV if you have one, into a zip and send that."
         )
     with transaction.atomic():
         upload.save(force_insert=True)
@@ -100,12 +102,12 @@ def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload
 
 
 def publish(upload: Upload) -> None:
-    """Hand the import to the queue, by its task's name: the task calls this module."""
+    """Queue the import by the name of its task, since the module of the task imports this one."""
     current_app.send_task(IMPORT, args=[str(upload.uuid)])
 
 
-def _keep(file: UploadedFile, path: Path) -> None:
-    if isinstance(file, TemporaryUploadedFile):  # large, and on this disk already
+def _store(file: UploadedFile, path: Path) -> None:
+    if isinstance(file, TemporaryUploadedFile):  # large, and already on the same disk
         shutil.move(file.temporary_file_path(), path)
         return
     with path.open("wb") as target:
@@ -118,10 +120,10 @@ def zip_path(upload: Upload) -> Path:
 
 
 def import_zip(upload: Upload) -> None:
-    """Import a received zip; a bad one fails the upload with a sentence. Running it twice is harmless."""
+    """Import a stored zip; an unusable zip fails the upload with an explanation. Running it twice is harmless."""
     path = zip_path(upload)
-    for left in path.parent.glob(f"unpacked-{upload.uuid}-*"):  # by an import that was killed
-        shutil.rmtree(left, ignore_errors=True)
+    for leftover in path.parent.glob(f"unpacked-{upload.uuid}-*"):  # of an import that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
     try:
         _unpack_and_import(upload, path)
     except (InvalidUpload, InvalidCsv) as error:
@@ -129,14 +131,14 @@ def import_zip(upload: Upload) -> None:
     except OSError as error:
         if not _is_full(error):
             raise
-        fail(upload, f"{DISK_IS_FULL} What was imported stays.")
+        fail(upload, f"{DISK_IS_FULL} The films imported so far are kept.")
     path.unlink(missing_ok=True)
 
 
 def _unpack_and_import(upload: Upload, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"unpacked-{upload.uuid}-") as folder:
         report = ImportReport()
-        contents = unpack(path, Path(folder), beat=lambda: _beat(upload))
+        contents = unpack(path, Path(folder), heartbeat=lambda: _heartbeat(upload))
         entries = entries_of(contents.files, contents.rows, contents.boxes, report)
         import_entries(upload=upload, entries=entries, report=report, actor=upload.uploaded_by)
 
@@ -145,12 +147,12 @@ def _is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def _beat(upload: Upload) -> None:
+def _heartbeat(upload: Upload) -> None:
     Upload.objects.filter(pk=upload.pk).update(heartbeat_at=timezone.now())
 
 
 def fail(upload: Upload, sentence: str) -> None:
-    """End the import. The zip goes, whose films and table name people."""
+    """Mark the import as failed and delete the zip, whose films and tables may name people."""
     with transaction.atomic():
         Upload.objects.filter(pk=upload.pk).update(
             state=Upload.State.FAILED, message=sentence, finished_at=timezone.now()
@@ -167,12 +169,12 @@ def fail(upload: Upload, sentence: str) -> None:
 
 
 def sweep() -> None:
-    """Remove what killed processes left a day ago: half a zip, and the zip of an import that has ended."""
-    going_on = Upload.objects.filter(state__in=[Upload.State.RECEIVED, Upload.State.IMPORTING])
-    addresses = [str(uuid) for uuid in going_on.values_list("uuid", flat=True)]
+    """Remove files that killed processes left behind more than a day ago: partial zips, and zips of ended imports."""
+    running = Upload.objects.filter(state__in=[Upload.State.RECEIVED, Upload.State.IMPORTING])
+    addresses = [str(uuid) for uuid in running.values_list("uuid", flat=True)]
     for path in film_files.upload_path("x").parent.glob("*"):
-        with suppress(FileNotFoundError):  # another process was first
-            is_old = time.time() - path.stat().st_mtime > SECONDS_LEFT_LYING
+        with suppress(FileNotFoundError):  # another process removed it first
+            is_old = time.time() - path.stat().st_mtime > SECONDS_UNTIL_SWEPT
             if not is_old or any(address in path.name for address in addresses):
                 continue
             if path.is_dir():
@@ -181,43 +183,45 @@ def sweep() -> None:
                 path.unlink()
 
 
-def unpack(path: Path, folder: Path, *, beat: Callable[[], None] = lambda: None) -> Contents:
-    """Write the archive's plain files into `folder` under names of our own, with limits on bytes and files.
-    `beat` is called every few seconds."""
+def unpack(path: Path, folder: Path, *, heartbeat: Callable[[], None] = lambda: None) -> Contents:
+    """Write the regular files of the archive into `folder` under generated names, with limits on bytes and files.
+    `heartbeat` is called every few seconds."""
     files: dict[str, Path] = {}
-    left = settings.UPLOAD_LIMIT_BYTES
-    beaten = time.monotonic()
+    bytes_left = settings.UPLOAD_LIMIT_BYTES
+    last_heartbeat = time.monotonic()
     try:
         with zipfile.ZipFile(path) as archive:
             members = [info for info in archive.infolist() if not info.is_dir()]
             if len(members) > MOST_FILES:
-                raise InvalidUpload(f"The zip holds {len(members)} files; the limit is {MOST_FILES}. Split it.")
+                raise InvalidUpload(
+                    f"The zip holds {len(members)} files; the limit is {MOST_FILES}. Split it into several."
+                )
             for index, info in enumerate(members):
                 name = _checked_name(info)
                 target = folder / f"{index:06d}{_ending(name)}"
                 with archive.open(info) as source:
-                    left -= _copy_at_most(source, target, left)
+                    bytes_left -= _copy_at_most(source, target, bytes_left)
                 files[name] = target
-                if time.monotonic() - beaten > SECONDS_BETWEEN_BEATS:
-                    beaten = time.monotonic()
-                    beat()
+                if time.monotonic() - last_heartbeat > SECONDS_BETWEEN_HEARTBEATS:
+                    last_heartbeat = time.monotonic()
+                    heartbeat()
     except _DAMAGE as error:
         if _is_full(error):
             raise InvalidUpload(DISK_IS_FULL) from error
         raise InvalidUpload(
-            "The zip is damaged or uses a compression that Hilum does not read; make it anew with ordinary zip."
+            "The zip is damaged or uses an unsupported compression; create it again with standard zip compression."
         ) from error
-    return _sort_out(files)
+    return _separate_tables(files)
 
 
 def _checked_name(info: zipfile.ZipInfo) -> str:
-    """The name of a member, with / between folders, also where Windows wrote the zip."""
+    """The name of a member with / between folders, even if the zip was written on Windows."""
     if info.flag_bits & 0x1:
         raise InvalidUpload("The zip is encrypted; send it without a password.")
     is_link = (info.external_attr >> 16) & 0o170000 == 0o120000
     name = PurePosixPath(info.filename.replace("\\", "/"))
     if is_link or name.is_absolute() or ".." in name.parts or not name.name:
-        raise InvalidUpload("The zip holds a link or a path that leads out of it; pack plain files in plain folders.")
+        raise InvalidUpload("The zip contains a link or a path outside of it; include only regular files in folders.")
     return str(name)
 
 
@@ -233,7 +237,7 @@ def _copy_at_most(source: IO[bytes], target: Path, limit: int) -> int:
             written += len(chunk)
             if written > limit:
                 raise InvalidUpload(
-                    f"Unpacked, the zip is larger than {settings.UPLOAD_LIMIT_BYTES / 2**30:g} GiB; split it."
+                    f"Unpacked, the zip exceeds {settings.UPLOAD_LIMIT_BYTES / 2**30:g} GiB; split it into several."
                 )
             if shutil.disk_usage(target.parent).free < FREE_BYTES_KEPT + len(chunk):
                 raise InvalidUpload(DISK_IS_FULL)
@@ -241,12 +245,12 @@ def _copy_at_most(source: IO[bytes], target: Path, limit: int) -> int:
     return written
 
 
-def _sort_out(files: dict[str, Path]) -> Contents:
-    """Tell the tables from the films: boxes have a column x, labels have none."""
+def _separate_tables(files: dict[str, Path]) -> Contents:
+    """Separate the tables from the films. A table of boxes has a column x, a table of labels has none."""
     rows: dict[str, CsvRow] | None = None
     boxes: dict[str, tuple[Box, ...]] | None = None
     for name in [name for name in files if name.lower().endswith(".csv") and not is_clutter(name)]:
-        table = _named_for_sentences(files.pop(name), name)
+        table = _named_for_messages(files.pop(name), name)
         if "x" in read_columns(table):
             if boxes is not None:
                 raise InvalidUpload(_TWO_TABLES.format(kind="tables of boxes"))
@@ -258,8 +262,8 @@ def _sort_out(files: dict[str, Path]) -> Contents:
     return Contents(files, rows, boxes)
 
 
-def _named_for_sentences(path: Path, name: str) -> Path:
-    """The file in a folder of its own, under the last part of its name as far as that is harmless."""
+def _named_for_messages(path: Path, name: str) -> Path:
+    """Move the file to its own folder under a sanitised form of its original name, which error messages use."""
     folder = path.parent / f"table-{path.stem}"
     folder.mkdir()
     return path.rename(folder / re.sub(r"[^\w.-]+", "_", PurePosixPath(name).name)[-80:])

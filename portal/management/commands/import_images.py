@@ -16,19 +16,19 @@ class Command(BaseCommand):
     help = "Import a folder of DICOM, PNG, JPEG or TIFF films, with the labels of a CSV if there is one."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("folder", type=Path, metavar="DIR", help="the folder; its subfolders count")
+        parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the films, with its subfolders")
         parser.add_argument(
             "--labels", type=Path, metavar="FILE", help="CSV: filename, label, patient_id, projection, split, finding"
         )
         parser.add_argument("--boxes", type=Path, metavar="FILE", help="CSV: filename, x, y, width, height, finding")
-        parser.add_argument("--dataset", required=True, help="its name; made when it is not there")
-        parser.add_argument("--site", required=True, help="its name")
-        parser.add_argument("--user", help="the user name that the audit names")
+        parser.add_argument("--dataset", required=True, help="name of the dataset; created if it does not exist")
+        parser.add_argument("--site", required=True, help="name of the site")
+        parser.add_argument("--user", help="name of the user whom the audit records")
 
     def handle(self, *args: Any, **options: Any) -> None:
         folder: Path = options["folder"]
         if not folder.is_dir():
-            raise CommandError(f"There is no folder {folder}; give the folder that holds the films.")
+            raise CommandError(f"There is no folder {folder}; pass the folder that contains the films.")
         try:
             rows = read_labels(options["labels"]) if options["labels"] else None
             boxes = read_boxes(options["boxes"]) if options["boxes"] else None
@@ -60,14 +60,14 @@ class Command(BaseCommand):
             return None
         user = User.objects.filter(username=name).first()
         if user is None:
-            raise CommandError(f"There is no user {name!r}; give a user name, or leave --user out.")
+            raise CommandError(f"There is no user {name!r}; pass an existing user name, or omit --user.")
         return user
 
     def _dataset(self, site_name: str, name: str, actor: User | None) -> Dataset:
         site = Site.objects.filter(name=site_name).first()
         if site is None:
-            known = ", ".join(Site.objects.values_list("name", flat=True)) or "none yet; make one in the admin"
-            raise CommandError(f"There is no site {site_name!r}; sites are: {known}.")
+            existing = ", ".join(Site.objects.values_list("name", flat=True)) or "none yet; create one in the admin"
+            raise CommandError(f"There is no site {site_name!r}; existing sites: {existing}.")
         dataset, created = Dataset.objects.get_or_create(site=site, name=name, defaults={"created_by": actor})
         if created:
             audit.record(verb="make dataset", site=site, actor=actor, target=dataset, after={"name": name})

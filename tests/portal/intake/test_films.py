@@ -110,7 +110,7 @@ def test_links_are_not_followed(of: Dataset, folder: Path, tmp_path: Path) -> No
 
 
 def test_an_empty_folder_says_so(of: Dataset, folder: Path) -> None:
-    assert run(of, folder).sentences() == ["Nothing to import: no film was found"]
+    assert run(of, folder).sentences() == ["Nothing to import: there is no film"]
 
 
 # the CSV ----------------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def test_a_corrected_csv_appends_what_changed_and_says_how_many(of: Dataset, fol
     run(of, folder, labels=labels("normal", "normal", "nodule"))
     report = run(of, folder, labels=labels("normal", "exclude", "mass"))
     assert said(report) == {"there already": 3, "label events": 2}
-    assert "2 label events appended for what the CSV says differently now" in report.sentences()
+    assert "2 label events appended for changes in the CSV" in report.sentences()
     assert {i.original_name: i.current_label.value for i in of.images.all()} == {
         "a.png": "normal",
         "b.png": "exclude",
@@ -203,7 +203,7 @@ def test_missing_files_are_named(of: Dataset, folder: Path) -> None:
     factories.png(folder / "a.png")
     rows = [{"filename": name, "label": "normal"} for name in ("a.png", "gone.png", "gone too.png")]
     report = run(of, folder, labels=factories.table(folder / "l.csv", *rows))
-    assert report.sentences()[-1] == "2 files that the CSV names are not there (the first: gone.png)"
+    assert report.sentences()[-1] == "2 files listed in the CSV are missing (the first: gone.png)"
     assert report.to_json()["missing"] == 2
 
 
@@ -211,7 +211,7 @@ def test_what_may_be_a_patients_name_is_not_said_to_be_missing(of: Dataset, fold
     """The columns are shifted."""
     rows = [{"filename": name} for name in ("Zzyzxson", "Quirina A. Zzyzxson", "1.2.3")]
     report = run(of, folder, labels=factories.table(folder / "l.csv", *rows))
-    assert report.sentences() == ["3 files that the CSV names are not there"]
+    assert report.sentences() == ["3 files listed in the CSV are missing"]
 
 
 def test_files_that_the_csv_does_not_name_are_left_aside(of: Dataset, folder: Path) -> None:
@@ -318,7 +318,7 @@ def test_a_quarantined_file_is_tried_again_and_leaves_quarantine_when_it_can_be_
         assert said(run(of, folder, labels=labels)) == {"quarantined": 1}
     report = run(of, folder, labels=labels)
     assert said(report) == {"imported": 1, "left quarantine": 1}
-    assert "1 file left quarantine, since it can be read now" in report.sentences()
+    assert "1 file left quarantine, because it can be decoded now" in report.sentences()
     assert not QuarantinedFile.objects.exists()
     image = of.images.get()
     assert image.current_label.value == "normal"
@@ -471,7 +471,7 @@ def test_nobody_is_named_by_a_csv_with_more_columns(of: Dataset, folder: Path) -
     image = of.images.get()
     assert (image.extra, image.patient.identified) == ({"ward": "3"}, True)
     assert _traces(NEEDLES) == []
-    sentence = "2 columns of the CSV left out, since they may identify a person (Patient Name, Birth date)"
+    sentence = "2 columns of the CSV left out, because they may identify a person (Patient Name, Birth date)"
     assert report.sentences() == ["1 film imported", sentence]
     assert sentence in Upload.objects.get().message
 
@@ -494,7 +494,7 @@ def test_an_import_closes_its_upload_with_numbers_sentences_and_audit(of: Datase
     upload = Upload.objects.get()
     assert (upload.state, upload.done, upload.total) == ("done", 2, 2)
     assert upload.counts == {"imported": 1, "quarantined": 1}
-    assert upload.message == "1 film imported; 1 file in quarantine, with its reason."
+    assert upload.message == "1 film imported; 1 file in quarantine, with the reason."
     assert AuditEvent.objects.get(verb="import films").after["imported"] == 1
 
 

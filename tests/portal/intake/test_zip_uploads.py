@@ -111,7 +111,7 @@ def test_a_table_in_a_zip_names_nobody(of: Dataset, tmp_path: Path, film: bytes)
     upload = imported(of, made_of({"a.png": film, "labels.csv": labels}, tmp_path / "z.zip"))
     image = of.images.get()
     assert (image.extra, image.patient.identified, image.current_label.value) == ({}, True, "normal")
-    assert "1 column of the CSV left out, since it may identify a person (Patient Name)" in upload.message
+    assert "1 column of the CSV left out, because it may identify a person (Patient Name)" in upload.message
 
 
 def test_a_bad_file_in_the_zip_is_quarantined(of: Dataset, tmp_path: Path, film: bytes) -> None:
@@ -144,7 +144,7 @@ def test_what_macos_puts_beside_a_table_is_no_table(of: Dataset, tmp_path: Path,
 
 def test_a_table_that_was_unpacked_without_its_ending(tmp_path: Path) -> None:
     (tmp_path / "000000").write_text("filename\na.png\n")
-    named = zip_uploads._named_for_sentences(tmp_path / "000000", "set/labels.csv")
+    named = zip_uploads._named_for_messages(tmp_path / "000000", "set/labels.csv")
     assert (named.name, named.read_text()) == ("labels.csv", "filename\na.png\n")
 
 
@@ -248,7 +248,7 @@ def test_a_zip_with_a_damaged_directory(tmp_path: Path, film: bytes, seed: int) 
         unpack(path, tmp_path)
     except InvalidUpload as refused:
         sentence = str(refused)
-    assert re.search("damaged|encrypted|leads out", sentence)
+    assert re.search("damaged|encrypted|outside of it", sentence)
 
 
 def test_an_encrypted_zip(of: Dataset, tmp_path: Path, film: bytes) -> None:
@@ -259,7 +259,7 @@ def test_an_encrypted_zip(of: Dataset, tmp_path: Path, film: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["../evil.png", "a/../../evil.png", "/etc/evil.png", "..\\evil.png", "\\evil.png"])
 def test_a_path_that_leads_out(of: Dataset, tmp_path: Path, film: bytes, name: str) -> None:
-    assert "leads out of it" in failure(of, made_of({name: film}, tmp_path / "z.zip"))
+    assert "a path outside of it" in failure(of, made_of({name: film}, tmp_path / "z.zip"))
 
 
 def test_a_link(of: Dataset, tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_a_bomb_is_stopped_by_the_bytes_written(of: Dataset, tmp_path: Path, set
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(zip_uploads, "_copy_at_most", watched)
-        assert "Unpacked, the zip is larger than" in failure(of, content)
+        assert "Unpacked, the zip exceeds" in failure(of, content)
     assert max(written) <= settings.UPLOAD_LIMIT_BYTES
 
 
@@ -301,7 +301,7 @@ def test_unpacking_leaves_room_on_the_disk(
 def test_many_small_files_together_reach_the_limit(of: Dataset, tmp_path: Path, settings: Any) -> None:
     settings.UPLOAD_LIMIT_BYTES = 10 * 2**20
     members: dict[str, Any] = {f"{number}.png": bytes(2**20) for number in range(11)}
-    assert "larger than" in failure(of, made_of(members, tmp_path / "z.zip"))
+    assert "exceeds" in failure(of, made_of(members, tmp_path / "z.zip"))
 
 
 def test_a_zip_that_lies_about_its_sizes(of: Dataset, tmp_path: Path, settings: Any) -> None:
@@ -309,7 +309,7 @@ def test_a_zip_that_lies_about_its_sizes(of: Dataset, tmp_path: Path, settings: 
     entry = content.index(b"PK\x01\x02")
     content[entry + 24 : entry + 28] = struct.pack("<I", 10)  # uncompressed size
     settings.UPLOAD_LIMIT_BYTES = 2**20
-    assert re.search("damaged|larger than", failure(of, bytes(content)))
+    assert re.search("damaged|exceeds", failure(of, bytes(content)))
 
 
 def test_too_many_files(of: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,7 +344,7 @@ def test_a_bug_ends_the_import_with_a_reference(
     monkeypatch.setattr(zip_uploads, "import_entries", broken)
     upload = imported(of, made_of({"a.png": film}, tmp_path / "z.zip"))
     assert upload.state == "failed"
-    assert upload.message.startswith(f"Internal error; tell your administrator the reference {upload.uuid}")
+    assert upload.message.startswith(f"Internal error; give your administrator the reference {upload.uuid}")
     assert "a bug" not in upload.message
     assert str(upload.uuid) in caplog.text
     assert not list(zip_path(upload).parent.glob("*"))
@@ -367,8 +367,8 @@ def test_a_disk_that_fills_up_during_the_import_is_said(
     upload = imported(of, made_of({"a.png": film, "b.png": tmp_path / "b.png"}, tmp_path / "z.zip"))
     assert upload.state == "failed"
     assert upload.message == (
-        "The disk of the server is full; ask your administrator to make room, then send it again. "
-        "What was imported stays."
+        "The disk of the server is full; ask your administrator to free space, then send it again. "
+        "The films imported so far are kept."
     )
     assert of.images.count() == 1
     assert not list(zip_path(upload).parent.glob("*"))
@@ -402,15 +402,16 @@ django.setup()
 from pathlib import Path
 from django.conf import settings
 settings.DATA_DIR = Path(sys.argv[2])
-from portal import ingest, tasks
-really, count = ingest._import_one, 0
+from portal import tasks
+from portal.intake import films
+really, count = films._import_one, 0
 def import_one(*args):
     global count
     count += 1
     if count == 3:
         os.kill(os.getpid(), 9)
     return really(*args)
-ingest._import_one = import_one
+films._import_one = import_one
 tasks.import_upload(sys.argv[1])
 """
 
@@ -479,10 +480,10 @@ def test_the_sweep_needs_no_folder(of: Dataset) -> None:
 
 
 def test_unpacking_beats(tmp_path: Path, film: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zip_uploads, "SECONDS_BETWEEN_BEATS", 0)
+    monkeypatch.setattr(zip_uploads, "SECONDS_BETWEEN_HEARTBEATS", 0)
     factories.zipped(tmp_path / "z.zip", {f"{n}.png": film for n in range(3)})
     beats: list[int] = []
-    unpack(tmp_path / "z.zip", tmp_path, beat=lambda: beats.append(1))
+    unpack(tmp_path / "z.zip", tmp_path, heartbeat=lambda: beats.append(1))
     assert len(beats) == 3
 
 

@@ -42,7 +42,7 @@ def test_a_folder_becomes_a_dataset(folder: Path) -> None:
 
 def test_twice_into_one_dataset(folder: Path) -> None:
     run(folder)
-    assert run(folder) == "2 films were there already\n"
+    assert run(folder) == "2 films were already imported\n"
     assert Dataset.objects.count() == 1
 
 
@@ -53,8 +53,8 @@ def test_with_labels_boxes_and_a_name_for_the_audit(folder: Path, tmp_path: Path
     said = run(folder, labels=labels, boxes=boxes, user="kim").splitlines()
     assert said == [
         "1 film imported",
-        "1 file left aside, since the CSV does not name it",
-        "1 file that the CSV names is not there (the first: c.png)",
+        "1 file skipped, because the CSV does not list it",
+        "1 file listed in the CSV is missing (the first: c.png)",
     ]
     image = Image.objects.get()
     assert (image.current_label.value, len(image.label_events.get().boxes)) == ("abnormal", 1)
@@ -64,7 +64,7 @@ def test_with_labels_boxes_and_a_name_for_the_audit(folder: Path, tmp_path: Path
 def test_quarantined_files_are_listed_with_their_sentence(folder: Path) -> None:
     factories.colour_png(folder / "c.png")
     said = run(folder)
-    assert "1 file in quarantine, with its reason\n  quarantined " in said
+    assert "1 file in quarantine, with the reason\n  quarantined " in said
     assert "c.png" not in said
 
 
@@ -72,7 +72,7 @@ def test_quarantined_files_are_listed_with_their_sentence(folder: Path) -> None:
     ("options", "sentence"),
     [
         ({"folder": Path("/nowhere")}, "There is no folder /nowhere"),
-        ({"site": "Busan"}, "There is no site 'Busan'; sites are: Seoul."),
+        ({"site": "Busan"}, "There is no site 'Busan'; existing sites: Seoul."),
         ({"user": "nobody"}, "There is no user 'nobody'"),
         ({"labels": Path("/nowhere.csv")}, r"There is no CSV file nowhere\.csv"),
     ],
@@ -105,4 +105,4 @@ def test_an_interrupted_import_says_so_and_goes_on_when_it_is_run_again(
     assert (upload.state, Image.objects.count()) == ("failed", 2)
     assert upload.message.startswith("The import was interrupted; start it again")
     monkeypatch.setattr(films, "_close", really)
-    assert run(folder) == "2 films were there already\n"
+    assert run(folder) == "2 films were already imported\n"
