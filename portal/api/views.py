@@ -1,4 +1,4 @@
-"""The portal's data by API: the same functions and the same rules as the pages."""
+"""API of the portal's data, with the same functions and rules as the pages."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -41,7 +41,7 @@ class Datasets(generics.ListAPIView[Dataset]):
 
 
 class Images(generics.ListAPIView[Image]):
-    """The films of a dataset; filters as on its page: label, view, finding, split and part."""
+    """The films of a dataset, with the filters of its page: label, view, finding, split and part."""
 
     serializer_class = ImageSerializer
     queryset = Image.objects.none()
@@ -89,7 +89,7 @@ class CohortImages(generics.ListAPIView[CohortImage]):
 
 
 class CohortDifference(APIView):
-    """All films that were added, removed or relabelled since `earlier`, another cohort of the site."""
+    """The films that were added, removed or relabelled since `earlier`, another cohort of the site."""
 
     @extend_schema(parameters=[OpenApiParameter("earlier", UUID, required=True)], responses={200: dict})
     def get(self, request: Request, uuid: UUID) -> Response:
@@ -97,30 +97,30 @@ class CohortDifference(APIView):
         cohort = get_visible(cohorts, person(request), uuid)
         earlier = get_visible(cohorts, person(request), request.query_params.get("earlier", ""))
         try:
-            found = diff(cohort, earlier)
+            difference = diff(cohort, earlier)
         except InvalidCohort as error:
             raise ValidationError({"detail": str(error)}) from error
-        named = [*found.added, *found.removed, *(one.image_id for one in found.relabelled)]
-        addresses = _addresses(named)
+        ids = [*difference.added, *difference.removed, *(change.image_id for change in difference.relabelled)]
+        uuids = _uuids(ids)
         return Response(
             {
                 "cohort": str(cohort),
                 "earlier": str(earlier),
-                "added": [addresses[pk] for pk in found.added],
-                "removed": [addresses[pk] for pk in found.removed],
+                "added": [uuids[pk] for pk in difference.added],
+                "removed": [uuids[pk] for pk in difference.removed],
                 "relabelled": [
-                    {"image": addresses[one.image_id], "before": one.before, "after": one.after}
-                    for one in found.relabelled
+                    {"image": uuids[change.image_id], "before": change.before, "after": change.after}
+                    for change in difference.relabelled
                 ],
             }
         )
 
 
-def _addresses(ids: Sequence[int]) -> dict[int, UUID]:
-    found: dict[int, UUID] = {}
-    for start in range(0, len(ids), 500):  # SQLite allows 999 parameters on old builds
-        found |= dict(Image.objects.filter(pk__in=ids[start : start + 500]).values_list("pk", "uuid"))
-    return found
+def _uuids(ids: Sequence[int]) -> dict[int, UUID]:
+    uuids: dict[int, UUID] = {}
+    for start in range(0, len(ids), 500):  # old builds of SQLite allow 999 parameters
+        uuids |= dict(Image.objects.filter(pk__in=ids[start : start + 500]).values_list("pk", "uuid"))
+    return uuids
 
 
 class Queues(generics.ListAPIView[ScreeningQueue]):
@@ -132,7 +132,7 @@ class Queues(generics.ListAPIView[ScreeningQueue]):
 
 
 class QueueImages(generics.ListAPIView[QueueImage]):
-    """The films of a queue in its order; those that may not be shown in an order by score are missing."""
+    """The films of a queue in its order, without films that may not be shown in an order by score."""
 
     serializer_class = QueueImageSerializer
     pagination_class = ByPosition
@@ -145,33 +145,33 @@ class QueueImages(generics.ListAPIView[QueueImage]):
 class LabelFilms(APIView):
     @extend_schema(request=LabelRequest, responses={201: dict, 409: dict})
     def post(self, request: Request) -> Response:
-        """Label films in one act. 409 where somebody else changed every film since it was `seen`."""
-        wish = LabelRequest(data=request.data)
-        wish.is_valid(raise_exception=True)
-        given: dict[str, Any] = wish.validated_data
+        """Label films in a single act. 409 if another person has changed every film since it was `seen`."""
+        serializer = LabelRequest(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        data: dict[str, Any] = serializer.validated_data
         films = list(
-            visible(Image.objects.select_related("dataset__site"), person(request)).filter(uuid__in=given["images"])
+            visible(Image.objects.select_related("dataset__site"), person(request)).filter(uuid__in=data["images"])
         )
-        if len(films) != len(set(given["images"])):
-            raise NotFound("A film is not at your site or is gone.")
+        if len(films) != len(set(data["images"])):
+            raise NotFound("A film does not exist or belongs to another site.")
         try:
-            done = label_as_seen(
+            outcome = label_as_seen(
                 images=films,
-                seen=_seen(films, given.get("seen")),
-                wish=LabelChange(value=given["value"], findings=given["findings"], reason=given["reason"]),
-                act=given.get("act") or uuid4(),
+                seen=_events_seen(films, data.get("seen")),
+                change=LabelChange(value=data["value"], findings=data["findings"], reason=data["reason"]),
+                act=data.get("act") or uuid4(),
                 author=person(request),
                 site=films[0].dataset.site,
             )
         except InvalidLabel as error:
             raise ValidationError({"detail": str(error)}) from error
-        changed = [film.uuid for film in films if film.pk in done.changed]
-        answer = {"act": str(done.act), "films": len(done.labelled), "changed": changed}
-        return Response(answer, status=status.HTTP_201_CREATED if done.labelled else status.HTTP_409_CONFLICT)
+        changed = [film.uuid for film in films if film.pk in outcome.changed]
+        response = {"act": str(outcome.act), "films": len(outcome.labelled), "changed": changed}
+        return Response(response, status=status.HTTP_201_CREATED if outcome.labelled else status.HTTP_409_CONFLICT)
 
 
-def _seen(films: Sequence[Image], given: Mapping[str, int] | None) -> dict[int, int]:
-    """Film id -> events seen. Who does not say has seen what there is; a film that is not named had none."""
-    if given is None:
+def _events_seen(films: Sequence[Image], seen: Mapping[str, int] | None) -> dict[int, int]:
+    """Events seen by film id: all existing events without `seen`, and none for a film that is missing from `seen`."""
+    if seen is None:
         return events_of(films)
-    return {film.pk: given.get(str(film.uuid), 0) for film in films}
+    return {film.pk: seen.get(str(film.uuid), 0) for film in films}

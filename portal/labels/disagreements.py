@@ -1,7 +1,7 @@
-"""Two people on one film: what becomes of a label that met another one.
+"""Conflicts between the labels of two people.
 
-Readings that differ leave a film unresolved, and only an adjudication ends that. So whoever met another's label may
-let both stand, take theirs by taking back their own, or, as an adjudicator, settle the film by their own.
+Differing labels leave a film unresolved until an adjudication settles it. A person whose label conflicts with another
+may keep both, accept the other by withdrawing their own, or, as an adjudicator, settle the film with their own.
 """
 
 import uuid
@@ -33,63 +33,64 @@ class MergeChoice(StrEnum):
 
 
 class ChangedAgain(Exception):
-    """Somebody else changed the film once more, after the two labels were shown."""
+    """Another person changed the film again after the two labels were shown."""
 
 
 def merge(
-    *, image: Image, choice: str, wish: LabelChange, seen: int, act: uuid.UUID, author: User, site: Site
+    *, image: Image, choice: str, change: LabelChange, seen: int, act: uuid.UUID, author: User, site: Site
 ) -> Adjudication | None:
-    """Do with the author's label what they chose once they saw the other's. `seen` is how many events the film had
-    when both were shown. Raises InvalidLabel, and ChangedAgain where there is yet another label to look at."""
+    """Apply the author's choice after they saw the conflicting label. `seen` is the number of events of the film when
+    both labels were shown. Returns the adjudication, if there is one. Raises InvalidLabel, and ChangedAgain if there is
+    another new label to look at."""
     if choice not in list(MergeChoice):
         raise InvalidLabel(f"The choice {choice!r} is unknown; use one of {', '.join(MergeChoice)}.")
-    check(images=[image], wish=wish, author=author, site=site)
+    check(images=[image], change=change, author=author, site=site)
     with transaction.atomic():
         hold([image.pk])
         if changed_by_others([image.pk], {image.pk: seen}, author):
             raise ChangedAgain
         if choice == MergeChoice.THEIRS:
             _withdraw(image, author, site)
-        elif choice == MergeChoice.MINE and differs(image, wish, author):
-            return adjudicate(image=image, wish=wish, author=author, site=site, act=act)
+        elif choice == MergeChoice.MINE and differs(image, change, author):
+            return adjudicate(image=image, change=change, author=author, site=site, act=act)
         else:
-            label_as_seen(images=[image], seen={image.pk: seen}, wish=wish, act=act, author=author, site=site)
+            label_as_seen(images=[image], seen={image.pk: seen}, change=change, act=act, author=author, site=site)
     return None
 
 
-def differs(image: Image, wish: LabelChange, author: User) -> bool:
-    """Whether the wish, as one more reading, would leave the film unresolved, or be outweighed by an adjudication."""
+def differs(image: Image, change: LabelChange, author: User) -> bool:
+    """Whether the change, as a further label, would leave the film unresolved or be overridden by an adjudication."""
     events = list(image.label_events.exclude(author=author).order_by("created_at", "pk"))
     theirs = resolve([event for event in events if event.source != LabelSource.IMPORT])
-    return theirs is not None and (theirs.value != wish.value or theirs.source == LabelSource.ADJUDICATION)
+    return theirs is not None and (theirs.value != change.value or theirs.source == LabelSource.ADJUDICATION)
 
 
 def adjudicate(
-    *, image: Image, wish: LabelChange, author: User, site: Site, act: uuid.UUID | None = None
+    *, image: Image, change: LabelChange, author: User, site: Site, act: uuid.UUID | None = None
 ) -> Adjudication:
-    """Settle the readings of a film by one event, which outweighs them all."""
+    """Settle the differing labels of a film by a single event that overrides them all."""
     require(author, "adjudicate labels", site)
     with transaction.atomic():
         hold([image.pk])
-        standing = image.label_events.filter(
+        active = image.label_events.filter(
             source=LabelSource.READER, reverts__isnull=True, reverted_by__isnull=True
         ).order_by("pk")
         event = LabelEvent(
             image=image,
-            value=wish.value,
-            findings=list(wish.findings),
+            value=change.value,
+            findings=list(change.findings),
             author=author,
             source=LabelSource.ADJUDICATION,
-            reason=wish.reason or DEFAULT_REASON,
+            reason=change.reason or DEFAULT_REASON,
             batch=act or uuid.uuid4(),
         )
-        settled = [str(address) for address in standing.values_list("uuid", flat=True)]
+        settled = [str(address) for address in active.values_list("uuid", flat=True)]
         append([event])
         adjudication = Adjudication.objects.create(
             image=image,
             settles=settled,
             adjudicator=author,
-            verdict=wish.value,
+            verdict=change.value,
             reason=event.reason,
             label_event=event,
         )
@@ -98,14 +99,14 @@ def adjudicate(
             site=site,
             actor=author,
             target=image,
-            after={"value": wish.value, "findings": list(wish.findings), "settles": settled},
+            after={"value": change.value, "findings": list(change.findings), "settles": settled},
             reason=event.reason,
         )
     return adjudication
 
 
 def _withdraw(image: Image, author: User, site: Site) -> None:
-    """Take back what stands of the author's own readings of the film: the other label is left alone."""
+    """Revert the author's own labels of the film, so that the other label remains."""
     own = list(
         image.label_events.filter(
             author=author, source=LabelSource.READER, reverts__isnull=True, reverted_by__isnull=True
@@ -114,11 +115,11 @@ def _withdraw(image: Image, author: User, site: Site) -> None:
     if not own:
         return
     batch = uuid.uuid4()
-    append([LabelEvent(image=image, author=author, source=one.source, batch=batch, reverts=one) for one in own])
-    before = {"acts": [str(one.batch) for one in own]}
+    append([LabelEvent(image=image, author=author, source=event.source, batch=batch, reverts=event) for event in own])
+    before = {"acts": [str(event.batch) for event in own]}
     audit.record(verb="take another's label", site=site, actor=author, target=image, before=before)
 
 
-def may_settle(author: User, image: Image, wish: LabelChange, site: Site) -> bool:
-    """Whether "keep mine" is open to the author: their label differs from nobody's, or they adjudicate."""
-    return may(author, "adjudicate labels", site) or not differs(image, wish, author)
+def may_settle(author: User, image: Image, change: LabelChange, site: Site) -> bool:
+    """Whether the author may choose "keep mine": their label conflicts with no other, or they are an adjudicator."""
+    return may(author, "adjudicate labels", site) or not differs(image, change, author)

@@ -1,7 +1,8 @@
-"""Labels: append events, work out the current one, take back an act.
+"""Labels: append events, derive the current label, undo an act.
 
-The label of a film is the adjudicated one, else what its readers agree on, else the imported one. Readers who
-differ make it unresolved. An author's later event replaces their earlier one; a reverted event counts for nothing.
+The label of a film is the adjudicated label; without one, the label on which its readers agree; without one, the
+imported label. Readers who differ make it unresolved. An author's later event replaces their earlier one, and a
+reverted event does not count.
 """
 
 import uuid
@@ -19,27 +20,27 @@ from portal.people import audit
 from portal.people.access import require
 
 BAD_QUALITY = "bad quality"  # a finding that every site has
-CHUNK = 500  # rows a query may name; SQLite allows 999 parameters on old builds
-NAMED = 3  # films that an act is told by
+CHUNK = 500  # rows in a query; old builds of SQLite allow 999 parameters
+NAMED = 3  # films named in the description of an act
 
 
 class InvalidLabel(Exception):
-    """A sentence for the user."""
+    """The message is shown to the user."""
 
 
 @dataclass(frozen=True)
 class Label:
     value: str  # a LabelValue, or CurrentLabel.UNRESOLVED
     findings: tuple[str, ...]
-    source: str  # the LabelSource it stands on; blank when unresolved
+    source: str  # the LabelSource of the label; blank when unresolved
 
 
 def resolve(events: Sequence[LabelEvent]) -> Label | None:
-    """The label that `events` of one film, oldest first, amount to; None when none is left standing."""
+    """Return the label that follows from the `events` of one film, oldest first; None if all of them are reverted."""
     reverted = {event.reverts_id for event in events if event.reverts_id}
-    standing = [event for event in events if event.value and event.pk not in reverted]
+    active = [event for event in events if event.value and event.pk not in reverted]
     for source in (LabelSource.ADJUDICATION, LabelSource.READER, LabelSource.IMPORT):
-        by_author = {event.author_id: event for event in standing if event.source == source}
+        by_author = {event.author_id: event for event in active if event.source == source}
         if not by_author:
             continue
         latest = max(by_author.values(), key=lambda event: (event.created_at, event.pk))
@@ -50,7 +51,7 @@ def resolve(events: Sequence[LabelEvent]) -> Label | None:
 
 
 def labels_at(image_ids: Iterable[int], cutoff: datetime) -> dict[int, Label]:
-    """Image id -> its label as it stood at `cutoff`. A film without a label is not in the answer."""
+    """Return labels as of `cutoff` by image id, without films that had no label."""
     return _labels(list(image_ids), LabelEvent.objects.filter(created_at__lte=cutoff))
 
 
@@ -66,7 +67,7 @@ def _labels(ids: list[int], counted: QuerySet[LabelEvent]) -> dict[int, Label]:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelChange:
-    """The label that somebody wants films to have."""
+    """The label to give to films."""
 
     value: str
     findings: Sequence[str] = ()
@@ -75,7 +76,7 @@ class LabelChange:
 
 @dataclass(frozen=True)
 class Labelled:
-    """What an act came to: film ids that it labelled, and those that somebody else had changed meanwhile."""
+    """The outcome of an act: ids of the labelled films, and of those that another person had changed meanwhile."""
 
     act: uuid.UUID
     labelled: tuple[int, ...]
@@ -86,33 +87,34 @@ def label_as_seen(
     *,
     images: Sequence[Image],
     seen: Mapping[int, int],
-    wish: LabelChange,
+    change: LabelChange,
     act: uuid.UUID,
     author: User,
     site: Site,
     queue: ScreeningQueue | None = None,
 ) -> Labelled:
-    """Label films as the author saw them: `seen` is, by film id, how many events the film had then. A film that
-    somebody else changed since stays as it is and is named. An act that is already kept is not written again: whoever
-    sent it twice did not hear the first answer."""
-    check(images=images, wish=wish, author=author, site=site)
+    """Label the films that nobody else has changed since the author saw them. `seen` is the number of events of each
+    film at that time, by film id. Films changed by others stay as they are and are returned in `changed`. An act that
+    is already stored is not written again, since a client that missed the response sends it twice. Raises
+    InvalidLabel."""
+    check(images=images, change=change, author=author, site=site)
     ids = sorted({image.pk for image in images})
     with transaction.atomic():
         hold(ids)
         kept = dict(LabelEvent.objects.filter(batch=act, reverts__isnull=True).values_list("image_id", "author_id"))
         if kept:
             if set(kept.values()) != {author.pk} or not kept.keys() <= set(ids):
-                raise InvalidLabel("This act is not yours, or was of other films; load the page again.")
+                raise InvalidLabel("This act belongs to another person or to other films; reload the page.")
             return Labelled(act, tuple(sorted(kept)), tuple(sorted(set(ids) - kept.keys())))
         changed = changed_by_others(ids, seen, author)
         unchanged = [image for image in images if image.pk not in changed]
         if unchanged:
-            _write(unchanged, wish, author, site, act, queue=queue, left=len(changed))
+            _write(unchanged, change, author, site, act, queue=queue, skipped=len(changed))
     return Labelled(act, tuple(sorted({image.pk for image in unchanged})), tuple(sorted(changed)))
 
 
 def changed_by_others(ids: Sequence[int], seen: Mapping[int, int], author: User) -> set[int]:
-    """The films with an event of another person beyond those that the author saw."""
+    """Return the films with events of other people that are newer than those that the author saw."""
     authors: dict[int, list[int | None]] = defaultdict(list)
     for start in range(0, len(ids), CHUNK):
         events = LabelEvent.objects.filter(image_id__in=ids[start : start + CHUNK]).order_by("pk")
@@ -121,21 +123,21 @@ def changed_by_others(ids: Sequence[int], seen: Mapping[int, int], author: User)
     return {
         image_id
         for image_id, of_film in authors.items()
-        if any(one not in (None, author.pk) for one in of_film[seen.get(image_id, 0) :])
+        if any(author_id not in (None, author.pk) for author_id in of_film[seen.get(image_id, 0) :])
     }
 
 
-def check(*, images: Sequence[Image], wish: LabelChange, author: User, site: Site) -> None:
-    """Whether the author may give this label to these films. Raises InvalidLabel with a sentence."""
+def check(*, images: Sequence[Image], change: LabelChange, author: User, site: Site) -> None:
+    """Raise InvalidLabel or PermissionDenied unless the author may give this label to these films."""
     require(author, "label films", site)
-    if wish.value not in LabelValue.values:
-        raise InvalidLabel(f"The label {wish.value!r} is unknown; use one of {', '.join(LabelValue.values)}.")
-    unusable = [finding for finding in wish.findings if not finding.strip() or "|" in finding]
+    if change.value not in LabelValue.values:
+        raise InvalidLabel(f"The label {change.value!r} is unknown; use one of {', '.join(LabelValue.values)}.")
+    unusable = [finding for finding in change.findings if not finding.strip() or "|" in finding]
     if unusable:
-        raise InvalidLabel(f"The finding {unusable[0]!r} is blank or holds a '|'; name each finding by itself.")
-    if any("\0" in text for text in (wish.reason, *wish.findings)):  # PostgreSQL keeps none in text
-        raise InvalidLabel("The reason or a finding holds a NUL character; write it without.")
-    unknown = [finding for finding in wish.findings if site.findings and finding not in [*site.findings, BAD_QUALITY]]
+        raise InvalidLabel(f"The finding {unusable[0]!r} is blank or contains '|'; enter each finding separately.")
+    if any("\0" in text for text in (change.reason, *change.findings)):  # PostgreSQL does not store NUL in text
+        raise InvalidLabel("The reason or a finding contains a NUL character; remove it.")
+    unknown = [finding for finding in change.findings if site.findings and finding not in [*site.findings, BAD_QUALITY]]
     if unknown:
         raise InvalidLabel(
             f"{unknown[0]!r} is not among the findings of {site.name}; use one of {', '.join(site.findings)}, "
@@ -143,61 +145,61 @@ def check(*, images: Sequence[Image], wish: LabelChange, author: User, site: Sit
         )
     strangers = [image for image in images if image.dataset.site_id != site.pk]
     if strangers:
-        raise InvalidLabel("A film of another site is among them; label the films of one site at a time.")
+        raise InvalidLabel("A film belongs to another site; label the films of one site at a time.")
 
 
 def _write(
     images: Sequence[Image],
-    wish: LabelChange,
+    change: LabelChange,
     author: User,
     site: Site,
     act: uuid.UUID,
     *,
     queue: ScreeningQueue | None = None,
-    left: int = 0,
+    skipped: int = 0,
 ) -> None:
     append(
         [
             LabelEvent(
                 image=image,
-                value=wish.value,
-                findings=list(wish.findings),
+                value=change.value,
+                findings=list(change.findings),
                 author=author,
                 source=LabelSource.READER,
-                reason=wish.reason,
+                reason=change.reason,
                 batch=act,
                 queue=queue,
             )
             for image in images
         ]
     )
-    after = {"value": wish.value, "findings": list(wish.findings), "films": len(images), "act": str(act)}
+    after = {"value": change.value, "findings": list(change.findings), "films": len(images), "act": str(act)}
     audit.record(
         verb="label films",
         site=site,
         actor=author,
-        after=after | ({"left to others": left} if left else {}),
-        reason=wish.reason,
+        after=after | ({"left to others": skipped} if skipped else {}),
+        reason=change.reason,
     )
 
 
 def undo(*, act: uuid.UUID, author: User, site: Site) -> int:
-    """Revert what is left of an act, by its own author only. Returns how many films changed."""
+    """Revert the events of an act that are not reverted yet. Only its author may do so. Returns the number of films."""
     require(author, "label films", site)
     with transaction.atomic():
         of_act = Image.objects.filter(label_events__batch=act, dataset__site=site)
-        hold(sorted(set(of_act.values_list("pk", flat=True))))  # two requests to undo one act take turns
+        hold(sorted(set(of_act.values_list("pk", flat=True))))  # serialises two requests to undo the same act
         events = list(
             LabelEvent.objects.filter(
                 batch=act, author=author, image__dataset__site=site, reverts__isnull=True, reverted_by__isnull=True
             ).select_related("image")
         )
         if not events:
-            raise InvalidLabel("There is nothing to undo: the act is not yours, or it was undone before.")
-        taken_back = uuid.uuid4()
+            raise InvalidLabel("There is nothing to undo: the act is not yours, or it was already undone.")
+        undo_act = uuid.uuid4()
         append(
             [
-                LabelEvent(image=event.image, author=author, source=event.source, batch=taken_back, reverts=event)
+                LabelEvent(image=event.image, author=author, source=event.source, batch=undo_act, reverts=event)
                 for event in events
             ]
         )
@@ -208,7 +210,7 @@ def undo(*, act: uuid.UUID, author: User, site: Site) -> int:
 
 @dataclass(frozen=True)
 class LabelAct:
-    """What still stands of one act: enough for its author to know it again before it is undone."""
+    """The events of an act that are not reverted, described so that its author recognises it before undoing it."""
 
     uuid: uuid.UUID
     value: str
@@ -218,19 +220,19 @@ class LabelAct:
 
 
 def last_act(*, author: User, site: Site, image: Image | None = None) -> LabelAct | None:
-    """The author's latest act at the site that still stands; with `image`, the latest that touched this film."""
-    standing = LabelEvent.objects.filter(
+    """Return the author's latest act at the site that is not reverted; with `image`, the latest on this film."""
+    active = LabelEvent.objects.filter(
         author=author,
         image__dataset__site=site,
         source=LabelSource.READER,
         reverts__isnull=True,
         reverted_by__isnull=True,
     )
-    touching = standing.filter(image=image) if image else standing
+    touching = active.filter(image=image) if image else active
     latest = touching.order_by("-created_at", "-pk").first()
     if latest is None:
         return None
-    of_act = standing.filter(batch=latest.batch)
+    of_act = active.filter(batch=latest.batch)
     return LabelAct(
         uuid=latest.batch,
         value=latest.value,
@@ -241,19 +243,20 @@ def last_act(*, author: User, site: Site, image: Image | None = None) -> LabelAc
 
 
 def append(events: Sequence[LabelEvent]) -> None:
-    """Write the events and bring the current labels of their films up to date. Call inside a transaction."""
+    """Write the events and update the current labels of their films. Call inside a transaction."""
     datasets = hold(sorted({event.image_id for event in events}))
     LabelEvent.objects.bulk_create(events, batch_size=CHUNK)
     _refresh_current(datasets)
 
 
 def hold(image_ids: Sequence[int]) -> dict[int, int]:
-    """Film id -> dataset id. Hold the films until the transaction ends, so that two people who label one film take
-    turns. In the order of keys, so that they never wait for each other; without a word to foreign keys; SQLite has one
-    writer anyway.
+    """Lock the films until the transaction ends, so that people who label the same film take turns. Returns dataset ids
+    by film id. Rows are locked in the order of their keys, which prevents deadlocks, and with NO KEY UPDATE, which does
+    not block rows that refer to a film. SQLite has a single writer anyway.
 
-    The table is held first, always: events are dated on the way to the database, a split's cut-off waits for whoever
-    holds the table, and an event dated earlier could fall behind a cut-off that did not see it.
+    The table is always locked first. Events get their time before they reach the database, and the cut-off of a split
+    waits for transactions that hold this lock. Without it, an event could be dated before a cut-off that did not
+    include it.
     """
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:

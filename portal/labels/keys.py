@@ -1,4 +1,4 @@
-"""The keys of labelling: what each does, and the keys that a person has chosen for themselves."""
+"""Keyboard shortcuts for labelling: the commands, and the keys that each person has chosen."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from portal.people import audit
 
 @dataclass(frozen=True)
 class Command:
-    """A key's act. One with a `value` labels; a `finding` goes along with it."""
+    """The command of a key. A command with a `value` gives that label, with its `finding` if there is one."""
 
     name: str
     words: str
@@ -22,7 +22,7 @@ class Command:
 
     @property
     def shown(self) -> str:
-        """As it stands on a button."""
+        """The key as shown on a button."""
         return self.key.upper() if len(self.key) == 1 else self.key
 
 
@@ -48,7 +48,7 @@ TAKEN = {
 
 
 class InvalidKeys(Exception):
-    """Command -> a sentence for the user."""
+    """`faults`: command -> message for the user."""
 
     def __init__(self, faults: dict[str, str]) -> None:
         super().__init__(" ".join(faults.values()))
@@ -56,59 +56,65 @@ class InvalidKeys(Exception):
 
 
 def commands_of(person: User) -> list[Command]:
-    """Every command with the person's key for it; what is stored and makes no sense counts as not stored."""
+    """Return every command with the person's key for it; invalid stored keys are ignored."""
     chosen = person.label_keys if isinstance(person.label_keys, dict) else {}
     try:
-        keys = checked(chosen)
+        keys = normalise_keys(chosen)
     except InvalidKeys:
         keys = {}
-    return [Command(one.name, one.words, keys.get(one.name, one.key), one.value, one.finding) for one in DEFAULTS]
+    return [
+        Command(command.name, command.words, keys.get(command.name, command.key), command.value, command.finding)
+        for command in DEFAULTS
+    ]
 
 
 def choose_keys(*, person: User, keys: Mapping[str, object]) -> None:
-    """Keep the person's keys, by command; a command that is not named has its first key. Raises InvalidKeys."""
-    chosen = checked(keys)
-    first = {one.name: one.key for one in DEFAULTS}
+    """Store the person's keys, by command; a missing command gets its default key. Raises InvalidKeys."""
+    chosen = normalise_keys(keys)
+    defaults = {command.name: command.key for command in DEFAULTS}
     with transaction.atomic():
         before = person.label_keys
-        person.label_keys = {name: key for name, key in chosen.items() if key != first[name]}
+        person.label_keys = {name: key for name, key in chosen.items() if key != defaults[name]}
         person.save(update_fields=["label_keys"])
         audit.record(verb="choose keys", site=None, actor=person, target=person, before=before, after=person.label_keys)
 
 
-def checked(keys: Mapping[str, object]) -> dict[str, str]:
-    """The keys as they are pressed, each for one command. Raises InvalidKeys with a sentence for each fault."""
-    words = {one.name: one.words for one in DEFAULTS}
+def normalise_keys(keys: Mapping[str, object]) -> dict[str, str]:
+    """Return the normalised key of every command. Raises InvalidKeys with a message for each fault."""
+    words = {command.name: command.words for command in DEFAULTS}
     faults = {
         name: f"There is no command {name!r}; the commands are {', '.join(words)}."
         for name in keys
         if name not in words
     }
     chosen: dict[str, str] = {}
-    for one in DEFAULTS:
-        key, fault = _key(keys.get(one.name, one.key), one.words)
+    for command in DEFAULTS:
+        key, fault = _key(keys.get(command.name, command.key), command.words)
         if fault:
-            faults[one.name] = fault
-        chosen[one.name] = key
+            faults[command.name] = fault
+        chosen[command.name] = key
     owner: dict[str, str] = {}
     for name, key in chosen.items():
         if name not in faults and key in owner:
-            faults[name] = f"{key!r} already stands for {words[owner[key]]}; choose another key for {words[name]}."
+            faults[name] = f"{key!r} is already the key for {words[owner[key]]}; choose another key for {words[name]}."
         owner.setdefault(key, name)
     if faults:
         raise InvalidKeys(faults)
     return chosen
 
 
-def _key(given: object, words: str) -> tuple[str, str]:
-    """A key, and what is wrong with it."""
-    text = given.strip() if isinstance(given, str) else ""
+def _key(value: object, words: str) -> tuple[str, str]:
+    """The normalised key, and a message if it is invalid."""
+    text = value.strip() if isinstance(value, str) else ""
     named = {name.lower(): name for name in NAMED}.get(text.lower())
     if named:
         return named, ""
     if text in TAKEN:
-        return text, f"{text!r} {TAKEN[text]} and cannot stand for {words}; choose a letter."
+        return text, f"{text!r} {TAKEN[text]} and cannot be the key for {words}; choose a letter."
     if len(text) != 1 or not text.isprintable():
-        shown = text[:20] if isinstance(given, str) else type(given).__name__
-        return "", f"{shown!r} is no key for {words}; give one letter or sign, or one of {', '.join(NAMED)}."
+        quoted = text[:20] if isinstance(value, str) else type(value).__name__
+        return (
+            "",
+            f"{quoted!r} cannot be the key for {words}; use a single letter or sign, or one of {', '.join(NAMED)}.",
+        )
     return text.lower(), ""

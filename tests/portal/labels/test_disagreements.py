@@ -40,14 +40,19 @@ def label(films: Any, value: str, author: User, seen: int | dict[int, int], **fi
     known = seen if isinstance(seen, dict) else {film.pk: seen for film in films}
     act = fields.pop("act", None) or uuid.uuid4()
     return label_as_seen(
-        images=films, seen=known, wish=LabelChange(value=value, **fields), act=act, author=author, site=factories.site()
+        images=films,
+        seen=known,
+        change=LabelChange(value=value, **fields),
+        act=act,
+        author=author,
+        site=factories.site(),
     )
 
 
 def settle(film: Image, choice: str, value: str, author: User, seen: int) -> Any:
     wish = LabelChange(value=value)
     return merge(
-        image=film, choice=choice, wish=wish, seen=seen, act=uuid.uuid4(), author=author, site=film.dataset.site
+        image=film, choice=choice, change=wish, seen=seen, act=uuid.uuid4(), author=author, site=film.dataset.site
     )
 
 
@@ -99,9 +104,9 @@ def test_an_act_that_is_sent_twice_is_kept_once(film: Image, ann: User, ben: Use
     label(film, "normal", ben, seen=2)
     assert label(film, "abnormal", ann, seen=1, act=act) == first
     assert film.label_events.count() == 3
-    with pytest.raises(InvalidLabel, match="not yours"):
+    with pytest.raises(InvalidLabel, match="belongs to another person"):
         label(film, "abnormal", ben, seen=3, act=act)
-    with pytest.raises(InvalidLabel, match="other films"):
+    with pytest.raises(InvalidLabel, match="or to other films"):
         label(factories.film(film.dataset), "abnormal", ann, seen=0, act=act)
 
 

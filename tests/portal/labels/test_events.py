@@ -197,7 +197,7 @@ def test_a_finding_that_could_not_be_found_again_is_refused(film: Image, ann: An
 
 @pytest.mark.parametrize("fields", [{"reason": "a\0b"}, {"findings": ["nodule", "\0"]}])
 def test_a_nul_character_is_refused(film: Image, ann: Any, fields: dict[str, Any]) -> None:
-    with pytest.raises(InvalidLabel, match="holds a NUL character"):
+    with pytest.raises(InvalidLabel, match="contains a NUL character"):
         label(film, "abnormal", ann, **fields)
     assert not LabelEvent.objects.exists()
 
@@ -236,7 +236,7 @@ def test_nobody_undoes_the_act_of_another(film: Image, ann: Any, ben: Any) -> No
 def test_an_act_is_undone_once(film: Image, ann: Any) -> None:
     act = label(film, "abnormal", ann)
     undo(act=act, author=ann, site=film.dataset.site)
-    with pytest.raises(InvalidLabel, match="undone before"):
+    with pytest.raises(InvalidLabel, match="already undone"):
         undo(act=act, author=ann, site=film.dataset.site)
 
 

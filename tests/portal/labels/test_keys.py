@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from portal.labels.keys import DEFAULTS, InvalidKeys, checked, choose_keys, commands_of
+from portal.labels.keys import DEFAULTS, InvalidKeys, choose_keys, commands_of, normalise_keys
 from portal.models import AuditEvent
 from tests.portal import factories
 
@@ -33,20 +33,20 @@ def test_only_what_differs_is_kept_and_the_audit_tells_of_it() -> None:
 
 
 def test_two_commands_may_swap_their_keys() -> None:
-    assert checked({"normal": "s", "abnormal": "a"})["normal"] == "s"
+    assert normalise_keys({"normal": "s", "abnormal": "a"})["normal"] == "s"
 
 
 @pytest.mark.parametrize(
     ("keys", "faulty", "words"),
     [
-        ({"normal": "s"}, "abnormal", "'s' already stands for Normal; choose another key for Abnormal."),
-        ({"normal": "?"}, "normal", "'?' shows the keys and cannot stand for Normal"),
+        ({"normal": "s"}, "abnormal", "'s' is already the key for Normal; choose another key for Abnormal."),
+        ({"normal": "?"}, "normal", "'?' shows the keys and cannot be the key for Normal"),
         ({"normal": "7"}, "normal", "'7' picks a finding"),
-        ({"normal": ""}, "normal", "'' is no key for Normal; give one letter or sign, or one of Enter"),
-        ({"normal": "<script>alert(1)</script>"}, "normal", "is no key for Normal"),
-        ({"normal": "\u202e"}, "normal", "is no key for Normal"),
-        ({"normal": 5}, "normal", "'int' is no key for Normal"),
-        ({"normal": ["a"]}, "normal", "'list' is no key for Normal"),
+        ({"normal": ""}, "normal", "'' cannot be the key for Normal; use a single letter or sign, or one of Enter"),
+        ({"normal": "<script>alert(1)</script>"}, "normal", "cannot be the key for Normal"),
+        ({"normal": "\u202e"}, "normal", "cannot be the key for Normal"),
+        ({"normal": 5}, "normal", "'int' cannot be the key for Normal"),
+        ({"normal": ["a"]}, "normal", "'list' cannot be the key for Normal"),
         ({"launch": "l"}, "launch", "There is no command 'launch'"),
     ],
 )

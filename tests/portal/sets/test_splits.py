@@ -262,7 +262,7 @@ def test_nothing_to_fit_on(of: Dataset) -> None:
 
 
 def test_a_cutoff_in_the_future(of: Dataset) -> None:
-    with pytest.raises(InvalidSplit, match="lies in the future"):
+    with pytest.raises(InvalidSplit, match="is in the future"):
         draw_split(wish(of, label_cutoff=timezone.now() + timedelta(minutes=1)), fractions=HALVES)
 
 
@@ -284,7 +284,7 @@ def test_a_name_is_used_once_a_site(of: Dataset) -> None:
     factories.films(of, normal=2)
     author = factories.curator()
     draw_split(wish(of, author=author), fractions={"fit": 1.0})
-    with pytest.raises(InvalidSplit, match="'PA normals' exists at Seoul; choose another"):
+    with pytest.raises(InvalidSplit, match="'PA normals' already exists at Seoul; choose another"):
         draw_split(wish(of, author=author, name=" PA normals "), fractions={"fit": 1.0})
 
 
@@ -294,7 +294,7 @@ def test_two_splits_of_one_name_at_once(of: Dataset, monkeypatch: pytest.MonkeyP
     author = factories.curator()
     draw_split(wish(of, author=author), fractions={"fit": 1.0})
     monkeypatch.setattr("portal.sets.splits._check", lambda request: None)
-    with pytest.raises(InvalidSplit, match="'PA normals' exists at Seoul"):
+    with pytest.raises(InvalidSplit, match="'PA normals' already exists at Seoul"):
         draw_split(wish(of, author=author), fractions={"fit": 1.0})
 
 
@@ -417,7 +417,7 @@ def test_cohorts_and_datasets_do_not_mix_and_stay_at_their_site() -> None:
         images=[factories.film(factories.dataset(at=busan), "normal")],
         author=factories.curator("kim", at=busan),
     )
-    with pytest.raises(InvalidSplit, match="A cohort of another site"):
+    with pytest.raises(InvalidSplit, match="A cohort belongs to another site"):
         draw_split(wish_from(theirs), fractions={"fit": 1.0})
 
 
@@ -439,7 +439,9 @@ def test_a_split_says_which_of_its_labels_were_given_in_an_order_by_score() -> N
     for film in films[:4]:
         seen = {film.pk: 1}
         as_normal = LabelChange(value="normal")
-        label_as_seen(images=[film], seen=seen, wish=as_normal, act=uuid.uuid4(), author=ann, site=of.site, queue=queue)
+        label_as_seen(
+            images=[film], seen=seen, change=as_normal, act=uuid.uuid4(), author=ann, site=of.site, queue=queue
+        )
     second = draw_split(wish(of, author=ann, name="second"), fractions=HALVES)
     told = second.counts["labelled_by_score"]
     assert sum(told.values()) == 4
