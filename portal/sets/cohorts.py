@@ -1,7 +1,7 @@
-"""Cohorts: films frozen under a name and a version, and what differs between two versions.
+"""Cohorts: films frozen under a name and a version, and the differences between two versions.
 
-A cohort keeps the label that each film had when it was frozen, so that two versions can be compared later, whatever
-has been labelled since.
+A cohort keeps the label that each film had when it was frozen, so that versions can be compared whatever labels have
+changed since.
 """
 
 from collections import Counter
@@ -18,11 +18,11 @@ from portal.people.access import require
 from portal.sets.bulk_insert import insert
 from portal.sets.film_filters import UNLABELLED
 
-CHUNK = 500  # rows a query may name; SQLite allows 999 parameters on old builds
+CHUNK = 500  # rows in a query; old builds of SQLite allow 999 parameters
 
 
 class InvalidCohort(Exception):
-    """A sentence for the user."""
+    """The message is shown to the user."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Relabelled:
 
 @dataclass(frozen=True)
 class Difference:
-    """What became of `earlier` on the way to `cohort`; films by their ids, in the order of import."""
+    """The changes from `earlier` to `cohort`, as film ids in the order of import."""
 
     added: tuple[int, ...]
     removed: tuple[int, ...]
-    relabelled: tuple[Relabelled, ...]  # of those in both
+    relabelled: tuple[Relabelled, ...]  # films in both cohorts with another label
 
 
 def freeze_cohort(
@@ -50,13 +50,13 @@ def freeze_cohort(
     note: str = "",
     filters: Mapping[str, Any] | None = None,
 ) -> Cohort:
-    """Freeze the films as the next version of the name: version 1 where the site has none. Raises InvalidCohort."""
+    """Freeze the films as the next version of the cohort `name` of the site, from version 1. Raises InvalidCohort."""
     require(author, "freeze cohorts", site)
     name = _checked_name(name)
     if len(note) > 500 or "\0" in note:
-        raise InvalidCohort(f"The note has {len(note)} characters; write at most 500, and no NUL character.")
+        raise InvalidCohort(f"The note has {len(note)} characters; use at most 500, and no NUL character.")
     with transaction.atomic():
-        # Two people who freeze one name at once get two versions, one after the other.
+        # Two people who freeze the same name at once get two successive versions.
         Site.objects.select_for_update(no_key=True).get(pk=site.pk)
         labels = _labels_of(images, site)
         latest = Cohort.objects.filter(site=site, name=name).order_by("-version").first()
@@ -86,31 +86,31 @@ def freeze_cohort(
 def _checked_name(name: str) -> str:
     name = " ".join(name.split())
     if not name or len(name) > 100 or "\0" in name:
-        raise InvalidCohort("The cohort needs a name of 1 to 100 characters, such as 'normals'; give it one.")
+        raise InvalidCohort("The cohort needs a name of 1 to 100 characters, such as 'normals'.")
     return name
 
 
 def _labels_of(images: Iterable[Image], site: Site) -> dict[int, str]:
-    """Film id -> its label now, blank when it has none."""
+    """Film id -> current label, blank for an unlabelled film."""
     labels: dict[int, str] = {}
-    for found in _rows(images):
-        for pk, site_id, label in found:
+    for rows in _rows(images):
+        for pk, site_id, label in rows:
             if site_id != site.pk:
-                raise InvalidCohort("A film of another site is among them; a cohort holds films of one site.")
+                raise InvalidCohort("A film belongs to another site; a cohort has films of a single site.")
             labels[pk] = label or ""
     if not labels:
-        raise InvalidCohort("No film is under these filters; a cohort holds at least one.")
+        raise InvalidCohort("No film matches the filters; a cohort needs at least one film.")
     return labels
 
 
 def _rows(images: Iterable[Image]) -> Iterator[Iterable[tuple[int, int, str | None]]]:
-    wanted = ("pk", "dataset__site_id", "current_label__value")
+    columns = ("pk", "dataset__site_id", "current_label__value")
     if isinstance(images, QuerySet) and not images.query.is_sliced:
-        yield images.order_by().values_list(*wanted).distinct()
+        yield images.order_by().values_list(*columns).distinct()
         return
     ids = [image.pk for image in images]
     for start in range(0, len(ids), CHUNK):
-        yield Image.objects.filter(pk__in=ids[start : start + CHUNK]).values_list(*wanted)
+        yield Image.objects.filter(pk__in=ids[start : start + CHUNK]).values_list(*columns)
 
 
 def names_at(site: Site) -> QuerySet[Cohort, str]:
@@ -122,10 +122,10 @@ def images_of(cohort: Cohort) -> QuerySet[Image]:
 
 
 def diff(cohort: Cohort, earlier: Cohort) -> Difference:
-    """What changed from `earlier` to `cohort`, by the labels that each froze."""
+    """Return the changes from `earlier` to `cohort`, with the labels frozen in each."""
     if cohort.site_id != earlier.site_id:
-        raise InvalidCohort("The two cohorts are of two sites; compare cohorts of one site.")
-    now, before = (dict(one.members.values_list("image_id", "label")) for one in (cohort, earlier))
+        raise InvalidCohort("The cohorts belong to different sites; compare cohorts of the same site.")
+    now, before = (dict(each.members.values_list("image_id", "label")) for each in (cohort, earlier))
     return Difference(
         added=tuple(sorted(now.keys() - before.keys())),
         removed=tuple(sorted(before.keys() - now.keys())),

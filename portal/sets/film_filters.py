@@ -1,4 +1,4 @@
-"""Which films a grid shows: one place for the filters that pages, bulk labelling and the API share."""
+"""The filters of the film grid, shared by pages, bulk labelling and the API."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ LABELS = [*CurrentLabel.VALUES, UNLABELLED]
 
 @dataclass(frozen=True)
 class Filters:
-    """Blank means any. A part is a part of the split named; without a split it is ignored."""
+    """Blank means any. `part` is a part of `split` and is ignored without a split."""
 
     label: str = ""
     view: str = ""
@@ -28,9 +28,9 @@ class Filters:
 
     @classmethod
     def from_query(cls, query: Mapping[str, Any], splits: Iterable[Split]) -> "Filters":
-        """From a page's query string; unknown values count as any."""
-        label, part, asked = (_text(query, key) for key in ("label", "part", "split"))
-        split = next((one for one in splits if str(one.uuid) == asked), None)
+        """Return the filters of a page's query string; unknown values count as any."""
+        label, part, split_uuid = (_text(query, key) for key in ("label", "part", "split"))
+        split = next((candidate for candidate in splits if str(candidate.uuid) == split_uuid), None)
         return cls(
             label=label if label in LABELS else "",
             view=_text(query, "view")[:8],
@@ -60,18 +60,18 @@ class Filters:
         return films.filter(current_label__value=self.label) if self.label else films
 
     def facts(self) -> dict[str, str]:
-        """What is asked for, by the names that the query string has for it."""
+        """The filters that are set, by their names in the query string."""
         words = {"label": self.label, "view": self.view, "finding": self.finding, "part": self.part}
         if self.split:
             words["split"] = str(self.split.uuid)
         return {key: value for key, value in words.items() if value}
 
     def query(self) -> str:
-        """As a query string, to carry the filter from the grid to a film and back."""
+        """The filters as a query string, to carry them from the grid to a film and back."""
         return urlencode(self.facts())
 
     def words(self) -> str:
-        """For people, to say later what was looked for; blank when nothing was."""
+        """The filters as text for people; blank without filters."""
         words = [self.label, self.view, self.finding]
         if self.split:
             words.append(f"{self.part or 'any part'} of {self.split.name}")
@@ -79,47 +79,48 @@ class Filters:
 
 
 def _text(query: Mapping[str, Any], key: str) -> str:
-    """PostgreSQL refuses a text with a NUL, even to compare with it."""
+    """The value without NUL, which PostgreSQL refuses even in comparisons."""
     return str(query.get(key, "")).replace("\0", "")
 
 
 @dataclass(frozen=True)
 class FilmPage:
-    """Some films in the order of import, and the addresses of the films that the pages beside it begin with."""
+    """Films in the order of import, and the UUIDs of the first films of the previous and the next page."""
 
     films: list[Image]
     previous: UUID | None
     next: UUID | None
 
 
-def page_from(found: QuerySet[Image], address: str, *, size: int) -> FilmPage:
-    """The page that begins with the film at `address`; with the first one where there is no such film. However far
-    on, it costs the same."""
-    first = _first(address)
-    ahead = list(found.filter(pk__gte=first).order_by("pk")[: size + 1])
-    before = list(found.filter(pk__lt=first).order_by("-pk").values_list("uuid", flat=True)[:size]) if first else []
+def page_from(films: QuerySet[Image], uuid: str, *, size: int) -> FilmPage:
+    """Return the page that begins with the film of this UUID, or the first page if there is no such film. The cost does
+    not grow with the position of the page."""
+    first = _first_pk(uuid)
+    ahead = list(films.filter(pk__gte=first).order_by("pk")[: size + 1])
+    before = list(films.filter(pk__lt=first).order_by("-pk").values_list("uuid", flat=True)[:size]) if first else []
     return FilmPage(ahead[:size], before[-1] if before else None, ahead[size].uuid if len(ahead) > size else None)
 
 
-def _first(address: str) -> int:
+def _first_pk(uuid: str) -> int:
     try:
-        return Image.objects.filter(uuid=UUID(address)).values_list("pk", flat=True).first() or 0
+        return Image.objects.filter(uuid=UUID(uuid)).values_list("pk", flat=True).first() or 0
     except ValueError:
         return 0
 
 
 def events_of(films: Iterable[Image]) -> dict[int, int]:
-    """Film id -> how many label events it has: what a page has seen, when it is asked later."""
+    """Return the number of label events by film id, with which a page later proves what it has seen."""
     rows = LabelEvent.objects.filter(image__in=[film.pk for film in films]).order_by().values_list("image")
     return dict(rows.annotate(events=Count("pk")))
 
 
 def label_counts(dataset: Dataset, filters: Filters) -> dict[str, int]:
-    """Label -> films of the dataset under the filters but the label's, every label named, "all" their sum."""
+    """Return the number of films of the dataset by label, under all filters except that of the label. Contains every
+    label, and the sum as "all"."""
     if filters.view or filters.finding or filters.part:
         films = filters.apply(dataset.images.all(), but_label=True).order_by()
         counts = dict(films.values_list("current_label__value").annotate(films=Count("pk")))
-    else:  # from indexes alone
+    else:  # uses indexes only
         labelled = CurrentLabel.objects.filter(dataset=dataset).order_by().values_list("value")
         counts = dict(labelled.annotate(films=Count("*")))
         counts[None] = dataset.images.count() - sum(counts.values())
@@ -128,7 +129,7 @@ def label_counts(dataset: Dataset, filters: Filters) -> dict[str, int]:
 
 
 def counts_by_dataset(datasets: Sequence[Dataset]) -> dict[int, dict[str, int]]:
-    """Dataset id -> label -> films, "all" their sum."""
+    """Return the number of films by dataset id and label, with the sum as "all"."""
     films = Image.objects.filter(dataset__in=datasets).order_by().values_list("dataset").annotate(films=Count("*"))
     counts: dict[int, dict[str, int]] = {dataset.pk: {"all": 0} for dataset in datasets}
     for dataset_id, count in films:
@@ -141,17 +142,17 @@ def counts_by_dataset(datasets: Sequence[Dataset]) -> dict[int, dict[str, int]]:
 
 
 def findings_of(dataset: Dataset) -> list[tuple[str, int]]:
-    """The findings of a dataset's current labels, most frequent first."""
-    found = CurrentLabel.objects.filter(dataset=dataset).exclude(finding_words="").order_by()
+    """Return (finding, number of films) of the dataset's current labels, most frequent first."""
+    labels = CurrentLabel.objects.filter(dataset=dataset).exclude(finding_words="").order_by()
     counts: Counter[str] = Counter()
-    for words, films in found.values_list("finding_words").annotate(films=Count("*")):
+    for words, films in labels.values_list("finding_words").annotate(films=Count("*")):
         for finding in words.strip("|").split("|"):
             counts[finding] += films
     return counts.most_common()
 
 
 def views_of(dataset: Dataset) -> list[str]:
-    """From each view to the next by the index: DISTINCT would read all of it."""
+    """Return the view positions of the dataset, by jumping through the index, all of which DISTINCT would scan."""
     query = """
         WITH RECURSIVE views(view) AS (
           SELECT min(view_position) FROM portal_image WHERE dataset_id = %s
@@ -166,7 +167,7 @@ def views_of(dataset: Dataset) -> list[str]:
 
 
 def parts_of(films: list[Image], split: Split | None) -> dict[int, str]:
-    """Film id -> its part in the split."""
+    """Return the parts in the split by film id."""
     if split is None:
         return {}
     rows = SplitImage.objects.filter(member__split=split, image__in=films)

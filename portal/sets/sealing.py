@@ -1,4 +1,4 @@
-"""What a site asks for before the test part of a split may be looked at."""
+"""The rules of a site that must be met before anyone looks at the test part of a split."""
 
 from dataclasses import asdict, dataclass
 
@@ -11,16 +11,16 @@ from portal.people.access import require
 
 @dataclass(frozen=True, kw_only=True)
 class TestRules:
-    """`second_person` asks for a plan too: it is the plan that the second person approves."""
+    """`second_person` requires a plan too, since the second person approves the plan."""
 
-    __test__ = False  # the name is the field's word; it is not a test class
+    __test__ = False  # tells pytest that this is not a test class
 
     plan: bool
     second_person: bool
 
 
 def set_test_rules(*, site: Site, rules: TestRules, author: User) -> None:
-    """From the next look on. Looks that were made stand."""
+    """Apply the rules from the next look on. Earlier looks remain valid."""
     require(author, "set rules for test", site)
     with transaction.atomic():
         site = Site.objects.select_for_update(no_key=True).get(pk=site.pk)

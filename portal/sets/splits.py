@@ -1,4 +1,4 @@
-"""Splits: patients shared out to parts at a label cut-off, written once, frozen from the start."""
+"""Splits: patients assigned to parts at a label cut-off. A split is frozen when it is created."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -41,13 +41,13 @@ DEFAULT_FRACTIONS = {"fit": 0.5, "tune": 0.15, "calibrate": 0.15, "test": 0.2}
 
 
 class InvalidSplit(Exception):
-    """A sentence for the user."""
+    """The message is shown to the user."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitRequest:
-    """What every split needs, drawn or from a CSV. Films of another view position are left out and counted. With
-    cohorts only their films are drawn from, and the datasets are those that these films are of."""
+    """The parameters of a split, drawn or from a CSV. Films of other view positions are left out and counted. With
+    cohorts, only their films are used, and the split's datasets are those of these films."""
 
     site: Site
     name: str
@@ -55,7 +55,7 @@ class SplitRequest:
     cohorts: Sequence[Cohort] = ()
     seed: int
     author: User
-    label_cutoff: datetime | None = None  # now
+    label_cutoff: datetime | None = None  # None: now
     view_position: str = ""
 
 
@@ -83,8 +83,8 @@ def draw_split(request: SplitRequest, *, fractions: Mapping[str, float]) -> Spli
 
 
 def split_from_csv(request: SplitRequest, *, train_is_fit: bool = False) -> Split:
-    """Take the parts that the imported CSV named. `train` is drawn by patient and seed into fit, tune and
-    calibrate, or is all fit (`train_is_fit`, preset paper). Raises InvalidSplit."""
+    """Use the parts of the imported CSV. `train` is drawn by patient and seed into fit, tune and calibrate, or is
+    entirely fit (`train_is_fit`, preset paper). Raises InvalidSplit."""
 
     def assign(films: list[Image], values: Mapping[int, str]) -> dict[int, str]:
         named = _parts_named_by_csv(films)
@@ -98,16 +98,16 @@ def split_from_csv(request: SplitRequest, *, train_is_fit: bool = False) -> Spli
 
 
 def _parts_named_by_csv(films: Sequence[Image]) -> dict[int, str]:
-    """Patient id -> train or a part; any other word in the column is no part."""
+    """Patient id -> train or a part; other values of the column are ignored."""
     named: dict[int, set[str]] = defaultdict(set)
     for film in films:
         if film.csv_split == "train" or film.csv_split in Part.values:
             named[film.patient_id].add(film.csv_split)
-    torn = [sorted(parts) for parts in named.values() if len(parts) > 1]
-    if torn:
+    divided = [sorted(parts) for parts in named.values() if len(parts) > 1]
+    if divided:
         raise InvalidSplit(
-            f"{len(torn)} patients have films in two parts of the CSV (the first: {' and '.join(torn[0])}). "
-            "A patient must be in one part only; correct the column 'split' and import into a new dataset."
+            f"{len(divided)} patients have films in two parts of the CSV (the first: {' and '.join(divided[0])}). "
+            "Each patient must be in a single part; correct the column 'split' and import into a new dataset."
         )
     return {patient: next(iter(parts)) for patient, parts in named.items()}
 
@@ -115,8 +115,8 @@ def _parts_named_by_csv(films: Sequence[Image]) -> dict[int, str]:
 def draw_by_patient(
     films: Sequence[Image], values: Mapping[int, str], draw: Callable[[dict[str, bool]], dict[str, str]]
 ) -> dict[int, str]:
-    """Patient id -> part, by the films that are labelled normal or abnormal; `draw` is told by pseudonym whether a
-    patient is without a normal film."""
+    """Return parts by patient id, from the films labelled normal or abnormal. `draw` receives, by pseudonym, whether a
+    patient has no normal film."""
     without_normal: dict[str, bool] = {}
     ids = {film.patient.pseudonym: film.patient_id for film in films}
     for film in films:
@@ -129,23 +129,23 @@ def draw_by_patient(
 
 def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float], assign: Assign) -> Split:
     _check(request)
-    now = _now_that_labels_are_in()
+    now = _time_after_pending_labels()
     cutoff = request.label_cutoff or now
     if cutoff > now:
-        raise InvalidSplit(f"The label cut-off {cutoff.isoformat()} lies in the future; give a past time.")
-    everything = list(_films(request))
-    films = [film for film in everything if request.view_position in ("", film.view_position)]
+        raise InvalidSplit(f"The label cut-off {cutoff.isoformat()} is in the future; choose a past time.")
+    all_films = list(_films(request))
+    films = [film for film in all_films if request.view_position in ("", film.view_position)]
     values = {image_id: label.value for image_id, label in labels_at([film.pk for film in films], cutoff).items()}
     parts = assign(films, values)
     kept, counts = _films_that_count(films, values, parts)
-    if len(everything) > len(films):
-        counts["left_out"][f"view position is not {request.view_position}"] = len(everything) - len(films)
+    if len(all_films) > len(films):
+        counts["left_out"][f"view position is not {request.view_position}"] = len(all_films) - len(films)
     if by_score := _labelled_by_score(kept, cutoff):
         counts["labelled_by_score"] = by_score
     if not any(part == Part.FIT for part in kept.values()):
         raise InvalidSplit(
             "No film would be in fit: a detector needs films that are labelled normal. "
-            "Label some, or give the CSV a column 'split' with fit or train."
+            "Label some, or add a column 'split' with fit or train to the CSV."
         )
     split = Split(
         site=request.site,
@@ -160,7 +160,7 @@ def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float
     )
     try:
         return _write(split, request, [film for film in films if film.pk in kept], parts)
-    except IntegrityError as error:  # somebody froze one of this name since _check
+    except IntegrityError as error:  # another split of this name was created after _check
         raise _name_is_taken(request) from error
 
 
@@ -171,9 +171,10 @@ def _films(request: SplitRequest) -> QuerySet[Image]:
     return films.filter(pk__in=CohortImage.objects.filter(cohort__in=request.cohorts).values("image"))
 
 
-def _now_that_labels_are_in() -> datetime:
-    """The time, once every act that wrote a label event before it is committed: later readers at this cut-off would
-    see events that the split did not. SQLite has one writer, and beginning a transaction waits for it."""
+def _time_after_pending_labels() -> datetime:
+    """Return the time, after all transactions that wrote earlier label events have committed: otherwise, labels at this
+    cut-off could later include events that the split did not. SQLite has a single writer, for which a new transaction
+    waits."""
     with transaction.atomic():
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
@@ -184,29 +185,31 @@ def _now_that_labels_are_in() -> datetime:
 def _check(request: SplitRequest) -> None:
     require(request.author, "make splits", request.site)
     if not request.name.strip():
-        raise InvalidSplit("The split has no name; give one, such as 'PA normals 2026-11'.")
+        raise InvalidSplit("The split has no name; enter one, such as 'PA normals 2026-11'.")
     if request.cohorts and request.datasets:
-        raise InvalidSplit("Both cohorts and datasets are chosen; choose cohorts, or datasets with all their films.")
+        raise InvalidSplit(
+            "Both cohorts and datasets are chosen; choose either cohorts or datasets with all their films."
+        )
     if not request.cohorts and not request.datasets:
         raise InvalidSplit("No dataset is chosen; choose at least one, or a cohort.")
     if any(cohort.site_id != request.site.pk for cohort in request.cohorts):
-        raise InvalidSplit(f"A cohort of another site is among them; a split draws on those of {request.site.name}.")
+        raise InvalidSplit(f"A cohort belongs to another site; choose cohorts of {request.site.name}.")
     if any(dataset.site_id != request.site.pk for dataset in request.datasets):
-        raise InvalidSplit(
-            f"A dataset of another site is among them; a split spans datasets of {request.site.name} only."
-        )
+        raise InvalidSplit(f"A dataset belongs to another site; choose datasets of {request.site.name}.")
     if Split.objects.filter(site=request.site, name=request.name.strip()).exists():
         raise _name_is_taken(request)
 
 
 def _name_is_taken(request: SplitRequest) -> InvalidSplit:
-    return InvalidSplit(f"A split named {request.name.strip()!r} exists at {request.site.name}; choose another name.")
+    return InvalidSplit(
+        f"A split named {request.name.strip()!r} already exists at {request.site.name}; choose another name."
+    )
 
 
 def _films_that_count(
     films: Sequence[Image], values: Mapping[int, str], parts: Mapping[int, str]
 ) -> tuple[dict[int, str], dict[str, Any]]:
-    """Film id -> part, and what was left out with the reason."""
+    """Return parts by film id, and the counts of the split: films by part and label, and left-out films by reason."""
     kept: dict[int, str] = {}
     by_part: dict[str, Counter[str]] = defaultdict(Counter)
     left_out: Counter[str] = Counter()
@@ -229,20 +232,20 @@ def _films_that_count(
 
 
 def _labelled_by_score(parts: Mapping[int, str], cutoff: datetime) -> dict[str, int]:
-    """Part -> films with a standing label that was given in a queue in the order of a model's scores: its reader did
-    not read without the model, and who evaluates on them should know."""
-    given = LabelEvent.objects.filter(
+    """Return, by part, the number of films with a label chosen in a queue ordered by a model's scores. Such a label is
+    not independent of the model, which matters to an evaluation on these films."""
+    events = LabelEvent.objects.filter(
         queue__order=ScreeningQueue.Order.SCORE, created_at__lte=cutoff, reverts__isnull=True, reverted_by__isnull=True
     )
-    films = set(given.values_list("image_id", flat=True))
+    films = set(events.values_list("image_id", flat=True))
     return dict(Counter(part for image_id, part in parts.items() if image_id in films))
 
 
 @transaction.atomic
 def _write(split: Split, request: SplitRequest, films: Sequence[Image], parts: Mapping[int, str]) -> Split:
     split.save(force_insert=True)
-    of_films = Dataset.objects.filter(pk__in={film.dataset_id for film in films})
-    split.datasets.set(of_films if request.cohorts else request.datasets)
+    datasets = Dataset.objects.filter(pk__in={film.dataset_id for film in films})
+    split.datasets.set(datasets if request.cohorts else request.datasets)
     split.cohorts.set(request.cohorts)
     members = SplitMember.objects.bulk_create(
         [

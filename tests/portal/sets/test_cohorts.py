@@ -97,7 +97,7 @@ def test_two_sites_are_not_compared(ann: User) -> None:
         images=[factories.film(factories.dataset(at=busan))],
         author=factories.curator("ben", at=busan),
     )
-    with pytest.raises(InvalidCohort, match="two sites"):
+    with pytest.raises(InvalidCohort, match="different sites"):
         diff(freeze([factories.film(factories.dataset())], ann), theirs)
 
 
