@@ -2,13 +2,13 @@ from rest_framework.pagination import CursorPagination, LimitOffsetPagination
 
 
 class Pages(LimitOffsetPagination):
-    """`limit` and `offset`. More than the most is the most; what lies behind the last row is an empty page."""
+    """`limit` and `offset`. A larger limit is reduced to the maximum; an offset past the end gives an empty page."""
 
     max_limit = 1000
 
 
 class Onward(CursorPagination):
-    """Page after page by `next`; each costs the same, however far on. `limit` rows a page."""
+    """Pages linked by `next`, at the same cost for each page. `limit` rows per page."""
 
     ordering = "pk"
     page_size = 100

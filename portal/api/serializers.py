@@ -12,7 +12,7 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
 
 
 class ImageSerializer(serializers.ModelSerializer[Image]):
-    label = serializers.SerializerMethodField()  # type: ignore[assignment]  # the metaclass takes it for a field
+    label = serializers.SerializerMethodField()  # type: ignore[assignment]  # the metaclass collects it as a field
     findings = serializers.SerializerMethodField()
     patient = serializers.UUIDField(source="patient.uuid", read_only=True)
 
@@ -42,7 +42,7 @@ class CohortSerializer(serializers.ModelSerializer[Cohort]):
 
 
 class CohortImageSerializer(serializers.ModelSerializer[CohortImage]):
-    """`label` as it stood when the cohort was frozen; blank: unlabelled."""
+    """`label`: when the cohort was frozen; blank for unlabelled films."""
 
     image = serializers.UUIDField(source="image.uuid", read_only=True)
 
@@ -66,7 +66,7 @@ class QueueImageSerializer(serializers.ModelSerializer[QueueImage]):
 
 
 class LabelRequest(serializers.Serializer[None]):
-    """Label films in one act; the same function as the page's."""
+    """Label films in a single act, like the page."""
 
     images = serializers.ListField(child=serializers.UUIDField(), min_length=1, max_length=5000)
     value = serializers.CharField(max_length=8)
@@ -75,7 +75,9 @@ class LabelRequest(serializers.Serializer[None]):
     seen = serializers.DictField(
         child=serializers.IntegerField(min_value=0),
         required=False,
-        help_text="Film -> how many label events it had when it was looked at; a film that somebody else changed since "
-        "is left alone and named in `changed`.",
+        help_text="Film UUID -> number of its label events when it was viewed; a film that another person has changed "
+        "since is not labelled and is listed in `changed`.",
     )
-    act = serializers.UUIDField(required=False, help_text="An address of your own: sent twice, an act is kept once.")
+    act = serializers.UUIDField(
+        required=False, help_text="A UUID chosen by the client: an act that is sent twice is stored once."
+    )

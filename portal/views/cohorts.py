@@ -1,4 +1,4 @@
-"""Cohorts: the list, one with its films, what differs from an earlier version, and freezing one from the grid."""
+"""Cohorts: the list, a cohort with its films, its differences from an earlier version, and freezing the grid."""
 
 from uuid import UUID
 
@@ -21,14 +21,14 @@ FILMS_A_PAGE = 60
 
 @require_GET
 def cohort_list(request: SignedInRequest) -> HttpResponse:
-    found = Cohort.objects.filter(site=request.hilum_site).select_related("created_by")
-    page = Paginator(found, COHORTS_A_PAGE).get_page(request.GET.get("page"))
+    cohorts = Cohort.objects.filter(site=request.hilum_site).select_related("created_by")
+    page = Paginator(cohorts, COHORTS_A_PAGE).get_page(request.GET.get("page"))
     return render(request, "portal/cohorts.html", {"room": "data", "page": page})
 
 
 @require_POST
 def freeze(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """Freeze what the grid shows: the filters stand in the address."""
+    """Freeze the films of the grid, with the filters in the query string."""
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
     filters = film_filters.Filters.from_query(request.GET, Split.objects.filter(datasets=dataset))
     try:
@@ -53,10 +53,10 @@ def _cohort(request: SignedInRequest, uuid: UUID) -> Cohort:
 
 @require_GET
 def cohort(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """The films with the labels that were frozen, and those that they have now where these differ."""
+    """The films with their frozen labels, and with their current labels where they differ."""
     cohort = _cohort(request, uuid)
-    found = images_of(cohort).annotate(frozen_label=F("cohort_images__label")).select_related("current_label")
-    page = film_filters.page_from(found, request.GET.get("from", ""), size=FILMS_A_PAGE)
+    films = images_of(cohort).annotate(frozen_label=F("cohort_images__label")).select_related("current_label")
+    page = film_filters.page_from(films, request.GET.get("from", ""), size=FILMS_A_PAGE)
     for film in page.films:
         label = getattr(film, "current_label", None)
         now, film.was = label.value if label else film_filters.UNLABELLED, film.frozen_label or film_filters.UNLABELLED  # type: ignore[attr-defined]
@@ -73,17 +73,17 @@ def cohort(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 @require_GET
 def cohort_diff(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """What became of `earlier`, another cohort of the site, on the way to this one."""
+    """The changes from `earlier`, another cohort of the site, to this one."""
     cohort = _cohort(request, uuid)
     earlier = _earlier(request, cohort)
-    found = diff(cohort, earlier)
-    relabelled = {one.image_id: one for one in found.relabelled[:FILMS_A_PAGE]}
-    shown = [*found.added[:FILMS_A_PAGE], *found.removed[:FILMS_A_PAGE], *relabelled]
-    by_id = Image.objects.select_related("current_label").in_bulk(shown)
+    difference = diff(cohort, earlier)
+    relabelled = {change.image_id: change for change in difference.relabelled[:FILMS_A_PAGE]}
+    film_ids = [*difference.added[:FILMS_A_PAGE], *difference.removed[:FILMS_A_PAGE], *relabelled]
+    by_id = Image.objects.select_related("current_label").in_bulk(film_ids)
     groups = [
-        ("Added", len(found.added), [(by_id[pk], None) for pk in found.added[:FILMS_A_PAGE]]),
-        ("Removed", len(found.removed), [(by_id[pk], None) for pk in found.removed[:FILMS_A_PAGE]]),
-        ("Relabelled", len(found.relabelled), [(by_id[pk], one) for pk, one in relabelled.items()]),
+        ("Added", len(difference.added), [(by_id[pk], None) for pk in difference.added[:FILMS_A_PAGE]]),
+        ("Removed", len(difference.removed), [(by_id[pk], None) for pk in difference.removed[:FILMS_A_PAGE]]),
+        ("Relabelled", len(difference.relabelled), [(by_id[pk], change) for pk, change in relabelled.items()]),
     ]
     context = {"room": "data", "cohort": cohort, "earlier": earlier, "groups": groups, "most": FILMS_A_PAGE}
     return render(request, "portal/cohort_diff.html", context)

@@ -50,7 +50,9 @@ def make_dataset(request: SignedInRequest) -> HttpResponse:
                     verb="make dataset", site=site, actor=request.user, target=dataset, after={"name": dataset.name}
                 )
         except IntegrityError:
-            form.add_error("name", f"A dataset named {dataset.name!r} exists at {site.name}; choose another name.")
+            form.add_error(
+                "name", f"A dataset named {dataset.name!r} already exists at {site.name}; choose another name."
+            )
         else:
             return redirect("portal:dataset", dataset.uuid)
     return _list(request, form)
@@ -63,8 +65,8 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     request.hilum_site = dataset.site
     splits = list(Split.objects.filter(datasets=dataset))
     filters = film_filters.Filters.from_query(request.GET, splits)
-    found = filters.apply(dataset.images.all()).select_related("current_label")
-    page = film_filters.page_from(found, request.GET.get("from", ""), size=FILMS_A_PAGE)
+    films = filters.apply(dataset.images.all()).select_related("current_label")
+    page = film_filters.page_from(films, request.GET.get("from", ""), size=FILMS_A_PAGE)
     parts, events = film_filters.parts_of(page.films, filters.split), film_filters.events_of(page.films)
     for film in page.films:
         film.part = parts.get(film.pk, "")  # type: ignore[attr-defined]
@@ -96,7 +98,7 @@ def _counts(dataset: Dataset, filters: film_filters.Filters) -> dict[str, Any]:
 
 @require_GET
 def label_counts(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """The part of the grid that counts, after a label."""
+    """The fragment of the grid with the counts, refreshed after a label."""
     dataset = get_visible(Dataset.objects.all(), request.user, uuid)
     filters = film_filters.Filters.from_query(request.GET, list(Split.objects.filter(datasets=dataset)))
     return render(request, "portal/_counts.html", {"dataset": dataset, **_counts(dataset, filters)})
@@ -108,7 +110,7 @@ def upload(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     require(request.user, "import films", dataset.site)
     form = UploadForm(request.POST, request.FILES)
     if not form.is_valid():
-        sentence = "No file arrived; choose a zip of films and send it."
+        sentence = "No file was sent; choose a zip of films and send it."
         return render(request, "portal/upload_refused.html", {"dataset": dataset, "sentence": sentence}, status=400)
     try:
         receive_zip(dataset=dataset, file=form.cleaned_data["file"], author=request.user)
@@ -120,7 +122,7 @@ def upload(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 @require_GET
 def upload_state(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """The part of the dataset page that follows an import; it stops asking when the import has ended."""
+    """The fragment of the dataset page that shows the progress of an import; it polls until the import has ended."""
     upload = get_visible(Upload.objects.select_related("dataset"), request.user, uuid)
     return render(request, "portal/_upload.html", {"upload": upload})
 

@@ -1,4 +1,4 @@
-"""Pages around the pages: health, home, the choice of site and theme, errors."""
+"""General pages: health check, home, choice of site and theme, errors."""
 
 import logging
 from uuid import uuid4
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 @login_not_required
 @require_GET
 def healthz(request: HttpRequest) -> HttpResponse:
-    """200 when the process answers and its database does."""
+    """Respond with 200 if the process and its database work."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
     return HttpResponse("ok", content_type="text/plain")
@@ -35,7 +35,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @login_not_required
 def to_log_in(request: HttpRequest) -> HttpResponse:
-    """To the log-in page, which leads on to where the person was going."""
+    """Redirect to the log-in page, which then leads to the requested page."""
     return redirect_to_login(request.GET.get("next", ""))
 
 
@@ -60,7 +60,7 @@ def choose_theme(request: SignedInRequest) -> HttpResponse:
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    sentence = "There is nothing at this address, or it belongs to a site where you are no member."
+    sentence = "There is nothing at this address, or it belongs to a site of which you are not a member."
     return error_page(request, "Not found", sentence, 404)
 
 
@@ -69,21 +69,23 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return error_page(request, "Not understood", "The request is damaged; go back, load the page again and retry.", 400)
+    return error_page(
+        request, "Not understood", "The request is malformed; go back, reload the page and try again.", 400
+    )
 
 
 def foreign_form(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """A form without its token: a page from before the last log-in, or another site's."""
-    return error_page(request, "Not sent", "You have logged in or out since this page was loaded; load it again.", 403)
+    """A form without a valid CSRF token: a page from before the last log-in, or from another website."""
+    return error_page(request, "Not sent", "You have logged in or out since this page was loaded; reload it.", 403)
 
 
 def broken(request: HttpRequest) -> HttpResponse:
-    """A bug, or the database is away: so this page asks it nothing. The log has the same reference."""
+    """A bug, or an unavailable database, so this page makes no queries. The log contains the same reference."""
     reference = uuid4().hex[:12]
     logger.error("internal error %s at %s", reference, request.path)
     sentence = (
-        "Something went wrong inside Hilum, and what you did was not saved. Try again; "
-        f"if it stays, tell your administrator the reference {reference}."
+        "An internal error occurred in Hilum, and your change was not saved. Try again; "
+        f"if the error persists, give your administrator the reference {reference}."
     )
     if not request.accepts("text/html"):
         return JsonResponse({"error": sentence}, status=500)
@@ -92,7 +94,7 @@ def broken(request: HttpRequest) -> HttpResponse:
 
 
 def error_page(request: HttpRequest, title: str, sentence: str, status: int) -> HttpResponse:
-    """As a page, or as JSON for a script that asks for it."""
+    """Respond with a page, or with JSON to a client that does not accept HTML."""
     if not request.accepts("text/html"):
         return JsonResponse({"error": sentence}, status=status)
     return render(request, "portal/error.html", {"title": title, "sentence": sentence}, status=status)

@@ -1,4 +1,4 @@
-"""One film: its page, and the files that the viewer fetches."""
+"""A film: its page, and the files that the viewer fetches."""
 
 import json
 from uuid import UUID
@@ -29,15 +29,15 @@ def image(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     request.hilum_site = film.dataset.site
     splits = Split.objects.filter(datasets=film.dataset)
     filters = film_filters.Filters.from_query(request.GET, splits)
-    around = filters.apply(film.dataset.images.all()).order_by("pk")
-    coming = list(around.filter(pk__gt=film.pk)[:FILMS_AHEAD])
+    in_grid = filters.apply(film.dataset.images.all()).order_by("pk")
+    following = list(in_grid.filter(pk__gt=film.pk)[:FILMS_AHEAD])
     context = {
         "room": "data",
         "film": film,
         "dataset": film.dataset,
-        "previous": around.filter(pk__lt=film.pk).last(),
-        "next": coming[0] if coming else None,
-        "prefetch": json.dumps([_addresses(one) for one in coming]),
+        "previous": in_grid.filter(pk__lt=film.pk).last(),
+        "next": following[0] if following else None,
+        "prefetch": json.dumps([_urls(neighbour) for neighbour in following]),
         "query": filters.query(),
         "events": film.label_events.select_related("author", "reverts", "reverted_by").order_by("-created_at", "-pk"),
         "parts": film.split_images.select_related("member__split").order_by("-member__split__created_at"),
@@ -47,8 +47,8 @@ def image(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     return render(request, "portal/image.html", context)
 
 
-def _addresses(film: Image) -> dict[str, str]:
-    """As the viewer's `prefetch` takes them."""
+def _urls(film: Image) -> dict[str, str]:
+    """The film's URLs in the form of the viewer's `prefetch`."""
     return {
         "factsUrl": reverse("portal:image-facts", args=[film.uuid]),
         "pixelsUrl": reverse("portal:image-pixels", args=[film.uuid]),
@@ -57,27 +57,29 @@ def _addresses(film: Image) -> dict[str, str]:
 
 @require_GET
 def pixels(request: SignedInRequest, uuid: UUID) -> FileResponse:
-    """The stored uint16 pixels as they lie on disk: gzip, which the browser unpacks on the way in."""
+    """The stored uint16 pixels as on disk: gzip, which the browser decompresses."""
     film = get_visible(Image.objects.all(), request.user, uuid)
     response = FileResponse(
         film_files.pixel_path(film.pixel_sha256).open("rb"), content_type="application/octet-stream"
     )
     response.headers["Content-Encoding"] = "gzip"
-    return _for_ever(response)
+    return _cached_forever(response)
 
 
 @require_GET
 def facts(request: SignedInRequest, uuid: UUID) -> JsonResponse:
-    """What the viewer needs to show the pixels: portal.imaging.film.PixelFacts, and how the film lies."""
+    """PixelFacts (portal.imaging.film), with which the viewer shows the pixels, and the orientation of the film."""
     film = get_visible(Image.objects.all(), request.user, uuid)
-    lies = {"view_position": film.view_position, "laterality": film.laterality}
-    orientation = film.header.get("patient_orientation", "")
-    return JsonResponse({**film.facts, "image": str(film.uuid), **lies, "patient_orientation": orientation})
+    orientation = {"view_position": film.view_position, "laterality": film.laterality}
+    patient_orientation = film.header.get("patient_orientation", "")
+    return JsonResponse(
+        {**film.facts, "image": str(film.uuid), **orientation, "patient_orientation": patient_orientation}
+    )
 
 
 @require_GET
 def boxes(request: SignedInRequest, uuid: UUID) -> JsonResponse:
-    """The boxes of the latest label events that stand, in original pixels."""
+    """The boxes of each author's latest label event that is not reverted, in original pixels."""
     film = get_visible(Image.objects.all(), request.user, uuid)
     events = film.label_events.filter(reverts__isnull=True, reverted_by__isnull=True).order_by("created_at", "pk")
     latest = {event.author_id: event for event in events}
@@ -88,7 +90,7 @@ def boxes(request: SignedInRequest, uuid: UUID) -> JsonResponse:
 
 @require_GET
 def beside(request: SignedInRequest, uuid: UUID) -> JsonResponse:
-    """Other films of the patient, those of the same study first: what the viewer can lay beside this one."""
+    """Other films of the patient, those of the same study first, for comparison in the viewer."""
     film = get_visible(Image.objects.all(), request.user, uuid)
     others = visible(Image.objects.filter(patient=film.patient_id).exclude(pk=film.pk), request.user).order_by("pk")
     films = [
@@ -103,20 +105,20 @@ def beside(request: SignedInRequest, uuid: UUID) -> JsonResponse:
         }
         for other in others[:MOST_BESIDE]
     ]
-    return JsonResponse({"films": sorted(films, key=lambda one: not one["same_study"])})
+    return JsonResponse({"films": sorted(films, key=lambda other: not other["same_study"])})
 
 
 @require_GET
 def preview_file(request: SignedInRequest, uuid: UUID) -> FileResponse:
     film = get_visible(Image.objects.all(), request.user, uuid)
     path = film_files.preview_path(film)
-    if not path.exists():  # lost, say in a restore: it is made again from the pixels
+    if not path.exists():  # lost, for example in a restore: create it again from the pixels
         stored = unpack(film_files.pixel_path(film.pixel_sha256).read_bytes(), film.rows, film.columns)
         film_files.write_once(path, preview(Film(stored, PixelFacts.from_json(film.facts))))
-    return _for_ever(FileResponse(path.open("rb"), content_type="image/jpeg"))
+    return _cached_forever(FileResponse(path.open("rb"), content_type="image/jpeg"))
 
 
-def _for_ever(response: FileResponse) -> FileResponse:
-    """A film never changes under its address. Private: no shared cache may keep a patient's film."""
+def _cached_forever(response: FileResponse) -> FileResponse:
+    """The film at a URL never changes. Private, since no shared cache may keep a patient's film."""
     response.headers["Cache-Control"] = "private, max-age=31536000, immutable"
     return response

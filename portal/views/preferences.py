@@ -1,4 +1,4 @@
-"""What a person or a site chooses for labelling: the keys, and the list of findings."""
+"""Preferences for labelling: a person's keys and a site's list of findings."""
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -13,8 +13,8 @@ from portal.people.signed_in import SignedInRequest
 
 @require_http_methods(["GET", "POST"])
 def keys(request: SignedInRequest) -> HttpResponse:
-    """The person's own keys of labelling, in a form; all of them are first ones again where `reset` is sent."""
-    given = {one.name: one.key for one in commands_of(request.user)}
+    """A form with the person's keys for labelling; `reset` restores the defaults."""
+    shown_keys = {command.name: command.key for command in commands_of(request.user)}
     faults: dict[str, str] = {}
     if request.method == "POST":
         sent = {} if "reset" in request.POST else {name: str(key) for name, key in request.POST.items()}
@@ -22,28 +22,30 @@ def keys(request: SignedInRequest) -> HttpResponse:
         try:
             choose_keys(person=request.user, keys=sent)
         except InvalidKeys as refused:
-            faults, given = refused.faults, given | sent
+            faults, shown_keys = refused.faults, shown_keys | sent
         else:
             messages.success(request, "Your keys are saved.")
             return redirect("portal:keys")
     rows = [
         {
-            "name": one.name,
-            "words": one.words,
-            "key": given[one.name],
-            "first": one.shown,
-            "fault": faults.get(one.name),
+            "name": command.name,
+            "words": command.words,
+            "key": shown_keys[command.name],
+            "first": command.shown,
+            "fault": faults.get(command.name),
         }
-        for one in DEFAULTS
+        for command in DEFAULTS
     ]
-    others = [fault for name, fault in faults.items() if name not in given or name not in {one["name"] for one in rows}]
+    others = [
+        fault for name, fault in faults.items() if name not in shown_keys or name not in {row["name"] for row in rows}
+    ]
     context = {"room": "data", "rows": rows, "others": others, "named": NAMED}
     return render(request, "portal/keys.html", context, status=400 if faults else 200)
 
 
 @require_http_methods(["GET", "POST"])
 def findings(request: SignedInRequest) -> HttpResponse:
-    """The site's list, one finding a line; everybody may read it, managers change it."""
+    """A form with the site's findings, one per line, which everyone may see and managers may change."""
     site = require(request.user, "see the site", request.hilum_site)
     text, fault = "\n".join(site.findings), ""
     if request.method == "POST":

@@ -1,4 +1,4 @@
-"""Screening queues: the list, making one, and one film after another in place."""
+"""Screening queues: the list, creating one, and its page, which shows one film after another."""
 
 from typing import Any
 from uuid import UUID
@@ -25,18 +25,18 @@ QUEUES_A_PAGE = 50
 
 @require_GET
 def queue_list(request: SignedInRequest) -> HttpResponse:
-    found = ScreeningQueue.objects.filter(site=request.hilum_site).select_related("created_by")
-    page = Paginator(found, QUEUES_A_PAGE).get_page(request.GET.get("page"))
-    shown = list(page.object_list)
-    places = dict(QueuePlace.objects.filter(queue__in=shown, user=request.user).values_list("queue_id", "position"))
-    for one in shown:
-        one.place = places.get(one.pk)  # type: ignore[attr-defined]
-    return render(request, "portal/queues.html", {"room": "data", "page": page, "queues": shown})
+    queues = ScreeningQueue.objects.filter(site=request.hilum_site).select_related("created_by")
+    page = Paginator(queues, QUEUES_A_PAGE).get_page(request.GET.get("page"))
+    on_page = list(page.object_list)
+    places = dict(QueuePlace.objects.filter(queue__in=on_page, user=request.user).values_list("queue_id", "position"))
+    for queue in on_page:
+        queue.place = places.get(queue.pk)  # type: ignore[attr-defined]
+    return render(request, "portal/queues.html", {"room": "data", "page": page, "queues": on_page})
 
 
 @require_POST
 def queue_dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """A queue of what the grid shows: the filters stand in the address."""
+    """Create a queue of the films of the grid, with the filters in the query string."""
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
     filters = film_filters.Filters.from_query(request.GET, Split.objects.filter(datasets=dataset))
     words = filters.words()
@@ -54,8 +54,8 @@ def _make(request: SignedInRequest, images: QuerySet[Image], source: str, site: 
     seed = request.POST.get("seed") or "0"
     try:
         if not (seed.isascii() and seed.isdigit() and len(seed) < 11):
-            raise InvalidQueue(f"The seed is {seed[:20]!r}; give a whole number from 0 to {2**31 - 1}.")
-        made = screening_queues.queue_films(
+            raise InvalidQueue(f"The seed is {seed[:20]!r}; enter a whole number from 0 to {2**31 - 1}.")
+        queue = screening_queues.queue_films(
             site=site,
             name=request.POST.get("name", ""),
             images=images,
@@ -65,8 +65,8 @@ def _make(request: SignedInRequest, images: QuerySet[Image], source: str, site: 
             seed=int(seed),
         )
     except InvalidQueue as error:
-        return error_page(request, "No queue was made", str(error), 400)
-    return redirect("portal:queue", made.uuid)
+        return error_page(request, "No queue was created", str(error), 400)
+    return redirect("portal:queue", queue.uuid)
 
 
 def _queue(request: SignedInRequest, uuid: UUID) -> ScreeningQueue:
@@ -75,7 +75,7 @@ def _queue(request: SignedInRequest, uuid: UUID) -> ScreeningQueue:
 
 @require_GET
 def queue(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """The page: it asks for its films itself, and goes on where the person stopped."""
+    """The page, which fetches its films itself and continues where the person stopped."""
     queue = _queue(request, uuid)
     request.hilum_site = queue.site
     context = {
@@ -91,7 +91,7 @@ def queue(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 @require_GET
 def queue_films(request: SignedInRequest, uuid: UUID) -> JsonResponse:
-    """The films at the positions from `from` on, `count` of them at most; `next` is where to ask on, or null."""
+    """Up to `count` films from position `from` on; `next` is the position of the next request, or null."""
     queue = _queue(request, uuid)
     position = _number(request, "from", default=1, high=queue.films)
     count = _number(request, "count", default=12, high=FILMS_AT_ONCE)
@@ -99,11 +99,11 @@ def queue_films(request: SignedInRequest, uuid: UUID) -> JsonResponse:
     members = screening_queues.films_from(queue, position=position, count=count).prefetch_related(
         Prefetch("image__label_events", events)
     )
-    ahead = position + count
+    next_position = position + count
     return JsonResponse(
         {
             "films": [_film(member) for member in members],
-            "next": ahead if ahead <= queue.films else None,
+            "next": next_position if next_position <= queue.films else None,
             "total": queue.films,
         }
     )
@@ -141,7 +141,7 @@ def _film(member: QueueImage) -> dict[str, Any]:
 
 
 def _boxes(events: list[LabelEvent]) -> list[dict[str, Any]]:
-    """The boxes of each author's latest event that stands."""
+    """The boxes of each author's latest event that is not reverted."""
     reverted = {event.reverts_id for event in events if event.reverts_id}
     latest = {event.author_id: event for event in events if not event.reverts_id and event.pk not in reverted}
     return [{**box, "source": event.source} for event in latest.values() for box in event.boxes]
@@ -149,7 +149,7 @@ def _boxes(events: list[LabelEvent]) -> list[dict[str, Any]]:
 
 @require_GET
 def queue_boxes(request: SignedInRequest, uuid: UUID, image: UUID) -> JsonResponse:
-    """Where to look in a film of the queue: the boxes of its labels, and the outline that it is in the queue for."""
+    """The boxes to show on a film of the queue: those of its labels, and the suspect region from an order by score."""
     queue = get_visible(ScreeningQueue.objects.all(), request.user, uuid)
     member = screening_queues.films_of(queue).filter(image__uuid=image).first()
     if member is None:
@@ -161,9 +161,9 @@ def queue_boxes(request: SignedInRequest, uuid: UUID, image: UUID) -> JsonRespon
 
 @require_POST
 def queue_place(request: SignedInRequest, uuid: UUID) -> JsonResponse:
-    """Note in `position` where the person goes on when they come back."""
+    """Store the `position` where the person continues."""
     queue = get_visible(ScreeningQueue.objects.all(), request.user, uuid)
     text = request.POST.get("position", "")
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        return JsonResponse({"error": f"The position is {text[:20]!r}; give a whole number from 1 on."}, status=400)
+        return JsonResponse({"error": f"The position is {text[:20]!r}; send a whole number from 1."}, status=400)
     return JsonResponse({"position": screening_queues.go_to(queue=queue, person=request.user, position=int(text))})

@@ -38,7 +38,7 @@ def new_split(request: SignedInRequest) -> HttpResponse:
 
 
 def _site_of(request: SignedInRequest, *, dataset: list[str], cohort: list[str]) -> Site | None:
-    """The site of the dataset or cohort whose page led here; the site chosen in the bar may be another."""
+    """The site of the dataset or cohort whose page led here, which may not be the site chosen in the navigation bar."""
     try:
         datasets, cohorts = ([UUID(text) for text in texts] for texts in (dataset, cohort))
     except ValueError:
@@ -50,19 +50,19 @@ def _site_of(request: SignedInRequest, *, dataset: list[str], cohort: list[str])
 
 
 def _make(author: User, site: Site, form: SplitForm) -> Split:
-    given = form.cleaned_data
-    wish = SplitRequest(
+    data = form.cleaned_data
+    split_request = SplitRequest(
         site=site,
-        name=given["name"],
-        datasets=list(given["datasets"]),
-        cohorts=list(given["cohorts"]),
-        seed=given["seed"],
+        name=data["name"],
+        datasets=list(data["datasets"]),
+        cohorts=list(data["cohorts"]),
+        seed=data["seed"],
         author=author,
-        view_position=given["view_position"],
+        view_position=data["view_position"],
     )
-    if given["origin"] == "csv":
-        return split_from_csv(wish, train_is_fit=given["train_is_fit"])
-    return draw_split(wish, fractions=form.fractions())
+    if data["origin"] == "csv":
+        return split_from_csv(split_request, train_is_fit=data["train_is_fit"])
+    return draw_split(split_request, fractions=form.fractions())
 
 
 @require_GET

@@ -71,7 +71,7 @@ def test_keys_label_the_film_in_focus_and_go_on_to_the_next(grid: Page) -> None:
     expect(grid.locator(".hilum-tile").first.locator("[data-findings]")).to_have_text("nodule")
     assert labels(grid) == ["abnormal"] * 6
     press(grid, "z")
-    expect(grid.locator("#saved")).to_have_text("Not undone. There is nothing of yours to undo here.")
+    expect(grid.locator("#saved")).to_have_text("Not undone. You have nothing to undo here.")
 
 
 def test_space_chooses_and_a_key_labels_what_is_chosen(grid: Page) -> None:
@@ -296,7 +296,7 @@ def test_on_a_film_an_act_that_did_not_touch_it_is_left_alone(grid: Page) -> Non
     expect(grid.locator("#labelbar")).to_have_attribute("data-keys", "ready")
     expect(grid.locator("#history li")).to_have_count(1)
     press(grid, "z")
-    expect(grid.locator("#saved")).to_have_text("Not undone. There is nothing of yours to undo on this film.")
+    expect(grid.locator("#saved")).to_have_text("Not undone. You have nothing to undo on this film.")
     assert not asked
     assert not LabelEvent.objects.filter(reverts__isnull=False).exists()
 

@@ -49,7 +49,7 @@ def test_what_the_grid_shows_is_frozen(curator: Client, of: Dataset, films: list
 
 def test_what_cannot_be_frozen_is_told(curator: Client, of: Dataset) -> None:
     answer = curator.post(f"/datasets/{of.uuid}/freeze/?label=normal", {"name": "normals"})
-    assert (answer.status_code, "holds at least one" in answer.content.decode()) == (400, True)
+    assert (answer.status_code, "needs at least one film" in answer.content.decode()) == (400, True)
     assert not Cohort.objects.exists()
 
 

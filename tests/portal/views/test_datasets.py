@@ -94,7 +94,7 @@ def test_a_reader_makes_none(reader: Client) -> None:
 def test_a_name_twice_is_refused_and_the_list_stays(curator: Client, of: Dataset) -> None:
     response = curator.post("/datasets/new/", {"name": of.name, "source": "typed in"})
     assert response.status_code == 400
-    assert "A dataset named &#x27;Normals&#x27; exists at Seoul; choose another name." in text(response)
+    assert "A dataset named &#x27;Normals&#x27; already exists at Seoul; choose another name." in text(response)
     assert f'href="/datasets/{of.uuid}/"' in text(response)
     assert 'value="typed in"' in text(response)
 
@@ -130,7 +130,7 @@ def test_an_empty_dataset_says_what_to_do(curator: Client, reader: Client, of: D
 def test_the_grid_of_another_site_is_a_404(stranger: Client, of: Dataset) -> None:
     response = stranger.get(f"/datasets/{of.uuid}/")
     assert response.status_code == 404
-    assert "it belongs to a site where you are no member" in text(response)
+    assert "it belongs to a site of which you are not a member" in text(response)
 
 
 def test_controls_are_there_for_those_who_may_use_them(reader: Client, curator: Client, of: Dataset) -> None:
@@ -264,8 +264,8 @@ def test_a_bad_file_is_answered_with_a_sentence(curator: Client, of: Dataset) ->
     response = curator.post(address, {"file": SimpleUploadedFile("films.zip", b"not a zip")})
     assert response.status_code == 400
     assert "The file is not a zip archive; put the films" in text(response)
-    assert "No file arrived" in text(curator.post(address, {}))
-    assert "No file arrived" in text(curator.post(address, {"file": SimpleUploadedFile("films.zip", b"")}))
+    assert "No file was sent" in text(curator.post(address, {}))
+    assert "No file was sent" in text(curator.post(address, {"file": SimpleUploadedFile("films.zip", b"")}))
 
 
 def test_the_state_of_an_upload(curator: Client, stranger: Client, of: Dataset) -> None:

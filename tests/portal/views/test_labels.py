@@ -58,7 +58,7 @@ def test_undo_of_no_act_says_which_would_be_undone_and_undoes_nothing(curator: C
     assert {label.value for label in CurrentLabel.objects.all()} == {"exclude"}
     take_back(curator, act=act)
     answer = take_back(curator)
-    assert (answer.status_code, answer.json()["error"]) == (400, "There is nothing of yours to undo here.")
+    assert (answer.status_code, answer.json()["error"]) == (400, "You have nothing to undo here.")
 
 
 def test_on_a_film_only_acts_that_touched_it_are_named(curator: Client, of: Dataset) -> None:
@@ -67,7 +67,7 @@ def test_on_a_film_only_acts_that_touched_it_are_named(curator: Client, of: Data
     send(curator, two)
     assert take_back(curator, image=one.uuid).json()["last"]["uuid"] == first
     answer = take_back(curator, image=three.uuid)
-    assert (answer.status_code, answer.json()["error"]) == (400, "There is nothing of yours to undo on this film.")
+    assert (answer.status_code, answer.json()["error"]) == (400, "You have nothing to undo on this film.")
     assert take_back(curator, image=factories.somewhere()).status_code == 404
 
 
@@ -115,13 +115,17 @@ def test_a_film_of_my_other_site_is_labelled_by_my_role_there(of: Dataset, film:
 @pytest.mark.parametrize(
     ("data", "status", "sentence"),
     [
-        ({"image": [], "value": "normal"}, 400, "0 films are chosen; choose 1 to 5000."),
-        ({"image": ["nonsense"], "value": "normal"}, 400, "An address of a film is damaged; load the page again."),
-        ({"image": [str(factories.somewhere())], "value": "normal"}, 404, "A film is not at your site or is gone"),
+        ({"image": [], "value": "normal"}, 400, "0 films are selected; select 1 to 5000."),
+        ({"image": ["nonsense"], "value": "normal"}, 400, "The identifier of a film is invalid; reload the page."),
+        (
+            {"image": [str(factories.somewhere())], "value": "normal"},
+            404,
+            "A film does not exist or belongs to another site",
+        ),
         ({"value": "fine"}, 400, "The label 'fine' is unknown; use one of normal"),
         ({"value": ""}, 400, "The label '' is unknown"),
-        ({"value": "normal", "reason": "a\0b"}, 400, "holds a NUL character"),
-        ({"value": "normal", "finding": ["a\0b"]}, 400, "holds a NUL character"),
+        ({"value": "normal", "reason": "a\0b"}, 400, "contains a NUL character"),
+        ({"value": "normal", "finding": ["a\0b"]}, 400, "contains a NUL character"),
         ({"value": "normal", "finding": ["a|b"]}, 400, "The finding 'a|b'"),
     ],
 )
@@ -135,7 +139,7 @@ def test_what_cannot_be_done_says_why(
 
 
 def test_a_damaged_undo_says_so(curator: Client) -> None:
-    assert "damaged" in take_back(curator, act="nonsense").json()["error"]
+    assert "invalid" in take_back(curator, act="nonsense").json()["error"]
     assert "nothing to undo" in take_back(curator, act=str(factories.somewhere())).json()["error"]
     assert take_back(curator, site=str(factories.somewhere())).status_code == 404
 
@@ -148,10 +152,10 @@ def test_labels_are_only_sent(curator: Client, address: str) -> None:
 def test_a_form_without_its_token_is_refused_with_a_sentence(film: Image) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(factories.curator("kim"))
-    assert "load it again" in send(client, film).json()["error"]
+    assert "reload it" in send(client, film).json()["error"]
     page = client.post("/labels/", {"value": "normal"})
     assert page.status_code == 403
-    assert "load it again" in page.content.decode()
+    assert "reload it" in page.content.decode()
 
 
 @pytest.mark.parametrize("films", [2, 30])
@@ -175,7 +179,7 @@ def test_a_film_that_another_labelled_meanwhile_is_a_conflict_with_both_labels(c
     assert send(other, film, value="abnormal", reason="a shadow", seen=1).status_code == 200
     answer = send(curator, film, value="unsure", seen=1)
     assert answer.status_code == 409
-    assert answer.json()["error"] == "Somebody else labelled this film since you opened it."
+    assert answer.json()["error"] == "Somebody else has labelled this film since you opened it."
     told = answer.json()["changed"][str(film.uuid)]
     assert (told["value"], told["seen"], told["may_settle"]) == ("abnormal", 2, False)
     assert {name: told["theirs"][name] for name in ("value", "by", "reason")} == {
@@ -221,7 +225,7 @@ def test_an_act_sent_twice_is_kept_once_and_undone_once(curator: Client, film: I
 @pytest.mark.parametrize("seen", [["x"], ["1", "2"], ["-1"], ["²"], ["1.5"]])
 def test_what_was_seen_is_a_number_a_film(curator: Client, film: Image, seen: list[str]) -> None:
     answer = send(curator, film, seen=seen)
-    assert (answer.status_code, "one whole number for each film" in answer.json()["error"]) == (400, True)
+    assert (answer.status_code, "a whole number for each film" in answer.json()["error"]) == (400, True)
 
 
 @pytest.mark.parametrize("name", ["act", "queue"])
@@ -229,7 +233,7 @@ def test_a_damaged_address_is_told(curator: Client, film: Image, name: str) -> N
     answer = send(curator, film, **{name: "x"})
     assert (answer.status_code, answer.json()["error"]) == (
         400,
-        f"The address of the {name} is damaged; load the page again.",
+        f"The identifier of the {name} is invalid; reload the page.",
     )
 
 

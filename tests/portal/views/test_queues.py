@@ -89,7 +89,7 @@ def test_by_score_only_films_of_fit_are_queued(of: Dataset, ann: User) -> None:
     queue = queue_suspects(site=of.site, name="s", suspects=suspects, split=split, author=ann, source="a detector")
     assert [film.pk for film in in_order(queue)] == sorted(fit, reverse=True)
     held_out = [suspect for suspect in suspects if suspect.image_id not in fit]
-    with pytest.raises(InvalidQueue, match="No film is left"):
+    with pytest.raises(InvalidQueue, match="No film remains"):
         queue_suspects(site=of.site, name="s", suspects=held_out, split=split, author=ann, source="a detector")
 
 
@@ -108,7 +108,7 @@ def test_what_the_grid_shows_becomes_a_queue(curator: Client, of: Dataset) -> No
 def test_a_seed_that_is_none_is_told(curator: Client, of: Dataset, seed: str) -> None:
     factories.film(of)
     answer = curator.post(f"/datasets/{of.uuid}/queue/", {"name": "n", "order": "random", "seed": seed})
-    assert (answer.status_code, "give a whole number" in answer.content.decode()) == (400, True)
+    assert (answer.status_code, "enter a whole number" in answer.content.decode()) == (400, True)
 
 
 def test_a_cohort_becomes_a_queue(curator: Client, of: Dataset, ann: User) -> None:
