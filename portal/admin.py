@@ -1,4 +1,4 @@
-"""The admin: people, sites and memberships are made here; everything else is to look at."""
+"""The admin: people, sites and memberships are created here; everything else is read-only."""
 
 from typing import Any
 
@@ -26,26 +26,26 @@ admin.site.site_header = "Hilum"
 admin.site.site_title = "Hilum"
 
 
-# Values that the audit shows; of every other field, passwords and addresses among them, only that it changed.
-_SHOWN = frozenset({"name", "username", "is_active", "is_staff", "is_superuser"})
+# Fields whose values the audit records. Of all others, such as passwords and addresses, it records only the change.
+_RECORDED = frozenset({"name", "username", "is_active", "is_staff", "is_superuser"})
 
 
 class Audited(admin.ModelAdmin):
-    """Who made, changed or deleted what, in the same transaction."""
+    """Records in the audit who created, changed or deleted a row, in the same transaction."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        shown = [name for name in form.changed_data if name in _SHOWN]
-        after = {name: form.cleaned_data[name] for name in shown}
+        recorded = [name for name in form.changed_data if name in _RECORDED]
+        after = {name: form.cleaned_data[name] for name in recorded}
         if not change:
             self._record(request, "make", obj, after=after)
         elif form.changed_data:
-            others = sorted(set(form.changed_data) - _SHOWN)
-            before = {name: form.initial.get(name) for name in shown}
+            others = sorted(set(form.changed_data) - _RECORDED)
+            before = {name: form.initial.get(name) for name in recorded}
             self._record(request, "change", obj, before=before, after=after | ({"other": others} if others else {}))
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        held = {role.pk: str(role) for role in formset.queryset.select_related("user", "site")}
+        old_roles = {role.pk: str(role) for role in formset.queryset.select_related("user", "site")}
         super().save_formset(request, form, formset, change)
         changed = [role for role, _ in formset.changed_objects]
         for verb, roles in (
@@ -55,7 +55,7 @@ class Audited(admin.ModelAdmin):
         ):
             for role in roles:
                 after = None if verb == "take role" else {"role": str(role)}
-                before = None if verb == "give role" else {"role": held.get(role.pk, str(role))}
+                before = None if verb == "give role" else {"role": old_roles.get(role.pk, str(role))}
                 audit.record(
                     verb=verb, site=role.site, actor=_actor(request), target=role.user, before=before, after=after
                 )
@@ -75,7 +75,7 @@ class Audited(admin.ModelAdmin):
         return obj != request.user and super().has_delete_permission(request, obj)
 
     def _record(self, request: HttpRequest, verb: str, obj: Any, **values: Any) -> None:
-        # The event of a site that goes cannot belong to it.
+        # The event of a deleted site cannot refer to it.
         site = obj if isinstance(obj, Site) and verb != "delete" else None
         name = str(obj._meta.verbose_name)
         audit.record(verb=f"{verb} {name}", site=site, actor=_actor(request), target=obj, **values)
@@ -110,7 +110,7 @@ class SiteAdmin(Audited):
 
 
 class LookOnly(admin.ModelAdmin):
-    """The database refuses changes to most of these; their pages are where they change."""
+    """Read-only: the database refuses changes to most of these tables, and the others change on their own pages."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -6,5 +6,5 @@ class PortalConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # Here and not in portal/__init__.py, so that portal.imaging imports without Celery.
+        # Imported here and not in portal/__init__.py, so that portal.imaging can be imported without Celery.
         from portal import celery  # noqa: F401

@@ -1,4 +1,4 @@
-"""The Celery app. Its settings are the CELERY_* names of portal.settings; the reasons are in docs/decisions.md."""
+"""The Celery app, configured by the CELERY_* settings of portal.settings. docs/decisions.md explains them."""
 
 import os
 

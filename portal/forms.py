@@ -49,7 +49,7 @@ class SplitForm(forms.Form):
             )
 
     def fractions(self) -> dict[str, float]:
-        """The parts with a share above 0."""
+        """The parts with a fraction above 0."""
         return {part: self.cleaned_data[part] for part in Part.values if self.cleaned_data.get(part)}
 
     def part_fields(self) -> list[forms.BoundField]:

@@ -1,7 +1,7 @@
-"""What the portal knows: people, films, labels, splits, and who did what.
+"""The portal's data: people, films, labels, cohorts, splits, queues, uploads and the audit.
 
-Integer keys stay inside; addresses carry `uuid`. Tables named in `portal.triggers` accept no UPDATE or DELETE:
-the database refuses it, whoever asks.
+Integer keys are internal; URLs use `uuid`. Triggers of the database (portal.triggers) refuse UPDATE and DELETE on the
+tables that must not change.
 """
 
 import uuid
@@ -14,7 +14,7 @@ from django.db.models import Q
 
 
 class Addressed(models.Model):
-    """A row with an address and a birth date."""
+    """A row with a UUID for its URL and the time of its creation."""
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -26,15 +26,17 @@ class Addressed(models.Model):
 class User(AbstractUser):
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     theme = models.CharField(max_length=5, choices=[("light", "Light"), ("dark", "Dark")], default="light")
-    label_keys = models.JSONField(default=dict, blank=True)  # command -> key, where they differ (portal.labels.keys)
+    label_keys = models.JSONField(
+        default=dict, blank=True
+    )  # command -> key, where not the default (portal.labels.keys)
 
 
 class Site(Addressed):
-    """A hospital or group. Everything belongs to one site, and nothing crosses sites."""
+    """A hospital or group. Every row belongs to a single site, and nothing is shared between sites."""
 
     name = models.CharField(max_length=100, unique=True)
-    findings = models.JSONField(default=list, blank=True)  # that readers choose from; any, where the list is empty
-    # The test part of a split stays sealed until an analysis plan is locked, and until a second person approved it.
+    findings = models.JSONField(default=list, blank=True)  # the findings to choose from; an empty list allows any
+    # The test part of a split stays sealed until an analysis plan is locked, and until a second person has approved it.
     plan_before_test = models.BooleanField(default=False)
     second_person_for_test = models.BooleanField(default=False)
 
@@ -48,7 +50,7 @@ class Role(models.TextChoices):
     ADJUDICATOR = "adjudicator", "Adjudicator"
     ANALYST = "analyst", "Analyst"
     MANAGER = "manager", "Manager"
-    BROKER = "broker", "Honest broker"  # the one person who may turn a pseudonym back into a patient
+    BROKER = "broker", "Honest broker"  # the only role that may turn a pseudonym back into a patient
 
 
 class Membership(models.Model):
@@ -83,13 +85,13 @@ class Dataset(Addressed):
 
 
 class Patient(Addressed):
-    """A person by pseudonym: HMAC(site key, normalised identifier), so one person in two datasets is seen."""
+    """A person by pseudonym, HMAC(site key, normalised identifier), which is the same in all datasets of a site."""
 
     site = models.ForeignKey(Site, models.PROTECT, related_name="patients")
     pseudonym = models.CharField(max_length=64)
     sex = models.CharField(max_length=1, blank=True)
-    age_band = models.CharField(max_length=8, blank=True)  # "40-49"; of the first film imported
-    # A film without a patient identifier is its own patient; intervals and reports say how many are.
+    age_band = models.CharField(max_length=8, blank=True)  # "40-49", from the first film imported
+    # A film without a patient identifier counts as its own patient; intervals and reports give the number of these.
     identified = models.BooleanField(default=True)
 
     class Meta:
@@ -112,7 +114,7 @@ class Study(Addressed):
 
 
 class Image(Addressed):
-    """A film. Write-once: the pixels, the facts needed to show them, and what the header was allowed to keep."""
+    """A film. Write-once: the hash of its pixels, the facts needed to show them, and the allowed header values."""
 
     dataset = models.ForeignKey(Dataset, models.PROTECT, related_name="images")
     patient = models.ForeignKey(Patient, models.PROTECT, related_name="images")
@@ -122,7 +124,7 @@ class Image(Addressed):
     rows = models.PositiveIntegerField()
     columns = models.PositiveIntegerField()
     facts = models.JSONField()  # portal.imaging.film.PixelFacts
-    header = models.JSONField(default=dict)  # what de-identification lets through
+    header = models.JSONField(default=dict)  # the values that de-identification allows
     view_position = models.CharField(max_length=8, blank=True)
     laterality = models.CharField(max_length=2, blank=True)
     warning = models.CharField(max_length=200, blank=True)
@@ -138,7 +140,7 @@ class Image(Addressed):
             models.Index(fields=["dataset", "view_position"]),
             models.Index(fields=["dataset", "source_sha256"]),
             models.Index(fields=["dataset", "original_name"]),
-            models.Index(fields=["dataset", "id"], name="image_of_dataset"),  # the grid, page after page
+            models.Index(fields=["dataset", "id"], name="image_of_dataset"),  # for paging through the grid
         ]
 
     def __str__(self) -> str:
@@ -159,7 +161,7 @@ class LabelSource(models.TextChoices):
 
 
 class LabelEvent(Addressed):
-    """Append-only. The current label is worked out from the events (portal.labels.events.resolve)."""
+    """Append-only. The current label is derived from the events (portal.labels.events.resolve)."""
 
     image = models.ForeignKey(Image, models.PROTECT, related_name="label_events")
     value = models.CharField(max_length=8, choices=LabelValue, blank=True)  # blank: the event only reverts another
@@ -168,9 +170,9 @@ class LabelEvent(Addressed):
     author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="label_events")
     source = models.CharField(max_length=12, choices=LabelSource)
     reason = models.CharField(max_length=500, blank=True)
-    batch = models.UUIDField(default=uuid.uuid4, db_index=True)  # what one act wrote, and one undo takes back
+    batch = models.UUIDField(default=uuid.uuid4, db_index=True)  # the events of an act, which undo reverts together
     reverts = models.OneToOneField("self", models.PROTECT, null=True, related_name="reverted_by")
-    # A queue in the order of a model's scores has shown its reader something of the model.
+    # Recorded because a queue ordered by a model's scores reveals something about the scores.
     queue = models.ForeignKey("ScreeningQueue", models.PROTECT, null=True, related_name="+")
 
     class Meta:
@@ -188,17 +190,19 @@ class LabelEvent(Addressed):
 
 
 class CurrentLabel(models.Model):
-    """The label of a film now: derived from its events, in the transaction that appends one, so that
-    100,000 films can be filtered. A label at a cut-off is always worked out from the events."""
+    """The current label of a film, derived from its events in the transaction that appends one, so that
+    100,000 films can be filtered. A label at a cut-off is always derived from the events."""
 
     UNRESOLVED = "unresolved"
     VALUES = [*LabelValue.values, UNRESOLVED]
 
     image = models.OneToOneField(Image, models.CASCADE, related_name="current_label", primary_key=True)
-    dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="+", db_index=False)  # the film's, to count by
+    dataset = models.ForeignKey(
+        Dataset, models.CASCADE, related_name="+", db_index=False
+    )  # the film's dataset, for counting
     value = models.CharField(max_length=10)
     findings = models.JSONField(default=list)
-    finding_words = models.TextField(blank=True)  # "|effusion|nodule|": filtered alike by every database
+    finding_words = models.TextField(blank=True)  # "|effusion|nodule|", which every database filters in the same way
     source = models.CharField(max_length=12, choices=LabelSource, blank=True)
     updated_at = models.DateTimeField()
 
@@ -219,10 +223,10 @@ class CurrentLabel(models.Model):
 
 
 class Adjudication(Addressed):
-    """Append-only. Settles readings that differ, by exactly one label event."""
+    """Append-only. Settles differing labels of a film by a single label event."""
 
     image = models.ForeignKey(Image, models.PROTECT, related_name="adjudications")
-    settles = models.JSONField(default=list)  # addresses of the label events it settles
+    settles = models.JSONField(default=list)  # UUIDs of the settled label events
     adjudicator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     verdict = models.CharField(max_length=8, choices=LabelValue)
     reason = models.CharField(max_length=500)
@@ -230,14 +234,14 @@ class Adjudication(Addressed):
 
 
 class Cohort(Addressed):
-    """Films under a name and a version, once and for all: "normals v3". Never changes; the next version may differ."""
+    """Films frozen under a name and a version, such as "normals v3". Never changes; the next version may differ."""
 
     site = models.ForeignKey(Site, models.PROTECT, related_name="cohorts")
     name = models.CharField(max_length=100)
     version = models.PositiveIntegerField()
     note = models.CharField(max_length=500, blank=True)
-    filters = models.JSONField(default=dict)  # what the films were found by, as told by who froze them
-    counts = models.JSONField(default=dict)  # films by label as it stood: a list of cohorts counts nothing
+    filters = models.JSONField(default=dict)  # the filters that selected the films, as stated when they were frozen
+    counts = models.JSONField(default=dict)  # films by label at the time, so that a list of cohorts need not count
     films = models.PositiveIntegerField()
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
 
@@ -255,7 +259,7 @@ class Cohort(Addressed):
 class CohortImage(models.Model):
     cohort = models.ForeignKey(Cohort, models.PROTECT, related_name="members")
     image = models.ForeignKey(Image, models.PROTECT, related_name="cohort_images")
-    label = models.CharField(max_length=10, blank=True)  # as it stood; blank: unlabelled
+    label = models.CharField(max_length=10, blank=True)  # when the cohort was frozen; blank: unlabelled
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["cohort", "image"], name="cohort_image_once")]
@@ -270,7 +274,7 @@ class Part(models.TextChoices):
 
 
 class Split(Addressed):
-    """Patients shared out to parts, once, at a label cut-off. A frozen split never changes."""
+    """Patients assigned to parts at a label cut-off. A frozen split never changes."""
 
     site = models.ForeignKey(Site, models.PROTECT, related_name="splits")
     name = models.CharField(max_length=100)
@@ -281,7 +285,7 @@ class Split(Addressed):
     fractions = models.JSONField(default=dict)
     label_cutoff = models.DateTimeField()
     frozen_at = models.DateTimeField(null=True)
-    counts = models.JSONField(default=dict)  # films by part and label at the cut-off, and what was left out, why
+    counts = models.JSONField(default=dict)  # films by part and label at the cut-off, and left-out films by reason
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
 
     class Meta:
@@ -293,7 +297,7 @@ class Split(Addressed):
 
 
 class SplitMember(models.Model):
-    """A patient's part. One row a patient: leakage between parts is impossible, not merely avoided."""
+    """The part of a patient. The constraint of one row per patient makes leakage between parts impossible."""
 
     split = models.ForeignKey(Split, models.CASCADE, related_name="members")
     patient = models.ForeignKey(Patient, models.PROTECT, related_name="+")
@@ -307,8 +311,8 @@ class SplitMember(models.Model):
 
 
 class SplitImage(models.Model):
-    """A film of a member that counts in the split. Its part is the member's: a film cannot be elsewhere, since the
-    database takes it under its own patient only (portal.triggers.same_patient)."""
+    """A film that counts in the split. Its part is that of its patient: a trigger of the database accepts a film only
+    under its own patient (portal.triggers.same_patient)."""
 
     member = models.ForeignKey(SplitMember, models.CASCADE, related_name="images")
     image = models.ForeignKey(Image, models.PROTECT, related_name="split_images")
@@ -318,7 +322,7 @@ class SplitImage(models.Model):
 
 
 class ScreeningQueue(Addressed):
-    """Films in the order in which somebody is to look at them. Never changes; each person has a place in it."""
+    """Films in a fixed order for screening. Never changes; each person has a place in it."""
 
     class Order(models.TextChoices):
         IMPORTED = "imported", "As imported"
@@ -328,10 +332,12 @@ class ScreeningQueue(Addressed):
 
     site = models.ForeignKey(Site, models.PROTECT, related_name="queues")
     name = models.CharField(max_length=100)
-    source = models.CharField(max_length=300)  # where the films come from, in words
+    source = models.CharField(max_length=300)  # description of where the films come from
     order = models.CharField(max_length=10, choices=Order)
     seed = models.PositiveIntegerField(null=True)
-    split = models.ForeignKey(Split, models.PROTECT, null=True, related_name="+")  # by score: of its fit part
+    split = models.ForeignKey(
+        Split, models.PROTECT, null=True, related_name="+"
+    )  # for an order by score, whose films are in its fit part
     films = models.PositiveIntegerField()
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
 
@@ -365,7 +371,7 @@ class QueueImage(models.Model):
 
 
 class QueuePlace(models.Model):
-    """Where a person stopped in a queue."""
+    """The position where a person stopped in a queue."""
 
     queue = models.ForeignKey(ScreeningQueue, models.CASCADE, related_name="places")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
@@ -377,7 +383,7 @@ class QueuePlace(models.Model):
 
 
 class Upload(Addressed):
-    """One import: a zip from the browser, or a folder on the command line."""
+    """An import: a zip from the browser or a folder on the command line."""
 
     class State(models.TextChoices):
         RECEIVED = "received", "Received"
@@ -392,7 +398,7 @@ class Upload(Addressed):
     total = models.PositiveIntegerField(default=0)
     counts = models.JSONField(default=dict)
     message = models.TextField(blank=True)
-    heartbeat_at = models.DateTimeField(null=True)  # an import that is not heard of for a while is begun again
+    heartbeat_at = models.DateTimeField(null=True)  # an import without a recent heartbeat is started again
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -405,7 +411,7 @@ class Upload(Addressed):
 
 
 class QuarantinedFile(Addressed):
-    """A file that could not become a film, with a sentence that a curator understands."""
+    """A file that could not become a film, with the reason in a sentence for the curator."""
 
     upload = models.ForeignKey(Upload, models.CASCADE, related_name="quarantined")
     dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="quarantined")
@@ -422,7 +428,7 @@ class QuarantinedFile(Addressed):
 
 
 class AuditEvent(Addressed):
-    """Append-only, written by portal.people.audit in the transaction of the act."""
+    """Append-only, written by portal.people.audit in the same transaction as the recorded action."""
 
     site = models.ForeignKey(Site, models.PROTECT, null=True, related_name="audit_events")
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")

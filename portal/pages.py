@@ -1,4 +1,4 @@
-"""Addresses of the portal's own pages."""
+"""URLs of the portal's own pages."""
 
 from django.urls import path
 

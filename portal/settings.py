@@ -1,5 +1,5 @@
-"""The one settings module. Every value that an installation changes comes from the environment;
-the names are listed in docs/settings.md."""
+"""The only settings module. Every value that an installation may change comes from the environment;
+docs/settings.md lists the names."""
 
 from pathlib import Path
 
@@ -13,24 +13,28 @@ DEBUG = not PRODUCTION and environment.choice("HILUM_DEBUG", ("0", "1"), "0") ==
 
 # Folders -------------------------------------------------------------------------------------------
 DATA_DIR = Path(
-    environment.required("HILUM_DATA_DIR", why="name the folder for pixels, runs and weights.")
+    environment.required("HILUM_DATA_DIR", why="set it to the folder for pixels, runs and weights.")
     if PRODUCTION
     else environment.text("HILUM_DATA_DIR", str(BASE_DIR / "var"))
 ).resolve()
-# beat, WhiteNoise and uploads expect theirs
+# Celery beat, WhiteNoise and uploads expect their folders to exist
 for _folder in (DATA_DIR, DATA_DIR / "run", DATA_DIR / "static", DATA_DIR / "uploads"):
     environment.folder(_folder, why="HILUM_DATA_DIR")
-MEDIA_ROOT = DATA_DIR / "uploads"  # nothing is served from here: every file goes through a view that asks access.py
+MEDIA_ROOT = DATA_DIR / "uploads"  # not served directly: every file goes through a view that checks permissions
 
 # Secrets -------------------------------------------------------------------------------------------
 SECRET_KEY = environment.kept_secret("HILUM_SECRET_KEY", folder=DATA_DIR / "secrets", production=PRODUCTION)
-# Pseudonyms are HMACs under a key derived from this one. Losing it loses the link from a patient to later films.
+# Pseudonyms are HMACs under a key derived from this secret. Without it, later films of a patient cannot be linked.
 PSEUDONYM_SECRET = environment.kept_secret("HILUM_PSEUDONYM_SECRET", folder=DATA_DIR / "secrets", production=PRODUCTION)
 
 # Web -----------------------------------------------------------------------------------------------
 if PRODUCTION:
-    environment.required("HILUM_ALLOWED_HOSTS", why="name the hosts that Hilum answers for, separated by commas.")
-    environment.required("DATABASE_URL", why="name the PostgreSQL server, postgres://user:password@host:5432/name.")
+    environment.required(
+        "HILUM_ALLOWED_HOSTS", why="set it to the host names of this installation, separated by commas."
+    )
+    environment.required(
+        "DATABASE_URL", why="set it to the PostgreSQL server, postgres://user:password@host:5432/name."
+    )
 ALLOWED_HOSTS = environment.words("HILUM_ALLOWED_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = environment.words("HILUM_TRUSTED_ORIGINS")
 ROOT_URLCONF = "portal.urls"
@@ -58,7 +62,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    # These three in this order: the last reads the body for its token, and a stranger's is not to be read.
+    # Keep the order of these three: the last one reads the body for the token, which must not happen for strangers.
     "portal.project.middleware.BodyLimitMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -102,7 +106,7 @@ CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
         "script-src": [SELF],
-        # Plotly inserts its style rules at run time, and its figures carry style attributes.
+        # Plotly inserts style rules at run time, and its figures use style attributes.
         "style-src": [SELF, "'unsafe-inline'"],
         "img-src": [SELF, "blob:", "data:"],
         "connect-src": [SELF],
@@ -112,15 +116,16 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     }
 }
-FILE_UPLOAD_TEMP_DIR = DATA_DIR / "uploads"  # a zip may be larger than /tmp, and is moved from there
-DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20  # of any body but a zip of films (portal.project.middleware)
-DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000  # a bulk label names each film
+FILE_UPLOAD_TEMP_DIR = DATA_DIR / "uploads"  # a zip may be larger than /tmp, and is moved to its final place from here
+DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20  # of any body except a zip of films (portal.project.middleware)
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000  # labelling in bulk sends a field for each film
 UPLOAD_LIMIT_BYTES = environment.integer("HILUM_UPLOAD_LIMIT_GIB", 20, low=1, high=1000) * 2**30
 
 # Database ------------------------------------------------------------------------------------------
 DATABASES = {"default": environment.database(f"sqlite:///{DATA_DIR / 'hilum.sqlite3'}")}
 if "sqlite3" in DATABASES["default"]["ENGINE"]:
-    # Without IMMEDIATE a reader that turns writer fails at once with "database is locked", whatever the timeout.
+    # Without IMMEDIATE, a transaction that reads before it writes fails at once with "database is locked", despite the
+    # timeout.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -141,7 +146,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
-# Words and times -----------------------------------------------------------------------------------
+# Language and time ---------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
 USE_I18N = False
 USE_TZ = True
@@ -180,17 +185,17 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
 }
 
-# Work in the background ----------------------------------------------------------------------------
+# Background tasks ----------------------------------------------------------------------------------
 CELERY_BROKER_URL = (
-    environment.required("HILUM_BROKER_URL", why="name the Valkey or Redis server, redis://host:6379/0.")
+    environment.required("HILUM_BROKER_URL", why="set it to the Valkey or Redis server, redis://host:6379/0.")
     if PRODUCTION
     else environment.text("HILUM_BROKER_URL", f"redis+socket://{environment.broker_socket(DATA_DIR)}")
 )
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# A page that asks for a run waits a second for a broker that is down; the reaper hands the run on later.
+# If the broker is down, a page that starts a run waits for a second; the reaper publishes the run later.
 CELERY_BROKER_TRANSPORT_OPTIONS = {"connect_retries_timeout": 1, "interval_start": 0.1, "interval_step": 0.1}
 if CELERY_BROKER_URL.startswith("redis"):
-    # A killed worker's task waits 12 h at the broker; our own reaper brings the run back within a minute.
+    # The broker would redeliver a killed worker's task after 12 h; our own reaper restarts the run within a minute.
     CELERY_BROKER_TRANSPORT_OPTIONS |= {
         "visibility_timeout": 43_200,
         "unacked_restore_interval": 15,
@@ -226,5 +231,5 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "INFO"},
-    "loggers": {"highdicom": {"level": "WARNING"}},  # it tells of every header that it copies
+    "loggers": {"highdicom": {"level": "WARNING"}},  # it logs every header that it copies
 }

@@ -1,4 +1,4 @@
-"""Work of the portal in the background. Tasks take addresses only; running one twice is harmless."""
+"""Background tasks of the portal. Tasks take only UUIDs; running a task twice is harmless."""
 
 import logging
 from datetime import timedelta
@@ -11,7 +11,9 @@ from portal.intake.zip_uploads import IMPORT, INTERRUPTED, fail, import_zip, pub
 from portal.models import Upload
 
 logger = logging.getLogger(__name__)
-SILENCE = timedelta(minutes=5)  # an import beats after each film that took long, and a film takes at most half a minute
+SILENCE = timedelta(
+    minutes=5
+)  # an import sends a heartbeat every few seconds, or after a slow film, which takes half a minute at most
 
 
 @shared_task(name=IMPORT)
@@ -24,20 +26,22 @@ def import_upload(uuid: str) -> None:
     upload = Upload.objects.select_related("dataset__site", "uploaded_by").get(uuid=uuid)
     try:
         import_zip(upload)
-    except Exception:  # a bug, not a bad file: it would fail the same way again and again
+    except Exception:  # a bug, not a bad file: a retry would fail in the same way
         logger.exception("upload %s failed", uuid)
-        fail(upload, f"Internal error; tell your administrator the reference {uuid}. What was imported stays.")
+        fail(
+            upload, f"Internal error; give your administrator the reference {uuid}. The films imported so far are kept."
+        )
 
 
 @shared_task
 def resume_uploads() -> None:
-    """Publish again what the broker lost or a killed worker left, and end what nobody can go on with."""
+    """Publish imports again that the broker lost or a killed worker left, and fail those that cannot be continued."""
     silent = Upload.objects.filter(
         state__in=[Upload.State.RECEIVED, Upload.State.IMPORTING], heartbeat_at__lt=timezone.now() - SILENCE
     )
     for upload in silent:
         if zip_path(upload).exists():
             publish(upload)
-        else:  # it ran on the command line
+        else:  # an import on the command line: there is no zip to start again from
             fail(upload, INTERRUPTED)
     sweep()

@@ -1,6 +1,6 @@
-"""Migration operations for tables that the database itself keeps from being changed.
+"""Migration operations that make the database refuse changes to a table.
 
-Triggers and not code: a bulk update, a shell or another program meets the same refusal.
+Triggers, not Python code, so that bulk updates, a shell and other programs are refused as well.
 """
 
 from django.db import migrations
@@ -38,22 +38,22 @@ BEGIN SELECT RAISE(ABORT, 'the film is not of the member''s patient'); END;
 
 
 def append_only(table: str) -> migrations.RunPython:
-    """No UPDATE and no DELETE."""
+    """Refuse UPDATE and DELETE."""
     return _guard(table, ("UPDATE", "DELETE"), "append-only")
 
 
 def write_once(table: str) -> migrations.RunPython:
-    """No UPDATE. A row may go, by the named function that removes it."""
+    """Refuse UPDATE. A row may be deleted."""
     return _guard(table, ("UPDATE",), "write-once")
 
 
 def frozen(table: str) -> migrations.RunPython:
-    """No UPDATE and no DELETE: what counts by it would lose its ground."""
+    """Refuse UPDATE and DELETE, since results depend on the rows."""
     return _guard(table, ("UPDATE", "DELETE"), "frozen")
 
 
 def same_patient() -> migrations.RunPython:
-    """A film of a split stands under its own patient. As a patient is once in a split, so is each of their films."""
+    """Accept a film of a split only under its own patient, who is in the split once; so each film is in one part."""
 
     def create(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
         on_postgresql = schema_editor.connection.vendor == "postgresql"

@@ -19,7 +19,7 @@ urlpatterns = [
         name="login",
     ),
     path("accounts/logout/", auth_views.LogoutView.as_view(), name="logout"),
-    # The admin has a log-in page of its own; there is to be one door.
+    # The admin has its own log-in page; redirect it, so that there is only one.
     path("admin/login/", frame.to_log_in),
     path("admin/", admin.site.urls),
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),

@@ -8,7 +8,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 application = get_wsgi_application()
 
-# What a first page would else wait for: the views with all that they import, and what a room wants ready.
+# Import the views and run each app's `warm_up` now, so that the first page does not have to wait for them.
 _ = get_resolver().url_patterns
-for room in apps.get_app_configs():
-    getattr(room, "warm_up", lambda: None)()
+for app in apps.get_app_configs():
+    getattr(app, "warm_up", lambda: None)()

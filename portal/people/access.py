@@ -1,7 +1,7 @@
-"""Who may do what. One table of actions, used by pages, API, files and tasks alike.
+"""Permissions: a table of actions and roles, used by pages, API, files and tasks.
 
-An object of a site where a person is no member does not exist for them (404); an act that their roles do not
-allow is refused with a sentence (403).
+A person gets 404 for the objects of sites where they are not a member, and 403 with an explanation for an action that
+their roles do not allow.
 """
 
 from collections.abc import Iterable
@@ -40,7 +40,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "propose adjudications": frozenset({Role.ANALYST, Role.MANAGER}),
     "see adjudications": frozenset({Role.ADJUDICATOR, Role.ANALYST, Role.MANAGER}),
 }
-# From a row to its site; a model that is missing here cannot be asked for by anybody.
+# Lookup from a row to its site. Rows of models that are missing here cannot be fetched through this module.
 _SITE_PATHS = {
     "Site": "pk",
     "Dataset": "site",
@@ -85,7 +85,7 @@ def sites_where(user: User, action: str) -> QuerySet[Site]:
 def get_visible(queryset: QuerySet[M], user: User, uuid: UUID | str) -> M:
     try:
         return visible(queryset, user).get(uuid=uuid)
-    except (ObjectDoesNotExist, ValidationError):  # the second: not a UUID
+    except (ObjectDoesNotExist, ValidationError):  # ValidationError: not a UUID
         raise Http404(f"No such {queryset.model._meta.verbose_name}.") from None
 
 
@@ -94,7 +94,7 @@ def may(user: User, action: str, site: Site) -> bool:
 
 
 def actions_of(user: User, site: Site, *, actions: Iterable[str] = ALLOWED) -> set[str]:
-    """Those of the actions that the person may do at the site, by one look at their roles."""
+    """The actions, of those passed, that the person may do at the site (a single query)."""
     if user.is_superuser:
         return set(actions)
     roles = set(user.memberships.filter(site=site).values_list("role", flat=True))
@@ -102,7 +102,7 @@ def actions_of(user: User, site: Site, *, actions: Iterable[str] = ALLOWED) -> s
 
 
 def require(user: User, action: str, site: Site | None) -> Site:
-    """The site, where the person may; a refusal with a sentence otherwise."""
+    """Return the site if the person may do the action there. Raises PermissionDenied with an explanation."""
     if site is None:
         raise PermissionDenied(
             f"To {action} you need a site, and you are not a member of any site yet. "
@@ -118,13 +118,13 @@ def require(user: User, action: str, site: Site | None) -> Site:
 
 
 def has_to_label(user: User, site: Site, part: str) -> bool:
-    """Whether films of the part may still wait for this person's label."""
+    """Whether this person labels films of the part, which therefore have to be labelled without scores in view."""
     return part in (Part.TUNE, Part.CALIBRATE, Part.TEST) and may(user, "label films", site)
 
 
 def may_see_scores(user: User, image: Image, part: str) -> bool:
-    """Scores of films in tune, calibrate and test stay hidden from those who still have to label them:
-    a label given after seeing the model's score is no reference."""
+    """Hide scores of films in tune, calibrate and test from people who still have to label them: a label chosen after
+    seeing the model's score cannot serve as reference."""
     site = image.dataset.site
     if not may(user, "see scores", site):
         return False

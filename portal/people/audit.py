@@ -1,4 +1,4 @@
-"""The only writer of AuditEvent. Call it inside the transaction of the act."""
+"""The only place that writes AuditEvents. Call it inside the transaction of the recorded action."""
 
 from typing import Any
 

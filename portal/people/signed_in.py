@@ -1,4 +1,4 @@
-"""Requests of people who are signed in: every page and address of the API but a few. For the types."""
+"""Types of the requests of signed-in people, which almost all pages and API endpoints serve."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from portal.models import Site, User
 
 class SignedInRequest(HttpRequest):
     user: User
-    hilum_site: Site | None  # the site whose lists the person sees; None for a member of none
+    hilum_site: Site | None  # the site whose lists the person sees; None without a membership
     htmx: HtmxDetails
 
 
 def person(request: Any) -> User:
-    """Who sends a request of the API."""
+    """Return the user who sent an API request."""
     assert isinstance(request.user, User)
     return request.user

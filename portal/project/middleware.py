@@ -1,5 +1,4 @@
-"""What stands between the web server and the views: headers, bodies, the chosen site, parts of pages after the
-session."""
+"""Middleware: response headers, size of request bodies, the chosen site, and page fragments after the session ended."""
 
 import shutil
 from collections.abc import Callable
@@ -21,23 +20,23 @@ _PERMISSIONS = (
 
 
 def private_by_default(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """What says nothing of caching is not kept at all, or else Back shows a page after its reader has logged out. Film
-    files, which never change, and static files say it themselves."""
+    """Default to no-store, so that the Back button shows nothing after log-out. Film files, which never change, and
+    static files set their own header."""
 
-    def answer(request: HttpRequest) -> HttpResponse:
+    def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         response.headers.setdefault("Cache-Control", "private, no-store")
         response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         response.headers.setdefault("Permissions-Policy", _PERMISSIONS)
         return response
 
-    return answer
+    return middleware
 
 
 class BodyLimitMiddleware:
-    """Refuses a large body before anything reads it: Django would stream it to disk, at any address, as soon as
-    CsrfViewMiddleware looks for the token of the form. Only a zip of films may be large, from a person who is signed
-    in and while the disk has room."""
+    """Refuses a large request body before it is read: otherwise Django streams it to disk, at any URL, as soon as
+    CsrfViewMiddleware looks for the form's token. Only a zip of films may be large, and only from a person who is
+    signed in and while the disk has space."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -47,7 +46,7 @@ class BodyLimitMiddleware:
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
         if "Transfer-Encoding" in request.headers:
-            return error_page(request, "Not sent", "Say how long the body is: send it with a Content-Length.", 411)
+            return error_page(request, "Not sent", "The request has no Content-Length; send it with one.", 411)
         length = _content_length(request)
         if length <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
             return None
@@ -55,7 +54,7 @@ class BodyLimitMiddleware:
         is_zip = match is not None and match.view_name == "portal:upload" and request.user.is_authenticated
         limit = settings.UPLOAD_LIMIT_BYTES + _FORM_AROUND_ZIP if is_zip else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         if length > limit:
-            sentence = f"What you sent has {_size(length)}; the limit here is {_size(limit)}. Nothing of it was kept."
+            sentence = f"The request has {_size(length)}; the limit here is {_size(limit)}. Nothing was saved."
             return error_page(request, "Too large", sentence, 413)
         if length > shutil.disk_usage(settings.FILE_UPLOAD_TEMP_DIR).free - FREE_BYTES_KEPT:
             return error_page(request, "Not sent", DISK_IS_FULL, 507)
@@ -65,7 +64,7 @@ class BodyLimitMiddleware:
 def _content_length(request: HttpRequest) -> int:
     try:
         return int(request.META.get("CONTENT_LENGTH") or 0)
-    except ValueError:  # as Django, which then reads nothing
+    except ValueError:  # like Django, which then reads no body
         return 0
 
 
@@ -74,7 +73,7 @@ def _size(count: int) -> str:
 
 
 class CurrentSiteMiddleware:
-    """`request.hilum_site`: the site whose lists the person sees, kept in the session; None for a stranger."""
+    """Sets `request.hilum_site`: the site whose lists the person sees, kept in the session; None if not signed in."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -91,13 +90,13 @@ class CurrentSiteMiddleware:
 
 
 def log_in_again(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Where a part of a page is asked for after the session has ended, the whole page is loaded again, and leads to
-    the log-in; or else the log-in page would stand inside the part."""
+    """Reload the whole page if a fragment is requested after the session has ended. It then redirects to the log-in
+    page, which would otherwise be inserted in place of the fragment."""
 
-    def answer(request: HttpRequest) -> HttpResponse:
+    def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         if request.htmx and not request.user.is_authenticated and response.status_code == 302:  # type: ignore[attr-defined]
             return HttpResponseClientRefresh()
         return response
 
-    return answer
+    return middleware

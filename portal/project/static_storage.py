@@ -1,4 +1,4 @@
-"""Static files in production: hashed names, also for the modules that a module imports."""
+"""Static files in production: hashed names, also in the imports of JavaScript modules."""
 
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 

@@ -6,7 +6,7 @@ from portal.people.access import actions_of, sites_of
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
-    """What every page's frame needs: the site, the other sites, and what the person may do there
+    """Context of every page: the site, all sites of the person, and the actions that they may do at the site
     (`may.import_films` for the action "import films")."""
     site = getattr(request, "hilum_site", None)
     if site is None or not request.user.is_authenticated:

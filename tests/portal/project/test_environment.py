@@ -39,7 +39,7 @@ def test_nothing_given_is_a_local_installation(tmp_path: Path) -> None:
         ("HILUM_DEVICE", "gpu", "HILUM_DEVICE is 'gpu'; expected one of auto, cpu, cuda."),
         ("HILUM_RUN_LEASE_SECONDS", "1", "HILUM_RUN_LEASE_SECONDS is '1'; expected a whole number from 2 to 3600."),
         ("HILUM_UPLOAD_LIMIT_GIB", "lots", "HILUM_UPLOAD_LIMIT_GIB is 'lots'; expected a whole number from 1 to 1000."),
-        ("HILUM_SECRET_KEY", "short", "HILUM_SECRET_KEY has 5 characters; give at least 40 random ones."),
+        ("HILUM_SECRET_KEY", "short", "HILUM_SECRET_KEY has 5 characters; use at least 40 random characters."),
         ("HILUM_PSEUDONYM_SECRET", "short", "HILUM_PSEUDONYM_SECRET has 5 characters"),
         ("DATABASE_URL", "nonsense", "DATABASE_URL"),
         ("DATABASE_URL", "oracle8://db/name", "DATABASE_URL"),

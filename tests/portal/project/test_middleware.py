@@ -60,7 +60,7 @@ def test_no_large_body_of_a_stranger_is_read(of: Dataset, read: list[str], addre
     client.get("/accounts/login/")
     refused = send(client, address, 6 * MIB)
     assert refused.status_code == 413
-    assert "What you sent has 6.0 MiB; the limit here is 5.0 MiB." in refused.content.decode()
+    assert "The request has 6.0 MiB; the limit here is 5.0 MiB." in refused.content.decode()
     assert send(client, f"/datasets/{of.uuid}/upload/", 6 * MIB).status_code == 413
     assert read == []
 
@@ -80,7 +80,7 @@ def test_a_zip_may_be_large_up_to_the_limit(curator: Client, of: Dataset, read: 
     refused = send(curator, address, 22 * MIB, HTTP_ACCEPT="application/json")
     assert (refused.status_code, "limit here is 21.0 MiB" in refused.json()["error"]) == (413, True)
     assert read == []
-    assert "No file arrived" in send(curator, address, 20 * MIB).content.decode()
+    assert "No file was sent" in send(curator, address, 20 * MIB).content.decode()
     assert read == ["multipart"]
 
 
