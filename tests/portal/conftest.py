@@ -28,13 +28,13 @@ def decoder() -> Generator[Decoder]:
 
 @pytest.fixture(autouse=True)
 def _one_decoder(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real child for all imports: starting it takes longer than most tests."""
+    """Share a real decoder process between all imports: starting one takes longer than most tests."""
     monkeypatch.setattr("portal.intake.films.Decoder", lambda: nullcontext(decoder))
 
 
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The uploads that were handed to the queue; nothing works on them."""
+    """The UUIDs of the queued uploads; no worker imports them."""
     from portal.intake import zip_uploads
 
     sent: list[str] = []

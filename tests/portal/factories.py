@@ -1,4 +1,4 @@
-"""Rows and files for the portal's tests, by plain functions. Pixels are small, real and on disk."""
+"""Plain functions that create rows and files for the portal's tests. Pixels are small, but real and on disk."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def site(name: str = "Seoul") -> Site:
 
 
 def user(name: str, *roles: Role, at: Site | None = None, **fields: Any) -> User:
-    """A person with these roles at the site; without roles, a member of nothing."""
+    """A person with these roles at the site; without roles, a member of no site."""
     person = User.objects.create_user(name, password=PASSWORD, **fields)
     for role in roles:
         Membership.objects.create(user=person, site=at or site(), role=role)
@@ -66,7 +66,7 @@ def dataset(name: str = "Normals", *, at: Site | None = None) -> Dataset:
 
 
 def pixels(seed: int = 0, *, rows: int = 24, columns: int = 20, bits: int = 12) -> NDArray[np.uint16]:
-    """(rows, columns) noise on a slope, other for each seed."""
+    """(rows, columns) noise on a slope, different for each seed."""
     generator = np.random.default_rng(seed)
     slope = np.linspace(0, 2**bits * 0.8, rows)[:, None]
     return (slope + generator.integers(0, 2**bits // 5, size=(rows, columns))).astype(np.uint16)
@@ -85,8 +85,8 @@ _seeds = iter(range(1_000, 10**9))
 def film(
     of: Dataset, label: str = "", *, person: str = "", view: str = "PA", csv_split: str = "", **fields: Any
 ) -> Image:
-    """A film of its own pixels; `label` comes from an import, `person` is the patient (its own without). Its preview
-    is made when it is first asked for."""
+    """A film with unique pixels; `label` is an imported label, `person` the patient (by default a new one). The preview
+    is created on the first request."""
     seed = next(_seeds)
     stored = pixels(seed)
     facts = PixelFacts(rows=24, columns=20, bits_stored=12, offset=0, photometric="MONOCHROME2")
@@ -110,7 +110,7 @@ def film(
 
 
 def films(of: Dataset, **counts: int) -> list[Image]:
-    """`films(dataset, normal=3, unlabelled=1)`: so many films, each of a patient of its own."""
+    """`films(dataset, normal=3, unlabelled=1)`: this many films, each of a different patient."""
     return [
         film(of, "" if label == "unlabelled" else label, person=f"{label} {number}")
         for label, count in counts.items()
@@ -119,19 +119,19 @@ def films(of: Dataset, **counts: int) -> list[Image]:
 
 
 def event(image: Image, value: str = "", author: User | None = None, **fields: Any) -> LabelEvent:
-    """Append one event, as labelling does. Without an author it is the import's."""
+    """Append an event as labelling does; without an author, as an import does."""
     source = LabelSource.READER if author else LabelSource.IMPORT
-    made = LabelEvent(image=image, value=value, author=author, **{"source": source, **fields})
+    label_event = LabelEvent(image=image, value=value, author=author, **{"source": source, **fields})
     with transaction.atomic():
-        append([made])
-    return made
+        append([label_event])
+    return label_event
 
 
-def label_films(*, images: Sequence[Image], value: str, author: User, site: Site, **wish: Any) -> uuid.UUID:
+def label_films(*, images: Sequence[Image], value: str, author: User, site: Site, **change: Any) -> uuid.UUID:
     """Label films as somebody does who sees them as they are now. Returns the act."""
     seen = Counter(LabelEvent.objects.filter(image__in=images).values_list("image_id", flat=True))
     done = label_as_seen(
-        images=images, seen=seen, wish=LabelChange(value=value, **wish), act=uuid.uuid4(), author=author, site=site
+        images=images, seen=seen, change=LabelChange(value=value, **change), act=uuid.uuid4(), author=author, site=site
     )
     return done.act
 
@@ -166,7 +166,7 @@ def _picture(path: Path, stored: NDArray[Any], kind: str) -> Path:
 
 
 def dicom(path: Path, *, seed: int = 0, **elements: Any) -> Path:
-    """A CR film as a scanner would write it; `elements` by pydicom's keywords, None leaves one out."""
+    """A CR film as written by a scanner; `elements` by pydicom's keywords, None omits an element."""
     stored = pixels(seed)
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
@@ -207,7 +207,7 @@ COLUMNS = ("filename", "label", "patient_id", "projection", "split", "finding")
 
 
 def table(path: Path, *rows: Mapping[str, Any]) -> Path:
-    """A CSV with the columns of the plain format and whatever else the rows name."""
+    """A CSV with the known columns and any further columns of the rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(table_text(rows), encoding="utf-8")
     return path
@@ -237,5 +237,5 @@ def zipped(path: Path, members: Mapping[str, Path | bytes | str]) -> Path:
 
 
 def somewhere() -> uuid.UUID:
-    """The address of nothing."""
+    """A UUID that no row has."""
     return uuid.uuid4()

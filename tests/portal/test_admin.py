@@ -1,4 +1,4 @@
-"""What is changed in the admin is audited: people, roles and sites, without a password or an address."""
+"""Changes in the admin are audited: people, roles and sites, without passwords or addresses."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def form(person: User, **changes: Any) -> dict[str, Any]:
 
 
 def events() -> list[tuple[Any, ...]]:
-    found = AuditEvent.objects.order_by("pk").select_related("actor", "site")
-    return [(event.verb, str(event.actor), event.target_uuid, event.before, event.after) for event in found]
+    audit_events = AuditEvent.objects.order_by("pk").select_related("actor", "site")
+    return [(event.verb, str(event.actor), event.target_uuid, event.before, event.after) for event in audit_events]
 
 
 def test_a_new_person(root: Client) -> None:
@@ -54,7 +54,7 @@ def test_a_new_person(root: Client) -> None:
     assert events() == [("make user", "root", kim.uuid, None, {"username": "kim"})]
 
 
-def test_what_changes_a_persons_rights(root: Client) -> None:
+def test_a_change_of_a_persons_rights(root: Client) -> None:
     kim = factories.user("kim")
     root.post(f"/admin/portal/user/{kim.pk}/change/", form(kim, is_staff="on", is_active=None, email="kim@example.org"))
     (event,) = [event for event in events() if event[0] == "change user"]
@@ -97,7 +97,7 @@ def test_a_password_that_is_set_for_somebody(root: Client) -> None:
 
 
 @pytest.mark.parametrize("in_bulk", [False, True])
-def test_a_person_who_goes(root: Client, in_bulk: bool) -> None:
+def test_a_deleted_person(root: Client, in_bulk: bool) -> None:
     kim = factories.user("kim", Role.READER)
     if in_bulk:
         act = {"action": "delete_selected", "_selected_action": [kim.pk], "post": "yes"}
@@ -133,6 +133,6 @@ def test_no_password_is_in_the_audit(root: Client) -> None:
     root.post("/admin/portal/user/add/", NEW)
     kim = User.objects.get(username="kim")
     root.post(f"/admin/portal/user/{kim.pk}/change/", form(kim, first_name="Kim"))
-    said = json.dumps(events(), default=str)
-    assert NEW_PASSWORD not in said
-    assert kim.password not in said
+    audit_text = json.dumps(events(), default=str)
+    assert NEW_PASSWORD not in audit_text
+    assert kim.password not in audit_text

@@ -1,4 +1,4 @@
-"""Nothing but the log-in page, /healthz and static files answers a stranger: every address of the project is asked."""
+"""A stranger gets only the log-in page, /healthz and static files: every URL of the project is requested."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OPEN = {"healthz", "accounts/login/"}
 
 
 def addresses(resolver: URLResolver, before: str = "") -> Iterator[tuple[str, URLPattern]]:
-    """Every route of the project, with something plausible for each of its arguments."""
+    """Every route of the project, with plausible values for its arguments."""
     for pattern in resolver.url_patterns:
         route = before + _filled(pattern)
         if isinstance(pattern, URLResolver):
@@ -33,11 +33,13 @@ def _filled(pattern: Any) -> str:
     if hasattr(pattern.pattern, "_route"):
         route = str(pattern.pattern)
         for name, converter in pattern.pattern.converters.items():
-            kind = next(key for key, known in get_converters().items() if type(known) is type(converter))
+            kind = next(
+                key for key, converter_of_kind in get_converters().items() if type(converter_of_kind) is type(converter)
+            )
             value = {"uuid": str(uuid.uuid4()), "int": "1"}.get(kind, "anything")
             route = route.replace(f"<{kind}:{name}>", value).replace(f"<{name}>", value)
         return route
-    # the admin's: its words for the applications, and its last one for anything else
+    # the admin's regular expressions: app labels, and the final pattern that matches anything
     regex = re.sub(r"\(\?P<app_label>([a-z_]+)[^)]*\)", r"\1", str(pattern.pattern))
     return re.sub(r"\(\?P<url>[^)]*\)", "anything", regex).strip("^$")
 
@@ -46,16 +48,16 @@ def all_addresses() -> list[str]:
     return sorted({route for route, _ in addresses(get_resolver())})
 
 
-def test_the_walk_finds_the_addresses_of_every_room() -> None:
-    found = all_addresses()
-    assert len(found) > 50
+def test_the_walk_finds_the_urls_of_every_app() -> None:
+    urls = all_addresses()
+    assert len(urls) > 50
     for start in ("datasets/", "images/", "api/v1/", "results/", "runs/", "admin/", "healthz"):
-        assert [address for address in found if address.startswith(start)], start
-    assert not [address for address in found if "<" in address or "(" in address]
+        assert [address for address in urls if address.startswith(start)], start
+    assert not [address for address in urls if "<" in address or "(" in address]
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_no_address_answers_a_stranger(client: Client, method: str) -> None:
+def test_no_url_responds_to_a_stranger(client: Client, method: str) -> None:
     answered = {}
     for address in all_addresses():
         if address in OPEN:
@@ -67,7 +69,7 @@ def test_no_address_answers_a_stranger(client: Client, method: str) -> None:
     assert answered == {}
 
 
-def test_what_is_open_shows_nothing_of_the_data(client: Client) -> None:
+def test_open_pages_show_no_data(client: Client) -> None:
     factories.film(factories.dataset("Secret dataset"), "normal")
     for address in OPEN:
         response = client.get(f"/{address}")
@@ -83,28 +85,28 @@ def test_an_address_that_does_not_exist_is_a_404_for_a_stranger(client: Client) 
     assert b"Not found" in response.content
 
 
-def test_log_in_leads_back_to_the_page_that_was_asked_for(client: Client) -> None:
+def test_log_in_leads_back_to_the_requested_page(client: Client) -> None:
     factories.curator("kim")
-    asked = client.get("/splits/")
-    assert asked["Location"] == "/accounts/login/?next=/splits/"
-    answer = client.post(asked["Location"], {"username": "kim", "password": factories.PASSWORD, "next": "/splits/"})
+    redirect = client.get("/splits/")
+    assert redirect["Location"] == "/accounts/login/?next=/splits/"
+    answer = client.post(redirect["Location"], {"username": "kim", "password": factories.PASSWORD, "next": "/splits/"})
     assert answer["Location"] == "/splits/"
 
 
-def test_the_admin_has_the_same_door(client: Client) -> None:
+def test_the_admin_uses_the_same_log_in_page(client: Client) -> None:
     factories.user("root", is_staff=True, is_superuser=True)
-    asked = client.get("/admin/portal/site/")
-    assert asked["Location"].endswith("/login/?next=/admin/portal/site/")
+    redirect = client.get("/admin/portal/site/")
+    assert redirect["Location"].endswith("/login/?next=/admin/portal/site/")
     door = client.get("/admin/login/?next=/admin/portal/site/")
     assert door["Location"] == "/accounts/login/?next=/admin/portal/site/"
-    given = {"username": "root", "password": factories.PASSWORD, "next": "/admin/portal/site/"}
-    assert client.post("/admin/login/", given)["Location"].startswith("/accounts/login/")
+    credentials = {"username": "root", "password": factories.PASSWORD, "next": "/admin/portal/site/"}
+    assert client.post("/admin/login/", credentials)["Location"].startswith("/accounts/login/")
     assert "_auth_user_id" not in client.session
-    assert client.post("/accounts/login/", given)["Location"] == "/admin/portal/site/"
+    assert client.post("/accounts/login/", credentials)["Location"] == "/admin/portal/site/"
     assert client.get("/admin/portal/site/").status_code == 200
 
 
-def test_the_admins_door_leads_nowhere_else(client: Client) -> None:
+def test_the_admins_log_in_redirects_nowhere_else(client: Client) -> None:
     door = client.get("/admin/login/?next=https://evil.example/")
     page = client.get(door["Location"])
     assert "evil" not in page.content.decode()

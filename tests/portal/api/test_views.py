@@ -1,4 +1,4 @@
-"""The portal by API: the same functions and the same refusals as the pages, by session or token."""
+"""The portal's API: the same functions and refusals as the pages, with a session or a token."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def stranger(of: Dataset) -> Client:
     return with_token(factories.user("stranger", *Role, at=factories.site("Busan")))
 
 
-def test_a_token_opens_and_a_wrong_one_does_not(curator: Client) -> None:
+def test_only_a_valid_token_gives_access(curator: Client) -> None:
     assert curator.get("/api/v1/datasets/").status_code == 200
     wrong = Client(headers={"Authorization": "Token 0123456789"}).get("/api/v1/datasets/")
     assert wrong.status_code in (401, 403)
     assert "detail" in wrong.json()
 
 
-def test_the_token_of_somebody_who_left_opens_nothing(of: Dataset) -> None:
+def test_the_token_of_an_inactive_person_gives_no_access(of: Dataset) -> None:
     person = factories.curator()
     client = with_token(person)
     User.objects.update(is_active=False)
@@ -52,8 +52,8 @@ def test_the_token_of_somebody_who_left_opens_nothing(of: Dataset) -> None:
 
 def test_datasets_with_their_films(curator: Client, stranger: Client, of: Dataset) -> None:
     factories.films(of, normal=3)
-    (found,) = curator.get("/api/v1/datasets/").json()["results"]
-    assert (found["uuid"], found["name"], found["films"]) == (str(of.uuid), "Normals", 3)
+    (row,) = curator.get("/api/v1/datasets/").json()["results"]
+    assert (row["uuid"], row["name"], row["films"]) == (str(of.uuid), "Normals", 3)
     assert stranger.get("/api/v1/datasets/").json()["results"] == []
 
 
@@ -79,14 +79,14 @@ def test_films_by_the_filters_of_the_page(curator: Client, of: Dataset, query: s
 
 def test_films_by_split_and_part_and_page_by_page(curator: Client, of: Dataset) -> None:
     factories.films(of, normal=6)
-    request = SplitRequest(site=of.site, name="S", datasets=[of], seed=0, author=factories.curator("author"))
-    split = draw_split(request, fractions={"fit": 0.5, "test": 0.5})
+    split_request = SplitRequest(site=of.site, name="S", datasets=[of], seed=0, author=factories.curator("author"))
+    split = draw_split(split_request, fractions={"fit": 0.5, "test": 0.5})
     address = f"/api/v1/datasets/{of.uuid}/images/?split={split.uuid}&part=fit"
     assert curator.get(address).json()["count"] == 3
     page = curator.get(f"{address}&limit=2&offset=2").json()
     assert len(page["results"]) == 1
-    (found,) = curator.get("/api/v1/splits/").json()["results"]
-    assert (found["uuid"], found["counts"]["parts"]["fit"]) == (str(split.uuid), {"normal": 3})
+    (row,) = curator.get("/api/v1/splits/").json()["results"]
+    assert (row["uuid"], row["counts"]["parts"]["fit"]) == (str(split.uuid), {"normal": 3})
 
 
 HUGE = "9" * 20
@@ -99,7 +99,7 @@ HUGE = "9" * 20
         ("limit=3", 3),
         (f"limit={HUGE}", 4),
         ("limit=1000000", 4),
-        (f"limit={'9' * 5000}", 2),  # no number to Python: the page size
+        (f"limit={'9' * 5000}", 2),  # too long for int(): the default page size
         ("limit=-1", 2),
         ("limit=x", 2),
         (f"offset={HUGE}", 0),
@@ -129,7 +129,7 @@ def test_another_site_does_not_exist(stranger: Client, of: Dataset) -> None:
 
 
 @pytest.mark.parametrize("films", [2, 20])
-def test_lists_ask_the_same_few_questions(
+def test_lists_take_a_constant_number_of_queries(
     curator: Client, of: Dataset, films: int, django_assert_num_queries: Any
 ) -> None:
     factories.films(of, normal=films)
@@ -141,8 +141,8 @@ def test_lists_ask_the_same_few_questions(
 
 
 def send(client: Client, *images: Image | uuid.UUID, **data: Any) -> Any:
-    named = [str(getattr(image, "uuid", image)) for image in images]
-    return client.post("/api/v1/labels/", {"images": named, "value": "abnormal", **data}, "application/json")
+    uuids = [str(getattr(image, "uuid", image)) for image in images]
+    return client.post("/api/v1/labels/", {"images": uuids, "value": "abnormal", **data}, "application/json")
 
 
 def test_labels_are_appended_in_one_act(curator: Client, of: Dataset) -> None:
@@ -163,7 +163,7 @@ def test_labels_are_appended_in_one_act(curator: Client, of: Dataset) -> None:
         ({"findings": ["a|b"]}, "finding"),
     ],
 )
-def test_a_wrong_request_says_what_is_wrong(curator: Client, of: Dataset, data: dict[str, Any], word: str) -> None:
+def test_an_invalid_request_names_the_fault(curator: Client, of: Dataset, data: dict[str, Any], word: str) -> None:
     answer = send(curator, factories.film(of), **data)
     assert answer.status_code == 400
     assert word in str(answer.json())
@@ -190,13 +190,13 @@ def test_films_of_another_site_are_not_labelled(stranger: Client, of: Dataset) -
     assert send(stranger, factories.film(of)).status_code == 404
 
 
-def test_what_is_only_read_takes_no_post(curator: Client, of: Dataset) -> None:
+def test_read_only_endpoints_refuse_post(curator: Client, of: Dataset) -> None:
     for address in ("datasets/", f"datasets/{of.uuid}/images/", "splits/"):
         assert curator.post(f"/api/v1/{address}").status_code == 405
     assert curator.get("/api/v1/labels/").status_code == 405
 
 
-def test_the_schema_describes_every_address(curator: Client) -> None:
+def test_the_schema_describes_every_endpoint(curator: Client) -> None:
     schema = curator.get("/api/v1/schema/?format=json").json()
     for address in ("datasets/", "datasets/{uuid}/images/", "splits/", "labels/"):
         assert f"/api/v1/{address}" in schema["paths"]

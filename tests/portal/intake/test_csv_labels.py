@@ -1,4 +1,4 @@
-"""The plain CSV as spreadsheets really write it. A wrong value anywhere imports nothing and is named by its line."""
+"""The CSV of labels as spreadsheets write it. A wrong value refuses the whole file, and the message names its line."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_short_and_blank_lines(path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_unicode_with_and_without_a_mark(path: Path, encoding: str) -> None:
+def test_unicode_with_and_without_a_byte_order_mark(path: Path, encoding: str) -> None:
     assert read(path, f"{HEADER}\nfilm 갑.png,normal,환자\n", encoding)["film 갑.png"].patient_id == "환자"
 
 
@@ -72,7 +72,7 @@ def test_folders_as_windows_writes_them(path: Path) -> None:
     assert list(read(path, f"{HEADER}\nimages\\a.png,normal\n./b.png,normal\n")) == ["images/a.png", "b.png"]
 
 
-def test_the_csv_says_nothing_of_columns_that_it_lacks(path: Path) -> None:
+def test_a_row_names_the_columns_that_the_csv_has(path: Path) -> None:
     assert read(path, "filename,label\nx.png,normal\n")["x.png"].columns == {"filename", "label"}
 
 
@@ -95,7 +95,7 @@ def test_the_csv_says_nothing_of_columns_that_it_lacks(path: Path) -> None:
         ("Follow-up  Number", "follow_up_number"),
     ],
 )
-def test_a_column_is_known_however_it_is_spelt(header: str, name: str) -> None:
+def test_a_column_is_recognised_in_every_spelling(header: str, name: str) -> None:
     assert column_name(header) == name
 
 
@@ -126,8 +126,8 @@ def test_another_column_is_kept(path: Path, header: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_what_a_writer_of_csv_wrote_is_read(path: Path, seed: int) -> None:
-    """Any text in any column survives the way through a CSV, stripped at its ends."""
+def test_values_are_the_same_after_writing_and_reading(path: Path, seed: int) -> None:
+    """Any text in any column is unchanged, except for stripped ends."""
     draw = random.Random(seed)
     alphabet = "abc ,;\t\"'=|@é갑\u00a0\n"
     texts = ["".join(draw.choices(alphabet, k=draw.randint(0, 12))) for _ in range(10)]
@@ -161,7 +161,7 @@ def test_what_a_writer_of_csv_wrote_is_read(path: Path, seed: int) -> None:
         (f"filename,{'x' * 200_000}\na.png,b\n", "this is not valid CSV"),
     ],
 )
-def test_a_table_that_cannot_be_taken(path: Path, text: str, sentence: str) -> None:
+def test_an_invalid_table_is_refused(path: Path, text: str, sentence: str) -> None:
     with pytest.raises(InvalidCsv) as refused:
         read(path, text)
     assert sentence in str(refused.value)
@@ -180,14 +180,14 @@ def test_a_table_that_cannot_be_taken(path: Path, text: str, sentence: str) -> N
         'x.png,"Zzyzxson',
     ],
 )
-def test_no_refusal_quotes_what_may_be_a_name(path: Path, line: str) -> None:
+def test_no_refusal_quotes_a_possible_name(path: Path, line: str) -> None:
     with pytest.raises(InvalidCsv) as refused:
         read(path, f"{HEADER}\n{line}\n")
     assert "line" in str(refused.value)
     assert "Zzyzxson" not in str(refused.value)
 
 
-def test_a_picture_is_no_table(path: Path) -> None:
+def test_an_image_is_not_a_table(path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\x81\x8d")
     with pytest.raises(InvalidCsv, match="neither UTF-8"):
         read_labels(path)
@@ -232,7 +232,7 @@ def test_boxes_of_a_film_keep_their_order(path: Path) -> None:
         (",0,0,1,1", "line 2: the file name is empty"),
     ],
 )
-def test_a_box_that_cannot_be(path: Path, line: str, sentence: str) -> None:
+def test_an_invalid_box_is_refused(path: Path, line: str, sentence: str) -> None:
     with pytest.raises(InvalidCsv) as refused:
         boxes(path, line)
     assert "'" not in str(refused.value)  # no value is quoted
@@ -245,6 +245,6 @@ def test_boxes_need_their_columns(path: Path) -> None:
         read_boxes(path)
 
 
-def test_the_columns_tell_a_table_of_boxes_from_one_of_labels(path: Path) -> None:
+def test_columns_distinguish_a_table_of_boxes(path: Path) -> None:
     path.write_text("Filename;X;y;width;height\n")
     assert read_columns(path) == ["filename", "x", "y", "width", "height"]

@@ -1,4 +1,4 @@
-"""Files become films once, however often and in whatever form they come; what cannot, says why; nobody is named."""
+"""Each file becomes a film once, in any format; unusable files are quarantined with a reason; no person is named."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def run(of: Dataset, folder: Path, *, labels: Path | None = None, boxes: Path | 
     return import_entries(upload=Upload.objects.create(dataset=of), entries=entries, report=report, actor=None)
 
 
-def said(report: ImportReport) -> dict[str, int]:
+def counts_of(report: ImportReport) -> dict[str, int]:
     return {name: count for name, count in report.counts.items() if count}
 
 
 def everything() -> dict[str, list[Any]]:
-    """All rows of the data, without the books of the imports themselves."""
+    """All rows except those of the imports themselves."""
     models = [Image, Patient, Study, LabelEvent, CurrentLabel, QuarantinedFile, Site, Dataset]
     return {model.__name__: list(model.objects.order_by("pk").values()) for model in models}
 
@@ -75,7 +75,7 @@ def test_png_jpeg_tiff_and_dicom_become_films(of: Dataset, folder: Path) -> None
     factories.jpeg(folder / "film.jpg", seed=3)
     factories.tiff(folder / "deep" / "film.tiff", seed=4)
     factories.dicom(folder / "film.dcm", seed=5)
-    assert said(run(of, folder)) == {"imported": 5}
+    assert counts_of(run(of, folder)) == {"imported": 5}
     assert {image.facts["source"] for image in of.images.all()} == {"png", "jpeg", "tiff", "dicom"}
     for image in of.images.all():
         assert film_files.preview_path(image).read_bytes().startswith(b"\xff\xd8\xff")
@@ -92,24 +92,24 @@ def test_the_pixels_are_kept_to_the_bit(of: Dataset, folder: Path) -> None:
 def test_files_of_scanners_without_an_ending_are_films(of: Dataset, folder: Path) -> None:
     factories.dicom(folder / "IM0001", seed=1)
     factories.dicom(folder / "1.2.840.113619.2.55", seed=2)
-    assert said(run(of, folder)) == {"imported": 2}
+    assert counts_of(run(of, folder)) == {"imported": 2}
 
 
-def test_what_is_no_film_by_its_name_is_left_aside(of: Dataset, folder: Path) -> None:
+def test_files_of_other_types_are_skipped(of: Dataset, folder: Path) -> None:
     factories.png(folder / "a.png")
     for name in ("notes.txt", "report.pdf", ".DS_Store", "Thumbs.db", "DICOMDIR", "__MACOSX/._a.png"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("x")
-    assert said(run(of, folder)) == {"imported": 1, "no films": 2}
+    assert counts_of(run(of, folder)) == {"imported": 1, "no films": 2}
     assert not QuarantinedFile.objects.exists()
 
 
 def test_links_are_not_followed(of: Dataset, folder: Path, tmp_path: Path) -> None:
     (folder / "link.png").symlink_to(factories.png(tmp_path / "outside.png"))
-    assert said(run(of, folder)) == {}
+    assert counts_of(run(of, folder)) == {}
 
 
-def test_an_empty_folder_says_so(of: Dataset, folder: Path) -> None:
+def test_an_empty_folder_is_reported(of: Dataset, folder: Path) -> None:
     assert run(of, folder).sentences() == ["Nothing to import: there is no film"]
 
 
@@ -139,11 +139,11 @@ def test_the_same_import_twice_changes_nothing(of: Dataset, folder: Path) -> Non
     run(of, folder, labels=labels, boxes=boxes)
     before = everything()
     again = run(of, folder, labels=labels, boxes=boxes)
-    assert said(again) == {"there already": 2, "quarantined already": 1, "not in the CSV": 1}
+    assert counts_of(again) == {"there already": 2, "quarantined already": 1, "not in the CSV": 1}
     assert everything() == before
 
 
-def test_a_corrected_csv_appends_what_changed_and_says_how_many(of: Dataset, folder: Path) -> None:
+def test_a_corrected_csv_appends_and_counts_its_changes(of: Dataset, folder: Path) -> None:
     for seed, name in enumerate("abc"):
         factories.png(folder / f"{name}.png", seed=seed)
 
@@ -157,7 +157,7 @@ def test_a_corrected_csv_appends_what_changed_and_says_how_many(of: Dataset, fol
 
     run(of, folder, labels=labels("normal", "normal", "nodule"))
     report = run(of, folder, labels=labels("normal", "exclude", "mass"))
-    assert said(report) == {"there already": 3, "label events": 2}
+    assert counts_of(report) == {"there already": 3, "label events": 2}
     assert "2 label events appended for changes in the CSV" in report.sentences()
     assert {i.original_name: i.current_label.value for i in of.images.all()} == {
         "a.png": "normal",
@@ -167,15 +167,15 @@ def test_a_corrected_csv_appends_what_changed_and_says_how_many(of: Dataset, fol
     assert LabelEvent.objects.count() == 5
 
 
-def test_a_csv_without_findings_and_boxes_takes_none_away(of: Dataset, folder: Path) -> None:
+def test_a_csv_without_findings_and_boxes_removes_none(of: Dataset, folder: Path) -> None:
     factories.png(folder / "a.png")
     boxes = factories.box_table(folder / "b.csv", ["a.png", 1, 2, 3, 4, "nodule"])
     row = {"filename": "a.png", "label": "abnormal", "finding": "nodule", "split": "test"}
     run(of, folder, labels=factories.table(folder / "l.csv", row), boxes=boxes)
     (folder / "l.csv").write_text("filename,label\na.png,abnormal\n")
-    assert said(run(of, folder, labels=folder / "l.csv")) == {"there already": 1}
+    assert counts_of(run(of, folder, labels=folder / "l.csv")) == {"there already": 1}
     (folder / "l.csv").write_text("filename,label\na.png,unsure\n")
-    assert said(run(of, folder, labels=folder / "l.csv")) == {"there already": 1, "label events": 1}
+    assert counts_of(run(of, folder, labels=folder / "l.csv")) == {"there already": 1, "label events": 1}
     event = LabelEvent.objects.latest("pk")
     assert (event.value, event.findings, len(event.boxes)) == ("unsure", ["nodule"], 1)
 
@@ -184,18 +184,18 @@ def test_films_that_were_imported_without_a_csv_are_labelled_by_a_later_one(of: 
     factories.dicom(folder / "a.dcm")
     run(of, folder)
     labels = factories.table(folder / "l.csv", {"filename": "a.dcm", "label": "normal"})
-    assert said(run(of, folder, labels=labels)) == {"there already": 1, "label events": 1}
+    assert counts_of(run(of, folder, labels=labels)) == {"there already": 1, "label events": 1}
     assert of.images.get().current_label.value == "normal"
 
 
 @pytest.mark.parametrize("column", [{"projection": "AP"}, {"split": "test"}, {"patient_id": "other"}])
-def test_what_is_written_once_is_kept_and_said(of: Dataset, folder: Path, column: dict[str, str]) -> None:
+def test_write_once_values_are_kept_and_reported(of: Dataset, folder: Path, column: dict[str, str]) -> None:
     factories.png(folder / "a.png")
     first = {"filename": "a.png", "label": "normal", "projection": "PA", "split": "fit", "patient_id": "one"}
     run(of, folder, labels=factories.table(folder / "l.csv", first))
     before = everything()
     report = run(of, folder, labels=factories.table(folder / "l.csv", first | column))
-    assert said(report) == {"there already": 1, "kept as imported": 1}
+    assert counts_of(report) == {"there already": 1, "kept as imported": 1}
     assert everything() == before
 
 
@@ -207,18 +207,18 @@ def test_missing_files_are_named(of: Dataset, folder: Path) -> None:
     assert report.to_json()["missing"] == 2
 
 
-def test_what_may_be_a_patients_name_is_not_said_to_be_missing(of: Dataset, folder: Path) -> None:
+def test_a_possible_name_is_not_reported_as_a_missing_file(of: Dataset, folder: Path) -> None:
     """The columns are shifted."""
     rows = [{"filename": name} for name in ("Zzyzxson", "Quirina A. Zzyzxson", "1.2.3")]
     report = run(of, folder, labels=factories.table(folder / "l.csv", *rows))
     assert report.sentences() == ["3 files listed in the CSV are missing"]
 
 
-def test_files_that_the_csv_does_not_name_are_left_aside(of: Dataset, folder: Path) -> None:
+def test_files_that_the_csv_does_not_list_are_skipped(of: Dataset, folder: Path) -> None:
     for seed, name in enumerate(("a.png", "b.png", "readme.md")):
         factories.png(folder / name, seed=seed)
     report = run(of, folder, labels=factories.table(folder / "l.csv", {"filename": "a.png"}))
-    assert said(report) == {"imported": 1, "not in the CSV": 1}
+    assert counts_of(report) == {"imported": 1, "not in the CSV": 1}
 
 
 def test_a_csv_names_a_file_by_its_path_or_its_last_part(of: Dataset, folder: Path) -> None:
@@ -231,21 +231,21 @@ def test_a_csv_names_a_file_by_its_path_or_its_last_part(of: Dataset, folder: Pa
 
 
 def test_two_files_of_one_film_are_one_film_and_its_first_row_counts(of: Dataset, folder: Path) -> None:
-    """Or else every import would turn the label to and fro."""
+    """Otherwise every import would switch the label back and forth."""
     factories.png(folder / "a.png", seed=1)
     factories.png(folder / "b.png", seed=1)
     labels = factories.table(
         folder / "l.csv", {"filename": "a.png", "label": "normal"}, {"filename": "b.png", "label": "abnormal"}
     )
-    assert said(run(of, folder, labels=labels)) == {"imported": 1, "the same film again": 1}
-    assert said(run(of, folder, labels=labels)) == {"there already": 1, "the same film again": 1}
+    assert counts_of(run(of, folder, labels=labels)) == {"imported": 1, "the same film again": 1}
+    assert counts_of(run(of, folder, labels=labels)) == {"there already": 1, "the same film again": 1}
     assert [event.value for event in LabelEvent.objects.all()] == ["normal"]
 
 
 def test_the_same_film_in_two_datasets_is_two_films_of_one_patient(of: Dataset, folder: Path) -> None:
     factories.dicom(folder / "a.dcm")
     run(of, folder)
-    assert said(run(factories.dataset("More"), folder)) == {"imported": 1}
+    assert counts_of(run(factories.dataset("More"), folder)) == {"imported": 1}
     assert Patient.objects.count() == Study.objects.count() == 1
     assert len({image.pixel_sha256 for image in Image.objects.all()}) == 1
 
@@ -257,16 +257,16 @@ def test_boxes_go_with_their_films_label(of: Dataset, folder: Path) -> None:
     factories.png(folder / "a.png")
     labels = factories.table(folder / "l.csv", {"filename": "a.png", "label": "abnormal"})
     boxes = factories.box_table(folder / "b.csv", ["a.png", 1, 2.5, 3, 4, "nodule"], ["gone.png", 0, 0, 1, 1, ""])
-    assert said(run(of, folder, labels=labels, boxes=boxes)) == {"imported": 1, "boxes left aside": 1}
+    assert counts_of(run(of, folder, labels=labels, boxes=boxes)) == {"imported": 1, "boxes left aside": 1}
     assert LabelEvent.objects.get().boxes == [{"x": 1, "y": 2.5, "width": 3, "height": 4, "finding": "nodule"}]
 
 
-def test_boxes_without_a_label_are_counted_and_left_aside(of: Dataset, folder: Path) -> None:
+def test_boxes_without_a_label_are_counted_and_skipped(of: Dataset, folder: Path) -> None:
     factories.png(folder / "a.png")
     boxes = factories.box_table(folder / "b.csv", ["a.png", 1, 2, 3, 4, ""])
     labels = factories.table(folder / "l.csv", {"filename": "a.png"})
-    assert said(run(of, folder, labels=labels, boxes=boxes)) == {"imported": 1, "boxes left aside": 1}
-    assert said(run(of, folder, boxes=boxes))["boxes left aside"] == 1
+    assert counts_of(run(of, folder, labels=labels, boxes=boxes)) == {"imported": 1, "boxes left aside": 1}
+    assert counts_of(run(of, folder, boxes=boxes))["boxes left aside"] == 1
 
 
 def test_corrected_boxes_are_a_new_event(of: Dataset, folder: Path) -> None:
@@ -274,18 +274,18 @@ def test_corrected_boxes_are_a_new_event(of: Dataset, folder: Path) -> None:
     labels = factories.table(folder / "l.csv", {"filename": "a.png", "label": "abnormal"})
     run(of, folder, labels=labels)
     boxes = factories.box_table(folder / "b.csv", ["a.png", 1, 2, 3, 4, ""])
-    assert said(run(of, folder, labels=labels, boxes=boxes))["label events"] == 1
+    assert counts_of(run(of, folder, labels=labels, boxes=boxes))["label events"] == 1
 
 
 # quarantine -------------------------------------------------------------------------------------------------
 
 
-def test_a_bad_file_is_quarantined_with_a_sentence_and_the_others_go_on(of: Dataset, folder: Path) -> None:
+def test_a_bad_file_is_quarantined_with_a_sentence_and_the_import_continues(of: Dataset, folder: Path) -> None:
     factories.png(folder / "a.png")
     factories.colour_png(folder / "b.png")
     (folder / "c.dcm").write_bytes(b"nothing that is a film" * 20)
     (folder / "d.png").write_bytes(factories.png(folder / "a.png").read_bytes()[:-200])
-    assert said(run(of, folder)) == {"imported": 1, "quarantined": 3}
+    assert counts_of(run(of, folder)) == {"imported": 1, "quarantined": 3}
     for file in QuarantinedFile.objects.all():
         assert file.sentence.endswith(".")
         assert file.name == ""  # there was no CSV
@@ -294,9 +294,9 @@ def test_a_bad_file_is_quarantined_with_a_sentence_and_the_others_go_on(of: Data
 
 
 class Busy:
-    """A decoder that cannot, for a reason that passes."""
+    """A decoder that fails for a temporary reason."""
 
-    def __init__(self, reason: str = "unreadable", sentence: str = "Reading this file took too long.") -> None:
+    def __init__(self, reason: str = "unreadable", sentence: str = "Decoding this file took too long.") -> None:
         self.unusable = UnusableFile(reason, sentence)
 
     def decode(self, path: Path) -> Any:
@@ -311,23 +311,25 @@ def decoding_with(decoder: Busy) -> Iterator[None]:
 
 
 @pytest.mark.both
-def test_a_quarantined_file_is_tried_again_and_leaves_quarantine_when_it_can_be_read(of: Dataset, folder: Path) -> None:
+def test_a_quarantined_file_is_tried_again_and_leaves_quarantine_when_it_can_be_decoded(
+    of: Dataset, folder: Path
+) -> None:
     factories.dicom(folder / "a.dcm")
     labels = factories.table(folder / "l.csv", {"filename": "a.dcm", "label": "normal"})
     with decoding_with(Busy()):
-        assert said(run(of, folder, labels=labels)) == {"quarantined": 1}
+        assert counts_of(run(of, folder, labels=labels)) == {"quarantined": 1}
     report = run(of, folder, labels=labels)
-    assert said(report) == {"imported": 1, "left quarantine": 1}
+    assert counts_of(report) == {"imported": 1, "left quarantine": 1}
     assert "1 file left quarantine, because it can be decoded now" in report.sentences()
     assert not QuarantinedFile.objects.exists()
     image = of.images.get()
     assert image.current_label.value == "normal"
     audited = AuditEvent.objects.get(verb="release from quarantine")
     assert (audited.target_uuid, audited.site) == (image.uuid, of.site)
-    assert audited.before == {"reason": "unreadable", "sentence": "Reading this file took too long."}
+    assert audited.before == {"reason": "unreadable", "sentence": "Decoding this file took too long."}
 
 
-def test_an_import_killed_between_the_film_and_its_release_is_made_good_by_the_next(of: Dataset, folder: Path) -> None:
+def test_an_import_killed_before_the_release_is_completed_by_the_next(of: Dataset, folder: Path) -> None:
     factories.dicom(folder / "a.dcm")
     with decoding_with(Busy()):
         run(of, folder)
@@ -335,7 +337,7 @@ def test_an_import_killed_between_the_film_and_its_release_is_made_good_by_the_n
         patch.setattr("portal.intake.films._release", lambda *_: 0)
         run(of, folder)
     assert (of.images.count(), QuarantinedFile.objects.count()) == (1, 1)
-    assert said(run(of, folder)) == {"there already": 1, "left quarantine": 1}
+    assert counts_of(run(of, folder)) == {"there already": 1, "left quarantine": 1}
     assert not QuarantinedFile.objects.exists()
 
 
@@ -343,7 +345,7 @@ def test_a_quarantined_file_has_the_reason_of_the_latest_try(of: Dataset, folder
     factories.colour_png(folder / "a.png")
     with decoding_with(Busy()):
         run(of, folder)
-    assert said(run(of, folder)) == {"quarantined already": 1}
+    assert counts_of(run(of, folder)) == {"quarantined already": 1}
     assert QuarantinedFile.objects.get().reason == "colour"
 
 
@@ -354,7 +356,7 @@ def test_a_quarantined_file_has_its_name_where_a_csv_gave_it(of: Dataset, folder
     assert not Image.objects.exists()
 
 
-def test_warnings_of_the_header_stand_on_the_film(of: Dataset, folder: Path) -> None:
+def test_warnings_of_the_header_are_stored_with_the_film(of: Dataset, folder: Path) -> None:
     factories.dicom(folder / "a.dcm", BodyPartExamined="HIP", BurnedInAnnotation="YES")
     run(of, folder)
     image = of.images.get()
@@ -427,16 +429,16 @@ SECRETS = {
 
 
 def _traces(needles: list[str]) -> list[str]:
-    """Where a needle occurs, in any case: in every row of every table, in every file of the data folder."""
-    found = []
+    """Occurrences of the needles, in any case, in every row of every table and every file of the data folder."""
+    occurrences = []
     for model in apps.get_models(include_auto_created=True):
         for row in model.objects.values():
             text = json.dumps(row, default=str, ensure_ascii=False).casefold()
-            found += [f"{model.__name__}: {needle}" for needle in needles if needle in text]
+            occurrences += [f"{model.__name__}: {needle}" for needle in needles if needle in text]
     for path in Path(django_settings.DATA_DIR).rglob("*"):
         haystack = str(path).casefold().encode() + (path.read_bytes().lower() if path.is_file() else b"")
-        found += [f"{path.name}: {needle}" for needle in needles if needle.encode() in haystack]
-    return found
+        occurrences += [f"{path.name}: {needle}" for needle in needles if needle.encode() in haystack]
+    return occurrences
 
 
 NEEDLES = [
@@ -451,7 +453,7 @@ def test_nobody_is_named_in_the_database_or_on_disk(of: Dataset, folder: Path) -
     factories.dicom(folder / "Zzyzxson_2.dcm", seed=2, **elements, BurnedInAnnotation="YES")
     factories.dicom(folder / "Zzyzxson_bad.dcm", seed=3, **elements, SamplesPerPixel=3)
     factories.dicom(folder / "Zzyzxson_CT.dcm", seed=4, **(elements | {"Modality": "CT"}))
-    assert said(run(of, folder)) == {"imported": 2, "quarantined": 2}
+    assert counts_of(run(of, folder)) == {"imported": 2, "quarantined": 2}
     assert Patient.objects.count() == Study.objects.count() == 1
     assert _traces(NEEDLES) == []
 
@@ -484,10 +486,10 @@ def test_an_original_name_is_kept_only_with_a_csv(of: Dataset, folder: Path) -> 
     assert set(of.images.values_list("original_name", flat=True)) == {"with.dcm", ""}
 
 
-# books and faults -------------------------------------------------------------------------------------------
+# records and errors -------------------------------------------------------------------------------------------
 
 
-def test_an_import_closes_its_upload_with_numbers_sentences_and_audit(of: Dataset, folder: Path) -> None:
+def test_an_import_ends_with_counts_sentences_and_audit(of: Dataset, folder: Path) -> None:
     factories.png(folder / "a.png")
     factories.colour_png(folder / "b.png")
     run(of, folder)
@@ -498,10 +500,10 @@ def test_an_import_closes_its_upload_with_numbers_sentences_and_audit(of: Datase
     assert AuditEvent.objects.get(verb="import films").after["imported"] == 1
 
 
-def test_a_film_that_another_import_stored_in_the_meantime_is_there_already(
+def test_a_film_that_another_import_stored_in_the_meantime_is_already_imported(
     of: Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other import commits after this one looked for the film and before it stores its own."""
+    """The other import commits after this one has looked for the film and before it stores it."""
     from portal.intake import films
 
     factories.dicom(folder / "a.dcm")
@@ -514,7 +516,7 @@ def test_a_film_that_another_import_stored_in_the_meantime_is_there_already(
 
     really_store = films._store
     monkeypatch.setattr(films, "_store", other_import_first)
-    assert said(run(of, folder, labels=labels)) == {"there already": 1}
+    assert counts_of(run(of, folder, labels=labels)) == {"there already": 1}
     assert (Image.objects.count(), LabelEvent.objects.count()) == (1, 1)
 
 
@@ -534,7 +536,7 @@ def test_a_film_is_stored_with_its_label_or_not_at_all(
     assert not Image.objects.exists()
     assert not Patient.objects.exists()
     monkeypatch.undo()
-    assert said(run(of, folder, labels=labels)) == {"imported": 1}
+    assert counts_of(run(of, folder, labels=labels)) == {"imported": 1}
 
 
 def test_the_database_refuses_equal_pixels_twice_in_a_dataset(of: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""Real films, where they lie beside the checkout: a sample of chest X-rays with boxes, and all of the DICOM files."""
+"""Real films, if they are beside the checkout: a sample of chest X-rays with boxes, and all DICOM files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from portal.intake.csv_labels import read_boxes, read_labels
 from portal.intake.films import ImportReport, entries_of_folder, import_entries
 from portal.models import Dataset, Image, LabelEvent, QuarantinedFile, Upload
 from tests.portal import factories
-from tests.portal.intake.test_films import said
+from tests.portal.intake.test_films import counts_of
 
 pytestmark = [pytest.mark.django_db]
 
@@ -38,7 +38,7 @@ def test_a_sample_of_chest_films_with_boxes(cxr_a: Path, tmp_path: Path) -> None
     labels = factories.table(tmp_path / "labels.csv", *chosen.values())
     dataset = factories.dataset("cxr-a")
 
-    counts = said(run(dataset, cxr_a / "images", labels, cxr_a / "boxes_nih.csv"))
+    counts = counts_of(run(dataset, cxr_a / "images", labels, cxr_a / "boxes_nih.csv"))
     assert (counts["imported"], counts["not in the CSV"]) == (12, 420 - 12)
     for image in dataset.images.select_related("current_label", "patient"):
         line = chosen[image.original_name]
@@ -48,11 +48,11 @@ def test_a_sample_of_chest_films_with_boxes(cxr_a: Path, tmp_path: Path) -> None
         assert image.extra["source"].startswith("NIH")
         assert len(image.label_events.get().boxes) == len(with_boxes.get(image.original_name, ()))
     assert LabelEvent.objects.count() == 12
-    assert said(run(dataset, cxr_a / "images", labels, cxr_a / "boxes_nih.csv"))["there already"] == 12
+    assert counts_of(run(dataset, cxr_a / "images", labels, cxr_a / "boxes_nih.csv"))["there already"] == 12
     assert LabelEvent.objects.count() == 12
 
 
-def test_the_whole_tables_are_read(cxr_a: Path) -> None:
+def test_the_whole_tables_are_valid(cxr_a: Path) -> None:
     assert len(read_labels(cxr_a / "labels.csv")) == 420
     assert len(read_labels(cxr_a / "labels-boxed.csv")) == 58
     assert sum(map(len, read_boxes(cxr_a / "boxes_nih.csv").values())) == 36
@@ -63,8 +63,8 @@ def test_the_whole_tables_are_read(cxr_a: Path) -> None:
 
 @pytest.fixture
 def expected(dicom_samples: Path, tmp_path: Path) -> dict[str, dict[str, str]]:
-    """The DICOM files imported with a CSV that names each; file -> what is expected of it. Two of them hold the
-    pixels of a third, so they go into datasets of their own."""
+    """Import the DICOM files with a CSV that lists each, and return the expected outcomes by file. Two of them have the
+    pixels of a third, so they go into other datasets."""
     table = list(csv.DictReader((dicom_samples / "expected.csv").read_text().splitlines()))
     of_dataset = {"derived/rg1_mono1_explicit_le.dcm": "second", "derived/rg1_mono1_rle.dcm": "third"}
     for name in ("first", "second", "third"):
@@ -73,8 +73,8 @@ def expected(dicom_samples: Path, tmp_path: Path) -> dict[str, dict[str, str]]:
     return {line["file"]: line for line in table}
 
 
-def shown(name: str) -> np.ndarray:
-    """(rows, columns) as on the screen, 0 to 1."""
+def shown_film(name: str) -> np.ndarray:
+    """The film as on screen, (rows, columns), 0 to 1."""
     image = Image.objects.get(original_name=name)
     stored = unpack(film_files.pixel_path(image.pixel_sha256).read_bytes(), image.rows, image.columns)
     return shown_values(Film(stored, PixelFacts.from_json(image.facts)))
@@ -84,17 +84,17 @@ def test_the_dicom_files_end_as_expected(expected: dict[str, dict[str, str]]) ->
     assert len(expected) == 32
     films = set(Image.objects.values_list("original_name", flat=True))
     reasons = dict(QuarantinedFile.objects.values_list("name", "reason"))
-    shown_ones = {name for name, line in expected.items() if line["outcome"] == "shown"}
-    assert films == shown_ones
-    # Where two reasons apply, either is right (its README).
+    expected_films = {name for name, line in expected.items() if line["outcome"] == "shown"}
+    assert films == expected_films
+    # Where two reasons apply, either is correct (see the README of the files).
     either = {"nasty/MR_truncated.dcm", "nasty/rtplan_truncated.dcm"}
     wrong = {
         name: (line["reason"], reasons.get(name))
         for name, line in expected.items()
-        if name not in shown_ones and reasons.get(name) != line["reason"] and name not in either
+        if name not in expected_films and reasons.get(name) != line["reason"] and name not in either
     }
     assert wrong == {}
-    assert set(reasons) == set(expected) - shown_ones
+    assert set(reasons) == set(expected) - expected_films
 
     for sentence in QuarantinedFile.objects.values_list("sentence", flat=True):
         assert sentence.endswith(".")
@@ -102,16 +102,16 @@ def test_the_dicom_files_end_as_expected(expected: dict[str, dict[str, str]]) ->
     for image in Image.objects.all():
         assert film_files.preview_path(image).exists()
 
-    # One picture in four encodings, with and without inversion: the same on the screen.
-    one = shown("derived/rg1_mono1_explicit_le.dcm")
+    # The same film in four encodings, with and without inversion, looks the same on screen.
+    reference = shown_film("derived/rg1_mono1_explicit_le.dcm")
     for other in ("rg1_mono1_rle", "rg1_identifiers_invented"):
-        np.testing.assert_array_equal(shown(f"derived/{other}.dcm"), one)
-    correlation = np.corrcoef(shown("derived/rg1_mono2_implicit_le.dcm").ravel(), one.ravel())[0, 1]
+        np.testing.assert_array_equal(shown_film(f"derived/{other}.dcm"), reference)
+    correlation = np.corrcoef(shown_film("derived/rg1_mono2_implicit_le.dcm").ravel(), reference.ravel())[0, 1]
     assert correlation > 0.9
     # Lungs, in the middle of the upper half, are darker than the spine between them: inverted once, not twice.
-    rows, columns = one.shape
-    lung = one[rows // 3 : rows // 2, columns // 5 : columns // 3].mean()
-    spine = one[rows // 3 : rows // 2, int(columns * 0.45) : int(columns * 0.55)].mean()
+    rows, columns = reference.shape
+    lung = reference[rows // 3 : rows // 2, columns // 5 : columns // 3].mean()
+    spine = reference[rows // 3 : rows // 2, int(columns * 0.45) : int(columns * 0.55)].mean()
     assert lung < spine
 
     warned = {image.original_name: image.warning for image in Image.objects.exclude(warning="")}

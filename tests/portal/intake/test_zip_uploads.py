@@ -1,4 +1,4 @@
-"""A zip from the browser: taken apart with limits, imported once, and every bad one refused with a sentence."""
+"""Zip uploads: unpacked with limits, imported once, and refused with a sentence if unusable."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def film(tmp_path: Path) -> bytes:
 
 
 def send(of: Dataset, content: bytes) -> Upload:
-    """As the browser does; the zip waits for the worker."""
+    """Upload the zip as the browser does; no worker imports it yet."""
     author = factories.curator(f"curator {Upload.objects.count()}")
     return receive_zip(dataset=of, file=SimpleUploadedFile("films.zip", content), author=author)
 
 
-def made_of(members: dict[str, bytes | str | Path], path: Path) -> bytes:
+def zip_of(members: dict[str, bytes | str | Path], path: Path) -> bytes:
     return factories.zipped(path, members).read_bytes()
 
 
@@ -75,7 +75,7 @@ def test_a_zip_with_a_table_and_boxes_in_any_folder(of: Dataset, tmp_path: Path,
         "__MACOSX/images/._a.png": b"junk",
         "readme.txt": "hello",
     }
-    upload = imported(of, made_of(members, tmp_path / "z.zip"))
+    upload = imported(of, zip_of(members, tmp_path / "z.zip"))
     assert (upload.state, upload.counts) == ("done", {"imported": 1, "not in the CSV": 1})
     assert upload.finished_at is not None
     event = LabelEvent.objects.get()
@@ -94,7 +94,7 @@ def test_a_zip_with_only_dicom_keeps_no_names(of: Dataset, tmp_path: Path) -> No
         "Zzyzxson/.DS_Store": b"x",
         "viewer.exe": b"MZ",
     }
-    upload = imported(of, made_of(members, tmp_path / "z.zip"))
+    upload = imported(of, zip_of(members, tmp_path / "z.zip"))
     assert upload.counts == {"imported": 2, "no films": 1}
     assert set(of.images.values_list("original_name", flat=True)) == {""}
     assert not QuarantinedFile.objects.exists()
@@ -102,20 +102,20 @@ def test_a_zip_with_only_dicom_keeps_no_names(of: Dataset, tmp_path: Path) -> No
 
 def test_a_zip_that_windows_wrote(of: Dataset, tmp_path: Path, film: bytes) -> None:
     labels = "filename;label\r\nimages\\a.png;normal\r\n"
-    upload = imported(of, made_of({"images\\a.png": film, "labels.csv": labels}, tmp_path / "z.zip"))
+    upload = imported(of, zip_of({"images\\a.png": film, "labels.csv": labels}, tmp_path / "z.zip"))
     assert upload.counts == {"imported": 1}
 
 
 def test_a_table_in_a_zip_names_nobody(of: Dataset, tmp_path: Path, film: bytes) -> None:
     labels = "FileName,Label,PatientID,Patient Name\na.png,normal,123,Doe John\n"
-    upload = imported(of, made_of({"a.png": film, "labels.csv": labels}, tmp_path / "z.zip"))
+    upload = imported(of, zip_of({"a.png": film, "labels.csv": labels}, tmp_path / "z.zip"))
     image = of.images.get()
     assert (image.extra, image.patient.identified, image.current_label.value) == ({}, True, "normal")
     assert "1 column of the CSV left out, because it may identify a person (Patient Name)" in upload.message
 
 
 def test_a_bad_file_in_the_zip_is_quarantined(of: Dataset, tmp_path: Path, film: bytes) -> None:
-    upload = imported(of, made_of({"a.png": film, "b.dcm": b"no film at all"}, tmp_path / "z.zip"))
+    upload = imported(of, zip_of({"a.png": film, "b.dcm": b"no film at all"}, tmp_path / "z.zip"))
     assert upload.counts == {"imported": 1, "quarantined": 1}
     assert upload.quarantined.get().name == ""
 
@@ -126,11 +126,11 @@ def test_tables_whose_names_are_those_of_unpacked_files(of: Dataset, tmp_path: P
         "boxes.csv": "filename,x,y,width,height\na.png,1,2,3,4\n",
         "a.png": film,
     }
-    assert imported(of, made_of(members, tmp_path / "z.zip")).counts == {"imported": 1}
+    assert imported(of, zip_of(members, tmp_path / "z.zip")).counts == {"imported": 1}
     assert len(LabelEvent.objects.get().boxes) == 1
 
 
-def test_what_macos_puts_beside_a_table_is_no_table(of: Dataset, tmp_path: Path, film: bytes) -> None:
+def test_files_that_macos_adds_are_not_tables(of: Dataset, tmp_path: Path, film: bytes) -> None:
     members = {
         "labels.csv": "filename,label\na.png,normal\n",
         "__MACOSX/._labels.csv": b"\0\x05\x16\x07\0\x02\0\0Mac OS X",
@@ -138,7 +138,7 @@ def test_what_macos_puts_beside_a_table_is_no_table(of: Dataset, tmp_path: Path,
         ".csv": "filename,label\nb.png,normal\n",
         "a.png": film,
     }
-    upload = imported(of, made_of(members, tmp_path / "z.zip"))
+    upload = imported(of, zip_of(members, tmp_path / "z.zip"))
     assert (upload.state, upload.counts) == ("done", {"imported": 1})
 
 
@@ -148,17 +148,17 @@ def test_a_table_that_was_unpacked_without_its_ending(tmp_path: Path) -> None:
     assert (named.name, named.read_text()) == ("labels.csv", "filename\na.png\n")
 
 
-def test_a_table_with_an_endless_name(of: Dataset, tmp_path: Path, film: bytes) -> None:
+def test_a_table_with_a_very_long_name(of: Dataset, tmp_path: Path, film: bytes) -> None:
     members = {f"{'é' * 200}/{'b' * 240}.csv": "filename\nx.png,\n", "a.png": film}
-    upload = imported(of, made_of(members, tmp_path / "z.zip"))
+    upload = imported(of, zip_of(members, tmp_path / "z.zip"))
     assert upload.state == "failed"
     assert "more values than columns" in upload.message
 
 
-# refused at the door ----------------------------------------------------------------------------------------
+# refused on upload -------------------------------------------------------------------------------------------
 
 
-def test_what_is_no_zip_is_refused_and_not_kept(of: Dataset, data_dir: Path) -> None:
+def test_a_file_that_is_not_a_zip_is_refused_and_not_kept(of: Dataset, data_dir: Path) -> None:
     with pytest.raises(InvalidUpload, match="not a zip archive"):
         send(of, b"filename,label\n")
     assert not Upload.objects.exists()
@@ -168,11 +168,11 @@ def test_what_is_no_zip_is_refused_and_not_kept(of: Dataset, data_dir: Path) -> 
 def test_a_zip_over_the_limit_is_refused(of: Dataset, tmp_path: Path, film: bytes, settings: Any) -> None:
     settings.UPLOAD_LIMIT_BYTES = 100
     with pytest.raises(InvalidUpload, match="the limit is"):
-        send(of, made_of({"a.png": film}, tmp_path / "z.zip"))
+        send(of, zip_of({"a.png": film}, tmp_path / "z.zip"))
     assert not Upload.objects.exists()
 
 
-def test_a_full_disk_keeps_no_half_zip(
+def test_a_full_disk_leaves_no_partial_zip(
     of: Dataset, tmp_path: Path, film: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: Any, chunk_size: int | None = None) -> Any:
@@ -181,12 +181,12 @@ def test_a_full_disk_keeps_no_half_zip(
 
     monkeypatch.setattr(SimpleUploadedFile, "chunks", full)
     with pytest.raises(InvalidUpload, match="disk of the server is full"):
-        send(of, made_of({"a.png": film}, tmp_path / "z.zip"))
+        send(of, zip_of({"a.png": film}, tmp_path / "z.zip"))
     assert not list(film_files.upload_path("x").parent.glob("*"))
 
 
 def test_a_large_zip_is_moved_and_not_copied(of: Dataset, tmp_path: Path, film: bytes) -> None:
-    content = made_of({"a.png": film}, tmp_path / "z.zip")
+    content = zip_of({"a.png": film}, tmp_path / "z.zip")
     file = TemporaryUploadedFile("films.zip", "application/zip", len(content), None)
     file.write(content)
     file.flush()
@@ -196,11 +196,11 @@ def test_a_large_zip_is_moved_and_not_copied(of: Dataset, tmp_path: Path, film: 
     file.close()
 
 
-def test_the_import_is_queued_when_the_row_is_there(
+def test_the_import_is_queued_after_the_row_is_committed(
     of: Dataset, tmp_path: Path, film: bytes, published: list[str], django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
-        upload = send(of, made_of({"a.png": film}, tmp_path / "z.zip"))
+        upload = send(of, zip_of({"a.png": film}, tmp_path / "z.zip"))
         assert published == []
     assert published == [str(upload.uuid)]
     assert upload.state == "received"
@@ -219,13 +219,13 @@ def failure(of: Dataset, content: bytes) -> str:
 
 
 def test_a_truncated_zip(of: Dataset, tmp_path: Path, film: bytes) -> None:
-    """Cut, and the end of the directory put back, so that it passes for a zip at the door."""
-    content = made_of({"a.png": film, "b.png": film}, tmp_path / "z.zip")
+    """Truncated, with the end of the directory restored, so that the upload accepts it as a zip."""
+    content = zip_of({"a.png": film, "b.png": film}, tmp_path / "z.zip")
     assert "damaged" in failure(of, content[: len(content) // 3] + content[-22:])
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-@pytest.mark.parametrize("place", [35, 200])  # where the packed bytes begin, and in their midst
+@pytest.mark.parametrize("place", [35, 200])  # at the start of the compressed bytes, and in their middle
 def test_a_zip_with_flipped_bytes(of: Dataset, film: bytes, method: int, place: int) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
@@ -237,8 +237,8 @@ def test_a_zip_with_flipped_bytes(of: Dataset, film: bytes, method: int, place: 
 
 @pytest.mark.parametrize("seed", range(25))
 def test_a_zip_with_a_damaged_directory(tmp_path: Path, film: bytes, seed: int) -> None:
-    """Any byte may be wrong: the answer is contents or the sentence, never another error."""
-    content = bytearray(made_of({f"{n}.png": film for n in range(3)}, tmp_path / "z.zip"))
+    """Whatever byte is wrong, the result is the contents or a refusal, never another error."""
+    content = bytearray(zip_of({f"{n}.png": film for n in range(3)}, tmp_path / "z.zip"))
     directory = content.index(b"PK\x01\x02")
     content[directory + 4 + seed * 7 % (len(content) - directory - 4)] ^= 1 << seed % 8
     path = tmp_path / "bad.zip"
@@ -252,14 +252,14 @@ def test_a_zip_with_a_damaged_directory(tmp_path: Path, film: bytes, seed: int) 
 
 
 def test_an_encrypted_zip(of: Dataset, tmp_path: Path, film: bytes) -> None:
-    content = bytearray(made_of({"a.png": film}, tmp_path / "z.zip"))
+    content = bytearray(zip_of({"a.png": film}, tmp_path / "z.zip"))
     content[content.index(b"PK\x01\x02") + 8] |= 1
     assert failure(of, bytes(content)) == "The zip is encrypted; send it without a password."
 
 
 @pytest.mark.parametrize("name", ["../evil.png", "a/../../evil.png", "/etc/evil.png", "..\\evil.png", "\\evil.png"])
-def test_a_path_that_leads_out(of: Dataset, tmp_path: Path, film: bytes, name: str) -> None:
-    assert "a path outside of it" in failure(of, made_of({name: film}, tmp_path / "z.zip"))
+def test_a_path_outside_of_the_zip(of: Dataset, tmp_path: Path, film: bytes, name: str) -> None:
+    assert "a path outside of it" in failure(of, zip_of({name: film}, tmp_path / "z.zip"))
 
 
 def test_a_link(of: Dataset, tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_a_link(of: Dataset, tmp_path: Path) -> None:
 
 
 def test_a_bomb_is_stopped_by_the_bytes_written(of: Dataset, tmp_path: Path, settings: Any) -> None:
-    content = made_of({"a.png": b"\0" * 50_000_000}, tmp_path / "z.zip")
+    content = zip_of({"a.png": b"\0" * 50_000_000}, tmp_path / "z.zip")
     settings.UPLOAD_LIMIT_BYTES = 2 * 2**20
     assert len(content) < settings.UPLOAD_LIMIT_BYTES
     written: list[int] = []
@@ -289,23 +289,23 @@ def test_a_bomb_is_stopped_by_the_bytes_written(of: Dataset, tmp_path: Path, set
     assert max(written) <= settings.UPLOAD_LIMIT_BYTES
 
 
-def test_unpacking_leaves_room_on_the_disk(
+def test_unpacking_leaves_free_space_on_the_disk(
     of: Dataset, tmp_path: Path, film: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = iter([2**40, 2**30 + 10])
     monkeypatch.setattr(zip_uploads.shutil, "disk_usage", lambda path: SimpleNamespace(free=next(free)))
-    content = made_of({"a.png": film, "b.png": film}, tmp_path / "z.zip")
+    content = zip_of({"a.png": film, "b.png": film}, tmp_path / "z.zip")
     assert failure(of, content).startswith("The disk of the server is full")
 
 
 def test_many_small_files_together_reach_the_limit(of: Dataset, tmp_path: Path, settings: Any) -> None:
     settings.UPLOAD_LIMIT_BYTES = 10 * 2**20
     members: dict[str, Any] = {f"{number}.png": bytes(2**20) for number in range(11)}
-    assert "exceeds" in failure(of, made_of(members, tmp_path / "z.zip"))
+    assert "exceeds" in failure(of, zip_of(members, tmp_path / "z.zip"))
 
 
-def test_a_zip_that_lies_about_its_sizes(of: Dataset, tmp_path: Path, settings: Any) -> None:
-    content = bytearray(made_of({"a.png": b"\0" * 5_000_000}, tmp_path / "z.zip"))
+def test_a_zip_with_false_sizes(of: Dataset, tmp_path: Path, settings: Any) -> None:
+    content = bytearray(zip_of({"a.png": b"\0" * 5_000_000}, tmp_path / "z.zip"))
     entry = content.index(b"PK\x01\x02")
     content[entry + 24 : entry + 28] = struct.pack("<I", 10)  # uncompressed size
     settings.UPLOAD_LIMIT_BYTES = 2**20
@@ -315,23 +315,23 @@ def test_a_zip_that_lies_about_its_sizes(of: Dataset, tmp_path: Path, settings: 
 def test_too_many_files(of: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zip_uploads, "MOST_FILES", 3)
     members: dict[str, Any] = {f"{number}.png": b"" for number in range(4)}
-    assert "holds 4 files; the limit is 3" in failure(of, made_of(members, tmp_path / "z.zip"))
+    assert "holds 4 files; the limit is 3" in failure(of, zip_of(members, tmp_path / "z.zip"))
 
 
 def test_two_tables_of_one_kind(of: Dataset, tmp_path: Path, film: bytes) -> None:
     labels = "filename,label\na.png,normal\n"
     assert "two label tables" in failure(
-        of, made_of({"a.png": film, "one.csv": labels, "two.csv": labels}, tmp_path / "1.zip")
+        of, zip_of({"a.png": film, "one.csv": labels, "two.csv": labels}, tmp_path / "1.zip")
     )
     boxes = "filename,x,y,width,height\na.png,1,2,3,4\n"
     assert "two tables of boxes" in failure(
-        of, made_of({"a.png": film, "one.csv": boxes, "two.csv": boxes}, tmp_path / "2.zip")
+        of, zip_of({"a.png": film, "one.csv": boxes, "two.csv": boxes}, tmp_path / "2.zip")
     )
 
 
 def test_an_unknown_label_imports_nothing_and_names_the_line(of: Dataset, tmp_path: Path, film: bytes) -> None:
     labels = "filename,label\na.png,normal\nb.png,ill\n"
-    message = failure(of, made_of({"a.png": film, "b.png": film, "d/labels.csv": labels}, tmp_path / "z.zip"))
+    message = failure(of, zip_of({"a.png": film, "b.png": film, "d/labels.csv": labels}, tmp_path / "z.zip"))
     assert message.startswith("labels.csv, line 3: the label is unknown")
 
 
@@ -342,7 +342,7 @@ def test_a_bug_ends_the_import_with_a_reference(
         raise KeyError("a bug")
 
     monkeypatch.setattr(zip_uploads, "import_entries", broken)
-    upload = imported(of, made_of({"a.png": film}, tmp_path / "z.zip"))
+    upload = imported(of, zip_of({"a.png": film}, tmp_path / "z.zip"))
     assert upload.state == "failed"
     assert upload.message.startswith(f"Internal error; give your administrator the reference {upload.uuid}")
     assert "a bug" not in upload.message
@@ -350,10 +350,10 @@ def test_a_bug_ends_the_import_with_a_reference(
     assert not list(zip_path(upload).parent.glob("*"))
 
 
-def test_a_disk_that_fills_up_during_the_import_is_said(
+def test_a_disk_that_fills_up_during_the_import_is_reported(
     of: Dataset, tmp_path: Path, film: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first film still has room."""
+    """There is space for the first film."""
     factories.png(tmp_path / "b.png", seed=2)
     really, written = film_files.write_once, []
 
@@ -364,7 +364,7 @@ def test_a_disk_that_fills_up_during_the_import_is_said(
         really(path, data)
 
     monkeypatch.setattr(film_files, "write_once", full)
-    upload = imported(of, made_of({"a.png": film, "b.png": tmp_path / "b.png"}, tmp_path / "z.zip"))
+    upload = imported(of, zip_of({"a.png": film, "b.png": tmp_path / "b.png"}, tmp_path / "z.zip"))
     assert upload.state == "failed"
     assert upload.message == (
         "The disk of the server is full; ask your administrator to free space, then send it again. "
@@ -381,7 +381,7 @@ def test_a_disk_that_fills_up_during_the_import_is_said(
 
 
 def test_a_second_delivery_does_nothing(of: Dataset, tmp_path: Path, film: bytes) -> None:
-    upload = imported(of, made_of({"a.png": film}, tmp_path / "z.zip"))
+    upload = imported(of, zip_of({"a.png": film}, tmp_path / "z.zip"))
     finished = upload.finished_at
     tasks.import_upload(str(upload.uuid))
     upload.refresh_from_db()
@@ -389,8 +389,8 @@ def test_a_second_delivery_does_nothing(of: Dataset, tmp_path: Path, film: bytes
     assert Image.objects.count() == 1
 
 
-def test_an_import_that_is_under_way_is_not_begun_again(of: Dataset, tmp_path: Path, film: bytes) -> None:
-    upload = send(of, made_of({"a.png": film}, tmp_path / "z.zip"))
+def test_a_running_import_is_not_started_again(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    upload = send(of, zip_of({"a.png": film}, tmp_path / "z.zip"))
     Upload.objects.update(state="importing", heartbeat_at=timezone.now())
     tasks.import_upload(str(upload.uuid))
     assert not Image.objects.exists()
@@ -418,12 +418,12 @@ tasks.import_upload(sys.argv[1])
 
 @pytest.mark.both
 @pytest.mark.django_db(transaction=True)
-def test_an_import_killed_in_the_middle_goes_on(
+def test_an_import_killed_in_the_middle_continues(
     of: Dataset, tmp_path: Path, process_environment: dict[str, str], published: list[str], data_dir: Path
 ) -> None:
     members: dict[str, Any] = {f"{n}.png": factories.png(tmp_path / f"{n}.png", seed=n) for n in range(5)}
     members["labels.csv"] = factories.table_text([{"filename": f"{n}.png", "label": "normal"} for n in range(5)])
-    upload = send(of, made_of(members, tmp_path / "z.zip"))
+    upload = send(of, zip_of(members, tmp_path / "z.zip"))
     published.clear()
     environment = {**process_environment, "DJANGO_SETTINGS_MODULE": "portal.settings"}
     command = [sys.executable, "-c", KILLED, str(upload.uuid), str(data_dir)]
@@ -441,18 +441,18 @@ def test_an_import_killed_in_the_middle_goes_on(
     upload.refresh_from_db()
     assert (upload.state, upload.counts) == ("done", {"imported": 3, "there already": 2})
     assert (Image.objects.count(), LabelEvent.objects.count()) == (5, 5)
-    assert not list(zip_path(upload).parent.glob("*"))  # neither the zip nor what was unpacked
+    assert not list(zip_path(upload).parent.glob("*"))  # neither the zip nor the unpacked files
 
 
 def test_a_lost_message_is_sent_again(of: Dataset, tmp_path: Path, film: bytes, published: list[str]) -> None:
-    upload = send(of, made_of({"a.png": film}, tmp_path / "z.zip"))
+    upload = send(of, zip_of({"a.png": film}, tmp_path / "z.zip"))
     published.clear()
     Upload.objects.update(heartbeat_at=timezone.now() - tasks.SILENCE - timedelta(seconds=1))
     tasks.resume_uploads()
     assert published == [str(upload.uuid)]
 
 
-def test_an_import_of_the_command_line_that_died_is_ended(of: Dataset, published: list[str]) -> None:
+def test_an_import_of_the_command_line_that_died_is_failed(of: Dataset, published: list[str]) -> None:
     silent = timezone.now() - tasks.SILENCE - timedelta(seconds=1)
     upload = Upload.objects.create(dataset=of, state="importing", heartbeat_at=silent)
     tasks.resume_uploads()
@@ -460,8 +460,8 @@ def test_an_import_of_the_command_line_that_died_is_ended(of: Dataset, published
     assert (upload.state, upload.message, published) == ("failed", INTERRUPTED, [])
 
 
-def test_what_killed_processes_left_goes_after_a_day(of: Dataset, tmp_path: Path, film: bytes) -> None:
-    waiting = send(of, made_of({"a.png": film}, tmp_path / "z.zip"))
+def test_leftovers_of_killed_processes_are_removed_after_a_day(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    waiting = send(of, zip_of({"a.png": film}, tmp_path / "z.zip"))
     ended = Upload.objects.create(dataset=of, state="failed")
     folder = zip_path(ended).parent
     (folder / f"unpacked-{ended.uuid}-x").mkdir()
@@ -479,7 +479,7 @@ def test_the_sweep_needs_no_folder(of: Dataset) -> None:
     assert not zip_path(Upload(dataset=of)).parent.exists()
 
 
-def test_unpacking_beats(tmp_path: Path, film: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unpacking_sends_heartbeats(tmp_path: Path, film: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zip_uploads, "SECONDS_BETWEEN_HEARTBEATS", 0)
     factories.zipped(tmp_path / "z.zip", {f"{n}.png": film for n in range(3)})
     beats: list[int] = []
@@ -487,9 +487,9 @@ def test_unpacking_beats(tmp_path: Path, film: bytes, monkeypatch: pytest.Monkey
     assert len(beats) == 3
 
 
-def test_importing_twice_by_hand_is_harmless(of: Dataset, tmp_path: Path, film: bytes) -> None:
-    """Two workers at once, as after a pause of five minutes: the second finds everything there."""
-    upload = send(of, made_of({"a.png": film}, tmp_path / "z.zip"))
+def test_importing_twice_is_harmless(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    """Two workers at once, as after a pause of five minutes: the second finds all films imported."""
+    upload = send(of, zip_of({"a.png": film}, tmp_path / "z.zip"))
     shutil.copy(zip_path(upload), tmp_path / "kept.zip")
     import_zip(upload)
     shutil.copy(tmp_path / "kept.zip", zip_path(upload))
@@ -498,9 +498,9 @@ def test_importing_twice_by_hand_is_harmless(of: Dataset, tmp_path: Path, film: 
     assert (upload.state, upload.counts, Image.objects.count()) == ("done", {"there already": 1}, 1)
 
 
-def test_a_reader_sends_nothing(of: Dataset, tmp_path: Path, film: bytes) -> None:
+def test_a_reader_may_not_upload(of: Dataset, tmp_path: Path, film: bytes) -> None:
     reader = factories.user("reader", Role.READER)
-    file = SimpleUploadedFile("z.zip", made_of({"a.png": film}, tmp_path / "z.zip"))
+    file = SimpleUploadedFile("z.zip", zip_of({"a.png": film}, tmp_path / "z.zip"))
     with pytest.raises(PermissionDenied, match="curator, manager"):
         receive_zip(dataset=of, file=file, author=reader)
     assert not zip_path(Upload(dataset=of)).parent.exists()

@@ -1,4 +1,4 @@
-"""Two people on one film: what one has not seen is not overwritten, and every accepted act is in the history."""
+"""Two people label the same film: unseen labels are not overwritten, and the history has every accepted act."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def ben() -> User:
 
 def label(films: Any, value: str, author: User, seen: int | dict[int, int], **fields: Any) -> Labelled:
     films = [films] if isinstance(films, Image) else films
-    known = seen if isinstance(seen, dict) else {film.pk: seen for film in films}
+    events_seen = seen if isinstance(seen, dict) else {film.pk: seen for film in films}
     act = fields.pop("act", None) or uuid.uuid4()
     return label_as_seen(
         images=films,
-        seen=known,
+        seen=events_seen,
         change=LabelChange(value=value, **fields),
         act=act,
         author=author,
@@ -50,9 +50,9 @@ def label(films: Any, value: str, author: User, seen: int | dict[int, int], **fi
 
 
 def settle(film: Image, choice: str, value: str, author: User, seen: int) -> Any:
-    wish = LabelChange(value=value)
+    change = LabelChange(value=value)
     return merge(
-        image=film, choice=choice, change=wish, seen=seen, act=uuid.uuid4(), author=author, site=film.dataset.site
+        image=film, choice=choice, change=change, seen=seen, act=uuid.uuid4(), author=author, site=film.dataset.site
     )
 
 
@@ -60,16 +60,16 @@ def current(film: Image) -> str:
     return CurrentLabel.objects.get(image=film).value
 
 
-# What one has seen ------------------------------------------------------------------------------------------
+# Labels seen -----------------------------------------------------------------------------------------------
 
 
-def test_a_label_of_what_one_saw_is_kept(film: Image, ann: User) -> None:
+def test_a_label_on_the_state_that_was_seen_is_accepted(film: Image, ann: User) -> None:
     done = label(film, "abnormal", ann, seen=1)
     assert (done.labelled, done.changed) == ((film.pk,), ())
     assert current(film) == "abnormal"
 
 
-def test_a_film_that_another_labelled_since_is_left_alone(film: Image, ann: User, ben: User) -> None:
+def test_a_film_that_another_person_labelled_since_is_not_labelled(film: Image, ann: User, ben: User) -> None:
     label(film, "abnormal", ann, seen=1)
     done = label(film, "unsure", ben, seen=1)
     assert (done.labelled, done.changed) == ((), (film.pk,))
@@ -77,19 +77,19 @@ def test_a_film_that_another_labelled_since_is_left_alone(film: Image, ann: User
     assert AuditEvent.objects.filter(verb="label films").count() == 1
 
 
-def test_what_another_took_back_is_a_change_too(film: Image, ann: User, ben: User) -> None:
+def test_an_undo_by_another_person_is_a_change_too(film: Image, ann: User, ben: User) -> None:
     act = label(film, "abnormal", ann, seen=1).act
     undo(act=act, author=ann, site=film.dataset.site)
     assert label(film, "unsure", ben, seen=2).changed == (film.pk,)
 
 
-def test_ones_own_labels_and_imports_are_no_change(film: Image, ann: User) -> None:
+def test_own_labels_and_imports_do_not_count_as_changes(film: Image, ann: User) -> None:
     label(film, "abnormal", ann, seen=1)
     factories.event(film, "normal")
-    assert label(film, "unsure", ann, seen=1).changed == ()  # keys do not wait for the first answer
+    assert label(film, "unsure", ann, seen=1).changed == ()  # keys do not wait for the previous response
 
 
-def test_a_bulk_act_leaves_alone_what_changed_and_names_it(ann: User, ben: User) -> None:
+def test_a_bulk_act_skips_and_names_changed_films(ann: User, ben: User) -> None:
     films = factories.films(factories.dataset(), unlabelled=4)
     label(films[1], "abnormal", ben, seen=0)
     done = label(films, "normal", ann, seen=0)
@@ -98,7 +98,7 @@ def test_a_bulk_act_leaves_alone_what_changed_and_names_it(ann: User, ben: User)
     assert AuditEvent.objects.latest("pk").after["left to others"] == 1
 
 
-def test_an_act_that_is_sent_twice_is_kept_once(film: Image, ann: User, ben: User) -> None:
+def test_an_act_that_is_sent_twice_is_stored_once(film: Image, ann: User, ben: User) -> None:
     act = uuid.uuid4()
     first = label(film, "abnormal", ann, seen=1, act=act)
     label(film, "normal", ben, seen=2)
@@ -113,28 +113,28 @@ def test_an_act_that_is_sent_twice_is_kept_once(film: Image, ann: User, ben: Use
 # Merging ------------------------------------------------------------------------------------------------------
 
 
-def test_both_labels_may_stand_unresolved(film: Image, ann: User, ben: User) -> None:
+def test_both_labels_may_remain_unresolved(film: Image, ann: User, ben: User) -> None:
     label(film, "abnormal", ann, seen=1)
     settle(film, "unresolved", "normal", ben, seen=2)
     assert current(film) == "unresolved"
 
 
-def test_theirs_is_taken_by_taking_back_ones_own(film: Image, ann: User, ben: User) -> None:
+def test_accepting_theirs_reverts_the_own_label(film: Image, ann: User, ben: User) -> None:
     label(film, "normal", ben, seen=1)
     label(film, "abnormal", ann, seen=2)
     assert current(film) == "unresolved"
     settle(film, "theirs", "unsure", ben, seen=3)
     assert current(film) == "abnormal"
-    assert not film.label_events.filter(author=ben, value="abnormal").exists()  # no second reading out of thin air
+    assert not film.label_events.filter(author=ben, value="abnormal").exists()  # no label is added in their name
 
 
-def test_theirs_is_taken_without_a_word_where_one_had_no_label(film: Image, ann: User, ben: User) -> None:
+def test_accepting_theirs_without_an_own_label_writes_nothing(film: Image, ann: User, ben: User) -> None:
     label(film, "abnormal", ann, seen=1)
     settle(film, "theirs", "normal", ben, seen=2)
     assert film.label_events.count() == 2
 
 
-def test_mine_against_theirs_is_for_adjudicators(film: Image, ann: User, ben: User) -> None:
+def test_only_adjudicators_keep_a_conflicting_label(film: Image, ann: User, ben: User) -> None:
     label(film, "abnormal", ann, seen=1)
     with pytest.raises(PermissionDenied, match="adjudicate labels"):
         settle(film, "mine", "normal", ben, seen=2)
@@ -147,7 +147,7 @@ def test_mine_against_theirs_is_for_adjudicators(film: Image, ann: User, ben: Us
     assert AuditEvent.objects.get(verb="adjudicate label").actor == judge
 
 
-def test_mine_that_agrees_with_theirs_is_a_second_reading(film: Image, ann: User, ben: User) -> None:
+def test_mine_that_agrees_with_theirs_is_a_second_label(film: Image, ann: User, ben: User) -> None:
     label(film, "abnormal", ann, seen=1)
     assert settle(film, "mine", "abnormal", ben, seen=2) is None
     assert (current(film), film.label_events.filter(value="abnormal").count()) == ("abnormal", 2)
@@ -160,7 +160,7 @@ def test_a_curators_label_does_not_reopen_an_adjudication(film: Image, ann: User
         settle(film, "mine", "abnormal", ben, seen=2)
 
 
-def test_a_third_label_is_looked_at_before_a_choice_counts(film: Image, ann: User, ben: User) -> None:
+def test_a_choice_is_refused_after_a_third_label(film: Image, ann: User, ben: User) -> None:
     label(film, "abnormal", ann, seen=1)
     label(film, "unsure", factories.curator("cho"), seen=2)
     for choice in ("mine", "theirs", "unresolved"):
@@ -169,7 +169,7 @@ def test_a_third_label_is_looked_at_before_a_choice_counts(film: Image, ann: Use
     assert film.label_events.count() == 3
 
 
-def test_a_choice_that_is_none_is_refused(film: Image, ann: User) -> None:
+def test_an_unknown_choice_is_refused(film: Image, ann: User) -> None:
     with pytest.raises(InvalidLabel, match="'both' is unknown"):
         settle(film, "both", "normal", ann, seen=1)
 
@@ -179,8 +179,8 @@ def test_a_choice_that_is_none_is_refused(film: Image, ann: User) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
-def test_whatever_the_order_the_history_is_the_accepted_writes(seed: int) -> None:
-    """250 random steps of three people on four films, each with what they saw last: looks, labels, undos, merges."""
+def test_in_any_order_the_history_has_exactly_the_accepted_writes(seed: int) -> None:
+    """250 random views, labels, undos and merges of three people on four films, each with the state they saw last."""
     dice = random.Random(seed)
     films = factories.films(factories.dataset(), unlabelled=4)
     people = [factories.curator(name) for name in ("ann", "ben", "cho")]
@@ -211,8 +211,8 @@ def test_whatever_the_order_the_history_is_the_accepted_writes(seed: int) -> Non
             act, of = acts[person.pk].pop()
             try:
                 undo(act=act, author=person, site=film.dataset.site)
-                wrote(person, next(one for one in films if one.pk == of))
-            except InvalidLabel:  # a merge has taken it back already
+                wrote(person, next(candidate for candidate in films if candidate.pk == of))
+            except InvalidLabel:  # a merge has already reverted it
                 assert LabelEvent.objects.filter(batch=act, reverted_by__isnull=False).exists()
         elif step == "merge":
             choice = dice.choice(["theirs", "unresolved"])
@@ -229,27 +229,27 @@ def test_whatever_the_order_the_history_is_the_accepted_writes(seed: int) -> Non
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_who_saw_the_same_one_is_accepted(film: Image) -> None:
+def test_only_one_of_many_simultaneous_labels_is_accepted(film: Image) -> None:
     people = [factories.curator(f"person {number}") for number in range(4)]
     rounds = 6
     accepted: list[int] = []
     faults: list[BaseException] = []
     start = threading.Barrier(len(people))
 
-    def work(person: User) -> None:
+    def label_in_rounds(person: User) -> None:
         try:
             for _ in range(rounds):
                 start.wait()
                 seen = film.label_events.count()
                 start.wait()  # all have looked before anybody labels
                 accepted.extend(label(film, "normal", person, seen=seen).labelled)
-        except BaseException as error:  # to the test's own thread
+        except BaseException as error:  # for the main thread of the test
             faults.append(error)
             start.abort()
         finally:
             connections.close_all()
 
-    threads = [threading.Thread(target=work, args=(person,)) for person in people]
+    threads = [threading.Thread(target=label_in_rounds, args=(person,)) for person in people]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,4 +1,4 @@
-"""What the events of a film amount to, who may append them, and that nothing takes one away."""
+"""The label that follows from a film's events, who may append them, and that none can be removed."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def resolved(film: Image) -> Label | None:
     return resolve(list(film.label_events.order_by("created_at", "pk")))
 
 
-# which opinion counts ---------------------------------------------------------------------------------
+# which label counts -----------------------------------------------------------------------------------
 
 
 def test_a_film_without_events_has_no_label(film: Image) -> None:
@@ -77,7 +77,7 @@ def test_a_film_without_events_has_no_label(film: Image) -> None:
     assert current(film) is None
 
 
-def test_the_import_counts_until_a_reader_speaks(film: Image, ann: Any) -> None:
+def test_the_import_counts_until_a_reader_labels(film: Image, ann: Any) -> None:
     factories.event(film, "normal", findings=["none"])
     assert resolved(film) == Label("normal", ("none",), LabelSource.IMPORT)
     label(film, "abnormal", ann)
@@ -104,7 +104,7 @@ def test_readers_who_differ_leave_it_unresolved(film: Image, ann: Any, ben: Any)
     assert current(film) == ("unresolved", "")
 
 
-def test_a_reader_who_changes_their_mind_has_one_opinion(film: Image, ann: Any, ben: Any) -> None:
+def test_a_later_label_of_a_reader_replaces_the_earlier(film: Image, ann: Any, ben: Any) -> None:
     label(film, "normal", ann)
     label(film, "abnormal", ben)
     label(film, "abnormal", ann)
@@ -116,18 +116,18 @@ def test_adjudication_settles_what_readers_differ_on(film: Image, ann: Any, ben:
     label(film, "normal", ann)
     label(film, "abnormal", ben)
     factories.event(film, "abnormal", judge, source=LabelSource.ADJUDICATION)
-    label(film, "normal", ann)  # a reading after the verdict does not reopen it
+    label(film, "normal", ann)  # a label after the verdict does not reopen it
     assert current(film) == ("abnormal", "adjudication")
 
 
-def test_a_reverted_event_counts_for_nothing(film: Image, ann: Any) -> None:
+def test_a_reverted_event_does_not_count(film: Image, ann: Any) -> None:
     factories.event(film, "normal")
     act = label(film, "abnormal", ann)
     undo(act=act, author=ann, site=film.dataset.site)
     assert resolved(film) == Label("normal", (), LabelSource.IMPORT)
 
 
-def test_undo_brings_back_the_authors_earlier_opinion(film: Image, ann: Any) -> None:
+def test_undo_restores_the_authors_earlier_label(film: Image, ann: Any) -> None:
     label(film, "unsure", ann)
     undo(act=label(film, "abnormal", ann), author=ann, site=film.dataset.site)
     assert current(film) == ("unsure", "reader")
@@ -136,7 +136,7 @@ def test_undo_brings_back_the_authors_earlier_opinion(film: Image, ann: Any) -> 
 # at a cut-off -------------------------------------------------------------------------------------------
 
 
-def test_labels_at_a_cutoff_see_nothing_later(film: Image, ann: Any) -> None:
+def test_labels_at_a_cutoff_ignore_later_events(film: Image, ann: Any) -> None:
     first = factories.event(film, "normal")
     label(film, "abnormal", ann)
     assert labels_at([film.pk], first.created_at) == {film.pk: Label("normal", (), "import")}
@@ -152,11 +152,11 @@ def test_an_undo_after_the_cutoff_leaves_the_label_at_the_cutoff(film: Image, an
     assert labels_at([film.pk], timezone.now()) == {}
 
 
-def test_labels_of_more_films_than_one_query_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_of_more_films_than_fit_in_a_query(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("portal.labels.events.CHUNK", 2)
-    made = factories.films(factories.dataset(), normal=3, abnormal=2)
-    labels = labels_at([film.pk for film in made], timezone.now())
-    assert [labels[film.pk].value for film in made] == ["normal"] * 3 + ["abnormal"] * 2
+    films = factories.films(factories.dataset(), normal=3, abnormal=2)
+    labels = labels_at([film.pk for film in films], timezone.now())
+    assert [labels[film.pk].value for film in films] == ["normal"] * 3 + ["abnormal"] * 2
 
 
 # appending ------------------------------------------------------------------------------------------------
@@ -164,9 +164,9 @@ def test_labels_of_more_films_than_one_query_names(monkeypatch: pytest.MonkeyPat
 
 def test_an_act_is_one_batch_with_author_time_and_audit(ann: Any) -> None:
     of = factories.dataset()
-    made = factories.films(of, unlabelled=3)
+    films = factories.films(of, unlabelled=3)
     before = timezone.now()
-    act = factories.label_films(images=made, value="exclude", author=ann, site=of.site, reason="upside down")
+    act = factories.label_films(images=films, value="exclude", author=ann, site=of.site, reason="upside down")
     events = LabelEvent.objects.filter(batch=act)
     assert {(e.value, e.author, e.reason, e.source) for e in events} == {("exclude", ann, "upside down", "reader")}
     assert all(before <= event.created_at <= timezone.now() for event in events)
@@ -174,7 +174,7 @@ def test_an_act_is_one_batch_with_author_time_and_audit(ann: Any) -> None:
     assert (audited.actor, audited.after["films"], audited.after["act"]) == (ann, 3, str(act))
 
 
-def test_the_current_label_is_kept_in_step(film: Image, ann: Any) -> None:
+def test_the_current_label_is_updated(film: Image, ann: Any) -> None:
     acts = [label(film, value, ann, findings=["nodule", "effusion"]) for value in ("normal", "abnormal")]
     row = CurrentLabel.objects.get(image=film)
     assert (row.value, row.findings, row.finding_words) == ("abnormal", ["nodule", "effusion"], "|nodule|effusion|")
@@ -190,7 +190,7 @@ def test_an_unknown_value_writes_nothing(film: Image, ann: Any) -> None:
 
 
 @pytest.mark.parametrize("finding", ["a|b", "", " "])
-def test_a_finding_that_could_not_be_found_again_is_refused(film: Image, ann: Any, finding: str) -> None:
+def test_a_finding_that_no_filter_could_match_is_refused(film: Image, ann: Any, finding: str) -> None:
     with pytest.raises(InvalidLabel, match="finding"):
         label(film, "abnormal", ann, findings=[finding])
 
@@ -218,12 +218,12 @@ def test_some_roles_do_not_label(film: Image, role: Role) -> None:
 # undo -----------------------------------------------------------------------------------------------------
 
 
-def test_undo_takes_back_the_whole_act(ann: Any) -> None:
+def test_undo_reverts_the_whole_act(ann: Any) -> None:
     of = factories.dataset()
-    made = factories.films(of, normal=2, unlabelled=1)
-    act = factories.label_films(images=made, value="abnormal", author=ann, site=of.site)
+    films = factories.films(of, normal=2, unlabelled=1)
+    act = factories.label_films(images=films, value="abnormal", author=ann, site=of.site)
     assert undo(act=act, author=ann, site=of.site) == 3
-    assert [current(film) for film in made] == [("normal", "import"), ("normal", "import"), None]
+    assert [current(film) for film in films] == [("normal", "import"), ("normal", "import"), None]
 
 
 def test_nobody_undoes_the_act_of_another(film: Image, ann: Any, ben: Any) -> None:
@@ -240,7 +240,7 @@ def test_an_act_is_undone_once(film: Image, ann: Any) -> None:
         undo(act=act, author=ann, site=film.dataset.site)
 
 
-def test_undo_again_and_again_goes_back_act_by_act(film: Image, ann: Any) -> None:
+def test_repeated_undo_reverts_act_by_act(film: Image, ann: Any) -> None:
     acts = [label(film, value, ann) for value in ("normal", "abnormal", "unsure")]
     place = film.dataset.site
     for act in reversed(acts):
@@ -250,14 +250,16 @@ def test_undo_again_and_again_goes_back_act_by_act(film: Image, ann: Any) -> Non
     assert last_act(author=ann, site=place) is None
 
 
-def test_an_act_is_told_by_its_value_its_films_and_its_time(film: Image, ann: Any, ben: Any) -> None:
+def test_an_act_is_described_by_its_value_its_films_and_its_time(film: Image, ann: Any, ben: Any) -> None:
     more = factories.films(film.dataset, unlabelled=4)
     place = film.dataset.site
     label(film, "normal", ann)
     act = factories.label_films(images=more, value="exclude", author=ann, site=place)
     label(film, "abnormal", ben)
     made_at = LabelEvent.objects.filter(batch=act).latest("created_at", "pk").created_at
-    assert last_act(author=ann, site=place) == LabelAct(act, "exclude", 4, tuple(str(one) for one in more[:3]), made_at)
+    assert last_act(author=ann, site=place) == LabelAct(
+        act, "exclude", 4, tuple(str(labelled) for labelled in more[:3]), made_at
+    )
 
 
 def test_a_films_last_act_is_the_last_that_touched_it(film: Image, ann: Any) -> None:
@@ -276,15 +278,15 @@ def test_an_undo_is_audited(film: Image, ann: Any) -> None:
     assert AuditEvent.objects.get(verb="undo labels").before == {"act": str(act)}
 
 
-# what the database holds ------------------------------------------------------------------------------------
+# what the database enforces ---------------------------------------------------------------------------------
 
 
 def _rows_of_every_guarded_table() -> None:
     of = factories.dataset()
     ann = factories.curator()
-    made = factories.films(of, normal=8, abnormal=4)
-    event = factories.event(made[0], "normal", ann, source=LabelSource.ADJUDICATION)
-    Adjudication.objects.create(image=made[0], adjudicator=ann, verdict="normal", reason="r", label_event=event)
+    films = factories.films(of, normal=8, abnormal=4)
+    event = factories.event(films[0], "normal", ann, source=LabelSource.ADJUDICATION)
+    Adjudication.objects.create(image=films[0], adjudicator=ann, verdict="normal", reason="r", label_event=event)
     draw_split(
         SplitRequest(site=of.site, name="s", datasets=[of], seed=0, author=ann), fractions={"fit": 0.5, "test": 0.5}
     )
@@ -314,7 +316,7 @@ def test_the_database_refuses_a_delete(model: Any) -> None:
     assert model.objects.count() == before > 0
 
 
-def test_an_event_states_or_reverts_and_never_both(film: Image, ann: Any) -> None:
+def test_an_event_either_states_a_value_or_reverts(film: Image, ann: Any) -> None:
     event = factories.event(film, "normal", ann)
     for wrong in ({"value": ""}, {"value": "normal", "reverts": event}, {"value": "perhaps"}):
         with pytest.raises(DatabaseError), transaction.atomic():
@@ -330,7 +332,7 @@ def test_a_readers_event_has_an_author(film: Image) -> None:
 
 
 def _at_once(*acts: Any) -> list[BaseException]:
-    """Run the acts in threads that start together; what they raised."""
+    """Run the acts in threads that start together, and return the exceptions."""
     ready, raised = threading.Barrier(len(acts)), []
 
     def run(act: Any) -> None:
@@ -363,26 +365,26 @@ def test_two_events_that_are_appended_at_once_leave_a_film_unresolved(ann: Any, 
 
 @pytest.mark.django_db(transaction=True)
 def test_of_two_people_who_label_the_same_films_at_once_the_first_labels_them_all(ann: Any, ben: Any) -> None:
-    """Each names them in another order, and neither waits for the other for ever."""
+    """Each names them in a different order, which must not cause a deadlock."""
     of = factories.dataset()
-    made = factories.films(of, unlabelled=20)
-    answers = []
+    films = factories.films(of, unlabelled=20)
+    outcomes = []
 
     def label_all(images: list[Image], author: Any) -> None:
-        wish, act = LabelChange(value="normal"), uuid.uuid4()
-        answers.append(label_as_seen(images=images, seen={}, wish=wish, act=act, author=author, site=of.site))
+        change, act = LabelChange(value="normal"), uuid.uuid4()
+        outcomes.append(label_as_seen(images=images, seen={}, change=change, act=act, author=author, site=of.site))
 
-    assert not _at_once(lambda: label_all(made, ann), lambda: label_all(made[::-1], ben))
-    assert sorted((len(one.labelled), len(one.changed)) for one in answers) == [(0, 20), (20, 0)]
+    assert not _at_once(lambda: label_all(films, ann), lambda: label_all(films[::-1], ben))
+    assert sorted((len(outcome.labelled), len(outcome.changed)) for outcome in outcomes) == [(0, 20), (20, 0)]
     assert CurrentLabel.objects.filter(value="normal").count() == LabelEvent.objects.count() == 20
 
 
 @pytest.mark.django_db(transaction=True)
 def test_an_act_undone_twice_at_once_is_undone_once(ann: Any) -> None:
     of = factories.dataset()
-    made = factories.films(of, normal=5)
-    act = factories.label_films(images=made, value="abnormal", author=ann, site=of.site)
+    films = factories.films(of, normal=5)
+    act = factories.label_films(images=films, value="abnormal", author=ann, site=of.site)
     raised = _at_once(*[lambda: undo(act=act, author=ann, site=of.site)] * 2)
     assert [type(error) for error in raised] == [InvalidLabel]
     assert LabelEvent.objects.filter(reverts__isnull=False).count() == 5
-    assert {current(film) for film in made} == {("normal", "import")}
+    assert {current(film) for film in films} == {("normal", "import")}

@@ -1,4 +1,4 @@
-"""The list of findings: managers write it, readers choose from it."""
+"""The list of findings, which managers edit and others choose from."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ pytestmark = [pytest.mark.django_db]
 
 def test_a_manager_sets_the_list_in_order() -> None:
     boss = factories.user("boss", Role.MANAGER)
-    given = ["pneumonia", " ", "  pleural   effusion "]
-    assert set_findings(site=factories.site(), findings=given, author=boss) == ["pneumonia", "pleural effusion"]
+    entered = ["pneumonia", " ", "  pleural   effusion "]
+    assert set_findings(site=factories.site(), findings=entered, author=boss) == ["pneumonia", "pleural effusion"]
     assert Site.objects.get().findings == ["pneumonia", "pleural effusion"]
     assert AuditEvent.objects.get(verb="edit findings").after == ["pneumonia", "pleural effusion"]
 
@@ -35,7 +35,7 @@ def test_a_list_that_cannot_be_used_is_refused(findings: list[str]) -> None:
     assert Site.objects.get().findings == []
 
 
-def test_a_label_names_findings_of_the_list_only() -> None:
+def test_a_label_may_only_have_findings_of_the_list() -> None:
     film, ann = factories.film(factories.dataset()), factories.curator("ann")
     site = film.dataset.site
     site.findings = ["pneumonia"]

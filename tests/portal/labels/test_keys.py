@@ -1,4 +1,4 @@
-"""Keys that a person chooses: one key a command, none twice, a sentence for each fault."""
+"""Keys that a person chooses: one for each command, none twice, with a message for each fault."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ pytestmark = [pytest.mark.django_db]
 
 def keys_of(person: Any) -> dict[str, str]:
     person.refresh_from_db()
-    return {one.name: one.key for one in commands_of(person)}
+    return {command.name: command.key for command in commands_of(person)}
 
 
-def test_without_a_choice_the_keys_are_the_first_ones() -> None:
-    assert keys_of(factories.curator()) == {one.name: one.key for one in DEFAULTS}
+def test_without_a_choice_the_keys_are_the_defaults() -> None:
+    assert keys_of(factories.curator()) == {command.name: command.key for command in DEFAULTS}
 
 
-def test_only_what_differs_is_kept_and_the_audit_tells_of_it() -> None:
+def test_only_changed_keys_are_stored_and_the_audit_records_them() -> None:
     ann = factories.curator("ann")
     choose_keys(person=ann, keys={"normal": "J", "abnormal": "s", "next": "pagedown"})
     assert ann.label_keys == {"normal": "j", "next": "PageDown"}
@@ -61,8 +61,8 @@ def test_a_fault_is_told_in_a_sentence_and_nothing_is_kept(keys: Any, faulty: st
 
 
 @pytest.mark.parametrize("stored", [{"normal": "<b>"}, ["a"], "a", {"normal": "s"}])
-def test_what_is_stored_and_makes_no_sense_counts_for_nothing(stored: Any) -> None:
+def test_invalid_stored_keys_are_ignored(stored: Any) -> None:
     ann = factories.curator("ann")
     ann.label_keys = stored
     ann.save()
-    assert keys_of(ann) == {one.name: one.key for one in DEFAULTS}
+    assert keys_of(ann) == {command.name: command.key for command in DEFAULTS}

@@ -1,4 +1,4 @@
-"""One table of actions, and what does not exist for a person."""
+"""The table of actions, and objects that do not exist for a person."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def test_roles_add_up_and_stay_at_their_site() -> None:
     assert not may(person, "request runs", factories.site())
 
 
-def test_a_stranger_may_nothing_and_a_superuser_everything() -> None:
+def test_a_stranger_may_do_nothing_and_a_superuser_everything() -> None:
     stranger, root = factories.user("stranger"), factories.user("root", is_superuser=True)
     assert not any(may(stranger, action, factories.site()) for action in ALLOWED)
     assert all(may(root, action, factories.site()) for action in ALLOWED)
 
 
-def test_a_refusal_says_who_may_and_whom_to_ask() -> None:
+def test_a_refusal_names_the_roles_and_whom_to_ask() -> None:
     with pytest.raises(PermissionDenied) as refused:
         require(factories.user("reader", Role.READER), "import films", factories.site())
     assert str(refused.value) == (
@@ -90,7 +90,7 @@ def test_the_objects_of_another_site_do_not_exist() -> None:
     ours, theirs = factories.film(here), factories.film(there)
     person = factories.user("someone", Role.READER, Role.CURATOR)
     assert get_visible(Image.objects.all(), person, ours.uuid) == ours
-    for address in (theirs.uuid, uuid.uuid4(), "no address"):
+    for address in (theirs.uuid, uuid.uuid4(), "not a UUID"):
         with pytest.raises(Http404):
             get_visible(Image.objects.all(), person, address)
     assert list(visible(Dataset.objects.all(), person)) == [here]
@@ -98,12 +98,12 @@ def test_the_objects_of_another_site_do_not_exist() -> None:
     assert set(visible(Dataset.objects.all(), factories.user("root", is_superuser=True))) == {here, there}
 
 
-def test_a_model_without_a_way_to_its_site_cannot_be_asked_for() -> None:
+def test_a_model_without_a_path_to_its_site_raises() -> None:
     with pytest.raises(KeyError):
         visible(LabelEvent.objects.all(), factories.curator())
 
 
-@pytest.mark.parametrize(("label", "part", "role", "seen"), [
+@pytest.mark.parametrize(("label", "part", "role", "visible_to_them"), [
     ("normal", Part.TEST, Role.ADJUDICATOR, True),
     ("abnormal", Part.TUNE, Role.ADJUDICATOR, True),
     ("unsure", Part.TEST, Role.ADJUDICATOR, False),
@@ -113,13 +113,15 @@ def test_a_model_without_a_way_to_its_site_cannot_be_asked_for() -> None:
     ("", Part.TEST, Role.READER, True),
     ("normal", Part.FIT, Role.CURATOR, False),
 ])  # fmt: skip
-def test_scores_are_hidden_from_those_who_still_have_to_label(label: str, part: str, role: Role, seen: bool) -> None:
+def test_scores_are_hidden_from_those_who_still_have_to_label(
+    label: str, part: str, role: Role, visible_to_them: bool
+) -> None:
     film = factories.film(factories.dataset(), label)
     film = Image.objects.select_related("dataset__site").get(pk=film.pk)
-    assert may_see_scores(factories.user("someone", role), film, part) is seen
+    assert may_see_scores(factories.user("someone", role), film, part) is visible_to_them
 
 
-def test_a_role_is_given_once_and_is_known() -> None:
+def test_a_role_is_unique_and_known() -> None:
     person = factories.curator()
     for role in (Role.CURATOR, "owner"):
         with pytest.raises(IntegrityError), transaction.atomic():

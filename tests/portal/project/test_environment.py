@@ -1,4 +1,4 @@
-"""Settings from the environment: a wrong value stops Hilum with a sentence, in whatever process."""
+"""Settings from the environment: a wrong value stops every Hilum process with an explanation."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.paths import ROOT
 
 def start(data_dir: Path, **changes: str) -> subprocess.CompletedProcess[str]:
     """Read the settings in a fresh process."""
-    given = {name: value for name, value in os.environ.items() if not name.startswith("HILUM_")}
-    given.pop("DATABASE_URL", None)
-    given |= {"HILUM_DATA_DIR": str(data_dir), "DJANGO_SETTINGS_MODULE": "portal.settings", **changes}
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("HILUM_")}
+    variables.pop("DATABASE_URL", None)
+    variables |= {"HILUM_DATA_DIR": str(data_dir), "DJANGO_SETTINGS_MODULE": "portal.settings", **changes}
     code = "from django.conf import settings as s; print(s.ALLOWED_HOSTS, s.DATABASES['default']['ENGINE'])"
-    return subprocess.run([sys.executable, "-c", code], env=given, cwd=ROOT, capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-c", code], env=variables, cwd=ROOT, capture_output=True, text=True)
 
 
-def test_nothing_given_is_a_local_installation(tmp_path: Path) -> None:
+def test_without_settings_the_installation_is_local(tmp_path: Path) -> None:
     started = start(tmp_path / "new" / "folder", HILUM_ALLOWED_HOSTS="")
     assert started.returncode == 0, started.stderr
     assert started.stdout.strip() == "['localhost', '127.0.0.1', '[::1]'] django.db.backends.sqlite3"
@@ -46,7 +46,9 @@ def test_nothing_given_is_a_local_installation(tmp_path: Path) -> None:
         ("HILUM_DATA_DIR", "/proc/hilum", "HILUM_DATA_DIR"),
     ],
 )
-def test_a_bad_value_refuses_to_start_with_a_sentence(tmp_path: Path, name: str, value: str, sentence: str) -> None:
+def test_a_wrong_value_stops_the_start_with_an_explanation(
+    tmp_path: Path, name: str, value: str, sentence: str
+) -> None:
     started = start(tmp_path, **{name: value})
     assert started.returncode != 0
     last = started.stderr.strip().splitlines()[-1]
@@ -54,34 +56,36 @@ def test_a_bad_value_refuses_to_start_with_a_sentence(tmp_path: Path, name: str,
     assert sentence in last
 
 
-def test_an_empty_value_counts_as_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_value_counts_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HILUM_X", "")
     assert environment.text("HILUM_X", "default") == "default"
     assert environment.words("HILUM_X", "a, b") == ["a", "b"]
     assert environment.integer("HILUM_X", 3, low=0, high=9) == 3
 
 
-def test_a_secret_is_made_once_and_only_its_owner_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_is_generated_once_and_readable_only_by_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("HILUM_SECRET_KEY", raising=False)
-    made: list[str] = []
+    secrets: list[str] = []
     start_together = threading.Barrier(4)
 
     def read() -> None:
         start_together.wait()
-        made.append(environment.kept_secret("HILUM_SECRET_KEY", folder=tmp_path / "secrets", production=False))
+        secrets.append(environment.kept_secret("HILUM_SECRET_KEY", folder=tmp_path / "secrets", production=False))
 
     threads = [threading.Thread(target=read) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(set(made)) == 1
-    assert len(made[0]) >= 40
+    assert len(set(secrets)) == 1
+    assert len(secrets[0]) >= 40
     (file,) = (tmp_path / "secrets").iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_production_makes_no_secret_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_production_generates_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HILUM_SECRET_KEY", raising=False)
     with pytest.raises(ImproperlyConfigured, match="HILUM_SECRET_KEY is not set"):
         environment.kept_secret("HILUM_SECRET_KEY", folder=tmp_path, production=True)

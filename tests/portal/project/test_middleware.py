@@ -1,5 +1,5 @@
-"""Headers and bodies: nothing of a signed-in person's is kept; nothing large is read but a zip of films, from a person
-who is signed in, while the disk has room."""
+"""Headers and bodies: no response to a signed-in person is cached; no large body is read except a zip of films from a
+signed-in person while the disk has space."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def curator(of: Dataset) -> Client:
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The bodies that Django begins to read; they are empty forms."""
+    """The bodies that Django starts to read; they are empty forms."""
     begun: list[str] = []
 
     def watched(self: Any) -> Any:
@@ -48,14 +48,14 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def send(client: Client, address: str, length: int | str, **headers: Any) -> Any:
-    """A form that says it is so long; its bytes never come."""
+    """Send a form with this Content-Length; its bytes are never sent."""
     kind = "multipart/form-data; boundary=x"
     return client.post(address, b"--x--", content_type=kind, CONTENT_LENGTH=str(length), **headers)
 
 
 @pytest.mark.parametrize("address", ["/labels/", "/accounts/login/", "/api/v1/labels/", "/admin/"])
 def test_no_large_body_of_a_stranger_is_read(of: Dataset, read: list[str], address: str) -> None:
-    """Also not of one who took the cookie of the log-in page."""
+    """Not even of a stranger with the cookie of the log-in page."""
     client = Client(enforce_csrf_checks=True)
     client.get("/accounts/login/")
     refused = send(client, address, 6 * MIB)
@@ -102,11 +102,11 @@ def test_a_body_without_its_length_is_refused(curator: Client, read: list[str]) 
     assert read == []
 
 
-def test_a_length_that_is_no_number_is_no_bug(curator: Client, read: list[str]) -> None:
+def test_an_invalid_length_is_handled(curator: Client, read: list[str]) -> None:
     assert send(curator, "/theme/", "nonsense").status_code == 302
 
 
-def test_a_zip_for_which_the_disk_has_no_room(
+def test_a_zip_for_which_the_disk_has_no_space(
     curator: Client, of: Dataset, read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")(2**40, 0, 2**30 + 5 * MIB)
@@ -120,8 +120,8 @@ def test_a_zip_for_which_the_disk_has_no_room(
 # headers ------------------------------------------------------------------------------------------------------
 
 
-def test_no_answer_to_a_person_is_kept(curator: Client, of: Dataset) -> None:
-    """Back after the log-out shows nothing."""
+def test_no_response_to_a_person_is_cached(curator: Client, of: Dataset) -> None:
+    """The Back button shows nothing after log-out."""
     film = factories.film(of, "normal")
     for address in (
         "/datasets/",

@@ -1,4 +1,4 @@
-"""Cohorts: what is frozen stays, versions follow one another, and a difference is by the labels of the day."""
+"""Cohorts never change, versions are numbered, and differences use the labels at the time of freezing."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def test_the_difference_names_added_removed_and_relabelled_films(ann: User) -> N
     factories.event(second, "abnormal")
     factories.event(fourth, "normal")
     later = freeze([second, third, fourth], ann)
-    factories.event(third, "abnormal")  # after both: no part of the difference
-    found = diff(later, earlier)
-    assert (found.added, found.removed) == ((third.pk,), (first.pk,))
-    assert found.relabelled == (
+    factories.event(third, "abnormal")  # after both, so not part of the difference
+    difference = diff(later, earlier)
+    assert (difference.added, difference.removed) == ((third.pk,), (first.pk,))
+    assert difference.relabelled == (
         Relabelled(second.pk, "normal", "abnormal"),
         Relabelled(fourth.pk, "unlabelled", "normal"),
     )
-    assert diff(later, later) == type(found)((), (), ())
+    assert diff(later, later) == type(difference)((), (), ())
 
 
 def test_what_cannot_be_frozen_is_refused_with_a_sentence(ann: User) -> None:
@@ -126,7 +126,7 @@ def test_two_people_who_freeze_one_name_at_once_make_two_versions(ann: User) -> 
     def freeze_one() -> None:
         try:
             freeze(films, ann)
-        except BaseException as error:  # to the test's own thread
+        except BaseException as error:  # for the main thread of the test
             faults.append(error)
         finally:
             connections.close_all()

@@ -1,4 +1,4 @@
-"""The draw of patients into parts: pure, by a seed."""
+"""The draw of patients into parts with a seed."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def test_the_draw_depends_on_the_seed_and_not_on_the_order() -> None:
     assert draw_parts(patients, FOURFOLD, seed=6) != first
 
 
-def test_the_draw_of_a_seed_stays_the_same_for_ever() -> None:
-    """A frozen split can be drawn again years later; a change here breaks that."""
+def test_the_draw_of_a_seed_never_changes() -> None:
+    """A split can be drawn again years later, unless the draw changes."""
     drawn = draw_parts(dict.fromkeys("abcdefghij", False), {"fit": 0.5, "tune": 0.2, "test": 0.3}, seed=42)
     assert "".join(drawn[name][0:2] for name in "abcdefghij") == "fitetufitufififitete"
 
@@ -66,7 +66,7 @@ def test_the_draw_of_a_seed_stays_the_same_for_ever() -> None:
         ({"fit": 0.0, "test": 1.0}, "fraction of fit is 0"),
     ],
 )
-def test_fractions_that_cannot_be(fractions: dict[str, float], sentence: str) -> None:
+def test_invalid_fractions_are_refused(fractions: dict[str, float], sentence: str) -> None:
     with pytest.raises(InvalidFractions, match=sentence):
         check_fractions(fractions)
 

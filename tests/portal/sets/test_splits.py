@@ -1,4 +1,4 @@
-"""Splits: who goes where, what is left out and why, and that a frozen split never changes."""
+"""Splits: the parts of patients, films that are left out with the reason, and that a frozen split never changes."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def of() -> Dataset:
     return factories.dataset()
 
 
-def wish(*datasets: Dataset, **fields: Any) -> SplitRequest:
-    given = {"name": "PA normals", "seed": 0, "site": factories.site(), "datasets": datasets}
-    return SplitRequest(**{"author": fields.pop("author", None) or factories.curator(), **given, **fields})
+def request_for(*datasets: Dataset, **fields: Any) -> SplitRequest:
+    defaults = {"name": "PA normals", "seed": 0, "site": factories.site(), "datasets": datasets}
+    return SplitRequest(**{"author": fields.pop("author", None) or factories.curator(), **defaults, **fields})
 
 
 def parts(split: Split) -> dict[str, set[str]]:
-    """Part -> the addresses of its films."""
-    found: dict[str, set[str]] = {}
-    for one in SplitImage.objects.filter(member__split=split).select_related("member", "image"):
-        found.setdefault(one.member.part, set()).add(str(one.image.uuid))
-    return found
+    """Part -> UUIDs of its films."""
+    uuids: dict[str, set[str]] = {}
+    for member_film in SplitImage.objects.filter(member__split=split).select_related("member", "image"):
+        uuids.setdefault(member_film.member.part, set()).add(str(member_film.image.uuid))
+    return uuids
 
 
 # drawn ----------------------------------------------------------------------------------------------------
@@ -48,7 +48,7 @@ def parts(split: Split) -> dict[str, set[str]]:
 
 def test_a_drawn_split_shares_out_patients_and_counts(of: Dataset) -> None:
     factories.films(of, normal=8, abnormal=4, unsure=1, exclude=2, unlabelled=3)
-    split = draw_split(wish(of), fractions=HALVES)
+    split = draw_split(request_for(of), fractions=HALVES)
     assert split.counts == {
         "parts": {"fit": {"normal": 4}, "test": {"normal": 4, "abnormal": 4}},
         "left_out": {"unsure": 1, "exclude": 2, "unlabelled": 3},
@@ -63,7 +63,7 @@ def test_the_same_seed_draws_the_same_films(of: Dataset) -> None:
     factories.films(of, normal=12, abnormal=4)
     author = factories.curator()
     first, again, other = (
-        parts(draw_split(wish(of, author=author, name=name, seed=seed), fractions=HALVES))
+        parts(draw_split(request_for(of, author=author, name=name, seed=seed), fractions=HALVES))
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
     assert first == again
@@ -73,7 +73,7 @@ def test_the_same_seed_draws_the_same_films(of: Dataset) -> None:
 def test_all_films_of_a_patient_are_on_one_side(of: Dataset) -> None:
     for number in range(24):
         factories.film(of, "normal", person=f"person {number % 6}")
-    split = draw_split(wish(of), fractions=HALVES)
+    split = draw_split(request_for(of), fractions=HALVES)
     assert split.members.count() == 6
     assert split.counts["parts"] == {"fit": {"normal": 12}, "test": {"normal": 12}}
 
@@ -83,7 +83,7 @@ def test_one_person_in_two_datasets_is_one_patient(of: Dataset) -> None:
     for dataset in (of, second):
         for number in range(4):
             factories.film(dataset, "normal", person=f"person {number}")
-    split = draw_split(wish(of, second), fractions=HALVES)
+    split = draw_split(request_for(of, second), fractions=HALVES)
     assert split.members.count() == 4
     assert SplitImage.objects.count() == 8
 
@@ -93,7 +93,7 @@ def test_a_fit_patient_s_abnormal_films_are_in_no_part(of: Dataset) -> None:
         factories.film(of, "normal", person=f"ill {number}")
         factories.film(of, "abnormal", person=f"ill {number}")
     factories.films(of, normal=4)
-    split = draw_split(wish(of), fractions={"fit": 1.0})
+    split = draw_split(request_for(of), fractions={"fit": 1.0})
     assert split.counts == {
         "parts": {"fit": {"normal": 8}},
         "left_out": {"abnormal film of a patient in fit": 4},
@@ -104,7 +104,7 @@ def test_labels_count_as_at_the_cutoff(of: Dataset) -> None:
     films = factories.films(of, normal=4)
     cutoff = timezone.now()
     factories.event(films[0], "abnormal")
-    split = draw_split(wish(of, label_cutoff=cutoff), fractions={"fit": 1.0})
+    split = draw_split(request_for(of, label_cutoff=cutoff), fractions={"fit": 1.0})
     assert split.counts["parts"] == {"fit": {"normal": 4}}
     assert split.label_cutoff == cutoff
 
@@ -112,9 +112,9 @@ def test_labels_count_as_at_the_cutoff(of: Dataset) -> None:
 @pytest.mark.both
 @pytest.mark.django_db(transaction=True)
 def test_a_split_waits_for_labels_that_are_being_written(of: Dataset) -> None:
-    """Or else it would not have seen events that every later reader finds at its cut-off."""
+    """Otherwise labels at its cut-off could later include events that the split did not."""
     films = factories.films(of, normal=2, unlabelled=4)
-    author, request = factories.curator("labeller"), wish(of)
+    author, split_request = factories.curator("labeller"), request_for(of)
     written, go_on = threading.Event(), threading.Event()
 
     def label() -> None:
@@ -126,7 +126,7 @@ def test_a_split_waits_for_labels_that_are_being_written(of: Dataset) -> None:
 
     def freeze() -> Split:
         try:
-            return draw_split(request, fractions={"fit": 1.0})
+            return draw_split(split_request, fractions={"fit": 1.0})
         finally:
             connection.close()
 
@@ -145,7 +145,7 @@ def test_a_split_waits_for_labels_that_are_being_written(of: Dataset) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_labels_that_wait_for_a_split_are_dated_after_it(of: Dataset) -> None:
-    """PostgreSQL only: on SQLite beginning a transaction waits for the other writer."""
+    """PostgreSQL only: on SQLite, a new transaction waits for the other writer."""
     film, author = factories.films(of, unlabelled=1)[0], factories.curator("labeller")
 
     def label() -> None:
@@ -167,13 +167,13 @@ def test_labels_that_wait_for_a_split_are_dated_after_it(of: Dataset) -> None:
 def test_films_of_another_view_are_left_out_and_counted(of: Dataset) -> None:
     for view in ("PA", "PA", "AP", ""):
         factories.film(of, "normal", view=view)
-    split = draw_split(wish(of, view_position="PA"), fractions={"fit": 1.0})
+    split = draw_split(request_for(of, view_position="PA"), fractions={"fit": 1.0})
     assert split.counts == {"parts": {"fit": {"normal": 2}}, "left_out": {"view position is not PA": 2}}
 
 
 def test_freezing_is_audited(of: Dataset) -> None:
     factories.films(of, normal=2)
-    split = draw_split(wish(of, seed=9), fractions={"fit": 1.0})
+    split = draw_split(request_for(of, seed=9), fractions={"fit": 1.0})
     audited = AuditEvent.objects.get(verb="freeze split")
     assert (audited.target_uuid, audited.after["seed"]) == (split.uuid, 9)
 
@@ -181,11 +181,11 @@ def test_freezing_is_audited(of: Dataset) -> None:
 # from the CSV ---------------------------------------------------------------------------------------------
 
 
-def test_parts_named_by_the_csv_are_taken_as_they_are(of: Dataset) -> None:
+def test_parts_of_the_csv_are_used_unchanged(of: Dataset) -> None:
     named = {part: factories.film(of, "normal", csv_split=part) for part in ("align", "fit", "tune", "test")}
     factories.film(of, "normal", csv_split="boxed")
     factories.film(of, "normal")
-    split = split_from_csv(wish(of))
+    split = split_from_csv(request_for(of))
     assert parts(split) == {part: {str(film.uuid)} for part, film in named.items()}
     assert split.counts["left_out"] == {"in no part": 2}
     assert split.origin == "csv"
@@ -197,7 +197,7 @@ def test_train_is_drawn_by_patient_into_70_15_15(of: Dataset) -> None:
         factories.film(of, "normal", csv_split="train", person=f"person {number}")
     factories.film(of, "abnormal", csv_split="train", person="ill")
     factories.film(of, "abnormal", csv_split="test", person="in test")
-    split = split_from_csv(wish(of))
+    split = split_from_csv(request_for(of))
     assert split.counts["parts"] == {
         "fit": {"normal": 28},
         "tune": {"normal": 6, "abnormal": 1},
@@ -207,12 +207,12 @@ def test_train_is_drawn_by_patient_into_70_15_15(of: Dataset) -> None:
 
 
 def test_train_may_be_all_fit(of: Dataset) -> None:
-    """As the paper does: the normal films of train fit, also those of a patient who has an abnormal one."""
+    """As in the paper: all normal films of train are fit, even those of a patient with an abnormal film."""
     for number in range(4):
         factories.film(of, "normal", csv_split="train", person=f"person {number}")
     factories.film(of, "abnormal", csv_split="train", person="person 0")
     factories.film(of, "abnormal", csv_split="train", person="only abnormal")
-    split = split_from_csv(wish(of), train_is_fit=True)
+    split = split_from_csv(request_for(of), train_is_fit=True)
     assert split.counts == {
         "parts": {"fit": {"normal": 4}},
         "left_out": {"abnormal film of a patient in fit": 2},
@@ -226,7 +226,7 @@ def test_abnormal_films_of_patients_in_normal_parts_are_in_no_part(of: Dataset, 
     factories.film(of, "normal", csv_split="fit", person="other")
     factories.film(of, "normal", csv_split=part, person="ill")
     factories.film(of, "abnormal", csv_split=part, person="ill")
-    split = split_from_csv(wish(of))
+    split = split_from_csv(request_for(of))
     assert split.counts["left_out"] == {f"abnormal film of a patient in {part}": 1}
     assert "abnormal" not in split.counts["parts"][part]
 
@@ -235,7 +235,7 @@ def test_a_patient_in_two_parts_of_the_csv_is_refused(of: Dataset) -> None:
     factories.film(of, "normal", csv_split="fit", person="torn")
     factories.film(of, "normal", csv_split="test", person="torn")
     with pytest.raises(InvalidSplit, match=r"1 patients have .* \(the first: fit and test\)"):
-        split_from_csv(wish(of))
+        split_from_csv(request_for(of))
     assert not Split.objects.exists()
 
 
@@ -245,71 +245,71 @@ def test_a_patient_in_two_parts_of_the_csv_is_refused(of: Dataset) -> None:
 def test_a_part_that_does_not_exist(of: Dataset) -> None:
     factories.films(of, normal=1)
     with pytest.raises(InvalidSplit, match="'train' is unknown; parts are align, fit"):
-        draw_split(wish(of), fractions={"fit": 0.5, "train": 0.5})
+        draw_split(request_for(of), fractions={"fit": 0.5, "train": 0.5})
 
 
 def test_fractions_that_do_not_sum_to_1(of: Dataset) -> None:
     with pytest.raises(InvalidSplit, match=r"sum to 0\.7"):
-        draw_split(wish(of), fractions={"fit": 0.5, "test": 0.2})
+        draw_split(request_for(of), fractions={"fit": 0.5, "test": 0.2})
 
 
 def test_nothing_to_fit_on(of: Dataset) -> None:
     factories.films(of, abnormal=3, unlabelled=2)
     with pytest.raises(InvalidSplit, match="No film would be in fit"):
-        draw_split(wish(of), fractions=HALVES)
+        draw_split(request_for(of), fractions=HALVES)
     with pytest.raises(InvalidSplit, match="No film would be in fit"):
-        split_from_csv(wish(of, author=factories.curator("other")))
+        split_from_csv(request_for(of, author=factories.curator("other")))
 
 
 def test_a_cutoff_in_the_future(of: Dataset) -> None:
     with pytest.raises(InvalidSplit, match="is in the future"):
-        draw_split(wish(of, label_cutoff=timezone.now() + timedelta(minutes=1)), fractions=HALVES)
+        draw_split(request_for(of, label_cutoff=timezone.now() + timedelta(minutes=1)), fractions=HALVES)
 
 
 def test_the_dataset_of_another_site(of: Dataset) -> None:
     foreign = factories.dataset(at=factories.site("Busan"))
     with pytest.raises(InvalidSplit, match="another site"):
-        draw_split(wish(of, foreign), fractions=HALVES)
+        draw_split(request_for(of, foreign), fractions=HALVES)
 
 
 def test_no_dataset_and_no_name(of: Dataset) -> None:
     author = factories.curator()
     with pytest.raises(InvalidSplit, match="No dataset"):
-        draw_split(wish(author=author), fractions=HALVES)
+        draw_split(request_for(author=author), fractions=HALVES)
     with pytest.raises(InvalidSplit, match="no name"):
-        draw_split(wish(of, author=author, name="  "), fractions=HALVES)
+        draw_split(request_for(of, author=author, name="  "), fractions=HALVES)
 
 
 def test_a_name_is_used_once_a_site(of: Dataset) -> None:
     factories.films(of, normal=2)
     author = factories.curator()
-    draw_split(wish(of, author=author), fractions={"fit": 1.0})
+    draw_split(request_for(of, author=author), fractions={"fit": 1.0})
     with pytest.raises(InvalidSplit, match="'PA normals' already exists at Seoul; choose another"):
-        draw_split(wish(of, author=author, name=" PA normals "), fractions={"fit": 1.0})
+        draw_split(request_for(of, author=author, name=" PA normals "), fractions={"fit": 1.0})
 
 
 def test_two_splits_of_one_name_at_once(of: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other one is written after the check of the name."""
+    """The other split is written after the check of the name."""
     factories.films(of, normal=2)
     author = factories.curator()
-    draw_split(wish(of, author=author), fractions={"fit": 1.0})
+    draw_split(request_for(of, author=author), fractions={"fit": 1.0})
     monkeypatch.setattr("portal.sets.splits._check", lambda request: None)
     with pytest.raises(InvalidSplit, match="'PA normals' already exists at Seoul"):
-        draw_split(wish(of, author=author), fractions={"fit": 1.0})
+        draw_split(request_for(of, author=author), fractions={"fit": 1.0})
 
 
-def test_a_reader_makes_no_split(of: Dataset) -> None:
+def test_a_reader_may_not_create_a_split(of: Dataset) -> None:
     with pytest.raises(PermissionDenied, match="To make splits at Seoul you need one of these roles: analyst"):
-        draw_split(wish(of, author=factories.user("reader", Role.READER)), fractions=HALVES)
+        draw_split(request_for(of, author=factories.user("reader", Role.READER)), fractions=HALVES)
 
 
-# what the database holds -------------------------------------------------------------------------------------
+# what the database enforces ----------------------------------------------------------------------------------
 
 
 @pytest.mark.both
 def test_the_database_refuses_a_patient_in_two_parts(of: Dataset) -> None:
     factories.films(of, normal=4)
-    split = draw_split(wish(of), fractions=HALVES)
+    split = draw_split(request_for(of), fractions=HALVES)
     member = split.members.filter(part="fit").first()
     assert member is not None
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -318,9 +318,9 @@ def test_the_database_refuses_a_patient_in_two_parts(of: Dataset) -> None:
 
 @pytest.mark.both
 def test_the_database_refuses_a_film_under_another_patient(of: Dataset) -> None:
-    """So a film cannot be in two parts either: its patient is one member of the split."""
+    """So a film cannot be in two parts either, since its patient is a single member of the split."""
     films = factories.films(of, normal=4)
-    split = draw_split(wish(of), fractions=HALVES)
+    split = draw_split(request_for(of), fractions=HALVES)
     for member in split.members.exclude(patient=films[0].patient):
         with pytest.raises(IntegrityError, match="not of the member's patient"), transaction.atomic():
             SplitImage.objects.bulk_create([SplitImage(member=member, image=films[0])])
@@ -343,7 +343,7 @@ FROZEN = {
 @pytest.mark.parametrize("act", ["UPDATE", "DELETE"])
 def test_a_frozen_split_cannot_be_changed(of: Dataset, table: str, act: str) -> None:
     factories.films(of, normal=4)
-    split = draw_split(wish(of), fractions=HALVES)
+    split = draw_split(request_for(of), fractions=HALVES)
     before = parts(split)
     change = f"UPDATE {table} SET {FROZEN[table]}" if act == "UPDATE" else f"DELETE FROM {table}"
     with (
@@ -357,9 +357,9 @@ def test_a_frozen_split_cannot_be_changed(of: Dataset, table: str, act: str) -> 
 
 
 @pytest.mark.both
-def test_a_split_cannot_go(of: Dataset) -> None:
+def test_a_split_cannot_be_deleted(of: Dataset) -> None:
     factories.films(of, normal=4)
-    split = draw_split(wish(of), fractions=HALVES)
+    split = draw_split(request_for(of), fractions=HALVES)
     with pytest.raises(DatabaseError, match="frozen"), transaction.atomic():
         split.delete()
     assert Split.objects.get().members.count() == 4
@@ -367,7 +367,7 @@ def test_a_split_cannot_go(of: Dataset) -> None:
 
 def test_a_member_has_a_known_part(of: Dataset) -> None:
     factories.films(of, normal=2)
-    split = draw_split(wish(of), fractions={"fit": 1.0})
+    split = draw_split(request_for(of), fractions={"fit": 1.0})
     with pytest.raises(IntegrityError), transaction.atomic():
         SplitMember.objects.create(split=split, patient=factories.patient("x"), part="train")
 
@@ -380,7 +380,7 @@ def cohort_of(films: list[Image], name: str = "normals") -> Cohort:
     return freeze_cohort(site=factories.site(), name=name, images=films, author=person)
 
 
-def wish_from(*cohorts: Cohort, **fields: Any) -> SplitRequest:
+def request_from(*cohorts: Cohort, **fields: Any) -> SplitRequest:
     person = User.objects.get(username="freezer")
     return SplitRequest(site=factories.site(), name="drawn", cohorts=cohorts, seed=3, author=person, **fields)
 
@@ -390,7 +390,7 @@ def test_only_films_of_the_cohorts_are_drawn() -> None:
     normals, abnormals = factories.films(one, normal=12), factories.films(other, abnormal=4)
     factories.films(one, unsure=2)
     drawn_from = [cohort_of(normals[:8]), cohort_of(abnormals[:3], "abnormals")]
-    split = draw_split(wish_from(*drawn_from), fractions={"fit": 0.5, "test": 0.5})
+    split = draw_split(request_from(*drawn_from), fractions={"fit": 0.5, "test": 0.5})
     drawn = set(SplitImage.objects.filter(member__split=split).values_list("image_id", flat=True))
     assert drawn == {film.pk for film in normals[:8] + abnormals[:3]}
     assert set(split.datasets.all()) == {one, other}
@@ -398,18 +398,18 @@ def test_only_films_of_the_cohorts_are_drawn() -> None:
     assert split.counts["left_out"] == {}
 
 
-def test_the_labels_of_a_cohorts_films_count_as_they_stand_now() -> None:
+def test_the_current_labels_of_a_cohorts_films_count() -> None:
     films = factories.films(factories.dataset(), normal=4)
     cohort = cohort_of(films)
     factories.event(films[0], "unsure")
-    split = draw_split(wish_from(cohort), fractions={"fit": 1.0})
+    split = draw_split(request_from(cohort), fractions={"fit": 1.0})
     assert split.counts == {"parts": {"fit": {"normal": 3}}, "left_out": {"unsure": 1}}
 
 
 def test_cohorts_and_datasets_do_not_mix_and_stay_at_their_site() -> None:
     cohort = cohort_of(factories.films(factories.dataset(), normal=2))
     with pytest.raises(InvalidSplit, match="Both cohorts and datasets"):
-        draw_split(wish_from(cohort, datasets=[Dataset.objects.get()]), fractions={"fit": 1.0})
+        draw_split(request_from(cohort, datasets=[Dataset.objects.get()]), fractions={"fit": 1.0})
     busan = factories.site("Busan")
     theirs = freeze_cohort(
         site=busan,
@@ -418,20 +418,20 @@ def test_cohorts_and_datasets_do_not_mix_and_stay_at_their_site() -> None:
         author=factories.curator("kim", at=busan),
     )
     with pytest.raises(InvalidSplit, match="A cohort belongs to another site"):
-        draw_split(wish_from(theirs), fractions={"fit": 1.0})
+        draw_split(request_from(theirs), fractions={"fit": 1.0})
 
 
 def test_the_cohorts_of_a_split_are_frozen_with_it() -> None:
-    split = draw_split(wish_from(cohort_of(factories.films(factories.dataset(), normal=2))), fractions={"fit": 1.0})
+    split = draw_split(request_from(cohort_of(factories.films(factories.dataset(), normal=2))), fractions={"fit": 1.0})
     with pytest.raises(DatabaseError, match="frozen"), transaction.atomic():
         split.cohorts.clear()
 
 
-def test_a_split_says_which_of_its_labels_were_given_in_an_order_by_score() -> None:
-    """A curator who was shown what a model finds odd did not read without it."""
+def test_a_split_counts_labels_from_queues_ordered_by_score() -> None:
+    """A curator who saw films in the order of a model's scores did not label independently of it."""
     of, ann = factories.dataset(), factories.curator("ann")
     films = factories.films(of, normal=6)
-    first = draw_split(wish(of, author=ann, name="first"), fractions={"fit": 1.0})
+    first = draw_split(request_for(of, author=ann, name="first"), fractions={"fit": 1.0})
     suspects = [Suspect(film.pk) for film in films]
     queue = queue_suspects(
         site=of.site, name="suspects", suspects=suspects, split=first, author=ann, source="a detector"
@@ -442,8 +442,8 @@ def test_a_split_says_which_of_its_labels_were_given_in_an_order_by_score() -> N
         label_as_seen(
             images=[film], seen=seen, change=as_normal, act=uuid.uuid4(), author=ann, site=of.site, queue=queue
         )
-    second = draw_split(wish(of, author=ann, name="second"), fractions=HALVES)
-    told = second.counts["labelled_by_score"]
-    assert sum(told.values()) == 4
-    assert set(told) <= {"fit", "test"}
+    second = draw_split(request_for(of, author=ann, name="second"), fractions=HALVES)
+    by_score = second.counts["labelled_by_score"]
+    assert sum(by_score.values()) == 4
+    assert set(by_score) <= {"fit", "test"}
     assert "labelled_by_score" not in first.counts

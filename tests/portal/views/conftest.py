@@ -1,4 +1,4 @@
-"""The people of the page tests: members of one site, and a stranger from another."""
+"""The people of the page tests: members of a site, and a stranger from another site."""
 
 from __future__ import annotations
 

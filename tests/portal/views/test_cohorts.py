@@ -1,4 +1,4 @@
-"""Cohorts on pages and by API."""
+"""Cohorts on pages and in the API."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def text(answer: Any) -> str:
     return one_line(answer)
 
 
-def test_what_the_grid_shows_is_frozen(curator: Client, of: Dataset, films: list[Image]) -> None:
+def test_the_films_of_the_grid_are_frozen(curator: Client, of: Dataset, films: list[Image]) -> None:
     factories.film(of, "abnormal")
     answer = curator.post(f"/datasets/{of.uuid}/freeze/?label=normal", {"name": "normals", "note": "of May"})
     cohort = Cohort.objects.get()
@@ -47,19 +47,19 @@ def test_what_the_grid_shows_is_frozen(curator: Client, of: Dataset, films: list
     assert (cohort.note, cohort.filters) == ("of May", {"dataset": "Normals", "label": "normal"})
 
 
-def test_what_cannot_be_frozen_is_told(curator: Client, of: Dataset) -> None:
+def test_a_refused_freeze_is_explained(curator: Client, of: Dataset) -> None:
     answer = curator.post(f"/datasets/{of.uuid}/freeze/?label=normal", {"name": "normals"})
     assert (answer.status_code, "needs at least one film" in answer.content.decode()) == (400, True)
     assert not Cohort.objects.exists()
 
 
-def test_the_list_and_the_page_tell_the_version(curator: Client, versions: list[Cohort]) -> None:
+def test_the_list_and_the_page_show_the_version(curator: Client, versions: list[Cohort]) -> None:
     page = text(curator.get("/cohorts/"))
     assert page.index("normals v2") < page.index("normals v1")
     page = text(curator.get(f"/cohorts/{versions[0].uuid}/"))
     assert "the first" in page
     assert page.count("hilum-tile") == 3
-    assert page.count('<span class="visually-hidden">then</span>') == 1  # one film has another label by now
+    assert page.count('<span class="visually-hidden">then</span>') == 1  # one film has another label now
 
 
 def test_a_cohort_is_read_page_by_page(
@@ -74,7 +74,7 @@ def test_a_cohort_is_read_page_by_page(
 
 
 @pytest.mark.parametrize("count", [2, 9])
-def test_the_page_asks_the_same_few_questions(
+def test_the_page_takes_a_constant_number_of_queries(
     curator: Client, of: Dataset, ann: User, count: int, django_assert_num_queries: Any
 ) -> None:
     cohort = freeze_cohort(site=of.site, name="n", images=factories.films(of, normal=count), author=ann)
@@ -82,7 +82,7 @@ def test_the_page_asks_the_same_few_questions(
         curator.get(f"/cohorts/{cohort.uuid}/")
 
 
-def test_the_difference_shows_what_became_of_the_earlier(curator: Client, versions: list[Cohort]) -> None:
+def test_the_difference_shows_the_changes_from_the_earlier(curator: Client, versions: list[Cohort]) -> None:
     page = text(curator.get(f"/cohorts/{versions[1].uuid}/difference/"))
     assert "From normals v1 to normals v2" in page
     for words in ('Added <span class="tabular text-secondary">2', 'Removed <span class="tabular text-secondary">1'):
@@ -91,15 +91,15 @@ def test_the_difference_shows_what_became_of_the_earlier(curator: Client, versio
     assert curator.get(f"/cohorts/{versions[0].uuid}/difference/").status_code == 404  # nothing before v1
 
 
-def test_the_api_reads_cohorts(curator: Client, versions: list[Cohort], films: list[Image]) -> None:
+def test_the_api_returns_cohorts(curator: Client, versions: list[Cohort], films: list[Image]) -> None:
     first, second = versions
     listed = curator.get("/api/v1/cohorts/").json()["results"]
-    assert [(one["name"], one["version"], one["films"]) for one in listed] == [("normals", 2, 4), ("normals", 1, 3)]
+    assert [(row["name"], row["version"], row["films"]) for row in listed] == [("normals", 2, 4), ("normals", 1, 3)]
     assert curator.get(f"/api/v1/cohorts/{first.uuid}/").json()["counts"] == {"normal": 3}
     members = curator.get(f"/api/v1/cohorts/{second.uuid}/images/").json()["results"]
     assert members[1] == {"image": str(films[2].uuid), "label": "abnormal"}
-    found = curator.get(f"/api/v1/cohorts/{second.uuid}/difference/?earlier={first.uuid}").json()
-    assert found == {
+    difference = curator.get(f"/api/v1/cohorts/{second.uuid}/difference/?earlier={first.uuid}").json()
+    assert difference == {
         "cohort": "normals v2",
         "earlier": "normals v1",
         "added": [str(films[3].uuid), str(films[4].uuid)],

@@ -46,13 +46,13 @@ def test_the_list_holds_no_dataset_of_another_site(stranger: Client, of: Dataset
     assert of.name not in text(response)
 
 
-def test_a_member_of_no_site_is_told_what_to_do() -> None:
+def test_a_member_of_no_site_sees_what_to_do() -> None:
     response = as_(factories.user("new")).get("/datasets/")
     assert "You are not a member of any site yet" in text(response)
 
 
 @pytest.mark.parametrize("superuser", [False, True])
-def test_without_a_site_nothing_is_made(superuser: bool) -> None:
+def test_without_a_site_nothing_is_created(superuser: bool) -> None:
     client = as_(factories.user("new", is_superuser=superuser))
     response = client.post("/datasets/new/", {"name": "D"})
     assert response.status_code == 403
@@ -60,7 +60,7 @@ def test_without_a_site_nothing_is_made(superuser: bool) -> None:
 
 
 @pytest.mark.parametrize("of_each", [1, 3])
-def test_the_list_asks_the_same_few_questions(
+def test_the_list_takes_a_constant_number_of_queries(
     curator: Client, of: Dataset, of_each: int, django_assert_num_queries: Any
 ) -> None:
     for number in range(of_each):
@@ -76,15 +76,15 @@ def test_home_leads_to_the_datasets(curator: Client) -> None:
 # a new one --------------------------------------------------------------------------------------------------
 
 
-def test_a_curator_makes_a_dataset(curator: Client) -> None:
+def test_a_curator_creates_a_dataset(curator: Client) -> None:
     response = curator.post("/datasets/new/", {"name": "New", "source": "PACS", "licence": "", "purpose": ""})
-    made = Dataset.objects.get(name="New")
-    assert response["Location"] == f"/datasets/{made.uuid}/"
-    assert (made.site.name, made.source, str(made.created_by)) == ("Seoul", "PACS", "curator")
-    assert AuditEvent.objects.get(verb="make dataset").target_uuid == made.uuid
+    dataset = Dataset.objects.get(name="New")
+    assert response["Location"] == f"/datasets/{dataset.uuid}/"
+    assert (dataset.site.name, dataset.source, str(dataset.created_by)) == ("Seoul", "PACS", "curator")
+    assert AuditEvent.objects.get(verb="make dataset").target_uuid == dataset.uuid
 
 
-def test_a_reader_makes_none(reader: Client) -> None:
+def test_a_reader_may_not_create_a_dataset(reader: Client) -> None:
     response = reader.post("/datasets/new/", {"name": "New"})
     assert response.status_code == 403
     assert "To import films at Seoul you need one of these roles: curator, manager." in text(response)
@@ -107,20 +107,20 @@ def test_a_dataset_needs_a_name(curator: Client) -> None:
 # the grid ---------------------------------------------------------------------------------------------------
 
 
-def shown(response: Any) -> list[str]:
+def films_on(response: Any) -> list[str]:
     return [str(film.uuid) for film in response.context["films"]]
 
 
 def test_the_grid_shows_previews_labels_and_counts(curator: Client, of: Dataset) -> None:
     films = factories.films(of, normal=2, abnormal=1)
     response = curator.get(f"/datasets/{of.uuid}/")
-    assert shown(response) == [str(film.uuid) for film in films]
+    assert films_on(response) == [str(film.uuid) for film in films]
     for film in films:
         assert f'src="/images/{film.uuid}/preview"' in text(response)
     assert response.context["counts"] | {"all": 3, "normal": 2, "abnormal": 1} == response.context["counts"]
 
 
-def test_an_empty_dataset_says_what_to_do(curator: Client, reader: Client, of: Dataset) -> None:
+def test_an_empty_dataset_shows_what_to_do(curator: Client, reader: Client, of: Dataset) -> None:
     assert "No film yet. Send a zip above" in text(curator.get(f"/datasets/{of.uuid}/"))
     seen_by_reader = text(reader.get(f"/datasets/{of.uuid}/"))
     assert "No film yet." in seen_by_reader
@@ -133,7 +133,7 @@ def test_the_grid_of_another_site_is_a_404(stranger: Client, of: Dataset) -> Non
     assert "it belongs to a site of which you are not a member" in text(response)
 
 
-def test_controls_are_there_for_those_who_may_use_them(reader: Client, curator: Client, of: Dataset) -> None:
+def test_controls_are_shown_only_to_those_who_may_use_them(reader: Client, curator: Client, of: Dataset) -> None:
     factories.films(of, normal=1)
     for_reader, for_curator = (text(client.get(f"/datasets/{of.uuid}/")) for client in (reader, curator))
     for control in ('id="labelbar"', 'type="checkbox"', 'type="file"', f"/splits/new/?dataset={of.uuid}"):
@@ -148,15 +148,15 @@ def test_a_split_filter_and_its_parts(curator: Client, of: Dataset) -> None:
         SplitRequest(site=of.site, name="S", datasets=[of], seed=0, author=author), fractions={"fit": 0.5, "test": 0.5}
     )
     address = f"/datasets/{of.uuid}/?split={split.uuid}"
-    fit, test = (set(shown(curator.get(f"{address}&part={part}"))) for part in ("fit", "test"))
+    fit, test = (set(films_on(curator.get(f"{address}&part={part}"))) for part in ("fit", "test"))
     assert len(fit) == len(test) == 2
     assert not fit & test
-    assert shown(curator.get(f"{address}&part=none")) == [str(films[4].uuid)]
+    assert films_on(curator.get(f"{address}&part=none")) == [str(films[4].uuid)]
     assert " · fit" in text(curator.get(f"{address}&part=fit"))
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "expected"),
     [
         ("", {"n", "a", "u", "x"}),
         ("label=normal", {"n"}),
@@ -172,21 +172,21 @@ def test_a_split_filter_and_its_parts(curator: Client, of: Dataset) -> None:
         ("split=nonsense&part=fit", {"n", "a", "u", "x"}),
     ],
 )
-def test_filters(curator: Client, of: Dataset, query: str, found: set[str]) -> None:
+def test_filters(curator: Client, of: Dataset, query: str, expected: set[str]) -> None:
     names = {"n": factories.film(of, "normal"), "a": factories.film(of, view="AP"), "u": factories.film(of, "unsure")}
     names["x"] = factories.film(of, view="")
     factories.event(names["a"], "abnormal", findings=["effusion", "nodule"])
     response = curator.get(f"/datasets/{of.uuid}/?{query}")
     by_address = {str(film.uuid): name for name, film in names.items()}
-    assert {by_address[address] for address in shown(response)} == found
-    if not found:
+    assert {by_address[address] for address in films_on(response)} == expected
+    if not expected:
         assert "is under these filters" in text(response)
-    assert f"{len(found)} film" in text(response).split("<h1>")[1].split("</div>")[0]
+    assert f"{len(expected)} film" in text(response).split("<h1>")[1].split("</div>")[0]
 
 
 @pytest.mark.parametrize("query", ["finding=a%00b", "view=%00", "label=%00", "split=%00", "page=%00", "part=%00"])
-def test_a_nul_in_a_filter_is_no_bug(curator: Client, of: Dataset, query: str) -> None:
-    """PostgreSQL refuses a text that holds one."""
+def test_a_nul_in_a_filter_is_ignored(curator: Client, of: Dataset, query: str) -> None:
+    """PostgreSQL refuses text with a NUL."""
     film = factories.films(of, normal=1)[0]
     for address in (f"/datasets/{of.uuid}/", f"/images/{film.uuid}/", f"/api/v1/datasets/{of.uuid}/images/"):
         assert curator.get(f"{address}?{query}").status_code == 200
@@ -203,17 +203,17 @@ def test_pages_keep_the_filter(curator: Client, of: Dataset, monkeypatch: pytest
     assert 'rel="prev"' not in first
     assert f'rel="prev" href="?label=normal&amp;from={films[0].uuid}"' in third
     assert f'rel="next" href="?label=normal&amp;from={films[4].uuid}"' in third
-    assert shown(curator.get(f"{address}&from={films[4].uuid}")) == [str(films[4].uuid)]
-    assert shown(curator.get(f"{address}&from={films[3].uuid}")) == [str(film.uuid) for film in films[3:5]]
+    assert films_on(curator.get(f"{address}&from={films[4].uuid}")) == [str(films[4].uuid)]
+    assert films_on(curator.get(f"{address}&from={films[3].uuid}")) == [str(film.uuid) for film in films[3:5]]
 
 
 @pytest.mark.parametrize("address", ["x", "", "%00", "00000000-0000-4000-8000-000000000000"])
 def test_a_page_from_no_film_is_the_first(curator: Client, of: Dataset, address: str) -> None:
     (film,) = factories.films(of, normal=1)
-    assert shown(curator.get(f"/datasets/{of.uuid}/?from={address}")) == [str(film.uuid)]
+    assert films_on(curator.get(f"/datasets/{of.uuid}/?from={address}")) == [str(film.uuid)]
 
 
-def test_the_counts_are_asked_for_alone(curator: Client, stranger: Client, of: Dataset) -> None:
+def test_the_counts_are_a_fragment_of_their_own(curator: Client, stranger: Client, of: Dataset) -> None:
     factories.films(of, normal=2, abnormal=1)
     page = text(curator.get(f"/datasets/{of.uuid}/counts/?label=normal"))
     assert "hilum-tile" not in page
@@ -222,7 +222,7 @@ def test_the_counts_are_asked_for_alone(curator: Client, stranger: Client, of: D
 
 
 @pytest.mark.parametrize("films", [2, 8])
-def test_the_grid_asks_the_same_few_questions(
+def test_the_grid_takes_a_constant_number_of_queries(
     curator: Client, of: Dataset, films: int, django_assert_num_queries: Any
 ) -> None:
     factories.films(of, normal=films, abnormal=films, unlabelled=films)
@@ -259,7 +259,7 @@ def test_who_may_not_send(reader: Client, stranger: Client, of: Dataset, tmp_pat
     assert not Upload.objects.exists()
 
 
-def test_a_bad_file_is_answered_with_a_sentence(curator: Client, of: Dataset) -> None:
+def test_a_bad_file_is_refused_with_a_sentence(curator: Client, of: Dataset) -> None:
     address = f"/datasets/{of.uuid}/upload/"
     response = curator.post(address, {"file": SimpleUploadedFile("films.zip", b"not a zip")})
     assert response.status_code == 400
@@ -282,14 +282,14 @@ def test_the_state_of_an_upload(curator: Client, stranger: Client, of: Dataset) 
     Upload.objects.update(state="failed", message="The zip is encrypted; send it without a password.")
     failed = text(curator.get(address))
     assert "· The zip is encrypted; send it without a password." in failed
-    assert "Nothing was imported" not in failed  # a full disk may come after the first films
+    assert "Nothing was imported" not in failed  # the disk may fill up after the first films
     assert stranger.get(address).status_code == 404
 
 
 # quarantine ---------------------------------------------------------------------------------------------------
 
 
-def test_quarantine_says_which_file_and_why(curator: Client, stranger: Client, of: Dataset) -> None:
+def test_quarantine_shows_files_and_reasons(curator: Client, stranger: Client, of: Dataset) -> None:
     upload = Upload.objects.create(dataset=of)
     for name in ("named.png", ""):
         QuarantinedFile.objects.create(
@@ -308,12 +308,12 @@ def test_quarantine_says_which_file_and_why(curator: Client, stranger: Client, o
     assert stranger.get(f"/datasets/{of.uuid}/quarantine/").status_code == 404
 
 
-def test_an_empty_quarantine_says_so(curator: Client, of: Dataset) -> None:
+def test_an_empty_quarantine_is_stated(curator: Client, of: Dataset) -> None:
     assert "No file of Normals is in quarantine." in text(curator.get(f"/datasets/{of.uuid}/quarantine/"))
 
 
 def test_sentences_and_names_are_shown_as_text(curator: Client, of: Dataset) -> None:
-    """Whatever a file or a CSV brought is text on every page."""
+    """Everything from a file or a CSV is shown as text on every page."""
     evil = "<script>alert(1)</script>"
     upload = Upload.objects.create(dataset=of, state="done", message=evil, finished_at=timezone.now())
     QuarantinedFile.objects.create(

@@ -1,4 +1,4 @@
-"""Around the pages: the site and the theme of a person, and errors."""
+"""General pages: the site and theme of a person, and errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_chosen_site_is_kept(of: Dataset) -> None:
 
 
 @pytest.mark.parametrize("site", ["", "nonsense", "00000000-0000-4000-8000-000000000000"])
-def test_a_site_that_is_not_mine_cannot_be_chosen(stranger: Client, of: Dataset, site: str) -> None:
+def test_the_site_of_others_cannot_be_chosen(stranger: Client, of: Dataset, site: str) -> None:
     assert stranger.post("/site/", {"site": site}).status_code == 404
     assert stranger.post("/site/", {"site": of.site.uuid}).status_code == 404
     assert stranger.get("/site/").status_code == 405
@@ -45,11 +45,11 @@ def test_the_theme_is_remembered(curator: Client) -> None:
 
 
 @pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example", "javascript:alert(1)", ""])
-def test_the_way_back_leads_nowhere_else(curator: Client, target: str) -> None:
+def test_the_redirect_back_stays_on_this_site(curator: Client, target: str) -> None:
     assert curator.post("/theme/", {"theme": "dark", "next": target})["Location"] == "/"
 
 
-def test_pages_of_films_are_dark_and_say_what_hilum_is_not(curator: Client, of: Dataset) -> None:
+def test_pages_of_films_are_dark_and_show_the_disclaimer(curator: Client, of: Dataset) -> None:
     page = curator.get(f"/datasets/{of.uuid}/").content.decode()
     assert 'data-bs-theme="dark"' in page
     assert "Research use only. Not a medical device." in page
@@ -60,7 +60,7 @@ def test_log_out(curator: Client) -> None:
     assert "/accounts/login/" in curator.get("/datasets/")["Location"]
 
 
-def test_a_bug_is_a_page_with_a_reference_that_the_log_has(
+def test_a_bug_shows_a_page_with_the_reference_in_the_log(
     of: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: Any) -> None:
@@ -80,17 +80,17 @@ def test_a_bug_is_a_page_with_a_reference_that_the_log_has(
     assert "the reference" in sent.json()["error"]
 
 
-def test_the_page_of_a_bug_asks_the_database_nothing(django_assert_num_queries: Any) -> None:
+def test_the_page_of_a_bug_makes_no_queries(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
         assert frame.broken(RequestFactory().get("/")).status_code == 500
 
 
-def test_a_damaged_request_has_a_page() -> None:
+def test_a_malformed_request_has_a_page() -> None:
     response = frame.bad_request(RequestFactory().get("/"), SuspiciousOperation())
     assert response.status_code == 400
 
 
-def test_security_headers_stand_on_every_page(curator: Client) -> None:
+def test_every_page_has_security_headers(curator: Client) -> None:
     headers = curator.get("/datasets/").headers
     policy = headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
@@ -99,7 +99,7 @@ def test_security_headers_stand_on_every_page(curator: Client) -> None:
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_a_part_of_a_page_asked_for_after_the_session_ended_loads_the_page_again() -> None:
+def test_a_fragment_requested_after_the_session_ended_reloads_the_page() -> None:
     response = Client().get("/datasets/", headers={"HX-Request": "true"})
     assert (response.status_code, response["HX-Refresh"]) == (200, "true")
     assert response.content == b""

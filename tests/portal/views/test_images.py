@@ -42,8 +42,8 @@ def test_the_page_shows_film_label_history_and_facts(curator: Client, of: Datase
 def test_the_page_names_splits_and_other_films_of_the_patient(curator: Client, of: Dataset, film: Image) -> None:
     other = factories.film(of, "normal", person="P")
     author = factories.curator("author")
-    request = SplitRequest(site=of.site, name="My split", datasets=[of], seed=0, author=author)
-    draw_split(request, fractions={"fit": 1.0})
+    split_request = SplitRequest(site=of.site, name="My split", datasets=[of], seed=0, author=author)
+    draw_split(split_request, fractions={"fit": 1.0})
     page = text(curator.get(f"/images/{film.uuid}/"))
     assert "<dt>My split</dt><dd>fit</dd>" in page
     assert f'href="/images/{other.uuid}/"' in page
@@ -58,7 +58,7 @@ def test_an_undone_label_stays_in_the_history(curator: Client, of: Dataset, film
     assert "took back" in page
 
 
-def test_neighbours_are_those_under_the_filter(curator: Client, of: Dataset) -> None:
+def test_neighbours_match_the_filter(curator: Client, of: Dataset) -> None:
     first, _, third, _, last = (
         factories.film(of, label) for label in ("normal", "abnormal", "normal", "abnormal", "normal")
     )
@@ -75,7 +75,7 @@ def test_the_film_of_another_site_is_a_404(stranger: Client, film: Image, path: 
 
 
 @pytest.mark.parametrize("path", ["", "pixels", "facts", "boxes", "preview", "beside"])
-def test_films_are_only_looked_at(curator: Client, reader: Client, film: Image, path: str) -> None:
+def test_films_are_read_only(curator: Client, reader: Client, film: Image, path: str) -> None:
     assert curator.post(f"/images/{film.uuid}/{path}").status_code == 405
     response = reader.get(f"/images/{film.uuid}/{path}")
     assert response.status_code == 200
@@ -87,7 +87,7 @@ def test_a_reader_sees_no_controls(reader: Client, film: Image) -> None:
 
 
 @pytest.mark.parametrize("more", [1, 10])
-def test_the_page_asks_the_same_few_questions(
+def test_the_page_takes_a_constant_number_of_queries(
     curator: Client, of: Dataset, more: int, django_assert_num_queries: Any
 ) -> None:
     film = factories.film(of, "normal", person="P")
@@ -95,9 +95,9 @@ def test_the_page_asks_the_same_few_questions(
         factories.film(of, "normal", person="P")
         author = factories.curator(f"kim{number}")
         factories.event(film, "abnormal", author)
-        request = SplitRequest(site=of.site, name=f"S{number}", datasets=[of], seed=0, author=author)
+        split_request = SplitRequest(site=of.site, name=f"S{number}", datasets=[of], seed=0, author=author)
         factories.film(of, "normal", person="other")
-        draw_split(request, fractions={"fit": 1.0})
+        draw_split(split_request, fractions={"fit": 1.0})
     with django_assert_num_queries(12):
         curator.get(f"/images/{film.uuid}/")
 
@@ -113,33 +113,36 @@ def test_pixels_are_the_stored_gzip(curator: Client, film: Image) -> None:
 
 
 @pytest.mark.parametrize("path", ["pixels", "preview"])
-def test_files_are_kept_by_the_browser_and_by_no_shared_cache(curator: Client, film: Image, path: str) -> None:
+def test_files_are_cached_by_the_browser_and_no_shared_cache(curator: Client, film: Image, path: str) -> None:
     response = curator.get(f"/images/{film.uuid}/{path}")
     assert response["Cache-Control"] == "private, max-age=31536000, immutable"
     response.close()
 
 
-def test_facts_say_how_to_show_the_film(curator: Client, film: Image) -> None:
+def test_facts_describe_how_to_show_the_film(curator: Client, film: Image) -> None:
     facts = curator.get(f"/images/{film.uuid}/facts").json()
     assert facts | {"image": str(film.uuid), "view_position": "PA", "laterality": "", "rows": 24} == facts
 
 
-def test_facts_say_which_way_the_patient_lies(curator: Client, film: Image) -> None:
+def test_facts_have_the_patients_orientation(curator: Client, film: Image) -> None:
     assert curator.get(f"/images/{film.uuid}/facts").json()["patient_orientation"] == ""
     turned = factories.film(film.dataset, header={"patient_orientation": "L\\F"})
     assert curator.get(f"/images/{turned.uuid}/facts").json()["patient_orientation"] == "L\\F"
 
 
-def test_other_films_of_the_patient_come_those_of_the_study_first(curator: Client, of: Dataset) -> None:
+def test_other_films_of_the_patient_start_with_those_of_the_study(curator: Client, of: Dataset) -> None:
     study = factories.patient("one", at=of.site).studies.create(pseudonym="s")
     film, other, lateral = (factories.film(of, person="one", study=one) for one in (study, None, study))
     factories.film(of, person="two")
-    found = curator.get(f"/images/{film.uuid}/beside").json()["films"]
-    assert [(one["image"], one["same_study"]) for one in found] == [(str(lateral.uuid), True), (str(other.uuid), False)]
-    assert curator.get(found[0]["facts_url"]).json()["image"] == str(lateral.uuid)
+    others = curator.get(f"/images/{film.uuid}/beside").json()["films"]
+    assert [(row["image"], row["same_study"]) for row in others] == [
+        (str(lateral.uuid), True),
+        (str(other.uuid), False),
+    ]
+    assert curator.get(others[0]["facts_url"]).json()["image"] == str(lateral.uuid)
 
 
-def test_boxes_are_those_that_stand(curator: Client, of: Dataset, film: Image) -> None:
+def test_boxes_of_reverted_labels_are_not_shown(curator: Client, of: Dataset, film: Image) -> None:
     kim = factories.curator("kim")
 
     def box(x: int) -> dict[str, Any]:
@@ -150,11 +153,11 @@ def test_boxes_are_those_that_stand(curator: Client, of: Dataset, film: Image) -
     factories.event(film, "abnormal", kim, boxes=[box(3)])
     undone = factories.event(film, "abnormal", kim, boxes=[box(4)])
     undo(act=undone.batch, author=kim, site=of.site)
-    found = curator.get(f"/images/{film.uuid}/boxes").json()["boxes"]
-    assert [(one["x"], one["source"]) for one in found] == [(1, "import"), (3, "reader")]
+    boxes = curator.get(f"/images/{film.uuid}/boxes").json()["boxes"]
+    assert [(shown_box["x"], shown_box["source"]) for shown_box in boxes] == [(1, "import"), (3, "reader")]
 
 
-def test_a_lost_preview_is_made_again(curator: Client, film: Image) -> None:
+def test_a_lost_preview_is_created_again(curator: Client, film: Image) -> None:
     before = curator.get(f"/images/{film.uuid}/preview").getvalue()
     film_files.preview_path(film).unlink()
     response = curator.get(f"/images/{film.uuid}/preview")
@@ -163,7 +166,7 @@ def test_a_lost_preview_is_made_again(curator: Client, film: Image) -> None:
     assert before.startswith(b"\xff\xd8\xff")
 
 
-def test_the_way_back_leads_to_the_grid_from_the_film_on(curator: Client, of: Dataset) -> None:
+def test_the_link_back_leads_to_the_films_place_in_the_grid(curator: Client, of: Dataset) -> None:
     film = factories.films(of, normal=5)[3]
     back = f'/datasets/{of.uuid}/?label=normal&amp;from={film.uuid}#film-{film.uuid}"'
     assert back in text(curator.get(f"/images/{film.uuid}/?label=normal"))

@@ -1,4 +1,4 @@
-"""Labels by key and in bulk, as the grid's script sends them."""
+"""Labelling by key and in bulk, as the grid's script sends it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_films_are_labelled_in_one_act(curator: Client, of: Dataset) -> None:
     assert {(tuple(event.findings), event.reason) for event in events} == {(("nodule",), "second look")}
 
 
-def test_undo_takes_back_the_act_named(curator: Client, of: Dataset) -> None:
+def test_undo_reverts_the_named_act(curator: Client, of: Dataset) -> None:
     one, two = factories.films(of, normal=2)
     first, _second = (send(curator, film).json()["act"] for film in (one, two))
     assert take_back(curator, act=first).json()["labels"] == {
@@ -48,7 +48,7 @@ def test_undo_takes_back_the_act_named(curator: Client, of: Dataset) -> None:
     assert CurrentLabel.objects.get(image=two).value == "abnormal"
 
 
-def test_undo_of_no_act_says_which_would_be_undone_and_undoes_nothing(curator: Client, of: Dataset) -> None:
+def test_undo_without_an_act_names_the_latest_and_reverts_nothing(curator: Client, of: Dataset) -> None:
     films = factories.films(of, normal=5)
     act = send(curator, *films, value="exclude").json()["act"]
     last = take_back(curator).json()["last"]
@@ -85,7 +85,7 @@ def test_nobody_undoes_the_act_of_another(curator: Client, film: Image) -> None:
     assert CurrentLabel.objects.get(image=film).value == "abnormal"
 
 
-def test_a_reader_labels_nothing_and_is_told_why(reader: Client, film: Image) -> None:
+def test_a_reader_may_not_label_and_sees_why(reader: Client, film: Image) -> None:
     for answer in (send(reader, film), take_back(reader)):
         assert answer.status_code == 403
         assert (
@@ -100,7 +100,7 @@ def test_films_of_another_site_do_not_exist(stranger: Client, film: Image) -> No
 
 
 def test_a_film_of_my_other_site_is_labelled_by_my_role_there(of: Dataset, film: Image) -> None:
-    """The site that is chosen in the bar is another one, where the person only reads."""
+    """Another site is chosen in the navigation bar, where the person is only a reader."""
     person = factories.user("both", Role.CURATOR)
     Membership.objects.create(user=person, site=factories.site("Aachen"), role=Role.READER)
     client = as_(person)
@@ -129,23 +129,21 @@ def test_a_film_of_my_other_site_is_labelled_by_my_role_there(of: Dataset, film:
         ({"value": "normal", "finding": ["a|b"]}, 400, "The finding 'a|b'"),
     ],
 )
-def test_what_cannot_be_done_says_why(
-    curator: Client, film: Image, data: dict[str, Any], status: int, sentence: str
-) -> None:
+def test_a_refusal_is_explained(curator: Client, film: Image, data: dict[str, Any], status: int, sentence: str) -> None:
     answer = curator.post("/labels/", {"image": [str(film.uuid)], **data})
     assert answer.status_code == status
     assert sentence in answer.json()["error"]
     assert LabelEvent.objects.count() == 1
 
 
-def test_a_damaged_undo_says_so(curator: Client) -> None:
+def test_an_invalid_undo_is_refused(curator: Client) -> None:
     assert "invalid" in take_back(curator, act="nonsense").json()["error"]
     assert "nothing to undo" in take_back(curator, act=str(factories.somewhere())).json()["error"]
     assert take_back(curator, site=str(factories.somewhere())).status_code == 404
 
 
 @pytest.mark.parametrize("address", ["/labels/", "/labels/undo/"])
-def test_labels_are_only_sent(curator: Client, address: str) -> None:
+def test_labels_accept_only_post(curator: Client, address: str) -> None:
     assert curator.get(address).status_code == 405
 
 
@@ -159,7 +157,7 @@ def test_a_form_without_its_token_is_refused_with_a_sentence(film: Image) -> Non
 
 
 @pytest.mark.parametrize("films", [2, 30])
-def test_labelling_asks_the_same_few_questions(
+def test_labelling_takes_a_constant_number_of_queries(
     curator: Client, of: Dataset, films: int, django_assert_max_num_queries: Any
 ) -> None:
     chosen = factories.films(of, unlabelled=films)
@@ -167,7 +165,7 @@ def test_labelling_asks_the_same_few_questions(
         send(curator, *chosen)
 
 
-# two people, and acts that come again ---------------------------------------------------------------------------
+# two people, and acts that are sent twice ------------------------------------------------------------------------
 
 
 def merge(client: Client, film: Image, choice: str, *, seen: int, value: str = "unsure") -> Any:
@@ -180,9 +178,9 @@ def test_a_film_that_another_labelled_meanwhile_is_a_conflict_with_both_labels(c
     answer = send(curator, film, value="unsure", seen=1)
     assert answer.status_code == 409
     assert answer.json()["error"] == "Somebody else has labelled this film since you opened it."
-    told = answer.json()["changed"][str(film.uuid)]
-    assert (told["value"], told["seen"], told["may_settle"]) == ("abnormal", 2, False)
-    assert {name: told["theirs"][name] for name in ("value", "by", "reason")} == {
+    conflict = answer.json()["changed"][str(film.uuid)]
+    assert (conflict["value"], conflict["seen"], conflict["may_settle"]) == ("abnormal", 2, False)
+    assert {name: conflict["theirs"][name] for name in ("value", "by", "reason")} == {
         "value": "abnormal",
         "by": "other",
         "reason": "a shadow",
@@ -190,7 +188,7 @@ def test_a_film_that_another_labelled_meanwhile_is_a_conflict_with_both_labels(c
     assert film.label_events.count() == 2
 
 
-def test_a_merge_is_answered_with_the_label_it_made(curator: Client, film: Image) -> None:
+def test_a_merge_returns_the_new_label(curator: Client, film: Image) -> None:
     send(as_(factories.curator("other")), film, value="abnormal", seen=1)
     answer = merge(curator, film, "unresolved", seen=2)
     assert answer.json()["labels"][str(film.uuid)] == {"value": "unresolved", "findings": [], "seen": 3}
@@ -204,7 +202,7 @@ def test_a_merge_of_what_changed_again_shows_the_newest(curator: Client, film: I
     assert (answer.status_code, answer.json()["changed"][str(film.uuid)]["theirs"]["by"]) == (409, "third")
 
 
-def test_a_bulk_act_says_how_many_were_changed_meanwhile(curator: Client, of: Dataset) -> None:
+def test_a_bulk_act_returns_the_films_changed_meanwhile(curator: Client, of: Dataset) -> None:
     films = factories.films(of, unlabelled=3)
     send(as_(factories.curator("other")), films[0], value="abnormal")
     answer = send(curator, *films, value="normal", seen=[0, 0, 0]).json()
@@ -213,7 +211,7 @@ def test_a_bulk_act_says_how_many_were_changed_meanwhile(curator: Client, of: Da
     assert answer["changed"][str(films[0].uuid)]["value"] == "abnormal"
 
 
-def test_an_act_sent_twice_is_kept_once_and_undone_once(curator: Client, film: Image) -> None:
+def test_an_act_sent_twice_is_stored_once_and_undone_once(curator: Client, film: Image) -> None:
     act = str(factories.somewhere())
     for _ in range(2):
         assert send(curator, film, act=act, seen=1).json()["act"] == act
@@ -223,13 +221,13 @@ def test_an_act_sent_twice_is_kept_once_and_undone_once(curator: Client, film: I
 
 
 @pytest.mark.parametrize("seen", [["x"], ["1", "2"], ["-1"], ["²"], ["1.5"]])
-def test_what_was_seen_is_a_number_a_film(curator: Client, film: Image, seen: list[str]) -> None:
+def test_seen_must_be_a_number_for_each_film(curator: Client, film: Image, seen: list[str]) -> None:
     answer = send(curator, film, seen=seen)
     assert (answer.status_code, "a whole number for each film" in answer.json()["error"]) == (400, True)
 
 
 @pytest.mark.parametrize("name", ["act", "queue"])
-def test_a_damaged_address_is_told(curator: Client, film: Image, name: str) -> None:
+def test_an_invalid_identifier_is_refused(curator: Client, film: Image, name: str) -> None:
     answer = send(curator, film, **{name: "x"})
     assert (answer.status_code, answer.json()["error"]) == (
         400,
@@ -238,19 +236,19 @@ def test_a_damaged_address_is_told(curator: Client, film: Image, name: str) -> N
 
 
 @pytest.mark.parametrize("address", ["/labels/", "/labels/merge/", "/labels/undo/"])
-def test_nothing_is_kept_in_the_name_of_whoever_is_logged_in_now(curator: Client, film: Image, address: str) -> None:
+def test_nothing_is_saved_in_the_name_of_another_person(curator: Client, film: Image, address: str) -> None:
     data = {"image": str(film.uuid), "value": "unsure", "choice": "mine", "person": str(factories.somewhere())}
     answer = curator.post(address, data, headers={"Accept": "application/json"})
     assert (answer.status_code, "Somebody else is logged in" in answer.json()["error"]) == (403, True)
     assert film.label_events.count() == 1
 
 
-def test_the_session_tells_who_one_is_and_brings_a_token(curator: Client, client: Client) -> None:
-    told = curator.get("/labels/session/").json()
-    assert len(told["csrf"]) == 64
+def test_the_session_has_the_person_and_a_token(curator: Client, client: Client) -> None:
+    session = curator.get("/labels/session/").json()
+    assert len(session["csrf"]) == 64
     assert client.get("/labels/session/").status_code == 302
 
 
-def test_strangers_and_readers_merge_nothing(reader: Client, stranger: Client, film: Image) -> None:
+def test_strangers_and_readers_may_not_merge(reader: Client, stranger: Client, film: Image) -> None:
     assert merge(reader, film, "theirs", seen=1).status_code == 403
     assert merge(stranger, film, "theirs", seen=1).status_code == 404

@@ -1,4 +1,4 @@
-"""Keys of one's own and the site's list of findings, on their pages."""
+"""The pages of a person's keys and of the site's list of findings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_keys_are_kept_for_the_person(curator: Client, of: Dataset) -> None:
 
 
 @pytest.mark.parametrize("key", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "ab"])
-def test_what_is_no_key_is_told_and_comes_back_as_text(curator: Client, of: Dataset, key: str) -> None:
+def test_an_invalid_key_is_refused_and_shown_as_text(curator: Client, of: Dataset, key: str) -> None:
     answer = curator.post("/keys/", {"normal": key})
     page = one_line(answer)
     assert answer.status_code == 400
@@ -34,7 +34,7 @@ def test_what_is_no_key_is_told_and_comes_back_as_text(curator: Client, of: Data
     assert User.objects.get(username="curator").label_keys == {}
 
 
-def test_an_unknown_command_is_told(curator: Client, of: Dataset) -> None:
+def test_an_unknown_command_is_refused(curator: Client, of: Dataset) -> None:
     answer = curator.post("/keys/", {"launch": "l"})
     assert (answer.status_code, "There is no command" in answer.content.decode()) == (400, True)
 

@@ -1,4 +1,4 @@
-"""Queues: made from what the grid shows or from a cohort, read in order, and where each person stopped."""
+"""Queues: created from the grid or a cohort, shown in order, with each person's place."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def queue(of: Dataset, ann: User) -> ScreeningQueue:
 
 
 def make(of: Dataset, author: User, order: str = "imported", **fields: Any) -> ScreeningQueue:
-    given = {"name": "May", "source": "Normals", "images": of.images.all(), **fields}
-    return queue_films(site=of.site, author=author, order=order, **given)
+    values = {"name": "May", "source": "Normals", "images": of.images.all(), **fields}
+    return queue_films(site=of.site, author=author, order=order, **values)
 
 
 def in_order(queue: ScreeningQueue) -> list[Image]:
@@ -55,7 +55,7 @@ def test_the_orders(of: Dataset, ann: User) -> None:
     assert in_order(make(of, ann, "random", seed=8)) != shuffled
 
 
-def test_a_queue_stays_as_it_was_made(of: Dataset, ann: User) -> None:
+def test_a_queue_never_changes(of: Dataset, ann: User) -> None:
     films = factories.films(of, unlabelled=2)
     queue = make(of, ann, "unlabelled")
     factories.event(films[0], "normal")
@@ -72,7 +72,7 @@ def test_a_queue_stays_as_it_was_made(of: Dataset, ann: User) -> None:
         ({"images": Image.objects.none()}, "at least one"),
     ],
 )
-def test_what_cannot_be_queued_is_told(of: Dataset, ann: User, fields: Any, words: str) -> None:
+def test_a_refused_queue_is_explained(of: Dataset, ann: User, fields: Any, words: str) -> None:
     factories.film(of)
     with pytest.raises(InvalidQueue, match=words):
         make(of, ann, **fields)
@@ -96,7 +96,7 @@ def test_by_score_only_films_of_fit_are_queued(of: Dataset, ann: User) -> None:
 # pages ------------------------------------------------------------------------------------------------------
 
 
-def test_what_the_grid_shows_becomes_a_queue(curator: Client, of: Dataset) -> None:
+def test_the_films_of_the_grid_become_a_queue(curator: Client, of: Dataset) -> None:
     films = factories.films(of, normal=2, unlabelled=1)
     answer = curator.post(f"/datasets/{of.uuid}/queue/?label=normal", {"name": "normals", "order": "imported"})
     queue = ScreeningQueue.objects.get()
@@ -105,7 +105,7 @@ def test_what_the_grid_shows_becomes_a_queue(curator: Client, of: Dataset) -> No
 
 
 @pytest.mark.parametrize("seed", ["-1", "x", "9" * 12, "²"])
-def test_a_seed_that_is_none_is_told(curator: Client, of: Dataset, seed: str) -> None:
+def test_an_invalid_seed_is_refused(curator: Client, of: Dataset, seed: str) -> None:
     factories.film(of)
     answer = curator.post(f"/datasets/{of.uuid}/queue/", {"name": "n", "order": "random", "seed": seed})
     assert (answer.status_code, "enter a whole number" in answer.content.decode()) == (400, True)
@@ -119,13 +119,13 @@ def test_a_cohort_becomes_a_queue(curator: Client, of: Dataset, ann: User) -> No
     assert (in_order(queue), queue.source) == (films[:2], "cohort normals v1")
 
 
-def test_the_list_says_where_one_is(curator: Client, queue: ScreeningQueue) -> None:
+def test_the_list_shows_the_persons_place(curator: Client, queue: ScreeningQueue) -> None:
     assert "not begun" in curator.get("/queues/").content.decode()
     curator.post(f"/queues/{queue.uuid}/place/", {"position": "4"})
     assert 'class="tabular">4</td>' in curator.get("/queues/").content.decode()
 
 
-def test_the_films_come_in_order_and_piece_by_piece(curator: Client, queue: ScreeningQueue) -> None:
+def test_the_films_come_in_order_and_in_pages(curator: Client, queue: ScreeningQueue) -> None:
     films = in_order(queue)
     answer = films_at(curator, queue, **{"from": 2, "count": 3}).json()
     assert [film["image"] for film in answer["films"]] == [str(film.uuid) for film in films[1:4]]
@@ -140,12 +140,12 @@ def test_boxes_of_a_label_are_shown(curator: Client, queue: ScreeningQueue) -> N
     box = {"x": 1, "y": 2, "width": 3, "height": 4, "finding": "nodule"}
     film = in_order(queue)[0]
     factories.event(film, "abnormal", boxes=[box])
-    (address,) = [one["boxes"] for one in films_at(curator, queue).json()["films"] if one["boxes"]]
+    (address,) = [row["boxes"] for row in films_at(curator, queue).json()["films"] if row["boxes"]]
     assert curator.get(address).json() == {"boxes": [{**box, "source": "import"}]}
 
 
 @pytest.mark.parametrize("films", [2, 12])
-def test_a_piece_asks_the_same_few_questions(
+def test_films_take_a_constant_number_of_queries(
     curator: Client, of: Dataset, ann: User, films: int, django_assert_num_queries: Any
 ) -> None:
     factories.films(of, normal=films)
@@ -165,12 +165,12 @@ def test_each_person_has_a_place(curator: Client, queue: ScreeningQueue, ann: Us
 
 
 @pytest.mark.parametrize("position", ["", "x", "-1", "²", "9" * 20])
-def test_a_place_that_is_none_is_told(curator: Client, queue: ScreeningQueue, position: str) -> None:
+def test_an_invalid_place_is_refused(curator: Client, queue: ScreeningQueue, position: str) -> None:
     answer = curator.post(f"/queues/{queue.uuid}/place/", {"position": position})
     assert (answer.status_code, "whole number" in answer.json()["error"]) == (400, True)
 
 
-def test_a_label_in_a_queue_is_of_a_film_in_it(curator: Client, of: Dataset, queue: ScreeningQueue) -> None:
+def test_a_label_in_a_queue_needs_a_film_of_the_queue(curator: Client, of: Dataset, queue: ScreeningQueue) -> None:
     data = {"image": str(factories.film(of).uuid), "value": "normal", "queue": str(queue.uuid)}
     answer = curator.post("/labels/", data)
     assert (answer.status_code, "not in this queue" in answer.json()["error"]) == (400, True)
@@ -196,15 +196,15 @@ def test_who_may(curator: Client, reader: Client, stranger: Client, of: Dataset,
     assert curator.get(f"/queues/{queue.uuid}/boxes/{other.uuid}/").status_code == 404
 
 
-def test_the_api_reads_queues(curator: Client, queue: ScreeningQueue) -> None:
+def test_the_api_returns_queues(curator: Client, queue: ScreeningQueue) -> None:
     assert curator.get("/api/v1/queues/").json()["results"][0]["films"] == 5
     first = curator.get(f"/api/v1/queues/{queue.uuid}/images/?limit=2").json()
     then = curator.get(first["next"]).json()
-    got = [one["image"] for one in first["results"] + then["results"]]
-    assert got == [str(film.uuid) for film in in_order(queue)[:4]]
+    images = [row["image"] for row in first["results"] + then["results"]]
+    assert images == [str(film.uuid) for film in in_order(queue)[:4]]
 
 
-def test_analysts_make_queues_for_curators(of: Dataset) -> None:
+def test_analysts_may_create_queues(of: Dataset) -> None:
     factories.film(of)
     analyst = as_(factories.user("analyst", Role.ANALYST))
     assert analyst.post(f"/datasets/{of.uuid}/queue/", {"name": "n"}).status_code == 302

@@ -22,14 +22,20 @@ def text(response: Any) -> str:
 
 
 def send(client: Client, *datasets: Dataset, **changes: Any) -> Any:
-    form = {"name": "S", "datasets": [str(one.uuid) for one in datasets], "origin": "drawn", "seed": "7", **HALVES}
+    form = {
+        "name": "S",
+        "datasets": [str(dataset.uuid) for dataset in datasets],
+        "origin": "drawn",
+        "seed": "7",
+        **HALVES,
+    }
     return client.post("/splits/new/", form | changes)
 
 
-def made(of: Dataset, name: str = "S") -> Split:
+def make_split(of: Dataset, name: str = "S") -> Split:
     author = factories.curator(f"author of {name}")
-    request = SplitRequest(site=of.site, name=name, datasets=[of], seed=0, author=author)
-    return draw_split(request, fractions={"fit": 0.5, "test": 0.5})
+    split_request = SplitRequest(site=of.site, name=name, datasets=[of], seed=0, author=author)
+    return draw_split(split_request, fractions={"fit": 0.5, "test": 0.5})
 
 
 def test_a_split_is_drawn_and_frozen(curator: Client, of: Dataset) -> None:
@@ -55,7 +61,7 @@ def test_the_page_counts_patients_and_those_without_identifier(curator: Client, 
     for _ in range(2):
         factories.film(of, "normal", person="P")
     factories.film(of, "normal")
-    response = curator.get(f"/splits/{made(of).uuid}/")
+    response = curator.get(f"/splits/{make_split(of).uuid}/")
     assert sum(row["patients"] for row in response.context["rows"]) == 2
     assert "1 patient had no identifier" in text(response)
 
@@ -133,7 +139,7 @@ def test_a_dataset_of_another_site_cannot_be_named(curator: Client, of: Dataset)
 
 def test_a_reader_makes_no_split_and_a_stranger_sees_none(reader: Client, stranger: Client, of: Dataset) -> None:
     factories.films(of, normal=2)
-    split = made(of)
+    split = make_split(of)
     assert send(reader, of).status_code == 403
     refused = reader.get("/splits/new/")
     assert refused.status_code == 403
@@ -146,7 +152,7 @@ def test_a_reader_makes_no_split_and_a_stranger_sees_none(reader: Client, strang
 
 def test_splits_are_looked_at_and_never_changed(curator: Client, of: Dataset) -> None:
     factories.films(of, normal=2)
-    assert curator.post(f"/splits/{made(of).uuid}/").status_code == 405
+    assert curator.post(f"/splits/{make_split(of).uuid}/").status_code == 405
     assert curator.post("/splits/").status_code == 405
     assert curator.delete("/splits/new/").status_code == 405
 
@@ -157,7 +163,7 @@ def test_no_split_says_what_one_is(curator: Client) -> None:
 
 def test_runs_are_offered_to_those_who_may_request_them(curator: Client, of: Dataset) -> None:
     factories.films(of, normal=2)
-    address = f"/splits/{made(of).uuid}/"
+    address = f"/splits/{make_split(of).uuid}/"
     assert "Fit a detector" not in text(curator.get(address))
     assert "Fit a detector" in text(as_(factories.user("analyst", Role.ANALYST)).get(address))
 
@@ -168,6 +174,6 @@ def test_the_list_asks_the_same_few_questions(
 ) -> None:
     factories.films(of, normal=2)
     for number in range(splits):
-        made(of, f"S{number}")
+        make_split(of, f"S{number}")
     with django_assert_num_queries(7):
         curator.get("/splits/")

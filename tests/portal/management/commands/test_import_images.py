@@ -25,11 +25,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, **options: Any) -> str:
-    said = StringIO()
+    output = StringIO()
     call_command(
-        "import_images", folder, **{"dataset": "D", "site": "Seoul", **options}, stdout=said, stderr=StringIO()
+        "import_images", folder, **{"dataset": "D", "site": "Seoul", **options}, stdout=output, stderr=StringIO()
     )
-    return said.getvalue()
+    return output.getvalue()
 
 
 def test_a_folder_becomes_a_dataset(folder: Path) -> None:
