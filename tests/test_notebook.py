@@ -31,7 +31,7 @@ def portal(live_server: Any, data_dir: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def run_notebook() -> dict[str, Any]:
-    """The names that its cells leave, one after the other, as a kernel would."""
+    """Run the cells in order, like a kernel, and return the resulting names."""
     notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
     names: dict[str, Any] = {}
     for cell in notebook["cells"]:
@@ -46,16 +46,16 @@ def test_the_notebook_gets_the_numbers_of_the_api(portal: Any, capsys: pytest.Ca
     assert names["complete"]
     for part in ("tune", "test"):
         for kind in ("global", "region", "fused"):
-            told = evaluation.metrics["parts"][part]["auroc"][kind]
-            assert names["again"][part, kind].auroc == pytest.approx(told["auroc"], abs=1e-9)
-            assert names["again"][part, kind].low == pytest.approx(told["low"], abs=1e-9)
-    said = capsys.readouterr().out
-    assert "random weights, not for evaluation" in said
-    assert "looks at test: 1, weight 0.6" in said
-    assert f"of {6} abnormal films found" in said
+            stored = evaluation.metrics["parts"][part]["auroc"][kind]
+            assert names["again"][part, kind].auroc == pytest.approx(stored["auroc"], abs=1e-9)
+            assert names["again"][part, kind].low == pytest.approx(stored["low"], abs=1e-9)
+    output = capsys.readouterr().out
+    assert "random weights, not for evaluation" in output
+    assert "looks at test: 1, weight 0.6" in output
+    assert f"of {6} abnormal films found" in output
 
 
-def test_the_notebook_notices_a_number_that_is_not_the_apis(portal: Any) -> None:
+def test_the_notebook_detects_a_number_that_differs_from_the_api(portal: Any) -> None:
     _, evaluation = portal
     evaluation.metrics["parts"]["test"]["auroc"]["region"]["low"] += 1e-6
     evaluation.save()
@@ -63,7 +63,7 @@ def test_the_notebook_notices_a_number_that_is_not_the_apis(portal: Any) -> None
         run_notebook()
 
 
-def test_the_notebook_is_one_without_outputs() -> None:
+def test_the_notebook_has_no_outputs() -> None:
     notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
     ids = [cell["id"] for cell in notebook["cells"]]

@@ -1,4 +1,4 @@
-"""The rules of the project as a whole: who may import whom, no dangerous calls, checks that must be clean."""
+"""Rules for the whole project: import contracts, no dangerous calls, and clean linters and checks."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ PRODUCTION = {
 
 
 def run(*command: str, **environment: str) -> str:
-    """Run a program of this environment in the checkout; its output, or a failure that shows it."""
+    """Run a program of this environment in the checkout and return its output; fail with it if the program fails."""
     done = subprocess.run(
         command,
         cwd=ROOT,
-        # the browser tests switch this on for themselves; a deployment never has it
+        # set by the browser tests, but never in a deployment
         env={name: value for name, value in os.environ.items() if name != "DJANGO_ALLOW_ASYNC_UNSAFE"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -55,7 +55,7 @@ def python_files(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
-# --- who may import whom ------------------------------------------------------------------------
+# --- import contracts ---------------------------------------------------------------------------
 
 
 def test_imports_point_only_one_way() -> None:
@@ -86,22 +86,22 @@ def test_pure_packages_import_nothing_of_their_room(pure: str, own_room: str) ->
     ],
 )
 def test_pure_modules_load_where_django_cannot(statement: str) -> None:
-    """Every module of the package, imported while `import django` and `import celery` raise."""
+    """Import every module of the package while `import django` and `import celery` raise."""
     walk = "[importlib.import_module(m.name) for m in pkgutil.walk_packages(package.__path__, package.__name__ + '.')]"
     everything = f"; {walk}" if "pkgutil" in statement else ""
     run(sys.executable, "-c", f"{without_django()}; {statement}{everything}")
 
 
 def test_the_command_line_works_where_django_cannot() -> None:
-    shown = run(
+    output = run(
         sys.executable, "-c", f"{without_django()}; sys.argv = ['ml_engine', '--help']; "
         "import runpy; runpy.run_module('ml_engine', run_name='__main__', alter_sys=True)"
     )  # fmt: skip
-    assert "usage" in shown.lower()
+    assert "usage" in output.lower()
 
 
 def test_the_web_and_its_workers_load_no_torch(tmp_path: Path) -> None:
-    """It costs three seconds and 300 MB a process, and CUDA must never meet a fork: only the engine loads it."""
+    """Only the engine loads torch: it takes 3 s and 300 MB per process, and CUDA does not work after a fork."""
     load = "import django; django.setup(); import portal.celery, portal.urls, ml_engine.tasks"
     look = "import sys; assert not {'torch', 'torchvision', 'faiss'} & set(sys.modules)"
     environment = {"DJANGO_SETTINGS_MODULE": "portal.settings", "HILUM_DATA_DIR": str(tmp_path)}
@@ -116,12 +116,12 @@ def without_django() -> str:
 # --- linters and Django's own checks --------------------------------------------------------------
 
 
-def test_ruff_is_content() -> None:
+def test_ruff_passes() -> None:
     run(program("ruff"), "check", "--no-cache", ".")
 
 
 def test_templates_are_formatted() -> None:
-    """djade sees to the template tags, djhtml to the indentation; neither touches what a browser shows."""
+    """djade formats the template tags, djhtml the indentation; neither changes the rendered page."""
     run(program("djade"), "--check", *map(str, TEMPLATES))
     run(program("djhtml"), "--tabwidth", "2", "--check", *map(str, TEMPLATES))
 
@@ -138,7 +138,7 @@ def test_no_line_of_a_template_is_longer_than_160_characters() -> None:
 
 
 @pytest.mark.slow
-def test_mypy_is_content() -> None:
+def test_mypy_passes() -> None:
     run(program("mypy"))
 
 
@@ -172,9 +172,9 @@ def test_static_files_collect_into_a_manifest(tmp_path: Path) -> None:
     assert list(tmp_path.rglob("staticfiles.json"))
 
 
-# --- calls that load or run what a stranger may have written ---------------------------------------
+# --- calls that load or run code of others -------------------------------------------------------
 
-WEIGHTS = Path("ml_engine/core/backbone/weight_import.py")  # the one place for published .pth files, by checksum
+WEIGHTS = Path("ml_engine/core/backbone/weight_import.py")  # the only place that loads published .pth files
 
 
 def dangers(tree: ast.AST, path: Path) -> Iterator[str]:
@@ -212,12 +212,12 @@ def dangerous_call(call: ast.Call, path: Path) -> Iterator[str]:
 
 
 def test_nothing_loads_code_or_uses_a_shell() -> None:
-    found = [
+    calls = [
         danger
         for path in python_files(*ROOMS, "tools", "benchmarks")
         for danger in dangers(ast.parse(path.read_text(encoding="utf-8")), path.relative_to(ROOT))
     ]
-    assert not found, "\n".join(found)
+    assert not calls, "\n".join(calls)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_the_search_for_long_argument_lists_finds(code: str, count: int) -> None
 
 
 def test_pages_load_nothing_from_elsewhere() -> None:
-    """No address of another machine where a browser would fetch it: src, href of <link>, url(), import."""
+    """No URL of another server where a browser would fetch it: src, href of <link>, url(), import."""
     fetches = re.compile(
         r"""(?:\bsrc|srcset|<link[^>]*\bhref|\baction|hx-(?:get|post|put|delete))\s*=\s*["']\s*(?:https?:)?//"""
         r"""|url\(\s*["']?\s*(?:https?:)?//|\bimport\b[^;\n]*["'](?:https?:)?//|(?:fetch|Worker)\(\s*["'`](?:https?:)?//""",
@@ -300,12 +300,12 @@ def test_pages_load_nothing_from_elsewhere() -> None:
         p for p in (ROOT / "static").rglob("*") if p.suffix in {".js", ".css", ".svg"} and "vendor" not in p.parts
     ]
     assert TEMPLATES
-    found = [
+    urls = [
         f"{path.relative_to(ROOT)}: {match.group()}"
         for path in TEMPLATES + assets
         for match in fetches.finditer(path.read_text(encoding="utf-8"))
     ]
-    assert not found, "\n".join(found)
+    assert not urls, "\n".join(urls)
 
 
 # --- packaging ------------------------------------------------------------------------------------
@@ -336,7 +336,7 @@ def test_compose_builds_stages_that_exist_and_names_settings_that_are_read() -> 
 
 
 def test_under_each_profile_of_compose_one_worker_takes_one_run_at_a_time() -> None:
-    """Two runs would share the GPU's memory, or the processor's cores."""
+    """Two runs at once would compete for the GPU's memory or the processor's cores."""
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
     workers = {}
     for name, service in compose["services"].items():
@@ -344,7 +344,7 @@ def test_under_each_profile_of_compose_one_worker_takes_one_run_at_a_time() -> N
         if "-Q" in command:
             options = dict(itertools.pairwise(command))
             workers[name] = (options["-Q"], options["-c"], service.get("profiles"))
-    assert {name: found for name, found in workers.items() if "gpu" in found[0].split(",")} == {
+    assert {name: worker for name, worker in workers.items() if "gpu" in worker[0].split(",")} == {
         "worker-runs": ("gpu", "1", ["cpu"]),
         "worker-gpu": ("gpu", "1", ["gpu"]),
     }
@@ -353,7 +353,7 @@ def test_under_each_profile_of_compose_one_worker_takes_one_run_at_a_time() -> N
     assert re.findall(r"^COMPOSE_PROFILES=(\w+)$", example, re.MULTILINE) == ["cpu"]
 
 
-def test_what_hilum_installs_is_named_once_and_has_an_upper_bound() -> None:
+def test_dependencies_are_listed_once_and_have_an_upper_bound() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = {name: lines for name, lines in project["optional-dependencies"].items() if name != "test"}
     for lines in [project["dependencies"], *extras.values()]:
@@ -368,12 +368,14 @@ def test_every_requirement_allows_the_version_that_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = {canonicalize_name(name): pin for name, equals, pin in (line.partition("==") for line in lines) if equals}
-    wanted = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
-    refused = [line for line in map(Requirement, wanted) if pins[canonicalize_name(line.name)] not in line.specifier]
+    requirements = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    refused = [
+        line for line in map(Requirement, requirements) if pins[canonicalize_name(line.name)] not in line.specifier
+    ]
     assert refused == []
 
 
-def test_pinned_versions_have_no_addresses() -> None:
+def test_pinned_versions_have_no_urls() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if not line.startswith("#")]
     assert pins
@@ -400,11 +402,11 @@ def test_this_environment_has_the_pinned_versions() -> None:
 
 
 def test_no_two_classes_share_a_name() -> None:
-    """Two things under one name make every search and every conversation about them twice as long."""
+    """Two things with the same name are hard to search for and to talk about."""
     places: dict[str, list[str]] = {}
     for path in python_files(*ROOMS, "tools"):
         if "migrations" not in path.parts:
             for node in ast.parse(path.read_text(encoding="utf-8")).body:
-                if isinstance(node, ast.ClassDef) and node.name != "Command":  # the name that Django asks for
+                if isinstance(node, ast.ClassDef) and node.name != "Command":  # the name that Django requires
                     places.setdefault(node.name, []).append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert not {name: where for name, where in places.items() if len(where) > 1}

@@ -1,4 +1,4 @@
-"""The tests' own servers and browser are what they say they are."""
+"""The servers of the tests are real and clean up after themselves."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.paths import ROOT
 
 @pytest.mark.both
 @pytest.mark.django_db
-def test_the_suite_runs_on_the_database_it_was_asked_for() -> None:
+def test_the_suite_runs_on_the_selected_database() -> None:
     from django.db import connection
 
-    wanted = os.environ.get("HILUM_TEST_DATABASE", "postgresql")
+    vendor = os.environ.get("HILUM_TEST_DATABASE", "postgresql")
     with connection.cursor() as cursor:
-        cursor.execute("SELECT sqlite_version()" if wanted == "sqlite" else "SHOW server_version_num")
+        cursor.execute("SELECT sqlite_version()" if vendor == "sqlite" else "SHOW server_version_num")
         assert cursor.fetchone()
-    assert connection.vendor == wanted
+    assert connection.vendor == vendor
 
 
 @pytest.mark.both
@@ -32,14 +32,14 @@ def test_a_child_process_sees_the_rows_of_the_test(process_environment: dict[str
 
     get_user_model().objects.create_user("seen-from-outside", password="irrelevant-here")
     question = "from portal.models import User; print(User.objects.values_list('username', flat=True))"
-    seen = subprocess.run(
+    child = subprocess.run(
         [sys.executable, "manage.py", "shell", "-c", question],
         cwd=ROOT,
         env=process_environment,
         capture_output=True,
         text=True,
     )
-    assert "seen-from-outside" in seen.stdout, seen.stderr
+    assert "seen-from-outside" in child.stdout, child.stderr
 
 
 def test_the_broker_is_a_redis_with_an_append_only_file(broker: str) -> None:
@@ -50,7 +50,7 @@ def test_the_broker_is_a_redis_with_an_append_only_file(broker: str) -> None:
         assert client.config_get("appendonly") == {"appendonly": "yes"}
 
 
-def test_a_server_and_its_folder_go_when_the_tests_are_killed(tmp_path: Path) -> None:
+def test_a_server_and_its_folder_are_removed_when_the_tests_are_killed(tmp_path: Path) -> None:
     program = servers.find_redis()
     assert program, servers.NO_REDIS
     starter = (
@@ -65,7 +65,7 @@ def test_a_server_and_its_folder_go_when_the_tests_are_killed(tmp_path: Path) ->
     assert folder.name.startswith("hilum-redis-")
 
 
-def test_a_server_that_cannot_start_says_why() -> None:
+def test_a_server_that_cannot_start_reports_the_cause() -> None:
     folder = servers.short_folder("hilum-none-")
     with pytest.raises(pytest.UsageError, match="no such option here"):
         servers.start(

@@ -1,8 +1,8 @@
-"""Make the environment in .venv where it is missing, stale or broken, then do one thing in it.
+"""Create or update the environment in .venv if necessary, then run a task in it.
 
     python3 tools/bootstrap.py demo | test | lint | bench-web | clean-demo   [arguments passed on]
 
-Standard library only, and written for old interpreters too, so that each can say what is missing.
+Uses the standard library only and runs with old interpreters too, so that each can report what is missing.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ PYTHONS = ((3, 11), (3, 12), (3, 13))
 GIB = 2**30
 NEEDED_GIB = 8
 EXTRAS = {"demo": ("local", "cpu"), "test": ("local", "cpu", "test"), "lint": ("local", "cpu", "test")}
-EXTRAS["bench-web"] = EXTRAS["test"]  # its PostgreSQL is the tests'
-# one of each group that an installation may have lost
+EXTRAS["bench-web"] = EXTRAS["test"]  # it uses the PostgreSQL of the tests
+# a package of each group, to detect an incomplete installation
 TELL_TALES = ("django", "celery", "torch", "torchvision", "numpy", "pydicom", "hilum")
 
 
@@ -46,7 +46,7 @@ def say(sentence: str) -> None:
 
 
 def version_of(python: str) -> tuple[int, int] | None:
-    """The release of an interpreter that can make environments, None for anything else."""
+    """The version of an interpreter that can create environments, None otherwise."""
     question = "import sys, venv, ensurepip; print('%d %d' % sys.version_info[:2])"
     try:
         answer = subprocess.run([python, "-c", question], capture_output=True, text=True, timeout=60)
@@ -59,12 +59,12 @@ def version_of(python: str) -> tuple[int, int] | None:
 def find_python() -> str:
     names = [f"python3.{minor}" for _, minor in reversed(PYTHONS)]
     for candidate in [sys.executable, *names, "python3", "python"]:
-        found = shutil.which(candidate)
-        if found and ENVIRONMENT not in Path(found).parents and version_of(found) in PYTHONS:
-            return found
+        path = shutil.which(candidate)
+        if path and ENVIRONMENT not in Path(path).parents and version_of(path) in PYTHONS:
+            return path
     stop(
-        "needs Python 3.11, 3.12 or 3.13 with the modules venv and ensurepip and found none; install one "
-        "(Debian, Ubuntu: apt-get install python3 python3-venv), or name it: make demo PYTHON=/path/to/python3.12"
+        "needs Python 3.11, 3.12 or 3.13 with the modules venv and ensurepip, and there is none; install it "
+        "(Debian, Ubuntu: apt-get install python3 python3-venv), or set its path: make demo PYTHON=/path/to/python3.12"
     )
     raise AssertionError
 
@@ -72,8 +72,8 @@ def find_python() -> str:
 # --- the environment ----------------------------------------------------------------------------
 
 
-def wanted_stamp(extras: tuple[str, ...]) -> dict[str, object]:
-    """What an installation depends on: the two files, the place, the extras."""
+def current_stamp(extras: tuple[str, ...]) -> dict[str, object]:
+    """What an installation depends on: a hash of the two files, the folder, the extras."""
     content = b"".join((ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt"))
     return {"files": hashlib.sha256(content).hexdigest(), "place": str(ROOT), "extras": sorted(extras)}
 
@@ -86,15 +86,15 @@ def read_stamp() -> dict[str, object]:
     return stamp if isinstance(stamp, dict) else {}
 
 
-def is_ready(wanted: dict[str, object]) -> bool:
+def is_up_to_date(current: dict[str, object]) -> bool:
     stamp = read_stamp()
-    same = all(stamp.get(key) == wanted[key] for key in ("files", "place"))
+    same = all(stamp.get(key) == current[key] for key in ("files", "place"))
     has = stamp.get("extras")
-    enough = isinstance(has, list) and set(wanted["extras"]) <= set(has)  # type: ignore[call-overload]
-    return same and enough and answers()
+    enough = isinstance(has, list) and set(current["extras"]) <= set(has)  # type: ignore[call-overload]
+    return same and enough and has_packages()
 
 
-def answers() -> bool:
+def has_packages() -> bool:
     """Whether the environment's interpreter runs and still has its packages; takes a tenth of a second."""
     question = "import importlib.metadata as m, sys; [m.version(n) for n in sys.argv[1:]]"
     try:
@@ -104,60 +104,62 @@ def answers() -> bool:
 
 
 def make_ready(task: str) -> None:
-    """Create or repair .venv. Two starts at once wait for each other."""
+    """Create or repair .venv. A second start at the same time waits for the first."""
     with (ROOT / "pyproject.toml").open("rb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             say("waits for another installation in this folder to end.")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        wanted = wanted_stamp(EXTRAS[task])
-        if not is_ready(wanted):
-            install(wanted)
+        stamp = current_stamp(EXTRAS[task])
+        if not is_up_to_date(stamp):
+            install(stamp)
 
 
-def install(wanted: dict[str, object]) -> None:
+def install(stamp: dict[str, object]) -> None:
     started = time.monotonic()
     check_disk()
     before = read_stamp().get("extras")
-    extras = sorted({*wanted["extras"], *(before if isinstance(before, list) else [])})  # type: ignore[misc]
+    extras = sorted({*stamp["extras"], *(before if isinstance(before, list) else [])})  # type: ignore[misc]
     STAMP.unlink(missing_ok=True)
     if not INSIDE.exists() or version_of(str(INSIDE)) not in PYTHONS:
         python = find_python()
-        say(f"makes .venv with {python}.")
+        say(f"creates .venv with {python}.")
         if subprocess.run([python, "-m", "venv", "--clear", str(ENVIRONMENT)]).returncode:
-            stop(f"could not make .venv with {python}; the lines above say why.")
+            stop(f"could not create .venv with {python}; see the lines above.")
     if before:
         say("brings the packages in .venv up to date.")
     else:
         say("installs the packages: about 3 GB to download and 6 GB on disk, once; two to ten minutes.")
     pip = [str(INSIDE), "-m", "pip", "--disable-pip-version-check", "install", "-c", "constraints.txt"]
     if subprocess.run([*pip, "-e", ".[" + ",".join(extras) + "]"], cwd=ROOT).returncode:
-        stop("could not install the packages; the lines above say why. The same command goes on from here.")
-    STAMP.write_text(json.dumps({**wanted, "extras": extras}), encoding="utf-8")
+        stop("could not install the packages; see the lines above. Run the same command to continue.")
+    STAMP.write_text(json.dumps({**stamp, "extras": extras}), encoding="utf-8")
     say(f"is installed, after {time.monotonic() - started:.0f} seconds.")
 
 
 def check_disk() -> None:
     free = shutil.disk_usage(ROOT).free / GIB
-    used = 0.0
-    if (ENVIRONMENT / "lib").is_dir():  # what is there already counts
-        used = sum(p.stat().st_size for p in ENVIRONMENT.rglob("*") if p.is_file() and not p.is_symlink()) / GIB
-    if free + used < NEEDED_GIB:
-        stop(f"needs about {NEEDED_GIB} GB of free disk in {ROOT} and finds {free:.1f}; free some and start again.")
+    installed = 0.0
+    if (ENVIRONMENT / "lib").is_dir():  # installed files count
+        installed = sum(p.stat().st_size for p in ENVIRONMENT.rglob("*") if p.is_file() and not p.is_symlink()) / GIB
+    if free + installed < NEEDED_GIB:
+        stop(
+            f"needs about {NEEDED_GIB} GB of disk space in {ROOT}, and {free:.1f} are free; free some and start again."
+        )
 
 
 # --- the tasks ----------------------------------------------------------------------------------
 
 
 def run(*arguments: str) -> None:
-    """Become the command, so that signals and the exit status are its own."""
+    """Replace this process by the command, which then gets the signals and sets the exit status."""
     os.chdir(ROOT)
     os.execv(str(INSIDE), [str(INSIDE), *arguments])
 
 
 def test(arguments: list[str]) -> None:
-    """The whole suite drives a browser, so one is fetched where there is none; single tests say what they lack."""
+    """Run the tests. The whole suite needs a browser and downloads one if necessary; single tests stop without it."""
     if not arguments:
         status = subprocess.run([str(INSIDE), "tools/browser.py"], cwd=ROOT).returncode
         if status:
@@ -178,8 +180,8 @@ def lint() -> None:
     }
     failed = [name for name, command in checks.items() if subprocess.run(command).returncode]
     if failed:
-        stop("lint found something in: " + ", ".join(failed) + ".")
-    say("lint found nothing.")
+        stop("lint failed in: " + ", ".join(failed) + ".")
+    say("lint passed.")
 
 
 def clean_demo() -> None:
@@ -190,9 +192,9 @@ def clean_demo() -> None:
     files = sum(1 for path in folder.rglob("*") if path.is_file())
     question = f"Delete {folder} with its {files} files: database, films, runs, weights? Type yes: "
     if not sys.stdin.isatty() or input(question).strip() != "yes":
-        stop(f"left {folder} as it is; delete it by hand, or answer yes on a terminal.")
+        stop(f"did not delete {folder}; delete it by hand, or answer yes in a terminal.")
     shutil.rmtree(folder)
-    say(f"deleted {folder}; `make demo` makes it anew.")
+    say(f"deleted {folder}; `make demo` creates it again.")
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
-"""Chromium for the browser tests and benchmarks: the system's, else Playwright's own.
+"""Chromium for the browser tests and benchmarks: the system's, or Playwright's own.
 
-python tools/browser.py     where there is none, fetch one; `make test` runs this before the whole suite
+python tools/browser.py     download one if there is none; `make test` runs this before the whole suite
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 PLAYWRIGHT = (sys.executable, "-m", "playwright")
 DOWNLOAD_SECONDS = 300
 NO_BROWSER = (
-    "The browser tests need Chromium and found none: install it (Debian: apt-get install chromium), "
+    "The browser tests need Chromium, and there is none: install it (Debian: apt-get install chromium), "
     "or run `.venv/bin/playwright install chromium`."
 )
 
@@ -28,7 +28,7 @@ def say(sentence: str) -> None:
 
 
 def find_chromium() -> str | None:
-    """The system's Chromium or Chrome, else the one that Playwright downloaded, else None."""
+    """Return the path of the system's Chromium or Chrome, or of Playwright's Chromium; None without either."""
     for name in NAMES:
         path = shutil.which(name)
         if path and starts(path):
@@ -38,7 +38,7 @@ def find_chromium() -> str | None:
 
 
 def playwrights_own() -> str:
-    """Where Playwright keeps its Chromium once it has downloaded it."""
+    """Return the path to which Playwright downloads its Chromium."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -46,7 +46,7 @@ def playwrights_own() -> str:
 
 
 def starts(program: str) -> bool:
-    """Whether it runs: a download may lack system libraries, and Ubuntu's chromium-browser may only name a snap."""
+    """Whether the program runs: libraries may be missing, and Ubuntu's chromium-browser may only point to a snap."""
     try:
         return subprocess.run([program, "--version"], capture_output=True, timeout=60).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
@@ -57,8 +57,8 @@ def starts(program: str) -> bool:
 
 
 def fetch_chromium() -> str | None:
-    """Playwright's Chromium, else the system's package, installed now. Returns its path, None where neither works."""
-    say(f"finds no browser; downloads Playwright's Chromium, for at most {DOWNLOAD_SECONDS // 60} minutes.")
+    """Install Playwright's Chromium or, if it fails, the system's package. Return its path, None if neither works."""
+    say(f"found no browser; downloads Playwright's Chromium, for at most {DOWNLOAD_SECONDS // 60} minutes.")
     downloaded = run_for(DOWNLOAD_SECONDS, *PLAYWRIGHT, "install", "--no-shell", "chromium")
     if path := find_chromium():
         return path
@@ -82,17 +82,17 @@ def fetch_chromium() -> str | None:
 
 
 def run(*command: str) -> None:
-    """Whether it worked is seen by looking for the browser again."""
+    """Run a command whatever its exit status: the caller looks for the browser again."""
     subprocess.run(command, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
 
 
 def run_for(seconds: float, *command: str) -> bool:
-    """Run a command with its children, at most so long. Returns whether it ended well."""
+    """Run a command and its children with a time limit. Return whether it succeeded."""
     with subprocess.Popen(command, start_new_session=True) as process:
         try:
             return process.wait(seconds) == 0
         except subprocess.TimeoutExpired:
-            say(f"stopped it after {seconds:g} seconds.")
+            say(f"stopped the command after {seconds:g} seconds.")
             return False
         finally:
             if process.poll() is None:

@@ -1,6 +1,6 @@
-"""Write constraints.txt: every version of this environment, and of the GPU extra, without addresses.
+"""Write constraints.txt: every version of this environment and of the extra `gpu`, without URLs.
 
-Run in the environment that the tests have passed in: `.venv/bin/python tools/lock.py`.
+Run it in an environment in which the tests have passed: `.venv/bin/python tools/lock.py`.
 """
 
 import json
@@ -24,12 +24,12 @@ def installed() -> dict[str, str]:
 
 
 def with_gpu(constraints: Path) -> dict[str, str]:
-    """What the extra `gpu` would add; asked of pip without installing it."""
+    """The versions that the extra `gpu` would install, from a dry run of pip."""
     command = [*PIP, "install", "--quiet", "--dry-run", "--ignore-installed", "--report", "-"]
-    asked = subprocess.run(
+    dry_run = subprocess.run(
         [*command, "-c", str(constraints), f"{ROOT}[gpu]"], stdout=subprocess.PIPE, text=True, check=True
     )
-    return {item["metadata"]["name"]: item["metadata"]["version"] for item in json.loads(asked.stdout)["install"]}
+    return {item["metadata"]["name"]: item["metadata"]["version"] for item in json.loads(dry_run.stdout)["install"]}
 
 
 def write(versions: dict[str, str], path: Path) -> None:

@@ -1,6 +1,6 @@
-"""Run the tests: all of them on PostgreSQL, then those marked `both` on SQLite; each prints its twenty slowest.
+"""Run all tests on PostgreSQL, then those marked `both` on SQLite; each prints its twenty slowest tests.
 
-With arguments only the first, with the arguments passed to pytest: `make test ARGS="-k viewer"`.
+With arguments, run only pytest on PostgreSQL with these arguments: `make test ARGS="-k viewer"`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# a process a core, each with servers of its own; the tests of a file stay together, for they share what they made, and
-# files come in the order of tests/conftest.py, the longest first
-# a process has a core, so one thread of torch; several wait by spinning and take the other processes' time
+# One process per core, each with its own servers. The tests of a file stay together, since they share fixtures, and
+# files come in the order of tests/conftest.py, the longest first. As a process has one core, torch uses one thread:
+# several would wait by spinning and take time from the other processes.
 QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
 SIDE_BY_SIDE = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
 WHOLE_SUITE = [*SIDE_BY_SIDE, "--durations=20"]
 
 
 def run_pytest(title: str, arguments: list[str], environment: dict[str, str]) -> tuple[int, str]:
-    """Run pytest with its output shown as it comes. Returns its exit status and its closing line."""
+    """Run pytest and show its output. Return its exit status and its last line."""
     print(f"\n=== {title} ===", flush=True)
     command = [sys.executable, "-m", "pytest", "--color=no", *arguments]
     process = subprocess.Popen(
@@ -35,7 +35,7 @@ def run_pytest(title: str, arguments: list[str], environment: dict[str, str]) ->
         tail = (tail + piece)[-4000:]
     status = process.wait()
     lines = tail.decode(errors="replace").strip().splitlines()
-    return status, lines[-1].strip() if lines else "pytest said nothing"
+    return status, lines[-1].strip() if lines else "pytest printed nothing"
 
 
 def main() -> int:
@@ -44,7 +44,9 @@ def main() -> int:
     if not arguments:
         steps.append(("SQLite", ["-m", "both", *WHOLE_SUITE], {"HILUM_TEST_DATABASE": "sqlite", **QUIET}))
     started = time.monotonic()
-    closing = [(title, *run_pytest(f"Tests on {title}", given, env)) for title, given, env in steps]
+    closing = [
+        (title, *run_pytest(f"Tests on {title}", pytest_arguments, env)) for title, pytest_arguments, env in steps
+    ]
     failed = [title for title, status, _ in closing if status != 0]
     print(f"\n=== Both ended after {time.monotonic() - started:.0f} s ===" if len(closing) > 1 else "")
     for title, status, line in closing:

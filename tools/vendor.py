@@ -1,10 +1,10 @@
 """Fetch the browser libraries named in static/vendor/manifest.json from the npm registry, by name.
 
     python tools/vendor.py            check every file against its hash
-    python tools/vendor.py --fetch    fetch the packages again and compare
+    python tools/vendor.py --fetch    fetch the packages again and compare them
     python tools/vendor.py --renew    after a version was changed in the manifest: fetch, write the new hashes
 
-Needs npm for the last two. The files are committed, so that neither an installation nor a page needs npm.
+The last two need npm. The files are committed, so that neither installations nor pages need npm.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def sha256(data: bytes) -> str:
 
 
 def wrong_files(folder: Path = FOLDER) -> list[str]:
-    """One line for each file that is missing, differs from the manifest, or is not in it."""
+    """Return a line for each file that is missing, differs from the manifest, or is not in it."""
     files = [file for package in read_manifest(folder)["packages"] for file in package["files"]]
     wrong = []
     for file in files:
@@ -37,11 +37,11 @@ def wrong_files(folder: Path = FOLDER) -> list[str]:
             wrong.append(f"{file['file']} is missing")
         elif sha256(path.read_bytes()) != file["sha256"]:
             wrong.append(f"{file['file']} differs from its hash in {MANIFEST.name}")
-    known = {folder / file["file"] for file in files} | {folder / MANIFEST.name}
+    expected = {folder / file["file"] for file in files} | {folder / MANIFEST.name}
     wrong += [
         f"{path.relative_to(folder)} is not in {MANIFEST.name}"
         for path in folder.rglob("*")
-        if path.is_file() and path not in known
+        if path.is_file() and path not in expected
     ]
     return wrong
 
@@ -51,8 +51,8 @@ def read_manifest(folder: Path = FOLDER) -> dict[str, Any]:
     return manifest
 
 
-def packed(name: str, version: str) -> dict[str, bytes]:
-    """The files of one npm package, by path inside it."""
+def package_files(name: str, version: str) -> dict[str, bytes]:
+    """Return the files of an npm package by their paths in it."""
     with tempfile.TemporaryDirectory() as scratch:
         command = ["npm", "pack", "--silent", "--pack-destination", scratch, f"{name}@{version}"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -65,13 +65,13 @@ def packed(name: str, version: str) -> dict[str, bytes]:
 def fetch(*, renew: bool) -> None:
     manifest = read_manifest()
     for package in manifest["packages"]:
-        contents = packed(package["package"], package["version"])
+        contents = package_files(package["package"], package["version"])
         for file in package["files"]:
             data = contents[file["source"]]
             if renew:
                 file["sha256"] = sha256(data)
             elif sha256(data) != file["sha256"]:
-                sys.exit(f"{package['package']} {package['version']}: {file['source']} is not what the manifest says.")
+                sys.exit(f"{package['package']} {package['version']}: {file['source']} differs from its hash.")
             path = FOLDER / file["file"]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
@@ -88,7 +88,7 @@ def main() -> None:
         fetch(renew=options.renew)
     if wrong := wrong_files():
         sys.exit("\n".join(wrong))
-    print("static/vendor is as its manifest says.")
+    print("static/vendor matches its manifest.")
 
 
 if __name__ == "__main__":

@@ -358,7 +358,8 @@ def test_keys_are_changed_and_used(
     page.goto(f"{live_server.url}/keys/")
     page.get_by_label("Normal", exact=True).fill("s")
     page.get_by_role("button", name="Save the keys").click()
-    expect(page.get_by_role("alert")).to_have_text("'s' is already the key for Normal; choose another key for Abnormal.")
+    refusal = "'s' is already the key for Normal; choose another key for Abnormal."
+    expect(page.get_by_role("alert")).to_have_text(refusal)
     page.get_by_label("Normal", exact=True).fill("j")
     page.get_by_role("button", name="Save the keys").click()
     expect(page.get_by_role("status")).to_have_text("Your keys are saved.")

@@ -1,4 +1,4 @@
-"""`make test` looks for a browser before the whole suite, and only then."""
+"""`make test` looks for a browser before the whole suite, not before single tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.paths import ROOT
 
 
 def bootstrap(tmp_path: Path, *arguments: str, browser: int = 0) -> tuple[int, list[str]]:
-    """The exit status of tools/bootstrap.py and what it ran in the environment, here a program that writes it down."""
+    """The exit status of tools/bootstrap.py and its commands, which a stand-in for the interpreter records."""
     python, calls = tmp_path / "python", tmp_path / "calls"
     python.write_text(
         f"#!{sys.executable}\n"
@@ -31,7 +31,7 @@ def bootstrap(tmp_path: Path, *arguments: str, browser: int = 0) -> tuple[int, l
     return status, calls.read_text(encoding="utf-8").splitlines()
 
 
-def test_the_whole_suite_has_a_browser_first(tmp_path: Path) -> None:
+def test_the_whole_suite_fetches_a_browser_first(tmp_path: Path) -> None:
     assert bootstrap(tmp_path, "test") == (0, ["tools/browser.py", "tools/run_tests.py"])
 
 
@@ -39,10 +39,10 @@ def test_no_test_runs_where_there_is_no_browser(tmp_path: Path) -> None:
     assert bootstrap(tmp_path, "test", browser=1) == (1, ["tools/browser.py"])
 
 
-def test_single_tests_fetch_none(tmp_path: Path) -> None:
+def test_single_tests_fetch_no_browser(tmp_path: Path) -> None:
     assert bootstrap(tmp_path, "test", "-k", "viewer") == (0, ["tools/run_tests.py -k viewer"])
 
 
 @pytest.mark.parametrize(("task", "call"), [("demo", "manage.py demo"), ("bench-web", "-m benchmarks.web")])
-def test_other_tasks_fetch_none(tmp_path: Path, task: str, call: str) -> None:
+def test_other_tasks_fetch_no_browser(tmp_path: Path, task: str, call: str) -> None:
     assert bootstrap(tmp_path, task) == (0, [call])

@@ -1,4 +1,4 @@
-"""Find a browser or fetch one. Programs and downloads are made up: nothing is installed, nothing leaves the machine."""
+"""Find or download a browser, with stand-ins for programs and downloads: nothing is installed or requested."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LACKS_LIBRARIES = "#!/bin/sh\nexit 127\n"
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine that has the programs of one folder only and writes down each call of one that installs."""
+    """A machine with only the programs of a folder, which records each call of an installer."""
 
     folder: Path
 
@@ -42,7 +42,8 @@ class Machine:
         path.chmod(0o755)
 
     def add_installer(self, name: str, *, installs: dict[str, Path] | None = None, status: int = 0) -> None:
-        """A program that writes down its call, puts a browser where `installs` says for its first word, and ends."""
+        """Add a program that records its call and exits with `status`. It creates a browser at the path that `installs`
+        has for its first argument."""
         places = {word: str(path) for word, path in (installs or {}).items()}
         self.add(
             name,
@@ -64,7 +65,7 @@ class Machine:
         return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
     def run(self, code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """In a process of its own, since a browser test of this process may keep Playwright busy."""
+        """Run code in a separate process, since a browser test may be using Playwright in this one."""
         return subprocess.run(
             [sys.executable, "-c", f"import os; from tools import browser; {code}"],
             cwd=ROOT,
@@ -79,7 +80,7 @@ class Machine:
         )
 
     def fetch(self, *, root: bool) -> subprocess.CompletedProcess[str]:
-        """What `python tools/browser.py` does, with this machine's playwright."""
+        """Run tools/browser.py with this machine's playwright."""
         playwright = str(self.programs / "playwright")
         return self.run(
             f"browser.PLAYWRIGHT = ({playwright!r},); os.geteuid = lambda: {0 if root else 1000}; browser.main()"
@@ -94,7 +95,7 @@ def machine(tmp_path: Path) -> Machine:
 
 @pytest.fixture
 def playwrights_own(machine: Machine) -> Path:
-    """Where Playwright itself looks for its Chromium on this machine."""
+    """The path at which Playwright looks for its Chromium on this machine."""
     return Path(machine.run("print(browser.playwrights_own())").stdout.strip())
 
 
@@ -104,7 +105,7 @@ APT = ["apt-get update -q", "apt-get install -q -y --no-install-recommends chrom
 
 
 @pytest.mark.parametrize("name", ["chromium", "chromium-browser", "google-chrome"])
-def test_where_a_browser_is_nothing_is_fetched(machine: Machine, name: str) -> None:
+def test_with_a_browser_nothing_is_fetched(machine: Machine, name: str) -> None:
     machine.add(name, STARTS)
     machine.add_installer("playwright")
     machine.add_installer("apt-get")
@@ -121,14 +122,14 @@ def test_playwrights_own_is_found_where_it_was_downloaded_before(machine: Machin
     assert (done.returncode, machine.calls) == (0, [])
 
 
-def test_a_program_that_does_not_start_is_no_browser(machine: Machine) -> None:
+def test_a_program_that_does_not_start_is_not_used(machine: Machine) -> None:
     machine.add("chromium-browser", LACKS_LIBRARIES)
     assert machine.run("print(browser.find_chromium())").stdout == "None\n"
     machine.add("google-chrome", STARTS)
     assert machine.run("print(browser.find_chromium())").stdout == f"{machine.programs / 'google-chrome'}\n"
 
 
-def test_what_playwright_downloads_needs_no_package(machine: Machine, playwrights_own: Path) -> None:
+def test_a_working_download_needs_no_package(machine: Machine, playwrights_own: Path) -> None:
     machine.add_installer("playwright", installs={"install": playwrights_own})
     machine.add_installer("apt-get")
     done = machine.fetch(root=True)
@@ -152,7 +153,7 @@ def test_root_installs_the_package_where_the_download_fails(machine: Machine) ->
     assert "apt-get install chromium" in done.stdout
 
 
-def test_where_neither_works_it_stops_with_the_sentence_of_the_tests(machine: Machine) -> None:
+def test_if_neither_works_it_stops_with_the_message_of_the_tests(machine: Machine) -> None:
     machine.add_installer("playwright", status=1)
     machine.add_installer("apt-get", status=100)
     done = machine.fetch(root=True)
@@ -181,7 +182,7 @@ def test_a_download_that_hangs_is_ended_with_its_children(tmp_path: Path, capsys
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     # a child of the command writes a line and then keeps the pipe open for as long as it lives
     assert not run_for(2, "/bin/sh", "-c", f"(echo lives; sleep 1000) > {tmp_path / 'pipe'} & wait")
-    assert "stopped it after 2 seconds" in capsys.readouterr().out
+    assert "stopped the command after 2 seconds" in capsys.readouterr().out
     os.set_blocking(reader, True)
     with os.fdopen(reader) as pipe:
         assert pipe.read() == "lives\n"  # read() returns once nobody can write any more
@@ -192,7 +193,7 @@ def test_a_download_that_hangs_is_ended_with_its_children(tmp_path: Path, capsys
 
 @pytest.fixture
 def download_host(playwrights_own: Path, machine: Machine) -> Generator[str]:
-    """Serves archives in which Chromium is a shell script, for whatever Playwright asks."""
+    """Serves archives in which Chromium is a shell script, for every request of Playwright."""
     inside = playwrights_own.relative_to(machine.browsers)
     chromium = archive(Path(*inside.parts[1:]).as_posix())
     other = archive("anything")

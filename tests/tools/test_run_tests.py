@@ -1,4 +1,4 @@
-"""What the runner asks of pytest, and how it closes."""
+"""The arguments that the runner passes to pytest, and its last lines."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tools import run_tests
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """The arguments of each run of pytest, in place of the runs."""
+def pytest_runs(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """The arguments of each run of pytest, which are not executed."""
     runs: dict[str, list[str]] = {}
 
     def run_pytest(title: str, arguments: list[str], environment: dict[str, str]) -> tuple[int, str]:
@@ -23,11 +23,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 
 
 def test_the_whole_suite_prints_its_slowest_on_both_databases(
-    asked: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    pytest_runs: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["run_tests.py"])
     assert run_tests.main() == 1
-    assert {database: "--durations=20" in arguments for database, arguments in asked.items()} == {
+    assert {database: "--durations=20" in arguments for database, arguments in pytest_runs.items()} == {
         "postgresql": True,
         "sqlite": True,
     }
@@ -39,7 +39,7 @@ def test_the_whole_suite_prints_its_slowest_on_both_databases(
     ]
 
 
-def test_arguments_go_to_pytest_as_they_are(asked: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_are_passed_to_pytest(pytest_runs: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["run_tests.py", "-k", "viewer"])
     assert run_tests.main() == 0
-    assert asked == {"postgresql": ["-k", "viewer"]}
+    assert pytest_runs == {"postgresql": ["-k", "viewer"]}
