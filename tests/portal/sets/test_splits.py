@@ -386,14 +386,14 @@ def request_from(*cohorts: Cohort, **fields: Any) -> SplitRequest:
 
 
 def test_only_films_of_the_cohorts_are_drawn() -> None:
-    one, other = factories.dataset("One"), factories.dataset("Other")
-    normals, abnormals = factories.films(one, normal=12), factories.films(other, abnormal=4)
-    factories.films(one, unsure=2)
+    first, second = factories.dataset("First"), factories.dataset("Second")
+    normals, abnormals = factories.films(first, normal=12), factories.films(second, abnormal=4)
+    factories.films(first, unsure=2)
     drawn_from = [cohort_of(normals[:8]), cohort_of(abnormals[:3], "abnormals")]
     split = draw_split(request_from(*drawn_from), fractions={"fit": 0.5, "test": 0.5})
     drawn = set(SplitImage.objects.filter(member__split=split).values_list("image_id", flat=True))
     assert drawn == {film.pk for film in normals[:8] + abnormals[:3]}
-    assert set(split.datasets.all()) == {one, other}
+    assert set(split.datasets.all()) == {first, second}
     assert set(split.cohorts.all()) == set(drawn_from)
     assert split.counts["left_out"] == {}
 

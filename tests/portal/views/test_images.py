@@ -132,7 +132,7 @@ def test_facts_have_the_patients_orientation(curator: Client, film: Image) -> No
 
 def test_other_films_of_the_patient_start_with_those_of_the_study(curator: Client, of: Dataset) -> None:
     study = factories.patient("one", at=of.site).studies.create(pseudonym="s")
-    film, other, lateral = (factories.film(of, person="one", study=one) for one in (study, None, study))
+    film, other, lateral = (factories.film(of, person="one", study=film_study) for film_study in (study, None, study))
     factories.film(of, person="two")
     others = curator.get(f"/images/{film.uuid}/beside").json()["films"]
     assert [(row["image"], row["same_study"]) for row in others] == [

@@ -40,12 +40,12 @@ def test_films_are_labelled_in_one_act(curator: Client, of: Dataset) -> None:
 
 
 def test_undo_reverts_the_named_act(curator: Client, of: Dataset) -> None:
-    one, two = factories.films(of, normal=2)
-    first, _second = (send(curator, film).json()["act"] for film in (one, two))
+    film, other_film = factories.films(of, normal=2)
+    first, _second = (send(curator, acted_on).json()["act"] for acted_on in (film, other_film))
     assert take_back(curator, act=first).json()["labels"] == {
-        str(one.uuid): {"value": "normal", "findings": [], "seen": 3}
+        str(film.uuid): {"value": "normal", "findings": [], "seen": 3}
     }
-    assert CurrentLabel.objects.get(image=two).value == "abnormal"
+    assert CurrentLabel.objects.get(image=other_film).value == "abnormal"
 
 
 def test_undo_without_an_act_names_the_latest_and_reverts_nothing(curator: Client, of: Dataset) -> None:
@@ -62,11 +62,11 @@ def test_undo_without_an_act_names_the_latest_and_reverts_nothing(curator: Clien
 
 
 def test_on_a_film_only_acts_that_touched_it_are_named(curator: Client, of: Dataset) -> None:
-    one, two, three = factories.films(of, normal=3)
-    first = send(curator, one).json()["act"]
-    send(curator, two)
-    assert take_back(curator, image=one.uuid).json()["last"]["uuid"] == first
-    answer = take_back(curator, image=three.uuid)
+    first_film, second_film, third_film = factories.films(of, normal=3)
+    first = send(curator, first_film).json()["act"]
+    send(curator, second_film)
+    assert take_back(curator, image=first_film.uuid).json()["last"]["uuid"] == first
+    answer = take_back(curator, image=third_film.uuid)
     assert (answer.status_code, answer.json()["error"]) == (400, "You have nothing to undo on this film.")
     assert take_back(curator, image=factories.somewhere()).status_code == 404
 

@@ -50,8 +50,8 @@ def test_with_labels_boxes_and_a_name_for_the_audit(folder: Path, tmp_path: Path
     factories.curator("kim")
     labels = factories.table(tmp_path / "l.csv", {"filename": "a.png", "label": "abnormal"}, {"filename": "c.png"})
     boxes = factories.box_table(tmp_path / "b.csv", ["a.png", 1, 2, 3, 4, ""])
-    said = run(folder, labels=labels, boxes=boxes, user="kim").splitlines()
-    assert said == [
+    lines = run(folder, labels=labels, boxes=boxes, user="kim").splitlines()
+    assert lines == [
         "1 film imported",
         "1 file skipped, because the CSV does not list it",
         "1 file listed in the CSV is missing (the first: c.png)",
@@ -63,9 +63,9 @@ def test_with_labels_boxes_and_a_name_for_the_audit(folder: Path, tmp_path: Path
 
 def test_quarantined_files_are_listed_with_their_sentence(folder: Path) -> None:
     factories.colour_png(folder / "c.png")
-    said = run(folder)
-    assert "1 file in quarantine, with the reason\n  quarantined " in said
-    assert "c.png" not in said
+    output = run(folder)
+    assert "1 file in quarantine, with the reason\n  quarantined " in output
+    assert "c.png" not in output
 
 
 @pytest.mark.parametrize(
