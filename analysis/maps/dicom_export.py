@@ -29,7 +29,7 @@ from analysis.evaluation.run_results import results_of
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.maps.heatmap_picture import blend, with_legend
 from analysis.maps.heatmaps import heatmap_of
-from ml_engine.engine.heatmap import Heatmap
+from ml_engine.engine.heatmap import Heatmap, NoPlaceOnFilm
 from ml_engine.models import Score
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film import Film, PixelFacts, shown_values, unpack
@@ -69,14 +69,16 @@ def export(*, score: Score, author: User, kind: Kind) -> bytes:
     make: dict[Kind, Callable[[_Source], Dataset]] = {"heatmap": _secondary_capture, "segmentation": _segmentation}
     with results_of(score.run) as folder:
         code_version = folder.summary.code_version
-    made = make[kind](
-        _Source(
-            score=score,
-            heatmap=heatmap_of(score),
-            facts=PixelFacts.from_json(score.image.facts),
-            code_version=code_version,
-        )
+    source = _Source(
+        score=score,
+        heatmap=heatmap_of(score),
+        facts=PixelFacts.from_json(score.image.facts),
+        code_version=code_version,
     )
+    try:
+        made = make[kind](source)
+    except NoPlaceOnFilm as error:
+        raise CannotEvaluate(str(error)) from error
     file = io.BytesIO()
     made.save_as(file, enforce_file_format=True)
     with transaction.atomic():

@@ -12,6 +12,10 @@ from ml_engine.core.errors import EngineError
 _ROWS_AT_A_TIME = 128
 
 
+class NoPlaceOnFilm(EngineError):
+    """A film's alignment has no inverse, so its heatmap cannot be shown on it."""
+
+
 @dataclass(frozen=True)
 class Heatmap:
     """`fused` (h, w) float64, NaN where masked; patch (r, c) covers [stride c, stride (c + 1)) x [stride r,
@@ -35,10 +39,10 @@ class Heatmap:
 
     def in_original_pixels(self, rows: int, columns: int) -> NDArray[np.float64]:
         """(rows, columns) float64, the map at each pixel's centre: bilinear between the centres of unmasked patches;
-        NaN beyond the grid and in masked patches. Raises EngineError for an affine without an inverse."""
+        NaN beyond the grid and in masked patches. Raises NoPlaceOnFilm."""
         matrix = np.vstack([self.original_from_canonical, [0.0, 0.0, 1.0]])
         if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:
-            raise EngineError(
+            raise NoPlaceOnFilm(
                 "The film's alignment cannot be inverted, so its heatmap has no place on the film; score it again."
             )
         (a, b, c), (d, e, f) = np.linalg.inv(matrix)[:2] / self.stride

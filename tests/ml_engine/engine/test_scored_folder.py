@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from ml_engine.core.detector.pipeline import Scores
-from ml_engine.core.errors import EngineError
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.scored_folder import ARRAYS, ArrayName, ResultsMissing, ScoredFolder, ScoreSummary
 from tests.ml_engine import scored_folders
