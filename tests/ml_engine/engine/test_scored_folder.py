@@ -147,5 +147,5 @@ def test_points_go_to_original_pixels_and_pixels_find_their_patch(tmp_path: Path
 
 def test_a_placement_without_an_inverse_has_no_pixels(tmp_path: Path) -> None:
     folder = small(tmp_path, original_from_canonical=((1, 0, 0), (2, 0, 0)))
-    with pytest.raises(EngineError, match="The film's alignment cannot be inverted"):
+    with pytest.raises(NoPlaceOnFilm, match="The film's alignment cannot be inverted"):
         folder.heatmap_of(0).in_original_pixels(4, 4)
