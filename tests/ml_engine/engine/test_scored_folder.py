@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ml_engine.core.detector.pipeline import Scores
+from ml_engine.engine.heatmap import NoPlaceOnFilm
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.scored_folder import ARRAYS, ArrayName, ResultsMissing, ScoredFolder, ScoreSummary
 from tests.ml_engine import scored_folders

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ import numpy as np
 import pytest
 
 from ml_engine.command import main
+from ml_engine.core import files
 from ml_engine.core.detector import pipeline
 from ml_engine.engine import manifest
+from ml_engine.engine.outcome import ExitStatus
 from ml_engine.engine.stages import blind_spots
+from ml_engine.engine.stages.runner import run_folder
 from tests.ml_engine import films
 
 ASKED = ["--films", "3", "--places", "2", "--contrasts", "0,0.4", "--size-mm", "nodule=30,80"]
@@ -185,3 +189,14 @@ def test_what_cannot_be_asked_is_refused(
     command = ["blind-spots", *given(world), "--model", str(world / "m"), *more, "--out", str(tmp_path / "out")]
     assert main.main(command) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_a_study_without_any_lesion_is_refused(world: Path, tmp_path: Path) -> None:
+    """As where the lungs of every film are too small for what is asked."""
+    folder = shutil.copytree(world / "out", tmp_path / "out")
+    for path in (folder / "stages" / "lesions").glob("*.json"):
+        files.write_json(path, files.read_json(path) | {"lesions": []})
+    (folder / "stages" / "results.json").unlink()
+    outcome = run_folder(folder, images=world / "films")
+    assert outcome.status == ExitStatus.REFUSED
+    assert outcome.sentence.startswith("No lesion found room in any film: look at the alignment")

@@ -160,6 +160,7 @@ def test_a_cell_that_is_refused_is_a_sentence_beside_the_others(world: Path, tmp
     ("axes", "sentence"),
     [
         ({}, "The sweep has no axis"),
+        ({"rate": ()}, "The axis rate has no value: give at least one"),
         ({"mask": ("yes",)}, "mask is no axis of a sweep: choose from backbone, size, rate"),
         ({"rate": ()}, "The axis rate has no value"),
         ({"rate": ("often",)}, "rate is 'often': it must be a number"),
