@@ -17,7 +17,7 @@ from django.urls import reverse
 
 from analysis.evaluation.analysis_plan import Intent, lock_plan
 from analysis.evaluation.evaluate import evaluate
-from analysis.evaluation.operating_points import Asked
+from analysis.evaluation.operating_point import RequestedPoint
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.models import Evaluation
 from analysis.report.document import report_pdf
@@ -173,7 +173,7 @@ def test_the_plan_is_printed_and_its_operating_point_taken(
 ) -> None:
     detector = scored.run.detector
     assert detector
-    point = Asked(rule="specificity", target=0.8, prevalence=0.02)
+    point = RequestedPoint(rule="specificity", target=0.8, prevalence=0.02)
     intent = Intent(primary=detector.run, looks=2, hypothesis="Region helps.", operating_point=point)
     plan = lock_plan(split=scored.split, author=analyst, intent=intent)
     address = reverse(door, args=[evaluate(run=scored.run, author=analyst).uuid])
@@ -197,7 +197,7 @@ def test_without_a_plan_the_report_says_so(evaluation: Evaluation) -> None:
 
 @pytest.mark.django_db
 def test_standards_claim_nothing_and_leave_gaps_open(evaluation: Evaluation) -> None:
-    report = gather(evaluation, asked=Asked())
+    report = gather(evaluation, asked=RequestedPoint())
     known = facts(report)
     used = {fact for topics in STANDARDS.values() for _, fact in topics if fact}
     assert used == set(known)
@@ -212,7 +212,7 @@ def test_standards_claim_nothing_and_leave_gaps_open(evaluation: Evaluation) -> 
 
 @pytest.mark.django_db
 def test_methods_come_from_the_settings(evaluation: Evaluation) -> None:
-    text = " ".join(methods(gather(evaluation, asked=Asked())))
+    text = " ".join(methods(gather(evaluation, asked=RequestedPoint())))
     for said in (
         "preset paper, with 1 settings changed",
         "the share 0.05 of the patches",
