@@ -1,4 +1,4 @@
-"""Pages as a browser reads them: where a template breaks its lines does not matter."""
+"""Pages without line breaks, since a browser ignores where a template breaks its lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def one_line(page: Any) -> str:
-    """The HTML of a response, or of a piece of it, with each run of white space as one space."""
+    """The HTML of a response, or a part of it, with each run of white space replaced by a space."""
     return " ".join((page if isinstance(page, str) else page.content.decode()).split())
 
 

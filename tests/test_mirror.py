@@ -1,4 +1,4 @@
-"""Each module has a test of its name in the same folders of `tests`, or a reason here that names what tests it."""
+"""Each module has a test file of its name in the same folders of `tests`, or an entry here that names its tests."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tests.paths import ROOT
 
 ROOMS = ("portal", "ml_engine", "analysis", "tools")
 
-# module, or pattern of modules -> why it has no test of its name, and which files test it instead
+# module or pattern of modules -> why it has no test file of its name, and the files that test it instead
 ELSEWHERE = {
     # Django's own files
     "*/apps.py": "Django loads it for every test of a page, such as tests/portal/views/test_frame.py",
-    "*/urls.py": "tests/portal/test_strangers.py asks every address",
-    "portal/pages.py": "the addresses of pages: tests/portal/test_strangers.py asks every one",
+    "*/urls.py": "tests/portal/test_strangers.py requests every URL",
+    "portal/pages.py": "URLs of pages: tests/portal/test_strangers.py requests each",
     "portal/settings.py": "tests/test_project.py, in production too; tests/portal/project/test_environment.py",
-    "portal/celery.py": "tests/ml_engine/runs/test_recovery.py runs a worker of it",
-    "portal/wsgi.py": "tests/browser/test_whole_path.py starts gunicorn on it",
-    "portal/models.py": "rows and their rules: tests/portal/labels/test_events.py, tests/portal/sets/test_splits.py",
-    "portal/triggers.py": "what tables refuse: tests/portal/labels/test_events.py, tests/portal/sets/test_splits.py",
+    "portal/celery.py": "tests/ml_engine/runs/test_recovery.py runs a worker",
+    "portal/wsgi.py": "tests/browser/test_whole_path.py starts gunicorn with it",
+    "portal/models.py": "rows and constraints: tests/portal/labels/test_events.py, tests/portal/sets/test_splits.py",
+    "portal/triggers.py": "changes refused: tests/portal/labels/test_events.py, tests/portal/sets/test_splits.py",
     "portal/tasks.py": "tests/portal/intake/test_zip_uploads.py",
-    "ml_engine/models.py": "rows and their rules: tests/ml_engine/runs/test_lifecycle.py",
+    "ml_engine/models.py": "rows and constraints: tests/ml_engine/runs/test_lifecycle.py",
     "analysis/models.py": "rows: tests/analysis/reading/test_verdicts.py, tests/analysis/evaluation/test_looks.py",
     "ml_engine/admin.py": "tests/ml_engine/views/test_runs.py",
     "analysis/admin.py": "tests/analysis/views/test_results.py",
@@ -33,10 +33,10 @@ ELSEWHERE = {
     "analysis/ablation.py": "the name of a documented command: tests/analysis/views/test_studies.py",
     "analysis/sweep.py": "the name of a documented command: tests/analysis/views/test_studies.py",
     # portal
-    "portal/api/pagination.py": "tests/portal/api/test_views.py turns pages",
+    "portal/api/pagination.py": "tests/portal/api/test_views.py requests pages",
     "portal/api/serializers.py": "tests/portal/api/test_views.py",
     "portal/forms.py": "tests/portal/views/test_datasets.py and tests/portal/views/test_splits.py fill them in",
-    "portal/people/audit.py": "each act's test reads its entry, such as tests/portal/labels/test_events.py",
+    "portal/people/audit.py": "the test of each action checks its entry, such as tests/portal/labels/test_events.py",
     "portal/people/signed_in.py": "types of a request, used by every page: tests/portal/views/test_frame.py",
     "portal/project/embedded.py": "whole processes: tests/browser/test_whole_path.py starts them",
     "portal/project/static_storage.py": "tests/test_project.py collects the static files",
@@ -48,17 +48,17 @@ ELSEWHERE = {
     "portal/sets/sealing.py": "tests/analysis/evaluation/test_analysis_plan.py",
     "portal/imaging/codestreams.py": "tests/portal/imaging/test_malformed_dicom.py, tests/portal/imaging/test_dicom.py",
     "portal/imaging/dicom_file.py": "tests/portal/imaging/test_dicom.py, tests/portal/imaging/test_malformed_dicom.py",
-    "portal/imaging/errors.py": "one exception, raised in tests/portal/imaging/test_malformed_dicom.py",
+    "portal/imaging/errors.py": "an exception, raised in tests/portal/imaging/test_malformed_dicom.py",
     "portal/imaging/read_film.py": "tests/portal/imaging/test_dicom.py, tests/portal/imaging/test_raster.py",
     "portal/imaging/phantom/*.py": (
         "parts of a drawing and its file: tests/portal/imaging/phantom/test_phantom.py and "
         "tests/portal/imaging/phantom/test_demo_set.py"
     ),
     # the method
-    "ml_engine/core/errors.py": "tests/ml_engine/test_sentences.py looks for a test of every sentence",
+    "ml_engine/core/errors.py": "tests/ml_engine/test_sentences.py requires a test of every message",
     "ml_engine/core/published_weights.py": "a table: tests/ml_engine/core/backbone/test_weights.py",
     "ml_engine/core/alignment/canonical.py": "tests/ml_engine/core/alignment/test_search.py",
-    "ml_engine/core/alignment/checkpoint.py": "tests/ml_engine/core/alignment/test_fit.py goes on from one",
+    "ml_engine/core/alignment/checkpoint.py": "tests/ml_engine/core/alignment/test_fit.py continues from a checkpoint",
     "ml_engine/core/alignment/columns.py": "names: tests/analysis/sections/test_alignment_quality.py",
     "ml_engine/core/alignment/model.py": "tests/ml_engine/core/alignment/test_fit.py",
     "ml_engine/core/alignment/quality.py": "tests/ml_engine/engine/test_run_folder.py measures each film's alignment",
@@ -115,7 +115,7 @@ ELSEWHERE = {
     "analysis/evaluation/blinding.py": "tests/analysis/views/test_results.py, tests/analysis/views/test_reading.py",
     "analysis/evaluation/disk_cache.py": "tests/analysis/sections/test_precision.py",
     "analysis/evaluation/run_results.py": "tests/analysis/evaluation/test_evaluate.py",
-    "analysis/figures/*.py": "tests/analysis/figures/test_figures.py draws them all by the same rules",
+    "analysis/figures/*.py": "tests/analysis/figures/test_figures.py draws all figures by the same rules",
     "analysis/management/commands/demo.py": (
         "minutes of drawing and fitting; its parts: tests/portal/imaging/phantom/test_demo_set.py, "
         "tests/browser/test_whole_path.py, tests/tools/test_bootstrap.py"
@@ -144,7 +144,7 @@ ELSEWHERE = {
     "analysis/studies/sweep.py": "tests/analysis/views/test_studies.py",
     "analysis/studies/sweep_figures.py": "tests/analysis/views/test_studies.py",
     "analysis/studies/telling.py": "tests/analysis/views/test_studies.py",
-    # pages and addresses that translate and delegate: tested with what they show
+    # pages and API endpoints that only delegate: tested with their contents
     "analysis/api/bank_studies.py": "tests/analysis/studies/test_bank.py",
     "analysis/api/dicom.py": "tests/analysis/maps/test_dicom_export.py",
     "analysis/api/exports.py": "tests/analysis/report/test_figure_tables.py, tests/analysis/report/test_document.py",
@@ -155,7 +155,7 @@ ELSEWHERE = {
     "analysis/api/views.py": "tests/analysis/views/test_results.py, tests/analysis/evaluation/test_operating_points.py",
     "analysis/api/worklists.py": "tests/analysis/views/test_reading.py",
     "analysis/views/aligned.py": "tests/analysis/sections/test_alignment_quality.py",
-    "analysis/views/asking.py": "what pages of one run are asked: tests/analysis/evaluation/test_operating_points.py",
+    "analysis/views/asking.py": "parameters of the pages of a run: tests/analysis/evaluation/test_operating_points.py",
     "analysis/views/bank_studies.py": "tests/analysis/studies/test_bank.py",
     "analysis/views/breakdown.py": "tests/analysis/sections/test_breakdown.py",
     "analysis/views/comparison.py": "tests/analysis/sections/test_comparison.py",
@@ -174,32 +174,32 @@ ELSEWHERE = {
     "analysis/views/worklists.py": "tests/analysis/views/test_reading.py",
 }  # fmt: skip
 
-# tests of no single module: what they walk through
+# tests of several modules, and what they cover
 WHOLE_PATHS = {
     "tests/browser/*.py": "pages and the viewer's scripts in a real browser",
     "tests/test_*.py": "the project as a whole",
-    "tests/analysis/figures/test_figures.py": "one rule for every figure",
+    "tests/analysis/figures/test_figures.py": "the rules for every figure",
     "tests/analysis/reading/test_normal_proposals_engine.py": "from films to the next normal set, with the engine",
     "tests/analysis/statistics/test_coverage.py": "whether intervals cover, by simulation",
     "tests/analysis/views/test_nearest_normals.py": "the page, the run's bank and the engine's answer",
-    "tests/ml_engine/core/test_properties.py": "what holds for any film and any detector",
+    "tests/ml_engine/core/test_properties.py": "properties of every film and every detector",
     "tests/ml_engine/engine/test_baselines.py": "each published detector from fit to score",
     "tests/ml_engine/engine/test_grow_and_forget_again.py": "chains of changes of one detector",
     "tests/ml_engine/runs/test_grown_scores.py": "a scoring run whose bank grows first, against the command",
     "tests/ml_engine/runs/test_recovery.py": "kill -9 in each kind of run",
-    "tests/ml_engine/test_phantoms.py": "the whole engine on films whose truth is known",
-    "tests/ml_engine/test_sentences.py": "every refusal",
-    "tests/ml_engine/views/test_detector_page.py": "one of the pages of a run",
-    "tests/portal/imaging/test_malformed_dicom.py": "hostile files through every reader",
+    "tests/ml_engine/test_phantoms.py": "the whole engine on films with known truth",
+    "tests/ml_engine/test_sentences.py": "every message of a refusal",
+    "tests/ml_engine/views/test_detector_page.py": "a page of a run",
+    "tests/portal/imaging/test_malformed_dicom.py": "hostile files through every decoder",
     "tests/portal/intake/test_real_data.py": "real films from import to screen",
-    "tests/portal/test_strangers.py": "every address",
-    "tests/upgrade/test_upgrade.py": "what an earlier release left, opened by this one",
+    "tests/portal/test_strangers.py": "every URL",
+    "tests/upgrade/test_upgrade.py": "data of an earlier release, opened by this release",
 }
 
 
 def modules() -> set[str]:
-    found = {path.relative_to(ROOT).as_posix() for room in ROOMS for path in (ROOT / room).rglob("*.py")}
-    return {path for path in found if not path.endswith("/__init__.py") and "/migrations/" not in path}
+    files = {path.relative_to(ROOT).as_posix() for room in ROOMS for path in (ROOT / room).rglob("*.py")}
+    return {path for path in files if not path.endswith("/__init__.py") and "/migrations/" not in path}
 
 
 def files_of_tests() -> set[str]:
@@ -211,8 +211,10 @@ def own_test(module: str) -> str:
     return f"tests/{folder}/test_{name.lstrip('_')}"
 
 
-def wrong(modules: Iterable[str], tests: Iterable[str], elsewhere: dict[str, str], paths: dict[str, str]) -> list[str]:
-    """A sentence for each module or test that nothing accounts for, and for each entry that accounts for nothing."""
+def find_gaps(
+    modules: Iterable[str], tests: Iterable[str], elsewhere: dict[str, str], paths: dict[str, str]
+) -> list[str]:
+    """A message for each module or test without an entry, and for each entry that is not needed."""
     tests = set(tests)
     untested = [module for module in modules if own_test(module) not in tests]
     unmirrored = tests - {own_test(module) for module in modules}
@@ -227,12 +229,12 @@ def wrong(modules: Iterable[str], tests: Iterable[str], elsewhere: dict[str, str
         if not any(fnmatch(module, pattern) for module in untested)
     ]
     for pattern, reason in elsewhere.items():
-        named = re.findall(r"tests/[\w/]+\.py", reason)
-        sentences += [f"the reason for {pattern} names no test"] * (not named)
-        gone = [test for test in named if test not in tests]
-        sentences += [f"the reason for {pattern} names {test}, which is not there" for test in gone]
+        files = re.findall(r"tests/[\w/]+\.py", reason)
+        sentences += [f"the reason for {pattern} names no test"] * (not files)
+        missing = [test for test in files if test not in tests]
+        sentences += [f"the reason for {pattern} names {test}, which does not exist" for test in missing]
     sentences += [
-        f"{test} has the name of no module; move it, or say what it walks through"
+        f"{test} has the name of no module; move it, or add what it covers to WHOLE_PATHS"
         for test in unmirrored
         if not any(fnmatch(test, pattern) for pattern in paths)
     ]
@@ -245,8 +247,8 @@ def wrong(modules: Iterable[str], tests: Iterable[str], elsewhere: dict[str, str
 
 
 def test_each_module_has_a_test_of_its_name_or_a_reason() -> None:
-    found = wrong(modules(), files_of_tests(), ELSEWHERE, WHOLE_PATHS)
-    assert not found, "\n".join(found)
+    gaps = find_gaps(modules(), files_of_tests(), ELSEWHERE, WHOLE_PATHS)
+    assert not gaps, "\n".join(gaps)
 
 
 GOOD: dict[str, Any] = {
@@ -263,7 +265,10 @@ GOOD: dict[str, Any] = {
         ({"elsewhere": {}}, "portal/b.py has neither tests/portal/test_b.py nor a reason"),
         ({"modules": ["portal/a.py"]}, "the reason for portal/b.py is not needed"),
         ({"elsewhere": {"portal/?.py": "too short to test"}}, "the reason for portal/?.py names no test"),
-        ({"elsewhere": {"portal/b.py": "tests/portal/test_z.py"}}, "names tests/portal/test_z.py, which is not there"),
+        (
+            {"elsewhere": {"portal/b.py": "tests/portal/test_z.py"}},
+            "names tests/portal/test_z.py, which does not exist",
+        ),
         ({"paths": {}}, "tests/portal/test_all.py has the name of no module"),
         ({"tests": ["tests/portal/test_a.py"]}, "tests/portal/test_all.py is not needed among the whole paths"),
         (
@@ -272,7 +277,7 @@ GOOD: dict[str, Any] = {
         ),
     ],
 )
-def test_each_kind_of_gap_is_noticed(change: dict[str, Any], sentence: str) -> None:
-    assert wrong(**GOOD) == []
-    (found,) = wrong(**GOOD | change)
-    assert sentence in found
+def test_each_kind_of_gap_is_detected(change: dict[str, Any], sentence: str) -> None:
+    assert find_gaps(**GOOD) == []
+    (message,) = find_gaps(**GOOD | change)
+    assert sentence in message

@@ -128,7 +128,7 @@ def event(image: Image, value: str = "", author: User | None = None, **fields: A
 
 
 def label_films(*, images: Sequence[Image], value: str, author: User, site: Site, **change: Any) -> uuid.UUID:
-    """Label films as somebody does who sees them as they are now. Returns the act."""
+    """Label films as a person does who sees their current state. Returns the act."""
     seen = Counter(LabelEvent.objects.filter(image__in=images).values_list("image_id", flat=True))
     done = label_as_seen(
         images=images, seen=seen, change=LabelChange(value=value, **change), act=uuid.uuid4(), author=author, site=site

@@ -1,4 +1,4 @@
-"""The entry for servers that speak ASGI."""
+"""The entry point for ASGI servers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from django.core.handlers.asgi import ASGIHandler
 from portal.asgi import application
 
 
-def test_it_is_djangos_handler_on_our_settings() -> None:
+def test_it_is_djangos_handler_with_our_settings() -> None:
     assert isinstance(application, ASGIHandler)
     assert settings.ROOT_URLCONF == "portal.urls"

@@ -7,7 +7,7 @@ from pathlib import Path
 from tools import lock
 
 
-def test_versions_are_written_in_order_without_builds_or_the_project_itself(tmp_path: Path) -> None:
+def test_versions_are_sorted_and_without_builds_and_the_project_itself(tmp_path: Path) -> None:
     versions = {"torch": "2.14.1+cpu", "Django": "5.2.19", "hilum": "0.1.0", "pip": "26.0", "celery": "5.6.0"}
     lock.write(versions, tmp_path / "constraints.txt")
     text = (tmp_path / "constraints.txt").read_text()

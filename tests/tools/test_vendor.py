@@ -1,4 +1,4 @@
-"""The vendored browser libraries are the ones of the manifest, each with its licence."""
+"""The vendored browser libraries match the manifest, and each has its licence."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from tools import vendor
 
 
-def test_vendored_files_are_what_the_manifest_says() -> None:
+def test_vendored_files_match_the_manifest() -> None:
     assert vendor.wrong_files() == []
 
 
-def test_a_changed_vendored_file_is_noticed(tmp_path: Path) -> None:
+def test_a_changed_vendored_file_is_detected(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(
         json.dumps({"packages": [{"files": [{"file": "a.js", "sha256": vendor.sha256(b"one")}]}]})
     )
@@ -22,7 +22,7 @@ def test_a_changed_vendored_file_is_noticed(tmp_path: Path) -> None:
     assert len(vendor.wrong_files(tmp_path)) == 2
 
 
-def test_plotly_in_the_browser_is_the_release_that_python_draws_for() -> None:
+def test_plotly_in_the_browser_has_the_release_that_python_expects() -> None:
     import plotly
 
     bundled = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"

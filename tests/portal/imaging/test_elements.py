@@ -1,4 +1,4 @@
-"""Values out of a header that may be wrong in every way."""
+"""Values of a header that may be malformed in any way."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def header(**values: Any) -> Dataset:
     return ds
 
 
-def test_what_is_absent_or_empty_is_nothing() -> None:
+def test_absent_and_empty_elements_have_no_value() -> None:
     for ds in (header(), header(WindowCenter=None, PatientID="")):
         assert elements.values(ds, "WindowCenter") == []
         assert elements.number(ds, "WindowCenter") is None
@@ -36,12 +36,12 @@ def test_the_first_of_several_values_counts() -> None:
     assert elements.text(ds, "PatientID") == "P1"
 
 
-def test_a_fraction_is_no_whole_number() -> None:
-    with pytest.raises(UnusableFile, match="WindowCenter holds a value that cannot be read"):
+def test_a_fraction_is_not_a_whole_number() -> None:
+    with pytest.raises(UnusableFile, match="WindowCenter holds a malformed value"):
         elements.whole(header(WindowCenter="1.5"), "WindowCenter")
 
 
-def test_a_value_that_cannot_be_converted_is_named_and_never_shown() -> None:
+def test_the_message_names_the_element_and_never_quotes_the_value() -> None:
     ds = header()
     ds[Tag("WindowCenter")] = RawDataElement(Tag("WindowCenter"), "DS", 6, b"secret", 0, False, True)
     with pytest.raises(UnusableFile) as refused:
@@ -50,6 +50,6 @@ def test_a_value_that_cannot_be_converted_is_named_and_never_shown() -> None:
     assert refused.value.__cause__ is None
 
 
-def test_what_is_no_sequence_has_no_items() -> None:
+def test_an_element_that_is_not_a_sequence_is_refused() -> None:
     with pytest.raises(UnusableFile, match="PatientID"):
         elements.items(header(PatientID="P1"), "PatientID")

@@ -1,4 +1,4 @@
-"""The broker of the embedded set-up."""
+"""The broker of the embedded default."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from portal.project import broker
 
 
-def test_a_server_of_the_path_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_on_the_path_is_preferred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     before = broker.find_program()
     for name in ("redis-server", "valkey-server"):
@@ -19,7 +19,7 @@ def test_a_server_of_the_path_comes_first(tmp_path: Path, monkeypatch: pytest.Mo
     assert before is None or not before.startswith(str(tmp_path))
 
 
-def test_the_server_listens_on_its_socket_alone_and_keeps_its_queue(tmp_path: Path) -> None:
+def test_the_server_listens_only_on_its_socket_and_keeps_its_queue(tmp_path: Path) -> None:
     line = " ".join(broker.command("redis-server", tmp_path / "broker.sock", tmp_path))
     assert f"--port 0 --unixsocket {tmp_path}/broker.sock --unixsocketperm 700" in line
     assert f"--dir {tmp_path} --appendonly yes" in line
