@@ -28,6 +28,7 @@ from ml_engine.runs.paths import run_folder
 from portal.labels.events import append
 from portal.models import AuditEvent, Image, LabelEvent, LabelSource, Role, Split
 from tests.analysis import laid
+from tests.pages import without_gaps
 from tests.portal import factories
 
 AXES = {"rate": ["0.1", "0.3"], "neighbours": ["1", "3"], "seed": ["0", "1", "2"]}
@@ -454,7 +455,7 @@ def test_patches_at_the_threshold_are_marked() -> None:
 
 
 def test_the_page_of_an_ablation_shows_all_that_is_measured_of_an_alignment(as_analyst: Client, ablation: Run) -> None:
-    table = as_analyst.get(page(ablation)).text.split('id="alignments"')[1].split("</table>")[0]
+    table = without_gaps(as_analyst.get(page(ablation))).split('id="alignments"')[1].split("</table>")[0]
     row = table.split('<th scope="row">as configured</th>')[1].split("</tr>")[0]
     for words in ("0.500 to 0.900", "0.300 to 0.600", "0.0200 to 0.0100", ">12 %<", "8.50 to 1.25"):
         assert words in row, words

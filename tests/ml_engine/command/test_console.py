@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,17 @@ import pytest
 
 from ml_engine.command.console import Console, print_detector, report_outcome
 from ml_engine.engine.outcome import ExitStatus, Outcome
+from ml_engine.engine.reports import BankSizes, GallerySizes, GaussianSizes, MapThreshold, MaskShare, TuneReport
+from tests.ml_engine import reports
 
 STAGE = {"stage": "maps", "stage_index": 1, "stage_count": 4, "done": 2, "total": 9, "seconds_left": 30.0}
-FACTS: dict[str, Any] = {
-    "bank": {"global": 90, "cells": [20, 30]},
-    "mask": {"share_kept": 0.75},
-    "tune": {"films": 12},
-    "fusion_source": "tune",
-    "fusion_weight": 0.6,
-    "threshold": {"value": 2.5, "kind": "false_alarm_rate", "expected": 0.05, "low": 0.01, "high": 0.12},
-    "weights": {"name": "imagenet"},
-}
+REPORT = reports.detector_report(
+    bank=BankSizes(whole=90, cells=[20, 30]),
+    mask=MaskShare(share_kept=0.75, threshold=30.0),
+    tune=TuneReport(films=12, abnormal=4),
+    threshold=MapThreshold(kind="film", value=2.5, note="", rate=0.1, expected=0.05, low=0.01, high=0.12),
+    weights={"name": "imagenet"},
+)
 
 
 def test_a_stage_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,7 +39,7 @@ def test_a_terminal_has_one_line_that_changes(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_detector_is_told_with_its_bank_weight_and_threshold(capsys: pytest.CaptureFixture[str]) -> None:
-    print_detector(FACTS, Path("out"), Console())
+    print_detector(REPORT, Path("out"), Console())
     assert capsys.readouterr().err.splitlines() == [
         "bank: 90 vectors, regions 50; mask keeps 75%",
         "fusion weight 0.6, from tune, 12 films",
@@ -48,17 +49,30 @@ def test_a_detector_is_told_with_its_bank_weight_and_threshold(capsys: pytest.Ca
 
 
 @pytest.mark.parametrize(
-    ("facts", "line"),
+    ("changes", "line"),
     [
         ({"weights": {"name": "random"}}, "random weights, not for evaluation"),
-        ({"threshold": {"value": None, "note": "no normal film"}}, "no threshold: no normal film"),
-        ({"padim": {"places": 64, "dimensions": 10}}, "PaDiM: 64 Gaussians in 10 dimensions; mask keeps 75%"),
-        ({"gallery": {"films": 8}, "detector": "dn2"}, "DN2: 8 films; mask keeps 75%"),
+        (
+            {"threshold": MapThreshold(kind="film", value=None, note="no normal film")},
+            "no threshold: no normal film",
+        ),
+        (
+            {"threshold": MapThreshold(kind="percentile", value=2.5, note="")},
+            "threshold of the map 2.5, a percentile of normal patches",
+        ),
+        (
+            {"bank": None, "padim": GaussianSizes(places=64, dimensions=10)},
+            "PaDiM: 64 Gaussians in 10 dimensions; mask keeps 75%",
+        ),
+        (
+            {"bank": None, "gallery": GallerySizes(films=8, patches=0), "detector": "dn2"},
+            "DN2: 8 films; mask keeps 75%",
+        ),
         ({"fusion_source": "config"}, "fusion weight 0.6, as configured"),
     ],
 )
-def test_what_differs_is_said(facts: dict[str, Any], line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    print_detector(FACTS | facts, Path("out"), Console())
+def test_what_differs_is_said(changes: dict[str, Any], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    print_detector(replace(REPORT, **changes), Path("out"), Console())
     assert line in capsys.readouterr().err.splitlines()
 
 
