@@ -56,7 +56,6 @@ ELSEWHERE = {
     ),
     # the method
     "ml_engine/core/errors.py": "tests/ml_engine/test_sentences.py requires a test of every message",
-    "ml_engine/core/published_weights.py": "a table: tests/ml_engine/core/backbone/test_weights.py",
     "ml_engine/core/alignment/canonical.py": "tests/ml_engine/core/alignment/test_search.py",
     "ml_engine/core/alignment/checkpoint.py": "tests/ml_engine/core/alignment/test_fit.py continues from a checkpoint",
     "ml_engine/core/alignment/columns.py": "names: tests/analysis/sections/test_alignment_quality.py",
