@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from analysis.api.refusing import refused
+from analysis.api.errors import refused
 from analysis.evaluation.looks import CannotEvaluate, looks_at_test, note_of
 from analysis.studies import bank_results
 from analysis.studies.opening import open_test, part_of, split_of

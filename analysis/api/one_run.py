@@ -15,10 +15,10 @@ from analysis.evaluation.operating_point import RULES, InvalidOperatingPoint
 from analysis.sections.data_flow import data_of
 from analysis.sections.galleries import WORDS
 from analysis.views.aligned import aligned_for
-from analysis.views.asking import get_evaluation
 from analysis.views.galleries import galleries_for
 from analysis.views.localising import localised_for
 from analysis.views.precision import precision_for
+from analysis.views.query_parameters import get_evaluation
 from portal.people.signed_in import person
 
 OPERATING = [

@@ -9,11 +9,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from analysis.api.refusing import refused
+from analysis.api.errors import refused
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.studies.opening import open_test
-from analysis.studies.telling import ablation_json, sweep_json
-from analysis.views.asking import get_study
+from analysis.studies.study_json import ablation_json, sweep_json
+from analysis.views.query_parameters import get_study
 from ml_engine.models import Run, RunKind
 from portal.people.signed_in import person
 

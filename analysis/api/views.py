@@ -21,9 +21,9 @@ from analysis.sections.breakdown import break_down
 from analysis.sections.comparison import CannotCompare, ComparedRun, compare
 from analysis.sections.score_table import score_table
 from analysis.sections.table_one import flow, table_one
-from analysis.views.asking import get_evaluation, get_part
 from analysis.views.comparison import evaluations_asked
 from analysis.views.operating import reached_for
+from analysis.views.query_parameters import get_evaluation, get_part
 from ml_engine.models import Run
 from portal.models import Part, Split
 from portal.people.access import get_visible, require, sites_where

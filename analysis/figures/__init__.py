@@ -6,8 +6,8 @@ for a film has the film's id as `customdata`; a film whose id is None counts, bu
 the plot and heights are fixed in pixels, so that a figure reads the same 400 and 1,400 pixels wide.
 """
 
-from analysis.figures.cells import AxisLine, CellMark, axis_figure, cells_figure
 from analysis.figures.comparison import RunCurve, comparison_figure, scatter_figure
+from analysis.figures.experiment_figures import AxisLine, CellMark, axis_figure, cells_figure
 from analysis.figures.forest import ForestRow, forest_figure
 from analysis.figures.free_response import FrocCurve, froc_figure
 from analysis.figures.histogram import histogram_figure

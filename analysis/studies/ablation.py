@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.statistics import Auroc, AurocDifference, FusionSweep, auroc_interval, delong_paired, fusion_sweep, holm
-from analysis.studies.cells import (
+from analysis.studies.experiments import (
     COLUMNS,
     ExperimentScores,
     FilmLabels,

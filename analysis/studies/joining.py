@@ -9,7 +9,7 @@ from analysis.evaluation.blinding import hidden_films
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.memory_cache import Remembered
 from analysis.studies import ablation, segmentation, sweep
-from analysis.studies.cells import LabelledFilm, Truth, read_experiment, read_summary
+from analysis.studies.experiments import LabelledFilm, Truth, read_experiment, read_summary
 from analysis.studies.opening import is_open, results_gone, split_of
 from ml_engine.core.errors import EngineError
 from ml_engine.core.json_objects import IncompleteJson

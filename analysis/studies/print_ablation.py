@@ -12,7 +12,7 @@ from pathlib import Path
 
 from analysis.statistics import Auroc, AurocDifference
 from analysis.studies.ablation import AblationResult, CellResult, join
-from analysis.studies.cells import COLUMNS, read_experiment, read_summary, require_named, truth_of_csv
+from analysis.studies.experiments import COLUMNS, read_experiment, read_summary, require_named, truth_of_csv
 from analysis.studies.print_table import markdown_table, print_table, refusals
 from ml_engine.engine import manifest
 from ml_engine.engine.reports import StudyAlignment

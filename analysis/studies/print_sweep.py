@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.studies.cells import read_experiment, read_summary, require_named, truth_of_csv
+from analysis.studies.experiments import read_experiment, read_summary, require_named, truth_of_csv
 from analysis.studies.print_ablation import interval_words
 from analysis.studies.print_table import markdown_table, print_table, refusals
 from analysis.studies.sweep import TEST, TUNE, Setting, SweepResult, SweepRow, join

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 from plotly.colors import sample_colorscale, unlabel_rgb
 
-from analysis.studies.cells import ExperimentScores, Truth, labels_of
+from analysis.studies.experiments import ExperimentScores, Truth, labels_of
 from ml_engine.engine.heatmap import Heatmap
 from ml_engine.engine.scored_folder import ScoredFolder
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.statistics import Auroc, Spread, auroc_interval, spread_over_seeds
-from analysis.studies.cells import ExperimentScores, Name, Truth, labels_of, left_out, read_experiment
+from analysis.studies.experiments import ExperimentScores, Name, Truth, labels_of, left_out, read_experiment
 from ml_engine.engine.stages.sweep import AXES, WEIGHT
 
 SEED = "seed"

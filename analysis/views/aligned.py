@@ -13,7 +13,7 @@ from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.models import Evaluation
 from analysis.sections.alignment_quality import WORDS, alignment_of
-from analysis.views.asking import get_evaluation, get_part
+from analysis.views.query_parameters import get_evaluation, get_part
 from portal.models import User
 from portal.people.signed_in import SignedInRequest
 

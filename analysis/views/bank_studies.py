@@ -12,7 +12,7 @@ from analysis.evaluation.looks import CannotEvaluate, looks_at_test, note_of
 from analysis.report.csv_tables import Table, as_csv, sentences
 from analysis.studies import bank, bank_results, blind
 from analysis.studies.opening import check_done, is_open, open_test, part_of, split_of
-from analysis.views.asking import theme_of
+from analysis.views.query_parameters import theme_of
 from ml_engine.models import Run, RunKind
 from portal.models import User
 from portal.people.access import get_visible, may, require

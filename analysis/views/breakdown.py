@@ -10,7 +10,7 @@ from analysis.evaluation.looks import CannotEvaluate, note_of
 from analysis.figures import with_note
 from analysis.sections.attributes import GROUPS
 from analysis.sections.breakdown import break_down, forest
-from analysis.views.asking import get_evaluation, get_part, theme_of
+from analysis.views.query_parameters import get_evaluation, get_part, theme_of
 from portal.people.signed_in import SignedInRequest
 
 

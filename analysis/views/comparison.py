@@ -14,7 +14,7 @@ from analysis.evaluation.looks import CannotEvaluate, looks_at_test, note_of
 from analysis.figures.palette import Theme
 from analysis.models import Evaluation
 from analysis.sections.comparison import CannotCompare, Comparison, compare
-from analysis.views.asking import get_evaluation, theme_of
+from analysis.views.query_parameters import get_evaluation, theme_of
 from portal.models import Part, User
 from portal.people.signed_in import SignedInRequest
 

@@ -19,9 +19,9 @@ from analysis.report.csv_tables import Table, as_csv, sentences
 from analysis.report.document import report_pdf
 from analysis.report.figure_tables import COMPARED, FIGURES, Figure, table_of
 from analysis.sections.comparison import CannotCompare, compare
-from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look
 from analysis.views.comparison import evaluations_asked
 from analysis.views.operating import asked_for
+from analysis.views.query_parameters import get_evaluation, get_part, get_weight, is_a_look
 from portal.models import Part, User
 from portal.people import audit
 from portal.people.signed_in import SignedInRequest

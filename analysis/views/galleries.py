@@ -16,8 +16,8 @@ from analysis.evaluation.operating_points import OperatingResult
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.models import Evaluation
 from analysis.sections.galleries import WORDS, GalleryPage, galleries
-from analysis.views.asking import get_evaluation
 from analysis.views.operating import reached_for
+from analysis.views.query_parameters import get_evaluation
 from portal.models import User
 from portal.people.signed_in import SignedInRequest
 

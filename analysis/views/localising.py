@@ -14,7 +14,7 @@ from analysis.evaluation.scored_parts import evaluated_part
 from analysis.figures import with_note
 from analysis.models import Evaluation
 from analysis.sections.localisation import froc_of, localise
-from analysis.views.asking import allowed_weight, get_evaluation, get_part, theme_of
+from analysis.views.query_parameters import allowed_weight, get_evaluation, get_part, theme_of
 from portal.people.signed_in import SignedInRequest
 
 

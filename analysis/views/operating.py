@@ -13,7 +13,7 @@ from analysis.evaluation.operating_point import InvalidOperatingPoint, Requested
 from analysis.evaluation.operating_points import OperatingResult, apply_operating_point
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.models import Evaluation
-from analysis.views.asking import allowed_weight, get_evaluation, get_part
+from analysis.views.query_parameters import allowed_weight, get_evaluation, get_part
 from portal.people.signed_in import SignedInRequest
 
 

@@ -28,7 +28,7 @@ from analysis.sections import evaluation_figures
 from analysis.sections.data_flow import data_of
 from analysis.sections.score_table import score_table
 from analysis.studies.opening import finished_studies
-from analysis.views.asking import get_evaluation, get_part, get_weight, is_a_look, theme_of
+from analysis.views.query_parameters import get_evaluation, get_part, get_weight, is_a_look, theme_of
 from ml_engine.models import Run, RunKind, RunState
 from portal.models import Part
 from portal.people.access import get_visible, may, require

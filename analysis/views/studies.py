@@ -12,12 +12,12 @@ from analysis.evaluation.analysis_plan import why_sealed
 from analysis.evaluation.blinding import hidden_films
 from analysis.evaluation.looks import CannotEvaluate, looks_at_test, note_of
 from analysis.studies import ablation_figures, sweep_figures
-from analysis.studies.cells import COLUMNS
+from analysis.studies.experiments import COLUMNS
 from analysis.studies.joining import ablation_of, alignments_of, parts_shown, segmented_of, summary_of, sweep_of
 from analysis.studies.opening import is_open, open_test, split_of
 from analysis.studies.segmentation import Segmented
 from analysis.studies.sweep import SweepResult
-from analysis.views.asking import get_study, theme_of
+from analysis.views.query_parameters import get_study, theme_of
 from ml_engine.engine.stages.sweep import AXES, WEIGHT
 from ml_engine.models import Run, RunKind
 from portal.models import Image, Part

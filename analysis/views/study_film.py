@@ -14,11 +14,11 @@ from django.views.decorators.http import require_GET
 
 from analysis.evaluation.blinding import HIDDEN
 from analysis.evaluation.looks import CannotEvaluate
-from analysis.studies.cells import ExperimentScores, read_experiment
+from analysis.studies.experiments import ExperimentScores, read_experiment
 from analysis.studies.joining import summary_of
 from analysis.studies.opening import is_open, results_gone, split_of
-from analysis.views.asking import get_study
 from analysis.views.film import maps_response, overlay_of, weight_lock
+from analysis.views.query_parameters import get_study
 from ml_engine.core.errors import EngineError
 from ml_engine.engine.scored_folder import ResultsMissing, ScoredFolder
 from ml_engine.models import Run, RunKind

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.studies.cells import LabelledFilm, labels_of, left_out, read_summary, require_named, truth_of_csv
+from analysis.studies.experiments import LabelledFilm, labels_of, left_out, read_summary, require_named, truth_of_csv
 from ml_engine.core.errors import EngineError
 
 TRUTH = truth_of_csv(
