@@ -1,8 +1,8 @@
 """Statistics of the analysis room: arrays in, frozen dataclasses out; no Django, no global random state.
 
-A label is 1 for abnormal and 0 for normal, a higher score means more abnormal. A film whose score is not
-finite (an unreadable film is a NaN row) is left out and counted in `left_out`. What cannot be computed is
-None with a `reason` that a reader understands, never a NaN.
+A label is 1 for abnormal and 0 for normal; a higher score means more abnormal. A film whose score is not finite
+(an unreadable film has NaN) is left out and counted in `left_out`. A value that cannot be computed is None, never
+NaN, and `reason` explains why in a sentence for the user.
 """
 
 from analysis.statistics.agreement import Alpha, Kappa, cohen_kappa, krippendorff_alpha

@@ -1,4 +1,4 @@
-"""Agreement of readers: Cohen's kappa of two, Krippendorff's alpha of any number with readings missing."""
+"""Agreement of readers: Cohen's kappa for two, Krippendorff's alpha for any number of them and missing readings."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from analysis.statistics.sample import BLOCK_ELEMENTS, FloatArray, normal_quanti
 Weights = Literal["none", "linear", "quadratic"]
 Level = Literal["nominal", "ordinal", "interval"]
 
-ENOUGH = 0.9  # of the resamples must have an alpha for their percentiles to be an interval
+ENOUGH = 0.9  # share of the resamples that must have an alpha before their percentiles make an interval
 
 
 @dataclass(frozen=True)
 class Kappa:
-    """Agreement of two readers beyond chance: 1 all, 0 as by chance, below it less; None with a `reason`.
+    """Agreement of two readers beyond chance: 1 is full agreement, 0 is chance, negative is worse than chance.
 
-    observed and expected are the (weighted) shares of agreement, in [0, 1]; categories in their order.
+    observed and expected are the (weighted) shares of agreement, in [0, 1]; categories are in rising order. Numbers
+    that cannot be computed are None, with a `reason`.
     """
 
     kappa: float | None
@@ -41,9 +42,10 @@ class Kappa:
 
 @dataclass(frozen=True)
 class Alpha:
-    """Krippendorff's alpha with the percentile interval of a bootstrap by film; None with a `reason`.
+    """Krippendorff's alpha with the percentile interval of a bootstrap by film; None, with a `reason`, where undefined.
 
-    films have at least two readings, `readings` in all; left_out, films with fewer.
+    films counts those with at least two readings, and readings the readings of these films; left_out counts the films
+    with fewer.
     """
 
     alpha: float | None
@@ -67,13 +69,14 @@ def cohen_kappa(
     categories: ArrayLike | None = None,
     confidence: float = 0.95,
 ) -> Kappa:
-    """Cohen's kappa of the categories, as numbers, that two readers gave to films (N,); NaN where one gave none.
+    """Cohen's kappa of the readings (N,) of two readers, as numbers of categories; NaN where a reader has none.
 
-    Weights of agreement by the place of a category in the rising order of `categories`, or of those seen: 1 on the
-    diagonal and else 0, 1 − |i − j| / (C − 1), or 1 − (i − j)² / (C − 1)². The variance is {Σ pᵢⱼ [wᵢⱼ − (w̄ᵢ. + w̄.ⱼ)
-    (1 − κ)]² − [κ − pₑ (1 − κ)]²} / (N (1 − pₑ)²), of Fleiss, Cohen & Everitt 1969, Psychol Bull 72:323, not that under
-    chance; the interval is symmetric, cut at −1 and 1, and takes films as independent. Raises ValueError for other
-    weights, for readings that are none of `categories`, for shapes that do not fit and for a confidence outside (0, 1).
+    The weight of agreement between categories i and j, their indices in the rising order of `categories` (default: of
+    the categories that occur), is 1 where i = j and 0 elsewhere ("none"), 1 − |i − j| / (C − 1) ("linear") or
+    1 − (i − j)² / (C − 1)² ("quadratic"). The variance is {Σ pᵢⱼ [wᵢⱼ − (w̄ᵢ. + w̄.ⱼ) (1 − κ)]² − [κ − pₑ (1 − κ)]²} /
+    (N (1 − pₑ)²), of Fleiss, Cohen & Everitt 1969, Psychol Bull 72:323, not the one under chance. The interval is
+    symmetric, clipped to [−1, 1], and treats films as independent. Raises ValueError for other weights, for readings
+    outside `categories`, for shapes that do not match and for a confidence outside (0, 1).
     """
     one, two = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if one.ndim != 1 or one.shape != two.shape:
@@ -83,7 +86,7 @@ def cohen_kappa(
     names = np.unique(np.r_[one[both], two[both]] if categories is None else np.asarray(categories, dtype=np.float64))
     agreement = _agreement_weights(weights, len(names))
     table = np.zeros((len(names), len(names)))
-    np.add.at(table, (_places(one[both], names), _places(two[both], names)), 1.0)
+    np.add.at(table, (_category_indices(one[both], names), _category_indices(two[both], names)), 1.0)
     films = int(table.sum())
     left_out = len(one) - films
 
@@ -122,13 +125,14 @@ def krippendorff_alpha(
     replicates: int = 2000,
     seed: int = 0,
 ) -> Alpha:
-    """Krippendorff's alpha of readings (films, readers) as numbers, NaN where a reader did not read.
+    """Krippendorff's alpha of readings (films, readers) as numbers, NaN where a reader has not read the film.
 
-    α = 1 − Dₒ / Dₑ (Krippendorff 2011, Computing Krippendorff's alpha-reliability). Difference of two values: 0 or 1
-    (nominal); their squared difference (interval); the squared difference of their mid-ranks among all paired readings
-    (ordinal), which is his (Σ n_g − (n_c + n_k) / 2)². The interval is the percentiles of resampled films, each with
-    all its readings; resamples of a single value have no alpha, and fewer than 90 % with one make no interval. Raises
-    ValueError for another level, for readings of another shape and for a confidence outside (0, 1).
+    α = 1 − Dₒ / Dₑ (Krippendorff 2011, Computing Krippendorff's alpha-reliability). The difference of two values is 0
+    or 1 (nominal), their squared difference (interval), or the squared difference of their mid-ranks among all paired
+    readings (ordinal), which is his (Σ n_g − (n_c + n_k) / 2)². The interval is the percentiles over resampled films,
+    each with all its readings; a resample of a single value has no alpha, and there is no interval where fewer than
+    90 % of the resamples have one. Raises ValueError for another level, for readings of another shape and for a
+    confidence outside (0, 1).
     """
     values = np.asarray(readings, dtype=np.float64)
     if values.ndim != 2:
@@ -168,27 +172,27 @@ def krippendorff_alpha(
 
 
 def _agreement_weights(weights: Weights, categories: int) -> FloatArray:
-    place = np.arange(categories, dtype=np.float64)
-    apart: FloatArray = np.abs(place[:, None] - place[None, :])
-    most = max(categories - 1, 1)
+    index = np.arange(categories, dtype=np.float64)
+    distance: FloatArray = np.abs(index[:, None] - index[None, :])
+    greatest = max(categories - 1, 1)
     if weights == "none":
-        return np.equal(apart, 0).astype(np.float64)
+        return np.equal(distance, 0).astype(np.float64)
     if weights == "linear":
-        return np.subtract(1, apart / most)
+        return np.subtract(1, distance / greatest)
     if weights == "quadratic":
-        return np.subtract(1, np.square(apart / most))
+        return np.subtract(1, np.square(distance / greatest))
     raise ValueError(f"weights is {weights!r}; it must be 'none', 'linear' or 'quadratic'")
 
 
-def _places(values: FloatArray, names: FloatArray) -> NDArray[np.intp]:
-    places = np.minimum(np.searchsorted(names, values), max(len(names) - 1, 0))
-    if len(values) and not (len(names) and (names[places] == values).all()):
+def _category_indices(values: FloatArray, names: FloatArray) -> NDArray[np.intp]:
+    indices = np.minimum(np.searchsorted(names, values), max(len(names) - 1, 0))
+    if len(values) and not (len(names) and (names[indices] == values).all()):
         raise ValueError(f"readings hold values that are none of the categories {names.tolist()}")
-    return places
+    return indices
 
 
 def _counts_by_film(values: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The C distinct values, rising, and how many readers gave each to each film, (F, C)."""
+    """The C distinct values, rising, and how many readers chose each of them for each film, (F, C)."""
     seen = np.isfinite(values)
     names, codes = np.unique(values[seen], return_inverse=True)
     counts = np.zeros((len(values), len(names)))
@@ -206,10 +210,10 @@ def _film_weights(films: int, *, replicates: int, seed: int, width: int) -> Iter
 
 
 def _alphas(weights: FloatArray, counts: FloatArray, names: FloatArray, level: Level) -> FloatArray:
-    """(B,) alpha of films weighted (B, F), from their counts (F, C); NaN where all readings are one value.
+    """(B,) alpha for B weightings (B, F) of the films, from the counts (F, C); NaN where all readings are one value.
 
-    For each film, and for all its paired readings together, the sum of differences over ordered pairs is Σ m² − Σ nᵥ²
-    (nominal) or 2 (m Σ nᵥ v² − (Σ nᵥ v)²), m being the number of readings.
+    The sum of differences over ordered pairs of m readings is m² − Σ nᵥ² (nominal) or 2 (m Σ nᵥ v² − (Σ nᵥ v)²), of the
+    readings of one film (inside) and of all paired readings together (overall).
     """
     readers = counts.sum(axis=1)  # (F,)
     totals = weights @ counts  # (B, C)
@@ -219,11 +223,11 @@ def _alphas(weights: FloatArray, counts: FloatArray, names: FloatArray, level: L
         overall = paired**2 - (totals**2).sum(axis=1)
     else:
         values = np.broadcast_to(names, totals.shape) if level == "interval" else totals.cumsum(axis=1) - totals / 2
-        values = values - (totals * values).sum(axis=1, keepdims=True) / paired[:, None]  # nothing cancels
+        values = values - (totals * values).sum(axis=1, keepdims=True) / paired[:, None]  # centred: no cancellation
         sums, squares = values @ counts.T, values**2 @ counts.T  # (B, F)
         inside = (weights * 2 * (readers * squares - sums**2) / (readers - 1)).sum(axis=1)
         overall = 2 * paired * (totals * values**2).sum(axis=1)
-    # Dₒ = inside / n and Dₑ = overall / (n (n − 1)), n being the paired readings
+    # Dₒ = inside / n and Dₑ = overall / (n (n − 1)), n being the number of paired readings
     alphas = np.full(len(weights), np.nan)
     np.divide(inside * (paired - 1), overall, out=alphas, where=overall > 1e-9 * paired)
     return 1 - alphas

@@ -22,13 +22,13 @@ from analysis.statistics.sample import (
     take_sample,
 )
 
-NEAR_ONE = 0.95  # beyond it, or below 1 − it, the symmetric interval covers too little
-FEW = 50  # patients in a class below which the interval is made on the logit scale
+NEAR_ONE = 0.95  # above it, or below 1 − it, the symmetric interval has too low a coverage
+FEW = 50  # patients in a class: with fewer, the interval is computed on the logit scale
 
 
 @dataclass(frozen=True)
 class Auroc:
-    """An area under the ROC curve; a field that cannot be computed is None, and `reason` says why.
+    """An area under the ROC curve; a field that cannot be computed is None, and `reason` explains why.
 
     auroc, low, high in [0, 1]; variance of auroc; counts of films and of patients. method of the interval:
     delong | clustered (each "… on the logit scale" near one or with few patients) | newcombe | bootstrap | none.
@@ -63,9 +63,9 @@ class AurocDifference:
 
 
 def delong(labels: ArrayLike, scores: ArrayLike, *, confidence: float = 0.95) -> Auroc:
-    """AUROC with DeLong's variance and symmetric interval, clipped to [0, 1]; films are independent.
+    """AUROC with DeLong's variance and symmetric interval, clipped to [0, 1]; films are taken as independent.
 
-    labels (N,) of 0 and 1, scores (N,). Prefer `auroc_interval`, which knows when this is not enough.
+    labels (N,) of 0 and 1, scores (N,). Prefer `auroc_interval`, which chooses another method where this one fails.
     """
     sample = take_sample(labels, scores)
     return _build(sample, confidence=confidence, method="delong", logit=False)
@@ -81,11 +81,11 @@ def auroc_interval(
 ) -> Auroc:
     """AUROC with the interval that fits the sample; deterministic.
 
-    labels (N,) of 0 and 1, scores (N,), patients (N,) or None. Clustered by patient where one repeats, DeLong
-    otherwise; on the logit scale near one or with fewer than 50 patients in a class; Newcombe's method on the
+    labels (N,) of 0 and 1, scores (N,), patients (N,) or None. Clustered by patient where a patient has several films,
+    DeLong otherwise; on the logit scale near one or with fewer than 50 patients in a class; Newcombe's method on the
     number of patients when the classes separate completely, since every variance estimate is zero there.
-    `logit` says the scale instead: where scores are the columns of a `fusion_sweep`, give its scale, since each
-    column alone may want another one.
+    `logit` sets the scale explicitly: for a single column of a `fusion_sweep`, pass the scale of the sweep, since the
+    column alone might lead to the other one.
     """
     sample = take_sample(labels, scores, patients)
     return _build(sample, confidence=confidence, method=_method(sample), logit=logit)
@@ -100,12 +100,12 @@ def bootstrap_auroc(
     replicates: int = 2000,
     seed: int = 0,
 ) -> Auroc:
-    """AUROC with the percentile interval of a bootstrap by patient, stratified as `resampled_weights` says.
+    """AUROC with the percentile interval of a bootstrap by patient, stratified as in `resampled_weights`.
 
-    It is degenerate (1–1) when the classes separate completely: `auroc_interval` is not.
+    The interval degenerates to 1–1 when the classes separate completely; that of `auroc_interval` does not.
     """
     sample = take_sample(labels, scores, patients)
-    normal_quantile(confidence)  # refuses nonsense
+    normal_quantile(confidence)  # raises outside (0, 1)
     reason = sample.why_undefined() or sample.why_no_interval()
     if reason:
         return _build(sample, confidence=confidence, method="bootstrap", logit=False)
@@ -130,10 +130,10 @@ def delong_paired(
     *,
     confidence: float = 0.95,
 ) -> AurocDifference:
-    """Difference of two AUROCs on the same films (N,), clustered by patient where one repeats.
+    """Difference of two AUROCs on the same films (N,), clustered by patient where a patient has several films.
 
-    A film without a finite score in both is left out. The variance is that of the difference of the
-    placements, which holds DeLong's covariance.
+    A film without a finite score in both is left out. The variance is that of the difference of the placements, which
+    includes DeLong's covariance.
     """
     both = np.stack([np.asarray(first_scores, float), np.asarray(second_scores, float)], axis=-1)
     sample = take_sample(labels, both, patients)
@@ -165,9 +165,9 @@ def delong_paired(
 
 
 def placements(sample: Sample) -> tuple[FloatArray, FloatArray]:
-    """V10 (positives, K) and V01 (negatives, K), in [0, 1]: the share of the other class that each film is on
-    the right side of, ties half. The mean of either is the AUROC. They are Sun & Xu's mid-ranks, found by binary
-    search in the sorted other class.
+    """V10 (positives, K) and V01 (negatives, K), in [0, 1]: the share of the films of the other class that each film
+    is ranked correctly against, ties counting half. The mean of either is the AUROC. They are Sun & Xu's mid-ranks,
+    computed by binary search in the sorted scores of the other class.
     """
     positive = sample.scores[sample.abnormal]
     negative = sample.scores[~sample.abnormal]
@@ -181,10 +181,10 @@ def placements(sample: Sample) -> tuple[FloatArray, FloatArray]:
 
 def _share_below(values: FloatArray, others: FloatArray) -> FloatArray:
     order = np.argsort(values)
-    needles, hay = values[order], np.sort(others)  # sorted needles keep the search in the cache
-    twice = hay.searchsorted(needles, "left") + hay.searchsorted(needles, "right")
+    queries, ranked = values[order], np.sort(others)  # sorted queries make the search cache-friendly
+    twice = ranked.searchsorted(queries, "left") + ranked.searchsorted(queries, "right")
     shares = np.empty_like(values)
-    shares[order] = twice / (2.0 * len(hay))
+    shares[order] = twice / (2.0 * len(ranked))
     return shares
 
 
@@ -196,9 +196,9 @@ def areas_of(sample: Sample) -> FloatArray:
 def clustered_variance(sample: Sample, positive: FloatArray, negative: FloatArray) -> FloatArray:
     """(K,) variance of the mean placement from V10 (positives, K) and V01 (negatives, K).
 
-    Obuchowski 1997: S10/M + S01/N + 2·S11/(M·N), the sums taken by patient. With one film a patient, S11 is
-    zero and the rest is DeLong's variance, so the two are one function. Needs two patients in each class.
-    Floored at zero, which S11 can undershoot with very few patients.
+    Obuchowski 1997: S10/M + S01/N + 2·S11/(M·N), summed by patient. With one film for each patient, S11 is zero and the
+    rest is DeLong's variance, so that one function serves both. Needs two patients in each class. Clipped at zero: with
+    very few patients a negative S11 can make the sum negative.
     """
     patients = int(sample.patients.max()) + 1
     codes10, codes01 = sample.patients[sample.abnormal], sample.patients[~sample.abnormal]
@@ -240,8 +240,8 @@ def bootstrap_areas(sample: Sample, *, replicates: int, seed: int) -> FloatArray
 def interval(
     area: FloatArray, variance: FloatArray, *, confidence: float, logit: bool, sizes: tuple[int, int]
 ) -> tuple[FloatArray, FloatArray]:
-    """Lower and upper limits (K,) of areas (K,) with variances (K,); `sizes` are patients in each class, used
-    where the variance is zero."""
+    """Lower and upper limits (K,) of areas (K,) with variances (K,); `sizes` are the numbers of patients in each
+    class, used where the variance is zero."""
     z = normal_quantile(confidence)
     error = np.sqrt(variance)
     low, high = np.clip(area - z * error, 0.0, 1.0), np.clip(area + z * error, 0.0, 1.0)
@@ -257,8 +257,8 @@ def interval(
 
 
 def _newcombe(area: float, *, sizes: tuple[int, int], z: float) -> tuple[float, float]:
-    """The θ at which the area lies z standard errors away, the error being that of θ: Hanley & McNeil's with
-    both class sizes replaced by their mean (Newcombe 2006, method 5). Found by bisection, to 1e-12."""
+    """The two values θ that lie z standard errors from the area, with the error taken at θ: Hanley & McNeil's with
+    both class sizes replaced by their mean (Newcombe 2006, method 5). By bisection, to 1e-12."""
     m, n = sizes
     mean_size = (m + n) / 2
 
@@ -281,7 +281,7 @@ def _newcombe(area: float, *, sizes: tuple[int, int], z: float) -> tuple[float, 
 
 
 def needs_logit(sample: Sample, areas: FloatArray) -> bool:
-    """Whether intervals of areas (K,) belong on the logit scale: one scale for all K."""
+    """Whether the intervals of areas (K,) need the logit scale: one scale for all K."""
     few = min(sample.positive_patients, sample.negative_patients) < FEW
     return few or bool(np.abs(areas - 0.5).max() > NEAR_ONE - 0.5)
 

@@ -1,4 +1,4 @@
-"""Which films to look at first."""
+"""The films that a detector scores worst: missed abnormal films and false alarms."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from analysis.statistics.sample import IntArray, take_sample
 
 @dataclass(frozen=True)
 class WorstCases:
-    """Rows in the caller's arrays: abnormal films from the lowest score up, normal ones from the highest
-    down."""
+    """Indices into the caller's arrays: abnormal films by rising score, normal films by falling score."""
 
     misses: IntArray
     false_alarms: IntArray
 
 
 def worst_cases(labels: ArrayLike, scores: ArrayLike, *, limit: int | None = None) -> WorstCases:
-    """The worst `limit` misses and false alarms (all, without) of labels (N,) and scores (N,); no threshold is
-    chosen. Of a tie the earlier row comes first."""
+    """The worst `limit` (default: all) misses and false alarms of labels (N,) and scores (N,); no threshold is
+    applied. Among equal scores the earlier film comes first."""
     sample = take_sample(labels, scores)
     rising = np.argsort(sample.scores[:, 0], kind="stable")
     falling = np.argsort(-sample.scores[:, 0], kind="stable")

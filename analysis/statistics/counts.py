@@ -25,9 +25,9 @@ class Proportion:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What happens when films scoring at least `threshold` are called abnormal.
+    """Counts and rates when films scoring at least `threshold` are called abnormal.
 
-    The intervals take films as independent. Predictive values hold at the prevalence of this sample.
+    The intervals treat films as independent. Predictive values hold at the prevalence of this sample.
     """
 
     threshold: float
@@ -45,8 +45,8 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Histogram:
-    """edges (B + 1,) float64 shared by all groups; counts: group name -> (B,) int64; left_out: films without
-    a finite score. With no film at all, edges is empty."""
+    """edges (B + 1,) float64 shared by all groups; counts: group name -> (B,) int64; left_out: films without a finite
+    score. edges is empty where no film has one."""
 
     edges: FloatArray
     counts: dict[str, IntArray]
@@ -56,7 +56,7 @@ class Histogram:
 def wilson(successes: int, total: int, *, confidence: float = 0.95) -> Proportion:
     """Wilson 1927's score interval of a proportion. Raises ValueError unless 0 ≤ successes ≤ total."""
     if not 0 <= successes <= total:
-        raise ValueError(f"{successes} of {total} is no proportion")
+        raise ValueError(f"{successes} of {total} is not a proportion; successes must lie between 0 and the total")
     z = normal_quantile(confidence)
     if total == 0:
         return Proportion(successes=0, total=0, value=None, low=None, high=None, confidence=confidence)
@@ -111,8 +111,8 @@ def operating_point(
 
 
 def histogram(scores: ArrayLike, groups: ArrayLike, *, bins: int = 40) -> Histogram:
-    """Counts of scores (N,) by group (N,), such as the label's name, over `bins` common bins from the least to
-    the greatest score. Groups come in order of their names."""
+    """Counts of scores (N,) by group (N,), such as the label's name, over `bins` common bins from the lowest to the
+    highest score. Groups are in order of their names."""
     values = np.asarray(scores, dtype=np.float64)
     names = np.asarray(groups).astype(str)
     if values.ndim != 1 or names.shape != values.shape:

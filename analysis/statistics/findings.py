@@ -1,4 +1,4 @@
-"""AUROC by finding: the abnormal films that have it against all normal films."""
+"""AUROC by finding: the abnormal films with the finding against all normal films."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from analysis.statistics.subgroups import LEAST_FILMS, holm
 class Finding:
     """The abnormal films with one finding; a film with several counts for each.
 
-    p_value is two-sided, of an AUROC of 0.5, from the variance that the interval stands on; adjusted_p_value is Holm's
-    over all findings that have one. Both are None below 30 films, and `reason` says why.
+    p_value is two-sided, of an AUROC of 0.5, from the variance that the interval uses; adjusted_p_value is Holm's over
+    all findings with a p-value. Both are None below 30 films, and `reason` explains why.
     """
 
     name: str
@@ -38,18 +38,19 @@ def finding_aurocs(
     *,
     confidence: float = 0.95,
 ) -> tuple[Finding, ...]:
-    """One row a finding, most frequent first, from labels (N,) of 0 and 1, scores (N,) and the findings of each film.
+    """A row for each finding, most frequent first, from labels (N,) of 0 and 1, scores (N,) and the findings by film.
 
-    Findings of normal films count for nothing. Raises ValueError for what is no sample, or another number of findings.
+    Findings of normal films are ignored. Raises ValueError where labels, scores, patients and findings do not match.
     """
     sample = take_sample(labels, scores, patients)
     if len(findings) != len(np.asarray(labels)):
         raise ValueError(f"{len(findings)} films have findings and {len(np.asarray(labels))} have labels; give both")
     of_film = [set(findings[film]) for film in sample.films.tolist()]
     normal = ~sample.abnormal
+    occurring = set().union(*(names for names, abnormal in zip(of_film, sample.abnormal, strict=True) if abnormal))
     rows = []
-    for name in sorted(set().union(*(found for found, plain in zip(of_film, normal, strict=True) if not plain))):
-        member = np.array([name in found for found in of_film], dtype=bool) & sample.abnormal
+    for name in sorted(occurring):
+        member = np.array([name in names for names in of_film], dtype=bool) & sample.abnormal
         kept = member | normal
         area = auroc_interval(
             sample.abnormal[kept], sample.scores[kept, 0], sample.patients[kept], confidence=confidence

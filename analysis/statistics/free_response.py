@@ -1,4 +1,4 @@
-"""Free-response ROC: lesions found against false positives per film, with its interval by bootstrap over films."""
+"""Free-response ROC: share of lesions hit against false positives per film, with a bootstrap interval over films."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ RATES = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0)
 
 @dataclass(frozen=True)
 class Froc:
-    """The curve, all (P,) float64 from no mark on, and sensitivities at fixed rates, all (R,); empty with a `reason`.
+    """The curve, arrays (P,) float64 by falling threshold, and the sensitivities at fixed rates, (R,) float64; empty,
+    with a `reason`, where no film has a lesion.
 
-    A mark counts when its score is at least the threshold, the first being +inf. sensitivity is the share of lesions
-    with a mark inside; false_positives_per_film counts marks inside no lesion, over all films, also those without any.
-    at_rates is the highest sensitivity with at most rates[r] false positives a film, low and high its pointwise
-    interval; mean_sensitivity is their mean (LUNA16's score at its seven rates, the default).
+    A mark counts when its score is at least the threshold; the first threshold is +inf. sensitivity is the share of
+    lesions with a mark inside; false_positives_per_film is the number of marks outside every lesion, divided by the
+    number of all films, with or without lesions. at_rates[r] is the highest sensitivity with at most rates[r] false
+    positives per film, low and high its pointwise interval; mean_sensitivity is the mean of at_rates (LUNA16's score at
+    its seven rates, the default).
     """
 
     false_positives_per_film: FloatArray
@@ -46,8 +48,8 @@ class Froc:
 
 @dataclass(frozen=True)
 class _Marks:
-    """Marks of all films: scores, films and whether they hit no lesion, all (M,); lesions' best marks, −inf where none
-    hits, and their films, both (L,)."""
+    """Of the marks of all films, (M,): scores, films, and whether they hit no lesion. Of the lesions, (L,): the highest
+    score of a mark inside, −inf without one, and their films."""
 
     scores: FloatArray
     films: IntArray
@@ -57,10 +59,11 @@ class _Marks:
 
 
 def peaks(values: ArrayLike, *, distance: float) -> IntArray:
-    """(M, 2) int64 rows and columns of a map's (H, W) local maxima, highest first, `distance` pixels apart or more.
+    """(M, 2) int64 rows and columns of the local maxima of a map (H, W), highest first, at least `distance` pixels
+    apart.
 
-    Of two nearer ones the higher stays, of equal ones the first row by row. Pixels that are not finite make none.
-    Raises ValueError unless distance is at least 1.
+    Of two that are nearer, the higher is kept; of equal ones, the first in row-major order. Pixels that are not finite
+    are never maxima. Raises ValueError unless distance is at least 1.
     """
     from scipy.ndimage import maximum_filter
 
@@ -88,22 +91,23 @@ def froc(
     replicates: int = 1000,
     seed: int = 0,
 ) -> Froc:
-    """FROC (Bunch et al. 1978, J Appl Photogr Eng 4:166) of maps (H, W) and regions (L, H, W), as `localisation` has
-    them, by patients or None. Marks are the maps' `peaks`, at least `distance` pixels apart, masked pixels making none;
-    further marks inside a lesion that is found count neither way.
+    """FROC (Bunch et al. 1978, J Appl Photogr Eng 4:166) of maps (H, W) and regions (L, H, W), both as in
+    `analysis.statistics.localisation`, with patients or None. Marks are the `peaks` of the maps, at least `distance`
+    pixels apart, none of them masked; further marks inside a lesion already hit are ignored.
 
     The intervals are percentiles over resamples of the patients, stratified into those with and without lesions;
-    those at a rate are never narrower than Wilson's on the number of patients with a lesion, as in `roc_band`. Raises
-    ValueError for rates that are not above 0, for maps and regions that do not fit and for a confidence outside (0, 1).
+    those at a rate are never narrower than Wilson's for the number of patients with a lesion, as in `roc_band`. Raises
+    ValueError for rates that are not above 0, for maps and regions that do not match and for a confidence outside
+    (0, 1).
     """
-    wanted = np.asarray(rates, dtype=np.float64)
-    if not len(wanted) or not (wanted > 0).all():
-        raise ValueError(f"rates are {wanted.tolist()}; they must be above 0 false positives a film")
+    rate_values = np.asarray(rates, dtype=np.float64)
+    if not len(rate_values) or not (rate_values > 0).all():
+        raise ValueError(f"rates are {rate_values.tolist()}; they must be above 0 false positives a film")
     z = normal_quantile(confidence)
     located = take_located(maps, regions, patients)
     count, none = len(located.scores), np.empty(0)
     result = Froc(
-        false_positives_per_film=none, sensitivity=none, thresholds=none, rates=wanted, at_rates=none,
+        false_positives_per_film=none, sensitivity=none, thresholds=none, rates=rate_values, at_rates=none,
         low=none, high=none, mean_sensitivity=None, mean_low=None, mean_high=None,
         films=count, lesions=int(located.lesions.sum()), left_out=located.left_out,
         confidence=confidence, replicates=replicates, seed=seed, reason=why_no_lesions(located),
@@ -112,7 +116,7 @@ def froc(
         return result
     marks = _marks(located, distance=distance)
     false_positives, sensitivity, thresholds = _curve(marks, films=count)
-    at_rates = _at_rates(marks, np.ones((1, count), dtype=np.int64), wanted)[0]
+    at_rates = _at_rates(marks, np.ones((1, count), dtype=np.int64), rate_values)[0]
     result = replace(
         result, false_positives_per_film=false_positives, sensitivity=sensitivity, thresholds=thresholds,
         at_rates=at_rates, mean_sensitivity=float(at_rates.mean()), reason=why_no_spread(located),
@@ -120,7 +124,7 @@ def froc(
     if result.reason:
         return result
     blocks = resampled_weights(located.sample(), replicates=replicates, seed=seed)
-    drawn = np.concatenate([_at_rates(marks, block, wanted) for block in blocks])
+    drawn = np.concatenate([_at_rates(marks, block, rate_values) for block in blocks])
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     low, high = np.quantile(drawn, tails, axis=0)
     people = len(np.unique(located.patients[located.lesions > 0]))
@@ -158,16 +162,16 @@ def _curve(marks: _Marks, *, films: int) -> tuple[FloatArray, FloatArray, FloatA
     false = np.sort(marks.scores[marks.false])
     lesions = np.sort(marks.lesion_scores)
     alarms = np.asarray(len(false) - np.searchsorted(false, thresholds), dtype=np.float64)
-    found = np.asarray(len(lesions) - np.searchsorted(lesions, thresholds), dtype=np.float64)
-    return alarms / films, found / len(lesions), thresholds
+    hits = np.asarray(len(lesions) - np.searchsorted(lesions, thresholds), dtype=np.float64)
+    return alarms / films, hits / len(lesions), thresholds
 
 
 def _at_rates(marks: _Marks, weights: IntArray, rates: FloatArray) -> FloatArray:
-    """(B, R) sensitivity of films weighted (B, F) at each rate.
+    """(B, R) sensitivity at each rate for B weightings (B, F) of the films.
 
-    The G distinct scores of false marks, falling, are allowed as long as their number stays within the rate. A lesion
-    is found when all that score at least as high as its best mark are allowed: those are its rank, G + 1 where it has
-    no mark.
+    The G distinct scores of false marks are taken in falling order while their number stays within the rate. The rank
+    of a lesion is the number of these scores that are at least as high as its best mark, G + 1 where it has none; it is
+    hit when that many scores are within the rate.
     """
     false_scores, false_films = marks.scores[marks.false], marks.films[marks.false]
     order = np.argsort(-false_scores, kind="stable")
@@ -180,7 +184,7 @@ def _at_rates(marks: _Marks, weights: IntArray, rates: FloatArray) -> FloatArray
     ranks = np.where(np.isfinite(marks.lesion_scores), ranks, groups + 1)
     result = np.empty(allowed.shape)
     for row, counted in enumerate(weights):
-        found = np.cumsum(np.bincount(ranks, weights=counted[marks.lesion_films], minlength=groups + 2))
+        hits = np.cumsum(np.bincount(ranks, weights=counted[marks.lesion_films], minlength=groups + 2))
         within = np.searchsorted(false[row], allowed[row] + 1e-9, side="right")
-        result[row] = found[within] / found[-1]
+        result[row] = hits[within] / hits[-1]
     return result

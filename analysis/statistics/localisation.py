@@ -1,9 +1,9 @@
-"""How well maps find what is marked on films: pixel AUROC, AUPRO and the pointing game.
+"""How well heatmaps localise marked lesions: pixel AUROC, AUPRO and the pointing game.
 
-Maps are (H, W) float64, one for each film, of any size; a pixel that is not finite was masked and is never called, so
-it ranks below all others, and a film without any finite pixel is left out. Regions of a film are (L, H, W) bool, one
-plane for each of L marked lesions, which may overlap; L is 0 where nothing is marked. An empty plane is a lesion
-outside the map: it is never found.
+Maps are (H, W) float64, one for each film, of any size. A pixel that is not finite was masked: it ranks below all
+others and is never called abnormal; a film without any finite pixel is left out. Regions of a film are (L, H, W) bool,
+one plane for each of L marked lesions, which may overlap; L is 0 where nothing is marked. An empty plane is a lesion
+outside the map, which always counts as missed.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ RESAMPLED_THRESHOLDS = 2000  # of AUPRO: steps of 0.05 % of the false positive r
 
 @dataclass(frozen=True)
 class Aupro:
-    """Area under the per-region overlap up to a false positive rate of `limit`, over `limit`: in [0, 1], with an
-    interval by bootstrap of the patients on the logit scale; None with a `reason`."""
+    """Area under the per-region overlap up to a false positive rate of `limit`, divided by `limit`: in [0, 1], with an
+    interval by bootstrap of the patients on the logit scale; None, with a `reason`, where it cannot be computed."""
 
     aupro: float | None
     low: float | None
@@ -50,8 +50,8 @@ class Aupro:
 
 @dataclass(frozen=True)
 class Located:
-    """Films with a map: `scores` (H, W), −inf where masked, and `regions` (L, H, W) by film, their patients as codes
-    (F,), and how many films have no map."""
+    """F films with a map: for each film `scores` (H, W), −inf where masked, and `regions` (L, H, W); patients (F,) as
+    codes; left_out counts the films without a map."""
 
     scores: tuple[FloatArray, ...]
     regions: tuple[BoolArray, ...]
@@ -60,18 +60,18 @@ class Located:
 
     @property
     def lesions(self) -> IntArray:
-        """(F,) of each film."""
+        """(F,) number of lesions of each film."""
         return np.array([len(planes) for planes in self.regions], dtype=np.int64)
 
     def sample(self) -> Sample:
-        """The films as a sample to resample from: abnormal are those with a lesion."""
+        """The films as a sample to resample from; those with a lesion are the abnormal ones."""
         films = len(self.scores)
         nothing = np.zeros((films, 1))
         return Sample(self.lesions > 0, nothing, self.patients, np.arange(films, dtype=np.int64), self.left_out)
 
 
 def regions_of_mask(mask: ArrayLike) -> BoolArray:
-    """(L, H, W) bool: the parts of a mask (H, W) that hang together, by edges or corners, as MVTec's AUPRO has it."""
+    """(L, H, W) bool: the 8-connected components of a mask (H, W), as in MVTec's AUPRO."""
     from scipy.ndimage import label
 
     marked = np.asarray(mask) > 0
@@ -84,8 +84,8 @@ def regions_of_mask(mask: ArrayLike) -> BoolArray:
 def regions_of_boxes(boxes: ArrayLike, *, shape: tuple[int, int]) -> BoolArray:
     """(L, H, W) bool from boxes (L, 4) as x, y, width, height in pixels of a map of `shape` (H, W).
 
-    Pixels have their centres at whole numbers, y down; a pixel is inside where x ≤ column < x + width, and the same of
-    y. A box that holds no centre takes the pixel nearest to its middle, if the map has it.
+    Pixel centres are at whole numbers, y pointing down; a pixel is inside where x ≤ column < x + width, and likewise
+    for rows. A box without any pixel centre gets the pixel nearest to its middle, if that lies on the map.
     """
     sides = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     height, width = shape
@@ -104,11 +104,11 @@ def pixel_auroc(
     *,
     confidence: float = 0.95,
 ) -> Auroc:
-    """AUROC of all pixels of maps (H, W), a pixel inside any region being abnormal; the counts are of pixels.
+    """AUROC over all pixels of maps (H, W), a pixel inside any region being abnormal; the counts are of pixels.
 
-    The interval is `auroc_interval`'s with each film as a cluster, or each patient (Obuchowski 1997): pixels of one
-    film are not independent. Background is most of a film, so that this number flatters: give AUPRO beside it. Raises
-    ValueError for maps and regions that do not fit.
+    The interval is that of `auroc_interval` with each film, or each patient, as a cluster (Obuchowski 1997), since
+    pixels of one film are not independent. Most of a film is background, which makes this number optimistic: report
+    AUPRO with it. Raises ValueError for maps and regions that do not match.
     """
     located = take_located(maps, regions, patients)
     if not located.scores:
@@ -133,10 +133,10 @@ def aupro(
 ) -> Aupro:
     """Area under the per-region overlap curve of maps (H, W), up to a false positive rate of `limit` in (0, 1].
 
-    Bergmann et al. 2021, IJCV 129:1038 (MVTec AD): at each threshold the mean over all regions of the share of the
-    region that is called, against the share of all pixels outside any region that are called, also on films with
-    regions; straight lines between thresholds from (0, 0); the area is divided by `limit`. Resamples look at no more
-    than about 2,000 thresholds. Raises ValueError for another limit, for maps and regions that do not fit and for a
+    Bergmann et al. 2021, IJCV 129:1038 (MVTec AD): at each threshold, the mean over all regions of the share of the
+    region that is called abnormal, against the share called abnormal of all pixels outside every region, on films with
+    and without regions; linear between thresholds, starting at (0, 0); the area is divided by `limit`. Resamples use at
+    most about 2,000 thresholds. Raises ValueError for another limit, for maps and regions that do not match and for a
     confidence outside (0, 1).
     """
     if not 0.0 < limit <= 1.0:
@@ -176,8 +176,9 @@ def pointing_game(
     method: Method = "wilson",
     confidence: float = 0.95,
 ) -> Rate:
-    """The share of films with a region whose highest pixel lies inside one (Zhang et al. 2018, IJCV 126:1084, without
-    their margin of 15 pixels); where several pixels are highest, all must. The interval is `clustered_rate`'s."""
+    """The share of films with a region whose highest pixel lies inside a region (Zhang et al. 2018, IJCV 126:1084,
+    without their margin of 15 pixels); where several pixels share the maximum, all must lie inside. The interval is
+    that of `clustered_rate`."""
     located = take_located(maps, regions, patients)
     marked = located.lesions > 0
     hits = [
@@ -189,8 +190,8 @@ def pointing_game(
 
 
 def take_located(maps: Sequence[ArrayLike], regions: Sequence[ArrayLike], patients: ArrayLike | None) -> Located:
-    """Check and clean: masked pixels rank below all, films without any finite pixel are left out. Raises ValueError
-    where maps, regions and patients do not fit each other."""
+    """Check and clean: masked pixels become −inf, films without any finite pixel are left out. Raises ValueError where
+    maps, regions and patients do not match each other."""
     if len(maps) != len(regions):
         raise ValueError(f"{len(maps)} maps and {len(regions)} sets of regions: every film needs one of each")
     codes = take_sample(np.zeros(len(maps)), np.zeros(len(maps)), patients).patients
@@ -210,20 +211,21 @@ def take_located(maps: Sequence[ArrayLike], regions: Sequence[ArrayLike], patien
 
 
 def why_no_lesions(located: Located) -> str:
-    """A sentence where no film has a region, else the empty string."""
+    """A sentence where no film has a region, otherwise the empty string."""
     return "" if located.lesions.any() else "No film with a map has a region, so there is nothing to find."
 
 
 def why_no_spread(located: Located) -> str:
-    """A sentence where the films with a region are of one patient, else the empty string."""
+    """A sentence where all films with a region are of one patient, otherwise the empty string."""
     many = len(np.unique(located.patients[located.lesions > 0])) > 1
     return "" if many else "The films with a region are of one patient: an interval needs at least two."
 
 
 @dataclass(frozen=True)
 class _RankedPixels:
-    """All pixels by falling score. films (N,) their film; outside (N,) 1 where in no region; shares (N,) how much of
-    its regions each pixel makes, Σ 1 / |region|; ends (P,) the last pixel of each distinct score, rising."""
+    """All pixels by falling score. films (N,): the film of a pixel; outside (N,): 1 where in no region; shares (N,):
+    the share of its regions that a pixel covers, Σ 1 / |region|; ends (P,): index of the last pixel of each distinct
+    score, rising."""
 
     films: IntArray
     outside: IntArray
@@ -231,17 +233,17 @@ class _RankedPixels:
     ends: IntArray
 
     def overlap(self, lesions: int, *, limit: float) -> float:
-        """AUPRO of all films, with so many lesions, at every distinct score."""
+        """AUPRO of all films, which have `lesions` lesions in total, over every distinct score."""
         called, overlap = np.cumsum(self.outside)[self.ends], np.cumsum(self.shares)[self.ends]
         return float(_area(called[None], overlap[None] / lesions, limit=limit)[0])
 
     def by_film(self, films: int, *, most: int) -> _Steps:
-        """Each film's own counts at `most` of the distinct scores, spread evenly over the false positive rate."""
+        """Counts by film at no more than about `most` of the distinct scores, evenly over the false positive rate."""
         called = np.cumsum(self.outside)[self.ends]
-        wanted = np.linspace(0, called[-1], most)
+        evenly = np.linspace(0, called[-1], most)
         kept = self.ends
         if len(kept) > most:
-            kept = kept[np.unique(np.r_[np.searchsorted(called, wanted), len(called) - 1])]
+            kept = kept[np.unique(np.r_[np.searchsorted(called, evenly), len(called) - 1])]
         step = self.films * len(kept) + np.searchsorted(kept, np.arange(len(self.films)))
         counts = [
             np.bincount(step, weights=values, minlength=films * len(kept)).reshape(films, -1).cumsum(axis=1)
@@ -252,19 +254,20 @@ class _RankedPixels:
 
 @dataclass(frozen=True)
 class _Steps:
-    """Of each film at P thresholds: called (F, P) pixels outside regions, overlap (F, P) summed over its regions."""
+    """For each film at P thresholds: called (F, P), the pixels called abnormal outside regions, and overlap (F, P),
+    summed over the regions of the film."""
 
     called: FloatArray
     overlap: FloatArray
 
     def overlaps(self, weights: IntArray, lesions: IntArray, *, limit: float) -> FloatArray:
-        """(B,) AUPRO of films weighted (B, F) with their lesions (F,)."""
+        """(B,) AUPRO for B weightings (B, F) of the films with their numbers of lesions (F,)."""
         times = weights.astype(np.float64)
         return _area(times @ self.called, times @ self.overlap / (weights @ lesions)[:, None], limit=limit)
 
 
 def _area(called: ArrayLike, overlap: FloatArray, *, limit: float) -> FloatArray:
-    """(B,) from the pixels called outside regions and the mean overlap at each threshold, both (B, P), falling."""
+    """(B,) area from the pixels called outside regions and the mean overlap, both (B, P) by falling threshold."""
     false_positives = np.asarray(called, dtype=np.float64)
     curve = false_positives / false_positives[:, -1:]
     start = np.zeros((len(curve), 1))
@@ -294,7 +297,7 @@ def _shares(planes: BoolArray) -> FloatArray:
 
 
 def _span(start: float, length: float, size: int) -> NDArray[np.intp]:
-    """The pixels of one side whose centres lie in [start, start + length), or else the nearest to its middle."""
+    """Pixels along one axis with centres in [start, start + length); without any, the one nearest to the middle."""
     centres = np.arange(size)
     inside = np.flatnonzero((centres >= start) & (centres < start + length))
     nearest = round(start + length / 2)

@@ -1,4 +1,4 @@
-"""The parts of the ranking that a screening test lives on: average precision and the partial AUROC."""
+"""Average precision and the partial AUROC, which weigh the part of the ranking that a screening test works in."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Auprc:
     """Average precision with an interval by bootstrap of the patients, on the logit scale; None, with a `reason`,
     where it cannot be computed.
 
-    auprc, low, high in [0, 1]. `prevalence` is the abnormal share of the sample: the average precision of scores
-    that tell nothing, hence the line to draw beside it. An average precision belongs to its prevalence: never
-    compare two samples of different prevalence.
+    auprc, low, high in [0, 1]. `prevalence` is the abnormal share of the sample, which is also the average precision of
+    uninformative scores: draw it as the reference line. Average precision depends on the prevalence: never compare it
+    between samples of different prevalence.
     """
 
     auprc: float | None
@@ -39,10 +39,11 @@ class Auprc:
 
 @dataclass(frozen=True)
 class PartialAuc:
-    """The AUROC of a range of specificity or of sensitivity, with the percentile interval of a bootstrap by patient.
+    """The AUROC over a range of specificity or of sensitivity, with an interval by bootstrap of the patients.
 
-    partial_auc, low, high are standardised as McClish 1989: 0.5 where the scores tell nothing, 1 where they tell all,
-    whatever the range; below 0.5 they can be negative. `area` is the raw area, in [0, range_high − range_low].
+    partial_auc, low, high are standardised as in McClish 1989: 0.5 for uninformative scores and 1 for perfect ones,
+    whatever the range; scores worse than chance can give negative values. `area` is the raw area, in
+    [0, range_high − range_low].
     """
 
     partial_auc: float | None
@@ -72,10 +73,10 @@ def auprc(
 ) -> Auprc:
     """Average precision of labels (N,) of 0 and 1 and scores (N,), by patients (N,) or None.
 
-    AP = Σ (Rₙ − Rₙ₋₁) Pₙ over the distinct scores, falling, without interpolation (Davis & Goadrich 2006 say why a
+    AP = Σ (Rₙ − Rₙ₋₁) Pₙ over the distinct scores, falling, without interpolation (Davis & Goadrich 2006 explain why a
     straight line between two points of a precision–recall curve is too high). The resamples are those of
-    `resampled_weights`, so they keep the prevalence of the sample but for patients with films of both kinds. Raises
-    ValueError for what is no sample, and for a confidence outside (0, 1).
+    `resampled_weights`: they keep the prevalence of the sample, except for patients with films of both classes. Raises
+    ValueError where labels, scores and patients do not match, and for a confidence outside (0, 1).
     """
     sample = take_sample(labels, scores, patients)
     normal_quantile(confidence)
@@ -110,9 +111,9 @@ def partial_auc(
     """Partial AUROC of labels (N,) of 0 and 1 and scores (N,), by patients (N,) or None.
 
     The mean height of the ROC curve over a range of specificity, or its mean width over a range of sensitivity,
-    standardised as McClish 1989, Med Decis Making 9:190: ½ (1 + (A − least) / (greatest − least)), `least` being the
-    area under the diagonal. Raises ValueError unless 0 ≤ range_low < range_high ≤ 1, for what is no sample, and for
-    a confidence outside (0, 1).
+    standardised as in McClish 1989, Med Decis Making 9:190: ½ (1 + (A − least) / (greatest − least)), `least` being the
+    area under the diagonal. Raises ValueError unless 0 ≤ range_low < range_high ≤ 1, where labels, scores and patients
+    do not match, and for a confidence outside (0, 1).
     """
     if of not in ("specificity", "sensitivity"):
         raise ValueError(f"of is {of!r}; it must be 'specificity' or 'sensitivity'")
@@ -162,7 +163,7 @@ def _estimate(
 
 
 def _average_precision(positive: IntArray, negative: IntArray) -> FloatArray:
-    """(B,) from the counts above each threshold, (B, P)."""
+    """(B,) average precision from the counts at or above each threshold, (B, P)."""
     called = positive + negative
     precision = positive / np.maximum(called, 1)
     gained = np.diff(positive, axis=1, prepend=0)
@@ -170,7 +171,7 @@ def _average_precision(positive: IntArray, negative: IntArray) -> FloatArray:
 
 
 def _partial_area(positive: IntArray, negative: IntArray, *, of: Axis, start: float, end: float) -> FloatArray:
-    """(B,) raw area. Over a range of sensitivity the curve is read from its far end, with the axes changed."""
+    """(B,) raw area. For a range of sensitivity the curve is reversed and its axes are swapped."""
     nothing = np.zeros((len(positive), 1))
     sensitivity = np.concatenate([nothing, positive / positive[:, -1:]], axis=1)
     false_alarms = np.concatenate([nothing, negative / negative[:, -1:]], axis=1)

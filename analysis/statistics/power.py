@@ -1,7 +1,7 @@
-"""How many films a study needs, or what it can show: power of one AUROC and of a paired difference of two.
+"""Power and sample size of a study of one AUROC, or of the difference between two AUROCs of the same films.
 
-Taken as normal, with the variances below; patients are independent. Numbers are planning values: a real interval comes
-from `auroc_interval` and `delong_paired`.
+The estimates are taken as normally distributed, with the variances below, and films as independent. The numbers are for
+planning: the interval of a real sample comes from `auroc_interval` or `delong_paired`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ MOST_FILMS = 10_000_000
 
 @dataclass(frozen=True)
 class Power:
-    """The chance, in [0, 1], that a study of so many films rejects the null hypothesis when `auroc` (and, of a paired
-    study, `other`) is true. `other` of a single AUROC is its null value. level is of the whole test, both sides."""
+    """The probability, in [0, 1], that a study with these numbers of films rejects the null hypothesis if `auroc` (and,
+    in a paired study, `other`) is the true value. For a single AUROC, `other` is the null value. level is that of the
+    whole test, both sides together."""
 
     power: float
     auroc: float
@@ -34,14 +35,14 @@ class Power:
 
 
 def auroc_variance(auroc: float, *, positives: int, negatives: int, variance: Variance = "obuchowski") -> float:
-    """Variance of an AUROC in (0, 1), estimated from so many abnormal and normal films.
+    """Variance of the estimate of an AUROC in (0, 1) from these numbers of abnormal and normal films.
 
     obuchowski: Obuchowski 1994, Acad Radiol 1:Suppl, as in Obuchowski, Lieber & Wians 2004, Clin Chem 50:1118:
     0.0099 e^(−a²/2) [(5a² + 8) / m + (a² + 8) / n], a = 1.414 Φ⁻¹(A), of binormal scores with equal spread.
     hanley_mcneil: Hanley & McNeil 1982, Radiology 143:29, eq. 2: {A (1 − A) + (m − 1)(Q₁ − A²) + (n − 1)(Q₂ − A²)} /
-    (m n), Q₁ = A / (2 − A), Q₂ = 2A² / (1 + A), of exponential ones. Both are cautious for high areas: of binormal
-    scores of 40 abnormal and 60 normal films, obuchowski is 1.3 times the variance that simulation finds at 0.8 and 1.7
-    times at 0.93, hanley_mcneil 1.1 and 1.4 times. Raises ValueError for another AUROC, no films or another variance.
+    (m n), Q₁ = A / (2 − A), Q₂ = 2A² / (1 + A), of exponential scores. Both are conservative for high areas: for
+    binormal scores of 40 abnormal and 60 normal films, obuchowski is 1.3 times the simulated variance at 0.8 and 1.7
+    times at 0.93, hanley_mcneil 1.1 and 1.4 times. Raises ValueError for values outside their ranges.
     """
     _refuse_share("auroc", auroc)
     _refuse_films(positives, negatives)
@@ -66,8 +67,8 @@ def auroc_power(
     variance: Variance = "obuchowski",
 ) -> Power:
     """Power of the test that an AUROC differs from `null`: Φ((|A − A₀| − z √V₀) / √V), V₀ and V being the variances at
-    `null` and at `auroc` (Obuchowski 1998, Stat Methods Med Res 7:371). The chance of a rejection to the wrong side is
-    left out. Raises ValueError for values outside their ranges."""
+    `null` and at `auroc` (Obuchowski 1998, Stat Methods Med Res 7:371). The probability of rejecting in the wrong
+    direction is ignored. Raises ValueError for values outside their ranges."""
     under_null = auroc_variance(null, positives=positives, negatives=negatives, variance=variance)
     under_truth = auroc_variance(auroc, positives=positives, negatives=negatives, variance=variance)
     power = _power(auroc - null, under_null, under_truth, level=level, sides=sides)
@@ -93,18 +94,18 @@ def auroc_sample_size(
     sides: int = 2,
     variance: Variance = "obuchowski",
 ) -> Power:
-    """The fewest abnormal films, with ⌈films · normals_per_abnormal⌉ normal ones, whose `auroc_power` is `power`.
+    """The fewest abnormal films, with ⌈films · normals_per_abnormal⌉ normal films, whose `auroc_power` reaches `power`.
 
     Raises ValueError for values outside their ranges and where 10 million abnormal films are not enough.
     """
 
-    def of(positives: int) -> Power:
+    def power_of(positives: int) -> Power:
         return auroc_power(
             auroc, positives=positives, negatives=math.ceil(positives * normals_per_abnormal - 1e-9), null=null,
             level=level, sides=sides, variance=variance,
         )  # fmt: skip
 
-    return _fewest(of, power=power, normals_per_abnormal=normals_per_abnormal)
+    return _fewest(power_of, power=power, normals_per_abnormal=normals_per_abnormal)
 
 
 def paired_auroc_power(
@@ -118,11 +119,11 @@ def paired_auroc_power(
     sides: int = 2,
     variance: Variance = "obuchowski",
 ) -> Power:
-    """Power of the test that two AUROCs of the same films differ, their estimates correlating by `correlation`.
+    """Power of the test that two AUROCs of the same films differ, `correlation` being that of their estimates.
 
     V = V₁ + V₂ − 2 r √(V₁ V₂) (Hanley & McNeil 1983, Radiology 148:839, eq. 1), under the null hypothesis with both
-    areas at their mean. A pilot gives r: the covariance of `delong_paired` is (V₁ + V₂ − V) / 2. Raises ValueError for
-    values outside their ranges.
+    areas at their mean. Estimate r from a pilot study: the covariance from `delong_paired` is (V₁ + V₂ − V) / 2. Raises
+    ValueError for values outside their ranges.
     """
     if not -1.0 <= correlation < 1.0:
         raise ValueError(f"correlation is {correlation}; it must be at least -1 and below 1")
@@ -157,15 +158,15 @@ def paired_auroc_sample_size(
     sides: int = 2,
     variance: Variance = "obuchowski",
 ) -> Power:
-    """The fewest abnormal films whose `paired_auroc_power` is `power`; else as `auroc_sample_size`."""
+    """The fewest abnormal films whose `paired_auroc_power` reaches `power`; otherwise as `auroc_sample_size`."""
 
-    def of(positives: int) -> Power:
+    def power_of(positives: int) -> Power:
         return paired_auroc_power(
             first, second, positives=positives, negatives=math.ceil(positives * normals_per_abnormal - 1e-9),
             correlation=correlation, level=level, sides=sides, variance=variance,
         )  # fmt: skip
 
-    return _fewest(of, power=power, normals_per_abnormal=normals_per_abnormal)
+    return _fewest(power_of, power=power, normals_per_abnormal=normals_per_abnormal)
 
 
 def _power(difference: float, under_null: float, under_truth: float, *, level: float, sides: int) -> float:
@@ -176,24 +177,24 @@ def _power(difference: float, under_null: float, under_truth: float, *, level: f
     return NormalDist().cdf((abs(difference) - critical) / math.sqrt(under_truth))
 
 
-def _fewest(of: Callable[[int], Power], *, power: float, normals_per_abnormal: float) -> Power:
-    """Doubling, then halving: the power rises with the films."""
+def _fewest(power_of: Callable[[int], Power], *, power: float, normals_per_abnormal: float) -> Power:
+    """Doubling, then bisection, since the power rises with the number of films."""
     _refuse_share("power", power)
     if not 0.0 < normals_per_abnormal < math.inf:
         raise ValueError(f"normals_per_abnormal is {normals_per_abnormal}; it must be above 0, such as 1")
     enough = 1
-    while of(enough).power < power:
+    while power_of(enough).power < power:
         if enough >= MOST_FILMS:
             raise ValueError(f"{MOST_FILMS} abnormal films are not enough: the areas to tell apart are too near")
         enough *= 2
     too_few = enough // 2
     while enough - too_few > 1:
         middle = (enough + too_few) // 2
-        if of(middle).power < power:
+        if power_of(middle).power < power:
             too_few = middle
         else:
             enough = middle
-    return of(enough)
+    return power_of(enough)
 
 
 def _refuse_share(name: str, value: float) -> None:

@@ -1,4 +1,4 @@
-"""The precision–recall curve, thin enough to draw."""
+"""The precision–recall curve, reduced to as many points as a figure needs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from analysis.statistics.sample import FloatArray, IntArray, take_sample
 class PrecisionRecall:
     """Points by falling threshold, all (P,): a film is called abnormal when its score is at least the threshold.
 
-    Between two points the precision is that of the second (Davis & Goadrich 2006: no straight line joins them). films
-    is the row of a film with that very score in the caller's arrays, an abnormal one where there is one. Without both
-    classes the arrays are empty and `reason` says why.
+    Between two points the precision is that of the second (Davis & Goadrich 2006: linear interpolation is wrong here).
+    films holds the index in the caller's arrays of a film with exactly that score, abnormal where possible. Without
+    both classes the arrays are empty and `reason` explains why.
     """
 
     recall: FloatArray
@@ -30,8 +30,8 @@ class PrecisionRecall:
 
 
 def precision_recall(labels: ArrayLike, scores: ArrayLike, *, max_points: int = 1000) -> PrecisionRecall:
-    """The curve of labels (N,) of 0 and 1 and scores (N,). A threshold that finds no further abnormal film is dropped;
-    of what is still too much, every so many points stay, half of them close to the highest scores."""
+    """The curve of labels (N,) of 0 and 1 and scores (N,). Thresholds that add no abnormal film are dropped; if more
+    than `max_points` remain, half are spread evenly and half are dense near the highest scores."""
     sample = take_sample(labels, scores)
     none = np.empty(0)
     result = PrecisionRecall(
@@ -41,20 +41,20 @@ def precision_recall(labels: ArrayLike, scores: ArrayLike, *, max_points: int = 
     )  # fmt: skip
     if result.reason:
         return result
-    order = np.lexsort((~sample.abnormal, -sample.scores[:, 0]))  # of a tie, the abnormal film first
+    order = np.lexsort((~sample.abnormal, -sample.scores[:, 0]))  # among equal scores, abnormal films first
     ranked, abnormal = sample.scores[order, 0], sample.abnormal[order]
     starts = np.flatnonzero(np.r_[True, ranked[1:] < ranked[:-1]])  # of each distinct score
     ends = np.r_[starts[1:], len(ranked)] - 1
-    found = np.cumsum(abnormal)[ends]
-    kept = np.flatnonzero(np.diff(found, prepend=0))
+    hits = np.cumsum(abnormal)[ends]
+    kept = np.flatnonzero(np.diff(hits, prepend=0))
     if len(kept) > max_points:
         evenly = np.linspace(0, len(kept) - 1, max_points // 2)
         closer = np.geomspace(1, len(kept), max_points // 2) - 1
         kept = kept[np.unique(np.r_[evenly, closer].round().astype(np.int64))]
     return replace(
         result,
-        recall=found[kept] / sample.positives,
-        precision=found[kept] / (ends[kept] + 1),
+        recall=hits[kept] / sample.positives,
+        precision=hits[kept] / (ends[kept] + 1),
         thresholds=ranked[starts[kept]],
         films=sample.films[order[starts[kept]]],
     )

@@ -1,4 +1,4 @@
-"""What a test of known sensitivity and specificity means for the films of a ward: predictive values and workload."""
+"""Predictive values and workload at a given prevalence, from a sensitivity and a specificity."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class PredictiveValues:
-    """At a stated prevalence, taken as known: predictive values in [0, 1], counts in films of every 1,000.
+    """At a prevalence that is taken as known: predictive values in [0, 1], and counts per 1,000 films.
 
-    flags: films called abnormal; false_alarms: those of them that are normal; misses: abnormal films not called.
-    method of the predictive values: "logit" or "adjusted logit".
+    flags are films called abnormal, false_alarms the normal ones among them, misses abnormal films that are not called.
+    method is that of the intervals of the predictive values: "logit" or "adjusted logit".
     """
 
     prevalence: float
@@ -42,13 +42,13 @@ class PredictiveValues:
 def predictive_values(
     sensitivity: Rate | Proportion, specificity: Rate | Proportion, *, prevalence: float
 ) -> PredictiveValues:
-    """PPV and NPV of a sensitivity and a specificity from different films, at a prevalence in (0, 1).
+    """PPV and NPV from a sensitivity and a specificity of different films, at a prevalence in (0, 1).
 
-    Mercaldo, Lau & Zhou 2007, Stat Med 26:2170, eq. 8–11: limits on the logit scale by the delta method, with the
-    effective totals where patients repeat. Where a rate is 0 or 1, whose estimated variance is zero, their adjusted
-    estimates (x + z²/2) / (n + z²) make the interval, widened to hold the estimate itself. The flags of 1,000 are a sum
-    of two rates: their limits are MOVER's (Zou & Donner 2008, Stat Med 27:1693) from the limits of each. Raises
-    ValueError for another prevalence, and for two confidences that differ.
+    Mercaldo, Lau & Zhou 2007, Stat Med 26:2170, eq. 8–11: limits on the logit scale by the delta method, with effective
+    totals where patients have several films. Where a rate is 0 or 1, and its estimated variance therefore zero, the
+    interval comes from their adjusted estimates (x + z²/2) / (n + z²), widened to include the estimate itself. The
+    flags per 1,000 films are a sum of two rates, with MOVER limits (Zou & Donner 2008, Stat Med 27:1693). Raises
+    ValueError for another prevalence, and where the two confidences differ.
     """
     if not 0.0 < prevalence < 1.0:
         raise ValueError(f"prevalence is {prevalence}; it must lie between 0 and 1, such as 0.05")
@@ -60,17 +60,17 @@ def predictive_values(
     z = normal_quantile(sensitivity.confidence)
     adjusted = sensitivity.value in (0.0, 1.0) or specificity.value in (0.0, 1.0)
     false_alarm_odds = (1 - prevalence) / prevalence
-    # PPV = se π / (se π + (1−sp)(1−π)); NPV is the same of the classes changed, with specificity for sensitivity
+    # PPV = se π / (se π + (1−sp)(1−π)); NPV is the same with the classes swapped, and specificity for sensitivity
     positive = _predictive(sensitivity, specificity, odds_against=false_alarm_odds, z=z, adjusted=adjusted)
     negative = _predictive(specificity, sensitivity, odds_against=1 / false_alarm_odds, z=z, adjusted=adjusted)
-    found = _scaled(sensitivity, factor=1000 * prevalence)
+    hits = _scaled(sensitivity, factor=1000 * prevalence)
     missed = _scaled(sensitivity, factor=1000 * prevalence, of_rest=True)
     false_alarms = _scaled(specificity, factor=1000 * (1 - prevalence), of_rest=True)
     return PredictiveValues(
         prevalence=prevalence,
         positive_predictive_value=positive,
         negative_predictive_value=negative,
-        flags_per_1000=sum_of(found, false_alarms),
+        flags_per_1000=sum_of(hits, false_alarms),
         false_alarms_per_1000=false_alarms,
         misses_per_1000=missed,
         method="adjusted logit" if adjusted else "logit",
@@ -79,10 +79,10 @@ def predictive_values(
 
 
 def sum_of(first: Estimate, second: Estimate) -> Estimate:
-    """The sum of two independent estimates, its limits recovered from theirs (MOVER)."""
-    for one in (first, second):
-        if one.value is None or one.low is None or one.high is None:
-            return Estimate(None, None, None, one.reason)
+    """The sum of two independent estimates, with limits from those of each (MOVER)."""
+    for estimate in (first, second):
+        if estimate.value is None or estimate.low is None or estimate.high is None:
+            return Estimate(None, None, None, estimate.reason)
     a, b = first, second
     assert a.value is not None and a.low is not None and a.high is not None
     assert b.value is not None and b.low is not None and b.high is not None

@@ -1,4 +1,4 @@
-"""Rates at a threshold that another sample chose, with exact or Wilson limits, clustered where patients repeat."""
+"""Rates at a threshold chosen on another sample, with exact or Wilson limits, clustered by patient where needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Method = Literal["wilson", "exact"]
 class Rate:
     """successes of total films; value, low, high in [0, 1], or None with a `reason`.
 
-    effective_total is the number of independent films that would vary as much: `total` where no patient repeats.
+    effective_total is the number of independent films with the same variance: `total` where each patient has one film.
     """
 
     successes: int
@@ -36,10 +36,10 @@ class Rate:
 
 @dataclass(frozen=True)
 class RatesAtTarget:
-    """Sensitivity and specificity in this sample of the threshold that reaches `target` in another sample.
+    """Sensitivity and specificity in this sample at the threshold that reaches `target` in another sample.
 
-    A film is called abnormal when its score is at least `threshold`. All three are None, with a `reason`, where the
-    other sample has no score to choose from; reference_films is their number.
+    A film is called abnormal when its score is at least `threshold`. reference_films counts the scores of the other
+    sample; where it has none, threshold and rates are None, with a `reason`.
     """
 
     target: float
@@ -52,15 +52,15 @@ class RatesAtTarget:
 
 
 def exact_limits(successes: float, total: float, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Clopper & Pearson 1934's limits of a proportion, each tail (1 − confidence) / 2 at most; 0 and 1 of no trial.
+    """Clopper & Pearson's 1934 limits of a proportion, each tail at most (1 − confidence) / 2; 0 and 1 if total is 0.
 
-    Quantiles of Beta(x, n − x + 1) and Beta(x + 1, n − x); x and n may be fractions, as an effective sample size is.
+    Quantiles of Beta(x, n − x + 1) and Beta(x + 1, n − x); x and n may be fractional, such as an effective sample size.
     Raises ValueError unless 0 ≤ successes ≤ total, and for a confidence outside (0, 1).
     """
     from scipy.special import betaincinv
 
     if not 0 <= successes <= total:
-        raise ValueError(f"{successes} of {total} is no proportion")
+        raise ValueError(f"{successes} of {total} is not a proportion; successes must lie between 0 and the total")
     normal_quantile(confidence)
     tail = (1 - confidence) / 2
     low = betaincinv(successes, total - successes + 1, tail) if successes > 0 else 0.0
@@ -71,23 +71,23 @@ def exact_limits(successes: float, total: float, *, confidence: float = 0.95) ->
 def clustered_rate(
     successes: ArrayLike, patients: ArrayLike | None = None, *, method: Method = "wilson", confidence: float = 0.95
 ) -> Rate:
-    """The share of successes (N,) of 0 and 1, films of patients (N,) or, without, each of its own patient.
+    """The share of successes (N,) of 0 and 1, with patients (N,); without patients, each film is its own patient.
 
-    Where a patient repeats, the variance is the ratio estimator's by patient, m/(m−1) Σ (xᵢ − p nᵢ)² / N² over m
-    patients (Rao & Scott 1992, Biometrics 48:577), and the limits are Wilson's or Clopper & Pearson's at the effective
-    number p(1 − p) / variance (Korn & Graubard 1998, Surv Methodol 24:193, without their change of the degrees of
-    freedom), never above N. A share of 0 or 1 has no variance: there each patient counts as one film. Raises ValueError
-    for another method, for what is no sample, and for a confidence outside (0, 1).
+    Where a patient has several films, the variance is that of the ratio estimator by patient, m/(m−1) Σ (xᵢ − p nᵢ)² /
+    N² over m patients (Rao & Scott 1992, Biometrics 48:577), and the limits are Wilson's or Clopper & Pearson's with
+    the effective number p(1 − p) / variance (Korn & Graubard 1998, Surv Methodol 24:193, without their adjustment of
+    the degrees of freedom), at most N. A share of 0 or 1 has no variance: then each patient counts as one film. Raises
+    ValueError for another method, where successes and patients do not match, and for a confidence outside (0, 1).
     """
     sample = take_sample(successes, np.zeros(len(np.asarray(successes))), patients)
     return _rate(sample.abnormal, sample.patients, method=method, confidence=confidence)
 
 
 def threshold_at_specificity(normal_scores: ArrayLike, *, specificity: float) -> float | None:
-    """The lowest threshold that calls at most 1 − specificity of normal films' scores (N,) abnormal.
+    """The lowest threshold at which at most 1 − specificity of the normal films' scores (N,) are called abnormal.
 
     It lies just above the k-th smallest score, k = ⌈specificity · N⌉, since a film at the threshold is called. Scores
-    that are not finite are left out; None without any. Raises ValueError unless 0 < specificity ≤ 1.
+    that are not finite are left out; None where no score is left. Raises ValueError unless 0 < specificity ≤ 1.
     """
     _refuse_target("specificity", specificity)
     ranked = _finite(normal_scores)
@@ -97,8 +97,8 @@ def threshold_at_specificity(normal_scores: ArrayLike, *, specificity: float) ->
 
 
 def threshold_at_sensitivity(abnormal_scores: ArrayLike, *, sensitivity: float) -> float | None:
-    """The highest threshold that calls at least `sensitivity` of abnormal films' scores (N,) abnormal: the k-th
-    highest score, k = ⌈sensitivity · N⌉. Else as `threshold_at_specificity`."""
+    """The highest threshold at which at least `sensitivity` of the abnormal films' scores (N,) are called abnormal: the
+    k-th highest score, k = ⌈sensitivity · N⌉. Otherwise as `threshold_at_specificity`."""
     _refuse_target("sensitivity", sensitivity)
     ranked = _finite(abnormal_scores)
     if not len(ranked):
@@ -116,10 +116,10 @@ def sensitivity_at_specificity(
     method: Method = "wilson",
     confidence: float = 0.95,
 ) -> RatesAtTarget:
-    """Sensitivity, and the specificity really reached, of labels (N,) of 0 and 1 and scores (N,) at the threshold that
-    reaches `specificity` among `normal_scores` (R,): the normal films of calibrate or tune, never these films.
+    """Sensitivity, and the specificity actually reached, of labels (N,) of 0 and 1 and scores (N,) at the threshold
+    that reaches `specificity` among `normal_scores` (R,): the normal films of calibrate or tune, never these films.
 
-    The intervals are those of `clustered_rate` and take the threshold as given. Raises ValueError as
+    The intervals are those of `clustered_rate` and treat the threshold as fixed. Raises ValueError as
     `threshold_at_specificity` and `clustered_rate` do.
     """
     threshold = threshold_at_specificity(normal_scores, specificity=specificity)

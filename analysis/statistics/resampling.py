@@ -1,4 +1,4 @@
-"""What the bootstrapped statistics share: counts above each threshold in every resample, and limits."""
+"""Shared by the bootstrapped statistics: counts at or above each threshold in every resample, and limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from analysis.statistics.sample import FloatArray, IntArray, Sample, normal_quan
 
 NO_SPREAD = "All resamples give the same value, which would claim certainty: there is no interval."
 
-MANY_FILMS = 20_000  # from here on resamples look at some of the thresholds
+MANY_FILMS = 20_000  # from this number on, resamples use only some of the thresholds
 RESAMPLED_THRESHOLDS = 2000
 
 Statistic = Callable[[IntArray, IntArray], FloatArray]
@@ -23,10 +23,10 @@ def resampled(
 ) -> tuple[float, tuple[float, float] | None]:
     """A statistic of the sample's first score column, in [0, 1], and its limits by bootstrap of the patients.
 
-    `statistic` gets the positives and the negatives counted by `counts_above`, both (B, P) int64, and answers (B,)
-    float64. The limits are `logit_limits` with the standard deviation of the resamples: for an average precision they
-    cover better than percentiles do (90 % against 81 % at 0.97), as Boyd, Eng & Page 2013 found of the logit scale.
-    From `MANY_FILMS` on, each of its own patient, the deviation is that at about 2,000 of the thresholds.
+    `statistic` takes the positives and the negatives counted by `counts_above`, both (B, P) int64, and returns (B,)
+    float64. The limits are `logit_limits` with the standard deviation over the resamples: for an average precision
+    their coverage is better than that of percentiles (90 % against 81 % at 0.97), in line with Boyd, Eng & Page 2013.
+    From `MANY_FILMS` films on, if each is its own patient, the resamples use about 2,000 of the thresholds.
     """
     order = np.argsort(-sample.scores[:, 0], kind="stable")
     once = np.ones((1, len(order)), dtype=np.int64)
@@ -44,11 +44,11 @@ def resampled(
 def _resampled_counts(
     positive: IntArray, negative: IntArray, *, replicates: int, seed: int
 ) -> Iterator[tuple[IntArray, IntArray]]:
-    """Blocks of `counts_above` of resamples, at some of the thresholds, from those of the sample, both (P,).
+    """Blocks of resampled counts as from `counts_above`, at some of the thresholds, from those of the sample, (P,).
 
-    The films between two thresholds, drawn with replacement from the films of a class, are multinomial. Half of the
-    thresholds lie evenly over the films of both classes and half closer and closer to the highest score, where a
-    precision changes with each film.
+    When films of a class are drawn with replacement, their numbers between thresholds are multinomial. Half of the
+    thresholds are spread evenly over the films of both classes; half are ever denser towards the highest score, where
+    the precision changes with each film.
     """
     films = positive + negative
     evenly = np.r_[
@@ -69,8 +69,8 @@ def _resampled_counts(
 
 
 def logit_limits(value: float, error: float, *, confidence: float) -> tuple[float, float] | None:
-    """Limits of a value in [0, 1] with a standard error, symmetric on the logit scale (delta method); None where the
-    error or the scale says nothing: no spread, or a value of 0 or 1."""
+    """Limits of a value in [0, 1] with a standard error, symmetric on the logit scale (delta method); None without any
+    spread, and for a value of 0 or 1, whose logit is infinite."""
     if error <= 1e-12 or not 0.0 < value < 1.0:
         return None
     centre = math.log(value / (1 - value))
@@ -79,7 +79,7 @@ def logit_limits(value: float, error: float, *, confidence: float) -> tuple[floa
 
 
 def expit(logit: ArrayLike) -> FloatArray:
-    """1 / (1 + e⁻ˣ), without overflow at either end."""
+    """1 / (1 + e⁻ˣ), without overflow."""
     x = np.asarray(logit, dtype=np.float64)
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, 1 / (1 + small), small / (1 + small))
@@ -88,7 +88,7 @@ def expit(logit: ArrayLike) -> FloatArray:
 def counts_above(sample: Sample, order: IntArray, weights: IntArray) -> tuple[IntArray, IntArray]:
     """Positives and negatives scoring at least each of P distinct scores, falling: both (B, P) int64.
 
-    order (N,) sorts the films by falling score; weights (B, N) say how often each film counts.
+    order (N,) sorts the films by falling score; weights (B, N) is how often each film counts.
     """
     ranked, abnormal = sample.scores[order, 0], sample.abnormal[order]
     ends = np.flatnonzero(np.r_[ranked[1:] < ranked[:-1], True])

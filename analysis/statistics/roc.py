@@ -1,4 +1,4 @@
-"""The ROC curve, thin enough to draw, and its pointwise band."""
+"""The ROC curve, reduced to as many points as a figure needs, and its pointwise band."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from analysis.statistics.sample import (
 class RocCurve:
     """Points from (0, 0) to (1, 1); a film is called abnormal when its score is at least the threshold.
 
-    false_positive_rate, sensitivity, thresholds (P,) float64, the first threshold +inf; films (P,) int64: the
-    row of a film with that very score in the caller's arrays, an abnormal one where there is one, −1 at the
-    first point; auroc of all films, which the drawn points match within 1e-4. Without both classes the arrays
-    are empty, auroc is None and `reason` says why.
+    false_positive_rate, sensitivity, thresholds (P,) float64, the first threshold +inf; films (P,) int64: the index in
+    the caller's arrays of a film with exactly that score, abnormal where possible, −1 at the first point; auroc of all
+    films, which the area under the reduced points matches within 1e-4. Without both classes the arrays are empty,
+    auroc is None and `reason` explains why.
     """
 
     false_positive_rate: FloatArray
@@ -40,7 +40,7 @@ class RocCurve:
     reason: str = ""
 
     def thinned(self, max_points: int) -> RocCurve:
-        """The same curve with at most `max_points` of its points: of equal stretches, the first and the last."""
+        """The same curve with at most `max_points` of its points: the first and last on each of equal stretches."""
         kept = _thinned(self.false_positive_rate + self.sensitivity, max_points)
         return replace(
             self,
@@ -53,8 +53,8 @@ class RocCurve:
 
 @dataclass(frozen=True)
 class RocBand:
-    """Pointwise interval of the sensitivity at fixed false positive rates, all (G,) float64 in [0, 1]; empty
-    with a `reason` where there is none."""
+    """Pointwise interval of the sensitivity at fixed false positive rates, all (G,) float64 in [0, 1]; empty, with a
+    `reason`, where it cannot be computed."""
 
     false_positive_rate: FloatArray
     sensitivity: FloatArray
@@ -69,7 +69,7 @@ class RocBand:
 def roc_curve(labels: ArrayLike, scores: ArrayLike, *, max_points: int = 1000) -> RocCurve:
     """The ROC curve of labels (N,) of 0 and 1 and scores (N,), at most `max_points` points.
 
-    Points inside a straight piece are dropped, which changes nothing; what is still too many is thinned.
+    Points inside a straight segment are dropped, which does not change the curve; the rest is thinned if needed.
     """
     sample = take_sample(labels, scores)
     reason = sample.why_undefined()
@@ -79,7 +79,7 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike, *, max_points: int = 1000) -
             false_positive_rate=none, sensitivity=none, thresholds=none, films=np.empty(0, np.int64), auroc=None,
             positives=sample.positives, negatives=sample.negatives, left_out=sample.left_out, reason=reason,
         )  # fmt: skip
-    order = np.lexsort((~sample.abnormal, -sample.scores[:, 0]))  # of a tie, the abnormal film first
+    order = np.lexsort((~sample.abnormal, -sample.scores[:, 0]))  # among equal scores, abnormal films first
     ranked, abnormal = sample.scores[order, 0], sample.abnormal[order]
     starts = np.flatnonzero(np.r_[True, ranked[1:] < ranked[:-1]])  # of each distinct score
     ends = np.r_[starts[1:], len(ranked)] - 1
@@ -126,11 +126,11 @@ def roc_band(
     replicates: int = 1000,
     seed: int = 0,
 ) -> RocBand:
-    """The band of the sensitivity at `points` equal steps of 1 − specificity, by bootstrap of the patients.
+    """The band of the sensitivity at `points` equally spaced values of 1 − specificity, by bootstrap of the patients.
 
-    Never narrower than Wilson's interval at a known threshold on the number of abnormal patients: near the ends
-    of the curve all resamples agree, and their percentiles alone would claim certainty. The ends themselves are
-    certain: every curve climbs from (0, 0), so the band holds the sensitivity 0 there, and ends at (1, 1).
+    Never narrower than Wilson's interval for the number of abnormal patients: near the ends of the curve all resamples
+    agree, and their percentiles alone would claim certainty. The ends themselves are certain: every curve starts at
+    (0, 0), so that the band includes the sensitivity 0 there, and ends at (1, 1).
     """
     sample = take_sample(labels, scores, patients)
     z = normal_quantile(confidence)
@@ -159,9 +159,9 @@ def roc_band(
 
 
 def _sensitivities(sample: Sample, order: IntArray, weights: IntArray, grid: FloatArray) -> FloatArray:
-    """(B, G) sensitivity of each weighted sample at each false positive rate; ties drawn as straight lines.
+    """(B, G) sensitivity of each weighted sample at each false positive rate, linear across ties.
 
-    order (N,) sorts the films by descending score; weights (B, N) how often each film counts.
+    order (N,) sorts the films by falling score; weights (B, N) is how often each film counts.
     """
     ranked, abnormal = sample.scores[order, 0], sample.abnormal[order]
     ends = np.flatnonzero(np.r_[ranked[1:] < ranked[:-1], True])
@@ -172,7 +172,7 @@ def _sensitivities(sample: Sample, order: IntArray, weights: IntArray, grid: Flo
     for row in range(len(weights)):
         y, x = np.r_[0, positive[row]], np.r_[0, negative[row]]
         wanted = grid * x[-1]
-        at = x.searchsorted(wanted + 1e-9, "right") - 1  # the last point not beyond: the top of a vertical piece
+        at = x.searchsorted(wanted + 1e-9, "right") - 1  # the last point not beyond it: the top of a vertical segment
         after = np.minimum(at + 1, len(x) - 1)
         share = (wanted - x[at]) / np.maximum(x[after] - x[at], 1)
         result[row] = (y[at] + share * (y[after] - y[at])) / y[-1]

@@ -1,4 +1,4 @@
-"""What every statistic starts from: checked labels, scores and patients, and resamples of the patients."""
+"""The input of every statistic: checked labels, scores and patients; and resamples of the patients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-BLOCK_ELEMENTS = 4_000_000  # of a block of resamples: 32 MB of int64
+BLOCK_ELEMENTS = 4_000_000  # in a block of resamples: 32 MB of int64
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Sample:
     """Films with a usable score.
 
     abnormal (N,) bool; scores (N, K) float64, finite, K score columns of the same films; patients (N,) int64
-    codes 0 … P−1; films (N,) int64, the row of each film in the caller's arrays; left_out, films whose score
-    is not finite in some column.
+    codes 0 … P−1; films (N,) int64, the index of each film in the caller's arrays; left_out counts the films whose
+    score is not finite in some column.
     """
 
     abnormal: BoolArray
@@ -42,25 +42,25 @@ class Sample:
 
     @cached_property
     def positive_patients(self) -> int:
-        return _different(self.patients[self.abnormal])
+        return _count_distinct(self.patients[self.abnormal])
 
     @cached_property
     def negative_patients(self) -> int:
-        return _different(self.patients[~self.abnormal])
+        return _count_distinct(self.patients[~self.abnormal])
 
     @cached_property
     def repeats_patients(self) -> bool:
-        return _different(self.patients) < len(self.patients)
+        return _count_distinct(self.patients) < len(self.patients)
 
     def why_undefined(self) -> str:
-        """A sentence when there is no ROC at all, else the empty string."""
+        """A sentence where a class has no film, otherwise the empty string."""
         missing = [word for word, count in (("abnormal", self.positives), ("normal", self.negatives)) if count == 0]
         if not missing:
             return ""
         return f"No {' and no '.join(missing)} film has a score, so the AUROC is not defined."
 
     def why_no_interval(self) -> str:
-        """A sentence when the spread between patients cannot be estimated, else the empty string."""
+        """A sentence where the variance between patients cannot be estimated, otherwise the empty string."""
         few = [
             word
             for word, count in (("abnormal", self.positive_patients), ("normal", self.negative_patients))
@@ -71,14 +71,14 @@ class Sample:
         return f"Films of only one {' and one '.join(few)} patient: an interval needs at least two of each."
 
 
-def _different(codes: IntArray) -> int:
-    """How many different patients; counting is many times as fast as sorting."""
+def _count_distinct(codes: IntArray) -> int:
+    """The number of distinct patients; counting is many times faster than sorting."""
     return int(np.count_nonzero(np.bincount(codes))) if len(codes) else 0
 
 
 def take_sample(labels: ArrayLike, scores: ArrayLike, patients: ArrayLike | None = None) -> Sample:
-    """Check and clean. labels (N,) of 0 and 1; scores (N,) or (N, K); patients (N,) of any sortable values,
-    None where every film is its own patient. Raises ValueError when shapes or labels do not fit.
+    """Check and clean. labels (N,) of 0 and 1; scores (N,) or (N, K); patients (N,) of any sortable values, or None
+    where every film is its own patient. Raises ValueError where shapes do not match and for other labels.
     """
     truth = np.asarray(labels)
     columns = np.asarray(scores, dtype=np.float64)
@@ -109,7 +109,7 @@ def _patient_codes(patients: ArrayLike | None, films: int) -> IntArray:
 
 
 def normal_quantile(confidence: float) -> float:
-    """The two-sided z of a confidence in (0, 1): 1.96 for 0.95. Raises ValueError outside."""
+    """The two-sided z of a confidence: 1.96 for 0.95. Raises ValueError outside (0, 1)."""
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence is {confidence}; it must lie between 0 and 1, such as 0.95")
     return NormalDist().inv_cdf(0.5 + confidence / 2)
@@ -118,9 +118,9 @@ def normal_quantile(confidence: float) -> float:
 def resampled_weights(sample: Sample, *, replicates: int, seed: int) -> Iterator[IntArray]:
     """Blocks (b, N) int64 of how often each film is drawn, `replicates` rows in all.
 
-    Patients are drawn with replacement, each with all their films, inside three strata: patients with only
-    normal films, with only abnormal ones, with both. So every resample has both classes, and where no patient
-    repeats it is the stratified bootstrap of pROC.
+    Patients are drawn with replacement, each with all their films, within three strata: patients with only normal
+    films, with only abnormal films, and with both. So every resample has both classes; with one film for each patient
+    this is the stratified bootstrap of pROC.
     """
     codes = np.unique(sample.patients, return_inverse=True)[1]
     patients = int(codes.max()) + 1

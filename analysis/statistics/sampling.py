@@ -1,4 +1,4 @@
-"""Sensitivity, predictive value and prevalence of a stream of films of which only a known share was read."""
+"""Sensitivity, predictive value and prevalence of a series of films, from a sample read with known probabilities."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ NO_READING = "No reading, so nothing can be estimated."
 
 @dataclass(frozen=True)
 class SampledRates:
-    """What the read films say of all films that they were drawn from.
+    """Estimates for all films, from the films that were drawn and read.
 
-    readings and patients are counts; represented is the number of films that they stand for, Σ 1/π. Values and limits
-    in [0, 1].
+    readings and patients are counts; represented is the estimated number of all films, Σ 1/π. Values and limits are in
+    [0, 1].
     """
 
     sensitivity: Estimate
@@ -51,13 +51,14 @@ def sampled_rates(
     probability (N,) in (0, 1] with which each film was drawn to be read.
 
     Each share is Hájek's, Σ wy / Σ wx with w = 1/π (Särndal, Swensson & Wretman 1992, eq. 5.7.4), its variance
-    linearised by patient as of draws with replacement (ibid. eq. 5.5.10), its limits Wilson's at the effective number
-    p(1 − p) / variance (Korn & Graubard 1998); a share of 0 or 1 has no variance, and counts (Σ w)² / Σ w² films, w
-    summed by patient. The sensitivity is A / (A + B), A being the share of films that are abnormal and called and B of
-    those abnormal and missed, with the limits of the ratio from those of A and B (MOVER, Donner & Zou 2012). So a
+    linearised by patient as if drawn with replacement (ibid. eq. 5.5.10), its limits Wilson's with the effective number
+    p(1 − p) / variance (Korn & Graubard 1998); for a share of 0 or 1, which has no variance, the effective number is
+    (Σ w)² / Σ w², w summed by patient. The sensitivity is A / (A + B), A being the share of films that are abnormal and
+    called and B the share abnormal and missed, with limits from those of A and B (MOVER, Donner & Zou 2012), so that a
     sample of uncalled films without any miss does not claim a sensitivity of 1. A and B are taken as independent.
 
-    Raises ValueError for probabilities outside (0, 1], for what is no sample and for a confidence outside (0, 1).
+    Raises ValueError for probabilities outside (0, 1], where the arrays do not match and for a confidence outside
+    (0, 1).
     """
     truth = take_sample(labels, np.zeros(len(np.asarray(labels))), patients)
     calls = take_sample(called, np.zeros(len(np.asarray(called)))).abnormal
@@ -73,12 +74,12 @@ def sampled_rates(
         )
     readings = _Readings(1 / drawn, truth.patients, normal_quantile(confidence))
     everything = np.ones(len(calls), dtype=bool)
-    found = _share(readings, truth.abnormal & calls, everything, possible=calls)
+    hit = _share(readings, truth.abnormal & calls, everything, possible=calls)
     missed = _share(readings, truth.abnormal & ~calls, everything, possible=~calls)
     return SampledRates(
-        sensitivity=_part(found, missed),
+        sensitivity=_part(hit, missed),
         positive_predictive_value=_share(readings, truth.abnormal & calls, calls, possible=calls),
-        prevalence=_inside(sum_of(found, missed)),
+        prevalence=_clipped(sum_of(hit, missed)),
         readings=len(calls),
         patients=len(np.unique(truth.patients)),
         represented=float(readings.weights.sum()),
@@ -87,8 +88,8 @@ def sampled_rates(
 
 
 def _share(readings: _Readings, hits: BoolArray, of: BoolArray, *, possible: BoolArray) -> Estimate:
-    """The weighted share of `hits` among the films `of`. Without any hit its upper limit is that of the films
-    `possible`, the only ones that could have been hits, times their own share."""
+    """The weighted share of `hits` among the films `of`. Without any hit, the upper limit is that among the films
+    `possible`, the only ones that could have been hits, times their share of all."""
     weights = readings.weights
     if not of.any():
         reason = "No film that was read is called abnormal." if len(of) else NO_READING
@@ -99,7 +100,7 @@ def _share(readings: _Readings, hits: BoolArray, of: BoolArray, *, possible: Boo
     if people < 2:
         return Estimate(share, None, None, "The readings are of one patient: an interval needs at least two.")
     if not hits.any():
-        return _nothing_found(readings, possible, whole)
+        return _share_of_none(readings, possible, whole)
     away = _by_patient(readings, np.where(of, hits - share, 0.0))
     variance = people / (people - 1) * float((away**2).sum()) / whole**2
     size = share * (1 - share) / variance if 0 < share < 1 and variance > 0 else _kish(readings, of)
@@ -107,7 +108,7 @@ def _share(readings: _Readings, hits: BoolArray, of: BoolArray, *, possible: Boo
     return Estimate(share, low, high)
 
 
-def _nothing_found(readings: _Readings, among: BoolArray, whole: float) -> Estimate:
+def _share_of_none(readings: _Readings, among: BoolArray, whole: float) -> Estimate:
     if not among.any():
         return Estimate(0.0, 0.0, 0.0)
     part = float(readings.weights[among].sum()) / whole
@@ -116,9 +117,9 @@ def _nothing_found(readings: _Readings, among: BoolArray, whole: float) -> Estim
 
 def _part(first: Estimate, second: Estimate) -> Estimate:
     """first / (first + second), in [0, 1]."""
-    for one in (first, second):
-        if one.value is None:
-            return Estimate(None, None, None, one.reason)
+    for estimate in (first, second):
+        if estimate.value is None:
+            return Estimate(None, None, None, estimate.reason)
     assert first.value is not None and second.value is not None
     if first.value + second.value == 0:
         return Estimate(None, None, None, "No abnormal film was read, so the sensitivity is not defined.")
@@ -133,8 +134,8 @@ def _part(first: Estimate, second: Estimate) -> Estimate:
 
 
 def _ratio_limits(above: Estimate, below: Estimate) -> tuple[float, float]:
-    """Limits of above / below, which is above 0, from the limits of each (Donner & Zou 2012, Stat Methods Med Res
-    21:347, eq. 9), written so that nothing cancels."""
+    """Limits of the positive ratio above / below, from the limits of each (Donner & Zou 2012, Stat Methods Med Res
+    21:347, eq. 9), arranged to avoid cancellation."""
     assert above.value is not None and above.low is not None and above.high is not None
     assert below.value is not None and below.low is not None and below.high is not None
     product = above.value * below.value
@@ -144,7 +145,7 @@ def _ratio_limits(above: Estimate, below: Estimate) -> tuple[float, float]:
     return low, (product + math.sqrt(product**2 - most * smallest)) / smallest
 
 
-def _inside(estimate: Estimate) -> Estimate:
+def _clipped(estimate: Estimate) -> Estimate:
     if estimate.low is None or estimate.high is None:
         return estimate
     return Estimate(estimate.value, max(0.0, estimate.low), min(1.0, estimate.high))

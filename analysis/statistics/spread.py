@@ -1,4 +1,4 @@
-"""The spread of a figure over seeds: that of the method, another thing than the sampling error of the films."""
+"""The spread of a statistic over seeds, which is not the sampling error of the films."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from analysis.statistics.sample import normal_quantile
 
 @dataclass(frozen=True)
 class Spread:
-    """Over `seeds` runs that differ by their seed alone: `mean`; `deviation`, the sample standard deviation; the
-    lowest and the highest, `low` and `high`; and Student's interval of the mean, `mean_low` to `mean_high`, which says
-    how well the mean over seeds is known on these films and nothing of other films. None for a single seed."""
+    """Over runs that differ only by their seed, `seeds` of them: mean; deviation, the sample standard deviation; low
+    and high, the lowest and highest; mean_low and mean_high, Student's interval of the mean over seeds on these films,
+    which does not cover other films. deviation and the interval are None for a single seed."""
 
     seeds: int
     mean: float
@@ -28,9 +28,9 @@ class Spread:
 
 
 def spread_over_seeds(values: Sequence[float | None], *, confidence: float = 0.95) -> Spread | None:
-    """Of the values that are there, each in [0, 1] as an AUROC is; the interval is cut there too, which costs no
-    coverage. None without any. Raises ValueError for a confidence outside (0, 1)."""
-    normal_quantile(confidence)  # refuses nonsense
+    """The spread of the values that are not None, each in [0, 1] like an AUROC; the interval is clipped to [0, 1],
+    which does not lower its coverage. None without any value. Raises ValueError for a confidence outside (0, 1)."""
+    normal_quantile(confidence)  # raises outside (0, 1)
     known = np.array([value for value in values if value is not None], dtype=np.float64)
     if not len(known):
         return None

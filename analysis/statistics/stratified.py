@@ -1,4 +1,4 @@
-"""AUROC within strata: only films that are alike in other things are compared."""
+"""AUROC within strata: only films of the same stratum are compared with each other."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from analysis.statistics.sample import BoolArray, Sample, normal_quantile, take_
 
 @dataclass(frozen=True)
 class StratifiedAuroc:
-    """The chance that an abnormal film scores above a normal film of its stratum, over all such pairs.
+    """The probability that an abnormal film scores above a normal film of its stratum, over all such pairs.
 
-    strata are those with two patients or more of each class, films the films in them; left_out are all others, those
-    without a score included. auroc and its limits are None, with a `reason`, where there is no such stratum.
+    strata counts those with at least two patients in each class, films the films in them; left_out counts all others,
+    including those without a score. auroc and its limits are None, with a `reason`, where there is no such stratum.
     """
 
     auroc: float | None
@@ -38,25 +38,25 @@ def stratified_auroc(
     *,
     confidence: float = 0.95,
 ) -> StratifiedAuroc:
-    """From labels (N,) of 0 and 1, scores (N,), the stratum of each film (N,), and patients (N,) or None.
+    """The AUROC within strata from labels (N,) of 0 and 1, scores (N,), strata (N,), and patients (N,) or None.
 
-    Each stratum's AUROC counts by its number of pairs. The variance adds those of the strata (DeLong's, clustered by
-    patient within each), weights taken as given; films of one patient in two strata count as independent there. Raises
-    ValueError for what is no sample, and for another number of strata.
+    The AUROC of a stratum is weighted by its number of pairs. The variance is the weighted sum of those of the strata
+    (DeLong's, clustered by patient within each), with the weights taken as fixed; films of one patient in two strata
+    are treated as independent. Raises ValueError where labels, scores, strata and patients do not match.
     """
     sample = take_sample(labels, scores, patients)
     z = normal_quantile(confidence)
     names = np.asarray(strata).astype(str)
     if names.shape != np.shape(labels):
         raise ValueError(f"strata {names.shape} must name one stratum for each of the {len(np.asarray(labels))} films")
-    given = len(names)
+    count = len(names)
     names = names[sample.films]
     sides = [side for side in (_side(sample, names == name) for name in np.unique(names)) if not side.why_no_interval()]
     films = sum(len(side.abnormal) for side in sides)
     if not sides:
         reason = "No stratum has normal and abnormal films of two patients each."
         return StratifiedAuroc(
-            auroc=None, low=None, high=None, strata=0, films=0, left_out=given, confidence=confidence, reason=reason
+            auroc=None, low=None, high=None, strata=0, films=0, left_out=count, confidence=confidence, reason=reason
         )
     pairs = np.array([side.positives * side.negatives for side in sides], dtype=np.float64)
     weights = pairs / pairs.sum()
@@ -71,7 +71,7 @@ def stratified_auroc(
         high=min(1.0, area + half),
         strata=len(sides),
         films=films,
-        left_out=given - films,
+        left_out=count - films,
         confidence=confidence,
     )
 

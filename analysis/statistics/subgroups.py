@@ -1,4 +1,4 @@
-"""AUROC by subgroup, each against the rest, with the p-values of as many looks adjusted after Holm."""
+"""AUROC by subgroup, each compared with the rest, with p-values adjusted for multiple comparisons after Holm."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ LEAST_FILMS = 30
 class Subgroup:
     """The films of one group, and their AUROC minus that of all other films.
 
-    films counts those with a score. auroc is None below 30 films, difference and what follows it where either side
-    has no AUROC or no variance; `reason` says why. p_value is two-sided, of no difference; adjusted_p_value is Holm's
-    over all groups that have one.
+    films counts those with a score. auroc is None below 30 films; difference, its limits and p-values are None where
+    either side has no AUROC or no variance; `reason` explains why. p_value is two-sided, of no difference;
+    adjusted_p_value is Holm's over all groups with a p-value.
     """
 
     name: str
@@ -37,8 +37,8 @@ class Subgroup:
 
 
 def holm(p_values: ArrayLike) -> FloatArray:
-    """(K,) p-values adjusted for K looks, in the order given: reject those at most the level, and the chance of any
-    false rejection is at most the level, whatever the dependence.
+    """(K,) adjusted p-values of K tests, in the order of the input. Rejecting those at most the level keeps the
+    probability of any false rejection at most the level, whatever the dependence between the tests.
 
     Holm 1979, Scand J Stat 6:65: the k-th smallest times K − k + 1, never below an earlier one, at most 1. Raises
     ValueError unless all lie in [0, 1].
@@ -61,12 +61,12 @@ def subgroup_aurocs(
     *,
     confidence: float = 0.95,
 ) -> tuple[Subgroup, ...]:
-    """One row for each of the groups (N,), in order of their names, from labels (N,) of 0 and 1 and scores (N,).
+    """A row for each distinct group, in order of their names, from labels (N,) of 0 and 1, scores (N,), groups (N,).
 
-    The intervals of the two AUROCs are `auroc_interval`'s, by patients (N,) or None. That of the difference is
-    symmetric, its variance the sum of the two less twice the covariance through patients with films on both sides
-    (Obuchowski 1997; none where no patient has). Raises ValueError for what is no sample and for a confidence outside
-    (0, 1).
+    The intervals of the two AUROCs are those of `auroc_interval`, with patients (N,) or None. That of the difference is
+    symmetric; its variance is the sum of the two minus twice the covariance due to patients with films on both sides
+    (Obuchowski 1997; zero without such patients). Raises ValueError where labels, scores, groups and patients do not
+    match and for a confidence outside (0, 1).
     """
     sample = take_sample(labels, scores, patients)
     normal_quantile(confidence)
@@ -128,11 +128,11 @@ def _auroc(sample: Sample, member: BoolArray, *, confidence: float) -> Auroc:
 
 
 def _variance(sample: Sample, member: BoolArray) -> float:
-    """Of the group's AUROC minus the rest's; 0 where the same films make both."""
+    """Variance of the group's AUROC minus that of the rest; 0 where it vanishes, up to rounding."""
     first, second = _side(sample, member), _side(sample, ~member)
     own = sum(float(clustered_variance(side, *placements(side))[0]) for side in (first, second))
     people = int(sample.patients.max()) + 1
-    (positive1, negative1), (positive2, negative2) = _pulls(first, people), _pulls(second, people)
+    (positive1, negative1), (positive2, negative2) = _influences(first, people), _influences(second, people)
     covariance = (
         _unbiased(sample.positive_patients) * float(positive1 @ positive2)
         + _unbiased(sample.negative_patients) * float(negative1 @ negative2)
@@ -147,12 +147,13 @@ def _unbiased(patients: int) -> float:
 
 
 def _side(sample: Sample, member: BoolArray) -> Sample:
-    """The films of one side; patients keep their codes."""
+    """The films of one side, with unchanged patient codes."""
     return Sample(sample.abnormal[member], sample.scores[member], sample.patients[member], sample.films[member], 0)
 
 
-def _pulls(side: Sample, people: int) -> tuple[FloatArray, FloatArray]:
-    """How far the abnormal, and the normal, films of each patient pull the AUROC of their side: both (people,)."""
+def _influences(side: Sample, people: int) -> tuple[FloatArray, FloatArray]:
+    """By patient, the sums of the centred placements of abnormal and of normal films, divided by their number: both
+    (people,)."""
     positive, negative = (shares[:, 0] - shares[:, 0].mean() for shares in placements(side))
     codes = side.patients
     return (

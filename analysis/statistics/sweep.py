@@ -1,4 +1,4 @@
-"""AUROC over the fusion weight, and the weight that tune chooses (Fig. 14 of the paper)."""
+"""AUROC over the fusion weight (paper, Fig. 14), and the weight chosen on tune."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ PAPER_WEIGHT = 0.6
 
 @dataclass(frozen=True)
 class FusionSweep:
-    """weights (W,) from 0 (global only) to 1 (region only); auroc, low, high (W,) float64 in [0, 1], or empty
-    with a `reason`: all three where a class has no film, low and high where an interval needs more patients.
-    `logit` is the scale of the intervals: the logit scale, or the linear one.
+    """weights (W,) from 0 (global only) to 1 (region only); auroc, low, high (W,) float64 in [0, 1], or empty, with a
+    `reason`: all three where a class has no film, low and high where an interval needs more patients. `logit` is True
+    where the intervals are on the logit scale.
     """
 
     weights: FloatArray
@@ -41,9 +41,9 @@ def fusion_sweep(
 ) -> FusionSweep:
     """AUROC with interval at each of W equally spaced weights; scores_by_weight is (N, W), as in `sweep.npy`.
 
-    The intervals are those of `auroc_interval` on one scale for all weights, so that the band has no step: the logit
-    scale if any weight needs it. Give `logit` to `auroc_interval` for the same interval at a single weight. A film
-    without a finite score at some weight is left out of all.
+    The intervals are those of `auroc_interval`, all on one scale so that the band has no step: the logit scale if any
+    weight needs it. Pass the `logit` of the result to `auroc_interval` for the same interval at a single weight. A film
+    without a finite score at some weight is left out at all weights.
     """
     columns = np.asarray(scores_by_weight)
     if columns.ndim != 2 or columns.shape[1] < 2:
@@ -81,8 +81,8 @@ def fusion_sweep(
 
 
 def choose_weight(sweep: FusionSweep, *, preferred: float = PAPER_WEIGHT) -> float:
-    """The weight with the best AUROC; of a tie the one nearest `preferred`, then the smaller; `preferred`
-    itself where the sweep has no AUROC. To be called on tune only."""
+    """The weight with the best AUROC; among equals the one nearest `preferred`, then the smaller; `preferred` itself
+    where the sweep has no AUROC. Call it with tune only, never with test."""
     if not len(sweep.auroc):
         return preferred
     best = np.flatnonzero(sweep.auroc >= sweep.auroc.max() - 1e-12)

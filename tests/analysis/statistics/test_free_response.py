@@ -69,29 +69,29 @@ def slow_points(maps, regions, distance):
     marks = [[(score[y, x], y, x) for y, x in slow_peaks(score, distance)] for score in maps]
     points = []
     for threshold in sorted({mark[0] for film in marks for mark in film}, reverse=True):
-        false = found = lesions = 0
+        false = hits = lesions = 0
         for film, planes in zip(marks, regions, strict=True):
             kept = [(y, x) for score, y, x in film if score >= threshold]
             false += sum(not planes[:, y, x].any() for y, x in kept)
-            found += sum(any(plane[y, x] for y, x in kept) for plane in planes)
+            hits += sum(any(plane[y, x] for y, x in kept) for plane in planes)
             lesions += len(planes)
-        points.append((threshold, false / len(maps), found / lesions))
+        points.append((threshold, false / len(maps), hits / lesions))
     return points
 
 
 def slow_at_rates(maps, regions, distance, rates):
     points = slow_points(maps, regions, distance)
-    return [max([found for _, false, found in points if false <= rate + 1e-9], default=0.0) for rate in rates]
+    return [max([hits for _, false, hits in points if false <= rate + 1e-9], default=0.0) for rate in rates]
 
 
 @pytest.mark.parametrize("decimals", [0, 1, 6])
 def test_curve_is_that_of_each_threshold(decimals):
     maps, regions = make_films(seed=2, decimals=decimals)
     result = froc(maps, regions, distance=2.5, replicates=5)
-    thresholds, false, found = zip(*slow_points(maps, regions, 2.5), strict=True)
+    thresholds, false, hits = zip(*slow_points(maps, regions, 2.5), strict=True)
     assert result.thresholds.tolist() == [math.inf, *thresholds]
     assert result.false_positives_per_film == pytest.approx([0.0, *false])
-    assert result.sensitivity == pytest.approx([0.0, *found])
+    assert result.sensitivity == pytest.approx([0.0, *hits])
     assert (result.films, result.lesions, result.left_out) == (16, 15, 0)
 
 

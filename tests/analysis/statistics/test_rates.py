@@ -39,7 +39,7 @@ def test_exact_limits_of_no_trial_exclude_nothing():
 
 @pytest.mark.parametrize(("successes", "total"), [(-1, 3), (4, 3)])
 def test_exact_limits_refuse_what_is_no_proportion(successes, total):
-    with pytest.raises(ValueError, match=f"{successes} of {total} is no proportion"):
+    with pytest.raises(ValueError, match=f"{successes} of {total} is not a proportion"):
         exact_limits(successes, total)
 
 

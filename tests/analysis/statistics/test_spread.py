@@ -11,31 +11,31 @@ from analysis.statistics import spread_over_seeds
 
 def test_the_interval_is_that_of_the_t_test() -> None:
     values = [0.71, 0.74, 0.69, 0.73, 0.72]
-    found = spread_over_seeds(values)
-    assert found is not None
+    spread = spread_over_seeds(values)
+    assert spread is not None
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    assert (found.mean_low, found.mean_high) == pytest.approx((expected.low, expected.high), abs=1e-12)
-    assert (found.seeds, found.low, found.high) == (5, 0.69, 0.74)
-    assert found.deviation == pytest.approx(np.std(values, ddof=1), abs=1e-15)
+    assert (spread.mean_low, spread.mean_high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert (spread.seeds, spread.low, spread.high) == (5, 0.69, 0.74)
+    assert spread.deviation == pytest.approx(np.std(values, ddof=1), abs=1e-15)
 
 
 def test_two_seeds_have_the_wide_interval_that_they_deserve() -> None:
     """t with one degree of freedom at 97.5 % is 12.706 (Student's table)."""
-    found = spread_over_seeds([0.70, 0.71])
-    assert found is not None and found.mean_high is not None
-    assert found.mean_high - found.mean == pytest.approx(12.706 * 0.005, abs=1e-5)
+    spread = spread_over_seeds([0.70, 0.71])
+    assert spread is not None and spread.mean_high is not None
+    assert spread.mean_high - spread.mean == pytest.approx(12.706 * 0.005, abs=1e-5)
 
 
 def test_the_interval_ends_where_an_auroc_does() -> None:
-    found = spread_over_seeds([0.5, 0.6])  # 0.55 ± 0.64
-    assert found is not None
-    assert (found.mean_low, found.mean_high) == (0, 1)
+    spread = spread_over_seeds([0.5, 0.6])  # 0.55 ± 0.64
+    assert spread is not None
+    assert (spread.mean_low, spread.mean_high) == (0, 1)
 
 
 def test_one_seed_has_no_spread_and_none_has_nothing() -> None:
-    found = spread_over_seeds([None, 0.7])
-    assert found is not None
-    assert (found.seeds, found.mean, found.deviation, found.mean_low) == (1, 0.7, None, None)
+    spread = spread_over_seeds([None, 0.7])
+    assert spread is not None
+    assert (spread.seeds, spread.mean, spread.deviation, spread.mean_low) == (1, 0.7, None, None)
     assert spread_over_seeds([None]) is None
 
 

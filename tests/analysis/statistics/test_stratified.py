@@ -28,10 +28,10 @@ def by_pairs(labels: np.ndarray, scores: np.ndarray, strata: np.ndarray) -> floa
 
 def test_it_is_the_share_of_pairs_within_strata() -> None:
     labels, scores, strata = films(0)
-    found = stratified_auroc(labels, scores, strata)
-    assert found.auroc == pytest.approx(by_pairs(labels, scores, strata))
-    assert found.auroc is not None and found.auroc < (delong(labels, scores).auroc or 0) - 0.05  # the strata helped
-    assert (found.strata, found.films, found.left_out) == (3, 300, 0)
+    result = stratified_auroc(labels, scores, strata)
+    assert result.auroc == pytest.approx(by_pairs(labels, scores, strata))
+    assert result.auroc is not None and result.auroc < (delong(labels, scores).auroc or 0) - 0.05  # the strata helped
+    assert (result.strata, result.films, result.left_out) == (3, 300, 0)
 
 
 def test_the_interval_is_that_of_resampled_films() -> None:
@@ -42,24 +42,24 @@ def test_the_interval_is_that_of_resampled_films() -> None:
     for _ in range(400):
         rows = np.concatenate([generator.choice(cell, len(cell)) for cell in cells])
         draws.append(stratified_auroc(labels[rows], scores[rows], strata[rows]).auroc)
-    found = stratified_auroc(labels, scores, strata)
-    assert found.low is not None and found.high is not None
-    assert (found.high - found.low) / (2 * 1.96) == pytest.approx(np.std(draws), rel=0.12)  # type: ignore[arg-type]
+    result = stratified_auroc(labels, scores, strata)
+    assert result.low is not None and result.high is not None
+    assert (result.high - result.low) / (2 * 1.96) == pytest.approx(np.std(draws), rel=0.12)  # type: ignore[arg-type]
 
 
 def test_one_stratum_is_delong() -> None:
     labels, scores, _ = films(3)
-    found, plain = stratified_auroc(labels, scores, np.zeros(300)), delong(labels, scores)
-    assert (found.auroc, found.low, found.high) == pytest.approx((plain.auroc, plain.low, plain.high))
+    result, plain = stratified_auroc(labels, scores, np.zeros(300)), delong(labels, scores)
+    assert (result.auroc, result.low, result.high) == pytest.approx((plain.auroc, plain.low, plain.high))
 
 
 def test_strata_without_two_patients_of_a_class_are_left_out() -> None:
     labels, scores, strata = [0, 0, 1, 1, 0, 1, 1], [1, 2, 3, np.nan, 1, 2, 0], list("aaaabbb")
-    found = stratified_auroc(labels, scores, strata)
-    assert (found.auroc, found.left_out) == (None, 7)
-    assert found.reason == "No stratum has normal and abnormal films of two patients each."
-    found = stratified_auroc([*labels, 1], [*scores, 5], [*strata, "a"])
-    assert (found.strata, found.films, found.left_out) == (1, 4, 4)
+    result = stratified_auroc(labels, scores, strata)
+    assert (result.auroc, result.left_out) == (None, 7)
+    assert result.reason == "No stratum has normal and abnormal films of two patients each."
+    result = stratified_auroc([*labels, 1], [*scores, 5], [*strata, "a"])
+    assert (result.strata, result.films, result.left_out) == (1, 4, 4)
 
 
 def test_another_number_of_strata_is_refused() -> None:
