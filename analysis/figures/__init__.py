@@ -1,13 +1,13 @@
-"""Statistics to Plotly figures; pure: no Django, no files, nothing remembered.
+"""Plotly figures of statistics; pure: no Django, no files, no state.
 
-Every figure says how many films it stands on, carries "Research use only. Not a medical device.", and with
-`random_weights` the loud line as well, inside the figure so that an exported image keeps it. A mark that stands
-for a film has the film's id as `customdata`; a film whose id is None counts, but has no mark. Legends stand below
-the plot and heights are fixed in pixels, so that a figure reads the same 400 and 1,400 pixels wide.
+Every figure shows its number of films and "Research use only. Not a medical device.", and with `random_weights` a
+prominent warning too, inside the figure so that an exported image keeps them. A mark of a film has the film's id as
+`customdata`; a film whose id is None is counted but has no mark. Legends are below the plot and heights are fixed in
+pixels, so that a figure looks the same at widths of 400 and of 1,400 pixels.
 """
 
 from analysis.figures.comparison import RunCurve, comparison_figure, scatter_figure
-from analysis.figures.experiment_figures import AxisLine, CellMark, axis_figure, cells_figure
+from analysis.figures.experiment_figures import AxisLine, ExperimentMark, axis_figure, experiments_figure
 from analysis.figures.forest import ForestRow, forest_figure
 from analysis.figures.free_response import FrocCurve, froc_figure
 from analysis.figures.histogram import histogram_figure
@@ -20,7 +20,7 @@ __all__ = [
     "NOTICE",
     "RANDOM_WEIGHTS",
     "AxisLine",
-    "CellMark",
+    "ExperimentMark",
     "ForestRow",
     "FrocCurve",
     "KindOfScore",
@@ -28,8 +28,8 @@ __all__ = [
     "RunCurve",
     "as_json",
     "axis_figure",
-    "cells_figure",
     "comparison_figure",
+    "experiments_figure",
     "forest_figure",
     "format_auroc",
     "froc_figure",

@@ -19,7 +19,7 @@ MOST_MARKS = 2000
 
 @dataclass(frozen=True)
 class RunCurve:
-    """One run's curve."""
+    """The ROC curve of a run."""
 
     name: str
     curve: RocCurve
@@ -66,11 +66,13 @@ def scatter_figure(
     random_weights: bool = False,
     title: str = "",
 ) -> go.Figure:
-    """One mark a film, the scores (N,) of two runs as its place; lines at their thresholds part films that both call
-    alike from those that changed sides. Of more than 2,000 films, evenly spaced ones are drawn, and the axis says so;
-    a film whose id is None has no mark."""
+    """A mark for each film at its scores (N,) by two runs; lines at the two thresholds separate films that both call
+    the same from those that they call differently. Of more than 2,000 films, 2,000 evenly spaced ones are drawn, which
+    the title of the axis states; a film whose id is None has no mark."""
     figure = new_figure(theme=theme, random_weights=random_weights, title=title)
-    known = np.flatnonzero(np.isfinite(first) & np.isfinite(second) & np.array([one is not None for one in image_ids]))
+    known = np.flatnonzero(
+        np.isfinite(first) & np.isfinite(second) & np.array([image is not None for image in image_ids])
+    )
     if not len(known):
         return empty(figure, "No film with both scores to show.", theme=theme)
     drawn = known if len(known) <= MOST_MARKS else known[np.linspace(0, len(known) - 1, MOST_MARKS).astype(np.int64)]

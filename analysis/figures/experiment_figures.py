@@ -1,4 +1,4 @@
-"""Detectors side by side: the cells of an ablation, and AUROC along an axis of a sweep."""
+"""Detectors side by side: the experiments of an ablation, and AUROC along an axis of a sweep."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ NAMES_PX = 190  # for the names of detectors
 
 
 @dataclass(frozen=True)
-class CellMark:
-    """A detector's AUROC by one kind of score. ``note`` stands after it, a p-value say; ``is_base`` where the others
-    are compared with it."""
+class ExperimentMark:
+    """A detector's AUROC by one kind of score. ``note`` is printed after it, such as a p-value; ``is_base``: the others
+    are compared with this one."""
 
     name: str
     kind: Kind
@@ -31,8 +31,8 @@ class CellMark:
 
 @dataclass(frozen=True)
 class AxisLine:
-    """A line of a figure along an axis: at each of ``x`` the AUROC of the first seed with the interval of the films,
-    and those of the ``other_seeds``."""
+    """A line of a figure along an axis: at each of ``x`` the AUROC with the first seed and its interval, and the AUROCs
+    with the other seeds."""
 
     name: str
     x: list[float]
@@ -40,15 +40,15 @@ class AxisLine:
     other_seeds: list[list[float]]
 
 
-def cells_figure(
-    marks: Sequence[CellMark],
+def experiments_figure(
+    marks: Sequence[ExperimentMark],
     *,
     part: str = "test",
     theme: Theme = "light",
     random_weights: bool = False,
     title: str = "",
 ) -> go.Figure:
-    """A row a mark, from the top: AUROC with its interval, full where the others are compared with it."""
+    """A row for each mark, from the top: AUROC with its interval; the mark of the base is filled."""
     figure = new_figure(theme=theme, random_weights=random_weights, title=title)
     known = [mark for mark in marks if mark.auroc.auroc is not None]
     if not known:
@@ -64,7 +64,7 @@ def cells_figure(
     figure.update_layout(margin_l=NAMES_PX)
     reach = _reach([mark.auroc for mark in known], chance=True)
     figure.update_xaxes(title=f"AUROC on {part}", range=reach)
-    kinds: dict[Kind, list[tuple[int, CellMark]]] = {}
+    kinds: dict[Kind, list[tuple[int, ExperimentMark]]] = {}
     for place, mark in enumerate(marks):
         if mark.auroc.auroc is not None:
             kinds.setdefault(mark.kind, []).append((place, mark))
@@ -78,7 +78,9 @@ def cells_figure(
     return figure.update_layout(legend_xref="container", legend_x=0.03)
 
 
-def _marks(kind: Kind, places: Sequence[tuple[int, CellMark]], reach: Sequence[float], *, theme: Theme) -> go.Scatter:
+def _marks(
+    kind: Kind, places: Sequence[tuple[int, ExperimentMark]], reach: Sequence[float], *, theme: Theme
+) -> go.Scatter:
     ink, colour = PAPER[theme]["ink"], SCORES[theme][kind]
     aurocs = [mark.auroc for _, mark in places]
     return go.Scatter(
@@ -102,7 +104,7 @@ def _marks(kind: Kind, places: Sequence[tuple[int, CellMark]], reach: Sequence[f
 
 
 def _side(area: float | None, reach: Sequence[float]) -> str:
-    """Where the words of a mark stay inside the plot."""
+    """The position of a mark's text that keeps it inside the plot."""
     place = ((area or 0.0) - reach[0]) / (reach[1] - reach[0])
     return "top left" if place > 0.6 else "top right" if place < 0.4 else "top center"
 
@@ -118,9 +120,8 @@ def axis_figure(
     random_weights: bool = False,
     title: str = "",
 ) -> go.Figure:
-    """AUROC along a setting, a line each of the others': bars are the interval of the films, of the first seed; small
-    open marks are the other seeds. ``reach`` are the areas whose intervals set the scale, so that figures beside each
-    other have one."""
+    """AUROC along a setting: bars are the intervals with the first seed, small open marks the other seeds. The scale
+    also covers the intervals of ``reach``, so that figures side by side can share it."""
     figure = new_figure(theme=theme, random_weights=random_weights, title=title)
     areas = [area for line in lines for area in line.aurocs]
     known = [area for area in areas if area.auroc is not None]
@@ -176,7 +177,7 @@ def _bars(aurocs: Sequence[Auroc], *, colour: str) -> dict[str, Any]:
 
 
 def _reach(aurocs: Sequence[Auroc], *, chance: bool) -> list[float]:
-    """A range of the AUROC axis that holds the intervals and never makes a difference of 0.01 look large."""
+    """A range of the AUROC axis that covers the intervals and spans at least 0.2, lest small differences look large."""
     ends = [end for area in aurocs for end in (area.auroc, area.low, area.high) if end is not None]
     low, high = min([*ends, 0.5] if chance else ends), max(ends)
     missing = max(0.0, 0.2 - (high - low)) / 2

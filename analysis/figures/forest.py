@@ -17,7 +17,7 @@ LEAST_PX = 120
 
 @dataclass(frozen=True)
 class ForestRow:
-    """One line of the plot: its name, how many films it stands on, its AUROC or None."""
+    """A row of the plot: its name, its number of films, its AUROC or None."""
 
     name: str
     films: int
@@ -34,11 +34,11 @@ def forest_figure(
 ) -> go.Figure:
     """Each row's AUROC with its interval, from the top; a line at the AUROC of all films and one at chance.
 
-    A row without an AUROC keeps its place, so that nothing is left out in silence.
+    A row without an AUROC is drawn empty rather than left out.
     """
     figure = new_figure(theme=theme, random_weights=random_weights, title=title)
     if not rows:
-        return empty(figure, "No group to show: the films say nothing that tells them apart.", theme=theme)
+        return empty(figure, "No group to show: the films have no attributes to group them by.", theme=theme)
     ink, colour = PAPER[theme]["ink"], SCORES[theme]["fused"]
     height = max(LEAST_PX, ROW_PX * len(rows))
     places = list(range(len(rows)))

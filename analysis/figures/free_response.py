@@ -12,13 +12,13 @@ import plotly.graph_objects as go
 from analysis.figures.palette import DASHES, SCORES, Kind, Theme
 from analysis.figures.paper import empty, finish, new_figure, percent, rounded, with_interval
 
-LEAST, MOST = 1 / 8, 8.0  # false positives a film that are drawn
+LEAST, MOST = 1 / 8, 8.0  # range of false positives per film that is drawn
 
 
 @dataclass(frozen=True)
 class FrocCurve:
-    """One curve: its points by falling threshold, its sensitivity at fixed rates with the interval there, [] without
-    one, and the mean over those rates."""
+    """A curve: its points by falling threshold, its sensitivity at fixed rates with intervals ([] without them), and
+    the mean over these rates."""
 
     kind: Kind
     false_positives_per_film: Sequence[float]
@@ -39,8 +39,8 @@ class FrocCurve:
 def froc_figure(
     curves: Sequence[FrocCurve], *, theme: Theme = "light", random_weights: bool = False, title: str = ""
 ) -> go.Figure:
-    """Boxes found over false marks a film, on a logarithmic axis from 1/8 to 8; the interval of fused at fixed rates,
-    the mean sensitivity over those in the legend."""
+    """Share of boxes found over false marks per film, on a logarithmic axis from 1/8 to 8, with the interval of fused
+    at fixed rates; the mean sensitivity over these rates in the legend."""
     figure = new_figure(theme=theme, random_weights=random_weights, title=title)
     ticks = [1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8]
     figure.update_xaxes(
@@ -68,15 +68,15 @@ def froc_figure(
 
 
 def _trace(curve: FrocCurve, *, theme: Theme) -> go.Scatter:
-    rates, found = np.asarray(curve.false_positives_per_film), np.asarray(curve.sensitivity)
-    before = found[rates <= LEAST].max(initial=0.0)  # a logarithmic axis has no 0
+    rates, sensitivity = np.asarray(curve.false_positives_per_film), np.asarray(curve.sensitivity)
+    before = sensitivity[rates <= LEAST].max(initial=0.0)  # a logarithmic axis has no 0
     inside = (rates > LEAST) & (rates <= MOST)
-    last = found[rates <= MOST].max(initial=0.0)
+    last = sensitivity[rates <= MOST].max(initial=0.0)
     mean = curve.mean_sensitivity
     words = "not defined" if mean is None else with_interval(mean, curve.mean_low, curve.mean_high)
     return go.Scatter(
         x=rounded(np.r_[LEAST, rates[inside], MOST]),
-        y=rounded(np.r_[before, found[inside], last]),
+        y=rounded(np.r_[before, sensitivity[inside], last]),
         mode="lines",
         line={
             "color": SCORES[theme][curve.kind],

@@ -32,11 +32,11 @@ def histogram_figure(
     random_weights: bool = False,
     title: str = "",
 ) -> go.Figure:
-    """Counts by label on common bins, and below them one mark a film.
+    """Counts by label on common bins, and below them a mark for each film.
 
-    scores (N,) and groups (N,) are what the histogram was made from, image_ids (N) their films. Of more than
-    `max_films` films, marks are drawn for the highest, the lowest and evenly spaced ones of each label, and the
-    axis says so.
+    scores (N,) and groups (N,) are the input of the histogram, image_ids (N) the ids of their films. Of more than
+    `max_films` films, the highest, the lowest and evenly spaced ones of each label get a mark, and the title of the
+    axis states how many.
     """
     names = _in_order(histogram.counts)
     figure = new_figure(theme=theme, random_weights=random_weights, title=title)
@@ -44,7 +44,7 @@ def histogram_figure(
     if not names:
         return empty(figure, "No film has a score yet.", theme=theme)
     values, labels = np.asarray(scores, dtype=np.float64), np.asarray(groups).astype(str)
-    told_apart = np.isfinite(values) & np.array([image is not None for image in image_ids], dtype=bool)
+    markable = np.isfinite(values) & np.array([image is not None for image in image_ids], dtype=bool)
     centres = rounded((histogram.edges[:-1] + histogram.edges[1:]) / 2)
     drawn = 0
     for row, name in enumerate(names):
@@ -61,7 +61,7 @@ def histogram_figure(
                 hovertemplate="%{y} films around %{x:.4g}<extra>" + name.capitalize() + "</extra>",
             )
         )
-        films = _spread(values, np.flatnonzero((labels == name) & told_apart), max_films // len(names))
+        films = _spread(values, np.flatnonzero((labels == name) & markable), max_films // len(names))
         drawn += len(films)
         figure.add_trace(_film_marks(name, row, films, values=values, image_ids=image_ids, colour=colour))
     total = sum(int(counts.sum()) for counts in histogram.counts.values())
@@ -94,7 +94,7 @@ def _film_marks(
     image_ids: Sequence[str | None],
     colour: str,
 ) -> go.Scatter:
-    heights = row + 0.55 * ((np.arange(len(films)) * 0.618034) % 1 - 0.5)  # spread evenly, not by chance
+    heights = row + 0.55 * ((np.arange(len(films)) * 0.618034) % 1 - 0.5)  # jitter, but deterministic and even
     return go.Scatter(
         x=rounded(values[films]),
         y=[round(float(height), 2) for height in heights],
@@ -134,7 +134,7 @@ def _mark_threshold(figure: go.Figure, threshold: float, *, histogram: Histogram
 
 
 def _spread(values: NDArray[np.float64], films: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
-    """At most `limit` of the films, by rising score: the outermost 25 at each end, evenly thinned between."""
+    """At most `limit` of the films, by rising score: the outermost 25 at each end, evenly spaced ones between."""
     ranked = films[np.argsort(values[films], kind="stable")]
     if len(ranked) <= limit:
         return ranked

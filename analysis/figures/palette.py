@@ -1,5 +1,5 @@
-"""One colour and one shape for each kind of score and each label, in both themes: Okabe & Ito, safe for
-colour-blind readers. The same values stand in `static/css/hilum.css`; a test keeps the two alike."""
+"""A colour and a shape for each kind of score and each label, in both themes, from the palette of Okabe & Ito, which is
+safe for colour-blind readers. `static/css/hilum.css` has the same values; a test compares the two."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Literal
 Theme = Literal["light", "dark"]
 Kind = Literal["global", "region", "fused"]
 
-# Every colour on dark paper has one partner on white, by which `static/js/figure_export.js` prints a figure: where two
-# things share a colour on dark but not on white, one of them differs by a shade that no eye tells.
+# `static/js/figure_export.js` prints a dark figure on white by replacing each dark colour with its light one. This must
+# be unambiguous: where two things would share a colour on dark but not on white, one differs by an invisible shade.
 SCORES: dict[Theme, dict[str, str]] = {
     "light": {"global": "#56b4e9", "region": "#009e73", "fused": "#e69f00"},
     "dark": {"global": "#56b4ea", "region": "#009e73", "fused": "#e69f00"},
@@ -62,7 +62,7 @@ PAPER: dict[Theme, dict[str, str]] = {
     "dark": {"paper": "#0e0f10", "ink": "#d6d8d9", "muted": "#9aa0a4", "grid": "#25292b", "line": "#4a5053"},
 }
 ALARM = "#b00020"  # the banner of random weights and the loss of data, nothing else
-# what the viewer paints a heatmap with: 33 even stops (hex RGB), as in static/js/viewer/colormaps.js
+# the viewer's colour map of heatmaps: 33 even stops (hex RGB), as in static/js/viewer/colormaps.js
 INFERNO = (
     "0000040403120b0724150b37210c4a2e0a5a3c09654a0c6b57106d63146e70196e"
     "7d1e6d89226a962766a32b61af315cbb3755c63e4dd14644db4f3be35932eb6528"

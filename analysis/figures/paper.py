@@ -1,4 +1,4 @@
-"""The paper of every figure: axes, legend, notices, and how numbers are written."""
+"""Shared by all figures: the empty figure with axes, legend and notices, and the format of numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AXIS_PX = 52  # ticks and title of the horizontal axis
 LINE_PX = 19  # an entry of the legend
 TITLE_LINE_PX = 16  # a line of the legend's title
 FOOT_PX = 24  # the notice
-NOTE_CHARACTERS = 46  # of a line above the notice: it fits the narrowest figure of a page, of 350 pixels
+NOTE_CHARACTERS = 46  # in a line above the notice, so that it fits the narrowest figure of a page, 350 pixels
 
 
 def format_auroc(auroc: Auroc) -> str:
@@ -31,15 +31,15 @@ def format_auroc(auroc: Auroc) -> str:
 
 
 def as_json(figure: go.Figure) -> dict[str, Any]:
-    """{"data": […], "layout": {…}} of plain lists, numbers and text, for `json.dumps` and `Plotly.react`."""
+    """{"data": […], "layout": {…}} with plain lists, numbers and text, for `json.dumps` and `Plotly.react`."""
     plain: dict[str, Any] = figure.to_plotly_json()
     plain["layout"].pop("template", None)
     return {"data": plain["data"], "layout": plain["layout"]}
 
 
 def with_note(drawn: dict[str, Any], note: str) -> dict[str, Any]:
-    """A figure of `as_json` with `note` in lines of its own above the notice, for what is only known when it is shown:
-    a drawn figure is remembered and shared, and stays as it is. "" leaves it alone."""
+    """A copy of a figure from `as_json` with `note` in extra lines above the notice, for text that is only known when
+    the figure is shown; the cached figure is not changed. Returns the figure itself for a blank note."""
     if not note:
         return drawn
     lines = textwrap.wrap(note, NOTE_CHARACTERS)
@@ -47,8 +47,8 @@ def with_note(drawn: dict[str, Any], note: str) -> dict[str, Any]:
     layout = drawn["layout"]
     height = layout["height"] + more
     annotations = [
-        one | {"text": "<br>".join([*lines, NOTICE]), "yshift": one["yshift"] - more} if one["text"] == NOTICE else one
-        for one in layout["annotations"]
+        old | {"text": "<br>".join([*lines, NOTICE]), "yshift": old["yshift"] - more} if old["text"] == NOTICE else old
+        for old in layout["annotations"]
     ]
     legend = layout["legend"] | {"y": (layout["legend"]["y"] * layout["height"] + more) / height}
     margin = layout["margin"] | {"b": layout["margin"]["b"] + more}
@@ -95,12 +95,12 @@ def new_figure(*, theme: Theme, random_weights: bool, title: str) -> go.Figure:
     if title:
         _note(figure, title, y=1, yshift=8, yanchor="bottom", colour=paper["ink"], size=14)
     if random_weights:
-        _shout(figure, yshift=top - 6)
+        _warn_of_random_weights(figure, yshift=top - 6)
     return figure
 
 
 def finish(figure: go.Figure, legend_title: str, *, theme: Theme, plot_px: int = PLOT_PX) -> go.Figure:
-    """Height, bottom margin, legend and notice, once it is known how much the legend says."""
+    """Set height, bottom margin, legend and notice; call it last, since they depend on the length of the legend."""
     entries = sum(trace.showlegend is not False for trace in figure.data)
     title_lines = 1 + legend_title.count("<br>") if legend_title else 0
     bottom = AXIS_PX + LINE_PX * entries + TITLE_LINE_PX * title_lines + FOOT_PX
@@ -127,7 +127,7 @@ def _note(figure: go.Figure, text: str, *, y: float, yshift: float, yanchor: str
     )
 
 
-def _shout(figure: go.Figure, *, yshift: float) -> None:
+def _warn_of_random_weights(figure: go.Figure, *, yshift: float) -> None:
     figure.add_annotation(
         text=f"<b>{RANDOM_WEIGHTS}</b>",
         x=0,
@@ -211,5 +211,5 @@ def with_interval(area: float, low: float | None, high: float | None) -> str:
 
 
 def rounded(values: NDArray[np.float64]) -> list[float]:
-    """Plain numbers of five significant digits and at most five decimals below one: small in JSON."""
+    """Numbers rounded to five significant digits, which keeps the JSON small."""
     return [float(f"{value:.5g}") for value in values.tolist()]

@@ -15,7 +15,7 @@ from analysis.statistics import Auprc, PrecisionRecall
 
 @dataclass(frozen=True)
 class PrecisionCurve:
-    """One curve of a precision–recall figure: its kind of score, points and average precision."""
+    """A curve of a precision–recall figure: its kind of score, points and average precision."""
 
     kind: Kind
     curve: PrecisionRecall
@@ -30,8 +30,8 @@ def precision_figure(
     random_weights: bool = False,
     title: str = "",
 ) -> go.Figure:
-    """Precision over sensitivity of each kind of score, average precision in the legend, and the line of scores that
-    tell nothing: the prevalence. image_ids[i] is the id of film i of the arrays that the curves were made from."""
+    """Precision over sensitivity for each kind of score, average precision in the legend, and the prevalence as the
+    line of uninformative scores. image_ids[i] is the id of film i of the arrays from which the curves were computed."""
     figure = new_figure(theme=theme, random_weights=random_weights, title=title)
     figure.update_xaxes(title="Sensitivity (recall)", range=[-0.01, 1.01], dtick=0.2)
     figure.update_yaxes(title="Precision", range=[-0.01, 1.01], dtick=0.2)
@@ -49,7 +49,7 @@ def precision_figure(
             y=rounded(np.array([share, share])),
             mode="lines",
             line=line,
-            name=f"Prevalence {share:.3f}: scores that tell nothing",
+            name=f"Prevalence {share:.3f}: uninformative scores",
             hoverinfo="skip",
         )
     )

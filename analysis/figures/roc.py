@@ -20,12 +20,12 @@ from analysis.figures.paper import (
 )
 from analysis.statistics import Auroc, RocBand, RocCurve
 
-ROC_POINTS = 400  # drawn of each curve
+ROC_POINTS = 400  # points drawn of each curve, at most
 
 
 @dataclass(frozen=True)
 class KindOfScore:
-    """One curve of an ROC figure: its kind, points and AUROC."""
+    """A curve of an ROC figure: its kind of score, points and AUROC."""
 
     kind: Kind
     curve: RocCurve
@@ -42,10 +42,10 @@ def roc_figure(
     random_weights: bool = False,
     title: str = "",
 ) -> go.Figure:
-    """ROC of each kind of score, AUROC in the legend, `band` drawn as that of fused, and the chance line.
+    """ROC of each kind of score with AUROC in the legend, `band` as that of the fused score, and the chance line.
 
-    image_ids[i] is the id of film i of the arrays that the curves were made from. `band_follows` keeps its place in the
-    legend free.
+    image_ids[i] is the id of film i of the arrays from which the curves were computed. `band_follows` reserves the line
+    of the band in the legend.
     """
     figure = new_figure(theme=theme, random_weights=random_weights, title=title)
     figure.update_xaxes(
@@ -60,7 +60,8 @@ def roc_figure(
         name = f"{percent(band.confidence)} band of fused, pointwise"
         add_band(figure, band.false_positive_rate, band.low, band.high, name=name, theme=theme)
     elif band_follows:
-        figure.add_trace(go.Scatter(x=[None], y=[None], mode="lines", line={"width": 0}, name="band where it rests"))
+        name = "band when the slider stops"
+        figure.add_trace(go.Scatter(x=[None], y=[None], mode="lines", line={"width": 0}, name=name))
     for score in scores:
         figure.add_trace(_roc_trace(score, image_ids=image_ids, theme=theme))
     chance = {"color": PAPER[theme]["muted"], "width": 1, "dash": "2px,3px"}

@@ -32,9 +32,9 @@ def sweep_figure(
     random_weights: bool = False,
     title: str = "",
 ) -> go.Figure:
-    """AUROC over the fusion weight with its interval; the run's weight and the one chosen on tune (None where
-    nothing was chosen) are marked, and the ends carry the colours of global and region. `on_test` marks the highest
-    AUROC of a test part as what it is: chosen on test, and not to be reported."""
+    """AUROC over the fusion weight with its interval, with marks at the run's weight, at the weight chosen on tune
+    (None where none was chosen), and at both ends in the colours of global and region. `on_test` labels the highest
+    AUROC of a test part as chosen on test, and not to be reported."""
     figure = new_figure(theme=theme, random_weights=random_weights, title=title)
     figure.update_xaxes(title="Fusion weight w of region", range=[-0.02, 1.02], dtick=0.2)
     figure.update_yaxes(title="AUROC", tickformat=".2f")
@@ -93,7 +93,7 @@ def _mark_weight(
 
 
 def _warn_of_best(figure: go.Figure, sweep: FusionSweep, *, colour: str) -> None:
-    """Where the AUROC is highest, without its number: nothing is chosen on test."""
+    """Mark the highest AUROC without its value, since nothing is chosen on test."""
     k = int(np.argmax(sweep.auroc))
     figure.add_trace(
         go.Scatter(
@@ -109,7 +109,7 @@ def _warn_of_best(figure: go.Figure, sweep: FusionSweep, *, colour: str) -> None
 
 
 def _span(sweep: FusionSweep) -> list[float]:
-    """A range of the AUROC axis that holds the interval and never makes a difference of 0.01 look large."""
+    """A range of the AUROC axis that covers the interval and spans at least 0.2, lest small differences look large."""
     low = float((sweep.low if len(sweep.low) else sweep.auroc).min())
     high = float((sweep.high if len(sweep.high) else sweep.auroc).max())
     missing = max(0.0, 0.2 - (high - low)) / 2

@@ -1,1 +1,2 @@
-"""Runs of many cells joined with labels; pure but for `joining`, which asks the database."""
+"""Ablations, sweeps, bank studies and blind spots joined with labels; only `joining`, `bank_results` and `opening` use
+the database."""

@@ -1,8 +1,8 @@
-"""A finished bank study joined with the labels of its test part: AUROC and false alarms by bank.
+"""A finished bank study joined with the labels of its test part: AUROC and false alarms for each bank.
 
     python -m analysis.studies.bank FOLDER --csv FILE
 
-prints them as Markdown.
+prints them as a Markdown table.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ MAPS = ("global", "region", "fused")
 
 @dataclass(frozen=True)
 class BankScores:
-    """What the engine left: ``scores`` (C, N, 3) of test films ``images`` (N) and ``calibration`` (C, n, 3) of the
-    calibration normals, each standardised by the others, by cell and map; ``summary`` is bank_study.json."""
+    """The files of the engine. By bank, film and map: ``scores`` (B, N, 3) of the test films ``images`` (N), and
+    ``calibration`` (B, n, 3) of the calibration normals, each standardised by the others. ``summary`` is
+    bank_study.json."""
 
     summary: dict[str, Any]
     images: list[str]
@@ -46,10 +47,10 @@ class BankScores:
 
 
 @dataclass(frozen=True)
-class BankCell:
-    """One bank. ``aurocs`` by map; ``difference`` of its fused AUROC from the whole clean bank's, on the same films,
-    None for that bank itself; ``threshold`` of the fused score with its ``false_alarms`` and ``sensitivity``, None with
-    a ``reason`` where the calibration films are too few for it."""
+class StudiedBank:
+    """Results with one bank. ``aurocs`` by map; ``difference``: its fused AUROC minus that of the whole clean bank on
+    the same films, None for that bank itself; ``threshold`` of the fused score with its ``false_alarms`` and
+    ``sensitivity``, None, with a ``reason``, where there are too few calibration films."""
 
     name: str
     share: float
@@ -68,9 +69,9 @@ class BankCell:
 
 @dataclass(frozen=True)
 class Point:
-    """The repeats of one size or one contamination. ``mean`` of the repeats, which go from ``lowest`` to ``highest``
-    with the standard deviation ``deviation`` (None for one repeat): the spread of the draw of films for the bank.
-    ``low`` to ``high`` is the mean of the repeats' 95 % intervals: the spread of the test films."""
+    """The repeats of one size or one contamination. ``mean``, ``lowest``, ``highest`` and the standard deviation
+    ``deviation`` (None for one repeat) of the repeats: the spread over draws of the bank's films. ``low`` and ``high``
+    are the means of the limits of the repeats' 95 % intervals: the uncertainty due to the test films."""
 
     films: float
     contamination: float
@@ -86,10 +87,10 @@ class Point:
 
 @dataclass(frozen=True)
 class BankResults:
-    """``by_size`` and ``by_contamination``: measure -> points; the measures are the maps, for AUROC, and
-    "false alarms" and "sensitivity" of the fused score."""
+    """``by_size`` and ``by_contamination``: measure -> points. A measure is the name of a map, for its AUROC, or "false
+    alarms" or "sensitivity" of the fused score."""
 
-    cells: tuple[BankCell, ...]
+    banks: tuple[StudiedBank, ...]
     by_size: dict[str, tuple[Point, ...]]
     by_contamination: dict[str, tuple[Point, ...]]
     normal: int
@@ -102,7 +103,7 @@ class BankResults:
     reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {"cells" if name == "banks" else name: value for name, value in asdict(self).items()}
 
 
 def read_bank_study(folder: Path) -> BankScores:
@@ -121,8 +122,8 @@ def read_bank_study(folder: Path) -> BankScores:
 def bank_results(
     study: BankScores, abnormal: NDArray[np.int64], patients: NDArray[Any], left_out: dict[str, int]
 ) -> BankResults:
-    """``abnormal`` (N,) is 1, 0 or, for a film that does not count, -1; ``patients`` (N,); ``left_out`` counts those
-    by reason."""
+    """From ``abnormal`` (N,), 1, 0 or, for a film left out, -1, and ``patients`` (N,); ``left_out`` counts the films
+    left out by reason."""
     readable = np.isfinite(study.scores).all(axis=(0, 2))
     known = (abnormal >= 0) & readable
     counts = dict(left_out)
@@ -132,8 +133,8 @@ def bank_results(
     whole = study.scores[0, known, 2]
     rate = float(study.summary["false_alarm_rate"])
     reason = _why_too_few(study.calibration.shape[1], rate)
-    cells = tuple(
-        _cell(
+    banks = tuple(
+        _studied_bank(
             facts,
             truth=truth,
             patients=people,
@@ -145,12 +146,12 @@ def bank_results(
         )
         for k, facts in enumerate(study.summary["cells"])
     )
-    clean = [cell for cell in cells if cell.contamination == 0]
-    dirty = [cell for cell in cells if cell.share == 1]
+    clean = [bank for bank in banks if bank.contamination == 0]
+    dirty = [bank for bank in banks if bank.share == 1]
     return BankResults(
-        cells=cells,
-        by_size=_points(clean, key=lambda cell: cell.share),
-        by_contamination=_points(dirty, key=lambda cell: cell.contamination),
+        banks=banks,
+        by_size=_points(clean, key=lambda bank: bank.share),
+        by_contamination=_points(dirty, key=lambda bank: bank.contamination),
         normal=int((truth == 0).sum()),
         abnormal=int((truth == 1).sum()),
         patients=len(np.unique(people)),
@@ -163,7 +164,7 @@ def bank_results(
 
 
 def _why_too_few(films: int, rate: float) -> str:
-    """A sentence where so few normals vouch for more false alarms than were asked for; else blank."""
+    """A sentence where there are too few normal films to fix a threshold at this rate, otherwise blank."""
     if rate >= 1 / (films + 1) - 1e-12:
         return ""
     return (
@@ -172,7 +173,7 @@ def _why_too_few(films: int, rate: float) -> str:
     )
 
 
-def _cell(
+def _studied_bank(
     facts: dict[str, Any],
     *,
     truth: NDArray[np.int64],
@@ -182,7 +183,7 @@ def _cell(
     whole: NDArray[np.float64] | None,
     reason: str,
     rate: float,
-) -> BankCell:
+) -> StudiedBank:
     fused = scores[:, 2]
     threshold = None if reason else threshold_at_specificity(normals, specificity=1 - rate)
     false_alarms = sensitivity = None
@@ -190,7 +191,7 @@ def _cell(
         called = fused >= threshold
         false_alarms = clustered_rate(called[truth == 0], patients[truth == 0])
         sensitivity = clustered_rate(called[truth == 1], patients[truth == 1])
-    return BankCell(
+    return StudiedBank(
         name=facts["name"],
         share=facts["share"],
         contamination=facts["contamination"],
@@ -208,50 +209,50 @@ def _cell(
 
 
 Limits = tuple[float | None, float | None, float | None, str]  # value, low, high, reason
-_MEASURES: dict[str, Callable[[BankCell], Limits]] = {
+_MEASURES: dict[str, Callable[[StudiedBank], Limits]] = {
     **{
-        name: (lambda cell, name=name: _of_auroc(cell.aurocs[name]))  # type: ignore[misc]
+        name: (lambda bank, name=name: _of_auroc(bank.aurocs[name]))  # type: ignore[misc]
         for name in MAPS
     },
-    "false alarms": lambda cell: _of_rate(cell.false_alarms, cell.reason),
-    "sensitivity": lambda cell: _of_rate(cell.sensitivity, cell.reason),
+    "false alarms": lambda bank: _of_rate(bank.false_alarms, bank.reason),
+    "sensitivity": lambda bank: _of_rate(bank.sensitivity, bank.reason),
 }
 
 
-def _of_auroc(found: Auroc) -> Limits:
-    return found.auroc, found.low, found.high, found.reason
+def _of_auroc(area: Auroc) -> Limits:
+    return area.auroc, area.low, area.high, area.reason
 
 
-def _of_rate(found: Rate | None, reason: str) -> Limits:
-    return (None, None, None, reason) if found is None else (found.value, found.low, found.high, found.reason)
+def _of_rate(rate: Rate | None, reason: str) -> Limits:
+    return (None, None, None, reason) if rate is None else (rate.value, rate.low, rate.high, rate.reason)
 
 
-def _points(cells: Sequence[BankCell], *, key: Callable[[BankCell], float]) -> dict[str, tuple[Point, ...]]:
-    groups = [[cell for cell in cells if key(cell) == value] for value in sorted({key(cell) for cell in cells})]
+def _points(banks: Sequence[StudiedBank], *, key: Callable[[StudiedBank], float]) -> dict[str, tuple[Point, ...]]:
+    groups = [[bank for bank in banks if key(bank) == value] for value in sorted({key(bank) for bank in banks})]
     return {
-        name: tuple(_point(group, [measure(cell) for cell in group]) for group in groups)
+        name: tuple(_point(group, [measure(bank) for bank in group]) for group in groups)
         for name, measure in _MEASURES.items()
     }
 
 
-def _point(cells: Sequence[BankCell], found: Sequence[Limits]) -> Point:
-    values = [value for value, *_ in found if value is not None]
-    lows = [low for _, low, _, _ in found if low is not None]
-    highs = [high for _, _, high, _ in found if high is not None]
-    whole = len(values) == len(found)
+def _point(banks: Sequence[StudiedBank], measured: Sequence[Limits]) -> Point:
+    values = [value for value, *_ in measured if value is not None]
+    lows = [low for _, low, _, _ in measured if low is not None]
+    highs = [high for _, _, high, _ in measured if high is not None]
+    whole = len(values) == len(measured)
     return Point(
-        films=float(np.mean([cell.normal_films for cell in cells])),
+        films=float(np.mean([bank.normal_films for bank in banks])),
         contamination=float(
-            np.mean([cell.abnormal_films / (cell.normal_films + cell.abnormal_films) for cell in cells])
+            np.mean([bank.abnormal_films / (bank.normal_films + bank.abnormal_films) for bank in banks])
         ),
-        repeats=len(cells),
+        repeats=len(banks),
         mean=float(np.mean(values)) if whole else None,
         lowest=min(values) if whole else None,
         highest=max(values) if whole else None,
         deviation=float(np.std(values, ddof=1)) if whole and len(values) > 1 else None,
-        low=float(np.mean(lows)) if len(lows) == len(found) else None,
-        high=float(np.mean(highs)) if len(highs) == len(found) else None,
-        reason=next((reason for *_, reason in found if reason), ""),
+        low=float(np.mean(lows)) if len(lows) == len(measured) else None,
+        high=float(np.mean(highs)) if len(highs) == len(measured) else None,
+        reason=next((reason for *_, reason in measured if reason), ""),
     )
 
 
@@ -267,40 +268,40 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def rows(found: BankResults) -> list[list[Any]]:
-    """One line a bank, by `COLUMNS`, with full precision; None where there is no number."""
+def rows(results: BankResults) -> list[list[Any]]:
+    """A row for each bank, by `COLUMNS`, with full precision; None where there is no number."""
     lines = []
-    for cell in found.cells:
-        line: list[Any] = [cell.name, cell.share, cell.contamination, cell.repeat, cell.normal_films]
-        line += [cell.normal_patients, cell.abnormal_films]
+    for bank in results.banks:
+        line: list[Any] = [bank.name, bank.share, bank.contamination, bank.repeat, bank.normal_films]
+        line += [bank.normal_patients, bank.abnormal_films]
         for name in MAPS:
-            auroc = cell.aurocs[name]
+            auroc = bank.aurocs[name]
             line += [auroc.auroc, auroc.low, auroc.high]
-        change = cell.difference
+        change = bank.difference
         line += [change.difference, change.low, change.high] if change else [None, None, None]
-        line += [cell.threshold]
-        for rate in (cell.false_alarms, cell.sensitivity):
+        line += [bank.threshold]
+        for rate in (bank.false_alarms, bank.sensitivity):
             line += [rate.value, rate.low, rate.high] if rate else [None, None, None]
-        lines.append([*line, found.normal, found.abnormal])
+        lines.append([*line, results.normal, results.abnormal])
     return lines
 
 
-def table(study: BankScores, found: BankResults) -> str:
+def table(study: BankScores, results: BankResults) -> str:
     """The banks as Markdown."""
     heading = (
-        f"{found.normal} normal and {found.abnormal} abnormal test films of {found.patients} patients; 95 % intervals; "
-        f"fusion weight {found.fusion_weight:g}; thresholds for a false-alarm rate of {found.false_alarm_rate:g} "
-        f"fixed on {found.calibration_films} calibration films."
+        f"{results.normal} normal and {results.abnormal} abnormal test films of {results.patients} patients; "
+        f"95 % intervals; fusion weight {results.fusion_weight:g}; thresholds for a false-alarm rate of "
+        f"{results.false_alarm_rate:g} fixed on {results.calibration_films} calibration films."
     )
     lines = [heading]
     if study.summary["weights"]["name"] == "random":
         lines.append("Random weights, not for evaluation: the figures show that the parts work, not how well.")
     headings = ("bank", "normal films", "abnormal films", "global", "region", "fused", "false alarms", "sensitivity")
     rows = []
-    for cell in found.cells:
-        cells = [_shown(*_of_auroc(cell.aurocs[name])) for name in MAPS]
-        cells += [_shown(*_of_rate(rate, cell.reason)) for rate in (cell.false_alarms, cell.sensitivity)]
-        rows.append([cell.name, str(cell.normal_films), str(cell.abnormal_films), *cells])
+    for bank in results.banks:
+        texts = [_shown(*_of_auroc(bank.aurocs[name])) for name in MAPS]
+        texts += [_shown(*_of_rate(rate, bank.reason)) for rate in (bank.false_alarms, bank.sensitivity)]
+        rows.append([bank.name, str(bank.normal_films), str(bank.abnormal_films), *texts])
     return "\n".join([*lines, "", markdown_table(headings, rows)])
 
 
@@ -311,7 +312,8 @@ def _shown(value: float | None, low: float | None, high: float | None, reason: s
 
 
 def labels_of(study: BankScores, labels: Path) -> tuple[NDArray[np.int64], NDArray[np.str_], dict[str, int]]:
-    """Labels and patients of a study's test films, by a user's CSV. Raises EngineError for a film that it lacks."""
+    """Labels and patients of a study's test films, from a user's CSV, and the films left out, by reason. Raises
+    EngineError for a film that is not in it."""
     by_name = {row["filename"]: row for row in manifest.read_csv(labels)}
     missing = [name for name in study.images if name not in by_name]
     if missing:
@@ -328,11 +330,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m analysis.studies.bank", description="Table of a bank study.")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the study's --out")
     parser.add_argument("--csv", type=Path, required=True, metavar="FILE", help="its CSV, with the test films' labels")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
 
     def text() -> str:
-        study = read_bank_study(given.folder)
-        return table(study, bank_results(study, *labels_of(study, given.csv)))
+        study = read_bank_study(options.folder)
+        return table(study, bank_results(study, *labels_of(study, options.csv)))
 
     return print_table("analysis.studies.bank", text)
 

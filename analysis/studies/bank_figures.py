@@ -1,4 +1,4 @@
-"""Figures of bank studies and of blind spots: curves with two kinds of spread, and a grid of places."""
+"""Figures of bank studies and of blind spots: curves with two kinds of spread, and a grid of the canonical image."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ KINDS: tuple[Kind, ...] = ("global", "region", "fused")
 # how many normals, how clean
 
 
-def auroc_curve(found: BankResults, *, by: str, theme: Theme = "light", random_weights: bool = False) -> go.Figure:
-    """AUROC against the number of normal films in the bank (``by`` size) or the share of abnormal ones in it
-    (contamination). The band is the 95 % interval of the fused AUROC over test films, the arms its spread over draws
-    of the bank's films: two things, never added up."""
-    points = found.by_size if by == "size" else found.by_contamination
+def auroc_curve(results: BankResults, *, by: str, theme: Theme = "light", random_weights: bool = False) -> go.Figure:
+    """AUROC against the number of normal films in the bank (``by`` "size") or the share of abnormal films in it
+    ("contamination"). The band is the 95 % interval of the fused AUROC over test films; the arms are its spread over
+    draws of the bank's films. The two are not added."""
+    points = results.by_size if by == "size" else results.by_contamination
     figure = _start(by, "AUROC", theme, random_weights)
     if any(point.mean is None for point in points["fused"]):
         return empty(figure, points["fused"][0].reason, theme=theme)
     limits = [limit for point in points["fused"] for limit in (point.low, point.high, point.lowest, point.highest)]
     limits += [point.mean for kind in KINDS for point in points[kind]]
-    told = [limit for limit in limits if limit is not None]
-    figure.update_yaxes(range=[max(-0.01, min(told) - 0.03), min(1.01, max(told) + 0.03)])
+    known = [limit for limit in limits if limit is not None]
+    figure.update_yaxes(range=[max(-0.01, min(known) - 0.03), min(1.01, max(known) + 0.03)])
     _band(figure, points["fused"], by, SCORES[theme]["fused"])
     for kind in KINDS:
         _line(
@@ -43,13 +43,13 @@ def auroc_curve(found: BankResults, *, by: str, theme: Theme = "light", random_w
             dash=DASHES[kind],
             arms=kind == "fused",
         )
-    return finish(figure, _who(found), theme=theme)
+    return finish(figure, _who(results), theme=theme)
 
 
-def rate_curve(found: BankResults, *, by: str, theme: Theme = "light", random_weights: bool = False) -> go.Figure:
-    """The false-alarm rate on normal test films at each bank's own threshold, and the rate that was asked for; band and
-    arms as in `auroc_curve`."""
-    points = (found.by_size if by == "size" else found.by_contamination)["false alarms"]
+def rate_curve(results: BankResults, *, by: str, theme: Theme = "light", random_weights: bool = False) -> go.Figure:
+    """The false-alarm rate on normal test films at each bank's own threshold, and the requested rate; band and arms as
+    in `auroc_curve`."""
+    points = (results.by_size if by == "size" else results.by_contamination)["false alarms"]
     figure = _start(by, "False-alarm rate", theme, random_weights)
     if any(point.mean is None for point in points):
         return empty(figure, next(point.reason for point in points if point.mean is None), theme=theme)
@@ -62,14 +62,14 @@ def rate_curve(found: BankResults, *, by: str, theme: Theme = "light", random_we
     figure.add_trace(
         go.Scatter(
             x=[x[0], x[-1]] if len(x) > 1 else [x[0] * 0.9, x[0] * 1.1],
-            y=[found.false_alarm_rate] * 2,
+            y=[results.false_alarm_rate] * 2,
             mode="lines",
             line={"color": PAPER[theme]["muted"], "width": 1.5, "dash": "dash"},
-            name=f"Asked for: {found.false_alarm_rate:g}, fixed on {found.calibration_films} calibration films",
+            name=f"Requested: {results.false_alarm_rate:g}, fixed on {results.calibration_films} calibration films",
             hoverinfo="skip",
         )
     )
-    return finish(figure, _who(found), theme=theme)
+    return finish(figure, _who(results), theme=theme)
 
 
 def _start(by: str, measure: str, theme: Theme, random_weights: bool) -> go.Figure:
@@ -85,14 +85,14 @@ def _places(points: Sequence[Point], by: str) -> list[float]:
 
 
 def _band(figure: go.Figure, points: Sequence[Point], by: str, colour: str) -> None:
-    told = [point for point in points if point.low is not None and point.high is not None]
-    if len(told) < 2:
+    known = [point for point in points if point.low is not None and point.high is not None]
+    if len(known) < 2:
         return
-    x = _places(told, by)
+    x = _places(known, by)
     figure.add_trace(
         go.Scatter(
             x=x + x[::-1],
-            y=[point.high for point in told] + [point.low for point in told[::-1]],
+            y=[point.high for point in known] + [point.low for point in known[::-1]],
             mode="lines",
             line={"width": 0},
             fill="toself",
@@ -123,7 +123,7 @@ def _line(
         go.Scatter(
             x=_places(points, by),
             y=[point.mean for point in points],
-            text=[_told(point) for point in points],
+            text=[_point_words(point) for point in points],
             mode="lines+markers",
             line={"color": colour, "width": 2.5, "dash": dash},
             marker={"color": colour, "size": 7},
@@ -134,7 +134,7 @@ def _line(
     )
 
 
-def _told(point: Point) -> str:
+def _point_words(point: Point) -> str:
     text = with_interval(point.mean or 0.0, point.low, point.high)
     if point.repeats > 1 and point.lowest is not None and point.highest is not None:
         text += f"<br>{point.repeats} draws: {point.lowest:.3f} to {point.highest:.3f}"
@@ -143,14 +143,14 @@ def _told(point: Point) -> str:
 
 def _ends(points: Sequence[Point]) -> str:
     first, last = points[0], points[-1]
-    told = [with_interval(point.mean or 0.0, point.low, point.high) for point in (first, last)]
-    return told[0] if len(points) == 1 else f"{told[0]} to {told[1]}"
+    ends = [with_interval(point.mean or 0.0, point.low, point.high) for point in (first, last)]
+    return ends[0] if len(points) == 1 else f"{ends[0]} to {ends[1]}"
 
 
-def _who(found: BankResults) -> str:
-    repeats = max(point.repeats for point in (*found.by_size["fused"], *found.by_contamination["fused"]))
-    text = f"n = {films_of(found.abnormal, 'abnormal')}, {films_of(found.normal, 'normal')} of test"
-    text += f", {found.patients:,} patients" + left_out(sum(found.left_out.values()))
+def _who(results: BankResults) -> str:
+    repeats = max(point.repeats for point in (*results.by_size["fused"], *results.by_contamination["fused"]))
+    text = f"n = {films_of(results.abnormal, 'abnormal')}, {films_of(results.normal, 'normal')} of test"
+    text += f", {results.patients:,} patients" + left_out(sum(results.left_out.values()))
     if repeats == 1:
         return f"{text}<br>each bank drawn once"
     return f"{text}<br>arms: lowest to highest of {repeats} draws of the bank's films; the whole is one"
@@ -162,7 +162,7 @@ def _who(found: BankResults) -> str:
 def sensitivity_curves(
     results: BlindResults, kind: str, *, theme: Theme = "light", random_weights: bool = False
 ) -> go.Figure:
-    """The share of pasted lesions of a kind that the fused map finds, against their size, a line for each contrast."""
+    """The share of pasted lesions of a kind that the fused map detects, against their size, a line by contrast."""
     figure = new_figure(theme=theme, random_weights=random_weights, title=kind.capitalize())
     groups = [group for group in results.groups if group.kind == kind]
     figure.update_xaxes(title=f"{SIZES[kind]} (mm)", rangemode="tozero")
@@ -235,7 +235,8 @@ def _rate(rate: Rate) -> str:
 def place_grid(
     places: Sequence[Place], grid: int, *, title: str, theme: Theme = "light", random_weights: bool = False
 ) -> go.Figure:
-    """The share of lesions found in each cell of the canonical grid, with their number; grey where none lies."""
+    """The share of lesions detected in each cell of the region grid, with their number; no colour in a cell without a
+    lesion."""
     figure = new_figure(theme=theme, random_weights=random_weights, title=title)
     if not any(place.lesions for place in places):
         return empty(figure, "No lesion with a contrast above 0 was pasted.", theme=theme)
@@ -266,7 +267,7 @@ def place_grid(
             showlegend=False,
         )
     )
-    figure.add_trace(  # a legend without an entry would not say n
+    figure.add_trace(  # without an entry the legend, and n with it, would not be drawn
         go.Scatter(
             x=[None],
             y=[None],

@@ -1,4 +1,4 @@
-"""Bank studies and blind spots of the portal: a run's files joined with the labels at its split's cut-off."""
+"""Bank studies and blind spots of the portal: a run's files joined with the labels at the cut-off of its split."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def bank_results_of(run: Run) -> bank.BankResults:
         raise results_gone(run) from error
     split = split_of(run)
     members = SplitImage.objects.filter(member__split=split, member__part=Part.TEST)
-    found = {
+    films = {
         str(uuid): (image, patient)
         for uuid, image, patient in members.values_list("image__uuid", "image_id", "member__patient_id")
     }
-    labels = labels_at([image for image, _ in found.values()], split.label_cutoff)
+    labels = labels_at([image for image, _ in films.values()], split.label_cutoff)
     abnormal = np.full(len(study.images), -1, dtype=np.int64)
     patients = np.full(len(study.images), -1, dtype=np.int64)
     left_out: dict[str, int] = {}
     for k, uuid in enumerate(study.images):
-        image, patient = found.get(uuid, (None, -1))
+        image, patient = films.get(uuid, (None, -1))
         label = labels.get(image) if image is not None else None
         reason = "erased" if image is None else str(label.value) if label else "unlabelled"
         patients[k] = patient
@@ -58,7 +58,7 @@ def blind_results_of(run: Run) -> blind.BlindResults:
 
 
 def facts_of(run: Run) -> dict[str, Any]:
-    """What the engine says of the study. Raises CannotEvaluate where the run's folder is gone."""
+    """The engine's summary of the study. Raises CannotEvaluate where the run's folder is gone."""
     folder = run_folder(run.uuid)
     try:
         if run.kind == RunKind.BANK_STUDY:
@@ -68,30 +68,30 @@ def facts_of(run: Run) -> dict[str, Any]:
         raise results_gone(run) from error
 
 
-def bank_figures(run: Run, found: bank.BankResults, *, theme: Theme) -> dict[str, dict[str, Any]]:
-    said: dict[str, Any] = {"theme": theme, "random_weights": run.random_weights}
+def bank_figures(run: Run, results: bank.BankResults, *, theme: Theme) -> dict[str, dict[str, Any]]:
+    style: dict[str, Any] = {"theme": theme, "random_weights": run.random_weights}
     return _noted(
         run,
         {
-            "auroc-by-size": drawn.auroc_curve(found, by="size", **said),
-            "alarms-by-size": drawn.rate_curve(found, by="size", **said),
-            "auroc-by-contamination": drawn.auroc_curve(found, by="contamination", **said),
-            "alarms-by-contamination": drawn.rate_curve(found, by="contamination", **said),
+            "auroc-by-size": drawn.auroc_curve(results, by="size", **style),
+            "alarms-by-size": drawn.rate_curve(results, by="size", **style),
+            "auroc-by-contamination": drawn.auroc_curve(results, by="contamination", **style),
+            "alarms-by-contamination": drawn.rate_curve(results, by="contamination", **style),
         },
     )
 
 
-def blind_figures(run: Run, found: blind.BlindResults, *, theme: Theme) -> dict[str, dict[str, Any]]:
-    said: dict[str, Any] = {"theme": theme, "random_weights": run.random_weights}
-    kinds = [kind for kind in found.places if kind != blind.ALL]
-    curves = {f"sensitivity-{kind}": drawn.sensitivity_curves(found, kind, **said) for kind in kinds}
+def blind_figures(run: Run, results: blind.BlindResults, *, theme: Theme) -> dict[str, dict[str, Any]]:
+    style: dict[str, Any] = {"theme": theme, "random_weights": run.random_weights}
+    kinds = [kind for kind in results.places if kind != blind.ALL]
+    curves = {f"sensitivity-{kind}": drawn.sensitivity_curves(results, kind, **style) for kind in kinds}
     grids = {
-        f"places-{kind.replace(' ', '-')}": drawn.place_grid(places, found.grid, title=kind.capitalize(), **said)
-        for kind, places in found.places.items()
+        f"places-{kind.replace(' ', '-')}": drawn.place_grid(places, results.grid, title=kind.capitalize(), **style)
+        for kind, places in results.places.items()
     }
     return _noted(run, curves | grids)
 
 
-def _noted(run: Run, made: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _noted(run: Run, drawings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     note = note_of(split_of(run), part_of(run))
-    return {name: figures.with_note(figures.as_json(figure), note) for name, figure in made.items()}
+    return {name: figures.with_note(figures.as_json(figure), note) for name, figure in drawings.items()}

@@ -1,8 +1,8 @@
-"""Lesions pasted into normal films, as the engine scored them: sensitivity by size, contrast and place.
+"""Blind spots: sensitivity to lesions pasted into normal films, by size, contrast and place.
 
     python -m analysis.studies.blind FOLDER
 
-prints it as Markdown. No label is needed: every film is normal, and where each lesion lies is known.
+prints a Markdown table. No labels are needed: every film is normal, and the position of each lesion is known.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ LIMITS = (
 
 @dataclass(frozen=True)
 class Lesions:
-    """The engine's tables by column: ``text`` and ``numbers`` (L,) of the lesions, NaN where empty, ``yes`` (L,) bool;
-    ``films`` the same of the untouched films; ``summary`` is blind_spots.json."""
+    """The engine's tables by column. Of the L lesions: ``text``, ``numbers`` (NaN where empty) and ``yes`` (bool), each
+    (L,). Of the F untouched films: ``film_patients`` and, by map, ``film_marked`` (bool), each (F,). ``summary`` is
+    blind_spots.json."""
 
     summary: dict[str, Any]
     text: dict[str, NDArray[np.str_]]
@@ -49,8 +50,8 @@ class Lesions:
 
 @dataclass(frozen=True)
 class GroupDetection:
-    """What becomes of a group of lesions in one map. ``found`` there: a patch of the lesion is above the threshold;
-    ``marked``: any patch of the film is; ``peak``: the film's highest patch is one of the lesion's."""
+    """Detection of a group of lesions in one map. ``found``: a patch of the lesion is above the threshold; ``marked``:
+    any patch of the film is; ``peak``: the highest patch of the film belongs to the lesion."""
 
     map: str
     found: Rate
@@ -71,7 +72,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Place:
-    """A cell of the canonical grid; ``found`` of the fused map, None where no lesion lies."""
+    """A cell of the region grid; ``found`` is the detection in the fused map, None without a lesion in the cell."""
 
     row: int
     column: int
@@ -82,7 +83,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Loss:
-    """Lesions ``words`` of a kind: how many there are and how often each map finds them."""
+    """The number of lesions of a kind that are as ``words`` describes, and their detection by map."""
 
     words: str
     kind: str
@@ -92,8 +93,8 @@ class Loss:
 
 @dataclass(frozen=True)
 class BlindResults:
-    """``false_alarms`` by map: untouched films that are marked anywhere. ``places`` by kind, all kinds among them, of
-    lesions with a contrast; ``masked_off`` by kind: lesions whose place has no score."""
+    """``false_alarms`` by map: untouched films that are marked anywhere. ``places`` by kind and for all kinds, for
+    lesions with a contrast above 0; ``masked_off`` by kind: lesions at a place without a score."""
 
     groups: tuple[Group, ...]
     places: dict[str, tuple[Place, ...]]
@@ -145,83 +146,83 @@ def _read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def blind_results(found: Lesions) -> BlindResults:
-    """All intervals are 95 %, Wilson's at the effective number of films: lesions of one patient count together."""
-    kinds = [kind for kind in found.summary["asked"]["kinds"] if (found.text["kind"] == kind).any()]
-    visible = found.numbers["contrast"] > 0
-    grid = int(found.summary["grid"])
+def blind_results(pasted: Lesions) -> BlindResults:
+    """All intervals are 95 % Wilson intervals with the effective number of lesions, clustered by patient."""
+    kinds = [kind for kind in pasted.summary["asked"]["kinds"] if (pasted.text["kind"] == kind).any()]
+    visible = pasted.numbers["contrast"] > 0
+    grid = int(pasted.summary["grid"])
     return BlindResults(
-        groups=tuple(_groups(found, kinds)),
+        groups=tuple(_groups(pasted, kinds)),
         places={
-            kind: _places(found, visible & ((found.text["kind"] == kind) | (kind == ALL)), grid)
+            kind: _places(pasted, visible & ((pasted.text["kind"] == kind) | (kind == ALL)), grid)
             for kind in (ALL, *kinds)
         },
         masked_off={
-            kind: _rate(found, "masked_off", (found.text["kind"] == kind) | (kind == ALL)) for kind in (ALL, *kinds)
+            kind: _rate(pasted, "masked_off", (pasted.text["kind"] == kind) | (kind == ALL)) for kind in (ALL, *kinds)
         },
-        borders=tuple(_borders(found, visible, kinds)),
-        false_alarms={m: clustered_rate(found.film_marked[m], found.film_patients) for m in MAPS},
-        films=len(found.film_patients),
-        patients=len(np.unique(found.film_patients)),
-        lesions=len(found),
+        borders=tuple(_borders(pasted, visible, kinds)),
+        false_alarms={m: clustered_rate(pasted.film_marked[m], pasted.film_patients) for m in MAPS},
+        films=len(pasted.film_patients),
+        patients=len(np.unique(pasted.film_patients)),
+        lesions=len(pasted),
         grid=grid,
-        fusion_weight=float(found.summary["fusion_weight"]),
-        false_alarm_rate=float(found.summary["false_alarm_rate"]),
+        fusion_weight=float(pasted.summary["fusion_weight"]),
+        false_alarm_rate=float(pasted.summary["false_alarm_rate"]),
     )
 
 
-def _rate(found: Lesions, name: str, which: NDArray[np.bool_]) -> Rate:
-    return clustered_rate(found.yes[name][which], found.text["patient"][which])
+def _rate(pasted: Lesions, name: str, which: NDArray[np.bool_]) -> Rate:
+    return clustered_rate(pasted.yes[name][which], pasted.text["patient"][which])
 
 
-def _maps(found: Lesions, which: NDArray[np.bool_]) -> tuple[GroupDetection, ...]:
+def _maps(pasted: Lesions, which: NDArray[np.bool_]) -> tuple[GroupDetection, ...]:
     return tuple(
         GroupDetection(
             m,
-            found=_rate(found, f"{m}_found_there", which),
-            marked=_rate(found, f"{m}_marked_after", which),
-            peak=_rate(found, f"{m}_peak_there", which),
+            found=_rate(pasted, f"{m}_found_there", which),
+            marked=_rate(pasted, f"{m}_marked_after", which),
+            peak=_rate(pasted, f"{m}_peak_there", which),
         )
         for m in MAPS
     )
 
 
-def _groups(found: Lesions, kinds: list[str]) -> list[Group]:
+def _groups(pasted: Lesions, kinds: list[str]) -> list[Group]:
     groups = []
     for kind in kinds:
-        of_kind = found.text["kind"] == kind
-        for size in np.unique(found.numbers["size_mm"][of_kind]).tolist():
-            for contrast in np.unique(found.numbers["contrast"][of_kind]).tolist():
-                which = of_kind & (found.numbers["size_mm"] == size) & (found.numbers["contrast"] == contrast)
+        of_kind = pasted.text["kind"] == kind
+        for size in np.unique(pasted.numbers["size_mm"][of_kind]).tolist():
+            for contrast in np.unique(pasted.numbers["contrast"][of_kind]).tolist():
+                which = of_kind & (pasted.numbers["size_mm"] == size) & (pasted.numbers["contrast"] == contrast)
                 if which.any():
-                    films = len(np.unique(found.text["filename"][which]))
-                    groups.append(Group(kind, size, contrast, films, _maps(found, which)))
+                    films = len(np.unique(pasted.text["filename"][which]))
+                    groups.append(Group(kind, size, contrast, films, _maps(pasted, which)))
     return groups
 
 
-def _places(found: Lesions, which: NDArray[np.bool_], grid: int) -> tuple[Place, ...]:
+def _places(pasted: Lesions, which: NDArray[np.bool_], grid: int) -> tuple[Place, ...]:
     places = []
     for cell in range(grid**2):
-        here = which & (found.numbers["cell"] == cell)
-        lesions, masked = int(here.sum()), int((here & found.yes["masked_off"]).sum())
-        rate = _rate(found, "fused_found_there", here) if lesions else None
+        here = which & (pasted.numbers["cell"] == cell)
+        lesions, masked = int(here.sum()), int((here & pasted.yes["masked_off"]).sum())
+        rate = _rate(pasted, "fused_found_there", here) if lesions else None
         places.append(Place(cell // grid, cell % grid, lesions, masked, rate))
     return tuple(places)
 
 
-def _borders(found: Lesions, visible: NDArray[np.bool_], kinds: list[str]) -> list[Loss]:
-    """Lesions inside one cell of the grid and those that a border cuts; those that are masked off altogether apart."""
-    gone = found.numbers["masked_share"] >= 1
-    cut = found.numbers["cells_touched"] > 1
+def _borders(pasted: Lesions, visible: NDArray[np.bool_], kinds: list[str]) -> list[Loss]:
+    """Lesions inside one cell of the region grid, lesions cut by a border of cells, and those entirely masked off."""
+    masked = pasted.numbers["masked_share"] >= 1
+    cut = pasted.numbers["cells_touched"] > 1
     losses = []
     for kind in (ALL, *kinds):
-        of_kind = visible & ((found.text["kind"] == kind) | (kind == ALL))
+        of_kind = visible & ((pasted.text["kind"] == kind) | (kind == ALL))
         for words, which in (
-            ("inside one cell", of_kind & ~gone & ~cut),
-            ("cut by a border of cells", of_kind & ~gone & cut),
-            ("all of it masked off", of_kind & gone),
+            ("inside one cell", of_kind & ~masked & ~cut),
+            ("cut by a border of cells", of_kind & ~masked & cut),
+            ("all of it masked off", of_kind & masked),
         ):
-            losses.append(Loss(words, kind, int(which.sum()), _maps(found, which)))
+            losses.append(Loss(words, kind, int(which.sum()), _maps(pasted, which)))
     return losses
 
 
@@ -235,43 +236,48 @@ COLUMNS = (
 
 
 def rows(results: BlindResults) -> list[list[Any]]:
-    """One line for each kind, size, contrast and map, by `COLUMNS`, with full precision."""
+    """A row for each kind, size, contrast and map, by `COLUMNS`, with full precision."""
     lines: list[list[Any]] = []
     for group in results.groups:
-        for one in group.maps:
-            line: list[Any] = [group.kind, group.size_mm, group.contrast, one.map, one.found.total, group.films]
-            line.append(one.found.patients)
-            for rate in (one.found, one.marked, one.peak):
+        for detection in group.maps:
+            line: list[Any] = [group.kind, group.size_mm, group.contrast, detection.map]
+            line += [detection.found.total, group.films, detection.found.patients]
+            for rate in (detection.found, detection.marked, detection.peak):
                 line += [rate.value, rate.low, rate.high]
             lines.append(line)
     return lines
 
 
-def table(found: Lesions, results: BlindResults) -> str:
+def table(pasted: Lesions, results: BlindResults) -> str:
     """The groups as Markdown."""
-    alarms = "; ".join(f"{m} {shown(rate)}" for m, rate in results.false_alarms.items())
+    alarms = "; ".join(f"{m} {rate_words(rate)}" for m, rate in results.false_alarms.items())
     heading = (
         f"{results.lesions} lesions in {results.films} normal films of {results.patients} patients; 95 % intervals; "
         f"fusion weight {results.fusion_weight:g}. Untouched films marked: {alarms}."
     )
     lines = [heading, LIMITS]
-    if found.summary["weights"]["name"] == "random":
+    if pasted.summary["weights"]["name"] == "random":
         lines.append("Random weights, not for evaluation: the figures show that the parts work, not how well.")
     headings = ("kind", "size (mm)", "contrast", "lesions", "global", "region", "fused", "film marked (fused)")
     rows = []
     for group in results.groups:
-        cells = [shown(one.found) for one in group.maps] + [shown(group.maps[-1].marked)]
+        texts = [rate_words(detection.found) for detection in group.maps] + [rate_words(group.maps[-1].marked)]
         start = [group.kind, f"{group.size_mm:g}", f"{group.contrast:g}", str(group.maps[0].found.total)]
-        rows.append([*start, *cells])
-    lines += ["", markdown_table(headings, rows), "", f"Masked off: {shown(results.masked_off[ALL])} of all lesions."]
+        rows.append([*start, *texts])
+    lines += [
+        "",
+        markdown_table(headings, rows),
+        "",
+        f"Masked off: {rate_words(results.masked_off[ALL])} of all lesions.",
+    ]
     for loss in results.borders:
         if loss.kind == ALL:
-            rates = "; ".join(f"{one.map} {shown(one.found)}" for one in loss.maps)
+            rates = "; ".join(f"{detection.map} {rate_words(detection.found)}" for detection in loss.maps)
             lines.append(f"{loss.lesions} lesions {loss.words}: {rates}.")
     return "\n".join(lines)
 
 
-def shown(rate: Rate) -> str:
+def rate_words(rate: Rate) -> str:
     if rate.value is None:
         return "none"
     if rate.low is None or rate.high is None:
@@ -282,11 +288,11 @@ def shown(rate: Rate) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m analysis.studies.blind", description="Table of blind spots.")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the study's --out")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
 
     def text() -> str:
-        found = read_blind_spots(given.folder)
-        return table(found, blind_results(found))
+        pasted = read_blind_spots(options.folder)
+        return table(pasted, blind_results(pasted))
 
     return print_table("analysis.studies.blind", text)
 

@@ -1,4 +1,4 @@
-"""The scores of a run's cells joined with labels: files and a mapping in, arrays out."""
+"""Scores and labels of the experiments of an ablation or a sweep: files and a mapping in, arrays out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Name = Literal["filename", "image"]  # the column of scores.csv that names a fil
 
 @dataclass(frozen=True)
 class LabelledFilm:
-    """What is known of a scored film: its label, blank for none, and its patient."""
+    """Label, blank for none, and patient of a scored film."""
 
     label: str
     patient: str
@@ -33,8 +33,8 @@ Truth = Mapping[str, LabelledFilm]
 
 @dataclass(frozen=True)
 class FilmLabels:
-    """The films of a scores.csv in its order: ``abnormal`` (N,) int64 of 0 and 1, ``patients`` (N,), and ``known`` (N,)
-    bool, whether a film is labelled normal or abnormal at all."""
+    """Labels of films in the order of a scores.csv: ``abnormal`` (N,) int64 of 0 and 1, ``patients`` (N,), and
+    ``known`` (N,) bool, whether a film is labelled normal or abnormal."""
 
     abnormal: NDArray[np.int64]
     patients: NDArray[np.str_]
@@ -43,8 +43,8 @@ class FilmLabels:
 
 @dataclass(frozen=True)
 class ExperimentScores:
-    """A cell's films in one part: their names, ``scores`` by column of scores.csv, each (N,), and ``sweep`` (N, 101),
-    the score at each hundredth of the fusion weight; ``rows`` (N,) are theirs in the cell's arrays."""
+    """An experiment's films in one part: their names, ``scores`` (N,) by column of scores.csv, ``sweep`` (N, 101), the
+    score at each hundredth of the fusion weight, and ``rows`` (N,), their rows in the experiment's arrays."""
 
     films: list[str]
     scores: dict[str, NDArray[np.float64]]
@@ -65,15 +65,17 @@ def read_summary(folder: Path, kind: str) -> dict[str, Any]:
     return summary
 
 
-def read_experiment(folder: Path, cell: Mapping[str, Any], *, part: str, name: Name) -> ExperimentScores:
-    """The scores of a cell in a part. Raises EngineError where its files are gone."""
-    place = folder / cell["scores"]
+def read_experiment(folder: Path, experiment: Mapping[str, Any], *, part: str, name: Name) -> ExperimentScores:
+    """The scores of an experiment in a part. Raises EngineError where its files are gone."""
+    scores_folder = folder / experiment["scores"]
     try:
-        scored = ScoredFolder(place).films
-        parts = [row.part for row in manifest.read(place / "images.csv")]
-        sweep = ScoredFolder(place).array("sweep")
+        scored = ScoredFolder(scores_folder).films
+        parts = [row.part for row in manifest.read(scores_folder / "images.csv")]
+        sweep = ScoredFolder(scores_folder).array("sweep")
     except (OSError, ValueError, EngineError):
-        raise EngineError(f"The scores of “{cell['words']}” are not in {folder.name} any more: run it again.") from None
+        raise EngineError(
+            f"The scores of “{experiment['words']}” are not in {folder.name} any more: run it again."
+        ) from None
     rows = np.flatnonzero(np.array(parts) == part)
     return ExperimentScores(
         films=[getattr(scored[row], name) for row in rows],
@@ -88,23 +90,23 @@ def read_experiment(folder: Path, cell: Mapping[str, Any], *, part: str, name: N
 
 
 def labels_of(films: Sequence[str], truth: Truth) -> FilmLabels:
-    """A film that the truth does not name has no label, and is a patient of its own."""
-    found = [truth.get(film, LabelledFilm("", film)) for film in films]
+    """A film that is not in ``truth`` has no label, and is its own patient."""
+    film_labels = [truth.get(film, LabelledFilm("", film)) for film in films]
     return FilmLabels(
-        np.array([film.label == "abnormal" for film in found], dtype=np.int64),
-        np.array([film.patient for film in found], dtype=np.str_),
-        np.array([film.label in ("normal", "abnormal") for film in found], dtype=np.bool_),
+        np.array([film.label == "abnormal" for film in film_labels], dtype=np.int64),
+        np.array([film.patient for film in film_labels], dtype=np.str_),
+        np.array([film.label in ("normal", "abnormal") for film in film_labels], dtype=np.bool_),
     )
 
 
 def left_out(films: Sequence[str], truth: Truth) -> dict[str, int]:
-    """Films of a part that no figure counts, by the reason."""
+    """The number of films without a usable label, by label."""
     words = Counter((truth[film].label if film in truth else "") or "unlabelled" for film in films)
     return {word: count for word, count in sorted(words.items()) if word not in ("normal", "abnormal")}
 
 
 def truth_of_csv(table: Sequence[Mapping[str, str]]) -> dict[str, LabelledFilm]:
-    """By file name, of a user's CSV; a row without a patient is its own."""
+    """Labels by file name, from the rows of a user's CSV; a film without a patient is its own patient."""
     return {
         row["filename"]: LabelledFilm(row.get("label", "").lower(), row.get("patient_id", "") or row["filename"])
         for row in table

@@ -24,7 +24,7 @@ _joined = Remembered(16)
 
 
 def ablation_of(run: Run) -> ablation.AblationResult:
-    """Figures of test: for an open ablation only. Raises CannotEvaluate where the run's folder is gone."""
+    """Results on test: call it for an opened ablation only. Raises CannotEvaluate where the run's folder is gone."""
 
     def work_out() -> ablation.AblationResult:
         folder = run_folder(run.uuid)
@@ -34,22 +34,22 @@ def ablation_of(run: Run) -> ablation.AblationResult:
 
 
 def segmented_of(run: Run, user: User) -> list[segmentation.Segmented]:
-    """Films of an open ablation, as its first detector marks them: those whose scores the person may see. Raises
-    CannotEvaluate where the run's folder is gone."""
+    """Examples of films of an opened ablation, marked by its first detector, without those whose scores are hidden from
+    the user. Raises CannotEvaluate where the run's folder is gone."""
     folder, summary = run_folder(run.uuid), summary_of(run)
     hidden = hidden_films(user, run, part=Part.TEST)
 
     def work_out() -> list[segmentation.Segmented]:
-        truth, cell = _truth(run, [Part.TEST]), summary["cells"][0]
-        scored = read_experiment(folder, cell, part=Part.TEST, name="image")
+        truth, experiment = _truth(run, [Part.TEST]), summary["cells"][0]
+        scored = read_experiment(folder, experiment, part=Part.TEST, name="image")
         places = segmentation.chosen(scored, truth, hidden)
-        return segmentation.segmented(folder, cell, scored, places, truth)
+        return segmentation.segmented(folder, experiment, scored, places, truth)
 
     return _remembered(run, ("segmented", *sorted(hidden)), work_out)
 
 
 def sweep_of(run: Run, *, parts: Sequence[str]) -> sweep.SweepResult:
-    """The figures of these parts, of test for an open sweep only. Raises CannotEvaluate where the run's folder is
+    """Results on these parts; pass test for an opened sweep only. Raises CannotEvaluate where the run's folder is
     gone."""
 
     def work_out() -> sweep.SweepResult:
@@ -68,7 +68,7 @@ def _remembered(run: Run, parts: tuple[str, ...], work_out: Callable[[], T]) -> 
 
 
 def _truth(run: Run, parts: Sequence[str]) -> Truth:
-    """By the films' addresses, as the engine names them."""
+    """By the films' UUIDs, which are their names in the engine."""
     split = split_of(run)
     rows = SplitImage.objects.filter(member__split=split, member__part__in=parts)
     films = list(rows.values_list("image_id", "image__uuid", "member__patient_id"))
@@ -80,7 +80,7 @@ def _truth(run: Run, parts: Sequence[str]) -> Truth:
 
 
 def summary_of(run: Run) -> dict[str, Any]:
-    """What the engine left of a study. Raises CannotEvaluate when it is gone."""
+    """The engine's summary of a study. Raises CannotEvaluate where the run's folder is gone."""
     try:
         return read_summary(run_folder(run.uuid), run.kind)
     except EngineError as error:
@@ -88,9 +88,9 @@ def summary_of(run: Run) -> dict[str, Any]:
 
 
 def alignments_of(summary: dict[str, Any]) -> dict[str, StudyAlignment]:
-    """In the order of the cells that use them: a JSON file keeps none. Raises CannotEvaluate for one that lacks what
-    this release needs."""
-    names = dict.fromkeys(cell["alignment"] for cell in summary["cells"] if cell["alignment"])
+    """In the order of the experiments that use them, since the keys in the file are sorted. Raises CannotEvaluate for a
+    report that lacks a value this release needs."""
+    names = dict.fromkeys(experiment["alignment"] for experiment in summary["cells"] if experiment["alignment"])
     try:
         return {name: StudyAlignment.from_json(summary["alignments"][name]) for name in names}
     except IncompleteJson as problem:
@@ -98,5 +98,5 @@ def alignments_of(summary: dict[str, Any]) -> dict[str, StudyAlignment]:
 
 
 def parts_shown(run: Run) -> list[str]:
-    """Tune, and test once it has been opened."""
+    """Tune, and test after it has been opened."""
     return [Part.TUNE.value, Part.TEST.value] if is_open(run) else [Part.TUNE.value]

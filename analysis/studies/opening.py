@@ -1,4 +1,4 @@
-"""Studies tell of test after one look, which is counted once a study: its figures do not change."""
+"""Opening the test part of a study: one counted look for each study, since its results do not change."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def split_of(run: Run) -> Split:
 
 
 def part_of(run: Run) -> str:
-    """The part whose films a study tells of: test, but for blind spots in another one. A sweep tells of tune besides,
+    """The part that a study evaluates: test, unless blind spots were run on another part. A sweep also evaluates tune,
     which needs no look."""
     return str(run.parts[0]) if run.kind == RunKind.BLIND_SPOTS and run.parts else Part.TEST.value
 
 
 def is_open(run: Run) -> bool:
-    """Whether figures of `part_of` may be drawn: of another part always, of test once somebody has looked."""
+    """Whether results on `part_of` may be shown: always for another part than test, for test after a look."""
     return part_of(run) != Part.TEST or TestLook.objects.filter(run=run).exists()
 
 
@@ -52,17 +52,17 @@ def check_done(run: Run) -> None:
 
 
 def open_test(*, run: Run, author: User) -> None:
-    """Count a look at test for this study, unless it is open. Raises CannotEvaluate, PermissionDenied."""
+    """Count a look at test for this study, unless it is open already. Raises CannotEvaluate, PermissionDenied."""
     require(author, "evaluate runs", run.site)
     check_done(run)
     with transaction.atomic():
-        Run.objects.select_for_update(no_key=True).get(pk=run.pk)  # two people who press at once are one look
+        Run.objects.select_for_update(no_key=True).get(pk=run.pk)  # two simultaneous requests count as one look
         if not is_open(run):
             look(split=split_of(run), author=author, reason=REASONS[RunKind(run.kind)], run=run)
 
 
 def finished_studies(site: Site) -> list[FinishedStudy]:
-    """Of a site, newest first."""
+    """The finished studies of a site, newest first."""
     kinds = [kind for kind in STUDIES if KINDS[kind].page]
     runs = Run.objects.filter(site=site, kind__in=kinds, state=RunState.DONE).select_related("split")
     looked_at = set(TestLook.objects.filter(run__in=runs).values_list("run_id", flat=True))

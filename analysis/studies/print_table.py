@@ -1,4 +1,4 @@
-"""What the commands that print the table of a finished study have in common."""
+"""Shared by the commands that print the table of a finished study."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ml_engine.engine.outcome import ExitStatus
 
 
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown, its columns padded so that it reads well in a terminal too; the cells stay as they are. A
-    row may end before its last columns."""
+    """A Markdown table with padded columns, readable in a terminal too. Texts are not changed; a row may be shorter
+    than the headings."""
     filled = [[*row, *[""] * (len(headings) - len(row))] for row in rows]
     return tabulate(filled, headings, tablefmt="github", disable_numparse=True)
 
 
 def refusals(reasons: Iterable[tuple[str, str]]) -> list[str]:
-    """A line under the table for each of its rows, by name, that has a reason why it was refused."""
+    """Lines under the table: one for each (name, reason) whose reason of refusal is not blank."""
     return [f"{name} was refused: {reason}" for name, reason in reasons if reason]
 
 
 def print_table(command: str, text: Callable[[], str]) -> int:
-    """Write the text to stdout, or after the command's name to stderr why there is none. Returns the exit status."""
+    """Write the text to stdout, or the reason of a refusal to stderr. Returns the exit status."""
     try:
         words = text()
     except EngineError as refusal:

@@ -1,5 +1,5 @@
-"""The paper's Fig. 16: films with what is marked by the threshold on the fused map, and the map; drawn as SVG in the
-films' own pixels."""
+"""Segmentation examples as in the paper's Fig. 16: films with the patches above the threshold of the fused map, and the
+map itself, as SVG in the pixels of the film."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ SHARES_OF_NORMALS = (1.0, 0.5)
 
 @dataclass(frozen=True)
 class Segmented:
-    """A film: its row in the cell's arrays, what it is shown for, and what is drawn over it. ``outline`` is an SVG path
-    in canonical pixels around the patches marked, ``heatmap`` a picture of the map as a data address, ``matrix`` the
-    SVG transform from canonical to the film's pixels, ``size`` the canonical side."""
+    """A film, why it was selected (``words``), and what is drawn over it: ``outline``, an SVG path in canonical pixels
+    around the marked patches; ``heatmap``, a PNG of the map as a data URL; ``matrix``, the SVG transform from canonical
+    to original pixels. ``size`` is the side of the canonical image."""
 
     film: str
     label: str
@@ -41,12 +41,12 @@ class Segmented:
 
 
 def chosen(scored: ExperimentScores, truth: Truth, hidden: set[str]) -> list[tuple[int, str]]:
-    """Places in ``scored`` of the films to show, and what each is shown for: abnormal films from the highest score to
-    the lowest by quarters, the highest and the middle normal. Films in ``hidden`` are not among them."""
+    """Indices into ``scored`` of the films to show, and why: the abnormal films at the quartiles of the score, from the
+    highest to the lowest, and the normal films with the highest and the middle score. Without films in ``hidden``."""
     labels = labels_of(scored.films, truth)
     fused = scored.scores["fused"]
     free = np.isfinite(fused) & labels.known & np.array([film not in hidden for film in scored.films], dtype=bool)
-    found: list[tuple[int, str]] = []
+    selected: list[tuple[int, str]] = []
     for value, word, shares in ((1, "abnormal", SHARES), (0, "normal", SHARES_OF_NORMALS)):
         places = np.flatnonzero(free & (labels.abnormal == value))
         ranked = places[np.argsort(fused[places], kind="stable")]
@@ -54,8 +54,8 @@ def chosen(scored: ExperimentScores, truth: Truth, hidden: set[str]) -> list[tup
         for share in shares:
             if len(ranked) and (place := int(ranked[round(share * (len(ranked) - 1))])) not in taken:
                 taken.add(place)
-                found.append((place, f"{word}, {_rank(share)} score"))
-    return found
+                selected.append((place, f"{word}, {_rank(share)} score"))
+    return selected
 
 
 def _rank(share: float) -> str:
@@ -63,10 +63,14 @@ def _rank(share: float) -> str:
 
 
 def segmented(
-    folder: Path, cell: Mapping[str, Any], scored: ExperimentScores, places: Sequence[tuple[int, str]], truth: Truth
+    folder: Path,
+    experiment: Mapping[str, Any],
+    scored: ExperimentScores,
+    places: Sequence[tuple[int, str]],
+    truth: Truth,
 ) -> list[Segmented]:
-    """The films at these places. Raises EngineError where the cell's files are gone."""
-    results = ScoredFolder(folder / cell["scores"])
+    """The films at these places. Raises EngineError where the experiment's files are gone."""
+    results = ScoredFolder(folder / experiment["scores"])
     size = results.summary.size
     shown = []
     for at, words in places:
@@ -97,7 +101,7 @@ def marked_patches(fused: NDArray[np.float64], threshold: float | None) -> NDArr
 
 
 def outline(marked: NDArray[np.bool_], stride: int) -> str:
-    """An SVG path along every edge between a marked patch and one that is not, in canonical pixels."""
+    """An SVG path along every edge between a marked and an unmarked patch, in canonical pixels."""
     padded = np.pad(marked, 1)
     steps = []
     for row, column in zip(*np.nonzero(padded[1:] != padded[:-1]), strict=True):  # horizontal edges, above row
@@ -110,8 +114,8 @@ def outline(marked: NDArray[np.bool_], stride: int) -> str:
 
 
 def picture(film: Heatmap) -> str:
-    """The map as a PNG in a data address: inferno over its scale, as the viewer has it; clear where masked and at 0,
-    full from the threshold on, so that the film stays in sight."""
+    """The map as a PNG in a data URL, in inferno over its scale, as in the viewer; transparent where masked and at 0,
+    opaque from the threshold on, so that the film stays visible."""
     fused = film.fused
     steps = np.nan_to_num(np.clip(fused / film.high, 0, 1) * 255).round().astype(np.int64)
     pixels = np.empty((*fused.shape, 4), dtype=np.uint8)
@@ -128,6 +132,6 @@ _INFERNO = np.array(
 
 
 def matrix(original_from_canonical: NDArray[np.float64]) -> str:
-    """An affine map (2, 3) as SVG writes it."""
+    """An affine map (2, 3) as an SVG transform."""
     (a, c, e), (b, d, f) = np.asarray(original_from_canonical, dtype=np.float64)
     return f"matrix({a:.6g} {b:.6g} {c:.6g} {d:.6g} {e:.6g} {f:.6g})"

@@ -6,15 +6,16 @@ from dataclasses import asdict
 from typing import Any
 
 from analysis.evaluation.looks import looks_at_test, note_of
-from analysis.studies.ablation import CellResult
+from analysis.studies.ablation import ExperimentResult
 from analysis.studies.joining import ablation_of, alignments_of, parts_shown, summary_of, sweep_of
 from analysis.studies.opening import is_open, split_of
+from analysis.studies.sweep import SweepRow
 from ml_engine.models import Run
 from portal.models import Part
 
 
 def study_json(run: Run) -> dict[str, Any]:
-    """What both have; `opened` says whether the figures of test are among the rest. Raises CannotEvaluate."""
+    """The fields of both kinds; `opened` is whether results on test are included. Raises CannotEvaluate."""
     split = split_of(run)
     opened = is_open(run)
     return {
@@ -29,51 +30,56 @@ def study_json(run: Run) -> dict[str, Any]:
 
 
 def ablation_json(run: Run) -> dict[str, Any]:
-    """`cells` and `sweep` are null until test was opened: all of them are figures of test. Raises CannotEvaluate."""
+    """`cells` and `sweep` are null until test is opened, since they are results on test. Raises CannotEvaluate."""
     summary = summary_of(run)
     plain = {
         "figures": summary["figures"],
         "detectors": [
-            {name: cell[name] for name in ("name", "words", "changes", "refused")} for cell in summary["cells"]
+            {name: experiment[name] for name in ("name", "words", "changes", "refused")}
+            for experiment in summary["cells"]
         ],
         "alignments": {name: alignment.to_json() for name, alignment in alignments_of(summary).items()},
     }
     if not is_open(run):
         return study_json(run) | plain | {"cells": None, "sweep": None, "left_out": None}
-    found = ablation_of(run)
-    sweep = found.cells[0].sweep
-    assert sweep is not None  # of the first cell
+    results = ablation_of(run)
+    sweep = results.experiments[0].sweep
+    assert sweep is not None  # of the first experiment
     return (
         study_json(run)
         | plain
         | {
-            "cells": [_cell(cell) for cell in found.cells],
+            "cells": [_experiment_json(experiment) for experiment in results.experiments],
             "sweep": {name: getattr(sweep, name).tolist() for name in ("weights", "auroc", "low", "high")},
-            "left_out": found.left_out,
+            "left_out": results.left_out,
         }
     )
 
 
-def _cell(cell: CellResult) -> dict[str, Any]:
+def _experiment_json(experiment: ExperimentResult) -> dict[str, Any]:
     return {
-        "name": cell.name,
-        "words": cell.words,
-        "refused": cell.refused,
-        "weight": cell.weight,
-        "has_one_map": cell.has_one_map,
-        "aurocs": {column: asdict(area) for column, area in cell.aurocs.items()},
-        "differences": {column: asdict(one) for column, one in cell.differences.items()},
-        "adjusted_p_values": cell.adjusted,
+        "name": experiment.name,
+        "words": experiment.words,
+        "refused": experiment.refused,
+        "weight": experiment.weight,
+        "has_one_map": experiment.has_one_map,
+        "aurocs": {column: asdict(area) for column, area in experiment.aurocs.items()},
+        "differences": {column: asdict(difference) for column, difference in experiment.differences.items()},
+        "adjusted_p_values": experiment.adjusted,
     }
 
 
+def _row_json(row: SweepRow) -> dict[str, Any]:
+    return {"cell" if name == "experiment" else name: value for name, value in asdict(row).items()}
+
+
 def sweep_json(run: Run) -> dict[str, Any]:
-    """Figures of tune, and of test once it was opened. Raises CannotEvaluate."""
-    found = sweep_of(run, parts=parts_shown(run))
+    """Results on tune, and on test after it has been opened. Raises CannotEvaluate."""
+    results = sweep_of(run, parts=parts_shown(run))
     return study_json(run) | {
-        "axes": found.axes,
-        "films": {part: asdict(films) for part, films in found.films.items()},
-        "rows": [asdict(row) for row in found.rows],
-        "settings": [asdict(setting) for setting in found.settings],
-        "best_on_tune": found.best,
+        "axes": results.axes,
+        "films": {part: asdict(films) for part, films in results.films.items()},
+        "rows": [_row_json(row) for row in results.rows],
+        "settings": [asdict(setting) for setting in results.settings],
+        "best_on_tune": results.best,
     }

@@ -1,4 +1,4 @@
-"""A finished sweep joined with labels, a part at a time: one row a cell and weight, all on the same films."""
+"""A finished sweep joined with labels, part by part: a row for each experiment and weight, all on the same films."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ TUNE, TEST = "tune", "test"
 
 @dataclass(frozen=True)
 class SweepRow:
-    """A detector at a fusion weight: the axes' ``values`` as text, the weight and where it is from (tune, config, or
-    the sweep's axis), its AUROC by part; ``refused`` holds the reason where it could not be fitted."""
+    """A detector at a fusion weight: the ``values`` of the axes as text, the weight and its source ("tune", "config" or
+    "axis"), and the AUROC by part; ``refused``: why it could not be fitted, otherwise blank."""
 
-    cell: str
+    experiment: str
     values: dict[str, str]
     weight: float | None = None
     weight_source: str = ""
@@ -32,13 +32,13 @@ class SweepRow:
 
     @property
     def setting(self) -> tuple[str, ...]:
-        """What it shares with the rows that differ by their seed alone."""
+        """The values of all axes but the seed."""
         return tuple(text for name, text in self.values.items() if name != SEED)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """All rows that differ by their seed alone; ``spreads`` by part."""
+    """``rows``: the indices of the rows that differ only by their seed; ``spreads`` by part."""
 
     values: dict[str, str]
     rows: tuple[int, ...]
@@ -47,8 +47,8 @@ class Setting:
 
 @dataclass(frozen=True)
 class PartFilms:
-    """The films of a part that all detectors scored and whose label is normal or abnormal; ``unscored`` were missed
-    by some detector, ``left_out`` have another label, by reason."""
+    """The films of a part that all detectors scored and that are labelled normal or abnormal; ``unscored`` counts those
+    without a score by some detector, ``left_out`` those with another label, by label."""
 
     normal: int
     abnormal: int
@@ -59,8 +59,8 @@ class PartFilms:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """``best`` is the setting with the highest AUROC on tune, by the mean over its seeds; None where tune has none.
-    What is best on test is nobody's to choose, and is not told."""
+    """``best`` is the index of the setting with the highest mean AUROC over its seeds on tune; None where tune has
+    none. The best on test is deliberately not reported: nothing is chosen on test."""
 
     summary: dict[str, Any]
     rows: list[SweepRow]
@@ -74,26 +74,28 @@ class SweepResult:
 
 
 def join(folder: Path, summary: dict[str, Any], truth: Truth, *, parts: Sequence[str], name: Name) -> SweepResult:
-    """The figures of these parts. Raises EngineError where a cell's files are gone."""
-    fitted = [cell for cell in summary["cells"] if not cell["refused"]]
-    found: dict[str, dict[tuple[str, float], Auroc]] = {}
+    """The results on these parts. Raises EngineError where an experiment's files are gone."""
+    fitted = [experiment for experiment in summary["cells"] if not experiment["refused"]]
+    areas: dict[str, dict[tuple[str, float], Auroc]] = {}
     films = {}
     for part in parts:
-        scored = {cell["name"]: read_experiment(folder, cell, part=part, name=name) for cell in fitted}
-        found[part], films[part] = _areas(summary, fitted, scored, truth)
+        scored = {
+            experiment["name"]: read_experiment(folder, experiment, part=part, name=name) for experiment in fitted
+        }
+        areas[part], films[part] = _areas(summary, fitted, scored, truth)
     rows = []
-    for cell in summary["cells"]:
-        for weight, source in _weights(summary, cell):
-            values = _values(summary, cell, weight)
-            aurocs = {part: found[part][cell["name"], weight] for part in parts} if weight is not None else {}
+    for experiment in summary["cells"]:
+        for weight, source in _weights(summary, experiment):
+            values = _values(summary, experiment, weight)
+            aurocs = {part: areas[part][experiment["name"], weight] for part in parts} if weight is not None else {}
             rows.append(
                 SweepRow(
-                    cell=cell["name"],
+                    experiment=experiment["name"],
                     values=values,
                     weight=weight,
                     weight_source=source,
                     aurocs=aurocs,
-                    refused=cell["refused"],
+                    refused=experiment["refused"],
                 )
             )
     settings = _settings(rows)
@@ -101,23 +103,23 @@ def join(folder: Path, summary: dict[str, Any], truth: Truth, *, parts: Sequence
 
 
 def _axes(summary: Mapping[str, Any]) -> dict[str, list[str]]:
-    """In the order of the method: a JSON file keeps none."""
+    """In the order of `AXES`, since the keys in the file are sorted."""
     return {name: summary["axes"][name] for name in AXES if name in summary["axes"]}
 
 
-def _weights(summary: Mapping[str, Any], cell: Mapping[str, Any]) -> list[tuple[float | None, str]]:
-    if cell["refused"]:
+def _weights(summary: Mapping[str, Any], experiment: Mapping[str, Any]) -> list[tuple[float | None, str]]:
+    if experiment["refused"]:
         return [(None, "")]
     if WEIGHT in summary["axes"]:
         return [(float(text), "axis") for text in summary["axes"][WEIGHT]]
-    return [(cell["fusion_weight"], cell["fusion_source"])]
+    return [(experiment["fusion_weight"], experiment["fusion_source"])]
 
 
-def _values(summary: Mapping[str, Any], cell: Mapping[str, Any], weight: float | None) -> dict[str, str]:
-    given = {name: text for name, text in cell["changes"].items() if name in summary["axes"]}
+def _values(summary: Mapping[str, Any], experiment: Mapping[str, Any], weight: float | None) -> dict[str, str]:
+    texts = {name: text for name, text in experiment["changes"].items() if name in summary["axes"]}
     if WEIGHT in summary["axes"]:
-        given[WEIGHT] = "" if weight is None else f"{weight:g}"
-    return {name: given[name] for name in _axes(summary)}
+        texts[WEIGHT] = "" if weight is None else f"{weight:g}"
+    return {name: texts[name] for name in _axes(summary)}
 
 
 def _areas(
@@ -128,20 +130,24 @@ def _areas(
 ) -> tuple[dict[tuple[str, float], Auroc], PartFilms]:
     names = next(iter(scored.values())).films
     labels = labels_of(names, truth)
-    seen: NDArray[np.bool_] = np.all([np.isfinite(one.sweep).all(axis=1) for one in scored.values()], axis=0)
-    at = labels.known & seen
+    is_scored: NDArray[np.bool_] = np.all(
+        [np.isfinite(experiment.sweep).all(axis=1) for experiment in scored.values()], axis=0
+    )
+    at = labels.known & is_scored
     abnormal, patients = labels.abnormal[at], labels.patients[at]
     areas = {
-        (cell["name"], weight): auroc_interval(abnormal, scored[cell["name"]].sweep[at, round(100 * weight)], patients)
-        for cell in fitted
-        for weight, _ in _weights(summary, cell)
+        (experiment["name"], weight): auroc_interval(
+            abnormal, scored[experiment["name"]].sweep[at, round(100 * weight)], patients
+        )
+        for experiment in fitted
+        for weight, _ in _weights(summary, experiment)
         if weight is not None
     }
     films = PartFilms(
         normal=int((abnormal == 0).sum()),
         abnormal=int(abnormal.sum()),
         patients=len(np.unique(patients)),
-        unscored=int((labels.known & ~seen).sum()),
+        unscored=int((labels.known & ~is_scored).sum()),
         left_out=left_out(names, truth),
     )
     return areas, films
@@ -152,14 +158,14 @@ def _settings(rows: Sequence[SweepRow]) -> list[Setting]:
     for k, row in enumerate(rows):
         if not row.refused:
             by_setting.setdefault(row.setting, []).append(k)
-    found = []
+    settings = []
     for places in by_setting.values():
         first = rows[places[0]]
         values = {name: text for name, text in first.values.items() if name != SEED}
         spreads = {part: spread_over_seeds([rows[k].aurocs[part].auroc for k in places]) for part in first.aurocs}
         known = {part: spread for part, spread in spreads.items() if spread is not None}
-        found.append(Setting(values, tuple(places), known))
-    return found
+        settings.append(Setting(values, tuple(places), known))
+    return settings
 
 
 def _best(settings: Sequence[Setting]) -> int | None:

@@ -1,4 +1,4 @@
-"""A sweep as small multiples: AUROC along each setting that has several values, the others held."""
+"""A sweep as small multiples: AUROC along each axis with several values, the other settings held fixed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis import figures
-from analysis.figures import AxisLine, CellMark
+from analysis.figures import AxisLine, ExperimentMark
 from analysis.figures.palette import Theme
 from analysis.statistics import Auroc
 from analysis.studies.sweep import SEED, Setting, SweepResult, SweepRow
@@ -20,7 +20,7 @@ BACKBONE = "backbone"
 
 @dataclass(frozen=True)
 class SweepFigure:
-    """A figure of a part along an axis, and what the other settings are held at."""
+    """A figure of a part along an axis; ``held``: the values of the other settings."""
 
     axis: str
     part: str
@@ -28,27 +28,29 @@ class SweepFigure:
     figure: dict[str, Any]
 
 
-def draw(found: SweepResult, *, theme: Theme, random_weights: bool) -> list[SweepFigure]:
-    """Axis by axis, tune before test."""
-    said: dict[str, Any] = {"theme": theme, "random_weights": random_weights}
-    held = held_at(found)
+def draw(results: SweepResult, *, theme: Theme, random_weights: bool) -> list[SweepFigure]:
+    """The figures, axis by axis, tune before test."""
+    style: dict[str, Any] = {"theme": theme, "random_weights": random_weights}
+    held = held_at(results)
     if held is None:
         return []
     drawn = []
-    for axis, values in found.axes.items():
+    for axis, values in results.axes.items():
         if len(values) < 2 or axis == SEED:
             continue
-        for part in found.films:
-            figure = _backbones(found, held, part, said) if axis == BACKBONE else _along(found, axis, held, part, said)
+        for part in results.films:
+            figure = (
+                _backbones(results, held, part, style) if axis == BACKBONE else _along(results, axis, held, part, style)
+            )
             drawn.append(SweepFigure(axis, part, words(held, but=(axis, BACKBONE)), figures.as_json(figure)))
     return drawn
 
 
-def held_at(found: SweepResult) -> Setting | None:
-    """The setting that is best on tune; where tune says nothing, the first that could be fitted."""
-    if found.best is not None:
-        return found.settings[found.best]
-    return found.settings[0] if found.settings else None
+def held_at(results: SweepResult) -> Setting | None:
+    """The setting that is best on tune; without a result on tune, the first that could be fitted."""
+    if results.best is not None:
+        return results.settings[results.best]
+    return results.settings[0] if results.settings else None
 
 
 def words(setting: Setting, *, but: Sequence[str] = ()) -> str:
@@ -57,28 +59,28 @@ def words(setting: Setting, *, but: Sequence[str] = ()) -> str:
     return ", ".join(shown[name].format(text) for name, text in setting.values.items() if name not in but)
 
 
-def _along(found: SweepResult, axis: str, held: Setting, part: str, said: dict[str, Any]) -> Any:
+def _along(results: SweepResult, axis: str, held: Setting, part: str, style: dict[str, Any]) -> Any:
     lines = []
-    for backbone in found.axes.get(BACKBONE, [""]):
+    for backbone in results.axes.get(BACKBONE, [""]):
         wanted = held.values | ({BACKBONE: backbone} if backbone else {})
-        lines.append(_line(found, axis, wanted, part, backbone or "AUROC"))
+        lines.append(_line(results, axis, wanted, part, backbone or "AUROC"))
     return figures.axis_figure(
         lines,
         axis=ALONG[axis],
         part=part,
         logarithmic=axis in LOGARITHMIC,
-        reach=[row.aurocs[part] for row in found.rows if part in row.aurocs],
+        reach=[row.aurocs[part] for row in results.rows if part in row.aurocs],
         title=f"{ALONG[axis].split(',')[0]}, on {part}",
-        **said,
+        **style,
     )
 
 
-def _line(found: SweepResult, axis: str, wanted: dict[str, str], part: str, name: str) -> AxisLine:
+def _line(results: SweepResult, axis: str, wanted: dict[str, str], part: str, name: str) -> AxisLine:
     x: list[float] = []
     aurocs: list[Auroc] = []
     others: list[list[float]] = []
-    for value in sorted(found.axes[axis], key=float):
-        rows = _rows(found, wanted | {axis: value})
+    for value in sorted(results.axes[axis], key=float):
+        rows = _rows(results, wanted | {axis: value})
         if rows:
             x.append(float(value))
             aurocs.append(rows[0].aurocs[part])
@@ -87,15 +89,15 @@ def _line(found: SweepResult, axis: str, wanted: dict[str, str], part: str, name
     return AxisLine(name, x, aurocs, others)
 
 
-def _backbones(found: SweepResult, held: Setting, part: str, said: dict[str, Any]) -> Any:
+def _backbones(results: SweepResult, held: Setting, part: str, style: dict[str, Any]) -> Any:
     marks = []
-    for backbone in found.axes[BACKBONE]:
-        rows = _rows(found, held.values | {BACKBONE: backbone})
-        marks += [CellMark(backbone, "fused", row.aurocs[part], is_base=False) for row in rows[:1]]
-    return figures.cells_figure(marks, part=part, title=f"Backbone, on {part}", **said)
+    for backbone in results.axes[BACKBONE]:
+        rows = _rows(results, held.values | {BACKBONE: backbone})
+        marks += [ExperimentMark(backbone, "fused", row.aurocs[part], is_base=False) for row in rows[:1]]
+    return figures.experiments_figure(marks, part=part, title=f"Backbone, on {part}", **style)
 
 
-def _rows(found: SweepResult, wanted: dict[str, str]) -> list[SweepRow]:
-    """Those of a setting, one a seed, the first seed's first."""
+def _rows(results: SweepResult, wanted: dict[str, str]) -> list[SweepRow]:
+    """The rows of a setting, one for each seed, in order."""
     setting = tuple(wanted.values())
-    return [row for row in found.rows if not row.refused and row.setting == setting]
+    return [row for row in results.rows if not row.refused and row.setting == setting]

@@ -78,8 +78,8 @@ def notes(figure):
 
 
 def trace(figure, start):
-    (found,) = [t for t in figure["data"] if t.get("name", "").startswith(start)]
-    return found
+    (only,) = [t for t in figure["data"] if t.get("name", "").startswith(start)]
+    return only
 
 
 def test_format_auroc():
@@ -164,7 +164,7 @@ def test_each_roc_point_leads_to_a_film_at_its_threshold():
     assert "%{customdata}" in fused["hovertemplate"]
 
 
-def test_a_film_without_a_name_counts_but_is_not_told_apart():
+def test_a_film_without_a_name_is_counted_but_has_no_mark():
     labels, scores, ids = make_films()
     ids[0] = ids[1] = None  # an abnormal film and a normal one
     curve = roc_curve(labels, scores)

@@ -70,57 +70,57 @@ def results_by_hand(labels: Any = LABELS) -> bank.BankResults:
 
 
 def test_a_bank_has_the_auroc_of_each_map_and_its_difference_from_the_whole() -> None:
-    found = results_by_hand()
-    whole, first, second, dirty = found.cells
-    assert [cell.aurocs["fused"].auroc for cell in found.cells] == [14 / 16, 1, 7 / 16, 1]
+    results = results_by_hand()
+    whole, first, second, dirty = results.banks
+    assert [row.aurocs["fused"].auroc for row in results.banks] == [14 / 16, 1, 7 / 16, 1]
     assert (second.aurocs["global"].auroc, second.aurocs["region"].auroc) == (9 / 16, 0.5)
     assert whole.difference is None
-    changes = [cell.difference.difference for cell in (first, second, dirty) if cell.difference]
+    changes = [row.difference.difference for row in (first, second, dirty) if row.difference]
     assert changes == pytest.approx([2 / 16, -7 / 16, 2 / 16])
-    assert (found.normal, found.abnormal, found.patients, found.left_out) == (4, 4, 8, {"unsure": 1})
+    assert (results.normal, results.abnormal, results.patients, results.left_out) == (4, 4, 8, {"unsure": 1})
 
 
 def test_the_threshold_is_just_above_the_calibration_normal_that_the_rate_allows() -> None:
     """Of nine normals 0.2 allows one above it: it lies just above the eighth, which is 8."""
-    found = results_by_hand()
-    assert [cell.threshold for cell in found.cells] == [np.nextafter(8, 9)] * 4
-    alarms = [cell.false_alarms.successes for cell in found.cells if cell.false_alarms]
-    hits = [cell.sensitivity.successes for cell in found.cells if cell.sensitivity]
+    results = results_by_hand()
+    assert [row.threshold for row in results.banks] == [np.nextafter(8, 9)] * 4
+    alarms = [row.false_alarms.successes for row in results.banks if row.false_alarms]
+    hits = [row.sensitivity.successes for row in results.banks if row.sensitivity]
     assert (alarms, hits) == ([1, 0, 1, 0], [2, 1, 1, 0])
 
 
 def test_points_keep_the_two_spreads_apart() -> None:
-    found = results_by_hand()
-    half, whole = found.by_size["fused"]
+    results = results_by_hand()
+    half, whole = results.by_size["fused"]
     assert (half.films, half.repeats, half.mean, half.lowest, half.highest) == (10, 2, 23 / 32, 7 / 16, 1)
     assert half.deviation == pytest.approx(0.397748, abs=1e-6)  # 9/16 apart, over the root of two
     assert (whole.films, whole.repeats, whole.mean, whole.deviation) == (20, 1, 14 / 16, None)
-    assert found.by_contamination["fused"][0] == whole
-    assert found.by_contamination["fused"][1].contamination == pytest.approx(1 / 21)
+    assert results.by_contamination["fused"][0] == whole
+    assert results.by_contamination["fused"][1].contamination == pytest.approx(1 / 21)
 
     limits = [binomtest(alarms, 4).proportion_ci(method="wilson") for alarms in (0, 1)]
-    alarms = found.by_size["false alarms"][0]
-    assert (alarms.mean, found.by_size["sensitivity"][0].mean) == (1 / 8, 1 / 4)
+    alarms = results.by_size["false alarms"][0]
+    assert (alarms.mean, results.by_size["sensitivity"][0].mean) == (1 / 8, 1 / 4)
     assert (alarms.low, alarms.high) == pytest.approx(np.mean(limits, axis=0))
 
 
 def test_a_film_that_one_bank_could_not_score_counts_for_none() -> None:
     study = by_hand(whole=WHOLE, half_0=[1, 2, 3, 4, 5, 6, 7, float("nan"), 5])
-    found = bank.bank_results(study, LABELS, np.arange(9), {})
-    assert (found.normal, found.abnormal, found.left_out) == (4, 3, {"unreadable": 1})
-    assert found.cells[0].aurocs["fused"].auroc == 10 / 12
+    results = bank.bank_results(study, LABELS, np.arange(9), {})
+    assert (results.normal, results.abnormal, results.left_out) == (4, 3, {"unreadable": 1})
+    assert results.banks[0].aurocs["fused"].auroc == 10 / 12
 
 
 def test_a_bank_study_of_the_portal_joins_labels_and_patients_of_its_split(site: Site) -> None:
     run, laid = studied.bank_study(site)
-    found = bank_results.bank_results_of(run)
+    results = bank_results.bank_results_of(run)
     known = laid["labels"] >= 0
-    assert (found.normal, found.abnormal, found.patients) == (12, 12, 23)
-    assert [point.films for point in found.by_size["fused"]] == [5, 10, 20]
-    for k, cell in enumerate(found.cells):
+    assert (results.normal, results.abnormal, results.patients) == (12, 12, 23)
+    assert [point.films for point in results.by_size["fused"]] == [5, 10, 20]
+    for k, row in enumerate(results.banks):
         for column, name in enumerate(studied.MAPS):
             expected = roc_auc_score(laid["labels"][known], laid["scores"][k][known, column])
-            assert cell.aurocs[name].auroc == pytest.approx(expected, abs=1e-12)
+            assert row.aurocs[name].auroc == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_film_no_longer_in_the_split_is_left_out_and_counted(site: Site) -> None:
@@ -134,10 +134,10 @@ def test_too_few_calibration_films_fix_no_threshold(site: Site) -> None:
     study = bank.read_bank_study(run_folder(run.uuid))
     study.summary["false_alarm_rate"] = 0.05
     labels = np.array([0, 1] * 12 + [-1])
-    found = bank.bank_results(study, labels, np.arange(25), {})
-    assert found.reason.startswith("A false-alarm rate of 0.05 needs more normal films than the 9 of calibrate")
-    assert all(cell.threshold is None and cell.false_alarms is None for cell in found.cells)
-    assert found.by_size["false alarms"][0].mean is None and found.by_size["fused"][0].mean is not None
+    results = bank.bank_results(study, labels, np.arange(25), {})
+    assert results.reason.startswith("A false-alarm rate of 0.05 needs more normal films than the 9 of calibrate")
+    assert all(row.threshold is None and row.false_alarms is None for row in results.banks)
+    assert results.by_size["false alarms"][0].mean is None and results.by_size["fused"][0].mean is not None
 
 
 @pytest.mark.parametrize("read", [bank.read_bank_study, blind.read_blind_spots])
@@ -188,14 +188,14 @@ def test_figures_say_n_units_notice_and_looks(site: Site) -> None:
 
 def test_the_grid_shows_every_cell_with_its_number(site: Site) -> None:
     run, _ = studied.blind_spots(site)
-    found = bank_results.blind_results_of(run)
-    drawn = bank_results.blind_figures(run, found, theme="dark")
+    results = bank_results.blind_results_of(run)
+    drawn = bank_results.blind_figures(run, results, theme="dark")
     words = [one["text"] for one in drawn["places-nodule"]["layout"]["annotations"]]
-    for place in found.places["nodule"]:
+    for place in results.places["nodule"]:
         assert any(f"n = {place.lesions}" in text for text in words)
     assert "n = 144 lesions" in drawn["places-nodule"]["layout"]["legend"]["title"]["text"]
     z = drawn["places-nodule"]["data"][0]["z"]
-    for place in found.places["nodule"]:
+    for place in results.places["nodule"]:
         assert z[place.row][place.column] == (place.found.value if place.found else None)
 
 
@@ -274,28 +274,28 @@ def test_a_study_on_its_way_and_one_whose_files_are_gone_say_so(client: Client, 
     (run_folder(run.uuid) / "bank_study.json").unlink()
     answer = client.get(reverse("analysis:bank-study", args=[run.uuid]))
     assert answer.status_code == 410 and "are not in the data folder any more" in answer.content.decode()
-    told = client.post(reverse("api-show-bank-study", args=[run.uuid]))
-    assert told.status_code == 410 and "are not in the data folder any more" in told.json()["detail"]
+    shown = client.post(reverse("api-show-bank-study", args=[run.uuid]))
+    assert shown.status_code == 410 and "are not in the data folder any more" in shown.json()["detail"]
 
 
 def test_the_csv_has_the_apis_numbers_in_full(client: Client, site: Site) -> None:
     as_role(client, Role.ANALYST)
     run, _ = studied.bank_study(site, random_weights=True)
-    said = client.post(reverse("api-show-bank-study", args=[run.uuid])).json()
+    study = client.post(reverse("api-show-bank-study", args=[run.uuid])).json()
     lines = list(csv.DictReader(io.StringIO(client.get(reverse(BANK[1], args=[run.uuid])).content.decode())))
-    assert [line["bank"] for line in lines] == [cell["name"] for cell in said["cells"]]
-    for line, cell in zip(lines, said["cells"], strict=True):
+    assert [line["bank"] for line in lines] == [cell["name"] for cell in study["cells"]]
+    for line, cell in zip(lines, study["cells"], strict=True):
         for name in studied.MAPS:
             assert float(line[f"AUROC {name}"]) == cell["aurocs"][name]["auroc"]
             assert float(line[f"AUROC {name} low"]) == cell["aurocs"][name]["low"]
         assert float(line["false-alarm rate high"]) == cell["false_alarms"]["high"]
         assert "random weights, not for evaluation" in line["notice"]
     spots, _ = studied.blind_spots(site)
-    said = client.get(reverse("api-blind-spots", args=[spots.uuid])).json()
+    study = client.get(reverse("api-blind-spots", args=[spots.uuid])).json()
     lines = list(csv.DictReader(io.StringIO(client.get(reverse(BLIND[1], args=[spots.uuid])).content.decode())))
-    expected = [one["found"]["value"] for group in said["groups"] for one in group["maps"]]
+    expected = [one["found"]["value"] for group in study["groups"] for one in group["maps"]]
     assert [float(line["found there"]) for line in lines] == expected
-    assert "synthetic" in said["limits"]
+    assert "synthetic" in study["limits"]
 
 
 def test_the_results_list_both_studies(client: Client, site: Site) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.studies import blind
 
-# kind, size, contrast, film, cell, cells touched, share masked; by global, region and fused map: found, film marked
+# kind, size, contrast, film, cell, cells touched, share masked; by global, region and fused map: results, film marked
 LESIONS = """
 nodule    10  0.2  a   5  1  0    yes no yes   yes no yes
 nodule    10  0.2  a   5  1  0    no  no no    no  no yes
@@ -42,10 +42,10 @@ def of_maps(maps: Any, what: str) -> list[int]:
 
 
 def test_lesions_are_counted_by_kind_size_and_contrast() -> None:
-    found = blind.blind_results(lesions_by_hand())
+    results = blind.blind_results(lesions_by_hand())
     counted = [
         (one.kind, one.size_mm, one.contrast, one.films, one.maps[0].found.total, of_maps(one.maps, "found"))
-        for one in found.groups
+        for one in results.groups
     ]
     assert counted == [
         ("nodule", 10, 0.2, 3, 4, [1, 0, 2]),
@@ -53,32 +53,33 @@ def test_lesions_are_counted_by_kind_size_and_contrast() -> None:
         ("nodule", 30, 0.2, 2, 2, [1, 2, 1]),
         ("effusion", 40, 0.2, 1, 1, [0, 0, 0]),
     ]
-    assert of_maps(found.groups[0].maps, "marked") == [1, 0, 3]
-    assert found.groups[0].maps[0].found.patients == 3
-    assert (found.lesions, found.films, found.patients) == (8, 3, 3)
+    assert of_maps(results.groups[0].maps, "marked") == [1, 0, 3]
+    assert results.groups[0].maps[0].found.patients == 3
+    assert (results.lesions, results.films, results.patients) == (8, 3, 3)
 
 
 def test_untouched_films_that_are_marked_are_false_alarms() -> None:
-    found = blind.blind_results(lesions_by_hand())
-    assert {name: rate.value for name, rate in found.false_alarms.items()} == {"global": 0, "region": 0, "fused": 1 / 3}
+    results = blind.blind_results(lesions_by_hand())
+    rates = {name: rate.value for name, rate in results.false_alarms.items()}
+    assert rates == {"global": 0, "region": 0, "fused": 1 / 3}
 
 
-def test_places_are_cells_of_the_grid_with_what_the_fused_map_finds_there() -> None:
-    found = blind.blind_results(lesions_by_hand())
+def test_places_are_cells_of_the_grid_with_the_rate_of_the_fused_map() -> None:
+    results = blind.blind_results(lesions_by_hand())
     shown = {
         (place.row, place.column): (place.lesions, place.masked_off, place.found and place.found.value)
-        for place in found.places["nodule"]
+        for place in results.places["nodule"]
         if place.lesions
     }
-    assert shown == {(1, 1): (4, 0, 0.5), (1, 2): (2, 2, 0.5)}  # the lesion without contrast tells nothing
-    assert [place.lesions for place in found.places[blind.ALL]] == [0] * 5 + [4, 2] + [0] * 3 + [1] + [0] * 5
-    rates = {kind: (rate.successes, rate.total) for kind, rate in found.masked_off.items()}
+    assert shown == {(1, 1): (4, 0, 0.5), (1, 2): (2, 2, 0.5)}  # lesions without contrast are not counted
+    assert [place.lesions for place in results.places[blind.ALL]] == [0] * 5 + [4, 2] + [0] * 3 + [1] + [0] * 5
+    rates = {kind: (rate.successes, rate.total) for kind, rate in results.masked_off.items()}
     assert rates == {blind.ALL: (3, 8), "nodule": (2, 7), "effusion": (1, 1)}
 
 
 def test_lesions_that_a_border_cuts_and_that_the_mask_takes_are_counted_apart() -> None:
-    found = blind.blind_results(lesions_by_hand())
-    of_all = [loss for loss in found.borders if loss.kind == blind.ALL]
+    results = blind.blind_results(lesions_by_hand())
+    of_all = [loss for loss in results.borders if loss.kind == blind.ALL]
     assert {loss.words: (loss.lesions, of_maps(loss.maps, "found")) for loss in of_all} == {
         "inside one cell": (3, [1, 1, 1]),
         "cut by a border of cells": (2, [1, 1, 2]),

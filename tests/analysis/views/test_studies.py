@@ -63,9 +63,9 @@ def opened(client: Client, run: Run) -> Any:
     return client.get(api(run)).json()
 
 
-def truth_and_scores(run: Run, cell: str, column: str, part: str = "test") -> tuple[list[int], list[float]]:
+def truth_and_scores(run: Run, experiment: str, column: str, part: str = "test") -> tuple[list[int], list[float]]:
     """By the files and the label events alone."""
-    place = run_folder(run.uuid) / "cells" / cell / "scores"
+    place = run_folder(run.uuid) / "cells" / experiment / "scores"
     parts = [line["part"] for line in read(place / "images.csv")]
     truth, scores = [], []
     for film, one in zip(ScoredFolder(place).films, parts, strict=True):
@@ -86,14 +86,14 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def test_an_ablation_tells_no_figure_of_test_until_it_is_opened(as_analyst: Client, ablation: Run) -> None:
     shown = as_analyst.get(page(ablation)).content.decode()
-    told = as_analyst.get(api(ablation)).json()
+    study = as_analyst.get(api(ablation)).json()
 
     assert "Show test" in shown
     assert "data-auroc" not in shown
     assert "Fig. 12" not in shown
     assert "0.500 to 0.900" in shown  # NCC: the alignment is measured on other films
-    assert (told["cells"], told["sweep"], told["opened"]) == (None, None, False)
-    assert [one["words"] for one in told["detectors"]][:2] == ["aligned, masked", "not aligned, masked"]
+    assert (study["cells"], study["sweep"], study["opened"]) == (None, None, False)
+    assert [one["words"] for one in study["detectors"]][:2] == ["aligned, masked", "not aligned, masked"]
     assert not TestLook.objects.exists()
 
 
@@ -124,13 +124,13 @@ def test_the_next_study_of_the_split_is_closed_and_its_look_is_counted_beside(
 
 def test_a_sweep_is_chosen_from_on_tune(as_analyst: Client, sweep: Run) -> None:
     shown = as_analyst.get(page(sweep)).content.decode()
-    told = as_analyst.get(api(sweep)).json()
+    study = as_analyst.get(api(sweep)).json()
 
     assert "Show test" in shown
     assert 'data-part="tune"' in shown
     assert 'data-part="test"' not in shown
-    assert all(list(row["aurocs"]) == ["tune"] for row in told["rows"])
-    assert list(told["films"]) == ["tune"]
+    assert all(list(row["aurocs"]) == ["tune"] for row in study["rows"])
+    assert list(study["films"]) == ["tune"]
     assert not TestLook.objects.exists()
 
 
@@ -162,49 +162,50 @@ def test_the_results_list_studies_and_whether_test_is_open(as_analyst: Client, a
 # Numbers ----------------------------------------------------------------------------------------------
 
 
-def test_the_cells_of_an_ablation_are_their_scores_against_the_labels(as_analyst: Client, ablation: Run) -> None:
-    told = opened(as_analyst, ablation)
+def test_the_experiments_of_an_ablation_are_their_scores_against_the_labels(as_analyst: Client, ablation: Run) -> None:
+    study = opened(as_analyst, ablation)
 
-    assert len(told["cells"]) == 9
-    for cell in told["cells"]:
+    assert len(study["cells"]) == 9
+    for experiment in study["cells"]:
         for column in ("global", "region", "fused"):
-            truth, scores = truth_and_scores(ablation, cell["name"], column)
-            assert cell["aurocs"][column]["auroc"] == pytest.approx(roc_auc_score(truth, scores), abs=1e-9)
+            truth, scores = truth_and_scores(ablation, experiment["name"], column)
+            assert experiment["aurocs"][column]["auroc"] == pytest.approx(roc_auc_score(truth, scores), abs=1e-9)
             assert len(truth) == 12
-    assert told["left_out"] == {"unsure": 1}
-    at_six = told["sweep"]["weights"].index(0.6)
-    assert told["sweep"]["auroc"][at_six] == pytest.approx(told["cells"][0]["aurocs"]["fused"]["auroc"], abs=1e-9)
+    assert study["left_out"] == {"unsure": 1}
+    at_six = study["sweep"]["weights"].index(0.6)
+    assert study["sweep"]["auroc"][at_six] == pytest.approx(study["cells"][0]["aurocs"]["fused"]["auroc"], abs=1e-9)
 
 
 def test_the_differences_are_paired_and_adjusted_column_by_column(as_analyst: Client, ablation: Run) -> None:
-    told = opened(as_analyst, ablation)
+    study = opened(as_analyst, ablation)
     for column in ("global", "region", "fused"):
         truth, base = truth_and_scores(ablation, "aligned-masked", column)
+        names = [experiment["name"] for experiment in study["cells"][1:]]
         raw = {
-            cell["name"]: delong_paired(truth, truth_and_scores(ablation, cell["name"], column)[1], base).p_value
-            for cell in told["cells"][1:]
+            name: delong_paired(truth, truth_and_scores(ablation, name, column)[1], base).p_value for name in names
         }
         expected, before = {}, 0.0  # Holm 1979, step by step
         for rank, (name, p_value) in enumerate(sorted(raw.items(), key=lambda one: one[1] or 0.0)):
             before = max(before, min(1.0, (len(raw) - rank) * (p_value or 0.0)))
             expected[name] = before
-        found = {cell["name"]: cell["adjusted_p_values"][column] for cell in told["cells"][1:]}
-        assert found == pytest.approx(expected, abs=1e-9)
-        assert column == "global" or found["unaligned-masked"] < 0.05 < max(found.values())
+        adjusted = {experiment["name"]: experiment["adjusted_p_values"][column] for experiment in study["cells"][1:]}
+        assert adjusted == pytest.approx(expected, abs=1e-9)
+        assert column == "global" or adjusted["unaligned-masked"] < 0.05 < max(adjusted.values())
 
 
-def test_the_page_of_an_ablation_tells_what_the_api_tells(as_analyst: Client, ablation: Run) -> None:
-    told = opened(as_analyst, ablation)
+def test_the_page_of_an_ablation_shows_what_the_api_returns(as_analyst: Client, ablation: Run) -> None:
+    study = opened(as_analyst, ablation)
     context = as_analyst.get(page(ablation)).context
 
-    for cell, shown in zip(told["cells"], context["found"].cells, strict=True):
-        assert shown.aurocs["fused"].auroc == pytest.approx(cell["aurocs"]["fused"]["auroc"], abs=1e-9)
+    for experiment, shown in zip(study["cells"], context["found"].experiments, strict=True):
+        assert shown.aurocs["fused"].auroc == pytest.approx(experiment["aurocs"]["fused"]["auroc"], abs=1e-9)
     assert [one.name for one in context["drawn"]] == ["12", "13", "14", "15"]
     twelve = context["figures"]["figure-1"]
     rows = {text.split(",")[0]: 0 for text in twelve["layout"]["yaxis"]["ticktext"]}
     assert list(rows) == ["not aligned", "aligned"]
     drawn = [x for trace in twelve["data"] if trace.get("text") for x in trace["x"]]
-    expected = [told["cells"][k]["aurocs"][column]["auroc"] for column in ("global", "region", "fused") for k in (1, 0)]
+    aligned, unaligned = (study["cells"][k]["aurocs"] for k in (0, 1))
+    expected = [one[column]["auroc"] for column in ("global", "region", "fused") for one in (unaligned, aligned)]
     assert drawn == pytest.approx(expected, abs=1e-5)
 
 
@@ -214,50 +215,50 @@ def test_every_figure_carries_its_notices(as_analyst: Client, ablation: Run, swe
         assert note
         for name, figure in as_analyst.get(page(run)).context["figures"].items():
             texts = [one["text"].replace("<br>", " ") for one in figure["layout"]["annotations"]]
-            said = next(text for text in texts if "Research use only. Not a medical device." in text)
-            assert (note in said) is not name.endswith("-tune")
+            notice = next(text for text in texts if "Research use only. Not a medical device." in text)
+            assert (note in notice) is not name.endswith("-tune")
             assert "<b>random weights, not for evaluation</b>" in texts
 
 
 def test_the_rows_of_a_sweep_are_their_scores_against_the_labels(as_analyst: Client, sweep: Run) -> None:
-    told = opened(as_analyst, sweep)
+    study = opened(as_analyst, sweep)
 
-    assert len(told["rows"]) == 12
-    for row in told["rows"]:
+    assert len(study["rows"]) == 12
+    for row in study["rows"]:
         for part in ("tune", "test"):
             truth, scores = truth_and_scores(sweep, row["cell"], "fused", part)
             assert row["aurocs"][part]["auroc"] == pytest.approx(roc_auc_score(truth, scores), abs=1e-9)
-    assert told["films"]["test"] == {
+    assert study["films"]["test"] == {
         "normal": 6, "abnormal": 6, "patients": 12, "unscored": 0, "left_out": {"unsure": 1},
     }  # fmt: skip
 
 
 def test_seeds_are_summarised_beside_the_films_and_the_best_is_of_tune(as_analyst: Client, sweep: Run) -> None:
-    told = opened(as_analyst, sweep)
+    study = opened(as_analyst, sweep)
 
     means: dict[str, list[float]] = {"tune": [], "test": []}
-    for setting in told["settings"]:
+    for setting in study["settings"]:
         assert len(setting["rows"]) == 3
         for part in ("tune", "test"):
-            areas = [told["rows"][k]["aurocs"][part]["auroc"] for k in setting["rows"]]
+            areas = [study["rows"][k]["aurocs"][part]["auroc"] for k in setting["rows"]]
             spread = setting["spreads"][part]
             assert spread["mean"] == pytest.approx(np.mean(areas), abs=1e-9)
             assert spread["deviation"] == pytest.approx(np.std(areas, ddof=1), abs=1e-9)
             means[part].append(float(np.mean(areas)))
-    assert told["best_on_tune"] == int(np.argmax(means["tune"]))
-    assert told["best_on_tune"] != int(np.argmax(means["test"]))  # else nothing would be told apart
+    assert study["best_on_tune"] == int(np.argmax(means["tune"]))
+    assert study["best_on_tune"] != int(np.argmax(means["test"]))  # else the test could not fail
     shown = as_analyst.get(page(sweep))
-    marked = [line["row"].cell for line in shown.context["lines"] if line["is_best"]]
-    assert marked == [told["rows"][k]["cell"] for k in told["settings"][told["best_on_tune"]]["rows"]]
+    marked = [line["row"].experiment for line in shown.context["lines"] if line["is_best"]]
+    assert marked == [study["rows"][k]["cell"] for k in study["settings"][study["best_on_tune"]]["rows"]]
 
 
 def test_weights_are_rows_without_a_detector_of_their_own(as_analyst: Client, split: Split) -> None:
     run = laid.sweep(split, {"rate": ["0.1"], "fusion_weight": ["0", "0.5", "1"]})
-    told = opened(as_analyst, run)
+    study = opened(as_analyst, run)
 
-    assert [(row["cell"], row["weight"]) for row in told["rows"]] == [("01", 0.0), ("01", 0.5), ("01", 1.0)]
+    assert [(row["cell"], row["weight"]) for row in study["rows"]] == [("01", 0.0), ("01", 0.5), ("01", 1.0)]
     truth, scores = truth_and_scores(run, "01", "region")
-    assert told["rows"][2]["aurocs"]["test"]["auroc"] == pytest.approx(roc_auc_score(truth, scores), abs=1e-9)
+    assert study["rows"][2]["aurocs"]["test"]["auroc"] == pytest.approx(roc_auc_score(truth, scores), abs=1e-9)
 
 
 def test_a_film_that_one_detector_missed_is_left_out_of_all(as_analyst: Client, sweep: Run) -> None:
@@ -266,10 +267,10 @@ def test_a_film_that_one_detector_missed_is_left_out_of_all(as_analyst: Client, 
     scores[-2] = np.nan
     np.save(place, scores)
 
-    told = opened(as_analyst, sweep)
+    study = opened(as_analyst, sweep)
 
-    assert told["films"]["test"]["unscored"] == 1
-    for row in told["rows"]:
+    assert study["films"]["test"]["unscored"] == 1
+    for row in study["rows"]:
         assert row["aurocs"]["test"]["positives"] + row["aurocs"]["test"]["negatives"] == 11
         assert row["aurocs"]["test"]["left_out"] == 0
 
@@ -287,16 +288,16 @@ def test_the_table_is_sorted_by_what_its_heads_ask(as_analyst: Client, sweep: Ru
 
 
 def test_the_figures_of_a_sweep_hold_what_they_say(as_analyst: Client, sweep: Run) -> None:
-    told = as_analyst.get(api(sweep)).json()
+    study = as_analyst.get(api(sweep)).json()
     context = as_analyst.get(page(sweep)).context
 
     assert list(context["figures"]) == ["rate-tune", "neighbours-tune"]
-    best = told["settings"][told["best_on_tune"]]["values"]
+    best = study["settings"][study["best_on_tune"]]["values"]
     trace = context["figures"]["rate-tune"]["data"][0]
     assert trace["x"] == [0.1, 0.3]
     wanted = [
         row["aurocs"]["tune"]["auroc"]
-        for row in told["rows"]
+        for row in study["rows"]
         if row["values"]["neighbours"] == best["neighbours"] and row["values"]["seed"] == "0"
     ]
     assert trace["y"] == pytest.approx(wanted, abs=1e-5)
@@ -340,7 +341,7 @@ def test_wrong_methods_kinds_and_states_are_no_pages(as_analyst: Client, ablatio
 
 
 @pytest.mark.parametrize("kind", ["ablation", "sweep"])
-def test_a_study_whose_folder_is_gone_says_so(as_analyst: Client, request: Any, kind: str) -> None:
+def test_a_study_whose_folder_is_gone_is_refused(as_analyst: Client, request: Any, kind: str) -> None:
     run = request.getfixturevalue(kind)
     as_analyst.post(reverse("analysis:show-test", args=[run.uuid]))
     shutil.rmtree(run_folder(run.uuid))
@@ -351,7 +352,7 @@ def test_a_study_whose_folder_is_gone_says_so(as_analyst: Client, request: Any, 
     assert as_analyst.get(api(run)).status_code == 410
 
 
-def test_a_cell_whose_files_are_gone_says_so(as_analyst: Client, ablation: Run) -> None:
+def test_an_experiment_whose_files_are_gone_is_refused(as_analyst: Client, ablation: Run) -> None:
     as_analyst.post(reverse("analysis:show-test", args=[ablation.uuid]))
     shutil.rmtree(run_folder(ablation.uuid) / "cells" / "padim")
 
@@ -462,7 +463,7 @@ def test_the_page_of_an_ablation_shows_all_that_is_measured_of_an_alignment(as_a
 
 
 @pytest.mark.parametrize("name", ["page", "api"])
-def test_an_alignment_that_lacks_a_measure_is_said(as_analyst: Client, ablation: Run, name: str) -> None:
+def test_an_alignment_that_lacks_a_measure_is_reported(as_analyst: Client, ablation: Run, name: str) -> None:
     path = run_folder(ablation.uuid) / "ablation.json"
     summary = json.loads(path.read_text())
     del summary["alignments"]["base"]["report"]["ncc_after"]
