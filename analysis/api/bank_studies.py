@@ -1,4 +1,4 @@
-"""Bank studies and blind spots by API: the same functions and the same counted looks as the pages."""
+"""API of bank studies and blind spots, with the same functions and counted looks as the pages."""
 
 from typing import Any
 from uuid import UUID
@@ -25,13 +25,13 @@ class _Study(APIView):
 
     @extend_schema(responses=dict[str, Any])
     def get(self, request: Request, uuid: UUID) -> Response:
-        """The numbers of the page. Of test films they are there once somebody has looked."""
+        """The numbers of the page; those of test films are available after a counted look."""
         return self.answer(get_bank_study(person(request), uuid, self.kind))
 
     def answer(self, run: Run) -> Response:
         try:
             require_shown(run)
-            found = self.results(run)
+            results = self.results(run)
         except CannotEvaluate as error:
             return refused(error)
         part = part_of(run)
@@ -43,7 +43,7 @@ class _Study(APIView):
             "looks_at_test": looks_at_test(split_of(run)),
             "note": note_of(split_of(run), part),
         }
-        return Response(about | found)
+        return Response(about | results)
 
 
 class _Show(_Study):
@@ -51,7 +51,7 @@ class _Show(_Study):
 
     @extend_schema(request=None, responses=dict[str, Any])
     def post(self, request: Request, uuid: UUID) -> Response:
-        """Look at test, which is counted once for a run, and answer with the numbers."""
+        """Look at test, counted once for each run, and return the numbers."""
         run = get_bank_study(person(request), uuid, self.kind)
         try:
             open_test(run=run, author=person(request))

@@ -1,4 +1,4 @@
-"""A film's heatmap as DICOM files by API: those of the page."""
+"""API of a film's heatmap as DICOM files: the same files as on the page."""
 
 from typing import Any
 from uuid import UUID
@@ -19,7 +19,7 @@ from portal.people.signed_in import person
 
 
 class DicomRenderer(BaseRenderer):
-    """For who asks for DICOM alone: a refusal as its sentence. The file itself is never rendered."""
+    """Renders a refusal as its sentence for a client that accepts only DICOM. The file itself is not rendered."""
 
     media_type = "application/dicom"
     format = "dcm"

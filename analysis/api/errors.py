@@ -1,4 +1,4 @@
-"""How the API says that there is nothing to show."""
+"""The API's response where there are no results to show."""
 
 from rest_framework.response import Response
 
@@ -6,5 +6,5 @@ from analysis.evaluation.looks import CannotEvaluate
 
 
 def refused(error: CannotEvaluate) -> Response:
-    """400, or 410 where the run's files are gone, with the sentence."""
+    """400 with the reason; 410 where the run's files are gone."""
     return Response({"detail": str(error)}, status=error.status)

@@ -1,4 +1,4 @@
-"""Exports by API: the same files as on the pages."""
+"""API of exports: the same files as on the pages."""
 
 from typing import Any
 from uuid import UUID
@@ -21,7 +21,7 @@ from portal.people.signed_in import person
 
 
 class Csv(BaseRenderer):
-    """So that a client may ask for text/csv; refusals are JSON all the same."""
+    """Lets a client accept text/csv; a refusal is JSON nevertheless."""
 
     media_type = "text/csv"
     format = "csv"
@@ -36,7 +36,7 @@ class Pdf(Csv):
 
 
 class FigureCsv(APIView):
-    """The data of a figure of an evaluation: columns with units, n and intervals; the last one says what it is."""
+    """The data of a figure of an evaluation: columns with units, n and intervals; the last column holds the notices."""
 
     renderer_classes = [JSONRenderer, Csv]
 
@@ -76,12 +76,13 @@ class ComparisonCsv(APIView):
     def get(self, request: Request, name: str) -> HttpResponse | Response:
         addresses = request.query_params.getlist("evaluation")
         try:
-            found: Download = compared_figure_of(person(request), name, addresses, request.query_params.get("part", ""))
+            part = request.query_params.get("part", "")
+            download: Download = compared_figure_of(person(request), name, addresses, part)
         except CannotExportTable as error:
             raise ValidationError({"detail": str(error)}) from error
         except CannotEvaluate as error:
             return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
-        return found.response()
+        return download.response()
 
 
 class ReportPdf(APIView):

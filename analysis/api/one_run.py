@@ -1,4 +1,4 @@
-"""What the parts of an evaluation's page show, by API: the same functions, the same numbers."""
+"""API of the sections of an evaluation's page, with the same functions and numbers."""
 
 from typing import Any
 from uuid import UUID
@@ -14,10 +14,10 @@ from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.operating_point import RULES, InvalidOperatingPoint
 from analysis.sections.data_flow import data_of
 from analysis.sections.galleries import WORDS
-from analysis.views.aligned import aligned_for
-from analysis.views.galleries import galleries_for
-from analysis.views.localising import localised_for
-from analysis.views.precision import precision_for
+from analysis.views.aligned import requested_alignment
+from analysis.views.galleries import requested_galleries
+from analysis.views.localising import requested_localisation
+from analysis.views.precision import requested_precision
 from analysis.views.query_parameters import get_evaluation
 from portal.people.signed_in import person
 
@@ -30,23 +30,23 @@ WEIGHT = OpenApiParameter("weight", float, description="0, 0.01 … 1; on test o
 
 
 class PrecisionOfOne(APIView):
-    """Average precision and partial AUROC by kind of score, and rates at thresholds that calibrate or tune fixed."""
+    """Average precision and partial AUROC by kind of score, and rates at thresholds fixed on calibrate or tune."""
 
     @extend_schema(parameters=[PART, WEIGHT], responses=dict[str, Any])
     def get(self, request: Request, uuid: UUID) -> Response:
         evaluation = get_evaluation(person(request), uuid)
         try:
-            found, _ = precision_for(evaluation, request.query_params)
+            results, _ = requested_precision(evaluation, request.query_params)
         except InvalidOperatingPoint as error:
             raise ValidationError({"detail": str(error)}) from error
         except CannotEvaluate as error:
             return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
-        return Response(found.to_json() | {"random_weights": evaluation.run.random_weights})
+        return Response(results.to_json() | {"random_weights": evaluation.run.random_weights})
 
 
 class Galleries(APIView):
-    """The films to look at first, by kind: the surest and the worst calls at an operating point, 12 a page. Films whose
-    scores the person may not see yet are counted and not named."""
+    """Galleries of films by kind: the surest and the worst calls at an operating point, 12 films a page. Films whose
+    scores are hidden from you are counted and not named."""
 
     @extend_schema(
         parameters=[
@@ -61,7 +61,7 @@ class Galleries(APIView):
     def get(self, request: Request, uuid: UUID) -> Response:
         evaluation = get_evaluation(person(request), uuid)
         try:
-            reached, found = galleries_for(evaluation, person(request), request.query_params)
+            reached, pages = requested_galleries(evaluation, person(request), request.query_params)
         except InvalidOperatingPoint as error:
             raise ValidationError({"detail": str(error)}) from error
         except CannotEvaluate as error:
@@ -72,38 +72,38 @@ class Galleries(APIView):
                 "weight": reached.weight,
                 "threshold": reached.threshold,
                 "reason": reached.reason,
-                "galleries": {one.kind: one.to_json() for one in found},
+                "galleries": {page.kind: page.to_json() for page in pages},
                 "random_weights": evaluation.run.random_weights,
             }
         )
 
 
 class Localisation(APIView):
-    """Where the maps are high, against boxes: AUPRO, pixel AUROC, pointing game, FROC, boxes reached, by finding."""
+    """Heatmaps compared with boxes: AUPRO, pixel AUROC, pointing game, FROC and boxes reached, by finding."""
 
     @extend_schema(parameters=[PART, WEIGHT], responses=dict[str, Any])
     def get(self, request: Request, uuid: UUID) -> Response:
         evaluation = get_evaluation(person(request), uuid)
         try:
-            found = localised_for(evaluation, request.query_params)
+            results = requested_localisation(evaluation, request.query_params)
         except InvalidOperatingPoint as error:
             raise ValidationError({"detail": str(error)}) from error
         except CannotEvaluate as error:
             return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
-        return Response(found | {"random_weights": evaluation.run.random_weights})
+        return Response(results | {"random_weights": evaluation.run.random_weights})
 
 
 class Alignment(APIView):
-    """How well the films of a part are aligned, the AUROC of films aligned well and of those flagged, and the worst."""
+    """Alignment of the films of a part: measures, the AUROC of flagged and other films, and the worst aligned films."""
 
     @extend_schema(parameters=[PART], responses=dict[str, Any])
     def get(self, request: Request, uuid: UUID) -> Response:
         evaluation = get_evaluation(person(request), uuid)
         try:
-            found = aligned_for(evaluation, person(request), request.query_params)
+            results = requested_alignment(evaluation, person(request), request.query_params)
         except CannotEvaluate as error:
             return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
-        return Response(found | {"random_weights": evaluation.run.random_weights})
+        return Response(results | {"random_weights": evaluation.run.random_weights})
 
 
 class DataOfOne(APIView):

@@ -1,4 +1,4 @@
-"""Analysis plans by API: read, lock, approve."""
+"""API of analysis plans: read, lock, approve."""
 
 from typing import Any
 from uuid import UUID
@@ -32,7 +32,7 @@ class IntentSerializer(serializers.Serializer[Any]):
 
 
 class PlanOfSplit(APIView):
-    """The analysis plan of a split: what is judged on its test part, locked before the first look."""
+    """The analysis plan of a split: what will be evaluated on its test part, locked before the first look."""
 
     @extend_schema(responses=dict[str, Any])
     def get(self, request: Request, uuid: UUID) -> Response:
@@ -40,27 +40,27 @@ class PlanOfSplit(APIView):
         plan = analysis_plan.current_plan(split)
         if plan is None:
             raise NotFound("No plan is locked for this split.")
-        return Response(_told(plan))
+        return Response(_plan_json(plan))
 
     @extend_schema(request=IntentSerializer, responses={201: dict[str, Any]})
     def post(self, request: Request, uuid: UUID) -> Response:
         split = _split(person(request), uuid)
-        asked = IntentSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        given = asked.validated_data
+        serializer = IntentSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        intended = serializer.validated_data
         try:
             intent = Intent(
-                metric=given["metric"],
-                operating_point=RequestedPoint(given["rule"], given["target"], given["prevalence"]),
-                primary=analysis_plan.detector_at(split, given["primary"]) if given.get("primary") else None,
-                compared=[analysis_plan.detector_at(split, address) for address in given["compared"]],
-                looks=given["looks"],
-                hypothesis=given["hypothesis"],
+                metric=intended["metric"],
+                operating_point=RequestedPoint(intended["rule"], intended["target"], intended["prevalence"]),
+                primary=analysis_plan.detector_at(split, intended["primary"]) if intended.get("primary") else None,
+                compared=[analysis_plan.detector_at(split, address) for address in intended["compared"]],
+                looks=intended["looks"],
+                hypothesis=intended["hypothesis"],
             )
             plan = analysis_plan.lock_plan(split=split, author=person(request), intent=intent)
         except (CannotPlan, InvalidOperatingPoint) as refusal:
             raise ValidationError({"detail": str(refusal)}) from refusal
-        return Response(_told(plan), status=status.HTTP_201_CREATED)
+        return Response(_plan_json(plan), status=status.HTTP_201_CREATED)
 
 
 class ApprovePlan(APIView):
@@ -73,7 +73,7 @@ class ApprovePlan(APIView):
             analysis_plan.approve_plan(plan=plan, approver=person(request))
         except CannotPlan as refusal:
             raise ValidationError({"detail": str(refusal)}) from refusal
-        return Response(_told(plan), status=status.HTTP_201_CREATED)
+        return Response(_plan_json(plan), status=status.HTTP_201_CREATED)
 
 
 def _split(user: User, uuid: UUID) -> Split:
@@ -82,7 +82,7 @@ def _split(user: User, uuid: UUID) -> Split:
     return split
 
 
-def _told(plan: AnalysisPlan) -> dict[str, Any]:
+def _plan_json(plan: AnalysisPlan) -> dict[str, Any]:
     approval = analysis_plan.approval_of(plan)
     return {
         "uuid": plan.uuid,

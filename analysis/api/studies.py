@@ -1,4 +1,4 @@
-"""Ablations and sweeps by API: the numbers of their pages, and the same counted look."""
+"""API of ablations and sweeps, with the numbers of their pages and the same counted look."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,11 +17,11 @@ from analysis.views.query_parameters import get_study
 from ml_engine.models import Run, RunKind
 from portal.people.signed_in import person
 
-TOLD: dict[str, Callable[[Run], dict[str, Any]]] = {RunKind.ABLATION: ablation_json, RunKind.SWEEP: sweep_json}
+TO_JSON: dict[str, Callable[[Run], dict[str, Any]]] = {RunKind.ABLATION: ablation_json, RunKind.SWEEP: sweep_json}
 
 
 class OneAblation(APIView):
-    """The paper's figures as numbers. They are of test: null until it was opened."""
+    """The numbers of the paper's figures; null until test is opened, since they are results on test."""
 
     @extend_schema(responses=dict[str, Any])
     def get(self, request: Request, uuid: UUID) -> Response:
@@ -29,7 +29,7 @@ class OneAblation(APIView):
 
 
 class OneSweep(APIView):
-    """A row a detector and weight: its AUROC on tune, and on test once that was opened."""
+    """A row for each detector and weight: its AUROC on tune, and on test after it has been opened."""
 
     @extend_schema(responses=dict[str, Any])
     def get(self, request: Request, uuid: UUID) -> Response:
@@ -37,7 +37,7 @@ class OneSweep(APIView):
 
 
 class ShowTest(APIView):
-    """Open the test part of an ablation or a sweep: a counted look, the first time."""
+    """Open the test part of an ablation or a sweep; the first time is a counted look."""
 
     @extend_schema(request=None, responses=dict[str, Any])
     def post(self, request: Request, uuid: UUID) -> Response:
@@ -51,6 +51,6 @@ class ShowTest(APIView):
 
 def _answer(run: Run) -> Response:
     try:
-        return Response(TOLD[run.kind](run))
+        return Response(TO_JSON[run.kind](run))
     except CannotEvaluate as error:
         return refused(error)

@@ -1,4 +1,4 @@
-"""Evaluations by API: the same functions and the same counted looks as the pages."""
+"""API of evaluations, with the same functions and counted looks as the pages."""
 
 from dataclasses import asdict
 from typing import Any
@@ -21,8 +21,8 @@ from analysis.sections.breakdown import break_down
 from analysis.sections.comparison import CannotCompare, ComparedRun, compare
 from analysis.sections.score_table import score_table
 from analysis.sections.table_one import flow, table_one
-from analysis.views.comparison import evaluations_asked
-from analysis.views.operating import reached_for
+from analysis.views.comparison import requested_evaluations
+from analysis.views.operating import operating_result
 from analysis.views.query_parameters import get_evaluation, get_part
 from ml_engine.models import Run
 from portal.models import Part, Split
@@ -31,7 +31,7 @@ from portal.people.signed_in import person
 
 
 class CsvRenderer(BaseRenderer):
-    """Text as it is; a refusal as its sentence."""
+    """Returns text unchanged, and a refusal as its sentence."""
 
     media_type = "text/csv"
     format = "csv"
@@ -75,7 +75,7 @@ class OneEvaluation(APIView):
 
 
 class ScoreTable(APIView):
-    """Every evaluated film with its label and scores, as CSV: that of the page."""
+    """Every evaluated film with its label and scores, as CSV; the same file as on the page."""
 
     renderer_classes = [CsvRenderer]
 
@@ -89,7 +89,7 @@ class ScoreTable(APIView):
 
 
 class Operating(APIView):
-    """A threshold that calibrate or tune fixed, and what it does to a part: counts, rates, predictive values."""
+    """A threshold fixed on calibrate or tune, and its results on a part: counts, rates, predictive values."""
 
     @extend_schema(
         parameters=[
@@ -104,7 +104,7 @@ class Operating(APIView):
     def get(self, request: Request, uuid: UUID) -> Response:
         evaluation = get_evaluation(person(request), uuid)
         try:
-            reached = reached_for(evaluation, request.query_params)
+            reached = operating_result(evaluation, request.query_params)
         except InvalidOperatingPoint as error:
             raise ValidationError({"detail": str(error)}) from error
         except CannotEvaluate as error:
@@ -113,20 +113,20 @@ class Operating(APIView):
 
 
 class BreakdownOfOne(APIView):
-    """AUROC by finding and group, under other treatments of labels, and beside trivial scores, at the run's weight."""
+    """AUROC at the run's weight by finding and group, with other treatments of labels, and of trivial scores."""
 
     @extend_schema(parameters=[OpenApiParameter("part", str, description="tune or test")], responses=dict[str, Any])
     def get(self, request: Request, uuid: UUID) -> Response:
         evaluation = get_evaluation(person(request), uuid)
         try:
-            found = break_down(evaluation, part=get_part(evaluation, request.query_params.get("part", "")))
+            groups = break_down(evaluation, part=get_part(evaluation, request.query_params.get("part", "")))
         except CannotEvaluate as error:
             return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
-        return Response(asdict(found) | {"random_weights": evaluation.run.random_weights})
+        return Response(asdict(groups) | {"random_weights": evaluation.run.random_weights})
 
 
 class Compare(APIView):
-    """Two to six evaluations on the films that all their runs scored; the first is the one compared with."""
+    """Two to six evaluations on the films that all their runs scored; the others are compared with the first."""
 
     @extend_schema(
         parameters=[
@@ -138,24 +138,24 @@ class Compare(APIView):
     def get(self, request: Request) -> Response:
         part = request.query_params.get("part") or Part.TEST.value
         try:
-            evaluations = evaluations_asked(person(request), request.query_params.getlist("evaluation"))
-            found = compare(evaluations, part=part)
+            evaluations = requested_evaluations(person(request), request.query_params.getlist("evaluation"))
+            compared = compare(evaluations, part=part)
         except CannotCompare as error:
             raise ValidationError({"detail": str(error)}) from error
         except CannotEvaluate as error:
             return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
         return Response(
             {
-                "part": found.part,
-                "films": len(found.images),
-                "settings": found.settings,
-                "seeds": found.seeds and asdict(found.seeds),
-                "runs": [_compared(row, left_out) for row, left_out in zip(found.rows, found.left_out, strict=True)],
+                "part": compared.part,
+                "films": len(compared.images),
+                "settings": compared.settings,
+                "seeds": compared.seeds and asdict(compared.seeds),
+                "runs": [_run_json(*row) for row in zip(compared.rows, compared.left_out, strict=True)],
             }
         )
 
 
-def _compared(row: ComparedRun, left_out: int) -> dict[str, Any]:
+def _run_json(row: ComparedRun, left_out: int) -> dict[str, Any]:
     return {
         "evaluation": row.evaluation.uuid,
         "run": row.evaluation.run.uuid,
@@ -177,10 +177,10 @@ class SplitData(APIView):
     def get(self, request: Request, uuid: UUID) -> Response:
         split = get_visible(Split.objects.select_related("site"), person(request), uuid)
         require(person(request), "see the site", split.site)
-        found = flow(split)
+        films = flow(split)
         return Response(
             {
-                "flow": asdict(found) | {"since": found.since},
+                "flow": asdict(films) | {"since": films.since},
                 "parts": [column.to_json() for column in table_one(split).columns],
             }
         )
@@ -194,5 +194,5 @@ class Evaluate(APIView):
             evaluation = evaluate(run=run, author=person(request))
         except CannotEvaluate as error:
             raise ValidationError({"detail": str(error)}) from error
-        made = _evaluations().get(pk=evaluation.pk)
-        return Response(EvaluationSerializer(made).data, status=status.HTTP_201_CREATED)
+        stored = _evaluations().get(pk=evaluation.pk)
+        return Response(EvaluationSerializer(stored).data, status=status.HTTP_201_CREATED)

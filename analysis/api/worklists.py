@@ -1,4 +1,4 @@
-"""Worklists and readings by API: what the reading page itself uses, and the same rules."""
+"""API of worklists and readings, which the reading page itself uses."""
 
 from typing import Any
 from uuid import UUID
@@ -34,7 +34,7 @@ from portal.people.signed_in import person
 
 
 class WorklistSerializer(serializers.ModelSerializer[Worklist]):
-    """What a reader may know: how many of its films are flagged is not in it."""
+    """What a reader may know: not how many of the films are flagged."""
 
     run = serializers.UUIDField(source="run.uuid", read_only=True)
     films = serializers.SerializerMethodField()
@@ -81,10 +81,10 @@ class BoxSerializer(serializers.Serializer[Any]):
 
 
 class NewReadingSerializer(serializers.Serializer[Any]):
-    uuid = serializers.UUIDField(help_text="Made by the sender: what is sent twice is kept once.")
+    uuid = serializers.UUIDField(help_text="Chosen by the client: a reading sent twice is stored once.")
     item = serializers.UUIDField()
     reader = serializers.UUIDField(
-        required=False, help_text="Who reads; refused where somebody else is logged in in the same browser since."
+        required=False, help_text="The reader; refused if another person has logged in in the same browser since."
     )
     verdict = serializers.ChoiceField(choices=Verdict.choices)
     reason = serializers.ChoiceField(choices=Reason.choices, allow_blank=True, default="")
@@ -109,7 +109,7 @@ class ItemSerializer(serializers.Serializer[Any]):
 
 class OwnItemsSerializer(serializers.Serializer[Any]):
     items = ItemSerializer(many=True)
-    csrf = serializers.CharField(help_text="For requests with a session; requests with a token need none.")
+    csrf = serializers.CharField(help_text="For requests with a session; not needed with a token.")
 
 
 class ReadingSerializer(serializers.ModelSerializer[Reading]):
@@ -117,7 +117,7 @@ class ReadingSerializer(serializers.ModelSerializer[Reading]):
     image = serializers.UUIDField(source="image.uuid", read_only=True)
     reader = serializers.UUIDField(source="reader.uuid", read_only=True)
     flagged = serializers.BooleanField(source="item.flagged", read_only=True)
-    reference = serializers.SerializerMethodField(help_text="Whether it may stand as a reference label.")
+    reference = serializers.SerializerMethodField(help_text="Whether it may be used as a reference label.")
 
     class Meta:
         model = Reading
@@ -176,11 +176,11 @@ def _worklist(user: User, uuid: UUID) -> Worklist:
 
 
 def _item(worklist: Worklist, uuid: UUID) -> WorklistItem:
-    item = WorklistItem.objects.select_related("image", "worklist__run__site").filter(worklist=worklist, uuid=uuid)
-    found = item.first()
-    if found is None:
+    items = WorklistItem.objects.select_related("image", "worklist__run__site").filter(worklist=worklist, uuid=uuid)
+    item = items.first()
+    if item is None:
         raise ValidationError({"detail": f"The worklist has no item {uuid}; load the page again."})
-    return found
+    return item
 
 
 def _check_is_reader(user: User, named: UUID | str | None) -> None:
@@ -189,7 +189,7 @@ def _check_is_reader(user: User, named: UUID | str | None) -> None:
 
 
 class Worklists(generics.ListAPIView[Worklist]):
-    """The worklists that you may read, or have made for your sites."""
+    """The worklists of the sites where you may read or make worklists."""
 
     serializer_class = WorklistSerializer
     queryset = Worklist.objects.none()
@@ -216,17 +216,17 @@ class NewWorklist(APIView):
     @extend_schema(request=NewWorklistSerializer, responses={201: WorklistDetailSerializer})
     def post(self, request: Request, uuid: UUID) -> Response:
         run = get_visible(Run.objects.select_related("detector__split", "site"), person(request), uuid)
-        wish = NewWorklistSerializer(data=request.data)
-        wish.is_valid(raise_exception=True)
+        serializer = NewWorklistSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
         try:
-            worklist = make_worklist(WorklistRequest(run=run, author=person(request), **wish.validated_data))
+            worklist = make_worklist(WorklistRequest(run=run, author=person(request), **serializer.validated_data))
         except WorklistRefused as refusal:
             raise ValidationError({"detail": str(refusal)}) from refusal
         return Response(WorklistDetailSerializer(worklist).data, status=status.HTTP_201_CREATED)
 
 
 class OwnItems(APIView):
-    """Your order of the films, with your own readings: what the reading page is made of."""
+    """The films in your order, with your own readings; the reading page shows these."""
 
     @extend_schema(parameters=[OpenApiParameter("reader", OpenApiTypes.UUID)], responses=OwnItemsSerializer)
     def get(self, request: Request, uuid: UUID) -> Response:
@@ -245,28 +245,28 @@ class OwnItems(APIView):
 class Readings(APIView):
     @extend_schema(request=NewReadingSerializer, responses={201: OwnReadingSerializer})
     def post(self, request: Request, uuid: UUID) -> Response:
-        """Keep a reading of yours; it replaces your earlier one of the same item."""
+        """Store your reading; it replaces your earlier reading of the same item."""
         worklist = _worklist(person(request), uuid)
         require(person(request), "read worklists", worklist.run.site)
-        wish = NewReadingSerializer(data=request.data)
-        wish.is_valid(raise_exception=True)
-        given = dict(wish.validated_data)
-        _check_is_reader(person(request), given.pop("reader", None))
-        item = _item(worklist, given.pop("item"))
+        serializer = NewReadingSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        values = dict(serializer.validated_data)
+        _check_is_reader(person(request), values.pop("reader", None))
+        item = _item(worklist, values.pop("item"))
         try:
-            kept = readings.record(item=item, reader=person(request), given=NewReading(**given))
+            reading = readings.record(item=item, reader=person(request), given=NewReading(**values))
         except ReadingRefused as refusal:
             raise ValidationError({"detail": str(refusal)}) from refusal
-        return Response(OwnReadingSerializer(kept).data, status=status.HTTP_201_CREATED)
+        return Response(OwnReadingSerializer(reading).data, status=status.HTTP_201_CREATED)
 
     @extend_schema(responses=ReadingSerializer(many=True))
     def get(self, request: Request, uuid: UUID) -> Response:
-        """Every reader's readings as they stand; for those who made the worklist."""
+        """The current readings of all readers; for those who may see the summary of the worklist."""
         worklist = _worklist(person(request), uuid)
         require_summary(person(request), worklist)
-        found = readings_of(worklist)
-        usable = readings.usable_as_reference(found)
-        return Response(ReadingSerializer(found, many=True, context={"usable": usable}).data)
+        rows = readings_of(worklist)
+        usable = readings.usable_as_reference(rows)
+        return Response(ReadingSerializer(rows, many=True, context={"usable": usable}).data)
 
 
 class Summary(APIView):
@@ -280,21 +280,22 @@ class Summary(APIView):
 class Escalate(APIView):
     @extend_schema(request=NewEscalationSerializer, responses={201: EscalationSerializer})
     def post(self, request: Request, uuid: UUID) -> Response:
-        """Hand a film that needs action outside research to the honest broker of the site."""
+        """Report a film that needs action outside research to the site's honest broker."""
         worklist = _worklist(person(request), uuid)
         require(person(request), "read worklists", worklist.run.site)
-        wish = NewEscalationSerializer(data=request.data)
-        wish.is_valid(raise_exception=True)
-        item = _item(worklist, wish.validated_data["item"])
+        serializer = NewEscalationSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        item = _item(worklist, serializer.validated_data["item"])
+        reason = serializer.validated_data["reason"]
         try:
-            made = readings.escalate(item=item, reader=person(request), reason=wish.validated_data["reason"])
+            escalation = readings.escalate(item=item, reader=person(request), reason=reason)
         except ReadingRefused as refusal:
             raise ValidationError({"detail": str(refusal)}) from refusal
-        return Response(EscalationSerializer(made).data, status=status.HTTP_201_CREATED)
+        return Response(EscalationSerializer(escalation).data, status=status.HTTP_201_CREATED)
 
 
 class Escalations(generics.ListAPIView[Escalation]):
-    """For the honest broker: the films handed over at your sites."""
+    """For the honest broker: the films reported at your sites."""
 
     serializer_class = EscalationSerializer
     queryset = Escalation.objects.none()
@@ -308,11 +309,11 @@ class Answer(APIView):
     @extend_schema(request=EscalationAnswerSerializer, responses={200: EscalationSerializer})
     def post(self, request: Request, uuid: UUID) -> Response:
         escalation = get_visible(Escalation.objects.select_related("image__dataset__site"), person(request), uuid)
-        wish = EscalationAnswerSerializer(data=request.data)
-        wish.is_valid(raise_exception=True)
+        serializer = EscalationAnswerSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
         try:
             readings.answer_escalation(
-                escalation=escalation, broker=person(request), action=wish.validated_data["action"]
+                escalation=escalation, broker=person(request), action=serializer.validated_data["action"]
             )
         except ReadingRefused as refusal:
             raise ValidationError({"detail": str(refusal)}) from refusal

@@ -1,4 +1,4 @@
-"""Alignment quality of an evaluation, as a part of its page."""
+"""The section on alignment quality of an evaluation's page."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,28 +20,28 @@ from portal.people.signed_in import SignedInRequest
 
 @require_GET
 def alignment(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """Films flagged, measures before and after, the AUROC of both groups, and the worst aligned films."""
+    """Flagged films, measures before and after alignment, the AUROC of flagged and other films, the worst films."""
     evaluation = get_evaluation(request.user, uuid)
     try:
-        found = aligned_for(evaluation, request.user, request.GET)
+        quality = requested_alignment(evaluation, request.user, request.GET)
     except CannotEvaluate as error:
         return render(request, "analysis/_aligned.html", {"refusal": str(error)})
-    context: dict[str, Any] = {"found": found, "run": evaluation.run}
-    if not found["reason"]:
-        context["hidden"] = sentence(found["hidden"], found["part"])
-        context["measures"] = _rows(found["measures"] or {})
+    context: dict[str, Any] = {"found": quality, "run": evaluation.run}
+    if not quality["reason"]:
+        context["hidden"] = sentence(quality["hidden"], quality["part"])
+        context["measures"] = _rows(quality["measures"] or {})
     return render(request, "analysis/_aligned.html", context)
 
 
-def aligned_for(evaluation: Evaluation, user: User, query: Mapping[str, Any]) -> dict[str, Any]:
-    """For a query of part. Raises CannotEvaluate, and Http404 for another part."""
+def requested_alignment(evaluation: Evaluation, user: User, query: Mapping[str, Any]) -> dict[str, Any]:
+    """The alignment of the `part` in a query. Raises CannotEvaluate, and Http404 for an unknown part."""
     part = get_part(evaluation, str(query.get("part", "")))
     hidden = hidden_films(user, evaluation.run, part=part)
     return alignment_of(evaluation, evaluated_part(evaluation, part), hidden=hidden)
 
 
 def _rows(measures: dict[str, dict[str, float]]) -> list[tuple[str, dict[str, float] | None, dict[str, float] | None]]:
-    """(in words, before, after) of each measure."""
+    """(words, before, after) of each measure."""
     return [
         (words, measures.get(f"{name}_before"), measures.get(f"{name}_after") or measures.get(name))
         for name, words in WORDS.items()

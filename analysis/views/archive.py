@@ -1,4 +1,4 @@
-"""A run as one archive, to be run again elsewhere."""
+"""Download of a run as an archive, to run it again elsewhere."""
 
 from uuid import UUID
 
@@ -19,8 +19,8 @@ from portal.people.signed_in import SignedInRequest
 
 @require_GET
 def run_archive(request: SignedInRequest, uuid: UUID) -> StreamingHttpResponse:
-    """The run's folder as a zip, for those who may ask for runs. It holds films, so each download is audited; a run
-    that holds scores hidden from the person is refused."""
+    """The run's folder as a zip, for those who may request runs. It holds films, so each download is audited; a run
+    with scores hidden from the user is refused."""
     run = get_visible(Run.objects.select_related("site", "detector__split"), request.user, uuid)
     require(request.user, "request runs", run.site)
     folder = run_folder(run.uuid)

@@ -22,7 +22,7 @@ PAGES = {RunKind.BANK_STUDY: "bank-study", RunKind.BLIND_SPOTS: "blind-spots"}
 
 
 def get_bank_study(user: User, uuid: UUID, kind: RunKind) -> Run:
-    """A study of this kind, finished or not, at a site where the person sees scores; 404 or 403 otherwise."""
+    """A study of this kind, finished or not, at a site where the user may see scores; 404 or 403 otherwise."""
     rows = Run.objects.filter(kind=kind).select_related("site", "split", "alignment__run", "detector__run")
     run = get_visible(rows, user, uuid)
     require(user, "see scores", run.site)
@@ -31,15 +31,15 @@ def get_bank_study(user: User, uuid: UUID, kind: RunKind) -> Run:
 
 @require_GET
 def bank_study(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """AUROC and false alarms against the number of normal films and of abnormal ones in the bank."""
+    """AUROC and false alarms against the number of normal films, and the share of abnormal films, in the bank."""
     run = get_bank_study(request.user, uuid, RunKind.BANK_STUDY)
     try:
         context = _context(request, run)
         context["cells"] = str(len(context["facts"]["cells"]))
         if context["shown"]:
-            found = bank_results.bank_results_of(run)
-            figures = bank_results.bank_figures(run, found, theme=theme_of(request.user))
-            context |= {"found": found, "figures": figures}
+            results = bank_results.bank_results_of(run)
+            figures = bank_results.bank_figures(run, results, theme=theme_of(request.user))
+            context |= {"found": results, "figures": figures}
     except CannotEvaluate as error:
         return _refusal(request, error)
     return render(request, "analysis/bank_study.html", context)
@@ -47,17 +47,17 @@ def bank_study(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 @require_GET
 def blind_spots(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """What share of pasted lesions is found, by size, contrast and place, and what mask and cells lose."""
+    """The share of pasted lesions that are detected, by size, contrast and place, and the losses by mask and cells."""
     run = get_bank_study(request.user, uuid, RunKind.BLIND_SPOTS)
     try:
         context = _context(request, run)
         if context["shown"]:
-            found = bank_results.blind_results_of(run)
-            figures = bank_results.blind_figures(run, found, theme=theme_of(request.user))
+            results = bank_results.blind_results_of(run)
+            figures = bank_results.blind_figures(run, results, theme=theme_of(request.user))
             context |= {
-                "found": found,
+                "found": results,
                 "figures": figures,
-                "kinds": [kind for kind in found.places if kind != blind.ALL],
+                "kinds": [kind for kind in results.places if kind != blind.ALL],
             }
             context |= {"all_kinds": blind.ALL, "limits": blind.LIMITS}
     except CannotEvaluate as error:
@@ -101,7 +101,7 @@ def _show(request: SignedInRequest, uuid: UUID, kind: RunKind) -> HttpResponse:
 
 @require_GET
 def bank_study_table(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """One line a bank, with full precision, as CSV."""
+    """A row for each bank, with full precision, as CSV."""
     run = get_bank_study(request.user, uuid, RunKind.BANK_STUDY)
     try:
         require_shown(run)
@@ -112,7 +112,7 @@ def bank_study_table(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 @require_GET
 def blind_spots_table(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """One line for each kind, size, contrast and map, with full precision, as CSV."""
+    """A row for each kind, size, contrast and map, with full precision, as CSV."""
     run = get_bank_study(request.user, uuid, RunKind.BLIND_SPOTS)
     try:
         require_shown(run)
@@ -122,12 +122,12 @@ def blind_spots_table(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 
 def require_shown(run: Run) -> None:
-    """Raises CannotEvaluate where the figures of test have not been looked at yet, or the run is not done."""
+    """Raises CannotEvaluate where the run is not done, or nobody has looked at its results on test yet."""
     check_done(run)
     if not is_open(run):
         raise CannotEvaluate(
-            f"The run {run.name!r} tells of test films, and nobody has looked yet: show test on its page first, which "
-            "is a counted look."
+            f"The results of the run {run.name!r} are on test films, and nobody has looked at them yet: show test on "
+            "its page first, which is a counted look."
         )
 
 

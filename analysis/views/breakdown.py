@@ -1,4 +1,4 @@
-"""The breakdown of an evaluation by finding and group, as a part of its page."""
+"""The section with the breakdown by finding and group of an evaluation's page."""
 
 from uuid import UUID
 
@@ -19,15 +19,15 @@ def breakdown(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The forest plot, and the same numbers as tables."""
     evaluation = get_evaluation(request.user, uuid)
     try:
-        found = break_down(evaluation, part=get_part(evaluation, request.GET.get("part", "")))
+        results = break_down(evaluation, part=get_part(evaluation, request.GET.get("part", "")))
     except CannotEvaluate as error:
         return render(request, "analysis/_breakdown.html", {"refusal": str(error)})
     theme = theme_of(request.user)
-    figure = forest(found, theme=theme, random_weights=evaluation.run.random_weights)
+    figure = forest(results, theme=theme, random_weights=evaluation.run.random_weights)
     context = {
         "evaluation": evaluation,
-        "found": found,
-        "groups": [(GROUPS[name], rows) for name, rows in found.groups.items()],
-        "figure": with_note(figure, note_of(evaluation.split, found.part)),
+        "found": results,
+        "groups": [(GROUPS[name], rows) for name, rows in results.groups.items()],
+        "figure": with_note(figure, note_of(evaluation.split, results.part)),
     }
     return render(request, "analysis/_breakdown.html", context)

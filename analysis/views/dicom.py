@@ -24,7 +24,7 @@ def segmentation(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> 
 
 
 def file(user: User, run_uuid: UUID, image_uuid: UUID, kind: Kind) -> HttpResponse:
-    """Raises CannotExport and CannotEvaluate."""
+    """Raises CannotExportDicom and CannotEvaluate."""
     score, _ = scored_film(user, run_uuid, image_uuid)
     response = HttpResponse(export(score=score, author=user, kind=kind), content_type="application/dicom")
     name = f"hilum-{kind}-{str(run_uuid)[:8]}-{str(image_uuid)[:8]}.dcm"

@@ -1,4 +1,4 @@
-"""What the honest broker sees: films that need action outside research."""
+"""The honest broker's pages: films that need action outside research."""
 
 from uuid import UUID
 

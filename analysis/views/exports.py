@@ -1,4 +1,4 @@
-"""Exports: the data of a figure as CSV, an evaluation as PDF. The API answers with the same functions."""
+"""Exports: the data of a figure as CSV, an evaluation as PDF. The API uses the same functions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from analysis.report.csv_tables import Table, as_csv, sentences
 from analysis.report.document import report_pdf
 from analysis.report.figure_tables import COMPARED, FIGURES, Figure, table_of
 from analysis.sections.comparison import CannotCompare, compare
-from analysis.views.comparison import evaluations_asked
-from analysis.views.operating import asked_for
+from analysis.views.comparison import requested_evaluations
+from analysis.views.operating import requested_point
 from analysis.views.query_parameters import get_evaluation, get_part, get_weight, is_a_look
 from portal.models import Part, User
 from portal.people import audit
@@ -33,7 +33,7 @@ class CannotExportTable(Exception):
 
 @dataclass(frozen=True)
 class Download:
-    """A file as it goes out; its name holds no word that a person wrote."""
+    """A file to download; its name contains no text entered by users."""
 
     name: str
     kind: str
@@ -77,12 +77,12 @@ def report(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 
 def report_of(user: User, uuid: UUID, query: Mapping[str, Any]) -> Download:
-    """An evaluation as PDF, with the operating point of `rule`, `target` and `prevalence`; what is left out is the
-    plan's. Raises as `figure_of`."""
+    """An evaluation as PDF, at the operating point of `rule`, `target` and `prevalence`, each by default that of the
+    plan. Raises as `figure_of`."""
     evaluation = get_evaluation(user, uuid)
     planned = planned_point(current_plan(evaluation.split))
     try:
-        content = report_pdf(evaluation, asked=asked_for(query, default=planned))
+        content = report_pdf(evaluation, asked=requested_point(query, default=planned))
     except InvalidOperatingPoint as error:
         raise CannotExportTable(str(error)) from error
     with transaction.atomic():
@@ -92,13 +92,14 @@ def report_of(user: User, uuid: UUID, query: Mapping[str, Any]) -> Download:
 
 def figure_of(user: User, uuid: UUID, name: str, query: Mapping[str, Any]) -> Download:
     """The data of a figure of an evaluation, by `part`, `weight` and, for the operating point, `rule`, `target` and
-    `prevalence`. Raises Http404, PermissionDenied, CannotExport, and CannotEvaluate when the run's folder is gone."""
+    `prevalence`. Raises Http404, PermissionDenied, CannotExportTable, and CannotEvaluate where the run's folder is
+    gone."""
     evaluation = get_evaluation(user, uuid)
     part = get_part(evaluation, str(query.get("part", "")))
     weight = _weight(user, evaluation, part, str(query.get("weight", "")))
     hidden = hidden_films(user, evaluation.run, part=part)
     try:
-        table = table_of(FIGURES, name, Figure(evaluation, part, weight, hidden, asked_for(query)))
+        table = table_of(FIGURES, name, Figure(evaluation, part, weight, hidden, requested_point(query)))
     except KeyError as error:
         raise Http404(error.args[0]) from None
     except InvalidOperatingPoint as error:
@@ -106,14 +107,14 @@ def figure_of(user: User, uuid: UUID, name: str, query: Mapping[str, Any]) -> Do
     return _csv(f"{name}-{part}-{evaluation.uuid}", table, [evaluation], part)
 
 
-def compared_figure_of(user: User, name: str, addresses: Sequence[str], asked_part: str) -> Download:
+def compared_figure_of(user: User, name: str, addresses: Sequence[str], requested_part: str) -> Download:
     """The data of a figure of a comparison. Raises as `figure_of`."""
-    part = asked_part or Part.TEST.value
+    part = requested_part or Part.TEST.value
     try:
-        evaluations = evaluations_asked(user, list(addresses))
-        found = compare(evaluations, part=part)
-        hidden = {image for one in evaluations for image in hidden_films(user, one.run, part=part)}
-        table = table_of(COMPARED, name, found, hidden)
+        evaluations = requested_evaluations(user, list(addresses))
+        compared = compare(evaluations, part=part)
+        hidden = {image for evaluation in evaluations for image in hidden_films(user, evaluation.run, part=part)}
+        table = table_of(COMPARED, name, compared, hidden)
     except KeyError as error:
         raise Http404(error.args[0]) from None
     except CannotCompare as error:
@@ -122,13 +123,13 @@ def compared_figure_of(user: User, name: str, addresses: Sequence[str], asked_pa
 
 
 def _csv(name: str, table: Table, evaluations: Sequence[Evaluation], part: str) -> Download:
-    random_weights = any(one.run.random_weights for one in evaluations)
+    random_weights = any(evaluation.run.random_weights for evaluation in evaluations)
     notice = sentences(random_weights=random_weights, note=note_of(evaluations[0].split, part), remark=table.remark)
     return Download(f"hilum-{name}.csv", "text/csv; charset=utf-8", as_csv(table, notice=notice))
 
 
 def _weight(user: User, evaluation: Evaluation, part: str, text: str) -> float:
-    """On test the run's weight, or one at which this person looked before, so that nothing is seen uncounted."""
+    """The weight; on test only the run's or one at which this user has looked before, so that no look is uncounted."""
     weight = get_weight(text) if text else float(evaluation.metrics["weight"])
     if weight is None:
         raise CannotExportTable(f"The weight {text[:20]!r} is not one of 0, 0.01 … 1; choose one of these.")

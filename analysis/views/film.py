@@ -1,4 +1,4 @@
-"""One film in one scored run: the viewer with the heatmap, in original pixels."""
+"""A film in a scored run: the viewer with the heatmap, in original pixels."""
 
 from typing import Any
 from uuid import UUID
@@ -37,7 +37,7 @@ def film(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResp
 
 @require_GET
 def overlay(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
-    """What the viewer needs to draw the heatmap; the maps themselves come from `maps`."""
+    """The facts with which the viewer draws the heatmap; `maps` returns the maps themselves."""
     score, part = scored_film(request.user, run_uuid, image_uuid)
     if score.error:
         return JsonResponse({"error": f"This film has no heatmap: {score.error}"}, status=410)
@@ -57,7 +57,7 @@ def weight_lock(part: str) -> dict[str, Any]:
 
 
 def overlay_of(folder: ScoredFolder, row: int, *, maps_url: str) -> dict[str, Any]:
-    """What the viewer draws the heatmap of the film at ``row`` by. Raises ResultsMissing."""
+    """The facts with which the viewer draws the heatmap of the film at ``row``. Raises ResultsMissing."""
     summary, maps = folder.summary, folder.maps_of(row)
     standard = summary.standardisation or {"mean": None, "std": None}
     low, high = summary.scale
@@ -96,7 +96,7 @@ def maps_response(both: Any) -> HttpResponse:
 
 @require_GET
 def nearest(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
-    """The normals nearest to a patch (`row` and `column` of the map; without them the hottest), with their films."""
+    """The nearest normal patches to a patch (`row` and `column` of the map, default: the hottest), and their films."""
     score, _ = scored_film(request.user, run_uuid, image_uuid)
     try:
         patch, neighbours = _patch(request), _whole(request, "neighbours", default=5, least=1, most=MOST_NEIGHBOURS)
@@ -107,17 +107,18 @@ def nearest(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> JsonR
     try:
         with results_of(score.run) as folder:
             stride = folder.summary.stride
-        found = nearest_normals(run=score.run, image_uuid=image_uuid, patch=patch, neighbours=neighbours)
+        explained = nearest_normals(run=score.run, image_uuid=image_uuid, patch=patch, neighbours=neighbours)
     except (CannotEvaluate, CannotExplain) as error:
         return JsonResponse({"error": str(error)}, status=410)
-    films = _films_of_bank(request.user, score.run, {one["image"] for one in found["nearest"] if one["image"]})
+    uuids = {neighbour["image"] for neighbour in explained["nearest"] if neighbour["image"]}
+    films = _films_of_bank(request.user, score.run, uuids)
     shown = [
-        {**{key: one[key] for key in _NEIGHBOUR}, **_place(one, stride), "film": films[one["image"]]}
-        for one in found["nearest"]
-        if one["image"] in films
+        {**{key: neighbour[key] for key in _NEIGHBOUR}, **_place(neighbour, stride), "film": films[neighbour["image"]]}
+        for neighbour in explained["nearest"]
+        if neighbour["image"] in films
     ]
-    facts = {key: found[key] for key in ("row", "column", "global_score", "region_score", "centre_original_px")}
-    return JsonResponse({**facts, "stride": stride, "nearest": shown, "hidden": len(found["nearest"]) - len(shown)})
+    facts = {key: explained[key] for key in ("row", "column", "global_score", "region_score", "centre_original_px")}
+    return JsonResponse({**facts, "stride": stride, "nearest": shown, "hidden": len(explained["nearest"]) - len(shown)})
 
 
 _NEIGHBOUR = ("bank", "rank", "distance", "row", "column", "original_from_canonical")
@@ -138,17 +139,17 @@ def _whole(request: SignedInRequest, name: str, *, default: int, least: int, mos
     return int(text)
 
 
-def _place(one: dict[str, Any], stride: int) -> dict[str, Any]:
-    """Centre (x, y) of the patch in its own film; None for a whole film, or one whose place is not known."""
-    affine = one["original_from_canonical"]
-    if affine is None or one["row"] < 0:
+def _place(neighbour: dict[str, Any], stride: int) -> dict[str, Any]:
+    """Centre (x, y) of the patch in the pixels of its film; None for a whole film, or without a known affine map."""
+    affine = neighbour["original_from_canonical"]
+    if affine is None or neighbour["row"] < 0:
         return {"centre_original_px": None}
-    x, y = (np.array(affine) @ [(one["column"] + 0.5) * stride, (one["row"] + 0.5) * stride, 1.0]).tolist()
+    x, y = (np.array(affine) @ [(neighbour["column"] + 0.5) * stride, (neighbour["row"] + 0.5) * stride, 1.0]).tolist()
     return {"centre_original_px": [x, y]}
 
 
 def _films_of_bank(user: User, run: Run, uuids: set[str]) -> dict[str, dict[str, str]]:
-    """The films of the detector's bank that the person may see, with their scores: a distance is one."""
+    """The films of the detector's bank whose scores the user may see, since a distance is a score."""
     assert run.detector is not None
     rows = visible(Image.objects.filter(uuid__in=uuids), user).select_related("dataset__site", "current_label")
     parts = dict(
@@ -171,7 +172,7 @@ def _films_of_bank(user: User, run: Run, uuids: set[str]) -> dict[str, dict[str,
 
 @require_GET
 def film_scores(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """A film's scores in every finished run, as a part of its page."""
+    """The section of a film's page with its scores in every finished run."""
     image = get_visible(Image.objects.select_related("dataset__site", "current_label"), request.user, uuid)
     scores = list(
         image.scores.filter(run__state=RunState.DONE)
@@ -184,4 +185,4 @@ def film_scores(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 
 def _flat(maps: Any) -> list[list[float]] | None:
-    return None if maps is None else [list(np.asarray(one, dtype=float).ravel()) for one in maps]
+    return None if maps is None else [list(np.asarray(plane, dtype=float).ravel()) for plane in maps]

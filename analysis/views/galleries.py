@@ -1,4 +1,4 @@
-"""The galleries of an evaluation at an operating point, as a part of its page."""
+"""The section of an evaluation's page with galleries of films at an operating point."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ from analysis.evaluation.operating_points import OperatingResult
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.models import Evaluation
 from analysis.sections.galleries import WORDS, GalleryPage, galleries
-from analysis.views.operating import reached_for
+from analysis.views.operating import operating_result
 from analysis.views.query_parameters import get_evaluation
 from portal.models import User
 from portal.people.signed_in import SignedInRequest
@@ -24,48 +24,48 @@ from portal.people.signed_in import SignedInRequest
 
 @require_GET
 def gallery(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """Without a kind the first page of all; with one its page as further films of the list."""
+    """Without `kind`, the first page of every gallery; with `kind`, only the films of the requested page, to append."""
     evaluation = get_evaluation(request.user, uuid)
     kind = request.GET.get("kind", "")
     try:
-        reached, found = galleries_for(evaluation, request.user, request.GET)
+        reached, pages = requested_galleries(evaluation, request.user, request.GET)
     except (InvalidOperatingPoint, CannotEvaluate) as error:
         return render(request, "analysis/_galleries.html", {"refusal": str(error)})
-    hidden = sum(one.hidden for one in found)
+    hidden = sum(page.hidden for page in pages)
     context = {
         "evaluation": evaluation,
         "run": evaluation.run,
         "reached": reached,
-        "galleries": [(one, _next(reached, one)) for one in found],
+        "galleries": [(page, _next(reached, page)) for page in pages],
         "hidden": sentence(hidden, reached.part),
     }
     return render(request, "analysis/_gallery_films.html" if kind else "analysis/_galleries.html", context)
 
 
-def galleries_for(
+def requested_galleries(
     evaluation: Evaluation, user: User, query: Mapping[str, Any]
 ) -> tuple[OperatingResult, list[GalleryPage]]:
-    """For a query as `reached_for` takes it, with kind and page; either may be left out. Raises what it raises, and
-    InvalidOperatingPoint for another kind or a page that is no number."""
+    """For the parameters of `operating_result` and the optional `kind` and `page`. Raises as `operating_result`, and
+    InvalidOperatingPoint for an unknown kind or a page that is not a number."""
     kind, page = str(query.get("kind", "")), str(query.get("page") or "1")
     if kind and kind not in WORDS:
         raise InvalidOperatingPoint(f"The kind {kind[:40]!r} is unknown; use one of {', '.join(WORDS)}.")
     if not (page.isascii() and page.isdecimal() and int(page[:9]) >= 1):
-        raise InvalidOperatingPoint(f"The page {page[:20]!r} is no page; give a whole number from 1 on.")
-    reached = reached_for(evaluation, query)
+        raise InvalidOperatingPoint(f"The page {page[:20]!r} is not a page; give a whole number from 1 on.")
+    reached = operating_result(evaluation, query)
     scored = evaluated_part(evaluation, reached.part)
     hidden = hidden_films(user, evaluation.run, part=reached.part)
-    found = galleries(evaluation, scored, reached, hidden=hidden, kind=kind, page=int(page[:9]))
-    if kind and not found:
+    pages = galleries(evaluation, scored, reached, hidden=hidden, kind=kind, page=int(page[:9]))
+    if kind and not pages:
         raise InvalidOperatingPoint(
-            f"There is no gallery {kind!r} here: it is one of films that are {'not ' if reached.threshold else ''}"
-            "called by a threshold."
+            f"There is no gallery {kind!r} here: it is only for results {'without' if reached.threshold else 'with'} a "
+            "threshold."
         )
-    return reached, found
+    return reached, pages
 
 
 def _next(reached: OperatingResult, gallery: GalleryPage) -> str:
-    """The query of the next page; "" after the last."""
+    """The query string of the next page; "" after the last page."""
     if gallery.page >= gallery.pages:
         return ""
     return urlencode(

@@ -1,4 +1,4 @@
-"""Localisation of an evaluation, as a part of its page."""
+"""The section on localisation of an evaluation's page."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,30 +20,30 @@ from portal.people.signed_in import SignedInRequest
 
 @require_GET
 def localisation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """The FROC figure, and its numbers beside the others as tables; a sentence where no film has boxes."""
+    """The FROC figure, and tables of its numbers and the other measures; a sentence where no film has boxes."""
     evaluation = get_evaluation(request.user, uuid)
     try:
-        found = localised_for(evaluation, request.GET)
+        localised = requested_localisation(evaluation, request.GET)
     except (InvalidOperatingPoint, CannotEvaluate) as error:
         return render(request, "analysis/_localisation.html", {"refusal": str(error)})
-    context: dict[str, Any] = {"found": found}
-    if not found["reason"]:
-        drawn = froc_of(found, theme=theme_of(request.user), random_weights=evaluation.run.random_weights)
-        context["rates"] = _rates(found["kinds"]["fused"]["froc"])
-        context["figure"] = with_note(drawn, note_of(evaluation.split, found["part"]))
+    context: dict[str, Any] = {"found": localised}
+    if not localised["reason"]:
+        drawn = froc_of(localised, theme=theme_of(request.user), random_weights=evaluation.run.random_weights)
+        context["rates"] = _rates(localised["kinds"]["fused"]["froc"])
+        context["figure"] = with_note(drawn, note_of(evaluation.split, localised["part"]))
     return render(request, "analysis/_localisation.html", context)
 
 
-def localised_for(evaluation: Evaluation, query: Mapping[str, Any]) -> dict[str, Any]:
-    """For a query of part and weight; either may be left out. Raises InvalidOperatingPoint for a weight that is not
-    kept, or that would be a look at test, CannotEvaluate, and Http404 for another part."""
+def requested_localisation(evaluation: Evaluation, query: Mapping[str, Any]) -> dict[str, Any]:
+    """For the optional parameters `part` and `weight`. Raises InvalidOperatingPoint for a weight without stored scores
+    or that would be a look at test, CannotEvaluate, and Http404 for an unknown part."""
     part = get_part(evaluation, str(query.get("part", "")))
     weight = allowed_weight(evaluation, part, str(query.get("weight") or ""))
     return localise(evaluation, evaluated_part(evaluation, part), weight=weight)
 
 
 def _rates(froc: dict[str, Any]) -> list[tuple[str, float, float | None, float | None]]:
-    """(rate in words, sensitivity, low, high); without intervals the last two are None."""
+    """(rate in words, sensitivity, low, high); low and high are None without an interval."""
     words = [f"1/{round(1 / rate)}" if rate < 1 else f"{rate:g}" for rate in froc["rates"]]
     none = [None] * len(words)
     return list(zip(words, froc["at_rates"], froc["low"] or none, froc["high"] or none, strict=True))

@@ -1,4 +1,4 @@
-"""The operating point of an evaluation, as a part of its page."""
+"""The section on the operating point of an evaluation's page."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,29 +19,29 @@ from portal.people.signed_in import SignedInRequest
 
 @require_GET
 def operating(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """What the threshold does: confusion matrix, rates, predictive values and workload."""
+    """Results at the threshold: confusion matrix, rates, predictive values and workload."""
     evaluation = get_evaluation(request.user, uuid)
     try:
-        reached = reached_for(evaluation, request.GET)
+        reached = operating_result(evaluation, request.GET)
     except (InvalidOperatingPoint, CannotEvaluate) as error:
         return render(request, "analysis/_operating.html", {"refusal": str(error)})
     return render(request, "analysis/_operating.html", {"evaluation": evaluation, "reached": reached})
 
 
-def reached_for(evaluation: Evaluation, query: Mapping[str, Any]) -> OperatingResult:
-    """For a query of part, weight, rule, target and prevalence, shares as fractions; each may be left out.
+def operating_result(evaluation: Evaluation, query: Mapping[str, Any]) -> OperatingResult:
+    """For the optional parameters `part`, `weight`, `rule`, `target` and `prevalence`, shares as fractions.
 
-    Raises InvalidOperatingPoint, also for a weight on test that is not the run's, CannotEvaluate, and Http404 for
-    another part.
+    Raises InvalidOperatingPoint, also for a weight on test that is not the run's, CannotEvaluate, and Http404 for an
+    unknown part.
     """
     part = get_part(evaluation, str(query.get("part", "")))
     weight = allowed_weight(evaluation, part, str(query.get("weight") or ""))
     scored = evaluated_part(evaluation, part)
-    return apply_operating_point(evaluation, scored, weight=weight, asked=asked_for(query))
+    return apply_operating_point(evaluation, scored, weight=weight, asked=requested_point(query))
 
 
-def asked_for(query: Mapping[str, Any], *, default: RequestedPoint | None = None) -> RequestedPoint:
-    """By `rule`, `target` and `prevalence`; one that is left out is the default's, or the usual one. Raises
+def requested_point(query: Mapping[str, Any], *, default: RequestedPoint | None = None) -> RequestedPoint:
+    """From the parameters `rule`, `target` and `prevalence`; a missing one is taken from the default. Raises
     InvalidOperatingPoint."""
     default = default or RequestedPoint()
     return RequestedPoint(
@@ -58,4 +58,4 @@ def _share(query: Mapping[str, Any], name: str, default: float) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InvalidOperatingPoint(f"The {name} {text[:20]!r} is no number; write a share such as 0.9.") from None
+        raise InvalidOperatingPoint(f"The {name} {text[:20]!r} is not a number; write a share such as 0.9.") from None

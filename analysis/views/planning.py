@@ -1,4 +1,4 @@
-"""The analysis plan of a split: what it says, a new version, its exact bytes, a second person's approval."""
+"""The analysis plan of a split: its page, a new version, its exact bytes, a second person's approval."""
 
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from analysis.evaluation.analysis_plan import METRICS, CannotPlan, Intent
 from analysis.evaluation.looks import looks_at_test
 from analysis.evaluation.operating_point import OFFERED, RULES, InvalidOperatingPoint
 from analysis.models import AnalysisPlan
-from analysis.views.operating import asked_for
+from analysis.views.operating import requested_point
 from portal.models import Split, User
 from portal.people.access import get_visible, may, require
 from portal.people.signed_in import SignedInRequest
@@ -25,11 +25,11 @@ def plan(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     fault, status = "", 200
     if request.method == "POST":
         try:
-            made = analysis_plan.lock_plan(split=split, author=request.user, intent=intent_from(split, request.POST))
+            locked = analysis_plan.lock_plan(split=split, author=request.user, intent=intent_from(split, request.POST))
         except (CannotPlan, InvalidOperatingPoint) as refusal:
             fault, status = str(refusal), 400
         else:
-            messages.success(request, f"Version {made.version} of the plan is locked.")
+            messages.success(request, f"Version {locked.version} of the plan is locked.")
             return redirect("analysis:plan", split.uuid)
     current = analysis_plan.current_plan(split)
     looks = looks_at_test(split)
@@ -60,7 +60,7 @@ def plan(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 @require_GET
 def plan_document(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """The bytes that the plan's SHA-256 is of."""
+    """The exact bytes whose SHA-256 is that of the plan."""
     plan = get_visible(AnalysisPlan.objects.select_related("split__site"), request.user, uuid)
     response = HttpResponse(plan.document.encode(), content_type="application/json")
     response.headers["Content-Disposition"] = f'attachment; filename="analysis-plan-{plan.sha256[:12]}.json"'
@@ -80,7 +80,7 @@ def approve(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 @require_POST
 def set_rules(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """The site's rules, from the page of one of its splits."""
+    """Save the site's rules for test, from the page of one of its splits."""
     split = _split(request.user, uuid)
     rules = TestRules(plan="plan" in request.POST, second_person="second_person" in request.POST)
     set_test_rules(site=split.site, rules=rules, author=request.user)
@@ -95,21 +95,21 @@ def _split(user: User, uuid: UUID) -> Split:
 
 
 def _start(current: AnalysisPlan | None) -> dict[str, object]:
-    """What the form of a new version begins with."""
+    """Initial values of the form for a new version."""
     point = analysis_plan.planned_point(current)
     return {"rule": point.rule, "target": f"{point.target:g}", "prevalence": f"{point.prevalence:g}"}
 
 
-def intent_from(split: Split, given: QueryDict) -> Intent:
+def intent_from(split: Split, form: QueryDict) -> Intent:
     """Raises CannotPlan and InvalidOperatingPoint."""
-    primary = given.get("primary")
+    primary = form.get("primary")
     return Intent(
-        metric=given.get("metric", ""),
-        operating_point=asked_for(given),
+        metric=form.get("metric", ""),
+        operating_point=requested_point(form),
         primary=analysis_plan.detector_at(split, primary) if primary else None,
-        compared=[analysis_plan.detector_at(split, address) for address in given.getlist("compared")],
-        looks=_looks(given.get("looks", "1")),
-        hypothesis=given.get("hypothesis", ""),
+        compared=[analysis_plan.detector_at(split, address) for address in form.getlist("compared")],
+        looks=_looks(form.get("looks", "1")),
+        hypothesis=form.get("hypothesis", ""),
     )
 
 

@@ -1,4 +1,4 @@
-"""Precision and the screening range of an evaluation, as a part of its page."""
+"""The section on precision and the screening range of an evaluation's page."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,25 +25,25 @@ def precision(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The precision–recall figure, and a table of average precision, partial AUROC and rates at fixed thresholds."""
     evaluation = get_evaluation(request.user, uuid)
     try:
-        found, scored = precision_for(evaluation, request.GET)
-        hidden = hidden_films(request.user, evaluation.run, part=found.part)
+        results, scored = requested_precision(evaluation, request.GET)
+        hidden = hidden_films(request.user, evaluation.run, part=results.part)
     except (InvalidOperatingPoint, CannotEvaluate) as error:
         return render(request, "analysis/_precision.html", {"refusal": str(error)})
     drawn = precision_figure(
-        found,
+        results,
         scored,
         shown=[None if image in hidden else image for image in scored.images],
         theme=theme_of(request.user),
         random_weights=evaluation.run.random_weights,
     )
-    figure = with_note(drawn, note_of(evaluation.split, found.part))
-    kinds = [(kind, found.auprc[kind], found.partial_auc[kind]) for kind in found.auprc]
-    return render(request, "analysis/_precision.html", {"found": found, "kinds": kinds, "figure": figure})
+    figure = with_note(drawn, note_of(evaluation.split, results.part))
+    kinds = [(kind, results.auprc[kind], results.partial_auc[kind]) for kind in results.auprc]
+    return render(request, "analysis/_precision.html", {"found": results, "kinds": kinds, "figure": figure})
 
 
-def precision_for(evaluation: Evaluation, query: Mapping[str, Any]) -> tuple[Precision, ScoredPart]:
-    """For a query of part and weight; either may be left out. Raises InvalidOperatingPoint for a weight that is not
-    kept, or that would be a look at test, CannotEvaluate, and Http404 for another part."""
+def requested_precision(evaluation: Evaluation, query: Mapping[str, Any]) -> tuple[Precision, ScoredPart]:
+    """For the optional parameters `part` and `weight`. Raises InvalidOperatingPoint for a weight without stored scores
+    or that would be a look at test, CannotEvaluate, and Http404 for an unknown part."""
     part = get_part(evaluation, str(query.get("part", "")))
     weight = allowed_weight(evaluation, part, str(query.get("weight") or ""))
     scored = evaluated_part(evaluation, part)

@@ -1,4 +1,4 @@
-"""Proposals for the next version of the normal set: the list, one with what would change, the decision."""
+"""Proposals for the next version of the normal set: the list, a proposal with its effect, the decision."""
 
 from uuid import UUID
 
@@ -72,7 +72,7 @@ def _lists(comparison: proposals.ProposalEffect | None) -> list[dict[str, object
 
 @require_POST
 def propose_normals(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """The films of the readings named in `reading` (repeated), or all that may be proposed."""
+    """Propose the films of the readings in `reading` (repeated), by default all that may be proposed."""
     rows = Worklist.objects.select_related("run__site", "run__detector__split", "run__detector__run")
     worklist = get_visible(rows, request.user, uuid)
     require(request.user, "propose normals", worklist.run.site)
@@ -80,8 +80,8 @@ def propose_normals(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     addresses = request.POST.getlist("reading")
     named = None
     if addresses:
-        standing = Reading.objects.filter(item__worklist=worklist)
-        named = [one for one in standing if str(one.uuid) in addresses]
+        readings = Reading.objects.filter(item__worklist=worklist)
+        named = [reading for reading in readings if str(reading.uuid) in addresses]
     try:
         proposal = proposals.propose(worklist=worklist, author=request.user, readings=named)
     except ProposalRefused as refusal:
@@ -92,7 +92,7 @@ def propose_normals(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 @require_POST
 def decide(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """`decision` accept, with the cohort's `name`, or refuse; and a `reason`."""
+    """Parameters: `decision` (accept or refuse), `reason`, and for accept the `name` of the new cohort."""
     proposal = _proposal(request, uuid)
     reason = request.POST.get("reason", "")
     try:
@@ -116,7 +116,7 @@ def _proposal(request: SignedInRequest, uuid: UUID) -> NormalProposal:
 
 
 def _require(user: User, site: Site | None) -> Site:
-    """Those who propose and those who accept."""
+    """The site, for users who may propose or accept normals. Raises PermissionDenied."""
     if site is not None and may(user, "propose normals", site):
         return site
     try:

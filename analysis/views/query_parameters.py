@@ -1,4 +1,4 @@
-"""What the pages of an evaluation are asked for: the evaluation itself, its part, a fusion weight."""
+"""Parameters shared by the pages of evaluations and studies: evaluation, part, fusion weight, theme, study."""
 
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from portal.people.access import get_visible, require
 
 
 def get_evaluation(user: User, uuid: UUID) -> Evaluation:
-    """Of a site where the person sees scores; 404 or 403 otherwise."""
+    """The evaluation, if it belongs to a site where the user may see scores; 404 or 403 otherwise."""
     rows = Evaluation.objects.select_related(
         "run__site", "run__detector__run", "run__detector__alignment__run", "split__site", "created_by"
     )
@@ -23,16 +23,16 @@ def get_evaluation(user: User, uuid: UUID) -> Evaluation:
     return evaluation
 
 
-def get_part(evaluation: Evaluation, asked: str) -> str:
-    """The part asked for, by default the first one evaluated. Raises Http404 for another."""
+def get_part(evaluation: Evaluation, text: str) -> str:
+    """The part named by `text`, by default the first one evaluated. Raises Http404 for another."""
     parts = parts_of(evaluation)
-    if asked and asked not in parts:
+    if text and text not in parts:
         raise Http404("This evaluation has no such part.")
-    return asked or parts[0]
+    return text or parts[0]
 
 
 def get_weight(text: str) -> float | None:
-    """A weight whose scores are stored, or None."""
+    """The weight, or None where no scores are stored for it."""
     try:
         weight = float(text)
     except ValueError:
@@ -41,13 +41,13 @@ def get_weight(text: str) -> float | None:
 
 
 def is_a_look(evaluation: Evaluation, part: str, weight: float) -> bool:
-    """Whether figures of this part at this weight have to be counted: on test, at any weight but the run's."""
+    """Whether showing this part at this weight is a counted look: on test, at any weight but the run's."""
     return part == Part.TEST and round(weight, 2) != round(float(evaluation.metrics["weight"]), 2)
 
 
 def allowed_weight(evaluation: Evaluation, part: str, text: str) -> float:
-    """The weight asked for, by default the run's. Raises InvalidOperatingPoint for one that is not stored, and on test
-    for any but the run's."""
+    """The weight in `text`, by default the run's. Raises InvalidOperatingPoint where no scores are stored for it, and
+    on test for any other weight than the run's."""
     weight = get_weight(text) if text else float(evaluation.metrics["weight"])
     if weight is None:
         raise InvalidOperatingPoint(f"The weight {text[:20]!r} is not one of 0, 0.01 … 1.")
@@ -59,12 +59,12 @@ def allowed_weight(evaluation: Evaluation, part: str, text: str) -> float:
 
 
 def theme_of(user: User) -> Theme:
-    """Of the figures on the person's pages."""
+    """The theme of the figures on the user's pages."""
     return "dark" if user.theme == "dark" else "light"
 
 
 def get_study(user: User, uuid: UUID, *, kind: str = "") -> Run:
-    """A finished ablation or sweep, of a site where the person sees scores; 404 or 403 otherwise."""
+    """A finished ablation or sweep of a site where the user may see scores; 404 or 403 otherwise."""
     run = get_visible(Run.objects.select_related("site", "split"), user, uuid)
     if run.kind not in ([kind] if kind else [RunKind.ABLATION, RunKind.SWEEP]) or run.state != RunState.DONE:
         raise Http404("There is no finished study here.")

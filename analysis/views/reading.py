@@ -1,4 +1,4 @@
-"""What a reader sees: the worklists to read, the reading page, the heatmap on request."""
+"""The reader's pages: the worklists, the reading page, the heatmap on request."""
 
 from typing import Any
 from uuid import UUID
@@ -41,11 +41,11 @@ def worklists(request: SignedInRequest) -> HttpResponse:
     allowed = actions_of(request.user, site)
     if not allowed & _ROOM:
         require(request.user, "read worklists", site)
-    found = Worklist.objects.filter(run__site=site).select_related("run", "created_by")
+    rows = Worklist.objects.filter(run__site=site).select_related("run", "created_by")
     own = Q(items__readings__reader=request.user, items__readings__replaced_by__isnull=True)
     context = {
         "room": "reading",
-        "worklists": found.annotate(
+        "worklists": rows.annotate(
             films=Count("items", distinct=True), own=Count("items__readings", filter=own, distinct=True)
         ),
         "open_escalations": Escalation.objects.filter(image__dataset__site=site, answer__isnull=True).count()
@@ -60,7 +60,7 @@ def worklists(request: SignedInRequest) -> HttpResponse:
 
 @require_GET
 def read(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """The reading page: one film at a time, in the reader's own order. Nothing on it tells which films are flagged."""
+    """The reading page: one film at a time, in the reader's own order. It does not reveal which films are flagged."""
     worklist = get_visible(Worklist.objects.select_related("run__site"), request.user, uuid)
     request.hilum_site = worklist.run.site
     items = in_order(begin(worklist=worklist, reader=request.user))
@@ -83,7 +83,7 @@ def _own(worklist: Worklist, request: SignedInRequest) -> QuerySet[Reading]:
 
 
 def _addresses(worklist: Worklist) -> dict[str, str]:
-    """Patterns that the page fills; a film's and an item's address go where the nil UUID stands."""
+    """URL patterns that the page completes: it replaces the nil UUID by that of a film or an item."""
     nil = UUID(int=0)
     return {
         "items": reverse("api-worklist-items", args=[worklist.uuid]),
@@ -97,23 +97,23 @@ def _addresses(worklist: Worklist) -> dict[str, str]:
 
 @require_GET
 def item_overlay(request: SignedInRequest, uuid: UUID, item_uuid: UUID) -> HttpResponse:
-    """The heatmap of an item. That it was asked for is kept before it is sent."""
+    """The heatmap of an item. The request is recorded before the heatmap is sent."""
     worklist = get_visible(Worklist.objects.select_related("run__site"), request.user, uuid)
     require(request.user, "read worklists", worklist.run.site)
-    item = WorklistItem.objects.select_related("image", "worklist__run__site")
-    found = item.filter(worklist=worklist, uuid=item_uuid).first()
-    if found is None:
+    items = WorklistItem.objects.select_related("image", "worklist__run__site")
+    item = items.filter(worklist=worklist, uuid=item_uuid).first()
+    if item is None:
         raise Http404("The worklist has no such film.")
     try:
-        verdicts.show_heatmap(item=found, reader=request.user)
+        verdicts.show_heatmap(item=item, reader=request.user)
     except ReadingRefused as refusal:
         return JsonResponse({"error": str(refusal)}, status=403)
-    return film.overlay(request, worklist.run.uuid, found.image.uuid)
+    return film.overlay(request, worklist.run.uuid, item.image.uuid)
 
 
 @require_GET
 def adjudications(request: SignedInRequest) -> HttpResponse:
-    """Films proposed for a blinded adjudication. The readings that set them off are not shown: that is the point."""
+    """Films proposed for a blinded adjudication. The readings that led to the proposal are deliberately not shown."""
     site = require(request.user, "see adjudications", request.hilum_site)
     films = Image.objects.filter(dataset__site=site, readings__adjudication_proposal__isnull=False)
     seen = Reading.objects.filter(reader=request.user, model_shown=True).values("image")

@@ -65,7 +65,7 @@ def make_evaluation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 @require_GET
 def evaluation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """One part at a time. Tune comes first: its weight may be moved freely, test is for the figure to report."""
+    """One part at a time, tune first, where the weight may be moved freely; test is for the results to report."""
     evaluation = get_evaluation(request.user, uuid)
     part = get_part(evaluation, request.GET.get("part", ""))
     weight = float(evaluation.metrics["weight"])
@@ -73,7 +73,7 @@ def evaluation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     try:
         figures = _figures(request, evaluation, part, weight)
     except CannotEvaluate as error:
-        return _gone(request, error)
+        return _refused(request, error)
     context = {
         "room": "results",
         "evaluation": evaluation,
@@ -102,12 +102,12 @@ def evaluation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def figures(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """The figures of a part at a weight, as JSON. Another weight on test needs a POST, and is a counted look. While the
-    slider is `moving` the band is left out."""
+    """The figures of a part at a weight, as JSON. Another weight than the run's on test needs a POST, and is a counted
+    look. While the slider is `moving`, the band is not computed."""
     evaluation = get_evaluation(request.user, uuid)
-    asked = request.POST if request.method == "POST" else request.GET
-    part = get_part(evaluation, asked.get("part", ""))
-    weight = get_weight(asked.get("weight", ""))
+    query = request.POST if request.method == "POST" else request.GET
+    part = get_part(evaluation, query.get("part", ""))
+    weight = get_weight(query.get("weight", ""))
     if weight is None:
         return JsonResponse({"error": "The weight is not one of 0, 0.01 … 1; move the slider again."}, status=400)
     if is_a_look(evaluation, part, weight):
@@ -119,7 +119,7 @@ def figures(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         except CannotEvaluate as error:
             return JsonResponse({"error": str(error)}, status=403)
     try:
-        drawn = _figures(request, evaluation, part, weight, moving=asked.get("moving") == "yes")
+        drawn = _figures(request, evaluation, part, weight, moving=query.get("moving") == "yes")
     except CannotEvaluate as error:
         return JsonResponse({"error": str(error)}, status=410)
     return JsonResponse(
@@ -138,13 +138,13 @@ def table(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     try:
         text = score_table(evaluation, viewer=request.user)
     except CannotEvaluate as error:
-        return _gone(request, error)
+        return _refused(request, error)
     response = HttpResponse(text, content_type="text/csv; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="scores-{evaluation.uuid}.csv"'
     return response
 
 
-def _gone(request: SignedInRequest, error: CannotEvaluate) -> HttpResponse:
+def _refused(request: SignedInRequest, error: CannotEvaluate) -> HttpResponse:
     return render(request, "portal/error.html", {"title": "Results are gone", "sentence": str(error)}, status=410)
 
 

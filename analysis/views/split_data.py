@@ -1,4 +1,4 @@
-"""The data of a split: Table 1, the flow from files to parts, where its labels come from."""
+"""The data of a split: Table 1, the flow from files to parts, and the sources of its labels."""
 
 from uuid import UUID
 
@@ -17,11 +17,12 @@ def split_data(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     split = get_visible(Split.objects.select_related("site"), request.user, uuid)
     require(request.user, "see the site", split.site)
     table = table_one(split)
+    rows = in_words(table)
     context = {
         "room": "data",
         "split": split,
         "table": table,
-        "rows": [(name, cells, zip(table.columns, told, strict=True)) for name, cells, told in in_words(table)],
+        "rows": [(name, texts, zip(table.columns, differences, strict=True)) for name, texts, differences in rows],
         "flow": flow(split),
         "compared_with": COMPARED_WITH,
     }

@@ -1,4 +1,4 @@
-"""The pages of an ablation and of a sweep. Figures of test appear once somebody has opened them, a counted look."""
+"""The pages of ablations and sweeps. Results on test are shown after test has been opened, which is a counted look."""
 
 from typing import Any
 from uuid import UUID
@@ -42,21 +42,21 @@ def ablation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         summary = summary_of(run)
         context = _shared(request, run) | {"summary": summary, "alignments": alignments_of(summary)}
         if context["is_open"]:
-            found = ablation_of(run)
-            drawn = ablation_figures.draw(found, theme=theme_of(request.user), random_weights=run.random_weights)
-            context |= {"found": found, "drawn": drawn, "kinds": COLUMNS}
+            results = ablation_of(run)
+            drawn = ablation_figures.draw(results, theme=theme_of(request.user), random_weights=run.random_weights)
+            context |= {"found": results, "drawn": drawn, "kinds": COLUMNS}
             context |= {"segmented": _with_films(segmented_of(run, request.user)), "hidden": _hidden(request, run)}
-            noted = [figures.with_note(one.figure, context["note"]) for one in drawn]
+            noted = [figures.with_note(study_figure.figure, context["note"]) for study_figure in drawn]
             context["figures"] = {f"figure-{number}": figure for number, figure in enumerate(noted, start=1)}
     except CannotEvaluate as error:
-        return _gone(request, error)
+        return _refused(request, error)
     return render(request, "analysis/ablation.html", context)
 
 
 def _with_films(examples: list[Segmented]) -> list[tuple[Segmented, Image]]:
-    """Each with its film, those that are still there."""
-    films = {str(film.uuid): film for film in Image.objects.filter(uuid__in=[one.film for one in examples])}
-    return [(one, films[one.film]) for one in examples if one.film in films]
+    """The examples whose films still exist, with their films."""
+    films = {str(film.uuid): film for film in Image.objects.filter(uuid__in=[example.film for example in examples])}
+    return [(example, films[example.film]) for example in examples if example.film in films]
 
 
 def _hidden(request: SignedInRequest, run: Run) -> int:
@@ -68,24 +68,25 @@ def sweep(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     run = get_study(request.user, uuid, kind=RunKind.SWEEP)
     try:
         context = _shared(request, run)
-        found = sweep_of(run, parts=parts_shown(run))
+        results = sweep_of(run, parts=parts_shown(run))
     except CannotEvaluate as error:
-        return _gone(request, error)
-    drawn = sweep_figures.draw(found, theme=theme_of(request.user), random_weights=run.random_weights)
-    columns = _columns(found)
+        return _refused(request, error)
+    drawn = sweep_figures.draw(results, theme=theme_of(request.user), random_weights=run.random_weights)
+    columns = _columns(results)
     order, descending = _order(request, columns)
     context |= {
-        "found": found,
+        "found": results,
         "columns": [(name, words, _next_order(name, order, descending)) for name, words in columns.items()],
         "order": order,
         "descending": descending,
-        "lines": _lines(found, order, descending),
+        "lines": _lines(results, order, descending),
         "settings": [
-            (list(one.values.values()), one, number == found.best) for number, one in enumerate(found.settings)
+            (list(setting.values.values()), setting, number == results.best)
+            for number, setting in enumerate(results.settings)
         ],
-        "varied": [AXES[name] for name in found.settings[0].values] if found.settings else [],
-        "has_seeds": any(len(one.rows) > 1 for one in found.settings),
-        "best": sweep_figures.words(found.settings[found.best]) if found.best is not None else "",
+        "varied": [AXES[name] for name in results.settings[0].values] if results.settings else [],
+        "has_seeds": any(len(setting.rows) > 1 for setting in results.settings),
+        "best": sweep_figures.words(results.settings[results.best]) if results.best is not None else "",
         "drawn": drawn,
         "figures": {
             f"{one.axis}-{one.part}": figures.with_note(one.figure, note_of(split_of(run), one.part)) for one in drawn
@@ -107,44 +108,44 @@ def _shared(request: SignedInRequest, run: Run) -> dict[str, Any]:
     }
 
 
-def _gone(request: SignedInRequest, error: CannotEvaluate) -> HttpResponse:
+def _refused(request: SignedInRequest, error: CannotEvaluate) -> HttpResponse:
     return render(request, "portal/error.html", {"title": "Results are gone", "sentence": str(error)}, status=410)
 
 
-# The table of a sweep, in the order asked for ----------------------------------------------------------
+# The table of a sweep, in the requested order ----------------------------------------------------------
 
 
-def _columns(found: SweepResult) -> dict[str, str]:
-    weight = {} if WEIGHT in found.axes else {WEIGHT: AXES[WEIGHT]}
-    return {name: AXES[name] for name in found.axes} | weight | {part: f"AUROC on {part}" for part in found.films}
+def _columns(results: SweepResult) -> dict[str, str]:
+    weight = {} if WEIGHT in results.axes else {WEIGHT: AXES[WEIGHT]}
+    return {name: AXES[name] for name in results.axes} | weight | {part: f"AUROC on {part}" for part in results.films}
 
 
 def _order(request: SignedInRequest, columns: dict[str, str]) -> tuple[str, bool]:
-    """The column to sort by, blank for the engine's order, and whether the highest comes first."""
-    asked = request.GET.get("order", "")
-    name = asked.removeprefix("-")
-    return (name, asked.startswith("-")) if name in columns else ("", False)
+    """The column to sort by, blank for the engine's order, and whether the order is descending."""
+    requested = request.GET.get("order", "")
+    name = requested.removeprefix("-")
+    return (name, requested.startswith("-")) if name in columns else ("", False)
 
 
 def _next_order(name: str, order: str, descending: bool) -> str:
-    """What a press on a column's head asks for: figures begin with the highest."""
+    """The order after a click on a column's heading: an AUROC is sorted from the highest first."""
     if name != order:
         return f"-{name}" if name in (Part.TUNE, Part.TEST) else name
     return name if descending else f"-{name}"
 
 
-def _lines(found: SweepResult, order: str, descending: bool) -> list[dict[str, Any]]:
-    best = found.settings[found.best].rows if found.best is not None else ()
+def _lines(results: SweepResult, order: str, descending: bool) -> list[dict[str, Any]]:
+    best = results.settings[results.best].rows if results.best is not None else ()
     lines = [
         {
             "row": row,
             "cells": list(row.values.values()),
             "has_weight": WEIGHT not in row.values,
-            "aurocs": [(part, row.aurocs.get(part)) for part in found.films],
+            "aurocs": [(part, row.aurocs.get(part)) for part in results.films],
             "is_best": number in best,
             "key": _key(row, order, number),
         }
-        for number, row in enumerate(found.rows)
+        for number, row in enumerate(results.rows)
     ]
     if order:
         known = sorted((line for line in lines if line["key"] is not None), key=lambda line: line["key"])

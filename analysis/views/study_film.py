@@ -1,4 +1,4 @@
-"""A test film in an open ablation: the viewer with the heatmap of the first detector."""
+"""A test film of an opened ablation: the viewer with the heatmap of the first detector."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,24 +30,24 @@ from portal.people.signed_in import SignedInRequest
 
 @require_GET
 def film(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
-    run, image = _asked(request, run_uuid, image_uuid)
+    run, image = _requested_film(request, run_uuid, image_uuid)
     try:
-        scored, at = _place(run, image)
+        scored, index = _scores_of(run, image)
     except CannotEvaluate as error:
         return render(request, "portal/error.html", {"title": "Results are gone", "sentence": str(error)}, status=410)
-    scores = {column: float(values[at]) for column, values in scored.scores.items()}
+    scores = {column: float(values[index]) for column, values in scored.scores.items()}
     context = {"room": "results", "run": run, "film": image, "scores": scores, "detector": _first(run)["words"]}
     return render(request, "analysis/study_film.html", context)
 
 
 @require_GET
 def overlay(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
-    """What the viewer needs to draw the heatmap; the maps themselves come from `maps`."""
-    run, image = _asked(request, run_uuid, image_uuid)
+    """The facts with which the viewer draws the heatmap; `maps` returns the maps themselves."""
+    run, image = _requested_film(request, run_uuid, image_uuid)
     try:
-        scored, at = _place(run, image)
+        scored, index = _scores_of(run, image)
         with _results(run) as folder:
-            row = int(scored.rows[at])
+            row = int(scored.rows[index])
             readable = np.isfinite(folder.maps_of(row)).any()
             drawn = overlay_of(folder, row, maps_url=reverse("analysis:study-maps", args=[run_uuid, image_uuid]))
     except CannotEvaluate as error:
@@ -60,17 +60,17 @@ def overlay(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> JsonR
 @require_GET
 def maps(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     """Global and region map, little-endian float32 (2, h, w), NaN where masked."""
-    run, image = _asked(request, run_uuid, image_uuid)
+    run, image = _requested_film(request, run_uuid, image_uuid)
     try:
-        scored, at = _place(run, image)
+        scored, index = _scores_of(run, image)
         with _results(run) as folder:
-            return maps_response(folder.maps_of(int(scored.rows[at])))
+            return maps_response(folder.maps_of(int(scored.rows[index])))
     except CannotEvaluate as error:
         return JsonResponse({"error": str(error)}, status=410)
 
 
-def _asked(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> tuple[Run, Image]:
-    """An open ablation and a film of its test part whose scores the person may see; 404 or 403 otherwise."""
+def _requested_film(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> tuple[Run, Image]:
+    """An opened ablation and a film of its test part whose scores the user may see; 404 or 403 otherwise."""
     run = get_study(request.user, run_uuid, kind=RunKind.ABLATION)
     if not is_open(run):
         raise PermissionDenied("The test part of this ablation is closed: open it on the page of its results first.")
@@ -85,11 +85,11 @@ def _asked(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> tuple[
 
 
 def _first(run: Run) -> dict[str, Any]:
-    cell: dict[str, Any] = summary_of(run)["cells"][0]
-    return cell
+    experiment: dict[str, Any] = summary_of(run)["cells"][0]
+    return experiment
 
 
-def _place(run: Run, image: Image) -> tuple[ExperimentScores, int]:
+def _scores_of(run: Run, image: Image) -> tuple[ExperimentScores, int]:
     try:
         scored = read_experiment(run_folder(run.uuid), _first(run), part=Part.TEST, name="image")
     except EngineError as error:

@@ -1,4 +1,4 @@
-"""What the people who make worklists see: the form, the summary, the readings as CSV."""
+"""Pages for those who make worklists: the form, the summary, the readings as CSV."""
 
 import csv
 from typing import Any
@@ -47,8 +47,8 @@ class WorklistForm(forms.Form):
     blinded = forms.BooleanField(required=False, label="Read without the model: no heatmap")
     seed = forms.IntegerField(initial=0, min_value=0, max_value=2**31 - 1)
 
-    def __init__(self, *args: Any, site: Site, **named: Any) -> None:
-        super().__init__(*args, **named)
+    def __init__(self, *args: Any, site: Site, **options: Any) -> None:
+        super().__init__(*args, **options)
         runs = Run.objects.filter(site=site, kind=RunKind.SCORE, state=RunState.DONE, detector__isnull=False)
         self.fields["run"].queryset = runs  # type: ignore[attr-defined]
         self.fields["run"].label_from_instance = lambda run: run.name  # type: ignore[attr-defined]
@@ -60,20 +60,20 @@ class WorklistForm(forms.Form):
                 field.widget.attrs["class"] = "form-check-input"
 
     def request(self, author: Any) -> WorklistRequest:
-        given = dict(self.cleaned_data)
-        share = given.pop("unflagged_percent") / 100
-        return WorklistRequest(author=author, unflagged_share=share, **given)
+        values = dict(self.cleaned_data)
+        share = values.pop("unflagged_percent") / 100
+        return WorklistRequest(author=author, unflagged_share=share, **values)
 
 
 @require_http_methods(["GET", "POST"])
 def new(request: SignedInRequest) -> HttpResponse:
     site = request.hilum_site
-    asked = request.GET.get("run")
-    if asked:
-        site = get_visible(Run.objects.select_related("site"), request.user, asked).site
+    requested = request.GET.get("run")
+    if requested:
+        site = get_visible(Run.objects.select_related("site"), request.user, requested).site
     site = require(request.user, "make worklists", site)
     request.hilum_site = site
-    form = WorklistForm(request.POST or None, site=site, initial={"run": asked})
+    form = WorklistForm(request.POST or None, site=site, initial={"run": requested})
     if request.method == "POST" and form.is_valid():
         try:
             worklist = make_worklist(form.request(request.user))
@@ -100,48 +100,53 @@ def summary(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 
 def _disputed(worklist: Worklist) -> list[Reading]:
-    """Readings that speak against the model: the alarms called normal and the misses, to propose for adjudication."""
-    found = readings_of(worklist)
+    """Readings that disagree with the model, false alarms and misses, which may be proposed for adjudication."""
     return [
-        one for one in found if one.item and verdicts.agrees(flagged=one.item.flagged, verdict=one.verdict) is False
+        reading
+        for reading in readings_of(worklist)
+        if reading.item and verdicts.agrees(flagged=reading.item.flagged, verdict=reading.verdict) is False
     ]
 
 
 @require_GET
 def table(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """Every reading as it stands, as CSV."""
+    """The current readings, as CSV."""
     worklist = _worklist(request, uuid)
     notice = ". ".join([*([RANDOM_WEIGHTS] if worklist.run.random_weights else []), NOTICE])
     response = HttpResponse(content_type="text/csv; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="readings-{worklist.uuid}.csv"'
     writer = csv.writer(response)
     writer.writerow(_COLUMNS)
-    found = readings_of(worklist)
-    usable = usable_as_reference(found)
-    codes = {patient: code for code, patient in enumerate(sorted({one.image.patient_id for one in found}))}
-    for one in found:
-        writer.writerow([cell(value) for value in _line(one, codes[one.image.patient_id], one.pk in usable, notice)])
+    readings = readings_of(worklist)
+    usable = usable_as_reference(readings)
+    codes = {patient: code for code, patient in enumerate(sorted({reading.image.patient_id for reading in readings}))}
+    for reading in readings:
+        values = _row(reading, codes[reading.image.patient_id], reading.pk in usable, notice)
+        writer.writerow([cell(value) for value in values])
     return response
 
 
-def _line(one: Reading, patient: int, usable: bool, notice: str) -> list[Any]:
-    assert one.item is not None
-    boxes = "; ".join(f"{b['x']:g} {b['y']:g} {b['width']:g} {b['height']:g} {b['finding']}".strip() for b in one.boxes)
+def _row(reading: Reading, patient: int, usable: bool, notice: str) -> list[Any]:
+    assert reading.item is not None
+    boxes = "; ".join(
+        f"{b['x']:g} {b['y']:g} {b['width']:g} {b['height']:g} {b['finding']}".strip() for b in reading.boxes
+    )
     return [
-        one.image.uuid, patient, one.reader.username, one.verdict, one.reason, "; ".join(one.findings), one.comment,
-        boxes, one.item.flagged, one.sampling_probability, one.model_shown, one.heatmap_shown, usable,
-        f"{one.active_seconds:.1f}", f"{one.total_seconds:.1f}", one.created_at.isoformat(), notice,
+        reading.image.uuid, patient, reading.reader.username, reading.verdict, reading.reason,
+        "; ".join(reading.findings), reading.comment, boxes, reading.item.flagged, reading.sampling_probability,
+        reading.model_shown, reading.heatmap_shown, usable,
+        f"{reading.active_seconds:.1f}", f"{reading.total_seconds:.1f}", reading.created_at.isoformat(), notice,
     ]  # fmt: skip
 
 
 @require_POST
 def propose_adjudication(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """Of the readings named in `reading` (repeated)."""
+    """Propose the readings in `reading` (repeated) for a blinded adjudication."""
     worklist = _worklist(request, uuid)
     named = Reading.objects.filter(item__worklist=worklist, uuid__in=_uuids(request.POST.getlist("reading")))
     try:
-        for one in named.select_related("image__dataset__site"):
-            verdicts.propose_adjudication(reading=one, author=request.user)
+        for reading in named.select_related("image__dataset__site"):
+            verdicts.propose_adjudication(reading=reading, author=request.user)
     except ReadingRefused as refusal:
         messages.warning(request, str(refusal))
     else:
@@ -152,13 +157,13 @@ def propose_adjudication(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 
 def _uuids(texts: list[str]) -> list[UUID]:
-    found = []
+    uuids = []
     for text in texts:
         try:
-            found.append(UUID(text))
-        except ValueError:  # a damaged address names nothing
+            uuids.append(UUID(text))
+        except ValueError:  # a damaged UUID names no reading
             continue
-    return found
+    return uuids
 
 
 def _worklist(request: SignedInRequest, uuid: UUID) -> Worklist:

@@ -263,7 +263,7 @@ def _evaluated(client: Client, scored: Scored) -> Any:
 @pytest.mark.parametrize(
     ("field", "value", "sentence"),
     [
-        ("target", "high", "The target &#x27;high&#x27; is no number; write a share such as 0.9"),
+        ("target", "high", "The target &#x27;high&#x27; is not a number; write a share such as 0.9"),
         ("target", "0.2", "The target is 0.2; it must lie from 0.5 to 0.999"),
         ("primary", "nonsense", "No run at &#x27;nonsense&#x27; fits a detector on the split"),
         ("looks", "0", "0 looks are planned"),

@@ -140,7 +140,7 @@ def test_page_and_api_tell_the_same(as_analyst: Client, evaluation: Evaluation) 
     [
         ({"part": "test", "weight": "0.3"}, "On test the weight is the run's, 0.6: leave out the weight."),
         ({"part": "tune", "weight": "0.123"}, "The weight '0.123' is not one of 0, 0.01"),
-        ({"target": "high"}, "The target 'high' is no number; write a share such as 0.9."),
+        ({"target": "high"}, "The target 'high' is not a number; write a share such as 0.9."),
         ({"prevalence": "2"}, "The prevalence is 2; it must lie"),
     ],
 )
