@@ -53,8 +53,8 @@ def make_histogram(*, films=120, **options):
     labels, scores, ids = make_films(films)
     groups = np.where(labels == 1, "abnormal", "normal").astype(object)
     groups[1] = "unsure"
-    made = histogram(scores, groups, bins=20)
-    figure = histogram_figure(made, scores=scores, groups=groups, image_ids=ids, **options)
+    counts = histogram(scores, groups, bins=20)
+    figure = histogram_figure(counts, scores=scores, groups=groups, image_ids=ids, **options)
     return scores, groups, as_json(figure)
 
 
@@ -128,9 +128,9 @@ def test_roc_names_interval_count_and_chance():
     scores[:3] = np.nan
     auroc = auroc_interval(labels, scores, np.arange(120) // 2)
     for kind in ("global", "region", "fused"):
-        found = trace(figure, kind.capitalize())
-        assert found["name"] == f"{kind.capitalize()} {format_auroc(auroc)}"
-        assert found["line"]["color"] == palette.SCORES["light"][kind]
+        mark = trace(figure, kind.capitalize())
+        assert mark["name"] == f"{kind.capitalize()} {format_auroc(auroc)}"
+        assert mark["line"]["color"] == palette.SCORES["light"][kind]
     assert trace(figure, "Chance")["x"] == trace(figure, "Chance")["y"] == [0, 1]
     assert trace(figure, "95 % band")["fill"] == "toself"
     title = figure["layout"]["legend"]["title"]["text"]
@@ -171,8 +171,8 @@ def test_a_film_without_a_name_is_counted_but_has_no_mark():
     roc = as_json(roc_figure([KindOfScore("fused", curve, auroc_interval(labels, scores))], image_ids=ids))
     named = set(trace(roc, "Fused")["customdata"]) - {None}
     assert named <= set(ids) and len(named) > 10
-    made = histogram(scores, labels.astype(str), bins=20)
-    figure = as_json(histogram_figure(made, scores=scores, groups=labels.astype(str), image_ids=ids))
+    counts = histogram(scores, labels.astype(str), bins=20)
+    figure = as_json(histogram_figure(counts, scores=scores, groups=labels.astype(str), image_ids=ids))
     marks = [film for t in figure["data"] if t["type"] == "scatter" for film in t["customdata"]]
     assert len(marks) == 118 and None not in marks
     assert "marks for 118 of 120 films" in figure["layout"]["xaxis"]["title"]["text"]
@@ -191,11 +191,11 @@ def test_sweep_marks_the_ends_the_choice_and_the_run():
     sweep, figure = make_sweep()
     for name, weight in (("Global", 0.0), ("Region", 1.0), ("Run", 0.25)):
         k = round(100 * weight)
-        found = trace(figure, name)
-        assert found["x"] == [weight]
-        assert found["y"][0] == pytest.approx(sweep.auroc[k], abs=1e-5)
+        mark = trace(figure, name)
+        assert mark["x"] == [weight]
+        assert mark["y"][0] == pytest.approx(sweep.auroc[k], abs=1e-5)
         expected = f"{sweep.auroc[k]:.3f} ({sweep.low[k]:.3f}–{sweep.high[k]:.3f})"
-        assert found["name"] == f"{name}, w {weight:g}: {expected}"
+        assert mark["name"] == f"{name}, w {weight:g}: {expected}"
     assert trace(figure, "On tune")["x"] == [choose_weight(sweep)]
     assert trace(figure, "Global")["marker"]["color"] == palette.SCORES["light"]["global"]
     low, high = figure["layout"]["yaxis"]["range"]

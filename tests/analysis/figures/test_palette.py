@@ -18,9 +18,9 @@ ON_DARK_ONLY = {
 
 def variables(theme: str) -> dict[str, str]:
     block = r":root \{(.*?)\}" if theme == "light" else r'\[data-bs-theme="dark"\] \{(.*?)\}'
-    found = re.search(block, CSS, re.DOTALL)
-    assert found
-    return dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6})", found[1]))
+    match = re.search(block, CSS, re.DOTALL)
+    assert match
+    return dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6})", match[1]))
 
 
 def luminance(colour: str) -> float:
@@ -43,8 +43,8 @@ def test_warnings_are_read_on_paper_and_bar(theme: str) -> None:
 
 @pytest.mark.parametrize("rule", [".hilum-field-error", ".hilum-warning"])
 def test_words_that_warn_have_the_warning_s_colour(rule: str) -> None:
-    found = re.search(re.escape(rule) + r" \{([^}]*)\}", CSS)
-    assert found and "color: var(--hilum-warning)" in found[1]
+    match = re.search(re.escape(rule) + r" \{([^}]*)\}", CSS)
+    assert match and "color: var(--hilum-warning)" in match[1]
 
 
 def test_no_light_page_warns_in_bootstrap_s_yellow() -> None:

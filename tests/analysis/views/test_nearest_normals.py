@@ -50,16 +50,16 @@ def test_the_nearest_normals_are_named_with_their_films(client: Client, run: Run
     score = Score.objects.filter(run=run).first()
     assert score is not None
     log_in(client, run, Role.READER)
-    found = client.get(address(run, score.image), {"row": 3, "column": 2, "neighbours": 4}).json()
+    explained = client.get(address(run, score.image), {"row": 3, "column": 2, "neighbours": 4}).json()
 
     maps = ScoredFolder(run_folder(run.uuid)).array("maps")[score.row]
-    assert found["global_score"] == pytest.approx(float(maps[0, 3, 2]), rel=1e-4)
-    assert [(one["bank"], one["rank"]) for one in found["nearest"]] == [
+    assert explained["global_score"] == pytest.approx(float(maps[0, 3, 2]), rel=1e-4)
+    assert [(one["bank"], one["rank"]) for one in explained["nearest"]] == [
         (bank, rank) for bank in ("global", "region") for rank in (1, 2, 3, 4)
     ]
-    assert found["hidden"] == 0
+    assert explained["hidden"] == 0
     fit = {str(uuid) for uuid in Image.objects.filter(split_images__member__part="fit").values_list("uuid", flat=True)}
-    for one in found["nearest"]:
+    for one in explained["nearest"]:
         assert one["film"]["facts_url"].split("/")[-2] in fit
         affine = np.array(one["original_from_canonical"])  # 80 pixels on 64, 8 to a patch
         np.testing.assert_allclose(affine, [[1.25, 0, 0], [0, 1.25, 0]], atol=1e-9)
@@ -73,8 +73,8 @@ def test_the_nearest_normals_are_named_with_their_films(client: Client, run: Run
         410, "patch is 99,2: rows and columns go from 0 to 7.",
     )  # fmt: skip
     shutil.rmtree(run_folder(run.detector.run.uuid))  # type: ignore[union-attr]
-    gone = client.get(address(run, score.image), {"row": 1, "column": 1})
-    assert "The folder of the detector 'D' is not in the data folder any more" in gone.json()["error"]
+    missing = client.get(address(run, score.image), {"row": 1, "column": 1})
+    assert "The folder of the detector 'D' is not in the data folder any more" in missing.json()["error"]
 
 
 def test_films_that_a_person_may_not_see_are_counted_and_not_named(

@@ -36,7 +36,7 @@ def signed_in(person: User) -> Client:
     return client
 
 
-def wish(of_item: Any, verdict: str = "normal", **changes: Any) -> dict[str, Any]:
+def new_reading(of_item: Any, verdict: str = "normal", **changes: Any) -> dict[str, Any]:
     return {
         "uuid": str(uuid.uuid4()), "item": str(of_item.uuid), "verdict": verdict, "active_seconds": 3.5,
         "total_seconds": 4,
@@ -99,14 +99,14 @@ def test_nothing_of_it_exists_for_another_site(of: Any) -> None:
     raised = verdicts.escalate(item=item, reader=User.objects.get(username="one who began"), reason="tension")
     client = signed_in(factories.user("theirs", *Role, at=factories.site("Busan")))
     addresses = {"worklist": of.uuid, "item": item.uuid, "escalation": raised.uuid}
-    found = {
+    statuses = {
         pattern: client.get(pattern.format(**addresses)).status_code
         if method == "get"
         else client.post(pattern.format(**addresses), {"action": "done"}).status_code
         for pattern, (_, method) in PAGES.items()
         if "{" in pattern
     }
-    assert set(found.values()) == {404}
+    assert set(statuses.values()) == {404}
     assert client.get("/api/v1/worklists/").json()["count"] == 0
     assert b"First" not in client.get("/reading/").content
 
@@ -129,30 +129,30 @@ def test_a_reader_s_page_and_answers_carry_no_score_flag_or_other_verdict(
         client.get(f"/api/v1/worklists/{of.uuid}/items/"),
         client.get(f"/api/v1/worklists/{of.uuid}/"),
         client.get("/api/v1/worklists/"),
-        post(client, f"/api/v1/worklists/{of.uuid}/readings/", wish(items(of)[0])),
+        post(client, f"/api/v1/worklists/{of.uuid}/readings/", new_reading(items(of)[0])),
     ]
-    said = "\n".join(f"{answer.headers} {answer.content.decode()}" for answer in answers)
+    text = "\n".join(f"{answer.headers} {answer.content.decode()}" for answer in answers)
     assert {answer.status_code for answer in answers} == {200, 201}
     scores = Score.objects.filter(run=scored.run)
     numbers = {
         f"{value:.3f}"[:5] for score in scores for value in (score.fused_score, score.global_score, score.region_score)
     }
     hidden = {"somebody-else", "a word of mine", "rare finding", "sampling", "threshold", str(of.threshold)[:5]}
-    assert {word for word in hidden | numbers if word in said} == set()
+    assert {word for word in hidden | numbers if word in text} == set()
     rows = client.get(f"/api/v1/worklists/{of.uuid}/items/").json()["items"]
     assert {frozenset(row) for row in rows} == {frozenset({"item", "image", "reading"})}
     assert sum(row["reading"] is not None for row in rows) == 1
 
 
-def test_the_order_does_not_tell_which_films_are_flagged(of: Any) -> None:
-    """Over many readers, flagged films stand as early as the others."""
+def test_the_order_does_not_reveal_which_films_are_flagged(of: Any) -> None:
+    """Over many readers, flagged films come as early as the others."""
     flags = {str(item.uuid): item.flagged for item in items(of)}
     places: dict[bool, list[int]] = {True: [], False: []}
     for number in range(40):
         client = signed_in(reader(f"reader {number}"))
         for place, row in enumerate(client.get(f"/api/v1/worklists/{of.uuid}/items/").json()["items"]):
             places[flags[row["item"]]].append(place)
-    means = {kind: sum(found) / len(found) for kind, found in places.items()}
+    means = {kind: sum(indices) / len(indices) for kind, indices in places.items()}
     middle = (len(flags) - 1) / 2
     assert means[True] == pytest.approx(middle, abs=1.5)
     assert means[False] == pytest.approx(middle, abs=1.5)
@@ -168,7 +168,7 @@ def test_the_heatmap_of_a_blinded_worklist_is_refused(scored: Scored, analyst: U
     assert answer.json() == {"error": "This worklist is read without the model, so it has no heatmap."}
 
 
-def test_asking_for_the_heatmap_is_kept_before_it_is_sent(of: Any) -> None:
+def test_a_request_for_the_heatmap_is_recorded_before_it_is_sent(of: Any) -> None:
     person, item = reader(), items(of)[0]
     client = signed_in(person)
     client.get(f"/reading/{of.uuid}/")
@@ -187,11 +187,11 @@ def test_a_reading_is_kept_by_session_and_by_token(of: Any) -> None:
     one, two = items(of)[:2]
     client = signed_in(person)
     client.get(f"/api/v1/worklists/{of.uuid}/items/")
-    answer = post(client, f"/api/v1/worklists/{of.uuid}/readings/", wish(one, "unsure", comment="blurred"))
+    answer = post(client, f"/api/v1/worklists/{of.uuid}/readings/", new_reading(one, "unsure", comment="blurred"))
     assert answer.status_code == 201
     assert answer.json()["comment"] == "blurred"
     token = f"Token {Token.objects.create(user=person).key}"
-    answer = post(Client(), f"/api/v1/worklists/{of.uuid}/readings/", wish(two), HTTP_AUTHORIZATION=token)
+    answer = post(Client(), f"/api/v1/worklists/{of.uuid}/readings/", new_reading(two), HTTP_AUTHORIZATION=token)
     assert answer.status_code == 201
     assert Reading.objects.filter(reader=person).count() == 2
     rows = client.get(f"/api/v1/worklists/{of.uuid}/items/").json()["items"]
@@ -203,7 +203,7 @@ def test_a_session_without_its_token_is_refused_and_gets_a_fresh_one(of: Any) ->
     client = Client(enforce_csrf_checks=True)
     client.force_login(person)
     csrf = client.get(f"/api/v1/worklists/{of.uuid}/items/").json()["csrf"]
-    address, body = f"/api/v1/worklists/{of.uuid}/readings/", wish(items(of)[0])
+    address, body = f"/api/v1/worklists/{of.uuid}/readings/", new_reading(items(of)[0])
     assert post(client, address, body).status_code == 403
     assert post(client, address, body, HTTP_X_CSRFTOKEN=csrf).status_code == 201
 
@@ -220,15 +220,15 @@ def test_a_session_without_its_token_is_refused_and_gets_a_fresh_one(of: Any) ->
 def test_a_bad_reading_is_400_with_a_sentence(of: Any, changes: dict[str, Any], sentence: str) -> None:
     client = signed_in(reader())
     client.get(f"/api/v1/worklists/{of.uuid}/items/")
-    answer = post(client, f"/api/v1/worklists/{of.uuid}/readings/", wish(items(of)[0]) | changes)
+    answer = post(client, f"/api/v1/worklists/{of.uuid}/readings/", new_reading(items(of)[0]) | changes)
     assert answer.status_code == 400
     assert sentence in answer.content.decode()
 
 
 def test_a_worklist_is_made_by_api_and_by_the_form(scored: Scored, analyst: User) -> None:
     client = signed_in(analyst)
-    asked = {"name": "By API", "point": "tune sensitivity", "value": 0.9, "most": 6}
-    answer = post(client, f"/api/v1/runs/{scored.run.uuid}/worklists/", asked)
+    requested = {"name": "By API", "point": "tune sensitivity", "value": 0.9, "most": 6}
+    answer = post(client, f"/api/v1/runs/{scored.run.uuid}/worklists/", requested)
     assert answer.status_code == 201
     assert (answer.json()["films"], answer.json()["most"]) == (6, 6)
     form = {
@@ -236,12 +236,13 @@ def test_a_worklist_is_made_by_api_and_by_the_form(scored: Scored, analyst: User
         "parts": ["test"], "blinded": "on", "seed": 3,
     }  # fmt: skip
     answer = client.post("/reading/new/", form)
-    made = Worklist.objects.get(name="By form")
-    assert answer["Location"] == f"/reading/{made.uuid}/summary/"
-    assert (made.unflagged_share, made.parts, made.blinded, made.seed, made.most) == (0.5, ["test"], True, 3, None)
+    stored = Worklist.objects.get(name="By form")
+    assert answer["Location"] == f"/reading/{stored.uuid}/summary/"
+    assert stored.unflagged_share == 0.5
+    assert (stored.parts, stored.blinded, stored.seed, stored.most) == (["test"], True, 3, None)
 
 
-def test_what_the_form_cannot_make_is_told_beside_it(scored: Scored, analyst: User) -> None:
+def test_what_the_form_cannot_make_is_explained_in_the_form(scored: Scored, analyst: User) -> None:
     client = signed_in(analyst)
     form = {"run": scored.run.uuid, "name": "A", "point": "calibrate specificity", "value": 0.9}
     answer = client.post("/reading/new/", {**form, "unflagged_percent": 20, "seed": 0})

@@ -108,8 +108,8 @@ def test_the_list_counts_the_looks_at_a_split_as_its_pages_do(
 def test_the_page_shows_the_three_areas(as_analyst: Client, evaluation: Evaluation, part: str) -> None:
     page = as_analyst.get(reverse("analysis:evaluation", args=[evaluation.uuid]), {"part": part}).content.decode()
     for kind in ("global", "region", "fused"):
-        found = evaluation.metrics["parts"][part]["auroc"][kind]
-        assert f"{found['auroc']:.3f} ({found['low']:.3f}–{found['high']:.3f})" in page
+        auroc = evaluation.metrics["parts"][part]["auroc"][kind]
+        assert f"{auroc['auroc']:.3f} ({auroc['low']:.3f}–{auroc['high']:.3f})" in page
 
 
 def test_tune_comes_first(as_analyst: Client, evaluation: Evaluation) -> None:
@@ -287,10 +287,10 @@ def test_the_evaluation_names_no_film_whose_score_is_hidden(
 
 def test_a_hidden_film_stays_in_the_curves(client: Client, scored: Scored, evaluation: Evaluation) -> None:
     worst_miss_reopened(scored)
-    found = both_hats(client).get(reverse("analysis:evaluation", args=[evaluation.uuid]), {"part": "test"}).context
-    assert (found["normal"], found["abnormal"]) == (6, 6)
+    context = both_hats(client).get(reverse("analysis:evaluation", args=[evaluation.uuid]), {"part": "test"}).context
+    assert (context["normal"], context["abnormal"]) == (6, 6)
     area = evaluation.metrics["parts"]["test"]["auroc"]["fused"]["auroc"]
-    assert f"{area:.3f} (" in found["rows"][2]["text"]
+    assert f"{area:.3f} (" in context["rows"][2]["text"]
 
 
 def test_the_table_leaves_hidden_films_out_and_says_so(client: Client, scored: Scored, evaluation: Evaluation) -> None:
@@ -299,9 +299,9 @@ def test_the_table_leaves_hidden_films_out_and_says_so(client: Client, scored: S
     rows = list(csv.DictReader(io.StringIO(text)))
     assert film not in text
     assert len([row for row in rows if row["image"]]) == 23
-    (said,) = [row for row in rows if not row["image"]]
-    assert (said["part"], said["fused"]) == ("test", "")
-    assert said["notice"].startswith("1 film of test is hidden from you until labelled")
+    (notice_row,) = [row for row in rows if not row["image"]]
+    assert (notice_row["part"], notice_row["fused"]) == ("test", "")
+    assert notice_row["notice"].startswith("1 film of test is hidden from you until labelled")
 
 
 def test_a_film_s_scores_take_the_same_queries_for_any_number(
@@ -362,10 +362,10 @@ def test_a_token_lists_and_makes_evaluations(client: Client, scored: Scored, ana
     from rest_framework.authtoken.models import Token
 
     token = {"HTTP_AUTHORIZATION": f"Token {Token.objects.create(user=analyst).key}"}
-    made = client.post(reverse("api-evaluate", args=[scored.run.uuid]), **token)
-    assert made.status_code == 201
+    created = client.post(reverse("api-evaluate", args=[scored.run.uuid]), **token)
+    assert created.status_code == 201
     listed = client.get(reverse("api-evaluations"), **token).json()["results"]
-    assert [row["uuid"] for row in listed] == [made.json()["uuid"]]
+    assert [row["uuid"] for row in listed] == [created.json()["uuid"]]
 
 
 def test_the_api_takes_the_same_queries_for_any_number_of_evaluations(
@@ -387,9 +387,9 @@ def test_a_film_without_a_score_says_why_it_has_no_heatmap(as_analyst: Client, s
 
 def test_while_the_slider_moves_the_band_keeps_its_place(as_analyst: Client, evaluation: Evaluation) -> None:
     address = reverse("analysis:figures", args=[evaluation.uuid])
-    asked = {"part": "tune", "weight": "0.3"}
-    moving = as_analyst.get(address, asked | {"moving": "yes"}).json()
-    resting = as_analyst.get(address, asked).json()
+    query = {"part": "tune", "weight": "0.3"}
+    moving = as_analyst.get(address, query | {"moving": "yes"}).json()
+    resting = as_analyst.get(address, query).json()
     assert "band" in resting["figures"]["roc"]["data"][0]["name"]
     assert moving["figures"]["roc"]["data"][0]["x"] == [None]
     assert moving["figures"]["roc"]["data"][1:] == resting["figures"]["roc"]["data"][1:]
