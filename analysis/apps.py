@@ -6,7 +6,7 @@ class AnalysisConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def warm_up(self) -> None:
-        """Load what figures are drawn with: for the processes that answer pages."""
+        """Load the drawing libraries before the first request; called by web processes."""
         from analysis.figures import as_json, comparison_figure
 
         as_json(comparison_figure([], theme="light", random_weights=False))

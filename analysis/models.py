@@ -1,4 +1,4 @@
-"""What is concluded: evaluations of scored runs, looks at test, worklists and their readings, and what follows."""
+"""Evaluations of scored runs, looks at test, worklists, their readings, and what follows from readings."""
 
 from django.conf import settings
 from django.db import models
@@ -9,12 +9,12 @@ from portal.models import Addressed, Cohort, Image, Split
 
 
 class Evaluation(Addressed):
-    """A scored run joined with the labels of its detector's split at a cut-off. Making one is a look at test."""
+    """A scored run joined with the labels of its detector's split at a cut-off. Making it is a look at test."""
 
     run = models.ForeignKey(Run, models.PROTECT, related_name="evaluations")
     split = models.ForeignKey(Split, models.PROTECT, related_name="evaluations")
     label_cutoff = models.DateTimeField()
-    metrics = models.JSONField()  # by part: counts, AUROC with interval of global, region, fused, the sweep
+    metrics = models.JSONField()  # by part: counts, AUROCs with intervals, on tune the best weight
     subgroups = models.JSONField(default=dict)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
 
@@ -29,10 +29,10 @@ class Evaluation(Addressed):
 
 
 class AnalysisPlan(Addressed):
-    """Append-only. What will be judged on the test part of a split, said before the first look at it. A later version
-    replaces an earlier one, and none is made once the part was looked at.
+    """Append-only. What will be evaluated on the test part of a split, stated before the first look at it. A later
+    version replaces an earlier one; after the first look there is no new version.
 
-    `document` is the plan itself, as text; `sha256` is of its bytes in UTF-8.
+    `document` is the plan as JSON text; `sha256` is that of its UTF-8 bytes.
     """
 
     split = models.ForeignKey(Split, models.PROTECT, related_name="analysis_plans")
@@ -50,16 +50,16 @@ class AnalysisPlan(Addressed):
 
 
 class PlanApproval(Addressed):
-    """Append-only. A second person agrees with a plan."""
+    """Append-only. The approval of a plan by a second person."""
 
     plan = models.OneToOneField(AnalysisPlan, models.PROTECT, related_name="approval")
     approver = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
 
 
 class TestLook(Addressed):
-    """Append-only. Each time figures of the test part are made: an evaluation, a weight moved on test, a study."""
+    """Append-only. One row each time figures of the test part are made: an evaluation, a moved weight, a study."""
 
-    __test__ = False  # the name is the field's word; it is not a test class
+    __test__ = False  # pytest would otherwise collect it as a test class
 
     split = models.ForeignKey(Split, models.PROTECT, related_name="test_looks")
     run = models.ForeignKey(Run, models.PROTECT, null=True, related_name="test_looks")
@@ -67,13 +67,13 @@ class TestLook(Addressed):
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
     fusion_weight = models.FloatField(null=True)
     reason = models.CharField(max_length=200)
-    plan = models.ForeignKey(AnalysisPlan, models.PROTECT, null=True, related_name="looks")  # that stood then
+    plan = models.ForeignKey(AnalysisPlan, models.PROTECT, null=True, related_name="looks")  # current at that time
 
 
 class Worklist(Addressed):
-    """Write-once. Films of a scored run to be read: those at or above a threshold, and a share of the others.
+    """Write-once. Films of a scored run to read: those at or above a threshold, and a share of the others.
 
-    Each item keeps the probability with which it was drawn, so that estimates can be made of all scored films.
+    Each item stores its sampling probability, so that estimates for all scored films can be made.
     """
 
     run = models.ForeignKey(Run, models.PROTECT, related_name="worklists")
@@ -82,10 +82,10 @@ class Worklist(Addressed):
     threshold = models.FloatField()  # a film is flagged when its fused score is at least this
     parts = models.JSONField(default=list)  # of the detector's split; empty: every film that the run scored
     unflagged_share = models.FloatField()
-    most = models.PositiveIntegerField(null=True)  # films at most; flagged films are sampled too where it is met
-    blinded = models.BooleanField(default=False)  # read without the model; else its heatmap is on a key
+    most = models.PositiveIntegerField(null=True)  # maximum number of films; above it flagged films are sampled too
+    blinded = models.BooleanField(default=False)  # read without the model; otherwise a key shows the heatmap
     seed = models.PositiveIntegerField()
-    counts = models.JSONField()  # films scored and drawn, flagged and unflagged, and what was left out
+    counts = models.JSONField()  # films scored and drawn, flagged and unflagged, and films left out
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
 
     class Meta:
@@ -123,7 +123,7 @@ class WorklistItem(Addressed):
 
 
 class WorklistReader(Addressed):
-    """Append-only. A person who began to read a worklist, and the seed of the order in which they get its films."""
+    """Append-only. A person who began to read a worklist, and the seed of their order of its films."""
 
     worklist = models.ForeignKey(Worklist, models.PROTECT, related_name="readers")
     reader = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
@@ -134,7 +134,7 @@ class WorklistReader(Addressed):
 
 
 class HeatmapUse(Addressed):
-    """Append-only, written as the heatmap of an item is fetched: the server's word, not the page's."""
+    """Append-only. Written by the server when it sends the heatmap of an item, so it does not rely on the page."""
 
     item = models.ForeignKey(WorklistItem, models.PROTECT, related_name="heatmap_uses")
     reader = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
@@ -161,8 +161,8 @@ class Reason(models.TextChoices):
 
 
 class Reading(Addressed):
-    """Append-only. One person's verdict on one film; `model_shown` decides what it may be used for. A later reading
-    of the same item by the same person `replaces` the earlier one."""
+    """Append-only. A person's verdict on a film; `model_shown` decides what it may be used for. A later reading of the
+    same item by the same person `replaces` the earlier reading."""
 
     image = models.ForeignKey(Image, models.PROTECT, related_name="readings")
     run = models.ForeignKey(Run, models.PROTECT, null=True, related_name="readings")
@@ -175,8 +175,8 @@ class Reading(Addressed):
     findings = models.JSONField(default=list)
     comment = models.TextField(blank=True)
     boxes = models.JSONField(default=list)  # [{"x", "y", "width", "height", "finding"}] in original pixels
-    active_seconds = models.FloatField()  # the page in focus, with input within half a minute
-    total_seconds = models.FloatField()  # the film on screen, pauses left out
+    active_seconds = models.FloatField()  # page in focus, and input within the last half minute
+    total_seconds = models.FloatField()  # film on screen, without pauses
     model_shown = models.BooleanField()
     heatmap_shown = models.BooleanField(default=False)
     sampling_probability = models.FloatField(null=True)
@@ -199,7 +199,7 @@ class Reading(Addressed):
             models.CheckConstraint(
                 condition=Q(heatmap_shown=False) | Q(model_shown=True), name="reading_heatmap_is_the_model"
             ),
-            # the first reading of an item by a person has nothing to replace, and every later one replaces one
+            # a person's first reading of an item replaces nothing, and every later reading replaces one
             models.UniqueConstraint(
                 fields=["item", "reader"],
                 condition=Q(item__isnull=False, replaces__isnull=True),
@@ -209,7 +209,7 @@ class Reading(Addressed):
 
 
 class Escalation(Addressed):
-    """Append-only. A film that needs action outside research, for the honest broker of its site."""
+    """Append-only. A film that needs action outside research, reported to the honest broker of its site."""
 
     image = models.ForeignKey(Image, models.PROTECT, related_name="escalations")
     item = models.ForeignKey(WorklistItem, models.PROTECT, null=True, related_name="escalations")
@@ -229,22 +229,22 @@ class EscalationAnswer(Addressed):
 
 
 class AdjudicationProposal(Addressed):
-    """Append-only. A reading that a blinded adjudication is to confirm before it may count as reference. The
-    adjudicator is shown the film, not the reading."""
+    """Append-only. A request to confirm a reading by a blinded adjudication before it may count as reference. The
+    adjudicator sees the film, not the reading."""
 
     reading = models.OneToOneField(Reading, models.PROTECT, related_name="adjudication_proposal")
     proposed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
 
 
 class NormalProposal(Addressed):
-    """Write-once. Films of a worklist that a reader found normal, for the next version of the normal set; `run` scores
-    the worklist's run anew with a detector whose bank has grown by them."""
+    """Write-once. Films of a worklist that readers called normal, proposed for the next version of the normal set.
+    `run` scores the films of the worklist's run again with a memory bank that has grown by them."""
 
     worklist = models.ForeignKey(Worklist, models.PROTECT, related_name="normal_proposals")
     run = models.OneToOneField(Run, models.PROTECT, related_name="normal_proposal")
     films = models.ManyToManyField(Image, related_name="normal_proposals")
     left_out = models.JSONField(default=dict)  # reason -> films
-    label_cutoff = models.DateTimeField()  # alarms that vanish and true positives lost are told by labels as of then
+    label_cutoff = models.DateTimeField()  # its labels tell vanished alarms from lost true positives
     proposed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
 
     class Meta:
@@ -252,7 +252,7 @@ class NormalProposal(Addressed):
 
 
 class NormalDecision(Addressed):
-    """Append-only. A proposal accepted, which froze a cohort, or refused."""
+    """Append-only. The decision on a proposal: accepted, with the cohort that was frozen, or refused."""
 
     proposal = models.OneToOneField(NormalProposal, models.PROTECT, related_name="decision")
     accepted = models.BooleanField()

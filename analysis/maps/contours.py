@@ -1,7 +1,7 @@
-"""Where a film's map is high, as lines on the film: pure, arrays in, arrays out.
+"""Contour lines of a film's anomaly map: pure, arrays in, arrays out.
 
-A map is (H, W), NaN where masked; a point (x, y) in patches has patch (r, c) at [c, c + 1) × [r, r + 1). The same
-lines as the viewer's, on a coarser grid, for pictures of a hand's breadth.
+A map is (H, W), NaN where masked. Points (x, y) are in patches: patch (r, c) covers [c, c + 1) × [r, r + 1). The lines
+are those of the viewer on a coarser grid, for small figures.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import numpy as np
 from contourpy import LineType, contour_generator
 from numpy.typing import NDArray
 
-STEPS = 2  # of the grid, a patch
+STEPS = 2  # grid points per patch and axis
 
 
 def hottest(values: NDArray[np.float64]) -> tuple[float, float] | None:
-    """The centre (x, y), in patches, of the highest patch, of equal ones the first; None where all are masked."""
+    """The centre (x, y), in patches, of the highest patch, the first if several are equal; None if all are masked."""
     if not np.isfinite(values).any():
         return None
     row, column = np.unravel_index(int(np.nanargmax(values)), values.shape)
@@ -25,14 +25,14 @@ def hottest(values: NDArray[np.float64]) -> tuple[float, float] | None:
 
 def contour(values: NDArray[np.float64], level: float) -> NDArray[np.float64]:
     """(S, 2, 2) segments of points (x, y), in patches, where the map crosses `level`: marching squares on the bilinear
-    map at `STEPS` points a patch. A cell with a masked corner has no line; at a saddle the middle decides."""
+    map at `STEPS` points per patch. No line passes a square with a masked corner; at a saddle the centre decides."""
     generator = contour_generator(
         z=_sampled(values),
         name="serial",
-        corner_mask=False,  # else contourpy cuts a cell with one masked corner into a triangle
+        corner_mask=False,  # otherwise contourpy cuts a square with one masked corner into a triangle
         line_type=LineType.Separate,
     )
-    # contourpy counts a point at the level as below it; here it is above, as a patch at the threshold is marked
+    # contourpy counts a point at the level as below it; here it is above, since a patch at the threshold is marked
     lines = cast(list[NDArray[np.float64]], generator.lines(float(np.nextafter(level, -np.inf))))
     segments = [np.stack([line[:-1], line[1:]], axis=1) for line in lines]
     return (np.concatenate([np.empty((0, 2, 2)), *segments]) + 0.5) / STEPS
@@ -56,7 +56,7 @@ def _sampled(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _between(size: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Of each point of the finer grid, the patch whose centre lies before it, and how far on it is to the next."""
+    """For each point of the finer grid: the patch whose centre precedes it, and the fraction of the way to the next."""
     at = (np.arange(size * STEPS) + 0.5) / STEPS - 0.5
     before = np.floor(at)
     return before.astype(np.int64), at - before

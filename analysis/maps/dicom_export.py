@@ -1,7 +1,7 @@
-"""A scored film's heatmap as DICOM: a Secondary Capture to look at, and a binary Segmentation to measure with.
+"""A scored film's heatmap as DICOM: a Secondary Capture for viewing, and a binary Segmentation for measuring.
 
-Films are stored without their identifiers, so every identifier here is made from Hilum's own addresses (PS3.5 B.2:
-"2.25." and a UUID as a number), the film's SOP Instance UID too. That of the hospital is not known.
+Films are stored without their identifiers, so every UID here is derived from a UUID of Hilum (PS3.5 B.2: "2.25."
+followed by the UUID as a number), including the film's SOP Instance UID. The hospital's UID is not known.
 """
 
 import io
@@ -45,12 +45,12 @@ _SERIES_NUMBERS: dict[Kind, int] = {"heatmap": 901, "segmentation": 902}
 
 
 class CannotExportDicom(Exception):
-    """A sentence for the user."""
+    """The message is a sentence for the user."""
 
 
 @dataclass(frozen=True)
 class _Source:
-    """What both objects are made from."""
+    """The input of both objects."""
 
     score: Score
     facts: PixelFacts
@@ -63,9 +63,9 @@ class _Source:
 
 
 def export(*, score: Score, author: User, kind: Kind) -> bytes:
-    """The file. Each export is audited. Raises CannotExport, and CannotEvaluate where files are gone.
+    """The bytes of the file. Each export is audited. Raises CannotExportDicom, and CannotEvaluate if files are gone.
 
-    Whether the person may see the film's scores is the caller's to ask: `analysis.evaluation.blinding.scored_film`."""
+    The caller checks whether the person may see the film's scores: `analysis.evaluation.blinding.scored_film`."""
     make: dict[Kind, Callable[[_Source], Dataset]] = {"heatmap": _secondary_capture, "segmentation": _segmentation}
     with results_of(score.run) as folder:
         code_version = folder.summary.code_version
@@ -76,11 +76,11 @@ def export(*, score: Score, author: User, kind: Kind) -> bytes:
         code_version=code_version,
     )
     try:
-        made = make[kind](source)
+        dataset = make[kind](source)
     except NoPlaceOnFilm as error:
         raise CannotEvaluate(str(error)) from error
     file = io.BytesIO()
-    made.save_as(file, enforce_file_format=True)
+    dataset.save_as(file, enforce_file_format=True)
     with transaction.atomic():
         audit.record(
             verb="export heatmap",
@@ -106,12 +106,12 @@ def _secondary_capture(source: _Source) -> Dataset:
         random_weights=run.random_weights,
     )
     film = _film_as_dicom(source)
-    made = hd.sc.SCImage(
+    capture = hd.sc.SCImage(
         pixel_array=picture,
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
-        patient_orientation=("L", "F"),  # replaced below: highdicom asks for one, and a film may not tell
+        patient_orientation=("L", "F"),  # replaced below: highdicom requires a value, and the film may have none
         study_instance_uid=film.StudyInstanceUID,
         series_instance_uid=_series_uid(source, "heatmap"),
         series_number=_SERIES_NUMBERS["heatmap"],
@@ -125,26 +125,26 @@ def _secondary_capture(source: _Source) -> Dataset:
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
     orientation = image.header.get("patient_orientation", "")
-    made.PatientOrientation = orientation.split("\\") if orientation else []
-    made.BodyPartExamined = "CHEST"  # no paired structure, so that no laterality is owed (PS3.3 C.7.3.1)
-    made.ConversionType = "WSD"
-    made.ImageType = ["DERIVED", "SECONDARY"]
-    made.DerivationDescription = _made_by(source)
-    made.ImageComments = _notice(source)
-    made.SourceImageSequence = [_reference(film)]
+    capture.PatientOrientation = orientation.split("\\") if orientation else []
+    capture.BodyPartExamined = "CHEST"  # not a paired structure, so no laterality is required (PS3.3 C.7.3.1)
+    capture.ConversionType = "WSD"
+    capture.ImageType = ["DERIVED", "SECONDARY"]
+    capture.DerivationDescription = _made_by(source)
+    capture.ImageComments = _notice(source)
+    capture.SourceImageSequence = [_reference(film)]
     # BurnedInAnnotation says whether annotation in the picture identifies the patient (PS3.3 C.7.6.1, General Image).
-    # The legend names nobody, so the picture is what its film was; a header that said nothing leaves it open.
+    # The legend names nobody, so the film's value applies to the picture; without one the attribute is left out.
     if image.header.get("burned_in"):
-        made.BurnedInAnnotation = image.header["burned_in"]
-    _say_spacing(made, facts)
-    return _without_identity(made)
+        capture.BurnedInAnnotation = image.header["burned_in"]
+    _set_spacing(capture, facts)
+    return _without_identity(capture)
 
 
 def _segmentation(source: _Source) -> Dataset:
     threshold, facts = source.heatmap.threshold, source.facts
     if threshold is None:
         raise CannotExportDicom(
-            f"The run {source.score.run.name!r} has no threshold for its maps, so there is nothing to segment by. "
+            f"The run {source.score.run.name!r} has no threshold for its maps, so nothing can be segmented. "
             "Score with a detector that was calibrated; the heatmap itself can be exported."
         )
     marked = source.heatmap.in_original_pixels(facts.rows, facts.columns) >= threshold
@@ -162,7 +162,7 @@ def _segmentation(source: _Source) -> Dataset:
         algorithm_type="AUTOMATIC",
         algorithm_identification=algorithm,
     )
-    made = hd.seg.Segmentation(
+    segmentation = hd.seg.Segmentation(
         source_images=[_film_as_dicom(source)],
         pixel_array=marked.astype(np.uint8),
         segmentation_type="BINARY",
@@ -179,15 +179,17 @@ def _segmentation(source: _Source) -> Dataset:
         content_label="ANOMALY",
         content_description=_description(source, "segmentation"),
         content_qualification="RESEARCH",
-        omit_empty_frames=False,  # that nothing reaches the threshold is a result, too
+        omit_empty_frames=False,  # an empty segment (nothing reaches the threshold) is a result, too
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
-    made.ImageComments = _notice(source)
-    made.BodyPartExamined = "CHEST"
-    made.PatientOrientation = []  # type 2C: nothing turns the pixels, and the film's header may not have told
+    segmentation.ImageComments = _notice(source)
+    segmentation.BodyPartExamined = "CHEST"
+    segmentation.PatientOrientation = []  # type 2C: the pixels are not turned, and the film's header may have none
     if facts.spacing_mm is not None:
-        made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence = hd.PixelMeasuresSequence(facts.spacing_mm, None)
-    return _without_identity(made)
+        segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence = hd.PixelMeasuresSequence(
+            facts.spacing_mm, None
+        )
+    return _without_identity(segmentation)
 
 
 def _film(image: Image, facts: PixelFacts) -> Film:
@@ -201,12 +203,12 @@ def _film(image: Image, facts: PixelFacts) -> Film:
 
 
 def _film_as_dicom(source: _Source) -> Dataset:
-    """The film's header as an object made from it needs it, under the film's pseudonyms."""
+    """The header attributes that a derived object copies from its film, with pseudonyms."""
     image = source.image
     film = Dataset()
     film.SOPClassUID = _FILM_CLASSES.get(image.header.get("modality", ""), SecondaryCaptureImageStorage)
     film.SOPInstanceUID = film_uid(image)
-    # A film whose header named no study is a study of its own.
+    # A film without a study in its header gets its own study.
     film.StudyInstanceUID = _uid(image.study.uuid if image.study else uuid5(image.uuid, "study"))
     film.SeriesInstanceUID = _uid(uuid5(image.uuid, "series"))
     film.Modality = image.header.get("modality", "") or "OT"
@@ -225,21 +227,21 @@ def _reference(film: Dataset) -> Dataset:
     return item
 
 
-def _say_spacing(made: Dataset, facts: PixelFacts) -> None:
-    """Pixel Spacing beside an equal Imager Pixel Spacing means: at the detector, not the patient (PS3.3 10.7)."""
+def _set_spacing(capture: Dataset, facts: PixelFacts) -> None:
+    """Pixel Spacing equal to Imager Pixel Spacing means a spacing at the detector, not at the patient (PS3.3 10.7)."""
     if facts.spacing_mm is None:
         if facts.pixel_aspect != 1:
-            made.PixelAspectRatio = [round(1000 * facts.pixel_aspect), 1000]
+            capture.PixelAspectRatio = [round(1000 * facts.pixel_aspect), 1000]
         return
-    made.PixelSpacing = [DS(one, auto_format=True) for one in facts.spacing_mm]
+    capture.PixelSpacing = [DS(value, auto_format=True) for value in facts.spacing_mm]
     if facts.spacing_plane == "detector":
-        made.ImagerPixelSpacing = made.PixelSpacing
+        capture.ImagerPixelSpacing = capture.PixelSpacing
 
 
-def _without_identity(made: Dataset) -> Dataset:
-    made.PatientIdentityRemoved = "YES"
-    made.DeidentificationMethod = "Hilum: allow-list of header facts, keyed pseudonyms"
-    return made
+def _without_identity(dataset: Dataset) -> Dataset:
+    dataset.PatientIdentityRemoved = "YES"
+    dataset.DeidentificationMethod = "Hilum: allow-list of header facts, keyed pseudonyms"
+    return dataset
 
 
 def _detector(source: _Source) -> str:
@@ -261,7 +263,7 @@ def _notice(source: _Source) -> str:
 
 
 def _description(source: _Source, kind: Kind) -> str:
-    """At most 64 characters, as an LO has."""
+    """At most 64 characters (VR LO)."""
     loud = f", {RANDOM_WEIGHTS}" if source.score.run.random_weights else ""
     return f"{kind.capitalize()}, research only{loud}"
 

@@ -1,4 +1,4 @@
-"""A film with its heatmap as one picture of 8 bits, as the viewer first shows it, with a legend below the film."""
+"""A film blended with its heatmap as an 8-bit picture, as the viewer shows it first, with a legend below the film."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.figures.palette import ALARM, INFERNO
 from ml_engine.engine.heatmap import Heatmap
 
-OPACITY, FAINTEST = 0.6, 0.5  # the viewer's own: at the top of the scale, and the share of it at the threshold
-NARROWEST_PX = 640  # room for the legend beside a small film
+OPACITY, FAINTEST = 0.6, 0.5  # as in the viewer: opacity at the top of the scale, and the share of it at the threshold
+NARROWEST_PX = 640  # room for the legend of a small film
 _PAPER, _INK = (0, 0, 0), (235, 235, 235)
 
 Picture = NDArray[np.uint8]
 
 
 def colours() -> Picture:
-    """(256, 3) the viewer's table of inferno."""
+    """(256, 3) uint8, the viewer's inferno colour table."""
     stops = np.array(list(bytes.fromhex(INFERNO)), dtype=np.float64).reshape(-1, 3)
     at = np.linspace(0, len(stops) - 1, 256)
     return np.stack([np.rint(np.interp(at, np.arange(len(stops)), stops[:, i])) for i in range(3)], 1).astype(np.uint8)
 
 
 def blend(shown: NDArray[np.float32], values: NDArray[np.float64], heatmap: Heatmap) -> Picture:
-    """(H, W, 3) from the film as shown, in [0, 1], and the map at its pixels."""
+    """(H, W, 3) uint8 from the film as shown (H, W), in [0, 1], and the map at its pixels (H, W)."""
     grey = np.rint(shown * 255).astype(np.uint8)
     picture = np.repeat(grey[:, :, None], 3, axis=2)
     threshold = heatmap.low if heatmap.threshold is None else heatmap.threshold
     hot = values >= threshold
-    found = values[hot]
+    marked = values[hot]
     span = heatmap.high - threshold
-    rise = np.clip((found - threshold) / span, 0, 1) if span > 0 else np.ones(found.shape)
+    rise = np.clip((marked - threshold) / span, 0, 1) if span > 0 else np.ones(marked.shape)
     alpha = (OPACITY * (FAINTEST + (1 - FAINTEST) * rise))[:, None]
-    place = np.clip((found - heatmap.low) / ((heatmap.high - heatmap.low) or 1), 0, 1)
+    place = np.clip((marked - heatmap.low) / ((heatmap.high - heatmap.low) or 1), 0, 1)
     colour = colours()[np.rint(255 * place).astype(np.intp)]
     picture[hot] = np.rint(picture[hot] * (1 - alpha) + colour * alpha).astype(np.uint8)
     return picture
 
 
 def with_legend(picture: Picture, heatmap: Heatmap, *, made_by: str, random_weights: bool) -> Picture:
-    """The picture with room below it for what has to be said: nothing of the film is covered, and pixel (x, y) of
-    the film stays pixel (x, y). A film too narrow for words gets room on its right, too."""
+    """The picture with a legend below it: nothing of the film is covered, and pixel (x, y) of the film stays pixel
+    (x, y). A film that is too narrow for the legend gets a margin on its right."""
     height, columns = picture.shape[:2]
     width = max(columns, NARROWEST_PX)
     lines = _lines(heatmap, made_by, random_weights, width)
@@ -68,13 +68,13 @@ def _lines(heatmap: Heatmap, made_by: str, random_weights: bool, width: int) -> 
     size = max(16, width // 60)
     what = "SD of calibration normals" if heatmap.is_standardised else "raw distance"
     threshold = "no threshold" if heatmap.threshold is None else f"shown from the threshold {heatmap.threshold:.3g}"
-    told = [
+    texts = [
         NOTICE,
         f"Anomaly heatmap, fused at weight {heatmap.weight:.2f}: {what}, {threshold}.",
         made_by,
     ]
     lines = _wrapped([RANDOM_WEIGHTS.upper()], round(1.5 * size), width, loud=True) if random_weights else []
-    return lines + _wrapped(told, size, width, loud=False)
+    return lines + _wrapped(texts, size, width, loud=False)
 
 
 def _wrapped(texts: Sequence[str], size: int, width: int, *, loud: bool) -> list[_Line]:

@@ -7,7 +7,7 @@ from ml_engine.models import Score
 
 
 def heatmap_of(score: Score) -> Heatmap:
-    """At the run's own weight. Raises CannotEvaluate where the film has none, or its files are gone."""
+    """The heatmap at the run's weight. Raises CannotEvaluate if the film could not be scored or the files are gone."""
     if score.error:
         raise CannotEvaluate(f"This film has no heatmap: {score.error}")
     with results_of(score.run) as folder:

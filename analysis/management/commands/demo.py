@@ -1,4 +1,4 @@
-"""The demo: phantom films, a split, and a chain of runs, on the embedded default."""
+"""The demo: phantom films, a split and a chain of runs, in the embedded portal."""
 
 import shutil
 import sys
@@ -41,8 +41,8 @@ PEOPLE = {
 }
 MANAGER = "maria"
 BACKBONE = "wide_resnet50_2"
-# Small enough for two cores and a quarter of an hour; the perceptual loss would need VGG19's 548 MB. Of so few
-# films a hundredth of the patches is too small a bank to know what is normal.
+# Small enough for two cores and a quarter of an hour. The perceptual loss would need the 548 MB of VGG19. With so few
+# films, 1 % of the patches makes too small a memory bank.
 DEMO_CONFIG = {"alignment.perceptual": "0", "alignment.epochs": "12", "alignment.size": "128", "rate": "0.1"}
 LOOK_AT = """\
 Look at
@@ -57,7 +57,7 @@ class Command(StartCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if settings.PRODUCTION:
-            raise CommandError("The demo has known passwords: it does not run where HILUM_ENV is production.")
+            raise CommandError("The demo's passwords are public, so it does not run with HILUM_ENV=production.")
         super().handle(*args, **options)
 
     def work(self, portal: Portal, stop: threading.Event) -> None:
@@ -71,7 +71,7 @@ class Command(StartCommand):
         self._follow(run, portal, stop)
 
     def _films(self, site: Site, portal: Portal, stop: threading.Event) -> Dataset | None:
-        """The dataset of phantoms, made and imported if it is not there; None when stopped on the way."""
+        """The phantom dataset, drawn and imported if it does not exist; None if stopped meanwhile."""
         dataset, _ = Dataset.objects.get_or_create(
             site=site, name=DATASET, defaults={"source": "synthetic", "licence": "Apache-2.0", "purpose": "demo"}
         )
@@ -86,7 +86,7 @@ class Command(StartCommand):
         return dataset
 
     def _write(self, folder: Path, portal: Portal, stop: threading.Event) -> None:
-        done = folder.with_suffix(".complete")  # beside the films: everything inside is imported
+        done = folder.with_suffix(".complete")  # beside the folder of films, since everything inside is imported
         if done.exists() and folder.is_dir():
             return
         shutil.rmtree(folder, ignore_errors=True)
@@ -106,11 +106,11 @@ class Command(StartCommand):
         import_entries(upload=upload, entries=entries, report=report, actor=actor, on_progress=bar)
 
     def _runs(self, site: Site, dataset: Dataset) -> Run:
-        """The scoring run at the end of the demo's chain; asked for if it is not there."""
-        asked = Run.objects.filter(site=site, kind=RunKind.SCORE).order_by("created_at")
-        found = next((run for run in asked if TAG in run.tags), None)
-        if found:
-            return found
+        """The scoring run at the end of the demo's chain; requested if it does not exist."""
+        runs = Run.objects.filter(site=site, kind=RunKind.SCORE).order_by("created_at")
+        run = next((run for run in runs if TAG in run.tags), None)
+        if run:
+            return run
         manager = User.objects.get(username=MANAGER)
         split = Split.objects.filter(site=site, name=SPLIT).first() or split_from_csv(
             SplitRequest(site=site, name=SPLIT, datasets=[dataset], seed=0, author=manager)
@@ -133,29 +133,29 @@ class Command(StartCommand):
         except EngineError as error:
             self.stdout.write(str(error))
             self.stdout.write(
-                "The demo goes on with random weights, which are not for evaluation. It shows how Hilum works, "
+                "The demo continues with random weights, which are not for evaluation. It shows how Hilum works, "
                 "not how well the method does."
             )
             name = "random"
         return config_from("default", {**DEMO_CONFIG, "weights": name})
 
     def _follow(self, run: Run, portal: Portal, stop: threading.Event) -> None:
-        """Say how far the chain is, and evaluate at its end."""
-        said = ""
+        """Print the progress of the chain, and evaluate at its end."""
+        last_sentence = ""
         while not stop.wait(1.0):
             portal.keep_alive()
             run.refresh_from_db()
             sentence = _state(run)
-            if sentence != said:
+            if sentence != last_sentence:
                 self.stdout.write(sentence)
-                said = sentence
+                last_sentence = sentence
             if run.has_ended:
                 break
-        if run.state == RunState.DONE:  # made anew it would be a second look at test
+        if run.state == RunState.DONE:  # reuse an evaluation: another one might be another look at test
             evaluation = run.evaluations.first() or evaluate(run=run, author=User.objects.get(username=MANAGER))
-            self.stdout.write(f"All results stand: {portal.address}results/{evaluation.uuid}/")
+            self.stdout.write(f"All results are at {portal.address}results/{evaluation.uuid}/")
 
-    def _bar(self, what: str, portal: Portal, stop: threading.Event) -> Any:
+    def _bar(self, task: str, portal: Portal, stop: threading.Event) -> Any:
         last = 0.0
 
         def progress(done: int, total: int) -> None:
@@ -167,7 +167,7 @@ class Command(StartCommand):
                 return
             last = time.monotonic()
             ending = "\r" if sys.stdout.isatty() and done < total else "\n"
-            self.stdout.write(f"{what}: {done} of {total}", ending=ending)
+            self.stdout.write(f"{task}: {done} of {total}", ending=ending)
             self.stdout.flush()
 
         return progress
@@ -182,7 +182,7 @@ def _state(run: Run) -> str:
     chain: list[Run] = [run]
     while chain[-1].after is not None:
         chain.append(chain[-1].after)
-    current = next((one for one in reversed(chain) if not one.has_ended), run)
+    current = next((link for link in reversed(chain) if not link.has_ended), run)
     if current.state == RunState.FAILED:
         return f"{current.name} failed: {current.message}"
     return f"{current.name}: {current.get_state_display().lower()}" + (f", {current.stage}" if current.stage else "")
@@ -193,10 +193,10 @@ def make_people() -> Site:
     """The demo's site and its users, one for each role."""
     site, _ = Site.objects.get_or_create(name=SITE)
     for name, roles in PEOPLE.items():
-        user, made = User.objects.get_or_create(
+        user, is_new = User.objects.get_or_create(
             username=name, defaults={"first_name": name.capitalize(), "is_staff": name == MANAGER}
         )
-        if made:
+        if is_new:
             user.set_password(PASSWORD)
             user.is_superuser = name == MANAGER
             user.save()

@@ -11,7 +11,7 @@ NAN = np.nan
 
 
 def hill(*, rows: int = 12, columns: int = 10, at: tuple[float, float] = (4.5, 6.5), radius: float = 3) -> np.ndarray:
-    """A cone: `radius` less the distance in patches from the point (x, y) `at`."""
+    """A cone: `radius` minus the distance in patches from the point (x, y) `at`."""
     y, x = np.mgrid[:rows, :columns] + 0.5
     return radius - np.hypot(x - at[0], y - at[1])
 
@@ -87,7 +87,7 @@ def test_a_saddle_is_joined_by_its_middle(level: float, joined: bool) -> None:
     assert all((x * y < 0) == joined for x, y in inner)
 
 
-def test_the_hottest_patch_is_told_by_its_middle() -> None:
+def test_the_hottest_patch_is_given_by_its_centre() -> None:
     values = hill(at=(7.5, 2.5))
     assert hottest(values) == (7.5, 2.5)
     assert hottest(np.full((2, 2), NAN)) is None

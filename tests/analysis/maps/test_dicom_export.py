@@ -1,4 +1,4 @@
-"""A heatmap as DICOM: what the files say and show, read back by readers that did not write them."""
+"""A heatmap as DICOM: attributes and pixels of the files, decoded by other code than the writer's."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def place(scored: Scored, affine: Any, *, row: int = 0) -> None:
     folder.write_array("original_from_canonical", affines)
 
 
-def got(client: Client, where: str) -> pydicom.FileDataset:
+def download(client: Client, where: str) -> pydicom.FileDataset:
     answer = client.get(where)
     assert answer.status_code == 200, answer.content
     assert answer.headers["Content-Type"] == "application/dicom"
@@ -64,12 +64,12 @@ def got(client: Client, where: str) -> pydicom.FileDataset:
 
 
 def fused_by_hand(scored: Scored, row: int, weight: float = 0.6) -> NDArray[np.float64]:
-    one, other = ScoredFolder(run_folder(scored.run.uuid)).array("maps")[row].astype(np.float64)
-    return weight * other + (1 - weight) * one
+    global_map, region_map = ScoredFolder(run_folder(scored.run.uuid)).array("maps")[row].astype(np.float64)
+    return weight * region_map + (1 - weight) * global_map
 
 
 def at_pixel(fused: NDArray[np.float64], affine: Any, stride: int, x: int, y: int) -> float:
-    """The map at the centre of an original pixel, one pixel at a time and by a solver: no code of the product."""
+    """The map at the centre of an original pixel, one pixel at a time with a linear solver, without product code."""
     matrix = np.vstack([np.asarray(affine, dtype=float), [0, 0, 1]])
     u, v, _ = np.linalg.solve(matrix, [x + 0.5, y + 0.5, 1.0]) / stride
     patches = {(r, c): fused[r, c] for r in range(4) for c in range(4) if not math.isnan(fused[r, c])}
@@ -97,11 +97,11 @@ def test_the_segmentation_is_the_map_at_or_above_the_threshold_at_every_pixel(
     values = by_hand(scored, affine)
     threshold = float(np.nanmedian(values))
     change(scored, threshold_map=threshold)
-    found = got(as_analyst, address(scored, "segmentation"))
+    segmentation = download(as_analyst, address(scored, "segmentation"))
     marked = values >= threshold
     assert 20 < marked.sum() < marked.size - 20
-    certain = np.isnan(values) | (np.abs(values - threshold) > 1e-9)  # but where rounding decides
-    assert np.array_equal(found.pixel_array.astype(bool)[certain], marked[certain])
+    certain = np.isnan(values) | (np.abs(values - threshold) > 1e-9)  # except where rounding decides
+    assert np.array_equal(segmentation.pixel_array.astype(bool)[certain], marked[certain])
     assert (~certain).sum() <= 2
 
 
@@ -111,23 +111,23 @@ def test_a_pixel_at_the_threshold_is_marked(as_analyst: Client, scored: Scored) 
     maps[0] = 2.5
     folder.write_array("maps", maps)
     place(scored, [[1, 0, 0], [0, 1, 0]])
-    found = got(as_analyst, address(scored, "segmentation"))
-    assert found.pixel_array.all()
+    segmentation = download(as_analyst, address(scored, "segmentation"))
+    assert segmentation.pixel_array.all()
 
 
 def test_nothing_above_the_threshold_is_an_empty_segment(as_analyst: Client, scored: Scored) -> None:
     change(scored, threshold_map=99.0)
-    found = got(as_analyst, address(scored, "segmentation"))
-    assert found.pixel_array.shape == (24, 20)
-    assert not found.pixel_array.any()
+    segmentation = download(as_analyst, address(scored, "segmentation"))
+    assert segmentation.pixel_array.shape == (24, 20)
+    assert not segmentation.pixel_array.any()
 
 
-def test_the_segmentation_says_what_made_it_and_of_which_film(as_analyst: Client, scored: Scored) -> None:
+def test_the_segmentation_names_its_maker_and_its_film(as_analyst: Client, scored: Scored) -> None:
     answer = as_analyst.get(address(scored, "segmentation"))
-    found = hd.seg.segread(io.BytesIO(answer.content))
-    assert (found.SOPClassUID, found.SegmentationType) == (SegmentationStorage, "BINARY")
-    assert found.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
-    segment = found.get_segment_description(1)
+    segmentation = hd.seg.segread(io.BytesIO(answer.content))
+    assert (segmentation.SOPClassUID, segmentation.SegmentationType) == (SegmentationStorage, "BINARY")
+    assert segmentation.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    segment = segmentation.get_segment_description(1)
     assert (segment.algorithm_type.value, segment.algorithm_identification.name) == ("AUTOMATIC", "Hilum patchcore")
     assert segment.algorithm_identification.family.value == "123110"
     assert (segment.segmented_property_category.value, segment.segmented_property_type.value) == (
@@ -135,17 +135,21 @@ def test_the_segmentation_says_what_made_it_and_of_which_film(as_analyst: Client
         "52988006",
     )
     assert segment.algorithm_identification.parameters["threshold"] == "2.5"
-    assert [one[2] for one in found.get_source_image_uids()] == [film_uid(scored.films[0])]
-    assert found.ContentQualification == "RESEARCH"
-    assert found.SeriesDescription == found.ContentDescription == f"Segmentation, research only, {RANDOM_WEIGHTS}"
-    assert found.ImageComments == f"{RANDOM_WEIGHTS}. {NOTICE}"
+    assert [uids[2] for uids in segmentation.get_source_image_uids()] == [film_uid(scored.films[0])]
+    assert segmentation.ContentQualification == "RESEARCH"
+    assert (
+        segmentation.SeriesDescription
+        == segmentation.ContentDescription
+        == f"Segmentation, research only, {RANDOM_WEIGHTS}"
+    )
+    assert segmentation.ImageComments == f"{RANDOM_WEIGHTS}. {NOTICE}"
 
 
 def test_highdicom_reads_the_pixels_by_the_film(as_analyst: Client, scored: Scored) -> None:
     change(scored, threshold_map=0.9)
     answer = as_analyst.get(address(scored, "segmentation"))
-    found = hd.seg.segread(io.BytesIO(answer.content))
-    read = found.get_pixels_by_source_instance([film_uid(scored.films[0])])
+    segmentation = hd.seg.segread(io.BytesIO(answer.content))
+    read = segmentation.get_pixels_by_source_instance([film_uid(scored.films[0])])
     assert np.array_equal(read[0, :, :, 0], pydicom.dcmread(io.BytesIO(answer.content)).pixel_array)
     assert read.any()
 
@@ -154,7 +158,7 @@ def test_without_a_threshold_there_is_a_heatmap_but_no_segmentation(as_analyst: 
     change(scored, threshold_map=None)
     answer = as_analyst.get(address(scored, "segmentation"))
     assert (answer.status_code, "has no threshold for its maps" in answer.text) == (409, True)
-    assert got(as_analyst, address(scored, "heatmap")).pixel_array.any()
+    assert download(as_analyst, address(scored, "heatmap")).pixel_array.any()
 
 
 # The picture --------------------------------------------------------------------------------------------
@@ -165,7 +169,7 @@ def test_the_picture_is_the_film_blended_with_the_heat(as_analyst: Client, score
     values = by_hand(scored, TURNED)
     threshold = float(np.nanmedian(values))
     change(scored, threshold_map=threshold)
-    picture = got(as_analyst, address(scored, "heatmap")).pixel_array[:24, :20].astype(int)
+    picture = download(as_analyst, address(scored, "heatmap")).pixel_array[:24, :20].astype(int)
     stored = unpack(pixel_path(scored.films[0].pixel_sha256).read_bytes(), 24, 20).astype(float)
     low, high = np.percentile(stored, [0.5, 99.5], method="inverted_cdf")
     grey = np.rint(np.clip((stored - low) / (high - low), 0, 1) * 255)
@@ -186,36 +190,34 @@ def test_the_colours_are_those_of_the_viewer() -> None:
     assert (colours()[0].tolist(), colours()[255].tolist()) == ([0, 0, 4], [0xFC, 0xFF, 0xA4])
 
 
-def test_the_legend_stands_below_the_film_and_loudly_where_weights_are_random(
-    as_analyst: Client, scored: Scored
-) -> None:
-    loud = got(as_analyst, address(scored, "heatmap"))
+def test_the_legend_is_below_the_film_and_warns_of_random_weights(as_analyst: Client, scored: Scored) -> None:
+    loud = download(as_analyst, address(scored, "heatmap"))
     scored.run.random_weights = False
     scored.run.save()
-    calm = got(as_analyst, address(scored, "heatmap"))
+    calm = download(as_analyst, address(scored, "heatmap"))
     assert loud.Columns == calm.Columns == NARROWEST_PX
     assert loud.Rows > calm.Rows > 24
-    red = [(one.pixel_array[24:] == (0xB0, 0x00, 0x20)).all(axis=-1).sum() for one in (loud, calm)]
+    red = [(picture.pixel_array[24:] == (0xB0, 0x00, 0x20)).all(axis=-1).sum() for picture in (loud, calm)]
     assert (red[0] > NARROWEST_PX * 10, red[1]) == (True, 0)
     assert (calm.pixel_array[24:] == 235).all(axis=-1).sum() > 500  # the words
     assert (loud.ImageComments, calm.ImageComments) == (f"{RANDOM_WEIGHTS}. {NOTICE}", NOTICE)
 
 
-def test_the_picture_says_what_it_is(as_analyst: Client, scored: Scored) -> None:
-    found = got(as_analyst, address(scored, "heatmap"))
-    assert (found.SOPClassUID, found.Modality) == (SecondaryCaptureImageStorage, "OT")
-    assert found.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
-    assert found.SourceImageSequence[0].ReferencedSOPInstanceUID == film_uid(scored.films[0])
-    assert found.PatientID == scored.films[0].patient.pseudonym
-    assert (found.PatientName, found.PatientIdentityRemoved) == ("", "YES")
-    assert "BurnedInAnnotation" not in found
+def test_the_picture_describes_itself(as_analyst: Client, scored: Scored) -> None:
+    picture = download(as_analyst, address(scored, "heatmap"))
+    assert (picture.SOPClassUID, picture.Modality) == (SecondaryCaptureImageStorage, "OT")
+    assert picture.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert picture.SourceImageSequence[0].ReferencedSOPInstanceUID == film_uid(scored.films[0])
+    assert picture.PatientID == scored.films[0].patient.pseudonym
+    assert (picture.PatientName, picture.PatientIdentityRemoved) == ("", "YES")
+    assert "BurnedInAnnotation" not in picture
 
 
-# What leaves the house ----------------------------------------------------------------------------------
+# What leaves the portal ---------------------------------------------------------------------------------
 
 
 def film_with(scored: Scored, **fields: Any) -> None:
-    """The first film scored is one with these fields: films are write-once, so it is another row."""
+    """Replace the first scored film by a new row with these fields, since films are write-once."""
     film = Image.objects.get(pk=scored.films[0].pk)
     film.pk, film.uuid, film._state.adding = None, uuid.uuid4(), True
     film.dataset = factories.dataset("Another")
@@ -227,9 +229,9 @@ def film_with(scored: Scored, **fields: Any) -> None:
 
 
 @pytest.mark.parametrize(("plane", "imager"), [("detector", [0.2, 0.1]), ("patient", None)])
-def test_spacing_is_said_with_its_plane(as_analyst: Client, scored: Scored, plane: str, imager: Any) -> None:
+def test_spacing_is_written_with_its_plane(as_analyst: Client, scored: Scored, plane: str, imager: Any) -> None:
     film_with(scored, facts=scored.films[0].facts | {"spacing_mm": [0.2, 0.1], "spacing_plane": plane})
-    picture, segmentation = (got(as_analyst, address(scored, kind)) for kind in KINDS)
+    picture, segmentation = (download(as_analyst, address(scored, kind)) for kind in KINDS)
     assert (picture.PixelSpacing, picture.get("ImagerPixelSpacing")) == ([0.2, 0.1], imager)
     assert segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing == [0.2, 0.1]
 
@@ -237,18 +239,18 @@ def test_spacing_is_said_with_its_plane(as_analyst: Client, scored: Scored, plan
 @pytest.mark.parametrize("burned_in", ["YES", "NO"])
 def test_the_picture_is_as_annotated_as_its_film(as_analyst: Client, scored: Scored, burned_in: str) -> None:
     film_with(scored, header={"burned_in": burned_in, "patient_orientation": "L\\F", "modality": "DX"})
-    found = got(as_analyst, address(scored, "heatmap"))
-    assert found.BurnedInAnnotation == burned_in
-    assert list(found.PatientOrientation) == ["L", "F"]
+    picture = download(as_analyst, address(scored, "heatmap"))
+    assert picture.BurnedInAnnotation == burned_in
+    assert list(picture.PatientOrientation) == ["L", "F"]
 
 
-def test_one_film_has_one_study_and_each_file_its_own_address(as_analyst: Client, scored: Scored) -> None:
-    files = [got(as_analyst, address(scored, kind)) for kind in (*KINDS, *KINDS)]
-    assert len({one.StudyInstanceUID for one in files}) == 1
-    assert len({one.SeriesInstanceUID for one in files}) == 2
-    assert len({one.SOPInstanceUID for one in files}) == 4
-    for one in files:
-        for element in one.iterall():
+def test_one_film_has_one_study_and_each_file_its_own_uid(as_analyst: Client, scored: Scored) -> None:
+    files = [download(as_analyst, address(scored, kind)) for kind in (*KINDS, *KINDS)]
+    assert len({file.StudyInstanceUID for file in files}) == 1
+    assert len({file.SeriesInstanceUID for file in files}) == 2
+    assert len({file.SOPInstanceUID for file in files}) == 4
+    for file in files:
+        for element in file.iterall():
             if element.VR == "UI":
                 assert len(str(element.value)) <= 64
 
@@ -306,10 +308,10 @@ def every_address(scored: Scored, row: int = 0) -> list[str]:
 
 
 def test_an_export_is_audited(as_analyst: Client, scored: Scored, analyst: User) -> None:
-    answers = [as_analyst.get(one) for one in every_address(scored)]
-    assert [one.status_code for one in answers] == [200] * 4
+    answers = [as_analyst.get(url) for url in every_address(scored)]
+    assert [answer.status_code for answer in answers] == [200] * 4
     events = AuditEvent.objects.filter(verb="export heatmap").order_by("pk")
-    assert [(one.actor, one.target_uuid, one.after["as"]) for one in events] == [
+    assert [(event.actor, event.target_uuid, event.after["as"]) for event in events] == [
         (analyst, scored.films[0].uuid, kind) for kind in (*KINDS, *KINDS)
     ]
 
@@ -329,44 +331,44 @@ def test_a_token_gets_the_file_of_the_page(client: Client, scored: Scored, analy
 ])  # fmt: skip
 def test_who_may_export(client: Client, scored: Scored, role: Role, status: int) -> None:
     client.force_login(factories.user("someone", role))
-    assert [client.get(one).status_code for one in every_address(scored)] == [status] * 4
+    assert [client.get(url).status_code for url in every_address(scored)] == [status] * 4
     assert AuditEvent.objects.filter(verb="export heatmap").count() == (4 if status == 200 else 0)
 
 
-def test_another_site_s_films_do_not_exist(client: Client, scored: Scored) -> None:
+def test_films_of_another_site_do_not_exist(client: Client, scored: Scored) -> None:
     client.force_login(factories.user("stranger", Role.MANAGER, at=factories.site("Busan")))
-    assert [client.get(one).status_code for one in every_address(scored)] == [404] * 4
+    assert [client.get(url).status_code for url in every_address(scored)] == [404] * 4
 
 
 def test_a_hidden_film_is_not_exported(client: Client, scored: Scored) -> None:
     factories.event(scored.films[20], "unsure", author=factories.curator())
     client.force_login(factories.user("both", Role.ANALYST, Role.CURATOR))
-    answers = [client.get(one) for one in every_address(scored, row=20)]
-    assert [one.status_code for one in answers] == [403] * 4
-    assert all("stay hidden from you until it is labelled" in one.text for one in answers)
+    answers = [client.get(url) for url in every_address(scored, row=20)]
+    assert [answer.status_code for answer in answers] == [403] * 4
+    assert all("stay hidden from you until it is labelled" in answer.text for answer in answers)
 
 
 def test_a_film_that_the_run_did_not_score_has_none(as_analyst: Client, scored: Scored) -> None:
     Score.objects.filter(run=scored.run, image=scored.films[0]).delete()
-    assert [as_analyst.get(one).status_code for one in every_address(scored)] == [404] * 4
+    assert [as_analyst.get(url).status_code for url in every_address(scored)] == [404] * 4
 
 
-def test_nothing_is_written_there(as_analyst: Client, scored: Scored) -> None:
-    assert [as_analyst.post(one).status_code for one in every_address(scored)] == [405] * 4
+def test_the_files_cannot_be_posted_to(as_analyst: Client, scored: Scored) -> None:
+    assert [as_analyst.post(url).status_code for url in every_address(scored)] == [405] * 4
 
 
-# What is gone -------------------------------------------------------------------------------------------
+# Missing files ------------------------------------------------------------------------------------------
 
 
-def test_lost_maps_are_said_to_be_lost(as_analyst: Client, scored: Scored) -> None:
+def test_missing_maps_are_reported(as_analyst: Client, scored: Scored) -> None:
     shutil.rmtree(run_folder(scored.run.uuid))
-    answers = [as_analyst.get(one) for one in every_address(scored)]
-    assert [one.status_code for one in answers] == [410] * 4
-    assert all("not in the data folder any more; score the films again." in one.text for one in answers)
+    answers = [as_analyst.get(url) for url in every_address(scored)]
+    assert [answer.status_code for answer in answers] == [410] * 4
+    assert all("not in the data folder any more; score the films again." in answer.text for answer in answers)
     assert not AuditEvent.objects.filter(verb="export heatmap").exists()
 
 
-def test_lost_pixels_are_said_to_be_lost(as_analyst: Client, scored: Scored) -> None:
+def test_missing_pixels_are_reported(as_analyst: Client, scored: Scored) -> None:
     pixel_path(scored.films[0].pixel_sha256).unlink()
     answer = as_analyst.get(address(scored, "heatmap"))
     assert (answer.status_code, "import the film again" in answer.text) == (410, True)
@@ -376,10 +378,10 @@ def test_lost_pixels_are_said_to_be_lost(as_analyst: Client, scored: Scored) -> 
 def test_an_alignment_without_an_inverse_has_no_place(as_analyst: Client, scored: Scored, affine: Any) -> None:
     place(scored, affine)
     answers = [as_analyst.get(address(scored, kind)) for kind in KINDS]
-    assert [(one.status_code, "cannot be inverted" in one.text) for one in answers] == [(410, True)] * 2
+    assert [(answer.status_code, "cannot be inverted" in answer.text) for answer in answers] == [(410, True)] * 2
 
 
-def test_an_unreadable_film_says_why(as_analyst: Client, scored: Scored) -> None:
+def test_an_unreadable_film_gives_the_reason(as_analyst: Client, scored: Scored) -> None:
     Score.objects.filter(run=scored.run, image=scored.films[0]).update(
         error="The file is cut off.", fused_score=None, global_score=None, region_score=None
     )
