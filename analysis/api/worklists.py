@@ -254,7 +254,7 @@ class Readings(APIView):
         _check_is_reader(person(request), values.pop("reader", None))
         item = _item(worklist, values.pop("item"))
         try:
-            reading = readings.record(item=item, reader=person(request), given=NewReading(**values))
+            reading = readings.record(item=item, reader=person(request), new=NewReading(**values))
         except ReadingRefused as refusal:
             raise ValidationError({"detail": str(refusal)}) from refusal
         return Response(OwnReadingSerializer(reading).data, status=status.HTTP_201_CREATED)

@@ -1,7 +1,8 @@
-"""Films that a reader dismissed -> a proposal for the next version of the normal set.
+"""Flagged films that readers dismissed -> a proposal for the next version of the normal set.
 
-Before anyone accepts, a run scores the same films with the bank grown by those proposed, and the page lists which
-alarms vanish and which true positives would be lost. Acceptance freezes a cohort; it changes no detector and no split.
+Before the decision, a run scores the same films with the memory bank grown by the proposed films, and the page lists
+the alarms that vanish and the true positives that would be lost. Acceptance freezes a cohort; it changes no detector
+and no split.
 """
 
 from collections import Counter, defaultdict
@@ -28,12 +29,12 @@ WORDS = "normal variant, device or positioning"
 
 
 class ProposalRefused(Exception):
-    """A sentence for the user."""
+    """The message is a sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Crossing:
-    """A film that crosses the threshold when the bank grows."""
+    """A film that crosses the threshold when the memory bank grows."""
 
     image: Image
     label: str  # at the proposal's cut-off; "unlabelled" without one
@@ -44,7 +45,8 @@ class Crossing:
 
 @dataclass(frozen=True)
 class ProposalEffect:
-    """Before and after; a film is flagged at or above a threshold, which the same rule fixes on the new scores."""
+    """Before and after the bank grows. Films are flagged at or above a threshold that the same rule fixes on each run's
+    scores."""
 
     threshold_before: float
     threshold_after: float
@@ -59,8 +61,8 @@ class ProposalEffect:
 
 
 def propose(*, worklist: Worklist, author: User, readings: Sequence[Reading] | None = None) -> NormalProposal:
-    """Propose the flagged films that every reader who read them dismissed as a normal variant, a device or by
-    positioning; those of `readings`, or all of the worklist. Queues the run. Raises ProposalRefused."""
+    """Propose the flagged films that all of their readers called normal because of a normal variant, a device or the
+    positioning: the films of `readings`, or of the whole worklist. Queues the run. Raises ProposalRefused."""
     site = require(author, "propose normals", worklist.run.site)
     films, left_out = _eligible(worklist, readings)
     if not films:
@@ -97,17 +99,17 @@ def _nothing_left(left_out: dict[str, int]) -> str:
 
 
 def _eligible(worklist: Worklist, readings: Sequence[Reading] | None) -> tuple[list[Image], dict[str, int]]:
-    """The films that may be proposed, and how many may not, by reason."""
-    standing = Reading.objects.filter(item__worklist=worklist, replaced_by__isnull=True).select_related(
+    """The films that may be proposed, and the number of the others, by reason."""
+    current = Reading.objects.filter(item__worklist=worklist, replaced_by__isnull=True).select_related(
         "item", "image__current_label"
     )
     if readings is not None:
-        standing = standing.filter(image__in={reading.image_id for reading in readings})
+        current = current.filter(image__in={reading.image_id for reading in readings})
     by_film: dict[int, list[Reading]] = defaultdict(list)
-    for reading in standing.order_by("image_id", "pk"):
+    for reading in current.order_by("image_id", "pk"):
         by_film[reading.image_id].append(reading)
     split = worklist.run.detector.split if worklist.run.detector else None
-    assert split is not None  # a worklist is of a scored run
+    assert split is not None  # a worklist belongs to a scored run
     images = [of_film[0].image for of_film in by_film.values()]
     held = films_held_elsewhere(split, images)
     fitted = set(SplitImage.objects.filter(member__split=split, member__part=Part.FIT).values_list("image", flat=True))
@@ -139,11 +141,13 @@ def _why_not(of_film: list[Reading], *, held: bool, fitted: bool) -> str | None:
 
 
 def compare(proposal: NormalProposal, *, viewer: User) -> ProposalEffect:
-    """Which films cross the threshold, with their labels at the proposal's cut-off. Raises ProposalRefused while the
-    run goes on. Films whose scores the viewer may not see yet are counted and not named."""
+    """The films that cross the threshold, with their labels at the proposal's cut-off. Films whose scores the viewer
+    may not see yet are counted but not named. Raises ProposalRefused until the run is done."""
     worklist = proposal.worklist
     if proposal.run.state != RunState.DONE:
-        raise ProposalRefused(f"The run “{proposal.run.name}” is not done yet: what would change is not known.")
+        raise ProposalRefused(
+            f"The run “{proposal.run.name}” is not done yet: wait until it is, to see what would change."
+        )
     point = worklist.operating_point
     try:
         after_point = operating_point(
@@ -154,32 +158,32 @@ def compare(proposal: NormalProposal, *, viewer: User) -> ProposalEffect:
     before = _scores(worklist.run_id)
     after = _scores(proposal.run_id)
     both = sorted(before.keys() & after.keys())
-    was = {image: before[image] >= worklist.threshold for image in both}
-    is_now = {image: after[image] >= after_point.threshold for image in both}
-    comparison = ProposalEffect(
+    was_flagged = {image: before[image] >= worklist.threshold for image in both}
+    is_flagged = {image: after[image] >= after_point.threshold for image in both}
+    effect = ProposalEffect(
         threshold_before=worklist.threshold,
         threshold_after=after_point.threshold,
         films=len(both),
-        flagged_before=sum(was.values()),
-        flagged_after=sum(is_now.values()),
+        flagged_before=sum(was_flagged.values()),
+        flagged_after=sum(is_flagged.values()),
     )
-    crossed = [image for image in both if was[image] != is_now[image]]
+    crossed = [image for image in both if was_flagged[image] != is_flagged[image]]
     labels = labels_at(crossed, proposal.label_cutoff)
     proposed = set(proposal.films.values_list("pk", flat=True))
     hidden = _hidden(proposal, viewer, crossed)
     for image in Image.objects.filter(pk__in=crossed).select_related("dataset").order_by("pk"):
         label = labels[image.pk].value if image.pk in labels else "unlabelled"
-        name = _list_of(label, is_now=is_now[image.pk])
+        name = _list_of(label, is_flagged=is_flagged[image.pk])
         if image.pk in hidden:
-            comparison.hidden[name] += 1
+            effect.hidden[name] += 1
             continue
         crossing = Crossing(image, label, before[image.pk], after[image.pk], image.pk in proposed)
-        getattr(comparison, name).append(crossing)
-    return comparison
+        getattr(effect, name).append(crossing)
+    return effect
 
 
-def _list_of(label: str, *, is_now: bool) -> str:
-    if is_now:
+def _list_of(label: str, *, is_flagged: bool) -> str:
+    if is_flagged:
         return "appeared"
     words: dict[str, str] = {LabelValue.NORMAL: "vanished", LabelValue.ABNORMAL: "lost"}
     return words.get(label, "unflagged")
@@ -191,7 +195,7 @@ def _scores(run_id: int) -> dict[int, float]:
 
 
 def _hidden(proposal: NormalProposal, viewer: User, crossed: list[int]) -> set[int]:
-    """The crossing films whose scores stay hidden from the viewer, as everywhere else."""
+    """The crossing films whose scores stay hidden from the viewer."""
     run = proposal.run
     if not may(viewer, "see scores", run.site):
         return set(crossed)
@@ -202,8 +206,8 @@ def _hidden(proposal: NormalProposal, viewer: User, crossed: list[int]) -> set[i
 
 
 def accept(*, proposal: NormalProposal, author: User, name: str, reason: str = "") -> NormalDecision:
-    """Freeze the next version of the cohort `name`: its films so far, or those that the detector was fitted on, and
-    the proposed ones. Raises ProposalRefused."""
+    """Freeze the next version of the cohort `name`: the proposed films and those of its latest version, or those that
+    the detector was fitted on if there is none. Raises ProposalRefused."""
     site = require(author, "accept normals", proposal.worklist.run.site)
     _check_open(proposal)
     if proposal.run.state != RunState.DONE:
@@ -237,7 +241,9 @@ def refuse(*, proposal: NormalProposal, author: User, reason: str) -> NormalDeci
     require(author, "accept normals", proposal.worklist.run.site)
     _check_open(proposal)
     if not reason.strip():
-        raise ProposalRefused("Say why it is refused, for whoever proposes these films next.")
+        raise ProposalRefused(
+            "Write why the proposal is refused, so that others know if these films are proposed again."
+        )
     return _decide(proposal, author, accepted=False, reason=reason)
 
 
@@ -251,7 +257,7 @@ def _decide(
 ) -> NormalDecision:
     words = reason.strip()
     if len(words) > 500 or "\0" in words:
-        raise ProposalRefused(f"The reason has {len(words)} characters; at most 500 are kept, and no NUL character.")
+        raise ProposalRefused(f"The reason has {len(words)} characters; write at most 500, without a NUL character.")
     try:
         with transaction.atomic():
             decision = NormalDecision.objects.create(

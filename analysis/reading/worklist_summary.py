@@ -1,4 +1,4 @@
-"""What the readings of a worklist say: of the films read, and of all films that they were drawn from."""
+"""The summary of a worklist's readings: of the films read, and estimates for all scored films they were drawn from."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ NO_REASON = "nothing to note"
 
 @dataclass(frozen=True)
 class FilmVerdict:
-    """What the readers of a film agree on: normal or abnormal."""
+    """The verdict on which the readers of a film agree: normal or abnormal."""
 
     patient: int
     abnormal: bool
@@ -31,61 +31,62 @@ class FilmVerdict:
 
 
 def require_summary(user: User, worklist: Worklist) -> None:
-    """A person who still reads the worklist is not told what others say, nor which films are flagged."""
+    """Raises PermissionDenied, also while the person still reads this worklist: the summary shows the others' verdicts
+    and which films are flagged."""
     require(user, "make worklists", worklist.run.site)
     begun = WorklistReader.objects.filter(worklist=worklist, reader=user).exists()
     if not begun:
         return
-    left = worklist.items.count() - _standing(worklist).filter(reader=user).count()
+    left = worklist.items.count() - _current(worklist).filter(reader=user).count()
     if left:
         raise PermissionDenied(
-            f"You have {left} films of this worklist left to read, and the summary tells which are flagged: "
+            f"You have {left} films of this worklist left to read, and the summary shows which are flagged: "
             "read them first."
         )
 
 
 def readings_of(worklist: Worklist) -> list[Reading]:
-    """Every reader's readings as they stand, by reader and then by time."""
+    """The current readings of every reader, by reader and then by time."""
     return list(
-        _standing(worklist)
+        _current(worklist)
         .select_related("item", "image", "reader", "adjudication_proposal")
         .order_by("reader_id", "created_at", "pk")
     )
 
 
-def _standing(worklist: Worklist) -> Any:
+def _current(worklist: Worklist) -> Any:
     return Reading.objects.filter(item__worklist=worklist, replaced_by__isnull=True)
 
 
 def summarise(worklist: Worklist) -> dict[str, Any]:
     """JSON: progress, agreement by reason, estimates with intervals, kappa, times, escalations."""
-    found = readings_of(worklist)
+    readings = readings_of(worklist)
     drawn = {kind: worklist.counts[kind] for kind in ("flagged", "unflagged")}
     films = sum(int(of["drawn"]) for of in drawn.values())
-    verdicts, left_out = film_verdicts(worklist, found)
+    verdicts, left_out = film_verdicts(worklist, readings)
     return {
         "films": films,
-        "readers": _progress(worklist, found, films),
-        "read": len({reading.item_id for reading in found}),
-        "readings": len(found),
+        "readers": _progress(worklist, readings, films),
+        "read": len({reading.item_id for reading in readings}),
+        "readings": len(readings),
         "corrected": Reading.objects.filter(item__worklist=worklist, replaces__isnull=False).count(),
-        "by_reason": by_reason(found),
+        "by_reason": by_reason(readings),
         "estimates": estimates(
             verdicts,
             {kind == "flagged": int(of["drawn"]) for kind, of in drawn.items()},
             {kind == "flagged": int(of["films"]) for kind, of in drawn.items()},
         ),
         "left_out": left_out,
-        "kappa": kappas(found),
+        "kappa": kappas(readings),
         "escalations": Escalation.objects.filter(item__worklist=worklist).count(),
         "escalations_open": Escalation.objects.filter(item__worklist=worklist, answer__isnull=True).count(),
-        "usable_as_reference": len(usable_as_reference(found)),
+        "usable_as_reference": len(usable_as_reference(readings)),
     }
 
 
-def _progress(worklist: Worklist, found: Sequence[Reading], films: int) -> list[dict[str, Any]]:
+def _progress(worklist: Worklist, readings: Sequence[Reading], films: int) -> list[dict[str, Any]]:
     by_reader: dict[int, list[Reading]] = defaultdict(list)
-    for reading in found:
+    for reading in readings:
         by_reader[reading.reader_id].append(reading)
     rows = []
     for begun in WorklistReader.objects.filter(worklist=worklist).select_related("reader").order_by("pk"):
@@ -105,10 +106,10 @@ def _progress(worklist: Worklist, found: Sequence[Reading], films: int) -> list[
     return rows
 
 
-def by_reason(found: Sequence[Reading]) -> list[dict[str, Any]]:
+def by_reason(readings: Sequence[Reading]) -> list[dict[str, Any]]:
     """Reason -> readings of flagged and of unflagged films that agree with the model, disagree, or are unsure."""
     counts: Counter[tuple[str, bool, bool | None]] = Counter()
-    for reading in found:
+    for reading in readings:
         assert reading.item is not None
         agree = agrees(flagged=reading.item.flagged, verdict=reading.verdict)
         counts[reading.reason or NO_REASON, reading.item.flagged, agree] += 1
@@ -125,53 +126,55 @@ def by_reason(found: Sequence[Reading]) -> list[dict[str, Any]]:
     return rows
 
 
-def film_verdicts(worklist: Worklist, found: Sequence[Reading]) -> tuple[list[FilmVerdict], dict[str, int]]:
-    """One verdict a film that was read, and how many films have none, by reason: readers differ, or none is sure."""
+def film_verdicts(worklist: Worklist, readings: Sequence[Reading]) -> tuple[list[FilmVerdict], dict[str, int]]:
+    """One verdict per film read, and the number of films without one, by reason: readers differ, or all are unsure."""
     by_item: dict[int, set[str]] = defaultdict(set)
-    for reading in found:
+    for reading in readings:
         assert reading.item_id is not None
         by_item[reading.item_id].add(reading.verdict)
     verdicts: list[FilmVerdict] = []
     left_out: Counter[str] = Counter()
     for item in WorklistItem.objects.filter(pk__in=by_item, worklist=worklist).select_related("image"):
-        said = by_item[item.pk] - {Verdict.UNSURE}
-        if len(said) != 1:
-            left_out["readers differ" if said else "unsure"] += 1
+        sure = by_item[item.pk] - {Verdict.UNSURE}
+        if len(sure) != 1:
+            left_out["readers differ" if sure else "unsure"] += 1
             continue
-        abnormal = said == {Verdict.ABNORMAL}
+        abnormal = sure == {Verdict.ABNORMAL}
         verdicts.append(FilmVerdict(item.image.patient_id, abnormal, item.flagged, item.sampling_probability))
     return verdicts, dict(left_out)
 
 
 def estimates(verdicts: Sequence[FilmVerdict], drawn: Mapping[bool, int], scored: Mapping[bool, int]) -> dict[str, Any]:
-    """Shares of all scored films (Hájek), {} without a verdict. How many films are flagged (True) and how many are not:
-    `drawn` of the worklist, `scored` of the films that it was drawn from.
+    """JSON: shares of all scored films (Hájek estimator), {} without a verdict. `drawn` and `scored` are numbers of
+    flagged (True) and unflagged (False) films: in the worklist, and in the films that it was drawn from.
 
-    A film stands for 1 / π scored films, π being the probability with which it was drawn times the share of the drawn
-    films, flagged or not as it is, that have a verdict: films come in random order, so those read stand for the rest.
+    A film represents 1 / π scored films. π is its sampling probability times the share of the drawn films of its kind,
+    flagged or unflagged, that have a verdict: films are read in random order, so those read represent the rest.
     """
     if not verdicts:
         return {}
     labels = np.array([verdict.abnormal for verdict in verdicts], dtype=int)
     flagged = np.array([verdict.flagged for verdict in verdicts], dtype=int)
     patients = np.array([verdict.patient for verdict in verdicts], dtype=np.int64)
-    judged = Counter(bool(one) for one in flagged)
-    probabilities = np.array([one.probability * judged[one.flagged] / drawn[one.flagged] for one in verdicts])
+    judged = Counter(bool(flag) for flag in flagged)
+    probabilities = np.array(
+        [verdict.probability * judged[verdict.flagged] / drawn[verdict.flagged] for verdict in verdicts]
+    )
 
-    def rates(found: Any, called: Any) -> statistics.SampledRates:
-        return statistics.sampled_rates(found, called, patients, probabilities=probabilities)
+    def rates(truth: Any, called: Any) -> statistics.SampledRates:
+        return statistics.sampled_rates(truth, called, patients, probabilities=probabilities)
 
-    def among(kind: bool, found: Any) -> dict[str, Any]:
-        """The share of `found` among the films that are flagged, or that are not."""
+    def among(kind: bool, counted: Any) -> dict[str, Any]:
+        """The share of the `counted` films among the flagged (True) or unflagged (False) films."""
         if not judged[kind]:
             return asdict(_none("None of these films has a verdict."))
-        return asdict(rates(found, flagged if kind else 1 - flagged).positive_predictive_value)
+        return asdict(rates(counted, flagged if kind else 1 - flagged).positive_predictive_value)
 
     everything = rates(labels, flagged)
     unknown = [kind for kind in (True, False) if scored[kind] and not judged[kind]]
-    if unknown:  # the films of the other kind say nothing of these
+    if unknown:  # the verdicts on films of the other kind do not apply to these
         word = "flagged" if unknown[0] else "unflagged"
-        why = f"None of the {scored[unknown[0]]} {word} films has a verdict, so nothing is known of all films."
+        why = f"None of the {scored[unknown[0]]} {word} films has a verdict, so nothing can be estimated for all films."
         everything = replace(everything, prevalence=_none(why), sensitivity=_none(why))
     return {
         "abnormal_among_flagged": among(True, labels),
@@ -189,25 +192,25 @@ def _none(reason: str) -> statistics.Estimate:
     return statistics.Estimate(None, None, None, reason)
 
 
-def kappas(found: Sequence[Reading]) -> list[dict[str, Any]]:
-    """Cohen's kappa of each two readers on the films that both read; normal, unsure and abnormal as three names."""
+def kappas(readings: Sequence[Reading]) -> list[dict[str, Any]]:
+    """Cohen's kappa of each pair of readers on the films that both read, unweighted: normal, unsure, abnormal."""
     readers: dict[int, dict[int, float]] = defaultdict(dict)
-    names: dict[int, str] = {}
-    for reading in found:
+    name_of: dict[int, str] = {}
+    for reading in readings:
         assert reading.item_id is not None
         readers[reading.reader_id][reading.item_id] = _RANK[Verdict(reading.verdict)]
-        names[reading.reader_id] = reading.reader.get_full_name() or reading.reader.username
+        name_of[reading.reader_id] = reading.reader.get_full_name() or reading.reader.username
     rows = []
-    for one, two in combinations(sorted(readers), 2):
-        both = sorted(readers[one].keys() & readers[two].keys())
+    for first, second in combinations(sorted(readers), 2):
+        both = sorted(readers[first].keys() & readers[second].keys())
         kappa = statistics.cohen_kappa(
-            [readers[one][item] for item in both],
-            [readers[two][item] for item in both],
+            [readers[first][item] for item in both],
+            [readers[second][item] for item in both],
             categories=list(_RANK.values()),
         )
         rows.append(
             {
-                "readers": [names[one], names[two]],
+                "readers": [name_of[first], name_of[second]],
                 "films": kappa.films,
                 "kappa": kappa.kappa,
                 "low": kappa.low,

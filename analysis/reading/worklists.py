@@ -1,7 +1,7 @@
 """A scored run -> a worklist: films at or above a threshold, and a share of the others mixed in.
 
-The threshold is fixed on calibrate or on tune, never on test. Each film keeps the probability with which it was drawn:
-without it, films that were read because they were flagged would be a biased sample of all.
+The threshold is fixed on calibrate or on tune, never on test. Each film keeps its sampling probability: without it,
+films that were read because they were flagged would be a biased sample of all films.
 """
 
 from collections import Counter
@@ -33,12 +33,12 @@ _LARGEST_SEED = 2**31 - 1
 
 
 class WorklistRefused(Exception):
-    """A sentence for the user."""
+    """The message is a sentence for the user."""
 
 
 @dataclass(frozen=True)
 class WorklistThreshold:
-    """Where a threshold comes from: `value` of `target` (sensitivity, specificity) reached on `films` of `part`."""
+    """A threshold that reaches the `value` of `target` (sensitivity, specificity) on `films` films of `part`."""
 
     part: str
     target: str
@@ -53,8 +53,8 @@ class WorklistThreshold:
 
 @dataclass(frozen=True, kw_only=True)
 class WorklistRequest:
-    """`point` is one of POINTS and `value` its target. `parts` of the detector's split, or empty for every film that
-    the run scored; `most` films at most, or all."""
+    """`point` is a key of POINTS and `value` its target, a share. `parts` are parts of the detector's split, empty for
+    all films that the run scored; `most` is the maximum number of films, None for no limit."""
 
     run: Run
     name: str
@@ -69,7 +69,7 @@ class WorklistRequest:
 
 
 def make_worklist(request: WorklistRequest) -> Worklist:
-    """Draw the films and keep them. Raises WorklistRefused."""
+    """Draw the films and save the worklist. Raises WorklistRefused."""
     require(request.author, "make worklists", request.run.site)
     _check(request)
     point = operating_point(request.run, point=request.point, value=request.value)
@@ -108,7 +108,7 @@ def make_worklist(request: WorklistRequest) -> Worklist:
                 counts=counts,
                 created_by=request.author,
             )
-            _keep_items(worklist, [drawn[index] for index in generator.permutation(len(drawn))])
+            _save_items(worklist, [drawn[index] for index in generator.permutation(len(drawn))])
             audit.record(
                 verb="make worklist",
                 site=request.run.site,
@@ -128,7 +128,7 @@ def _check(request: WorklistRequest) -> None:
     if run.kind != RunKind.SCORE or run.state != RunState.DONE or run.detector is None:
         raise WorklistRefused(f"The run {run.name!r} has no scores; choose a scoring run that is done.")
     if not request.name.strip() or len(request.name.strip()) > 100:
-        raise WorklistRefused("Give the worklist a name of at most 100 characters, by which readers will find it.")
+        raise WorklistRefused("Enter a name of 1 to 100 characters for the worklist.")
     if "\0" in request.name:
         raise WorklistRefused("The name holds a NUL character; write it without.")
     unknown = sorted(set(request.parts) - set(Part.values))
@@ -136,12 +136,12 @@ def _check(request: WorklistRequest) -> None:
         raise WorklistRefused(f"There is no part {unknown[0]!r}: the parts are {', '.join(Part.values)}.")
     if not 0 <= request.unflagged_share <= 0.9:
         raise WorklistRefused(
-            f"The share of unflagged films is {request.unflagged_share:g}; give a number from 0 to 0.9, such as 0.2."
+            f"The share of unflagged films is {request.unflagged_share:g}; enter a number from 0 to 0.9, such as 0.2."
         )
     if request.most is not None and request.most < 2:
-        raise WorklistRefused(f"At most {request.most} films are asked for; a worklist needs room for 2 or more.")
+        raise WorklistRefused(f"The worklist is limited to {request.most} films; allow at least 2.")
     if not 0 <= request.seed <= _LARGEST_SEED:
-        raise WorklistRefused(f"The seed is {request.seed}; give a whole number from 0 to {_LARGEST_SEED}.")
+        raise WorklistRefused(f"The seed is {request.seed}; enter a whole number from 0 to {_LARGEST_SEED}.")
 
 
 def operating_point(run: Run, *, point: str, value: float) -> WorklistThreshold:
@@ -149,14 +149,14 @@ def operating_point(run: Run, *, point: str, value: float) -> WorklistThreshold:
     if point not in POINTS:
         raise WorklistRefused(f"There is no operating point {point!r}; choose one of {', '.join(POINTS)}.")
     if not 0 < value < 1:
-        raise WorklistRefused(f"The {point.split()[1]} asked for is {value:g}; give a number between 0 and 1.")
+        raise WorklistRefused(f"The {point.split()[1]} is {value:g}; enter a number between 0 and 1.")
     part, target = point.split()
     reference = _calibration_scores(run) if part == Part.CALIBRATE else _tune_scores(run, target)
     if target == "sensitivity":
         threshold = statistics.threshold_at_sensitivity(reference, sensitivity=value)
     else:
-        if few := why_too_few(len(reference), specificity=value, part=part):
-            raise WorklistRefused(few)
+        if too_few := why_too_few(len(reference), specificity=value, part=part):
+            raise WorklistRefused(too_few)
         threshold = statistics.threshold_at_specificity(reference, specificity=value)
     if threshold is None:
         kind = "abnormal" if target == "sensitivity" else "normal"
@@ -175,7 +175,7 @@ def _calibration_scores(run: Run) -> list[float]:
 
 
 def _tune_scores(run: Run, target: str) -> list[float]:
-    """Scores of the tune films that were normal, or abnormal, at the cut-off of the detector's split."""
+    """Scores of the normal tune films (for a sensitivity: the abnormal ones), by labels at the split's cut-off."""
     assert run.detector is not None
     split = run.detector.split
     members = SplitImage.objects.filter(member__split=split, member__part=Part.TUNE)
@@ -184,17 +184,17 @@ def _tune_scores(run: Run, target: str) -> list[float]:
             "image_id", "fused_score"
         )
     )
-    wanted = LabelValue.ABNORMAL if target == "sensitivity" else LabelValue.NORMAL
+    value = LabelValue.ABNORMAL if target == "sensitivity" else LabelValue.NORMAL
     labels = labels_at(scored, split.label_cutoff)
     return [
         score
         for image, score in scored.items()
-        if score is not None and image in labels and labels[image].value == wanted
+        if score is not None and image in labels and labels[image].value == value
     ]
 
 
 def _scores(run: Run, parts: Sequence[str]) -> tuple[list[tuple[int, float]], dict[str, int]]:
-    """(image id, fused score) of the films to draw from, in the order of their making; what is left out, by reason."""
+    """(image id, fused score) of the films to draw from, by id; and the number of films left out, by reason."""
     assert run.detector is not None
     rows = Score.objects.filter(run=run).order_by("image_id")
     left_out: Counter[str] = Counter()
@@ -204,16 +204,16 @@ def _scores(run: Run, parts: Sequence[str]) -> tuple[list[tuple[int, float]], di
         left_out["in another part"] = rows.count() - inside.count()
         rows = inside
     left_out["unreadable"] = rows.exclude(error="").count()
-    found = [
+    scores = [
         (image, score)
         for image, score in rows.filter(error="").values_list("image_id", "fused_score")
         if score is not None
     ]
-    return found, {reason: films for reason, films in left_out.items() if films}
+    return scores, {reason: films for reason, films in left_out.items() if films}
 
 
 def _shares(request: WorklistRequest, flagged: int, unflagged: int, point: WorklistThreshold) -> tuple[int, int]:
-    """How many flagged and unflagged films are drawn."""
+    """The numbers of flagged and of unflagged films to draw."""
     if not flagged:
         raise WorklistRefused(
             f"No film of {request.run.name!r} reaches the threshold {point.threshold:.4g} ({point.describe()}); "
@@ -232,14 +232,14 @@ def _shares(request: WorklistRequest, flagged: int, unflagged: int, point: Workl
 def _draw(
     images: list[int], count: int, generator: np.random.Generator, *, flagged: bool
 ) -> list[tuple[int, bool, float]]:
-    """(image id, flagged, probability): a simple random sample, in which each film has the same chance."""
+    """(image id, flagged, sampling probability): a simple random sample, each film with the same probability."""
     if not count:
         return []
     chosen = generator.choice(len(images), size=count, replace=False)
     return [(images[index], flagged, count / len(images)) for index in chosen]
 
 
-def _keep_items(worklist: Worklist, drawn: list[tuple[int, bool, float]]) -> None:
+def _save_items(worklist: Worklist, drawn: list[tuple[int, bool, float]]) -> None:
     WorklistItem.objects.bulk_create(
         [
             WorklistItem(
@@ -252,13 +252,13 @@ def _keep_items(worklist: Worklist, drawn: list[tuple[int, bool, float]]) -> Non
 
 
 def begin(*, worklist: Worklist, reader: User) -> WorklistReader:
-    """The reader's own order of the films, the same each time they come back."""
+    """The reader's entry for this worklist, with the seed of their order; created at the first call."""
     require(reader, "read worklists", worklist.run.site)
     content = f"{worklist.uuid} {worklist.seed} {reader.uuid}".encode()
     seed = int.from_bytes(blake2b(content, digest_size=4).digest()) & _LARGEST_SEED
     with transaction.atomic():
-        begun, made = WorklistReader.objects.get_or_create(worklist=worklist, reader=reader, defaults={"seed": seed})
-        if made:
+        begun, is_new = WorklistReader.objects.get_or_create(worklist=worklist, reader=reader, defaults={"seed": seed})
+        if is_new:
             audit.record(
                 verb="begin worklist", site=worklist.run.site, actor=reader, target=worklist, after={"seed": seed}
             )
@@ -266,7 +266,7 @@ def begin(*, worklist: Worklist, reader: User) -> WorklistReader:
 
 
 def in_order(begun: WorklistReader) -> list[WorklistItem]:
-    """The items as this reader gets them."""
+    """The items in this reader's order."""
     items = list(WorklistItem.objects.filter(worklist_id=begun.worklist_id).select_related("image"))
     generator = np.random.Generator(np.random.PCG64(begun.seed))
     return [items[index] for index in generator.permutation(len(items))]

@@ -18,21 +18,21 @@ from tests.portal import factories
 
 
 def calibrated(run: Run, scores: list[float]) -> None:
-    """Gives the run these calibration normals."""
+    """Give the run these scores of calibration normals."""
     change_summary(run_folder(run.uuid), calibration_scores=sorted(scores))
 
 
 def worklist(scored: Scored, author: User, **changes: Any) -> Worklist:
-    """By the sensitivity on tune, unless said otherwise."""
-    asked = {"name": "First", "point": "tune sensitivity", "value": 0.9, **changes}
-    return make_worklist(WorklistRequest(run=scored.run, author=author, **asked))
+    """At a sensitivity on tune, unless `changes` name another operating point."""
+    fields = {"name": "First", "point": "tune sensitivity", "value": 0.9, **changes}
+    return make_worklist(WorklistRequest(run=scored.run, author=author, **fields))
 
 
 def reader(name: str = "reader") -> User:
     return factories.user(name, Role.READER)
 
 
-def given(verdict: str = "normal", **changes: Any) -> NewReading:
+def new_reading(verdict: str = "normal", **changes: Any) -> NewReading:
     reason = "true finding" if verdict == "abnormal" else ""
     return NewReading(
         **{"uuid": uuid.uuid4(), "verdict": verdict, "reason": reason, "active_seconds": 8, "total_seconds": 10}
@@ -42,9 +42,9 @@ def given(verdict: str = "normal", **changes: Any) -> NewReading:
 
 def read(item: WorklistItem, by: User, verdict: str = "normal", **changes: Any) -> Reading:
     begin(worklist=item.worklist, reader=by)
-    return verdicts.record(item=item, reader=by, given=given(verdict, **changes))
+    return verdicts.record(item=item, reader=by, new=new_reading(verdict, **changes))
 
 
 def items(of: Worklist, *, flagged: bool | None = None) -> list[WorklistItem]:
-    found = of.items.select_related("image__dataset", "worklist__run__site")
-    return list(found if flagged is None else found.filter(flagged=flagged))
+    rows = of.items.select_related("image__dataset", "worklist__run__site")
+    return list(rows if flagged is None else rows.filter(flagged=flagged))

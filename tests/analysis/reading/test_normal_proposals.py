@@ -32,8 +32,8 @@ def _nobody_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def wide(scored: Scored) -> Scored:
-    """The scored run with six films more, which are in no part: normal, normal, normal, abnormal, unlabelled twice.
-    They score 9, 8 … 4, above every other film but the last."""
+    """The scored run with six more films, in no part: three normal, one abnormal, two unlabelled. They score 9, 8 … 4,
+    above every other film except the last."""
     dataset = scored.films[0].dataset
     films = [factories.film(dataset, label) for label in ("normal", "normal", "normal", "abnormal", "", "")]
     for k, film in enumerate(films):
@@ -59,7 +59,7 @@ def dismiss(of: Worklist, film: Image, by: User, reason: str = "normal variant")
 
 
 def end(proposal: NormalProposal, scores: dict[Image, float]) -> NormalProposal:
-    """The proposal's run as if the engine had scored: `scores`, and the others as before."""
+    """End the proposal's run as if the engine had scored: these `scores`, and the old scores for the other films."""
     run = proposal.run
     changed = {film.pk: score for film, score in scores.items()}
     for score in Score.objects.filter(run=proposal.worklist.run):
@@ -75,7 +75,7 @@ def end(proposal: NormalProposal, scores: dict[Image, float]) -> NormalProposal:
 # Who is proposed --------------------------------------------------------------------------------------
 
 
-def test_flagged_films_called_normal_for_a_variant_are_proposed_and_scored_anew(
+def test_flagged_films_called_normal_for_a_variant_are_proposed_and_scored_again(
     of: Worklist, wide: Scored, analyst: User
 ) -> None:
     person = reader()
@@ -83,11 +83,11 @@ def test_flagged_films_called_normal_for_a_variant_are_proposed_and_scored_anew(
     dismiss(of, first, person)
     dismiss(of, second, person, "device")
     dismiss(of, third, person, "artefact")
-    made = normal_proposals.propose(worklist=of, author=analyst)
-    assert list(made.films.order_by("pk")) == [first, second]
-    assert list(made.run.grown_with.order_by("pk")) == [first, second]
-    assert (made.run.rescores, made.run.state) == (wide.run, RunState.QUEUED)
-    assert made.left_out == {"not called normal for a normal variant, device or positioning by every reader": 1}
+    proposal = normal_proposals.propose(worklist=of, author=analyst)
+    assert list(proposal.films.order_by("pk")) == [first, second]
+    assert list(proposal.run.grown_with.order_by("pk")) == [first, second]
+    assert (proposal.run.rescores, proposal.run.state) == (wide.run, RunState.QUEUED)
+    assert proposal.left_out == {"not called normal for a normal variant, device or positioning by every reader": 1}
     event = AuditEvent.objects.get(verb="propose normals")
     assert event.after["films"] == [str(first.uuid), str(second.uuid)]
 
@@ -125,9 +125,9 @@ def test_a_film_labelled_abnormal_is_left_out(of: Worklist, wide: Scored, analys
     normal, abnormal = new_films(wide)[0], new_films(wide)[3]
     dismiss(of, normal, person)
     dismiss(of, abnormal, person)
-    made = normal_proposals.propose(worklist=of, author=analyst)
-    assert list(made.films.all()) == [normal]
-    assert made.left_out == {"labelled abnormal: settle the label first": 1}
+    proposal = normal_proposals.propose(worklist=of, author=analyst)
+    assert list(proposal.films.all()) == [normal]
+    assert proposal.left_out == {"labelled abnormal: settle the label first": 1}
 
 
 def test_a_film_that_was_not_flagged_is_no_dismissed_alarm(of: Worklist, wide: Scored, analyst: User) -> None:
@@ -149,7 +149,7 @@ def test_only_the_chosen_films_are_proposed(of: Worklist, wide: Scored, analyst:
 
 
 def lowest(wide: Scored) -> Image:
-    """The tune film that scores lowest, a normal one: its score does not move the threshold."""
+    """The tune film with the lowest score, a normal film whose score does not move the threshold."""
     low = wide.films[int(wide.sweep[:12, 60].argmin())]
     assert low.label_events.get().value == "normal"
     return low
@@ -157,57 +157,57 @@ def lowest(wide: Scored) -> Image:
 
 @pytest.fixture
 def proposal(of: Worklist, wide: Scored, analyst: User) -> NormalProposal:
-    """The first film proposed; with its bank the second is flagged no more, nor the abnormal one, nor an unlabelled
-    one, and a film that was not flagged is."""
+    """A proposal of the first film. With its bank the second film, the abnormal one and an unlabelled one are no longer
+    flagged, and a film that was not flagged is."""
     films = new_films(wide)
     dismiss(of, films[0], reader())
-    made = normal_proposals.propose(worklist=of, author=analyst)
-    return end(made, {films[0]: 0.1, films[1]: 0.2, films[3]: 0.3, films[4]: 0.4, lowest(wide): 20})
+    new = normal_proposals.propose(worklist=of, author=analyst)
+    return end(new, {films[0]: 0.1, films[1]: 0.2, films[3]: 0.3, films[4]: 0.4, lowest(wide): 20})
 
 
-def test_crossings_are_told_by_their_labels(proposal: NormalProposal, wide: Scored, analyst: User) -> None:
+def test_crossings_are_listed_by_their_labels(proposal: NormalProposal, wide: Scored, analyst: User) -> None:
     films = new_films(wide)
-    found = compare(proposal, viewer=analyst)
-    assert [one.image for one in found.vanished] == [films[0], films[1]]
-    assert [one.is_proposed for one in found.vanished] == [True, False]
-    assert [(one.image, one.label) for one in found.lost] == [(films[3], "abnormal")]
-    assert [(one.image, one.label) for one in found.unflagged] == [(films[4], "unlabelled")]
-    assert [(one.image, one.after) for one in found.appeared] == [(lowest(wide), 20)]
-    assert found.flagged_before - found.flagged_after == 3
-    assert found.threshold_after == found.threshold_before
-    assert found.films == len(wide.films)
+    effect = compare(proposal, viewer=analyst)
+    assert [crossing.image for crossing in effect.vanished] == [films[0], films[1]]
+    assert [crossing.is_proposed for crossing in effect.vanished] == [True, False]
+    assert [(crossing.image, crossing.label) for crossing in effect.lost] == [(films[3], "abnormal")]
+    assert [(crossing.image, crossing.label) for crossing in effect.unflagged] == [(films[4], "unlabelled")]
+    assert [(crossing.image, crossing.after) for crossing in effect.appeared] == [(lowest(wide), 20)]
+    assert effect.flagged_before - effect.flagged_after == 3
+    assert effect.threshold_after == effect.threshold_before
+    assert effect.films == len(wide.films)
 
 
 def test_a_label_given_since_changes_nothing(proposal: NormalProposal, wide: Scored, analyst: User) -> None:
     factories.event(new_films(wide)[4], "abnormal", analyst)
-    assert [one.label for one in compare(proposal, viewer=analyst).unflagged] == ["unlabelled"]
+    assert [crossing.label for crossing in compare(proposal, viewer=analyst).unflagged] == ["unlabelled"]
 
 
-def test_the_rule_fixes_the_threshold_anew_on_the_new_scores(of: Worklist, wide: Scored, analyst: User) -> None:
-    """Every tune film scores half as much: so does the threshold."""
+def test_the_rule_fixes_the_threshold_again_on_the_new_scores(of: Worklist, wide: Scored, analyst: User) -> None:
+    """Every tune film scores half as much, so the threshold halves."""
     dismiss(of, new_films(wide)[0], reader())
-    made = normal_proposals.propose(worklist=of, author=analyst)
+    proposal = normal_proposals.propose(worklist=of, author=analyst)
     tune = {film: float(wide.sweep[k, 60]) / 2 for k, film in enumerate(wide.films[:12])}
-    found = compare(end(made, tune), viewer=analyst)
-    assert found.threshold_after == pytest.approx(found.threshold_before / 2)
-    after = dict(Score.objects.filter(run=made.run).values_list("image_id", "fused_score"))
-    assert found.flagged_after == sum(score >= found.threshold_after for score in after.values())
-    assert found.flagged_after > sum(score >= found.threshold_before for score in after.values())
+    effect = compare(end(proposal, tune), viewer=analyst)
+    assert effect.threshold_after == pytest.approx(effect.threshold_before / 2)
+    after = dict(Score.objects.filter(run=proposal.run).values_list("image_id", "fused_score"))
+    assert effect.flagged_after == sum(score >= effect.threshold_after for score in after.values())
+    assert effect.flagged_after > sum(score >= effect.threshold_before for score in after.values())
 
 
-def test_nothing_is_said_before_the_run_is_done(of: Worklist, wide: Scored, analyst: User) -> None:
+def test_nothing_is_compared_before_the_run_is_done(of: Worklist, wide: Scored, analyst: User) -> None:
     dismiss(of, new_films(wide)[0], reader())
-    made = normal_proposals.propose(worklist=of, author=analyst)
+    proposal = normal_proposals.propose(worklist=of, author=analyst)
     with pytest.raises(ProposalRefused, match="is not done yet"):
-        compare(made, viewer=analyst)
+        compare(proposal, viewer=analyst)
     with pytest.raises(ProposalRefused, match="accept once it shows what would change"):
-        normal_proposals.accept(proposal=made, author=factories.user("head", Role.MANAGER), name="normals")
+        normal_proposals.accept(proposal=proposal, author=factories.user("head", Role.MANAGER), name="normals")
 
 
-def test_a_curator_is_told_how_many_and_not_which(proposal: NormalProposal) -> None:
-    found = compare(proposal, viewer=factories.curator())
-    assert (found.vanished, found.lost, found.unflagged, found.appeared) == ([], [], [], [])
-    assert dict(found.hidden) == {"vanished": 2, "lost": 1, "unflagged": 1, "appeared": 1}
+def test_a_curator_sees_how_many_and_not_which(proposal: NormalProposal) -> None:
+    effect = compare(proposal, viewer=factories.curator())
+    assert (effect.vanished, effect.lost, effect.unflagged, effect.appeared) == ([], [], [], [])
+    assert dict(effect.hidden) == {"vanished": 2, "lost": 1, "unflagged": 1, "appeared": 1}
 
 
 # The decision -----------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def test_a_film_whose_patient_is_in_test_since_is_not_accepted(proposal: NormalP
 
 
 @pytest.mark.parametrize("name", ["", "x" * 101])
-def test_a_bad_name_is_told_and_decides_nothing(proposal: NormalProposal, name: str) -> None:
+def test_a_bad_name_is_refused_and_decides_nothing(proposal: NormalProposal, name: str) -> None:
     with pytest.raises(ProposalRefused, match="The cohort needs a name"):
         normal_proposals.accept(proposal=proposal, author=factories.curator(), name=name)
     assert not NormalDecision.objects.exists()
@@ -257,7 +257,7 @@ def test_only_curators_and_managers_decide(proposal: NormalProposal, analyst: Us
     ):
         with pytest.raises(PermissionDenied):
             act()
-    with pytest.raises(ProposalRefused, match="Say why it is refused"):
+    with pytest.raises(ProposalRefused, match="Write why the proposal is refused"):
         normal_proposals.refuse(proposal=proposal, author=factories.curator(), reason=" ")
 
 
@@ -267,21 +267,21 @@ def test_only_curators_and_managers_decide(proposal: NormalProposal, analyst: Us
 def test_from_the_summary_to_the_cohort_by_pages(of: Worklist, wide: Scored, as_analyst: Client) -> None:
     kept = dismiss(of, new_films(wide)[0], reader())
     answer = as_analyst.post(f"/reading/{of.uuid}/normals/", {"reading": str(kept.uuid)})
-    made = NormalProposal.objects.get()
-    assert answer["Location"] == f"/reading/normals/{made.uuid}/"
+    proposal = NormalProposal.objects.get()
+    assert answer["Location"] == f"/reading/normals/{proposal.uuid}/"
     assert "is not done yet" in as_analyst.get(answer["Location"]).content.decode()
-    end(made, {new_films(wide)[0]: 0.1, new_films(wide)[3]: 0.2})
+    end(proposal, {new_films(wide)[0]: 0.1, new_films(wide)[3]: 0.2})
     page = as_analyst.get(answer["Location"]).content.decode()
     assert 'True positives that would be lost: <span class="tabular">1</span>' in page
     assert "A curator or a manager accepts or refuses it." in page
     head = Client()
     head.force_login(factories.user("head", Role.MANAGER))
-    head.post(f"/reading/normals/{made.uuid}/decide/", {"decision": "accept", "name": "normals"})
-    assert "normals v1" in head.get(f"/reading/normals/{made.uuid}/").content.decode()
+    head.post(f"/reading/normals/{proposal.uuid}/decide/", {"decision": "accept", "name": "normals"})
+    assert "normals v1" in head.get(f"/reading/normals/{proposal.uuid}/").content.decode()
     assert "accepted" in head.get("/reading/normals/").content.decode()
 
 
-def test_a_refusal_is_told_on_the_page_it_came_from(of: Worklist, as_analyst: Client) -> None:
+def test_a_refusal_is_shown_on_the_page_it_came_from(of: Worklist, as_analyst: Client) -> None:
     page = as_analyst.post(f"/reading/{of.uuid}/normals/", follow=True).content.decode()
     assert "No film can be proposed." in page
 

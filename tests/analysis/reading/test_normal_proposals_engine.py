@@ -40,8 +40,8 @@ def test_dismissed_alarms_lose_their_alarm_once_the_bank_has_grown(
     scored = requests.request_score(RunRequest(site=site, name="Score"), after=fitted, datasets=[dataset])
     ended(fitted)
     ended(scored)
-    asked = WorklistRequest(run=scored, name="All", author=head, point="calibrate specificity", value=0.5)
-    worklist = make_worklist(asked)
+    request = WorklistRequest(run=scored, name="All", author=head, point="calibrate specificity", value=0.5)
+    worklist = make_worklist(request)
     flagged = [item for item in items(worklist, flagged=True) if item.image in outside]
     assert flagged
     for item in flagged:
@@ -50,11 +50,11 @@ def test_dismissed_alarms_lose_their_alarm_once_the_bank_has_grown(
     assert set(proposal.films.all()) == {item.image for item in flagged}
     ended(proposal.run)
     proposal.refresh_from_db()
-    found = compare(proposal, viewer=head)
-    assert found.films == Image.objects.count()
-    assert {one.image for one in found.vanished if one.is_proposed}
-    assert all(one.after < one.before for one in found.vanished)
-    assert found.flagged_after < found.flagged_before
+    effect = compare(proposal, viewer=head)
+    assert effect.films == Image.objects.count()
+    assert {crossing.image for crossing in effect.vanished if crossing.is_proposed}
+    assert all(crossing.after < crossing.before for crossing in effect.vanished)
+    assert effect.flagged_after < effect.flagged_before
     decision = normal_proposals.accept(proposal=proposal, author=head, name="normals")
     fit = set(Image.objects.filter(split_images__member__part="fit"))
     assert set(images_of(decision.cohort)) == fit | {item.image for item in flagged}

@@ -1,4 +1,4 @@
-"""Verdicts: what is kept, what is refused, what may stand as a reference."""
+"""Verdicts: readings that are stored, refused, or usable as a reference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from analysis.reading.verdicts import ReadingRefused, agrees, usable_as_referenc
 from analysis.reading.worklists import begin
 from portal.models import Adjudication, AuditEvent, Role, User
 from tests.analysis.scored import Scored
-from tests.analysis.worklists import given, items, read, reader, worklist
+from tests.analysis.worklists import items, new_reading, read, reader, worklist
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
@@ -34,7 +34,7 @@ def test_agreement_follows_from_verdict_and_flag(flagged: bool, verdict: str, an
     assert agrees(flagged=flagged, verdict=verdict) is answer
 
 
-def test_a_reading_keeps_what_was_said_and_how_the_film_was_drawn(of: Any) -> None:
+def test_a_reading_stores_the_verdict_and_the_sampling_probability(of: Any) -> None:
     item = items(of, flagged=False)[0]
     box = {"x": 1, "y": 2, "width": 5, "height": 6, "finding": "nodule or mass"}
     kept = read(item, reader(), "abnormal", findings=["nodule or mass "], comment=" left ", boxes=[box])
@@ -64,7 +64,7 @@ def test_a_later_reading_replaces_the_earlier_one_and_leaves_it(of: Any) -> None
     ]
 
 
-def test_what_is_sent_twice_is_kept_once(of: Any) -> None:
+def test_a_reading_sent_twice_is_stored_once(of: Any) -> None:
     item, person, name = items(of)[0], reader(), uuid.uuid4()
     first = read(item, person, uuid=name)
     read(item, person, "unsure")
@@ -73,10 +73,10 @@ def test_what_is_sent_twice_is_kept_once(of: Any) -> None:
 
 
 def test_an_address_that_another_reading_has_is_refused(of: Any) -> None:
-    one, two = items(of)[:2]
+    first, second = items(of)[:2]
     person, name = reader(), uuid.uuid4()
-    read(one, person, uuid=name)
-    for item, by in ((two, person), (one, reader("another"))):
+    read(first, person, uuid=name)
+    for item, by in ((second, person), (first, reader("another"))):
         with pytest.raises(ReadingRefused, match="Another reading has this address"):
             read(item, by, uuid=name)
 
@@ -93,14 +93,14 @@ def test_an_address_that_another_reading_has_is_refused(of: Any) -> None:
     ({"active_seconds": 11.0}, "active time is at most the total"),
     ({"active_seconds": -1.0}, "active time is at most the total"),
     ({"total_seconds": float("nan")}, "active time is at most the total"),
-    ({"total_seconds": 1e9}, "that a week"),
-    ({"boxes": [{"x": 0, "y": 0, "width": 21, "height": 3}]}, "the film has 20 × 24 pixels"),
+    ({"total_seconds": 1e9}, "the total at most a week"),
+    ({"boxes": [{"x": 0, "y": 0, "width": 21, "height": 3}]}, "does not fit the film of 20 × 24 pixels"),
     ({"boxes": [{"x": 0, "y": 0, "width": 0, "height": 3}]}, "draw it inside the film"),
-    ({"boxes": [{"x": "left"}]}, "A box has no x, y, width and height"),
+    ({"boxes": [{"x": "left"}]}, "A box needs x, y, width and height"),
     ({"boxes": [{"x": 0, "y": 0, "width": float("inf"), "height": 3}]}, "draw it inside the film"),
     ({"boxes": [{"x": 0, "y": 0, "width": 1, "height": 3}] * 51}, "51 boxes are drawn"),
 ])  # fmt: skip
-def test_what_no_reading_may_hold_is_refused_with_a_sentence(of: Any, changes: dict[str, Any], sentence: str) -> None:
+def test_invalid_readings_are_refused_with_a_sentence(of: Any, changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ReadingRefused, match=sentence):
         read(items(of)[0], reader(), **{"verdict": "normal", **changes})
     assert not Reading.objects.exists()
@@ -108,7 +108,7 @@ def test_what_no_reading_may_hold_is_refused_with_a_sentence(of: Any, changes: d
 
 def test_a_worklist_is_begun_before_it_is_read(of: Any) -> None:
     with pytest.raises(ReadingRefused, match="You have not begun this worklist"):
-        verdicts.record(item=items(of)[0], reader=reader(), given=given())
+        verdicts.record(item=items(of)[0], reader=reader(), new=new_reading())
 
 
 def test_only_readers_read(of: Any, analyst: User) -> None:
@@ -126,7 +126,7 @@ def test_the_database_keeps_readings_and_the_chain_of_corrections(of: Any) -> No
         "image": item.image, "item": item, "reader": person, "verdict": "normal", "active_seconds": 1,
         "total_seconds": 1, "model_shown": True,
     }  # fmt: skip
-    with pytest.raises(IntegrityError), transaction.atomic():  # a second first one
+    with pytest.raises(IntegrityError), transaction.atomic():  # a second first reading
         Reading.objects.create(**fields)
     with pytest.raises(IntegrityError), transaction.atomic():
         Reading.objects.create(**{**fields, "replaces": kept, "active_seconds": 2})
@@ -137,7 +137,7 @@ def test_the_database_keeps_readings_and_the_chain_of_corrections(of: Any) -> No
 # What the model has to do with it -------------------------------------------------------------------
 
 
-def test_a_confirming_verdict_is_one_with_the_model_at_hand(of: Any) -> None:
+def test_a_confirming_verdict_counts_as_read_with_the_model(of: Any) -> None:
     kept = read(items(of)[0], reader())
     assert (kept.model_shown, kept.heatmap_shown) == (True, False)
 
@@ -170,10 +170,10 @@ def test_a_film_once_read_with_the_model_is_never_blinded_again_for_its_reader(s
     assert read(again, fresh).model_shown is False
 
 
-def adjudicate(kept: Reading, by: User, verdict: str) -> Adjudication:
-    event = factories.event(kept.image, verdict, by, source="adjudication")
+def adjudicate(reading: Reading, by: User, verdict: str) -> Adjudication:
+    event = factories.event(reading.image, verdict, by, source="adjudication")
     return Adjudication.objects.create(
-        image=kept.image, adjudicator=by, verdict=verdict, reason="seen", label_event=event
+        image=reading.image, adjudicator=by, verdict=verdict, reason="seen", label_event=event
     )
 
 
@@ -211,7 +211,7 @@ def test_an_escalation_goes_to_the_broker_and_is_answered_once(of: Any) -> None:
     item, broker = items(of)[0], factories.user("broker", Role.BROKER)
     raised = verdicts.escalate(item=item, reader=reader(), reason=" pneumothorax ")
     assert raised.reason == "pneumothorax"
-    answered = verdicts.answer_escalation(escalation=raised, broker=broker, action="ward told")
+    answered = verdicts.answer_escalation(escalation=raised, broker=broker, action="ward informed")
     assert answered.broker == broker
     with pytest.raises(ReadingRefused, match="answered already"):
         verdicts.answer_escalation(escalation=raised, broker=broker, action="again")
@@ -220,7 +220,7 @@ def test_an_escalation_goes_to_the_broker_and_is_answered_once(of: Any) -> None:
 
 
 def test_an_escalation_needs_words_and_its_words_stay_out_of_the_audit(of: Any) -> None:
-    with pytest.raises(ReadingRefused, match="Say in a few words why"):
+    with pytest.raises(ReadingRefused, match="Write in a few words why"):
         verdicts.escalate(item=items(of)[0], reader=reader(), reason=" ")
     raised = verdicts.escalate(item=items(of)[0], reader=User.objects.get(username="reader"), reason="tension")
     event = AuditEvent.objects.get(target_uuid=raised.uuid)
@@ -233,12 +233,12 @@ def test_only_the_broker_answers(of: Any, analyst: User) -> None:
         verdicts.answer_escalation(escalation=raised, broker=analyst, action="done")
 
 
-def test_an_adjudication_is_proposed_once_and_of_the_reading_that_stands(of: Any, analyst: User) -> None:
+def test_an_adjudication_is_proposed_once_and_for_the_current_reading(of: Any, analyst: User) -> None:
     item, person = items(of)[0], reader()
     first = read(item, person)
     second = read(item, person, "unsure")
     with pytest.raises(ReadingRefused, match="corrected this reading since"):
         verdicts.propose_adjudication(reading=first, author=analyst)
-    made = verdicts.propose_adjudication(reading=second, author=analyst)
-    assert verdicts.propose_adjudication(reading=second, author=analyst) == made
+    proposal = verdicts.propose_adjudication(reading=second, author=analyst)
+    assert verdicts.propose_adjudication(reading=second, author=analyst) == proposal
     assert AuditEvent.objects.filter(verb="propose adjudication").count() == 1

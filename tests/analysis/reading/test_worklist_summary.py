@@ -1,4 +1,4 @@
-"""What the readings of a worklist say."""
+"""The summary of a worklist's readings."""
 
 from __future__ import annotations
 
@@ -24,65 +24,67 @@ def of(scored: Scored, analyst: User) -> Any:
 
 
 def verdicts(flagged: str, unflagged: str, *, probability: float) -> list[FilmVerdict]:
-    """One film a letter, a for abnormal, of a patient of its own."""
+    """One film per letter (a: abnormal), each of its own patient."""
     letters = [(letter, True, 1.0) for letter in flagged] + [(letter, False, probability) for letter in unflagged]
     return [FilmVerdict(k, letter == "a", kind, chance) for k, (letter, kind, chance) in enumerate(letters)]
 
 
-def test_films_stand_for_those_they_were_drawn_from() -> None:
-    """10 flagged films, all read, 6 abnormal; 5 of 50 others read, 1 abnormal: so 6 + 10 of 60 are."""
-    found = estimates(verdicts("aaaaaannnn", "annnn", probability=0.1), {True: 10, False: 5}, {True: 10, False: 50})
-    assert found["abnormal_among_flagged"]["value"] == pytest.approx(0.6)
-    assert found["false_alarms_among_flagged"]["value"] == pytest.approx(0.4)
-    assert found["abnormal_among_unflagged"]["value"] == pytest.approx(0.2)
-    assert found["abnormal"]["value"] == pytest.approx(16 / 60)
-    assert found["sensitivity"]["value"] == pytest.approx(6 / 16)
-    assert found["represented"] == pytest.approx(60)
+def test_films_represent_those_they_were_drawn_from() -> None:
+    """10 flagged films, all read, 6 abnormal; 5 of 50 others read, 1 abnormal: 6 + 10 of 60 are abnormal."""
+    shares = estimates(verdicts("aaaaaannnn", "annnn", probability=0.1), {True: 10, False: 5}, {True: 10, False: 50})
+    assert shares["abnormal_among_flagged"]["value"] == pytest.approx(0.6)
+    assert shares["false_alarms_among_flagged"]["value"] == pytest.approx(0.4)
+    assert shares["abnormal_among_unflagged"]["value"] == pytest.approx(0.2)
+    assert shares["abnormal"]["value"] == pytest.approx(16 / 60)
+    assert shares["sensitivity"]["value"] == pytest.approx(6 / 16)
+    assert shares["represented"] == pytest.approx(60)
     assert all(
-        one["low"] < one["value"] < one["high"] for name, one in found.items() if isinstance(one, dict) and "low" in one
+        share["low"] < share["value"] < share["high"]
+        for share in shares.values()
+        if isinstance(share, dict) and "low" in share
     )
 
 
-def test_while_reading_goes_on_the_read_films_stand_for_the_rest_of_their_kind() -> None:
+def test_while_reading_goes_on_the_read_films_represent_the_rest_of_their_kind() -> None:
     """Half of the flagged films and a fifth of the others are read: the whole stays 10 flagged and 50 others."""
-    found = estimates(verdicts("aaann", "n", probability=0.1), {True: 10, False: 5}, {True: 10, False: 50})
-    assert found["represented"] == pytest.approx(60)
-    assert found["abnormal"]["value"] == pytest.approx(6 / 60)
+    shares = estimates(verdicts("aaann", "n", probability=0.1), {True: 10, False: 5}, {True: 10, False: 50})
+    assert shares["represented"] == pytest.approx(60)
+    assert shares["abnormal"]["value"] == pytest.approx(6 / 60)
 
 
 def test_a_kind_without_a_verdict_has_a_reason_in_place_of_a_number() -> None:
-    found = estimates(verdicts("an", "", probability=0.1), {True: 2, False: 1}, {True: 2, False: 10})
-    assert found["abnormal_among_unflagged"] == {
+    shares = estimates(verdicts("an", "", probability=0.1), {True: 2, False: 1}, {True: 2, False: 10})
+    assert shares["abnormal_among_unflagged"] == {
         "value": None, "low": None, "high": None, "reason": "None of these films has a verdict.",
     }  # fmt: skip
-    why = "None of the 10 unflagged films has a verdict, so nothing is known of all films."
-    for name in ("abnormal", "sensitivity"):  # the flagged films do not stand for the others
-        assert (found[name]["value"], found[name]["reason"]) == (None, why)
+    why = "None of the 10 unflagged films has a verdict, so nothing can be estimated for all films."
+    for name in ("abnormal", "sensitivity"):  # the flagged films do not represent the others
+        assert (shares[name]["value"], shares[name]["reason"]) == (None, why)
     alone = estimates(verdicts("an", "", probability=0.1), {True: 2, False: 0}, {True: 2, False: 0})
     assert alone["abnormal"]["value"] == 0.5
     assert estimates([], {True: 2, False: 1}, {True: 2, False: 10}) == {}
 
 
 def test_a_summary_counts_readers_reasons_and_corrections(of: Any) -> None:
-    one, two = reader("one"), reader("two")
+    first, second = reader("one"), reader("two")
     flagged, unflagged = items(of, flagged=True)[:2], items(of, flagged=False)[0]
-    read(flagged[0], one, "abnormal", active_seconds=4)
-    read(flagged[1], one, "normal", reason="device", active_seconds=6)
-    read(unflagged, one, "unsure", active_seconds=8)
-    read(flagged[0], two, "abnormal")
-    read(flagged[1], two, "normal")
-    read(flagged[1], two, "normal", reason="device")  # corrected
-    found = summarise(of)
-    assert [(row["reader"], row["read"], row["median_active_seconds"]) for row in found["readers"]] == [
+    read(flagged[0], first, "abnormal", active_seconds=4)
+    read(flagged[1], first, "normal", reason="device", active_seconds=6)
+    read(unflagged, first, "unsure", active_seconds=8)
+    read(flagged[0], second, "abnormal")
+    read(flagged[1], second, "normal")
+    read(flagged[1], second, "normal", reason="device")  # corrected
+    summary = summarise(of)
+    assert [(row["reader"], row["read"], row["median_active_seconds"]) for row in summary["readers"]] == [
         ("one", 3, 6), ("two", 2, 8),
     ]  # fmt: skip
-    assert (found["readings"], found["corrected"], found["read"]) == (5, 1, 3)
-    by_reason = {row["reason"]: row for row in found["by_reason"]}
+    assert (summary["readings"], summary["corrected"], summary["read"]) == (5, 1, 3)
+    by_reason = {row["reason"]: row for row in summary["by_reason"]}
     assert by_reason["true finding"]["flagged"] == {"agree": 2, "disagree": 0, "unsure": 0}
     assert by_reason["device"]["flagged"] == {"agree": 0, "disagree": 2, "unsure": 0}
     assert by_reason["nothing to note"]["unflagged"] == {"agree": 0, "disagree": 0, "unsure": 1}
-    assert found["left_out"] == {"unsure": 1}
-    (kappa,) = found["kappa"]
+    assert summary["left_out"] == {"unsure": 1}
+    (kappa,) = summary["kappa"]
     assert (kappa["films"], kappa["kappa"], kappa["observed_percent"]) == (2, 1.0, 100)
 
 
@@ -90,9 +92,9 @@ def test_a_film_on_which_readers_differ_has_no_verdict(of: Any) -> None:
     item = items(of)[0]
     read(item, reader("one"), "normal")
     read(item, reader("two"), "abnormal")
-    found = summarise(of)
-    assert found["left_out"] == {"readers differ": 1}
-    assert found["estimates"] == {}
+    summary = summarise(of)
+    assert summary["left_out"] == {"readers differ": 1}
+    assert summary["estimates"] == {}
 
 
 def test_kappa_is_that_of_the_films_both_read(of: Any) -> None:
@@ -107,7 +109,7 @@ def test_kappa_is_that_of_the_films_both_read(of: Any) -> None:
     assert np.isfinite([kappa["low"], kappa["high"]]).all()
 
 
-def test_whoever_still_reads_is_not_told(of: Any) -> None:
+def test_a_person_who_still_reads_gets_no_summary(of: Any) -> None:
     both = factories.user("both", Role.READER, Role.ANALYST)
     require_summary(both, of)
     begin(worklist=of, reader=both)

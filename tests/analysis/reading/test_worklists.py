@@ -31,10 +31,10 @@ def scores(scored: Scored, *, part: str = "", label: str = "") -> np.ndarray:
 
 
 def test_the_threshold_of_a_sensitivity_is_the_tune_score_that_reaches_it(scored: Scored, analyst: User) -> None:
-    made = worklist(scored, analyst, value=0.5)
+    drawn = worklist(scored, analyst, value=0.5)
     abnormal = np.sort(scores(scored, part="tune", label="abnormal"))[::-1]
-    assert made.threshold == pytest.approx(abnormal[2])  # 3 of 6
-    assert made.operating_point["words"] == "sensitivity 0.5 on 6 abnormal films of tune"
+    assert drawn.threshold == pytest.approx(abnormal[2])  # 3 of 6
+    assert drawn.operating_point["words"] == "sensitivity 0.5 on 6 abnormal films of tune"
 
 
 def test_the_threshold_of_a_specificity_lies_just_above_the_normals_it_spares(scored: Scored, analyst: User) -> None:
@@ -47,50 +47,50 @@ def test_the_threshold_of_a_specificity_lies_just_above_the_normals_it_spares(sc
 
 def test_calibrate_gives_the_threshold_of_the_run_s_own_normals(scored: Scored, analyst: User) -> None:
     calibrated(scored.run, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0])
-    made = worklist(scored, analyst, point="calibrate specificity", value=0.4)
-    assert made.threshold == pytest.approx(4.0)
-    assert {item.flagged for item in items(made)} == {True, False}
+    drawn = worklist(scored, analyst, point="calibrate specificity", value=0.4)
+    assert drawn.threshold == pytest.approx(4.0)
+    assert {item.flagged for item in items(drawn)} == {True, False}
 
 
 def test_flagged_films_are_those_at_or_above_the_threshold(scored: Scored, analyst: User) -> None:
-    made = worklist(scored, analyst)
+    drawn = worklist(scored, analyst)
     by_image = dict(Score.objects.filter(run=scored.run).values_list("image_id", "fused_score"))
-    assert all(item.flagged == (by_image[item.image_id] >= made.threshold) for item in items(made))
-    assert made.counts["flagged"]["films"] == sum(score >= made.threshold for score in by_image.values())
+    assert all(item.flagged == (by_image[item.image_id] >= drawn.threshold) for item in items(drawn))
+    assert drawn.counts["flagged"]["films"] == sum(score >= drawn.threshold for score in by_image.values())
 
 
 def test_all_flagged_films_are_drawn_and_a_share_of_the_others(scored: Scored, analyst: User) -> None:
-    made = worklist(scored, analyst)
-    flagged, unflagged = made.counts["flagged"], made.counts["unflagged"]
+    drawn = worklist(scored, analyst)
+    flagged, unflagged = drawn.counts["flagged"], drawn.counts["unflagged"]
     assert flagged["drawn"] == flagged["films"]
     assert unflagged["drawn"] == round(flagged["drawn"] / 4)  # 20 % of the whole
-    chances = {item.flagged: item.sampling_probability for item in items(made)}
+    chances = {item.flagged: item.sampling_probability for item in items(drawn)}
     assert chances == {True: 1.0, False: unflagged["drawn"] / unflagged["films"]}
 
 
 def test_a_cap_samples_the_flagged_films_too(scored: Scored, analyst: User) -> None:
-    made = worklist(scored, analyst, most=5)
-    flagged = made.counts["flagged"]
-    assert len(items(made)) == 5
+    drawn = worklist(scored, analyst, most=5)
+    flagged = drawn.counts["flagged"]
+    assert len(items(drawn)) == 5
     assert flagged["drawn"] == 4 < flagged["films"]
-    assert {item.sampling_probability for item in items(made, flagged=True)} == {4 / flagged["films"]}
+    assert {item.sampling_probability for item in items(drawn, flagged=True)} == {4 / flagged["films"]}
 
 
 def test_a_worklist_can_be_of_one_part(scored: Scored, analyst: User) -> None:
-    made = worklist(scored, analyst, parts=[Part.TEST])
-    assert {item.image.csv_split for item in items(made)} == {"test"}
-    assert made.counts["left_out"] == {"in another part": 12}
+    drawn = worklist(scored, analyst, parts=[Part.TEST])
+    assert {item.image.csv_split for item in items(drawn)} == {"test"}
+    assert drawn.counts["left_out"] == {"in another part": 12}
 
 
 def test_an_unreadable_film_is_left_out_and_counted(scored: Scored, analyst: User) -> None:
     broken = Score.objects.filter(run=scored.run).first()
     Score.objects.filter(pk=broken.pk).update(fused_score=None, error="It cannot be read.")
-    made = worklist(scored, analyst)
-    assert broken.image_id not in {item.image_id for item in items(made)}
-    assert made.counts["left_out"] == {"unreadable": 1}
+    drawn = worklist(scored, analyst)
+    assert broken.image_id not in {item.image_id for item in items(drawn)}
+    assert drawn.counts["left_out"] == {"unreadable": 1}
 
 
-def test_the_same_seed_draws_the_same_films_and_another_one_others(scored: Scored, analyst: User) -> None:
+def test_the_same_seed_draws_the_same_films_and_another_seed_others(scored: Scored, analyst: User) -> None:
     drawn = [
         [item.image_id for item in items(worklist(scored, analyst, name=name, seed=seed, most=8))]
         for name, seed in (("a", 3), ("b", 3), ("c", 4))
@@ -100,40 +100,40 @@ def test_the_same_seed_draws_the_same_films_and_another_one_others(scored: Score
 
 
 def test_each_reader_has_an_order_of_their_own_that_stays(scored: Scored, analyst: User) -> None:
-    made = worklist(scored, analyst)
-    one, two = reader("one"), reader("two")
+    drawn = worklist(scored, analyst)
+    first, second = reader("one"), reader("two")
     orders = {
-        person.username: [item.pk for item in in_order(begin(worklist=made, reader=person))]
-        for person in (one, two, one)
+        person.username: [item.pk for item in in_order(begin(worklist=drawn, reader=person))]
+        for person in (first, second, first)
     }
-    again = [item.pk for item in in_order(begin(worklist=made, reader=one))]
+    again = [item.pk for item in in_order(begin(worklist=drawn, reader=first))]
     assert again == orders["one"] != orders["two"]
-    assert sorted(again) == sorted(item.pk for item in items(made))
-    assert AuditEvent.objects.filter(verb="begin worklist", actor=one).count() == 1
+    assert sorted(again) == sorted(item.pk for item in items(drawn))
+    assert AuditEvent.objects.filter(verb="begin worklist", actor=first).count() == 1
 
 
-def test_making_one_is_audited_with_its_draw(scored: Scored, analyst: User) -> None:
-    made = worklist(scored, analyst, seed=7)
+def test_making_a_worklist_is_audited_with_its_draw(scored: Scored, analyst: User) -> None:
+    drawn = worklist(scored, analyst, seed=7)
     event = AuditEvent.objects.get(verb="make worklist")
-    assert event.target_uuid == made.uuid
+    assert event.target_uuid == drawn.uuid
     assert event.after["seed"] == 7
-    assert event.after["counts"] == made.counts
+    assert event.after["counts"] == drawn.counts
 
 
 @pytest.mark.parametrize(("changes", "sentence"), [
     ({"point": "test sensitivity"}, "There is no operating point 'test sensitivity'"),
-    ({"value": 1.0}, "The sensitivity asked for is 1; give a number between 0 and 1."),
-    ({"unflagged_share": 1.0}, "The share of unflagged films is 1; give a number from 0 to 0.9"),
-    ({"most": 1}, "At most 1 films are asked for"),
-    ({"name": "  "}, "Give the worklist a name"),
+    ({"value": 1.0}, "The sensitivity is 1; enter a number between 0 and 1."),
+    ({"unflagged_share": 1.0}, "The share of unflagged films is 1; enter a number from 0 to 0.9"),
+    ({"most": 1}, "The worklist is limited to 1 films"),
+    ({"name": "  "}, "Enter a name of 1 to 100 characters"),
     ({"name": "a\0b"}, "holds a NUL character"),
     ({"seed": -1}, "The seed is -1"),
     ({"parts": ["train"]}, "There is no part 'train'"),
     ({"point": "calibrate specificity"}, "has no score of a normal film of calibrate"),
-    ({"point": "tune specificity", "value": 0.9}, "needs more normal films than the 6 of tune; ask for 0.857 or less"),
+    ({"point": "tune specificity", "value": 0.9}, "needs more normal films than the 6 of tune; choose 0.857 or less"),
     ({"parts": ["fit"]}, "reaches the threshold"),
 ])  # fmt: skip
-def test_what_cannot_be_is_refused_with_a_sentence(
+def test_invalid_requests_are_refused_with_a_sentence(
     scored: Scored, analyst: User, changes: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(WorklistRefused, match=sentence.replace("(", r"\(")):
@@ -147,17 +147,17 @@ def test_a_name_is_given_once_a_run(scored: Scored, analyst: User) -> None:
         worklist(scored, analyst)
 
 
-def test_only_analysts_and_managers_make_one(scored: Scored) -> None:
+def test_only_analysts_and_managers_make_worklists(scored: Scored) -> None:
     with pytest.raises(PermissionDenied):
         worklist(scored, factories.user("someone", Role.READER, Role.CURATOR, Role.ADJUDICATOR))
 
 
 def test_the_database_keeps_a_worklist_as_it_was_drawn(scored: Scored, analyst: User) -> None:
-    made = worklist(scored, analyst)
+    drawn = worklist(scored, analyst)
     for act in (
-        lambda: WorklistItem.objects.filter(worklist=made).update(flagged=True),
-        lambda: WorklistItem.objects.filter(worklist=made).delete(),
-        lambda: Worklist.objects.filter(pk=made.pk).update(threshold=0),
+        lambda: WorklistItem.objects.filter(worklist=drawn).update(flagged=True),
+        lambda: WorklistItem.objects.filter(worklist=drawn).delete(),
+        lambda: Worklist.objects.filter(pk=drawn.pk).update(threshold=0),
     ):
         with pytest.raises(DatabaseError), transaction.atomic():
             act()

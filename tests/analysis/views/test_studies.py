@@ -181,9 +181,7 @@ def test_the_differences_are_paired_and_adjusted_column_by_column(as_analyst: Cl
     for column in ("global", "region", "fused"):
         truth, base = truth_and_scores(ablation, "aligned-masked", column)
         names = [experiment["name"] for experiment in study["cells"][1:]]
-        raw = {
-            name: delong_paired(truth, truth_and_scores(ablation, name, column)[1], base).p_value for name in names
-        }
+        raw = {name: delong_paired(truth, truth_and_scores(ablation, name, column)[1], base).p_value for name in names}
         expected, before = {}, 0.0  # Holm 1979, step by step
         for rank, (name, p_value) in enumerate(sorted(raw.items(), key=lambda one: one[1] or 0.0)):
             before = max(before, min(1.0, (len(raw) - rank) * (p_value or 0.0)))
