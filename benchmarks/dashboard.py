@@ -140,9 +140,8 @@ def report(run: Any, analyst: Any, films: int) -> None:
     from django.test import Client
 
     from analysis import statistics
-    from analysis.evaluation import evaluate as module
     from analysis.evaluation import scored_parts
-    from analysis.evaluation.evaluate import evaluate
+    from analysis.evaluation.evaluate import aurocs, clear_memory, evaluate, sweep_of
 
     began = time.perf_counter()
     made = evaluate(run=run, author=analyst)
@@ -152,8 +151,8 @@ def report(run: Any, analyst: Any, films: int) -> None:
         scored_parts.evaluated_part(made, part)
         waited = (time.perf_counter() - began) * 1000
         rows.append([f"first page of {part} after that, its band", f"{waited:.0f}", ""])
-    scored_parts.forget()
-    module.forget()
+    scored_parts.clear_memory()
+    clear_memory()
     import_module("portal.wsgi")  # as the web processes do when they start
     client = Client(headers={"host": "localhost"})
     client.force_login(analyst)
@@ -174,9 +173,9 @@ def report(run: Any, analyst: Any, films: int) -> None:
         if answer.status_code != 200:
             sys.exit(f"{asked}: {answer.status_code} {answer.content[:300]!r}")
     scored = scored_parts.evaluated_part(made, "tune")
-    sweep = module.sweep_of(scored)
+    sweep = sweep_of(scored)
     began = time.perf_counter()
-    module.aurocs(scored, sweep, weight=0.42)
+    aurocs(scored, sweep, weight=0.42)
     for at in (0.0, 0.42, 1.0):
         statistics.roc_curve(scored.labels, scored.scores_at(at))
     waited = (time.perf_counter() - began) * 1000

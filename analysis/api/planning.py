@@ -89,7 +89,7 @@ def _plan_json(plan: AnalysisPlan) -> dict[str, Any]:
         "sha256": plan.sha256,
         "intact": analysis_plan.is_intact(plan),
         "document": plan.document,
-        "plan": analysis_plan.read(plan),
+        "plan": analysis_plan.plan_contents(plan),
         "locked_at": plan.created_at,
         "approved_by": approval and approval.approver.username,
         "looks_at_test": looks_at_test(plan.split),

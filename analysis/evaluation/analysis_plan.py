@@ -1,4 +1,4 @@
-"""The analysis plan of a split: locked before the first look at its test part, with a hash that figures print."""
+"""The analysis plan of a split, locked before the first look at its test part. Figures print its hash."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ LONGEST_HYPOTHESIS = 2000  # characters
 
 
 class CannotPlan(Exception):
-    """A sentence for the user."""
+    """The message is a sentence for the user."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Intent:
-    """What a person means to judge. `primary` and `compared` are runs that fit detectors on the split: each of
-    `compared` is tested against `primary`, and nothing else is; `looks` is how often test is to be looked at."""
+    """What a person intends to evaluate. `primary` and `compared` are runs that fit detectors on the split: only the
+    comparisons of `compared` with `primary` are tested. `looks` is the planned number of looks at test."""
 
     metric: str = "auroc"
     operating_point: RequestedPoint = field(default_factory=RequestedPoint)
@@ -57,29 +57,30 @@ def detectors_to_plan(split: Split) -> QuerySet[Run]:
 
 
 def detector_at(split: Split, address: UUID | str) -> Run:
-    """The run of this address that a plan may name. Raises CannotPlan."""
+    """The run with this UUID, if a plan may name it. Raises CannotPlan."""
     try:
-        found = detectors_to_plan(split).filter(uuid=UUID(str(address))).first()
+        run = detectors_to_plan(split).filter(uuid=UUID(str(address))).first()
     except ValueError:
-        found = None
-    if found is None:
+        run = None
+    if run is None:
         raise CannotPlan(
-            f"No run at {str(address)[:40]!r} fits a detector on the split “{split.name}”: choose one that does."
+            f"No run {str(address)[:40]!r} fits a detector on the split “{split.name}”: choose a run that does."
         )
-    return found
+    return run
 
 
 def lock_plan(*, split: Split, author: User, intent: Intent) -> AnalysisPlan:
-    """The next version of the split's plan. Raises CannotPlan, always once test was looked at."""
+    """Save the next version of the split's plan. Raises CannotPlan, in any case after the first look at test."""
     require(author, "plan analyses", split.site)
     _check(split, intent)
     with transaction.atomic():
-        Split.objects.select_for_update(no_key=True).get(pk=split.pk)  # a first look waits, or came before
+        Split.objects.select_for_update(no_key=True).get(pk=split.pk)  # a first look waits, or is counted
         looks = TestLook.objects.filter(split=split).count()
         if looks:
             raise CannotPlan(
-                f"The test part of “{split.name}” was looked at {looks} time{'s' if looks > 1 else ''}: a plan that "
-                "is made now was not made before. Draw a new split with test films that nobody has seen scored."
+                f"The test part of “{split.name}” was already looked at {looks} time{'s' if looks > 1 else ''}, "
+                "so no plan can be locked before the first look. Draw a new split with test films that nobody has seen "
+                "scored."
             )
         before = current_plan(split)
         version = before.version + 1 if before else 1
@@ -95,30 +96,32 @@ def lock_plan(*, split: Split, author: User, intent: Intent) -> AnalysisPlan:
 
 def _check(split: Split, intent: Intent) -> None:
     if not split.members.filter(part=Part.TEST).exists():
-        raise CannotPlan(f"The split “{split.name}” has no test part: there is nothing to plan for.")
+        raise CannotPlan(f"The split “{split.name}” has no test part, so there is nothing to plan.")
     if intent.metric not in METRICS:
         raise CannotPlan(f"The metric {intent.metric[:40]!r} is unknown; use one of {', '.join(METRICS)}.")
     if not 1 <= intent.looks <= MOST_LOOKS:
-        raise CannotPlan(f"{intent.looks} looks are planned; it must be from 1 to {MOST_LOOKS}.")
+        raise CannotPlan(f"{intent.looks} looks are planned; enter a number from 1 to {MOST_LOOKS}.")
     if len(intent.hypothesis) > LONGEST_HYPOTHESIS:
         raise CannotPlan(
-            f"The hypothesis has {len(intent.hypothesis)} characters: at most {LONGEST_HYPOTHESIS} are kept."
+            f"The hypothesis has {len(intent.hypothesis)} characters; shorten it to {LONGEST_HYPOTHESIS} or fewer."
         )
     if intent.compared and intent.primary is None:
-        raise CannotPlan("Detectors are to be compared, and none is primary: choose what they are compared with.")
+        raise CannotPlan(
+            "No primary detector is chosen to compare the other detectors with: choose one, or compare none."
+        )
     if len(intent.compared) > MOST_COMPARED:
-        raise CannotPlan(f"{len(intent.compared)} detectors are to be compared: at most {MOST_COMPARED} are shown.")
+        raise CannotPlan(f"{len(intent.compared)} detectors are to be compared; choose at most {MOST_COMPARED}.")
     if intent.primary in intent.compared:
-        raise CannotPlan(f"“{intent.primary}” is to be compared with itself: leave it out of the others.")
+        raise CannotPlan(f"“{intent.primary}” would be compared with itself: leave it out of the compared detectors.")
     allowed = set(detectors_to_plan(split))
     for run in [*([intent.primary] if intent.primary else []), *intent.compared]:
         if run not in allowed:
-            raise CannotPlan(f"“{run.name}” fits no detector on the split “{split.name}”: choose one that does.")
+            raise CannotPlan(f"“{run.name}” fits no detector on the split “{split.name}”: choose a run that does.")
 
 
 def _document(split: Split, author: User, intent: Intent, *, version: int, replaces: str | None) -> str:
     point = intent.operating_point
-    said = {
+    contents = {
         "format": FORMAT,
         "version": version,
         "replaces": replaces,
@@ -133,7 +136,7 @@ def _document(split: Split, author: User, intent: Intent, *, version: int, repla
         "locked_by": author.username,
         "locked_at": timezone.now().isoformat(timespec="seconds"),
     }
-    return json.dumps(said, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+    return json.dumps(contents, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
 
 
 def _named(run: Run) -> dict[str, str]:
@@ -145,7 +148,7 @@ def sha256_of(document: str) -> str:
 
 
 def approve_plan(*, plan: AnalysisPlan, approver: User) -> PlanApproval:
-    """Raises CannotPlan for one's own plan, one that was replaced, and one that is approved already."""
+    """Raises CannotPlan for the approver's own plan, a replaced plan and an approved plan."""
     require(approver, "approve plans", plan.split.site)
     if approver.pk == plan.locked_by_id:
         raise CannotPlan("You locked this plan yourself: a second person approves it.")
@@ -154,11 +157,13 @@ def approve_plan(*, plan: AnalysisPlan, approver: User) -> PlanApproval:
             Split.objects.select_for_update(no_key=True).get(pk=plan.split_id)
             current = current_plan(plan.split)
             if current != plan:
-                raise CannotPlan(f"This plan was replaced by version {current and current.version}: approve that one.")
+                raise CannotPlan(
+                    f"This plan was replaced by version {current and current.version}: approve that version."
+                )
             approval = PlanApproval.objects.create(plan=plan, approver=approver)
             audit.record(verb="approve analysis plan", site=plan.split.site, actor=approver, target=plan)
     except IntegrityError:
-        raise CannotPlan("This plan is approved already.") from None
+        raise CannotPlan("This plan is already approved.") from None
     return approval
 
 
@@ -172,7 +177,7 @@ def approval_of(plan: AnalysisPlan) -> PlanApproval | None:
 
 
 def why_sealed(split: Split) -> str:
-    """Why the test part may not be looked at yet, and what opens it; "" where it may."""
+    """Why the test part may not be looked at yet, and what has to be done first; "" where it may."""
     site = split.site
     if not (site.plan_before_test or site.second_person_for_test):
         return ""
@@ -189,55 +194,55 @@ def why_sealed(split: Split) -> str:
 
 @dataclass(frozen=True)
 class DeclaredComparisons:
-    """What a plan says of comparisons, by the addresses of the runs that fit the detectors."""
+    """The comparisons that a plan names, as UUIDs of the runs that fit the detectors."""
 
     primary: UUID
     compared: frozenset[UUID]
 
 
 def is_intact(plan: AnalysisPlan) -> bool:
-    """Whether the plan fits its hash; else the database was changed by hand."""
+    """Whether the plan matches its hash; if not, the database was changed by hand."""
     return sha256_of(plan.document) == plan.sha256
 
 
-def read(plan: AnalysisPlan) -> dict[str, Any]:
-    """The plan's document."""
-    said: dict[str, Any] = json.loads(plan.document)
-    return said
+def plan_contents(plan: AnalysisPlan) -> dict[str, Any]:
+    """The plan's document, parsed."""
+    contents: dict[str, Any] = json.loads(plan.document)
+    return contents
 
 
 def in_words(plan: AnalysisPlan) -> list[tuple[str, str]]:
-    """All that the plan says, as (what, words), without links."""
-    said, approval = read(plan), approval_of(plan)
-    point, primary = said["operating_point"], said["primary_detector"]
-    others = ", ".join(run["name"] for run in said["compared_detectors"])
+    """The plan as rows of (title, text), without links."""
+    contents, approval = plan_contents(plan), approval_of(plan)
+    point, primary = contents["operating_point"], contents["primary_detector"]
+    others = ", ".join(run["name"] for run in contents["compared_detectors"])
     second = f"{approval.approver.username}, {approval.created_at:%Y-%m-%d %H:%M} UTC" if approval else "none"
     return [
         ("Version", f"{plan.version}, locked {plan.created_at:%Y-%m-%d %H:%M} UTC by {plan.locked_by.username}"),
-        ("SHA-256", plan.sha256 if is_intact(plan) else f"{plan.sha256}, which the document does not fit any more"),
-        ("Primary metric", f"{METRICS[said['primary_metric']]}, at the run's weight, on test"),
+        ("SHA-256", plan.sha256 if is_intact(plan) else f"{plan.sha256}, which no longer matches the document"),
+        ("Primary metric", f"{METRICS[contents['primary_metric']]}, at the run's weight, on test"),
         (
             "Operating point",
             f"{point['rule']} of {point['target']:g}, fixed on calibrate or tune; prevalence {point['prevalence']:g}",
         ),
         ("Primary detector", primary["name"] if primary else "none named"),
         ("Compared with it", others or "none"),
-        ("Looks planned", str(said["looks"])),
-        ("Hypothesis", said["hypothesis"] or "none stated"),
+        ("Looks planned", str(contents["looks"])),
+        ("Hypothesis", contents["hypothesis"] or "none stated"),
         ("Second person", second),
     ]
 
 
 def declared(plan: AnalysisPlan | None) -> DeclaredComparisons | None:
-    """None without an intact plan, or where it names no primary detector."""
-    said = read(plan) if plan and is_intact(plan) else {}
-    if not said.get("primary_detector"):
+    """None without an intact plan, and for a plan that names no primary detector."""
+    contents = plan_contents(plan) if plan and is_intact(plan) else {}
+    if not contents.get("primary_detector"):
         return None
     return DeclaredComparisons(
-        UUID(said["primary_detector"]["run"]), frozenset(UUID(one["run"]) for one in said["compared_detectors"])
+        UUID(contents["primary_detector"]["run"]), frozenset(UUID(run["run"]) for run in contents["compared_detectors"])
     )
 
 
 def planned_point(plan: AnalysisPlan | None) -> RequestedPoint:
-    """The operating point of the plan, or the usual one."""
-    return RequestedPoint(**read(plan)["operating_point"]) if plan else RequestedPoint()
+    """The operating point of the plan; without a plan, the default."""
+    return RequestedPoint(**plan_contents(plan)["operating_point"]) if plan else RequestedPoint()

@@ -1,4 +1,4 @@
-"""Scores that a person may not see yet: `portal.people.access.may_see_scores`, asked for many films at once."""
+"""Scores that a person may not see yet: `portal.people.access.may_see_scores` for many films at once."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -15,8 +15,8 @@ HIDDEN = f"The scores of this film stay hidden from you until it is labelled: it
 
 
 def hidden_films(user: User, run: Run, *, part: str) -> set[str]:
-    """The addresses of the films of a part, in the split of the run's detector or of a study, whose scores stay hidden
-    from the person. The rule sees no difference between films of one part and one label, so it is asked once a label.
+    """The UUIDs of the films of a part, in the split of the run's detector or of a study, whose scores stay hidden
+    from the person. The rule depends only on a film's part and label, so it is applied once per label.
     """
     split_id = run.detector.split_id if run.detector else run.split_id
     assert split_id is not None  # only a run that scores datasets has none, and that has a detector
@@ -35,8 +35,8 @@ def hidden_films(user: User, run: Run, *, part: str) -> set[str]:
 
 
 def shown_scores(user: User, film: Image, scores: Sequence[Score]) -> list[Score]:
-    """Those of a film's scores that the person may see. The rule is asked once a part; `scores` bring their runs and
-    their runs' detectors with them."""
+    """Those of a film's scores that the person may see. The rule is applied once per part. Select `run__detector` with
+    `scores`."""
     parts = dict(SplitImage.objects.filter(image=film).values_list("member__split_id", "member__part"))
     part_of = {score.pk: parts.get(score.run.detector.split_id, "") if score.run.detector else "" for score in scores}
     allowed = {part: may_see_scores(user, film, part) for part in set(part_of.values())}
@@ -44,7 +44,7 @@ def shown_scores(user: User, film: Image, scores: Sequence[Score]) -> list[Score
 
 
 def sentence(films: int, part: str) -> str:
-    """Says that so many evaluated films of a part are left out, and why; blank when none is."""
+    """How many evaluated films of a part are hidden, and why; blank if none is."""
     if not films:
         return ""
     which = f"1 film of {part} is" if films == 1 else f"{films} films of {part} are"
@@ -52,7 +52,8 @@ def sentence(films: int, part: str) -> str:
 
 
 def scored_film(user: User, run_uuid: UUID, image_uuid: UUID) -> tuple[Score, str]:
-    """A film's score in a run, and the film's part in the split of the run's detector; refused where hidden."""
+    """A film's score in a run, and the film's part in the split of the run's detector. Raises Http404, and
+    PermissionDenied while the score is hidden."""
     run = get_visible(Run.objects.select_related("site", "detector__split", "detector__run"), user, run_uuid)
     rows = Score.objects.select_related("image__dataset__site", "image__patient", "image__current_label")
     score = rows.filter(run=run, image__uuid=image_uuid).first()

@@ -1,6 +1,7 @@
-"""Statistics of an evaluation that take long to work out, kept beside what they stand on.
+"""A cache on disk for statistics of an evaluation that take long to compute.
 
-Kept with a digest of that; another digest or a later FORMAT works them out anew, as does a damaged file.
+Each file stores a digest of the content that its statistics were computed from. They are computed again if the digest
+or FORMAT differs, or if the file is damaged.
 """
 
 from __future__ import annotations
@@ -13,39 +14,41 @@ from typing import Any
 
 from django.conf import settings
 
-from analysis.evaluation.memory_cache import Remembered
+from analysis.evaluation.memory_cache import MemoryCache
 from analysis.models import Evaluation
 from ml_engine.core import files
 
-FORMAT = 1  # grows with a change of what is kept, or of a statistic that is kept
-_remembered = Remembered(256)  # some kilobytes each
+FORMAT = 1  # increase it when the stored keys or a stored statistic change
+_memory = MemoryCache(256)  # some kilobytes each
 
 
-def kept(evaluation: Evaluation, name: str, *, of: bytes, work_out: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `work_out` answers, plain JSON, for the content `of`; `name` says of which part it is, and at which weight.
-    The answer is remembered and shared: it is not to be changed."""
-    digest = hashlib.blake2b(of, digest_size=16).hexdigest()
+def cached(
+    evaluation: Evaluation, name: str, *, content: bytes, compute: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """What `compute` returns, plain JSON, for this content; `name` contains the part and the weight. The returned dict
+    is shared with other callers: do not change it."""
+    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
 
-    def read_or_work_out() -> dict[str, Any]:
+    def load_or_compute() -> dict[str, Any]:
         path = Path(settings.DATA_DIR) / "evaluations" / str(evaluation.uuid) / f"{name}.json"
-        found = _read(path, digest)
-        if found is None:
-            found = work_out()
-            files.write_json(path, {"format": FORMAT, "digest": digest, "found": found})
-        return found
+        values = _load(path, digest)
+        if values is None:
+            values = compute()
+            files.write_json(path, {"format": FORMAT, "digest": digest, "found": values})
+        return values
 
-    return _remembered((evaluation.uuid, name, digest), read_or_work_out)
-
-
-def forget() -> None:
-    """Drop what this process remembers; the files stay. For measurements."""
-    _remembered.clear()
+    return _memory.get_or_compute((evaluation.uuid, name, digest), load_or_compute)
 
 
-def _read(path: Path, digest: str) -> dict[str, Any] | None:
+def clear_memory() -> None:
+    """Empty the cache of this process; the files stay. For tests and benchmarks."""
+    _memory.clear()
+
+
+def _load(path: Path, digest: str) -> dict[str, Any] | None:
     try:
-        said = json.loads(path.read_bytes())
-        found: dict[str, Any] = said["found"]
+        document = json.loads(path.read_bytes())
+        values: dict[str, Any] = document["found"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return found if said.get("format") == FORMAT and said.get("digest") == digest else None
+    return values if document.get("format") == FORMAT and document.get("digest") == digest else None

@@ -1,7 +1,7 @@
 """A scored run and a label cut-off -> an Evaluation.
 
-An evaluation uses the split that its detector was fitted on. Making one looks at the test part, and so does moving
-the fusion weight there: each look is counted.
+An evaluation uses the split that its detector was fitted on. Making an evaluation is a look at the test part, and so
+is moving the fusion weight there: each look is counted.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from analysis import statistics
 from analysis.evaluation.analysis_plan import why_sealed
 from analysis.evaluation.looks import CannotEvaluate, look
-from analysis.evaluation.memory_cache import Remembered
+from analysis.evaluation.memory_cache import MemoryCache
 from analysis.evaluation.run_results import results_of
 from analysis.figures.palette import Kind
 from analysis.models import Evaluation, TestLook
@@ -30,21 +30,21 @@ from portal.people import audit
 from portal.people.access import require
 
 EVALUATED_PARTS = (Part.TUNE, Part.TEST)  # the parts that hold abnormal films
-STEPS = 100  # the stored sweep has a score for each hundredth of the weight
+STEPS = 100  # the stored sweep has a score for each hundredth of the fusion weight
 
 
 def is_stored(weight: float) -> bool:
-    """Whether a run keeps its films' scores at this weight: they are kept at 0, 0.01 … 1."""
+    """Whether a run stores its films' scores at this weight: it stores them at 0, 0.01 … 1."""
     return 0 <= weight <= 1 and abs(weight * STEPS - round(weight * STEPS)) < 1e-9
 
 
 @dataclass(frozen=True)
 class ScoredPart:
-    """The films of one part with a score and a label normal or abnormal at the cut-off.
+    """The films of one part that have a score and the label normal or abnormal at the cut-off.
 
-    labels (N,) int8, 1 abnormal; patients (N,) int64; sweep (N, 101) float32, the film's fused score at the weights
-    0, 0.01 … 1; `images` are the films' addresses, rows (N,) int64 theirs in the run's arrays. `left_out` counts films
-    of the part without a figure, by reason.
+    `images` are the films' UUIDs; labels (N,) int8, 1 is abnormal; patients (N,) int64; sweep (N, 101) float32, each
+    film's fused score at the weights 0, 0.01 … 1; rows (N,) int64, each film's row in the run's arrays. `left_out`
+    counts the other films of the part, by reason.
     """
 
     part: str
@@ -57,7 +57,7 @@ class ScoredPart:
 
     @cached_property
     def digest(self) -> bytes:
-        """Of all that statistics are made from."""
+        """BLAKE2b of everything that statistics are computed from."""
         content = hashlib.blake2b(digest_size=16)
         content.update("".join(self.images).encode())
         for array in (self.labels, self.patients, self.sweep):
@@ -65,28 +65,27 @@ class ScoredPart:
         return content.digest()
 
     def scores_at(self, weight: float) -> NDArray[np.float32]:
-        """(N,) at a weight of 0, 0.01 … 1."""
+        """(N,) fused scores at a weight of 0, 0.01 … 1."""
         return self.sweep[:, round(weight * STEPS)]
 
 
 def evaluate(*, run: Run, author: User, label_cutoff: datetime | None = None) -> Evaluation:
-    """The evaluation of a scored run at a cut-off, by default that of its split; made once, and then found again.
-
-    While the test part is sealed it tells of tune alone; asked for again once that is open, it tells of test too.
-    Raises CannotEvaluate."""
+    """The evaluation of a scored run at a cut-off, by default that of its split: made at the first call, fetched at
+    later ones. While the test part is sealed it covers tune alone; a call after that adds test. Raises CannotEvaluate.
+    """
     require(author, "evaluate runs", run.site)
     if run.kind != RunKind.SCORE or run.state != RunState.DONE or run.detector is None:
         raise CannotEvaluate(f"The run {run.name!r} has no scores; choose a scoring run that is done.")
     split = run.detector.split
     cutoff = label_cutoff or split.label_cutoff
-    found = Evaluation.objects.filter(run=run, split=split, label_cutoff=cutoff).first()
+    evaluation = Evaluation.objects.filter(run=run, split=split, label_cutoff=cutoff).first()
     parts = _parts_scored(run, split)
     sealed = why_sealed(split) if Part.TEST in parts else ""
     if sealed:
         parts.remove(Part.TEST)
-    missing = [part for part in parts if found is None or part not in found.metrics["parts"]]
-    if found and not missing:
-        return found
+    missing = [part for part in parts if evaluation is None or part not in evaluation.metrics["parts"]]
+    if evaluation and not missing:
+        return evaluation
     if not parts:
         raise CannotEvaluate(
             sealed
@@ -99,15 +98,15 @@ def evaluate(*, run: Run, author: User, label_cutoff: datetime | None = None) ->
             f"The run {run.name!r} has the fusion weight {weight:g}, and its scores are kept at "
             "hundredths only; fit its detector with a weight such as 0.33 or 0.6 and score again."
         )
-    told = {part: summarise(scored_part(run, part=part, cutoff=cutoff), weight=weight) for part in missing}
-    return _add(run, author, cutoff, told, weight=weight, weight_source=source)
+    summaries = {part: summarise(scored_part(run, part=part, cutoff=cutoff), weight=weight) for part in missing}
+    return _add(run, author, cutoff, summaries, weight=weight, weight_source=source)
 
 
 @transaction.atomic
 def _add(
-    run: Run, author: User, cutoff: datetime, told: dict[str, Any], *, weight: float, weight_source: str
+    run: Run, author: User, cutoff: datetime, summaries: dict[str, Any], *, weight: float, weight_source: str
 ) -> Evaluation:
-    """The evaluation with what is told of parts that it does not tell of yet."""
+    """Save the summaries of the parts that the evaluation does not cover yet."""
     assert run.detector is not None
     split = run.detector.split
     evaluation, is_new = Evaluation.objects.select_for_update(of=("self",), no_key=True).get_or_create(
@@ -119,7 +118,7 @@ def _add(
             "created_by": author,
         },
     )
-    new = {part: summary for part, summary in told.items() if part not in evaluation.metrics["parts"]}
+    new = {part: summary for part, summary in summaries.items() if part not in evaluation.metrics["parts"]}
     if not new:
         return evaluation
     evaluation.metrics["parts"] |= new
@@ -132,19 +131,19 @@ def _add(
 
 
 def is_test_unseen(evaluation: Evaluation) -> bool:
-    """Whether the run scored films of test that the evaluation does not tell of: they were sealed when it was made."""
+    """Whether the run scored test films that the evaluation does not cover, since test was sealed when it was made."""
     return Part.TEST not in evaluation.metrics["parts"] and Part.TEST in _parts_scored(evaluation.run, evaluation.split)
 
 
 def _parts_scored(run: Run, split: Split) -> list[str]:
-    """Those of the evaluated parts in which the run scored a film, be it without success."""
+    """Those of the evaluated parts of which the run has a film, including films that it could not score."""
     scored = SplitImage.objects.filter(member__split=split, image__scores__run=run)
-    found = set(scored.values_list("member__part", flat=True).distinct())
-    return [part for part in EVALUATED_PARTS if part in found]
+    parts = set(scored.values_list("member__part", flat=True).distinct())
+    return [part for part in EVALUATED_PARTS if part in parts]
 
 
 def look_at_weight(*, evaluation: Evaluation, author: User, weight: float) -> TestLook:
-    """Count a look at test under another fusion weight. The figures are the caller's to draw."""
+    """Count a look at test at another fusion weight; the caller draws the figures after it."""
     return look(
         split=evaluation.split,
         author=author,
@@ -159,7 +158,7 @@ CLASSES: dict[str, int] = {LabelValue.NORMAL: 0, LabelValue.ABNORMAL: 1}
 
 
 def scored_part(run: Run, *, part: str, cutoff: datetime, classes: Mapping[str, int] = CLASSES) -> ScoredPart:
-    """The films of `part` as the run scored them, those whose label `classes` names: 1 abnormal, 0 normal. Raises
+    """The scored films of `part` whose label is a key of `classes`, which maps it to 1 (abnormal) or 0 (normal). Raises
     CannotEvaluate when the run's folder is gone."""
     assert run.detector is not None
     members = SplitImage.objects.filter(member__split=run.detector.split, member__part=part)
@@ -191,15 +190,16 @@ def scored_part(run: Run, *, part: str, cutoff: datetime, classes: Mapping[str, 
 
 
 def sweep_rows(run: Run, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The scores of these rows of the run at each stored weight, (N, 101). Raises CannotEvaluate when they are gone."""
+    """(N, 101) float32: scores of these rows of the run at each stored weight. Raises CannotEvaluate when the run's
+    folder is gone."""
     with results_of(run) as folder:
         return np.asarray(folder.array("sweep")[rows], dtype=np.float32)
 
 
 def summarise(scored: ScoredPart, *, weight: float) -> dict[str, Any]:
-    """Counts, the three AUROCs at `weight` with their intervals, and the best weight where one may be chosen."""
+    """Counts, the three AUROCs at `weight` with their intervals, and for tune the best weight, if it can be chosen."""
     sweep = sweep_of(scored)
-    found: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "normal": int((scored.labels == 0).sum()),
         "abnormal": int((scored.labels == 1).sum()),
         "patients": len(np.unique(scored.patients)),
@@ -207,41 +207,43 @@ def summarise(scored: ScoredPart, *, weight: float) -> dict[str, Any]:
         "auroc": {kind: asdict(auroc) for kind, auroc in aurocs(scored, sweep, weight=weight).items()},
     }
     if scored.part == Part.TUNE:
-        found["chosen_weight"] = None if sweep.reason else statistics.choose_weight(sweep)
-    return found
+        summary["chosen_weight"] = None if sweep.reason else statistics.choose_weight(sweep)
+    return summary
 
 
-_remembered = Remembered(256)  # a few kilobytes each
+_statistics = MemoryCache(256)  # a few kilobytes each
 
 
-def forget() -> None:
-    """Drop what this process remembers; for measurements."""
-    _remembered.clear()
+def clear_memory() -> None:
+    """Empty the cache of this process. For tests and benchmarks."""
+    _statistics.clear()
 
 
-def remember(scored: ScoredPart, *, weight: float, sweep: statistics.FusionSweep, band: statistics.RocBand) -> None:
-    """Take the statistics of a part as they were kept."""
-    _remembered.put(("sweep", scored.digest), sweep)
-    _remembered.put(("band", scored.digest, round(weight * STEPS)), band)
+def cache_statistics(
+    scored: ScoredPart, *, weight: float, sweep: statistics.FusionSweep, band: statistics.RocBand
+) -> None:
+    """Put the stored statistics of a part into the cache of this process."""
+    _statistics.put(("sweep", scored.digest), sweep)
+    _statistics.put(("band", scored.digest, round(weight * STEPS)), band)
 
 
 def sweep_of(scored: ScoredPart) -> statistics.FusionSweep:
-    def work_out() -> statistics.FusionSweep:
+    def compute() -> statistics.FusionSweep:
         return statistics.fusion_sweep(scored.labels, scored.sweep, scored.patients)
 
-    return _remembered(("sweep", scored.digest), work_out)
+    return _statistics.get_or_compute(("sweep", scored.digest), compute)
 
 
 def band_of(scored: ScoredPart, *, weight: float) -> statistics.RocBand:
-    def work_out() -> statistics.RocBand:
+    def compute() -> statistics.RocBand:
         return statistics.roc_band(scored.labels, scored.scores_at(weight), scored.patients)
 
-    return _remembered(("band", scored.digest, round(weight * STEPS)), work_out)
+    return _statistics.get_or_compute(("band", scored.digest, round(weight * STEPS)), compute)
 
 
 def aurocs(scored: ScoredPart, sweep: statistics.FusionSweep, *, weight: float) -> dict[Kind, statistics.Auroc]:
-    """Kind of score -> its AUROC: global is the weight 0, region the weight 1. The intervals stand on the scale of
-    the sweep, so that table and sweep tell one interval for one AUROC."""
+    """Kind of score -> its AUROC: global is the weight 0, region the weight 1. The intervals use the scale of the sweep
+    (logit or not), so that the table and the sweep show the same interval for the same AUROC."""
     weights: dict[Kind, float] = {"global": 0.0, "region": 1.0, "fused": weight}
     return {
         kind: statistics.auroc_interval(scored.labels, scored.scores_at(at), scored.patients, logit=sweep.logit)
@@ -250,7 +252,7 @@ def aurocs(scored: ScoredPart, sweep: statistics.FusionSweep, *, weight: float) 
 
 
 def parts_of(evaluation: Evaluation) -> list[str]:
-    """The parts evaluated, tune before test: a database may keep the keys of a JSON value in any order."""
+    """The evaluated parts, tune before test: a database may store the keys of a JSON value in any order."""
     return [part for part in EVALUATED_PARTS if part in evaluation.metrics["parts"]]
 
 
@@ -260,8 +262,8 @@ def chosen_on_tune(evaluation: Evaluation) -> float | None:
 
 
 def why_none_chosen(evaluation: Evaluation) -> str:
-    """Sentences for an evaluation whose `chosen_on_tune` is None."""
+    """Why `chosen_on_tune` is None, for the user."""
     tune = evaluation.metrics["parts"].get(Part.TUNE)
     if tune is None:
-        return "This run did not score tune, so no weight is compared there."
-    return f"On tune no weight is called best. {tune['auroc']['fused']['reason']}"
+        return "This run did not score tune, so no best weight can be chosen there."
+    return f"No best weight can be chosen on tune. {tune['auroc']['fused']['reason']}"

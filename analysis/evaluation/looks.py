@@ -1,10 +1,10 @@
-"""Looks at the test part of a split: counted, audited, and printed on every figure of test films."""
+"""Looks at the test part of a split: they are counted, audited, and printed on every figure of test films."""
 
 from django.db import transaction
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from analysis.evaluation.analysis_plan import approval_of, current_plan, is_intact, read, why_sealed
+from analysis.evaluation.analysis_plan import approval_of, current_plan, is_intact, plan_contents, why_sealed
 from analysis.models import Evaluation, TestLook
 from ml_engine.models import Run
 from portal.models import Part, Split, User
@@ -13,13 +13,13 @@ from portal.people.access import require
 
 
 class CannotEvaluate(Exception):
-    """A sentence for the user."""
+    """The message is a sentence for the user."""
 
-    status = 400  # of the answer that says it
+    status = 400  # HTTP status of the response that shows it
 
 
 class ResultsGone(CannotEvaluate):
-    """The files that the run had written are not in the data folder any more."""
+    """The files of the run are no longer in the data folder."""
 
     status = 410
 
@@ -33,17 +33,17 @@ def look(
     evaluation: Evaluation | None = None,
     weight: float | None = None,
 ) -> TestLook:
-    """Count a look at the test part. The figures are the caller's to draw, after this.
+    """Count a look at the test part; the caller draws the figures after it.
 
     Raises PermissionDenied, and CannotEvaluate while the part is sealed.
     """
     require(author, "evaluate runs", split.site)
     with transaction.atomic():
-        Split.objects.select_for_update(no_key=True).get(pk=split.pk)  # so that no plan is locked meanwhile
+        Split.objects.select_for_update(no_key=True).get(pk=split.pk)  # so that no plan is locked at the same time
         sealed = why_sealed(split)
         if sealed:
             raise CannotEvaluate(sealed)
-        made = TestLook.objects.create(
+        test_look = TestLook.objects.create(
             split=split,
             actor=author,
             reason=reason,
@@ -59,7 +59,7 @@ def look(
             target=evaluation or run or split,
             after={"reason": reason} | ({} if weight is None else {"weight": weight}),
         )
-    return made
+    return test_look
 
 
 def looks_at_test(split: Split) -> int:
@@ -68,14 +68,14 @@ def looks_at_test(split: Split) -> int:
 
 
 def with_looks(evaluations: QuerySet[Evaluation]) -> QuerySet[Evaluation]:
-    """The evaluations with `looks_of_split`: what `looks_at_test` tells of their split, in the same query."""
+    """The evaluations annotated with `looks_of_split`, which is `looks_at_test` of their split, in one query."""
     of_split = TestLook.objects.filter(split=OuterRef("split")).order_by()
     counted = of_split.values("split").annotate(looks=Count("pk")).values("looks")
     return evaluations.annotate(looks_of_split=Coalesce(Subquery(counted), 0))
 
 
 def note_of(split: Split, part: str) -> str:
-    """What every figure of this part says of the looks at it; "" for a part that may be looked at freely."""
+    """The sentence on looks that every figure of the test part prints; "" for the other parts."""
     if part != Part.TEST:
         return ""
     looks, plan = looks_at_test(split), current_plan(split)
@@ -83,7 +83,9 @@ def note_of(split: Split, part: str) -> str:
         return f"Looks at this test part: {looks}; no analysis plan was locked before the first."
     if not is_intact(plan):
         return f"Looks at this test part: {looks}; its analysis plan was changed after it was locked."
-    planned = int(read(plan)["looks"])
-    told = f"{looks} of {planned} planned" if looks <= planned else f"{looks}, more than the {planned} planned"
+    planned = int(plan_contents(plan)["looks"])
+    count = f"{looks} of {planned} planned" if looks <= planned else f"{looks}, more than the {planned} planned"
     approved = ", approved by a second person" if approval_of(plan) else ""
-    return f"Looks at this test part: {told}; analysis plan {plan.sha256[:12]} of {plan.created_at:%Y-%m-%d}{approved}."
+    return (
+        f"Looks at this test part: {count}; analysis plan {plan.sha256[:12]} of {plan.created_at:%Y-%m-%d}{approved}."
+    )

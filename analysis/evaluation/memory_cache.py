@@ -1,4 +1,4 @@
-"""Statistics that are asked for again at each step of a slider, kept in this process."""
+"""A cache in this process, for statistics that each step of a slider needs again."""
 
 from collections.abc import Callable, Hashable
 from threading import Lock
@@ -9,27 +9,26 @@ from cachetools import LRUCache
 T = TypeVar("T")
 
 
-class Remembered:
-    """The latest `size` answers by key; the one that was asked for the longest ago goes first. Safe among threads,
-    of which two may work out one answer at once."""
+class MemoryCache:
+    """At most `size` values by key; the least recently used is dropped first. Safe to share among threads, though two
+    threads may compute one value at the same time."""
 
     def __init__(self, size: int) -> None:
-        self._answers: LRUCache[Hashable, object] = LRUCache(size)
+        self._values: LRUCache[Hashable, object] = LRUCache(size)
         self._lock = Lock()
 
-    def __call__(self, key: Hashable, work_out: Callable[[], T]) -> T:
+    def get_or_compute(self, key: Hashable, compute: Callable[[], T]) -> T:
         with self._lock:
-            if key in self._answers:
-                return cast(T, self._answers[key])
-        answer = work_out()
-        self.put(key, answer)
-        return answer
+            if key in self._values:
+                return cast(T, self._values[key])
+        value = compute()
+        self.put(key, value)
+        return value
 
-    def put(self, key: Hashable, answer: object) -> None:
-        """Remember an answer that was worked out elsewhere."""
+    def put(self, key: Hashable, value: object) -> None:
         with self._lock:
-            self._answers[key] = answer
+            self._values[key] = value
 
     def clear(self) -> None:
         with self._lock:
-            self._answers.clear()
+            self._values.clear()

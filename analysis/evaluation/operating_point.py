@@ -9,13 +9,13 @@ OFFERED = (0.8, 0.85, 0.9, 0.95, 0.975, 0.99)
 
 
 class InvalidOperatingPoint(Exception):
-    """A sentence for the user."""
+    """The message is a sentence for the user."""
 
 
 @dataclass(frozen=True)
 class RequestedPoint:
-    """The operating point that a person asks for: the share `target` of the rule, reached in the part that fixes the
-    threshold, and the prevalence, taken as known, for predictive values."""
+    """The operating point that a person asks for. `target` is the specificity or sensitivity (`rule`) to reach in the
+    part that fixes the threshold; `prevalence` is taken as known, for predictive values. All are shares, 0 to 1."""
 
     rule: str = "specificity"
     target: float = 0.9

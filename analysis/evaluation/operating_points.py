@@ -1,4 +1,4 @@
-"""A threshold that tune or calibrate fixed, and what it does to the films of another part."""
+"""A threshold fixed on tune or calibrate, applied to the films of another part."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from portal.models import Part
 
 @dataclass(frozen=True)
 class OperatingResult:
-    """What the threshold does to a part: films called abnormal are those with a score of at least `threshold`.
+    """The films of a part at a threshold: those with a score of at least `threshold` are called abnormal.
 
-    Everything but `asked`, `part` and `weight` is None, with a `reason`, where no threshold can be fixed.
+    If no threshold can be fixed, everything but `point`, `part` and `weight` is None and `reason` says why.
     """
 
-    asked: RequestedPoint
+    point: RequestedPoint
     part: str
     weight: float
     source: str | None
@@ -40,68 +40,72 @@ class OperatingResult:
     reason: str = ""
 
     def to_json(self) -> dict[str, object]:
-        return asdict(self)
+        """Plain values. The API calls the requested point `asked`."""
+        values = asdict(self)
+        return {"asked": values.pop("point"), **values}
 
 
 def apply_operating_point(
-    evaluation: Evaluation, scored: ScoredPart, *, weight: float, asked: RequestedPoint
+    evaluation: Evaluation, scored: ScoredPart, *, weight: float, point: RequestedPoint
 ) -> OperatingResult:
-    """The films of `scored` at the threshold that `asked` fixes on calibrate, else on tune; never on the same films.
+    """The films of `scored` at the threshold of `point`, which is never fixed on these films themselves.
 
-    A specificity is fixed on the calibration normals, as the detector keeps their scores at the run's weight, else on
-    the normal films of tune; it is refused where they are too few for it. A sensitivity is fixed on the abnormal films
-    of tune. Raises CannotEvaluate where the run's folder is gone.
+    A specificity is fixed on the calibration normals if `weight` is the run's weight, for which the detector keeps
+    their scores, and otherwise on the normal films of tune; there is no threshold if they are too few for it. A
+    sensitivity is fixed on the abnormal films of tune. Raises CannotEvaluate when the run's folder is gone.
     """
-    reference, source, reason = _reference(evaluation, scored.part, weight=weight, rule=asked.rule)
-    reached = OperatingResult(
-        asked=asked, part=scored.part, weight=weight,
+    reference, source, reason = _reference(evaluation, scored.part, weight=weight, rule=point.rule)
+    result = OperatingResult(
+        point=point, part=scored.part, weight=weight,
         source=source if len(reference) else None, reference_films=len(reference), threshold=None, reason=reason,
     )  # fmt: skip
     if not len(reference):
-        return reached
-    if asked.rule == "specificity" and (few := why_too_few(len(reference), specificity=asked.target, part=source)):
-        return replace(reached, reason=few)
+        return result
+    if point.rule == "specificity" and (too_few := why_too_few(len(reference), specificity=point.target, part=source)):
+        return replace(result, reason=too_few)
     scores = scored.scores_at(weight)
-    if asked.rule == "specificity":
-        found = statistics.sensitivity_at_specificity(
-            scored.labels, scores, scored.patients, normal_scores=reference, specificity=asked.target
+    if point.rule == "specificity":
+        rates = statistics.sensitivity_at_specificity(
+            scored.labels, scores, scored.patients, normal_scores=reference, specificity=point.target
         )
     else:
-        found = statistics.specificity_at_sensitivity(
-            scored.labels, scores, scored.patients, abnormal_scores=reference, sensitivity=asked.target
+        rates = statistics.specificity_at_sensitivity(
+            scored.labels, scores, scored.patients, abnormal_scores=reference, sensitivity=point.target
         )
-    sensitivity, specificity = found.sensitivity, found.specificity
-    reached = replace(reached, reference_films=found.reference_films, reason=found.reason)
+    sensitivity, specificity = rates.sensitivity, rates.specificity
+    result = replace(result, reference_films=rates.reference_films, reason=rates.reason)
     if sensitivity is None or specificity is None:
-        return reached
+        return result
     return replace(
-        reached,
-        threshold=found.threshold,
+        result,
+        threshold=rates.threshold,
         true_positives=sensitivity.successes,
         false_negatives=sensitivity.total - sensitivity.successes,
         false_positives=specificity.total - specificity.successes,
         true_negatives=specificity.successes,
         sensitivity=sensitivity,
         specificity=specificity,
-        predictive=statistics.predictive_values(sensitivity, specificity, prevalence=asked.prevalence),
-        left_out=found.left_out,
+        predictive=statistics.predictive_values(sensitivity, specificity, prevalence=point.prevalence),
+        left_out=rates.left_out,
     )
 
 
 def _reference(evaluation: Evaluation, part: str, *, weight: float, rule: str) -> tuple[NDArray[np.float64], str, str]:
-    """The scores that fix the threshold, their part, and, without any, why there are none."""
-    wanted = 0 if rule == "specificity" else 1
+    """The scores that fix the threshold, their part, and, if there are none, the reason."""
+    label = 0 if rule == "specificity" else 1
     at_run_weight = round(weight * STEPS) == round(float(evaluation.metrics["weight"]) * STEPS)
     if rule == "specificity" and at_run_weight and len(held_out := calibration_scores(evaluation.run)):
         return held_out, Part.CALIBRATE, ""
     if part != Part.TUNE:
         tune = evaluated_part(evaluation, Part.TUNE)
-        scores = tune.scores_at(weight)[tune.labels == wanted].astype(np.float64)
+        scores = tune.scores_at(weight)[tune.labels == label].astype(np.float64)
         if np.isfinite(scores).any():
             return scores, Part.TUNE, ""
         word = "normal" if rule == "specificity" else "abnormal"
-        return scores, "", f"The run scored no {word} film of tune, and calibrate fixes nothing: score tune as well."
+        return scores, "", f"No threshold can be fixed: the run scored no {word} film of tune. Score tune as well."
     if rule == "specificity":
-        reason = "Calibration scores are kept at the run's weight only, and tune fixes no threshold for itself."
+        reason = (
+            "A threshold for tune is never fixed on tune itself; calibration scores exist at the run's weight only."
+        )
         return np.empty(0), "", reason
-    return np.empty(0), "", "A threshold fixed on tune says nothing of tune itself; look at test."
+    return np.empty(0), "", "A threshold fixed on tune is not applied to tune itself; choose test."

@@ -11,7 +11,7 @@ from ml_engine.runs.paths import run_folder
 
 @contextmanager
 def results_of(run: Run) -> Iterator[ScoredFolder]:
-    """What the run left. Raises ResultsGone for whatever is found missing while it is read."""
+    """The scored folder of the run. Raises ResultsGone if a file is missing, also inside the `with` block."""
     try:
         yield ScoredFolder(run_folder(run.uuid))
     except ResultsMissing as error:

@@ -1,7 +1,7 @@
-"""What an evaluation stands on, kept beside the database: the films of each part and what takes long to work out.
+"""The films of each part of an evaluation and their slow statistics, cached in files of the data folder.
 
-An evaluation's labels stand at a cut-off, its split is frozen and its scores are written once, so none of it changes.
-Whatever is missing is worked out again from the rows.
+They never change: an evaluation has a label cut-off, a frozen split and scores that are written once. A missing or
+outdated file is computed again from the database and the run's folder.
 """
 
 from __future__ import annotations
@@ -17,26 +17,33 @@ import numpy as np
 from django.conf import settings
 
 from analysis import statistics
-from analysis.evaluation import evaluate as evaluations
-from analysis.evaluation.evaluate import ScoredPart
-from analysis.evaluation.memory_cache import Remembered
+from analysis.evaluation.evaluate import (
+    EVALUATED_PARTS,
+    ScoredPart,
+    band_of,
+    cache_statistics,
+    scored_part,
+    sweep_of,
+    sweep_rows,
+)
+from analysis.evaluation.memory_cache import MemoryCache
 from analysis.evaluation.run_results import results_of
 from analysis.models import Evaluation
 from ml_engine.core import files
 
-FORMAT = 1  # grows with a change of what is kept, or of a statistic that is kept
-_parts = Remembered(4)  # of 100,000 films each is 40 MB
+FORMAT = 1  # increase it when the stored arrays or a stored statistic change
+_parts = MemoryCache(4)  # 40 MB each for 100,000 films
 
 
 def evaluated_part(evaluation: Evaluation, part: str) -> ScoredPart:
-    """As `evaluation.scored_part` at the evaluation's cut-off. Raises CannotEvaluate when the run's folder is gone."""
+    """`evaluate.scored_part` at the evaluation's cut-off. Raises CannotEvaluate when the run's folder is gone."""
     with results_of(evaluation.run) as folder:
         key = (evaluation.uuid, part, folder.sweep_written)
-    return _parts(key, lambda: _read(evaluation, part) or _work_out(evaluation, part))
+    return _parts.get_or_compute(key, lambda: _load(evaluation, part) or _compute(evaluation, part))
 
 
-def forget() -> None:
-    """Drop what this process remembers of parts; the files stay. For measurements."""
+def clear_memory() -> None:
+    """Empty the cache of this process; the files stay. For tests and benchmarks."""
     _parts.clear()
 
 
@@ -44,22 +51,22 @@ def _file(evaluation: Evaluation, part: str) -> Path:
     return Path(settings.DATA_DIR) / "evaluations" / str(evaluation.uuid) / f"{part}.npz"
 
 
-def _work_out(evaluation: Evaluation, part: str) -> ScoredPart:
-    scored = evaluations.scored_part(evaluation.run, part=part, cutoff=evaluation.label_cutoff)
-    if part in evaluations.EVALUATED_PARTS:
-        _write(evaluation, scored)
+def _compute(evaluation: Evaluation, part: str) -> ScoredPart:
+    scored = scored_part(evaluation.run, part=part, cutoff=evaluation.label_cutoff)
+    if part in EVALUATED_PARTS:
+        _store(evaluation, scored)
     return scored
 
 
-def _write(evaluation: Evaluation, scored: ScoredPart) -> None:
+def _store(evaluation: Evaluation, scored: ScoredPart) -> None:
     weight = float(evaluation.metrics["weight"])
-    said = {
+    header = {
         "format": FORMAT,
         "left_out": scored.left_out,
         "digest": scored.digest.hex(),
         "weight": weight,
-        "sweep": _plain(evaluations.sweep_of(scored)),
-        "band": _plain(evaluations.band_of(scored, weight=weight)),
+        "sweep": _plain(sweep_of(scored)),
+        "band": _plain(band_of(scored, weight=weight)),
     }
     buffer = io.BytesIO()
     np.savez(
@@ -68,37 +75,37 @@ def _write(evaluation: Evaluation, scored: ScoredPart) -> None:
         labels=scored.labels,
         patients=scored.patients,
         rows=scored.rows,
-        said=np.frombuffer(json.dumps(said).encode(), dtype=np.uint8),
+        said=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
     )
     files.write_bytes(_file(evaluation, scored.part), buffer.getvalue())
 
 
-def _read(evaluation: Evaluation, part: str) -> ScoredPart | None:
-    """None where nothing is kept, or what is kept is of another release or damaged."""
+def _load(evaluation: Evaluation, part: str) -> ScoredPart | None:
+    """None if there is no file, or it is damaged, of another FORMAT, or of other scores."""
     try:
-        with np.load(io.BytesIO(_file(evaluation, part).read_bytes()), allow_pickle=False) as kept:
-            said = json.loads(kept["said"].tobytes())
-            arrays = {name: kept[name] for name in ("images", "labels", "patients", "rows")}
+        with np.load(io.BytesIO(_file(evaluation, part).read_bytes()), allow_pickle=False) as stored:
+            header = json.loads(stored["said"].tobytes())
+            arrays = {name: stored[name] for name in ("images", "labels", "patients", "rows")}
     except (OSError, ValueError, KeyError, BadZipFile):
         return None
-    if said.get("format") != FORMAT:
+    if header.get("format") != FORMAT:
         return None
     scored = ScoredPart(
         part=part,
         images=[image.decode() for image in arrays["images"]],
         labels=arrays["labels"],
         patients=arrays["patients"],
-        sweep=evaluations.sweep_rows(evaluation.run, arrays["rows"]),
-        left_out=said["left_out"],
+        sweep=sweep_rows(evaluation.run, arrays["rows"]),
+        left_out=header["left_out"],
         rows=arrays["rows"],
     )
-    if scored.digest.hex() != said["digest"]:  # the run's scores are others than those evaluated
+    if scored.digest.hex() != header["digest"]:  # the run's scores differ from those that were evaluated
         return None
-    evaluations.remember(
+    cache_statistics(
         scored,
-        weight=said["weight"],
-        sweep=statistics.FusionSweep(**_arrays(said["sweep"])),
-        band=statistics.RocBand(**_arrays(said["band"])),
+        weight=header["weight"],
+        sweep=statistics.FusionSweep(**_arrays(header["sweep"])),
+        band=statistics.RocBand(**_arrays(header["band"])),
     )
     return scored
 

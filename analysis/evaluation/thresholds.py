@@ -1,4 +1,4 @@
-"""What fixes a threshold: the calibration normals that a run brings along, and whether they are enough for it."""
+"""The calibration scores that fix a threshold, and whether they are enough for a specificity."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from ml_engine.models import Run
 
 
 def calibration_scores(run: Run) -> NDArray[np.float64]:
-    """(n,) of the calibration normals at the run's weight, each standardised by the others: standardised by themselves
-    too, as a run that scores calibrate does, they would look tamer than new films. Raises CannotEvaluate."""
+    """(n,) fused scores of the calibration normals at the run's weight, each standardised by the others only. If each
+    also took part in its own standardisation, as in a run that scores calibrate, the scores would be lower than those
+    of new films. Raises CannotEvaluate."""
     with results_of(run) as folder:
         scores = np.asarray(folder.summary.calibration_scores, dtype=np.float64)
     return scores[np.isfinite(scores)]
 
 
 def why_too_few(films: int, *, specificity: float, part: str) -> str:
-    """A sentence where so few normals vouch for less than was asked, since the highest of them would be the threshold;
-    else blank. Without any film there is another reason, and it is the caller's to tell."""
+    """Why `films` normal films are too few for a specificity: a new normal film passes the highest of n with
+    probability 1 / (n + 1), so n films support at most n / (n + 1). Blank if they are enough, and for no film at all,
+    which the caller reports."""
     most = films / (films + 1)
     if not films or specificity <= most:
         return ""
     return (
-        f"A specificity of {specificity:g} needs more normal films than the {films} of {part}; ask for {most:.3f} or "
+        f"A specificity of {specificity:g} needs more normal films than the {films} of {part}; choose {most:.3f} or "
         "less, or calibrate on more."
     )

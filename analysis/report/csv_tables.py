@@ -1,4 +1,4 @@
-"""Tables as CSV: full precision, units in the header, and what every export says on every line."""
+"""Tables as CSV: full precision, units in the header, and a notice on every line."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ _STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 @dataclass(frozen=True)
 class Table:
-    """columns as they head the CSV, unit in brackets: "sensitivity [share]"; rows of one value a column, None where
-    there is none. `remark` is a sentence of what the rows leave out."""
+    """columns: names in the header, unit in brackets: "sensitivity [share]"; rows: one value per column, None if
+    missing; remark: a sentence on what the rows leave out."""
 
     columns: tuple[str, ...]
     rows: Sequence[Sequence[Any]]
     remark: str = ""
 
 
-def cell(value: Any) -> Any:
-    """A text that would start a formula gets an apostrophe before it; anything else stays as it is."""
+def escape_formula(value: Any) -> Any:
+    """The value, with an apostrophe before a text that a spreadsheet would take for a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_STARTS_A_FORMULA) else value
 
 
 def sentences(*, random_weights: bool, note: str = "", remark: str = "") -> str:
-    """What stands on every line of an export: the loud warning first, then the notice, then what is known of test."""
-    said = [RANDOM_WEIGHTS if random_weights else "", NOTICE, note, remark]
-    return " ".join(one if one.endswith(".") else f"{one}." for one in said if one)
+    """Text for every line of an export: a warning of random weights, the notice, the note on test, a remark."""
+    texts = [RANDOM_WEIGHTS if random_weights else "", NOTICE, note, remark]
+    return " ".join(text if text.endswith(".") else f"{text}." for text in texts if text)
 
 
 def as_csv(table: Table, *, notice: str) -> str:
-    """One line a row, the last column the same on all: a line cut out of the file keeps it. Numbers as Python writes
-    them, so that the same float comes back."""
+    """CSV with the notice as last column of every line, so that a line cut out of the file keeps it. Numbers are
+    written as Python's repr, so that they are read back as the same float."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow([*table.columns, "notice"])
-    writer.writerows([*_cells(row), notice] for row in table.rows)
+    writer.writerows([*_values(row), notice] for row in table.rows)
     return text.getvalue()
 
 
-def _cells(row: Iterable[Any]) -> list[Any]:
-    return ["" if value is None else cell(value) for value in row]
+def _values(row: Iterable[Any]) -> list[Any]:
+    return ["" if value is None else escape_formula(value) for value in row]

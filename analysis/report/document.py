@@ -20,10 +20,10 @@ MOST_LOOKS = 40
 ROW_PX = 13
 
 
-def report_pdf(evaluation: Evaluation, *, asked: RequestedPoint | None = None) -> bytes:
-    """The same bytes for the same rows and files under one release. Without `asked` the operating point is the plan's,
-    or the usual one. Raises CannotEvaluate when the run's folder is gone."""
-    return as_pdf(gather(evaluation, asked=asked))
+def report_pdf(evaluation: Evaluation, *, point: RequestedPoint | None = None) -> bytes:
+    """The report as PDF: the same bytes for the same database rows and files under one release. Without `point` the
+    operating point is the plan's, or the default. Raises CannotEvaluate when the run's folder is gone."""
+    return as_pdf(gather(evaluation, point=point))
 
 
 def as_pdf(report: EvaluationReport) -> bytes:
@@ -58,7 +58,7 @@ def _opening(paper: Paper, report: EvaluationReport) -> None:
     paper.heading(run.name, size=17)
     paper.paragraph(NOTICE, bold=True)
     if report.random_weights:
-        paper.paragraph("Random weights: no number in this report says how well the method does.", bold=True)
+        paper.paragraph("Random weights: no number in this report measures the performance of the method.", bold=True)
     paper.facts([
         ("Site", run.site.name),
         ("Split", split.name),
@@ -84,8 +84,8 @@ def _opening(paper: Paper, report: EvaluationReport) -> None:
 
 
 def _source(report: EvaluationReport) -> str:
-    said = "chosen on tune" if report.evaluation.metrics["weight_source"] == "tune" else "as configured"
-    return said if report.chosen is None else f"{said}; best on tune: {report.chosen:g}"
+    source = "chosen on tune" if report.evaluation.metrics["weight_source"] == "tune" else "as configured"
+    return source if report.chosen is None else f"{source}; best on tune: {report.chosen:g}"
 
 
 def _results(paper: Paper, report: EvaluationReport, part: PartReport) -> None:
@@ -94,8 +94,8 @@ def _results(paper: Paper, report: EvaluationReport, part: PartReport) -> None:
     if part.note:
         paper.paragraph(part.note, size=8, colour=MUTED)
     counted = ", ".join(f"{count:,} {reason}" for reason, count in sorted(part.left_out.items()))
-    said = f"{part.abnormal:,} abnormal and {part.normal:,} normal films of {part.patients:,} patients."
-    paper.paragraph(f"{said} Left out: {counted}." if counted else f"{said} No film is left out.")
+    sentence = f"{part.abnormal:,} abnormal and {part.normal:,} normal films of {part.patients:,} patients."
+    paper.paragraph(f"{sentence} Left out: {counted}." if counted else f"{sentence} No film is left out.")
     curves = {kind: (curve, part.areas[kind]) for kind, curve in part.curves.items()}
     paper.plots(
         [
@@ -112,52 +112,52 @@ def _results(paper: Paper, report: EvaluationReport, part: PartReport) -> None:
 
 
 def _operating(paper: Paper, part: PartReport) -> None:
-    found = part.operating
+    result = part.operating
     paper.heading("Operating point")
-    if found.threshold is None or found.predictive is None:
-        paper.paragraph(found.reason)
+    if result.threshold is None or result.predictive is None:
+        paper.paragraph(result.reason)
         return
-    kind = "normal" if found.asked.rule == "specificity" else "abnormal"
+    kind = "normal" if result.point.rule == "specificity" else "abnormal"
     caption = (
-        f"Films of {part.part} at a fused score of {found.threshold:.4f} or more, a threshold for a {found.asked.rule} "
-        f"of {found.asked.target:g} fixed on {found.reference_films:,} {kind} films of {found.source}, weight "
-        f"{found.weight:g}"
+        f"Films of {part.part} at a fused score of {result.threshold:.4f} or more, a threshold for a "
+        f"{result.point.rule} of {result.point.target:g} fixed on {result.reference_films:,} {kind} films of "
+        f"{result.source}, weight {result.weight:g}"
     )
     paper.table(
         ["", "Called abnormal", "Called normal"],
         [
-            ["Abnormal", f"{found.true_positives:,}", f"{found.false_negatives:,}"],
-            ["Normal", f"{found.false_positives:,}", f"{found.true_negatives:,}"],
+            ["Abnormal", f"{result.true_positives:,}", f"{result.false_negatives:,}"],
+            ["Normal", f"{result.false_positives:,}", f"{result.true_negatives:,}"],
         ],
         caption=caption,
     )
-    told = found.predictive
+    predictive = result.predictive
     rows = [
-        ["Sensitivity", rate_words(found.sensitivity)],
-        ["Specificity", rate_words(found.specificity)],
-        ["Positive predictive value", rate_words(told.positive_predictive_value)],
-        ["Negative predictive value", rate_words(told.negative_predictive_value)],
-        ["Flagged of 1,000 films", rate_words(told.flags_per_1000, digits=0)],
-        ["of these false alarms", rate_words(told.false_alarms_per_1000, digits=0)],
-        ["Missed of 1,000 films", rate_words(told.misses_per_1000, digits=0)],
+        ["Sensitivity", rate_words(result.sensitivity)],
+        ["Specificity", rate_words(result.specificity)],
+        ["Positive predictive value", rate_words(predictive.positive_predictive_value)],
+        ["Negative predictive value", rate_words(predictive.negative_predictive_value)],
+        ["Flagged of 1,000 films", rate_words(predictive.flags_per_1000, digits=0)],
+        ["of these false alarms", rate_words(predictive.false_alarms_per_1000, digits=0)],
+        ["Missed of 1,000 films", rate_words(predictive.misses_per_1000, digits=0)],
     ]
     paper.table(
-        ["", "Value (95 % interval)"], rows, caption=f"At a prevalence of {found.asked.prevalence:g}, taken as known"
+        ["", "Value (95 % interval)"], rows, caption=f"At a prevalence of {result.point.prevalence:g}, taken as known"
     )
 
 
 def _breakdown(paper: Paper, part: PartReport) -> None:
-    found, rows = part.breakdown, part.forest_rows()
+    breakdown, rows = part.breakdown, part.forest_rows()
     paper.heading("By finding and group")
     if rows:
         for start in range(0, len(rows), 36):
             some = rows[start : start + 36]
-            draw = _forest_of(some, found.overall)
+            draw = _forest_of(some, breakdown.overall)
             paper.plots([draw], height=max(40, ROW_PX * len(some)), below=64, left=190)
     table: list[list[Any]] = [
-        ["Finding", row.name, row.films, row.auroc, row.adjusted_p_value] for row in found.findings
+        ["Finding", row.name, row.films, row.auroc, row.adjusted_p_value] for row in breakdown.findings
     ]
-    for name, groups in found.groups.items():
+    for name, groups in breakdown.groups.items():
         table += [[GROUPS[name], row.name, row.films, row.auroc, row.adjusted_p_value] for row in groups]
     if table:
         paper.table(
@@ -167,11 +167,11 @@ def _breakdown(paper: Paper, part: PartReport) -> None:
             "difference from all other films",
         )
     else:
-        paper.paragraph("The films say nothing that tells groups apart, and no abnormal film names a finding.")
+        paper.paragraph("No attribute of the films has several groups, and no abnormal film has a finding.")
     paper.heading("Treatment of labels that are neither normal nor abnormal", size=10.5, keep=40)
-    treated = [["left out (reported)", "0", format_auroc(found.overall)]]
-    treated += [[row.words, f"{row.films:,}", format_auroc(row.auroc)] for row in found.treatments]
-    paper.table(["Treatment", "Films more", "AUROC (95 % interval)"], treated)
+    treatments = [["left out (reported)", "0", format_auroc(breakdown.overall)]]
+    treatments += [[row.words, f"{row.films:,}", format_auroc(row.auroc)] for row in breakdown.treatments]
+    paper.table(["Treatment", "Films more", "AUROC (95 % interval)"], treatments)
     _trivial(paper, part)
 
 
@@ -180,10 +180,10 @@ def _forest_of(rows: Any, overall: statistics.Auroc) -> Any:
 
 
 def _trivial(paper: Paper, part: PartReport) -> None:
-    found = part.breakdown.trivial
+    trivial = part.breakdown.trivial
     paper.heading("Scores that know nothing of anatomy", size=10.5, keep=60)
     rows = []
-    for row in found.scores:
+    for row in trivial.scores:
         difference, beaten = row.difference, {None: "not known", True: "yes", False: "not shown"}[row.beats]
         minus = "not defined"
         if difference is not None and difference.low is not None and difference.high is not None:
@@ -192,37 +192,39 @@ def _trivial(paper: Paper, part: PartReport) -> None:
             rows.append([row.name, row.reason, "", ""])
         else:
             rows.append([row.name, format_auroc(row.auroc), minus, beaten])
-    caption = "What says abnormal is learned on tune. A method that does not beat them may have learned them"
+    caption = "Directions are learned on tune. A method that does not beat these scores may have learned nothing else"
     paper.table(["Score", "AUROC (95 % interval)", "The method's AUROC minus it", "Beaten"], rows, caption=caption)
-    matched = found.matched
+    matched = trivial.matched
     if matched is not None:
-        by = ", ".join(found.matched_by)
-        told = matched.reason
+        by = ", ".join(trivial.matched_by)
+        sentence = matched.reason
         if matched.auroc is not None:
-            told = (
+            sentence = (
                 f"{with_interval(matched.auroc, matched.low, matched.high)} in {matched.strata} strata of "
                 f"{matched.films:,} films; {matched.left_out:,} left out."
             )
-        paper.paragraph(f"AUROC of the method among films alike in {by}: {told}")
+        paper.paragraph(f"AUROC of the method among films alike in {by}: {sentence}")
 
 
 def _data(paper: Paper, report: EvaluationReport) -> None:
     paper.new_page()
     paper.heading("Data", size=15)
-    found = report.flow
-    steps = [["films in the datasets of the split", f"{found.imported:,}"]]
-    if found.quarantined:
-        steps.append(["beside them: files in quarantine", f"{found.quarantined:,}"])
-    if found.since:
-        steps.append(["of them came after the split was frozen", f"{found.since:,}"])
-    steps += [[f"left out: {reason}", f"{count:,}"] for reason, count in found.left_out.items()]
-    steps += [[f"in {part}", f"{count:,}"] for part, count in found.parts.items()]
+    flow = report.flow
+    steps = [["films in the datasets of the split", f"{flow.imported:,}"]]
+    if flow.quarantined:
+        steps.append(["in addition: files in quarantine", f"{flow.quarantined:,}"])
+    if flow.since:
+        steps.append(["of these, imported after the split was frozen", f"{flow.since:,}"])
+    steps += [[f"left out: {reason}", f"{count:,}"] for reason, count in flow.left_out.items()]
+    steps += [[f"in {part}", f"{count:,}"] for part, count in flow.parts.items()]
     paper.table(["Flow", "Films"], steps)
     columns = report.table_one.columns
     others = [k for k, column in enumerate(columns) if column.part != COMPARED_WITH]
     head = ["", *(column.part.capitalize() for column in columns)]
     head += [f"{columns[k].part.capitalize()} from {COMPARED_WITH}" for k in others]
-    rows = [[name, *cells, *(told[k] for k in others)] for name, cells, told in in_words(report.table_one)]
+    rows = [
+        [name, *texts, *(differences[k] for k in others)] for name, texts, differences in in_words(report.table_one)
+    ]
     caption = (
         f"Table 1 and the reference standard. The last columns are standardised differences from {COMPARED_WITH}: of "
         "means (Austin 2009), of shares over all categories of an attribute (Yang and Dalton 2012). Above 0.1 in size "
@@ -237,7 +239,7 @@ def _plan(paper: Paper, report: EvaluationReport) -> None:
     if report.plan:
         paper.facts([*report.plan])
     else:
-        paper.paragraph("None was locked before the first look at test.")
+        paper.paragraph("No plan was locked before the first look at test.")
 
 
 def _looks(paper: Paper, report: EvaluationReport) -> None:
@@ -273,8 +275,8 @@ def _standards(paper: Paper, report: EvaluationReport) -> None:
     paper.new_page()
     paper.heading("Reporting standards", size=15)
     paper.paragraph(
-        "Topics of three reporting standards in short words, with what Hilum knows of each, as a start for the "
-        "authors. It is no claim that a study complies with any of them: fill in the published checklists."
+        "Topics of three reporting standards in brief, with what Hilum knows of each, as a start for the "
+        "authors. This does not claim that a study complies with any of them: fill in the published checklists."
     )
     for standard, topics in standards.filled(report).items():
         paper.heading(standard, size=10.5)
@@ -286,7 +288,7 @@ def _area(area: statistics.Auroc | None) -> str:
 
 
 def rate_words(rate: Any, *, digits: int = 3) -> str:
-    """A share or a count with its interval, as the page writes it."""
+    """A share or a count with its interval, formatted as on the page."""
     if rate is None or rate.value is None:
         return "not defined"
     if rate.low is None:

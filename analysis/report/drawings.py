@@ -1,4 +1,4 @@
-"""Statistics -> plots of a report: the numbers that the page draws, for white paper."""
+"""Statistics -> plots of a report: the same numbers as on the page, drawn for print."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ def roc(
     )
 
 
-def sweep(axes: Any, found: statistics.FusionSweep, *, run_weight: float, chosen: float | None) -> None:
+def sweep(axes: Any, curve: statistics.FusionSweep, *, run_weight: float, chosen: float | None) -> None:
     axes.set(xlabel="Fusion weight w of region", ylabel="AUROC", xlim=(-0.02, 1.02))
-    if not len(found.auroc):
-        _empty(axes, found.reason)
+    if not len(curve.auroc):
+        _empty(axes, curve.reason)
         return
-    if len(found.low):
+    if len(curve.low):
         shade = {
             "color": _SCORES["fused"],
             "alpha": 0.22,
             "linewidth": 0,
-            "label": f"{percent(found.confidence)} interval",
+            "label": f"{percent(curve.confidence)} interval",
         }
-        axes.fill_between(found.weights, found.low, found.high, **shade)
-    axes.plot(found.weights, found.auroc, color=_SCORES["fused"], linewidth=1.6, label="Fused")
+        axes.fill_between(curve.weights, curve.low, curve.high, **shade)
+    axes.plot(curve.weights, curve.auroc, color=_SCORES["fused"], linewidth=1.6, label="Fused")
     marks: list[tuple[str, float | None, str, str]] = [
         ("Global", 0.0, "o", _SCORES["global"]),
         ("Region", 1.0, "o", _SCORES["region"]),
@@ -68,36 +68,36 @@ def sweep(axes: Any, found: statistics.FusionSweep, *, run_weight: float, chosen
     ]
     for name, weight, marker, colour in marks:
         if weight is not None:
-            k = int(np.argmin(np.abs(found.weights - weight)))
+            k = int(np.argmin(np.abs(curve.weights - weight)))
             face = "none" if name == "Run" else colour
-            label = f"{name}, w {weight:g}: {_at(found, k)}"
+            label = f"{name}, w {weight:g}: {_at(curve, k)}"
             size = 8 if name == "Run" else 6
             axes.plot(
-                [found.weights[k]], [found.auroc[k]], marker, color=colour, markerfacecolor=face, markersize=size,
+                [curve.weights[k]], [curve.auroc[k]], marker, color=colour, markerfacecolor=face, markersize=size,
                 label=label, clip_on=False,
             )  # fmt: skip
     low, high = axes.get_ylim()
-    missing = max(0.0, 0.2 - (high - low)) / 2  # so that a difference of 0.01 never looks large
+    missing = max(0.0, 0.2 - (high - low)) / 2  # so that a difference of 0.01 does not look large
     axes.set_ylim(max(-0.01, low - missing), min(1.01, high + missing))
-    _legend(axes, _who(found))
+    _legend(axes, _who(curve))
 
 
-def histogram(axes: Any, found: statistics.Histogram, *, threshold: float | None) -> None:
+def histogram(axes: Any, bins: statistics.Histogram, *, threshold: float | None) -> None:
     axes.set(xlabel="Fused score", ylabel="Films")
     axes.yaxis.get_major_locator().set_params(integer=True)
-    if not found.counts:
+    if not bins.counts:
         _empty(axes, "No film has a score yet.")
         return
-    for name in sorted(found.counts, key=["normal", "abnormal"].index):
-        counts, colour = found.counts[name], _LABELS[name]
+    for name in sorted(bins.counts, key=["normal", "abnormal"].index):
+        counts, colour = bins.counts[name], _LABELS[name]
         label = f"{name.capitalize()}, n = {int(counts.sum()):,}"
         hatch = "" if name == "normal" else "////"
         style: dict[str, Any] = {"facecolor": colour, "edgecolor": colour, "linewidth": 0.6, "hatch": hatch}
-        axes.bar(found.edges[:-1], counts, np.diff(found.edges), align="edge", alpha=0.5, label=label, **style)
+        axes.bar(bins.edges[:-1], counts, np.diff(bins.edges), align="edge", alpha=0.5, label=label, **style)
     if threshold is not None:
         line: dict[str, Any] = {"color": _INK, "linestyle": "--", "linewidth": 1}
         axes.axvline(threshold, label=f"Threshold {threshold:.4g} of the operating point", **line)
-    _legend(axes, f"n = {sum(int(counts.sum()) for counts in found.counts.values()):,} films")
+    _legend(axes, f"n = {sum(int(counts.sum()) for counts in bins.counts.values()):,} films")
 
 
 def forest(axes: Any, rows: Sequence[ForestRow], overall: statistics.Auroc) -> None:
@@ -119,12 +119,12 @@ def forest(axes: Any, rows: Sequence[ForestRow], overall: statistics.Auroc) -> N
     _legend(axes, f"AUROC with {percent(overall.confidence)} interval")
 
 
-def _who(found: statistics.Auroc | statistics.FusionSweep) -> str:
-    return f"n = {films_of(found.positives, 'abnormal')}, {films_of(found.negatives, 'normal')}"
+def _who(counts: statistics.Auroc | statistics.FusionSweep) -> str:
+    return f"n = {films_of(counts.positives, 'abnormal')}, {films_of(counts.negatives, 'normal')}"
 
 
 def _legend(axes: Any, title: str, *, drop: float = 35) -> None:
-    """Below the axis, `drop` points from it."""
+    """Place the legend `drop` points below the axis."""
     height = axes.get_position().height * axes.figure.get_figheight() * 72
     legend = axes.legend(
         loc="upper left", bbox_to_anchor=(0, -drop / height), borderaxespad=0, borderpad=0, handlelength=2.2,
@@ -138,7 +138,7 @@ def _empty(axes: Any, reason: str) -> None:
     axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", wrap=True, fontsize=7.5)
 
 
-def _at(found: statistics.FusionSweep, k: int) -> str:
-    if not len(found.low):
-        return f"{found.auroc[k]:.3f} (no interval)"
-    return f"{found.auroc[k]:.3f} ({found.low[k]:.3f}–{found.high[k]:.3f})"
+def _at(curve: statistics.FusionSweep, k: int) -> str:
+    if not len(curve.low):
+        return f"{curve.auroc[k]:.3f} (no interval)"
+    return f"{curve.auroc[k]:.3f} ({curve.low[k]:.3f}–{curve.high[k]:.3f})"

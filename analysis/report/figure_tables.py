@@ -1,6 +1,6 @@
-"""The data of each figure as a table: the numbers that it was drawn from, before they were thinned and rounded.
+"""The data of each figure as a table: the numbers it is drawn from, neither thinned nor rounded.
 
-A figure of an evaluation is in `FIGURES`, one of a comparison in `COMPARED`, by the name that its page gives it.
+`FIGURES` lists the figures of an evaluation, `COMPARED` those of a comparison, by their names on the page.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ AREA = ("auroc", "auroc_low", "auroc_high", "confidence", "abnormal [films]", "n
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of an evaluation. `hidden` are the films that the person may not see; `asked` is for the operating
-    point alone."""
+    """A figure of an evaluation. `hidden` are the films that the person may not see; `point` is used by the figure of
+    the operating point only."""
 
     evaluation: Evaluation
     part: str
     weight: float
     hidden: Collection[str] = ()
-    asked: RequestedPoint = field(default_factory=RequestedPoint)
+    point: RequestedPoint = field(default_factory=RequestedPoint)
 
     def scored(self) -> ScoredPart:
         """Raises CannotEvaluate when the run's folder is gone."""
         return evaluated_part(self.evaluation, self.part)
 
 
-def area_cells(auroc: statistics.Auroc | None) -> list[Any]:
-    """In the order of `AREA`."""
+def area_values(auroc: statistics.Auroc | None) -> list[Any]:
+    """The values of the columns `AREA`."""
     if auroc is None:
         return [None] * len(AREA)
     return [auroc.auroc, auroc.low, auroc.high, auroc.confidence, auroc.positives, auroc.negatives]
@@ -64,7 +64,7 @@ def _roc(figure: Figure) -> Table:
             place = [float(curve.false_positive_rate[point]), float(curve.sensitivity[point]), None, None]
             rows.append([
                 f"{kind} curve", at[kind], *place, threshold if math.isfinite(threshold) else None, image,
-                *area_cells(area),
+                *area_values(area),
             ])  # fmt: skip
     band = band_of(scored, weight=figure.weight)
     bounds = (band.false_positive_rate, band.sensitivity, band.low, band.high)
@@ -94,49 +94,51 @@ def _sweep(figure: Figure) -> Table:
 def _histogram(figure: Figure) -> Table:
     scored = figure.scored()
     words = np.where(scored.labels == 1, "abnormal", "normal")
-    found = statistics.histogram(scored.scores_at(figure.weight), words, bins=BINS)
+    histogram = statistics.histogram(scored.scores_at(figure.weight), words, bins=BINS)
     rows = [
         [name, figure.weight, float(low), float(high), int(count), int(counts.sum())]
-        for name, counts in found.counts.items()
-        for low, high, count in zip(found.edges[:-1], found.edges[1:], counts, strict=True)
+        for name, counts in histogram.counts.items()
+        for low, high, count in zip(histogram.edges[:-1], histogram.edges[1:], counts, strict=True)
     ]
     columns = ("label", "fusion_weight", "bin_low [score]", "bin_high [score]", "count [films]", "of [films]")
     return Table(columns, rows)
 
 
 def _forest(figure: Figure) -> Table:
-    found = break_down(figure.evaluation, part=figure.part)
-    rows: list[list[Any]] = [["all", "all films", found.overall.positives + found.overall.negatives]]
-    rows[0] += [*area_cells(found.overall), None, None, found.overall.reason]
-    for finding in found.findings:
+    breakdown = break_down(figure.evaluation, part=figure.part)
+    rows: list[list[Any]] = [["all", "all films", breakdown.overall.positives + breakdown.overall.negatives]]
+    rows[0] += [*area_values(breakdown.overall), None, None, breakdown.overall.reason]
+    for finding in breakdown.findings:
         p = [finding.p_value, finding.adjusted_p_value]
         reason = finding.reason or finding.auroc.reason
-        rows.append(["finding", finding.name, finding.films, *area_cells(finding.auroc), *p, reason])
-    for name, groups in found.groups.items():
+        rows.append(["finding", finding.name, finding.films, *area_values(finding.auroc), *p, reason])
+    for name, groups in breakdown.groups.items():
         for group in groups:
             p = [group.p_value, group.adjusted_p_value]
-            rows.append([GROUPS[name], group.name, group.films, *area_cells(group.auroc), *p, group.reason])
+            rows.append([GROUPS[name], group.name, group.films, *area_values(group.auroc), *p, group.reason])
     return Table(("group", "name", "films [films]", *AREA, "p_value", "p_value_holm", "reason"), rows)
 
 
 def _operating(figure: Figure) -> Table:
-    found = apply_operating_point(figure.evaluation, figure.scored(), weight=figure.weight, asked=figure.asked)
-    said = [found.asked.rule, found.asked.target, found.asked.prevalence, found.weight, found.source]
-    said += [found.reference_films]
-    rows: list[list[Any]] = [["threshold [score]", found.threshold, None, None, None]]
+    result = apply_operating_point(figure.evaluation, figure.scored(), weight=figure.weight, point=figure.point)
+    settings = [result.point.rule, result.point.target, result.point.prevalence, result.weight, result.source]
+    settings += [result.reference_films]
+    rows: list[list[Any]] = [["threshold [score]", result.threshold, None, None, None]]
     for name in ("true_positives", "false_negatives", "false_positives", "true_negatives"):
-        rows.append([f"{name} [films]", getattr(found, name), None, None, None])
+        rows.append([f"{name} [films]", getattr(result, name), None, None, None])
     for name in ("sensitivity", "specificity"):
-        rate = getattr(found, name)
+        rate = getattr(result, name)
         rows.append([f"{name} [share]", *((rate.value, rate.low, rate.high, rate.total) if rate else [None] * 4)])
     for name in PREDICTED:
-        one = getattr(found.predictive, name) if found.predictive else None
-        rows.append([f"{name} {PREDICTED[name]}", *((one.value, one.low, one.high) if one else [None] * 3), None])
+        value = getattr(result.predictive, name) if result.predictive else None
+        rows.append(
+            [f"{name} {PREDICTED[name]}", *((value.value, value.low, value.high) if value else [None] * 3), None]
+        )
     columns = (
         "quantity", "value", "low", "high", "of [films]", "rule", "target [share]", "prevalence [share]",
         "fusion_weight", "fixed_on", "reference [films]",
     )  # fmt: skip
-    return Table(columns, [[*row, *said] for row in rows], found.reason)
+    return Table(columns, [[*row, *settings] for row in rows], result.reason)
 
 
 PREDICTED = {
@@ -159,16 +161,16 @@ def _left_out(figure: Figure, scored: ScoredPart) -> str:
     return sentence(len(set(figure.hidden).intersection(scored.images)), figure.part)
 
 
-def _compared_roc(found: Comparison, hidden: Collection[str]) -> Table:
+def _compared_roc(comparison: Comparison, hidden: Collection[str]) -> Table:
     rows: list[list[Any]] = []
-    for row, scores in zip(found.rows, found.scores, strict=True):
-        curve = statistics.roc_curve(found.labels, scores, max_points=len(found.images) + 2)
+    for row, scores in zip(comparison.rows, comparison.scores, strict=True):
+        curve = statistics.roc_curve(comparison.labels, scores, max_points=len(comparison.images) + 2)
         difference = row.difference
         against = [difference.difference, difference.low, difference.high] if difference else [None] * 3
-        said = [*area_cells(row.auroc), *against, difference.p_value if difference else None, row.adjusted_p_value]
+        results = [*area_values(row.auroc), *against, difference.p_value if difference else None, row.adjusted_p_value]
         run = [row.evaluation.run.name, str(row.evaluation.run.uuid), row.weight]
         for x, y in zip(curve.false_positive_rate.tolist(), curve.sensitivity.tolist(), strict=True):
-            rows.append([*run, x, y, *said])
+            rows.append([*run, x, y, *results])
     columns = (
         "run", "run_address", "fusion_weight", "false_positive_rate [share]", "sensitivity [share]", *AREA,
         "difference_from_first", "difference_low", "difference_high", "p_value", "p_value_holm",
@@ -176,9 +178,9 @@ def _compared_roc(found: Comparison, hidden: Collection[str]) -> Table:
     return Table(columns, rows)
 
 
-def _compared_films(found: Comparison, hidden: Collection[str]) -> Table:
-    names = [row.evaluation.run.name for row in found.rows]
-    changed = found.changed
+def _compared_films(comparison: Comparison, hidden: Collection[str]) -> Table:
+    names = [row.evaluation.run.name for row in comparison.rows]
+    changed = comparison.changed
     sides = {
         image: side
         for side in ("found", "lost", "alarms_gone", "alarms_new")
@@ -186,23 +188,23 @@ def _compared_films(found: Comparison, hidden: Collection[str]) -> Table:
     }
     rows = [
         [image, "abnormal" if label else "normal", *map(float, scores), sides.get(image)]
-        for image, label, scores in zip(found.images, found.labels, found.scores.T, strict=True)
+        for image, label, scores in zip(comparison.images, comparison.labels, comparison.scores.T, strict=True)
         if image not in hidden
     ]
-    columns = ("image", "label", *(f"{name} [score]" for name in _told_apart(names)), "changed_side")
-    return Table(columns, rows, sentence(len(found.images) - len(rows), found.part))
+    columns = ("image", "label", *(f"{name} [score]" for name in _distinct(names)), "changed_side")
+    return Table(columns, rows, sentence(len(comparison.images) - len(rows), comparison.part))
 
 
-def _told_apart(names: list[str]) -> list[str]:
-    """Runs of one name are numbered: a column is found by its head."""
+def _distinct(names: list[str]) -> list[str]:
+    """The names, with numbers for runs of the same name, so that column names are unique."""
     return [f"{name} ({k + 1})" if names.count(name) > 1 else name for k, name in enumerate(names)]
 
 
 COMPARED: dict[str, Callable[[Comparison, Collection[str]], Table]] = {"roc": _compared_roc, "scatter": _compared_films}
 
 
-def table_of(figures: Mapping[str, Callable[..., Table]], name: str, *asked: Any) -> Table:
-    """Raises KeyError, with a sentence, for a figure that has no table."""
+def table_of(figures: Mapping[str, Callable[..., Table]], name: str, *arguments: Any) -> Table:
+    """The table of a figure. Raises KeyError, with a sentence, for an unknown figure."""
     if name not in figures:
         raise KeyError(f"There is no figure {name[:40]!r}; there are {', '.join(figures)}.")
-    return figures[name](*asked)
+    return figures[name](*arguments)

@@ -1,4 +1,4 @@
-"""All that a report says of an evaluation, by the functions that its page asks."""
+"""Collects the contents of a report, with the functions that the evaluation page uses."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CURVE_POINTS = 1000
 
 @dataclass(frozen=True)
 class PartReport:
-    """One part: what its tab of the page shows, at the run's weight."""
+    """One part at the run's weight: the contents of its tab on the evaluation page."""
 
     part: str
     normal: int
@@ -79,8 +79,8 @@ class Look:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """parts: test before tune; `settings` name -> (value, the preset's or "" where it is the same); `plan` in words,
-    empty where none was locked."""
+    """The contents of a report. parts: test before tune; settings: name -> (value, whether it differs from the preset);
+    plan: (title, text) rows, empty without a plan."""
 
     evaluation: Evaluation
     parts: tuple[PartReport, ...]
@@ -112,19 +112,19 @@ class EvaluationReport:
         return self.parts[0]
 
 
-def gather(evaluation: Evaluation, *, asked: RequestedPoint | None = None) -> EvaluationReport:
-    """At the operating point that is asked for, else at the plan's, else at the usual one. Raises CannotEvaluate when
-    the run's folder is gone."""
+def gather(evaluation: Evaluation, *, point: RequestedPoint | None = None) -> EvaluationReport:
+    """The report's contents at an operating point: `point`, otherwise the plan's, otherwise the default. Raises
+    CannotEvaluate when the run's folder is gone."""
     split = evaluation.split
     with results_of(evaluation.run) as folder:
         score = folder.summary
     plan = current_plan(split)
     config, changed = _config(evaluation)
-    asked = asked or planned_point(plan)
+    point = point or planned_point(plan)
     looks = TestLook.objects.filter(split=split)
     return EvaluationReport(
         evaluation=evaluation,
-        parts=tuple(_part(evaluation, part, asked) for part in reversed(parts_of(evaluation))),
+        parts=tuple(_part(evaluation, part, point) for part in reversed(parts_of(evaluation))),
         chosen=chosen_on_tune(evaluation),
         why_none_chosen=why_none_chosen(evaluation) if chosen_on_tune(evaluation) is None else "",
         table_one=table_one(split),
@@ -142,7 +142,7 @@ def gather(evaluation: Evaluation, *, asked: RequestedPoint | None = None) -> Ev
     )
 
 
-def _part(evaluation: Evaluation, part: str, asked: RequestedPoint) -> PartReport:
+def _part(evaluation: Evaluation, part: str, point: RequestedPoint) -> PartReport:
     scored, weight = evaluated_part(evaluation, part), float(evaluation.metrics["weight"])
     sweep, fused = sweep_of(scored), scored.scores_at(weight)
     at: dict[Kind, float] = {"global": 0.0, "region": 1.0, "fused": weight}
@@ -161,7 +161,7 @@ def _part(evaluation: Evaluation, part: str, asked: RequestedPoint) -> PartRepor
         band=band_of(scored, weight=weight),
         sweep=sweep,
         histogram=statistics.histogram(fused, words, bins=BINS),
-        operating=apply_operating_point(evaluation, scored, weight=weight, asked=asked),
+        operating=apply_operating_point(evaluation, scored, weight=weight, point=point),
         breakdown=break_down(evaluation, part=part),
         note=note_of(evaluation.split, part),
         digest=scored.digest.hex(),
@@ -177,7 +177,7 @@ def _looks(evaluation: Evaluation) -> Iterator[Look]:
 
 
 def _config(evaluation: Evaluation) -> tuple[PipelineConfig | None, dict[str, str]]:
-    """Of the detector's run, as it was asked for; None where the run records none that this release reads."""
+    """The config of the detector's run, and its changes from the preset; None if this release cannot load it."""
     detector = evaluation.run.detector
     stored = detector.run.config if detector else {}
     if not stored:
@@ -189,7 +189,7 @@ def _config(evaluation: Evaluation) -> tuple[PipelineConfig | None, dict[str, st
 
 
 def _settings(config: PipelineConfig | None, changed: dict[str, str]) -> dict[str, tuple[str, bool]]:
-    """Those that differ from the preset first."""
+    """Settings that differ from the preset come first."""
     if config is None:
         return {}
     plain = config.to_json()

@@ -1,4 +1,4 @@
-"""A4 pages of headings, paragraphs, tables and plots, drawn by matplotlib: text stays text, fonts go along, and the
+"""A4 pages of headings, paragraphs, tables and plots, drawn by matplotlib. Text stays text, fonts are embedded, and the
 same content gives the same bytes."""
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ INSIDE = WIDTH - 2 * MARGIN
 INK, MUTED, LINE, GRID = (PAPER["light"][name] for name in ("ink", "muted", "line", "grid"))
 LEADING = 1.35
 BODY, SMALL = 9.0, 7.5
-PAD = 4.0  # beside the text of a cell
+PAD = 4.0  # beside the text of a table's field
 NO_GLYPH = "\u25a1"
 _FONTS = {bold: Path("fonts", "ttf", f"DejaVuSans{'-Bold' if bold else ''}.ttf") for bold in (False, True)}
 _SETTINGS: Any = {
-    "pdf.fonttype": 42,  # TrueType, whole words in the file: readers find and copy them
+    "pdf.fonttype": 42,  # TrueType: text can be searched and copied
     "font.family": "DejaVu Sans",
     "font.size": 7.5,
     "axes.edgecolor": LINE,
@@ -50,14 +50,14 @@ _SETTINGS: Any = {
     "legend.fontsize": 7,
     "text.parse_math": False,
 }
-logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells each table of each font that it cuts down
-_drawing = Lock()  # matplotlib's settings are one for all threads
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs each table of each font that it subsets
+_drawing = Lock()  # matplotlib's settings are shared by all threads
 
 Draw = Callable[[Any], None]
 
 
 class Paper:
-    """What is added goes below what was added before, on a new page where it does not fit."""
+    """A document. Each addition goes below the previous one, on a new page if it does not fit."""
 
     def __init__(self, *, title: str, foot: str, random_weights: bool) -> None:
         self.title, self.foot, self.random_weights = title, foot, random_weights
@@ -74,7 +74,7 @@ class Paper:
             self.new_page()
 
     def heading(self, text: str, *, size: float = 12.5, keep: float = 60) -> None:
-        """With at least `keep` points of what follows on the same page."""
+        """Keep at least `keep` points of room for what follows on the same page."""
         self.need(size * 2.2 + keep)
         self.y -= size * (0.9 if self.y < TOP else 0)
         for line in wrapped(text, INSIDE, size, bold=True):
@@ -98,36 +98,36 @@ class Paper:
         muted_first: bool = False,
         size: float = SMALL,
     ) -> None:
-        """Columns as wide as their text where that fits the page, else wrapped; the head comes again on each page."""
+        """Columns are as wide as their text if that fits the page, otherwise wrapped. Each page repeats the head."""
         lines = [list(map(str, row)) for row in rows]
         widths = column_widths([list(head), *lines], size)
-        cells = [[wrapped(text, w - PAD, size) for text, w in zip(row, widths, strict=True)] for row in lines]
+        fields = [[wrapped(text, w - PAD, size) for text, w in zip(row, widths, strict=True)] for row in lines]
         heads = [wrapped(text, w - PAD, size, bold=True) for text, w in zip(head, widths, strict=True)]
         step = size * LEADING
         tall = step * max(map(len, heads), default=1) + 5
-        first = step * max(map(len, cells[0]), default=1) + 4 if cells else 0
+        first = step * max(map(len, fields[0]), default=1) + 4 if fields else 0
         if caption:
             self.need(len(wrapped(caption, INSIDE, size)) * step + tall + first + 6)
             self.paragraph(caption, size=size, colour=MUTED)
             self.y += size * 0.3
         self.need(tall + first)
         self._head(heads, widths, size)
-        for row in cells:
+        for row in fields:
             height = step * max(map(len, row)) + 3
             if self.y - height < BOTTOM:
                 self.new_page()
                 self._head(heads, widths, size)
-            self._cells(row, widths, size=size, muted_first=muted_first)
+            self._draw_fields(row, widths, size=size, muted_first=muted_first)
             self.y -= height
             self._rule(sum(widths), GRID)
         self.y -= 8
 
     def facts(self, facts: Iterable[tuple[str, str]], *, size: float = SMALL) -> None:
-        """Name and value, side by side."""
+        """A table of names and values."""
         self.table(["", ""], facts, size=size, muted_first=True)
 
     def plots(self, draws: Sequence[Draw], *, height: float, below: float, left: float = 44) -> None:
-        """Axes side by side, each `height` tall over `below` points for ticks and legend."""
+        """Axes side by side, each `height` points tall, with `below` points below for ticks and legend."""
         self.need(height + below + 14)
         wide = INSIDE / len(draws)
         for place, draw in enumerate(draws):
@@ -147,7 +147,7 @@ class Paper:
         return target.getvalue()
 
     def _stamp(self, page: Figure, number: int) -> None:
-        """What every page says, whichever of them is cut out."""
+        """Header and footer of every page, so that each single page carries the notices."""
         _put(page, MARGIN, HEIGHT - 34, self.title, size=SMALL, colour=MUTED)
         if self.random_weights:
             width = text_width(RANDOM_WEIGHTS, 9.5, bold=True) + 12
@@ -157,19 +157,19 @@ class Paper:
         _line(page, MARGIN, WIDTH - MARGIN, 40, LINE)
         _put(page, MARGIN, 29, NOTICE, size=SMALL, bold=True)
         _put(page, MARGIN, 19, self.foot, size=6.5, colour=MUTED)
-        said = f"page {number} of {len(self.pages)}"
-        _put(page, WIDTH - MARGIN - text_width(said, SMALL), 29, said, size=SMALL, colour=MUTED)
+        numbering = f"page {number} of {len(self.pages)}"
+        _put(page, WIDTH - MARGIN - text_width(numbering, SMALL), 29, numbering, size=SMALL, colour=MUTED)
 
     def _head(self, heads: Sequence[list[str]], widths: Sequence[float], size: float) -> None:
-        if any(line for cell in heads for line in cell):
-            self._cells(heads, widths, size=size, bold=True)
+        if any(line for field in heads for line in field):
+            self._draw_fields(heads, widths, size=size, bold=True)
             self.y -= size * LEADING * max(map(len, heads)) + 3
             self._rule(sum(widths), LINE)
             self.y -= 2
 
-    def _cells(
+    def _draw_fields(
         self,
-        cells: Sequence[list[str]],
+        fields: Sequence[list[str]],
         widths: Sequence[float],
         *,
         size: float,
@@ -177,7 +177,7 @@ class Paper:
         muted_first: bool = False,
     ) -> None:
         x = MARGIN
-        for place, (lines, width) in enumerate(zip(cells, widths, strict=True)):
+        for place, (lines, width) in enumerate(zip(fields, widths, strict=True)):
             for k, line in enumerate(lines):
                 y = self.y - size * LEADING * (k + 1) + 1
                 _put(
@@ -210,7 +210,7 @@ def font(bold: bool) -> FontProperties:
 
 @lru_cache(20_000)
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
-    """In points."""
+    """Width in points."""
     prop = font(bold).copy()
     prop.set_size(size)
     return float(text_to_path.get_text_width_height_descent(text, prop, False)[0])
@@ -218,7 +218,7 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
 
 @lru_cache(20_000)
 def glyphs(text: str) -> str:
-    """The text as the font can write it: a box for a sign that it lacks, a space for what no page shows."""
+    """The text with a box for each character that the font lacks, and a space for each unprintable one."""
     known = get_font(Path(matplotlib.get_data_path(), _FONTS[False])).get_char_index
     return "".join(sign if sign == " " or (sign.isprintable() and known(ord(sign))) else _other(sign) for sign in text)
 
@@ -247,17 +247,18 @@ def wrapped(text: str, width: float, size: float, *, bold: bool = False) -> list
 
 
 def column_widths(rows: Sequence[Sequence[str]], size: float) -> list[float]:
-    """Of a table: what its texts ask for where that fits, else what is left after the longest words, by demand."""
+    """Widths in points: those of the texts if they fit, otherwise those of the longest words, with the remaining room
+    distributed in proportion to what is missing."""
     columns = list(zip(*rows, strict=True))
-    asked = [max(text_width(glyphs(text), size, bold=True) for text in column) + PAD + 4 for column in columns]
-    if sum(asked) <= INSIDE:
-        return asked
+    wanted = [max(text_width(glyphs(text), size, bold=True) for text in column) + PAD + 4 for column in columns]
+    if sum(wanted) <= INSIDE:
+        return wanted
     least = [
         min(max(text_width(word, size, bold=True) for text in column for word in [*glyphs(text).split(), "n"]), 110)
         + PAD + 2
         for column in columns
     ]  # fmt: skip
     if sum(least) >= INSIDE:
-        return [one * INSIDE / sum(least) for one in least]
-    spare, wish = INSIDE - sum(least), [max(0.0, a - b) for a, b in zip(asked, least, strict=True)]
-    return [b + spare * w / sum(wish) for b, w in zip(least, wish, strict=True)]
+        return [width * INSIDE / sum(least) for width in least]
+    spare, missing = INSIDE - sum(least), [max(0.0, a - b) for a, b in zip(wanted, least, strict=True)]
+    return [b + spare * w / sum(missing) for b, w in zip(least, missing, strict=True)]

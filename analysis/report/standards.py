@@ -1,13 +1,13 @@
-"""The topics of STARD-AI, CLAIM and TRIPOD+AI in short words of ours, each with what Hilum knows of it.
+"""The topics of STARD-AI, CLAIM and TRIPOD+AI in our own short words, each with what Hilum knows of it.
 
-Nothing here says that a study complies: that is for its authors, with the published checklists in hand.
+Nothing here claims that a study complies; its authors decide that with the published checklists.
 """
 
 from __future__ import annotations
 
 from analysis.report.gathering import UNKNOWN, EvaluationReport
 
-# standard -> (topic, name of a fact in `facts`, "" where only the authors know)
+# standard -> (topic, key of `facts`, or "" if only the authors know)
 STANDARDS: dict[str, tuple[tuple[str, str], ...]] = {
     "STARD-AI": (
         ("Title: a study of diagnostic accuracy, and its measure", "measure"),
@@ -104,7 +104,7 @@ STANDARDS: dict[str, tuple[tuple[str, str], ...]] = {
 
 
 def filled(report: EvaluationReport) -> dict[str, list[tuple[str, str]]]:
-    """Standard -> its topics, each with what is known."""
+    """Standard -> (topic, what is known)."""
     known = facts(report)
     return {
         standard: [(topic, known[fact] if fact else UNKNOWN) for topic, fact in topics]
@@ -113,12 +113,12 @@ def filled(report: EvaluationReport) -> dict[str, list[tuple[str, str]]]:
 
 
 def facts(report: EvaluationReport) -> dict[str, str]:
-    """What Hilum knows, a sentence each; `UNKNOWN` where this run does not tell."""
+    """What Hilum knows, by key; `UNKNOWN` if the run does not record it."""
     config, first, reached = report.config, report.first, report.first.operating
     area = first.areas["fused"]
     parts = ", ".join(f"{part} {count:,}" for part, count in report.flow.parts.items())
     threshold = (
-        f"{reached.threshold:.4g}, for a {reached.asked.rule} of {reached.asked.target:g}, fixed on {reached.source}"
+        f"{reached.threshold:.4g}, for a {reached.point.rule} of {reached.point.target:g}, fixed on {reached.source}"
         if reached.threshold is not None
         else reached.reason
     )
@@ -148,7 +148,7 @@ def facts(report: EvaluationReport) -> dict[str, str]:
         "missing": _left_out(report),
         "subgroups": f"{len(first.breakdown.groups)} attributes with intervals, under By finding and group."
         if first.breakdown.groups
-        else "The films say nothing that tells groups apart.",
+        else "No attribute of the films has several groups.",
         "sample": f"As available: {first.abnormal:,} abnormal and {first.normal:,} normal films in {first.part}. "
         f"Whether a size was planned is {UNKNOWN}.",
         "flow": "Under Data: flow from files to parts.",
@@ -181,9 +181,9 @@ def _interval(area: object) -> str:
 
 
 def _left_out(report: EvaluationReport) -> str:
-    said = [
+    counts = [
         f"{part.part}: " + ", ".join(f"{count:,} {reason}" for reason, count in sorted(part.left_out.items()))
         for part in report.parts
         if part.left_out
     ]
-    return f"Films without a score or a usable label are left out and counted. {'; '.join(said)}".rstrip() + "."
+    return f"Films without a score or a usable label are left out and counted. {'; '.join(counts)}".rstrip() + "."

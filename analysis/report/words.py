@@ -1,4 +1,4 @@
-"""The methods paragraph of a report, from its facts, and what to cite."""
+"""The methods section of a report, and its citation."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ PAPER = (
 
 
 def methods(report: EvaluationReport) -> list[str]:
-    """Paragraphs. What is not recorded is left out, never guessed."""
+    """Paragraphs. What is not recorded is left out."""
     paragraphs = [_data(report), _method(report), _scores(report), _figures(report)]
     if report.random_weights:
         paragraphs.append(
             "The backbone of this run has random weights: no number here may be used as an estimate of what the "
             "method can do."
         )
-    return [one for one in paragraphs if one]
+    return [paragraph for paragraph in paragraphs if paragraph]
 
 
 def citation() -> list[str]:
@@ -33,7 +33,7 @@ def _data(report: EvaluationReport) -> str:
     how = (
         f"drawn into parts by patient with seed {split.seed}"
         if split.origin == "drawn"
-        else "taken into parts as the CSV has them"
+        else "assigned to parts by the CSV"
     )
     left = ", ".join(f"{count:,} {reason}" for reason, count in report.flow.left_out.items())
     return (
@@ -57,7 +57,7 @@ def _method(report: EvaluationReport) -> str:
         f"weights{sha}, averaged over {config.pool} × {config.pool} positions."
     )
     if config.mask:
-        text += " Patches that the mean film shows black were left out (hard mask)."
+        text += " Patches that are black in the mean film were left out (hard mask)."
     if config.detector == "patchcore":
         text += (
             f" Memory banks, one of all patches and one of each cell of a {config.grid} × {config.grid} grid with a "
@@ -103,7 +103,7 @@ def _figures(report: EvaluationReport) -> str:
     reached = report.first.operating
     if reached.threshold is not None:
         text += (
-            f" The threshold for a {reached.asked.rule} of {reached.asked.target:g} was fixed on "
+            f" The threshold for a {reached.point.rule} of {reached.point.target:g} was fixed on "
             f"{reached.reference_films:,} films of {reached.source}, never on the films it is applied to."
         )
     text += " P-values by finding and group are adjusted after Holm; below 30 films none is given."

@@ -1,4 +1,4 @@
-"""How well the films of an evaluated part are aligned, and what that does to the AUROC."""
+"""How well the films of an evaluated part are aligned, and the effect on the AUROC."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ NOT_KEPT = "The run was scored before alignments were measured film by film; sco
 
 
 def alignment_of(evaluation: Evaluation, scored: ScoredPart, *, hidden: Collection[str] = ()) -> dict[str, Any]:
-    """JSON: films flagged, how the films resemble the canonical image before and after, the AUROC of films aligned well
-    and of those flagged at the run's weight, and the worst aligned films, `hidden` ones left out and counted. `reason`
-    says why there is nothing to tell. Raises CannotEvaluate when the run's folder is gone."""
+    """JSON: the share of films flagged, their similarity to the canonical image before and after, the AUROC at the
+    run's weight of well aligned and of flagged films, and the worst aligned films, except `hidden` films, which are
+    counted. Without any of these `reason` says why. Raises CannotEvaluate when the run's folder is gone."""
     run = evaluation.run
     with results_of(run) as folder:
         flagged_rows = folder.summary.flagged
-    found: dict[str, Any] = {"part": scored.part, "films": len(scored.images), "reason": ""}
+    report: dict[str, Any] = {"part": scored.part, "films": len(scored.images), "reason": ""}
     if run.detector is None or run.detector.alignment is None:
-        return found | {"reason": NOT_ALIGNED}
+        return report | {"reason": NOT_ALIGNED}
     if flagged_rows is None:
-        return found | {"reason": NOT_KEPT}
+        return report | {"reason": NOT_KEPT}
     try:
         fitted_on = run.detector.alignment.fit_report.measures
-    except IncompleteJson as problem:
-        return found | {"reason": str(problem)}
+    except IncompleteJson as error:
+        return report | {"reason": str(error)}
     flagged = np.isin(scored.rows, np.asarray(flagged_rows, dtype=np.int64))
     quality = _quality(run, scored)
     scores = scored.scores_at(float(evaluation.metrics["weight"]))
-    groups = ["flagged" if one else "aligned well" for one in flagged]
-    found |= {
+    groups = ["flagged" if is_flagged else "aligned well" for is_flagged in flagged]
+    report |= {
         "alignment": str(run.detector.alignment.run.uuid),
         "weight": float(evaluation.metrics["weight"]),
         "flagged": asdict(statistics.clustered_rate(flagged, scored.patients)),
@@ -62,11 +62,11 @@ def alignment_of(evaluation: Evaluation, scored: ScoredPart, *, hidden: Collecti
         "measures": None if quality is None else _measures(quality),
         "groups": [asdict(row) for row in statistics.subgroup_aurocs(scored.labels, scores, groups, scored.patients)],
     }
-    return found | _worst(scored, flagged, quality, hidden)
+    return report | _worst(scored, flagged, quality, hidden)
 
 
 def _quality(run: Run, scored: ScoredPart) -> NDArray[np.float64] | None:
-    """`NAMES` of the films of the part, (N, 5); None for a run of an engine that did not measure them."""
+    """(N, 5): the measures `NAMES` of the films of the part; None if the engine of the run did not measure them."""
     with results_of(run) as folder:
         if not folder.measures_alignment:
             return None
@@ -74,27 +74,27 @@ def _quality(run: Run, scored: ScoredPart) -> NDArray[np.float64] | None:
 
 
 def _measures(quality: NDArray[np.float64]) -> dict[str, dict[str, float]]:
-    """Name -> median, the tenth of films that is lowest, and the least, of the films where it is known."""
-    found = {}
+    """Name -> median, 10th percentile and minimum, over the films with a finite value."""
+    measures = {}
     for column, name in enumerate(NAMES):
         values = quality[:, column]
         values = values[np.isfinite(values)]
         if len(values):
             low, middle = np.quantile(values, [0.1, 0.5])
-            found[name] = {"median": float(middle), "lowest_tenth": float(low), "least": float(values.min())}
-    return found
+            measures[name] = {"median": float(middle), "lowest_tenth": float(low), "least": float(values.min())}
+    return measures
 
 
 def _worst(
     scored: ScoredPart, flagged: NDArray[np.bool_], quality: NDArray[np.float64] | None, hidden: Collection[str]
 ) -> dict[str, Any]:
-    """Flagged films first, then those that resemble the canonical image least; without measures the flagged alone."""
+    """The flagged films, then those least similar to the canonical image; without measures only the flagged films."""
     ncc = np.full(len(flagged), np.nan) if quality is None else quality[:, NAMES.index("ncc_after")]
     order = np.lexsort((ncc, ~flagged))
     rows = [row for row in order.tolist() if flagged[row] or np.isfinite(ncc[row])]
-    told = [row for row in rows if scored.images[row] not in hidden]
+    visible = [row for row in rows if scored.images[row] not in hidden]
     return {
-        "hidden": len(rows) - len(told),
+        "hidden": len(rows) - len(visible),
         "worst": [
             {
                 "image": scored.images[row],
@@ -102,6 +102,6 @@ def _worst(
                 "flagged": bool(flagged[row]),
                 "ncc_after": float(ncc[row]) if np.isfinite(ncc[row]) else None,
             }
-            for row in told[:WORST]
+            for row in visible[:WORST]
         ],
     }

@@ -1,5 +1,4 @@
-"""What is known of the films of an evaluation beside their label: findings at the cut-off, view, sex, age, source,
-scanner."""
+"""Attributes of the films of an evaluation: findings at the cut-off, view, sex, age, dataset, scanner."""
 
 from __future__ import annotations
 
@@ -17,14 +16,14 @@ SEXES = {"M": "male", "F": "female", "O": "other"}
 
 @dataclass(frozen=True)
 class Attributes:
-    """findings: those of each film (N); groups: name of `GROUPS` -> the group of each film (N)."""
+    """findings: of each film, (N); groups: key of `GROUPS` -> the group of each film, (N)."""
 
     findings: list[tuple[str, ...]]
     groups: dict[str, list[str]]
 
 
 def attributes_of(scored: ScoredPart, *, cutoff: datetime) -> Attributes:
-    """In the order of the films of the part."""
+    """Attributes in the order of the films of the part."""
     films: dict[str, Image] = {}
     for start in range(0, len(scored.images), CHUNK):
         chunk = Image.objects.filter(uuid__in=scored.images[start : start + CHUNK])
@@ -47,5 +46,5 @@ def attributes_of(scored: ScoredPart, *, cutoff: datetime) -> Attributes:
 
 
 def scanner(film: Image) -> str:
-    """Manufacturer and model, as far as the header was allowed to keep them."""
+    """Manufacturer and model, as far as the stored header contains them."""
     return " ".join(film.header[key] for key in ("manufacturer", "model") if film.header.get(key)) or UNKNOWN

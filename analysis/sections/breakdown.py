@@ -1,5 +1,5 @@
-"""An evaluated part, taken apart: AUROC by finding and by group, and under other treatments of labels that are neither
-normal nor abnormal."""
+"""The AUROC of an evaluated part by finding, by group, and under other treatments of labels that are neither normal nor
+abnormal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from analysis.sections.attributes import GROUPS, attributes_of
 from analysis.sections.trivial_baselines import Trivial, trivial_of
 from portal.models import CurrentLabel, LabelValue
 
-# label -> the class that it is counted as, in words
+# (label, class that it is counted as)
 TREATMENTS = [
     (LabelValue.UNSURE.value, 1),
     (LabelValue.UNSURE.value, 0),
@@ -26,7 +26,7 @@ TREATMENTS = [
 
 @dataclass(frozen=True)
 class Treatment:
-    """The AUROC of the part when films of one more label count as one of the classes; `films` of them have a score."""
+    """The AUROC of the part if the films of another label count as normal or abnormal; `films` is their number."""
 
     words: str
     films: int
@@ -35,8 +35,8 @@ class Treatment:
 
 @dataclass(frozen=True)
 class Breakdown:
-    """At the run's weight: the AUROC of all films, by finding, by group of each attribute, by treatment, and beside
-    trivial scores."""
+    """At the run's weight: the AUROC of all films, by finding, by group of each attribute and by treatment, and
+    trivial scores for comparison."""
 
     part: str
     weight: float
@@ -48,7 +48,8 @@ class Breakdown:
 
 
 def break_down(evaluation: Evaluation, *, part: str) -> Breakdown:
-    """Attributes in which all films are alike have no groups. Raises CannotEvaluate when the run's folder is gone."""
+    """The breakdown of a part. An attribute with the same value in all films has no groups. Raises CannotEvaluate
+    when the run's folder is gone."""
     weight = float(evaluation.metrics["weight"])
     scored = evaluated_part(evaluation, part)
     known = attributes_of(scored, cutoff=evaluation.label_cutoff)
@@ -69,7 +70,7 @@ def break_down(evaluation: Evaluation, *, part: str) -> Breakdown:
 
 
 def _treatments(evaluation: Evaluation, reported: ScoredPart, weight: float) -> list[Treatment]:
-    found = []
+    treatments = []
     for label, counted_as in TREATMENTS:
         if label not in reported.left_out:
             continue
@@ -78,8 +79,8 @@ def _treatments(evaluation: Evaluation, reported: ScoredPart, weight: float) -> 
         )
         area = statistics.auroc_interval(scored.labels, scored.scores_at(weight), scored.patients)
         words = f"{label} counted as {'abnormal' if counted_as else 'normal'}"
-        found.append(Treatment(words, len(scored.images) - len(reported.images), area))
-    return found
+        treatments.append(Treatment(words, len(scored.images) - len(reported.images), area))
+    return treatments
 
 
 def forest(breakdown: Breakdown, *, theme: Theme, random_weights: bool) -> dict[str, Any]:

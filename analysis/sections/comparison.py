@@ -1,4 +1,4 @@
-"""Two to six evaluated runs side by side, on the films that all of them scored."""
+"""A comparison of two to six evaluated runs, on the films that all of them scored."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from portal.models import Part
 
 LEAST, MOST = 2, 6
 SEED = "seed"
-SPECIFICITY = 0.8  # at which films change sides: 0.9 needs more normals than small sets have
+SPECIFICITY = 0.8  # of the thresholds for changed calls; 0.9 needs more normal films than small sets have
 
 
 class CannotCompare(Exception):
-    """A sentence for the user."""
+    """The message is a sentence for the user."""
 
 
 @dataclass(frozen=True)
 class ComparedRun:
     """One run: its AUROC on the common films, and its difference from the first run's, None for the first itself.
 
-    `declared` says whether the analysis plan names this comparison. adjusted_p_value is Holm's, of a declared one over
-    all that the plan declares, of another one over all that are shown.
+    `declared`: whether the analysis plan names this comparison. adjusted_p_value is adjusted after Holm: a declared
+    comparison among all that the plan declares, any other among all that are shown.
     """
 
     evaluation: Evaluation
@@ -47,7 +47,7 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class Changed:
-    """The films that the second run calls otherwise than the first, each at its own threshold for one specificity."""
+    """The films that the two runs call differently, each run at its own threshold for the same specificity."""
 
     threshold_first: float
     threshold_second: float
@@ -59,8 +59,8 @@ class Changed:
 
 @dataclass(frozen=True)
 class Comparison:
-    """films (N) are those that all runs scored with a label normal or abnormal at the first run's cut-off; scores
-    (K, N) and labels (N,) belong to them; left_out counts, for each run, its films that another one lacks."""
+    """The N films are those that all K runs scored, labelled normal or abnormal at the first evaluation's cut-off.
+    images: (N); labels: (N,) int8; scores: (K, N); left_out: for each run, its films that another run lacks."""
 
     part: str
     rows: tuple[ComparedRun, ...]
@@ -74,29 +74,33 @@ class Comparison:
 
 
 def compare(evaluations: Sequence[Evaluation], *, part: str) -> Comparison:
-    """The runs in the order given, the first as the one that the others are compared with: the primary detector of the
-    split's analysis plan, where it is among them.
+    """Compare the other runs with the first one, in their order; the primary detector of the split's analysis plan
+    moves to the front, if it is among them.
 
-    Raises CannotCompare for another number of runs, for a part that one was not evaluated on, and where no film is
-    common; CannotEvaluate where a run's folder is gone.
+    Raises CannotCompare for another number of runs, for a part that a run was not evaluated on, and if the runs have no
+    film in common; CannotEvaluate when a run's folder is gone.
     """
     if not LEAST <= len(evaluations) <= MOST:
         raise CannotCompare(f"{len(evaluations)} runs are chosen; choose {LEAST} to {MOST}.")
-    for one in evaluations:
-        if part not in parts_of(one):
-            raise CannotCompare(f"The run {one.run.name!r} was not evaluated on {part}; leave it out or score {part}.")
+    for evaluation in evaluations:
+        if part not in parts_of(evaluation):
+            raise CannotCompare(
+                f"The run {evaluation.run.name!r} was not evaluated on {part}; leave it out or score {part}."
+            )
     plan = declared(current_plan(evaluations[0].split)) if part == Part.TEST else None
     evaluations = _primary_first(evaluations, plan)
     is_declared = _declared(evaluations, plan)
     cutoff = evaluations[0].label_cutoff
-    parts = [scored_part(one.run, part=part, cutoff=cutoff) for one in evaluations]
-    common = set(parts[0].images).intersection(*(one.images for one in parts[1:]))
+    parts = [scored_part(evaluation.run, part=part, cutoff=cutoff) for evaluation in evaluations]
+    common = set(parts[0].images).intersection(*(scored.images for scored in parts[1:]))
     if not common:
         raise CannotCompare(f"No film of {part} was scored by all {len(evaluations)} runs; choose runs of one split.")
-    left_out = tuple(len(one.images) - len(common) for one in parts)
-    parts = [_only(one, common, like=parts[0]) for one in parts]
-    weights = [float(one.metrics["weight"]) for one in evaluations]
-    scores = np.stack([one.scores_at(weight) for one, weight in zip(parts, weights, strict=True)]).astype(np.float64)
+    left_out = tuple(len(scored.images) - len(common) for scored in parts)
+    parts = [_only(scored, common, like=parts[0]) for scored in parts]
+    weights = [float(evaluation.metrics["weight"]) for evaluation in evaluations]
+    scores = np.stack([scored.scores_at(weight) for scored, weight in zip(parts, weights, strict=True)]).astype(
+        np.float64
+    )
     findings = attributes_of(parts[0], cutoff=cutoff).findings
     labels, patients = parts[0].labels, parts[0].patients
     rows = [
@@ -126,8 +130,8 @@ def compare(evaluations: Sequence[Evaluation], *, part: str) -> Comparison:
 
 
 def settings_that_differ(evaluations: Sequence[Evaluation]) -> dict[str, list[Any]]:
-    """Setting -> its value in each run; those in which all agree are left out."""
-    flat = [_flat(one.run.detector.run.config if one.run.detector else {}) for one in evaluations]
+    """Setting -> its value in each run, for the settings that differ."""
+    flat = [_flat(evaluation.run.detector.run.config if evaluation.run.detector else {}) for evaluation in evaluations]
     names = sorted({name for config in flat for name in config})
     table = {name: [config.get(name) for config in flat] for name in names}
     return {name: values for name, values in table.items() if any(value != values[0] for value in values)}
@@ -145,7 +149,7 @@ def _flat(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _only(scored: ScoredPart, common: set[str], *, like: ScoredPart) -> ScoredPart:
-    """The common films in the order of ``like``."""
+    """The common films, in the order of `like`."""
     at = {image: row for row, image in enumerate(scored.images)}
     images = [image for image in like.images if image in common]
     rows = [at[image] for image in images]
@@ -161,44 +165,46 @@ def _only(scored: ScoredPart, common: set[str], *, like: ScoredPart) -> ScoredPa
 
 
 def _primary_first(evaluations: Sequence[Evaluation], plan: DeclaredComparisons | None) -> list[Evaluation]:
-    """The plan's primary detector before all others, where it is among them."""
-    return sorted(evaluations, key=lambda one: plan is None or _detector(one) != plan.primary)
+    """The evaluation of the plan's primary detector first, if it is among them."""
+    return sorted(evaluations, key=lambda evaluation: plan is None or _fit_run(evaluation) != plan.primary)
 
 
-def _detector(evaluation: Evaluation) -> UUID | None:
-    """The run that fitted it, which is what a plan names."""
+def _fit_run(evaluation: Evaluation) -> UUID | None:
+    """The run that fitted the detector, by which a plan names it."""
     return evaluation.run.detector.run.uuid if evaluation.run.detector else None
 
 
 def _declared(evaluations: Sequence[Evaluation], plan: DeclaredComparisons | None) -> list[bool]:
     """Which runs the plan compares with the first."""
-    if plan is None or _detector(evaluations[0]) != plan.primary:
+    if plan is None or _fit_run(evaluations[0]) != plan.primary:
         return [False] * len(evaluations)
-    return [_detector(one) in plan.compared for one in evaluations]
+    return [_fit_run(evaluation) in plan.compared for evaluation in evaluations]
 
 
 def _adjusted(rows: Sequence[ComparedRun], *, planned: int) -> tuple[ComparedRun, ...]:
-    """A plan's comparisons are corrected for each other, be they shown or not, and for nothing else: that is what
-    declaring is for. Any other p-value is corrected for all that are shown."""
+    """Declared comparisons are corrected only for each other, whether shown or not; that is the benefit of declaring
+    them. Any other p-value is corrected for all comparisons that are shown."""
     raw = {k: row.difference.p_value for k, row in enumerate(rows) if row.difference}
     tested = {k: p for k, p in raw.items() if p is not None}
     among_all = dict(zip(tested, statistics.holm(list(tested.values())), strict=True))
     own = [k for k in tested if rows[k].declared]
-    unseen = [1.0] * (planned - len(own))  # as if they had shown nothing: the correction errs on the safe side
+    unseen = [1.0] * (planned - len(own))  # those not shown: p = 1 makes the correction conservative
     among_own = dict(zip(own, statistics.holm([*(tested[k] for k in own), *unseen]), strict=False))
-    found = {**among_all, **among_own}
-    return tuple(replace(row, adjusted_p_value=float(found[k])) if k in found else row for k, row in enumerate(rows))
+    adjusted = {**among_all, **among_own}
+    return tuple(
+        replace(row, adjusted_p_value=float(adjusted[k])) if k in adjusted else row for k, row in enumerate(rows)
+    )
 
 
 def _changed(
     evaluations: Sequence[Evaluation], parts: Sequence[ScoredPart], weights: Sequence[float]
 ) -> Changed | None:
-    """None where either run has no threshold of its own."""
-    reached = [
-        apply_operating_point(evaluation, scored, weight=weight, asked=RequestedPoint(target=SPECIFICITY))
+    """None if either run has no threshold."""
+    results = [
+        apply_operating_point(evaluation, scored, weight=weight, point=RequestedPoint(target=SPECIFICITY))
         for evaluation, scored, weight in zip(evaluations, parts, weights, strict=True)
     ]
-    first, second = (one.threshold for one in reached)
+    first, second = (result.threshold for result in results)
     if first is None or second is None:
         return None
     called = [

@@ -1,4 +1,4 @@
-"""What an evaluation stands on: films by part and label, what was left out and why, the cut-off, looks at test."""
+"""The data of an evaluation: films by part and label, films left out by reason, the cut-off, looks at test."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from portal.models import Part
 
 
 def data_of(evaluation: Evaluation) -> dict[str, Any]:
-    """JSON, from what split and evaluation keep: no film is read."""
+    """JSON from the stored counts of split and evaluation; no file is opened."""
     split = evaluation.split
-    told = evaluation.metrics["parts"]
+    summaries = evaluation.metrics["parts"]
     return {
         "split": str(split.uuid),
         "origin": split.get_origin_display(),
@@ -23,7 +23,7 @@ def data_of(evaluation: Evaluation) -> dict[str, Any]:
         "parts": {part: split.counts["parts"][part] for part in Part.values if part in split.counts.get("parts", {})},
         "left_out_of_split": split.counts.get("left_out", {}),
         "evaluated": {
-            part: {name: told[part][name] for name in ("normal", "abnormal", "patients", "left_out")}
+            part: {name: summaries[part][name] for name in ("normal", "abnormal", "patients", "left_out")}
             for part in parts_of(evaluation)
         },
         "looks_at_test": looks_at_test(split),

@@ -1,4 +1,4 @@
-"""A scored part -> what an evaluation page shows of it at a weight: numbers and figures."""
+"""A scored part -> the numbers and figures of the evaluation page at a weight."""
 
 from collections.abc import Collection
 from typing import Any
@@ -8,12 +8,12 @@ import numpy as np
 from analysis import figures, statistics
 from analysis.evaluation import blinding
 from analysis.evaluation.evaluate import ScoredPart, aurocs, band_of, sweep_of
-from analysis.evaluation.memory_cache import Remembered
+from analysis.evaluation.memory_cache import MemoryCache
 from analysis.figures.palette import Kind, Theme
 from portal.models import Part
 
 BINS = 30
-_drawn = Remembered(32)  # two hundred kilobytes each
+_drawn = MemoryCache(32)  # two hundred kilobytes each
 
 
 def draw_part(
@@ -27,11 +27,11 @@ def draw_part(
     hidden: Collection[str] = (),
     moving: bool = False,
 ) -> dict[str, Any]:
-    """`figures` (plain JSON for Plotly by name), `rows` (AUROC by kind of score).
+    """`figures` (plain JSON for Plotly by name), `rows` (AUROC by kind of score), counts and sentences.
 
-    While the weight is `moving` the ROC's band is left out, since a thousand resamples take a second. The films in
-    `hidden` count in every curve and number; none of them is named, drawn as a mark or shown. The answer is remembered
-    and shared: it is not to be changed.
+    While the weight is `moving` the ROC's band is left out, since a thousand resamples take a second. `hidden` films
+    count in every curve and number, but are not named or drawn as marks. The returned dict is cached and shared: do not
+    change it.
     """
     left_out = tuple(sorted(scored.left_out.items()))
     key = (
@@ -47,7 +47,7 @@ def draw_part(
         moving,
     )
 
-    def work_out() -> dict[str, Any]:
+    def compute() -> dict[str, Any]:
         return _draw_part(
             scored,
             weight=weight,
@@ -59,7 +59,7 @@ def draw_part(
             moving=moving,
         )
 
-    return _drawn(key, work_out)
+    return _drawn.get_or_compute(key, compute)
 
 
 def _draw_part(
@@ -74,15 +74,15 @@ def _draw_part(
     moving: bool,
 ) -> dict[str, Any]:
     sweep = sweep_of(scored)
-    found = aurocs(scored, sweep, weight=weight)
+    areas = aurocs(scored, sweep, weight=weight)
     fused = scored.scores_at(weight)
-    said: dict[str, Any] = {"theme": theme, "random_weights": random_weights}
+    style: dict[str, Any] = {"theme": theme, "random_weights": random_weights}
     shown = [None if image in hidden else image for image in scored.images]
     return {
         "figures": {
-            "roc": figures.as_json(_roc(scored, shown, found, weight=weight, moving=moving, said=said)),
-            "sweep": _sweep(scored, sweep, run_weight, chosen, said),
-            "histogram": figures.as_json(_histogram(scored, shown, fused, said)),
+            "roc": figures.as_json(_roc(scored, shown, areas, weight=weight, moving=moving, style=style)),
+            "sweep": _sweep(scored, sweep, run_weight, chosen, style),
+            "histogram": figures.as_json(_histogram(scored, shown, fused, style)),
         },
         "rows": [
             {
@@ -92,7 +92,7 @@ def _draw_part(
                 "method": auroc.method,
                 "reason": auroc.reason,
             }
-            for kind, auroc in found.items()
+            for kind, auroc in areas.items()
         ],
         "shown_weight": weight,
         "normal": int((scored.labels == 0).sum()),
@@ -108,15 +108,15 @@ def _sweep(
     sweep: statistics.FusionSweep,
     run_weight: float,
     chosen: float | None,
-    said: dict[str, Any],
+    style: dict[str, Any],
 ) -> dict[str, Any]:
-    """The same at every weight."""
+    """Cached separately, since it does not depend on the weight."""
     on_test = scored.part == Part.TEST
-    key = ("sweep", scored.digest, run_weight, chosen, on_test, *said.values())
-    return _drawn(
+    key = ("sweep", scored.digest, run_weight, chosen, on_test, *style.values())
+    return _drawn.get_or_compute(
         key,
         lambda: figures.as_json(
-            figures.sweep_figure(sweep, run_weight=run_weight, chosen_weight=chosen, on_test=on_test, **said)
+            figures.sweep_figure(sweep, run_weight=run_weight, chosen_weight=chosen, on_test=on_test, **style)
         ),
     )
 
@@ -124,23 +124,23 @@ def _sweep(
 def _roc(
     scored: ScoredPart,
     shown: list[str | None],
-    found: dict[Kind, statistics.Auroc],
+    areas: dict[Kind, statistics.Auroc],
     *,
     weight: float,
     moving: bool,
-    said: dict[str, Any],
+    style: dict[str, Any],
 ) -> Any:
     at: dict[Kind, float] = {"global": 0.0, "region": 1.0, "fused": weight}
     kinds = [
         figures.KindOfScore(kind, statistics.roc_curve(scored.labels, scored.scores_at(at[kind])), auroc)
-        for kind, auroc in found.items()
+        for kind, auroc in areas.items()
     ]
     band = None if moving else band_of(scored, weight=weight)
-    return figures.roc_figure(kinds, image_ids=shown, band=band, band_follows=moving, **said)
+    return figures.roc_figure(kinds, image_ids=shown, band=band, band_follows=moving, **style)
 
 
-def _histogram(scored: ScoredPart, shown: list[str | None], fused: Any, said: dict[str, Any]) -> Any:
+def _histogram(scored: ScoredPart, shown: list[str | None], fused: Any, style: dict[str, Any]) -> Any:
     words = np.where(scored.labels == 1, "abnormal", "normal")
     return figures.histogram_figure(
-        statistics.histogram(fused, words, bins=BINS), scores=fused, groups=words, image_ids=shown, **said
+        statistics.histogram(fused, words, bins=BINS), scores=fused, groups=words, image_ids=shown, **style
     )

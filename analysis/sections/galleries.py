@@ -1,5 +1,5 @@
-"""The films of an evaluated part to look at first: the surest and the worst calls at an operating point, each with its
-heatmap in a few lines."""
+"""Galleries of an evaluated part: the most confident and the worst calls at an operating point, each film with contour
+lines of its heatmap."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ WORDS = {
 
 @dataclass(frozen=True)
 class GalleryFilm:
-    """One film: `lines` is an SVG path in original pixels where its map crosses the run's threshold for heatmaps, ""
-    where it nowhere does; `hottest` (x, y) in original pixels is the middle of its highest patch."""
+    """`lines` is an SVG path, in original pixels, where the film's map crosses the run's threshold for heatmaps, or "";
+    `hottest` is the centre (x, y) of its highest patch in original pixels."""
 
     image: str
     label: str
@@ -49,19 +49,19 @@ class GalleryFilm:
 
     @property
     def height(self) -> float:
-        """Of the film as it is shown, in pixel widths."""
+        """Height of the film as shown, in pixel widths."""
         return self.rows * self.pixel_aspect
 
     @property
     def radii(self) -> tuple[float, float]:
-        """Of the ring, in original pixels along x and y: a circle as it is shown."""
+        """Radii of the ring along x and y in original pixels: a circle on the film as shown."""
         radius = RING * max(self.columns, self.height)
         return radius, radius / self.pixel_aspect
 
 
 @dataclass(frozen=True)
 class GalleryPage:
-    """A page of the films of one kind; `hidden` of the `films` may not be shown to the person and are on no page."""
+    """A page of the films of one kind. `hidden` of the `films` may not be shown to the person and are on no page."""
 
     kind: str
     films: int
@@ -79,9 +79,9 @@ class GalleryPage:
 
 
 def rows_of(scored: ScoredPart, *, weight: float, threshold: float | None) -> dict[str, NDArray[np.int64]]:
-    """Kind of gallery -> the films' rows in the part, those to look at first first. Without a threshold nothing is
-    called, and films come by score alone."""
-    scores = scored.scores_at(weight).astype(np.float64)  # a threshold may lie between two numbers of 32 bits
+    """Kind of gallery -> the films' rows in the part, the most remarkable first. Without a threshold no film is called
+    abnormal, and the films are sorted by score alone."""
+    scores = scored.scores_at(weight).astype(np.float64)  # a threshold may lie between two float32 values
     worst = statistics.worst_cases(scored.labels, scores)
     if threshold is None:
         return {"lowest_abnormal": worst.misses, "highest_normal": worst.false_alarms}
@@ -97,26 +97,26 @@ def rows_of(scored: ScoredPart, *, weight: float, threshold: float | None) -> di
 def galleries(
     evaluation: Evaluation,
     scored: ScoredPart,
-    reached: OperatingResult,
+    result: OperatingResult,
     *,
     hidden: Collection[str],
     kind: str = "",
     page: int = 1,
 ) -> list[GalleryPage]:
-    """All kinds at an operating point, or one; [] for a kind that there is none of. Raises CannotEvaluate when the
-    run's folder is gone."""
-    found = []
-    for name, rows in rows_of(scored, weight=reached.weight, threshold=reached.threshold).items():
+    """The galleries at an operating point, all or of one kind; [] for a kind that does not exist there. Raises
+    CannotEvaluate when the run's folder is gone."""
+    gallery_pages = []
+    for name, rows in rows_of(scored, weight=result.weight, threshold=result.threshold).items():
         if kind and kind != name:
             continue
-        told = [row for row in rows.tolist() if scored.images[row] not in hidden]
-        pages = max(1, -(-len(told) // PAGE))
+        visible = [row for row in rows.tolist() if scored.images[row] not in hidden]
+        pages = max(1, -(-len(visible) // PAGE))
         at = min(page, pages)
-        shown = _shown(evaluation.run, scored, told[(at - 1) * PAGE : at * PAGE], weight=reached.weight)
-        found.append(
-            GalleryPage(kind=name, films=len(rows), hidden=len(rows) - len(told), page=at, pages=pages, shown=shown)
+        shown = _shown(evaluation.run, scored, visible[(at - 1) * PAGE : at * PAGE], weight=result.weight)
+        gallery_pages.append(
+            GalleryPage(kind=name, films=len(rows), hidden=len(rows) - len(visible), page=at, pages=pages, shown=shown)
         )
-    return found
+    return gallery_pages
 
 
 def _shown(run: Run, scored: ScoredPart, rows: list[int], *, weight: float) -> tuple[GalleryFilm, ...]:
@@ -140,12 +140,12 @@ def _shown(run: Run, scored: ScoredPart, rows: list[int], *, weight: float) -> t
             **drawn[row],
         )
         for row in rows
-        if (film := films.get(scored.images[row])) is not None  # else erased since
+        if (film := films.get(scored.images[row])) is not None  # otherwise it was erased since
     )
 
 
 def _drawn(heatmap: Heatmap) -> dict[str, Any]:
-    """The map as lines, and its hottest place, in original pixels."""
+    """`lines` and `hottest` of a GalleryFilm."""
     top = hottest(heatmap.fused)
     if top is None or not np.isfinite(heatmap.original_from_canonical).all():
         return {"lines": "", "hottest": None}

@@ -1,7 +1,7 @@
-"""How well the maps of an evaluated part find what is marked on its films.
+"""How well the maps of an evaluated part localise the boxes on its films.
 
-Maps and boxes meet on the canonical patch grid: a patch lies in a box where its centre, taken to the film by the
-inverse alignment, lies in it. No map is resampled, and each film has as many patches as any other.
+Maps and boxes are compared on the canonical patch grid: a patch is in a box if its centre, mapped to the film by the
+inverse alignment, is. No map is resampled, and all films have the same number of patches.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import figures, statistics
-from analysis.evaluation.disk_cache import kept
+from analysis.evaluation.disk_cache import cached
 from analysis.evaluation.evaluate import STEPS, ScoredPart
 from analysis.evaluation.run_results import results_of
 from analysis.figures.palette import Kind, Theme
@@ -26,16 +26,16 @@ from analysis.statistics.subgroups import LEAST_FILMS
 from ml_engine.engine.scored_folder import ScoredFolder
 
 FALSE_POSITIVES = 0.3  # the limit of AUPRO
-CURVE_POINTS = 300  # drawn of an FROC
+CURVE_POINTS = 300  # of a drawn FROC curve
 NO_TRUTH = (
-    "No abnormal film of {part} with a score has a box, so nothing is told of where the method looks. Boxes come with "
+    "No abnormal film of {part} with a score has a box, so localisation cannot be measured. Boxes come with "
     "an import (a CSV with x, y, width, height), or from readings made without the model."
 )
 
 
 @dataclass(frozen=True)
 class _Film:
-    """Maps (2, H, W) by kind are fused later; `inside` (L, H, W) bool are the patches in each of its boxes."""
+    """maps: kind of score -> (H, W); inside: (L, H, W) bool, the patches in each box; findings: of each box."""
 
     patient: int
     maps: dict[Kind, NDArray[np.float64]]
@@ -44,12 +44,12 @@ class _Film:
 
 
 def localise(evaluation: Evaluation, scored: ScoredPart, *, weight: float) -> dict[str, Any]:
-    """JSON: films, boxes and where they come from; pixel AUROC, AUPRO, pointing game and FROC by kind of score; the
-    boxes that fused reaches at the run's threshold for heatmaps; and by finding. Only films with boxes count, and
-    `reason` says why there are none. Raises CannotEvaluate when the run's folder is gone."""
+    """JSON: films, boxes and their sources; pixel AUROC, AUPRO, pointing game and FROC by kind of score; the share of
+    boxes in which fused reaches the run's threshold for heatmaps; and results by finding. Only films with boxes count;
+    without any, `reason` says why. Raises CannotEvaluate when the run's folder is gone."""
     abnormal = [image for image, label in zip(scored.images, scored.labels, strict=True) if label == 1]
     marked = marked_films(abnormal, cutoff=evaluation.label_cutoff)
-    found: dict[str, Any] = {
+    report: dict[str, Any] = {
         "part": scored.part,
         "weight": weight,
         "films": len(marked),
@@ -59,18 +59,18 @@ def localise(evaluation: Evaluation, scored: ScoredPart, *, weight: float) -> di
         "reason": "" if marked else NO_TRUTH.format(part=scored.part),
     }
     if not marked:
-        return found
-    said = json.dumps([(image, marked[image].boxes) for image in sorted(marked)]).encode()
+        return report
+    boxes_of_films = json.dumps([(image, marked[image].boxes) for image in sorted(marked)]).encode()
     name = f"localisation-{scored.part}-{round(weight * STEPS):03}"
-    return found | kept(
+    return report | cached(
         evaluation,
         name,
-        of=scored.digest + said,
-        work_out=lambda: _work_out(evaluation, scored, marked, weight=weight),
+        content=scored.digest + boxes_of_films,
+        compute=lambda: _compute(evaluation, scored, marked, weight=weight),
     )
 
 
-def _work_out(
+def _compute(
     evaluation: Evaluation, scored: ScoredPart, marked: dict[str, MarkedFilm], *, weight: float
 ) -> dict[str, Any]:
     with results_of(evaluation.run) as folder:
@@ -116,10 +116,10 @@ def _films(folder: ScoredFolder, scored: ScoredPart, marked: dict[str, MarkedFil
 def patches_in_boxes(
     boxes: NDArray[np.float64], original_from_canonical: NDArray[np.float64], *, stride: float, shape: tuple[int, ...]
 ) -> NDArray[np.bool_]:
-    """(L, H, W): the patches whose centre, `original_from_canonical` (2, 3) of it, lies in each of boxes (L, 4).
+    """(L, H, W) bool: the patches whose centre lies in each of the `boxes`, after `original_from_canonical` (2, 3).
 
-    Boxes are x, y, width, height in original pixels. One that holds no centre has the patch that its middle lies in;
-    one whose middle is outside the frame has none.
+    boxes (L, 4) are x, y, width, height in original pixels. A box without any patch centre gets the patch that contains
+    the box's centre, or none if that is outside the frame.
     """
     height, width = int(shape[0]), int(shape[1])
     linear, shift = original_from_canonical[:, :2], original_from_canonical[:, 2]
@@ -150,22 +150,22 @@ def _of_kind(films: Sequence[_Film], kind: Kind) -> dict[str, Any]:
 
 
 def _froc_to_json(curve: statistics.Froc) -> dict[str, Any]:
-    """Plain, with the steps of the curve where a further lesion is found."""
+    """Plain values, with the points of the curve at which the sensitivity rises."""
     steps = np.flatnonzero(np.diff(curve.sensitivity, prepend=-1.0) > 0) if len(curve.sensitivity) else np.empty(0, int)
     if len(steps) > CURVE_POINTS:
         steps = steps[np.linspace(0, len(steps) - 1, CURVE_POINTS).round().astype(int)]
     plain = asdict(curve) | {
         "false_positives_per_film": curve.false_positives_per_film[steps],
         "sensitivity": curve.sensitivity[steps],
-        "thresholds": [float(one) if np.isfinite(one) else None for one in curve.thresholds[steps]],
+        "thresholds": [float(value) if np.isfinite(value) else None for value in curve.thresholds[steps]],
     }
     return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in plain.items()}
 
 
 def _hits(films: Sequence[_Film], level: float | None, finding: str | None = None) -> dict[str, Any]:
-    """The share of boxes in which fused reaches the threshold of heatmaps, by patient."""
+    """The share of boxes in which fused reaches the threshold for heatmaps, with an interval by patient."""
     if level is None:
-        why = "The heatmap's threshold stands at the run's weight only, or the run has none."
+        why = "The heatmap's threshold applies at the run's weight only, or the run has none."
         return asdict(statistics.clustered_rate([])) | {"reason": why}
     hits, patients = [], []
     for film in films:
@@ -178,10 +178,10 @@ def _hits(films: Sequence[_Film], level: float | None, finding: str | None = Non
 
 
 def _by_finding(films: Sequence[_Film], level: float | None) -> list[dict[str, Any]]:
-    """One row a finding of boxes, most films first; below `LEAST_FILMS` films its counts and no figure."""
+    """One row per finding of boxes, most films first; below `LEAST_FILMS` films only counts."""
     names = Counter(name for film in films for name in set(film.findings) if name)
     rows = []
-    for name, count in sorted(names.items(), key=lambda one: (-one[1], one[0])):
+    for name, count in sorted(names.items(), key=lambda item: (-item[1], item[0])):
         having = [film for film in films if name in film.findings]
         row: dict[str, Any] = {
             "name": name,
@@ -196,7 +196,7 @@ def _by_finding(films: Sequence[_Film], level: float | None) -> list[dict[str, A
 
 
 def _of_finding(films: Sequence[_Film], name: str) -> dict[str, Any]:
-    """Of fused. Patches in boxes of other findings are neither found nor falsely called: they are left out."""
+    """Results of the fused maps, without the patches in boxes of other findings: no hits and no false alarms."""
     maps, regions = [], []
     for film in films:
         own = np.array([finding == name for finding in film.findings])
@@ -210,9 +210,9 @@ def _of_finding(films: Sequence[_Film], name: str) -> dict[str, Any]:
     }
 
 
-def froc_of(found: dict[str, Any], *, theme: Theme, random_weights: bool) -> dict[str, Any]:
+def froc_of(report: dict[str, Any], *, theme: Theme, random_weights: bool) -> dict[str, Any]:
     """The FROC figure of `localise`, for Plotly."""
-    curves = [figures.FrocCurve(kind, **_drawn(of["froc"])) for kind, of in found["kinds"].items()]
+    curves = [figures.FrocCurve(kind, **_drawn(results["froc"])) for kind, results in report["kinds"].items()]
     return figures.as_json(figures.froc_figure(curves, theme=theme, random_weights=random_weights))
 
 

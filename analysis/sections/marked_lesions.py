@@ -1,4 +1,4 @@
-"""What is marked on films: the boxes that a label or a reading stands on, at a cut-off, in original pixels."""
+"""The boxes on films, from labels or readings at a cut-off, in original pixels."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class MarkedFilm:
 
 
 def marked_films(images: Sequence[str], *, cutoff: datetime) -> dict[str, MarkedFilm]:
-    """Film -> what is marked on it, for films that have boxes. `images` are those with the label abnormal.
+    """Film -> its boxes, for the films that have any. `images` are films with the label abnormal.
 
-    Of several who drew boxes only the latest of the highest source counts (adjudication, reader, import), so that no
-    lesion counts twice; where no label has boxes, the latest reading without the model.
+    If several people drew boxes, only the latest event of the highest source (adjudication, reader, import) counts, so
+    that no lesion counts twice. If no label has boxes, the latest reading without the model counts.
     """
-    found: dict[str, MarkedFilm] = {}
+    marked_by_film: dict[str, MarkedFilm] = {}
     for start in range(0, len(images), CHUNK):
         chunk = dict(Image.objects.filter(uuid__in=images[start : start + CHUNK]).values_list("pk", "uuid"))
         of_labels = _by_labels(chunk, cutoff)
         of_readings = _by_readings(chunk.keys() - of_labels.keys(), cutoff)
-        found |= {str(chunk[image]): marked for image, marked in (of_readings | of_labels).items()}
-    return found
+        marked_by_film |= {str(chunk[image]): marked for image, marked in (of_readings | of_labels).items()}
+    return marked_by_film
 
 
 def _by_labels(ids: Iterable[int], cutoff: datetime) -> dict[int, MarkedFilm]:
@@ -45,16 +45,17 @@ def _by_labels(ids: Iterable[int], cutoff: datetime) -> dict[int, MarkedFilm]:
     of_film: dict[int, list[LabelEvent]] = defaultdict(list)
     for event in events.filter(image_id__in=drawn_on).order_by("created_at", "pk"):
         of_film[event.image_id].append(event)
-    found = {}
+    marked = {}
     for image, all_events in of_film.items():
         latest = _latest_with_boxes(all_events)
         if latest is not None:
-            found[image] = MarkedFilm(_plain(latest.boxes), str(latest.source))
-    return found
+            marked[image] = MarkedFilm(_plain(latest.boxes), str(latest.source))
+    return marked
 
 
 def _latest_with_boxes(events: Sequence[LabelEvent]) -> LabelEvent | None:
-    """Of the events that stand and say abnormal; an author's later event replaces their earlier one."""
+    """The latest of the highest source, among current events with the value abnormal. An author's later event replaces
+    their earlier event."""
     label = resolve(events)
     if label is None or label.value != LabelValue.ABNORMAL:
         return None
@@ -72,9 +73,9 @@ def _by_readings(ids: Iterable[int], cutoff: datetime) -> dict[int, MarkedFilm]:
     readings = Reading.objects.filter(
         image_id__in=list(ids), created_at__lte=cutoff, verdict=Verdict.ABNORMAL, model_shown=False
     )
-    standing = readings.exclude(replaced_by__created_at__lte=cutoff).exclude(boxes=[])
+    current = readings.exclude(replaced_by__created_at__lte=cutoff).exclude(boxes=[])
     return {
-        reading.image_id: MarkedFilm(_plain(reading.boxes), "reading") for reading in standing.order_by("created_at")
+        reading.image_id: MarkedFilm(_plain(reading.boxes), "reading") for reading in current.order_by("created_at")
     }
 
 

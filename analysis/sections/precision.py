@@ -1,5 +1,5 @@
-"""What a screening test lives on, beside the AUROC: precision, the range of high specificity, and the rates at the
-thresholds that calibrate or tune fixed."""
+"""Measures of a screening test besides the AUROC: average precision, partial AUROC at high specificity, and rates at
+thresholds fixed on calibrate or tune."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from analysis import figures, statistics
-from analysis.evaluation.disk_cache import kept
+from analysis.evaluation.disk_cache import cached
 from analysis.evaluation.evaluate import STEPS, ScoredPart, aurocs, sweep_of
 from analysis.evaluation.operating_point import RequestedPoint
 from analysis.evaluation.operating_points import OperatingResult, apply_operating_point
@@ -30,13 +30,13 @@ class Precision:
     points: tuple[OperatingResult, ...]
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"points": [point.to_json() for point in self.points]}
 
 
 def precision_of(evaluation: Evaluation, scored: ScoredPart, *, weight: float) -> Precision:
     """Intervals by bootstrap of the patients. Raises CannotEvaluate when the run's folder is gone."""
 
-    def work_out() -> dict[str, Any]:
+    def compute() -> dict[str, Any]:
         areas: dict[str, Any] = {"auprc": {}, "partial_auc": {}}
         for kind, at in _weights(weight).items():
             films = scored.labels, scored.scores_at(at), scored.patients
@@ -45,7 +45,7 @@ def precision_of(evaluation: Evaluation, scored: ScoredPart, *, weight: float) -
         return areas
 
     name = f"precision-{scored.part}-{round(weight * STEPS):03}"
-    areas = kept(evaluation, name, of=scored.digest, work_out=work_out)
+    areas = cached(evaluation, name, content=scored.digest, compute=compute)
     return Precision(
         part=scored.part,
         weight=weight,
@@ -53,21 +53,21 @@ def precision_of(evaluation: Evaluation, scored: ScoredPart, *, weight: float) -
         auprc={kind: statistics.Auprc(**areas["auprc"][kind]) for kind in _weights(weight)},
         partial_auc={kind: statistics.PartialAuc(**areas["partial_auc"][kind]) for kind in _weights(weight)},
         points=tuple(
-            apply_operating_point(evaluation, scored, weight=weight, asked=RequestedPoint(rule=rule, target=target))
+            apply_operating_point(evaluation, scored, weight=weight, point=RequestedPoint(rule=rule, target=target))
             for rule, target in POINTS
         ),
     )
 
 
 def precision_figure(
-    found: Precision, scored: ScoredPart, *, shown: list[str | None], theme: Theme, random_weights: bool
+    precision: Precision, scored: ScoredPart, *, shown: list[str | None], theme: Theme, random_weights: bool
 ) -> dict[str, Any]:
-    """The precision–recall figure, for Plotly; `shown` are the films' ids, None for one that is not to be named."""
+    """The precision–recall figure, for Plotly; `shown` are the films' ids, None for a hidden film."""
     curves = [
         figures.PrecisionCurve(
-            kind, statistics.precision_recall(scored.labels, scored.scores_at(at)), found.auprc[kind]
+            kind, statistics.precision_recall(scored.labels, scored.scores_at(at)), precision.auprc[kind]
         )
-        for kind, at in _weights(found.weight).items()
+        for kind, at in _weights(precision.weight).items()
     ]
     return figures.as_json(
         figures.precision_figure(curves, image_ids=shown, theme=theme, random_weights=random_weights)

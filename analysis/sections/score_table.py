@@ -1,4 +1,4 @@
-"""Every evaluated film with its label and scores, as CSV: one table for page, API and notebook."""
+"""Every evaluated film with its label and scores, as CSV."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ COLUMNS = ("image", "part", "label", "patient", "global", "region", "fused", "fu
 
 
 def score_table(evaluation: Evaluation, *, viewer: User) -> str:
-    """CSV with `COLUMNS`; scores have the nine digits that tell every float32 apart, patients are numbered.
+    """CSV with `COLUMNS`. Scores have nine significant digits, enough for any float32; patients are numbered.
 
-    Films whose scores the person may not see yet are left out: a line of the part, without an image, says how many.
+    Films whose scores the person may not see yet are left out; a line without an image gives their number.
     Raises CannotEvaluate when the run's folder is gone.
     """
     text = io.StringIO()

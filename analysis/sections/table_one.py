@@ -1,4 +1,4 @@
-"""Table 1 of a split: who and what is in each part, how far the parts differ, and where the labels come from."""
+"""Table 1 of a split: patients and films of each part, how the parts differ, and the sources of the labels."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ SOURCES = {"import": "the import", "reader": "readers", "adjudication": "adjudic
 
 @dataclass(frozen=True)
 class Column:
-    """One part: counts of patients and films, the age in years where it is known, categories by attribute, and for each
-    label the films by the source of their label. `differences` are standardised ones from fit, by row."""
+    """One part: numbers of patients and films; known ages in years; films by attribute and category; films by label and
+    its source; films by finding. `differences` are standardised differences from fit, by row."""
 
     part: str
     patients: int
@@ -36,14 +36,14 @@ class Column:
 
     @property
     def age_words(self) -> str:
-        """Median and quartiles, or what is missing."""
+        """Median and quartiles, or "not known"."""
         if not self.ages:
             return "not known"
         low, middle, high = np.percentile(self.ages, [25, 50, 75])
         return f"{middle:.0f} ({low:.0f}–{high:.0f})"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain; a complete imbalance, which is infinite, is the text "complete"."""
+        """Plain values; an infinite difference (complete imbalance) is the text "complete"."""
         return {
             "part": self.part,
             "patients": self.patients,
@@ -62,7 +62,7 @@ class Column:
 
 @dataclass(frozen=True)
 class TableOne:
-    """columns in the order of parts; rows: attribute -> its categories, most frequent first."""
+    """columns: in the order of parts; rows: attribute -> its categories, most frequent first."""
 
     columns: list[Column]
     rows: dict[str, list[str]]
@@ -72,7 +72,7 @@ class TableOne:
 
 @dataclass(frozen=True)
 class Flow:
-    """From files to parts: what arrived in the datasets now, what was left out of the split, and why."""
+    """Numbers of films from files to parts: in the datasets now, left out of the split by reason, in each part."""
 
     imported: int
     quarantined: int
@@ -81,12 +81,12 @@ class Flow:
 
     @property
     def since(self) -> int:
-        """Films that came into the datasets after the split was frozen, and are in none of its counts."""
+        """Films imported after the split was frozen, which are in none of its counts."""
         return max(0, self.imported - sum(self.left_out.values()) - sum(self.parts.values()))
 
 
 def table_one(split: Split) -> TableOne:
-    """Of the films that count in the split, with their labels at its cut-off."""
+    """Table 1 of the films in the split, with their labels at its cut-off."""
     members = SplitImage.objects.filter(member__split=split).select_related(
         "member", "image__patient", "image__dataset"
     )
@@ -153,7 +153,7 @@ def _age(film: Image) -> float | None:
 
 
 def _in_order(counters: Iterable[Counter[str]]) -> list[str]:
-    """All that they count, most frequent first."""
+    """The counted names, most frequent first."""
     total: Counter[str] = Counter()
     for counter in counters:
         total.update(counter)
@@ -172,7 +172,7 @@ def flow(split: Split) -> Flow:
 
 
 def in_words(table: TableOne) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Name, a cell a part, and the standardised differences of the parts, blank where there is none to tell."""
+    """Rows of the table: name, one text per part, and the standardised difference (or "") of each part."""
     columns = table.columns
     blank = [""] * len(columns)
     yield "Patients", [f"{column.patients:,}" for column in columns], blank
@@ -182,13 +182,13 @@ def in_words(table: TableOne) -> Iterator[tuple[str, list[str], list[str]]]:
     yield "Age in years, median (quartiles)", ages, [_difference(column, "age") for column in columns]
     for attribute, categories in table.rows.items():
         for place, category in enumerate(categories):
-            cells = [_share(column.categories[attribute][category], column.films) for column in columns]
-            told = [_difference(column, attribute) for column in columns] if place == 0 else blank
-            yield f"{GROUPS[attribute]}: {category}", cells, told
+            texts = [_share(column.categories[attribute][category], column.films) for column in columns]
+            differences = [_difference(column, attribute) for column in columns] if place == 0 else blank
+            yield f"{GROUPS[attribute]}: {category}", texts, differences
     for label, source in table.references:
         counts = [column.references.get(label, Counter()) for column in columns]
-        cells = [_share(count[source], column.films) for count, column in zip(counts, columns, strict=True)]
-        yield f"Labelled {label} by {SOURCES[source]}", cells, blank
+        texts = [_share(count[source], column.films) for count, column in zip(counts, columns, strict=True)]
+        yield f"Labelled {label} by {SOURCES[source]}", texts, blank
     for finding in table.findings:
         yield f"Finding: {finding}", [_share(column.findings[finding], column.films) for column in columns], blank
 

@@ -1,4 +1,4 @@
-"""Beside each AUROC stand those of scores that know nothing of anatomy, and the AUROC among films alike in them."""
+"""AUROCs of trivial scores, which know nothing of anatomy, and the method's AUROC among films alike in them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ MEASURES = {"brightness": "Brightness", "gradient": "Gradient", "size": "Size in
 
 @dataclass(frozen=True)
 class TrivialScore:
-    """A score that knows one thing of a film. What says abnormal (a direction, or a category's share of abnormal films)
-    comes from tune, and auroc is None, with a `reason`, where tune does not tell. `beats` says that the method's AUROC
-    is higher and the paired difference is told from zero at 95 %; None where it cannot be tested."""
+    """A score from one property of a film. Its direction, or each category's share of abnormal films, is learned on
+    tune; auroc is None, with a `reason`, if that is not possible. `beats`: whether the method's AUROC is higher, with a
+    paired difference that is significant at 5 %; None if it cannot be tested."""
 
     name: str
     auroc: statistics.Auroc | None
@@ -38,7 +38,7 @@ class TrivialScore:
 
 @dataclass(frozen=True)
 class Trivial:
-    """The trivial scores of a part, and the method's AUROC among films that are alike in `matched_by`."""
+    """The trivial scores of a part, and the method's AUROC within strata of films alike in `matched_by`."""
 
     scores: tuple[TrivialScore, ...]
     matched_by: tuple[str, ...]
@@ -46,41 +46,42 @@ class Trivial:
 
 
 def trivial_of(evaluation: Evaluation, scored: ScoredPart, *, weight: float) -> Trivial:
-    """Raises CannotEvaluate when the run's folder is gone. A run of an older engine has no measures of its films."""
-    tune, why = None, ""
+    """The trivial scores of a part. A run of an older engine has no measures of its films. Raises CannotEvaluate when
+    the run's folder is gone."""
+    tune, reason = None, ""
     if scored.part == Part.TUNE:
-        why = "What says abnormal is learned on tune, so nothing is told of tune itself: look at test."
+        reason = "Trivial scores are learned on tune, so they are not evaluated on tune itself: choose test."
     elif Part.TUNE not in evaluation.metrics["parts"]:
-        why = "The run did not score tune, where it is learned what says abnormal: score that part as well."
+        reason = "The run did not score tune, on which trivial scores are learned: score that part as well."
     else:
         tune = evaluated_part(evaluation, Part.TUNE)
     own = scored.scores_at(weight)
     here = attributes_of(scored, cutoff=evaluation.label_cutoff).groups
     there = attributes_of(tune, cutoff=evaluation.label_cutoff).groups if tune else None
     measures = measures_of(evaluation.run)
-    found = []
+    scores = []
     for column, name in enumerate(NAMES):
         if measures is None:
-            found.append(_unknown(MEASURES[name], "The run was scored before films were measured; score again."))
+            scores.append(_unknown(MEASURES[name], "The run was scored before films were measured; score again."))
             continue
         values = measures[scored.rows, column]
-        told = _directed(values, measures[tune.rows, column], tune.labels) if tune else None
-        found.append(_compared(MEASURES[name], scored, own, told, why))
+        trivial = _directed(values, measures[tune.rows, column], tune.labels) if tune else None
+        scores.append(_compared(MEASURES[name], scored, own, trivial, reason))
     for name, words in CATEGORIES.items():
         if len(set(here[name])) < 2:
             continue
-        told = _shares(here[name], there[name], tune.labels) if tune and there else None
-        found.append(_compared(words, scored, own, told, why))
+        trivial = _shares(here[name], there[name], tune.labels) if tune and there else None
+        scores.append(_compared(words, scored, own, trivial, reason))
     matched_by = [name for name in CATEGORIES if len(set(here[name]) - {UNKNOWN}) > 1]
     matched = None
     if matched_by:
         strata = [" / ".join(values) for values in zip(*(here[name] for name in matched_by), strict=True)]
         matched = statistics.stratified_auroc(scored.labels, own, strata, scored.patients)
-    return Trivial(tuple(found), tuple(CATEGORIES[name].lower() for name in matched_by), matched)
+    return Trivial(tuple(scores), tuple(CATEGORIES[name].lower() for name in matched_by), matched)
 
 
 def measures_of(run: Run) -> NDArray[np.float64] | None:
-    """`NAMES` of each film of the run, (N, 3), or None for a run of an engine that did not measure them."""
+    """(N, 3): the measures `NAMES` of each film of the run; None if the engine of the run did not measure them."""
     with results_of(run) as folder:
         folder.check_there()
         return np.asarray(folder.array("trivial"), dtype=np.float64) if folder.measures_films else None
@@ -89,13 +90,13 @@ def measures_of(run: Run) -> NDArray[np.float64] | None:
 def _directed(
     values: NDArray[np.float64], of_tune: NDArray[np.float64], labels: NDArray[np.int8]
 ) -> NDArray[np.float64] | None:
-    """The values, turned round where low ones mean abnormal in tune."""
+    """The values, negated if low values mean abnormal on tune; None if tune has one class only."""
     area = statistics.delong(labels, of_tune).auroc
     return None if area is None else values if area >= 0.5 else -values
 
 
 def _shares(here: Sequence[str], there: Sequence[str], labels: NDArray[np.int8]) -> NDArray[np.float64] | None:
-    """Each film's category as tune's share of abnormal films in it; that of all of tune for one that tune lacks."""
+    """For each film, tune's share of abnormal films in its category, or in all of tune if tune lacks the category."""
     if not len(labels):
         return None
     films, abnormal = Counter(there), Counter(name for name, label in zip(there, labels, strict=True) if label)
@@ -104,12 +105,12 @@ def _shares(here: Sequence[str], there: Sequence[str], labels: NDArray[np.int8])
 
 
 def _compared(
-    name: str, scored: ScoredPart, own: NDArray[np.float32], told: NDArray[np.float64] | None, why: str
+    name: str, scored: ScoredPart, own: NDArray[np.float32], trivial: NDArray[np.float64] | None, reason: str
 ) -> TrivialScore:
-    if told is None:
-        return _unknown(name, why or "Tune has films of one class only, so it does not tell what says abnormal.")
-    area = statistics.auroc_interval(scored.labels, told, scored.patients)
-    difference = statistics.delong_paired(scored.labels, own, told, scored.patients)
+    if trivial is None:
+        return _unknown(name, reason or "Tune has films of one class only, so nothing can be learned on it.")
+    area = statistics.auroc_interval(scored.labels, trivial, scored.patients)
+    difference = statistics.delong_paired(scored.labels, own, trivial, scored.patients)
     beats = None if difference.low is None else difference.low > 0
     return TrivialScore(name, area, difference, beats, area.reason or difference.reason)
 

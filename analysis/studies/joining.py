@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from analysis.evaluation.blinding import hidden_films
 from analysis.evaluation.looks import CannotEvaluate
-from analysis.evaluation.memory_cache import Remembered
+from analysis.evaluation.memory_cache import MemoryCache
 from analysis.studies import ablation, segmentation, sweep
 from analysis.studies.experiments import LabelledFilm, Truth, read_experiment, read_summary
 from analysis.studies.opening import is_open, results_gone, split_of
@@ -20,7 +20,7 @@ from portal.labels.events import labels_at
 from portal.models import Part, SplitImage, User
 
 T = TypeVar("T")
-_joined = Remembered(16)
+_joined = MemoryCache(16)
 
 
 def ablation_of(run: Run) -> ablation.AblationResult:
@@ -62,7 +62,7 @@ def sweep_of(run: Run, *, parts: Sequence[str]) -> sweep.SweepResult:
 def _remembered(run: Run, parts: tuple[str, ...], work_out: Callable[[], T]) -> T:
     try:
         written = (run_folder(run.uuid) / f"{run.kind}.json").stat().st_mtime_ns
-        return _joined((run.uuid, parts, written), work_out)
+        return _joined.get_or_compute((run.uuid, parts, written), work_out)
     except (EngineError, OSError, ValueError) as error:
         raise results_gone(run) from error
 

@@ -72,9 +72,9 @@ def _next(reached: OperatingResult, gallery: GalleryPage) -> str:
         {
             "part": reached.part,
             "weight": reached.weight,
-            "rule": reached.asked.rule,
-            "target": reached.asked.target,
-            "prevalence": reached.asked.prevalence,
+            "rule": reached.point.rule,
+            "target": reached.point.target,
+            "prevalence": reached.point.prevalence,
             "kind": gallery.kind,
             "page": gallery.page + 1,
         }

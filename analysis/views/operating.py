@@ -37,7 +37,7 @@ def operating_result(evaluation: Evaluation, query: Mapping[str, Any]) -> Operat
     part = get_part(evaluation, str(query.get("part", "")))
     weight = allowed_weight(evaluation, part, str(query.get("weight") or ""))
     scored = evaluated_part(evaluation, part)
-    return apply_operating_point(evaluation, scored, weight=weight, asked=requested_point(query))
+    return apply_operating_point(evaluation, scored, weight=weight, point=requested_point(query))
 
 
 def requested_point(query: Mapping[str, Any], *, default: RequestedPoint | None = None) -> RequestedPoint:

@@ -37,7 +37,7 @@ def plan(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "room": "data",
         "split": split,
         "plan": current,
-        "said": analysis_plan.read(current) if current else None,
+        "said": analysis_plan.plan_contents(current) if current else None,
         "intact": current is None or analysis_plan.is_intact(current),
         "approval": analysis_plan.approval_of(current) if current else None,
         "versions": AnalysisPlan.objects.filter(split=split).count(),

@@ -16,7 +16,7 @@ from analysis.reading import verdicts
 from analysis.reading.verdicts import ReadingRefused, usable_as_reference
 from analysis.reading.worklist_summary import readings_of, require_summary, summarise
 from analysis.reading.worklists import POINTS, UNFLAGGED_SHARE, WorklistRefused, WorklistRequest, make_worklist
-from analysis.report.csv_tables import cell
+from analysis.report.csv_tables import escape_formula
 from ml_engine.models import Run, RunKind, RunState
 from portal.models import Part, Site
 from portal.people.access import get_visible, require
@@ -122,7 +122,7 @@ def table(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     codes = {patient: code for code, patient in enumerate(sorted({reading.image.patient_id for reading in readings}))}
     for reading in readings:
         values = _row(reading, codes[reading.image.patient_id], reading.pk in usable, notice)
-        writer.writerow([cell(value) for value in values])
+        writer.writerow([escape_formula(value) for value in values])
     return response
 
 

@@ -1,4 +1,4 @@
-"""Rows for the analysis room's tests."""
+"""Fixtures for the tests of `analysis`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finished ablations and sweeps as files, without an engine: cells whose scores are known."""
+"""Finished ablations and sweeps as files, without an engine: experiments whose scores are known."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MEASURES = reports.alignment_measures(ncc_after=0.9, known=reports.KNOWN)
 
 
 def split_with_films(at: Site, *, films: int = 6) -> Split:
-    """8 fit films; tune and test with `films` normal and as many abnormal films, and one that is unsure in test."""
+    """8 fit films; tune and test with `films` normal and as many abnormal films each, and an unsure film in test."""
     dataset = factories.dataset("Films", at=at)
     parts = {"fit": [factories.film(dataset, "normal", person=f"fit {n}") for n in range(8)]}
     for part in ("tune", "test"):
@@ -54,20 +54,25 @@ def _laid(split: Split, kind: RunKind, planned: ExperimentPlan, config: dict[str
     )
     folder = run_folder(run.uuid)
     films = _films(split, planned.scored)
-    cells = []
-    for number, cell in enumerate(planned.cells):
-        facts = {"name": cell.name, "words": cell.words, "changes": cell.changes, "alignment": cell.alignment}
-        facts["refused"] = "too large" if cell.name == refused else ""
+    experiments = []
+    for number, experiment in enumerate(planned.cells):
+        facts = {
+            "name": experiment.name,
+            "words": experiment.words,
+            "changes": experiment.changes,
+            "alignment": experiment.alignment,
+        }
+        facts["refused"] = "too large" if experiment.name == refused else ""
         if not facts["refused"]:
-            place = folder / "cells" / cell.name / "scores"
+            place = folder / "cells" / experiment.name / "scores"
             _scores(place, films, number)
             facts |= {"scores": str(place.relative_to(folder)), "fusion_weight": 0.6, "fusion_source": "tune"}
-        cells.append(facts)
+        experiments.append(facts)
     alignments = {
         name: StudyAlignment(changes=changes, refused="", measures=MEASURES).to_json()
         for name, changes in planned.alignments.items()
     }
-    summary = {"weights": {"name": "random"}, "config": config, "cells": cells, "alignments": alignments}
+    summary = {"weights": {"name": "random"}, "config": config, "cells": experiments, "alignments": alignments}
     (folder / f"{kind}.json").write_text(json.dumps(summary | planned.asked, sort_keys=True), encoding="utf-8")
     (folder / "run.json").write_text("{}", encoding="utf-8")
     return run
@@ -84,8 +89,8 @@ def _films(split: Split, parts: tuple[str, ...]) -> list[tuple[Image, str]]:
 
 
 def _scores(place: Path, films: list[tuple[Image, str]], number: int) -> None:
-    """Abnormal films score higher, by region more than by global, and in the second cell lower; each cell has noise of
-    its own."""
+    """Abnormal films score higher, by region more than by global, and lower in the second experiment; each experiment
+    has its own noise."""
     generator = np.random.default_rng(number + 1)
     abnormal = np.array([image.current_label.value == "abnormal" for image, _ in films])
     whole = generator.normal(3, 1, len(films)) + 0.5 * abnormal

@@ -34,8 +34,8 @@ def scored_run(
     seed: int = 0,
     alignment: AlignmentReport | None = None,
 ) -> Scored:
-    """8 fit films; tune and test with 6 normal and 6 abnormal films each, of patients of their own. `alignment` is the
-    report of the alignment that the detector was fitted with, None without one."""
+    """8 fit films; tune and test with 6 normal and 6 abnormal films each, one per patient. `alignment` is the
+    report of the alignment that the detector was fitted with, or None."""
     dataset = factories.dataset(f"Set {seed}", at=at)
     for n in range(8):
         factories.film(dataset, "normal", person=f"fit {n}", csv_split="fit")

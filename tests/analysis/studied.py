@@ -1,4 +1,4 @@
-"""Finished studies as rows and files, without an engine: scores drawn by a seed, laid as the engine lays them."""
+"""Finished studies as rows and files, without an engine: scores drawn with a seed, in the engine's file layout."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RATE = 0.2
 
 
 def split(at: Site, *, normals: int = 12, name: str = "Studied") -> tuple[Split, list[Image]]:
-    """Test films: normal and abnormal ones in turn, two of them of one patient, and one that the split left out."""
+    """Test films: alternately normal and abnormal, two of the same patient, and one that the split left out."""
     dataset = factories.dataset(name, at=at)
     for part, count in (("fit", 20), ("calibrate", 9), ("tune", 3)):
         for n in range(count):
@@ -36,23 +36,23 @@ def split(at: Site, *, normals: int = 12, name: str = "Studied") -> tuple[Split,
         test.append(factories.film(dataset, ("normal", "abnormal")[n % 2], person=person, csv_split="test"))
     test.append(factories.film(dataset, "unsure", person=f"{name} unsure", csv_split="test"))
     author = factories.user(f"splitter {factories.somewhere()}", is_superuser=True)
-    made = split_from_csv(SplitRequest(site=at, name=name, datasets=[dataset], seed=0, author=author))
-    return made, test
+    new_split = split_from_csv(SplitRequest(site=at, name=name, datasets=[dataset], seed=0, author=author))
+    return new_split, test
 
 
 def bank_study(at: Site, *, state: str = RunState.DONE, random_weights: bool = False) -> tuple[Run, dict[str, Any]]:
     """The run, and its scores by name: scores (C, N, 3), calibration (C, n, 3), labels (N,), -1 if left out."""
-    made, test = split(at)
+    new_split, test = split(at)
     planned = BankPlan(shares=(0.25, 0.5), repeats=2, contaminations=(0.0, 0.05))
     run = Run.objects.create(
-        site=at, name="Banks", kind=RunKind.BANK_STUDY, split=made, state=state, random_weights=random_weights,
+        site=at, name="Banks", kind=RunKind.BANK_STUDY, split=new_split, state=state, random_weights=random_weights,
         asked={"bank": planned.to_json()},
     )  # fmt: skip
     rng = np.random.default_rng(4)
     labels = np.array([{"normal": 0, "abnormal": 1}.get(film.label_events.get().value, -1) for film in test])
-    cells = planned.cells
-    scores = rng.normal(0, 1, (len(cells), len(test), 3)) + 1.2 * (labels == 1)[None, :, None]
-    calibration = rng.normal(0, 1, (len(cells), 9, 3))
+    banks = planned.cells
+    scores = rng.normal(0, 1, (len(banks), len(test), 3)) + 1.2 * (labels == 1)[None, :, None]
+    calibration = rng.normal(0, 1, (len(banks), 9, 3))
     folder = run_folder(run.uuid)
     folder.mkdir(parents=True)
     np.save(folder / "scores.npy", scores)
@@ -67,7 +67,7 @@ def bank_study(at: Site, *, state: str = RunState.DONE, random_weights: bool = F
             "normal_patients": round(20 * cell.share),
             "abnormal_films": injected_count(20, cell.contamination),
         }
-        for cell in cells
+        for cell in banks
     ]
     summary = {
         "cells": facts,
@@ -84,16 +84,16 @@ def bank_study(at: Site, *, state: str = RunState.DONE, random_weights: bool = F
 
 
 def blind_spots(at: Site, *, part: str = "tune", random_weights: bool = False) -> tuple[Run, list[dict[str, Any]]]:
-    """The run, and its lesions: bigger and brighter ones are found more often."""
-    made, _ = split(at, name="Blind")
-    fit = Run.objects.create(site=at, name="Detector", kind=RunKind.FIT_DETECTOR, split=made, state=RunState.DONE)
+    """The run, and its lesions: bigger and brighter lesions are found more often."""
+    new_split, _ = split(at, name="Blind")
+    fit = Run.objects.create(site=at, name="Detector", kind=RunKind.FIT_DETECTOR, split=new_split, state=RunState.DONE)
     detector = DetectorModel.objects.create(
-        site=at, run=fit, split=made, sha256="0" * 64, config={}, summary=reports.detector_report().to_json(),
+        site=at, run=fit, split=new_split, sha256="0" * 64, config={}, summary=reports.detector_report().to_json(),
         fusion_weight=0.6, random_weights=random_weights,
     )  # fmt: skip
     planned = LesionPlan(part=part, films=6, places=2)
     run = Run.objects.create(
-        site=at, name="Spots", kind=RunKind.BLIND_SPOTS, split=made, detector=detector, parts=[part],
+        site=at, name="Spots", kind=RunKind.BLIND_SPOTS, split=new_split, detector=detector, parts=[part],
         state=RunState.DONE, random_weights=random_weights, asked={"lesions": planned.to_json()},
     )  # fmt: skip
     lesions, films = _lesions(planned)
@@ -139,9 +139,9 @@ def _lesions(planned: LesionPlan) -> tuple[list[dict[str, Any]], list[dict[str, 
                         }  # fmt: skip
                         for name in MAPS:
                             chance = min(0.95, 0.02 * size * (5 * contrast + 0.2)) * (line["masked_share"] < 1)
-                            found = bool(rng.random() < chance)
-                            line |= {f"{name}_found_there": found, f"{name}_peak_there": found and size > 10}
-                            line |= {f"{name}_marked_after": found or number == 0}
+                            is_hit = bool(rng.random() < chance)
+                            line |= {f"{name}_found_there": is_hit, f"{name}_peak_there": is_hit and size > 10}
+                            line |= {f"{name}_marked_after": is_hit or number == 0}
                         lesions.append(line)
     return lesions, films
 

@@ -66,7 +66,7 @@ def test_the_operating_point_moves_numbers_and_its_mark(evaluation: Page, live_s
 
 
 def test_a_moved_weight_moves_the_operating_point(evaluation: Page) -> None:
-    expect(evaluation.locator("#operating")).to_contain_text("tune fixes no threshold for itself")
+    expect(evaluation.locator("#operating")).to_contain_text("A threshold for tune is never fixed on tune itself")
     with evaluation.expect_response(lambda response: "operating" in response.url and "weight=0.25" in response.url):
         move(evaluation, "0.25")
 

@@ -1,4 +1,4 @@
-"""Analysis plans: locked before the first look, with a hash, and what they decide afterwards."""
+"""Analysis plans: locked before the first look, with a hash, and their effect on figures and comparisons."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from analysis.evaluation.analysis_plan import (
     approve_plan,
     current_plan,
     lock_plan,
-    read,
+    plan_contents,
     why_sealed,
 )
 from analysis.evaluation.evaluate import evaluate
@@ -58,22 +58,28 @@ def seal(scored: Scored, manager: User, *, second_person: bool = False) -> None:
     scored.run.detector.split.site.refresh_from_db()
 
 
-def test_the_hash_is_of_the_documents_bytes(scored: Scored, analyst: User, as_analyst: Client) -> None:
+def test_the_hash_is_that_of_the_documents_bytes(scored: Scored, analyst: User, as_analyst: Client) -> None:
     intent = Intent(
         primary=detector_of(scored), looks=2, hypothesis="Region helps.", operating_point=RequestedPoint(target=0.95)
     )
     plan = lock_plan(split=scored.split, author=analyst, intent=intent)
-    got = as_analyst.get(reverse("analysis:plan-document", args=[plan.uuid]))
-    assert hashlib.sha256(got.content).hexdigest() == plan.sha256
-    said = json.loads(got.content)
-    assert said["primary_detector"]["run"] == str(detector_of(scored).uuid)
-    assert (said["operating_point"]["target"], said["looks"], said["hypothesis"]) == (0.95, 2, "Region helps.")
+    response = as_analyst.get(reverse("analysis:plan-document", args=[plan.uuid]))
+    assert hashlib.sha256(response.content).hexdigest() == plan.sha256
+    contents = json.loads(response.content)
+    assert contents["primary_detector"]["run"] == str(detector_of(scored).uuid)
+    assert (contents["operating_point"]["target"], contents["looks"], contents["hypothesis"]) == (
+        0.95,
+        2,
+        "Region helps.",
+    )
     assert AuditEvent.objects.get(verb="lock analysis plan").after == {"sha256": plan.sha256}
 
 
 def test_no_plan_is_locked_after_a_look(scored: Scored, analyst: User) -> None:
     evaluate(run=scored.run, author=analyst)
-    with pytest.raises(CannotPlan, match="was looked at 1 time: a plan that is made now was not made before"):
+    with pytest.raises(
+        CannotPlan, match="was already looked at 1 time, so no plan can be locked before the first look"
+    ):
         lock_plan(split=scored.split, author=analyst, intent=Intent())
     assert current_plan(scored.split) is None
 
@@ -81,7 +87,7 @@ def test_no_plan_is_locked_after_a_look(scored: Scored, analyst: User) -> None:
 def test_a_new_version_names_the_one_that_it_replaces_until_the_first_look(scored: Scored, analyst: User) -> None:
     first = lock_plan(split=scored.split, author=analyst, intent=Intent())
     second = lock_plan(split=scored.split, author=analyst, intent=Intent(metric="average_precision"))
-    assert (second.version, read(second)["replaces"]) == (2, first.sha256)
+    assert (second.version, plan_contents(second)["replaces"]) == (2, first.sha256)
     assert current_plan(scored.split) == second
     evaluate(run=scored.run, author=analyst)
     assert TestLook.objects.get().plan == second
@@ -97,16 +103,16 @@ def test_a_plan_is_append_only(scored: Scored, analyst: User, act: str) -> None:
         plans.update(document="{}") if act == "update" else plans.delete()
 
 
-def test_what_a_plan_may_not_say(scored: Scored, analyst: User, manager: User) -> None:
+def test_invalid_plans_are_refused(scored: Scored, analyst: User, manager: User) -> None:
     mine = detector_of(scored)
     for intent, sentence in (
         (Intent(metric="accuracy"), "The metric 'accuracy' is unknown; use one of auroc,"),
-        (Intent(looks=0), "0 looks are planned; it must be from 1 to 100"),
-        (Intent(compared=[mine]), "none is primary: choose what they are compared with"),
-        (Intent(primary=mine, compared=[mine]), "is to be compared with itself"),
+        (Intent(looks=0), "0 looks are planned; enter a number from 1 to 100"),
+        (Intent(compared=[mine]), "No primary detector is chosen to compare the other detectors with: choose one"),
+        (Intent(primary=mine, compared=[mine]), "would be compared with itself"),
         (Intent(primary=scored.run), "fits no detector on the split"),
-        (Intent(primary=mine, compared=[mine] * 6), "6 detectors are to be compared: at most 5"),
-        (Intent(hypothesis="x" * 2001), "The hypothesis has 2001 characters: at most 2000"),
+        (Intent(primary=mine, compared=[mine] * 6), "6 detectors are to be compared; choose at most 5"),
+        (Intent(hypothesis="x" * 2001), "The hypothesis has 2001 characters; shorten it to 2000 or fewer"),
     ):
         with pytest.raises(CannotPlan, match=sentence):
             lock_plan(split=scored.split, author=analyst, intent=intent)
@@ -116,9 +122,9 @@ def test_a_split_without_test_has_nothing_to_plan(scored: Scored, analyst: User)
     dataset = factories.dataset("Fit only", at=scored.split.site)
     for n in range(3):
         factories.film(dataset, "normal", person=f"only fit {n}", csv_split="fit")
-    asked = SplitRequest(site=scored.split.site, name="Bare", datasets=[dataset], seed=0, author=analyst)
-    with pytest.raises(CannotPlan, match="The split “Bare” has no test part: there is nothing to plan for"):
-        lock_plan(split=split_from_csv(asked), author=analyst, intent=Intent())
+    split_request = SplitRequest(site=scored.split.site, name="Bare", datasets=[dataset], seed=0, author=analyst)
+    with pytest.raises(CannotPlan, match="The split “Bare” has no test part, so there is nothing to plan"):
+        lock_plan(split=split_from_csv(split_request), author=analyst, intent=Intent())
 
 
 def test_a_sealed_test_opens_with_a_plan(scored: Scored, analyst: User, manager: User) -> None:
@@ -135,7 +141,7 @@ def test_a_sealed_test_opens_with_a_plan(scored: Scored, analyst: User, manager:
     assert looks_at_test(scored.split) == 1
 
 
-def test_a_second_person_opens_it_where_the_site_asks_for_one(scored: Scored, analyst: User, manager: User) -> None:
+def test_a_second_person_opens_it_where_the_site_requires_one(scored: Scored, analyst: User, manager: User) -> None:
     seal(scored, manager, second_person=True)
     split = scored.run.detector.split  # type: ignore[union-attr]
     plan = lock_plan(split=split, author=analyst, intent=Intent())
@@ -144,7 +150,7 @@ def test_a_second_person_opens_it_where_the_site_asks_for_one(scored: Scored, an
         approve_plan(plan=plan, approver=analyst)
     approve_plan(plan=plan, approver=manager)
     assert why_sealed(split) == ""
-    with pytest.raises(CannotPlan, match="approved already"):
+    with pytest.raises(CannotPlan, match="is already approved"):
         approve_plan(plan=plan, approver=manager)
     evaluate(run=scored.run, author=analyst)
     assert note_of(split, "test").endswith("approved by a second person.")
@@ -157,7 +163,7 @@ def test_a_new_version_needs_its_own_approval(scored: Scored, analyst: User, man
     approve_plan(plan=first, approver=manager)
     lock_plan(split=split, author=analyst, intent=Intent(looks=9))
     assert "approve version 2" in why_sealed(split)
-    with pytest.raises(CannotPlan, match="replaced by version 2: approve that one"):
+    with pytest.raises(CannotPlan, match="replaced by version 2: approve that version"):
         approve_plan(plan=first, approver=factories.user("third", Role.MANAGER, at=split.site))
 
 
@@ -178,7 +184,7 @@ def test_who_may_plan_approve_and_set_rules(scored: Scored, analyst: User) -> No
             act()
 
 
-def test_figures_print_the_plan_and_tell_of_looks_beyond_it(scored: Scored, analyst: User) -> None:
+def test_figures_print_the_plan_and_looks_beyond_it(scored: Scored, analyst: User) -> None:
     plan = lock_plan(split=scored.split, author=analyst, intent=Intent(looks=1))
     evaluate(run=scored.run, author=analyst)
     assert note_of(scored.split, "test").startswith(
@@ -189,11 +195,11 @@ def test_figures_print_the_plan_and_tell_of_looks_beyond_it(scored: Scored, anal
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_plan_that_was_changed_by_hand_is_told(scored: Scored, analyst: User) -> None:
+def test_a_plan_changed_by_hand_is_reported(scored: Scored, analyst: User) -> None:
     lock_plan(split=scored.split, author=analyst, intent=Intent())
     plan = current_plan(scored.split)
     assert plan is not None
-    with connection.cursor() as cursor:  # as somebody with the database in hand would
+    with connection.cursor() as cursor:  # as somebody with access to the database could
         cursor.execute("ALTER TABLE analysis_analysisplan DISABLE TRIGGER USER")
         cursor.execute("UPDATE analysis_analysisplan SET document = replace(document, '\"looks\": 1', '\"looks\": 7')")
         cursor.execute("ALTER TABLE analysis_analysisplan ENABLE TRIGGER USER")
@@ -204,7 +210,7 @@ def test_a_plan_that_was_changed_by_hand_is_told(scored: Scored, analyst: User) 
 
 
 def differing(scored: Scored, count: int) -> list[Run]:
-    """`count` scoring runs on one split, each with a detector of its own; none is evaluated yet."""
+    """`count` scoring runs on one split, each with its own detector, none evaluated yet."""
     return [scored.run, *(scored_again(scored, seed=seed, config={}) for seed in range(1, count))]
 
 
@@ -217,14 +223,14 @@ def test_a_declared_comparison_is_not_corrected_for_those_that_were_not(scored: 
     fitted = fitted_by(runs)
     lock_plan(split=scored.split, author=analyst, intent=Intent(primary=fitted[1], compared=[fitted[2]]))
     evaluations = [evaluate(run=run, author=analyst) for run in runs]
-    found = compare(evaluations, part="test")
-    assert [row.evaluation for row in found.rows] == [evaluations[k] for k in (1, 0, 2, 3)]  # the primary first
-    assert [row.declared for row in found.rows] == [False, False, True, False]
-    raw = [row.difference.p_value for row in found.rows if row.difference and row.difference.p_value is not None]
-    assert found.rows[2].adjusted_p_value == raw[1]
+    comparison = compare(evaluations, part="test")
+    assert [row.evaluation for row in comparison.rows] == [evaluations[k] for k in (1, 0, 2, 3)]  # the primary first
+    assert [row.declared for row in comparison.rows] == [False, False, True, False]
+    raw = [row.difference.p_value for row in comparison.rows if row.difference and row.difference.p_value is not None]
+    assert comparison.rows[2].adjusted_p_value == raw[1]
     among_all = holm(raw)
-    assert found.rows[1].adjusted_p_value == pytest.approx(among_all[0])
-    assert found.rows[3].adjusted_p_value == pytest.approx(among_all[2])
+    assert comparison.rows[1].adjusted_p_value == pytest.approx(among_all[0])
+    assert comparison.rows[3].adjusted_p_value == pytest.approx(among_all[2])
 
 
 def test_declared_comparisons_are_corrected_for_each_other_even_unseen(scored: Scored, analyst: User) -> None:
@@ -232,9 +238,9 @@ def test_declared_comparisons_are_corrected_for_each_other_even_unseen(scored: S
     fitted = fitted_by(runs)
     lock_plan(split=scored.split, author=analyst, intent=Intent(primary=fitted[0], compared=fitted[1:]))
     evaluations = [evaluate(run=run, author=analyst) for run in runs]
-    found = compare(evaluations[:2], part="test")
-    assert found.rows[1].difference is not None and found.rows[1].difference.p_value is not None
-    assert found.rows[1].adjusted_p_value == pytest.approx(min(1, 2 * found.rows[1].difference.p_value))
+    comparison = compare(evaluations[:2], part="test")
+    assert comparison.rows[1].difference is not None and comparison.rows[1].difference.p_value is not None
+    assert comparison.rows[1].adjusted_p_value == pytest.approx(min(1, 2 * comparison.rows[1].difference.p_value))
 
 
 # pages
@@ -243,9 +249,9 @@ def test_declared_comparisons_are_corrected_for_each_other_even_unseen(scored: S
 def test_a_plan_is_locked_by_form_and_shown(as_analyst: Client, scored: Scored) -> None:
     address = reverse("analysis:plan", args=[scored.split.uuid])
     assert "No plan yet" in as_analyst.get(address).text
-    given = {"metric": "partial_auroc", "rule": "sensitivity", "target": "0.95", "prevalence": "0.1", "looks": "3"}
+    fields = {"metric": "partial_auroc", "rule": "sensitivity", "target": "0.95", "prevalence": "0.1", "looks": "3"}
     primary = str(detector_of(scored).uuid)
-    answer = as_analyst.post(address, {**given, "primary": primary, "hypothesis": "It works."}, follow=True)
+    answer = as_analyst.post(address, {**fields, "primary": primary, "hypothesis": "It works."}, follow=True)
     plan = AnalysisPlan.objects.get()
     for text in (plan.sha256, "sensitivity of 0.95", "It works.", "Partial AUROC", "Detector 0", "not approved yet"):
         assert text in answer.text
@@ -265,7 +271,7 @@ def _evaluated(client: Client, scored: Scored) -> Any:
     [
         ("target", "high", "The target &#x27;high&#x27; is not a number; write a share such as 0.9"),
         ("target", "0.2", "The target is 0.2; it must lie from 0.5 to 0.999"),
-        ("primary", "nonsense", "No run at &#x27;nonsense&#x27; fits a detector on the split"),
+        ("primary", "nonsense", "No run &#x27;nonsense&#x27; fits a detector on the split"),
         ("looks", "0", "0 looks are planned"),
         ("looks", "1.5", "The looks planned are &#x27;1.5&#x27;: give a whole number"),
     ],
@@ -273,14 +279,14 @@ def _evaluated(client: Client, scored: Scored) -> Any:
 def test_a_bad_form_is_answered_with_a_sentence(
     as_analyst: Client, scored: Scored, field: str, value: str, sentence: str
 ) -> None:
-    given = {"metric": "auroc", "looks": "1", field: value}
-    answer = as_analyst.post(reverse("analysis:plan", args=[scored.split.uuid]), given)
+    fields = {"metric": "auroc", "looks": "1", field: value}
+    answer = as_analyst.post(reverse("analysis:plan", args=[scored.split.uuid]), fields)
     assert answer.status_code == 400
     assert sentence in answer.text
     assert not AnalysisPlan.objects.exists()
 
 
-def test_a_sealed_evaluation_says_what_opens_it(
+def test_a_sealed_evaluation_shows_what_opens_it(
     as_analyst: Client, scored: Scored, analyst: User, manager: User, client: Client
 ) -> None:
     seal(scored, manager, second_person=True)
@@ -301,12 +307,12 @@ def test_a_sealed_evaluation_says_what_opens_it(
 def test_a_plan_by_api_is_the_plan_of_the_page(as_analyst: Client, scored: Scored) -> None:
     address = reverse("api-plan", args=[scored.split.uuid])
     assert as_analyst.get(address).status_code == 404
-    made = as_analyst.post(address, {"looks": 2, "primary": str(detector_of(scored).uuid)}, "application/json")
-    assert made.status_code == 201, made.json()
-    got = as_analyst.get(address).json()
-    assert hashlib.sha256(got["document"].encode()).hexdigest() == got["sha256"]
-    assert (got["plan"]["looks"], got["approved_by"], got["sealed"]) == (2, None, "")
-    refused = as_analyst.post(reverse("api-approve-plan", args=[got["uuid"]]))
+    response = as_analyst.post(address, {"looks": 2, "primary": str(detector_of(scored).uuid)}, "application/json")
+    assert response.status_code == 201, response.json()
+    plan = as_analyst.get(address).json()
+    assert hashlib.sha256(plan["document"].encode()).hexdigest() == plan["sha256"]
+    assert (plan["plan"]["looks"], plan["approved_by"], plan["sealed"]) == (2, None, "")
+    refused = as_analyst.post(reverse("api-approve-plan", args=[plan["uuid"]]))
     assert "a second person approves it" in refused.json()["detail"]
     for wrong in ({"looks": 0}, {"metric": "accuracy"}, {"target": 3}, {"primary": str(scored.split.uuid)}):
         assert as_analyst.post(address, wrong, "application/json").status_code == 400
@@ -316,7 +322,7 @@ def test_a_plan_by_api_is_the_plan_of_the_page(as_analyst: Client, scored: Score
 def test_a_look_and_a_plan_at_the_same_time_come_one_after_the_other(
     scored: Scored, analyst: User, data_dir: Path
 ) -> None:
-    """Whichever comes first: never a plan beside a look that it did not stand for."""
+    """Whichever comes first, the other sees it: a look names the plan, or the plan is refused."""
     barrier = threading.Barrier(2)
     refused: list[str] = []
 
@@ -338,7 +344,7 @@ def test_a_look_and_a_plan_at_the_same_time_come_one_after_the_other(
         thread.start()
     for thread in threads:
         thread.join()
-    made = TestLook.objects.get()
+    test_look = TestLook.objects.get()
     plans = AnalysisPlan.objects.count()
     assert plans + len(refused) == 1
-    assert (made.plan is not None) == (plans == 1)
+    assert (test_look.plan is not None) == (plans == 1)

@@ -32,15 +32,15 @@ from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
 
-LABELS = np.array([0] * 6 + [1] * 6)  # of tune, and of test
+LABELS = np.array([0] * 6 + [1] * 6)  # in tune and in test
 
 
 def test_the_areas_are_those_of_another_implementation(scored: Scored, analyst: User) -> None:
     evaluation = evaluate(run=scored.run, author=analyst)
     for part, rows in (("tune", slice(0, 12)), ("test", slice(12, 24))):
-        found = evaluation.metrics["parts"][part]["auroc"]
+        areas = evaluation.metrics["parts"][part]["auroc"]
         for kind, at in (("global", 0), ("region", 100), ("fused", 60)):
-            assert found[kind]["auroc"] == pytest.approx(roc_auc_score(LABELS, scored.sweep[rows, at]), abs=1e-12)
+            assert areas[kind]["auroc"] == pytest.approx(roc_auc_score(LABELS, scored.sweep[rows, at]), abs=1e-12)
 
 
 def test_the_weight_is_chosen_on_tune(scored: Scored, analyst: User) -> None:
@@ -56,7 +56,7 @@ def test_test_chooses_nothing(scored: Scored, analyst: User) -> None:
     assert "chosen_weight" not in evaluation.metrics["parts"]["test"]
 
 
-def test_the_same_question_is_one_evaluation_and_one_look(scored: Scored, analyst: User) -> None:
+def test_evaluating_twice_makes_one_evaluation_and_one_look(scored: Scored, analyst: User) -> None:
     first = evaluate(run=scored.run, author=analyst)
     assert evaluate(run=scored.run, author=analyst) == first
     assert looks_at_test(scored.split) == 1
@@ -107,7 +107,7 @@ def test_scores_stay_with_their_films_whatever_the_row(scored: Scored) -> None:
     }
 
 
-def test_table_and_sweep_tell_one_interval_at_every_weight() -> None:
+def test_table_and_sweep_show_the_same_interval_at_every_weight() -> None:
     generator = np.random.default_rng(0)
     labels = np.repeat([0, 1], 60)
     first, second = generator.normal(size=(2, 120)) + np.array([[2.6], [1.8]]) * labels
@@ -118,9 +118,9 @@ def test_table_and_sweep_tell_one_interval_at_every_weight() -> None:
     band = sweep_of(part)
     assert band.logit and band.auroc.min() < 0.95
     for at in range(101):
-        told = aurocs(part, band, weight=at / 100)
-        assert (told["fused"].low, told["fused"].high) == pytest.approx((band.low[at], band.high[at]), abs=1e-12)
-        assert (told["global"].low, told["region"].high) == pytest.approx((band.low[0], band.high[100]), abs=1e-12)
+        areas = aurocs(part, band, weight=at / 100)
+        assert (areas["fused"].low, areas["fused"].high) == pytest.approx((band.low[at], band.high[at]), abs=1e-12)
+        assert (areas["global"].low, areas["region"].high) == pytest.approx((band.low[0], band.high[100]), abs=1e-12)
 
 
 def test_a_part_that_the_run_did_not_score_is_no_part(scored: Scored, analyst: User) -> None:
@@ -138,7 +138,7 @@ def test_a_run_that_scored_neither_tune_nor_test_is_not_evaluated(scored: Scored
     assert looks_at_test(scored.split) == 0
 
 
-def test_where_no_weight_is_chosen_the_true_reason_is_told(scored: Scored, analyst: User) -> None:
+def test_where_no_weight_is_chosen_the_true_reason_is_shown(scored: Scored, analyst: User) -> None:
     abnormal = [film.pk for film in scored.films[6:12]]
     Score.objects.filter(run=scored.run, image__in=abnormal[1:]).delete()
     one_patient = evaluate(run=scored.run, author=analyst)
@@ -150,7 +150,7 @@ def test_where_no_weight_is_chosen_the_true_reason_is_told(scored: Scored, analy
     Score.objects.filter(run=scored.run, image__in=scored.films[:12]).delete()
     only_test = evaluate(run=scored.run, author=analyst, label_cutoff=timezone.now())
     assert parts_of(only_test) == ["test"]
-    assert why_none_chosen(only_test) == "This run did not score tune, so no weight is compared there."
+    assert why_none_chosen(only_test) == "This run did not score tune, so no best weight can be chosen there."
 
 
 def test_a_weight_between_the_stored_ones_is_not_evaluated(scored: Scored, analyst: User) -> None:
@@ -172,7 +172,7 @@ def test_a_run_that_is_not_done_cannot_be_evaluated(scored: Scored, analyst: Use
         evaluate(run=scored.run, author=analyst)
 
 
-def test_lost_results_are_said_to_be_lost(scored: Scored, analyst: User) -> None:
+def test_missing_results_are_reported(scored: Scored, analyst: User) -> None:
     (run_folder(scored.run.uuid) / "sweep.npy").unlink()
     with pytest.raises(CannotEvaluate, match="not in the data folder any more; score the films again"):
         evaluate(run=scored.run, author=analyst)

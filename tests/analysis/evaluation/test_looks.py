@@ -1,4 +1,4 @@
-"""Looks at a test part: who made them, of what, and how figures say so."""
+"""Looks at a test part: who made them, at what, and the note on figures."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def test_who_may_not_evaluate_may_not_look(scored: Scored) -> None:
 
 
 @pytest.mark.django_db
-def test_figures_of_test_say_how_often_it_was_looked_at(scored: Scored, analyst: User) -> None:
+def test_figures_of_test_print_the_number_of_looks(scored: Scored, analyst: User) -> None:
     evaluate(run=scored.run, author=analyst)
     assert note_of(scored.split, "test").startswith("Looks at this test part: 1; ")
     assert note_of(scored.split, "tune") == ""
 
 
-def test_a_note_stands_above_the_notice_and_leaves_the_drawn_figure_alone() -> None:
+def test_a_note_is_above_the_notice_and_leaves_the_drawn_figure_alone() -> None:
     labels, scores = np.array([0, 1, 0, 1]), np.array([1.0, 2.0, 3.0, 4.0])
     curve = statistics.roc_curve(labels, scores), statistics.auroc_interval(labels, scores)
     drawn = figures.as_json(
@@ -51,7 +51,7 @@ def test_a_note_stands_above_the_notice_and_leaves_the_drawn_figure_alone() -> N
     before = copy.deepcopy(drawn)
     note = "Looks at this test part: 3 of 5 planned; analysis plan a1b2c3d4e5f6 of 2026-11-24."
     noted = figures.with_note(drawn, note)
-    foot = [one["text"] for one in noted["layout"]["annotations"] if figures.NOTICE in one["text"]]
+    foot = [note["text"] for note in noted["layout"]["annotations"] if figures.NOTICE in note["text"]]
     assert foot == [
         "Looks at this test part: 3 of 5 planned;<br>analysis plan a1b2c3d4e5f6 of 2026-11-24.<br>" + figures.NOTICE
     ]

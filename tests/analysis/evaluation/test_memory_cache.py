@@ -1,4 +1,4 @@
-"""Answers are kept, the latest ones, and belong to what they were worked out from."""
+"""The cache keeps the latest values, and a value belongs to the content that it was computed from."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import pytest
 from analysis import statistics
 from analysis.evaluation import evaluate
 from analysis.evaluation.evaluate import ScoredPart, sweep_of
-from analysis.evaluation.memory_cache import Remembered
+from analysis.evaluation.memory_cache import MemoryCache
 from analysis.sections import evaluation_figures
 
 
-def test_the_latest_answers_are_kept() -> None:
-    asked: list[str] = []
-    remembered = Remembered(2)
+def test_the_latest_values_are_kept() -> None:
+    computed: list[str] = []
+    cache = MemoryCache(2)
     for key in "aabacab":
-        assert remembered(key, lambda key=key: asked.append(key) or key.upper()) == key.upper()
-    assert asked == ["a", "b", "c", "b"]
+        assert cache.get_or_compute(key, lambda key=key: computed.append(key) or key.upper()) == key.upper()
+    assert computed == ["a", "b", "c", "b"]
 
 
 def a_part(seed: int) -> ScoredPart:
@@ -29,14 +29,14 @@ def a_part(seed: int) -> ScoredPart:
     return ScoredPart("tune", [str(n) for n in range(40)], labels, np.arange(40), sweep, {}, np.arange(40))
 
 
-def test_a_sweep_and_a_band_are_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+def test_a_sweep_and_a_band_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[str] = []
     for name in ("fusion_sweep", "roc_band"):
         plain = getattr(statistics, name)
         monkeypatch.setattr(
-            statistics, name, lambda *a, name=name, plain=plain, **k: asked.append(name) or plain(*a, **k)
+            statistics, name, lambda *a, name=name, plain=plain, **k: computed.append(name) or plain(*a, **k)
         )
-    monkeypatch.setattr(evaluate, "_remembered", Remembered(8))
+    monkeypatch.setattr(evaluate, "_statistics", MemoryCache(8))
 
     def draw(part: ScoredPart, weight: float) -> None:
         evaluation_figures.draw_part(
@@ -45,9 +45,9 @@ def test_a_sweep_and_a_band_are_worked_out_once(monkeypatch: pytest.MonkeyPatch)
 
     for weight in (0.1, 0.2, 0.1):
         draw(a_part(0), weight)
-    assert sorted(asked) == ["fusion_sweep", "roc_band", "roc_band"]
+    assert sorted(computed) == ["fusion_sweep", "roc_band", "roc_band"]
     draw(a_part(1), 0.1)
-    assert asked.count("fusion_sweep") == 2
+    assert computed.count("fusion_sweep") == 2
 
 
 def test_other_labels_or_patients_are_another_sweep() -> None:

@@ -1,4 +1,4 @@
-"""What may be asked for as an operating point."""
+"""The operating points that a person may request."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from analysis.evaluation.operating_point import OFFERED, RULES, InvalidOperating
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("target", OFFERED)
-def test_what_is_offered_may_be_asked_for(rule: str, target: float) -> None:
+def test_offered_points_are_valid(rule: str, target: float) -> None:
     assert RequestedPoint(rule=rule, target=target).prevalence == 0.05
 
 
 @pytest.mark.parametrize(
-    ("asked", "sentence"),
+    ("fields", "sentence"),
     [
         ({"rule": "youden"}, "The rule 'youden' is unknown; use one of specificity, sensitivity."),
         ({"target": 0.4}, "The target is 0.4; it must lie from 0.5 to 0.999."),
@@ -25,7 +25,7 @@ def test_what_is_offered_may_be_asked_for(rule: str, target: float) -> None:
         ({"prevalence": 0.6}, "The prevalence is 0.6; it must lie from 0.0001 to 0.5."),
     ],
 )
-def test_anything_else_is_refused_in_a_sentence(asked: dict[str, Any], sentence: str) -> None:
+def test_anything_else_is_refused_in_a_sentence(fields: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InvalidOperatingPoint) as refused:
-        RequestedPoint(**asked)
+        RequestedPoint(**fields)
     assert str(refused.value).startswith(sentence)

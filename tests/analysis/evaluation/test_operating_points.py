@@ -30,7 +30,7 @@ def evaluation(scored: Scored, analyst: User) -> Evaluation:
 
 
 def arrays(scored: Scored, weight: float = 0.6) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Part -> its fused scores and labels, from the arrays that the run was made of: 6 normal, 6 abnormal each."""
+    """Part -> its fused scores and labels, from the arrays that the run was made from: 6 normal, 6 abnormal each."""
     fused = scored.sweep[:, round(weight * 100)].astype(np.float64)
     labels = np.array([0] * 6 + [1] * 6)
     return {"tune": (fused[:12], labels), "test": (fused[12:], labels)}
@@ -39,18 +39,18 @@ def arrays(scored: Scored, weight: float = 0.6) -> dict[str, tuple[np.ndarray, n
 @pytest.mark.parametrize("target", [0.5, 0.7, 0.85])
 def test_a_specificity_is_fixed_on_the_normals_of_tune(scored: Scored, evaluation: Evaluation, target: float) -> None:
     part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
-    found = apply_operating_point(evaluation, part, weight=0.6, asked=RequestedPoint(target=target))
+    result = apply_operating_point(evaluation, part, weight=0.6, point=RequestedPoint(target=target))
     tune, labels = arrays(scored)["tune"]
     normals = np.sort(tune[labels == 0])
     test, truth = arrays(scored)["test"]
     called = test > normals[math.ceil(target * 6) - 1]  # at least the target of tune's normals are not above it
-    assert found.source == "tune"
-    assert found.reference_films == 6
-    assert (found.true_positives, found.false_negatives) == (
+    assert result.source == "tune"
+    assert result.reference_films == 6
+    assert (result.true_positives, result.false_negatives) == (
         int((called & (truth == 1)).sum()),
         int((~called & (truth == 1)).sum()),
     )
-    assert (found.false_positives, found.true_negatives) == (
+    assert (result.false_positives, result.true_negatives) == (
         int((called & (truth == 0)).sum()),
         int((~called & (truth == 0)).sum()),
     )
@@ -58,56 +58,56 @@ def test_a_specificity_is_fixed_on_the_normals_of_tune(scored: Scored, evaluatio
 
 def test_a_sensitivity_is_fixed_on_the_abnormal_films_of_tune(scored: Scored, evaluation: Evaluation) -> None:
     part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
-    found = apply_operating_point(evaluation, part, weight=0.6, asked=RequestedPoint(rule="sensitivity", target=0.8))
+    result = apply_operating_point(evaluation, part, weight=0.6, point=RequestedPoint(rule="sensitivity", target=0.8))
     tune, labels = arrays(scored)["tune"]
     threshold = np.sort(tune[labels == 1])[1]  # 5 of 6 are at least this
-    assert found.threshold == pytest.approx(float(threshold), rel=1e-7)
+    assert result.threshold == pytest.approx(float(threshold), rel=1e-7)
     test, truth = arrays(scored)["test"]
-    assert found.true_positives == int((test[truth == 1] >= threshold).sum())
-    assert found.false_positives == int((test[truth == 0] >= threshold).sum())
+    assert result.true_positives == int((test[truth == 1] >= threshold).sum())
+    assert result.false_positives == int((test[truth == 0] >= threshold).sum())
 
 
 def test_the_calibration_normals_come_first_at_the_run_s_weight(scored: Scored, evaluation: Evaluation) -> None:
     normals = np.linspace(2, 4, 19)
     change_summary(run_folder(scored.run.uuid), calibration_scores=normals.tolist())
     part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
-    found = apply_operating_point(evaluation, part, weight=0.6, asked=RequestedPoint(target=0.9))
-    assert (found.source, found.reference_films) == ("calibrate", 19)
-    assert found.threshold == pytest.approx(normals[17])  # 18 of 19 are not above it
+    result = apply_operating_point(evaluation, part, weight=0.6, point=RequestedPoint(target=0.9))
+    assert (result.source, result.reference_films) == ("calibrate", 19)
+    assert result.threshold == pytest.approx(normals[17])  # 18 of 19 are not above it
     test, truth = arrays(scored)["test"]
-    assert found.false_positives == int((test[truth == 0] > normals[17]).sum())
+    assert result.false_positives == int((test[truth == 0] > normals[17]).sum())
     tune = scored_part(scored.run, part="tune", cutoff=evaluation.label_cutoff)
-    assert apply_operating_point(evaluation, tune, weight=0.6, asked=RequestedPoint(target=0.9)).source == "calibrate"
-    assert apply_operating_point(evaluation, tune, weight=0.5, asked=RequestedPoint(target=0.9)).source is None
+    assert apply_operating_point(evaluation, tune, weight=0.6, point=RequestedPoint(target=0.9)).source == "calibrate"
+    assert apply_operating_point(evaluation, tune, weight=0.5, point=RequestedPoint(target=0.9)).source is None
 
 
 def test_too_few_normals_fix_no_high_specificity(scored: Scored, evaluation: Evaluation) -> None:
     part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
-    found = apply_operating_point(evaluation, part, weight=0.6, asked=RequestedPoint(target=0.9))
-    assert found.threshold is None
-    assert found.reason == (
-        "A specificity of 0.9 needs more normal films than the 6 of tune; ask for 0.857 or less, or calibrate on more."
+    result = apply_operating_point(evaluation, part, weight=0.6, point=RequestedPoint(target=0.9))
+    assert result.threshold is None
+    assert result.reason == (
+        "A specificity of 0.9 needs more normal films than the 6 of tune; choose 0.857 or less, or calibrate on more."
     )
 
 
 def test_predictive_values_are_those_of_bayes(scored: Scored, evaluation: Evaluation) -> None:
     part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
-    found = apply_operating_point(evaluation, part, weight=0.6, asked=RequestedPoint(target=0.7, prevalence=0.1))
-    assert found.sensitivity and found.specificity and found.predictive
-    se, sp = found.sensitivity.value or 0.0, found.specificity.value or 0.0
-    assert found.predictive.positive_predictive_value.value == pytest.approx(se * 0.1 / (se * 0.1 + (1 - sp) * 0.9))
-    assert found.predictive.misses_per_1000.value == pytest.approx(1000 * 0.1 * (1 - se))
+    result = apply_operating_point(evaluation, part, weight=0.6, point=RequestedPoint(target=0.7, prevalence=0.1))
+    assert result.sensitivity and result.specificity and result.predictive
+    se, sp = result.sensitivity.value or 0.0, result.specificity.value or 0.0
+    assert result.predictive.positive_predictive_value.value == pytest.approx(se * 0.1 / (se * 0.1 + (1 - sp) * 0.9))
+    assert result.predictive.misses_per_1000.value == pytest.approx(1000 * 0.1 * (1 - se))
 
 
 def test_tune_fixes_no_threshold_for_itself(scored: Scored, evaluation: Evaluation) -> None:
     part = scored_part(scored.run, part="tune", cutoff=evaluation.label_cutoff)
     assert (
-        "tune fixes no threshold for itself"
-        in apply_operating_point(evaluation, part, weight=0.6, asked=RequestedPoint()).reason
+        "A threshold for tune is never fixed on tune itself"
+        in apply_operating_point(evaluation, part, weight=0.6, point=RequestedPoint()).reason
     )
-    found = apply_operating_point(evaluation, part, weight=0.6, asked=RequestedPoint(rule="sensitivity"))
-    assert found.threshold is None
-    assert "says nothing of tune itself" in found.reason
+    result = apply_operating_point(evaluation, part, weight=0.6, point=RequestedPoint(rule="sensitivity"))
+    assert result.threshold is None
+    assert "is not applied to tune itself" in result.reason
 
 
 @pytest.mark.parametrize(
@@ -119,15 +119,15 @@ def test_tune_fixes_no_threshold_for_itself(scored: Scored, evaluation: Evaluati
         ({"prevalence": 0.9}, "The prevalence is 0.9; it must lie from 0.0001 to 0.5"),
     ],
 )
-def test_what_is_no_operating_point_is_refused(values: dict[str, Any], sentence: str) -> None:
+def test_invalid_operating_points_are_refused(values: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InvalidOperatingPoint, match=sentence):
         RequestedPoint(**values)
 
 
-def test_page_and_api_tell_the_same(as_analyst: Client, evaluation: Evaluation) -> None:
-    asked = {"part": "test", "rule": "sensitivity", "target": "0.8", "prevalence": "0.02"}
-    answer = as_analyst.get(reverse("api-operating", args=[evaluation.uuid]), asked).json()
-    page = one_line(as_analyst.get(reverse("analysis:operating", args=[evaluation.uuid]), asked))
+def test_page_and_api_show_the_same(as_analyst: Client, evaluation: Evaluation) -> None:
+    query = {"part": "test", "rule": "sensitivity", "target": "0.8", "prevalence": "0.02"}
+    answer = as_analyst.get(reverse("api-operating", args=[evaluation.uuid]), query).json()
+    page = one_line(as_analyst.get(reverse("analysis:operating", args=[evaluation.uuid]), query))
     assert f">{answer['true_positives']}</td> <td" in page
     assert f'data-threshold="{answer["threshold"]}"' in page
     assert f"{answer['sensitivity']['value']:.3f}" in page
@@ -136,7 +136,7 @@ def test_page_and_api_tell_the_same(as_analyst: Client, evaluation: Evaluation) 
 
 
 @pytest.mark.parametrize(
-    ("asked", "sentence"),
+    ("query", "sentence"),
     [
         ({"part": "test", "weight": "0.3"}, "On test the weight is the run's, 0.6: leave out the weight."),
         ({"part": "tune", "weight": "0.123"}, "The weight '0.123' is not one of 0, 0.01"),
@@ -145,12 +145,12 @@ def test_page_and_api_tell_the_same(as_analyst: Client, evaluation: Evaluation) 
     ],
 )
 def test_bad_questions_get_a_sentence(
-    as_analyst: Client, evaluation: Evaluation, asked: dict[str, str], sentence: str
+    as_analyst: Client, evaluation: Evaluation, query: dict[str, str], sentence: str
 ) -> None:
-    answer = as_analyst.get(reverse("api-operating", args=[evaluation.uuid]), asked)
+    answer = as_analyst.get(reverse("api-operating", args=[evaluation.uuid]), query)
     assert answer.status_code == 400
     assert sentence in answer.json()["detail"]
-    page = as_analyst.get(reverse("analysis:operating", args=[evaluation.uuid]), asked)
+    page = as_analyst.get(reverse("analysis:operating", args=[evaluation.uuid]), query)
     assert sentence.replace("'", "&#x27;") in page.content.decode()
 
 

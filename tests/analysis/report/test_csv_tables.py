@@ -1,4 +1,4 @@
-"""Tables as CSV: numbers come back as they were, texts start no formula, and each line keeps the notice."""
+"""Tables as CSV: numbers are read back unchanged, texts start no formula, and each line has the notice."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import io
 import pytest
 
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
-from analysis.report.csv_tables import Table, as_csv, cell, sentences
+from analysis.report.csv_tables import Table, as_csv, escape_formula, sentences
 
 
 def test_a_float_comes_back_as_it_was_and_nothing_is_blank() -> None:
@@ -20,15 +20,15 @@ def test_a_float_comes_back_as_it_was_and_nothing_is_blank() -> None:
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@sum", "\tx", "\rx"])
 def test_a_text_starts_no_formula(text: str) -> None:
-    assert cell(text) == f"'{text}"
+    assert escape_formula(text) == f"'{text}"
 
 
 @pytest.mark.parametrize("value", ["effusion", "", -1.5, 3, None])
 def test_anything_else_stays_as_it_is(value: object) -> None:
-    assert cell(value) is value
+    assert escape_formula(value) is value
 
 
 def test_the_warning_of_random_weights_comes_first() -> None:
-    told = sentences(random_weights=True, remark="Two films are left out")
-    assert told.startswith(RANDOM_WEIGHTS) and NOTICE in told and told.endswith("Two films are left out.")
+    notice = sentences(random_weights=True, remark="Two films are left out")
+    assert notice.startswith(RANDOM_WEIGHTS) and NOTICE in notice and notice.endswith("Two films are left out.")
     assert RANDOM_WEIGHTS not in sentences(random_weights=False)

@@ -1,4 +1,4 @@
-"""The report of an evaluation as PDF, opened by a reader of its own."""
+"""The report of an evaluation as PDF, opened by another library."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ DOORS = ("analysis:report", "api-report")
 
 @pytest.fixture
 def evaluation(scored: Scored, analyst: User) -> Evaluation:
-    made = evaluate(run=scored.run, author=analyst)
-    detector = made.run.detector
+    evaluation = evaluate(run=scored.run, author=analyst)
+    detector = evaluation.run.detector
     assert detector
     detector.run.config = PipelineConfig.from_preset("paper").replace_fields({"rate": "0.05"}).to_json()
     detector.run.save()
-    return Evaluation.objects.get(pk=made.pk)
+    return Evaluation.objects.get(pk=evaluation.pk)
 
 
-def read(pdf: bytes) -> pypdf.PdfReader:
+def opened(pdf: bytes) -> pypdf.PdfReader:
     return pypdf.PdfReader(io.BytesIO(pdf), strict=True)
 
 
 def text_of(pdf: bytes) -> str:
-    """All words, line breaks of the layout taken as spaces."""
-    return " ".join(" ".join(page.extract_text() for page in read(pdf).pages).split())
+    """All words, with spaces for the line breaks of the layout."""
+    return " ".join(" ".join(page.extract_text() for page in opened(pdf).pages).split())
 
 
 @pytest.mark.django_db
@@ -62,15 +62,15 @@ def test_the_report_prints_the_page_s_areas(as_analyst: Client, evaluation: Eval
     text = text_of(answer.content)
     for part in ("tune", "test"):
         page = as_analyst.get(reverse("analysis:evaluation", args=[evaluation.uuid]), {"part": part}).text
-        shown = re.findall(r'data-auroc="\w+"[^>]*>([^<]+)<', page)
-        assert len(shown) == 3
-        for area in shown:
+        areas = re.findall(r'data-auroc="\w+"[^>]*>([^<]+)<', page)
+        assert len(areas) == 3
+        for area in areas:
             assert area in text
 
 
 @pytest.mark.django_db
-def test_every_page_is_a4_and_says_what_it_is(evaluation: Evaluation) -> None:
-    reader = read(report_pdf(evaluation))
+def test_every_page_is_a4_and_carries_the_notices(evaluation: Evaluation) -> None:
+    reader = opened(report_pdf(evaluation))
     assert len(reader.pages) >= 6
     for number, page in enumerate(reader.pages, 1):
         text = page.extract_text()
@@ -82,17 +82,17 @@ def test_every_page_is_a4_and_says_what_it_is(evaluation: Evaluation) -> None:
 
 @pytest.mark.django_db
 def test_trained_weights_are_not_called_random(data_dir: Any, analyst: User) -> None:
-    made = evaluate(run=scored_run(factories.site(), author=analyst, random_weights=False).run, author=analyst)
-    text = text_of(report_pdf(made))
+    evaluation = evaluate(run=scored_run(factories.site(), author=analyst, random_weights=False).run, author=analyst)
+    text = text_of(report_pdf(evaluation))
     assert NOTICE in text
     assert "random weights" not in text
 
 
 @pytest.mark.django_db
-def test_every_font_goes_along(evaluation: Evaluation) -> None:
+def test_every_font_is_embedded(evaluation: Evaluation) -> None:
     fonts = {
         font.get_object()["/BaseFont"]: font.get_object()
-        for page in read(report_pdf(evaluation)).pages
+        for page in opened(report_pdf(evaluation)).pages
         for font in page["/Resources"]["/Font"].values()
     }
     assert len(fonts) >= 2
@@ -105,11 +105,11 @@ def test_every_font_goes_along(evaluation: Evaluation) -> None:
 def test_the_same_rows_give_the_same_bytes(evaluation: Evaluation) -> None:
     pdf = report_pdf(evaluation)
     assert pdf == report_pdf(Evaluation.objects.get(pk=evaluation.pk))
-    assert "/CreationDate" not in (read(pdf).metadata or {})
+    assert "/CreationDate" not in (opened(pdf).metadata or {})
 
 
 def test_another_process_writes_the_same_bytes() -> None:
-    """Names of fonts and of objects do not come from Python's hash of the day."""
+    """Names of fonts and objects do not depend on Python's random hash seed."""
     script = (
         "import hashlib\n"
         "from analysis.report.paper import Paper\n"
@@ -130,7 +130,7 @@ def test_another_process_writes_the_same_bytes() -> None:
 
 
 @pytest.mark.django_db
-def test_it_says_what_the_run_stands_on(evaluation: Evaluation, scored: Scored) -> None:
+def test_it_prints_the_provenance_of_the_run(evaluation: Evaluation, scored: Scored) -> None:
     folder = run_folder(scored.run.uuid)
     (folder / "images.csv").write_text("image\n")
     wanted = hashlib.sha256(b"image\n").hexdigest()
@@ -155,14 +155,14 @@ def test_it_says_what_the_run_stands_on(evaluation: Evaluation, scored: Scored) 
 
 @pytest.mark.django_db
 def test_the_operating_point_is_the_page_s(as_analyst: Client, evaluation: Evaluation) -> None:
-    asked = {"rule": "specificity", "target": "0.8", "prevalence": "0.02"}
-    said = as_analyst.get(reverse("api-operating", args=[evaluation.uuid]), {"part": "test"} | asked).json()
-    text = text_of(as_analyst.get(reverse("analysis:report", args=[evaluation.uuid]), asked).content)
-    rate = said["sensitivity"]
+    query = {"rule": "specificity", "target": "0.8", "prevalence": "0.02"}
+    operating = as_analyst.get(reverse("api-operating", args=[evaluation.uuid]), {"part": "test"} | query).json()
+    text = text_of(as_analyst.get(reverse("analysis:report", args=[evaluation.uuid]), query).content)
+    rate = operating["sensitivity"]
     assert f"Sensitivity {rate['value']:.3f} ({rate['low']:.3f}–{rate['high']:.3f})" in text
-    flags = said["predictive"]["flags_per_1000"]
+    flags = operating["predictive"]["flags_per_1000"]
     assert f"Flagged of 1,000 films {flags['value']:.0f} ({flags['low']:.0f}–{flags['high']:.0f})" in text
-    assert f"Abnormal {said['true_positives']} {said['false_negatives']}" in text
+    assert f"Abnormal {operating['true_positives']} {operating['false_negatives']}" in text
     assert "At a prevalence of 0.02" in text
 
 
@@ -191,20 +191,20 @@ def test_the_plan_is_printed_and_its_operating_point_taken(
 
 
 @pytest.mark.django_db
-def test_without_a_plan_the_report_says_so(evaluation: Evaluation) -> None:
-    assert "None was locked before the first look at test." in text_of(report_pdf(evaluation))
+def test_a_missing_plan_is_reported(evaluation: Evaluation) -> None:
+    assert "No plan was locked before the first look at test." in text_of(report_pdf(evaluation))
 
 
 @pytest.mark.django_db
 def test_standards_claim_nothing_and_leave_gaps_open(evaluation: Evaluation) -> None:
-    report = gather(evaluation, asked=RequestedPoint())
+    report = gather(evaluation, point=RequestedPoint())
     known = facts(report)
     used = {fact for topics in STANDARDS.values() for _, fact in topics if fact}
     assert used == set(known)
     assert all(known.values())
     text = text_of(report_pdf(evaluation))
     assert f"Ethics approval {UNKNOWN}" in text
-    assert "It is no claim that a study complies" in text
+    assert "This does not claim that a study complies" in text
     assert not re.search(r"\b(complies with (STARD|CLAIM|TRIPOD)|compliant)\b", text)
     for standard in ("STARD-AI", "CLAIM", "TRIPOD+AI"):
         assert standard in text
@@ -212,8 +212,8 @@ def test_standards_claim_nothing_and_leave_gaps_open(evaluation: Evaluation) -> 
 
 @pytest.mark.django_db
 def test_methods_come_from_the_settings(evaluation: Evaluation) -> None:
-    text = " ".join(methods(gather(evaluation, asked=RequestedPoint())))
-    for said in (
+    text = " ".join(methods(gather(evaluation, point=RequestedPoint())))
+    for sentence in (
         "preset paper, with 1 settings changed",
         "the share 0.05 of the patches",
         "mean squared L2 distance to its 9 nearest",
@@ -221,7 +221,7 @@ def test_methods_come_from_the_settings(evaluation: Evaluation) -> None:
         "random weights: no number here",
         "looked at 1 time.",
     ):
-        assert said in text
+        assert sentence in text
 
 
 @pytest.mark.django_db
@@ -269,7 +269,7 @@ def test_lines_stay_inside() -> None:
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
 
 
-def test_a_sign_without_a_glyph_is_a_box_and_no_complaint() -> None:
+def test_a_character_without_a_glyph_is_a_box_without_a_warning() -> None:
     paper = Paper(title="서울", foot="", random_weights=False)
     paper.paragraph("film 흉부 $x^2$ \x07 end")
     text = text_of(paper.to_pdf(creator="test"))
@@ -279,7 +279,7 @@ def test_a_sign_without_a_glyph_is_a_box_and_no_complaint() -> None:
 def test_a_long_table_repeats_its_head() -> None:
     paper = Paper(title="t", foot="", random_weights=False)
     paper.table(["Setting", "Value"], [[f"row {k}", "v " * 120] for k in range(80)])
-    pages = read(paper.to_pdf(creator="test")).pages
+    pages = opened(paper.to_pdf(creator="test")).pages
     assert len(pages) > 2
     for page in pages:
         assert page.extract_text().count("Setting") == 1

@@ -1,4 +1,4 @@
-"""The data of each figure as CSV: the numbers of the page, in full, for those who may see them."""
+"""The data of each figure as CSV: the page's numbers in full precision, for those who may see them."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def test_the_curve_is_scikit_learn_s_to_the_last_digit(
     assert rows[0]["threshold [score]"] == ""
     assert len(rows) > 2
     for row in rows[1:]:
-        found = (float(row["false_positive_rate [share]"]), float(row["sensitivity [share]"]))
-        assert found == pytest.approx(place[float(row["threshold [score]"])], abs=1e-15)
+        rates = (float(row["false_positive_rate [share]"]), float(row["sensitivity [share]"]))
+        assert rates == pytest.approx(place[float(row["threshold [score]"])], abs=1e-15)
     assert float(rows[0]["auroc"]) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
     assert (rows[0]["abnormal [films]"], rows[0]["normal [films]"]) == ("6", "6")
 
@@ -76,8 +76,8 @@ def test_the_areas_are_those_of_the_evaluation(as_analyst: Client, evaluation: E
     for row in rows_of(as_analyst, evaluation, "roc"):
         kind, what = row["series"].split()
         if what == "curve":
-            found = [float(row[name]) for name in ("auroc", "auroc_low", "auroc_high")]
-            assert found == [known[kind][name] for name in ("auroc", "low", "high")]
+            values = [float(row[name]) for name in ("auroc", "auroc_low", "auroc_high")]
+            assert values == [known[kind][name] for name in ("auroc", "low", "high")]
 
 
 def test_the_sweep_marks_the_weights(as_analyst: Client, evaluation: Evaluation, scored: Scored) -> None:
@@ -101,25 +101,25 @@ def test_the_bins_hold_every_film(as_analyst: Client, evaluation: Evaluation, sc
 
 
 def test_the_forest_names_every_group(as_analyst: Client, evaluation: Evaluation) -> None:
-    found = evaluation.metrics["parts"]["test"]["auroc"]["fused"]
+    area = evaluation.metrics["parts"]["test"]["auroc"]["fused"]
     rows = rows_of(as_analyst, evaluation, "forest")
     assert rows[0]["name"] == "all films"
-    assert float(rows[0]["auroc"]) == found["auroc"]
+    assert float(rows[0]["auroc"]) == area["auroc"]
 
 
 def test_the_operating_point_is_the_api_s(as_analyst: Client, evaluation: Evaluation) -> None:
-    asked = {"rule": "sensitivity", "target": "0.8", "prevalence": "0.02"}
-    said = as_analyst.get(reverse("api-operating", args=[evaluation.uuid]), {"part": "test"} | asked).json()
-    rows = {row["quantity"]: row for row in rows_of(as_analyst, evaluation, "operating", **asked)}
-    assert float(rows["threshold [score]"]["value"]) == said["threshold"]
-    assert int(rows["false_positives [films]"]["value"]) == said["false_positives"]
-    assert float(rows["specificity [share]"]["low"]) == said["specificity"]["low"]
+    query = {"rule": "sensitivity", "target": "0.8", "prevalence": "0.02"}
+    operating = as_analyst.get(reverse("api-operating", args=[evaluation.uuid]), {"part": "test"} | query).json()
+    rows = {row["quantity"]: row for row in rows_of(as_analyst, evaluation, "operating", **query)}
+    assert float(rows["threshold [score]"]["value"]) == operating["threshold"]
+    assert int(rows["false_positives [films]"]["value"]) == operating["false_positives"]
+    assert float(rows["specificity [share]"]["low"]) == operating["specificity"]["low"]
     flags = rows["flags_per_1000 [films of 1,000]"]
-    assert float(flags["high"]) == said["predictive"]["flags_per_1000"]["high"]
+    assert float(flags["high"]) == operating["predictive"]["flags_per_1000"]["high"]
     assert (flags["prevalence [share]"], flags["fixed_on"]) == ("0.02", "tune")
 
 
-def test_every_line_says_what_it_is(as_analyst: Client, evaluation: Evaluation) -> None:
+def test_every_line_carries_the_notices(as_analyst: Client, evaluation: Evaluation) -> None:
     for name in FIGURES:
         for row in rows_of(as_analyst, evaluation, name):
             assert row["notice"].startswith(f"{RANDOM_WEIGHTS}. {NOTICE}")
@@ -161,7 +161,7 @@ def test_another_weight_on_test_is_a_look_first(
     assert as_analyst.get(address, query | {"weight": "0.26"}).status_code == 400
 
 
-def test_a_colleague_s_look_is_not_one_s_own(client: Client, evaluation: Evaluation, analyst: User) -> None:
+def test_a_colleague_s_look_is_not_the_person_s_own(client: Client, evaluation: Evaluation, analyst: User) -> None:
     look_at_weight(evaluation=evaluation, author=analyst, weight=0.25)
     client.force_login(factories.user("other", Role.ANALYST))
     query = {"part": "test", "weight": "0.25"}
@@ -202,7 +202,7 @@ def another_evaluation(scored: Scored, author: User) -> Evaluation:
 
 
 def compared_rows(client: Client, chosen: list[Evaluation], name: str, door: str = COMPARISON_DOORS[0]) -> list[Any]:
-    query = {"evaluation": [one.uuid for one in chosen], "part": "test"}
+    query = {"evaluation": [evaluation.uuid for evaluation in chosen], "part": "test"}
     answer = client.get(reverse(door, args=[name]), query)
     assert answer.status_code == 200, answer.text
     return list(csv.DictReader(io.StringIO(answer.text)))
@@ -230,8 +230,8 @@ def test_the_scatter_has_both_scores_of_a_film(
 @pytest.mark.parametrize("door", COMPARISON_DOORS)
 def test_a_comparison_of_nothing_is_refused(as_analyst: Client, evaluation: Evaluation, door: str) -> None:
     address = reverse(door, args=["roc"])
-    one = as_analyst.get(address, {"evaluation": [evaluation.uuid]})
-    assert (one.status_code, "choose 2 to 6" in one.text) == (400, True)
+    answer = as_analyst.get(address, {"evaluation": [evaluation.uuid]})
+    assert (answer.status_code, "choose 2 to 6" in answer.text) == (400, True)
     damaged = as_analyst.get(address, {"evaluation": ["x"]})
     assert (damaged.status_code, "is damaged" in damaged.text) == (400, True)
     elsewhere = scored_run(factories.site("Busan"), author=factories.user("root", is_superuser=True), seed=3)

@@ -1,4 +1,4 @@
-"""Alignment quality of an evaluation, and what the page and API say of its data."""
+"""Alignment quality of an evaluation, and its data on page and API."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def scored(data_dir: Any, analyst: User) -> Scored:
 
 @pytest.fixture
 def evaluation(scored: Scored, analyst: User) -> Evaluation:
-    """Films 13 and 20 of the run are flagged, and film 15 resembles the canonical image least."""
+    """Films 13 and 20 of the run are flagged, and film 15 is the least similar to the canonical image."""
     folder = run_folder(scored.run.uuid)
     change_summary(folder, flagged=[13, 20])
     quality = np.tile(np.linspace(0.4, 0.9, 24)[:, None], (1, 5))
@@ -99,7 +99,7 @@ def test_few_films_have_no_figure_and_many_have_theirs(
     assert f'data-value="{row["auroc"]["auroc"]}"' in cell.split("</tr>")[0]
 
 
-def test_a_run_of_an_older_engine_tells_what_it_knows(
+def test_a_run_of_an_older_engine_reports_what_it_has(
     as_analyst: Client, scored: Scored, evaluation: Evaluation
 ) -> None:
     folder = run_folder(scored.run.uuid)
@@ -114,9 +114,9 @@ def test_a_run_of_an_older_engine_tells_what_it_knows(
     assert "score again" in answered(as_analyst, evaluation)[0]["reason"]
 
 
-def test_without_an_alignment_a_sentence_says_so(as_analyst: Client, data_dir: Any, analyst: User) -> None:
-    made = evaluate(run=scored_run(factories.site(), author=analyst, seed=1).run, author=analyst)
-    answer, page = answered(as_analyst, made)
+def test_without_an_alignment_a_sentence_gives_the_reason(as_analyst: Client, data_dir: Any, analyst: User) -> None:
+    evaluation = evaluate(run=scored_run(factories.site(), author=analyst, seed=1).run, author=analyst)
+    answer, page = answered(as_analyst, evaluation)
     assert answer["reason"].startswith("This run's films are not aligned")
     assert "films are not aligned" in page
 
@@ -126,7 +126,7 @@ def test_gone_results_are_said_so(as_analyst: Client, scored: Scored, evaluation
     assert as_analyst.get(reverse("api-alignment", args=[evaluation.uuid])).status_code == 410
 
 
-def test_the_data_are_told_by_page_and_api(as_analyst: Client, scored: Scored, evaluation: Evaluation) -> None:
+def test_page_and_api_show_the_data(as_analyst: Client, scored: Scored, evaluation: Evaluation) -> None:
     answer = as_analyst.get(reverse("api-evaluation-data", args=[evaluation.uuid])).json()
     assert answer["parts"] == {
         "fit": {"normal": 8},

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def evaluation(scored: Scored, analyst: User) -> Evaluation:
-    """Of test, where three abnormal films have an effusion, one normal film is unsure and one is unresolved."""
+    """An evaluation in which three abnormal test films have an effusion, one normal film is unsure, one unresolved."""
     site, first, second = scored.run.site, factories.curator("one"), factories.curator("two")
     test = scored.films[12:]
     factories.label_films(images=test[6:9], value="abnormal", findings=["effusion"], author=first, site=site)
@@ -30,24 +30,24 @@ def evaluation(scored: Scored, analyst: User) -> Evaluation:
     return evaluate(run=scored.run, author=analyst, label_cutoff=timezone.now())
 
 
-def test_findings_stand_against_the_normals_that_are_left(scored: Scored, evaluation: Evaluation) -> None:
-    found = break_down(evaluation, part="test")
+def test_findings_are_compared_with_the_remaining_normals(scored: Scored, evaluation: Evaluation) -> None:
+    breakdown = break_down(evaluation, part="test")
     fused = scored.sweep[12:, 60]
-    assert [(row.name, row.films) for row in found.findings] == [("effusion", 3)]
+    assert [(row.name, row.films) for row in breakdown.findings] == [("effusion", 3)]
     wanted = statistics.delong([0] * 4 + [1] * 3, [*fused[2:6], *fused[6:9]]).auroc
-    assert found.findings[0].auroc.auroc == pytest.approx(wanted)
+    assert breakdown.findings[0].auroc.auroc == pytest.approx(wanted)
 
 
 def test_other_labels_are_counted_either_way(scored: Scored, evaluation: Evaluation) -> None:
     fused = scored.sweep[12:, 60]
-    found = break_down(evaluation, part="test")
-    assert [row.words for row in found.treatments] == [
+    breakdown = break_down(evaluation, part="test")
+    assert [row.words for row in breakdown.treatments] == [
         "unsure counted as abnormal",
         "unsure counted as normal",
         "unresolved counted as abnormal",
         "unresolved counted as normal",
     ]
-    for row, film, label in zip(found.treatments, (0, 0, 1, 1), (1, 0, 1, 0), strict=True):
+    for row, film, label in zip(breakdown.treatments, (0, 0, 1, 1), (1, 0, 1, 0), strict=True):
         assert row.films == 1
         wanted = statistics.delong([0] * 4 + [1] * 6 + [label], [*fused[2:12], fused[film]]).auroc
         assert row.auroc.auroc == pytest.approx(wanted)
@@ -56,10 +56,10 @@ def test_other_labels_are_counted_either_way(scored: Scored, evaluation: Evaluat
 def test_groups_are_those_in_which_films_differ(scored: Scored, evaluation: Evaluation) -> None:
     scored.films[14].patient.sex = "F"
     scored.films[14].patient.save()
-    found = break_down(evaluation, part="test")
-    assert list(found.groups) == ["sex"]
-    assert [(row.name, row.films) for row in found.groups["sex"]] == [("female", 1), ("unknown", 9)]
-    plot = forest(found, theme="dark", random_weights=True)
+    breakdown = break_down(evaluation, part="test")
+    assert list(breakdown.groups) == ["sex"]
+    assert [(row.name, row.films) for row in breakdown.groups["sex"]] == [("female", 1), ("unknown", 9)]
+    plot = forest(breakdown, theme="dark", random_weights=True)
     assert plot["layout"]["yaxis"]["ticktext"] == ["effusion, n = 3", "Sex: female, n = 1", "Sex: unknown, n = 9"]
     assert len(plot["data"][0]["x"]) == 1  # groups of a few films have no AUROC, and keep their line
     assert any(figures.RANDOM_WEIGHTS in note["text"] for note in plot["layout"]["annotations"])
@@ -72,12 +72,12 @@ def test_the_page_has_plot_and_tables(as_analyst: Client, evaluation: Evaluation
     assert 'id="forest-figure"' in page
 
 
-def test_the_api_tells_the_same(as_analyst: Client, evaluation: Evaluation) -> None:
+def test_the_api_returns_the_same(as_analyst: Client, evaluation: Evaluation) -> None:
     answer = as_analyst.get(reverse("api-breakdown", args=[evaluation.uuid]), {"part": "test"}).json()
-    found = break_down(evaluation, part="test")
-    assert answer["findings"][0]["auroc"]["auroc"] == found.findings[0].auroc.auroc
-    assert [row["words"] for row in answer["treatments"]] == [row.words for row in found.treatments]
-    assert answer["overall"]["low"] == found.overall.low
+    breakdown = break_down(evaluation, part="test")
+    assert answer["findings"][0]["auroc"]["auroc"] == breakdown.findings[0].auroc.auroc
+    assert [row["words"] for row in answer["treatments"]] == [row.words for row in breakdown.treatments]
+    assert answer["overall"]["low"] == breakdown.overall.low
     assert as_analyst.get(reverse("api-breakdown", args=[evaluation.uuid]), {"part": "fit"}).status_code == 404
 
 
@@ -86,7 +86,7 @@ def test_a_curator_sees_no_breakdown(client: Client, evaluation: Evaluation) -> 
     assert client.get(reverse("analysis:breakdown", args=[evaluation.uuid])).status_code == 403
 
 
-def test_nothing_to_tell_apart_is_said() -> None:
+def test_a_breakdown_without_groups_is_reported() -> None:
     nothing = statistics.delong([0, 1], [0, 1])
     drawn = figures.as_json(figures.forest_figure([], overall=nothing))
     assert "No group to show" in drawn["layout"]["annotations"][0]["text"].replace("<br>", " ")

@@ -1,4 +1,4 @@
-"""Runs side by side: common films, paired differences, Holm, seeds, films that changed sides; the page."""
+"""The comparison of runs: common films, paired differences, Holm, seeds, changed calls; the page."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def again(scored: Scored, analyst: User, *, seed: int, config: dict[str, object]
 
 
 def scored_again(scored: Scored, *, seed: int, config: dict[str, object], drop: int = 0) -> Run:
-    """Another detector of the same split scored the same films, but for the last `drop`, with other scores."""
+    """Another detector of the same split scored the same films, except the last `drop`, with other scores."""
     old = scored.run
     assert old.detector is not None
     fit = Run.objects.create(
@@ -54,7 +54,7 @@ def scored_again(scored: Scored, *, seed: int, config: dict[str, object], drop: 
 
 
 def fused(evaluation: Evaluation) -> np.ndarray:
-    """Of the 12 films of test, at 0.6."""
+    """Fused scores of the 12 test films at weight 0.6."""
     sweep = ScoredFolder(run_folder(evaluation.run.uuid)).array("sweep")
     return np.asarray(sweep[12:, 60], dtype=np.float64)
 
@@ -70,28 +70,28 @@ def test_differences_are_paired_with_the_first_run_and_adjusted(
     scored: Scored, analyst: User, first: Evaluation
 ) -> None:
     others = [again(scored, analyst, seed=seed, config={"seed": 0, "rate": seed}) for seed in (4, 7)]
-    found = compare([first, *others], part="test")
-    assert found.rows[0].difference is None
-    assert found.changed is None
+    comparison = compare([first, *others], part="test")
+    assert comparison.rows[0].difference is None
+    assert comparison.changed is None
     raw = []
-    for row, other in zip(found.rows[1:], others, strict=True):
+    for row, other in zip(comparison.rows[1:], others, strict=True):
         wanted = delong_paired(LABELS, fused(other), fused(first), np.arange(12))
         assert row.difference is not None
         assert row.difference.difference == pytest.approx(wanted.difference)
         assert row.difference.p_value == pytest.approx(wanted.p_value)
         raw.append(wanted.p_value or 0.0)
-    assert [row.adjusted_p_value for row in found.rows[1:]] == pytest.approx(holm(raw))
-    assert min(raw) < found.rows[1].adjusted_p_value  # type: ignore[operator]
+    assert [row.adjusted_p_value for row in comparison.rows[1:]] == pytest.approx(holm(raw))
+    assert min(raw) < comparison.rows[1].adjusted_p_value  # type: ignore[operator]
 
 
 def test_only_films_that_all_scored_count(scored: Scored, analyst: User, first: Evaluation) -> None:
     other = again(scored, analyst, seed=4, config={}, drop=2)
-    found = compare([first, other], part="test")
-    assert len(found.images) == 10
-    assert found.left_out == (2, 0)
+    comparison = compare([first, other], part="test")
+    assert len(comparison.images) == 10
+    assert comparison.left_out == (2, 0)
     wanted = delong_paired(LABELS[:10], fused(other)[:10], fused(first)[:10], np.arange(10))
-    assert found.rows[1].difference is not None
-    assert found.rows[1].difference.difference == pytest.approx(wanted.difference)
+    assert comparison.rows[1].difference is not None
+    assert comparison.rows[1].difference.difference == pytest.approx(wanted.difference)
 
 
 def test_settings_that_differ_are_named_nested_ones_too(scored: Scored, analyst: User, first: Evaluation) -> None:
@@ -101,11 +101,11 @@ def test_settings_that_differ_are_named_nested_ones_too(scored: Scored, analyst:
 
 def test_seeds_are_summarised_apart(scored: Scored, analyst: User, first: Evaluation) -> None:
     others = [again(scored, analyst, seed=s, config={"seed": s, "alignment": {"epochs": 5}}) for s in (4, 7)]
-    found = compare([first, *others], part="test")
-    areas = [row.auroc.auroc for row in found.rows]
-    assert found.seeds is not None
-    assert found.seeds.mean == pytest.approx(np.mean(areas))  # type: ignore[arg-type]
-    assert found.seeds.deviation == pytest.approx(np.std(areas, ddof=1))  # type: ignore[arg-type]
+    comparison = compare([first, *others], part="test")
+    areas = [row.auroc.auroc for row in comparison.rows]
+    assert comparison.seeds is not None
+    assert comparison.seeds.mean == pytest.approx(np.mean(areas))  # type: ignore[arg-type]
+    assert comparison.seeds.deviation == pytest.approx(np.std(areas, ddof=1))  # type: ignore[arg-type]
     assert compare([first, again(scored, analyst, seed=9, config={"rate": 1})], part="test").seeds is None
 
 
@@ -114,9 +114,9 @@ def test_films_that_changed_sides(scored: Scored, analyst: User, first: Evaluati
     changed = compare([first, other], part="test").changed
     assert changed is not None
     called = []
-    for one in (first, other):
-        tune = np.asarray(ScoredFolder(run_folder(one.run.uuid)).array("sweep")[:6, 60], dtype=np.float64)
-        called.append(fused(one) > np.sort(tune)[4])  # eight tenths of six normals are five
+    for evaluation in (first, other):
+        tune = np.asarray(ScoredFolder(run_folder(evaluation.run.uuid)).array("sweep")[:6, 60], dtype=np.float64)
+        called.append(fused(evaluation) > np.sort(tune)[4])  # eight tenths of six normals are five
     names = np.array([str(film.uuid) for film in scored.films[12:]])
     abnormal = LABELS == 1
     assert changed.found == names[~called[0] & called[1] & abnormal].tolist()
@@ -125,7 +125,7 @@ def test_films_that_changed_sides(scored: Scored, analyst: User, first: Evaluati
     assert changed.alarms_new == names[~called[0] & called[1] & ~abnormal].tolist()
 
 
-def test_what_cannot_be_compared_says_why(scored: Scored, analyst: User, first: Evaluation) -> None:
+def test_runs_that_cannot_be_compared_are_refused(scored: Scored, analyst: User, first: Evaluation) -> None:
     with pytest.raises(CannotCompare, match=r"1 runs are chosen; choose 2 to 6\."):
         compare([first], part="test")
     stranger = evaluate(run=scored_run(factories.site(), author=analyst, seed=3).run, author=analyst)
@@ -159,10 +159,10 @@ def test_another_site_s_run_is_not_compared(client: Client, scored: Scored, anal
     assert answer.status_code == 404
 
 
-def test_the_api_tells_the_same(as_analyst: Client, scored: Scored, analyst: User, first: Evaluation) -> None:
+def test_the_api_returns_the_same(as_analyst: Client, scored: Scored, analyst: User, first: Evaluation) -> None:
     other = again(scored, analyst, seed=4, config={"rate": 0.25})
-    asked = {"evaluation": [str(first.uuid), str(other.uuid)]}
-    answer = as_analyst.get(reverse("api-comparison"), asked).json()
+    query = {"evaluation": [str(first.uuid), str(other.uuid)]}
+    answer = as_analyst.get(reverse("api-comparison"), query).json()
     row = compare([first, other], part="test").rows[1]
     assert row.difference is not None
     assert answer["films"] == 12

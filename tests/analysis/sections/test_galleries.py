@@ -1,4 +1,4 @@
-"""Galleries of an evaluation: who is in them, in which order, who is hidden, and where the heatmap lies."""
+"""Galleries of an evaluation: their films, the order, hidden films, and the place of the heatmap."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ POINT = {"part": "test", "rule": "specificity", "target": "0.5"}
 
 @pytest.fixture
 def evaluation(scored: Scored, analyst: User) -> Evaluation:
-    """Test scores are evenly mixed, so that no gallery is empty: normal 0, 2, 4 … and abnormal 1, 3, 5 …; the normals
-    of tune are at 0, 2, 4 …, too."""
+    """Test scores are evenly mixed, so that no gallery is empty: normal 0, 2, 4 …, abnormal 1, 3, 5 …; the normal tune
+    films have 0, 2, 4 …, too."""
     mixed = np.r_[np.arange(6) * 2, np.arange(6) * 2 + 1.0]
     sweep = np.repeat(np.r_[mixed, mixed][:, None], 101, axis=1).astype(np.float32)
     change_array(run_folder(scored.run.uuid), "sweep", sweep)
     return evaluate(run=scored.run, author=analyst)
 
 
-def asked(client: Client, evaluation: Evaluation, **query: str) -> dict[str, Any]:
+def galleries_of(client: Client, evaluation: Evaluation, **query: str) -> dict[str, Any]:
     answer = client.get(reverse("api-galleries", args=[evaluation.uuid]), query)
     assert answer.status_code == 200, answer.content
     return answer.json()
@@ -46,7 +46,7 @@ def scores(answer: dict[str, Any], kind: str) -> list[float]:
 
 
 def test_each_film_is_in_the_gallery_of_its_call(as_analyst: Client, evaluation: Evaluation) -> None:
-    answer = asked(as_analyst, evaluation, **POINT)
+    answer = galleries_of(as_analyst, evaluation, **POINT)
     assert 4 < answer["threshold"] < 5  # three of the six normals of tune are below
     assert scores(answer, "true_positives") == [11, 9, 7, 5]
     assert scores(answer, "false_positives") == [10, 8, 6]
@@ -58,16 +58,16 @@ def test_each_film_is_in_the_gallery_of_its_call(as_analyst: Client, evaluation:
 
 
 def test_films_are_those_of_their_scores(as_analyst: Client, scored: Scored, evaluation: Evaluation) -> None:
-    answer = asked(as_analyst, evaluation, **POINT)
+    answer = galleries_of(as_analyst, evaluation, **POINT)
     films = [str(film.uuid) for film in scored.films[12:]]
     assert answer["galleries"]["false_positives"]["shown"][0]["image"] == films[5]
     assert answer["galleries"]["false_negatives"]["shown"][0]["image"] == films[6]
 
 
 def test_without_a_threshold_films_come_by_score(as_analyst: Client, evaluation: Evaluation) -> None:
-    answer = asked(as_analyst, evaluation, part="tune")
+    answer = galleries_of(as_analyst, evaluation, part="tune")
     assert answer["threshold"] is None
-    assert "tune fixes no threshold for itself" in answer["reason"]
+    assert "A threshold for tune is never fixed on tune itself" in answer["reason"]
     assert scores(answer, "lowest_abnormal") == [1, 3, 5, 7, 9, 11]
     assert scores(answer, "highest_normal") == [10, 8, 6, 4, 2, 0]
 
@@ -76,9 +76,9 @@ def test_further_films_come_by_page(
     as_analyst: Client, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(galleries, "PAGE", 2)
-    first = asked(as_analyst, evaluation, **POINT)["galleries"]["true_positives"]
+    first = galleries_of(as_analyst, evaluation, **POINT)["galleries"]["true_positives"]
     assert (first["films"], first["page"], first["pages"]) == (4, 1, 2)
-    answer = asked(as_analyst, evaluation, **POINT, kind="true_positives", page="2")
+    answer = galleries_of(as_analyst, evaluation, **POINT, kind="true_positives", page="2")
     assert list(answer["galleries"]) == ["true_positives"]
     assert scores(answer, "true_positives") == [7, 5]
     page = as_analyst.get(reverse("analysis:gallery", args=[evaluation.uuid]), POINT).text
@@ -90,7 +90,7 @@ def test_further_films_come_by_page(
 
 
 def test_page_and_api_name_the_same_films(as_analyst: Client, evaluation: Evaluation) -> None:
-    answer = asked(as_analyst, evaluation, **POINT)
+    answer = galleries_of(as_analyst, evaluation, **POINT)
     page = one_line(as_analyst.get(reverse("analysis:gallery", args=[evaluation.uuid]), POINT))
     for kind in KINDS:
         block = page.split(f'data-kind="{kind}"')[1].split("</ul>")[0]
@@ -104,9 +104,9 @@ def test_hidden_films_are_counted_and_not_named(client: Client, scored: Scored, 
     factories.event(film, LabelValue.UNSURE, factories.curator("other"))
     person = factories.user("both", Role.ANALYST, Role.CURATOR)
     client.force_login(person)
-    answer = asked(client, evaluation, **POINT)
-    found = answer["galleries"]["false_positives"]
-    assert (found["films"], found["hidden"]) == (3, 1)
+    answer = galleries_of(client, evaluation, **POINT)
+    gallery = answer["galleries"]["false_positives"]
+    assert (gallery["films"], gallery["hidden"]) == (3, 1)
     assert scores(answer, "false_positives") == [8, 6]
     page = client.get(reverse("analysis:gallery", args=[evaluation.uuid]), POINT).text
     assert str(film.uuid) not in page
@@ -123,7 +123,7 @@ def test_the_heatmap_lies_where_the_map_is(as_analyst: Client, scored: Scored, e
     change_array(folder, "maps", maps)
     turned = np.array([[0.0, 0.5, 2.0], [-0.5, 0.0, 20.0]])  # x = y' / 2 + 2, y = 20 - x' / 2
     change_array(folder, "original_from_canonical", np.tile(turned, (24, 1, 1)))
-    film = asked(as_analyst, evaluation, **POINT)["galleries"]["true_positives"]["shown"][0]
+    film = galleries_of(as_analyst, evaluation, **POINT)["galleries"]["true_positives"]["shown"][0]
     assert film["hottest"] == [0.5 * 20 + 2, 20 - 0.5 * 12]  # of the canonical (12, 20)
     ends = np.array(re.findall(r"[ML]([\d.e-]+) ([\d.e-]+)", film["lines"]), dtype=float)
     assert len(ends) >= 8

@@ -1,4 +1,4 @@
-"""Maps against boxes: where boxes lie on the grid, whose count, and the numbers by page and API."""
+"""Maps and boxes: boxes on the patch grid, which boxes count, and the numbers on page and API."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ def plane(boxes: list[list[float]], affine: np.ndarray) -> np.ndarray:
 
 
 def test_patches_are_those_whose_centres_lie_in_the_box() -> None:
-    found = plane([[4, 6, 8, 6]], STILL)  # centres at x = 2, 6, 10, 14 and y = 3, 9, 15, 21
-    assert np.argwhere(found[0]).tolist() == [[1, 1], [1, 2]]
+    planes = plane([[4, 6, 8, 6]], STILL)  # centres at x = 2, 6, 10, 14 and y = 3, 9, 15, 21
+    assert np.argwhere(planes[0]).tolist() == [[1, 1], [1, 2]]
 
 
 def test_a_turned_film_turns_the_box() -> None:
     """Canonical centres 4, 12, 20, 28 lie at x = y'/2 + 2 = 4, 8, 12, 16 and y = 20 - x'/2 = 18, 14, 10, 6."""
-    found = plane([[7, 13, 6, 6]], TURNED)  # x 8 and 12: rows 1 and 2; y 18 and 14: columns 0 and 1
-    assert np.argwhere(found[0]).tolist() == [[1, 0], [1, 1], [2, 0], [2, 1]]
+    planes = plane([[7, 13, 6, 6]], TURNED)  # x 8 and 12: rows 1 and 2; y 18 and 14: columns 0 and 1
+    assert np.argwhere(planes[0]).tolist() == [[1, 0], [1, 1], [2, 0], [2, 1]]
 
 
 def test_a_box_between_centres_has_the_patch_of_its_middle() -> None:
-    found = plane([[7, 10, 1, 1], [17, 10, 2, 2]], STILL)
-    assert np.argwhere(found[0]).tolist() == [[1, 1]]
-    assert not found[1].any()  # outside the frame: never found
+    planes = plane([[7, 10, 1, 1], [17, 10, 2, 2]], STILL)
+    assert np.argwhere(planes[0]).tolist() == [[1, 1]]
+    assert not planes[1].any()  # outside the frame, so it is missed
 
 
 # whose boxes count ------------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def evaluation(scored: Scored, analyst: User) -> Evaluation:
-    """Two abnormal films of test have a box, drawn before the split was made anew at a later cut-off."""
+    """Two abnormal films of test have a box, drawn before the split was made again at a later cut-off."""
     from django.utils import timezone
 
     for place, film in enumerate(scored.films[18:20]):
@@ -85,26 +85,29 @@ def later(scored: Scored, analyst: User) -> Evaluation:
 
 def test_boxes_are_those_of_labels_at_the_cut_off(scored: Scored, evaluation: Evaluation) -> None:
     factories.event(scored.films[20], "abnormal", boxes=[box(0, 0, 4, 4)])  # too late
-    found = marked(evaluation, scored)
-    assert set(found) == {str(film.uuid) for film in scored.films[18:20]}
-    assert found[str(scored.films[19].uuid)].boxes == ((4, 6, 4, 6, "nodule"),)
-    assert {one.source for one in found.values()} == {"import"}
+    films = marked(evaluation, scored)
+    assert set(films) == {str(film.uuid) for film in scored.films[18:20]}
+    assert films[str(scored.films[19].uuid)].boxes == ((4, 6, 4, 6, "nodule"),)
+    assert {film.source for film in films.values()} == {"import"}
 
 
 def test_a_reader_s_boxes_come_before_the_import_s(scored: Scored, evaluation: Evaluation, analyst: User) -> None:
     film = scored.films[18]
     factories.event(film, "abnormal", factories.curator("one"), boxes=[box(0, 0, 1, 1)])
     factories.event(film, "abnormal", factories.curator("two"), boxes=[box(1, 1, 2, 2), box(3, 3, 2, 2)])
-    found = marked(later(scored, analyst), scored)[str(film.uuid)]
-    assert (len(found.boxes), found.source) == (2, "reader")  # the latest alone: no lesion counts twice
+    film_boxes = marked(later(scored, analyst), scored)[str(film.uuid)]
+    assert (len(film_boxes.boxes), film_boxes.source) == (
+        2,
+        "reader",
+    )  # only the latest, so that no lesion counts twice
 
 
 def test_a_reverted_event_and_a_later_normal_have_no_boxes(
     scored: Scored, evaluation: Evaluation, analyst: User
 ) -> None:
-    one, two = scored.films[18:20]
-    factories.event(one, reverts=one.label_events.latest("pk"), author=None)
-    factories.event(two, "normal", factories.curator("one"))
+    first, second = scored.films[18:20]
+    factories.event(first, reverts=first.label_events.latest("pk"), author=None)
+    factories.event(second, "normal", factories.curator("one"))
     assert marked(later(scored, analyst), scored) == {}
 
 
@@ -119,8 +122,8 @@ def reading(scored: Scored, **fields: Any) -> Reading:
 
 def test_a_reading_without_the_model_marks_a_film(scored: Scored, evaluation: Evaluation, analyst: User) -> None:
     reading(scored, model_shown=False)
-    found = marked(later(scored, analyst), scored)
-    assert found[str(scored.films[21].uuid)].source == "reading"
+    films = marked(later(scored, analyst), scored)
+    assert films[str(scored.films[21].uuid)].source == "reading"
     assert str(scored.films[21].uuid) not in marked(evaluation, scored)  # read after that cut-off
 
 
@@ -143,8 +146,8 @@ def test_a_reading_with_the_model_marks_nothing(scored: Scored, evaluation: Eval
 # the numbers ------------------------------------------------------------------------------------------------
 
 
-def answered(client: Client, evaluation: Evaluation, **asked: str) -> tuple[dict[str, Any], str]:
-    query = {"part": "test"} | asked
+def answered(client: Client, evaluation: Evaluation, **changes: str) -> tuple[dict[str, Any], str]:
+    query = {"part": "test"} | changes
     api = client.get(reverse("api-localisation", args=[evaluation.uuid]), query)
     page = client.get(reverse("analysis:localisation", args=[evaluation.uuid]), query)
     assert (api.status_code, page.status_code) == (200, 200)
@@ -160,11 +163,11 @@ def test_numbers_are_those_of_the_films_with_boxes(as_analyst: Client, scored: S
     for kind, weight in (("global", 0.0), ("region", 1.0), ("fused", 0.6)):
         fused = weight * maps[:, 1] + (1 - weight) * maps[:, 0]
         ranked = np.where(np.isnan(fused), -1.0, fused)  # a masked patch is never called
-        found = answer["kinds"][kind]
-        assert found["pixel_auroc"]["auroc"] == pytest.approx(roc_auc_score(inside.ravel(), ranked.ravel()), abs=1e-9)
+        numbers = answer["kinds"][kind]
+        assert numbers["pixel_auroc"]["auroc"] == pytest.approx(roc_auc_score(inside.ravel(), ranked.ravel()), abs=1e-9)
         hits = [inside[film].ravel()[np.argmax(ranked[film])] for film in (0, 1)]
-        assert found["pointing_game"]["value"] == np.mean(hits)
-        assert found["froc"]["lesions"] == 2
+        assert numbers["pointing_game"]["value"] == np.mean(hits)
+        assert numbers["froc"]["lesions"] == 2
 
 
 def test_boxes_that_the_heatmap_reaches(as_analyst: Client, scored: Scored, evaluation: Evaluation) -> None:
@@ -178,7 +181,7 @@ def test_boxes_that_the_heatmap_reaches(as_analyst: Client, scored: Scored, eval
     assert answer["kinds"]["fused"]["pointing_game"]["value"] == 0.5
 
 
-def test_page_and_api_tell_the_same(as_analyst: Client, evaluation: Evaluation) -> None:
+def test_page_and_api_show_the_same(as_analyst: Client, evaluation: Evaluation) -> None:
     answer, page = answered(as_analyst, evaluation)
     for kind, of in answer["kinds"].items():
         for name, value in (
@@ -205,7 +208,7 @@ def test_a_finding_of_many_films_has_its_figures(
     assert "pixel_auroc" not in row
     assert "Below 30 films" in page
     monkeypatch.setattr(localisation, "LEAST_FILMS", 2)
-    disk_cache.forget()
+    disk_cache.clear_memory()
     (next(run_folder(scored.run.uuid).parents[1].glob("evaluations/*/localisation-*"))).unlink()
     (row,) = answered(as_analyst, evaluation)[0]["findings"]
     assert row["pixel_auroc"]["auroc"] == answer["kinds"]["fused"]["pixel_auroc"]["auroc"]
@@ -231,12 +234,12 @@ def test_boxes_of_other_findings_are_left_out(as_analyst: Client, scored: Scored
 
 def test_it_is_kept(as_analyst: Client, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
     before, _ = answered(as_analyst, evaluation)
-    disk_cache.forget()
-    monkeypatch.setattr("analysis.sections.localisation.statistics.froc", None)  # would fail if it were worked out
+    disk_cache.clear_memory()
+    monkeypatch.setattr("analysis.sections.localisation.statistics.froc", None)  # would fail if it were computed
     assert answered(as_analyst, evaluation)[0] == before
 
 
-def test_without_boxes_a_sentence_says_so(as_analyst: Client, evaluation: Evaluation) -> None:
+def test_without_boxes_a_sentence_gives_the_reason(as_analyst: Client, evaluation: Evaluation) -> None:
     answer, page = answered(as_analyst, evaluation, part="tune")
     assert answer["films"] == 0
     assert answer["reason"].startswith("No abnormal film of tune with a score has a box")

@@ -1,4 +1,4 @@
-"""Average precision, partial AUROC and fixed points of an evaluation; page and API tell the same."""
+"""Average precision, partial AUROC and fixed points of an evaluation; page and API show the same numbers."""
 
 from __future__ import annotations
 
@@ -31,33 +31,35 @@ def evaluation(scored: Scored, analyst: User) -> Evaluation:
     return evaluate(run=scored.run, author=analyst)
 
 
-def answered(client: Client, evaluation: Evaluation, **asked: str) -> tuple[dict[str, Any], str]:
-    api = client.get(reverse("api-precision", args=[evaluation.uuid]), asked)
-    page = client.get(reverse("analysis:precision", args=[evaluation.uuid]), asked)
+def answered(client: Client, evaluation: Evaluation, **query: str) -> tuple[dict[str, Any], str]:
+    api = client.get(reverse("api-precision", args=[evaluation.uuid]), query)
+    page = client.get(reverse("analysis:precision", args=[evaluation.uuid]), query)
     assert (api.status_code, page.status_code) == (200, 200)
     return api.json(), page.content.decode()
 
 
 @pytest.mark.parametrize(("kind", "at"), [("global", 0), ("region", 100), ("fused", 25)])
 def test_areas_are_those_of_scikit_learn(scored: Scored, evaluation: Evaluation, kind: Any, at: int) -> None:
-    found = precision_of(evaluation, evaluated_part(evaluation, "tune"), weight=0.25)
+    precision = precision_of(evaluation, evaluated_part(evaluation, "tune"), weight=0.25)
     labels, scores = np.repeat([0, 1], 6), scored.sweep[:12, at]
-    assert found.auprc[kind].auprc == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
-    assert found.partial_auc[kind].partial_auc == pytest.approx(roc_auc_score(labels, scores, max_fpr=0.2), abs=1e-12)
-    assert found.auprc[kind].prevalence == 0.5
+    assert precision.auprc[kind].auprc == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
+    assert precision.partial_auc[kind].partial_auc == pytest.approx(
+        roc_auc_score(labels, scores, max_fpr=0.2), abs=1e-12
+    )
+    assert precision.auprc[kind].prevalence == 0.5
 
 
-def test_page_and_api_tell_the_same(as_analyst: Client, evaluation: Evaluation) -> None:
+def test_page_and_api_show_the_same(as_analyst: Client, evaluation: Evaluation) -> None:
     answer, page = answered(as_analyst, evaluation, part="tune", weight="0.25")
     assert answer["weight"] == 0.25
     for kind in ("global", "region", "fused"):
         for name, area in (("auprc", answer["auprc"]), ("partial-auc", answer["partial_auc"])):
             cell = page.split(f'data-number="{name}-{kind}"')[1]
-            shown = re.search(r'data-value="([^"]+)" data-low="([^"]+)" data-high="([^"]+)"', cell)
-            assert shown
+            match = re.search(r'data-value="([^"]+)" data-low="([^"]+)" data-high="([^"]+)"', cell)
+            assert match
             value = area[kind]
             wanted = (value["auprc" if name == "auprc" else "partial_auc"], value["low"], value["high"])
-            assert tuple(map(str, wanted)) == shown.groups()
+            assert tuple(map(str, wanted)) == match.groups()
 
 
 def test_points_are_those_of_the_operating_point(as_analyst: Client, scored: Scored, evaluation: Evaluation) -> None:
@@ -65,11 +67,11 @@ def test_points_are_those_of_the_operating_point(as_analyst: Client, scored: Sco
     answer, page = answered(as_analyst, evaluation, part="test")
     assert len(answer["points"]) == 3
     for point in answer["points"]:
-        asked = {"part": "test", "rule": point["asked"]["rule"], "target": point["asked"]["target"]}
-        said = as_analyst.get(reverse("api-operating", args=[evaluation.uuid]), asked).json()
+        query = {"part": "test", "rule": point["asked"]["rule"], "target": point["asked"]["target"]}
+        operating = as_analyst.get(reverse("api-operating", args=[evaluation.uuid]), query).json()
         assert point["threshold"] is not None
         assert (point["threshold"], point["sensitivity"], point["specificity"]) == (
-            said["threshold"], said["sensitivity"], said["specificity"],
+            operating["threshold"], operating["sensitivity"], operating["specificity"],
         )  # fmt: skip
         assert f'data-value="{point["threshold"]}"' in page
 
@@ -77,15 +79,15 @@ def test_points_are_those_of_the_operating_point(as_analyst: Client, scored: Sco
 def test_it_is_kept_and_worked_out_once(evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
     part = evaluated_part(evaluation, "test")
     first = precision_of(evaluation, part, weight=0.6)
-    disk_cache.forget()
-    monkeypatch.setattr("analysis.sections.precision.statistics.auprc", None)  # would fail if it were worked out
+    disk_cache.clear_memory()
+    monkeypatch.setattr("analysis.sections.precision.statistics.auprc", None)  # would fail if it were computed
     assert precision_of(evaluation, part, weight=0.6) == first
 
 
-def test_a_damaged_file_is_worked_out_anew(evaluation: Evaluation, data_dir: Any) -> None:
+def test_a_damaged_file_is_computed_again(evaluation: Evaluation, data_dir: Any) -> None:
     part = evaluated_part(evaluation, "test")
     first = precision_of(evaluation, part, weight=0.6)
-    disk_cache.forget()
+    disk_cache.clear_memory()
     path = data_dir / "evaluations" / str(evaluation.uuid) / "precision-test-060.json"
     path.write_text(path.read_text()[:100])
     assert precision_of(evaluation, part, weight=0.6) == first
@@ -93,11 +95,11 @@ def test_a_damaged_file_is_worked_out_anew(evaluation: Evaluation, data_dir: Any
 
 
 def test_another_weight_on_test_is_refused(as_analyst: Client, evaluation: Evaluation) -> None:
-    asked = {"part": "test", "weight": "0.3"}
-    answer = as_analyst.get(reverse("api-precision", args=[evaluation.uuid]), asked)
+    query = {"part": "test", "weight": "0.3"}
+    answer = as_analyst.get(reverse("api-precision", args=[evaluation.uuid]), query)
     assert answer.status_code == 400
     assert "On test the weight is the run's, 0.6" in answer.json()["detail"]
-    page = as_analyst.get(reverse("analysis:precision", args=[evaluation.uuid]), asked).content.decode()
+    page = as_analyst.get(reverse("analysis:precision", args=[evaluation.uuid]), query).content.decode()
     assert "On test the weight is the run&#x27;s, 0.6" in page
 
 

@@ -1,4 +1,4 @@
-"""The data of a split: who is in each part, what was left out, where labels come from."""
+"""The data of a split: patients and films of each part, films left out, sources of the labels."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def test_parts_are_compared_with_fit(split: Split) -> None:
 
 
 def test_the_flow_adds_up(split: Split) -> None:
-    found = flow(split)
-    assert (found.imported, found.left_out, found.parts, found.since) == (11, {"unsure": 1}, {"fit": 6, "test": 4}, 0)
+    films = flow(split)
+    assert (films.imported, films.left_out, films.parts, films.since) == (11, {"unsure": 1}, {"fit": 6, "test": 4}, 0)
     factories.film(split.datasets.get(), "normal", person="later")
     assert flow(split).since == 1
 
 
-def test_the_page_tells_it(client: Client, split: Split) -> None:
+def test_the_page_shows_it(client: Client, split: Split) -> None:
     client.force_login(factories.user("reader", Role.READER))
     page = client.get(reverse("analysis:split-data", args=[split.uuid])).content.decode()
     assert "3 (75.0 %)" in page
@@ -71,7 +71,7 @@ def test_the_page_tells_it(client: Client, split: Split) -> None:
     assert client.get(reverse("analysis:split-data", args=[split.uuid])).status_code == 404
 
 
-def test_the_api_tells_the_same(client: Client, split: Split) -> None:
+def test_the_api_returns_the_same(client: Client, split: Split) -> None:
     client.force_login(factories.user("reader", Role.READER))
     answer = client.get(reverse("api-split-data", args=[split.uuid])).json()
     test = table_one(split).columns[1]

@@ -123,7 +123,7 @@ def test_a_run_of_test_alone_says_so(as_analyst: Client, scored: Scored, analyst
     evaluation = evaluate(run=scored.run, author=analyst)
     page = as_analyst.get(reverse("analysis:evaluation", args=[evaluation.uuid]))
     assert page.context["parts"] == ["test"]
-    assert "This run did not score tune, so no weight is compared there." in page.text
+    assert "This run did not score tune, so no best weight can be chosen there." in page.text
 
 
 def test_evaluating_a_run_of_other_parts_says_what_to_score(as_analyst: Client, scored: Scored) -> None:
