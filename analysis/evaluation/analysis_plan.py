@@ -148,7 +148,7 @@ def sha256_of(document: str) -> str:
 
 
 def approve_plan(*, plan: AnalysisPlan, approver: User) -> PlanApproval:
-    """Raises CannotPlan for the approver's own plan, a replaced plan and an approved plan."""
+    """Record the approval. Raises CannotPlan for the approver's own plan, a replaced plan and an approved plan."""
     require(approver, "approve plans", plan.split.site)
     if approver.pk == plan.locked_by_id:
         raise CannotPlan("You locked this plan yourself: a second person approves it.")

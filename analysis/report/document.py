@@ -192,7 +192,7 @@ def _trivial(paper: Paper, part: PartReport) -> None:
             rows.append([row.name, row.reason, "", ""])
         else:
             rows.append([row.name, format_auroc(row.auroc), minus, beaten])
-    caption = "Directions are learned on tune. A method that does not beat these scores may have learned nothing else"
+    caption = "Directions are learned on tune. A method that does not beat these scores may have learned nothing more"
     paper.table(["Score", "AUROC (95 % interval)", "The method's AUROC minus it", "Beaten"], rows, caption=caption)
     matched = trivial.matched
     if matched is not None:

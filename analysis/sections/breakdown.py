@@ -26,7 +26,7 @@ TREATMENTS = [
 
 @dataclass(frozen=True)
 class Treatment:
-    """The AUROC of the part if the films of another label count as normal or abnormal; `films` is their number."""
+    """The AUROC of the part if films of another label count as normal or abnormal; `films` of them have a score."""
 
     words: str
     films: int
