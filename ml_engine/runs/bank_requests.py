@@ -1,4 +1,4 @@
-"""Ask for a bank study or for a study of blind spots. Each function is one transaction with its audit event."""
+"""Request a bank study or a study of blind spots. Each function is one transaction with its audit event."""
 
 from collections import Counter
 
@@ -33,8 +33,8 @@ def request_bank_study(
     alignment: AlignmentModel | None = None,
     after: Run | None = None,
 ) -> Run:
-    """Score the test part with banks of fewer normal films and of some abnormal ones: with the alignment given, with
-    the one that the run `after` is going to make, or with none. Raises RunRefused."""
+    """Score the test part with banks of fewer normal films and with some abnormal ones: with `alignment`, with the
+    alignment that the run `after` will make, or with none. Raises RunRefused."""
     check_request(request, split=split)
     check_films(split, [Part.FIT], why="its normal films are what the banks are made of")
     check_films(split, [Part.CALIBRATE], why="its normal films standardise the maps and fix the threshold")
@@ -70,7 +70,7 @@ def request_bank_study(
 
 @transaction.atomic
 def request_aligned_bank_study(request: RunRequest, *, split: Split, config: PipelineConfig, planned: BankPlan) -> Run:
-    """A bank study after an alignment that is fitted first, on the same split. Raises RunRefused."""
+    """Fit an alignment on the split, then run a bank study with it. Returns the study's run. Raises RunRefused."""
     first = RunRequest(
         site=request.site, name=f"{request.name[:88]}: alignment", requested_by=request.requested_by, tags=request.tags
     )
@@ -90,7 +90,7 @@ def request_blind_spots(request: RunRequest, *, detector: DetectorModel, planned
     threshold = fit_report_of(detector).threshold
     if threshold is not None and threshold.value is None:
         raise RunRefused(
-            f"The detector “{detector.run.name}” has no threshold, so nothing can be called found. {threshold.note}"
+            f"The detector “{detector.run.name}” has no threshold, so no lesion can count as found. {threshold.note}"
         )
     return queue(
         request,
@@ -106,7 +106,7 @@ def request_blind_spots(request: RunRequest, *, detector: DetectorModel, planned
 
 
 def count_films(split: Split) -> Counter[tuple[str, str]]:
-    """Films by part and label at the split's cut-off."""
+    """The number of films by (part, label), with the labels at the split's cut-off."""
     part_of = dict(SplitImage.objects.filter(member__split=split).values_list("image_id", "member__part"))
     labels = labels_at(part_of, split.label_cutoff)
     return Counter((part_of[image], str(label.value)) for image, label in labels.items() if label is not None)

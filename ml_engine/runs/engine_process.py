@@ -1,4 +1,4 @@
-"""The engine as a child process: started in a process group of its own, listened to, and really stopped."""
+"""The engine as a child process: starts it in a process group of its own, collects its events, and stops the group."""
 
 import json
 import os
@@ -16,7 +16,7 @@ STOP_SECONDS = 10.0  # between asking the engine to end and killing it
 
 
 class Engine:
-    """`python -m ml_engine run FOLDER`. It ends by itself when this process is gone: its stdin closes then."""
+    """`python -m ml_engine run FOLDER`. It ends by itself when this process ends, which closes its stdin."""
 
     def __init__(self, folder: Path, *, attempt: int, device: str) -> None:
         command = [sys.executable, "-m", "ml_engine", "run", str(folder)]
@@ -40,22 +40,23 @@ class Engine:
         assert self._process.stdout is not None
         with self._process.stdout as lines:
             for line in lines:
-                event = _read_event(line)
+                event = _parse_event(line)
                 if event is not None and event.get("attempt") == self._attempt:
                     self._events.put(event)
         self._events.put(None)
 
     def events(self, *, seconds: float) -> tuple[list[dict[str, Any]], bool]:
-        """What was said since the last call, waiting up to `seconds` for a word; and whether that was the last."""
-        said = []
+        """The events since the last call, waiting up to `seconds` for the first; and whether the engine's output has
+        ended."""
+        events = []
         try:
             event = self._events.get(timeout=seconds)
             while event is not None:
-                said.append(event)
+                events.append(event)
                 event = self._events.get_nowait()
         except queue.Empty:
-            return said, False
-        return said, True
+            return events, False
+        return events, True
 
     def wait(self, *, seconds: float) -> int | None:
         """The exit status, negative after a signal; None while it still runs."""
@@ -65,7 +66,7 @@ class Engine:
             return None
 
     def stop(self) -> None:
-        """Ask the process group to end, and kill what is left of it after STOP_SECONDS. Harmless when it ended."""
+        """Terminate the process group, and kill what is left of it after STOP_SECONDS. Safe after it has ended."""
         if self._process.poll() is None:
             self._signal(signal.SIGTERM)
             self.wait(seconds=STOP_SECONDS)
@@ -77,12 +78,12 @@ class Engine:
     def _signal(self, number: signal.Signals) -> None:
         try:
             os.killpg(self.pid, number)
-        except (ProcessLookupError, PermissionError):  # nobody is left (macOS says the second of zombies)
+        except (ProcessLookupError, PermissionError):  # no process is left (macOS raises PermissionError for zombies)
             pass
 
 
-def _read_event(line: bytes) -> dict[str, Any] | None:
-    """A stray print of a library is no event."""
+def _parse_event(line: bytes) -> dict[str, Any] | None:
+    """None for a line that is no event, such as a library's stray print."""
     try:
         event = json.loads(line)
     except ValueError:

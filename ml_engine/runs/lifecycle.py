@@ -1,11 +1,11 @@
-"""The life of a Run: claim, beat, finish, fail, cancel, lose, retry, and the reaper that brings lost ones back.
+"""The life of a Run: claim, heartbeat, finish, fail, cancel, lose, retry, and the reaper that requeues lost runs.
 
     queued -> running -> done | failed | cancelled          queued -> cancelled
-    a lapsed lease: running -> queued; the third loss: failed; a person's retry: failed | cancelled -> queued
+    a lapsed lease: running -> queued; the third loss: failed; a retry by a person: failed | cancelled -> queued
 
-Every step is one conditional UPDATE, so a second delivery, a late process or two reapers change nothing.
-What a supervisor writes is fenced by its lease: owner and attempt. All times are the database's.
-Requests are made in `ml_engine.runs.requests`.
+Every step is one conditional UPDATE, so a second delivery, a late process or two reapers at once do no harm.
+A supervisor's writes are fenced by its lease: owner and attempt. All times come from the database's clock.
+Runs are requested in `ml_engine.runs.requests`.
 """
 
 import enum
@@ -32,22 +32,22 @@ from portal.people.access import require
 logger = logging.getLogger(__name__)
 
 EXECUTE = "ml_engine.tasks.execute_run"
-PUBLISH_AGAIN_SECONDS = 15  # after the first delivery; then twice as long each time, since a copy waits at the broker
+PUBLISH_AGAIN_SECONDS = 15  # after the first message; then twice as long each time, since a copy waits at the broker
 PUBLISH_AGAIN_AT_MOST_SECONDS = 600
 
 _NO_LEASE = {"lease_owner": "", "lease_until": None, "seconds_left": None}
 
 
 class RunRefused(Exception):
-    """What is asked of a run cannot be done now; the text says why, fit for a user's eyes."""
+    """The request cannot be carried out; the text gives the reason and is shown to the user."""
 
 
 class LostLease(Exception):
-    """Another process holds this run, or it has ended: whoever gets this must stop and write nothing."""
+    """Another process holds this run, or it has ended: the caller must stop and write nothing."""
 
 
 class Instruction(enum.Enum):
-    """What a beat tells the supervisor to do."""
+    """What the supervisor has to do after a heartbeat."""
 
     GO_ON = "go on"
     CANCEL = "cancel"
@@ -83,7 +83,7 @@ def publish_on_commit(run: Run) -> None:
 
 
 def publish(run: Run) -> bool:
-    """Hand the run to the queue. With the broker down it stays queued, and the reaper publishes it later."""
+    """Send the run to the broker. While the broker is down the run stays queued, and the reaper publishes it later."""
     try:
         current_app.send_task(EXECUTE, args=[str(run.uuid)], retry=False)
     except (BrokerDown, KombuError, OSError) as error:
@@ -94,8 +94,8 @@ def publish(run: Run) -> bool:
 
 
 def _ready() -> Q:
-    """Runs that wait for no other. A subquery and not a join, so that `state` stays a condition of the UPDATE
-    itself: PostgreSQL looks at it again after waiting for a row that another process has just claimed."""
+    """Runs whose predecessor is done, or that have none. A subquery and not a join, so that `state` stays a condition
+    of the UPDATE itself: PostgreSQL checks it again after waiting for a row that another process has just claimed."""
     return Q(after=None) | Q(after__in=Run.objects.filter(state=RunState.DONE).values("pk"))
 
 
@@ -111,7 +111,8 @@ def _held(lease: Lease) -> QuerySet[Run]:
 
 
 def claim(*, run_uuid: uuid.UUID, owner: str) -> Lease | None:
-    """The lease on a queued run, with one attempt more; None when somebody else was first or nothing is to do."""
+    """Take the lease on a queued run and count one attempt more. None if another worker was first or there is nothing
+    to do."""
     with transaction.atomic():
         queued = Run.objects.filter(_ready(), uuid=run_uuid, state=RunState.QUEUED, cancel_requested=False)
         changed = queued.update(
@@ -132,7 +133,7 @@ def claim(*, run_uuid: uuid.UUID, owner: str) -> Lease | None:
 
 
 def _take_model_of_previous(run: Run) -> None:
-    """The run that this one waited for is done: its model is this one's input."""
+    """Start from the model of the run that this one waited for."""
     if run.after is None:
         return
     if run.facts.starts_from == "alignment" and run.alignment_id is None:
@@ -144,15 +145,15 @@ def _take_model_of_previous(run: Run) -> None:
 
 
 def beat(*, lease: Lease, progress: Progress | None = None) -> Instruction:
-    """Prolong the lease, store progress, and hear whether to go on."""
-    news = asdict(progress) if progress else {}
-    if not _held(lease).update(lease_until=_lease_end(), heartbeat_at=Now(), **news):
+    """Prolong the lease and store progress. Returns whether to go on."""
+    fields = asdict(progress) if progress else {}
+    if not _held(lease).update(lease_until=_lease_end(), heartbeat_at=Now(), **fields):
         return Instruction.STOP
-    return order(lease=lease)
+    return instruction(lease=lease)
 
 
-def order(*, lease: Lease) -> Instruction:
-    """Whether to go on, without writing."""
+def instruction(*, lease: Lease) -> Instruction:
+    """Whether to go on; writes nothing."""
     cancelled = _held(lease).values_list("cancel_requested", flat=True).first()
     if cancelled is None:
         return Instruction.STOP
@@ -164,14 +165,14 @@ def note_versions(*, lease: Lease, versions: dict[str, str]) -> None:
 
 
 def note_device(*, lease: Lease, device: str) -> None:
-    """What the engine says that it runs on."""
+    """Store the device that the engine reports."""
     _held(lease).update(device=device[:40])
 
 
 @contextmanager
 def finishing(*, lease: Lease, unreadable: int = 0) -> Iterator[Run]:
     """One transaction: the body stores the results, then the run is done. Raises LostLease before the body runs
-    when the lease is gone. The row is locked meanwhile, so a lapse while storing does no harm."""
+    if the lease is lost. The row is locked meanwhile, so that a lease that lapses while storing does no harm."""
     with transaction.atomic():
         run = _held(lease).select_for_update().first()
         if run is None:
@@ -189,18 +190,18 @@ def fail(*, lease: Lease, message: str, detail: str = "") -> bool:
 
 
 def end_cancelled(*, lease: Lease) -> bool:
-    """The engine was stopped because a person cancelled the run."""
+    """End a run whose engine was stopped because a person cancelled it."""
     return _end(_held(lease), lease.run_id, state=RunState.CANCELLED)
 
 
 def lose(*, lease: Lease, reason: str) -> bool:
-    """The engine was killed from outside: to the queue again, or failed after the last attempt."""
+    """The engine was killed: queue the run again, or fail it after the last attempt."""
     run = Run.objects.get(pk=lease.run_id)
     return _lose(_held(lease), run, reason=reason)
 
 
 def hand_back(*, lease: Lease) -> bool:
-    """The worker is being stopped and its engine has ended: to the queue again. This is no loss."""
+    """The worker is being stopped and its engine has ended: queue the run again. This does not count as a loss."""
     with transaction.atomic():
         changed = _hand_back(_held(lease), Run.objects.get(pk=lease.run_id))
         if changed:
@@ -209,8 +210,8 @@ def hand_back(*, lease: Lease) -> bool:
 
 
 def hand_back_all() -> int:
-    """The same for all that still run once the only worker of an installation and its broker have ended; the next
-    start publishes them. Returns how many."""
+    """Queue all running runs again after the only worker of an installation and its broker have ended; the next start
+    publishes them. Returns how many."""
     return sum(_hand_back(Run.objects.filter(pk=run.pk), run) for run in Run.objects.filter(state=RunState.RUNNING))
 
 
@@ -234,15 +235,15 @@ def _end(held: QuerySet[Run], run_id: int, *, state: RunState, message: str = ""
 
 
 def _fail_followers(run: Run) -> None:
-    how = "was cancelled" if run.state == RunState.CANCELLED else "failed"
-    sentence = f"It waited for the run “{run.name}”, which {how}. Retry that run, then this one."
+    outcome = "was cancelled" if run.state == RunState.CANCELLED else "failed"
+    sentence = f"It waited for the run “{run.name}”, which {outcome}. Retry that run, then this one."
     for follower in Run.objects.filter(after=run, state=RunState.QUEUED):
         waiting = Run.objects.filter(pk=follower.pk, state=RunState.QUEUED)
         _end(waiting, follower.pk, state=RunState.FAILED, message=sentence)
 
 
 def _lose(held: QuerySet[Run], run: Run, *, reason: str) -> bool:
-    held = held.filter(cancel_requested=run.cancel_requested)  # a cancel that came since: the next reaper sees it
+    held = held.filter(cancel_requested=run.cancel_requested)  # after a cancel in between, the next reaper decides
     if run.cancel_requested:
         return _end(held, run.pk, state=RunState.CANCELLED)
     losses = run.losses + 1
@@ -264,12 +265,12 @@ def _lost_for_good(run: Run, losses: int) -> str:
     )
 
 
-# People's steps ------------------------------------------------------------------------------------
+# What people do ------------------------------------------------------------------------------------
 
 
 def cancel(*, run: Run, actor: User | None) -> Run:
-    """A queued run ends at once, a running one as soon as its supervisor has stopped the engine.
-    Raises RunRefused. `actor` None is the machine's own doing (a command on the server)."""
+    """Cancel a run: a queued one ends at once, a running one as soon as its supervisor has stopped the engine.
+    `actor` is None for a command on the server. Raises RunRefused."""
     _require(actor, run)
     with transaction.atomic():
         before = {"state": run.state}
@@ -285,7 +286,7 @@ def cancel(*, run: Run, actor: User | None) -> Run:
 
 
 def retry(*, run: Run, actor: User | None) -> Run:
-    """Queue a failed or cancelled run anew; it goes on at the last stage that its folder holds finished.
+    """Queue a failed or cancelled run again; it continues after the last finished stage in its folder.
     Raises RunRefused."""
     _require(actor, run)
     with transaction.atomic():
@@ -333,7 +334,7 @@ def _require(actor: User | None, run: Run) -> None:
 
 
 def reap() -> int:
-    """Bring lost runs back and publish waiting ones anew. Returns how many runs it moved. Harmless at any time."""
+    """Queue lost runs again and publish waiting ones again. Returns how many runs it changed. Safe at any time."""
     return _requeue_lapsed() + _fail_orphans() + _publish_waiting()
 
 
@@ -347,7 +348,7 @@ def _requeue_lapsed() -> int:
 
 
 def _fail_orphans() -> int:
-    """Queued runs whose predecessor ended without a result."""
+    """Fail queued runs whose predecessor ended without a result."""
     ended = Run.objects.filter(
         state__in=[RunState.FAILED, RunState.CANCELLED], followers__state=RunState.QUEUED
     ).distinct()
@@ -362,16 +363,16 @@ def _publish_waiting() -> int:
     for run in waiting.order_by("created_at"):
         if not _is_due(run, now=run.now):
             continue
-        if not publish(run):  # the broker is down, and to find that out took seconds: no use to ask for each run
+        if not publish(run):  # the broker is down, and each try takes seconds: do not try the other runs
             break
         published += 1
     return published
 
 
 def _is_due(run: Run, *, now: datetime) -> bool:
-    since = run.published_at
-    if since is None:  # never published, or just brought back: its own publication may still be on the way
+    published = run.published_at
+    if published is None:  # never published, or just queued again: its own message may still be under way
         return now - run.created_at > timedelta(seconds=2)
-    waited_before = (since - run.created_at).total_seconds()
+    waited_before = (published - run.created_at).total_seconds()
     pause = min(max(PUBLISH_AGAIN_SECONDS, waited_before), PUBLISH_AGAIN_AT_MOST_SECONDS)
-    return now - since > timedelta(seconds=pause)
+    return now - published > timedelta(seconds=pause)

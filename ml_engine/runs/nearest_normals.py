@@ -1,4 +1,4 @@
-"""The normals nearest to a patch of a scored film: found by the engine, in a process of its own."""
+"""The nearest normal patches to a patch of a scored film; the engine searches for them in a process of its own."""
 
 import json
 import logging
@@ -19,30 +19,31 @@ from ml_engine.runs.paths import run_folder
 logger = logging.getLogger(__name__)
 
 MOST_NEIGHBOURS = 20
-SECONDS = 120  # one search: the engine starts, reads its model and a few films
-WAIT_SECONDS = 20  # for the search of somebody else
+SECONDS = 120  # one search: the engine starts, loads its model and a few films
+WAIT_SECONDS = 20  # for another search to end
 KEPT_SECONDS = 3600
 _one_at_a_time = threading.Lock()
 
 
 class CannotExplain(Exception):
-    """With a sentence for the user."""
+    """The text is a sentence for the user."""
 
 
 def nearest_normals(*, run: Run, image_uuid: UUID, patch: tuple[int, int] | None, neighbours: int) -> dict[str, Any]:
-    """As `ml_engine.engine.explain.Explanation.to_json`, for a film of a scoring run. Raises CannotExplain."""
+    """`ml_engine.engine.explain.Explanation.to_json` for a film of a scoring run; `patch` None is the hottest one.
+    Raises CannotExplain."""
     place = f"{patch[0]}-{patch[1]}" if patch else "hottest"
     key = f"nearest:{run.uuid}:{image_uuid}:{place}:{neighbours}"
-    found: dict[str, Any] | None = cache.get(key)
-    if found is None:
+    explanation: dict[str, Any] | None = cache.get(key)
+    if explanation is None:
         if not _one_at_a_time.acquire(timeout=WAIT_SECONDS):
             raise CannotExplain("Another search for nearest normals is under way. Try again in a minute.")
         try:
-            found = _search(run, image_uuid, patch, neighbours)
+            explanation = _search(run, image_uuid, patch, neighbours)
         finally:
             _one_at_a_time.release()
-        cache.set(key, found, KEPT_SECONDS)
-    return found
+        cache.set(key, explanation, KEPT_SECONDS)
+    return explanation
 
 
 def _search(run: Run, image_uuid: UUID, patch: tuple[int, int] | None, neighbours: int) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def _search(run: Run, image_uuid: UUID, patch: tuple[int, int] | None, neighbour
     if patch is not None:
         command += ["--patch", f"{patch[0]},{patch[1]}"]
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             capture_output=True,
             text=True,
@@ -75,13 +76,13 @@ def _search(run: Run, image_uuid: UUID, patch: tuple[int, int] | None, neighbour
         raise CannotExplain(
             f"The search took longer than {SECONDS} seconds and was stopped. Try again later."
         ) from None
-    if done.returncode == ExitStatus.DONE:
-        result: dict[str, Any] = json.loads(done.stdout)
+    if process.returncode == ExitStatus.DONE:
+        result: dict[str, Any] = json.loads(process.stdout)
         return result
-    said = done.stderr.strip().splitlines()
-    if done.returncode == ExitStatus.REFUSED and said and said[-1].startswith("ml_engine: "):
-        raise CannotExplain(said[-1].removeprefix("ml_engine: "))
-    logger.error("run %s: explain ended with %s: %s", run.uuid, done.returncode, done.stderr[-2000:])
+    lines = process.stderr.strip().splitlines()
+    if process.returncode == ExitStatus.REFUSED and lines and lines[-1].startswith("ml_engine: "):
+        raise CannotExplain(lines[-1].removeprefix("ml_engine: "))
+    logger.error("run %s: explain ended with %s: %s", run.uuid, process.returncode, process.stderr[-2000:])
     raise CannotExplain(
         f"Internal error, reference {run.uuid}. Try again once; if it happens again, give the reference to the person "
         "who looks after Hilum."

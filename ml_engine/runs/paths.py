@@ -24,7 +24,7 @@ def weights_folder() -> Path:
 
 
 def stored_weights() -> list[StoredFile]:
-    """The imported weight files of backbones: the alignment's VGG19 is none."""
+    """The imported weight files of backbones, without the alignment's VGG19."""
     return [file for file in list_files(weights_folder()) if file.architecture != "vgg19"]
 
 
@@ -34,12 +34,12 @@ def has_vgg_weights() -> bool:
 
 
 def has_imagenet_weights() -> bool:
-    """Whether the ImageNet weights of the presets' backbone are here."""
+    """Whether the ImageNet weights of the presets' backbone are in the data folder."""
     return any(weights_folder().glob("wide_resnet50_2-95faca4d*.safetensors"))
 
 
 def keep_model(path: Path) -> str:
-    """Keep a run's model file under its SHA-256, which is returned. Keeping it twice changes nothing."""
+    """Store a run's model file under its SHA-256, which is returned. Storing it twice changes nothing."""
     sha256 = file_sha256(path)
     link(path, model_path(sha256))
     return sha256
@@ -50,7 +50,7 @@ def picture_path(run_uuid: UUID, name: str) -> Path:
 
 
 def keep_picture(run_uuid: UUID, path: Path) -> None:
-    """Keep a picture that a run made, which shows films: by its run, since whoever may see the run may see it."""
+    """Store a picture of films that a run made. It lies under its run, whose permissions hold for it."""
     link(path, picture_path(run_uuid, path.name))
 
 
@@ -60,7 +60,7 @@ def file_sha256(path: Path) -> str:
 
 
 def link(source: Path, target: Path) -> None:
-    """`target` becomes a hard link to `source`, or a copy across file systems; an existing target stays."""
+    """Make `target` a hard link to `source`, or a copy across file systems; an existing target stays."""
     if target.exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """All of it or nothing: a killed process leaves the file as it was."""
+    """Write atomically: if the process is killed, the file stays as it was."""
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         with temporary.open("w", encoding="utf-8", newline="") as file:
@@ -91,7 +91,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def log_tail(run_uuid: UUID, *, lines: int = 20, limit: int = 16_384) -> str:
-    """The last lines of the run's log.txt; "" before there is one."""
+    """The last lines of the run's log.txt; "" while there is none."""
     return tail(run_folder(run_uuid) / "log.txt", lines=lines, limit=limit)
 
 

@@ -1,6 +1,6 @@
-"""Ask for runs. A request is checked here, at the door; what stands in the row afterwards can be done.
+"""Request runs. Every request is checked here, so that a run that was stored can be carried out.
 
-Each function is one transaction with its audit event, and hands the run to the queue on commit.
+Each function is one transaction with its audit event, and publishes the run to the queue on commit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ MOST_GROWN = 200  # films whose features fit into memory at once
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
-    """What every run has. `requested_by` None is the machine's own doing (a command on the server)."""
+    """What every run has. `requested_by` is None for a command on the server."""
 
     site: Site
     name: str
@@ -43,7 +43,7 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class Chain:
-    """A whole path asked for at once: each run waits for the one before."""
+    """An alignment, a detector and a scoring run requested at once: each waits for the one before."""
 
     alignment: Run | None
     detector: Run
@@ -51,9 +51,9 @@ class Chain:
 
 
 def config_from(preset: str, changes: Mapping[str, str] | None = None) -> PipelineConfig:
-    """The preset with single fields changed, as text: {"size": "64", "alignment.epochs": "2"}.
+    """The preset with single fields changed; the changes are text: {"size": "64", "alignment.epochs": "2"}.
 
-    The machine's number of threads is part of it, since results are byte-identical for the same number only.
+    It includes the machine's number of threads, since results are byte-identical only for the same number.
     Raises InvalidConfig.
     """
     config = PipelineConfig.from_preset(preset).replace(threads=settings.ENGINE_THREADS)
@@ -61,17 +61,19 @@ def config_from(preset: str, changes: Mapping[str, str] | None = None) -> Pipeli
 
 
 def changes_from_preset(config: Mapping[str, Any]) -> dict[str, str]:
-    """What a stored config sets differently from its preset, as `config_from` takes it. Left out is what a request
-    sets by itself: threads, and whether films are aligned."""
-    plain = _flat(PipelineConfig.from_preset(config.get("preset", "default")).to_json())
-    given = _flat(PipelineConfig.from_json(dict(config)).to_json())
-    ours = {"preset", "threads", "align"}
-    return {name: as_text(value) for name, value in given.items() if name not in ours and value != plain[name]}
+    """Where a stored config differs from its preset, in the form that `config_from` takes. Without the fields that a
+    request sets by itself: threads, and whether films are aligned."""
+    preset = _flat(PipelineConfig.from_preset(config.get("preset", "default")).to_json())
+    stored = _flat(PipelineConfig.from_json(dict(config)).to_json())
+    set_by_request = {"preset", "threads", "align"}
+    return {
+        name: as_text(value) for name, value in stored.items() if name not in set_by_request and value != preset[name]
+    }
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    inner = {f"alignment.{name}": value for name, value in values["alignment"].items()}
-    return {name: value for name, value in values.items() if name != "alignment"} | inner
+    alignment = {f"alignment.{name}": value for name, value in values["alignment"].items()}
+    return {name: value for name, value in values.items() if name != "alignment"} | alignment
 
 
 def as_text(value: Any) -> str:
@@ -98,7 +100,7 @@ def request_detector(
     alignment: AlignmentModel | None = None,
     after: Run | None = None,
 ) -> Run:
-    """Fit a detector: with the alignment given, with the one that the run `after` is going to make, or with none.
+    """Fit a detector with `alignment`, with the alignment that the run `after` will make, or with none.
 
     Raises RunRefused.
     """
@@ -126,8 +128,8 @@ def request_score(
     parts: Sequence[str] = (),
     datasets: Sequence[Dataset] = (),
 ) -> Run:
-    """Score parts of the split that the detector was fitted on, or whole datasets. The detector is given, or is
-    the one that the run `after` is going to make. Raises RunRefused."""
+    """Score parts of the split that the detector was fitted on, or whole datasets, with `detector` or with the detector
+    that the run `after` will make. Raises RunRefused."""
     source = _detector_source(detector, after)
     check_request(request, split=source.split)
     if bool(parts) == bool(datasets):
@@ -156,9 +158,9 @@ def request_score(
 
 
 def request_grown_score(request: RunRequest, *, scored: Run, films: Sequence[Image]) -> Run:
-    """Score the films of `scored` anew, with its detector's bank grown by `films`, which are among them.
+    """Score the films of `scored` again with its detector's memory bank grown by `films`, which are among them.
 
-    Raises RunRefused: films of tune, calibrate and test patients stay where they are.
+    Raises RunRefused, also for films of patients in tune, calibrate or test.
     """
     detector = scored.detector
     if scored.kind != RunKind.SCORE or scored.state != RunState.DONE or detector is None:
@@ -166,8 +168,8 @@ def request_grown_score(request: RunRequest, *, scored: Run, films: Sequence[Ima
     check_request(request, split=detector.split)
     _check_site(scored, request.site, "run")
     check_may_join(detector, films)
-    among = set(scored.scores.filter(image__in=films, error="").values_list("image_id", flat=True))
-    if {film.pk for film in films} - among:
+    scored_films = set(scored.scores.filter(image__in=films, error="").values_list("image_id", flat=True))
+    if {film.pk for film in films} - scored_films:
         raise RunRefused(f"A film that is to join the bank has no score in “{scored.name}”: leave it out.")
     with transaction.atomic():
         run = queue(
@@ -191,7 +193,7 @@ def check_may_join(detector: DetectorModel, films: Sequence[Image]) -> None:
     if not films:
         raise RunRefused("No film is to join the bank: choose some.")
     if len(films) > MOST_GROWN:
-        raise RunRefused(f"{len(films)} films are to join the bank: at most {MOST_GROWN} are grown at once.")
+        raise RunRefused(f"{len(films)} films are to join the bank: at most {MOST_GROWN} can join at once.")
     if fit_report_of(detector).bank is None:
         raise RunRefused(f"The detector “{detector.run.name}” has no memory bank that could grow: only PatchCore has.")
     held = films_held_elsewhere(detector.split, films)
@@ -204,7 +206,7 @@ def check_may_join(detector: DetectorModel, films: Sequence[Image]) -> None:
 
 
 def fit_report_of(detector: DetectorModel) -> DetectorReport:
-    """Raises RunRefused for the report of an old detector that lacks what this release needs."""
+    """Raises RunRefused where the report of an older detector lacks a value that this release needs."""
     try:
         return detector.fit_report
     except IncompleteJson as problem:
@@ -212,7 +214,7 @@ def fit_report_of(detector: DetectorModel) -> DetectorReport:
 
 
 def films_held_elsewhere(split: Split, films: Sequence[Image]) -> set[int]:
-    """The keys of those films whose patients are in tune, calibrate or test of the split."""
+    """The primary keys of the films whose patients are in tune, calibrate or test of the split."""
     patients = {film.patient_id for film in films}
     held = split.members.filter(patient_id__in=patients, part__in=[Part.TUNE, Part.CALIBRATE, Part.TEST])
     held_patients = set(held.values_list("patient_id", flat=True))
@@ -221,8 +223,8 @@ def films_held_elsewhere(split: Split, films: Sequence[Image]) -> set[int]:
 
 @transaction.atomic
 def request_aligned_detector(request: RunRequest, *, split: Split, config: PipelineConfig) -> Run:
-    """A detector after an alignment that is fitted first, on the same split. Raises RunRefused."""
-    alignment = request_alignment(_named(replace(request, clone_of=None), "alignment"), split=split, config=config)
+    """Fit an alignment on the split, then a detector with it. Returns the detector's run. Raises RunRefused."""
+    alignment = request_alignment(_rename(replace(request, clone_of=None), "alignment"), split=split, config=config)
     return request_detector(request, split=split, config=config, after=alignment)
 
 
@@ -235,17 +237,17 @@ def request_chain(
     aligned: bool,
     parts: Sequence[str],
 ) -> Chain:
-    """An alignment (if `aligned`), a detector after it and a scoring run after that. Raises RunRefused."""
+    """Request an alignment (if `aligned`), a detector with it and a scoring run with that. Raises RunRefused."""
     alignment = None
     if aligned:
-        alignment = request_alignment(_named(request, "alignment"), split=split, config=config)
-    detector = request_detector(_named(request, "detector"), split=split, config=config, after=alignment)
-    score = request_score(_named(request, "scores"), after=detector, parts=parts)
+        alignment = request_alignment(_rename(request, "alignment"), split=split, config=config)
+    detector = request_detector(_rename(request, "detector"), split=split, config=config, after=alignment)
+    score = request_score(_rename(request, "scores"), after=detector, parts=parts)
     return Chain(alignment, detector, score)
 
 
 def alignment_part(split: Split) -> str:
-    """The part that an alignment is fitted on, by `manifest.alignment_part`."""
+    """The part of the split that an alignment is fitted on: `manifest.alignment_part`."""
     return manifest.alignment_part(split.members.filter(part=Part.ALIGN).values_list("part", flat=True)[:1])
 
 
@@ -258,7 +260,7 @@ def check_needs_no_file(config: PipelineConfig) -> None:
             )
 
 
-def _named(request: RunRequest, what: str) -> RunRequest:
+def _rename(request: RunRequest, what: str) -> RunRequest:
     name = f"{request.name[: _LONGEST_NAME - len(what) - 2]}: {what}"
     return replace(request, name=name)
 
@@ -287,7 +289,7 @@ def check_films(split: Split, parts: list[str], *, why: str) -> None:
 
 
 def check_weights(config: PipelineConfig) -> None:
-    """A file that is missing is said by the run itself: it may arrive until then."""
+    """A missing file is no refusal: it may arrive before the run starts, which reports it otherwise."""
     for file in paths.stored_weights():
         if file.name == config.weights and file.architecture not in ("", config.backbone):
             raise RunRefused(
@@ -297,7 +299,7 @@ def check_weights(config: PipelineConfig) -> None:
 
 
 def _alignment_before(split: Split, alignment: AlignmentModel | None, after: Run | None) -> dict[str, Any] | None:
-    """The config of the alignment that the detector will use; None without one."""
+    """The config of the alignment that the detector will use, None without alignment. Raises RunRefused."""
     if alignment is None and after is None:
         return None
     if alignment is not None:
@@ -306,7 +308,7 @@ def _alignment_before(split: Split, alignment: AlignmentModel | None, after: Run
         assert after is not None
         if after.kind != RunKind.FIT_ALIGNMENT:
             raise RunRefused(f"“{after.name}” makes no alignment: choose a run that fits one.")
-        _check_can_still_end_well(after)
+        _check_not_failed(after)
         assert after.split is not None  # constraint run_fit_has_split
         fitted_on, name, config = after.split, after.name, after.config
     if fitted_on != split:
@@ -320,16 +322,17 @@ def _alignment_before(split: Split, alignment: AlignmentModel | None, after: Run
 def aligned_config(
     config: PipelineConfig, split: Split, alignment: AlignmentModel | None, after: Run | None
 ) -> PipelineConfig:
-    """The config with the settings of the alignment given, of the one that the run `after` is going to make, or of
-    none. Raises RunRefused."""
-    before = _alignment_before(split, alignment, after)
-    if before is None:
+    """The config with the settings of `alignment`, of the alignment that the run `after` will make, or without
+    alignment. Raises RunRefused."""
+    fitted = _alignment_before(split, alignment, after)
+    if fitted is None:
         return config.replace(align="none")
-    return _with_alignment(config, PipelineConfig.from_json(before))
+    return _with_alignment(config, PipelineConfig.from_json(fitted))
 
 
 def _with_alignment(config: PipelineConfig, fitted: PipelineConfig) -> PipelineConfig:
-    """The detector's config with the alignment's own settings in it, since those are the ones that hold."""
+    """The detector's config with the settings that the alignment was fitted with, since the detector uses that
+    alignment."""
     if difference := preparation_difference(fitted.to_json(), config):
         name, theirs, ours = difference
         raise RunRefused(
@@ -353,11 +356,11 @@ def _detector_source(detector: DetectorModel | None, after: Run | None) -> _Dete
         raise RunRefused("Choose the detector that is to score.")
     if after.kind != RunKind.FIT_DETECTOR or after.split is None:
         raise RunRefused(f"“{after.name}” makes no detector: choose a run that fits one.")
-    _check_can_still_end_well(after)
+    _check_not_failed(after)
     return _DetectorSource(after.split, after.config, after.random_weights)
 
 
-def _check_can_still_end_well(run: Run) -> None:
+def _check_not_failed(run: Run) -> None:
     if run.state in (RunState.FAILED, RunState.CANCELLED):
         raise RunRefused(f"“{run.name}” is {run.get_state_display().lower()}: retry it first.")
 
@@ -374,21 +377,21 @@ def queue(request: RunRequest, *, datasets: Sequence[Dataset] = (), **fields: An
         **fields,
     )
     run.datasets.set(datasets)
-    asked = {"kind": run.kind, "name": run.name, "parts": run.parts, "config": run.config}
-    asked |= {"asked": run.asked} if run.asked else {}
-    audit.record(verb="request run", site=run.site, actor=request.requested_by, target=run, after=asked)
+    requested = {"kind": run.kind, "name": run.name, "parts": run.parts, "config": run.config}
+    requested |= {"asked": run.asked} if run.asked else {}
+    audit.record(verb="request run", site=run.site, actor=request.requested_by, target=run, after=requested)
     publish_on_commit(run)
     return run
 
 
 def find_model(kind: type[AlignmentModel] | type[DetectorModel], site: Site, uuid: UUID | str) -> Any:
-    """A model of the site by its own address or its run's. Raises RunRefused."""
+    """The site's model with this UUID, or the model that the run with this UUID made. Raises RunRefused."""
     models = kind.objects.filter(site=site)
     try:
-        found = models.filter(Q(uuid=uuid) | Q(run__uuid=uuid)).first()
+        model = models.filter(Q(uuid=uuid) | Q(run__uuid=uuid)).first()
     except ValidationError:  # not a UUID
-        found = None
-    if found is None:
+        model = None
+    if model is None:
         word = "alignment" if kind is AlignmentModel else "detector"
         raise RunRefused(f"There is no {word} {uuid} at {site.name}: the run page shows its address.")
-    return found
+    return model

@@ -1,4 +1,4 @@
-"""What a finished run folder holds -> rows. Call inside the transaction that ends the run."""
+"""Results of a finished run folder -> rows. Call inside the transaction that ends the run."""
 
 import math
 from bisect import bisect_right
@@ -19,7 +19,7 @@ _BATCH = 1000
 
 def store_results(run: Run, folder: Path) -> None:
     if run.facts.is_study:
-        files.read_json(folder / f"{run.kind}.json")  # all that a study leaves stays in its folder
+        files.read_json(folder / f"{run.kind}.json")  # a study's results stay in its folder
         return
     {
         RunKind.FIT_ALIGNMENT: _store_alignment,
@@ -69,7 +69,7 @@ def _store_scores(run: Run, folder: Path) -> None:
     scores = []
     for row, film in enumerate(scored.films):
         image_id = ids.get(film.image)
-        if image_id is not None:  # otherwise erased while the run went on: it keeps its row in the arrays, unnamed
+        if image_id is not None:  # None if erased during the run; its row stays in the arrays
             scores.append(_score(run, film, row=row, image_id=image_id, part=parts[film.image], normals=normals))
     Score.objects.bulk_create(scores, batch_size=_BATCH)
 
@@ -101,11 +101,11 @@ def _number(value: float) -> float | None:
 
 
 def _image_ids(uuids: list[str]) -> dict[str, int]:
-    found = {}
+    ids = {}
     for chunk in _chunks(uuids):
         for address, image_id in Image.objects.filter(uuid__in=chunk).values_list("uuid", "pk"):
-            found[str(address)] = image_id
-    return found
+            ids[str(address)] = image_id
+    return ids
 
 
 def _chunks(uuids: list[str]) -> Iterator[list[UUID]]:

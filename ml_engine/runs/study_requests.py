@@ -1,5 +1,5 @@
-"""Ask for ablations and sweeps: many detectors on one split, in one run. Whatever ends up in the row can be carried
-out, as in ml_engine.runs.requests."""
+"""Request ablations and sweeps: many detectors on one split, in one run. Checked before it is stored, as in
+ml_engine.runs.requests."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ from ml_engine.runs.requests import (
 from portal.models import Part, Split
 
 T = TypeVar("T")
-FIGURES = ("12", "13", "14", "15")  # by default: the alignment table of other backbones and losses takes the longest
+FIGURES = ("12", "13", "14", "15")  # the default leaves out the slowest: alignments of other backbones and losses
 
 
 def request_ablation(
     request: RunRequest, *, split: Split, config: PipelineConfig, figures: Sequence[str] = FIGURES
 ) -> Run:
-    """The paper's experiments on a split. Raises RunRefused."""
+    """Request the paper's experiments on a split. Raises RunRefused."""
     if not figures:
         raise RunRefused(f"No figure is chosen: choose from {', '.join(ablation.FIGURES)}.")
-    planned = _or_refused(lambda: ablation.plan(config, tuple(figures)))
+    planned = _refuse_engine_errors(lambda: ablation.plan(config, tuple(figures)))
     return _queue(request, RunKind.ABLATION, split=split, config=config, planned=planned)
 
 
 def request_sweep(
     request: RunRequest, *, split: Split, config: PipelineConfig, axes: Mapping[str, Sequence[str]]
 ) -> Run:
-    """A detector for each combination of the axes' values. Raises RunRefused."""
+    """Request a detector for each combination of the axes' values. Raises RunRefused."""
     config, planned = plan_sweep(config, axes)
     return _queue(request, RunKind.SWEEP, split=split, config=config, planned=planned)
 
 
 def plan_sweep(config: PipelineConfig, axes: Mapping[str, Sequence[str]]) -> tuple[PipelineConfig, ExperimentPlan]:
-    """The config that a sweep begins with, and what it would do. Raises RunRefused."""
-    first = _or_refused(lambda: sweep.begin_with(config, axes))
-    return first, _or_refused(lambda: sweep.plan(first, axes))
+    """The config of the sweep's first experiment, and all its experiments. Raises RunRefused."""
+    first = _refuse_engine_errors(lambda: sweep.begin_with(config, axes))
+    return first, _refuse_engine_errors(lambda: sweep.plan(first, axes))
 
 
 def _queue(request: RunRequest, kind: RunKind, *, split: Split, config: PipelineConfig, planned: ExperimentPlan) -> Run:
@@ -56,9 +56,9 @@ def _queue(request: RunRequest, kind: RunKind, *, split: Split, config: Pipeline
     check_needs_no_file(config)
     check_films(split, [Part.FIT], why="detectors are fitted on its normal films")
     check_films(split, [Part.TEST], why="detectors are compared on its films")
-    configs = [cell.config(config) for cell in planned.cells]
-    for one in configs:
-        check_weights(one)
+    configs = [experiment.config(config) for experiment in planned.cells]
+    for experiment_config in configs:
+        check_weights(experiment_config)
     return queue(
         request,
         kind=kind,
@@ -66,11 +66,11 @@ def _queue(request: RunRequest, kind: RunKind, *, split: Split, config: Pipeline
         config=config.to_json(),
         asked=planned.asked,
         seed=config.seed,
-        random_weights=any(one.weights == RANDOM for one in configs),
+        random_weights=any(experiment_config.weights == RANDOM for experiment_config in configs),
     )
 
 
-def _or_refused(make: Callable[[], T]) -> T:
+def _refuse_engine_errors(make: Callable[[], T]) -> T:
     try:
         return make()
     except EngineError as refusal:

@@ -1,7 +1,7 @@
-"""Rows -> folder -> process -> rows: what a worker does with a run that it was handed.
+"""Rows -> run folder -> engine process -> rows: what a worker does with a run that it received.
 
-The supervisor beats even when the engine is silent, stops it when the run is cancelled or the lease is lost, and
-stores the results in one transaction. Running it twice, or by two workers at once, is harmless.
+The supervisor sends heartbeats even while the engine reports nothing, stops the engine when the run is cancelled or
+the lease is lost, and stores the results in one transaction. Running it twice, or in two workers at once, is safe.
 """
 
 import fcntl
@@ -32,7 +32,7 @@ from ml_engine.runs.store_results import store_results
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 1.0  # how often a cancel is looked for
+CANCEL_CHECK_SECONDS = 1.0  # between two checks for a cancel
 FOLDER_BUSY_SECONDS = 120.0  # how long an engine of an earlier attempt may take to end
 
 
@@ -45,11 +45,11 @@ class WorkerStopping(Exception):
 
 
 class EngineKilled(Exception):
-    """The engine ended without a word, most often killed for memory."""
+    """The engine ended by a signal, most often killed for memory."""
 
 
 class Failed(Exception):
-    """The engine gave up with a sentence for the user, or broke."""
+    """The engine refused the run with a sentence for the user, or ended with an internal error."""
 
     def __init__(self, message: str, detail: str = "") -> None:
         super().__init__(message)
@@ -57,7 +57,7 @@ class Failed(Exception):
 
 
 def execute(run_uuid: uuid.UUID) -> None:
-    """Work on the run until it has ended or somebody else is responsible for it."""
+    """Work on the run until it has ended or another worker holds it."""
     owner = f"{socket.gethostname()[:24]}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
     lease = lifecycle.claim(run_uuid=run_uuid, owner=owner)
     if lease is None:
@@ -78,7 +78,7 @@ def execute(run_uuid: uuid.UUID) -> None:
         lifecycle.fail(lease=lease, message=failure.message, detail=failure.detail)
     except (RunRefused, EngineError) as refusal:
         lifecycle.fail(lease=lease, message=str(refusal))
-    except (OperationalError, InterfaceError):  # the lease lapses, and the run goes on where its folder stands
+    except (OperationalError, InterfaceError):  # the lease lapses, and another attempt continues the folder
         logger.exception("run %s: the database is away, attempt %s given up", run_uuid, lease.attempt)
         connection.close()
     except Exception:
@@ -101,8 +101,8 @@ def _work(lease: Lease) -> None:
     lifecycle.note_versions(lease=lease, versions=versions())
     folder = write_folder.write_folder(run, tick=pulse.tick)
     _wait_for_folder(folder, pulse)
-    asked = run.config.get("device", "auto")  # a run that asks for a device gets it, else the installation decides
-    unreadable = _run_engine(folder, lease, pulse, device=settings.RUN_DEVICE if asked == "auto" else asked)
+    device = run.config.get("device", "auto")  # the run's own choice comes before the installation's
+    unreadable = _run_engine(folder, lease, pulse, device=settings.RUN_DEVICE if device == "auto" else device)
     with lifecycle.finishing(lease=lease, unreadable=unreadable) as locked:
         store_results(locked, folder)
 
@@ -112,47 +112,47 @@ def versions() -> dict[str, str]:
 
 
 class Pulse:
-    """Beats when it is time, and raises when the work must stop. A database that is away for less than the lease
-    is waited for; after that another worker may hold the run, so this one stops."""
+    """Sends heartbeats when they are due, and raises when the work must stop. It tolerates a database that is away
+    for less than the lease; after that another worker may hold the run, so this one stops."""
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
-        self._news: Progress | None = None
-        self._looked = self._beat = time.monotonic()
+        self._progress: Progress | None = None  # not stored yet
+        self._checked_at = self._beat_at = time.monotonic()
 
-    def tell(self, progress: Progress) -> None:
-        self._news = progress
+    def report(self, progress: Progress) -> None:
+        self._progress = progress
 
     def tick(self) -> None:
         """Raises Cancelled, WorkerStopping or LostLease."""
         if worker_state.should_stop is not None or worker_state.should_terminate is not None:
             raise WorkerStopping
         now = time.monotonic()
-        if now - self._looked < min(LOOK_SECONDS, settings.RUN_HEARTBEAT_SECONDS):
+        if now - self._checked_at < min(CANCEL_CHECK_SECONDS, settings.RUN_HEARTBEAT_SECONDS):
             return
-        self._looked = now
+        self._checked_at = now
         try:
-            order = self._ask(now)
+            instruction = self._instruction(now)
         except (OperationalError, InterfaceError):
             connection.close()
-            if now - self._beat > settings.RUN_LEASE_SECONDS:
+            if now - self._beat_at > settings.RUN_LEASE_SECONDS:
                 raise LostLease from None
             return
-        if order is Instruction.CANCEL:
+        if instruction is Instruction.CANCEL:
             raise Cancelled
-        if order is Instruction.STOP:
+        if instruction is Instruction.STOP:
             raise LostLease
 
-    def _ask(self, now: float) -> Instruction:
-        if self._news is None and now - self._beat < settings.RUN_HEARTBEAT_SECONDS:
-            return lifecycle.order(lease=self._lease)
-        order = lifecycle.beat(lease=self._lease, progress=self._news)
-        self._news, self._beat = None, now
-        return order
+    def _instruction(self, now: float) -> Instruction:
+        if self._progress is None and now - self._beat_at < settings.RUN_HEARTBEAT_SECONDS:
+            return lifecycle.instruction(lease=self._lease)
+        instruction = lifecycle.beat(lease=self._lease, progress=self._progress)
+        self._progress, self._beat_at = None, now
+        return instruction
 
 
 def _wait_for_folder(folder: Path, pulse: Pulse) -> None:
-    """An engine whose worker was killed needs a moment to notice; meanwhile it holds the folder's lock."""
+    """An engine whose worker was killed holds the folder's lock until it notices."""
     give_up = time.monotonic() + FOLDER_BUSY_SECONDS
     while not _is_free(folder):
         pulse.tick()
@@ -173,27 +173,28 @@ def _is_free(folder: Path) -> bool:
 
 
 def _run_engine(folder: Path, lease: Lease, pulse: Pulse, *, device: str) -> int:
-    """How many films the engine could not read. Raises what stops the work."""
+    """Returns how many films the engine could not read. Raises Cancelled, WorkerStopping, LostLease, EngineKilled or
+    Failed."""
     engine = Engine(folder, attempt=lease.attempt, device=device)
-    last_word: dict[str, Any] = {}
-    seconds = min(LOOK_SECONDS, settings.RUN_HEARTBEAT_SECONDS) / 2
+    last_event: dict[str, Any] = {}
+    seconds = min(CANCEL_CHECK_SECONDS, settings.RUN_HEARTBEAT_SECONDS) / 2
     try:
-        over = False
-        while not over:
-            said, over = engine.events(seconds=seconds)
-            for event in said:
+        ended = False
+        while not ended:
+            events, ended = engine.events(seconds=seconds)
+            for event in events:
                 if event.get("event") == "started":
                     lifecycle.note_device(lease=lease, device=str(event.get("device") or ""))
                 elif "event" in event:
-                    last_word = event
+                    last_event = event
                 else:
-                    pulse.tell(_progress(event))
+                    pulse.report(_progress(event))
             pulse.tick()
         while (status := engine.wait(seconds=seconds)) is None:
             pulse.tick()
     finally:
         engine.stop()
-    return _judge(status, last_word, folder, lease)
+    return _unreadable_films(status, last_event, folder, lease)
 
 
 def _progress(event: dict[str, Any]) -> Progress:
@@ -208,12 +209,13 @@ def _progress(event: dict[str, Any]) -> Progress:
     )
 
 
-def _judge(status: int, last_word: dict[str, Any], folder: Path, lease: Lease) -> int:
+def _unreadable_films(status: int, last_event: dict[str, Any], folder: Path, lease: Lease) -> int:
+    """Raises EngineKilled or Failed by the exit status."""
     if status in (ExitStatus.DONE, ExitStatus.UNREADABLE):
-        return int(last_word.get("unreadable") or 0)
+        return int(last_event.get("unreadable") or 0)
     detail = paths.tail(folder / "log.txt", lines=60) + "\n" + paths.tail(folder / "stderr.txt", lines=40)
     if status == ExitStatus.REFUSED:
-        raise Failed(str(last_word.get("sentence") or internal_error(lease.run_uuid)), detail)
+        raise Failed(str(last_event.get("sentence") or internal_error(lease.run_uuid)), detail)
     if status < 0:
         raise EngineKilled(f"The engine of attempt {lease.attempt} ended by {signal.Signals(-status).name}.")
     raise Failed(internal_error(lease.run_uuid), f"Exit status {status}.\n{detail}")

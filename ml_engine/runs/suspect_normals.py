@@ -1,5 +1,5 @@
-"""The fit films of a detector as a screening queue: those that models of the other patients find least normal first,
-each with its hottest region outlined."""
+"""The fit films of a detector as a screening queue: those that models fitted on the other patients score highest come
+first, each with its hottest region outlined."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -19,16 +19,16 @@ from ml_engine.runs import paths
 from portal.models import Image, ScreeningQueue, User
 from portal.sets.screening_queues import Suspect, queue_suspects
 
-CHUNK = 500  # rows a query may name; SQLite allows 999 parameters on old builds
+CHUNK = 500  # parameters of one query; SQLite allows 999 parameters on old builds
 
 
 class NoSuspects(Exception):
-    """A sentence for the user."""
+    """The text is a sentence for the user."""
 
 
 def queue_least_normal(*, detector: DetectorModel, author: User) -> ScreeningQueue:
-    """A queue of the detector's fit films by their cross-fitted scores, highest first. Raises NoSuspects, and
-    InvalidQueue where no film may be shown."""
+    """A screening queue of the detector's fit films by their cross-fitted scores, highest first. Raises NoSuspects, and
+    InvalidQueue if none of the films may be shown."""
     folder = paths.run_folder(detector.run.uuid)
     if not FitScores(folder).is_there:
         raise NoSuspects(
@@ -38,10 +38,12 @@ def queue_least_normal(*, detector: DetectorModel, author: User) -> ScreeningQue
         scored = FitScores(folder).films()
     except FitScoresMissing as problem:
         raise NoSuspects(f"The detector {detector} cannot be used: {problem}") from problem
-    found = _images(detector, [film.image for film in scored])
-    outlines = _outlines(detector, folder, scored, found)
-    by_score = sorted(scored, key=lambda film: -film.fused)
-    suspects = [Suspect(found[film.image].pk, outlines.get(film.image, [])) for film in by_score if film.image in found]
+    films = _films(detector, [score.image for score in scored])
+    outlines = _outlines(detector, folder, scored, films)
+    by_score = sorted(scored, key=lambda score: -score.fused)
+    suspects = [
+        Suspect(films[score.image].pk, outlines.get(score.image, [])) for score in by_score if score.image in films
+    ]
     return queue_suspects(
         site=detector.site,
         name=f"Least normal of {detector}"[:100],
@@ -52,20 +54,20 @@ def queue_least_normal(*, detector: DetectorModel, author: User) -> ScreeningQue
     )
 
 
-def _images(detector: DetectorModel, addresses: list[str]) -> dict[str, Image]:
-    """Address -> film, of those that are still there."""
-    found: dict[str, Image] = {}
+def _films(detector: DetectorModel, addresses: list[str]) -> dict[str, Image]:
+    """UUID -> film, for the films that still exist."""
+    films: dict[str, Image] = {}
     for start in range(0, len(addresses), CHUNK):
         chunk = [address for address in addresses[start : start + CHUNK] if address]
-        films = Image.objects.filter(dataset__site=detector.site, uuid__in=chunk).only("uuid", "rows", "columns")
-        found |= {str(film.uuid): film for film in films}
-    return found
+        images = Image.objects.filter(dataset__site=detector.site, uuid__in=chunk).only("uuid", "rows", "columns")
+        films |= {str(image.uuid): image for image in images}
+    return films
 
 
 def _outlines(
-    detector: DetectorModel, folder: Path, scored: Sequence[FitScore], found: dict[str, Image]
+    detector: DetectorModel, folder: Path, scored: Sequence[FitScore], films: dict[str, Image]
 ) -> dict[str, list[dict[str, float]]]:
-    """Address -> the box around the hottest region, in original pixels; nothing where the run's maps are gone."""
+    """UUID -> the box around the hottest region, in original pixels; empty if the run's maps are gone."""
     stages = folder / "stages"
     try:
         maps = FitScores(folder).maps()
@@ -78,7 +80,7 @@ def _outlines(
     stride = PipelineConfig.from_json(detector.config).stride
     outlines: dict[str, list[dict[str, float]]] = {}
     for number, score in enumerate(scored):
-        film = found.get(score.image)
+        film = films.get(score.image)
         if film is None:
             continue
         values = fusion.standardised(maps[number][None], mean, std)
@@ -91,7 +93,7 @@ def _outlines(
 
 
 def _standardisation(path: Path) -> tuple[Any, Any]:
-    """Mean and standard deviation of the detector's maps, float32 (2, h, w); None without. Read without torch."""
+    """Mean and standard deviation of the detector's maps, float32 (2, h, w), or None. Loaded without torch."""
     from safetensors import safe_open
 
     with safe_open(path, framework="np") as file:
@@ -106,8 +108,8 @@ def _composed(a_from_b: NDArray[np.float64], b_from_c: NDArray[np.float64]) -> N
 
 
 def hottest_region(fused: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """The patches (h, w) joined to the hottest one by their sides, at least half-way from the median to it; none of a
-    map without a score."""
+    """The hottest patch and the patches connected to it by their sides whose score is at least half-way from the median
+    to its score, bool (h, w). All False for a map without a score."""
     region = np.zeros(fused.shape, dtype=np.bool_)
     if np.isnan(fused).all():
         return region
@@ -127,13 +129,17 @@ def hottest_region(fused: NDArray[np.float64]) -> NDArray[np.bool_]:
 def box_around(
     region: NDArray[np.bool_], original_from_canonical: NDArray[np.float64], *, stride: int, rows: int, columns: int
 ) -> dict[str, float]:
-    """The box around the region's patches in original pixels, within the film."""
-    at, across = np.nonzero(region)
+    """The box around the region's patches in original pixels, clipped to the film."""
+    patch_rows, patch_columns = np.nonzero(region)
     corners = np.array(
-        [(x * stride, y * stride) for y in (at.min(), at.max() + 1) for x in (across.min(), across.max() + 1)],
+        [
+            (x * stride, y * stride)
+            for y in (patch_rows.min(), patch_rows.max() + 1)
+            for x in (patch_columns.min(), patch_columns.max() + 1)
+        ],
         dtype=np.float64,
     )
-    moved = corners @ original_from_canonical[:, :2].T + original_from_canonical[:, 2]
-    left, top = np.clip(moved.min(axis=0), 0, (columns - 1, rows - 1))
-    right, bottom = np.clip(moved.max(axis=0), (left + 1, top + 1), (columns, rows))
+    corners_original = corners @ original_from_canonical[:, :2].T + original_from_canonical[:, 2]
+    left, top = np.clip(corners_original.min(axis=0), 0, (columns - 1, rows - 1))
+    right, bottom = np.clip(corners_original.max(axis=0), (left + 1, top + 1), (columns, rows))
     return {"x": float(left), "y": float(top), "width": float(right - left), "height": float(bottom - top)}

@@ -1,4 +1,4 @@
-"""Rows -> run folder: everything that the engine needs, as files."""
+"""Rows -> run folder: all inputs of the engine, as files."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +25,7 @@ from portal.models import Image, LabelValue, Part, Split
 
 @dataclass(frozen=True)
 class RunFilm:
-    """A line of images.csv. `label` is blank for a film whose label the engine must not see."""
+    """A line of images.csv. `label` is "" for a film whose label the engine must not see."""
 
     image: Image
     part: str
@@ -47,8 +47,8 @@ class RunFilm:
 
 
 def write_folder(run: Run, *, tick: Callable[[], None]) -> Path:
-    """The run's folder, complete. Written again on a later attempt, it keeps its list of films: what the first
-    attempt began, the next one ends. `tick` is called often. Raises RunRefused."""
+    """Write the run's folder and return its path. A later attempt keeps the list of films of the first, so that it can
+    continue the work. `tick` is called often. Raises RunRefused."""
     folder = paths.run_folder(run.uuid)
     (folder / "files").mkdir(parents=True, exist_ok=True)
     rows = None
@@ -93,7 +93,7 @@ def _run_json(run: Run, folder: Path, models: Mapping[str, AlignmentModel | Dete
 
 
 def _grow(run: Run) -> dict[str, Any]:
-    """The films that join the bank of a scoring run before it scores, where there are any."""
+    """The films that join the memory bank of a scoring run before it scores, if there are any."""
     images = [str(image) for image in run.grown_with.order_by("pk").values_list("uuid", flat=True)]
     if not images or run.detector is None:
         return {}
@@ -101,14 +101,14 @@ def _grow(run: Run) -> dict[str, Any]:
 
 
 def _weights(run: Run, folder: Path) -> dict[str, Any]:
-    """The backbone's weights, pinned by the first attempt: a file replaced meanwhile is refused by the next one."""
+    """The backbone's weights, fixed by the first attempt: a later attempt refuses a file that was replaced."""
     config = PipelineConfig.from_json(run.config)
-    now = weights.named(config.weights, config.backbone, folder=paths.weights_folder())
+    current = weights.named(config.weights, config.backbone, folder=paths.weights_folder())
     try:
-        before = json.loads((folder / "run.json").read_bytes())["weights"]
+        pinned = json.loads((folder / "run.json").read_bytes())["weights"]
     except FileNotFoundError:
-        return now
-    return before if before["sha256"] else now
+        return current
+    return pinned if pinned["sha256"] else current
 
 
 def _models(run: Run) -> dict[str, AlignmentModel | DetectorModel]:
@@ -118,7 +118,7 @@ def _models(run: Run) -> dict[str, AlignmentModel | DetectorModel]:
 
 
 def _missing_inputs(models: Mapping[str, AlignmentModel | DetectorModel], folder: Path) -> dict[str, Path]:
-    """The models' files that are not in the folder yet. Raises RunRefused for one that is gone."""
+    """The models' files that are not in the folder yet. Raises RunRefused for a file that is gone."""
     inputs = {}
     for name, model in models.items():
         if (folder / INPUTS[name]).exists():
@@ -136,14 +136,14 @@ def _missing_inputs(models: Mapping[str, AlignmentModel | DetectorModel], folder
 
 
 def films_of(run: Run) -> list[RunFilm]:
-    """The films of a run, in the order of their making."""
+    """The films of a run, in the order in which they were imported; those of an earlier run in that run's order."""
     if run.kind == RunKind.SCORE:
         return _films_to_score(run)
     assert run.split is not None  # constraint run_fit_has_split
     if run.kind == RunKind.FIT_ALIGNMENT:
         return _labelled(run.split, [alignment_part(run.split)], allowed={})
     if run.kind in (RunKind.ABLATION, RunKind.SWEEP):
-        return _films_of_cells(run.split)
+        return _films_of_experiments(run.split)
     if run.kind == RunKind.BANK_STUDY:
         return _films_of_banks(run.split)
     if run.kind == RunKind.BLIND_SPOTS:
@@ -151,24 +151,24 @@ def films_of(run: Run) -> list[RunFilm]:
     return _labelled(run.split, [Part.FIT, Part.TUNE, Part.CALIBRATE], allowed={Part.TUNE: {LabelValue.ABNORMAL}})
 
 
-def _films_of_cells(split: Split) -> list[RunFilm]:
-    """What every detector of an ablation or a sweep takes: the films that it is fitted on with their labels, those of
-    test without one, whatever it is."""
+def _films_of_experiments(split: Split) -> list[RunFilm]:
+    """The films of every detector of an ablation or a sweep: those that it is fitted on with their labels, and all of
+    test without labels."""
     parts = [Part.ALIGN, Part.FIT, Part.TUNE, Part.CALIBRATE]
     fitting = _labelled(split, [*parts], allowed={Part.TUNE: {LabelValue.ABNORMAL}})
     return [*fitting, *_in_parts(split, [Part.TEST])]
 
 
 def _films_of_banks(split: Split) -> list[RunFilm]:
-    """The normal films of fit and calibrate, the abnormal ones of tune that may be injected, and all of test without a
-    label."""
+    """The normal films of fit and calibrate, the abnormal films of tune that may join a bank, and all of test without
+    labels."""
     fitting = _labelled(split, [Part.FIT, Part.TUNE, Part.CALIBRATE], allowed={Part.TUNE: {LabelValue.ABNORMAL}})
     kept = [film for film in fitting if film.part != Part.TUNE or film.label == LabelValue.ABNORMAL]
     return [*kept, *_in_parts(split, [Part.TEST])]
 
 
 def _normals_to_paste_into(run: Run) -> list[RunFilm]:
-    """The normal films of the part, at most as many as asked for, drawn by the seed; their label stays here."""
+    """The normal films of the part, at most as many as requested, drawn with the run's seed."""
     assert run.split is not None  # constraint run_fit_has_split
     planned = LesionPlan.from_json(run.asked["lesions"])
     films = _labelled(run.split, [planned.part], allowed={})
@@ -177,7 +177,8 @@ def _normals_to_paste_into(run: Run) -> list[RunFilm]:
 
 
 def _labelled(split: Split, parts: list[str], *, allowed: dict[str, set[LabelValue]]) -> list[RunFilm]:
-    """The films of these parts that were normal at the split's cut-off, or have another value allowed there."""
+    """The films of these parts that were normal at the split's cut-off, or had a label that is allowed in their
+    part."""
     films = list(_in_parts(split, parts))
     labels = labels_at([film.image.pk for film in films], split.label_cutoff)
     kept = []

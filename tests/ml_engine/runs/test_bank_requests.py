@@ -116,7 +116,7 @@ def test_a_bank_study_that_cannot_be_is_refused(
 def test_blind_spots_need_normal_films_and_a_threshold(site: Site, split: Any) -> None:
     threshold = MapThreshold(kind="film", value=None, note="Add films.")
     few = made.detector_model(split, reports.detector_report(threshold=threshold))
-    with pytest.raises(RunRefused, match="has no threshold, so nothing can be called found"):
+    with pytest.raises(RunRefused, match="has no threshold, so no lesion can count as found"):
         request_blind_spots(asked(site), detector=few, planned=LESIONS)
     with pytest.raises(RunRefused, match="has no normal film in part tune"):
         request_blind_spots(asked(site), detector=made.detector_model(without(site, "tune")), planned=LESIONS)

@@ -106,7 +106,7 @@ def test_a_beat_hears_of_a_cancel(split: Any) -> None:
     lease = claimed(run)
     lifecycle.cancel(run=run, actor=None)
     assert lifecycle.beat(lease=lease) is Instruction.CANCEL
-    assert lifecycle.order(lease=lease) is Instruction.CANCEL
+    assert lifecycle.instruction(lease=lease) is Instruction.CANCEL
 
 
 def test_a_beat_with_an_old_lease_is_told_to_stop_and_changes_nothing(split: Any) -> None:
