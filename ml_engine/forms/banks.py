@@ -16,13 +16,13 @@ from ml_engine.engine.study_plans import (
     LesionPlan,
     parse_numbers,
 )
-from ml_engine.forms.runs import FIT_FIRST, UNALIGNED, DetectorForm, SectionedForm, named
+from ml_engine.forms.runs import FIT_FIRST, UNALIGNED, DetectorForm, SectionedForm, model_label
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind
 from ml_engine.runs.bank_requests import request_aligned_bank_study, request_bank_study, request_blind_spots
 from ml_engine.runs.lifecycle import RunRefused
 
 
-def _listed(numbers: Any) -> str:
+def _comma_separated(numbers: Any) -> str:
     return ", ".join(f"{number:g}" for number in numbers)
 
 
@@ -31,8 +31,8 @@ class BankStudyForm(SectionedForm, DetectorForm):
     button = "How many normals"
     own_settings = ("seed",)
     lead = (
-        "Scores the test part with banks of fewer normal films and with some abnormal ones among them, all else alike: "
-        "how many normal films are enough, and how clean do they have to be?"
+        "Scores the test part with banks of fewer normal films and with some abnormal ones among them, and everything "
+        "else the same: how many normal films are enough, and how clean do they have to be?"
     )
     sections = (
         ("", ("split", "alignment")),
@@ -45,16 +45,20 @@ class BankStudyForm(SectionedForm, DetectorForm):
 
     shares = forms.CharField(
         label="Shares of the fit films",
-        initial=_listed(SHARES),
-        help_text="Joined by commas; the whole is always among them.",
+        initial=_comma_separated(SHARES),
+        help_text="Separated by commas; the whole is always included.",
     )
     contaminations = forms.CharField(
         label="Shares of abnormal films in the bank",
-        initial=_listed(CONTAMINATIONS),
-        help_text="From the abnormal films of tune; a clean bank is always among them.",
+        initial=_comma_separated(CONTAMINATIONS),
+        help_text="From the abnormal films of tune; a clean bank is always included.",
     )
     repeats = forms.IntegerField(
-        label="Draws of each", initial=3, min_value=1, max_value=20, help_text="Shows the spread of the bank's films."
+        label="Draws of each",
+        initial=3,
+        min_value=1,
+        max_value=20,
+        help_text="Show the spread due to the choice of films.",
     )
     detector = forms.ChoiceField(required=False, choices=[("", "")], widget=forms.HiddenInput)
 
@@ -66,13 +70,13 @@ class BankStudyForm(SectionedForm, DetectorForm):
     def values_of(cls, run: Run) -> dict[str, Any]:
         planned = BankPlan.from_json(run.asked["bank"])
         return super().values_of(run) | {
-            "shares": _listed(planned.shares),
-            "contaminations": _listed(planned.contaminations),
+            "shares": _comma_separated(planned.shares),
+            "contaminations": _comma_separated(planned.contaminations),
             "repeats": planned.repeats,
         }
 
     @classmethod
-    def asked_words(cls, run: Run) -> list[tuple[str, str]]:
+    def describe_request(cls, run: Run) -> list[tuple[str, str]]:
         bank = run.asked["bank"]
         return [
             ("Shares of fit", ", ".join(map(str, bank["shares"]))),
@@ -85,20 +89,20 @@ class BankStudyForm(SectionedForm, DetectorForm):
         self.fields["fusion_weight"].help_text = "Of the region map, in hundredths. Empty: the preset's; not chosen."
 
     def make(self) -> Run:
-        given = self.cleaned_data
+        values = self.cleaned_data
         planned = BankPlan.from_json(
             {
-                "shares": parse_numbers("Shares of the fit films", given["shares"]),
-                "contaminations": parse_numbers("Shares of abnormal films", given["contaminations"]),
-                "repeats": given["repeats"],
+                "shares": parse_numbers("Shares of the fit films", values["shares"]),
+                "contaminations": parse_numbers("Shares of abnormal films", values["contaminations"]),
+                "repeats": values["repeats"],
             }
         )
-        split, config, request = given["split"], self.config(), self.request()
-        if given["alignment"] == FIT_FIRST:
+        split, config, request = values["split"], self.config(), self.request()
+        if values["alignment"] == FIT_FIRST:
             return request_aligned_bank_study(request, split=split, config=config, planned=planned)
         alignment = None
-        if given["alignment"] != UNALIGNED:
-            alignment = AlignmentModel.objects.get(site=self.site, uuid=given["alignment"])
+        if values["alignment"] != UNALIGNED:
+            alignment = AlignmentModel.objects.get(site=self.site, uuid=values["alignment"])
         return request_bank_study(request, split=split, config=config, planned=planned, alignment=alignment)
 
 
@@ -107,7 +111,7 @@ class BlindSpotsForm(SectionedForm):
     button = "Blind spots"
     lead = (
         "Pastes synthetic lesions of known size and contrast into the team's own held-out normal films and scores them "
-        "beside the films themselves: what does the detector not see? No abnormal film is needed."
+        "together with the unchanged films: what does the detector miss? No abnormal film is needed."
     )
     sections = (
         ("", ("detector", "part")),
@@ -118,7 +122,7 @@ class BlindSpotsForm(SectionedForm):
     detector = forms.ChoiceField()
     part = forms.ChoiceField(
         choices=[(part, part) for part in PARTS],
-        help_text="Whose normal films. Of test the results are shown after a counted look only.",
+        help_text="The part whose normal films are used. Results on test are shown only after a counted look.",
     )
     films = forms.IntegerField(
         label="Films at most", initial=50, min_value=1, max_value=10_000, help_text="Drawn by the detector's seed."
@@ -130,15 +134,19 @@ class BlindSpotsForm(SectionedForm):
         choices=[(kind, kind) for kind in KINDS], initial=KINDS, widget=forms.CheckboxSelectMultiple
     )
     contrasts = forms.CharField(
-        initial=_listed(CONTRASTS),
-        help_text="Change at the thickest point, as a share of the gray scale; joined by commas.",
+        initial=_comma_separated(CONTRASTS),
+        help_text="Change at the thickest point, as a share of the gray scale; separated by commas.",
     )
-    size_nodule = forms.CharField(label="Nodules: diameters (mm)", required=False, initial=_listed(SIZES_MM["nodule"]))
+    size_nodule = forms.CharField(
+        label="Nodules: diameters (mm)", required=False, initial=_comma_separated(SIZES_MM["nodule"])
+    )
     size_effusion = forms.CharField(
-        label="Effusions: heights at the wall (mm)", required=False, initial=_listed(SIZES_MM["effusion"])
+        label="Effusions: heights at the wall (mm)", required=False, initial=_comma_separated(SIZES_MM["effusion"])
     )
     size_pneumothorax = forms.CharField(
-        label="Pneumothoraces: gaps at the apex (mm)", required=False, initial=_listed(SIZES_MM["pneumothorax"])
+        label="Pneumothoraces: gaps at the apex (mm)",
+        required=False,
+        initial=_comma_separated(SIZES_MM["pneumothorax"]),
     )
 
     @classmethod
@@ -154,12 +162,12 @@ class BlindSpotsForm(SectionedForm):
             "films": planned.films,
             "places": planned.places,
             "kinds": planned.kinds,
-            "contrasts": _listed(planned.contrasts),
-            **{f"size_{kind}": _listed(planned.sizes(kind)) for kind in KINDS},
+            "contrasts": _comma_separated(planned.contrasts),
+            **{f"size_{kind}": _comma_separated(planned.sizes(kind)) for kind in KINDS},
         }
 
     @classmethod
-    def asked_words(cls, run: Run) -> list[tuple[str, str]]:
+    def describe_request(cls, run: Run) -> list[tuple[str, str]]:
         lesions = run.asked["lesions"]
         places = f"{lesions['places']} place{'' if lesions['places'] == 1 else 's'} of each kind"
         return [
@@ -172,26 +180,26 @@ class BlindSpotsForm(SectionedForm):
         models = DetectorModel.objects.filter(site=self.site).select_related("run", "split").order_by("-created_at")
         self.fields["detector"].choices = [  # type: ignore[attr-defined]
             ("", "choose a detector"),
-            *((str(model.run.uuid), named(model.run, f"split {model.split.name}")) for model in models),
+            *((str(model.run.uuid), model_label(model.run, f"split {model.split.name}")) for model in models),
         ]
 
     def make(self) -> Run:
-        given = self.cleaned_data
-        sizes = {kind: parse_numbers(f"Sizes of {kind}", given[f"size_{kind}"]) for kind in given["kinds"]}
+        values = self.cleaned_data
+        sizes = {kind: parse_numbers(f"Sizes of {kind}", values[f"size_{kind}"]) for kind in values["kinds"]}
         planned = LesionPlan.from_json(
             {
-                "part": given["part"],
-                "films": given["films"],
-                "places": given["places"],
-                "kinds": given["kinds"],
+                "part": values["part"],
+                "films": values["films"],
+                "places": values["places"],
+                "kinds": values["kinds"],
                 "sizes_mm": sizes,
-                "contrasts": parse_numbers("contrasts", given["contrasts"]),
+                "contrasts": parse_numbers("contrasts", values["contrasts"]),
             }
         )
         models = DetectorModel.objects.select_related("split", "run")
-        detector = models.filter(site=self.site, run__uuid=given["detector"]).first()
+        detector = models.filter(site=self.site, run__uuid=values["detector"]).first()
         if detector is None:
-            raise RunRefused("There is no such detector any more: choose another.")
+            raise RunRefused("This detector no longer exists: choose another.")
         return request_blind_spots(self.request(), detector=detector, planned=planned)
 
 

@@ -1,4 +1,4 @@
-"""The forms of a new run: words in, one call of ml_engine.runs.requests out."""
+"""The forms of a new run. Each saves by one call of ml_engine.runs.requests."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from ml_engine.runs.requests import RunRequest
 from portal.models import Dataset, Part, Site, Split, User
 
 UNALIGNED, FIT_FIRST = "none", "first"
-# The settings that a form has a field for; all others go through `advanced`.
+# The settings that have a form field; all others are set in `advanced`.
 OWN_FIELDS = (
     "detector", "size", "backbone", "weights", "rate", "neighbours", "distance", "grid", "mask", "fusion_weight",
     "seed",
@@ -29,10 +29,10 @@ NO_VGG = "alignment.perceptual=0"
 
 
 class RunForm(forms.Form):
-    """What all kinds have. A field left empty keeps the preset's value."""
+    """The fields of all kinds of runs. An empty field takes the preset's value."""
 
     kind: RunKind
-    button = ""  # the words that lead to the form
+    button = ""  # the label of the button that leads to the form
     lead = ""  # what the run does, in a sentence
     template = "ml_engine/new.html"
 
@@ -42,41 +42,40 @@ class RunForm(forms.Form):
     def __init__(self, *args: Any, site: Site, user: User, clone_of: Run | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.site, self.user, self.clone_of = site, user, clone_of
-        self.made: Run | None = None
         self.set_choices()
         for field in self.fields.values():
-            _dress(field.widget)
+            _add_css_class(field.widget)
 
     @classmethod
     def start_values(cls, query: Mapping[str, str]) -> dict[str, Any]:
-        """The fields of a new run. `query` may name the split or the detector to begin with."""
+        """The initial values of a new run. `query` may name the split or the detector to start with."""
         return {name: query[name] for name in ("split", "detector") if name in query}
 
     @classmethod
     def values_of(cls, run: Run) -> dict[str, Any]:
-        """The fields of a clone: all that the run was asked for."""
+        """The initial values of a clone: everything that the run was requested with."""
         return {"name": f"{run.name} (copy)"[:100], "note": run.note}
 
     @classmethod
-    def asked_words(cls, run: Run) -> list[tuple[str, str]]:
-        """What its page says that the run was asked for, beside its split, its models and its settings."""
+    def describe_request(cls, run: Run) -> list[tuple[str, str]]:
+        """(label, value) for the run's page: what was requested besides the split, the models and the config."""
         return []
 
     def set_choices(self) -> None:
         """Choices that depend on the site."""
 
     def request(self) -> RunRequest:
-        given = self.cleaned_data
+        values = self.cleaned_data
         return RunRequest(
             site=self.site,
-            name=given["name"],
-            note=given["note"],
+            name=values["name"],
+            note=values["note"],
             requested_by=self.user,
             clone_of=self.clone_of,
         )
 
     def save(self) -> Run | None:
-        """The run, or None with the reason among the form's errors."""
+        """Request the run. None if it is refused; the reason is then one of the form's errors."""
         try:
             return self.make()
         except (RunRefused, InvalidConfig) as refusal:
@@ -88,7 +87,7 @@ class RunForm(forms.Form):
 
 
 class SectionedForm(RunForm):
-    """A form whose fields stand on the page in groups, each with its heading."""
+    """A form that shows its fields in groups with headings."""
 
     template = "ml_engine/new_bank_study.html"
 
@@ -98,7 +97,7 @@ class SectionedForm(RunForm):
         return [(title, [self[name] for name in names]) for title, names in self.sections]
 
 
-def _dress(widget: forms.Widget) -> None:
+def _add_css_class(widget: forms.Widget) -> None:
     if isinstance(widget, forms.CheckboxSelectMultiple | forms.CheckboxInput):
         widget.attrs["class"] = "form-check-input"
     elif isinstance(widget, forms.Select):
@@ -108,23 +107,23 @@ def _dress(widget: forms.Widget) -> None:
 
 
 class FitForm(RunForm):
-    own_settings: tuple[str, ...] = ("seed",)  # those that a clone shows in a field of their own
+    own_settings: tuple[str, ...] = ("seed",)  # the settings that a clone shows in fields of their own
 
     split = forms.ModelChoiceField(Split.objects.none(), to_field_name="uuid", empty_label="choose a frozen split")
     preset = forms.ChoiceField(
         choices=[(name, name) for name in PRESETS],
-        help_text="The values that every empty field takes: default is ours, paper is the publication's.",
+        help_text="The values of all empty fields: default is ours, paper is the publication's.",
     )
     seed = forms.IntegerField(required=False, min_value=0, max_value=2**31 - 1, help_text="Fixes every random draw.")
     advanced = forms.CharField(
         required=False,
         widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false", "placeholder": "alignment.epochs=20"}),
-        help_text="Any further setting, one a line: FIELD=VALUE.",
+        help_text="Any further settings, one per line: FIELD=VALUE.",
     )
 
     @classmethod
     def start_values(cls, query: Mapping[str, str]) -> dict[str, Any]:
-        """Where the VGG19 weights are missing, the loss that needs them is set to 0 in plain sight."""
+        """Without the VGG19 weights, the loss that needs them is set to 0 in a field that the user sees."""
         values = super().start_values(query) | {"preset": "default", "alignment": FIT_FIRST, "weights": ""}
         return values | ({} if paths.has_vgg_weights() else {"advanced": NO_VGG})
 
@@ -146,9 +145,9 @@ class FitForm(RunForm):
 
     @classmethod
     def changes_of(cls, run: Run) -> dict[str, str]:
-        """The settings of a run that a clone's own fields and `advanced` show."""
+        """The run's settings that differ from its preset, for a clone's own fields and `advanced`."""
         changes = requests.changes_from_preset(run.config)
-        if run.alignment:  # its settings come with it
+        if run.alignment:  # the alignment brings its settings
             return {name: text for name, text in changes.items() if not name.startswith("alignment.")}
         return changes
 
@@ -171,17 +170,17 @@ class FitForm(RunForm):
         return changes
 
     def config(self) -> PipelineConfig:
-        given = self.cleaned_data
-        own = {name: str(given[name]) for name in OWN_FIELDS if given.get(name) not in (None, "")}
+        values = self.cleaned_data
+        own = {name: str(values[name]) for name in OWN_FIELDS if values.get(name) not in (None, "")}
         if "fusion_weight" in own:
-            own["fusion_choice"] = "config"  # a weight that is asked for is not chosen again
-        return requests.config_from(given["preset"], own | given["advanced"])
+            own["fusion_choice"] = "config"  # a weight set by hand is not chosen on tune
+        return requests.config_from(values["preset"], own | values["advanced"])
 
 
 class AlignmentForm(FitForm):
     kind = RunKind.FIT_ALIGNMENT
     button = "Fit an alignment"
-    lead = "Learns to bring films into one canonical position, from the normal films of part align, or fit without it."
+    lead = "Learns to align films to one canonical position, from the normal films of part align, or of fit without it."
 
     def make(self) -> Run:
         return requests.request_alignment(self.request(), split=self.cleaned_data["split"], config=self.config())
@@ -193,7 +192,7 @@ class DetectorForm(FitForm):
     own_settings: tuple[str, ...] = OWN_FIELDS
     lead = "Builds the global and the region memory banks from the normal films of part fit, and calibrates them."
 
-    alignment = forms.ChoiceField(help_text="Where films are brought into one position first.")
+    alignment = forms.ChoiceField(help_text="Aligns the films to one position first.")
     detector = forms.ChoiceField(
         required=False,
         choices=[AS_PRESET, *DETECTORS.items()],
@@ -201,15 +200,17 @@ class DetectorForm(FitForm):
     )
     weights = forms.ChoiceField(label="Backbone weights", required=False)
     backbone = forms.ChoiceField(
-        required=False, help_text="A vision transformer takes the layer last unless Advanced says otherwise."
+        required=False, help_text="A vision transformer uses the layer last unless it is set under Advanced."
     )
     size = forms.IntegerField(required=False, help_text="Side in pixels, a multiple of 32, or of a ViT's patch.")
     rate = forms.FloatField(required=False, help_text="Share of patches kept in a bank (s).")
-    neighbours = forms.IntegerField(required=False, help_text="Nearest vectors that a score is the mean over (K).")
+    neighbours = forms.IntegerField(
+        required=False, help_text="Number of nearest vectors whose mean distance is the score (K)."
+    )
     distance = forms.ChoiceField(
         required=False, choices=[AS_PRESET, ("l2", "Euclidean"), ("squared", "squared Euclidean (Eq. 1)")]
     )
-    grid = forms.IntegerField(required=False, help_text="Cells along a side, each with a bank (n).")
+    grid = forms.IntegerField(required=False, help_text="Cells along a side, each with a memory bank (n).")
     mask = forms.ChoiceField(required=False, choices=[AS_PRESET, ("yes", "yes"), ("no", "no")], label="Hard mask")
     fusion_weight = forms.FloatField(
         required=False,
@@ -224,8 +225,8 @@ class DetectorForm(FitForm):
         models = AlignmentModel.objects.filter(site=self.site).select_related("run", "split").order_by("-created_at")
         self.fields["alignment"].choices = [  # type: ignore[attr-defined]
             (FIT_FIRST, "fit one first, on the same split"),
-            (UNALIGNED, "none: films as they lie"),
-            *((str(model.uuid), named(model.run, f"split {model.split.name}")) for model in models),
+            (UNALIGNED, "none: films stay as they are"),
+            *((str(model.uuid), model_label(model.run, f"split {model.split.name}")) for model in models),
         ]
         stored = paths.stored_weights()
         self.fields["weights"].choices = weights_choices(stored)  # type: ignore[attr-defined]
@@ -237,49 +238,49 @@ class DetectorForm(FitForm):
                 field.help_text = f"{field.help_text} Preset: {_preset_words(name)}.".strip()
 
     def make(self) -> Run:
-        given = self.cleaned_data
-        split, config, request = given["split"], self.config(), self.request()
-        if given["alignment"] == FIT_FIRST:
+        values = self.cleaned_data
+        split, config, request = values["split"], self.config(), self.request()
+        if values["alignment"] == FIT_FIRST:
             return requests.request_aligned_detector(request, split=split, config=config)
         alignment = None
-        if given["alignment"] != UNALIGNED:
-            alignment = AlignmentModel.objects.get(site=self.site, uuid=given["alignment"])
+        if values["alignment"] != UNALIGNED:
+            alignment = AlignmentModel.objects.get(site=self.site, uuid=values["alignment"])
         return requests.request_detector(request, split=split, config=config, alignment=alignment)
 
 
 def backbone_choices(stored: list[StoredFile]) -> list[Any]:
-    """The networks of the table, and those that an imported file is for, by their library."""
+    """The known networks and those of imported weight files, grouped by library."""
     names = list(dict.fromkeys([*BACKBONES, *(file.architecture for file in stored if file.architecture)]))
-    needs = "" if importlib.util.find_spec("timm") else " (timm is not installed here)"
+    missing = "" if importlib.util.find_spec("timm") else " (timm is not installed here)"
     return [
         AS_PRESET,
         ("torchvision", [(n, n) for n in names if not n.startswith(TIMM) and n != XRV]),
         ("Trained on chest X-rays", [(XRV, f"{XRV}: torchxrayvision's DenseNet-121")]),
-        (f"timm{needs}", [(n, n.removeprefix(TIMM)) for n in names if n.startswith(TIMM)]),
+        (f"timm{missing}", [(n, n.removeprefix(TIMM)) for n in names if n.startswith(TIMM)]),
     ]
 
 
 def weights_choices(stored: list[StoredFile]) -> list[Any]:
-    words = {
+    labels = {
         published_weights.IMAGENET: "imagenet: torchvision's IMAGENET1K_V1",
         published_weights.IMAGENET_V2: "imagenet-v2: torchvision's IMAGENET1K_V2",
         published_weights.DINOV2: "dinov2: of vit_small and vit_base_patch14_dinov2",
     }
     return [
-        ("", "as the backbone: imagenet, or what is published for it"),
-        *((name, words.get(name, name)) for name in published_weights.SETS),
+        ("", "as the backbone: imagenet, or the weights published for it"),
+        *((name, labels.get(name, name)) for name in published_weights.SETS),
         *((file.name, f"{file.name} (of {file.architecture})") for file in stored),
         ("random", "random: untrained, not for evaluation"),
     ]
 
 
-def named(run: Run, more: str) -> str:
-    """A model as a choice, by the run that made it."""
-    return " · ".join([run.name, more, *([RANDOM_WEIGHTS] if run.random_weights else [])])
+def model_label(run: Run, detail: str) -> str:
+    """The label of a model in a list of choices, by the run that made it."""
+    return " · ".join([run.name, detail, *([RANDOM_WEIGHTS] if run.random_weights else [])])
 
 
 def _preset_words(name: str) -> str:
-    """A setting's value in preset default, and where others differ: "1 (paper, paper-448: 9)"."""
+    """A setting's value in preset default, and in the presets that differ: "1 (paper, paper-448: 9)"."""
     values = {preset: getattr(PipelineConfig.from_preset(preset), name) for preset in PRESETS}
     words = {preset: requests.as_text(value) for preset, value in values.items()}
     ours = words[PRESETS[0]]
@@ -290,7 +291,7 @@ def _preset_words(name: str) -> str:
 class ScoreForm(RunForm):
     kind = RunKind.SCORE
     button = "Score films"
-    lead = "Gives every chosen film its scores and its two maps. No label is read."
+    lead = "Gives every chosen film its scores and its two maps. No label is used."
 
     detector = forms.ChoiceField()
     parts = forms.MultipleChoiceField(
@@ -315,29 +316,29 @@ class ScoreForm(RunForm):
     def values_of(cls, run: Run) -> dict[str, Any]:
         source = run.detector.run if run.detector else run.after
         datasets = [str(dataset.uuid) for dataset in run.datasets.all()]
-        asked = {"detector": str(source.uuid) if source else "", "parts": run.parts, "datasets": datasets}
-        return super().values_of(run) | asked
+        requested = {"detector": str(source.uuid) if source else "", "parts": run.parts, "datasets": datasets}
+        return super().values_of(run) | requested
 
     def set_choices(self) -> None:
         models = DetectorModel.objects.filter(site=self.site).select_related("run", "split").order_by("-created_at")
         waiting = Run.objects.filter(site=self.site, kind=RunKind.FIT_DETECTOR, state__in=["queued", "running"])
         self.fields["detector"].choices = [  # type: ignore[attr-defined]
             ("", "choose a detector"),
-            *((str(model.run.uuid), named(model.run, f"split {model.split.name}")) for model in models),
-            *((str(run.uuid), named(run, "when it is done")) for run in waiting),
+            *((str(model.run.uuid), model_label(model.run, f"split {model.split.name}")) for model in models),
+            *((str(run.uuid), model_label(run, "when it is done")) for run in waiting),
         ]
         self.fields["datasets"].queryset = Dataset.objects.filter(site=self.site)  # type: ignore[attr-defined]
 
     def make(self) -> Run:
-        given = self.cleaned_data
-        source = Run.objects.get(site=self.site, uuid=given["detector"])
+        values = self.cleaned_data
+        source = Run.objects.get(site=self.site, uuid=values["detector"])
         detector = DetectorModel.objects.filter(run=source).select_related("split").first()
         return requests.request_score(
             self.request(),
             detector=detector,
             after=None if detector else source,
-            parts=given["parts"],
-            datasets=list(given["datasets"]),
+            parts=values["parts"],
+            datasets=list(values["datasets"]),
         )
 
 

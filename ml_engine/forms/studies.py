@@ -17,12 +17,12 @@ FIGURE_WORDS = {
     "13": "Fig. 13: masked or not, of global, region and combined",
     "14": "Fig. 14: the fusion weight from 0 to 1",
     "15": "Fig. 15: twice the size, and PaDiM, SPADE, DN2 and CLAHE + global PatchCore",
-    "alignment": "Alignment: its backbones, losses and α one at a time; takes the longest",
+    "alignment": "Alignment: its backbones, losses and α one at a time; takes longest",
 }
 
 
 class StudyForm(FitForm):
-    """What both have: a split, a preset, weights, any further setting."""
+    """The fields of both: a split, a preset, weights, and any further settings."""
 
     template = "ml_engine/new_study.html"
 
@@ -30,7 +30,7 @@ class StudyForm(FitForm):
 
     @classmethod
     def start_values(cls, query: Mapping[str, str]) -> dict[str, Any]:
-        """So filled that it can be queued as it is."""
+        """Initial values that can be submitted unchanged."""
         return super().start_values(query) | {"align": "network"}
 
     @classmethod
@@ -39,8 +39,8 @@ class StudyForm(FitForm):
 
     @classmethod
     def changes_of(cls, run: Run) -> dict[str, str]:
-        hidden = {"weights", *run.asked.get("axes", {})}  # they have fields
-        return {name: text for name, text in super().changes_of(run).items() if name not in hidden}
+        own_fields = {"weights", *run.asked.get("axes", {})}
+        return {name: text for name, text in super().changes_of(run).items() if name not in own_fields}
 
     def set_choices(self) -> None:
         super().set_choices()
@@ -54,7 +54,7 @@ class AblationForm(StudyForm):
     own_settings = ("backbone", "seed")
     lead = (
         "The paper's experiments on this split: each a detector of its own, compared with the first, which is aligned "
-        "and masked. Figs. 14 and 16 need no detector beside the first."
+        "and masked. Figs. 14 and 16 need only the first."
     )
 
     backbone = forms.ChoiceField(required=False)
@@ -73,7 +73,7 @@ class AblationForm(StudyForm):
         return super().values_of(run) | {"figures": run.asked.get("figures", [])}
 
     @classmethod
-    def asked_words(cls, run: Run) -> list[tuple[str, str]]:
+    def describe_request(cls, run: Run) -> list[tuple[str, str]]:
         return [("Figures", ", ".join(run.asked["figures"]))] if run.asked.get("figures") else []
 
     def set_choices(self) -> None:
@@ -82,9 +82,9 @@ class AblationForm(StudyForm):
         self.fields["backbone"].choices = choices  # type: ignore[attr-defined]
 
     def make(self) -> Run:
-        given = self.cleaned_data
+        values = self.cleaned_data
         return study_requests.request_ablation(
-            self.request(), split=given["split"], config=self.config(), figures=given["figures"]
+            self.request(), split=values["split"], config=self.config(), figures=values["figures"]
         )
 
 
@@ -99,20 +99,25 @@ class SweepForm(StudyForm):
     button = "Sweep settings"
     own_settings = ()
     lead = (
-        "A detector for each combination of the values below, on features that they share. Everything is compared on "
+        "A detector for each combination of the values below; they share features. Everything is compared on "
         f"tune; test stays closed until somebody opens it. At most {MOST_CELLS} detectors."
     )
 
     seed = None  # type: ignore[assignment]  # an axis of its own here
     align = forms.ChoiceField(
         label="Alignment",
-        choices=[("network", "fit one first, with the first seed, for all detectors"), ("none", "none: as they lie")],
+        choices=[
+            ("network", "fit one first, with the first seed, for all detectors"),
+            ("none", "none: films stay as they are"),
+        ],
     )
-    axis_backbone = _axis("Backbone", "Names such as resnet18, wide_resnet50_2, with commas between them.")
-    axis_size = _axis("Size", "Sides in pixels, such as 224, 448. Each is a set of features of its own.")
-    axis_rate = _axis("Rate s", "Shares of patches kept in a bank.")
-    axis_neighbours = _axis("Neighbours K", "Numbers of nearest vectors that a score is the mean over.")
-    axis_seed = _axis("Seed", "Several give the spread of the method: the first vector of each bank is then drawn.")
+    axis_backbone = _axis("Backbone", "Names separated by commas, such as resnet18, wide_resnet50_2.")
+    axis_size = _axis("Size", "Sides in pixels, such as 224, 448. Each needs its own features.")
+    axis_rate = _axis("Rate s", "Shares of patches kept in a memory bank.")
+    axis_neighbours = _axis("Neighbours K", "Numbers of nearest vectors whose mean distance is the score.")
+    axis_seed = _axis(
+        "Seed", "Several show the spread of the method: the first vector of each memory bank is then drawn."
+    )
     axis_fusion_weight = _axis("Fusion weight w", "Hundredths from 0 to 1, at no cost. Empty: chosen on tune, or 0.6.")
 
     @classmethod
@@ -126,21 +131,21 @@ class SweepForm(StudyForm):
         return super().values_of(run) | axes
 
     @classmethod
-    def asked_words(cls, run: Run) -> list[tuple[str, str]]:
+    def describe_request(cls, run: Run) -> list[tuple[str, str]]:
         axes = run.asked.get("axes", {})
         return [(name, ", ".join(axes[name])) for name in AXES if name in axes]
 
     def axes(self) -> dict[str, list[str]]:
-        """By setting, those that have a value."""
+        """The values by setting, for the settings that have some."""
         texts = {name: self.cleaned_data.get(f"axis_{name}") or "" for name in AXES}
-        lists = {name: [one.strip() for one in text.split(",") if one.strip()] for name, text in texts.items()}
+        lists = {name: [value.strip() for value in text.split(",") if value.strip()] for name, text in texts.items()}
         return {name: values for name, values in lists.items() if values}
 
     def config(self) -> PipelineConfig:
         return super().config().replace(align=self.cleaned_data["align"])
 
     def forecast(self) -> str:
-        """What the run would do, in words. Raises RunRefused, InvalidConfig."""
+        """A phrase with the number of fits that the run needs. Raises RunRefused, InvalidConfig."""
         config, planned = study_requests.plan_sweep(self.config(), self.axes())
         return planned.forecast(config)
 

@@ -1,4 +1,4 @@
-"""The pictures that a fitted alignment comes with. They show films, so they are served as films are."""
+"""The pictures of a fitted alignment. They show films, so the same access rules and cache headers apply."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -15,19 +15,19 @@ from portal.people.signed_in import SignedInRequest
 
 @require_GET
 def picture(request: SignedInRequest, uuid: UUID, name: str) -> FileResponse:
-    """One of the run's pictures by its name in the report; no other file."""
+    """A picture that the run's report names; 404 for any other file."""
     run = get_visible(Run.objects.select_related("alignment_made"), request.user, uuid)
-    made = getattr(run, "alignment_made", None)
+    alignment = getattr(run, "alignment_made", None)
     path = paths.picture_path(run.uuid, name)
-    if made is None or name not in _pictures(made) or not path.is_file():
+    if alignment is None or name not in _pictures(alignment) or not path.is_file():
         raise Http404("This run has no such picture.")
     response = FileResponse(path.open("rb"), content_type="image/png")
-    response.headers["Cache-Control"] = "private, max-age=31536000, immutable"  # no shared cache keeps a film
+    response.headers["Cache-Control"] = "private, max-age=31536000, immutable"  # a shared cache must not store a film
     return response
 
 
 def _pictures(alignment: AlignmentModel) -> Sequence[str]:
     try:
         return alignment.fit_report.pictures
-    except IncompleteJson:  # the run's page says what is missing
+    except IncompleteJson:  # the run's page shows what is missing
         return ()

@@ -1,4 +1,4 @@
-"""The pages of runs. Each translates and delegates to ml_engine.runs.requests and ml_engine.runs.lifecycle."""
+"""The pages of runs. They delegate to ml_engine.runs.requests and ml_engine.runs.lifecycle."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -33,14 +33,14 @@ ACTIVE = (RunState.QUEUED, RunState.RUNNING)
 
 @require_GET
 def runs(request: SignedInRequest) -> HttpResponse:
-    """The runs of the site, newest first; while one of those shown is on its way, the list asks for news."""
+    """The runs of the site, newest first; the list polls while one of those shown is queued or running."""
     kind, state = request.GET.get("kind", ""), request.GET.get("state", "")
-    found = Run.objects.filter(site=request.hilum_site).select_related("requested_by", "split", "after")
+    site_runs = Run.objects.filter(site=request.hilum_site).select_related("requested_by", "split", "after")
     if kind in list(RunKind):
-        found = found.filter(kind=kind)
+        site_runs = site_runs.filter(kind=kind)
     if state in RunState.values:
-        found = found.filter(state=state)
-    page = Paginator(found, RUNS_A_PAGE).get_page(request.GET.get("page"))
+        site_runs = site_runs.filter(state=state)
+    page = Paginator(site_runs, RUNS_A_PAGE).get_page(request.GET.get("page"))
     context = {
         "room": "runs",
         "page": page,
@@ -87,7 +87,7 @@ def run(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "films": run.scores.count() if run.kind == RunKind.SCORE else None,
         "followers": list(run.followers.order_by("pk")),
         "may_queue": may(request.user, "make queues", run.site),
-        "asked": FORMS[run.kind].asked_words(run),
+        "asked": FORMS[run.kind].describe_request(run),
         **_reports(request.user, run),
         **_progress(request, run),
     }
@@ -95,41 +95,43 @@ def run(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 
 def _settings(config: dict[str, Any], changed: dict[str, str]) -> list[tuple[str, Any, bool]]:
-    """(name, value, whether it differs from the preset), those of the alignment last."""
+    """(name, value, whether it differs from the preset); the alignment's settings come last."""
     flat = {name: value for name, value in config.items() if name != "alignment"}
     flat |= {f"alignment.{name}": value for name, value in (config.get("alignment") or {}).items()}
     return [(name, value, name in changed) for name, value in flat.items()]
 
 
 def _reports(user: User, run: Run) -> dict[str, Any]:
-    """What the run's alignment or detector reports; or, for one that lacks what this release needs, a sentence."""
+    """The report of the run's alignment or detector; a sentence if it lacks a value that this release needs."""
     alignment, detector = getattr(run, "alignment_made", None), getattr(run, "detector_made", None)
     try:
         if alignment is not None:
             report = alignment.fit_report
-            return {"alignment": report.measures, "pairs": [(pair, _words(pair.name)) for pair in report.pairs]}
+            return {"alignment": report.measures, "pairs": [(pair, _pair_title(pair.name)) for pair in report.pairs]}
         if detector is not None:
-            fitted = detector.fit_report
-            return {"detector": fitted, "suspects": _suspects(user, run, fitted.suspects)}
+            summary = detector.fit_report
+            return {"detector": summary, "suspects": _suspects(user, run, summary.suspects)}
     except IncompleteJson as problem:
         return {"incomplete": str(problem)}
     return {}
 
 
 def _suspects(user: User, run: Run, suspects: Sequence[SuspectFilm]) -> list[dict[str, Any]]:
-    """The fit films of a detector that models of the other patients find least normal, highest first: those that are
-    still there, and whose scores the person may see."""
-    films = Image.objects.filter(dataset__site=run.site, uuid__in=[one.image for one in suspects if one.image])
+    """The fit films of a detector with the highest cross-fitted scores, highest first: those that still exist and whose
+    scores the user may see."""
+    films = Image.objects.filter(
+        dataset__site=run.site, uuid__in=[suspect.image for suspect in suspects if suspect.image]
+    )
     by_uuid = {str(film.uuid): film for film in films.select_related("dataset__site", "current_label")}
-    shown = []
-    for one in suspects:
-        film = by_uuid.get(one.image)
+    rows = []
+    for suspect in suspects:
+        film = by_uuid.get(suspect.image)
         if film is not None and may_see_scores(user, film, Part.FIT):
-            shown.append({"film": film, "fused": one.fused, "p_value": one.p_value})
-    return shown
+            rows.append({"film": film, "fused": suspect.fused, "p_value": suspect.p_value})
+    return rows
 
 
-def _words(name: str) -> str:
+def _pair_title(name: str) -> str:
     if name in ("mean", "variance"):
         return {"mean": "The mean film", "variance": "The variance over films"}[name]
     kind, number = name.split("-")
@@ -147,7 +149,7 @@ def _progress(request: SignedInRequest, run: Run) -> dict[str, Any]:
 
 @require_GET
 def progress(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """The part of the run page that follows it. When the run has ended, the page is asked for anew, once."""
+    """The progress section of the run's page. When the run has ended, the whole page is reloaded once."""
     run = get_visible(Run.objects.select_related("after", "site"), request.user, uuid)
     response = render(request, "ml_engine/_progress.html", {"run": run, **_progress(request, run)})
     if run.has_ended:
@@ -165,27 +167,27 @@ def log(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def new(request: SignedInRequest, kind: str) -> HttpResponse:
-    """A form, empty or filled from the run that is cloned."""
+    """The form of a new run, empty or filled from the run to clone."""
     if kind not in FORMS:
         raise Http404(f"There is no run of kind {kind}.")
-    clone_of = _cloned(request, kind)
-    site = clone_of.site if clone_of else _site_named(request)
+    clone_of = _run_to_clone(request, kind)
+    site = clone_of.site if clone_of else _site_of_query(request)
     if site is None:
-        raise Http404("You are no member of a site.")
+        raise Http404("You are not a member of any site.")
     require(request.user, "request runs", site)
     request.hilum_site = site
     form_class = FORMS[kind]
     start = form_class.values_of(clone_of) if clone_of else form_class.start_values(request.GET.dict())
     form = form_class(request.POST or None, initial=start, site=site, user=request.user, clone_of=clone_of)
     if request.method == "POST" and form.is_valid():
-        made = form.save()
-        if made is not None:
-            return redirect("ml_engine:run", made.uuid)
+        saved = form.save()
+        if saved is not None:
+            return redirect("ml_engine:run", saved.uuid)
     context = {"room": "runs", "form": form, "clone_of": clone_of, **_weights(form)}
     return render(request, form.template, context, status=400 if form.errors else 200)
 
 
-def _cloned(request: SignedInRequest, kind: str) -> Run | None:
+def _run_to_clone(request: SignedInRequest, kind: str) -> Run | None:
     address = request.GET.get("clone")
     if not address:
         return None
@@ -195,8 +197,8 @@ def _cloned(request: SignedInRequest, kind: str) -> Run | None:
     return get_visible(runs, request.user, address)
 
 
-def _site_named(request: SignedInRequest) -> Site | None:
-    """The site of the split or the detector that the address names; without one, the site in the bar."""
+def _site_of_query(request: SignedInRequest) -> Site | None:
+    """The site of the split or the detector in the query string; without one, the site selected in the bar."""
     if split := request.GET.get("split"):
         return get_visible(Split.objects.select_related("site"), request.user, split).site
     if detector := request.GET.get("detector"):
@@ -230,14 +232,14 @@ def retry(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 @require_POST
 def queue_suspects(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """A screening queue of the detector's fit films, the least normal first."""
+    """Make a screening queue of the detector's fit films, the least normal first."""
     run = get_visible(Run.objects.select_related("detector_made__split", "detector_made__site"), request.user, uuid)
-    made = getattr(run, "detector_made", None)
-    if made is None:
+    detector = getattr(run, "detector_made", None)
+    if detector is None:
         raise Http404("This run made no detector.")
-    require(request.user, "make queues", made.site)
+    require(request.user, "make queues", detector.site)
     try:
-        return redirect("portal:queue", queue_least_normal(detector=made, author=request.user).uuid)
+        return redirect("portal:queue", queue_least_normal(detector=detector, author=request.user).uuid)
     except (NoSuspects, InvalidQueue) as refusal:
         messages.warning(request, str(refusal))
     return redirect("ml_engine:run", uuid)

@@ -1,4 +1,4 @@
-"""What a sweep would do, told while its form is filled in."""
+"""The forecast of a sweep, updated while its form is filled in."""
 
 from django.http import HttpResponse
 from django.utils.html import format_html
@@ -13,7 +13,7 @@ from portal.people.signed_in import SignedInRequest
 
 @require_POST
 def sweep_forecast(request: SignedInRequest) -> HttpResponse:
-    """A sentence; what is wrong with the form is told when it is queued, but for the axes."""
+    """A sentence with what the sweep would fit, or why its axes are refused. Other errors show on submit."""
     site = require(request.user, "request runs", request.hilum_site)
     form = SweepForm(request.POST, site=site, user=request.user)
     form.is_valid()
