@@ -60,9 +60,9 @@ class RunDetailSerializer(RunSerializer):
 
 
 class NewRunSerializer(serializers.Serializer[None]):
-    """What every kind takes."""
+    """The fields of all kinds of runs."""
 
-    site = serializers.UUIDField(required=False, help_text="Needed by members of several sites.")
+    site = serializers.UUIDField(required=False, help_text="Required for members of several sites.")
     name = serializers.CharField(max_length=100)
     note = serializers.CharField(default="", allow_blank=True)
     tags = serializers.ListField(child=serializers.CharField(max_length=40), default=list)
@@ -84,25 +84,25 @@ class NewAlignmentFitSerializer(NewFitSerializer):
 
 class NewDetectorFitSerializer(NewFitSerializer):
     alignment = serializers.CharField(
-        default="none", help_text="none, first (fit one on the same split before), or the address of an alignment."
+        default="none", help_text="none, first (fit one on the same split first), or the UUID of an alignment."
     )
 
 
 class NewScoreSerializer(NewRunSerializer):
-    detector = serializers.UUIDField(help_text="Of the detector, or of the run that makes it.")
+    detector = serializers.UUIDField(help_text="UUID of the detector, or of the run that makes it.")
     parts = serializers.ListField(child=serializers.ChoiceField(choices=Part.choices), default=list)
     datasets = serializers.ListField(child=serializers.UUIDField(), default=list)
 
 
 class NewAblationSerializer(NewFitSerializer):
     figures = serializers.ListField(
-        child=serializers.ChoiceField(choices=FIGURES), default=list(PAPER_FIGURES), help_text="Those of the paper."
+        child=serializers.ChoiceField(choices=FIGURES), default=list(PAPER_FIGURES), help_text="Figures of the paper."
     )
 
 
 class NewSweepSerializer(NewFitSerializer):
     axes = serializers.DictField(
         child=serializers.ListField(child=serializers.CharField()),
-        help_text=f'Values by setting, as text: {{"rate": ["0.01", "0.1"]}}; of {", ".join(AXES)}.',
+        help_text=f'Values by setting, as text: {{"rate": ["0.01", "0.1"]}}; the settings are {", ".join(AXES)}.',
     )
     aligned = serializers.BooleanField(default=True, help_text="Fit an alignment first, for all detectors.")

@@ -1,4 +1,4 @@
-"""Ablations and sweeps by API."""
+"""The API of ablations and sweeps."""
 
 from typing import Any
 
@@ -18,12 +18,12 @@ class NewAblation(NewRun):
 
     kind = RunKind.ABLATION
     url_name = "api-new-ablation"
-    wish = NewAblationSerializer
+    request_serializer = NewAblationSerializer
 
-    def make(self, asked: requests.RunRequest, given: dict[str, Any], user: User) -> Run:
-        split = get_visible(Split.objects.all(), user, given["split"])
-        config = requests.config_from(given["preset"], given["settings"])
-        return study_requests.request_ablation(asked, split=split, config=config, figures=given["figures"])
+    def make(self, request: requests.RunRequest, values: dict[str, Any], user: User) -> Run:
+        split = get_visible(Split.objects.all(), user, values["split"])
+        config = requests.config_from(values["preset"], values["settings"])
+        return study_requests.request_ablation(request, split=split, config=config, figures=values["figures"])
 
 
 @extend_schema(request=NewSweepSerializer, responses={201: RunDetailSerializer})
@@ -32,13 +32,13 @@ class NewSweep(NewRun):
 
     kind = RunKind.SWEEP
     url_name = "api-new-sweep"
-    wish = NewSweepSerializer
+    request_serializer = NewSweepSerializer
 
-    def make(self, asked: requests.RunRequest, given: dict[str, Any], user: User) -> Run:
-        split = get_visible(Split.objects.all(), user, given["split"])
-        config = requests.config_from(given["preset"], given["settings"])
-        config = config.replace(align="network" if given["aligned"] else "none")
-        return study_requests.request_sweep(asked, split=split, config=config, axes=given["axes"])
+    def make(self, request: requests.RunRequest, values: dict[str, Any], user: User) -> Run:
+        split = get_visible(Split.objects.all(), user, values["split"])
+        config = requests.config_from(values["preset"], values["settings"])
+        config = config.replace(align="network" if values["aligned"] else "none")
+        return study_requests.request_sweep(request, split=split, config=config, axes=values["axes"])
 
 
-DOORS = (NewAblation, NewSweep)
+VIEWS = (NewAblation, NewSweep)

@@ -5,9 +5,9 @@ from ml_engine.api import bank_studies, studies, views
 urlpatterns = [
     path("runs/", views.Runs.as_view(), name="api-runs"),
     *(
-        path(f"runs/{door.kind}/", door.as_view(), name=door.url_name)
+        path(f"runs/{view.kind}/", view.as_view(), name=view.url_name)
         for module in (views, studies, bank_studies)
-        for door in module.DOORS
+        for view in module.VIEWS
     ),
     path("runs/<uuid:uuid>/", views.OneRun.as_view(), name="api-run"),
     path("runs/<uuid:uuid>/cancel/", views.Cancel.as_view(), name="api-run-cancel"),

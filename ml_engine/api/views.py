@@ -1,4 +1,4 @@
-"""Runs by API: the same functions and the same rules as the pages. A refusal is 400 with a sentence in `detail`."""
+"""The runs API. It calls the same functions as the pages. A refused request gets 400 with a sentence in `detail`."""
 
 from typing import Any
 from uuid import UUID
@@ -54,11 +54,11 @@ class Runs(generics.ListAPIView[Run]):
     def get_queryset(self) -> QuerySet[Run]:
         runs = visible(_runs(), person(self.request))
         for name, known in (("kind", list(RunKind)), ("state", RunState.values)):
-            wanted = self.request.query_params.get(name)
-            if wanted and wanted not in known:
-                raise ValidationError({"detail": f"{name} is “{wanted}”: it must be one of {', '.join(known)}."})
-            if wanted:
-                runs = runs.filter(**{name: wanted})
+            value = self.request.query_params.get(name)
+            if value and value not in known:
+                raise ValidationError({"detail": f"{name} is “{value}”: it must be one of {', '.join(known)}."})
+            if value:
+                runs = runs.filter(**{name: value})
         return runs
 
 
@@ -71,30 +71,30 @@ class OneRun(generics.RetrieveAPIView[Run]):
 
 
 class NewRun(APIView):
-    """What all kinds share: read the wish, make the run, answer with it or with a sentence."""
+    """Base of the views that request a run: validates, requests the run and returns it, or the reason of a refusal."""
 
     kind: RunKind
     url_name: str
-    wish: type[NewRunSerializer]
+    request_serializer: type[NewRunSerializer]
 
     def post(self, request: HttpRequest) -> Response:
-        wish = self.wish(data=request.data)
-        wish.is_valid(raise_exception=True)
-        given: dict[str, Any] = wish.validated_data
-        asked = requests.RunRequest(
-            site=_site(person(request), given.get("site")),
-            name=given["name"],
-            note=given["note"],
-            tags=given["tags"],
+        serializer = self.request_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        values: dict[str, Any] = serializer.validated_data
+        run_request = requests.RunRequest(
+            site=_site(person(request), values.get("site")),
+            name=values["name"],
+            note=values["note"],
+            tags=values["tags"],
             requested_by=person(request),
         )
         try:
-            made = self.make(asked, given, person(request))
+            run = self.make(run_request, values, person(request))
         except (RunRefused, InvalidConfig) as refusal:
             raise ValidationError({"detail": str(refusal)}) from refusal
-        return Response(RunDetailSerializer(made).data, status=status.HTTP_201_CREATED)
+        return Response(RunDetailSerializer(run).data, status=status.HTTP_201_CREATED)
 
-    def make(self, asked: requests.RunRequest, given: dict[str, Any], user: User) -> Run:
+    def make(self, request: requests.RunRequest, values: dict[str, Any], user: User) -> Run:
         raise NotImplementedError
 
 
@@ -102,58 +102,58 @@ def _site(user: User, address: UUID | None) -> Site:
     sites = sites_of(user)
     if address is not None:
         return get_visible(sites, user, address)
-    own = list(sites[:2])
-    if len(own) != 1:
+    first_two = list(sites[:2])
+    if len(first_two) != 1:
         raise ValidationError({"detail": "You are a member of several sites or of none: name one in “site”."})
-    return own[0]
+    return first_two[0]
 
 
 @extend_schema(request=NewAlignmentFitSerializer, responses={201: RunDetailSerializer})
 class NewAlignment(NewRun):
     kind = RunKind.FIT_ALIGNMENT
     url_name = "api-fit-alignment"
-    wish = NewAlignmentFitSerializer
+    request_serializer = NewAlignmentFitSerializer
 
-    def make(self, asked: requests.RunRequest, given: dict[str, Any], user: User) -> Run:
-        split = get_visible(Split.objects.all(), user, given["split"])
-        config = requests.config_from(given["preset"], given["settings"])
-        return requests.request_alignment(asked, split=split, config=config)
+    def make(self, request: requests.RunRequest, values: dict[str, Any], user: User) -> Run:
+        split = get_visible(Split.objects.all(), user, values["split"])
+        config = requests.config_from(values["preset"], values["settings"])
+        return requests.request_alignment(request, split=split, config=config)
 
 
 @extend_schema(request=NewDetectorFitSerializer, responses={201: RunDetailSerializer})
 class NewDetector(NewRun):
     kind = RunKind.FIT_DETECTOR
     url_name = "api-fit-detector"
-    wish = NewDetectorFitSerializer
+    request_serializer = NewDetectorFitSerializer
 
-    def make(self, asked: requests.RunRequest, given: dict[str, Any], user: User) -> Run:
-        split = get_visible(Split.objects.all(), user, given["split"])
-        config = requests.config_from(given["preset"], given["settings"])
-        if given["alignment"] == FIT_FIRST:
-            return requests.request_aligned_detector(asked, split=split, config=config)
+    def make(self, request: requests.RunRequest, values: dict[str, Any], user: User) -> Run:
+        split = get_visible(Split.objects.all(), user, values["split"])
+        config = requests.config_from(values["preset"], values["settings"])
+        if values["alignment"] == FIT_FIRST:
+            return requests.request_aligned_detector(request, split=split, config=config)
         alignment = None
-        if given["alignment"] != UNALIGNED:
-            alignment = get_visible(AlignmentModel.objects.all(), user, given["alignment"])
-        return requests.request_detector(asked, split=split, config=config, alignment=alignment)
+        if values["alignment"] != UNALIGNED:
+            alignment = get_visible(AlignmentModel.objects.all(), user, values["alignment"])
+        return requests.request_detector(request, split=split, config=config, alignment=alignment)
 
 
 @extend_schema(request=NewScoreSerializer, responses={201: RunDetailSerializer})
 class NewScore(NewRun):
     kind = RunKind.SCORE
     url_name = "api-score"
-    wish = NewScoreSerializer
+    request_serializer = NewScoreSerializer
 
-    def make(self, asked: requests.RunRequest, given: dict[str, Any], user: User) -> Run:
-        detector, after = _detector(user, given["detector"])
-        datasets = [get_visible(Dataset.objects.all(), user, address) for address in given["datasets"]]
-        return requests.request_score(asked, detector=detector, after=after, parts=given["parts"], datasets=datasets)
+    def make(self, request: requests.RunRequest, values: dict[str, Any], user: User) -> Run:
+        detector, after = _detector(user, values["detector"])
+        datasets = [get_visible(Dataset.objects.all(), user, address) for address in values["datasets"]]
+        return requests.request_score(request, detector=detector, after=after, parts=values["parts"], datasets=datasets)
 
 
-DOORS: tuple[type[NewRun], ...] = (NewAlignment, NewDetector, NewScore)
+VIEWS: tuple[type[NewRun], ...] = (NewAlignment, NewDetector, NewScore)
 
 
 def _detector(user: User, address: UUID) -> tuple[DetectorModel | None, Run | None]:
-    """A detector by its own address or its run's; or the run that is going to make it. 404 otherwise."""
+    """The detector with this UUID or made by the run with it; or the run that will make one. 404 otherwise."""
     models = visible(DetectorModel.objects.select_related("split"), user)
     model = models.filter(uuid=address).first() or models.filter(run__uuid=address).first()
     if model is not None:
@@ -162,7 +162,7 @@ def _detector(user: User, address: UUID) -> tuple[DetectorModel | None, Run | No
 
 
 class RunAction(APIView):
-    """Something a person does to a run."""
+    """Base of the views that change a run."""
 
     def act(self, run: Run, user: User) -> Run:
         raise NotImplementedError
@@ -194,7 +194,7 @@ class LogSerializer(serializers.Serializer[None]):
 
 class Log(APIView):
     @extend_schema(
-        parameters=[OpenApiParameter("lines", OpenApiTypes.INT, description="At most 10,000; 200 unless given.")],
+        parameters=[OpenApiParameter("lines", OpenApiTypes.INT, description="At most 10,000; the default is 200.")],
         responses={200: LogSerializer},
     )
     def get(self, request: HttpRequest, uuid: UUID) -> Response:
