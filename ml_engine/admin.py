@@ -1,4 +1,4 @@
-"""Runs and models in the admin are to look at: their pages are where they change."""
+"""Runs and models are read-only in the admin: they change on their own pages."""
 
 from django.contrib import admin
 

@@ -1,4 +1,4 @@
-"""Runs and what they make. The Run row is the only truth about progress; Celery only delivers."""
+"""Runs and what they make. The Run row is the only record of progress; Celery only delivers messages."""
 
 from django.conf import settings
 from django.db import models
@@ -24,9 +24,9 @@ class RunState(models.TextChoices):
 class Run(Addressed):
     """A request, then a folder and a process (ml_engine.runs.supervisor), then results.
 
-    queued -> running -> done | failed | cancelled; queued -> cancelled; a lapsed lease returns running to queued,
-    to be claimed with one attempt more, and the third loss is failed. A queued run whose predecessor (`after`) ended
-    without a result is failed too. A retry is a failed or cancelled run queued anew by a person.
+    queued -> running -> done | failed | cancelled; queued -> cancelled. A lapsed lease queues a running run again,
+    for another attempt; the third loss fails it. A queued run also fails if its predecessor (`after`) ended without
+    a result. A person can retry, that is queue again, a failed or cancelled run.
     """
 
     site = models.ForeignKey(Site, models.PROTECT, related_name="runs")
@@ -38,23 +38,23 @@ class Run(Addressed):
     clone_of = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="clones")
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
 
-    # What is asked
+    # What is requested
     split = models.ForeignKey(Split, models.PROTECT, null=True, blank=True, related_name="runs")
     datasets = models.ManyToManyField(Dataset, blank=True, related_name="runs")  # score whole datasets instead of parts
     parts = models.JSONField(default=list, blank=True)  # of the split, for a scoring run
     alignment = models.ForeignKey("AlignmentModel", models.PROTECT, null=True, blank=True, related_name="used_by")
     detector = models.ForeignKey("DetectorModel", models.PROTECT, null=True, blank=True, related_name="used_by")
-    # A scoring run with the bank grown by these films, on the films of an earlier run.
+    # A scoring run whose memory bank is grown by these films, on the films of an earlier run.
     grown_with = models.ManyToManyField(Image, blank=True, related_name="+")
     rescores = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="rescored_by")
-    # A run may be asked for before the run whose model it needs has ended: it waits for it.
+    # A run can be requested before the run whose model it needs is done: it waits for it.
     after = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="followers")
     config = models.JSONField(default=dict)
-    asked = models.JSONField(default=dict, blank=True)  # of a study, beside the config: its figures, axes, sizes …
+    asked = models.JSONField(default=dict, blank=True)  # of a study, besides the config: its figures, axes, sizes …
     seed = models.PositiveIntegerField(default=0)
-    random_weights = models.BooleanField(default=False)  # not for evaluation: said on every page, plot and export
+    random_weights = models.BooleanField(default=False)  # not for evaluation: marked on every page, plot and export
 
-    # How it goes
+    # State and progress
     state = models.CharField(max_length=9, choices=RunState, default=RunState.QUEUED)
     stage = models.CharField(max_length=40, blank=True)
     stage_index = models.PositiveSmallIntegerField(default=0)
@@ -63,8 +63,8 @@ class Run(Addressed):
     total = models.PositiveIntegerField(default=0)
     seconds_left = models.FloatField(null=True)
     memory_mib = models.FloatField(null=True)
-    attempt = models.PositiveSmallIntegerField(default=0)  # only ever grows: the run folder refuses an earlier one
-    losses = models.PositiveSmallIntegerField(default=0)  # attempts that ended without a word, since the last retry
+    attempt = models.PositiveSmallIntegerField(default=0)  # only grows: the run folder refuses an earlier one
+    losses = models.PositiveSmallIntegerField(default=0)  # attempts that were killed or lost since the last retry
     lease_owner = models.CharField(max_length=64, blank=True)
     lease_until = models.DateTimeField(null=True)
     heartbeat_at = models.DateTimeField(null=True)
@@ -107,7 +107,7 @@ class Run(Addressed):
 
     @property
     def facts(self) -> RunKindFacts:
-        """What is the same for all runs of its kind."""
+        """The facts shared by all runs of this kind."""
         return KINDS[RunKind(self.kind)]
 
     @property
@@ -131,7 +131,7 @@ class AlignmentModel(Addressed):
 
     @property
     def fit_report(self) -> AlignmentReport:
-        """`report`, checked. Raises IncompleteJson."""
+        """`report`, validated. Raises IncompleteJson."""
         return AlignmentReport.from_json(self.report)
 
 
@@ -160,13 +160,12 @@ class DetectorModel(Addressed):
 
     @property
     def fit_report(self) -> DetectorReport:
-        """`summary`, checked. Raises IncompleteJson."""
+        """`summary`, validated. Raises IncompleteJson."""
         return DetectorReport.from_json(self.summary)
 
 
 class Score(models.Model):
-    """A film's scores in a run: `global_score` and `region_score` at the fusion weights 0 and 1, `fused_score` at the
-    run's."""
+    """A film's scores in a run: `global_score` at fusion weight 0, `region_score` at 1, `fused_score` at the run's."""
 
     image = models.ForeignKey(Image, models.PROTECT, related_name="scores")
     run = models.ForeignKey(Run, models.CASCADE, related_name="scores")
@@ -174,7 +173,7 @@ class Score(models.Model):
     global_score = models.FloatField(null=True)
     region_score = models.FloatField(null=True)
     fused_score = models.FloatField(null=True)
-    percentile = models.FloatField(null=True)  # 0-100, among calibration normals
+    percentile = models.FloatField(null=True)  # 0-100, among the normal films of calibrate
     row = models.PositiveIntegerField()  # in maps.npy, affines.npy, sweep.npy
     error = models.CharField(max_length=500, blank=True)
 

@@ -1,4 +1,4 @@
-"""What the queue delivers. Each task takes ids, delegates, and may run twice."""
+"""Celery tasks. Each takes ids, delegates, and may run twice."""
 
 import logging
 from typing import Any
@@ -25,8 +25,8 @@ def reap_runs() -> int:
 
 @worker_ready.connect
 def reap_at_start(**_: Any) -> None:
-    """A worker that comes back after a crash need not wait for the next beat."""
+    """A worker that restarts after a crash does not wait for the next beat."""
     try:
         lifecycle.reap()
     except DatabaseError:  # before the first migration
-        logger.warning("runs could not be looked through at start; the next beat does it")
+        logger.warning("could not check for lost runs at start; the next beat does it")

@@ -1,4 +1,4 @@
-"""Addresses of this room's pages."""
+"""URLs of the pages of runs."""
 
 from django.urls import path
 

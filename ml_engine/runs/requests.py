@@ -393,5 +393,5 @@ def find_model(kind: type[AlignmentModel] | type[DetectorModel], site: Site, uui
         model = None
     if model is None:
         word = "alignment" if kind is AlignmentModel else "detector"
-        raise RunRefused(f"There is no {word} {uuid} at {site.name}: the run page shows its address.")
+        raise RunRefused(f"There is no {word} {uuid} at {site.name}: the run's page shows its UUID.")
     return model

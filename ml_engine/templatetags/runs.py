@@ -1,4 +1,4 @@
-"""Words and numbers for the pages of runs."""
+"""Template filters for the pages of runs: words and numbers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,16 +10,16 @@ from ml_engine.models import Run
 register = template.Library()
 
 STAGES = {
-    "films": "reading films",
+    "films": "loading films",
     "network": "fitting the alignment network",
     "align": "aligning films",
-    "mask": "finding the mask",
+    "mask": "computing the mask",
     "features": "extracting patch features",
     "banks": "selecting the memory banks",
     "calibrate": "calibrating on normals",
     "tune": "scoring the tune part",
     "maps": "scoring films",
-    "lungs": "finding the lungs",
+    "lungs": "locating the lungs",
     "lesions": "pasting lesions and scoring them",
     "results": "writing results",
 }
@@ -27,9 +27,9 @@ STAGES = {
 
 @register.filter
 def stage_words(stage: str) -> str:
-    for start, words in (("cell-", "detector"), ("alignment-", "alignment"), ("bank-", "bank")):
-        if stage.startswith(start):
-            return f"{words} {stage.removeprefix(start)}"
+    for prefix, words in (("cell-", "detector"), ("alignment-", "alignment"), ("bank-", "bank")):
+        if stage.startswith(prefix):
+            return f"{words} {stage.removeprefix(prefix)}"
     return STAGES.get(stage, stage)
 
 
@@ -54,7 +54,7 @@ def took(run: Run) -> str:
 
 @register.filter
 def number(value: Any, digits: int = 3) -> str:
-    """A number of a report; a dash where there is none."""
+    """A number of a report; a dash if there is none."""
     return "–" if value is None or value == "" else f"{value:.{digits}f}"
 
 
@@ -70,5 +70,5 @@ def entry(values: Mapping[str, Any], name: str) -> Any:
 
 @register.filter
 def area(auroc: Any) -> float | str:
-    """The plain number of an AUROC, for the page's own use; "" where there is none."""
+    """The number of an AUROC, for the page's scripts; "" if there is none."""
     return "" if auroc is None or auroc.auroc is None else float(auroc.auroc)

@@ -1,4 +1,4 @@
-"""manage.py request_run KIND: ask for a run from the command line, as the pages and the API do."""
+"""manage.py request_run KIND: request a run from the command line, as the pages and the API do."""
 
 from typing import Any
 
@@ -15,23 +15,27 @@ from portal.models import Dataset, Part, Site, Split
 
 
 class Command(BaseCommand):
-    help = "Ask for a run. It is queued for a worker; with --now it is worked on here, to its end."
+    help = "Request a run. It is queued for a worker; with --now it runs here until it ends."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("kind", choices=[kind.value for kind in RunKind if kind not in STUDIES])
         parser.add_argument("--site", required=True, help="name of the site")
-        parser.add_argument("--name", required=True, help="by which colleagues will find the run")
+        parser.add_argument("--name", required=True, help="name by which colleagues will find the run")
         parser.add_argument("--note", default="")
         parser.add_argument("--split", help="name of a frozen split, for a fit")
         parser.add_argument("--preset", choices=PRESETS, default="default")
         parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any setting; repeatable")
         parser.add_argument(
-            "--alignment", default=UNALIGNED, help="for a detector: none, first, or the address of an alignment"
+            "--alignment",
+            default=UNALIGNED,
+            help="for a detector: none, first (fit one first), or the UUID of an alignment",
         )
-        parser.add_argument("--detector", help="for scoring: the address of the detector or of its run")
+        parser.add_argument("--detector", help="for scoring: the UUID of the detector or of its run")
         parser.add_argument("--parts", nargs="+", choices=Part.values, default=[], help="parts to score")
-        parser.add_argument("--datasets", nargs="+", default=[], metavar="NAME", help="or datasets to score")
-        parser.add_argument("--now", action="store_true", help="work on it here instead of waiting for a worker")
+        parser.add_argument(
+            "--datasets", nargs="+", default=[], metavar="NAME", help="datasets to score instead of parts"
+        )
+        parser.add_argument("--now", action="store_true", help="run it here instead of waiting for a worker")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -43,22 +47,22 @@ class Command(BaseCommand):
             if run.after is not None:
                 supervisor.execute(run.after.uuid)
             supervisor.execute(run.uuid)
-            self._tell(run)
+            self._report_outcome(run)
 
-    def _tell(self, run: Run) -> None:
+    def _report_outcome(self, run: Run) -> None:
         run.refresh_from_db()
         if run.state != RunState.DONE:
             raise CommandError(run.message or f"The run is {run.get_state_display().lower()}.")
         self.stdout.write("Done.")
 
     def _request(self, options: dict[str, Any]) -> Run:
-        site = _named(Site, options["site"])
+        site = _get_by_name(Site, options["site"])
         request = RunRequest(site=site, name=options["name"], note=options["note"])
         if options["kind"] == RunKind.SCORE:
             return self._request_score(request, options)
         if not options["split"]:
             raise CommandError("--split is missing: name the frozen split to fit on.")
-        split = _named(Split, options["split"], site=site)
+        split = _get_by_name(Split, options["split"], site=site)
         config = requests.config_from(options["preset"], _changes(options["set"]))
         if options["kind"] == RunKind.FIT_ALIGNMENT:
             return requests.request_alignment(request, split=split, config=config)
@@ -71,21 +75,22 @@ class Command(BaseCommand):
 
     def _request_score(self, request: RunRequest, options: dict[str, Any]) -> Run:
         if not options["detector"]:
-            raise CommandError("--detector is missing: give the address of a detector or of its run.")
+            raise CommandError("--detector is missing: give the UUID of a detector or of its run.")
         return requests.request_score(
             request,
             detector=requests.find_model(DetectorModel, request.site, options["detector"]),
             parts=options["parts"],
-            datasets=[_named(Dataset, name, site=request.site) for name in options["datasets"]],
+            datasets=[_get_by_name(Dataset, name, site=request.site) for name in options["datasets"]],
         )
 
 
-def _named(model: Any, name: str, **of: Site) -> Any:
-    found = model.objects.filter(name=name, **of).first()
-    if found is None:
+def _get_by_name(model: Any, name: str, **of: Site) -> Any:
+    """Raises CommandError with the names that exist."""
+    row = model.objects.filter(name=name, **of).first()
+    if row is None:
         names = ", ".join(sorted(model.objects.filter(**of).values_list("name", flat=True))) or "none yet"
         raise CommandError(f"There is no {model._meta.verbose_name} “{name}”. There are: {names}.")
-    return found
+    return row
 
 
 def _changes(assignments: list[str]) -> dict[str, str]:

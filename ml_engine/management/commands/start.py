@@ -13,7 +13,7 @@ class Command(BaseCommand):
     help = "Start the portal on the embedded default: broker, web server and workers, until Ctrl-C."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--port", type=int, default=8000, help="the next free one is taken if it is in use")
+        parser.add_argument("--port", type=int, default=8000, help="if it is in use, the next free port is taken")
 
     def handle(self, *args: Any, **options: Any) -> None:
         stop = threading.Event()
@@ -26,10 +26,10 @@ class Command(BaseCommand):
                 self.work(portal, stop)
                 while not stop.wait(0.5):
                     portal.keep_alive()
-                self.stdout.write("Stopping; a run that is under way goes on at the next start.")
+                self.stdout.write("Stopping; a running run continues at the next start.")
         except CannotStart as error:
             raise CommandError(str(error)) from error
-        lifecycle.hand_back_all()  # what a worker that had to be killed has left
+        lifecycle.hand_back_all()  # the runs of a worker that had to be killed
 
     def work(self, portal: Portal, stop: threading.Event) -> None:
-        """What a command that stands on this one does while the portal runs."""
+        """A hook for commands that extend this one, called once the portal runs."""

@@ -13,20 +13,24 @@ from ml_engine.runs import paths
 
 
 class Command(BaseCommand):
-    help = "The weight files of the backbones: what is here, bring a file, check what is here."
+    help = "The weight files of the backbones: list, download, import and verify them."
 
     def add_arguments(self, parser: CommandParser) -> None:
         acts = parser.add_subparsers(dest="act", required=True, metavar="list|download|import|verify")
-        acts.add_parser("list", help="what is in the weights folder, and what is known but missing")
+        acts.add_parser("list", help="list the files in the weights folder and the known ones that are missing")
         get = acts.add_parser("download", help="fetch a published file and check its SHA-256")
         architectures = sorted({known.architecture for known in all_known()})
         get.add_argument("architecture", nargs="?", default="wide_resnet50_2", choices=architectures)
-        get.add_argument("name", nargs="?", default="", choices=["", *SETS], help="the usual one unless given")
-        bring = acts.add_parser("import", help="take a local .safetensors file, or a published .pth")
+        get.add_argument(
+            "name", nargs="?", default="", choices=["", *SETS], help="which published weights; default: the usual ones"
+        )
+        bring = acts.add_parser("import", help="import a local .safetensors file or a published .pth")
         bring.add_argument("file", type=Path)
-        bring.add_argument("--architecture", help="the network that it is for, such as timm:NAME; guessed unless given")
-        check = acts.add_parser("verify", help="read files whole and compare them with what was imported")
-        check.add_argument("name", nargs="?", help="one file; all without it")
+        bring.add_argument(
+            "--architecture", help="the network that the file is for, such as timm:NAME; guessed by default"
+        )
+        check = acts.add_parser("verify", help="hash the files and compare them with what was imported")
+        check.add_argument("name", nargs="?", help="one file; default: all")
 
     def handle(self, *args: Any, act: str, **options: Any) -> None:
         try:
@@ -41,23 +45,23 @@ class Command(BaseCommand):
 
     def list(self) -> None:
         folder = paths.weights_folder()
-        here = list_files(folder)
-        for file in here:
+        stored = list_files(folder)
+        for file in stored:
             self.stdout.write(_line(file))
-        names = {file.name for file in here}
+        names = {file.name for file in stored}
         for published, files in SETS.items():
             for known in files.values():
                 if known.stored_name not in names:
                     self.stdout.write(f"{known.stored_name}  {known.architecture}  {published}, not here: {known.url}")
 
     def download(self, architecture: str, name: str) -> None:
-        shown = -1
+        printed_percent = -1
 
         def progress(done: int, total: int) -> None:
-            nonlocal shown
+            nonlocal printed_percent
             percent = 100 * done // total if total else 0
-            if percent >= shown + 5:
-                shown = percent
+            if percent >= printed_percent + 5:
+                printed_percent = percent
                 self.stdout.write(f"{done / 2**20:.0f} of {total / 2**20:.0f} MiB")
 
         path = download(architecture, name=name, folder=paths.weights_folder(), progress=progress)
@@ -72,15 +76,15 @@ class Command(BaseCommand):
         names = [name] if name else [path.name for path in sorted(folder.glob("*.safetensors"))]
         if not names:
             self.stdout.write("There is no weight file yet: bring one with manage.py weights import FILE.")
-        bad = 0
-        for one in names:
+        damaged = 0
+        for file_name in names:
             try:
-                self.stdout.write(f"good: {_line(verify(one, folder=folder))}")
+                self.stdout.write(f"good: {_line(verify(file_name, folder=folder))}")
             except EngineError as problem:
-                bad += 1
+                damaged += 1
                 self.stderr.write(str(problem))
-        if bad:
-            raise CommandError(f"{bad} of {len(names)} files are not as they were imported.")
+        if damaged:
+            raise CommandError(f"{damaged} of {len(names)} files are not as they were imported.")
 
 
 def _line(file: StoredFile) -> str:

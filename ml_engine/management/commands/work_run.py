@@ -1,4 +1,4 @@
-"""manage.py work_run UUID: work on a queued run here, without a worker."""
+"""manage.py work_run UUID: carry out a queued run here, without a worker."""
 
 from typing import Any
 from uuid import UUID
@@ -10,16 +10,16 @@ from ml_engine.runs import supervisor
 
 
 class Command(BaseCommand):
-    help = "Work on a queued run in this process, to its end. Harmless while a worker is at it."
+    help = "Carry out a queued run in this process until it ends. Does nothing if a worker holds the run."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("run", type=UUID)
 
     def handle(self, *args: Any, run: UUID, **options: Any) -> None:
         if not Run.objects.filter(uuid=run).exists():
-            raise CommandError(f"There is no run {run}: its page shows its address.")
+            raise CommandError(f"There is no run {run}: the run's page shows its UUID.")
         supervisor.execute(run)
-        after = Run.objects.get(uuid=run)
-        if after.state in (RunState.FAILED, RunState.CANCELLED):
-            raise CommandError(after.message or "The run was cancelled.")
-        self.stdout.write(f"{after.get_state_display()}.")
+        ended = Run.objects.get(uuid=run)
+        if ended.state in (RunState.FAILED, RunState.CANCELLED):
+            raise CommandError(ended.message or "The run was cancelled.")
+        self.stdout.write(f"{ended.get_state_display()}.")
