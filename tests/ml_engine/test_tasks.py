@@ -1,4 +1,4 @@
-"""What the queue delivers, and the commands that do the same by hand."""
+"""The Celery tasks, and the commands that do the same by hand."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def split(db: None, data_dir: Path) -> Any:
 # Tasks -------------------------------------------------------------------------------------------------
 
 
-def test_the_tasks_stand_where_the_settings_look_for_them() -> None:
+def test_the_tasks_have_the_names_that_the_settings_use() -> None:
     assert tasks.execute_run.name == lifecycle.EXECUTE
     assert current_app.amqp.router.route({}, lifecycle.EXECUTE)["queue"].name == "gpu"
     current_app.loader.import_default_modules()
@@ -61,12 +61,12 @@ def test_a_worker_starts_before_the_first_migration(monkeypatch: pytest.MonkeyPa
     tasks.reap_at_start()
 
 
-# Requests that have no page of their own ---------------------------------------------------------------
+# Requests without a page of their own ---------------------------------------------------------------
 
 
 def test_a_chain_is_three_runs_each_after_the_one_before(split: Any) -> None:
-    wish = RunRequest(site=split.site, name="x" * 100)
-    chain = requests.request_chain(wish, split=split, config=made.small_config(), aligned=True, parts=["test"])
+    request = RunRequest(site=split.site, name="x" * 100)
+    chain = requests.request_chain(request, split=split, config=made.small_config(), aligned=True, parts=["test"])
     assert chain.alignment is not None
     assert (chain.detector.after, chain.score.after) == (chain.alignment, chain.detector)
     assert [len(run.name) for run in (chain.alignment, chain.detector, chain.score)] == [100] * 3
@@ -75,23 +75,23 @@ def test_a_chain_is_three_runs_each_after_the_one_before(split: Any) -> None:
 
 
 def test_a_chain_without_alignment(split: Any) -> None:
-    wish = RunRequest(site=split.site, name="Plain")
-    chain = requests.request_chain(wish, split=split, config=made.small_config(), aligned=False, parts=["test"])
+    request = RunRequest(site=split.site, name="Plain")
+    chain = requests.request_chain(request, split=split, config=made.small_config(), aligned=False, parts=["test"])
     assert (chain.alignment, chain.detector.after) == (None, None)
     assert chain.detector.config["align"] == "none"
 
 
 def test_a_chain_that_cannot_end_leaves_no_run(split: Any) -> None:
-    wish = RunRequest(site=split.site, name="Broken")
+    request = RunRequest(site=split.site, name="Broken")
     with pytest.raises(lifecycle.RunRefused, match="no film in part align"):
-        requests.request_chain(wish, split=split, config=made.small_config(), aligned=True, parts=["align"])
+        requests.request_chain(request, split=split, config=made.small_config(), aligned=True, parts=["align"])
     assert not Run.objects.exists()
 
 
 def test_nothing_crosses_sites(split: Any) -> None:
-    wish = RunRequest(site=made.site("Busan"), name="Theirs")
+    request = RunRequest(site=made.site("Busan"), name="Theirs")
     with pytest.raises(lifecycle.RunRefused, match="belongs to another site"):
-        requests.request_alignment(wish, split=split, config=made.small_config())
+        requests.request_alignment(request, split=split, config=made.small_config())
 
 
 def test_a_split_must_be_frozen(split: Any) -> None:
@@ -101,13 +101,13 @@ def test_a_split_must_be_frozen(split: Any) -> None:
 
 
 def test_a_detector_waits_only_for_an_alignment_that_can_still_come(split: Any) -> None:
-    wish, config = RunRequest(site=split.site, name="D"), made.small_config()
+    request, config = RunRequest(site=split.site, name="D"), made.small_config()
     failed = made.run(split, state=RunState.FAILED, name="The alignment")
     with pytest.raises(lifecycle.RunRefused, match="“The alignment” is failed: retry it first"):
-        requests.request_detector(wish, split=split, config=config, after=failed)
+        requests.request_detector(request, split=split, config=config, after=failed)
     detector = made.run(split, kind=RunKind.FIT_DETECTOR, name="A detector")
     with pytest.raises(lifecycle.RunRefused, match="“A detector” makes no alignment"):
-        requests.request_detector(wish, split=split, config=config, after=detector)
+        requests.request_detector(request, split=split, config=config, after=detector)
 
 
 # Commands ----------------------------------------------------------------------------------------------
@@ -119,11 +119,11 @@ def command(*words: str, **options: Any) -> str:
     return out.getvalue()
 
 
-def test_a_run_is_asked_for_on_the_command_line(split: Any) -> None:
+def test_a_run_is_requested_on_the_command_line(split: Any) -> None:
     small = ["--set", "size=64", "--set", "weights=random"]
-    said = command("request_run", "fit_detector", "--site=Seoul", "--name=D", "--split=First", *small)
+    output = command("request_run", "fit_detector", "--site=Seoul", "--name=D", "--split=First", *small)
     run = Run.objects.get()
-    assert str(run.uuid) in said
+    assert str(run.uuid) in output
     assert (run.config["size"], run.random_weights, run.requested_by) == (64, True, None)
     command("request_run", "fit_detector", "--site=Seoul", "--name=E", "--split=First", "--alignment=first")
     assert Run.objects.get(name="E").after == Run.objects.get(name="E: alignment")

@@ -1,4 +1,4 @@
-"""Runs by API."""
+"""The runs API."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def address(name: str, run: Run | None = None) -> str:
     return reverse(name, args=[run.uuid] if run else [])
 
 
-WISHES = [
+REQUESTS = [
     ("api-fit-alignment", {"settings": {"alignment.epochs": "3"}}),
     ("api-fit-detector", {"settings": SMALL}),
     ("api-score", {}),
@@ -59,7 +59,7 @@ def test_a_stranger_gets_nothing(split: Any) -> None:
     for name in ("api-run", "api-run-log"):
         assert client.get(address(name, run)).status_code in (302, 401, 403)
     assert client.get(address("api-runs")).status_code in (302, 401, 403)
-    for name, _ in WISHES:
+    for name, _ in REQUESTS:
         assert client.post(address(name)).status_code in (302, 401, 403)
     assert not Run.objects.exclude(pk=run.pk).exists()
 
@@ -73,11 +73,11 @@ def test_another_sites_run_does_not_exist(split: Any) -> None:
     assert eve.get(address("api-runs")).json()["count"] == 0
 
 
-def test_a_reader_may_look_but_not_ask(site: Site, split: Any) -> None:
+def test_a_reader_may_see_runs_but_not_request_one(site: Site, split: Any) -> None:
     reader, run = as_member(site, Role.READER, "rho"), made.run(split)
     assert reader.get(address("api-run", run)).status_code == 200
-    wish = {"name": "x", "split": str(split.uuid)}
-    answers = [reader.post(address("api-fit-alignment"), wish, format="json")]
+    fields = {"name": "x", "split": str(split.uuid)}
+    answers = [reader.post(address("api-fit-alignment"), fields, format="json")]
     answers += [reader.post(address(name, run)) for name in ("api-run-cancel", "api-run-retry")]
     assert [answer.status_code for answer in answers] == [403] * 3
     assert "you need one of these roles: analyst, manager" in answers[0].json()["detail"]
@@ -90,7 +90,7 @@ def test_wrong_methods_are_refused(api: APIClient, split: Any) -> None:
     assert api.get(address("api-run-cancel", run)).status_code == 405
 
 
-# Reading ---------------------------------------------------------------------------------------------
+# Retrieving ---------------------------------------------------------------------------------------------
 
 
 def test_the_list_filters(api: APIClient, split: Any) -> None:
@@ -115,7 +115,7 @@ def test_the_list_takes_the_same_queries_for_any_number(
 
 def test_a_run_in_full(api: APIClient, split: Any) -> None:
     run = made.run(split, state=RunState.RUNNING, stage="banks", done=3, total=9, memory_mib=10.0)
-    said = api.get(address("api-run", run)).json()
+    data = api.get(address("api-run", run)).json()
     expected = {
         "uuid": str(run.uuid),
         "state": "running",
@@ -125,9 +125,9 @@ def test_a_run_in_full(api: APIClient, split: Any) -> None:
         "detector": None,
         "config": run.config,
     }
-    assert {name: said[name] for name in expected} == expected
-    assert "detail" not in said
-    assert "lease_owner" not in said
+    assert {name: data[name] for name in expected} == expected
+    assert "detail" not in data
+    assert "lease_owner" not in data
 
 
 def test_the_log(api: APIClient, split: Any) -> None:
@@ -136,22 +136,22 @@ def test_the_log(api: APIClient, split: Any) -> None:
     (paths.run_folder(run.uuid) / "log.txt").write_text("one\ntwo\nthree\n")
     assert api.get(address("api-run-log", run), {"lines": "2"}).json() == {"log": "two\nthree", "random_weights": False}
     Run.objects.filter(pk=run.pk).update(random_weights=True)
-    said = api.get(address("api-run-log", run), {"lines": "2"}).json()
-    assert said == {"log": "random weights, not for evaluation\n\ntwo\nthree", "random_weights": True}
+    data = api.get(address("api-run-log", run), {"lines": "2"}).json()
+    assert data == {"log": "random weights, not for evaluation\n\ntwo\nthree", "random_weights": True}
     for lines in ("many", "0", "10001", "9" * 5000):
         assert api.get(address("api-run-log", run), {"lines": lines}).status_code == 400
 
 
-# Asking ----------------------------------------------------------------------------------------------
+# Requesting ----------------------------------------------------------------------------------------------
 
 
 def test_the_three_kinds(api: APIClient, split: Any) -> None:
-    wish = {"name": "A", "split": str(split.uuid), "settings": {"alignment.epochs": "3"}}
-    alignment = api.post(address("api-fit-alignment"), wish, format="json")
-    wish = {"name": "D", "split": str(split.uuid), "settings": SMALL, "tags": ["pilot"]}
-    detector = api.post(address("api-fit-detector"), wish, format="json")
-    wish = {"name": "S", "detector": detector.json()["uuid"], "parts": ["test"]}
-    score = api.post(address("api-score"), wish, format="json")
+    fields = {"name": "A", "split": str(split.uuid), "settings": {"alignment.epochs": "3"}}
+    alignment = api.post(address("api-fit-alignment"), fields, format="json")
+    fields = {"name": "D", "split": str(split.uuid), "settings": SMALL, "tags": ["pilot"]}
+    detector = api.post(address("api-fit-detector"), fields, format="json")
+    fields = {"name": "S", "detector": detector.json()["uuid"], "parts": ["test"]}
+    score = api.post(address("api-score"), fields, format="json")
     assert [answer.status_code for answer in (alignment, detector, score)] == [201] * 3
     assert alignment.json()["config"]["alignment"]["epochs"] == 3
     assert detector.json()["random_weights"]
@@ -160,16 +160,17 @@ def test_the_three_kinds(api: APIClient, split: Any) -> None:
 
 
 def test_a_detector_with_its_alignment_first(api: APIClient, split: Any) -> None:
-    wish = {"name": "D", "split": str(split.uuid), "alignment": "first"}
-    said = api.post(address("api-fit-detector"), wish, format="json").json()
-    assert Run.objects.get(uuid=said["after"]).kind == RunKind.FIT_ALIGNMENT
+    fields = {"name": "D", "split": str(split.uuid), "alignment": "first"}
+    data = api.post(address("api-fit-detector"), fields, format="json").json()
+    assert Run.objects.get(uuid=data["after"]).kind == RunKind.FIT_ALIGNMENT
 
 
 def test_a_fitted_detector_by_either_address(api: APIClient, split: Any) -> None:
     detector = made.detector_model(split)
-    for one in (detector.uuid, detector.run.uuid):
-        said = api.post(address("api-score"), {"name": "S", "detector": str(one), "parts": ["test"]}, format="json")
-        assert said.json()["detector"] == str(detector.uuid)
+    for uuid in (detector.uuid, detector.run.uuid):
+        fields = {"name": "S", "detector": str(uuid), "parts": ["test"]}
+        response = api.post(address("api-score"), fields, format="json")
+        assert response.json()["detector"] == str(detector.uuid)
 
 
 @pytest.mark.parametrize(
@@ -188,14 +189,14 @@ def test_a_fitted_detector_by_either_address(api: APIClient, split: Any) -> None
         ("api-score", {"parts": ["align"]}, "has no film in part align"),
     ],
 )
-def test_a_bad_wish_is_refused_with_a_sentence(
+def test_a_bad_request_is_refused_with_a_sentence(
     api: APIClient, split: Any, name: str, changes: dict[str, Any], sentence: str
 ) -> None:
-    wish = {"name": "x", "split": str(split.uuid)}
+    fields = {"name": "x", "split": str(split.uuid)}
     if name == "api-score":
-        wish |= {"detector": str(made.detector_model(split).uuid), "parts": ["test"]}
+        fields |= {"detector": str(made.detector_model(split).uuid), "parts": ["test"]}
     before = Run.objects.count()
-    answer = api.post(address(name), wish | changes, format="json")
+    answer = api.post(address(name), fields | changes, format="json")
     assert answer.status_code == 400
     assert sentence in answer.text
     assert Run.objects.count() == before
@@ -205,10 +206,10 @@ def test_a_member_of_two_sites_names_one(api: APIClient, split: Any) -> None:
     from portal.models import Membership, User
 
     Membership.objects.create(user=User.objects.get(username="ana"), site=made.site("Busan"), role=Role.ANALYST)
-    wish = {"name": "A", "split": str(split.uuid)}
-    answer = api.post(address("api-fit-alignment"), wish, format="json")
+    fields = {"name": "A", "split": str(split.uuid)}
+    answer = api.post(address("api-fit-alignment"), fields, format="json")
     assert (answer.status_code, "name one in “site”" in answer.text) == (400, True)
-    answer = api.post(address("api-fit-alignment"), {**wish, "site": str(split.site.uuid)}, format="json")
+    answer = api.post(address("api-fit-alignment"), {**fields, "site": str(split.site.uuid)}, format="json")
     assert answer.status_code == 201
 
 

@@ -1,4 +1,4 @@
-"""Bank studies and blind spots in the portal: asked for, refused, and run by the real engine."""
+"""Bank studies and blind spots in the portal: requested, refused, and carried out by the real engine."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def split(site: Site) -> Any:
     return made.small_split(site)
 
 
-def asked(site: Site, name: str = "A study") -> RunRequest:
+def run_request(site: Site, name: str = "A study") -> RunRequest:
     return RunRequest(site=site, name=name)
 
 
@@ -51,11 +51,11 @@ def api(at: Site, role: Role, name: str) -> APIClient:
     return client
 
 
-# What is asked ---------------------------------------------------------------------------------------
+# Requests ---------------------------------------------------------------------------------------
 
 
 def test_a_bank_study_is_queued_with_its_plan(site: Site, split: Any) -> None:
-    run = request_bank_study(asked(site), split=split, config=made.small_config(), planned=PLAN)
+    run = request_bank_study(run_request(site), split=split, config=made.small_config(), planned=PLAN)
     assert (run.kind, run.state, run.split) == (RunKind.BANK_STUDY, RunState.QUEUED, split)
     assert run.asked == {"bank": PLAN.to_json()}
     assert run.config["align"] == "none"
@@ -65,21 +65,21 @@ def test_a_bank_study_is_queued_with_its_plan(site: Site, split: Any) -> None:
 
 
 def test_an_alignment_may_be_fitted_first(site: Site, split: Any) -> None:
-    run = request_aligned_bank_study(asked(site), split=split, config=made.small_config(), planned=PLAN)
+    run = request_aligned_bank_study(run_request(site), split=split, config=made.small_config(), planned=PLAN)
     assert run.after is not None and run.after.kind == RunKind.FIT_ALIGNMENT
     assert run.config["align"] == "network"
 
 
 def test_blind_spots_take_the_detectors_split_and_config(site: Site, split: Any) -> None:
     detector = made.detector_model(split)
-    run = request_blind_spots(asked(site), detector=detector, planned=LESIONS)
+    run = request_blind_spots(run_request(site), detector=detector, planned=LESIONS)
     assert (run.kind, run.split, run.detector, run.parts) == (RunKind.BLIND_SPOTS, split, detector, ["tune"])
     assert run.asked == {"lesions": LESIONS.to_json()}
     assert run.config == detector.config
 
 
 def without(at: Site, part: str) -> Any:
-    """A split like the small one, but for one part."""
+    """A split like the small one, without one part."""
     source = made.dataset(at, f"Without {part}")
     films = {
         name: [made.film(source, number=300 + 10 * k + n) for n in range(2)]
@@ -108,7 +108,7 @@ def test_a_bank_study_that_cannot_be_is_refused(
 ) -> None:
     split = without(site, missing) if missing else made.small_split(site)
     with pytest.raises(RunRefused) as refused:
-        request_bank_study(asked(site), split=split, config=made.small_config(**config), planned=planned)
+        request_bank_study(run_request(site), split=split, config=made.small_config(**config), planned=planned)
     assert sentence in str(refused.value)
     assert not Run.objects.filter(kind=RunKind.BANK_STUDY).exists()
 
@@ -117,16 +117,16 @@ def test_blind_spots_need_normal_films_and_a_threshold(site: Site, split: Any) -
     threshold = MapThreshold(kind="film", value=None, note="Add films.")
     few = made.detector_model(split, reports.detector_report(threshold=threshold))
     with pytest.raises(RunRefused, match="has no threshold, so no lesion can count as found"):
-        request_blind_spots(asked(site), detector=few, planned=LESIONS)
+        request_blind_spots(run_request(site), detector=few, planned=LESIONS)
     with pytest.raises(RunRefused, match="has no normal film in part tune"):
-        request_blind_spots(asked(site), detector=made.detector_model(without(site, "tune")), planned=LESIONS)
+        request_blind_spots(run_request(site), detector=made.detector_model(without(site, "tune")), planned=LESIONS)
 
 
 # Which films -----------------------------------------------------------------------------------------
 
 
 def test_no_label_of_test_reaches_the_folder(site: Site, split: Any) -> None:
-    run = request_bank_study(asked(site), split=split, config=made.small_config(), planned=PLAN)
+    run = request_bank_study(run_request(site), split=split, config=made.small_config(), planned=PLAN)
     folder = write_folder.write_folder(run, tick=lambda: None)
     lines = made_films.read_csv(folder / "images.csv")
     labels = {(line["part"], line["label"]) for line in lines}
@@ -143,7 +143,7 @@ def test_lesions_go_into_normal_films_only_and_their_label_stays_in_the_portal(
     model.parent.mkdir(parents=True)
     model.write_bytes(b"")
     planned = LesionPlan(part=part, films=1)
-    run = request_blind_spots(asked(site), detector=detector, planned=planned)
+    run = request_blind_spots(run_request(site), detector=detector, planned=planned)
     folder = write_folder.write_folder(run, tick=lambda: None)
     [line] = made_films.read_csv(folder / "images.csv")
     assert "label" not in line and line["part"] == part
@@ -152,7 +152,7 @@ def test_lesions_go_into_normal_films_only_and_their_label_stays_in_the_portal(
 
 
 def _films_labelled(split: Any, part: str, label: str) -> list[Any]:
-    images = [one.image for member in split.members.filter(part=part) for one in member.images.all()]
+    images = [row.image for member in split.members.filter(part=part) for row in member.images.all()]
     return [image for image in images if image.label_events.get().value == label]
 
 
@@ -168,27 +168,27 @@ def done(run: Run) -> Path:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_bank_study_runs_to_its_results(site: Site, split: Any) -> None:
-    folder = done(request_bank_study(asked(site), split=split, config=made.small_config(), planned=PLAN))
+    folder = done(request_bank_study(run_request(site), split=split, config=made.small_config(), planned=PLAN))
     study = bank.read_bank_study(folder)
-    assert [cell["name"] for cell in study.summary["cells"]] == ["whole", "share-050000-0", "abnormal-020000-0"]
+    assert [row["name"] for row in study.summary["cells"]] == ["whole", "share-050000-0", "abnormal-020000-0"]
     assert study.scores.shape == (3, 2, 3) and np.isfinite(study.scores).all()
 
 
 @pytest.mark.django_db(transaction=True)
 def test_blind_spots_run_to_their_results(site: Site, split: Any) -> None:
     config = made.small_config(false_alarm_rate="0.5", cross_fit="no")
-    fit = request_detector(asked(site, "Fit"), split=split, config=config)
+    fit = request_detector(run_request(site, "Fit"), split=split, config=config)
     done(fit)
-    folder = done(request_blind_spots(asked(site), detector=fit.detector_made, planned=LESIONS))
-    found = blind.read_blind_spots(folder)
-    assert len(found) == 2 * 2
-    assert set(found.text["kind"]) == {"nodule"}
+    folder = done(request_blind_spots(run_request(site), detector=fit.detector_made, planned=LESIONS))
+    lesions = blind.read_blind_spots(folder)
+    assert len(lesions) == 2 * 2
+    assert set(lesions.text["kind"]) == {"nodule"}
 
 
 # Pages and API ---------------------------------------------------------------------------------------
 
 
-def wishes(split: Any) -> list[tuple[str, dict[str, Any]]]:
+def api_requests(split: Any) -> list[tuple[str, dict[str, Any]]]:
     detector = made.detector_model(split)
     small = {"size": "64", "backbone": "resnet18", "weights": "random"}
     return [
@@ -197,27 +197,27 @@ def wishes(split: Any) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def test_who_may_ask_by_api(site: Site, split: Any) -> None:
+def test_who_may_request_by_api(site: Site, split: Any) -> None:
     analyst, reader = api(site, Role.ANALYST, "ana"), api(site, Role.READER, "rho")
     eve = api(made.site("Busan"), Role.MANAGER, "eve")
-    for name, wish in wishes(split):
+    for name, fields in api_requests(split):
         address = reverse(name)
-        assert APIClient().post(address, wish, format="json").status_code in (302, 401, 403)
-        assert reader.post(address, wish, format="json").status_code == 403
-        assert eve.post(address, wish, format="json").status_code == 404
+        assert APIClient().post(address, fields, format="json").status_code in (302, 401, 403)
+        assert reader.post(address, fields, format="json").status_code == 403
+        assert eve.post(address, fields, format="json").status_code == 404
         before = Run.objects.count()
-        answer = analyst.post(address, wish, format="json")
+        answer = analyst.post(address, fields, format="json")
         assert answer.status_code == 201, answer.content
         assert Run.objects.count() == before + 1
     assert Run.objects.get(kind="blind_spots").asked["lesions"]["sizes_mm"]["nodule"] == [7.0]
 
 
-def test_nonsense_by_api_is_answered_with_a_sentence(site: Site, split: Any) -> None:
+def test_a_bad_request_by_api_is_refused_with_a_sentence(site: Site, split: Any) -> None:
     analyst = api(site, Role.ANALYST, "ana")
-    (study, wish), (spots, lesions) = wishes(split)
+    (study, fields), (spots, lesions) = api_requests(split)
     for name, body, sentence in (
-        (study, wish | {"shares": [3.0]}, "shares is 3"),
-        (study, wish | {"contaminations": [0.4]}, "needs 4 abnormal films"),
+        (study, fields | {"shares": [3.0]}, "shares is 3"),
+        (study, fields | {"contaminations": [0.4]}, "needs 4 abnormal films"),
         (spots, lesions | {"contrasts": [2.0]}, "contrasts is 2"),
         (spots, lesions | {"films": 0}, "films is 0"),
     ):
@@ -243,8 +243,8 @@ def test_the_form_of_a_bank_study(client: Client, site: Site, split: Any) -> Non
     assert answer["Location"] == reverse("ml_engine:run", args=[run.uuid])
     assert run.asked["bank"] == {"shares": [0.5, 1.0], "repeats": 2, "contaminations": [0.0, 0.2]}
     assert run.config["size"] == 64
-    shown = client.get(answer["Location"]).content.decode()
-    assert "Shares of fit" in shown and f"/runs/new/bank_study/?clone={run.uuid}" in shown
+    run_page = client.get(answer["Location"]).content.decode()
+    assert "Shares of fit" in run_page and f"/runs/new/bank_study/?clone={run.uuid}" in run_page
     assert 'value="0.5, 1"' in client.get(f"{page}?clone={run.uuid}").content.decode()
 
 
@@ -252,14 +252,14 @@ def test_the_form_of_blind_spots(client: Client, site: Site, split: Any) -> None
     client.force_login(made.person("ana", at=site, role=Role.ANALYST))
     detector = made.detector_model(split)
     page = reverse("ml_engine:run-new", args=["blind_spots"])
-    given = {
+    values = {
         "name": "Spots", "note": "", "detector": str(detector.run.uuid), "part": "tune", "films": "2", "places": "1",
         "kinds": ["nodule"], "contrasts": "0.1", "size_nodule": "10, 20",
     }  # fmt: skip
     assert str(detector.run.uuid) in client.get(f"{page}?detector={detector.run.uuid}").content.decode()
-    refused = client.post(page, given | {"size_nodule": ""})
+    refused = client.post(page, values | {"size_nodule": ""})
     assert refused.status_code == 400 and "Sizes of nodule is empty" in refused.content.decode()
-    answer = client.post(page, given)
+    answer = client.post(page, values)
     run = Run.objects.get(kind=RunKind.BLIND_SPOTS)
     assert answer["Location"] == reverse("ml_engine:run", args=[run.uuid])
     assert run.asked["lesions"]["sizes_mm"] == {"nodule": [10.0, 20.0]}
@@ -267,7 +267,7 @@ def test_the_form_of_blind_spots(client: Client, site: Site, split: Any) -> None
 
 
 @pytest.mark.parametrize("kind", ["bank_study", "blind_spots"])
-def test_who_may_ask_by_page(client: Client, site: Site, split: Any, kind: str) -> None:
+def test_who_may_request_by_page(client: Client, site: Site, split: Any, kind: str) -> None:
     page = reverse("ml_engine:run-new", args=[kind])
     client.force_login(made.person("rho", at=site, role=Role.READER))
     assert client.get(page).status_code == 403

@@ -1,4 +1,4 @@
-"""The life of a run, step by step. No engine here: the rows only."""
+"""The life of a run, step by step: rows only, without an engine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def split() -> Any:
 
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was handed to the queue, where no broker is needed to see it."""
+    """The addresses of the runs that were sent to the queue; no broker is needed."""
     sent: list[str] = []
     monkeypatch.setattr(current_app, "send_task", lambda name, args, **_: sent.append(args[0]))
     return sent
@@ -101,7 +101,7 @@ def test_a_beat_prolongs_the_lease_and_stores_progress(split: Any) -> None:
     assert run.lease_until > timezone.now()
 
 
-def test_a_beat_hears_of_a_cancel(split: Any) -> None:
+def test_a_beat_returns_a_cancel(split: Any) -> None:
     run = made.run(split)
     lease = claimed(run)
     lifecycle.cancel(run=run, actor=None)
@@ -109,7 +109,7 @@ def test_a_beat_hears_of_a_cancel(split: Any) -> None:
     assert lifecycle.instruction(lease=lease) is Instruction.CANCEL
 
 
-def test_a_beat_with_an_old_lease_is_told_to_stop_and_changes_nothing(split: Any) -> None:
+def test_a_beat_with_an_old_lease_returns_stop_and_changes_nothing(split: Any) -> None:
     run = made.run(split)
     old = claimed(run)
     lapse(run)
@@ -158,7 +158,7 @@ def test_a_failing_body_leaves_the_run_running(split: Any) -> None:
     assert (run.state, run.note) == (RunState.RUNNING, "")
 
 
-def test_a_finished_run_publishes_those_that_waited(
+def test_a_finished_run_publishes_its_followers(
     split: Any, published: list[str], django_capture_on_commit_callbacks: Any
 ) -> None:
     before = made.run(split)
@@ -169,8 +169,8 @@ def test_a_finished_run_publishes_those_that_waited(
     assert published == [str(waiting.uuid)]
 
 
-@pytest.mark.parametrize(("end", "how"), [("fail", "failed"), ("cancel", "was cancelled")])
-def test_those_that_waited_in_vain_fail_with_a_sentence(split: Any, end: str, how: str) -> None:
+@pytest.mark.parametrize(("end", "outcome"), [("fail", "failed"), ("cancel", "was cancelled")])
+def test_followers_of_a_run_without_a_result_fail_with_a_sentence(split: Any, end: str, outcome: str) -> None:
     first = made.run(split, name="The alignment")
     second = made.run(split, kind=RunKind.FIT_DETECTOR, after=first, name="The detector")
     third = made.run(split, kind=RunKind.SCORE, after=second)
@@ -180,12 +180,12 @@ def test_those_that_waited_in_vain_fail_with_a_sentence(split: Any, end: str, ho
         lifecycle.cancel(run=first, actor=None)
     second.refresh_from_db()
     third.refresh_from_db()
-    assert second.message == f"It waited for the run “The alignment”, which {how}. Retry that run, then this one."
+    assert second.message == f"It waited for the run “The alignment”, which {outcome}. Retry that run, then this one."
     assert third.state == RunState.FAILED
     assert "The detector" in third.message
 
 
-def test_a_failure_keeps_its_sentence_and_its_detail(split: Any) -> None:
+def test_a_failure_stores_its_sentence_and_its_detail(split: Any) -> None:
     run = made.run(split)
     assert lifecycle.fail(lease=claimed(run), message="The disk is full.", detail="Traceback")
     run.refresh_from_db()
@@ -213,7 +213,7 @@ def test_a_run_cancelled_before_it_is_handed_back_ends(split: Any, all_of_them: 
     assert (run.state, run.cancel_requested) == (RunState.CANCELLED, False)
 
 
-def test_what_a_stopped_installation_leaves_is_queued_and_counts_no_loss(split: Any) -> None:
+def test_runs_of_a_stopped_installation_are_queued_and_count_no_loss(split: Any) -> None:
     run, done = made.run(split), made.run(split)
     claimed(run)
     Run.objects.filter(pk=done.pk).update(state=RunState.DONE)
@@ -227,7 +227,7 @@ def test_what_a_stopped_installation_leaves_is_queued_and_counts_no_loss(split: 
 # losses -----------------------------------------------------------------------------------------------
 
 
-def test_a_lapsed_lease_brings_the_run_back(
+def test_a_lapsed_lease_queues_the_run_again(
     split: Any, published: list[str], django_capture_on_commit_callbacks: Any
 ) -> None:
     run = made.run(split)
@@ -277,7 +277,7 @@ def test_a_cancelled_run_that_is_lost_ends_as_cancelled(split: Any) -> None:
     assert run.state == RunState.CANCELLED
 
 
-def test_the_reaper_ends_those_that_wait_in_vain(split: Any) -> None:
+def test_the_reaper_fails_followers_of_a_failed_run(split: Any) -> None:
     failed = made.run(split, state=RunState.FAILED)
     waiting = made.run(split, kind=RunKind.FIT_DETECTOR, after=failed)
     lifecycle.reap()
@@ -300,10 +300,10 @@ def age(run: Run, *, created: float, published: float | None) -> None:
     ("created", "since", "again"),
     [
         (60, None, True),  # the broker was down
-        (1, None, False),  # its own publication is on the way
+        (1, None, False),  # its own message is under way
         (16, 16, True),
         (10, 10, False),
-        (100, 40, False),  # it waited a minute before: the next one comes after a minute
+        (100, 40, False),  # published after a minute: the next message follows after another minute
         (100, 51, True),
         (9000, 590, False),
         (9000, 610, True),
@@ -328,7 +328,7 @@ def test_the_reaper_publishes_no_run_that_waits_for_another(split: Any, publishe
 
 def test_without_a_broker_the_run_stays_queued(split: Any) -> None:
     run = made.run(split)
-    assert lifecycle.publish(run) is False  # the tests' settings name a broker that nobody started
+    assert lifecycle.publish(run) is False  # the tests' settings name a broker that is not running
     run.refresh_from_db()
     assert (run.state, run.published_at) == (RunState.QUEUED, None)
 

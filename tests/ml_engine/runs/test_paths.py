@@ -1,4 +1,4 @@
-"""Files of runs and models in the data folder: all of a file or nothing, and one file for equal models."""
+"""Files of runs and models in the data folder: atomic writes, and one file for equal models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_a_model_is_kept_under_its_hash_and_twice_changes_nothing(data_dir: Path
     assert [path.read_bytes() for path in (data_dir / "models").rglob("*.*")] == [b"tensors"]
 
 
-def test_a_link_leaves_what_is_there(tmp_path: Path) -> None:
+def test_a_link_leaves_an_existing_target(tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "folder" / "target"
     source.write_text("new")
     paths.link(source, target)

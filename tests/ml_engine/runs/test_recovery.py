@@ -1,9 +1,9 @@
-"""kill -9 of the worker, the engine or both, in each kind of run: it ends with the same bytes.
+"""kill -9 of the worker, the engine or both, in each kind of run: the run ends with the same bytes.
 
-A real Celery worker on a real broker works on a chain of an alignment, a detector and scores. In a stage the engine is
-held (tests/ml_engine/pausing), something is killed, and the run must come back and go on.
-HILUM_TEST_RECOVERY=full kills each victim in each stage; else each victim falls once in each kind of run, at its
-beginning, in its longest stage and at its end. test_run_folder kills the engine alone in every stage.
+A real Celery worker on a real broker works on a chain of an alignment, a detector and scores. The engine is
+paused in a stage (tests/ml_engine/pausing), a process is killed, and the run must be queued again and continue.
+HILUM_TEST_RECOVERY=full kills each victim in each stage; otherwise each victim is killed once in each kind of run, at
+its beginning, in its longest stage and at its end. test_run_folder kills the engine alone in every stage.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ml_engine.runs.requests import RunRequest
 from tests.ml_engine import made
 from tests.paths import ROOT
 
-STAGES = {  # where the engine is held: the stage, and how much of it is done
+STAGES = {  # where the engine is paused: the stage, and how much of it is done
     RunKind.FIT_ALIGNMENT: ["films 3", "network 1", "align 0", "measure 0", "results 0"],
     RunKind.FIT_DETECTOR: [
         "films 3", "align 0", "mask 0", "features 1", "banks 1", "calibrate 0", "tune 0", "results 0",
@@ -44,9 +44,9 @@ FULL = os.environ.get("HILUM_TEST_RECOVERY") == "full"
 LONGEST = {RunKind.FIT_ALIGNMENT: "network 1", RunKind.FIT_DETECTOR: "banks 1", RunKind.SCORE: "maps 0"}
 
 
-def pauses(kind: RunKind) -> list[str]:
-    every = STAGES[kind]
-    return every if FULL else [every[0], LONGEST[kind], every[-1]]
+def pause_points(kind: RunKind) -> list[str]:
+    stages = STAGES[kind]
+    return stages if FULL else [stages[0], LONGEST[kind], stages[-1]]
 
 
 class Workers:
@@ -94,29 +94,29 @@ def workers(
 
 
 def engines_of(folder: Path, *, state: str = "") -> list[int]:
-    """The engines at work in the folder; those in a state of /proc only, such as T for stopped."""
-    found = []
+    """The process ids of the engines in the folder; with `state` only those in this state of /proc, such as T."""
+    pids = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             command = (entry / "cmdline").read_bytes().split(b"\0")
-            now = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            process_state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
             continue
-        if str(folder).encode() in command and (not state or now == state):
-            found.append(int(entry.name))
-    return found
+        if str(folder).encode() in command and (not state or process_state == state):
+            pids.append(int(entry.name))
+    return pids
 
 
-def wait_for(what: Any, *, run: Run, seconds: float = 90) -> Any:
-    """The first true answer. Meanwhile the reaper goes round, as beat would have it."""
+def wait_for(condition: Any, *, run: Run, seconds: float = 90) -> Any:
+    """The first true value of `condition()`. Meanwhile the reaper runs, as by the beat."""
     give_up = time.monotonic() + seconds
-    while not (answer := what()):
+    while not (value := condition()):
         run.refresh_from_db()
         assert run.state not in (RunState.FAILED, RunState.CANCELLED), f"{run.message}\n{run.detail}"
         assert time.monotonic() < give_up, f"run {run.kind} is {run.state} in stage {run.stage or 'none'}"
         lifecycle.reap()
         time.sleep(0.05)
-    return answer
+    return value
 
 
 def kill(victim: str, engine: int, workers: Workers) -> None:
@@ -127,9 +127,9 @@ def kill(victim: str, engine: int, workers: Workers) -> None:
         workers.start()
 
 
-def break_in_stages(run: Run, workers: Workers, *, turn: int) -> int:
-    """Returns how many times something was killed."""
-    stages = pauses(RunKind(run.kind))
+def kill_in_stages(run: Run, workers: Workers, *, turn: int) -> int:
+    """Returns how often something was killed."""
+    stages = pause_points(RunKind(run.kind))
     folder = paths.run_folder(run.uuid)
     folder.mkdir(parents=True, exist_ok=True)
     for number, pause in enumerate(stages):
@@ -138,14 +138,16 @@ def break_in_stages(run: Run, workers: Workers, *, turn: int) -> int:
         Run.objects.filter(pk=run.pk).update(losses=0)  # the third in a row would be the last
         (folder / "pause").unlink()
         kill(VICTIMS[(number + turn) % 3], engine, workers)
-        # an orphan that has not noticed yet would be found at the next pause, and killed in its successor's place
+        # an orphan that still runs could be mistaken for its successor at the next pause
         wait_for(lambda engine=engine: engine not in engines_of(folder), run=run)
     return len(stages)
 
 
-def ask(split: Any, name: str) -> list[Run]:
-    wish = RunRequest(site=split.site, name=name)
-    chain = requests.request_chain(wish, split=split, config=made.small_config(), aligned=True, parts=["tune", "test"])
+def request_runs(split: Any, name: str) -> list[Run]:
+    request = RunRequest(site=split.site, name=name)
+    chain = requests.request_chain(
+        request, split=split, config=made.small_config(), aligned=True, parts=["tune", "test"]
+    )
     assert chain.alignment is not None
     return [chain.alignment, chain.detector, chain.score]
 
@@ -162,13 +164,13 @@ def result_bytes(run: Run) -> dict[str, bytes]:
 def test_a_run_killed_in_its_stages_ends_with_the_same_bytes(workers: Workers, turn: int) -> None:
     split = made.small_split(made.site())
     workers.start()
-    for run in (broken := ask(split, "Broken")):
+    for run in (broken := request_runs(split, "Broken")):
         lifecycle.publish(run)  # a second delivery, which must do nothing
-        kills = break_in_stages(run, workers, turn=turn)
+        kills = kill_in_stages(run, workers, turn=turn)
         wait_for(lambda run=run: Run.objects.get(pk=run.pk).state == RunState.DONE, run=run)
         assert Run.objects.get(pk=run.pk).attempt == kills + 1
     workers.kill()
-    for run, whole in zip(broken, ask(split, "Whole"), strict=True):
+    for run, whole in zip(broken, request_runs(split, "Whole"), strict=True):
         supervisor.execute(whole.uuid)
         assert result_bytes(run) == result_bytes(whole)
     assert DetectorModel.objects.values("sha256").distinct().count() == 1
@@ -180,8 +182,8 @@ def test_a_run_killed_in_its_stages_ends_with_the_same_bytes(workers: Workers, t
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_worker_that_is_stopped_hands_its_run_back(workers: Workers) -> None:
-    """A deployment stops workers by SIGTERM: that is no loss of the run's, of which the third would fail it."""
-    alignment, detector, _ = ask(made.small_split(made.site()), "Deployed")
+    """A deployment stops workers with SIGTERM. This does not count as a loss, of which the third fails a run."""
+    alignment, detector, _ = request_runs(made.small_split(made.site()), "Deployed")
     lifecycle.cancel(run=detector, actor=None)  # the alignment alone is enough here
     folder = paths.run_folder(alignment.uuid)
     folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Ablations and sweeps asked for: what is refused at the door, and the folder that the engine gets."""
+"""Requests of ablations and sweeps: which are refused, and the folder that the engine gets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from rest_framework.test import APIClient
 
-from ml_engine.engine.run_folder import RunSpec as EngineRequest
+from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.runner import PLANS
 from ml_engine.models import Run, RunKind
 from ml_engine.runs import study_requests, write_folder
@@ -43,23 +43,25 @@ def web(client: Client, site: Site) -> Client:
     return client
 
 
-def asked(split: Split, **fields: Any) -> RunRequest:
+def run_request(split: Split, **fields: Any) -> RunRequest:
     return RunRequest(site=split.site, name="A study", **fields)
 
 
 def ablation(split: Split, *figures: str, **changes: str) -> Run:
     config = made.small_config(**{"mask": "yes", **changes})
     return study_requests.request_ablation(
-        asked(split), split=split, config=config, figures=figures or study_requests.FIGURES
+        run_request(split), split=split, config=config, figures=figures or study_requests.FIGURES
     )
 
 
 def sweep(split: Split, axes: dict[str, list[str]] | None = None, **changes: str) -> Run:
     config = made.small_config(**changes)
-    return study_requests.request_sweep(asked(split), split=split, config=config, axes=axes or {"rate": ["0.1", "0.2"]})
+    return study_requests.request_sweep(
+        run_request(split), split=split, config=config, axes=axes or {"rate": ["0.1", "0.2"]}
+    )
 
 
-def test_an_ablation_is_queued_as_it_was_asked_for(split: Split) -> None:
+def test_an_ablation_is_queued_as_requested(split: Split) -> None:
     run = ablation(split, "12", "14")
 
     assert (run.kind, run.split, run.asked) == (RunKind.ABLATION, split, {"figures": ["12", "14"]})
@@ -90,8 +92,8 @@ def test_the_folder_holds_no_label_of_test(split: Split, make: Any) -> None:
         "calibrate": ["normal"] * 2,
         "test": ["", ""],
     }
-    request = EngineRequest.from_json(json.loads((folder / "run.json").read_text()))
-    planned = PLANS[run.kind](request)  # the engine plans what was checked at the door
+    spec = RunSpec.from_json(json.loads((folder / "run.json").read_text()))
+    planned = PLANS[run.kind](spec)  # the engine plans what was checked on request
     assert planned.asked == run.asked
 
 
@@ -100,7 +102,7 @@ def test_the_folder_holds_no_label_of_test(split: Split, make: Any) -> None:
     [
         (lambda split: ablation(split, "99"), "figures is '99': choose from 12, 13"),
         (lambda split: study_requests.request_ablation(
-            asked(split), split=split, config=made.small_config(mask="yes"), figures=()), "No figure is chosen"),
+            run_request(split), split=split, config=made.small_config(mask="yes"), figures=()), "No figure is chosen"),
         (lambda split: ablation(split, mask="no"), "mask is False: an ablation sets it cell by cell"),
         (lambda split: sweep(split, {"rate": ["5"]}), "rate is 5.0: it must be from 1e-06 to 1"),
         (lambda split: sweep(split, {"halo": ["1"]}), "halo is no axis of a sweep"),
@@ -108,7 +110,7 @@ def test_the_folder_holds_no_label_of_test(split: Split, make: Any) -> None:
         (lambda split: sweep(split, **{"alignment.method": "landmarks"}), "needs a file that only the command line"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_done_is_refused(split: Split, make: Any, sentence: str) -> None:
+def test_an_impossible_study_is_refused(split: Split, make: Any, sentence: str) -> None:
     with pytest.raises(RunRefused, match=sentence):
         make(split)
     assert not Run.objects.exists()
@@ -156,9 +158,9 @@ def test_the_papers_experiments_are_one_button(web: Client, split: Split) -> Non
     assert "Ablation of the paper" in page
 
 
-def test_a_sweep_is_asked_for_by_lists(web: Client, split: Split) -> None:
-    given = filled(web, "sweep", split, axis_rate="0.1, 0.2,", axis_neighbours="", axis_size="64", align="none")
-    web.post(new("sweep"), given)
+def test_a_sweep_is_requested_by_lists(web: Client, split: Split) -> None:
+    values = filled(web, "sweep", split, axis_rate="0.1, 0.2,", axis_neighbours="", axis_size="64", align="none")
+    web.post(new("sweep"), values)
 
     run = Run.objects.get()
     assert run.asked == {"axes": {"size": ["64"], "rate": ["0.1", "0.2"]}}
@@ -166,7 +168,7 @@ def test_a_sweep_is_asked_for_by_lists(web: Client, split: Split) -> None:
     assert "0.1, 0.2" in web.get(reverse("ml_engine:run", args=[run.uuid])).content.decode()
 
 
-def test_a_sentence_stands_in_the_form(web: Client, split: Split) -> None:
+def test_a_refusal_is_shown_in_the_form(web: Client, split: Split) -> None:
     answer = web.post(new("sweep"), filled(web, "sweep", split, axis_rate="often"))
 
     assert answer.status_code == 400
@@ -174,7 +176,7 @@ def test_a_sentence_stands_in_the_form(web: Client, split: Split) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ablation", "sweep"])
-def test_a_clone_asks_for_the_same(web: Client, split: Split, kind: str) -> None:
+def test_a_clone_requests_the_same(web: Client, split: Split, kind: str) -> None:
     run = ablation(split, "13", seed="3") if kind == "ablation" else sweep(split, {"seed": ["1", "2"]}, align="none")
     form = web.get(f"{new(kind)}?clone={run.uuid}").context["form"]
     web.post(f"{new(kind)}?clone={run.uuid}", {name: form.initial.get(name, "") or "" for name in form.fields})
@@ -184,20 +186,20 @@ def test_a_clone_asks_for_the_same(web: Client, split: Split, kind: str) -> None
     assert (again.asked, again.config | threads) == (run.asked, run.config)
 
 
-def test_the_forecast_says_what_would_be_done(web: Client, split: Split) -> None:
+def test_the_forecast_counts_the_fits(web: Client, split: Split) -> None:
     address = reverse("ml_engine:sweep-forecast")
 
-    told = web.post(address, filled(web, "sweep", split, axis_rate="0.1,0.2", axis_neighbours="1,3", axis_seed="0"))
-    assert told.content.decode() == "This makes 1 alignment and 4 detectors on 1 set of features."
-    told = web.post(address, filled(web, "sweep", split, axis_seed=",".join(map(str, range(61)))))
-    assert "3 × 2 × 61 is 366 detectors: at most 60" in told.content.decode()
-    told = web.post(address, filled(web, "sweep", split, axis_rate="<b>"))
-    assert "<b>" not in told.content.decode()
+    response = web.post(address, filled(web, "sweep", split, axis_rate="0.1,0.2", axis_neighbours="1,3", axis_seed="0"))
+    assert response.content.decode() == "This makes 1 alignment and 4 detectors on 1 set of features."
+    response = web.post(address, filled(web, "sweep", split, axis_seed=",".join(map(str, range(61)))))
+    assert "3 × 2 × 61 is 366 detectors: at most 60" in response.content.decode()
+    response = web.post(address, filled(web, "sweep", split, axis_rate="<b>"))
+    assert "<b>" not in response.content.decode()
     assert not Run.objects.exists()
 
 
 @pytest.mark.parametrize("role", [Role.READER, Role.CURATOR, Role.ADJUDICATOR])
-def test_others_do_not_ask_for_studies(client: Client, split: Split, role: Role) -> None:
+def test_other_roles_may_not_request_studies(client: Client, split: Split, role: Role) -> None:
     client.force_login(made.person("rho", at=split.site, role=role))
 
     for kind in ("ablation", "sweep"):
@@ -216,16 +218,18 @@ def as_member(at: Site, role: Role) -> APIClient:
     return client
 
 
-def wish(split: Split, **more: Any) -> dict[str, Any]:
+def api_fields(split: Split, **more: Any) -> dict[str, Any]:
     settings = {name: text for name, text in made.SMALL.items() if name != "mask"}
     return {"name": "By API", "split": str(split.uuid), "settings": settings, **more}
 
 
-def test_studies_are_asked_for_by_api(split: Split) -> None:
+def test_studies_are_requested_by_api(split: Split) -> None:
     api = as_member(split.site, Role.ANALYST)
 
-    made_ablation = api.post(reverse("api-new-ablation"), wish(split, figures=["12"]), format="json")
-    made_sweep = api.post(reverse("api-new-sweep"), wish(split, axes={"rate": ["0.1"]}, aligned=False), format="json")
+    made_ablation = api.post(reverse("api-new-ablation"), api_fields(split, figures=["12"]), format="json")
+    made_sweep = api.post(
+        reverse("api-new-sweep"), api_fields(split, axes={"rate": ["0.1"]}, aligned=False), format="json"
+    )
 
     assert (made_ablation.status_code, made_ablation.data["asked"]) == (201, {"figures": ["12"]})
     assert (made_sweep.status_code, made_sweep.data["asked"]) == (201, {"axes": {"rate": ["0.1"]}})
@@ -234,18 +238,18 @@ def test_studies_are_asked_for_by_api(split: Split) -> None:
 
 def test_the_api_refuses_as_the_pages_do(split: Split) -> None:
     api = as_member(split.site, Role.ANALYST)
-    refused = api.post(reverse("api-new-sweep"), wish(split, axes={"halo": ["1"]}), format="json")
+    refused = api.post(reverse("api-new-sweep"), api_fields(split, axes={"halo": ["1"]}), format="json")
     assert refused.status_code == 400
     assert "halo is no axis of a sweep" in refused.data["detail"]
 
     reader, stranger = as_member(split.site, Role.READER), as_member(made.site("Busan"), Role.ANALYST)
     for name in ("api-new-ablation", "api-new-sweep"):
-        given = wish(split, axes={"rate": ["0.1"]})
-        assert reader.post(reverse(name), given, format="json").status_code == 403
-        assert stranger.post(reverse(name), given, format="json").status_code == 404
+        fields = api_fields(split, axes={"rate": ["0.1"]})
+        assert reader.post(reverse(name), fields, format="json").status_code == 403
+        assert stranger.post(reverse(name), fields, format="json").status_code == 404
     assert not Run.objects.exists()
 
 
-def test_stages_are_told_in_words() -> None:
+def test_stages_are_shown_in_words() -> None:
     assert stage_words("cell-aligned-masked") == "detector aligned-masked"
     assert stage_words("alignment-base") == "alignment base"

@@ -1,4 +1,4 @@
-"""Rows -> folder -> process -> rows, with the real engine on small films."""
+"""Rows -> run folder -> engine process -> rows, with the real engine on small films."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ml_engine.runs.store_results import percentile
 from portal.models import Image, LabelEvent, LabelSource, Part
 from tests.ml_engine import made
 
-# Threads and a child process see the rows: no test transaction around them.
+# Threads and a child process must see the rows, so the tests run without a transaction.
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
 
@@ -50,7 +50,7 @@ def written(run: Run) -> Path:
 def wait_until(condition: Any, *, seconds: float = 60) -> None:
     give_up = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < give_up, "it did not come to pass"
+        assert time.monotonic() < give_up, "the condition did not become true"
         time.sleep(0.01)
 
 
@@ -153,8 +153,10 @@ def test_a_missing_pixel_file_is_a_sentence(split: Any) -> None:
 
 @pytest.fixture
 def chain(split: Any) -> Any:
-    wish = RunRequest(site=split.site, name="Whole")
-    return requests.request_chain(wish, split=split, config=made.small_config(), aligned=True, parts=["tune", "test"])
+    request = RunRequest(site=split.site, name="Whole")
+    return requests.request_chain(
+        request, split=split, config=made.small_config(), aligned=True, parts=["tune", "test"]
+    )
 
 
 def test_a_chain_ends_in_models_and_scores(chain: Any) -> None:
@@ -164,7 +166,7 @@ def test_a_chain_ends_in_models_and_scores(chain: Any) -> None:
         assert (run.state, run.message, run.detail) == (RunState.DONE, "", "")
         assert run.stage_count > 0
         assert run.versions["torch"]
-        assert run.device == "cpu"  # what the engine says, not what was asked for
+        assert run.device == "cpu"  # what the engine reports, not what was requested
     alignment, detector = AlignmentModel.objects.get(), DetectorModel.objects.get()
     assert detector.alignment == alignment
     assert paths.file_sha256(paths.model_path(detector.sha256)) == detector.sha256
@@ -230,7 +232,7 @@ def test_executing_an_unknown_run_changes_nothing(data_dir: Path) -> None:
 
 
 class Started:
-    """A run whose supervisor works in a thread, up to the moment when its engine has said its first word."""
+    """A run whose supervisor works in a thread; its engine has written its first event."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -246,7 +248,7 @@ class Started:
     def engines(self) -> list[int]:
         return engines_of(self.folder)
 
-    def ended(self) -> Run:
+    def wait(self) -> Run:
         self.thread.join(60)
         assert not self.thread.is_alive()
         self.run.refresh_from_db()
@@ -254,16 +256,16 @@ class Started:
 
 
 def engines_of(folder: Path) -> list[int]:
-    """The processes that have the folder on their command line."""
-    found = []
+    """The ids of the processes that have the folder on their command line."""
+    pids = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             command = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
         if str(folder).encode() in command:
-            found.append(int(entry.name))
-    return found
+            pids.append(int(entry.name))
+    return pids
 
 
 @pytest.fixture
@@ -275,17 +277,17 @@ def long_run(split: Any) -> Run:
 def test_a_cancel_ends_the_engine(long_run: Run) -> None:
     started = Started(long_run)
     lifecycle.cancel(run=long_run, actor=None)
-    assert started.ended().state == RunState.CANCELLED
+    assert started.wait().state == RunState.CANCELLED
     assert started.engines() == []
 
 
-def test_an_engine_that_does_not_listen_is_killed(
+def test_an_engine_that_ignores_sigterm_is_killed(
     long_run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    deaf = tmp_path / "deaf"
-    deaf.write_text(f"#!/bin/sh\ntrap '' TERM\ntouch {tmp_path}/up\nwhile true; do sleep 0.1; done\n")
-    deaf.chmod(0o755)
-    monkeypatch.setattr(engine_process.sys, "executable", str(deaf))
+    stubborn = tmp_path / "stubborn"
+    stubborn.write_text(f"#!/bin/sh\ntrap '' TERM\ntouch {tmp_path}/up\nwhile true; do sleep 0.1; done\n")
+    stubborn.chmod(0o755)
+    monkeypatch.setattr(engine_process.sys, "executable", str(stubborn))
     monkeypatch.setattr(engine_process, "STOP_SECONDS", 0.2)
     folder = written(long_run)
     engine = engine_process.Engine(folder, attempt=1, device="cpu")
@@ -302,7 +304,7 @@ def test_an_engine_that_does_not_listen_is_killed(
 def test_a_lost_lease_ends_the_engine_and_writes_nothing(long_run: Run) -> None:
     started = Started(long_run)
     Run.objects.filter(pk=long_run.pk).update(lease_owner="another", attempt=2)
-    run = started.ended()
+    run = started.wait()
     assert (run.state, run.lease_owner, run.attempt) == (RunState.RUNNING, "another", 2)
     assert started.engines() == []
 
@@ -311,7 +313,7 @@ def test_a_killed_engine_brings_the_run_back_to_the_queue(long_run: Run) -> None
     started = Started(long_run)
     for pid in started.engines():
         os.kill(pid, 9)
-    run = started.ended()
+    run = started.wait()
     assert (run.state, run.losses) == (RunState.QUEUED, 1)
     assert run.detail == "The engine of attempt 1 ended by SIGKILL."
 
@@ -319,23 +321,23 @@ def test_a_killed_engine_brings_the_run_back_to_the_queue(long_run: Run) -> None
 def test_a_stopping_worker_hands_the_run_back(long_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     started = Started(long_run)
     monkeypatch.setattr(worker_state, "should_stop", 0)
-    run = started.ended()
+    run = started.wait()
     assert (run.state, run.losses) == (RunState.QUEUED, 0)
     assert started.engines() == []
 
 
-def test_it_beats_while_the_engine_is_silent(long_run: Run, settings: Any) -> None:
+def test_the_supervisor_beats_while_the_engine_is_silent(long_run: Run, settings: Any) -> None:
     settings.RUN_LEASE_SECONDS, settings.RUN_HEARTBEAT_SECONDS = 2, 0.2
     started = Started(long_run)
     (engine,) = started.engines()
-    os.kill(engine, 19)  # stopped: it says nothing more
+    os.kill(engine, 19)  # stopped: it reports nothing more
     first = Run.objects.get(pk=long_run.pk).heartbeat_at
     wait_until(lambda: Run.objects.get(pk=long_run.pk).heartbeat_at > first)
     second = Run.objects.get(pk=long_run.pk).heartbeat_at
     wait_until(lambda: Run.objects.get(pk=long_run.pk).heartbeat_at > second)
     lifecycle.cancel(run=long_run, actor=None)
     os.kill(engine, 18)
-    assert started.ended().state == RunState.CANCELLED
+    assert started.wait().state == RunState.CANCELLED
 
 
 def test_a_busy_folder_is_waited_for(split: Any, monkeypatch: pytest.MonkeyPatch) -> None:

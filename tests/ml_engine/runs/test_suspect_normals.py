@@ -1,4 +1,4 @@
-"""The least normal fit films as a screening queue, outlined where they are hottest, and nothing of the score said."""
+"""The least normal fit films as a screening queue: outlined where they are hottest, without revealing scores."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ SCORES = [1.25, 7.5, 3.125, 9.875, 0.5, 2.75]  # of the six fit films, in the or
 # the region ------------------------------------------------------------------------------------------------
 
 
-def test_the_region_is_what_joins_the_hottest_patch() -> None:
+def test_the_region_is_connected_to_the_hottest_patch() -> None:
     fused = np.zeros((5, 5))
     fused[1, 1:3] = 10, 6
     fused[4, 4] = 9  # as hot, but elsewhere
-    fused[2, 2] = 4  # joined, but not half as hot
+    fused[2, 2] = 4  # connected, but not half as hot
     region = hottest_region(fused)
     assert {tuple(at) for at in np.argwhere(region).tolist()} == {(1, 1), (1, 2)}
 
@@ -147,7 +147,7 @@ def test_the_button_leads_to_the_queue(client: Client, detector: DetectorModel, 
     assert answer["Location"] == reverse("portal:queue", args=[ScreeningQueue.objects.get().uuid])
 
 
-def test_what_cannot_be_queued_is_told_on_the_page(client: Client, detector: DetectorModel, ana: Any) -> None:
+def test_a_refused_queue_is_reported_on_the_page(client: Client, detector: DetectorModel, ana: Any) -> None:
     client.force_login(ana)
     (paths.run_folder(detector.run.uuid) / "fit_scores.csv").unlink()
     answer = client.post(reverse("ml_engine:queue-suspects", args=[detector.run.uuid]), follow=True)
@@ -156,8 +156,8 @@ def test_what_cannot_be_queued_is_told_on_the_page(client: Client, detector: Det
     assert client.post(reverse("ml_engine:queue-suspects", args=[no_detector.uuid])).status_code == 404
 
 
-def answers(client: Client, queue: ScreeningQueue) -> list[Any]:
-    """Whatever a curator's browser gets of a queue: pages, JSON, the API."""
+def responses(client: Client, queue: ScreeningQueue) -> list[Any]:
+    """All responses of a queue that a curator's browser may get: pages, JSON, the API."""
     films = client.get(reverse("portal:queue-films", args=[queue.uuid])).json()["films"]
     addresses = [
         reverse("portal:queues"),
@@ -176,10 +176,10 @@ def test_nothing_of_a_score_reaches_a_curator(client: Client, detector: Detector
     queue = queue_least_normal(detector=detector, author=ana)
     words = [str(score) for score in SCORES if len(str(score)) > 3] + ["p_value", "percentile", "fused"]
     pages = [client.get(reverse("portal:image", args=[film.uuid])) for film in positions(queue)]
-    for answer in answers(client, queue) + pages:
+    for answer in responses(client, queue) + pages:
         assert answer.status_code == 200
-        told = answer.content.decode() + str(dict(answer.headers))
-        assert not [word for word in words if word in told], answer.request["PATH_INFO"]
+        text = answer.content.decode() + str(dict(answer.headers))
+        assert not [word for word in words if word in text], answer.request["PATH_INFO"]
 
 
 @pytest.mark.parametrize("part", [Part.TUNE, Part.CALIBRATE, Part.TEST])
@@ -189,10 +189,10 @@ def test_a_film_that_is_held_out_later_is_withheld(
     client.force_login(ana)
     queue = queue_least_normal(detector=detector, author=ana)
     first = positions(queue)[0]
-    told = [answer.content.decode() for answer in answers(client, queue)]
-    assert any(str(first.uuid) in text for text in told)
+    texts = [answer.content.decode() for answer in responses(client, queue)]
+    assert any(str(first.uuid) in text for text in texts)
     made.split(detector.site, {part: [first]}, name="Second")
     boxes = reverse("portal:queue-boxes", args=[queue.uuid, first.uuid])
     assert client.get(boxes).status_code == 404
-    for answer in answers(client, queue):
+    for answer in responses(client, queue):
         assert str(first.uuid) not in answer.content.decode(), answer.request["PATH_INFO"]

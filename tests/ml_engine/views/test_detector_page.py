@@ -1,4 +1,4 @@
-"""The page of a fitted detector: its model, what was chosen on tune, the least normal of its fit films."""
+"""The page of a fitted detector: its model, the settings chosen on tune, the least normal fit films."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_patchcore_shows_its_banks(web: Client, split: Split) -> None:
         ({"detector": "spade", "gallery": GallerySizes(films=9, patches=99)}, "9 films, 99 patches"),
     ],
 )
-def test_a_baseline_shows_what_it_has(web: Client, split: Split, model: dict[str, Any], words: str) -> None:
+def test_a_baseline_shows_its_model(web: Client, split: Split, model: dict[str, Any], words: str) -> None:
     report = reports.detector_report(**model, bank=None, covering_radius=None, about="About it.")
     text = page(web, made.detector_model(split, report))
 
@@ -68,13 +68,13 @@ def test_a_baseline_shows_what_it_has(web: Client, split: Split, model: dict[str
     assert "Region banks" not in text
 
 
-def test_an_approximate_detector_says_so(web: Client, split: Split) -> None:
+def test_an_approximate_detector_is_marked(web: Client, split: Split) -> None:
     text = page(web, made.detector_model(split, reports.detector_report(note="approximate: the banks were extended")))
 
     assert "approximate: the banks were extended" in text
 
 
-def test_a_chosen_auroc_is_called_optimistic(web: Client, split: Split) -> None:
+def test_a_chosen_auroc_is_marked_as_optimistic(web: Client, split: Split) -> None:
     aurocs = [0.5] * 101
     aurocs[60] = 0.91
     chosen = ChosenSettings(rate=0.01, neighbours=1, top_share=0.01)

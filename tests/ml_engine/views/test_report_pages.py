@@ -1,5 +1,5 @@
-"""The pages of fits show every number of a report that the product's writers wrote: Django prints a name that is not
-there as nothing, without a word."""
+"""The pages of fits show every number of a report as the engine writes it. Django renders a missing name as nothing,
+without an error, so each number is asserted."""
 
 from __future__ import annotations
 
@@ -127,10 +127,10 @@ def detectors() -> dict[str, tuple[DetectorReport, tuple[str, ...]]]:
         "padim": {"padim": GaussianSizes(places=620, dimensions=100), **without},
         "spade": {"gallery": GallerySizes(films=19, patches=99), **without},
     }
-    found = {"patchcore": (plain, (*shared, *banks))}
+    cases = {"patchcore": (plain, (*shared, *banks))}
     for kind, words in (("padim", "620 Gaussians in 100 dimensions"), ("spade", "19 films, 99 patches")):
-        found[kind] = (replace(plain, detector=kind, **changed[kind]), (*shared, words))
-    return found
+        cases[kind] = (replace(plain, detector=kind, **changed[kind]), (*shared, words))
+    return cases
 
 
 @pytest.mark.parametrize("kind", ["patchcore", "padim", "spade"])
@@ -149,7 +149,9 @@ def test_a_detectors_page_shows_all_of_its_report(web: Client, split: Split, tmp
         ("detector", "detector.json does not hold mask.share_kept: fit the detector again."),
     ],
 )
-def test_a_report_that_lacks_a_number_is_said_on_the_page(web: Client, split: Split, name: str, sentence: str) -> None:
+def test_a_report_without_a_number_is_explained_on_the_page(
+    web: Client, split: Split, name: str, sentence: str
+) -> None:
     model: AlignmentModel | DetectorModel
     if name == "alignment":
         report = reports.alignment_report().to_json()

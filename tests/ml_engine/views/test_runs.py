@@ -64,7 +64,7 @@ def at(name: str, run: Run) -> str:
 # Who may ---------------------------------------------------------------------------------------------
 
 PAGES = ["run", "run-progress", "run-log"]
-ACTS = ["run-cancel", "run-retry"]
+ACTIONS = ["run-cancel", "run-retry"]
 
 
 def test_a_stranger_is_sent_to_log_in(client: Client, split: Any) -> None:
@@ -72,7 +72,7 @@ def test_a_stranger_is_sent_to_log_in(client: Client, split: Any) -> None:
     addresses = [reverse("ml_engine:runs"), new("score"), *(at(name, run) for name in PAGES)]
     for address in addresses:
         assert client.get(address).headers["Location"].startswith("/accounts/login/")
-    for name in ACTS:
+    for name in ACTIONS:
         assert client.post(at(name, run)).headers["Location"].startswith("/accounts/login/")
 
 
@@ -81,36 +81,36 @@ def test_another_sites_run_does_not_exist(client: Client, split: Any) -> None:
     client.force_login(elsewhere)
     run = made.run(split, name="Secret plan")
     assert [client.get(at(name, run)).status_code for name in PAGES] == [404] * 3
-    assert [client.post(at(name, run)).status_code for name in ACTS] == [404] * 2
+    assert [client.post(at(name, run)).status_code for name in ACTIONS] == [404] * 2
     assert client.get(new(run.kind, clone=str(run.uuid))).status_code == 404
     assert "Secret plan" not in client.get(reverse("ml_engine:runs")).text
     run.refresh_from_db()
     assert run.state == RunState.QUEUED
 
 
-def test_a_reader_sees_runs_but_may_not_ask_for_one(reader: Client, split: Any) -> None:
+def test_a_reader_sees_runs_but_may_not_request_one(reader: Client, split: Any) -> None:
     run = made.run(split)
     assert [reader.get(at(name, run)).status_code for name in PAGES] == [200] * 3
-    answers = [reader.get(new("fit_detector")), *(reader.post(at(name, run)) for name in ACTS)]
+    answers = [reader.get(new("fit_detector")), *(reader.post(at(name, run)) for name in ACTIONS)]
     assert [answer.status_code for answer in answers] == [403] * 3
     assert "you need one of these roles: analyst, manager" in answers[0].text
     assert "Clone with changes" not in reader.get(at("run", run)).text
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_pages_are_only_read(web: Client, split: Any, name: str) -> None:
+def test_pages_accept_only_get(web: Client, split: Any, name: str) -> None:
     assert web.post(at(name, made.run(split))).status_code == 405
 
 
-@pytest.mark.parametrize("name", ACTS)
-def test_acts_are_only_posted(web: Client, split: Any, name: str) -> None:
+@pytest.mark.parametrize("name", ACTIONS)
+def test_actions_accept_only_post(web: Client, split: Any, name: str) -> None:
     assert web.get(at(name, made.run(split))).status_code == 405
 
 
 # The list --------------------------------------------------------------------------------------------
 
 
-def test_without_runs_the_list_says_what_to_do(web: Client, reader: Client) -> None:
+def test_an_empty_list_explains_what_to_do(web: Client, reader: Client) -> None:
     assert "Fit a detector" in web.get(reverse("ml_engine:runs")).text
     assert "An analyst or a manager of the site can ask for one." in reader.get(reverse("ml_engine:runs")).text
 
@@ -127,14 +127,14 @@ def test_the_list_filters_by_kind_and_state(web: Client, split: Any) -> None:
     assert "Failed detector" not in by_state
 
 
-def test_the_list_asks_for_news_while_a_run_is_on_its_way(web: Client, split: Any) -> None:
+def test_the_list_polls_while_a_run_is_active(web: Client, split: Any) -> None:
     run = made.run(split, state=RunState.RUNNING, stage="banks", done=3, total=10, seconds_left=75)
     address = reverse("ml_engine:runs")
     text = web.get(address).text
     assert 'hx-trigger="every 2s"' in text
     assert "selecting the memory banks, 75 s left" in text
-    news = web.get(address, headers={"HX-Request": "true"}).text
-    assert news.lstrip().startswith('<div id="runs"')
+    fragment = web.get(address, headers={"HX-Request": "true"}).text
+    assert fragment.lstrip().startswith('<div id="runs"')
     Run.objects.filter(pk=run.pk).update(state=RunState.DONE)
     assert "hx-trigger" not in web.get(address).text
 
@@ -148,19 +148,19 @@ def test_the_list_takes_the_same_queries_for_any_number_of_runs(
     made.run(split)
     with CaptureQueriesContext(
         connection,
-    ) as one:
+    ) as queries:
         web.get(reverse("ml_engine:runs"))
     first = made.run(split)
     for _ in range(5):
         made.run(split, kind=RunKind.FIT_DETECTOR, after=first, requested_by=User.objects.first())
-    with django_assert_num_queries(len(one)):
+    with django_assert_num_queries(len(queries)):
         web.get(reverse("ml_engine:runs"))
 
 
 # A run -----------------------------------------------------------------------------------------------
 
 
-def test_a_running_run_shows_where_it_stands(web: Client, split: Any) -> None:
+def test_a_running_run_shows_its_progress(web: Client, split: Any) -> None:
     run = made.run(
         split,
         state=RunState.RUNNING,
@@ -188,18 +188,18 @@ def test_a_running_run_shows_where_it_stands(web: Client, split: Any) -> None:
     assert "random weights" not in text
 
 
-def test_the_news_stop_when_the_run_has_ended(web: Client, split: Any) -> None:
+def test_polling_stops_when_the_run_has_ended(web: Client, split: Any) -> None:
     run = made.run(split, state=RunState.RUNNING)
-    news = web.get(at("run-progress", run))
-    assert "HX-Refresh" not in news.headers
-    assert "hx-trigger" in news.text
+    response = web.get(at("run-progress", run))
+    assert "HX-Refresh" not in response.headers
+    assert "hx-trigger" in response.text
     Run.objects.filter(pk=run.pk).update(state=RunState.DONE)
-    news = web.get(at("run-progress", run))
-    assert news.headers["HX-Refresh"] == "true"
-    assert "hx-trigger" not in news.text
+    response = web.get(at("run-progress", run))
+    assert response.headers["HX-Refresh"] == "true"
+    assert "hx-trigger" not in response.text
 
 
-def test_a_failed_run_says_why_with_a_reference_and_a_retry(web: Client, split: Any) -> None:
+def test_a_failed_run_shows_its_reason_a_reference_and_a_retry(web: Client, split: Any) -> None:
     run = made.run(split, state=RunState.FAILED, message="The disk is full: free some space.", detail="Traceback")
     text = web.get(at("run", run)).text
     assert "The disk is full: free some space." in text
@@ -214,14 +214,14 @@ def test_the_detail_is_for_staff(client: Client, split: Any) -> None:
     assert "Traceback" in client.get(at("run", run)).text
 
 
-def test_random_weights_are_said_loudly(web: Client, split: Any) -> None:
+def test_random_weights_are_marked(web: Client, split: Any) -> None:
     run = made.run(split, kind=RunKind.FIT_DETECTOR, random_weights=True)
     notice = '<p class="hilum-random" role="note">random weights, not for evaluation</p>'
     assert notice in web.get(at("run", run)).text
     assert "random weights, not for evaluation" in web.get(reverse("ml_engine:runs")).text
 
 
-def test_a_choice_of_models_says_which_have_random_weights(web: Client, split: Any) -> None:
+def test_a_choice_of_models_marks_random_weights(web: Client, split: Any) -> None:
     made.detector_model(split)
     made.run(split, name="Waiting", kind=RunKind.FIT_DETECTOR, random_weights=True)
     text = web.get(new("score")).text
@@ -231,7 +231,7 @@ def test_a_choice_of_models_says_which_have_random_weights(web: Client, split: A
     assert "An alignment · split First</option>" in web.get(new("fit_detector")).text
 
 
-def test_random_weights_are_said_in_the_admin(client: Client, split: Any) -> None:
+def test_random_weights_are_marked_in_the_admin(client: Client, split: Any) -> None:
     client.force_login(User.objects.create(username="root", is_staff=True, is_superuser=True))
     run = made.run(split, name="Untrained", kind=RunKind.FIT_DETECTOR, random_weights=True)
     trained = made.run(split, name="Trained", kind=RunKind.FIT_DETECTOR)
@@ -265,7 +265,7 @@ PAIR = PicturePair(
 
 
 def pictured(split: Any) -> Run:
-    """The run of an alignment with one picture on disk, and two that are lost; beside it a file that is none."""
+    """The run of an alignment with one picture on disk and two that are lost, and another file in its folder."""
     report = reports.alignment_report(pictures=["canonical.png", PAIR.before, PAIR.after], pairs=[PAIR])
     run = made.alignment_model(split, report).run
     for name in ("canonical.png", "other.png"):
@@ -309,11 +309,11 @@ def test_pictures_are_of_the_site(client: Client, split: Any) -> None:
     assert client.get(address).status_code == 404
 
 
-def test_pictures_are_only_read(web: Client, split: Any) -> None:
+def test_pictures_accept_only_get(web: Client, split: Any) -> None:
     assert web.post(picture(pictured(split), "canonical.png")).status_code == 405
 
 
-def test_an_alignment_shows_what_it_left_of_known_affines(web: Client, split: Any) -> None:
+def test_an_alignment_shows_the_errors_of_known_affines(web: Client, split: Any) -> None:
     measures = reports.alignment_measures(known=reports.KNOWN, consistency=reports.LEFT, landmarks=reports.LANDMARKS)
     model = made.alignment_model(split, reports.alignment_report(measures=measures))
     text = web.get(at("run", model.run)).text
@@ -350,7 +350,9 @@ def test_a_detector_shows_its_summary(web: Client, split: Any) -> None:
         (MapThreshold(kind="film", value=None, note="A false-alarm rate of 0.1 needs more."), "of 0.1 needs more."),
     ],
 )
-def test_a_detector_says_where_maps_are_marked(web: Client, split: Any, threshold: MapThreshold, words: str) -> None:
+def test_a_detector_shows_the_threshold_of_its_maps(
+    web: Client, split: Any, threshold: MapThreshold, words: str
+) -> None:
     model = made.detector_model(split, reports.detector_report(threshold=threshold))
     assert words in one_line(web.get(at("run", model.run)))
 
@@ -379,7 +381,7 @@ def test_cancel_and_retry(web: Client, split: Any) -> None:
 # A new run -------------------------------------------------------------------------------------------
 
 
-def wish(on: Any, /, **fields: Any) -> dict[str, Any]:
+def fit_fields(on: Any, /, **fields: Any) -> dict[str, Any]:
     small = {"size": 64, "backbone": "resnet18", "weights": "random", "rate": 0.1, "grid": 2, "mask": "no"}
     plain = {"name": "Mine", "split": on.uuid, "preset": "default", "alignment": "none"}
     return plain | small | fields
@@ -393,7 +395,7 @@ def test_the_forms_open(web: Client, split: Any) -> None:
     assert f'value="{split.uuid}" selected' in web.get(new("fit_detector", split=str(split.uuid))).text
 
 
-def test_a_run_is_asked_for_at_the_site_of_what_it_starts_from(web: Client, analyst: User, split: Any) -> None:
+def test_a_run_is_requested_at_the_site_of_its_split_or_detector(web: Client, analyst: User, split: Any) -> None:
     """The site in the bar is Aachen; split and detector are Seoul's."""
     Membership.objects.create(user=analyst, site=made.site("Aachen"), role=Role.ANALYST)
     detector = made.detector_model(split)
@@ -403,20 +405,20 @@ def test_a_run_is_asked_for_at_the_site_of_what_it_starts_from(web: Client, anal
     assert f'value="{split.uuid}" selected' in page.text
     page = web.get(new("score", detector=str(detector.run.uuid)))
     assert f'value="{detector.run.uuid}" selected' in page.text
-    answer = web.post(new("fit_detector", split=str(split.uuid)), wish(split))
+    answer = web.post(new("fit_detector", split=str(split.uuid)), fit_fields(split))
     assert answer.status_code == 302
     assert Run.objects.get(name="Mine").site == split.site
 
 
-def test_a_run_from_a_split_that_is_not_there_is_none(web: Client, split: Any) -> None:
+def test_a_run_from_an_unknown_split_is_404(web: Client, split: Any) -> None:
     elsewhere = made.split(made.site("Busan"), name="Theirs")
     for address in (str(elsewhere.uuid), "nonsense"):
         assert web.get(new("fit_detector", split=address)).status_code == 404
         assert web.get(new("score", detector=address)).status_code == 404
 
 
-def test_a_detector_is_asked_for(web: Client, split: Any, analyst: User) -> None:
-    answer = web.post(new("fit_detector"), wish(split, note="Why not.", advanced="batch=4\n\nimage_score = max"))
+def test_a_detector_is_requested(web: Client, split: Any, analyst: User) -> None:
+    answer = web.post(new("fit_detector"), fit_fields(split, note="Why not.", advanced="batch=4\n\nimage_score = max"))
     run = Run.objects.get()
     assert answer.headers["Location"] == at("run", run)
     assert (run.kind, run.requested_by, run.note, run.random_weights) == ("fit_detector", analyst, "Why not.", True)
@@ -431,7 +433,7 @@ def test_a_detector_is_asked_for(web: Client, split: Any, analyst: User) -> None
     }
 
 
-def test_the_backbones_and_weights_that_are_known_are_choices(web: Client, split: Any, data_dir: Path) -> None:
+def test_known_backbones_and_weights_are_choices(web: Client, split: Any, data_dir: Path) -> None:
     header = {"architecture": "timm:resnet26", "sha256": "0" * 64}
     write_tensors(data_dir / "weights" / "mine-00000000.safetensors", {"a": torch.zeros(1)}, header)
     page = web.get(new("fit_detector")).text
@@ -443,7 +445,7 @@ def test_the_backbones_and_weights_that_are_known_are_choices(web: Client, split
 
 
 def test_a_backbone_brings_its_layers_and_weights_along(web: Client, split: Any) -> None:
-    web.post(new("fit_detector"), wish(split, backbone="timm:vit_small_patch14_dinov2", weights="", size=""))
+    web.post(new("fit_detector"), fit_fields(split, backbone="timm:vit_small_patch14_dinov2", weights="", size=""))
     run = Run.objects.get()
     assert [run.config[name] for name in ("layers", "weights", "size")] == ["last", "dinov2", 224]
     clone = web.get(new("fit_detector", clone=str(run.uuid))).text
@@ -454,33 +456,33 @@ def test_a_backbone_brings_its_layers_and_weights_along(web: Client, split: Any)
 def test_weights_of_another_network_are_refused_before_the_run(web: Client, split: Any, data_dir: Path) -> None:
     header = {"architecture": "resnet50", "sha256": "0" * 64}
     write_tensors(data_dir / "weights" / "mine.safetensors", {"a": torch.zeros(1)}, header)
-    answer = web.post(new("fit_detector"), wish(split, weights="mine.safetensors"))
+    answer = web.post(new("fit_detector"), fit_fields(split, weights="mine.safetensors"))
     assert "The weights mine.safetensors are of resnet50, and the backbone is resnet18: choose the two" in answer.text
     assert not Run.objects.exists()
 
 
 def test_an_alignment_may_be_fitted_first(web: Client, split: Any) -> None:
-    web.post(new("fit_detector"), wish(split, alignment="first", advanced="alignment.perceptual=0"))
+    web.post(new("fit_detector"), fit_fields(split, alignment="first", advanced="alignment.perceptual=0"))
     run = Run.objects.get(kind=RunKind.FIT_DETECTOR)
     assert run.after is not None
     assert (run.after.kind, run.after.name, run.after.split) == ("fit_alignment", "Mine: alignment", split)
     assert run.config["align"] == "network"
 
 
-def test_an_alignment_is_asked_for(web: Client, split: Any) -> None:
+def test_an_alignment_is_requested(web: Client, split: Any) -> None:
     fields = {"name": "Mine", "split": split.uuid, "preset": "paper", "seed": 7, "advanced": "alignment.epochs=3"}
     web.post(new("fit_alignment"), fields)
     run = Run.objects.get()
     assert (run.kind, run.seed, run.config["alignment"]["epochs"]) == ("fit_alignment", 7, 3)
 
 
-def test_a_weight_that_is_given_is_not_chosen_on_tune(web: Client, split: Any) -> None:
-    web.post(new("fit_detector"), wish(split, fusion_weight="0.3"))
+def test_a_weight_set_by_hand_is_not_chosen_on_tune(web: Client, split: Any) -> None:
+    web.post(new("fit_detector"), fit_fields(split, fusion_weight="0.3"))
     config = Run.objects.get().config
     assert (config["fusion_weight"], config["fusion_choice"]) == (0.3, "config")
 
 
-def test_scores_are_asked_for_by_part_or_by_dataset(web: Client, split: Any) -> None:
+def test_scores_are_requested_by_part_or_by_dataset(web: Client, split: Any) -> None:
     detector = made.detector_model(split)
     web.post(new("score"), {"name": "By part", "detector": detector.run.uuid, "parts": ["test", "tune"]})
     dataset = split.site.datasets.get()
@@ -510,8 +512,8 @@ def test_scores_may_wait_for_their_detector(web: Client, split: Any) -> None:
         ({"advanced": "batch=many"}, "batch is &#x27;many&#x27;: it must be a whole number."),
     ],
 )
-def test_a_bad_wish_is_refused_with_a_sentence(web: Client, split: Any, fields: Any, sentence: str) -> None:
-    answer = web.post(new("fit_detector"), wish(split, **fields))
+def test_a_bad_request_is_refused_with_a_sentence(web: Client, split: Any, fields: Any, sentence: str) -> None:
+    answer = web.post(new("fit_detector"), fit_fields(split, **fields))
     assert answer.status_code == 400
     assert sentence in answer.text
     assert not Run.objects.exists()
@@ -528,27 +530,29 @@ def test_scoring_nothing_is_refused(web: Client, split: Any) -> None:
 def test_an_alignment_of_another_split_is_refused(web: Client, split: Any) -> None:
     other = made.split(split.site, {"fit": [made.film(split.site.datasets.get(), number=900)]}, name="Second")
     alignment = made.alignment_model(other)
-    answer = web.post(new("fit_detector"), wish(split, alignment=alignment.uuid))
+    answer = web.post(new("fit_detector"), fit_fields(split, alignment=alignment.uuid))
     assert "was fitted on the split “Second”, where this split&#x27;s test films may have been" in answer.text
 
 
-def test_an_alignment_that_read_films_differently_is_refused(web: Client, split: Any) -> None:
+def test_an_alignment_that_prepared_films_differently_is_refused(web: Client, split: Any) -> None:
     alignment = made.alignment_model(split)
-    answer = web.post(new("fit_detector"), wish(split, alignment=alignment.uuid, preset="paper"))
+    answer = web.post(new("fit_detector"), fit_fields(split, alignment=alignment.uuid, preset="paper"))
     assert "intensity is minmax here and was window when the alignment was fitted" in answer.text
 
 
 def test_another_sites_split_is_no_choice(web: Client, split: Any) -> None:
     other = made.split(made.site("Busan"), name="Theirs")
-    assert web.post(new("fit_detector"), wish(other)).status_code == 400
+    assert web.post(new("fit_detector"), fit_fields(other)).status_code == 400
     assert not Run.objects.exists()
 
 
 # Clones ----------------------------------------------------------------------------------------------
 
 
-def test_a_clone_starts_with_all_that_was_asked(web: Client, split: Any) -> None:
-    web.post(new("fit_detector"), wish(split, fusion_weight="0.3", seed="5", advanced="batch=4\nalignment.epochs=3"))
+def test_a_clone_starts_with_the_whole_request(web: Client, split: Any) -> None:
+    web.post(
+        new("fit_detector"), fit_fields(split, fusion_weight="0.3", seed="5", advanced="batch=4\nalignment.epochs=3")
+    )
     run = Run.objects.get()
     form = web.get(new("fit_detector", clone=str(run.uuid))).context["form"]
     web.post(
@@ -567,12 +571,12 @@ def test_a_clone_of_scores_keeps_detector_and_parts(web: Client, split: Any) -> 
     assert (form["detector"].value(), form["parts"].value()) == (str(run.detector.run.uuid), ["test"])
 
 
-def test_what_changed_from_the_preset_makes_the_same_config_again() -> None:
+def test_the_changes_from_the_preset_make_the_same_config_again() -> None:
     changes = {"size": "448", "mask": "no", "mask_keep": "none", "alignment.epochs": "2", "alignment.rounds": "1"}
     config = config_from("default", changes)
-    found = changes_from_preset(config.to_json())
-    assert found == changes
-    assert config_from("default", found) == config
+    from_config = changes_from_preset(config.to_json())
+    assert from_config == changes
+    assert config_from("default", from_config) == config
 
 
 def test_the_form_shows_a_field_for_each_setting_of_its_own(web: Client, split: Any) -> None:

@@ -1,4 +1,4 @@
-"""manage.py weights, on files made here."""
+"""manage.py weights, on files that the tests make."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def resnet18(tmp_path: Path) -> Path:
 
 
 def test_the_list_names_what_is_missing_and_where_it_is(data_dir: Path) -> None:
-    said = command("list")
-    assert "wide_resnet50_2-95faca4d.safetensors" in said
-    assert "not here: https://download.pytorch.org/models/wide_resnet50_2-95faca4d.pth" in said
+    output = command("list")
+    assert "wide_resnet50_2-95faca4d.safetensors" in output
+    assert "not here: https://download.pytorch.org/models/wide_resnet50_2-95faca4d.pth" in output
 
 
 def test_a_file_is_imported_listed_and_verified(data_dir: Path, resnet18: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_file_is_imported_listed_and_verified(data_dir: Path, resnet18: Path) 
     assert command("verify").startswith(f"good: {stored.name}")
 
 
-def test_a_damaged_file_is_found(data_dir: Path, resnet18: Path) -> None:
+def test_a_damaged_file_is_detected(data_dir: Path, resnet18: Path) -> None:
     command("import", str(resnet18))
     (stored,) = (data_dir / "weights").glob("*.safetensors")
     data = bytearray(stored.read_bytes())
@@ -56,7 +56,7 @@ def test_without_files_there_is_nothing_to_verify(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["none.safetensors", "wrong.pth"])
-def test_a_file_that_will_not_do_is_refused_with_a_sentence(data_dir: Path, tmp_path: Path, name: str) -> None:
+def test_an_unusable_file_is_refused_with_a_sentence(data_dir: Path, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     if name == "wrong.pth":
         path.write_bytes(b"not what torchvision publishes")
