@@ -1,4 +1,4 @@
-"""axe-core in the page: what is seriously wrong for people who see, hear or move differently."""
+"""axe-core in the page: serious accessibility problems."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ SCRIPT = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(
 
 
 def serious_findings(page: Page) -> list[str]:
-    """Rule, what it asks for and the element, of every serious or critical finding."""
+    """The rule, its help text and the element, for every serious or critical violation."""
     page.evaluate(f"() => {{ {SCRIPT} }}")
-    found = page.evaluate("async () => (await axe.run(document, { resultTypes: ['violations'] })).violations")
+    violations = page.evaluate("async () => (await axe.run(document, { resultTypes: ['violations'] })).violations")
     return [
-        f"{one['id']}: {one['help']}: {' '.join(map(str, node['target']))}"
-        for one in found
-        if one["impact"] in ("serious", "critical")
-        for node in one["nodes"]
+        f"{violation['id']}: {violation['help']}: {' '.join(map(str, node['target']))}"
+        for violation in violations
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
     ]

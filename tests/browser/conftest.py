@@ -1,4 +1,4 @@
-"""A real browser: the system's Chromium, else Playwright's own (see tools/browser.py)."""
+"""A real browser: the system's Chromium, otherwise Playwright's own (see tools/browser.py)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 
 from tools.browser import find_chromium
 
-# Playwright's blocking interface keeps an event loop in this thread, which Django takes for async code.
+# Playwright's blocking interface runs an event loop in this thread, so Django takes the tests for async code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
 QUIET = [
@@ -39,18 +39,18 @@ def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]
 @pytest.fixture
 def page(page: Page) -> Generator[Page]:
     """A page that fails its test on a script error or on a request to any other machine."""
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(f"script error: {error}"))
-    page.on("request", lambda request: complaints.extend(_elsewhere(request.url)))
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(f"script error: {error}"))
+    page.on("request", lambda request: problems.extend(_external_request(request.url)))
     yield page
-    assert not complaints, "\n".join(complaints)
+    assert not problems, "\n".join(problems)
 
 
 @pytest.fixture
 def sign_in(page: Page, live_server: Any) -> Any:
-    """Logs a person in without the form."""
+    """A function that logs a person in without the form."""
 
-    def as_(person: Any) -> None:
+    def log_in(person: Any) -> None:
         from django.test import Client
 
         client = Client()
@@ -58,9 +58,9 @@ def sign_in(page: Page, live_server: Any) -> Any:
         cookie = {"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}
         page.context.add_cookies([cookie])
 
-    return as_
+    return log_in
 
 
-def _elsewhere(url: str) -> list[str]:
+def _external_request(url: str) -> list[str]:
     local = ("http://localhost:", "http://127.0.0.1:", "data:", "blob:", "about:")
     return [] if url.startswith(local) else [f"request to another machine: {url}"]

@@ -1,4 +1,4 @@
-"""Bank studies and blind spots in a browser: what is drawn is what the API says."""
+"""Bank studies and blind spots in a browser: the figures show the numbers of the API."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def analyst(live_server: Any, data_dir: Path, sign_in: Any) -> Any:
 
 
 def traces(page: Page, figure: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = page.evaluate(
+    traces: list[dict[str, Any]] = page.evaluate(
         "name => document.getElementById(name).data.map("
         "({name, x, y, z, error_y}) => ({name, x, y, z, up: error_y?.array, down: error_y?.arrayminus}))",
         figure,
     )
-    return found
+    return traces
 
 
 def test_a_bank_study_is_shown_after_a_look_and_draws_the_apis_numbers(
@@ -42,9 +42,9 @@ def test_a_bank_study_is_shown_after_a_look_and_draws_the_apis_numbers(
     expect(page.locator("#study")).to_have_attribute("data-drawn", "yes")
     expect(page.locator("#looks")).to_have_text("1")
 
-    said = page.request.get(f"{live_server.url}/api/v1/bank-studies/{run.uuid}/").json()
-    for by, points in (("size", said["by_size"]), ("contamination", said["by_contamination"])):
-        drawn = {one["name"].split(":")[0]: one for one in traces(page, f"auroc-by-{by}")}
+    data = page.request.get(f"{live_server.url}/api/v1/bank-studies/{run.uuid}/").json()
+    for by, points in (("size", data["by_size"]), ("contamination", data["by_contamination"])):
+        drawn = {trace["name"].split(":")[0]: trace for trace in traces(page, f"auroc-by-{by}")}
         for name in ("global", "region", "fused"):
             assert drawn[name.capitalize()]["y"] == pytest.approx([p["mean"] for p in points[name]], abs=1e-9)
         fused = points["fused"]
@@ -52,11 +52,11 @@ def test_a_bank_study_is_shown_after_a_look_and_draws_the_apis_numbers(
         assert band == pytest.approx([p["high"] for p in fused] + [p["low"] for p in fused[::-1]], abs=1e-9)
         tops = [y + up for y, up in zip(drawn["Fused"]["y"], drawn["Fused"]["up"], strict=True)]
         assert tops == pytest.approx([p["highest"] for p in fused], abs=1e-9)
-        alarms = {one["name"].split(":")[0]: one for one in traces(page, f"alarms-by-{by}")}
+        alarms = {trace["name"].split(":")[0]: trace for trace in traces(page, f"alarms-by-{by}")}
         assert alarms["Fused"]["y"] == pytest.approx([p["mean"] for p in points["false alarms"]], abs=1e-9)
-    cell = said["cells"][1]
-    row = page.locator(f"[data-bank='{cell['name']}']")
-    expect(row).to_contain_text(f"{cell['aurocs']['fused']['auroc']:.3f}")
+    bank = data["cells"][1]
+    row = page.locator(f"[data-bank='{bank['name']}']")
+    expect(row).to_contain_text(f"{bank['aurocs']['fused']['auroc']:.3f}")
     assert serious_findings(page) == []
 
 
@@ -66,11 +66,11 @@ def test_blind_spots_draw_the_apis_numbers(page: Page, live_server: Any, analyst
     page.goto(f"{live_server.url}/results/blind-spots/{run.uuid}/")
     expect(page.locator("#study")).to_have_attribute("data-drawn", "yes")
     expect(page.get_by_role("note").filter(has_text="random weights")).to_be_visible()
-    said = page.request.get(f"{live_server.url}/api/v1/blind-spots/{run.uuid}/").json()
+    data = page.request.get(f"{live_server.url}/api/v1/blind-spots/{run.uuid}/").json()
     for kind in ("nodule", "effusion", "pneumothorax"):
-        drawn = {one["name"].split(":")[0]: one for one in traces(page, f"sensitivity-{kind}")}
+        drawn = {trace["name"].split(":")[0]: trace for trace in traces(page, f"sensitivity-{kind}")}
         for contrast in (0.05, 0.1, 0.2):
-            groups = [g for g in said["groups"] if g["kind"] == kind and g["contrast"] == contrast]
+            groups = [g for g in data["groups"] if g["kind"] == kind and g["contrast"] == contrast]
             line = drawn[f"Contrast {contrast:g}"]
             rates = [group["maps"][2]["found"] for group in groups]
             assert line["x"] == [group["size_mm"] for group in groups]
@@ -78,9 +78,9 @@ def test_blind_spots_draw_the_apis_numbers(page: Page, live_server: Any, analyst
             low = [y - down for y, down in zip(line["y"], line["down"], strict=True)]
             assert low == pytest.approx([rate["low"] for rate in rates], abs=1e-8)
         grid, _ = traces(page, f"places-{kind}")
-        for place in said["places"][kind]:
+        for place in data["places"][kind]:
             expected = place["found"]["value"] if place["found"] else None
             assert grid["z"][place["row"]][place["column"]] == expected
-    wide = page.evaluate("document.documentElement.scrollWidth")
-    assert wide <= 768
+    page_width = page.evaluate("document.documentElement.scrollWidth")
+    assert page_width <= 768
     assert serious_findings(page) == []

@@ -1,4 +1,4 @@
-"""The evaluation page in a browser: what it says when the server refuses."""
+"""The evaluation page in a browser: its controls, and its messages when the server refuses."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ pytestmark = [pytest.mark.django_db(transaction=True)]
 @pytest.fixture
 def evaluation(page: Page, live_server: Any, data_dir: Path, sign_in: Any) -> Page:
     analyst = factories.user("analyst", Role.ANALYST)
-    made = evaluate(run=scored_run(factories.site(), author=analyst).run, author=analyst)
+    evaluation = evaluate(run=scored_run(factories.site(), author=analyst).run, author=analyst)
     sign_in(analyst)
-    page.goto(f"{live_server.url}/results/{made.uuid}/")
+    page.goto(f"{live_server.url}/results/{evaluation.uuid}/")
     expect(page.locator("#evaluation")).to_have_attribute("data-shown-weight", "0.6")
     return page
 
@@ -52,17 +52,17 @@ def test_the_operating_point_moves_numbers_and_its_mark(evaluation: Page, live_s
             "normal films of tune" if rule == "specificity" else "abnormal films of tune"
         )
         uuid = evaluation.url.split("/results/")[1].split("/")[0]
-        said = evaluation.request.get(
+        data = evaluation.request.get(
             f"{live_server.url}/api/v1/evaluations/{uuid}/operating/?part=test&rule={rule}&target={target}"
         ).json()
-        expect(numbers).to_have_attribute("data-threshold", str(said["threshold"]))
-        expect(evaluation.locator("[data-number=sensitivity]")).to_contain_text(f"{said['sensitivity']['value']:.3f}")
+        expect(numbers).to_have_attribute("data-threshold", str(data["threshold"]))
+        expect(evaluation.locator("[data-number=sensitivity]")).to_contain_text(f"{data['sensitivity']['value']:.3f}")
         mark = evaluation.evaluate(
             "() => document.getElementById('roc').data.filter((trace) => trace.meta === 'operating')"
             ".map((trace) => [trace.x[0], trace.y[0]])"
         )
         assert len(mark) == 1
-        assert mark[0] == pytest.approx([1 - said["specificity"]["value"], said["sensitivity"]["value"]], abs=1e-9)
+        assert mark[0] == pytest.approx([1 - data["specificity"]["value"], data["sensitivity"]["value"]], abs=1e-9)
 
 
 def test_a_moved_weight_moves_the_operating_point(evaluation: Page) -> None:
@@ -71,20 +71,20 @@ def test_a_moved_weight_moves_the_operating_point(evaluation: Page) -> None:
         move(evaluation, "0.25")
 
 
-def test_after_log_out_the_slider_says_what_to_do(evaluation: Page) -> None:
+def test_after_log_out_the_slider_explains_what_to_do(evaluation: Page) -> None:
     evaluation.context.clear_cookies()
     move(evaluation, "0.25")
     sentence = "You were logged out. Log in in another tab, then move the slider again."
     expect(evaluation.locator("#trouble")).to_have_text(sentence)
 
 
-def test_a_refusal_is_told_in_the_server_s_words(evaluation: Page) -> None:
+def test_a_refusal_is_shown_in_the_server_s_words(evaluation: Page) -> None:
     Membership.objects.update(role=Role.CURATOR)
     move(evaluation, "0.25")
     expect(evaluation.locator("#trouble")).to_contain_text("To see scores at Seoul you need one of these roles")
 
 
-def test_a_server_that_does_not_answer_is_named(evaluation: Page) -> None:
+def test_a_server_that_does_not_answer_is_reported(evaluation: Page) -> None:
     evaluation.route("**/figures?**", lambda route: route.abort())
     move(evaluation, "0.25")
     expect(evaluation.locator("#trouble")).to_have_text("The server did not answer; move the slider again.")

@@ -25,32 +25,32 @@ from tests.portal import factories
 SCRIPT = ROOT / "static" / "js" / "figure_export.js"
 
 
-def test_a_dark_colour_is_printed_as_its_partner_on_white() -> None:
-    """The script's table is the palette's: each colour on dark paper has one partner."""
-    found = re.search(r"LIGHT_OF_DARK = (\{.*?\});", SCRIPT.read_text(), re.DOTALL)
-    assert found
-    table = json.loads(re.sub(r",\s*\}", "}", found[1]))
+def test_a_dark_colour_is_exported_as_its_light_partner() -> None:
+    """The script's table matches the palette: each colour of the dark theme has one light partner."""
+    match = re.search(r"LIGHT_OF_DARK = (\{.*?\});", SCRIPT.read_text(), re.DOTALL)
+    assert match
+    table = json.loads(re.sub(r",\s*\}", "}", match[1]))
     pairs = [*zip(RUNS["dark"], RUNS["light"], strict=True)]
-    wanted = [(dark[0], light[0]) for dark, light in pairs]
+    expected = [(dark[0], light[0]) for dark, light in pairs]
     for group in (SCORES, LABELS, PAPER):
-        wanted += [(group["dark"][name], group["light"][name]) for name in group["light"]]
-    for dark, light in wanted:
+        expected += [(group["dark"][name], group["light"][name]) for name in group["light"]]
+    for dark, light in expected:
         assert table.get(dark, dark) == light, dark
-    assert set(table) <= {dark for dark, _ in wanted}
+    assert set(table) <= {dark for dark, _ in expected}
 
 
 @pytest.fixture
 def evaluation(page: Page, live_server: Any, data_dir: Path, sign_in: Any) -> Page:
-    """Tune of an evaluation on the dark page."""
+    """The tune part of an evaluation in the dark theme."""
     analyst = factories.user("analyst", Role.ANALYST, theme="dark")
-    made = evaluate(run=scored_run(factories.site(), author=analyst).run, author=analyst)
+    evaluation = evaluate(run=scored_run(factories.site(), author=analyst).run, author=analyst)
     sign_in(analyst)
-    page.goto(f"{live_server.url}/results/{made.uuid}/")
+    page.goto(f"{live_server.url}/results/{evaluation.uuid}/")
     expect(page.locator("#evaluation")).to_have_attribute("data-shown-weight", "0.6")
     return page
 
 
-def saved(page: Page, figure: str, what: str, *, by_key: bool = False) -> tuple[str, bytes]:
+def download_figure(page: Page, figure: str, what: str, *, by_key: bool = False) -> tuple[str, bytes]:
     control = page.locator(f"#{figure} + .hilum-exports").get_by_text(what, exact=True)
     with page.expect_download() as download:
         if by_key:
@@ -63,8 +63,8 @@ def saved(page: Page, figure: str, what: str, *, by_key: bool = False) -> tuple[
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("figure", ["roc", "sweep", "histogram"])
-def test_a_picture_is_for_print_and_says_what_it_is(evaluation: Page, figure: str) -> None:
-    name, svg = saved(evaluation, figure, "SVG", by_key=True)
+def test_a_picture_is_light_and_carries_the_notices(evaluation: Page, figure: str) -> None:
+    name, svg = download_figure(evaluation, figure, "SVG", by_key=True)
     text = svg.decode()
     assert name == f"hilum-{figure}-tune.svg"
     assert text.startswith("<svg")
@@ -81,11 +81,11 @@ def height_of(page: Page, figure: str) -> int:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_png_has_twice_the_pixels_whatever_the_window(evaluation: Page) -> None:
+def test_a_png_has_twice_the_pixels_for_any_window(evaluation: Page) -> None:
     sizes, pictures = [], []
     for width in (1440, 900):
         evaluation.set_viewport_size({"width": width, "height": 800})
-        name, png = saved(evaluation, "roc", "PNG")
+        name, png = download_figure(evaluation, "roc", "PNG")
         picture = Image.open(io.BytesIO(png)).convert("RGB")
         assert name == "hilum-roc-tune.png"
         assert picture.getpixel((2, 2)) == (255, 255, 255)
@@ -105,12 +105,12 @@ def test_a_figure_keeps_its_height_when_the_window_changes(evaluation: Page) -> 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_operating_point_goes_along(evaluation: Page) -> None:
+def test_the_operating_point_is_exported(evaluation: Page) -> None:
     evaluation.goto(evaluation.url + "?part=test")
     evaluation.locator("select[name=rule]").select_option("sensitivity")
     evaluation.locator("select[name=target]").select_option("0.8")
     expect(evaluation.locator("#operating caption").first).to_contain_text("abnormal films of tune")
-    before = saved(evaluation, "histogram", "SVG")[1].decode()
+    before = download_figure(evaluation, "histogram", "SVG")[1].decode()
     assert "shapelayer" in before and "stroke-dasharray" in before.split("shapelayer", 1)[1]
     with evaluation.expect_download() as download:
         evaluation.locator("#operating .hilum-exports a").click()
@@ -125,7 +125,7 @@ def test_the_csv_follows_the_weight(evaluation: Page) -> None:
         "(slider) => { slider.value = 0.25; slider.dispatchEvent(new Event('input', {bubbles: true})); }"
     )
     expect(evaluation.locator("#evaluation")).to_have_attribute("data-shown-weight", "0.25")
-    name, content = saved(evaluation, "roc", "CSV")
+    name, content = download_figure(evaluation, "roc", "CSV")
     fused = [row for row in csv.DictReader(io.StringIO(content.decode())) if row["series"] == "fused curve"]
     assert name.startswith("hilum-roc-tune-") and name.endswith(".csv")
     assert {row["fusion_weight"] for row in fused} == {"0.25"}
@@ -134,7 +134,7 @@ def test_the_csv_follows_the_weight(evaluation: Page) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_figure_without_an_address_gives_what_is_drawn(evaluation: Page) -> None:
+def test_a_figure_without_an_address_exports_its_drawn_data(evaluation: Page) -> None:
     evaluation.evaluate(
         """async () => {
           const figure = document.createElement("figure");
@@ -148,7 +148,7 @@ def test_a_figure_without_an_address_gives_what_is_drawn(evaluation: Page) -> No
           drawFigure("mine", { data: [{ name: "=<b>a</b>", x: [10], y: [0.75], error_y: bars }], layout });
         }"""
     )
-    name, content = saved(evaluation, "mine", "CSV")
+    name, content = download_figure(evaluation, "mine", "CSV")
     [row] = list(csv.DictReader(io.StringIO(content.decode())))
     assert name == "hilum-mine.csv"
     assert (row["series"], row["Films [n]"], row["y"]) == ("'= a", "10", "0.75")
@@ -157,7 +157,7 @@ def test_a_figure_without_an_address_gives_what_is_drawn(evaluation: Page) -> No
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("width", [1440, 768])
-def test_the_page_is_for_everybody(evaluation: Page, width: int) -> None:
+def test_the_page_is_accessible(evaluation: Page, width: int) -> None:
     evaluation.set_viewport_size({"width": width, "height": 900})
     assert serious_findings(evaluation) == []
     assert evaluation.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")

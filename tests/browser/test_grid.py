@@ -1,4 +1,4 @@
-"""Labelling without a mouse: the grid and a film's page by keyboard."""
+"""Labelling by keyboard alone: the grid and a film's page."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def grid(page: Page, live_server: Any, data_dir: Path) -> Page:
 
 
 SLOW = """
-    const straight = window.fetch, atOnce = { now: 0, most: 0 };
+    const originalFetch = window.fetch, atOnce = { now: 0, most: 0 };
     window.atOnce = atOnce;
-    window.fetch = async (...asked) => {
+    window.fetch = async (...request) => {
         atOnce.now += 1;
         atOnce.most = Math.max(atOnce.most, atOnce.now);
-        const answer = await straight(...asked);
+        const answer = await originalFetch(...request);
         await new Promise((done) => setTimeout(done, 300));
         atOnce.now -= 1;
         return answer;
@@ -53,7 +53,7 @@ def labels(page: Page) -> list[str]:
     return page.locator(".hilum-tile [data-label]").all_inner_texts()
 
 
-def test_keys_label_the_film_in_focus_and_go_on_to_the_next(grid: Page) -> None:
+def test_keys_label_the_focused_film_and_focus_the_next(grid: Page) -> None:
     press(grid, "a")
     expect(grid.locator("#saved")).to_have_text("All saved")  # no film is in focus yet
     press(grid, "ArrowRight", "a")
@@ -74,7 +74,7 @@ def test_keys_label_the_film_in_focus_and_go_on_to_the_next(grid: Page) -> None:
     expect(grid.locator("#saved")).to_have_text("Not undone. You have nothing to undo here.")
 
 
-def test_space_chooses_and_a_key_labels_what_is_chosen(grid: Page) -> None:
+def test_space_selects_films_and_a_key_labels_the_selection(grid: Page) -> None:
     press(grid, "ArrowRight", "Space", "ArrowRight", "ArrowRight", "Space")
     expect(grid.locator("#chosen")).to_have_text("2 chosen")
     press(grid, "g")
@@ -123,7 +123,7 @@ def test_a_choice_by_keyboard_is_sent_by_enter_and_keeps_the_focus(grid: Page) -
     expect(grid.get_by_role("button", name="Apply")).to_be_focused()
 
 
-def test_the_site_does_not_change_while_one_arrows_over_the_choices(grid: Page) -> None:
+def test_arrows_over_the_sites_do_not_change_the_site(grid: Page) -> None:
     kim = User.objects.get(username="kim")
     for name in ("Aachen", "Busan"):
         Membership.objects.create(user=kim, site=factories.site(name), role=Role.CURATOR)
@@ -139,7 +139,7 @@ def test_the_site_does_not_change_while_one_arrows_over_the_choices(grid: Page) 
     expect(grid.get_by_label("Site")).to_be_focused()
 
 
-def test_the_keys_are_shown_and_put_away(grid: Page) -> None:
+def test_the_list_of_keys_opens_and_closes(grid: Page) -> None:
     press(grid, "?")
     expect(grid.locator("#keys")).to_be_visible()
     press(grid, "a", "Escape")  # labels nothing
@@ -173,21 +173,21 @@ def test_a_label_that_was_not_saved_is_not_shown(grid: Page) -> None:
 # Keys never wait for the server ---------------------------------------------------------------------------
 
 
-def test_a_key_means_the_film_in_focus_when_it_is_pressed(grid: Page) -> None:
+def test_a_key_labels_the_film_that_had_focus_when_it_was_pressed(grid: Page) -> None:
     grid.evaluate(SLOW)
     press(grid, "ArrowRight", "a")
     expect(grid.locator(".hilum-tile a:focus")).to_have_accessible_name("Film 2, abnormal")
     grid.wait_for_timeout(80)
     press(grid, "d", "g")
     expect(grid.locator(".hilum-tile a:focus")).to_have_accessible_name("Film 4, abnormal")
-    assert labels(grid) == ["abnormal"] * 6  # nothing shows before it is kept
+    assert labels(grid) == ["abnormal"] * 6  # no label shows before it is saved
     expect(grid.locator("#saved")).to_have_text("Saved: 1 film exclude")
     assert labels(grid) == ["normal", "unsure", "exclude", "abnormal", "abnormal", "abnormal"]
     assert grid.evaluate("atOnce.most") == 1  # in the order of the keys
     assert LabelEvent.objects.filter(author__isnull=False).count() == 3
 
 
-def test_a_key_held_down_is_one_act(grid: Page) -> None:
+def test_a_held_key_acts_once(grid: Page) -> None:
     press(grid, "ArrowRight")
     for key in ("a", "z"):
         for _ in range(4):
@@ -197,7 +197,7 @@ def test_a_key_held_down_is_one_act(grid: Page) -> None:
     assert LabelEvent.objects.filter(author__isnull=False).count() == 2
 
 
-def test_what_was_not_saved_stays_marked_until_it_is(grid: Page) -> None:
+def test_an_unsaved_label_stays_marked_until_it_is_saved(grid: Page) -> None:
     press(grid, "ArrowRight")
     grid.route("**/labels/", lambda route: route.abort())
     press(grid, "a", "d")
@@ -212,7 +212,7 @@ def test_what_was_not_saved_stays_marked_until_it_is(grid: Page) -> None:
     assert labels(grid)[:2] == ["normal", "unsure"]
 
 
-def test_a_label_that_did_not_arrive_is_sent_again_by_itself(grid: Page) -> None:
+def test_a_label_that_did_not_arrive_is_sent_again_automatically(grid: Page) -> None:
     press(grid, "ArrowRight")
     grid.route("**/labels/", lambda route: route.fulfill(status=500, json={"error": "The disk is full."}), times=1)
     press(grid, "a")
@@ -245,59 +245,59 @@ def test_an_answer_that_was_lost_does_not_label_twice(grid: Page) -> None:
     assert LabelEvent.objects.filter(value="normal").count() == 1
 
 
-# Undo is of what one sees ---------------------------------------------------------------------------------
+# Undo affects only visible films ---------------------------------------------------------------------------------
 
 
 def earlier_act(of_films: int = 3) -> None:
-    """An act of kim's on the first films, before this page."""
+    """Kim labels the first films before the page is opened."""
     films = list(Image.objects.order_by("pk")[:of_films])
     kim, place = User.objects.get(username="kim"), films[0].dataset.site
     factories.label_films(images=films, value="exclude", author=kim, site=place)
 
 
 def answer_questions(page: Page, *, yes: bool) -> list[str]:
-    asked: list[str] = []
+    questions: list[str] = []
 
     def answer(dialog: Dialog) -> None:
-        asked.append(dialog.message)
+        questions.append(dialog.message)
         dialog.accept() if yes else dialog.dismiss()
 
     page.on("dialog", answer)
-    return asked
+    return questions
 
 
-def test_an_act_from_before_the_page_is_undone_only_when_one_says_so(grid: Page) -> None:
+def test_an_earlier_act_is_not_undone_without_confirmation(grid: Page) -> None:
     earlier_act()
-    asked = answer_questions(grid, yes=False)
+    questions = answer_questions(grid, yes=False)
     press(grid, "ArrowRight", "a", "z")
     expect(grid.locator("#saved")).to_have_text("Undone: the label of 1 film taken back")
-    assert not asked  # the act of this page was in sight
+    assert not questions  # an act of this page needs no confirmation
     press(grid, "z")
     expect(grid.locator("#saved")).to_have_text("Nothing was undone")
     names = ", ".join(str(film) for film in Image.objects.order_by("pk")[:3])
-    assert asked[0].startswith(f"Undo “exclude” of 3 films ({names}), given on 20")
+    assert questions[0].startswith(f"Undo “exclude” of 3 films ({names}), given on 20")
     assert not LabelEvent.objects.filter(reverts__value="exclude").exists()
 
 
-def test_an_act_from_before_the_page_is_undone_when_one_says_so(grid: Page) -> None:
+def test_an_earlier_act_is_undone_after_confirmation(grid: Page) -> None:
     earlier_act(of_films=5)
-    asked = answer_questions(grid, yes=True)
+    questions = answer_questions(grid, yes=True)
     press(grid, "z")
     expect(grid.locator("#saved")).to_have_text("Undone: the label of 5 films taken back")
-    assert "and 2 more" in asked[0]
+    assert "and 2 more" in questions[0]
     assert labels(grid) == ["abnormal"] * 6
 
 
-def test_on_a_film_an_act_that_did_not_touch_it_is_left_alone(grid: Page) -> None:
+def test_on_a_film_undo_skips_acts_on_other_films(grid: Page) -> None:
     earlier_act()
-    asked = answer_questions(grid, yes=True)
+    questions = answer_questions(grid, yes=True)
     grid.locator(".hilum-tile a").last.click()
     grid.wait_for_url("**/images/**")
     expect(grid.locator("#labelbar")).to_have_attribute("data-keys", "ready")
     expect(grid.locator("#history li")).to_have_count(1)
     press(grid, "z")
     expect(grid.locator("#saved")).to_have_text("Not undone. You have nothing to undo on this film.")
-    assert not asked
+    assert not questions
     assert not LabelEvent.objects.filter(reverts__isnull=False).exists()
 
 
@@ -326,4 +326,4 @@ def test_undo_of_a_label_that_was_not_saved_takes_its_mark_away(grid: Page) -> N
     expect(grid.locator(".hilum-unsaved")).to_have_text("unsure not saved")
     press(grid, "z")
     expect(grid.locator(".hilum-unsaved")).to_have_count(0)
-    assert labels(grid)[0] == "normal"  # the act before it stands
+    assert labels(grid)[0] == "normal"  # the label before it stays

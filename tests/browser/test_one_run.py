@@ -1,4 +1,4 @@
-"""The controls of an evaluation move its figures, and the page's numbers are the API's."""
+"""The controls of an evaluation change its figures, and the page shows the numbers of the API."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ BOX = {"x": 4.0, "y": 6.0, "width": 8.0, "height": 12.0, "finding": "nodule"}
 
 @pytest.fixture
 def evaluation(data_dir: Path, sign_in: Any) -> Evaluation:
-    """Aligned films of which three are flagged, with boxes on the abnormal ones of tune and test."""
+    """An evaluation of aligned films, three of them flagged, with boxes on the abnormal films of tune and test."""
     analyst = factories.user("analyst", Role.ANALYST)
     scored = scored_run(factories.site(), author=analyst, alignment=reports.alignment_report())
     for film in [*scored.films[6:12], *scored.films[18:24]]:
         factories.event(film, "abnormal", boxes=[BOX], findings=["nodule"])
-    measure(scored)
+    add_alignment_quality(scored)
     sign_in(analyst)
     return evaluate(run=scored.run, author=analyst, label_cutoff=timezone.now())
 
 
-def measure(scored: Scored) -> None:
+def add_alignment_quality(scored: Scored) -> None:
     folder = run_folder(scored.run.uuid)
     change_summary(folder, flagged=[1, 14, 20])
     change_array(folder, "alignment_quality", np.random.default_rng(0).uniform(0.2, 0.9, (24, 5)))
 
 
-class OnePage:
-    """The page of an evaluation's part, and the API beside it."""
+class EvaluationPage:
+    """The page of a part of an evaluation, and the API for the same part."""
 
     def __init__(self, page: Page, server: str, evaluation: Evaluation, part: str) -> None:
         self.page, self.part = page, part
@@ -51,7 +51,7 @@ class OnePage:
         page.goto(f"{server}/results/{evaluation.uuid}/?part={part}")
         expect(page.locator("#evaluation")).to_have_attribute("data-shown-weight", "0.6")
 
-    def ask(self, what: str, **query: Any) -> dict[str, Any]:
+    def fetch(self, what: str, **query: Any) -> dict[str, Any]:
         answer = self.page.request.get(f"{self.api}{what}/", params={"part": self.part, **query})
         assert answer.ok, answer.text()
         return answer.json()
@@ -81,89 +81,109 @@ class OnePage:
         )
 
 
-def same(value: float, wanted: float) -> None:
-    assert value == pytest.approx(wanted, abs=1e-9)
+def assert_same(value: float, expected: float) -> None:
+    assert value == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_weight_moves_precision_and_localisation(page: Page, live_server: Any, evaluation: Evaluation) -> None:
-    one = OnePage(page, live_server.url, evaluation, "tune")
-    one.show("precision")
-    one.show("localisation")
-    before = {name: one.curve(name, "Fused") for name in ("roc", "precision-recall", "froc")}
-    one.move("0.05")
+    evaluation_page = EvaluationPage(page, live_server.url, evaluation, "tune")
+    evaluation_page.show("precision")
+    evaluation_page.show("localisation")
+    before = {name: evaluation_page.curve(name, "Fused") for name in ("roc", "precision-recall", "froc")}
+    evaluation_page.move("0.05")
     for part in ("precision", "localisation"):
         expect(page.locator(f"#{part} [data-weight]")).to_have_attribute("data-weight", "0.05")
-    said, found = one.ask("precision", weight="0.05"), one.ask("localisation", weight="0.05")
+    precision = evaluation_page.fetch("precision", weight="0.05")
+    localisation = evaluation_page.fetch("localisation", weight="0.05")
     for kind in ("global", "region", "fused"):
-        same(one.value(f"[data-auroc={kind}]"), said["auroc"][kind]["auroc"])
-        same(one.value(f"[data-number=auprc-{kind}] [data-value]"), said["auprc"][kind]["auprc"])
-        same(one.value(f"[data-number=partial-auc-{kind}] [data-value]"), said["partial_auc"][kind]["partial_auc"])
-        of = found["kinds"][kind]
-        same(one.value(f"[data-number=aupro-{kind}] [data-value]"), of["aupro"]["aupro"])
-        same(one.value(f"[data-number=pixel-auroc-{kind}] [data-value]"), of["pixel_auroc"]["auroc"])
-        same(one.value(f"[data-number=pointing-{kind}] [data-value]"), of["pointing_game"]["value"])
-    shown = page.locator("#localisation td[data-value]").evaluate_all("cells => cells.map(cell => +cell.dataset.value)")
-    assert shown == pytest.approx(found["kinds"]["fused"]["froc"]["at_rates"], abs=1e-9)
-    after = {name: one.curve(name, "Fused") for name in before}
+        assert_same(evaluation_page.value(f"[data-auroc={kind}]"), precision["auroc"][kind]["auroc"])
+        assert_same(
+            evaluation_page.value(f"[data-number=auprc-{kind}] [data-value]"), precision["auprc"][kind]["auprc"]
+        )
+        assert_same(
+            evaluation_page.value(f"[data-number=partial-auc-{kind}] [data-value]"),
+            precision["partial_auc"][kind]["partial_auc"],
+        )
+        measures = localisation["kinds"][kind]
+        assert_same(evaluation_page.value(f"[data-number=aupro-{kind}] [data-value]"), measures["aupro"]["aupro"])
+        assert_same(
+            evaluation_page.value(f"[data-number=pixel-auroc-{kind}] [data-value]"), measures["pixel_auroc"]["auroc"]
+        )
+        assert_same(
+            evaluation_page.value(f"[data-number=pointing-{kind}] [data-value]"), measures["pointing_game"]["value"]
+        )
+    sensitivities = page.locator("#localisation td[data-value]").evaluate_all(
+        "cells => cells.map(cell => +cell.dataset.value)"
+    )
+    assert sensitivities == pytest.approx(localisation["kinds"]["fused"]["froc"]["at_rates"], abs=1e-9)
+    after = {name: evaluation_page.curve(name, "Fused") for name in before}
     assert all(before[name] != after[name] for name in before)
 
 
 def test_the_operating_point_moves_numbers_and_galleries(page: Page, live_server: Any, evaluation: Evaluation) -> None:
-    one = OnePage(page, live_server.url, evaluation, "test")
-    gallery = one.show("gallery")
-    expect(gallery.locator("[data-kind=lowest_abnormal]")).to_be_visible()  # of 6 normals nothing fixes 0.9
-    seen = set()
+    evaluation_page = EvaluationPage(page, live_server.url, evaluation, "test")
+    gallery = evaluation_page.show("gallery")
+    expect(
+        gallery.locator("[data-kind=lowest_abnormal]")
+    ).to_be_visible()  # 6 normal films cannot fix a specificity of 0.9
+    thresholds = set()
     for rule, target in (("specificity", "0.8"), ("sensitivity", "0.8")):
         page.locator("select[name=rule]").select_option(rule)
         page.locator("select[name=target]").select_option(target)
         point = {"rule": rule, "target": target}
-        said, found = one.ask("operating", **point), one.ask("galleries", **point)
-        expect(page.locator("#operating [data-threshold]")).to_have_attribute("data-threshold", str(said["threshold"]))
-        expect(gallery.locator("[data-threshold]")).to_have_attribute("data-threshold", str(found["threshold"]))
-        for kind, wanted in found["galleries"].items():
+        operating, galleries = evaluation_page.fetch("operating", **point), evaluation_page.fetch("galleries", **point)
+        expect(page.locator("#operating [data-threshold]")).to_have_attribute(
+            "data-threshold", str(operating["threshold"])
+        )
+        expect(gallery.locator("[data-threshold]")).to_have_attribute("data-threshold", str(galleries["threshold"]))
+        for kind, expected in galleries["galleries"].items():
             films = gallery.locator(f"[data-kind={kind}] a")
-            expect(films).to_have_count(len(wanted["shown"]))
+            expect(films).to_have_count(len(expected["shown"]))
             shown = films.evaluate_all("links => links.map((link) => [link.dataset.image, +link.dataset.score])")
-            assert shown == [[film["image"], pytest.approx(film["score"], abs=1e-9)] for film in wanted["shown"]]
-        seen.add(said["threshold"])
-    assert len(seen) == 2
+            assert shown == [[film["image"], pytest.approx(film["score"], abs=1e-9)] for film in expected["shown"]]
+        thresholds.add(operating["threshold"])
+    assert len(thresholds) == 2
 
 
 def test_the_prevalence_moves_predictive_values(page: Page, live_server: Any, evaluation: Evaluation) -> None:
-    one = OnePage(page, live_server.url, evaluation, "test")
+    evaluation_page = EvaluationPage(page, live_server.url, evaluation, "test")
     page.locator("select[name=rule]").select_option("sensitivity")
     for prevalence in ("0.01", "0.3"):
         page.locator("input[name=prevalence]").fill(prevalence)
         page.locator("input[name=prevalence]").press("Tab")
         expect(page.locator("#operating")).to_contain_text(f"at a prevalence of {prevalence}")
-        said = one.ask("operating", rule="sensitivity", target="0.9", prevalence=prevalence)["predictive"]
-        same(one.value("[data-number=ppv]"), said["positive_predictive_value"]["value"])
-        same(one.value("[data-number=npv]"), said["negative_predictive_value"]["value"])
-        same(one.value("[data-number=flags]"), said["flags_per_1000"]["value"])
-        same(one.value("[data-number=misses]"), said["misses_per_1000"]["value"])
+        data = evaluation_page.fetch("operating", rule="sensitivity", target="0.9", prevalence=prevalence)["predictive"]
+        assert_same(evaluation_page.value("[data-number=ppv]"), data["positive_predictive_value"]["value"])
+        assert_same(evaluation_page.value("[data-number=npv]"), data["negative_predictive_value"]["value"])
+        assert_same(evaluation_page.value("[data-number=flags]"), data["flags_per_1000"]["value"])
+        assert_same(evaluation_page.value("[data-number=misses]"), data["misses_per_1000"]["value"])
 
 
-def test_breakdown_and_alignment_are_the_api_s(page: Page, live_server: Any, evaluation: Evaluation) -> None:
-    one = OnePage(page, live_server.url, evaluation, "test")
-    one.show("breakdown")
-    (finding,) = one.ask("breakdown")["findings"]
-    same(one.value("[data-finding=nodule] [data-value]"), finding["auroc"]["auroc"])
+def test_breakdown_and_alignment_show_the_numbers_of_the_api(
+    page: Page, live_server: Any, evaluation: Evaluation
+) -> None:
+    evaluation_page = EvaluationPage(page, live_server.url, evaluation, "test")
+    evaluation_page.show("breakdown")
+    (finding,) = evaluation_page.fetch("breakdown")["findings"]
+    assert_same(evaluation_page.value("[data-finding=nodule] [data-value]"), finding["auroc"]["auroc"])
     drawn = page.evaluate("() => document.getElementById('forest').data[0].x")
     assert drawn[0] == pytest.approx(finding["auroc"]["auroc"], abs=1e-5)
-    alignment = one.show("alignment")
-    found = one.ask("alignment")
-    same(one.value("[data-number=flagged] [data-value]"), found["flagged"]["value"])
-    shown = alignment.locator("[data-kind=worst_aligned] a").evaluate_all("all => all.map((one) => one.dataset.image)")
-    assert shown == [film["image"] for film in found["worst"]]
+    alignment = evaluation_page.show("alignment")
+    quality = evaluation_page.fetch("alignment")
+    assert_same(evaluation_page.value("[data-number=flagged] [data-value]"), quality["flagged"]["value"])
+    shown = alignment.locator("[data-kind=worst_aligned] a").evaluate_all(
+        "all => all.map((link) => link.dataset.image)"
+    )
+    assert shown == [film["image"] for film in quality["worst"]]
     expect(page.locator("#data [data-number=looks]")).to_have_text("1, 1 of them by this evaluation")
 
 
-def test_a_film_of_a_gallery_opens_and_its_heatmap_lies_on_it(
+def test_a_film_of_a_gallery_is_marked_at_its_hottest_point_and_opens(
     page: Page, live_server: Any, evaluation: Evaluation
 ) -> None:
-    one = OnePage(page, live_server.url, evaluation, "test")
-    gallery = one.show("gallery")
-    first = one.ask("galleries")["galleries"]["lowest_abnormal"]["shown"][0]
+    evaluation_page = EvaluationPage(page, live_server.url, evaluation, "test")
+    gallery = evaluation_page.show("gallery")
+    first = evaluation_page.fetch("galleries")["galleries"]["lowest_abnormal"]["shown"][0]
     place = gallery.locator("a").first.evaluate(
         """(link) => {
           const film = link.querySelector("img").getBoundingClientRect();
@@ -184,7 +204,7 @@ def test_a_film_of_a_gallery_opens_and_its_heatmap_lies_on_it(
 def test_axe_finds_nothing_serious(page: Page, live_server: Any, evaluation: Evaluation, theme: str) -> None:
     assert evaluation.created_by
     type(evaluation.created_by).objects.filter(pk=evaluation.created_by.pk).update(theme=theme)
-    one = OnePage(page, live_server.url, evaluation, "test")
+    evaluation_page = EvaluationPage(page, live_server.url, evaluation, "test")
     for part in ("precision", "gallery", "breakdown", "localisation", "alignment"):
-        one.show(part)
+        evaluation_page.show(part)
     assert serious_findings(page) == []

@@ -1,4 +1,4 @@
-"""A curator screens a queue without a mouse, and nothing of it is lost."""
+"""A curator screens a queue by keyboard, and no label is lost."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def kim(data_dir: Path) -> User:
 
 @pytest.fixture
 def open_queue(page: Page, live_server: Any, sign_in: Callable[[Any], None], kim: User) -> Callable[..., Page]:
-    """The page of a queue of so many unlabelled films, for kim, once its first film is on the screen."""
+    """A function that opens a queue of `films` unlabelled films as kim, and waits for the first film."""
 
-    def open_(films: int = 3, *, queue: ScreeningQueue | None = None, person: User | None = None) -> Page:
+    def open_page(films: int = 3, *, queue: ScreeningQueue | None = None, person: User | None = None) -> Page:
         sign_in(person or kim)
-        made = queue or queue_of(films, kim)
-        page.goto(f"{live_server.url}/queues/{made.uuid}/")
-        shown(page, 1)
+        screening_queue = queue or queue_of(films, kim)
+        page.goto(f"{live_server.url}/queues/{screening_queue.uuid}/")
+        wait_for_film(page, 1)
         return page
 
-    return open_
+    return open_page
 
 
 def queue_of(films: int, author: User) -> ScreeningQueue:
@@ -49,26 +49,26 @@ def queue_of(films: int, author: User) -> ScreeningQueue:
     )
 
 
-def shown(page: Page, position: int) -> None:
-    """The film is on the screen: from then on a key labels it."""
+def wait_for_film(page: Page, position: int) -> None:
+    """Wait until the film is on the screen, where a key labels it."""
     expect(page.locator("#queue")).to_have_attribute("data-shown", str(position))
     expect(page.locator("[data-hilum-viewer]")).to_have_attribute("data-state", "ready")
 
 
-def all_saved(page: Page) -> None:
+def wait_until_saved(page: Page) -> None:
     expect(page.locator("#saved")).to_have_attribute("data-state", "saved")
 
 
-def eventually(page: Page, holds: Callable[[], bool]) -> None:
+def wait_until(page: Page, holds: Callable[[], bool]) -> None:
     for _ in range(100):
         if holds():
             return
         page.wait_for_timeout(50)
-    raise AssertionError("it never held")
+    raise AssertionError("the condition did not become true")
 
 
 def values() -> list[str]:
-    """The labels of the films, in the order of import; blank for none."""
+    """The labels of the films, in the order of import; "" for none."""
     rows = Image.objects.order_by("pk").values_list("current_label__value", flat=True)
     return [value or "" for value in rows]
 
@@ -80,14 +80,14 @@ def by(name: str) -> User:
 # By keyboard --------------------------------------------------------------------------------------------------
 
 
-def test_thirty_films_are_labelled_by_one_key_each(open_queue: Callable[..., Page]) -> None:
+def test_thirty_films_are_labelled_with_one_key_each(open_queue: Callable[..., Page]) -> None:
     page = open_queue(30)
     before = page.evaluate("performance.timeOrigin")
     for position in range(1, 31):
-        shown(page, position)
+        wait_for_film(page, position)
         page.keyboard.press("asdfg"[position % 5])
     expect(page.get_by_role("heading", name="The end of the queue")).to_be_visible()
-    all_saved(page)
+    wait_until_saved(page)
     assert page.evaluate("performance.timeOrigin") == before  # the page was never loaded again
     assert values() == ["abnormal", "unsure", "exclude", "exclude", "normal"] * 6
     assert LabelEvent.objects.count() == 30
@@ -99,16 +99,16 @@ def test_findings_are_picked_by_number_and_enter_saves_them(open_queue: Callable
     page = open_queue()
     page.keyboard.press("2")
     page.keyboard.press("Enter")
-    shown(page, 2)
+    wait_for_film(page, 2)
     page.keyboard.press("1")
     page.keyboard.press("2")
-    page.keyboard.press("1")  # not after all
+    page.keyboard.press("1")  # deselects it
     page.keyboard.press("d")
-    shown(page, 3)
+    wait_for_film(page, 3)
     page.keyboard.press("Backspace")
-    shown(page, 2)
+    wait_for_film(page, 2)
     expect(page.locator("#film-findings")).to_have_text("effusion")
-    all_saved(page)
+    wait_until_saved(page)
     events = LabelEvent.objects.order_by("pk").values_list("value", "findings")
     assert list(events) == [("abnormal", ["effusion"]), ("unsure", ["effusion"])]
 
@@ -119,24 +119,24 @@ def test_a_comment_is_typed_without_labelling(open_queue: Callable[..., Page]) -
     page.keyboard.type("as dark as it gets")
     page.keyboard.press("Enter")
     page.keyboard.press("s")
-    shown(page, 2)
+    wait_for_film(page, 2)
     expect(page.locator("#comment")).to_have_value("")
-    all_saved(page)
+    wait_until_saved(page)
     assert list(LabelEvent.objects.values_list("value", "reason")) == [("abnormal", "as dark as it gets")]
 
 
 def test_undo_goes_back_to_the_film(open_queue: Callable[..., Page]) -> None:
     page = open_queue()
     page.keyboard.press("a")
-    shown(page, 2)
+    wait_for_film(page, 2)
     page.keyboard.press("s")
-    shown(page, 3)
+    wait_for_film(page, 3)
     page.keyboard.press("z")
-    shown(page, 2)
+    wait_for_film(page, 2)
     expect(page.locator("#film-label")).to_have_text("unlabelled")
     page.keyboard.press("z")
-    shown(page, 1)
-    all_saved(page)
+    wait_for_film(page, 1)
+    wait_until_saved(page)
     assert values() == ["", "", ""]
     assert LabelEvent.objects.filter(reverts__isnull=False).count() == 2
 
@@ -151,27 +151,27 @@ def test_a_film_that_is_not_on_the_screen_is_not_labelled(open_queue: Callable[.
     assert not LabelEvent.objects.exists()
     page.unroute("**/pixels")
     page.locator("[data-hilum-viewer]").get_by_role("button", name="Try again").click()
-    shown(page, 1)
+    wait_for_film(page, 1)
     page.keyboard.press("a")
-    shown(page, 2)
-    all_saved(page)
+    wait_for_film(page, 2)
+    wait_until_saved(page)
     assert values() == ["normal", "", "", ""]
 
 
-def test_one_goes_on_where_one_stopped(open_queue: Callable[..., Page], kim: User) -> None:
+def test_a_reload_continues_at_the_same_film(open_queue: Callable[..., Page], kim: User) -> None:
     page = open_queue(5)
     for position in (1, 2):
-        shown(page, position)
+        wait_for_film(page, position)
         page.keyboard.press("a")
-    shown(page, 3)
-    all_saved(page)
+    wait_for_film(page, 3)
+    wait_until_saved(page)
     place = QueuePlace.objects.filter(user=kim).values_list("position", flat=True)
-    eventually(page, lambda: list(place.all()) == [3])
+    wait_until(page, lambda: list(place.all()) == [3])
     page.reload()
-    shown(page, 3)
+    wait_for_film(page, 3)
 
 
-# Nothing is lost ----------------------------------------------------------------------------------------------
+# No label is lost ----------------------------------------------------------------------------------------------
 
 
 def end_session(page: Page) -> None:
@@ -192,23 +192,23 @@ def test_a_label_given_after_the_session_ended_is_saved_after_the_log_in(open_qu
     page.get_by_label("Password").fill(factories.PASSWORD)
     page.keyboard.press("Enter")
     expect(dialog).to_be_hidden()
-    all_saved(page)
+    wait_until_saved(page)
     assert values() == ["abnormal", "", ""]
-    shown(page, 2)
+    wait_for_film(page, 2)
     page.keyboard.press("a")
-    shown(page, 3)
-    all_saved(page)
+    wait_for_film(page, 3)
+    wait_until_saved(page)
     assert values() == ["abnormal", "normal", ""]
 
 
 def test_a_film_that_was_on_its_way_when_the_session_ended_is_fetched_again(
     page: Page, open_queue: Callable[..., Page]
 ) -> None:
-    asked: list[Route] = []
+    facts_requests: list[Route] = []
 
     def leave_the_second_unanswered(route: Route) -> None:
-        asked.append(route)
-        if len(asked) != 2:
+        facts_requests.append(route)
+        if len(facts_requests) != 2:
             route.continue_()
 
     page.route("**/images/*/facts", leave_the_second_unanswered)
@@ -218,9 +218,9 @@ def test_a_film_that_was_on_its_way_when_the_session_ended_is_fetched_again(
     expect(page.get_by_role("dialog", name="Your session has ended")).to_be_visible()
     page.get_by_label("Password").fill(factories.PASSWORD)
     page.keyboard.press("Enter")
-    all_saved(page)
-    shown(page, 2)
-    assert asked[1].request.url == asked[2].request.url
+    wait_until_saved(page)
+    wait_for_film(page, 2)
+    assert facts_requests[1].request.url == facts_requests[2].request.url
 
 
 def test_drafts_outlive_the_page_and_the_log_in(open_queue: Callable[..., Page], live_server: Any) -> None:
@@ -233,7 +233,7 @@ def test_drafts_outlive_the_page_and_the_log_in(open_queue: Callable[..., Page],
     page.get_by_label("Password").fill(factories.PASSWORD)
     page.keyboard.press("Enter")
     page.wait_for_url("**/queues/**")
-    all_saved(page)
+    wait_until_saved(page)
     assert values() == ["abnormal", "", ""]
 
 
@@ -250,23 +250,23 @@ def test_the_drafts_of_one_person_are_not_saved_by_another(
     page.get_by_role("button", name="Save again").click()
     expect(page.locator("#saved")).to_contain_text("Somebody else is logged in")
     page.reload()
-    all_saved(page)
+    wait_until_saved(page)
     assert not LabelEvent.objects.exists()
 
 
-def test_without_a_connection_one_goes_on_labelling(open_queue: Callable[..., Page]) -> None:
+def test_labelling_continues_without_a_connection(open_queue: Callable[..., Page]) -> None:
     page = open_queue()
     page.route("**/labels/", lambda route: route.abort())
     page.keyboard.press("a")
-    shown(page, 2)
+    wait_for_film(page, 2)
     page.keyboard.press("s")
-    shown(page, 3)
+    wait_for_film(page, 3)
     expect(page.locator("#saved")).to_contain_text("2 changes not saved, kept in this browser")
-    page.keyboard.press("z")  # the second never left
+    page.keyboard.press("z")  # the second label was never sent
     expect(page.locator("#saved")).to_contain_text("1 change not saved")
     page.unroute("**/labels/")
     page.get_by_role("button", name="Save again").click()
-    all_saved(page)
+    wait_until_saved(page)
     assert values() == ["normal", "", ""]
     assert LabelEvent.objects.count() == 1
 
@@ -274,8 +274,8 @@ def test_without_a_connection_one_goes_on_labelling(open_queue: Callable[..., Pa
 # Two people on one film -----------------------------------------------------------------------------------------
 
 
-def meet(page: Page, value: str = "normal") -> Any:
-    """Lee labels the film that kim looks at; then kim does."""
+def label_concurrently(page: Page, value: str = "normal") -> Any:
+    """Lee labels the film that is open; then the person at the page labels it."""
     film = Image.objects.order_by("pk")[0]
     factories.label_films(images=[film], value=value, author=by("lee"), site=film.dataset.site, reason="clear enough")
     page.keyboard.press("s")
@@ -294,16 +294,16 @@ def test_two_labels_on_one_film_are_merged(
 ) -> None:
     factories.curator("lee")
     page = open_queue()
-    dialog = meet(page)
+    dialog = label_concurrently(page)
     expect(dialog.get_by_role("button", name="Keep mine")).to_be_disabled()
     dialog.get_by_role("button", name=choice).click()
     expect(dialog).to_be_hidden()
-    all_saved(page)
+    wait_until_saved(page)
     assert values()[0] == label
     assert LabelEvent.objects.count() == events
 
 
-HASTY = """() => {
+PRESS_KEY_ON_OPENING = """() => {
     const dialog = document.getElementById("merge");
     new MutationObserver(() => {
         if (!dialog.open || window.pressed) return;
@@ -317,12 +317,12 @@ def test_an_adjudicator_settles_by_a_key(open_queue: Callable[..., Page], kim: U
     factories.curator("lee")
     judge = factories.user("judge", Role.CURATOR, Role.ADJUDICATOR)
     page = open_queue(person=judge)
-    page.evaluate(HASTY)
-    dialog = meet(page)
+    page.evaluate(PRESS_KEY_ON_OPENING)
+    dialog = label_concurrently(page)
     expect(page.locator("#saved")).to_contain_text("1 change not saved, kept in this browser")
-    assert page.evaluate("window.pressed")  # on its way to the film behind: it chose nothing
-    eventually(page, lambda: page.keyboard.press("1") or dialog.is_hidden())
-    all_saved(page)
+    assert page.evaluate("window.pressed")  # the key was meant for the film: it chooses nothing
+    wait_until(page, lambda: page.keyboard.press("1") or dialog.is_hidden())
+    wait_until_saved(page)
     assert values()[0] == "abnormal"
     assert Adjudication.objects.get().adjudicator == judge
 
@@ -330,25 +330,25 @@ def test_an_adjudicator_settles_by_a_key(open_queue: Callable[..., Page], kim: U
 # By score --------------------------------------------------------------------------------------------------------
 
 
-def test_the_least_normal_region_is_outlined_and_no_score_is_said(open_queue: Callable[..., Page], kim: User) -> None:
+def test_the_least_normal_region_is_outlined_and_no_score_is_shown(open_queue: Callable[..., Page], kim: User) -> None:
     of = factories.dataset()
     films = factories.films(of, normal=4)
     split = draw_split(
         SplitRequest(site=of.site, name="all fit", datasets=[of], seed=0, author=kim), fractions={"fit": 1.0}
     )
     suspects = [Suspect(film.pk, [{"x": 2, "y": 3, "width": 8, "height": 9}]) for film in films]
-    made = queue_suspects(
+    screening_queue = queue_suspects(
         site=of.site, name="suspects", suspects=suspects, split=split, author=kim, source="detector May"
     )
-    page = open_queue(queue=made)
+    page = open_queue(queue=screening_queue)
     expect(page.locator(".hv-boxes text")).to_have_text("least normal region")
     page.keyboard.press("s")
-    shown(page, 2)
-    all_saved(page)
-    assert LabelEvent.objects.get(value="abnormal").queue == made
+    wait_for_film(page, 2)
+    wait_until_saved(page)
+    assert LabelEvent.objects.get(value="abnormal").queue == screening_queue
 
 
-# Keys of one's own -----------------------------------------------------------------------------------------------
+# A person's own keys -----------------------------------------------------------------------------------------------
 
 
 def test_keys_are_changed_and_used(
@@ -368,8 +368,8 @@ def test_keys_are_changed_and_used(
     expect(page.locator("dialog#keys")).to_be_visible()
     expect(page.locator("dialog#keys dt").first).to_have_text("J")
     page.keyboard.press("Escape")
-    page.keyboard.press("a")  # no key any more
+    page.keyboard.press("a")  # no longer a key
     page.keyboard.press("j")
-    shown(page, 2)
-    all_saved(page)
+    wait_for_film(page, 2)
+    wait_until_saved(page)
     assert values() == ["normal", "", ""]

@@ -50,8 +50,8 @@ def open_it(page: Page, live_server: Any, of: Worklist, maria: User, sign_in: An
     return go
 
 
-def is_at(page: Page, place: int) -> None:
-    """The film of this place is on screen, and may be read."""
+def wait_for_film(page: Page, place: int) -> None:
+    """Wait until the film at this place is on the screen and ready to be read."""
     expect(page.locator("#reading")).to_have_attribute("data-film", str(place - 1))
     expect(page.locator("#reading")).to_have_attribute("data-state", "ready")
     expect(page.locator("#place")).to_have_text(f"Film {place} of 20")
@@ -62,7 +62,7 @@ def press(page: Page, *keys: str) -> None:
         page.keyboard.press(key)
 
 
-def kept(page: Page) -> None:
+def wait_until_saved(page: Page) -> None:
     expect(page.locator("#kept")).to_have_text("Saved")
 
 
@@ -71,72 +71,72 @@ def test_a_session_of_20_films_by_keyboard_with_a_reload_in_the_middle(
 ) -> None:
     page = open_it()
     for place in range(1, 11):
-        is_at(page, place)
+        wait_for_film(page, place)
         press(page, "a", "2") if place % 2 else press(page, "s", "1")
-    is_at(page, 11)
+    wait_for_film(page, 11)
     press(page, "d", "g")
     page.keyboard.type("a word on film 11")
     page.reload()
-    is_at(page, 11)
+    wait_for_film(page, 11)
     expect(page.locator("[data-verdict=unsure]")).to_have_attribute("aria-pressed", "true")
     expect(page.locator("#comment")).to_have_value("a word on film 11")
     press(page, "7")
     for place in range(12, 21):
-        is_at(page, place)
+        wait_for_film(page, place)
         press(page, "a", "Enter")
     expect(page.locator("#finished")).to_be_visible()
-    kept(page)
+    wait_until_saved(page)
     expect(page.locator("#place")).to_have_text("20 of 20 read")
-    found = list(Reading.objects.filter(reader=maria).select_related("item"))
-    assert len(found) == 20
-    assert {one.item_id for one in found} == {item.pk for item in items(of)}
-    said = [(one.verdict, one.reason, one.comment) for one in sorted(found, key=lambda one: one.pk)]
-    assert said[:2] == [("normal", "device", ""), ("abnormal", "true finding", "")]
-    assert said[10] == ("unsure", "image quality", "a word on film 11")
-    assert said[11:] == [("normal", "", "")] * 9
-    assert all(0 < one.active_seconds <= one.total_seconds for one in found)
+    readings = list(Reading.objects.filter(reader=maria).select_related("item").order_by("pk"))
+    assert len(readings) == 20
+    assert {reading.item_id for reading in readings} == {item.pk for item in items(of)}
+    contents = [(reading.verdict, reading.reason, reading.comment) for reading in readings]
+    assert contents[:2] == [("normal", "device", ""), ("abnormal", "true finding", "")]
+    assert contents[10] == ("unsure", "image quality", "a word on film 11")
+    assert contents[11:] == [("normal", "", "")] * 9
+    assert all(0 < reading.active_seconds <= reading.total_seconds for reading in readings)
 
 
 def test_the_last_reading_is_corrected_by_going_back(open_it: Open, maria: User) -> None:
     page = open_it()
-    is_at(page, 1)
+    wait_for_film(page, 1)
     press(page, "a", "6")
-    is_at(page, 2)
-    kept(page)
-    press(page, "s", "z")  # what was begun on film 2 stays
-    is_at(page, 1)
+    wait_for_film(page, 2)
+    wait_until_saved(page)
+    press(page, "s", "z")  # the draft of film 2 stays
+    wait_for_film(page, 1)
     expect(page.locator("[data-verdict=normal]")).to_have_attribute("aria-pressed", "true")
     press(page, "s", "1")
-    is_at(page, 2)
+    wait_for_film(page, 2)
     expect(page.locator("[data-verdict=abnormal]")).to_have_attribute("aria-pressed", "true")
-    kept(page)
+    wait_until_saved(page)
     first, second = Reading.objects.filter(reader=maria).order_by("pk")
     assert (second.replaces, second.verdict, first.verdict) == (first, "abnormal", "normal")
 
 
 def test_going_back_and_on_without_a_change_makes_no_reading(open_it: Open, maria: User) -> None:
     page = open_it()
-    is_at(page, 1)
+    wait_for_film(page, 1)
     press(page, "a", "6")
-    is_at(page, 2)
+    wait_for_film(page, 2)
     press(page, "z")
-    is_at(page, 1)
+    wait_for_film(page, 1)
     press(page, "Enter")
-    is_at(page, 2)
-    kept(page)
+    wait_for_film(page, 2)
+    wait_until_saved(page)
     assert Reading.objects.filter(reader=maria).count() == 1
 
 
 def test_an_abnormal_film_waits_for_its_reason(open_it: Open) -> None:
     page = open_it()
-    is_at(page, 1)
-    press(page, "1")  # without a verdict a reason says nothing
+    wait_for_film(page, 1)
+    press(page, "1")  # without a verdict a reason does nothing
     press(page, "s", "Enter")
     expect(page.locator("#trouble")).to_have_text("An abnormal film needs a reason: press 1 to 8.")
-    is_at(page, 1)
+    wait_for_film(page, 1)
     press(page, "a", "1")
     expect(page.locator("#trouble")).to_contain_text("A normal film has no true finding")
-    is_at(page, 1)
+    wait_for_film(page, 1)
     assert not Reading.objects.exists()
 
 
@@ -145,31 +145,31 @@ def test_an_abnormal_film_waits_for_its_reason(open_it: Open) -> None:
 
 def test_the_heatmap_comes_on_its_key_and_is_recorded(open_it: Open, of: Worklist, maria: User) -> None:
     page = open_it()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    is_at(page, 1)
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
+    wait_for_film(page, 1)
     press(page, "a", "6")
-    is_at(page, 2)
-    assert not [url for url in asked if "overlay" in url]
-    assert shown(page) is False
+    wait_for_film(page, 2)
+    assert not [url for url in requested if "overlay" in url]
+    assert heatmap_is_shown(page) is False
     press(page, "h")
     page.wait_for_function("() => document.querySelector('[data-hilum-viewer]').hilumViewer.state.look !== null")
     expect(page.locator("#heatmap")).to_have_attribute("aria-pressed", "true")
-    assert shown(page) is True
+    assert heatmap_is_shown(page) is True
     assert coloured_pixels(page) > 0
     press(page, "h")
     expect(page.locator("#heatmap")).to_have_attribute("aria-pressed", "false")
     assert coloured_pixels(page) == 0
     press(page, "h", "a", "6")
-    is_at(page, 3)
-    assert shown(page) is False  # off again for the next film
-    kept(page)
+    wait_for_film(page, 3)
+    assert heatmap_is_shown(page) is False  # off again for the next film
+    wait_until_saved(page)
     assert HeatmapUse.objects.filter(reader=maria).count() == 1
     flags = Reading.objects.order_by("pk").values_list("heatmap_shown", "model_shown")
     assert list(flags) == [(False, True), (True, True)]
 
 
-def shown(page: Page) -> bool:
+def heatmap_is_shown(page: Page) -> bool:
     return page.locator("[data-hilum-viewer]").evaluate("host => host.hilumViewer.heatmapShown")
 
 
@@ -177,7 +177,7 @@ def coloured_pixels(page: Page) -> int:
     """How many pixels show the colour of a heatmap, with nothing under its threshold left out."""
     page.locator("[data-hilum-viewer]").evaluate(
         """host => {
-            const isThreshold = (one) => one.closest('label')?.textContent.includes('Threshold');
+            const isThreshold = (input) => input.closest('label')?.textContent.includes('Threshold');
             const slider = [...host.querySelectorAll('input[type=range]')].find(isThreshold);
             slider.value = slider.min;
             slider.dispatchEvent(new Event('input', { bubbles: true }));
@@ -197,16 +197,16 @@ def test_a_blinded_page_has_no_heatmap(scored: Scored, page: Page, live_server: 
     made = worklist(scored, User.objects.get(username="analyst"), name="Blinded", unflagged_share=0.35, blinded=True)
     sign_in(maria)
     page.goto(f"{live_server.url}/reading/{made.uuid}/")
-    is_at(page, 1)
+    wait_for_film(page, 1)
     expect(page.get_by_role("button", name="Heatmap")).to_have_count(0)
     press(page, "h", "a", "6")
-    is_at(page, 2)
-    kept(page)
+    wait_for_film(page, 2)
+    wait_until_saved(page)
     assert not Reading.objects.get().model_shown
 
 
-def test_what_reaches_the_browser_tells_neither_scores_nor_flags(open_it: Open, of: Worklist, page: Page) -> None:
-    """DOM, scripts' data, answers, headers and addresses, over two films read."""
+def test_the_browser_receives_neither_scores_nor_flags(open_it: Open, of: Worklist, page: Page) -> None:
+    """The DOM, the scripts' data, responses, headers and URLs while two films are read."""
     bodies: list[str] = []
 
     def listen(request: Request) -> None:
@@ -217,58 +217,60 @@ def test_what_reaches_the_browser_tells_neither_scores_nor_flags(open_it: Open, 
     page.on("requestfinished", listen)
     open_it()
     for place in (1, 2):
-        is_at(page, place)
+        wait_for_film(page, place)
         press(page, "a", "6")
-    is_at(page, 3)
-    kept(page)
-    said = page.content() + "\n".join(bodies)
-    assert "/readings/" in said
+    wait_for_film(page, 3)
+    wait_until_saved(page)
+    text = page.content() + "\n".join(bodies)
+    assert "/readings/" in text
     scores = Score.objects.filter(run=of.run)
-    numbers = {f"{value:.3f}"[:5] for one in scores for value in (one.fused_score, one.global_score, one.region_score)}
+    numbers = {
+        f"{value:.3f}"[:5] for score in scores for value in (score.fused_score, score.global_score, score.region_score)
+    }
     words = {"sampling", '"flagged"', "fused_score", f"{of.threshold:.4f}"[:5]}
-    assert {word for word in numbers | words if word in said} == set()
+    assert {word for word in numbers | words if word in text} == set()
 
 
-# What must not be lost ----------------------------------------------------------------------------------
+# Readings must not be lost ----------------------------------------------------------------------------------
 
 
-def test_readings_made_offline_are_kept_and_sent_again(open_it: Open, maria: User) -> None:
+def test_readings_made_offline_are_stored_and_sent_again(open_it: Open, maria: User) -> None:
     page = open_it()
-    is_at(page, 1)
+    wait_for_film(page, 1)
     page.route("**/readings/", lambda route: route.abort())
     press(page, "a", "6")
     expect(page.locator("#trouble")).to_contain_text("The server does not answer. 1 reading is kept in this browser")
-    is_at(page, 2)
+    wait_for_film(page, 2)
     press(page, "s", "1")
     expect(page.locator("#kept")).to_have_text("2 not saved yet")
     assert not Reading.objects.exists()
     page.reload()
-    is_at(page, 3)
+    wait_for_film(page, 3)
     page.unroute("**/readings/")
     page.evaluate("window.dispatchEvent(new Event('online'))")
-    kept(page)
-    assert [one.verdict for one in Reading.objects.order_by("pk")] == ["normal", "abnormal"]
+    wait_until_saved(page)
+    assert [reading.verdict for reading in Reading.objects.order_by("pk")] == ["normal", "abnormal"]
 
 
 def test_after_a_log_out_readings_wait_for_the_log_in(open_it: Open, sign_in: Any, maria: User) -> None:
     page = open_it()
-    is_at(page, 1)
+    wait_for_film(page, 1)
     cookies = page.context.cookies()
     page.context.clear_cookies()
     press(page, "a", "6")
     expect(page.locator("#trouble")).to_contain_text("1 reading is kept in this browser")
-    is_at(page, 2)
+    wait_for_film(page, 2)
     assert not Reading.objects.exists()
     assert cookies
     sign_in(maria)  # another session, so that the page's token is stale
     page.evaluate("window.dispatchEvent(new Event('focus'))")
-    kept(page)
+    wait_until_saved(page)
     assert Reading.objects.get().reader == maria
 
 
 def test_an_answer_that_was_lost_on_the_way_makes_no_second_reading(open_it: Open) -> None:
     page = open_it()
-    is_at(page, 1)
+    wait_for_film(page, 1)
     lost: list[int] = []
 
     def answer(route: Route) -> None:
@@ -282,7 +284,7 @@ def test_an_answer_that_was_lost_on_the_way_makes_no_second_reading(open_it: Ope
     press(page, "a", "6")
     expect(page.locator("#trouble")).to_contain_text("1 reading is kept in this browser")
     page.evaluate("window.dispatchEvent(new Event('online'))")
-    kept(page)
+    wait_until_saved(page)
     assert lost == [201]
     assert Reading.objects.count() == 1
 
@@ -291,7 +293,7 @@ def test_another_person_in_this_browser_sends_nothing_of_the_first(
     open_it: Open, sign_in: Any, live_server: Any, of: Worklist
 ) -> None:
     page = open_it()
-    is_at(page, 1)
+    wait_for_film(page, 1)
     page.route("**/readings/", lambda route: route.abort())
     press(page, "a", "6")
     expect(page.locator("#trouble")).to_contain_text("1 reading is kept in this browser")
@@ -302,43 +304,43 @@ def test_another_person_in_this_browser_sends_nothing_of_the_first(
     expect(page.locator("#trouble")).to_contain_text("Somebody else is logged in in this browser now")
     assert not Reading.objects.exists()
     page.goto(f"{live_server.url}/reading/{of.uuid}/")
-    is_at(page, 1)
+    wait_for_film(page, 1)
     press(page, "d", "6")
-    kept(page)
-    assert [one.reader for one in Reading.objects.all()] == [other]
+    wait_until_saved(page)
+    assert [reading.reader for reading in Reading.objects.all()] == [other]
 
 
-def test_a_refused_reading_comes_back_with_its_words(open_it: Open, of: Worklist) -> None:
+def test_a_refused_reading_returns_with_its_content(open_it: Open, of: Worklist) -> None:
     page = open_it()
-    is_at(page, 1)
+    wait_for_film(page, 1)
     press(page, "a", "f")
     page.locator("#findings").fill("a|b")
     press(page, "Escape", "6")
     expect(page.locator("#trouble")).to_contain_text(
         "Film 1 was not kept. The finding 'a|b' is blank, too long or holds"
     )
-    is_at(page, 1)
+    wait_for_film(page, 1)
     expect(page.locator("#findings")).to_have_value("a|b")
     page.locator("#findings").fill("nodule or mass, device")
     press(page, "Enter")
-    is_at(page, 2)
-    kept(page)
+    wait_for_film(page, 2)
+    wait_until_saved(page)
     assert Reading.objects.get().findings == ["nodule or mass", "device"]
 
 
-def test_a_drawn_box_is_kept_with_the_reading(open_it: Open) -> None:
+def test_a_drawn_box_is_stored_with_the_reading(open_it: Open) -> None:
     page = open_it()
-    is_at(page, 1)
+    wait_for_film(page, 1)
     page.locator("[data-hilum-viewer]").evaluate(
         "host => host.hilumViewer.setBoxes([{ x: 2, y: 3, width: 6, height: 5, finding: 'device' }])"
     )
     press(page, "s", "2")
-    is_at(page, 2)
+    wait_for_film(page, 2)
     assert page.locator("[data-hilum-viewer]").evaluate("host => host.hilumViewer.boxes") == []
-    kept(page)
+    wait_until_saved(page)
     assert Reading.objects.get().boxes == [{"x": 2, "y": 3, "width": 6, "height": 5, "finding": "device"}]
     press(page, "z")
-    is_at(page, 1)
+    wait_for_film(page, 1)
     assert len(page.locator("[data-hilum-viewer]").evaluate("host => host.hilumViewer.boxes")) == 1
 
 
@@ -348,7 +350,7 @@ def test_a_drawn_box_is_kept_with_the_reading(open_it: Open) -> None:
 def test_time_without_input_is_total_and_not_active_and_a_pause_is_neither(open_it: Open, page: Page) -> None:
     page.clock.install()
     open_it()
-    is_at(page, 1)
+    wait_for_film(page, 1)
     page.clock.fast_forward(100_000)  # nobody touches anything
     press(page, "k")
     expect(page.get_by_role("dialog", name="Paused")).to_be_visible()
@@ -356,40 +358,40 @@ def test_time_without_input_is_total_and_not_active_and_a_pause_is_neither(open_
     press(page, "k")
     expect(page.get_by_role("dialog", name="Paused")).to_be_hidden()
     press(page, "a", "6")
-    is_at(page, 2)
-    kept(page)
-    one = Reading.objects.get()
-    assert 100 <= one.total_seconds < 160
-    assert 25 <= one.active_seconds < 90
+    wait_for_film(page, 2)
+    wait_until_saved(page)
+    reading = Reading.objects.get()
+    assert 100 <= reading.total_seconds < 160
+    assert 25 <= reading.active_seconds < 90
 
 
 def test_a_film_is_escalated_by_keyboard_and_the_broker_answers(
     open_it: Open, page: Page, live_server: Any, sign_in: Any, of: Worklist
 ) -> None:
     open_it()
-    is_at(page, 1)
+    wait_for_film(page, 1)
     press(page, "u")
     expect(page.get_by_role("dialog", name="Escalate this film")).to_be_visible()
-    page.keyboard.type("A pneumothorax, untreated")  # letters are words here, and no verdicts
+    page.keyboard.type("A pneumothorax, untreated")  # letters are text here, not verdicts
     press(page, "Tab", "Enter")
     expect(page.locator("#kept")).to_have_text("Escalated to the honest broker")
-    is_at(page, 1)
+    wait_for_film(page, 1)
     expect(page.locator("[data-verdict=normal]")).to_have_attribute("aria-pressed", "false")
     raised = Escalation.objects.get()
     assert raised.reason == "A pneumothorax, untreated"
     sign_in(factories.user("broker", Role.BROKER))
     page.goto(f"{live_server.url}/reading/escalations/")
     assert serious_findings(page) == []
-    page.get_by_label("What was done").fill("ward told")
+    page.get_by_label("What was done").fill("ward informed")
     press(page, "Enter")
-    expect(page.get_by_role("cell", name="ward told")).to_be_visible()
+    expect(page.get_by_role("cell", name="ward informed")).to_be_visible()
 
 
-# Everybody ----------------------------------------------------------------------------------------------
+# Accessibility ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_pages_of_reading_have_nothing_serious_for_axe(
+def test_axe_finds_nothing_serious_on_the_pages_of_reading(
     page: Page, live_server: Any, of: Worklist, sign_in: Any, theme: str
 ) -> None:
     person = factories.user("all", *Role, theme=theme)
@@ -398,14 +400,14 @@ def test_the_pages_of_reading_have_nothing_serious_for_axe(
         read(item, reader, "normal", reason="normal variant")
     verdicts.escalate(item=items(of)[0], reader=reader, reason="tension")
     sign_in(person)
-    found = {}
+    problems = {}
     for address in ("", "new/", f"{of.uuid}/summary/", "escalations/", "adjudications/", "normals/", f"{of.uuid}/"):
         page.goto(f"{live_server.url}/reading/{address}")
         if address == f"{of.uuid}/":
-            is_at(page, 1)
+            wait_for_film(page, 1)
             press(page, "s")
-        found[address] = serious_findings(page)
-    assert {address: lines for address, lines in found.items() if lines} == {}
+        problems[address] = serious_findings(page)
+    assert {address: lines for address, lines in problems.items() if lines} == {}
 
 
 def test_axe_finds_what_is_wrong(page: Page, live_server: Any, of: Worklist, sign_in: Any) -> None:
@@ -416,14 +418,16 @@ def test_axe_finds_what_is_wrong(page: Page, live_server: Any, of: Worklist, sig
 
 
 def test_no_key_of_the_page_is_one_of_the_viewer_s(open_it: Open) -> None:
-    """But the heatmap's, which means the same to both."""
+    """Except the heatmap's key, which does the same in both."""
     page = open_it()
-    is_at(page, 1)
-    ours = set(page.locator("#reading aside [data-key]").evaluate_all("all => all.map((one) => one.dataset.key)"))
-    theirs = set(
+    wait_for_film(page, 1)
+    page_keys = set(
+        page.locator("#reading aside [data-key]").evaluate_all("all => all.map((button) => button.dataset.key)")
+    )
+    viewer_keys = set(
         page.locator("[data-hilum-viewer] [aria-keyshortcuts]").evaluate_all(
-            "all => all.map((one) => one.getAttribute('aria-keyshortcuts').toLowerCase())"
+            "all => all.map((button) => button.getAttribute('aria-keyshortcuts').toLowerCase())"
         )
     )
-    assert len(theirs) > 10
-    assert ours & theirs == {"h"}
+    assert len(viewer_keys) > 10
+    assert page_keys & viewer_keys == {"h"}

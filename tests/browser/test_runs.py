@@ -1,4 +1,4 @@
-"""Pages that ask for news of a run leave the reader in peace."""
+"""Pages that poll a run keep focus, selection and scroll position."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def write_log(run: Run, *, lines: range) -> None:
     (folder / "log.txt").write_text("".join(f"line {number} of the log {'and so on ' * 40}\n" for number in lines))
 
 
-def goes_on(run: Run, done: int) -> None:
+def set_done(run: Run, done: int) -> None:
     Run.objects.filter(pk=run.pk).update(done=done)
 
 
-def test_focus_and_links_survive_the_news_of_the_list(page: Page, live_server: Any, run: Run) -> None:
+def test_focus_and_links_survive_an_update_of_the_list(page: Page, live_server: Any, run: Run) -> None:
     page.goto(f"{live_server.url}/runs/")
     page.get_by_role("link", name="Mine").focus()
     page.evaluate("window.row = document.querySelector('#runs tbody tr')")
     made.run(run.split, name="Another")
-    goes_on(run, 7)
+    set_done(run, 7)
     expect(page.locator("#runs tr", has_text="Mine").locator("progress")).to_have_attribute("value", "7")
     expect(page.get_by_role("link", name="Mine")).to_be_focused()
     expect(page.locator("#runs tbody tr")).to_have_count(2)
@@ -48,20 +48,20 @@ def test_focus_and_links_survive_the_news_of_the_list(page: Page, live_server: A
     assert page.evaluate("document.activeElement.closest('tr') === window.row")
 
 
-def test_the_list_stops_asking_when_all_has_ended(page: Page, live_server: Any, run: Run) -> None:
+def test_the_list_stops_polling_when_all_runs_have_ended(page: Page, live_server: Any, run: Run) -> None:
     page.goto(f"{live_server.url}/runs/")
     page.get_by_role("link", name="Mine").focus()
     Run.objects.filter(pk=run.pk).update(state=RunState.DONE)
     expect(page.locator("#runs .state")).to_have_text("Done")
     expect(page.get_by_role("link", name="Mine")).to_be_focused()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
     page.wait_for_timeout(2500)
-    assert not asked
+    assert not requested
 
 
 def distance_from_line_90(page: Page) -> float:
-    """From the top of the log's window, in pixels."""
+    """The distance of line 90 from the top of the log's window, in pixels."""
     return page.evaluate(
         """() => {
             const log = document.getElementById("log"), text = log.firstChild, range = document.createRange();
@@ -72,7 +72,7 @@ def distance_from_line_90(page: Page) -> float:
     )
 
 
-def test_the_log_follows_its_end_unless_one_has_scrolled_up(page: Page, live_server: Any, run: Run) -> None:
+def test_the_log_follows_its_end_unless_scrolled_up(page: Page, live_server: Any, run: Run) -> None:
     page.goto(f"{live_server.url}/runs/{run.uuid}/")
     log = page.locator("#log")
     at_end = "log => log.scrollHeight - log.scrollTop - log.clientHeight < 8"
@@ -82,13 +82,13 @@ def test_the_log_follows_its_end_unless_one_has_scrolled_up(page: Page, live_ser
     expect(log).to_contain_text("line 101 of")
     assert log.evaluate(at_end)
     log.evaluate("log => { log.scrollTop -= 200; }")
-    seen = distance_from_line_90(page)
+    before = distance_from_line_90(page)
     write_log(run, lines=range(104))
     expect(log).to_contain_text("line 103 of")
-    assert distance_from_line_90(page) == pytest.approx(seen, abs=1)
+    assert distance_from_line_90(page) == pytest.approx(before, abs=1)
 
 
-def test_a_selection_in_the_log_survives_the_news(page: Page, live_server: Any, run: Run) -> None:
+def test_a_selection_in_the_log_survives_an_update(page: Page, live_server: Any, run: Run) -> None:
     page.goto(f"{live_server.url}/runs/{run.uuid}/")
     page.get_by_role("link", name="Whole log").focus()
     page.evaluate(
@@ -102,7 +102,7 @@ def test_a_selection_in_the_log_survives_the_news(page: Page, live_server: Any, 
         }"""
     )
     write_log(run, lines=range(104))
-    goes_on(run, 8)
+    set_done(run, 8)
     expect(page.locator("#log")).to_contain_text("line 103 of")
     assert page.evaluate("getSelection().toString()") == "line 95"
     expect(page.get_by_role("link", name="Whole log")).to_be_focused()

@@ -1,4 +1,4 @@
-"""The pages of screening: nothing serious for axe, and no request refused by their own policy."""
+"""The pages of screening: axe finds nothing serious, and the content security policy refuses nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NASTY = '"><img src=x onerror=alert(1)>'
 
 @pytest.fixture
 def pages(page: Page, live_server: Any, data_dir: Path, sign_in: Callable[[Any], None]) -> dict[str, str]:
-    """Name -> address, for a person of every role; every free text holds what a page must not run."""
+    """Name -> URL, for a person with every role; every free text holds markup that must not run."""
     boss = factories.user("boss", *Role)
     of = factories.dataset(NASTY)
     of.site.findings = ["pneumonia", NASTY]
@@ -52,7 +52,7 @@ NAMES = ["grid", "queue", "queues", "cohorts", "cohort", "difference", "keys", "
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_is_seriously_wrong(page: Page, pages: dict[str, str], name: str) -> None:
+def test_axe_finds_nothing_serious(page: Page, pages: dict[str, str], name: str) -> None:
     refused: list[str] = []
     page.on("console", lambda message: refused.append(message.text) if "Content Security" in message.text else None)
     page.on("dialog", lambda dialog: refused.append(f"a script ran: {dialog.message}"))
@@ -61,7 +61,7 @@ def test_nothing_is_seriously_wrong(page: Page, pages: dict[str, str], name: str
         expect(page.locator("#queue")).to_have_attribute("data-shown", "1")
     assert serious_findings(page) == []
     for dialog in page.locator("dialog").all():
-        dialog.evaluate("one => one.showModal()")
+        dialog.evaluate("dialog => dialog.showModal()")
         assert serious_findings(page) == []
-        dialog.evaluate("one => one.close()")
+        dialog.evaluate("dialog => dialog.close()")
     assert refused == []

@@ -1,4 +1,4 @@
-"""A sweep as a person does it: asked for in the browser, worked on by the real engine, chosen from, opened."""
+"""A sweep as a person does it: requested in the browser, carried out by the real engine, sorted, and shown on test."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _nobody_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def numbers(page: Page, part: str) -> list[float]:
-    """The AUROCs of the table's rows, as the page holds them."""
+    """The AUROCs of the table's rows, from the page's data attributes."""
     cells = page.locator(f"#rows td[data-part={part}]")
     return [float(cells.nth(k).get_attribute("data-auroc") or "nan") for k in range(cells.count())]
 
@@ -62,16 +62,16 @@ def test_a_sweep_from_its_form_to_its_test_figures(
 
     page.goto(f"{live_server.url}/runs/{run.uuid}/")
     page.get_by_role("link", name="See the results").first.click()
-    told = client.get(f"/api/v1/runs/{run.uuid}/sweep/").json()
-    assert numbers(page, "tune") == pytest.approx([row["aurocs"]["tune"]["auroc"] for row in told["rows"]], abs=1e-9)
-    assert len(told["rows"]) == 4
+    data = client.get(f"/api/v1/runs/{run.uuid}/sweep/").json()
+    assert numbers(page, "tune") == pytest.approx([row["aurocs"]["tune"]["auroc"] for row in data["rows"]], abs=1e-9)
+    assert len(data["rows"]) == 4
     assert numbers(page, "test") == []
     page.get_by_role("button", name="Show test").press("Enter")
     expect(page.locator("#looks")).to_have_text("1")
-    told = client.get(f"/api/v1/runs/{run.uuid}/sweep/").json()
+    data = client.get(f"/api/v1/runs/{run.uuid}/sweep/").json()
     for part in ("tune", "test"):
-        wanted = [row["aurocs"][part]["auroc"] for row in told["rows"]]
-        assert numbers(page, part) == pytest.approx(wanted, abs=1e-9)
+        expected = [row["aurocs"][part]["auroc"] for row in data["rows"]]
+        assert numbers(page, part) == pytest.approx(expected, abs=1e-9)
     expect(page.locator("#rate-test .main-svg").first).to_be_visible()
     page.locator("#rows").get_by_role("link", name="AUROC on tune").press("Enter")
     expect(page.locator("#rows th[aria-sort=descending]")).to_contain_text("AUROC on tune")
@@ -91,14 +91,14 @@ def test_the_papers_figures_are_drawn_and_lead_to_films(
     assert serious_findings(page) == []
     page.get_by_role("button", name="Show test").click()
 
-    told = client.get(f"/api/v1/runs/{run.uuid}/ablation/").json()
-    shown = page.locator("#cells td[data-auroc]")
-    wanted = [cell["aurocs"][column]["auroc"] for cell in told["cells"] for column in ("global", "region", "fused")]
-    found = [float(shown.nth(k).get_attribute("data-auroc") or "nan") for k in range(shown.count())]
-    assert found == pytest.approx(wanted, abs=1e-9)
+    data = client.get(f"/api/v1/runs/{run.uuid}/ablation/").json()
+    numbers_shown = page.locator("#cells td[data-auroc]")
+    expected = [row["aurocs"][column]["auroc"] for row in data["cells"] for column in ("global", "region", "fused")]
+    aurocs = [float(numbers_shown.nth(k).get_attribute("data-auroc") or "nan") for k in range(numbers_shown.count())]
+    assert aurocs == pytest.approx(expected, abs=1e-9)
     differences = page.locator("#cells [data-difference]")
     assert float(differences.first.get_attribute("data-difference") or "nan") == pytest.approx(
-        told["cells"][1]["differences"]["fused"]["difference"], abs=1e-9
+        data["cells"][1]["differences"]["fused"]["difference"], abs=1e-9
     )
     for number in range(1, 5):
         expect(page.locator(f"#figure-{number} .main-svg").first).to_be_visible()

@@ -1,4 +1,4 @@
-"""The pages that show a film: what they hand to the viewer, and whether everybody can use them."""
+"""The pages that show a film: what they pass to the viewer, and their accessibility."""
 
 from __future__ import annotations
 
@@ -52,23 +52,23 @@ def test_the_next_two_films_are_fetched_ahead(page: Page, live_server: Any, data
     of = factories.dataset()
     films = [factories.film(of, person=f"{n}") for n in range(4)]
     sign_in(factories.curator())
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url.removeprefix(live_server.url)))
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url.removeprefix(live_server.url)))
     with page.expect_response(f"**/images/{films[2].uuid}/pixels"):
         open_film(page, f"{live_server.url}/images/{films[0].uuid}/")
-    assert f"/images/{films[1].uuid}/pixels" in asked
-    assert not [address for address in asked if str(films[3].uuid) in address and "/pixels" in address]
+    assert f"/images/{films[1].uuid}/pixels" in requested
+    assert not [address for address in requested if str(films[3].uuid) in address and "/pixels" in address]
 
 
-def test_a_labelling_key_is_not_the_viewers(page: Page, live_server: Any, data_dir: Path, sign_in: Any) -> None:
-    """Each key of the page and of the viewer belongs to one of them."""
+def test_no_labelling_key_is_a_key_of_the_viewer(page: Page, live_server: Any, data_dir: Path, sign_in: Any) -> None:
+    """No key belongs both to the page and to the viewer."""
     film = factories.film(factories.dataset(), person="one")
     sign_in(factories.curator())
     open_film(page, f"{live_server.url}/images/{film.uuid}/")
-    labels = page.locator("#labelbar [data-key]").evaluate_all("(all) => all.map((one) => one.dataset.key)")
-    ours = page.locator(".hv-toolbar kbd").all_inner_texts()
-    assert len(labels) == 6
-    assert {key.lower() for key in ours} & set(labels) == set()
+    label_keys = page.locator("#labelbar [data-key]").evaluate_all("(all) => all.map((button) => button.dataset.key)")
+    viewer_keys = page.locator(".hv-toolbar kbd").all_inner_texts()
+    assert len(label_keys) == 6
+    assert {key.lower() for key in viewer_keys} & set(label_keys) == set()
 
 
 def test_a_scored_film_s_page(page: Page, live_server: Any, data_dir: Path, sign_in: Any) -> None:

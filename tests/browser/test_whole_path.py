@@ -1,5 +1,5 @@
-"""The main job as a person does it, in a real browser against the real processes: log in, send a zip, label,
-split, run, watch, see the heatmap."""
+"""The main task as a person does it, in a real browser against the real processes: log in, upload a zip, label,
+split, request runs, watch them, see the heatmap."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 @pytest.fixture
 def address(process_environment: dict[str, str], data_dir: Path, tmp_path: Path) -> Generator[str]:
     """`manage.py start` on the test's database and an empty data folder."""
-    said = tmp_path / "start.log"
-    with said.open("wb") as log:
+    log_path = tmp_path / "start.log"
+    with log_path.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "manage.py", "start", "--port", "8765"],
             cwd=ROOT,
@@ -47,12 +47,12 @@ def address(process_environment: dict[str, str], data_dir: Path, tmp_path: Path)
         assert process.stdout is not None
         line = process.stdout.readline()
         try:
-            assert "Hilum answers at" in line, line + said.read_text()
+            assert "Hilum answers at" in line, line + log_path.read_text()
             yield line.split()[3].rstrip(".")
         finally:
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=60)
-    assert process.returncode == 0, said.read_text()
+    assert process.returncode == 0, log_path.read_text()
 
 
 def film_zip(path: Path) -> Path:
@@ -84,9 +84,9 @@ def test_from_log_in_to_heatmap(page: Page, address: str, tmp_path: Path, settin
     settings.PASSWORD_HASHERS = global_settings.PASSWORD_HASHERS  # the portal is a process of its own
     factories.user("maria", *Role)
     log_in(page, address)
-    make_dataset_and_send(page, film_zip(tmp_path / "films.zip"))
+    make_dataset_and_upload(page, film_zip(tmp_path / "films.zip"))
     label_by_key(page)
-    split_at_a_seed(page)
+    draw_split(page)
     fit_and_watch(page)
     score_and_watch(page)
     evaluate_and_open_worst_miss(page)
@@ -101,7 +101,7 @@ def log_in(page: Page, address: str) -> None:
     expect(page.get_by_role("heading", name="Datasets")).to_be_visible()
 
 
-def make_dataset_and_send(page: Page, films: Path) -> None:
+def make_dataset_and_upload(page: Page, films: Path) -> None:
     page.get_by_label("Name", exact=True).fill("Phantoms")
     page.get_by_role("button", name="Make dataset").click()
     page.get_by_label("A zip of").set_input_files(str(films))
@@ -128,7 +128,7 @@ def label_by_key(page: Page) -> None:
     assert LabelEvent.objects.filter(author__username="maria").count() == 6  # 1 slip, 1 undo, 4 normal
 
 
-def split_at_a_seed(page: Page) -> None:
+def draw_split(page: Page) -> None:
     page.get_by_role("link", name="New split").click()
     page.get_by_label("Name").fill("By patient")
     page.get_by_role("checkbox", name="Phantoms").check()
@@ -139,9 +139,7 @@ def split_at_a_seed(page: Page) -> None:
 def fit_and_watch(page: Page) -> None:
     page.get_by_role("link", name="Fit a detector").click()
     page.get_by_label("Name").fill("Small detector")
-    page.get_by_label("Where films are brought", exact=False).or_(page.locator("#id_alignment")).first.select_option(
-        "none"
-    )
+    page.locator("#id_alignment").select_option("none")
     page.locator("#id_weights").select_option("random")
     page.locator("#id_backbone").select_option("resnet18")
     page.locator("#id_size").fill("64")
@@ -154,7 +152,7 @@ def fit_and_watch(page: Page) -> None:
 
 
 def score_and_watch(page: Page) -> None:
-    """Two runs asked for at once are worked on one after the other."""
+    """Two runs requested at once are carried out one after the other."""
     form = page.get_by_role("link", name="Score films with it").get_attribute("href") or ""
     for name in ("First scores", "Small scores"):
         page.goto(urljoin(page.url, form))
@@ -194,11 +192,11 @@ def see_heatmap(page: Page) -> None:
     page.get_by_role("slider", name="Threshold").evaluate(
         "slider => { slider.value = slider.min; slider.dispatchEvent(new Event('input', {bubbles: true})); }"
     )
-    shown = coloured_pixels(page)
+    with_heatmap = coloured_pixels(page)
     page.keyboard.down("Space")
-    assert shown - coloured_pixels(page) > 10_000  # what stays is the ground beside the film
+    assert with_heatmap - coloured_pixels(page) > 10_000  # the background around the film keeps its colour
     page.keyboard.up("Space")
-    assert coloured_pixels(page) == shown
+    assert coloured_pixels(page) == with_heatmap
 
 
 def coloured_pixels(page: Page) -> int:

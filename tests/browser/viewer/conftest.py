@@ -52,13 +52,13 @@ COLOURS = """(host, film) => {
 
 @dataclass
 class Site:
-    """A web server's addresses and what they answer: (status, type, body, gzipped)."""
+    """The responses of a web server by path: (status, type, body, gzipped)."""
 
     answers: dict[str, tuple[int, str, bytes, bool]] = field(default_factory=dict)
     url: str = ""
 
     def offer_json(self, path: str, data: Any) -> str:
-        """Answer with `data`, unless the test has put something else there."""
+        """Serve `data`, unless the test has set another response."""
         self.answers.setdefault(path, (200, "application/json", json.dumps(data).encode(), False))
         return path
 
@@ -78,7 +78,7 @@ class Site:
 
 @pytest.fixture(scope="session")
 def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
-    """A smaller window: emulated WebGL takes its time by the pixel."""
+    """A smaller window: the time of emulated WebGL grows with the number of pixels."""
     return {**browser_context_args, "viewport": {"width": 1000, "height": 600}}
 
 
@@ -146,7 +146,7 @@ class Overlay:
 
 @dataclass
 class Viewer:
-    """The viewer in the page, with what a test asks it."""
+    """The viewer in the page, with helpers to control and query it."""
 
     page: Page
     site: Site
@@ -175,15 +175,16 @@ class Viewer:
         return self._colours(None)
 
     def colours(self) -> NDArray[np.uint8]:
-        """(H, W, 3): the film's part of the canvas, in any pose; the film must lie inside."""
+        """(H, W, 3): the part of the canvas that shows the film, in any pose; the film must lie inside."""
         return self._colours({"columns": self.film.facts.columns, "rows": self.film.facts.rows})
 
     def _colours(self, film: dict[str, int] | None) -> NDArray[np.uint8]:
-        read = self.host.evaluate(COLOURS, film)
-        return np.frombuffer(base64.b64decode(read["bytes"]), dtype=np.uint8).reshape(read["rows"], read["columns"], 3)
+        pixels = self.host.evaluate(COLOURS, film)
+        colours = np.frombuffer(base64.b64decode(pixels["bytes"]), dtype=np.uint8)
+        return colours.reshape(pixels["rows"], pixels["columns"], 3)
 
     def greys(self) -> NDArray[np.uint8]:
-        """(H, W): as `colours`, where nothing is coloured."""
+        """(H, W): as `colours`, for a canvas without colour."""
         colours = self.colours()
         assert (colours == colours[..., :1]).all()
         return colours[..., 0]
@@ -208,7 +209,7 @@ def open_viewer(page: Page, site: Site) -> Generator[Callable[..., Viewer]]:
     """Open a film: `open_viewer(film, renderer=..., facts=..., boxes=..., overlay=..., nearest=..., until=...)`."""
     page.add_init_script(WATCH_POLICY)
 
-    def opened(
+    def open_film(
         film: Film,
         *,
         renderer: str = "2d",
@@ -238,5 +239,5 @@ def open_viewer(page: Page, site: Site) -> Generator[Callable[..., Viewer]]:
         page.locator(f"[data-hilum-viewer][data-state={until}]").wait_for()
         return Viewer(page, site, film, page.locator("[data-hilum-viewer]"))
 
-    yield opened
+    yield open_film
     assert page.evaluate("window.violations") == []

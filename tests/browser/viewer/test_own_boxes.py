@@ -1,4 +1,4 @@
-"""Boxes that a reader draws, with mouse and keyboard."""
+"""Boxes that a reader draws with mouse and keyboard."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def editing(open_viewer: Open) -> Viewer:
     viewer = open_viewer(flat_film())
     viewer.host.evaluate(
         """(host) => {
-          window.told = [];
+          window.changes = [];
           window.events = 0;
           document.addEventListener("hilum:boxes", () => (window.events += 1));
-          host.hilumViewer.editBoxes({ findings: ["Effusion", "Nodule"], onChange: (boxes) => told.push(boxes) });
+          host.hilumViewer.editBoxes({ findings: ["Effusion", "Nodule"], onChange: (boxes) => changes.push(boxes) });
         }"""
     )
     return viewer
@@ -46,7 +46,7 @@ def places(viewer: Viewer) -> list[tuple[int, ...]]:
 def test_a_box_is_drawn_in_whole_original_pixels(editing: Viewer) -> None:
     draw(editing, (60.1, 70.2), (20.3, 29.9))
     assert boxes(editing) == [{"x": 20, "y": 30, "width": 40, "height": 40, "finding": "", "confidence": None}]
-    assert editing.page.evaluate("[told, events]") == [[boxes(editing)], 1]
+    assert editing.page.evaluate("[changes, events]") == [[boxes(editing)], 1]
     editing.drag((5, 5), (15, 15))  # drawing ends with one box
     assert len(boxes(editing)) == 1
 
@@ -68,7 +68,7 @@ def test_without_editing_nothing_is_drawn(open_viewer: Open) -> None:
     assert boxes(viewer) == []
 
 
-def test_a_turned_and_mirrored_film_gives_the_same_box(editing: Viewer) -> None:
+def test_a_turned_and_mirrored_film_yields_the_same_box(editing: Viewer) -> None:
     editing.page.keyboard.press("x")
     editing.page.keyboard.press("t")
     draw(editing, (20, 30), (60, 55))
@@ -80,7 +80,7 @@ def test_a_turned_and_mirrored_film_gives_the_same_box(editing: Viewer) -> None:
     assert after[1] == pytest.approx(before[1])
 
 
-def test_boxes_are_moved_and_sized_with_the_mouse(editing: Viewer) -> None:
+def test_boxes_are_moved_and_resized_with_the_mouse(editing: Viewer) -> None:
     editing.host.evaluate("(host, box) => host.hilumViewer.setBoxes([box])", BOX)
     editing.drag((40, 42), (50, 45))
     assert places(editing) == [(30, 33, 40, 25)]
@@ -99,7 +99,7 @@ def test_a_drag_is_one_step_of_undo(editing: Viewer) -> None:
     assert places(editing) == [(20, 30, 40, 25)]
 
 
-def test_keys_move_size_and_delete(editing: Viewer) -> None:
+def test_keys_move_resize_and_delete(editing: Viewer) -> None:
     editing.host.evaluate("(host, box) => host.hilumViewer.setBoxes([box])", BOX)
     view = editing.state["view"]
     editing.host.get_by_role("button", name="Box 1: Effusion 80 %").focus()
@@ -142,7 +142,7 @@ def test_another_film_starts_without_boxes_and_without_their_history(editing: Vi
     assert len(boxes(editing)) == 1
 
 
-def test_the_page_keeps_the_undo_of_a_field(editing: Viewer) -> None:
+def test_undo_in_a_text_field_leaves_the_boxes(editing: Viewer) -> None:
     draw(editing, (20, 30), (60, 55))
     editing.page.evaluate("document.body.append(document.createElement('textarea'))")
     editing.page.locator("textarea").focus()
@@ -159,4 +159,4 @@ def test_a_drag_ends_with_its_film(editing: Viewer) -> None:
     editing.page.mouse.move(*editing.client(60, 70))
     editing.page.mouse.up()
     assert boxes(editing) == []
-    assert editing.page.evaluate("told") == []
+    assert editing.page.evaluate("changes") == []

@@ -1,4 +1,4 @@
-"""Real DICOM films on the canvas against NumPy, where they lie beside the checkout."""
+"""Real DICOM films on the canvas compared with NumPy, if they lie beside the checkout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.browser.viewer.conftest import Site, Viewer
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-BESIDE = 60  # pixels of the screen around a film that is shown at one film pixel to one of the screen
+MARGIN = 60  # screen pixels around a film that is shown at one film pixel to one screen pixel
 
 
 @pytest.mark.parametrize("renderer", ["2d", "webgl2"])
@@ -24,14 +24,14 @@ def test_every_film_that_is_shown_equals_its_reference(
 ) -> None:
     table = list(csv.DictReader((dicom_samples / "expected.csv").read_text().splitlines()))
     wrong: dict[str, int] = {}
-    seen = 0
+    compared = 0
     for line in table:
         if line["outcome"] != "shown":
             continue
         site.answers.clear()
         film, header = read_film(dicom_samples / line["file"])
         viewer = open_viewer(film, renderer=renderer, facts={"view_position": header.get("view_position", "")})
-        room = (film.facts.columns + BESIDE, film.facts.rows + BESIDE)
+        room = (film.facts.columns + MARGIN, film.facts.rows + MARGIN)
         viewer.page.set_viewport_size({"width": max(1000, room[0]), "height": 600})
         viewer.host.evaluate(
             """async (host, [width, height]) => {
@@ -44,7 +44,7 @@ def test_every_film_that_is_shown_equals_its_reference(
         assert viewer.state["renderer"] == renderer
         assert film.facts.aspect == 1
         difference = np.abs(viewer.greys().astype(int) - np.rint(shown_values(film) * 255).astype(int)).max()
-        seen += 1
+        compared += 1
         if difference > 1:
             wrong[line["file"]] = int(difference)
-    assert (wrong, seen) == ({}, 13)
+    assert (wrong, compared) == ({}, 13)

@@ -1,4 +1,4 @@
-"""What pages ask of the viewer: another film in place, films fetched ahead, own boxes, heatmap, silent keys."""
+"""The viewer's interface to pages: show another film, prefetch films, boxes, heatmap, stopped keys."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BOX = {"x": 20, "y": 30, "width": 40, "height": 25, "finding": "Effusion", "conf
 
 
 def offer(site: Site, name: str, film: Film, **more: Any) -> dict[str, str]:
-    """Addresses of another film."""
+    """Serve another film; the URLs that `show` takes."""
     facts = site.offer_json(f"/{name}/facts", {"image": name, **film.facts.to_json(), **more})
     return {
         "factsUrl": facts,
@@ -31,12 +31,12 @@ def offer(site: Site, name: str, film: Film, **more: Any) -> dict[str, str]:
 
 
 def show(viewer: Viewer, urls: dict[str, str]) -> bool:
-    shown = viewer.host.evaluate("(host, urls) => host.hilumViewer.show(urls)", urls)
-    assert isinstance(shown, bool)
-    return shown
+    is_shown = viewer.host.evaluate("(host, urls) => host.hilumViewer.show(urls)", urls)
+    assert isinstance(is_shown, bool)
+    return is_shown
 
 
-def heard(viewer: Viewer, name: str) -> None:
+def record_events(viewer: Viewer, name: str) -> None:
     viewer.page.evaluate(
         "(name) => document.addEventListener(name, (e) => ((window.heard ??= []).push([name, e.detail])))", name
     )
@@ -45,7 +45,7 @@ def heard(viewer: Viewer, name: str) -> None:
 @BOTH
 def test_another_film_is_shown_in_place(open_viewer: Open, site: Site, renderer: str) -> None:
     viewer = open_viewer(FILMS["linear"], renderer=renderer, boxes=[BOX])
-    heard(viewer, "hilum:ready")
+    record_events(viewer, "hilum:ready")
     other = make_film(seed=9, windows=WINDOW, photometric="MONOCHROME1")
     assert show(viewer, offer(site, "b", other))
     viewer.press("actual")
@@ -99,7 +99,7 @@ def test_zoom_and_pose_do_not_stay(open_viewer: Open, site: Site) -> None:
     assert viewer.state["view"] == first
 
 
-def test_the_last_film_asked_for_wins(open_viewer: Open, site: Site) -> None:
+def test_the_last_requested_film_is_shown(open_viewer: Open, site: Site) -> None:
     viewer = open_viewer(FILMS["linear"])
     urls = [offer(site, name, make_film(seed=seed)) for name, seed in (("b", 5), ("c", 6))]
     answers = viewer.host.evaluate(
@@ -110,7 +110,7 @@ def test_the_last_film_asked_for_wins(open_viewer: Open, site: Site) -> None:
     assert np.abs(viewer.greys().astype(int) - grey_reference(make_film(seed=6))).max() <= 1
 
 
-def test_a_film_that_comes_late_is_dropped(open_viewer: Open, site: Site) -> None:
+def test_a_film_that_arrives_late_is_dropped(open_viewer: Open, site: Site) -> None:
     viewer = open_viewer(FILMS["linear"])
     late, last = (offer(site, name, make_film(seed=seed)) for name, seed in (("b", 5), ("c", 6)))
     held: list[Any] = []
@@ -124,9 +124,9 @@ def test_a_film_that_comes_late_is_dropped(open_viewer: Open, site: Site) -> Non
     assert np.abs(viewer.greys().astype(int) - grey_reference(make_film(seed=6))).max() <= 1
 
 
-def test_a_film_that_fails_says_so_and_hides_the_one_before(open_viewer: Open, site: Site) -> None:
+def test_a_film_that_fails_is_reported_and_hides_the_one_before(open_viewer: Open, site: Site) -> None:
     viewer = open_viewer(FILMS["linear"])
-    heard(viewer, "hilum:error")
+    record_events(viewer, "hilum:error")
     urls = offer(site, "b", FILMS["linear"])
     site.break_off("/b/pixels")
     assert not show(viewer, urls)
@@ -135,22 +135,22 @@ def test_a_film_that_fails_says_so_and_hides_the_one_before(open_viewer: Open, s
     assert viewer.ask("state.view") is None
 
 
-def test_a_film_fetched_ahead_asks_the_server_for_nothing(open_viewer: Open, site: Site) -> None:
+def test_a_prefetched_film_needs_no_request(open_viewer: Open, site: Site) -> None:
     viewer = open_viewer(FILMS["linear"])
-    asked: list[str] = []
+    requested: list[str] = []
     urls = offer(site, "b", FILMS["sigmoid"])
     overlay = Overlay(maps_with((0, 5, 3)))
     site.offer_bytes("/maps", overlay.maps.tobytes())
     urls |= {"overlayUrl": site.offer_json("/b/overlay", overlay.to_json()), "boxesUrl": site.offer_json("/b/boxes", {"boxes": [BOX]})}  # fmt: skip  # noqa: E501
     viewer.host.evaluate("(host, urls) => host.hilumViewer.prefetch([urls])", urls)
-    viewer.page.on("request", lambda request: asked.append(request.url))
+    viewer.page.on("request", lambda request: requested.append(request.url))
     assert show(viewer, urls)
-    assert asked == []
+    assert requested == []
     assert viewer.host.locator(".hv-box text").text_content() == "Effusion 80 %"
     assert viewer.state["look"]["weight"] == 0.6
     show(viewer, {**urls, "label": "Again"})
-    assert any(url.endswith("/b/boxes") for url in asked)  # boxes may have changed since
-    assert not any(url.endswith("/b/pixels") for url in asked)
+    assert any(url.endswith("/b/boxes") for url in requested)  # boxes may have changed since
+    assert not any(url.endswith("/b/pixels") for url in requested)
 
 
 def test_three_films_are_kept_at_most(open_viewer: Open, site: Site) -> None:
@@ -165,7 +165,7 @@ def test_three_films_are_kept_at_most(open_viewer: Open, site: Site) -> None:
     assert viewer.state["kept"] == 2
 
 
-def test_a_film_that_failed_ahead_is_asked_for_again(open_viewer: Open, site: Site) -> None:
+def test_a_film_whose_prefetch_failed_is_requested_again(open_viewer: Open, site: Site) -> None:
     viewer = open_viewer(FILMS["linear"])
     urls = offer(site, "b", FILMS["sigmoid"])
     whole = site.answers["/b/pixels"]
@@ -178,9 +178,9 @@ def test_a_film_that_failed_ahead_is_asked_for_again(open_viewer: Open, site: Si
 # --- heatmap and keys ------------------------------------------------------------------------------
 
 
-def test_the_heatmap_is_set_by_the_page_and_told(open_viewer: Open, site: Site) -> None:
+def test_the_page_sets_the_heatmap_and_gets_events(open_viewer: Open, site: Site) -> None:
     viewer = open_viewer(flat_film(), overlay=Overlay(maps_with((0, 5, 3), (1, 5, 3))))
-    heard(viewer, "hilum:heatmap")
+    record_events(viewer, "hilum:heatmap")
     viewer.ask("setHeatmap(false)")
     assert viewer.ask("heatmapShown") is False
     assert viewer.ask("readColour(28, 44)") == [0, 0, 0]
@@ -207,7 +207,7 @@ def test_a_heatmap_that_starts_hidden_starts_hidden_on_each_film(open_viewer: Op
     assert viewer.ask("heatmapShown") is False
 
 
-def test_keys_are_silent_until_resumed(open_viewer: Open) -> None:
+def test_stopped_keys_do_nothing_until_resumed(open_viewer: Open) -> None:
     viewer = open_viewer(flat_film())
     viewer.ask("stopKeys()")
     viewer.page.keyboard.press("i")

@@ -23,7 +23,7 @@ BOTH = pytest.mark.parametrize("renderer", ["webgl2", "2d"])
 
 
 @BOTH
-def test_flip_and_turn_move_the_pixels_as_told(open_viewer: Open, renderer: str) -> None:
+def test_flip_and_turn_move_the_pixels(open_viewer: Open, renderer: str) -> None:
     viewer = open_viewer(FILMS["linear"], renderer=renderer)
     expected = grey_reference(viewer.film)
     viewer.press("actual")
@@ -66,7 +66,7 @@ def test_a_lateral_film_is_lettered_back_and_front(open_viewer: Open) -> None:
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME2", "MONOCHROME1"])
 @pytest.mark.parametrize(("key", "low", "high"), [("l", 0.01, 0.7), ("m", 0.35, 0.995), ("n", 0.55, 0.999)])
-def test_presets_lie_over_their_share_of_the_pixels(
+def test_presets_cover_their_share_of_the_pixels(
     open_viewer: Open, photometric: str, key: str, low: float, high: float
 ) -> None:
     film = make_film(photometric=photometric)
@@ -96,7 +96,7 @@ def test_a_ruler_gives_millimetres_of_both_spacings(open_viewer: Open) -> None:
     assert viewer.state["view"] != before  # a drag moves the film again
 
 
-def test_without_spacing_a_ruler_says_so(open_viewer: Open) -> None:
+def test_without_spacing_a_ruler_measures_pixels(open_viewer: Open) -> None:
     viewer = open_viewer(flat_film())
     viewer.page.keyboard.press("q")
     viewer.drag((20, 20), (50, 60))
@@ -104,7 +104,7 @@ def test_without_spacing_a_ruler_says_so(open_viewer: Open) -> None:
     assert viewer.host.locator(".hv-scale").inner_text() == "No scale: spacing unknown"
 
 
-def test_the_cardiothoracic_ratio_comes_of_two_strokes(open_viewer: Open) -> None:
+def test_the_cardiothoracic_ratio_needs_two_strokes(open_viewer: Open) -> None:
     viewer = open_viewer(flat_film())
     viewer.page.keyboard.press("v")
     viewer.drag((40, 60), (80, 60))
@@ -117,7 +117,7 @@ def test_the_cardiothoracic_ratio_comes_of_two_strokes(open_viewer: Open) -> Non
     assert viewer.state["measured"] == []
 
 
-def test_the_scale_bar_is_as_long_as_it_says(open_viewer: Open) -> None:
+def test_the_scale_bar_has_the_length_that_it_shows(open_viewer: Open) -> None:
     viewer = open_viewer(make_film(windows=WINDOW, spacing_mm=(0.4, 0.2), spacing_plane="patient"))
     for _ in range(2):
         mm = float(viewer.host.locator(".hv-scale").get_attribute("data-mm") or "")
@@ -130,7 +130,7 @@ def test_the_scale_bar_is_as_long_as_it_says(open_viewer: Open) -> None:
         viewer.page.evaluate("() => new Promise(requestAnimationFrame)")
 
 
-def test_a_small_display_is_warned_of_and_a_large_one_is_not(open_viewer: Open) -> None:
+def test_a_small_display_gets_a_warning_and_a_large_one_none(open_viewer: Open) -> None:
     viewer = open_viewer(flat_film())
     warning = viewer.host.get_by_text("This display is too poor to judge fine detail")
     assert "1000 × 600 pixels" in warning.inner_text()
@@ -138,13 +138,13 @@ def test_a_small_display_is_warned_of_and_a_large_one_is_not(open_viewer: Open) 
     assert not open_viewer(flat_film()).host.locator(".hv-display").is_visible()
 
 
-def test_a_display_of_few_bits_is_warned_of(open_viewer: Open) -> None:
-    def opened_at(page: Any) -> str:
+def test_a_display_with_few_bits_gets_a_warning(open_viewer: Open) -> None:
+    def warning_of(page: Any) -> str:
         page.set_viewport_size({"width": 1440, "height": 900})
         page.add_init_script("Object.defineProperty(screen, 'colorDepth', { get: () => 16 })")
         return str(open_viewer(flat_film()).host.locator(".hv-display").inner_text())
 
-    assert "16 bits a pixel" in opened_at(open_viewer(flat_film()).page)
+    assert "16 bits a pixel" in warning_of(open_viewer(flat_film()).page)
 
 
 # --- heatmap ------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ def another(site: Site, name: str, film: Film, **more: Any) -> dict[str, Any]:
     }
 
 
-def test_another_film_of_the_patient_stands_beside_at_the_same_scale(open_viewer: Open, site: Site) -> None:
+def test_another_film_of_the_patient_is_shown_beside_at_the_same_scale(open_viewer: Open, site: Site) -> None:
     fine = make_film(windows=WINDOW, spacing_mm=(0.1, 0.1))
     others = [another(site, "lateral", fine), another(site, "prior", FILMS["linear"], same_study=False)]
     viewer = open_viewer(make_film(windows=WINDOW, spacing_mm=(0.4, 0.2)), beside=others)
@@ -235,7 +235,7 @@ def test_another_film_of_the_patient_stands_beside_at_the_same_scale(open_viewer
     assert viewer.state["beside"] is None
 
 
-def test_the_film_beside_goes_with_the_patient(open_viewer: Open, site: Site) -> None:
+def test_the_film_beside_disappears_with_the_patient(open_viewer: Open, site: Site) -> None:
     viewer = open_viewer(FILMS["linear"], beside=[another(site, "lateral", FILMS["linear"])])
     viewer.press("beside")
     viewer.host.get_by_text("Spacing unknown: scaled to the frame.").wait_for()
@@ -262,28 +262,28 @@ def test_a_patient_of_one_film_has_no_button_for_others(open_viewer: Open) -> No
 
 @pytest.fixture
 def explained(open_viewer: Open, site: Site) -> Viewer:
-    """A film shown with its map at the identity; its neighbour lies 20 pixels to the right in its own film."""
+    """A film shown with an unaligned map; its nearest normal patch lies 20 pixels to the right in its own film."""
     stored = np.zeros((90, 121), dtype=np.uint16)
     stored[40:48, 44:52] = 255
     neighbour = Film(stored, flat_film().facts)
-    one = {
+    nearest_patch = {
         "bank": "region", "rank": 1, "distance": 1.25, "row": 5, "column": 3,
         "original_from_canonical": [[1, 0, 20], [0, 1, 0]], "centre_original_px": [48, 44],
         "film": {**another(site, "n", neighbour), "url": "/"},
     }  # fmt: skip
-    lost = {**one, "rank": 2, "original_from_canonical": None, "centre_original_px": None}
-    nearest = {"row": 5, "column": 3, "stride": 8, "nearest": [one, lost], "hidden": 1}
+    lost = {**nearest_patch, "rank": 2, "original_from_canonical": None, "centre_original_px": None}
+    nearest = {"row": 5, "column": 3, "stride": 8, "nearest": [nearest_patch, lost], "hidden": 1}
     return open_viewer(flat_film(90), overlay=Overlay(maps_with((0, 5, 3), (1, 5, 3))), nearest=nearest)
 
 
 def test_a_click_on_a_hot_spot_shows_the_nearest_normals(explained: Viewer) -> None:
-    asked: list[str] = []
-    explained.page.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    explained.page.on("request", lambda request: requested.append(request.url))
     explained.page.keyboard.press("e")
     explained.page.mouse.click(*explained.client(28, 44))
     first = explained.host.get_by_role("button", name="1. distance 1.25, n")
     first.locator("canvas").wait_for()
-    assert any(url.endswith("/nearest?row=5&column=3") for url in asked)
+    assert any(url.endswith("/nearest?row=5&column=3") for url in requested)
     assert explained.host.get_by_text("1 film is hidden from you and left out.").is_visible()
     assert explained.host.get_by_role("button", name="2. distance 1.25, n").is_disabled()
     middle = first.locator("canvas").evaluate("(tile) => [...tile.getContext('2d').getImageData(48, 48, 1, 1).data]")
@@ -315,7 +315,7 @@ def test_j_lays_the_neighbour_over_the_film_aligned(explained: Viewer) -> None:
     assert not explained.host.get_by_text("n, of the normal set").is_visible()
 
 
-def test_a_search_that_fails_is_a_sentence(open_viewer: Open, site: Site) -> None:
+def test_a_failed_search_is_explained(open_viewer: Open, site: Site) -> None:
     site.answers["/nearest"] = (410, "application/json", b'{"error": "The detector is gone; fit it again."}', False)
     viewer = open_viewer(flat_film(), overlay=Overlay(maps_with((0, 5, 3))), nearest={})
     viewer.page.keyboard.press("e")

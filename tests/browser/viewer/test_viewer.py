@@ -1,4 +1,4 @@
-"""The film viewer against NumPy, in a real browser, with both renderers."""
+"""The film viewer compared with NumPy, in a real browser, with both renderers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.browser
 
 Open = Callable[..., Viewer]
 BOTH = pytest.mark.parametrize("renderer", ["webgl2", "2d"])
-# A turn, a scale and a shift, as an alignment may give.
+# A rotation, a scale and a shift, as of an alignment.
 TILTED = ((1.3, -0.25, 14.0), (0.2, 1.1, 2.0))
 
 
@@ -173,7 +173,7 @@ def test_pan_moves_the_film_with_the_pointer(open_viewer: Open) -> None:
 
 
 @BOTH
-def test_what_is_in_view_is_painted_after_a_pan_and_a_new_window(open_viewer: Open, renderer: str) -> None:
+def test_the_view_is_painted_after_a_pan_and_a_new_window(open_viewer: Open, renderer: str) -> None:
     """A film larger than the canvas on every side."""
     stored = np.random.default_rng(1).integers(0, 256, (1500, 2200)).astype(np.uint16)
     viewer = open_viewer(Film(stored, flat_film(rows=1500, columns=2200).facts), renderer=renderer)
@@ -187,10 +187,10 @@ def test_what_is_in_view_is_painted_after_a_pan_and_a_new_window(open_viewer: Op
         red = viewer.canvas()[..., 0].astype(int)
         view = viewer.state["view"]
         left, top = -round(view["shiftX"]), -round(view["shiftY"])
-        shown = stored[top : top + red.shape[0], left : left + red.shape[1]].astype(int)
+        expected = stored[top : top + red.shape[0], left : left + red.shape[1]].astype(int)
         if viewer.state["inverted"]:
-            shown = 255 - shown
-        assert np.abs(red - shown).max() <= 1
+            expected = 255 - expected
+        assert np.abs(red - expected).max() <= 1
 
 
 def test_fit_shows_the_whole_film(open_viewer: Open) -> None:
@@ -214,21 +214,21 @@ def test_a_fitted_film_stays_fitted_when_the_page_narrows(open_viewer: Open) -> 
     assert 400 * viewer.state["view"]["scaleX"] == pytest.approx(box["width"], abs=1)
 
 
-def test_status_gives_the_value_under_the_cursor(open_viewer: Open) -> None:
+def test_the_status_shows_the_value_under_the_cursor(open_viewer: Open) -> None:
     film = FILMS["rescaled"]
     viewer = open_viewer(film)
     viewer.page.mouse.move(*viewer.client(30.5, 12.5))
     value = film.stored[12, 30] * 0.5 - 300
-    shown = viewer.host.locator(".hv-point").inner_text()
-    assert shown.startswith("x 30, y 12, value ")
-    assert float(shown.split()[-1].replace("−", "-")) == pytest.approx(value, abs=0.51)
+    status = viewer.host.locator(".hv-point").inner_text()
+    assert status.startswith("x 30, y 12, value ")
+    assert float(status.split()[-1].replace("−", "-")) == pytest.approx(value, abs=0.51)
 
 
 # --- heatmap -----------------------------------------------------------------------------------------
 
 
 def maps_with(*hot: tuple[int, int, int]) -> NDArray[np.float32]:
-    """(2, 8, 10): 1 at the given (channel, row, column), 0.05 elsewhere."""
+    """(2, 8, 10): 1 at each `hot` (channel, row, column), 0.05 elsewhere."""
     maps = np.full((2, 8, 10), 0.05, dtype=np.float32)
     for channel, row, column in hot:
         maps[channel, row, column] = 1
@@ -250,7 +250,7 @@ def hottest(viewer: Viewer) -> NDArray[np.float64]:
 
 @BOTH
 @pytest.mark.parametrize("affine", [((1.0, 0.0, 5.0), (0.0, 1.0, 10.0)), TILTED])
-def test_hottest_pixel_lies_where_the_affine_says(open_viewer: Open, renderer: str, affine: Any) -> None:
+def test_the_hottest_pixel_lies_where_the_affine_maps_it(open_viewer: Open, renderer: str, affine: Any) -> None:
     overlay = Overlay(maps_with((0, 5, 3), (1, 5, 3)), original_from_canonical=affine)
     viewer = open_viewer(flat_film(rows=110, columns=140), renderer=renderer, overlay=overlay)
     viewer.press("actual")
@@ -271,7 +271,7 @@ def test_weight_slider_moves_the_overlay(open_viewer: Open, renderer: str) -> No
     assert viewer.host.evaluate("(host) => host.heard") == 1
 
 
-def test_a_locked_weight_says_why(open_viewer: Open) -> None:
+def test_a_locked_weight_explains_why(open_viewer: Open) -> None:
     viewer = open_viewer(flat_film(), overlay=Overlay(maps_with(), more={"weight_locked": True}))
     slider = viewer.host.locator("[data-look=weight]")
     assert slider.is_disabled()
@@ -392,12 +392,12 @@ def test_space_hides_the_heatmap_while_held(open_viewer: Open) -> None:
     assert viewer.ask("readColour(28, 44)") == [0, 0, 0]
 
 
-def test_random_weights_are_marked_loudly(open_viewer: Open) -> None:
+def test_random_weights_are_marked(open_viewer: Open) -> None:
     viewer = open_viewer(flat_film(), overlay=Overlay(maps_with(), more={"random_weights": True}))
     assert viewer.host.get_by_text("Random weights, not for evaluation").is_visible()
 
 
-def test_true_weights_are_not_marked(open_viewer: Open) -> None:
+def test_trained_weights_are_not_marked(open_viewer: Open) -> None:
     viewer = open_viewer(flat_film(), overlay=Overlay(maps_with()))
     assert viewer.host.get_by_text("Random weights").count() == 0
 
@@ -444,7 +444,7 @@ def test_b_toggles_the_boxes(open_viewer: Open) -> None:
         ({"view_position": "PA", "laterality": "L"}, "PA · laterality L · sides unknown"),
     ],
 )
-def test_corner_says_view_and_side_or_that_they_are_unknown(
+def test_the_corner_shows_view_and_side_or_that_they_are_unknown(
     open_viewer: Open, facts: dict[str, str], words: str
 ) -> None:
     viewer = open_viewer(flat_film(), facts=facts)
@@ -496,7 +496,7 @@ def test_question_mark_lists_the_keys_of_the_page_too(open_viewer: Open) -> None
 # --- failures ------------------------------------------------------------------------------------------
 
 
-def test_a_missing_film_is_a_sentence_and_can_be_tried_again(open_viewer: Open, site: Site) -> None:
+def test_a_missing_film_is_explained_and_can_be_tried_again(open_viewer: Open, site: Site) -> None:
     film = FILMS["linear"]
     site.break_off("/pixels")
     viewer = open_viewer(film, until="error")
@@ -513,8 +513,10 @@ def test_pixels_that_do_not_match_the_header_are_refused(open_viewer: Open, site
     film = FILMS["linear"]
     site.offer_bytes("/pixels", pack(film.stored[:-1]), gzipped=True)
     viewer = open_viewer(film, until="error")
-    said = viewer.page.get_by_role("alert").inner_text()
-    assert f"{COLUMNS} × {ROWS} pixels need {COLUMNS * ROWS * 2:,} bytes, {COLUMNS * (ROWS - 1) * 2:,} arrived" in said
+    message = viewer.page.get_by_role("alert").inner_text()
+    assert (
+        f"{COLUMNS} × {ROWS} pixels need {COLUMNS * ROWS * 2:,} bytes, {COLUMNS * (ROWS - 1) * 2:,} arrived" in message
+    )
 
 
 @pytest.mark.parametrize(
@@ -532,9 +534,9 @@ def test_a_broken_extra_leaves_the_film(open_viewer: Open, site: Site, broken: s
     assert np.abs(viewer.greys().astype(int) - grey_reference(FILMS["linear"])).max() <= 1
 
 
-def test_the_server_may_say_why(open_viewer: Open, site: Site) -> None:
-    said = json.dumps({"error": "The results are gone; score the films again."}).encode()
-    site.answers["/overlay"] = (410, "application/json", said, False)
+def test_the_reason_of_the_server_is_shown(open_viewer: Open, site: Site) -> None:
+    body = json.dumps({"error": "The results are gone; score the films again."}).encode()
+    site.answers["/overlay"] = (410, "application/json", body, False)
     viewer = open_viewer(flat_film(), overlay=Overlay(maps_with()))
     assert viewer.host.get_by_role("alert").inner_text() == (
         "The heatmap could not be fetched (HTTP 410). The results are gone; score the films again."
@@ -546,7 +548,7 @@ def test_a_flat_alignment_is_refused_in_words(open_viewer: Open) -> None:
     assert "cannot be inverted" in viewer.host.locator(".hv-panel [role=alert]").inner_text()
 
 
-def test_emulated_webgl_is_not_taken_unasked(open_viewer: Open) -> None:
+def test_emulated_webgl_is_not_used_by_default(open_viewer: Open) -> None:
     """The tests' browser runs without a graphics card."""
     assert open_viewer(FILMS["linear"], renderer="").state["renderer"] == "2d"
 
