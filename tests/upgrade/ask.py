@@ -1,9 +1,9 @@
-"""What an installation shows: answers of its addresses, rows by table, and what its database refuses.
+"""What an installation shows: the responses of its addresses, its rows by table, and what its database refuses.
 
     DATABASE_URL=… HILUM_DATA_DIR=… python tests/upgrade/ask.py < QUESTIONS > ANSWERS
 
-It runs in the root of any release, the one that made the fixture and those that open it, so it uses nothing that a
-release may rename: addresses, names of models, settings.
+It runs in the root of any release, both the one that made the fixture and those that open it, so it relies only on
+what no release renames: addresses, names of models, settings.
 Questions: {"addresses": [[user, address]], "scores_of": [run], "user": …, "password": …}.
 """
 
@@ -31,18 +31,18 @@ def main() -> None:
 
     django.setup()
     questions = json.load(sys.stdin)
-    shown = {  # the rows first: a page may write one, such as who began to read a worklist
+    installation = {  # the rows first: opening a page may add one, such as a reader who started a worklist
         "rows": rows_by_table(),
-        "labels": counted("portal.CurrentLabel", "value"),
+        "labels": count_by("portal.CurrentLabel", "value"),
         "label_history": label_history(),
-        "audit": counted("portal.AuditEvent", "verb"),
-        "runs": counted("ml_engine.Run", "state"),
+        "audit": count_by("portal.AuditEvent", "verb"),
+        "runs": count_by("ml_engine.Run", "state"),
         "changeable": [name for name in FROZEN if can_be_changed(name)],
         "logs_in": logs_in(questions["user"], questions["password"]),
         "scores": {run: scores_of(run) for run in questions["scores_of"]},
         "answers": answers(questions["addresses"]),
     }
-    json.dump(shown, sys.stdout)
+    json.dump(installation, sys.stdout)
 
 
 def rows_by_table() -> dict[str, int]:
@@ -52,14 +52,14 @@ def rows_by_table() -> dict[str, int]:
     return {model._meta.label: model._default_manager.count() for model in models}
 
 
-def counted(name: str, field: str) -> dict[str, int]:
+def count_by(name: str, field: str) -> dict[str, int]:
     from django.apps import apps
 
     return dict(Counter(apps.get_model(name)._default_manager.values_list(field, flat=True)))
 
 
 def label_history() -> dict[str, list[list[str]]]:
-    """By film, oldest first: where each label came from, what it says, who gave it, and why."""
+    """The label events by film, oldest first: (source, value, author, reason)."""
     from django.apps import apps
 
     history: dict[str, list[list[str]]] = {}
@@ -71,7 +71,7 @@ def label_history() -> dict[str, list[list[str]]]:
 
 
 def scores_of(run: str) -> dict[str, list[float]]:
-    """Global, region and fused score and percentile by film, as they are stored."""
+    """The stored global, region and fused score and the percentile, by film."""
     from django.apps import apps
 
     scores = apps.get_model("ml_engine.Score")._default_manager.filter(run__uuid=run).order_by("row")
@@ -87,7 +87,7 @@ def can_be_changed(name: str) -> bool:
     rows = apps.get_model(name)._default_manager.all()
     try:
         with transaction.atomic():
-            assert rows.update(uuid=F("uuid")), f"{name} has no row to try it on"
+            assert rows.update(uuid=F("uuid")), f"{name} has no row to try an update on"
     except DatabaseError:
         return False
     return True
@@ -111,7 +111,7 @@ def answers(addresses: list[list[str]]) -> list[dict[str, Any]]:
 
 
 def answer(client: Any, address: str) -> dict[str, Any]:
-    """Status and kind of the answer, with the numbers in it."""
+    """Status, media type and content of the response."""
     response = client.get(address)
     kind = response.headers.get("Content-Type", "").partition(";")[0]
     body = b"".join(response.streaming_content) if response.streaming else response.content
@@ -119,8 +119,8 @@ def answer(client: Any, address: str) -> dict[str, Any]:
 
 
 def content_of(kind: str, body: bytes) -> Any:
-    """JSON as it is; a CSV as rows by column; maps as numbers, None where a patch is masked; of a page the numbers
-    that it shows with two decimals or more; nothing of any other kind."""
+    """JSON as it is; a CSV as rows by column; maps as numbers, None for a masked patch; for a page the numbers that it
+    shows with two decimals or more; None for any other media type."""
     if kind == "application/json":
         return json.loads(body)
     if kind == "text/csv":

@@ -1,17 +1,17 @@
 """The recipe of hilum-0.1.0.tar.xz and hilum-0.1.0.json: a database and a data folder as release 0.1.0 left them,
 and what that release shows of them.
 
-It ran once, in a checkout of commit 68562ad, by that commit's own commands, pages and API:
+It ran once, in a checkout of commit 68562ad, through that commit's own commands, pages and API:
 
     git clone HILUM old && cd old && git checkout 68562ad
     HILUM/.venv/bin/python HILUM/tests/upgrade/make_0_1_0.py
 
-with HILUM the checkout that holds this file. It takes a few minutes and replaces both files beside itself; addresses
-and times are new each time. The films are phantoms: no patient's data is in them.
+with HILUM the checkout that holds this file. It takes a few minutes and replaces both files beside itself; UUIDs and
+times are new each time. The films are phantoms and hold no patient data.
 
-Every run is the real engine's. Two things are arranged, by the module that Python imports at start (`START`): the
-network of the alignment, which the method `search` never asks, gets zeros as its untrained weights, since 45 MB of
-random numbers cannot be packed; and one engine stops at a given stage, so that it can be killed there.
+The real engine carries out every run, with two changes by the module that Python imports at start (`START`): the
+network of the alignment, which the method `search` never uses, gets zeros as its untrained weights, since 45 MB of
+random numbers do not compress; and one engine stops in a chosen stage, so that it can be killed there.
 """
 
 from __future__ import annotations
@@ -98,14 +98,14 @@ def main() -> None:
     if head.stdout.strip() != COMMIT:
         sys.exit(f"Run this in a checkout of {COMMIT[:7]}: {CHECKOUT} is at {head.stdout.strip()[:7]}.")
     with tempfile.TemporaryDirectory() as folder:
-        made = Making(Path(folder))
-        questions = made.everything()
-        pack(made.data, HERE / f"{NAME}.tar.xz")
+        installation = Installation(Path(folder))
+        questions = installation.fill()
+        pack(installation.data, HERE / f"{NAME}.tar.xz")
         expected = ask_elsewhere(HERE / f"{NAME}.tar.xz", questions)
     write_expected(HERE / f"{NAME}.json", expected)
 
 
-class Making:
+class Installation:
     """An installation of the old release, and the people who work at it."""
 
     def __init__(self, folder: Path) -> None:
@@ -121,13 +121,13 @@ class Making:
         django.setup()
         self.addresses: dict[str, str] = {}
 
-    # the tools
+    # tools
 
     def manage(self, *arguments: str, **more: str) -> None:
         subprocess.run([sys.executable, "manage.py", *arguments], cwd=CHECKOUT, env={**os.environ, **more}, check=True)
 
     def work(self, run: str) -> None:
-        """The engine, as a worker starts it."""
+        """Carry out a run, as a worker does."""
         self.manage("work_run", run, PYTHONPATH=str(self.folder / "start"))
 
     def client(self, user: str) -> Any:
@@ -139,21 +139,21 @@ class Making:
         return client
 
     def post(self, user: str, address: str, *, status: int = 302, **fields: Any) -> Any:
-        """A form, as a page sends it."""
+        """Send a form, as a page does."""
         return checked(self.client(user).post(address, fields), status)
 
     def ask(self, user: str, address: str, *, status: int = 201, **fields: Any) -> Any:
-        """The API."""
+        """Send a request to the API."""
         response = self.client(user).post(f"/api/v1/{address}", json.dumps(fields), content_type="application/json")
         return checked(response, status).json()
 
     def get(self, user: str, address: str) -> Any:
         return checked(self.client(user).get(address), 200)
 
-    # the work
+    # the work of the people
 
-    def everything(self) -> dict[str, Any]:
-        """The addresses to ask, each with who asks, and the runs by a short name."""
+    def fill(self) -> dict[str, Any]:
+        """Returns the addresses to request, each with its user, and the runs by a short name."""
         self.people()
         self.films()
         self.labels()
@@ -166,7 +166,7 @@ class Making:
         self.log_out()
         runs = ("scores", "plain scores", "aligned", "plain", "killed", "waiting")
         return {
-            "addresses": [list(one) for one in addresses(self)],
+            "addresses": [list(pair) for pair in addresses(self)],
             "scores_of": [self.addresses[name] for name in ("scores", "plain scores")],
             "runs": {name: self.addresses[name] for name in runs},
         }
@@ -184,8 +184,8 @@ class Making:
                     Membership.objects.create(user=user, site=self.site, role=role)
 
     def films(self) -> None:
-        """Imported from a folder: phantoms with boxes, four of them without a label, and a file that is no film; then
-        the same folder again with a corrected label."""
+        """Import a folder: phantoms with boxes, four of them without a label, and a file that is no film; then the same
+        folder again with a corrected label."""
         from portal.imaging.phantom import write_demo_set
         from portal.models import Dataset, Image
 
@@ -214,7 +214,7 @@ class Making:
         self.normal = [self.film[row["filename"]] for row in normals[5:]]
 
     def labels(self) -> None:
-        """In bulk; a slip and its undo; two readers who differ, settled once and left open once; unsure; exclude."""
+        """Labels in bulk; a slip and its undo; two people who differ, settled once, left open once; unsure; exclude."""
         slip = self.post("carla", "/labels/", status=200, image=[self.film[self.unlabelled[0]]], value="abnormal")
         self.post("carla", "/labels/undo/", status=200, act=slip.json()["act"])
         three = [self.film[name] for name in self.unlabelled[:3]]
@@ -222,21 +222,21 @@ class Making:
         settled, left, unsure, excluded = self.normal[:4]
         for film, choice in ((settled, "mine"), (left, "unresolved")):
             seen = self.post("carla", "/labels/", status=200, image=[film], value="abnormal", finding=["nodule"])
-            wish = {"image": [film], "value": "normal", "reason": "A vessel seen end on."}
+            options = {"image": [film], "value": "normal", "reason": "A vessel seen end on."}
             count = seen.json()["labels"][film]["seen"]
-            self.post("ada", "/labels/merge/", status=200, choice=choice, seen=[count], **wish)
+            self.post("ada", "/labels/merge/", status=200, choice=choice, seen=[count], **options)
         self.post("carla", "/labels/", status=200, image=[unsure], value="unsure")
         self.post("carla", "/labels/", status=200, image=[excluded], value="exclude", reason="Cut off at the left.")
 
     def cohorts_and_queue(self) -> None:
-        """Two versions of a cohort, which differ by one film; a queue of what is not labelled, begun."""
+        """Two versions of a cohort, which differ by one film; a queue of the films, started."""
         from portal.models import Cohort, ScreeningQueue
 
         freeze = f"/datasets/{self.dataset.uuid}/freeze/?label=normal"
         self.post("carla", freeze, name="normals", note="before the second look")
         self.post("carla", "/labels/", status=200, image=[self.normal[4]], value="unsure")
         self.post("carla", freeze, name="normals")
-        self.addresses |= {f"cohort {one.version}": str(one.uuid) for one in Cohort.objects.all()}
+        self.addresses |= {f"cohort {cohort.version}": str(cohort.uuid) for cohort in Cohort.objects.all()}
         self.post("carla", f"/datasets/{self.dataset.uuid}/queue/", name="all, mixed", order="random", seed="7")
         self.addresses["queue"] = str(ScreeningQueue.objects.get().uuid)
         self.post("carla", f"/queues/{self.addresses['queue']}/place/", status=200, position="5")
@@ -279,11 +279,11 @@ class Making:
         )
         self.ask("maria", f"plans/{plan['uuid']}/approve/")
         for name in ("scores", "plain scores"):
-            made = self.ask("anna", f"runs/{self.addresses[name]}/evaluate/")
-            self.addresses[f"evaluation of {name}"] = made["uuid"]
+            evaluation = self.ask("anna", f"runs/{self.addresses[name]}/evaluate/")
+            self.addresses[f"evaluation of {name}"] = evaluation["uuid"]
         first = self.addresses["evaluation of scores"]
         self.post("anna", f"/results/{first}/figures", status=200, part="test", weight="0.25")
-        self.get("anna", f"/results/{first}/")  # of this one the statistics are kept; of the other they are worked out
+        self.get("anna", f"/results/{first}/")  # its statistics are stored; those of the other are computed
         self.post("maria", f"/runs/{self.aligned}/queue/")
         self.addresses["suspects"] = str(ScreeningQueue.objects.get(order="score").uuid)
 
@@ -302,14 +302,14 @@ class Making:
         self.addresses |= {"sweep": sweep["uuid"], "bank study": bank["uuid"], "blind spots": spots["uuid"]}
 
     def worklists(self) -> None:
-        """One read by two people with the model at hand, one blinded; an escalation; films proposed as normals."""
+        """A worklist read by two people with the model shown, and a blinded one; an escalation; proposed normals."""
         whole = {"detector": self.plain, "datasets": [str(self.dataset.uuid)]}
         scored = self.ask("anna", "runs/score/", name="Whole dataset", **whole)
         self.work(scored["uuid"])
         self.addresses["whole"] = scored["uuid"]
-        wish = {"point": "tune sensitivity", "value": 0.8}
-        assisted = self.ask("anna", f"runs/{scored['uuid']}/worklists/", name="Assisted", seed=1, **wish)["uuid"]
-        blinded = self.ask("anna", f"runs/{scored['uuid']}/worklists/", name="Blinded", blinded=True, most=8, **wish)
+        options = {"point": "tune sensitivity", "value": 0.8}
+        assisted = self.ask("anna", f"runs/{scored['uuid']}/worklists/", name="Assisted", seed=1, **options)["uuid"]
+        blinded = self.ask("anna", f"runs/{scored['uuid']}/worklists/", name="Blinded", blinded=True, most=8, **options)
         self.addresses |= {"assisted": assisted, "blinded": blinded["uuid"]}
         for reader, worklist, odd in (("rosa", assisted, 4), ("ralf", assisted, 5), ("rosa", blinded["uuid"], 3)):
             self.read(reader, worklist, odd)
@@ -319,7 +319,7 @@ class Making:
         answer = f"escalations/{escalation['uuid']}/answer/"
         self.ask("bruno", answer, status=200, action="It is a phantom: nobody to call.")
         readings = self.get("anna", f"/api/v1/worklists/{assisted}/readings/").json()
-        wrong = next(one["uuid"] for one in readings if one["flagged"] and one["verdict"] == "normal")
+        wrong = next(entry["uuid"] for entry in readings if entry["flagged"] and entry["verdict"] == "normal")
         self.post("anna", f"/reading/{assisted}/adjudications/", reading=[wrong])
         self.post("anna", f"/reading/{assisted}/normals/")
         self.propose_normals()
@@ -338,18 +338,18 @@ class Making:
         return items
 
     def read(self, reader: str, worklist: str, odd: int) -> None:
-        """Every film; each `odd`-th is called abnormal, and in an assisted list seen with its heatmap."""
+        """Read every film, each `odd`-th as abnormal; in an assisted worklist every second with its heatmap."""
         is_blinded = worklist == self.addresses["blinded"]
         for number, item in enumerate(self.items(reader, worklist)):
             if not is_blinded and number % 2:
                 self.get(reader, f"/reading/{worklist}/items/{item['item']}/overlay")
-            given: dict[str, Any] = {"verdict": "normal", "reason": "normal variant"}
+            reading: dict[str, Any] = {"verdict": "normal", "reason": "normal variant"}
             if number % odd == 0:
-                given = {"verdict": "abnormal", "reason": "true finding", "findings": ["nodule"]}
-                given["boxes"] = [{"x": 10, "y": 12, "width": 20, "height": 16, "finding": "nodule"}]
+                reading = {"verdict": "abnormal", "reason": "true finding", "findings": ["nodule"]}
+                reading["boxes"] = [{"x": 10, "y": 12, "width": 20, "height": 16, "finding": "nodule"}]
             address = str(uuid5(UUID(worklist), f"{reader} {item['item']}"))
             times = {"active_seconds": 2.5 + number, "total_seconds": 4.0 + number}
-            self.ask(reader, f"worklists/{worklist}/readings/", uuid=address, item=item["item"], **given, **times)
+            self.ask(reader, f"worklists/{worklist}/readings/", uuid=address, item=item["item"], **reading, **times)
 
     def unfinished(self) -> None:
         """For the next release: a run that waits in the queue, and one whose engine was killed after two stages, which
@@ -376,12 +376,12 @@ class Making:
         connection.close()
 
 
-def addresses(made: Making) -> Iterator[tuple[str, str]]:
-    """(who asks, where): the API, exports and maps, and every page."""
-    at, dataset, split = made.addresses, made.dataset.uuid, made.split
+def addresses(installation: Installation) -> Iterator[tuple[str, str]]:
+    """(user, address): the API, exports and maps, and every page."""
+    at, dataset, split = installation.addresses, installation.dataset.uuid, installation.split
     plain = [at["scores"], at["plain scores"]]
     first, second = at["evaluation of scores"], at["evaluation of plain scores"]
-    film, abnormal = made.film[made.unlabelled[3]], films_of_test(at["scores"])[0]
+    film, abnormal = installation.film[installation.unlabelled[3]], films_of_test(at["scores"])[0]
     yield "anna", f"/api/v1/datasets/{dataset}/images/"
     for address in ("datasets/", "splits/", "cohorts/", "queues/", "runs/", "worklists/", "evaluations/"):
         yield "anna", f"/api/v1/{address}"
@@ -398,14 +398,14 @@ def addresses(made: Making) -> Iterator[tuple[str, str]]:
         yield "anna", f"/api/v1/runs/{at[run]}/"
         yield "anna", f"/runs/{at[run]}/"
     yield "anna", f"/runs/{at['alignment']}/pictures/canonical.png"
-    for one in (first, second):
+    for evaluation in (first, second):
         for part in ("tune", "test"):
             for what in ("breakdown", "localisation", "precision", "operating", "galleries", "alignment"):
-                yield "anna", f"/api/v1/evaluations/{one}/{what}/?part={part}"
-            yield "anna", f"/results/{one}/?part={part}"
-        yield "anna", f"/api/v1/evaluations/{one}/"
-        yield "anna", f"/api/v1/evaluations/{one}/data/"
-        yield "anna", f"/results/{one}/scores.csv"
+                yield "anna", f"/api/v1/evaluations/{evaluation}/{what}/?part={part}"
+            yield "anna", f"/results/{evaluation}/?part={part}"
+        yield "anna", f"/api/v1/evaluations/{evaluation}/"
+        yield "anna", f"/api/v1/evaluations/{evaluation}/data/"
+        yield "anna", f"/results/{evaluation}/scores.csv"
     yield "anna", f"/api/v1/evaluations/compare/?evaluation={first}&evaluation={second}"
     yield "anna", f"/results/compare/?evaluation={first}&evaluation={second}"
     for figure in ("roc", "operating"):
@@ -473,15 +473,15 @@ def stopped_engines(folder: Path, worker: subprocess.Popen[bytes]) -> Iterator[i
 
 
 def environment(data: Path) -> dict[str, str]:
-    """No broker is needed: runs are worked on by `work_run`."""
+    """No broker is needed: `work_run` carries out the runs."""
     settings = {"HILUM_DATA_DIR": str(data), "DATABASE_URL": f"sqlite:///{data / 'hilum.sqlite3'}"}
     settings |= {"HILUM_BROKER_URL": "memory://", "HILUM_DEVICE": "cpu", "HILUM_ENGINE_THREADS": "1"}
     return settings | SECRETS | {"DJANGO_SETTINGS_MODULE": "portal.settings"}
 
 
 def pack(data: Path, archive: Path) -> None:
-    """Hard links stay links: a run's folder shares its films and models with the folders that keep them. Of the
-    previews, which are made again where they are missing, one in ten is packed."""
+    """Hard links stay links: a run's folder shares its films and models with the folders that store them. One preview
+    in ten is packed, since missing ones are made again."""
     database = sqlite3.connect(data / "hilum.sqlite3")
     database.execute("VACUUM")
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -489,7 +489,7 @@ def pack(data: Path, archive: Path) -> None:
     previews = sorted((data / "previews").rglob("*.jpg"))
     left_out = {path.relative_to(data.parent).as_posix() for k, path in enumerate(previews) if k % 10}
 
-    def anybody(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    def without_owner(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
         if member.name in left_out or member.name.endswith(("-wal", "-shm")):
             return None
         member.uid = member.gid = 0
@@ -497,32 +497,32 @@ def pack(data: Path, archive: Path) -> None:
         return member
 
     with tarfile.open(archive, "w:xz", preset=9) as packed:
-        packed.add(data, "data", filter=anybody)
+        packed.add(data, "data", filter=without_owner)
 
 
 def ask_elsewhere(archive: Path, questions: dict[str, Any]) -> dict[str, Any]:
-    """What this release shows of the archive once it is unpacked in another place, as the test will unpack it."""
-    asked = {"user": "carla", "password": PASSWORD} | questions
+    """What this release shows of the archive, unpacked in another place as the test will unpack it."""
+    all_questions = {"user": "carla", "password": PASSWORD} | questions
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(archive) as packed:
             packed.extractall(folder, filter="data")
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, str(HERE / "ask.py")],
             cwd=CHECKOUT,
             env={**os.environ, **environment(Path(folder) / "data")},
-            input=json.dumps(asked),
+            input=json.dumps(all_questions),
             stdout=subprocess.PIPE,
             text=True,
             check=True,
         )
-    return {"commit": COMMIT, "environment": SECRETS, "asked": asked, "shown": json.loads(done.stdout)}
+    return {"commit": COMMIT, "environment": SECRETS, "asked": all_questions, "shown": json.loads(process.stdout)}
 
 
 def write_expected(path: Path, expected: dict[str, Any]) -> None:
-    """One answer a line."""
+    """One response per line."""
     answers = expected["shown"].pop("answers")
     head = json.dumps(expected)
-    lines = ",\n".join(json.dumps(one, separators=(",", ":")) for one in answers)
+    lines = ",\n".join(json.dumps(answer, separators=(",", ":")) for answer in answers)
     assert head.endswith("}}")
     path.write_text(f'{head[:-2]}, "answers": [\n{lines}\n]}}}}\n')
 

@@ -1,7 +1,7 @@
-"""What release 0.1.0 left behind opens here, shows the same numbers, and its unfinished runs go on.
+"""A database and data folder of release 0.1.0 open here and show the same numbers, and its unfinished runs go on.
 
 hilum-0.1.0.tar.xz holds a database and a data folder, hilum-0.1.0.json what that release showed of them;
-make_0_1_0.py made both. They are not made again: a release that shows something else has to say why.
+make_0_1_0.py made both. They are not made again: a release that shows something else has to explain why.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ import pytest
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RELEASE = "hilum-0.1.0"
-# Relative differences allowed. A number that is worked out anew from stored ones may differ in its last digits where a
-# processor adds in another order. What the engine makes anew goes through the search of the alignment and a network in
-# single precision: without any vector instructions it came out different by 2.7e-4.
+# Relative differences allowed. A number computed from stored ones may differ in its last digits, since processors add
+# in different orders. A result that the engine computes again goes through the search of the alignment and a network in
+# single precision: without any vector instructions it differed by 2.7e-4.
 SAME = 1e-9
 SAME_BY_ENGINE = 1e-3
-ASKS_THE_ENGINE = ("/nearest",)
-SENTENCES = {"reason", "note", "notice", "words", "limits", "weight_locked_reason"}  # fields that may be reworded
-DRAWN = {"lines"}  # a path of strokes, which may be walked in another order
+COMPUTED_BY_ENGINE = ("/nearest",)
+SENTENCES = {"reason", "note", "notice", "words", "limits", "weight_locked_reason"}  # fields whose words may change
+DRAWN = {"lines"}  # a path of strokes, whose order may change
 
 pytestmark = pytest.mark.slow
 
 
 class Installation:
-    """The old release's files, unpacked in a place of their own and migrated."""
+    """The old release's files, unpacked in a folder of their own and migrated."""
 
-    def __init__(self, folder: Path, asked: dict[str, Any], environment: dict[str, str]) -> None:
-        self.data, self.asked = folder / "data", asked
+    def __init__(self, folder: Path, questions: dict[str, Any], environment: dict[str, str]) -> None:
+        self.data, self.questions = folder / "data", questions
         with tarfile.open(HERE / f"{RELEASE}.tar.xz") as packed:
             packed.extractall(folder, filter="data")
         self.environment = {
@@ -52,30 +52,32 @@ class Installation:
             "HILUM_DEVICE": "cpu",
         }
         self.manage("migrate", "--verbosity", "0")
-        self.shown = self.ask()  # now, before a test adds to it
+        self.shown = self.ask()  # before a test adds to it
 
     def manage(self, *arguments: str) -> str:
         return self._run("manage.py", *arguments)
 
     def ask(self, **instead: Any) -> dict[str, Any]:
-        shown: dict[str, Any] = json.loads(self._run(str(HERE / "ask.py"), sent=json.dumps(self.asked | instead)))
-        return shown
+        answers: dict[str, Any] = json.loads(
+            self._run(str(HERE / "ask.py"), stdin=json.dumps(self.questions | instead))
+        )
+        return answers
 
     def manage_all(self, *commands: Sequence[str]) -> list[str]:
-        """At the same time: most of a small run is spent on imports."""
+        """Run the commands at the same time: a small run spends most of its time on imports."""
         with ThreadPoolExecutor() as pool:
             return list(pool.map(lambda command: self.manage(*command), commands))
 
     def stages_of(self, run: str) -> dict[str, int]:
-        """When each stage that a run has finished was finished."""
-        return {one.stem: one.stat().st_mtime_ns for one in (self.data / "runs" / run / "stages").glob("*.json")}
+        """The time at which each finished stage of a run ended, in ns."""
+        return {path.stem: path.stat().st_mtime_ns for path in (self.data / "runs" / run / "stages").glob("*.json")}
 
-    def _run(self, *command: str, sent: str = "") -> str:
-        done = subprocess.run(
-            [sys.executable, *command], cwd=ROOT, env=self.environment, input=sent, capture_output=True, text=True
+    def _run(self, *command: str, stdin: str = "") -> str:
+        process = subprocess.run(
+            [sys.executable, *command], cwd=ROOT, env=self.environment, input=stdin, capture_output=True, text=True
         )
-        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
-        return done.stdout
+        assert process.returncode == 0, f"{' '.join(command)}\n{process.stdout[-2000:]}\n{process.stderr[-6000:]}"
+        return process.stdout
 
 
 @pytest.fixture(scope="module")
@@ -100,14 +102,14 @@ def test_everything_shows_the_same_numbers(installation: Installation, expected:
             missing = Counter(before["content"]) - Counter(after["content"])
             faults += [f"{where}: shows {number} no more" for number in missing]
         else:
-            tolerance = SAME_BY_ENGINE if before["address"].endswith(ASKS_THE_ENGINE) else SAME
+            tolerance = SAME_BY_ENGINE if before["address"].endswith(COMPUTED_BY_ENGINE) else SAME
             faults += [f"{where}{fault}" for fault in differences(before["content"], after["content"], tolerance)]
     assert not faults, f"{len(faults)} differ:\n" + "\n".join(faults[:40])
 
 
 def test_runs_go_on_with_the_old_models(installation: Installation, expected: dict[str, Any]) -> None:
-    """A run that waited in the queue, one whose engine was killed after two stages, which are not done again, and one
-    that is asked for here. Their detectors and alignment are the old release's."""
+    """A run that waited in the queue, one whose engine was killed after two stages, which are not repeated, and one
+    requested here. Their detectors and alignment come from the old release."""
     runs, scores = expected["asked"]["runs"], expected["shown"]["scores"]
     done_before = installation.stages_of(runs["killed"])
     assert set(done_before) == {"films", "align"}
@@ -124,7 +126,7 @@ def test_runs_go_on_with_the_old_models(installation: Installation, expected: di
 
 
 def assert_scored_alike(now: dict[str, list[float]], was: dict[str, list[float]]) -> None:
-    """But for the percentiles, the last of the numbers: they move in steps."""
+    """Compares the scores, but not the percentiles, the last of the numbers, which change in steps."""
     assert now
     assert now.keys() <= was.keys()
     for image, numbers in now.items():
@@ -132,7 +134,7 @@ def assert_scored_alike(now: dict[str, list[float]], was: dict[str, list[float]]
 
 
 def differences(was: Any, now: Any, tolerance: float = SAME, *, path: str = "", field: str = "") -> Iterator[str]:
-    """Where `now` says something else than `was`. It may have more fields; sentences may have other words."""
+    """Where `now` differs from `was`. It may have more fields, and sentences may have other words."""
     if isinstance(was, dict) and isinstance(now, dict):
         for name in was:
             if name not in now:
