@@ -336,8 +336,8 @@ def _with_alignment(config: PipelineConfig, fitted: PipelineConfig) -> PipelineC
     if difference := preparation_difference(fitted.to_json(), config):
         name, theirs, ours = difference
         raise RunRefused(
-            f"{name} is {ours} here and was {theirs} when the alignment was fitted: set it to {theirs}, or fit an "
-            "alignment anew."
+            f"{name} is {ours} here and was {theirs} when the alignment was fitted: set it to {theirs}, or fit "
+            "another alignment."
         )
     return config.replace(align="network", alignment=fitted.alignment)
 

@@ -79,7 +79,7 @@ def execute(run_uuid: uuid.UUID) -> None:
     except (RunRefused, EngineError) as refusal:
         lifecycle.fail(lease=lease, message=str(refusal))
     except (OperationalError, InterfaceError):  # the lease lapses, and another attempt continues the folder
-        logger.exception("run %s: the database is away, attempt %s given up", run_uuid, lease.attempt)
+        logger.exception("run %s: no database connection, attempt %s abandoned", run_uuid, lease.attempt)
         connection.close()
     except Exception:
         logger.exception("run %s: internal error", run_uuid)
@@ -89,7 +89,7 @@ def execute(run_uuid: uuid.UUID) -> None:
 def internal_error(run_uuid: uuid.UUID) -> str:
     return (
         f"Internal error, reference {run_uuid}. Retry once; if it happens again, give the reference to the person who "
-        "looks after Hilum: the run's log says more."
+        "looks after Hilum: the run's log has the details."
     )
 
 
