@@ -173,7 +173,7 @@ class Score(models.Model):
     global_score = models.FloatField(null=True)
     region_score = models.FloatField(null=True)
     fused_score = models.FloatField(null=True)
-    percentile = models.FloatField(null=True)  # 0-100, among the normal films of calibrate
+    percentile = models.FloatField(null=True)  # 0-100, among the calibration normals
     row = models.PositiveIntegerField()  # in maps.npy, affines.npy, sweep.npy
     error = models.CharField(max_length=500, blank=True)
 
