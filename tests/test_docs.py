@@ -86,7 +86,9 @@ def test_the_functions_of_the_walks_exist() -> None:
 def test_every_room_has_its_line() -> None:
     """Folders that Django names, and folders without modules of their own, are no rooms."""
     page = ARCHITECTURE.read_text(encoding="utf-8").partition("## The rooms")[2].partition("\n## ")[0]
-    listed = {room for cell in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE) for room in re.findall(r"`([^`]+)`", cell)}
+    listed = {
+        room for cell in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE) for room in re.findall(r"`([^`]+)`", cell)
+    }
     django = {"migrations", "management", "templatetags", "__pycache__"}
     rooms = {
         str(folder.relative_to(ROOT))
