@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,11 @@ def test_pages_that_the_code_cites_exist() -> None:
             if not path.exists() or (section and f"# {section}\n" not in path.read_text(encoding="utf-8")):
                 missing.append(f"{file.relative_to(ROOT)}: docs/{page} {section}")
     assert not missing
+
+
+def test_the_release_is_the_same_everywhere() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    top = re.search(r"^## v(\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    images = re.findall(r"image: hilum(?:-gpu)?:(\S+)", (ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    assert top is not None and top[1] == version
+    assert images == [version, version]
