@@ -293,13 +293,13 @@ def test_a_sealed_evaluation_shows_what_opens_it(
     uuid = _evaluated(as_analyst, scored)
     page = as_analyst.get(reverse("analysis:evaluation", args=[uuid]))
     assert "is sealed: lock an analysis plan for the split first" in page.text
-    assert "Show test, a counted look" not in page.text
+    assert "Show test (counts as a look)" not in page.text
     plan = lock_plan(split=scored.split, author=analyst, intent=Intent())
     client.force_login(manager)
     approved = client.post(reverse("analysis:approve-plan", args=[plan.uuid]), follow=True)
     assert "Version 1 of the plan is approved." in approved.text
     client.force_login(analyst)
-    assert "Show test, a counted look" in client.get(reverse("analysis:evaluation", args=[uuid])).text
+    assert "Show test (counts as a look)" in client.get(reverse("analysis:evaluation", args=[uuid])).text
     client.post(reverse("analysis:make-evaluation", args=[scored.run.uuid]))
     assert "?part=test" in client.get(reverse("analysis:evaluation", args=[uuid])).text
 

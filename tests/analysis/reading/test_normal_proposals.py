@@ -295,6 +295,6 @@ def test_a_proposal_does_not_exist_for_another_site(proposal: NormalProposal) ->
 
 def test_a_grown_run_is_no_run_to_clone(proposal: NormalProposal, as_analyst: Client) -> None:
     page = as_analyst.get(f"/runs/{proposal.run.uuid}/").content.decode()
-    assert "grown with 1 film" in page
+    assert "extended with 1 film" in page
     assert "Clone with changes" not in page
     assert as_analyst.get(f"/runs/new/score/?clone={proposal.run.uuid}").status_code == 404

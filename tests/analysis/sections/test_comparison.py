@@ -144,7 +144,7 @@ def test_the_page_shows_it(as_analyst: Client, scored: Scored, analyst: User, fi
     assert difference is not None
     assert f'data-difference="{difference.difference}"' in page
     assert "<code>rate</code>" in page
-    assert "Films that changed sides" in page
+    assert "Films classified differently" in page
     assert "random weights, not for evaluation" in page
     assert as_analyst.get(address, {"evaluation": [first.uuid]}).status_code == 400
     damaged = as_analyst.get(address, {"evaluation": ["x", "y"]})

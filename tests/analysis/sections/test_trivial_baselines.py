@@ -86,4 +86,4 @@ def test_missing_results_are_reported(scored: Scored, evaluation: Evaluation) ->
 def test_the_page_shows_them(as_analyst: Client, evaluation: Evaluation) -> None:
     page = as_analyst.get(reverse("analysis:breakdown", args=[evaluation.uuid]), {"part": "test"}).content.decode()
     assert "Brightness" in page
-    assert "The method among films alike in sex" in page
+    assert "The method among films matched by sex" in page

@@ -274,7 +274,7 @@ def test_the_schema_names_what_a_program_may_ask(as_analyst: Client) -> None:
 
 def test_the_summary_shows_the_draw_and_the_estimates(of: Any, as_analyst: Client) -> None:
     page = as_analyst.get(f"/reading/{of.uuid}/summary/").content.decode()
-    assert "Nobody has begun to read it" in page
+    assert "Nobody has started reading it" in page
     one = reader("one")
     for item in items(of):
         read(item, one, "abnormal" if item.flagged else "normal")

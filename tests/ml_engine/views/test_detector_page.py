@@ -84,9 +84,9 @@ def test_a_chosen_auroc_is_marked_as_optimistic(web: Client, split: Split) -> No
 
     text = page(web, made.detector_model(split, reports.detector_report(tune=tune)))
 
-    assert "has an AUROC of 0.910; that is optimistic" in text
+    assert "have an AUROC of 0.910; this is optimistic" in text
     assert "0.734 (0.610–0.830, 4 folds of patients)" in text
-    assert "2 alternatives tried on tune; chosen: s = 0.01, K = 1, q = 0.01" in text
+    assert "2 settings tried on tune; chosen: s = 0.01, K = 1, q = 0.01" in text
 
 
 def fit_films(split: Split) -> list[Image]:
@@ -114,4 +114,4 @@ def test_a_person_who_may_not_see_scores_sees_no_suspects(client: Client, split:
     client.force_login(made.person("cu", at=split.site, role=Role.CURATOR))
     detector = made.detector_model(split, reports.detector_report(suspects=suspects(fit_films(split))))
 
-    assert "Least normal of the fit films" not in page(client, detector)
+    assert "Least normal fit films" not in page(client, detector)

@@ -117,7 +117,7 @@ def detectors() -> dict[str, tuple[DetectorReport, tuple[str, ...]]]:
     )
     shared = (
         ">79 %<", ">0.60 chosen on tune<", "98, 43 abnormal", "67 normals (some folds)",
-        "4.26, marks 6 % of normal films (1 % to 21 %)", "some-weights", "12345678<", "has an AUROC of 0.910;",
+        "4.26, marks 6 % of normal films (1 % to 21 %)", "some-weights", "12345678<", "have an AUROC of 0.910;",
         "0.734 (0.613–0.832, 4 folds", "chosen: s = 0.0123, K = 7, q = 0.0456", ">0.0321<", ">0.31<", ">0.777<",
         "About it.", "A warning.", "A note.",
     )  # fmt: skip

@@ -112,7 +112,7 @@ def test_actions_accept_only_post(web: Client, split: Any, name: str) -> None:
 
 def test_an_empty_list_explains_what_to_do(web: Client, reader: Client) -> None:
     assert "Fit a detector" in web.get(reverse("ml_engine:runs")).text
-    assert "An analyst or a manager of the site can ask for one." in reader.get(reverse("ml_engine:runs")).text
+    assert "An analyst or a manager of the site can request one." in reader.get(reverse("ml_engine:runs")).text
 
 
 def test_the_list_filters_by_kind_and_state(web: Client, split: Any) -> None:
@@ -245,7 +245,7 @@ def test_a_waiting_run_names_the_one_before(web: Client, split: Any) -> None:
     before = made.run(split, name="The alignment", state=RunState.RUNNING)
     run = made.run(split, kind=RunKind.FIT_DETECTOR, after=before)
     text = one_line(web.get(at("run", run)))
-    assert f'Waits for <a href="{at("run", before)}">The alignment</a>, which is running.' in text
+    assert f'Waiting for <a href="{at("run", before)}">The alignment</a>, which is running.' in text
     assert f'<a href="{at("run", run)}">A run</a>' in web.get(at("run", before)).text
 
 

@@ -121,10 +121,10 @@ def test_the_grid_shows_previews_labels_and_counts(curator: Client, of: Dataset)
 
 
 def test_an_empty_dataset_shows_what_to_do(curator: Client, reader: Client, of: Dataset) -> None:
-    assert "No film yet. Send a zip above" in text(curator.get(f"/datasets/{of.uuid}/"))
+    assert "No films yet. Upload a zip above" in text(curator.get(f"/datasets/{of.uuid}/"))
     seen_by_reader = text(reader.get(f"/datasets/{of.uuid}/"))
-    assert "No film yet." in seen_by_reader
-    assert "Send a zip" not in seen_by_reader
+    assert "No films yet." in seen_by_reader
+    assert "Upload a zip" not in seen_by_reader
 
 
 def test_the_grid_of_another_site_is_a_404(stranger: Client, of: Dataset) -> None:
@@ -180,7 +180,7 @@ def test_filters(curator: Client, of: Dataset, query: str, expected: set[str]) -
     by_address = {str(film.uuid): name for name, film in names.items()}
     assert {by_address[address] for address in films_on(response)} == expected
     if not expected:
-        assert "is under these filters" in text(response)
+        assert "matches these filters" in text(response)
     assert f"{len(expected)} film" in text(response).split("<h1>")[1].split("</div>")[0]
 
 

@@ -120,7 +120,7 @@ def test_a_cohort_becomes_a_queue(curator: Client, of: Dataset, ann: User) -> No
 
 
 def test_the_list_shows_the_persons_place(curator: Client, queue: ScreeningQueue) -> None:
-    assert "not begun" in curator.get("/queues/").content.decode()
+    assert "not started" in curator.get("/queues/").content.decode()
     curator.post(f"/queues/{queue.uuid}/place/", {"position": "4"})
     assert 'class="tabular">4</td>' in curator.get("/queues/").content.decode()
 

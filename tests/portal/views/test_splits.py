@@ -158,7 +158,7 @@ def test_splits_are_looked_at_and_never_changed(curator: Client, of: Dataset) ->
 
 
 def test_no_split_says_what_one_is(curator: Client) -> None:
-    assert "No split yet. A split shares patients out" in text(curator.get("/splits/"))
+    assert "No split yet. A split assigns patients" in text(curator.get("/splits/"))
 
 
 def test_runs_are_offered_to_those_who_may_request_them(curator: Client, of: Dataset) -> None:
