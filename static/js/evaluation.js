@@ -1,4 +1,4 @@
-// An evaluation: draws its figures, and draws them anew when the fusion weight moves.
+// An evaluation: draws its figures, and redraws them when the fusion weight changes.
 
 import { drawFigure, openFilmsOf, whenReady } from "./figures.js";
 
@@ -8,7 +8,7 @@ const shownWeight = document.getElementById("weight-value");
 const trouble = document.getElementById("trouble");
 const unlock = document.getElementById("unlock");
 const operatingWeight = document.getElementById("operating-weight");
-// Figures that come with a part of the page, by that part.
+// Figures of the sections that load later, by section.
 const LATER = { breakdown: ["forest"], precision: ["precision-recall"], localisation: ["froc"] };
 const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
 
@@ -16,10 +16,10 @@ function draw(figures) {
   for (const [name, figure] of Object.entries(figures)) drawFigure(name, figure, `${name}-${root.dataset.part}`);
 }
 
-let wanted = null; // the newest weight asked for while a request is on its way, and whether the slider still moves
+let wanted = null; // the latest weight requested while another request is running, and whether the slider is still moving
 let busy = false;
 
-async function ask(weight, moving) {
+async function requestWeight(weight, moving) {
   wanted = { weight, moving };
   if (busy) return;
   busy = true;
@@ -33,14 +33,14 @@ async function ask(weight, moving) {
 
 // Moving the weight on test is a POST, since it is counted.
 async function fetchFigures(fields) {
-  const asked = { headers: { Accept: "application/json" }, redirect: "manual" };
+  const options = { headers: { Accept: "application/json" }, redirect: "manual" };
   let url = `${root.dataset.figuresUrl}?${fields}`;
   if (root.dataset.part === "test") {
     url = root.dataset.figuresUrl;
-    Object.assign(asked, { method: "POST", body: fields });
-    asked.headers["X-CSRFToken"] = csrf();
+    Object.assign(options, { method: "POST", body: fields });
+    options.headers["X-CSRFToken"] = csrf();
   }
-  const response = await fetch(url, asked).catch(() => {
+  const response = await fetch(url, options).catch(() => {
     throw new Error("The server did not answer; move the slider again.");
   });
   if (response.type === "opaqueredirect") {
@@ -53,7 +53,7 @@ async function fetchFigures(fields) {
 
 async function showWeight({ weight, moving }) {
   const fields = new URLSearchParams({ part: root.dataset.part, weight });
-  if (moving) fields.set("moving", "yes"); // the band, which takes the longest, follows where the slider rests
+  if (moving) fields.set("moving", "yes"); // the band takes longest and is computed once the slider rests
   let answer;
   try {
     answer = await fetchFigures(fields);
@@ -74,7 +74,7 @@ async function showWeight({ weight, moving }) {
   }
 }
 
-// The operating point stands on the ROC and the histogram as long as both are drawn at its weight.
+// The operating point is marked on the ROC and the histogram while both are drawn at its weight.
 function markOperatingPoint() {
   const numbers = document.querySelector("#operating [data-threshold]");
   const shown = numbers && Number(numbers.dataset.weight) === Number(root.dataset.shownWeight);
@@ -118,10 +118,10 @@ function start() {
   markOperatingPoint();
   slider.addEventListener("input", () => {
     shownWeight.textContent = Number(slider.value).toFixed(2);
-    // On test each weight is a look: only where the slider is let go counts, not the way there.
-    if (root.dataset.part !== "test") ask(slider.value, true);
+    // On test each weight counts as a look, so only the weight at which the slider is released is requested.
+    if (root.dataset.part !== "test") requestWeight(slider.value, true);
   });
-  slider.addEventListener("change", () => ask(slider.value, false));
+  slider.addEventListener("change", () => requestWeight(slider.value, false));
   unlock?.addEventListener("click", () => {
     slider.disabled = false;
     unlock.disabled = true;

@@ -1,11 +1,12 @@
-// Each figure as SVG, PNG and CSV: a row of buttons under it. Pictures are drawn on white paper, whatever the page's.
+// Each figure as SVG, PNG and CSV: a row of buttons under it. Pictures are drawn on white paper, whatever the page's theme.
 
-// Of a picture, in pixels; `data-export-width` of a figure changes it.
+// Width of a picture in pixels; `data-export-width` of a figure overrides it.
 const WIDTH = 640;
 const SQUARE_WIDTH = 520;
 const PNG_SCALE = 2;
 
-// The colours of analysis/figures/palette.py on dark paper -> on white; each stands for one thing, so each has one partner.
+// The colours of analysis/figures/palette.py on dark paper -> on white. Each colour has one meaning, so each has one
+// counterpart.
 export const LIGHT_OF_DARK = {
   "#0e0f10": "#ffffff",
   "#d6d8d9": "#212529",
@@ -48,7 +49,7 @@ export function addExports(figure, layout, filename) {
   if (link) link.href = csvAddress(figure);
 }
 
-// The server has the numbers in full; where it has none for a figure, those drawn are better than nothing.
+// The server exports the numbers in full precision; if it has no CSV for a figure, the drawn numbers are exported.
 function csvOf(figure, row) {
   if (figure.dataset.csvUrl) {
     const title = "The numbers of this figure in full precision";
@@ -62,7 +63,7 @@ function csvOf(figure, row) {
   return button;
 }
 
-// `data-csv-query` of the figure or of what holds it is what the figure is drawn at, such as weight=0.25.
+// `data-csv-query` of the figure or of an ancestor is the query that the figure was drawn with, such as weight=0.25.
 function csvAddress(figure) {
   const address = new URL(figure.dataset.csvUrl, window.location.href);
   const query = figure.closest("[data-csv-query]")?.dataset.csvQuery ?? "";
@@ -77,18 +78,18 @@ async function savePicture(figure, format, filename) {
   save(blobOf(picture), `${filename}.${format}`);
 }
 
-// The same whatever the window's, so that a figure exported twice is one figure.
+// Independent of the window's width, so that a figure exported twice is the same.
 function widthOf(figure) {
   if (figure.dataset.exportWidth) return Number(figure.dataset.exportWidth);
   return asDrawn.get(figure).yaxis?.scaleanchor ? SQUARE_WIDTH : WIDTH;
 }
 
-// By hand: the page's policy lets it fetch from its own server only, and a data address is none.
+// Decoded here, since the content security policy allows fetch from the own server only, not from a data URL.
 function blobOf(address) {
   const [head, body] = [address.slice(0, address.indexOf(",")), address.slice(address.indexOf(",") + 1)];
   const type = head.slice("data:".length).split(";")[0];
   if (!head.endsWith(";base64")) return new Blob([decodeURIComponent(body)], { type });
-  return new Blob([Uint8Array.from(atob(body), (one) => one.charCodeAt(0))], { type });
+  return new Blob([Uint8Array.from(atob(body), (char) => char.charCodeAt(0))], { type });
 }
 
 export function onWhite(data, layout) {
@@ -162,7 +163,7 @@ function titleOf(layout, axis) {
   return plain((typeof title === "string" ? title : title?.text) ?? "") || axis;
 }
 
-// A text that a spreadsheet would take for a formula gets an apostrophe, as in the server's exports.
+// A text that a spreadsheet would interpret as a formula gets an apostrophe, as in the server's exports.
 function cell(value) {
   if (value === null || value === undefined) return "";
   if (typeof value === "number") return String(value);

@@ -1,4 +1,4 @@
-// Plotly figures that the server drew: how each is shown, exported, and leads to its films.
+// Plotly figures that the server drew: shows and exports them, and opens a film when its point is clicked.
 
 import { addExports } from "./figure_export.js";
 
@@ -7,7 +7,7 @@ const NO_FILM = "00000000-0000-0000-0000-000000000000";
 export function drawFigure(name, { data, layout }, filename = name) {
   const figure = document.getElementById(name);
   addExports(figure, layout, `hilum-${filename}`);
-  if (layout.height) figure.style.height = `${layout.height}px`; // else Plotly forgets it when the window is resized
+  if (layout.height) figure.style.height = `${layout.height}px`; // otherwise Plotly drops it when the window is resized
   Plotly.react(figure, data, layout, { responsive: true, displayModeBar: false });
 }
 

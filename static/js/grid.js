@@ -1,5 +1,5 @@
 // Labels by key, on a grid of films and on a single film's page. Keys never wait for the server: an act goes to the
-// outbox, its film is marked until the server has kept it, and only then shows its label.
+// outbox, its film is marked until the server has saved it, and only then shows its new label.
 
 import { localTime } from "./hilum.js";
 import { LoginDialog, MergeDialog } from "./labelling/dialogs.js";
@@ -18,7 +18,7 @@ let anchor = -1; // where a range began
 
 const outbox = bar ? new Outbox({ ...bar.dataset }) : null;
 const saved = new SavedLine(outbox);
-const acts = []; // made on this page, oldest first: what undo takes back
+const acts = []; // of this page, oldest first; undo reverts the latest
 
 // Choosing
 
@@ -126,16 +126,16 @@ function label({ value, finding }) {
   showChosen();
 }
 
-// Takes back the latest act of this page. Where there is none, say after a reload, it asks before it does anything.
+// Reverts the latest act of this page. If there is none, for example after a reload, asks before it reverts an earlier one.
 function undo() {
   const act = acts.pop();
-  if (!act) return askFirst();
+  if (!act) return undoAfterAsking();
   const [{ image }] = act.images;
   if (act.images.length === 1 && grid) focusTile(tiles.findIndex((tile) => tile.dataset.image === image));
   if (!outbox.undo(act.id)) saved.note(`Taken back: ${act.value} of ${films(act.images.length)}, which was not saved`);
 }
 
-async function askFirst() {
+async function undoAfterAsking() {
   await outbox.idle();
   const film = bar.dataset.image ? [["image", bar.dataset.image]] : [];
   try {
@@ -160,7 +160,7 @@ function onSaved({ detail: { act, answer } }) {
   for (const tile of tiles) choose(tile, changed.includes(tile.dataset.image));
   showChosen();
   const were = changed.length === 1 ? "was" : "were";
-  saved.note(`${words}. ${films(changed.length)} ${were} labelled by somebody else meanwhile and left alone: chosen, for you to look at`);
+  saved.note(`${words}. ${films(changed.length)} ${were} labelled by somebody else in the meantime and not changed: chosen for you to check`);
 }
 
 // Keys
@@ -242,7 +242,7 @@ if (grid) {
     if (event.shiftKey && anchor >= 0) {
       event.preventDefault();
       const [from, to] = [Math.min(anchor, index), Math.max(anchor, index)];
-      tiles.slice(from, to + 1).forEach((one) => choose(one, true));
+      tiles.slice(from, to + 1).forEach((inRange) => choose(inRange, true));
     } else if (event.target.matches("input")) {
       choose(tile, event.target.checked);
       anchor = index;
@@ -252,4 +252,4 @@ if (grid) {
   showChosen();
 }
 
-for (const place of [grid, bar]) if (place) place.dataset.keys = "ready"; // from here on the keys answer
+for (const place of [grid, bar]) if (place) place.dataset.keys = "ready"; // the keys are active from here on

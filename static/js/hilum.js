@@ -1,7 +1,7 @@
-// What every page may use. Pages that need more load their own module.
+// Loaded by every page. Pages that need more load their own module.
 
-// A choice made by pointer is sent at once. By keyboard it is sent with Enter or the form's button, since arrow keys
-// pass over the choices between; then the focus comes back to where it was.
+// A choice made with the pointer submits the form at once. With the keyboard, Enter or the form's button submits it, since
+// arrow keys step through the choices in between; the focus is restored on the new page.
 const FOCUS = "hilum-focus";
 for (const form of document.querySelectorAll("form[data-submit-on-change]")) {
   let byPointer = false;
@@ -28,7 +28,7 @@ const [formId, name] = (sessionStorage.getItem(FOCUS) ?? "").split(" ");
 sessionStorage.removeItem(FOCUS);
 const filters = formId ? document.getElementById(formId) : null;
 const choices = filters && name ? [...filters.querySelectorAll(`[name="${CSS.escape(name)}"]`)] : [];
-(choices.find((one) => one.checked) ?? choices[0] ?? filters?.querySelector("[data-apply]"))?.focus();
+(choices.find((choice) => choice.checked) ?? choices[0] ?? filters?.querySelector("[data-apply]"))?.focus();
 
 for (const form of document.querySelectorAll("form[data-confirm]")) {
   form.addEventListener("submit", (event) => {
@@ -44,7 +44,7 @@ export function localTime(moment) {
   );
 }
 
-// Times stand in the page as ISO with zone; the reader sees local time, and the zone on hover.
+// The server sends times as ISO with zone; the page shows local time, and the zone on hover.
 export function localTimes(root = document) {
   for (const element of root.querySelectorAll("time[datetime]:not([data-local])")) {
     const moment = new Date(element.dateTime);

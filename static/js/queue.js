@@ -1,5 +1,5 @@
-// Films of a queue one after another, in place. A label goes to the outbox and the next film comes at once; a key labels
-// only a film that is on the screen.
+// Shows the films of a queue one after another, in place. A label goes to the outbox and the next film is shown at once; a
+// key labels only a film that is on the screen.
 
 import { LoginDialog, MergeDialog } from "./labelling/dialogs.js";
 import { listenToKeys } from "./labelling/keys.js";
@@ -8,9 +8,9 @@ import { SavedLine } from "./labelling/saved.js";
 import { post } from "./labelling/server.js";
 import { startViewers } from "./viewer/index.js";
 
-const AHEAD = 8; // films known beyond the one shown, before more are asked for
+const AHEAD = 8; // films loaded beyond the shown one before more are requested
 const AT_ONCE = 16;
-const PLACE_DELAY = 800; // ms of rest before the place is noted
+const PLACE_DELAY = 800; // ms without a move before the place is saved
 
 const root = document.getElementById("queue");
 const bar = document.getElementById("labelbar");
@@ -19,8 +19,8 @@ const host = root.querySelector("[data-hilum-viewer]");
 const total = Number(root.dataset.total);
 
 const films = new Map(); // position -> film
-let asked = 0; // the position that is not asked for yet
-let asking = null;
+let nextToLoad = 0; // the first position that has not been requested yet
+let loading = null;
 let current = null; // the film on the screen
 let wanted = Number(root.dataset.place); // the position that is shown, or about to be
 const acts = []; // {act, position} of this page, oldest first
@@ -36,11 +36,11 @@ async function load(from) {
   if (!response.ok) throw new Error(response.type === "opaqueredirect" ? "out" : `The server answered ${response.status}.`);
   const answer = await response.json();
   for (const film of answer.films) if (!films.has(film.position)) films.set(film.position, film);
-  asked = Math.max(asked, answer.next ?? total + 1);
+  nextToLoad = Math.max(nextToLoad, answer.next ?? total + 1);
   return answer;
 }
 
-// The film at a position; one that is withheld is passed over.
+// The film at a position; films that the server withholds are skipped.
 async function filmAt(position, step = 1) {
   for (let at = position; at >= 1 && at <= total; at += step) {
     if (!films.has(at)) await load(step > 0 ? at : Math.max(1, at - AT_ONCE + 1));
@@ -50,13 +50,13 @@ async function filmAt(position, step = 1) {
 }
 
 function loadAhead() {
-  if (asking || asked > total || asked > wanted + AHEAD) return;
-  asking = load(Math.max(asked, wanted + 1))
-    .catch(() => {}) // the step that needs the films says so
-    .finally(() => (asking = null));
+  if (loading || nextToLoad > total || nextToLoad > wanted + AHEAD) return;
+  loading = load(Math.max(nextToLoad, wanted + 1))
+    .catch(() => {}) // the step that needs the films reports the error
+    .finally(() => (loading = null));
 }
 
-// Shows the film at a position, or the next one in the direction of `step`. `isNoted`: the server is told of it already.
+// Shows the film at a position, or the next one in the direction of `step`. `isNoted`: the server already knows the place.
 async function go(position, { step = 1, isNoted = false } = {}) {
   wanted = Math.max(1, Math.min(position, total + 1));
   const mine = wanted;
@@ -66,7 +66,7 @@ async function go(position, { step = 1, isNoted = false } = {}) {
   try {
     film = await filmAt(wanted, step);
   } catch (error) {
-    return error.message === "out" ? login?.open() : saved.note(`The next film did not come. ${error.message}`);
+    return error.message === "out" ? login?.open() : saved.note(`The next film could not be loaded. ${error.message}`);
   }
   if (mine !== wanted) return; // another key was faster
   if (!film) return step > 0 ? end() : go(1);
@@ -79,7 +79,7 @@ async function show(film) {
   root.hidden = false;
   describe(film);
   const isThere = await host.hilumViewer.show({ ...urlsOf(film), label: `${film.name}, ${film.view || "view unknown"}` });
-  if (!isThere || wanted !== film.position) return; // the viewer says what is wrong, with a way to try again
+  if (!isThere || wanted !== film.position) return; // the viewer shows the error and a button to try again
   onShown(film);
 }
 
@@ -101,7 +101,7 @@ function end() {
   byId("end-words").textContent = `You have been through all ${total} films${acts.length ? `, and labelled ${acts.length} just now` : ""}.`;
 }
 
-// What is said of a film
+// Details of the film
 
 function describe(film) {
   byId("place").textContent = `${film.position} of ${total}`;
@@ -133,7 +133,7 @@ function notePlace(position) {
 function sendPlace() {
   const position = placeToNote;
   placeToNote = 0;
-  if (position && session) post(root.dataset.placeUrl, [["position", String(position)]], session).catch(() => {}); // noted with the next film
+  if (position && session) post(root.dataset.placeUrl, [["position", String(position)]], session).catch(() => {}); // it is saved with the next film
 }
 window.addEventListener("pagehide", sendPlace);
 
@@ -170,14 +170,14 @@ function pace() {
 
 function undo() {
   const last = acts.pop();
-  if (!last) return saved.note("There is nothing of this page to undo");
+  if (!last) return saved.note("Nothing was labelled on this page yet, so there is nothing to undo");
   outbox.undo(last.act.id);
   last.film.label = last.before;
   saved.note(`Taken back: ${last.act.value} of film ${last.film.position}`);
   go(last.film.position);
 }
 
-// Enter goes on; with findings picked it is an abnormal film first.
+// Enter goes to the next film; if findings are picked, it labels this film abnormal first.
 function next() {
   const abnormal = root.querySelector("[data-command=abnormal]");
   if (bar && current && picked().length && abnormal) return label(abnormal.dataset);
@@ -209,7 +209,7 @@ listenToKeys(
     if (key in moves && !event.shiftKey) return moves[key](), true;
     const box = root.querySelector(`[data-pick="${CSS.escape(key)}"]`);
     if (box) return (box.checked = !box.checked), true;
-    if (/^[1-9]$/.test(key) && bar) return true; // no finding has this number; the viewer is not to hear it either
+    if (/^[1-9]$/.test(key) && bar) return true; // no finding has this number; the viewer must not get the key either
     const button = document.querySelector(`[data-command][data-key="${CSS.escape(key)}"]`);
     if (!button || (event.shiftKey && key !== "?")) return false;
     if (!event.repeat || button.dataset.command === "next") run(button); // a key held down is one act
@@ -246,17 +246,17 @@ if (outbox) {
   });
   outbox.addEventListener("renewed", () => {
     if (current) return;
-    host.hilumViewer.forget(); // what was asked for before the log-in is refused
+    host.hilumViewer.forget(); // requests from before the log-in were refused
     go(wanted, { isNoted: true });
   });
   outbox.start();
 }
 
-// A film that came on the second try, by the viewer's own button.
+// A film that was loaded by the viewer's own “Try again” button.
 host.addEventListener("hilum:ready", () => {
   const film = films.get(wanted);
   if (film && !current && host.dataset.factsUrl === film.facts) onShown(film);
 });
 startViewers(root);
 go(wanted, { isNoted: true });
-root.dataset.keys = "ready"; // from here on the keys answer
+root.dataset.keys = "ready"; // the keys are active from here on

@@ -1,5 +1,5 @@
-// Parts of a page that ask for news: only what has changed is touched, so that focus, scroll and a selection stay.
-// A part with data-refresh takes part; children that may come and go carry an id.
+// Parts of a page that poll the server: only what has changed is updated, so that focus, scroll position and selection are
+// kept. A polled part has data-refresh; children that can appear or disappear need an id.
 
 import { localTimes } from "./hilum.js";
 
@@ -10,72 +10,72 @@ document.body.addEventListener("htmx:beforeSwap", (event) => {
   if (!old.matches?.("[data-refresh]") || !event.detail.shouldSwap) return;
   const holder = document.createElement("template");
   holder.innerHTML = event.detail.serverResponse.trim();
-  const news = holder.content.firstElementChild;
-  if (!news?.matches("[data-refresh]")) return;
+  const fresh = holder.content.firstElementChild;
+  if (!fresh?.matches("[data-refresh]")) return;
   event.detail.shouldSwap = false;
-  localTimes(news);
-  const following = followed(old);
-  bringUpToDate(old, news);
-  following.forEach(toEnd);
-  window.htmx.process(old); // it stops asking once the news say so
+  localTimes(fresh);
+  const following = logsAtEnd(old);
+  update(old, fresh);
+  following.forEach(scrollToEnd);
+  window.htmx.process(old); // polling stops once the new part has no trigger
 });
 
-// Logs that stand at their end follow it; those that the reader scrolled up stay where they are.
-function followed(root) {
+// Logs that are scrolled to their end stay at the end; those that the reader scrolled up stay where they are.
+function logsAtEnd(root) {
   return [...root.querySelectorAll("[data-follow]")].filter(
     (log) => log.scrollTop + log.clientHeight >= log.scrollHeight - NEAR_END_PX,
   );
 }
 
-function toEnd(log) {
+function scrollToEnd(log) {
   log.scrollTop = log.scrollHeight;
 }
 
-function bringUpToDate(old, news) {
+function update(old, fresh) {
   if (old.nodeType === Node.TEXT_NODE) {
-    bringTextUpToDate(old, news.data);
+    updateText(old, fresh.data);
     return;
   }
   if (old.nodeType !== Node.ELEMENT_NODE) return;
-  for (const { name, value } of [...news.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  for (const { name, value } of [...fresh.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   for (const { name } of [...old.attributes]) {
-    if (!news.hasAttribute(name) && !(name === "open" && old.matches("details"))) old.removeAttribute(name);
+    if (!fresh.hasAttribute(name) && !(name === "open" && old.matches("details"))) old.removeAttribute(name);
   }
   let at = old.firstChild;
-  for (const child of [...news.childNodes]) {
-    const kept = child.id ? [...old.children].find((one) => one.id === child.id) : at;
+  for (const child of [...fresh.childNodes]) {
+    const kept = child.id ? [...old.children].find((element) => element.id === child.id) : at;
     if (child.id && kept && kept !== at) {
-      while (at && at !== kept && !stillThere(at, news)) at = removed(at);
+      while (at && at !== kept && !isIn(at, fresh)) at = removeAndGetNext(at);
     }
     if (kept && kept === at && isSame(kept, child)) {
       at = at.nextSibling;
-      bringUpToDate(kept, child);
+      update(kept, child);
     } else if (kept && child.id) {
       old.insertBefore(kept, at);
-      bringUpToDate(kept, child);
+      update(kept, child);
     } else {
       old.insertBefore(child, at);
     }
   }
-  while (at) at = removed(at);
+  while (at) at = removeAndGetNext(at);
 }
 
-function isSame(old, news) {
-  return old.nodeType === news.nodeType && old.nodeName === news.nodeName && (old.id ?? "") === (news.id ?? "");
+function isSame(old, fresh) {
+  return old.nodeType === fresh.nodeType && old.nodeName === fresh.nodeName && (old.id ?? "") === (fresh.id ?? "");
 }
 
-function stillThere(node, news) {
-  return Boolean(node.id) && [...news.children].some((child) => child.id === node.id);
+function isIn(node, fresh) {
+  return Boolean(node.id) && [...fresh.children].some((child) => child.id === node.id);
 }
 
-function removed(node) {
+function removeAndGetNext(node) {
   const next = node.nextSibling;
   node.remove();
   return next;
 }
 
-// A log grows at its end and is cut at its start; a selection between the two stays.
-function bringTextUpToDate(text, wanted) {
+// A log grows at its end and is cut at its start; a selection in between is kept.
+function updateText(text, wanted) {
   if (text.data === wanted) return;
   const start = wanted.slice(0, 80);
   const cut = start.length === 80 ? text.data.indexOf(start) : 0;
@@ -84,10 +84,10 @@ function bringTextUpToDate(text, wanted) {
     const log = text.parentElement;
     const { scrollTop, scrollHeight } = log;
     text.deleteData(0, cut);
-    log.scrollTop = scrollTop - (scrollHeight - log.scrollHeight); // the lines in sight stay in sight
+    log.scrollTop = scrollTop - (scrollHeight - log.scrollHeight); // visible lines stay where they are
   } else {
     text.data = wanted;
   }
 }
 
-document.querySelectorAll("[data-follow]").forEach(toEnd);
+document.querySelectorAll("[data-follow]").forEach(scrollToEnd);

@@ -1,4 +1,4 @@
-// The figures of a study: each drawn where an element has its name.
+// The figures of a study: each is drawn in the element that has its name as id.
 
 import { drawFigure, whenReady } from "./figures.js";
 

@@ -317,7 +317,7 @@ def test_a_refused_reading_returns_with_its_content(open_it: Open, of: Worklist)
     page.locator("#findings").fill("a|b")
     press(page, "Escape", "6")
     expect(page.locator("#trouble")).to_contain_text(
-        "Film 1 was not kept. The finding 'a|b' is blank, too long or holds"
+        "Film 1 was not saved. The finding 'a|b' is blank, too long or holds"
     )
     wait_for_film(page, 1)
     expect(page.locator("#findings")).to_have_value("a|b")

@@ -1,8 +1,8 @@
-// Two dialogs of labelling: another's label on one's film, and a session that has ended.
+// Two dialogs of labelling: a conflict with somebody else's label, and an expired session.
 
 import { Trouble } from "./server.js";
 
-const HASTE = 600; // ms in which a key was meant for the film before
+const HASTE = 600; // ms in which a key is taken to be meant for the previous film
 
 export function labelWords({ value, findings = [], reason = "" }) {
   const more = [...findings, ...(reason ? [`“${reason}”`] : [])];
@@ -50,11 +50,11 @@ export class MergeDialog {
     this.#part("theirs").textContent = `${labelWords(theirs)}${theirs.by ? ` (${theirs.by})` : ""}`;
     this.#part("film").src = this.#previewOf(image);
     this.#part("words").textContent = now.may_settle
-      ? "Keep mine: your label counts. Take theirs: yours is dropped. Leave unresolved: both stand, and whoever adjudicates decides."
-      : "Take theirs: yours is dropped. Leave unresolved: both stand, and an adjudicator decides. Keep mine is for adjudicators.";
+      ? "Keep mine: your label counts. Take theirs: yours is dropped. Leave unresolved: both labels are kept and an adjudicator decides."
+      : "Take theirs: yours is dropped. Leave unresolved: both labels are kept and an adjudicator decides. Keep mine is for adjudicators.";
     this.#dialog.querySelector("[data-choice=mine]").disabled = !now.may_settle;
     this.#dialog.showModal();
-    this.#dialog.querySelector("h2").focus(); // no choice is made by an Enter that was on its way
+    this.#dialog.querySelector("h2").focus(); // so that a late Enter makes no choice
     this.#shownAt = performance.now();
   }
 
@@ -95,22 +95,22 @@ export class LoginDialog {
 
   async #logIn() {
     const { username, password } = this.#form.elements;
-    this.#say("");
+    this.#showFault("");
     try {
       const page = new DOMParser().parseFromString(await (await fetch(this.#url)).text(), "text/html");
       const token = page.querySelector("input[name=csrfmiddlewaretoken]")?.value ?? "";
       const body = new URLSearchParams({ csrfmiddlewaretoken: token, username: username.value, password: password.value });
       const answer = await fetch(this.#url, { method: "POST", body, redirect: "manual" });
-      if (answer.type !== "opaqueredirect") return this.#say("User name and password do not match an account.");
+      if (answer.type !== "opaqueredirect") return this.#showFault("User name and password do not match an account.");
       await this.#outbox.renew();
       password.value = "";
       this.#dialog.close();
     } catch (error) {
-      this.#say(error instanceof Trouble ? error.message : "The server did not answer; try again.");
+      this.#showFault(error instanceof Trouble ? error.message : "The server did not answer; try again.");
     }
   }
 
-  #say(sentence) {
+  #showFault(sentence) {
     document.getElementById("login-fault").textContent = sentence;
   }
 }

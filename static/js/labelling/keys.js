@@ -1,4 +1,4 @@
-// The layer of labelling keys. It hears a key before the viewer does: what it answers, nobody else hears.
+// The labelling keys. They are handled before the viewer's keys; a handled key goes no further.
 
 export function isTyping(target) {
   return Boolean(
@@ -8,8 +8,8 @@ export function isTyping(target) {
 
 const PRESSABLE = "button, a[href], summary, input[type=checkbox], input[type=radio], [tabindex]";
 
-// `answer(key, event)` is told a key as it is written in data-key ("a", "Enter", "ArrowLeft") and says whether the key was
-// for it. Enter and Space belong to a control that holds the focus, unless `isFree` says that this control has no use for them.
+// `answer(key, event)` gets a key as it is written in data-key ("a", "Enter", "ArrowLeft") and returns whether it handled
+// the key. Enter and Space belong to the focused control, unless `isFree` returns true for it.
 export function listenToKeys(answer, { isFree = () => false } = {}) {
   document.addEventListener(
     "keydown",

@@ -1,16 +1,16 @@
-// Acts on their way to the server. Each is written down in this browser before it is sent, and struck out once the
-// server has kept it: a lost connection, an ended session or a closed page lose nothing. They go one by one, in the
-// order of the keys, so that an undo never overtakes what it takes back. An act has an address of its own, so that the
-// server knows one that it was sent twice.
+// Acts (labels, undos, merges) to be sent to the server. Each is stored in this browser before it is sent and removed once
+// the server has saved it, so that a lost connection, an expired session or a closed page loses nothing. They are sent one
+// by one, in the order in which they were made, so that an undo never overtakes the act that it reverts. Each act has its
+// own UUID, so that the server recognises one that it was sent twice.
 
 import { Trouble, post, renewSession } from "./server.js";
 
 const PREFIX = "hilum-act";
 const PAUSES = [2, 5, 15, 30, 60]; // seconds until the next try
 
-export function newAddress() {
+export function newUuid() {
   if (crypto.randomUUID) return crypto.randomUUID();
-  const bytes = crypto.getRandomValues(new Uint8Array(16)); // where the page does not come by https
+  const bytes = crypto.getRandomValues(new Uint8Array(16)); // a page without TLS has no randomUUID
   bytes[6] = (bytes[6] & 0x0f) | 0x40;
   bytes[8] = (bytes[8] & 0x3f) | 0x80;
   const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -41,18 +41,18 @@ export class Outbox extends EventTarget {
     });
   }
 
-  // Takes up what an earlier page could not save.
+  // Resumes the acts that an earlier page could not save.
   start() {
     const mine = `${PREFIX}:${this.#person}:`;
-    const found = [];
+    const drafts = [];
     for (let i = 0; i < storage().length; i++) {
       const name = storage().key(i);
       const act = name.startsWith(mine) ? parsed(storage().getItem(name)) : null;
-      if (act && act.site === this.#site) found.push(act);
+      if (act && act.site === this.#site) drafts.push(act);
     }
-    this.#acts = found.sort((a, b) => a.at - b.at || a.order - b.order);
+    this.#acts = drafts.sort((a, b) => a.at - b.at || a.order - b.order);
     for (const act of this.#acts) act.isDraft = true;
-    this.#tell("change");
+    this.#emit("change");
     this.#next();
     return this.#acts.length;
   }
@@ -61,7 +61,7 @@ export class Outbox extends EventTarget {
     return this.#acts.length;
   }
 
-  // Film -> what it is to be labelled, of what the server has not kept.
+  // Film -> its latest label act that the server has not saved.
   get unsaved() {
     const films = new Map();
     for (const act of this.#acts) if (act.kind === "label") for (const { image } of act.images) films.set(image, act);
@@ -77,33 +77,33 @@ export class Outbox extends EventTarget {
     return this.#paused || this.#acts.find((act) => act.fault)?.fault || this.#acts.find((act) => act.trouble)?.trouble || "";
   }
 
-  // images: [{image, seen}]; `position`: where the person goes on in the queue
+  // images: [{image, seen}]; `position`: the person's next place in the queue
   label({ images, value, findings = [], reason = "", queue = "", position = 0 }) {
     return this.#add({ kind: "label", images, value, findings, reason, queue, position });
   }
 
-  // Takes back an act: one that has not left yet never does.
+  // Undoes an act; one that has not been sent yet is dropped.
   undo(id) {
-    const act = this.#acts.find((one) => one.id === id && one !== this.#sending);
+    const act = this.#acts.find((waiting) => waiting.id === id && waiting !== this.#sending);
     if (!act) return this.#add({ kind: "undo", undoes: id });
-    this.#strike(act);
-    this.#tell("change");
+    this.#remove(act);
+    this.#emit("change");
     return null;
   }
 
   merge(act, { choice, seen }) {
-    this.#strike(act);
+    this.#remove(act);
     const images = [{ image: act.images[0].image, seen }];
-    return this.#add({ ...act, kind: "merge", id: newAddress(), choice, images, fault: "", conflict: null });
+    return this.#add({ ...act, kind: "merge", id: newUuid(), choice, images, fault: "", conflict: null });
   }
 
   discard(act) {
-    this.#strike(act);
-    this.#tell("change");
+    this.#remove(act);
+    this.#emit("change");
     this.#next();
   }
 
-  // Once nothing is on its way any more.
+  // Resolves once nothing is being sent.
   async idle() {
     while (this.state === "saving") {
       await new Promise((done) => this.addEventListener("change", done, { once: true }));
@@ -114,21 +114,21 @@ export class Outbox extends EventTarget {
     clearTimeout(this.#timer);
     this.#paused = "";
     for (const act of this.#acts) if (!act.conflict) act.fault = "";
-    this.#tell("change");
+    this.#emit("change");
     this.#next();
   }
 
   async renew() {
     await renewSession(this.#urls.session, this.#person);
-    this.#tell("renewed");
+    this.#emit("renewed");
     this.tryAgain();
   }
 
   #add(fields) {
-    const act = { id: newAddress(), at: Date.now(), order: performance.now(), site: this.#site, ...fields };
+    const act = { id: newUuid(), at: Date.now(), order: performance.now(), site: this.#site, ...fields };
     this.#acts.push(act);
     this.#write(act);
-    this.#tell("change");
+    this.#emit("change");
     this.#next();
     return act;
   }
@@ -137,12 +137,12 @@ export class Outbox extends EventTarget {
     try {
       storage().setItem(`${PREFIX}:${this.#person}:${act.id}`, JSON.stringify(act));
     } catch {
-      act.isOnlyHere = true; // the browser's store is full or closed
+      act.isOnlyHere = true; // the browser's local storage is full or blocked
     }
   }
 
-  #strike(act) {
-    this.#acts = this.#acts.filter((one) => one !== act);
+  #remove(act) {
+    this.#acts = this.#acts.filter((waiting) => waiting !== act);
     try {
       storage().removeItem(`${PREFIX}:${this.#person}:${act.id}`);
     } catch {
@@ -151,24 +151,24 @@ export class Outbox extends EventTarget {
   }
 
   async #next() {
-    const act = this.#acts.find((one) => !one.fault && !one.conflict);
+    const act = this.#acts.find((waiting) => !waiting.fault && !waiting.conflict);
     if (!act || this.#sending || this.#paused) return;
     this.#sending = act;
     try {
       const answer = await post(this.#urls[act.kind], fieldsOf(act), { sessionUrl: this.#urls.session, person: this.#person });
       this.#tries = 0;
-      this.#strike(act);
+      this.#remove(act);
       this.#sending = null;
-      this.#tell("saved", { act, answer });
+      this.#emit("saved", { act, answer });
     } catch (trouble) {
       this.#sending = null;
-      this.#meet(act, trouble);
+      this.#onTrouble(act, trouble);
     }
-    this.#tell("change");
+    this.#emit("change");
     this.#next();
   }
 
-  #meet(act, trouble) {
+  #onTrouble(act, trouble) {
     if (!(trouble instanceof Trouble)) throw trouble;
     act.trouble = trouble.message;
     if (trouble.kind === "offline") {
@@ -177,18 +177,18 @@ export class Outbox extends EventTarget {
       this.#tries += 1;
     } else if (trouble.kind === "conflict") {
       act.conflict = trouble.answer.changed;
-      this.#tell("conflict", { act, changed: trouble.answer.changed });
+      this.#emit("conflict", { act, changed: trouble.answer.changed });
     } else if (trouble.kind === "refused") {
-      if (act.kind === "undo") this.#strike(act); // it is undone already, or never was anything
+      if (act.kind === "undo") this.#remove(act); // it is undone already, or was never saved
       else act.fault = trouble.message;
-      this.#tell("refused", { act, sentence: trouble.message });
+      this.#emit("refused", { act, sentence: trouble.message });
     } else {
       this.#paused = trouble.message;
-      this.#tell(trouble.kind === "out" ? "out" : "other", { sentence: trouble.message });
+      this.#emit(trouble.kind === "out" ? "out" : "other", { sentence: trouble.message });
     }
   }
 
-  #tell(name, detail = {}) {
+  #emit(name, detail = {}) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 }
@@ -214,7 +214,7 @@ function fieldsOf(act) {
     ["reason", act.reason],
     ...(act.choice ? [["choice", act.choice]] : []),
     ...(act.queue ? [["queue", act.queue]] : []),
-    ...(act.position && !act.isDraft ? [["position", String(act.position)]] : []), // a draft comes late: the person is elsewhere
+    ...(act.position && !act.isDraft ? [["position", String(act.position)]] : []), // a draft is sent late: the person has moved on
     ...act.findings.map((finding) => ["finding", finding]),
     ...act.images.flatMap(({ image, seen }) => [["image", image], ["seen", String(seen)]]),
   ];

@@ -1,4 +1,4 @@
-// One line that says whether everything is saved, and what is to be done where it is not.
+// A line that shows whether everything is saved and, if not, what to do.
 
 export class SavedLine {
   #line = document.getElementById("saved");
@@ -13,7 +13,7 @@ export class SavedLine {
     this.#again?.addEventListener("click", () => outbox.tryAgain());
   }
 
-  // Something that is said beside the state, until the next thing is.
+  // A note that is shown in place of “All saved”, until the next one.
   note(sentence) {
     this.#note = sentence;
     this.#show();

@@ -1,4 +1,4 @@
-// What labelling says to the server, and what kind of trouble comes back.
+// The requests of the labelling pages, and the kinds of errors that can come back.
 
 // kind: "offline" (no answer, or the server's own fault: try again), "out" (the session has ended), "other" (somebody
 // else is logged in), "refused" (it would be refused again), "conflict" (somebody else labelled the film).
@@ -24,7 +24,7 @@ export function setCsrf(fresh) {
   for (const input of document.querySelectorAll("input[name=csrfmiddlewaretoken]")) input.value = fresh;
 }
 
-// Asks who is logged in now, and takes their token. Throws where nobody is, or somebody else.
+// Fetches who is logged in now and takes their token. Throws if nobody or somebody else is logged in.
 export async function renewSession(sessionUrl, person) {
   const now = await ask(sessionUrl, { headers: { Accept: "application/json" } });
   if (now.person !== person) {
@@ -33,7 +33,8 @@ export async function renewSession(sessionUrl, person) {
   setCsrf(now.csrf);
 }
 
-// The server keeps nothing in the name of another than the page's person. A stale token is renewed once; whatever is refused after that is refused.
+// The server saves only in the name of the page's person. A stale token is renewed once; a request that is refused after
+// that stays refused.
 export async function post(url, fields, { sessionUrl, person }) {
   try {
     return await send(url, [["person", person], ...fields]);
@@ -52,7 +53,7 @@ function send(url, fields) {
   const body = new FormData();
   for (const [name, value] of fields) body.append(name, value);
   const headers = { "X-CSRFToken": csrf(), Accept: "application/json" };
-  // the browser lets no more than 64 kB outlive its page
+  // browsers limit requests with keepalive to 64 kB
   return ask(url, { method: "POST", body, headers, keepalive: fields.length < 200 });
 }
 

@@ -1,4 +1,4 @@
-// Time on a film: all of it, and the active part: the page in focus, with input within half a minute.
+// Time on a film: total time, and active time (the page in focus, with input within the last half minute).
 
 const ACTIVE_AFTER_INPUT_MS = 30_000;
 const INPUT = ["keydown", "pointermove", "pointerdown", "wheel"];

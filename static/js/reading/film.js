@@ -1,9 +1,9 @@
-// The film on the reading page: shown in place, the next ones fetched ahead, its heatmap only once it is asked for.
+// The film on the reading page: shown in place, the next films prefetched, the heatmap loaded only on request.
 
 const NIL = "00000000-0000-0000-0000-000000000000";
 
 export function createFilm(host, addresses, { onShown, onHeatmap }) {
-  let current = host.closest("[data-image]").dataset.image; // which the page came with
+  let current = host.closest("[data-image]").dataset.image; // the film that the page was rendered with
   let isReady = host.dataset.state === "ready";
   let heatmapUrl = null;
   let heatmapShown = false;
@@ -14,7 +14,7 @@ export function createFilm(host, addresses, { onShown, onHeatmap }) {
     onShown();
   });
   host.addEventListener("hilum:error", () => {
-    isReady = true; // a film that cannot be shown is read as such: image quality
+    isReady = true; // a film that cannot be shown can still be read, with the reason image quality
     onShown();
   });
   host.addEventListener("hilum:heatmap", ({ detail }) => {
@@ -63,8 +63,8 @@ export function createFilm(host, addresses, { onShown, onHeatmap }) {
     editBoxes(findings, onChange) {
       host.hilumViewer.editBoxes({ findings, onChange });
     },
-    set keys(answered) {
-      if (answered) host.hilumViewer.resumeKeys();
+    set keys(enabled) {
+      if (enabled) host.hilumViewer.resumeKeys();
       else host.hilumViewer.stopKeys();
     },
   };

@@ -1,5 +1,5 @@
-// The reading page: a verdict on one key, a reason on one more, and the next film. What a reader says is kept in this
-// browser until the server has it; which films are flagged never comes here.
+// The reading page: one key for the verdict, one for the reason, then the next film. Readings are kept in this browser until
+// the server has saved them; the page never receives which films are flagged.
 
 import { createClock } from "./clock.js";
 import { createDialogs } from "./dialogs.js";
@@ -28,9 +28,9 @@ const sender = createSender({
   store,
   url: addresses.readings,
   refresh: async () => (await ownItems()).csrf,
-  onKept: () => (say(""), showKept()),
-  onRefused: (reading, words) => takeBack(reading, words),
-  onTrouble: (words, count) => (say(trouble(words, count)), showKept()),
+  onKept: () => (showTrouble(""), showKept()),
+  onRefused: (reading, words) => reopen(reading, words),
+  onTrouble: (words, count) => (showTrouble(troubleWords(words, count)), showKept()),
 });
 const dialogs = createDialogs({
   onPause: () => clock.pause(),
@@ -44,8 +44,8 @@ const ownItems = () => request(`${addresses.items}?reader=${root.dataset.reader}
 // Which film
 
 function firstUnread() {
-  const found = items.findIndex(({ reading }) => !reading);
-  return found === -1 ? items.length : found;
+  const index = items.findIndex(({ reading }) => !reading);
+  return index === -1 ? items.length : index;
 }
 
 function goTo(index) {
@@ -67,7 +67,7 @@ function goTo(index) {
   Promise.resolve(shown).then(() => film.prefetch(items.slice(at + 1).filter(({ reading }) => !reading).slice(0, 2)));
 }
 
-// What the reader says
+// The reading
 
 function fill({ verdict = "", reason = "", findings = [], comment = "" }) {
   chosen = { verdict, reason };
@@ -79,7 +79,7 @@ function fill({ verdict = "", reason = "", findings = [], comment = "" }) {
 function content() {
   return {
     ...chosen,
-    findings: part("findings").value.split(",").map((one) => one.trim()).filter(Boolean),
+    findings: part("findings").value.split(",").map((finding) => finding.trim()).filter(Boolean),
     comment: part("comment").value.trim(),
     boxes: film.boxes.map(({ x, y, width, height, finding }) => ({ x, y, width, height, finding: finding ?? "" })),
   };
@@ -98,24 +98,24 @@ function choose(verdict) {
 
 function giveReason(reason) {
   if (!chosen.verdict || !film.isReady) return;
-  if (chosen.verdict === "normal" && reason === "true finding") return say("A normal film has no true finding: choose abnormal, or another reason.");
+  if (chosen.verdict === "normal" && reason === "true finding") return showTrouble("A normal film has no true finding: choose abnormal, or another reason.");
   chosen.reason = reason;
   save();
 }
 
 function save() {
   if (at >= items.length || !film.isReady) return;
-  if (!chosen.verdict) return say("Say first whether the film is normal, abnormal or unsure.");
-  if (chosen.verdict === "abnormal" && !chosen.reason) return say("An abnormal film needs a reason: press 1 to 8.");
+  if (!chosen.verdict) return showTrouble("Choose first whether the film is normal, abnormal or unsure.");
+  if (chosen.verdict === "abnormal" && !chosen.reason) return showTrouble("An abnormal film needs a reason: press 1 to 8.");
   const entry = items[at];
-  const said = content();
-  if (!entry.reading || !isSame(said, entry.reading)) {
+  const entered = content();
+  if (!entry.reading || !isSame(entered, entry.reading)) {
     const { activeSeconds, totalSeconds } = clock.read();
     const times = { active_seconds: activeSeconds, total_seconds: totalSeconds };
-    const reading = { uuid: newUuid(), reader: root.dataset.reader, item: entry.item, ...said, ...times };
+    const reading = { uuid: newUuid(), reader: root.dataset.reader, item: entry.item, ...entered, ...times };
     entry.reading = reading;
     sessionSeconds += activeSeconds;
-    say(sessionSeconds > BREAK_AFTER_S ? "You have read for more than 40 minutes: a short break keeps readings steady." : "");
+    showTrouble(sessionSeconds > BREAK_AFTER_S ? "You have read for more than 40 minutes: a short break keeps readings steady." : "");
     if (sessionSeconds > BREAK_AFTER_S) sessionSeconds = 0;
     sender.add(reading);
   }
@@ -124,39 +124,39 @@ function save() {
   goTo(firstUnread());
 }
 
-function isSame(said, reading) {
+function isSame(entered, reading) {
   return ["verdict", "reason", "comment", "findings", "boxes"].every(
-    (name) => JSON.stringify(said[name]) === JSON.stringify(reading[name] ?? (Array.isArray(said[name]) ? [] : "")),
+    (name) => JSON.stringify(entered[name]) === JSON.stringify(reading[name] ?? (Array.isArray(entered[name]) ? [] : "")),
   );
 }
 
-// The server will never take this reading: its film comes again, with what was said of it.
-function takeBack({ item, ...said }, words) {
+// The server will never accept this reading: its film is shown again, with the reading as a draft.
+function reopen({ item, ...draft }, words) {
   const index = items.findIndex((entry) => entry.item === item);
   if (index === -1) return;
   items[index].reading = null;
   keepDraft();
-  store.setDraft(item, said);
+  store.setDraft(item, draft);
   goTo(index);
-  say(`Film ${index + 1} was not kept. ${words}`);
+  showTrouble(`Film ${index + 1} was not saved. ${words}`);
 }
 
 async function escalate(reason) {
   const { item } = items[at];
   const { csrf } = await ownItems();
   await request(addresses.escalations, { method: "POST", body: { item, reason }, csrf });
-  say("");
+  showTrouble("");
   part("kept").textContent = "Escalated to the honest broker";
 }
 
 // What the page shows
 
-function say(words) {
+function showTrouble(words) {
   part("trouble").textContent = words;
   part("trouble").hidden = !words;
 }
 
-function trouble(words, count) {
+function troubleWords(words, count) {
   const waiting = count === 1 ? "1 reading is" : `${count} readings are`;
   const next = words === "You are logged out." ? " Log in in another tab." : "";
   return `${words}${next} ${waiting} kept in this browser, and sent as soon as the server takes ${count === 1 ? "it" : "them"}.`;
@@ -190,7 +190,7 @@ function showWhetherReady() {
   for (const button of verdictButtons) button.disabled = !film.isReady;
 }
 
-// Keys come before the viewer's: what is answered here is not the viewer's any more.
+// These keys are handled before the viewer's; a key that is handled here does not reach the viewer.
 
 const KEYS = {
   a: () => choose("normal"),
@@ -234,14 +234,14 @@ function leaveField(event) {
   event.target.blur();
 }
 
-// Beginning
+// Start
 
 async function start() {
   let own;
   try {
     own = await ownItems();
   } catch (error) {
-    return say(`${error.message} Load the page again.`);
+    return showTrouble(`${error.message} Load the page again.`);
   }
   sender.setCsrf(own.csrf);
   items = own.items;

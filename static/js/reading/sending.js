@@ -1,4 +1,4 @@
-// Readings on their way: kept in this browser, by reader and worklist, until the server has them.
+// Readings to be sent: kept in this browser, by reader and worklist, until the server has saved them.
 
 const RETRY_MS = 10_000;
 
@@ -12,7 +12,7 @@ export function newUuid() {
 }
 
 export function createStore(key) {
-  let memory = null; // where the browser keeps nothing: for as long as the page stays
+  let memory = null; // used where the browser has no storage: lost when the page is closed
   const read = () => {
     if (memory) return memory;
     try {
@@ -34,7 +34,7 @@ export function createStore(key) {
       return read().queue ?? [];
     },
     setQueue: (queue) => change({ queue }),
-    // What was begun on a film, and the film that was begun last.
+    // The unfinished reading of a film, and the film of the latest one.
     draftOf: (item) => read().drafts?.[item] ?? null,
     get lastDrafted() {
       const { last, drafts } = read();
@@ -48,7 +48,7 @@ export function createStore(key) {
   };
 }
 
-// A refusal is the server's word that it will never take this; anything else may pass later.
+// The server will never accept this request; any other error may be temporary.
 export class Refusal extends Error {}
 
 export async function request(url, { method = "GET", body, csrf } = {}) {
@@ -76,7 +76,7 @@ export function createSender({ store, url, refresh, onKept, onRefused, onTrouble
   let timer = 0;
   let csrf = "";
 
-  // A 403 is a stale token after a log-in elsewhere, or the end of the session: a fresh look tells which.
+  // A 403 means a stale token after a log-in elsewhere, or the end of the session: fetching a new token shows which.
   async function send(reading) {
     try {
       return await request(url, { method: "POST", body: reading, csrf });
@@ -113,8 +113,8 @@ export function createSender({ store, url, refresh, onKept, onRefused, onTrouble
     }
   }
 
-  // Another tab may have added to the queue meanwhile: only this one goes.
-  const drop = ({ uuid }) => store.setQueue(store.queue.filter((one) => one.uuid !== uuid));
+  // Another tab may have added to the queue in the meantime: only this reading is removed.
+  const drop = ({ uuid }) => store.setQueue(store.queue.filter((reading) => reading.uuid !== uuid));
 
   window.addEventListener("online", flush);
   window.addEventListener("focus", flush);

@@ -27,29 +27,29 @@ export function createBeside({ stage, place, wantedVoi }) {
   let films = [];
   let shown = null;
   let ending = null;
-  let zoom = 0; // the main film's when this one's was set
+  let zoom = 0; // zoom of the main film when this film's zoom was last set
 
-  const open = async (one) => {
+  const open = async (wanted) => {
     ending?.abort();
     ending = new AbortController();
     const { signal } = ending;
-    shown = one;
+    shown = wanted;
     other.clear();
     note.textContent = "Fetching the film";
     try {
-      const film = await loadFilm({ factsUrl: one.facts_url, pixelsUrl: one.pixels_url }, { signal });
-      if (shown !== one || !stage.view) return;
-      other.setLabel(words(one));
+      const film = await loadFilm({ factsUrl: wanted.facts_url, pixelsUrl: wanted.pixels_url }, { signal });
+      if (shown !== wanted || !stage.view) return;
+      other.setLabel(words(wanted));
       other.setFilm(film, { voi: chosenAgain(film.choices, wantedVoi()), inverted: stage.inverted });
       zoom = 0;
       follow();
       other.redrawNow();
     } catch (error) {
-      if (shown === one && !signal.aborted) note.textContent = sentence(error);
+      if (shown === wanted && !signal.aborted) note.textContent = sentence(error);
     }
   };
 
-  // The same millimetres to a device pixel where both spacings are known, else the same share of the frame.
+  // The same millimetres per device pixel where both spacings are known, otherwise the same share of the frame.
   const follow = () => {
     if (column.hidden || !other.view || !stage.view || zoom === stage.view.zoom) return;
     zoom = stage.view.zoom;
@@ -88,7 +88,7 @@ export function createBeside({ stage, place, wantedVoi }) {
     follow,
     set(next) {
       films = next;
-      select.replaceChildren(...films.map((one) => new Option(words(one), one.image)));
+      select.replaceChildren(...films.map((film) => new Option(words(film), film.image)));
       if (!films.length) column.hidden = true;
       else if (!column.hidden) open(films[0]);
     },

@@ -1,4 +1,5 @@
-// Boxes that a reader draws: with the mouse, moved and sized by key, deleted, taken back. In whole original pixels.
+// Boxes that a reader draws with the mouse, moves and resizes by key, deletes and restores by undo. In whole original
+// pixels.
 
 import { createBoxPanel } from "./box_panel.js";
 import { boxWords, placeBox } from "./boxes.js";
@@ -6,7 +7,7 @@ import { boxOnScreen } from "./geometry.js";
 import { createHistory } from "./history.js";
 import { set, svg } from "./svg.js";
 
-const LEAST_PX = 3; // of the screen: a shorter drag is a click
+const LEAST_PX = 3; // in screen pixels: a shorter drag is a click
 const CORNERS = [[0, 0], [1, 0], [0, 1], [1, 1]];
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -19,8 +20,8 @@ export function createBoxEditor({ stage, panels, onChange }) {
   let drawing = false;
   let pending = null; // a box that is being drawn
   let findings = [];
-  let told = null;
-  let dragging = null; // ends the drag that is under way
+  let onPageChange = null; // the page's callback
+  let dragging = null; // aborts the drag in progress
   const panel = createBoxPanel(panels, {
     onDraw: () => setDrawing(!drawing),
     onEdit: (what) => edit(what),
@@ -36,7 +37,7 @@ export function createBoxEditor({ stage, panels, onChange }) {
     history.push(next, step);
     show();
     const copy = copies(next);
-    told?.(copy);
+    onPageChange?.(copy);
     onChange(copy);
   };
 
@@ -59,12 +60,13 @@ export function createBoxEditor({ stage, panels, onChange }) {
 
   const draw = (i) => {
     const group = svg("g", { class: "hv-box hv-own", tabindex: "0", role: "button" });
-    const one = { group, outline: svg("rect"), label: svg("text"), handles: CORNERS.map(() => svg("rect", { class: "hv-handle" })) };
-    group.append(one.outline, one.label, ...one.handles);
+    const handles = CORNERS.map(() => svg("rect", { class: "hv-handle" }));
+    const shapes = { group, outline: svg("rect"), label: svg("text"), handles };
+    group.append(shapes.outline, shapes.label, ...handles);
     group.addEventListener("focus", () => select(i));
     group.addEventListener("keydown", (event) => onBoxKey(event, i));
     layer.append(group);
-    return one;
+    return shapes;
   };
 
   const describe = ({ group, label }, box, i) => {
@@ -100,7 +102,7 @@ export function createBoxEditor({ stage, panels, onChange }) {
   const moved = (box) => movedInto(box, stage.film);
   const cropped = (box) => croppedTo(box, stage.film);
 
-  // Arrows as on the screen, whichever way the film is turned.
+  // Arrows move as seen on the screen, whichever way the film is turned.
   const originalStep = ([dx, dy], pixels) => {
     const [[a, b], [d, e]] = stage.view.matrix;
     const along = (p, q) => Math.sign(Math.round(1e6 * (p * dx + q * dy))) * pixels;
@@ -128,7 +130,7 @@ export function createBoxEditor({ stage, panels, onChange }) {
     drawn.at(-1).group.focus();
   };
 
-  // A drag that began on the stage: draws, moves or sizes; what the drag gives is one step of the history.
+  // A drag that began on the stage: draws, moves or resizes a box; the whole drag is one step of the history.
   const onPointerDown = (event) => {
     if (!on) return false;
     if (drawing) return startDrag(event, drawDrag(event)), true;
@@ -184,7 +186,7 @@ export function createBoxEditor({ stage, panels, onChange }) {
     });
   };
 
-  // The corner on the screen is another of the box where the film is turned.
+  // Where the film is turned, a corner on the screen is another corner of the box.
   const sizeDrag = (start, i, [right, bottom]) => {
     const box = boxes()[i];
     const screen = boxOnScreen(stage.view, box, 1);
@@ -204,7 +206,7 @@ export function createBoxEditor({ stage, panels, onChange }) {
     if (!on || !what || !history[what]()) return false;
     show();
     const copy = copies(boxes());
-    told?.(copy);
+    onPageChange?.(copy);
     onChange(copy);
     return true;
   };
@@ -223,7 +225,7 @@ export function createBoxEditor({ stage, panels, onChange }) {
     start(options) {
       on = true;
       findings = options.findings;
-      told = options.onChange;
+      onPageChange = options.onChange;
       layer.classList.add("is-editable");
       panel.show();
       show();
@@ -244,7 +246,7 @@ export function createBoxEditor({ stage, panels, onChange }) {
       setDrawing(!drawing);
       return true;
     },
-    // For the keyboard: a box of a fifth of what is in view, to be moved and sized by the arrows.
+    // For the keyboard: a box a fifth as wide and high as the view, to be moved and resized with the arrows.
     addInMiddle() {
       const { width, height } = stage.canvas;
       const [from, to] = [0.4, 0.6].map((share) => stage.originalOf(width * share, height * share));
@@ -268,7 +270,7 @@ function wholeBox({ x, y, width, height, finding = "", confidence = null }) {
   return { x: left, y: top, width: size[0], height: size[1], finding, confidence };
 }
 
-// As large as it is, in whole pixels, as near to its place as the film allows.
+// The box in whole pixels, moved as little as needed to lie inside the film.
 function movedInto(box, { rows, columns }) {
   const whole = wholeBox(box);
   const x = Math.max(0, Math.min(columns - whole.width, whole.x));
@@ -276,7 +278,7 @@ function movedInto(box, { rows, columns }) {
   return { ...whole, x, y };
 }
 
-// Its part inside the film, in whole pixels, at least one wide and high.
+// The part of the box inside the film, in whole pixels, at least one pixel wide and high.
 function croppedTo(box, { rows, columns }) {
   const within = (value, most) => Math.min(most, Math.max(0, value));
   const [left, top] = [within(box.x, columns - 1), within(box.y, rows - 1)];

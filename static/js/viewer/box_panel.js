@@ -6,10 +6,10 @@ const NOT_NAMED = "Not named";
 
 export function createBoxPanel(panels, { onDraw, onEdit, onSelect, onChange, onDelete }) {
   const button = (text, key, title, act) => {
-    const made = element("button", { type: "button", classes: "hv-button", title: `${title} (${key})`, "aria-keyshortcuts": key });
-    made.append(text, element("kbd", { text: key, "aria-hidden": "true" }));
-    made.addEventListener("click", act);
-    return made;
+    const node = element("button", { type: "button", classes: "hv-button", title: `${title} (${key})`, "aria-keyshortcuts": key });
+    node.append(text, element("kbd", { text: key, "aria-hidden": "true" }));
+    node.addEventListener("click", act);
+    return node;
   };
   const draw = button("Draw", "C", "Draw a box with the mouse; Shift+C adds one in the middle", onDraw);
   draw.dataset.edit = "draw";
@@ -77,7 +77,7 @@ function fillRow({ item, finding, confidence }, box, isSelected, findings) {
   if (document.activeElement !== confidence || confidence.value === "") confidence.value = text;
 }
 
-// null for an empty field; a number beyond an end is the end.
+// null for an empty field; a number out of range is clamped to 0 or 100.
 function percent(field) {
   const value = field.valueAsNumber;
   return Number.isFinite(value) ? Math.min(100, Math.max(0, Math.round(value))) : null;

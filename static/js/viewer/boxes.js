@@ -31,7 +31,7 @@ export function createBoxLayer() {
       layer.setAttribute("aria-label", describe(boxes));
     },
     place(view, pixelRatio) {
-      for (const one of drawn) placeBox(one, one.box, view, pixelRatio);
+      for (const shapes of drawn) placeBox(shapes, shapes.box, view, pixelRatio);
     },
   };
 }
@@ -52,7 +52,7 @@ function drawBox(box) {
   return { box, group, outline, label };
 }
 
-// The label stands above its box, or below where there is no room.
+// The label is placed above its box, or below if there is no room.
 export function placeBox({ outline, label }, box, view, pixelRatio) {
   const { x, y, width, height } = boxOnScreen(view, box, pixelRatio);
   set(outline, { x, y, width, height });

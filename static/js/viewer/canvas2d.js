@@ -1,5 +1,5 @@
-// The renderer for machines without WebGL2: grey table on the processor, scaling by the browser. What is in view is
-// painted, no more: film pixels where the film is enlarged, means of blocks of them where it is shrunk.
+// The renderer for machines without WebGL2: grey table on the CPU, scaling by the browser. Only the part in view is
+// painted: single pixels where the film is enlarged, means of blocks of pixels where it is shrunk.
 
 import { invertAffine, applyAffine } from "./geometry.js";
 import { rasterise } from "./heatmap.js";
@@ -19,7 +19,7 @@ export function createCanvas2dRenderer(canvas) {
       film = { pixels, columns, rows };
       painted = null;
     },
-    // `ahead` is what `paintAhead` gave for the same film and table.
+    // `ahead` is what `paintAhead` returned for the same film and table.
     setGreys(table, ahead = null) {
       greys = table;
       painted = ahead;
@@ -39,13 +39,13 @@ export function createCanvas2dRenderer(canvas) {
   };
 }
 
-// The part of the film in view, in original pixels on multiples of `block`, and how many pixels make one.
+// The part of the film in view, in original pixels at multiples of `block`, and `block`, the side of a block in pixels.
 function inView({ columns, rows }, { matrix, zoom }, { width, height }) {
   const block = 2 ** Math.max(0, Math.floor(Math.log2(1 / zoom)));
   const originalFromDevice = invertAffine(matrix);
   const corners = [[0, 0], [width, 0], [0, height], [width, height]].map(([x, y]) => applyAffine(originalFromDevice, x, y));
   const [xs, ys] = [0, 1].map((axis) => corners.map((corner) => corner[axis]));
-  // One more, since the browser blends neighbours.
+  // One block more on each side, since the browser blends neighbours.
   const low = (values, size) => Math.max(0, Math.min(size, (Math.floor(Math.min(...values) / block) - 1) * block));
   const high = (values, size) => Math.max(0, Math.min(size, (Math.ceil(Math.max(...values) / block) + 1) * block));
   return { block, left: low(xs, columns), top: low(ys, rows), right: high(xs, columns), bottom: high(ys, rows) };
@@ -100,35 +100,36 @@ function paintPixels({ pixels, columns }, greys, { left, top, right, bottom }, o
   }
 }
 
-// A block is a power of two, so whole ones are taken two by two pixels: half the time of one by one.
+// The side of a block is a power of two, so whole blocks are summed in steps of 2 × 2 pixels, in half the time of single
+// pixels.
 function paintMeans({ pixels, columns }, greys, { block, left, top, right, bottom }, out, width) {
   const whole = [Math.floor((right - left) / block), Math.floor((bottom - top) / block)];
   const share = 1 / (block * block);
   for (let row = 0; row < whole[1]; row++) {
-    for (let cell = 0; cell < whole[0]; cell++) {
+    for (let column = 0; column < whole[0]; column++) {
       let sum = 0;
-      const first = (top + row * block) * columns + left + cell * block;
+      const first = (top + row * block) * columns + left + column * block;
       for (let y = 0, i = first; y < block; y += 2, i += 2 * columns) {
         for (let j = i, end = i + block; j < end; j += 2) {
           const below = j + columns;
           sum += greys[pixels[j]] + greys[pixels[j + 1]] + greys[pixels[below]] + greys[pixels[below + 1]];
         }
       }
-      out[row * width + cell] = 0xff000000 | (Math.round(sum * share) * 0x010101);
+      out[row * width + column] = 0xff000000 | (Math.round(sum * share) * 0x010101);
     }
   }
-  const edge = (row, cell) => {
+  const edge = (row, column) => {
     let [sum, count] = [0, 0];
     for (let y = top + row * block; y < Math.min(bottom, top + (row + 1) * block); y++) {
-      for (let x = left + cell * block; x < Math.min(right, left + (cell + 1) * block); x++, count++) {
+      for (let x = left + column * block; x < Math.min(right, left + (column + 1) * block); x++, count++) {
         sum += greys[pixels[y * columns + x]];
       }
     }
-    out[row * width + cell] = 0xff000000 | (Math.round(sum / count) * 0x010101);
+    out[row * width + column] = 0xff000000 | (Math.round(sum / count) * 0x010101);
   };
   const height = Math.ceil((bottom - top) / block);
   if (width > whole[0]) for (let row = 0; row < whole[1]; row++) edge(row, whole[0]);
-  if (height > whole[1]) for (let cell = 0; cell < width; cell++) edge(whole[1], cell);
+  if (height > whole[1]) for (let column = 0; column < width; column++) edge(whole[1], column);
 }
 
 function heatCanvas({ overlay, fused, look, colormap }) {
@@ -145,7 +146,7 @@ function drawFilm(context, film, view, background, { canvas, block, left, top })
   const [[a, b, c], [d, e, f]] = view.matrix;
   context.setTransform(a, d, b, e, c, f);
   context.save();
-  if (block > 1) clipTo(context, film); // the last block may be a part of one
+  if (block > 1) clipTo(context, film); // the last block may extend beyond the film
   context.transform(block, 0, 0, block, left, top);
   context.imageSmoothingQuality = view.zoom < 1 ? "high" : "low";
   context.drawImage(canvas, 0, 0);

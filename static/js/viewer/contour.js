@@ -7,7 +7,7 @@ import { set, svg } from "./svg.js";
 const STEPS_PER_PATCH = 4;
 
 // Segments [x0, y0, x1, y1] in patches where the bilinear map crosses `level`, by marching squares on a finer grid.
-// A cell with a masked corner has no line.
+// A square with a masked corner has no line.
 export function contourSegments(map, rows, columns, level) {
   const k = STEPS_PER_PATCH;
   const [width, height] = [columns * k, rows * k];

@@ -1,4 +1,4 @@
-// Toolbar, status line, messages and the list of keys. Only builds and updates; viewer.js decides.
+// Toolbar, status line, messages and the list of keys. Builds and updates elements only; viewer.js decides what they do.
 
 import { displayWarning } from "./corners.js";
 import { element, tidyNumber } from "./dom.js";
@@ -103,12 +103,12 @@ function keyList(rows) {
   return element("dl", {}, pairs);
 }
 
-// With the keys that the page around the viewer answers: every [data-key] with a <kbd>.
+// Includes the keys of the page around the viewer: every [data-key] with a <kbd>.
 export function openKeys(dialog) {
-  const shown = [...document.querySelectorAll("[data-key]:has(kbd)")].filter((one) => one.checkVisibility());
-  const rows = shown.map((one) => {
-    const key = one.querySelector("kbd").textContent;
-    return [key, one.textContent.replace(key, "").trim()];
+  const shown = [...document.querySelectorAll("[data-key]:has(kbd)")].filter((button) => button.checkVisibility());
+  const rows = shown.map((button) => {
+    const key = button.querySelector("kbd").textContent;
+    return [key, button.textContent.replace(key, "").trim()];
   });
   const heading = element("h2", { text: "On this page" });
   dialog.querySelector(".hv-page-keys").replaceChildren(...(rows.length ? [heading, keyList(rows)] : []));
@@ -119,7 +119,7 @@ export function press(buttons, name, pressed) {
   buttons.get(name)?.setAttribute("aria-pressed", String(pressed));
 }
 
-// Without a film only the list of keys is of use.
+// Without a film only the list of keys is enabled.
 export function enable({ buttons, choices }, enabled) {
   for (const [name, button] of buttons) button.disabled = !enabled && name !== "keys";
   choices.disabled = !enabled;

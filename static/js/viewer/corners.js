@@ -1,4 +1,4 @@
-// What stands on the film's edges: view and side, the letters of the patient's sides, the scale bar.
+// What is shown at the film's edges: view and laterality, the letters of the patient's sides, the scale bar.
 
 import { element, tidyNumber } from "./dom.js";
 import { mmPerDevicePixel } from "./geometry.js";
@@ -40,7 +40,7 @@ function updateScale({ scale, bar, length }, facts, view, stage) {
 
 export function cornerSentence(facts, { turn, flipped } = {}) {
   const view = facts.view_position || "View unknown";
-  // Unpaired: a frontal chest film is of no side (PS3.3 C.8.11.2).
+  // Unpaired: a frontal chest film has no laterality (PS3.3 C.8.11.2).
   const side = facts.laterality === "U" ? "" : `laterality ${facts.laterality || "unknown"}`;
   const pose = [flipped ? "mirrored" : "", turn ? `turned ${turn * 90}°` : ""].filter(Boolean).join(", ");
   const sides = directions(facts).some(Boolean) ? "" : "sides unknown";
@@ -65,7 +65,7 @@ export function sideLetters(facts, { turn = 0, flipped = false } = {}) {
   return [w, e, n, s];
 }
 
-// Why this display is not one to judge fine detail on, "" where nothing speaks against it.
+// Why fine detail should not be judged on this display; "" if the display is good enough.
 export function displayWarning() {
   const [width, height] = [screen.width, screen.height].map((side) => Math.round(side * (window.devicePixelRatio || 1)));
   const reasons = [];

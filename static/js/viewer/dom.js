@@ -1,10 +1,10 @@
 export function element(tag, { classes = "", text, ...attributes } = {}, children = []) {
-  const made = document.createElement(tag);
-  if (classes) made.className = classes;
-  if (text !== undefined) made.textContent = text;
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
+  const node = document.createElement(tag);
+  if (classes) node.className = classes;
+  if (text !== undefined) node.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
 }
 
 export function tidyNumber(value) {

@@ -1,11 +1,11 @@
 // A failure whose message is fit for a reader's eyes.
 export class ViewerError extends Error {}
 
-// What a reader is told of any failure.
+// The sentence that a reader sees for any failure.
 export function sentence(error) {
   if (error instanceof ViewerError) return error.message;
   console.error(error);
-  return "The viewer met an internal error. Reload the page; if it stays, tell an administrator.";
+  return "The viewer had an internal error. Reload the page; if it happens again, tell an administrator.";
 }
 
 export async function fetchJson(url, what, { signal } = {}) {
@@ -50,7 +50,7 @@ async function fetchChecked(url, what, signal) {
   return response;
 }
 
-// {"error": "…"}, where the server says why.
+// {"error": "…"}, if the server sends a reason.
 async function serverSentence(response) {
   if (!response.headers.get("Content-Type")?.startsWith("application/json")) return null;
   const body = await response.json().catch(() => null);

@@ -20,9 +20,9 @@ export async function loadFilm({ factsUrl, pixelsUrl }, { onProgress, signal } =
 }
 
 export function createFilmStore() {
-  const kept = new Map(); // key -> entry, the latest used last
-  let ahead = new Set(); // keys of the films that the last prefetch asked for
-  let line = Promise.resolve(); // what is fetched ahead comes one film after the other, so that the next is not held up
+  const kept = new Map(); // key -> entry, the most recently used last
+  let ahead = new Set(); // keys of the films that the last prefetch requested
+  let line = Promise.resolve(); // films are prefetched one after the other, so that the next one is not delayed
 
   const start = (urls) => {
     const ending = new AbortController();
@@ -56,7 +56,7 @@ export function createFilmStore() {
     return entry;
   };
 
-  // An extra that was fetched ahead is used once: boxes may change while a reader works.
+  // A prefetched overlay or list of boxes is used once: boxes may change while a reader works.
   const take = (urls, name, url, load) => {
     const entry = kept.get(keyOf(urls));
     const fetched = entry?.[name];
@@ -78,7 +78,7 @@ export function createFilmStore() {
     },
     overlay: (urls, url) => take(urls, "overlay", url, loadOverlay),
     boxes: (urls, url) => take(urls, "boxes", url, loadBoxes),
-    // `onFilm` is called with each as it is there.
+    // `onFilm` is called with each film once it is decoded.
     prefetch(wanted, shown, onFilm) {
       const next = wanted.filter((urls) => keyOf(urls) !== keyOf(shown)).slice(0, MOST_KEPT - 1);
       ahead = new Set(next.map(keyOf));
@@ -97,7 +97,7 @@ export function createFilmStore() {
   };
 }
 
-// A film that failed ahead is fetched again, and its failure told, when it is shown.
+// A film whose prefetch failed is fetched again when it is shown; only then is an error reported.
 function settled({ film, overlay, boxes }, onFilm) {
   return Promise.allSettled([film.then(onFilm), overlay?.content, boxes?.content]);
 }

@@ -4,7 +4,7 @@
 export const MAX_ZOOM = 32;
 export const UPRIGHT = { turn: 0, flipped: false };
 const KEEP_VISIBLE_PX = 48;
-// Linear part of a turn by so many quarters clockwise, y down.
+// Linear parts of clockwise turns by 0 to 3 quarters, y down.
 const TURNS = [[1, 0, 0, 1], [0, -1, 1, 0], [-1, 0, 0, -1], [0, 1, -1, 0]];
 
 export function invertAffine([[a, b, c], [d, e, f]]) {
@@ -18,7 +18,7 @@ export function applyAffine([[a, b, c], [d, e, f]], x, y) {
   return [a * x + b * y + c, d * x + e * y + f];
 }
 
-// first ∘ second: what `second` gives goes into `first`.
+// first ∘ second: applies `second`, then `first`.
 export function compose([[a, b, c], [d, e, f]], [[g, h, i], [j, k, l]]) {
   return [
     [a * g + b * j, a * h + b * k, a * i + b * l + c],
@@ -38,7 +38,7 @@ export function scales(zoom, aspect) {
   return aspect >= 1 ? [zoom, zoom * aspect] : [zoom / aspect, zoom];
 }
 
-// A pose is {turn, flipped}: mirrored left to right first, then turned by so many quarters.
+// A pose is {turn, flipped}: mirrored left to right first, then turned clockwise by `turn` quarters.
 export function turned({ turn, flipped }, quarters) {
   return { turn: (turn + quarters + 4) % 4, flipped };
 }

@@ -7,7 +7,7 @@ export function listenToPointers(stage, { deviceAt, claims, onDragStart, onDrag,
 
   stage.addEventListener("pointerdown", (event) => {
     if (event.target.closest("button") || (event.button === 0 && !pointers.size && claims(event))) return;
-    // Capture keeps a drag that leaves the stage; a pointer that is already gone cannot be captured.
+    // Capture continues a drag that leaves the stage; a pointer that is already up cannot be captured.
     try {
       stage.setPointerCapture(event.pointerId);
     } catch {}

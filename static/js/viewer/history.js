@@ -1,4 +1,4 @@
-// What was, and what was taken back. Changes of one `step` in a row are one: a drag, or a key pressed again and again.
+// Undo and redo. Consecutive changes of the same `step` count as one: a drag, or a key that is pressed repeatedly.
 
 export function createHistory(first) {
   let now = first;

@@ -5,13 +5,13 @@ import { FilmViewer } from "./viewer.js";
 export function startViewers(root = document) {
   const hosts = [...root.querySelectorAll("[data-hilum-viewer]")];
   if (root.matches?.("[data-hilum-viewer]")) hosts.push(root);
-  for (const host of hosts.filter((one) => !one.hilumViewer)) start(host);
+  for (const host of hosts.filter((host) => !host.hilumViewer)) start(host);
 }
 
 function start(host) {
   const { prefetch } = host.dataset;
   const fetchNext = () => host.hilumViewer.prefetch(JSON.parse(prefetch));
-  // A page that goes from film to film by links: its next files are in the browser's cache by then.
+  // For pages that go from film to film by links: the next films are then in the browser's cache.
   if (prefetch) host.addEventListener("hilum:ready", fetchNext, { once: true });
   host.hilumViewer = new FilmViewer(host);
 }

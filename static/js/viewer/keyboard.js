@@ -1,5 +1,5 @@
-// Keys of the viewer that was last pointed at or focused, so that two on one page do not both answer. They come last:
-// what an open field, a control or the page itself claims (by preventDefault) is not the viewer's any more.
+// Keys of the viewer that was last pointed at or focused, so that two viewers on one page do not both respond. They are
+// handled last: the viewer ignores a key that a field, a control or the page itself has handled (by preventDefault).
 
 import { ACTIONS } from "./controls.js";
 
@@ -25,7 +25,7 @@ export function listenToKeys(host, handlers) {
     ending.abort();
   };
   const { signal } = ending;
-  // On the window, so that whatever the page listens to on its document was asked before.
+  // On the window, so that the page's listeners on the document run first.
   window.addEventListener("keydown", guarded((event) => silent || onKeyDown(event, handlers)), { signal });
   window.addEventListener("keyup", guarded((event) => onKeyUp(event, handlers)), { signal });
   window.addEventListener("blur", () => handlers.release(), { signal });
@@ -59,7 +59,7 @@ function answer(event, handlers) {
   if (event.key === "j") return handlers.hold("blink"), true;
   if (event.key === "+") return handlers.zoom(1.25), true;
   if (event.key === "-") return handlers.zoom(0.8), true;
-  // Without Shift the arrows are the page's: the film before and after.
+  // Without Shift the arrows belong to the page: previous and next film.
   const arrow = event.shiftKey && ARROWS[event.key];
   if (arrow) return handlers.pan(arrow[0] * PAN_STEP, arrow[1] * PAN_STEP), true;
   const key = event.key.toLowerCase();

@@ -1,4 +1,5 @@
-// Rulers: strokes in original pixels, in millimetres where the spacing is known; the cardiothoracic ratio from two.
+// Rulers: strokes in original pixels, with lengths in millimetres where the spacing is known; the cardiothoracic ratio from
+// two strokes.
 
 import { element, tidyNumber } from "./dom.js";
 import { pixelAspect, toDevice } from "./geometry.js";
@@ -26,7 +27,7 @@ export function createMeasuring({ stage, panels, onMode }) {
   panels.append(panel);
   let strokes = []; // {from, to, name}
   let drawn = [];
-  let dragging = null; // ends the stroke that is under way
+  let dragging = null; // aborts the stroke in progress
   let mode = ""; // "ruler", "ratio" or ""
 
   const show = () => {
@@ -89,7 +90,7 @@ export function createMeasuring({ stage, panels, onMode }) {
       const end = (event) => {
         ending.abort();
         const short = Math.hypot(event.clientX - start.clientX, event.clientY - start.clientY) < LEAST_PX;
-        if (short || event.type === "pointercancel") strokes = strokes.filter((one) => one !== stroke);
+        if (short || event.type === "pointercancel") strokes = strokes.filter((other) => other !== stroke);
         else if (stroke.name === THORAX) mode = "";
         stage.element.classList.toggle("is-measuring", Boolean(mode));
         onMode();
@@ -109,7 +110,7 @@ export function createMeasuring({ stage, panels, onMode }) {
   };
 }
 
-// {width, height} on the film, in millimetres where the spacing is known, else in units of the pixel's width.
+// {width, height} on the film, in millimetres where the spacing is known, otherwise in units of the pixel's width.
 function extent({ from, to }, { facts }) {
   const [rowMm, columnMm] = facts.spacing_mm ?? [pixelAspect(facts), 1];
   return { width: (to[0] - from[0]) * columnMm, height: (to[1] - from[1]) * rowMm };
@@ -162,6 +163,6 @@ function drawStroke(layer) {
 
 function placeStroke({ halo, line, label }, { from, to }, view, pixelRatio) {
   const [[x1, y1], [x2, y2]] = [from, to].map(([x, y]) => toDevice(view, x, y).map((value) => value / pixelRatio));
-  for (const one of [halo, line]) set(one, { x1, y1, x2, y2 });
+  for (const path of [halo, line]) set(path, { x1, y1, x2, y2 });
   set(label, { x: Math.max(x1, x2) + 6, y: (y1 + y2) / 2 - 6 });
 }

@@ -1,5 +1,5 @@
-// Nearest normals: of a patch of this film, the bank patches most like it, each in its own film. Those films can be laid
-// over this one, aligned, for as long as a key is down.
+// Nearest normals: the bank patches most like a patch of this film, each shown in its own film. Such a film can be laid over
+// this one, aligned, while a key is down.
 
 import { createCanvas2dRenderer } from "./canvas2d.js";
 import { actionButton, trouble } from "./controls.js";
@@ -12,7 +12,7 @@ import { greyTable, isInverted } from "./pixels.js";
 import { set, svg } from "./svg.js";
 
 const TILE_PX = 96;
-const TILE_PATCHES = 6; // patches that a tile is wide: the patch and what lies around it
+const TILE_PATCHES = 6; // width of a tile in patches: the patch and its surroundings
 const BANKS = { global: "Global bank", region: "Region bank", film: "Whole films" };
 
 export function createNearest({ stage, panels, overlaying }) {
@@ -21,8 +21,8 @@ export function createNearest({ stage, panels, overlaying }) {
   const blink = createBlink(stage);
   let url = null;
   let on = false;
-  let found = null;
-  let searches = 0; // counts them: what comes back for an earlier one is dropped
+  let picked = null; // {row, column} of the patch that is searched for
+  let searches = 0; // number of searches; answers to earlier ones are dropped
   let ending = null;
   let blinking = false;
 
@@ -45,8 +45,8 @@ export function createNearest({ stage, panels, overlaying }) {
 
   const placeMarker = ({ matrix }, ratio) => {
     const { overlay } = overlaying;
-    if (!on || !found || !overlay) return marker.setAttribute("points", "");
-    const [c, r] = [found.column, found.row];
+    if (!on || !picked || !overlay) return marker.setAttribute("points", "");
+    const [c, r] = [picked.column, picked.row];
     const corners = [[c, r], [c + 1, r], [c + 1, r + 1], [c, r + 1]].map(([x, y]) => {
       const original = applyAffine(overlay.original_from_canonical, x * overlay.stride, y * overlay.stride);
       return applyAffine(matrix, ...original).map((value) => (value / ratio).toFixed(1));
@@ -61,15 +61,15 @@ export function createNearest({ stage, panels, overlaying }) {
     ending = new AbortController();
     const { signal } = ending;
     blink.clear();
-    found = patch;
+    picked = patch;
     stage.redraw();
     content.replaceChildren(element("p", { text: "Searching the normal set. The first search takes longest.", role: "status" }));
     try {
       const query = patch ? `?row=${patch.row}&column=${patch.column}` : "";
       const answer = await fetchJson(url + query, "The nearest normals", { signal });
       if (number !== searches) return;
-      found = answer;
-      await showFound(answer, () => number === searches, signal);
+      picked = answer;
+      await showNeighbours(answer, () => number === searches, signal);
     } catch (error) {
       if (number !== searches) return;
       content.replaceChildren(...trouble(sentence(error), () => search(patch)));
@@ -77,13 +77,13 @@ export function createNearest({ stage, panels, overlaying }) {
     stage.redraw();
   };
 
-  const showFound = async (answer, isCurrent, signal) => {
+  const showNeighbours = async (answer, isCurrent, signal) => {
     const { overlay } = overlaying;
     const own = tile({ film: stage.film, affine: overlay.original_from_canonical, at: answer, stride: overlay.stride });
     const words = `Patch in row ${answer.row + 1}, column ${answer.column + 1} of this film`;
     const groups = Map.groupBy(answer.nearest, ({ bank }) => bank);
     const lists = [...groups].map(([bank, all]) => {
-      const items = all.map((one) => ({ one, button: neighbourButton(one) }));
+      const items = all.map((neighbour) => ({ neighbour, button: neighbourButton(neighbour) }));
       return { bank, items };
     });
     content.replaceChildren(
@@ -96,36 +96,37 @@ export function createNearest({ stage, panels, overlaying }) {
       blink.words,
     );
     // One film at a time is in memory; the browser keeps the files.
-    for (const [, all] of Map.groupBy(lists.flatMap(({ items }) => items), ({ one }) => one.film.pixels_url)) {
-      const [{ one: first }] = all;
+    for (const [, all] of Map.groupBy(lists.flatMap(({ items }) => items), ({ neighbour }) => neighbour.film.pixels_url)) {
+      const [{ neighbour: first }] = all;
       const affine = first.original_from_canonical;
       if (!affine || !isCurrent()) continue;
       const film = await loadFilm({ factsUrl: first.film.facts_url, pixelsUrl: first.film.pixels_url }, { signal });
-      for (const { one, button } of all) {
-        if (one.row >= 0) button.prepend(tile({ film, affine, at: one, stride: answer.stride }));
+      for (const { neighbour, button } of all) {
+        if (neighbour.row >= 0) button.prepend(tile({ film, affine, at: neighbour, stride: answer.stride }));
       }
     }
   };
 
-  const neighbourButton = (one) => {
-    const words = `${one.rank}. distance ${tidyNumber(one.distance)}`;
+  const neighbourButton = (neighbour) => {
+    const words = `${neighbour.rank}. distance ${tidyNumber(neighbour.distance)}`;
     const button = element("button", {
       type: "button",
       classes: "hv-button hv-neighbour",
       "aria-pressed": "false",
-      title: `${one.film.name}: lay it over this film with J`,
-      "aria-label": `${words}, ${one.film.name}`,
+      title: `${neighbour.film.name}: lay it over this film with J`,
+      "aria-label": `${words}, ${neighbour.film.name}`,
     });
     button.append(element("span", { text: words }));
-    button.disabled = !one.original_from_canonical;
-    button.addEventListener("click", () => choose(one, button));
+    button.disabled = !neighbour.original_from_canonical;
+    button.addEventListener("click", () => choose(neighbour, button));
     return button;
   };
 
-  const choose = async (one, button) => {
+  const choose = async (neighbour, button) => {
     for (const other of content.querySelectorAll(".hv-neighbour")) other.setAttribute("aria-pressed", String(other === button));
     try {
-      await blink.take(one, compose(overlaying.overlay.original_from_canonical, invertAffine(one.original_from_canonical)));
+      const thisFromOther = compose(overlaying.overlay.original_from_canonical, invertAffine(neighbour.original_from_canonical));
+      await blink.take(neighbour, thisFromOther);
     } catch (error) {
       blink.words.textContent = sentence(error);
     }
@@ -172,7 +173,7 @@ export function createNearest({ stage, panels, overlaying }) {
     clear() {
       searches += 1;
       ending?.abort();
-      found = null;
+      picked = null;
       blink.clear();
       content.replaceChildren();
     },
@@ -233,7 +234,7 @@ function createBlink(stage) {
   };
 }
 
-// What lies around a patch, upright in the canonical frame, so that tiles of different films compare.
+// A patch and its surroundings, upright in the canonical frame, so that tiles of different films can be compared.
 function tile({ film, affine, at, stride }) {
   const canvas = element("canvas", { classes: "hv-tile", width: TILE_PX, height: TILE_PX, "aria-hidden": "true" });
   const greys = greyTable(film.modality, film.choices[0], isInverted(film.facts, false));

@@ -1,4 +1,4 @@
-// The heatmap of a viewer: its maps, how they look, whether they are shown, and their panel.
+// The heatmap of a viewer: its maps, their look, whether they are shown, and the panel.
 
 import { colormapTable } from "./colormaps.js";
 import { createContourLayer } from "./contour.js";
@@ -15,7 +15,7 @@ export function createOverlaying({ stage, panel, onHidden, onWeight }) {
   let look = null;
   let built = null;
   let shown = true;
-  let held = false; // hidden for as long as a key is down
+  let held = false; // hidden while a key is down
 
   const heat = () =>
     overlay && shown && !held ? { overlay, fused, look, colormap: colormapTable(look.colormap) } : null;
@@ -67,7 +67,7 @@ export function createOverlaying({ stage, panel, onHidden, onWeight }) {
         opacity: look?.opacity ?? FIRST_OPACITY,
         colormap: look?.colormap ?? "inferno",
         drawn: look?.drawn ?? "colours",
-        relative: false, // the scale of one film is chosen anew on each
+        relative: false, // the scale of a single film is not kept for the next one
         threshold: next.threshold,
         weight: next.weight,
         scaleLow: next.scale_low,
@@ -89,7 +89,7 @@ export function createOverlaying({ stage, panel, onHidden, onWeight }) {
       held = next;
       draw();
     },
-    // Without an event, so that two sliders can follow each other; a locked one stays.
+    // Sends no event, so that two sliders can follow each other; a locked weight stays.
     setWeight(weight) {
       if (overlay && !overlay.weight_locked) applyLook({ weight });
     },

@@ -32,7 +32,7 @@ export function buildPanel(panel, overlay, look, onChange) {
   };
 }
 
-// Keeps the panel's place while the heatmap is on its way.
+// Keeps the panel's place while the heatmap is loading.
 export function showPanelWaiting(panel) {
   panel.hidden = false;
   panel.replaceChildren(
@@ -78,7 +78,7 @@ function thresholdRange(overlay) {
 }
 
 function buildSlider({ label, name, value, min, max, step, format, onInput, locked }) {
-  // No <output>: a label names the first field inside it, and that must be the slider.
+  // Not an <output>: a label belongs to the first field inside it, which must be the slider.
   const output = element("span", { classes: "hv-field-value", text: format(value) });
   const input = element("input", { type: "range", min, max, step, classes: "hv-range", "data-look": name });
   input.value = value;

@@ -41,7 +41,7 @@ function lookUp(lut, value) {
   return lut.values[Math.min(lut.values.length - 1, Math.max(0, index))];
 }
 
-// As numpy.rint, so that browser and server read the same entry.
+// Like numpy.rint, so that browser and server look up the same entry.
 function roundHalfEven(value) {
   const rounded = Math.round(value);
   return rounded - value === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;

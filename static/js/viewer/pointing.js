@@ -1,4 +1,4 @@
-// The pointer on the film: who takes a press, what a drag moves, what stands under it.
+// The pointer on the film: which tool takes a press, what a drag moves, and the value under the pointer.
 
 import { tidyNumber } from "./dom.js";
 import { listenToPointers } from "./gestures.js";

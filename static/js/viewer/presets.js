@@ -1,10 +1,10 @@
-// How a film may be shown: {kind: "lut", name, lut} or {kind, name, center, width, voiFunction}. The first choice is the
-// default: VOI LUT, else window, else percentiles.
+// How a film may be shown: {kind: "lut", name, lut} or {kind, name, center, width, voiFunction}. The first choice is
+// the default: the VOI LUT if there is one, then the window, then the percentiles.
 
 import { STORED_VALUES, isInverted } from "./pixels.js";
 
 // Shares of the film's pixels from the dark end of the screen. A radiograph has no Hounsfield units, so a window for
-// lung, mediastinum or bone is one over the part of the film's own values where that tissue lies.
+// lung, mediastinum or bone covers the part of the film's own values where that tissue lies.
 const SHARES = [
   { kind: "percentile", name: "0.5–99.5 %", low: 0.005, high: 0.995 },
   { kind: "lung", name: "Lung", low: 0.01, high: 0.7 },
@@ -27,9 +27,9 @@ export function voiChoices(facts, pixels, modality) {
 }
 
 function shareChoice(used, { kind, name, low, high }) {
-  const [one, other] = [valueAtShare(used, low), valueAtShare(used, high)];
-  const width = Math.abs(other - one) || 1;
-  return { kind, name, center: (one + other) / 2, width, voiFunction: "LINEAR_EXACT" };
+  const [first, last] = [valueAtShare(used, low), valueAtShare(used, high)];
+  const width = Math.abs(last - first) || 1;
+  return { kind, name, center: (first + last) / 2, width, voiFunction: "LINEAR_EXACT" };
 }
 
 // The window that a drag starts from.
@@ -49,7 +49,7 @@ export function ownWindow({ center, width, voiFunction }) {
   return { kind: "own", name: "Own window", center, width: Math.max(voiFunction === "LINEAR" ? 1 : 1e-3, width), voiFunction };
 }
 
-// What a reader chose on the film before, on this one; its default where it has no such choice.
+// The reader's choice on the previous film, applied to this one; the default if this film has no such choice.
 export function chosenAgain(choices, wanted) {
   if (!wanted) return choices[0];
   if (wanted.relative) {
@@ -60,7 +60,7 @@ export function chosenAgain(choices, wanted) {
   return choices.find(({ kind, name }) => kind === wanted.kind && name === wanted.name) ?? choices[0];
 }
 
-// Padding counts only where there is nothing else.
+// Padding is counted only if the film has no other value.
 function countStored(pixels, padding) {
   const counts = new Uint32Array(STORED_VALUES);
   for (let i = 0; i < pixels.length; i++) counts[pixels[i]]++;

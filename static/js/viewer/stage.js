@@ -1,4 +1,4 @@
-// One film on one canvas: how it lies (view) and how its values become grey. What is drawn over it comes in as layers.
+// One film on one canvas: its position (view) and its grey values. Anything drawn over the film is added as a layer.
 
 import { createCanvas2dRenderer } from "./canvas2d.js";
 import { element } from "./dom.js";
@@ -13,7 +13,7 @@ export class FilmStage {
   film = null;
   view = null;
   voi = null;
-  inverted = false; // by the reader, on top of what the header asks for
+  inverted = false; // by the reader, in addition to the inversion that the header requests
   #canvas;
   #label;
   #renderer = null;
@@ -55,9 +55,9 @@ export class FilmStage {
     this.element.setAttribute("aria-label", stageLabel ?? label);
   }
 
-  addLayer(one) {
-    this.#layers.push(one);
-    this.element.append(one.layer);
+  addLayer(entry) {
+    this.#layers.push(entry);
+    this.element.append(entry.layer);
   }
 
   // Film and grey
@@ -75,7 +75,7 @@ export class FilmStage {
     this.element.classList.remove("is-blank");
   }
 
-  // Nothing of a film stays in sight: the next one may be of another patient.
+  // Hides the film at once: the next one may be of another patient.
   clear() {
     this.film = this.view = null;
     this.element.classList.add("is-blank");
@@ -104,7 +104,7 @@ export class FilmStage {
     this.redraw();
   }
 
-  // What setFilm will need on the processor, for a film that is likely to come next.
+  // Computes ahead what setFilm needs from the CPU, for a film that is likely to be next.
   prepare(film, shown) {
     if (this.#renderer?.kind !== "2d") return;
     const greys = greysOf(film, shown);
@@ -243,7 +243,7 @@ export class FilmStage {
     this.#show(geometry.zoomAt(this.film, this.#canvas, this.view, factor, x, y));
   }
 
-  // By CSS pixels.
+  // dx and dy are in CSS pixels.
   pan(dx, dy) {
     if (!this.view) return;
     this.#fitted = false;

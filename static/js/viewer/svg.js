@@ -1,9 +1,9 @@
 const SVG = "http://www.w3.org/2000/svg";
 
 export function svg(name, attributes = {}, children = []) {
-  const made = set(document.createElementNS(SVG, name), attributes);
-  made.append(...children);
-  return made;
+  const node = set(document.createElementNS(SVG, name), attributes);
+  node.append(...children);
+  return node;
 }
 
 export function set(element, attributes) {

@@ -1,4 +1,4 @@
-// Hilum's film viewer: what the toolbar, keys, pointers and the page around it ask for, done on one stage.
+// Hilum's film viewer: carries out the commands of toolbar, keys, pointer and page on one stage.
 
 import { createBeside, loadBeside } from "./beside.js";
 import { createBoxLayer } from "./boxes.js";
@@ -32,7 +32,7 @@ export class FilmViewer {
   #keys;
   #films = createFilmStore();
   #urls;
-  #showing = 0; // counts the films asked for: what comes back for an earlier one is dropped
+  #showing = 0; // number of films requested so far; answers for earlier ones are dropped
   #windowing;
   #error = null;
 
@@ -85,8 +85,8 @@ export class FilmViewer {
 
   // Showing a film
 
-  // Replaces the film in place. Resolves to true once film, boxes and heatmap are there, to false where the film could
-  // not be shown (`hilum:error` says why) or another was asked for meanwhile.
+  // Replaces the film in place. Resolves to true once film, boxes and heatmap are shown, to false if the film could not
+  // be shown (`hilum:error` has the reason) or another one was requested in the meantime.
   show({ label = "Film", ...urls }) {
     this.#urls = urlsOf(urls);
     for (const name of URLS) delete this.#host.dataset[name];
@@ -96,13 +96,13 @@ export class FilmViewer {
     return this.load();
   }
 
-  // Fetches and decodes ahead, in this order; what an earlier call asked for and this one does not is let go.
+  // Fetches and decodes films ahead, in this order; earlier prefetches that are not in `films` are cancelled.
   prefetch(films) {
     const prepare = (film) => this.#stage.prepare(film, this.#windowing.shownAs(film));
     return this.#films.prefetch(films, this.#urls, prepare);
   }
 
-  // Lets go of what is on its way, which may fail for a reason that is over: the next `show` fetches anew.
+  // Cancels pending fetches, which may fail for a reason that no longer holds: the next `show` fetches again.
   forget() {
     this.#films.clear();
   }
@@ -117,7 +117,7 @@ export class FilmViewer {
     this.#clear();
     try {
       const film = await this.#films.film(this.#urls, (progress) => {
-        if (!isLate()) this.#tell("Fetching the film", { progress });
+        if (!isLate()) this.#showMessage("Fetching the film", { progress });
       });
       if (isLate()) return false;
       this.#takeFilm(film);
@@ -151,14 +151,14 @@ export class FilmViewer {
   }
 
   #takeFilm(film) {
-    this.#tell("");
+    this.#showMessage("");
     this.#stage.setFilm(film, this.#windowing.shownAs(film));
     controls.fillChoices(this.#parts.choices, film.choices, this.#stage.voi);
     this.#stage.redrawNow();
     this.#showButtons();
   }
 
-  // Takes data-overlay-url as it is now, so that a page may set it later (a reveal) and call this.
+  // Uses the current data-overlay-url, so that a page can set it later (to reveal the heatmap) and call this.
   async loadOverlay() {
     const url = this.#host.dataset.overlayUrl;
     const showing = this.#showing;
@@ -172,7 +172,7 @@ export class FilmViewer {
     this.#showButtons();
   }
 
-  // Of no use to the film itself, so nothing waits for it; without an answer there is no button.
+  // The film itself does not need them, so nothing waits for them; if the request fails, there is no button.
   async #loadBeside() {
     const showing = this.#showing;
     const { besideUrl } = this.#urls;
@@ -202,12 +202,12 @@ export class FilmViewer {
   #fail(error) {
     this.#error = sentence(error);
     this.#parts.panel.hidden = true;
-    this.#tell(this.#error, { retry: () => this.load() });
+    this.#showMessage(this.#error, { retry: () => this.load() });
     this.#setState("error");
     this.#emit("hilum:error", { message: this.#error });
   }
 
-  #tell(text, options) {
+  #showMessage(text, options) {
     controls.showMessage(this.#parts.message, text, options);
   }
 
@@ -253,7 +253,7 @@ export class FilmViewer {
     nearest: () => this.#nearest.toggle(),
   };
 
-  // Keys that act only in some states of the viewer.
+  // Keys that work only in some states of the viewer.
   #otherKey(key, { shiftKey, repeat }) {
     if (!this.#stage.view || repeat) return false;
     if (key === "c" && this.#editor.isOn) return shiftKey ? this.#editor.addInMiddle() : this.#editor.toggleDrawing();
@@ -324,7 +324,7 @@ export class FilmViewer {
     return this.#editor.boxes;
   }
 
-  // Without an event: the page knows what it sets.
+  // Sends no event: the page knows what it sets.
   setBoxes(boxes) {
     this.#editor.set(boxes);
   }
@@ -386,7 +386,7 @@ export class FilmViewer {
   }
 }
 
-// Those that are there.
+// The URLs that are set.
 function urlsOf(all) {
   return Object.fromEntries(URLS.filter((name) => all[name]).map((name) => [name, all[name]]));
 }

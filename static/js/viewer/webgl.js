@@ -54,9 +54,9 @@ float averaged(vec2 position) {
   return sum / float(taps.x * taps.y);
 }
 
-vec2 heatAt(ivec2 cell) {
-  if (any(lessThan(cell, ivec2(0))) || any(greaterThanEqual(cell, ivec2(heatSize)))) return vec2(0.0);
-  return texelFetch(heat, cell, 0).rg;
+vec2 heatAt(ivec2 place) {
+  if (any(lessThan(place, ivec2(0))) || any(greaterThanEqual(place, ivec2(heatSize)))) return vec2(0.0);
+  return texelFetch(heat, place, 0).rg;
 }
 
 // (value, unmasked), bilinear between the centres of unmasked patches.
@@ -98,8 +98,8 @@ void main() {
 
 const UNITS = { film: 0, greys: 1, heat: 2, colours: 3 };
 
-// Throws where WebGL2 cannot show this film; the caller then takes the 2-D renderer. Emulated WebGL is ten times
-// slower than that, so it counts as none unless asked for.
+// Throws if WebGL2 cannot show this film; the caller then uses the 2-D renderer. Emulated WebGL is ten times slower than the
+// 2-D renderer, so it is used only on request.
 export function createWebglRenderer(canvas, { onLost, evenEmulated }) {
   const gl = canvas.getContext("webgl2", { alpha: false, antialias: false, depth: false });
   if (!gl || (!evenEmulated && isEmulated(gl))) throw new Error("no graphics card offers WebGL2");
@@ -117,7 +117,7 @@ export function createWebglRenderer(canvas, { onLost, evenEmulated }) {
     setGreys: (table) => upload(gl, UNITS.greys, gl.R8, 256, 256, gl.RED, gl.UNSIGNED_BYTE, table),
     setHeat: (heat) => setHeat(gl, uniforms, heat),
     draw: (view, background) => draw(gl, uniforms, view, background),
-    // Reads what draw() just made: the buffer does not survive the frame.
+    // Reads what draw() has just drawn: the buffer does not survive the frame.
     read: (x, y, width, height) => readTopDown(gl, x, y, width, height),
     destroy: () => gl.getExtension("WEBGL_lose_context")?.loseContext(),
   };

@@ -1,4 +1,4 @@
-// Window and inversion: presets by name, by drag, and what of them is kept from film to film.
+// Window and inversion: presets, dragging, and what is kept from film to film.
 
 import { fillChoices } from "./controls.js";
 import { isInverted } from "./pixels.js";
@@ -7,10 +7,10 @@ import { chosenAgain, equivalentWindow, ownWindow, relativeWindow } from "./pres
 const DRAG_PX = 150; // sideways distance that doubles the width
 
 export function createWindowing({ stage, select, onChange }) {
-  let wanted = null; // the reader's choice, for the films to come
-  let sticky = false; // by the button
-  let held = false; // by the key
-  let dragging = false; // by the right button of the mouse
+  let wanted = null; // the reader's choice, for the next films
+  let sticky = false; // switched on with the button
+  let held = false; // while the key is down
+  let dragging = false; // while the right mouse button drags
 
   const set = (voi) => {
     const { choices } = stage.film;
@@ -43,12 +43,12 @@ export function createWindowing({ stage, select, onChange }) {
     get wanted() {
       return wanted;
     },
-    // How a film is shown at first.
+    // Window and inversion with which a film is first shown.
     shownAs: (film) => ({ voi: chosenAgain(film.choices, wanted), inverted: stage.inverted }),
     toggle: () => (sticky = !sticky),
     setHeld: (next) => (held = next),
     setDragging: (next) => (dragging = next),
-    // True where the drag was for the window.
+    // Returns true if the drag changed the window.
     drag(dx, dy) {
       if (!stage.view || !(sticky || held || dragging)) return false;
       drag(dx, dy);

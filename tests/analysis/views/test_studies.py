@@ -422,7 +422,7 @@ def test_scores_of_films_that_a_person_still_labels_stay_hidden(as_analyst: Clie
     assert film not in films_shown(labeller, ablation)
     assert labeller.get(of_film("study-overlay", ablation, film)).status_code == 403
     assert labeller.get(reverse("analysis:run-archive", args=[ablation.uuid])).status_code == 403
-    assert "2 films are not among them" in labeller.get(page(ablation)).content.decode()
+    assert "2 films are not shown" in labeller.get(page(ablation)).content.decode()
 
 
 def test_an_outline_goes_around_what_is_marked() -> None:

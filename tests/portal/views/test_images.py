@@ -55,7 +55,7 @@ def test_an_undone_label_stays_in_the_history(curator: Client, of: Dataset, film
     undo(act=act, author=kim, site=of.site)
     page = text(curator.get(f"/images/{film.uuid}/"))
     assert "is-reverted" in page
-    assert "took back" in page
+    assert "undid" in page
 
 
 def test_neighbours_match_the_filter(curator: Client, of: Dataset) -> None:
