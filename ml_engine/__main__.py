@@ -4,7 +4,7 @@ import gc
 import os
 import sys
 
-gc.disable()  # torch makes a million objects that stay: looking for garbage among them costs every start half a second
+gc.disable()  # importing torch creates a million lasting objects; collecting among them would cost half a second
 
 from ml_engine.command.main import main  # noqa: E402
 
@@ -15,4 +15,4 @@ if __name__ == "__main__":
     status = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)  # all files are closed; to take torch down by the book lasts another second
+    os._exit(status)  # all files are closed; a regular shutdown of torch takes another second

@@ -71,7 +71,7 @@ ELSEWHERE = {
     "ml_engine/command/explain.py": "tests/ml_engine/command/test_main.py",
     "ml_engine/command/fit.py": "tests/ml_engine/command/test_main.py",
     "ml_engine/command/grow_and_forget.py": "tests/ml_engine/engine/test_grow_and_forget.py",
-    "ml_engine/command/lay_folder.py": "tests/ml_engine/command/test_main.py",
+    "ml_engine/command/prepare_run.py": "tests/ml_engine/command/test_main.py",
     "ml_engine/command/options.py": "tests/ml_engine/command/test_main.py",
     "ml_engine/command/repeat.py": "tests/ml_engine/engine/test_repeat.py",
     "ml_engine/command/score.py": "tests/ml_engine/command/test_main.py",

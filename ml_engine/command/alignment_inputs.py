@@ -1,4 +1,4 @@
-"""What a person adds to an alignment on the command line: landmarks, and a canonical image."""
+"""The files that a user adds to an alignment on the command line: landmarks and a canonical image."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ from ml_engine.engine import landmarks, manifest
 from ml_engine.engine.landmarks import Mark
 from ml_engine.engine.run_folder import INPUTS
 
-DEEPEST = {"L": 255, "I;16": 65535, "I": 65535}  # Pillow's modes of gray PNGs, and their white
+WHITE = {"L": 255, "I;16": 65535, "I": 65535}  # the white value of each Pillow mode of a gray PNG
 
 
 @dataclass(frozen=True)
 class AlignmentInputs:
-    """What was given; nothing by default."""
+    """The user's files; none by default. ``marks_align`` if each film is aligned by its landmarks, false if they only
+    make the canonical image."""
 
     marks: tuple[Mark, ...] = ()
     canonical: bytes = b""
-    marks_align: bool = False  # each film, not the canonical image alone
+    marks_align: bool = False
 
     def for_run(self, rows: Sequence[manifest.ManifestRow]) -> dict[str, bytes]:
-        """The files of an alignment fit of these rows by their names in `INPUTS`, with these films' landmarks."""
-        found = {"landmarks": landmarks.text_of(self.marks, rows)} if self.marks else {}
-        return found | ({"canonical": self.canonical} if self.canonical else {})
+        """The input files of an alignment fit of these rows: contents by name in `INPUTS`."""
+        inputs = {"landmarks": landmarks.text_of(self.marks, rows)} if self.marks else {}
+        return inputs | ({"canonical": self.canonical} if self.canonical else {})
 
     def for_detector(self, rows: Sequence[manifest.ManifestRow]) -> dict[str, bytes]:
-        """The files of a run that aligns films but fits no alignment."""
+        """The input files of a run that aligns films but fits no alignment."""
         return {"landmarks": landmarks.text_of(self.marks, rows)} if self.marks and self.marks_align else {}
 
 
@@ -49,49 +50,52 @@ def add_options(parser: argparse.ArgumentParser, *, canonical: bool) -> None:
         )
 
 
-def given_to_fit(options: argparse.Namespace, config: PipelineConfig, films: Sequence[str]) -> AlignmentInputs:
-    """The files that the settings ask for, and no others; ``films`` are all that the CSV names.
+def inputs_to_fit(options: argparse.Namespace, config: PipelineConfig, films: Sequence[str]) -> AlignmentInputs:
+    """The files that the settings require; ``films`` are all film names of the CSV.
 
-    Raises InvalidConfig, InvalidLandmarks, EngineError.
+    Raises InvalidConfig for a missing or unused file, InvalidLandmarks, EngineError.
     """
-    aligned, alignment = config.align == "network", config.alignment
-    wants_marks = aligned and alignment.uses_landmarks
-    wants_image = aligned and alignment.canonical == "file"
-    _match(options.landmarks, wants_marks, "--landmarks", "alignment.method or alignment.canonical=landmarks")
-    _match(options.canonical, wants_image, "--canonical", "alignment.canonical=file")
+    is_aligned, alignment = config.align == "network", config.alignment
+    needs_marks = is_aligned and alignment.uses_landmarks
+    needs_image = is_aligned and alignment.canonical == "file"
+    _match(options.landmarks, needs_marks, "--landmarks", "alignment.method or alignment.canonical=landmarks")
+    _match(options.canonical, needs_image, "--canonical", "alignment.canonical=file")
     return AlignmentInputs(
-        _marks(options.landmarks, films) if wants_marks else (),
-        _npy(canonical_image(options.canonical)) if wants_image else b"",
+        _read_marks(options.landmarks, films) if needs_marks else (),
+        _npy(canonical_image(options.canonical)) if needs_image else b"",
         alignment.method == "landmarks",
     )
 
 
-def given_to_score(options: argparse.Namespace, config: PipelineConfig, films: Sequence[str]) -> AlignmentInputs:
-    """The landmarks, where the model aligns films by them. Raises InvalidConfig, InvalidLandmarks."""
-    wanted = config.align == "network" and config.alignment.method == "landmarks"
-    _match(options.landmarks, wanted, "--landmarks", "a model fitted with alignment.method=landmarks")
-    return AlignmentInputs(_marks(options.landmarks, films) if wanted else (), marks_align=wanted)
+def inputs_to_score(options: argparse.Namespace, config: PipelineConfig, films: Sequence[str]) -> AlignmentInputs:
+    """The landmarks, if the model aligns films by them. Raises InvalidConfig, InvalidLandmarks."""
+    is_needed = config.align == "network" and config.alignment.method == "landmarks"
+    _match(options.landmarks, is_needed, "--landmarks", "a model fitted with alignment.method=landmarks")
+    return AlignmentInputs(_read_marks(options.landmarks, films) if is_needed else (), marks_align=is_needed)
 
 
-def _match(path: Path | None, wanted: bool, option: str, setting: str) -> None:
-    if wanted and path is None:
+def _match(path: Path | None, is_needed: bool, option: str, setting: str) -> None:
+    if is_needed and path is None:
         raise InvalidConfig(f"{option} is missing: {setting} needs it.")
-    if path is not None and not wanted:
-        raise InvalidConfig(f"{option} is given, and only {setting} uses it: leave it out, or choose that.")
+    if path is not None and not is_needed:
+        raise InvalidConfig(f"{option} is set, but only {setting} uses it: leave it out, or choose that setting.")
 
 
-def _marks(path: Path, films: Sequence[str]) -> tuple[Mark, ...]:
+def _read_marks(path: Path, films: Sequence[str]) -> tuple[Mark, ...]:
     marks = landmarks.read(path)
-    landmarks.by_row(marks, [manifest.ManifestRow(name) for name in films])  # refuses a film that the CSV does not name
+    landmarks.by_row(
+        marks, [manifest.ManifestRow(name) for name in films]
+    )  # raises for a film that the CSV does not name
     return tuple(marks)
 
 
 def canonical_image(path: Path) -> NDArray[np.float32]:
-    """A gray square image, float32 (S, S) in [0, 1]: a PNG over its white, or an npy as it is. Raises EngineError."""
+    """A gray square image, float32 (S, S) in [0, 1]: a PNG divided by its white value, or an npy. Raises
+    EngineError."""
     try:
         image = _read_npy(path) if path.suffix == ".npy" else _read_gray(path)
     except (OSError, ValueError):
-        raise EngineError(f"{path} is no image that can be read: --canonical takes a gray PNG or an npy.") from None
+        raise EngineError(f"{path} is not a readable image: --canonical takes a gray PNG or an npy.") from None
     if image.ndim != 2 or image.shape[0] != image.shape[1] or image.shape[0] < 32:
         shape = " x ".join(str(side) for side in image.shape)
         raise EngineError(f"The canonical image is {shape} pixels: it must be gray and square, 32 pixels or more.")
@@ -106,9 +110,9 @@ def _read_npy(path: Path) -> NDArray[np.float32]:
 
 def _read_gray(path: Path) -> NDArray[np.float32]:
     with Image.open(path) as image:
-        white = DEEPEST.get(image.mode)
+        white = WHITE.get(image.mode)
         if white is None:
-            return np.zeros((*reversed(image.size), 3), dtype=np.float32)  # refused for its shape
+            return np.zeros((*reversed(image.size), 3), dtype=np.float32)  # the caller refuses this shape
         return (np.asarray(image, dtype=np.float64) / white).astype(np.float32)
 
 
@@ -118,11 +122,11 @@ def _npy(image: NDArray[np.float32]) -> bytes:
     return buffer.getvalue()
 
 
-def hashes(given: dict[str, bytes]) -> dict[str, str]:
-    return {name: hashlib.sha256(data).hexdigest() for name, data in given.items()}
+def hashes(inputs: dict[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(data).hexdigest() for name, data in inputs.items()}
 
 
-def write(folder: Path, given: dict[str, bytes]) -> None:
-    """Write the files into a run folder, under their names in `INPUTS`."""
-    for name, data in given.items():
+def write(folder: Path, inputs: dict[str, bytes]) -> None:
+    """Write the files into a run folder, by their names in `INPUTS`."""
+    for name, data in inputs.items():
         files.write_bytes(folder / INPUTS[name], data)

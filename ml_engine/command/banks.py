@@ -1,4 +1,4 @@
-"""bank-study and blind-spots: how many normal films and how clean, and what a detector does not see."""
+"""bank-study and blind-spots: how many normal films and how clean, and which lesions a detector misses."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from ml_engine.command.console import Console, print_selection, report_outcome
-from ml_engine.command.lay_folder import (
+from ml_engine.command.options import PLACES, add_films, add_model, add_settings, config_from_options
+from ml_engine.command.prepare_run import (
     fit_alignment_first,
-    lay,
     link_model,
     model_inputs,
     open_detector,
+    prepare_folder,
     provide_weights,
 )
-from ml_engine.command.options import PLACES, add_films, add_model, add_settings, configured
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
 from ml_engine.core.config import PipelineConfig
@@ -43,18 +43,20 @@ from ml_engine.engine.study_plans import (
 
 
 def add_bank_study(commands: Any, *, epilog: str) -> None:
-    """Add the command to the parser's."""
+    """Add the command to the parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "bank-study",
-        help="score test with banks of fewer normal films, and of some abnormal ones",
+        help="score test with banks of fewer normal films, and of films with some abnormal ones",
         epilog=epilog + " The table with intervals: python -m analysis.studies.bank OUT --csv FILE.",
     )
     _add_films(parser)
     parser.add_argument("--shares", default=_joined(SHARES), metavar="LIST", help="shares of the fit films")
-    parser.add_argument("--contaminations", default=_joined(CONTAMINATIONS), metavar="LIST", help="shares of abnormal")
-    parser.add_argument("--repeats", type=int, default=3, metavar="R", help="draws of each (default: 3)")
     parser.add_argument(
-        "--alignment", type=Path, metavar="FILE", help="alignment.safetensors of a fit; without it one is fitted first"
+        "--contaminations", default=_joined(CONTAMINATIONS), metavar="LIST", help="shares of abnormal films in a bank"
+    )
+    parser.add_argument("--repeats", type=int, default=3, metavar="R", help="random draws of each share (default: 3)")
+    parser.add_argument(
+        "--alignment", type=Path, metavar="FILE", help="alignment.safetensors of a fit; by default one is fitted first"
     )
     add_settings(parser)
     parser.set_defaults(command=bank_study_command)
@@ -68,11 +70,15 @@ def add_blind_spots(commands: Any, *, epilog: str) -> None:
     )
     _add_films(parser)
     add_model(parser)
-    parser.add_argument("--part", default="tune", choices=("tune", "test"), help="whose normal films (default: tune)")
+    parser.add_argument(
+        "--part", default="tune", choices=("tune", "test"), help="part of the normal films (default: tune)"
+    )
     parser.add_argument("--films", type=int, default=50, metavar="N", help="normal films at most (default: 50)")
-    parser.add_argument("--places", type=int, default=2, metavar="N", help="places of each kind a film (default: 2)")
-    parser.add_argument("--kinds", default=",".join(KINDS), metavar="LIST", help=f"of {', '.join(KINDS)}")
-    parser.add_argument("--contrasts", default=_joined(CONTRASTS), metavar="LIST", help="shares of the gray scale")
+    parser.add_argument("--places", type=int, default=2, metavar="N", help="places per kind and film (default: 2)")
+    parser.add_argument("--kinds", default=",".join(KINDS), metavar="LIST", help=f"kinds of lesion: {', '.join(KINDS)}")
+    parser.add_argument(
+        "--contrasts", default=_joined(CONTRASTS), metavar="LIST", help="contrasts as shares of the gray scale"
+    )
     parser.add_argument(
         "--size-mm",
         action="append",
@@ -80,14 +86,14 @@ def add_blind_spots(commands: Any, *, epilog: str) -> None:
         metavar="KIND=LIST",
         help="sizes of a kind in mm, such as nodule=5,10,20; may be repeated",
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where it runs")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="device to run on")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads; the same number gives the same bytes")
     parser.set_defaults(command=blind_spots_command)
 
 
 def _add_films(parser: argparse.ArgumentParser) -> None:
-    add_films(parser, csv="CSV with filename, label and split, as fit takes it")
-    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="folder of the study, made new")
+    add_films(parser, csv="CSV with filename, label and split, in the format of fit")
+    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="new folder for the study")
 
 
 def _joined(numbers: Sequence[float]) -> str:
@@ -95,9 +101,9 @@ def _joined(numbers: Sequence[float]) -> str:
 
 
 def bank_study_command(options: argparse.Namespace) -> int:
-    config = configured(options)
+    config = config_from_options(options)
     check_config(config)
-    planned = BankPlan.from_json(
+    plan = BankPlan.from_json(
         {
             "shares": parse_numbers("--shares", options.shares),
             "repeats": options.repeats,
@@ -105,13 +111,13 @@ def bank_study_command(options: argparse.Namespace) -> int:
         }
     )
     if options.alignment is not None and config.align == "none":
-        raise InvalidConfig("--alignment names an alignment, and align is none: leave one of them out.")
+        raise InvalidConfig("--alignment names an alignment, and align is none: leave one of the two out.")
     console = Console()
-    selection = manifest.for_cells(manifest.read_csv(options.csv), preset=config.preset, seed=config.seed)
-    studied = _of_study(selection.rows)
+    selection = manifest.for_fit_and_score(manifest.read_csv(options.csv), preset=config.preset, seed=config.seed)
+    studied = _study_rows(selection.rows)
     manifest.check_parts(studied, config)
     parts = [row.part for row in studied]
-    check_reachable(planned, normals=parts.count("fit"), abnormals=parts.count("tune"))
+    check_reachable(plan, normals=parts.count("fit"), abnormals=parts.count("tune"))
     rows = manifest.with_hashes(selection.rows, options.images)
     print_selection(selection, console)
     config = config.replace(weights=provide_weights(config.weights, config.backbone, console))
@@ -123,88 +129,91 @@ def bank_study_command(options: argparse.Namespace) -> int:
             if not outcome.has_results:
                 return report_outcome(outcome)
         elif not options.alignment.is_file():
-            raise EngineError(f"There is no file {options.alignment}: give the alignment.safetensors of a fit.")
+            raise EngineError(f"There is no file {options.alignment}: name the alignment.safetensors of a fit.")
         else:
             files.link_or_copy(options.alignment, out / "inputs" / "alignment.safetensors")
         inputs["alignment"] = files.sha256_of(out / "inputs" / "alignment.safetensors")
-    named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
-    asked = {"bank": planned.to_json()}
-    request = RunSpec("bank_study", config, name="bank study", weights=named, inputs=inputs, asked=asked)
-    lay(out, request, _of_study(rows))
-    console.say(f"{len(planned.cells)} banks, one after the other")
+    identity = weights.named(config.weights, config.backbone, folder=weights.default_folder())
+    settings = {"bank": plan.to_json()}
+    spec = RunSpec("bank_study", config, name="bank study", weights=identity, inputs=inputs, asked=settings)
+    prepare_folder(out, spec, _study_rows(rows))
+    console.say(f"{len(plan.banks)} banks, one after the other")
     outcome = run_folder(out, images=options.images, listener=console.event)
     if outcome.has_results:
         console.say(f"the table with intervals: python -m analysis.studies.bank {out} --csv {options.csv}")
     return report_outcome(outcome)
 
 
-def _of_study(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
-    """The films of a bank study: of tune the abnormal ones alone, which banks may be given; none of align."""
+def _study_rows(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
+    """The films of a bank study: all but the normal films of tune and the films of align."""
     return [row for row in rows if row.part != "align" and (row.part, row.label) != ("tune", "normal")]
 
 
 def blind_spots_command(options: argparse.Namespace) -> int:
     model: Path = options.model
     detector = open_detector(model)
-    planned = LesionPlan.from_json(
+    plan = LesionPlan.from_json(
         {
             "part": options.part,
             "films": options.films,
             "places": options.places,
             "kinds": [kind.strip() for kind in options.kinds.split(",")],
-            "sizes_mm": dict(SIZES_MM) | _sizes(options.size_mm),
+            "sizes_mm": dict(SIZES_MM) | _parse_sizes(options.size_mm),
             "contrasts": parse_numbers("--contrasts", options.contrasts),
         }
     )
-    config = _placed(detector.config, options)
-    chosen = normals_of(manifest.read_csv(options.csv), planned, config)
-    rows = manifest.with_hashes(chosen, options.images)
+    config = _on_device(detector.config, options)
+    drawn = draw_normals(manifest.read_csv(options.csv), plan, config)
+    rows = manifest.with_hashes(drawn, options.images)
     out: Path = options.out
     inputs = model_inputs(model, config)
-    request = RunSpec(
+    spec = RunSpec(
         "blind_spots",
         config,
         name="blind spots",
         weights=detector.weights,
         inputs=inputs,
-        asked={"lesions": planned.to_json()},
+        asked={"lesions": plan.to_json()},
     )
-    lay(out, request, rows)
+    prepare_folder(out, spec, rows)
     link_model(model, list(inputs), out)
     console = Console()
-    console.say(f"lesions are pasted into {len(rows)} normal films of {planned.part}")
+    console.say(f"lesions are pasted into {len(rows)} normal films of {plan.part}")
     outcome = run_folder(out, images=options.images, listener=console.event)
     if outcome.has_results:
         console.say(f"the table with intervals: python -m analysis.studies.blind {out}")
     return report_outcome(outcome)
 
 
-def _placed(config: PipelineConfig, options: argparse.Namespace) -> PipelineConfig:
-    given = {name: getattr(options, name) for name in PLACES if getattr(options, name) is not None}
-    return config.replace(**given)
+def _on_device(config: PipelineConfig, options: argparse.Namespace) -> PipelineConfig:
+    """The config with the device and threads of the options."""
+    changes = {name: getattr(options, name) for name in PLACES if getattr(options, name) is not None}
+    return config.replace(**changes)
 
 
-def _sizes(assignments: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    found = {}
+def _parse_sizes(assignments: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    sizes = {}
     for assignment in assignments:
         kind, equals, text = assignment.partition("=")
         if not equals or kind not in KINDS:
             raise InvalidConfig(f"--size-mm {assignment!r}: write KIND=LIST, such as nodule=5,10,20.")
-        found[kind] = parse_numbers(f"size of {kind}", text)
-    return found
+        sizes[kind] = parse_numbers(f"size of {kind}", text)
+    return sizes
 
 
-def normals_of(table: list[dict[str, str]], planned: LesionPlan, config: PipelineConfig) -> list[ManifestRow]:
-    """The normal films of the part, at most as many as planned, drawn by the seed. Raises InvalidManifest."""
-    named = {line["filename"]: line.get("label", "").lower() for line in table}
-    if planned.part == "test":
-        rows = [row for row in manifest.for_score(table).rows if row.part == "test" and named[row.filename] == "normal"]
+def draw_normals(table: list[dict[str, str]], plan: LesionPlan, config: PipelineConfig) -> list[ManifestRow]:
+    """The normal films of the part, drawn by the seed if there are more than planned. Raises InvalidManifest."""
+    labels = {line["filename"]: line.get("label", "").lower() for line in table}
+    if plan.part == "test":
+        rows = [
+            row for row in manifest.for_score(table).rows if row.part == "test" and labels[row.filename] == "normal"
+        ]
     else:
         fitting = manifest.for_fit(table, preset=config.preset, seed=config.seed).rows
-        rows = [row for row in fitting if row.part == planned.part and row.label == "normal"]
+        rows = [row for row in fitting if row.part == plan.part and row.label == "normal"]
     if not rows:
         raise manifest.InvalidManifest(
-            f"The CSV has no normal film in the {planned.part} part: lesions are pasted into held-out normal films."
+            f"The CSV has no normal film in the {plan.part} part: lesions are pasted into held-out normal films."
         )
-    order = np.random.default_rng(config.seed).permutation(len(rows))[: planned.films]
+    order = np.random.default_rng(config.seed).permutation(len(rows))[: plan.films]
     return [replace(rows[k], label="") for k in sorted(order.tolist())]

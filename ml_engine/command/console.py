@@ -1,4 +1,4 @@
-"""What the command line says to a person, on standard error."""
+"""The messages of the command line for a person, on standard error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ml_engine.engine.reports import DetectorReport, MapThreshold
 
 
 class Console:
-    """Progress for a person, on standard error: one line that changes on a terminal, else one a stage."""
+    """Progress on standard error: one changing line on a terminal, otherwise one line per stage."""
 
     def __init__(self) -> None:
         self.live = sys.stderr.isatty()
@@ -49,8 +49,8 @@ class Console:
 
 def print_selection(selection: Selection, console: Console) -> None:
     parts = [f"{sum(row.part == part for row in selection.rows)} {part}" for part in manifest.PARTS]
-    named = [text for text in parts if not text.startswith("0 ")]
-    console.say(f"{len(selection.rows)} films" + (f": {', '.join(named)}" if named else ""))
+    nonempty = [text for text in parts if not text.startswith("0 ")]
+    console.say(f"{len(selection.rows)} films" + (f": {', '.join(nonempty)}" if nonempty else ""))
     for reason, count in sorted(selection.left_out.items()):
         console.say(f"{count} rows left out: {reason}")
     if selection.without_patient:

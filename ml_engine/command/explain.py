@@ -1,4 +1,4 @@
-"""explain: which normal patches a patch of a film was compared with."""
+"""explain: list the normal patches that a patch of a film is compared with."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from ml_engine.engine.outcome import ExitStatus
 
 
 def add(commands: Any, *, epilog: str) -> None:
-    """Add the command to the parser's."""
+    """Add the command to the parser."""
     parser = commands.add_parser(
         "explain",
-        help="say which normal patches a patch of a film was compared with",
+        help="list the normal patches that a patch of a film is compared with",
         epilog=epilog + " Prints one JSON object.",
     )
     add_model(parser)
     parser.add_argument("--film", type=Path, required=True, metavar="FILE", help="the film")
-    parser.add_argument("--patch", metavar="ROW,COLUMN", help="the patch; the highest of the fused map unless given")
-    parser.add_argument("--neighbours", type=int, default=5, metavar="K", help="how many of each bank (default: 5)")
-    parser.add_argument("--images", type=Path, metavar="DIR", help="the model's films: says where each neighbour lies")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where it runs")
+    parser.add_argument("--patch", metavar="ROW,COLUMN", help="the patch (default: the highest of the fused map)")
+    parser.add_argument("--neighbours", type=int, default=5, metavar="K", help="nearest vectors per bank (default: 5)")
+    parser.add_argument(
+        "--images", type=Path, metavar="DIR", help="folder of the model's films, to add each neighbour's alignment"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="device to run on")
     parser.set_defaults(command=explain_command)
 
 
@@ -35,7 +37,7 @@ def explain_command(options: argparse.Namespace) -> int:
     explanation = explain(
         options.model,
         options.film,
-        patch=_patch(options.patch) if options.patch else None,
+        patch=_parse_patch(options.patch) if options.patch else None,
         neighbours=options.neighbours,
         images=options.images,
         device=options.device,
@@ -44,7 +46,7 @@ def explain_command(options: argparse.Namespace) -> int:
     return ExitStatus.DONE
 
 
-def _patch(text: str) -> tuple[int, int]:
+def _parse_patch(text: str) -> tuple[int, int]:
     row, comma, column = text.partition(",")
     if not comma or not row.strip().isdecimal() or not column.strip().isdecimal():
         raise InvalidConfig(f"--patch is {text!r}: write ROW,COLUMN, such as 12,7.")

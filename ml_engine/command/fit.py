@@ -1,4 +1,4 @@
-"""fit: an alignment, where the settings ask for one, and a detector on normal films."""
+"""fit: an alignment, if the settings require one, and a detector on normal films."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from ml_engine.command import alignment_inputs
 from ml_engine.command.console import Console, print_detector, print_selection, report_outcome
-from ml_engine.command.lay_folder import fit_alignment_first, lay, provide_weights
-from ml_engine.command.options import add_films, add_settings, configured
+from ml_engine.command.options import add_films, add_settings, config_from_options
+from ml_engine.command.prepare_run import fit_alignment_first, prepare_folder, provide_weights
 from ml_engine.core import files
 from ml_engine.core.backbone import feature_store, networks, weights
 from ml_engine.engine import manifest
@@ -20,14 +20,14 @@ from ml_engine.engine.stages.runner import run_folder
 
 
 def add(commands: Any, *, epilog: str) -> None:
-    """Add the command to the parser's."""
+    """Add the command to the parser."""
     fit = commands.add_parser("fit", help="fit an alignment and a detector on normal films", epilog=epilog)
     add_films(fit)
-    fit.add_argument("--out", type=Path, required=True, metavar="MODEL_DIR", help="folder of the model, made new")
+    fit.add_argument("--out", type=Path, required=True, metavar="MODEL_DIR", help="new folder for the model")
     fit.add_argument(
         "--keep-features",
         action="store_true",
-        help="keep the films' features in MODEL_DIR/features (5 MB a film at 224 px): grow and forget are exact then",
+        help="keep the films' features in MODEL_DIR/features (5 MB per film at 224 px) for exact grow and forget",
     )
     alignment_inputs.add_options(fit, canonical=True)
     add_settings(fit)
@@ -35,10 +35,10 @@ def add(commands: Any, *, epilog: str) -> None:
 
 
 def fit_command(options: argparse.Namespace) -> int:
-    config = configured(options)
+    config = config_from_options(options)
     table = manifest.read_csv(options.csv)
     selection = manifest.for_fit(table, preset=config.preset, seed=config.seed)
-    given = alignment_inputs.given_to_fit(options, config, [line["filename"] for line in table])
+    user_inputs = alignment_inputs.inputs_to_fit(options, config, [line["filename"] for line in table])
     manifest.check_parts(selection.rows, config)  # before the alignment, which may take hours
     networks.require(config)
     rows = manifest.with_hashes(selection.rows, options.images)
@@ -49,19 +49,19 @@ def fit_command(options: argparse.Namespace) -> int:
     inputs = {}
     unreadable = 0
     if config.align == "network":
-        extra = given.for_run(manifest.alignment_rows(rows))
+        extra = user_inputs.for_run(manifest.alignment_rows(rows))
         outcome = fit_alignment_first(out, config, rows, images=options.images, console=console, extra=extra)
         if not outcome.has_results:
             return report_outcome(outcome)
         part = manifest.alignment_part(row.part for row in rows)
         unreadable = outcome.unreadable if part == "align" else 0  # films of fit are counted below
         inputs["alignment"] = files.sha256_of(out / "alignment.safetensors")
-    named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
+    identity = weights.named(config.weights, config.backbone, folder=weights.default_folder())
     fitting = [row for row in rows if row.part != "align"]
-    extra = given.for_detector(fitting)
+    extra = user_inputs.for_detector(fitting)
     inputs |= alignment_inputs.hashes(extra)
-    request = RunSpec(kind="fit_detector", config=config, name="detector", inputs=inputs, weights=named)
-    lay(out, request, fitting)
+    spec = RunSpec(kind="fit_detector", config=config, name="detector", inputs=inputs, weights=identity)
+    prepare_folder(out, spec, fitting)
     alignment_inputs.write(out, extra)
     if options.keep_features:
         (out / feature_store.FOLDER).mkdir(exist_ok=True)

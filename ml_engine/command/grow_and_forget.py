@@ -1,4 +1,4 @@
-"""grow and forget: a detector with more normals, or without a patient."""
+"""grow and forget: a detector with more normal films, or without a patient."""
 
 from __future__ import annotations
 
@@ -13,30 +13,32 @@ from ml_engine.engine.reports import DetectorReport
 
 
 def add(commands: Any, *, epilog: str) -> None:
-    """Add the two commands to the parser's."""
+    """Add the two commands to the parser."""
     grow = commands.add_parser(
         "grow",
-        help="fit a detector again with more normals",
-        epilog=epilog + " The films of the CSV that are normal and of split fit or train, or all without a split "
-        "column, join the fit part.",
+        help="fit a detector again with more normal films",
+        epilog=epilog + " The normal films of the CSV with split fit or train, or all normal films if it has no column "
+        "split, join the fit part.",
     )
     grow.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder where the CSV's paths start")
-    grow.add_argument("--csv", type=Path, required=True, metavar="FILE", help="the new films, as fit takes them")
+    grow.add_argument("--csv", type=Path, required=True, metavar="FILE", help="the new films, in the CSV format of fit")
     _add_folders(grow)
     grow.set_defaults(command=grow_command)
     forget = commands.add_parser("forget", help="fit a detector again without a patient", epilog=epilog)
-    forget.add_argument("--patient", required=True, metavar="ID", help="as the column patient of images.csv has it")
+    forget.add_argument(
+        "--patient", required=True, metavar="ID", help="the patient, as in the column patient of images.csv"
+    )
     _add_folders(forget)
     forget.set_defaults(command=forget_command)
 
 
 def _add_folders(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, required=True, metavar="MODEL_DIR", help="folder that fit made")
+    parser.add_argument("--model", type=Path, required=True, metavar="MODEL_DIR", help="folder that fit wrote")
     parser.add_argument("--out", type=Path, required=True, metavar="NEW_DIR", help="folder of the new model")
     parser.add_argument(
         "--approximate",
         action="store_true",
-        help="change the banks as they are, where the model keeps no features: not what a fresh fit would give",
+        help="change the existing banks, for a model without features; the result differs from a fresh fit",
     )
 
 
@@ -53,7 +55,7 @@ def grow_command(options: argparse.Namespace) -> int:
         approximate=options.approximate,
         listener=console.event,
     )
-    return _told(outcome, options.out, console)
+    return _report(outcome, options.out, console)
 
 
 def forget_command(options: argparse.Namespace) -> int:
@@ -62,15 +64,15 @@ def forget_command(options: argparse.Namespace) -> int:
     outcome = grow_and_forget.forget(
         model, options.patient, out=options.out, approximate=options.approximate, listener=console.event
     )
-    status = _told(outcome, options.out, console)
+    status = _report(outcome, options.out, console)
     if status in (ExitStatus.DONE, ExitStatus.UNREADABLE):
-        console.say(f"{options.model} still holds what was made of that patient's films: delete it to be rid of them.")
-        if model.request.config.align == "network":
-            console.say("The alignment stays: it may have been fitted with that patient's films among others.")
+        console.say(f"{options.model} still holds results of that patient's films: delete it to remove them.")
+        if model.spec.config.align == "network":
+            console.say("The alignment is unchanged: it may have been fitted with that patient's films.")
     return status
 
 
-def _told(outcome: Outcome, out: Path, console: Console) -> int:
+def _report(outcome: Outcome, out: Path, console: Console) -> int:
     if outcome.has_results:
         report = DetectorReport.read(out)
         print_detector(report, out, console)

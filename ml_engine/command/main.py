@@ -1,4 +1,4 @@
-"""The command line: one module a command, and ``run``, which they and the portal's workers share."""
+"""The command line: one module per command, and ``run``, which the portal's workers use."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.command(options)
     except EngineError as refusal:
-        print(f"ml_engine: {refusal}", file=sys.stderr)  # noqa: T201 (the command line speaks)
+        print(f"ml_engine: {refusal}", file=sys.stderr)  # noqa: T201
         return ExitStatus.REFUSED
-    except OSError as problem:  # a path that is no folder, may not be written, or lies on a full disk
+    except OSError as problem:  # a path that is not a folder, is not writable, or is on a full disk
         where = f"{problem.filename}: " if problem.filename else ""
-        print(f"ml_engine: {where}{problem.strerror or problem}. Check the paths given.", file=sys.stderr)  # noqa: T201
+        print(f"ml_engine: {where}{problem.strerror or problem}. Check the paths.", file=sys.stderr)  # noqa: T201
         return ExitStatus.REFUSED
     except KeyboardInterrupt:
         return 130
@@ -52,13 +52,13 @@ def _parser() -> argparse.ArgumentParser:
     banks.add_blind_spots(commands, epilog=EPILOG)
     run = commands.add_parser(
         "run",
-        help="run a run folder, from its last finished stage",
-        epilog=EPILOG + " With --parent-pipe also 4: whoever started it is gone.",
+        help="run the unfinished stages of a run folder",
+        epilog=EPILOG + " With --parent-pipe also 4: the starting process has ended.",
     )
     run.add_argument("folder", type=Path, metavar="FOLDER", help="a folder with run.json and images.csv")
-    run.add_argument("--images", type=Path, metavar="DIR", help="where the manifest's files lie, if not in FOLDER")
+    run.add_argument("--images", type=Path, metavar="DIR", help="folder of the manifest's files, if not FOLDER")
     run.add_argument("--attempt", type=int, metavar="N", help="number of this attempt; an earlier one is refused")
-    run.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where it runs, instead of what run.json says")
+    run.add_argument("--device", choices=("auto", "cpu", "cuda"), help="device, instead of the one in run.json")
     run.add_argument("--parent-pipe", action="store_true", help="end at once when standard input closes")
     run.set_defaults(command=run_command)
     return parser

@@ -17,13 +17,13 @@ def add(commands: Any, *, epilog: str) -> None:
         "repeat",
         help="run a run folder again and compare the results film by film",
         epilog=epilog
-        + f" {ExitStatus.DIFFERS:d}: done, and some film differs. comparison.csv in NEW has a line a film.",
+        + f" {ExitStatus.DIFFERS:d}: done, and some film differs. comparison.csv in NEW has one line per film.",
     )
     parser.add_argument(
         "folder", type=Path, metavar="FOLDER", help="a finished run folder, such as an unpacked archive"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="NEW", help="folder of the repetition, made new")
-    parser.add_argument("--images", type=Path, metavar="DIR", help="where the films are, if not in FOLDER")
+    parser.add_argument("--out", type=Path, required=True, metavar="NEW", help="new folder for the repetition")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the films, if not FOLDER")
     parser.set_defaults(command=repeat_command)
 
 
@@ -32,8 +32,8 @@ def repeat_command(options: argparse.Namespace) -> int:
     outcome = repeat.repeat(options.folder, options.out, images=options.images, listener=console.event)
     if not outcome.has_results:
         return report_outcome(outcome)
-    verdicts = repeat.compare(options.folder, options.out)
-    files.write_bytes(options.out / "comparison.csv", repeat.table(verdicts).encode())
-    console.say(f"{repeat.summary(verdicts)}: {options.out / 'comparison.csv'}")
-    differs = any(one.words == repeat.DIFFERENT for one in verdicts)
+    comparisons = repeat.compare(options.folder, options.out)
+    files.write_bytes(options.out / "comparison.csv", repeat.table(comparisons).encode())
+    console.say(f"{repeat.summary(comparisons)}: {options.out / 'comparison.csv'}")
+    differs = any(film.verdict == repeat.DIFFERENT for film in comparisons)
     return ExitStatus.DIFFERS if differs else report_outcome(outcome)

@@ -1,4 +1,4 @@
-"""score: films with a fitted detector."""
+"""score: score films with a fitted detector."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from ml_engine.command import alignment_inputs
 from ml_engine.command.console import Console, print_selection, report_outcome
-from ml_engine.command.lay_folder import lay, link_model, model_inputs, open_detector
-from ml_engine.command.options import PLACES, add_films, add_model, add_settings, configured, given_settings
+from ml_engine.command.options import PLACES, add_films, add_model, add_settings, config_from_options, explicit_settings
+from ml_engine.command.prepare_run import link_model, model_inputs, open_detector, prepare_folder
 from ml_engine.core import files
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import InvalidConfig
@@ -19,15 +19,15 @@ from ml_engine.engine.stages.runner import run_folder
 
 
 def add(commands: Any, *, epilog: str) -> None:
-    """Add the command to the parser's."""
+    """Add the command to the parser."""
     score = commands.add_parser(
         "score",
         help="score films with a fitted detector",
-        epilog=epilog + " The settings of the method come with the model; one given here must be the model's.",
+        epilog=epilog + " The settings of the method come with the model; a setting repeated here must be equal.",
     )
     add_films(score)
     add_model(score)
-    score.add_argument("--out", type=Path, required=True, metavar="SCORES_DIR", help="folder of the scores, made new")
+    score.add_argument("--out", type=Path, required=True, metavar="SCORES_DIR", help="new folder for the scores")
     alignment_inputs.add_options(score, canonical=False)
     add_settings(score)
     score.set_defaults(command=score_command)
@@ -36,26 +36,26 @@ def add(commands: Any, *, epilog: str) -> None:
 def score_command(options: argparse.Namespace) -> int:
     model: Path = options.model
     detector = open_detector(model)
-    asked = checked_against_model(options, detector.config)
+    config = config_for_model(options, detector.config)
     table = manifest.read_csv(options.csv)
     selection = manifest.for_score(table)
-    given = alignment_inputs.given_to_score(options, detector.config, [line["filename"] for line in table])
+    user_inputs = alignment_inputs.inputs_to_score(options, detector.config, [line["filename"] for line in table])
     rows = manifest.with_hashes(selection.rows, options.images)
     console = Console()
     print_selection(selection, console)
     out: Path = options.out
     inputs = model_inputs(model, detector.config)
-    models, extra = list(inputs), given.for_detector(rows)
+    models, extra = list(inputs), user_inputs.for_detector(rows)
     inputs |= alignment_inputs.hashes(extra)
-    request = RunSpec(
+    spec = RunSpec(
         kind="score",
-        config=asked,
+        config=config,
         name="scores",
         weights=detector.weights,
         inputs=inputs,
-        fusion_weight=asked.fusion_weight if "fusion_weight" in given_settings(options) else None,
+        fusion_weight=config.fusion_weight if "fusion_weight" in explicit_settings(options) else None,
     )
-    lay(out, request, rows)
+    prepare_folder(out, spec, rows)
     alignment_inputs.write(out, extra)
     link_model(model, models, out)
     outcome = run_folder(out, images=options.images, listener=console.event)
@@ -64,24 +64,27 @@ def score_command(options: argparse.Namespace) -> int:
     return report_outcome(outcome)
 
 
-def checked_against_model(options: argparse.Namespace, made: PipelineConfig) -> PipelineConfig:
-    """The model's config with the device and threads asked for. Raises InvalidConfig for any other change."""
-    if options.preset not in (None, made.preset):
-        raise InvalidConfig(f"preset is {options.preset}, but the model was fitted with {made.preset}: leave it out.")
-    asked = configured(options, made)
+def config_for_model(options: argparse.Namespace, fitted: PipelineConfig) -> PipelineConfig:
+    """The model's config with the requested device, threads and fusion weight. Raises InvalidConfig for any other
+    change."""
+    if options.preset not in (None, fitted.preset):
+        raise InvalidConfig(f"preset is {options.preset}, but the model was fitted with {fitted.preset}: leave it out.")
+    requested = config_from_options(options, fitted)
     free = [*PLACES]
-    if "fusion_weight" in given_settings(options):
+    if "fusion_weight" in explicit_settings(options):
         free += ["fusion_weight", "fusion_choice"]
-    for name, value in made.replace(**{name: getattr(asked, name) for name in free}).to_json().items():
-        if asked.to_json()[name] != value and not _same_weights(name, asked.to_json()[name], value):
+    config = fitted.replace(**{name: getattr(requested, name) for name in free})
+    values = requested.to_json()
+    for name, value in config.to_json().items():
+        if values[name] != value and not _same_weights(name, values[name], value):
             raise InvalidConfig(
-                f"{name} is {asked.to_json()[name]}, but the model was fitted with {value}: leave it out, or fit again."
+                f"{name} is {values[name]}, but the model was fitted with {value}: leave it out, or fit again."
             )
-    return made.replace(**{name: getattr(asked, name) for name in free})
+    return config
 
 
-def _same_weights(name: str, asked: Any, made: Any) -> bool:
-    """Whether a file given by its path is the one that was imported under the model's name."""
-    if name != "weights" or not Path(asked).is_file():
+def _same_weights(name: str, requested: Any, fitted: Any) -> bool:
+    """Whether the setting is ``weights`` and the requested file is the one imported under the fitted name."""
+    if name != "weights" or not Path(requested).is_file():
         return False
-    return Path(made).stem.endswith(files.sha256_of(Path(asked))[:8])
+    return Path(fitted).stem.endswith(files.sha256_of(Path(requested))[:8])

@@ -1,4 +1,4 @@
-"""sweep: backbones, sizes, rates, neighbours and seeds against each other on a split."""
+"""sweep: compare backbones, sizes, rates, neighbours and seeds on a split."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ml_engine.command.console import Console, print_selection, report_outcome
-from ml_engine.command.lay_folder import lay, provide_perceptual_weights, provide_weights
-from ml_engine.command.options import add_films, add_settings, configured
+from ml_engine.command.options import add_films, add_settings, config_from_options
+from ml_engine.command.prepare_run import prepare_folder, provide_perceptual_weights, provide_weights
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
 from ml_engine.core.config import PipelineConfig
@@ -16,25 +16,25 @@ from ml_engine.engine import manifest
 from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.plans import ExperimentPlan
 from ml_engine.engine.stages.runner import run_folder
-from ml_engine.engine.stages.sweep import AXES, MOST_CELLS, begin_with, plan, read_axes
+from ml_engine.engine.stages.sweep import AXES, MOST_EXPERIMENTS, config_of_first_experiment, plan, read_axes
 
 
 def add(commands: Any, *, epilog: str) -> None:
-    """Add the command to the parser's."""
+    """Add the command to the parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "sweep",
         help="fit and score a detector for each combination of settings, on shared features",
         epilog=epilog + " The table with intervals: python -m analysis.sweep OUT --csv FILE.",
     )
-    add_films(parser, csv="CSV with filename, label and split, as fit takes it")
-    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="folder of the sweep, made new")
+    add_films(parser, csv="CSV with filename, label and split, in the format of fit")
+    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="new folder for the sweep")
     parser.add_argument(
         "--axis",
         action="append",
         default=[],
         metavar="FIELD=LIST",
         help=f"a setting and its values, such as rate=0.01,0.1, of {', '.join(AXES)}; may be repeated; at most "
-        f"{MOST_CELLS} detectors",
+        f"{MOST_EXPERIMENTS} detectors",
     )
     add_settings(parser)
     parser.set_defaults(command=sweep_command)
@@ -42,10 +42,10 @@ def add(commands: Any, *, epilog: str) -> None:
 
 def sweep_command(options: argparse.Namespace) -> int:
     axes = read_axes(options.axis)
-    config = begin_with(configured(options), axes)
+    config = config_of_first_experiment(config_from_options(options), axes)
     planned = plan(config, axes)
     console = Console()
-    selection = manifest.for_cells(manifest.read_csv(options.csv), preset=config.preset, seed=config.seed)
+    selection = manifest.for_fit_and_score(manifest.read_csv(options.csv), preset=config.preset, seed=config.seed)
     manifest.check_parts(selection.rows, config)
     rows = manifest.with_hashes(selection.rows, options.images)
     print_selection(selection, console)
@@ -54,18 +54,18 @@ def sweep_command(options: argparse.Namespace) -> int:
         provide_perceptual_weights(config, console)
     for backbone, name in dict.fromkeys(_weights(planned, config)):
         provide_weights(name, backbone, console)
-    named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
-    lay(options.out, RunSpec("sweep", config, name="sweep", weights=named, axes=axes), rows)
+    identity = weights.named(config.weights, config.backbone, folder=weights.default_folder())
+    prepare_folder(options.out, RunSpec("sweep", config, name="sweep", weights=identity, axes=axes), rows)
     console.say(planned.forecast(config) + ", one after the other")
     outcome = run_folder(options.out, images=options.images, listener=console.event)
     if outcome.has_results:
-        for cell in files.read_json(options.out / "sweep.json")["cells"]:
-            console.say(f"{cell['words']}: {cell['refused'] or 'scored'}")
+        for experiment in files.read_json(options.out / "sweep.json")["cells"]:
+            console.say(f"{experiment['words']}: {experiment['refused'] or 'scored'}")
         console.say(f"the table with intervals: python -m analysis.sweep {options.out} --csv {options.csv}")
     return report_outcome(outcome)
 
 
 def _weights(planned: ExperimentPlan, config: PipelineConfig) -> list[tuple[str, str]]:
-    """(backbone, weights) of each cell."""
-    configs = [cell.config(config) for cell in planned.cells]
-    return [(one.backbone, one.weights) for one in configs]
+    """(backbone, weights) of each experiment."""
+    configs = [experiment.config(config) for experiment in planned.experiments]
+    return [(each.backbone, each.weights) for each in configs]

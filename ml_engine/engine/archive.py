@@ -1,4 +1,4 @@
-"""A run's folder as one zip: what `python -m ml_engine repeat` needs to run it again elsewhere, and what it made."""
+"""A run folder as one zip: what `python -m ml_engine repeat` needs to run it elsewhere, and the results."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import IO, cast
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 CHUNK = 2**20
-LEFT_OUT = {"stages", "lock", "stderr.txt"}  # of no use elsewhere; stages are made again
+LEFT_OUT = {"stages", "lock", "stderr.txt"}  # not needed elsewhere; the stages are run again
 
 
 def members(folder: Path) -> list[Path]:
-    """The files that go into the archive, by name: the request, the films, the inputs, the results and the log."""
-    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return sorted(path for path in found if path.relative_to(folder).parts[0] not in LEFT_OUT)
+    """The files of the archive, sorted: run.json, the films, the inputs, the results and the log."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return sorted(path for path in paths if path.relative_to(folder).parts[0] not in LEFT_OUT)
 
 
 def stream(folder: Path, *, name: str) -> Iterator[bytes]:
-    """The zip, piece by piece, never whole in memory or on disk. All files lie in the folder ``name`` of it.
+    """Yields the zip in pieces, so that it is never whole in memory or on disk. Its files are in the folder ``name``.
 
-    Nothing is deflated: films are gzip already, and arrays of floats hardly shrink.
+    Files are stored uncompressed: films are compressed already, and arrays of floats hardly shrink.
     """
     sink = _Sink()
     with ZipFile(cast(IO[bytes], sink), "w", ZIP_STORED) as archive:
         for path in members(folder):
             status = path.stat()
-            when = time.localtime(max(status.st_mtime, 315_532_800))[:6]  # a zip knows no time before 1980
+            when = time.localtime(max(status.st_mtime, 315_532_800))[:6]  # zip has no times before 1980
             entry = ZipInfo(f"{name}/{path.relative_to(folder).as_posix()}", when)
             entry.external_attr = 0o644 << 16
             entry.file_size = status.st_size
@@ -39,8 +39,8 @@ def stream(folder: Path, *, name: str) -> Iterator[bytes]:
 
 
 class _Sink:
-    """Where the zip is written; what was written is taken away. It cannot be sought, so that each file's size and
-    checksum follow it."""
+    """A write-only buffer that `take` empties. It has no seek, so the zip holds each file's size and checksum after its
+    data."""
 
     def __init__(self) -> None:
         self.kept: list[bytes] = []
@@ -50,7 +50,7 @@ class _Sink:
         return len(data)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Nothing is buffered elsewhere."""
 
     def take(self) -> bytes:
         data, self.kept = b"".join(self.kept), []

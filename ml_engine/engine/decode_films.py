@@ -1,4 +1,4 @@
-"""Films as files to films as the algorithms take them: the one place where the engine decodes."""
+"""Film files to the arrays that the algorithms take: the only place where the engine decodes a film."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from portal.imaging.film import Film, display_values, linear_range, linear_value
 from portal.imaging.read_film import read_film
 
 
-def read(path: Path, *, sha256: str = "") -> FilmArray:
-    """The film in a file of any kind that the portal takes.
+def decode_film(path: Path, *, sha256: str = "") -> FilmArray:
+    """The film in a file of any format that the portal accepts.
 
-    ``sha256``, where given, is that of the file or of its decoded pixels. Raises UnreadableImage with a
-    sentence that a curator understands.
+    ``sha256``, unless empty, must be that of the file or of its decoded pixels. Raises UnreadableImage with a sentence
+    for the curator.
     """
     if not path.is_file():
         raise UnreadableImage("The file is not there.")
@@ -25,7 +25,7 @@ def read(path: Path, *, sha256: str = "") -> FilmArray:
     except UnusableFile as problem:
         raise UnreadableImage(problem.sentence) from problem
     if sha256 and sha256 != files.sha256_of(path) and sha256 != pixel_sha256(film.stored):
-        raise UnreadableImage("The file is not the one that the run was asked for: its SHA-256 differs.")
+        raise UnreadableImage("The file is not the one that the run was requested for: its SHA-256 differs.")
     return as_array(film)
 
 

@@ -1,4 +1,4 @@
-"""A fitted detector as the report that its page shows."""
+"""The report (`DetectorReport`) of a fitted detector, which its page shows."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def describe(
     unreadable: Mapping[str, str],
     suspects: Sequence[SuspectFilm] = (),
 ) -> DetectorReport:
-    """The detector's report; what it does not know of the films of its run is given, as in `DetectorReport`."""
+    """The detector's report. The other arguments, which come from its run, are described in `DetectorReport`."""
     model, config = detector.model, detector.config
     return DetectorReport(
         format=FORMAT,
@@ -87,14 +87,14 @@ def _gallery_sizes(model: Model) -> GallerySizes | None:
 
 
 def _tune(detector: FittedDetector) -> TuneReport:
-    choice, asked = detector.choice, detector.configured
+    choice, configured = detector.choice, detector.configured
     return TuneReport(
         films=choice.films,
         abnormal=choice.abnormal,
         weights=[round(float(w), 2) for w in fusion.WEIGHTS] if choice.aurocs else [],
         auroc=list(choice.aurocs),
-        asked=ChosenSettings(**asked),
-        chosen=ChosenSettings(**{name: getattr(detector.config, name) for name in asked}),
+        asked=ChosenSettings(**configured),
+        chosen=ChosenSettings(**{name: getattr(detector.config, name) for name in configured}),
         table=[TriedAlternative(**alternative) for alternative in choice.table],
         nested=NestedAuroc(**asdict(choice.nested)) if choice.nested else None,
         nested_note=choice.note,
@@ -102,13 +102,14 @@ def _tune(detector: FittedDetector) -> TuneReport:
 
 
 def _radii(banks: Banks) -> CoveringRadius:
-    """The covering radius after each pick, thinned."""
+    """The covering radius after each pick of the k-centre selection, thinned by `curve`."""
     cells = [None if bank is None else curve(bank.radius) for bank in banks.cells]
     return CoveringRadius(whole=curve(banks.whole.radius), cells=cells)
 
 
 def curve(radius: NDArray[np.float64]) -> list[list[float]]:
-    """At most `CURVE_POINTS` pairs (picks, covering radius), spaced by ratio, first and last kept; none of none."""
+    """At most `CURVE_POINTS` pairs (picks, covering radius) at geometric intervals, with the first and last; empty for
+    an empty input."""
     if len(radius) == 0:
         return []
     picks = np.unique(np.geomspace(1, len(radius), CURVE_POINTS).round().astype(int))

@@ -1,4 +1,4 @@
-"""Why a patch scores what it scores: the bank vectors nearest to it, and the films that they were taken from."""
+"""Explain a patch score: the bank vectors nearest to the patch, and the films that they were taken from."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ml_engine.core.detector_kinds import KINDS
 from ml_engine.core.errors import EngineError
 from ml_engine.core.score import fusion
 from ml_engine.engine import manifest
-from ml_engine.engine.one_film import Reader
+from ml_engine.engine.one_film import FilmPipeline
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A bank vector: the ``rank`` th nearest (from 1) of the bank ``global`` or ``region``, at an L2 ``distance``,
-    taken from patch (``row``, ``column``) of the film ``filename`` (``image`` in the portal). Of SPADE and
-    DN2 the bank is ``film``: a whole film, row and column -1. ``original_from_canonical`` (2, 3) in pixels is where the
-    film lies, None where its file was not at hand."""
+    """A bank vector: the ``rank``-th nearest (from 1) in the bank ``global`` or ``region``, at the L2 ``distance``,
+    taken from patch (``row``, ``column``) of the film ``filename`` (``image`` is its id in the portal). SPADE and DN2
+    compare whole films: the bank is ``film``, row and column are -1. ``original_from_canonical`` (2, 3), in pixels, is
+    the film's alignment, None if its file was not available."""
 
     bank: str
     rank: int
@@ -40,8 +40,8 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A patch (row, column) of the canonical grid, its scores as in ``maps.npy``, ``centre_original_px`` (x, y) its
-    centre in the film, and its nearest bank vectors."""
+    """A patch (row, column) of the canonical grid with its scores as in ``maps.npy``, its centre (x, y) in original
+    pixels, and its nearest bank vectors."""
 
     row: int
     column: int
@@ -65,44 +65,44 @@ def explain(
 ) -> Explanation:
     """The ``neighbours`` nearest vectors of both banks to one patch of a film.
 
-    ``model`` is the folder of a detector fit. ``patch`` is (row, column); the highest of the fused map unless
-    given. ``images`` is the folder of the detector's films: with it, each neighbour's film is aligned again. Raises
-    EngineError for a film that cannot be read, a patch that has no score, and a folder without a detector, its
+    ``model`` is the folder of a detector fit. ``patch`` is (row, column), by default the highest of the fused map.
+    ``images`` is the folder of the detector's films; with it, each neighbour's film is aligned again. Raises
+    EngineError for a film that cannot be read, a patch without a score, and a folder without a detector, its
     alignment or its list of films.
     """
-    detector = _detector(model)
+    detector = _load_detector(model)
     sources = manifest.read(model / "images.csv")
     config = detector.config
-    reader = Reader(model, detector, device=device)
+    films = FilmPipeline(model, detector, device=device)
     kind = KINDS[config.detector]
     if kind.compares_with:
         raise EngineError(
-            f"The detector is {kind.words}: it compares a patch with {kind.compares_with}, not with patches that could "
-            "be named."
+            f"The detector is {kind.words}: it compares a patch with {kind.compares_with}, so there are no patches or "
+            "films to list."
         )
-    canonical, original = reader.canonical(film)
-    scorer = scorer_of(detector.model, detector.mask.keep, config, reader.device)
-    features = reader.extractor.patches(canonical, scorer.places)[0]
+    canonical, original = films.canonical(film)
+    scorer = scorer_of(detector.model, detector.mask.keep, config, films.device)
+    features = films.extractor.patches(canonical, scorer.places)[0]
     maps = scorer.maps(features)
-    row, column = patch or _highest(maps, detector)
+    row, column = patch or _highest_patch(maps, detector)
     if not (0 <= row < config.patches and 0 <= column < config.patches):
         raise EngineError(f"patch is {row},{column}: rows and columns go from 0 to {config.patches - 1}.")
     if not detector.mask.keep[row, column]:
-        raise EngineError(f"patch {row},{column} lies outside the hard mask and has no score: choose another.")
+        raise EngineError(f"patch {row},{column} lies outside the hard mask and has no score: choose another patch.")
     step = config.stride
     x, y = (
         original[:, :2] @ original.new_tensor([(column + 0.5) * step, (row + 0.5) * step]) + original[:, 2]
     ).tolist()
-    found = _neighbours(detector, scorer, features, patch=(row, column), neighbours=neighbours, sources=sources)
+    nearest = _neighbours(detector, scorer, features, patch=(row, column), neighbours=neighbours, sources=sources)
     if images is not None:
-        found = _placed(found, reader, images)
+        nearest = _with_alignments(nearest, films, images)
     return Explanation(
         row=row,
         column=column,
         global_score=float(maps[0, row, column]),
         region_score=float(maps[1, row, column]),
         centre_original_px=(x, y),
-        nearest=tuple(found),
+        nearest=tuple(nearest),
     )
 
 
@@ -115,7 +115,7 @@ def _neighbours(
     neighbours: int,
     sources: list[manifest.ManifestRow],
 ) -> list[Neighbour]:
-    """The nearest bank vectors of a patch; of a baseline that compares whole films, the nearest films."""
+    """The nearest bank vectors of a patch; for a baseline that compares whole films, the nearest films."""
     config = detector.config
     row, column = patch
     if isinstance(scorer, NearestFilmsScorer):
@@ -123,20 +123,20 @@ def _neighbours(
     query = features[(scorer.places == scorer.places.new_tensor([row, column])).all(1)]
     cell = int(cell_of(scorer.places.new_tensor([[row, column]]), patches=config.patches, grid=config.grid)[0])
     region = detector.banks.cells[cell]
-    assert region is not None  # a cell with a patch that is kept has a bank
-    found = _nearest("global", detector.banks.whole, query, neighbours, sources)
-    return found + _nearest("region", region, query, neighbours, sources)
+    assert region is not None  # a cell with an unmasked patch has a bank
+    whole = _nearest("global", detector.banks.whole, query, neighbours, sources)
+    return whole + _nearest("region", region, query, neighbours, sources)
 
 
-def _placed(found: list[Neighbour], reader: Reader, images: Path) -> list[Neighbour]:
-    """Each neighbour with where its film lies, where that film is still at hand."""
-    places: dict[str, tuple[tuple[float, ...], ...] | None] = {}
-    for name in dict.fromkeys(one.filename for one in found):
+def _with_alignments(nearest: list[Neighbour], films: FilmPipeline, images: Path) -> list[Neighbour]:
+    """The neighbours with the alignments of their films, None for a film that cannot be read from ``images``."""
+    alignments: dict[str, tuple[tuple[float, ...], ...] | None] = {}
+    for name in dict.fromkeys(neighbour.filename for neighbour in nearest):
         try:
-            places[name] = tuple(map(tuple, reader.canonical(images / name)[1].tolist()))
+            alignments[name] = tuple(map(tuple, films.canonical(images / name)[1].tolist()))
         except (EngineError, OSError):
-            places[name] = None
-    return [replace(one, original_from_canonical=places[one.filename]) for one in found]
+            alignments[name] = None
+    return [replace(one, original_from_canonical=alignments[one.filename]) for one in nearest]
 
 
 def _nearest_films(
@@ -146,13 +146,13 @@ def _nearest_films(
     count: int,
     sources: list[manifest.ManifestRow],
 ) -> list[Neighbour]:
-    """Whole films by their distance; row and column are -1."""
+    """The nearest films; row and column are -1."""
     assert isinstance(detector.model, Gallery)
     squared, places = scorer.films.squared_distances(scorer.film_feature(features), count)
-    found = []
+    nearest = []
     for rank, (distance, place) in enumerate(zip(squared[0].sqrt().tolist(), places[0].tolist(), strict=True), start=1):
         source = sources[int(detector.model.rows[place])]
-        found.append(
+        nearest.append(
             Neighbour(
                 bank="film",
                 rank=rank,
@@ -163,16 +163,16 @@ def _nearest_films(
                 column=-1,
             )
         )
-    return found
+    return nearest
 
 
-def _detector(model: Path) -> FittedDetector:
+def _load_detector(model: Path) -> FittedDetector:
     if not (model / "detector.safetensors").is_file():
-        raise EngineError(f"{model} holds no detector.safetensors: give the folder of a detector fit with --model.")
+        raise EngineError(f"{model} holds no detector.safetensors: name the folder of a detector fit with --model.")
     return load_detector(model / "detector.safetensors")
 
 
-def _highest(maps: fusion.Maps, detector: FittedDetector) -> tuple[int, int]:
+def _highest_patch(maps: fusion.Maps, detector: FittedDetector) -> tuple[int, int]:
     calibrated = detector.calibration
     values = fusion.standardised(maps[None], calibrated.mean, calibrated.std)
     fused = fusion.fuse(values, detector.choice.weight)[0]
@@ -182,11 +182,11 @@ def _highest(maps: fusion.Maps, detector: FittedDetector) -> tuple[int, int]:
 
 def _nearest(name: str, bank: Bank, query: Tensor, count: int, sources: list[manifest.ManifestRow]) -> list[Neighbour]:
     squared, rows = NearestSearch(bank.vectors).squared_distances(query, count)
-    found = []
+    nearest = []
     for rank, (distance, vector) in enumerate(zip(squared[0].sqrt().tolist(), rows[0].tolist(), strict=True), start=1):
         film, row, column = bank.provenance[vector].tolist()
         source = sources[film]
-        found.append(
+        nearest.append(
             Neighbour(
                 bank=name,
                 rank=rank,
@@ -197,4 +197,4 @@ def _nearest(name: str, bank: Bank, query: Tensor, count: int, sources: list[man
                 column=column,
             )
         )
-    return found
+    return nearest

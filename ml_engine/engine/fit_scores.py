@@ -1,7 +1,7 @@
 """The fit films' own scores, each by a model of the other folds' patients: fit_scores.csv and fit_maps.npy.
 
-fit_scores.csv has a line a readable fit film in the manifest's order, fit_maps.npy its raw maps (2, h, w), float32,
-channel 0 global and 1 region, NaN where masked. Nobody else opens them by name. No torch: the portal reads them.
+fit_scores.csv has one line per readable fit film in the manifest's order, fit_maps.npy its raw maps (2, h, w), float32,
+channel 0 global and 1 region, NaN where masked. No other code opens them by name. Does not import torch.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class FitScoresMissing(EngineError):
 
 @dataclass(frozen=True)
 class FitScore:
-    """A line of fit_scores.csv. ``image`` is the film's address in the portal, blank for a run of the command line;
-    ``fold`` from 0 the one that it was held out with; ``p_value`` in [0, 1] among the fit films."""
+    """A line of fit_scores.csv. ``image`` is the film's id in the portal, blank for a run of the command line;
+    ``fold``, from 0, is the one that the film was held out with; ``p_value`` in [0, 1] is among the fit films."""
 
     image: str
     filename: str
@@ -49,11 +49,11 @@ class FitScores:
 
     @property
     def is_there(self) -> bool:
-        """Whether the fit films were scored at all."""
+        """Whether the fit films were scored."""
         return (self.path / SCORES).is_file()
 
     def write(self, films: Sequence[FitScore], maps: Path) -> None:
-        """``maps`` is a file that holds what fit_maps.npy will."""
+        """Write fit_scores.csv, and link or copy the file ``maps`` to fit_maps.npy."""
         files.link_or_copy(maps, self.path / MAPS)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -83,7 +83,7 @@ class FitScores:
             raise _missing(SCORES) from error
 
     def maps(self) -> NDArray[np.float32]:
-        """(F, 2, h, w) on disk, read where it is touched. Raises FitScoresMissing."""
+        """The raw maps (F, 2, h, w), memory-mapped. Raises FitScoresMissing."""
         try:
             array: NDArray[Any] = files.open_npy(self.path / MAPS)
         except (OSError, ValueError) as error:

@@ -1,8 +1,8 @@
-"""Banks that grow and forget: a detector with more normals, or without a patient.
+"""Banks that grow and forget: a detector with more normal films, or without a patient.
 
-With the features kept (``fit --keep-features``) the result is a fresh fit on the films that are left, byte for byte,
-and only new films are read. Without them there is an approximation, on request only, that says so wherever the
-detector is shown: `approximating`.
+If the model kept its features (``fit --keep-features``), the result equals a fresh fit on the remaining films byte for
+byte, and only new films are decoded. Otherwise an approximation is made, on request only; the detector's note states it
+wherever the detector is shown (`approximate_banks`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ml_engine.engine import approximate_banks, manifest
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.outcome import Outcome
 from ml_engine.engine.reports import DetectorReport
-from ml_engine.engine.run_folder import INPUTS, RunSpec, lay
+from ml_engine.engine.run_folder import INPUTS, RunSpec, write_run_folder
 from ml_engine.engine.stages.run_context import store_key
 from ml_engine.engine.stages.runner import run_folder
 
@@ -28,10 +28,10 @@ Listener = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Model:
-    """A finished detector fit: its folder, what it was asked for and its films, in the manifest's order."""
+    """A finished detector fit: its folder, its specification and its films, in the manifest's order."""
 
     path: Path
-    request: RunSpec
+    spec: RunSpec
     rows: list[ManifestRow]
 
     @property
@@ -40,13 +40,13 @@ class Model:
 
 
 def open_model(path: Path) -> Model:
-    """Raises EngineError for a folder that holds no finished detector fit, or one that was aligned by landmarks."""
+    """Raises EngineError if the folder holds no finished detector fit, or one that was aligned by landmarks."""
     if not (path / "detector.safetensors").is_file() or not (path / "run.json").is_file():
-        raise EngineError(f"{path} holds no finished detector fit: give the folder that fit made with --model.")
-    request = RunSpec.from_json(files.read_json(path / "run.json"))
-    if "landmarks" in (request.inputs or {}):
-        raise EngineError(f"{path} was aligned by landmarks, which come with each film: fit anew with --landmarks.")
-    return Model(path, request, manifest.read(path / "images.csv"))
+        raise EngineError(f"{path} holds no finished detector fit: name the folder that fit wrote with --model.")
+    spec = RunSpec.from_json(files.read_json(path / "run.json"))
+    if "landmarks" in (spec.inputs or {}):
+        raise EngineError(f"{path} was aligned by landmarks, which come with each film: fit again with --landmarks.")
+    return Model(path, spec, manifest.read(path / "images.csv"))
 
 
 def grow(
@@ -58,10 +58,11 @@ def grow(
     approximate: bool = False,
     listener: Listener | None = None,
 ) -> Outcome:
-    """The detector of ``model`` with the normals ``new`` (with their hashes) in its fit part, in a new folder.
+    """Fit the detector of ``model`` again with the normal films ``new`` (with their hashes) in its fit part, into the
+    new folder ``out``.
 
-    A film that the model has already is left out. Raises EngineError for a patient of another part, for a name that
-    means another film in the model, for nothing new, and where no features were kept and ``approximate`` is not asked.
+    A film that the model has already is left out. Raises EngineError if a patient is in another part, if another film
+    of the model has the same name, if no film is new, and if no features were kept and ``approximate`` is false.
     """
     known = {row.sha256 for row in model.rows if row.sha256}
     added = [replace(row, part="fit", label="normal") for row in new if row.sha256 not in known]
@@ -69,11 +70,11 @@ def grow(
     changed = replace(model, rows=[*model.rows, *added])
     if approximate:
         _refuse_exact(out)
-        detector = approximate_banks.grown(model.path, added, images=images)
-        _lay(changed, out)
+        detector = approximate_banks.with_films(model.path, added, images=images)
+        _write_folder(changed, out)
         return approximate_banks.write(detector, model.path, out)
     _require_features(model)
-    _lay(changed, out)
+    _write_folder(changed, out)
     feature_store.link(model.features, out / feature_store.FOLDER)
     return run_folder(out, images=images, listener=listener)
 
@@ -81,17 +82,16 @@ def grow(
 def forget(
     model: Model, patient: str, *, out: Path, approximate: bool = False, listener: Listener | None = None
 ) -> Outcome:
-    """The detector of ``model`` without the films of ``patient``, in a new folder.
+    """Fit the detector of ``model`` again without the films of ``patient``, into the new folder ``out``.
 
-    The alignment stays as it was fitted, with the patient's films among the others where they were in its part.
-    Raises EngineError for a patient that the model does not have, and where no features were kept and
-    ``approximate`` is not asked.
+    The alignment is unchanged; it may have been fitted with the patient's films. Raises EngineError for a patient that
+    the model does not have, and if no features were kept and ``approximate`` is false.
     """
-    gone = [row for row in model.rows if row.patient == patient]
-    if not gone:
+    forgotten = [row for row in model.rows if row.patient == patient]
+    if not forgotten:
         raise EngineError(
-            f"No film of the model is of the patient {patient!r}: name one as the column patient of "
-            f"{model.path / 'images.csv'} has it."
+            f"No film of the model is of the patient {patient!r}: write the ID as in the column patient of "
+            f"{model.path / 'images.csv'}."
         )
     left = [row for row in model.rows if row.patient != patient]
     if not any(row.part == "fit" for row in left):
@@ -100,19 +100,21 @@ def forget(
     if approximate:
         _refuse_exact(out)
         kept = [row.patient != patient for row in model.rows]
-        detector = approximate_banks.without(model.path, kept=kept)
-        _lay(changed, out)
+        detector = approximate_banks.without_rows(model.path, kept=kept)
+        _write_folder(changed, out)
         return approximate_banks.write(detector, model.path, out, kept=kept)
     _require_features(model)
-    _lay(changed, out)
-    hashes = {row.sha256 for row in gone} - {row.sha256 for row in left}  # one file may be two patients'
+    _write_folder(changed, out)
+    hashes = {row.sha256 for row in forgotten} - {row.sha256 for row in left}  # two patients may share a file
     feature_store.link(model.features, out / feature_store.FOLDER, without=frozenset(hashes))
     return run_folder(out, images=model.path, listener=listener)
 
 
 def _check_new(model: Model, added: list[ManifestRow]) -> None:
     if not added:
-        raise EngineError("The CSV holds no normal film that the model does not have already: nothing was added.")
+        raise EngineError(
+            "The model already has every normal film of the CSV, so nothing was added: name new films in the CSV."
+        )
     part_of = {row.patient: row.part for row in model.rows if row.patient}
     names = {row.filename for row in model.rows}
     for row in added:
@@ -123,7 +125,7 @@ def _check_new(model: Model, added: list[ManifestRow]) -> None:
             )
         if row.filename in names:
             raise EngineError(
-                f"The model has another film called {row.filename}: give the new one another name, so that each bank "
+                f"The model has another film called {row.filename}: rename the new one, so that each bank "
                 "vector can name its film."
             )
         if not row.sha256:
@@ -131,21 +133,21 @@ def _check_new(model: Model, added: list[ManifestRow]) -> None:
 
 
 def _require_features(model: Model) -> None:
-    """Raises EngineError unless the new run will find the features of every film: those of the same key."""
-    config = model.request.config
+    """Raises EngineError unless the features of every readable film are stored under the key of the new run."""
+    config = model.spec.config
     device = determinism.device_for(config.device)
-    named = model.request.weights or {}
-    if not named.get("sha256"):
-        named = weights.named(config.weights, config.backbone, folder=weights.default_folder())
-    store = feature_store.folder_of(model.features, store_key(model.request, config, weights=named, device=device))
+    identity = model.spec.weights or {}
+    if not identity.get("sha256"):
+        identity = weights.named(config.weights, config.backbone, folder=weights.default_folder())
+    store = feature_store.folder_of(model.features, store_key(model.spec, config, weights=identity, device=device))
     unreadable = {int(row) for row in DetectorReport.read(model.path).unreadable}
-    wanted = {row.sha256 for k, row in enumerate(model.rows) if k not in unreadable}
+    needed = {row.sha256 for k, row in enumerate(model.rows) if k not in unreadable}
     kept = {path.stem for path in store.glob("*.safetensors")}
-    if wanted - kept:
+    if needed - kept:
         raise EngineError(
-            f"{model.path} keeps the features of {len(wanted & kept)} of its {len(wanted)} films for this version and "
-            f"device ({device.type}), and a fit that equals a fresh one needs all: fit anew on all films (with "
-            "--keep-features the next change is quick), or ask for --approximate."
+            f"{model.path} keeps the features of {len(needed & kept)} of its {len(needed)} films for this version and "
+            f"device ({device.type}), and a fit that equals a fresh one needs all: fit again on all films (with "
+            "--keep-features the next change is quick), or add --approximate."
         )
 
 
@@ -157,14 +159,15 @@ def _refuse_exact(out: Path) -> None:
         )
 
 
-def _lay(model: Model, out: Path) -> None:
-    """The run folder ``out`` of the changed model: the same request on other films."""
+def _write_folder(model: Model, out: Path) -> None:
+    """Write the run folder ``out`` of the changed model: the same specification on other films."""
     if (out / "run.json").exists():
-        there = files.read_json(out / "run.json")
-        if there == model.request.to_json() and manifest.read(out / "images.csv") == model.rows:
-            return  # an earlier attempt: go on
+        existing = files.read_json(out / "run.json")
+        if existing == model.spec.to_json() and manifest.read(out / "images.csv") == model.rows:
+            return  # an earlier attempt: continue it
         raise EngineError(f"{out} already holds another run: choose another --out, or delete it.")
     for path in model.path.glob("alignment.safetensors"):
         files.link_or_copy(path, out / path.name)
-    inputs = {name: model.path / INPUTS[name] for name in model.request.inputs or {}}
-    lay(out, model.request.to_json(), model.rows, inputs={k: path for k, path in inputs.items() if path.is_file()})
+    paths = {name: model.path / INPUTS[name] for name in model.spec.inputs or {}}
+    inputs = {name: path for name, path in paths.items() if path.is_file()}
+    write_run_folder(out, model.spec.to_json(), model.rows, inputs=inputs)

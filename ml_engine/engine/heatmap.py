@@ -1,4 +1,4 @@
-"""A scored film's heatmap: the fused map and its place on the film. The same rules as static/js/viewer/heatmap.js."""
+"""A scored film's heatmap: the fused map and its alignment. static/js/viewer/heatmap.js draws it in the same way."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class NoPlaceOnFilm(EngineError):
 @dataclass(frozen=True)
 class Heatmap:
     """`fused` (h, w) float64, NaN where masked; patch (r, c) covers [stride c, stride (c + 1)) x [stride r,
-    stride (r + 1)) of the canonical film, and `original_from_canonical` (2, 3) takes that to original pixels.
-    `low` and `high` are the ends of the colour scale, `threshold` marks the map and may be missing."""
+    stride (r + 1)) of the canonical film, and `original_from_canonical` (2, 3) maps that to original pixels.
+    `low` and `high` are the ends of the colour scale; `threshold` is None if there is none."""
 
     fused: NDArray[np.float64]
     stride: int
@@ -32,32 +32,32 @@ class Heatmap:
     threshold: float | None
 
     def in_original(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Points (P, 2), x and y in patches -> in original pixels."""
+        """Points (P, 2), (x, y) in patches, converted to original pixels."""
         affine = self.original_from_canonical
-        placed: NDArray[np.float64] = points * self.stride @ affine[:, :2].T + affine[:, 2]
-        return placed
+        original: NDArray[np.float64] = points * self.stride @ affine[:, :2].T + affine[:, 2]
+        return original
 
     def in_original_pixels(self, rows: int, columns: int) -> NDArray[np.float64]:
-        """(rows, columns) float64, the map at each pixel's centre: bilinear between the centres of unmasked patches;
-        NaN beyond the grid and in masked patches. Raises NoPlaceOnFilm."""
+        """The map at each pixel's centre, (rows, columns) float64: bilinear between the centres of unmasked patches,
+        NaN beyond the grid and in masked patches. Raises NoPlaceOnFilm for an affine without an inverse."""
         matrix = np.vstack([self.original_from_canonical, [0.0, 0.0, 1.0]])
         if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:
             raise NoPlaceOnFilm(
-                "The film's alignment cannot be inverted, so its heatmap has no place on the film; score it again."
+                "The film's alignment cannot be inverted, so its heatmap has no place on the film: score it again."
             )
         (a, b, c), (d, e, f) = np.linalg.inv(matrix)[:2] / self.stride
         x = np.arange(columns) + 0.5
-        found = np.empty((rows, columns), dtype=np.float64)
+        values = np.empty((rows, columns), dtype=np.float64)
         for start in range(0, rows, _ROWS_AT_A_TIME):
             y = np.arange(start, min(rows, start + _ROWS_AT_A_TIME))[:, None] + 0.5
-            found[start : start + len(y)] = _bilinear(self.fused, a * x + b * y + c, d * x + e * y + f)
-        return found
+            values[start : start + len(y)] = _bilinear(self.fused, a * x + b * y + c, d * x + e * y + f)
+        return values
 
 
 def _bilinear(fused: NDArray[np.float64], px: NDArray[np.float64], py: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`fused` at positions in patches, (0, 0) the outer corner of the first; a masked neighbour does not count."""
+    """`fused` at positions in patches, (0, 0) is the outer corner of the first; masked neighbours are ignored."""
     height, width = fused.shape
-    padded = np.pad(fused, 1, constant_values=np.nan)  # so that beyond the grid is masked, too
+    padded = np.pad(fused, 1, constant_values=np.nan)  # so that positions beyond the grid are masked
     weights = np.where(np.isnan(padded), 0.0, 1.0)
     values = np.nan_to_num(padded)
     px, py = np.clip(px, -0.5, width + 0.5), np.clip(py, -0.5, height + 0.5)

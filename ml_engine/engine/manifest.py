@@ -1,4 +1,4 @@
-"""Which films a run takes: a user's CSV to parts, and the manifest ``images.csv`` of a run folder."""
+"""The films of a run: a user's CSV divided into parts, and the manifest ``images.csv`` of a run folder."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ FITTING = ("align", "fit", "tune", "calibrate")
 PARTS = (*FITTING, "test")
 LABELS = ("normal", "abnormal", "unsure", "exclude")
 COLUMNS = ("image", "filename", "sha256", "patient", "part", "label")
-LINE = ""  # where a row of a user's CSV keeps its line number: no column that is read has this name
-LONGEST_NAME = 255  # bytes, as file systems have it
+LINE = ""  # the key of a CSV row's line number; no column has this name
+LONGEST_NAME = 255  # bytes, the limit of file systems
 
 
 class InvalidManifest(EngineError):
-    """A CSV does not say what it has to."""
+    """A CSV or manifest lacks something or contradicts itself."""
 
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """A film of a run. ``filename`` is relative to the films' folder; ``label`` is empty where unknown."""
+    """A film of a run. ``filename`` is relative to the films' folder; ``label`` is empty if unknown."""
 
     filename: str
     image: str = ""
@@ -42,7 +42,8 @@ class ManifestRow:
 
 @dataclass(frozen=True)
 class Selection:
-    """The rows that a command takes, in CSV order, and how many it leaves out, by reason."""
+    """The rows that a command uses, in CSV order, the numbers of rows left out by reason, and the number of used rows
+    without a patient."""
 
     rows: list[ManifestRow]
     left_out: dict[str, int]
@@ -50,34 +51,34 @@ class Selection:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a user's CSV by its lower-case column names, values stripped; every row has every column,
-    and its line number under `LINE`.
+    """The rows of a user's CSV: stripped values by lower-case column name, and the line number under `LINE`. Every row
+    has every column.
 
     UTF-8 with or without a byte order mark; comma, semicolon or tab. Raises InvalidManifest.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise InvalidManifest(f"There is no file {path}: give the CSV with --csv.") from None
+        raise InvalidManifest(f"There is no file {path}: name the CSV with --csv.") from None
     except UnicodeDecodeError:
         raise InvalidManifest(f"{path.name} is not UTF-8 text: save it as a CSV in UTF-8.") from None
     except OSError as problem:
-        raise InvalidManifest(f"{path} could not be read: {problem.strerror}.") from None
+        raise InvalidManifest(f"{path} could not be read: {problem.strerror}. Check its permissions.") from None
     head = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=head.count)
     table = _numbered_lines(text, delimiter, path.name)
     if not table:
         raise InvalidManifest(f"{path.name} is empty: it needs a header line with the column filename.")
     names = _column_names(table[0][1], path.name)
-    rows = [_by_column(names, cells, number, path.name) for number, cells in table[1:]]
+    rows = [_row_by_column(names, cells, number, path.name) for number, cells in table[1:]]
     if not rows:
-        raise InvalidManifest(f"{path.name} has a header line and no rows.")
+        raise InvalidManifest(f"{path.name} has a header line and no rows: it needs one row per film.")
     _check_rows(rows, path.name)
     return rows
 
 
 def _numbered_lines(text: str, delimiter: str, name: str) -> list[tuple[int, list[str]]]:
-    """The lines that are not blank, each with the number of its last line in the file."""
+    """The rows that are not blank, each with the number of its last line in the file."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         return [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
@@ -90,15 +91,15 @@ def _numbered_lines(text: str, delimiter: str, name: str) -> list[tuple[int, lis
 def _column_names(header: list[str], name: str) -> list[str]:
     names = [cell.lower() for cell in header]
     if "filename" not in names:
-        raise InvalidManifest(f"{name} has no column filename; its columns are {', '.join(names)}.")
+        raise InvalidManifest(f"{name} has no column filename; its columns are {', '.join(names)}. Rename or add one.")
     for column in ("filename", "label", "patient_id", "split"):
         if names.count(column) > 1:
             raise InvalidManifest(f"{name} has {names.count(column)} columns {column}: rename or delete all but one.")
     return names
 
 
-def _by_column(names: list[str], cells: list[str], number: int, name: str) -> dict[str, str]:
-    """A line's cells by column; those that a short line lacks are empty."""
+def _row_by_column(names: list[str], cells: list[str], number: int, name: str) -> dict[str, str]:
+    """A line's values by column; values missing from a short line are empty."""
     if any(cells[len(names) :]):
         raise InvalidManifest(
             f"Line {number} of {name} has {len(cells)} values for {len(names)} columns: put a value that holds a "
@@ -121,7 +122,7 @@ def _check_rows(rows: list[dict[str, str]], name: str) -> None:
 
 
 def _fault_of_path(filename: str) -> str:
-    """What is wrong with a relative path, in words; empty for a good one."""
+    """What is wrong with a relative path, in words; empty if nothing is."""
     pure = PurePosixPath(filename.replace("\\", "/"))
     if not filename:
         return "the filename is empty"
@@ -133,11 +134,12 @@ def _fault_of_path(filename: str) -> str:
 
 
 def for_fit(table: list[dict[str, str]], *, preset: str, seed: int) -> Selection:
-    """The rows that fitting takes, with their parts: align, fit, tune, calibrate (DESIGN, Parts).
+    """The rows that fitting uses, with their parts: align, fit, tune, calibrate (docs/method.md, "Nothing is chosen on
+    test").
 
-    ``train`` is all fit under preset paper, else drawn by patient; without a ``split`` column every row is
-    fit. Fit and calibrate take normals only; a row counts as normal where there is no ``label`` column.
-    Raises InvalidManifest for a patient in two parts or for no fit film.
+    Rows of split ``train`` are all fit under preset paper, otherwise their parts are drawn by patient. Without a
+    ``split`` column every row is fit. Fit and calibrate hold normals only; without a ``label`` column every row is
+    normal. Raises InvalidManifest if a patient is in two parts, or if no film is in fit.
     """
     rows = [_row(line, has_label="label" in table[0]) for line in table]
     left_out: Counter[str] = Counter()
@@ -165,18 +167,18 @@ def for_fit(table: list[dict[str, str]], *, preset: str, seed: int) -> Selection
     return Selection(kept, dict(left_out), sum(1 for row in kept if row.patient.startswith(_ALONE)))
 
 
-def for_cells(table: list[dict[str, str]], *, preset: str, seed: int) -> Selection:
-    """The rows of `for_fit` with their parts and labels, and those of `for_score` as part test without a label."""
+def for_fit_and_score(table: list[dict[str, str]], *, preset: str, seed: int) -> Selection:
+    """The rows of `for_fit` with parts and labels, and the rows of `for_score`, whose part is test, without labels."""
     fitting, scoring = for_fit(table, preset=preset, seed=seed), for_score(table)
     if "split" not in table[0]:
-        raise InvalidManifest("This needs the column split, with rows of split test to compare detectors on.")
+        raise InvalidManifest("The CSV needs the column split, with rows of split test to compare detectors on.")
     left_out = {reason: count for reason, count in fitting.left_out.items() if reason != "in the test part"}
     rows = [*fitting.rows, *scoring.rows]
     return Selection(rows, left_out, fitting.without_patient + scoring.without_patient)
 
 
 def for_score(table: list[dict[str, str]]) -> Selection:
-    """The rows that scoring takes: those with split test; all where there is no ``split`` column. No labels."""
+    """The rows that scoring uses, without labels: those with split test, or all if there is no ``split`` column."""
     rows = [replace(_row(line, has_label=False), label="") for line in table]
     if "split" in table[0]:
         kept = [row for row in rows if row.part == "test"]
@@ -188,7 +190,7 @@ def for_score(table: list[dict[str, str]]) -> Selection:
     return Selection(kept, left_out, sum(1 for row in kept if row.patient.startswith(_ALONE)))
 
 
-_ALONE = "film:"  # stands before the file name of a row without patient_id: it is its own patient
+_ALONE = "film:"  # prefix of the patient of a row without patient_id: each counts as its own patient
 
 
 def _row(line: dict[str, str], *, has_label: bool) -> ManifestRow:
@@ -216,7 +218,7 @@ def _refuse_shared_patients(rows: list[ManifestRow], table: list[dict[str, str]]
 
 
 def _why_left_out(row: ManifestRow) -> str:
-    """Why fitting does not take a row; empty when it does. Of `train` are left those that the draw passed over."""
+    """Why fitting leaves out a row; empty if it does not. A row still in `train` was not drawn into a part."""
     if row.part == "test":
         return "in the test part"
     if row.part not in (*FITTING, "train"):
@@ -229,16 +231,16 @@ def _why_left_out(row: ManifestRow) -> str:
 
 
 def draw_parts(rows: Sequence[ManifestRow], *, seed: int) -> dict[str, str]:
-    """The part of each patient of `train`, as the portal draws it."""
+    """The part of each patient of `train`, drawn by the portal's rules (`draw_train`)."""
     labels: dict[str, set[str]] = {}
     for row in rows:
         if row.label in ("normal", "abnormal"):
             labels.setdefault(row.patient, set()).add(row.label)
-    return draw_train({patient: "normal" not in found for patient, found in labels.items()}, seed=seed)
+    return draw_train({patient: "normal" not in own for patient, own in labels.items()}, seed=seed)
 
 
 def alignment_part(parts: Iterable[str]) -> str:
-    """The part that an alignment is fitted on, of films in these parts: align where one is in it, otherwise fit."""
+    """The part that an alignment is fitted on: align if a film is in it, otherwise fit."""
     return "align" if "align" in parts else "fit"
 
 
@@ -249,11 +251,11 @@ def alignment_rows(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
 
 
 def check_parts(rows: Sequence[ManifestRow], config: PipelineConfig) -> None:
-    """Raises EngineError where a part of a detector fit holds what it must not, or too little to standardise by."""
+    """Raises EngineError if fit or calibrate holds a film that is not normal, or too few films to standardise with."""
     for row in rows:
         if row.part in ("fit", "calibrate") and row.label not in ("normal", ""):
             raise InvalidManifest(
-                f"{row.filename} is {row.label} and in the {row.part} part, which takes normals only: put it into tune "
+                f"{row.filename} is {row.label} and in the {row.part} part, which holds normals only: put it into tune "
                 "or test, or leave it out."
             )
     calibrate = [row for row in rows if row.part == "calibrate"]
@@ -264,9 +266,9 @@ def check_parts(rows: Sequence[ManifestRow], config: PipelineConfig) -> None:
 
 
 def with_hashes(rows: list[ManifestRow], folder: Path) -> list[ManifestRow]:
-    """The rows with their files' SHA-256; empty where a file is missing, which its reading reports.
+    """The rows with the SHA-256 of their files, empty for a missing file, which the run reports as unreadable.
 
-    Raises InvalidManifest where none of the files is there.
+    Raises InvalidManifest if all files are missing.
     """
     paths = [folder / row.filename for row in rows]
     if not any(path.is_file() for path in paths):
@@ -276,7 +278,7 @@ def with_hashes(rows: list[ManifestRow], folder: Path) -> list[ManifestRow]:
 
 
 def write(path: Path, rows: Sequence[ManifestRow], *, with_labels: bool) -> None:
-    """Write ``images.csv``; without labels it has no such column."""
+    """Write ``images.csv``, without the column label unless ``with_labels``."""
     columns = COLUMNS if with_labels else COLUMNS[:-1]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -286,7 +288,7 @@ def write(path: Path, rows: Sequence[ManifestRow], *, with_labels: bool) -> None
 
 
 def read(path: Path) -> list[ManifestRow]:
-    """The rows of ``images.csv``. Raises InvalidManifest."""
+    """The rows of the manifest ``images.csv``. Raises InvalidManifest."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             lines = list(csv.DictReader(file))

@@ -1,4 +1,4 @@
-"""One film through a detector's reading, alignment and backbone, outside a run."""
+"""A film file decoded, aligned and passed through a detector's backbone, outside a run."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from ml_engine.core.geometry import compose, identity, warp
 from ml_engine.engine import decode_films
 
 
-class Reader:
-    """Reads films as ``detector`` of the folder ``model`` sees them. Raises EngineError for a folder without the
-    detector's alignment and for other weights than the detector's."""
+class FilmPipeline:
+    """Prepares films as a scoring run does for ``detector`` of the folder ``model``. Raises EngineError if the folder
+    lacks the detector's alignment, or if the weights on this machine are not the detector's."""
 
     def __init__(self, model: Path, detector: FittedDetector, *, device: str = "auto") -> None:
         self.detector, self.config = detector, detector.config
@@ -44,13 +44,13 @@ class Reader:
     def canonical(self, path: Path, *, sha256: str = "") -> tuple[Tensor, Tensor]:
         """The aligned film, float32 (1, 1, S, S), and original_from_canonical (2, 3) float64 in pixels. Raises
         UnreadableImage, UnsupportedImage."""
-        prepared = prepare(decode_films.read(path, sha256=sha256), self.config)
+        prepared = prepare(decode_films.decode_film(path, sha256=sha256), self.config)
         affine = self._input_from_canonical(prepared)
         image, _ = warp(prepared.image[None, None], affine, (self.config.size, self.config.size))
         return image, compose(prepared.original_from_input, affine[0])
 
     def features(self, path: Path, *, sha256: str = "") -> Tensor:
-        """The features of the patches that the mask keeps, float32 (P, D)."""
+        """The features of the unmasked patches, float32 (P, D)."""
         with torch.inference_mode():
             return self.extractor.patches(self.canonical(path, sha256=sha256)[0], self.places)[0].clone()
 
@@ -59,7 +59,7 @@ class Reader:
             return identity(1)
         if self.config.alignment.method == "landmarks":
             raise EngineError(
-                "This model aligns films by landmarks, and a film on its own brings none: take a model with another "
+                "This model aligns films by landmarks, and a single film has none: choose a model with another "
                 "alignment."
             )
         valid = valid_area(np.array([prepared.box]), prepared.image.shape[-1])

@@ -1,4 +1,4 @@
-"""Run a run folder again and say, film by film, whether it gives the same."""
+"""Run a run folder again and compare the results film by film."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from ml_engine.engine.outcome import Outcome
 from ml_engine.engine.run_folder import Listener
 from ml_engine.engine.stages.runner import run_folder
 
-ASKED = ("run.json", "images.csv", "files", "inputs")  # what a run begins with
+STARTING_FILES = ("run.json", "images.csv", "files", "inputs")  # what a run starts from
 TOLERANCE = 1e-4  # relative, of scores on other threads or devices
 SAME, WITHIN, DIFFERENT = "same", "within tolerance", "different"
-# of each kind: the arrays with a row a film, and the files that have to be equal as they are
+# by kind of run: the arrays with one row per film, and the files that are compared as a whole
 PER_FILM = {
     "score": tuple(scored_folder.ARRAYS[name] for name in ("maps", "original_from_canonical", "sweep")),
     "fit_detector": (),
@@ -37,24 +37,25 @@ WHOLE = {
 
 @dataclass(frozen=True)
 class FilmComparison:
-    """filename and what became of it; `farthest` is the largest relative difference of its values, 0 where same."""
+    """The verdict (`SAME`, `WITHIN` or `DIFFERENT`) on the film or file ``name``, and the largest relative difference
+    of its values, 0 if they are the same."""
 
     name: str
-    words: str
-    farthest: float
+    verdict: str
+    largest_difference: float
 
 
 def repeat(folder: Path, out: Path, *, images: Path | None = None, listener: Listener | None = None) -> Outcome:
-    """Run ``folder``'s request anew in ``out``, with films from ``images``, by default those of the folder itself.
+    """Run the specification of ``folder`` again in ``out``, with films from ``images``, by default from the folder.
 
-    Raises EngineError where it is no run folder, or ``out`` is not empty.
+    Raises EngineError if it is not a run folder, or if ``out`` is not empty.
     """
     if not (folder / "run.json").is_file():
-        raise EngineError(f"{folder} is no run folder: it has no run.json. Unpack the archive and name its folder.")
+        raise EngineError(f"{folder} is not a run folder: it has no run.json. Unpack the archive and name its folder.")
     if out.exists() and any(out.iterdir()):
         raise EngineError(f"{out} is not empty: name a new folder with --out.")
     out.mkdir(parents=True, exist_ok=True)
-    for name in ASKED:
+    for name in STARTING_FILES:
         source = folder / name
         if source.is_dir():
             shutil.copytree(source, out / name, copy_function=_link)
@@ -68,68 +69,67 @@ def _link(source: str, target: str) -> None:
 
 
 def compare(first: Path, second: Path) -> list[FilmComparison]:
-    """The films of two finished folders of one request, one by one, then the files that have no row a film.
+    """The films of two finished folders of one specification, one by one, then the files without a row per film.
 
-    Raises EngineError where they hold other requests, or one has no results.
+    Raises EngineError if their films differ, or if one of them has no results.
     """
     kind = str(files.read_json(first / "run.json")["kind"])
     if kind not in PER_FILM:
-        raise EngineError(f"A run of kind {kind} is not compared: {', '.join(PER_FILM)} are.")
+        raise EngineError(f"A run of kind {kind} cannot be compared: choose one of kind {', '.join(PER_FILM)}.")
     rows = [row.filename for row in manifest.read(first / "images.csv")]
     if rows != [row.filename for row in manifest.read(second / "images.csv")]:
-        raise EngineError(f"{first} and {second} hold other films: compare a run with its repetition.")
-    found = []
+        raise EngineError(f"{first} and {second} hold different films: compare a run with its repetition.")
+    comparisons = []
     if PER_FILM[kind]:
         pairs = [(_array(first, name, len(rows)), _array(second, name, len(rows))) for name in PER_FILM[kind]]
-        found = [_film(name, [(one[row], other[row]) for one, other in pairs]) for row, name in enumerate(rows)]
+        comparisons = [_film(name, [(left[row], right[row]) for left, right in pairs]) for row, name in enumerate(rows)]
     for name in WHOLE[kind]:
-        one, other = first / name, second / name
-        if one.exists() or other.exists():
-            found.append(_file(name, one, other))
-    return found
+        left, right = first / name, second / name
+        if left.exists() or right.exists():
+            comparisons.append(_file(name, left, right))
+    return comparisons
 
 
 def _array(folder: Path, name: str, rows: int) -> NDArray[np.float64]:
     try:
         array = files.open_npy(folder / name)
     except OSError:
-        raise EngineError(
-            f"{folder} has no {name}: the run did not end well, so there is nothing to compare."
-        ) from None
+        raise EngineError(f"{folder} has no {name}, so there is nothing to compare: finish the run first.") from None
     if len(array) != rows:
         raise EngineError(f"{folder / name} has {len(array)} rows for {rows} films: the folder is damaged.")
     return array
 
 
 def _film(name: str, pairs: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> FilmComparison:
-    if all(np.array_equal(one, other, equal_nan=True) for one, other in pairs):
+    if all(np.array_equal(left, right, equal_nan=True) for left, right in pairs):
         return FilmComparison(name, SAME, 0.0)
-    farthest = max(_distance(np.asarray(one, np.float64), np.asarray(other, np.float64)) for one, other in pairs)
-    return FilmComparison(name, WITHIN if farthest <= TOLERANCE else DIFFERENT, farthest)
+    largest = max(_difference(np.asarray(left, np.float64), np.asarray(right, np.float64)) for left, right in pairs)
+    return FilmComparison(name, WITHIN if largest <= TOLERANCE else DIFFERENT, largest)
 
 
-def _distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """The largest difference, over the largest value of the film; infinite where one side only is NaN."""
-    if one.shape != other.shape or not np.array_equal(np.isnan(one), np.isnan(other)):
+def _difference(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
+    """The largest absolute difference, divided by the largest absolute value of ``left``; infinite if the shapes differ
+    or if a value is NaN in only one of them."""
+    if left.shape != right.shape or not np.array_equal(np.isnan(left), np.isnan(right)):
         return float("inf")
-    known = ~np.isnan(one)
+    known = ~np.isnan(left)
     if not known.any():
         return 0.0
-    largest = float(np.abs(one[known]).max())
-    apart = float(np.abs(one[known] - other[known]).max())
-    return apart / largest if largest else (0.0 if apart == 0 else float("inf"))
+    largest_value = float(np.abs(left[known]).max())
+    difference = float(np.abs(left[known] - right[known]).max())
+    return difference / largest_value if largest_value else (0.0 if difference == 0 else float("inf"))
 
 
-def _file(name: str, one: Path, other: Path) -> FilmComparison:
-    """Equal byte for byte, or, of arrays and tensors, value by value as films are."""
-    if not (one.is_file() and other.is_file()):
+def _file(name: str, left: Path, right: Path) -> FilmComparison:
+    """Compare two files byte for byte; if they differ and hold arrays or tensors, value by value."""
+    if not (left.is_file() and right.is_file()):
         return FilmComparison(name, DIFFERENT, float("inf"))
-    if files.sha256_of(one) == files.sha256_of(other):
+    if files.sha256_of(left) == files.sha256_of(right):
         return FilmComparison(name, SAME, 0.0)
-    first, second = _values(one), _values(other)
-    if not first or first.keys() != second.keys():
+    left_values, right_values = _values(left), _values(right)
+    if not left_values or left_values.keys() != right_values.keys():
         return FilmComparison(name, DIFFERENT, float("inf"))
-    return _film(name, [(first[key], second[key]) for key in first])
+    return _film(name, [(left_values[key], right_values[key]) for key in left_values])
 
 
 def _values(path: Path) -> dict[str, NDArray[np.float64]]:
@@ -140,15 +140,16 @@ def _values(path: Path) -> dict[str, NDArray[np.float64]]:
     return {}
 
 
-def table(verdicts: list[FilmComparison]) -> str:
-    """comparison.csv: filename, verdict, largest relative difference."""
+def table(comparisons: list[FilmComparison]) -> str:
+    """The text of comparison.csv: filename, verdict, largest relative difference."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["filename", "verdict", "largest_relative_difference"])
-    writer.writerows([one.name, one.words, f"{one.farthest:.3g}"] for one in verdicts)
+    writer.writerows([film.name, film.verdict, f"{film.largest_difference:.3g}"] for film in comparisons)
     return text.getvalue()
 
 
-def summary(verdicts: list[FilmComparison]) -> str:
-    counts = Counter(one.words for one in verdicts)
-    return ", ".join(f"{counts[words]} {words}" for words in (SAME, WITHIN, DIFFERENT) if counts[words])
+def summary(comparisons: list[FilmComparison]) -> str:
+    """The number of films and files by verdict: "2 same, 1 different"."""
+    counts = Counter(film.verdict for film in comparisons)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in (SAME, WITHIN, DIFFERENT) if counts[verdict])

@@ -1,6 +1,6 @@
-"""What fits report, as types that write, check and read alignment.json and detector.json, and the rows that keep them.
+"""The reports of fits as types, which write, check and load alignment.json and detector.json.
 
-Nobody else names what these files hold. No torch: the portal's web processes read them.
+No other code knows the keys of these files. Does not import torch, for the portal's web processes.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class ReportMissing(EngineError):
 
 @dataclass(frozen=True, kw_only=True)
 class PicturePair:
-    """Two pictures of the folder pictures/, by file name. ``name`` is mean, variance, or worst or middle and a number;
-    of a film also its ``row`` and its NCC to the canonical image, in [-1, 1]."""
+    """A picture before and after alignment, by file names in pictures/. ``name`` is mean, variance, or worst or middle
+    with a number. A pair of one film also has its ``row`` and its NCC with the canonical image, in [-1, 1]."""
 
     name: str
     before: str
@@ -45,8 +45,8 @@ class PicturePair:
 
 @dataclass(frozen=True, kw_only=True)
 class FilmResidual:
-    """A film aligned by landmarks: its residual (root mean square) in canonical pixels, or the reason why its landmarks
-    do not align it, blank otherwise."""
+    """A film of an alignment by landmarks: its residual (root mean square) in canonical pixels, or None with the reason
+    why its landmarks do not align it."""
 
     row: int
     residual_px: float | None
@@ -55,8 +55,9 @@ class FilmResidual:
 
 @dataclass(frozen=True, kw_only=True)
 class AlignmentReport:
-    """alignment.json. ``films`` of ``part`` fitted it; ``flagged`` are the rows whose affine failed a check,
-    ``unreadable`` is row -> sentence; ``landmarks`` has each readable film of an alignment by landmarks."""
+    """alignment.json. The alignment was fitted on ``films`` films of ``part``. ``flagged`` are the rows whose affine
+    failed a check, ``unreadable`` is row -> reason. ``landmarks`` lists the readable films of an alignment by
+    landmarks."""
 
     format: int
     weights: Mapping[str, Any]
@@ -84,13 +85,13 @@ class AlignmentReport:
     @classmethod
     def read(cls, folder: Path) -> AlignmentReport:
         """Raises ReportMissing, IncompleteJson."""
-        return cls.from_json(_read(folder / ALIGNMENT, FIT_AGAIN))
+        return cls.from_json(_load(folder / ALIGNMENT, FIT_AGAIN))
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyAlignment:
-    """An alignment of a run of many detectors, in that run's summary: the settings that it changes, the reason why it
-    was refused, blank otherwise, and what was measured of it, None where it was refused."""
+    """An alignment in the summary of an ablation or a sweep: the settings that it changes, and its measures, or None
+    with the reason why it was refused."""
 
     changes: Mapping[str, str]
     refused: str
@@ -110,7 +111,7 @@ class StudyAlignment:
 
 @dataclass(frozen=True, kw_only=True)
 class BankSizes:
-    """Patches in PatchCore's global bank and in each cell's region bank; 0 where a cell has none."""
+    """The number of patches in PatchCore's global bank and in each cell's region bank, 0 for a cell without one."""
 
     whole: int = field(metadata=called("global"))
     cells: Sequence[int]
@@ -128,7 +129,7 @@ class BankSizes:
 
 @dataclass(frozen=True, kw_only=True)
 class GaussianSizes:
-    """PaDiM: a Gaussian a patch place, over so many of the features."""
+    """PaDiM: the number of patch positions, each with a Gaussian, and the number of feature dimensions it uses."""
 
     places: int
     dimensions: int
@@ -136,7 +137,7 @@ class GaussianSizes:
 
 @dataclass(frozen=True, kw_only=True)
 class GallerySizes:
-    """DN2 and SPADE: films kept, and the patches of all of them; DN2 keeps none."""
+    """DN2 and SPADE: the number of films, and of their patches; DN2 has no patches."""
 
     films: int
     patches: int
@@ -145,7 +146,7 @@ class GallerySizes:
 @dataclass(frozen=True, kw_only=True)
 class MaskShare:
     """The hard mask: the share of patches that it keeps, in [0, 1], and the gray value of the mean film, from 0 to 255,
-    that it keeps pixels above."""
+    above which it keeps pixels."""
 
     share_kept: float
     threshold: float
@@ -153,8 +154,8 @@ class MaskShare:
 
 @dataclass(frozen=True, kw_only=True)
 class CoveringRadius:
-    """Pairs (patches picked, largest L2 distance of a patch to the bank), thinned; of the global bank and of each
-    cell's, None where it has no bank."""
+    """Thinned pairs (patches picked, largest L2 distance of a patch to the bank) for the global bank and each cell's
+    region bank, None for a cell without one."""
 
     whole: Sequence[Sequence[float]] = field(metadata=called("global"))
     cells: Sequence[Sequence[Sequence[float]] | None]
@@ -162,8 +163,8 @@ class CoveringRadius:
 
 @dataclass(frozen=True, kw_only=True)
 class NestedAuroc:
-    """The AUROC in [0, 1] of films held out from the choosing on tune, with its 95 % interval, and the folds of
-    patients."""
+    """The AUROC in [0, 1] on tune films held out from the choice of settings, with its 95 % interval, and the number of
+    patient folds."""
 
     auroc: float
     low: float
@@ -173,7 +174,7 @@ class NestedAuroc:
 
 @dataclass(frozen=True, kw_only=True)
 class TriedAlternative:
-    """An alternative tried on tune, with its best fusion weight and the AUROC there, both in [0, 1]."""
+    """Settings tried on tune, with their best fusion weight and its AUROC, both in [0, 1]."""
 
     rate: float
     neighbours: int
@@ -184,8 +185,8 @@ class TriedAlternative:
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenSettings:
-    """The share of patches kept, the nearest neighbours taken, and the share of highest patches that make a score; none
-    of them of a detector that was fitted before they could be chosen."""
+    """The share of patches kept in a bank, the number of nearest neighbours, and the share of highest patches in a film
+    score. All None for a detector fitted before they could be chosen."""
 
     rate: float | None = field(default=None, metadata=OPTIONAL)
     neighbours: int | None = field(default=None, metadata=OPTIONAL)
@@ -194,9 +195,9 @@ class ChosenSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TuneReport:
-    """What was chosen on tune, on ``films`` films, ``abnormal`` of them. ``auroc`` in [0, 1] at each fusion weight of
-    ``weights``; both are empty where nothing was chosen. ``nested`` is None, with the reason in ``nested_note``, where
-    it cannot be had, and without one where nothing was chosen."""
+    """The choice of settings on ``films`` tune films, ``abnormal`` of them abnormal. ``auroc`` in [0, 1] is at each
+    fusion weight of ``weights``; both are empty if nothing was chosen. ``asked`` are the configured settings.
+    ``nested`` is None if it cannot be computed, with the reason in ``nested_note``, or if nothing was chosen."""
 
     films: int
     abnormal: int
@@ -211,7 +212,8 @@ class TuneReport:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationFilms:
-    """The normals that calibrated it: how many, and which: calibrate, or folds of fit in words."""
+    """The number of normal films that calibrated the detector, and their source: calibrate, or folds of fit in
+    words."""
 
     source: str
     films: int
@@ -219,9 +221,9 @@ class CalibrationFilms:
 
 @dataclass(frozen=True, kw_only=True)
 class MapThreshold:
-    """Where the fused map is marked, in its own unit; ``kind`` film or percentile; None, with the reason in ``note``,
-    where too few films calibrated it. Of kind film also the false-alarm ``rate`` asked for, and the one to expect with
-    its 95 % interval, all in [0, 1]."""
+    """The threshold of the fused map, in the map's unit; ``kind`` is film or percentile. ``value`` is None, with the
+    reason in ``note``, if there were too few calibration films. Kind film also has the requested false-alarm ``rate``
+    and the ``expected`` one with its 95 % interval, all in [0, 1]."""
 
     kind: str
     value: float | None
@@ -234,8 +236,8 @@ class MapThreshold:
 
 @dataclass(frozen=True, kw_only=True)
 class SuspectFilm:
-    """A fit film that models of the other patients find abnormal. ``image`` is its address in the portal, blank for a
-    run of the command line; ``p_value`` in [0, 1] among the fit films."""
+    """A fit film that models of the other patients score high. ``image`` is its id in the portal, blank for a run of
+    the command line; ``p_value`` in [0, 1] is among the fit films."""
 
     image: str
     filename: str
@@ -245,7 +247,7 @@ class SuspectFilm:
 
 @dataclass(frozen=True, kw_only=True)
 class PartCounts:
-    """Films of each part that a detector is fitted with."""
+    """The number of films in each part of a detector fit."""
 
     fit: int
     tune: int
@@ -259,10 +261,10 @@ class PartCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorReport:
-    """detector.json. One of ``bank``, ``padim`` and ``gallery`` is there, by the kind of ``detector``; ``about`` is a
-    sentence on the kind, ``note`` says how it was changed without the films it was fitted on. ``fusion_weight`` in
-    [0, 1], from tune or config. ``flagged`` are rows whose alignment is doubtful, ``unreadable`` row -> sentence,
-    ``suspects`` the least normal fit films, highest score first."""
+    """detector.json. The kind of ``detector`` determines which of ``bank``, ``padim`` and ``gallery`` is set. ``about``
+    describes the kind; ``note`` states a change that was made without the original films. ``fusion_weight`` is in [0,
+    1], from tune or config. ``flagged`` are the rows whose alignment is doubtful, ``unreadable`` is row -> reason,
+    ``suspects`` are the least normal fit films, highest score first."""
 
     format: int
     weights: Mapping[str, Any]
@@ -301,7 +303,7 @@ class DetectorReport:
     @classmethod
     def read(cls, folder: Path) -> DetectorReport:
         """Raises ReportMissing, IncompleteJson."""
-        return cls.from_json(_read(folder / DETECTOR, FIT_DETECTOR_AGAIN))
+        return cls.from_json(_load(folder / DETECTOR, FIT_DETECTOR_AGAIN))
 
     @property
     def detector_words(self) -> str:
@@ -309,7 +311,7 @@ class DetectorReport:
 
     @property
     def sizes_in_words(self) -> str:
-        """What a detector beside PatchCore keeps; empty where nothing is counted."""
+        """The size of a detector other than PatchCore; empty for PatchCore."""
         if self.padim:
             return f"{self.padim.places} Gaussians in {self.padim.dimensions} dimensions"
         if self.gallery:
@@ -319,18 +321,18 @@ class DetectorReport:
 
     @property
     def last_radius(self) -> float | None:
-        """The covering radius of the whole global bank; None where it is not known."""
+        """The covering radius of the complete global bank; None if unknown."""
         curve = self.covering_radius.whole if self.covering_radius else ()
         return float(curve[-1][1]) if curve else None
 
     @property
     def chosen_auroc(self) -> float | None:
-        """The AUROC of tune at the fusion weight that was chosen on it; None where none was."""
+        """The AUROC on tune at the fusion weight that was chosen there; None if none was chosen."""
         aurocs = self.tune.auroc
         return float(aurocs[round(self.fusion_weight * 100)]) if aurocs else None
 
 
-def _read(path: Path, advice: str) -> Any:
+def _load(path: Path, advice: str) -> Any:
     try:
         return files.read_json(path)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""A run folder: its request, its lock, its events and its finished stages."""
+"""A run folder: its specification, lock, events and finished stages."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ SECONDS_BETWEEN_EVENTS = 0.25
 
 
 class FolderBusy(EngineError):
-    """Another engine holds the folder."""
+    """Another engine is running in the folder."""
 
 
 @dataclass(frozen=True)
 class Grow:
-    """The manifest's films, by image id, that join the banks of a score run's detector before it scores;
-    ``films_before`` is how many films those banks were chosen from."""
+    """The films of the manifest, by image id, that join the banks of a score run's detector before it scores.
+    ``films_before`` is the number of films that the banks were selected from."""
 
     images: tuple[str, ...]
     films_before: int
@@ -47,10 +47,10 @@ class Grow:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """``run.json``: enough to run it again elsewhere. ``inputs`` maps a name of `INPUTS` to SHA-256;
-    ``fusion_weight`` of a score run replaces its detector's, and with ``grow`` its banks are grown first; ``figures``
-    are those of the paper that an ablation makes, and ``axes`` the settings that a sweep varies, with their values as
-    text; ``asked`` is what any other study is asked, under its kind's keys in `run_kinds.KINDS`."""
+    """The specification of a run, ``run.json``: enough to run it again elsewhere. ``inputs`` maps names of `INPUTS` to
+    SHA-256. In a score run, ``fusion_weight`` replaces the detector's, and ``grow`` extends its banks first.
+    ``figures`` are the paper's figures that an ablation makes, ``axes`` the settings that a sweep varies, with their
+    values as text, and ``asked`` the settings of any other study, under its kind's keys in `run_kinds.KINDS`."""
 
     kind: str
     config: PipelineConfig
@@ -65,11 +65,11 @@ class RunSpec:
 
     def to_json(self) -> dict[str, Any]:
         inputs = {n: {"file": INPUTS[n], "sha256": h} for n, h in (self.inputs or {}).items()}
-        ours: dict[str, Any] = {} if self.fusion_weight is None else {"fusion_weight": self.fusion_weight}
-        ours |= {"figures": list(self.figures)} if self.figures else {}
-        ours |= {"axes": {name: list(values) for name, values in self.axes.items()}} if self.axes else {}
-        ours |= self.asked
-        ours |= (
+        extra: dict[str, Any] = {} if self.fusion_weight is None else {"fusion_weight": self.fusion_weight}
+        extra |= {"figures": list(self.figures)} if self.figures else {}
+        extra |= {"axes": {name: list(values) for name, values in self.axes.items()}} if self.axes else {}
+        extra |= self.asked
+        extra |= (
             {"grow": {"images": list(self.grow.images), "films_before": self.grow.films_before}} if self.grow else {}
         )
         return {
@@ -81,11 +81,11 @@ class RunSpec:
             "code_version": code_version(),
             "weights": self.weights or {"name": self.config.weights, "sha256": None},
             "inputs": inputs,
-        } | ours
+        } | extra
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> RunSpec:
-        """Raises EngineError for what is no request, or one of a kind or format that this version does not know."""
+        """Raises EngineError if the values are not a specification, or of a kind or format unknown to this version."""
         if not isinstance(values, dict):
             raise EngineError("run.json holds no JSON object: it must be one, with format, kind and config.")
         for name in ("config", "weights", "inputs", *ASKED):
@@ -116,14 +116,14 @@ class RunSpec:
             weights=values.get("weights"),
             inputs=inputs,
             fusion_weight=weight,
-            figures=_figures(values.get("figures")),
-            axes=_axes(values.get("axes")),
-            grow=_grow(values.get("grow"), values["kind"]),
+            figures=_parse_figures(values.get("figures")),
+            axes=_parse_axes(values.get("axes")),
+            grow=_parse_grow(values.get("grow"), values["kind"]),
             asked={name: values[name] for name in ASKED if values.get(name)},
         )
 
 
-def _figures(value: Any) -> tuple[str, ...]:
+def _parse_figures(value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
@@ -131,16 +131,16 @@ def _figures(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _axes(value: Any) -> dict[str, tuple[str, ...]]:
+def _parse_axes(value: Any) -> dict[str, tuple[str, ...]]:
     if value is None:
         return {}
     lists = value.values() if isinstance(value, dict) else [None]
-    if not all(isinstance(one, list) and all(isinstance(text, str) for text in one) for one in lists):
+    if not all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in lists):
         raise EngineError(f"run.json has axes {value!r}: it must be an object of lists of texts.")
     return {str(name): tuple(texts) for name, texts in value.items()}
 
 
-def _grow(value: Any, kind: str) -> Grow | None:
+def _parse_grow(value: Any, kind: str) -> Grow | None:
     if value is None:
         return None
     images = value.get("images") if isinstance(value, dict) else None
@@ -151,36 +151,36 @@ def _grow(value: Any, kind: str) -> Grow | None:
             f"run.json has grow {value!r}: it must be an object with images (a list of texts) and films_before."
         )
     if kind != "score":
-        raise EngineError(f"run.json has grow and is of kind {kind}: only the bank of a score run grows.")
+        raise EngineError(f"run.json has grow and is of kind {kind}: only the bank of a score run can grow.")
     return Grow(tuple(images), films_before)
 
 
-def lay(
+def write_run_folder(
     path: Path,
-    asked: Mapping[str, Any],
+    spec: Mapping[str, Any],
     rows: Sequence[ManifestRow] | None,
     *,
     inputs: Mapping[str, Path] | None = None,
 ) -> None:
-    """Write a run folder: its ``inputs``, by their names in `INPUTS`; images.csv with ``rows``, their labels left out
-    where the engine must not see them, or as it is there, where they are None; and run.json with what is ``asked``
-    (`RunSpec.to_json`), last: a folder that has it is whole. Raises FileNotFoundError for an input that is gone."""
+    """Write a run folder: the ``inputs`` by their names in `INPUTS`; images.csv with ``rows``, without labels if the
+    engine must not see them (None keeps the existing images.csv); and last run.json with ``spec`` (`RunSpec.to_json`),
+    so that a folder with run.json is complete. Raises FileNotFoundError for a missing input."""
     path.mkdir(parents=True, exist_ok=True)
     for name, source in (inputs or {}).items():
         files.link_or_copy(source, path / INPUTS[name])
     if rows is not None:
-        manifest.write(path / "images.csv", rows, with_labels=KINDS[RunKind(asked["kind"])].has_labels)
-    files.write_json(path / "run.json", asked)
+        manifest.write(path / "images.csv", rows, with_labels=KINDS[RunKind(spec["kind"])].has_labels)
+    files.write_json(path / "run.json", spec)
 
 
 class RunFolder:
-    """An open run folder. Get one from `opened`, which holds the lock."""
+    """An open run folder, made by `open_run_folder`, which holds its lock."""
 
     def __init__(self, path: Path, attempt: int, stdout: TextIO | None, listener: Listener | None) -> None:
         self.path, self.attempt, self.stdout, self.listener = path, attempt, stdout, listener
         self.stages = path / "stages"
         self.stages.mkdir(exist_ok=True)
-        for folder in (path, self.stages, path / "inputs"):  # what a killed attempt was writing
+        for folder in (path, self.stages, path / "inputs"):  # unfinished files of a killed attempt
             for leftover in folder.glob(".*.part"):
                 leftover.unlink()
         self._events = (path / "events.jsonl").open("a", encoding="utf-8")
@@ -190,28 +190,29 @@ class RunFolder:
         self._events.close()
         self._log.close()
 
-    def request(self) -> RunSpec:
+    def spec(self) -> RunSpec:
+        """The specification in run.json. Raises EngineError."""
         try:
             values = files.read_json(self.path / "run.json")
         except (OSError, ValueError):
-            raise EngineError("The run folder has no run.json that can be read.") from None
+            raise EngineError("The run folder has no run.json that can be read: request the run again.") from None
         return RunSpec.from_json(values)
 
-    def input_path(self, name: str, request: RunSpec) -> Path:
-        """An input's file, proven by its SHA-256. Raises EngineError."""
+    def input_path(self, name: str, spec: RunSpec) -> Path:
+        """The path of an input. Raises EngineError if the file is missing or its SHA-256 is not that of run.json."""
         path = self.path / INPUTS[name]
-        wanted = (request.inputs or {}).get(name)
-        if wanted is None or not path.is_file():
-            raise EngineError(f"This run needs {INPUTS[name]}, and it is not in the run folder.")
-        if files.sha256_of(path) != wanted:
+        sha256 = (spec.inputs or {}).get(name)
+        if sha256 is None or not path.is_file():
+            raise EngineError(f"This run needs {INPUTS[name]}, and it is not in the run folder: request the run again.")
+        if files.sha256_of(path) != sha256:
             raise EngineError(
-                f"{INPUTS[name]} is not the file that run.json names: its SHA-256 differs. Bring the right "
-                "one, or ask for the run anew."
+                f"{INPUTS[name]} is not the file that run.json names: its SHA-256 differs. Restore the right "
+                "file, or request the run again."
             )
         return path
 
     def emit(self, event: dict[str, Any]) -> None:
-        """One JSON line to events.jsonl and to stdout."""
+        """Write the event as a JSON line to events.jsonl and stdout, and pass it to the listener."""
         line = json.dumps({"attempt": self.attempt, **event}, allow_nan=False)
         self._events.write(line + "\n")
         self._events.flush()
@@ -222,7 +223,7 @@ class RunFolder:
         try:
             self.stdout.write(line + "\n")
             self.stdout.flush()
-        except OSError:  # nobody listens any more; the folder keeps the events
+        except OSError:  # the reader of stdout is gone; events.jsonl still gets the events
             self.stdout = None
 
     def log(self, text: str) -> None:
@@ -233,11 +234,11 @@ class RunFolder:
         return self._marker(stage).exists()
 
     def mark_done(self, stage: str, summary: dict[str, Any]) -> None:
-        """Written last, when all files of the stage are in place."""
+        """Mark the stage as finished, after all its files are written. ``summary`` is its result."""
         files.write_json(self._marker(stage), summary)
 
     def summary(self, stage: str) -> dict[str, Any]:
-        """What a finished stage reported."""
+        """The summary of a finished stage."""
         summary: dict[str, Any] = files.read_json(self._marker(stage))
         return summary
 
@@ -246,21 +247,20 @@ class RunFolder:
 
 
 @contextmanager
-def opened(
+def open_run_folder(
     path: Path, *, attempt: int | None = None, stdout: TextIO | None = None, listener: Listener | None = None
 ) -> Iterator[RunFolder]:
-    """The folder, locked for as long as the block runs; nothing is written to a folder that another holds.
+    """The folder, locked while the block runs; nothing is written to a folder that another engine has locked.
 
-    The lock file keeps the number of the latest attempt: an engine of an earlier one is refused. Without
-    ``attempt`` the next number is taken. Raises FolderBusy, EngineError.
-    """
+    The lock file stores the number of the latest attempt, and earlier attempts are refused. By default ``attempt`` is
+    the next number. Raises FolderBusy, EngineError."""
     if not (path / "run.json").is_file():
-        raise EngineError(f"{path} is no run folder: it has no run.json.")
+        raise EngineError(f"{path} is not a run folder: it has no run.json.")
     with (path / "lock").open("a+", encoding="ascii") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise FolderBusy(f"Another engine is at work in {path}: wait for it or stop it.") from None
+            raise FolderBusy(f"Another engine is running in {path}: wait for it or stop it.") from None
         lock.seek(0)
         text = lock.read().strip()
         latest = int(text) if text.isdecimal() else 0
@@ -279,7 +279,7 @@ def opened(
 
 
 class StageProgress:
-    """Progress of one stage as events, at most four a second, the first and the last always."""
+    """Reports the progress of one stage as events, at most four per second; the first and the last are always sent."""
 
     def __init__(self, folder: RunFolder, stage: str, index: int, count: int) -> None:
         self.folder, self.stage, self.index, self.count = folder, stage, index, count
@@ -288,7 +288,7 @@ class StageProgress:
         self(0, 0)
 
     def __call__(self, done: int, total: int, message: str | None = None) -> None:
-        """``seconds_left`` counts this stage only; None until something is done."""
+        """``seconds_left`` is for this stage only, None until some work is done."""
         now = time.monotonic()
         if 0 < done < total and now - self.last_sent < SECONDS_BETWEEN_EVENTS:
             return
@@ -309,8 +309,8 @@ class StageProgress:
 
 
 def peak_memory_mib() -> float:
-    """The most resident memory that this process has had, in MiB."""
-    try:  # Linux; ru_maxrss of a child begins with its parent's
+    """The peak resident memory of this process in MiB."""
+    try:  # on Linux, ru_maxrss of a child starts from its parent's
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
         return int(status.split("VmHWM:")[1].split()[0]) / 2**10
     except (OSError, IndexError, ValueError):
@@ -322,7 +322,7 @@ def peak_memory_mib() -> float:
 
 
 def end_with_parent() -> None:
-    """End this process at once when its standard input closes: whoever started it is gone."""
+    """End this process at once when its standard input closes, which means that the starting process has ended."""
     import threading
 
     def wait() -> None:

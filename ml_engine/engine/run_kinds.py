@@ -1,4 +1,4 @@
-"""The kinds of run in one table: what engine, rows, forms, API and pages need to know of each. No Django, no torch.
+"""The kinds of run in one table, for the engine, the database, forms, API and pages. Imports neither Django nor torch.
 
 CONTRIBUTING.md lists what else a new kind needs.
 """
@@ -23,11 +23,11 @@ class RunKind(StrEnum):
 @dataclass(frozen=True, kw_only=True)
 class RunKindFacts:
     """``words`` is the kind's name on pages. ``starts_from`` is the fitted model that the run starts from: a detector,
-    or an alignment unless films stay as they lie. ``has_labels`` is false where images.csv must hold no label at all.
+    or an alignment unless films are not aligned. ``has_labels`` is false if images.csv must hold no labels.
 
-    A study leaves all its results in its folder, with ``<kind>.json`` last; its stages are those of the module of its
-    name in ``ml_engine.engine.stages``. ``asked`` are the keys of run.json, each a JSON object, that say what it is
-    asked beside the config. ``page`` is the name of the URL of its results, empty for a kind without such a page.
+    A study writes all its results into its folder, ``<kind>.json`` last; its stages are in the module of its name in
+    ``ml_engine.engine.stages``. ``asked`` are the keys of run.json, each a JSON object, with the study's settings
+    besides the config. ``page`` is the URL name of its results, empty for a kind without such a page.
     """
 
     words: str

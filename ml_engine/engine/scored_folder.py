@@ -1,17 +1,17 @@
-"""What a scoring run leaves, as one type: it writes, checks and reads the files of a scored folder by name.
+"""The results of a scoring run as one type, which writes, checks and opens the files of a scored folder.
 
-| file | what it holds, of N films in the order of images.csv |
+| file | content, for N films in the order of images.csv |
 |---|---|
-| scores.csv | a line a film: name, global, region and fused score, why it could not be read |
+| scores.csv | one line per film: name, global, region and fused score, reason why it could not be read |
 | maps.npy | float32 (N, 2, h, w), raw patch scores, channel 0 global and 1 region; NaN where masked or unreadable |
 | affines.npy | float64 (N, 2, 3), `original_from_canonical` in pixels; NaN where unreadable |
 | sweep.npy | float32 (N, 101), the fused score at the fusion weights 0, 0.01 ... 1 |
-| p_values.npy | float64 (N,), of the fused score among the calibration normals |
+| p_values.npy | float64 (N,), p-value of the fused score among the calibration normals |
 | trivial.npy | float64 (N, 3), `core.film.trivial.NAMES` |
-| aligned.npy | float64 (N, 5), `core.alignment.columns.NAMES`; only where a network aligned the films |
+| aligned.npy | float64 (N, 5), `core.alignment.columns.NAMES`; only if a network aligned the films |
 | score.json | `ScoreSummary` |
 
-Nobody else opens these files by name. No torch: the portal's web processes read them.
+No other code opens these files by name. Does not import torch, for the portal's web processes.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ class ResultsMissing(EngineError):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreSummary:
-    """score.json: the settings of the scoring that a reader of its numbers needs, and what the films' scores are
-    compared with. Patch maps are ``rows`` x ``columns`` patches of ``stride`` pixels on canonical films of side
-    ``size``; ``standardisation`` holds ``mean`` and ``std``, one number a map or one a patch, or is None;
-    ``calibration_scores`` are the calibration normals' fused scores in ascending order; ``threshold_map`` marks the
-    fused map, None where too few films calibrated it; ``flagged`` are the rows whose alignment is doubtful,
-    ``unreadable`` row -> sentence."""
+    """score.json: the settings needed to interpret the scores, and the calibration normals that they are compared with.
+    Patch maps have ``rows`` x ``columns`` patches of ``stride`` pixels on canonical films of side ``size``.
+    ``standardisation`` holds ``mean`` and ``std``, one number per map or per patch, or is None. ``calibration_scores``
+    are the calibration normals' fused scores in ascending order. ``threshold_map`` is the threshold of the fused map,
+    None if there were too few calibration films. ``flagged`` are the rows whose alignment is doubtful, ``unreadable``
+    is row -> reason."""
 
     format: int
     code_version: str
@@ -85,14 +85,14 @@ class ScoreSummary:
     threshold: Mapping[str, Any]
     threshold_map: float | None
     unreadable: Mapping[str, str]
-    flagged: Sequence[int] | None = None  # None where an engine before 0.1.0 scored the films and did not keep them
+    flagged: Sequence[int] | None = None  # None if an engine before 0.1.0 scored the films
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> ScoreSummary:
-        """Raises ResultsMissing where one is missing; names that a later release added are passed over."""
+        """Raises ResultsMissing if a field is missing. Ignores names that a later release added."""
         missing = [field.name for field in fields(cls) if field.default is MISSING and field.name not in facts]
         if missing:
             raise ResultsMissing(f"{SUMMARY} does not hold {', '.join(missing)}: score the films again.")
@@ -100,14 +100,14 @@ class ScoreSummary:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """The ends of the colour scale, one for every film of the run: from 0 to twice the threshold, so that the
-        threshold is its middle. Without a threshold, or with one below what is standard for normals, from 0 to 2."""
+        """The ends of the colour scale, the same for every film of the run: from 0 to twice the threshold, so that the
+        threshold is its middle; from 0 to 2 if the threshold is missing or not positive."""
         threshold = self.threshold_map
         return 0.0, 2 * float(threshold) if threshold and threshold > 0 else 2.0
 
     @cached_property
     def mean(self) -> NDArray[np.float32] | None:
-        """(2, h, w), or (2, 1, 1) where one number holds for a whole map; None where maps are not standardised."""
+        """(2, h, w), or (2, 1, 1) for one number per map; None if maps are not standardised."""
         return _by_patch(self.standardisation["mean"]) if self.standardisation else None
 
     @cached_property
@@ -123,8 +123,8 @@ def _by_patch(values: Any) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class FilmScore:
-    """A line of scores.csv. Scores are NaN where the film could not be read; ``error`` is the sentence why, or blank;
-    ``image`` is its address in the portal, blank for a run of the command line."""
+    """A line of scores.csv. Scores are NaN if the film could not be read; ``error`` is the reason, or blank. ``image``
+    is the film's id in the portal, blank for a run of the command line."""
 
     image: str
     filename: str
@@ -136,15 +136,15 @@ class FilmScore:
 
 @dataclass(frozen=True)
 class ScoredFolder:
-    """A scored folder at ``path``. Reading raises ResultsMissing where a file is missing or damaged."""
+    """The scored folder at ``path``. Opening a file that is missing or damaged raises ResultsMissing."""
 
     path: Path
 
     # --- writing ------------------------------------------------------------------------------------
 
     def write_scores(self, rows: Sequence[manifest.ManifestRow], errors: Mapping[int, str], scores: Scores) -> None:
-        """scores.csv and sweep.npy: ``scores`` of the films of ``rows``, ``errors`` by row. The column ``image`` is
-        written where the manifest has it."""
+        """Write scores.csv and sweep.npy: the ``scores`` of the films of ``rows``, and the ``errors`` by row. The
+        column ``image`` is written if the manifest has it."""
         with_image = any(row.image for row in rows)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -159,7 +159,7 @@ class ScoredFolder:
         files.write_npy(self.path / ARRAYS[name], array)
 
     def take_maps(self, source: Path) -> None:
-        """Make maps.npy of a file that holds them already."""
+        """Link or copy the file ``source``, which holds the maps, to maps.npy."""
         files.link_or_copy(source, self.path / ARRAYS["maps"])
 
     def write_summary(self, summary: ScoreSummary) -> None:
@@ -168,21 +168,21 @@ class ScoredFolder:
     # --- checking -----------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Raises ResultsMissing unless every file that belongs here is there and tells of the same films and grid."""
+        """Raises ResultsMissing unless the files exist and agree on the films and the grid."""
         count, summary = len(self.films), self.summary
-        wanted: dict[ArrayName, tuple[int, ...]] = {
+        expected: dict[ArrayName, tuple[int, ...]] = {
             "maps": (count, 2, summary.rows, summary.columns),
             "original_from_canonical": (count, 2, 3),
             "sweep": (count, len(fusion.WEIGHTS)),
         }
-        for name, shape in wanted.items():
+        for name, shape in expected.items():
             if self.array(name).shape != shape:
                 raise ResultsMissing(
-                    f"{ARRAYS[name]} has the shape {self.array(name).shape}, and {shape} belongs to {count} films: "
-                    "score the films again."
+                    f"{ARRAYS[name]} has the shape {self.array(name).shape}, and {count} films need {shape}: score "
+                    "the films again."
                 )
 
-    # --- reading ------------------------------------------------------------------------------------
+    # --- opening ------------------------------------------------------------------------------------
 
     @cached_property
     def summary(self) -> ScoreSummary:
@@ -212,7 +212,7 @@ class ScoredFolder:
             raise _missing(SCORES) from error
 
     def array(self, name: ArrayName) -> NDArray[Any]:
-        """The array on disk, read where it is touched."""
+        """The array, memory-mapped from its file."""
         if name not in self._opened:
             try:
                 self._opened[name] = files.open_npy(self.path / ARRAYS[name])
@@ -226,25 +226,25 @@ class ScoredFolder:
 
     @property
     def sweep_written(self) -> int:
-        """When the scores were written, in nanoseconds: another number where they are others."""
+        """The time in nanoseconds at which the scores were written; it changes with the scores."""
         try:
             return (self.path / ARRAYS["sweep"]).stat().st_mtime_ns
         except OSError as error:
             raise _missing(ARRAYS["sweep"]) from error
 
     def check_there(self) -> None:
-        """Raises ResultsMissing where score.json is gone, and with it the run's files."""
+        """Raises ResultsMissing if score.json is missing, as when the run's files were deleted."""
         if not (self.path / SUMMARY).is_file():
             raise _missing(SUMMARY)
 
     @property
     def measures_films(self) -> bool:
-        """Whether trivial.npy is there: engines before it did not measure films."""
+        """Whether trivial.npy exists: older engines did not write it."""
         return (self.path / ARRAYS["trivial"]).is_file()
 
     @property
     def measures_alignment(self) -> bool:
-        """Whether aligned.npy is there: a network aligned the films, and an engine that measures it."""
+        """Whether aligned.npy exists: only for films aligned by a network, and not from older engines."""
         return (self.path / ARRAYS["alignment_quality"]).is_file()
 
     def maps_of(self, row: int) -> NDArray[np.float32]:
@@ -256,16 +256,16 @@ class ScoredFolder:
         return np.asarray(self.array("original_from_canonical")[row], dtype=np.float64)
 
     def heatmap_of(self, row: int, *, weight: float | None = None) -> Heatmap:
-        """The film's two maps as one, at the run's fusion weight unless another is given, with its place and scale."""
+        """The film's fused map with its alignment and colour scale. ``weight`` replaces the run's fusion weight."""
         summary = self.summary
-        at = summary.fusion_weight if weight is None else weight
+        fusion_weight = summary.fusion_weight if weight is None else weight
         low, high = summary.scale
         standardised = fusion.standardised(self.maps_of(row)[None], summary.mean, summary.std)
         return Heatmap(
-            fused=fusion.fuse(standardised, at)[0],
+            fused=fusion.fuse(standardised, fusion_weight)[0],
             stride=summary.stride,
             original_from_canonical=self.affine_of(row),
-            weight=at,
+            weight=fusion_weight,
             is_standardised=summary.standardisation is not None,
             low=low,
             high=high,

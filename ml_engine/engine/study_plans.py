@@ -1,4 +1,4 @@
-"""What a bank study and a study of blind spots are asked: checked values, the same for command line, page and API."""
+"""The settings of a bank study and of a study of blind spots, checked for the command line, pages and API alike."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ml_engine.core.errors import EngineError, InvalidConfig
 
 SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)
 CONTAMINATIONS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05)
-MOST_CELLS = 60
+MOST_BANKS = 60
 KINDS = ("nodule", "effusion", "pneumothorax")
 SIZES_MM = {
     "nodule": (5.0, 10.0, 20.0, 30.0),
@@ -28,8 +28,8 @@ MOST_LESIONS = 100_000
 
 @dataclass(frozen=True)
 class PlannedBank:
-    """One bank of a bank study: the ``share`` of the fit films, of the ``repeat``-th drawn order of patients, and the
-    share of ``contamination``: abnormal films of tune among the films of the bank."""
+    """One bank of a bank study: a ``share`` of the fit films, taken in the ``repeat``-th random order of patients, and
+    ``contamination``, the share of abnormal films of tune among the films of the bank."""
 
     name: str
     share: float
@@ -39,8 +39,8 @@ class PlannedBank:
 
 @dataclass(frozen=True)
 class BankPlan:
-    """``shares`` of the fit films, the whole among them; ``contaminations`` as shares of the bank's films, none among
-    them; each drawn ``repeats`` times."""
+    """``shares`` of the fit films, always with 1; ``contaminations`` as shares of the bank's films, always with 0; each
+    drawn ``repeats`` times."""
 
     shares: tuple[float, ...] = SHARES
     repeats: int = 3
@@ -56,29 +56,29 @@ class BankPlan:
         _check("repeats", self.repeats, "a whole number from 1 to 20", 1 <= self.repeats <= 20)
         object.__setattr__(self, "shares", tuple(sorted({*self.shares, 1.0})))
         object.__setattr__(self, "contaminations", tuple(sorted({*self.contaminations, 0.0})))
-        if len(self.cells) > MOST_CELLS:
+        if len(self.banks) > MOST_BANKS:
             raise InvalidConfig(
                 f"{len(self.shares)} shares and {len(self.contaminations)} contaminations, {self.repeats} times each, "
-                f"make {len(self.cells)} banks: at most {MOST_CELLS} are made at once. Ask for fewer shares or repeats."
+                f"make {len(self.banks)} banks: at most {MOST_BANKS} in one study. Choose fewer shares or repeats."
             )
 
     @property
-    def cells(self) -> tuple[PlannedBank, ...]:
-        """The whole fit part, clean, comes first and counts for both questions."""
-        whole = [PlannedBank("whole", 1.0, 0.0, 0)]
+    def banks(self) -> tuple[PlannedBank, ...]:
+        """The bank of all fit films without abnormal ones comes first; both questions use it."""
+        complete = [PlannedBank("whole", 1.0, 0.0, 0)]
         smaller = [
             PlannedBank(f"share-{_digits(share)}-{repeat}", share, 0.0, repeat)
             for share in self.shares
             if share < 1
             for repeat in range(self.repeats)
         ]
-        dirty = [
+        contaminated = [
             PlannedBank(f"abnormal-{_digits(share)}-{repeat}", 1.0, share, repeat)
             for share in self.contaminations
             if share > 0
             for repeat in range(self.repeats)
         ]
-        return (*whole, *smaller, *dirty)
+        return (*complete, *smaller, *contaminated)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -90,19 +90,19 @@ class BankPlan:
     @classmethod
     def from_json(cls, values: Any) -> BankPlan:
         """Raises InvalidConfig."""
-        given = _fields("bank", values, ("shares", "repeats", "contaminations"))
+        fields = _fields("bank", values, ("shares", "repeats", "contaminations"))
         return cls(
-            shares=_numbers("shares", given.get("shares", SHARES)),
-            repeats=_whole("repeats", given.get("repeats", 3)),
-            contaminations=_numbers("contaminations", given.get("contaminations", CONTAMINATIONS)),
+            shares=_numbers("shares", fields.get("shares", SHARES)),
+            repeats=_whole_number("repeats", fields.get("repeats", 3)),
+            contaminations=_numbers("contaminations", fields.get("contaminations", CONTAMINATIONS)),
         )
 
 
 @dataclass(frozen=True)
 class LesionPlan:
-    """Which lesions are pasted: each of ``kinds`` in each of its ``sizes_mm`` and of the ``contrasts`` (how much
-    brighter, or darker, the thickest point becomes on a gray scale from 0 to 1), at ``places`` places a film, in at
-    most ``films`` normal films of ``part``."""
+    """Which lesions are pasted: each of ``kinds`` in each of its ``sizes_mm`` and each of the ``contrasts`` (the change
+    of gray at the thickest point, on a scale from 0 to 1), at ``places`` places per film, in at most ``films`` normal
+    films of ``part``."""
 
     part: str = "tune"
     films: int = 50
@@ -123,14 +123,14 @@ class LesionPlan:
             for size in self.sizes(kind):
                 _check(f"size of {kind}", size, f"a length in mm from 1 to {LARGEST_MM:g}", 1 <= size <= LARGEST_MM)
         if not self.contrasts:
-            raise InvalidConfig("contrasts is empty: give at least one, such as 0.1.")
+            raise InvalidConfig("contrasts is empty: choose at least one, such as 0.1.")
         for contrast in self.contrasts:
             _check("contrasts", contrast, "a share of the gray scale from 0 to 1, such as 0.1", 0 <= contrast <= 1)
         object.__setattr__(self, "contrasts", tuple(sorted(set(self.contrasts))))
         if self.lesions > MOST_LESIONS:
             raise InvalidConfig(
-                f"{self.lesions} lesions are asked for: at most {MOST_LESIONS} are pasted at once. Ask for fewer "
-                "films, places, sizes or contrasts."
+                f"The settings make {self.lesions} lesions: at most {MOST_LESIONS} are pasted in one study. Choose "
+                "fewer films, places, sizes or contrasts."
             )
 
     def sizes(self, kind: str) -> tuple[float, ...]:
@@ -138,7 +138,7 @@ class LesionPlan:
 
     @property
     def lesions(self) -> int:
-        """At most how many are pasted."""
+        """The largest possible number of lesions."""
         sizes = sum(len(self.sizes(kind)) for kind in self.kinds)
         return self.films * self.places * sizes * len(self.contrasts)
 
@@ -155,34 +155,34 @@ class LesionPlan:
     @classmethod
     def from_json(cls, values: Any) -> LesionPlan:
         """Raises InvalidConfig."""
-        given = _fields("lesions", values, ("part", "films", "places", "kinds", "sizes_mm", "contrasts"))
-        kinds, sizes = given.get("kinds", KINDS), given.get("sizes_mm", SIZES_MM)
+        fields = _fields("lesions", values, ("part", "films", "places", "kinds", "sizes_mm", "contrasts"))
+        kinds, sizes = fields.get("kinds", KINDS), fields.get("sizes_mm", SIZES_MM)
         if not isinstance(kinds, list | tuple) or not all(isinstance(kind, str) for kind in kinds):
             raise InvalidConfig(f"kinds is {kinds!r}: it must be a list of {', '.join(KINDS)}.")
         if not isinstance(sizes, dict):
             raise InvalidConfig(f"sizes_mm is {sizes!r}: it must be an object, such as {{'nodule': [5, 10]}}.")
         return cls(
-            part=str(given.get("part", "tune")),
-            films=_whole("films", given.get("films", 50)),
-            places=_whole("places", given.get("places", 2)),
+            part=str(fields.get("part", "tune")),
+            films=_whole_number("films", fields.get("films", 50)),
+            places=_whole_number("places", fields.get("places", 2)),
             kinds=tuple(dict.fromkeys(kinds)),
-            sizes_mm=tuple((str(kind), _numbers(f"size of {kind}", some)) for kind, some in sizes.items()),
-            contrasts=_numbers("contrasts", given.get("contrasts", CONTRASTS)),
+            sizes_mm=tuple((str(kind), _numbers(f"size of {kind}", lengths)) for kind, lengths in sizes.items()),
+            contrasts=_numbers("contrasts", fields.get("contrasts", CONTRASTS)),
         )
 
 
 def parse_numbers(name: str, text: str) -> tuple[float, ...]:
-    """The numbers of a text such as "0.1, 0.2"; percent signs are understood. Raises InvalidConfig."""
+    """Parse the numbers of a text such as "0.1, 0.2" or "10%; 20%". Raises InvalidConfig."""
     words = [word for word in text.replace(";", ",").replace(" ", ",").split(",") if word]
-    found = []
+    numbers = []
     for word in words:
         try:
-            found.append(float(word[:-1]) / 100 if word.endswith("%") else float(word))
+            numbers.append(float(word[:-1]) / 100 if word.endswith("%") else float(word))
         except ValueError:
             raise InvalidConfig(f"{name} has {word[:20]!r}: write numbers joined by commas, such as 0.1,0.4.") from None
-    if not found:
+    if not numbers:
         raise InvalidConfig(f"{name} is empty: write numbers joined by commas, such as 0.1,0.4.")
-    return _numbers(name, found)
+    return _numbers(name, numbers)
 
 
 def _fields(name: str, values: Any, known: tuple[str, ...]) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _whole(name: str, value: Any) -> int:
+def _whole_number(name: str, value: Any) -> int:
     if not _is_number(value) or value != int(value):
         raise InvalidConfig(f"{name} is {value!r}: it must be a whole number.")
     return int(value)
@@ -213,41 +213,41 @@ def _whole(name: str, value: Any) -> int:
 
 def _check(name: str, value: object, expected: str, holds: bool) -> None:
     if not holds:
-        shown = f"{value:g}" if isinstance(value, float) else repr(value)
-        raise InvalidConfig(f"{name} is {shown}: it must be {expected}.")
+        text = f"{value:g}" if isinstance(value, float) else repr(value)
+        raise InvalidConfig(f"{name} is {text}: it must be {expected}.")
 
 
 def _digits(share: float) -> str:
-    """0.025 -> 02500: a share as the name of a file, in order."""
+    """0.025 -> 002500: a share as part of a file name, so that names sort by share."""
     return f"{round(share * 100_000):06d}"
 
 
-# which films are in which bank
+# the films of each bank
 
 
-def injected_count(clean: int, contamination: float) -> int:
-    """How many abnormal films make up the share ``contamination`` of a bank with ``clean`` normal ones; at least one
-    where the share is not zero."""
+def count_injected(clean: int, contamination: float) -> int:
+    """The number of abnormal films that make up the share ``contamination`` of a bank with ``clean`` normal films; at
+    least one unless the share is zero."""
     if contamination == 0:
         return 0
     return max(1, round(clean * contamination / (1 - contamination)))
 
 
-def check_reachable(planned: BankPlan, *, normals: int, abnormals: int) -> None:
-    """Raises EngineError where tune has too few abnormal films for a contamination asked for."""
-    for share in planned.contaminations:
-        needed = injected_count(normals, share)
+def check_reachable(plan: BankPlan, *, normals: int, abnormals: int) -> None:
+    """Raises EngineError if tune has too few abnormal films for a contamination of the plan."""
+    for share in plan.contaminations:
+        needed = count_injected(normals, share)
         if needed > abnormals:
-            reachable = [one for one in planned.contaminations if injected_count(normals, one) <= abnormals]
+            reachable = [other for other in plan.contaminations if count_injected(normals, other) <= abnormals]
             raise EngineError(
-                f"{share:.3g} of the bank's films abnormal needs {needed} abnormal films in tune beside the {normals} "
-                f"normal films of fit, and there are {abnormals}: ask for at most {max(reachable):.3g}, or label more."
+                f"A contamination of {share:.3g} needs {needed} abnormal films in tune beside the {normals} normal "
+                f"films of fit, and there are {abnormals}: choose at most {max(reachable):.3g}, or label more films."
             )
 
 
-def drawn_films(patients: list[str], count: int, seed: tuple[int, int]) -> NDArray[np.int64]:
-    """The first ``count`` films or a few more, rising: patients come with all their films, in an order that the seed
-    draws. So a smaller count is a part of a larger one of the same seed."""
+def draw_films(patients: list[str], count: int, seed: tuple[int, int]) -> NDArray[np.int64]:
+    """The indices of at least ``count`` films, ascending: whole patients in an order drawn by the seed, so that a
+    smaller draw is part of a larger one with the same seed."""
     names = sorted(set(patients))
     order = [names[k] for k in np.random.default_rng(seed).permutation(len(names))]
     films_of: dict[str, list[int]] = {name: [] for name in names}
@@ -261,8 +261,9 @@ def drawn_films(patients: list[str], count: int, seed: tuple[int, int]) -> NDArr
     return np.array(sorted(chosen), dtype=np.int64)
 
 
-def injected_films(patients: list[str], count: int, seed: tuple[int, int]) -> NDArray[np.int64]:
-    """Exactly ``count`` films, rising, patient by patient in the drawn order; the last patient's may be cut."""
+def draw_injected_films(patients: list[str], count: int, seed: tuple[int, int]) -> NDArray[np.int64]:
+    """The indices of exactly ``count`` films, ascending: patient by patient in the drawn order, the last one in
+    part."""
     names = sorted(set(patients))
     order = {names[k]: place for place, k in enumerate(np.random.default_rng(seed).permutation(len(names)))}
     ranked = sorted(range(len(patients)), key=lambda film: (order[patients[film]], film))

@@ -7,7 +7,7 @@ from django import forms
 
 from ml_engine.core.config import PipelineConfig
 from ml_engine.engine.stages.ablation import FIGURES
-from ml_engine.engine.stages.sweep import AXES, MOST_CELLS
+from ml_engine.engine.stages.sweep import AXES, MOST_EXPERIMENTS
 from ml_engine.forms.runs import FitForm, backbone_choices, weights_choices
 from ml_engine.models import Run, RunKind
 from ml_engine.runs import paths, study_requests
@@ -100,7 +100,7 @@ class SweepForm(StudyForm):
     own_settings = ()
     lead = (
         "A detector for each combination of the values below; they share features. Everything is compared on "
-        f"tune; test stays closed until somebody opens it. At most {MOST_CELLS} detectors."
+        f"tune; test stays closed until somebody opens it. At most {MOST_EXPERIMENTS} detectors."
     )
 
     seed = None  # type: ignore[assignment]  # an axis of its own here

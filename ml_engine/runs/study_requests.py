@@ -47,7 +47,7 @@ def request_sweep(
 
 def plan_sweep(config: PipelineConfig, axes: Mapping[str, Sequence[str]]) -> tuple[PipelineConfig, ExperimentPlan]:
     """The config of the sweep's first experiment, and all its experiments. Raises RunRefused."""
-    first = _refuse_engine_errors(lambda: sweep.begin_with(config, axes))
+    first = _refuse_engine_errors(lambda: sweep.config_of_first_experiment(config, axes))
     return first, _refuse_engine_errors(lambda: sweep.plan(first, axes))
 
 
@@ -56,7 +56,7 @@ def _queue(request: RunRequest, kind: RunKind, *, split: Split, config: Pipeline
     check_needs_no_file(config)
     check_films(split, [Part.FIT], why="detectors are fitted on its normal films")
     check_films(split, [Part.TEST], why="detectors are compared on its films")
-    configs = [experiment.config(config) for experiment in planned.cells]
+    configs = [experiment.config(config) for experiment in planned.experiments]
     for experiment_config in configs:
         check_weights(experiment_config)
     return queue(

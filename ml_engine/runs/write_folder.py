@@ -12,7 +12,7 @@ from ml_engine.core.backbone import weights
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.version import FORMAT, code_version
 from ml_engine.engine.manifest import ManifestRow
-from ml_engine.engine.run_folder import INPUTS, lay
+from ml_engine.engine.run_folder import INPUTS, write_run_folder
 from ml_engine.engine.study_plans import LesionPlan
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind
 from ml_engine.runs import paths
@@ -61,7 +61,7 @@ def write_folder(run: Run, *, tick: Callable[[], None]) -> Path:
             tick()
         rows = [film.to_row() for film in films]
     models = _models(run)
-    lay(folder, _run_json(run, folder, models), rows, inputs=_missing_inputs(models, folder))
+    write_run_folder(folder, _run_json(run, folder, models), rows, inputs=_missing_inputs(models, folder))
     return folder
 
 

@@ -55,7 +55,7 @@ def _laid(split: Split, kind: RunKind, planned: ExperimentPlan, config: dict[str
     folder = run_folder(run.uuid)
     films = _films(split, planned.scored)
     experiments = []
-    for number, experiment in enumerate(planned.cells):
+    for number, experiment in enumerate(planned.experiments):
         facts = {
             "name": experiment.name,
             "words": experiment.words,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ml_engine.engine.stages.blind_spots import FILM_FIELDS, LESION_FIELDS
-from ml_engine.engine.study_plans import BankPlan, LesionPlan, injected_count
+from ml_engine.engine.study_plans import BankPlan, LesionPlan, count_injected
 from ml_engine.models import DetectorModel, Run, RunKind, RunState
 from ml_engine.runs.paths import run_folder
 from portal.models import Image, Site, Split
@@ -50,7 +50,7 @@ def bank_study(at: Site, *, state: str = RunState.DONE, random_weights: bool = F
     )  # fmt: skip
     rng = np.random.default_rng(4)
     labels = np.array([{"normal": 0, "abnormal": 1}.get(film.label_events.get().value, -1) for film in test])
-    banks = planned.cells
+    banks = planned.banks
     scores = rng.normal(0, 1, (len(banks), len(test), 3)) + 1.2 * (labels == 1)[None, :, None]
     calibration = rng.normal(0, 1, (len(banks), 9, 3))
     folder = run_folder(run.uuid)
@@ -65,7 +65,7 @@ def bank_study(at: Site, *, state: str = RunState.DONE, random_weights: bool = F
             "repeat": cell.repeat,
             "normal_films": round(20 * cell.share),
             "normal_patients": round(20 * cell.share),
-            "abnormal_films": injected_count(20, cell.contamination),
+            "abnormal_films": count_injected(20, cell.contamination),
         }
         for cell in banks
     ]

@@ -1,4 +1,4 @@
-"""The paper's experiments as one run of many cells."""
+"""The experiments of Kim & Chun 2024, Figs. 12 to 15, as one run of many detectors."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from ml_engine.core.errors import EngineError, InvalidConfig
 from ml_engine.engine.stages.plans import BASE_ALIGNMENT, Experiment, ExperimentPlan
 
 BASE = "aligned-masked"
-SET_BY_CELLS = {
+VARIED = {
     "detector": "patchcore",
     "clahe": False,
     "align": "network",
     "mask": True,
-}  # and the first cell's values
+}  # settings that the experiments vary: their values in the first experiment
 FIGURES = ("12", "13", "14", "15", "alignment")
 BASELINES = (
     Experiment("padim", "PaDiM", {"detector": "padim"}),
@@ -34,40 +34,40 @@ ALIGNMENTS = {
 
 
 def plan(config: PipelineConfig, figures: tuple[str, ...]) -> ExperimentPlan:
-    """What the figures of the paper need: Fig. 12 aligned or not; Fig. 13 masked or not; Fig. 14 the weights from 0 to
-    1, which any cell's sweep holds; Fig. 15 twice the side, and the baselines; ``alignment`` its backbones, losses and
-    α, one changed at a time.
+    """The experiments that the figures of the paper need. Fig. 12: aligned or not. Fig. 13: masked or not. Fig. 14:
+    fusion weights from 0 to 1, which every experiment's sweep.npy holds. Fig. 15: twice the image side, and the
+    baselines. ``alignment``: the alignment's backbones, losses and α, one changed at a time.
 
-    Raises EngineError for a figure that is none of these, InvalidConfig where the config sets what the cells' names
-    say.
+    Raises EngineError for an unknown figure, InvalidConfig where the config sets what the experiments vary.
     """
-    for name, first in SET_BY_CELLS.items():
-        if getattr(config, name) != first:
+    for name, first_value in VARIED.items():
+        if getattr(config, name) != first_value:
             raise InvalidConfig(
-                f"{name} is {getattr(config, name)!r}: an ablation sets it cell by cell, from {first}. Leave it out."
+                f"{name} is {getattr(config, name)!r}: an ablation varies it, starting from {first_value}. Leave it "
+                "out."
             )
     unknown = [name for name in figures if name not in FIGURES]
     if unknown:
         raise EngineError(f"figures is {unknown[0]!r}: choose from {', '.join(FIGURES)}, joined by commas.")
-    cells = [Experiment(BASE, "aligned, masked")]
+    experiments = [Experiment(BASE, "aligned, masked")]
     if "12" in figures:
-        cells.append(Experiment("unaligned-masked", "not aligned, masked", {}, ""))
+        experiments.append(Experiment("unaligned-masked", "not aligned, masked", {}, ""))
     if "13" in figures:
-        cells.append(Experiment("aligned-unmasked", "aligned, not masked", {"mask": "no"}))
-        cells.append(Experiment("unaligned-unmasked", "not aligned, not masked", {"mask": "no"}, ""))
+        experiments.append(Experiment("aligned-unmasked", "aligned, not masked", {"mask": "no"}))
+        experiments.append(Experiment("unaligned-unmasked", "not aligned, not masked", {"mask": "no"}, ""))
     if "15" in figures:
         double = 2 * config.size
-        cells.append(Experiment(f"size-{double}", f"aligned, masked, {double} px", {"size": str(double)}))
-        cells += BASELINES
+        experiments.append(Experiment(f"size-{double}", f"aligned, masked, {double} px", {"size": str(double)}))
+        experiments += BASELINES
     alignments: dict[str, dict[str, str]] = {BASE_ALIGNMENT: {}}
     if "alignment" in figures:
         alignments |= ALIGNMENTS
-        cells += [Experiment(f"aligned-{name}", f"alignment {name}", {}, name) for name in ALIGNMENTS]
-    for cell in cells:
-        cell.config(config)  # a change that the config does not bear is refused here, not after hours
+        experiments += [Experiment(f"aligned-{name}", f"alignment {name}", {}, name) for name in ALIGNMENTS]
+    for experiment in experiments:
+        experiment.config(config)  # refuse an invalid combination now, not after hours
     return ExperimentPlan(
         alignments=alignments,
-        cells=tuple(cells),
+        experiments=tuple(experiments),
         scored=("test",),
         needed=BASE,
         asked={"figures": list(figures)},

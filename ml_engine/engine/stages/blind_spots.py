@@ -1,6 +1,6 @@
-"""Blind spots: lesions of known size, contrast and place pasted into normal films, each scored beside its film.
+"""Blind spots: lesions of known size, contrast and place pasted into normal films, and the scores before and after.
 
-A pasted film keeps the alignment of the film that it was made of, so that the two differ by the lesion alone.
+A film with a pasted lesion keeps the alignment of the original film, so that the two differ only by the lesion.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from ml_engine.engine.study_plans import LesionPlan
 from portal.imaging import lesions
 from portal.imaging.lesions import Lesion
 
-NOMINAL_WIDTH_MM = 400.0  # of a film whose header has no spacing
-LUNG_FILMS = 50  # in which the lungs are looked for
-TRIES = 100  # draws of a place, until one lies in the film
+NOMINAL_WIDTH_MM = 400.0  # assumed for a film whose header has no pixel spacing
+LUNG_FILMS = 50  # films that the lungs are located in
+TRIES = 100  # draws of a place before giving up on one inside the film
 MAPS = ("global", "region", "fused")
 FILM_FIELDS = ("image", "filename", "patient", "nominal", "no_room") + tuple(
     f"{name}_{what}" for name in MAPS for what in ("score", "highest", "marked")
@@ -56,48 +56,49 @@ Floats = NDArray[np.float32]
 Reals = NDArray[np.float64]
 
 
-def stages(request: RunSpec) -> tuple[tuple[str, Any], ...]:
-    planned = LesionPlan.from_json(request.asked.get("lesions", {}))
+def stages(spec: RunSpec) -> tuple[tuple[str, Any], ...]:
+    plan = LesionPlan.from_json(spec.asked.get("lesions", {}))
     return (
         ("films", _read_films),
         ("align", read_and_align.align),
         ("lungs", _find_lungs),
-        ("lesions", partial(_paste_all, planned)),
-        ("results", partial(_results, planned)),
+        ("lesions", partial(_paste_all, plan)),
+        ("results", partial(_results, plan)),
     )
 
 
 def thresholds(detector: pipeline.FittedDetector) -> dict[str, Any]:
-    """Where each map is marked, by map: `pipeline.threshold` at its weight. Raises EngineError where the calibration
-    films are too few for it."""
-    found = {name: pipeline.threshold(detector, weight=weight) for name, weight in weights_of(detector).items()}
-    for one in found.values():
-        if one["value"] is None:
-            raise EngineError(f"The detector has no threshold, so nothing can be called found. {one['note']}")
-    return found
+    """The threshold (`pipeline.threshold`) of each map at its fusion weight. Raises EngineError if there are too few
+    calibration films for one."""
+    by_map = {name: pipeline.threshold(detector, weight=weight) for name, weight in weights_of(detector).items()}
+    for threshold in by_map.values():
+        if threshold["value"] is None:
+            raise EngineError(f"The detector has no threshold, so no lesion can count as found. {threshold['note']}")
+    return by_map
 
 
 def weights_of(detector: pipeline.FittedDetector) -> dict[str, float]:
+    """The fusion weight of each map of `MAPS`."""
     return dict(zip(MAPS, (0.0, 1.0, detector.choice.weight), strict=True))
 
 
-def _read_films(work: RunContext, report: StageProgress) -> dict[str, Any]:
-    thresholds(work.detector)  # before the hours that pasting takes
-    return read_and_align.read_films(work, report)
+def _read_films(context: RunContext, progress: StageProgress) -> dict[str, Any]:
+    thresholds(context.detector)  # refuse before the hours of pasting
+    return read_and_align.read_films(context, progress)
 
 
-def _find_lungs(work: RunContext, report: StageProgress) -> dict[str, Any]:
-    """lungs.npy (2, S, S) bool: where the lungs lie in most of the aligned films."""
-    inputs, affines = files.open_npy(work.path("inputs.npy")), work.read("input_from_canonical.npy")
-    rows = work.readable()[:LUNG_FILMS]
+def _find_lungs(context: RunContext, progress: StageProgress) -> dict[str, Any]:
+    """Writes lungs.npy (2, S, S) bool: the pixels that are lung in most of the aligned films."""
+    inputs, affines = files.open_npy(context.path("inputs.npy")), context.read("input_from_canonical.npy")
+    rows = context.readable()[:LUNG_FILMS]
 
     def aligned() -> Iterator[Floats]:
-        for done, (_, some) in enumerate(canonical_batches(inputs, affines, rows=rows, batch=1)):
-            yield some[0, 0].numpy()
-            report(done + 1, len(rows))
+        for done, (_, batch) in enumerate(canonical_batches(inputs, affines, rows=rows, batch=1)):
+            yield batch[0, 0].numpy()
+            progress(done + 1, len(rows))
 
-    lungs, how = find_lungs(aligned(), work.config.size)
-    files.write_npy(work.path("lungs.npy"), lungs)
+    lungs, how = find_lungs(aligned(), context.config.size)
+    files.write_npy(context.path("lungs.npy"), lungs)
     return {"how": how, "share": [float(lung.mean()) for lung in lungs]}
 
 
@@ -106,9 +107,9 @@ def _find_lungs(work: RunContext, report: StageProgress) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class FilmWithLungs:
-    """A film at its own size: ``gray`` (H, W) float32 in [0, 1]; ``spacing_mm`` (y, x), from its header or, where
-    ``is_nominal``, of a film `NOMINAL_WIDTH_MM` wide; ``original_from_canonical`` (2, 3); ``lungs`` (2, S, S) bool in
-    the canonical image, its own where it shows them."""
+    """A film at its original size: ``gray`` (H, W) float32 in [0, 1]; ``spacing_mm`` (y, x) from its header or, if
+    ``is_nominal``, for a film `NOMINAL_WIDTH_MM` wide; ``original_from_canonical`` (2, 3); ``lungs`` (2, S, S) bool in
+    the canonical image, located in this film if possible, otherwise by the vote of all films."""
 
     gray: Floats
     pixel_aspect: float
@@ -119,7 +120,7 @@ class FilmWithLungs:
 
     @cached_property
     def lungs_original(self) -> NDArray[np.bool_]:
-        """(2, H, W) bool."""
+        """The lungs in original pixels, (2, H, W) bool."""
         from scipy import ndimage
 
         height, width = self.gray.shape
@@ -132,55 +133,55 @@ class FilmWithLungs:
 
 
 @dataclass(frozen=True)
-class Pasted:
-    """A lesion to paste: its kind, size, the number of its place on the film, and its shape."""
+class DrawnLesion:
+    """A lesion to paste: kind, size, number of its place in the film, and shape."""
 
     kind: str
     size_mm: float
     place: int
-    lesion: Lesion
+    shape: Lesion
 
 
-def _film(work: RunContext, row: int, vote: NDArray[np.bool_]) -> FilmWithLungs:
-    array = decode_films.read(work.images / work.rows[row].filename, sha256=work.rows[row].sha256)
-    gray = intensities(array, work.config)
+def _film(context: RunContext, row: int, vote: NDArray[np.bool_]) -> FilmWithLungs:
+    array = decode_films.decode_film(context.images / context.rows[row].filename, sha256=context.rows[row].sha256)
+    gray = intensities(array, context.config)
     nominal = NOMINAL_WIDTH_MM / gray.shape[1]
-    inputs, affines = files.open_npy(work.path("inputs.npy")), work.read("input_from_canonical.npy")
+    inputs, affines = files.open_npy(context.path("inputs.npy")), context.read("input_from_canonical.npy")
     [(_, aligned)] = canonical_batches(inputs, affines, rows=np.array([row]), batch=1)
-    own = lungs_of(aligned[0, 0].numpy())
+    own_lungs = lungs_of(aligned[0, 0].numpy())
     return FilmWithLungs(
         gray=gray,
         pixel_aspect=array.pixel_aspect,
         spacing_mm=array.spacing_mm or (nominal * array.pixel_aspect, nominal),
         is_nominal=array.spacing_mm is None,
-        original_from_canonical=read_and_align.original_from_canonical(work)[row],
-        lungs=vote if own is None else own,
+        original_from_canonical=read_and_align.original_from_canonical(context)[row],
+        lungs=vote if own_lungs is None else own_lungs,
     )
 
 
-def drawn_lesions(
-    film: FilmWithLungs, vote: NDArray[np.bool_], planned: LesionPlan, seed: tuple[int, int]
-) -> list[Pasted]:
-    """All lesions of a film: at each place every size, so that sizes and contrasts are compared at the same places. A
-    place is drawn in the lungs where most films have theirs; one without room for the lesion gives none."""
-    found = []
+def draw_lesions(
+    film: FilmWithLungs, vote: NDArray[np.bool_], plan: LesionPlan, seed: tuple[int, int]
+) -> list[DrawnLesion]:
+    """All lesions of a film: every size at each place, so that sizes and contrasts are compared at the same places. A
+    place is drawn inside the lungs of most films (``vote``); a lesion that does not fit there is left out."""
+    drawn = []
     for number, kind in enumerate(lesions.KINDS):
-        if kind not in planned.kinds:
+        if kind not in plan.kinds:
             continue
-        for place in range(planned.places):
+        for place in range(plan.places):
             stream = (*seed, number, place)
             rng = np.random.default_rng(stream)
             side = int(rng.integers(0, 2))
-            centre = _place(film, vote, rng) if kind == "nodule" else None
-            for size in planned.sizes(kind):
+            centre = _draw_place(film, vote, rng) if kind == "nodule" else None
+            for size in plan.sizes(kind):
                 lesion = _lesion(film, kind, size, side=side, centre=centre, rng=np.random.default_rng((*stream, 1)))
                 if lesion is not None:
-                    found.append(Pasted(kind, size, place, lesion))
-    return found
+                    drawn.append(DrawnLesion(kind, size, place, lesion))
+    return drawn
 
 
-def _place(film: FilmWithLungs, vote: NDArray[np.bool_], rng: np.random.Generator) -> tuple[float, float] | None:
-    """A point of the lungs, from the canonical image to the film's pixels; None where none lies in the film."""
+def _draw_place(film: FilmWithLungs, vote: NDArray[np.bool_], rng: np.random.Generator) -> tuple[float, float] | None:
+    """A random point (x, y) of the lungs in original pixels; None if no draw lies inside the film."""
     inside = np.argwhere(vote.any(0))
     height, width = film.gray.shape
     for _ in range(TRIES):
@@ -213,102 +214,101 @@ def _lesion(
 
 
 @dataclass(frozen=True)
-class Scored:
-    """One film's maps (2, h, w) by name of `weights_of`: standardised and fused (h, w), and its scores."""
+class ScoredFilm:
+    """A film's standardised, fused map (h, w) at each weight of `weights_of`, and its film scores."""
 
     fused: dict[str, Reals]
     scores: dict[str, float]
 
     def highest(self, name: str, patches: NDArray[np.int64] | None = None) -> float:
-        """The highest patch of a map, of these patches (n, 2) only where given; NaN where all are masked."""
+        """The highest patch score of a map, among ``patches`` (n, 2) if they are named; NaN if all are masked."""
         values = self.fused[name] if patches is None else self.fused[name][patches[:, 0], patches[:, 1]]
-        seen = values[~np.isnan(values)]
-        return float(seen.max()) if seen.size else float("nan")
+        unmasked = values[~np.isnan(values)]
+        return float(unmasked.max()) if unmasked.size else float("nan")
 
 
-def _score(work: RunContext, scorer: Any, inputs: Floats, row: int) -> Iterator[Scored]:
-    """Prepared films (N, S, S) that lie as the film of the row does."""
-    detector = work.detector
-    affines = np.repeat(work.read("input_from_canonical.npy")[row][None], len(inputs), axis=0)
-    every = np.arange(len(inputs))
-    for _, some in canonical_batches(inputs, affines, rows=every, batch=work.config.batch):
-        for features in work.extractor.patches(some, scorer.places):
+def _score(context: RunContext, scorer: Any, inputs: Floats, row: int) -> Iterator[ScoredFilm]:
+    """Scores prepared films (N, S, S), all with the alignment of the film at ``row``."""
+    detector = context.detector
+    affines = np.repeat(context.read("input_from_canonical.npy")[row][None], len(inputs), axis=0)
+    rows = np.arange(len(inputs))
+    for _, batch in canonical_batches(inputs, affines, rows=rows, batch=context.config.batch):
+        for features in context.extractor.patches(batch, scorer.places):
             maps = scorer.maps(features)[None]
             calibrated = detector.calibration
             values = fusion.standardised(maps, calibrated.mean, calibrated.std)
-            found = pipeline.score_maps(maps, detector)
-            yield Scored(
+            scores = pipeline.score_maps(maps, detector)
+            yield ScoredFilm(
                 {name: fusion.fuse(values, weight)[0] for name, weight in weights_of(detector).items()},
-                {"global": float(found.whole[0]), "region": float(found.region[0]), "fused": float(found.fused[0])},
+                {"global": float(scores.whole[0]), "region": float(scores.region[0]), "fused": float(scores.fused[0])},
             )
 
 
-def _paste_all(planned: LesionPlan, work: RunContext, report: StageProgress) -> dict[str, Any]:
-    """One file a film in lesions/, so that what was done before a restart stays done."""
-    keep, rows = work.mask(), work.readable()
-    scorer = scorer_of(work.detector.model, keep, work.config, work.device)
-    vote, marks = work.read("lungs.npy"), thresholds(work.detector)
+def _paste_all(plan: LesionPlan, context: RunContext, progress: StageProgress) -> dict[str, Any]:
+    """Writes one file per film in lesions/, so that a restart skips the films already done."""
+    keep, rows = context.mask(), context.readable()
+    scorer = scorer_of(context.detector.model, keep, context.config, context.device)
+    vote, by_map = context.read("lungs.npy"), thresholds(context.detector)
     for done, row in enumerate(rows.tolist()):
-        path = work.path(f"lesions/{row:06}.json")
+        path = context.path(f"lesions/{row:06}.json")
         if not path.is_file():
-            files.write_json(path, _paste_into(work, planned, row, scorer=scorer, vote=vote, marks=marks))
-        report(done + 1, len(rows))
-    return {"thresholds": marks}
+            files.write_json(path, _paste_into(context, plan, row, scorer=scorer, vote=vote, by_map=by_map))
+        progress(done + 1, len(rows))
+    return {"thresholds": by_map}
 
 
 def _paste_into(
-    work: RunContext, planned: LesionPlan, row: int, *, scorer: Any, vote: NDArray[np.bool_], marks: dict[str, Any]
+    context: RunContext, plan: LesionPlan, row: int, *, scorer: Any, vote: NDArray[np.bool_], by_map: dict[str, Any]
 ) -> dict[str, Any]:
-    film = _film(work, row, vote)
-    drawn = drawn_lesions(film, vote, planned, (work.config.seed, row))
-    pairs = [(one, contrast) for one in drawn for contrast in planned.contrasts]
-    before = next(_score(work, scorer, _prepared(film, film.gray, work)[None], row))
-    found = []
-    for first in range(0, len(pairs), work.config.batch):
-        some = pairs[first : first + work.config.batch]
-        inputs = np.stack(
-            [_prepared(film, lesions.paste(film.gray, one.lesion, contrast), work) for one, contrast in some]
-        )
-        for (one, contrast), after in zip(some, _score(work, scorer, inputs, row), strict=True):
-            found.append(_facts(work, film, one, contrast, before=before, after=after, marks=marks))
-    about = {"row": row, "nominal": film.is_nominal, "no_room": _wanted(planned) - len(pairs)}
-    return about | _marked(before, marks, "") | {"lesions": found}
+    film = _film(context, row, vote)
+    drawn = draw_lesions(film, vote, plan, (context.config.seed, row))
+    pairs = [(lesion, contrast) for lesion in drawn for contrast in plan.contrasts]
+    before = next(_score(context, scorer, _prepared(film, film.gray, context)[None], row))
+    pasted = []
+    for first in range(0, len(pairs), context.config.batch):
+        batch = pairs[first : first + context.config.batch]
+        images = [lesions.paste(film.gray, lesion.shape, contrast) for lesion, contrast in batch]
+        inputs = np.stack([_prepared(film, image, context) for image in images])
+        for (lesion, contrast), after in zip(batch, _score(context, scorer, inputs, row), strict=True):
+            pasted.append(_facts(context, film, lesion, contrast, before=before, after=after, by_map=by_map))
+    about = {"row": row, "nominal": film.is_nominal, "no_room": _planned_count(plan) - len(pairs)}
+    return about | _marked(before, by_map, "") | {"lesions": pasted}
 
 
-def _wanted(planned: LesionPlan) -> int:
-    return planned.places * len(planned.contrasts) * sum(len(planned.sizes(kind)) for kind in planned.kinds)
+def _planned_count(plan: LesionPlan) -> int:
+    return plan.places * len(plan.contrasts) * sum(len(plan.sizes(kind)) for kind in plan.kinds)
 
 
-def _prepared(film: FilmWithLungs, gray: Floats, work: RunContext) -> Floats:
-    image: Floats = resized(gray, work.config, pixel_aspect=film.pixel_aspect).image.numpy()
+def _prepared(film: FilmWithLungs, gray: Floats, context: RunContext) -> Floats:
+    image: Floats = resized(gray, context.config, pixel_aspect=film.pixel_aspect).image.numpy()
     return image
 
 
 def _facts(
-    work: RunContext,
+    context: RunContext,
     film: FilmWithLungs,
-    one: Pasted,
+    drawn: DrawnLesion,
     contrast: float,
     *,
-    before: Scored,
-    after: Scored,
-    marks: dict[str, Any],
+    before: ScoredFilm,
+    after: ScoredFilm,
+    by_map: dict[str, Any],
 ) -> dict[str, Any]:
-    config, keep = work.config, work.mask()
+    config, keep = context.config, context.mask()
     canonical_from_original = invert(film.original_from_canonical)
-    x, y = apply(canonical_from_original, np.array([one.lesion.centre])).numpy()[0]
+    x, y = apply(canonical_from_original, np.array([drawn.shape.centre])).numpy()[0]
     last = config.patches - 1
     row, column = (int(np.clip(value // config.stride, 0, last)) for value in (y, x))
-    patches = _patches(apply(canonical_from_original, one.lesion.points()).numpy(), config.stride, last)
+    patches = _patches(apply(canonical_from_original, drawn.shape.points()).numpy(), config.stride, last)
     cells = patches * config.grid // config.patches
     masked = ~keep[patches[:, 0], patches[:, 1]]
     facts: dict[str, Any] = {
-        "kind": one.kind,
-        "size_mm": one.size_mm,
+        "kind": drawn.kind,
+        "size_mm": drawn.size_mm,
         "contrast": contrast,
-        "place": one.place,
-        "x_original_px": float(one.lesion.centre[0]),
-        "y_original_px": float(one.lesion.centre[1]),
+        "place": drawn.place,
+        "x_original_px": float(drawn.shape.centre[0]),
+        "y_original_px": float(drawn.shape.centre[1]),
         "x_canonical_px": float(x),
         "y_canonical_px": float(y),
         "patch_row": row,
@@ -318,36 +318,36 @@ def _facts(
         "masked_share": float(masked.mean()),
         "cells_touched": len(np.unique(cells, axis=0)),
         "patches": len(patches),
-        "local_deviation": _local_deviation(film.gray, one.lesion),
+        "local_deviation": _local_deviation(film.gray, drawn.shape),
     }
     for name in before.scores:
-        there = after.highest(name, patches)
+        highest_there = after.highest(name, patches)
         facts[f"{name}_place_before"] = _plain(before.highest(name, patches))
-        facts[f"{name}_place_after"] = _plain(there)
-        facts[f"{name}_found_there"] = bool(there > marks[name]["value"])
-        facts[f"{name}_peak_there"] = bool(there >= after.highest(name))
-    return facts | _marked(after, marks, "_after") | _marked(before, marks, "_before")
+        facts[f"{name}_place_after"] = _plain(highest_there)
+        facts[f"{name}_found_there"] = bool(highest_there > by_map[name]["value"])
+        facts[f"{name}_peak_there"] = bool(highest_there >= after.highest(name))
+    return facts | _marked(after, by_map, "_after") | _marked(before, by_map, "_before")
 
 
-def _marked(scored: Scored, marks: dict[str, Any], when: str) -> dict[str, Any]:
-    """Score, highest patch, and whether that is above the threshold, by map."""
-    found: dict[str, Any] = {}
+def _marked(scored: ScoredFilm, by_map: dict[str, Any], when: str) -> dict[str, Any]:
+    """For each map: the film score, the highest patch, and whether that patch exceeds the threshold."""
+    columns: dict[str, Any] = {}
     for name, score in scored.scores.items():
         highest = scored.highest(name)
-        found |= {f"{name}_score{when}": score, f"{name}_highest{when}": highest}
-        found[f"{name}_marked{when}"] = bool(highest > marks[name]["value"])
-    return found
+        columns |= {f"{name}_score{when}": score, f"{name}_highest{when}": highest}
+        columns[f"{name}_marked{when}"] = bool(highest > by_map[name]["value"])
+    return columns
 
 
 def _patches(points: Reals, stride: int, last: int) -> NDArray[np.int64]:
-    """The patches (n, 2) as row, column that canonical points (m, 2) lie in; those beside the image count for the
-    nearest patch."""
+    """The patches (n, 2) as (row, column) that contain the canonical points (m, 2) as (x, y); a point outside the image
+    belongs to the nearest patch."""
     places = np.clip(np.floor(points[:, ::-1] / stride), 0, last).astype(np.int64)
     return np.unique(places, axis=0)
 
 
 def _local_deviation(gray: Floats, lesion: Lesion) -> float:
-    """The standard deviation of the film's own values where the lesion lies."""
+    """The standard deviation of the original gray values under the lesion."""
     return float(gray[lesion.rows, lesion.columns][lesion.change != 0].std())
 
 
@@ -355,31 +355,31 @@ def _plain(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 
-# what is left
+# results
 
 
-def _results(planned: LesionPlan, work: RunContext, report: StageProgress) -> dict[str, Any]:
-    """lesions.csv, films.csv and blind_spots.json."""
-    folder = work.folder
-    per_film = [files.read_json(work.path(f"lesions/{row:06}.json")) for row in work.readable().tolist()]
+def _results(plan: LesionPlan, context: RunContext, progress: StageProgress) -> dict[str, Any]:
+    """Writes lesions.csv, films.csv and blind_spots.json."""
+    folder = context.folder
+    per_film = [files.read_json(context.path(f"lesions/{row:06}.json")) for row in context.readable().tolist()]
     film_lines, lesion_lines = [], []
-    for one in per_film:
-        row = work.rows[one["row"]]
-        about = {"image": row.image, "filename": row.filename, "patient": row.patient or f"row {one['row']}"}
-        film_lines.append(about | {name: value for name, value in one.items() if name != "lesions"})
-        lesion_lines += [about | lesion for lesion in one["lesions"]]
+    for film in per_film:
+        row = context.rows[film["row"]]
+        about = {"image": row.image, "filename": row.filename, "patient": row.patient or f"row {film['row']}"}
+        film_lines.append(about | {name: value for name, value in film.items() if name != "lesions"})
+        lesion_lines += [about | lesion for lesion in film["lesions"]]
     if not lesion_lines:
-        raise EngineError("No lesion found room in any film: look at the alignment, or ask for smaller sizes.")
+        raise EngineError("No lesion fits into any film: check the alignment, or choose smaller sizes.")
     files.write_bytes(folder.path / "films.csv", _table(FILM_FIELDS, film_lines).encode())
     files.write_bytes(folder.path / "lesions.csv", _table(LESION_FIELDS, lesion_lines).encode())
-    detector, config = work.detector, work.config
+    detector, config = context.detector, context.config
     summary = {
         "format": FORMAT,
         "code_version": code_version(),
         "weights": detector.weights,
         "config": config.to_json(),
         "note": detector.note,
-        "asked": planned.to_json(),
+        "asked": plan.to_json(),
         "seed": config.seed,
         "fusion_weight": detector.choice.weight,
         "false_alarm_rate": config.false_alarm_rate,
@@ -387,13 +387,13 @@ def _results(planned: LesionPlan, work: RunContext, report: StageProgress) -> di
         "grid": config.grid,
         "size": config.size,
         "stride": config.stride,
-        "mask": work.mask().tolist(),
+        "mask": context.mask().tolist(),
         "lungs": folder.summary("lungs"),
         "films": len(film_lines),
-        "films_of_nominal_width": sum(one["nominal"] for one in per_film),
+        "films_of_nominal_width": sum(film["nominal"] for film in per_film),
         "nominal_width_mm": NOMINAL_WIDTH_MM,
         "lesions": len(lesion_lines),
-        "no_room": sum(one["no_room"] for one in per_film),
+        "no_room": sum(film["no_room"] for film in per_film),
         "flagged": folder.summary("align")["flagged"],
         "unreadable": folder.summary("films")["errors"],
     }
@@ -405,11 +405,11 @@ def _table(names: tuple[str, ...], lines: list[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([_cell(line[name]) for name in names] for line in lines)
+    writer.writerows([_csv_value(line[name]) for name in names] for line in lines)
     return text.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def _csv_value(value: Any) -> Any:
     if value is None:
         return ""
     if isinstance(value, bool):

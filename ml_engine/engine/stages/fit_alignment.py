@@ -26,21 +26,22 @@ from ml_engine.engine.reports import AlignmentReport, FilmResidual, PicturePair
 from ml_engine.engine.run_folder import StageProgress
 from ml_engine.engine.stages import landmarks
 from ml_engine.engine.stages.read_and_align import apply_alignment, original_from_canonical
-from ml_engine.engine.stages.run_context import RunContext, require
+from ml_engine.engine.stages.run_context import RunContext, require_films
 
 
-def fit_network(work: RunContext, report: StageProgress) -> dict[str, Any]:
-    """Fit on the align part, else on the fit part: network.safetensors; an epoch at a time is kept."""
-    part = manifest.alignment_part(work.rows[k].part for k in work.readable().tolist())
-    rows = work.readable(part)
-    require(rows, least=2, part=part)
-    inputs = files.open_npy(work.path("inputs.npy"))
-    if len(rows) < len(inputs):  # else they stay on disk
+def fit_network(context: RunContext, progress: StageProgress) -> dict[str, Any]:
+    """Fit the alignment on the align part, or on the fit part if align is empty: network.safetensors. Each finished
+    epoch is saved."""
+    part = manifest.alignment_part(context.rows[k].part for k in context.readable().tolist())
+    rows = context.readable(part)
+    require_films(rows, least=2, part=part)
+    inputs = files.open_npy(context.path("inputs.npy"))
+    if len(rows) < len(inputs):  # otherwise they stay on disk
         inputs = inputs[rows]
     images = torch.from_numpy(np.asarray(inputs, dtype=np.float32))[:, None]
     vgg = weights.default_folder() / weights.KNOWN["vgg19"].stored_name
-    config = work.config
-    model = _fitted(work, rows, images, report)
+    config = context.config
+    model = _fitted(context, rows, images, progress)
     header = {
         "format": FORMAT,
         "code_version": code_version(),
@@ -49,31 +50,31 @@ def fit_network(work: RunContext, report: StageProgress) -> dict[str, Any]:
         "films": len(rows),
         "perceptual_sha256": _vgg_sha256(vgg) if config.alignment.perceptual > 0 and vgg.exists() else None,
     }
-    with files.whole(work.path("network.safetensors")) as temporary:
+    with files.whole(context.path("network.safetensors")) as temporary:
         save_alignment(model, temporary, header=header)
     return {"part": part, "films": len(rows)}
 
 
-def _fitted(work: RunContext, rows: NDArray[np.int64], images: Tensor, report: StageProgress) -> FittedAlignment:
-    """The alignment by landmarks, or by network and search with the canonical image that the config asks for."""
-    config, valid = work.config, valid_area(work.read("boxes.npy")[rows], images.shape[-1])
-    points = landmarks.of_rows(landmarks.input_points(work), rows) if config.alignment.uses_landmarks else None
+def _fitted(context: RunContext, rows: NDArray[np.int64], images: Tensor, progress: StageProgress) -> FittedAlignment:
+    """The alignment by landmarks, or by network and search towards the configured canonical image."""
+    config, valid = context.config, valid_area(context.read("boxes.npy")[rows], images.shape[-1])
+    points = landmarks.for_rows(landmarks.input_points(context), rows) if config.alignment.uses_landmarks else None
     if config.alignment.method == "landmarks":
         return fit_landmarks(images, valid=valid, points=points or [], config=config.alignment, seed=config.seed)
-    canonical, facts = _canonical(work, images, valid, points)
+    canonical, facts = _canonical(context, images, valid, points)
     vgg = weights.default_folder() / weights.KNOWN["vgg19"].stored_name
 
-    def progress(stage: str, done: int, total: int, message: str | None) -> None:
-        report(done, total, message)
+    def relay(stage: str, done: int, total: int, message: str | None) -> None:
+        progress(done, total, message)
 
     model = fit_alignment(
         images,
         valid=valid,
         config=config.alignment,
         seed=config.seed,
-        checkpoint=work.path("epochs"),
-        progress=progress,
-        device=work.device.type,
+        checkpoint=context.path("epochs"),
+        progress=relay,
+        device=context.device.type,
         vgg_weights=vgg if vgg.exists() else None,
         canonical=canonical,
     )
@@ -81,17 +82,18 @@ def _fitted(work: RunContext, rows: NDArray[np.int64], images: Tensor, report: S
 
 
 def _canonical(
-    work: RunContext, images: Tensor, valid: Tensor, points: Sequence[Points] | None
+    context: RunContext, images: Tensor, valid: Tensor, points: Sequence[Points] | None
 ) -> tuple[Tensor | None, dict[str, Any]]:
-    """The canonical image, float32 (S, S), that does not come of the fit itself, and what the report says of it."""
+    """The canonical image, float32 (S, S), or None if the fit itself makes one, and the fields that it adds to the
+    report."""
     if points is not None:
-        image, found = canonical_by_landmarks(images, valid=valid, points=points, config=work.config.alignment)
-        return image, {"landmarks": found, "canonical_source": "mean of films aligned by landmarks"}
-    if work.config.alignment.canonical == "groupwise":
+        image, measures = canonical_by_landmarks(images, valid=valid, points=points, config=context.config.alignment)
+        return image, {"landmarks": measures, "canonical_source": "mean of films aligned by landmarks"}
+    if context.config.alignment.canonical == "groupwise":
         return None, {}
-    given = torch.from_numpy(files.read_npy(work.folder.input_path("canonical", work.request)))
+    file_image = torch.from_numpy(files.read_npy(context.folder.input_path("canonical", context.spec)))
     size = images.shape[-1]
-    image = F.interpolate(given[None, None].float(), (size, size), mode="bilinear", antialias=True)[0, 0]
+    image = F.interpolate(file_image[None, None].float(), (size, size), mode="bilinear", antialias=True)[0, 0]
     return image.clamp(0, 1), {"canonical_source": "a file that was given"}
 
 
@@ -99,37 +101,37 @@ def _vgg_sha256(path: Any) -> str | None:
     return weights.read_header(path)[1].get("sha256")
 
 
-def place_films(work: RunContext, report: StageProgress) -> dict[str, Any]:
-    """The affines of all films of the run: input_from_canonical.npy, in the pixels of the input."""
-    model = load_alignment(work.path("network.safetensors"))
-    inputs, boxes = files.open_npy(work.path("inputs.npy")), work.read("boxes.npy")
-    affines = np.full((len(work.rows), 2, 3), np.nan)
+def place_films(context: RunContext, progress: StageProgress) -> dict[str, Any]:
+    """Writes the affines of all films of the run: input_from_canonical.npy (N, 2, 3), in input pixels."""
+    model = load_alignment(context.path("network.safetensors"))
+    inputs, boxes = files.open_npy(context.path("inputs.npy")), context.read("boxes.npy")
+    affines = np.full((len(context.rows), 2, 3), np.nan)
     flagged: list[int] = []
-    readable = work.readable()
-    points = landmarks.points_for(work, model)
+    readable = context.readable()
+    points = landmarks.points_for(context, model)
     for first in range(0, len(readable), 32):
         at = readable[first : first + 32]
-        affines[at], failed = apply_alignment(model, inputs[at], boxes[at], points=landmarks.of_rows(points, at))
+        affines[at], failed = apply_alignment(model, inputs[at], boxes[at], points=landmarks.for_rows(points, at))
         flagged += at[failed].tolist()
-        report(first + len(at), len(readable))
-    files.write_npy(work.path("input_from_canonical.npy"), affines)
-    return {"flagged": flagged} | landmarks.placements(work, model, points)
+        progress(first + len(at), len(readable))
+    files.write_npy(context.path("input_from_canonical.npy"), affines)
+    return {"flagged": flagged} | landmarks.placements(context, model, points)
 
 
-def write_results(work: RunContext, report: StageProgress) -> dict[str, Any]:
-    """alignment.safetensors, affines.npy, alignment.json, pictures/."""
-    folder = work.folder
+def write_results(context: RunContext, progress: StageProgress) -> dict[str, Any]:
+    """Writes alignment.safetensors, affines.npy, alignment.json and pictures/."""
+    folder = context.folder
     measured = folder.summary("measure")
     for name in measured["pictures"]:
-        files.link_or_copy(work.path(f"pictures/{name}"), folder.path / "pictures" / name)
-    files.link_or_copy(work.path("network.safetensors"), folder.path / "alignment.safetensors")
-    files.write_npy(folder.path / "affines.npy", original_from_canonical(work))
-    model = load_alignment(work.path("network.safetensors"))
+        files.link_or_copy(context.path(f"pictures/{name}"), folder.path / "pictures" / name)
+    files.link_or_copy(context.path("network.safetensors"), folder.path / "alignment.safetensors")
+    files.write_npy(folder.path / "affines.npy", original_from_canonical(context))
+    model = load_alignment(context.path("network.safetensors"))
     placed, fitted = folder.summary("align"), folder.summary("network")
     AlignmentReport(
         format=FORMAT,
-        weights={"name": work.config.weights, "sha256": None},
-        config=work.config.to_json(),
+        weights={"name": context.config.weights, "sha256": None},
+        config=context.config.to_json(),
         measures=AlignmentMeasures.from_json(model.report | measured["report"]),
         part=fitted["part"],
         films=fitted["films"],

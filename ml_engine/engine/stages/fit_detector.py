@@ -22,29 +22,29 @@ from ml_engine.engine.describe_detector import describe
 from ml_engine.engine.fit_scores import FitScore, FitScores
 from ml_engine.engine.reports import PartCounts, SuspectFilm
 from ml_engine.engine.run_folder import StageProgress
-from ml_engine.engine.stages.run_context import RunContext, require
+from ml_engine.engine.stages.run_context import RunContext, require_films
 
-SUSPECTS = 20  # fit films that a detector's page names
+SUSPECTS = 20  # fit films listed on a detector's page
 
 
-def find_mask(work: RunContext, report: StageProgress) -> dict[str, Any]:
-    """The hard mask from the mean aligned film of the fit part: mask.npy (h, w) bool."""
-    errors = work.errors
-    manifest.check_parts([row for k, row in enumerate(work.rows) if k not in errors], work.config)
-    rows = work.readable("fit")
-    require(rows, least=1, part="fit")
-    inputs, affines = files.open_npy(work.path("inputs.npy")), work.read("input_from_canonical.npy")
-    mean = canonical_films.mean_film(inputs, affines, rows=rows[: work.config.mask_images])
-    mask = masking.hard_mask(mean, work.config)
-    files.write_npy(work.path("mask.npy"), mask.keep)
-    report(1, 1)
+def find_mask(context: RunContext, progress: StageProgress) -> dict[str, Any]:
+    """Writes the hard mask from the mean aligned film of the fit part: mask.npy (h, w) bool."""
+    errors = context.errors
+    manifest.check_parts([row for k, row in enumerate(context.rows) if k not in errors], context.config)
+    rows = context.readable("fit")
+    require_films(rows, least=1, part="fit")
+    inputs, affines = files.open_npy(context.path("inputs.npy")), context.read("input_from_canonical.npy")
+    mean = canonical_films.mean_film(inputs, affines, rows=rows[: context.config.mask_images])
+    mask = masking.hard_mask(mean, context.config)
+    files.write_npy(context.path("mask.npy"), mask.keep)
+    progress(1, 1)
     return {"threshold": mask.threshold, "share_kept": mask.share}
 
 
-def extract(work: RunContext, report: StageProgress) -> dict[str, Any]:
-    """The unmasked patch features of the fit part: features.npy (F * P, D) float32, film by film."""
-    rows = work.readable("fit")
-    batches = work.features_of(rows, report)
+def extract(context: RunContext, progress: StageProgress) -> dict[str, Any]:
+    """Writes the unmasked patch features of the fit part: features.npy (F * P, D) float32, film by film."""
+    rows = context.readable("fit")
+    batches = context.features_of(rows, progress)
     _, first = next(batches)
     per_film, wide = first.shape[1:]
 
@@ -53,153 +53,155 @@ def extract(work: RunContext, report: StageProgress) -> dict[str, Any]:
         for _, batch in batches:
             yield batch.reshape(-1, wide).numpy()
 
-    files.stream_npy(work.path("features.npy"), (len(rows) * per_film, wide), parts())
+    files.stream_npy(context.path("features.npy"), (len(rows) * per_film, wide), parts())
     return {"films": len(rows), "patches": per_film, "dimensions": wide}
 
 
-def _fit_features(work: RunContext) -> tuple[torch.Tensor, Source]:
-    places = memory_bank.places_of(work.mask())
-    source = Source(places, torch.from_numpy(work.readable("fit")))
-    return torch.from_numpy(files.open_npy(work.path("features.npy"))), source
+def _fit_features(context: RunContext) -> tuple[torch.Tensor, Source]:
+    places = memory_bank.places_of(context.mask())
+    source = Source(places, torch.from_numpy(context.readable("fit")))
+    return torch.from_numpy(files.open_npy(context.path("features.npy"))), source
 
 
-def select(work: RunContext, report: StageProgress) -> dict[str, Any]:
-    """The detector's model, of PatchCore its global and region banks: banks.safetensors."""
-    features, source = _fit_features(work)
+def select(context: RunContext, progress: StageProgress) -> dict[str, Any]:
+    """Writes the detector's model, for PatchCore its global and region banks: banks.safetensors."""
+    features, source = _fit_features(context)
     model = detectors.fit_model(
-        features.to(work.device), source, model_selection.at_highest_rate(work.config), progress=report
+        features.to(context.device), source, model_selection.at_highest_rate(context.config), progress=progress
     )
-    files.write_tensors(work.path("banks.safetensors"), detectors.to_tensors(model), {})
+    files.write_tensors(context.path("banks.safetensors"), detectors.to_tensors(model), {})
     return {}
 
 
-def calibrate(work: RunContext, report: StageProgress) -> dict[str, Any]:
-    """Raw maps of normals under each candidate: calibration.npy (C, n, 2, h, w), of the calibrate part, else of the fit
-    part by folds of patients, each scored against a model of the other folds."""
-    rows = work.readable("calibrate")
+def calibrate(context: RunContext, progress: StageProgress) -> dict[str, Any]:
+    """Writes the raw maps of normals under each candidate: calibration.npy (C, n, 2, h, w). They are of the calibrate
+    part if there is one, otherwise of the fit part, each fold of patients scored by a model of the other folds."""
+    rows = context.readable("calibrate")
     if len(rows):
-        files.write_npy(work.path("calibration.npy"), _maps(work, rows, report))
+        files.write_npy(context.path("calibration.npy"), _maps(context, rows, progress))
         return {"source": "calibrate"}
-    folds = _folds(work)
-    files.write_npy(work.path("calibration.npy"), _fold_maps(work, folds, work.config, report))
+    folds = _folds(context)
+    files.write_npy(context.path("calibration.npy"), _fold_maps(context, folds, context.config, progress))
     return {"source": in_memory.fold_words(folds)}
 
 
-def _folds(work: RunContext) -> NDArray[np.int64]:
+def _folds(context: RunContext) -> NDArray[np.int64]:
     """The fold of each fit film."""
-    patients = [work.rows[k].patient or f"row {k}" for k in work.readable("fit")]
-    return calibration.patient_folds(patients, folds=work.config.folds, seed=work.config.seed)
+    patients = [context.rows[k].patient or f"row {k}" for k in context.readable("fit")]
+    return calibration.patient_folds(patients, folds=context.config.folds, seed=context.config.seed)
 
 
 def _fold_maps(
-    work: RunContext, folds: NDArray[np.int64], config: PipelineConfig, report: StageProgress
+    context: RunContext, folds: NDArray[np.int64], config: PipelineConfig, progress: StageProgress
 ) -> fusion.Maps:
-    features, source = _fit_features(work)
+    features, source = _fit_features(context)
     return in_memory.fold_maps(
-        features, source, folds, keep=work.mask(), config=config, device=work.device, progress=report
+        features, source, folds, keep=context.mask(), config=config, device=context.device, progress=progress
     )
 
 
-def tune(work: RunContext, report: StageProgress) -> dict[str, Any]:
-    """What is chosen on the tune part, by the raw maps of its normal and abnormal films under each candidate: tune.npy
-    (C, n, 2, h, w)."""
-    rows = np.array([k for k in work.readable("tune") if work.rows[k].label in ("normal", "abnormal")], np.int64)
-    if not model_selection.is_free(work.config):
-        if work.keeps_features:  # grow and forget need those of all films, though nothing is chosen here
-            deque(work.features_of(rows, report), maxlen=0)
+def tune(context: RunContext, progress: StageProgress) -> dict[str, Any]:
+    """Choose the free settings on the tune part. Writes the raw maps of its normal and abnormal films under each
+    candidate: tune.npy (C, n, 2, h, w)."""
+    rows = np.array([k for k in context.readable("tune") if context.rows[k].label in ("normal", "abnormal")], np.int64)
+    if not model_selection.is_free(context.config):
+        if context.keeps_features:  # grow and forget need the features of all films
+            deque(context.features_of(rows, progress), maxlen=0)
         rows = rows[:0]
-    files.write_npy(work.path("tune.npy"), _maps(work, rows, report))
-    abnormal = np.array([work.rows[k].label == "abnormal" for k in rows], dtype=np.bool_)
-    patients = [work.rows[k].patient or f"row {k}" for k in rows]
-    choice = pipeline.choose(work.read("tune.npy"), abnormal, _calibrated(work), work.config, patients=patients)
+    files.write_npy(context.path("tune.npy"), _maps(context, rows, progress))
+    abnormal = np.array([context.rows[k].label == "abnormal" for k in rows], dtype=np.bool_)
+    patients = [context.rows[k].patient or f"row {k}" for k in rows]
+    maps = context.read("tune.npy")
+    choice = pipeline.choose(maps, abnormal, _calibrated(context), context.config, patients=patients)
     return {"choice": model_selection.to_json(choice)}
 
 
-def _calibrated(work: RunContext) -> list[pipeline.Calibration]:
+def _calibrated(context: RunContext) -> list[pipeline.Calibration]:
     """The calibration of each candidate."""
-    source = work.folder.summary("calibrate")["source"]
-    return [pipeline.calibrate(maps, source=source, config=work.config) for maps in work.read("calibration.npy")]
+    source = context.folder.summary("calibrate")["source"]
+    return [pipeline.calibrate(maps, source=source, config=context.config) for maps in context.read("calibration.npy")]
 
 
-def _choice(work: RunContext) -> model_selection.Choice:
-    return model_selection.from_json(work.folder.summary("tune")["choice"])
+def _choice(context: RunContext) -> model_selection.Choice:
+    return model_selection.from_json(context.folder.summary("tune")["choice"])
 
 
-def _maps(work: RunContext, rows: NDArray[np.int64], report: StageProgress) -> fusion.Maps:
+def _maps(context: RunContext, rows: NDArray[np.int64], progress: StageProgress) -> fusion.Maps:
     """Raw maps (C, n, 2, h, w) of the films at ``rows`` against the run's model, under each candidate."""
     scorers = model_selection.Scorers(
-        _model(work), work.mask(), work.config, work.device, films=len(work.readable("fit"))
+        _model(context), context.mask(), context.config, context.device, films=len(context.readable("fit"))
     )
-    maps = [scorers.maps(film) for _, batch in work.features_of(rows, report) for film in batch]
-    none = np.zeros((len(model_selection.candidates(work.config)), 0, 2, *work.mask().shape), np.float32)
-    return np.stack(maps, axis=1) if maps else none
+    maps = [scorers.maps(film) for _, batch in context.features_of(rows, progress) for film in batch]
+    no_maps = np.zeros((len(model_selection.candidates(context.config)), 0, 2, *context.mask().shape), np.float32)
+    return np.stack(maps, axis=1) if maps else no_maps
 
 
-def _model(work: RunContext) -> detectors.Model:
-    tensors, _ = files.read_tensors(work.path("banks.safetensors"))
-    return detectors.from_tensors(tensors, work.config)
+def _model(context: RunContext) -> detectors.Model:
+    tensors, _ = files.read_tensors(context.path("banks.safetensors"))
+    return detectors.from_tensors(tensors, context.config)
 
 
-def cross_fit(work: RunContext, report: StageProgress) -> dict[str, Any]:
-    """The fit films' own scores, each by a model of the other folds' patients under what was chosen: fit_maps.npy
-    (F, 2, h, w); those of the calibration where it was made so."""
-    folds, choice = _folds(work), _choice(work)
-    if not work.config.cross_fit or folds.max() == 0:
+def cross_fit(context: RunContext, progress: StageProgress) -> dict[str, Any]:
+    """Writes the fit films' own maps, each from a model of the other folds' patients with the chosen settings:
+    fit_maps.npy (F, 2, h, w). Takes the calibration maps if they were made by folds."""
+    folds, choice = _folds(context), _choice(context)
+    if not context.config.cross_fit or folds.max() == 0:
         return {"folds": 0}
-    if len(work.readable("calibrate")):
-        chosen = model_selection.restrict_to(work.config, model_selection.candidates(work.config)[choice.candidate])
-        maps = _fold_maps(work, folds, chosen, report)[0]
+    if len(context.readable("calibrate")):
+        candidate = model_selection.candidates(context.config)[choice.candidate]
+        config = model_selection.restrict_to(context.config, candidate)
+        maps = _fold_maps(context, folds, config, progress)[0]
     else:
-        maps = work.read("calibration.npy")[choice.candidate]
-    files.write_npy(work.path("fit_maps.npy"), maps)
+        maps = context.read("calibration.npy")[choice.candidate]
+    files.write_npy(context.path("fit_maps.npy"), maps)
     return {"folds": int(folds.max()) + 1}
 
 
-def write_results(work: RunContext, report: StageProgress) -> dict[str, Any]:
-    """detector.safetensors, detector.json, mask.npy; fit_maps.npy and fit_scores.csv where films were cross-fitted."""
-    folder, config = work.folder, work.config
+def write_results(context: RunContext, progress: StageProgress) -> dict[str, Any]:
+    """Writes detector.safetensors, detector.json, mask.npy; with cross-fitting also fit_maps.npy and fit_scores.csv."""
+    folder, config = context.folder, context.config
     detector = pipeline.assemble(
         config,
-        _model(work),
-        masking.HardMask(work.mask(), folder.summary("mask")["threshold"]),
-        films=len(work.readable("fit")),
-        calibrated=_calibrated(work),
-        choice=_choice(work),
-        weights=work.backbone.to_json(),
-        alignment_sha256=(work.request.inputs or {}).get("alignment") if config.align == "network" else None,
+        _model(context),
+        masking.HardMask(context.mask(), folder.summary("mask")["threshold"]),
+        films=len(context.readable("fit")),
+        calibrated=_calibrated(context),
+        choice=_choice(context),
+        weights=context.backbone.to_json(),
+        alignment_sha256=(context.spec.inputs or {}).get("alignment") if config.align == "network" else None,
     )
     pipeline.save_detector(detector, folder.path / "detector.safetensors")
-    files.write_npy(folder.path / "mask.npy", work.mask())
+    files.write_npy(folder.path / "mask.npy", context.mask())
     describe(
         detector,
-        parts=PartCounts.of(work.rows),
+        parts=PartCounts.of(context.rows),
         flagged=folder.summary("align")["flagged"],
         unreadable=folder.summary("films")["errors"],
-        suspects=_write_fit_scores(work, detector),
+        suspects=_write_fit_scores(context, detector),
     ).write(folder.path)
     return {}
 
 
-def _write_fit_scores(work: RunContext, detector: pipeline.FittedDetector) -> list[SuspectFilm]:
-    """fit_maps.npy and fit_scores.csv, one line a fit film in the manifest's order; returns the most suspect films for
-    a page, highest first. Nothing, and no file, where films were not cross-fitted."""
-    if not work.folder.summary("crossfit")["folds"]:
+def _write_fit_scores(context: RunContext, detector: pipeline.FittedDetector) -> list[SuspectFilm]:
+    """Write fit_maps.npy and fit_scores.csv, one line per fit film in the manifest's order, and return the most suspect
+    films, highest score first. Without cross-fitting, write nothing and return an empty list."""
+    if not context.folder.summary("crossfit")["folds"]:
         return []
-    scores, folds = pipeline.cross_fitted_scores(work.read("fit_maps.npy"), detector), _folds(work)
+    scores, folds = pipeline.cross_fitted_scores(context.read("fit_maps.npy"), detector), _folds(context)
     p_values = calibration.p_values_among(scores.fused)
     films = [
         FitScore(
-            image=work.rows[row].image,
-            filename=work.rows[row].filename,
+            image=context.rows[row].image,
+            filename=context.rows[row].filename,
             fold=int(folds[k]),
             whole=float(scores.whole[k]),
             region=float(scores.region[k]),
             fused=float(scores.fused[k]),
             p_value=float(p_values[k]),
         )
-        for k, row in enumerate(work.readable("fit").tolist())
+        for k, row in enumerate(context.readable("fit").tolist())
     ]
-    FitScores(work.folder.path).write(films, work.path("fit_maps.npy"))
+    FitScores(context.folder.path).write(films, context.path("fit_maps.npy"))
     highest = [films[k] for k in np.argsort(-scores.fused, kind="stable")[:SUSPECTS].tolist()]
     return [
         SuspectFilm(image=film.image, filename=film.filename, fused=film.fused, p_value=film.p_value)

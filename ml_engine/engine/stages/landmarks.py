@@ -1,4 +1,4 @@
-"""The landmarks of a run's films, from original pixels to those of the input."""
+"""The landmarks of a run's films, converted from original to input pixels."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from ml_engine.engine.landmarks import Mark
 from ml_engine.engine.reports import FilmResidual
 from ml_engine.engine.stages.run_context import RunContext
 
-SLACK = 1.0  # input pixels by which a landmark may lie outside its film: the film's box is in whole pixels
+SLACK = 1.0  # input pixels by which a landmark may lie outside its film, whose box is in whole pixels
 
 
-def input_points(work: RunContext) -> list[Points]:
-    """Each row's landmarks in pixels of the input, empty where it has none or could not be read.
+def input_points(context: RunContext) -> list[Points]:
+    """Each row's landmarks in input pixels, empty for a film that has none or could not be read.
 
-    Raises EngineError without inputs/landmarks.csv, InvalidLandmarks for one of another film or one outside it.
+    Raises EngineError if inputs/landmarks.csv is missing, InvalidLandmarks for a landmark of an unknown film or outside
+    its film.
     """
-    marks = landmarks.read(work.folder.input_path("landmarks", work.request))
-    boxes, affines = work.read("boxes.npy"), work.read("original_from_input.npy")
-    unreadable = work.errors
-    found: list[Points] = []
-    for k, film in enumerate(landmarks.by_row(marks, work.rows)):
-        found.append({} if k in unreadable or not film else _points(film, boxes[k], affines[k]))
-    return found
+    marks = landmarks.read(context.folder.input_path("landmarks", context.spec))
+    boxes, affines = context.read("boxes.npy"), context.read("original_from_input.npy")
+    unreadable = context.errors
+    points: list[Points] = []
+    for k, film in enumerate(landmarks.by_row(marks, context.rows)):
+        points.append({} if k in unreadable or not film else _points(film, boxes[k], affines[k]))
+    return points
 
 
 def _points(film: Sequence[Mark], box: NDArray[np.int64], affine: NDArray[np.float64]) -> Points:
@@ -42,30 +43,30 @@ def _points(film: Sequence[Mark], box: NDArray[np.int64], affine: NDArray[np.flo
             width, height = np.rint(apply(affine, np.array([[right, bottom]])).numpy()[0]).astype(int).tolist()
             raise InvalidLandmarks(
                 f"The landmark {mark.name} of {mark.film} is at ({mark.x:g}, {mark.y:g}), outside the film, whose "
-                f"last corner is near ({width}, {height}): write x and y in original pixels."
+                f"lower right corner is near ({width}, {height}): write x and y in original pixels."
             )
     return {mark.name: (float(x), float(y)) for mark, (x, y) in zip(film, at, strict=True)}
 
 
-def points_for(work: RunContext, model: FittedAlignment) -> list[Points] | None:
-    """The landmarks of each row where the model aligns by them, else None."""
-    return input_points(work) if model.config.method == "landmarks" else None
+def points_for(context: RunContext, model: FittedAlignment) -> list[Points] | None:
+    """The landmarks of each row if the model aligns by landmarks, otherwise None."""
+    return input_points(context) if model.config.method == "landmarks" else None
 
 
-def of_rows(points: Sequence[Points] | None, rows: NDArray[np.int64]) -> list[Points] | None:
+def for_rows(points: Sequence[Points] | None, rows: NDArray[np.int64]) -> list[Points] | None:
     return None if points is None else [points[k] for k in rows]
 
 
-def placements(work: RunContext, model: FittedAlignment, points: Sequence[Points] | None) -> dict[str, Any]:
-    """What is said of each film that could be read: its row with its residual in canonical pixels, or the reason
-    why its landmarks do not align it; {} for an alignment that goes by other means."""
+def placements(context: RunContext, model: FittedAlignment, points: Sequence[Points] | None) -> dict[str, Any]:
+    """{"landmarks": [...]}: for each readable film its row and its residual in canonical pixels, or the reason why its
+    landmarks do not align it. {} for an alignment by other means."""
     if points is None:
         return {}
-    size = work.config.alignment.size if work.request.kind == "fit_alignment" else work.config.size
-    found: list[FilmResidual] = []
-    for k in work.readable().tolist():
+    size = context.config.alignment.size if context.spec.kind == "fit_alignment" else context.config.size
+    residuals: list[FilmResidual] = []
+    for k in context.readable().tolist():
         placed = model.placed(points[k], size=size)
-        found.append(FilmResidual(row=k, residual_px=placed.residual, reason=placed.reason))
+        residuals.append(FilmResidual(row=k, residual_px=placed.residual, reason=placed.reason))
         if placed.reason:
-            work.folder.log(f"Row {k + 1} of images.csv stays as it came: {placed.reason}.")
-    return {"landmarks": to_json(found)}
+            context.folder.log(f"Row {k + 1} of images.csv is not aligned: {placed.reason}.")
+    return {"landmarks": to_json(residuals)}

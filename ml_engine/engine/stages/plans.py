@@ -1,4 +1,4 @@
-"""What a run of many cells is going to do: its alignments and its cells; without torch."""
+"""The plan of an ablation or a sweep: its alignments and its experiments. Does not import torch."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ RANDOM = "random"
 
 @dataclass(frozen=True)
 class Experiment:
-    """A row of the tables: ``changes`` to the run's config as text, and the ``alignment`` it uses, empty for films as
-    they lie."""
+    """One detector of an ablation or a sweep, a row of its table: ``changes`` to the run's config, as text, and the
+    name of its ``alignment``, empty for unaligned films."""
 
     name: str
     words: str
@@ -30,35 +30,36 @@ class Experiment:
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentPlan:
-    """``alignments``: name to the changes of its settings; ``cells`` in the order of the tables; ``scored`` are the
-    parts that each cell scores; ``needed`` is the cell without which the others say nothing, empty where there is none;
-    ``asked`` stands in the summary, the JSON file of the run's kind."""
+    """``alignments`` maps a name to the settings that it changes. ``experiments`` are in the order of the tables; each
+    scores the parts ``scored``. ``needed`` names the experiment that the others are compared with, so that the run ends
+    if it is refused; empty if there is none. ``asked`` is copied into the summary, the JSON file of the run's kind."""
 
     alignments: dict[str, dict[str, str]]
-    cells: tuple[Experiment, ...]
+    experiments: tuple[Experiment, ...]
     scored: tuple[str, ...]
     needed: str = ""
     asked: dict[str, Any] = field(default_factory=dict)
 
     def feature_sets(self, config: PipelineConfig) -> int:
-        """How often the backbone goes over all films: the cells share the rest."""
-        return len({features_digest(cell, config) for cell in self.cells})
+        """How often the backbone processes all films; experiments with equal features share them."""
+        return len({features_digest(experiment, config) for experiment in self.experiments})
 
     def forecast(self, config: PipelineConfig) -> str:
-        """What the run is going to do, in words: "1 alignment and 12 detectors on 2 sets of features"."""
-        fitted = _counted(len(self.alignments), "alignment") + " and " if self.alignments else ""
-        sets = _counted(self.feature_sets(config), "set")
-        return f"{fitted}{_counted(len(self.cells), 'detector')} on {sets} of features"
+        """The amount of work in words: "1 alignment and 12 detectors on 2 sets of features"."""
+        alignments = _count(len(self.alignments), "alignment") + " and " if self.alignments else ""
+        sets = _count(self.feature_sets(config), "set")
+        return f"{alignments}{_count(len(self.experiments), 'detector')} on {sets} of features"
 
 
-def _counted(count: int, word: str) -> str:
+def _count(count: int, word: str) -> str:
     return f"{count} {word}{'' if count == 1 else 's'}"
 
 
-def features_digest(cell: Experiment, base: PipelineConfig) -> str:
-    """The same for cells whose films come out the same, and share their features."""
-    config = cell.config(base)
-    key = key_of(config, weights={"name": config.weights, "sha256": None}, alignment_sha256=cell.alignment, device="")
-    if config.weights != RANDOM:  # the seed is of random weights alone
+def features_digest(experiment: Experiment, base: PipelineConfig) -> str:
+    """A digest that is equal for experiments whose features are equal, so that they share one store."""
+    config = experiment.config(base)
+    weights = {"name": config.weights, "sha256": None}
+    key = key_of(config, weights=weights, alignment_sha256=experiment.alignment, device="")
+    if config.weights != RANDOM:  # only random weights depend on the seed
         key["weights"] = config.weights
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The stages that all kinds of run begin with: reading the films and aligning them."""
+"""The stages that all kinds of run begin with: decoding the films and aligning them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ CHUNK = 32
 Input = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]  # image, box, original_from_input
 
 
-def read_films(work: RunContext, report: StageProgress) -> dict[str, Any]:
-    """Decode, scale and resize every film: inputs.npy (N, S, S), boxes.npy (N, 4), original_from_input.npy."""
-    rows = work.rows
-    if work.request.kind == "fit_detector":  # before the minutes that reading takes
-        manifest.check_parts(rows, work.config)
-    size = work.config.alignment.size if work.request.kind == "fit_alignment" else work.config.size
+def read_films(context: RunContext, progress: StageProgress) -> dict[str, Any]:
+    """Decode, scale and resize all films: inputs.npy (N, S, S), boxes.npy (N, 4), original_from_input.npy (N, 2, 3)."""
+    rows = context.rows
+    if context.spec.kind == "fit_detector":  # refuse before the minutes of decoding
+        manifest.check_parts(rows, context.config)
+    size = context.config.alignment.size if context.spec.kind == "fit_alignment" else context.config.size
     boxes = np.zeros((len(rows), 4), dtype=np.int64)
     affines = np.full((len(rows), 2, 3), np.nan)
     errors: dict[str, str] = {}
@@ -37,83 +37,86 @@ def read_films(work: RunContext, report: StageProgress) -> dict[str, Any]:
     def inputs() -> Iterator[NDArray[np.float32]]:
         for k, row in enumerate(rows):
             try:
-                image, boxes[k], affines[k] = _kept_input(work, k) or _read_input(work, row, size)
+                image, boxes[k], affines[k] = _stored_input(context, k) or _read_input(context, row, size)
                 yield image[None]
             except (UnreadableImage, UnsupportedImage) as problem:
                 errors[str(k)] = str(problem)
-                work.folder.log(f"Row {k + 1} of images.csv could not be read: {problem}")
+                context.folder.log(f"Row {k + 1} of images.csv could not be read: {problem}")
                 yield np.zeros((1, size, size), dtype=np.float32)
-            report(k + 1, len(rows))
+            progress(k + 1, len(rows))
 
-    files.stream_npy(work.path("inputs.npy"), (len(rows), size, size), inputs())
-    files.write_npy(work.path("boxes.npy"), boxes)
-    files.write_npy(work.path("original_from_input.npy"), affines)
+    files.stream_npy(context.path("inputs.npy"), (len(rows), size, size), inputs())
+    files.write_npy(context.path("boxes.npy"), boxes)
+    files.write_npy(context.path("original_from_input.npy"), affines)
     if len(errors) == len(rows):
-        _refuse_unless_scoring(work, errors["0"])
+        _refuse_unless_scoring(context, errors["0"])
     return {"errors": errors}
 
 
-def _read_input(work: RunContext, row: manifest.ManifestRow, size: int) -> Input:
-    film = prepare(decode_films.read(work.images / row.filename, sha256=row.sha256), work.config, size=size)
+def _read_input(context: RunContext, row: manifest.ManifestRow, size: int) -> Input:
+    decoded = decode_films.decode_film(context.images / row.filename, sha256=row.sha256)
+    film = prepare(decoded, context.config, size=size)
     return film.image.numpy(), np.array(film.box), film.original_from_input.numpy()
 
 
-def _kept_input(work: RunContext, row: int) -> Input | None:
-    kept = work.kept(row)
+def _stored_input(context: RunContext, row: int) -> Input | None:
+    kept = context.kept(row)
     return (kept.image, kept.box, kept.original_from_input) if kept else None
 
 
-def _refuse_unless_scoring(work: RunContext, first: str) -> None:
-    """No film could be read. Scores may all be NaN; a fit, and a folder without its films, get a sentence."""
-    if not any((work.images / row.filename).is_file() for row in work.rows):
+def _refuse_unless_scoring(context: RunContext, first: str) -> None:
+    """Called when no film could be read. Scores may all be NaN, but a fit, and a run whose film files are missing,
+    raise EngineError."""
+    if not any((context.images / row.filename).is_file() for row in context.rows):
         raise EngineError(
-            f"None of the {len(work.rows)} files that images.csv names is in {work.images}: name their folder with "
-            "--images."
+            f"None of the {len(context.rows)} files that images.csv names is in {context.images}: name their folder "
+            "with --images."
         )
-    if work.request.kind != "score":
-        raise EngineError(f"None of the {len(work.rows)} films could be read. The first: {first}")
+    if context.spec.kind != "score":
+        raise EngineError(f"None of the {len(context.rows)} films could be read. The first: {first}")
 
 
-def align(work: RunContext, report: StageProgress) -> dict[str, Any]:
-    """Where each film lies in the canonical frame: input_from_canonical.npy (N, 2, 3), in input pixels."""
-    affines = np.broadcast_to(np.eye(2, 3), (len(work.rows), 2, 3)).copy()
+def align(context: RunContext, progress: StageProgress) -> dict[str, Any]:
+    """Writes each film's affine: input_from_canonical.npy (N, 2, 3), in input pixels."""
+    affines = np.broadcast_to(np.eye(2, 3), (len(context.rows), 2, 3)).copy()
     flagged: list[int] = []
     by_landmarks: dict[str, Any] = {}
-    if work.config.align == "network":
-        model = load_checked_alignment(work)
-        points = landmarks.points_for(work, model)
-        inputs, boxes = files.open_npy(work.path("inputs.npy")), work.read("boxes.npy")
+    if context.config.align == "network":
+        model = load_checked_alignment(context)
+        points = landmarks.points_for(context, model)
+        inputs, boxes = files.open_npy(context.path("inputs.npy")), context.read("boxes.npy")
         unplaced = []
-        for row in work.readable().tolist():
-            if kept := work.kept(row):
+        for row in context.readable().tolist():
+            if kept := context.kept(row):
                 affines[row] = kept.input_from_canonical
                 flagged += [row] if kept.flagged else []
             else:
                 unplaced.append(row)
         for first in range(0, len(unplaced), CHUNK):
             at = np.array(unplaced[first : first + CHUNK])
-            affines[at], failed = apply_alignment(model, inputs[at], boxes[at], points=landmarks.of_rows(points, at))
+            affines[at], failed = apply_alignment(model, inputs[at], boxes[at], points=landmarks.for_rows(points, at))
             flagged += at[failed].tolist()
-            report(first + len(at), len(unplaced))
-        by_landmarks = landmarks.placements(work, model, points)
-    files.write_npy(work.path("input_from_canonical.npy"), affines)
+            progress(first + len(at), len(unplaced))
+        by_landmarks = landmarks.placements(context, model, points)
+    files.write_npy(context.path("input_from_canonical.npy"), affines)
     return {"flagged": sorted(flagged)} | by_landmarks
 
 
-def load_checked_alignment(work: RunContext) -> FittedAlignment:
-    """The run's alignment, proven to be the detector's and to take films prepared in the same way."""
-    path = work.folder.input_path("alignment", work.request)
-    wanted = work.detector.alignment_sha256 if work.has_detector else files.sha256_of(path)
-    if files.sha256_of(path) != wanted:
+def load_checked_alignment(context: RunContext) -> FittedAlignment:
+    """The run's alignment. Raises IncompatibleModel if it is not the detector's, or if it was fitted on films prepared
+    with other settings."""
+    path = context.folder.input_path("alignment", context.spec)
+    expected = context.detector.alignment_sha256 if context.has_detector else files.sha256_of(path)
+    if files.sha256_of(path) != expected:
         raise IncompatibleModel(
             "The alignment in this run is not the one that the detector was fitted with: score with the model folder "
-            "that fit made, as it was."
+            "that fit wrote, unchanged."
         )
     model = load_alignment(path)
-    if difference := preparation_difference(model.header.get("config", {}), work.config):
-        name, theirs, ours = difference
+    if difference := preparation_difference(model.header.get("config", {}), context.config):
+        name, fitted, requested = difference
         raise IncompatibleModel(
-            f"The alignment was fitted with {name} = {theirs} and the detector asks for {ours}: choose the same, or "
+            f"The alignment was fitted with {name} = {fitted} and the detector uses {requested}: choose the same, or "
             "fit another alignment."
         )
     return model
@@ -122,8 +125,8 @@ def load_checked_alignment(work: RunContext) -> FittedAlignment:
 def apply_alignment(
     model: FittedAlignment, inputs: Any, boxes: Any, *, points: Sequence[Points] | None = None
 ) -> tuple[Any, Any]:
-    """input_from_canonical (N, 2, 3) and the flag (N,) of inputs (N, S, S) with their film boxes (N, 4) and, for an
-    alignment by landmarks, those in input pixels."""
+    """input_from_canonical (N, 2, 3) and the flags (N,) of inputs (N, S, S) with their film boxes (N, 4). An alignment
+    by landmarks also needs ``points``, their landmarks in input pixels."""
     import torch
 
     images = torch.from_numpy(np.asarray(inputs, dtype=np.float32))[:, None]
@@ -131,6 +134,6 @@ def apply_alignment(
     return theta.numpy(), flagged.numpy()
 
 
-def original_from_canonical(work: RunContext) -> Any:
+def original_from_canonical(context: RunContext) -> Any:
     """(N, 2, 3) float64 in pixels, resizing and padding included; NaN for a film that could not be read."""
-    return compose(work.read("original_from_input.npy"), work.read("input_from_canonical.npy")).numpy()
+    return compose(context.read("original_from_input.npy"), context.read("input_from_canonical.npy")).numpy()

@@ -1,4 +1,4 @@
-"""What the stages of a run share: its request, its films, its backbone."""
+"""What the stages of a run share: its specification, its films and its backbone."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from ml_engine.engine.run_kinds import KINDS, RunKind
 
 @dataclass(frozen=True)
 class RunContext:
-    """A run in progress. ``config`` is that of the method: for a run that has one, its detector's. ``features`` is the
-    folder where films' features are kept between runs, None where they are not."""
+    """A run in progress. ``config`` holds the settings of the method: the detector's where the run starts from one.
+    ``features`` is the folder that keeps the films' features between runs, None where they are not kept."""
 
     folder: RunFolder
-    request: RunSpec
+    spec: RunSpec
     images: Path
     device_name: str
     features: Path | None = None
@@ -44,24 +44,24 @@ class RunContext:
 
     @cached_property
     def detector(self) -> FittedDetector:
-        return load_detector(self.folder.input_path("detector", self.request))
+        return load_detector(self.folder.input_path("detector", self.spec))
 
     @cached_property
     def scorer(self) -> FittedDetector:
-        """The detector that scores: the run's, or what it has grown to."""
-        return load_detector(self.path("grown.safetensors")) if self.request.grow else self.detector
+        """The detector that scores: the run's, or its grown copy."""
+        return load_detector(self.path("grown.safetensors")) if self.spec.grow else self.detector
 
     @property
     def has_detector(self) -> bool:
-        """Whether the run starts from a fitted detector, whose method and weights then hold."""
-        return KINDS[RunKind(self.request.kind)].starts_from == "detector"
+        """Whether the run starts from a fitted detector and uses its settings and weights."""
+        return KINDS[RunKind(self.spec.kind)].starts_from == "detector"
 
     @cached_property
     def config(self) -> PipelineConfig:
         if not self.has_detector:
-            return self.request.config
-        ours = self.request.config
-        return self.detector.config.replace(device=ours.device, threads=ours.threads)
+            return self.spec.config
+        requested = self.spec.config
+        return self.detector.config.replace(device=requested.device, threads=requested.threads)
 
     @cached_property
     def device(self) -> torch.device:
@@ -69,18 +69,19 @@ class RunContext:
 
     @cached_property
     def backbone(self) -> weights.Weights:
-        """The backbone's weights, proven to be those that the request or the detector names."""
+        """The backbone's weights. Raises IncompatibleModel where their SHA-256 is not the one that run.json or the
+        detector names."""
         config = self.config
-        found = weights.load_backbone(
+        backbone = weights.load_backbone(
             config.weights, config.backbone, seed=config.seed, folder=weights.default_folder()
         )
-        named = self.detector.weights if self.has_detector else self.request.weights or {}
-        if named.get("sha256") not in (None, found.sha256):
+        named = self.detector.weights if self.has_detector else self.spec.weights or {}
+        if named.get("sha256") not in (None, backbone.sha256):
             raise IncompatibleModel(
-                f"The weights {config.weights} on this machine (SHA-256 {str(found.sha256)[:8]}) are not those "
+                f"The weights {config.weights} on this machine (SHA-256 {str(backbone.sha256)[:8]}) are not those "
                 f"that the run names ({str(named['sha256'])[:8]}): import the right file."
             )
-        return found
+        return backbone
 
     @cached_property
     def extractor(self) -> FeatureExtractor:
@@ -88,32 +89,32 @@ class RunContext:
 
     @cached_property
     def store(self) -> FeatureStore | None:
-        """Where the films' features are kept, None where they are not, or are none (an alignment fit)."""
-        if self.features is None or self.request.kind == "fit_alignment":
+        """The store of the films' features; None where they are not kept, and for an alignment fit, which has none."""
+        if self.features is None or self.spec.kind == "fit_alignment":
             return None
-        key = store_key(self.request, self.config, weights=self.backbone.to_json(), device=self.device)
+        key = store_key(self.spec, self.config, weights=self.backbone.to_json(), device=self.device)
         return FeatureStore(self.features, key)
 
     @property
     def keeps_features(self) -> bool:
-        """Whether the run keeps its films' features for itself, so that its detector can grow and forget."""
+        """Whether the run keeps its films' features in its own folder, so that its detector can grow and forget."""
         return self.store is not None and self.features == self.folder.path / feature_store.FOLDER
 
     def kept(self, row: int) -> PlacedFilm | None:
-        """What the store holds of the film of a row, None where it holds nothing."""
+        """The stored placement of the film at ``row``, None where the store lacks the film."""
         sha256 = self.rows[row].sha256
         return self.store.placed(sha256) if self.store and self.store.holds(sha256) else None
 
     @property
     def errors(self) -> dict[int, str]:
-        """The films that could not be read: row -> sentence."""
+        """The films that could not be read: row -> reason."""
         return {int(row): text for row, text in self.folder.summary("films")["errors"].items()}
 
     def readable(self, *parts: str) -> NDArray[np.int64]:
-        """The rows that could be read, of these parts, or of all where none is given."""
+        """The rows whose films could be read, int64 (n,), of these parts; of all parts if none is named."""
         errors = self.errors
-        found = [k for k, row in enumerate(self.rows) if k not in errors and (not parts or row.part in parts)]
-        return np.array(found, dtype=np.int64)
+        rows = [k for k, row in enumerate(self.rows) if k not in errors and (not parts or row.part in parts)]
+        return np.array(rows, dtype=np.int64)
 
     def path(self, name: str) -> Path:
         return self.folder.stages / name
@@ -124,35 +125,36 @@ class RunContext:
     def mask(self) -> NDArray[np.bool_]:
         return self.detector.mask.keep if self.has_detector else self.read("mask.npy")
 
-    def features_of(self, rows: NDArray[np.int64], report: StageProgress) -> Any:
-        """The patch features of the films at ``rows``, aligned, batch by batch: rows, float32 (B, P, D)."""
+    def features_of(self, rows: NDArray[np.int64], progress: StageProgress) -> Any:
+        """Yields batches of (rows, features): the unmasked patch features of the aligned films at ``rows``, float32
+        (B, P, D)."""
         inputs, affines = files.open_npy(self.path("inputs.npy")), self.read("input_from_canonical.npy")
         places: Tensor = places_of(self.mask())
         side = self.config.patches
         done = 0
-        report(0, len(rows))
+        progress(0, len(rows))
         for at, films in canonical_batches(inputs, affines, rows=rows, batch=self.config.batch):
             if self.store is None:
                 yield at, self.extractor.patches(films, places)
             else:
                 yield at, self._features_by_store(self.store, at, films)[:, places[:, 0] * side + places[:, 1]]
             done += len(at)
-            report(done, len(rows))
+            progress(done, len(rows))
 
     def _features_by_store(self, store: FeatureStore, at: NDArray[np.int64], films: Tensor) -> Tensor:
-        """The features of all patches of the aligned films (B, 1, S, S), float32 (B, h * w, D): those that the store
-        lacks are computed, and kept."""
+        """The features of all patches of the aligned films (B, 1, S, S), float32 (B, h * w, D). Films that the store
+        lacks are computed and added to it."""
         hashes = [self.rows[row].sha256 for row in at]
         missing = [k for k, sha256 in enumerate(hashes) if not store.holds(sha256)]
         everywhere = places_of(np.ones((self.config.patches, self.config.patches), dtype=np.bool_))
         computed = self.extractor.patches(films[missing], everywhere) if missing else None
-        found: dict[int, Tensor] = {}
+        added: dict[int, Tensor] = {}
         for number, k in enumerate(missing):
             assert computed is not None
-            found[k] = computed[number]
+            added[k] = computed[number]
             if hashes[k]:
-                store.keep(hashes[k], self._placed(int(at[k])), found[k])
-        return torch.stack([found[k] if k in found else store.features(hashes[k]) for k in range(len(at))])
+                store.keep(hashes[k], self._placed(int(at[k])), added[k])
+        return torch.stack([added[k] if k in added else store.features(hashes[k]) for k in range(len(at))])
 
     def _placed(self, row: int) -> PlacedFilm:
         return PlacedFilm(
@@ -165,19 +167,19 @@ class RunContext:
 
 
 def store_key(
-    request: RunSpec, config: PipelineConfig, *, weights: dict[str, Any], device: torch.device
+    spec: RunSpec, config: PipelineConfig, *, weights: dict[str, Any], device: torch.device
 ) -> dict[str, Any]:
-    """The `feature_store.key_of` of a run of this request, with the config that holds for it."""
-    inputs = request.inputs or {}
+    """The key (`feature_store.key_of`) of the features of a run with this specification and effective config."""
+    inputs = spec.inputs or {}
     placing = " ".join(inputs[name] for name in ("alignment", "landmarks") if name in inputs)
     alignment = placing if config.align == "network" else None
     return key_of(config, weights=weights, alignment_sha256=alignment, device=device.type)
 
 
-def require(rows: NDArray[np.int64], *, least: int, part: str) -> None:
-    """Raises EngineError where fewer than ``least`` films of a part could be read."""
+def require_films(rows: NDArray[np.int64], *, least: int, part: str) -> None:
+    """Raises EngineError if fewer than ``least`` films of a part could be read."""
     if len(rows) < least:
         raise EngineError(
-            f"{len(rows)} readable films are in the {part} part, and at least {least} are needed: "
-            "add films, or see which ones could not be read."
+            f"The {part} part has {len(rows)} readable films and needs at least {least}: add films, or see in log.txt "
+            "which films could not be read."
         )

@@ -18,7 +18,7 @@ from ml_engine.core.backbone import feature_store, networks
 from ml_engine.core.bank.nearest_search import require_search
 from ml_engine.core.errors import EngineError
 from ml_engine.engine.outcome import ExitStatus, Outcome
-from ml_engine.engine.run_folder import FolderBusy, RunFolder, RunSpec, StageProgress, opened
+from ml_engine.engine.run_folder import FolderBusy, RunFolder, RunSpec, StageProgress, open_run_folder
 from ml_engine.engine.run_kinds import STUDIES
 from ml_engine.engine.stages import (
     ablation,
@@ -62,11 +62,11 @@ STAGES: dict[str, tuple[tuple[str, Stage], ...]] = {
     ),
 }
 PLANS: dict[str, Callable[[RunSpec], ExperimentPlan]] = {
-    "ablation": lambda request: ablation.plan(request.config, request.figures),
-    "sweep": lambda request: sweep.plan(request.config, request.axes),
+    "ablation": lambda spec: ablation.plan(spec.config, spec.figures),
+    "sweep": lambda spec: sweep.plan(spec.config, spec.axes),
 }
 
-BULKY = ("inputs.npy", "features.npy")  # deleted once the results stand
+BULKY = ("inputs.npy", "features.npy")  # deleted once the results are written
 
 
 def run_folder(
@@ -79,18 +79,18 @@ def run_folder(
     listener: Callable[[dict[str, Any]], None] | None = None,
     features: Path | None = None,
 ) -> Outcome:
-    """Run the folder to its end, from its last finished stage.
+    """Run the stages of the folder that are not finished yet.
 
-    ``images`` is where the manifest's files lie, the folder itself unless given; ``device`` replaces the
-    config's; ``listener`` gets every event; ``features`` is where films' features are kept and looked up, the
-    folder ``features`` of the run's where there is one, unless given. Never raises: a refusal (EngineError) or a
-    bug is in the outcome, the events and the log.
+    ``images`` is the folder of the manifest's files, by default the run folder itself. ``device`` replaces the
+    config's. ``listener`` receives every event. ``features`` is the folder of the films' features, by default
+    ``features`` in the run folder if that exists. Never raises: the outcome, the events and the log report a
+    refusal (EngineError) or a bug.
     """
     try:
-        with opened(path, attempt=attempt, stdout=stdout, listener=listener) as folder:
+        with open_run_folder(path, attempt=attempt, stdout=stdout, listener=listener) as folder:
             own = path / feature_store.FOLDER
             return _run(folder, images or path, device, features or (own if own.is_dir() else None))
-    except (EngineError, OSError) as problem:  # the folder is not ours: nothing may be written there
+    except (EngineError, OSError) as problem:  # the folder is not locked by us: write nothing into it
         sentence = str(problem)
         if isinstance(problem, OSError):
             sentence = f"The run folder cannot be used: {problem.strerror or problem}. Check its path and permissions."
@@ -98,7 +98,7 @@ def run_folder(
             event = {"attempt": attempt, "event": "failed", "sentence": sentence}
             stdout.write(json.dumps(event) + "\n")
             stdout.flush()
-        return Outcome(ExitStatus.REFUSED, sentence, passing=isinstance(problem, (OSError, FolderBusy)))
+        return Outcome(ExitStatus.REFUSED, sentence, is_temporary=isinstance(problem, (OSError, FolderBusy)))
 
 
 def _run(folder: RunFolder, images: Path, device: str | None, features: Path | None) -> Outcome:
@@ -114,7 +114,7 @@ def _run(folder: RunFolder, images: Path, device: str | None, features: Path | N
         folder.log(traceback.format_exc())
         if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
             sentence = "The disk is full: free some space and retry; finished stages are kept."
-            return _failed(folder, ExitStatus.REFUSED, sentence, passing=True)
+            return _failed(folder, ExitStatus.REFUSED, sentence, is_temporary=True)
         if isinstance(problem, MemoryError) or "DefaultCPUAllocator" in str(problem):
             return _failed(
                 folder, ExitStatus.REFUSED, "The memory ran out: choose a smaller size, rate or batch, or fewer films."
@@ -125,50 +125,50 @@ def _run(folder: RunFolder, images: Path, device: str | None, features: Path | N
     return Outcome(ExitStatus.UNREADABLE if unreadable else ExitStatus.DONE, unreadable=unreadable)
 
 
-def _failed(folder: RunFolder, status: ExitStatus, sentence: str, *, passing: bool = False) -> Outcome:
+def _failed(folder: RunFolder, status: ExitStatus, sentence: str, *, is_temporary: bool = False) -> Outcome:
     folder.log(sentence)
     folder.emit({"event": "failed", "sentence": sentence})
-    return Outcome(status, sentence, passing=passing)
+    return Outcome(status, sentence, is_temporary=is_temporary)
 
 
-def _stages_of(request: RunSpec) -> Sequence[tuple[str, Stage]]:
-    if request.kind in PLANS:
-        return experiments.stages(PLANS[request.kind](request), run_folder)
-    if request.kind in STUDIES:
-        return _stages_of_study(request)
-    if request.grow is None:
-        return STAGES[request.kind]
-    *before, maps, results = STAGES[request.kind]
+def _stages_of(spec: RunSpec) -> Sequence[tuple[str, Stage]]:
+    if spec.kind in PLANS:
+        return experiments.stages(PLANS[spec.kind](spec), run_folder)
+    if spec.kind in STUDIES:
+        return _stages_of_study(spec)
+    if spec.grow is None:
+        return STAGES[spec.kind]
+    *before, maps, results = STAGES[spec.kind]
     return (*before, ("grow", score.grow_banks), maps, results)
 
 
-def _stages_of_study(request: RunSpec) -> Sequence[tuple[str, Stage]]:
-    """What a study is asked says which stages it has. Its module is imported for it alone: the libraries that draw
-    lesions would make every run begin half a second later."""
+def _stages_of_study(spec: RunSpec) -> Sequence[tuple[str, Stage]]:
+    """The stages of a study depend on its plan. Its module is imported only when needed: the libraries that draw
+    lesions would delay the start of every run by half a second."""
     stages: Callable[[RunSpec], Sequence[tuple[str, Stage]]]
-    stages = import_module(f"ml_engine.engine.stages.{request.kind}").stages
-    return stages(request)
+    stages = import_module(f"ml_engine.engine.stages.{spec.kind}").stages
+    return stages(spec)
 
 
 def _stages(folder: RunFolder, images: Path, device: str | None, features: Path | None) -> int:
-    request = folder.request()
-    determinism.fix(threads=request.config.threads)
+    spec = folder.spec()
+    determinism.fix(threads=spec.config.threads)
     determinism.keep_freed_memory()
-    work = RunContext(folder, request, images, device or request.config.device, features)
-    require_search(work.config.search)
-    networks.require(work.config)  # an alignment's too: the detector that waits for it has the same config
-    stages = _stages_of(request)
-    folder.log(f"Attempt {folder.attempt} of {request.kind} on {work.device}, process {os.getpid()}.")
-    folder.emit({"event": "started", "device": determinism.device_label(work.device)})
+    context = RunContext(folder, spec, images, device or spec.config.device, features)
+    require_search(context.config.search)
+    networks.require(context.config)  # also for an alignment, whose config the later detector shares
+    stages = _stages_of(spec)
+    folder.log(f"Attempt {folder.attempt} of {spec.kind} on {context.device}, process {os.getpid()}.")
+    folder.emit({"event": "started", "device": determinism.device_label(context.device)})
     for index, (name, stage) in enumerate(stages):
         if folder.is_done(name):
             continue
-        report = StageProgress(folder, name, index, len(stages))
+        progress = StageProgress(folder, name, index, len(stages))
         folder.log(f"Stage {name} begins.")
-        folder.mark_done(name, stage(work, report))
+        folder.mark_done(name, stage(context, progress))
         determinism.give_back_memory()
     for name in BULKY:
         (folder.stages / name).unlink(missing_ok=True)
-    if request.kind in PLANS:
-        return experiments.unreadable(PLANS[request.kind](request), work)
-    return len(work.errors)
+    if spec.kind in PLANS:
+        return experiments.unreadable(PLANS[spec.kind](spec), context)
+    return len(context.errors)

@@ -27,97 +27,93 @@ from ml_engine.engine.stages.read_and_align import CHUNK, load_checked_alignment
 from ml_engine.engine.stages.run_context import RunContext
 
 
-def grow_banks(work: RunContext, report: StageProgress) -> dict[str, Any]:
-    """grown.safetensors: the run's detector with the banks extended by the films that ``grow`` names.
+def grow_banks(context: RunContext, progress: StageProgress) -> dict[str, Any]:
+    """Writes grown.safetensors: the run's detector with its banks extended by the films that ``grow`` names.
 
-    `bank_changes.extended`: an approximation, and noted as one. The calibration stays, so that the threshold does.
-    Raises EngineError for a film that is not in the manifest or cannot be read.
+    An approximation (`bank.changes.extended`), which the detector's note states. The calibration is unchanged, and so
+    is the threshold. Raises EngineError for a film that is not in the manifest or cannot be read.
     """
-    grow, detector = work.request.grow, work.detector
+    grow, detector = context.spec.grow, context.detector
     assert grow is not None
-    row_of = {row.image: k for k, row in enumerate(work.rows) if row.image}
+    row_of = {row.image: k for k, row in enumerate(context.rows) if row.image}
     unknown = sorted(set(grow.images) - set(row_of))
     if unknown:
-        raise EngineError(f"The film {unknown[0]} is to join the bank and is not in images.csv: ask for the run anew.")
+        raise EngineError(f"The film {unknown[0]} is to join the bank and is not in images.csv: request the run again.")
     rows = np.array(sorted(row_of[image] for image in grow.images), dtype=np.int64)
-    broken = [text for row, text in work.errors.items() if row in rows]
+    broken = [text for row, text in context.errors.items() if row in rows]
     if broken:
         raise EngineError(f"A film that is to join the bank cannot be read: {broken[0]} Propose the others without it.")
-    found = [films.reshape(-1, films.shape[-1]).cpu() for _, films in work.features_of(rows, report)]
-    source = Source(places_of(work.mask()), torch.arange(grow.films_before, grow.films_before + len(rows)))
-    banks = changes.extend(detector.banks, torch.cat(found), source, work.config, films_before=grow.films_before)
+    features = [films.reshape(-1, films.shape[-1]).cpu() for _, films in context.features_of(rows, progress)]
+    source = Source(places_of(context.mask()), torch.arange(grow.films_before, grow.films_before + len(rows)))
+    banks = changes.extend(detector.banks, torch.cat(features), source, context.config, films_before=grow.films_before)
     grown = replace(detector, model=banks, note=changes.add_note(detector.note, changes.GROWN))
-    pipeline.save_detector(grown, work.path("grown.safetensors"))
+    pipeline.save_detector(grown, context.path("grown.safetensors"))
     return {"films": len(rows)}
 
 
-def make_maps(work: RunContext, report: StageProgress) -> dict[str, Any]:
-    """Raw maps of all films: maps.npy (N, 2, h, w) float32, NaN where masked and for unreadable films."""
-    keep = work.mask()
-    scorer = scorer_of(work.scorer.model, keep, work.config, work.device)
-    errors = work.errors
+def make_maps(context: RunContext, progress: StageProgress) -> dict[str, Any]:
+    """Writes the raw maps of all films: maps.npy (N, 2, h, w) float32, NaN where masked and for unreadable films."""
+    keep = context.mask()
+    scorer = scorer_of(context.scorer.model, keep, context.config, context.device)
+    errors = context.errors
     blank = np.full((1, 2, *keep.shape), np.nan, dtype=np.float32)
 
     def maps() -> Iterator[NDArray[np.float32]]:
-        readable = (film for _, batch in work.features_of(work.readable(), report) for film in batch)
-        for row in range(len(work.rows)):
+        readable = (film for _, batch in context.features_of(context.readable(), progress) for film in batch)
+        for row in range(len(context.rows)):
             yield blank if row in errors else scorer.maps(next(readable))[None]
 
-    files.stream_npy(work.path("maps.npy"), (len(work.rows), *blank.shape[1:]), maps())
+    files.stream_npy(context.path("maps.npy"), (len(context.rows), *blank.shape[1:]), maps())
     return {}
 
 
-def write_results(work: RunContext, report: StageProgress) -> dict[str, Any]:
-    """The scored folder: see `ScoredFolder`."""
-    detector, scored = work.scorer, ScoredFolder(work.folder.path)
-    weight = detector.choice.weight if work.request.fusion_weight is None else work.request.fusion_weight
-    scores = pipeline.score_maps(files.open_npy(work.path("maps.npy")), detector, weight=weight)
+def write_results(context: RunContext, progress: StageProgress) -> dict[str, Any]:
+    """Writes the files of `ScoredFolder`."""
+    detector, scored = context.scorer, ScoredFolder(context.folder.path)
+    weight = detector.choice.weight if context.spec.fusion_weight is None else context.spec.fusion_weight
+    scores = pipeline.score_maps(files.open_npy(context.path("maps.npy")), detector, weight=weight)
     normals = pipeline.normal_scores(detector, weight=weight)
-    scored.take_maps(work.path("maps.npy"))
-    scored.write_array("original_from_canonical", original_from_canonical(work))
-    scored.write_array("trivial", _trivial(work))
-    if work.config.align == "network":
-        scored.write_array("alignment_quality", _aligned(work))
+    scored.take_maps(context.path("maps.npy"))
+    scored.write_array("original_from_canonical", original_from_canonical(context))
+    scored.write_array("trivial", _trivial_scores(context))
+    if context.config.align == "network":
+        scored.write_array("alignment_quality", _alignment_quality(context))
     scored.write_array("p_values", calibration.p_values(scores.fused, normals))
-    scored.write_scores(work.rows, work.errors, scores)
-    scored.write_summary(_summary(work, weight))
+    scored.write_scores(context.rows, context.errors, scores)
+    scored.write_summary(_summary(context, weight))
     scored.check()
     return {}
 
 
-def _trivial(work: RunContext) -> NDArray[np.float64]:
+def _trivial_scores(context: RunContext) -> NDArray[np.float64]:
     """`trivial.NAMES` of all films, (N, 3); NaN for unreadable ones."""
-    inputs, boxes = files.open_npy(work.path("inputs.npy")), work.read("boxes.npy")
-    affines = work.read("original_from_input.npy")
-    found = np.full((len(work.rows), len(trivial.NAMES)), np.nan)
-    for row in work.readable().tolist():
-        found[row] = trivial.trivial_scores(inputs[row], boxes[row], affines[row])
-    return found
+    inputs, boxes = files.open_npy(context.path("inputs.npy")), context.read("boxes.npy")
+    affines = context.read("original_from_input.npy")
+    scores = np.full((len(context.rows), len(trivial.NAMES)), np.nan)
+    for row in context.readable().tolist():
+        scores[row] = trivial.trivial_scores(inputs[row], boxes[row], affines[row])
+    return scores
 
 
-def _aligned(work: RunContext) -> NDArray[np.float64]:
+def _alignment_quality(context: RunContext) -> NDArray[np.float64]:
     """`columns.NAMES` of all films, (N, 5); NaN for unreadable ones."""
-    model = load_checked_alignment(work)
-    inputs, boxes, affines = files.open_npy(work.path("inputs.npy")), work.read("boxes.npy"), _placed(work)
-    found = np.full((len(work.rows), len(columns.NAMES)), np.nan)
-    readable = work.readable()
+    model = load_checked_alignment(context)
+    inputs, boxes = files.open_npy(context.path("inputs.npy")), context.read("boxes.npy")
+    affines: NDArray[np.float64] = context.read("input_from_canonical.npy")
+    measures = np.full((len(context.rows), len(columns.NAMES)), np.nan)
+    readable = context.readable()
     for first in range(0, len(readable), CHUNK):
         at = readable[first : first + CHUNK]
         images = torch.from_numpy(np.asarray(inputs[at], dtype=np.float32))[:, None]
-        found[at] = quality.alignment_quality(model, images, valid_area(boxes[at], images.shape[-1]), affines[at])
-    return found
+        measures[at] = quality.alignment_quality(model, images, valid_area(boxes[at], images.shape[-1]), affines[at])
+    return measures
 
 
-def _placed(work: RunContext) -> NDArray[np.float64]:
-    placed: NDArray[np.float64] = work.read("input_from_canonical.npy")
-    return placed
-
-
-def _summary(work: RunContext, weight: float) -> ScoreSummary:
-    detector, config = work.scorer, work.config
+def _summary(context: RunContext, weight: float) -> ScoreSummary:
+    detector, config = context.scorer, context.config
     calibrated = detector.calibration
     normals = pipeline.normal_scores(detector, weight=weight)
-    marked = pipeline.threshold(detector, weight=weight)
+    threshold = pipeline.threshold(detector, weight=weight)
     standardisation = None
     if calibrated.mean is not None and calibrated.std is not None:
         standardisation = {"mean": calibrated.mean.tolist(), "std": calibrated.std.tolist()}
@@ -125,11 +121,11 @@ def _summary(work: RunContext, weight: float) -> ScoreSummary:
         format=FORMAT,
         code_version=code_version(),
         weights=detector.weights,
-        detector_sha256=(work.request.inputs or {}).get("detector"),
+        detector_sha256=(context.spec.inputs or {}).get("detector"),
         alignment_sha256=detector.alignment_sha256,
         note=detector.note,
         fusion_weight=weight,
-        fusion_source=detector.choice.source if work.request.fusion_weight is None else "config",
+        fusion_source=detector.choice.source if context.spec.fusion_weight is None else "config",
         standardisation=standardisation,
         size=config.size,
         stride=config.stride,
@@ -141,8 +137,8 @@ def _summary(work: RunContext, weight: float) -> ScoreSummary:
         neighbours=config.neighbours,
         calibration_source=calibrated.source,
         calibration_scores=np.sort(normals).tolist(),
-        threshold=marked,
-        threshold_map=marked["value"],
-        flagged=work.folder.summary("align")["flagged"],
-        unreadable=work.folder.summary("films")["errors"],
+        threshold=threshold,
+        threshold_map=threshold["value"],
+        flagged=context.folder.summary("align")["flagged"],
+        unreadable=context.folder.summary("films")["errors"],
     )

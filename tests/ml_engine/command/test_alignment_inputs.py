@@ -84,7 +84,7 @@ def test_a_scored_film_without_landmarks_is_flagged_with_the_reason(base: Path) 
     said = files.read_json(base / "scores" / "stages" / "align.json")["landmarks"]
     assert said[BARE - TRAIN] == {"row": BARE - TRAIN, "residual_px": None, "reason": "it has no landmarks"}
     assert said[0]["residual_px"] < 1e-5
-    assert "Row 3 of images.csv stays as it came: it has no landmarks." in (base / "scores" / "log.txt").read_text()
+    assert "Row 3 of images.csv is not aligned: it has no landmarks." in (base / "scores" / "log.txt").read_text()
 
 
 def test_the_landmarks_travel_in_the_run_folder_by_hash(base: Path) -> None:
@@ -141,9 +141,9 @@ def test_a_canonical_image_of_ones_own(base: Path) -> None:
     ("options", "sentence"),
     [
         (BY_LANDMARKS, "--landmarks is missing: alignment.method or alignment.canonical=landmarks needs it"),
-        (["--landmarks", "marks.csv"], "--landmarks is given, and only alignment.method or alignment.canonical="),
+        (["--landmarks", "marks.csv"], "--landmarks is set, but only alignment.method or alignment.canonical="),
         (["--set", "alignment.canonical=file"], "--canonical is missing: alignment.canonical=file needs it"),
-        (["--canonical", "a.png"], "--canonical is given, and only alignment.canonical=file uses it"),
+        (["--canonical", "a.png"], "--canonical is set, but only alignment.canonical=file uses it"),
     ],
 )
 def test_a_file_too_few_or_too_many_is_refused(
@@ -160,7 +160,7 @@ def test_a_model_by_landmarks_does_not_score_without_them(base: Path, capsys: py
 
 def test_a_model_by_landmarks_does_not_explain(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("explain", "--model", base / "model", "--film", base / "films" / "film-21.png") == 2
-    assert "This model aligns films by landmarks, and a film on its own brings none" in capsys.readouterr().err
+    assert "This model aligns films by landmarks, and a single film has none" in capsys.readouterr().err
 
 
 def test_a_landmark_outside_its_film_is_refused(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,7 +168,7 @@ def test_a_landmark_outside_its_film_is_refused(base: Path, capsys: pytest.Captu
     (base / "outside.csv").write_text(text)
     options = ["--landmarks", str(base / "outside.csv"), "--model", str(base / "model")]
     assert run("score", *common(base), *options, "--out", base / "outside") == 2
-    assert "outside the film, whose last corner is near (80, 80): write x and y" in capsys.readouterr().err
+    assert "outside the film, whose lower right corner is near (80, 80): write x and y" in capsys.readouterr().err
 
 
 def test_an_input_of_an_unknown_name_is_refused() -> None:
@@ -206,7 +206,7 @@ def test_a_colour_image_and_a_text_are_no_canonical_image(tmp_path: Path) -> Non
     with pytest.raises(EngineError, match=r"is 40 x 40 x 3 pixels: it must be gray"):
         canonical_image(tmp_path / "colour.png")
     (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(EngineError, match=r"is no image that can be read: --canonical takes a gray PNG or an npy"):
+    with pytest.raises(EngineError, match=r"is not a readable image: --canonical takes a gray PNG or an npy"):
         canonical_image(tmp_path / "text.png")
 
 

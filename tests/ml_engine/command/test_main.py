@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from ml_engine.command import main
-from ml_engine.command.options import configured
-from ml_engine.command.score import checked_against_model
+from ml_engine.command.options import config_from_options
+from ml_engine.command.score import config_for_model
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
 from ml_engine.core.backbone.features import random_state
@@ -142,7 +142,7 @@ def test_fit_again_into_the_same_folder_does_nothing_twice(world: World) -> None
 
 @pytest.mark.parametrize(
     ("more", "words"),
-    [(["--rate", "0.3"], "rate = 0.2, and 0.3"), (["--set", "alignment.epochs=9"], "another config")],
+    [(["--rate", "0.3"], "rate = 0.2, and 0.3 was requested"), (["--set", "alignment.epochs=9"], "another config")],
 )
 def test_another_fit_into_a_folder_that_is_taken_is_refused(
     world: World, capsys: pytest.CaptureFixture[str], more: list[str], words: str
@@ -373,7 +373,7 @@ def test_bad_input_to_score_is_one_sentence(world: World, tmp_path: Path, capsys
     broken.mkdir()
     (broken / "detector.safetensors").write_bytes(b"x")
 
-    assert "holds no detector.safetensors: give the folder that fit made" in refused(
+    assert "holds no detector.safetensors: name the folder that fit wrote" in refused(
         capsys, *common, "--model", tmp_path
     )
     assert "not a complete safetensors file" in refused(capsys, *common, "--model", broken)
@@ -419,7 +419,7 @@ def test_options_become_settings() -> None:
     words += ["--neighbours", "3", "--set", "alignment.rounds=2", "--set", "alignment.epochs=2"]
     words += ["--set", "mask.keep=0.6"]
 
-    config = configured(main._parser().parse_args(words))
+    config = config_from_options(main._parser().parse_args(words))
 
     expected = PipelineConfig.from_preset("paper-448").replace(mask=False, neighbours=3, mask_keep=0.6)
     assert config.replace(alignment=expected.alignment) == expected
@@ -430,11 +430,11 @@ def test_options_on_a_model_start_from_its_config() -> None:
     made = PipelineConfig.from_preset("paper").replace(size=64)
     words = ["score", "--images", "i", "--csv", "c", "--model", "m", "--out", "o", "--threads", "1"]
 
-    asked = checked_against_model(main._parser().parse_args(words), made)
+    asked = config_for_model(main._parser().parse_args(words), made)
 
     assert asked == made.replace(threads=1)
     with pytest.raises(InvalidConfig, match=r"rate is 0\.5"):
-        checked_against_model(main._parser().parse_args([*words, "--rate", "0.5"]), made)
+        config_for_model(main._parser().parse_args([*words, "--rate", "0.5"]), made)
 
 
 def test_the_engine_runs_without_django() -> None:

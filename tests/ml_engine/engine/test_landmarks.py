@@ -49,7 +49,7 @@ def test_a_bad_csv_is_refused_by_line(tmp_path: Path, text: str, sentence: str) 
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidLandmarks, match=r"is no file of UTF-8 text that can be read: check --landmarks"):
+    with pytest.raises(InvalidLandmarks, match=r"is not a readable UTF-8 text file: check --landmarks"):
         read(tmp_path / "none.csv")
 
 

@@ -76,11 +76,11 @@ def test_films_that_differ_are_named(base: Path, tmp_path: Path) -> None:
     maps[0] *= 1 + 1e-6
     maps[2] *= 1.01
     files.write_npy(changed / "maps.npy", maps)
-    found = repeat.compare(base / "scores", changed)
-    assert [one.words for one in found] == ["within tolerance", "same", "different", "same"]
-    assert found[0].farthest == pytest.approx(1e-6, rel=0.2)
-    assert found[2].farthest == pytest.approx(0.01, rel=0.01)
-    assert repeat.summary(found) == "2 same, 1 within tolerance, 1 different"
+    comparisons = repeat.compare(base / "scores", changed)
+    assert [film.verdict for film in comparisons] == ["within tolerance", "same", "different", "same"]
+    assert comparisons[0].largest_difference == pytest.approx(1e-6, rel=0.2)
+    assert comparisons[2].largest_difference == pytest.approx(0.01, rel=0.01)
+    assert repeat.summary(comparisons) == "2 same, 1 within tolerance, 1 different"
 
 
 def test_a_changed_result_is_told_by_the_exit_status(
@@ -101,29 +101,29 @@ def test_tensors_are_compared_by_value(base: Path, tmp_path: Path) -> None:
     tensors, header = files.read_tensors(changed / "detector.safetensors")
     name = next(name for name, tensor in tensors.items() if tensor.is_floating_point() and tensor.numel() > 4)
     files.write_tensors(changed / "detector.safetensors", tensors | {name: tensors[name] * (1 + 1e-6)}, header)
-    assert repeat.compare(base / "model", changed)[0].words == "within tolerance"
+    assert repeat.compare(base / "model", changed)[0].verdict == "within tolerance"
     files.write_tensors(changed / "detector.safetensors", tensors | {name: tensors[name][:-1]}, header)
-    assert repeat.compare(base / "model", changed)[0].words == "different"
+    assert repeat.compare(base / "model", changed)[0].verdict == "different"
     (changed / "detector.safetensors").unlink()
-    assert repeat.compare(base / "model", changed)[0].words == "different"
+    assert repeat.compare(base / "model", changed)[0].verdict == "different"
 
 
 def test_what_cannot_be_repeated_says_why(base: Path, tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match=r"is no run folder: it has no run\.json\. Unpack the archive"):
+    with pytest.raises(EngineError, match=r"is not a run folder: it has no run\.json\. Unpack the archive"):
         repeat.repeat(tmp_path, tmp_path / "again")
     with pytest.raises(EngineError, match=r"is not empty: name a new folder with --out"):
         repeat.repeat(base / "scores", base / "model")
     other = tmp_path / "other"
     shutil.copytree(base / "scores", other)
     (other / "maps.npy").unlink()
-    with pytest.raises(EngineError, match=r"has no maps\.npy: the run did not end well"):
+    with pytest.raises(EngineError, match=r"has no maps\.npy, so there is nothing to compare"):
         repeat.compare(base / "scores", other)
     files.write_npy(other / "maps.npy", np.zeros((2, 2, 2, 2), np.float32))
     with pytest.raises(EngineError, match=r"has 2 rows for 3 films: the folder is damaged"):
         repeat.compare(base / "scores", other)
-    with pytest.raises(EngineError, match=r"hold other films: compare a run with its repetition"):
+    with pytest.raises(EngineError, match=r"hold different films: compare a run with its repetition"):
         repeat.compare(base / "scores", base / "model")
     request = files.read_json(other / "run.json")
     files.write_json(other / "run.json", request | {"kind": "ablation"})
-    with pytest.raises(EngineError, match=r"A run of kind ablation is not compared: score, fit_detector"):
+    with pytest.raises(EngineError, match=r"A run of kind ablation cannot be compared: choose one of kind score, fit"):
         repeat.compare(other, other)

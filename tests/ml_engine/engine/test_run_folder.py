@@ -21,9 +21,8 @@ from ml_engine.core import Detector, files
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.film.preprocess import prepare
 from ml_engine.engine import manifest
-from ml_engine.engine.decode_films import read
-from ml_engine.engine.run_folder import FolderBusy, RunSpec, opened
-from ml_engine.engine.run_folder import lay as lay_folder
+from ml_engine.engine.decode_films import decode_film
+from ml_engine.engine.run_folder import FolderBusy, RunSpec, open_run_folder, write_run_folder
 from ml_engine.engine.run_kinds import KINDS
 from ml_engine.engine.stages.runner import BULKY, STAGES, run_folder
 from tests.ml_engine import films
@@ -45,11 +44,11 @@ CONFIG = PipelineConfig.from_preset("default").replace(
 CONFIG = CONFIG.replace_fields(ALIGNED)
 
 
-def lay(
-    folder: Path, request: RunSpec, rows: list[manifest.ManifestRow], *, inputs: dict[str, Path] | None = None
+def write_run(
+    folder: Path, spec: RunSpec, rows: list[manifest.ManifestRow], *, inputs: dict[str, Path] | None = None
 ) -> Path:
     """A run folder as the portal writes one: its films and inputs lie inside."""
-    lay_folder(folder, request.to_json(), rows, inputs=inputs)
+    write_run_folder(folder, spec.to_json(), rows, inputs=inputs)
     return folder
 
 
@@ -84,16 +83,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Image.fromarray(films.film(7, abnormal=True)).save(source / "film-07.png")
     rows = rows_of(source)
-    lay(base / "fit_alignment", RunSpec("fit_alignment", CONFIG), [r for r in rows if r.part == "fit"])
+    write_run(base / "fit_alignment", RunSpec("fit_alignment", CONFIG), [r for r in rows if r.part == "fit"])
     assert run_folder(base / "fit_alignment", images=source).status == 0
     alignment = base / "fit_alignment" / "alignment.safetensors"
     inputs = {"alignment": files.sha256_of(alignment)}
-    lay(base / "fit_detector", RunSpec("fit_detector", CONFIG, inputs=inputs), rows, inputs={"alignment": alignment})
+    spec = RunSpec("fit_detector", CONFIG, inputs=inputs)
+    write_run(base / "fit_detector", spec, rows, inputs={"alignment": alignment})
     assert run_folder(base / "fit_detector", images=source).status == 0
     detector = base / "fit_detector" / "detector.safetensors"
     inputs["detector"] = files.sha256_of(detector)
     paths = {"alignment": alignment, "detector": detector}
-    lay(base / "score", RunSpec("score", CONFIG, inputs=inputs), rows_of(source, labelled=False), inputs=paths)
+    write_run(base / "score", RunSpec("score", CONFIG, inputs=inputs), rows_of(source, labelled=False), inputs=paths)
     assert run_folder(base / "score", images=source).status == 0
     return base
 
@@ -299,28 +299,28 @@ def test_scores_of_the_trained_films_are_lower_than_of_the_abnormal_one(world: P
 
 def test_two_engines_never_share_a_folder(world: Path, tmp_path: Path) -> None:
     folder = fresh_copy(world, "score", tmp_path / "run")
-    with opened(folder):
+    with open_run_folder(folder):
         before = sorted(folder.rglob("*"))
         outcome = run_folder(folder, images=world / "films")
         assert sorted(folder.rglob("*")) == before
 
     assert outcome.status == 2
-    assert "Another engine is at work" in outcome.sentence
+    assert "Another engine is running in" in outcome.sentence
     assert (folder / "events.jsonl").read_text() == ""
 
 
 def test_an_earlier_attempt_is_refused_after_a_later_one(world: Path, tmp_path: Path) -> None:
     folder = fresh_copy(world, "score", tmp_path / "run")
-    with opened(folder, attempt=3):
+    with open_run_folder(folder, attempt=3):
         pass
     with (
         pytest.raises(FolderBusy, match="Attempt 2 is over: attempt 3 has begun in"),
-        opened(folder, attempt=2),
+        open_run_folder(folder, attempt=2),
     ):
         pass
-    with opened(folder, attempt=3) as again:
+    with open_run_folder(folder, attempt=3) as again:
         assert again.attempt == 3
-    with opened(folder) as following:
+    with open_run_folder(folder) as following:
         assert following.attempt == 4
 
 
@@ -423,7 +423,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     outcome = run_folder(tmp_path)
 
     assert outcome.status == 2
-    assert "no run folder" in outcome.sentence
+    assert "is not a run folder: it has no run.json" in outcome.sentence
     assert list(tmp_path.iterdir()) == []
 
 
@@ -451,7 +451,7 @@ def test_films_prepared_in_another_way_than_for_the_alignment_are_refused(world:
     config = files.read_json(folder / "run.json")["config"]
     change_run(folder, config=config | {"intensity": "minmax"})
 
-    assert "fitted with intensity = window and the detector asks for minmax" in failed(folder, world / "films")
+    assert "fitted with intensity = window and the detector uses minmax" in failed(folder, world / "films")
 
 
 def test_an_alignment_from_before_clahe_was_fitted_without(world: Path, tmp_path: Path) -> None:
@@ -464,7 +464,7 @@ def test_an_alignment_from_before_clahe_was_fitted_without(world: Path, tmp_path
     run["inputs"]["alignment"]["sha256"] = files.sha256_of(path)
     change_run(folder, inputs=run["inputs"], config=run["config"] | {"clahe": True})
 
-    assert "fitted with clahe = False and the detector asks for True" in failed(folder, world / "films")
+    assert "fitted with clahe = False and the detector uses True" in failed(folder, world / "films")
 
 
 def test_an_abnormal_film_in_fit_is_refused(world: Path, tmp_path: Path) -> None:
@@ -641,7 +641,7 @@ def test_an_alignment_with_a_perceptual_loss_names_the_way_out(
 
 def unaligned(folder: Path, source: Path, rows: list[manifest.ManifestRow], **values: object) -> Path:
     config = CONFIG.replace(align="none", **values)
-    lay(folder, RunSpec("fit_detector", config), rows)
+    write_run(folder, RunSpec("fit_detector", config), rows)
     outcome = run_folder(folder, images=source)
     assert outcome.status == 0, outcome.sentence
     return folder
@@ -728,8 +728,8 @@ def test_training_films_score_zero_against_whole_banks(world: Path, tmp_path: Pa
     rows = rows_of(world / "films")
     folder = unaligned(tmp_path / "fit", world / "films", rows, rate=1.0, neighbours=1)
     detector = folder / "detector.safetensors"
-    request = RunSpec("score", CONFIG, inputs={"detector": files.sha256_of(detector)})
-    score = lay(tmp_path / "score", request, rows_of(world / "films", labelled=False), inputs={"detector": detector})
+    spec = RunSpec("score", CONFIG, inputs={"detector": files.sha256_of(detector)})
+    score = write_run(tmp_path / "score", spec, rows_of(world / "films", labelled=False), inputs={"detector": detector})
     assert run_folder(score, images=world / "films").status == 0
 
     maps = np.load(score / "maps.npy")[:, :, np.load(folder / "mask.npy")]
@@ -744,7 +744,7 @@ def test_a_detector_fitted_in_memory_is_that_of_the_run(world: Path, tmp_path: P
     folder = unaligned(tmp_path / "fit", world / "films", rows)
     config = CONFIG.replace(align="none")
     canonical = torch.stack(
-        [prepare(read(world / "films" / row.filename), config).image for row in rows_of(world / "films")]
+        [prepare(decode_film(world / "films" / row.filename), config).image for row in rows_of(world / "films")]
     )
 
     detector = Detector.fit(
@@ -771,8 +771,8 @@ def test_films_of_another_shape_are_refused_by_the_library(shape: tuple[int, ...
 def test_unaligned_affines_are_the_resizing_alone(world: Path, tmp_path: Path) -> None:
     folder = unaligned(tmp_path / "fit", world / "films", rows_of(world / "films"))
     detector = folder / "detector.safetensors"
-    request = RunSpec("score", CONFIG, inputs={"detector": files.sha256_of(detector)}, fusion_weight=0.25)
-    score = lay(tmp_path / "score", request, rows_of(world / "films", labelled=False), inputs={"detector": detector})
+    spec = RunSpec("score", CONFIG, inputs={"detector": files.sha256_of(detector)}, fusion_weight=0.25)
+    score = write_run(tmp_path / "score", spec, rows_of(world / "films", labelled=False), inputs={"detector": detector})
     assert run_folder(score, images=world / "films").status == 0
 
     np.testing.assert_allclose(np.load(score / "affines.npy"), np.tile([[1.25, 0, 0], [0, 1.25, 0]], (10, 1, 1)))
@@ -792,7 +792,7 @@ def test_bank_vectors_lead_back_to_rows_of_the_manifest(world: Path) -> None:
 
 def test_command_line_module_is_what_runs(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["run", str(world / "nowhere")]) == 2
-    assert "is no run folder" in capsys.readouterr().err
+    assert "is not a run folder" in capsys.readouterr().err
 
 
 # --- laying it --------------------------------------------------------------------------------------
@@ -803,7 +803,7 @@ def test_a_folder_is_laid_with_labels_unless_the_engine_must_not_see_them(tmp_pa
     rows = [manifest.ManifestRow("a.png", part="test", label="abnormal")]
     (tmp_path / "model").write_bytes(b"a model")
     asked = RunSpec(kind, CONFIG, inputs={"detector": files.sha256_of(tmp_path / "model")}).to_json()
-    lay_folder(tmp_path / "run", asked, rows, inputs={"detector": tmp_path / "model"})
+    write_run_folder(tmp_path / "run", asked, rows, inputs={"detector": tmp_path / "model"})
     (row,) = manifest.read(tmp_path / "run" / "images.csv")
     assert row.label == ("" if kind in ("score", "blind_spots") else "abnormal")
     assert files.read_json(tmp_path / "run" / "run.json") == asked
@@ -811,14 +811,15 @@ def test_a_folder_is_laid_with_labels_unless_the_engine_must_not_see_them(tmp_pa
 
 
 def test_a_folder_whose_input_is_gone_is_no_run_folder(tmp_path: Path) -> None:
+    spec = RunSpec("score", CONFIG).to_json()
     with pytest.raises(FileNotFoundError):
-        lay_folder(tmp_path / "run", RunSpec("score", CONFIG).to_json(), [], inputs={"detector": tmp_path / "gone"})
+        write_run_folder(tmp_path / "run", spec, [], inputs={"detector": tmp_path / "gone"})
     assert not (tmp_path / "run" / "run.json").exists()
 
 
 def test_a_later_attempt_keeps_the_films_that_are_there(tmp_path: Path) -> None:
     asked, rows = RunSpec("score", CONFIG).to_json(), [manifest.ManifestRow("a.png", part="test")]
-    lay_folder(tmp_path / "run", asked, rows)
-    lay_folder(tmp_path / "run", asked | {"name": "again"}, None)
+    write_run_folder(tmp_path / "run", asked, rows)
+    write_run_folder(tmp_path / "run", asked | {"name": "again"}, None)
     assert manifest.read(tmp_path / "run" / "images.csv") == rows
     assert files.read_json(tmp_path / "run" / "run.json")["name"] == "again"

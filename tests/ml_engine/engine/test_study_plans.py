@@ -14,24 +14,24 @@ from ml_engine.engine.study_plans import (
     BankPlan,
     LesionPlan,
     check_reachable,
-    drawn_films,
-    injected_count,
-    injected_films,
+    count_injected,
+    draw_films,
+    draw_injected_films,
     parse_numbers,
 )
 
 
 def test_the_whole_clean_bank_is_one_cell_for_both_questions() -> None:
-    cells = BankPlan(shares=(0.5,), repeats=2, contaminations=(0.02,)).cells
-    assert [(cell.share, cell.contamination, cell.repeat) for cell in cells] == [
+    planned_banks = BankPlan(shares=(0.5,), repeats=2, contaminations=(0.02,)).banks
+    assert [(bank.share, bank.contamination, bank.repeat) for bank in planned_banks] == [
         (1.0, 0.0, 0),
         (0.5, 0.0, 0),
         (0.5, 0.0, 1),
         (1.0, 0.02, 0),
         (1.0, 0.02, 1),
     ]
-    assert len({cell.name for cell in cells}) == len(cells)
-    assert [cell.name for cell in BankPlan(shares=(1.0,), contaminations=(0.0,)).cells] == ["whole"]
+    assert len({bank.name for bank in planned_banks}) == len(planned_banks)
+    assert [bank.name for bank in BankPlan(shares=(1.0,), contaminations=(0.0,)).banks] == ["whole"]
 
 
 @pytest.mark.parametrize("plan", [BankPlan(), BankPlan((0.3,), 1, (0.1,)), LesionPlan(), LesionPlan(kinds=("nodule",))])
@@ -55,7 +55,7 @@ def test_a_plan_survives_json(plan: Any) -> None:
         (LesionPlan, {"kinds": []}, "kinds is empty"),
         (LesionPlan, {"sizes_mm": {"nodule": [0.2]}}, "size of nodule is 0.2: it must be a length in mm"),
         (LesionPlan, {"contrasts": [2]}, "contrasts is 2: it must be a share of the gray scale"),
-        (LesionPlan, {"films": 10_000, "places": 50}, "lesions are asked for: at most 100000"),
+        (LesionPlan, {"films": 10_000, "places": 50}, "lesions: at most 100000"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_words(plan: Any, values: Any, sentence: str) -> None:
@@ -73,21 +73,21 @@ def test_numbers_as_people_write_them() -> None:
 
 def test_a_smaller_draw_is_part_of_a_larger_one_and_patients_stay_whole() -> None:
     patients = ["a", "b", "b", "c", "d", "d", "d", "e"]
-    draws = [set(drawn_films(patients, count, (3, 1)).tolist()) for count in (1, 3, 5, 8)]
+    draws = [set(draw_films(patients, count, (3, 1)).tolist()) for count in (1, 3, 5, 8)]
     assert all(less <= more for less, more in pairwise(draws))
     assert draws[-1] == set(range(8))
     for draw in draws:
         for name in set(patients):
             whole = {film for film, patient in enumerate(patients) if patient == name}
             assert whole <= draw or not whole & draw
-    assert any(drawn_films(patients, 3, (3, k)).tolist() != drawn_films(patients, 3, (3, 0)).tolist() for k in (1, 2))
+    assert any(draw_films(patients, 3, (3, k)).tolist() != draw_films(patients, 3, (3, 0)).tolist() for k in (1, 2))
 
 
 def test_the_injected_films_make_up_the_share_and_are_nested() -> None:
-    assert injected_count(95, 0.05) == 5
-    assert injected_count(10, 0.01) == 1
-    assert injected_count(10, 0.0) == 0
-    few, many = (set(injected_films([*"abcdefgh"], count, (0, 2)).tolist()) for count in (2, 5))
+    assert count_injected(95, 0.05) == 5
+    assert count_injected(10, 0.01) == 1
+    assert count_injected(10, 0.0) == 0
+    few, many = (set(draw_injected_films([*"abcdefgh"], count, (0, 2)).tolist()) for count in (2, 5))
     assert len(few) == 2 and few < many
 
 
@@ -97,12 +97,12 @@ def test_a_share_out_of_reach_names_the_films_it_needs() -> None:
     with pytest.raises(EngineError) as refused:
         check_reachable(plan, normals=95, abnormals=4)
     assert str(refused.value) == (
-        "0.05 of the bank's films abnormal needs 5 abnormal films in tune beside the 95 normal films of fit, and there "
-        "are 4: ask for at most 0.02, or label more."
+        "A contamination of 0.05 needs 5 abnormal films in tune beside the 95 normal films of fit, and there are 4: "
+        "choose at most 0.02, or label more films."
     )
 
 
 @pytest.mark.parametrize("text", ["nodule", "tumour=5"])
 def test_sizes_on_the_command_line_name_a_kind(text: str) -> None:
     with pytest.raises(InvalidConfig, match="write KIND=LIST, such as nodule=5,10,20"):
-        banks._sizes([text])
+        banks._parse_sizes([text])

@@ -103,9 +103,9 @@ def test_the_folder_holds_no_label_of_test(split: Split, make: Any) -> None:
         (lambda split: ablation(split, "99"), "figures is '99': choose from 12, 13"),
         (lambda split: study_requests.request_ablation(
             run_request(split), split=split, config=made.small_config(mask="yes"), figures=()), "No figure is chosen"),
-        (lambda split: ablation(split, mask="no"), "mask is False: an ablation sets it cell by cell"),
+        (lambda split: ablation(split, mask="no"), "mask is False: an ablation varies it"),
         (lambda split: sweep(split, {"rate": ["5"]}), "rate is 5.0: it must be from 1e-06 to 1"),
-        (lambda split: sweep(split, {"halo": ["1"]}), "halo is no axis of a sweep"),
+        (lambda split: sweep(split, {"halo": ["1"]}), "halo is not an axis of a sweep"),
         (lambda split: sweep(split, {"rate": ["0.1"], "seed": [str(n) for n in range(61)]}), "61 detectors: at most"),
         (lambda split: sweep(split, **{"alignment.method": "landmarks"}), "needs a file that only the command line"),
     ],
@@ -240,7 +240,7 @@ def test_the_api_refuses_as_the_pages_do(split: Split) -> None:
     api = as_member(split.site, Role.ANALYST)
     refused = api.post(reverse("api-new-sweep"), api_fields(split, axes={"halo": ["1"]}), format="json")
     assert refused.status_code == 400
-    assert "halo is no axis of a sweep" in refused.data["detail"]
+    assert "halo is not an axis of a sweep" in refused.data["detail"]
 
     reader, stranger = as_member(split.site, Role.READER), as_member(made.site("Busan"), Role.ANALYST)
     for name in ("api-new-ablation", "api-new-sweep"):

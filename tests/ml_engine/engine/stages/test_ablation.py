@@ -86,7 +86,7 @@ def test_the_features_are_gone_at_the_end(world: Path) -> None:
 def test_cells_of_the_same_films_share_their_features() -> None:
     planned = ablation.plan(PipelineConfig(), ("12", "13"))
     keys = {}
-    for one in planned.cells:
+    for one in planned.experiments:
         key = feature_store.key_of(
             one.config(PipelineConfig()),
             weights={"name": "random", "sha256": None},
@@ -185,7 +185,7 @@ def test_films_without_a_test_part_are_refused(world: Path, tmp_path: Path, caps
     )
 
     assert status == 2
-    assert "This needs the column split" in capsys.readouterr().err
+    assert "The CSV needs the column split" in capsys.readouterr().err
 
 
 def test_labels_of_other_films_are_refused(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -216,10 +216,10 @@ def test_an_alignment_that_collapses_refuses_its_cells_alone(
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
-        (("--no-mask",), "mask is False: an ablation sets it cell by cell, from True. Leave it out."),
-        (("--align", "none"), "align is 'none': an ablation sets it"),
-        (("--detector", "padim"), "detector is 'padim': an ablation sets it"),
-        (("--set", "clahe=yes"), "clahe is True: an ablation sets it"),
+        (("--no-mask",), "mask is False: an ablation varies it, starting from True. Leave it out."),
+        (("--align", "none"), "align is 'none': an ablation varies it"),
+        (("--detector", "padim"), "detector is 'padim': an ablation varies it"),
+        (("--set", "clahe=yes"), "clahe is True: an ablation varies it"),
     ],
 )
 def test_what_the_cells_are_named_by_cannot_be_set(
@@ -289,4 +289,4 @@ def test_other_phantoms_than_those_asked_for_are_refused(
 
     assert main.main(["ablation", "--out", str(tmp_path / "o"), "--phantoms", count, *QUICK]) == 2
 
-    assert f"holds other phantoms than the {count} asked for" in capsys.readouterr().err
+    assert f"does not hold exactly the {count} phantoms" in capsys.readouterr().err

@@ -20,7 +20,7 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.detector.pipeline import normal_scores
 from ml_engine.core.film.preprocess import prepare
 from ml_engine.engine import manifest
-from ml_engine.engine.decode_films import read
+from ml_engine.engine.decode_films import decode_film
 from ml_engine.engine.stages.bank_study import method
 from tests.ml_engine import films
 
@@ -75,7 +75,7 @@ def test_every_cell_is_a_detector_of_its_films(world: Path) -> None:
     config = method(PipelineConfig.from_json(found["config"]))
 
     def stack(some: list[manifest.ManifestRow]) -> torch.Tensor:
-        return torch.stack([prepare(read(world / "films" / row.filename), config).image for row in some])
+        return torch.stack([prepare(decode_film(world / "films" / row.filename), config).image for row in some])
 
     def part(name: str) -> list[manifest.ManifestRow]:
         return [row for row in rows if row.part == name]
@@ -86,10 +86,10 @@ def test_every_cell_is_a_detector_of_its_films(world: Path) -> None:
             continue
         normals = part("fit")
         if cell["share"] < 1:
-            from ml_engine.engine.study_plans import drawn_films
+            from ml_engine.engine.study_plans import draw_films
 
             patients = [row.patient for row in normals]
-            normals = [normals[film] for film in drawn_films(patients, round(0.3 * len(patients)), (0, 1))]
+            normals = [normals[film] for film in draw_films(patients, round(0.3 * len(patients)), (0, 1))]
         normals += [row for row in part("tune") if row.filename in cell["injected"]]
         assert len(normals) == cell["normal_films"] + cell["abnormal_films"]
         detector = Detector.fit(stack(normals), config, calibrate=stack(part("calibrate")))

@@ -192,11 +192,11 @@ def test_what_cannot_be_asked_is_refused(
 
 
 def test_a_study_without_any_lesion_is_refused(world: Path, tmp_path: Path) -> None:
-    """As where the lungs of every film are too small for what is asked."""
+    """As if the lungs of every film were too small for the lesions."""
     folder = shutil.copytree(world / "out", tmp_path / "out")
     for path in (folder / "stages" / "lesions").glob("*.json"):
         files.write_json(path, files.read_json(path) | {"lesions": []})
     (folder / "stages" / "results.json").unlink()
     outcome = run_folder(folder, images=world / "films")
     assert outcome.status == ExitStatus.REFUSED
-    assert outcome.sentence.startswith("No lesion found room in any film: look at the alignment")
+    assert outcome.sentence.startswith("No lesion fits into any film: check the alignment")

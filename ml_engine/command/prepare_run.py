@@ -1,4 +1,4 @@
-"""What the commands do before a run: fetch weights, lay the run folder, fit the alignment that another run needs."""
+"""What the commands do before a run: download weights, write the run folder, fit the alignment that a run needs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from ml_engine.engine.stages.runner import run_folder
 
 
 def provide_weights(name: str, architecture: str, console: Console) -> str:
+    """Download or import weights if necessary, and return their name."""
+
     def progress(done: int, total: int) -> None:
         console.line(f"downloading the weights of {architecture}: {done >> 20} of {total >> 20} MiB")
 
@@ -29,20 +31,20 @@ def provide_weights(name: str, architecture: str, console: Console) -> str:
 
 
 def provide_perceptual_weights(config: PipelineConfig, console: Console) -> None:
-    """VGG's weights, where the alignment's network has a perceptual loss."""
+    """Download VGG's weights if the alignment's network has a perceptual loss."""
     if config.weights != weights.RANDOM and config.alignment.uses_network and config.alignment.perceptual > 0:
         provide_weights(weights.IMAGENET, "vgg19", console)
 
 
 def open_detector(model: Path) -> FittedDetector:
-    """The detector of a model folder. Raises EngineError where there is none."""
+    """The detector of a model folder. Raises EngineError if there is none."""
     if not (model / "detector.safetensors").is_file():
-        raise EngineError(f"{model} holds no detector.safetensors: give the folder that fit made with --model.")
+        raise EngineError(f"{model} holds no detector.safetensors: name the folder that fit wrote with --model.")
     return load_detector(model / "detector.safetensors")
 
 
 def model_inputs(model: Path, config: PipelineConfig) -> dict[str, str]:
-    """The SHA-256 of the model's files that a run needs, by name. Raises EngineError where one is missing."""
+    """The SHA-256 of the model files that a run needs, by name. Raises EngineError if one is missing."""
     hashes = {}
     for name in ("detector", "alignment") if config.align == "network" else ("detector",):
         source = model / f"{name}.safetensors"
@@ -53,7 +55,7 @@ def model_inputs(model: Path, config: PipelineConfig) -> dict[str, str]:
 
 
 def link_model(model: Path, names: list[str], out: Path) -> None:
-    """Put a model's files among the inputs of the run in ``out``."""
+    """Link or copy a model's files into the inputs of the run in ``out``."""
     for name in names:
         files.link_or_copy(model / f"{name}.safetensors", out / "inputs" / f"{name}.safetensors")
 
@@ -67,53 +69,55 @@ def fit_alignment_first(
     console: Console,
     extra: dict[str, bytes],
 ) -> Outcome:
-    """Fit the alignment that the run in ``out`` uses, in OUT/alignment-run, and put it among that run's inputs;
-    ``extra`` are further inputs, by name."""
+    """Fit the alignment for the run in ``out`` in OUT/alignment-run, and link it into that run's inputs. ``extra`` are
+    further input files of the alignment fit: contents by name."""
     provide_perceptual_weights(config, console)
     aligning = manifest.alignment_rows(rows)
-    request = RunSpec(kind="fit_alignment", config=config, name="alignment", inputs=alignment_inputs.hashes(extra))
-    lay(out / "alignment-run", request, aligning)
+    spec = RunSpec(kind="fit_alignment", config=config, name="alignment", inputs=alignment_inputs.hashes(extra))
+    prepare_folder(out / "alignment-run", spec, aligning)
     alignment_inputs.write(out / "alignment-run", extra)
     outcome = run_folder(out / "alignment-run", images=images, listener=console.event)
     if outcome.has_results:
-        made = out / "alignment-run" / "alignment.safetensors"
-        files.link_or_copy(made, out / "alignment.safetensors")
-        files.link_or_copy(made, out / "inputs" / "alignment.safetensors")
+        alignment = out / "alignment-run" / "alignment.safetensors"
+        files.link_or_copy(alignment, out / "alignment.safetensors")
+        files.link_or_copy(alignment, out / "inputs" / "alignment.safetensors")
     return outcome
 
 
-def lay(path: Path, request: RunSpec, rows: list[manifest.ManifestRow]) -> None:
-    """Write a run folder, or go on with the one that is there. Raises EngineError where that one is another run's."""
-    wanted = request.to_json()
+def prepare_folder(path: Path, spec: RunSpec, rows: list[manifest.ManifestRow]) -> None:
+    """Write a run folder, or keep an existing one of the same run. Raises EngineError if it is of another run."""
+    requested = spec.to_json()
     if (path / "run.json").exists():
-        there = _what_is_there(path)
-        if there != wanted or manifest.read(path / "images.csv") != _as_stored(rows, request.kind):
-            raise EngineError(f"{path} already holds {_difference(there, wanted)}. Choose another --out, or delete it.")
+        existing = _read_existing(path)
+        if existing != requested or manifest.read(path / "images.csv") != _as_stored(rows, spec.kind):
+            raise EngineError(
+                f"{path} already holds {_difference(existing, requested)}. Choose another --out, or delete it."
+            )
         return
-    run_folders.lay(path, wanted, rows)
+    run_folders.write_run_folder(path, requested, rows)
 
 
-def _what_is_there(path: Path) -> dict[str, Any]:
+def _read_existing(path: Path) -> dict[str, Any]:
     try:
-        there = files.read_json(path / "run.json")
+        existing = files.read_json(path / "run.json")
     except ValueError:
-        there = None
-    if not isinstance(there, dict):
+        existing = None
+    if not isinstance(existing, dict):
         raise EngineError(f"{path} holds a run.json that cannot be read. Choose another --out, or delete it.")
-    return there
+    return existing
 
 
 def _as_stored(rows: list[manifest.ManifestRow], kind: str) -> list[manifest.ManifestRow]:
     return rows if KINDS[RunKind(kind)].has_labels else [replace(row, label="") for row in rows]
 
 
-def _difference(there: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """What distinguishes a run that is there from the one asked for, in words."""
-    before, after = there.get("config", {}), wanted["config"]
+def _difference(existing: dict[str, Any], requested: dict[str, Any]) -> str:
+    """How an existing run differs from the requested one, in words."""
+    before, after = existing.get("config", {}), requested["config"]
     for name, value in after.items():
         if before.get(name) != value and name != "alignment":
-            return f"a run with {name} = {before.get(name)}, and {value} was asked for"
+            return f"a run with {name} = {before.get(name)}, and {value} was requested"
     for name in ("kind", "code_version", "inputs", "weights", "config", "figures", "axes"):
-        if there.get(name) != wanted.get(name):
+        if existing.get(name) != requested.get(name):
             return f"a run with another {name.replace('_', ' ')}"
     return "a run of other films"
