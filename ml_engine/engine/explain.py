@@ -136,7 +136,7 @@ def _with_alignments(nearest: list[Neighbour], films: FilmPipeline, images: Path
             alignments[name] = tuple(map(tuple, films.canonical(images / name)[1].tolist()))
         except (EngineError, OSError):
             alignments[name] = None
-    return [replace(one, original_from_canonical=alignments[one.filename]) for one in nearest]
+    return [replace(each, original_from_canonical=alignments[each.filename]) for each in nearest]
 
 
 def _nearest_films(

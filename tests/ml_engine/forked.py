@@ -1,5 +1,5 @@
-"""The engine in a process of its own, forked from one that has loaded its libraries: to start Python and torch anew
-takes four seconds, and a test that kills the engine in every stage starts it twenty times."""
+"""The engine in its own process, forked from a process that has loaded the libraries. Starting Python and torch takes
+four seconds, and a test that kills the engine in every stage starts it twenty times."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _run(folder: Path, images: Path, events: Connection) -> None:
 
 
 class ForkedEngine:
-    """At work on the folder; it stops itself at ``held_at``, "STAGE DONE"."""
+    """An engine running on the folder, which stops itself at ``held_at``, "STAGE DONE"."""
 
     def __init__(self, folder: Path, images: Path, *, held_at: str = "") -> None:
         if held_at:
@@ -33,13 +33,14 @@ class ForkedEngine:
         theirs.close()
 
     def next_event(self, is_wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The next event that is wanted. Raises EOFError if the engine ends first."""
         while True:
-            event: dict[str, Any] = self.events.recv()  # raises EOFError where the engine ends without it
+            event: dict[str, Any] = self.events.recv()
             if is_wanted(event):
                 return event
 
     def kill(self) -> None:
-        """By SIGKILL."""
+        """Kill the engine with SIGKILL."""
         self.process.kill()
         self.process.join()
         self.events.close()

@@ -33,7 +33,7 @@ class Interrupted(EngineError):
 def stages(plan: ExperimentPlan, run: Run) -> tuple[tuple[str, Stage], ...]:
     """One stage for each alignment and each experiment, then the summary. ``run`` runs a child's folder."""
     aligning = [(f"alignment-{name}", partial(_align, name, changes, run)) for name, changes in plan.alignments.items()]
-    experimenting = [(f"cell-{one.name}", partial(_run_experiment, one, plan, run)) for one in plan.experiments]
+    experimenting = [(f"cell-{each.name}", partial(_run_experiment, each, plan, run)) for each in plan.experiments]
     return (*aligning, *experimenting, ("results", partial(_results, plan)))
 
 

@@ -81,9 +81,9 @@ def test_films_are_placed_by_their_landmarks(base: Path) -> None:
 
 def test_a_scored_film_without_landmarks_is_flagged_with_the_reason(base: Path) -> None:
     assert files.read_json(base / "scores" / "score.json")["flagged"] == [BARE - TRAIN]
-    said = files.read_json(base / "scores" / "stages" / "align.json")["landmarks"]
-    assert said[BARE - TRAIN] == {"row": BARE - TRAIN, "residual_px": None, "reason": "it has no landmarks"}
-    assert said[0]["residual_px"] < 1e-5
+    residuals = files.read_json(base / "scores" / "stages" / "align.json")["landmarks"]
+    assert residuals[BARE - TRAIN] == {"row": BARE - TRAIN, "residual_px": None, "reason": "it has no landmarks"}
+    assert residuals[0]["residual_px"] < 1e-5
     assert "Row 3 of images.csv is not aligned: it has no landmarks." in (base / "scores" / "log.txt").read_text()
 
 
@@ -116,7 +116,7 @@ def test_the_network_aligns_to_the_mean_of_films_with_landmarks(base: Path) -> N
     assert not (base / "by-mean" / "inputs" / "landmarks.csv").exists()  # only the alignment's fit needs them
 
 
-def test_films_are_bent_before_they_go_into_that_mean(base: Path) -> None:
+def test_films_are_warped_by_the_fit_of_their_mean(base: Path) -> None:
     options = ["--set", "alignment.canonical=landmarks", "--set", "alignment.canonical_fit=perspective", *SEARCH]
     options += ["--landmarks", str(base / "marks.csv")]
     assert run("fit", *common(base), "--out", base / "bent", *ALIGN, *options) == 0
@@ -125,7 +125,7 @@ def test_films_are_bent_before_they_go_into_that_mean(base: Path) -> None:
     assert report["landmarks"]["aligned"] == 14
 
 
-def test_a_canonical_image_of_ones_own(base: Path) -> None:
+def test_a_canonical_image_from_a_file(base: Path) -> None:
     Image.fromarray(films.film(0)).save(base / "atlas.png")
     options = ["--set", "alignment.canonical=file", *SEARCH]
     options += ["--canonical", str(base / "atlas.png")]
@@ -133,8 +133,8 @@ def test_a_canonical_image_of_ones_own(base: Path) -> None:
     folder = base / "by-atlas" / "alignment-run"
     assert files.read_json(folder / "alignment.json")["report"]["canonical_source"] == "a file that was given"
     kept, _ = files.read_tensors(folder / "alignment.safetensors")
-    given = Image.fromarray(films.film(0)).resize((32, 32), Image.Resampling.BILINEAR)
-    np.testing.assert_allclose(kept["canonical"].numpy(), np.asarray(given) / 255, atol=0.01)
+    expected = Image.fromarray(films.film(0)).resize((32, 32), Image.Resampling.BILINEAR)
+    np.testing.assert_allclose(kept["canonical"].numpy(), np.asarray(expected) / 255, atol=0.01)
 
 
 @pytest.mark.parametrize(
@@ -146,19 +146,19 @@ def test_a_canonical_image_of_ones_own(base: Path) -> None:
         (["--canonical", "a.png"], "--canonical is set, but only alignment.canonical=file uses it"),
     ],
 )
-def test_a_file_too_few_or_too_many_is_refused(
+def test_a_missing_or_unused_file_is_refused(
     base: Path, capsys: pytest.CaptureFixture[str], options: list[str], sentence: str
 ) -> None:
     assert run("fit", *common(base), "--out", base / "none", *ALIGN, *options) == 2
     assert sentence in capsys.readouterr().err
 
 
-def test_a_model_by_landmarks_does_not_score_without_them(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_aligned_by_landmarks_needs_them_to_score(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("score", *common(base), "--model", base / "model", "--out", base / "none") == 2
     assert "--landmarks is missing: a model fitted with alignment.method=landmarks" in capsys.readouterr().err
 
 
-def test_a_model_by_landmarks_does_not_explain(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_aligned_by_landmarks_cannot_explain(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("explain", "--model", base / "model", "--film", base / "films" / "film-21.png") == 2
     assert "This model aligns films by landmarks, and a single film has none" in capsys.readouterr().err
 
@@ -172,9 +172,9 @@ def test_a_landmark_outside_its_film_is_refused(base: Path, capsys: pytest.Captu
 
 
 def test_an_input_of_an_unknown_name_is_refused() -> None:
-    asked = RunSpec("fit_alignment", PipelineConfig.from_preset("default")).to_json()
+    spec = RunSpec("fit_alignment", PipelineConfig.from_preset("default")).to_json()
     with pytest.raises(EngineError, match=r"run.json has an input atlas: it must be one of alignment, detector, land"):
-        RunSpec.from_json(asked | {"inputs": {"atlas": {"sha256": "0" * 64}}})
+        RunSpec.from_json(spec | {"inputs": {"atlas": {"sha256": "0" * 64}}})
 
 
 def test_a_canonical_image_is_gray_over_its_white(tmp_path: Path) -> None:
@@ -195,13 +195,13 @@ def test_a_canonical_image_is_gray_over_its_white(tmp_path: Path) -> None:
         (np.full((40, 40), np.nan), r"has values outside 0 to 1"),
     ],
 )
-def test_a_canonical_image_that_is_none(tmp_path: Path, image: np.ndarray, sentence: str) -> None:
+def test_an_invalid_canonical_image_is_refused(tmp_path: Path, image: np.ndarray, sentence: str) -> None:
     np.save(tmp_path / "image.npy", image)
     with pytest.raises(EngineError, match=sentence):
         canonical_image(tmp_path / "image.npy")
 
 
-def test_a_colour_image_and_a_text_are_no_canonical_image(tmp_path: Path) -> None:
+def test_a_colour_image_and_a_text_file_are_refused(tmp_path: Path) -> None:
     Image.new("RGB", (40, 40)).save(tmp_path / "colour.png")
     with pytest.raises(EngineError, match=r"is 40 x 40 x 3 pixels: it must be gray"):
         canonical_image(tmp_path / "colour.png")
@@ -214,14 +214,14 @@ def test_an_alignment_is_measured_and_pictured(base: Path) -> None:
     options = [*SEARCH, "--set", "alignment.rounds=1"]
     assert run("fit", *common(base), "--out", base / "measured", *ALIGN, *options) == 0
     folder = base / "measured" / "alignment-run"
-    said = files.read_json(folder / "alignment.json")
-    assert said["report"]["known"]["films"] == 14
-    assert said["report"]["known"]["before"]["displacement_median_px"] > 0
-    assert sorted(path.name for path in (folder / "pictures").iterdir()) == sorted(said["pictures"])
-    assert [pair["name"] for pair in said["pairs"]] == [
+    report = files.read_json(folder / "alignment.json")
+    assert report["report"]["known"]["films"] == 14
+    assert report["report"]["known"]["before"]["displacement_median_px"] > 0
+    assert sorted(path.name for path in (folder / "pictures").iterdir()) == sorted(report["pictures"])
+    assert [pair["name"] for pair in report["pairs"]] == [
         "mean", "variance", "worst-1", "worst-2", "worst-3", "middle-1", "middle-2", "middle-3"
     ]  # fmt: skip
-    for pair in said["pairs"]:
+    for pair in report["pairs"]:
         for name in (pair["before"], pair["after"]):
             with Image.open(folder / "pictures" / name) as picture:
                 assert (picture.size, picture.mode) == ((32, 32), "RGB" if "row" in pair else "L")

@@ -59,23 +59,23 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A set of films, a model fitted on its train rows and the scores of its test rows."""
     base = tmp_path_factory.mktemp("cli")
     csv = films.write_set(base / "films", train=20, tune_abnormal=3, test=6)
-    made = World(base / "films", csv, base / "data", base / "model", base / "scores")
-    done = engine("fit", "--images", made.images, "--csv", csv, "--out", made.model, *UNALIGNED, data=made.data)
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    common = ["score", "--images", made.images, "--csv", csv]
-    done = engine(*common, "--model", made.model, "--out", made.scores, data=made.data)
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    return made
+    paths = World(base / "films", csv, base / "data", base / "model", base / "scores")
+    result = engine("fit", "--images", paths.images, "--csv", csv, "--out", paths.model, *UNALIGNED, data=paths.data)
+    assert (result.returncode, result.stdout) == (0, ""), result.stderr
+    common = ["score", "--images", paths.images, "--csv", csv]
+    result = engine(*common, "--model", paths.model, "--out", paths.scores, data=paths.data)
+    assert (result.returncode, result.stdout) == (0, ""), result.stderr
+    return paths
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """The one sentence that a refused command says."""
+    """The sentence that a refused command prints."""
     capsys.readouterr()
     assert run(*arguments) == 2
-    output, said = capsys.readouterr()
+    output, errors = capsys.readouterr()
     assert output == ""
-    assert "Traceback" not in said
-    last = said.strip().splitlines()[-1]
+    assert "Traceback" not in errors
+    last = errors.strip().splitlines()[-1]
     assert last.startswith("ml_engine: ")
     return last.removeprefix("ml_engine: ")
 
@@ -147,10 +147,10 @@ def test_fit_again_into_the_same_folder_does_nothing_twice(world: World) -> None
 def test_another_fit_into_a_folder_that_is_taken_is_refused(
     world: World, capsys: pytest.CaptureFixture[str], more: list[str], words: str
 ) -> None:
-    said = refused(capsys, *fit_arguments(world, world.model, *more))
+    sentence = refused(capsys, *fit_arguments(world, world.model, *more))
 
-    assert words in said
-    assert "Choose another --out, or delete it" in said
+    assert words in sentence
+    assert "Choose another --out, or delete it" in sentence
 
 
 def test_a_fit_with_alignment_keeps_it_beside_the_detector(world: World, tmp_path: Path) -> None:
@@ -209,11 +209,11 @@ def test_scoring_a_csv_without_split_takes_every_row(world: World, tmp_path: Pat
     assert [row["filename"] for row in table] == ["film-28.png", "film-03.png", "film-23.png"]
 
 
-@pytest.mark.parametrize("given", [("--fusion-weight", "1"), ("--set", "fusion-weight=1")])
-def test_a_fusion_weight_can_be_given_when_scoring(world: World, tmp_path: Path, given: tuple[str, str]) -> None:
+@pytest.mark.parametrize("option", [("--fusion-weight", "1"), ("--set", "fusion-weight=1")])
+def test_a_fusion_weight_can_be_given_when_scoring(world: World, tmp_path: Path, option: tuple[str, str]) -> None:
     common = ["score", "--images", world.images, "--csv", world.csv, "--model", world.model]
 
-    assert run(*common, "--out", tmp_path / "s", *given) == 0
+    assert run(*common, "--out", tmp_path / "s", *option) == 0
 
     for row in films.read_csv(tmp_path / "s" / "scores.csv"):
         assert row["fused"] == row["region"]
@@ -221,27 +221,29 @@ def test_a_fusion_weight_can_be_given_when_scoring(world: World, tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("setting", "words"),
     [
         (["false_alarm_rate=0.34"], "it marks 20.0% of normal films"),
         (["false_alarm_rate=0.01"], "no threshold: A false-alarm rate of 0.01 needs at least 99 normal films"),
         (["threshold=percentile"], "a percentile of normal patches"),
     ],
 )
-def test_fit_says_where_maps_are_marked(
-    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str], words: str
+def test_fit_prints_the_threshold(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], setting: list[str], words: str
 ) -> None:
     csv = films.write_csv(tmp_path / "c.csv", films.read_csv(world.csv)[:5])
 
     arguments = ["fit", "--images", world.images, "--csv", csv, "--out", tmp_path / "m", *UNALIGNED]
-    assert run(*arguments, "--set", *given) == 0
+    assert run(*arguments, "--set", *setting) == 0
 
     assert words in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("given", [("--fusion-weight", "0.3"), ("--set", "fusion_weight=0.3")])
-def test_a_fusion_weight_given_to_fit_is_not_chosen_again(world: World, tmp_path: Path, given: tuple[str, str]) -> None:
-    assert run(*fit_arguments(world, tmp_path / "m", *given)) == 0
+@pytest.mark.parametrize("option", [("--fusion-weight", "0.3"), ("--set", "fusion_weight=0.3")])
+def test_a_fusion_weight_given_to_fit_is_not_chosen_again(
+    world: World, tmp_path: Path, option: tuple[str, str]
+) -> None:
+    assert run(*fit_arguments(world, tmp_path / "m", *option)) == 0
 
     facts = files.read_json(tmp_path / "m" / "detector.json")
     assert (facts["fusion_weight"], facts["fusion_source"]) == (0.3, "config")
@@ -270,16 +272,16 @@ def test_preset_paper_fits_on_all_of_train_with_its_own_score(world: World, tmp_
 
 def test_weights_from_a_file(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HILUM_DATA_DIR", str(tmp_path / "data"))
-    given = tmp_path / "own.safetensors"
-    files.write_tensors(given, random_state("resnet18", 0), {})
-    options = [o if o != "random" else given for o in UNALIGNED]
+    file = tmp_path / "own.safetensors"
+    files.write_tensors(file, random_state("resnet18", 0), {})
+    options = [o if o != "random" else file for o in UNALIGNED]
 
     assert run("fit", "--images", world.images, "--csv", world.csv, "--out", tmp_path / "m", *options) == 0
 
     facts = files.read_json(tmp_path / "m" / "detector.json")
-    assert facts["weights"] == {"name": facts["config"]["weights"], "sha256": files.sha256_of(given)}
+    assert facts["weights"] == {"name": facts["config"]["weights"], "sha256": files.sha256_of(file)}
     assert str(tmp_path) not in (tmp_path / "m" / "run.json").read_text()
-    common = ["--images", world.images, "--csv", world.csv, "--model", tmp_path / "m", "--weights", given]
+    common = ["--images", world.images, "--csv", world.csv, "--model", tmp_path / "m", "--weights", file]
     assert run("score", *common, "--out", tmp_path / "s") == 0
     maps = np.load(tmp_path / "s" / "maps.npy")  # the same weights by another name
     np.testing.assert_array_equal(maps, np.load(world.scores / "maps.npy"))
@@ -294,10 +296,10 @@ def test_missing_imagenet_weights_are_a_sentence_before_any_work(
     monkeypatch.setitem(weights.KNOWN, "resnet18", nowhere)
     options = [o if o != "random" else "imagenet" for o in UNALIGNED]
 
-    said = refused(capsys, "fit", "--images", world.images, "--csv", world.csv, "--out", tmp_path / "m", *options)
+    sentence = refused(capsys, "fit", "--images", world.images, "--csv", world.csv, "--out", tmp_path / "m", *options)
 
-    assert "could not be downloaded" in said
-    assert "python manage.py weights import FILE" in said
+    assert "could not be downloaded" in sentence
+    assert "python manage.py weights import FILE" in sentence
     assert not (tmp_path / "m").exists()
 
 
@@ -345,11 +347,11 @@ def test_too_few_patients_are_refused_before_the_alignment(
     rows = [{"filename": f"film-{k:02}.png", "patient_id": "one", "split": "fit"} for k in range(4)]
     csv = films.write_csv(tmp_path / "one.csv", rows)
 
-    said = refused(
+    sentence = refused(
         capsys, "fit", "--images", world.images, "--csv", csv, "--out", tmp_path / "m", *SMALL, *FAST_ALIGNMENT
     )
 
-    assert "at least 2 patients in the fit part, and it has 1" in said
+    assert "at least 2 patients in the fit part, and it has 1" in sentence
     assert not (tmp_path / "m").exists()
 
 
@@ -405,9 +407,9 @@ def test_help_explains_every_option(command: str, capsys: pytest.CaptureFixture[
         main.main([command, "--help"])
 
     assert end.value.code == 0
-    said = capsys.readouterr().out
+    text = capsys.readouterr().out
     for option in (*NAMED.split(), *(["--model"] if command == "score" else [])):
-        assert option in said
+        assert option in text
     parser = main._parser()
     subparsers = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     for action in subparsers.choices[command]._actions:
@@ -427,14 +429,14 @@ def test_options_become_settings() -> None:
 
 
 def test_options_on_a_model_start_from_its_config() -> None:
-    made = PipelineConfig.from_preset("paper").replace(size=64)
+    fitted = PipelineConfig.from_preset("paper").replace(size=64)
     words = ["score", "--images", "i", "--csv", "c", "--model", "m", "--out", "o", "--threads", "1"]
 
-    asked = config_for_model(main._parser().parse_args(words), made)
+    config = config_for_model(main._parser().parse_args(words), fitted)
 
-    assert asked == made.replace(threads=1)
+    assert config == fitted.replace(threads=1)
     with pytest.raises(InvalidConfig, match=r"rate is 0\.5"):
-        config_for_model(main._parser().parse_args([*words, "--rate", "0.5"]), made)
+        config_for_model(main._parser().parse_args([*words, "--rate", "0.5"]), fitted)
 
 
 def test_the_engine_runs_without_django() -> None:
@@ -444,9 +446,9 @@ def test_the_engine_runs_without_django() -> None:
         "import ml_engine.command.main, ml_engine.core.detector.pipeline\n"
     )
 
-    done = subprocess.run([sys.executable, "-c", code], cwd=films.ROOT, capture_output=True, text=True, check=False)
+    result = subprocess.run([sys.executable, "-c", code], cwd=films.ROOT, capture_output=True, text=True, check=False)
 
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
 
 
 # explain
@@ -461,19 +463,19 @@ def test_explain_names_the_patches_that_a_score_comes_from(world: World, capsys:
     table = films.read_csv(world.scores / "scores.csv")
     maps = np.load(world.scores / "maps.npy")
 
-    found = explained(capsys, "--model", world.model, "--film", world.images / table[1]["filename"])
+    explanation = explained(capsys, "--model", world.model, "--film", world.images / table[1]["filename"])
 
-    row, column = found["row"], found["column"]
-    assert found["global_score"] == pytest.approx(float(maps[1, 0, row, column]), rel=1e-6)
-    assert found["region_score"] == pytest.approx(float(maps[1, 1, row, column]), rel=1e-6)
-    assert [(n["bank"], n["rank"]) for n in found["nearest"]] == [
+    row, column = explanation["row"], explanation["column"]
+    assert explanation["global_score"] == pytest.approx(float(maps[1, 0, row, column]), rel=1e-6)
+    assert explanation["region_score"] == pytest.approx(float(maps[1, 1, row, column]), rel=1e-6)
+    assert [(n["bank"], n["rank"]) for n in explanation["nearest"]] == [
         (b, k) for b in ("global", "region") for k in range(1, 6)
     ]
-    assert found["nearest"][0]["distance"] == pytest.approx(found["global_score"], rel=1e-6)  # K = 1, L2
-    assert found["nearest"][5]["distance"] == pytest.approx(found["region_score"], rel=1e-6)
+    assert explanation["nearest"][0]["distance"] == pytest.approx(explanation["global_score"], rel=1e-6)  # K = 1, L2
+    assert explanation["nearest"][5]["distance"] == pytest.approx(explanation["region_score"], rel=1e-6)
     fit = {line["filename"] for line in films.read_csv(world.model / "images.csv") if line["part"] == "fit"}
-    assert {n["filename"] for n in found["nearest"]} <= fit
-    x, y = found["centre_original_px"]  # 80 pixels on 64, 8 to a patch
+    assert {n["filename"] for n in explanation["nearest"]} <= fit
+    x, y = explanation["centre_original_px"]  # 80 pixels on 64, 8 to a patch
     assert (x, y) == pytest.approx(((column + 0.5) * 10, (row + 0.5) * 10))
 
 
@@ -482,7 +484,7 @@ def test_a_patch_of_a_bank_is_its_own_nearest(world: World, capsys: pytest.Captu
     film, row, column = tensors["region.provenance"][0].tolist()
     filename = films.read_csv(world.model / "images.csv")[film]["filename"]
 
-    found = explained(
+    explanation = explained(
         capsys,
         "--model",
         world.model,
@@ -494,20 +496,20 @@ def test_a_patch_of_a_bank_is_its_own_nearest(world: World, capsys: pytest.Captu
         1,
     )
 
-    assert found["nearest"][1] == {
+    assert explanation["nearest"][1] == {
         "bank": "region", "rank": 1, "distance": 0, "filename": filename, "image": "", "row": row, "column": column,
         "original_from_canonical": None,
     }  # fmt: skip
 
 
-def test_explain_says_where_the_films_of_the_neighbours_lie(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_adds_the_alignments_of_the_neighbours(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     film = world.images / "film-21.png"
-    found = explained(capsys, "--model", world.model, "--film", film, "--images", world.images)["nearest"]
-    for one in found:
-        np.testing.assert_allclose(one["original_from_canonical"], [[1.25, 0, 0], [0, 1.25, 0]], atol=1e-9)
+    nearest = explained(capsys, "--model", world.model, "--film", film, "--images", world.images)["nearest"]
+    for neighbour in nearest:
+        np.testing.assert_allclose(neighbour["original_from_canonical"], [[1.25, 0, 0], [0, 1.25, 0]], atol=1e-9)
 
     without = explained(capsys, "--model", world.model, "--film", film, "--images", world.data)["nearest"]
-    assert [{**one, "original_from_canonical": None} for one in found] == without
+    assert [{**neighbour, "original_from_canonical": None} for neighbour in nearest] == without
 
 
 def test_bad_input_to_explain_is_one_sentence(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,21 +92,24 @@ def test_in_memory_without_a_calibrate_part_and_film_by_film(name: str) -> None:
         np.testing.assert_array_equal(detector.maps(new[k : k + 1])[0], together[k])
 
 
-def test_explain_names_films_or_says_why_not(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_lists_films_or_is_refused(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     film = sorted((world / "films").glob("*.png"))[0]
     fitted = [row["filename"] for row in films.read_csv(world / "dn2" / "images.csv") if row["part"] == "fit"]
 
-    asked = ["--film", str(world / "films" / fitted[0]), "--neighbours", "2"]
-    assert main.main(["explain", "--model", str(world / "dn2"), *asked]) == 0
+    options = ["--film", str(world / "films" / fitted[0]), "--neighbours", "2"]
+    assert main.main(["explain", "--model", str(world / "dn2"), *options]) == 0
     nearest = json.loads(capsys.readouterr().out)["nearest"]
-    assert [(one["bank"], one["rank"], one["row"]) for one in nearest] == [("film", 1, -1), ("film", 2, -1)]
+    assert [(film_neighbour["bank"], film_neighbour["rank"], film_neighbour["row"]) for film_neighbour in nearest] == [
+        ("film", 1, -1),
+        ("film", 2, -1),
+    ]
     assert nearest[0]["filename"] == fitted[0]
     assert nearest[0]["distance"] < 1e-3 < nearest[1]["distance"]
     assert main.main(["explain", "--model", str(world / "padim"), "--film", str(film)]) == 2
     assert "compares a patch with a Gaussian" in capsys.readouterr().err
 
 
-def test_what_needs_a_memory_bank_is_a_sentence(
+def test_forget_without_a_memory_bank_is_refused(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--model", str(world / "padim"), "--patient", "p0", "--out", str(tmp_path / "n"), "--approximate"]

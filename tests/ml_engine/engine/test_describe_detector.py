@@ -1,4 +1,4 @@
-"""A fitted detector's report: what it says of each kind of model, and that its file gives the same."""
+"""The report of a fitted detector, for each kind of model, and after saving and loading."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TRIED = {"rate": 0.2, "neighbours": 3, "top_share": 0.01, "weight": 0.25, "auroc
 
 
 def detector(kind: str = "patchcore") -> FittedDetector:
-    """Of four films of 8 x 8 patches, the first row of which is masked."""
+    """Fitted on four films of 8 x 8 patches, with the first row masked."""
     config = CONFIG.replace(detector=kind)
     keep = np.ones((8, 8), dtype=bool)
     keep[0] = False
@@ -55,11 +55,13 @@ def detector(kind: str = "patchcore") -> FittedDetector:
     )
 
 
-def described(made: FittedDetector) -> DetectorReport:
-    return describe(made, parts=PartCounts(fit=4, tune=9, calibrate=5), flagged=[1], unreadable={"2": "It is damaged."})
+def described(fitted: FittedDetector) -> DetectorReport:
+    return describe(
+        fitted, parts=PartCounts(fit=4, tune=9, calibrate=5), flagged=[1], unreadable={"2": "It is damaged."}
+    )
 
 
-def test_the_report_says_what_the_detector_is() -> None:
+def test_the_report_describes_the_detector() -> None:
     report = described(detector())
     assert (report.detector, report.fusion_weight, report.fusion_source) == ("patchcore", 0.25, "tune")
     assert report.mask == MaskShare(share_kept=56 / 64, threshold=10.5)
@@ -73,18 +75,18 @@ def test_the_report_says_what_the_detector_is() -> None:
     assert (report.padim, report.gallery) == (None, None)
 
 
-def test_the_report_says_what_was_asked_and_what_was_chosen() -> None:
-    made = detector()
-    tune = described(replace(made, choice=replace(made.choice, nested=Nested(0.7, 0.6, 0.8, 5)))).tune
+def test_the_report_lists_configured_and_chosen_settings() -> None:
+    fitted = detector()
+    tune = described(replace(fitted, choice=replace(fitted.choice, nested=Nested(0.7, 0.6, 0.8, 5)))).tune
     assert (tune.films, tune.abnormal, tune.nested_note) == (9, 4, "Too few.")
     assert tune.asked == ChosenSettings(rate=0.1, neighbours=1, top_share=0.01)
     assert tune.chosen == ChosenSettings(rate=0.2, neighbours=3, top_share=CONFIG.top_share)
     assert tune.table == [TriedAlternative(**TRIED)]  # type: ignore[arg-type]
     assert tune.nested == NestedAuroc(auroc=0.7, low=0.6, high=0.8, folds=5)
-    assert (tune.weights[25], described(made).chosen_auroc) == (0.25, 0.25)
+    assert (tune.weights[25], described(fitted).chosen_auroc) == (0.25, 0.25)
 
 
-def test_a_detector_from_before_settings_were_chosen_names_none() -> None:
+def test_a_detector_of_an_older_release_lists_no_settings() -> None:
     tune = described(replace(detector(), asked={})).to_json()["tune"]
     assert (tune["asked"], tune["chosen"]) == ({}, {})
 
@@ -97,14 +99,14 @@ def test_a_detector_from_before_settings_were_chosen_names_none() -> None:
         ("spade", None, GallerySizes(films=4, patches=4 * 56)),
     ],
 )
-def test_a_baseline_has_sizes_of_its_own(kind: str, padim: GaussianSizes | None, gallery: GallerySizes | None) -> None:
+def test_a_baseline_reports_its_own_sizes(kind: str, padim: GaussianSizes | None, gallery: GallerySizes | None) -> None:
     report = described(detector(kind))
     assert (report.bank, report.covering_radius, report.padim, report.gallery) == (None, None, padim, gallery)
     assert not {"bank", "padim", "gallery"} - {kind, "padim" if padim else "gallery"} & set(report.to_json())
     assert report.about
 
 
-def test_a_detector_that_was_saved_is_described_alike(tmp_path: Path) -> None:
+def test_a_saved_detector_has_the_same_report(tmp_path: Path) -> None:
     pipeline.save_detector(detector(), tmp_path / "d.safetensors")
     again = described(pipeline.load_detector(tmp_path / "d.safetensors"))
     again.write(tmp_path)

@@ -1,4 +1,4 @@
-"""The fit films' scores are read as they were written, and what is missing or damaged is named."""
+"""The fit films' scores load as they were written, and missing or damaged files are refused."""
 
 from __future__ import annotations
 

@@ -16,11 +16,11 @@ from ml_engine.core.bank import coreset
 from ml_engine.core.detector.pipeline import FittedDetector, load_detector
 from tests.ml_engine import films
 
-TOGETHER = 9  # films 0 to 8 are the first model's; 9 and 10 join it
+TOGETHER = 9  # films 0 to 8 are in the first model; 9 and 10 join it
 
 
 def csv_of(path: Path, numbers: list[int]) -> Path:
-    """Films 0 to 5 and from 9 are fit, 6 to 8 calibrate; films 0 and 1 are of one patient."""
+    """Films 0 to 5 and from 9 on are fit, 6 to 8 calibrate; films 0 and 1 are of one patient."""
     rows = []
     for number in numbers:
         part = "calibrate" if number in (6, 7, 8) else "fit"
@@ -60,7 +60,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def new_films(world: Path, tmp_path: Path) -> Path:
-    """A folder that holds the two new films alone, and their CSV."""
+    """A folder with only the two new films, and their CSV."""
     folder = tmp_path / "new"
     folder.mkdir()
     for number in (9, 10):
@@ -78,7 +78,7 @@ def test_keeping_features_changes_no_result(world: Path) -> None:
     assert len(list((world / "kept" / "features").glob("*/*.safetensors"))) == TOGETHER
 
 
-def test_a_grown_detector_is_that_of_a_fresh_fit(world: Path, new_films: Path, tmp_path: Path) -> None:
+def test_a_grown_detector_equals_a_fresh_fit(world: Path, new_films: Path, tmp_path: Path) -> None:
     """Byte for byte, and the old films are not needed."""
     fresh = fit(world / "films", tmp_path / "fresh", list(range(11)))
 
@@ -98,7 +98,7 @@ def test_a_grown_detector_is_that_of_a_fresh_fit(world: Path, new_films: Path, t
     assert bytes_of(tmp_path / "n") == bytes_of(fresh)
 
 
-def test_a_detector_that_forgets_is_that_of_a_fresh_fit(world: Path, tmp_path: Path) -> None:
+def test_a_detector_that_forgets_equals_a_fresh_fit(world: Path, tmp_path: Path) -> None:
     fresh = fit(world / "films", tmp_path / "fresh", list(range(2, TOGETHER)))
 
     assert change("forget", "--model", world / "kept", "--patient", "p0", "--out", tmp_path / "n") == 0
@@ -145,13 +145,13 @@ def plain_continuation(grid: np.ndarray, picked: int, count: int) -> list[int]:
     return picks
 
 
-def test_the_greedy_goes_on_from_picks_that_are_given() -> None:
+def test_the_greedy_selection_continues_from_earlier_picks() -> None:
     grid = torch.from_numpy(np.random.default_rng(0).integers(-60, 60, (300, 6)).astype(np.int16))
 
-    found = coreset.greedy(grid, 40, picked=15, block=32)
+    picks = coreset.greedy(grid, 40, picked=15, block=32)
 
-    assert found[:15].tolist() == list(range(15))
-    assert found[15:].tolist() == plain_continuation(grid.numpy(), 15, 40)
+    assert picks[:15].tolist() == list(range(15))
+    assert picks[15:].tolist() == plain_continuation(grid.numpy(), 15, 40)
     with pytest.raises(ValueError, match="picked 41"):
         coreset.greedy(grid, 40, picked=41)
 
@@ -226,7 +226,7 @@ def test_forgetting_a_calibration_patient_leaves_its_maps_out(world: Path, tmp_p
         ([9, 10], ("film-09.png", "gone.png"), "gone.png is not in the folder of the films"),
     ],
 )
-def test_new_films_that_do_not_fit_are_a_sentence(
+def test_unsuitable_new_films_are_refused(
     world: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -257,19 +257,19 @@ def test_new_films_that_do_not_fit_are_a_sentence(
         (("--patient", "p0", "--out", "plain"), "already holds another run"),
     ],
 )
-def test_forgetting_what_cannot_be_forgotten_is_a_sentence(
+def test_an_impossible_forgetting_is_refused(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], sentence: str
 ) -> None:
-    given = dict(zip(arguments[::2], arguments[1::2], strict=True))
-    model = world / given.get("--model", "kept")
-    out = world / given["--out"] if "--out" in given else tmp_path / "n"
+    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    model = world / options.get("--model", "kept")
+    out = world / options["--out"] if "--out" in options else tmp_path / "n"
 
-    assert change("forget", "--model", model, "--patient", given["--patient"], "--out", out) == 2
+    assert change("forget", "--model", model, "--patient", options["--patient"], "--out", out) == 2
 
     assert sentence in capsys.readouterr().err
 
 
-def test_a_model_aligned_by_landmarks_is_fitted_anew(
+def test_a_model_aligned_by_landmarks_is_refused(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = shutil.copytree(world / "plain", tmp_path / "model")

@@ -1,4 +1,4 @@
-"""What grow and forget must not take for what it is not: other models, other stores, earlier changes."""
+"""Grow and forget with other models, other feature stores and earlier changes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_folder_of_another_models_change_is_refused(
     """The same films, another setting."""
     other = fit(world / "films", tmp_path / "other", FEW, "--keep-features", "--rate", "0.4")
     assert forget(world / "kept", tmp_path / "n") == 0
-    assert forget(world / "kept", tmp_path / "n") == 0  # again, and nothing is left to do
+    assert forget(world / "kept", tmp_path / "n") == 0  # again, with nothing left to do
 
     assert forget(other, tmp_path / "n") == 2
 
@@ -60,7 +60,7 @@ def test_the_folder_of_another_models_change_is_refused(
 
 
 def rekeyed(model: Path, **changes: object) -> None:
-    """The model's features as if they had been kept elsewhere: on another device, by another version."""
+    """Store the model's features under a changed key, as on another device or by another version."""
     (folder,) = (model / feature_store.FOLDER).iterdir()
     key = json.loads((folder / "key.json").read_text(encoding="utf-8"))
     store = feature_store.FeatureStore(model / feature_store.FOLDER, key | changes)
@@ -70,10 +70,10 @@ def rekeyed(model: Path, **changes: object) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"on": "cuda"}, {"version": 0}])
-def test_features_that_would_not_be_used_are_not_counted(
+def test_features_under_another_key_are_not_counted(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, object]
 ) -> None:
-    """Else the new film alone would be the grown detector's, and the old ones unreadable."""
+    """Otherwise the grown detector would have only the new film, and the old films would be unreadable."""
     model = shutil.copytree(world / "kept", tmp_path / "m")
     rekeyed(model, **changes)
 
@@ -85,7 +85,7 @@ def test_features_that_would_not_be_used_are_not_counted(
 
 
 def test_tune_films_are_kept_where_no_weight_is_chosen(world: Path, tmp_path: Path) -> None:
-    """Their maps are not needed then, but grow and forget need all films to equal a fresh fit."""
+    """Their maps are not needed, but grow and forget need the features of all films to equal a fresh fit."""
     rows = [("fit", 0), ("fit", 2), ("fit", 3), ("calibrate", 6), ("calibrate", 7), ("tune", 8)]
     table = films.write_csv(
         tmp_path / "t.csv",
@@ -100,7 +100,7 @@ def test_tune_films_are_kept_where_no_weight_is_chosen(world: Path, tmp_path: Pa
 
 
 def test_a_film_that_another_patient_has_too_stays(world: Path, tmp_path: Path) -> None:
-    """The same file under two patients: one is forgotten, the other's film is read as before."""
+    """The same file under two patients: one is forgotten, the other keeps the film."""
     images = shutil.copytree(world / "films", tmp_path / "films")
     shutil.copy(images / "film-00.png", images / "film-05.png")
     model = fit(images, tmp_path / "m", [*FEW, 5], "--keep-features")
@@ -117,7 +117,7 @@ def by_folds(world: Path, tmp_path: Path) -> Path:
 
 
 def test_a_detector_is_changed_approximately_twice(by_folds: Path, world: Path, tmp_path: Path) -> None:
-    """Calibration by folds has no map of a film that came later; and both changes are told."""
+    """Calibration by folds has no map of a film added later, and the note states both changes."""
     before = load_detector(by_folds / "detector.safetensors")
     assert grow(world, by_folds, tmp_path / "g", 9, "--approximate") == 0
 
@@ -127,8 +127,8 @@ def test_a_detector_is_changed_approximately_twice(by_folds: Path, world: Path, 
     np.testing.assert_array_equal(after.calibration.maps, before.calibration.maps[[0, 1, 3, 4]])
     assert "not calibrated again" in after.note
     assert "a patient's vectors were deleted" in after.note
-    assert "film-02.png" not in (tmp_path / "n" / "detector.json").read_text(encoding="utf-8")  # the forgotten one's
-    assert after.banks.whole.provenance[:, 0].max() == 4  # the film that came later has moved up
+    assert "film-02.png" not in (tmp_path / "n" / "detector.json").read_text(encoding="utf-8")  # forgotten
+    assert after.banks.whole.provenance[:, 0].max() == 4  # the film added later has moved up
 
 
 def test_an_exact_detector_is_not_overwritten_by_an_approximate_one(

@@ -1,4 +1,4 @@
-"""A CSV of landmarks: what is read, and the sentence for each thing that may be wrong with it."""
+"""A CSV of landmarks: the parsed values, and the refusal of each fault."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_landmarks_are_read_in_order(tmp_path: Path) -> None:
     assert marks == [Mark("b.png", "carina", 3.5, 4.0, 2), Mark("a.png", "carina", 1.0, 20.0, 3)]
 
 
-def test_another_delimiter_and_the_image_id_will_do(tmp_path: Path) -> None:
+def test_another_delimiter_and_the_image_id_are_accepted(tmp_path: Path) -> None:
     marks = read(saved(tmp_path, "\ufeffX;Y;Name;Image\n1;2;apex;id-b\n"))
     assert [[mark.name for mark in film] for film in by_row(marks, ROWS)] == [[], ["apex"]]
 
@@ -48,7 +48,7 @@ def test_a_bad_csv_is_refused_by_line(tmp_path: Path, text: str, sentence: str) 
         read(saved(tmp_path, text))
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidLandmarks, match=r"is not a readable UTF-8 text file: check --landmarks"):
         read(tmp_path / "none.csv")
 

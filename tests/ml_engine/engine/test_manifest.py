@@ -1,3 +1,5 @@
+"""A user's CSV, its parts, and the manifest of a run folder."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -53,7 +55,7 @@ def test_reads_csv_as_spreadsheets_write_it(tmp_path: Path, separator: str, enco
         (f'filename\na.png\n"{"b" * 140_000}\n', "near line 3: most often a quotation mark"),
     ],
 )
-def test_a_csv_that_says_nothing_useful_is_a_sentence(tmp_path: Path, text: str, words: str) -> None:
+def test_an_invalid_csv_is_refused(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(InvalidManifest, match=words):
         table(text, tmp_path)
 
@@ -61,22 +63,22 @@ def test_a_csv_that_says_nothing_useful_is_a_sentence(tmp_path: Path, text: str,
 def test_a_short_first_line_does_not_hide_the_columns_of_the_others(tmp_path: Path) -> None:
     rows = table("filename,patient_id,split,label\na.png,p1\nb.png,p2,test,abnormal\nc.png,p3,fit,normal\n", tmp_path)
 
-    found = manifest.for_fit(rows, preset="default", seed=0)
+    selection = manifest.for_fit(rows, preset="default", seed=0)
 
-    assert [row.filename for row in found.rows] == ["c.png"]
-    assert found.left_out == {"in no part": 1, "in the test part": 1}
+    assert [row.filename for row in selection.rows] == ["c.png"]
+    assert selection.left_out == {"in no part": 1, "in the test part": 1}
     assert [row.filename for row in manifest.for_score(rows).rows] == ["b.png"]
 
 
-def test_rows_left_out_say_why() -> None:
+def test_rows_left_out_are_counted_by_reason() -> None:
     rows = many(40) + many(2, "unsure", prefix="u") + many(3, "abnormal", split="validation", prefix="v")
 
-    found = manifest.for_fit(rows, preset="default", seed=0)
+    selection = manifest.for_fit(rows, preset="default", seed=0)
 
-    assert found.left_out == {"neither normal nor abnormal": 2, "in no part": 3}
+    assert selection.left_out == {"neither normal nor abnormal": 2, "in no part": 3}
 
 
-def test_a_missing_or_binary_csv_is_a_sentence(tmp_path: Path) -> None:
+def test_a_missing_or_binary_csv_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidManifest, match="no file"):
         manifest.read_csv(tmp_path / "none.csv")
     (tmp_path / "x.csv").write_bytes(b"\xff\xfe\x00")
@@ -85,23 +87,23 @@ def test_a_missing_or_binary_csv_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_paper_fits_on_all_of_train() -> None:
-    found = manifest.for_fit(many(40) + many(3, "normal", "test", "t"), preset="paper-448", seed=0)
+    selection = manifest.for_fit(many(40) + many(3, "normal", "test", "t"), preset="paper-448", seed=0)
 
-    assert parts(found.rows) == {"align": 0, "fit": 40, "tune": 0, "calibrate": 0, "test": 0}
-    assert found.left_out == {"in the test part": 3}
+    assert parts(selection.rows) == {"align": 0, "fit": 40, "tune": 0, "calibrate": 0, "test": 0}
+    assert selection.left_out == {"in the test part": 3}
 
 
 def test_default_draws_train_by_patient_and_seed() -> None:
     rows = many(100) + many(10, "abnormal", prefix="a")
 
-    found = manifest.for_fit(rows, preset="default", seed=1)
+    selection = manifest.for_fit(rows, preset="default", seed=1)
 
-    assert parts(found.rows) == {"align": 0, "fit": 70, "tune": 25, "calibrate": 15, "test": 0}
-    assert all(row.part == "tune" for row in found.rows if row.label == "abnormal")
-    assert found.rows == manifest.for_fit(rows, preset="default", seed=1).rows
-    assert found.rows != manifest.for_fit(rows, preset="default", seed=2).rows
+    assert parts(selection.rows) == {"align": 0, "fit": 70, "tune": 25, "calibrate": 15, "test": 0}
+    assert all(row.part == "tune" for row in selection.rows if row.label == "abnormal")
+    assert selection.rows == manifest.for_fit(rows, preset="default", seed=1).rows
+    assert selection.rows != manifest.for_fit(rows, preset="default", seed=2).rows
     again = manifest.for_fit(rows[::-1], preset="default", seed=1)
-    assert sorted(again.rows, key=lambda r: r.filename) == sorted(found.rows, key=lambda r: r.filename)
+    assert sorted(again.rows, key=lambda r: r.filename) == sorted(selection.rows, key=lambda r: r.filename)
 
 
 def test_a_patients_films_stay_together_and_its_abnormal_ones_follow_only_into_tune() -> None:
@@ -111,56 +113,56 @@ def test_a_patients_films_stay_together_and_its_abnormal_ones_follow_only_into_t
         for label in ("normal", "abnormal")
     ]
 
-    found = manifest.for_fit(rows, preset="default", seed=0)
+    selection = manifest.for_fit(rows, preset="default", seed=0)
 
-    part_of = {row.patient: row.part for row in found.rows if row.label == "normal"}
-    abnormal = [row for row in found.rows if row.label == "abnormal"]
+    part_of = {row.patient: row.part for row in selection.rows if row.label == "normal"}
+    abnormal = [row for row in selection.rows if row.label == "abnormal"]
     assert len(part_of) == 40
     assert {row.patient for row in abnormal} == {p for p, part in part_of.items() if part == "tune"}
-    assert found.left_out == {"abnormal, of a fit or calibrate patient": 34}
+    assert selection.left_out == {"abnormal, of a fit or calibrate patient": 34}
 
 
 def test_abnormal_films_never_reach_fit_under_paper_either() -> None:
-    found = manifest.for_fit(many(5) + many(4, "abnormal", prefix="a"), preset="paper", seed=0)
+    selection = manifest.for_fit(many(5) + many(4, "abnormal", prefix="a"), preset="paper", seed=0)
 
-    assert [row.label for row in found.rows] == ["normal"] * 5
-    assert sum(found.left_out.values()) == 4
+    assert [row.label for row in selection.rows] == ["normal"] * 5
+    assert sum(selection.left_out.values()) == 4
 
 
 def test_part_names_are_taken_as_they_are_and_others_are_no_part() -> None:
     rows = many(3, split="fit") + many(2, split="calibrate", prefix="c") + many(2, "abnormal", "Tune", "t")
     rows += many(2, split="align", prefix="a") + many(4, split="boxed", prefix="x") + many(1, split="", prefix="y")
 
-    found = manifest.for_fit(rows, preset="default", seed=0)
+    selection = manifest.for_fit(rows, preset="default", seed=0)
 
-    assert parts(found.rows) == {"align": 2, "fit": 3, "tune": 2, "calibrate": 2, "test": 0}
-    assert found.left_out == {"in no part": 5}
+    assert parts(selection.rows) == {"align": 2, "fit": 3, "tune": 2, "calibrate": 2, "test": 0}
+    assert selection.left_out == {"in no part": 5}
 
 
 @pytest.mark.parametrize("label", ["unsure", "exclude", ""])
 def test_labels_that_are_neither_are_left_out(label: str) -> None:
-    found = manifest.for_fit(many(3, split="fit") + many(1, label, "fit", "u"), preset="default", seed=0)
+    selection = manifest.for_fit(many(3, split="fit") + many(1, label, "fit", "u"), preset="default", seed=0)
 
-    assert len(found.rows) == 3
-    assert found.left_out == {"neither normal nor abnormal": 1}
+    assert len(selection.rows) == 3
+    assert selection.left_out == {"neither normal nor abnormal": 1}
 
 
 def test_without_a_split_column_every_row_is_fit() -> None:
     rows = [{"filename": f"{k}.png"} for k in range(8)]
 
     for preset in ("default", "paper"):
-        found = manifest.for_fit(rows, preset=preset, seed=0)
-        assert parts(found.rows)["fit"] == 8
-        assert found.without_patient == 8
+        selection = manifest.for_fit(rows, preset=preset, seed=0)
+        assert parts(selection.rows)["fit"] == 8
+        assert selection.without_patient == 8
 
 
 def test_a_row_without_patient_is_its_own() -> None:
     rows = [{"filename": f"{k}.png", "split": "train", "label": "normal"} for k in range(40)]
 
-    found = manifest.for_fit(rows, preset="default", seed=0)
+    selection = manifest.for_fit(rows, preset="default", seed=0)
 
-    assert parts(found.rows)["calibrate"] == 6
-    assert len({row.patient for row in found.rows}) == 40
+    assert parts(selection.rows)["calibrate"] == 6
+    assert len({row.patient for row in selection.rows}) == 40
 
 
 def test_few_patients_leave_no_calibrate_part_of_one() -> None:
@@ -179,7 +181,7 @@ def test_a_patient_in_two_parts_is_refused_without_naming_the_patient(first: str
     assert "Jane" not in str(refusal.value)
 
 
-def test_no_normal_film_is_a_sentence() -> None:
+def test_a_csv_without_normal_films_is_refused() -> None:
     with pytest.raises(InvalidManifest, match="No normal film"):
         manifest.for_fit(many(3, "abnormal"), preset="default", seed=0)
 
@@ -187,11 +189,11 @@ def test_no_normal_film_is_a_sentence() -> None:
 def test_scoring_takes_the_test_rows_in_order_and_no_labels() -> None:
     rows = many(2) + many(3, "abnormal", "test", "t")
 
-    found = manifest.for_score(rows)
+    selection = manifest.for_score(rows)
 
-    assert [row.filename for row in found.rows] == ["t0.png", "t1.png", "t2.png"]
-    assert {row.label for row in found.rows} == {""}
-    assert found.left_out == {"not in the test part": 2}
+    assert [row.filename for row in selection.rows] == ["t0.png", "t1.png", "t2.png"]
+    assert {row.label for row in selection.rows} == {""}
+    assert selection.left_out == {"not in the test part": 2}
 
 
 def test_scoring_takes_all_rows_without_a_split_column() -> None:
@@ -204,10 +206,10 @@ def test_hashes_are_those_of_the_files(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"a")
     rows = [ManifestRow("a.png"), ManifestRow("gone.png")]
 
-    found = manifest.with_hashes(rows, tmp_path)
+    hashed = manifest.with_hashes(rows, tmp_path)
 
-    assert found[0].sha256 == "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
-    assert found[1].sha256 == ""
+    assert hashed[0].sha256 == "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
+    assert hashed[1].sha256 == ""
     with pytest.raises(InvalidManifest, match="None of the 1 films"):
         manifest.with_hashes(rows[1:], tmp_path)
 
@@ -222,7 +224,7 @@ def test_the_manifest_comes_back_and_a_scoring_one_has_no_labels(tmp_path: Path,
     assert ("label" in (tmp_path / "images.csv").read_text()) == with_labels
 
 
-def test_a_run_folder_without_films_is_a_sentence(tmp_path: Path) -> None:
+def test_a_run_folder_without_films_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidManifest, match=r"no images\.csv"):
         manifest.read(tmp_path / "images.csv")
     (tmp_path / "images.csv").write_text("image,filename\n")

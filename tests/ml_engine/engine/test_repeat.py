@@ -1,4 +1,4 @@
-"""A run folder, archived, unpacked and run again: the same film by film, or not."""
+"""A run folder, archived, unpacked, run again and compared film by film."""
 
 from __future__ import annotations
 
@@ -83,9 +83,7 @@ def test_films_that_differ_are_named(base: Path, tmp_path: Path) -> None:
     assert repeat.summary(comparisons) == "2 same, 1 within tolerance, 1 different"
 
 
-def test_a_changed_result_is_told_by_the_exit_status(
-    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_changed_result_sets_the_exit_status(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = unpacked(base / "scores", tmp_path)
     sweep = np.load(folder / "sweep.npy")
     sweep[1, 3] = np.nan
@@ -108,7 +106,7 @@ def test_tensors_are_compared_by_value(base: Path, tmp_path: Path) -> None:
     assert repeat.compare(base / "model", changed)[0].verdict == "different"
 
 
-def test_what_cannot_be_repeated_says_why(base: Path, tmp_path: Path) -> None:
+def test_an_impossible_repetition_is_refused(base: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"is not a run folder: it has no run\.json\. Unpack the archive"):
         repeat.repeat(tmp_path, tmp_path / "again")
     with pytest.raises(EngineError, match=r"is not empty: name a new folder with --out"):

@@ -1,4 +1,4 @@
-"""Reports of fits are read as they were written, under the names that folders and rows of the last release have."""
+"""Reports of fits load as they were written, with the JSON keys of the last release."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def full_detector() -> DetectorReport:
     )
 
 
-# --- what was written is read -----------------------------------------------------------------------
+# --- a round trip ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("report", [full_alignment(), reports.alignment_report()])
@@ -76,49 +76,51 @@ def test_a_detectors_report_comes_back(tmp_path: Path, report: DetectorReport) -
 
 
 def test_the_names_in_alignment_json_stay() -> None:
-    """They are those of the folders and rows that are there."""
-    found = full_alignment().to_json()
-    assert set(found) == {"format", "weights", "config", "report", "part", "films", "flagged", "unreadable", "pictures",
-                          "pairs", "landmarks"}  # fmt: skip
-    assert set(found["report"]) == {
+    """Existing run folders and database rows use these names."""
+    values = full_alignment().to_json()
+    assert set(values) == {
+        "format", "weights", "config", "report", "part", "films", "flagged", "unreadable", "pictures", "pairs",
+        "landmarks",
+    }  # fmt: skip
+    assert set(values["report"]) == {
         "films", "ncc_before", "ncc_after", "ssim_before", "ssim_after", "stack_variance_before",
         "stack_variance_after", "share_determinant_not_positive", "share_scale_outside", "share_valid_area_below",
         "share_flagged", *LATE,
     }  # fmt: skip
-    assert set(found["report"]["known"]) == {"films", "before", "after"}
+    assert set(values["report"]["known"]) == {"films", "before", "after"}
     errors = {"displacement_median_px", "displacement_p95_px", "shift_median_px", "angle_median_degrees",
               "log_scale_median"}  # fmt: skip
-    assert set(found["report"]["known"]["before"]) == set(found["report"]["consistency"]) == errors
-    assert set(found["report"]["landmarks"]) == {"films", "aligned", "residual_median_px", "residual_p95_px",
+    assert set(values["report"]["known"]["before"]) == set(values["report"]["consistency"]) == errors
+    assert set(values["report"]["landmarks"]) == {"films", "aligned", "residual_median_px", "residual_p95_px",
                                                  "residual_most_px"}  # fmt: skip
-    assert found["pairs"] == [{"name": "worst-1", "before": "b.png", "after": "a.png", "row": 0, "ncc_before": 0.25,
+    assert values["pairs"] == [{"name": "worst-1", "before": "b.png", "after": "a.png", "row": 0, "ncc_before": 0.25,
                                "ncc_after": 0.5}]  # fmt: skip
-    assert found["landmarks"] == [{"row": 0, "residual_px": None, "reason": "it has no landmarks"}]
+    assert values["landmarks"] == [{"row": 0, "residual_px": None, "reason": "it has no landmarks"}]
 
 
 def test_the_names_in_detector_json_stay() -> None:
-    found = full_detector().to_json()
-    assert set(found) == {
+    values = full_detector().to_json()
+    assert set(values) == {
         "format", "weights", "code_version", "config", "alignment_sha256", "detector", "mask", "fusion_weight",
         "fusion_source", "tune", "calibration", "parts", "flagged", "unreadable", "bank", "about", "note",
         "covering_radius", "threshold", "suspects",
     }  # fmt: skip
-    assert found["bank"] == {"global": 40, "cells": [10, 0, 10, 10]}
-    assert found["covering_radius"] == {"global": [[1, 9.0], [40, 2.5]], "cells": [None] * 4}
-    assert found["mask"] == {"share_kept": 0.79, "threshold": 30.0}
-    assert found["parts"] == {"fit": 8, "tune": 9, "calibrate": 6}
-    assert set(found["tune"]) == {"films", "abnormal", "weights", "auroc", "asked", "chosen", "table", "nested",
+    assert values["bank"] == {"global": 40, "cells": [10, 0, 10, 10]}
+    assert values["covering_radius"] == {"global": [[1, 9.0], [40, 2.5]], "cells": [None] * 4}
+    assert values["mask"] == {"share_kept": 0.79, "threshold": 30.0}
+    assert values["parts"] == {"fit": 8, "tune": 9, "calibrate": 6}
+    assert set(values["tune"]) == {"films", "abnormal", "weights", "auroc", "asked", "chosen", "table", "nested",
                                   "nested_note"}  # fmt: skip
-    assert found["tune"]["nested"] == {"auroc": 0.734, "low": 0.61, "high": 0.83, "folds": 4}
-    assert found["threshold"] == {"kind": "film", "value": 4.25, "note": "", "rate": 0.1, "expected": 0.06,
+    assert values["tune"]["nested"] == {"auroc": 0.734, "low": 0.61, "high": 0.83, "folds": 4}
+    assert values["threshold"] == {"kind": "film", "value": 4.25, "note": "", "rate": 0.1, "expected": 0.06,
                                   "low": 0.01, "high": 0.2}  # fmt: skip
-    assert found["suspects"] == [{"image": "a", "filename": "a.png", "fused": 9.5, "p_value": 0.1}]
+    assert values["suspects"] == [{"image": "a", "filename": "a.png", "fused": 9.5, "p_value": 0.1}]
 
 
 # --- older and broken ones --------------------------------------------------------------------------
 
 
-def test_what_older_alignments_do_not_report_may_be_absent() -> None:
+def test_fields_absent_from_older_alignments_are_optional() -> None:
     older = reports.alignment_report().to_json()
     del older["pictures"], older["pairs"]
     assert not LATE & set(older["report"])
@@ -126,7 +128,7 @@ def test_what_older_alignments_do_not_report_may_be_absent() -> None:
     assert (report.pictures, report.pairs, report.measures.known) == ((), (), None)
 
 
-def test_what_older_detectors_do_not_report_may_be_absent() -> None:
+def test_fields_absent_from_older_detectors_are_optional() -> None:
     older = reports.detector_report().to_json() | {"tune": {"films": 4, "abnormal": 2}}
     for name in ("about", "note", "covering_radius", "threshold", "suspects"):
         del older[name]
@@ -163,11 +165,11 @@ def test_a_missing_or_damaged_file_is_named(tmp_path: Path, kind: Any, name: str
             kind.read(tmp_path)
 
 
-def test_an_alignment_of_a_study_comes_back_also_where_it_was_refused() -> None:
+def test_an_alignment_of_a_study_comes_back_even_if_refused() -> None:
     refused = StudyAlignment(changes={"alignment.ssim": "0"}, refused="It collapsed.", measures=None)
     assert refused.to_json() == {"changes": {"alignment.ssim": "0"}, "refused": "It collapsed.", "report": None}
     measured = StudyAlignment(changes={}, refused="", measures=reports.alignment_measures())
-    assert [StudyAlignment.from_json(one.to_json()) for one in (refused, measured)] == [refused, measured]
+    assert [StudyAlignment.from_json(alignment.to_json()) for alignment in (refused, measured)] == [refused, measured]
 
 
 # --- facts of a report ------------------------------------------------------------------------------
@@ -188,6 +190,6 @@ def test_films_are_counted_by_part() -> None:
     assert PartCounts.of(rows) == PartCounts(fit=2, tune=1, calibrate=0)
 
 
-def test_they_are_read_without_torch() -> None:
+def test_reports_load_without_torch() -> None:
     code = "import sys, ml_engine.engine.reports, ml_engine.engine.fit_scores; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""A run folder from its making to its results: resumed, locked, fenced, repeated."""
+"""A run folder from creation to results: resumed, locked, refused to older attempts, repeated."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ml_engine.engine.stages.runner import BULKY, STAGES, run_folder
 from tests.ml_engine import films
 from tests.ml_engine.forked import ForkedEngine
 
-# An alignment of seconds: three rounds of one epoch each, and only what they need.
+# An alignment that takes seconds: three rounds of one epoch each, without the costly losses.
 ALIGNED = {
     "alignment.method": "network",
     "alignment.size": "32",
@@ -47,23 +47,23 @@ CONFIG = CONFIG.replace_fields(ALIGNED)
 def write_run(
     folder: Path, spec: RunSpec, rows: list[manifest.ManifestRow], *, inputs: dict[str, Path] | None = None
 ) -> Path:
-    """A run folder as the portal writes one: its films and inputs lie inside."""
+    """Write a run folder with its inputs, as the portal does."""
     write_run_folder(folder, spec.to_json(), rows, inputs=inputs)
     return folder
 
 
 def rows_of(folder: Path, *, labelled: bool = True) -> list[manifest.ManifestRow]:
     parts = ["fit"] * 6 + ["tune"] * 2 + ["calibrate"] * 2
-    found = []
+    rows = []
     for number, part in enumerate(parts):
         label = "abnormal" if number == 7 else "normal"
         path = folder / f"film-{number:02}.png"
-        found.append(
+        rows.append(
             manifest.ManifestRow(
                 path.name, f"id-{number}", files.sha256_of(path), f"p{number}", part, label if labelled else ""
             )
         )
-    return found
+    return rows
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -109,13 +109,13 @@ def fresh_copy(world: Path, kind: str, target: Path) -> Path:
 
 
 def start(folder: Path, source: Path, *more: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
-    """The engine at work on the folder, by its command."""
+    """Start the command run on the folder."""
     command = [sys.executable, "-m", "ml_engine", "run", str(folder), "--images", str(source), *more]
     return subprocess.Popen(command, cwd=films.ROOT, stdin=stdin, stdout=subprocess.PIPE, text=True)
 
 
 def next_event(process: subprocess.Popen[str], wanted: Callable[[dict], bool]) -> dict:
-    """The first event on the engine's stdout that is the wanted one."""
+    """The first event on the engine's stdout that is wanted."""
     assert process.stdout is not None
     for line in process.stdout:
         event = json.loads(line)
@@ -149,7 +149,7 @@ def test_killed_in_any_stage_it_resumes_and_ends_with_the_same_bytes(
         assert (folder / "stages" / name).stat().st_mtime_ns == written, f"{name} ran again"
 
 
-def test_an_alignment_goes_on_at_its_last_epoch(world: Path, tmp_path: Path) -> None:
+def test_an_alignment_resumes_at_its_last_epoch(world: Path, tmp_path: Path) -> None:
     folder = fresh_copy(world, "fit_alignment", tmp_path / "run")
     engine = ForkedEngine(folder, world / "films", held_at="network 2")
     engine.next_event(lambda e: e.get("stage") == "network" and e["done"] == 2)
@@ -167,7 +167,7 @@ def test_an_alignment_goes_on_at_its_last_epoch(world: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("kind", STAGES)
-def test_the_same_request_gives_the_same_bytes(world: Path, tmp_path: Path, kind: str) -> None:
+def test_the_same_specification_gives_the_same_bytes(world: Path, tmp_path: Path, kind: str) -> None:
     folder = fresh_copy(world, kind, tmp_path / "run")
 
     assert run_folder(folder, images=world / "films").status == 0
@@ -204,7 +204,7 @@ EVENT_KEYS = {
 }  # fmt: skip
 
 
-def test_events_say_what_the_contract_says(world: Path) -> None:
+def test_events_have_the_documented_fields(world: Path) -> None:
     for kind, stages in STAGES.items():
         lines = [json.loads(line) for line in (world / kind / "events.jsonl").read_text().splitlines()]
         assert lines[0] == {"attempt": 1, "event": "started", "device": "cpu"}
@@ -222,9 +222,9 @@ def test_every_film_has_a_p_value_among_the_normals(world: Path) -> None:
     summary = files.read_json(folder / "score.json")
     normals = summary["calibration_scores"]
 
-    found = np.load(folder / "p_values.npy")
+    p_values = np.load(folder / "p_values.npy")
 
-    for row, p in zip(films.read_csv(folder / "scores.csv"), found, strict=True):
+    for row, p in zip(films.read_csv(folder / "scores.csv"), p_values, strict=True):
         assert p == (1 + sum(normal >= float(row["fused"]) for normal in normals)) / (len(normals) + 1)
     assert summary["threshold"]["value"] is None
     assert "needs at least 9 normal films to calibrate on, and there are 2" in summary["threshold"]["note"]
@@ -274,7 +274,7 @@ def test_results_hold_no_times_and_no_paths_of_this_machine(world: Path) -> None
             assert b"seconds" not in content, name
 
 
-def test_bulky_intermediates_go_when_the_results_stand(world: Path) -> None:
+def test_bulky_intermediates_are_deleted_with_the_results_written(world: Path) -> None:
     assert [p for kind in STAGES for name in BULKY for p in (world / kind).rglob(name)] == []
 
 
@@ -324,7 +324,7 @@ def test_an_earlier_attempt_is_refused_after_a_later_one(world: Path, tmp_path: 
         assert following.attempt == 4
 
 
-def test_the_attempt_stands_in_every_event(world: Path, tmp_path: Path) -> None:
+def test_every_event_has_the_attempt(world: Path, tmp_path: Path) -> None:
     folder = fresh_copy(world, "score", tmp_path / "run")
 
     run_folder(folder, images=world / "films", attempt=7)
@@ -356,7 +356,7 @@ def test_without_the_pipe_a_closed_stdin_does_not_matter(world: Path, tmp_path: 
     assert output == (folder / "events.jsonl").read_text()
 
 
-def test_a_listener_that_went_away_does_not_stop_the_run(world: Path, tmp_path: Path) -> None:
+def test_a_closed_stdout_does_not_stop_the_run(world: Path, tmp_path: Path) -> None:
     folder = fresh_copy(world, "score", tmp_path / "run")
     process = start(folder, world / "films")
     assert process.stdout is not None
@@ -410,7 +410,7 @@ def change_run(folder: Path, **values: object) -> None:
         ({"inputs": {"detector": {"file": "", "sha256": "0" * 64}}}, "its SHA-256 differs"),
     ],
 )
-def test_a_request_that_makes_no_sense_is_refused(
+def test_an_invalid_specification_is_refused(
     world: Path, tmp_path: Path, changes: dict[str, object], words: str
 ) -> None:
     folder = fresh_copy(world, "score", tmp_path / "run")
@@ -477,7 +477,7 @@ def test_an_abnormal_film_in_fit_is_refused(world: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", ["fit_alignment", "fit_detector"])
-def test_a_backbone_that_timm_has_not_is_refused_before_the_long_work(world: Path, tmp_path: Path, kind: str) -> None:
+def test_a_backbone_unknown_to_timm_is_refused_before_the_long_work(world: Path, tmp_path: Path, kind: str) -> None:
     folder = fresh_copy(world, kind, tmp_path / "run")
     config = files.read_json(folder / "run.json")["config"]
     change_run(folder, config=config | {"backbone": "timm:convnext_tyny"})
@@ -495,7 +495,7 @@ def test_too_few_calibration_films_are_refused_before_the_long_work(world: Path,
     assert not (folder / "stages" / "films.json").exists()
 
 
-def test_a_film_that_changed_since_the_request_is_not_read(world: Path, tmp_path: Path) -> None:
+def test_a_film_changed_since_the_request_is_unreadable(world: Path, tmp_path: Path) -> None:
     folder = fresh_copy(world, "score", tmp_path / "run")
     source = shutil.copytree(world / "films", tmp_path / "films")
     shutil.copy(source / "film-01.png", source / "film-02.png")
@@ -514,7 +514,7 @@ def test_a_film_that_changed_since_the_request_is_not_read(world: Path, tmp_path
     assert last["unreadable"] == 1
 
 
-def test_a_folder_without_its_films_is_refused_with_the_way_out(world: Path, tmp_path: Path) -> None:
+def test_a_folder_without_its_films_is_refused_with_advice(world: Path, tmp_path: Path) -> None:
     folder = fresh_copy(world, "score", tmp_path / "run")
 
     assert "None of the 10 files that images.csv names is in" in failed(folder, tmp_path)
@@ -554,7 +554,7 @@ def test_a_bug_is_an_internal_error_with_its_traceback_in_the_log(
     assert "ZeroDivisionError: secret detail" in (folder / "log.txt").read_text()
 
 
-def test_a_full_disk_is_a_sentence(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = fresh_copy(world, "score", tmp_path / "run")
 
     def full(*_: object) -> dict:
@@ -565,7 +565,7 @@ def test_a_full_disk_is_a_sentence(world: Path, tmp_path: Path, monkeypatch: pyt
     assert "The disk is full" in failed(folder, world / "films")
 
 
-def test_a_lack_of_memory_is_a_sentence(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lack_of_memory_is_reported(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = fresh_copy(world, "score", tmp_path / "run")
 
     def greedy(*_: object) -> dict:
@@ -588,12 +588,12 @@ def test_what_a_killed_attempt_was_writing_is_cleared_away(world: Path, tmp_path
     assert not list(folder.rglob("*.part"))
 
 
-def test_whoever_listens_hears_that_a_folder_cannot_be_used(tmp_path: Path) -> None:
-    heard = io.StringIO()
+def test_stdout_reports_that_a_folder_cannot_be_used(tmp_path: Path) -> None:
+    stdout = io.StringIO()
 
-    outcome = run_folder(tmp_path / "none", attempt=3, stdout=heard)
+    outcome = run_folder(tmp_path / "none", attempt=3, stdout=stdout)
 
-    assert json.loads(heard.getvalue()) == {"attempt": 3, "event": "failed", "sentence": outcome.sentence}
+    assert json.loads(stdout.getvalue()) == {"attempt": 3, "event": "failed", "sentence": outcome.sentence}
     assert "it has no run.json" in outcome.sentence
 
 
@@ -607,14 +607,14 @@ def test_a_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     assert outcome.sentence.startswith("The run folder cannot be used: Is a directory")
 
 
-def test_memory_is_that_of_the_engine_and_not_of_whoever_started_it() -> None:
-    """The kernel's ru_maxrss of a child begins with what its parent had."""
+def test_peak_memory_excludes_the_parent_process() -> None:
+    """The kernel's ru_maxrss of a child starts from that of its parent."""
     ballast = bytearray(600 << 20)
-    ask = "from ml_engine.engine.run_folder import peak_memory_mib; print(peak_memory_mib())"
+    code = "from ml_engine.engine.run_folder import peak_memory_mib; print(peak_memory_mib())"
 
-    told = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True, cwd=films.ROOT)
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=films.ROOT)
 
-    assert 5 < float(told.stdout) < len(ballast) / 2**20
+    assert 5 < float(answer.stdout) < len(ballast) / 2**20
 
 
 def test_other_weights_than_the_detectors_are_refused(world: Path, tmp_path: Path) -> None:
@@ -624,7 +624,7 @@ def test_other_weights_than_the_detectors_are_refused(world: Path, tmp_path: Pat
     assert "are not those that the run names (abababab)" in failed(folder, world / "films")
 
 
-def test_an_alignment_with_a_perceptual_loss_names_the_way_out(
+def test_an_alignment_with_a_perceptual_loss_is_refused_with_advice(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HILUM_DATA_DIR", str(tmp_path / "data"))
@@ -659,7 +659,7 @@ def test_without_a_calibrate_part_folds_of_fit_patients_stand_in(world: Path, tm
 
 
 def test_a_fold_is_scored_against_the_banks_of_the_other_patients_alone(world: Path, tmp_path: Path) -> None:
-    """With whole banks a film scores 0 against its own vectors, so a leak would be seen as zeros."""
+    """With complete banks a film scores 0 against its own vectors, so a leak would show as zeros."""
     rows = [r for r in rows_of(world / "films") if r.part == "fit"]
 
     folder = unaligned(tmp_path / "run", world / "films", rows, folds=6, rate=1.0)
@@ -670,7 +670,7 @@ def test_a_fold_is_scored_against_the_banks_of_the_other_patients_alone(world: P
 
 
 def test_fit_films_are_scored_by_models_of_the_other_patients(world: Path, tmp_path: Path) -> None:
-    """Beside a calibrate part too; the film that a curator let slip through comes first."""
+    """Also with a calibrate part; the abnormal film among the fit films has the highest score."""
     source = tmp_path / "films"
     shutil.copytree(world / "films", source)
     shutil.copy(source / "film-07.png", source / "film-02.png")  # an abnormal film among the normal ones
@@ -704,7 +704,7 @@ def test_without_cross_fitting_there_are_no_fit_scores(world: Path, tmp_path: Pa
 
 
 def test_rate_k_and_share_are_chosen_on_tune(world: Path, tmp_path: Path) -> None:
-    """The saved detector is that of a fit with what was chosen."""
+    """The saved detector equals a fit with the chosen settings."""
     parts = {0: "tune", 1: "tune", 6: "tune", 7: "tune"}
     rows = [
         replace(r, part=parts.get(k, "fit" if r.part == "tune" else r.part))
@@ -719,9 +719,9 @@ def test_rate_k_and_share_are_chosen_on_tune(world: Path, tmp_path: Path) -> Non
     assert max(row["auroc"] for row in facts["table"]) == max(facts["auroc"])
     chosen = facts["chosen"]
     plain = unaligned(tmp_path / "plain", world / "films", rows, **chosen)
-    one, other = (Detector.load(path / "detector.safetensors") for path in (folder, plain))
-    assert torch.equal(one.banks.whole.vectors, other.banks.whole.vectors)
-    np.testing.assert_allclose(one.calibration.maps, other.calibration.maps, rtol=1e-6)
+    tuned, expected = (Detector.load(path / "detector.safetensors") for path in (folder, plain))
+    assert torch.equal(tuned.banks.whole.vectors, expected.banks.whole.vectors)
+    np.testing.assert_allclose(tuned.calibration.maps, expected.calibration.maps, rtol=1e-6)
 
 
 def test_training_films_score_zero_against_whole_banks(world: Path, tmp_path: Path) -> None:
@@ -795,19 +795,19 @@ def test_command_line_module_is_what_runs(world: Path, capsys: pytest.CaptureFix
     assert "is not a run folder" in capsys.readouterr().err
 
 
-# --- laying it --------------------------------------------------------------------------------------
+# --- writing it -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_folder_is_laid_with_labels_unless_the_engine_must_not_see_them(tmp_path: Path, kind: str) -> None:
+def test_a_folder_has_labels_unless_the_engine_must_not_see_them(tmp_path: Path, kind: str) -> None:
     rows = [manifest.ManifestRow("a.png", part="test", label="abnormal")]
     (tmp_path / "model").write_bytes(b"a model")
-    asked = RunSpec(kind, CONFIG, inputs={"detector": files.sha256_of(tmp_path / "model")}).to_json()
-    write_run_folder(tmp_path / "run", asked, rows, inputs={"detector": tmp_path / "model"})
+    spec = RunSpec(kind, CONFIG, inputs={"detector": files.sha256_of(tmp_path / "model")}).to_json()
+    write_run_folder(tmp_path / "run", spec, rows, inputs={"detector": tmp_path / "model"})
     (row,) = manifest.read(tmp_path / "run" / "images.csv")
     assert row.label == ("" if kind in ("score", "blind_spots") else "abnormal")
-    assert files.read_json(tmp_path / "run" / "run.json") == asked
-    assert (tmp_path / "run" / asked["inputs"]["detector"]["file"]).read_bytes() == b"a model"
+    assert files.read_json(tmp_path / "run" / "run.json") == spec
+    assert (tmp_path / "run" / spec["inputs"]["detector"]["file"]).read_bytes() == b"a model"
 
 
 def test_a_folder_whose_input_is_gone_is_no_run_folder(tmp_path: Path) -> None:
@@ -817,9 +817,9 @@ def test_a_folder_whose_input_is_gone_is_no_run_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "run.json").exists()
 
 
-def test_a_later_attempt_keeps_the_films_that_are_there(tmp_path: Path) -> None:
-    asked, rows = RunSpec("score", CONFIG).to_json(), [manifest.ManifestRow("a.png", part="test")]
-    write_run_folder(tmp_path / "run", asked, rows)
-    write_run_folder(tmp_path / "run", asked | {"name": "again"}, None)
+def test_a_later_attempt_keeps_the_existing_films(tmp_path: Path) -> None:
+    spec, rows = RunSpec("score", CONFIG).to_json(), [manifest.ManifestRow("a.png", part="test")]
+    write_run_folder(tmp_path / "run", spec, rows)
+    write_run_folder(tmp_path / "run", spec | {"name": "again"}, None)
     assert manifest.read(tmp_path / "run" / "images.csv") == rows
     assert files.read_json(tmp_path / "run" / "run.json")["name"] == "again"

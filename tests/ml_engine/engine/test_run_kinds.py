@@ -1,4 +1,4 @@
-"""Each kind of run in the table has what the rest of the program needs of it."""
+"""Each kind of run in the table has its form, API, stages and page."""
 
 from importlib import import_module
 from uuid import uuid4
@@ -20,7 +20,7 @@ def test_the_table_and_the_choices_name_every_kind_in_order() -> None:
 
 
 @pytest.mark.parametrize("kind", RunKind)
-def test_a_kind_can_be_asked_for_by_form_and_by_api(kind: RunKind) -> None:
+def test_a_kind_can_be_requested_by_form_and_api(kind: RunKind) -> None:
     assert FORMS[kind].kind is kind
     assert FORMS[kind].button and FORMS[kind].lead
     assert f"runs/{kind}/" in [str(entry.pattern) for entry in urls.urlpatterns]

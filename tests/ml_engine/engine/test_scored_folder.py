@@ -1,4 +1,4 @@
-"""What a scoring run leaves is read as it was written, and what is missing or does not fit is refused."""
+"""A scored folder loads as it was written, and missing or inconsistent files are refused."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ROWS = [ManifestRow("a.png", image="a"), ManifestRow("b.png", image="b"), Manife
 
 
 def small(path: Path, maps: np.ndarray = MAPS, **changes: Any) -> ScoredFolder:
-    """Three films with these maps each, in 2 x 2 patches of 8 pixels."""
+    """Three films, each with these maps of 2 x 2 patches of 8 pixels."""
     sweep = scored_folders.sweep_between(np.array([1.0, 2.0, 3.0]), np.array([4.0, 2.0, 0.0]))
     together = np.tile(maps, (3, 1, 1, 1))
     return scored_folders.write(path, ROWS, sweep, maps=together, rows=2, columns=2, size=16, **changes)
 
 
-# --- reading what was written -----------------------------------------------------------------------
+# --- a round trip -----------------------------------------------------------------------------------
 
 
 def test_films_and_summary_come_back(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_films_and_summary_come_back(tmp_path: Path) -> None:
     assert folder.affine_of(2).tolist() == [[0.5, 0, 0], [0, 0.75, 0]]
 
 
-def test_a_film_that_could_not_be_read_has_no_score_and_a_sentence(tmp_path: Path) -> None:
+def test_an_unreadable_film_has_no_score_but_a_reason(tmp_path: Path) -> None:
     scores = Scores(*(np.array([1.0, np.nan]) for _ in range(3)), np.zeros((2, 101), np.float32))
     ScoredFolder(tmp_path).write_scores(
         [ManifestRow("a.png"), ManifestRow("b.png")], {1: "It is damaged, says the reader."}, scores
@@ -62,12 +62,12 @@ def test_every_number_keeps_all_its_digits(tmp_path: Path) -> None:
     assert [film.whole for film in ScoredFolder(tmp_path).films] == values.tolist()
 
 
-def test_names_of_a_later_release_are_passed_over(tmp_path: Path) -> None:
+def test_names_of_a_later_release_are_ignored(tmp_path: Path) -> None:
     facts = scored_folders.summary().to_json() | {"something_new": 1}
     assert ScoreSummary.from_json(facts) == scored_folders.summary()
 
 
-# --- what is missing or does not fit ----------------------------------------------------------------
+# --- missing or inconsistent files -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(ScoreSummary) if field.name != "flagged"])
@@ -143,10 +143,10 @@ def test_points_go_to_original_pixels_and_pixels_find_their_patch(tmp_path: Path
     assert heatmap.in_original(np.array([[0.5, 1.5], [2.0, 0.0]])).tolist() == [[2.0, 9.0], [8.0, 0.0]]
     pixels = heatmap.in_original_pixels(12, 8)
     assert np.isnan(pixels[6:, 4:]).all()  # the masked patch
-    assert pixels[0, 0] == 1.0  # beyond the outermost centres the map goes on as it is
+    assert pixels[0, 0] == 1.0  # beyond the outermost centres the map is constant
 
 
-def test_a_placement_without_an_inverse_has_no_pixels(tmp_path: Path) -> None:
+def test_an_alignment_without_an_inverse_has_no_pixels(tmp_path: Path) -> None:
     folder = small(tmp_path, original_from_canonical=((1, 0, 0), (2, 0, 0)))
     with pytest.raises(NoPlaceOnFilm, match="The film's alignment cannot be inverted"):
         folder.heatmap_of(0).in_original_pixels(4, 4)

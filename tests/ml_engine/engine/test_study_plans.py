@@ -1,4 +1,4 @@
-"""What studies may ask, and which films their banks hold."""
+"""The checked settings of studies, and the films of their banks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ml_engine.engine.study_plans import (
 )
 
 
-def test_the_whole_clean_bank_is_one_cell_for_both_questions() -> None:
+def test_the_complete_clean_bank_serves_both_questions() -> None:
     planned_banks = BankPlan(shares=(0.5,), repeats=2, contaminations=(0.02,)).banks
     assert [(bank.share, bank.contamination, bank.repeat) for bank in planned_banks] == [
         (1.0, 0.0, 0),
@@ -58,13 +58,13 @@ def test_a_plan_survives_json(plan: Any) -> None:
         (LesionPlan, {"films": 10_000, "places": 50}, "lesions: at most 100000"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_words(plan: Any, values: Any, sentence: str) -> None:
+def test_invalid_settings_are_refused(plan: Any, values: Any, sentence: str) -> None:
     with pytest.raises(InvalidConfig) as refused:
         plan.from_json(values)
     assert sentence in str(refused.value)
 
 
-def test_numbers_as_people_write_them() -> None:
+def test_numbers_are_parsed_leniently() -> None:
     assert parse_numbers("shares", "10%, 0.5;1") == (0.1, 0.5, 1.0)
     for text in ("", "ten"):
         with pytest.raises(InvalidConfig, match="write numbers joined by commas"):
@@ -91,7 +91,7 @@ def test_the_injected_films_make_up_the_share_and_are_nested() -> None:
     assert len(few) == 2 and few < many
 
 
-def test_a_share_out_of_reach_names_the_films_it_needs() -> None:
+def test_an_unreachable_contamination_states_the_films_it_needs() -> None:
     plan = BankPlan(contaminations=(0.0, 0.02, 0.05))
     check_reachable(plan, normals=95, abnormals=5)
     with pytest.raises(EngineError) as refused:

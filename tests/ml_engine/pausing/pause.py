@@ -1,4 +1,4 @@
-"""An engine that stops itself (SIGSTOP) where the file `pause` in its run folder says, "STAGE DONE"."""
+"""Make an engine stop itself (SIGSTOP) at the point in the file `pause` of its run folder, "STAGE DONE"."""
 
 import os
 import signal
@@ -8,12 +8,12 @@ from ml_engine.engine.run_folder import StageProgress
 
 
 def install() -> None:
-    """For this process, so that a test can kill it in every stage, however short. Continued (SIGCONT) only when its
-    worker was killed, it must end by itself, and does nothing else meanwhile."""
-    report = StageProgress.__call__
+    """Install this in the current process, so that a test can kill it in every stage, however short. After SIGCONT,
+    which follows only when its worker was killed, the process must end by itself; until then it waits."""
+    send = StageProgress.__call__
 
-    def report_and_pause(self, done, total, message=None):
-        report(self, done, total, message)
+    def send_and_pause(self, done, total, message=None):
+        send(self, done, total, message)
         try:
             stage, at = (self.folder.path / "pause").read_text().split()
         except (FileNotFoundError, ValueError):
@@ -22,4 +22,4 @@ def install() -> None:
             os.kill(os.getpid(), signal.SIGSTOP)
             threading.Event().wait()
 
-    StageProgress.__call__ = report_and_pause
+    StageProgress.__call__ = send_and_pause

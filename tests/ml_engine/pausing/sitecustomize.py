@@ -1,4 +1,4 @@
-"""Python imports this by itself where the folder is on PYTHONPATH: engines then pause where they are told to."""
+"""Python imports this at start if the folder is on PYTHONPATH. Engines then pause as described in pause.py."""
 
 import sys
 

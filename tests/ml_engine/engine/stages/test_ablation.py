@@ -1,4 +1,4 @@
-"""The paper's experiments as one run, on small made-up films."""
+"""The paper's experiments as one run, on small synthetic films."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base
 
 
-def cell(world: Path, name: str) -> Path:
+def scores_of(world: Path, name: str) -> Path:
     return world / "out" / "cells" / name / "scores"
 
 
-def test_each_cell_is_what_fit_and_score_make_of_it(world: Path, tmp_path: Path) -> None:
-    """The shared features change nothing: a cell's bytes are those of the commands alone."""
+def test_each_experiment_equals_fit_and_score(world: Path, tmp_path: Path) -> None:
+    """The shared features change nothing: the bytes equal those of the separate commands."""
     common = ["--images", str(world / "films"), "--csv", str(world / "films" / "labels.csv")]
     fit = ["fit", *common, *films.UNALIGNED, "--no-mask", "--out", str(tmp_path / "m")]
     assert main.main([*fit, *QUICK[len(films.SMALL) :]]) == 0
@@ -60,40 +60,40 @@ def test_each_cell_is_what_fit_and_score_make_of_it(world: Path, tmp_path: Path)
     assert main.main(score) == 0
 
     for name in ("maps.npy", "scores.csv", "sweep.npy"):
-        assert (cell(world, "unaligned-unmasked") / name).read_bytes() == (tmp_path / "s" / name).read_bytes()
+        assert (scores_of(world, "unaligned-unmasked") / name).read_bytes() == (tmp_path / "s" / name).read_bytes()
 
 
-def test_the_cells_differ_as_their_names_say(world: Path) -> None:
+def test_the_experiments_differ_as_named(world: Path) -> None:
     names = ("aligned-masked", "unaligned-masked", "aligned-unmasked", "unaligned-unmasked")
-    maps = {name: np.load(cell(world, name) / "maps.npy") for name in names}
-    affines = {name: np.load(cell(world, name) / "affines.npy") for name in names}
+    maps = {name: np.load(scores_of(world, name) / "maps.npy") for name in names}
+    affines = {name: np.load(scores_of(world, name) / "affines.npy") for name in names}
 
     for name in names:
         assert np.isnan(maps[name]).any() == ("unmasked" not in name)
         assert (np.ptp(affines[name], axis=0) > 1e-9).any() == (not name.startswith("unaligned"))
 
 
-def test_no_cell_sees_a_label_of_the_test_part(world: Path) -> None:
+def test_no_experiment_sees_a_label_of_the_test_part(world: Path) -> None:
     for path in (world / "out").rglob("images.csv"):
         rows = path.read_text(encoding="utf-8").splitlines()
         assert not any("test" in row and ("normal" in row.split(",") or "abnormal" in row.split(",")) for row in rows)
 
 
-def test_the_features_are_gone_at_the_end(world: Path) -> None:
+def test_the_features_are_deleted_at_the_end(world: Path) -> None:
     assert not list((world / "out").rglob(f"{feature_store.FOLDER}/*/*"))
 
 
-def test_cells_of_the_same_films_share_their_features() -> None:
+def test_experiments_on_equal_films_share_their_features() -> None:
     planned = ablation.plan(PipelineConfig(), ("12", "13"))
     keys = {}
-    for one in planned.experiments:
+    for experiment in planned.experiments:
         key = feature_store.key_of(
-            one.config(PipelineConfig()),
+            experiment.config(PipelineConfig()),
             weights={"name": "random", "sha256": None},
-            alignment_sha256=one.alignment,
+            alignment_sha256=experiment.alignment,
             device="",
         )
-        keys.setdefault(json.dumps(key, sort_keys=True), []).append(one.name)
+        keys.setdefault(json.dumps(key, sort_keys=True), []).append(experiment.name)
 
     assert sorted(keys.values()) == [
         ["aligned-masked", "aligned-unmasked"],
@@ -113,7 +113,7 @@ def test_the_tables_are_the_scores_against_the_labels(world: Path, capsys: pytes
     truth = {row["filename"]: row["label"] == "abnormal" for row in films.read_csv(world / "films" / "labels.csv")}
     expected = {}
     for name in ("aligned-masked", "unaligned-unmasked"):
-        rows = films.read_csv(cell(world, name) / "scores.csv")
+        rows = films.read_csv(scores_of(world, name) / "scores.csv")
         expected[name] = roc_auc_score([truth[r["filename"]] for r in rows], [float(r["fused"]) for r in rows])
 
     assert tables.main([str(world / "out"), "--csv", str(world / "films" / "labels.csv")]) == 0
@@ -133,7 +133,7 @@ def summary(world: Path) -> dict:
     return json.loads((world / "out" / "ablation.json").read_text(encoding="utf-8"))
 
 
-def test_a_cell_that_is_refused_is_a_sentence_in_the_table(world: Path, tmp_path: Path) -> None:
+def test_a_refused_experiment_is_in_the_table_with_its_reason(world: Path, tmp_path: Path) -> None:
     copied = tmp_path / "out"
     copied.mkdir()
     shutil.copytree(world / "out" / "cells", copied / "cells")
@@ -144,7 +144,7 @@ def test_a_cell_that_is_refused_is_a_sentence_in_the_table(world: Path, tmp_path
     text = tables.table(tables.read_ablation(copied, world / "films" / "labels.csv"))
 
     row = next(line for line in text.splitlines() if line.startswith("| not aligned, masked"))
-    assert [cell.strip() for cell in row.split("|")[2:-1]] == ["refused", "", "", "", ""]
+    assert [text.strip() for text in row.split("|")[2:-1]] == ["refused", "", "", "", ""]
     assert "not aligned, masked was refused: too large" in text.splitlines()
 
 
@@ -157,7 +157,7 @@ def test_a_detector_with_one_map_has_one_figure(world: Path, tmp_path: Path) -> 
     text = tables.table(tables.read_ablation(copied, world / "films" / "labels.csv"))
 
     line = next(line for line in text.splitlines() if line.startswith("| aligned, not masked"))
-    assert [cell.strip() == "" for cell in line.split("|")[2:6]] == [True, True, False, True]
+    assert [text.strip() == "" for text in line.split("|")[2:6]] == [True, True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_detector_with_one_map_has_one_figure(world: Path, tmp_path: Path) -> 
         (["--phantoms", "10"], "--phantoms is 10: at least 60 films"),
     ],
 )
-def test_what_cannot_be_asked_for_is_a_sentence(
+def test_invalid_options_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
 ) -> None:
     assert main.main(["ablation", "--out", str(tmp_path / "o"), *arguments]) == 2
@@ -197,18 +197,18 @@ def test_labels_of_other_films_are_refused(world: Path, tmp_path: Path, capsys: 
     assert "holds no finished ablation" in capsys.readouterr().err
 
 
-def test_an_alignment_that_collapses_refuses_its_cells_alone(
+def test_a_collapsed_alignment_refuses_only_its_experiments(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A finding, not the end of a run of hours."""
+    """The refusal is a result and does not end the run."""
     monkeypatch.setattr(ablation, "ALIGNMENTS", {"odd": {"alignment.guard_valid_area": "0.999"}})
 
     assert command(world, "--out", str(tmp_path / "out"), "--figures", "alignment") == 0
 
-    found = json.loads((tmp_path / "out" / "ablation.json").read_text(encoding="utf-8"))
-    assert [cell["name"] for cell in found["cells"]] == ["aligned-masked", "aligned-odd"]
-    assert found["cells"][1]["refused"].startswith("The aligned films cover")
-    assert found["alignments"]["odd"]["report"] is None
+    study = json.loads((tmp_path / "out" / "ablation.json").read_text(encoding="utf-8"))
+    assert [experiment["name"] for experiment in study["cells"]] == ["aligned-masked", "aligned-odd"]
+    assert study["cells"][1]["refused"].startswith("The aligned films cover")
+    assert study["alignments"]["odd"]["report"] is None
     text = tables.table(tables.read_ablation(tmp_path / "out", world / "films" / "labels.csv"))
     assert text.count("refused: ") == 2
 
@@ -222,19 +222,19 @@ def test_an_alignment_that_collapses_refuses_its_cells_alone(
         (("--set", "clahe=yes"), "clahe is True: an ablation varies it"),
     ],
 )
-def test_what_the_cells_are_named_by_cannot_be_set(
+def test_varied_settings_cannot_be_set(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], setting: tuple[str, ...], sentence: str
 ) -> None:
-    """Else the first cell, ``aligned, masked``, would be neither."""
+    """Otherwise the first experiment, ``aligned, masked``, would be neither."""
     assert command(world, "--out", str(tmp_path / "o"), "--figures", "14", *setting) == 2
 
     assert sentence in capsys.readouterr().err
 
 
-def test_a_full_disk_ends_the_run_and_is_no_finding(
+def test_a_full_disk_ends_the_run_and_is_no_result(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The cell is tried again when there is room."""
+    """The experiment is tried again when there is room."""
     copied = shutil.copytree(world / "out", tmp_path / "out")
     for name in ("cell-unaligned-unmasked", "results"):
         (copied / "stages" / f"{name}.json").unlink()
@@ -250,7 +250,9 @@ def test_a_full_disk_ends_the_run_and_is_no_finding(
 
     assert command(world, "--out", str(copied), "--figures", "12,13,14") == 0
 
-    assert [one["refused"] for one in json.loads((copied / "ablation.json").read_text())["cells"]] == [""] * 4
+    assert [experiment["refused"] for experiment in json.loads((copied / "ablation.json").read_text())["cells"]] == [
+        ""
+    ] * 4
 
 
 def test_an_unreadable_film_leaves_one_map_one_map(world: Path, tmp_path: Path) -> None:
@@ -262,7 +264,7 @@ def test_an_unreadable_film_leaves_one_map_one_map(world: Path, tmp_path: Path) 
 
     results = tables.read_ablation(copied, world / "films" / "labels.csv")
 
-    assert [one.has_one_map for one in results.cells] == [False, False, True, False]
+    assert [experiment.has_one_map for experiment in results.cells] == [False, False, True, False]
 
 
 def test_an_unreadable_film_of_the_align_part_is_counted(world: Path, tmp_path: Path) -> None:
@@ -278,10 +280,10 @@ def test_an_unreadable_film_of_the_align_part_is_counted(world: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(("count", "lines"), [("90", None), ("60", 30)])
-def test_other_phantoms_than_those_asked_for_are_refused(
+def test_other_phantoms_in_the_folder_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], count: str, lines: int | None
 ) -> None:
-    """Those of an earlier command with another number, and a list that was cut off."""
+    """The phantoms of an earlier command with another number, and an incomplete list."""
     plans = plan_demo_set(seed=0, normals=44, abnormals_per_finding=60 // 4 // len(FINDINGS), size=1024)
     rows = [{"filename": plan.filename, "label": "abnormal" if plan.finding else "normal"} for plan in plans]
     (tmp_path / "o" / "films").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A bank study on small made-up films: each cell is a detector of its own, as fit makes it."""
+"""A bank study on small synthetic films: each bank gives the same scores as a detector from fit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ml_engine.engine.decode_films import decode_film
 from ml_engine.engine.stages.bank_study import method
 from tests.ml_engine import films
 
-ASKED = ["--shares", "0.3,0.6,1", "--repeats", "2", "--contaminations", "0,0.1"]
+STUDY = ["--shares", "0.3,0.6,1", "--repeats", "2", "--contaminations", "0,0.1"]
 ALIGNED = ["--set", "alignment.size=32", "--set", "alignment.epochs=1", "--set", "alignment.rounds=1"]
 ALIGNED += ["--set", "alignment.method=network", "--set", "alignment.perceptual=0", "--set", "alignment.local_ncc=0"]
 ALIGNED += ["--set", "alignment.consistency=0", "--set", "alignment.guard_valid_area=0", "--set", "alignment.batch=4"]
@@ -37,7 +37,7 @@ def one_code_version() -> Iterator[None]:
         yield
 
 
-def given(base: Path) -> list[str]:
+def films_and_csv(base: Path) -> list[str]:
     return ["--images", str(base / "films"), "--csv", str(base / "films" / "labels.csv")]
 
 
@@ -46,18 +46,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``films`` and a finished study ``out``."""
     base = tmp_path_factory.mktemp("bank")
     films.write_set(base / "films", train=22, tune_abnormal=3, test=6)
-    assert main.main(["bank-study", *given(base), *PLAIN, *ASKED, "--out", str(base / "out")]) == 0
+    assert main.main(["bank-study", *films_and_csv(base), *PLAIN, *STUDY, "--out", str(base / "out")]) == 0
     return base
 
 
 def summary(world: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((world / "out" / "bank_study.json").read_text())
-    return found
+    facts: dict[str, Any] = json.loads((world / "out" / "bank_study.json").read_text())
+    return facts
 
 
 def test_the_whole_clean_bank_scores_as_a_plain_fit_does(world: Path, tmp_path: Path) -> None:
-    assert main.main(["fit", *given(world), *PLAIN, "--out", str(tmp_path / "m")]) == 0
-    assert main.main(["score", *given(world), "--model", str(tmp_path / "m"), "--out", str(tmp_path / "s")]) == 0
+    assert main.main(["fit", *films_and_csv(world), *PLAIN, "--out", str(tmp_path / "m")]) == 0
+    assert (
+        main.main(["score", *films_and_csv(world), "--model", str(tmp_path / "m"), "--out", str(tmp_path / "s")]) == 0
+    )
 
     lines = films.read_csv(tmp_path / "s" / "scores.csv")
     plain = np.array([[float(line[name]) for name in ("global", "region", "fused")] for line in lines])
@@ -68,30 +70,30 @@ def test_the_whole_clean_bank_scores_as_a_plain_fit_does(world: Path, tmp_path: 
     assert np.sort(np.load(world / "out" / "calibration.npy")[0, :, 2]).tolist() == pytest.approx(normals, abs=1e-12)
 
 
-def test_every_cell_is_a_detector_of_its_films(world: Path) -> None:
-    """Recomputed in memory from the films that the study says were in each bank."""
+def test_every_bank_equals_a_detector_of_its_films(world: Path) -> None:
+    """Recomputed in memory from the films that the study lists for each bank."""
     rows = manifest.read(world / "out" / "images.csv")
-    found = summary(world)
-    config = method(PipelineConfig.from_json(found["config"]))
+    study = summary(world)
+    config = method(PipelineConfig.from_json(study["config"]))
 
-    def stack(some: list[manifest.ManifestRow]) -> torch.Tensor:
-        return torch.stack([prepare(decode_film(world / "films" / row.filename), config).image for row in some])
+    def stack(of_rows: list[manifest.ManifestRow]) -> torch.Tensor:
+        return torch.stack([prepare(decode_film(world / "films" / row.filename), config).image for row in of_rows])
 
     def part(name: str) -> list[manifest.ManifestRow]:
         return [row for row in rows if row.part == name]
 
     checked = 0
-    for k, cell in enumerate(found["cells"]):
-        if cell["name"] not in ("share-030000-1", "abnormal-010000-0"):
+    for k, bank in enumerate(study["cells"]):
+        if bank["name"] not in ("share-030000-1", "abnormal-010000-0"):
             continue
         normals = part("fit")
-        if cell["share"] < 1:
+        if bank["share"] < 1:
             from ml_engine.engine.study_plans import draw_films
 
             patients = [row.patient for row in normals]
             normals = [normals[film] for film in draw_films(patients, round(0.3 * len(patients)), (0, 1))]
-        normals += [row for row in part("tune") if row.filename in cell["injected"]]
-        assert len(normals) == cell["normal_films"] + cell["abnormal_films"]
+        normals += [row for row in part("tune") if row.filename in bank["injected"]]
+        assert len(normals) == bank["normal_films"] + bank["abnormal_films"]
         detector = Detector.fit(stack(normals), config, calibrate=stack(part("calibrate")))
         scores = detector.scores(detector.maps(stack(part("test"))))
         expected = np.stack([scores.whole, scores.region, scores.fused], axis=1)
@@ -103,10 +105,10 @@ def test_every_cell_is_a_detector_of_its_films(world: Path) -> None:
     assert checked == 2
 
 
-def test_the_cells_say_what_is_in_their_banks(world: Path) -> None:
-    found = summary(world)
-    assert found["parts"] == {"fit": 16, "abnormal": 3, "calibrate": 3, "test": 6}
-    by_name = {cell["name"]: cell for cell in found["cells"]}
+def test_the_summary_lists_the_films_of_the_banks(world: Path) -> None:
+    study = summary(world)
+    assert study["parts"] == {"fit": 16, "abnormal": 3, "calibrate": 3, "test": 6}
+    by_name = {bank["name"]: bank for bank in study["cells"]}
     assert by_name["whole"]["normal_films"] == 16 and by_name["whole"]["injected"] == []
     assert by_name["share-060000-0"]["normal_films"] == 10
     assert by_name["abnormal-010000-1"]["abnormal_films"] == 2
@@ -123,8 +125,8 @@ def test_no_label_of_test_and_no_normal_film_of_tune_is_in_the_folder(world: Pat
     assert {row.label for row in rows if row.part == "tune"} == {"abnormal"}
 
 
-def test_a_study_cut_short_goes_on_where_it_was(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = ["bank-study", *given(world), *PLAIN, *ASKED, "--out", str(tmp_path / "out")]
+def test_an_interrupted_study_is_resumed(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["bank-study", *films_and_csv(world), *PLAIN, *STUDY, "--out", str(tmp_path / "out")]
     builds = []
 
     def full_disk(*args: Any, **kwargs: Any) -> Any:
@@ -151,7 +153,7 @@ def test_a_study_cut_short_goes_on_where_it_was(world: Path, tmp_path: Path, mon
 def test_a_contamination_out_of_reach_is_refused_before_any_film_is_read(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["bank-study", *given(world), *PLAIN, "--contaminations", "0.3", "--out", str(tmp_path / "out")]
+    command = ["bank-study", *films_and_csv(world), *PLAIN, "--contaminations", "0.3", "--out", str(tmp_path / "out")]
     assert main.main(command) == 2
     assert (
         "needs 7 abnormal films in tune beside the 16 normal films of fit, and there are 3" in capsys.readouterr().err
@@ -167,22 +169,24 @@ def test_a_contamination_out_of_reach_is_refused_before_any_film_is_read(
         (["--alignment", "no.safetensors"], "align is none"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(
+def test_invalid_options_are_refused(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], sentence: str
 ) -> None:
-    assert main.main(["bank-study", *given(world), *PLAIN, *more, "--out", str(tmp_path / "out")]) == 2
+    assert main.main(["bank-study", *films_and_csv(world), *PLAIN, *more, "--out", str(tmp_path / "out")]) == 2
     assert sentence in capsys.readouterr().err
 
 
-def test_an_alignment_given_is_the_one_used(world: Path, tmp_path: Path) -> None:
+def test_the_alignment_of_the_option_is_used(world: Path, tmp_path: Path) -> None:
     quick = [*ALIGNED, "--align", "network"]
-    asked = ["--shares", "0.5", "--repeats", "1", "--contaminations", "0"]
-    first = ["bank-study", *given(world), *films.SMALL, *quick, *asked, "--out", str(tmp_path / "first")]
+    shares = ["--shares", "0.5", "--repeats", "1", "--contaminations", "0"]
+    first = ["bank-study", *films_and_csv(world), *films.SMALL, *quick, *shares, "--out", str(tmp_path / "first")]
     assert main.main(first) == 0
-    made = tmp_path / "first" / "alignment.safetensors"
-    again = [*first[:-1], str(tmp_path / "again"), "--alignment", str(made)]
+    alignment = tmp_path / "first" / "alignment.safetensors"
+    again = [*first[:-1], str(tmp_path / "again"), "--alignment", str(alignment)]
     assert main.main(again) == 0
     assert (tmp_path / "again" / "bank_study.json").read_bytes() == (
         tmp_path / "first" / "bank_study.json"
     ).read_bytes()
-    assert json.loads((tmp_path / "again" / "bank_study.json").read_text())["alignment_sha256"] == kept.sha256_of(made)
+    assert json.loads((tmp_path / "again" / "bank_study.json").read_text())["alignment_sha256"] == kept.sha256_of(
+        alignment
+    )

@@ -1,4 +1,4 @@
-"""Lesions pasted into small made-up films, and what the scores make of them."""
+"""Lesions pasted into small synthetic films, and their scores."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from ml_engine.engine.stages import blind_spots
 from ml_engine.engine.stages.runner import run_folder
 from tests.ml_engine import films
 
-ASKED = ["--films", "3", "--places", "2", "--contrasts", "0,0.4", "--size-mm", "nodule=30,80"]
-ASKED += ["--size-mm", "effusion=60", "--size-mm", "pneumothorax=40"]
-MADE = [*films.UNALIGNED, "--set", "false_alarm_rate=0.3", "--set", "mask.keep=0.6"]
+STUDY = ["--films", "3", "--places", "2", "--contrasts", "0,0.4", "--size-mm", "nodule=30,80"]
+STUDY += ["--size-mm", "effusion=60", "--size-mm", "pneumothorax=40"]
+SETTINGS = [*films.UNALIGNED, "--set", "false_alarm_rate=0.3", "--set", "mask.keep=0.6"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,7 +31,7 @@ def one_code_version() -> Iterator[None]:
         yield
 
 
-def given(base: Path) -> list[str]:
+def films_and_csv(base: Path) -> list[str]:
     return ["--images", str(base / "films"), "--csv", str(base / "films" / "labels.csv")]
 
 
@@ -40,8 +40,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``films``, a model ``m`` and a finished study ``out``."""
     base = tmp_path_factory.mktemp("blind")
     films.write_set(base / "films", train=24, tune_abnormal=2, test=4)
-    assert main.main(["fit", *given(base), *MADE, "--out", str(base / "m")]) == 0
-    command = ["blind-spots", *given(base), "--model", str(base / "m"), *ASKED, "--out", str(base / "out")]
+    assert main.main(["fit", *films_and_csv(base), *SETTINGS, "--out", str(base / "m")]) == 0
+    command = ["blind-spots", *films_and_csv(base), "--model", str(base / "m"), *STUDY, "--out", str(base / "out")]
     assert main.main(command) == 0
     return base
 
@@ -51,14 +51,14 @@ def lesions(world: Path) -> list[dict[str, str]]:
 
 
 def summary(world: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((world / "out" / "blind_spots.json").read_text())
-    return found
+    facts: dict[str, Any] = json.loads((world / "out" / "blind_spots.json").read_text())
+    return facts
 
 
-def test_every_lesion_asked_for_is_there(world: Path) -> None:
-    found = lesions(world)
-    assert len(found) + summary(world)["no_room"] == 3 * 2 * 2 * (2 + 1 + 1)
-    assert {line["kind"] for line in found} == {"nodule", "effusion", "pneumothorax"}
+def test_every_planned_lesion_is_listed(world: Path) -> None:
+    pasted = lesions(world)
+    assert len(pasted) + summary(world)["no_room"] == 3 * 2 * 2 * (2 + 1 + 1)
+    assert {line["kind"] for line in pasted} == {"nodule", "effusion", "pneumothorax"}
 
 
 def test_a_lesion_without_contrast_changes_no_number(world: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_lesion_without_contrast_changes_no_number(world: Path) -> None:
                 assert line[f"{name}_{what}_after"] == line[f"{name}_{what}_before"]
 
 
-def test_a_bright_lesion_is_seen_where_it_is_scored(world: Path) -> None:
+def test_a_bright_lesion_raises_the_score_at_its_place(world: Path) -> None:
     large = [line for line in lesions(world) if line["kind"] == "nodule" and float(line["contrast"]) > 0]
     assert any(
         float(line["region_place_after"]) > float(line["region_place_before"])
@@ -80,7 +80,7 @@ def test_a_bright_lesion_is_seen_where_it_is_scored(world: Path) -> None:
 
 
 def test_the_films_are_those_that_score_scores(world: Path, tmp_path: Path) -> None:
-    """Beside each lesion stands the untouched film, with the numbers of a plain scoring run."""
+    """The numbers of the untouched films equal those of a scoring run."""
     names = [line["filename"] for line in films.read_csv(world / "out" / "films.csv")]
     rows = [{"filename": name} for name in names]
     films.write_csv(tmp_path / "some.csv", rows)
@@ -93,15 +93,15 @@ def test_the_films_are_those_that_score_scores(world: Path, tmp_path: Path) -> N
 
 
 def test_a_place_that_the_mask_cuts_off_is_reported(world: Path) -> None:
-    mask, found = np.array(summary(world)["mask"]), lesions(world)
-    for line in found:
+    mask, lines = np.array(summary(world)["mask"]), lesions(world)
+    for line in lines:
         assert (line["masked_off"] == "yes") == (not mask[int(line["patch_row"]), int(line["patch_column"])])
         if float(line["masked_share"]) == 1:
             assert line["fused_place_after"] == "" and line["fused_found_there"] == "no"
-    assert {line["masked_off"] for line in found} == {"yes", "no"}
+    assert {line["masked_off"] for line in lines} == {"yes", "no"}
 
 
-def test_places_are_told_in_both_frames(world: Path) -> None:
+def test_places_are_listed_in_both_frames(world: Path) -> None:
     for line in lesions(world):  # not aligned: 80 original pixels are 64 canonical ones
         assert float(line["x_original_px"]) == pytest.approx(float(line["x_canonical_px"]) * 80 / 64)
         assert int(line["patch_row"]) == int(float(line["y_canonical_px"]) // 8)
@@ -123,18 +123,18 @@ def test_sizes_and_contrasts_share_their_places(world: Path) -> None:
 
 def test_the_threshold_is_the_detectors(world: Path) -> None:
     detector = pipeline.load_detector(world / "m" / "detector.safetensors")
-    found = summary(world)
+    facts = summary(world)
     for name, weight in (("global", 0.0), ("region", 1.0), ("fused", detector.choice.weight)):
         value = pipeline.threshold(detector, weight=weight)["value"]
-        assert found["thresholds"][name]["value"] == value
+        assert facts["thresholds"][name]["value"] == value
         for line in lesions(world):
             assert (line[f"{name}_marked_after"] == "yes") == (float(line[f"{name}_highest_after"]) > value)
 
 
 def test_a_film_without_spacing_counts_as_400_mm_wide(world: Path) -> None:
-    found = summary(world)
-    assert found["films_of_nominal_width"] == found["films"] == 3
-    assert found["nominal_width_mm"] == 400
+    facts = summary(world)
+    assert facts["films_of_nominal_width"] == facts["films"] == 3
+    assert facts["nominal_width_mm"] == 400
 
 
 def test_the_manifest_holds_no_label(world: Path) -> None:
@@ -143,23 +143,29 @@ def test_the_manifest_holds_no_label(world: Path) -> None:
     assert {row.part for row in manifest.read(world / "out" / "images.csv")} == {"tune"}
 
 
-def test_what_was_done_before_a_restart_stays_done(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command = ["blind-spots", *given(world), "--model", str(world / "m"), *ASKED, "--out", str(tmp_path / "out")]
-    seen: list[int] = []
+def test_a_restart_skips_the_films_already_done(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [
+        "blind-spots",
+        *films_and_csv(world),
+        "--model",
+        str(world / "m"),
+        *STUDY,
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    rows_pasted: list[int] = []
     paste_into = blind_spots._paste_into
 
     def stops(work: Any, planned: Any, row: int, **more: Any) -> Any:
-        seen.append(row)
-        if len(seen) == 2:
+        rows_pasted.append(row)
+        if len(rows_pasted) == 2:
             raise MemoryError
         return paste_into(work, planned, row, **more)
 
     monkeypatch.setattr(blind_spots, "_paste_into", stops)
     assert main.main(command) == 2
     assert main.main(command) == 0
-    assert seen == [0, 1, 1, 2]
+    assert rows_pasted == [0, 1, 1, 2]
     for name in ("lesions.csv", "films.csv", "blind_spots.json"):
         assert (tmp_path / "out" / name).read_bytes() == (world / "out" / name).read_bytes()
 
@@ -167,9 +173,25 @@ def test_what_was_done_before_a_restart_stays_done(
 def test_a_detector_without_a_threshold_is_refused(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = [*films.UNALIGNED, "--set", "false_alarm_rate=0.01", "--set", "cross_fit=no", "--out", str(tmp_path / "m")]
-    assert main.main(["fit", *given(world), *made]) == 0
-    command = ["blind-spots", *given(world), "--model", str(tmp_path / "m"), *ASKED, "--out", str(tmp_path / "out")]
+    settings = [
+        *films.UNALIGNED,
+        "--set",
+        "false_alarm_rate=0.01",
+        "--set",
+        "cross_fit=no",
+        "--out",
+        str(tmp_path / "m"),
+    ]
+    assert main.main(["fit", *films_and_csv(world), *settings]) == 0
+    command = [
+        "blind-spots",
+        *films_and_csv(world),
+        "--model",
+        str(tmp_path / "m"),
+        *STUDY,
+        "--out",
+        str(tmp_path / "out"),
+    ]
     assert main.main(command) == 2
     assert "The detector has no threshold" in capsys.readouterr().err
 
@@ -183,10 +205,10 @@ def test_a_detector_without_a_threshold_is_refused(
         (["--model", "nowhere"], "holds no detector.safetensors"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(
+def test_invalid_options_are_refused(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], sentence: str
 ) -> None:
-    command = ["blind-spots", *given(world), "--model", str(world / "m"), *more, "--out", str(tmp_path / "out")]
+    command = ["blind-spots", *films_and_csv(world), "--model", str(world / "m"), *more, "--out", str(tmp_path / "out")]
     assert main.main(command) == 2
     assert sentence in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""Settings against each other in one run, on small made-up films."""
+"""A sweep over settings in one run, on small synthetic films."""
 
 from __future__ import annotations
 
@@ -43,43 +43,46 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base
 
 
-def test_a_cell_is_what_fit_and_score_make_of_it(world: Path, tmp_path: Path) -> None:
+def test_an_experiment_equals_fit_and_score(world: Path, tmp_path: Path) -> None:
     common = ["--images", str(world / "films"), "--csv", str(world / "films" / "labels.csv")]
     own = ["--rate", "0.3", "--set", "coreset_start=seeded"]
     assert main.main(["fit", *common, *BASE, *own, "--out", str(tmp_path / "m")]) == 0
     score = ["score", *common, "--model", str(tmp_path / "m"), "--out", str(tmp_path / "s")]
     assert main.main(score) == 0
 
-    cell = world / "out" / "cells" / "03" / "scores"
-    of_test = [row["part"] == "test" for row in films.read_csv(cell / "images.csv")]
+    experiment = world / "out" / "cells" / "03" / "scores"
+    of_test = [row["part"] == "test" for row in films.read_csv(experiment / "images.csv")]
     assert summary(world)["cells"][2]["changes"] == {"rate": "0.3", "seed": "0", "coreset_start": "seeded"}
     for name in ("maps.npy", "sweep.npy"):
-        assert np.load(cell / name)[of_test].tobytes() == np.load(tmp_path / "s" / name).tobytes()
+        assert np.load(experiment / name)[of_test].tobytes() == np.load(tmp_path / "s" / name).tobytes()
 
 
 def summary(world: Path) -> dict:
     return json.loads((world / "out" / "sweep.json").read_text(encoding="utf-8"))
 
 
-def test_cells_differ_by_their_rate_and_by_their_seed(world: Path) -> None:
-    maps = {cell["name"]: np.load(world / "out" / cell["scores"] / "maps.npy") for cell in summary(world)["cells"]}
+def test_experiments_differ_by_rate_and_by_seed(world: Path) -> None:
+    maps = {
+        experiment["name"]: np.load(world / "out" / experiment["scores"] / "maps.npy")
+        for experiment in summary(world)["cells"]
+    }
 
-    assert len({one.tobytes() for one in maps.values()}) == len(maps) == 4
+    assert len({values.tobytes() for values in maps.values()}) == len(maps) == 4
 
 
-def test_no_cell_sees_a_label_of_a_film_that_it_scores(world: Path) -> None:
-    found = list((world / "out" / "cells").rglob("scores/images.csv"))
-    assert len(found) == 4
-    for path in found:
+def test_no_experiment_sees_a_label_of_a_film_that_it_scores(world: Path) -> None:
+    manifests = list((world / "out" / "cells").rglob("scores/images.csv"))
+    assert len(manifests) == 4
+    for path in manifests:
         assert "label" not in films.read_csv(path)[0]
     assert {row["label"] for row in films.read_csv(world / "out" / "images.csv") if row["part"] == "test"} == {""}
 
 
-def test_the_features_are_gone_at_the_end(world: Path) -> None:
+def test_the_features_are_deleted_at_the_end(world: Path) -> None:
     assert not list((world / "out").rglob(f"{feature_store.FOLDER}/*/*"))
 
 
-def test_what_the_cells_share_is_counted() -> None:
+def test_shared_features_and_alignments_are_counted_once() -> None:
     config = PipelineConfig()
     axes = {"rate": ("0.01", "0.1"), "neighbours": ("1", "9"), "seed": ("0", "1"), "size": ("224", "448")}
 
@@ -90,13 +93,13 @@ def test_what_the_cells_share_is_counted() -> None:
     assert drawn.feature_sets(config.replace(weights="random")) == 4  # random weights are drawn by the seed
 
 
-def test_cells_of_one_feature_set_follow_each_other() -> None:
+def test_experiments_with_equal_features_are_adjacent() -> None:
     planned = sweep.plan(PipelineConfig(), {"rate": ("0.01", "0.1"), "size": ("224", "448")})
 
-    assert [cell.changes["size"] for cell in planned.experiments] == ["224", "224", "448", "448"]
+    assert [experiment.changes["size"] for experiment in planned.experiments] == ["224", "224", "448", "448"]
 
 
-def test_values_are_taken_once_and_as_the_config_reads_them() -> None:
+def test_values_are_normalised_and_without_duplicates() -> None:
     planned = sweep.plan(PipelineConfig(), {"rate": ("0.10", "0.1", "1e-1"), "fusion_weight": ("0.60",)})
 
     assert planned.asked["axes"] == {"rate": ["0.1"], "fusion_weight": ["0.6"]}
@@ -110,7 +113,7 @@ def test_run_again_it_changes_nothing(world: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (world / "out").rglob("*.npy")} == before
 
 
-def test_a_sweep_of_other_values_is_not_gone_on_with(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_of_other_values_is_not_continued(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(world, "--out", str(world / "out"), "--axis", "rate=0.1,0.5", "--axis", "seed=0,1") == 2
 
     assert "already holds a run with another axes" in capsys.readouterr().err
@@ -119,17 +122,17 @@ def test_a_sweep_of_other_values_is_not_gone_on_with(world: Path, capsys: pytest
 def test_the_table_is_the_scores_against_the_labels(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth = {row["filename"]: row["label"] == "abnormal" for row in films.read_csv(world / "films" / "labels.csv")}
     expected = {}
-    for cell in summary(world)["cells"]:
-        rows = films.read_csv(world / "out" / cell["scores"] / "scores.csv")
-        parts = [row["part"] for row in films.read_csv(world / "out" / cell["scores"] / "images.csv")]
+    for experiment in summary(world)["cells"]:
+        rows = films.read_csv(world / "out" / experiment["scores"] / "scores.csv")
+        parts = [row["part"] for row in films.read_csv(world / "out" / experiment["scores"] / "images.csv")]
         for part in ("tune", "test"):
-            at = [k for k, one in enumerate(parts) if one == part]
+            at = [k for k, other in enumerate(parts) if other == part]
             labels = [truth[rows[k]["filename"]] for k in at]
-            expected[cell["name"], part] = roc_auc_score(labels, [float(rows[k]["global"]) for k in at])
+            expected[experiment["name"], part] = roc_auc_score(labels, [float(rows[k]["global"]) for k in at])
 
-    found = tables.read_sweep(world / "out", world / "films" / "labels.csv")
+    table = tables.read_sweep(world / "out", world / "films" / "labels.csv")
 
-    of_global = [row for row in found.rows if row.weight == 0.0]
+    of_global = [row for row in table.rows if row.weight == 0.0]
     assert len(of_global) == 4
     for row in of_global:
         for part in ("tune", "test"):
@@ -141,19 +144,19 @@ def test_the_table_is_the_scores_against_the_labels(world: Path, capsys: pytest.
     assert printed.count("best on tune") == 2  # the two seeds of one setting
 
 
-def test_the_test_part_is_left_alone_while_choosing(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tune_only_shows_nothing_of_test(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert tables.main([str(world / "out"), "--csv", str(world / "films" / "labels.csv"), "--tune-only"]) == 0
 
     assert "test" not in capsys.readouterr().out
 
 
-def test_a_cell_that_is_refused_is_a_sentence_beside_the_others(world: Path, tmp_path: Path) -> None:
+def test_a_refused_experiment_is_listed_with_its_reason(world: Path, tmp_path: Path) -> None:
     """At 32 px the mask keeps 13 of 16 patches, at 64 px 51 of 64."""
     axes = ["--axis", "size=64,32", "--set", "mask.most=0.8"]
     assert command(world, "--out", str(tmp_path / "out"), *axes) == 0
 
-    cells = json.loads((tmp_path / "out" / "sweep.json").read_text(encoding="utf-8"))["cells"]
-    assert [bool(cell["refused"]) for cell in cells] == [False, True]
+    experiments = json.loads((tmp_path / "out" / "sweep.json").read_text(encoding="utf-8"))["cells"]
+    assert [bool(experiment["refused"]) for experiment in experiments] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +172,7 @@ def test_a_cell_that_is_refused_is_a_sentence_beside_the_others(world: Path, tmp
         ({"neighbours": ("1", "3"), "seed": tuple(map(str, range(31)))}, "2 × 31 is 62 detectors: at most 60"),
     ],
 )
-def test_what_cannot_be_swept_is_a_sentence(axes: dict[str, tuple[str, ...]], sentence: str) -> None:
+def test_an_invalid_axis_is_refused(axes: dict[str, tuple[str, ...]], sentence: str) -> None:
     with pytest.raises((InvalidConfig, EngineError), match=sentence.replace("(", r"\(")):
         sweep.plan(PipelineConfig(), axes)
 
