@@ -61,7 +61,7 @@ def test_a_detector_is_told_with_its_bank_weight_and_threshold(capsys: pytest.Ca
             "threshold of the map 2.5, a percentile of normal patches",
         ),
         (
-            {"bank": None, "padim": GaussianSizes(places=64, dimensions=10)},
+            {"bank": None, "padim": GaussianSizes(places=64, dimensions=10), "detector": "padim"},
             "PaDiM: 64 Gaussians in 10 dimensions; mask keeps 75%",
         ),
         (

@@ -51,7 +51,7 @@ def detector(kind: str = "patchcore") -> FittedDetector:
         weights={"name": "random", "sha256": None},
         alignment_sha256=None,
         code_version="1",
-        asked={"rate": 0.1, "neighbours": 1, "top_share": 0.01},
+        configured={"rate": 0.1, "neighbours": 1, "top_share": 0.01},
     )
 
 
@@ -87,7 +87,7 @@ def test_the_report_lists_configured_and_chosen_settings() -> None:
 
 
 def test_a_detector_of_an_older_release_lists_no_settings() -> None:
-    tune = described(replace(detector(), asked={})).to_json()["tune"]
+    tune = described(replace(detector(), configured={})).to_json()["tune"]
     assert (tune["asked"], tune["chosen"]) == ({}, {})
 
 
