@@ -126,8 +126,8 @@ def require_shown(run: Run) -> None:
     check_done(run)
     if not is_open(run):
         raise CannotEvaluate(
-            f"The results of the run {run.name!r} are on test films, and nobody has looked at them yet: show test on "
-            "its page first, which is a counted look."
+            f"The results of the run {run.name!r} are on test films, and nobody has looked yet: show test on its page "
+            "first, which is a counted look."
         )
 
 
