@@ -1,4 +1,4 @@
-"""What the command line says of progress, a detector and its end, where standard error is no terminal."""
+"""The messages of the command line on progress, on a detector and at the end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REPORT = reports.detector_report(
 )
 
 
-def test_a_stage_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stage_is_reported_once(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console()
     for event in ({"message": "begun"}, STAGE, {**STAGE, "done": 3}, {**STAGE, "stage": "results", "stage_index": 2}):
         console.event(event)
@@ -38,7 +38,7 @@ def test_a_terminal_has_one_line_that_changes(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err == ("\r\033[Kstage 2 of 4, maps: 2 of 9, about 30 s left\r\033[Kmodel: out\n")
 
 
-def test_a_detector_is_told_with_its_bank_weight_and_threshold(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_detector_is_reported_with_its_bank_weight_and_threshold(capsys: pytest.CaptureFixture[str]) -> None:
     print_detector(REPORT, Path("out"), Console())
     assert capsys.readouterr().err.splitlines() == [
         "bank: 90 vectors, regions 50; mask keeps 75%",
@@ -71,7 +71,7 @@ def test_a_detector_is_told_with_its_bank_weight_and_threshold(capsys: pytest.Ca
         ({"fusion_source": "config"}, "fusion weight 0.6, as configured"),
     ],
 )
-def test_what_differs_is_said(changes: dict[str, Any], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_detectors_are_reported(changes: dict[str, Any], line: str, capsys: pytest.CaptureFixture[str]) -> None:
     print_detector(replace(REPORT, **changes), Path("out"), Console())
     assert line in capsys.readouterr().err.splitlines()
 
