@@ -141,7 +141,7 @@ def test_the_heatmap_lies_where_the_map_is(as_analyst: Client, scored: Scored, e
     [
         ({"kind": "odd"}, "The kind 'odd' is unknown; use one of true_positives"),
         ({"page": "zero"}, "The page 'zero' is not a page; give a whole number from 1 on."),
-        ({"page": "0"}, "The page '0' is no page"),
+        ({"page": "0"}, "The page '0' is not a page"),
         ({"kind": "lowest_abnormal"}, "There is no gallery 'lowest_abnormal' here"),
         ({"weight": "0.3"}, "On test the weight is the run's, 0.6: leave out the weight."),
     ],
