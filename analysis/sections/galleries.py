@@ -14,7 +14,6 @@ from analysis import statistics
 from analysis.evaluation.evaluate import ScoredPart
 from analysis.evaluation.operating_points import OperatingResult
 from analysis.evaluation.run_results import results_of
-from analysis.maps.contours import contour, hottest
 from analysis.models import Evaluation
 from ml_engine.engine.heatmap import Heatmap
 from ml_engine.models import Run
@@ -146,13 +145,7 @@ def _shown(run: Run, scored: ScoredPart, rows: list[int], *, weight: float) -> t
 
 def _drawn(heatmap: Heatmap) -> dict[str, Any]:
     """`lines` and `hottest` of a GalleryFilm."""
-    top = hottest(heatmap.fused)
-    if top is None or not np.isfinite(heatmap.original_from_canonical).all():
-        return {"lines": "", "hottest": None}
-    segments = np.empty((0, 2, 2))
-    if heatmap.threshold is not None:
-        segments = contour(heatmap.fused, float(heatmap.threshold))
-    placed = heatmap.in_original(segments.reshape(-1, 2)).reshape(-1, 2, 2)
-    x, y = heatmap.in_original(np.array([top]))[0].tolist()
-    lines = "".join(f"M{ax:.5g} {ay:.5g}L{bx:.5g} {by:.5g}" for (ax, ay), (bx, by) in placed.tolist())
-    return {"lines": lines, "hottest": (x, y)}
+    hottest = heatmap.hottest()
+    segments = [] if hottest is None else heatmap.outline().tolist()
+    lines = "".join(f"M{ax:.5g} {ay:.5g}L{bx:.5g} {by:.5g}" for (ax, ay), (bx, by) in segments)
+    return {"lines": lines, "hottest": hottest}

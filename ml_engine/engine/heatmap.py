@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_engine.core.errors import EngineError
+from ml_engine.engine.contours import contour, hottest
 
 _ROWS_AT_A_TIME = 128
 
@@ -36,6 +37,26 @@ class Heatmap:
         affine = self.original_from_canonical
         original: NDArray[np.float64] = points * self.stride @ affine[:, :2].T + affine[:, 2]
         return original
+
+    def outline(self) -> NDArray[np.float64]:
+        """(S, 2, 2) segments of points (x, y) in original pixels, where the map crosses the threshold; none without a
+        threshold or an alignment."""
+        if self.threshold is None or not self.is_placed:
+            return np.empty((0, 2, 2))
+        segments = contour(self.fused, float(self.threshold))
+        return self.in_original(segments.reshape(-1, 2)).reshape(-1, 2, 2)
+
+    def hottest(self) -> tuple[float, float] | None:
+        """The centre (x, y) of the highest patch in original pixels; None where all are masked or it has no place."""
+        patch = hottest(self.fused)
+        if patch is None or not self.is_placed:
+            return None
+        x, y = self.in_original(np.array([patch]))[0].tolist()
+        return x, y
+
+    @property
+    def is_placed(self) -> bool:
+        return bool(np.isfinite(self.original_from_canonical).all())
 
     def in_original_pixels(self, rows: int, columns: int) -> NDArray[np.float64]:
         """The map at each pixel's centre, (rows, columns) float64: bilinear between the centres of unmasked patches,

@@ -150,3 +150,20 @@ def test_an_alignment_without_an_inverse_has_no_pixels(tmp_path: Path) -> None:
     folder = small(tmp_path, original_from_canonical=((1, 0, 0), (2, 0, 0)))
     with pytest.raises(NoPlaceOnFilm, match="The film's alignment cannot be inverted"):
         folder.heatmap_of(0).in_original_pixels(4, 4)
+
+
+def test_the_outline_and_the_hottest_patch_are_in_original_pixels(tmp_path: Path) -> None:
+    """One patch above the threshold, row 1 and column 0; x' = x / 2 and y' = 3 y / 4 of 8 canonical pixels."""
+    maps = np.array([[[1.0, 1.0], [3.0, 1.0]]] * 2, dtype=np.float32)
+    heatmap = small(tmp_path, maps, threshold_map=2.0).heatmap_of(0)
+    assert heatmap.hottest() == (2.0, 9.0)
+    outline = heatmap.outline()
+    assert len(outline) > 0
+    assert np.abs(outline[..., 0] - 2).max() <= 4 and np.abs(outline[..., 1] - 9).max() <= 6
+
+
+def test_a_map_without_threshold_or_place_has_no_outline(tmp_path: Path) -> None:
+    assert small(tmp_path, threshold_map=None).heatmap_of(0).outline().shape == (0, 2, 2)
+    lost = small(tmp_path, original_from_canonical=((np.nan, 0, 0), (0, 1, 0))).heatmap_of(0)
+    assert lost.outline().shape == (0, 2, 2)
+    assert lost.hottest() is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.maps.contours import contour, hottest
+from ml_engine.engine.contours import contour, hottest
 
 NAN = np.nan
 
