@@ -264,7 +264,7 @@ def test_an_unreadable_film_leaves_one_map_one_map(world: Path, tmp_path: Path) 
 
     results = tables.read_ablation(copied, world / "films" / "labels.csv")
 
-    assert [experiment.has_one_map for experiment in results.cells] == [False, False, True, False]
+    assert [experiment.has_one_map for experiment in results.experiments] == [False, False, True, False]
 
 
 def test_an_unreadable_film_of_the_align_part_is_counted(world: Path, tmp_path: Path) -> None:
