@@ -11,6 +11,7 @@ from ml_engine.core.architectures import TIMM, XRV
 from ml_engine.core.backbone.weights import StoredFile
 from ml_engine.core.config import BACKBONES, DETECTORS, PRESETS, PipelineConfig
 from ml_engine.core.errors import InvalidConfig
+from ml_engine.engine.run_kinds import KINDS
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind
 from ml_engine.runs import paths, requests
 from ml_engine.runs.lifecycle import RunRefused
@@ -45,6 +46,10 @@ class RunForm(forms.Form):
         self.set_choices()
         for field in self.fields.values():
             _add_css_class(field.widget)
+
+    @property
+    def title(self) -> str:
+        return KINDS[self.kind].words
 
     @classmethod
     def start_values(cls, query: Mapping[str, str]) -> dict[str, Any]:

@@ -382,7 +382,7 @@ def test_a_film_is_escalated_by_keyboard_and_the_broker_answers(
     sign_in(factories.user("broker", Role.BROKER))
     page.goto(f"{live_server.url}/reading/escalations/")
     assert serious_findings(page) == []
-    page.get_by_label("What was done").fill("ward informed")
+    page.get_by_label("Action taken").fill("ward informed")
     press(page, "Enter")
     expect(page.get_by_role("cell", name="ward informed")).to_be_visible()
 

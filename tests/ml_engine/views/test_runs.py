@@ -13,6 +13,7 @@ from django.urls import reverse
 from ml_engine.core.config import BACKBONES
 from ml_engine.core.files import write_tensors
 from ml_engine.engine.reports import MapThreshold, PicturePair
+from ml_engine.engine.run_kinds import KINDS, RunKindFacts
 from ml_engine.forms.runs import OWN_FIELDS
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.runs import paths
@@ -59,6 +60,13 @@ def new(kind: str, **query: str) -> str:
 
 def at(name: str, run: Run) -> str:
     return reverse(f"ml_engine:{name}", args=[run.uuid])
+
+
+@pytest.mark.parametrize(("kind", "facts"), KINDS.items())
+def test_the_page_of_a_new_run_is_headed_by_its_kind(web: Client, kind: RunKind, facts: RunKindFacts) -> None:
+    page = web.get(new(kind)).text
+    assert f"<h1>{facts.words}</h1>" in page
+    assert f"<title>{facts.words} · Hilum</title>" in page
 
 
 # Who may ---------------------------------------------------------------------------------------------
