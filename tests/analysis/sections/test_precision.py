@@ -74,6 +74,7 @@ def test_points_are_those_of_the_operating_point(as_analyst: Client, scored: Sco
             operating["threshold"], operating["sensitivity"], operating["specificity"],
         )  # fmt: skip
         assert f'data-value="{point["threshold"]}"' in page
+    assert 'data-rule="specificity"' in page
 
 
 def test_it_is_kept_and_worked_out_once(evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
