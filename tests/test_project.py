@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import itertools
 import json
 import os
@@ -60,6 +61,26 @@ def python_files(*folders: str) -> list[Path]:
 
 def test_imports_point_only_one_way() -> None:
     run(program("lint-imports"), "--no-cache")
+
+
+def test_no_imports_run_in_a_circle() -> None:
+    """Neither among modules, nor among the files and folders that lie side by side in any folder."""
+    import grimp
+
+    graph = grimp.build_graph(*ROOMS, cache_dir=None)
+    neighbours: dict[str, dict[str, set[str]]] = {}
+    for module in graph.modules:
+        for imported in graph.find_modules_directly_imported_by(module):
+            ours, theirs = module.split("."), imported.split(".")
+            shared = next((k for k, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), None)
+            if shared is not None:
+                edges = neighbours.setdefault(".".join(ours[:shared]), {})
+                edges.setdefault(ours[shared], set()).add(theirs[shared])
+    for folder, edges in sorted(neighbours.items()):
+        try:
+            graphlib.TopologicalSorter(edges).prepare()
+        except graphlib.CycleError as circle:
+            pytest.fail(f"in {folder or 'the project'}: {' -> '.join(circle.args[1])}")
 
 
 @pytest.mark.parametrize(("pure", "own_room"), [("ml_engine.core", "ml_engine"), ("portal.imaging", "portal")])
@@ -410,3 +431,18 @@ def test_no_two_classes_share_a_name() -> None:
                 if isinstance(node, ast.ClassDef) and node.name != "Command":  # the name that Django requires
                     places.setdefault(node.name, []).append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert not {name: where for name, where in places.items() if len(where) > 1}
+
+
+VAGUE = {"found", "told", "said"}  # names of what somebody did, not of what the variable holds
+
+
+def test_locals_are_named_after_what_they_hold() -> None:
+    vague = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.id}"
+        for path in python_files(*ROOMS, "tools")
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in VAGUE
+    ]
+    assert not vague
