@@ -1,4 +1,4 @@
-"""Runs and what they make. The Run row is the only record of progress; Celery only delivers messages."""
+"""Runs, models and scores. The Run row is the only record of progress; Celery only delivers messages."""
 
 from django.conf import settings
 from django.db import models
@@ -25,8 +25,8 @@ class Run(Addressed):
     """A request, then a folder and a process (ml_engine.runs.supervisor), then results.
 
     queued -> running -> done | failed | cancelled; queued -> cancelled. A lapsed lease queues a running run again,
-    for another attempt; the third loss fails it. A queued run also fails if its predecessor (`after`) ended without
-    a result. A person can retry, that is queue again, a failed or cancelled run.
+    for another attempt; after the third lost attempt it fails. A queued run also fails if its predecessor (`after`)
+    ended without a result. A person can retry, that is queue again, a failed or cancelled run.
     """
 
     site = models.ForeignKey(Site, models.PROTECT, related_name="runs")
@@ -47,7 +47,7 @@ class Run(Addressed):
     # A scoring run whose memory bank is grown by these films, on the films of an earlier run.
     grown_with = models.ManyToManyField(Image, blank=True, related_name="+")
     rescores = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="rescored_by")
-    # A run can be requested before the run whose model it needs is done: it waits for it.
+    # A run may need the model of a run that is not done yet: it then waits for that run.
     after = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="followers")
     config = models.JSONField(default=dict)
     asked = models.JSONField(default=dict, blank=True)  # of a study, besides the config: its figures, axes, sizes …
@@ -63,7 +63,7 @@ class Run(Addressed):
     total = models.PositiveIntegerField(default=0)
     seconds_left = models.FloatField(null=True)
     memory_mib = models.FloatField(null=True)
-    attempt = models.PositiveSmallIntegerField(default=0)  # only grows: the run folder refuses an earlier one
+    attempt = models.PositiveSmallIntegerField(default=0)  # only increases: the run folder refuses an earlier attempt
     losses = models.PositiveSmallIntegerField(default=0)  # attempts that were killed or lost since the last retry
     lease_owner = models.CharField(max_length=64, blank=True)
     lease_until = models.DateTimeField(null=True)

@@ -170,7 +170,7 @@ class LabelEvent(Addressed):
     author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="label_events")
     source = models.CharField(max_length=12, choices=LabelSource)
     reason = models.CharField(max_length=500, blank=True)
-    batch = models.UUIDField(default=uuid.uuid4, db_index=True)  # the events of an act, which undo reverts together
+    batch = models.UUIDField(default=uuid.uuid4, db_index=True)  # of an act, whose events are undone together
     reverts = models.OneToOneField("self", models.PROTECT, null=True, related_name="reverted_by")
     # Recorded because a queue ordered by a model's scores reveals something about the scores.
     queue = models.ForeignKey("ScreeningQueue", models.PROTECT, null=True, related_name="+")
@@ -241,7 +241,7 @@ class Cohort(Addressed):
     version = models.PositiveIntegerField()
     note = models.CharField(max_length=500, blank=True)
     filters = models.JSONField(default=dict)  # the filters that selected the films, as stated when they were frozen
-    counts = models.JSONField(default=dict)  # films by label at the time, so that a list of cohorts need not count
+    counts = models.JSONField(default=dict)  # films by label when frozen, so that lists need not count them
     films = models.PositiveIntegerField()
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
 

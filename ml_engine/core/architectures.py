@@ -1,4 +1,6 @@
-"""The backbones by name: layers, strides, sizes and normalisation. Imports no torch, so a config is checked without it.
+"""The backbones by name: layers, strides, sizes and normalisation.
+
+Does not import torch, so that a config can be checked without it.
 
 The layers of a convolutional network are layer1 to layer4, its last feature maps with a stride of 4, 8, 16 and 32
 pixels. Those of a vision transformer (ViT) are its blocks, block0 onwards as in timm, or ``last``; the tokens of a

@@ -330,8 +330,8 @@ PREPARATION = ("intensity", "resize", "low_percentile", "high_percentile", "clah
 
 def preparation_difference(fitted: Mapping[str, Any], config: PipelineConfig) -> tuple[str, Any, Any] | None:
     """The first setting of `PREPARATION` that differs: its name, its value in the config ``fitted`` (JSON) of an
-    alignment, and in ``config``; None where none does. One that an older alignment does not name is passed over, but
-    for CLAHE, which it did without."""
+    alignment, and its value in ``config``; None if none differs. Settings that an older alignment does not record are
+    skipped, except CLAHE, which older alignments did not use."""
     made_with = {"clahe": False} | dict(fitted)
     for name in PREPARATION:
         if name in made_with and made_with[name] != getattr(config, name):

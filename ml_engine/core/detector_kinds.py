@@ -1,4 +1,4 @@
-"""The detectors by name, in words. No torch: a web process checks configs with this."""
+"""The kinds of detector by name. Does not import torch, since web processes check configs with this table."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DetectorKind:
-    """``words`` is the name that the field uses. ``note`` says what its pages should know of its two maps.
-    ``compares_with`` is what it compares a patch with where that is neither patches nor films: nothing can then be
-    named as nearest."""
+    """``words`` is the published name. ``note`` explains its two maps to users. ``compares_with`` is what a patch is
+    compared with, for a detector that compares it with neither patches nor films and so has no nearest neighbours."""
 
     words: str
     note: str = ""
@@ -21,7 +20,7 @@ KINDS = {
     "padim": DetectorKind(
         "PaDiM",
         note="PaDiM has one map: the fusion weight changes nothing.",
-        compares_with="a Gaussian of its place",
+        compares_with="a Gaussian of its position",
     ),
     "spade": DetectorKind(
         "SPADE", note="SPADE compares whole films (weight 0, its image score) and patches (weight 1, its map)."

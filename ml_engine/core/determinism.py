@@ -1,4 +1,4 @@
-"""Reproducible numbers: a fixed number of threads and deterministic kernels. And the device to compute on."""
+"""Reproducible numbers: a fixed number of threads, deterministic kernels, and the choice of the device."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Frozen dataclasses as JSON objects, and back; what a JSON object lacks is named in a sentence.
+"""Converts frozen dataclasses to JSON objects and back, and names the fields that a JSON object lacks.
 
-A field without a default is required. One with the metadata `OPTIONAL` is left out of the JSON where it is None. No
-torch.
+A field without a default is required. A field with the metadata `OPTIONAL` is left out of the JSON if it is None.
+Does not import torch.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ OPTIONAL = {_IS_LEFT_OUT: True}
 
 
 class IncompleteJson(EngineError):
-    """A JSON object lacks a name that it must have."""
+    """A required field is missing from a JSON object."""
 
 
 def called(name: str) -> dict[str, str]:
-    """The metadata of a field that the JSON calls ``name``."""
+    """The metadata of a field whose name in the JSON is ``name``."""
     return {_NAME: name}
 
 
 def to_json(value: Any) -> Any:
-    """A dataclass, and those in it, as a dict; any other value with sequences as lists and mappings as dicts."""
+    """The value as JSON types: dataclasses, nested ones too, and mappings as dicts, sequences as lists."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         pairs = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
         return {_name(field): to_json(v) for field, v in pairs if v is not None or _IS_LEFT_OUT not in field.metadata}
@@ -41,9 +41,9 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(cls: type[T], values: Any, *, source: str, advice: str) -> T:
-    """The dataclass ``cls`` with the dataclasses in it. Names that a later release added are passed over.
+    """The dataclass ``cls``, with nested dataclasses, from JSON values. Fields added by a later release are ignored.
 
-    Raises IncompleteJson where a required name is missing, or null where its type does not say so: "``source`` does
+    Raises IncompleteJson if a required field is missing, or null where its type does not allow None: "``source`` does
     not hold a, b.c: ``advice``."
     """
     missing: list[str] = []
@@ -59,7 +59,7 @@ def _name(field: dataclasses.Field[Any]) -> str:
 
 
 def _made(hint: Any, value: Any, path: str, missing: list[str]) -> Any:
-    """``value`` as the type ``hint`` says; required names that are not there are added to ``missing``, by path."""
+    """``value`` converted to the type ``hint``; the paths of missing required fields are added to ``missing``."""
     if get_origin(hint) in (Union, types.UnionType):
         if value is None:
             return None

@@ -1,4 +1,4 @@
-"""The weight files published for the backbones. Imports no torch, so that configs can be checked without it."""
+"""The weight files published for the backbones. Does not import torch, so that configs can be checked without it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class KnownFile:
     """A file of tensors published by the authors of a network.
 
     ``digest`` is the file's full SHA-256 where known, otherwise its first 8 hex digits: torchvision publishes
-    only these, in the file name, and checks no more. They detect damage, not an attack; either way only
+    only these, in the file name, and checks no more. They detect damage, not an attack; in both cases only
     tensors are loaded (``weights_only``).
     """
 

@@ -8,7 +8,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-FORMAT = 1  # of run.json and of the model files; raised when older code would misinterpret them
+FORMAT = 1  # of run.json and of the model files; increased when older code would misinterpret them
 
 
 @cache

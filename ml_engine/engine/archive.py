@@ -39,8 +39,8 @@ def stream(folder: Path, *, name: str) -> Iterator[bytes]:
 
 
 class _Sink:
-    """A write-only buffer that `take` empties. It has no seek, so the zip holds each file's size and checksum after its
-    data."""
+    """A write-only buffer that `take` empties. Since it has no seek, zipfile writes a file's size and checksum after
+    its data."""
 
     def __init__(self) -> None:
         self.kept: list[bytes] = []
@@ -50,7 +50,7 @@ class _Sink:
         return len(data)
 
     def flush(self) -> None:
-        """Nothing is buffered elsewhere."""
+        """Does nothing: there is no other buffer."""
 
     def take(self) -> bytes:
         data, self.kept = b"".join(self.kept), []

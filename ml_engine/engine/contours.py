@@ -1,4 +1,4 @@
-"""Contour lines of a film's anomaly map: pure, arrays in, arrays out.
+"""Contour lines of a film's anomaly map: a pure function of arrays.
 
 A map is (H, W), NaN where masked. Points (x, y) are in patches: patch (r, c) covers [c, c + 1) × [r, r + 1). The lines
 are those of the viewer on a coarser grid, for small figures.

@@ -1,7 +1,8 @@
 """The fit films' own scores, each by a model of the other folds' patients: fit_scores.csv and fit_maps.npy.
 
 fit_scores.csv has one line per readable fit film in the manifest's order, fit_maps.npy its raw maps (2, h, w), float32,
-channel 0 global and 1 region, NaN where masked. No other code opens them by name. Does not import torch.
+channel 0 global and 1 region, NaN where masked. Only this module knows the names of the two files. Does not import
+torch.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class FitScoresMissing(EngineError):
 @dataclass(frozen=True)
 class FitScore:
     """A line of fit_scores.csv. ``image`` is the film's id in the portal, blank for a run of the command line;
-    ``fold``, from 0, is the one that the film was held out with; ``p_value`` in [0, 1] is among the fit films."""
+    ``fold``, from 0, is the fold in which the film was held out; ``p_value`` in [0, 1] is among the fit films."""
 
     image: str
     filename: str

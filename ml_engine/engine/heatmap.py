@@ -47,7 +47,7 @@ class Heatmap:
         return self.in_original(segments.reshape(-1, 2)).reshape(-1, 2, 2)
 
     def hottest(self) -> tuple[float, float] | None:
-        """The centre (x, y) of the highest patch in original pixels; None where all are masked or it has no place."""
+        """The centre (x, y) of the highest patch in original pixels; None if all are masked or it has no position."""
         patch = hottest(self.fused)
         if patch is None or not self.is_placed:
             return None
@@ -64,7 +64,7 @@ class Heatmap:
         matrix = np.vstack([self.original_from_canonical, [0.0, 0.0, 1.0]])
         if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:
             raise NoPlaceOnFilm(
-                "The film's alignment cannot be inverted, so its heatmap has no place on the film: score it again."
+                "The film's alignment cannot be inverted, so its heatmap cannot be placed on the film: score it again."
             )
         (a, b, c), (d, e, f) = np.linalg.inv(matrix)[:2] / self.stride
         x = np.arange(columns) + 0.5

@@ -20,7 +20,7 @@ class ExitStatus(IntEnum):
 @dataclass(frozen=True)
 class Outcome:
     """``sentence`` is the reason for the user, empty on success. ``unreadable`` is the number of films that could not
-    be read. ``is_temporary`` if the same run may succeed later: the disk was full, or the folder in use."""
+    be read. ``is_temporary`` if the same run may succeed later: the disk was full, or the folder was in use."""
 
     status: ExitStatus
     sentence: str = ""

@@ -38,7 +38,7 @@ class FolderBusy(EngineError):
 
 @dataclass(frozen=True)
 class Grow:
-    """The films of the manifest, by image id, that join the banks of a score run's detector before it scores.
+    """The films of the manifest, by image id, that are added to the banks of a score run's detector before it scores.
     ``films_before`` is the number of films that the banks were selected from."""
 
     images: tuple[str, ...]
@@ -223,7 +223,7 @@ class RunFolder:
         try:
             self.stdout.write(line + "\n")
             self.stdout.flush()
-        except OSError:  # the reader of stdout is gone; events.jsonl still gets the events
+        except OSError:  # nobody reads stdout any more; events.jsonl still gets the events
             self.stdout = None
 
     def log(self, text: str) -> None:

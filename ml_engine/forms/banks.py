@@ -185,7 +185,7 @@ class BlindSpotsForm(SectionedForm):
 
     def make(self) -> Run:
         values = self.cleaned_data
-        sizes = {kind: parse_numbers(f"Sizes of {kind}", values[f"size_{kind}"]) for kind in values["kinds"]}
+        sizes = {kind: parse_numbers(f"The list of {kind} sizes", values[f"size_{kind}"]) for kind in values["kinds"]}
         planned = LesionPlan.from_json(
             {
                 "part": values["part"],

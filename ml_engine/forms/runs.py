@@ -92,7 +92,7 @@ class RunForm(forms.Form):
 
 
 class SectionedForm(RunForm):
-    """A form that shows its fields in groups with headings."""
+    """A form with its fields in groups under headings."""
 
     template = "ml_engine/new_bank_study.html"
 
@@ -230,7 +230,7 @@ class DetectorForm(FitForm):
         models = AlignmentModel.objects.filter(site=self.site).select_related("run", "split").order_by("-created_at")
         self.fields["alignment"].choices = [  # type: ignore[attr-defined]
             (FIT_FIRST, "fit one first, on the same split"),
-            (UNALIGNED, "none: films stay as they are"),
+            (UNALIGNED, "none: films are not aligned"),
             *((str(model.uuid), model_label(model.run, f"split {model.split.name}")) for model in models),
         ]
         stored = paths.stored_weights()

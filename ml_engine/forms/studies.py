@@ -108,7 +108,7 @@ class SweepForm(StudyForm):
         label="Alignment",
         choices=[
             ("network", "fit one first, with the first seed, for all detectors"),
-            ("none", "none: films stay as they are"),
+            ("none", "none: films are not aligned"),
         ],
     )
     axis_backbone = _axis("Backbone", "Names separated by commas, such as resnet18, wide_resnet50_2.")

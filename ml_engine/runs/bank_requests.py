@@ -36,14 +36,11 @@ def request_bank_study(
     """Score the test part with banks of fewer normal films and with some abnormal ones: with `alignment`, with the
     alignment that the run `after` will make, or with none. Raises RunRefused."""
     check_request(request, split=split)
-    check_films(split, [Part.FIT], why="its normal films are what the banks are made of")
+    check_films(split, [Part.FIT], why="the banks are made of its normal films")
     check_films(split, [Part.CALIBRATE], why="its normal films standardise the maps and fix the threshold")
-    check_films(split, [Part.TEST], why="its films are what the banks are compared on")
+    check_films(split, [Part.TEST], why="the banks are compared on its films")
     if config.detector != "patchcore":
-        raise RunRefused(
-            f"The detector is {config.detector}, which has no memory bank whose films could be counted: choose "
-            "patchcore."
-        )
+        raise RunRefused(f"The detector is {config.detector}, which has no memory bank: choose patchcore.")
     check_weights(config)
     films = count_films(split)
     try:
@@ -90,7 +87,7 @@ def request_blind_spots(request: RunRequest, *, detector: DetectorModel, planned
     threshold = fit_report_of(detector).threshold
     if threshold is not None and threshold.value is None:
         raise RunRefused(
-            f"The detector “{detector.run.name}” has no threshold, so no lesion can count as found. {threshold.note}"
+            f"The detector “{detector.run.name}” has no threshold, so no lesion can count as detected. {threshold.note}"
         )
     return queue(
         request,

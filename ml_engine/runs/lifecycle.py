@@ -216,7 +216,7 @@ def hand_back_all() -> int:
 
 
 def _hand_back(held: QuerySet[Run], run: Run) -> bool:
-    """A run that a person has cancelled meanwhile ends here: in the queue nobody would take it."""
+    """A run that a person has cancelled meanwhile ends here: no worker would take it from the queue."""
     running = held.filter(state=RunState.RUNNING)
     if _end(running.filter(cancel_requested=True), run.pk, state=RunState.CANCELLED):
         return False
@@ -261,7 +261,7 @@ def _lost_for_good(run: Run, losses: int) -> str:
     return (
         f"The run's process was lost {losses} times{where}. Most often the machine has too little "
         "memory: clone the run with a smaller size, rate or batch, or free memory and retry. "
-        "A retry goes on at the last finished stage."
+        "A retry continues after the last finished stage."
     )
 
 

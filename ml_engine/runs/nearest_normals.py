@@ -84,6 +84,6 @@ def _search(run: Run, image_uuid: UUID, patch: tuple[int, int] | None, neighbour
         raise CannotExplain(lines[-1].removeprefix("ml_engine: "))
     logger.error("run %s: explain ended with %s: %s", run.uuid, process.returncode, process.stderr[-2000:])
     raise CannotExplain(
-        f"Internal error, reference {run.uuid}. Try again once; if it happens again, give the reference to the person "
-        "who looks after Hilum."
+        f"Internal error, reference {run.uuid}. Try again once; if it happens again, give the reference to your "
+        "administrator."
     )

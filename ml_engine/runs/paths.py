@@ -50,7 +50,7 @@ def picture_path(run_uuid: UUID, name: str) -> Path:
 
 
 def keep_picture(run_uuid: UUID, path: Path) -> None:
-    """Store a picture of films that a run made. It lies under its run, whose permissions hold for it."""
+    """Store a picture of films that a run made, under its run, whose permissions apply to it."""
     link(path, picture_path(run_uuid, path.name))
 
 

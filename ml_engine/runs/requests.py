@@ -138,7 +138,7 @@ def request_score(
     if unknown:
         raise RunRefused(f"There is no part “{unknown[0]}”: the parts are {', '.join(Part.values)}.")
     if parts:
-        check_films(source.split, list(parts), why="nothing would be scored")
+        check_films(source.split, list(parts), why="a scoring run needs films")
     for dataset in datasets:
         _check_site(dataset, request.site, "dataset")
         if not dataset.images.exists():
@@ -191,7 +191,7 @@ def request_grown_score(request: RunRequest, *, scored: Run, films: Sequence[Ima
 def check_may_join(detector: DetectorModel, films: Sequence[Image]) -> None:
     """Raises RunRefused unless `films` may join the fit part of the detector's split."""
     if not films:
-        raise RunRefused("No film is to join the bank: choose some.")
+        raise RunRefused("No film is chosen to join the bank: choose at least one.")
     if len(films) > MOST_GROWN:
         raise RunRefused(f"{len(films)} films are to join the bank: at most {MOST_GROWN} can join at once.")
     if fit_report_of(detector).bank is None:
@@ -289,12 +289,13 @@ def check_films(split: Split, parts: list[str], *, why: str) -> None:
 
 
 def check_weights(config: PipelineConfig) -> None:
-    """A missing file is no refusal: it may arrive before the run starts, which reports it otherwise."""
+    """Raises RunRefused for weights of another backbone. A missing file is not refused: it may arrive before the run
+    starts, and the run reports it if it does not."""
     for file in paths.stored_weights():
         if file.name == config.weights and file.architecture not in ("", config.backbone):
             raise RunRefused(
                 f"The weights {file.name} are of {file.architecture}, and the backbone is {config.backbone}: choose "
-                "the two together."
+                "weights of the backbone."
             )
 
 

@@ -41,7 +41,7 @@ class Cancelled(Exception):
 
 
 class WorkerStopping(Exception):
-    """The worker was asked to end: the run goes back to the queue."""
+    """The worker is being stopped: the run goes back to the queue."""
 
 
 class EngineKilled(Exception):
@@ -88,8 +88,8 @@ def execute(run_uuid: uuid.UUID) -> None:
 
 def internal_error(run_uuid: uuid.UUID) -> str:
     return (
-        f"Internal error, reference {run_uuid}. Retry once; if it happens again, give the reference to the person who "
-        "looks after Hilum: the run's log has the details."
+        f"Internal error, reference {run_uuid}. Retry once; if it happens again, give the reference to your "
+        "administrator: the run's log has the details."
     )
 
 
@@ -112,8 +112,8 @@ def versions() -> dict[str, str]:
 
 
 class Pulse:
-    """Sends heartbeats when they are due, and raises when the work must stop. It tolerates a database that is away
-    for less than the lease; after that another worker may hold the run, so this one stops."""
+    """Sends heartbeats when they are due, and raises when the work must stop. It tolerates a database that is
+    unavailable for less than the lease; after that another worker may hold the run, so this one stops."""
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease

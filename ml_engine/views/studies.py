@@ -13,7 +13,7 @@ from portal.people.signed_in import SignedInRequest
 
 @require_POST
 def sweep_forecast(request: SignedInRequest) -> HttpResponse:
-    """A sentence with what the sweep would fit, or why its axes are refused. Other errors show on submit."""
+    """A sentence with the fits that the sweep would make, or why its axes are refused. Other errors show on submit."""
     site = require(request.user, "request runs", request.hilum_site)
     form = SweepForm(request.POST, site=site, user=request.user)
     form.is_valid()

@@ -2,7 +2,7 @@
 
 Each transfer syntax has exactly one decoder, so that a file decodes to the same pixels everywhere. Before a C
 library gets a codestream, the size in the codestream is compared with the header's, since a codestream can
-demand any amount of memory.
+request any amount of memory.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def nodule(
     at_mm = (centre[0] * spacing_mm[1], centre[1] * spacing_mm[0])
     q = nodule_radius2(grid, at_mm, size_mm / 2, squash=squash, turn=turn, phases=phases)
     change = root(1 - q)
-    if not change.any():  # smaller than a pixel: it fills the pixel it lies in
+    if not change.any():  # smaller than a pixel: it fills that pixel
         change.flat[np.argmin(q)] = 1
     return Lesion(rows, columns, change, centre)
 

@@ -40,8 +40,8 @@ def merge(
     *, image: Image, choice: str, change: LabelChange, seen: int, act: uuid.UUID, author: User, site: Site
 ) -> Adjudication | None:
     """Apply the author's choice after they saw the conflicting label. `seen` is the number of events of the film when
-    both labels were shown. Returns the adjudication, if there is one. Raises InvalidLabel, and ChangedAgain if there is
-    another new label to look at."""
+    both labels were shown. Returns the adjudication, if there is one. Raises InvalidLabel, and ChangedAgain if the film
+    has been labelled again since."""
     if choice not in list(MergeChoice):
         raise InvalidLabel(f"The choice {choice!r} is unknown; use one of {', '.join(MergeChoice)}.")
     check(images=[image], change=change, author=author, site=site)

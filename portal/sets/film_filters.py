@@ -152,7 +152,7 @@ def findings_of(dataset: Dataset) -> list[tuple[str, int]]:
 
 
 def views_of(dataset: Dataset) -> list[str]:
-    """Return the view positions of the dataset, by jumping through the index, all of which DISTINCT would scan."""
+    """Return the view positions of the dataset, by jumping through the index; DISTINCT would scan all of it."""
     query = """
         WITH RECURSIVE views(view) AS (
           SELECT min(view_position) FROM portal_image WHERE dataset_id = %s

@@ -233,7 +233,7 @@ def _films_that_count(
 
 def _labelled_by_score(parts: Mapping[int, str], cutoff: datetime) -> dict[str, int]:
     """Return, by part, the number of films with a label chosen in a queue ordered by a model's scores. Such a label is
-    not independent of the model, which matters to an evaluation on these films."""
+    not independent of the model and may bias an evaluation on these films."""
     events = LabelEvent.objects.filter(
         queue__order=ScreeningQueue.Order.SCORE, created_at__lte=cutoff, reverts__isnull=True, reverted_by__isnull=True
     )

@@ -218,7 +218,7 @@ class _Fit:
         return affines.to(self.films)
 
     def _losses(self, at: Tensor, *, known: Tensor, epoch: int) -> tuple[dict[str, Tensor], float]:
-        """The mean of each loss over the films ``at``, transformed by the affines ``known``, and their valid area."""
+        """The mean of each loss, and the valid area, of the films ``at`` transformed by the affines ``known``."""
         state, config = self.state, self.config
         films, mask = self.films[at], self.valid[at]
         transformed = sample(films, known) if config.augmentation > 0 else films
@@ -329,7 +329,7 @@ class _Fit:
         """The source of the canonical image, for the report."""
         if self.own_canonical is not None:
             return "given"
-        return "mean of films aligned groupwise" if self.groupwise else "mean of films as they came"
+        return "mean of films aligned groupwise" if self.groupwise else "mean of unaligned films"
 
     def _full_canonical(self, images: Tensor, valid: Tensor, thetas: Tensor) -> Tensor:
         """The canonical image at the side S of the input films, float32 (S, S)."""

@@ -1,4 +1,4 @@
-"""What is measured of an alignment on the films of its fit, as types. No torch: pages show them."""
+"""The measurements of an alignment on the films of its fit, as types. Does not import torch, since pages use them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ FIT_AGAIN = "fit the alignment again"
 
 @dataclass(frozen=True, kw_only=True)
 class AffineErrors:
-    """How far affines of the canonical frame are from the identity, over films: the displacement of a grid of points
-    of the frame and the shift of its centre in canonical pixels of the network's side, the angle in degrees, the
-    natural logarithm of the scale. Medians (and a 95th percentile) of values without a sign."""
+    """The differences of affines of the canonical frame from the identity, as medians (and a 95th percentile) of
+    absolute values over films. The displacement of a grid of points of the frame and the shift of its centre are in
+    canonical pixels of the network's side, the angle in degrees, the scale as its natural logarithm."""
 
     displacement_median_px: float
     displacement_p95_px: float
@@ -26,7 +26,7 @@ class AffineErrors:
 
 @dataclass(frozen=True, kw_only=True)
 class KnownAffines:
-    """Affines drawn to be undone, on ``films`` films: as they were drawn, and what the alignment left of them."""
+    """The recovery of known affines on ``films`` films: the affines as drawn, and what remains after the alignment."""
 
     films: int
     before: AffineErrors
@@ -35,8 +35,8 @@ class KnownAffines:
 
 @dataclass(frozen=True, kw_only=True)
 class KnownMeasures:
-    """``consistency``: how far A · f(A x) lies from f(x). Neither is there for an alignment by landmarks, or where no
-    film passes the checks."""
+    """``consistency``: the difference between A · f(A x) and f(x) for known affines A. Both fields are None for an
+    alignment by landmarks, and if no film passes the checks."""
 
     known: KnownAffines | None = field(default=None, metadata=OPTIONAL)
     consistency: AffineErrors | None = field(default=None, metadata=OPTIONAL)
@@ -47,9 +47,9 @@ class KnownMeasures:
 
 @dataclass(frozen=True, kw_only=True)
 class LandmarkResiduals:
-    """How far the landmarks of the ``aligned`` films, of ``films``, lie from the canonical ones: root mean squares by
-    film, in canonical pixels of the network's side. ``fit``, affine or perspective, of a canonical image made by
-    landmarks."""
+    """The distances of the films' landmarks from the canonical ones, as a root mean square per film in canonical
+    pixels of the network's side, over the ``aligned`` ones of ``films`` films. ``fit``, affine or perspective, is set
+    only if the canonical image was made by landmarks."""
 
     films: int
     aligned: int
@@ -61,11 +61,11 @@ class LandmarkResiduals:
 
 @dataclass(frozen=True, kw_only=True)
 class AlignmentMeasures:
-    """An alignment measured on its ``films``, as they came (before) and as they were aligned (after), inside the valid
-    area: NCC in [-1, 1] and SSIM to the canonical image, means over films; the variance across films in squared units
-    of [0, 1], None where no pixel is filled by half of them. Shares are of films, in [0, 1], that failed a check;
-    ``frame_filled`` is the share of the frame that films fill, their mean and their least. ``history`` has one object
-    an epoch, ``initial_losses`` what the losses are divided by."""
+    """An alignment measured on its ``films``, before and after they were aligned, inside the valid area. NCC in [-1, 1]
+    and SSIM are to the canonical image, as means over films. The variance is across films, in squared units of [0, 1],
+    and None if no pixel is covered by half of them. ``share_...`` are the shares of films, in [0, 1], that failed a
+    check. ``frame_filled`` is the mean share of the frame that a film fills, ``frame_filled_least`` the smallest.
+    ``history`` has one object per epoch; ``initial_losses`` are the divisors of the losses."""
 
     films: int
     ncc_before: float

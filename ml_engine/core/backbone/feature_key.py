@@ -1,4 +1,4 @@
-"""The key of a feature store: everything that the features of a film depend on. Imports no torch."""
+"""The key of a feature store: everything that the features of a film depend on. Does not import torch."""
 
 from __future__ import annotations
 

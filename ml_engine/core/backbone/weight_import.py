@@ -1,4 +1,4 @@
-"""Weights brought into the weights folder: published files by download, local files by import.
+"""Add weights to the weights folder: download published files, import local ones.
 
 A ``.pth`` file is loaded only if it is in the table of published files by its SHA-256, with ``weights_only=True``, and
 is stored as safetensors.

@@ -45,7 +45,7 @@ class _Baseline:
 _GALLERY = _Baseline(
     Gallery, nearest_films.fit, NearestFilmsScorer, nearest_films.to_tensors, nearest_films.from_tensors
 )
-# By the name in `detector_kinds.KINDS`; any other name there is PatchCore's.
+# By the name in `detector_kinds.KINDS`; every other kind is PatchCore.
 _BASELINES = {
     "padim": _Baseline(Padim, padim.fit, PadimScorer, padim.to_tensors, padim.from_tensors),
     "spade": _GALLERY,

@@ -13,7 +13,7 @@ from ml_engine.core.errors import InvalidConfig
 
 QUERY_CHUNK = 256
 BANK_CHUNK = 16384
-DIRECT_VALUES = 2**25  # differences held at once for short lists: 128 MiB, and their squares as much again
+DIRECT_VALUES = 2**25  # differences in memory at once for short lists: 128 MiB, and as much again for their squares
 
 
 class NearestSearch:

@@ -15,7 +15,7 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EmptyBank, IncompatibleModel
 
 RIDGE = 0.01  # added to the diagonal of each covariance matrix, as published
-CHUNK_VALUES = 2**24  # float64 values of films and factors held at once: 128 MiB
+CHUNK_VALUES = 2**24  # float64 values of films and factors in memory at once: 128 MiB
 
 
 @dataclass(frozen=True)

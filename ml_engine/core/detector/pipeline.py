@@ -44,7 +44,7 @@ class Calibration:
 class FittedDetector:
     """Everything that scoring needs except the backbone's weights and the alignment, whose SHA-256 it holds.
 
-    ``note`` qualifies its scores: it tells how the detector was changed without the films it was fitted on.
+    ``note`` qualifies its scores: it states how the detector was changed without the films it was fitted on.
     ``configured`` holds the rate, neighbours and top_share as configured; those in ``config`` may have been chosen on
     the tune part.
     """

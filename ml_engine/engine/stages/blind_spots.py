@@ -73,7 +73,7 @@ def thresholds(detector: pipeline.FittedDetector) -> dict[str, Any]:
     by_map = {name: pipeline.threshold(detector, weight=weight) for name, weight in weights_of(detector).items()}
     for threshold in by_map.values():
         if threshold["value"] is None:
-            raise EngineError(f"The detector has no threshold, so no lesion can count as found. {threshold['note']}")
+            raise EngineError(f"The detector has no threshold, so no lesion can count as detected. {threshold['note']}")
     return by_map
 
 
@@ -83,7 +83,7 @@ def weights_of(detector: pipeline.FittedDetector) -> dict[str, float]:
 
 
 def _read_films(context: RunContext, progress: StageProgress) -> dict[str, Any]:
-    thresholds(context.detector)  # refuse before the hours of pasting
+    thresholds(context.detector)  # refuse now, not after hours of pasting
     return read_and_align.read_films(context, progress)
 
 

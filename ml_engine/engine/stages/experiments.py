@@ -38,10 +38,10 @@ def stages(plan: ExperimentPlan, run: Run) -> tuple[tuple[str, Stage], ...]:
 
 
 def unreadable(plan: ExperimentPlan, context: RunContext) -> int:
-    """How many films of the whole run could not be read."""
+    """The number of films of the whole run that could not be read."""
     summaries = [context.folder.summary(f"cell-{experiment.name}") for experiment in plan.experiments]
     count = next((int(summary["unreadable"]) for summary in summaries if summary.get("unreadable") is not None), 0)
-    if BASE_ALIGNMENT in plan.alignments and _align_part(context) == "align":  # films of fit are counted already
+    if BASE_ALIGNMENT in plan.alignments and _align_part(context) == "align":  # films of fit are already counted
         count += int(context.folder.summary(f"alignment-{BASE_ALIGNMENT}").get("unreadable", 0))
     return count
 

@@ -41,7 +41,7 @@ class ExperimentPlan:
     asked: dict[str, Any] = field(default_factory=dict)
 
     def feature_sets(self, config: PipelineConfig) -> int:
-        """How often the backbone processes all films; experiments with equal features share them."""
+        """The number of passes of the backbone over all films; experiments with equal features share a pass."""
         return len({features_digest(experiment, config) for experiment in self.experiments})
 
     def forecast(self, config: PipelineConfig) -> str:

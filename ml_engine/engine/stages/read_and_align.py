@@ -27,7 +27,7 @@ Input = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]  # im
 def read_films(context: RunContext, progress: StageProgress) -> dict[str, Any]:
     """Decode, scale and resize all films: inputs.npy (N, S, S), boxes.npy (N, 4), original_from_input.npy (N, 2, 3)."""
     rows = context.rows
-    if context.spec.kind == "fit_detector":  # refuse before the minutes of decoding
+    if context.spec.kind == "fit_detector":  # refuse now, not after minutes of decoding
         manifest.check_parts(rows, context.config)
     size = context.config.alignment.size if context.spec.kind == "fit_alignment" else context.config.size
     boxes = np.zeros((len(rows), 4), dtype=np.int64)

@@ -75,7 +75,7 @@ class Command(BaseCommand):
         folder = paths.weights_folder()
         names = [name] if name else [path.name for path in sorted(folder.glob("*.safetensors"))]
         if not names:
-            self.stdout.write("There is no weight file yet: bring one with manage.py weights import FILE.")
+            self.stdout.write("There is no weight file yet: add one with manage.py weights import FILE.")
         damaged = 0
         for file_name in names:
             try:
@@ -84,7 +84,7 @@ class Command(BaseCommand):
                 damaged += 1
                 self.stderr.write(str(problem))
         if damaged:
-            raise CommandError(f"{damaged} of {len(names)} files are not as they were imported.")
+            raise CommandError(f"{damaged} of {len(names)} files have changed since they were imported.")
 
 
 def _line(file: StoredFile) -> str:

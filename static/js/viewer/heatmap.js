@@ -25,7 +25,7 @@ export function makeOverlay(facts, maps) {
   const patches = facts.rows * facts.columns;
   const canonicalFromOriginal = invertAffine(facts.original_from_canonical);
   if (!canonicalFromOriginal) {
-    throw new ViewerError("The film's alignment cannot be inverted, so its heatmap has no place on the film.");
+    throw new ViewerError("The film's alignment cannot be inverted, so its heatmap cannot be placed on the film.");
   }
   const channels = [0, 1].map((channel) => {
     const raw = maps.subarray(channel * patches, (channel + 1) * patches);

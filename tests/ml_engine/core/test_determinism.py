@@ -17,7 +17,7 @@ def test_cpu_is_the_processor_whatever_else_is_there() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_cuda_without_a_gpu_is_refused_and_auto_is_the_processor() -> None:
     assert device_for("auto") == torch.device("cpu")
-    with pytest.raises(InvalidConfig, match="no NVIDIA GPU answers here"):
+    with pytest.raises(InvalidConfig, match="no usable NVIDIA GPU here"):
         device_for("cuda")
 
 

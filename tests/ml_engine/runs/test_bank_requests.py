@@ -116,7 +116,7 @@ def test_a_bank_study_that_cannot_be_is_refused(
 def test_blind_spots_need_normal_films_and_a_threshold(site: Site, split: Any) -> None:
     threshold = MapThreshold(kind="film", value=None, note="Add films.")
     few = made.detector_model(split, reports.detector_report(threshold=threshold))
-    with pytest.raises(RunRefused, match="has no threshold, so no lesion can count as found"):
+    with pytest.raises(RunRefused, match="has no threshold, so no lesion can count as detected"):
         request_blind_spots(run_request(site), detector=few, planned=LESIONS)
     with pytest.raises(RunRefused, match="has no normal film in part tune"):
         request_blind_spots(run_request(site), detector=made.detector_model(without(site, "tune")), planned=LESIONS)
@@ -258,7 +258,7 @@ def test_the_form_of_blind_spots(client: Client, site: Site, split: Any) -> None
     }  # fmt: skip
     assert str(detector.run.uuid) in client.get(f"{page}?detector={detector.run.uuid}").content.decode()
     refused = client.post(page, values | {"size_nodule": ""})
-    assert refused.status_code == 400 and "Sizes of nodule is empty" in refused.content.decode()
+    assert refused.status_code == 400 and "The list of nodule sizes is empty" in refused.content.decode()
     answer = client.post(page, values)
     run = Run.objects.get(kind=RunKind.BLIND_SPOTS)
     assert answer["Location"] == reverse("ml_engine:run", args=[run.uuid])

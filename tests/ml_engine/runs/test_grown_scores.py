@@ -129,7 +129,7 @@ def _assert_names_a_missing_film(folder: Any) -> None:
         (folder / "stages" / f"{stage}.json").unlink()
     outcome = run_folder(folder, images=folder)
     assert outcome.status == 2
-    assert outcome.sentence == "The film elsewhere is to join the bank and is not in images.csv: ask for the run anew."
+    assert outcome.sentence == "The film elsewhere is to join the bank and is not in images.csv: request the run again."
 
 
 # Requests ---------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ def test_what_cannot_grow_is_refused_with_a_sentence(scored: Run) -> None:
     film = outside()[0]
     stranger = made.film(film.dataset, number=400)
     for films, sentence in (
-        ([], "No film is to join the bank"),
+        ([], "No film is chosen to join the bank"),
         ([stranger], "has no score in “Score”"),
         ([film] * 201, "201 films are to join the bank: at most 200"),
     ):
@@ -193,7 +193,7 @@ def test_a_wrong_grow_entry_of_run_json_is_refused(grow: Any, sentence: str) -> 
     spec = RunSpec("score", made.small_config()).to_json()
     with pytest.raises(EngineError, match=sentence):
         RunSpec.from_json(spec | {"grow": grow})
-    with pytest.raises(EngineError, match="only the bank of a score run grows"):
+    with pytest.raises(EngineError, match="only the bank of a score run can grow"):
         RunSpec.from_json(spec | {"kind": "fit_detector", "grow": {"images": ["a"], "films_before": 1}})
     with_grow = RunSpec("score", made.small_config(), grow=Grow(("a",), 3))
     assert RunSpec.from_json(with_grow.to_json()).grow == with_grow.grow

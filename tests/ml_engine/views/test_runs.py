@@ -465,7 +465,7 @@ def test_weights_of_another_network_are_refused_before_the_run(web: Client, spli
     header = {"architecture": "resnet50", "sha256": "0" * 64}
     write_tensors(data_dir / "weights" / "mine.safetensors", {"a": torch.zeros(1)}, header)
     answer = web.post(new("fit_detector"), fit_fields(split, weights="mine.safetensors"))
-    assert "The weights mine.safetensors are of resnet50, and the backbone is resnet18: choose the two" in answer.text
+    assert "The weights mine.safetensors are of resnet50, and the backbone is resnet18: choose weights" in answer.text
     assert not Run.objects.exists()
 
 

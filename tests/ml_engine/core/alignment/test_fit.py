@@ -255,5 +255,5 @@ def test_a_loss_that_starts_at_zero_does_not_dominate_the_others() -> None:
 
 def test_the_report_names_the_source_of_the_canonical_image(fitted: FittedAlignment) -> None:
     assert fitted.report["canonical_source"] == "mean of films aligned groupwise"
-    assert fit(small_config(rounds=1)).report["canonical_source"] == "mean of films as they came"
+    assert fit(small_config(rounds=1)).report["canonical_source"] == "mean of unaligned films"
     assert fit(small_config(), canonical=films(1)[0][0, 0]).report["canonical_source"] == "given"

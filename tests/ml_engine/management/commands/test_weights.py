@@ -47,7 +47,7 @@ def test_a_damaged_file_is_detected(data_dir: Path, resnet18: Path) -> None:
     data = bytearray(stored.read_bytes())
     data[-1] ^= 1
     stored.write_bytes(data)
-    with pytest.raises(CommandError, match="1 of 1 files are not as they were imported"):
+    with pytest.raises(CommandError, match="1 of 1 files have changed since they were imported"):
         command("verify")
 
 
