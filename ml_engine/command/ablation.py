@@ -28,7 +28,7 @@ def add(commands: Any, *, epilog: str) -> None:
         help="run the paper's experiments: aligned or not, masked or not, size, baselines",
         epilog=epilog + " The table with intervals: python -m analysis.ablation OUT --csv FILE.",
     )
-    parser.add_argument("--images", type=Path, metavar="DIR", help="folder where the CSV's paths start")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="base folder of the CSV's paths")
     parser.add_argument(
         "--csv", type=Path, metavar="FILE", help="CSV with filename, label and split, in the format of fit"
     )
@@ -38,7 +38,7 @@ def add(commands: Any, *, epilog: str) -> None:
         "--figures",
         default="12,13,14,15",
         metavar="LIST",
-        help=f"which of {', '.join(FIGURES)}, joined by commas (default: 12,13,14,15); alignment takes the longest",
+        help=f"figures to make, of {', '.join(FIGURES)}, joined by commas (default: 12,13,14,15); alignment is slowest",
     )
     add_settings(parser)
     parser.set_defaults(command=ablation_command)

@@ -24,10 +24,10 @@ class Console:
     def event(self, event: dict[str, Any]) -> None:
         if "stage" not in event:
             return
-        left = event["seconds_left"]
+        seconds_left = event["seconds_left"]
         text = f"stage {event['stage_index'] + 1} of {event['stage_count']}, {event['stage']}"
         text += f": {event['done']} of {event['total']}" if event["total"] else ""
-        text += f", about {left:.0f} s left" if left else ""
+        text += f", about {seconds_left:.0f} s left" if seconds_left else ""
         if self.live:
             self.line(text)
         elif event["stage"] != self.stage:

@@ -20,7 +20,7 @@ def add(commands: Any, *, epilog: str) -> None:
         epilog=epilog + " The normal films of the CSV with split fit or train, or all normal films if it has no column "
         "split, join the fit part.",
     )
-    grow.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder where the CSV's paths start")
+    grow.add_argument("--images", type=Path, required=True, metavar="DIR", help="base folder of the CSV's paths")
     grow.add_argument("--csv", type=Path, required=True, metavar="FILE", help="the new films, in the CSV format of fit")
     _add_folders(grow)
     grow.set_defaults(command=grow_command)

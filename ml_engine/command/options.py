@@ -21,7 +21,7 @@ def add_films(
     csv: str = "CSV with the column filename; label, patient_id and split are used if present",
 ) -> None:
     """Add --images and --csv; ``csv`` is the help on its columns."""
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder where the CSV's paths start")
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="base folder of the CSV's paths")
     parser.add_argument("--csv", type=Path, required=True, metavar="FILE", help=csv)
 
 

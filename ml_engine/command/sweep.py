@@ -33,7 +33,7 @@ def add(commands: Any, *, epilog: str) -> None:
         action="append",
         default=[],
         metavar="FIELD=LIST",
-        help=f"a setting and its values, such as rate=0.01,0.1, of {', '.join(AXES)}; may be repeated; at most "
+        help=f"one of {', '.join(AXES)}, and its values, such as rate=0.01,0.1; may be repeated; at most "
         f"{MOST_EXPERIMENTS} detectors",
     )
     add_settings(parser)

@@ -34,9 +34,9 @@ def to_json(value: Any) -> Any:
         pairs = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
         return {_name(field): to_json(v) for field, v in pairs if v is not None or _IS_LEFT_OUT not in field.metadata}
     if isinstance(value, Mapping):
-        return {key: to_json(one) for key, one in value.items()}
+        return {key: to_json(v) for key, v in value.items()}
     if isinstance(value, list | tuple):
-        return [to_json(one) for one in value]
+        return [to_json(item) for item in value]
     return value
 
 
@@ -47,10 +47,10 @@ def from_json(cls: type[T], values: Any, *, source: str, advice: str) -> T:
     not hold a, b.c: ``advice``."
     """
     missing: list[str] = []
-    made = _made(cls, values, "", missing)
+    instance = _convert(cls, values, "", missing)
     if missing:
         raise IncompleteJson(f"{source} does not hold {', '.join(missing)}: {advice}.")
-    return made  # type: ignore[no-any-return]
+    return instance  # type: ignore[no-any-return]
 
 
 def _name(field: dataclasses.Field[Any]) -> str:
@@ -58,17 +58,17 @@ def _name(field: dataclasses.Field[Any]) -> str:
     return name
 
 
-def _made(hint: Any, value: Any, path: str, missing: list[str]) -> Any:
+def _convert(hint: Any, value: Any, path: str, missing: list[str]) -> Any:
     """``value`` converted to the type ``hint``; the paths of missing required fields are added to ``missing``."""
     if get_origin(hint) in (Union, types.UnionType):
         if value is None:
             return None
-        hint = next(one for one in get_args(hint) if one is not type(None))
+        hint = next(part for part in get_args(hint) if part is not type(None))
     if not _holds_objects(hint):
         return value
     if get_origin(hint) is Sequence and isinstance(value, list | tuple):
         (of,) = get_args(hint)
-        return [_made(of, one, f"{path}[{k}]", missing) for k, one in enumerate(value)]
+        return [_convert(of, item, f"{path}[{k}]", missing) for k, item in enumerate(value)]
     if dataclasses.is_dataclass(hint):
         return _object(hint, value, path, missing)
     return value
@@ -78,7 +78,7 @@ def _object(cls: Any, value: Any, path: str, missing: list[str]) -> Any:
     if not isinstance(value, Mapping):
         missing.append(path or "a JSON object")
         return None
-    hints, given, before = _hints(cls), {}, len(missing)
+    hints, arguments, before = _hints(cls), {}, len(missing)
     for field in dataclasses.fields(cls):
         name = _name(field)
         inner = f"{path}.{name}" if path else name
@@ -88,8 +88,8 @@ def _object(cls: Any, value: Any, path: str, missing: list[str]) -> Any:
         if value.get(name) is None and (name not in value or not _may_be_none(hints[field.name])):
             missing.append(inner)
             continue
-        given[field.name] = _made(hints[field.name], value[name], inner, missing)
-    return None if len(missing) > before else cls(**given)
+        arguments[field.name] = _convert(hints[field.name], value[name], inner, missing)
+    return None if len(missing) > before else cls(**arguments)
 
 
 @cache
@@ -99,7 +99,7 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 @cache
 def _holds_objects(hint: Any) -> bool:
-    return dataclasses.is_dataclass(hint) or any(_holds_objects(one) for one in get_args(hint))
+    return dataclasses.is_dataclass(hint) or any(_holds_objects(part) for part in get_args(hint))
 
 
 def _may_be_none(hint: Any) -> bool:

@@ -27,7 +27,7 @@ FORGOTTEN = "approximate: a patient's vectors were deleted, and what covers thei
 
 
 def with_films(model: Path, added: list[ManifestRow], *, images: Path) -> FittedDetector:
-    """The detector of the folder ``model`` with extended banks (`bank.changes.extended`).
+    """The detector of the folder ``model`` with extended banks (`bank.changes.extend`).
 
     The mask, the calibration normals' maps and the fusion weight are unchanged. Those maps were made with the smaller
     banks, so new films score slightly low in comparison. Raises EngineError for a film that cannot be read.

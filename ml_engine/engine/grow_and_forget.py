@@ -93,10 +93,10 @@ def forget(
             f"No film of the model is of the patient {patient!r}: write the ID as in the column patient of "
             f"{model.path / 'images.csv'}."
         )
-    left = [row for row in model.rows if row.patient != patient]
-    if not any(row.part == "fit" for row in left):
+    remaining = [row for row in model.rows if row.patient != patient]
+    if not any(row.part == "fit" for row in remaining):
         raise EngineError(f"Without the patient {patient!r} no film is left to fit on: delete the model instead.")
-    changed = replace(model, rows=left)
+    changed = replace(model, rows=remaining)
     if approximate:
         _refuse_exact(out)
         kept = [row.patient != patient for row in model.rows]
@@ -105,7 +105,7 @@ def forget(
         return approximate_banks.write(detector, model.path, out, kept=kept)
     _require_features(model)
     _write_folder(changed, out)
-    hashes = {row.sha256 for row in forgotten} - {row.sha256 for row in left}  # two patients may share a file
+    hashes = {row.sha256 for row in forgotten} - {row.sha256 for row in remaining}  # two patients may share a file
     feature_store.link(model.features, out / feature_store.FOLDER, without=frozenset(hashes))
     return run_folder(out, images=model.path, listener=listener)
 
@@ -113,7 +113,7 @@ def forget(
 def _check_new(model: Model, added: list[ManifestRow]) -> None:
     if not added:
         raise EngineError(
-            "The model already has every normal film of the CSV, so nothing was added: name new films in the CSV."
+            "The model already has every normal film of the CSV, so nothing was added: list new films in the CSV."
         )
     part_of = {row.patient: row.part for row in model.rows if row.patient}
     names = {row.filename for row in model.rows}
@@ -142,11 +142,11 @@ def _require_features(model: Model) -> None:
     store = feature_store.folder_of(model.features, store_key(model.spec, config, weights=identity, device=device))
     unreadable = {int(row) for row in DetectorReport.read(model.path).unreadable}
     needed = {row.sha256 for k, row in enumerate(model.rows) if k not in unreadable}
-    kept = {path.stem for path in store.glob("*.safetensors")}
-    if needed - kept:
+    stored = {path.stem for path in store.glob("*.safetensors")}
+    if needed - stored:
         raise EngineError(
-            f"{model.path} keeps the features of {len(needed & kept)} of its {len(needed)} films for this version and "
-            f"device ({device.type}), and a fit that equals a fresh one needs all: fit again on all films (with "
+            f"{model.path} keeps the features of {len(needed & stored)} of its {len(needed)} films for this version "
+            f"and device ({device.type}), and a fit that equals a fresh one needs all: fit again on all films (with "
             "--keep-features the next change is quick), or add --approximate."
         )
 

@@ -185,7 +185,7 @@ class FitForm(RunForm):
 class AlignmentForm(FitForm):
     kind = RunKind.FIT_ALIGNMENT
     button = "Fit an alignment"
-    lead = "Learns to align films to one canonical position, from the normal films of part align, or of fit without it."
+    lead = "Fits an alignment to one canonical position on the normal films of part align, or of fit if align is empty."
 
     def make(self) -> Run:
         return requests.request_alignment(self.request(), split=self.cleaned_data["split"], config=self.config())

@@ -111,8 +111,8 @@ def _held(lease: Lease) -> QuerySet[Run]:
 
 
 def claim(*, run_uuid: uuid.UUID, owner: str) -> Lease | None:
-    """Take the lease on a queued run and count one attempt more. None if another worker was first or there is nothing
-    to do."""
+    """Take the lease on a queued run and increase its attempt number. None if another worker was first or there is
+    nothing to do."""
     with transaction.atomic():
         queued = Run.objects.filter(_ready(), uuid=run_uuid, state=RunState.QUEUED, cancel_requested=False)
         changed = queued.update(

@@ -196,10 +196,10 @@ def check_may_join(detector: DetectorModel, films: Sequence[Image]) -> None:
         raise RunRefused(f"{len(films)} films are to join the bank: at most {MOST_GROWN} can join at once.")
     if fit_report_of(detector).bank is None:
         raise RunRefused(f"The detector “{detector.run.name}” has no memory bank that could grow: only PatchCore has.")
-    held = films_held_elsewhere(detector.split, films)
-    if held:
+    held_out = films_held_elsewhere(detector.split, films)
+    if held_out:
         raise RunRefused(
-            f"{len(held)} of {len(films)} films are of patients in tune, calibrate or test of the split "
+            f"{len(held_out)} of {len(films)} films are of patients in tune, calibrate or test of the split "
             f"“{detector.split.name}”: they stay there, or the detector would be judged on films that it was fitted "
             "on. Leave them out."
         )
@@ -216,9 +216,9 @@ def fit_report_of(detector: DetectorModel) -> DetectorReport:
 def films_held_elsewhere(split: Split, films: Sequence[Image]) -> set[int]:
     """The primary keys of the films whose patients are in tune, calibrate or test of the split."""
     patients = {film.patient_id for film in films}
-    held = split.members.filter(patient_id__in=patients, part__in=[Part.TUNE, Part.CALIBRATE, Part.TEST])
-    held_patients = set(held.values_list("patient_id", flat=True))
-    return {film.pk for film in films if film.patient_id in held_patients}
+    members = split.members.filter(patient_id__in=patients, part__in=[Part.TUNE, Part.CALIBRATE, Part.TEST])
+    held_out = set(members.values_list("patient_id", flat=True))
+    return {film.pk for film in films if film.patient_id in held_out}
 
 
 @transaction.atomic
@@ -271,7 +271,7 @@ def check_request(request: RunRequest, *, split: Split) -> None:
     if not request.name.strip():
         raise RunRefused("The run has no name: give it one by which colleagues will find it.")
     if len(request.name) > _LONGEST_NAME:
-        raise RunRefused(f"The name has {len(request.name)} characters: at most {_LONGEST_NAME} fit.")
+        raise RunRefused(f"The name has {len(request.name)} characters: use at most {_LONGEST_NAME}.")
     _check_site(split, request.site, "split")
     if split.frozen_at is None:
         raise RunRefused(f"The split “{split.name}” is not frozen: freeze it first, so that the run can be repeated.")
@@ -279,7 +279,7 @@ def check_request(request: RunRequest, *, split: Split) -> None:
 
 def _check_site(thing: Split | Dataset | AlignmentModel | DetectorModel | Run, site: Site, word: str) -> None:
     if thing.site_id != site.pk:
-        raise RunRefused(f"This {word} belongs to another site; nothing crosses sites.")
+        raise RunRefused(f"This {word} belongs to another site; choose one of this site.")
 
 
 def check_films(split: Split, parts: list[str], *, why: str) -> None:

@@ -29,5 +29,5 @@ def picture(request: SignedInRequest, uuid: UUID, name: str) -> FileResponse:
 def _pictures(alignment: AlignmentModel) -> Sequence[str]:
     try:
         return alignment.fit_report.pictures
-    except IncompleteJson:  # the run's page shows what is missing
+    except IncompleteJson:  # the run's page explains the missing file
         return ()

@@ -13,8 +13,8 @@ _TYPES = {"BigAutoField": "bigint", "PositiveIntegerField": "integer", "CharFiel
 def insert(model: type[Model], columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Write rows of the model, the values in the order of `columns`: names of fields, of a relation with `_id`."""
     if connection.vendor != "postgresql":
-        made = (model(**dict(zip(columns, row, strict=True))) for row in rows)
-        model._default_manager.bulk_create(made, batch_size=1_000)
+        instances = (model(**dict(zip(columns, row, strict=True))) for row in rows)
+        model._default_manager.bulk_create(instances, batch_size=1_000)
         return
     fields = [model._meta.get_field(name.removesuffix("_id")) for name in columns]
     values = [[_prepared(field, row[place]) for row in rows] for place, field in enumerate(fields)]

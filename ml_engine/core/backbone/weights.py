@@ -106,9 +106,9 @@ def published_file(name: str, architecture: str) -> KnownFile:
     """The published file of this name for an architecture. Raises WeightsMissing where there is none."""
     known = SETS[name].get(architecture)
     if known is None:
-        there = ", ".join(published_weights.sets_of(architecture)) or "none"
+        names = ", ".join(published_weights.sets_of(architecture)) or "none"
         raise WeightsMissing(
-            f"No weights called {name} are published for {architecture} (published are: {there}). Import a "
+            f"No weights called {name} are published for {architecture} (published are: {names}). Import a "
             ".safetensors file, or choose weights random for a trial."
         )
     return known

@@ -21,15 +21,15 @@ def find_lungs(films: Iterable[NDArray[np.floating]], side: int) -> tuple[NDArra
     more than half of the films in which both lungs are visible. Where these are fewer than half of all films, the
     areas are two fixed ellipses and the source is "template".
     """
-    votes, count, seen = np.zeros((2, side, side)), 0, 0
+    votes, count, films_with_lungs = np.zeros((2, side, side)), 0, 0
     for film in films:
         count += 1
         pair = lungs_of(film)
         if pair is not None:
             votes += pair
-            seen += 1
-    lungs = votes > seen / 2
-    if seen * 2 < count or seen == 0 or not lungs.any((1, 2)).all():
+            films_with_lungs += 1
+    lungs = votes > films_with_lungs / 2
+    if films_with_lungs * 2 < count or films_with_lungs == 0 or not lungs.any((1, 2)).all():
         return _template(side), "template"
     return lungs, "films"
 

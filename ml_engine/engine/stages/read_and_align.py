@@ -60,8 +60,8 @@ def _read_input(context: RunContext, row: manifest.ManifestRow, size: int) -> In
 
 
 def _stored_input(context: RunContext, row: int) -> Input | None:
-    kept = context.kept(row)
-    return (kept.image, kept.box, kept.original_from_input) if kept else None
+    stored = context.stored_film(row)
+    return (stored.image, stored.box, stored.original_from_input) if stored else None
 
 
 def _refuse_unless_scoring(context: RunContext, first: str) -> None:
@@ -87,9 +87,9 @@ def align(context: RunContext, progress: StageProgress) -> dict[str, Any]:
         inputs, boxes = files.open_npy(context.path("inputs.npy")), context.read("boxes.npy")
         unplaced = []
         for row in context.readable().tolist():
-            if kept := context.kept(row):
-                affines[row] = kept.input_from_canonical
-                flagged += [row] if kept.flagged else []
+            if stored := context.stored_film(row):
+                affines[row] = stored.input_from_canonical
+                flagged += [row] if stored.flagged else []
             else:
                 unplaced.append(row)
         for first in range(0, len(unplaced), CHUNK):

@@ -100,7 +100,7 @@ class RunContext:
         """Whether the run keeps its films' features in its own folder, so that its detector can grow and forget."""
         return self.store is not None and self.features == self.folder.path / feature_store.FOLDER
 
-    def kept(self, row: int) -> PlacedFilm | None:
+    def stored_film(self, row: int) -> PlacedFilm | None:
         """The stored placement of the film at ``row``, None where the store lacks the film."""
         sha256 = self.rows[row].sha256
         return self.store.placed(sha256) if self.store and self.store.holds(sha256) else None

@@ -30,7 +30,7 @@ from ml_engine.engine.stages.run_context import RunContext
 def grow_banks(context: RunContext, progress: StageProgress) -> dict[str, Any]:
     """Writes grown.safetensors: the run's detector with its banks extended by the films that ``grow`` names.
 
-    An approximation (`bank.changes.extended`), which the detector's note states. The calibration is unchanged, and so
+    An approximation (`bank.changes.extend`), which the detector's note states. The calibration is unchanged, and so
     is the threshold. Raises EngineError for a film that is not in the manifest or cannot be read.
     """
     grow, detector = context.spec.grow, context.detector
@@ -42,7 +42,7 @@ def grow_banks(context: RunContext, progress: StageProgress) -> dict[str, Any]:
     rows = np.array(sorted(row_of[image] for image in grow.images), dtype=np.int64)
     broken = [text for row, text in context.errors.items() if row in rows]
     if broken:
-        raise EngineError(f"A film that is to join the bank cannot be read: {broken[0]} Propose the others without it.")
+        raise EngineError(f"A film that is to join the bank cannot be read: {broken[0]} Leave it out of the proposal.")
     features = [films.reshape(-1, films.shape[-1]).cpu() for _, films in context.features_of(rows, progress)]
     source = Source(places_of(context.mask()), torch.arange(grow.films_before, grow.films_before + len(rows)))
     banks = changes.extend(detector.banks, torch.cat(features), source, context.config, films_before=grow.films_before)

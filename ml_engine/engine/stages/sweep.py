@@ -27,7 +27,7 @@ def read_axes(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
         if not equals or not values.strip():
             raise InvalidConfig(f"The axis is {text!r}: write FIELD=VALUE,VALUE, such as rate=0.01,0.1.")
         if name in axes:
-            raise InvalidConfig(f"The axis {name} is given twice: write all of its values in one.")
+            raise InvalidConfig(f"The axis {name} appears twice: write all of its values in one axis.")
         axes[name] = tuple(value.strip() for value in values.split(",") if value.strip())
     return axes
 

@@ -29,7 +29,7 @@ class Command(BaseCommand):
         bring.add_argument(
             "--architecture", help="the network that the file is for, such as timm:NAME; guessed by default"
         )
-        check = acts.add_parser("verify", help="hash the files and compare them with what was imported")
+        check = acts.add_parser("verify", help="compare the SHA-256 of the files with that at their import")
         check.add_argument("name", nargs="?", help="one file; default: all")
 
     def handle(self, *args: Any, act: str, **options: Any) -> None:

@@ -193,7 +193,7 @@ def test_an_axis_that_the_config_decides_is_refused(config: dict[str, str], sent
     ("texts", "sentence"),
     [
         (["rate"], "The axis is 'rate': write FIELD=VALUE,VALUE"),
-        (["rate=0.1", "rate=0.2"], "The axis rate is given twice"),
+        (["rate=0.1", "rate=0.2"], "The axis rate appears twice"),
     ],
 )
 def test_an_axis_is_written_as_a_list(texts: list[str], sentence: str) -> None:
@@ -202,5 +202,5 @@ def test_an_axis_is_written_as_a_list(texts: list[str], sentence: str) -> None:
 
 
 def test_an_axis_that_is_given_twice_is_refused() -> None:
-    with pytest.raises(InvalidConfig, match="The axis rate is given twice: write all of its values in one"):
+    with pytest.raises(InvalidConfig, match="The axis rate appears twice: write all of its values in one axis"):
         sweep.read_axes(["rate=0.01", "rate=0.1"])
