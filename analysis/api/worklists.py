@@ -185,7 +185,7 @@ def _item(worklist: Worklist, uuid: UUID) -> WorklistItem:
 
 def _check_is_reader(user: User, named: UUID | str | None) -> None:
     if named and str(named) != str(user.uuid):
-        raise PermissionDenied("Somebody else is logged in in this browser now: log in as yourself.")
+        raise PermissionDenied("Somebody else is now logged in with this browser: log in as yourself.")
 
 
 class Worklists(generics.ListAPIView[Worklist]):

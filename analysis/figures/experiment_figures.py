@@ -177,7 +177,7 @@ def _bars(aurocs: Sequence[Auroc], *, colour: str) -> dict[str, Any]:
 
 
 def _reach(aurocs: Sequence[Auroc], *, chance: bool) -> list[float]:
-    """A range of the AUROC axis that covers the intervals and spans at least 0.2, lest small differences look large."""
+    """Range of the AUROC axis: covers the intervals and at least 0.2, so that small differences look small."""
     ends = [end for area in aurocs for end in (area.auroc, area.low, area.high) if end is not None]
     low, high = min([*ends, 0.5] if chance else ends), max(ends)
     missing = max(0.0, 0.2 - (high - low)) / 2

@@ -109,7 +109,7 @@ def _warn_of_best(figure: go.Figure, sweep: FusionSweep, *, colour: str) -> None
 
 
 def _span(sweep: FusionSweep) -> list[float]:
-    """A range of the AUROC axis that covers the interval and spans at least 0.2, lest small differences look large."""
+    """Range of the AUROC axis: covers the interval and at least 0.2, so that small differences look small."""
     low = float((sweep.low if len(sweep.low) else sweep.auroc).min())
     high = float((sweep.high if len(sweep.high) else sweep.auroc).max())
     missing = max(0.0, 0.2 - (high - low)) / 2

@@ -104,7 +104,7 @@ def record(*, item: WorklistItem, reader: User, new: NewReading) -> Reading:
 
 def _sent_again(known: Reading, item: WorklistItem, reader: User) -> Reading:
     if known.item_id != item.pk or known.reader_id != reader.pk:
-        raise ReadingRefused("Another reading has this address already; load the page again and read the film again.")
+        raise ReadingRefused("Another reading already has this UUID; load the page again and read the film again.")
     return known
 
 
@@ -148,7 +148,7 @@ def _check_words(new: NewReading) -> None:
             f"The comment has {len(new.comment)} characters; shorten it to {LONGEST_COMMENT} or fewer."
         )
     if any("\0" in text for text in (new.comment, *new.findings)):  # PostgreSQL cannot store one in text
-        raise ReadingRefused("The comment or a finding holds a NUL character; write it without.")
+        raise ReadingRefused("The comment or a finding contains a NUL character; remove it.")
 
 
 def _box(box: Mapping[str, Any], image: Image) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def _box(box: Mapping[str, Any], image: Image) -> dict[str, Any]:
     finding = str(box.get("finding") or "")
     if len(finding) > LONGEST_FINDING or "\0" in finding:
         raise ReadingRefused(
-            f"The finding of a box is too long or holds a NUL character; write at most {LONGEST_FINDING} characters."
+            f"The finding of a box is too long or contains a NUL character; write at most {LONGEST_FINDING} characters."
         )
     return {"x": x, "y": y, "width": width, "height": height, "finding": finding}
 

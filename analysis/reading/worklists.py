@@ -130,7 +130,7 @@ def _check(request: WorklistRequest) -> None:
     if not request.name.strip() or len(request.name.strip()) > 100:
         raise WorklistRefused("Enter a name of 1 to 100 characters for the worklist.")
     if "\0" in request.name:
-        raise WorklistRefused("The name holds a NUL character; write it without.")
+        raise WorklistRefused("The name contains a NUL character; remove it.")
     unknown = sorted(set(request.parts) - set(Part.values))
     if unknown:
         raise WorklistRefused(f"There is no part {unknown[0]!r}: the parts are {', '.join(Part.values)}.")

@@ -78,8 +78,8 @@ class GalleryPage:
 
 
 def rows_of(scored: ScoredPart, *, weight: float, threshold: float | None) -> dict[str, NDArray[np.int64]]:
-    """Kind of gallery -> the films' rows in the part, the most remarkable first. Without a threshold no film is called
-    abnormal, and the films are sorted by score alone."""
+    """Kind of gallery -> the films' rows in the part, the ones to review first at the top. Without a threshold no film
+    is called abnormal, and the films are sorted by score alone."""
     scores = scored.scores_at(weight).astype(np.float64)  # a threshold may lie between two float32 values
     worst = statistics.worst_cases(scored.labels, scores)
     if threshold is None:

@@ -1,4 +1,4 @@
-"""Statistics of the analysis room: arrays in, frozen dataclasses out; no Django, no global random state.
+"""The statistics of `analysis`: arrays in, frozen dataclasses out; no Django, no global random state.
 
 A label is 1 for abnormal and 0 for normal; a higher score means more abnormal. A film whose score is not finite
 (an unreadable film has NaN) is left out and counted in `left_out`. A value that cannot be computed is None, never

@@ -104,14 +104,14 @@ def cohen_kappa(
     rows, columns = shares.sum(axis=1), shares.sum(axis=0)
     observed, expected = float((agreement * shares).sum()), float(rows @ agreement @ columns)
     if 1 - expected <= 1e-12:
-        reason = "Both readers gave all films one category, so chance agrees as well and kappa is not defined."
+        reason = "Both readers gave all films the same category: chance agreement is complete, so kappa is not defined."
         return result(observed=observed, expected=expected, reason=reason)
     kappa = (observed - expected) / (1 - expected)
     means = (agreement @ columns)[:, None] + (rows @ agreement)[None, :]  # w̄ᵢ. + w̄.ⱼ
     spread = float((shares * (agreement - means * (1 - kappa)) ** 2).sum()) - (kappa - expected * (1 - kappa)) ** 2
     error = math.sqrt(max(spread, 0.0) / films) / (1 - expected)
     if error <= 1e-12:
-        reason = "All readings agree, which leaves no spread to make an interval from."
+        reason = "All readings agree, so the resamples do not vary: there is no interval."
         return result(kappa=kappa, error=0.0, observed=observed, expected=expected, reason=reason)
     low, high = max(-1.0, kappa - z * error), min(1.0, kappa + z * error)
     return result(kappa=kappa, error=error, low=low, high=high, observed=observed, expected=expected)
@@ -155,7 +155,7 @@ def krippendorff_alpha(
     alpha = float(_alphas(np.ones((1, len(counts))), counts, names, level)[0])
     if math.isnan(alpha):
         return result(
-            None, None, None, "All readings are one value, so chance agrees as well and alpha is not defined."
+            None, None, None, "All readings are equal: chance agreement is complete, so alpha is not defined."
         )
     if len(counts) < 2:
         return result(alpha, None, None, "Only one film has two readings: an interval needs at least two.")
@@ -166,7 +166,7 @@ def krippendorff_alpha(
         reason = f"Only {len(defined)} of {replicates} resamples hold more than one value: too few for an interval."
         return result(alpha, None, None, reason)
     if np.ptp(defined) <= 1e-12:
-        return result(alpha, None, None, "All readings agree, which leaves no spread to make an interval from.")
+        return result(alpha, None, None, "All readings agree, so the resamples do not vary: there is no interval.")
     low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
     return result(alpha, float(low), float(high), "")
 

@@ -185,7 +185,7 @@ def _fewest(power_of: Callable[[int], Power], *, power: float, normals_per_abnor
     enough = 1
     while power_of(enough).power < power:
         if enough >= MOST_FILMS:
-            raise ValueError(f"{MOST_FILMS} abnormal films are not enough: the areas to tell apart are too near")
+            raise ValueError(f"{MOST_FILMS} abnormal films are not enough: the areas to distinguish are too close")
         enough *= 2
     too_few = enough // 2
     while enough - too_few > 1:

@@ -102,7 +102,7 @@ def _predictive(
         return Estimate(None, None, None, _why(right if n is None else other))
     called = right.value + (1 - other.value) * odds_against
     if called == 0:
-        return Estimate(None, None, None, "No film is called so, and nothing can be said of those that are.")
+        return Estimate(None, None, None, "No film gets this call, so the share correct is undefined.")
     value = right.value / called
     a, b = right.value, other.value
     if adjusted:
@@ -129,4 +129,4 @@ def _size(rate: Rate | Proportion) -> float | None:
 def _why(rate: Rate | Proportion) -> str:
     if isinstance(rate, Rate) and rate.reason:
         return rate.reason
-    return "One of the two rates has no film, so nothing follows from it."
+    return "One of the two rates is of no film, so this value is not defined."

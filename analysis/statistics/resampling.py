@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from analysis.statistics.sample import FloatArray, IntArray, Sample, normal_quantile, resampled_weights
 
-NO_SPREAD = "All resamples give the same value, which would claim certainty: there is no interval."
+NO_SPREAD = "All resamples give the same value, so no interval can be computed from them."
 
 MANY_FILMS = 20_000  # from this number on, resamples use only some of the thresholds
 RESAMPLED_THRESHOLDS = 2000

@@ -70,7 +70,7 @@ def sampled_rates(
         )
     if not ((drawn > 0) & (drawn <= 1)).all():
         raise ValueError(
-            "probabilities must lie above 0 and be at most 1: a film that could not be drawn tells nothing"
+            "probabilities must be above 0 and at most 1: a film that could not be drawn represents no other"
         )
     readings = _Readings(1 / drawn, truth.patients, normal_quantile(confidence))
     everything = np.ones(len(calls), dtype=bool)

@@ -56,7 +56,7 @@ def requested_evaluations(user: User, addresses: list[str]) -> list[Evaluation]:
     try:
         return [get_evaluation(user, UUID(address)) for address in dict.fromkeys(addresses)]
     except ValueError:
-        raise CannotCompare("The address of an evaluation is damaged; choose the runs again.") from None
+        raise CannotCompare("The address names an evaluation that is not a UUID; choose the runs again.") from None
 
 
 def by_finding(compared: Comparison) -> list[tuple[str, int, list[statistics.Auroc]]]:

@@ -138,8 +138,8 @@ def _weight(user: User, evaluation: Evaluation, part: str, text: str) -> float:
         fusion_weight__gt=weight - 0.005, fusion_weight__lt=weight + 0.005
     ):
         raise CannotExportTable(
-            f"On test the weight is the run's, {float(evaluation.metrics['weight']):g}. Another one is a counted look: "
-            "look at it on the page first, then export it."
+            f"On test the weight is the run's, {float(evaluation.metrics['weight']):g}. Another weight counts as a "
+            "look: choose it on the page first, then export it."
         )
     return weight
 

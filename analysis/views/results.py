@@ -112,7 +112,7 @@ def figures(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         return JsonResponse({"error": "The weight is not one of 0, 0.01 … 1; move the slider again."}, status=400)
     if is_a_look(evaluation, part, weight):
         if request.method != "POST":
-            sentence = "On test the weight is the run's. Another one is a counted look: press the button first."
+            sentence = "On test the weight is the run's. Another weight counts as a look: press the button first."
             return JsonResponse({"error": sentence}, status=403)
         try:
             look_at_weight(evaluation=evaluation, author=request.user, weight=weight)

@@ -161,7 +161,7 @@ def _uuids(texts: list[str]) -> list[UUID]:
     for text in texts:
         try:
             uuids.append(UUID(text))
-        except ValueError:  # a damaged UUID names no reading
+        except ValueError:  # text that is not a UUID names no reading
             continue
     return uuids
 

@@ -1,4 +1,4 @@
-// Each figure as SVG, PNG and CSV: a row of buttons under it. Pictures are drawn on white paper, whatever the page's theme.
+// Each figure as SVG, PNG and CSV: a row of buttons under it. Pictures have a white background, in any theme.
 
 // Width of a picture in pixels; `data-export-width` of a figure overrides it.
 const WIDTH = 640;

@@ -301,7 +301,7 @@ def test_another_person_in_this_browser_sends_nothing_of_the_first(
     sign_in(other)
     page.unroute("**/readings/")
     page.evaluate("window.dispatchEvent(new Event('online'))")  # the page of the first is still open
-    expect(page.locator("#trouble")).to_contain_text("Somebody else is logged in in this browser now")
+    expect(page.locator("#trouble")).to_contain_text("Somebody else is now logged in with this browser")
     assert not Reading.objects.exists()
     page.goto(f"{live_server.url}/reading/{of.uuid}/")
     wait_for_film(page, 1)

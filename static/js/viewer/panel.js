@@ -6,7 +6,7 @@ import { element, tidyNumber } from "./dom.js";
 import { isStandardised, scalePosition } from "./heatmap.js";
 
 const LOCKED =
-  "Fixed at this run's weight. On the test part another weight is a counted look, taken on the evaluation page.";
+  "Fixed at this run's weight. On the test part another weight counts as a look; choose it on the evaluation page.";
 
 const BELOW = "nothing is drawn below the threshold.";
 

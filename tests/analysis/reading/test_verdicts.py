@@ -77,7 +77,7 @@ def test_an_address_that_another_reading_has_is_refused(of: Any) -> None:
     person, name = reader(), uuid.uuid4()
     read(first, person, uuid=name)
     for item, by in ((second, person), (first, reader("another"))):
-        with pytest.raises(ReadingRefused, match="Another reading has this address"):
+        with pytest.raises(ReadingRefused, match="Another reading already has this UUID"):
             read(item, by, uuid=name)
 
 
@@ -89,7 +89,7 @@ def test_an_address_that_another_reading_has_is_refused(of: Any) -> None:
     ({"findings": ["a|b"]}, "The finding 'a|b' is blank, too long or holds"),
     ({"findings": ["x"] * 21}, "21 findings are named"),
     ({"comment": "x" * 2001}, "The comment has 2001 characters"),
-    ({"comment": "a\0"}, "holds a NUL character"),
+    ({"comment": "a\0"}, "contains a NUL character"),
     ({"active_seconds": 11.0}, "active time is at most the total"),
     ({"active_seconds": -1.0}, "active time is at most the total"),
     ({"total_seconds": float("nan")}, "active time is at most the total"),

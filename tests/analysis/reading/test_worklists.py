@@ -126,7 +126,7 @@ def test_making_a_worklist_is_audited_with_its_draw(scored: Scored, analyst: Use
     ({"unflagged_share": 1.0}, "The share of unflagged films is 1; enter a number from 0 to 0.9"),
     ({"most": 1}, "The worklist is limited to 1 films"),
     ({"name": "  "}, "Enter a name of 1 to 100 characters"),
-    ({"name": "a\0b"}, "holds a NUL character"),
+    ({"name": "a\0b"}, "contains a NUL character"),
     ({"seed": -1}, "The seed is -1"),
     ({"parts": ["train"]}, "There is no part 'train'"),
     ({"point": "calibrate specificity"}, "has no score of a normal film of calibrate"),

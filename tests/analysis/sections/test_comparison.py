@@ -149,7 +149,7 @@ def test_the_page_shows_it(as_analyst: Client, scored: Scored, analyst: User, fi
     assert as_analyst.get(address, {"evaluation": [first.uuid]}).status_code == 400
     damaged = as_analyst.get(address, {"evaluation": ["x", "y"]})
     assert damaged.status_code == 400
-    assert "The address of an evaluation is damaged" in damaged.content.decode()
+    assert "The address names an evaluation that is not a UUID" in damaged.content.decode()
 
 
 def test_another_site_s_run_is_not_compared(client: Client, scored: Scored, analyst: User, first: Evaluation) -> None:

@@ -109,10 +109,10 @@ def test_kappa_that_is_undefined_or_certain_says_why():
     assert (none.kappa, none.reason) == (None, "No film has a reading of both, so kappa is not defined.")
     same = cohen_kappa([1, 1, 1], [1, 1, 1])
     assert (same.kappa, same.observed) == (None, 1.0)
-    assert same.reason.startswith("Both readers gave all films one category, so chance agrees as well")
+    assert same.reason.startswith("Both readers gave all films the same category: chance agreement is complete")
     perfect = cohen_kappa([0, 1, 0, 1], [0, 1, 0, 1])
     assert (perfect.kappa, perfect.standard_error, perfect.low) == (1.0, 0.0, None)
-    assert perfect.reason == "All readings agree, which leaves no spread to make an interval from."
+    assert perfect.reason == "All readings agree, so the resamples do not vary: there is no interval."
 
 
 @pytest.mark.parametrize(
@@ -213,10 +213,10 @@ def test_alpha_resamples_in_blocks(monkeypatch):
     ("readings", "alpha", "words"),
     [
         ([[1, NAN], [NAN, 2]], None, "No film has two readings, so alpha is not defined."),
-        ([[1, 1], [1, 1]], None, "All readings are one value, so chance agrees as well and alpha is not defined."),
+        ([[1, 1], [1, 1]], None, "All readings are equal: chance agreement is complete, so alpha is not defined."),
         ([[1, 2]], 0.0, "Only one film has two readings: an interval needs at least two."),
         ([[1, 1]] * 4 + [[1, 2]], 0.0, "resamples hold more than one value: too few for an interval."),
-        ([[1, 1], [2, 2]] * 5, 1.0, "All readings agree, which leaves no spread to make an interval from."),
+        ([[1, 1], [2, 2]] * 5, 1.0, "All readings agree, so the resamples do not vary: there is no interval."),
     ],
 )
 def test_alpha_that_is_undefined_or_certain_says_why(readings, alpha, words):

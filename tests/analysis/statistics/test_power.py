@@ -162,7 +162,7 @@ def test_power_refuses_nonsense(settings, words):
     [
         ({"power": 80}, "power is 80; it must lie between 0 and 1"),
         ({"normals_per_abnormal": 0}, "normals_per_abnormal is 0; it must be above 0"),
-        ({"null": 0.8}, "10000000 abnormal films are not enough: the areas to tell apart are too near"),
+        ({"null": 0.8}, "10000000 abnormal films are not enough: the areas to distinguish are too close"),
     ],
 )
 def test_sample_size_refuses_nonsense(settings, words):

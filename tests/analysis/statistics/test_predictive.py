@@ -86,14 +86,14 @@ def test_predictive_values_know_that_patients_repeat():
 
 def test_what_cannot_be_predicted_says_why():
     empty = predictive_values(wilson(0, 0), wilson(9, 10), prevalence=0.1)
-    assert empty.positive_predictive_value.reason == "One of the two rates has no film, so nothing follows from it."
+    assert empty.positive_predictive_value.reason == "One of the two rates is of no film, so this value is not defined."
     assert empty.flags_per_1000.value is None
     assert empty.false_alarms_per_1000.value == pytest.approx(90)
     one = predictive_values(clustered_rate([1, 0], ["a", "a"]), wilson(9, 10), prevalence=0.1)
     assert one.negative_predictive_value.reason.startswith("All these films are of one patient")
     never = predictive_values(wilson(0, 10), wilson(10, 10), prevalence=0.1)
     assert never.positive_predictive_value.value is None
-    assert never.positive_predictive_value.reason == "No film is called so, and nothing can be said of those that are."
+    assert never.positive_predictive_value.reason == "No film gets this call, so the share correct is undefined."
     assert never.negative_predictive_value.value == pytest.approx(0.9)
 
 

@@ -153,7 +153,7 @@ def test_what_cannot_be_estimated_says_why():
 
 @pytest.mark.parametrize("probability", [0.0, -0.1, 1.1, math.nan])
 def test_probabilities_are_shares_above_nought(probability):
-    with pytest.raises(ValueError, match="probabilities must lie above 0 and be at most 1"):
+    with pytest.raises(ValueError, match="probabilities must be above 0 and at most 1"):
         sampled_rates([0, 1], [0, 1], probabilities=[probability, 1.0])
 
 

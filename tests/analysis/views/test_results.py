@@ -179,7 +179,7 @@ def test_the_weight_moves_freely_on_tune(as_analyst: Client, evaluation: Evaluat
 def test_another_weight_on_test_is_refused_unasked(as_analyst: Client, evaluation: Evaluation) -> None:
     answer = as_analyst.get(figures_address(evaluation), {"part": "test", "weight": "0.25"})
     assert (answer.status_code, looks_at_test(evaluation.split)) == (403, 1)
-    assert "counted look" in answer.json()["error"]
+    assert "counts as a look" in answer.json()["error"]
 
 
 def test_another_weight_on_test_is_counted(as_analyst: Client, evaluation: Evaluation) -> None:

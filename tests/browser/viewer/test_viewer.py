@@ -275,7 +275,7 @@ def test_a_locked_weight_explains_why(open_viewer: Open) -> None:
     viewer = open_viewer(flat_film(), overlay=Overlay(maps_with(), more={"weight_locked": True}))
     slider = viewer.host.locator("[data-look=weight]")
     assert slider.is_disabled()
-    assert "counted look" in (slider.get_attribute("title") or "")
+    assert "counts as a look" in (slider.get_attribute("title") or "")
     viewer.ask("setWeight(0.1)")
     assert viewer.state["look"]["weight"] == 0.6
 
