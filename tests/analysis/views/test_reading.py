@@ -265,7 +265,7 @@ def test_another_site_s_run_is_not_offered_and_not_taken(scored: Scored) -> None
 
 def test_the_schema_names_what_a_program_may_ask(as_analyst: Client) -> None:
     schema = as_analyst.get("/api/v1/schema/", HTTP_ACCEPT="application/vnd.oai.openapi+json").content.decode()
-    for word in ("/worklists/{uuid}/items/", "/worklists/{uuid}/readings/", "ReadingWish", "WorklistWish"):
+    for word in ("/worklists/{uuid}/items/", "/worklists/{uuid}/readings/", "NewReading", "NewWorklist"):
         assert word in schema
 
 

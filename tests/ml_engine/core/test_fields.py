@@ -33,7 +33,7 @@ def test_text_becomes_the_fields_type(name: str, text: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [("size", "1.5", "shown is '1.5': it must be a whole number"), ("rate", "much", "it must be a number"),
-     ("mask", "maybe", "write yes or no"), ("other", "1", "shown is no setting. The settings are: size, rate")],
+     ("mask", "maybe", "write yes or no"), ("other", "1", "shown is not a setting. The settings are: size, rate")],
 )  # fmt: skip
 def test_text_that_means_nothing_is_refused(name: str, text: str, words: str) -> None:
     with pytest.raises(InvalidConfig, match=words):

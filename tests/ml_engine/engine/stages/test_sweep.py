@@ -136,7 +136,7 @@ def test_the_table_is_the_scores_against_the_labels(world: Path, capsys: pytest.
     assert len(of_global) == 4
     for row in of_global:
         for part in ("tune", "test"):
-            assert row.aurocs[part].auroc == pytest.approx(expected[row.cell, part], abs=1e-9)
+            assert row.aurocs[part].auroc == pytest.approx(expected[row.experiment, part], abs=1e-9)
     assert tables.main([str(world / "out"), "--csv", str(world / "films" / "labels.csv")]) == 0
     printed = capsys.readouterr().out
     assert "Random weights, not for evaluation" in printed
