@@ -165,7 +165,10 @@ class DetectorModel(Addressed):
 
 
 class Score(models.Model):
-    """A film's scores in a run: `global_score` at fusion weight 0, `region_score` at 1, `fused_score` at the run's."""
+    """A film's scores in a run: `global_score` at fusion weight 0, `region_score` at 1, `fused_score` at the run's.
+
+    `mean_z` and `top_z`, at the run's weight: the mean of all patches and of the highest 1 %, standardised by the
+    calibration normals. Null from engines before 0.3.0 and without calibration normals."""
 
     image = models.ForeignKey(Image, models.PROTECT, related_name="scores")
     run = models.ForeignKey(Run, models.CASCADE, related_name="scores")
@@ -173,6 +176,8 @@ class Score(models.Model):
     global_score = models.FloatField(null=True)
     region_score = models.FloatField(null=True)
     fused_score = models.FloatField(null=True)
+    mean_z = models.FloatField(null=True)
+    top_z = models.FloatField(null=True)
     percentile = models.FloatField(null=True)  # 0-100, among the calibration normals
     row = models.PositiveIntegerField()  # in maps.npy, affines.npy, sweep.npy
     error = models.CharField(max_length=500, blank=True)

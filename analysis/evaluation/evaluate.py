@@ -189,6 +189,17 @@ def scored_part(run: Run, *, part: str, cutoff: datetime, classes: Mapping[str, 
     )
 
 
+def parts_at(run: Run, rows: NDArray[np.int64], *, weight: float) -> NDArray[np.float32] | None:
+    """(N, 2) `mean_z` and `top_z` of the films at these rows of the run's arrays, at a weight of 0, 0.01 … 1: the mean
+    of all patches and of the highest 1 %, each standardised by the calibration normals. None if the engine of the run
+    did not write them. Raises CannotEvaluate when the run's folder is gone."""
+    with results_of(run) as folder:
+        folder.check_there()
+        if not folder.has_parts:
+            return None
+        return np.asarray(folder.array("parts")[rows][:, :, round(weight * STEPS)], dtype=np.float32)
+
+
 def sweep_rows(run: Run, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """(N, 101) float32: scores of these rows of the run at each stored weight. Raises CannotEvaluate when the run's
     folder is gone."""

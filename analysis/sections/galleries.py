@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import statistics
-from analysis.evaluation.evaluate import ScoredPart
+from analysis.evaluation.evaluate import ScoredPart, parts_at
 from analysis.evaluation.operating_points import OperatingResult
 from analysis.evaluation.run_results import results_of
 from analysis.models import Evaluation
@@ -34,12 +34,15 @@ WORDS = {
 
 @dataclass(frozen=True)
 class GalleryFilm:
-    """`lines` is an SVG path, in original pixels, where the film's map crosses the run's threshold for heatmaps, or "";
+    """`mean_z` and `top_z` are the parts of the score, see `evaluate.parts_at`. `lines` is an SVG path, in original
+    pixels, where the film's map crosses the run's threshold for heatmaps, or "";
     `hottest` is the centre (x, y) of its highest patch in original pixels."""
 
     image: str
     label: str
     score: float
+    mean_z: float | None
+    top_z: float | None
     columns: int
     rows: int
     pixel_aspect: float
@@ -126,6 +129,8 @@ def _shown(run: Run, scored: ScoredPart, rows: list[int], *, weight: float) -> t
         )
     }
     scores = scored.scores_at(weight)
+    parts = parts_at(run, scored.rows[rows], weight=weight)
+    parts_of_row = {} if parts is None else dict(zip(rows, parts.astype(float).tolist(), strict=True))
     with results_of(run) as folder:
         drawn = {row: _drawn(folder.heatmap_of(int(scored.rows[row]), weight=weight)) for row in rows}
     return tuple(
@@ -133,6 +138,8 @@ def _shown(run: Run, scored: ScoredPart, rows: list[int], *, weight: float) -> t
             image=scored.images[row],
             label="abnormal" if scored.labels[row] else "normal",
             score=float(scores[row]),
+            mean_z=parts_of_row[row][0] if row in parts_of_row else None,
+            top_z=parts_of_row[row][1] if row in parts_of_row else None,
             columns=film.columns,
             rows=film.rows,
             pixel_aspect=PixelFacts.from_json(film.facts).aspect,

@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 
 from analysis.evaluation.blinding import hidden_films, sentence
-from analysis.evaluation.evaluate import parts_of
+from analysis.evaluation.evaluate import parts_at, parts_of
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.models import Evaluation
 from portal.models import User
 
-COLUMNS = ("image", "part", "label", "patient", "global", "region", "fused", "fusion_weight", "notice")
+COLUMNS = (
+    "image", "part", "label", "patient", "global", "region", "fused", "mean_z", "top_z", "fusion_weight", "notice"
+)  # fmt: skip
 
 
 def score_table(evaluation: Evaluation, *, viewer: User) -> str:
-    """CSV with `COLUMNS`. Scores have nine significant digits, enough for any float32; patients are numbered.
+    """CSV with `COLUMNS`; `mean_z` and `top_z` are blank from an engine before 0.3.0. Scores have nine significant
+    digits, enough for any float32; patients are numbered.
 
     Films whose scores the person may not see yet are left out; a line without an image gives their number.
     Raises CannotEvaluate when the run's folder is gone.
@@ -39,10 +42,12 @@ def _rows(evaluation: Evaluation, part: str, viewer: User) -> Iterator[list[Any]
     scored = evaluated_part(evaluation, part)
     hidden = hidden_films(viewer, evaluation.run, part=part).intersection(scored.images)
     if hidden:
-        yield ["", part, *[""] * 5, weight, f"{sentence(len(hidden), part)} {notice}"]
+        yield ["", part, *[""] * 7, weight, f"{sentence(len(hidden), part)} {notice}"]
+    parts = parts_at(evaluation.run, scored.rows, weight=weight)
     codes = {patient: code for code, patient in enumerate(np.unique(scored.patients))}
     for row, image in enumerate(scored.images):
         if image not in hidden:
             label = "abnormal" if scored.labels[row] else "normal"
             scores = [f"{scored.scores_at(at)[row]:.9g}" for at in (0.0, 1.0, weight)]
+            scores += ["", ""] if parts is None else [f"{value:.9g}" for value in parts[row]]
             yield [image, part, label, codes[scored.patients[row]], *scores, weight, notice]

@@ -22,7 +22,7 @@ class AlignmentConfig:
     Raises InvalidConfig, naming the setting, for a value out of range.
     """
 
-    method: str = setting("network+search", "How the affine of a film is estimated (paper, Fig. 5).", choices=METHODS)
+    method: str = setting("search", "How the affine of a film is estimated (paper, Fig. 5).", choices=METHODS)
     canonical: str = setting(
         "groupwise",
         "What the network and the search align to: groupwise = the mean of the films, aligned and averaged again in "

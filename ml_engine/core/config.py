@@ -15,6 +15,8 @@ from ml_engine.core.fields import as_type, check_bounds, from_text, names_of, se
 
 DETECTORS = {name: kind.words for name, kind in detector_kinds.KINDS.items()}
 PRESETS = ("default", "paper", "paper-448")
+VERSION = 2  # of a stored config; to be raised when a default changes or a setting is added, see `BEFORE`
+FILM_SCORES = ("mean+top", "mean", "top", "box", "max")
 BACKBONES = architectures.NAMES  # offered by forms; timm:NAME is accepted as well
 
 
@@ -80,6 +82,12 @@ class PipelineConfig:
         "a ViT has block0, block1 and so on, or last.",
     )
     pool: int = setting(3, "Side of the neighbourhood averaged around each patch, in patches; odd.", low=1, high=15)
+    pool_padding: str = setting(
+        "excluded",
+        "At the edge of the map, what that average counts outside it: counted = zeros, as both published codes of the "
+        "method do; excluded = nothing.",
+        choices=("excluded", "counted"),
+    )
 
     mask: bool = setting(True, "Exclude patches that are black in the mean film.")
     mask_keep: float | None = setting(0.79, "Share of patches to keep; none = use mask_threshold.", low=0.01, high=1)
@@ -132,6 +140,9 @@ class PipelineConfig:
         "", "Further values of K to choose from on the tune part, such as 1,3,9; empty = none."
     )
     rate_tried: str = setting("", "Further rates s to choose from on the tune part, such as 0.001,0.1; empty = none.")
+    image_score_tried: str = setting(
+        "", "Further film scores to choose from on the tune part, such as mean,max; empty = none."
+    )
     top_share_tried: str = setting(
         "", "Further shares of highest patches to choose from on the tune part, such as 0.01,0.05; empty = none."
     )
@@ -157,7 +168,11 @@ class PipelineConfig:
     )
     standardise: bool = setting(True, "Standardise both maps per position by the calibration films before fusion.")
     image_score: str = setting(
-        "top", "Film score: max = its highest patch; top = the mean of its highest patches.", choices=("max", "top")
+        "mean+top",
+        "Film score: mean = the mean of its patches; top = that of its highest patches; mean+top = both, each "
+        "standardised by the calibration films, and added; box = its highest 3 x 3 patches, less its median; max = its "
+        "highest patch.",
+        choices=FILM_SCORES,
     )
     top_share: float = setting(0.01, "Share of patches averaged for image_score = top.", low=1e-6, high=1)
     threshold: str = setting(
@@ -174,7 +189,7 @@ class PipelineConfig:
     )
     cross_fit: bool = setting(True, "Score each fit film by a model of other patients' films, to list suspect normals.")
     folds: int = setting(
-        5, "Folds of the fit part's patients, for cross_fit and where there is no calibrate part.", low=2, high=100
+        10, "Folds of the fit part's patients, for cross_fit and where there is no calibrate part.", low=2, high=100
     )
 
     device: str = setting("auto", "Device to compute on.", choices=("auto", "cpu", "cuda"))
@@ -192,8 +207,10 @@ class PipelineConfig:
         self._check("reweight", self.reweight != 1, "0, or at least 2: with one vector every score would become 0")
         can_reweight = self.reweight == 0 or self.detector == "patchcore"
         self._check("reweight", can_reweight, "0: only detector=patchcore reweights")
-        for name in ("neighbours", "rate", "top_share"):
+        for name in ("neighbours", "rate", "image_score", "top_share"):
             self._check_tried(name)
+        has_share = not self.top_share_tried.strip() or {"top", "max"} & {*self.tried("image_score")}
+        self._check("top_share_tried", bool(has_share), "empty, since top is not among the film scores")
         self._check("mask_most", self.mask_most > self.mask_least, f"above mask_least ({self.mask_least})")
 
     def _check_backbone(self) -> None:
@@ -230,9 +247,9 @@ class PipelineConfig:
             check_bounds(shown, value, facts)
 
     def tried(self, name: str) -> tuple[Any, ...]:
-        """The values of ``neighbours``, ``rate`` or ``top_share`` to choose from on the tune part: the configured one,
-        then the others in ascending order."""
-        parse = int if name == "neighbours" else float
+        """The values of ``neighbours``, ``rate``, ``image_score`` or ``top_share`` to choose from on the tune part: the
+        configured one, then the others in ascending order."""
+        parse = {"neighbours": int, "image_score": str.strip}.get(name, float)
         configured = getattr(self, name)
         others = {parse(text) for text in getattr(self, f"{name}_tried").split(",") if text.strip()} - {configured}
         return (configured, *sorted(others))
@@ -253,12 +270,19 @@ class PipelineConfig:
         return self.size // self.stride
 
     @classmethod
-    def preset_values(cls, name: str) -> dict[str, Any]:
-        """The settings of preset ``name`` that differ from ``default``, with its name and its alignment settings."""
+    def preset_values(cls, name: str, *, version: int = VERSION) -> dict[str, Any]:
+        """The settings of preset ``name`` that differ from ``default``, with its name and its alignment settings.
+
+        An earlier ``version`` gives the values that the preset had then, also of settings that were added since.
+        """
         if name not in PRESETS:
             raise InvalidConfig(f"There is no preset {name!r}: choose one of {', '.join(PRESETS)}.")
         values = {"default": {}, "paper": PAPER, "paper-448": {**PAPER, "size": 448}}[name]
-        return {**values, "preset": name, "alignment": AlignmentConfig.preset(name)}
+        alignment = AlignmentConfig.preset(name)
+        if version < VERSION:
+            values = BEFORE | (values | BEFORE_IN_PAPER if name != "default" else {})
+            alignment = alignment if name != "default" else dataclasses.replace(alignment, method="network+search")
+        return {**values, "preset": name, "alignment": alignment}
 
     @classmethod
     def from_preset(cls, name: str) -> PipelineConfig:
@@ -266,17 +290,28 @@ class PipelineConfig:
         return cls(**cls.preset_values(name))
 
     def to_json(self) -> dict[str, Any]:
-        """All settings as JSON types, those of the alignment nested; `from_json` restores an equal config."""
-        return asdict(self) | {"alignment": self.alignment.to_json()}
+        """All settings as JSON types, those of the alignment nested, with the `VERSION`; `from_json` restores an equal
+        config."""
+        return asdict(self) | {"alignment": self.alignment.to_json(), "version": VERSION}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> PipelineConfig:
-        """The config with these settings, all others as in its preset. Raises InvalidConfig."""
-        unknown = sorted(set(values) - {f.name for f in fields(cls)})
+        """The config with these stored settings, all others as their preset had them in the config's ``version``.
+
+        A config without one was written by 0.2.0 or before. Raises InvalidConfig.
+        """
+        version = values.get("version", 1)
+        if type(version) is not int or not 1 <= version <= VERSION:
+            raise InvalidConfig(
+                f"version is {version!r}: this Hilum knows the settings up to version {VERSION}. Run it with the Hilum "
+                "that wrote them, or a later one."
+            )
+        given = {name: value for name, value in values.items() if name != "version"}
+        unknown = sorted(set(given) - {f.name for f in fields(cls)})
         if unknown:
             raise InvalidConfig(f"{unknown[0]} is not a setting. The settings are: {names_of(cls)}.")
-        settings = {name: as_type(cls, name, value, shown=name) for name, value in values.items()}
-        base = cls.preset_values(settings.get("preset", "default"))
+        settings = {name: as_type(cls, name, value, shown=name) for name, value in given.items()}
+        base = cls.preset_values(settings.get("preset", "default"), version=version)
         if "alignment" in settings:
             settings["alignment"] = AlignmentConfig.from_json({**base["alignment"].to_json(), **settings["alignment"]})
         return cls(**{**base, **settings})
@@ -341,6 +376,7 @@ def preparation_difference(fitted: Mapping[str, Any], config: PipelineConfig) ->
 
 # The settings of preset ``paper`` that differ from ``default``; docs/method.md describes both.
 PAPER: dict[str, Any] = {
+    "backbone": "wide_resnet50_2",
     "intensity": "minmax",
     "resize": "stretch",
     "mask_keep": None,
@@ -353,6 +389,16 @@ PAPER: dict[str, Any] = {
     "fusion_choice": "config",
     "standardise": False,
     "image_score": "max",
+    "pool_padding": "counted",
     "threshold": "percentile",
     "cross_fit": False,
 }
+
+# Configs without a version, of 0.2.0 and before: the settings of all presets that were others then, and of ``paper``.
+BEFORE: dict[str, Any] = {
+    "backbone": "wide_resnet50_2",
+    "pool_padding": "excluded",
+    "image_score": "top",
+    "folds": 5,
+}
+BEFORE_IN_PAPER: dict[str, Any] = {"pool_padding": "excluded", "image_score": "max"}

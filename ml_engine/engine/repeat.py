@@ -127,17 +127,33 @@ def _file(name: str, left: Path, right: Path) -> FilmComparison:
     if files.sha256_of(left) == files.sha256_of(right):
         return FilmComparison(name, SAME, 0.0)
     left_values, right_values = _values(left), _values(right)
-    if not left_values or left_values.keys() != right_values.keys():
+    if not left_values or not left_values.keys() <= right_values.keys():  # a later engine may write more
         return FilmComparison(name, DIFFERENT, float("inf"))
     return _film(name, [(left_values[key], right_values[key]) for key in left_values])
 
 
 def _values(path: Path) -> dict[str, NDArray[np.float64]]:
+    if path.suffix == ".csv":
+        return _columns(path)
     if path.suffix == ".npy":
         return {"": files.open_npy(path)}
     if path.suffix == ".safetensors":
         return {key: tensor.double().numpy() for key, tensor in files.read_tensors(path)[0].items()}
     return {}
+
+
+def _columns(path: Path) -> dict[str, NDArray[np.float64]]:
+    """The columns of numbers of a CSV; those of text as the numbers of their characters, so that they are compared."""
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    columns = {}
+    for name in lines[0] if lines else ():
+        texts = [line[name] or "" for line in lines]
+        try:
+            columns[name] = np.array([float(text) for text in texts])
+        except ValueError:
+            columns[name] = np.array([[ord(c) for c in text.ljust(max(map(len, texts)))] for text in texts], np.float64)
+    return columns
 
 
 def table(comparisons: list[FilmComparison]) -> str:

@@ -181,15 +181,17 @@ class TriedAlternative:
     top_share: float
     weight: float
     auroc: float
+    image_score: str = ""  # blank from engines before 0.3.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenSettings:
-    """The share of patches kept in a bank, the number of nearest neighbours, and the share of highest patches in a film
-    score. All None for a detector fitted before they could be chosen."""
+    """The share of patches kept in a bank, the number of nearest neighbours, the kind of film score, and its share of
+    highest patches. None for a detector fitted before they could be chosen."""
 
     rate: float | None = field(default=None, metadata=OPTIONAL)
     neighbours: int | None = field(default=None, metadata=OPTIONAL)
+    image_score: str | None = field(default=None, metadata=OPTIONAL)
     top_share: float | None = field(default=None, metadata=OPTIONAL)
 
 

@@ -2,10 +2,13 @@
 
 | file | content, for N films in the order of images.csv |
 |---|---|
-| scores.csv | one line per film: name, global, region and fused score, reason why it could not be read |
+| scores.csv | one line per film: name, global, region and fused score, `mean_z`, `top_z`, reason why it is unreadable |
 | maps.npy | float32 (N, 2, h, w), raw patch scores, channel 0 global and 1 region; NaN where masked or unreadable |
 | affines.npy | float64 (N, 2, 3), `original_from_canonical` in pixels; NaN where unreadable |
 | sweep.npy | float32 (N, 101), the fused score at the fusion weights 0, 0.01 ... 1 |
+| parts.npy | float32 (N, 2, 101), `mean_z` and `top_z` at these weights: the mean of all patches and of the highest |
+|           | 1 %, standardised by the calibration normals |
+| family.npy | float32 (N, 6, 101), the scores `film_scores.FAMILY` at these weights |
 | p_values.npy | float64 (N,), p-value of the fused score among the calibration normals |
 | trivial.npy | float64 (N, 3), `core.film.trivial.NAMES` |
 | aligned.npy | float64 (N, 5), `core.alignment.columns.NAMES`; only if a network aligned the films |
@@ -37,17 +40,21 @@ from ml_engine.engine.heatmap import Heatmap
 if TYPE_CHECKING:
     from ml_engine.core.detector.pipeline import Scores
 
-ArrayName = Literal["maps", "original_from_canonical", "sweep", "p_values", "trivial", "alignment_quality"]
+ArrayName = Literal[
+    "maps", "original_from_canonical", "sweep", "parts", "family", "p_values", "trivial", "alignment_quality"
+]
 ARRAYS: dict[ArrayName, str] = {
     "maps": "maps.npy",
     "original_from_canonical": "affines.npy",
     "sweep": "sweep.npy",
+    "parts": "parts.npy",
+    "family": "family.npy",
     "p_values": "p_values.npy",
     "trivial": "trivial.npy",
     "alignment_quality": "aligned.npy",
 }
 SCORES, SUMMARY = "scores.csv", "score.json"
-COLUMNS = ("filename", "global", "region", "fused", "error")
+COLUMNS = ("filename", "global", "region", "fused", "mean_z", "top_z", "error")
 
 
 class ResultsMissing(EngineError):
@@ -124,13 +131,16 @@ def _by_patch(values: Any) -> NDArray[np.float32]:
 @dataclass(frozen=True)
 class FilmScore:
     """A line of scores.csv. Scores are NaN if the film could not be read; ``error`` is the reason, or blank. ``image``
-    is the film's id in the portal, blank for a run of the command line."""
+    is the film's id in the portal, blank for a run of the command line. ``mean_z`` and ``top_z`` are the film's parts
+    at the run's fusion weight, see parts.npy; NaN from engines before 0.3.0."""
 
     image: str
     filename: str
     whole: float
     region: float
     fused: float
+    mean_z: float
+    top_z: float
     error: str
 
 
@@ -142,17 +152,22 @@ class ScoredFolder:
 
     # --- writing ------------------------------------------------------------------------------------
 
-    def write_scores(self, rows: Sequence[manifest.ManifestRow], errors: Mapping[int, str], scores: Scores) -> None:
-        """Write scores.csv and sweep.npy: the ``scores`` of the films of ``rows``, and the ``errors`` by row. The
-        column ``image`` is written if the manifest has it."""
+    def write_scores(
+        self, rows: Sequence[manifest.ManifestRow], errors: Mapping[int, str], scores: Scores, *, weight: float
+    ) -> None:
+        """Write scores.csv, sweep.npy, parts.npy and family.npy: the ``scores`` of the films of ``rows`` at the fusion
+        ``weight``, and the ``errors`` by row. The column ``image`` is written if the manifest has it."""
         with_image = any(row.image for row in rows)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow((["image"] if with_image else []) + list(COLUMNS))
         for k, row in enumerate(rows):
-            values = [_text(column[k]) for column in (scores.whole, scores.region, scores.fused)]
+            parts = scores.parts[k, :, round(weight * 100)]
+            values = [_text(value) for value in (scores.whole[k], scores.region[k], scores.fused[k], *parts)]
             writer.writerow(([row.image] if with_image else []) + [row.filename, *values, errors.get(k, "")])
         self.write_array("sweep", scores.sweep)
+        self.write_array("parts", scores.parts)
+        self.write_array("family", scores.family)
         files.write_bytes(self.path / SCORES, text.getvalue().encode())
 
     def write_array(self, name: ArrayName, array: NDArray[Any]) -> None:
@@ -204,6 +219,8 @@ class ScoredFolder:
                         whole=float(line["global"]),
                         region=float(line["region"]),
                         fused=float(line["fused"]),
+                        mean_z=float(line.get("mean_z", math.nan)),
+                        top_z=float(line.get("top_z", math.nan)),
                         error=line["error"],
                     )
                     for line in csv.DictReader(file)
@@ -246,6 +263,11 @@ class ScoredFolder:
     def measures_alignment(self) -> bool:
         """Whether aligned.npy exists: only for films aligned by a network, and not from older engines."""
         return (self.path / ARRAYS["alignment_quality"]).is_file()
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether parts.npy and family.npy exist: engines before 0.3.0 did not write them."""
+        return (self.path / ARRAYS["parts"]).is_file() and (self.path / ARRAYS["family"]).is_file()
 
     def maps_of(self, row: int) -> NDArray[np.float32]:
         """The raw maps (2, h, w) of the film at ``row``, global and region, NaN where masked."""

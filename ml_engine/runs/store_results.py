@@ -84,6 +84,8 @@ def _score(run: Run, film: FilmScore, *, row: int, image_id: int, part: str, nor
         global_score=_number(film.whole),
         region_score=_number(film.region),
         fused_score=fused,
+        mean_z=_number(film.mean_z),
+        top_z=_number(film.top_z),
         percentile=percentile(fused, normals),
         error=film.error[:500],
     )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ml_engine.core.detector.pipeline import Scores
+from ml_engine.core.score.film_scores import FAMILY
 from ml_engine.core.version import FORMAT
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.scored_folder import ArrayName, ScoredFolder, ScoreSummary
@@ -69,7 +70,9 @@ def write(
     folder.write_array("maps", maps)
     folder.write_array("original_from_canonical", np.tile(np.array(original_from_canonical, float), (len(films), 1, 1)))
     whole, region, fused = (sweep[:, at].astype(np.float64) for at in (0, 100, round(weight * 100)))
-    folder.write_scores(films, {}, Scores(whole, region, fused, sweep))
+    parts = np.stack([sweep - 1, sweep + 1], axis=1) / 2
+    family = np.repeat(sweep[:, None], len(FAMILY), axis=1)
+    folder.write_scores(films, {}, Scores(whole, region, fused, sweep, parts, family), weight=weight)
     folder.write_summary(summary(fusion_weight=weight, **changes))
     folder.check()
     return folder

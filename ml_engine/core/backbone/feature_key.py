@@ -12,13 +12,13 @@ VERSION = 1  # to be raised when the same config gives different features
 # added in future, is part of the key: a film is then computed again, but wrong features are never reused.
 AFTERWARDS = frozenset(
     {
-        "preset", "align", "alignment", "weights", "seed", "device",
+        "preset", "version", "align", "alignment", "weights", "seed", "device",
         "mask", "mask_keep", "mask_threshold", "mask_coverage", "mask_images", "mask_least", "mask_most",
         "grid", "halo", "rate", "coreset_start", "coreset_dimensions", "coreset_exact_limit",
         "detector", "neighbours", "film_neighbours", "padim_dimensions", "distance",
         "search", "fusion_weight", "fusion_choice", "standardise",
         "image_score", "top_share", "threshold", "false_alarm_rate", "threshold_percentile", "folds",
-        "reweight", "neighbours_tried", "rate_tried", "top_share_tried", "cross_fit",
+        "reweight", "neighbours_tried", "rate_tried", "image_score_tried", "top_share_tried", "cross_fit",
     }
 )  # fmt: skip
 

@@ -44,7 +44,10 @@ class FeatureExtractor:
         """Features on the patch grid, float32 (B, D, h, w), of canonical films float32 (B, 1, S, S) in [0, 1]."""
         x = (films.to(self.device).expand(-1, self.mean.shape[1], -1, -1) - self.mean) / self.std
         x = x.contiguous(memory_format=torch.channels_last)
-        maps = [_average(layer, self.config.pool) for layer in self._layers(x)]
+        maps = [
+            _average(layer, self.config.pool, is_padding_counted=self.config.pool_padding == "counted")
+            for layer in self._layers(x)
+        ]
         first = maps[0]
         upsampled = [first] + [
             F.interpolate(m, size=first.shape[-2:], mode="bilinear", align_corners=False) for m in maps[1:]
@@ -73,6 +76,10 @@ class FeatureExtractor:
         return torch.cat(features)
 
 
-def _average(maps: Tensor, pool: int) -> Tensor:
-    """The mean over a pool x pool neighbourhood, counting only positions inside the map; same shape (B, D, h, w)."""
-    return F.avg_pool2d(maps, pool, stride=1, padding=pool // 2, count_include_pad=False)
+def _average(maps: Tensor, pool: int, *, is_padding_counted: bool) -> Tensor:
+    """The mean over a pool x pool neighbourhood; same shape (B, D, h, w).
+
+    At the edge the positions outside the map count as zeros, as both published codes of the method count them, or not
+    at all.
+    """
+    return F.avg_pool2d(maps, pool, stride=1, padding=pool // 2, count_include_pad=is_padding_counted)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ from ml_engine.core.bank import detectors
 from ml_engine.core.bank.detectors import Model
 from ml_engine.core.bank.memory_bank import Banks
 from ml_engine.core.config import DETECTORS, PipelineConfig
-from ml_engine.core.errors import IncompatibleModel
+from ml_engine.core.errors import EngineError, IncompatibleModel
 from ml_engine.core.film.masking import HardMask
-from ml_engine.core.score import calibration, fusion, model_selection
+from ml_engine.core.score import calibration, film_scores, fusion, model_selection
+from ml_engine.core.score.film_scores import Member, PartStatistics
 from ml_engine.core.score.fusion import Maps
 from ml_engine.core.score.model_selection import Choice
 from ml_engine.core.version import FORMAT, code_version
 
+CHOSEN = ("rate", "neighbours", "image_score", "top_share")  # the settings that may be chosen on the tune part
 FILMS_AT_ONCE = 512  # number of films whose maps are held in float64
 
 
@@ -31,13 +34,26 @@ class Calibration:
     """The raw maps of normal films, float32 (n, 2, h, w), NaN where masked, and the films they come from (``source``).
 
     ``mean`` and ``std`` float32 (2, h, w) standardise maps, with 0 and 1 where masked; both are None without
-    ``config.standardise``.
+    ``config.standardise``. ``parts`` standardise the parts of the combined film score; None for fewer than two films.
     """
 
     maps: Maps
     source: str
     mean: Maps | None
     std: Maps | None
+    parts: PartStatistics | None = None
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The maps, float64 (n, 2, h, w), comparable with those of new films: if the detector standardises, each is
+        standardised by the others."""
+        if self.mean is None or len(self.maps) == 0:
+            return self.maps.astype(np.float64)
+        return calibration.held_out_standardised(self.maps)
+
+    def standardised_parts(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The parts of the combined film score (N, 2, 101) from the films' `film_scores.part_scores`."""
+        return np.full_like(scores, np.nan) if self.parts is None else self.parts.standardised(scores)
 
 
 @dataclass(frozen=True)
@@ -45,8 +61,7 @@ class FittedDetector:
     """Everything that scoring needs except the backbone's weights and the alignment, whose SHA-256 it holds.
 
     ``note`` qualifies its scores: it states how the detector was changed without the films it was fitted on.
-    ``configured`` holds the rate, neighbours and top_share as configured; those in ``config`` may have been chosen on
-    the tune part.
+    ``configured`` holds the settings `CHOSEN` as configured; those in ``config`` may have been chosen on the tune part.
     """
 
     config: PipelineConfig
@@ -76,12 +91,25 @@ class FittedDetector:
 def calibrate(maps: Maps, *, source: str, config: PipelineConfig) -> Calibration:
     """The calibration from the raw maps float32 (n, 2, h, w) of normal films.
 
-    Raises EngineError where the maps cannot be standardised; see `calibration.standardisation`.
+    Raises EngineError where the maps or the film score cannot be standardised; see `calibration.standardisation`.
     """
-    if not config.standardise:
-        return Calibration(maps, source, None, None)
-    mean, std = calibration.standardisation(maps)
-    return Calibration(maps, source, np.nan_to_num(mean, nan=0.0), np.nan_to_num(std, nan=1.0))
+    mean, std = None, None
+    if config.standardise:
+        raw_mean, raw_std = calibration.standardisation(maps)
+        mean, std = np.nan_to_num(raw_mean, nan=0.0), np.nan_to_num(raw_std, nan=1.0)
+    calibrated = Calibration(maps, source, mean, std)
+    parts = film_scores.part_statistics(film_scores.part_scores(calibrated.values))
+    if parts is None and film_scores.COMBINED in config.tried("image_score"):
+        raise too_few_for_parts(len(maps))
+    return replace(calibrated, parts=parts)
+
+
+def too_few_for_parts(count: int) -> EngineError:
+    """The error for the film score ``mean+top`` with too few normal films."""
+    return EngineError(
+        f"The film score {film_scores.COMBINED} is standardised by at least {film_scores.LEAST_NORMALS} normal films "
+        f"that calibrate, and there are {count}: add films of more patients, or set image_score=top."
+    )
 
 
 def assemble(
@@ -103,7 +131,7 @@ def assemble(
     candidate = model_selection.candidates(config)[choice.candidate]
     chosen = model_selection.with_candidate(config, candidate)
     if choice.top_share is not None:
-        chosen = chosen.replace(top_share=choice.top_share)
+        chosen = chosen.replace(top_share=choice.top_share, image_score=choice.image_score or config.image_score)
     return FittedDetector(
         config=chosen,
         mask=mask,
@@ -113,7 +141,7 @@ def assemble(
         weights=weights,
         alignment_sha256=alignment_sha256,
         code_version=code_version(),
-        configured={name: getattr(config, name) for name in ("rate", "neighbours", "top_share")},
+        configured={name: getattr(config, name) for name in CHOSEN},
     )
 
 
@@ -126,48 +154,76 @@ def choose(
     patients: list[str],
 ) -> Choice:
     """`model_selection.choose` for the tune films' raw maps (C, n, 2, h, w), with the calibration of each candidate."""
-    normals = [candidate.maps for candidate in calibrated]
-    standardisations = [(candidate.mean, candidate.std) for candidate in calibrated]
-    return model_selection.choose(maps, abnormal, normals, standardisations, config, patients=patients)
+    standardised = [
+        fusion.standardised(of_candidate, candidate.mean, candidate.std)
+        for of_candidate, candidate in zip(maps, calibrated, strict=True)
+    ]
+    parts = [candidate.parts for candidate in calibrated]
+    return model_selection.choose(standardised, abnormal, parts, config, patients=patients)
 
 
 @dataclass(frozen=True)
 class Scores:
     """Scores of N films; NaN for a film without maps.
 
-    ``whole`` from the global map, ``region`` from the region map and ``fused`` from the fused map, float64 (N,) each;
-    ``sweep`` float32 (N, 101), the fused score at each of `fusion.WEIGHTS`.
+    ``whole`` from the global map, ``region`` from the region map and ``fused`` from the fused map, float64 (N,) each.
+    At each of `fusion.WEIGHTS`: ``sweep`` float32 (N, 101), the fused score; ``parts`` float32 (N, 2, 101), the scores
+    `film_scores.PARTS` standardised by the calibration films, NaN without them; ``family`` float32 (N, 6, 101), the
+    scores `film_scores.FAMILY`.
     """
 
     whole: NDArray[np.float64]
     region: NDArray[np.float64]
     fused: NDArray[np.float64]
     sweep: NDArray[np.float32]
+    parts: NDArray[np.float32]
+    family: NDArray[np.float32]
 
 
 def score_maps(maps: Maps, detector: FittedDetector, *, weight: float | None = None) -> Scores:
     """The scores of films from their raw maps float32 (N, 2, h, w), at ``weight`` or the detector's fusion weight."""
     chosen = detector.choice.weight if weight is None else weight
-    parts = [_score_maps(maps[at], detector, chosen) for at in spans(len(maps), FILMS_AT_ONCE)]
-    if not parts:
-        parts = [_score_maps(maps, detector, chosen)]
-    names = ("whole", "region", "fused", "sweep")
-    return Scores(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
-
-
-def _score_maps(maps: Maps, detector: FittedDetector, weight: float) -> Scores:
     calibrated = detector.calibration
-    return _scores_of(fusion.standardised(maps, calibrated.mean, calibrated.std), detector.config, weight)
+    chunks = [maps[at] for at in spans(len(maps), FILMS_AT_ONCE)] or [maps]
+    scored = [
+        _scores_of(
+            fusion.standardised(chunk, calibrated.mean, calibrated.std),
+            detector.config,
+            calibrated.standardised_parts,
+            weight=chosen,
+        )
+        for chunk in chunks
+    ]
+    return Scores(
+        **{field.name: np.concatenate([getattr(part, field.name) for part in scored]) for field in fields(Scores)}
+    )
 
 
-def _scores_of(values: NDArray[np.float64], config: PipelineConfig, weight: float) -> Scores:
+def _scores_of(
+    values: NDArray[np.float64],
+    config: PipelineConfig,
+    standardise_parts: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    *,
+    weight: float,
+) -> Scores:
     """Scores from maps (N, 2, h, w) that are already standardised, if the config standardises."""
-
-    def at(w: float) -> NDArray[np.float64]:
-        return fusion.image_scores(fusion.fuse(values, w), how=config.image_score, top_share=config.top_share)
-
-    sweep = fusion.sweep(values, how=config.image_score, top_share=config.top_share)
-    return Scores(at(0.0), at(1.0), at(weight), sweep)
+    family = film_scores.member_scores(values)
+    names, members = list(film_scores.FAMILY), list(film_scores.FAMILY.values())
+    parts = standardise_parts(family[:, [names.index(name) for name in film_scores.PARTS]])
+    if config.image_score == film_scores.COMBINED:
+        sweep = film_scores.combined(parts)
+    elif (member := Member(config.image_score, config.top_share)) in members:
+        sweep = family[:, members.index(member)]
+    else:
+        sweep = film_scores.member_scores(values, [member])[:, 0]
+    return Scores(
+        whole=sweep[:, 0],
+        region=sweep[:, -1],
+        fused=sweep[:, round(weight * 100)],
+        sweep=sweep.astype(np.float32),
+        parts=parts.astype(np.float32),
+        family=family.astype(np.float32),
+    )
 
 
 def cross_fitted_scores(maps: Maps, detector: FittedDetector) -> Scores:
@@ -177,27 +233,18 @@ def cross_fitted_scores(maps: Maps, detector: FittedDetector) -> Scores:
     by the others.
     """
     calibrated = detector.calibration
-    if calibrated.mean is None or calibrated.source == "calibrate":
+    if calibrated.source == "calibrate":
         return score_maps(maps, detector)
-    return _scores_of(calibration.held_out_standardised(maps), detector.config, detector.choice.weight)
-
-
-def normal_values(detector: FittedDetector) -> NDArray[np.float64]:
-    """The maps of the calibration films, float64 (n, 2, h, w), comparable with those of new films.
-
-    If the detector standardises, each is standardised by the others.
-    """
-    calibrated = detector.calibration
-    if calibrated.mean is None or len(calibrated.maps) == 0:
-        return calibrated.maps.astype(np.float64)
-    return calibration.held_out_standardised(calibrated.maps)
+    values = replace(calibrated, maps=maps).values
+    return _scores_of(values, detector.config, film_scores.held_out_parts, weight=detector.choice.weight)
 
 
 def normal_scores(detector: FittedDetector, *, weight: float | None = None) -> NDArray[np.float64]:
     """The fused scores of the calibration films, float64 (n,), for `calibration.p_values` of new films."""
-    config = detector.config
-    fused = fusion.fuse(normal_values(detector), detector.choice.weight if weight is None else weight)
-    return fusion.image_scores(fused, how=config.image_score, top_share=config.top_share)
+    config, weights = detector.config, np.array([detector.choice.weight if weight is None else weight])
+    return film_scores.normal_scores_at(
+        detector.calibration.values, how=config.image_score, top_share=config.top_share, weights=weights
+    )[:, 0]
 
 
 def threshold(detector: FittedDetector, *, weight: float | None = None) -> dict[str, Any]:
@@ -207,12 +254,12 @@ def threshold(detector: FittedDetector, *, weight: float | None = None) -> dict[
     calibration films. A film threshold also has the fields of `calibration.FilmThreshold`.
     """
     config = detector.config
-    fused = fusion.fuse(normal_values(detector), detector.choice.weight if weight is None else weight)
+    fused = fusion.fuse(detector.calibration.values, detector.choice.weight if weight is None else weight)
     if config.threshold == "percentile":
         value = calibration.patch_threshold(fused, config.threshold_percentile)
         note = "There is no calibration film." if np.isnan(value) else ""
         return {"kind": "percentile", "value": None if np.isnan(value) else value, "note": note}
-    maxima = fusion.image_scores(fused, how="max", top_share=1.0)
+    maxima = film_scores.image_scores(fused, how="max")
     by_film = calibration.film_threshold(maxima, config.false_alarm_rate)
     if by_film is None:
         least = calibration.least_films(config.false_alarm_rate)
@@ -235,6 +282,9 @@ def save_detector(detector: FittedDetector, path: Path) -> None:
     tensors["calibration.maps"] = torch.from_numpy(calibrated.maps.copy())
     if calibrated.mean is not None and calibrated.std is not None:
         tensors["mean"], tensors["std"] = torch.from_numpy(calibrated.mean), torch.from_numpy(calibrated.std)
+    if calibrated.parts is not None:
+        tensors["parts.mean"] = torch.from_numpy(calibrated.parts.mean)
+        tensors["parts.std"] = torch.from_numpy(calibrated.parts.std)
     choice = detector.choice
     tensors["tune.auroc"] = torch.tensor(choice.aurocs, dtype=torch.float64)
     header = {
@@ -264,12 +314,7 @@ def load_detector(path: Path) -> FittedDetector:
         config=config,
         mask=HardMask(tensors["mask"].numpy(), header["mask_threshold"]),
         model=detectors.from_tensors(tensors, config),
-        calibration=Calibration(
-            tensors["calibration.maps"].numpy(),
-            header["calibration_source"],
-            tensors["mean"].numpy() if "mean" in tensors else None,
-            tensors["std"].numpy() if "std" in tensors else None,
-        ),
+        calibration=_calibration_of(tensors, header["calibration_source"]),
         choice=choice,
         weights=header["weights"],
         alignment_sha256=header["alignment_sha256"],
@@ -277,3 +322,13 @@ def load_detector(path: Path) -> FittedDetector:
         note=header.get("note", ""),
         configured=header.get("asked", {}),
     )
+
+
+def _calibration_of(tensors: dict[str, torch.Tensor], source: str) -> Calibration:
+    """The calibration of a detector file; files of 0.2.0 and before lack the statistics of the parts."""
+    mean, std = (tensors[name].numpy() if name in tensors else None for name in ("mean", "std"))
+    calibrated = Calibration(tensors["calibration.maps"].numpy(), source, mean, std)
+    if "parts.mean" in tensors:
+        parts = PartStatistics(tensors["parts.mean"].numpy(), tensors["parts.std"].numpy())
+        return replace(calibrated, parts=parts)
+    return replace(calibrated, parts=film_scores.part_statistics(film_scores.part_scores(calibrated.values)))

@@ -1,8 +1,6 @@
-"""Fusion of the global and the region map, and the film's score from the fused map (paper, section 3.2, Fig. 14)."""
+"""Fusion of the global and the region map (paper, section 3.2, Fig. 14)."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,35 +24,6 @@ def standardised(maps: Maps, mean: Maps | None, std: Maps | None) -> NDArray[np.
 def fuse(maps: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
     """weight * region + (1 - weight) * global, float64 (N, h, w) from maps (N, 2, h, w); NaN stays NaN."""
     return weight * maps[:, 1] + (1 - weight) * maps[:, 0]
-
-
-def image_scores(fused: NDArray[np.float64], *, how: str, top_share: float) -> NDArray[np.float64]:
-    """One score per film, float64 (N,), from fused maps (N, h, w).
-
-    ``how`` is "max" for the highest patch (inferred from the paper) or "top" for the mean of the highest ``top_share``
-    of the patches that have a score, at least one patch (our choice). NaN for a film without scores.
-    """
-    scores = [_film_score(film[~np.isnan(film)], how, top_share) for film in fused]
-    return np.array(scores, dtype=np.float64)
-
-
-def _film_score(values: NDArray[np.float64], how: str, top_share: float) -> float:
-    if values.size == 0:
-        return math.nan
-    count = 1 if how == "max" else top_count(values.size, top_share)
-    highest = np.sort(np.partition(values, values.size - count)[values.size - count :])
-    return float(highest.mean())
-
-
-def top_count(patches: int, share: float) -> int:
-    """The number of patches in the highest ``share`` of ``patches``: rounded up, at least one."""
-    return max(1, math.ceil(share * patches - 1e-9))
-
-
-def sweep(maps: NDArray[np.float64], *, how: str, top_share: float) -> NDArray[np.float32]:
-    """The films' scores at each of the `WEIGHTS`, float32 (N, 101), from maps (N, 2, h, w)."""
-    scores = [image_scores(fuse(maps, float(w)), how=how, top_share=top_share) for w in WEIGHTS]
-    return np.stack(scores, axis=1).astype(np.float32)
 
 
 def sweep_aurocs(scores: NDArray[np.floating], abnormal: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -1,11 +1,12 @@
-"""Model selection on the tune part: the rate s, K, the share q of highest patches, and the fusion weight w.
+"""Model selection on the tune part: the rate s, K, the kind of film score, its share q, and the fusion weight w.
 
 No other film is used. The AUROC of the best of many alternatives on the films that selected it is optimistic, so a
-nested estimate is reported with it: each fold of patients is scored by what the other folds select.
+nested estimate is reported in its place: each fold of patients is scored by what the other folds select.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -18,12 +19,12 @@ from ml_engine.core.bank import detectors, memory_bank
 from ml_engine.core.bank.detectors import Model
 from ml_engine.core.bank.memory_bank import Banks, MapScorer
 from ml_engine.core.config import PipelineConfig
-from ml_engine.core.score import calibration, fusion
-from ml_engine.core.score.auroc import auroc
-from ml_engine.core.score.fusion import Maps
+from ml_engine.core.score import calibration, film_scores, fusion
+from ml_engine.core.score.film_scores import PartStatistics
 
 FOLDS = 5
-REPLICATES = 2000
+REPLICATES = 500
+AT_ONCE = 100  # replicates whose AUROCs are held in memory
 TIE = 1e-12
 
 
@@ -63,13 +64,23 @@ def at_candidate_rate(
 
 def restrict_to(config: PipelineConfig, candidate: Candidate) -> PipelineConfig:
     """The config with the candidate's rate and K, and no alternatives to choose from."""
-    return with_candidate(config, candidate).replace(rate_tried="", neighbours_tried="", top_share_tried="")
+    return with_candidate(config, candidate).replace(
+        rate_tried="", neighbours_tried="", top_share_tried="", image_score_tried=""
+    )
 
 
 def is_free(config: PipelineConfig) -> bool:
     """Whether anything is chosen on the tune part."""
-    shares = config.tried("top_share")
-    return config.fusion_choice == "tune" or len(candidates(config)) > 1 or len(shares) > 1
+    return config.fusion_choice == "tune" or len(candidates(config)) > 1 or len(film_score_kinds(config)) > 1
+
+
+def film_score_kinds(config: PipelineConfig) -> tuple[tuple[str, float], ...]:
+    """The kinds of film score that the config tries, each with its share q; the configured one is the first."""
+    kinds: list[tuple[str, float]] = []
+    for how in config.tried("image_score"):
+        shares = config.tried("top_share") if how == "top" else (config.top_share,)
+        kinds += [(how, float(share)) for share in shares]
+    return tuple(kinds)
 
 
 class Scorers:
@@ -102,7 +113,8 @@ class Scorers:
 @dataclass(frozen=True)
 class Nested:
     """The AUROC of the selection procedure itself: the films of each of ``folds`` folds of patients are scored by what
-    the other folds select. ``low`` to ``high`` is its 95 % bootstrap interval over patients."""
+    the other folds select, and the AUROCs within the folds are averaged. ``low`` to ``high`` is its 95 % bootstrap
+    interval over patients, in which every replicate selects again."""
 
     auroc: float
     low: float
@@ -115,9 +127,10 @@ class Choice:
     """What was chosen on the tune part, which has ``films`` films, ``abnormal`` of them abnormal.
 
     ``source`` is "tune" where the weight was chosen, "config" where it is the configured one. ``candidate`` is the
-    place of the chosen candidate among `candidates`. ``aurocs`` are those of the chosen candidate and share at each of
-    `fusion.WEIGHTS`, empty unless the tune part has normal and abnormal films. ``table`` has a JSON object for each
-    alternative: rate, neighbours, top_share, its best weight and the AUROC at that weight. ``nested`` is None where
+    place of the chosen candidate among `candidates`; ``image_score`` and ``top_share`` are the chosen film score, None
+    where nothing was chosen. ``aurocs`` are those of the chosen alternative at each of `fusion.WEIGHTS`, empty unless
+    the tune part has normal and abnormal films. ``table`` has a JSON object for each alternative: rate, neighbours,
+    image_score, top_share, its best weight and the AUROC at that weight. ``nested`` is None where
     nothing was chosen, or where it could not be estimated for the reason in ``note``.
     """
 
@@ -127,6 +140,7 @@ class Choice:
     films: int = 0
     abnormal: int = 0
     candidate: int = 0
+    image_score: str | None = None
     top_share: float | None = None
     table: tuple[dict[str, Any], ...] = ()
     nested: Nested | None = None
@@ -145,43 +159,37 @@ def from_json(values: dict[str, Any]) -> Choice:
     return Choice(**values | tuples | {"nested": nested})
 
 
-@dataclass(frozen=True)
-class _Alternatives:
-    """Scores under each of A alternatives and weight: ``sweeps`` (A, n, 101) of the tune films, ``normals``
-    (A, m, 101) of the calibration films. ``names`` are the alternatives: the candidate's place and the share q."""
-
-    names: tuple[tuple[int, float], ...]
-    sweeps: NDArray[np.float64]
-    normals: NDArray[np.float64]
+Alternative = tuple[int, str, float]  # the candidate's place, the kind of film score, the share q
 
 
 def choose(
-    maps: Maps,
+    maps: Sequence[NDArray[np.float64]],
     abnormal: NDArray[np.bool_],
-    normals: list[Maps],
-    standardisations: list[tuple[Maps | None, Maps | None]],
+    parts: Sequence[PartStatistics | None],
     config: PipelineConfig,
     *,
     patients: list[str],
 ) -> Choice:
     """The best alternative on the tune part.
 
-    ``maps`` float32 (C, n, 2, h, w) are the raw maps of the tune films under each candidate, ``abnormal`` bool (n,)
-    and ``patients`` (n) their labels and patients. For each candidate ``normals`` holds the raw maps (m, 2, h, w) of
-    the calibration films, and ``standardisations`` their mean and deviation, or None. Ties go to the configured
-    candidate and share, then to the lower ones, then to the weight nearest to 0.6.
+    For each candidate, ``maps`` holds the maps (n, 2, h, w) of the tune films, standardised if the config standardises,
+    and ``parts`` what standardises the parts of their combined film score. ``abnormal`` bool (n,) and ``patients`` (n)
+    are their labels and patients. Ties go to the configured candidate and film score, then to the lower ones, then to
+    the weight nearest to 0.6.
     """
     films, count = len(abnormal), int(abnormal.sum())
     if not is_free(config) or count in (0, films):
         return Choice(config.fusion_weight, "config", films=films, abnormal=count)
-    alternatives = _alternatives(maps, normals, standardisations, config)
-    all_rows = np.ones(films, dtype=np.bool_)
-    best, weight_at, aurocs = _best(alternatives, abnormal, all_rows, config)
-    nested, note = _nested(alternatives, abnormal, patients, config)
-    candidate, share = alternatives.names[best]
+    names, sweeps = _alternatives(maps, parts, config)
+    aurocs = np.array([fusion.sweep_aurocs(sweep, abnormal) for sweep in sweeps])
+    bests, weights_at = _best(aurocs[None], config)
+    best, weight_at = int(bests[0]), int(weights_at[0])
+    nested, note = _nested(sweeps, abnormal, patients, config)
+    candidate, how, share = names[best]
     table = [
-        {"rate": c.rate, "neighbours": c.neighbours, "top_share": q} | _best_weight(aurocs[k], config)
-        for k, (c, q) in enumerate((candidates(config)[place], q) for place, q in alternatives.names)
+        {"rate": c.rate, "neighbours": c.neighbours, "image_score": kind, "top_share": q}
+        | _best_weight(aurocs[k], config)
+        for k, (c, kind, q) in enumerate((candidates(config)[place], kind, q) for place, kind, q in names)
     ]
     return Choice(
         weight=float(fusion.WEIGHTS[weight_at]),
@@ -190,6 +198,7 @@ def choose(
         films=films,
         abnormal=count,
         candidate=candidate,
+        image_score=how,
         top_share=share,
         table=tuple(table),
         nested=nested,
@@ -198,22 +207,16 @@ def choose(
 
 
 def _alternatives(
-    maps: Maps,
-    normals: list[Maps],
-    standardisations: list[tuple[Maps | None, Maps | None]],
-    config: PipelineConfig,
-) -> _Alternatives:
-    names, sweeps, normal_sweeps = [], [], []
-    for candidate, (mean, std) in enumerate(standardisations):
-        values = fusion.standardised(maps[candidate], mean, std)
-        raw = normals[candidate]
-        unscaled = mean is None or len(raw) == 0
-        normal_values = raw.astype(np.float64) if unscaled else calibration.held_out_standardised(raw)
-        for share in config.tried("top_share"):
-            names.append((candidate, float(share)))
-            sweeps.append(fusion.sweep(values, how=config.image_score, top_share=share))
-            normal_sweeps.append(fusion.sweep(normal_values, how=config.image_score, top_share=share))
-    return _Alternatives(tuple(names), np.array(sweeps, np.float64), np.array(normal_sweeps, np.float64))
+    maps: Sequence[NDArray[np.float64]], parts: Sequence[PartStatistics | None], config: PipelineConfig
+) -> tuple[list[Alternative], NDArray[np.float64]]:
+    """The A alternatives and the scores of the tune films under each at each weight (A, n, 101)."""
+    names: list[Alternative] = []
+    sweeps = []
+    for candidate, (of_candidate, statistics) in enumerate(zip(maps, parts, strict=True)):
+        for how, share in film_score_kinds(config):
+            names.append((candidate, how, share))
+            sweeps.append(film_scores.scores_at(of_candidate, how=how, top_share=share, parts=statistics))
+    return names, np.array(sweeps, np.float64)
 
 
 def _weights(config: PipelineConfig) -> list[int]:
@@ -221,14 +224,18 @@ def _weights(config: PipelineConfig) -> list[int]:
     return list(range(len(fusion.WEIGHTS))) if config.fusion_choice == "tune" else [round(config.fusion_weight * 100)]
 
 
-def _best(
-    alternatives: _Alternatives, abnormal: NDArray[np.bool_], rows: NDArray[np.bool_], config: PipelineConfig
-) -> tuple[int, int, NDArray[np.float64]]:
-    """The best alternative on the films at ``rows``, the index of its weight, and all AUROCs (A, 101)."""
-    aurocs = np.array([fusion.sweep_aurocs(sweep[rows], abnormal[rows]) for sweep in alternatives.sweeps])
-    highest = aurocs[:, _weights(config)].max(axis=1)
-    best = int(np.argmax(highest >= highest.max() - TIE))  # first of equals: the configured one if among them
-    return best, _weight_at(aurocs[best], config), aurocs
+def _best(aurocs: NDArray[np.float64], config: PipelineConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The best alternative and the index of its weight, int64 (R,) each, from AUROCs (R, A, 101) of R samples of films.
+
+    Equals go to the first alternative and the weight nearest to 0.6, then to the lower one.
+    """
+    allowed = _weights(config)
+    highest = aurocs[:, :, allowed].max(axis=2)
+    best = np.argmax(highest >= highest.max(axis=1, keepdims=True) - TIE, axis=1)
+    preferred = np.array(sorted(allowed, key=lambda at: (abs(at - round(100 * fusion.FALLBACK_WEIGHT)), at)))
+    chosen = aurocs[np.arange(len(aurocs)), best][:, preferred]
+    weights_at = preferred[np.argmax(chosen >= chosen.max(axis=1, keepdims=True) - TIE, axis=1)]
+    return best, weights_at
 
 
 def _weight_at(aurocs: NDArray[np.float64], config: PipelineConfig) -> int:
@@ -246,7 +253,7 @@ def _best_weight(aurocs: NDArray[np.float64], config: PipelineConfig) -> dict[st
 
 
 def _nested(
-    alternatives: _Alternatives, abnormal: NDArray[np.bool_], patients: list[str], config: PipelineConfig
+    sweeps: NDArray[np.float64], abnormal: NDArray[np.bool_], patients: list[str], config: PipelineConfig
 ) -> tuple[Nested | None, str]:
     ill = {patient for patient, is_ill in zip(patients, abnormal, strict=True) if is_ill}
     well = set(patients) - ill
@@ -257,17 +264,66 @@ def _nested(
             f"{len(ill)} and {len(well)}."
         )
     fold_of = _stratified_folds(patients, ill, folds=folds, seed=config.seed)
-    scores = np.empty(len(abnormal))
     for fold in range(folds):
-        held_out = fold_of == fold
-        kept = ~held_out
-        if not 0 < abnormal[kept].sum() < kept.sum():
+        if not 0 < abnormal[fold_of != fold].sum() < (fold_of != fold).sum():
             return None, "Nested folds need normal and abnormal films outside each fold of patients."
-        best, at, _ = _best(alternatives, abnormal, kept, config)
-        scores[held_out] = _comparable(alternatives.sweeps[best][held_out, at], alternatives.normals[best][:, at])
-    area = auroc(scores, abnormal)
-    low, high = _bootstrap(scores, abnormal, patients, ill, seed=config.seed)
-    return Nested(area, low, high, folds), ""
+    once = np.ones((1, len(patients)), dtype=np.int64)
+    area = float(_procedure(sweeps, abnormal, once, fold_of, config)[0])
+    areas = [
+        _procedure(sweeps, abnormal, counts, fold_of, config)
+        for counts in _resampled(patients, ill, replicates=REPLICATES, seed=config.seed)
+    ]
+    low, high = np.nanpercentile(np.concatenate(areas), [2.5, 97.5])
+    return Nested(area, float(low), float(high), folds), ""
+
+
+def _procedure(
+    sweeps: NDArray[np.float64],
+    abnormal: NDArray[np.bool_],
+    counts: NDArray[np.int64],
+    fold_of: NDArray[np.int64],
+    config: PipelineConfig,
+) -> NDArray[np.float64]:
+    """The mean over the folds of the AUROC within each fold at what the other folds select, float64 (R,).
+
+    ``sweeps`` (A, n, 101); ``counts`` int (R, n) is how often each film counts in each of R samples. A fold without
+    both classes in a sample is left out of its mean.
+    """
+    areas = []
+    for fold in range(int(fold_of.max()) + 1):
+        inside = fold_of == fold
+        selecting = weighted_aurocs(sweeps, abnormal, counts * ~inside)
+        held_out = weighted_aurocs(sweeps, abnormal, counts * inside)
+        known = ~np.isnan(selecting[:, 0, 0])
+        best, weights_at = _best(np.where(known[:, None, None], selecting, 0.0), config)
+        areas.append(np.where(known, held_out[np.arange(len(counts)), best, weights_at], np.nan))
+    values = np.array(areas)
+    folds = (~np.isnan(values)).sum(axis=0)
+    return np.where(folds > 0, np.nansum(values, axis=0) / np.maximum(folds, 1), np.nan)
+
+
+def weighted_aurocs(
+    sweeps: NDArray[np.float64], abnormal: NDArray[np.bool_], counts: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """The AUROC of each of A sweeps (A, n, 101) at each weight in each of R samples, float64 (R, A, 101).
+
+    Film k counts ``counts[r, k]`` times in sample r; ties count half. NaN where a class is empty.
+    """
+    positive, negative = counts * abnormal, counts * ~abnormal
+    pairs = positive.sum(axis=1, dtype=np.float64) * negative.sum(axis=1)
+    areas = np.empty((len(counts), *sweeps.shape[::2]))
+    for alternative, sweep in enumerate(sweeps):
+        order = np.argsort(sweep, axis=0, kind="stable")
+        for at in range(sweep.shape[1]):
+            ranked = order[:, at]
+            values = sweep[ranked, at]
+            starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
+            above = np.add.reduceat(positive[:, ranked], starts, axis=1)
+            equal = np.add.reduceat(negative[:, ranked], starts, axis=1)
+            below = np.cumsum(equal, axis=1) - equal
+            wins = (above * (below + equal / 2)).sum(axis=1)
+            areas[:, alternative, at] = np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    return areas
 
 
 def _stratified_folds(patients: list[str], ill: set[str], *, folds: int, seed: int) -> NDArray[np.int64]:
@@ -279,29 +335,15 @@ def _stratified_folds(patients: list[str], ill: set[str], *, folds: int, seed: i
     return fold_of
 
 
-def _comparable(scores: NDArray[np.float64], normals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The scores standardised by the calibration films' scores (m,) under the same alternative.
-
-    Folds that selected different alternatives are then on one scale. Unchanged with fewer than two calibration films.
-    """
-    if len(normals) < 2 or normals.std(ddof=1) == 0:
-        return scores
-    return np.asarray((scores - normals.mean()) / normals.std(ddof=1), dtype=np.float64)
-
-
-def _bootstrap(
-    scores: NDArray[np.float64], abnormal: NDArray[np.bool_], patients: list[str], ill: set[str], *, seed: int
-) -> tuple[float, float]:
-    """The 95 % percentile interval of the AUROC over resampled patients, stratified by having an abnormal film."""
+def _resampled(patients: list[str], ill: set[str], *, replicates: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """How often each film counts in bootstrap samples of patients, stratified by having an abnormal film: int64
+    (at most `AT_ONCE`, n) at a time."""
     generator = np.random.default_rng(seed)
-    rows_of: dict[str, list[int]] = {}
-    for row, patient in enumerate(patients):
-        rows_of.setdefault(patient, []).append(row)
-    strata = [sorted(ill), sorted(set(patients) - ill)]
-    areas = []
-    for _ in range(REPLICATES):
-        resampled = [names[k] for names in strata for k in generator.integers(len(names), size=len(names))]
-        rows = [row for name in resampled for row in rows_of[name]]
-        areas.append(auroc(scores[rows], abnormal[rows]))
-    low, high = np.nanpercentile(areas, [2.5, 97.5])
-    return float(low), float(high)
+    for first in range(0, replicates, AT_ONCE):
+        counts = np.zeros((min(AT_ONCE, replicates - first), len(patients)), dtype=np.int64)
+        for names in (sorted(ill), sorted(set(patients) - ill)):
+            at = {name: k for k, name in enumerate(names)}
+            columns = [k for k, patient in enumerate(patients) if patient in at]
+            drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=len(counts))
+            counts[:, columns] = drawn[:, [at[patients[k]] for k in columns]]
+        yield counts

@@ -79,7 +79,7 @@ def write_results(context: RunContext, progress: StageProgress) -> dict[str, Any
     if context.config.align == "network":
         scored.write_array("alignment_quality", _alignment_quality(context))
     scored.write_array("p_values", calibration.p_values(scores.fused, normals))
-    scored.write_scores(context.rows, context.errors, scores)
+    scored.write_scores(context.rows, context.errors, scores, weight=weight)
     scored.write_summary(_summary(context, weight))
     scored.check()
     return {}

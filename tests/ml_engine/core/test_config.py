@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 import pytest
 
 from ml_engine.core.alignment_config import AlignmentConfig
-from ml_engine.core.config import PREPARATION, PRESETS, PipelineConfig, preparation_difference
+from ml_engine.core.config import PREPARATION, PRESETS, VERSION, PipelineConfig, preparation_difference
 from ml_engine.core.errors import InvalidConfig
 
 DEFAULT = PipelineConfig.from_preset("default")
@@ -32,7 +32,8 @@ def test_paper_448_differs_in_size_alone() -> None:
 
 
 def test_default_differs_from_the_paper_where_the_method_says_so() -> None:
-    assert (DEFAULT.neighbours, DEFAULT.distance, DEFAULT.image_score, DEFAULT.top_share) == (1, "l2", "top", 0.01)
+    assert (DEFAULT.neighbours, DEFAULT.distance, DEFAULT.image_score, DEFAULT.top_share) == (1, "l2", "mean+top", 0.01)
+    assert (DEFAULT.pool_padding, PAPER.pool_padding) == ("excluded", "counted")
     assert (DEFAULT.fusion_choice, DEFAULT.standardise, DEFAULT.mask_keep) == ("tune", True, 0.79)
     assert (DEFAULT.intensity, DEFAULT.resize) == ("window", "pad")
     assert (DEFAULT.mask_least, DEFAULT.mask_most) == (0.55, 0.95)
@@ -46,9 +47,27 @@ def test_json_round_trip(preset: str) -> None:
 
 
 def test_json_with_few_settings_takes_the_others_from_its_preset() -> None:
-    config = PipelineConfig.from_json({"preset": "paper", "rate": 1, "alignment": {"alpha": 20}})
+    config = PipelineConfig.from_json({"version": VERSION, "preset": "paper", "rate": 1, "alignment": {"alpha": 20}})
 
     assert config == PAPER.replace(rate=1.0, alignment=replace(PAPER.alignment, alpha=20))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_config_without_a_version_has_the_values_of_that_release(preset: str) -> None:
+    config = PipelineConfig.from_json({"preset": preset})
+
+    is_default = preset == "default"
+    assert config.backbone == "wide_resnet50_2"
+    assert (config.pool_padding, config.image_score) == ("excluded", "top" if is_default else "max")
+    assert config.folds == 5
+    assert config.alignment.method == ("network+search" if is_default else "network")
+    assert PipelineConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize("version", [0, VERSION + 1, "2", True])
+def test_a_config_of_a_later_release_is_refused(version: object) -> None:
+    with pytest.raises(InvalidConfig, match=r"this Hilum knows the settings up to version \d"):
+        PipelineConfig.from_json({"version": version})
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from ml_engine.core.detector import pipeline
 from ml_engine.core.errors import EngineError, UnsupportedImage
 from ml_engine.core.film.preprocess import FilmArray, prepare
 from ml_engine.core.geometry import apply
-from ml_engine.core.score import calibration, fusion
+from ml_engine.core.score import calibration, film_scores, fusion
 
 SEEDS = range(5)
 
@@ -150,7 +150,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
 CONFIG = PipelineConfig.from_preset("default").replace(
     size=64, backbone="resnet18", weights="random", align="none", mask=False, grid=2, rate=0.1, device="cpu"
 )
-RAW = {"standardise": False, "fusion_choice": "config"}
+RAW = {"standardise": False, "fusion_choice": "config", "image_score": "top"}
 
 
 def films(count: int, *, seed: int = 0) -> Tensor:
@@ -449,14 +449,14 @@ def test_standardised_scores_do_not_change_with_the_order_of_the_calibration_fil
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("how", ["max", "top"])
+@pytest.mark.parametrize("how", ["max", "top", "mean"])
 def test_a_fused_score_lies_within_those_of_its_maps_patch_by_patch(seed: int, how: str) -> None:
     maps = maps_of(seed, 6).astype(np.float64)
-    least = fusion.image_scores(maps.min(axis=1), how=how, top_share=0.1)
-    most = fusion.image_scores(maps.max(axis=1), how=how, top_share=0.1)
+    least = film_scores.image_scores(maps.min(axis=1), how=how, top_share=0.1)
+    most = film_scores.image_scores(maps.max(axis=1), how=how, top_share=0.1)
 
     for weight in (0.0, 0.3, 0.6, 1.0):
-        scores = fusion.image_scores(fusion.fuse(maps, weight), how=how, top_share=0.1)
+        scores = film_scores.image_scores(fusion.fuse(maps, weight), how=how, top_share=0.1)
         assert (scores >= least - 1e-12).all()
         assert (scores <= most + 1e-12).all()
     np.testing.assert_array_equal(fusion.fuse(maps, 0.0), maps[:, 0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -27,6 +28,12 @@ def small(path: Path, maps: np.ndarray = MAPS, **changes: Any) -> ScoredFolder:
     return scored_folders.write(path, ROWS, sweep, maps=together, rows=2, columns=2, size=16, **changes)
 
 
+def scores_of(values: np.ndarray) -> Scores:
+    """All scores of the films are these values, the others zero."""
+    zeros = np.zeros((len(values), 1, 101), np.float32)
+    return Scores(values, values, values, zeros[:, 0], np.repeat(zeros, 2, axis=1), np.repeat(zeros, 6, axis=1))
+
+
 # --- a round trip -----------------------------------------------------------------------------------
 
 
@@ -46,9 +53,11 @@ def test_films_and_summary_come_back(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_film_has_no_score_but_a_reason(tmp_path: Path) -> None:
-    scores = Scores(*(np.array([1.0, np.nan]) for _ in range(3)), np.zeros((2, 101), np.float32))
     ScoredFolder(tmp_path).write_scores(
-        [ManifestRow("a.png"), ManifestRow("b.png")], {1: "It is damaged, says the reader."}, scores
+        [ManifestRow("a.png"), ManifestRow("b.png")],
+        {1: "It is damaged, says the reader."},
+        scores_of(np.array([1.0, np.nan])),
+        weight=0.6,
     )
     readable, broken = ScoredFolder(tmp_path).films
     assert (readable.fused, readable.error, readable.image) == (1.0, "", "")
@@ -58,8 +67,34 @@ def test_an_unreadable_film_has_no_score_but_a_reason(tmp_path: Path) -> None:
 
 def test_every_number_keeps_all_its_digits(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=3) / 3
-    ScoredFolder(tmp_path).write_scores(ROWS, {}, Scores(values, values, values, np.zeros((3, 101), np.float32)))
+    ScoredFolder(tmp_path).write_scores(ROWS, {}, scores_of(values), weight=0.6)
     assert [film.whole for film in ScoredFolder(tmp_path).films] == values.tolist()
+
+
+def test_the_parts_are_those_at_the_fusion_weight(tmp_path: Path) -> None:
+    folder = small(tmp_path)
+    assert folder.has_parts
+    for row, film in enumerate(folder.films):
+        assert [film.mean_z, film.top_z] == pytest.approx(folder.array("parts")[row, :, 60].tolist())
+    assert folder.films[0].mean_z == pytest.approx((2.8 - 1) / 2)
+
+
+def test_a_folder_of_an_engine_without_parts_opens(tmp_path: Path) -> None:
+    folder = small(tmp_path)
+    scores = tmp_path / "scores.csv"
+    with scores.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    with scores.open("w", newline="") as file:
+        names = ["image", "filename", "global", "region", "fused", "error"]
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(lines)
+    for name in ("parts.npy", "family.npy"):
+        (tmp_path / name).unlink()
+    again = ScoredFolder(tmp_path)
+    assert not again.has_parts
+    assert [film.fused for film in again.films] == [film.fused for film in folder.films]
+    assert np.isnan([film.mean_z for film in again.films]).all()
 
 
 def test_names_of_a_later_release_are_ignored(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ from ml_engine.core.detector import pipeline
 from ml_engine.core.detector.pipeline import Calibration, Choice, FittedDetector
 from ml_engine.core.errors import EngineError, IncompatibleModel
 from ml_engine.core.film.masking import HardMask
-from ml_engine.core.score import fusion
+from ml_engine.core.score import film_scores, fusion
 
-CONFIG = PipelineConfig.from_preset("default").replace(size=64, grid=2, rate=0.2)
+CONFIG = PipelineConfig.from_preset("default").replace(size=64, grid=2, rate=0.2, image_score="top")
+COMBINED = CONFIG.replace(image_score="mean+top")
 
 
 def maps(n: int, seed: int = 0) -> np.ndarray:
@@ -46,9 +48,10 @@ def detector(config: PipelineConfig = CONFIG, weight: float = 0.25) -> FittedDet
     )
 
 
+@pytest.mark.parametrize("how", ["top", "mean+top"])
 @pytest.mark.parametrize("standardise", [True, False])
-def test_save_and_load_give_a_detector_that_scores_the_same(tmp_path: Path, standardise: bool) -> None:
-    fitted = detector(CONFIG.replace(standardise=standardise))
+def test_save_and_load_give_a_detector_that_scores_the_same(tmp_path: Path, standardise: bool, how: str) -> None:
+    fitted = detector(CONFIG.replace(standardise=standardise, image_score=how))
     pipeline.save_detector(fitted, tmp_path / "d.safetensors")
 
     again = pipeline.load_detector(tmp_path / "d.safetensors")
@@ -137,7 +140,7 @@ def test_a_percentile_threshold_marks_the_configured_share_of_normal_patches() -
 
     threshold = pipeline.threshold(fitted)
 
-    marked = fusion.fuse(pipeline.normal_values(fitted), 0.25) > threshold["value"]
+    marked = fusion.fuse(fitted.calibration.values, 0.25) > threshold["value"]
     assert marked.sum() / (5 * 56) == pytest.approx(0.2, abs=0.01)
     assert (threshold["kind"], threshold["note"]) == ("percentile", "")
 
@@ -147,7 +150,7 @@ def test_a_film_threshold_is_a_normal_films_highest_patch() -> None:
 
     threshold = pipeline.threshold(fitted)
 
-    highest = sorted(np.nanmax(fusion.fuse(pipeline.normal_values(fitted), 0.25), axis=(1, 2)))
+    highest = sorted(np.nanmax(fusion.fuse(fitted.calibration.values, 0.25), axis=(1, 2)))
     assert threshold["value"] == highest[3]  # ceil(6 * 0.66) = 4th of 5
     assert threshold["expected"] == pytest.approx(2 / 6)
     assert 0 < threshold["low"] < 2 / 6 < threshold["high"] < 1
@@ -176,6 +179,60 @@ def test_scores_of_calibration_films_are_comparable_with_those_of_new_films() ->
     np.testing.assert_array_equal(
         pipeline.normal_scores(plain), pipeline.score_maps(plain.calibration.maps, plain).fused
     )
+
+
+def test_the_combined_score_is_the_sum_of_its_parts_and_each_normal_is_held_out() -> None:
+    fitted, raw = detector(COMBINED), maps(3)
+
+    scores = pipeline.score_maps(raw, fitted)
+
+    assert scores.parts.shape == (3, 2, 101)
+    assert scores.family.shape == (3, len(film_scores.FAMILY), 101)
+    np.testing.assert_allclose(scores.sweep, scores.parts.sum(axis=1), rtol=1e-5, atol=1e-5)
+    normals = fitted.calibration.values
+    expected = film_scores.held_out_parts(film_scores.part_scores(normals)).sum(axis=1)[:, 25]
+    np.testing.assert_allclose(pipeline.normal_scores(fitted), expected, rtol=1e-9)
+    own = pipeline.score_maps(fitted.calibration.maps, fitted).fused
+    assert np.abs(pipeline.normal_scores(fitted)).max() > np.abs(own).max()
+
+
+def test_both_parts_are_there_whatever_the_film_score_is() -> None:
+    by_top, combined = (pipeline.score_maps(maps(3), detector(config)) for config in (CONFIG, COMBINED))
+
+    np.testing.assert_array_equal(by_top.parts, combined.parts)
+    np.testing.assert_array_equal(by_top.family, combined.family)
+    assert (by_top.fused != combined.fused).all()
+
+
+def test_a_detector_without_stored_statistics_of_its_parts_computes_them(tmp_path: Path) -> None:
+    pipeline.save_detector(detector(), tmp_path / "d.safetensors")
+    tensors, header = files.read_tensors(tmp_path / "d.safetensors")
+    del tensors["parts.mean"], tensors["parts.std"]
+    files.write_tensors(tmp_path / "d.safetensors", tensors, header)
+
+    parts = pipeline.load_detector(tmp_path / "d.safetensors").scores(maps(3)).parts
+
+    np.testing.assert_allclose(parts, detector().scores(maps(3)).parts, rtol=1e-6)
+
+
+def test_cross_fitted_films_are_each_compared_with_the_others() -> None:
+    fitted = detector(COMBINED)
+    own = replace(fitted, calibration=replace(fitted.calibration, source="fit, 5 folds of patients"))
+
+    by_the_others = pipeline.cross_fitted_scores(own.calibration.maps, own)
+
+    np.testing.assert_allclose(by_the_others.fused, pipeline.normal_scores(own), rtol=1e-6)
+    np.testing.assert_array_equal(
+        pipeline.cross_fitted_scores(maps(3), fitted).fused, pipeline.score_maps(maps(3), fitted).fused
+    )
+
+
+def test_the_combined_score_needs_two_normals() -> None:
+    config = COMBINED.replace(standardise=False)
+    with pytest.raises(EngineError, match=r"The film score mean\+top is standardised by at least 2 normal films"):
+        pipeline.calibrate(maps(1), source="calibrate", config=config)
+    with pytest.raises(EngineError, match="normal films that calibrate, and there are 0"):
+        pipeline.calibrate(maps(0), source="", config=config.replace(image_score="top", image_score_tried="mean+top"))
 
 
 def test_standardisation_is_finite_where_masked() -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from ml_engine.core.score import fusion
 
@@ -39,45 +38,6 @@ def test_standardises_each_position_and_channel_on_its_own() -> None:
     expected = (float(raw[1, 0, 2, 3]) - float(mean[0, 2, 3])) / float(std[0, 2, 3])
     np.testing.assert_allclose(standardised[1, 0, 2, 3], expected)
     assert np.isnan(standardised[:, :, 0, :2]).all()
-
-
-def test_maximum_leaves_out_masked_patches() -> None:
-    fused = fusion.standardised(maps(), None, None)[:, 0]
-
-    scores = fusion.image_scores(fused, how="max", top_share=0.01)
-
-    np.testing.assert_array_equal(scores, np.nanmax(fused.reshape(3, -1), axis=1))
-
-
-@pytest.mark.parametrize(("share", "count"), [(0.01, 1), (0.25, 4), (0.5, 7), (1.0, 14)])
-def test_top_share_is_the_mean_of_the_highest_scored_patches(share: float, count: int) -> None:
-    fused = fusion.standardised(maps(), None, None)[:, 0]
-
-    scores = fusion.image_scores(fused, how="top", top_share=share)
-
-    for film, score in zip(fused, scores, strict=True):
-        highest = sorted(film[~np.isnan(film)].tolist(), reverse=True)[:count]
-        np.testing.assert_allclose(score, sum(highest) / count)
-
-
-def test_a_film_without_any_score_is_nan() -> None:
-    assert np.isnan(fusion.image_scores(np.full((1, 4, 4), np.nan), how="top", top_share=0.01)).all()
-
-
-def test_sweep_holds_the_scores_at_every_weight() -> None:
-    raw = fusion.standardised(maps(), None, None)
-
-    sweep = fusion.sweep(raw, how="max", top_share=0.01)
-
-    assert sweep.shape == (3, 101)
-    assert sweep.dtype == np.float32
-    for k in (0, 60, 100):
-        expected = fusion.image_scores(fusion.fuse(raw, k / 100), how="max", top_share=0.01)
-        np.testing.assert_allclose(sweep[:, k], expected, rtol=1e-6)
-
-
-def test_the_sweep_of_no_films_is_empty() -> None:
-    assert fusion.sweep(np.zeros((0, 2, 4, 4)), how="max", top_share=0.01).shape == (0, 101)
 
 
 def test_weights_step_by_a_hundredth() -> None:

@@ -16,10 +16,10 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.detector import pipeline
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.core.film.masking import HardMask
-from ml_engine.core.score import fusion, model_selection
+from ml_engine.core.score import film_scores, fusion, model_selection
 from ml_engine.core.score.model_selection import Candidate
 
-PLAIN = PipelineConfig(size=64, grid=2, rate=0.1, mask_keep=None, standardise=False)
+PLAIN = PipelineConfig(size=64, grid=2, rate=0.1, mask_keep=None, standardise=False, image_score="top")
 CONFIG = PLAIN.replace(neighbours_tried="3", rate_tried="0.4", top_share_tried="0.2")
 CPU = torch.device("cpu")
 
@@ -30,8 +30,8 @@ def noise(candidates: int, films: int, seed: int) -> np.ndarray:
 
 def choose(maps: np.ndarray, abnormal: np.ndarray, config: PipelineConfig, patients: list[str] | None = None):
     names = patients or [str(k) for k in range(len(abnormal))]
-    normals = [np.zeros((0, 2, 8, 8), np.float32)] * len(maps)
-    return model_selection.choose(maps, abnormal, normals, [(None, None)] * len(maps), config, patients=names)
+    values = list(maps.astype(np.float64))
+    return model_selection.choose(values, abnormal, [None] * len(maps), config, patients=names)
 
 
 def test_candidates_are_all_rates_with_all_k_the_configured_pair_first() -> None:
@@ -87,7 +87,7 @@ def test_the_best_alternative_is_chosen() -> None:
         candidate = Candidate(row["rate"], row["neighbours"])
         at = model_selection.candidates(CONFIG).index(candidate)
         fused = fusion.fuse(maps[at].astype(np.float64), row["weight"])
-        scores = fusion.image_scores(fused, how="top", top_share=row["top_share"])
+        scores = film_scores.image_scores(fused, how="top", top_share=row["top_share"])
         assert row["auroc"] == pytest.approx(roc_auc_score(abnormal, scores), abs=1e-6)
     best = max(row["auroc"] for row in choice.table)
     assert choice.aurocs[round(choice.weight * 100)] == best
@@ -169,11 +169,78 @@ def test_too_few_patients_for_nested_folds_are_reported() -> None:
     assert choice.nested is not None or choice.note.startswith("Nested folds need")
 
 
-def test_scores_under_different_alternatives_are_made_comparable() -> None:
-    normals = np.array([10.0, 12.0, 14.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_weighted_aurocs_equal_those_of_repeated_films(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    sweeps = generator.integers(0, 6, (2, 15, 101)).astype(float)  # with ties
+    abnormal = np.arange(15) % 3 == 0
+    counts = generator.integers(0, 3, (4, 15))
+    counts[:, :2] = 1  # both classes are there
 
-    np.testing.assert_allclose(model_selection._comparable(np.array([12.0, 16.0]), normals), [0, 2])
-    np.testing.assert_allclose(model_selection._comparable(np.array([3.0]), normals[:1]), [3])
+    areas = model_selection.weighted_aurocs(sweeps, abnormal, counts)
+
+    for sample in range(4):
+        repeated = np.repeat(np.arange(15), counts[sample])
+        for at in (0, 60, 100):
+            expected = roc_auc_score(abnormal[repeated], sweeps[1, repeated, at])
+            assert areas[sample, 1, at] == pytest.approx(expected, abs=1e-12)
+    assert np.isnan(model_selection.weighted_aurocs(sweeps, abnormal, counts * abnormal)).all()
+
+
+def test_the_nested_estimate_is_the_mean_over_folds_of_what_the_others_select() -> None:
+    abnormal = np.arange(30) % 2 == 1
+    maps = noise(4, 30, seed=3)
+    maps[2][abnormal, 1] += 1
+    config = CONFIG.replace(fusion_choice="config")
+    patients = [str(k) for k in range(30)]
+
+    nested = choose(maps, abnormal, config).nested
+
+    ill = {str(k) for k in np.flatnonzero(abnormal)}
+    folds = model_selection._stratified_folds(patients, ill, folds=5, seed=config.seed)
+    names = [(k, share) for k in range(4) for share in (0.01, 0.2)]
+    scores = [
+        film_scores.image_scores(fusion.fuse(maps[k].astype(float), 0.6), how="top", top_share=q) for k, q in names
+    ]
+    areas = []
+    for fold in range(5):
+        inside = folds == fold
+        best = max(scores, key=lambda column: roc_auc_score(abnormal[~inside], column[~inside]))
+        areas.append(roc_auc_score(abnormal[inside], best[inside]))
+    assert nested is not None
+    assert nested.auroc == pytest.approx(np.mean(areas), abs=1e-9)
+
+
+def test_the_interval_of_the_nested_estimate_holds_the_optimism_of_selecting_again() -> None:
+    """On noise every replicate selects something else, so that the interval reaches 0.5."""
+    abnormal = np.arange(40) % 2 == 1
+
+    nested = choose(noise(4, 40, seed=5), abnormal, CONFIG.replace(top_share_tried="0.05,0.2,1")).nested
+
+    assert nested is not None
+    assert nested.low < 0.5 < nested.high
+    assert nested.high - nested.low > 0.15
+
+
+def test_kinds_of_film_score_are_chosen_on_tune() -> None:
+    abnormal = np.arange(40) % 2 == 1
+    maps = noise(1, 40, seed=0)
+    maps[0][abnormal] += 0.4  # diffuse: the mean of all patches shows it
+    config = PLAIN.replace(image_score="max", image_score_tried="mean, top, box", top_share_tried="0.2")
+
+    choice = choose(maps, abnormal, config)
+
+    assert choice.image_score == "mean"
+    assert [(row["image_score"], row["top_share"]) for row in choice.table] == [
+        ("max", 0.01), ("box", 0.01), ("mean", 0.01), ("top", 0.01), ("top", 0.2),
+    ]  # fmt: skip
+
+
+def test_unknown_or_unused_film_scores_are_refused() -> None:
+    with pytest.raises(InvalidConfig, match=r"image_score_tried is 'median': choose one of mean\+top, mean, top"):
+        PLAIN.replace(image_score_tried="mean,median")
+    with pytest.raises(InvalidConfig, match=r"top_share_tried is '0\.2': it must be empty, since top is not among"):
+        PLAIN.replace(image_score="mean", top_share_tried="0.2")
 
 
 def test_the_detector_holds_the_chosen_and_the_configured_values(tmp_path: Path) -> None:
@@ -201,7 +268,7 @@ def test_the_detector_holds_the_chosen_and_the_configured_values(tmp_path: Path)
     again = pipeline.load_detector(tmp_path / "d.safetensors")
 
     assert (again.config.rate, again.config.neighbours) == (0.1, 3)
-    assert again.configured == {"rate": 0.1, "neighbours": 1, "top_share": 0.01}
+    assert again.configured == {"rate": 0.1, "neighbours": 1, "image_score": "top", "top_share": 0.01}
     assert again.choice == detector.choice
     assert len(again.banks.whole.vectors) == memory_bank.bank_size(5 * 64, 0.1)
     np.testing.assert_array_equal(again.calibration.maps, calibrated[1].maps)
