@@ -195,7 +195,7 @@ def test_static_files_collect_into_a_manifest(tmp_path: Path) -> None:
 
 # --- calls that load or run code of others -------------------------------------------------------
 
-WEIGHTS = Path("ml_engine/core/backbone/weight_import.py")  # the only place that loads published .pth files
+WEIGHTS = Path("ml_engine/core/backbone/weight_conversion.py")  # the only place that loads published .pth files
 
 
 def dangers(tree: ast.AST, path: Path) -> Iterator[str]:

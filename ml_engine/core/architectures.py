@@ -16,7 +16,7 @@ from typing import Literal
 
 from ml_engine.core.errors import InvalidConfig
 
-Kind = Literal["resnet", "densenet", "stages", "tokens"]
+Kind = Literal["resnet", "densenet", "lite", "stages", "tokens"]
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 LAST = "last"
@@ -36,7 +36,7 @@ class Normalisation:
 
 
 IMAGENET_STATISTICS = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-HALF = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # many ViTs
+HALF = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # EfficientNet-Lite, many ViTs
 XRV_RANGE = Normalisation((0.5,), (1 / 2048,))  # [0, 1] to [-1024, 1024], one channel: torchxrayvision
 
 
@@ -114,6 +114,8 @@ KNOWN = {
         Backbone("resnet50", "resnet"),
         Backbone("resnet101", "resnet"),
         Backbone("densenet121", "densenet"),
+        Backbone("tf_efficientnet_lite0", "lite", HALF),
+        Backbone("tf_efficientnet_lite2", "lite", HALF),
         Backbone(XRV, "densenet", XRV_RANGE),
         Backbone("timm:convnext_tiny", "stages"),
         Backbone("timm:efficientnet_b0", "stages"),

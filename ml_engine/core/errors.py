@@ -27,3 +27,7 @@ class InvalidConfig(EngineError):
 
 class AlignmentCollapsed(EngineError):
     """The aligned films left the frame during the fit of the alignment."""
+
+
+class WeightsMissing(EngineError):
+    """The weights are not in the weights folder."""

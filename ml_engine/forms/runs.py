@@ -256,10 +256,12 @@ class DetectorForm(FitForm):
 def backbone_choices(stored: list[StoredFile]) -> list[Any]:
     """The known networks and those of imported weight files, grouped by library."""
     names = list(dict.fromkeys([*BACKBONES, *(file.architecture for file in stored if file.architecture)]))
+    installed = [known.architecture for known in published_weights.all_known() if known.package]
     missing = "" if importlib.util.find_spec("timm") else " (timm is not installed here)"
     return [
         AS_PRESET,
-        ("torchvision", [(n, n) for n in names if not n.startswith(TIMM) and n != XRV]),
+        ("torchvision", [(n, n) for n in names if not n.startswith(TIMM) and n not in (XRV, *installed)]),
+        ("EfficientNet-Lite, with weights that come with Hilum", [(n, n) for n in installed]),
         ("Trained on chest X-rays", [(XRV, f"{XRV}: torchxrayvision's DenseNet-121")]),
         (f"timm{missing}", [(n, n.removeprefix(TIMM)) for n in names if n.startswith(TIMM)]),
     ]
@@ -267,7 +269,7 @@ def backbone_choices(stored: list[StoredFile]) -> list[Any]:
 
 def weights_choices(stored: list[StoredFile]) -> list[Any]:
     labels = {
-        published_weights.IMAGENET: "imagenet: torchvision's IMAGENET1K_V1",
+        published_weights.IMAGENET: "imagenet: torchvision's IMAGENET1K_V1, or what comes with Hilum",
         published_weights.IMAGENET_V2: "imagenet-v2: torchvision's IMAGENET1K_V2",
         published_weights.DINOV2: "dinov2: of vit_small and vit_base_patch14_dinov2",
     }

@@ -11,7 +11,7 @@ from ml_engine.core import errors
 from tests.paths import ROOT
 
 KINDS = {name for name in vars(errors) if isinstance(vars(errors)[name], type)} | {
-    "InvalidManifest", "WeightsMissing", "FolderBusy", "IncompleteJson", "ReportMissing", "FitScoresMissing",
+    "InvalidManifest", "FolderBusy", "IncompleteJson", "ReportMissing", "FitScoresMissing",
     "ResultsMissing",
 }  # fmt: skip
 WORDS = 3  # consecutive words of the message that a test must contain

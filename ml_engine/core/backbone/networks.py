@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import torch
 import torch.nn as nn
-import torchvision
 from torch import Tensor
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ml_engine.core import architectures
 from ml_engine.core.architectures import LAST, LAYERS, TIMM, XRV, Backbone, Normalisation
+from ml_engine.core.backbone.efficientnet_lite import SHAPES, EfficientNetLite, InvertedBlock, SeparableBlock
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import InvalidConfig
 
@@ -50,11 +50,17 @@ def _create(name: str) -> nn.Module:
         return _create_timm(name)
     if name == XRV:
         return _create_xrv()
+    if name in SHAPES:
+        return EfficientNetLite(name)
+    import torchvision  # takes a second, and EfficientNet-Lite needs neither it nor timm
+
     return cast(nn.Module, torchvision.models.get_model(name, weights=None))
 
 
 def _create_xrv() -> nn.Module:
     """torchxrayvision's DenseNet-121: one input channel and 18 findings (Cohen et al. 2022)."""
+    import torchvision
+
     network = cast(nn.Module, torchvision.models.densenet121(weights=None, num_classes=XRV_FINDINGS))
     first = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
     nn.init.kaiming_normal_(first.weight)
@@ -129,8 +135,8 @@ class Intermediates(nn.Module):
 def trunk(network: nn.Module, config: PipelineConfig) -> nn.Module:
     """The frozen network up to the last layer of ``config``, for films of the config's size.
 
-    Called with (B, C, S, S), it returns a list of float32 maps (B, D, h, w), one for each layer. In ResNets and
-    DenseNets, batch normalisation that follows a convolution is folded into it. Raises InvalidConfig for a layer that
+    Called with (B, C, S, S), it returns a list of float32 maps (B, D, h, w), one for each layer. In all networks but
+    timm's, batch normalisation that follows a convolution is folded into it. Raises InvalidConfig for a layer that
     the network does not have.
     """
     backbone = architectures.find(config.backbone)
@@ -139,6 +145,8 @@ def trunk(network: nn.Module, config: PipelineConfig) -> nn.Module:
         cut: nn.Module = _resnet(network, config.layer_names)
     elif backbone.kind == "densenet":
         cut = _densenet(network, config.layer_names)
+    elif backbone.kind == "lite":
+        cut = _lite(network, config.layer_names)
     elif backbone.kind == "tokens":
         cut = _tokens(network, config, backbone)
     else:
@@ -213,6 +221,26 @@ def _densenet(network: nn.Module, layers: tuple[str, ...]) -> Stages:
             parts[f"transition{number - 1}"] = _child(features, f"transition{number - 1}")
         parts[name] = block
     return Stages(parts, layers)
+
+
+def _lite(network: nn.Module, layers: tuple[str, ...]) -> Stages:
+    """Layer 1 to 4 are the second, third, fifth and seventh stage: the last ones of their strides."""
+    first, second, third, *others = _child(network, "blocks").children()
+    stem = nn.Sequential(_folded(network.conv_stem, network.bn1), nn.ReLU6(inplace=True))
+    parts = {
+        "stem": nn.Sequential(stem, first),
+        "layer1": second,
+        "layer2": third,
+        "layer3": nn.Sequential(*others[:2]),
+        "layer4": nn.Sequential(*others[2:]),
+    }
+    used = {name: parts[name] for name in ("stem", *LAYERS[: LAYERS.index(layers[-1]) + 1])}
+    for block in (module for part in used.values() for module in part.modules()):
+        if isinstance(block, SeparableBlock | InvertedBlock):
+            for convolution, norm in block.PAIRS:
+                setattr(block, convolution, _folded(getattr(block, convolution), getattr(block, norm)))
+                setattr(block, norm, nn.Identity())
+    return Stages(used, layers)
 
 
 def _stages(network: nn.Module, config: PipelineConfig) -> Intermediates:

@@ -14,6 +14,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from ml_engine.core.architectures import TIMM, XRV
+from ml_engine.core.backbone import efficientnet_lite
 from ml_engine.core.backbone.networks import on_meta
 from ml_engine.core.errors import IncompatibleModel
 
@@ -59,9 +60,11 @@ def convert(tensors: dict[str, Tensor], architecture: str) -> dict[str, Tensor]:
 
 def features_only(tensors: dict[str, Tensor], architecture: str) -> dict[str, Tensor]:
     """The tensors without those that features do not need (the classifier of a timm network, torchxrayvision's
-    operating points), and with current names in place of old DenseNet names."""
+    operating points), and with current names in place of old DenseNet names and of EfficientNet-Lite's package."""
     if architecture == XRV:
         return {name: value for name, value in tensors.items() if name != "op_threshs"}
+    if architecture in efficientnet_lite.SHAPES:
+        return efficientnet_lite.renamed(tensors, architecture)
     if architecture.startswith("densenet"):
         return {_OLD_DENSE.sub(r"\1", name): value for name, value in tensors.items()}
     if not architecture.startswith(TIMM):

