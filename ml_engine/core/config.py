@@ -65,16 +65,18 @@ class PipelineConfig:
     )
 
     backbone: str = setting(
-        "wide_resnet50_2",
-        "Network that extracts the patch features: one of torchvision's, or timm:NAME for any of timm's.",
+        "tf_efficientnet_lite2",
+        "Network that extracts the patch features: EfficientNet-Lite, one of torchvision's, or timm:NAME for any of "
+        "timm's.",
         symbol="f",
         choices=BACKBONES,
         is_open=True,
     )
     weights: str = setting(
         "imagenet",
-        "imagenet = torchvision's IMAGENET1K_V1; imagenet-v2 and dinov2 where they are published for the backbone; "
-        "random = an untrained network, for trials only; or the name of an imported file.",
+        "imagenet = those of EfficientNet-Lite that come with Hilum, or torchvision's IMAGENET1K_V1; imagenet-v2 and "
+        "dinov2 where they are published for the backbone; random = an untrained network, for trials only; or the name "
+        "of an imported file.",
     )
     layers: str = setting(
         "layer2+layer3",

@@ -22,7 +22,7 @@ def test_the_paper_preset_has_the_values_of_the_paper() -> None:
 
 def test_the_default_preset() -> None:
     default = AlignmentConfig.preset("default")
-    assert (default.method, default.initialisation) == ("network+search", "residual-bounded")
+    assert (default.method, default.initialisation) == ("search", "residual-bounded")
     assert (default.rounds, default.perceptual, default.size) == (3, 1, 224)
     assert default.normalise_losses and default.valid_only and default.coarse_to_fine and default.fallback
 

@@ -9,7 +9,15 @@ import torch
 from ml_engine.core.alignment.network import BOUNDS, residual_theta
 from ml_engine.core.alignment_config import AlignmentConfig
 
-SMALL: dict[str, Any] = {"perceptual": 0.0, "size": 64, "epochs": 2, "rounds": 2, "batch": 4, "search_steps": 4}
+SMALL: dict[str, Any] = {
+    "method": "network+search",
+    "perceptual": 0.0,
+    "size": 64,
+    "epochs": 2,
+    "rounds": 2,
+    "batch": 4,
+    "search_steps": 4,
+}
 
 
 def small_config(**changes: Any) -> AlignmentConfig:
