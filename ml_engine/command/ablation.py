@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_engine.command.console import Console, print_selection, report_outcome
 from ml_engine.command.options import add_settings, config_from_options
-from ml_engine.command.prepare_run import prepare_folder, provide_perceptual_weights, provide_weights
+from ml_engine.command.prepare_run import prepare_folder, provide_backbone
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
 from ml_engine.core.errors import InvalidConfig
@@ -52,10 +52,9 @@ def ablation_command(options: argparse.Namespace) -> int:
     images, csv = _films(options, console)
     selection = manifest.for_fit_and_score(manifest.read_csv(csv), preset=config.preset, seed=config.seed)
     manifest.check_parts(selection.rows, config)
+    config = provide_backbone(config, console, fits_alignment=True)
     rows = manifest.with_hashes(selection.rows, images)
     print_selection(selection, console)
-    config = config.replace(weights=provide_weights(config.weights, config.backbone, console))
-    provide_perceptual_weights(config, console)
     identity = weights.named(config.weights, config.backbone, folder=weights.default_folder())
     spec = RunSpec("ablation", config, name="ablation", weights=identity, figures=figures)
     prepare_folder(options.out, spec, rows)

@@ -18,7 +18,7 @@ from ml_engine.command.prepare_run import (
     model_inputs,
     open_detector,
     prepare_folder,
-    provide_weights,
+    provide_backbone,
 )
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
@@ -118,9 +118,10 @@ def bank_study_command(options: argparse.Namespace) -> int:
     manifest.check_parts(studied, config)
     parts = [row.part for row in studied]
     check_reachable(plan, normals=parts.count("fit"), abnormals=parts.count("tune"))
+    fits_alignment = config.align == "network" and options.alignment is None
+    config = provide_backbone(config, console, fits_alignment=fits_alignment)
     rows = manifest.with_hashes(selection.rows, options.images)
     print_selection(selection, console)
-    config = config.replace(weights=provide_weights(config.weights, config.backbone, console))
     out: Path = options.out
     inputs = {}
     if config.align == "network":
@@ -163,6 +164,7 @@ def blind_spots_command(options: argparse.Namespace) -> int:
         }
     )
     config = _on_device(detector.config, options)
+    weights.require(config.weights, config.backbone, folder=weights.default_folder())
     drawn = draw_normals(manifest.read_csv(options.csv), plan, config)
     rows = manifest.with_hashes(drawn, options.images)
     out: Path = options.out

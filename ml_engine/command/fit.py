@@ -9,7 +9,7 @@ from typing import Any
 from ml_engine.command import alignment_inputs
 from ml_engine.command.console import Console, print_detector, print_selection, report_outcome
 from ml_engine.command.options import add_films, add_settings, config_from_options
-from ml_engine.command.prepare_run import fit_alignment_first, prepare_folder, provide_weights
+from ml_engine.command.prepare_run import fit_alignment_first, prepare_folder, provide_backbone
 from ml_engine.core import files
 from ml_engine.core.backbone import feature_store, networks, weights
 from ml_engine.engine import manifest
@@ -41,10 +41,10 @@ def fit_command(options: argparse.Namespace) -> int:
     user_inputs = alignment_inputs.inputs_to_fit(options, config, [line["filename"] for line in table])
     manifest.check_parts(selection.rows, config)  # before the alignment, which may take hours
     networks.require(config)
+    console = Console()
+    config = provide_backbone(config, console, fits_alignment=config.align == "network")  # before films are read
     rows = manifest.with_hashes(selection.rows, options.images)
     out: Path = options.out
-    console = Console()
-    config = config.replace(weights=provide_weights(config.weights, config.backbone, console))
     print_selection(selection, console)
     inputs = {}
     unreadable = 0

@@ -1,4 +1,4 @@
-"""What the commands do before a run: download weights, write the run folder, fit the alignment that a run needs."""
+"""What the commands do before a run: provide weights, write the run folder, fit the alignment that a run needs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ml_engine.engine import run_folder as run_folders
 from ml_engine.engine.outcome import Outcome
 from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.run_kinds import KINDS, RunKind
+from ml_engine.engine.stages import needed_weights
 from ml_engine.engine.stages.runner import run_folder
 
 
@@ -30,10 +31,20 @@ def provide_weights(name: str, architecture: str, console: Console) -> str:
     return weight_import.ensure(name, architecture, folder=weights.default_folder(), progress=progress)
 
 
+def provide_backbone(config: PipelineConfig, console: Console, *, fits_alignment: bool) -> PipelineConfig:
+    """The config with the name of its weights, after all weights that a fit needs have been provided."""
+    if fits_alignment:
+        provide_perceptual_weights(config, console)
+    return config.replace(weights=provide_weights(config.weights, config.backbone, console))
+
+
 def provide_perceptual_weights(config: PipelineConfig, console: Console) -> None:
-    """Download VGG's weights if the alignment's network has a perceptual loss."""
-    if config.weights != weights.RANDOM and config.alignment.uses_network and config.alignment.perceptual > 0:
-        provide_weights(weights.IMAGENET, "vgg19", console)
+    """Download VGG's weights if the alignment's network has a perceptual loss. For a trial with random weights nothing
+    is downloaded: WeightsMissing is raised."""
+    for name, architecture in needed_weights.of_alignment(config):
+        if config.weights == weights.RANDOM:
+            weights.require(name, architecture, folder=weights.default_folder())
+        provide_weights(name, architecture, console)
 
 
 def open_detector(model: Path) -> FittedDetector:
@@ -71,7 +82,6 @@ def fit_alignment_first(
 ) -> Outcome:
     """Fit the alignment for the run in ``out`` in OUT/alignment-run, and link it into that run's inputs. ``extra`` are
     further input files of the alignment fit: contents by name."""
-    provide_perceptual_weights(config, console)
     aligning = manifest.alignment_rows(rows)
     spec = RunSpec(kind="fit_alignment", config=config, name="alignment", inputs=alignment_inputs.hashes(extra))
     prepare_folder(out / "alignment-run", spec, aligning)

@@ -11,6 +11,7 @@ from ml_engine.command.console import Console, print_selection, report_outcome
 from ml_engine.command.options import PLACES, add_films, add_model, add_settings, config_from_options, explicit_settings
 from ml_engine.command.prepare_run import link_model, model_inputs, open_detector, prepare_folder
 from ml_engine.core import files
+from ml_engine.core.backbone import weights
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.engine import manifest
@@ -37,6 +38,7 @@ def score_command(options: argparse.Namespace) -> int:
     model: Path = options.model
     detector = open_detector(model)
     config = config_for_model(options, detector.config)
+    weights.require(config.weights, config.backbone, folder=weights.default_folder())
     table = manifest.read_csv(options.csv)
     selection = manifest.for_score(table)
     user_inputs = alignment_inputs.inputs_to_score(options, detector.config, [line["filename"] for line in table])

@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_engine.command.console import Console, print_selection, report_outcome
 from ml_engine.command.options import add_films, add_settings, config_from_options
-from ml_engine.command.prepare_run import prepare_folder, provide_perceptual_weights, provide_weights
+from ml_engine.command.prepare_run import prepare_folder, provide_backbone, provide_weights
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
 from ml_engine.core.config import PipelineConfig
@@ -47,13 +47,11 @@ def sweep_command(options: argparse.Namespace) -> int:
     console = Console()
     selection = manifest.for_fit_and_score(manifest.read_csv(options.csv), preset=config.preset, seed=config.seed)
     manifest.check_parts(selection.rows, config)
-    rows = manifest.with_hashes(selection.rows, options.images)
-    print_selection(selection, console)
-    config = config.replace(weights=provide_weights(config.weights, config.backbone, console))
-    if config.align == "network":
-        provide_perceptual_weights(config, console)
+    config = provide_backbone(config, console, fits_alignment=config.align == "network")
     for backbone, name in dict.fromkeys(_weights(planned, config)):
         provide_weights(name, backbone, console)
+    rows = manifest.with_hashes(selection.rows, options.images)
+    print_selection(selection, console)
     identity = weights.named(config.weights, config.backbone, folder=weights.default_folder())
     prepare_folder(options.out, RunSpec("sweep", config, name="sweep", weights=identity, axes=axes), rows)
     console.say(planned.forecast(config) + ", one after the other")

@@ -8,7 +8,8 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 
-from ml_engine.core.backbone.weights import StoredFile, list_files
+from ml_engine.core.backbone.weights import IMAGENET, StoredFile, WeightsMissing, list_files, require
+from ml_engine.core.config import PRESETS, PipelineConfig
 
 
 def run_folder(run_uuid: UUID) -> Path:
@@ -30,12 +31,25 @@ def stored_weights() -> list[StoredFile]:
 
 def has_vgg_weights() -> bool:
     """Whether the alignment's perceptual loss can be computed."""
-    return any(weights_folder().glob("vgg19-*.safetensors"))
+    return _has_weights(IMAGENET, "vgg19")
 
 
-def has_imagenet_weights() -> bool:
-    """Whether the ImageNet weights of the presets' backbone are in the data folder."""
-    return any(weights_folder().glob("wide_resnet50_2-95faca4d*.safetensors"))
+def missing_of_presets() -> list[str]:
+    """The weights of the presets that are not on this machine: "imagenet of wide_resnet50_2 (preset paper)"."""
+    configs = {name: PipelineConfig.from_preset(name) for name in PRESETS}
+    return [
+        f"{config.weights} of {config.backbone} (preset {name})"
+        for name, config in configs.items()
+        if not _has_weights(config.weights, config.backbone)
+    ]
+
+
+def _has_weights(name: str, architecture: str) -> bool:
+    try:
+        require(name, architecture, folder=weights_folder())
+    except WeightsMissing:
+        return False
+    return True
 
 
 def keep_model(path: Path) -> str:

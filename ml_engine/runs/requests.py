@@ -15,9 +15,12 @@ from django.db.models import Q
 
 from ml_engine.core.backbone.weights import RANDOM
 from ml_engine.core.config import PipelineConfig, preparation_difference
+from ml_engine.core.errors import EngineError
 from ml_engine.core.json_objects import IncompleteJson
 from ml_engine.engine import manifest
 from ml_engine.engine.reports import DetectorReport
+from ml_engine.engine.stages import needed_weights
+from ml_engine.engine.stages.plans import ExperimentPlan
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState
 from ml_engine.runs import paths
 from ml_engine.runs.lifecycle import RunRefused, publish_on_commit
@@ -289,8 +292,7 @@ def check_films(split: Split, parts: list[str], *, why: str) -> None:
 
 
 def check_weights(config: PipelineConfig) -> None:
-    """Raises RunRefused for weights of another backbone. A missing file is not refused: it may arrive before the run
-    starts, and the run reports it if it does not."""
+    """Raises RunRefused for weights of another backbone. (`queue` refuses missing ones.)"""
     for file in paths.stored_weights():
         if file.name == config.weights and file.architecture not in ("", config.backbone):
             raise RunRefused(
@@ -367,7 +369,21 @@ def _check_not_failed(run: Run) -> None:
 
 
 @transaction.atomic
-def queue(request: RunRequest, *, datasets: Sequence[Dataset] = (), **fields: Any) -> Run:
+def queue(
+    request: RunRequest,
+    *,
+    kind: RunKind,
+    datasets: Sequence[Dataset] = (),
+    planned: ExperimentPlan | None = None,
+    **fields: Any,
+) -> Run:
+    """Store the run and publish it. `planned` are the experiments of an ablation or a sweep. Raises RunRefused for
+    weights that are not on this machine, whose weights folder the workers share."""
+    try:
+        config = PipelineConfig.from_json(fields["config"])
+        needed_weights.require(kind, config, planned=planned, folder=paths.weights_folder())
+    except EngineError as refusal:
+        raise RunRefused(str(refusal)) from refusal
     run = Run.objects.create(
         site=request.site,
         name=request.name.strip(),
@@ -375,6 +391,7 @@ def queue(request: RunRequest, *, datasets: Sequence[Dataset] = (), **fields: An
         tags=list(request.tags),
         requested_by=request.requested_by,
         clone_of=request.clone_of,
+        kind=kind,
         **fields,
     )
     run.datasets.set(datasets)

@@ -62,6 +62,7 @@ def _queue(request: RunRequest, kind: RunKind, *, split: Split, config: Pipeline
     return queue(
         request,
         kind=kind,
+        planned=planned,
         split=split,
         config=config.to_json(),
         asked=planned.asked,

@@ -183,7 +183,7 @@ def new(request: SignedInRequest, kind: str) -> HttpResponse:
         saved = form.save()
         if saved is not None:
             return redirect("ml_engine:run", saved.uuid)
-    context = {"room": "runs", "form": form, "clone_of": clone_of, **_weights(form)}
+    context = {"room": "runs", "form": form, "clone_of": clone_of, **_weights()}
     return render(request, form.template, context, status=400 if form.errors else 200)
 
 
@@ -206,8 +206,8 @@ def _site_of_query(request: SignedInRequest) -> Site | None:
     return request.hilum_site
 
 
-def _weights(form: RunForm) -> dict[str, bool]:
-    return {"has_imagenet": paths.has_imagenet_weights(), "has_vgg": paths.has_vgg_weights()}
+def _weights() -> dict[str, Any]:
+    return {"missing_weights": paths.missing_of_presets(), "has_vgg": paths.has_vgg_weights()}
 
 
 @require_POST

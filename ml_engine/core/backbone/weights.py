@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_engine.core import files, published_weights
-from ml_engine.core.backbone.weight_conversion import check_shapes, from_package, tensors_sha256
+from ml_engine.core.backbone.weight_conversion import check_shapes, from_package, packaged_file, tensors_sha256
 from ml_engine.core.errors import EngineError, IncompatibleModel
 from ml_engine.core.errors import WeightsMissing as WeightsMissing
 from ml_engine.core.published_weights import IMAGENET as IMAGENET
@@ -84,17 +84,32 @@ def resolve(name: str, architecture: str, *, folder: Path) -> Path:
     Published weights that come in an installed package are converted into the folder on the first call. Raises
     WeightsMissing, and IncompatibleModel where the package's file is damaged.
     """
+    path = _path(name, architecture, folder)
+    if not path.exists():
+        known = published_file(name, architecture)
+        return from_package(known, folder)
+    return path
+
+
+def require(name: str, architecture: str, *, folder: Path) -> None:
+    """Raises WeightsMissing unless `load_backbone` has a file to load. It is neither converted nor read."""
+    if name != RANDOM and not _path(name, architecture, folder).exists():
+        packaged_file(published_file(name, architecture))
+
+
+def _path(name: str, architecture: str, folder: Path) -> Path:
+    """The path in the folder; it exists, unless the file comes in a package. Raises WeightsMissing."""
     if name in SETS:
         known = published_file(name, architecture)
         path = folder / known.stored_name
-        if path.exists():
+        if path.exists() or known.package:
             return path
-        if known.package:
-            return from_package(known, folder)
+        without = "For a trial without them, choose weights random."
+        if architecture == "vgg19":
+            without = "Or set alignment.perceptual=0 to fit the alignment without the loss that needs them."
         raise WeightsMissing(
             f"The {_WORDS.get(name, name)} weights of {architecture} are not on this machine. {_HOW_TO_GET} "
-            f"python manage.py weights import FILE. The file is {known.file_name}, from {known.url}. "
-            "For a trial without them, choose weights random."
+            f"python manage.py weights import FILE. The file is {known.file_name}, from {known.url}. {without}"
         )
     path = folder / Path(name).name
     if Path(name).name != name or not path.exists():

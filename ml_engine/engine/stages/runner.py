@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import torch
 
 from ml_engine.core import determinism
-from ml_engine.core.backbone import feature_store, networks
+from ml_engine.core.backbone import feature_store, networks, weights
 from ml_engine.core.bank.nearest_search import require_search
 from ml_engine.core.errors import EngineError
 from ml_engine.engine.outcome import ExitStatus, Outcome
@@ -26,6 +26,7 @@ from ml_engine.engine.stages import (
     fit_alignment,
     fit_detector,
     measure_alignment,
+    needed_weights,
     read_and_align,
     score,
     sweep,
@@ -158,6 +159,9 @@ def _stages(folder: RunFolder, images: Path, device: str | None, features: Path 
     require_search(context.config.search)
     networks.require(context.config)  # also for an alignment, whose config the later detector shares
     stages = _stages_of(spec)
+    if not folder.is_done(stages[0][0]):  # later, features may be there already
+        planned = PLANS[spec.kind](spec) if spec.kind in PLANS else None
+        needed_weights.require(spec.kind, context.config, planned=planned, folder=weights.default_folder())
     folder.log(f"Attempt {folder.attempt} of {spec.kind} on {context.device}, process {os.getpid()}.")
     folder.emit({"event": "started", "device": determinism.device_label(context.device)})
     for index, (name, stage) in enumerate(stages):

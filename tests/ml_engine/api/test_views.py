@@ -17,6 +17,7 @@ from tests.ml_engine import made
 pytestmark = pytest.mark.django_db
 
 SMALL = {"size": "64", "backbone": "resnet18", "weights": "random"}
+ALIGNMENT = {"alignment.epochs": "3", "alignment.perceptual": "0"}
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def address(name: str, run: Run | None = None) -> str:
 
 
 REQUESTS = [
-    ("api-fit-alignment", {"settings": {"alignment.epochs": "3"}}),
+    ("api-fit-alignment", {"settings": ALIGNMENT}),
     ("api-fit-detector", {"settings": SMALL}),
     ("api-score", {}),
 ]
@@ -146,7 +147,7 @@ def test_the_log(api: APIClient, split: Any) -> None:
 
 
 def test_the_three_kinds(api: APIClient, split: Any) -> None:
-    fields = {"name": "A", "split": str(split.uuid), "settings": {"alignment.epochs": "3"}}
+    fields = {"name": "A", "split": str(split.uuid), "settings": ALIGNMENT}
     alignment = api.post(address("api-fit-alignment"), fields, format="json")
     fields = {"name": "D", "split": str(split.uuid), "settings": SMALL, "tags": ["pilot"]}
     detector = api.post(address("api-fit-detector"), fields, format="json")
@@ -160,7 +161,7 @@ def test_the_three_kinds(api: APIClient, split: Any) -> None:
 
 
 def test_a_detector_with_its_alignment_first(api: APIClient, split: Any) -> None:
-    fields = {"name": "D", "split": str(split.uuid), "alignment": "first"}
+    fields = {"name": "D", "split": str(split.uuid), "alignment": "first", "settings": {**SMALL, **ALIGNMENT}}
     data = api.post(address("api-fit-detector"), fields, format="json").json()
     assert Run.objects.get(uuid=data["after"]).kind == RunKind.FIT_ALIGNMENT
 
@@ -183,6 +184,22 @@ def test_a_fitted_detector_by_either_address(api: APIClient, split: Any) -> None
             "fusion_weight is 0.333: it must be a whole number",
         ),
         ("api-fit-detector", {"settings": {"mystery": "1"}}, "mystery is not a setting."),
+        (
+            "api-fit-detector",
+            {"settings": {"backbone": "resnet18", "weights": "imagenet-v2", "layers": "layer2"}},
+            "weights is 'imagenet-v2': it must be imagenet",
+        ),
+        (
+            "api-fit-detector",
+            {"settings": {"backbone": "resnet18", "weights": "imagenet"}},
+            "The ImageNet weights of resnet18 are not on this machine. Download them",
+        ),
+        ("api-fit-detector", {"settings": {"weights": "mine"}}, "There are no weights called 'mine'"),
+        (
+            "api-fit-alignment",
+            {"settings": {"alignment.method": "network"}},
+            "The ImageNet weights of vgg19 are not on this machine.",
+        ),
         ("api-fit-detector", {"name": " "}, "name"),
         ("api-fit-detector", {"preset": "best"}, "preset"),
         ("api-score", {"parts": []}, "Choose what to score"),
@@ -206,7 +223,7 @@ def test_a_member_of_two_sites_names_one(api: APIClient, split: Any) -> None:
     from portal.models import Membership, User
 
     Membership.objects.create(user=User.objects.get(username="ana"), site=made.site("Busan"), role=Role.ANALYST)
-    fields = {"name": "A", "split": str(split.uuid)}
+    fields = {"name": "A", "split": str(split.uuid), "settings": ALIGNMENT}
     answer = api.post(address("api-fit-alignment"), fields, format="json")
     assert (answer.status_code, "name one in “site”" in answer.text) == (400, True)
     answer = api.post(address("api-fit-alignment"), {**fields, "site": str(split.site.uuid)}, format="json")

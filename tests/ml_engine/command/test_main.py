@@ -303,6 +303,51 @@ def test_missing_imagenet_weights_are_a_sentence_before_any_work(
     assert not (tmp_path / "m").exists()
 
 
+def test_absent_weights_are_refused_before_a_film_is_read(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The films are nowhere: if one were read, the sentence would say so."""
+    monkeypatch.setenv("HILUM_DATA_DIR", str(tmp_path / "data"))
+    nowhere = tmp_path / "nowhere"
+    absent = "The ImageNet weights of vgg19 are not on this machine."
+    fit = [
+        "--images",
+        nowhere,
+        "--csv",
+        world.csv,
+        "--out",
+        tmp_path / "m",
+        *SMALL,
+        "--set",
+        "alignment.method=network",
+    ]
+    fit += ["--set", "alignment.perceptual=1"]
+    for command in (["fit"], ["bank-study"], ["ablation", "--mask"], ["sweep", "--axis", "seed=0,1"]):
+        assert absent in refused(capsys, command[0], *fit, *command[1:])
+
+    detector = load_detector(world.model / "detector.safetensors")
+    model = tmp_path / "model"
+    model.mkdir()
+    save_detector(replace(detector, config=detector.config.replace(weights="gone")), model / "detector.safetensors")
+    score = ["--images", nowhere, "--csv", world.csv, "--model", model, "--out", tmp_path / "s"]
+    for name in ("score", "blind-spots"):
+        assert "There are no weights called 'gone' in the weights folder" in refused(capsys, name, *score)
+
+
+def test_a_run_folder_whose_weights_are_absent_reads_no_film(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HILUM_DATA_DIR", str(tmp_path / "data"))
+    spec = files.read_json(world.model / "run.json")
+    spec["config"]["weights"] = "imagenet"
+    files.write_json(tmp_path / "run" / "run.json", spec)
+    shutil.copyfile(world.model / "images.csv", tmp_path / "run" / "images.csv")
+
+    assert run("run", tmp_path / "run") == 2
+    assert "The ImageNet weights of resnet18 are not on this machine." in capsys.readouterr().out
+    assert not (tmp_path / "run" / "stages" / "inputs.npy").exists()
+
+
 BAD_FITS = {
     "no csv": (["--csv", "none.csv"], "There is no file none.csv"),
     "images elsewhere": (["--images", "nowhere"], "is in nowhere: check --images"),

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from django.test import Client
 from django.urls import reverse
 from rest_framework.test import APIClient
 
+from ml_engine.core.files import write_tensors
+from ml_engine.core.published_weights import KNOWN
 from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.runner import PLANS
 from ml_engine.models import Run, RunKind
-from ml_engine.runs import study_requests, write_folder
+from ml_engine.runs import paths, study_requests, write_folder
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import RunRequest
 from ml_engine.templatetags.runs import stage_words
@@ -114,6 +117,25 @@ def test_an_impossible_study_is_refused(split: Split, make: Any, sentence: str) 
     with pytest.raises(RunRefused, match=sentence):
         make(split)
     assert not Run.objects.exists()
+
+
+def test_a_study_is_refused_where_any_of_its_weights_are_absent(split: Split) -> None:
+    axes = {"backbone": ["resnet18", "resnet34"]}
+    with pytest.raises(RunRefused, match="The ImageNet weights of resnet34 are not on this machine"):
+        sweep_of_backbones(split, axes)
+    network = {"alignment.method": "network", "alignment.perceptual": "1"}
+    for make in (ablation, sweep):
+        with pytest.raises(RunRefused, match="The ImageNet weights of vgg19 are not on this machine"):
+            make(split, **network)
+    assert not Run.objects.exists()
+    assert sweep_of_backbones(split, {"backbone": ["tf_efficientnet_lite0", "tf_efficientnet_lite2"]}).pk
+
+
+def sweep_of_backbones(split: Split, axes: dict[str, list[str]]) -> Run:
+    """A sweep with ImageNet weights, of which those of resnet18 are there."""
+    path = paths.weights_folder() / KNOWN["resnet18"].stored_name
+    write_tensors(path, {"a": torch.zeros(1)}, {"architecture": "resnet18"})
+    return sweep(split, axes, weights="imagenet")
 
 
 def test_a_split_without_test_films_is_refused(site: Site) -> None:

@@ -197,12 +197,13 @@ def test_a_film_that_cannot_be_read_is_a_score_with_an_error(split: Any) -> None
 
 
 def test_a_refusal_of_the_engine_is_the_runs_message(split: Any) -> None:
-    config = made.small_config(weights="imagenet")
-    run = requests.request_detector(RunRequest(site=split.site, name="D"), split=split, config=config)
+    config = made.small_config(weights="imagenet").replace(align="none")
+    run = made.run(split, kind=RunKind.FIT_DETECTOR, config=config.to_json())  # its weights were deleted since
     supervisor.execute(run.uuid)
     run.refresh_from_db()
     assert run.state == RunState.FAILED
     assert run.message.startswith("The ImageNet weights of resnet18 are not on this machine.")
+    assert not (paths.run_folder(run.uuid) / "stages" / "inputs.npy").exists()  # no film was read
     assert "Traceback" not in run.message
 
 

@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from ml_engine.core.config import BACKBONES
 from ml_engine.core.files import write_tensors
+from ml_engine.core.published_weights import KNOWN, SETS
 from ml_engine.engine.reports import MapThreshold, PicturePair
 from ml_engine.engine.run_kinds import KINDS, RunKindFacts
 from ml_engine.forms.runs import OWN_FIELDS
@@ -452,13 +453,51 @@ def test_known_backbones_and_weights_are_choices(web: Client, split: Any, data_d
     assert '<option value="mine-00000000.safetensors">mine-00000000.safetensors (of timm:resnet26)</option>' in page
 
 
-def test_a_backbone_brings_its_layers_and_weights_along(web: Client, split: Any) -> None:
+def test_a_backbone_brings_its_layers_and_weights_along(web: Client, split: Any, data_dir: Path) -> None:
+    known = SETS["dinov2"]["timm:vit_small_patch14_dinov2"]
+    write_tensors(data_dir / "weights" / known.stored_name, {"a": torch.zeros(1)}, {"architecture": known.architecture})
     web.post(new("fit_detector"), fit_fields(split, backbone="timm:vit_small_patch14_dinov2", weights="", size=""))
     run = Run.objects.get()
     assert [run.config[name] for name in ("layers", "weights", "size")] == ["last", "dinov2", 224]
     clone = web.get(new("fit_detector", clone=str(run.uuid))).text
     assert '<option value="timm:vit_small_patch14_dinov2" selected>' in clone
     assert '<option value="dinov2" selected>' in clone
+
+
+def test_absent_weights_are_refused_before_the_run(web: Client, split: Any, data_dir: Path) -> None:
+    page = web.post(new("fit_detector"), fit_fields(split, weights="imagenet"))
+    assert page.status_code == 400
+    assert "The ImageNet weights of resnet18 are not on this machine. Download them" in one_line(page.text)
+    page = web.post(new("fit_detector"), fit_fields(split, alignment="first", advanced="alignment.method=network"))
+    assert "The ImageNet weights of vgg19 are not on this machine." in one_line(page.text)
+    assert "Or set alignment.perceptual=0 to fit the alignment without the loss that needs them." in one_line(page.text)
+    assert not Run.objects.exists()
+    fields = fit_fields(split, alignment="first", advanced="alignment.method=network\nalignment.perceptual=0")
+    assert web.post(new("fit_detector"), fields).status_code == 302
+    assert list(Run.objects.values_list("kind", flat=True).order_by("kind")) == ["fit_alignment", "fit_detector"]
+
+
+def test_a_detector_whose_weights_are_gone_cannot_score(web: Client, split: Any, data_dir: Path) -> None:
+    config = made.small_config(weights="mine.safetensors").to_json()
+    detector = made.detector_model(split, config=config)
+    fields = {"name": "S", "detector": detector.run.uuid, "parts": ["test"]}
+    assert "There are no weights called &#x27;mine.safetensors&#x27;" in web.post(new("score"), fields).text
+    write_tensors(data_dir / "weights" / "mine.safetensors", {"a": torch.zeros(1)}, {"architecture": "resnet18"})
+    assert web.post(new("score"), fields).status_code == 302
+
+
+def test_weights_that_come_with_hilum_need_no_file(web: Client, split: Any, data_dir: Path) -> None:
+    fields = fit_fields(split, backbone="tf_efficientnet_lite2", weights="imagenet")
+    assert web.post(new("fit_detector"), fields).status_code == 302
+    assert not (data_dir / "weights").exists()  # a web process converts nothing
+
+
+def test_the_form_names_the_presets_whose_weights_are_absent(web: Client, split: Any, data_dir: Path) -> None:
+    page = one_line(web.get(new("fit_detector")).text)
+    assert "Not on this machine:" in page
+    assert "imagenet of wide_resnet50_2 (preset paper), imagenet of wide_resnet50_2 (preset paper-448)." in page
+    write_tensors(data_dir / "weights" / KNOWN["wide_resnet50_2"].stored_name, {"a": torch.zeros(1)}, {})
+    assert "Not on this machine:" not in web.get(new("fit_detector")).text
 
 
 def test_weights_of_another_network_are_refused_before_the_run(web: Client, split: Any, data_dir: Path) -> None:
@@ -478,7 +517,8 @@ def test_an_alignment_may_be_fitted_first(web: Client, split: Any) -> None:
 
 
 def test_an_alignment_is_requested(web: Client, split: Any) -> None:
-    fields = {"name": "Mine", "split": split.uuid, "preset": "paper", "seed": 7, "advanced": "alignment.epochs=3"}
+    fields = {"name": "Mine", "split": split.uuid, "preset": "paper", "seed": 7}
+    fields["advanced"] = "alignment.epochs=3\nalignment.perceptual=0"
     web.post(new("fit_alignment"), fields)
     run = Run.objects.get()
     assert (run.kind, run.seed, run.config["alignment"]["epochs"]) == ("fit_alignment", 7, 3)
