@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn as nn
 from torch import Tensor
-from torchvision.models import ResNet, resnet18, resnet34, resnet50
 
 from ml_engine.core.alignment_config import AlignmentConfig
 
-BUILDERS = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
+if TYPE_CHECKING:  # importing torchvision takes a second, and films may not be aligned
+    from torchvision.models import ResNet
+
 # Bounds of the residual: shift as a share of half the frame, natural logarithm of the scale, angle in radians, shear.
 BOUNDS = {"shift": 0.5, "log_scale": 0.4, "angle": math.radians(30), "shear": 0.2}
 
@@ -28,10 +29,12 @@ class AlignmentNetwork(nn.Module):
     high: Tensor
 
     def __init__(self, config: AlignmentConfig, *, generator: torch.Generator) -> None:
+        from torchvision.models import get_model
+
         super().__init__()
         self.initialisation, self.alpha = config.initialisation, config.alpha
         with torch.random.fork_rng(devices=[]):  # the layers initialise weights that are drawn again below
-            self.backbone: ResNet = BUILDERS[config.backbone](weights=None)
+            self.backbone = cast("ResNet", get_model(config.backbone, weights=None))
             self.backbone.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
             self.backbone.fc = nn.Linear(self.backbone.fc.in_features, 6, bias=False)
         self.backbone.maxpool = cast(nn.MaxPool2d, nn.AvgPool2d(kernel_size=3, stride=2, padding=1))
