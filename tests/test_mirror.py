@@ -181,7 +181,7 @@ WHOLE_PATHS = {
     "tests/analysis/reading/test_normal_proposals_engine.py": "from films to the next normal set, with the engine",
     "tests/analysis/statistics/test_coverage.py": "whether intervals cover, by simulation",
     "tests/analysis/views/test_nearest_normals.py": "the page, the run's bank and the engine's answer",
-    "tests/ml_engine/command/test_offline.py": "fit and score with ImageNet weights and no network, as after installation",
+    "tests/ml_engine/command/test_offline.py": "fit and score with ImageNet weights and no network",
     "tests/ml_engine/core/test_properties.py": "properties of every film and every detector",
     "tests/ml_engine/engine/test_baselines.py": "each published detector from fit to score",
     "tests/ml_engine/engine/test_grow_and_forget_again.py": "chains of changes of one detector",

@@ -30,7 +30,7 @@ class FeatureExtractor:
         """
         self.config, self.device = config, device
         backbone = architectures.find(config.backbone)
-        network = networks.build(config.backbone)
+        network = networks.build(config.backbone, grid=networks.own_grid(config.backbone, state))
         network.load_state_dict(state, strict=True)
         scale = networks.normalisation(backbone, network)
         self.trunk = networks.trunk(network, config).to(device).to(memory_format=torch.channels_last)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
@@ -21,8 +23,9 @@ from ml_engine.core.errors import InvalidConfig
 XRV_FINDINGS = 18  # outputs of torchxrayvision's classifier
 
 
-def build(name: str, *, seed: int | None = None) -> nn.Module:
-    """The untrained network of an architecture; with a ``seed`` its initialisation is that of its library.
+def build(name: str, *, seed: int | None = None, grid: int = 0) -> nn.Module:
+    """The untrained network of an architecture; with a ``seed`` its initialisation is that of its library. ``grid`` is
+    that of a ViT's position embedding if it is not its library's (`own_grid`).
 
     The global random state does not change, and nothing is downloaded. Raises InvalidConfig for a network that timm
     does not have, and where timm is not installed.
@@ -30,7 +33,7 @@ def build(name: str, *, seed: int | None = None) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         if seed is not None:
             torch.manual_seed(seed)
-        return _create(name)
+        return _create(name, grid)
 
 
 def on_meta(name: str) -> nn.Module:
@@ -40,14 +43,32 @@ def on_meta(name: str) -> nn.Module:
         return _create(name)
 
 
+def own_grid(name: str, tensors: Mapping[str, Tensor]) -> int:
+    """The side, in patches, of the position embedding of a ViT's file where it is not that of its library; else 0.
+
+    Such a file was trained at another size: OmniRad's at 224 pixels, where timm's DINOv2 takes 518.
+    """
+    theirs = tensors.get("pos_embed")
+    if not name.startswith(TIMM) or theirs is None:
+        return 0
+    network = on_meta(name)
+    ours = network.state_dict().get("pos_embed")
+    if ours is None or theirs.shape == ours.shape or theirs.ndim != 3 or theirs.shape[::2] != ours.shape[::2]:
+        return 0
+    rows, columns = cast(Any, network).patch_embed.grid_size
+    others = ours.shape[1] - rows * columns  # class and register tokens
+    side = math.isqrt(max(0, theirs.shape[1] - others))
+    return side if side > 1 and side * side + others == theirs.shape[1] else 0
+
+
 def random_state(name: str, seed: int) -> dict[str, Tensor]:
     """The weights called ``random``: the initialisation by the network's library with a seed."""
     return build(name, seed=seed).state_dict()
 
 
-def _create(name: str) -> nn.Module:
+def _create(name: str, grid: int = 0) -> nn.Module:
     if name.startswith(TIMM):
-        return _create_timm(name)
+        return _create_timm(name, grid)
     if name == XRV:
         return _create_xrv()
     if name in SHAPES:
@@ -68,7 +89,7 @@ def _create_xrv() -> nn.Module:
     return network
 
 
-def _create_timm(name: str) -> nn.Module:
+def _create_timm(name: str, grid: int) -> nn.Module:
     """The network without its classifier. ``pretrained`` stays False, so that timm downloads nothing."""
     timm = _timm(name)
     wanted = name.removeprefix(TIMM)
@@ -77,7 +98,8 @@ def _create_timm(name: str) -> nn.Module:
         near = get_close_matches(wanted, timm.list_models(pretrained=is_tagged), n=3)
         hint = f"; near it are {', '.join(TIMM + match for match in near)}" if near else ""
         raise InvalidConfig(f"backbone is {name!r}: timm {timm.__version__} has no network of this name{hint}.")
-    return cast(nn.Module, timm.create_model(wanted, pretrained=False, num_classes=0))
+    size = {"img_size": grid * architectures.find(name).patch} if grid else {}
+    return cast(nn.Module, timm.create_model(wanted, pretrained=False, num_classes=0, **size))
 
 
 def _timm(name: str) -> ModuleType:

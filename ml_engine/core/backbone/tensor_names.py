@@ -14,8 +14,8 @@ import torch.nn as nn
 from torch import Tensor
 
 from ml_engine.core.architectures import TIMM, XRV
-from ml_engine.core.backbone import efficientnet_lite
-from ml_engine.core.backbone.networks import on_meta
+from ml_engine.core.backbone import efficientnet_lite, hugging_face_names
+from ml_engine.core.backbone.networks import on_meta, own_grid
 from ml_engine.core.errors import IncompatibleModel
 
 _OLD_DENSE = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")  # names before torchvision 0.4
@@ -41,9 +41,12 @@ def _outline(architecture: str) -> _Outline:
 def convert(tensors: dict[str, Tensor], architecture: str) -> dict[str, Tensor]:
     """The tensors of a published file by the network's names, after `features_only`.
 
-    Where they do not have timm's names (as DINOv2's files), timm's own conversion is applied; names that it does not
-    know stay as they are. Raises IncompatibleModel where timm would resample a tensor of another size.
+    Where they do not have timm's names, those of Hugging Face's transformers (as RAD-DINO's) are replaced, or timm's
+    own conversion is applied (as for DINOv2's files); names that it does not know stay as they are. Raises
+    IncompatibleModel where timm would resample a tensor of another size.
     """
+    if architecture.startswith(TIMM):
+        tensors = hugging_face_names.renamed(tensors)
     features = features_only(tensors, architecture)
     if not architecture.startswith(TIMM) or not compare(features, architecture)[0]:
         return features
@@ -90,8 +93,11 @@ def _refuse_resampling(tensors: dict[str, Tensor], network: nn.Module, architect
 
 def compare(tensors: dict[str, Tensor], architecture: str) -> tuple[str, int]:
     """The first difference between the tensors and those of the architecture, as part of a sentence, empty if there is
-    none; and the number of tensors with the right name and shape."""
+    none; and the number of tensors with the right name and shape. A ViT's position embedding may have a grid of its
+    own."""
     wanted = _outline(architecture).shapes
+    if own_grid(architecture, tensors):
+        wanted = {**wanted, "pos_embed": tensors["pos_embed"].shape}
     shared = sum(value.shape == wanted.get(name) for name, value in tensors.items())
     missing = sorted(set(wanted) - set(tensors) - {n for n in wanted if n.endswith("num_batches_tracked")})
     if missing:

@@ -133,7 +133,7 @@ def _guesses() -> list[str]:
 def _as_architecture(tensors: dict[str, Tensor], names: list[str], *, shown: str) -> tuple[str, dict[str, Tensor]]:
     """The only architecture that the tensors fit, and the tensors by its names. Raises IncompatibleModel, which names
     the first tensor that differs from the nearest architecture."""
-    from ml_engine.core.backbone import tensor_names
+    from ml_engine.core.backbone import hugging_face_names, tensor_names
 
     fitting: dict[str, dict[str, Tensor]] = {}
     nearest, most, problem = names[0], -1, ""
@@ -153,8 +153,14 @@ def _as_architecture(tensors: dict[str, Tensor], names: list[str], *, shown: str
         )
     if fitting:
         return fitting.popitem()
+    if len(names) > 1 and hugging_face_names.are_in(tensors):
+        raise IncompatibleModel(
+            f"{shown} has the tensor names of Hugging Face's transformers: state the network with --architecture, "
+            f"such as {TIMM}vit_base_patch14_dinov2 for RAD-DINO."
+        )
     which = nearest if len(names) == 1 else f"any of {', '.join(names)}; it is nearest to {nearest}"
-    raise IncompatibleModel(f"{shown} does not fit {which}: {problem}.")
+    hint = "" if len(names) == 1 else " A file of another network of timm needs --architecture timm:NAME."
+    raise IncompatibleModel(f"{shown} does not fit {which}: {problem}.{hint}")
 
 
 def _known_by_digest(path: Path) -> KnownFile:
@@ -169,6 +175,18 @@ def _known_by_digest(path: Path) -> KnownFile:
             "and import the result."
         )
     raise IncompatibleModel(
-        f"{path.name} (SHA-256 {digest[:8]}...) is none of the files that torchvision publishes for "
-        f"{', '.join(KNOWN)}, nor one of DINOv2's. Import other weights as .safetensors: a .pth file can run code."
+        f"{path.name} (SHA-256 {digest[:8]}...) is none of the files that are published for {', '.join(KNOWN)}, nor "
+        "one of DINOv2's. Hilum takes other weights as .safetensors, since a .pth file can run code. If you trust the "
+        f"file, three lines of Python convert it:\n\n{lines_to_convert(path.name)}\n\nThen import the new file, with "
+        "--architecture timm:NAME if it is of a network of timm."
+    )
+
+
+def lines_to_convert(name: str) -> str:
+    """The lines that turn a trusted ``.pth`` file into safetensors; ``weights_only`` refuses code in it."""
+    return (
+        "    import torch, safetensors.torch\n"
+        f"    state = torch.load({name!r}, map_location='cpu', weights_only=True)\n"
+        "    safetensors.torch.save_file({name: value.contiguous() for name, value in state.items()}, "
+        f"{Path(name).stem + '.safetensors'!r})"
     )

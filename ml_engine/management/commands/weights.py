@@ -24,10 +24,15 @@ class Command(BaseCommand):
         get.add_argument(
             "name", nargs="?", default="", choices=["", *SETS], help="which published weights; default: the usual ones"
         )
-        bring = acts.add_parser("import", help="import a local .safetensors file or a published .pth")
+        bring = acts.add_parser(
+            "import",
+            help="import a local .safetensors file or a published .pth",
+            epilog="docs/weights.md: three lines for any other .pth; files of RAD-DINO, OmniRad and torchxrayvision.",
+        )
         bring.add_argument("file", type=Path)
         bring.add_argument(
-            "--architecture", help="the network that the file is for, such as timm:NAME; guessed by default"
+            "--architecture",
+            help="the file's network, such as tf_efficientnet_lite0 or timm:NAME; guessed by default",
         )
         check = acts.add_parser("verify", help="compare the SHA-256 of the files with that at their import")
         check.add_argument("name", nargs="?", help="one file; default: all")

@@ -226,6 +226,23 @@ def test_only_normalisation_after_a_convolution_is_folded() -> None:
     assert len(remaining) == 6 + 12 + 1  # the first of each dense layer, and the transition's
 
 
+def test_a_vit_file_keeps_the_grid_that_it_was_trained_with() -> None:
+    """As OmniRad's: at its own size the position embedding is used as it is, not resampled to timm's size and back."""
+    name, size = "timm:vit_tiny_patch16_224", 64
+    theirs = timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=size).eval()
+    state = {key: torch.randn(value.shape) * 0.1 for key, value in theirs.state_dict().items()}
+    theirs.load_state_dict(state)
+    assert state["pos_embed"].shape == (1, 17, 192)
+    assert networks.own_grid(name, state) == 4
+    assert networks.own_grid(name, networks.random_state(name, 0)) == 0
+
+    grids = FeatureExtractor(BASE.replace(backbone=name, size=size, layers="last"), state, CPU).grids(films(1, size))
+
+    with torch.no_grad():
+        expected = theirs.forward_features(films(1, size).expand(-1, 3, -1, -1) * 2 - 1)[:, 1:]
+    torch.testing.assert_close(grids.flatten(2).transpose(1, 2), expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", [XRV, "timm:vit_tiny_patch16_224"])
 def test_random_weights_follow_the_seed_and_leave_the_global_state_alone(name: str) -> None:
     before = torch.random.get_rng_state()

@@ -45,7 +45,7 @@ def test_a_classifier_is_left_out() -> None:
 
 @pytest.mark.parametrize(
     ("tensor", "shape", "expected"),
-    [("pos_embed", (1, 257, 384), (1, 1370, 384)), ("patch_embed.proj.weight", (384, 3, 16, 16), (384, 3, 14, 14))],
+    [("pos_embed", (1, 258, 384), (1, 1370, 384)), ("patch_embed.proj.weight", (384, 3, 16, 16), (384, 3, 14, 14))],
 )
 def test_tensors_of_another_size_are_refused_and_not_resampled(
     tensor: str, shape: tuple[int, ...], expected: tuple[int, ...]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +22,7 @@ from ml_engine.core.backbone.weights import StoredFile, WeightsMissing
 from ml_engine.core.errors import IncompatibleModel, InvalidConfig
 from ml_engine.core.published_weights import KnownFile
 from tests.ml_engine.core.backbone.weight_files import numbered, own_file
+from tests.paths import ROOT
 
 DINOV2 = "timm:vit_small_patch14_dinov2"
 
@@ -127,8 +130,28 @@ def test_import_never_reads_an_unknown_pth(tmp_path: Path, monkeypatch: pytest.M
     torch.save(random_state("resnet18", 0), path)
     monkeypatch.setattr(torch, "load", None)  # calling it would be a TypeError
 
-    with pytest.raises(IncompatibleModel, match="none of the files that torchvision publishes"):
+    with pytest.raises(IncompatibleModel, match="none of the files that are published for") as refusal:
         weight_import.import_file(path, folder=tmp_path / "w")
+    assert "since a .pth file can run code. If you trust the file, three lines" in str(refusal.value)
+
+
+@pytest.mark.parametrize("source", ["message", "page"])
+def test_the_three_lines_make_a_file_that_is_imported(source: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.pth"
+    torch.save(random_state("resnet18", 6), path)
+    if source == "message":
+        with pytest.raises(IncompatibleModel) as refusal:
+            weight_import.import_file(path, folder=tmp_path / "w")
+        text = str(refusal.value)
+    else:
+        text = (ROOT / "docs" / "weights.md").read_text(encoding="utf-8").partition("Any `.pth`")[2]
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    ")][:3]
+
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=tmp_path, check=True)
+
+    stored = weight_import.import_file(tmp_path / "mine.safetensors", folder=tmp_path / "w")
+    loaded = weights.load_backbone(stored.name, "resnet18", seed=0, folder=tmp_path / "w")
+    assert torch.equal(loaded.state["fc.bias"], random_state("resnet18", 6)["fc.bias"])
 
 
 def test_import_takes_safetensors_that_fit(tmp_path: Path) -> None:
@@ -263,9 +286,44 @@ def test_a_file_that_fits_none_names_the_nearest_and_what_differs(tmp_path: Path
     )
 
 
-def test_a_vits_file_of_another_grid_is_not_resampled(tmp_path: Path) -> None:
-    with pytest.raises(IncompatibleModel, match=r"pos_embed has the shape \(1, 257, 384\) and should have"):
-        imported(tmp_path, numbered(DINOV2) | {"pos_embed": torch.zeros(1, 257, 384)}, DINOV2)
+def test_a_vits_file_of_another_grid_keeps_it(tmp_path: Path) -> None:
+    embedding = torch.rand(1, 257, 384)
+
+    stored = imported(tmp_path, numbered(DINOV2) | {"pos_embed": embedding}, DINOV2)
+
+    state = weights.load_backbone(stored.name, DINOV2, seed=0, folder=tmp_path / "w").state
+    assert torch.equal(state["pos_embed"], embedding)
+
+
+@pytest.mark.parametrize("shape", [(1, 258, 384), (1, 257, 192), (2, 257, 384)])
+def test_a_position_embedding_that_is_no_square_of_the_network_is_refused(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    with pytest.raises(IncompatibleModel, match=r"pos_embed has the shape \(.*\) and should have \(1, 1370, 384\)"):
+        imported(tmp_path, numbered(DINOV2) | {"pos_embed": torch.zeros(shape)}, DINOV2)
+
+
+def test_hugging_faces_names_need_an_architecture(tmp_path: Path) -> None:
+    with pytest.raises(IncompatibleModel, match="has the tensor names of Hugging Face's transformers: state the"):
+        imported(tmp_path, {"embeddings.cls_token": torch.zeros(1, 1, 384), "layernorm.bias": torch.zeros(384)})
+
+
+def test_the_error_for_a_timm_file_names_the_option(tmp_path: Path) -> None:
+    with pytest.raises(IncompatibleModel, match="A file of another network of timm needs --architecture timm:NAME"):
+        imported(tmp_path, numbered("timm:resnet26"))
+
+    assert imported(tmp_path, numbered("timm:resnet26"), "timm:resnet26").architecture == "timm:resnet26"
+
+
+def test_the_own_network_and_timms_of_the_same_name_are_distinguished(tmp_path: Path) -> None:
+    tensors = numbered("tf_efficientnet_lite0")
+    name = "tf_efficientnet_lite0"
+
+    assert [imported(tmp_path, tensors, given).architecture for given in (None, name, f"timm:{name}")] == [
+        name,
+        name,
+        f"timm:{name}",
+    ]
 
 
 def test_an_unknown_architecture_is_refused(tmp_path: Path) -> None:
