@@ -5,6 +5,7 @@ A label is 1 for abnormal and 0 for normal; a higher score means more abnormal. 
 NaN, and `reason` explains why in a sentence for the user.
 """
 
+from analysis.statistics.added_value import AddedValue, added_value
 from analysis.statistics.agreement import Alpha, Kappa, cohen_kappa, krippendorff_alpha
 from analysis.statistics.auroc import Auroc, AurocDifference, auroc_interval, bootstrap_auroc, delong, delong_paired
 from analysis.statistics.balance import difference_of_means, difference_of_shares
@@ -13,6 +14,8 @@ from analysis.statistics.counts import Histogram, OperatingPoint, Proportion, hi
 from analysis.statistics.findings import Finding, finding_aurocs
 from analysis.statistics.free_response import Froc, froc, peaks
 from analysis.statistics.localisation import Aupro, aupro, pixel_auroc, pointing_game, regions_of_boxes, regions_of_mask
+from analysis.statistics.logistic import cross_fitted_log_odds, patient_folds
+from analysis.statistics.matched_pairs import MatchedPairs, matched_auroc
 from analysis.statistics.partial import Auprc, PartialAuc, auprc, partial_auc
 from analysis.statistics.power import (
     Power,
@@ -42,6 +45,7 @@ from analysis.statistics.subgroups import Subgroup, holm, subgroup_aurocs
 from analysis.statistics.sweep import FusionSweep, choose_weight, fusion_sweep
 
 __all__ = [
+    "AddedValue",
     "Alpha",
     "Auprc",
     "Aupro",
@@ -53,6 +57,7 @@ __all__ = [
     "FusionSweep",
     "Histogram",
     "Kappa",
+    "MatchedPairs",
     "OperatingPoint",
     "PartialAuc",
     "Power",
@@ -68,6 +73,7 @@ __all__ = [
     "StratifiedAuroc",
     "Subgroup",
     "WorstCases",
+    "added_value",
     "auprc",
     "aupro",
     "auroc_interval",
@@ -78,6 +84,7 @@ __all__ = [
     "choose_weight",
     "clustered_rate",
     "cohen_kappa",
+    "cross_fitted_log_odds",
     "delong",
     "delong_paired",
     "difference_of_means",
@@ -89,10 +96,12 @@ __all__ = [
     "histogram",
     "holm",
     "krippendorff_alpha",
+    "matched_auroc",
     "operating_point",
     "paired_auroc_power",
     "paired_auroc_sample_size",
     "partial_auc",
+    "patient_folds",
     "peaks",
     "pixel_auroc",
     "pointing_game",
