@@ -125,6 +125,7 @@ ELSEWHERE = {
     "analysis/report/gathering.py": "tests/analysis/report/test_document.py",
     "analysis/report/paper.py": "tests/analysis/report/test_document.py",
     "analysis/report/standards.py": "tests/analysis/report/test_document.py",
+    "analysis/report/trivial_tables.py": "tests/analysis/report/test_document.py",
     "analysis/report/words.py": "tests/analysis/report/test_document.py",
     "analysis/sections/attributes.py": "tests/analysis/sections/test_breakdown.py",
     "analysis/sections/data_flow.py": "tests/analysis/sections/test_table_one.py",

@@ -7,11 +7,11 @@ from typing import Any
 from analysis import statistics
 from analysis.evaluation.operating_point import RequestedPoint
 from analysis.figures import NOTICE, format_auroc
-from analysis.figures.paper import with_interval
 from analysis.models import Evaluation
 from analysis.report import drawings, standards, words
 from analysis.report.gathering import EvaluationReport, PartReport, gather
 from analysis.report.paper import MUTED, Paper
+from analysis.report.trivial_tables import add_trivial_tables
 from analysis.sections.attributes import GROUPS
 from analysis.sections.table_one import COMPARED_WITH, in_words
 from ml_engine.core.version import code_version
@@ -172,38 +172,11 @@ def _breakdown(paper: Paper, part: PartReport) -> None:
     treatments = [["left out (reported)", "0", format_auroc(breakdown.overall)]]
     treatments += [[row.words, f"{row.films:,}", format_auroc(row.auroc)] for row in breakdown.treatments]
     paper.table(["Treatment", "Films more", "AUROC (95 % interval)"], treatments)
-    _trivial(paper, part)
+    add_trivial_tables(paper, part.breakdown.trivial)
 
 
 def _forest_of(rows: Any, overall: statistics.Auroc) -> Any:
     return lambda axes: drawings.forest(axes, rows, overall)
-
-
-def _trivial(paper: Paper, part: PartReport) -> None:
-    trivial = part.breakdown.trivial
-    paper.heading("Scores that know nothing of anatomy", size=10.5, keep=60)
-    rows = []
-    for row in trivial.scores:
-        difference, beaten = row.difference, {None: "not known", True: "yes", False: "not shown"}[row.beats]
-        minus = "not defined"
-        if difference is not None and difference.low is not None and difference.high is not None:
-            minus = f"{difference.difference:.3f} ({difference.low:.3f} to {difference.high:.3f})"
-        if row.auroc is None:
-            rows.append([row.name, row.reason, "", ""])
-        else:
-            rows.append([row.name, format_auroc(row.auroc), minus, beaten])
-    caption = "Directions are learned on tune. A method that does not beat these scores may have learned nothing more"
-    paper.table(["Score", "AUROC (95 % interval)", "The method's AUROC minus it", "Beaten"], rows, caption=caption)
-    matched = trivial.matched
-    if matched is not None:
-        by = ", ".join(trivial.matched_by)
-        sentence = matched.reason
-        if matched.auroc is not None:
-            sentence = (
-                f"{with_interval(matched.auroc, matched.low, matched.high)} in {matched.strata} strata of "
-                f"{matched.films:,} films; {matched.left_out:,} left out."
-            )
-        paper.paragraph(f"AUROC of the method among films alike in {by}: {sentence}")
 
 
 def _data(paper: Paper, report: EvaluationReport) -> None:

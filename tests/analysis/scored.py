@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -33,17 +36,17 @@ def scored_run(
     weight: float = 0.6,
     seed: int = 0,
     alignment: AlignmentReport | None = None,
+    facts: Sequence[Mapping[str, Any]] = ({},) * 24,
 ) -> Scored:
     """8 fit films; tune and test with 6 normal and 6 abnormal films each, one per patient. `alignment` is the
-    report of the alignment that the detector was fitted with, or None."""
+    report of the alignment that the detector was fitted with, or None; `facts` are fields of the 24 films."""
     dataset = factories.dataset(f"Set {seed}", at=at)
     for n in range(8):
         factories.film(dataset, "normal", person=f"fit {n}", csv_split="fit")
+    places = product(("tune", "test"), ("normal", "abnormal"), range(6))
     films = [
-        factories.film(dataset, label, person=f"{part} {label} {n}", csv_split=part)
-        for part in ("tune", "test")
-        for label in ("normal", "abnormal")
-        for n in range(6)
+        factories.film(dataset, label, person=f"{part} {label} {n}", csv_split=part, **fields)
+        for (part, label, n), fields in zip(places, facts, strict=True)
     ]
     split = split_from_csv(
         SplitRequest(site=at, name=f"Split {seed}", datasets=[dataset], seed=0, author=_splitter(at, author))
