@@ -49,6 +49,7 @@ urlpatterns = [
     path("results/<uuid:uuid>/figures/<slug:name>.csv", exports.figure_csv, name="figure-csv"),
     path("results/<uuid:uuid>/report.pdf", exports.report, name="report"),
     path("results/<uuid:uuid>/breakdown", breakdown.breakdown, name="breakdown"),
+    path("results/<uuid:uuid>/beside", breakdown.beside, name="beside"),
     path("results/<uuid:uuid>/galleries", galleries.gallery, name="gallery"),
     path("results/<uuid:uuid>/precision", precision.precision, name="precision"),
     path("results/<uuid:uuid>/localisation", localising.localisation, name="localisation"),

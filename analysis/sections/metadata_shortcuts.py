@@ -41,8 +41,8 @@ def shortcuts_of(scored: ScoredPart) -> Shortcuts:
     films: dict[str, tuple[int, str, str]] = {}
     for start in range(0, len(scored.images), CHUNK):
         chunk = Image.objects.filter(uuid__in=scored.images[start : start + CHUNK])
-        for uuid, *facts in chunk.values_list("uuid", "pk", "original_name", "pixel_sha256"):
-            films[str(uuid)] = (facts[0], facts[1], facts[2])
+        for uuid, key, name, sha256 in chunk.values_list("uuid", "pk", "original_name", "pixel_sha256"):
+            films[str(uuid)] = (key, name, sha256)
     in_order = [films[uuid] for uuid in scored.images]
     names = [name for _, name, _ in in_order]
     numbers = {
@@ -62,8 +62,8 @@ def shortcuts_of(scored: ScoredPart) -> Shortcuts:
 
 def _number(name: str) -> float:
     """A longer number than twelve digits is a hash or a UID, which counts nothing."""
-    found_number = re.search(r"\d+", PurePosixPath(name).stem)
-    return float(found_number[0]) if found_number and len(found_number[0]) <= 12 else np.nan
+    first = re.search(r"\d+", PurePosixPath(name).stem)
+    return float(first[0]) if first and len(first[0]) <= 12 else np.nan
 
 
 def _bytes(sha256: str) -> float:

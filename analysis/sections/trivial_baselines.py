@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ MEASURES = {
     "size": ("Size in pixels", "smaller films", "larger films"),
     "bytes": ("Size of the stored file", "smaller files", "larger files"),
     "number": ("Number in the file name", "lower numbers", "higher numbers"),
-    "arrival": ("Order of arrival", "films imported earlier", "films imported later"),
+    "arrival": ("Order of import", "films imported earlier", "films imported later"),
 }
 CATEGORIES = {
     "view": "View position",
@@ -40,7 +40,7 @@ CATEGORIES = {
     "dataset": "Dataset",
     "file": "File type",
 }
-RECORDS = ("number", "arrival", "dataset", "file")  # known from records alone: no detector can see them in a film
+RECORDS = ("number", "arrival", "dataset", "file")  # no detector can see them in a film
 STRATA = ("view", "scanner", "age", "sex")
 FOLDS = 5
 
@@ -55,7 +55,7 @@ class TrivialScore:
     """A score from one property of a film, in the direction with the higher AUROC: `direction` in words, and its
     `source`. A category's values score as their shares of abnormal films. `beats`: whether the method's AUROC is
     higher, with a paired difference that is significant at 5 %; None if it cannot be tested. auroc is None, with a
-    `reason`, where there is none."""
+    `reason`, where there is none. `of_records`: known from records alone, and not visible in a film."""
 
     name: str
     auroc: statistics.Auroc | None
@@ -64,6 +64,7 @@ class TrivialScore:
     reason: str = ""
     direction: str = ""
     source: str = ""
+    of_records: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,21 @@ class Trivial:
     starts: CoresetStarts
 
     @property
-    def best(self) -> TrivialScore | None:
-        """The trivial score with the highest AUROC."""
-        known = [row for row in self.scores if row.auroc and row.auroc.auroc is not None]
-        return max(known, key=lambda row: row.auroc.auroc if row.auroc and row.auroc.auroc else 0.0, default=None)
+    def best_in_film(self) -> TrivialScore | None:
+        """The score with the highest AUROC of those visible in a film."""
+        return self._best(of_records=False)
+
+    @property
+    def best_of_records(self) -> TrivialScore | None:
+        return self._best(of_records=True)
+
+    def _best(self, *, of_records: bool) -> TrivialScore | None:
+        areas = [
+            (row.auroc.auroc, row)
+            for row in self.scores
+            if row.of_records == of_records and row.auroc and row.auroc.auroc is not None
+        ]
+        return max(areas, key=lambda pair: pair[0])[1] if areas else None
 
 
 @dataclass(frozen=True)
@@ -121,12 +133,12 @@ def trivial_of(evaluation: Evaluation, scored: ScoredPart, *, weight: float) -> 
         if len(set(part.labels.tolist())) == 2:
             tune = properties_of(evaluation, part)
     here, own = properties_of(evaluation, scored), scored.scores_at(weight)
-    scores = [_measure(name, here, tune, own) for name in MEASURES]
-    scores += [_category(name, here, tune, own) for name in here.varied()]
+    rows = {name: _measure(name, here, tune, own) for name in MEASURES}
+    rows |= {name: _category(name, here, tune, own) for name in here.varied()}
     pairs_by, pairs = _pairs(here, own)
     matched_by, matched = _matched(here, own)
     return Trivial(
-        scores=tuple(scores),
+        scores=tuple(replace(row, of_records=name in RECORDS) for name, row in rows.items()),
         added=tuple(_added(here, own)),
         pairs_by=pairs_by,
         pairs=pairs,
@@ -208,11 +220,11 @@ def _compared(
 
 
 def _added(here: Properties, own: NDArray[np.float32]) -> list[Added]:
-    """Over all trivial scores, and over those alone that can be seen in a film. Two sources of films can be told apart
-    completely by their records, and then nothing can be added to these."""
+    """Over all trivial scores, and over those alone that are visible in a film. Records may tell two sources of
+    films apart completely, and then nothing can be added to them."""
     everything = [name for name in MEASURES if name not in here.reasons] + here.varied()
     in_film = [name for name in everything if name not in RECORDS]
-    asked = {"all trivial scores": everything, "those that can be seen in a film": in_film}
+    asked = {"all trivial scores": everything, "trivial scores visible in a film": in_film}
     return [
         Added(over, tuple(_words(name) for name in names), _over(here, own, names))
         for over, names in asked.items()

@@ -86,23 +86,24 @@ def test_without_tune_a_category_is_learned_in_folds(evaluation: Evaluation) -> 
 
 
 def test_records_are_trivial_scores(scored: Scored, evaluation: Evaluation) -> None:
-    arrival = row_of(trivial_scores(evaluation), "Order of arrival")  # normal films were imported first
+    arrival = row_of(trivial_scores(evaluation), "Order of import")  # normal films were imported first
     assert arrival.auroc is not None
     assert arrival.auroc.auroc == 1.0
     assert arrival.direction == "films imported later are abnormal"
     number = row_of(trivial_scores(evaluation), "Number in the file name")
     assert number.reason == "No file name is kept: only an import with a CSV keeps names."
-    best = trivial_scores(evaluation).best
-    assert best is not None and best.name == "Order of arrival"
+    best, visible = trivial_scores(evaluation).best_of_records, trivial_scores(evaluation).best_in_film
+    assert best is not None and best.name == "Order of import"
+    assert visible is not None and visible.name == "Sex"
 
 
 def test_what_is_added_is_that_of_the_statistic(scored: Scored, evaluation: Evaluation) -> None:
     part = scored_part(evaluation.run, part="test", cutoff=evaluation.label_cutoff)
     rows = {row.over: row for row in trivial_scores(evaluation).added}
     assert rows["all trivial scores"].scores == (
-        "Brightness", "Gradient", "Size in pixels", "Size of the stored file", "Order of arrival", "Sex",
+        "Brightness", "Gradient", "Size in pixels", "Size of the stored file", "Order of import", "Sex",
     )  # fmt: skip
-    row = rows["those that can be seen in a film"]
+    row = rows["trivial scores visible in a film"]
     assert row.scores == ("Brightness", "Gradient", "Size in pixels", "Size of the stored file", "Sex")
     measures = ScoredFolder(run_folder(scored.run.uuid)).array("trivial")[12:]
     stored = [pixel_path(film.pixel_sha256).stat().st_size for film in scored.films[12:]]
@@ -197,3 +198,20 @@ def test_the_api_returns_them(as_analyst: Client, evaluation: Evaluation) -> Non
     answer = as_analyst.get(reverse("api-breakdown", args=[evaluation.uuid]), {"part": "test"}).json()
     assert answer["trivial"]["scores"][0]["direction"] == "brighter films are abnormal"
     assert answer["trivial"]["added"][0]["value"]["folds"] == 5
+
+
+def test_the_best_trivial_score_is_beside_the_auroc(as_analyst: Client, evaluation: Evaluation) -> None:
+    page = as_analyst.get(reverse("analysis:evaluation", args=[evaluation.uuid]), {"part": "test"}).content.decode()
+    url = reverse("analysis:beside", args=[evaluation.uuid])
+    assert f'hx-get="{url}?part=test"' in page
+    lines = as_analyst.get(url, {"part": "test"}).content.decode()
+    for text in ("order of import, films imported later are abnormal", "Added over all trivial scores", "1.000"):
+        assert text in lines
+
+
+def test_beside_an_auroc_missing_results_are_reported(
+    as_analyst: Client, scored: Scored, evaluation: Evaluation
+) -> None:
+    (run_folder(scored.run.uuid) / "score.json").unlink()
+    lines = as_analyst.get(reverse("analysis:beside", args=[evaluation.uuid]), {"part": "test"}).content.decode()
+    assert "are not in the data folder any more" in lines
