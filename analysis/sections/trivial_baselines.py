@@ -182,7 +182,8 @@ def _measure(name: str, here: Properties, tune: Properties | None, own: NDArray[
     if learned is not None:
         source = ON_TUNE if (learned < 0.5) == is_low else AGAINST_TUNE
     direction = f"{low if is_low else high} are abnormal"
-    return _compared(words, here.part, own, -values if is_low else values, direction, source)
+    turned = -values if is_low else values
+    return _compared(words, here.part, own, turned, direction=direction, source=source)
 
 
 def _category(name: str, here: Properties, tune: Properties | None, own: NDArray[np.float32]) -> TrivialScore:
@@ -191,8 +192,9 @@ def _category(name: str, here: Properties, tune: Properties | None, own: NDArray
         values = _shares(here.groups[name], tune.groups[name], tune.part.labels)
         area = statistics.delong(here.part.labels, values).auroc
         if area is not None and area < 0.5:
-            return _compared(words, here.part, own, -values, "by share of normal films", AGAINST_TUNE)
-        return _compared(words, here.part, own, values, direction, ON_TUNE)
+            direction = "by share of normal films"
+            return _compared(words, here.part, own, -values, direction=direction, source=AGAINST_TUNE)
+        return _compared(words, here.part, own, values, direction=direction, source=ON_TUNE)
     labels, patients = here.part.labels, here.part.patients
     if min(len(np.unique(patients[labels == label])) for label in (0, 1)) < FOLDS:
         reason = f"Tune has films of one class only, and here a class has fewer than {FOLDS} patients."
@@ -200,7 +202,7 @@ def _category(name: str, here: Properties, tune: Properties | None, own: NDArray
     folds = statistics.patient_folds(labels, patients, folds=FOLDS)
     empty = np.empty((len(labels), 0))
     values = statistics.cross_fitted_log_odds(empty, [here.groups[name]], labels == 1, folds)
-    return _compared(words, here.part, own, values, direction, IN_FOLDS)
+    return _compared(words, here.part, own, values, direction=direction, source=IN_FOLDS)
 
 
 def _shares(here: Sequence[str], there: Sequence[str], labels: NDArray[np.int8]) -> NDArray[np.float64]:
@@ -211,12 +213,20 @@ def _shares(here: Sequence[str], there: Sequence[str], labels: NDArray[np.int8])
 
 
 def _compared(
-    name: str, scored: ScoredPart, own: NDArray[np.float32], trivial: NDArray[np.float64], direction: str, source: str
+    name: str,
+    scored: ScoredPart,
+    own: NDArray[np.float32],
+    trivial: NDArray[np.float64],
+    *,
+    direction: str,
+    source: str,
 ) -> TrivialScore:
     area = statistics.auroc_interval(scored.labels, trivial, scored.patients)
     difference = statistics.delong_paired(scored.labels, own, trivial, scored.patients)
     beats = None if difference.low is None else difference.low > 0
-    return TrivialScore(name, area, difference, beats, area.reason or difference.reason, direction, source)
+    return TrivialScore(
+        name, area, difference, beats, reason=area.reason or difference.reason, direction=direction, source=source
+    )
 
 
 def _added(here: Properties, own: NDArray[np.float32]) -> list[Added]:

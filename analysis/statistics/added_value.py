@@ -46,14 +46,17 @@ def added_value(
     Both models are fitted in folds by patient and applied to the fold left out (`cross_fitted_log_odds`, L2 penalty 1),
     and the log odds of all folds are ranked together. The difference is tested by paired DeLong, clustered by patient,
     which takes the fitted models as given: it ignores that another sample would give other models, and that the models
-    of different folds share films. Fewer folds than 5 patients of a class allow are not tried.
+    of different folds share films. With fewer patients of a class than folds there is no result.
     """
     sample = take_sample(labels, scores, patients)
     kept, abnormal = sample.films, sample.abnormal
     few = min(sample.positive_patients, sample.negative_patients)
     if few < folds:
         reason = f"{folds} folds need {folds} patients with abnormal and {folds} with normal films."
-        return AddedValue(None, None, None, folds, len(kept), sample.left_out, reason)
+        return AddedValue(
+            trivial=None, with_method=None, added=None, folds=folds, films=len(kept), left_out=sample.left_out,
+            reason=reason,
+        )  # fmt: skip
     trivial = np.asarray(numbers, dtype=np.float64).reshape(len(np.asarray(labels)), -1)[kept]
     names = [np.asarray(category).astype(str)[kept] for category in categories]
     fold = patient_folds(abnormal, sample.patients, folds=folds, seed=seed)
