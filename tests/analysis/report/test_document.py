@@ -10,6 +10,7 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pypdf
 import pytest
 from django.test import Client
@@ -25,10 +26,12 @@ from analysis.report.gathering import UNKNOWN, gather
 from analysis.report.paper import INSIDE, NO_GLYPH, Paper, text_width, wrapped
 from analysis.report.standards import STANDARDS, facts
 from analysis.report.words import methods
+from analysis.sections.breakdown import break_down
 from ml_engine.core.config import PipelineConfig
 from ml_engine.runs.paths import run_folder
 from portal.models import AuditEvent, Membership, Role, User
 from tests.analysis.scored import Scored, scored_run
+from tests.ml_engine.scored_folders import change_array
 from tests.pages import without_gaps
 from tests.portal import factories
 
@@ -67,6 +70,26 @@ def test_the_report_prints_the_page_s_areas(as_analyst: Client, evaluation: Eval
         assert len(areas) == 3
         for area in areas:
             assert area in text
+
+
+@pytest.mark.django_db
+def test_it_prints_the_page_s_trivial_scores(scored: Scored, evaluation: Evaluation) -> None:
+    measures = np.random.default_rng(2).normal(size=(24, 3))
+    measures[:, 0] = np.tile(np.arange(12) % 6, 2)  # each abnormal film has a normal film of its brightness
+    change_array(run_folder(scored.run.uuid), "trivial", measures)
+    text = text_of(report_pdf(evaluation))
+    for part in ("tune", "test"):
+        trivial = break_down(evaluation, part=part).trivial
+        for row in trivial.scores:
+            assert row.auroc is None or f"{row.auroc.auroc:.3f}" in text
+            assert row.direction in text
+        for added in trivial.added:
+            assert added.value.added is not None
+            assert f"{added.value.added.difference:.3f}" in text
+        assert trivial.pairs is not None
+        assert f"{trivial.pairs.auroc:.3f} ({trivial.pairs.low:.3f}–{trivial.pairs.high:.3f})" in text
+    assert "6 pairs; 0 abnormal and 0 normal without a partner" in text
+    assert "Spread of the AUROC over coreset starts: 1 of 5 starts." in text
 
 
 @pytest.mark.django_db
