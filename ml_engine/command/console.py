@@ -79,6 +79,11 @@ def _threshold_words(threshold: MapThreshold) -> str:
         return f"no threshold: {threshold.note}"
     if threshold.kind == "percentile":
         return f"threshold of the map {threshold.value:.4g}, a percentile of normal patches"
+    if threshold.low is None or threshold.high is None:
+        return (
+            f"threshold of the map {threshold.value:.4g} for a false-alarm rate of {threshold.rate:.1%}, without a "
+            "guarantee: for one, fit with a calibrate part"
+        )
     return (
         f"threshold of the map {threshold.value:.4g}: it marks {threshold.expected:.1%} of normal films "
         f"({threshold.low:.1%} to {threshold.high:.1%})"

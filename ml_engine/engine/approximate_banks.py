@@ -74,8 +74,11 @@ def _calibration(model: Path, detector: FittedDetector, kept: list[bool]) -> pip
     maps = detector.calibration.maps
     is_kept = [kept[k] for k, row in enumerate(rows) if row.part == part and str(k) not in unreadable]
     is_kept = is_kept[: len(maps)]  # films added by an approximate growth have no map
-    maps = maps[np.array(is_kept)] if len(maps) else maps
-    return pipeline.calibrate(maps, source=detector.calibration.source, config=detector.config)
+    patients = detector.calibration.patients
+    if len(maps):
+        maps = maps[np.array(is_kept)]
+        patients = None if patients is None else patients[np.array(is_kept)]
+    return pipeline.calibrate(maps, source=detector.calibration.source, config=detector.config, patients=patients)
 
 
 def write(detector: FittedDetector, model: Path, out: Path, *, kept: list[bool] | None = None) -> Outcome:

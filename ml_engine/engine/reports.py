@@ -224,13 +224,15 @@ class CalibrationFilms:
 @dataclass(frozen=True, kw_only=True)
 class MapThreshold:
     """The threshold of the fused map, in the map's unit; ``kind`` is film or percentile. ``value`` is None, with the
-    reason in ``note``, if there were too few calibration films. Kind film also has the requested false-alarm ``rate``
-    and the ``expected`` one with its 95 % interval, all in [0, 1]."""
+    reason in ``note``, if there were too few calibration films. Kind film also has the requested false-alarm ``rate``,
+    the number of calibration ``patients``, and the ``expected`` rate with its 95 % interval, all rates in [0, 1]; these
+    three are None where nothing can be promised, as for cross-fitted scores."""
 
     kind: str
     value: float | None
     note: str
     rate: float | None = field(default=None, metadata=OPTIONAL)
+    patients: int | None = field(default=None, metadata=OPTIONAL)
     expected: float | None = field(default=None, metadata=OPTIONAL)
     low: float | None = field(default=None, metadata=OPTIONAL)
     high: float | None = field(default=None, metadata=OPTIONAL)

@@ -65,10 +65,11 @@ class ResultsMissing(EngineError):
 class ScoreSummary:
     """score.json: the settings needed to interpret the scores, and the calibration normals that they are compared with.
     Patch maps have ``rows`` x ``columns`` patches of ``stride`` pixels on canonical films of side ``size``.
-    ``standardisation`` holds ``mean`` and ``std``, one number per map or per patch, or is None. ``calibration_scores``
-    are the calibration normals' fused scores in ascending order. ``threshold_map`` is the threshold of the fused map,
-    None if there were too few calibration films. ``flagged`` are the rows whose alignment is doubtful, ``unreadable``
-    is row -> reason."""
+    ``standardisation`` holds ``mean`` and ``std``, one number per map or per patch, or is None.
+    ``calibration_scores`` are the calibration normals' fused scores in ascending order, ``calibration_patients`` the
+    number of each one's patient and ``calibration_order`` its place among the calibration films of the detector.
+    ``threshold_map`` is the threshold of the fused map, None if there were too few calibration films. ``flagged`` are
+    the rows whose alignment is doubtful, ``unreadable`` is row -> reason."""
 
     format: int
     code_version: str
@@ -93,6 +94,8 @@ class ScoreSummary:
     threshold_map: float | None
     unreadable: Mapping[str, str]
     flagged: Sequence[int] | None = None  # None if an engine before 0.1.0 scored the films
+    calibration_patients: Sequence[int] | None = None  # None from an engine before 0.3.0, or of its detector
+    calibration_order: Sequence[int] | None = None  # None from an engine before 0.3.0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

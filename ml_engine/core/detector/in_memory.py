@@ -44,14 +44,15 @@ class Detector(FittedDetector):
         tune: Tensor | None = None,
         abnormal: NDArray[np.bool_] | None = None,
         tune_patients: Sequence[str] | None = None,
+        calibrate_patients: Sequence[str] | None = None,
     ) -> Detector:
         """A detector fitted on normal films in memory.
 
         ``normals``, ``calibrate`` (normal films for calibration only) and ``tune`` are float32 (N, S, S) in [0, 1] with
         S = ``config.size``; films are not aligned here. ``abnormal`` bool (N,) are the labels of ``tune``, and
-        ``tune_patients`` its patients. Without ``calibrate``, cross-fitted folds of the fit films are used for
-        calibration, by ``patients`` (one name per film) if given. The backbone's weights come from the weights folder.
-        Raises EngineError, and ValueError for films of another shape.
+        ``tune_patients`` and ``calibrate_patients`` the patients of these parts. Without ``calibrate``, cross-fitted
+        folds of the fit films are used for calibration, by ``patients`` (one name per film) if given. The backbone's
+        weights come from the weights folder. Raises EngineError, and ValueError for films of another shape.
         """
         fitted = _fit(
             normals,
@@ -61,6 +62,7 @@ class Detector(FittedDetector):
             tune=tune,
             abnormal=abnormal,
             tune_patients=tune_patients,
+            calibrate_patients=calibrate_patients,
         )
         return cls(**vars(fitted))
 
@@ -91,6 +93,7 @@ def _fit(
     tune: Tensor | None,
     abnormal: NDArray[np.bool_] | None,
     tune_patients: Sequence[str] | None = None,
+    calibrate_patients: Sequence[str] | None = None,
 ) -> FittedDetector:
     _check(normals, config)
     device = determinism.device_for(config.device)
@@ -104,15 +107,20 @@ def _fit(
     scorers = Scorers(model, mask.keep, config, device, films=len(normals))
     if calibrate is not None:
         raw, calibration_source = _maps_of(calibrate, extractor, scorers), "calibrate"
+        names = _names(calibrate_patients, len(calibrate))
     else:
-        names = list(patients) if patients is not None else [str(k) for k in range(len(normals))]
+        names = _names(patients, len(normals))
         folds = calibration.patient_folds(names, folds=config.folds, seed=config.seed)
         raw = fold_maps(features, source, folds, keep=mask.keep, config=config, device=device)
         calibration_source = fold_words(folds)
-    calibrated = [pipeline.calibrate(maps, source=calibration_source, config=config) for maps in raw]
+    numbers = calibration.patient_numbers(names)
+    calibrated = [
+        pipeline.calibrate(maps, source=calibration_source, config=config, patients=numbers[: len(maps)])
+        for maps in raw
+    ]
     choice = Choice(config.fusion_weight, "config")
     if tune is not None and abnormal is not None:
-        names = list(tune_patients) if tune_patients is not None else [str(k) for k in range(len(tune))]
+        names = _names(tune_patients, len(tune))
         choice = pipeline.choose(_maps_of(tune, extractor, scorers), abnormal, calibrated, config, patients=names)
     return pipeline.assemble(
         config,
@@ -124,6 +132,11 @@ def _fit(
         weights=backbone.to_json(),
         alignment_sha256=None,
     )
+
+
+def _names(patients: Sequence[str] | None, films: int) -> list[str]:
+    """The patient of each film; without patients each film is its own."""
+    return list(patients) if patients is not None else [str(k) for k in range(films)]
 
 
 def _maps_against(detector: FittedDetector, films: Tensor) -> Maps:

@@ -20,6 +20,7 @@ from ml_engine.core.config import DETECTORS, PipelineConfig
 from ml_engine.core.errors import EngineError, IncompatibleModel
 from ml_engine.core.film.masking import HardMask
 from ml_engine.core.score import calibration, film_scores, fusion, model_selection
+from ml_engine.core.score.conformal import highest_by_patient
 from ml_engine.core.score.film_scores import Member, PartStatistics
 from ml_engine.core.score.fusion import Maps
 from ml_engine.core.score.model_selection import Choice
@@ -35,6 +36,7 @@ class Calibration:
 
     ``mean`` and ``std`` float32 (2, h, w) standardise maps, with 0 and 1 where masked; both are None without
     ``config.standardise``. ``parts`` standardise the parts of the combined film score; None for fewer than two films.
+    ``patients`` int64 (n,) numbers the films' patients, not by their names; None in a detector of an earlier version.
     """
 
     maps: Maps
@@ -42,6 +44,7 @@ class Calibration:
     mean: Maps | None
     std: Maps | None
     parts: PartStatistics | None = None
+    patients: NDArray[np.int64] | None = None
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -88,8 +91,10 @@ class FittedDetector:
         return score_maps(maps, self, weight=weight)
 
 
-def calibrate(maps: Maps, *, source: str, config: PipelineConfig) -> Calibration:
-    """The calibration from the raw maps float32 (n, 2, h, w) of normal films.
+def calibrate(
+    maps: Maps, *, source: str, config: PipelineConfig, patients: NDArray[np.int64] | None = None
+) -> Calibration:
+    """The calibration from the raw maps float32 (n, 2, h, w) of normal films, with their patients' numbers (n,).
 
     Raises EngineError where the maps or the film score cannot be standardised; see `calibration.standardisation`.
     """
@@ -97,7 +102,7 @@ def calibrate(maps: Maps, *, source: str, config: PipelineConfig) -> Calibration
     if config.standardise:
         raw_mean, raw_std = calibration.standardisation(maps)
         mean, std = np.nan_to_num(raw_mean, nan=0.0), np.nan_to_num(raw_std, nan=1.0)
-    calibrated = Calibration(maps, source, mean, std)
+    calibrated = Calibration(maps, source, mean, std, patients=patients)
     parts = film_scores.part_statistics(film_scores.part_scores(calibrated.values))
     if parts is None and film_scores.COMBINED in config.tried("image_score"):
         raise too_few_for_parts(len(maps))
@@ -247,6 +252,12 @@ def normal_scores(detector: FittedDetector, *, weight: float | None = None) -> N
     )[:, 0]
 
 
+def is_split_conformal(detector: FittedDetector) -> bool:
+    """Whether the calibration films score as new ones do: they are of a part of their own, and the banks are those of
+    the fit. Cross-fitted films were scored by models of fewer films."""
+    return detector.calibration.source == "calibrate" and not detector.note
+
+
 def threshold(detector: FittedDetector, *, weight: float | None = None) -> dict[str, Any]:
     """The threshold above which the fused map is marked (paper, Fig. 16), as JSON.
 
@@ -260,12 +271,15 @@ def threshold(detector: FittedDetector, *, weight: float | None = None) -> dict[
         note = "There is no calibration film." if np.isnan(value) else ""
         return {"kind": "percentile", "value": None if np.isnan(value) else value, "note": note}
     maxima = film_scores.image_scores(fused, how="max")
-    by_film = calibration.film_threshold(maxima, config.false_alarm_rate)
+    patients = detector.calibration.patients
+    by_film = calibration.film_threshold(
+        maxima, config.false_alarm_rate, patients=patients, exchangeable=is_split_conformal(detector)
+    )
     if by_film is None:
-        least = calibration.least_films(config.false_alarm_rate)
+        least, count = calibration.least_films(config.false_alarm_rate), len(highest_by_patient(maxima, patients))
         note = (
-            f"A false-alarm rate of {config.false_alarm_rate:g} needs at least {least} normal films to calibrate on, "
-            f"and there are {len(maxima)}: add films, or raise false_alarm_rate."
+            f"A false-alarm rate of {config.false_alarm_rate:g} needs normal films of at least {least} patients to "
+            f"calibrate on, and there are {count}: add films, or raise false_alarm_rate."
         )
         return {"kind": "film", "value": None, "note": note}
     return {"kind": "film", "note": ""} | asdict(by_film)
@@ -280,6 +294,8 @@ def save_detector(detector: FittedDetector, path: Path) -> None:
     tensors = detectors.to_tensors(detector.model)
     tensors["mask"] = torch.from_numpy(detector.mask.keep.copy())
     tensors["calibration.maps"] = torch.from_numpy(calibrated.maps.copy())
+    if calibrated.patients is not None:
+        tensors["calibration.patients"] = torch.from_numpy(calibrated.patients.copy())
     if calibrated.mean is not None and calibrated.std is not None:
         tensors["mean"], tensors["std"] = torch.from_numpy(calibrated.mean), torch.from_numpy(calibrated.std)
     if calibrated.parts is not None:
@@ -327,7 +343,8 @@ def load_detector(path: Path) -> FittedDetector:
 def _calibration_of(tensors: dict[str, torch.Tensor], source: str) -> Calibration:
     """The calibration of a detector file; files of 0.2.0 and before lack the statistics of the parts."""
     mean, std = (tensors[name].numpy() if name in tensors else None for name in ("mean", "std"))
-    calibrated = Calibration(tensors["calibration.maps"].numpy(), source, mean, std)
+    patients = tensors["calibration.patients"].numpy() if "calibration.patients" in tensors else None
+    calibrated = Calibration(tensors["calibration.maps"].numpy(), source, mean, std, patients=patients)
     if "parts.mean" in tensors:
         parts = PartStatistics(tensors["parts.mean"].numpy(), tensors["parts.std"].numpy())
         return replace(calibrated, parts=parts)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_engine.core.errors import EngineError
+from ml_engine.core.score import conformal
 from ml_engine.core.score.fusion import Maps
 
 LEAST_FILMS = 2
@@ -92,39 +93,46 @@ def patch_threshold(fused: NDArray[np.float64], percentile: float) -> float:
 class FilmThreshold:
     """A threshold of the fused map that a new normal film exceeds anywhere with a probability of at most ``rate``.
 
-    ``expected`` is this false-alarm probability averaged over the draw of the calibration films, ``low`` to ``high``
-    its central 95 % interval for one draw.
+    ``patients`` is the number of calibration patients. ``expected`` is the false-alarm probability averaged over the
+    draw of these patients, ``low`` to ``high`` its central 95 % interval for one draw; all are None where the maxima
+    were not exchangeable with those of new films, as those of cross-fitted films.
     """
 
     value: float
     rate: float
-    expected: float
-    low: float
-    high: float
+    patients: int
+    expected: float | None
+    low: float | None
+    high: float | None
 
 
-def film_threshold(maxima: NDArray[np.float64], rate: float) -> FilmThreshold | None:
+def film_threshold(
+    maxima: NDArray[np.float64], rate: float, *, patients: NDArray[np.int64] | None = None, exchangeable: bool = True
+) -> FilmThreshold | None:
     """The max-statistic threshold from the maxima (n,) of the fused maps of n normal films.
 
-    It is the k-th smallest maximum, k = ceil((n + 1)(1 - rate)): if films are exchangeable, the probability of a false
-    alarm has a Beta(n + 1 - k, k) distribution (order statistics of the uniform distribution). Films without a score
-    (NaN) do not count, and no abnormal film is needed. None for a rate below 1 / (n + 1), which n films cannot
-    guarantee. Our choice; the paper is silent.
+    It is the k-th smallest of the patients' highest maxima, k = `conformal.rank` of 1 - rate; ``patients`` int64 (n,)
+    are group numbers, without which each film is its own patient. Films without a score (NaN) do not count, and no
+    abnormal film is needed. None for a rate below 1 / (patients + 1), which they cannot guarantee. Our choice; the
+    paper is silent.
     """
-    from scipy.stats import beta
-
-    ordered = np.sort(maxima[~np.isnan(maxima)])
-    count = len(ordered)
-    k = math.ceil((count + 1) * (1 - rate) - 1e-9)
-    if k > count or count == 0:
+    ordered = conformal.highest_by_patient(maxima, patients)
+    k = conformal.rank(1 - rate, len(ordered))
+    if k is None:
         return None
-    a, b = count + 1 - k, k
-    low, high = beta.ppf([0.025, 0.975], a, b)
-    return FilmThreshold(float(ordered[k - 1]), rate, a / (count + 1), float(low), float(high))
+    promised = conformal.promised_rate(rate, len(ordered)) if exchangeable else None
+    return FilmThreshold(
+        value=float(ordered[k - 1]),
+        rate=rate,
+        patients=len(ordered),
+        expected=promised.expected if promised else None,
+        low=promised.low if promised else None,
+        high=promised.high if promised else None,
+    )
 
 
 def least_films(rate: float) -> int:
-    """The smallest number n of normal films that can guarantee a false-alarm rate: 1 / (n + 1) <= rate."""
+    """The smallest number n of patients that can guarantee a false-alarm rate: 1 / (n + 1) <= rate."""
     return max(1, math.ceil(1 / rate - 1 - 1e-9))
 
 
@@ -146,6 +154,12 @@ def p_values_among(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     ordered = np.sort(scores)
     return np.asarray((len(scores) - np.searchsorted(ordered, scores, side="left")) / len(scores), dtype=np.float64)
+
+
+def patient_numbers(patients: list[str]) -> NDArray[np.int64]:
+    """A number for each film's patient, int64 (N,), by order of appearance: films of a patient have the same."""
+    order = {name: number for number, name in enumerate(dict.fromkeys(patients))}
+    return np.array([order[name] for name in patients], dtype=np.int64)
 
 
 def patient_folds(patients: list[str], *, folds: int, seed: int) -> NDArray[np.int64]:

@@ -119,7 +119,18 @@ def tune(context: RunContext, progress: StageProgress) -> dict[str, Any]:
 def _calibrated(context: RunContext) -> list[pipeline.Calibration]:
     """The calibration of each candidate."""
     source = context.folder.summary("calibrate")["source"]
-    return [pipeline.calibrate(maps, source=source, config=context.config) for maps in context.read("calibration.npy")]
+    return [
+        pipeline.calibrate(
+            maps, source=source, config=context.config, patients=_calibration_patients(context)[: len(maps)]
+        )
+        for maps in context.read("calibration.npy")
+    ]
+
+
+def _calibration_patients(context: RunContext) -> NDArray[np.int64]:
+    rows = context.readable("calibrate")
+    rows = rows if len(rows) else context.readable("fit")
+    return calibration.patient_numbers([context.rows[k].patient or f"row {k}" for k in rows.tolist()])
 
 
 def _choice(context: RunContext) -> model_selection.Choice:

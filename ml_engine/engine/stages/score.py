@@ -111,8 +111,9 @@ def _alignment_quality(context: RunContext) -> NDArray[np.float64]:
 
 def _summary(context: RunContext, weight: float) -> ScoreSummary:
     detector, config = context.scorer, context.config
-    calibrated = detector.calibration
+    calibrated, patients = detector.calibration, detector.calibration.patients
     normals = pipeline.normal_scores(detector, weight=weight)
+    order = np.argsort(normals, kind="stable")
     threshold = pipeline.threshold(detector, weight=weight)
     standardisation = None
     if calibrated.mean is not None and calibrated.std is not None:
@@ -136,7 +137,9 @@ def _summary(context: RunContext, weight: float) -> ScoreSummary:
         distance=config.distance,
         neighbours=config.neighbours,
         calibration_source=calibrated.source,
-        calibration_scores=np.sort(normals).tolist(),
+        calibration_scores=normals[order].tolist(),
+        calibration_patients=None if patients is None else patients[order].tolist(),
+        calibration_order=order.tolist(),
         threshold=threshold,
         threshold_map=threshold["value"],
         flagged=context.folder.summary("align")["flagged"],

@@ -223,8 +223,11 @@ def test_a_fusion_weight_can_be_given_when_scoring(world: World, tmp_path: Path,
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        (["false_alarm_rate=0.34"], "it marks 20.0% of normal films"),
-        (["false_alarm_rate=0.01"], "no threshold: A false-alarm rate of 0.01 needs at least 99 normal films"),
+        (["false_alarm_rate=0.34"], "for a false-alarm rate of 34.0%, without a guarantee"),
+        (
+            ["false_alarm_rate=0.01"],
+            "no threshold: A false-alarm rate of 0.01 needs normal films of at least 99 patients",
+        ),
         (["threshold=percentile"], "a percentile of normal patches"),
     ],
 )

@@ -215,6 +215,9 @@ def test_forgetting_a_calibration_patient_leaves_its_maps_out(world: Path, tmp_p
     assert after.calibration.mean is not None
     values = before.calibration.maps[[0, 2]].astype(np.float64).mean(0)
     np.testing.assert_allclose(after.calibration.mean, np.nan_to_num(values), rtol=1e-6)
+    assert before.calibration.patients is not None
+    assert after.calibration.patients is not None
+    assert after.calibration.patients.tolist() == before.calibration.patients[[0, 2]].tolist()
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def test_every_film_has_a_p_value_among_the_normals(world: Path) -> None:
     for row, p in zip(films.read_csv(folder / "scores.csv"), p_values, strict=True):
         assert p == (1 + sum(normal >= float(row["fused"]) for normal in normals)) / (len(normals) + 1)
     assert summary["threshold"]["value"] is None
-    assert "needs at least 9 normal films to calibrate on, and there are 2" in summary["threshold"]["note"]
+    assert "needs normal films of at least 9 patients to calibrate on, and there are 2" in summary["threshold"]["note"]
 
 
 def test_results_have_their_shapes(world: Path) -> None:
@@ -250,6 +250,11 @@ def test_results_have_their_shapes(world: Path) -> None:
     assert np.shape(summary["standardisation"]["mean"]) == (2, 8, 8)
     assert summary["calibration_scores"] == sorted(summary["calibration_scores"])
     assert len(summary["calibration_scores"]) == 2
+    assert sorted(summary["calibration_order"]) == [0, 1]
+    rows = [row for row in films.read_csv(world / "fit_detector" / "images.csv") if row["part"] == "calibrate"]
+    numbers = {name: k for k, name in enumerate(dict.fromkeys(row["patient"] for row in rows))}
+    in_order = [numbers[rows[k]["patient"]] for k in summary["calibration_order"]]
+    assert summary["calibration_patients"] == in_order
     assert (summary["size"], summary["stride"]) == (64, 8)
 
 

@@ -108,7 +108,7 @@ def detectors() -> dict[str, tuple[DetectorReport, tuple[str, ...]]]:
     threshold = MapThreshold(kind="film", value=4.256, note="A note.", rate=0.1, expected=0.06, low=0.01, high=0.21)
     plain = reports.detector_report(
         mask=MaskShare(share_kept=0.79, threshold=30),
-        calibration=CalibrationFilms(source="some folds", films=67),
+        calibration=CalibrationFilms(source="calibrate", films=67),
         tune=TuneReport(films=98, abnormal=43, auroc=aurocs, chosen=chosen, table=tried, nested=nested),
         threshold=threshold,
         weights={"name": "some-weights", "sha256": "1234567890"},
@@ -116,7 +116,7 @@ def detectors() -> dict[str, tuple[DetectorReport, tuple[str, ...]]]:
         note="A warning.",
     )
     shared = (
-        ">79 %<", ">0.60 chosen on tune<", "98, 43 abnormal", "67 normals (some folds)",
+        ">79 %<", ">0.60 chosen on tune<", "98, 43 abnormal", "67 normals (calibrate)",
         "4.26, marks 6 % of normal films (1 % to 21 %)", "some-weights", "12345678<", "have an AUROC of 0.910;",
         "0.734 (0.613–0.832, 4 folds", "chosen: s = 0.0123, K = 7, q = 0.0456", ">0.0321<", ">0.31<", ">0.777<",
         "About it.", "A warning.", "A note.",

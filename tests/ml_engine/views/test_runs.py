@@ -355,6 +355,7 @@ def test_a_detector_shows_its_summary(web: Client, split: Any) -> None:
             MapThreshold(kind="film", value=4.256, note="", rate=0.1, expected=0.0588, low=0.0016, high=0.206),
             "4.26, marks 6 % of normal films (0 % to 21 %)",
         ),
+        (MapThreshold(kind="film", value=4.256, note="", rate=0.1), "4.26, for a rate of 10 %, without a guarantee"),
         (MapThreshold(kind="percentile", value=2.5, note=""), "2.50 </td>"),
         (MapThreshold(kind="film", value=None, note="A false-alarm rate of 0.1 needs more."), "of 0.1 needs more."),
     ],

@@ -156,14 +156,42 @@ def test_a_film_threshold_is_a_normal_films_highest_patch() -> None:
     assert 0 < threshold["low"] < 2 / 6 < threshold["high"] < 1
 
 
+def test_a_film_threshold_takes_the_highest_film_of_each_patient(tmp_path: Path) -> None:
+    fitted = detector(CONFIG.replace(false_alarm_rate=0.34))
+    patients = np.array([0, 0, 1, 1, 2])
+    fitted = replace(fitted, calibration=replace(fitted.calibration, patients=patients))
+
+    threshold = pipeline.threshold(fitted)
+
+    highest = np.nanmax(fusion.fuse(pipeline.normal_values(fitted), 0.25), axis=(1, 2))
+    by_patient = sorted((highest[:2].max(), highest[2:4].max(), highest[4]))
+    assert (threshold["value"], threshold["patients"]) == (by_patient[2], 3)  # ceil(4 * 0.66) = 3rd of 3
+    pipeline.save_detector(fitted, tmp_path / "detector.safetensors")
+    kept = pipeline.load_detector(tmp_path / "detector.safetensors")
+    assert kept.calibration.patients is not None
+    assert kept.calibration.patients.tolist() == patients.tolist()
+
+
+@pytest.mark.parametrize(("source", "note"), [("fit, 10 folds of patients", ""), ("calibrate", "approximate: grown")])
+def test_only_a_part_of_its_own_promises_a_rate(source: str, note: str) -> None:
+    fitted = detector(CONFIG.replace(false_alarm_rate=0.34))
+    assert pipeline.threshold(fitted)["low"] is not None
+    changed = replace(fitted, note=note, calibration=replace(fitted.calibration, source=source))
+
+    threshold = pipeline.threshold(changed)
+
+    assert threshold["value"] == pipeline.threshold(fitted)["value"]
+    assert (threshold["expected"], threshold["low"], threshold["high"]) == (None, None, None)
+
+
 def test_too_few_normals_give_no_film_threshold_and_the_reason() -> None:
     threshold = pipeline.threshold(detector())
 
     assert threshold == {
         "kind": "film",
         "value": None,
-        "note": "A false-alarm rate of 0.1 needs at least 9 normal films to calibrate on, and there are 5: add films, "
-        "or raise false_alarm_rate.",
+        "note": "A false-alarm rate of 0.1 needs normal films of at least 9 patients to calibrate on, and there are 5: "
+        "add films, or raise false_alarm_rate.",
     }
 
 

@@ -129,6 +129,27 @@ def test_the_interval_of_the_false_alarm_rate_is_that_of_order_statistics(count:
         assert binom.sf(count - k, count, x) == pytest.approx(share, abs=1e-6)
 
 
+def test_films_of_a_patient_count_once_in_a_film_threshold() -> None:
+    maxima = np.array([5.0, 1.0, 9.0, 3.0, np.nan])
+
+    threshold = calibration.film_threshold(maxima, 0.5, patients=np.array([0, 0, 1, 2, 3]))
+
+    assert threshold is not None
+    assert (threshold.value, threshold.patients) == (5.0, 3)  # ceil(4 * 0.5) = 2nd of 3, 5, 9
+
+
+def test_scores_that_are_not_exchangeable_promise_nothing() -> None:
+    threshold = calibration.film_threshold(np.arange(9.0), 0.1, exchangeable=False)
+
+    assert threshold is not None
+    assert (threshold.value, threshold.expected, threshold.low, threshold.high) == (8.0, None, None, None)
+
+
+def test_patients_get_numbers_instead_of_names() -> None:
+    assert calibration.patient_numbers(["b", "a", "b", "row 3"]).tolist() == [0, 1, 0, 2]
+    assert calibration.patient_numbers([]).dtype == np.int64
+
+
 @pytest.mark.parametrize(("rate", "least"), [(0.1, 9), (0.05, 19), (0.5, 1), (0.3, 3)])
 def test_a_rate_that_the_films_cannot_guarantee_gives_no_threshold(rate: float, least: int) -> None:
     assert calibration.least_films(rate) == least
