@@ -5,14 +5,20 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from analysis import statistics
 from analysis.evaluation.evaluate import STEPS, ScoredPart
 from analysis.evaluation.operating_point import RequestedPoint
 from analysis.evaluation.scored_parts import evaluated_part
-from analysis.evaluation.thresholds import calibration_scores, why_too_few
+from analysis.evaluation.thresholds import (
+    KINDS,
+    ReferenceScores,
+    calibration_reference,
+    promise_words,
+    why_too_few,
+)
 from analysis.models import Evaluation
+from ml_engine.core.score.conformal import PromisedRate
 from portal.models import Part
 
 
@@ -20,7 +26,9 @@ from portal.models import Part
 class OperatingResult:
     """The films of a part at a threshold: those with a score of at least `threshold` are called abnormal.
 
-    If no threshold can be fixed, everything but `point`, `part` and `weight` is None and `reason` says why.
+    If no threshold can be fixed, everything but `point`, `part` and `weight` is None and `reason` says why. `promised`
+    is the false-alarm rate that a threshold fixed on calibrate promises for films drawn like its normals, None where
+    none is promised; `promise` says either in words.
     """
 
     point: RequestedPoint
@@ -28,6 +36,7 @@ class OperatingResult:
     weight: float
     source: str | None
     reference_films: int
+    reference_patients: int
     threshold: float | None
     true_positives: int | None = None
     false_negatives: int | None = None
@@ -38,6 +47,17 @@ class OperatingResult:
     predictive: statistics.PredictiveValues | None = None
     left_out: int = 0
     reason: str = ""
+    promised: PromisedRate | None = None
+    promise: str = ""
+
+    @property
+    def specificity_low(self) -> float | None:
+        """The lower limit of the promised specificity."""
+        return 1 - self.promised.high if self.promised else None
+
+    @property
+    def specificity_high(self) -> float | None:
+        return 1 - self.promised.low if self.promised else None
 
     def to_json(self) -> dict[str, object]:
         """Plain values. The API calls the requested point `asked`."""
@@ -52,28 +72,31 @@ def apply_operating_point(
 
     A specificity is fixed on the calibration normals if `weight` is the run's weight, for which the detector keeps
     their scores, and otherwise on the normal films of tune; there is no threshold if they are too few for it. A
-    sensitivity is fixed on the abnormal films of tune. Raises CannotEvaluate when the run's folder is gone.
+    sensitivity is fixed on the abnormal films of tune. Patients with several films count once, with the highest score
+    of their normal films or the lowest of their abnormal ones. Raises CannotEvaluate when the run's folder is gone.
     """
-    reference, source, reason = _reference(evaluation, scored.part, weight=weight, rule=point.rule)
+    reference, reason = _reference(evaluation, scored.part, weight=weight, rule=point.rule)
     result = OperatingResult(
-        point=point, part=scored.part, weight=weight,
-        source=source if len(reference) else None, reference_films=len(reference), threshold=None, reason=reason,
+        point=point, part=scored.part, weight=weight, source=reference.part if reference.films else None,
+        reference_films=reference.films, reference_patients=reference.patients_count, threshold=None, reason=reason,
     )  # fmt: skip
-    if not len(reference):
+    if not reference.films:
         return result
-    if point.rule == "specificity" and (too_few := why_too_few(len(reference), specificity=point.target, part=source)):
+    if too_few := why_too_few(reference, rule=point.rule, target=point.target):
         return replace(result, reason=too_few)
     scores = scored.scores_at(weight)
     if point.rule == "specificity":
         rates = statistics.sensitivity_at_specificity(
-            scored.labels, scores, scored.patients, normal_scores=reference, specificity=point.target
-        )
+            scored.labels, scores, scored.patients,
+            normal_scores=reference.scores, normal_patients=reference.patients, specificity=point.target,
+        )  # fmt: skip
     else:
         rates = statistics.specificity_at_sensitivity(
-            scored.labels, scores, scored.patients, abnormal_scores=reference, sensitivity=point.target
-        )
+            scored.labels, scores, scored.patients,
+            abnormal_scores=reference.scores, abnormal_patients=reference.patients, sensitivity=point.target,
+        )  # fmt: skip
     sensitivity, specificity = rates.sensitivity, rates.specificity
-    result = replace(result, reference_films=rates.reference_films, reason=rates.reason)
+    result = replace(result, reason=rates.reason)
     if sensitivity is None or specificity is None:
         return result
     return replace(
@@ -87,25 +110,32 @@ def apply_operating_point(
         specificity=specificity,
         predictive=statistics.predictive_values(sensitivity, specificity, prevalence=point.prevalence),
         left_out=rates.left_out,
+        promised=reference.promised(point.rule, point.target),
+        promise=promise_words(reference, rule=point.rule, target=point.target),
     )
 
 
-def _reference(evaluation: Evaluation, part: str, *, weight: float, rule: str) -> tuple[NDArray[np.float64], str, str]:
-    """The scores that fix the threshold, their part, and, if there are none, the reason."""
+def _reference(evaluation: Evaluation, part: str, *, weight: float, rule: str) -> tuple[ReferenceScores, str]:
+    """The scores that fix the threshold, and, if there are none, the reason."""
     label = 0 if rule == "specificity" else 1
     at_run_weight = round(weight * STEPS) == round(float(evaluation.metrics["weight"]) * STEPS)
-    if rule == "specificity" and at_run_weight and len(held_out := calibration_scores(evaluation.run)):
-        return held_out, Part.CALIBRATE, ""
+    if rule == "specificity" and at_run_weight:
+        held_out = calibration_reference(evaluation.run)
+        if held_out.films:
+            return held_out, ""
     if part != Part.TUNE:
         tune = evaluated_part(evaluation, Part.TUNE)
-        scores = tune.scores_at(weight)[tune.labels == label].astype(np.float64)
-        if np.isfinite(scores).any():
-            return scores, Part.TUNE, ""
-        word = "normal" if rule == "specificity" else "abnormal"
-        return scores, "", f"No threshold can be fixed: the run scored no {word} film of tune. Score tune as well."
+        of_label = tune.labels == label
+        scores = tune.scores_at(weight)[of_label].astype(np.float64)
+        reference = ReferenceScores(scores, Part.TUNE, tune.patients[of_label])
+        if reference.films:
+            return reference, ""
+        return reference, (
+            f"No threshold can be fixed: the run scored no {KINDS[rule]} film of tune. Score tune as well."
+        )
+    nothing = ReferenceScores(np.empty(0), "")
     if rule == "specificity":
-        reason = (
+        return nothing, (
             "A threshold for tune is never fixed on tune itself; calibration scores exist at the run's weight only."
         )
-        return np.empty(0), "", reason
-    return np.empty(0), "", "A threshold fixed on tune is not applied to tune itself; choose test."
+    return nothing, "A threshold fixed on tune is not applied to tune itself; choose test."

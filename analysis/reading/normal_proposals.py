@@ -149,19 +149,21 @@ def compare(proposal: NormalProposal, *, viewer: User) -> ProposalEffect:
             f"The run “{proposal.run.name}” is not done yet: wait until it is, to see what would change."
         )
     point = worklist.operating_point
+    name, value = f"{point['part']} {point['target']}", float(point["value"])
     try:
-        after_point = operating_point(
-            proposal.run, point=f"{point['part']} {point['target']}", value=float(point["value"])
-        )
+        after_point = operating_point(proposal.run, point=name, value=value)
+        threshold_before = worklist.threshold
+        if "patients" not in point:  # fixed by the rule of an earlier release, which flagged more films
+            threshold_before = operating_point(worklist.run, point=name, value=value).threshold
     except WorklistRefused as refusal:
         raise ProposalRefused(str(refusal)) from refusal
     before = _scores(worklist.run_id)
     after = _scores(proposal.run_id)
     both = sorted(before.keys() & after.keys())
-    was_flagged = {image: before[image] >= worklist.threshold for image in both}
+    was_flagged = {image: before[image] >= threshold_before for image in both}
     is_flagged = {image: after[image] >= after_point.threshold for image in both}
     effect = ProposalEffect(
-        threshold_before=worklist.threshold,
+        threshold_before=threshold_before,
         threshold_after=after_point.threshold,
         films=len(both),
         flagged_before=sum(was_flagged.values()),

@@ -6,16 +6,24 @@ films that were read because they were flagged would be a biased sample of all f
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from django.db import IntegrityError, transaction
 
 from analysis import statistics
 from analysis.evaluation.looks import CannotEvaluate
-from analysis.evaluation.thresholds import calibration_scores, why_too_few
+from analysis.evaluation.thresholds import (
+    KINDS,
+    ReferenceScores,
+    calibration_reference,
+    promise_words,
+    why_too_few,
+)
 from analysis.models import Worklist, WorklistItem, WorklistReader
+from ml_engine.core.score.conformal import PromisedRate
 from ml_engine.models import Run, RunKind, RunState, Score
 from portal.labels.events import labels_at
 from portal.models import LabelValue, Part, SplitImage, User
@@ -38,17 +46,32 @@ class WorklistRefused(Exception):
 
 @dataclass(frozen=True)
 class WorklistThreshold:
-    """A threshold that reaches the `value` of `target` (sensitivity, specificity) on `films` films of `part`."""
+    """A threshold for the `value` of `target` (sensitivity, specificity), fixed on `films` films of `patients` patients
+    of `part`; `promised` and `promise` are what it promises for new films, as in `OperatingResult`."""
 
     part: str
     target: str
     value: float
     threshold: float
     films: int
+    patients: int
+    promised: PromisedRate | None
+    promise: str
 
     def describe(self) -> str:
-        kind = "abnormal" if self.target == "sensitivity" else "normal"
-        return f"{self.target} {self.value:g} on {self.films} {kind} films of {self.part}"
+        return f"{self.target} {self.value:g} on {self.films} {KINDS[self.target]} films of {self.part}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "part": self.part,
+            "target": self.target,
+            "value": self.value,
+            "films": self.films,
+            "patients": self.patients,
+            "promised": asdict(self.promised) if self.promised else None,
+            "promise": self.promise,
+            "words": self.describe(),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,13 +115,7 @@ def make_worklist(request: WorklistRequest) -> Worklist:
             worklist = Worklist.objects.create(
                 run=request.run,
                 name=request.name.strip(),
-                operating_point={
-                    "part": point.part,
-                    "target": point.target,
-                    "value": point.value,
-                    "films": point.films,
-                    "words": point.describe(),
-                },
+                operating_point=point.to_json(),
                 threshold=point.threshold,
                 parts=[part for part in Part.values if part in request.parts],
                 unflagged_share=request.unflagged_share,
@@ -145,52 +162,61 @@ def _check(request: WorklistRequest) -> None:
 
 
 def operating_point(run: Run, *, point: str, value: float) -> WorklistThreshold:
-    """The threshold that reaches `value` on calibrate or tune. Raises WorklistRefused."""
+    """The threshold for `value`, fixed on calibrate or tune. Raises WorklistRefused."""
     if point not in POINTS:
         raise WorklistRefused(f"There is no operating point {point!r}; choose one of {', '.join(POINTS)}.")
     if not 0 < value < 1:
         raise WorklistRefused(f"The {point.split()[1]} is {value:g}; enter a number between 0 and 1.")
     part, target = point.split()
     reference = _calibration_scores(run) if part == Part.CALIBRATE else _tune_scores(run, target)
+    if too_few := why_too_few(reference, rule=target, target=value):
+        raise WorklistRefused(too_few)
+    scores, patients = reference.scores, reference.patients
     if target == "sensitivity":
-        threshold = statistics.threshold_at_sensitivity(reference, sensitivity=value)
+        threshold = statistics.threshold_at_sensitivity(scores, sensitivity=value, patients=patients)
     else:
-        if too_few := why_too_few(len(reference), specificity=value, part=part):
-            raise WorklistRefused(too_few)
-        threshold = statistics.threshold_at_specificity(reference, specificity=value)
+        threshold = statistics.threshold_at_specificity(scores, specificity=value, patients=patients)
     if threshold is None:
-        kind = "abnormal" if target == "sensitivity" else "normal"
         raise WorklistRefused(
-            f"The run {run.name!r} has no score of a {kind} film of {part}, so no threshold can be fixed there; "
-            "choose another operating point, or score that part too."
+            f"The run {run.name!r} has no score of a {KINDS[target]} film of {part}, so no threshold can be fixed "
+            "there; choose another operating point, or score that part too."
         )
-    return WorklistThreshold(part, target, value, threshold, len(reference))
+    return WorklistThreshold(
+        part=part,
+        target=target,
+        value=value,
+        threshold=threshold,
+        films=reference.films,
+        patients=reference.patients_count,
+        promised=reference.promised(target, value),
+        promise=promise_words(reference, rule=target, target=value),
+    )
 
 
-def _calibration_scores(run: Run) -> list[float]:
+def _calibration_scores(run: Run) -> ReferenceScores:
     try:
-        return calibration_scores(run).tolist()
+        return calibration_reference(run)
     except CannotEvaluate as error:
         raise WorklistRefused(str(error)) from error
 
 
-def _tune_scores(run: Run, target: str) -> list[float]:
+def _tune_scores(run: Run, target: str) -> ReferenceScores:
     """Scores of the normal tune films (for a sensitivity: the abnormal ones), by labels at the split's cut-off."""
     assert run.detector is not None
     split = run.detector.split
     members = SplitImage.objects.filter(member__split=split, member__part=Part.TUNE)
-    scored = dict(
-        Score.objects.filter(run=run, error="", image_id__in=members.values("image_id")).values_list(
-            "image_id", "fused_score"
-        )
+    rows = Score.objects.filter(run=run, error="", image_id__in=members.values("image_id")).values_list(
+        "image_id", "fused_score", "image__patient_id"
     )
+    scored = {image: (score, patient) for image, score, patient in rows if score is not None}
     value = LabelValue.ABNORMAL if target == "sensitivity" else LabelValue.NORMAL
     labels = labels_at(scored, split.label_cutoff)
-    return [
-        score
-        for image, score in scored.items()
-        if score is not None and image in labels and labels[image].value == value
-    ]
+    kept = [row for image, row in scored.items() if image in labels and labels[image].value == value]
+    return ReferenceScores(
+        np.array([score for score, _ in kept], dtype=np.float64),
+        Part.TUNE,
+        np.array([patient for _, patient in kept], dtype=np.int64),
+    )
 
 
 def _scores(run: Run, parts: Sequence[str]) -> tuple[list[tuple[int, float]], dict[str, int]]:

@@ -121,7 +121,7 @@ def _operating(paper: Paper, part: PartReport) -> None:
     caption = (
         f"Films of {part.part} at a fused score of {result.threshold:.4f} or more, a threshold for a "
         f"{result.point.rule} of {result.point.target:g} fixed on {result.reference_films:,} {kind} films of "
-        f"{result.source}, weight {result.weight:g}"
+        f"{result.reference_patients:,} patients of {result.source}, weight {result.weight:g}"
     )
     paper.table(
         ["", "Called abnormal", "Called normal"],
@@ -131,6 +131,7 @@ def _operating(paper: Paper, part: PartReport) -> None:
         ],
         caption=caption,
     )
+    paper.paragraph(result.promise, size=8, colour=MUTED)
     predictive = result.predictive
     rows = [
         ["Sensitivity", rate_words(result.sensitivity)],

@@ -122,8 +122,11 @@ def _forest(figure: Figure) -> Table:
 def _operating(figure: Figure) -> Table:
     result = apply_operating_point(figure.evaluation, figure.scored(), weight=figure.weight, point=figure.point)
     settings = [result.point.rule, result.point.target, result.point.prevalence, result.weight, result.source]
-    settings += [result.reference_films]
+    settings += [result.reference_films, result.reference_patients]
     rows: list[list[Any]] = [["threshold [score]", result.threshold, None, None, None]]
+    if promised := result.promised:
+        limits = [promised.expected, promised.low, promised.high, promised.patients]
+        rows.append(["promised_false_alarm_rate [share]", *limits])
     for name in ("true_positives", "false_negatives", "false_positives", "true_negatives"):
         rows.append([f"{name} [films]", getattr(result, name), None, None, None])
     for name in ("sensitivity", "specificity"):
@@ -136,7 +139,7 @@ def _operating(figure: Figure) -> Table:
         )
     columns = (
         "quantity", "value", "low", "high", "of [films]", "rule", "target [share]", "prevalence [share]",
-        "fusion_weight", "fixed_on", "reference [films]",
+        "fusion_weight", "fixed_on", "reference [films]", "reference [patients]",
     )  # fmt: skip
     return Table(columns, [[*row, *settings] for row in rows], result.reason)
 

@@ -118,7 +118,8 @@ def facts(report: EvaluationReport) -> dict[str, str]:
     area = first.areas["fused"]
     parts = ", ".join(f"{part} {count:,}" for part, count in report.flow.parts.items())
     threshold = (
-        f"{reached.threshold:.4g}, for a {reached.point.rule} of {reached.point.target:g}, fixed on {reached.source}"
+        f"{reached.threshold:.4g}, for a {reached.point.rule} of {reached.point.target:g}, fixed on {reached.source}. "
+        f"{reached.promise}"
         if reached.threshold is not None
         else reached.reason
     )

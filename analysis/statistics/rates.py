@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -10,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.statistics.counts import wilson_limits
-from analysis.statistics.sample import BoolArray, FloatArray, IntArray, Sample, normal_quantile, take_sample
+from analysis.statistics.sample import BoolArray, IntArray, Sample, normal_quantile, take_sample
+from ml_engine.core.score import conformal
 
 Method = Literal["wilson", "exact"]
 
@@ -39,12 +39,13 @@ class RatesAtTarget:
     """Sensitivity and specificity in this sample at the threshold that reaches `target` in another sample.
 
     A film is called abnormal when its score is at least `threshold`. reference_films counts the scores of the other
-    sample; where it has none, threshold and rates are None, with a `reason`.
+    sample, and reference_patients its patients; where they are too few, threshold and rates are None, with a `reason`.
     """
 
     target: float
     threshold: float | None
     reference_films: int
+    reference_patients: int
     sensitivity: Rate | None
     specificity: Rate | None
     left_out: int
@@ -83,27 +84,33 @@ def clustered_rate(
     return _rate(sample.abnormal, sample.patients, method=method, confidence=confidence)
 
 
-def threshold_at_specificity(normal_scores: ArrayLike, *, specificity: float) -> float | None:
-    """The lowest threshold at which at most 1 − specificity of the normal films' scores (N,) are called abnormal.
+def threshold_at_specificity(
+    normal_scores: ArrayLike, *, specificity: float, patients: ArrayLike | None = None
+) -> float | None:
+    """The lowest threshold that promises to call at most 1 − specificity of new normal patients abnormal, from the
+    scores (N,) of normal films: split conformal.
 
-    It lies just above the k-th smallest score, k = ⌈specificity · N⌉, since a film at the threshold is called. Scores
-    that are not finite are left out; None where no score is left. Raises ValueError unless 0 < specificity ≤ 1.
+    Each patient of `patients` (N,) counts with the highest score; without patients each film is its own. The threshold
+    lies just above the k-th smallest of the P patients' scores, k = ⌈specificity · (P + 1)⌉, since a film at the
+    threshold is called. Scores that are not finite are left out; None where k > P. Raises ValueError unless
+    0 < specificity ≤ 1.
     """
     _refuse_target("specificity", specificity)
-    ranked = _finite(normal_scores)
-    if not len(ranked):
-        return None
-    return float(np.nextafter(ranked[_rank(specificity, len(ranked)) - 1], np.inf))
+    ranked = conformal.highest_by_patient(normal_scores, patients)
+    k = conformal.rank(specificity, len(ranked))
+    return None if k is None else float(np.nextafter(ranked[k - 1], np.inf))
 
 
-def threshold_at_sensitivity(abnormal_scores: ArrayLike, *, sensitivity: float) -> float | None:
-    """The highest threshold at which at least `sensitivity` of the abnormal films' scores (N,) are called abnormal: the
-    k-th highest score, k = ⌈sensitivity · N⌉. Otherwise as `threshold_at_specificity`."""
+def threshold_at_sensitivity(
+    abnormal_scores: ArrayLike, *, sensitivity: float, patients: ArrayLike | None = None
+) -> float | None:
+    """The highest threshold that promises to call at least `sensitivity` of new abnormal patients abnormal: the k-th
+    highest score, k = ⌈sensitivity · (P + 1)⌉, where each patient counts with the lowest score of its films. Otherwise
+    as `threshold_at_specificity`."""
     _refuse_target("sensitivity", sensitivity)
-    ranked = _finite(abnormal_scores)
-    if not len(ranked):
-        return None
-    return float(ranked[-_rank(sensitivity, len(ranked))])
+    ranked = conformal.highest_by_patient(-np.asarray(abnormal_scores, dtype=np.float64), patients)
+    k = conformal.rank(sensitivity, len(ranked))
+    return None if k is None else float(-ranked[k - 1])
 
 
 def sensitivity_at_specificity(
@@ -112,21 +119,23 @@ def sensitivity_at_specificity(
     patients: ArrayLike | None = None,
     *,
     normal_scores: ArrayLike,
+    normal_patients: ArrayLike | None = None,
     specificity: float = 0.9,
     method: Method = "wilson",
     confidence: float = 0.95,
 ) -> RatesAtTarget:
     """Sensitivity, and the specificity actually reached, of labels (N,) of 0 and 1 and scores (N,) at the threshold
-    that reaches `specificity` among `normal_scores` (R,): the normal films of calibrate or tune, never these films.
+    that `normal_scores` (R,) of `normal_patients` (R,) fix for `specificity`: the normal films of calibrate or tune,
+    never these films.
 
     The intervals are those of `clustered_rate` and treat the threshold as fixed. Raises ValueError as
     `threshold_at_specificity` and `clustered_rate` do.
     """
-    threshold = threshold_at_specificity(normal_scores, specificity=specificity)
+    threshold = threshold_at_specificity(normal_scores, specificity=specificity, patients=normal_patients)
     sample = take_sample(labels, scores, patients)
     return _at_target(
-        sample, threshold, target=specificity, reference=normal_scores, word="normal", method=method,
-        confidence=confidence,
+        sample, threshold, target=specificity, reference=normal_scores, reference_patients=normal_patients,
+        word="normal", method=method, confidence=confidence,
     )  # fmt: skip
 
 
@@ -136,30 +145,37 @@ def specificity_at_sensitivity(
     patients: ArrayLike | None = None,
     *,
     abnormal_scores: ArrayLike,
+    abnormal_patients: ArrayLike | None = None,
     sensitivity: float = 0.95,
     method: Method = "wilson",
     confidence: float = 0.95,
 ) -> RatesAtTarget:
-    """As `sensitivity_at_specificity`, at the threshold that reaches `sensitivity` among `abnormal_scores` (R,), the
-    abnormal films of tune."""
-    threshold = threshold_at_sensitivity(abnormal_scores, sensitivity=sensitivity)
+    """As `sensitivity_at_specificity`, at the threshold that `abnormal_scores` (R,) of `abnormal_patients` (R,), the
+    abnormal films of tune, fix for `sensitivity`."""
+    threshold = threshold_at_sensitivity(abnormal_scores, sensitivity=sensitivity, patients=abnormal_patients)
     sample = take_sample(labels, scores, patients)
     return _at_target(
-        sample, threshold, target=sensitivity, reference=abnormal_scores, word="abnormal", method=method,
-        confidence=confidence,
+        sample, threshold, target=sensitivity, reference=abnormal_scores, reference_patients=abnormal_patients,
+        word="abnormal", method=method, confidence=confidence,
     )  # fmt: skip
 
 
 def _at_target(
-    sample: Sample, threshold: float | None, *, target: float, reference: ArrayLike, word: str, method: Method,
-    confidence: float,
+    sample: Sample, threshold: float | None, *, target: float, reference: ArrayLike,
+    reference_patients: ArrayLike | None, word: str, method: Method, confidence: float,
 ) -> RatesAtTarget:  # fmt: skip
+    patients = len(conformal.highest_by_patient(reference, reference_patients))
     result = RatesAtTarget(
-        target=target, threshold=threshold, reference_films=len(_finite(reference)),
-        sensitivity=None, specificity=None, left_out=sample.left_out,
+        target=target, threshold=threshold, reference_films=len(conformal.highest_by_patient(reference)),
+        reference_patients=patients, sensitivity=None, specificity=None, left_out=sample.left_out,
     )  # fmt: skip
     if threshold is None:
         reason = f"No {word} film of the other sample has a score, so there is no threshold."
+        if patients:
+            reason = (
+                f"The {word} films of the other sample are of {patients} patients, which are too few for a share of "
+                f"{target:g}, so there is no threshold."
+            )
         return replace(result, reason=reason)
     called = sample.scores[:, 0] >= threshold
     abnormal = sample.abnormal
@@ -202,15 +218,6 @@ def _effective_total(successes: BoolArray, patients: IntArray) -> float:
     away = np.bincount(np.unique(patients, return_inverse=True)[1], weights=successes - share)
     variance = people / (people - 1) * float((away**2).sum()) / total**2
     return min(float(total), share * (1 - share) / variance) if variance > 0 else float(total)
-
-
-def _finite(scores: ArrayLike) -> FloatArray:
-    values = np.asarray(scores, dtype=np.float64).ravel()
-    return np.sort(values[np.isfinite(values)])
-
-
-def _rank(share: float, total: int) -> int:
-    return max(1, math.ceil(share * total - 1e-9))
 
 
 def _refuse_target(name: str, value: float) -> None:

@@ -29,6 +29,7 @@ from analysis.statistics import (
 )
 from analysis.studies.print_table import markdown_table, print_table
 from ml_engine.core.errors import EngineError
+from ml_engine.core.score.conformal import PromisedRate, highest_by_patient, promised_rate, rank
 from ml_engine.engine import manifest
 
 MAPS = ("global", "region", "fused")
@@ -98,6 +99,8 @@ class BankResults:
     patients: int
     left_out: dict[str, int]
     calibration_films: int
+    calibration_patients: int
+    promised: PromisedRate | None
     false_alarm_rate: float
     fusion_weight: float
     reason: str = ""
@@ -132,7 +135,9 @@ def bank_results(
     truth, people = abnormal[known], patients[known]
     whole = study.scores[0, known, 2]
     rate = float(study.summary["false_alarm_rate"])
-    reason = _why_too_few(study.calibration.shape[1], rate)
+    groups = study.summary.get("calibration_patients")
+    calibration_patients = len(highest_by_patient(study.calibration[0, :, 2], groups))
+    reason = _why_too_few(calibration_patients, rate)
     banks = tuple(
         _studied_bank(
             facts,
@@ -140,6 +145,7 @@ def bank_results(
             patients=people,
             scores=study.scores[k, known],
             normals=study.calibration[k, :, 2],
+            normals_patients=groups,
             whole=whole if k else None,
             reason=reason,
             rate=rate,
@@ -157,19 +163,21 @@ def bank_results(
         patients=len(np.unique(people)),
         left_out=counts,
         calibration_films=study.calibration.shape[1],
+        calibration_patients=calibration_patients,
+        promised=promised_rate(rate, calibration_patients),
         false_alarm_rate=rate,
         fusion_weight=float(study.summary["fusion_weight"]),
         reason=reason,
     )
 
 
-def _why_too_few(films: int, rate: float) -> str:
-    """A sentence where there are too few normal films to fix a threshold at this rate, otherwise blank."""
-    if rate >= 1 / (films + 1) - 1e-12:
+def _why_too_few(patients: int, rate: float) -> str:
+    """A sentence where there are too few patients to fix a threshold at this rate, otherwise blank."""
+    if rank(1 - rate, patients) is not None:
         return ""
     return (
-        f"A false-alarm rate of {rate:g} needs more normal films than the {films} of calibrate; ask for "
-        f"{1 / (films + 1):.3f} or more, or calibrate on more."
+        f"A false-alarm rate of {rate:g} needs normal films of more patients than the {patients} of calibrate; ask for "
+        f"{1 / (patients + 1):.3f} or more, or calibrate on more."
     )
 
 
@@ -180,12 +188,13 @@ def _studied_bank(
     patients: NDArray[Any],
     scores: NDArray[np.float64],
     normals: NDArray[np.float64],
+    normals_patients: Sequence[int] | None,
     whole: NDArray[np.float64] | None,
     reason: str,
     rate: float,
 ) -> StudiedBank:
     fused = scores[:, 2]
-    threshold = None if reason else threshold_at_specificity(normals, specificity=1 - rate)
+    threshold = None if reason else threshold_at_specificity(normals, specificity=1 - rate, patients=normals_patients)
     false_alarms = sensitivity = None
     if threshold is not None:
         called = fused >= threshold
@@ -293,6 +302,11 @@ def table(study: BankScores, results: BankResults) -> str:
         f"95 % intervals; fusion weight {results.fusion_weight:g}; thresholds for a false-alarm rate of "
         f"{results.false_alarm_rate:g} fixed on {results.calibration_films} calibration films."
     )
+    if promised := results.promised:
+        heading += (
+            f" For films drawn like these, {promised.patients} patients promise a rate of {promised.expected:.3f} on "
+            f"average, from {promised.low:.3f} to {promised.high:.3f} in 95 % of draws."
+        )
     lines = [heading]
     if study.summary["weights"]["name"] == "random":
         lines.append("Random weights, not for evaluation: the figures show that the parts work, not how well.")

@@ -17,14 +17,14 @@ from tests.ml_engine.scored_folders import change_summary
 from tests.portal import factories
 
 
-def calibrated(run: Run, scores: list[float]) -> None:
-    """Give the run these scores of calibration normals."""
-    change_summary(run_folder(run.uuid), calibration_scores=sorted(scores))
+def calibrated(run: Run, scores: list[float], patients: list[int] | None = None) -> None:
+    """Give the run these scores of calibration normals, in ascending order."""
+    change_summary(run_folder(run.uuid), calibration_scores=sorted(scores), calibration_patients=patients)
 
 
 def worklist(scored: Scored, author: User, **changes: Any) -> Worklist:
     """At a sensitivity on tune, unless `changes` name another operating point."""
-    fields = {"name": "First", "point": "tune sensitivity", "value": 0.9, **changes}
+    fields = {"name": "First", "point": "tune sensitivity", "value": 0.85, **changes}
     return make_worklist(WorklistRequest(run=scored.run, author=author, **fields))
 
 

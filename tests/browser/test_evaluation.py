@@ -44,7 +44,7 @@ def test_the_slider_moves_numbers_and_figures(evaluation: Page) -> None:
 def test_the_operating_point_moves_numbers_and_its_mark(evaluation: Page, live_server: Any) -> None:
     evaluation.goto(evaluation.url + "?part=test")
     numbers = evaluation.locator("#operating [data-threshold]")
-    expect(evaluation.locator("#operating")).to_contain_text("needs more normal films than the 6 of tune")
+    expect(evaluation.locator("#operating")).to_contain_text("needs normal films of more patients than the 6 of tune")
     for rule, target in (("sensitivity", "0.99"), ("specificity", "0.8")):
         evaluation.locator("select[name=rule]").select_option(rule)
         evaluation.locator("select[name=target]").select_option(target)

@@ -26,6 +26,7 @@ from ml_engine.core.detector.pipeline import FittedDetector
 from ml_engine.core.errors import EngineError, InvalidConfig
 from ml_engine.core.film import masking
 from ml_engine.core.score import model_selection
+from ml_engine.core.score.calibration import patient_numbers
 from ml_engine.core.score.fusion import Maps
 from ml_engine.core.score.model_selection import Choice
 from ml_engine.core.version import FORMAT, code_version
@@ -249,6 +250,7 @@ def _results(plan: BankPlan, context: RunContext, progress: StageProgress) -> di
         "columns": list(COLUMNS),
         "mask": {"share_kept": float(context.mask().mean())},
         "parts": {role: len(rows) for role, rows in by_role.items()},
+        "calibration_patients": patient_numbers(_names(context, by_role["calibrate"])).tolist(),
         "flagged": folder.summary("align")["flagged"],
         "unreadable": folder.summary("films")["errors"],
         "test": [context.rows[row].image or context.rows[row].filename for row in test],

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from django.test import Client
 from django.urls import reverse
+from scipy.stats import beta
 
 from analysis.evaluation.evaluate import evaluate, scored_part
 from analysis.evaluation.operating_point import InvalidOperatingPoint, RequestedPoint
@@ -43,7 +44,7 @@ def test_a_specificity_is_fixed_on_the_normals_of_tune(scored: Scored, evaluatio
     tune, labels = arrays(scored)["tune"]
     normals = np.sort(tune[labels == 0])
     test, truth = arrays(scored)["test"]
-    called = test > normals[math.ceil(target * 6) - 1]  # at least the target of tune's normals are not above it
+    called = test > normals[math.ceil(target * 7) - 1]  # the conformal rank among 6
     assert result.source == "tune"
     assert result.reference_films == 6
     assert (result.true_positives, result.false_negatives) == (
@@ -60,7 +61,7 @@ def test_a_sensitivity_is_fixed_on_the_abnormal_films_of_tune(scored: Scored, ev
     part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
     result = apply_operating_point(evaluation, part, weight=0.6, point=RequestedPoint(rule="sensitivity", target=0.8))
     tune, labels = arrays(scored)["tune"]
-    threshold = np.sort(tune[labels == 1])[1]  # 5 of 6 are at least this
+    threshold = np.sort(tune[labels == 1])[0]  # the 6th highest of 6, ceil(0.8 * 7)
     assert result.threshold == pytest.approx(float(threshold), rel=1e-7)
     test, truth = arrays(scored)["test"]
     assert result.true_positives == int((test[truth == 1] >= threshold).sum())
@@ -86,8 +87,68 @@ def test_too_few_normals_fix_no_high_specificity(scored: Scored, evaluation: Eva
     result = apply_operating_point(evaluation, part, weight=0.6, point=RequestedPoint(target=0.9))
     assert result.threshold is None
     assert result.reason == (
-        "A specificity of 0.9 needs more normal films than the 6 of tune; choose 0.857 or less, or calibrate on more."
+        "A specificity of 0.9 needs normal films of more patients than the 6 of tune; choose 0.857 or less, or take "
+        "more."
     )
+    result = apply_operating_point(evaluation, part, weight=0.6, point=RequestedPoint("sensitivity", target=0.9))
+    assert result.reason.startswith("A sensitivity of 0.9 needs abnormal films of more patients than the 6 of tune;")
+
+
+def test_films_of_a_calibration_patient_count_once(scored: Scored, evaluation: Evaluation) -> None:
+    normals = np.linspace(2, 4, 20)
+    change_summary(
+        run_folder(scored.run.uuid), calibration_scores=normals.tolist(), calibration_patients=[0, *range(19)]
+    )
+    part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
+    result = apply_operating_point(evaluation, part, weight=0.6, point=RequestedPoint(target=0.9))
+    assert (result.reference_films, result.reference_patients) == (20, 19)
+    assert result.threshold == pytest.approx(normals[18])  # ceil(0.9 * 20) = 18th of 19 patients, the first's second
+
+
+def test_a_calibrate_part_promises_the_beta_interval_on_page_and_api(
+    as_analyst: Client, scored: Scored, evaluation: Evaluation
+) -> None:
+    change_summary(
+        run_folder(scored.run.uuid), calibration_scores=np.linspace(2, 4, 39).tolist(),
+        calibration_patients=list(range(39)),
+    )  # fmt: skip
+    answer = as_analyst.get(reverse("api-operating", args=[evaluation.uuid]), {"part": "test"}).json()
+    page = one_line(as_analyst.get(reverse("analysis:operating", args=[evaluation.uuid]), {"part": "test"}))
+    promised, rate = answer["promised"], beta(4, 36)  # the 36th of 39
+    assert (promised["expected"], promised["patients"]) == (pytest.approx(0.1), 39)
+    assert (promised["low"], promised["high"]) == pytest.approx((rate.ppf(0.025), rate.ppf(0.975)))
+    words = "10.0 % of new normal films are called abnormal on average over draws of the 39 calibration patients"
+    assert f"{words}, and between 2.9 and 20.9 % in 95 % of such draws." in page
+    assert answer["promise"] in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "source", "sentence"),
+    [
+        (
+            {"calibration_source": "fit, 10 folds of patients"},
+            "fit",
+            "folds of the fit part were scored by models of fewer films",
+        ),
+        ({"note": "approximate: the banks were extended"}, "calibrate", "the detector was changed without"),
+    ],
+)
+def test_other_calibration_scores_promise_nothing(
+    scored: Scored, evaluation: Evaluation, changes: dict[str, Any], source: str, sentence: str
+) -> None:
+    change_summary(run_folder(scored.run.uuid), calibration_scores=np.linspace(2, 4, 39).tolist(), **changes)
+    part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
+    result = apply_operating_point(evaluation, part, weight=0.6, point=RequestedPoint())
+    assert (result.source, result.promised) == (source, None)
+    assert result.promise.startswith("No rate is promised for new films: ")
+    assert sentence in result.promise
+
+
+def test_tune_promises_nothing(scored: Scored, evaluation: Evaluation) -> None:
+    part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
+    result = apply_operating_point(evaluation, part, weight=0.6, point=RequestedPoint(target=0.8))
+    assert (result.source, result.promised) == ("tune", None)
+    assert result.promise == "No rate is promised for new films: settings may have been chosen on tune."
 
 
 def test_predictive_values_are_those_of_bayes(scored: Scored, evaluation: Evaluation) -> None:

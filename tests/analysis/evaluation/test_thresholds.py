@@ -1,18 +1,47 @@
-"""When calibration normals are too few for a specificity."""
+"""The scores that fix a threshold: when they are too few, and what they promise."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from analysis.evaluation.thresholds import why_too_few
+from analysis.evaluation.thresholds import ReferenceScores, promise_words, why_too_few
 
 
-@pytest.mark.parametrize(("films", "specificity"), [(9, 0.9), (19, 0.95), (99, 0.9), (0, 0.99)])
-def test_so_many_normals_are_enough(films: int, specificity: float) -> None:
-    """One new normal film in n + 1 passes the highest of n; for no film at all the caller gives the reason."""
-    assert why_too_few(films, specificity=specificity, part="calibrate") == ""
+def reference(patients: int, *, part: str = "calibrate", films_each: int = 1) -> ReferenceScores:
+    scores = np.linspace(0, 1, patients * films_each)
+    return ReferenceScores(scores, part, np.arange(patients).repeat(films_each), is_split_conformal=part == "calibrate")
 
 
-def test_too_few_normals_are_reported_with_the_specificity_that_they_support() -> None:
-    reason = why_too_few(9, specificity=0.95, part="calibrate")
-    assert reason.startswith("A specificity of 0.95 needs more normal films than the 9 of calibrate; choose 0.900")
+@pytest.mark.parametrize(("patients", "target"), [(9, 0.9), (19, 0.95), (99, 0.9), (0, 0.99)])
+@pytest.mark.parametrize("rule", ["specificity", "sensitivity"])
+def test_so_many_patients_are_enough(patients: int, target: float, rule: str) -> None:
+    """One new patient in n + 1 passes the highest of n; for no film at all the caller gives the reason."""
+    assert why_too_few(reference(patients), rule=rule, target=target) == ""
+
+
+def test_too_few_patients_are_reported_with_the_specificity_that_they_support() -> None:
+    reason = why_too_few(reference(9, films_each=10), rule="specificity", target=0.95)
+    assert reason.startswith(
+        "A specificity of 0.95 needs normal films of more patients than the 9 of calibrate; choose 0.900"
+    )
+
+
+def test_the_specificity_named_is_enough() -> None:
+    for patients in range(1, 60):
+        reason = why_too_few(reference(patients), rule="specificity", target=0.999)
+        named = float(reason.split("choose ")[1].split()[0])
+        assert why_too_few(reference(patients), rule="specificity", target=named) == ""
+
+
+def test_a_sensitivity_promises_no_false_alarm_rate() -> None:
+    assert reference(40).promised("sensitivity", 0.9) is None
+    promised = reference(40, films_each=2).promised("specificity", 0.9)
+    assert promised is not None
+    assert promised.patients == 40
+
+
+def test_without_patients_the_promise_says_that_films_were_counted() -> None:
+    by_film = ReferenceScores(np.arange(40.0), "calibrate", None, is_split_conformal=True)
+    words = promise_words(by_film, rule="specificity", target=0.9)
+    assert "draws of the 40 calibration films, each counted as a patient, and between" in words

@@ -51,7 +51,7 @@ def item_of(of: Worklist, film: Image) -> Any:
 
 @pytest.fixture
 def of(wide: Scored, analyst: User) -> Worklist:
-    return worklist(wide, analyst, value=0.9)
+    return worklist(wide, analyst, value=0.85)
 
 
 def dismiss(of: Worklist, film: Image, by: User, reason: str = "normal variant") -> Any:

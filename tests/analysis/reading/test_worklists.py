@@ -33,22 +33,27 @@ def scores(scored: Scored, *, part: str = "", label: str = "") -> np.ndarray:
 def test_the_threshold_of_a_sensitivity_is_the_tune_score_that_reaches_it(scored: Scored, analyst: User) -> None:
     drawn = worklist(scored, analyst, value=0.5)
     abnormal = np.sort(scores(scored, part="tune", label="abnormal"))[::-1]
-    assert drawn.threshold == pytest.approx(abnormal[2])  # 3 of 6
+    assert drawn.threshold == pytest.approx(abnormal[3])  # the 4th of 6, ceil(0.5 * 7)
     assert drawn.operating_point["words"] == "sensitivity 0.5 on 6 abnormal films of tune"
 
 
 def test_the_threshold_of_a_specificity_lies_just_above_the_normals_it_spares(scored: Scored, analyst: User) -> None:
     normal = np.sort(scores(scored, part="tune", label="normal"))
     point = operating_point(scored.run, point="tune specificity", value=0.8)
-    assert (normal < point.threshold).sum() == 5  # at least 0.8 of 6
-    assert point.threshold == pytest.approx(normal[4])
-    assert point.films == 6
+    assert (normal < point.threshold).sum() == 6  # ceil(0.8 * 7)
+    assert point.threshold == pytest.approx(normal[5])
+    assert (point.films, point.patients, point.promised) == (6, 6, None)
 
 
 def test_calibrate_gives_the_threshold_of_the_run_s_own_normals(scored: Scored, analyst: User) -> None:
     calibrated(scored.run, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0])
     drawn = worklist(scored, analyst, point="calibrate specificity", value=0.4)
-    assert drawn.threshold == pytest.approx(4.0)
+    assert drawn.threshold == pytest.approx(5.0)  # the 5th of 10, ceil(0.4 * 11)
+    assert drawn.operating_point["promised"]["expected"] == pytest.approx(6 / 11)
+    assert "54.5 % of new normal films are called abnormal on average" in drawn.operating_point["promise"]
+    calibrated(scored.run, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0], [0, 1, 2, 3, 4, 5, 6, 7, 0, 0])
+    by_patient = operating_point(scored.run, point="calibrate specificity", value=0.4)
+    assert (by_patient.threshold, by_patient.patients) == (pytest.approx(5.0), 8)  # the 4th of 2, 3, 4, 5, 6, 7, 8, 10
     assert {item.flagged for item in items(drawn)} == {True, False}
 
 
@@ -130,7 +135,7 @@ def test_making_a_worklist_is_audited_with_its_draw(scored: Scored, analyst: Use
     ({"seed": -1}, "The seed is -1"),
     ({"parts": ["train"]}, "There is no part 'train'"),
     ({"point": "calibrate specificity"}, "has no score of a normal film of calibrate"),
-    ({"point": "tune specificity", "value": 0.9}, "needs more normal films than the 6 of tune; choose 0.857 or less"),
+    ({"point": "tune specificity", "value": 0.9}, "patients than the 6 of tune; choose 0.857 or less"),
     ({"parts": ["fit"]}, "reaches the threshold"),
 ])  # fmt: skip
 def test_invalid_requests_are_refused_with_a_sentence(

@@ -66,6 +66,10 @@ def test_points_are_those_of_the_operating_point(as_analyst: Client, scored: Sco
     change_summary(run_folder(scored.run.uuid), calibration_scores=np.linspace(2, 4, 40).tolist())
     answer, page = answered(as_analyst, evaluation, part="test")
     assert len(answer["points"]) == 3
+    few = answer["points"].pop()  # a sensitivity of 0.95, with 6 abnormal films of tune
+    assert few["threshold"] is None
+    assert few["reason"] in page
+    assert "promises specificity 0.796–0.972" in re.sub(r"\s+", " ", page)  # 1 - Beta(4, 37), 37th of 40
     for point in answer["points"]:
         query = {"part": "test", "rule": point["asked"]["rule"], "target": point["asked"]["target"]}
         operating = as_analyst.get(reverse("api-operating", args=[evaluation.uuid]), query).json()

@@ -1,6 +1,7 @@
 """Exact limits and rates at a threshold of another sample, against SciPy and slow references."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -105,22 +106,48 @@ def test_another_method_is_refused():
         clustered_rate([1, 0], method="wald")
 
 
-@pytest.mark.parametrize("specificity", [0.5, 0.8, 0.9, 0.95, 1.0])
-def test_threshold_is_the_lowest_that_reaches_the_specificity(specificity):
+@pytest.mark.parametrize("percent", [50, 80, 90, 95])
+def test_the_threshold_of_a_specificity_has_the_conformal_rank(percent):
     normal = np.r_[make_films(seed=1)[1], np.nan]
-    threshold = threshold_at_specificity(normal, specificity=specificity)
-    finite = normal[:-1]
-    assert np.mean(finite < threshold) >= specificity - 1e-12
-    lower = finite[finite < threshold].max()  # one score less, and that film is called
-    assert np.mean(finite < lower) < specificity
+    threshold = threshold_at_specificity(normal, specificity=percent / 100)
+    ranked = np.sort(normal[:-1])
+    k = math.ceil(Fraction(percent, 100) * (len(ranked) + 1))
+    assert threshold == np.nextafter(ranked[k - 1], np.inf)  # the k-th film itself is not called
 
 
-@pytest.mark.parametrize("sensitivity", [0.5, 0.8, 0.95, 1.0])
-def test_threshold_is_the_highest_that_reaches_the_sensitivity(sensitivity):
+@pytest.mark.parametrize("percent", [50, 80, 90, 95])
+def test_the_threshold_of_a_sensitivity_has_the_conformal_rank(percent):
     abnormal = make_films(seed=2)[1]
-    threshold = threshold_at_sensitivity(abnormal, sensitivity=sensitivity)
-    assert np.mean(abnormal >= threshold) >= sensitivity - 1e-12
-    assert np.mean(abnormal >= np.nextafter(threshold, np.inf)) < sensitivity
+    ranked = np.sort(abnormal)[::-1]
+    k = math.ceil(Fraction(percent, 100) * (len(ranked) + 1))
+    assert threshold_at_sensitivity(abnormal, sensitivity=percent / 100) == ranked[k - 1]
+
+
+@pytest.mark.parametrize(("fix", "name"), [(threshold_at_specificity, "specificity"),
+                                           (threshold_at_sensitivity, "sensitivity")])  # fmt: skip
+def test_too_few_films_fix_no_threshold(fix, name):
+    assert fix(np.arange(9.0), **{name: 0.9}) is not None
+    assert fix(np.arange(8.0), **{name: 0.9}) is None
+    assert fix(np.arange(50.0), **{name: 1.0}) is None
+    assert fix(np.arange(50.0), **{name: 0.9}, patients=np.arange(50) % 8) is None
+
+
+def test_new_films_are_called_as_rarely_and_as_often_as_promised():
+    """Over 2,000 draws of 16 films; with k = ⌈0.9 · 16⌉ = 15 the false alarms would be 0.118."""
+    rng = np.random.default_rng(0)
+    alarms, found = [], []
+    for scores in rng.normal(size=(2000, 16)):
+        alarms.append(stats.norm.sf(threshold_at_specificity(scores, specificity=0.9)))
+        found.append(stats.norm.sf(threshold_at_sensitivity(scores, sensitivity=0.9)))
+    assert np.mean(alarms) == pytest.approx(1 / 17, abs=0.004)
+    assert np.mean(found) == pytest.approx(16 / 17, abs=0.004)
+
+
+def test_a_patient_counts_once_with_the_film_nearest_the_wrong_side():
+    scores, patients = [5.0, 1.0, 2.0, 3.0, 4.0], ["a", "a", "b", "c", "d"]
+    above = threshold_at_specificity(scores, specificity=0.6, patients=patients)
+    assert above == np.nextafter(4.0, np.inf)  # the 3rd of 2, 3, 4, 5
+    assert threshold_at_sensitivity(scores, sensitivity=0.8, patients=patients) == 1.0  # the 4th of 4, 3, 2, 1
 
 
 @pytest.mark.parametrize("method", ["wilson", "exact"])
@@ -138,8 +165,8 @@ def test_sensitivity_at_the_specificity_of_other_films(method):
 
 def test_the_threshold_comes_only_from_the_other_films():
     labels, scores, _ = make_films(seed=5)
-    first = sensitivity_at_specificity(labels, scores, normal_scores=[0.0, 1.0, 2.0], specificity=0.9)
-    other = sensitivity_at_specificity(labels, scores + 5, normal_scores=[0.0, 1.0, 2.0], specificity=0.9)
+    first = sensitivity_at_specificity(labels, scores, normal_scores=[0.0, 1.0, 2.0], specificity=0.7)
+    other = sensitivity_at_specificity(labels, scores + 5, normal_scores=[0.0, 1.0, 2.0], specificity=0.7)
     assert first.threshold == other.threshold == np.nextafter(2.0, np.inf)
     assert other.sensitivity.value > first.sensitivity.value
 
@@ -170,10 +197,16 @@ def test_without_other_films_there_is_no_threshold():
     assert result.reason == "No normal film of the other sample has a score, so there is no threshold."
     result = specificity_at_sensitivity([0, 1], [0.0, 1.0], abnormal_scores=[])
     assert result.reason == "No abnormal film of the other sample has a score, so there is no threshold."
+    result = sensitivity_at_specificity([0, 1], [0.0, 1.0], normal_scores=[1.0, 2.0], normal_patients=["a", "a"])
+    assert (result.threshold, result.reference_films, result.reference_patients) == (None, 2, 1)
+    assert result.reason == (
+        "The normal films of the other sample are of 1 patients, which are too few for a share of 0.9, so there is no "
+        "threshold."
+    )
 
 
 def test_without_abnormal_films_there_is_no_sensitivity():
-    result = sensitivity_at_specificity([0, 0, 1], [0.0, 1.0, np.nan], normal_scores=[0.5])
+    result = sensitivity_at_specificity([0, 0, 1], [0.0, 1.0, np.nan], normal_scores=[0.5], specificity=0.5)
     assert (result.sensitivity.value, result.sensitivity.low, result.left_out) == (None, None, 1)
     assert result.sensitivity.reason == "No such film has a score, so the rate is not defined."
     assert result.specificity.value == 0.5

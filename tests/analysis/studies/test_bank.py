@@ -135,7 +135,7 @@ def test_too_few_calibration_films_fix_no_threshold(site: Site) -> None:
     study.summary["false_alarm_rate"] = 0.05
     labels = np.array([0, 1] * 12 + [-1])
     results = bank.bank_results(study, labels, np.arange(25), {})
-    assert results.reason.startswith("A false-alarm rate of 0.05 needs more normal films than the 9 of calibrate")
+    assert results.reason.startswith("A false-alarm rate of 0.05 needs normal films of more patients than the 9 of c")
     assert all(row.threshold is None and row.false_alarms is None for row in results.banks)
     assert results.by_size["false alarms"][0].mean is None and results.by_size["fused"][0].mean is not None
 

@@ -227,12 +227,12 @@ def test_a_bad_reading_is_400_with_a_sentence(of: Any, changes: dict[str, Any], 
 
 def test_a_worklist_is_made_by_api_and_by_the_form(scored: Scored, analyst: User) -> None:
     client = signed_in(analyst)
-    requested = {"name": "By API", "point": "tune sensitivity", "value": 0.9, "most": 6}
+    requested = {"name": "By API", "point": "tune sensitivity", "value": 0.85, "most": 6}
     answer = post(client, f"/api/v1/runs/{scored.run.uuid}/worklists/", requested)
     assert answer.status_code == 201
     assert (answer.json()["films"], answer.json()["most"]) == (6, 6)
     form = {
-        "run": scored.run.uuid, "name": "By form", "point": "tune sensitivity", "value": 0.9, "unflagged_percent": 50,
+        "run": scored.run.uuid, "name": "By form", "point": "tune sensitivity", "value": 0.85, "unflagged_percent": 50,
         "parts": ["test"], "blinded": "on", "seed": 3,
     }  # fmt: skip
     answer = client.post("/reading/new/", form)
@@ -257,7 +257,7 @@ def test_another_site_s_run_is_not_offered_and_not_taken(scored: Scored) -> None
     theirs = factories.user("theirs", Role.ANALYST, at=factories.site("Busan"))
     client = signed_in(theirs)
     assert client.get(f"/reading/new/?run={scored.run.uuid}").status_code == 404
-    form = {"run": scored.run.uuid, "name": "A", "point": "tune sensitivity", "value": 0.9}
+    form = {"run": scored.run.uuid, "name": "A", "point": "tune sensitivity", "value": 0.85}
     answer = client.post("/reading/new/", {**form, "unflagged_percent": 20, "seed": 0})
     assert answer.status_code == 400
     assert not Worklist.objects.exists()
