@@ -22,7 +22,7 @@ from portal.labels.events import labels_at
 from portal.models import Cohort, Image, LabelValue, Part, SplitImage, User
 from portal.people import audit
 from portal.people.access import may, require
-from portal.sets.cohorts import InvalidCohort, freeze_cohort, images_of
+from portal.sets.cohorts import ADDED_BY_SCORE, InvalidCohort, freeze_cohort, images_of
 
 DISMISSED = (Reason.NORMAL_VARIANT, Reason.DEVICE, Reason.POSITIONING)
 WORDS = "normal variant, device or positioning"
@@ -231,11 +231,19 @@ def accept(*, proposal: NormalProposal, author: User, name: str, reason: str = "
                 images=list(images.values()),
                 author=author,
                 note=f"{len(films)} films dismissed in the worklist {proposal.worklist.name!r}"[:500],
-                filters={"proposal": str(proposal.uuid)},
+                filters={
+                    "proposal": str(proposal.uuid),
+                    ADDED_BY_SCORE: _added_by_score(latest) + [str(film.uuid) for film in films],
+                },
             )
             return _decide(proposal, author, accepted=True, reason=reason, cohort=cohort)
     except (InvalidCohort, RunRefused) as refusal:
         raise ProposalRefused(str(refusal)) from refusal
+
+
+def _added_by_score(latest: Cohort | None) -> list[str]:
+    """The films that earlier proposals added to the cohort; films chosen by their score never calibrate."""
+    return list(latest.filters.get(ADDED_BY_SCORE, [])) if latest else []
 
 
 def refuse(*, proposal: NormalProposal, author: User, reason: str) -> NormalDecision:

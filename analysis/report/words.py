@@ -104,8 +104,8 @@ def _figures(report: EvaluationReport) -> str:
     if reached.threshold is not None:
         text += (
             f" The threshold for a {reached.point.rule} of {reached.point.target:g} was fixed on "
-            f"{reached.reference_films:,} films of {reached.reference_patients:,} patients of {reached.source}, never on the films "
-            f"it is applied to. {reached.promise}"
+            f"{reached.reference_films:,} films of {reached.reference_patients:,} patients of {reached.source}, never "
+            f"on the films it is applied to. {reached.promise}"
         )
     text += " P-values by finding and group are adjusted after Holm; below 30 films none is given."
     looks = report.looks_count

@@ -1,6 +1,6 @@
 """Draw patients into parts with a seed. Pure functions."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
@@ -39,6 +39,19 @@ def draw_train(without_normal: Mapping[str, bool], *, seed: int) -> dict[str, st
     parts = draw_parts(without_normal, TRAIN_FRACTIONS, seed=seed)
     calibrate = [patient for patient, part in parts.items() if part == "calibrate"]
     return parts | dict.fromkeys(calibrate, "fit") if len(calibrate) < LEAST_CALIBRATE else parts
+
+
+def keep_out_of_calibrate(parts: Mapping[str, str], barred: Collection[str]) -> dict[str, str]:
+    """Return the parts with no barred patient in calibrate: each changes places with the first patient of fit, in the
+    order of the draw, who is not barred, or joins fit if there is none."""
+    changed = dict(parts)
+    free = iter([patient for patient, part in parts.items() if part == "fit" and patient not in barred])
+    for patient, part in parts.items():
+        if part == "calibrate" and patient in barred:
+            changed[patient] = "fit"
+            if (other := next(free, None)) is not None:
+                changed[other] = "calibrate"
+    return changed
 
 
 def check_fractions(fractions: Mapping[str, float]) -> None:

@@ -1,7 +1,7 @@
 """Splits: patients assigned to parts at a label cut-off. A split is frozen when it is created."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from portal.models import (
     LabelEvent,
     LabelValue,
     Part,
+    QueueImage,
     ScreeningQueue,
     Site,
     Split,
@@ -28,6 +29,7 @@ from portal.models import (
 )
 from portal.people import audit
 from portal.people.access import require
+from portal.sets.cohorts import ADDED_BY_SCORE
 from portal.sets.patient_draw import (
     NORMALS_ONLY,
     TRAIN_FRACTIONS,
@@ -35,9 +37,10 @@ from portal.sets.patient_draw import (
     check_fractions,
     draw_parts,
     draw_train,
+    keep_out_of_calibrate,
 )
 
-DEFAULT_FRACTIONS = {"fit": 0.5, "tune": 0.15, "calibrate": 0.15, "test": 0.2}
+DEFAULT_FRACTIONS = {"fit": 0.45, "tune": 0.15, "calibrate": 0.2, "test": 0.2}
 
 
 class InvalidSplit(Exception):
@@ -77,7 +80,11 @@ def draw_split(request: SplitRequest, *, fractions: Mapping[str, float]) -> Spli
         origin="drawn",
         fractions=fractions,
         assign=lambda films, values: draw_by_patient(
-            films, values, lambda patients: draw_parts(patients, fractions, seed=request.seed)
+            films,
+            values,
+            lambda patients: keep_out_of_calibrate(
+                draw_parts(patients, fractions, seed=request.seed), pseudonyms_ranked_by_score(films)
+            ),
         ),
     )
 
@@ -91,7 +98,10 @@ def split_from_csv(request: SplitRequest, *, train_is_fit: bool = False) -> Spli
         if train_is_fit:
             return {patient: Part.FIT if part == "train" else part for patient, part in named.items()}
         train = [film for film in films if film.csv_split == "train"]
-        drawn = draw_by_patient(train, values, lambda patients: draw_train(patients, seed=request.seed))
+        ranked = pseudonyms_ranked_by_score(train)
+        drawn = draw_by_patient(
+            train, values, lambda patients: keep_out_of_calibrate(draw_train(patients, seed=request.seed), ranked)
+        )
         return drawn | {patient: part for patient, part in named.items() if part != "train"}
 
     return _freeze(request, origin="csv", fractions={"fit": 1.0} if train_is_fit else TRAIN_FRACTIONS, assign=assign)
@@ -137,7 +147,7 @@ def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float
     films = [film for film in all_films if request.view_position in ("", film.view_position)]
     values = {image_id: label.value for image_id, label in labels_at([film.pk for film in films], cutoff).items()}
     parts = assign(films, values)
-    kept, counts = _films_that_count(films, values, parts)
+    kept, counts = _films_that_count(films, values, parts, ranked=pseudonyms_ranked_by_score(films))
     if len(all_films) > len(films):
         counts["left_out"][f"view position is not {request.view_position}"] = len(all_films) - len(films)
     if by_score := _labelled_by_score(kept, cutoff):
@@ -207,7 +217,7 @@ def _name_is_taken(request: SplitRequest) -> InvalidSplit:
 
 
 def _films_that_count(
-    films: Sequence[Image], values: Mapping[int, str], parts: Mapping[int, str]
+    films: Sequence[Image], values: Mapping[int, str], parts: Mapping[int, str], *, ranked: Collection[str]
 ) -> tuple[dict[int, str], dict[str, Any]]:
     """Return parts by film id, and the counts of the split: films by part and label, and left-out films by reason."""
     kept: dict[int, str] = {}
@@ -222,6 +232,8 @@ def _films_that_count(
             left_out["in no part"] += 1
         elif value == LabelValue.ABNORMAL and part in NORMALS_ONLY:
             left_out[f"abnormal film of a patient in {part}"] += 1
+        elif part == Part.CALIBRATE and film.patient.pseudonym in ranked:
+            left_out["in calibrate, of a patient whose films were cleaned or added by their score"] += 1
         else:
             kept[film.pk] = part
             by_part[part][value] += 1
@@ -229,6 +241,23 @@ def _films_that_count(
         "parts": {part: dict(by_part[part]) for part in Part.values if part in by_part},
         "left_out": dict(left_out),
     }
+
+
+def pseudonyms_ranked_by_score(films: Sequence[Image]) -> set[str]:
+    """The patients, by pseudonym, who must not calibrate: those with films in a queue ordered by a model's scores in
+    which labels were given, and those with films that joined a normal set because of their score (`Cohort.filters`,
+    key `ADDED_BY_SCORE`).
+
+    A threshold promises a rate for films drawn like the calibration films. Films that were kept, removed or added by
+    their score are not drawn like new ones.
+    """
+    datasets = {film.dataset_id for film in films}
+    cleaned = LabelEvent.objects.filter(queue__order=ScreeningQueue.Order.SCORE, image__dataset__in=datasets)
+    in_queues = QueueImage.objects.filter(queue__in=cleaned.values("queue"))
+    ranked = set(in_queues.values_list("image_id", flat=True))
+    added = Cohort.objects.filter(site__datasets__in=datasets, filters__has_key=ADDED_BY_SCORE)
+    names = {uuid for filters in added.values_list("filters", flat=True) for uuid in filters[ADDED_BY_SCORE]}
+    return {film.patient.pseudonym for film in films if film.pk in ranked or str(film.uuid) in names}
 
 
 def _labelled_by_score(parts: Mapping[int, str], cutoff: datetime) -> dict[str, int]:

@@ -9,7 +9,10 @@ from portal.forms import SplitForm
 from portal.models import Cohort, Dataset, Part, Site, Split, User
 from portal.people.access import get_visible, require, visible
 from portal.people.signed_in import SignedInRequest
+from portal.sets.promised_rate import promised_alarms
 from portal.sets.splits import InvalidSplit, SplitRequest, draw_split, split_from_csv
+
+EXAMPLES = (19, 39, 99, 199)  # numbers of calibration patients
 
 
 @require_GET
@@ -34,7 +37,8 @@ def new_split(request: SignedInRequest) -> HttpResponse:
             return redirect("portal:split", _make(request.user, site, form).uuid)
         except InvalidSplit as error:
             form.add_error(None, str(error))
-    return render(request, "portal/new_split.html", {"room": "data", "form": form}, status=400 if form.errors else 200)
+    context = {"room": "data", "form": form, "promises": [promised_alarms(patients) for patients in EXAMPLES]}
+    return render(request, "portal/new_split.html", context, status=400 if form.errors else 200)
 
 
 def _site_of(request: SignedInRequest, *, dataset: list[str], cohort: list[str]) -> Site | None:
@@ -82,6 +86,7 @@ def split(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "room": "data",
         "split": split,
         "rows": rows,
+        "promised": promised_alarms(patients.get(Part.CALIBRATE, 0)),
         "unidentified": split.members.filter(patient__identified=False).count(),
     }
     return render(request, "portal/split.html", context)

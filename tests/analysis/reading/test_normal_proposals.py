@@ -17,7 +17,7 @@ from ml_engine.models import Run, RunState, Score
 from ml_engine.runs import lifecycle
 from ml_engine.runs.paths import run_folder
 from portal.models import AuditEvent, Cohort, Image, Role, SplitMember, User
-from portal.sets.cohorts import freeze_cohort, images_of
+from portal.sets.cohorts import ADDED_BY_SCORE, freeze_cohort, images_of
 from tests.analysis.scored import Scored
 from tests.analysis.worklists import items, read, reader, worklist
 from tests.portal import factories
@@ -229,10 +229,11 @@ def test_acceptance_freezes_the_fitted_films_and_the_proposed_ones(proposal: Nor
 def test_acceptance_adds_to_the_latest_version_of_a_name(proposal: NormalProposal, wide: Scored) -> None:
     head = factories.user("head", Role.MANAGER)
     known = list(Image.objects.filter(csv_split="fit")[:3])
-    freeze_cohort(site=wide.run.site, name="normals", images=known, author=head)
+    freeze_cohort(site=wide.run.site, name="normals", images=known, author=head, filters={ADDED_BY_SCORE: ["earlier"]})
     decision = normal_proposals.accept(proposal=proposal, author=head, name=" normals ")
     assert decision.cohort.version == 2
     assert set(images_of(decision.cohort)) == {*known, new_films(wide)[0]}
+    assert decision.cohort.filters[ADDED_BY_SCORE] == ["earlier", str(new_films(wide)[0].uuid)]
 
 
 def test_a_film_whose_patient_is_in_test_since_is_not_accepted(proposal: NormalProposal, wide: Scored) -> None:

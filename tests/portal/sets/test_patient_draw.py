@@ -7,7 +7,14 @@ from collections import Counter
 
 import pytest
 
-from portal.sets.patient_draw import TRAIN_FRACTIONS, InvalidFractions, check_fractions, draw_parts, draw_train
+from portal.sets.patient_draw import (
+    TRAIN_FRACTIONS,
+    InvalidFractions,
+    check_fractions,
+    draw_parts,
+    draw_train,
+    keep_out_of_calibrate,
+)
 
 NORMALS = {f"n{number}": False for number in range(100)}
 ABNORMALS = {f"a{number}": True for number in range(20)}
@@ -83,3 +90,20 @@ def test_train_with_a_single_calibrate_patient_fits_it() -> None:
     few = dict.fromkeys("abcdefgh", False)
     assert counts(draw_parts(few, TRAIN_FRACTIONS, seed=0)) == {"fit": 6, "tune": 1, "calibrate": 1}
     assert counts(draw_train(few, seed=0)) == {"fit": 7, "tune": 1}
+
+
+def test_barred_patients_change_places_with_others_of_fit() -> None:
+    drawn = draw_parts(NORMALS, FOURFOLD, seed=0)
+    barred = {f"n{number}" for number in range(0, 100, 2)}
+    changed = keep_out_of_calibrate(drawn, barred)
+    assert counts(changed) == counts(drawn)
+    assert not [patient for patient in barred if changed[patient] == "calibrate"]
+    assert {patient for patient in drawn if drawn[patient] in ("tune", "test")} == {
+        patient for patient in changed if changed[patient] in ("tune", "test")
+    }
+    assert keep_out_of_calibrate(drawn, set()) == drawn
+
+
+def test_without_others_barred_patients_join_fit() -> None:
+    drawn = draw_parts(NORMALS, FOURFOLD, seed=0)
+    assert counts(keep_out_of_calibrate(drawn, set(NORMALS))) == {"fit": 65, "tune": 15, "test": 20}

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from portal.labels.events import LabelChange, label_as_seen, labels_at
 from portal.models import AuditEvent, Cohort, Dataset, Image, Role, Split, SplitImage, SplitMember, User
-from portal.sets.cohorts import freeze_cohort
+from portal.sets.cohorts import ADDED_BY_SCORE, freeze_cohort
 from portal.sets.screening_queues import Suspect, queue_suspects
 from portal.sets.splits import InvalidSplit, SplitRequest, draw_split, split_from_csv
 from tests.portal import factories
@@ -447,3 +447,58 @@ def test_a_split_counts_labels_from_queues_ordered_by_score() -> None:
     assert sum(by_score.values()) == 4
     assert set(by_score) <= {"fit", "test"}
     assert "labelled_by_score" not in first.counts
+
+
+CLEANED = "in calibrate, of a patient whose films were cleaned or added by their score"
+
+
+def cleaned_by_score(of: Dataset, films: list[Image], labelled: int) -> None:
+    """A queue of these films by score, in which the first ones are labelled normal."""
+    ann = factories.curator("ann")
+    first = draw_split(request_for(of, author=ann, name="first"), fractions={"fit": 1.0})
+    queue = queue_suspects(
+        site=of.site,
+        name="suspects",
+        suspects=[Suspect(film.pk) for film in films],
+        split=first,
+        author=ann,
+        source="-",
+    )
+    for film in films[:labelled]:
+        label_as_seen(
+            images=[film], seen={film.pk: 1}, change=LabelChange(value="normal"), act=uuid.uuid4(), author=ann,
+            site=of.site, queue=queue,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(("labelled", "barred"), [(0, 0), (1, 8)])
+def test_films_cleaned_by_their_score_never_calibrate(labelled: int, barred: int) -> None:
+    """A queue in which nobody labelled a film has cleaned nothing."""
+    of = factories.dataset()
+    films = factories.films(of, normal=12)
+    cleaned_by_score(of, films[:8], labelled)
+    fractions = {"fit": 0.5, "calibrate": 0.5}
+    split = draw_split(request_for(of, name="second"), fractions=fractions)
+    in_calibrate = parts(split)["calibrate"]
+    assert len(in_calibrate) == (4 if barred else 6)
+    assert bool(in_calibrate & {str(film.uuid) for film in films[:8]}) == (not barred)
+
+
+def test_cleaned_films_that_a_csv_puts_in_calibrate_are_left_out() -> None:
+    of = factories.dataset()
+    films = [factories.film(of, "normal", csv_split=part) for part in ("fit", "fit", "calibrate", "calibrate")]
+    cleaned_by_score(of, films[1:3], 1)
+    split = split_from_csv(request_for(of, name="second"))
+    assert split.counts["left_out"] == {CLEANED: 1}
+    assert split.counts["parts"]["calibrate"] == {"normal": 1}
+
+
+def test_films_added_by_their_score_never_calibrate() -> None:
+    of = factories.dataset()
+    films = factories.films(of, normal=6)
+    freeze_cohort(
+        site=of.site, name="normals", images=films, author=factories.curator("ann"),
+        filters={ADDED_BY_SCORE: [str(film.uuid) for film in films[:4]]},
+    )  # fmt: skip
+    split = draw_split(request_for(of), fractions={"fit": 0.5, "calibrate": 0.5})
+    assert parts(split)["calibrate"] == {str(film.uuid) for film in films[4:]}

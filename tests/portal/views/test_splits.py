@@ -177,3 +177,21 @@ def test_the_list_asks_the_same_few_questions(
         make_split(of, f"S{number}")
     with django_assert_num_queries(7):
         curator.get("/splits/")
+
+
+@pytest.mark.parametrize(
+    ("films", "sentence"),
+    [(78, "between 2.9 and 20.9 % in 95 % of draws"), (16, "This split cannot promise a false-alarm rate of 10 %")],
+)
+def test_a_split_shows_what_its_calibration_patients_promise(
+    curator: Client, of: Dataset, films: int, sentence: str
+) -> None:
+    factories.films(of, normal=films)
+    send(curator, of, test="0", calibrate="0.5")
+    page = " ".join(text(curator.get(f"/splits/{Split.objects.get().uuid}/")).split())
+    assert sentence in page
+
+
+def test_the_form_shows_what_numbers_of_patients_promise(curator: Client) -> None:
+    page = " ".join(text(curator.get("/splits/new/")).split())
+    assert "with 39 it is between 2.9 and 20.9 % in 95 % of draws, with 99 it is between 5.0 and 16.6 %" in page
