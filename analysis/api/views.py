@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 from analysis.evaluation.evaluate import evaluate
 from analysis.evaluation.looks import CannotEvaluate, with_looks
 from analysis.evaluation.operating_point import RULES, InvalidOperatingPoint
+from analysis.evaluation.selection import selection_of
 from analysis.models import Evaluation
 from analysis.sections.breakdown import break_down
 from analysis.sections.comparison import CannotCompare, ComparedRun, compare
@@ -48,13 +49,25 @@ class EvaluationSerializer(serializers.ModelSerializer[Evaluation]):
         source="run.random_weights", read_only=True, help_text="True: random weights, not for evaluation."
     )
 
+    selection = serializers.SerializerMethodField(
+        help_text="If settings were chosen on tune: the AUROC of the selection procedure, to be quoted for tune in "
+        "place of that of the chosen settings, which is optimistic. Otherwise null."
+    )
+
     class Meta:
         model = Evaluation
-        fields = ["uuid", "run", "split", "label_cutoff", "created_at", "metrics", "looks_at_test", "random_weights"]
+        fields = [
+            "uuid", "run", "split", "label_cutoff", "created_at", "metrics", "selection", "looks_at_test",
+            "random_weights",
+        ]  # fmt: skip
+
+    def get_selection(self, evaluation: Evaluation) -> dict[str, Any] | None:
+        estimate = selection_of(evaluation, Part.TUNE)
+        return asdict(estimate) if estimate else None
 
 
 def _evaluations() -> QuerySet[Evaluation]:
-    return with_looks(Evaluation.objects.select_related("run__site", "split"))
+    return with_looks(Evaluation.objects.select_related("run__site", "run__detector", "split"))
 
 
 class Evaluations(generics.ListAPIView[Evaluation]):

@@ -76,6 +76,8 @@ def _opening(paper: Paper, report: EvaluationReport) -> None:
             rows.append([part.part, name, format_auroc(area), area.method, *counts])
     paper.table(head, rows, caption="AUROC at image level; abnormal is positive. Global is w = 0, region w = 1")
     for part in report.parts:
+        if part.selection:
+            paper.paragraph(f"{part.part}: {part.selection.sentence}", size=8, colour=MUTED)
         for kind, area in part.areas.items():
             if area.reason:
                 paper.paragraph(f"{part.part}, {kind}: {area.reason}", size=8, colour=MUTED)

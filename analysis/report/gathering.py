@@ -23,6 +23,7 @@ from analysis.evaluation.operating_point import RequestedPoint
 from analysis.evaluation.operating_points import OperatingResult, apply_operating_point
 from analysis.evaluation.run_results import results_of
 from analysis.evaluation.scored_parts import evaluated_part
+from analysis.evaluation.selection import SelectionEstimate, selection_of
 from analysis.figures import ForestRow
 from analysis.figures.palette import Kind
 from analysis.models import Evaluation, TestLook
@@ -59,6 +60,7 @@ class PartReport:
     breakdown: Breakdown
     note: str
     digest: str
+    selection: SelectionEstimate | None = None  # if settings were chosen on this part
 
     def forest_rows(self) -> list[ForestRow]:
         rows = [ForestRow(row.name, row.films, row.auroc) for row in self.breakdown.findings]
@@ -165,6 +167,7 @@ def _part(evaluation: Evaluation, part: str, point: RequestedPoint) -> PartRepor
         breakdown=break_down(evaluation, part=part),
         note=note_of(evaluation.split, part),
         digest=scored.digest.hex(),
+        selection=selection_of(evaluation, part),
     )
 
 

@@ -79,11 +79,14 @@ def _scores(report: EvaluationReport) -> str:
     if config is None:
         return ""
     chosen = "chosen on tune" if report.evaluation.metrics["weight_source"] == "tune" else "as configured"
-    film = (
-        "its highest patch"
-        if config.image_score == "max"
-        else f"the mean of its highest {100 * config.top_share:g} % of patches"
-    )
+    film = {
+        "max": "its highest patch",
+        "mean": "the mean of its patches",
+        "box": "its highest mean over 3 x 3 patches, less its median",
+        "mean+top": "the sum of the mean of its patches and of the mean of its highest 1 % of patches, each "
+        "standardised by the calibration normals",
+        "top": f"the mean of its highest {100 * report.score.top_share:g} % of patches",
+    }[report.score.image_score]
     standard = "standardised per position by calibration normals and " if config.standardise else ""
     return (
         f"Region and global maps were {standard}fused as w · region + (1 − w) · global with w = {report.weight:g}, "

@@ -22,6 +22,7 @@ from analysis.evaluation.evaluate import (
 from analysis.evaluation.looks import CannotEvaluate, looks_at_test, note_of, with_looks
 from analysis.evaluation.operating_point import OFFERED, RULES
 from analysis.evaluation.scored_parts import evaluated_part
+from analysis.evaluation.selection import selection_of
 from analysis.figures import with_note
 from analysis.models import Evaluation
 from analysis.sections import evaluation_figures
@@ -163,4 +164,7 @@ def _figures(
         moving=moving,
     )
     note = note_of(evaluation.split, part)
-    return drawn | {"figures": {name: with_note(figure, note) for name, figure in drawn["figures"].items()}}
+    return drawn | {
+        "selection": selection_of(evaluation, part),
+        "figures": {name: with_note(figure, note) for name, figure in drawn["figures"].items()},
+    }

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ml_engine.engine.manifest import ManifestRow
-from ml_engine.engine.reports import AlignmentReport
+from ml_engine.engine.reports import AlignmentReport, TuneReport
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState, Score
 from ml_engine.runs.paths import run_folder
 from portal.models import Image, Part, Site, Split, User
@@ -36,10 +36,12 @@ def scored_run(
     weight: float = 0.6,
     seed: int = 0,
     alignment: AlignmentReport | None = None,
+    tune: TuneReport | None = None,
     facts: Sequence[Mapping[str, Any]] = ({},) * 24,
 ) -> Scored:
     """8 fit films; tune and test with 6 normal and 6 abnormal films each, one per patient. `alignment` is the
-    report of the alignment that the detector was fitted with, or None; `facts` are fields of the 24 films."""
+    report of the alignment that the detector was fitted with, or None; `tune` is what the detector reports of its
+    choice on tune; `facts` are fields of the 24 films."""
     dataset = factories.dataset(f"Set {seed}", at=at)
     for n in range(8):
         factories.film(dataset, "normal", person=f"fit {n}", csv_split="fit")
@@ -59,7 +61,7 @@ def scored_run(
         alignment=_alignment(at, split, alignment) if alignment is not None else None,
         sha256="0" * 64,
         config={},
-        summary=reports.detector_report(fusion_weight=weight).to_json(),
+        summary=reports.detector_report(fusion_weight=weight, **({"tune": tune} if tune else {})).to_json(),
         fusion_weight=weight,
         random_weights=random_weights,
     )

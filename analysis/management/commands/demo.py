@@ -40,10 +40,7 @@ PEOPLE = {
     "maria": tuple(Role),
 }
 MANAGER = "maria"
-BACKBONE = "wide_resnet50_2"
-# Small enough for two cores and a quarter of an hour. The perceptual loss would need the 548 MB of VGG19. With so few
-# films, 1 % of the patches makes too small a memory bank.
-DEMO_CONFIG = {"alignment.perceptual": "0", "alignment.epochs": "12", "alignment.size": "128", "rate": "0.1"}
+DEMO_CONFIG = {"rate": "0.1"}  # with so few films, 1 % of the patches makes too small a memory bank
 LOOK_AT = """\
 Look at
   Data     {site} / {dataset}: the grid; label with A S D G, undo with Z, open a film with Enter
@@ -126,18 +123,17 @@ class Command(StartCommand):
         return chain.score
 
     def _config(self) -> PipelineConfig:
-        name = "imagenet"
-        self.stdout.write(f"Fetching ImageNet weights of {BACKBONE} (132 MB)")
+        config = config_from("default", DEMO_CONFIG)
         try:
-            weight_import.ensure(name, BACKBONE, folder=weights_folder())
+            weight_import.ensure(config.weights, config.backbone, folder=weights_folder())
         except EngineError as error:
             self.stdout.write(str(error))
             self.stdout.write(
                 "The demo continues with random weights, which are not for evaluation. It shows how Hilum works, "
                 "not how well the method does."
             )
-            name = "random"
-        return config_from("default", {**DEMO_CONFIG, "weights": name})
+            return config.replace(weights="random")
+        return config
 
     def _follow(self, run: Run, portal: Portal, stop: threading.Event) -> None:
         """Print the progress of the chain, and evaluate at its end."""
