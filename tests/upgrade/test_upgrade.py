@@ -32,6 +32,12 @@ SAME_BY_ENGINE = 1e-3
 COMPUTED_BY_ENGINE = ("/nearest",)
 SENTENCES = {"reason", "note", "notice", "words", "limits", "weight_locked_reason"}  # fields whose words may change
 DRAWN = {"lines"}  # a path of strokes, whose order may change
+# Trivial scores were shown in the direction learned on tune alone until 0.2.0, and are now in their better direction,
+# with more of them.
+TRIVIAL = {"trivial"}
+# The AUROC on tune of settings that were chosen there, on the pages of the two detectors: optimistic, and no longer
+# shown where the AUROC of the selection procedure is.
+OPTIMISTIC = {"0.743", "0.714"}
 # Of a result at a threshold, what does not depend on the threshold: its rank among n scores was ceil(share n) until
 # 0.2.0, and is ceil(share (n + 1)) now.
 AT_THRESHOLD = {"asked", "part", "weight", "source", "reference_films"}
@@ -106,8 +112,9 @@ def test_everything_shows_the_same_numbers(installation: Installation, expected:
         elif before["kind"] == "text/html" and before["address"].startswith(PAGES_BY_THRESHOLD):
             continue
         elif before["kind"] == "text/html":
-            missing = Counter(before["content"]) - Counter(after["content"])
-            faults += [f"{where}: shows {number} no more" for number in missing]
+            missing = set(Counter(before["content"]) - Counter(after["content"]))
+            missing -= OPTIMISTIC if before["address"].startswith("/runs/") else set()
+            faults += [f"{where}: shows {number} no more" for number in sorted(missing)]
         else:
             tolerance = SAME_BY_ENGINE if before["address"].endswith(COMPUTED_BY_ENGINE) else SAME
             faults += [f"{where}{fault}" for fault in differences(before["content"], after["content"], tolerance)]
@@ -146,7 +153,7 @@ def differences(was: Any, now: Any, tolerance: float = SAME, *, path: str = "", 
         for name in comparable(was):
             if name not in now:
                 yield f"{path}.{name} is gone"
-            elif name not in DRAWN:
+            elif name not in DRAWN | TRIVIAL:
                 yield from differences(was[name], now[name], tolerance, path=f"{path}.{name}", field=name)
     elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
         for number, pair in enumerate(zip(was, now, strict=True)):
