@@ -10,7 +10,7 @@ import pytest
 from analysis.evaluation.evaluate import evaluate
 from analysis.models import Evaluation
 from analysis.sections.coreset_starts import coreset_starts_of
-from ml_engine.models import DetectorModel, Run, RunKind, RunState
+from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState
 from portal.models import User
 from tests.analysis.scored import Scored
 
@@ -32,7 +32,9 @@ def set_area(evaluation: Evaluation, area: float) -> None:
     evaluation.save()
 
 
-def another(evaluation: Evaluation, area: float, **config: Any) -> Evaluation:
+def another(
+    evaluation: Evaluation, area: float, *, alignment_model: AlignmentModel | None = None, **config: Any
+) -> Evaluation:
     """A detector of the same split with this config, scored and evaluated."""
     first = evaluation.run.detector
     assert first is not None
@@ -41,7 +43,7 @@ def another(evaluation: Evaluation, area: float, **config: Any) -> Evaluation:
         site=site, name=f"{config}", kind=RunKind.FIT_DETECTOR, split=split, state=RunState.DONE, config=config
     )
     detector = DetectorModel.objects.create(
-        site=site, run=fit, split=split, sha256="1" * 64, config={}, fusion_weight=0.6
+        site=site, run=fit, split=split, sha256="1" * 64, config={}, fusion_weight=0.6, alignment=alignment_model
     )
     scoring = Run.objects.create(
         site=site, name=f"{config}", kind=RunKind.SCORE, split=split, state=RunState.DONE, detector=detector
@@ -80,6 +82,17 @@ def test_five_starts_have_a_spread(evaluation: Evaluation) -> None:
 )
 def test_other_settings_are_no_start(evaluation: Evaluation, config: dict[str, Any]) -> None:
     another(evaluation, 0.9, **config)
+    assert coreset_starts_of(evaluation, part="test").starts == 1
+
+
+def test_another_alignment_or_other_films_in_the_bank_are_no_start(evaluation: Evaluation) -> None:
+    config = {"rate": 0.1, "seed": 1, "coreset_start": "seeded"}
+    grown = another(evaluation, 0.9, **config)
+    Run.objects.filter(pk=grown.run.pk).update(rescores=evaluation.run)
+    site, split = evaluation.run.site, evaluation.split
+    run = Run.objects.create(site=site, name="A", kind=RunKind.FIT_ALIGNMENT, split=split)
+    model = AlignmentModel.objects.create(site=site, run=run, split=split, sha256="2" * 64, config={})
+    another(evaluation, 0.9, alignment_model=model, **config | {"seed": 2})
     assert coreset_starts_of(evaluation, part="test").starts == 1
 
 
