@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -251,7 +251,8 @@ class PipelineConfig:
     def tried(self, name: str) -> tuple[Any, ...]:
         """The values of ``neighbours``, ``rate``, ``image_score`` or ``top_share`` to choose from on the tune part: the
         configured one, then the others in ascending order."""
-        parse = {"neighbours": int, "image_score": str.strip}.get(name, float)
+        parsers: dict[str, Callable[[str], Any]] = {"neighbours": int, "image_score": str.strip}
+        parse = parsers.get(name, float)
         configured = getattr(self, name)
         others = {parse(text) for text in getattr(self, f"{name}_tried").split(",") if text.strip()} - {configured}
         return (configured, *sorted(others))

@@ -153,7 +153,8 @@ def held_out_parts(normals: Array) -> Array:
     mean = -centred / (count - 1)  # of the others, relative to the mean of all
     squares = (centred**2).sum(axis=0) - centred**2
     std = np.sqrt(np.maximum(squares - (count - 1) * mean**2, 0) / (count - 2))
-    return (centred - mean) / np.where(std > 0, std, 1.0)
+    held_out: Array = (centred - mean) / np.where(std > 0, std, 1.0)
+    return held_out
 
 
 def combined(parts: Array) -> Array:
