@@ -125,7 +125,8 @@ def test_a_run_is_requested_on_the_command_line(split: Any) -> None:
     run = Run.objects.get()
     assert str(run.uuid) in output
     assert (run.config["size"], run.random_weights, run.requested_by) == (64, True, None)
-    command("request_run", "fit_detector", "--site=Seoul", "--name=E", "--split=First", "--alignment=first")
+    small += ["--alignment=first", "--set", "alignment.perceptual=0"]
+    command("request_run", "fit_detector", "--site=Seoul", "--name=E", "--split=First", *small)
     assert Run.objects.get(name="E").after == Run.objects.get(name="E: alignment")
     detector = str(made.detector_model(split).uuid)
     command("request_run", "score", "--site=Seoul", "--name=S", "--detector", detector, "--datasets", "Phantoms")
@@ -140,6 +141,10 @@ def test_a_run_is_requested_on_the_command_line(split: Any) -> None:
         (["fit_alignment", "--site=Seoul", "--split=Tenth"], "There is no split “Tenth”. There are: First."),
         (["fit_alignment", "--site=Seoul", "--split=First", "--set", "size"], "--set size: write FIELD=VALUE"),
         (["fit_alignment", "--site=Seoul", "--split=First", "--set", "seed=x"], "seed is 'x'"),
+        (
+            ["fit_detector", "--site=Seoul", "--split=First", "--set=backbone=resnet18", "--set=weights=imagenet"],
+            "The ImageNet weights of resnet18 are not on this machine.",
+        ),
         (["score", "--site=Seoul"], "--detector is missing"),
         (["score", "--site=Seoul", "--detector=7", "--parts=test"], "There is no detector 7 at Seoul"),
     ],
