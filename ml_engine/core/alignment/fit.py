@@ -88,7 +88,8 @@ class _Fit:
         self.perceptual = self._perceptual(vgg_weights, device)
         generator = torch.Generator().manual_seed(seed)
         network = AlignmentNetwork(config, generator=generator).to(device)
-        adam = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+        parameters = list(network.parameters()) or [nn.Parameter(torch.zeros(1))]  # Adam refuses an empty list
+        adam = torch.optim.Adam(parameters, lr=config.learning_rate)
         self.chosen = torch.randperm(len(films), generator=generator)[: config.canonical_images]
         blank = Canonical(torch.zeros_like(self.films[:1]), torch.zeros_like(self.films[:1]))
         thetas = unaligned(len(films)).to(device)

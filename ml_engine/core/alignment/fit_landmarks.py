@@ -57,9 +57,7 @@ def fit_landmarks(
     )
     return FittedAlignment(
         config=config,
-        network=AlignmentNetwork(
-            config, generator=generator
-        ).eval(),  # unused: the file has the same form for all methods
+        network=AlignmentNetwork(config, generator=generator).eval(),  # without a ResNet
         gauge=unaligned(1)[0],
         template=template,
         canonical=mean_of_aligned(images[at].float(), valid[at].float(), thetas[at]).image[0, 0],

@@ -181,7 +181,8 @@ def load_alignment(path: Path, *, device: str = "cpu") -> FittedAlignment:
     config = AlignmentConfig.from_json(facts["config"])
     network = AlignmentNetwork(config, generator=torch.Generator()).to(device)
     weights = {name.removeprefix("network."): v for name, v in tensors.items() if name.startswith("network.")}
-    network.load_state_dict(weights)
+    wanted = network.state_dict()  # files of 0.2.0 and before hold a ResNet for methods that do not use it, too
+    network.load_state_dict({name: value for name, value in weights.items() if config.uses_network or name in wanted})
     template = Canonical(tensors["template.image"], tensors["template.support"])
     return FittedAlignment(
         config=config,

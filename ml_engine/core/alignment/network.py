@@ -21,25 +21,30 @@ BOUNDS = {"shift": 0.5, "log_scale": 0.4, "angle": math.radians(30), "shear": 0.
 class AlignmentNetwork(nn.Module):
     """Predicts thetas (B, 2, 3), canonical [-1, 1] to film [-1, 1], of gray films float32 (B, 1, S, S) in [0, 1].
 
-    A ResNet with average pooling throughout, a head without bias and a sigmoid, as the paper states. ``low`` and
-    ``high`` (6,) are the frozen minimum and maximum of Y0 for each parameter (Eq. 3).
+    A ResNet with average pooling throughout, a head without bias and a sigmoid, as the paper states. For a method that
+    does not use it, no ResNet is built. ``low`` and ``high`` (6,) are the frozen minimum and maximum of Y0 for each
+    parameter (Eq. 3).
     """
 
     low: Tensor
     high: Tensor
 
     def __init__(self, config: AlignmentConfig, *, generator: torch.Generator) -> None:
-        from torchvision.models import get_model
-
         super().__init__()
         self.initialisation, self.alpha = config.initialisation, config.alpha
+        self.register_buffer("low", torch.zeros(6))
+        self.register_buffer("high", torch.ones(6))
+        if config.uses_network:
+            self._build(config, generator)
+
+    def _build(self, config: AlignmentConfig, generator: torch.Generator) -> None:
+        from torchvision.models import get_model
+
         with torch.random.fork_rng(devices=[]):  # the layers initialise weights that are drawn again below
             self.backbone = cast("ResNet", get_model(config.backbone, weights=None))
             self.backbone.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
             self.backbone.fc = nn.Linear(self.backbone.fc.in_features, 6, bias=False)
         self.backbone.maxpool = cast(nn.MaxPool2d, nn.AvgPool2d(kernel_size=3, stride=2, padding=1))
-        self.register_buffer("low", torch.zeros(6))
-        self.register_buffer("high", torch.ones(6))
         self._draw_weights(generator)
 
     def _draw_weights(self, generator: torch.Generator) -> None:

@@ -257,3 +257,20 @@ def test_the_report_names_the_source_of_the_canonical_image(fitted: FittedAlignm
     assert fitted.report["canonical_source"] == "mean of films aligned groupwise"
     assert fit(small_config(rounds=1)).report["canonical_source"] == "mean of unaligned films"
     assert fit(small_config(), canonical=films(1)[0][0, 0]).report["canonical_source"] == "given"
+
+
+def test_a_search_needs_no_network_and_its_file_of_an_earlier_release_is_read(tmp_path: Path) -> None:
+    """Until 0.2.0 every file held a ResNet."""
+    fitted = fit(small_config(method="search"))
+    assert not list(fitted.network.parameters())
+    save_alignment(fitted, tmp_path / "new.safetensors", header={})
+    tensors, facts = files.read_tensors(tmp_path / "new.safetensors")
+    unused = fit(small_config(epochs=2)).network.state_dict()
+    files.write_tensors(
+        tmp_path / "old.safetensors", tensors | {f"network.{name}": value for name, value in unused.items()}, facts
+    )
+
+    old, new = (load_alignment(tmp_path / f"{name}.safetensors") for name in ("old", "new"))
+
+    shown, valid, _ = films(3, seed=2)
+    assert torch.equal(old.affines(shown, valid)[0], new.affines(shown, valid)[0])
