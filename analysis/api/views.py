@@ -18,12 +18,13 @@ from analysis.evaluation.looks import CannotEvaluate, with_looks
 from analysis.evaluation.operating_point import RULES, InvalidOperatingPoint
 from analysis.evaluation.selection import selection_of
 from analysis.models import Evaluation
+from analysis.sections import realised_alarms
 from analysis.sections.breakdown import break_down
 from analysis.sections.comparison import CannotCompare, ComparedRun, compare
 from analysis.sections.score_table import score_table
 from analysis.sections.table_one import flow, table_one
 from analysis.views.comparison import requested_evaluations
-from analysis.views.operating import operating_result
+from analysis.views.operating import result_with_alarms
 from analysis.views.query_parameters import get_evaluation, get_part
 from ml_engine.models import Run
 from portal.models import Part, Split
@@ -117,12 +118,13 @@ class Operating(APIView):
     def get(self, request: Request, uuid: UUID) -> Response:
         evaluation = get_evaluation(person(request), uuid)
         try:
-            reached = operating_result(evaluation, request.query_params)
+            reached, alarms = result_with_alarms(evaluation, request.query_params)
         except InvalidOperatingPoint as error:
             raise ValidationError({"detail": str(error)}) from error
         except CannotEvaluate as error:
             return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
-        return Response(reached.to_json() | {"random_weights": evaluation.run.random_weights})
+        by_group = {"false_alarm_rates": realised_alarms.to_json(alarms)}
+        return Response(reached.to_json() | by_group | {"random_weights": evaluation.run.random_weights})
 
 
 class BreakdownOfOne(APIView):

@@ -147,6 +147,16 @@ def _operating(paper: Paper, part: PartReport) -> None:
     paper.table(
         ["", "Value (95 % interval)"], rows, caption=f"At a prevalence of {result.point.prevalence:g}, taken as known"
     )
+    for alarms in part.alarms:
+        held_out = ", each film at the threshold of the other patients" if alarms.part == "calibrate" else ""
+        paper.table(
+            ["Normal films", "Called abnormal", "False-alarm rate (95 % interval)"],
+            [
+                [row.words, f"{row.rate.successes:,} of {row.rate.total:,}", rate_words(row.rate)]
+                for row in alarms.rates
+            ],
+            caption=f"False-alarm rate in {alarms.part}{held_out}",
+        )
 
 
 def _breakdown(paper: Paper, part: PartReport) -> None:

@@ -30,6 +30,7 @@ from analysis.models import Evaluation, TestLook
 from analysis.sections.attributes import GROUPS
 from analysis.sections.breakdown import Breakdown, break_down
 from analysis.sections.evaluation_figures import BINS
+from analysis.sections.realised_alarms import RealisedAlarms, realised_alarms
 from analysis.sections.table_one import Flow, TableOne, flow, table_one
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import InvalidConfig
@@ -57,6 +58,7 @@ class PartReport:
     sweep: statistics.FusionSweep
     histogram: statistics.Histogram
     operating: OperatingResult
+    alarms: tuple[RealisedAlarms, ...]
     breakdown: Breakdown
     note: str
     digest: str
@@ -149,6 +151,7 @@ def _part(evaluation: Evaluation, part: str, point: RequestedPoint) -> PartRepor
     sweep, fused = sweep_of(scored), scored.scores_at(weight)
     at: dict[Kind, float] = {"global": 0.0, "region": 1.0, "fused": weight}
     words = np.where(scored.labels == 1, "abnormal", "normal")
+    operating = apply_operating_point(evaluation, scored, weight=weight, point=point)
     return PartReport(
         part=part,
         normal=int((scored.labels == 0).sum()),
@@ -163,7 +166,8 @@ def _part(evaluation: Evaluation, part: str, point: RequestedPoint) -> PartRepor
         band=band_of(scored, weight=weight),
         sweep=sweep,
         histogram=statistics.histogram(fused, words, bins=BINS),
-        operating=apply_operating_point(evaluation, scored, weight=weight, point=point),
+        operating=operating,
+        alarms=realised_alarms(evaluation, scored, operating),
         breakdown=break_down(evaluation, part=part),
         note=note_of(evaluation.split, part),
         digest=scored.digest.hex(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,25 +25,38 @@ class Attributes:
 
 def attributes_of(scored: ScoredPart, *, cutoff: datetime) -> Attributes:
     """Attributes in the order of the films of the part."""
+    in_order = _films(scored.images)
+    labels = labels_at([film.pk for film in in_order], cutoff)
+    return Attributes(
+        findings=[labels[film.pk].findings if film.pk in labels else () for film in in_order],
+        groups=_groups(in_order),
+    )
+
+
+def groups_of_images(images: Sequence[str]) -> dict[str, list[str]]:
+    """Key of `GROUPS` -> the group of each film, by the films' UUIDs."""
+    return _groups(_films(images))
+
+
+def _films(images: Sequence[str]) -> list[Image]:
     films: dict[str, Image] = {}
-    for start in range(0, len(scored.images), CHUNK):
-        chunk = Image.objects.filter(uuid__in=scored.images[start : start + CHUNK])
+    for start in range(0, len(images), CHUNK):
+        chunk = Image.objects.filter(uuid__in=images[start : start + CHUNK])
         rows = chunk.select_related("patient", "dataset").only(
             "uuid", "view_position", "header", "patient__sex", "patient__age_band", "dataset__name"
         )
         films |= {str(film.uuid): film for film in rows}
-    in_order = [films[uuid] for uuid in scored.images]
-    labels = labels_at([film.pk for film in in_order], cutoff)
-    return Attributes(
-        findings=[labels[film.pk].findings if film.pk in labels else () for film in in_order],
-        groups={
-            "view": [film.view_position or UNKNOWN for film in in_order],
-            "sex": [SEXES.get(film.patient.sex, UNKNOWN) for film in in_order],
-            "age": [film.patient.age_band or UNKNOWN for film in in_order],
-            "dataset": [film.dataset.name for film in in_order],
-            "scanner": [scanner(film) for film in in_order],
-        },
-    )
+    return [films[uuid] for uuid in images]
+
+
+def _groups(films: Sequence[Image]) -> dict[str, list[str]]:
+    return {
+        "view": [film.view_position or UNKNOWN for film in films],
+        "sex": [SEXES.get(film.patient.sex, UNKNOWN) for film in films],
+        "age": [film.patient.age_band or UNKNOWN for film in films],
+        "dataset": [film.dataset.name for film in films],
+        "scanner": [scanner(film) for film in films],
+    }
 
 
 def scanner(film: Image) -> str:

@@ -8,11 +8,13 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
+from analysis.evaluation.evaluate import ScoredPart
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.operating_point import InvalidOperatingPoint, RequestedPoint
 from analysis.evaluation.operating_points import OperatingResult, apply_operating_point
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.models import Evaluation
+from analysis.sections.realised_alarms import RealisedAlarms, realised_alarms
 from analysis.views.query_parameters import allowed_weight, get_evaluation, get_part
 from portal.people.signed_in import SignedInRequest
 
@@ -22,10 +24,11 @@ def operating(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """Results at the threshold: confusion matrix, rates, predictive values and workload."""
     evaluation = get_evaluation(request.user, uuid)
     try:
-        reached = operating_result(evaluation, request.GET)
+        reached, alarms = result_with_alarms(evaluation, request.GET)
     except (InvalidOperatingPoint, CannotEvaluate) as error:
         return render(request, "analysis/_operating.html", {"refusal": str(error)})
-    return render(request, "analysis/_operating.html", {"evaluation": evaluation, "reached": reached})
+    context = {"evaluation": evaluation, "reached": reached, "alarms": alarms}
+    return render(request, "analysis/_operating.html", context)
 
 
 def operating_result(evaluation: Evaluation, query: Mapping[str, Any]) -> OperatingResult:
@@ -34,10 +37,22 @@ def operating_result(evaluation: Evaluation, query: Mapping[str, Any]) -> Operat
     Raises InvalidOperatingPoint, also for a weight on test that is not the run's, CannotEvaluate, and Http404 for an
     unknown part.
     """
+    return _result(evaluation, query)[1]
+
+
+def result_with_alarms(
+    evaluation: Evaluation, query: Mapping[str, Any]
+) -> tuple[OperatingResult, tuple[RealisedAlarms, ...]]:
+    """As `operating_result`, with the false-alarm rates by group."""
+    scored, reached = _result(evaluation, query)
+    return reached, realised_alarms(evaluation, scored, reached)
+
+
+def _result(evaluation: Evaluation, query: Mapping[str, Any]) -> tuple[ScoredPart, OperatingResult]:
     part = get_part(evaluation, str(query.get("part", "")))
     weight = allowed_weight(evaluation, part, str(query.get("weight") or ""))
     scored = evaluated_part(evaluation, part)
-    return apply_operating_point(evaluation, scored, weight=weight, point=requested_point(query))
+    return scored, apply_operating_point(evaluation, scored, weight=weight, point=requested_point(query))
 
 
 def requested_point(query: Mapping[str, Any], *, default: RequestedPoint | None = None) -> RequestedPoint:

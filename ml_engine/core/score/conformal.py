@@ -68,3 +68,20 @@ def highest_by_patient(scores: ArrayLike, patients: ArrayLike | None = None) -> 
     highest = np.full(int(codes.max(initial=-1)) + 1, -np.inf)
     np.maximum.at(highest, codes[usable], values[usable])
     return np.sort(highest[np.isfinite(highest)])
+
+
+def above_the_others(
+    scores: NDArray[np.float64], patients: NDArray[np.int64], *, share: float
+) -> NDArray[np.bool_] | None:
+    """Whether each score (N,) exceeds the threshold that the other patients' scores fix for ``share``, bool (N,); None
+    where the others are too few for it."""
+    names, codes = np.unique(patients, return_inverse=True)
+    highest = np.full(len(names), -np.inf)
+    np.maximum.at(highest, codes, scores)
+    ordered = np.sort(highest)
+    k = rank(share, len(ordered) - 1)
+    if k is None:
+        return None
+    without = np.where(highest <= ordered[k - 1], ordered[k], ordered[k - 1])  # the k-th without each patient
+    above: NDArray[np.bool_] = scores > without[codes]
+    return above

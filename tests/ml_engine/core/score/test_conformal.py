@@ -93,3 +93,22 @@ def test_with_films_of_a_patient_alike_only_the_interval_by_patient_holds() -> N
 
     assert np.mean(inside["patients"]) == pytest.approx(0.95, abs=0.02)
     assert np.mean(inside["films"]) < 0.75
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.9])
+def test_each_patient_is_called_by_the_threshold_of_the_others(share: float) -> None:
+    rng = np.random.default_rng(3)
+    scores, patients = rng.integers(0, 30, 60).astype(float), rng.integers(0, 25, 60)
+    above = conformal.above_the_others(scores, patients, share=share)
+
+    assert above is not None
+    for film in range(60):
+        others = conformal.highest_by_patient(scores[patients != patients[film]], patients[patients != patients[film]])
+        k = conformal.rank(share, len(others))
+        assert k is not None
+        assert above[film] == (scores[film] > others[k - 1])
+
+
+def test_too_few_others_call_nobody() -> None:
+    assert conformal.above_the_others(np.arange(9.0), np.arange(9), share=0.9) is None
+    assert conformal.above_the_others(np.arange(10.0), np.arange(10), share=0.9) is not None
