@@ -22,6 +22,7 @@ from tabulate import tabulate
 from benchmarks.phantom_truth import Films, image_auroc, landmark_errors, pixel_auroc, read_landmarks
 from ml_engine.engine.scored_folder import ScoredFolder
 from portal.imaging.phantom import FINDINGS, write_demo_set
+from portal.imaging.phantom.demo_set import DEMO_CALIBRATE
 
 DEMO = ("alignment.perceptual=0", "alignment.epochs=12", "alignment.size=128", "rate=0.1")
 
@@ -64,7 +65,11 @@ def main() -> None:
         films = given.films
         if films is None:
             films = out / "films"
-            write_demo_set(films, progress=lambda done, total: print(f"{done} of {total}", end="\r", file=sys.stderr))
+            write_demo_set(
+                films,
+                calibrate=DEMO_CALIBRATE,
+                progress=lambda done, total: print(f"{done} of {total}", end="\r", file=sys.stderr),
+            )
         report(films, out, [*DEMO, *given.set])
 
 

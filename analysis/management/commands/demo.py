@@ -21,6 +21,7 @@ from ml_engine.models import Run, RunKind, RunState
 from ml_engine.runs.paths import weights_folder
 from ml_engine.runs.requests import RunRequest, config_from, request_chain
 from portal.imaging.phantom import write_demo_set
+from portal.imaging.phantom.demo_set import DEMO_CALIBRATE
 from portal.intake.csv_labels import read_boxes, read_labels
 from portal.intake.films import ImportReport, entries_of_folder, import_entries
 from portal.models import Dataset, Membership, Role, Site, Split, Upload, User
@@ -87,7 +88,7 @@ class Command(StartCommand):
         if done.exists() and folder.is_dir():
             return
         shutil.rmtree(folder, ignore_errors=True)
-        write_demo_set(folder, progress=self._bar("Drawing phantom films", portal, stop))
+        write_demo_set(folder, calibrate=DEMO_CALIBRATE, progress=self._bar("Drawing phantom films", portal, stop))
         done.touch()
 
     def _import(self, folder: Path, dataset: Dataset, portal: Portal, stop: threading.Event) -> None:

@@ -22,6 +22,7 @@ PARTS = ("fit", "tune", "calibrate", "test")
 _NORMAL_SHARES = {"fit": 0.5625, "tune": 0.15, "calibrate": 0.1}
 _ABNORMAL_TUNE_SHARE = 0.34
 _FILMS_IN_PAIRS = 0.2
+DEMO_CALIBRATE = 44  # films of 40 patients, who keep a false-alarm rate of 10 % between 3 and 20 %
 Progress = Callable[[int, int], None]
 
 
@@ -55,17 +56,21 @@ def write_demo_set(
     seed: int = 0,
     normals: int = 160,
     abnormals_per_finding: int = 14,
+    calibrate: int | None = None,
     size: int = 1024,
     progress: Progress | None = None,
     workers: int = 2,
 ) -> None:
     """Write the films as DICOM with labels.csv, boxes.csv, truth/NAME.npz and truth/landmarks.csv.
 
-    The same seed and counts give the same bytes in every file, whatever `workers` (processes) is.
+    `calibrate` is the number of normal films in calibrate, by default its share of `normals`; the numbers of the
+    other parts stay. The same seed and counts give the same bytes in every file, whatever `workers` (processes) is.
     `progress` is called with the number of films done and of all films. Raises ValueError for counts that leave a
     part empty.
     """
-    plans = plan_demo_set(seed=seed, normals=normals, abnormals_per_finding=abnormals_per_finding, size=size)
+    plans = plan_demo_set(
+        seed=seed, normals=normals, abnormals_per_finding=abnormals_per_finding, calibrate=calibrate, size=size
+    )
     (folder / "truth").mkdir(parents=True, exist_ok=True)
     films = []
     for done, film in enumerate(_draw_all(folder, plans, workers), 1):
@@ -77,7 +82,9 @@ def write_demo_set(
     _write_landmarks(folder / "truth" / "landmarks.csv", films)
 
 
-def plan_demo_set(*, seed: int, normals: int, abnormals_per_finding: int, size: int) -> list[PhantomPlan]:
+def plan_demo_set(
+    *, seed: int, normals: int, abnormals_per_finding: int, size: int, calibrate: int | None = None
+) -> list[PhantomPlan]:
     """Return the films to draw, in the order of their file names, normal and abnormal films mixed."""
     if normals < 8 or abnormals_per_finding < 2:
         raise ValueError(
@@ -85,7 +92,7 @@ def plan_demo_set(*, seed: int, normals: int, abnormals_per_finding: int, size: 
             "so that tune and test have each kind."
         )
     rng = np.random.Generator(np.random.PCG64([8, seed]))
-    patients = list(_patients(normals, abnormals_per_finding))
+    patients = list(_patients(normals, abnormals_per_finding, calibrate))
     order = rng.permutation(len(patients))
     plans: list[PhantomPlan] = []
     for patient_number, which in enumerate(order, 1):
@@ -120,10 +127,12 @@ def _vary(plan: PhantomPlan, rng: np.random.Generator) -> PhantomPlan:
     )
 
 
-def _patients(normals: int, abnormals_per_finding: int) -> Iterator[tuple[str, str | None, int]]:
+def _patients(normals: int, abnormals_per_finding: int, calibrate: int | None) -> Iterator[tuple[str, str | None, int]]:
     """Part, finding and number of films of each patient; some have two films, always in one part."""
     counts = {part: round(share * normals) for part, share in _NORMAL_SHARES.items()}
     counts["test"] = normals - sum(counts.values())
+    if calibrate is not None:
+        counts["calibrate"] = calibrate
     for part in PARTS:
         yield from ((part, None, films) for films in _in_patients(counts[part]))
     tuned = max(1, round(_ABNORMAL_TUNE_SHARE * abnormals_per_finding))
