@@ -36,6 +36,7 @@ POINTS = {
     "tune sensitivity": "Sensitivity on tune",
 }
 UNFLAGGED_SHARE = 0.2
+DEFAULT_SPECIFICITY = 0.9
 _BATCH = 1000
 _LARGEST_SEED = 2**31 - 1
 
@@ -191,6 +192,14 @@ def operating_point(run: Run, *, point: str, value: float) -> WorklistThreshold:
         promised=reference.promised(target, value),
         promise=promise_words(reference, rule=target, target=value),
     )
+
+
+def promise_on_calibrate(run: Run, *, value: float = DEFAULT_SPECIFICITY) -> str:
+    """What a specificity fixed on calibrate promises for this run, or why it cannot be fixed, as a sentence."""
+    try:
+        return operating_point(run, point="calibrate specificity", value=value).promise
+    except WorklistRefused as refusal:
+        return str(refusal)
 
 
 def _calibration_scores(run: Run) -> ReferenceScores:

@@ -15,7 +15,15 @@ from analysis.models import Reading, Worklist
 from analysis.reading import verdicts
 from analysis.reading.verdicts import ReadingRefused, usable_as_reference
 from analysis.reading.worklist_summary import readings_of, require_summary, summarise
-from analysis.reading.worklists import POINTS, UNFLAGGED_SHARE, WorklistRefused, WorklistRequest, make_worklist
+from analysis.reading.worklists import (
+    DEFAULT_SPECIFICITY,
+    POINTS,
+    UNFLAGGED_SHARE,
+    WorklistRefused,
+    WorklistRequest,
+    make_worklist,
+    promise_on_calibrate,
+)
 from analysis.report.csv_tables import escape_formula
 from ml_engine.models import Run, RunKind, RunState
 from portal.models import Part, Site
@@ -33,7 +41,7 @@ class WorklistForm(forms.Form):
     run = forms.ModelChoiceField(Run.objects.none(), to_field_name="uuid", empty_label="choose a scored run")
     name = forms.CharField(max_length=100)
     point = forms.ChoiceField(choices=list(POINTS.items()), label="Operating point")
-    value = forms.FloatField(initial=0.9, min_value=0, max_value=1, label="Reached there")
+    value = forms.FloatField(initial=DEFAULT_SPECIFICITY, min_value=0, max_value=1, label="Reached there")
     parts = forms.MultipleChoiceField(
         required=False,
         choices=[(part.value, part.label) for part in Part],
@@ -69,9 +77,8 @@ class WorklistForm(forms.Form):
 def new(request: SignedInRequest) -> HttpResponse:
     site = request.hilum_site
     requested = request.GET.get("run")
-    if requested:
-        site = get_visible(Run.objects.select_related("site"), request.user, requested).site
-    site = require(request.user, "make worklists", site)
+    run = get_visible(Run.objects.select_related("site"), request.user, requested) if requested else None
+    site = require(request.user, "make worklists", run.site if run else site)
     request.hilum_site = site
     form = WorklistForm(request.POST or None, site=site, initial={"run": requested})
     if request.method == "POST" and form.is_valid():
@@ -81,7 +88,8 @@ def new(request: SignedInRequest) -> HttpResponse:
             form.add_error(None, str(refusal))
         else:
             return redirect("analysis:worklist", worklist.uuid)
-    context = {"room": "reading", "form": form}
+    promise = promise_on_calibrate(run) if run else ""
+    context = {"room": "reading", "form": form, "promise": promise, "specificity": DEFAULT_SPECIFICITY}
     return render(request, "analysis/new_worklist.html", context, status=400 if form.errors else 200)
 
 

@@ -18,7 +18,7 @@ from portal.people.access import require
 from portal.sets.bulk_insert import insert
 from portal.sets.film_filters import UNLABELLED
 
-ADDED_BY_SCORE = "added by score"  # key of Cohort.filters: UUIDs of films that joined because of their score
+ADDED_BY_SCORE = "added"  # key of Cohort.filters: UUIDs of films that joined because of their score
 CHUNK = 500  # rows in a query; old builds of SQLite allow 999 parameters
 
 

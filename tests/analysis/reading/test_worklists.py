@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, transaction
+from django.test import Client
+from django.urls import reverse
 
 from analysis.models import Worklist, WorklistItem
 from analysis.reading.worklists import WorklistRefused, begin, in_order, operating_point
@@ -15,6 +17,7 @@ from ml_engine.models import Score
 from portal.models import AuditEvent, Part, Role, User
 from tests.analysis.scored import Scored
 from tests.analysis.worklists import calibrated, items, reader, worklist
+from tests.pages import one_line
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
@@ -166,3 +169,14 @@ def test_the_database_keeps_a_worklist_as_it_was_drawn(scored: Scored, analyst: 
     ):
         with pytest.raises(DatabaseError), transaction.atomic():
             act()
+
+
+def test_the_form_says_what_calibrate_promises_for_its_run(as_analyst: Client, scored: Scored) -> None:
+    address = reverse("analysis:new-worklist")
+    page = one_line(as_analyst.get(address, {"run": scored.run.uuid}))
+    assert "At a specificity of 0.9 on calibrate: The run" in page
+    assert "has no score of a normal film of calibrate" in page
+    calibrated(scored.run, np.linspace(0, 1, 39).tolist(), list(range(39)))
+    page = one_line(as_analyst.get(address, {"run": scored.run.uuid}))
+    assert "and between 2.9 and 20.9 % in 95 % of such draws." in page
+    assert "At a specificity" not in one_line(as_analyst.get(address))
