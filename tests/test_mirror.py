@@ -83,6 +83,7 @@ ELSEWHERE = {
     "ml_engine/engine/heatmap.py": "tests/ml_engine/engine/test_scored_folder.py",
     "ml_engine/engine/one_film.py": "tests/ml_engine/command/test_main.py explains one film",
     "ml_engine/engine/outcome.py": "values: tests/ml_engine/command/test_console.py",
+    "ml_engine/engine/stages/changed_films.py": "tests/ml_engine/engine/stages/test_controls.py",
     "ml_engine/engine/stages/experiments.py": "tests/ml_engine/engine/stages/test_ablation.py",
     "ml_engine/engine/stages/fit_alignment.py": "tests/ml_engine/engine/test_run_folder.py",
     "ml_engine/engine/stages/fit_detector.py": "tests/ml_engine/engine/test_run_folder.py",

@@ -194,6 +194,13 @@ class PipelineConfig:
         10, "Folds of the fit part's patients, for cross_fit and where there is no calibrate part.", low=2, high=100
     )
 
+    controls: int = setting(
+        40,
+        "Held-out normal films that a fit changes harmlessly, to report how many of them it then flags; 0 = none.",
+        low=0,
+        high=10**6,
+    )
+
     device: str = setting("auto", "Device to compute on.", choices=("auto", "cpu", "cuda"))
     threads: int = setting(2, "CPU threads; results are byte-identical for an equal number.", low=1, high=256)
     batch: int = setting(8, "Films per pass of the backbone.", low=1, high=256)
@@ -403,5 +410,6 @@ BEFORE: dict[str, Any] = {
     "pool_padding": "excluded",
     "image_score": "top",
     "folds": 5,
+    "controls": 0,
 }
 BEFORE_IN_PAPER: dict[str, Any] = {"pool_padding": "excluded", "image_score": "max"}

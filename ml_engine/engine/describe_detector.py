@@ -27,6 +27,7 @@ from ml_engine.engine.reports import (
     GaussianSizes,
     MapThreshold,
     MaskShare,
+    NegativeControls,
     NestedAuroc,
     PartCounts,
     SuspectFilm,
@@ -44,6 +45,7 @@ def describe(
     flagged: Sequence[int],
     unreadable: Mapping[str, str],
     suspects: Sequence[SuspectFilm] = (),
+    controls: NegativeControls | None = None,
 ) -> DetectorReport:
     """The detector's report. The other arguments, which come from its run, are described in `DetectorReport`."""
     model, config = detector.model, detector.config
@@ -72,6 +74,7 @@ def describe(
         flagged=flagged,
         unreadable=unreadable,
         suspects=suspects,
+        controls=controls,
     )
 
 

@@ -20,6 +20,7 @@ from ml_engine.engine.manifest import ManifestRow
 
 ALIGNMENT, DETECTOR = "alignment.json", "detector.json"
 FIT_DETECTOR_AGAIN = "fit the detector again"
+TOLERANCE = 0.05  # share of flagged controls above the promised one from which a detector's page warns
 T = TypeVar("T")
 
 
@@ -250,6 +251,51 @@ class SuspectFilm:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ControlKind:
+    """Normal films changed harmlessly in one way, or ``unchanged``: how many there are, how many are ``flagged``, that
+    share's 95 % interval by Wilson from ``low`` to ``high``, and how many the checks of the alignment refuse.
+    ``mean_change`` and ``top_change`` are the mean changes of the two standardised parts of the film score: the mean of
+    all patches, and that of the highest 1 %. They are None where the parts cannot be standardised."""
+
+    kind: str
+    films: int
+    flagged: int
+    low: float
+    high: float
+    unaligned: int
+    mean_change: float | None
+    top_change: float | None
+
+    @property
+    def share(self) -> float:
+        return self.flagged / self.films
+
+
+@dataclass(frozen=True, kw_only=True)
+class NegativeControls:
+    """Held-out normal films of ``part``, changed harmlessly and scored as new films. A detector that keeps its promise
+    flags at most the share ``rate`` of them. Without ``kinds``, ``note`` gives the reason."""
+
+    part: str
+    rate: float
+    kinds: Sequence[ControlKind] = ()
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(to_json(self))
+
+    @classmethod
+    def from_json(cls, values: Any) -> NegativeControls:
+        """Raises IncompleteJson."""
+        return from_json(cls, values, source="The summary of the negative controls", advice=FIT_DETECTOR_AGAIN)
+
+    @property
+    def too_often(self) -> list[ControlKind]:
+        """The kinds of which more than `TOLERANCE` above the promised share is flagged."""
+        return [kind for kind in self.kinds if kind.share > self.rate + TOLERANCE + 1e-9]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PartCounts:
     """The number of films in each part of a detector fit."""
 
@@ -268,7 +314,7 @@ class DetectorReport:
     """detector.json. The kind of ``detector`` determines which of ``bank``, ``padim`` and ``gallery`` is set. ``about``
     describes the kind; ``note`` states a change that was made without the original films. ``fusion_weight`` is in [0,
     1], from tune or config. ``flagged`` are the rows whose alignment is doubtful, ``unreadable`` is row -> reason,
-    ``suspects`` are the least normal fit films, highest score first."""
+    ``suspects`` are the least normal fit films, highest score first. ``controls`` is None where none were asked for."""
 
     format: int
     weights: Mapping[str, Any]
@@ -292,6 +338,7 @@ class DetectorReport:
     covering_radius: CoveringRadius | None = None
     threshold: MapThreshold | None = None
     suspects: Sequence[SuspectFilm] = ()
+    controls: NegativeControls | None = field(default=None, metadata=OPTIONAL)
 
     def to_json(self) -> dict[str, Any]:
         return dict(to_json(self))

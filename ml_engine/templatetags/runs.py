@@ -18,6 +18,8 @@ STAGES = {
     "banks": "selecting the memory banks",
     "calibrate": "calibrating on normals",
     "tune": "scoring the tune part",
+    "crossfit": "scoring the fit films by models of other patients",
+    "controls": "scoring normal films that were changed harmlessly",
     "maps": "scoring films",
     "lungs": "locating the lungs",
     "lesions": "pasting lesions and scoring them",

@@ -20,6 +20,7 @@ from tests.paths import ROOT
 # The smallest settings that use every part of the engine: 8 x 8 patches in 2 x 2 cells.
 SMALL = ["--weights", "random", "--backbone", "resnet18", "--size", "64", "--grid", "2", "--rate", "0.2"]
 SMALL += ["--threads", "1"]  # two are much slower on a busy machine
+SMALL += ["--set", "controls=0"]  # tests of the negative controls set another number
 UNALIGNED = [*SMALL, "--align", "none"]
 
 

@@ -37,6 +37,7 @@ SMALL = {
     "rate": "0.1",
     "grid": "2",
     "mask": "no",
+    "controls": "0",
     "batch": "4",
     "threads": "1",  # two are much slower on a busy machine
     "alignment.size": "64",

@@ -277,4 +277,4 @@ def _widened(film: Floats, widening: float) -> Floats:
     left = np.minimum(column.astype(np.int64), max(width - 2, 0))
     right = np.minimum(left + 1, width - 1)
     share = (column - left).astype(np.float32)
-    return film[:, left] * (1 - share) + film[:, right] * share
+    return np.asarray(film[:, left] * (1 - share) + film[:, right] * share, np.float32)

@@ -25,9 +25,8 @@ from ml_engine.core.film.preprocess import intensities, resized
 from ml_engine.core.geometry import apply, invert
 from ml_engine.core.score import fusion
 from ml_engine.core.version import FORMAT, code_version
-from ml_engine.engine import decode_films
 from ml_engine.engine.run_folder import RunSpec, StageProgress
-from ml_engine.engine.stages import read_and_align
+from ml_engine.engine.stages import changed_films, read_and_align
 from ml_engine.engine.stages.run_context import RunContext
 from ml_engine.engine.study_plans import LesionPlan
 from portal.imaging import lesions
@@ -143,7 +142,7 @@ class DrawnLesion:
 
 
 def _film(context: RunContext, row: int, vote: NDArray[np.bool_]) -> FilmWithLungs:
-    array = decode_films.decode_film(context.images / context.rows[row].filename, sha256=context.rows[row].sha256)
+    array = changed_films.decode(context, row)
     gray = intensities(array, context.config)
     nominal = NOMINAL_WIDTH_MM / gray.shape[1]
     inputs, affines = files.open_npy(context.path("inputs.npy")), context.read("input_from_canonical.npy")
@@ -231,17 +230,15 @@ def _score(context: RunContext, scorer: Any, inputs: Floats, row: int) -> Iterat
     """Scores prepared films (N, S, S), all with the alignment of the film at ``row``."""
     detector = context.detector
     affines = np.repeat(context.read("input_from_canonical.npy")[row][None], len(inputs), axis=0)
-    rows = np.arange(len(inputs))
-    for _, batch in canonical_batches(inputs, affines, rows=rows, batch=context.config.batch):
-        for features in context.extractor.patches(batch, scorer.places):
-            maps = scorer.maps(features)[None]
-            calibrated = detector.calibration
-            values = fusion.standardised(maps, calibrated.mean, calibrated.std)
-            scores = pipeline.score_maps(maps, detector)
-            yield ScoredFilm(
-                {name: fusion.fuse(values, weight)[0] for name, weight in weights_of(detector).items()},
-                {"global": float(scores.whole[0]), "region": float(scores.region[0]), "fused": float(scores.fused[0])},
-            )
+    for film in changed_films.raw_maps(context, scorer, inputs, affines):
+        maps = film[None]
+        calibrated = detector.calibration
+        values = fusion.standardised(maps, calibrated.mean, calibrated.std)
+        scores = pipeline.score_maps(maps, detector)
+        yield ScoredFilm(
+            {name: fusion.fuse(values, weight)[0] for name, weight in weights_of(detector).items()},
+            {"global": float(scores.whole[0]), "region": float(scores.region[0]), "fused": float(scores.fused[0])},
+        )
 
 
 def _paste_all(plan: LesionPlan, context: RunContext, progress: StageProgress) -> dict[str, Any]:

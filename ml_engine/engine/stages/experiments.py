@@ -106,7 +106,8 @@ def _fit_and_score(
     context: RunContext,
     progress: StageProgress,
 ) -> dict[str, Any]:
-    folder, config = experiment_folder(context.folder.path, experiment.name), experiment.config(context.config)
+    folder = experiment_folder(context.folder.path, experiment.name)
+    config = experiment.config(context.config).replace(controls=0)
     named = _weights(config, context)
     inputs = {}
     if experiment.alignment:

@@ -20,7 +20,7 @@ from ml_engine.core.score import calibration, fusion, model_selection
 from ml_engine.engine import manifest
 from ml_engine.engine.describe_detector import describe
 from ml_engine.engine.fit_scores import FitScore, FitScores
-from ml_engine.engine.reports import PartCounts, SuspectFilm
+from ml_engine.engine.reports import NegativeControls, PartCounts, SuspectFilm
 from ml_engine.engine.run_folder import StageProgress
 from ml_engine.engine.stages.run_context import RunContext, require_films
 
@@ -168,19 +168,25 @@ def cross_fit(context: RunContext, progress: StageProgress) -> dict[str, Any]:
     return {"folds": int(folds.max()) + 1}
 
 
-def write_results(context: RunContext, progress: StageProgress) -> dict[str, Any]:
-    """Writes detector.safetensors, detector.json, mask.npy; with cross-fitting also fit_maps.npy and fit_scores.csv."""
-    folder, config = context.folder, context.config
-    detector = pipeline.assemble(
+def assembled(context: RunContext) -> pipeline.FittedDetector:
+    """The run's detector, once the stages of `cross_fit` and before are done."""
+    config = context.config
+    return pipeline.assemble(
         config,
         _model(context),
-        masking.HardMask(context.mask(), folder.summary("mask")["threshold"]),
+        masking.HardMask(context.mask(), context.folder.summary("mask")["threshold"]),
         films=len(context.readable("fit")),
         calibrated=_calibrated(context),
         choice=_choice(context),
         weights=context.backbone.to_json(),
         alignment_sha256=(context.spec.inputs or {}).get("alignment") if config.align == "network" else None,
     )
+
+
+def write_results(context: RunContext, progress: StageProgress) -> dict[str, Any]:
+    """Writes detector.safetensors, detector.json, mask.npy; with cross-fitting also fit_maps.npy and fit_scores.csv."""
+    folder, detector = context.folder, assembled(context)
+    controls = folder.summary("controls")
     pipeline.save_detector(detector, folder.path / "detector.safetensors")
     files.write_npy(folder.path / "mask.npy", context.mask())
     describe(
@@ -189,6 +195,7 @@ def write_results(context: RunContext, progress: StageProgress) -> dict[str, Any
         flagged=folder.summary("align")["flagged"],
         unreadable=folder.summary("films")["errors"],
         suspects=_write_fit_scores(context, detector),
+        controls=NegativeControls.from_json(controls) if controls else None,
     ).write(folder.path)
     return {}
 

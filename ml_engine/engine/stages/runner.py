@@ -22,6 +22,7 @@ from ml_engine.engine.run_folder import FolderBusy, RunFolder, RunSpec, StagePro
 from ml_engine.engine.run_kinds import STUDIES
 from ml_engine.engine.stages import (
     ablation,
+    controls,
     experiments,
     fit_alignment,
     fit_detector,
@@ -53,6 +54,7 @@ STAGES: dict[str, tuple[tuple[str, Stage], ...]] = {
         ("calibrate", fit_detector.calibrate),
         ("tune", fit_detector.tune),
         ("crossfit", fit_detector.cross_fit),
+        ("controls", controls.score_controls),
         ("results", fit_detector.write_results),
     ),
     "score": (

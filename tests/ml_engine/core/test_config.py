@@ -59,7 +59,7 @@ def test_a_config_without_a_version_has_the_values_of_that_release(preset: str) 
     is_default = preset == "default"
     assert config.backbone == "wide_resnet50_2"
     assert (config.pool_padding, config.image_score) == ("excluded", "top" if is_default else "max")
-    assert config.folds == 5
+    assert (config.folds, config.controls) == (5, 0)
     assert config.alignment.method == ("network+search" if is_default else "network")
     assert PipelineConfig.from_json(config.to_json()) == config
 

@@ -39,7 +39,7 @@ ALIGNED = {
     "alignment.consistency": "0",
 }
 CONFIG = PipelineConfig.from_preset("default").replace(
-    weights="random", backbone="resnet18", size=64, grid=2, rate=0.2, threads=1
+    weights="random", backbone="resnet18", size=64, grid=2, rate=0.2, threads=1, controls=0
 )
 CONFIG = CONFIG.replace_fields(ALIGNED)
 
