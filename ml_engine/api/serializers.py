@@ -55,8 +55,15 @@ class RunSerializer(serializers.ModelSerializer[Run]):
 
 
 class RunDetailSerializer(RunSerializer):
+    controls = serializers.JSONField(
+        source="detector_made.summary.controls",
+        default=None,
+        read_only=True,
+        help_text="The negative controls of the detector that the run made, as in its detector.json.",
+    )
+
     class Meta(RunSerializer.Meta):
-        fields = [*RunSerializer.Meta.fields, "config", "asked", "versions", "device"]
+        fields = [*RunSerializer.Meta.fields, "config", "asked", "versions", "device", "controls"]
 
 
 class NewRunSerializer(serializers.Serializer[None]):

@@ -26,6 +26,20 @@ STAGES = {
     "results": "writing results",
 }
 
+CONTROLS = {
+    "unchanged": "Unchanged",
+    "re_exposed": "Re-exposed",
+    "rotated": "Rotated",
+    "collimated": "Collimated",
+    "with_device": "With a device",
+    "larger_habitus": "Larger habitus",
+}
+
+
+@register.filter
+def control_words(kind: str) -> str:
+    return CONTROLS.get(kind, kind)
+
 
 @register.filter
 def stage_words(stage: str) -> str:
@@ -61,8 +75,19 @@ def number(value: Any, digits: int = 3) -> str:
 
 
 @register.filter
+def signed(value: Any, digits: int = 1) -> str:
+    """A change with its sign; a dash if there is none."""
+    return "–" if value is None or value == "" else f"{value:+.{digits}f}".replace("-", "−")
+
+
+@register.filter
 def percent(value: Any) -> str:
     return "–" if value is None or value == "" else f"{100 * value:.0f} %"
+
+
+@register.filter
+def complement(share: float) -> float:
+    return 1 - share
 
 
 @register.filter

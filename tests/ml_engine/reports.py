@@ -11,10 +11,12 @@ from ml_engine.engine.reports import (
     AlignmentReport,
     BankSizes,
     CalibrationFilms,
+    ControlKind,
     CoveringRadius,
     DetectorReport,
     MapThreshold,
     MaskShare,
+    NegativeControls,
     PartCounts,
     TuneReport,
 )
@@ -93,3 +95,14 @@ def detector_report(**changes: Any) -> DetectorReport:
         unreadable={},
     )
     return replace(plain, **changes)
+
+
+def negative_controls(**flagged: int) -> NegativeControls:
+    """Of 40 films of each kind at a rate of 10 %: the numbers that are flagged by kind."""
+    kinds = [
+        ControlKind(
+            kind=kind, films=40, flagged=count, low=0.01, high=0.45, unaligned=2, mean_change=1.25, top_change=-0.5
+        )
+        for kind, count in flagged.items()
+    ]
+    return NegativeControls(part="calibrate", rate=0.1, kinds=kinds)

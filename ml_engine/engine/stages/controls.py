@@ -20,6 +20,7 @@ from ml_engine.core.errors import UnreadableImage
 from ml_engine.core.film import controls
 from ml_engine.core.film.preprocess import FilmArray, Prepared, intensities, prepare
 from ml_engine.core.score import calibration
+from ml_engine.core.score.conformal import highest_by_patient
 from ml_engine.engine.reports import ControlKind, NegativeControls
 from ml_engine.engine.run_folder import StageProgress
 from ml_engine.engine.stages import changed_films, read_and_align
@@ -60,7 +61,8 @@ def score_controls(context: RunContext, progress: StageProgress) -> dict[str, An
 def _held_out(context: RunContext, detector: pipeline.FittedDetector) -> tuple[str, Rows]:
     """Held-out normals and their part, one film of each patient, at most ``config.controls``, drawn by the seed."""
     part = "calibrate" if detector.calibration.source == "calibrate" else "tune"
-    rows = [row for row in context.readable(part).tolist() if context.rows[row].label in ("normal", "")]
+    labels = ("normal", "") if part == "calibrate" else ("normal",)
+    rows = [row for row in context.readable(part).tolist() if context.rows[row].label in labels]
     drawn = np.random.default_rng(context.config.seed).permutation(rows).tolist()
     of_patient: dict[str, int] = {}
     for row in drawn:
@@ -80,22 +82,25 @@ def _refusal(context: RunContext, detector: pipeline.FittedDetector, rows: Rows)
         return "The alignment is by landmarks, which a changed film does not have."
     rate = context.config.false_alarm_rate
     least = max(calibration.least_films(rate), calibration.LEAST_FILMS)
-    count = min(int(_others(context, detector, row).sum()) for row in rows.tolist())
+    normals, patients = pipeline.normal_scores(detector), detector.calibration.patients
+    assert patients is not None, "only a detector of an earlier version lacks them"
+    others = [_others(context, detector, row) for row in rows.tolist()]
+    count = min(len(highest_by_patient(normals[kept], patients[kept])) for kept in others)
     if count >= least:
         return ""
     return (
-        f"A false-alarm rate of {rate:g} needs at least {least} normal films of other patients to calibrate on, and "
+        f"A false-alarm rate of {rate:g} needs normal films of at least {least} other patients to calibrate on, and "
         f"there are {count}."
     )
 
 
 def _others(context: RunContext, detector: pipeline.FittedDetector, row: int) -> NDArray[np.bool_]:
-    """Which of the calibration films with a score are of other patients than the film at ``row``, bool (n,)."""
-    scored = ~np.isnan(pipeline.normal_scores(detector))
-    if detector.calibration.source != "calibrate":
-        return scored
-    patient = _patient(context, row)
-    return scored & np.array([_patient(context, k) != patient for k in context.readable("calibrate").tolist()])
+    """Which of the calibration films are of other patients than the film at ``row``, bool (n,)."""
+    calibrated = detector.calibration
+    if calibrated.source != "calibrate" or calibrated.patients is None:
+        return np.ones(len(calibrated.maps), dtype=np.bool_)
+    own = calibrated.patients[context.readable("calibrate").tolist().index(row)]
+    return calibrated.patients != own
 
 
 @dataclass(frozen=True)
@@ -153,9 +158,10 @@ class _Scoring:
     def _facts(self, row: int, versions: Sequence[_Version], maps: NDArray[np.float32]) -> dict[str, Any]:
         detector = self._without_patient(row)
         scores = pipeline.score_maps(maps, detector)
-        normals = pipeline.normal_scores(detector)
-        threshold = calibration.film_threshold(normals, detector.config.false_alarm_rate)
-        assert threshold is not None, "_refusal counted the films"
+        threshold = calibration.film_threshold(
+            pipeline.normal_scores(detector), detector.config.false_alarm_rate, patients=detector.calibration.patients
+        )
+        assert threshold is not None, "_refusal counted the patients"
         parts = scores.parts[:, :, round(detector.choice.weight * 100)]
         return {
             version.kind: {
@@ -173,10 +179,14 @@ class _Scoring:
         """The detector, calibrated without the film's patient."""
         others = _others(self.context, self.detector, row)
         calibrated = self.detector.calibration
-        if others.all():
+        if others.all() or calibrated.patients is None:
             return self.detector
-        config = self.detector.config
-        of_others = pipeline.calibrate(calibrated.maps[others], source=calibrated.source, config=config)
+        of_others = pipeline.calibrate(
+            calibrated.maps[others],
+            source=calibrated.source,
+            config=self.detector.config,
+            patients=calibrated.patients[others],
+        )
         return replace(self.detector, calibration=of_others)
 
 

@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.runs import paths
 from portal.models import Role, Site
-from tests.ml_engine import made
+from tests.ml_engine import made, reports
 
 pytestmark = pytest.mark.django_db
 
@@ -237,3 +237,13 @@ def test_cancel_and_retry(api: APIClient, split: Any) -> None:
     assert refusal.status_code == 400
     assert refusal.json() == {"detail": "“A run” is already cancelled: nothing to cancel."}
     assert api.post(address("api-run-retry", run)).json()["state"] == "queued"
+
+
+def test_a_detector_fit_gives_its_negative_controls(api: APIClient, split: Any) -> None:
+    controls = reports.negative_controls(unchanged=4, rotated=7)
+    detector = made.detector_model(split, reports.detector_report(controls=controls))
+    without = made.detector_model(split)
+
+    assert api.get(address("api-run", detector.run)).json()["controls"] == controls.to_json()
+    assert api.get(address("api-run", without.run)).json()["controls"] is None
+    assert api.get(address("api-run", made.run(split))).json()["controls"] is None

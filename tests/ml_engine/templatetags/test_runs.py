@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from ml_engine.core.film import controls as changes
+from ml_engine.engine.stages import controls
 from ml_engine.templatetags import runs
 
 
@@ -28,3 +30,12 @@ def test_a_stage_has_words(stage: str, words: str) -> None:
 def test_a_number_that_is_not_there_is_a_dash() -> None:
     assert [runs.number(value) for value in (None, "", 0, 0.12345)] == ["–", "–", "0.000", "0.123"]
     assert [runs.percent(value) for value in (None, "", 0, 0.125)] == ["–", "–", "0 %", "12 %"]
+
+
+def test_a_change_has_its_sign() -> None:
+    assert [runs.signed(value) for value in (None, 0.04, 1.26, -2)] == ["–", "+0.0", "+1.3", "−2.0"]
+
+
+def test_every_kind_of_control_has_words() -> None:
+    assert set(runs.CONTROLS) == {controls.UNCHANGED, *changes.KINDS}
+    assert runs.control_words("rotated") == "Rotated"

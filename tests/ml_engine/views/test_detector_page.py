@@ -14,6 +14,7 @@ from ml_engine.engine.reports import (
     ChosenSettings,
     GallerySizes,
     GaussianSizes,
+    NegativeControls,
     NestedAuroc,
     SuspectFilm,
     TriedAlternative,
@@ -115,3 +116,27 @@ def test_a_person_who_may_not_see_scores_sees_no_suspects(client: Client, split:
     detector = made.detector_model(split, reports.detector_report(suspects=suspects(fit_films(split))))
 
     assert "Least normal fit films" not in page(client, detector)
+
+
+def test_controls_are_flagged_in_red_from_five_points_above_the_promise(web: Client, split: Split) -> None:
+    controls = reports.negative_controls(unchanged=4, rotated=6, collimated=7)  # 10 %, 15 % and 17.5 %
+    text = page(web, made.detector_model(split, reports.detector_report(controls=controls)))
+
+    assert "Collimated: 18 % of these normal films are flagged" in text
+    assert "7 of 40" in text
+    assert "1 % to 45 %" in text
+    assert "+1.2" in text
+    assert "−0.5" in text
+    assert text.count("more than 5 points above the promised 10 %") == 1
+    assert text.count('<tr class="hilum-danger">') == 1
+    assert "Each is scored by the detector calibrated without its patient." in text
+
+
+def test_a_detector_without_controls_says_why_or_nothing(web: Client, split: Split) -> None:
+    refused = NegativeControls(part="tune", rate=0.1, note="There are no held-out normal films: none.")
+    shown = page(web, made.detector_model(split, reports.detector_report(controls=refused)))
+    older = page(web, made.detector_model(split, reports.detector_report()))
+
+    assert "None were made. There are no held-out normal films: none." in shown
+    assert "Negative controls" in shown
+    assert "Negative controls" not in older

@@ -23,8 +23,9 @@ from ml_engine.engine import manifest
 from ml_engine.engine.decode_films import decode_film
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.reports import DetectorReport, NegativeControls
-from ml_engine.engine.run_folder import RunSpec, write_run_folder
+from ml_engine.engine.run_folder import RunSpec, open_run_folder, write_run_folder
 from ml_engine.engine.stages import controls
+from ml_engine.engine.stages.run_context import RunContext
 from ml_engine.engine.stages.runner import run_folder
 from tests.ml_engine import films
 
@@ -286,7 +287,7 @@ def test_none_are_made_where_none_are_asked_for(world: Path, tmp_path: Path) -> 
     ("parts", "settings", "words"),
     [
         ([("fit", "normal")] * 6, {}, "There are no held-out normal films"),
-        (WITH_CALIBRATE, {"false_alarm_rate": 0.1}, "needs at least 9 normal films of other patients"),
+        (WITH_CALIBRATE, {"false_alarm_rate": 0.1}, "needs normal films of at least 9 other patients"),
         (WITH_CALIBRATE[:-6], {"false_alarm_rate": 0.5}, "to calibrate on, and there are 1."),
     ],
 )
@@ -299,6 +300,15 @@ def test_where_they_cannot_be_made_the_report_says_why(
     assert words in report.note
     assert not report.kinds
     assert not by_film(tmp_path / "m")
+
+
+def test_films_placed_by_landmarks_are_no_controls(tmp_path: Path) -> None:
+    config = CONFIG.replace_fields({"align": "network", "alignment.method": "landmarks"})
+    write_run_folder(tmp_path, RunSpec("fit_detector", config).to_json(), [ManifestRow("a.png", part="calibrate")])
+    with open_run_folder(tmp_path) as folder:
+        context = RunContext(folder, folder.spec(), tmp_path, "cpu")
+
+        assert controls._refusal(context, None, np.array([0])).startswith("The alignment is by landmarks")
 
 
 def test_films_whose_files_are_gone_are_no_controls(world: Path, tmp_path: Path) -> None:
