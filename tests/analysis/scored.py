@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ml_engine.core.config import PipelineConfig
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.reports import AlignmentReport, TuneReport
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState, Score
@@ -60,7 +61,7 @@ def scored_run(
         split=split,
         alignment=_alignment(at, split, alignment) if alignment is not None else None,
         sha256="0" * 64,
-        config={},
+        config=PipelineConfig.from_preset("default").replace(weights="random").to_json(),
         summary=reports.detector_report(fusion_weight=weight, **({"tune": tune} if tune else {})).to_json(),
         fusion_weight=weight,
         random_weights=random_weights,

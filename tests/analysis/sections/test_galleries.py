@@ -47,11 +47,11 @@ def scores(answer: dict[str, Any], kind: str) -> list[float]:
 
 def test_each_film_is_in_the_gallery_of_its_call(as_analyst: Client, evaluation: Evaluation) -> None:
     answer = galleries_of(as_analyst, evaluation, **POINT)
-    assert 4 < answer["threshold"] < 5  # three of the six normals of tune are below
-    assert scores(answer, "true_positives") == [11, 9, 7, 5]
-    assert scores(answer, "false_positives") == [10, 8, 6]
-    assert scores(answer, "false_negatives") == [1, 3]
-    assert scores(answer, "true_negatives") == [4, 2, 0]
+    assert 6 < answer["threshold"] < 7  # the fourth of the six normals of tune: half of 6 + 1, rounded up
+    assert scores(answer, "true_positives") == [11, 9, 7]
+    assert scores(answer, "false_positives") == [10, 8]
+    assert scores(answer, "false_negatives") == [1, 3, 5]
+    assert scores(answer, "true_negatives") == [6, 4, 2, 0]
     assert [answer["galleries"][kind]["shown"][0]["label"] for kind in KINDS] == [
         "abnormal", "normal", "abnormal", "normal",
     ]  # fmt: skip
@@ -77,15 +77,15 @@ def test_further_films_come_by_page(
 ) -> None:
     monkeypatch.setattr(galleries, "PAGE", 2)
     first = galleries_of(as_analyst, evaluation, **POINT)["galleries"]["true_positives"]
-    assert (first["films"], first["page"], first["pages"]) == (4, 1, 2)
+    assert (first["films"], first["page"], first["pages"]) == (3, 1, 2)
     answer = galleries_of(as_analyst, evaluation, **POINT, kind="true_positives", page="2")
     assert list(answer["galleries"]) == ["true_positives"]
-    assert scores(answer, "true_positives") == [7, 5]
+    assert scores(answer, "true_positives") == [7]
     page = as_analyst.get(reverse("analysis:gallery", args=[evaluation.uuid]), POINT).text
     more = re.search(r'hx-get="([^"]+kind=true_positives[^"]+)"', page)
     assert more
     rest = as_analyst.get(more[1].replace("&amp;", "&")).text
-    assert re.findall(r'data-score="([^"]+)"', rest) == ["7.0", "5.0"]
+    assert re.findall(r'data-score="([^"]+)"', rest) == ["7.0"]
     assert "Show more" not in rest
 
 
@@ -106,8 +106,8 @@ def test_hidden_films_are_counted_and_not_named(client: Client, scored: Scored, 
     client.force_login(person)
     answer = galleries_of(client, evaluation, **POINT)
     gallery = answer["galleries"]["false_positives"]
-    assert (gallery["films"], gallery["hidden"]) == (3, 1)
-    assert scores(answer, "false_positives") == [8, 6]
+    assert (gallery["films"], gallery["hidden"]) == (2, 1)
+    assert scores(answer, "false_positives") == [8]
     page = client.get(reverse("analysis:gallery", args=[evaluation.uuid]), POINT).text
     assert str(film.uuid) not in page
     assert "1 film of test is hidden from you until labelled" in page
