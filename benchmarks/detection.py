@@ -23,19 +23,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from tabulate import tabulate
 
 from analysis import statistics
 from ml_engine.core import files
+from ml_engine.core.alignment.model import load_alignment
 from ml_engine.core.backbone import weight_import, weights
 from ml_engine.core.config import PipelineConfig
+from ml_engine.core.film.lungs import lungs_of
 from ml_engine.core.film.trivial import NAMES
+from ml_engine.core.geometry import apply
 from ml_engine.core.score.film_scores import FAMILY
 from ml_engine.engine import manifest
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.run_folder import RunSpec, write_run_folder
 from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.engine.stages.runner import run_folder
+from portal.imaging import lesions
 
 CXR_A = Path(__file__).parents[2] / "shared" / "data" / "cxr-a"
 BACKBONES = {
@@ -45,6 +50,9 @@ BACKBONES = {
 }
 DEFAULT = ("EfficientNet-Lite2", True, True)  # backbone, aligned, masked
 STARTS = 5
+NODULES_MM = (5, 10, 15, 20, 30)
+CONTRAST = 0.15  # of the gray scale, where the nodule is thickest
+WIDTH_MM = 400.0  # assumed of a film without pixel spacing
 Scores = NDArray[np.float64]
 
 
@@ -90,6 +98,7 @@ class Bench:
 
     def __init__(self, folder: Path, out: Path) -> None:
         self.images, self.out = folder / "images", out
+        self.scorers: dict[tuple[str, bool, bool], tuple[RunSpec, dict[str, Path]]] = {}
         table = manifest.read_csv(folder / "labels.csv")
         self.fitting = manifest.with_hashes(manifest.for_fit(table, preset="default", seed=0).rows, self.images)
         self.scoring = manifest.with_hashes(manifest.for_score(table).rows, self.images)
@@ -102,14 +111,22 @@ class Bench:
             filenames=[line["filename"] for line in lines],
         )
 
-    def run(self, name: str, spec: RunSpec, rows: list[ManifestRow], inputs: Mapping[str, Path]) -> float:
+    def run(
+        self,
+        name: str,
+        spec: RunSpec,
+        rows: list[ManifestRow],
+        inputs: Mapping[str, Path],
+        *,
+        images: Path | None = None,
+    ) -> float:
         """Run a folder to its end, unless it ended before; processor seconds."""
         path = self.out / name
         named = {key: files.sha256_of(source) for key, source in inputs.items()}
         if not (path / "run.json").exists():
             write_run_folder(path, replace(spec, inputs=named).to_json(), rows, inputs=inputs)
         began = time.process_time()
-        outcome = run_folder(path, images=self.images, features=self.out / "features")
+        outcome = run_folder(path, images=images or self.images, features=self.out / "features")
         if not outcome.has_results:
             raise SystemExit(f"{name}: {outcome.sentence}")
         return time.process_time() - began
@@ -139,7 +156,13 @@ class Bench:
         inputs = {**inputs, "detector": self.out / name / "detector.safetensors"}
         spec = RunSpec(kind="score", config=config, name="scores", weights=identity)
         seconds += self.run(f"{name}-scores", spec, self.scoring, inputs)
+        self.scorers[backbone, aligned, masked] = spec, inputs
         return Scored(ScoredFolder(self.out / f"{name}-scores"), seconds)
+
+    def score_with(self, key: tuple[str, bool, bool], rows: list[ManifestRow], *, images: Path, name: str) -> Scored:
+        """Other films scored by a detector that `scored` made."""
+        spec, inputs = self.scorers[key]
+        return Scored(ScoredFolder(self.out / name), self.run(name, spec, rows, inputs, images=images))
 
 
 # --- numbers ------------------------------------------------------------------------------------
@@ -265,6 +288,31 @@ def print_trivial(bench: Bench, default: Scored) -> None:
         way = "higher" if one >= 0.5 else "lower"
         rows.append([f"{name} ({way} is abnormal)", area(test, directed), difference(test, default.fused, directed)])
     section("Trivial scores, each in its better direction on these films", ["", "AUROC", "default less this"], rows)
+    rows = []
+    for name, sets in {
+        "all trivial scores": trivial,
+        "those visible in a film": {n: trivial[n] for n in NAMES},
+    }.items():
+        both = statistics.added_value(
+            test.labels, default.fused, np.column_stack(list(sets.values())), [test.views], test.patients
+        )
+        assert both.added is not None
+        assert both.trivial is not None
+        assert both.with_method is not None
+        added = both.added
+        rows.append([
+            name, f"{both.trivial.auroc:.3f}", f"{both.with_method.auroc:.3f}",
+            f"{added.difference:+.3f} ({added.low:+.3f} to {added.high:+.3f})",
+        ])  # fmt: skip
+    section("Added over a cross-fitted logistic model", ["model of", "without", "with the default", "added"], rows)
+    matched = statistics.matched_auroc(test.labels, default.fused, trivial["brightness"], test.views, test.patients)
+    print(f"\nWithin {matched.pairs} pairs alike in view and brightness: ", end="")
+    print(f"{matched.auroc:.3f} ({matched.low:.3f}–{matched.high:.3f}).")
+    for name in ("gradient", "number in the file name"):
+        edges = np.nanquantile(trivial[name], [0.2, 0.4, 0.6, 0.8])
+        fifths = np.digitize(trivial[name], edges).astype(str)
+        within = statistics.stratified_auroc(test.labels, default.fused, fifths, test.patients)
+        print(f"Within fifths of the {name}: {within.auroc:.3f} ({within.low:.3f}–{within.high:.3f}).")
     gradient = trivial["gradient"]
     one = statistics.delong(test.labels, gradient).auroc
     assert one is not None
@@ -282,6 +330,51 @@ def print_starts(bench: Bench) -> None:
         areas.append(float(statistics.delong(bench.test.labels, one.fused).auroc or np.nan))
     spread = ", ".join(f"{value:.3f}" for value in areas)
     print(f"\nAUROC of the default from {STARTS} coreset starts: {spread}; range {max(areas) - min(areas):.3f}.")
+
+
+def print_nodules(bench: Bench, default: Scored) -> None:
+    """Nodules pasted into the normal test films, each compared with the unchanged normal films."""
+    rows_of = {row.filename: k for k, row in enumerate(bench.scoring)}
+    normals = [name for name, label in zip(bench.test.filenames, bench.test.labels, strict=True) if label == 0]
+    lungs = lungs_of(load_alignment(bench.alignment[0]).canonical.numpy())
+    if lungs is None:
+        raise SystemExit("No lungs were located in the canonical image.")
+    inside = np.argwhere(lungs.any(0))
+    folder = bench.out / "nodules"
+    folder.mkdir(exist_ok=True)
+    films = []
+    for name, size in product(normals, NODULES_MM):
+        rng = np.random.default_rng([rows_of[name], 0])  # all sizes at one place
+        gray = np.asarray(Image.open(bench.images / name).convert("L"), np.float32) / 255
+        row, column = inside[rng.integers(len(inside))]
+        at = np.array([[column + 0.5, row + 0.5]])
+        x, y = apply(default.folder.affine_of(rows_of[name]), at).numpy()[0]
+        spacing = WIDTH_MM / gray.shape[1]
+        place = (float(np.clip(x, 0, gray.shape[1] - 1)), float(np.clip(y, 0, gray.shape[0] - 1)))
+        shadow = lesions.nodule(gray.shape, place, size_mm=size, spacing_mm=(spacing, spacing), rng=rng)
+        target = folder / f"{size}-{Path(name).stem}.png"
+        Image.fromarray(np.round(255 * lesions.paste(gray, shadow, CONTRAST)).astype(np.uint8)).save(target)
+        films.append(ManifestRow(target.name))
+    scored = bench.score_with(DEFAULT, manifest.with_hashes(films, folder), images=folder, name="nodules-scores")
+    plain = (
+        default.folder.array("family")[[rows_of[name] for name in normals]],
+        np.array([default.fused[rows_of[name]] for name in normals]),
+    )
+    at = round(default.folder.summary.fusion_weight * 100)
+    unchanged = {name: plain[0][:, k, at].astype(np.float64) for k, name in enumerate(FAMILY)}
+    unchanged["mean+top"] = plain[1]
+    changed = scored.family | {"mean+top": scored.fused}
+    sizes = np.array([int(film.filename.split("-")[0]) for film in films])
+    rows = []
+    for name, scores in changed.items():
+        threshold = statistics.threshold_at_specificity(unchanged[name], specificity=0.9)
+        assert threshold is not None
+        rows.append([name, *(f"{np.mean(scores[sizes == size] >= threshold):.2f}" for size in NODULES_MM)])
+    section(
+        f"Nodules of contrast {CONTRAST:g} pasted into {len(normals)} normal test films: share found at specificity 0.9",
+        ["film score", *(f"{size} mm" for size in NODULES_MM)],
+        rows,
+    )
 
 
 def main() -> None:
@@ -303,6 +396,7 @@ def main() -> None:
         print_claims(test, scored)
         print_default(bench, scored[DEFAULT])
         print_trivial(bench, scored[DEFAULT])
+        print_nodules(bench, scored[DEFAULT])
         print_starts(bench)
 
 
