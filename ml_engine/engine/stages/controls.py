@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml_engine.core import files
-from ml_engine.core.alignment.model import FittedAlignment
+from ml_engine.core.alignment.model import BATCH, FittedAlignment
 from ml_engine.core.bank.detectors import scorer_of
 from ml_engine.core.detector import pipeline
 from ml_engine.core.errors import UnreadableImage
@@ -28,11 +29,12 @@ from ml_engine.engine.stages.fit_detector import assembled
 from ml_engine.engine.stages.run_context import RunContext
 
 UNCHANGED = "unchanged"
+GROUP = BATCH // len(controls.KINDS)  # films aligned at once: an alignment takes as long for fewer
 Rows = NDArray[np.int64]
 
 
 def score_controls(context: RunContext, progress: StageProgress) -> dict[str, Any]:
-    """Writes one file per film in controls/, so that a restart skips the films already done: under each kind of change
+    """Writes one file per film in controls/, so that a restart skips films already done: under each kind of change
     its parameters, the film's score and its parts, whether it is flagged, and whether the alignment is doubtful.
 
     The summary is `NegativeControls`; empty with ``config.controls`` 0.
@@ -45,12 +47,12 @@ def score_controls(context: RunContext, progress: StageProgress) -> dict[str, An
     note = _refusal(context, detector, rows)
     if not note:
         scoring = _Scoring(context, detector)
-        for done, row in enumerate(rows.tolist()):
-            path = context.path(f"controls/{row:06}.json")
-            if not path.is_file():
-                files.write_json(path, scoring.scores_of(row))
-            films.append(files.read_json(path))
-            progress(done + 1, len(rows))
+        for first in range(0, len(rows), GROUP):
+            paths = {row: context.path(f"controls/{row:06}.json") for row in rows[first : first + GROUP].tolist()}
+            if not all(path.is_file() for path in paths.values()):
+                scoring.write_group(paths)
+            films += [files.read_json(path) for path in paths.values()]
+            progress(len(films), len(rows))
     scored = [film["kinds"] for film in films if not film["unreadable"]]
     if films and not scored:
         note = f"The files of the normal films could not be read. The first: {films[0]['unreadable']}"
@@ -104,6 +106,16 @@ def _others(context: RunContext, detector: pipeline.FittedDetector, row: int) ->
 
 
 @dataclass(frozen=True)
+class _Changed:
+    """A film changed in one way, prepared and not yet aligned."""
+
+    row: int
+    kind: str
+    parameters: dict[str, Any]
+    prepared: Prepared
+
+
+@dataclass(frozen=True)
 class _Version:
     """A film as it is scored; ``parameters`` of its change are empty for the film itself."""
 
@@ -122,12 +134,32 @@ class _Scoring:
         self.scorer = scorer_of(detector.model, detector.mask.keep, detector.config, context.device)
         self.alignment = read_and_align.load_checked_alignment(context) if context.config.align == "network" else None
 
-    def scores_of(self, row: int) -> dict[str, Any]:
-        try:
-            array = changed_films.decode(self.context, row)
-        except UnreadableImage as problem:  # features may be kept while the film's file is not there any more
-            return {"row": row, "unreadable": str(problem), "kinds": {}}
-        versions = [self._unchanged(row), *self._changed(array, row)]
+    def write_group(self, paths: dict[int, Path]) -> None:
+        """Write the files of a group of films, by row, that are not there yet."""
+        versions, unreadable = self.versions_of(list(paths))
+        for row, reason in unreadable.items():
+            files.write_json(paths[row], {"row": row, "unreadable": reason, "kinds": {}})
+        for row, of_row in versions.items():
+            if not paths[row].is_file():
+                files.write_json(paths[row], self.scores_of(row, of_row))
+
+    def versions_of(self, rows: Sequence[int]) -> tuple[dict[int, list[_Version]], dict[int, str]]:
+        """The films by row, each unchanged and changed in every way, prepared and aligned as new films; and the reason
+        of each that cannot be read, which may be gone while its features are kept."""
+        changed, unreadable = [], {}
+        for row in rows:
+            try:
+                changed += self._changed(changed_films.decode(self.context, row), row)
+            except UnreadableImage as problem:
+                unreadable[row] = str(problem)
+        affines, unaligned = _placed(self.alignment, [film.prepared for film in changed])
+        versions = {row: [self._unchanged(row)] for row in rows if row not in unreadable}
+        for film, affine, is_unaligned in zip(changed, affines, unaligned, strict=True):
+            image = film.prepared.image.numpy()
+            versions[film.row].append(_Version(film.kind, film.parameters, image, affine, bool(is_unaligned)))
+        return versions, unreadable
+
+    def scores_of(self, row: int, versions: list[_Version]) -> dict[str, Any]:
         inputs = np.stack([version.image for version in versions])
         affines = np.stack([version.input_from_canonical for version in versions])
         maps = np.stack(list(changed_films.raw_maps(self.context, self.scorer, inputs, affines)))
@@ -139,21 +171,16 @@ class _Scoring:
         flagged = row in self.context.folder.summary("align")["flagged"]
         return _Version(UNCHANGED, {}, np.array(inputs[row]), affine, flagged)
 
-    def _changed(self, array: FilmArray, row: int) -> list[_Version]:
-        """The film changed in every way, each prepared and aligned as a new film."""
+    def _changed(self, array: FilmArray, row: int) -> list[_Changed]:
+        """The film changed in every way."""
         config = self.context.config
-        gray = intensities(array, config)
-        drawn, prepared = [], []
+        gray, changed = intensities(array, config), []
         for number, kind in enumerate(controls.KINDS):
-            change = controls.draw(kind, np.random.default_rng((config.seed, row, number)))
-            changed = controls.apply(gray, change, pixel_aspect=array.pixel_aspect)
-            drawn.append(change)
-            prepared.append(prepare(as_new_film(array, changed, is_moved=controls.moves(change)), config))
-        affines, unaligned = _placed(self.alignment, prepared)
-        return [
-            _Version(kind, asdict(drawn[k]), prepared[k].image.numpy(), affines[k], bool(unaligned[k]))
-            for k, kind in enumerate(controls.KINDS)
-        ]
+            drawn = controls.draw(kind, np.random.default_rng((config.seed, row, number)))
+            image = controls.apply(gray, drawn, pixel_aspect=array.pixel_aspect)
+            prepared = prepare(as_new_film(array, image, is_moved=controls.moves(drawn)), config)
+            changed.append(_Changed(row, kind, asdict(drawn), prepared))
+        return changed
 
     def _facts(self, row: int, versions: Sequence[_Version], maps: NDArray[np.float32]) -> dict[str, Any]:
         detector = self._without_patient(row)
@@ -204,7 +231,7 @@ def _placed(
     alignment: FittedAlignment | None, films: Sequence[Prepared]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """input_from_canonical (N, 2, 3), and which films the checks of the alignment refuse (N,)."""
-    if alignment is None:
+    if alignment is None or not films:
         return np.broadcast_to(np.eye(2, 3), (len(films), 2, 3)).copy(), np.zeros(len(films), dtype=np.bool_)
     inputs = np.stack([film.image.numpy() for film in films])
     affines, flagged = read_and_align.apply_alignment(alignment, inputs, np.array([film.box for film in films]))
