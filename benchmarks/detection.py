@@ -31,7 +31,7 @@ from ml_engine.core import files
 from ml_engine.core.alignment.model import load_alignment
 from ml_engine.core.backbone import weight_import, weights
 from ml_engine.core.config import PipelineConfig
-from ml_engine.core.film.lungs import lungs_of
+from ml_engine.core.film.lungs import find_lungs
 from ml_engine.core.film.trivial import NAMES
 from ml_engine.core.geometry import apply
 from ml_engine.core.score.film_scores import FAMILY
@@ -146,7 +146,7 @@ class Bench:
         weight_import.ensure(source, architecture, folder=folder)
         align = "network" if aligned else "none"
         config = PipelineConfig.from_preset("default").replace(
-            backbone=architecture, weights=source, align=align, mask=masked, **settings
+            backbone=architecture, weights=source, align=align, mask=masked, controls=0, **settings
         )
         identity = weights.named(source, architecture, folder=folder)
         inputs = {"alignment": self.alignment[0]} if aligned else {}
@@ -336,9 +336,8 @@ def print_nodules(bench: Bench, default: Scored) -> None:
     """Nodules pasted into the normal test films, each compared with the unchanged normal films."""
     rows_of = {row.filename: k for k, row in enumerate(bench.scoring)}
     normals = [name for name, label in zip(bench.test.filenames, bench.test.labels, strict=True) if label == 0]
-    lungs = lungs_of(load_alignment(bench.alignment[0]).canonical.numpy())
-    if lungs is None:
-        raise SystemExit("No lungs were located in the canonical image.")
+    canonical = load_alignment(bench.alignment[0]).canonical.numpy()
+    lungs, _ = find_lungs([canonical], len(canonical))
     inside = np.argwhere(lungs.any(0))
     folder = bench.out / "nodules"
     folder.mkdir(exist_ok=True)
@@ -371,7 +370,7 @@ def print_nodules(bench: Bench, default: Scored) -> None:
         assert threshold is not None
         rows.append([name, *(f"{np.mean(scores[sizes == size] >= threshold):.2f}" for size in NODULES_MM)])
     section(
-        f"Nodules of contrast {CONTRAST:g} pasted into {len(normals)} normal test films: share found at specificity 0.9",
+        f"Nodules of contrast {CONTRAST:g} pasted into {len(normals)} normal films: share found at specificity 0.9",
         ["film score", *(f"{size} mm" for size in NODULES_MM)],
         rows,
     )
