@@ -1,10 +1,10 @@
-"""Image and pixel AUROC for each finding, and the landmark error, on phantom films with random weights.
+"""Image and pixel AUROC for each finding, and the landmark error, on phantom films.
 
     python -m benchmarks.phantoms [--films DIR] [--out DIR] [--set FIELD=VALUE ...]
 
 DIR is a demo set (portal.imaging.phantom.write_demo_set); without it one is drawn. Fits with the demo's settings and
-prints the Markdown of docs/phantoms.md. Random weights on phantoms show that the parts work together, not what the
-method can do on patients.
+prints the Markdown of docs/phantoms.md. Phantoms show that the parts work together, not what the method can do on
+patients.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ml_engine.engine.scored_folder import ScoredFolder
 from portal.imaging.phantom import FINDINGS, write_demo_set
 from portal.imaging.phantom.demo_set import DEMO_CALIBRATE
 
-DEMO = ("alignment.perceptual=0", "alignment.epochs=12", "alignment.size=128", "rate=0.1")
+DEMO = ("rate=0.1", "controls=0")
 
 
 def engine(*arguments: object) -> None:
@@ -35,7 +35,7 @@ def fit_and_score(films: Path, out: Path, *, align: str, settings: list[str]) ->
     model, scores = out / f"model-{align}", out / f"scores-{align}"
     common = ("--images", films, "--csv", films / "labels.csv")
     chosen = [part for setting in settings for part in ("--set", setting)]
-    engine("fit", *common, "--out", model, "--weights", "random", "--align", align, *chosen)
+    engine("fit", *common, "--out", model, "--align", align, *chosen)
     engine("score", *common, "--model", model, "--out", scores)
     return scores
 

@@ -109,7 +109,7 @@ def test_the_operating_point_is_exported(evaluation: Page) -> None:
     evaluation.goto(evaluation.url + "?part=test")
     evaluation.locator("select[name=rule]").select_option("sensitivity")
     evaluation.locator("select[name=target]").select_option("0.8")
-    expect(evaluation.locator("#operating caption").first).to_contain_text("abnormal films of tune")
+    expect(evaluation.locator("#operating caption").first).to_contain_text("patients of tune")
     before = download_figure(evaluation, "histogram", "SVG")[1].decode()
     assert "shapelayer" in before and "stroke-dasharray" in before.split("shapelayer", 1)[1]
     with evaluation.expect_download() as download:

@@ -88,7 +88,7 @@ def test_scores_come_in_csv_order_with_the_named_columns(world: World) -> None:
     table = films.read_csv(world.scores / "scores.csv")
     maps, affines = np.load(world.scores / "maps.npy"), np.load(world.scores / "affines.npy")
 
-    assert list(table[0]) == ["filename", "global", "region", "fused", "error"]
+    assert list(table[0]) == ["filename", "global", "region", "fused", "mean_z", "top_z", "error"]
     wanted = [row["filename"] for row in films.read_csv(world.csv) if row["split"] == "test"]
     assert [row["filename"] for row in table] == wanted
     assert (maps.shape, maps.dtype) == ((6, 2, 8, 8), np.float32)
@@ -268,7 +268,7 @@ def test_preset_paper_fits_on_all_of_train_with_its_own_score(world: World, tmp_
 
     facts = files.read_json(tmp_path / "m" / "detector.json")
     assert facts["parts"] == {"fit": 20, "tune": 0, "calibrate": 0}
-    assert facts["calibration"] == {"source": "fit, 5 folds of patients", "films": 20}
+    assert facts["calibration"] == {"source": "fit, 10 folds of patients", "films": 20}
     assert (facts["config"]["neighbours"], facts["config"]["distance"], facts["fusion_weight"]) == (9, "squared", 0.6)
     assert facts["bank"] == {"global": 256, "cells": [64] * 4}
 
@@ -362,7 +362,7 @@ BAD_FITS = {
     "field": (["--set", "colour=red"], "colour is not a setting"),
     "assignment": (["--set", "rate"], "write FIELD=VALUE"),
     "weights": (["--weights", "mine"], "weights is 'mine'"),
-    "perceptual": (["--align", "network"], "alignment.perceptual=0"),
+    "perceptual": (["--align", "network", "--set", "alignment.method=network"], "alignment.perceptual=0"),
     "gpu": (["--device", "cuda"], "there is no usable NVIDIA GPU here"),
 }
 

@@ -241,7 +241,7 @@ def test_results_have_their_shapes(world: Path) -> None:
     assert (np.isnan(maps) == ~mask).all()
     assert (affines.shape, affines.dtype) == ((10, 2, 3), np.float64)
     assert (sweep.shape, sweep.dtype) == ((10, 101), np.float32)
-    assert list(table[0]) == ["image", "filename", "global", "region", "fused", "error"]
+    assert list(table[0]) == ["image", "filename", "global", "region", "fused", "mean_z", "top_z", "error"]
     assert [row["image"] for row in table] == [f"id-{k}" for k in range(10)]
     np.testing.assert_allclose([float(row["global"]) for row in table], sweep[:, 0], rtol=1e-6)
     np.testing.assert_allclose([float(row["region"]) for row in table], sweep[:, 100], rtol=1e-6)
@@ -716,6 +716,7 @@ def test_rate_k_and_share_are_chosen_on_tune(world: Path, tmp_path: Path) -> Non
         for k, r in enumerate(rows_of(world / "films"))
     ]
     tried = {"neighbours_tried": "2,3", "rate_tried": "0.05,0.5", "top_share_tried": "0.2"}
+    tried |= {"image_score": "top"}
 
     folder = unaligned(tmp_path / "run", world / "films", rows, **tried)
 

@@ -46,15 +46,19 @@ def plain_features(config: PipelineConfig, state: dict[str, torch.Tensor], image
         out = torch.empty_like(maps)
         for r in range(maps.shape[2]):
             for c in range(maps.shape[3]):
-                out[:, :, r, c] = maps[:, :, max(0, r - 1) : r + 2, max(0, c - 1) : c + 2].mean((2, 3))
+                inside = maps[:, :, max(0, r - 1) : r + 2, max(0, c - 1) : c + 2]
+                count = 9 if config.pool_padding == "counted" else inside[0, 0].numel()
+                out[:, :, r, c] = inside.sum((2, 3)) / count
         averaged.append(out)
     side = averaged[0].shape[-2:]
     return torch.cat([F.interpolate(m, side, mode="bilinear", align_corners=False) for m in averaged], 1)
 
 
+@pytest.mark.parametrize("padding", ["excluded", "counted"])
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
-def test_features_equal_those_of_the_plain_network(backbone: str) -> None:
-    config = SMALL.replace(backbone=backbone)
+def test_features_equal_those_of_the_plain_network(backbone: str, padding: str) -> None:
+    """In the frame of patches at the edge, too."""
+    config = SMALL.replace(backbone=backbone, pool_padding=padding)
     state = state_with_statistics(backbone)
 
     grids = FeatureExtractor(config, state, CPU).grids(films(2))

@@ -163,7 +163,7 @@ def test_a_film_threshold_takes_the_highest_film_of_each_patient(tmp_path: Path)
 
     threshold = pipeline.threshold(fitted)
 
-    highest = np.nanmax(fusion.fuse(pipeline.normal_values(fitted), 0.25), axis=(1, 2))
+    highest = np.nanmax(fusion.fuse(fitted.calibration.values, 0.25), axis=(1, 2))
     by_patient = sorted((highest[:2].max(), highest[2:4].max(), highest[4]))
     assert (threshold["value"], threshold["patients"]) == (by_patient[2], 3)  # ceil(4 * 0.66) = 3rd of 3
     pipeline.save_detector(fitted, tmp_path / "detector.safetensors")
