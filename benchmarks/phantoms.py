@@ -24,7 +24,7 @@ from ml_engine.engine.scored_folder import ScoredFolder
 from portal.imaging.phantom import FINDINGS, write_demo_set
 from portal.imaging.phantom.demo_set import DEMO_CALIBRATE
 
-DEMO = ("rate=0.1", "controls=0")
+DEMO = ("rate=0.05", "controls=0")
 
 
 def engine(*arguments: object) -> None:
@@ -68,6 +68,7 @@ def main() -> None:
             write_demo_set(
                 films,
                 calibrate=DEMO_CALIBRATE,
+                size=768,
                 progress=lambda done, total: print(f"{done} of {total}", end="\r", file=sys.stderr),
             )
         report(films, out, [*DEMO, *given.set])

@@ -41,7 +41,9 @@ PEOPLE = {
     "maria": tuple(Role),
 }
 MANAGER = "maria"
-DEMO_CONFIG = {"rate": "0.1"}  # with so few films, 1 % of the patches makes too small a memory bank
+# With so few films, 1 % of the patches makes too small a memory bank.
+DEMO_CONFIG = {"rate": "0.05", "controls": "20"}
+SIDE = 768  # of a drawn film, in pixels
 LOOK_AT = """\
 Look at
   Data     {site} / {dataset}: the grid; label with A S D G, undo with Z, open a film with Enter
@@ -88,7 +90,8 @@ class Command(StartCommand):
         if done.exists() and folder.is_dir():
             return
         shutil.rmtree(folder, ignore_errors=True)
-        write_demo_set(folder, calibrate=DEMO_CALIBRATE, progress=self._bar("Drawing phantom films", portal, stop))
+        bar = self._bar("Drawing phantom films", portal, stop)
+        write_demo_set(folder, calibrate=DEMO_CALIBRATE, size=SIDE, progress=bar)
         done.touch()
 
     def _import(self, folder: Path, dataset: Dataset, portal: Portal, stop: threading.Event) -> None:
