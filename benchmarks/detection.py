@@ -185,6 +185,8 @@ def stratified_difference(test: TestFilms, first: Scores, second: Scores) -> str
     for view in sorted(set(test.views.tolist())):
         inside = test.views == view
         labels = test.labels[inside]
+        if labels.all() or not labels.any():
+            continue
         patients = [patient for patient, is_in in zip(test.patients, inside, strict=True) if is_in]
         result = statistics.delong_paired(labels, first[inside], second[inside], patients)
         weight = int(labels.sum() * (1 - labels).sum())
@@ -274,6 +276,8 @@ def print_default(bench: Bench, default: Scored) -> None:
     for view in sorted(set(test.views.tolist())):
         inside = test.views == view
         part = TestFilms(test.labels[inside], list(np.array(test.patients)[inside]), test.views[inside], [])
+        if part.labels.all() or not part.labels.any():
+            continue
         rows.append([view, int(inside.sum()), int(part.labels.sum()), area(part, default.fused[inside])])
     section("By view (described, not tested)", ["view", "films", "abnormal", "AUROC"], rows)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.models import Evaluation
+from ml_engine.core.json_objects import IncompleteJson
 from ml_engine.engine.reports import DetectorReport
 from portal.models import Part
 
@@ -12,24 +13,19 @@ from portal.models import Part
 @dataclass(frozen=True)
 class SelectionEstimate:
     """The AUROC of the selection procedure with its 95 % interval, from `folds` folds of the tune part's patients; all
-    None if it cannot be estimated, for the `reason`."""
+    None if it cannot be estimated, for the `reason`. `method` is that of `NestedAuroc`. `sentence` is to be read beside
+    every AUROC on tune."""
 
     auroc: float | None
     low: float | None
     high: float | None
     folds: int | None
-    reason: str = ""
+    method: str
+    reason: str
+    sentence: str
 
-    @property
-    def sentence(self) -> str:
-        """What is to be read beside every AUROC on tune."""
-        start = "Settings were chosen on these films, so their AUROC here is optimistic."
-        if self.auroc is None:
-            return f"{start} That of the selection procedure cannot be estimated. {self.reason}".strip()
-        return (
-            f"{start} AUROC of the selection procedure: {self.auroc:.3f} ({self.low:.3f}–{self.high:.3f}), averaged "
-            f"within {self.folds} folds of patients, each scored by what the other folds select."
-        )
+
+OPTIMISTIC = "Settings were chosen on these films, so their AUROC here is optimistic."
 
 
 def selection_of(evaluation: Evaluation, part: str) -> SelectionEstimate | None:
@@ -37,10 +33,26 @@ def selection_of(evaluation: Evaluation, part: str) -> SelectionEstimate | None:
     detector = evaluation.run.detector
     if part != Part.TUNE or detector is None:
         return None
-    tune = DetectorReport.from_json(detector.summary).tune
+    try:
+        tune = DetectorReport.from_json(detector.summary).tune
+    except IncompleteJson as problem:
+        return _unknown(str(problem))
     if not tune.auroc:  # nothing was chosen on tune
         return None
     if tune.nested is None:
-        return SelectionEstimate(None, None, None, None, tune.nested_note)
+        return _unknown(tune.nested_note)
     nested = tune.nested
-    return SelectionEstimate(nested.auroc, nested.low, nested.high, nested.folds)
+    return SelectionEstimate(
+        auroc=nested.auroc,
+        low=nested.low,
+        high=nested.high,
+        folds=nested.folds,
+        method=nested.method,
+        reason="",
+        sentence=f"{OPTIMISTIC} {nested.sentence}",
+    )
+
+
+def _unknown(reason: str) -> SelectionEstimate:
+    sentence = f"{OPTIMISTIC} That of the selection procedure cannot be estimated. {reason}".strip()
+    return SelectionEstimate(None, None, None, None, method="", reason=reason, sentence=sentence)

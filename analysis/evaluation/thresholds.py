@@ -19,8 +19,8 @@ KINDS = {"specificity": "normal", "sensitivity": "abnormal"}
 @dataclass(frozen=True)
 class ReferenceScores:
     """`scores` (n,) of films of `part` that fix a threshold, with their `patients` (n,), None where each film counts as
-    its own patient. `is_split_conformal`: no score or setting was made with these films, so they score as new films
-    do."""
+    its own patient. `is_split_conformal`: the patients are known, and no score or setting was made with these films, so
+    they score as new films do."""
 
     scores: NDArray[np.float64]
     part: str
@@ -57,7 +57,7 @@ def calibration_reference(run: Run) -> ReferenceScores:
         scores[finite],
         Part.CALIBRATE if has_part else Part.FIT,
         None if numbers is None else np.asarray(numbers, dtype=np.int64)[finite],
-        is_split_conformal=has_part and not is_changed,
+        is_split_conformal=has_part and not is_changed and numbers is not None,
     )
 
 
@@ -78,10 +78,9 @@ def promise_words(reference: ReferenceScores, *, rule: str, target: float) -> st
     """What a threshold that these scores fix promises for new films, as a sentence for the user."""
     promised = reference.promised(rule, target)
     if promised is not None:
-        units = "patients" if reference.patients is not None else "films, each counted as a patient"
         return (
             f"Promised for films drawn like these normals: {100 * promised.expected:.1f} % of new normal films are "
-            f"called abnormal on average over draws of the {promised.patients} calibration {units}, and between "
+            f"called abnormal on average over draws of the {promised.patients} calibration patients, and between "
             f"{100 * promised.low:.1f} and {100 * promised.high:.1f} % in 95 % of such draws. Films of another view, "
             "scanner or population may be called more often."
         )
@@ -91,5 +90,10 @@ def promise_words(reference: ReferenceScores, *, rule: str, target: float) -> st
         return (
             "No rate is promised for new films: folds of the fit part were scored by models of fewer films. Fit with "
             "a calibrate part for a promise."
+        )
+    if reference.patients is None:
+        return (
+            "No rate is promised for new films: an earlier release did not record which calibration films are of one "
+            "patient. Fit the detector again for a promise."
         )
     return "No rate is promised for new films: the detector was changed without its calibration films."

@@ -11,14 +11,15 @@ from analysis.models import Evaluation
 WANTED = 5
 HOW = (
     "Fit four more detectors with the same settings, coreset_start = seeded and seeds 1 to 4, and score and evaluate "
-    "them; or ask for a sweep over five seeds."
+    "them."
 )
 
 
 @dataclass(frozen=True)
 class CoresetStarts:
-    """The spread over the evaluations of one split, at one label cut-off, whose detectors differ in nothing but the
-    first pick of the coreset. `starts` counts them with this one; below five, `reason` tells how to get more."""
+    """The spread over the evaluations of one split, at one label cut-off, whose detectors differ in the seed alone. It
+    draws the first pick of the coreset, the projection of large ones, and folds of patients. `starts` counts them with
+    this one; below five, `reason` tells how to get more."""
 
     starts: int
     spread: statistics.Spread | None
@@ -30,6 +31,8 @@ def coreset_starts_of(evaluation: Evaluation, *, part: str) -> CoresetStarts:
     detector = evaluation.run.detector
     if detector is None or detector.run.config.get("detector", "patchcore") != "patchcore":
         return CoresetStarts(0, None, "This detector has no coreset.")
+    if evaluation.run.random_weights:
+        return CoresetStarts(0, None, "With random weights another seed is another network, not another start.")
     others = (
         Evaluation.objects.filter(split=evaluation.split, label_cutoff=evaluation.label_cutoff)
         .filter(run__rescores__isnull=True, run__detector__alignment=detector.alignment_id)

@@ -164,7 +164,7 @@ def bank_results(
         left_out=counts,
         calibration_films=study.calibration.shape[1],
         calibration_patients=calibration_patients,
-        promised=promised_rate(rate, calibration_patients),
+        promised=None if groups is None else promised_rate(rate, calibration_patients),
         false_alarm_rate=rate,
         fusion_weight=float(study.summary["fusion_weight"]),
         reason=reason,

@@ -152,7 +152,8 @@ def _columns(path: Path) -> dict[str, NDArray[np.float64]]:
         try:
             columns[name] = np.array([float(text) for text in texts])
         except ValueError:
-            columns[name] = np.array([[ord(c) for c in text.ljust(max(map(len, texts)))] for text in texts], np.float64)
+            width = max(map(len, texts))
+            columns[name] = np.array([[ord(c) for c in text.ljust(width)] for text in texts], np.float64)
     return columns
 
 

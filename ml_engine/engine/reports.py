@@ -171,6 +171,21 @@ class NestedAuroc:
     low: float
     high: float
     folds: int
+    method: str = "pooled"  # from engines before 0.3.0, see `model_selection.Nested`
+
+    @property
+    def sentence(self) -> str:
+        """The AUROC to quote for tune, and how it was estimated."""
+        numbers = f"{self.auroc:.3f} ({self.low:.3f}–{self.high:.3f})"
+        if self.method == "pooled":
+            return (
+                f"AUROC of the selection procedure, by release 0.2.0: {numbers}, the scores of {self.folds} folds of "
+                "patients ranked together; its interval does not select again. Fit again for one that does."
+            )
+        return (
+            f"AUROC of the selection procedure: {numbers}, averaged within {self.folds} folds of patients, each scored "
+            "by what the other folds select."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

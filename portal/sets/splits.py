@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from portal.labels.events import labels_at
 from portal.models import (
+    AuditEvent,
     Cohort,
     CohortImage,
     Dataset,
@@ -257,7 +258,17 @@ def pseudonyms_ranked_by_score(films: Sequence[Image]) -> set[str]:
     ranked = set(in_queues.values_list("image_id", flat=True))
     added = Cohort.objects.filter(site__datasets__in=datasets, filters__has_key=ADDED_BY_SCORE)
     names = {uuid for filters in added.values_list("filters", flat=True) for uuid in filters[ADDED_BY_SCORE]}
+    names |= _proposed_before(datasets)
     return {film.patient.pseudonym for film in films if film.pk in ranked or str(film.uuid) in names}
+
+
+def _proposed_before(datasets: set[int]) -> set[str]:
+    """The films of accepted proposals of 0.2.0 and before, whose cohorts name the proposal and not its films: they are
+    in the audit of the proposal."""
+    cohorts = Cohort.objects.filter(site__datasets__in=datasets, filters__has_key="proposal")
+    proposals = cohorts.exclude(filters__has_key=ADDED_BY_SCORE).values_list("filters__proposal", flat=True)
+    acts = AuditEvent.objects.filter(verb="propose normals", target_uuid__in=list(proposals))
+    return {uuid for after in acts.values_list("after", flat=True) for uuid in (after or {}).get("films", [])}
 
 
 def _labelled_by_score(parts: Mapping[int, str], cutoff: datetime) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,10 @@ class Calibration:
     @property
     def values(self) -> NDArray[np.float64]:
         """The maps, float64 (n, 2, h, w), comparable with those of new films: if the detector standardises, each is
-        standardised by the others."""
+        standardised by those of other patients."""
         if self.mean is None or len(self.maps) == 0:
             return self.maps.astype(np.float64)
-        return calibration.held_out_standardised(self.maps)
+        return calibration.held_out_standardised(self.maps, self.patients)
 
     def standardised_parts(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """The parts of the combined film score (N, 2, 101) from the films' `film_scores.part_scores`."""
@@ -240,22 +241,29 @@ def cross_fitted_scores(maps: Maps, detector: FittedDetector) -> Scores:
     calibrated = detector.calibration
     if calibrated.source == "calibrate":
         return score_maps(maps, detector)
-    values = replace(calibrated, maps=maps).values
-    return _scores_of(values, detector.config, film_scores.held_out_parts, weight=detector.choice.weight)
+    standardise = partial(film_scores.held_out_parts, patients=calibrated.patients)
+    return _scores_of(
+        replace(calibrated, maps=maps).values, detector.config, standardise, weight=detector.choice.weight
+    )
 
 
 def normal_scores(detector: FittedDetector, *, weight: float | None = None) -> NDArray[np.float64]:
     """The fused scores of the calibration films, float64 (n,), for `calibration.p_values` of new films."""
     config, weights = detector.config, np.array([detector.choice.weight if weight is None else weight])
     return film_scores.normal_scores_at(
-        detector.calibration.values, how=config.image_score, top_share=config.top_share, weights=weights
+        detector.calibration.values,
+        how=config.image_score,
+        top_share=config.top_share,
+        patients=detector.calibration.patients,
+        weights=weights,
     )[:, 0]
 
 
 def is_split_conformal(detector: FittedDetector) -> bool:
-    """Whether the calibration films score as new ones do: they are of a part of their own, and the banks are those of
-    the fit. Cross-fitted films were scored by models of fewer films."""
-    return detector.calibration.source == "calibrate" and not detector.note
+    """Whether the calibration films score as new ones do: they are of a part of their own, their patients are known,
+    and the banks are those of the fit. Cross-fitted films were scored by models of fewer films."""
+    calibrated = detector.calibration
+    return calibrated.source == "calibrate" and not detector.note and calibrated.patients is not None
 
 
 def threshold(detector: FittedDetector, *, weight: float | None = None) -> dict[str, Any]:

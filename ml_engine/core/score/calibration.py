@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ml_engine.core.errors import EngineError
 from ml_engine.core.score import conformal
 from ml_engine.core.score.fusion import Maps
+from ml_engine.core.score.held_out import moments_of_others
 
 LEAST_FILMS = 2
 STD_FLOOR = 1e-3  # share of the channel's median deviation, for positions where all normal films score equally
@@ -49,25 +50,23 @@ def _floor(std: NDArray[np.float64]) -> None:
         np.maximum(channel, median * STD_FLOOR if median > 0 else 1.0, out=channel, where=~np.isnan(channel))
 
 
-def held_out_standardised(maps: Maps) -> NDArray[np.float64]:
-    """The maps of normal films (n, 2, h, w), each standardised by the mean and deviation of the others, float64.
+def held_out_standardised(maps: Maps, patients: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+    """The maps of normal films (n, 2, h, w), each standardised by the mean and deviation of those of other patients.
 
-    If a film also contributed to its own mean and deviation, its scores would be lower than those of a new normal
-    film: among n films none can lie further than (n - 1) / sqrt(n) deviations from the mean. With two films only,
-    both contribute.
+    ``patients`` int64 (n,) are group numbers; without them each film is its own patient. If a film, or another one of
+    its patient, also contributed to its own mean and deviation, its scores would be lower than those of a new patient:
+    among n films none can lie further than (n - 1) / sqrt(n) deviations from the mean. With fewer than two films of
+    other patients, all contribute.
     """
-    count = len(maps)
     values = maps.astype(np.float64)
-    if count < 3:
+    moments = moments_of_others(values, patients)
+    if moments is None:
         mean, std = standardisation(maps)
         return (values - mean) / std
-    centred = values - values.mean(axis=0)
-    mean = -centred / (count - 1)  # of the other films, relative to the mean of all
-    squares = (centred**2).sum(axis=0) - centred**2
-    std = np.sqrt(np.maximum(squares - (count - 1) * mean**2, 0) / (count - 2))
-    for film in std:
+    mean_of_others, std_of_others = moments
+    for film in std_of_others:
         _floor(film)
-    held_out: NDArray[np.float64] = (centred - mean) / std
+    held_out: NDArray[np.float64] = (values - mean_of_others) / std_of_others
     return held_out
 
 

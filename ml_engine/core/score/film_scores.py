@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_engine.core.score.fusion import WEIGHTS
+from ml_engine.core.score.held_out import moments_of_others
 
 Array = NDArray[np.float64]
 
@@ -139,21 +140,21 @@ def part_statistics(normals: Array) -> PartStatistics | None:
     return PartStatistics(known.mean(axis=0), np.where(std > 0, std, 1.0))
 
 
-def held_out_parts(normals: Array) -> Array:
-    """The parts of normal films (n, 2, W), each standardised by the mean and deviation of the others.
+def held_out_parts(normals: Array, patients: NDArray[np.int64] | None = None) -> Array:
+    """The parts of normal films (n, 2, W), each standardised by the mean and deviation of those of other patients.
 
-    If a film also contributed to its own mean and deviation, its scores would be lower than those of a new normal film.
-    With fewer than three films, all contribute.
+    ``patients`` int64 (n,) are group numbers; without them each film is its own patient. If a film, or another one of
+    its patient, also contributed, its scores would be lower than those of a new patient. With fewer than two films of
+    other patients, all contribute. A film without scores is NaN, and does not contribute.
     """
-    if len(normals) < 3:
-        statistics = part_statistics(normals)
-        return np.full_like(normals, np.nan) if statistics is None else (normals - statistics.mean) / statistics.std
-    count = len(normals)
-    centred = normals - normals.mean(axis=0)
-    mean = -centred / (count - 1)  # of the others, relative to the mean of all
-    squares = (centred**2).sum(axis=0) - centred**2
-    std = np.sqrt(np.maximum(squares - (count - 1) * mean**2, 0) / (count - 2))
-    held_out: Array = (centred - mean) / np.where(std > 0, std, 1.0)
+    held_out = np.full_like(normals, np.nan)
+    known = ~np.isnan(normals).any(axis=(1, 2))
+    films = normals[known]
+    moments = moments_of_others(films, None if patients is None else patients[known])
+    if moments is not None:
+        held_out[known] = (films - moments[0]) / np.where(moments[1] > 0, moments[1], 1.0)
+    elif (statistics := part_statistics(films)) is not None:
+        held_out[known] = statistics.standardised(films)
     return held_out
 
 
@@ -178,11 +179,18 @@ def scores_at(
     return combined(PartStatistics(parts.mean[:, at], parts.std[:, at]).standardised(scores))
 
 
-def normal_scores_at(normals: Array, *, how: str, top_share: float, weights: Array = WEIGHTS) -> Array:
+def normal_scores_at(
+    normals: Array,
+    *,
+    how: str,
+    top_share: float,
+    patients: NDArray[np.int64] | None = None,
+    weights: Array = WEIGHTS,
+) -> Array:
     """The scores of the normal films that calibrate, float64 (n, W), comparable with those of new films.
 
-    The parts of `COMBINED` are standardised for each film by the others.
+    The parts of `COMBINED` are standardised for each film by those of other patients.
     """
     if how != COMBINED:
         return member_scores(normals, [Member(how, top_share)], weights=weights)[:, 0]
-    return combined(held_out_parts(part_scores(normals, weights=weights)))
+    return combined(held_out_parts(part_scores(normals, weights=weights), patients))

@@ -114,12 +114,14 @@ class Scorers:
 class Nested:
     """The AUROC of the selection procedure itself: the films of each of ``folds`` folds of patients are scored by what
     the other folds select, and the AUROCs within the folds are averaged. ``low`` to ``high`` is its 95 % bootstrap
-    interval over patients, in which every replicate selects again."""
+    interval over patients, in which every replicate selects again. That is the ``method`` "within folds"; until 0.2.0
+    it was "pooled": the folds' scores were ranked together, and replicates kept what was selected."""
 
     auroc: float
     low: float
     high: float
     folds: int
+    method: str = "pooled"
 
 
 @dataclass(frozen=True)
@@ -182,9 +184,10 @@ def choose(
         return Choice(config.fusion_weight, "config", films=films, abnormal=count)
     names, sweeps = _alternatives(maps, parts, config)
     aurocs = np.array([fusion.sweep_aurocs(sweep, abnormal) for sweep in sweeps])
-    bests, weights_at = _best(aurocs[None], config)
-    best, weight_at = int(bests[0]), int(weights_at[0])
-    nested, note = _nested(sweeps, abnormal, patients, config)
+    allowed = _weights(config)
+    bests, places = _best(aurocs[None][:, :, allowed], config)
+    best, weight_at = int(bests[0]), allowed[int(places[0])]
+    nested, note = _nested(sweeps[:, :, allowed], abnormal, patients, config)
     candidate, how, share = names[best]
     table = [
         {"rate": c.rate, "neighbours": c.neighbours, "image_score": kind, "top_share": q}
@@ -225,17 +228,18 @@ def _weights(config: PipelineConfig) -> list[int]:
 
 
 def _best(aurocs: NDArray[np.float64], config: PipelineConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The best alternative and the index of its weight, int64 (R,) each, from AUROCs (R, A, 101) of R samples of films.
+    """The best alternative and the place of its weight among `_weights`, int64 (R,) each, from AUROCs (R, A, W) of R
+    samples of films at these weights.
 
     Equals go to the first alternative and the weight nearest to 0.6, then to the lower one.
     """
     allowed = _weights(config)
-    highest = aurocs[:, :, allowed].max(axis=2)
+    highest = aurocs.max(axis=2)
     best = np.argmax(highest >= highest.max(axis=1, keepdims=True) - TIE, axis=1)
-    preferred = np.array(sorted(allowed, key=lambda at: (abs(at - round(100 * fusion.FALLBACK_WEIGHT)), at)))
+    nearest = round(100 * fusion.FALLBACK_WEIGHT)
+    preferred = np.array(sorted(range(len(allowed)), key=lambda k: (abs(allowed[k] - nearest), allowed[k])))
     chosen = aurocs[np.arange(len(aurocs)), best][:, preferred]
-    weights_at = preferred[np.argmax(chosen >= chosen.max(axis=1, keepdims=True) - TIE, axis=1)]
-    return best, weights_at
+    return best, preferred[np.argmax(chosen >= chosen.max(axis=1, keepdims=True) - TIE, axis=1)]
 
 
 def _weight_at(aurocs: NDArray[np.float64], config: PipelineConfig) -> int:
@@ -274,7 +278,7 @@ def _nested(
         for counts in _resampled(patients, ill, replicates=REPLICATES, seed=config.seed)
     ]
     low, high = np.nanpercentile(np.concatenate(areas), [2.5, 97.5])
-    return Nested(area, float(low), float(high), folds), ""
+    return Nested(area, float(low), float(high), folds, method="within folds"), ""
 
 
 def _procedure(
@@ -286,8 +290,8 @@ def _procedure(
 ) -> NDArray[np.float64]:
     """The mean over the folds of the AUROC within each fold at what the other folds select, float64 (R,).
 
-    ``sweeps`` (A, n, 101); ``counts`` int (R, n) is how often each film counts in each of R samples. A fold without
-    both classes in a sample is left out of its mean.
+    ``sweeps`` (A, n, W) are at the weights `_weights`; ``counts`` int (R, n) is how often each film counts in each of R
+    samples. A fold without both classes in a sample is left out of its mean.
     """
     areas = []
     for fold in range(int(fold_of.max()) + 1):
@@ -295,8 +299,8 @@ def _procedure(
         selecting = weighted_aurocs(sweeps, abnormal, counts * ~inside)
         held_out = weighted_aurocs(sweeps, abnormal, counts * inside)
         known = ~np.isnan(selecting[:, 0, 0])
-        best, weights_at = _best(np.where(known[:, None, None], selecting, 0.0), config)
-        areas.append(np.where(known, held_out[np.arange(len(counts)), best, weights_at], np.nan))
+        best, places = _best(np.where(known[:, None, None], selecting, 0.0), config)
+        areas.append(np.where(known, held_out[np.arange(len(counts)), best, places], np.nan))
     values = np.array(areas)
     folds = (~np.isnan(values)).sum(axis=0)
     return np.where(folds > 0, np.nansum(values, axis=0) / np.maximum(folds, 1), np.nan)
@@ -305,7 +309,7 @@ def _procedure(
 def weighted_aurocs(
     sweeps: NDArray[np.float64], abnormal: NDArray[np.bool_], counts: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """The AUROC of each of A sweeps (A, n, 101) at each weight in each of R samples, float64 (R, A, 101).
+    """The AUROC of each of A sweeps (A, n, W) at each weight in each of R samples, float64 (R, A, W).
 
     Film k counts ``counts[r, k]`` times in sample r; ties count half. NaN where a class is empty.
     """

@@ -188,7 +188,12 @@ def _score_bank(bank: PlannedBank, context: RunContext, progress: StageProgress)
         config=config,
         mask=mask,
         model=banks,
-        calibration=pipeline.calibrate(normals, source="calibrate", config=config),
+        calibration=pipeline.calibrate(
+            normals,
+            source="calibrate",
+            config=config,
+            patients=patient_numbers(_names(context, by_role["calibrate"])),
+        ),
         choice=Choice(config.fusion_weight, "config"),
         weights=context.backbone.to_json(),
         alignment_sha256=(context.spec.inputs or {}).get("alignment"),

@@ -18,7 +18,7 @@ from tests.analysis.scored import scored_run
 from tests.portal import factories
 
 pytestmark = pytest.mark.django_db
-NESTED = NestedAuroc(auroc=0.71, low=0.6, high=0.81, folds=5)
+NESTED = NestedAuroc(auroc=0.71, low=0.6, high=0.81, folds=5, method="within folds")
 SENTENCE = (
     "Settings were chosen on these films, so their AUROC here is optimistic. AUROC of the selection procedure: 0.710 "
     "(0.600–0.810), averaged within 5 folds of patients, each scored by what the other folds select."
@@ -64,4 +64,14 @@ def test_page_and_api_quote_it(client: Client, anna: User) -> None:
     assert SENTENCE in on_tune
     assert "selection procedure" not in on_test
     answer = client.get(reverse("api-evaluation", args=[made.uuid])).json()
-    assert answer["selection"] == asdict(NESTED) | {"reason": ""}
+    assert answer["selection"] == asdict(NESTED) | {"reason": "", "sentence": SENTENCE}
+
+
+def test_the_estimate_of_an_earlier_release_is_named_as_such(anna: User) -> None:
+    old = NestedAuroc(auroc=0.71, low=0.6, high=0.81, folds=5)
+    estimate = selection_of(evaluation(anna, auroc=[0.9] * 101, nested=old), Part.TUNE)
+    assert estimate is not None
+    assert (
+        "by release 0.2.0: 0.710 (0.600–0.810), the scores of 5 folds of patients ranked together" in estimate.sentence
+    )
+    assert "does not select again" in estimate.sentence

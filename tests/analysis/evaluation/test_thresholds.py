@@ -41,7 +41,7 @@ def test_a_sensitivity_promises_no_false_alarm_rate() -> None:
     assert promised.patients == 40
 
 
-def test_without_patients_the_promise_says_that_films_were_counted() -> None:
-    by_film = ReferenceScores(np.arange(40.0), "calibrate", None, is_split_conformal=True)
+def test_without_patients_nothing_is_promised() -> None:
+    by_film = ReferenceScores(np.arange(40.0), "calibrate")
     words = promise_words(by_film, rule="specificity", target=0.9)
-    assert "draws of the 40 calibration films, each counted as a patient, and between" in words
+    assert "an earlier release did not record which calibration films are of one patient" in words

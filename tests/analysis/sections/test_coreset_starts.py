@@ -23,6 +23,7 @@ def evaluation(scored: Scored, analyst: User) -> Evaluation:
     evaluation = evaluate(run=scored.run, author=analyst)
     assert scored.run.detector is not None
     Run.objects.filter(pk=scored.run.detector.run_id).update(config={"rate": 0.1, "seed": 3})
+    Run.objects.filter(pk=scored.run.pk).update(random_weights=False)
     set_area(evaluation, 0.7)
     return Evaluation.objects.get(pk=evaluation.pk)
 
@@ -54,6 +55,13 @@ def another(
     )  # fmt: skip
     set_area(other, area)
     return other
+
+
+def test_with_random_weights_another_seed_is_no_other_start(evaluation: Evaluation) -> None:
+    Run.objects.filter(pk=evaluation.run_id).update(random_weights=True)
+    starts = coreset_starts_of(Evaluation.objects.get(pk=evaluation.pk), part="test")
+    assert (starts.starts, starts.spread) == (0, None)
+    assert starts.reason == "With random weights another seed is another network, not another start."
 
 
 def test_one_start_has_no_spread_and_says_how_to_get_one(evaluation: Evaluation) -> None:

@@ -189,7 +189,7 @@ def test_the_page_shows_them(as_analyst: Client, evaluation: Evaluation) -> None
         "brighter films are abnormal; chosen on",
         "Films of the same sex",
         "all trivial scores",
-        "1 of 5 starts",
+        "With random weights another seed is another network",
     ):
         assert text in page
 

@@ -58,7 +58,8 @@ def test_a_detector_is_reported_with_its_bank_weight_and_threshold(capsys: pytes
         ),
         (
             {"threshold": MapThreshold(kind="film", value=2.5, note="", rate=0.1)},
-            "threshold of the map 2.5 for a false-alarm rate of 10.0%, without a guarantee: for one, fit with a calibrate part",
+            "threshold of the map 2.5 for a false-alarm rate of 10.0%, without a guarantee: for one, fit with a "
+            "calibrate part",
         ),
         (
             {"threshold": MapThreshold(kind="percentile", value=2.5, note="")},

@@ -80,12 +80,12 @@ def test_the_auroc_of_the_selection_procedure_is_quoted_and_not_that_of_its_best
     aurocs[60] = 0.95
     chosen = ChosenSettings(rate=0.01, neighbours=1, top_share=0.01)
     table = [TriedAlternative(rate=s, neighbours=1, top_share=0.01, weight=0.6, auroc=0.9 + s) for s in (0.01, 0.005)]
-    nested = NestedAuroc(auroc=0.734, low=0.61, high=0.83, folds=4)
+    nested = NestedAuroc(auroc=0.734, low=0.61, high=0.83, folds=4, method="within folds")
     tune = TuneReport(films=8, abnormal=4, auroc=aurocs, chosen=chosen, table=table, nested=nested)
 
     text = page(web, made.detector_model(split, reports.detector_report(tune=tune)))
 
-    assert "AUROC on tune, of the selection procedure: 0.734 (0.610–0.830), averaged within 4 folds of patients" in text
+    assert "On tune: AUROC of the selection procedure: 0.734 (0.610–0.830), averaged within 4 folds of patients" in text
     assert "0.950" not in text
     assert "AUROC at best w (optimistic)" in text
     assert "2 settings tried on tune; chosen: s = 0.01, K = 1, film score as configured, q = 0.01" in text

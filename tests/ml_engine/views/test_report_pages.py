@@ -104,7 +104,7 @@ def detectors() -> dict[str, tuple[DetectorReport, tuple[str, ...]]]:
     tried = [
         TriedAlternative(rate=rate, neighbours=7, top_share=0.0456, weight=0.31, auroc=0.777) for rate in (0.0321, 0.1)
     ]
-    nested = NestedAuroc(auroc=0.734, low=0.613, high=0.832, folds=4)
+    nested = NestedAuroc(auroc=0.734, low=0.613, high=0.832, folds=4, method="within folds")
     threshold = MapThreshold(kind="film", value=4.256, note="A note.", rate=0.1, expected=0.06, low=0.01, high=0.21)
     plain = reports.detector_report(
         mask=MaskShare(share_kept=0.79, threshold=30),
