@@ -22,6 +22,8 @@ REPORT = reports.detector_report(
     weights={"name": "imagenet"},
 )
 
+NO_GUARANTEE = "for a false-alarm rate of 10.0%, without a guarantee: for one, fit with a calibrate part"
+
 
 def test_a_stage_is_reported_once(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console()
@@ -58,8 +60,7 @@ def test_a_detector_is_reported_with_its_bank_weight_and_threshold(capsys: pytes
         ),
         (
             {"threshold": MapThreshold(kind="film", value=2.5, note="", rate=0.1)},
-            "threshold of the map 2.5 for a false-alarm rate of 10.0%, without a guarantee: for one, fit with a "
-            "calibrate part",
+            f"threshold of the map 2.5 {NO_GUARANTEE}",
         ),
         (
             {"threshold": MapThreshold(kind="percentile", value=2.5, note="")},

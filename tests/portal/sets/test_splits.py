@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from portal.labels.events import LabelChange, label_as_seen, labels_at
 from portal.models import AuditEvent, Cohort, Dataset, Image, Role, Split, SplitImage, SplitMember, User
+from portal.people import audit
 from portal.sets.cohorts import ADDED_BY_SCORE, freeze_cohort
 from portal.sets.screening_queues import Suspect, queue_suspects
 from portal.sets.splits import InvalidSplit, SplitRequest, draw_split, split_from_csv
@@ -500,5 +501,21 @@ def test_films_added_by_their_score_never_calibrate() -> None:
         site=of.site, name="normals", images=films, author=factories.curator("ann"),
         filters={ADDED_BY_SCORE: [str(film.uuid) for film in films[:4]]},
     )  # fmt: skip
+    split = draw_split(request_for(of), fractions={"fit": 0.5, "calibrate": 0.5})
+    assert parts(split)["calibrate"] == {str(film.uuid) for film in films[4:]}
+
+
+def test_films_added_by_a_proposal_of_an_earlier_release_never_calibrate() -> None:
+    """Until 0.2.0 a cohort named the proposal alone; its films are in the audit of the proposal."""
+    of = factories.dataset()
+    films = factories.films(of, normal=6)
+    ann = factories.curator("ann")
+    proposal = of  # any object with a UUID: proposals belong to another app
+    audit.record(
+        verb="propose normals", site=of.site, actor=ann, target=proposal,
+        after={"films": [str(film.uuid) for film in films[:4]]},
+    )  # fmt: skip
+    filters = {"proposal": str(proposal.uuid)}
+    freeze_cohort(site=of.site, name="normals", images=films, author=ann, filters=filters)
     split = draw_split(request_for(of), fractions={"fit": 0.5, "calibrate": 0.5})
     assert parts(split)["calibrate"] == {str(film.uuid) for film in films[4:]}
