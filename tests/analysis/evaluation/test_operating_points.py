@@ -136,7 +136,8 @@ def test_a_calibrate_part_promises_the_beta_interval_on_page_and_api(
 def test_other_calibration_scores_promise_nothing(
     scored: Scored, evaluation: Evaluation, changes: dict[str, Any], source: str, sentence: str
 ) -> None:
-    change_summary(run_folder(scored.run.uuid), calibration_scores=np.linspace(2, 4, 39).tolist(), **changes)
+    scores = {"calibration_scores": np.linspace(2, 4, 39).tolist(), "calibration_patients": list(range(39))}
+    change_summary(run_folder(scored.run.uuid), **scores, **changes)
     part = scored_part(scored.run, part="test", cutoff=evaluation.label_cutoff)
     result = apply_operating_point(evaluation, part, weight=0.6, point=RequestedPoint())
     assert (result.source, result.promised) == (source, None)

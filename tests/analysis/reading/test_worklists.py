@@ -49,7 +49,7 @@ def test_the_threshold_of_a_specificity_lies_just_above_the_normals_it_spares(sc
 
 
 def test_calibrate_gives_the_threshold_of_the_run_s_own_normals(scored: Scored, analyst: User) -> None:
-    calibrated(scored.run, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0])
+    calibrated(scored.run, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0], list(range(10)))
     drawn = worklist(scored, analyst, point="calibrate specificity", value=0.4)
     assert drawn.threshold == pytest.approx(5.0)  # the 5th of 10, ceil(0.4 * 11)
     assert drawn.operating_point["promised"]["expected"] == pytest.approx(6 / 11)

@@ -63,7 +63,8 @@ def test_page_and_api_show_the_same(as_analyst: Client, evaluation: Evaluation) 
 
 
 def test_points_are_those_of_the_operating_point(as_analyst: Client, scored: Scored, evaluation: Evaluation) -> None:
-    change_summary(run_folder(scored.run.uuid), calibration_scores=np.linspace(2, 4, 40).tolist())
+    scores = {"calibration_scores": np.linspace(2, 4, 40).tolist(), "calibration_patients": list(range(40))}
+    change_summary(run_folder(scored.run.uuid), **scores)
     answer, page = answered(as_analyst, evaluation, part="test")
     assert len(answer["points"]) == 3
     few = answer["points"].pop()  # a sensitivity of 0.95, with 6 abnormal films of tune

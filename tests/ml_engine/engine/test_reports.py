@@ -111,7 +111,7 @@ def test_the_names_in_detector_json_stay() -> None:
     assert values["parts"] == {"fit": 8, "tune": 9, "calibrate": 6}
     assert set(values["tune"]) == {"films", "abnormal", "weights", "auroc", "asked", "chosen", "table", "nested",
                                   "nested_note"}  # fmt: skip
-    assert values["tune"]["nested"] == {"auroc": 0.734, "low": 0.61, "high": 0.83, "folds": 4}
+    assert values["tune"]["nested"] == {"auroc": 0.734, "low": 0.61, "high": 0.83, "folds": 4, "method": "pooled"}
     assert values["threshold"] == {"kind": "film", "value": 4.25, "note": "", "rate": 0.1, "expected": 0.06,
                                   "low": 0.01, "high": 0.2}  # fmt: skip
     assert values["suspects"] == [{"image": "a", "filename": "a.png", "fused": 9.5, "p_value": 0.1}]
