@@ -218,7 +218,7 @@ def _scores_of(
     parts = standardise_parts(family[:, [names.index(name) for name in film_scores.PARTS]])
     if config.image_score == film_scores.COMBINED:
         sweep = film_scores.combined(parts)
-    elif (member := Member(config.image_score, config.top_share)) in members:
+    elif (member := Member.of(config.image_score, config.top_share)) in members:
         sweep = family[:, members.index(member)]
     else:
         sweep = film_scores.member_scores(values, [member])[:, 0]

@@ -30,6 +30,11 @@ class Member:
     kind: str
     share: float = 1.0
 
+    @classmethod
+    def of(cls, how: str, top_share: float) -> Member:
+        """The member that a config names; only the kind ``top`` has a share."""
+        return cls(how, top_share) if how == "top" else cls(how)
+
 
 # The family whose scores are stored for every film, by name.
 FAMILY = {
@@ -120,7 +125,7 @@ def _box_means(film: Array, keep: NDArray[np.bool_]) -> Array:
 def image_scores(fused: Array, *, how: str, top_share: float = 1.0) -> Array:
     """One score per film, float64 (N,), from fused maps (N, h, w); ``how`` is a `Member.kind`."""
     both = np.stack([fused, fused], axis=1)
-    return member_scores(both, [Member(how, top_share)], weights=WEIGHTS[:1])[:, 0, 0]
+    return member_scores(both, [Member.of(how, top_share)], weights=WEIGHTS[:1])[:, 0, 0]
 
 
 def part_scores(values: Array, *, weights: Array = WEIGHTS) -> Array:
@@ -171,7 +176,7 @@ def scores_at(
     ``parts`` are the statistics of `COMBINED`, at all of `fusion.WEIGHTS`; NaN for that kind without them.
     """
     if how != COMBINED:
-        return member_scores(values, [Member(how, top_share)], weights=weights)[:, 0]
+        return member_scores(values, [Member.of(how, top_share)], weights=weights)[:, 0]
     if parts is None:
         return np.full((len(values), len(weights)), np.nan)
     at = np.round(weights * 100).astype(int)
@@ -192,5 +197,5 @@ def normal_scores_at(
     The parts of `COMBINED` are standardised for each film by those of other patients.
     """
     if how != COMBINED:
-        return member_scores(normals, [Member(how, top_share)], weights=weights)[:, 0]
+        return member_scores(normals, [Member.of(how, top_share)], weights=weights)[:, 0]
     return combined(held_out_parts(part_scores(normals, weights=weights), patients))

@@ -53,6 +53,12 @@ def test_members_do_not_depend_on_the_others_that_are_computed() -> None:
         np.testing.assert_array_equal(film_scores.member_scores(maps(), [member])[:, 0], together[:, k])
 
 
+def test_a_config_names_a_member_of_the_family_whatever_its_share_is() -> None:
+    """So that its scores are not computed twice."""
+    named = [Member.of("mean", 0.01), Member.of("max", 0.2), Member.of("box", 0.3), Member.of("top", 0.05)]
+    assert named == [FAMILY[name] for name in ("mean", "max", "box", "top5")]
+
+
 @pytest.mark.parametrize(("share", "count"), [(0.01, 1), (0.25, 9), (0.5, 17), (1.0, 33)])
 def test_the_highest_share_is_rounded_up(share: float, count: int) -> None:
     assert film_scores.top_count(33, share) == count
