@@ -120,6 +120,7 @@ FILE_UPLOAD_TEMP_DIR = DATA_DIR / "uploads"  # a zip may be larger than /tmp, an
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20  # of any body except a zip of films (portal.project.middleware)
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000  # labelling in bulk sends a field for each film
 UPLOAD_LIMIT_BYTES = environment.integer("HILUM_UPLOAD_LIMIT_GIB", 20, low=1, high=1000) * 2**30
+FREE_BYTES_KEPT = environment.integer("HILUM_FREE_DISK_GIB", 1, low=0, high=1000) * 2**30
 
 # Database ------------------------------------------------------------------------------------------
 DATABASES = {"default": environment.database(f"sqlite:///{DATA_DIR / 'hilum.sqlite3'}")}

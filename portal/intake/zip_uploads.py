@@ -33,7 +33,6 @@ from portal.people.access import require
 
 MOST_FILES = 200_000
 CHUNK = 2**20
-FREE_BYTES_KEPT = 2**30  # left free for the database, the runs and the logs
 SECONDS_UNTIL_SWEPT = 86_400.0
 IMPORT = "portal.tasks.import_upload"
 INTERRUPTED = (
@@ -239,7 +238,7 @@ def _copy_at_most(source: IO[bytes], target: Path, limit: int) -> int:
                 raise InvalidUpload(
                     f"Unpacked, the zip exceeds {settings.UPLOAD_LIMIT_BYTES / 2**30:g} GiB; split it into several."
                 )
-            if shutil.disk_usage(target.parent).free < FREE_BYTES_KEPT + len(chunk):
+            if shutil.disk_usage(target.parent).free < settings.FREE_BYTES_KEPT + len(chunk):
                 raise InvalidUpload(DISK_IS_FULL)
             file.write(chunk)
     return written

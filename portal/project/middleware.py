@@ -8,7 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django_htmx.http import HttpResponseClientRefresh
 
-from portal.intake.zip_uploads import DISK_IS_FULL, FREE_BYTES_KEPT
+from portal.intake.zip_uploads import DISK_IS_FULL
 from portal.people.access import sites_of
 from portal.views.frame import error_page
 
@@ -56,7 +56,7 @@ class BodyLimitMiddleware:
         if length > limit:
             sentence = f"The request has {_size(length)}; the limit here is {_size(limit)}. Nothing was saved."
             return error_page(request, "Too large", sentence, 413)
-        if length > shutil.disk_usage(settings.FILE_UPLOAD_TEMP_DIR).free - FREE_BYTES_KEPT:
+        if length > shutil.disk_usage(settings.FILE_UPLOAD_TEMP_DIR).free - settings.FREE_BYTES_KEPT:
             return error_page(request, "Not sent", DISK_IS_FULL, 507)
         return None
 

@@ -290,8 +290,9 @@ def test_a_bomb_is_stopped_by_the_bytes_written(of: Dataset, tmp_path: Path, set
 
 
 def test_unpacking_leaves_free_space_on_the_disk(
-    of: Dataset, tmp_path: Path, film: bytes, monkeypatch: pytest.MonkeyPatch
+    of: Dataset, tmp_path: Path, film: bytes, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
+    settings.FREE_BYTES_KEPT = 2**30
     free = iter([2**40, 2**30 + 10])
     monkeypatch.setattr(zip_uploads.shutil, "disk_usage", lambda path: SimpleNamespace(free=next(free)))
     content = zip_of({"a.png": film, "b.png": film}, tmp_path / "z.zip")
@@ -428,9 +429,10 @@ def test_an_import_killed_in_the_middle_continues(
     environment = {**process_environment, "DJANGO_SETTINGS_MODULE": "portal.settings"}
     command = [sys.executable, "-c", KILLED, str(upload.uuid), str(data_dir)]
     root = ROOT
-    assert subprocess.run(command, env=environment, cwd=root, check=False, timeout=120).returncode == -9
+    killed = subprocess.run(command, env=environment, cwd=root, check=False, timeout=120)
     upload.refresh_from_db()
-    assert (upload.state, Image.objects.count()) == ("importing", 2)
+    assert (killed.returncode, upload.state, upload.message) == (-9, "importing", "")
+    assert Image.objects.count() == 2
 
     tasks.resume_uploads()
     assert published == []  # it may still be alive

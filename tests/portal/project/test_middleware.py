@@ -107,8 +107,9 @@ def test_an_invalid_length_is_handled(curator: Client, read: list[str]) -> None:
 
 
 def test_a_zip_for_which_the_disk_has_no_space(
-    curator: Client, of: Dataset, read: list[str], monkeypatch: pytest.MonkeyPatch
+    curator: Client, of: Dataset, read: list[str], monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
+    settings.FREE_BYTES_KEPT = 2**30
     usage = namedtuple("usage", "total used free")(2**40, 0, 2**30 + 5 * MIB)
     monkeypatch.setattr("portal.project.middleware.shutil.disk_usage", lambda path: usage)
     refused = send(curator, f"/datasets/{of.uuid}/upload/", 6 * MIB)
