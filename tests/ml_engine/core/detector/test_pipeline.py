@@ -40,9 +40,7 @@ def detector(config: PipelineConfig = CONFIG, weight: float = 0.25) -> FittedDet
         config=config,
         mask=HardMask(keep(), 10.5),
         model=memory_bank.build(features, Source(places, torch.arange(4)), config),
-        calibration=pipeline.calibrate(
-            maps(5, seed=1), source="calibrate", config=config, patients=np.arange(5)
-        ),
+        calibration=pipeline.calibrate(maps(5, seed=1), source="calibrate", config=config, patients=np.arange(5)),
         choice=Choice(weight, "tune", tuple(np.linspace(0, 1, 101)), 9, 4),
         weights={"name": "random", "sha256": None},
         alignment_sha256=None,
