@@ -84,6 +84,8 @@ class Worklist(Addressed):
     unflagged_share = models.FloatField()
     most = models.PositiveIntegerField(null=True)  # maximum number of films; above it flagged films are sampled too
     blinded = models.BooleanField(default=False)  # read without the model; otherwise a key shows the heatmap
+    days_to_read = models.PositiveSmallIntegerField(default=28)  # from beginning to expiry
+    washout_days = models.PositiveSmallIntegerField(default=28)  # a label seen longer ago is taken as forgotten
     seed = models.PositiveIntegerField()
     counts = models.JSONField()  # films scored and drawn, flagged and unflagged, and films left out
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
@@ -123,11 +125,14 @@ class WorklistItem(Addressed):
 
 
 class WorklistReader(Addressed):
-    """Append-only. A person who began to read a worklist, and the seed of their order of its films."""
+    """A person who began to read a worklist, and the seed of their order of its films. The person reads it until every
+    film is read, until `expires_at`, or until they hand it back; beginning again continues it."""
 
     worklist = models.ForeignKey(Worklist, models.PROTECT, related_name="readers")
     reader = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     seed = models.PositiveIntegerField()
+    expires_at = models.DateTimeField(null=True)  # null: begun before 0.4.0, expires never
+    handed_back_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["worklist", "reader"], name="worklist_reader_once")]
@@ -161,8 +166,9 @@ class Reason(models.TextChoices):
 
 
 class Reading(Addressed):
-    """Append-only. A person's verdict on a film; `model_shown` decides what it may be used for. A later reading of the
-    same item by the same person `replaces` the earlier reading."""
+    """Append-only. A person's verdict on a film; `model_shown` and `label_shown` decide what it may be used for. Both
+    follow from the person's exposures to the film when the reading was made. A later reading of the same item by the
+    same person `replaces` the earlier reading."""
 
     image = models.ForeignKey(Image, models.PROTECT, related_name="readings")
     run = models.ForeignKey(Run, models.PROTECT, null=True, related_name="readings")
@@ -179,6 +185,8 @@ class Reading(Addressed):
     total_seconds = models.FloatField()  # film on screen, without pauses
     model_shown = models.BooleanField()
     heatmap_shown = models.BooleanField(default=False)
+    label_shown = models.BooleanField(default=False)  # a label or another reader's verdict, within the washout
+    exposure_known = models.BooleanField(default=True)  # False before 0.4.0: what was shown was not recorded
     sampling_probability = models.FloatField(null=True)
 
     class Meta:

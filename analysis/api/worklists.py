@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from analysis.models import Escalation, Reading, Reason, Verdict, Worklist, WorklistItem
+from analysis.models import Escalation, Reading, Reason, Verdict, Worklist, WorklistItem, WorklistReader
 from analysis.reading import verdicts as readings
 from analysis.reading.verdicts import NewReading, ReadingRefused
 from analysis.reading.worklist_summary import readings_of, require_summary, summarise
@@ -24,6 +24,7 @@ from analysis.reading.worklists import (
     WorklistRefused,
     WorklistRequest,
     begin,
+    hand_back,
     in_order,
     make_worklist,
 )
@@ -57,6 +58,8 @@ class WorklistDetailSerializer(WorklistSerializer):
             "unflagged_share",
             "most",
             "seed",
+            "days_to_read",
+            "washout_days",
             "counts",
         ]
 
@@ -70,6 +73,8 @@ class NewWorklistSerializer(serializers.Serializer[Any]):
     most = serializers.IntegerField(required=False, allow_null=True, default=None)
     blinded = serializers.BooleanField(default=False)
     seed = serializers.IntegerField(default=0)
+    days_to_read = serializers.IntegerField(default=28)
+    washout_days = serializers.IntegerField(default=28)
 
 
 class BoxSerializer(serializers.Serializer[Any]):
@@ -107,6 +112,14 @@ class ItemSerializer(serializers.Serializer[Any]):
     reading = OwnReadingSerializer(allow_null=True)
 
 
+class BegunSerializer(serializers.Serializer[Any]):
+    expires_at = serializers.DateTimeField()
+
+
+class HandedBackSerializer(serializers.Serializer[Any]):
+    unread = serializers.IntegerField()
+
+
 class OwnItemsSerializer(serializers.Serializer[Any]):
     items = ItemSerializer(many=True)
     csrf = serializers.CharField(help_text="For requests with a session; not needed with a token.")
@@ -135,6 +148,8 @@ class ReadingSerializer(serializers.ModelSerializer[Reading]):
             "total_seconds",
             "model_shown",
             "heatmap_shown",
+            "label_shown",
+            "exposure_known",
             "sampling_probability",
             "flagged",
             "reference",
@@ -225,6 +240,31 @@ class NewWorklist(APIView):
         return Response(WorklistDetailSerializer(worklist).data, status=status.HTTP_201_CREATED)
 
 
+_TO_BEGIN = "send POST /api/v1/worklists/UUID/begin/"
+
+
+class Begin(APIView):
+    @extend_schema(request=None, responses=BegunSerializer)
+    def post(self, request: Request, uuid: UUID) -> Response:
+        """Begin to read, or continue. While films of a blinded worklist are unread, what is said about them is withheld
+        from you."""
+        begun = begin(worklist=_worklist(person(request), uuid), reader=person(request))
+        return Response(BegunSerializer({"expires_at": begun.expires_at}).data)
+
+
+class HandBack(APIView):
+    @extend_schema(request=None, responses=HandedBackSerializer)
+    def post(self, request: Request, uuid: UUID) -> Response:
+        """Stop reading; your readings stay."""
+        worklist = _worklist(person(request), uuid)
+        require(person(request), "read worklists", worklist.run.site)
+        try:
+            left = hand_back(worklist=worklist, reader=person(request))
+        except WorklistRefused as refusal:
+            raise ValidationError({"detail": str(refusal)}) from refusal
+        return Response(HandedBackSerializer({"unread": left}).data)
+
+
 class OwnItems(APIView):
     """The films in your order, with your own readings; the reading page shows these."""
 
@@ -233,7 +273,10 @@ class OwnItems(APIView):
         user = person(request)
         worklist = _worklist(user, uuid)
         _check_is_reader(user, request.query_params.get("reader"))
-        begun = begin(worklist=worklist, reader=user)
+        require(user, "read worklists", worklist.run.site)
+        begun = WorklistReader.objects.filter(worklist=worklist, reader=user).first()
+        if begun is None:
+            raise ValidationError({"detail": f"You have not begun this worklist; {_TO_BEGIN} first."})
         own = Reading.objects.filter(item__worklist=worklist, reader=user, replaced_by__isnull=True)
         by_item = {reading.item_id: reading for reading in own}
         items = [

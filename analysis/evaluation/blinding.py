@@ -1,4 +1,5 @@
-"""Scores that a person may not see yet: `portal.people.access.may_see_scores` for many films at once."""
+"""Scores that a person may not see yet, for many films at once: because they still have to label the film
+(`portal.people.access.may_see_scores`), or have yet to read one of its patient blinded (`portal.people.blinding`)."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -9,23 +10,26 @@ from django.http import Http404
 from ml_engine.models import Run, Score
 from portal.models import Image, SplitImage, User
 from portal.people.access import get_visible, has_to_label, may, may_see_scores
+from portal.people.blinding import is_withheld, refuse_withheld, withheld_patients
 
-WHY = "a label given after seeing a score is no reference"
+WHY = "a label or verdict given after seeing a score is no reference"
 HIDDEN = f"The scores of this film stay hidden from you until it is labelled: it is in {{part}}, and {WHY}."
 
 
 def hidden_films(user: User, run: Run, *, part: str) -> set[str]:
     """The UUIDs of the films of a part, in the split of the run's detector or of a study, whose scores stay hidden
-    from the person. The rule depends only on a film's part and label, so it is applied once per label.
+    from the person. The rule for labels depends only on a film's part and label, so it is applied once per label.
     """
     split_id = run.detector.split_id if run.detector else run.split_id
     assert split_id is not None  # only a run that scores datasets has none, and that has a detector
-    if may(user, "see scores", run.site) and not has_to_label(user, run.site, part):
-        return set()
     films = Image.objects.filter(
         split_images__member__split_id=split_id, split_images__member__part=part
     ).select_related("dataset__site", "current_label")
-    hidden: set[str] = set()
+    patients = withheld_patients(user)
+    withheld = films.filter(patient_id__in=patients).values_list("uuid", flat=True) if patients else ()
+    hidden = {str(uuid) for uuid in withheld}
+    if may(user, "see scores", run.site) and not has_to_label(user, run.site, part):
+        return hidden
     for value in films.order_by().values_list("current_label__value", flat=True).distinct():
         of_label = films.filter(current_label__value=value)
         film = of_label.first()
@@ -37,6 +41,8 @@ def hidden_films(user: User, run: Run, *, part: str) -> set[str]:
 def shown_scores(user: User, film: Image, scores: Sequence[Score]) -> list[Score]:
     """Those of a film's scores that the person may see. The rule is applied once per part. Select `run__detector` with
     `scores`."""
+    if is_withheld(user, film):
+        return []
     parts = dict(SplitImage.objects.filter(image=film).values_list("member__split_id", "member__part"))
     part_of = {score.pk: parts.get(score.run.detector.split_id, "") if score.run.detector else "" for score in scores}
     allowed = {part: may_see_scores(user, film, part) for part in set(part_of.values())}
@@ -48,7 +54,10 @@ def sentence(films: int, part: str) -> str:
     if not films:
         return ""
     which = f"1 film of {part} is" if films == 1 else f"{films} films of {part} are"
-    return f"{which} hidden from you until labelled, since {WHY}. The curves count {'it' if films == 1 else 'them'}."
+    return (
+        f"{which} hidden from you until you have labelled or read {'it' if films == 1 else 'them'}, since {WHY}. "
+        f"The curves count {'it' if films == 1 else 'them'}."
+    )
 
 
 def scored_film(user: User, run_uuid: UUID, image_uuid: UUID) -> tuple[Score, str]:
@@ -59,6 +68,7 @@ def scored_film(user: User, run_uuid: UUID, image_uuid: UUID) -> tuple[Score, st
     score = rows.filter(run=run, image__uuid=image_uuid).first()
     if score is None:
         raise Http404("The run did not score this film.")
+    refuse_withheld(user, score.image)
     score.run = run
     part = _part_of(score)
     if not may_see_scores(user, score.image, part):

@@ -24,9 +24,10 @@ from analysis.models import (
     WorklistItem,
     WorklistReader,
 )
-from portal.models import Adjudication, Image, User
-from portal.people import audit
+from portal.models import Adjudication, Exposure, Image, User
+from portal.people import audit, blinding
 from portal.people.access import require
+from portal.people.exposure import has_seen_label, has_seen_model, record_exposure
 
 LONGEST_COMMENT = 2000
 LONGEST_FINDING = 100
@@ -89,15 +90,22 @@ def record(*, item: WorklistItem, reader: User, new: NewReading) -> Reading:
             total_seconds=new.total_seconds,
             model_shown=heatmap or not worklist.blinded or _has_seen_the_model(reader, item.image),
             heatmap_shown=heatmap,
+            label_shown=has_seen_label(reader, item.image, washout_days=worklist.washout_days),
             sampling_probability=item.sampling_probability,
         )
+        blinding.close_read(person=reader, image=item.image, source=worklist.uuid)
         audit.record(
             verb="read film",
             site=site,
             actor=reader,
             target=reading,
             before={"reading": str(earlier.uuid), "verdict": earlier.verdict} if earlier else None,
-            after={"verdict": reading.verdict, "reason": reading.reason, "model_shown": reading.model_shown},
+            after={
+                "verdict": reading.verdict,
+                "reason": reading.reason,
+                "model_shown": reading.model_shown,
+                "label_shown": reading.label_shown,
+            },
         )
     return reading
 
@@ -109,8 +117,9 @@ def _sent_again(known: Reading, item: WorklistItem, reader: User) -> Reading:
 
 
 def _has_seen_the_model(reader: User, image: Image) -> bool:
-    """Whether the model was at hand when this person read the film before."""
-    return Reading.objects.filter(image=image, reader=reader, model_shown=True).exists()
+    """Whether the person was shown a score or a map of the film, or read it with the model at hand before."""
+    before = Reading.objects.filter(image=image, reader=reader, model_shown=True)
+    return has_seen_model(reader, image) or before.exists()
 
 
 def _checked(new: NewReading, image: Image) -> list[dict[str, Any]]:
@@ -178,6 +187,7 @@ def show_heatmap(*, item: WorklistItem, reader: User) -> None:
     if not WorklistReader.objects.filter(worklist=item.worklist, reader=reader).exists():
         raise ReadingRefused("You have not begun this worklist; open its page first.")
     HeatmapUse.objects.get_or_create(item=item, reader=reader)
+    record_exposure(reader, Exposure.Kind.MAP, [item.image_id], run=item.worklist.run.uuid)
 
 
 # What can follow from a reading --------------------------------------------------------------------------
@@ -231,13 +241,16 @@ def _sentence(text: str, what_to_do: str) -> str:
 
 
 def usable_as_reference(readings: Sequence[Reading]) -> set[int]:
-    """The primary keys of the readings that may be used as reference labels: made without the model, or confirmed
-    later by an adjudicator who never had the model at hand on that film."""
-    films = {reading.image_id for reading in readings if reading.model_shown}
+    """The primary keys of the readings that may be used as reference labels: made before the reader was shown the
+    model's score or map, and without a label within the washout; or confirmed later by an adjudicator who was never
+    shown the model's score or map of that film."""
+    films = {reading.image_id for reading in readings if _was_influenced(reading)}
     adjudications: dict[int, list[Adjudication]] = {}
     for adjudication in Adjudication.objects.filter(image_id__in=films):
         adjudications.setdefault(adjudication.image_id, []).append(adjudication)
     assisted = set(Reading.objects.filter(image_id__in=films, model_shown=True).values_list("image_id", "reader_id"))
+    of_films = Exposure.objects.filter(image_id__in=films, kind__in=[Exposure.Kind.SCORE, Exposure.Kind.MAP])
+    assisted |= set(of_films.values_list("image_id", "person_id"))
     assisted |= set(HeatmapUse.objects.filter(item__image_id__in=films).values_list("item__image_id", "reader_id"))
 
     def confirmed(reading: Reading) -> bool:
@@ -248,4 +261,8 @@ def usable_as_reference(readings: Sequence[Reading]) -> set[int]:
             for adjudication in adjudications.get(reading.image_id, [])
         )
 
-    return {reading.pk for reading in readings if not reading.model_shown or confirmed(reading)}
+    return {reading.pk for reading in readings if not _was_influenced(reading) or confirmed(reading)}
+
+
+def _was_influenced(reading: Reading) -> bool:
+    return reading.model_shown or reading.label_shown

@@ -13,6 +13,7 @@ from django.core.exceptions import PermissionDenied
 from analysis import statistics
 from analysis.models import Escalation, Reading, Reason, Verdict, Worklist, WorklistItem, WorklistReader
 from analysis.reading.verdicts import agrees, usable_as_reference
+from analysis.reading.worklists import begun_by
 from portal.models import User
 from portal.people.access import require
 
@@ -34,14 +35,13 @@ def require_summary(user: User, worklist: Worklist) -> None:
     """Raises PermissionDenied, also while the person still reads this worklist: the summary shows the others' verdicts
     and which films are flagged."""
     require(user, "make worklists", worklist.run.site)
-    begun = WorklistReader.objects.filter(worklist=worklist, reader=user).exists()
-    if not begun:
+    if begun_by(worklist, user) is None:
         return
     left = worklist.items.count() - _current(worklist).filter(reader=user).count()
     if left:
         raise PermissionDenied(
             f"You have {left} films of this worklist left to read, and the summary shows which are flagged: "
-            "read them first."
+            "read them first, or hand the worklist back."
         )
 
 

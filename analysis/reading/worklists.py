@@ -7,11 +7,13 @@ films that were read because they were flagged would be a biased sample of all f
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from analysis import statistics
 from analysis.evaluation.looks import CannotEvaluate
@@ -22,13 +24,14 @@ from analysis.evaluation.thresholds import (
     promise_words,
     why_too_few,
 )
-from analysis.models import Worklist, WorklistItem, WorklistReader
+from analysis.models import Reading, Worklist, WorklistItem, WorklistReader
 from ml_engine.core.score.conformal import PromisedRate
 from ml_engine.models import Run, RunKind, RunState, Score
 from portal.labels.events import labels_at
 from portal.models import LabelValue, Part, SplitImage, User
-from portal.people import audit
+from portal.people import audit, blinding
 from portal.people.access import require
+from portal.people.exposure import WASHOUT_DAYS
 
 POINTS = {
     "calibrate specificity": "Specificity on calibrate",
@@ -37,6 +40,7 @@ POINTS = {
 }
 UNFLAGGED_SHARE = 0.2
 DEFAULT_SPECIFICITY = 0.9
+MOST_DAYS = 3650
 _BATCH = 1000
 _LARGEST_SEED = 2**31 - 1
 
@@ -90,6 +94,8 @@ class WorklistRequest:
     most: int | None = None
     blinded: bool = False
     seed: int = 0
+    days_to_read: int = 28
+    washout_days: int = WASHOUT_DAYS
 
 
 def make_worklist(request: WorklistRequest) -> Worklist:
@@ -122,6 +128,8 @@ def make_worklist(request: WorklistRequest) -> Worklist:
                 unflagged_share=request.unflagged_share,
                 most=request.most,
                 blinded=request.blinded,
+                days_to_read=request.days_to_read,
+                washout_days=request.washout_days,
                 seed=request.seed,
                 counts=counts,
                 created_by=request.author,
@@ -158,6 +166,9 @@ def _check(request: WorklistRequest) -> None:
         )
     if request.most is not None and request.most < 2:
         raise WorklistRefused(f"The worklist is limited to {request.most} films; allow at least 2.")
+    for words, days, least in (("time to read", request.days_to_read, 1), ("washout", request.washout_days, 0)):
+        if not least <= days <= MOST_DAYS:
+            raise WorklistRefused(f"The {words} is {days} days; enter a whole number from {least} to {MOST_DAYS}.")
     if not 0 <= request.seed <= _LARGEST_SEED:
         raise WorklistRefused(f"The seed is {request.seed}; enter a whole number from 0 to {_LARGEST_SEED}.")
 
@@ -287,17 +298,70 @@ def _save_items(worklist: Worklist, drawn: list[tuple[int, bool, float]]) -> Non
 
 
 def begin(*, worklist: Worklist, reader: User) -> WorklistReader:
-    """The reader's entry for this worklist, with the seed of their order; created at the first call."""
+    """Begin to read the worklist, or continue after handing it back or after its expiry: from now on, what is said
+    about the unread films of a blinded worklist is withheld from the reader."""
     require(reader, "read worklists", worklist.run.site)
     content = f"{worklist.uuid} {worklist.seed} {reader.uuid}".encode()
     seed = int.from_bytes(blake2b(content, digest_size=4).digest()) & _LARGEST_SEED
     with transaction.atomic():
-        begun, is_new = WorklistReader.objects.get_or_create(worklist=worklist, reader=reader, defaults={"seed": seed})
-        if is_new:
-            audit.record(
-                verb="begin worklist", site=worklist.run.site, actor=reader, target=worklist, after={"seed": seed}
+        WorklistReader.objects.get_or_create(worklist=worklist, reader=reader, defaults={"seed": seed})
+        begun = WorklistReader.objects.select_for_update().get(worklist=worklist, reader=reader)
+        if is_reading(begun):
+            return begun
+        begun.expires_at = timezone.now() + timedelta(days=worklist.days_to_read)
+        begun.handed_back_at = None
+        begun.save(update_fields=["expires_at", "handed_back_at"])
+        if worklist.blinded:
+            blinding.open_for(
+                person=reader,
+                images=[item.image for item in unread(begun)],
+                source=worklist.uuid,
+                words=f"the worklist {worklist.name}",
+                days=worklist.days_to_read,
             )
+        audit.record(
+            verb="begin worklist",
+            site=worklist.run.site,
+            actor=reader,
+            target=worklist,
+            after={"seed": begun.seed, "expires_at": begun.expires_at.isoformat()},
+        )
     return begun
+
+
+def begun_by(worklist: Worklist, reader: User) -> WorklistReader | None:
+    """The reader's entry for this worklist, if they are reading it now."""
+    begun = WorklistReader.objects.filter(worklist=worklist, reader=reader).first()
+    return begun if begun is not None and is_reading(begun) else None
+
+
+def is_reading(begun: WorklistReader) -> bool:
+    """Whether the list is neither handed back nor expired; its films may all be read."""
+    expires = begun.expires_at
+    return expires is not None and expires > timezone.now() and begun.handed_back_at is None
+
+
+def hand_back(*, worklist: Worklist, reader: User) -> int:
+    """Stop reading. Readings made so far stay; the number of films left unread is returned. Raises WorklistRefused."""
+    with transaction.atomic():
+        begun = WorklistReader.objects.select_for_update().filter(worklist=worklist, reader=reader).first()
+        if begun is None or not is_reading(begun):
+            raise WorklistRefused("You are not reading this worklist, so there is nothing to hand back.")
+        left = len(unread(begun))
+        begun.handed_back_at = timezone.now()
+        begun.save(update_fields=["handed_back_at"])
+        blinding.hand_back(person=reader, source=worklist.uuid)
+        audit.record(
+            verb="hand back worklist", site=worklist.run.site, actor=reader, target=worklist, after={"unread": left}
+        )
+    return left
+
+
+def unread(begun: WorklistReader) -> list[WorklistItem]:
+    """The items without a reading of this reader."""
+    read = Reading.objects.filter(item__worklist_id=begun.worklist_id, reader_id=begun.reader_id).values("item_id")
+    items = WorklistItem.objects.filter(worklist_id=begun.worklist_id).exclude(pk__in=read)
+    return list(items.select_related("image"))
 
 
 def in_order(begun: WorklistReader) -> list[WorklistItem]:

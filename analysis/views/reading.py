@@ -3,16 +3,17 @@
 from typing import Any
 from uuid import UUID
 
+from django.contrib import messages
 from django.db.models import Count, Q, QuerySet
 from django.http import Http404, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_POST
 
 from analysis.models import AdjudicationProposal, Escalation, Reading, Reason, Worklist, WorklistItem
 from analysis.reading import verdicts
 from analysis.reading.verdicts import ReadingRefused
-from analysis.reading.worklists import begin, in_order
+from analysis.reading.worklists import WorklistRefused, begin, begun_by, hand_back, in_order
 from analysis.views import film
 from portal.models import Image
 from portal.people.access import actions_of, get_visible, require
@@ -60,10 +61,21 @@ def worklists(request: SignedInRequest) -> HttpResponse:
 
 @require_GET
 def read(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """The reading page: one film at a time, in the reader's own order. It does not reveal which films are flagged."""
+    """The reading page: one film at a time, in the reader's own order. It does not reveal which films are flagged. For
+    those who are not reading the worklist, the page on which they begin."""
     worklist = get_visible(Worklist.objects.select_related("run__site"), request.user, uuid)
     request.hilum_site = worklist.run.site
-    items = in_order(begin(worklist=worklist, reader=request.user))
+    require(request.user, "read worklists", worklist.run.site)
+    begun = begun_by(worklist, request.user)
+    if begun is None:
+        context = {
+            "room": "reading",
+            "worklist": worklist,
+            "films": worklist.items.count(),
+            "read": _own(worklist, request).count(),
+        }
+        return render(request, "analysis/begin_worklist.html", context)
+    items = in_order(begun)
     done = set(_own(worklist, request).values_list("item_id", flat=True))
     first = next((item for item in items if item.pk not in done), items[0])
     context = {
@@ -76,6 +88,27 @@ def read(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "addresses": _addresses(worklist),
     }
     return render(request, "analysis/reading.html", context)
+
+
+@require_POST
+def begin_worklist(request: SignedInRequest, uuid: UUID) -> HttpResponse:
+    worklist = get_visible(Worklist.objects.select_related("run__site"), request.user, uuid)
+    begin(worklist=worklist, reader=request.user)
+    return redirect("analysis:read", worklist.uuid)
+
+
+@require_POST
+def hand_back_worklist(request: SignedInRequest, uuid: UUID) -> HttpResponse:
+    """Stop reading; readings made so far stay."""
+    worklist = get_visible(Worklist.objects.select_related("run__site"), request.user, uuid)
+    require(request.user, "read worklists", worklist.run.site)
+    try:
+        left = hand_back(worklist=worklist, reader=request.user)
+    except WorklistRefused as refusal:
+        messages.warning(request, str(refusal))
+    else:
+        messages.success(request, f"{worklist.name} is handed back with {left} films unread. Your readings stay.")
+    return redirect("analysis:worklists")
 
 
 def _own(worklist: Worklist, request: SignedInRequest) -> QuerySet[Reading]:

@@ -17,6 +17,7 @@ from analysis.reading.verdicts import ReadingRefused, usable_as_reference
 from analysis.reading.worklist_summary import readings_of, require_summary, summarise
 from analysis.reading.worklists import (
     DEFAULT_SPECIFICITY,
+    MOST_DAYS,
     POINTS,
     UNFLAGGED_SHARE,
     WorklistRefused,
@@ -28,12 +29,13 @@ from analysis.report.csv_tables import escape_formula
 from ml_engine.models import Run, RunKind, RunState
 from portal.models import Part, Site
 from portal.people.access import get_visible, require
+from portal.people.exposure import WASHOUT_DAYS
 from portal.people.signed_in import SignedInRequest
 
 _COLUMNS = [
     "image", "patient", "reader", "verdict", "reason", "findings", "comment", "boxes", "flagged",
-    "sampling_probability", "model_shown", "heatmap_shown", "reference", "active_seconds", "total_seconds", "time",
-    "notice",
+    "sampling_probability", "model_shown", "heatmap_shown", "label_shown", "exposure_known",
+    "reference", "active_seconds", "total_seconds", "time", "notice",
 ]  # fmt: skip
 
 
@@ -53,6 +55,16 @@ class WorklistForm(forms.Form):
     )
     most = forms.IntegerField(required=False, min_value=2, label="Films at most")
     blinded = forms.BooleanField(required=False, label="Read without the model: no heatmap")
+    days_to_read = forms.IntegerField(
+        required=False, initial=28, min_value=1, max_value=MOST_DAYS, label="Days to read it"
+    )
+    washout_days = forms.IntegerField(
+        required=False,
+        initial=WASHOUT_DAYS,
+        min_value=0,
+        max_value=MOST_DAYS,
+        label="Days after which a label is forgotten",
+    )
     seed = forms.IntegerField(initial=0, min_value=0, max_value=2**31 - 1)
 
     def __init__(self, *args: Any, site: Site, **options: Any) -> None:
@@ -70,6 +82,9 @@ class WorklistForm(forms.Form):
     def request(self, author: Any) -> WorklistRequest:
         values = dict(self.cleaned_data)
         share = values.pop("unflagged_percent") / 100
+        for name in ("days_to_read", "washout_days"):
+            if values[name] is None:  # blank: the default of WorklistRequest
+                del values[name]
         return WorklistRequest(author=author, unflagged_share=share, **values)
 
 
@@ -142,7 +157,7 @@ def _row(reading: Reading, patient: int, usable: bool, notice: str) -> list[Any]
     return [
         reading.image.uuid, patient, reading.reader.username, reading.verdict, reading.reason,
         "; ".join(reading.findings), reading.comment, boxes, reading.item.flagged, reading.sampling_probability,
-        reading.model_shown, reading.heatmap_shown, usable,
+        reading.model_shown, reading.heatmap_shown, reading.label_shown, reading.exposure_known, usable,
         f"{reading.active_seconds:.1f}", f"{reading.total_seconds:.1f}", reading.created_at.isoformat(), notice,
     ]  # fmt: skip
 

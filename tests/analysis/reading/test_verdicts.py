@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from analysis.models import HeatmapUse, Reading, WorklistReader
 from analysis.reading import verdicts
 from analysis.reading.verdicts import ReadingRefused, agrees, usable_as_reference
 from analysis.reading.worklists import begin
-from portal.models import Adjudication, AuditEvent, Role, User
+from portal.models import Adjudication, AuditEvent, Exposure, Role, User
+from portal.people.blinding import is_withheld
+from portal.people.exposure import record_exposure
 from tests.analysis.scored import Scored
 from tests.analysis.worklists import items, new_reading, read, reader, worklist
 from tests.portal import factories
@@ -168,6 +171,47 @@ def test_a_film_once_read_with_the_model_is_never_blinded_again_for_its_reader(s
     read(film, person)
     assert read(again, person).model_shown is True
     assert read(again, fresh).model_shown is False
+
+
+@pytest.mark.parametrize("kind", ["score", "map"])
+def test_a_score_or_map_that_was_shown_before_makes_a_blinded_verdict_no_reference(
+    scored: Scored, analyst: User, kind: str
+) -> None:
+    blinded, person, fresh = worklist(scored, analyst, blinded=True), reader(), reader("fresh")
+    item = items(blinded)[0]
+    record_exposure(person, Exposure.Kind(kind), [item.image_id], run=scored.run.uuid)
+    influenced, unaided = read(item, person), read(item, fresh)
+    assert (influenced.model_shown, influenced.label_shown, influenced.exposure_known) == (True, False, True)
+    assert usable_as_reference([influenced, unaided]) == {unaided.pk}
+
+
+def test_a_label_that_was_shown_counts_until_the_washout_has_passed(scored: Scored, analyst: User) -> None:
+    blinded = worklist(scored, analyst, blinded=True, washout_days=10)
+    person, first, second = reader(), *items(blinded)[:2]
+    today = datetime.now(UTC).date()
+    for item, days in ((first, 10), (second, 11)):
+        Exposure.objects.create(person=person, image=item.image, kind="label", day=today - timedelta(days=days))
+    within, after = read(first, person), read(second, person)
+    assert (within.label_shown, after.label_shown) == (True, False)
+    assert usable_as_reference([within, after]) == {after.pk}
+
+
+def test_an_adjudicator_who_was_shown_the_score_confirms_nothing(of: Any) -> None:
+    kept = read(items(of)[0], reader(), "abnormal")
+    person = factories.user("adjudicator", Role.ADJUDICATOR)
+    record_exposure(person, Exposure.Kind.SCORE, [kept.image_id], run=of.run.uuid)
+    adjudicate(kept, person, "abnormal")
+    assert usable_as_reference([kept]) == set()
+
+
+def test_what_is_said_of_unread_films_is_withheld_until_the_verdict(scored: Scored, analyst: User) -> None:
+    blinded, person = worklist(scored, analyst, blinded=True), reader()
+    begin(worklist=blinded, reader=person)
+    first, second = items(blinded)[:2]
+    assert is_withheld(person, first.image)
+    read(first, person)
+    assert not is_withheld(person, first.image)
+    assert is_withheld(person, second.image)
 
 
 def adjudicate(reading: Reading, by: User, verdict: str) -> Adjudication:

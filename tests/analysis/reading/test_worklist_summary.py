@@ -9,7 +9,7 @@ import pytest
 from django.core.exceptions import PermissionDenied
 
 from analysis.reading.worklist_summary import FilmVerdict, estimates, require_summary, summarise
-from analysis.reading.worklists import begin
+from analysis.reading.worklists import begin, hand_back
 from portal.models import Role, User
 from tests.analysis.scored import Scored
 from tests.analysis.worklists import items, read, reader, worklist
@@ -115,6 +115,9 @@ def test_a_person_who_still_reads_gets_no_summary(of: Any) -> None:
     begin(worklist=of, reader=both)
     with pytest.raises(PermissionDenied, match=f"You have {len(items(of))} films of this worklist left"):
         require_summary(both, of)
+    hand_back(worklist=of, reader=both)
+    require_summary(both, of)
+    begin(worklist=of, reader=both)
     for item in items(of):
         read(item, both)
     require_summary(both, of)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,15 @@ from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, transaction
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from analysis.models import Worklist, WorklistItem
-from analysis.reading.worklists import WorklistRefused, begin, in_order, operating_point
+from analysis.models import Reading, Worklist, WorklistItem, WorklistReader
+from analysis.reading.worklists import WorklistRefused, begin, begun_by, hand_back, in_order, operating_point
 from ml_engine.models import Score
 from portal.models import AuditEvent, Part, Role, User
+from portal.people.blinding import withheld_patients
 from tests.analysis.scored import Scored
-from tests.analysis.worklists import calibrated, items, reader, worklist
+from tests.analysis.worklists import calibrated, items, read, reader, worklist
 from tests.pages import one_line
 from tests.portal import factories
 
@@ -118,6 +121,36 @@ def test_each_reader_has_an_order_of_their_own_that_stays(scored: Scored, analys
     assert again == orders["one"] != orders["two"]
     assert sorted(again) == sorted(item.pk for item in items(drawn))
     assert AuditEvent.objects.filter(verb="begin worklist", actor=first).count() == 1
+
+
+def test_a_worklist_that_was_handed_back_or_expired_can_be_continued_in_the_same_order(
+    scored: Scored, analyst: User
+) -> None:
+    drawn, person = worklist(scored, analyst, blinded=True, days_to_read=3), reader()
+    order = in_order(begin(worklist=drawn, reader=person))
+    assert len(withheld_patients(person)) == len({item.image.patient_id for item in order})
+    kept = read(order[0], person)
+    assert hand_back(worklist=drawn, reader=person) == len(order) - 1
+    assert begun_by(drawn, person) is None
+    assert withheld_patients(person) == set()
+    with pytest.raises(WorklistRefused, match="You are not reading this worklist"):
+        hand_back(worklist=drawn, reader=person)
+    assert in_order(begin(worklist=drawn, reader=person)) == order
+    assert order[0].image.patient_id not in withheld_patients(person)
+    WorklistReader.objects.update(expires_at=timezone.now())
+    assert begun_by(drawn, person) is None
+    assert Reading.objects.get() == kept
+    begun = begin(worklist=drawn, reader=person)
+    assert timedelta(days=2) < begun.expires_at - timezone.now() <= timedelta(days=3)
+
+
+@pytest.mark.parametrize(("changes", "sentence"), [
+    ({"days_to_read": 0}, "The time to read is 0 days; enter a whole number from 1 to 3650"),
+    ({"washout_days": 5000}, "The washout is 5000 days; enter a whole number from 0 to 3650"),
+])  # fmt: skip
+def test_impossible_days_are_refused(scored: Scored, analyst: User, changes: dict[str, int], sentence: str) -> None:
+    with pytest.raises(WorklistRefused, match=sentence):
+        worklist(scored, analyst, **changes)
 
 
 def test_making_a_worklist_is_audited_with_its_draw(scored: Scored, analyst: User) -> None:

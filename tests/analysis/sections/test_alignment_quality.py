@@ -78,7 +78,7 @@ def test_hidden_films_are_not_named(client: Client, scored: Scored, evaluation: 
     answer, page = answered(client, evaluation)
     assert answer["hidden"] == 1
     assert str(scored.films[13].uuid) not in page + json.dumps(answer)
-    assert "1 film of test is hidden from you until labelled" in page
+    assert "1 film of test is hidden from you until you have labelled or read it" in page
 
 
 def test_few_films_have_no_figure_and_many_have_theirs(

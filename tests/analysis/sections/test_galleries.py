@@ -110,7 +110,7 @@ def test_hidden_films_are_counted_and_not_named(client: Client, scored: Scored, 
     assert scores(answer, "false_positives") == [8]
     page = client.get(reverse("analysis:gallery", args=[evaluation.uuid]), POINT).text
     assert str(film.uuid) not in page
-    assert "1 film of test is hidden from you until labelled" in page
+    assert "1 film of test is hidden from you until you have labelled or read it" in page
 
 
 def test_the_heatmap_lies_where_the_map_is(as_analyst: Client, scored: Scored, evaluation: Evaluation) -> None:

@@ -12,7 +12,7 @@ import pytest
 from django.test import Client
 from rest_framework.authtoken.models import Token
 
-from analysis.models import AdjudicationProposal, Escalation, HeatmapUse, Reading, Worklist
+from analysis.models import AdjudicationProposal, Escalation, HeatmapUse, Reading, Worklist, WorklistReader
 from analysis.reading import verdicts
 from analysis.reading.worklists import begin
 from ml_engine.models import Score
@@ -47,6 +47,13 @@ def post(client: Client, address: str, body: dict[str, Any], **headers: str) -> 
     return client.post(address, json.dumps(body), content_type="application/json", **headers)
 
 
+def beginner(of: Worklist, person: User) -> Client:
+    """The browser of a person who has begun to read the worklist."""
+    client = signed_in(person)
+    assert client.post(f"/reading/{of.uuid}/begin/").status_code == 302
+    return client
+
+
 # Who ------------------------------------------------------------------------------------------------
 
 READERS, MAKERS = {Role.READER}, {Role.ANALYST, Role.MANAGER}
@@ -56,6 +63,8 @@ PAGES = {
     "/reading/new/": (MAKERS, "get"),
     "/reading/{worklist}/": (READERS, "get"),
     "/reading/{worklist}/items/{item}/overlay": (READERS, "get"),
+    "/reading/{worklist}/begin/": (READERS, "post"),
+    "/reading/{worklist}/hand-back/": (READERS, "post"),
     "/reading/{worklist}/summary/": (MAKERS, "get"),
     "/reading/{worklist}/readings.csv": (MAKERS, "get"),
     "/reading/{worklist}/adjudications/": (MAKERS, "post"),
@@ -65,7 +74,9 @@ PAGES = {
     "/reading/escalations/{escalation}/answer/": (BROKERS, "post"),
     "/reading/normals/": (MAKERS | {Role.CURATOR}, "get"),
     "/api/v1/worklists/{worklist}/": (MAKERS | READERS, "get"),
+    "/api/v1/worklists/{worklist}/begin/": (READERS, "post"),
     "/api/v1/worklists/{worklist}/items/": (READERS, "get"),
+    "/api/v1/worklists/{worklist}/hand-back/": (READERS, "post"),
     "/api/v1/worklists/{worklist}/readings/": (MAKERS, "get"),
     "/api/v1/worklists/{worklist}/summary/": (MAKERS, "get"),
     "/api/v1/escalations/{escalation}/answer/": (BROKERS, "post"),
@@ -126,6 +137,7 @@ def test_a_reader_s_page_and_answers_carry_no_score_flag_or_other_verdict(
     answers = [
         client.get("/reading/"),
         client.get(f"/reading/{of.uuid}/"),
+        client.post(f"/reading/{of.uuid}/begin/", follow=True),
         client.get(f"/api/v1/worklists/{of.uuid}/items/"),
         client.get(f"/api/v1/worklists/{of.uuid}/"),
         client.get("/api/v1/worklists/"),
@@ -149,7 +161,7 @@ def test_the_order_does_not_reveal_which_films_are_flagged(of: Any) -> None:
     flags = {str(item.uuid): item.flagged for item in items(of)}
     places: dict[bool, list[int]] = {True: [], False: []}
     for number in range(40):
-        client = signed_in(reader(f"reader {number}"))
+        client = beginner(of, reader(f"reader {number}"))
         for place, row in enumerate(client.get(f"/api/v1/worklists/{of.uuid}/items/").json()["items"]):
             places[flags[row["item"]]].append(place)
     means = {kind: sum(indices) / len(indices) for kind, indices in places.items()}
@@ -160,7 +172,7 @@ def test_the_order_does_not_reveal_which_films_are_flagged(of: Any) -> None:
 
 def test_the_heatmap_of_a_blinded_worklist_is_refused(scored: Scored, analyst: User) -> None:
     of = worklist(scored, analyst, blinded=True)
-    client = signed_in(reader())
+    client = beginner(of, reader())
     page = client.get(f"/reading/{of.uuid}/").content.decode()
     assert "overlay" not in page.replace("data-overlay-shown", "")
     answer = client.get(f"/reading/{of.uuid}/items/{items(of)[0].uuid}/overlay")
@@ -170,7 +182,7 @@ def test_the_heatmap_of_a_blinded_worklist_is_refused(scored: Scored, analyst: U
 
 def test_a_request_for_the_heatmap_is_recorded_before_it_is_sent(of: Any) -> None:
     person, item = reader(), items(of)[0]
-    client = signed_in(person)
+    client = beginner(of, person)
     client.get(f"/reading/{of.uuid}/")
     assert not HeatmapUse.objects.exists()
     answer = client.get(f"/reading/{of.uuid}/items/{item.uuid}/overlay")
@@ -179,14 +191,40 @@ def test_a_request_for_the_heatmap_is_recorded_before_it_is_sent(of: Any) -> Non
     assert client.get(f"/reading/{of.uuid}/items/{uuid.uuid4()}/overlay").status_code == 404
 
 
+@pytest.mark.parametrize("address", ["/reading/{}/", "/api/v1/worklists/{}/items/"])
+def test_looking_at_a_worklist_begins_nothing(of: Any, address: str) -> None:
+    """A manager who also reads can look, and still gets the readings of the others."""
+    person = factories.user("both", Role.READER, Role.MANAGER)
+    client = signed_in(person)
+    answer = client.get(address.format(of.uuid))
+    assert "Begin" in answer.content.decode() or "You have not begun this worklist" in answer.json()["detail"]
+    assert not WorklistReader.objects.exists()
+    assert client.get(f"/reading/{of.uuid}/readings.csv").status_code == 200
+
+
+def test_a_worklist_is_begun_and_handed_back_by_page_and_by_api(of: Any) -> None:
+    person = factories.user("both", Role.READER, Role.MANAGER)
+    client = beginner(of, person)
+    refused = client.get(f"/reading/{of.uuid}/summary/")
+    assert refused.status_code == 403
+    assert "read them first, or hand the worklist back" in refused.content.decode()
+    handed_back = client.post(f"/reading/{of.uuid}/hand-back/", follow=True)
+    assert f"is handed back with {len(items(of))} films unread" in handed_back.content.decode()
+    assert client.get(f"/reading/{of.uuid}/summary/").status_code == 200
+    assert "expires_at" in client.post(f"/api/v1/worklists/{of.uuid}/begin/").json()
+    assert client.post(f"/api/v1/worklists/{of.uuid}/hand-back/").json() == {"unread": len(items(of))}
+    again = client.post(f"/api/v1/worklists/{of.uuid}/hand-back/")
+    assert again.status_code == 400
+    assert "nothing to hand back" in again.json()["detail"]
+
+
 # Readings by API --------------------------------------------------------------------------------------
 
 
 def test_a_reading_is_kept_by_session_and_by_token(of: Any) -> None:
     person = reader()
     one, two = items(of)[:2]
-    client = signed_in(person)
-    client.get(f"/api/v1/worklists/{of.uuid}/items/")
+    client = beginner(of, person)
     answer = post(client, f"/api/v1/worklists/{of.uuid}/readings/", new_reading(one, "unsure", comment="blurred"))
     assert answer.status_code == 201
     assert answer.json()["comment"] == "blurred"
@@ -202,6 +240,7 @@ def test_a_session_without_its_token_is_refused_and_gets_a_fresh_one(of: Any) ->
     person = reader()
     client = Client(enforce_csrf_checks=True)
     client.force_login(person)
+    begin(worklist=of, reader=person)
     csrf = client.get(f"/api/v1/worklists/{of.uuid}/items/").json()["csrf"]
     address, body = f"/api/v1/worklists/{of.uuid}/readings/", new_reading(items(of)[0])
     assert post(client, address, body).status_code == 403
@@ -218,8 +257,7 @@ def test_a_session_without_its_token_is_refused_and_gets_a_fresh_one(of: Any) ->
     ({"comment": "a\0"}, "Null characters are not allowed"),
 ])  # fmt: skip
 def test_a_bad_reading_is_400_with_a_sentence(of: Any, changes: dict[str, Any], sentence: str) -> None:
-    client = signed_in(reader())
-    client.get(f"/api/v1/worklists/{of.uuid}/items/")
+    client = beginner(of, reader())
     answer = post(client, f"/api/v1/worklists/{of.uuid}/readings/", new_reading(items(of)[0]) | changes)
     assert answer.status_code == 400
     assert sentence in answer.content.decode()

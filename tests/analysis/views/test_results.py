@@ -278,7 +278,7 @@ def test_the_evaluation_names_no_film_whose_score_is_hidden(
     both_hats(client)
     text = client.get(page, {"part": "test"}).text
     assert film not in text
-    assert "1 film of test is hidden from you until labelled" in text
+    assert "1 film of test is hidden from you until you have labelled or read it" in text
     assert "hidden from you" not in client.get(page, {"part": "tune"}).text
     moved = client.post(figures_address(evaluation), {"part": "test", "weight": "0.25"})
     assert film not in moved.text
@@ -301,7 +301,7 @@ def test_the_table_leaves_hidden_films_out_and_says_so(client: Client, scored: S
     assert len([row for row in rows if row["image"]]) == 23
     (notice_row,) = [row for row in rows if not row["image"]]
     assert (notice_row["part"], notice_row["fused"]) == ("test", "")
-    assert notice_row["notice"].startswith("1 film of test is hidden from you until labelled")
+    assert notice_row["notice"].startswith("1 film of test is hidden from you until you have labelled or read it")
 
 
 def test_a_film_s_scores_take_the_same_queries_for_any_number(
