@@ -16,6 +16,15 @@ from analysis.statistics.free_response import Froc, froc, peaks
 from analysis.statistics.localisation import Aupro, aupro, pixel_auroc, pointing_game, regions_of_boxes, regions_of_mask
 from analysis.statistics.logistic import cross_fitted_log_odds, patient_folds
 from analysis.statistics.matched_pairs import MatchedPairs, matched_auroc
+from analysis.statistics.multi_reader import (
+    MeanAuroc,
+    MeanDifference,
+    MultiReaderAuroc,
+    MultiReaderDifference,
+    VarianceComponents,
+    multi_reader_auroc,
+    multi_reader_difference,
+)
 from analysis.statistics.partial import Auprc, PartialAuc, auprc, partial_auc
 from analysis.statistics.power import (
     Power,
@@ -58,6 +67,10 @@ __all__ = [
     "Histogram",
     "Kappa",
     "MatchedPairs",
+    "MeanAuroc",
+    "MeanDifference",
+    "MultiReaderAuroc",
+    "MultiReaderDifference",
     "OperatingPoint",
     "PartialAuc",
     "Power",
@@ -72,6 +85,7 @@ __all__ = [
     "Spread",
     "StratifiedAuroc",
     "Subgroup",
+    "VarianceComponents",
     "WorstCases",
     "added_value",
     "auprc",
@@ -97,6 +111,8 @@ __all__ = [
     "holm",
     "krippendorff_alpha",
     "matched_auroc",
+    "multi_reader_auroc",
+    "multi_reader_difference",
     "operating_point",
     "paired_auroc_power",
     "paired_auroc_sample_size",

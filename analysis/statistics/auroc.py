@@ -203,8 +203,8 @@ def clustered_variance(sample: Sample, positive: FloatArray, negative: FloatArra
     patients = int(sample.patients.max()) + 1
     codes10, codes01 = sample.patients[sample.abnormal], sample.patients[~sample.abnormal]
     films10, films01 = len(codes10), len(codes01)
-    from_positive = _sums_by_patient(positive - positive.mean(axis=0), codes10, patients)
-    from_negative = _sums_by_patient(negative - negative.mean(axis=0), codes01, patients)
+    from_positive = sums_by_patient(positive - positive.mean(axis=0), codes10, patients)
+    from_negative = sums_by_patient(negative - negative.mean(axis=0), codes01, patients)
     n10, n01 = sample.positive_patients, sample.negative_patients
     n = len(np.unique(sample.patients))
     s10 = n10 / ((n10 - 1) * films10) * (from_positive**2).sum(axis=0)
@@ -214,7 +214,27 @@ def clustered_variance(sample: Sample, positive: FloatArray, negative: FloatArra
     return np.maximum(variance, 0.0, out=variance)
 
 
-def _sums_by_patient(values: FloatArray, codes: IntArray, patients: int) -> FloatArray:
+def clustered_covariance(sample: Sample, positive: FloatArray, negative: FloatArray) -> FloatArray:
+    """(K, K) covariances of the mean placements from V10 (positives, K) and V01 (negatives, K); the diagonal is
+    `clustered_variance` without the clip at zero. With one film for each patient it is DeLong's matrix.
+    """
+    patients = int(sample.patients.max()) + 1
+    codes10, codes01 = sample.patients[sample.abnormal], sample.patients[~sample.abnormal]
+    from_positive = sums_by_patient(positive - positive.mean(axis=0), codes10, patients) / len(codes10)
+    from_negative = sums_by_patient(negative - negative.mean(axis=0), codes01, patients) / len(codes01)
+    n10, n01 = sample.positive_patients, sample.negative_patients
+    n = len(np.unique(sample.patients))
+    both = from_positive.T @ from_negative
+    covariance: FloatArray = (
+        n10 / (n10 - 1) * (from_positive.T @ from_positive)
+        + n01 / (n01 - 1) * (from_negative.T @ from_negative)
+        + n / (n - 1) * (both + both.T)
+    )
+    return covariance
+
+
+def sums_by_patient(values: FloatArray, codes: IntArray, patients: int) -> FloatArray:
+    """(patients, K) sums of the values (N, K) of each patient code (N,)."""
     sums = np.empty((patients, values.shape[1]))
     for k in range(values.shape[1]):
         sums[:, k] = np.bincount(codes, weights=values[:, k], minlength=patients)
