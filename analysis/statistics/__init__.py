@@ -8,6 +8,7 @@ NaN, and `reason` explains why in a sentence for the user.
 from analysis.statistics.added_value import AddedValue, added_value
 from analysis.statistics.agreement import Alpha, Kappa, cohen_kappa, krippendorff_alpha
 from analysis.statistics.auroc import Auroc, AurocDifference, auroc_interval, bootstrap_auroc, delong, delong_paired
+from analysis.statistics.automation_bias import AutomationBias, Changes, automation_bias
 from analysis.statistics.balance import difference_of_means, difference_of_shares
 from analysis.statistics.cases import WorstCases, worst_cases
 from analysis.statistics.counts import Histogram, OperatingPoint, Proportion, histogram, operating_point, wilson
@@ -46,6 +47,7 @@ from analysis.statistics.rates import (
     threshold_at_sensitivity,
     threshold_at_specificity,
 )
+from analysis.statistics.reader_points import ReaderPoint, reader_points
 from analysis.statistics.roc import RocBand, RocCurve, roc_band, roc_curve
 from analysis.statistics.sampling import SampledRates, sampled_rates
 from analysis.statistics.spread import Spread, spread_over_seeds
@@ -60,6 +62,8 @@ __all__ = [
     "Aupro",
     "Auroc",
     "AurocDifference",
+    "AutomationBias",
+    "Changes",
     "Estimate",
     "Finding",
     "Froc",
@@ -79,6 +83,7 @@ __all__ = [
     "Proportion",
     "Rate",
     "RatesAtTarget",
+    "ReaderPoint",
     "RocBand",
     "RocCurve",
     "SampledRates",
@@ -94,6 +99,7 @@ __all__ = [
     "auroc_power",
     "auroc_sample_size",
     "auroc_variance",
+    "automation_bias",
     "bootstrap_auroc",
     "choose_weight",
     "clustered_rate",
@@ -123,6 +129,7 @@ __all__ = [
     "pointing_game",
     "precision_recall",
     "predictive_values",
+    "reader_points",
     "regions_of_boxes",
     "regions_of_mask",
     "roc_band",
