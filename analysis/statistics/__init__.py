@@ -6,7 +6,7 @@ NaN, and `reason` explains why in a sentence for the user.
 """
 
 from analysis.statistics.added_value import AddedValue, added_value
-from analysis.statistics.agreement import Alpha, Kappa, cohen_kappa, krippendorff_alpha
+from analysis.statistics.agreement import Alpha, Kappa, cohen_kappa, krippendorff_alpha, repeat_kappa
 from analysis.statistics.auroc import Auroc, AurocDifference, auroc_interval, bootstrap_auroc, delong, delong_paired
 from analysis.statistics.automation_bias import AutomationBias, Changes, automation_bias
 from analysis.statistics.balance import difference_of_means, difference_of_shares
@@ -132,6 +132,7 @@ __all__ = [
     "reader_points",
     "regions_of_boxes",
     "regions_of_mask",
+    "repeat_kappa",
     "roc_band",
     "roc_curve",
     "sampled_rates",

@@ -1,10 +1,10 @@
-"""Agreement of readers: Cohen's kappa for two, Krippendorff's alpha for any number of them and missing readings."""
+"""Agreement of readers: Cohen's kappa for two, or for one reader's repeats; Krippendorff's alpha for any number."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ Weights = Literal["none", "linear", "quadratic"]
 Level = Literal["nominal", "ordinal", "interval"]
 
 ENOUGH = 0.9  # share of the resamples that must have an alpha before their percentiles make an interval
+ENOUGH_REPEATS = 30  # films read twice that a reader's agreement with themselves needs
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,25 @@ def cohen_kappa(
         return result(kappa=kappa, error=0.0, observed=observed, expected=expected, reason=reason)
     low, high = max(-1.0, kappa - z * error), min(1.0, kappa + z * error)
     return result(kappa=kappa, error=error, low=low, high=high, observed=observed, expected=expected)
+
+
+def repeat_kappa(
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    weights: Weights = "none",
+    categories: ArrayLike | None = None,
+    confidence: float = 0.95,
+) -> Kappa:
+    """`cohen_kappa` of one reader's first and second reading (N,) of the same films; all numbers are None, with a
+    `reason`, below 30 films that were read twice."""
+    kappa = cohen_kappa(first, second, weights=weights, categories=categories, confidence=confidence)
+    if kappa.films >= ENOUGH_REPEATS:
+        return kappa
+    reason = f"Films read twice: {kappa.films}. The agreement of a reader with themselves needs {ENOUGH_REPEATS}."
+    return replace(
+        kappa, kappa=None, standard_error=None, low=None, high=None, observed=None, expected=None, reason=reason
+    )
 
 
 def krippendorff_alpha(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from analysis.statistics import cohen_kappa, krippendorff_alpha
+from analysis.statistics import cohen_kappa, krippendorff_alpha, repeat_kappa
 from analysis.statistics.agreement import _alphas, _counts_by_film, _film_weights
 
 NAN = math.nan
@@ -237,3 +237,16 @@ def test_alpha_that_is_undefined_or_certain_says_why(readings, alpha, words):
 def test_alpha_refuses_nonsense(readings, settings, words):
     with pytest.raises(ValueError, match=words):
         krippendorff_alpha(readings, **settings)
+
+
+def test_repeats_have_a_kappa_from_thirty_films_on():
+    first, second = make_readings(seed=6, films=31, categories=2)
+    assert repeat_kappa(first, second) == cohen_kappa(first, second)
+    second[4] = NAN
+    assert repeat_kappa(first, second, weights="linear") == cohen_kappa(first, second, weights="linear")
+    first[5] = NAN
+    few = repeat_kappa(first, second)
+    assert (few.kappa, few.standard_error, few.low, few.high, few.observed, few.expected) == (None,) * 6
+    assert few.reason == "Films read twice: 29. The agreement of a reader with themselves needs 30."
+    assert (few.films, few.left_out) == (29, 2)
+    assert repeat_kappa([], []).reason.startswith("Films read twice: 0.")
