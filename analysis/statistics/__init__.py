@@ -17,6 +17,7 @@ from analysis.statistics.free_response import Froc, froc, peaks
 from analysis.statistics.localisation import Aupro, aupro, pixel_auroc, pointing_game, regions_of_boxes, regions_of_mask
 from analysis.statistics.logistic import cross_fitted_log_odds, patient_folds
 from analysis.statistics.matched_pairs import MatchedPairs, matched_auroc
+from analysis.statistics.mrmc_tables import imrmc_table, mrmc_long_table
 from analysis.statistics.multi_reader import (
     MeanAuroc,
     MeanDifference,
@@ -115,8 +116,10 @@ __all__ = [
     "fusion_sweep",
     "histogram",
     "holm",
+    "imrmc_table",
     "krippendorff_alpha",
     "matched_auroc",
+    "mrmc_long_table",
     "multi_reader_auroc",
     "multi_reader_difference",
     "operating_point",
