@@ -31,7 +31,7 @@ _TONE = through(
 
 
 @dataclass(frozen=True)
-class Exposure:
+class FilmProcessing:
     """How a film was exposed and processed.
 
     `quanta` is the mean number of quanta per mm2 in the unattenuated beam over 1000, `scatter` the scatter
@@ -49,10 +49,10 @@ class Exposure:
     marker: tuple[float, float, float]
 
 
-def draw_exposure(rng: np.random.Generator) -> Exposure:
+def draw_exposure(rng: np.random.Generator) -> FilmProcessing:
     """Return a usual exposure, drawn at random."""
     edges = rng.uniform(0.004, 0.035, 4) * (rng.random(4) < 0.3)
-    return Exposure(
+    return FilmProcessing(
         quanta=float(rng.uniform(30, 60)),
         scatter=float(rng.uniform(0.35, 0.55)),
         blur_mm=float(rng.uniform(0.20, 0.28)),
@@ -64,7 +64,7 @@ def draw_exposure(rng: np.random.Generator) -> Exposure:
     )
 
 
-def expose(integral: Floats, lead: Floats, grid: Grid, exposure: Exposure, rng: np.random.Generator) -> Floats:
+def expose(integral: Floats, lead: Floats, grid: Grid, exposure: FilmProcessing, rng: np.random.Generator) -> Floats:
     """Noisy logarithmic signal (h, w) float32: about 0 in open air, 4 behind the spine.
 
     `lead` (h, w) is the share of the beam that passes the marker on the detector, 1 outside the marker.
@@ -81,7 +81,7 @@ def expose(integral: Floats, lead: Floats, grid: Grid, exposure: Exposure, rng: 
     return np.asarray(-np.log(np.maximum(signal, np.float32(1e-4))), np.float32)
 
 
-def process(log: Floats, grid: Grid, exposure: Exposure) -> Floats:
+def process(log: Floats, grid: Grid, exposure: FilmProcessing) -> Floats:
     """Values in 0..1, larger for more attenuation: range compression, a little sharpening, tone curve."""
     broad = broad_blur(log, 22 / grid.pixel_mm)
     flat = log - np.float32(0.16) * (broad - np.float32(2.4))
@@ -91,7 +91,7 @@ def process(log: Floats, grid: Grid, exposure: Exposure) -> Floats:
     return _TONE(np.asarray(placed, np.float32))
 
 
-def quantise(values: Floats, exposure: Exposure) -> NDArray[np.uint16]:
+def quantise(values: Floats, exposure: FilmProcessing) -> NDArray[np.uint16]:
     """12-bit values uint16 (h, w), 0 in the blackened margins and from `LOWEST` to `HIGHEST` elsewhere."""
     stored: NDArray[np.uint16] = np.rint(LOWEST + values * np.float32(HIGHEST - LOWEST)).astype(np.uint16)
     np.clip(stored, LOWEST, HIGHEST, out=stored)
@@ -99,7 +99,7 @@ def quantise(values: Floats, exposure: Exposure) -> NDArray[np.uint16]:
     return stored
 
 
-def _shuttered(shape: tuple[int, ...], exposure: Exposure) -> Mask:
+def _shuttered(shape: tuple[int, ...], exposure: FilmProcessing) -> Mask:
     h, w = shape
     across = (np.arange(w) + 0.5)[None, :] / w
     down = (np.arange(h) + 0.5)[:, None] / h
@@ -117,7 +117,7 @@ def _shuttered(shape: tuple[int, ...], exposure: Exposure) -> Mask:
     return hidden
 
 
-def add_marker(lead: Floats, size: int, exposure: Exposure) -> None:
+def add_marker(lead: Floats, size: int, exposure: FilmProcessing) -> None:
     """Put a lead letter L in the upper corner on the patient's left of `lead`, a film of `size` pixels a side."""
     cx, cy, turn = exposure.marker
     reach = 0.04

@@ -16,7 +16,7 @@ from portal.imaging.phantom.film import (
     FULL,
     LUNG_AIR,
     MU_WATER,
-    Exposure,
+    FilmProcessing,
     add_marker,
     draw_exposure,
     expose,
@@ -151,7 +151,7 @@ def _stored(stored: NDArray[np.uint16], photometric: str) -> NDArray[np.uint16]:
     return (FULL - stored).astype(np.uint16) if photometric == "MONOCHROME1" else stored
 
 
-def _facts(size: int, photometric: str, exposure: Exposure) -> PixelFacts:
+def _facts(size: int, photometric: str, exposure: FilmProcessing) -> PixelFacts:
     black = FULL if photometric == "MONOCHROME1" else 0
     return PixelFacts(
         rows=size,
