@@ -55,7 +55,8 @@ def begin_reading(page: Page, address: str) -> None:
     page.goto(address)
     button = page.get_by_role("button", name="Begin", exact=True)
     if button.count():
-        button.click()
+        with page.expect_navigation():
+            button.click()
 
 
 def wait_for_film(page: Page, place: int) -> None:
