@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from analysis.models import Reading, Verdict
-from portal.labels.events import CHUNK, resolve
+from portal.labels.events import CHUNK
+from portal.labels.resolving import resolve
 from portal.models import Image, LabelEvent, LabelSource, LabelValue
 
 RANKS = (LabelSource.ADJUDICATION, LabelSource.READER, LabelSource.IMPORT)

@@ -12,7 +12,8 @@ import numpy as np
 
 from analysis import statistics
 from analysis.sections.attributes import GROUPS, SEXES, UNKNOWN, scanner
-from portal.labels.events import Label, labels_at
+from portal.labels.events import labels_at
+from portal.labels.resolving import Label
 from portal.models import Image, LabelSource, Part, QuarantinedFile, Split, SplitImage
 
 COMPARED_WITH = Part.FIT

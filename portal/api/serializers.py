@@ -70,7 +70,12 @@ class LabelRequest(serializers.Serializer[None]):
 
     images = serializers.ListField(child=serializers.UUIDField(), min_length=1, max_length=5000)
     value = serializers.CharField(max_length=8)
-    findings = serializers.ListField(child=serializers.CharField(max_length=100), default=list)
+    findings = serializers.ListField(
+        child=serializers.CharField(max_length=100),
+        required=False,
+        help_text="Without it, a film whose label has this value already keeps its findings; an empty list states that "
+        "there are none.",
+    )
     reason = serializers.CharField(max_length=500, default="", allow_blank=True)
     seen = serializers.DictField(
         child=serializers.IntegerField(min_value=0),

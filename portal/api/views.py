@@ -24,6 +24,7 @@ from portal.api.serializers import (
     SplitSerializer,
 )
 from portal.labels.events import InvalidLabel, LabelChange, label_as_seen
+from portal.labels.losses import losses_of, words_of
 from portal.models import Cohort, CohortImage, Dataset, Image, QueueImage, ScreeningQueue, Split
 from portal.people.access import get_visible, visible
 from portal.people.signed_in import person
@@ -145,7 +146,8 @@ class QueueImages(generics.ListAPIView[QueueImage]):
 class LabelFilms(APIView):
     @extend_schema(request=LabelRequest, responses={201: dict, 409: dict})
     def post(self, request: Request) -> Response:
-        """Label films in a single act. 409 if another person has changed every film since it was `seen`."""
+        """Label films in a single act. 409 if another person has changed every film since it was `seen`. `gone` names,
+        by film, the findings and boxes of earlier labels that no longer count; `note` says it in a sentence."""
         serializer = LabelRequest(data=request.data)
         serializer.is_valid(raise_exception=True)
         data: dict[str, Any] = serializer.validated_data
@@ -158,7 +160,7 @@ class LabelFilms(APIView):
             outcome = label_as_seen(
                 images=films,
                 seen=_events_seen(films, data.get("seen")),
-                change=LabelChange(value=data["value"], findings=data["findings"], reason=data["reason"]),
+                change=LabelChange(value=data["value"], findings=data.get("findings"), reason=data["reason"]),
                 act=data.get("act") or uuid4(),
                 author=person(request),
                 site=films[0].dataset.site,
@@ -166,7 +168,14 @@ class LabelFilms(APIView):
         except InvalidLabel as error:
             raise ValidationError({"detail": str(error)}) from error
         changed = [film.uuid for film in films if film.pk in outcome.changed]
-        response = {"act": str(outcome.act), "films": len(outcome.labelled), "changed": changed}
+        losses = losses_of(outcome.act)
+        response = {
+            "act": str(outcome.act),
+            "films": len(outcome.labelled),
+            "changed": changed,
+            "gone": {str(film.uuid): losses[film.pk].to_json() for film in films if film.pk in losses},
+            "note": words_of(losses.values()),
+        }
         return Response(response, status=status.HTTP_201_CREATED if outcome.labelled else status.HTTP_409_CONFLICT)
 
 

@@ -15,10 +15,12 @@ from portal.labels.events import (
     append,
     changed_by_others,
     check,
+    events_by_film,
     hold,
     label_as_seen,
-    resolve,
+    new_event,
 )
+from portal.labels.resolving import resolve
 from portal.models import Adjudication, Image, LabelEvent, LabelSource, Site, User
 from portal.people import audit
 from portal.people.access import may, require
@@ -68,17 +70,18 @@ def differs(image: Image, change: LabelChange, author: User) -> bool:
 def adjudicate(
     *, image: Image, change: LabelChange, author: User, site: Site, act: uuid.UUID | None = None
 ) -> Adjudication:
-    """Settle the differing labels of a film by a single event that overrides them all."""
+    """Settle the differing labels of a film by a single event that overrides them all. Findings and boxes that the
+    adjudicator does not state are those of the label that they confirm, or of the side that they take."""
     require(author, "adjudicate labels", site)
     with transaction.atomic():
         hold([image.pk])
         active = image.label_events.filter(
             source=LabelSource.READER, reverts__isnull=True, reverted_by__isnull=True
         ).order_by("pk")
-        event = LabelEvent(
+        event = new_event(
             image=image,
-            value=change.value,
-            findings=list(change.findings),
+            change=change,
+            earlier=events_by_film([image.pk])[image.pk],
             author=author,
             source=LabelSource.ADJUDICATION,
             reason=change.reason or DEFAULT_REASON,
@@ -99,7 +102,7 @@ def adjudicate(
             site=site,
             actor=author,
             target=image,
-            after={"value": change.value, "findings": list(change.findings), "settles": settled},
+            after={"value": change.value, "findings": event.findings, "settles": settled},
             reason=event.reason,
         )
     return adjudication

@@ -1,8 +1,7 @@
-"""Labels: append events, derive the current label, undo an act.
+"""Labels: append events, keep the current label of each film, undo an act.
 
-The label of a film is the adjudicated label; without one, the label on which its readers agree; without one, the
-imported label. Readers who differ make it unresolved. An author's later event replaces their earlier one, and a
-reverted event does not count.
+A label that leaves the value as it is keeps the findings and boxes that it does not state (portal.labels.resolving).
+With another value they no longer count, and portal.labels.losses says which.
 """
 
 import uuid
@@ -10,11 +9,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from portal.labels.resolving import Label, carried, resolve
 from portal.models import CurrentLabel, Image, LabelEvent, LabelSource, LabelValue, ScreeningQueue, Site, User
 from portal.people import audit
 from portal.people.access import require
@@ -26,28 +27,6 @@ NAMED = 3  # films named in the description of an act
 
 class InvalidLabel(Exception):
     """The message is shown to the user."""
-
-
-@dataclass(frozen=True)
-class Label:
-    value: str  # a LabelValue, or CurrentLabel.UNRESOLVED
-    findings: tuple[str, ...]
-    source: str  # the LabelSource of the label; blank when unresolved
-
-
-def resolve(events: Sequence[LabelEvent]) -> Label | None:
-    """Return the label that follows from the `events` of one film, oldest first; None if all of them are reverted."""
-    reverted = {event.reverts_id for event in events if event.reverts_id}
-    active = [event for event in events if event.value and event.pk not in reverted]
-    for source in (LabelSource.ADJUDICATION, LabelSource.READER, LabelSource.IMPORT):
-        by_author = {event.author_id: event for event in active if event.source == source}
-        if not by_author:
-            continue
-        latest = max(by_author.values(), key=lambda event: (event.created_at, event.pk))
-        if source == LabelSource.READER and len({event.value for event in by_author.values()}) > 1:
-            return Label(CurrentLabel.UNRESOLVED, (), "")
-        return Label(latest.value, tuple(latest.findings), source)
-    return None
 
 
 def labels_at(image_ids: Iterable[int], cutoff: datetime) -> dict[int, Label]:
@@ -67,10 +46,12 @@ def _labels(ids: list[int], counted: QuerySet[LabelEvent]) -> dict[int, Label]:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelChange:
-    """The label to give to films."""
+    """The label to give to films. Findings or boxes that are None are not stated: those of the film's label are kept
+    if its value is the same. An empty list states that there are none."""
 
     value: str
-    findings: Sequence[str] = ()
+    findings: Sequence[str] | None = None
+    boxes: Sequence[Mapping[str, Any]] | None = None  # in original pixels, of a single film
     reason: str = ""
 
 
@@ -132,20 +113,32 @@ def check(*, images: Sequence[Image], change: LabelChange, author: User, site: S
     require(author, "label films", site)
     if change.value not in LabelValue.values:
         raise InvalidLabel(f"The label {change.value!r} is unknown; use one of {', '.join(LabelValue.values)}.")
-    unusable = [finding for finding in change.findings if not finding.strip() or "|" in finding]
+    findings = change.findings or ()
+    unusable = [finding for finding in findings if not finding.strip() or "|" in finding]
     if unusable:
         raise InvalidLabel(f"The finding {unusable[0]!r} is blank or contains '|'; enter each finding separately.")
-    if any("\0" in text for text in (change.reason, *change.findings)):  # PostgreSQL does not store NUL in text
+    if any("\0" in text for text in (change.reason, *findings)):  # PostgreSQL does not store NUL in text
         raise InvalidLabel("The reason or a finding contains a NUL character; remove it.")
-    unknown = [finding for finding in change.findings if site.findings and finding not in [*site.findings, BAD_QUALITY]]
-    if unknown:
+    unknown = [finding for finding in findings if site.findings and finding not in [*site.findings, BAD_QUALITY]]
+    new = sorted(set(unknown) - _findings_of_all(images)) if unknown else []  # a film may keep a finding that it has
+    if new:
         raise InvalidLabel(
-            f"{unknown[0]!r} is not among the findings of {site.name}; use one of {', '.join(site.findings)}, "
+            f"{new[0]!r} is not among the findings of {site.name}; use one of {', '.join(site.findings)}, "
             "or ask a manager to add it."
         )
     strangers = [image for image in images if image.dataset.site_id != site.pk]
     if strangers:
         raise InvalidLabel("A film belongs to another site; label the films of one site at a time.")
+
+
+def _findings_of_all(images: Sequence[Image]) -> set[str]:
+    """The findings that the current label of every one of the films has."""
+    ids = [image.pk for image in images]
+    held: list[set[str]] = []
+    for start in range(0, len(ids), CHUNK):
+        labels = CurrentLabel.objects.filter(image_id__in=ids[start : start + CHUNK])
+        held += [set(findings) for findings in labels.values_list("findings", flat=True)]
+    return set.intersection(*held) if held and len(held) == len(set(ids)) else set()
 
 
 def _write(
@@ -158,29 +151,56 @@ def _write(
     queue: ScreeningQueue | None = None,
     skipped: int = 0,
 ) -> None:
+    events = events_by_film([image.pk for image in images])
     append(
         [
-            LabelEvent(
+            new_event(
                 image=image,
-                value=change.value,
-                findings=list(change.findings),
+                change=change,
+                earlier=events[image.pk],
                 author=author,
                 source=LabelSource.READER,
-                reason=change.reason,
                 batch=act,
                 queue=queue,
             )
             for image in images
         ]
     )
-    after = {"value": change.value, "findings": list(change.findings), "films": len(images), "act": str(act)}
+    after: dict[str, Any] = {"value": change.value, "films": len(images), "act": str(act)}
+    stated = {} if change.findings is None else {"findings": list(change.findings)}
     audit.record(
         verb="label films",
         site=site,
         actor=author,
-        after=after | ({"left to others": skipped} if skipped else {}),
+        after=after | stated | ({"left to others": skipped} if skipped else {}),
         reason=change.reason,
     )
+
+
+def new_event(
+    *, image: Image, change: LabelChange, earlier: Sequence[LabelEvent], author: User, source: str, **fields: Any
+) -> LabelEvent:
+    """Return the event of a change, with the findings and boxes that it takes from the `earlier` events of the film."""
+    kept = carried(earlier, change.value, author)
+    return LabelEvent(
+        image=image,
+        value=change.value,
+        findings=list(kept.findings if change.findings is None else change.findings),
+        boxes=[dict(box) for box in (kept.boxes if change.boxes is None else change.boxes)],
+        author=author,
+        source=source,
+        **{"reason": change.reason, **fields},
+    )
+
+
+def events_by_film(ids: Sequence[int]) -> dict[int, list[LabelEvent]]:
+    """Return all events of each film, oldest first; a film without events has an empty list."""
+    events: dict[int, list[LabelEvent]] = {image_id: [] for image_id in ids}
+    for start in range(0, len(ids), CHUNK):
+        of_chunk = LabelEvent.objects.filter(image_id__in=ids[start : start + CHUNK]).defer("reason")
+        for event in of_chunk.order_by("created_at", "pk"):
+            events[event.image_id].append(event)
+    return events
 
 
 def undo(*, act: uuid.UUID, author: User, site: Site) -> int:

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET
 
 from portal.imaging.film import Film, PixelFacts, preview, unpack
 from portal.intake import film_files
+from portal.labels.boxes import boxes_shown
 from portal.labels.keys import commands_of
 from portal.models import Image, Split
 from portal.people.access import get_visible, visible
@@ -81,11 +82,7 @@ def facts(request: SignedInRequest, uuid: UUID) -> JsonResponse:
 def boxes(request: SignedInRequest, uuid: UUID) -> JsonResponse:
     """The boxes of each author's latest label event that is not reverted, in original pixels."""
     film = get_visible(Image.objects.all(), request.user, uuid)
-    events = film.label_events.filter(reverts__isnull=True, reverted_by__isnull=True).order_by("created_at", "pk")
-    latest = {event.author_id: event for event in events}
-    return JsonResponse(
-        {"boxes": [{**box, "source": event.source} for event in latest.values() for box in event.boxes]}
-    )
+    return JsonResponse({"boxes": boxes_shown(film.label_events.order_by("created_at", "pk"))})
 
 
 @require_GET

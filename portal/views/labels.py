@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from portal.labels.disagreements import ChangedAgain, may_settle, merge
 from portal.labels.events import InvalidLabel, LabelChange, Labelled, label_as_seen, last_act, undo
+from portal.labels.losses import losses_of, words_of
 from portal.models import Image, LabelEvent, ScreeningQueue, Site
 from portal.people.access import get_visible, require, visible
 from portal.people.signed_in import SignedInRequest
@@ -55,10 +56,12 @@ def _refuse_another_person(view: View) -> View:
 @require_POST
 @_refuse_another_person
 def label(request: SignedInRequest) -> JsonResponse:
-    """Label films. Fields: `image` (repeated) and `value`; optional: `finding` (repeated), `reason`, `seen` (for each
+    """Label films. Fields: `image` (repeated) and `value`; optional: `finding` (repeated; a single blank one states
+    that there is none, and without the field a film keeps its findings if its value stays), `reason`, `seen` (for each
     film, the number of its events when the person saw it), `act` (a UUID chosen by the page, so that it can send the
     act again), `queue` (in which the film was seen) and `position` (where the person continues in it). Responds with
-    409 if another person has changed every film in the meantime."""
+    what no longer counts (`gone` by film, `note` as a sentence), and with 409 if another person has changed every film
+    in the meantime."""
     try:
         films = _films(request)
         queue = _queue(request, films)
@@ -86,6 +89,7 @@ def _respond(request: SignedInRequest, outcome: Labelled) -> JsonResponse:
         "act": str(outcome.act),
         "labels": _labels_now(outcome.labelled),
         "changed": _changed(request, outcome.changed),
+        **_gone(outcome.act),
     }
     if outcome.labelled:
         return JsonResponse(response)
@@ -102,12 +106,13 @@ def merge_label(request: SignedInRequest) -> JsonResponse:
         if len(films) != 1:
             raise _Refused(f"The request names {len(films)} films; merge one film at a time.")
         film = films[0]
+        act = _uuid_field(request, "act") or uuid.uuid4()
         merge(
             image=film,
             choice=request.POST.get("choice", ""),
             change=_requested_change(request),
             seen=_events_seen(request, films)[film.pk],
-            act=_uuid_field(request, "act") or uuid.uuid4(),
+            act=act,
             author=request.user,
             site=film.dataset.site,
         )
@@ -118,7 +123,7 @@ def merge_label(request: SignedInRequest) -> JsonResponse:
     except ChangedAgain:
         sentence = "The film has been labelled again in the meantime; check the newest label."
         return JsonResponse({"error": sentence, "changed": _changed(request, [film.pk])}, status=409)
-    return JsonResponse({"act": request.POST.get("act", ""), "labels": _labels_now([film.pk]), "changed": {}})
+    return JsonResponse({"act": str(act), "labels": _labels_now([film.pk]), "changed": {}, **_gone(act)})
 
 
 def _films(request: SignedInRequest) -> list[Image]:
@@ -147,9 +152,10 @@ def _events_seen(request: SignedInRequest, films: Sequence[Image]) -> dict[int, 
 
 
 def _requested_change(request: SignedInRequest) -> LabelChange:
+    findings = [text[:100] for text in request.POST.getlist("finding")]
     return LabelChange(
         value=request.POST.get("value", ""),
-        findings=[text[:100] for text in request.POST.getlist("finding")],
+        findings=None if not findings else [] if findings == [""] else findings,
         reason=request.POST.get("reason", "")[:500],
     )
 
@@ -208,6 +214,14 @@ def _labels_now(ids: Sequence[int]) -> dict[str, dict[str, Any]]:
         str(film.uuid): {"value": value or "", "findings": findings or [], "seen": events}
         for film, value, findings, events in _with_labels(Image.objects.filter(pk__in=ids))
     }
+
+
+def _gone(act: UUID) -> dict[str, Any]:
+    """The findings and boxes that no longer count after the act, by film UUID, and as a sentence."""
+    losses = losses_of(act)
+    addresses = Image.objects.filter(pk__in=losses).values_list("pk", "uuid") if losses else []
+    gone = {str(address): losses[image_id].to_json() for image_id, address in addresses}
+    return {"gone": gone, "note": words_of(losses.values())}
 
 
 def _with_labels(films: QuerySet[Image]) -> list[tuple[Image, str | None, list[str] | None, int]]:

@@ -10,6 +10,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
+from portal.labels.boxes import boxes_shown
 from portal.labels.keys import commands_of
 from portal.models import Cohort, Dataset, Image, LabelEvent, QueueImage, QueuePlace, ScreeningQueue, Site, Split
 from portal.people.access import get_visible, may
@@ -95,7 +96,9 @@ def queue_films(request: SignedInRequest, uuid: UUID) -> JsonResponse:
     queue = _queue(request, uuid)
     position = _number(request, "from", default=1, high=queue.films)
     count = _number(request, "count", default=12, high=FILMS_AT_ONCE)
-    events = LabelEvent.objects.order_by("created_at", "pk").only("image", "author", "boxes", "reverts", "source")
+    events = LabelEvent.objects.order_by("created_at", "pk").only(
+        "image", "author", "boxes", "created_at", "reverts", "source"
+    )
     members = screening_queues.films_from(queue, position=position, count=count).prefetch_related(
         Prefetch("image__label_events", events)
     )
@@ -131,20 +134,13 @@ def _film(member: QueueImage) -> dict[str, Any]:
             "seen": len(events),
         },
         "boxes": reverse("portal:queue-boxes", args=[member.queue.uuid, film.uuid])
-        if member.outline or _boxes(events)
+        if member.outline or boxes_shown(events)
         else None,
         "page": reverse("portal:image", args=[film.uuid]),
         "facts": reverse("portal:image-facts", args=[film.uuid]),
         "pixels": reverse("portal:image-pixels", args=[film.uuid]),
         "preview": reverse("portal:image-preview", args=[film.uuid]),
     }
-
-
-def _boxes(events: list[LabelEvent]) -> list[dict[str, Any]]:
-    """The boxes of each author's latest event that is not reverted."""
-    reverted = {event.reverts_id for event in events if event.reverts_id}
-    latest = {event.author_id: event for event in events if not event.reverts_id and event.pk not in reverted}
-    return [{**box, "source": event.source} for event in latest.values() for box in event.boxes]
 
 
 @require_GET
@@ -156,7 +152,7 @@ def queue_boxes(request: SignedInRequest, uuid: UUID, image: UUID) -> JsonRespon
         raise Http404("No such film in this queue.")
     events = list(member.image.label_events.order_by("created_at", "pk"))
     outline = [{**box, "finding": "least normal region", "source": "outline"} for box in member.outline]
-    return JsonResponse({"boxes": [*_boxes(events), *outline]})
+    return JsonResponse({"boxes": [*boxes_shown(events), *outline]})
 
 
 @require_POST

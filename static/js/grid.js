@@ -115,8 +115,9 @@ function label({ value, finding }) {
   if (!chosen.length) return;
   const findings = picks().filter((box) => box.checked).map((box) => box.value);
   if (finding) findings.push(finding);
+  const stated = findings.length ? findings : null; // nothing ticked: the films keep what they have
   const images = chosen.map((place) => ({ image: place.dataset.image, seen: Number(place.dataset.seen) }));
-  acts.push(outbox.label({ images, value, findings, reason: comment?.value.trim() ?? "" }));
+  acts.push(outbox.label({ images, value, findings: stated, reason: comment?.value.trim() ?? "" }));
   for (const box of picks()) box.checked = false;
   if (comment) comment.value = "";
   if (!grid) return;
@@ -155,7 +156,7 @@ function onSaved({ detail: { act, answer } }) {
   show({ ...answer.labels, ...answer.changed });
   const done = Object.keys(answer.labels);
   if (act.kind === "undo") return saved.note(`Undone: the label of ${films(done.length)} taken back`);
-  const words = `Saved: ${films(done.length)} ${act.value}`;
+  const words = [`Saved: ${films(done.length)} ${act.value}`, answer.note?.replace(/\.$/, "")].filter(Boolean).join(". ");
   if (!changed.length) return saved.note(words);
   for (const tile of tiles) choose(tile, changed.includes(tile.dataset.image));
   showChosen();

@@ -111,7 +111,7 @@ function describe(film) {
   byId("film-view").textContent = film.view || "view unknown";
   byId("film-warning").textContent = film.warning;
   describeLabel(film);
-  pick([]);
+  offer(film.label.findings);
   if (byId("comment")) byId("comment").value = "";
 }
 
@@ -139,23 +139,45 @@ window.addEventListener("pagehide", sendPlace);
 
 // Labels
 
+const listed = [...root.querySelectorAll("#findings label")];
+let isEdited = false; // whether the findings were changed by hand; if not, a confirmed label keeps those that it has
+
 function picked() {
   return [...root.querySelectorAll("#findings input:checked")].map((box) => box.value);
 }
 
-function pick(findings) {
-  for (const box of root.querySelectorAll("#findings input")) box.checked = findings.includes(box.value);
+// The film's findings are ticked; one that is not in the site's list gets a line of its own.
+function offer(findings) {
+  isEdited = false;
+  const list = byId("findings");
+  if (!list) return;
+  const names = listed.map((line) => line.querySelector("input").value);
+  const others = findings.filter((finding) => !names.includes(finding)).map(lineOf);
+  for (const line of list.querySelectorAll("label")) if (!listed.includes(line)) line.remove();
+  list.append(...others);
+  for (const box of list.querySelectorAll("input")) box.checked = findings.includes(box.value);
 }
+
+function lineOf(finding) {
+  const line = document.createElement("label");
+  const box = Object.assign(document.createElement("input"), { type: "checkbox", className: "form-check-input", value: finding });
+  line.append(box, ` ${finding}`);
+  return line;
+}
+
+byId("findings")?.addEventListener("change", () => (isEdited = true));
 
 function label({ value, finding }) {
   if (!current) return saved.note("Not labelled: the film is not on the screen yet");
   const film = current;
-  const findings = [...picked(), ...(finding ? [finding] : [])];
+  const kept = isEdited ? picked() : value === film.label.value ? film.label.findings : [];
+  const findings = finding ? [...new Set([...kept, finding])] : kept;
+  const stated = isEdited || finding ? findings : null;
   const reason = byId("comment").value.trim();
   const images = [{ image: film.image, seen: film.label.seen }];
   placeToNote = 0;
   const at = { queue: root.dataset.queue, position: film.position + 1 };
-  acts.push({ act: outbox.label({ images, value, findings, reason, ...at }), film, before: film.label });
+  acts.push({ act: outbox.label({ images, value, findings: stated, reason, ...at }), film, before: film.label });
   film.label = { ...film.label, value, findings };
   pace();
   go(film.position + 1, { isNoted: true });
@@ -177,10 +199,10 @@ function undo() {
   go(last.film.position);
 }
 
-// Enter goes to the next film; if findings are picked, it labels this film abnormal first.
+// Enter goes to the next film; if findings were picked, it labels this film abnormal first.
 function next() {
   const abnormal = root.querySelector("[data-command=abnormal]");
-  if (bar && current && picked().length && abnormal) return label(abnormal.dataset);
+  if (bar && current && isEdited && abnormal) return label(abnormal.dataset);
   go(wanted + 1);
 }
 
@@ -208,7 +230,7 @@ listenToKeys(
   (key, event) => {
     if (key in moves && !event.shiftKey) return moves[key](), true;
     const box = root.querySelector(`[data-pick="${CSS.escape(key)}"]`);
-    if (box) return (box.checked = !box.checked), true;
+    if (box) return (box.checked = !box.checked), (isEdited = true), true;
     if (/^[1-9]$/.test(key) && bar) return true; // no finding has this number; the viewer must not get the key either
     const button = document.querySelector(`[data-command][data-key="${CSS.escape(key)}"]`);
     if (!button || (event.shiftKey && key !== "?")) return false;
@@ -235,13 +257,16 @@ const login = outbox ? new LoginDialog(outbox, bar.dataset.loginUrl) : null;
 const previewOf = (image) => `/images/${image}/preview`;
 if (outbox) {
   new MergeDialog(outbox, previewOf);
-  outbox.addEventListener("saved", ({ detail: { answer } }) => {
+  outbox.addEventListener("saved", ({ detail: { act, answer } }) => {
+    if (answer.note) saved.note(`Saved as ${act.value}. ${answer.note}`);
     for (const film of films.values()) {
       const now = answer.labels?.[film.image];
       if (!now) continue;
       const later = [...outbox.unsaved.keys()].includes(film.image);
       film.label = later ? { ...film.label, seen: now.seen } : now;
-      if (current === film || wanted === film.position) describeLabel(film);
+      if (current !== film && wanted !== film.position) continue;
+      describeLabel(film);
+      if (!isEdited) offer(film.label.findings);
     }
   });
   outbox.addEventListener("renewed", () => {

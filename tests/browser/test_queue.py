@@ -113,6 +113,34 @@ def test_findings_are_picked_by_number_and_enter_saves_them(open_queue: Callable
     assert list(events) == [("abnormal", ["effusion"]), ("unsure", ["effusion"])]
 
 
+def test_a_label_is_confirmed_without_losing_its_finding(open_queue: Callable[..., Page], kim: User) -> None:
+    of = factories.dataset()
+    films = factories.films(of, unlabelled=2)
+    for film in films:
+        box = {"x": 2, "y": 3, "width": 5, "height": 6, "finding": "nodule"}
+        factories.event(film, "abnormal", findings=["effusion", "nodule"], boxes=[box])
+    queue = queue_films(
+        site=of.site, name="May", images=of.images.all(), author=kim, source="Normals", order="imported"
+    )
+    page = open_queue(queue=queue)
+    ticked = page.locator("#findings label:has(input:checked)")
+    expect(ticked).to_have_count(2)
+    page.keyboard.press("s")
+    wait_for_film(page, 2)
+    wait_until_saved(page)
+    event = films[0].label_events.latest("pk")
+    assert (event.author, event.findings, len(event.boxes)) == (kim, ["effusion", "nodule"], 1)
+    page.keyboard.press("a")
+    expect(page.locator("#saved")).to_contain_text(
+        "Saved as normal. The findings effusion, nodule and 1 box of the earlier label no longer count"
+    )
+    page.keyboard.press("z")
+    wait_for_film(page, 2)
+    expect(ticked).to_have_count(2)
+    wait_until_saved(page)
+    assert values() == ["abnormal", "abnormal"]
+
+
 def test_a_comment_is_typed_without_labelling(open_queue: Callable[..., Page]) -> None:
     page = open_queue()
     page.keyboard.press("c")

@@ -77,9 +77,11 @@ export class Outbox extends EventTarget {
     return this.#paused || this.#acts.find((act) => act.fault)?.fault || this.#acts.find((act) => act.trouble)?.trouble || "";
   }
 
-  // images: [{image, seen}]; `position`: the person's next place in the queue
-  label({ images, value, findings = [], reason = "", queue = "", position = 0 }) {
-    return this.#add({ kind: "label", images, value, findings, reason, queue, position });
+  // images: [{image, seen}]; `findings`: null where none are stated, so that a film keeps those it has if its value stays;
+  // an empty list states that there are none; `position`: the person's next place in the queue
+  label({ images, value, findings = null, reason = "", queue = "", position = 0 }) {
+    const statesNone = findings?.length === 0;
+    return this.#add({ kind: "label", images, value, findings: findings ?? [], statesNone, reason, queue, position });
   }
 
   // Undoes an act; one that has not been sent yet is dropped.
@@ -215,7 +217,7 @@ function fieldsOf(act) {
     ...(act.choice ? [["choice", act.choice]] : []),
     ...(act.queue ? [["queue", act.queue]] : []),
     ...(act.position && !act.isDraft ? [["position", String(act.position)]] : []), // a draft is sent late: the person has moved on
-    ...act.findings.map((finding) => ["finding", finding]),
+    ...(act.statesNone ? [""] : act.findings).map((finding) => ["finding", finding]),
     ...act.images.flatMap(({ image, seen }) => [["image", image], ["seen", String(seen)]]),
   ];
 }

@@ -170,6 +170,17 @@ def test_an_invalid_request_names_the_fault(curator: Client, of: Dataset, data: 
     assert not LabelEvent.objects.exists()
 
 
+def test_findings_that_are_not_sent_are_kept_and_an_empty_list_removes_them(curator: Client, of: Dataset) -> None:
+    film = factories.film(of)
+    factories.event(film, "abnormal", findings=["nodule"], boxes=[{"x": 1, "y": 2, "width": 3, "height": 4}])
+    kept = send(curator, film).json()
+    assert (kept["gone"], kept["note"], CurrentLabel.objects.get().findings) == ({}, "", ["nodule"])
+    cleared = send(curator, film, findings=[]).json()
+    assert cleared["gone"] == {str(film.uuid): {"findings": ["nodule"], "boxes": 0}}
+    assert cleared["note"] == "The finding nodule of the earlier label no longer counts; undo brings it back."
+    assert send(curator, film, value="normal").json()["gone"] == {str(film.uuid): {"findings": [], "boxes": 1}}
+
+
 def test_one_unknown_film_labels_none(curator: Client, of: Dataset) -> None:
     assert send(curator, factories.film(of), uuid.uuid4()).status_code == 404
     assert not LabelEvent.objects.exists()

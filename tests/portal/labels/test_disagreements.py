@@ -174,6 +174,21 @@ def test_an_unknown_choice_is_refused(film: Image, ann: User) -> None:
         settle(film, "both", "normal", ann, seen=1)
 
 
+BOX = {"x": 2.0, "y": 3.0, "width": 5.0, "height": 6.0, "finding": "nodule"}
+
+
+def test_mine_keeps_the_findings_and_boxes_of_the_side_it_takes(film: Image, ann: User, ben: User) -> None:
+    judge = factories.user("judge", Role.CURATOR, Role.ADJUDICATOR)
+    factories.event(film, "abnormal", ann, findings=["nodule"], boxes=[BOX])
+    assert settle(film, "mine", "abnormal", ben, seen=2) is None  # agrees: a second label
+    assert film.label_events.latest("pk").boxes == [BOX]
+    factories.event(film, "normal", factories.curator("cho"))
+    settle(film, "mine", "abnormal", judge, seen=4)
+    event = film.label_events.latest("pk")
+    assert (event.source, event.findings, event.boxes) == ("adjudication", ["nodule"], [BOX])
+    assert CurrentLabel.objects.get(image=film).findings == ["nodule"]
+
+
 # Interleavings --------------------------------------------------------------------------------------------------
 
 

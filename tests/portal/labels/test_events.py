@@ -14,15 +14,14 @@ from django.utils import timezone
 
 from portal.labels.events import (
     InvalidLabel,
-    Label,
     LabelAct,
     LabelChange,
     label_as_seen,
     labels_at,
     last_act,
-    resolve,
     undo,
 )
+from portal.labels.resolving import Label, resolve
 from portal.models import (
     Adjudication,
     AuditEvent,

@@ -161,8 +161,60 @@ def test_labelling_takes_a_constant_number_of_queries(
     curator: Client, of: Dataset, films: int, django_assert_max_num_queries: Any
 ) -> None:
     chosen = factories.films(of, unlabelled=films)
-    with django_assert_max_num_queries(19):
+    with django_assert_max_num_queries(23):
         send(curator, *chosen)
+
+
+# what is kept and what goes --------------------------------------------------------------------------------------
+
+BOX = {"x": 2.0, "y": 3.0, "width": 5.0, "height": 6.0, "finding": "nodule"}
+
+
+@pytest.fixture
+def nodule(of: Dataset) -> Image:
+    film = factories.film(of)
+    factories.event(film, "abnormal", findings=["nodule"], boxes=[BOX])
+    return film
+
+
+def test_a_confirmed_label_keeps_findings_and_boxes(curator: Client, nodule: Image) -> None:
+    for _ in range(2):
+        answer = send(curator, nodule, value="abnormal").json()
+        assert answer["labels"][str(nodule.uuid)]["findings"] == ["nodule"]
+        assert (answer["gone"], answer["note"]) == ({}, "")
+        assert nodule.label_events.latest("pk").boxes == [BOX]
+
+
+def test_a_changed_label_says_what_goes(curator: Client, nodule: Image) -> None:
+    answer = send(curator, nodule, value="normal").json()
+    assert answer["gone"] == {str(nodule.uuid): {"findings": ["nodule"], "boxes": 1}}
+    assert answer["note"] == (
+        "The finding nodule and 1 box of the earlier label no longer count; undo brings them back."
+    )
+    back = take_back(curator, act=answer["act"]).json()["labels"][str(nodule.uuid)]
+    assert (back["value"], back["findings"]) == ("abnormal", ["nodule"])
+
+
+def test_a_single_blank_finding_states_that_there_is_none(curator: Client, nodule: Image) -> None:
+    answer = send(curator, nodule, value="abnormal", finding=[""]).json()
+    assert answer["labels"][str(nodule.uuid)]["findings"] == []
+    assert answer["gone"] == {str(nodule.uuid): {"findings": ["nodule"], "boxes": 0}}
+
+
+def test_a_film_may_keep_a_finding_that_the_site_does_not_list(curator: Client, nodule: Image) -> None:
+    nodule.dataset.site.findings = ["effusion"]
+    nodule.dataset.site.save()
+    answer = send(curator, nodule, value="abnormal", finding=["nodule", "effusion"])
+    assert answer.json()["labels"][str(nodule.uuid)]["findings"] == ["nodule", "effusion"]
+    answer = send(curator, nodule, factories.film(nodule.dataset), value="abnormal", finding=["nodule"])
+    assert "'nodule' is not among the findings of Seoul" in answer.json()["error"]
+
+
+def test_keeping_mine_at_a_merge_says_what_goes(of: Dataset, nodule: Image) -> None:
+    judge = factories.user("judge", Role.CURATOR, Role.ADJUDICATOR)
+    send(as_(factories.curator("other")), nodule, value="abnormal", seen=1)
+    answer = merge(as_(judge), nodule, "mine", seen=2, value="normal").json()
+    assert answer["gone"] == {str(nodule.uuid): {"findings": ["nodule"], "boxes": 1}}
 
 
 # two people, and acts that are sent twice ------------------------------------------------------------------------

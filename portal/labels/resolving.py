@@ -1,0 +1,89 @@
+"""The label that follows from the events of a film, and what a further label keeps of it. Reads events, writes nothing.
+
+The label of a film is the adjudicated label; without one, the label on which its readers agree; without one, the
+imported label. Readers who differ make it unresolved. An author's later event replaces their earlier one, and a
+reverted event does not count.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from portal.models import CurrentLabel, LabelEvent, LabelSource, User
+
+
+@dataclass(frozen=True)
+class Label:
+    value: str  # a LabelValue, or CurrentLabel.UNRESOLVED
+    findings: tuple[str, ...]
+    source: str  # the LabelSource of the label; blank when unresolved
+
+
+def resolve(events: Sequence[LabelEvent]) -> Label | None:
+    """Return the label that follows from the `events` of one film, oldest first; None if all of them are reverted."""
+    latest = _latest_of_authors(events)
+    if not latest:
+        return None
+    if _differ(latest):
+        return Label(CurrentLabel.UNRESOLVED, (), "")
+    return Label(latest[-1].value, tuple(latest[-1].findings), latest[-1].source)
+
+
+def _latest_of_authors(events: Sequence[LabelEvent]) -> list[LabelEvent]:
+    """Each author's latest event of the source that counts, oldest first."""
+    reverted = {event.reverts_id for event in events if event.reverts_id}
+    active = [event for event in events if event.value and event.pk not in reverted]
+    for source in (LabelSource.ADJUDICATION, LabelSource.READER, LabelSource.IMPORT):
+        by_author = {event.author_id: event for event in active if event.source == source}
+        if by_author:
+            return sorted(by_author.values(), key=lambda event: (event.created_at, event.pk))
+    return []
+
+
+def _differ(latest: Sequence[LabelEvent]) -> bool:
+    """Whether readers differ; of two adjudications, the later one counts."""
+    return latest[0].source == LabelSource.READER and len({event.value for event in latest}) > 1
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a label holds besides its value."""
+
+    value: str = ""
+    findings: tuple[str, ...] = ()
+    boxes: tuple[Mapping[str, Any], ...] = ()
+
+
+def standing(events: Sequence[LabelEvent], author: User) -> Kept:
+    """Return the label of a film as its `author` changes or confirms it: the label that counts, or, where readers
+    differ, the author's own. If it names no findings or has no boxes, and the author's own label has the same value,
+    those of the own label are taken."""
+    latest = _latest_of_authors(events)
+    if not latest:
+        return Kept()
+    own = [event for event in latest if event.author_id == author.pk]
+    if _differ(latest):
+        return _together(own)
+    return _together([latest[-1], *(event for event in own if event.value == latest[-1].value)])
+
+
+def carried(events: Sequence[LabelEvent], value: str, author: User) -> Kept:
+    """Return what a label with this value, by this author, takes from the film's label where it states neither findings
+    nor boxes. Nothing if it changes the value; a reader who joins one side of a disagreement takes what that side
+    holds."""
+    earlier = standing(events, author)
+    if earlier.value == value:
+        return earlier
+    latest = _latest_of_authors(events)
+    agreeing = [event for event in latest if event.value == value] if latest and _differ(latest) else []
+    return _together(agreeing[-1:])
+
+
+def _together(events: Sequence[LabelEvent]) -> Kept:
+    if not events:
+        return Kept()
+    return Kept(
+        value=events[0].value,
+        findings=next((tuple(event.findings) for event in events if event.findings), ()),
+        boxes=next((tuple(event.boxes) for event in events if event.boxes), ()),
+    )
