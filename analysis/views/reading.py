@@ -15,6 +15,8 @@ from analysis.reading import verdicts
 from analysis.reading.verdicts import ReadingRefused
 from analysis.reading.worklists import WorklistRefused, begin, begun_by, hand_back, in_order
 from analysis.views import film
+from portal.labels.key_table import Room
+from portal.labels.keys import keys_in
 from portal.models import Image
 from portal.people.access import actions_of, get_visible, require
 from portal.people.signed_in import SignedInRequest
@@ -86,6 +88,7 @@ def read(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "reasons": Reason.choices,
         "findings": FINDINGS,
         "addresses": _addresses(worklist),
+        "keys": keys_in(Room.READING, request.user),
     }
     return render(request, "analysis/reading.html", context)
 

@@ -1,42 +1,14 @@
-"""Keyboard shortcuts for labelling: the commands, and the keys that each person has chosen."""
+"""The keys of a person: those of the site's table, and those that they have chosen for labelling."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 from django.db import transaction
 
-from portal.labels.events import BAD_QUALITY
-from portal.models import LabelValue, User
+from portal.labels.key_table import CHOOSABLE, Command, Room, of_room
+from portal.models import User
 from portal.people import audit
 
-
-@dataclass(frozen=True)
-class Command:
-    """The command of a key. A command with a `value` gives that label, with its `finding` if there is one."""
-
-    name: str
-    words: str
-    key: str
-    value: str = ""
-    finding: str = ""
-
-    @property
-    def shown(self) -> str:
-        """The key as shown on a button."""
-        return self.key.upper() if len(self.key) == 1 else self.key
-
-
-DEFAULTS = (  # under the left hand
-    Command("normal", "Normal", "a", LabelValue.NORMAL),
-    Command("abnormal", "Abnormal", "s", LabelValue.ABNORMAL),
-    Command("unsure", "Unsure", "d", LabelValue.UNSURE),
-    Command("bad_quality", "Bad quality", "f", LabelValue.EXCLUDE, BAD_QUALITY),
-    Command("exclude", "Exclude", "g", LabelValue.EXCLUDE),
-    Command("undo", "Undo", "z"),
-    Command("next", "Next", "Enter"),
-    Command("previous", "Back", "Backspace"),
-    Command("comment", "Comment", "c"),
-)
 NAMED = ("Enter", "Backspace", "Delete", "Insert", "Home", "End", "PageUp", "PageDown")
 TAKEN = {
     "?": "shows the keys",
@@ -56,22 +28,30 @@ class InvalidKeys(Exception):
 
 
 def commands_of(person: User) -> list[Command]:
-    """Return every command with the person's key for it; invalid stored keys are ignored."""
+    """Return the commands for which a person may choose keys, with theirs; invalid stored keys are ignored."""
     chosen = person.label_keys if isinstance(person.label_keys, dict) else {}
     try:
         keys = normalise_keys(chosen)
     except InvalidKeys:
         keys = {}
-    return [
-        Command(command.name, command.words, keys.get(command.name, command.key), command.value, command.finding)
-        for command in DEFAULTS
-    ]
+    return [replace(command, key=keys.get(command.name, command.key)) for command in CHOOSABLE]
+
+
+def keys_in(room: Room, person: User) -> dict[str, Command]:
+    """Return the commands of a room by name, with the person's keys. A command whose key they have chosen for another
+    one of the room has no key there."""
+    chosen = {command.name: command for command in commands_of(person)}
+    taken = {command.key for command in chosen.values() if room in command.rooms}
+    return {
+        command.name: chosen.get(command.name) or (replace(command, key="") if command.key in taken else command)
+        for command in of_room(room)
+    }
 
 
 def choose_keys(*, person: User, keys: Mapping[str, object]) -> None:
     """Store the person's keys, by command; a missing command gets its default key. Raises InvalidKeys."""
     chosen = normalise_keys(keys)
-    defaults = {command.name: command.key for command in DEFAULTS}
+    defaults = {command.name: command.key for command in CHOOSABLE}
     with transaction.atomic():
         before = person.label_keys
         person.label_keys = {name: key for name, key in chosen.items() if key != defaults[name]}
@@ -81,14 +61,14 @@ def choose_keys(*, person: User, keys: Mapping[str, object]) -> None:
 
 def normalise_keys(keys: Mapping[str, object]) -> dict[str, str]:
     """Return the normalised key of every command. Raises InvalidKeys with a message for each fault."""
-    words = {command.name: command.words for command in DEFAULTS}
+    words = {command.name: command.words for command in CHOOSABLE}
     faults = {
         name: f"There is no command {name!r}; the commands are {', '.join(words)}."
         for name in keys
         if name not in words
     }
     chosen: dict[str, str] = {}
-    for command in DEFAULTS:
+    for command in CHOOSABLE:
         key, fault = _key(keys.get(command.name, command.key), command.words)
         if fault:
             faults[command.name] = fault

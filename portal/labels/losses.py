@@ -11,7 +11,7 @@ from portal.models import LabelEvent
 
 
 @dataclass(frozen=True)
-class Loss:
+class LabelLoss:
     """What no longer counts on one film."""
 
     findings: tuple[str, ...]
@@ -21,14 +21,14 @@ class Loss:
         return {"findings": list(self.findings), "boxes": self.boxes}
 
 
-def loss(earlier: Kept, findings: Sequence[str], boxes: int) -> Loss | None:
+def loss(earlier: Kept, findings: Sequence[str], boxes: int) -> LabelLoss | None:
     """Return what the earlier label holds beyond these findings and this number of boxes; None if that is nothing."""
     gone = tuple(finding for finding in earlier.findings if finding not in findings)
     fewer = max(0, len(earlier.boxes) - boxes)
-    return Loss(gone, fewer) if gone or fewer else None
+    return LabelLoss(gone, fewer) if gone or fewer else None
 
 
-def losses_of(act: uuid.UUID) -> dict[int, Loss]:
+def losses_of(act: uuid.UUID) -> dict[int, LabelLoss]:
     """Return what the labels of an act took away, by film id, without films that lost nothing."""
     new = {
         event.image_id: event for event in LabelEvent.objects.filter(batch=act, reverts=None).select_related("author")
@@ -45,7 +45,7 @@ def losses_of(act: uuid.UUID) -> dict[int, Loss]:
     return lost
 
 
-def words_of(losses: Collection[Loss]) -> str:
+def words_of(losses: Collection[LabelLoss]) -> str:
     """Return the losses of an act as a sentence for its author; blank without any."""
     if not losses:
         return ""

@@ -11,7 +11,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from portal.forms import DatasetForm, UploadForm
 from portal.intake.zip_uploads import InvalidUpload, receive_zip
-from portal.labels.keys import commands_of
+from portal.labels.key_table import Room
+from portal.labels.keys import keys_in
 from portal.models import Dataset, Part, Split, Upload
 from portal.people import audit
 from portal.people.access import get_visible, require
@@ -80,7 +81,7 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "findings": film_filters.findings_of(dataset),
         "views": film_filters.views_of(dataset),
         "part_names": [*Part.values, "none"],
-        "commands": commands_of(request.user),
+        "keys": keys_in(Room.GRID, request.user),
         "listed": list(enumerate(dataset.site.findings, start=1)),
         "cohort_names": names_at(dataset.site),
         "uploads": list(dataset.uploads.all()[:3]),

@@ -11,7 +11,8 @@ from django.views.decorators.http import require_GET
 from portal.imaging.film import Film, PixelFacts, preview, unpack
 from portal.intake import film_files
 from portal.labels.boxes import boxes_shown
-from portal.labels.keys import commands_of
+from portal.labels.key_table import Room
+from portal.labels.keys import keys_in
 from portal.models import Image, Split
 from portal.people.access import get_visible, visible
 from portal.people.signed_in import SignedInRequest
@@ -43,7 +44,7 @@ def image(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "events": film.label_events.select_related("author", "reverts", "reverted_by").order_by("-created_at", "-pk"),
         "parts": film.split_images.select_related("member__split").order_by("-member__split__created_at"),
         "others": film.patient.images.exclude(pk=film.pk).order_by("pk")[:MOST_BESIDE],
-        "commands": commands_of(request.user),
+        "keys": keys_in(Room.GRID, request.user),
     }
     return render(request, "portal/image.html", context)
 

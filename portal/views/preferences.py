@@ -6,7 +6,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from portal.labels.findings import InvalidFindings, set_findings
-from portal.labels.keys import DEFAULTS, NAMED, InvalidKeys, choose_keys, commands_of
+from portal.labels.key_table import CHOOSABLE
+from portal.labels.keys import NAMED, InvalidKeys, choose_keys, commands_of
 from portal.people.access import require
 from portal.people.signed_in import SignedInRequest
 
@@ -34,7 +35,7 @@ def keys(request: SignedInRequest) -> HttpResponse:
             "first": command.shown,
             "fault": faults.get(command.name),
         }
-        for command in DEFAULTS
+        for command in CHOOSABLE
     ]
     others = [
         fault for name, fault in faults.items() if name not in shown_keys or name not in {row["name"] for row in rows}

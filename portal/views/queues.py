@@ -11,7 +11,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from portal.labels.boxes import boxes_shown
-from portal.labels.keys import commands_of
+from portal.labels.key_table import Room
+from portal.labels.keys import keys_in
 from portal.models import Cohort, Dataset, Image, LabelEvent, QueueImage, QueuePlace, ScreeningQueue, Site, Split
 from portal.people.access import get_visible, may
 from portal.people.signed_in import SignedInRequest
@@ -83,7 +84,7 @@ def queue(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "room": "data",
         "queue": queue,
         "place": screening_queues.place_of(queue, request.user),
-        "commands": commands_of(request.user),
+        "keys": keys_in(Room.QUEUE, request.user),
         "may_label": may(request.user, "label films", queue.site),
         "findings": list(enumerate(queue.site.findings, start=1)),
     }

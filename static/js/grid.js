@@ -184,12 +184,14 @@ function onGridKey(event) {
     showChosen();
     return true;
   }
-  if (event.key === "A" && event.shiftKey) {
-    chooseAll();
-    return true;
-  }
   return false;
 }
+
+comment?.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" && event.key !== "Enter") return;
+  event.preventDefault();
+  event.target.blur();
+});
 
 // Arrows and space belong to the control in focus, unless that is a film.
 function isElsewhere(target) {
@@ -199,7 +201,7 @@ function isElsewhere(target) {
 function onKey(key, event) {
   const isForControl = isElsewhere(event.target) && (key === " " || key in moves);
   if (grid && tiles.length && !isForControl && onGridKey(event)) return true;
-  if (isForControl || (event.shiftKey && key !== "?")) return false;
+  if (isForControl) return false;
   const box = document.querySelector(`[data-pick="${CSS.escape(key)}"]`);
   if (box) {
     box.checked = !box.checked;
@@ -208,6 +210,7 @@ function onKey(key, event) {
   }
   const pressed = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
   if (!pressed || pressed.closest(".hilum-viewer")) return false;
+  pressed.closest("details")?.setAttribute("open", "");
   if (!event.repeat || pressed.href) pressed.click(); // a key held down is one act
   return true;
 }

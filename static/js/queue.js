@@ -228,12 +228,13 @@ const moves = { ArrowRight: () => go(wanted + 1), ArrowLeft: () => go(wanted - 1
 
 listenToKeys(
   (key, event) => {
-    if (key in moves && !event.shiftKey) return moves[key](), true;
+    if (event.target.closest?.(".hv-own") && /Arrow|Delete|Escape/.test(key)) return false; // for the box in focus
+    if (key in moves) return moves[key](), true;
     const box = root.querySelector(`[data-pick="${CSS.escape(key)}"]`);
     if (box) return (box.checked = !box.checked), (isEdited = true), true;
     if (/^[1-9]$/.test(key) && bar) return true; // no finding has this number; the viewer must not get the key either
     const button = document.querySelector(`[data-command][data-key="${CSS.escape(key)}"]`);
-    if (!button || (event.shiftKey && key !== "?")) return false;
+    if (!button) return false;
     if (!event.repeat || button.dataset.command === "next") run(button); // a key held down is one act
     return true;
   },

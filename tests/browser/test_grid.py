@@ -57,9 +57,11 @@ def test_keys_label_the_focused_film_and_focus_the_next(grid: Page) -> None:
     press(grid, "a")
     expect(grid.locator("#saved")).to_have_text("All saved")  # no film is in focus yet
     press(grid, "ArrowRight", "a")
-    expect(grid.locator("#saved")).to_have_text("Saved: 1 film normal")
+    expect(grid.locator("#saved")).to_contain_text(
+        "Saved: 1 film normal. The finding nodule of the earlier label no longer counts; undo brings it back"
+    )
     press(grid, "d")
-    expect(grid.locator("#saved")).to_have_text("Saved: 1 film unsure")
+    expect(grid.locator("#saved")).to_contain_text("Saved: 1 film unsure. ")
     assert labels(grid) == ["normal", "unsure", "abnormal", "abnormal", "abnormal", "abnormal"]
     expect(grid.locator(".hilum-tile a:focus")).to_have_accessible_name("Film 3, abnormal")
     expect(grid.locator(".hilum-tile").first.locator("[data-findings]")).to_be_empty()
@@ -78,7 +80,7 @@ def test_space_selects_films_and_a_key_labels_the_selection(grid: Page) -> None:
     press(grid, "ArrowRight", "Space", "ArrowRight", "ArrowRight", "Space")
     expect(grid.locator("#chosen")).to_have_text("2 chosen")
     press(grid, "g")
-    expect(grid.locator("#saved")).to_have_text("Saved: 2 films exclude")
+    expect(grid.locator("#saved")).to_contain_text("Saved: 2 films exclude. ")
     assert labels(grid) == ["exclude", "abnormal", "exclude", "abnormal", "abnormal", "abnormal"]
     press(grid, "Shift+A")
     expect(grid.locator("#chosen")).to_have_text("6 chosen")
@@ -147,6 +149,17 @@ def test_the_list_of_keys_opens_and_closes(grid: Page) -> None:
     expect(grid.locator("#saved")).to_have_text("All saved")
 
 
+def test_c_writes_a_comment(grid: Page) -> None:
+    press(grid, "ArrowRight", "c")
+    expect(grid.locator("#comment")).to_be_focused()
+    grid.keyboard.type("a shadow")
+    press(grid, "Escape")
+    grid.locator(".hilum-tile a").first.focus()
+    press(grid, "s")
+    expect(grid.locator("#saved")).to_have_text("Saved: 1 film abnormal")
+    assert LabelEvent.objects.latest("pk").reason == "a shadow"
+
+
 def test_a_film_is_opened_labelled_and_left_by_keys(grid: Page) -> None:
     press(grid, "ArrowRight", "ArrowRight", "Enter")
     grid.wait_for_url("**/images/**")
@@ -181,7 +194,7 @@ def test_a_key_labels_the_film_that_had_focus_when_it_was_pressed(grid: Page) ->
     press(grid, "d", "g")
     expect(grid.locator(".hilum-tile a:focus")).to_have_accessible_name("Film 4, abnormal")
     assert labels(grid) == ["abnormal"] * 6  # no label shows before it is saved
-    expect(grid.locator("#saved")).to_have_text("Saved: 1 film exclude")
+    expect(grid.locator("#saved")).to_contain_text("Saved: 1 film exclude. ")
     assert labels(grid) == ["normal", "unsure", "exclude", "abnormal", "abnormal", "abnormal"]
     assert grid.evaluate("atOnce.most") == 1  # in the order of the keys
     assert LabelEvent.objects.filter(author__isnull=False).count() == 3
@@ -217,7 +230,7 @@ def test_a_label_that_did_not_arrive_is_sent_again_automatically(grid: Page) -> 
     grid.route("**/labels/", lambda route: route.fulfill(status=500, json={"error": "The disk is full."}), times=1)
     press(grid, "a")
     expect(grid.locator("#saved")).to_contain_text("The disk is full. Trying again.")
-    expect(grid.locator("#saved")).to_have_text("Saved: 1 film normal")
+    expect(grid.locator("#saved")).to_contain_text("Saved: 1 film normal. ")
     assert LabelEvent.objects.filter(value="normal").count() == 1
 
 
@@ -241,7 +254,7 @@ def test_an_answer_that_was_lost_does_not_label_twice(grid: Page) -> None:
     press(grid, "ArrowRight")
     grid.route("**/labels/", lose_the_answer, times=1)
     press(grid, "a")
-    expect(grid.locator("#saved")).to_have_text("Saved: 1 film normal")
+    expect(grid.locator("#saved")).to_contain_text("Saved: 1 film normal. ")
     assert LabelEvent.objects.filter(value="normal").count() == 1
 
 
@@ -312,7 +325,7 @@ def test_undo_goes_back_to_the_film_and_waits_for_its_label(grid: Page) -> None:
 
 def test_an_undo_that_failed_is_tried_again(grid: Page) -> None:
     press(grid, "ArrowRight", "a")
-    expect(grid.locator("#saved")).to_have_text("Saved: 1 film normal")
+    expect(grid.locator("#saved")).to_contain_text("Saved: 1 film normal. ")
     grid.route("**/labels/undo/", lambda route: route.abort(), times=1)
     press(grid, "z")
     expect(grid.locator("#saved")).to_contain_text("1 change not saved, kept in this browser")

@@ -83,7 +83,7 @@ def test_a_session_of_20_films_by_keyboard_with_a_reload_in_the_middle(
         wait_for_film(page, place)
         press(page, "a", "2") if place % 2 else press(page, "s", "1")
     wait_for_film(page, 11)
-    press(page, "d", "g")
+    press(page, "d", "c")
     page.keyboard.type("a word on film 11")
     page.reload()
     wait_for_film(page, 11)
@@ -320,7 +320,7 @@ def test_another_person_in_this_browser_sends_nothing_of_the_first(
 def test_a_refused_reading_returns_with_its_content(open_it: Open, of: Worklist) -> None:
     page = open_it()
     wait_for_film(page, 1)
-    press(page, "a", "f")
+    press(page, "a", "Shift+F")
     page.locator("#findings").fill("a|b")
     press(page, "Escape", "6")
     expect(page.locator("#trouble")).to_contain_text(
@@ -424,6 +424,33 @@ def test_axe_finds_what_is_wrong(page: Page, live_server: Any, of: Worklist, sig
     page.goto(f"{live_server.url}/reading/")
     page.evaluate("document.querySelector('main').insertAdjacentHTML('beforeend', '<input>')")
     assert [line.partition(":")[0] for line in serious_findings(page)] == ["label"]
+
+
+def test_the_list_of_keys_opens_at_its_top_and_prints_their_words(open_it: Open) -> None:
+    page = open_it()
+    page.set_viewport_size({"width": 768, "height": 500})
+    wait_for_film(page, 1)
+    press(page, "?")
+    dialog = page.get_by_role("dialog", name="Keys of the film viewer")
+    expect(dialog.get_by_role("heading", name="Keys", exact=True)).to_be_in_viewport()
+    assert dialog.evaluate("(dialog) => [dialog.scrollTop, dialog.scrollHeight > dialog.clientHeight]") == [0, True]
+    listed = dialog.locator(".hv-page-keys")
+    rows = dict(zip(listed.locator("dt").all_inner_texts(), listed.locator("dd").all_inner_texts(), strict=True))
+    assert (rows["Shift+F"], rows["C"]) == ("Findings, separated by commas", "Comment, without names")
+    assert rows["Z"] == "Previous film"
+
+
+def test_a_person_s_keys_hold_on_the_reading_page(open_it: Open, maria: User) -> None:
+    maria.label_keys = {"abnormal": "j", "comment": "k"}
+    maria.save()
+    page = open_it()
+    wait_for_film(page, 1)
+    press(page, "j", "k")
+    expect(page.locator("#comment")).to_be_focused()
+    press(page, "Escape", "1")
+    wait_for_film(page, 2)
+    wait_until_saved(page)
+    assert Reading.objects.get().verdict == "abnormal"
 
 
 def test_no_key_of_the_page_is_one_of_the_viewer_s(open_it: Open) -> None:

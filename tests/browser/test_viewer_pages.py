@@ -78,7 +78,7 @@ def test_a_scored_film_s_page(page: Page, live_server: Any, data_dir: Path, sign
     open_film(page, f"{live_server.url}/results/runs/{scored.run.uuid}/films/{scored.films[0].uuid}/")
     host = page.locator("[data-hilum-viewer]")
     host.evaluate("(host) => host.hilumViewer.editBoxes({ findings: ['Effusion', 'Nodule'] })")
-    page.keyboard.press("Shift+C")
+    page.keyboard.press("Shift+M")
     page.keyboard.press("q")
     page.keyboard.press("e")
     page.keyboard.press("Shift+E")

@@ -8,14 +8,20 @@ export function isTyping(target) {
 
 const PRESSABLE = "button, a[href], summary, input[type=checkbox], input[type=radio], [tabindex]";
 
-// `answer(key, event)` gets a key as it is written in data-key ("a", "Enter", "ArrowLeft") and returns whether it handled
+// A key as it is written in data-key: "a", "Enter", "ArrowLeft", "Shift+A". A sign stands for itself, with Shift or not.
+export function keyOf({ key, shiftKey }) {
+  if (key.length > 1) return shiftKey ? `Shift+${key}` : key;
+  return shiftKey && key.toLowerCase() !== key.toUpperCase() ? `Shift+${key.toUpperCase()}` : key.toLowerCase();
+}
+
+// `answer(key, event)` gets a key in this form and returns whether it handled
 // the key. Enter and Space belong to the focused control, unless `isFree` returns true for it.
 export function listenToKeys(answer, { isFree = () => false } = {}) {
   document.addEventListener(
     "keydown",
     (event) => {
       if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
-      const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+      const key = keyOf(event);
       const forControl = (key === "Enter" || key === " ") && event.target.closest?.(PRESSABLE) && !isFree(event.target);
       if (forControl || !answer(key, event)) return;
       event.preventDefault();

@@ -1,5 +1,7 @@
 // The two dialogs of the reading page: a pause, and an escalation.
 
+import { keyOf } from "../labelling/keys.js";
+
 export function createDialogs({ onPause, onResume, onOpen, escalate }) {
   const pausing = document.getElementById("pausing");
   const escalating = document.getElementById("escalating");
@@ -9,7 +11,7 @@ export function createDialogs({ onPause, onResume, onOpen, escalate }) {
   for (const dialog of [pausing, escalating]) dialog.addEventListener("close", () => onOpen(false));
   pausing.addEventListener("close", onResume);
   pausing.addEventListener("keydown", (event) => {
-    if (event.key.toLowerCase() !== "k" || event.repeat) return;
+    if (keyOf(event) !== document.getElementById("pause").dataset.key || event.repeat) return;
     event.preventDefault();
     pausing.close();
   });

@@ -4,6 +4,7 @@
 import { createClock } from "./clock.js";
 import { createDialogs } from "./dialogs.js";
 import { createFilm } from "./film.js";
+import { keyOf } from "../labelling/keys.js";
 import { createSender, createStore, newUuid, request } from "./sending.js";
 
 const root = document.getElementById("reading");
@@ -192,17 +193,17 @@ function showWhetherReady() {
 
 // These keys are handled before the viewer's; a key that is handled here does not reach the viewer.
 
-const KEYS = {
-  a: () => choose("normal"),
-  s: () => choose("abnormal"),
-  d: () => choose("unsure"),
-  enter: save,
-  f: () => part("findings").focus(),
-  g: () => part("comment").focus(),
-  h: () => film.toggleHeatmap(),
-  z: goBack,
-  k: () => dialogs.pause(),
-  u: () => dialogs.escalate(),
+const COMMANDS = {
+  normal: () => choose("normal"),
+  abnormal: () => choose("abnormal"),
+  unsure: () => choose("unsure"),
+  next: save,
+  findings: () => part("findings").focus(),
+  comment: () => part("comment").focus(),
+  heatmap: () => film.toggleHeatmap(),
+  undo: goBack,
+  pause: () => dialogs.pause(),
+  escalate: () => dialogs.escalate(),
 };
 
 function goBack() {
@@ -220,11 +221,12 @@ function onKey(event) {
   const isInField = isTyping(event.target);
   if (isInField && event.key === "Escape" && !event.target.closest("dialog")) return leaveField(event);
   if (isInField && !(event.key === "Enter" && event.target.id === "findings")) return;
-  const key = event.key.toLowerCase();
-  if (key === "enter" && event.target.closest("button, a, summary, [role=button]")) return;
+  const key = keyOf(event);
+  if (key === "Enter" && event.target.closest("button, a, summary, [role=button]")) return;
   const reason = reasonButtons[Number(key) - 1];
-  const answer = reason ? () => giveReason(reason.dataset.reason) : KEYS[key];
-  if (!answer || (at >= items.length && key !== "z")) return;
+  const command = root.querySelector(`[data-command][data-key="${CSS.escape(key)}"]`)?.dataset.command;
+  const answer = reason ? () => giveReason(reason.dataset.reason) : COMMANDS[command];
+  if (!answer || (at >= items.length && command !== "undo")) return;
   event.preventDefault();
   if (!event.repeat) answer();
 }

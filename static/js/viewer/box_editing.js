@@ -118,7 +118,7 @@ export function createBoxEditor({ stage, panels, onChange }) {
         ? cropped({ ...box, width: Math.max(1, box.width + dx), height: Math.max(1, box.height + dy) })
         : moved({ ...box, x: box.x + dx, y: box.y + dy });
       apply(replaced(i, next), { step: `${event.altKey ? "size" : "move"} ${i}` });
-    } else if (event.key === "Delete" || event.key === "Backspace") remove(i);
+    } else if (event.key === "Delete") remove(i);
     else if (event.key === "Escape") stage.element.focus();
     else return;
     event.preventDefault();

@@ -1,5 +1,6 @@
 // The list of own boxes beside the film: finding and confidence of each, draw, undo, redo, delete.
 
+import { keyOf } from "./controls.js";
 import { element } from "./dom.js";
 
 const NOT_NAMED = "Not named";
@@ -11,10 +12,11 @@ export function createBoxPanel(panels, { onDraw, onEdit, onSelect, onChange, onD
     node.addEventListener("click", act);
     return node;
   };
-  const draw = button("Draw", "C", "Draw a box with the mouse; Shift+C adds one in the middle", onDraw);
+  const more = `Draw a box with the mouse; ${keyOf("draw_in_middle")} adds one in the middle`;
+  const draw = button("Draw", keyOf("draw"), more, onDraw);
   draw.dataset.edit = "draw";
-  const undo = button("Undo", "Ctrl+Z", "Take back the last change of the boxes", () => onEdit("undo"));
-  const redo = button("Redo", "Ctrl+Y", "Make the change again", () => onEdit("redo"));
+  const undo = button("Undo", keyOf("undo_box"), "Take back the last change of the boxes", () => onEdit("undo"));
+  const redo = button("Redo", keyOf("redo_box"), "Make the change again", () => onEdit("redo"));
   const list = element("ol", { classes: "hv-boxlist" });
   const hint = element("p", { classes: "hv-hint", text: "Arrows move the box in focus, Alt and arrows size it, Delete removes it." });
   const panel = element("section", { classes: "hv-panel", "aria-label": "Own boxes" }, [

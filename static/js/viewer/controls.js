@@ -2,40 +2,28 @@
 
 import { displayWarning } from "./corners.js";
 import { element, tidyNumber } from "./dom.js";
+import { KEYS } from "../keys.js";
 
-export const ACTIONS = [
-  { name: "fit", label: "Fit", key: "=", help: "Fit the film to the window" },
-  { name: "actual", label: "1:1", key: "O", help: "One film pixel on one screen pixel" },
-  { name: "window", label: "Window", key: "W", toggle: true, help: "Drag sets width (sideways) and level (up, down)" },
-  { name: "lung", label: "Lung", key: "L", help: "Window over the darkest part of the film, where the lungs lie" },
-  { name: "mediastinum", label: "Mediastinum", key: "M", help: "Window over the middle and bright part of the film" },
-  { name: "bone", label: "Bone", key: "N", help: "Window over the brightest part of the film" },
-  { name: "percentile", label: "0.5–99.5 %", key: "P", help: "Window over all but the outermost values" },
-  { name: "invert", label: "Invert", key: "I", toggle: true, help: "Invert grey" },
-  { name: "flip", label: "Flip", key: "X", toggle: true, help: "Mirror left to right; the side letters follow" },
-  { name: "turn", label: "Turn", key: "T", help: "Turn by a quarter, clockwise" },
-  { name: "ruler", label: "Ruler", key: "Q", toggle: true, help: "Measure: drag along what is to be measured" },
-  { name: "ratio", label: "CTR", key: "V", toggle: true, help: "Cardiothoracic ratio: drag across the heart, then the thorax" },
-  { name: "beside", label: "Beside", key: "Y", toggle: true, help: "Another film of the patient beside this one" },
-  { name: "boxes", label: "Boxes", key: "B", toggle: true, help: "Show or hide the boxes" },
-  { name: "heatmap", label: "Heatmap", key: "H", toggle: true, help: "Show or hide the heatmap" },
-  { name: "nearest", label: "Nearest normals", key: "E", toggle: true, help: "Patches of the normal set most like a hot spot" },
-  { name: "reset", label: "Reset", key: "R", help: "Window, zoom, inversion and pose as at first" },
-  { name: "keys", label: "Keys", key: "?", help: "List the keys" },
-];
+const TOGGLES = new Set(["window", "invert", "flip", "ruler", "ratio", "beside", "boxes", "heatmap", "nearest"]);
+
+// The toolbar, in the order of the table of keys.
+export const ACTIONS = KEYS.filter(({ words }) => words).map(({ name, words, key, help }) => ({
+  name,
+  label: words,
+  key,
+  help,
+  toggle: TOGGLES.has(name),
+}));
 
 const GESTURES = [
   ["Drag", "Move the film"],
   ["Right drag, or W and drag", "Width (sideways) and level (up, down)"],
-  ["Wheel, + and −", "Zoom, at the pointer"],
-  ["Shift and arrows", "Move the film"],
-  ["Space, held", "Hide the heatmap"],
-  ["Shift+E", "Nearest normals of the hottest patch"],
-  ["J, held", "The chosen nearest normal in place of this film"],
-  ["C", "Draw a box, where boxes may be drawn; Shift+C adds one in the middle"],
-  ["Ctrl+Z, Ctrl+Y", "Undo and redo of drawn boxes"],
-  ["Esc", "Close this list"],
+  ["Wheel", "Zoom, at the pointer"],
 ];
+
+export function keyOf(name) {
+  return KEYS.find((command) => command.name === name).key;
+}
 
 export function buildFrame(host, { stage, run }) {
   const buttons = new Map(ACTIONS.map((action) => [action.name, actionButton(action, run)]));
@@ -82,11 +70,12 @@ function buildStatus() {
 }
 
 function keyDialog() {
-  const own = keyList([...ACTIONS.map(({ key, help }) => [key, help]), ...GESTURES]);
+  const own = keyList([...KEYS.map(({ key, help }) => [key, help]), ...GESTURES]);
   const pages = element("div", { classes: "hv-page-keys" });
   const close = element("button", { type: "button", classes: "hv-button", text: "Close" });
+  const heading = element("h2", { text: "Keys", tabindex: "-1", autofocus: "" }); // so that the list opens at its top
   const dialog = element("dialog", { classes: "hv-keys", "aria-label": "Keys of the film viewer" }, [
-    element("h2", { text: "Keys" }),
+    heading,
     own,
     pages,
     close,
@@ -106,13 +95,18 @@ function keyList(rows) {
 // Includes the keys of the page around the viewer: every [data-key] with a <kbd>.
 export function openKeys(dialog) {
   const shown = [...document.querySelectorAll("[data-key]:has(kbd)")].filter((button) => button.checkVisibility());
-  const rows = shown.map((button) => {
-    const key = button.querySelector("kbd").textContent;
-    return [key, button.textContent.replace(key, "").trim()];
-  });
+  const rows = shown.filter((button) => button.dataset.key).map((button) => [button.querySelector("kbd").textContent, wordsOf(button)]);
   const heading = element("h2", { text: "On this page" });
   dialog.querySelector(".hv-page-keys").replaceChildren(...(rows.length ? [heading, keyList(rows)] : []));
   dialog.showModal();
+  dialog.scrollTop = 0;
+}
+
+// The text without its keys.
+function wordsOf(button) {
+  const copy = button.cloneNode(true);
+  for (const key of copy.querySelectorAll("kbd")) key.remove();
+  return copy.textContent.replace(/\s+/g, " ").trim();
 }
 
 export function press(buttons, name, pressed) {

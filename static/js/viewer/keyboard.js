@@ -1,10 +1,11 @@
 // Keys of the viewer that was last pointed at or focused, so that two viewers on one page do not both respond. They are
 // handled last: the viewer ignores a key that a field, a control or the page itself has handled (by preventDefault).
 
-import { ACTIONS } from "./controls.js";
+import { ACTIONS, keyOf } from "./controls.js";
 
-const KEYS = new Map(ACTIONS.map(({ key, name }) => [key.toLowerCase(), name]));
+const RUN = new Map(ACTIONS.map(({ key, name }) => [key.toLowerCase(), name]));
 const PAN_STEP = 48;
+const [BLINK, WINDOW] = ["blink", "window"].map((name) => keyOf(name).toLowerCase());
 const ARROWS = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 let active = null;
@@ -56,7 +57,7 @@ function editOf({ key, shiftKey }) {
 
 function answer(event, handlers) {
   if (event.key === " ") return handlers.hold("heatmap"), true;
-  if (event.key === "j") return handlers.hold("blink"), true;
+  if (event.key === BLINK) return handlers.hold("blink"), true;
   if (event.key === "+") return handlers.zoom(1.25), true;
   if (event.key === "-") return handlers.zoom(0.8), true;
   // Without Shift the arrows belong to the page: previous and next film.
@@ -64,7 +65,7 @@ function answer(event, handlers) {
   if (arrow) return handlers.pan(arrow[0] * PAN_STEP, arrow[1] * PAN_STEP), true;
   const key = event.key.toLowerCase();
   if (handlers.other(key, event)) return true;
-  const name = KEYS.get(key);
+  const name = RUN.get(key);
   if (!name || (event.shiftKey && /^[a-z]$/.test(key))) return false;
   if (name === "window") handlers.hold("window");
   else if (!event.repeat) handlers.run(name);
@@ -72,7 +73,7 @@ function answer(event, handlers) {
 }
 
 function onKeyUp(event, handlers) {
-  if ([" ", "w", "j"].includes(event.key.toLowerCase())) handlers.release();
+  if ([" ", WINDOW, BLINK].includes(event.key.toLowerCase())) handlers.release();
 }
 
 export function isTyping(target) {

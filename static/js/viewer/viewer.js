@@ -256,8 +256,10 @@ export class FilmViewer {
   // Keys that work only in some states of the viewer.
   #otherKey(key, { shiftKey, repeat }) {
     if (!this.#stage.view || repeat) return false;
-    if (key === "c" && this.#editor.isOn) return shiftKey ? this.#editor.addInMiddle() : this.#editor.toggleDrawing();
-    if (key === "e" && shiftKey) return this.#nearest.searchHottest();
+    const pressed = shiftKey ? `Shift+${key.toUpperCase()}` : key;
+    if (pressed === controls.keyOf("draw") && this.#editor.isOn) return this.#editor.toggleDrawing();
+    if (pressed === controls.keyOf("draw_in_middle") && this.#editor.isOn) return this.#editor.addInMiddle();
+    if (pressed === controls.keyOf("nearest_hottest")) return this.#nearest.searchHottest();
     return false;
   }
 

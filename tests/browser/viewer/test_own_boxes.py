@@ -35,7 +35,7 @@ def boxes(viewer: Viewer) -> list[dict[str, Any]]:
 
 
 def draw(viewer: Viewer, start: tuple[float, float], end: tuple[float, float]) -> None:
-    viewer.page.keyboard.press("c")
+    viewer.page.keyboard.press("Shift+B")
     viewer.drag(start, end)
 
 
@@ -120,7 +120,7 @@ def test_keys_move_resize_and_delete(editing: Viewer) -> None:
 
 
 def test_a_box_is_made_and_named_by_keyboard_alone(editing: Viewer) -> None:
-    editing.page.keyboard.press("Shift+C")
+    editing.page.keyboard.press("Shift+M")
     (box,) = boxes(editing)
     assert box["width"] > 0
     editing.page.keyboard.press("ArrowLeft")
@@ -151,7 +151,7 @@ def test_undo_in_a_text_field_leaves_the_boxes(editing: Viewer) -> None:
 
 
 def test_a_drag_ends_with_its_film(editing: Viewer) -> None:
-    editing.page.keyboard.press("c")
+    editing.page.keyboard.press("Shift+B")
     editing.page.mouse.move(*editing.client(20, 30))
     editing.page.mouse.down()
     editing.page.mouse.move(*editing.client(40, 50))

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from portal.labels.keys import DEFAULTS, InvalidKeys, choose_keys, commands_of, normalise_keys
+from portal.labels.key_table import CHOOSABLE, Room
+from portal.labels.keys import InvalidKeys, choose_keys, commands_of, keys_in, normalise_keys
 from portal.models import AuditEvent
 from tests.portal import factories
 
@@ -19,7 +20,7 @@ def keys_of(person: Any) -> dict[str, str]:
 
 
 def test_without_a_choice_the_keys_are_the_defaults() -> None:
-    assert keys_of(factories.curator()) == {command.name: command.key for command in DEFAULTS}
+    assert keys_of(factories.curator()) == {command.name: command.key for command in CHOOSABLE}
 
 
 def test_only_changed_keys_are_stored_and_the_audit_records_them() -> None:
@@ -60,9 +61,18 @@ def test_a_fault_is_told_in_a_sentence_and_nothing_is_kept(keys: Any, faulty: st
     assert not AuditEvent.objects.filter(verb="choose keys").exists()
 
 
+def test_chosen_keys_hold_in_every_room_and_others_give_way() -> None:
+    ann = factories.curator("ann")
+    choose_keys(person=ann, keys={"normal": "k", "exclude": "u"})
+    reading = keys_in(Room.READING, ann)
+    assert (reading["normal"].shown, reading["pause"].shown, reading["escalate"].shown) == ("K", "", "U")
+    assert keys_in(Room.QUEUE, ann)["exclude"].key == "u"
+    assert "exclude" not in reading
+
+
 @pytest.mark.parametrize("stored", [{"normal": "<b>"}, ["a"], "a", {"normal": "s"}])
 def test_invalid_stored_keys_are_ignored(stored: Any) -> None:
     ann = factories.curator("ann")
     ann.label_keys = stored
     ann.save()
-    assert keys_of(ann) == {command.name: command.key for command in DEFAULTS}
+    assert keys_of(ann) == {command.name: command.key for command in CHOOSABLE}

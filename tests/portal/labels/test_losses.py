@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from portal.labels.events import undo
-from portal.labels.losses import Loss, losses_of, words_of
+from portal.labels.losses import LabelLoss, losses_of, words_of
 from portal.models import CurrentLabel, Image
 from tests.portal import factories
 
@@ -48,7 +48,7 @@ def test_a_confirmed_label_loses_nothing(film: Image, ann: Any) -> None:
 def test_another_value_names_what_goes_and_undo_brings_it_back(film: Image, ann: Any) -> None:
     act = label(film, "normal", ann)
     assert latest(film) == ([], 0)
-    assert losses_of(act) == {film.pk: Loss(("nodule",), 2)}
+    assert losses_of(act) == {film.pk: LabelLoss(("nodule",), 2)}
     undo(act=act, author=ann, site=film.dataset.site)
     assert CurrentLabel.objects.get(image=film).findings == ["nodule"]
     label(film, "abnormal", ann)
@@ -56,16 +56,16 @@ def test_another_value_names_what_goes_and_undo_brings_it_back(film: Image, ann:
 
 
 def test_stated_findings_replace_the_earlier_ones(film: Image, ann: Any) -> None:
-    assert losses_of(label(film, "abnormal", ann, findings=["effusion"])) == {film.pk: Loss(("nodule",), 0)}
+    assert losses_of(label(film, "abnormal", ann, findings=["effusion"])) == {film.pk: LabelLoss(("nodule",), 0)}
     assert latest(film) == (["effusion"], 2)
-    assert losses_of(label(film, "abnormal", ann, findings=[])) == {film.pk: Loss(("effusion",), 0)}
+    assert losses_of(label(film, "abnormal", ann, findings=[])) == {film.pk: LabelLoss(("effusion",), 0)}
     assert latest(film) == ([], 2)
 
 
 def test_stated_boxes_replace_the_earlier_ones(film: Image, ann: Any) -> None:
-    assert losses_of(label(film, "abnormal", ann, boxes=[BOX])) == {film.pk: Loss((), 1)}
+    assert losses_of(label(film, "abnormal", ann, boxes=[BOX])) == {film.pk: LabelLoss((), 1)}
     assert latest(film) == (["nodule"], 1)
-    assert losses_of(label(film, "abnormal", ann, boxes=[])) == {film.pk: Loss((), 1)}
+    assert losses_of(label(film, "abnormal", ann, boxes=[])) == {film.pk: LabelLoss((), 1)}
     assert latest(film) == (["nodule"], 0)
 
 
@@ -77,22 +77,22 @@ def test_an_import_is_no_act_of_a_person(film: Image) -> None:
     ("losses", "words"),
     [
         ([], ""),
-        ([Loss(("nodule",), 0)], "The finding nodule of the earlier label no longer counts; undo brings it back."),
-        ([Loss((), 1)], "1 box of the earlier label no longer counts; undo brings it back."),
+        ([LabelLoss(("nodule",), 0)], "The finding nodule of the earlier label no longer counts; undo brings it back."),
+        ([LabelLoss((), 1)], "1 box of the earlier label no longer counts; undo brings it back."),
         (
-            [Loss(("nodule",), 2)],
+            [LabelLoss(("nodule",), 2)],
             "The finding nodule and 2 boxes of the earlier label no longer count; undo brings them back.",
         ),
         (
-            [Loss(("nodule", "effusion"), 0)],
+            [LabelLoss(("nodule", "effusion"), 0)],
             "The findings nodule, effusion of the earlier label no longer count; undo brings them back.",
         ),
         (
-            [Loss(("nodule",), 2), Loss(("effusion",), 0)],
+            [LabelLoss(("nodule",), 2), LabelLoss(("effusion",), 0)],
             "Findings of 2 films and boxes of 1 film no longer count; undo brings them back.",
         ),
-        ([Loss((), 2), Loss((), 1)], "Boxes of 2 films no longer count; undo brings them back."),
+        ([LabelLoss((), 2), LabelLoss((), 1)], "Boxes of 2 films no longer count; undo brings them back."),
     ],
 )
-def test_the_sentence(losses: list[Loss], words: str) -> None:
+def test_the_sentence(losses: list[LabelLoss], words: str) -> None:
     assert words_of(losses) == words

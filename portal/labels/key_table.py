@@ -1,0 +1,131 @@
+"""The keys of the whole site: one command for one key, in every room. Needs no Django.
+
+Pages take their keys from here (portal.labels.keys adds the keys that a person has chosen), the viewer from
+static/js/keys.js, and the documents print the same table; tools/keys.py writes both. Arrows, Space, Enter, Delete and
+Esc belong to what has the focus.
+"""
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Room(StrEnum):
+    QUEUE = "queue"
+    GRID = "grid"
+    READING = "reading"
+    VIEWER = "viewer"
+
+
+_LABELLING = frozenset({Room.QUEUE, Room.GRID, Room.READING})
+_VIEWER = frozenset({Room.VIEWER})
+
+
+@dataclass(frozen=True)
+class Command:
+    """The command of a key. A command with a `value` gives that label, with its `finding` if there is one. A command of
+    the viewer with `words` has a button in its toolbar."""
+
+    name: str
+    words: str
+    key: str  # a letter in lower case, a sign, or a name such as Enter or Shift+B
+    help: str
+    rooms: frozenset[Room] = _VIEWER
+    value: str = ""
+    finding: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The key as shown on a button."""
+        return self.key.upper() if len(self.key) == 1 else self.key
+
+
+CHOOSABLE = (  # under the left hand; each person may choose other keys
+    Command("normal", "Normal", "a", "Normal", _LABELLING, value="normal"),
+    Command("abnormal", "Abnormal", "s", "Abnormal", _LABELLING, value="abnormal"),
+    Command("unsure", "Unsure", "d", "Unsure", _LABELLING, value="unsure"),
+    Command(
+        "bad_quality",
+        "Bad quality",
+        "f",
+        "Exclude, with the finding “bad quality”",
+        frozenset({Room.QUEUE, Room.GRID}),
+        value="exclude",
+        finding="bad quality",
+    ),
+    Command("exclude", "Exclude", "g", "Exclude", frozenset({Room.QUEUE, Room.GRID}), value="exclude"),
+    Command("undo", "Undo", "z", "Back to the last film, to correct it; a label given there is taken back", _LABELLING),
+    Command("next", "Next", "Enter", "Save and go on; opens the film in focus of a grid", _LABELLING),
+    Command("previous", "Back", "Backspace", "Back, without a change", frozenset({Room.QUEUE})),
+    Command("comment", "Comment", "c", "Comment, saved with the label or reading", _LABELLING),
+)
+_FIXED = (
+    Command("pick", "Pick", "1 to 9", "The finding, reason or answer with this number", _LABELLING),
+    Command("findings", "Findings", "Shift+F", "Write the findings", frozenset({Room.READING})),
+    Command("pause", "Pause", "k", "Pause: time is not counted", frozenset({Room.READING})),
+    Command("escalate", "Escalate", "u", "Escalate to the honest broker", frozenset({Room.READING})),
+    Command(
+        "choose", "", "Space", "Choose the film in focus; held in the viewer: hide the heatmap", _VIEWER | {Room.GRID}
+    ),
+    Command("choose_all", "Choose page", "Shift+A", "Choose all films of the page, or none", frozenset({Room.GRID})),
+    Command(
+        "move",
+        "",
+        "Arrows",
+        "The next or previous film; move the box in focus",
+        frozenset({Room.QUEUE, Room.GRID, Room.VIEWER}),
+    ),
+    Command("fit", "Fit", "=", "Fit the film to the window"),
+    Command("actual", "1:1", "o", "One film pixel on one screen pixel"),
+    Command("window", "Window", "w", "Drag sets width (sideways) and level (up, down)"),
+    Command("lung", "Lung", "l", "Window over the darkest part of the film, where the lungs lie"),
+    Command("mediastinum", "Mediastinum", "m", "Window over the middle and bright part of the film"),
+    Command("bone", "Bone", "n", "Window over the brightest part of the film"),
+    Command("percentile", "0.5–99.5 %", "p", "Window over all but the outermost values"),
+    Command("invert", "Invert", "i", "Invert grey"),
+    Command("flip", "Flip", "x", "Mirror left to right; the side letters follow"),
+    Command("turn", "Turn", "t", "Turn by a quarter, clockwise"),
+    Command("ruler", "Ruler", "q", "Measure: drag along what is to be measured"),
+    Command("ratio", "CTR", "v", "Cardiothoracic ratio: drag across the heart, then the thorax"),
+    Command("beside", "Beside", "y", "Another film of the patient beside this one"),
+    Command("boxes", "Boxes", "b", "Show or hide the boxes"),
+    Command("heatmap", "Heatmap", "h", "Show or hide the heatmap", _VIEWER | {Room.READING}),
+    Command("nearest", "Nearest normals", "e", "Patches of the normal set most like a hot spot"),
+    Command("reset", "Reset", "r", "Window, zoom, inversion and pose as at first"),
+    Command("keys", "Keys", "?", "List the keys", _VIEWER | _LABELLING),
+    Command("zoom_in", "", "+", "Zoom in"),
+    Command("zoom_out", "", "-", "Zoom out"),
+    Command("pan", "", "Shift+Arrows", "Move the film; the box in focus by ten pixels"),
+    Command("nearest_hottest", "", "Shift+E", "Nearest normals of the hottest patch"),
+    Command("blink", "", "j", "Held: the chosen nearest normal in place of this film"),
+    Command("draw", "", "Shift+B", "Draw a box, where boxes may be drawn", _VIEWER | {Room.QUEUE, Room.READING}),
+    Command("draw_in_middle", "", "Shift+M", "Add a box in the middle, to be moved and sized by arrows"),
+    Command("size", "", "Alt+Arrows", "Size the box in focus"),
+    Command("remove", "", "Delete", "Remove the box in focus"),
+    Command("undo_box", "", "Ctrl+Z", "Undo the last change of the boxes"),
+    Command("redo_box", "", "Ctrl+Y", "Redo it"),
+    Command("close", "", "Esc", "Close, or leave a field", _VIEWER | _LABELLING),
+)
+TABLE = (*CHOOSABLE, *_FIXED)
+
+
+def of_room(room: Room) -> list[Command]:
+    return [command for command in TABLE if room in command.rooms]
+
+
+def as_markdown(*rooms: Room) -> str:
+    """Return the table of the keys of these rooms, as the documents print it."""
+    commands = [command for command in TABLE if command.rooms.intersection(rooms)]
+    lines = [f"| {command.shown} | {command.help} |" for command in commands]
+    return "\n".join(["| key | does |", "|---|---|", *lines]) + "\n"
+
+
+def as_module() -> str:
+    """Return static/js/keys.js, the keys of the viewer."""
+    rows = [
+        {"name": command.name, "words": command.words, "key": command.shown, "help": command.help}
+        for command in of_room(Room.VIEWER)
+    ]
+    lines = [f"  {json.dumps(row, ensure_ascii=False)}," for row in rows]
+    head = "// The keys of the viewer, written by tools/keys.py from portal/labels/key_table.py."
+    return "\n".join([head, "", "export const KEYS = [", *lines, "];", ""])

@@ -1,0 +1,83 @@
+"""One key for one command on the whole site, and pages that print the table."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+from django.test import Client
+
+from portal.labels import key_table
+from portal.labels.events import BAD_QUALITY
+from portal.labels.key_table import CHOOSABLE, TABLE, Room, of_room
+from portal.labels.keys import TAKEN
+from portal.models import LabelValue
+from portal.sets.screening_queues import queue_films
+from tests.paths import ROOT
+from tests.portal import factories
+from tests.portal.views.conftest import as_
+
+# Keys of what has the focus, and of steps from film to film; digits count.
+GENERAL = {"Esc", "Space", "Shift", "Enter", "←", "→", "↑", "↓", *map(str, range(10))}
+
+
+@pytest.mark.parametrize("of", ["name", "key"])
+def test_no_name_and_no_key_has_two_meanings(of: str) -> None:
+    values = Counter(getattr(command, of).lower() for command in TABLE)
+    assert {value: times for value, times in values.items() if times > 1} == {}
+
+
+def test_the_keys_that_people_know_are_kept() -> None:
+    keys = {command.name: command.key for command in TABLE}
+    labelling = [keys[name] for name in ("normal", "abnormal", "unsure", "bad_quality", "exclude", "undo", "comment")]
+    assert labelling == ["a", "s", "d", "f", "g", "z", "c"]
+    assert (keys["next"], keys["heatmap"], keys["keys"]) == ("Enter", "h", "?")
+
+
+def test_labels_are_labels() -> None:
+    assert {command.value for command in CHOOSABLE if command.value} == set(LabelValue.values)
+    assert {command.finding for command in TABLE if command.finding} == {BAD_QUALITY}
+
+
+def test_keys_that_nobody_may_choose_are_in_the_table() -> None:
+    assert {key for key in TAKEN if not key.isdigit()} <= {command.key for command in TABLE}
+
+
+def test_every_command_is_in_a_room_and_every_room_lists_its_keys() -> None:
+    assert all(command.rooms and command.help for command in TABLE)
+    assert all("keys" in {command.name for command in of_room(room)} for room in Room)
+
+
+def test_the_viewer_s_module_and_the_tables_of_the_documents_print_every_key() -> None:
+    for command in of_room(Room.VIEWER):
+        assert f'"key": "{command.shown}"' in key_table.as_module()
+        assert f"| {command.shown} | {command.help} |" in key_table.as_markdown(Room.VIEWER)
+
+
+def test_templates_and_the_viewer_write_no_key_of_their_own() -> None:
+    shown = {
+        path.name: set(re.findall(r"<kbd>([^<{]+)</kbd>", path.read_text(encoding="utf-8"))) - GENERAL
+        for path in (ROOT / "templates").rglob("*.html")
+    }
+    assert {name: keys for name, keys in shown.items() if keys} == {"keys.html": {"?"}}
+    fixed = [
+        path.name for path in (ROOT / "templates").rglob("*.html") if re.search(r'data-key="\w"', path.read_text())
+    ]
+    assert fixed == []
+
+
+@pytest.mark.django_db
+def test_queue_and_grid_print_the_table() -> None:
+    of, ann = factories.dataset(), factories.curator("ann")
+    factories.film(of)
+    queue = queue_films(site=of.site, name="May", images=of.images.all(), author=ann, source="all", order="imported")
+    for room, address in ((Room.QUEUE, f"/queues/{queue.uuid}/"), (Room.GRID, f"/datasets/{of.uuid}/")):
+        listed = _dialog(as_(ann), address)
+        assert listed == [(command.shown, command.help) for command in of_room(room)]
+
+
+def _dialog(client: Client, address: str) -> list[tuple[str, str]]:
+    page = client.get(address).content.decode()
+    dialog = page[page.index('<dialog id="keys"') : page.index('<dialog id="merge"')]
+    return re.findall(r"<dt><kbd>(.*?)</kbd></dt><dd>(.*?)</dd>", dialog)
