@@ -13,7 +13,7 @@ class DatasetForm(forms.ModelForm):
 
 
 class UploadForm(forms.Form):
-    file = forms.FileField(label="Zip of films")
+    file = forms.FileField(label="Zip of films, or a CSV of labels")
 
 
 class SplitForm(forms.Form):

@@ -1,5 +1,6 @@
-"""The CSV of labels: filename, label, patient_id, projection, split, finding. Further columns are kept, except those
-that may identify a person.
+"""The CSV of labels: filename, label, patient_id, projection, split, finding. A column image, with the UUID of a film
+that is in the dataset, may take the place of filename. Further columns are kept, except those that may identify a
+person.
 
 The whole CSV is checked before anything is imported: a single wrong value imports nothing. An error message names the
 line and the column but never quotes the value: the message is stored and shown to every member, and where columns are
@@ -12,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 LABELS = ("normal", "abnormal", "unsure", "exclude", "")
 _KNOWN = ("filename", "label", "patient_id", "projection", "split", "finding")
@@ -22,6 +24,7 @@ _SPELLINGS = {
     "imagefile": "filename",
     "imagefilename": "filename",
     "imageindex": "filename",  # NIH
+    "imageuuid": "image",
     "imagename": "filename",
     "imagepath": "filename",
     "patientid": "patient_id",
@@ -62,6 +65,7 @@ class CsvRow:
     findings: tuple[str, ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
     columns: frozenset[str] = frozenset(_KNOWN)  # the known columns that the CSV has
+    image: str = ""  # the UUID of a film that is in the dataset
     left_out: tuple[str, ...] = ()  # names of columns that are not kept, since they may identify a person
 
 
@@ -83,7 +87,8 @@ def read_labels(path: Path) -> dict[str, CsvRow]:
     """Return rows by file name. Raises InvalidCsv."""
     rows: dict[str, CsvRow] = {}
     lines_of: dict[str, int] = {}
-    left_out, lines = _table(path, ("filename",))
+    needed = () if "image" in read_columns(path) else ("filename",)
+    left_out, lines = _table(path, needed)
     for line, values in lines:
         row = _label_row(path, line, values, left_out)
         if row.filename in rows:
@@ -100,8 +105,11 @@ def read_labels(path: Path) -> dict[str, CsvRow]:
 def read_boxes(path: Path) -> dict[str, tuple[Box, ...]]:
     """Return boxes by file name, in the order of the CSV. Raises InvalidCsv."""
     boxes: dict[str, tuple[Box, ...]] = {}
-    for line, values in _table(path, ("filename", "x", "y", "width", "height"))[1]:
-        name = _filename(path, line, values["filename"])
+    needed = (
+        ("x", "y", "width", "height") if "image" in read_columns(path) else ("filename", "x", "y", "width", "height")
+    )
+    for line, values in _table(path, needed)[1]:
+        name = _filename(path, line, values.get("filename", _image_uuid(values.get("image", ""))))
         boxes[name] = (*boxes.get(name, ()), _box(path, line, values))
     return boxes
 
@@ -148,17 +156,34 @@ def _label_row(path: Path, line: int, values: Mapping[str, str], left_out: tuple
             "or leave it empty."
         )
     findings = tuple(part.strip() for part in values.get("finding", "").split("|") if part.strip())
+    image = _image_uuid(values.get("image", ""))
+    if "filename" not in values and not image:
+        raise InvalidCsv(
+            f"{path.name}, line {line}: the image is not the UUID of a film; enter that, or add a column filename."
+        )
+    further = {key: value for key, value in values.items() if key not in _KNOWN and value}
+    if image:
+        further.pop("image")
     return CsvRow(
-        filename=_filename(path, line, values["filename"]),
+        filename=_filename(path, line, values.get("filename", image)),
         label=label,
         patient_id=values.get("patient_id", ""),
         projection=_projection(path, line, values.get("projection", "")),
         split=values.get("split", "").lower()[:20],
         findings=findings,
-        extra={key: value for key, value in values.items() if key not in _KNOWN and value},
+        extra=further,
         columns=frozenset(values).intersection(_KNOWN),
         left_out=left_out,
+        image=image,
     )
+
+
+def _image_uuid(text: str) -> str:
+    """The UUID in its usual form; blank for anything else, which is a further column of this name."""
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return ""
 
 
 def _filename(path: Path, line: int, text: str) -> str:

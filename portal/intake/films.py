@@ -10,7 +10,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from django.conf import settings
@@ -23,12 +23,17 @@ from portal.imaging.errors import UnusableFile
 from portal.imaging.film import Film, pack, pixel_sha256, preview
 from portal.intake import film_files
 from portal.intake.csv_labels import Box, CsvRow
-from portal.labels.events import append
+from portal.intake.film_labels import (
+    AmbiguousName,
+    FilmNames,
+    RowOutcome,
+    append_change,
+    append_label,
+    has_label_of_readers,
+)
 from portal.models import (
     Dataset,
     Image,
-    LabelEvent,
-    LabelSource,
     Patient,
     QuarantinedFile,
     Site,
@@ -72,10 +77,34 @@ _SENTENCES = {
         "files skipped, because their file types are not those of films",
     ),
     "boxes left aside": (
-        "box skipped, because its film has no label in the CSV",
-        "boxes skipped, because their films have no label in the CSV",
+        "box skipped, because its film has no label in the CSV or is not there",
+        "boxes skipped, because their films have no label in the CSV or are not there",
     ),
-    "missing": ("file listed in the CSV is missing", "files listed in the CSV are missing"),
+    RowOutcome.LABELLED: ("film that is there was labelled", "films that are there were labelled"),
+    RowOutcome.CHANGED: (
+        "film that is there has another imported label than before",
+        "films that are there have other imported labels than before",
+    ),
+    RowOutcome.UNCHANGED: (
+        "film that is there has this imported label already",
+        "films that are there have these imported labels already",
+    ),
+    RowOutcome.NO_LABEL: (
+        "row without a label names a film that is there, and changes nothing",
+        "rows without a label name films that are there, and change nothing",
+    ),
+    "readers' labels stay": (
+        "of these films keeps the label of its readers, which counts before an imported one",
+        "of these films keep the labels of their readers, which count before imported ones",
+    ),
+    "ambiguous names": (
+        "name of the CSV stands for several films that are there, and labels none; use its path or its image UUID",
+        "names of the CSV stand for several films that are there, and label none; use paths or image UUIDs",
+    ),
+    "missing": (
+        "file listed in the CSV is neither in this import nor in the dataset",
+        "files listed in the CSV are neither in this import nor in the dataset",
+    ),
     "columns left out": (
         "column of the CSV left out, because it may identify a person",
         "columns of the CSV left out, because they may identify a person",
@@ -89,7 +118,7 @@ class Entry:
     """A file of an import. `name` is the path inside the folder or zip, as listed in a CSV; without a CSV it is not
     kept, since it may contain a patient's name."""
 
-    path: Path
+    path: Path | None  # None: the row labels a film that is in the dataset
     name: str
     row: CsvRow | None = None
     boxes: tuple[Box, ...] | None = None  # None: there is no CSV of boxes, so boxes stay as they are
@@ -157,7 +186,8 @@ def is_clutter(name: str) -> bool:
 def _match_rows(
     files: Mapping[str, Path], rows: Mapping[str, CsvRow], boxes: Boxes | None, report: ImportReport
 ) -> list[Entry]:
-    """A CSV may list a file by its path or, if that is unambiguous, by the last part of the path."""
+    """A CSV may list a file by its path or, if that is unambiguous, by the last part of the path. A row that names no
+    file may name a film of the dataset."""
     by_last: dict[str, list[str]] = {}
     for name in files:
         if not is_clutter(name):
@@ -166,8 +196,11 @@ def _match_rows(
     for row in rows.values():
         candidates = by_last.get(row.filename, [])
         match = row.filename if row.filename in files else (candidates[0] if len(candidates) == 1 else None)
-        if match is None:
+        if match is None and len(candidates) > 1:
             report.missing.append(row.filename)
+            continue
+        if match is None:
+            entries.append(Entry(None, row.filename, row, None if boxes is None else boxes.get(row.filename, ())))
             continue
         used.add(match)
         film_boxes = None if boxes is None else boxes.get(row.filename, boxes.get(match, ()))
@@ -190,10 +223,16 @@ def import_entries(
     )
     last_heartbeat = time.monotonic()
     imported: set[int] = set()
+    # before a film is stored, whose name would be one of them
+    names = FilmNames(upload.dataset) if any(entry.path is None for entry in entries) else None
     with Decoder() as decoder:
         for done, entry in enumerate(entries, start=1):
             try:
-                report.counts[_import_one(upload, entry, decoder, report, imported)] += 1
+                if entry.path is None and names is not None:
+                    count = _label_there(entry, names, report, imported)
+                else:
+                    count = _import_one(upload, entry, decoder, report, imported)
+                report.counts[count] += count != "missing"  # the report counts those by their names
             except Exception:
                 Upload.objects.filter(pk=upload.pk).update(done=done - 1)  # the number of files done, for the audit
                 raise
@@ -221,6 +260,7 @@ def _close(upload: Upload, report: ImportReport, actor: User | None) -> None:
 def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: ImportReport, imported: set[int]) -> str:
     """Import one file and return the name of the count to increase. `imported`: ids of the films of this import."""
     dataset = upload.dataset
+    assert entry.path is not None
     source = _sha256_of_file(entry.path)
     # A file in quarantine is tried again: the cause may be gone, such as a busy server or a missing decoder.
     quarantined = QuarantinedFile.objects.filter(dataset=dataset, source_sha256=source).first()
@@ -310,7 +350,7 @@ def _store(dataset: Dataset, entry: Entry, *, source: str, pixels: str, film: Fi
             extra=dict(row.extra),
         )
         image.save(force_insert=True)
-        _append_label(image, entry, boxes=entry.boxes or ())
+        append_label(image, entry.row, boxes=entry.boxes or ())
         film_files.write_once(film_files.preview_path(image), preview_jpeg)
     return image
 
@@ -325,46 +365,39 @@ def _warning(header: Mapping[str, str]) -> str:
     return " ".join(sentences)
 
 
-def _append_label(image: Image, entry: Entry, *, boxes: Sequence[Box]) -> None:
-    if entry.row is None or not entry.row.label:
-        return
-    append(
-        [
-            LabelEvent(
-                image=image,
-                value=entry.row.label,
-                findings=list(entry.row.findings),
-                boxes=[box.to_json() for box in boxes],
-                source=LabelSource.IMPORT,
-            )
-        ]
-    )
-
-
 def _append_changes(image: Image, entry: Entry, report: ImportReport) -> None:
-    """Append the changed label of a corrected CSV, which replaces the earlier imported label. Values for which the
-    CSV files have no column stay unchanged."""
+    """Append the changed label of a corrected CSV."""
     if entry.row is None:
         return
     if _fixed_facts_differ(image, entry.row):
         report.counts["kept as imported"] += 1
-    if not entry.row.label:
-        return
-    latest = image.label_events.filter(source=LabelSource.IMPORT).order_by("created_at", "pk").last()
-    boxes = _boxes_of(latest) if entry.boxes is None else entry.boxes
-    if latest is not None and "finding" not in entry.row.columns:
-        entry = replace(entry, row=replace(entry.row, findings=tuple(latest.findings)))
+    if append_change(image, entry.row, entry.boxes) in (RowOutcome.LABELLED, RowOutcome.CHANGED):
+        report.counts["label events"] += 1
+
+
+def _label_there(entry: Entry, names: FilmNames, report: ImportReport, imported: set[int]) -> str:
+    """Give a film that is in the dataset the label of its row, and return the name of the count to increase."""
     assert entry.row is not None
-    label = (entry.row.label, list(entry.row.findings), [box.to_json() for box in boxes])
-    if latest is not None and (latest.value, latest.findings, latest.boxes) == label:
-        return
-    with transaction.atomic():
-        _append_label(image, entry, boxes=boxes)
-    report.counts["label events"] += 1
-
-
-def _boxes_of(event: LabelEvent | None) -> tuple[Box, ...]:
-    return tuple(Box(**box) for box in event.boxes) if event else ()
+    try:
+        image = names.film_of(entry.row)
+    except AmbiguousName:
+        image, count = None, "ambiguous names"
+    else:
+        count = "missing"
+    if image is None:
+        report.counts["boxes left aside"] += len(entry.boxes or ()) if entry.row.label else 0
+        if count == "missing":
+            report.missing.append(entry.name)
+        return count
+    if image.pk in imported:
+        return "the same film again"
+    imported.add(image.pk)
+    if _fixed_facts_differ(image, entry.row):
+        report.counts["kept as imported"] += 1
+    outcome = append_change(image, entry.row, entry.boxes)
+    if outcome in (RowOutcome.LABELLED, RowOutcome.CHANGED) and has_label_of_readers(image):
+        report.counts["readers' labels stay"] += 1
+    return outcome
 
 
 def _fixed_facts_differ(image: Image, row: CsvRow) -> bool:

@@ -71,7 +71,7 @@ class Contents:
 
 
 def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload:
-    """Store the zip and queue its import. Raises InvalidUpload, and then stores nothing."""
+    """Store the zip, or a CSV as a zip of its own, and queue its import. Raises InvalidUpload, storing nothing."""
     require(author, "import films", dataset.site)
     if (file.size or 0) > settings.UPLOAD_LIMIT_BYTES:
         raise InvalidUpload(
@@ -82,7 +82,10 @@ def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload
     path = zip_path(upload)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _store(file, path)
+        if (file.name or "").lower().endswith(".csv"):
+            _store_as_zip(file, path)
+        else:
+            _store(file, path)
     except OSError as error:
         path.unlink(missing_ok=True)
         if _is_full(error):
@@ -91,7 +94,8 @@ def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload
     if not zipfile.is_zipfile(path):
         path.unlink()
         raise InvalidUpload(
-            "The file is not a zip archive; put the films, and a CSV if you have one, into a zip and send that."
+            "The file is not a zip archive; put the films, and a CSV if you have one, into a zip and send that. "
+            "A CSV of labels for films that are there can be sent by itself, as a file whose name ends in .csv."
         )
     with transaction.atomic():
         upload.save(force_insert=True)
@@ -110,6 +114,17 @@ def _store(file: UploadedFile, path: Path) -> None:
         shutil.move(file.temporary_file_path(), path)
         return
     with path.open("wb") as target:
+        for chunk in file.chunks():
+            target.write(chunk)
+
+
+def _store_as_zip(file: UploadedFile, path: Path) -> None:
+    """A table by itself is imported like a zip that holds only this table."""
+    name = PurePosixPath(file.name or "").name
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open(name, "w", force_zip64=True) as target,
+    ):
         for chunk in file.chunks():
             target.write(chunk)
 

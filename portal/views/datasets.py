@@ -111,7 +111,7 @@ def upload(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     require(request.user, "import films", dataset.site)
     form = UploadForm(request.POST, request.FILES)
     if not form.is_valid():
-        sentence = "No file was sent; choose a zip of films and send it."
+        sentence = "No file was sent; choose a zip of films, or a CSV of labels, and send it."
         return render(request, "portal/upload_refused.html", {"dataset": dataset, "sentence": sentence}, status=400)
     try:
         receive_zip(dataset=dataset, file=form.cleaned_data["file"], author=request.user)

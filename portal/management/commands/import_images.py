@@ -6,17 +6,22 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from portal.intake.csv_labels import InvalidCsv, read_boxes, read_labels
-from portal.intake.films import ImportReport, entries_of_folder, import_entries
+from portal.intake.films import ImportReport, entries_of, entries_of_folder, import_entries
 from portal.intake.zip_uploads import INTERRUPTED, fail
 from portal.models import Dataset, Site, Upload, User
 from portal.people import audit
 
 
 class Command(BaseCommand):
-    help = "Import a folder of DICOM, PNG, JPEG or TIFF films, with the labels of a CSV if there is one."
+    help = (
+        "Import a folder of DICOM, PNG, JPEG or TIFF films, with the labels of a CSV if there is one. "
+        "Without a folder, the CSV labels films that are in the dataset."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the films, with its subfolders")
+        parser.add_argument(
+            "folder", type=Path, nargs="?", metavar="DIR", help="folder of the films, with its subfolders"
+        )
         parser.add_argument(
             "--labels", type=Path, metavar="FILE", help="CSV: filename, label, patient_id, projection, split, finding"
         )
@@ -26,8 +31,12 @@ class Command(BaseCommand):
         parser.add_argument("--user", help="name of the user whom the audit records")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        folder: Path = options["folder"]
-        if not folder.is_dir():
+        folder: Path | None = options["folder"]
+        if folder is None and not options["labels"]:
+            raise CommandError(
+                "There is neither a folder nor --labels; pass a folder of films, a CSV of labels, or both."
+            )
+        if folder is not None and not folder.is_dir():
             raise CommandError(f"There is no folder {folder}; pass the folder that contains the films.")
         try:
             rows = read_labels(options["labels"]) if options["labels"] else None
@@ -35,9 +44,9 @@ class Command(BaseCommand):
         except InvalidCsv as error:
             raise CommandError(str(error)) from error
         actor = self._user(options["user"])
-        dataset = self._dataset(options["site"], options["dataset"], actor)
+        dataset = self._dataset(options["site"], options["dataset"], actor, must_exist=folder is None)
         report = ImportReport()
-        entries = entries_of_folder(folder, rows, boxes, report)
+        entries = entries_of_folder(folder, rows, boxes, report) if folder else entries_of({}, rows, boxes, report)
         upload = Upload.objects.create(dataset=dataset, uploaded_by=actor, heartbeat_at=timezone.now())
         try:
             import_entries(upload=upload, entries=entries, report=report, actor=actor, on_progress=self._progress)
@@ -63,11 +72,13 @@ class Command(BaseCommand):
             raise CommandError(f"There is no user {name!r}; pass an existing user name, or omit --user.")
         return user
 
-    def _dataset(self, site_name: str, name: str, actor: User | None) -> Dataset:
+    def _dataset(self, site_name: str, name: str, actor: User | None, *, must_exist: bool) -> Dataset:
         site = Site.objects.filter(name=site_name).first()
         if site is None:
             existing = ", ".join(Site.objects.values_list("name", flat=True)) or "none yet; create one in the admin"
             raise CommandError(f"There is no site {site_name!r}; existing sites: {existing}.")
+        if must_exist and not Dataset.objects.filter(site=site, name=name).exists():
+            raise CommandError(f"There is no dataset {name!r} at {site_name}, so the CSV names no film that is there.")
         dataset, created = Dataset.objects.get_or_create(site=site, name=name, defaults={"created_by": actor})
         if created:
             audit.record(verb="make dataset", site=site, actor=actor, target=dataset, after={"name": name})

@@ -203,7 +203,9 @@ def test_missing_files_are_named(of: Dataset, folder: Path) -> None:
     factories.png(folder / "a.png")
     rows = [{"filename": name, "label": "normal"} for name in ("a.png", "gone.png", "gone too.png")]
     report = run(of, folder, labels=factories.table(folder / "l.csv", *rows))
-    assert report.sentences()[-1] == "2 files listed in the CSV are missing (the first: gone.png)"
+    assert report.sentences()[-1] == (
+        "2 files listed in the CSV are neither in this import nor in the dataset (the first: gone.png)"
+    )
     assert report.to_json()["missing"] == 2
 
 
@@ -211,7 +213,7 @@ def test_a_possible_name_is_not_reported_as_a_missing_file(of: Dataset, folder: 
     """The columns are shifted."""
     rows = [{"filename": name} for name in ("Zzyzxson", "Quirina A. Zzyzxson", "1.2.3")]
     report = run(of, folder, labels=factories.table(folder / "l.csv", *rows))
-    assert report.sentences() == ["3 files listed in the CSV are missing"]
+    assert report.sentences() == ["3 files listed in the CSV are neither in this import nor in the dataset"]
 
 
 def test_files_that_the_csv_does_not_list_are_skipped(of: Dataset, folder: Path) -> None:

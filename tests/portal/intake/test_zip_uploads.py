@@ -62,6 +62,42 @@ def _nothing_works_by_itself(published: list[str]) -> None:
     pass
 
 
+# a table by itself ------------------------------------------------------------------------------------------
+
+
+def sent_as_csv(of: Dataset, text: str) -> Upload:
+    file = SimpleUploadedFile("New labels.csv", text.encode(), "text/csv")
+    upload = receive_zip(dataset=of, file=file, author=factories.curator(f"curator {Upload.objects.count()}"))
+    tasks.import_upload(str(upload.uuid))
+    upload.refresh_from_db()
+    return upload
+
+
+def test_a_csv_by_itself_labels_films_that_are_there(of: Dataset) -> None:
+    film = factories.film(of, original_name="a.png")
+    upload = sent_as_csv(of, "filename,label,finding\na.png,abnormal,nodule\n")
+    assert (upload.state, upload.message) == ("done", "1 film that is there was labelled.")
+    assert upload.counts == {"labelled": 1}
+    film.refresh_from_db()
+    assert (film.current_label.value, film.current_label.findings) == ("abnormal", ["nodule"])
+    assert list(film_files.upload_path("x").parent.iterdir()) == []
+
+
+def test_a_zip_of_tables_alone_brings_labels_and_boxes(of: Dataset, tmp_path: Path) -> None:
+    film = factories.film(of, original_name="images/a.png")
+    members: dict[str, bytes | str | Path] = {
+        "labels.csv": "filename,label\na.png,abnormal\n",
+        "boxes.csv": "filename,x,y,width,height,finding\na.png,1,2,3,4,nodule\n",
+    }
+    assert imported(of, zip_of(members, tmp_path / "t.zip")).counts == {"labelled": 1}
+    assert film.label_events.get().boxes == [{"x": 1, "y": 2, "width": 3, "height": 4, "finding": "nodule"}]
+
+
+def test_an_invalid_csv_by_itself_fails_with_its_line(of: Dataset) -> None:
+    upload = sent_as_csv(of, "filename,label\na.png,fine\n")
+    assert (upload.state, upload.message.split(":")[0]) == ("failed", "New_labels.csv, line 2")
+
+
 # what comes out ---------------------------------------------------------------------------------------------
 
 

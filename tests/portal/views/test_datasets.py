@@ -264,7 +264,7 @@ def test_a_bad_file_is_refused_with_a_sentence(curator: Client, of: Dataset) -> 
     response = curator.post(address, {"file": SimpleUploadedFile("films.zip", b"not a zip")})
     assert response.status_code == 400
     assert "The file is not a zip archive; put the films" in text(response)
-    assert "No file was sent" in text(curator.post(address, {}))
+    assert "No file was sent; choose a zip of films, or a CSV of labels" in text(curator.post(address, {}))
     assert "No file was sent" in text(curator.post(address, {"file": SimpleUploadedFile("films.zip", b"")}))
 
 

@@ -24,10 +24,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "films"
 
 
-def run(folder: Path, **options: Any) -> str:
+def run(folder: Path | None, **options: Any) -> str:
     output = StringIO()
     call_command(
-        "import_images", folder, **{"dataset": "D", "site": "Seoul", **options}, stdout=output, stderr=StringIO()
+        "import_images",
+        *([folder] if folder else []),
+        **{"dataset": "D", "site": "Seoul", **options},
+        stdout=output,
+        stderr=StringIO(),
     )
     return output.getvalue()
 
@@ -38,6 +42,28 @@ def test_a_folder_becomes_a_dataset(folder: Path) -> None:
     assert (dataset.name, dataset.site.name, dataset.images.count()) == ("D", "Seoul", 2)
     assert AuditEvent.objects.filter(verb="make dataset").count() == 1
     assert Upload.objects.get().state == "done"
+
+
+def test_a_csv_without_a_folder_labels_films_that_are_there(folder: Path, tmp_path: Path) -> None:
+    rows = [{"filename": "a.png", "label": "normal"}, {"filename": "b.png", "label": "normal"}]
+    run(folder, labels=factories.table(tmp_path / "l.csv", *rows))
+    rows[1]["label"] = "abnormal"
+    labels = factories.table(tmp_path / "l.csv", *rows, {"filename": "c.png", "label": "normal"})
+    assert run(None, labels=labels).splitlines() == [
+        "1 film that is there has another imported label than before",
+        "1 film that is there has this imported label already",
+        "1 file listed in the CSV is neither in this import nor in the dataset (the first: c.png)",
+    ]
+    assert Image.objects.get(original_name="b.png").current_label.value == "abnormal"
+
+
+def test_a_csv_without_a_folder_makes_no_dataset(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="neither a folder nor --labels"):
+        run(None)
+    labels = factories.table(tmp_path / "l.csv", {"filename": "a.png", "label": "normal"})
+    with pytest.raises(CommandError, match="There is no dataset 'D' at Seoul"):
+        run(None, labels=labels)
+    assert not Dataset.objects.exists()
 
 
 def test_twice_into_one_dataset(folder: Path) -> None:
@@ -54,7 +80,7 @@ def test_with_labels_boxes_and_a_name_for_the_audit(folder: Path, tmp_path: Path
     assert lines == [
         "1 film imported",
         "1 file skipped, because the CSV does not list it",
-        "1 file listed in the CSV is missing (the first: c.png)",
+        "1 file listed in the CSV is neither in this import nor in the dataset (the first: c.png)",
     ]
     image = Image.objects.get()
     assert (image.current_label.value, len(image.label_events.get().boxes)) == ("abnormal", 1)

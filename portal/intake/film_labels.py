@@ -1,0 +1,89 @@
+"""Imported labels: of a film that an import brings, and of a film that is there and that a CSV names."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from enum import StrEnum
+from uuid import UUID
+
+from django.db import transaction
+
+from portal.intake.csv_labels import Box, CsvRow
+from portal.labels.events import append
+from portal.models import CurrentLabel, Dataset, Image, LabelEvent, LabelSource
+
+
+class RowOutcome(StrEnum):
+    """What a row of a CSV did to the imported label of a film; also the names of the counts of an import's report."""
+
+    NO_LABEL = "rows without a label"
+    LABELLED = "labelled"
+    CHANGED = "labels changed"
+    UNCHANGED = "labels unchanged"
+
+
+def append_label(image: Image, row: CsvRow | None, *, boxes: Sequence[Box]) -> None:
+    if row is None or not row.label:
+        return
+    event = LabelEvent(
+        image=image,
+        value=row.label,
+        findings=list(row.findings),
+        boxes=[box.to_json() for box in boxes],
+        source=LabelSource.IMPORT,
+    )
+    append([event])
+
+
+def append_change(image: Image, row: CsvRow, boxes: Sequence[Box] | None) -> RowOutcome:
+    """Append the label of a row, which replaces the earlier imported label, if it differs from that. Findings and boxes
+    for which the CSV files have no column stay unchanged."""
+    if not row.label:
+        return RowOutcome.NO_LABEL
+    latest = image.label_events.filter(source=LabelSource.IMPORT).order_by("created_at", "pk").last()
+    boxes = _boxes_of(latest) if boxes is None else boxes
+    findings = row.findings
+    if latest is not None and "finding" not in row.columns:
+        findings = tuple(latest.findings)
+    label = (row.label, list(findings), [box.to_json() for box in boxes])
+    if latest is not None and (latest.value, latest.findings, latest.boxes) == label:
+        return RowOutcome.UNCHANGED
+    with transaction.atomic():
+        event = LabelEvent(image=image, value=label[0], findings=label[1], boxes=label[2], source=LabelSource.IMPORT)
+        append([event])
+    return RowOutcome.CHANGED if latest is not None else RowOutcome.LABELLED
+
+
+def _boxes_of(event: LabelEvent | None) -> tuple[Box, ...]:
+    return tuple(Box(**box) for box in event.boxes) if event else ()
+
+
+def has_label_of_readers(image: Image) -> bool:
+    """Whether the imported label of the film does not count, because a reader or an adjudicator has labelled it."""
+    return CurrentLabel.objects.filter(image=image).exclude(source=LabelSource.IMPORT).exists()
+
+
+class AmbiguousName(Exception):
+    """Several films of the dataset go by the name."""
+
+
+class FilmNames:
+    """The films that are in a dataset at this time, by the names that earlier CSV files gave them."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._by_name: dict[str, list[int]] = defaultdict(list)
+        self._by_last_part: dict[str, list[int]] = defaultdict(list)
+        names = dataset.images.exclude(original_name="").order_by("pk").values_list("original_name", "pk")
+        for name, image_id in names.iterator():
+            self._by_name[name].append(image_id)
+            self._by_last_part[name.rsplit("/", 1)[-1]].append(image_id)
+
+    def film_of(self, row: CsvRow) -> Image | None:
+        """Return the film that a row names: by its UUID if the row has one, otherwise by its path or, as the files of
+        an import, by the last part of it. Raises AmbiguousName."""
+        if row.image:
+            return self._dataset.images.filter(uuid=UUID(row.image)).first()
+        ids = self._by_name.get(row.filename) or self._by_last_part.get(row.filename) or []
+        if len(ids) > 1:
+            raise AmbiguousName
+        return self._dataset.images.get(pk=ids[0]) if ids else None
