@@ -24,16 +24,15 @@ from analysis.models import (
     WorklistItem,
     WorklistReader,
 )
+from portal.labels.boxes import LONGEST_FINDING, InvalidBox, checked_boxes
 from portal.models import Adjudication, Exposure, Image, User
 from portal.people import audit, blinding
 from portal.people.access import require
 from portal.people.exposure import has_seen_label, has_seen_model, record_exposure
 
 LONGEST_COMMENT = 2000
-LONGEST_FINDING = 100
 LONGEST_REASON = 500
 MOST_FINDINGS = 20
-MOST_BOXES = 50
 LONGEST_SECONDS = 7 * 24 * 3600.0
 
 
@@ -139,9 +138,10 @@ def _checked(new: NewReading, image: Image) -> list[dict[str, Any]]:
             f"The times are {times[0]:g} s active of {times[1]:g} s in total; active time is at most the total, "
             "and the total at most a week."
         )
-    if len(new.boxes) > MOST_BOXES:
-        raise ReadingRefused(f"{len(new.boxes)} boxes are drawn; draw at most {MOST_BOXES}.")
-    return [_box(box, image) for box in new.boxes]
+    try:
+        return checked_boxes(new.boxes, image)
+    except InvalidBox as error:
+        raise ReadingRefused(str(error)) from error
 
 
 def _check_words(new: NewReading) -> None:
@@ -158,25 +158,6 @@ def _check_words(new: NewReading) -> None:
         )
     if any("\0" in text for text in (new.comment, *new.findings)):  # PostgreSQL cannot store one in text
         raise ReadingRefused("The comment or a finding contains a NUL character; remove it.")
-
-
-def _box(box: Mapping[str, Any], image: Image) -> dict[str, Any]:
-    try:
-        x, y, width, height = (float(box[name]) for name in ("x", "y", "width", "height"))
-    except (KeyError, TypeError, ValueError):
-        raise ReadingRefused("A box needs x, y, width and height in film pixels; draw it again.") from None
-    inside = x >= 0 and y >= 0 and x + width <= image.columns and y + height <= image.rows
-    if not all(math.isfinite(side) for side in (x, y, width, height)) or not inside or width <= 0 or height <= 0:
-        raise ReadingRefused(
-            f"A box at ({x:g}, {y:g}) of {width:g} × {height:g} pixels does not fit the film of {image.columns} × "
-            f"{image.rows} pixels; draw it inside the film."
-        )
-    finding = str(box.get("finding") or "")
-    if len(finding) > LONGEST_FINDING or "\0" in finding:
-        raise ReadingRefused(
-            f"The finding of a box is too long or contains a NUL character; write at most {LONGEST_FINDING} characters."
-        )
-    return {"x": x, "y": y, "width": width, "height": height, "finding": finding}
 
 
 def show_heatmap(*, item: WorklistItem, reader: User) -> None:

@@ -76,6 +76,11 @@ class LabelRequest(serializers.Serializer[None]):
         help_text="Without it, a film whose label has this value already keeps its findings; an empty list states that "
         "there are none.",
     )
+    boxes = serializers.ListField(
+        child=serializers.DictField(),
+        required=False,
+        help_text="Boxes of a single film, {x, y, width, height, finding} in original pixels; kept like findings.",
+    )
     reason = serializers.CharField(max_length=500, default="", allow_blank=True)
     seen = serializers.DictField(
         child=serializers.IntegerField(min_value=0),

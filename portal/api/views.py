@@ -160,7 +160,12 @@ class LabelFilms(APIView):
             outcome = label_as_seen(
                 images=films,
                 seen=_events_seen(films, data.get("seen")),
-                change=LabelChange(value=data["value"], findings=data.get("findings"), reason=data["reason"]),
+                change=LabelChange(
+                    value=data["value"],
+                    findings=data.get("findings"),
+                    boxes=data.get("boxes"),
+                    reason=data["reason"],
+                ),
                 act=data.get("act") or uuid4(),
                 author=person(request),
                 site=films[0].dataset.site,

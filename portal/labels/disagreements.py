@@ -46,7 +46,7 @@ def merge(
     has been labelled again since."""
     if choice not in list(MergeChoice):
         raise InvalidLabel(f"The choice {choice!r} is unknown; use one of {', '.join(MergeChoice)}.")
-    check(images=[image], change=change, author=author, site=site)
+    change = check(images=[image], change=change, author=author, site=site)
     with transaction.atomic():
         hold([image.pk])
         if changed_by_others([image.pk], {image.pk: seen}, author):

@@ -7,7 +7,7 @@ With another value they no longer count, and portal.labels.losses says which.
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from portal.labels.boxes import InvalidBox, checked_boxes
 from portal.labels.resolving import Label, carried, resolve
 from portal.models import CurrentLabel, Image, LabelEvent, LabelSource, LabelValue, ScreeningQueue, Site, User
 from portal.people import audit
@@ -78,7 +79,7 @@ def label_as_seen(
     film at that time, by film id. Films changed by others stay as they are and are returned in `changed`. An act that
     is already stored is not written again, since a client that missed the response sends it twice. Raises
     InvalidLabel."""
-    check(images=images, change=change, author=author, site=site)
+    change = check(images=images, change=change, author=author, site=site)
     ids = sorted({image.pk for image in images})
     with transaction.atomic():
         hold(ids)
@@ -108,8 +109,9 @@ def changed_by_others(ids: Sequence[int], seen: Mapping[int, int], author: User)
     }
 
 
-def check(*, images: Sequence[Image], change: LabelChange, author: User, site: Site) -> None:
-    """Raise InvalidLabel or PermissionDenied unless the author may give this label to these films."""
+def check(*, images: Sequence[Image], change: LabelChange, author: User, site: Site) -> LabelChange:
+    """Return the change with its boxes as they are stored. Raises InvalidLabel or PermissionDenied unless the author
+    may give this label to these films."""
     require(author, "label films", site)
     if change.value not in LabelValue.values:
         raise InvalidLabel(f"The label {change.value!r} is unknown; use one of {', '.join(LabelValue.values)}.")
@@ -129,6 +131,14 @@ def check(*, images: Sequence[Image], change: LabelChange, author: User, site: S
     strangers = [image for image in images if image.dataset.site_id != site.pk]
     if strangers:
         raise InvalidLabel("A film belongs to another site; label the films of one site at a time.")
+    if not change.boxes:
+        return change
+    if len(images) != 1:
+        raise InvalidLabel(f"Boxes belong to one film, and {len(images)} are selected; send them film by film.")
+    try:
+        return replace(change, boxes=checked_boxes(change.boxes, images[0]))
+    except InvalidBox as error:
+        raise InvalidLabel(str(error)) from error
 
 
 def _findings_of_all(images: Sequence[Image]) -> set[str]:

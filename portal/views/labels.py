@@ -1,5 +1,6 @@
 """Labelling by key and in bulk. Responses are JSON; the page updates only after the label is saved."""
 
+import json
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -57,11 +58,11 @@ def _refuse_another_person(view: View) -> View:
 @_refuse_another_person
 def label(request: SignedInRequest) -> JsonResponse:
     """Label films. Fields: `image` (repeated) and `value`; optional: `finding` (repeated; a single blank one states
-    that there is none, and without the field a film keeps its findings if its value stays), `reason`, `seen` (for each
-    film, the number of its events when the person saw it), `act` (a UUID chosen by the page, so that it can send the
-    act again), `queue` (in which the film was seen) and `position` (where the person continues in it). Responds with
-    what no longer counts (`gone` by film, `note` as a sentence), and with 409 if another person has changed every film
-    in the meantime."""
+    that there is none, and without the field a film keeps its findings if its value stays), `boxes` (of a single film,
+    as JSON; without the field it keeps its boxes likewise), `reason`, `seen` (for each film, the number of its events
+    when the person saw it), `act` (a UUID chosen by the page, so that it can send the act again), `queue` (in which the
+    film was seen) and `position` (where the person continues in it). Responds with what no longer counts (`gone` by
+    film, `note` as a sentence), and with 409 if another person has changed every film in the meantime."""
     try:
         films = _films(request)
         queue = _queue(request, films)
@@ -156,8 +157,21 @@ def _requested_change(request: SignedInRequest) -> LabelChange:
     return LabelChange(
         value=request.POST.get("value", ""),
         findings=None if not findings else [] if findings == [""] else findings,
+        boxes=_boxes(request),
         reason=request.POST.get("reason", "")[:500],
     )
+
+
+def _boxes(request: SignedInRequest) -> list[dict[str, Any]] | None:
+    if "boxes" not in request.POST:
+        return None
+    try:
+        boxes = json.loads(request.POST["boxes"])
+    except (ValueError, RecursionError):
+        boxes = None
+    if not isinstance(boxes, list) or not all(isinstance(box, dict) for box in boxes):
+        raise InvalidLabel("The boxes are not a list of boxes; reload the page and draw them again.")
+    return boxes
 
 
 def _uuid_field(request: SignedInRequest, name: str) -> UUID | None:

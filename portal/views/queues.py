@@ -10,10 +10,11 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from portal.labels.boxes import boxes_shown
+from portal.labels.boxes import boxes_shown, place_of
 from portal.labels.key_table import Room
 from portal.labels.keys import keys_in
-from portal.models import Cohort, Dataset, Image, LabelEvent, QueueImage, QueuePlace, ScreeningQueue, Site, Split
+from portal.labels.resolving import standing
+from portal.models import Cohort, Dataset, Image, LabelEvent, QueueImage, QueuePlace, ScreeningQueue, Site, Split, User
 from portal.people.access import get_visible, may
 from portal.people.signed_in import SignedInRequest
 from portal.sets import film_filters, screening_queues
@@ -97,16 +98,16 @@ def queue_films(request: SignedInRequest, uuid: UUID) -> JsonResponse:
     queue = _queue(request, uuid)
     position = _number(request, "from", default=1, high=queue.films)
     count = _number(request, "count", default=12, high=FILMS_AT_ONCE)
-    events = LabelEvent.objects.order_by("created_at", "pk").only(
-        "image", "author", "boxes", "created_at", "reverts", "source"
-    )
+    fields = ("image", "author", "value", "findings", "boxes", "created_at", "reverts", "source")
+    events = LabelEvent.objects.order_by("created_at", "pk").only(*fields)
     members = screening_queues.films_from(queue, position=position, count=count).prefetch_related(
         Prefetch("image__label_events", events)
     )
     next_position = position + count
+    labeller = request.user if may(request.user, "label films", queue.site) else None
     return JsonResponse(
         {
-            "films": [_film(member) for member in members],
+            "films": [_film(member, labeller) for member in members],
             "next": next_position if next_position <= queue.films else None,
             "total": queue.films,
         }
@@ -119,7 +120,7 @@ def _number(request: SignedInRequest, name: str, *, default: int, high: int) -> 
     return max(1, min(number, high))
 
 
-def _film(member: QueueImage) -> dict[str, Any]:
+def _film(member: QueueImage, labeller: User | None) -> dict[str, Any]:
     film = member.image
     label = getattr(film, "current_label", None)
     events = list(film.label_events.all())
@@ -135,8 +136,9 @@ def _film(member: QueueImage) -> dict[str, Any]:
             "seen": len(events),
         },
         "boxes": reverse("portal:queue-boxes", args=[member.queue.uuid, film.uuid])
-        if member.outline or boxes_shown(events)
+        if member.outline or _boxes_of_others(events, labeller)
         else None,
+        "own_boxes": list(standing(events, labeller).boxes) if labeller else [],
         "page": reverse("portal:image", args=[film.uuid]),
         "facts": reverse("portal:image-facts", args=[film.uuid]),
         "pixels": reverse("portal:image-pixels", args=[film.uuid]),
@@ -144,16 +146,24 @@ def _film(member: QueueImage) -> dict[str, Any]:
     }
 
 
+def _boxes_of_others(events: list[LabelEvent], labeller: User | None) -> list[dict[str, Any]]:
+    """The boxes that are only shown: without those that the labeller edits, which are the boxes of the film's label."""
+    edited = {place_of(box) for box in standing(events, labeller).boxes} if labeller else set()
+    return [box for box in boxes_shown(events) if place_of(box) not in edited]
+
+
 @require_GET
 def queue_boxes(request: SignedInRequest, uuid: UUID, image: UUID) -> JsonResponse:
-    """The boxes to show on a film of the queue: those of its labels, and the suspect region from an order by score."""
+    """The boxes to show on a film of the queue beside those that the person edits: those of its labels, and the suspect
+    region from an order by score."""
     queue = get_visible(ScreeningQueue.objects.all(), request.user, uuid)
     member = screening_queues.films_of(queue).filter(image__uuid=image).first()
     if member is None:
         raise Http404("No such film in this queue.")
     events = list(member.image.label_events.order_by("created_at", "pk"))
     outline = [{**box, "finding": "least normal region", "source": "outline"} for box in member.outline]
-    return JsonResponse({"boxes": [*boxes_shown(events), *outline]})
+    labeller = request.user if may(request.user, "label films", queue.site) else None
+    return JsonResponse({"boxes": [*_boxes_of_others(events, labeller), *outline]})
 
 
 @require_POST

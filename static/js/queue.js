@@ -58,6 +58,7 @@ function loadAhead() {
 
 // Shows the film at a position, or the next one in the direction of `step`. `isNoted`: the server already knows the place.
 async function go(position, { step = 1, isNoted = false } = {}) {
+  keepDraft();
   wanted = Math.max(1, Math.min(position, total + 1));
   const mine = wanted;
   current = null;
@@ -85,6 +86,7 @@ async function show(film) {
 
 function onShown(film) {
   current = film;
+  offerBoxes(film);
   root.dataset.shown = film.position;
   loadAhead();
   const next = [1, 2].map((n) => films.get(film.position + n)).filter(Boolean);
@@ -140,6 +142,7 @@ window.addEventListener("pagehide", sendPlace);
 // Labels
 
 const listed = [...root.querySelectorAll("#findings label")];
+let areBoxesEdited = false;
 let isEdited = false; // whether the findings were changed by hand; if not, a confirmed label keeps those that it has
 
 function picked() {
@@ -165,6 +168,28 @@ function lineOf(finding) {
   return line;
 }
 
+// Boxes of the film's label can be edited, and others drawn; they are saved with the next label of the film.
+function offerBoxes(film) {
+  areBoxesEdited = Boolean(film.draft);
+  host.hilumViewer.setBoxes(film.draft ?? film.own_boxes);
+}
+
+function boxesOf() {
+  return host.hilumViewer.boxes.map(({ x, y, width, height, finding }) => ({ x, y, width, height, finding: finding ?? "" }));
+}
+
+// Boxes that were drawn on a film that is left without a label wait there for one.
+function keepDraft() {
+  if (!current || !areBoxesEdited) return;
+  current.draft = boxesOf();
+  saved.note(`The boxes of film ${current.position} are not saved yet: go back and label it`);
+}
+
+window.addEventListener("beforeunload", (event) => {
+  keepDraft();
+  if ([...films.values()].some(({ draft }) => draft)) event.preventDefault(); // the browser asks
+});
+
 byId("findings")?.addEventListener("change", () => (isEdited = true));
 
 function label({ value, finding }) {
@@ -177,8 +202,13 @@ function label({ value, finding }) {
   const images = [{ image: film.image, seen: film.label.seen }];
   placeToNote = 0;
   const at = { queue: root.dataset.queue, position: film.position + 1 };
-  acts.push({ act: outbox.label({ images, value, findings: stated, reason, ...at }), film, before: film.label });
+  const boxes = areBoxesEdited ? boxesOf() : null;
+  const before = { label: film.label, own_boxes: film.own_boxes, draft: boxes };
+  acts.push({ act: outbox.label({ images, value, findings: stated, boxes, reason, ...at }), film, before });
+  if (boxes || value !== film.label.value) film.own_boxes = boxes ?? [];
   film.label = { ...film.label, value, findings };
+  film.draft = null;
+  areBoxesEdited = false;
   pace();
   go(film.position + 1, { isNoted: true });
 }
@@ -194,15 +224,15 @@ function undo() {
   const last = acts.pop();
   if (!last) return saved.note("Nothing was labelled on this page yet, so there is nothing to undo");
   outbox.undo(last.act.id);
-  last.film.label = last.before;
+  Object.assign(last.film, last.before);
   saved.note(`Taken back: ${last.act.value} of film ${last.film.position}`);
   go(last.film.position);
 }
 
-// Enter goes to the next film; if findings were picked, it labels this film abnormal first.
+// Enter goes to the next film; if findings were picked or boxes drawn, it labels this film abnormal first.
 function next() {
   const abnormal = root.querySelector("[data-command=abnormal]");
-  if (bar && current && isEdited && abnormal) return label(abnormal.dataset);
+  if (bar && current && (isEdited || areBoxesEdited) && abnormal) return label(abnormal.dataset);
   go(wanted + 1);
 }
 
@@ -244,6 +274,9 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-command]");
   if (button) run(button);
 });
+host.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && event.target.matches("select, input")) event.target.blur(); // the keys are the page's again
+});
 byId("comment")?.addEventListener("keydown", (event) => {
   if (event.key === "Escape" || event.key === "Enter") {
     event.preventDefault();
@@ -284,5 +317,9 @@ host.addEventListener("hilum:ready", () => {
   if (film && !current && host.dataset.factsUrl === film.facts) onShown(film);
 });
 startViewers(root);
+if (bar) {
+  const findings = listed.map((line) => line.querySelector("input").value);
+  host.hilumViewer.editBoxes({ findings, confidence: false, onChange: () => (areBoxesEdited = true) });
+}
 go(wanted, { isNoted: true });
 root.dataset.keys = "ready"; // the keys are active from here on

@@ -141,6 +141,76 @@ def test_a_label_is_confirmed_without_losing_its_finding(open_queue: Callable[..
     assert values() == ["abnormal", "abnormal"]
 
 
+def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """From one point to another, as shares of the stage."""
+    area = page.locator(".hv-stage").bounding_box()
+    assert area is not None
+    points = [(area["x"] + area["width"] * x, area["y"] + area["height"] * y) for x, y in (start, end)]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    page.mouse.move(*points[1], steps=3)
+    page.mouse.up()
+
+
+def test_boxes_are_drawn_named_edited_and_deleted_while_screening(open_queue: Callable[..., Page]) -> None:
+    page = open_queue(2)
+    film = Image.objects.order_by("pk").first()
+    assert film is not None
+    page.keyboard.press("Shift+B")
+    drag(page, (0.42, 0.4), (0.5, 0.55))
+    page.get_by_label("Finding of box 1").select_option("effusion")
+    page.locator(".hv-own").focus()
+    page.keyboard.press("s")
+    wait_for_film(page, 2)
+    wait_until_saved(page)
+    (box,) = film.label_events.get().boxes
+    assert (box["finding"], box["x"] >= 0, box["x"] + box["width"] <= film.columns) == ("effusion", True, True)
+    expect(page.locator(".hv-own")).to_have_count(0)
+
+    page.keyboard.press("Backspace")
+    wait_for_film(page, 1)
+    expect(page.locator(".hv-own text")).to_have_text("effusion")
+    page.locator(".hv-own").focus()
+    page.keyboard.press("ArrowRight")  # moves the box, not the queue
+    expect(page.locator("#place")).to_have_text("1 of 2")
+    page.keyboard.press("s")
+    wait_for_film(page, 2)
+    wait_until_saved(page)
+    assert film.label_events.latest("pk").boxes == [{**box, "x": box["x"] + 1}]
+
+    page.keyboard.press("Backspace")
+    wait_for_film(page, 1)
+    page.locator(".hv-own").focus()
+    page.keyboard.press("Delete")
+    page.keyboard.press("s")
+    wait_for_film(page, 2)
+    expect(page.locator("#saved")).to_contain_text("1 box of the earlier label no longer counts")
+    assert film.label_events.latest("pk").boxes == []
+    page.keyboard.press("z")
+    wait_until_saved(page)
+    wait_until(page, lambda: film.label_events.count() == 4)
+
+
+def test_boxes_drawn_offline_and_on_films_left_behind_are_kept(open_queue: Callable[..., Page]) -> None:
+    page = open_queue(3)
+    page.keyboard.press("Shift+M")
+    page.keyboard.press("Escape")  # out of the box, so that the arrow goes to the next film
+    page.keyboard.press("ArrowRight")
+    wait_for_film(page, 2)
+    expect(page.locator("#saved")).to_have_text("The boxes of film 1 are not saved yet: go back and label it")
+    page.keyboard.press("ArrowLeft")
+    wait_for_film(page, 1)
+    expect(page.locator(".hv-own")).to_have_count(1)
+    page.route("**/labels/", lambda route: route.abort())
+    page.keyboard.press("s")
+    expect(page.locator("#saved")).to_have_attribute("data-state", "unsaved")
+    page.unroute("**/labels/")
+    page.reload()  # the next page sends it
+    wait_until_saved(page)
+    wait_until(page, LabelEvent.objects.exists)
+    assert len(LabelEvent.objects.get().boxes) == 1
+
+
 def test_a_comment_is_typed_without_labelling(open_queue: Callable[..., Page]) -> None:
     page = open_queue()
     page.keyboard.press("c")

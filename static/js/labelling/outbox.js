@@ -78,10 +78,11 @@ export class Outbox extends EventTarget {
   }
 
   // images: [{image, seen}]; `findings`: null where none are stated, so that a film keeps those it has if its value stays;
-  // an empty list states that there are none; `position`: the person's next place in the queue
-  label({ images, value, findings = null, reason = "", queue = "", position = 0 }) {
+  // an empty list states that there are none; `boxes` of a single film likewise; `position`: the person's next place in
+  // the queue
+  label({ images, value, findings = null, boxes = null, reason = "", queue = "", position = 0 }) {
     const statesNone = findings?.length === 0;
-    return this.#add({ kind: "label", images, value, findings: findings ?? [], statesNone, reason, queue, position });
+    return this.#add({ kind: "label", images, value, findings: findings ?? [], statesNone, boxes, reason, queue, position });
   }
 
   // Undoes an act; one that has not been sent yet is dropped.
@@ -214,6 +215,7 @@ function fieldsOf(act) {
     ["act", act.id],
     ["value", act.value],
     ["reason", act.reason],
+    ...(act.boxes ? [["boxes", JSON.stringify(act.boxes)]] : []),
     ...(act.choice ? [["choice", act.choice]] : []),
     ...(act.queue ? [["queue", act.queue]] : []),
     ...(act.position && !act.isDraft ? [["position", String(act.position)]] : []), // a draft is sent late: the person has moved on

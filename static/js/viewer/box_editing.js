@@ -227,7 +227,7 @@ export function createBoxEditor({ stage, panels, onChange }) {
       findings = options.findings;
       onPageChange = options.onChange;
       layer.classList.add("is-editable");
-      panel.show();
+      panel.show(options);
       show();
     },
     set(next) {

@@ -29,6 +29,7 @@ export function createBoxPanel(panels, { onDraw, onEdit, onSelect, onChange, onD
   panels.append(panel);
 
   const rows = [];
+  let withConfidence = true;
   const makeRow = (i) => {
     const name = element("button", { type: "button", classes: "hv-button hv-boxname", text: `Box ${i + 1}` });
     const finding = element("select", { classes: "hv-select", "aria-label": `Finding of box ${i + 1}` });
@@ -43,8 +44,16 @@ export function createBoxPanel(panels, { onDraw, onEdit, onSelect, onChange, onD
     });
     const remove = element("button", { type: "button", classes: "hv-button", text: "Delete", "aria-label": `Delete box ${i + 1}` });
     name.addEventListener("click", () => onSelect(i));
-    finding.addEventListener("change", () => onChange(i, { finding: finding.value }));
+    // After a choice by pointer the keys are the page's again: a letter typed into the list would choose another finding.
+    let isByPointer = false;
+    finding.addEventListener("pointerdown", () => (isByPointer = true));
+    finding.addEventListener("keydown", () => (isByPointer = false));
+    finding.addEventListener("change", () => {
+      onChange(i, { finding: finding.value });
+      if (isByPointer) finding.blur();
+    });
     confidence.addEventListener("change", () => onChange(i, { confidence: percent(confidence) }));
+    confidence.hidden = !withConfidence;
     remove.addEventListener("click", () => onDelete(i));
     const item = element("li", {}, [name, remove, finding, confidence]);
     list.append(item);
@@ -52,8 +61,9 @@ export function createBoxPanel(panels, { onDraw, onEdit, onSelect, onChange, onD
   };
 
   return {
-    show() {
+    show({ confidence = true } = {}) {
       panel.hidden = false;
+      withConfidence = confidence;
     },
     update({ boxes, selected, drawing, findings, history }) {
       draw.setAttribute("aria-pressed", String(drawing));

@@ -318,8 +318,9 @@ export class FilmViewer {
   }
 
   // Turns on drawing and editing; `findings` are offered by name. `onChange(boxes)` is called as `hilum:boxes` is sent.
-  editBoxes({ findings = [], onChange } = {}) {
-    this.#editor.start({ findings, onChange });
+  // `confidence`: whether it is asked for each box.
+  editBoxes({ findings = [], onChange, confidence = true } = {}) {
+    this.#editor.start({ findings, onChange, confidence });
   }
 
   get boxes() {

@@ -181,6 +181,15 @@ def test_findings_that_are_not_sent_are_kept_and_an_empty_list_removes_them(cura
     assert send(curator, film, value="normal").json()["gone"] == {str(film.uuid): {"findings": [], "boxes": 1}}
 
 
+def test_boxes_of_a_label_are_checked_and_kept(curator: Client, of: Dataset) -> None:
+    film = factories.film(of)
+    box = {"x": 1, "y": 2, "width": 3, "height": 4, "finding": "nodule"}
+    assert send(curator, film, boxes=[box]).status_code == 201
+    assert send(curator, film).status_code == 201
+    assert [event.boxes for event in film.label_events.order_by("pk")] == [[box], [box]]
+    assert "does not fit the film" in send(curator, film, boxes=[{**box, "x": 18}]).json()["detail"]
+
+
 def test_one_unknown_film_labels_none(curator: Client, of: Dataset) -> None:
     assert send(curator, factories.film(of), uuid.uuid4()).status_code == 404
     assert not LabelEvent.objects.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -208,6 +209,37 @@ def test_a_film_may_keep_a_finding_that_the_site_does_not_list(curator: Client, 
     assert answer.json()["labels"][str(nodule.uuid)]["findings"] == ["nodule", "effusion"]
     answer = send(curator, nodule, factories.film(nodule.dataset), value="abnormal", finding=["nodule"])
     assert "'nodule' is not among the findings of Seoul" in answer.json()["error"]
+
+
+def test_boxes_are_saved_with_the_label(curator: Client, nodule: Image) -> None:
+    boxes = [{"x": 1, "y": 1, "width": 4, "height": 4, "finding": "nodule"}, {**BOX, "x": 5}]
+    send(curator, nodule, value="abnormal", boxes=json.dumps(boxes))
+    assert nodule.label_events.latest("pk").boxes == boxes
+    answer = send(curator, nodule, value="abnormal", boxes="[]").json()
+    assert answer["gone"] == {str(nodule.uuid): {"findings": [], "boxes": 2}}
+    assert nodule.label_events.latest("pk").boxes == []
+
+
+@pytest.mark.parametrize(
+    ("boxes", "sentence"),
+    [
+        ("nonsense", "The boxes are not a list of boxes"),
+        ('{"x": 1}', "The boxes are not a list of boxes"),
+        ("[1]", "The boxes are not a list of boxes"),
+        ("[" * 100_000, "The boxes are not a list of boxes"),
+        (json.dumps([{**BOX, "width": 19}]), "does not fit the film of 20 × 24 pixels; draw it inside the film."),
+        ('[{"x": NaN, "y": 0, "width": 1, "height": 1}]', "draw it inside the film"),
+    ],
+)
+def test_unusable_boxes_are_refused_with_a_sentence(curator: Client, nodule: Image, boxes: str, sentence: str) -> None:
+    answer = send(curator, nodule, value="abnormal", boxes=boxes)
+    assert (answer.status_code, sentence in answer.json()["error"]) == (400, True)
+    assert nodule.label_events.count() == 1
+
+
+def test_boxes_belong_to_one_film(curator: Client, nodule: Image) -> None:
+    answer = send(curator, nodule, factories.film(nodule.dataset), boxes=json.dumps([BOX]))
+    assert "Boxes belong to one film, and 2 are selected" in answer.json()["error"]
 
 
 def test_keeping_mine_at_a_merge_says_what_goes(of: Dataset, nodule: Image) -> None:

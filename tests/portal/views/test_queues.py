@@ -136,10 +136,16 @@ def test_the_films_come_in_order_and_in_pages(curator: Client, queue: ScreeningQ
     assert films_at(curator, queue, **{"from": "x", "count": "²"}).status_code == 200
 
 
-def test_boxes_of_a_label_are_shown(curator: Client, queue: ScreeningQueue) -> None:
+def test_boxes_of_the_label_are_edited_and_others_shown(curator: Client, reader: Client, queue: ScreeningQueue) -> None:
     box = {"x": 1, "y": 2, "width": 3, "height": 4, "finding": "nodule"}
     film = in_order(queue)[0]
     factories.event(film, "abnormal", boxes=[box])
+    row = next(row for row in films_at(curator, queue).json()["films"] if row["image"] == str(film.uuid))
+    assert (row["own_boxes"], row["boxes"]) == ([box], None)
+    row = next(row for row in films_at(reader, queue).json()["films"] if row["image"] == str(film.uuid))
+    assert row["own_boxes"] == []  # who may not label edits none
+    assert reader.get(row["boxes"]).json() == {"boxes": [{**box, "source": "import"}]}
+    factories.event(film, "abnormal", factories.curator("cho"), boxes=[{**box, "x": 7}])
     (address,) = [row["boxes"] for row in films_at(curator, queue).json()["films"] if row["boxes"]]
     assert curator.get(address).json() == {"boxes": [{**box, "source": "import"}]}
 
@@ -150,7 +156,7 @@ def test_films_take_a_constant_number_of_queries(
 ) -> None:
     factories.films(of, normal=films)
     queue = make(of, ann)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         films_at(curator, queue)
 
 
