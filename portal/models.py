@@ -160,13 +160,47 @@ class LabelSource(models.TextChoices):
     ADJUDICATION = "adjudication", "Adjudication"
 
 
+class NormalAttribute(models.TextChoices):
+    """What a normal film may show without being abnormal."""
+
+    DEVICE = "device", "Device"
+    POST_OPERATIVE = "post-operative", "Post-operative"
+    VARIANT = "variant", "Variant"
+    OLD_FRACTURE = "old fracture", "Old fracture"
+    POOR_INSPIRATION = "poor inspiration", "Poor inspiration"
+
+
+class NormalCriteria(Addressed):
+    """Append-only. What a site calls a normal film, in words; label events name the version that they were given
+    under."""
+
+    site = models.ForeignKey(Site, models.PROTECT, related_name="normal_criteria")
+    version = models.PositiveIntegerField()
+    text = models.TextField()
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["site", "version"], name="normal_criteria_version_once_a_site"),
+            models.CheckConstraint(condition=Q(version__gte=1), name="normal_criteria_version_from_one"),
+        ]
+        ordering = ["-version"]
+        verbose_name_plural = "normal criteria"
+
+    def __str__(self) -> str:
+        return f"v{self.version}"
+
+
 class LabelEvent(Addressed):
     """Append-only. The current label is derived from the events (portal.labels.events.resolve)."""
 
     image = models.ForeignKey(Image, models.PROTECT, related_name="label_events")
     value = models.CharField(max_length=8, choices=LabelValue, blank=True)  # blank: the event only reverts another
     findings = models.JSONField(default=list)
+    attributes = models.JSONField(default=list)  # of NormalAttribute; empty unless the value is normal
     boxes = models.JSONField(default=list)  # [{"x", "y", "width", "height", "finding"}] in original pixels
+    # In force when a reader or an adjudicator gave the label; null for imports, and for sites without written criteria.
+    criteria = models.ForeignKey(NormalCriteria, models.PROTECT, null=True, related_name="+")
     author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="label_events")
     source = models.CharField(max_length=12, choices=LabelSource)
     reason = models.CharField(max_length=500, blank=True)
@@ -203,6 +237,9 @@ class CurrentLabel(models.Model):
     value = models.CharField(max_length=10)
     findings = models.JSONField(default=list)
     finding_words = models.TextField(blank=True)  # "|effusion|nodule|", which every database filters in the same way
+    attributes = models.JSONField(default=list)
+    attribute_words = models.TextField(blank=True, default="")  # as finding_words
+    criteria = models.ForeignKey(NormalCriteria, models.PROTECT, null=True, related_name="+")
     source = models.CharField(max_length=12, choices=LabelSource, blank=True)
     updated_at = models.DateTimeField()
 
@@ -213,6 +250,11 @@ class CurrentLabel(models.Model):
             models.Index(
                 fields=["dataset", "finding_words"], name="current_label_findings", condition=~Q(finding_words="")
             ),
+            models.Index(
+                fields=["dataset", "attribute_words"],
+                name="current_label_attributes",
+                condition=~Q(attribute_words=""),
+            ),
         ]
         constraints = [
             models.CheckConstraint(
@@ -220,6 +262,11 @@ class CurrentLabel(models.Model):
                 name="current_label_known_value",
             )
         ]
+
+    @property
+    def details(self) -> list[str]:
+        """Findings and attributes, to be shown beside the value."""
+        return [*self.findings, *self.attributes]
 
 
 class Adjudication(Addressed):

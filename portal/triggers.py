@@ -42,6 +42,18 @@ def append_only(table: str) -> migrations.RunPython:
     return _guard(table, ("UPDATE", "DELETE"), "append-only")
 
 
+def append_only_again(table: str) -> migrations.RunPython:
+    """`append_only` for a table that SQLite has made anew, without its triggers, to add a column that may not be null.
+    PostgreSQL keeps the triggers."""
+    guard = append_only(table)
+
+    def create(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        if schema_editor.connection.vendor == "sqlite":
+            guard.code(apps, schema_editor)
+
+    return migrations.RunPython(create, migrations.RunPython.noop)
+
+
 def write_once(table: str) -> migrations.RunPython:
     """Refuse UPDATE. A row may be deleted."""
     return _guard(table, ("UPDATE",), "write-once")

@@ -17,7 +17,18 @@ from django.utils import timezone
 
 from portal.labels.boxes import InvalidBox, checked_boxes
 from portal.labels.resolving import Label, carried, resolve
-from portal.models import CurrentLabel, Image, LabelEvent, LabelSource, LabelValue, ScreeningQueue, Site, User
+from portal.models import (
+    CurrentLabel,
+    Image,
+    LabelEvent,
+    LabelSource,
+    LabelValue,
+    NormalAttribute,
+    NormalCriteria,
+    ScreeningQueue,
+    Site,
+    User,
+)
 from portal.people import audit
 from portal.people.access import require
 
@@ -47,12 +58,13 @@ def _labels(ids: list[int], counted: QuerySet[LabelEvent]) -> dict[int, Label]:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelChange:
-    """The label to give to films. Findings or boxes that are None are not stated: those of the film's label are kept
-    if its value is the same. An empty list states that there are none."""
+    """The label to give to films. Findings, boxes or attributes that are None are not stated: those of the film's label
+    are kept if its value is the same. An empty list states that there are none."""
 
     value: str
     findings: Sequence[str] | None = None
     boxes: Sequence[Mapping[str, Any]] | None = None  # in original pixels, of a single film
+    attributes: Sequence[str] | None = None  # of NormalAttribute
     reason: str = ""
 
 
@@ -128,6 +140,7 @@ def check(*, images: Sequence[Image], change: LabelChange, author: User, site: S
             f"{new[0]!r} is not among the findings of {site.name}; use one of {', '.join(site.findings)}, "
             "or ask a manager to add it."
         )
+    _check_attributes(change)
     strangers = [image for image in images if image.dataset.site_id != site.pk]
     if strangers:
         raise InvalidLabel("A film belongs to another site; label the films of one site at a time.")
@@ -149,6 +162,16 @@ def _findings_of_all(images: Sequence[Image]) -> set[str]:
         labels = CurrentLabel.objects.filter(image_id__in=ids[start : start + CHUNK])
         held += [set(findings) for findings in labels.values_list("findings", flat=True)]
     return set.intersection(*held) if held and len(held) == len(set(ids)) else set()
+
+
+def _check_attributes(change: LabelChange) -> None:
+    unknown = [attribute for attribute in change.attributes or () if attribute not in NormalAttribute.values]
+    if unknown:
+        raise InvalidLabel(f"The attribute {unknown[0]!r} is unknown; use one of {', '.join(NormalAttribute.values)}.")
+    if change.attributes and change.value != LabelValue.NORMAL:
+        raise InvalidLabel(
+            f"{change.attributes[0]!r} is an attribute of normal films; label the film normal, or leave it out."
+        )
 
 
 def _write(
@@ -177,7 +200,8 @@ def _write(
         ]
     )
     after: dict[str, Any] = {"value": change.value, "films": len(images), "act": str(act)}
-    stated = {} if change.findings is None else {"findings": list(change.findings)}
+    named = {"findings": change.findings, "attributes": change.attributes}
+    stated = {name: list(values) for name, values in named.items() if values is not None}
     audit.record(
         verb="label films",
         site=site,
@@ -190,12 +214,15 @@ def _write(
 def new_event(
     *, image: Image, change: LabelChange, earlier: Sequence[LabelEvent], author: User, source: str, **fields: Any
 ) -> LabelEvent:
-    """Return the event of a change, with the findings and boxes that it takes from the `earlier` events of the film."""
+    """Return the event of a change, with the findings, attributes and boxes that it takes from the `earlier` events of
+    the film."""
     kept = carried(earlier, change.value, author)
+    attributes = kept.attributes if change.attributes is None else change.attributes
     return LabelEvent(
         image=image,
         value=change.value,
         findings=list(kept.findings if change.findings is None else change.findings),
+        attributes=[value for value in NormalAttribute.values if value in attributes],
         boxes=[dict(box) for box in (kept.boxes if change.boxes is None else change.boxes)],
         author=author,
         source=source,
@@ -275,8 +302,20 @@ def last_act(*, author: User, site: Site, image: Image | None = None) -> LabelAc
 def append(events: Sequence[LabelEvent]) -> None:
     """Write the events and update the current labels of their films. Call inside a transaction."""
     datasets = hold(sorted({event.image_id for event in events}))
+    _name_criteria(events, datasets)
     LabelEvent.objects.bulk_create(events, batch_size=CHUNK)
     _refresh_current(datasets)
+
+
+def _name_criteria(events: Sequence[LabelEvent], datasets: Mapping[int, int]) -> None:
+    """Let the labels of readers and adjudicators name the criteria that are in force at their site."""
+    given = [event for event in events if event.value and event.source != LabelSource.IMPORT]
+    if not given:
+        return
+    of_datasets = NormalCriteria.objects.filter(site__datasets__in=set(datasets.values())).order_by("version")
+    latest = dict(of_datasets.values_list("site__datasets", "pk"))  # a later version replaces an earlier one
+    for event in given:
+        event.criteria_id = latest.get(datasets[event.image_id])
 
 
 def hold(image_ids: Sequence[int]) -> dict[int, int]:
@@ -308,7 +347,10 @@ def _refresh_current(datasets: Mapping[int, int]) -> None:
             [_row(image_id, datasets[image_id], label, now) for image_id, label in labels.items()],
             update_conflicts=True,
             unique_fields=["image"],
-            update_fields=["value", "findings", "finding_words", "source", "updated_at"],
+            update_fields=[
+                *("value", "findings", "finding_words", "attributes", "attribute_words"),
+                *("criteria", "source", "updated_at"),
+            ],
         )
 
 
@@ -318,7 +360,14 @@ def _row(image_id: int, dataset_id: int, label: Label, now: datetime) -> Current
         dataset_id=dataset_id,
         value=label.value,
         findings=list(label.findings),
-        finding_words="|" + "|".join(label.findings) + "|" if label.findings else "",
+        finding_words=_words(label.findings),
+        attributes=list(label.attributes),
+        attribute_words=_words(label.attributes),
+        criteria_id=label.criteria_id,
         source=label.source,
         updated_at=now,
     )
+
+
+def _words(names: Sequence[str]) -> str:
+    return "|" + "|".join(names) + "|" if names else ""

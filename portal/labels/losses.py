@@ -1,4 +1,4 @@
-"""What a label takes away: findings and boxes of the film's earlier label that no longer count after it."""
+"""What a label takes away: findings, boxes and attributes of the film's earlier label that no longer count after it."""
 
 import uuid
 from collections.abc import Collection, Sequence
@@ -16,16 +16,19 @@ class LabelLoss:
 
     findings: tuple[str, ...]
     boxes: int
+    attributes: tuple[str, ...] = ()  # of a film that was normal
 
     def to_json(self) -> dict[str, Any]:
-        return {"findings": list(self.findings), "boxes": self.boxes}
+        return {"findings": list(self.findings), "boxes": self.boxes, "attributes": list(self.attributes)}
 
 
-def loss(earlier: Kept, findings: Sequence[str], boxes: int) -> LabelLoss | None:
-    """Return what the earlier label holds beyond these findings and this number of boxes; None if that is nothing."""
+def loss(earlier: Kept, findings: Sequence[str], boxes: int, attributes: Sequence[str] = ()) -> LabelLoss | None:
+    """Return what the earlier label holds beyond these findings, this number of boxes and these attributes; None if
+    that is nothing."""
     gone = tuple(finding for finding in earlier.findings if finding not in findings)
     fewer = max(0, len(earlier.boxes) - boxes)
-    return LabelLoss(gone, fewer) if gone or fewer else None
+    no_more = tuple(attribute for attribute in earlier.attributes if attribute not in attributes)
+    return LabelLoss(gone, fewer, no_more) if gone or fewer or no_more else None
 
 
 def losses_of(act: uuid.UUID) -> dict[int, LabelLoss]:
@@ -39,7 +42,7 @@ def losses_of(act: uuid.UUID) -> dict[int, LabelLoss]:
         if event.author is None:  # an import
             continue
         before = [earlier for earlier in events if earlier.pk < event.pk]
-        gone = loss(standing(before, event.author), event.findings, len(event.boxes))
+        gone = loss(standing(before, event.author), event.findings, len(event.boxes), event.attributes)
         if gone is not None:
             lost[image_id] = gone
     return lost
@@ -51,13 +54,14 @@ def words_of(losses: Collection[LabelLoss]) -> str:
         return ""
     if len(losses) == 1:
         (only,) = losses
-        parts = [_findings(only.findings), f"{only.boxes} box{'es' * (only.boxes > 1)}" if only.boxes else ""]
+        parts = [_named("finding", only.findings), f"{only.boxes} box{'es' * (only.boxes > 1)}" if only.boxes else ""]
+        parts.append(_named("attribute", only.attributes))
         words = " and ".join(part for part in parts if part) + " of the earlier label"
-        is_one = len(only.findings) + only.boxes == 1
+        is_one = len(only.findings) + only.boxes + len(only.attributes) == 1
     else:
         of_films = [
             (what, sum(bool(getattr(gone, what)) for gone in losses))
-            for what in ("findings", "boxes")  # by film, since the names would fill the page
+            for what in ("findings", "boxes", "attributes")  # by film, since the names would fill the page
         ]
         words = " and ".join(f"{what} of {n} film{'s' * (n > 1)}" for what, n in of_films if n)
         is_one = False
@@ -65,7 +69,7 @@ def words_of(losses: Collection[LabelLoss]) -> str:
     return f"{words[0].upper()}{words[1:]} no longer {verb}; undo brings {pronoun} back."
 
 
-def _findings(names: Sequence[str]) -> str:
+def _named(kind: str, names: Sequence[str]) -> str:
     if not names:
         return ""
-    return f"the finding{'s' * (len(names) > 1)} {', '.join(names)}"
+    return f"the {kind}{'s' * (len(names) > 1)} {', '.join(names)}"

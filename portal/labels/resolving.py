@@ -17,6 +17,8 @@ class Label:
     value: str  # a LabelValue, or CurrentLabel.UNRESOLVED
     findings: tuple[str, ...]
     source: str  # the LabelSource of the label; blank when unresolved
+    attributes: tuple[str, ...] = ()  # of a normal film
+    criteria_id: int | None = None  # the criteria of normal that the label was given under
 
 
 def resolve(events: Sequence[LabelEvent]) -> Label | None:
@@ -26,7 +28,8 @@ def resolve(events: Sequence[LabelEvent]) -> Label | None:
         return None
     if _differ(latest):
         return Label(CurrentLabel.UNRESOLVED, (), "")
-    return Label(latest[-1].value, tuple(latest[-1].findings), latest[-1].source)
+    event = latest[-1]
+    return Label(event.value, tuple(event.findings), event.source, tuple(event.attributes), event.criteria_id)
 
 
 def _latest_of_authors(events: Sequence[LabelEvent]) -> list[LabelEvent]:
@@ -52,12 +55,13 @@ class Kept:
     value: str = ""
     findings: tuple[str, ...] = ()
     boxes: tuple[Mapping[str, Any], ...] = ()
+    attributes: tuple[str, ...] = ()
 
 
 def standing(events: Sequence[LabelEvent], author: User) -> Kept:
     """Return the label of a film as its `author` changes or confirms it: the label that counts, or, where readers
     differ, the author's own. If it names no findings or has no boxes, and the author's own label has the same value,
-    those of the own label are taken."""
+    those of the own label are taken; attributes are those of the label that counts."""
     latest = _latest_of_authors(events)
     if not latest:
         return Kept()
@@ -86,4 +90,5 @@ def _together(events: Sequence[LabelEvent]) -> Kept:
         value=events[0].value,
         findings=next((tuple(event.findings) for event in events if event.findings), ()),
         boxes=next((tuple(event.boxes) for event in events if event.boxes), ()),
+        attributes=tuple(events[0].attributes),
     )

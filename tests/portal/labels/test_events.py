@@ -16,6 +16,7 @@ from portal.labels.events import (
     InvalidLabel,
     LabelAct,
     LabelChange,
+    append,
     label_as_seen,
     labels_at,
     last_act,
@@ -387,3 +388,75 @@ def test_an_act_undone_twice_at_once_is_undone_once(ann: Any) -> None:
     assert [type(error) for error in raised] == [InvalidLabel]
     assert LabelEvent.objects.filter(reverts__isnull=False).count() == 5
     assert {current(film) for film in films} == {("normal", "import")}
+
+
+# attributes of normal films, and the criteria in force ---------------------------------------------------
+
+
+def test_a_normal_film_has_attributes_and_keeps_them_when_it_is_confirmed(film: Image, ann: Any, ben: Any) -> None:
+    label(film, "normal", ann, attributes=["old fracture", "device"])
+    row = CurrentLabel.objects.get(image=film)
+    assert (row.attributes, row.attribute_words) == (["device", "old fracture"], "|device|old fracture|")
+    label(film, "normal", ben)
+    assert resolved(film) == Label("normal", (), LabelSource.READER, ("device", "old fracture"))
+    label(film, "normal", ben, attributes=[])
+    assert CurrentLabel.objects.get(image=film).attribute_words == ""
+
+
+def test_attributes_go_when_the_value_changes(film: Image, ann: Any) -> None:
+    label(film, "normal", ann, attributes=["variant"])
+    label(film, "abnormal", ann)
+    assert CurrentLabel.objects.get(image=film).attributes == []
+    label(film, "normal", ann)
+    assert film.label_events.latest("pk").attributes == []
+
+
+@pytest.mark.parametrize(("value", "attributes", "sentence"), [
+    ("normal", ["pacemaker"], "'pacemaker' is unknown; use one of device, post-operative, variant"),
+    ("abnormal", ["device"], "'device' is an attribute of normal films"),
+    ("unsure", ["variant"], "attribute of normal films"),
+    ("exclude", ["variant"], "attribute of normal films"),
+])  # fmt: skip
+def test_attributes_are_known_and_only_of_normal_films(
+    film: Image, ann: Any, value: str, attributes: list[str], sentence: str
+) -> None:
+    with pytest.raises(InvalidLabel, match=sentence):
+        label(film, value, ann, attributes=attributes)
+    assert not LabelEvent.objects.exists()
+
+
+def test_a_label_names_the_criteria_in_force_when_it_was_given(film: Image, ann: Any, ben: Any) -> None:
+    factories.event(film, "normal")
+    label(film, "normal", ann)
+    first = factories.criteria("No device.")
+    factories.criteria("All.", at=factories.site("Busan"))
+    factories.film(factories.dataset("Further films"))
+    label(film, "normal", ben)
+    second = factories.criteria("A device is normal.")
+    factories.event(film, "abnormal")
+    label(film, "unsure", ann)
+    undo(act=label(film, "normal", ann), author=ann, site=film.dataset.site)
+    events = film.label_events.order_by("pk").values_list("source", "criteria")
+    assert list(events) == [
+        ("import", None),
+        ("reader", None),
+        ("reader", first.pk),
+        ("import", None),
+        ("reader", second.pk),
+        ("reader", second.pk),
+        ("reader", None),  # the undo gives no label
+    ]
+    label(film, "normal", ann)
+    assert CurrentLabel.objects.get(image=film).criteria == second
+
+
+def test_films_of_two_sites_name_the_criteria_of_their_own() -> None:
+    here, there = factories.dataset(), factories.dataset(at=factories.site("Busan"))
+    wanted = [factories.criteria("Here."), factories.criteria("There.", at=there.site)]
+    author = factories.curator()
+    events = [
+        LabelEvent(image=factories.film(of), value="normal", author=author, source="reader") for of in (here, there)
+    ]
+    with transaction.atomic():
+        append(events)
+    assert [event.criteria for event in LabelEvent.objects.order_by("pk")] == wanted

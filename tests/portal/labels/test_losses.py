@@ -69,6 +69,14 @@ def test_stated_boxes_replace_the_earlier_ones(film: Image, ann: Any) -> None:
     assert latest(film) == (["nodule"], 0)
 
 
+def test_attributes_of_a_normal_film_go_with_its_value(film: Image, ann: Any) -> None:
+    label(film, "normal", ann, attributes=["device", "variant"])
+    assert losses_of(label(film, "normal", ann)) == {}
+    act = label(film, "abnormal", ann)
+    assert losses_of(act) == {film.pk: LabelLoss((), 0, ("device", "variant"))}
+    assert losses_of(act)[film.pk].to_json()["attributes"] == ["device", "variant"]
+
+
 def test_an_import_is_no_act_of_a_person(film: Image) -> None:
     assert losses_of(factories.event(film, "normal").batch) == {}
 
@@ -78,6 +86,10 @@ def test_an_import_is_no_act_of_a_person(film: Image) -> None:
     [
         ([], ""),
         ([LabelLoss(("nodule",), 0)], "The finding nodule of the earlier label no longer counts; undo brings it back."),
+        (
+            [LabelLoss((), 0, ("device",))],
+            "The attribute device of the earlier label no longer counts; undo brings it back.",
+        ),
         ([LabelLoss((), 1)], "1 box of the earlier label no longer counts; undo brings it back."),
         (
             [LabelLoss(("nodule",), 2)],

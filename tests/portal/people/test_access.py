@@ -37,6 +37,7 @@ TABLE = {
     "adjudicate labels":     "-       -      x           -       x       -",
     "make queues":           "x       -      x           x       x       -",
     "edit findings":         "-       -      -           -       x       -",
+    "edit criteria":         "-       -      -           -       x       -",
     "freeze cohorts":        "x       -      -           -       x       -",
 }  # fmt: skip
 CASES = [
