@@ -28,6 +28,7 @@ urlpatterns = [
     path("queues/<uuid:uuid>/place/", queues.queue_place, name="queue-place"),
     path("keys/", preferences.keys, name="keys"),
     path("findings/", preferences.findings, name="findings"),
+    path("criteria/", preferences.criteria, name="criteria"),
     path("uploads/<uuid:uuid>/", datasets.upload_state, name="upload-state"),
     path("images/<uuid:uuid>/", images.image, name="image"),
     path("images/<uuid:uuid>/pixels", images.pixels, name="image-pixels"),

@@ -15,6 +15,7 @@ from analysis.reading import verdicts
 from analysis.reading.verdicts import ReadingRefused
 from analysis.reading.worklists import WorklistRefused, begin, begun_by, hand_back, in_order
 from analysis.views import film
+from portal.labels.criteria import current_criteria
 from portal.labels.key_table import Room
 from portal.labels.keys import keys_in
 from portal.models import Image
@@ -87,6 +88,7 @@ def read(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "first": first.image,
         "reasons": Reason.choices,
         "findings": FINDINGS,
+        "criteria": current_criteria(worklist.run.site),
         "addresses": _addresses(worklist),
         "keys": keys_in(Room.READING, request.user),
     }

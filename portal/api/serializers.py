@@ -1,6 +1,6 @@
 from rest_framework import serializers
 
-from portal.models import Cohort, CohortImage, Dataset, Image, QueueImage, ScreeningQueue, Split
+from portal.models import Cohort, CohortImage, Dataset, Image, NormalCriteria, QueueImage, ScreeningQueue, Split
 
 
 class DatasetSerializer(serializers.ModelSerializer[Dataset]):
@@ -14,11 +14,18 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
 class ImageSerializer(serializers.ModelSerializer[Image]):
     label = serializers.SerializerMethodField()  # type: ignore[assignment]  # the metaclass collects it as a field
     findings = serializers.SerializerMethodField()
+    attributes = serializers.SerializerMethodField(help_text="Of a normal film, such as device.")
+    criteria = serializers.SerializerMethodField(
+        help_text="Version of the site's criteria of normal that the label was given under; null for an imported label."
+    )
     patient = serializers.UUIDField(source="patient.uuid", read_only=True)
 
     class Meta:
         model = Image
-        fields = ["uuid", "patient", "label", "findings", "view_position", "rows", "columns", "pixel_sha256", "warning"]
+        fields = [
+            *("uuid", "patient", "label", "findings", "attributes", "criteria", "view_position", "rows", "columns"),
+            *("pixel_sha256", "warning"),
+        ]
 
     def get_label(self, film: Image) -> str | None:
         label = getattr(film, "current_label", None)
@@ -27,6 +34,20 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
     def get_findings(self, film: Image) -> list[str]:
         label = getattr(film, "current_label", None)
         return label.findings if label else []
+
+    def get_attributes(self, film: Image) -> list[str]:
+        label = getattr(film, "current_label", None)
+        return label.attributes if label else []
+
+    def get_criteria(self, film: Image) -> int | None:
+        label = getattr(film, "current_label", None)
+        return label.criteria.version if label and label.criteria else None
+
+
+class CriteriaSerializer(serializers.ModelSerializer[NormalCriteria]):
+    class Meta:
+        model = NormalCriteria
+        fields = ["uuid", "version", "text", "created_at"]
 
 
 class SplitSerializer(serializers.ModelSerializer[Split]):
@@ -80,6 +101,12 @@ class LabelRequest(serializers.Serializer[None]):
         child=serializers.DictField(),
         required=False,
         help_text="Boxes of a single film, {x, y, width, height, finding} in original pixels; kept like findings.",
+    )
+    attributes = serializers.ListField(
+        child=serializers.CharField(max_length=100),
+        required=False,
+        help_text="Of normal films: device, post-operative, variant, old fracture, poor inspiration. Without it, a "
+        "film that is normal keeps those that it has; an empty list states that there are none.",
     )
     reason = serializers.CharField(max_length=500, default="", allow_blank=True)
     seen = serializers.DictField(

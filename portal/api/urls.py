@@ -12,5 +12,6 @@ urlpatterns = [
     path("cohorts/<uuid:uuid>/difference/", views.CohortDifference.as_view(), name="api-cohort-difference"),
     path("queues/", views.Queues.as_view(), name="api-queues"),
     path("queues/<uuid:uuid>/images/", views.QueueImages.as_view(), name="api-queue-images"),
+    path("criteria/", views.CriteriaVersions.as_view(), name="api-criteria"),
     path("labels/", views.LabelFilms.as_view(), name="api-labels"),
 ]

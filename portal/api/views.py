@@ -16,6 +16,7 @@ from portal.api.pagination import ByPosition, Onward
 from portal.api.serializers import (
     CohortImageSerializer,
     CohortSerializer,
+    CriteriaSerializer,
     DatasetSerializer,
     ImageSerializer,
     LabelRequest,
@@ -25,7 +26,7 @@ from portal.api.serializers import (
 )
 from portal.labels.events import InvalidLabel, LabelChange, label_as_seen
 from portal.labels.losses import losses_of, words_of
-from portal.models import Cohort, CohortImage, Dataset, Image, QueueImage, ScreeningQueue, Split
+from portal.models import Cohort, CohortImage, Dataset, Image, NormalCriteria, QueueImage, ScreeningQueue, Split
 from portal.people.access import get_visible, visible
 from portal.people.signed_in import person
 from portal.sets.cohorts import InvalidCohort, diff
@@ -42,7 +43,8 @@ class Datasets(generics.ListAPIView[Dataset]):
 
 
 class Images(generics.ListAPIView[Image]):
-    """The films of a dataset, with the filters of its page: label, view, finding, split and part."""
+    """The films of a dataset, with the filters of its page: label, view, finding, attribute (of normals), criteria (a
+    version, older or none), split and part."""
 
     serializer_class = ImageSerializer
     queryset = Image.objects.none()
@@ -50,7 +52,7 @@ class Images(generics.ListAPIView[Image]):
     def get_queryset(self) -> QuerySet[Image]:
         dataset = get_visible(Dataset.objects.all(), person(self.request), self.kwargs["uuid"])
         filters = Filters.from_query(self.request.query_params, Split.objects.filter(datasets=dataset))
-        return filters.apply(dataset.images.all()).select_related("current_label", "patient").order_by("pk")
+        return filters.apply(dataset.images.all()).select_related("current_label__criteria", "patient").order_by("pk")
 
 
 class Splits(generics.ListAPIView[Split]):
@@ -143,6 +145,16 @@ class QueueImages(generics.ListAPIView[QueueImage]):
         return films_of(get_visible(ScreeningQueue.objects.all(), person(self.request), self.kwargs["uuid"]))
 
 
+class CriteriaVersions(generics.ListAPIView[NormalCriteria]):
+    """The criteria of normal of a site in all their versions, newest first; labels name a version."""
+
+    serializer_class = CriteriaSerializer
+    queryset = NormalCriteria.objects.none()
+
+    def get_queryset(self) -> QuerySet[NormalCriteria]:
+        return visible(NormalCriteria.objects.all(), person(self.request)).order_by("site", "-version")
+
+
 class LabelFilms(APIView):
     @extend_schema(request=LabelRequest, responses={201: dict, 409: dict})
     def post(self, request: Request) -> Response:
@@ -164,6 +176,7 @@ class LabelFilms(APIView):
                     value=data["value"],
                     findings=data.get("findings"),
                     boxes=data.get("boxes"),
+                    attributes=data.get("attributes"),
                     reason=data["reason"],
                 ),
                 act=data.get("act") or uuid4(),

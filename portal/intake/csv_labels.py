@@ -1,6 +1,6 @@
-"""The CSV of labels: filename, label, patient_id, projection, split, finding. A column image, with the UUID of a film
-that is in the dataset, may take the place of filename. Further columns are kept, except those that may identify a
-person.
+"""The CSV of labels: filename, label, patient_id, projection, split, finding, attributes. A column image, with the UUID
+of a film that is in the dataset, may take the place of filename. Further columns are kept, except those that may
+identify a person.
 
 The whole CSV is checked before anything is imported: a single wrong value imports nothing. An error message names the
 line and the column but never quotes the value: the message is stored and shown to every member, and where columns are
@@ -16,7 +16,8 @@ from pathlib import Path
 from uuid import UUID
 
 LABELS = ("normal", "abnormal", "unsure", "exclude", "")
-_KNOWN = ("filename", "label", "patient_id", "projection", "split", "finding")
+ATTRIBUTES = ("device", "post-operative", "variant", "old fracture", "poor inspiration")  # of normal films
+_KNOWN = ("filename", "label", "patient_id", "projection", "split", "finding", "attributes")
 # Other names of a known column, without spaces, hyphens and underscores.
 _SPELLINGS = {
     "file": "filename",
@@ -37,6 +38,7 @@ _SPELLINGS = {
     "subjectid": "patient_id",
     "viewposition": "projection",
     "findings": "finding",
+    "attribute": "attributes",
 }
 # A column may identify a person if its name contains one of these words, or one of these strings anywhere in it. In
 # doubt, a column is left out: values stored with a film cannot be removed later.
@@ -63,6 +65,7 @@ class CsvRow:
     projection: str = ""
     split: str = ""
     findings: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
     columns: frozenset[str] = frozenset(_KNOWN)  # the known columns that the CSV has
     image: str = ""  # the UUID of a film that is in the dataset
@@ -155,7 +158,7 @@ def _label_row(path: Path, line: int, values: Mapping[str, str], left_out: tuple
             f"{path.name}, line {line}: the label is unknown; write normal, abnormal, unsure or exclude, "
             "or leave it empty."
         )
-    findings = tuple(part.strip() for part in values.get("finding", "").split("|") if part.strip())
+    findings = _separated(values.get("finding", ""))
     image = _image_uuid(values.get("image", ""))
     if "filename" not in values and not image:
         raise InvalidCsv(
@@ -172,6 +175,7 @@ def _label_row(path: Path, line: int, values: Mapping[str, str], left_out: tuple
         split=values.get("split", "").lower()[:20],
         findings=findings,
         extra=further,
+        attributes=_attributes(path, line, label, values.get("attributes", "")),
         columns=frozenset(values).intersection(_KNOWN),
         left_out=left_out,
         image=image,
@@ -184,6 +188,24 @@ def _image_uuid(text: str) -> str:
         return str(UUID(text))
     except ValueError:
         return ""
+
+
+def _separated(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split("|") if part.strip())
+
+
+def _attributes(path: Path, line: int, label: str, text: str) -> tuple[str, ...]:
+    attributes = {part.lower() for part in _separated(text)}
+    if not attributes <= set(ATTRIBUTES):
+        raise InvalidCsv(
+            f"{path.name}, line {line}: an attribute is unknown; write {', '.join(ATTRIBUTES)}, "
+            "several with | in between, or leave it empty."
+        )
+    if attributes and label != "normal":
+        raise InvalidCsv(
+            f"{path.name}, line {line}: only films with the label normal have attributes; leave them empty."
+        )
+    return tuple(attribute for attribute in ATTRIBUTES if attribute in attributes)
 
 
 def _filename(path: Path, line: int, text: str) -> str:

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from portal.intake.csv_labels import Box, CsvRow
 from portal.labels.events import append
-from portal.models import CurrentLabel, Dataset, Image, LabelEvent, LabelSource
+from portal.models import CurrentLabel, Dataset, Image, LabelEvent, LabelSource, LabelValue
 
 
 class RowOutcome(StrEnum):
@@ -28,6 +28,7 @@ def append_label(image: Image, row: CsvRow | None, *, boxes: Sequence[Box]) -> N
         image=image,
         value=row.label,
         findings=list(row.findings),
+        attributes=list(row.attributes),
         boxes=[box.to_json() for box in boxes],
         source=LabelSource.IMPORT,
     )
@@ -35,8 +36,8 @@ def append_label(image: Image, row: CsvRow | None, *, boxes: Sequence[Box]) -> N
 
 
 def append_change(image: Image, row: CsvRow, boxes: Sequence[Box] | None) -> RowOutcome:
-    """Append the label of a row, which replaces the earlier imported label, if it differs from that. Findings and boxes
-    for which the CSV files have no column stay unchanged."""
+    """Append the label of a row, which replaces the earlier imported label, if it differs from that. Findings,
+    attributes and boxes for which the CSV files have no column stay unchanged."""
     if not row.label:
         return RowOutcome.NO_LABEL
     latest = image.label_events.filter(source=LabelSource.IMPORT).order_by("created_at", "pk").last()
@@ -44,11 +45,22 @@ def append_change(image: Image, row: CsvRow, boxes: Sequence[Box] | None) -> Row
     findings = row.findings
     if latest is not None and "finding" not in row.columns:
         findings = tuple(latest.findings)
-    label = (row.label, list(findings), [box.to_json() for box in boxes])
-    if latest is not None and (latest.value, latest.findings, latest.boxes) == label:
+    attributes = row.attributes
+    if latest is not None and "attributes" not in row.columns and row.label == LabelValue.NORMAL:
+        attributes = tuple(latest.attributes)
+    event = LabelEvent(
+        image=image,
+        value=row.label,
+        findings=list(findings),
+        attributes=list(attributes),
+        boxes=[box.to_json() for box in boxes],
+        source=LabelSource.IMPORT,
+    )
+    if latest is not None and all(
+        getattr(latest, name) == getattr(event, name) for name in ("value", "findings", "attributes", "boxes")
+    ):
         return RowOutcome.UNCHANGED
     with transaction.atomic():
-        event = LabelEvent(image=image, value=label[0], findings=label[1], boxes=label[2], source=LabelSource.IMPORT)
         append([event])
     return RowOutcome.CHANGED if latest is not None else RowOutcome.LABELLED
 

@@ -18,6 +18,7 @@ class Room(StrEnum):
 
 
 _LABELLING = frozenset({Room.QUEUE, Room.GRID, Room.READING})
+_SCREENING = frozenset({Room.QUEUE, Room.GRID})
 _VIEWER = frozenset({Room.VIEWER})
 
 
@@ -61,6 +62,8 @@ CHOOSABLE = (  # under the left hand; each person may choose other keys
 )
 _FIXED = (
     Command("pick", "Pick", "1 to 9", "The finding, reason or answer with this number", _LABELLING),
+    Command("attribute", "Attribute", "Shift+1 to 5", "The attribute of a normal film with this number", _SCREENING),
+    Command("criteria", "What normal means", "0", "Open or close what normal means here", _SCREENING),
     Command("findings", "Findings", "Shift+F", "Write the findings", frozenset({Room.READING})),
     Command("pause", "Pause", "k", "Pause: time is not counted", frozenset({Room.READING})),
     Command("escalate", "Escalate", "u", "Escalate to the honest broker", frozenset({Room.READING})),

@@ -15,7 +15,8 @@ TAKEN = {
     "+": "zooms in",
     "-": "zooms out",
     "=": "fits the film to the window",
-    **{str(digit): "picks a finding" for digit in range(10)},
+    "0": "shows what normal means",
+    **{str(digit): "picks a finding" for digit in range(1, 10)},
 }
 
 

@@ -8,28 +8,45 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 
-from portal.models import CurrentLabel, Dataset, Image, LabelEvent, Part, Split, SplitImage
+from portal.models import (
+    CurrentLabel,
+    Dataset,
+    Image,
+    LabelEvent,
+    LabelSource,
+    NormalAttribute,
+    NormalCriteria,
+    Part,
+    Split,
+    SplitImage,
+)
 
 UNLABELLED = "unlabelled"
 LABELS = [*CurrentLabel.VALUES, UNLABELLED]
+OLDER, NO_CRITERIA = "older", "none"  # values of the filter by criteria, beside a version's number
 
 
 @dataclass(frozen=True)
 class Filters:
-    """Blank means any. `part` is a part of `split` and is ignored without a split."""
+    """Blank means any. `part` is a part of `split` and is ignored without a split. `criteria` is the version of the
+    criteria of normal that the label was given under: its number, OLDER (a person's label that does not name the newest
+    version) or NO_CRITERIA."""
 
     label: str = ""
     view: str = ""
     finding: str = ""
     split: Split | None = None
     part: str = ""
+    attribute: str = ""
+    criteria: str = ""
 
     @classmethod
     def from_query(cls, query: Mapping[str, Any], splits: Iterable[Split]) -> "Filters":
         """Return the filters of a page's query string; unknown values count as any."""
         label, part, split_uuid = (_text(query, key) for key in ("label", "part", "split"))
+        attribute, criteria = (_text(query, key) for key in ("attribute", "criteria"))
         split = next((candidate for candidate in splits if str(candidate.uuid) == split_uuid), None)
         return cls(
             label=label if label in LABELS else "",
@@ -37,6 +54,8 @@ class Filters:
             finding=_text(query, "finding")[:100],
             split=split,
             part=part if split and part in [*Part.values, "none"] else "",
+            attribute=attribute if attribute in NormalAttribute.values else "",
+            criteria=criteria if criteria in (OLDER, NO_CRITERIA) or _is_version(criteria) else "",
         )
 
     def apply(self, films: QuerySet[Image], *, but_label: bool = False) -> QuerySet[Image]:
@@ -45,6 +64,10 @@ class Filters:
             films = films.filter(view_position="" if self.view == "unknown" else self.view)
         if self.finding:
             films = films.filter(current_label__finding_words__contains=f"|{self.finding}|")
+        if self.attribute:
+            films = films.filter(current_label__attribute_words__contains=f"|{self.attribute}|")
+        if self.criteria:
+            films = self._by_criteria(films)
         if self.split and self.part:
             of_split = Q(split_images__member__split=self.split)
             films = (
@@ -59,9 +82,21 @@ class Filters:
             return films.filter(current_label__isnull=True)
         return films.filter(current_label__value=self.label) if self.label else films
 
+    def _by_criteria(self, films: QuerySet[Image]) -> QuerySet[Image]:
+        if self.criteria == NO_CRITERIA:
+            return films.filter(current_label__isnull=False, current_label__criteria__isnull=True)
+        if self.criteria != OLDER:
+            return films.filter(current_label__criteria__version=int(self.criteria))
+        of_site = NormalCriteria.objects.filter(site=OuterRef("dataset__site")).order_by("-version")
+        newest = Subquery(of_site.values("version")[:1])
+        older = Q(current_label__criteria__version__lt=newest) | Q(current_label__criteria__isnull=True)
+        by_people = Q(current_label__source__in=[LabelSource.READER, LabelSource.ADJUDICATION])
+        return films.filter(by_people & older)
+
     def facts(self) -> dict[str, str]:
         """The filters that are set, by their names in the query string."""
         words = {"label": self.label, "view": self.view, "finding": self.finding, "part": self.part}
+        words |= {"attribute": self.attribute, "criteria": self.criteria}
         if self.split:
             words["split"] = str(self.split.uuid)
         return {key: value for key, value in words.items() if value}
@@ -72,10 +107,18 @@ class Filters:
 
     def words(self) -> str:
         """The filters as text for people; blank without filters."""
-        words = [self.label, self.view, self.finding]
+        words = [self.label, self.view, self.finding, self.attribute, self._criteria_words()]
         if self.split:
             words.append(f"{self.part or 'any part'} of {self.split.name}")
         return ", ".join(word for word in words if word)
+
+    def _criteria_words(self) -> str:
+        known = {"": "", OLDER: "not by the newest criteria", NO_CRITERIA: "by no criteria"}
+        return known.get(self.criteria, f"by criteria v{self.criteria}")
+
+
+def _is_version(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 7
 
 
 def _text(query: Mapping[str, Any], key: str) -> str:
@@ -117,7 +160,7 @@ def events_of(films: Iterable[Image]) -> dict[int, int]:
 def label_counts(dataset: Dataset, filters: Filters) -> dict[str, int]:
     """Return the number of films of the dataset by label, under all filters except that of the label. Contains every
     label, and the sum as "all"."""
-    if filters.view or filters.finding or filters.part:
+    if filters.view or filters.finding or filters.part or filters.attribute or filters.criteria:
         films = filters.apply(dataset.images.all(), but_label=True).order_by()
         counts = dict(films.values_list("current_label__value").annotate(films=Count("pk")))
     else:  # uses indexes only
@@ -143,12 +186,27 @@ def counts_by_dataset(datasets: Sequence[Dataset]) -> dict[int, dict[str, int]]:
 
 def findings_of(dataset: Dataset) -> list[tuple[str, int]]:
     """Return (finding, number of films) of the dataset's current labels, most frequent first."""
-    labels = CurrentLabel.objects.filter(dataset=dataset).exclude(finding_words="").order_by()
+    return _counted(dataset, "finding_words")
+
+
+def attributes_of(dataset: Dataset) -> list[tuple[str, int]]:
+    """Return (attribute of normals, number of films) of the dataset's current labels, most frequent first."""
+    return _counted(dataset, "attribute_words")
+
+
+def _counted(dataset: Dataset, field: str) -> list[tuple[str, int]]:
+    labels = CurrentLabel.objects.filter(dataset=dataset).exclude(**{field: ""}).order_by()
     counts: Counter[str] = Counter()
-    for words, films in labels.values_list("finding_words").annotate(films=Count("*")):
-        for finding in words.strip("|").split("|"):
-            counts[finding] += films
+    for words, films in labels.values_list(field).annotate(films=Count("*")):
+        for word in words.strip("|").split("|"):
+            counts[word] += films
     return counts.most_common()
+
+
+def criteria_choices(newest: int) -> list[tuple[str, str]]:
+    """Return (value, words) of the filter by criteria, for a site whose newest version is this."""
+    versions = [(str(version), f"criteria v{version}") for version in range(newest, 0, -1)]
+    return [(OLDER, f"labelled, but not by v{newest}"), *versions, (NO_CRITERIA, "no criteria")]
 
 
 def views_of(dataset: Dataset) -> list[str]:

@@ -11,9 +11,10 @@ from django.views.decorators.http import require_GET, require_POST
 
 from portal.forms import DatasetForm, UploadForm
 from portal.intake.zip_uploads import InvalidUpload, receive_zip
+from portal.labels.criteria import current_criteria
 from portal.labels.key_table import Room
 from portal.labels.keys import keys_in
-from portal.models import Dataset, Part, Split, Upload
+from portal.models import Dataset, NormalAttribute, Part, Split, Upload
 from portal.people import audit
 from portal.people.access import get_visible, require
 from portal.people.signed_in import SignedInRequest
@@ -72,6 +73,7 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     for film in page.films:
         film.part = parts.get(film.pk, "")  # type: ignore[attr-defined]
         film.seen = events.get(film.pk, 0)  # type: ignore[attr-defined]
+    criteria = current_criteria(dataset.site)
     context = {
         "room": "data",
         "dataset": dataset,
@@ -83,6 +85,10 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "part_names": [*Part.values, "none"],
         "keys": keys_in(Room.GRID, request.user),
         "listed": list(enumerate(dataset.site.findings, start=1)),
+        "attributes": list(enumerate(NormalAttribute.values, start=1)),
+        "used_attributes": film_filters.attributes_of(dataset),
+        "criteria": criteria,
+        "criteria_choices": film_filters.criteria_choices(criteria.version) if criteria else [],
         "cohort_names": names_at(dataset.site),
         "uploads": list(dataset.uploads.all()[:3]),
         "quarantined": dataset.quarantined.count(),

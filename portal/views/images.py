@@ -11,9 +11,10 @@ from django.views.decorators.http import require_GET
 from portal.imaging.film import Film, PixelFacts, preview, unpack
 from portal.intake import film_files
 from portal.labels.boxes import boxes_shown
+from portal.labels.criteria import current_criteria
 from portal.labels.key_table import Room
 from portal.labels.keys import keys_in
-from portal.models import Image, Split
+from portal.models import Image, NormalAttribute, Split
 from portal.people.access import get_visible, visible
 from portal.people.signed_in import SignedInRequest
 from portal.sets import film_filters
@@ -41,10 +42,14 @@ def image(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "next": following[0] if following else None,
         "prefetch": json.dumps([_urls(neighbour) for neighbour in following]),
         "query": filters.query(),
-        "events": film.label_events.select_related("author", "reverts", "reverted_by").order_by("-created_at", "-pk"),
+        "events": film.label_events.select_related("author", "criteria", "reverts", "reverted_by").order_by(
+            "-created_at", "-pk"
+        ),
         "parts": film.split_images.select_related("member__split").order_by("-member__split__created_at"),
         "others": film.patient.images.exclude(pk=film.pk).order_by("pk")[:MOST_BESIDE],
         "keys": keys_in(Room.GRID, request.user),
+        "attributes": list(enumerate(NormalAttribute.values, start=1)),
+        "criteria": current_criteria(film.dataset.site),
     }
     return render(request, "portal/image.html", context)
 

@@ -8,11 +8,12 @@ from functools import wraps
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count
 from django.http import JsonResponse
 from django.middleware.csrf import get_token
 from django.views.decorators.http import require_GET, require_POST
 
+from portal.labels.criteria import current_criteria
 from portal.labels.disagreements import ChangedAgain, may_settle, merge
 from portal.labels.events import InvalidLabel, LabelChange, Labelled, label_as_seen, last_act, undo
 from portal.labels.losses import losses_of, words_of
@@ -57,12 +58,13 @@ def _refuse_another_person(view: View) -> View:
 @require_POST
 @_refuse_another_person
 def label(request: SignedInRequest) -> JsonResponse:
-    """Label films. Fields: `image` (repeated) and `value`; optional: `finding` (repeated; a single blank one states
-    that there is none, and without the field a film keeps its findings if its value stays), `boxes` (of a single film,
-    as JSON; without the field it keeps its boxes likewise), `reason`, `seen` (for each film, the number of its events
-    when the person saw it), `act` (a UUID chosen by the page, so that it can send the act again), `queue` (in which the
-    film was seen) and `position` (where the person continues in it). Responds with what no longer counts (`gone` by
-    film, `note` as a sentence), and with 409 if another person has changed every film in the meantime."""
+    """Label films. Fields: `image` (repeated) and `value`; optional: `finding` and `attribute` (repeated; a single
+    blank one states that there is none, and without the field a film keeps its own if its value stays), `boxes` (of a
+    single film, as JSON; without the field it keeps its boxes likewise), `reason`, `seen` (for each film, the number of
+    its events when the person saw it), `act` (a UUID chosen by the page, so that it can send the act again), `queue`
+    (in which the film was seen) and `position` (where the person continues in it). Responds with what no longer counts
+    (`gone` by film, `note` as a sentence), the version of the criteria in force, and with 409 if another person has
+    changed every film in the meantime."""
     try:
         films = _films(request)
         queue = _queue(request, films)
@@ -82,15 +84,16 @@ def label(request: SignedInRequest) -> JsonResponse:
     position = request.POST.get("position", "")
     if queue and position.isascii() and position.isdigit() and len(position) < 10:
         screening_queues.go_to(queue=queue, person=request.user, position=int(position))
-    return _respond(request, outcome)
+    return _respond(request, outcome, films[0].dataset.site)
 
 
-def _respond(request: SignedInRequest, outcome: Labelled) -> JsonResponse:
+def _respond(request: SignedInRequest, outcome: Labelled, site: Site) -> JsonResponse:
     response = {
         "act": str(outcome.act),
         "labels": _labels_now(outcome.labelled),
         "changed": _changed(request, outcome.changed),
         **_gone(outcome.act),
+        "criteria": _version_at(site),
     }
     if outcome.labelled:
         return JsonResponse(response)
@@ -153,10 +156,10 @@ def _events_seen(request: SignedInRequest, films: Sequence[Image]) -> dict[int, 
 
 
 def _requested_change(request: SignedInRequest) -> LabelChange:
-    findings = [text[:100] for text in request.POST.getlist("finding")]
     return LabelChange(
         value=request.POST.get("value", ""),
-        findings=None if not findings else [] if findings == [""] else findings,
+        findings=_stated(request.POST.getlist("finding")),
+        attributes=_stated(request.POST.getlist("attribute")),
         boxes=_boxes(request),
         reason=request.POST.get("reason", "")[:500],
     )
@@ -172,6 +175,17 @@ def _boxes(request: SignedInRequest) -> list[dict[str, Any]] | None:
     if not isinstance(boxes, list) or not all(isinstance(box, dict) for box in boxes):
         raise InvalidLabel("The boxes are not a list of boxes; reload the page and draw them again.")
     return boxes
+
+
+def _stated(texts: Sequence[str]) -> list[str] | None:
+    """The values of a repeated field: None without the field, and an empty list for a single blank value."""
+    return [text[:100] for text in texts if text or len(texts) > 1] if texts else None
+
+
+def _version_at(site: Site) -> int | None:
+    """The version of the criteria in force, with which a page notices that its own is out of date."""
+    criteria = current_criteria(site)
+    return criteria.version if criteria else None
 
 
 def _uuid_field(request: SignedInRequest, name: str) -> UUID | None:
@@ -223,27 +237,26 @@ def _latest_act(request: SignedInRequest, site: Site) -> JsonResponse:
 
 
 def _labels_now(ids: Sequence[int]) -> dict[str, dict[str, Any]]:
-    """Film UUID -> current label (blank without one), findings, and number of events."""
+    """Film UUID -> current label (blank without one), findings, attributes, and number of events."""
+    films = Image.objects.filter(pk__in=ids).select_related("current_label").annotate(events=Count("label_events"))
     return {
-        str(film.uuid): {"value": value or "", "findings": findings or [], "seen": events}
-        for film, value, findings, events in _with_labels(Image.objects.filter(pk__in=ids))
+        str(film.uuid): {
+            "value": label.value if label else "",
+            "findings": label.findings if label else [],
+            "attributes": label.attributes if label else [],
+            "seen": film.events,
+        }
+        for film in films
+        for label in [getattr(film, "current_label", None)]
     }
 
 
 def _gone(act: UUID) -> dict[str, Any]:
-    """The findings and boxes that no longer count after the act, by film UUID, and as a sentence."""
+    """What no longer counts after the act, by film UUID, and as a sentence."""
     losses = losses_of(act)
     addresses = Image.objects.filter(pk__in=losses).values_list("pk", "uuid") if losses else []
     gone = {str(address): losses[image_id].to_json() for image_id, address in addresses}
     return {"gone": gone, "note": words_of(losses.values())}
-
-
-def _with_labels(films: QuerySet[Image]) -> list[tuple[Image, str | None, list[str] | None, int]]:
-    return [
-        (film, label.value if label else None, label.findings if label else None, film.events)
-        for film in films.select_related("current_label").annotate(events=Count("label_events"))
-        for label in [getattr(film, "current_label", None)]
-    ]
 
 
 def _changed(request: SignedInRequest, ids: Sequence[int]) -> dict[str, dict[str, Any]]:
@@ -255,6 +268,7 @@ def _changed(request: SignedInRequest, ids: Sequence[int]) -> dict[str, dict[str
         labels[str(event.image.uuid)]["theirs"] = {
             "value": event.value,
             "findings": event.findings,
+            "attributes": event.attributes,
             "reason": event.reason,
             "by": event.author.username if event.author else "",
             "at": event.created_at.isoformat(),

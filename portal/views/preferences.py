@@ -1,13 +1,19 @@
-"""Preferences for labelling: a person's keys and a site's list of findings."""
+"""Preferences for labelling: a person's keys, a site's list of findings and its criteria of normal."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
+from portal.labels.criteria import InvalidCriteria, TextLine, current_criteria, differences, write_criteria
 from portal.labels.findings import InvalidFindings, set_findings
 from portal.labels.key_table import CHOOSABLE
 from portal.labels.keys import NAMED, InvalidKeys, choose_keys, commands_of
+from portal.models import NormalCriteria, Site
 from portal.people.access import require
 from portal.people.signed_in import SignedInRequest
 
@@ -60,3 +66,48 @@ def findings(request: SignedInRequest) -> HttpResponse:
             return redirect("portal:findings")
     context = {"room": "data", "text": text, "fault": fault, "listed": site.findings}
     return render(request, "portal/findings.html", context, status=400 if fault else 200)
+
+
+@require_http_methods(["GET", "POST"])
+def criteria(request: SignedInRequest) -> HttpResponse:
+    """What the site calls a normal film, for everybody to read, with all earlier versions; managers write the next."""
+    site = require(request.user, "see the site", request.hilum_site)
+    current = current_criteria(site)
+    text, fault = current.text if current else "", ""
+    if request.method == "POST":
+        text = request.POST.get("text", "")
+        try:
+            written = write_criteria(site=site, text=text, author=request.user)
+        except InvalidCriteria as refused:
+            fault = str(refused)
+        else:
+            messages.success(request, f"Version {written.version} is in force: labels name it from now on.")
+            return redirect("portal:criteria")
+    context = {
+        "room": "data",
+        "criteria": current,
+        "next_version": current.version + 1 if current else 1,
+        "text": text,
+        "fault": fault,
+        "history": _history(site),
+    }
+    return render(request, "portal/criteria.html", context, status=400 if fault else 200)
+
+
+def _history(site: Site) -> list[dict[str, Any]]:
+    """Every version, newest first, with the lines that it changed and a summary of them."""
+    history: list[dict[str, Any]] = []
+    earlier: NormalCriteria | None = None
+    for version in NormalCriteria.objects.filter(site=site).select_related("author").order_by("version"):
+        lines = differences(earlier.text if earlier else version.text, version.text)
+        history.append({"version": version, "lines": lines, "summary": _summary(lines) if earlier else "first version"})
+        earlier = version
+    return history[::-1]
+
+
+def _summary(lines: Sequence[TextLine]) -> str:
+    counts = Counter(line.change for line in lines if line.change)
+    if not counts:
+        return "spacing only"
+    words = (f"{count} line{'s' if count > 1 else ''} {change}" for change, count in sorted(counts.items()))
+    return ", ".join(words)

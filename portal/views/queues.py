@@ -11,10 +11,23 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from portal.labels.boxes import boxes_shown, place_of
+from portal.labels.criteria import current_criteria
 from portal.labels.key_table import Room
 from portal.labels.keys import keys_in
 from portal.labels.resolving import standing
-from portal.models import Cohort, Dataset, Image, LabelEvent, QueueImage, QueuePlace, ScreeningQueue, Site, Split, User
+from portal.models import (
+    Cohort,
+    Dataset,
+    Image,
+    LabelEvent,
+    NormalAttribute,
+    QueueImage,
+    QueuePlace,
+    ScreeningQueue,
+    Site,
+    Split,
+    User,
+)
 from portal.people.access import get_visible, may
 from portal.people.signed_in import SignedInRequest
 from portal.sets import film_filters, screening_queues
@@ -88,6 +101,8 @@ def queue(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "keys": keys_in(Room.QUEUE, request.user),
         "may_label": may(request.user, "label films", queue.site),
         "findings": list(enumerate(queue.site.findings, start=1)),
+        "attributes": list(enumerate(NormalAttribute.values, start=1)),
+        "criteria": current_criteria(queue.site),
     }
     return render(request, "portal/queue.html", context)
 
@@ -133,6 +148,7 @@ def _film(member: QueueImage, labeller: User | None) -> dict[str, Any]:
         "label": {
             "value": label.value if label else "",
             "findings": label.findings if label else [],
+            "attributes": label.attributes if label else [],
             "seen": len(events),
         },
         "boxes": reverse("portal:queue-boxes", args=[member.queue.uuid, film.uuid])

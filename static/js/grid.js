@@ -2,6 +2,7 @@
 // outbox, its film is marked until the server has saved it, and only then shows its new label.
 
 import { localTime } from "./hilum.js";
+import { Attributes, labelDetails, noteNewCriteria } from "./labelling/attributes.js";
 import { LoginDialog, MergeDialog } from "./labelling/dialogs.js";
 import { listenToKeys } from "./labelling/keys.js";
 import { Outbox } from "./labelling/outbox.js";
@@ -18,6 +19,7 @@ let anchor = -1; // where a range began
 
 const outbox = bar ? new Outbox({ ...bar.dataset }) : null;
 const saved = new SavedLine(outbox);
+const attributes = new Attributes();
 const acts = []; // of this page, oldest first; undo reverts the latest
 
 // Choosing
@@ -76,7 +78,7 @@ function placesOf(image) {
 }
 
 function show(labels) {
-  for (const [image, { value, findings, seen }] of Object.entries(labels)) {
+  for (const [image, { value, findings, attributes: ofNormal, seen }] of Object.entries(labels)) {
     const word = value || "unlabelled";
     for (const place of placesOf(image)) {
       if ("seen" in place.dataset) place.dataset.seen = seen;
@@ -85,9 +87,10 @@ function show(labels) {
         element.textContent = word;
       }
       for (const element of place.querySelectorAll("[data-findings]")) {
-        element.textContent = element.title = findings.join(", ");
+        element.textContent = element.title = labelDetails({ findings, attributes: ofNormal });
       }
     }
+    if (bar?.dataset.image === image) attributes.offer({ value, attributes: ofNormal }); // the page of this film
     const link = document.querySelector(`.hilum-tile[data-image="${image}"] > a`);
     if (link) link.ariaLabel = link.ariaLabel.replace(/[^ ]*$/, word);
   }
@@ -117,8 +120,10 @@ function label({ value, finding }) {
   if (finding) findings.push(finding);
   const stated = findings.length ? findings : null; // nothing ticked: the films keep what they have
   const images = chosen.map((place) => ({ image: place.dataset.image, seen: Number(place.dataset.seen) }));
-  acts.push(outbox.label({ images, value, findings: stated, reason: comment?.value.trim() ?? "" }));
+  const reason = comment?.value.trim() ?? "";
+  acts.push(outbox.label({ images, value, findings: stated, attributes: attributes.stated(value), reason }));
   for (const box of picks()) box.checked = false;
+  if (grid) attributes.offer();
   if (comment) comment.value = "";
   if (!grid) return;
   const single = !tiles.some(isChosen);
@@ -157,7 +162,7 @@ function onSaved({ detail: { act, answer } }) {
   const done = Object.keys(answer.labels);
   if (act.kind === "undo") return saved.note(`Undone: the label of ${films(done.length)} taken back`);
   const words = [`Saved: ${films(done.length)} ${act.value}`, answer.note?.replace(/\.$/, "")].filter(Boolean).join(". ");
-  if (!changed.length) return saved.note(words);
+  if (!changed.length) return saved.note(words), noteNewCriteria(saved, answer);
   for (const tile of tiles) choose(tile, changed.includes(tile.dataset.image));
   showChosen();
   const were = changed.length === 1 ? "was" : "were";
@@ -201,6 +206,7 @@ function isElsewhere(target) {
 function onKey(key, event) {
   const isForControl = isElsewhere(event.target) && (key === " " || key in moves);
   if (grid && tiles.length && !isForControl && onGridKey(event)) return true;
+  if (attributes.onKey(key, event)) return true;
   if (isForControl) return false;
   const box = document.querySelector(`[data-pick="${CSS.escape(key)}"]`);
   if (box) {
@@ -210,7 +216,7 @@ function onKey(key, event) {
   }
   const pressed = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
   if (!pressed || pressed.closest(".hilum-viewer")) return false;
-  pressed.closest("details")?.setAttribute("open", "");
+  if (!pressed.matches("summary")) pressed.closest("details")?.setAttribute("open", "");
   if (!event.repeat || pressed.href) pressed.click(); // a key held down is one act
   return true;
 }

@@ -1,6 +1,7 @@
 // Shows the films of a queue one after another, in place. A label goes to the outbox and the next film is shown at once; a
 // key labels only a film that is on the screen.
 
+import { Attributes, labelDetails, noteNewCriteria } from "./labelling/attributes.js";
 import { LoginDialog, MergeDialog } from "./labelling/dialogs.js";
 import { listenToKeys } from "./labelling/keys.js";
 import { Outbox } from "./labelling/outbox.js";
@@ -28,6 +29,7 @@ const paces = []; // times of the last labels
 
 const session = bar ? { sessionUrl: bar.dataset.sessionUrl, person: bar.dataset.person } : null;
 const outbox = bar ? new Outbox({ ...bar.dataset }) : null;
+const attributes = new Attributes();
 
 // Films
 
@@ -114,6 +116,7 @@ function describe(film) {
   byId("film-warning").textContent = film.warning;
   describeLabel(film);
   offer(film.label.findings);
+  attributes.offer(film.label);
   if (byId("comment")) byId("comment").value = "";
 }
 
@@ -121,7 +124,7 @@ function describeLabel(film) {
   const word = film.label.value || "unlabelled";
   byId("film-label").className = `label label-${word}`;
   byId("film-label").textContent = word;
-  byId("film-findings").textContent = film.label.findings.join(", ");
+  byId("film-findings").textContent = labelDetails(film.label);
 }
 
 let placeTimer = 0;
@@ -202,11 +205,14 @@ function label({ value, finding }) {
   const images = [{ image: film.image, seen: film.label.seen }];
   placeToNote = 0;
   const at = { queue: root.dataset.queue, position: film.position + 1 };
+  const ofNormal = attributes.stated(value);
   const boxes = areBoxesEdited ? boxesOf() : null;
   const before = { label: film.label, own_boxes: film.own_boxes, draft: boxes };
-  acts.push({ act: outbox.label({ images, value, findings: stated, boxes, reason, ...at }), film, before });
+  const change = { images, value, findings: stated, attributes: ofNormal, boxes, reason, ...at };
+  acts.push({ act: outbox.label(change), film, before });
   if (boxes || value !== film.label.value) film.own_boxes = boxes ?? [];
-  film.label = { ...film.label, value, findings };
+  if (value !== "normal" && attributes.isEdited) saved.note(`Saved as ${value} without attributes: only normal films have any`);
+  film.label = { ...film.label, value, findings, attributes: value === "normal" ? attributes.ticked : [] };
   film.draft = null;
   areBoxesEdited = false;
   pace();
@@ -229,10 +235,13 @@ function undo() {
   go(last.film.position);
 }
 
-// Enter goes to the next film; if findings were picked or boxes drawn, it labels this film abnormal first.
+// Enter goes to the next film; if findings were picked or boxes drawn, it labels this film abnormal first, and normal if
+// attributes were picked.
 function next() {
   const abnormal = root.querySelector("[data-command=abnormal]");
+  const normal = root.querySelector("[data-command=normal]");
   if (bar && current && (isEdited || areBoxesEdited) && abnormal) return label(abnormal.dataset);
+  if (bar && current && attributes.isEdited && normal) return label(normal.dataset);
   go(wanted + 1);
 }
 
@@ -260,6 +269,9 @@ listenToKeys(
   (key, event) => {
     if (event.target.closest?.(".hv-own") && /Arrow|Delete|Escape/.test(key)) return false; // for the box in focus
     if (key in moves) return moves[key](), true;
+    if (attributes.onKey(key, event)) return true;
+    const summary = root.querySelector(`summary[data-key="${CSS.escape(key)}"]`);
+    if (summary) return summary.click(), true;
     const box = root.querySelector(`[data-pick="${CSS.escape(key)}"]`);
     if (box) return (box.checked = !box.checked), (isEdited = true), true;
     if (/^[1-9]$/.test(key) && bar) return true; // no finding has this number; the viewer must not get the key either
@@ -293,6 +305,7 @@ if (outbox) {
   new MergeDialog(outbox, previewOf);
   outbox.addEventListener("saved", ({ detail: { act, answer } }) => {
     if (answer.note) saved.note(`Saved as ${act.value}. ${answer.note}`);
+    noteNewCriteria(saved, answer);
     for (const film of films.values()) {
       const now = answer.labels?.[film.image];
       if (!now) continue;
@@ -301,6 +314,7 @@ if (outbox) {
       if (current !== film && wanted !== film.position) continue;
       describeLabel(film);
       if (!isEdited) offer(film.label.findings);
+      if (!attributes.isEdited) attributes.offer(film.label);
     }
   });
   outbox.addEventListener("renewed", () => {

@@ -76,6 +76,26 @@ def test_keys_label_the_focused_film_and_focus_the_next(grid: Page) -> None:
     expect(grid.locator("#saved")).to_have_text("Not undone. You have nothing to undo here.")
 
 
+def test_attributes_and_criteria_in_the_grid_and_on_the_page_of_a_film(grid: Page) -> None:
+    press(grid, "ArrowRight", "Shift+Digit1", "Shift+Digit5", "a")
+    expect(grid.locator("#saved")).to_contain_text("Saved: 1 film normal")
+    expect(grid.locator(".hilum-tile").first.locator("[data-findings]")).to_have_text("device, poor inspiration")
+    press(grid, "ArrowLeft", "a")  # nothing is ticked: the film keeps them
+    expect(grid.locator("#saved")).to_contain_text("Saved: 1 film normal")
+    factories.criteria("No device.")
+    grid.goto(f"{grid.url.split('/datasets')[0]}/images/{Image.objects.order_by('pk')[0].uuid}/")
+    expect(grid.locator("#labelbar")).to_have_attribute("data-keys", "ready")
+    expect(grid.get_by_label("device")).to_be_checked()
+    press(grid, "0")
+    expect(grid.get_by_text("No device.")).to_be_visible()
+    press(grid, "Shift+Digit1", "a")
+    expect(grid.locator("[data-findings]")).to_have_text("poor inspiration")
+    expect(grid.locator("#history")).to_contain_text("with poor inspiration")
+    expect(grid.locator("#history")).to_contain_text("(criteria v1)")
+    events = LabelEvent.objects.filter(value="normal").order_by("pk").values_list("attributes", flat=True)
+    assert list(events) == [["device", "poor inspiration"]] * 2 + [["poor inspiration"]]
+
+
 def test_space_selects_films_and_a_key_labels_the_selection(grid: Page) -> None:
     press(grid, "ArrowRight", "Space", "ArrowRight", "ArrowRight", "Space")
     expect(grid.locator("#chosen")).to_have_text("2 chosen")

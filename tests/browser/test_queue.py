@@ -211,6 +211,67 @@ def test_boxes_drawn_offline_and_on_films_left_behind_are_kept(open_queue: Calla
     assert len(LabelEvent.objects.get().boxes) == 1
 
 
+def test_criteria_are_shown_and_attributes_are_saved_with_the_label_of_a_normal(
+    open_queue: Callable[..., Page],
+) -> None:
+    factories.criteria("No device.\n\nFull inspiration.")
+    page = open_queue(5)
+    expect(page.get_by_text("Full inspiration.")).to_be_hidden()
+    page.keyboard.press("0")
+    expect(page.get_by_text("Full inspiration.")).to_be_visible()
+    page.keyboard.press("0")
+    expect(page.get_by_text("Full inspiration.")).to_be_hidden()
+    page.keyboard.press("Shift+Digit4")
+    page.keyboard.press("Shift+Digit1")
+    page.keyboard.press("a")
+    wait_for_film(page, 2)
+    expect(page.get_by_label("device")).not_to_be_checked()
+    page.keyboard.press("a")
+    wait_for_film(page, 3)
+    page.keyboard.press("Shift+Digit3")
+    page.keyboard.press("Enter")  # as picked findings are saved as abnormal
+    wait_for_film(page, 4)
+    page.get_by_label("poor inspiration").check()
+    page.keyboard.press("a")
+    wait_for_film(page, 5)
+    page.keyboard.press("Shift+Digit2")
+    page.keyboard.press("s")
+    expect(page.get_by_role("heading", name="The end of the queue")).to_be_visible()
+    wait_until_saved(page)
+    events = LabelEvent.objects.order_by("image").values_list("value", "attributes", "criteria__version")
+    assert list(events) == [
+        ("normal", ["device", "old fracture"], 1),
+        ("normal", [], 1),
+        ("normal", ["variant"], 1),
+        ("normal", ["poor inspiration"], 1),
+        ("abnormal", [], 1),
+    ]
+
+
+def test_attributes_stay_with_a_confirmed_film_and_go_when_they_are_unticked(open_queue: Callable[..., Page]) -> None:
+    page = open_queue(1)
+    factories.criteria("No device.")
+    page.keyboard.press("Shift+Digit1")
+    page.keyboard.press("a")
+    expect(page.locator("#end-words")).to_be_visible()
+    wait_until_saved(page)
+    expect(page.locator("#saved")).to_have_text("What normal means has changed to v1: reload the page to read it")
+    page.reload()
+    wait_for_film(page, 1)
+    expect(page.get_by_label("device")).to_be_checked()
+    expect(page.locator("#film-findings")).to_have_text("device")
+    page.keyboard.press("a")
+    wait_until_saved(page)
+    assert CurrentLabel.objects.get().attributes == ["device"]
+    page.reload()
+    wait_for_film(page, 1)
+    page.keyboard.press("Shift+Digit1")
+    page.keyboard.press("a")
+    wait_until_saved(page)
+    wait_until(page, lambda: CurrentLabel.objects.get().attributes == [])
+    assert LabelEvent.objects.count() == 3
+
+
 def test_a_comment_is_typed_without_labelling(open_queue: Callable[..., Page]) -> None:
     page = open_queue()
     page.keyboard.press("c")

@@ -32,6 +32,9 @@ def pages(page: Page, live_server: Any, data_dir: Path, sign_in: Callable[[Any],
     factories.event(films[2], "abnormal", boss, findings=[NASTY], reason=NASTY)
     second = freeze_cohort(site=of.site, name=NASTY, images=films[1:], author=boss)
     queue = queue_films(site=of.site, name=NASTY, images=of.images.all(), author=boss, source=NASTY, order="unlabelled")
+    factories.criteria(NASTY)
+    factories.criteria(f"{NASTY}\n\nNo device.")
+    factories.event(films[3], "normal", boss, attributes=["device"])
     User.objects.filter(pk=boss.pk).update(label_keys={"normal": NASTY})
     sign_in(boss)
     addresses = {
@@ -43,12 +46,26 @@ def pages(page: Page, live_server: Any, data_dir: Path, sign_in: Callable[[Any],
         "difference": f"/cohorts/{second.uuid}/difference/?earlier={first.uuid}",
         "keys": "/keys/",
         "findings": "/findings/",
+        "criteria": "/criteria/",
+        "film": f"/images/{films[3].uuid}/",
         "new split": f"/splits/new/?cohort={first.uuid}",
     }
     return {name: live_server.url + address for name, address in addresses.items()}
 
 
-NAMES = ["grid", "queue", "queues", "cohorts", "cohort", "difference", "keys", "findings", "new split"]
+NAMES = [
+    "grid",
+    "queue",
+    "queues",
+    "cohorts",
+    "cohort",
+    "difference",
+    "keys",
+    "findings",
+    "criteria",
+    "film",
+    "new split",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -59,6 +76,8 @@ def test_axe_finds_nothing_serious(page: Page, pages: dict[str, str], name: str)
     page.goto(pages[name])
     if name == "queue":
         expect(page.locator("#queue")).to_have_attribute("data-shown", "1")
+    for part in page.locator("details").all():
+        part.evaluate("part => { part.open = true; }")
     assert serious_findings(page) == []
     for dialog in page.locator("dialog").all():
         dialog.evaluate("dialog => dialog.showModal()")

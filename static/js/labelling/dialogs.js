@@ -4,8 +4,8 @@ import { Trouble } from "./server.js";
 
 const HASTE = 600; // ms in which a key is taken to be meant for the previous film
 
-export function labelWords({ value, findings = [], reason = "" }) {
-  const more = [...findings, ...(reason ? [`“${reason}”`] : [])];
+export function labelWords({ value, findings = [], attributes = null, reason = "" }) {
+  const more = [...findings, ...(attributes ?? []), ...(reason ? [`“${reason}”`] : [])];
   return [value || "taken back", ...more].join(", ");
 }
 
@@ -45,7 +45,7 @@ export class MergeDialog {
     const { act, changed } = this.#shown;
     const image = act.images[0].image;
     const now = changed[image];
-    const theirs = now.theirs ?? { value: now.value, findings: now.findings, by: "", reason: "" };
+    const theirs = now.theirs ?? { value: now.value, findings: now.findings, attributes: now.attributes, by: "", reason: "" };
     this.#part("mine").textContent = labelWords(act);
     this.#part("theirs").textContent = `${labelWords(theirs)}${theirs.by ? ` (${theirs.by})` : ""}`;
     this.#part("film").src = this.#previewOf(image);

@@ -77,12 +77,13 @@ export class Outbox extends EventTarget {
     return this.#paused || this.#acts.find((act) => act.fault)?.fault || this.#acts.find((act) => act.trouble)?.trouble || "";
   }
 
-  // images: [{image, seen}]; `findings`: null where none are stated, so that a film keeps those it has if its value stays;
-  // an empty list states that there are none; `boxes` of a single film likewise; `position`: the person's next place in
-  // the queue
-  label({ images, value, findings = null, boxes = null, reason = "", queue = "", position = 0 }) {
+  // images: [{image, seen}]; `findings` and `attributes`: null where none are stated, so that a film keeps those it has if its
+  // value stays; an empty list states that there are none; `boxes` of a single film likewise; `position`: the person's next
+  // place in the queue
+  label({ images, value, findings = null, attributes = null, boxes = null, reason = "", queue = "", position = 0 }) {
     const statesNone = findings?.length === 0;
-    return this.#add({ kind: "label", images, value, findings: findings ?? [], statesNone, boxes, reason, queue, position });
+    const stated = { findings: findings ?? [], statesNone, attributes, boxes };
+    return this.#add({ kind: "label", images, value, ...stated, reason, queue, position });
   }
 
   // Undoes an act; one that has not been sent yet is dropped.
@@ -220,6 +221,7 @@ function fieldsOf(act) {
     ...(act.queue ? [["queue", act.queue]] : []),
     ...(act.position && !act.isDraft ? [["position", String(act.position)]] : []), // a draft is sent late: the person has moved on
     ...(act.statesNone ? [""] : act.findings).map((finding) => ["finding", finding]),
+    ...(act.attributes?.length === 0 ? [""] : (act.attributes ?? [])).map((attribute) => ["attribute", attribute]),
     ...act.images.flatMap(({ image, seen }) => [["image", image], ["seen", String(seen)]]),
   ];
 }

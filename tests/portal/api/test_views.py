@@ -70,7 +70,11 @@ def test_films_with_labels_findings_and_patients(curator: Client, of: Dataset) -
 
 
 @pytest.mark.parametrize(
-    ("query", "count"), [("", 6), ("label=normal", 3), ("label=unlabelled", 1), ("view=AP", 0), ("label=x", 6)]
+    ("query", "count"),
+    [
+        *(("", 6), ("label=normal", 3), ("label=unlabelled", 1), ("view=AP", 0), ("label=x", 6)),
+        *(("attribute=device", 0), ("criteria=none", 5), ("criteria=1", 0)),
+    ],
 )
 def test_films_by_the_filters_of_the_page(curator: Client, of: Dataset, query: str, count: int) -> None:
     factories.films(of, normal=3, abnormal=2, unlabelled=1)
@@ -161,6 +165,8 @@ def test_labels_are_appended_in_one_act(curator: Client, of: Dataset) -> None:
         ({"images": ["x"]}, "images"),
         ({"value": None}, "value"),
         ({"findings": ["a|b"]}, "finding"),
+        ({"value": "normal", "attributes": ["pacemaker"]}, "pacemaker"),
+        ({"attributes": ["device"]}, "attribute of normal films"),
     ],
 )
 def test_an_invalid_request_names_the_fault(curator: Client, of: Dataset, data: dict[str, Any], word: str) -> None:
@@ -176,9 +182,28 @@ def test_findings_that_are_not_sent_are_kept_and_an_empty_list_removes_them(cura
     kept = send(curator, film).json()
     assert (kept["gone"], kept["note"], CurrentLabel.objects.get().findings) == ({}, "", ["nodule"])
     cleared = send(curator, film, findings=[]).json()
-    assert cleared["gone"] == {str(film.uuid): {"findings": ["nodule"], "boxes": 0}}
+    assert cleared["gone"] == {str(film.uuid): {"findings": ["nodule"], "boxes": 0, "attributes": []}}
     assert cleared["note"] == "The finding nodule of the earlier label no longer counts; undo brings it back."
-    assert send(curator, film, value="normal").json()["gone"] == {str(film.uuid): {"findings": [], "boxes": 1}}
+    assert send(curator, film, value="normal").json()["gone"] == {
+        str(film.uuid): {"findings": [], "boxes": 1, "attributes": []}
+    }
+
+
+def test_attributes_and_criteria_of_labels(curator: Client, stranger: Client, of: Dataset) -> None:
+    first, second = factories.films(of, unlabelled=2)
+    factories.event(second, "normal")
+    factories.criteria("No device.")
+    newest = factories.criteria("A device is normal.")
+    send(curator, first, value="normal", attributes=["variant", "device"])
+    send(curator, first, value="normal")  # keeps them
+    rows = curator.get(f"/api/v1/datasets/{of.uuid}/images/").json()["results"]
+    assert [(row["attributes"], row["criteria"]) for row in rows] == [(["device", "variant"], 2), ([], None)]
+    send(curator, first, value="normal", attributes=[])
+    assert CurrentLabel.objects.get(image=first).attributes == []
+    versions = curator.get("/api/v1/criteria/").json()["results"]
+    assert [(row["version"], row["text"]) for row in versions] == [(2, "A device is normal."), (1, "No device.")]
+    assert versions[0]["uuid"] == str(newest.uuid)
+    assert stranger.get("/api/v1/criteria/").json()["results"] == []
 
 
 def test_boxes_of_a_label_are_checked_and_kept(curator: Client, of: Dataset) -> None:
@@ -211,12 +236,12 @@ def test_films_of_another_site_are_not_labelled(stranger: Client, of: Dataset) -
 
 
 def test_read_only_endpoints_refuse_post(curator: Client, of: Dataset) -> None:
-    for address in ("datasets/", f"datasets/{of.uuid}/images/", "splits/"):
+    for address in ("datasets/", f"datasets/{of.uuid}/images/", "splits/", "criteria/"):
         assert curator.post(f"/api/v1/{address}").status_code == 405
     assert curator.get("/api/v1/labels/").status_code == 405
 
 
 def test_the_schema_describes_every_endpoint(curator: Client) -> None:
     schema = curator.get("/api/v1/schema/?format=json").json()
-    for address in ("datasets/", "datasets/{uuid}/images/", "splits/", "labels/"):
+    for address in ("datasets/", "datasets/{uuid}/images/", "splits/", "criteria/", "labels/"):
         assert f"/api/v1/{address}" in schema["paths"]

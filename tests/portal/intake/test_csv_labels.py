@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from portal.intake.csv_labels import Box, CsvRow, InvalidCsv, column_name, read_boxes, read_columns, read_labels
+from portal.intake.csv_labels import (
+    ATTRIBUTES,
+    Box,
+    CsvRow,
+    InvalidCsv,
+    column_name,
+    read_boxes,
+    read_columns,
+    read_labels,
+)
+from portal.models import NormalAttribute
 
 HEADER = "filename,label,patient_id,projection,split,finding"
 
@@ -29,6 +39,12 @@ def test_every_column_is_read(path: Path) -> None:
     assert (row.filename, row.label, row.patient_id) == ("a/b.png", "abnormal", "P-1")
     assert (row.projection, row.split, row.findings) == ("PA", "train", ("Nodule", "Effusion"))
     assert row.extra == {"source": "Site B"}
+
+
+def test_attributes_of_normals_are_read_in_one_order(path: Path) -> None:
+    rows = read(path, "filename,label,Attributes\nx.png,normal,Variant | device|\ny.png,abnormal,\n")
+    assert [row.attributes for row in rows.values()] == [("device", "variant"), ()]
+    assert tuple(NormalAttribute.values) == ATTRIBUTES
 
 
 def test_a_column_of_filenames_is_enough(path: Path) -> None:
@@ -149,6 +165,11 @@ def test_values_are_the_same_after_writing_and_reading(path: Path, seed: int) ->
         (f"{HEADER}\nx.png,normal\nx.png,abnormal\n", "line 3: line 2 names the same file"),
         (f"{HEADER}\nx.png,normal\ny.png,Healthy\n", "line 3: the label is unknown; write normal"),
         (f"{HEADER}\nx.png,normal,,sideways\n", "line 2: the projection is unknown; write PA, AP"),
+        (
+            "filename,label,attributes\nx.png,normal,pacemaker\n",
+            "line 2: an attribute is unknown; write device, post",
+        ),
+        ("filename,label,attribute\nx.png,unsure,device\n", "line 2: only films with the label normal have attributes"),
         (f"{HEADER}\n,normal\n", "line 2: the file name is empty"),
         (f"{HEADER}\nx.png,normal,,,,,too,many\n", "line 2: more values than columns"),
         (f'{HEADER}\nx.png,"normal\n', "this is not valid CSV"),

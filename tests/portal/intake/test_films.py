@@ -180,6 +180,23 @@ def test_a_csv_without_findings_and_boxes_removes_none(of: Dataset, folder: Path
     assert (event.value, event.findings, len(event.boxes)) == ("unsure", ["nodule"], 1)
 
 
+def test_attributes_of_normals_come_from_the_csv_and_stay_without_its_column(of: Dataset, folder: Path) -> None:
+    factories.png(folder / "a.png")
+    factories.criteria("A device is normal.")
+    (folder / "l.csv").write_text("filename,label,attributes\na.png,normal,device|variant\n")
+    run(of, folder, labels=folder / "l.csv")
+    label = of.images.get().current_label
+    assert (label.attributes, label.criteria) == (["device", "variant"], None)
+    for text, appended, attributes in (
+        ("filename,label\na.png,normal\n", 0, ["device", "variant"]),
+        ("filename,label,attributes\na.png,normal,variant\n", 1, ["variant"]),
+        ("filename,label\na.png,unsure\n", 1, []),
+    ):
+        (folder / "l.csv").write_text(text)
+        assert counts_of(run(of, folder, labels=folder / "l.csv")).get("label events", 0) == appended
+        assert LabelEvent.objects.latest("pk").attributes == attributes
+
+
 def test_films_that_were_imported_without_a_csv_are_labelled_by_a_later_one(of: Dataset, folder: Path) -> None:
     factories.dicom(folder / "a.dcm")
     run(of, folder)

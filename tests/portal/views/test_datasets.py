@@ -10,7 +10,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
-from portal.models import AuditEvent, Dataset, QuarantinedFile, Role, Upload
+from portal.models import AuditEvent, Dataset, QuarantinedFile, Role, ScreeningQueue, Upload
 from portal.sets.splits import SplitRequest, draw_split
 from tests.pages import one_line
 from tests.portal import factories
@@ -184,7 +184,62 @@ def test_filters(curator: Client, of: Dataset, query: str, expected: set[str]) -
     assert f"{len(expected)} film" in text(response).split("<h1>")[1].split("</div>")[0]
 
 
-@pytest.mark.parametrize("query", ["finding=a%00b", "view=%00", "label=%00", "split=%00", "page=%00", "part=%00"])
+@pytest.mark.both
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("attribute=device", {"old", "new"}),
+        ("attribute=old fracture", {"new"}),
+        ("attribute=fracture", {"import", "none", "old", "new", "adjudicated", "elsewhere"}),  # unknown: any
+        ("attribute=device&label=abnormal", set()),
+        ("criteria=1", {"old"}),
+        ("criteria=2", {"new", "adjudicated", "elsewhere"}),
+        ("criteria=3", set()),
+        ("criteria=older", {"none", "old"}),
+        ("criteria=none", {"import", "none"}),
+        ("criteria=v1", {"import", "none", "old", "new", "adjudicated", "elsewhere"}),
+        ("criteria=older&attribute=device", {"old"}),
+    ],
+)
+def test_films_by_attribute_and_by_criteria(curator: Client, of: Dataset, query: str, expected: set[str]) -> None:
+    names = {name: factories.film(of) for name in ("import", "none", "old", "new", "adjudicated", "elsewhere")}
+    ann = factories.curator("ann")
+    factories.event(names["import"], "normal")
+    factories.event(names["none"], "abnormal", ann)
+    factories.criteria("No device.")
+    factories.event(names["old"], "normal", ann, attributes=["device"])
+    factories.criteria("A device is normal.")
+    factories.event(names["new"], "normal", ann, attributes=["device", "old fracture"])
+    factories.event(names["adjudicated"], "normal", ann, source="adjudication")
+    factories.event(names["elsewhere"], "unsure", ann)
+    factories.criteria("Of another site.", at=factories.site("Busan"))
+    response = curator.get(f"/datasets/{of.uuid}/?{query}")
+    by_address = {str(film.uuid): name for name, film in names.items()}
+    assert {by_address[address] for address in films_on(response)} == expected
+    assert f"{len(expected)} film" in text(response).split("<h1>")[1].split("</div>")[0]
+
+
+def test_the_grid_offers_the_attributes_in_use_and_the_versions(curator: Client, of: Dataset) -> None:
+    film = factories.film(of)
+    page = text(curator.get(f"/datasets/{of.uuid}/"))
+    assert 'name="attribute"' not in page
+    assert 'name="criteria"' not in page
+    factories.criteria("<b>No</b> device.")
+    factories.event(film, "normal", factories.curator("ann"), attributes=["variant"])
+    page = text(curator.get(f"/datasets/{of.uuid}/?attribute=variant&criteria=1"))
+    assert '<option value="variant" selected> variant (1) </option>' in page
+    assert '<option value="older" >labelled, but not by v1</option>' in page
+    assert '<option value="1" selected>criteria v1</option>' in page
+    assert "&lt;b&gt;No&lt;/b&gt; device." in page
+    queue = curator.post(f"/datasets/{of.uuid}/queue/?attribute=variant&criteria=1", {"name": "Q"})
+    assert ScreeningQueue.objects.get().source == "Normals: variant, by criteria v1"
+    assert queue.status_code == 302
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["finding=a%00b", "attribute=%00", "criteria=%00", "view=%00", "label=%00", "split=%00", "page=%00", "part=%00"],
+)
 def test_a_nul_in_a_filter_is_ignored(curator: Client, of: Dataset, query: str) -> None:
     """PostgreSQL refuses text with a NUL."""
     film = factories.films(of, normal=1)[0]
@@ -230,7 +285,7 @@ def test_the_grid_takes_a_constant_number_of_queries(
         SplitRequest(site=of.site, name="S", datasets=[of], seed=0, author=factories.curator("author")),
         fractions={"fit": 1.0},
     )
-    with django_assert_num_queries(17):
+    with django_assert_num_queries(19):
         curator.get(f"/datasets/{of.uuid}/?split={split.uuid}")
 
 

@@ -39,6 +39,22 @@ def test_the_page_shows_film_label_history_and_facts(curator: Client, of: Datase
         assert f'data-{kind}-url="/images/{film.uuid}/{kind}"' in page
 
 
+def test_the_history_names_attributes_and_criteria(curator: Client, film: Image) -> None:
+    ann = factories.curator("ann")
+    assert "A manager of the site can write the criteria" in text(curator.get(f"/images/{film.uuid}/"))
+    factories.criteria("No device.")
+    factories.event(film, "normal", ann, attributes=["device", "variant"])
+    factories.criteria("A device is normal.")
+    page = text(curator.get(f"/images/{film.uuid}/"))
+    assert "with device, variant" in page
+    assert "(criteria v1)" in page
+    assert "(criteria v2)" not in page
+    assert "What normal means here (v2)" in page
+    assert "<p>A device is normal.</p>" in page
+    assert 'value="device" data-attribute="1" checked' in page
+    assert 'value="old fracture" data-attribute="4" >' in page
+
+
 def test_the_page_names_splits_and_other_films_of_the_patient(curator: Client, of: Dataset, film: Image) -> None:
     other = factories.film(of, "normal", person="P")
     author = factories.curator("author")
@@ -98,7 +114,7 @@ def test_the_page_takes_a_constant_number_of_queries(
         split_request = SplitRequest(site=of.site, name=f"S{number}", datasets=[of], seed=0, author=author)
         factories.film(of, "normal", person="other")
         draw_split(split_request, fractions={"fit": 1.0})
-    with django_assert_num_queries(12):
+    with django_assert_num_queries(13):
         curator.get(f"/images/{film.uuid}/")
 
 

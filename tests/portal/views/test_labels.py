@@ -33,18 +33,45 @@ def test_films_are_labelled_in_one_act(curator: Client, of: Dataset) -> None:
     films = factories.films(of, unlabelled=3)
     answer = send(curator, *films, finding=["nodule"], reason="second look")
     assert answer.json()["labels"] == {
-        str(film.uuid): {"value": "abnormal", "findings": ["nodule"], "seen": 1} for film in films
+        str(film.uuid): {"value": "abnormal", "findings": ["nodule"], "attributes": [], "seen": 1} for film in films
     }
     events = LabelEvent.objects.all()
     assert {str(event.batch) for event in events} == {answer.json()["act"]}
     assert {(tuple(event.findings), event.reason) for event in events} == {(("nodule",), "second look")}
 
 
+def test_attributes_are_stated_kept_and_removed(curator: Client, film: Image) -> None:
+    def attributes_after(**more: Any) -> Any:
+        return send(curator, film, value="normal", **more).json()["labels"][str(film.uuid)]["attributes"]
+
+    assert attributes_after(attribute=["variant", "device"]) == ["device", "variant"]
+    assert attributes_after() == ["device", "variant"]  # without the field, the film keeps them
+    assert attributes_after(attribute=[""]) == []
+
+
+def test_the_answer_has_the_criteria_in_force(curator: Client, film: Image) -> None:
+    assert send(curator, film).json()["criteria"] is None
+    factories.criteria("No device.")
+    newest = factories.criteria("A device is normal.")
+    assert send(curator, film).json()["criteria"] == 2
+    assert film.label_events.latest("pk").criteria == newest
+
+
+def test_a_merge_keeps_stated_attributes(film: Image) -> None:
+    judge = as_(factories.user("judge", Role.ADJUDICATOR))
+    send(as_(factories.curator("other")), film, value="abnormal", seen=1)
+    fields = {"image": str(film.uuid), "value": "normal", "seen": 2, "choice": "mine", "attribute": ["device"]}
+    answer = judge.post("/labels/merge/", fields)
+    assert answer.json()["labels"][str(film.uuid)] == {
+        "value": "normal", "findings": [], "attributes": ["device"], "seen": 3,
+    }  # fmt: skip
+
+
 def test_undo_reverts_the_named_act(curator: Client, of: Dataset) -> None:
     film, other_film = factories.films(of, normal=2)
     first, _second = (send(curator, acted_on).json()["act"] for acted_on in (film, other_film))
     assert take_back(curator, act=first).json()["labels"] == {
-        str(film.uuid): {"value": "normal", "findings": [], "seen": 3}
+        str(film.uuid): {"value": "normal", "findings": [], "attributes": [], "seen": 3}
     }
     assert CurrentLabel.objects.get(image=other_film).value == "abnormal"
 
@@ -75,7 +102,8 @@ def test_on_a_film_only_acts_that_touched_it_are_named(curator: Client, of: Data
 def test_a_film_that_never_had_a_label_is_blank_after_undo(curator: Client, of: Dataset) -> None:
     film = factories.film(of)
     act = send(curator, film).json()["act"]
-    assert take_back(curator, act=act).json()["labels"] == {str(film.uuid): {"value": "", "findings": [], "seen": 2}}
+    blank = {"value": "", "findings": [], "attributes": [], "seen": 2}
+    assert take_back(curator, act=act).json()["labels"] == {str(film.uuid): blank}
 
 
 def test_nobody_undoes_the_act_of_another(curator: Client, film: Image) -> None:
@@ -128,6 +156,8 @@ def test_a_film_of_my_other_site_is_labelled_by_my_role_there(of: Dataset, film:
         ({"value": "normal", "reason": "a\0b"}, 400, "contains a NUL character"),
         ({"value": "normal", "finding": ["a\0b"]}, 400, "contains a NUL character"),
         ({"value": "normal", "finding": ["a|b"]}, 400, "The finding 'a|b'"),
+        ({"value": "normal", "attribute": ["pacemaker"]}, 400, "The attribute 'pacemaker' is unknown"),
+        ({"value": "unsure", "attribute": ["device"]}, 400, "an attribute of normal films"),
     ],
 )
 def test_a_refusal_is_explained(curator: Client, film: Image, data: dict[str, Any], status: int, sentence: str) -> None:
@@ -162,7 +192,7 @@ def test_labelling_takes_a_constant_number_of_queries(
     curator: Client, of: Dataset, films: int, django_assert_max_num_queries: Any
 ) -> None:
     chosen = factories.films(of, unlabelled=films)
-    with django_assert_max_num_queries(23):
+    with django_assert_max_num_queries(25):
         send(curator, *chosen)
 
 
@@ -188,7 +218,7 @@ def test_a_confirmed_label_keeps_findings_and_boxes(curator: Client, nodule: Ima
 
 def test_a_changed_label_says_what_goes(curator: Client, nodule: Image) -> None:
     answer = send(curator, nodule, value="normal").json()
-    assert answer["gone"] == {str(nodule.uuid): {"findings": ["nodule"], "boxes": 1}}
+    assert answer["gone"] == {str(nodule.uuid): {"findings": ["nodule"], "boxes": 1, "attributes": []}}
     assert answer["note"] == (
         "The finding nodule and 1 box of the earlier label no longer count; undo brings them back."
     )
@@ -199,7 +229,7 @@ def test_a_changed_label_says_what_goes(curator: Client, nodule: Image) -> None:
 def test_a_single_blank_finding_states_that_there_is_none(curator: Client, nodule: Image) -> None:
     answer = send(curator, nodule, value="abnormal", finding=[""]).json()
     assert answer["labels"][str(nodule.uuid)]["findings"] == []
-    assert answer["gone"] == {str(nodule.uuid): {"findings": ["nodule"], "boxes": 0}}
+    assert answer["gone"] == {str(nodule.uuid): {"findings": ["nodule"], "boxes": 0, "attributes": []}}
 
 
 def test_a_film_may_keep_a_finding_that_the_site_does_not_list(curator: Client, nodule: Image) -> None:
@@ -246,7 +276,7 @@ def test_keeping_mine_at_a_merge_says_what_goes(of: Dataset, nodule: Image) -> N
     judge = factories.user("judge", Role.CURATOR, Role.ADJUDICATOR)
     send(as_(factories.curator("other")), nodule, value="abnormal", seen=1)
     answer = merge(as_(judge), nodule, "mine", seen=2, value="normal").json()
-    assert answer["gone"] == {str(nodule.uuid): {"findings": ["nodule"], "boxes": 1}}
+    assert answer["gone"] == {str(nodule.uuid): {"findings": ["nodule"], "boxes": 1, "attributes": []}}
 
 
 # two people, and acts that are sent twice ------------------------------------------------------------------------
@@ -275,7 +305,8 @@ def test_a_film_that_another_labelled_meanwhile_is_a_conflict_with_both_labels(c
 def test_a_merge_returns_the_new_label(curator: Client, film: Image) -> None:
     send(as_(factories.curator("other")), film, value="abnormal", seen=1)
     answer = merge(curator, film, "unresolved", seen=2)
-    assert answer.json()["labels"][str(film.uuid)] == {"value": "unresolved", "findings": [], "seen": 3}
+    label = answer.json()["labels"][str(film.uuid)]
+    assert label == {"value": "unresolved", "findings": [], "attributes": [], "seen": 3}
     assert merge(curator, film, "mine", seen=3).status_code == 403
 
 

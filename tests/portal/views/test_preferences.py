@@ -53,3 +53,45 @@ def test_a_manager_edits_the_findings_and_others_read_them(curator: Client, of: 
 
 def test_a_member_of_no_site_has_no_findings(client: Client) -> None:
     assert as_(factories.user("nobody")).get("/findings/").status_code == 403
+
+
+def test_a_manager_writes_criteria_and_everybody_reads_them_and_their_history(curator: Client, of: Dataset) -> None:
+    boss = as_(factories.user("boss", Role.MANAGER))
+    assert "A manager of the site can write them here" in one_line(curator.get("/criteria/"))
+    assert "Save as version 1" in one_line(boss.get("/criteria/"))
+    first = "No device.\r\n\r\nNo <script>alert(1)</script> scar."
+    assert boss.post("/criteria/", {"text": first})["Location"] == "/criteria/"
+    boss.post("/criteria/", {"text": "A device is normal.\r\n\r\nNo <script>alert(1)</script> scar."})
+    page = one_line(curator.get("/criteria/"))
+    assert "v2, in force since" in page
+    assert "<p>A device is normal.</p> <p>No &lt;script&gt;alert(1)&lt;/script&gt; scar.</p>" in page
+    assert "1 line added, 1 line removed" in page
+    assert '<li class="is-removed"> <span class="hilum-diff-word">removed</span> No device. </li>' in page
+    assert '<li class="is-added"> <span class="hilum-diff-word">added</span> A device is normal. </li>' in page
+    assert "first version" in page
+    assert "<textarea" not in page
+    assert "Save as version 3" in one_line(boss.get("/criteria/"))
+
+
+def test_invalid_criteria_are_refused_and_stay_in_the_form(curator: Client, of: Dataset) -> None:
+    boss = as_(factories.user("boss", Role.MANAGER))
+    factories.criteria("No device.")
+    answer = boss.post("/criteria/", {"text": "No device.  "})
+    assert (answer.status_code, "that of version 1" in one_line(answer)) == (400, True)
+    long = boss.post("/criteria/", {"text": "y" * 10_001})
+    assert (long.status_code, "10,001 characters" in one_line(long)) == (400, True)
+    assert "y" * 10_001 in one_line(long)
+    assert curator.post("/criteria/", {"text": "x"}).status_code == 403
+    assert factories.site().normal_criteria.count() == 1
+
+
+def test_a_change_of_spacing_alone_is_named_so(curator: Client, of: Dataset) -> None:
+    factories.criteria("No device.\nNo scar.")
+    factories.criteria("No device.\n\nNo scar.")
+    assert "spacing only" in one_line(curator.get("/criteria/"))
+
+
+def test_the_criteria_of_another_site_are_not_shown(stranger: Client, client: Client, of: Dataset) -> None:
+    factories.criteria("Secret words.")
+    assert "Secret words" not in one_line(stranger.get("/criteria/"))
+    assert as_(factories.user("nobody")).get("/criteria/").status_code == 403

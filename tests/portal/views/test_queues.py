@@ -11,6 +11,7 @@ from portal.models import Dataset, Image, LabelEvent, QueuePlace, Role, Screenin
 from portal.sets.cohorts import freeze_cohort
 from portal.sets.screening_queues import InvalidQueue, Suspect, queue_films, queue_suspects
 from portal.sets.splits import SplitRequest, draw_split
+from tests.pages import one_line
 from tests.portal import factories
 from tests.portal.views.conftest import as_
 
@@ -132,7 +133,10 @@ def test_the_films_come_in_order_and_in_pages(curator: Client, queue: ScreeningQ
     assert (answer["next"], answer["total"]) == (5, 5)
     assert films_at(curator, queue, **{"from": 4}).json()["next"] is None
     first = films_at(curator, queue).json()["films"][0]
-    assert (first["label"], first["boxes"]) == ({"value": "normal", "findings": [], "seen": 1}, None)
+    assert (first["label"], first["boxes"]) == (
+        {"value": "normal", "findings": [], "attributes": [], "seen": 1},
+        None,
+    )
     assert films_at(curator, queue, **{"from": "x", "count": "²"}).status_code == 200
 
 
@@ -214,3 +218,15 @@ def test_analysts_may_create_queues(of: Dataset) -> None:
     factories.film(of)
     analyst = as_(factories.user("analyst", Role.ANALYST))
     assert analyst.post(f"/datasets/{of.uuid}/queue/", {"name": "n"}).status_code == 302
+
+
+def test_the_page_shows_the_criteria_or_how_to_write_them(curator: Client, queue: ScreeningQueue) -> None:
+    address = f"/queues/{queue.uuid}/"
+    assert "A manager of the site can write the criteria" in one_line(curator.get(address))
+    boss = as_(factories.user("boss", Role.MANAGER))
+    assert '<a href="/criteria/">Write the criteria</a>' in one_line(boss.get(address))
+    factories.criteria("No <i>device</i>.\n\nFull inspiration.")
+    page = one_line(curator.get(address))
+    assert "What normal means here (v1)" in page
+    assert "<p>No &lt;i&gt;device&lt;/i&gt;.</p> <p>Full inspiration.</p>" in page
+    assert 'value="poor inspiration" data-attribute="5"' in page
