@@ -172,12 +172,14 @@ def _breakdown(paper: Paper, part: PartReport) -> None:
     ]
     for name, groups in breakdown.groups.items():
         table += [[GROUPS[name], row.name, row.films, row.auroc, row.adjusted_p_value] for row in groups]
+    table += [["Normals with", row.name, row.films, row.auroc, row.adjusted_p_value] for row in breakdown.normals]
     if table:
         paper.table(
             ["", "", "Films", "AUROC (95 % interval)", "p after Holm"],
             [[kind, name, f"{films:,}", _area(area), p_words(p)] for kind, name, films, area, p in table],
             caption="Findings: abnormal films with it against all normal films, p of an AUROC of 0.5. Groups: p of no "
-            "difference from all other films",
+            "difference from all other films. Normals with an attribute: all abnormal films against them, p of no "
+            "difference from the normal films without it",
         )
     else:
         paper.paragraph("No attribute of the films has several groups, and no abnormal film has a finding.")

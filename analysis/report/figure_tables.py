@@ -116,6 +116,9 @@ def _forest(figure: Figure) -> Table:
         for group in groups:
             p = [group.p_value, group.adjusted_p_value]
             rows.append([GROUPS[name], group.name, group.films, *area_values(group.auroc), *p, group.reason])
+    for row in breakdown.normals:
+        p = [row.p_value, row.adjusted_p_value]
+        rows.append(["normals with", row.name, row.films, *area_values(row.auroc), *p, row.reason])
     return Table(("group", "name", "films [films]", *AREA, "p_value", "p_value_holm", "reason"), rows)
 
 

@@ -27,8 +27,7 @@ from analysis.evaluation.selection import SelectionEstimate, selection_of
 from analysis.figures import ForestRow
 from analysis.figures.palette import Kind
 from analysis.models import Evaluation, TestLook
-from analysis.sections.attributes import GROUPS
-from analysis.sections.breakdown import Breakdown, break_down
+from analysis.sections.breakdown import Breakdown, break_down, forest_rows
 from analysis.sections.evaluation_figures import BINS
 from analysis.sections.realised_alarms import RealisedAlarms, realised_alarms
 from analysis.sections.table_one import Flow, TableOne, flow, table_one
@@ -65,10 +64,7 @@ class PartReport:
     selection: SelectionEstimate | None = None  # if settings were chosen on this part
 
     def forest_rows(self) -> list[ForestRow]:
-        rows = [ForestRow(row.name, row.films, row.auroc) for row in self.breakdown.findings]
-        for name, groups in self.breakdown.groups.items():
-            rows += [ForestRow(f"{GROUPS[name]}: {row.name}", row.films, row.auroc) for row in groups]
-        return rows
+        return forest_rows(self.breakdown)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""Attributes of the films of an evaluation: findings at the cut-off, view, sex, age, dataset, scanner."""
+"""Attributes of the films of an evaluation: findings and attributes of normals at the cut-off, view, sex, age, dataset,
+scanner."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from datetime import datetime
 
 from analysis.evaluation.evaluate import ScoredPart
 from portal.labels.events import CHUNK, labels_at
-from portal.models import Image
+from portal.models import Image, LabelEvent
 
 UNKNOWN = "unknown"
 GROUPS = {"view": "View position", "sex": "Sex", "age": "Age band", "dataset": "Dataset", "scanner": "Scanner"}
@@ -17,9 +18,11 @@ SEXES = {"M": "male", "F": "female", "O": "other"}
 
 @dataclass(frozen=True)
 class Attributes:
-    """findings: of each film, (N); groups: key of `GROUPS` -> the group of each film, (N)."""
+    """findings: of each film, (N); of_normals: what each film shows although it is normal, such as a device, (N);
+    groups: key of `GROUPS` -> the group of each film, (N)."""
 
     findings: list[tuple[str, ...]]
+    of_normals: list[tuple[str, ...]]
     groups: dict[str, list[str]]
 
 
@@ -29,8 +32,22 @@ def attributes_of(scored: ScoredPart, *, cutoff: datetime) -> Attributes:
     labels = labels_at([film.pk for film in in_order], cutoff)
     return Attributes(
         findings=[labels[film.pk].findings if film.pk in labels else () for film in in_order],
+        of_normals=[labels[film.pk].attributes if film.pk in labels else () for film in in_order],
         groups=_groups(in_order),
     )
+
+
+def normal_attributes_of(images: Sequence[str], *, cutoff: datetime) -> list[tuple[str, ...]]:
+    """The attributes that the label of each film had at the cut-off, by the films' UUIDs. Only films that some event
+    gives attributes are resolved, since few are."""
+    ids: dict[str, int] = {}
+    for start in range(0, len(images), CHUNK):
+        events = LabelEvent.objects.filter(image__uuid__in=images[start : start + CHUNK], created_at__lte=cutoff)
+        rows = events.exclude(attributes=[]).order_by().values_list("image__uuid", "image").distinct()
+        ids |= {str(uuid): pk for uuid, pk in rows}
+    labels = labels_at(ids.values(), cutoff)
+    of_film = {image: labels[pk].attributes for image, pk in ids.items() if pk in labels}
+    return [of_film.get(image, ()) for image in images]
 
 
 def groups_of_images(images: Sequence[str]) -> dict[str, list[str]]:

@@ -1,5 +1,5 @@
-"""The AUROC of an evaluated part by finding, by group, and under other treatments of labels that are neither normal nor
-abnormal."""
+"""The AUROC of an evaluated part by finding, by group, by attribute of the normal films, and under other treatments of
+labels that are neither normal nor abnormal."""
 
 from __future__ import annotations
 
@@ -35,14 +35,15 @@ class Treatment:
 
 @dataclass(frozen=True)
 class Breakdown:
-    """At the run's weight: the AUROC of all films, by finding, by group of each attribute and by treatment, and
-    trivial scores for comparison."""
+    """At the run's weight: the AUROC of all films, by finding, by group of each attribute, of all abnormal films
+    against the normal ones with an attribute such as a device, by treatment, and trivial scores for comparison."""
 
     part: str
     weight: float
     overall: statistics.Auroc
     findings: tuple[statistics.Finding, ...]
     groups: dict[str, tuple[statistics.Subgroup, ...]]
+    normals: tuple[statistics.Subgroup, ...]
     treatments: tuple[Treatment, ...]
     trivial: Trivial
 
@@ -64,6 +65,7 @@ def break_down(evaluation: Evaluation, *, part: str) -> Breakdown:
             for name, groups in known.groups.items()
             if len(set(groups)) > 1
         },
+        normals=statistics.normal_attribute_aurocs(scored.labels, scores, known.of_normals, scored.patients),
         treatments=tuple(_treatments(evaluation, scored, weight)),
         trivial=trivial_of(evaluation, scored, weight=weight),
     )
@@ -85,9 +87,15 @@ def _treatments(evaluation: Evaluation, reported: ScoredPart, weight: float) -> 
 
 def forest(breakdown: Breakdown, *, theme: Theme, random_weights: bool) -> dict[str, Any]:
     """The forest plot of findings and groups, for Plotly."""
+    return figures.as_json(
+        figures.forest_figure(
+            forest_rows(breakdown), overall=breakdown.overall, theme=theme, random_weights=random_weights
+        )
+    )
+
+
+def forest_rows(breakdown: Breakdown) -> list[figures.ForestRow]:
     rows = [figures.ForestRow(row.name, row.films, row.auroc) for row in breakdown.findings]
     for name, groups in breakdown.groups.items():
         rows += [figures.ForestRow(f"{GROUPS[name]}: {row.name}", row.films, row.auroc) for row in groups]
-    return figures.as_json(
-        figures.forest_figure(rows, overall=breakdown.overall, theme=theme, random_weights=random_weights)
-    )
+    return rows + [figures.ForestRow(f"Normals with {row.name}", row.films, row.auroc) for row in breakdown.normals]

@@ -1,4 +1,5 @@
-"""The false-alarm rate that a threshold reaches: all normal films, and those of each view position and scanner.
+"""The false-alarm rate that a threshold reaches: all normal films, those of each view position and scanner, and those
+with and without an attribute such as a device.
 
 A promised rate holds for films drawn like the calibration normals. Where one view or scanner has many more false alarms
 than another, films of that group are not.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from analysis.evaluation.evaluate import ScoredPart
 from analysis.evaluation.operating_points import OperatingResult
 from analysis.evaluation.run_results import results_of
 from analysis.models import Evaluation
-from analysis.sections.attributes import GROUPS, groups_of_images
+from analysis.sections.attributes import GROUPS, groups_of_images, normal_attributes_of
 from ml_engine.core.errors import EngineError
 from ml_engine.core.score import conformal
 from ml_engine.engine import manifest
@@ -28,11 +30,13 @@ from portal.models import Image, Part
 
 ATTRIBUTES = ("view", "scanner")
 ALL = "all"
+WITH, WITHOUT = "with", "without"  # an attribute of normal films
 
 
 @dataclass(frozen=True)
 class AlarmRate:
-    """The share of the normal films of a group that reach the threshold. `attribute` is a key of `GROUPS`, or `ALL`."""
+    """The share of the normal films of a group that reach the threshold. `attribute` is a key of `GROUPS`, or `ALL`,
+    WITH or WITHOUT."""
 
     attribute: str
     name: str
@@ -40,7 +44,11 @@ class AlarmRate:
 
     @property
     def words(self) -> str:
-        return "All normal films" if self.attribute == ALL else f"{GROUPS[self.attribute]} {self.name}"
+        if self.attribute == ALL:
+            return "All normal films"
+        if self.attribute in (WITH, WITHOUT):
+            return f"Normal films {self.attribute} {self.name}"
+        return f"{GROUPS[self.attribute]} {self.name}"
 
 
 @dataclass(frozen=True)
@@ -60,9 +68,10 @@ def realised_alarms(evaluation: Evaluation, scored: ScoredPart, reached: Operati
     normal = scored.labels == 0
     called = scored.scores_at(reached.weight)[normal].astype(np.float64) >= reached.threshold
     images = [image for image, is_normal in zip(scored.images, normal, strict=True) if is_normal]
-    alarms = [RealisedAlarms(scored.part, tuple(_rates(called, images, scored.patients[normal])))]
+    cutoff = evaluation.label_cutoff
+    alarms = [RealisedAlarms(scored.part, tuple(_rates(called, images, scored.patients[normal], cutoff)))]
     if reached.source == Part.CALIBRATE and (held_out := _held_out(evaluation.run, reached.point.target)):
-        alarms.append(RealisedAlarms(Part.CALIBRATE, tuple(_rates(*held_out))))
+        alarms.append(RealisedAlarms(Part.CALIBRATE, tuple(_rates(*held_out, cutoff))))
     return tuple(alarms)
 
 
@@ -71,7 +80,10 @@ def to_json(alarms: Sequence[RealisedAlarms]) -> dict[str, list[dict[str, Any]]]
 
 
 def _rates(
-    called: NDArray[np.bool_], images: Sequence[str], patients: NDArray[np.int64] | Sequence[int]
+    called: NDArray[np.bool_],
+    images: Sequence[str],
+    patients: NDArray[np.int64] | Sequence[int],
+    cutoff: datetime,
 ) -> Iterator[AlarmRate]:
     codes = np.asarray(patients)
     yield AlarmRate(ALL, "", statistics.clustered_rate(called, codes))
@@ -82,6 +94,11 @@ def _rates(
         for name in sorted(set(of_film)):
             inside = names == name
             yield AlarmRate(attribute, name, statistics.clustered_rate(called[inside], codes[inside]))
+    attributes = normal_attributes_of(images, cutoff=cutoff)
+    for name in sorted(set().union(*attributes)):
+        has_it = np.array([name in of_film for of_film in attributes], dtype=np.bool_)
+        for word, inside in ((WITH, has_it), (WITHOUT, ~has_it)):
+            yield AlarmRate(word, name, statistics.clustered_rate(called[inside], codes[inside]))
 
 
 def _held_out(run: Run, specificity: float) -> tuple[NDArray[np.bool_], list[str], list[int]] | None:

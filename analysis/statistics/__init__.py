@@ -53,7 +53,7 @@ from analysis.statistics.roc import RocBand, RocCurve, roc_band, roc_curve
 from analysis.statistics.sampling import SampledRates, sampled_rates
 from analysis.statistics.spread import Spread, spread_over_seeds
 from analysis.statistics.stratified import StratifiedAuroc, stratified_auroc
-from analysis.statistics.subgroups import Subgroup, holm, subgroup_aurocs
+from analysis.statistics.subgroups import Subgroup, holm, normal_attribute_aurocs, subgroup_aurocs
 from analysis.statistics.sweep import FusionSweep, choose_weight, fusion_sweep
 
 __all__ = [
@@ -122,6 +122,7 @@ __all__ = [
     "mrmc_long_table",
     "multi_reader_auroc",
     "multi_reader_difference",
+    "normal_attribute_aurocs",
     "operating_point",
     "paired_auroc_power",
     "paired_auroc_sample_size",

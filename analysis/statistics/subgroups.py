@@ -1,8 +1,10 @@
-"""AUROC by subgroup, each compared with the rest, with p-values adjusted for multiple comparisons after Holm."""
+"""AUROC by subgroup, and by attribute of the normal films, each compared with the rest, with p-values adjusted for
+multiple comparisons after Holm."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 
@@ -75,9 +77,82 @@ def subgroup_aurocs(
         raise ValueError(f"groups {names.shape} must name one group for each of the {len(np.asarray(labels))} films")
     every = np.unique(names)
     names = names[sample.films]
-    rows = [_subgroup(sample, str(name), names == name, confidence=confidence) for name in every]
+    return _adjusted([_subgroup(sample, str(name), names == name, confidence=confidence) for name in every])
+
+
+def normal_attribute_aurocs(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    attributes: Sequence[Sequence[str]],
+    patients: ArrayLike | None = None,
+    *,
+    confidence: float = 0.95,
+) -> tuple[Subgroup, ...]:
+    """A row for each attribute of normal films, most frequent first, from labels (N,) of 0 and 1, scores (N,) and the
+    attributes by film; those of abnormal films are ignored, and a normal film with several counts for each.
+
+    `auroc` is that of all abnormal films against the normal ones with the attribute, `films` in number; `rest` is that
+    of the same abnormal films against the normal ones without it. Below 30 normal films on either side there is none.
+    The variance of their difference is that of paired placements of the abnormal films (DeLong 1988) and of two groups
+    of normal ones, summed by patient (Obuchowski 1997). Raises ValueError as `subgroup_aurocs`.
+    """
+    sample = take_sample(labels, scores, patients)
+    normal_quantile(confidence)
+    if len(attributes) != len(np.asarray(labels)):
+        raise ValueError(f"{len(attributes)} films have attributes and {len(np.asarray(labels))} labels; give both")
+    of_film = [set(attributes[film]) for film in sample.films.tolist()]
+    occurring: set[str] = set().union(*(attributes[i] for i, label in enumerate(np.asarray(labels)) if label == 0))
+    rows = []
+    for name in sorted(occurring):
+        member = np.array([name in names for names in of_film], dtype=bool) & ~sample.abnormal
+        rows.append(_of_normals(sample, name, member, confidence=confidence))
+    rows.sort(key=lambda row: (-row.films, row.name))
+    return _adjusted(rows)
+
+
+def _adjusted(rows: Sequence[Subgroup]) -> tuple[Subgroup, ...]:
+    """The rows with Holm's p-values."""
     adjusted = iter(holm([row.p_value for row in rows if row.p_value is not None]))
     return tuple(row if row.p_value is None else replace(row, adjusted_p_value=float(next(adjusted))) for row in rows)
+
+
+def _of_normals(sample: Sample, name: str, member: BoolArray, *, confidence: float) -> Subgroup:
+    """The row of an attribute; `member` (n,) marks the normal films that have it."""
+    films, others = int(np.count_nonzero(member)), int(np.count_nonzero(~member & ~sample.abnormal))
+    row = Subgroup(
+        name=name, films=films, auroc=None, rest=None,
+        difference=None, low=None, high=None, p_value=None, adjusted_p_value=None,
+    )  # fmt: skip
+    if films < LEAST_FILMS:
+        return replace(row, reason=f"{films} normal films with a score: below {LEAST_FILMS} no AUROC is given.")
+    auroc = _auroc(sample, sample.abnormal | member, confidence=confidence)
+    row = replace(row, auroc=auroc, reason=auroc.reason)
+    if others < LEAST_FILMS:
+        reason = f"{others} other normal films with a score: below {LEAST_FILMS} there is nothing to compare with."
+        return replace(row, reason=auroc.reason or reason)
+    rest = _auroc(sample, ~member, confidence=confidence)
+    row = replace(row, rest=rest, reason=auroc.reason or rest.reason)
+    if auroc.auroc is None or rest.auroc is None:
+        return row
+    row = replace(row, difference=auroc.auroc - rest.auroc)
+    return row if row.reason else _with_test(row, _paired_variance(sample, member), confidence=confidence)
+
+
+def _paired_variance(sample: Sample, member: BoolArray) -> float:
+    """Variance of the AUROC against the normal films of `member` minus that against the other normal films."""
+    people = int(sample.patients.max()) + 1
+    with_it, without = _side(sample, sample.abnormal | member), _side(sample, ~member)
+    (positive1, negative1), (positive2, negative2) = _influences(with_it, people), _influences(without, people)
+    positive = positive1 - positive2  # the same abnormal films on both sides
+    own = (
+        _unbiased(sample.positive_patients) * float(positive @ positive)
+        + _unbiased(with_it.negative_patients) * float(negative1 @ negative1)
+        + _unbiased(without.negative_patients) * float(negative2 @ negative2)
+    )
+    shared = _unbiased(len(np.unique(sample.patients))) * float(positive @ negative1 - positive @ negative2)
+    shared -= _unbiased(sample.negative_patients) * float(negative1 @ negative2)
+    variance = own + 2 * shared
+    return variance if variance > 1e-9 * own else 0.0
 
 
 def _subgroup(sample: Sample, name: str, member: BoolArray, *, confidence: float) -> Subgroup:

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from sklearn.metrics import roc_auc_score
 
 from analysis import figures, statistics
 from analysis.evaluation.evaluate import evaluate
@@ -63,6 +64,31 @@ def test_groups_are_those_in_which_films_differ(scored: Scored, evaluation: Eval
     assert plot["layout"]["yaxis"]["ticktext"] == ["effusion, n = 3", "Sex: female, n = 1", "Sex: unknown, n = 9"]
     assert len(plot["data"][0]["x"]) == 1  # groups of a few films have no AUROC, and keep their line
     assert any(figures.RANDOM_WEIGHTS in note["text"] for note in plot["layout"]["annotations"])
+
+
+def test_attributes_of_normals_are_compared(
+    as_analyst: Client, scored: Scored, analyst: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.statistics.subgroups.LEAST_FILMS", 3)
+    site, test = scored.run.site, scored.films[12:]
+    one = factories.curator("one")
+    factories.label_films(images=test[:3], value="normal", attributes=["device"], author=one, site=site)
+    factories.label_films(images=test[3:4], value="normal", attributes=["variant"], author=one, site=site)
+    evaluation = evaluate(run=scored.run, author=analyst, label_cutoff=timezone.now())
+    factories.label_films(images=test[:6], value="normal", attributes=["old fracture"], author=one, site=site)
+    device, variant = break_down(evaluation, part="test").normals
+    fused = scored.sweep[12:, 60]
+    assert (device.name, device.films, variant.name, variant.films) == ("device", 3, "variant", 1)
+    assert device.auroc and device.rest
+    assert device.auroc.auroc == pytest.approx(roc_auc_score([0] * 3 + [1] * 6, [*fused[:3], *fused[6:]]))
+    assert device.rest.auroc == pytest.approx(roc_auc_score([0] * 3 + [1] * 6, [*fused[3:6], *fused[6:]]))
+    assert variant.auroc is None
+    plot = forest(break_down(evaluation, part="test"), theme="light", random_weights=False)
+    assert "Normals with device, n = 3" in plot["layout"]["yaxis"]["ticktext"]
+    page = as_analyst.get(reverse("analysis:breakdown", args=[evaluation.uuid]), {"part": "test"}).content.decode()
+    assert '<tr data-attribute="device">' in page
+    answer = as_analyst.get(reverse("api-breakdown", args=[evaluation.uuid]), {"part": "test"}).json()
+    assert [(row["name"], row["films"]) for row in answer["normals"]] == [("device", 3), ("variant", 1)]
 
 
 def test_the_page_has_plot_and_tables(as_analyst: Client, evaluation: Evaluation) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from analysis.evaluation.evaluate import evaluate
 from analysis.evaluation.operating_point import RequestedPoint
@@ -20,7 +21,7 @@ from analysis.statistics import clustered_rate
 from ml_engine.engine import manifest
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.runs.paths import run_folder
-from portal.models import User
+from portal.models import Image, User
 from tests.analysis.scored import Scored, scored_run
 from tests.ml_engine.scored_folders import change_summary
 from tests.pages import one_line
@@ -70,6 +71,25 @@ def test_normal_films_of_the_part_are_counted_by_view(scored: Scored, evaluation
     assert {row.words for row in alarms.rates} == set(expected)
     for row in alarms.rates:
         assert row.rate == clustered_rate(expected[row.words])
+
+
+def test_normal_films_are_counted_with_and_without_each_attribute(scored: Scored, analyst: User) -> None:
+    test, site = scored.films[12:18], scored.run.site
+    one = factories.curator("one")
+    factories.label_films(images=[test[0], test[3]], value="normal", attributes=["device"], author=one, site=site)
+    calibrate = Image.objects.filter(dataset=test[0].dataset).order_by("-pk")[:2]  # the two highest scores
+    factories.label_films(images=calibrate, value="normal", attributes=["variant"], author=one, site=site)
+    evaluation = evaluate(run=scored.run, author=analyst, label_cutoff=timezone.now())
+    factories.label_films(images=[test[1]], value="normal", attributes=["old fracture"], author=one, site=site)
+    of_part = alarms_of(evaluation, 0.5)
+    by_words = {row.words: row.rate for row in of_part["test"].rates}
+    called = scored.sweep[12:18, 60] > SCORES[10]
+    assert by_words["Normal films with device"] == clustered_rate(called[[0, 3]])
+    assert by_words["Normal films without device"] == clustered_rate(called[[1, 2, 4, 5]])
+    assert not any("old fracture" in words for words in by_words)  # given after the cut-off
+    held_out = {row.words: (row.rate.successes, row.rate.total) for row in of_part["calibrate"].rates}
+    assert held_out["Normal films with variant"] == (2, 2)
+    assert held_out["Normal films without variant"][1] == 18
 
 
 def test_calibrate_is_called_by_the_threshold_of_the_others(evaluation: Evaluation) -> None:

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
-from analysis.statistics import auroc_interval, delong, holm, subgroup_aurocs
+from analysis.statistics import auroc_interval, delong, holm, normal_attribute_aurocs, subgroup_aurocs
 
 
 def make_films(*, seed, films=200, films_a_patient=1, groups=("a", "b")):
@@ -153,3 +154,79 @@ def test_turned_scores_of_the_same_patients_differ_by_twice_the_auroc_less_one(f
     assert row.difference == pytest.approx(2 * row.auroc.auroc - 1)
     error = (row.high - row.low) / 2 / stats.norm.ppf(0.975)
     assert error == pytest.approx(2 * math.sqrt(row.auroc.variance), rel=1e-9)
+
+
+def with_attributes(labels, *, seed, share=0.4):
+    """Attributes of each film; those of abnormal films must not count."""
+    generator = np.random.default_rng(seed)
+    has_device, has_variant = generator.random((2, len(labels))) < [[share], [0.6]]
+    return [
+        ("device",) * int(d) + ("variant",) * int(v) for d, v in zip(has_device, has_variant, strict=True)
+    ], has_device
+
+
+def test_all_abnormals_are_compared_with_the_normals_of_each_attribute():
+    labels, scores, _, patients = make_films(seed=11, films=400)
+    attributes, has_device = with_attributes(labels, seed=0)
+    rows = {row.name: row for row in normal_attribute_aurocs(labels, scores, attributes, patients)}
+    assert list(rows) == ["variant", "device"]  # most frequent first
+    row, normal = rows["device"], labels == 0
+    with_it, without = (labels == 1) | (normal & has_device), (labels == 1) | (normal & ~has_device)
+    assert row.films == (normal & has_device).sum()
+    assert row.auroc.auroc == pytest.approx(roc_auc_score(labels[with_it], scores[with_it]))
+    assert row.rest.auroc == pytest.approx(roc_auc_score(labels[without], scores[without]))
+    assert row.auroc == auroc_interval(labels[with_it], scores[with_it], patients[with_it])
+    assert [row.adjusted_p_value for row in rows.values()] == pytest.approx(
+        slow_holm([row.p_value for row in rows.values()])
+    )
+
+
+def test_difference_of_attributes_is_delongs_with_paired_abnormals():
+    labels, scores, _, _ = make_films(seed=12, films=400)
+    attributes, has_device = with_attributes(labels, seed=1)
+    row = next(row for row in normal_attribute_aurocs(labels, scores, attributes) if row.name == "device")
+
+    def placed(positive, negatives):
+        return np.mean([(positive > negative) + 0.5 * (positive == negative) for negative in negatives])
+
+    abnormal = scores[labels == 1]
+    first, second = (scores[(labels == 0) & chosen] for chosen in (has_device, ~has_device))
+    differences = [placed(score, first) - placed(score, second) for score in abnormal]
+    shares = [[1 - placed(score, abnormal) for score in normals] for normals in (first, second)]
+    variance = np.var(differences, ddof=1) / len(abnormal) + sum(np.var(v, ddof=1) / len(v) for v in shares)
+    assert row.difference == pytest.approx(np.mean(differences))
+    assert row.high - row.low == pytest.approx(2 * stats.norm.ppf(0.975) * math.sqrt(variance))
+    assert row.p_value == pytest.approx(2 * stats.norm.sf(abs(row.difference) / math.sqrt(variance)))
+
+
+def test_difference_of_attributes_knows_patients_with_several_films():
+    labels, scores, _, patients = make_films(seed=13, films=600, films_a_patient=3)
+    attributes, has_device = with_attributes(labels, seed=2)
+    row = next(row for row in normal_attribute_aurocs(labels, scores, attributes, patients) if row.name == "device")
+    generator = np.random.default_rng(0)
+    differences = []
+    for _ in range(300):
+        drawn = (generator.integers(0, 200, 200)[:, None] * 3 + np.arange(3)).ravel()
+        y, s, device = labels[drawn], scores[drawn], has_device[drawn]
+        first, second = ((y == 1) | ((y == 0) & chosen) for chosen in (device, ~device))
+        differences.append(roc_auc_score(y[first], s[first]) - roc_auc_score(y[second], s[second]))
+    error = (row.high - row.low) / 2 / stats.norm.ppf(0.975)
+    assert error == pytest.approx(np.std(differences), rel=0.12)
+
+
+def test_few_normals_with_an_attribute_have_no_auroc():
+    labels = np.r_[np.zeros(70, int), np.ones(40, int)]
+    scores = np.random.default_rng(14).normal(size=110) + labels
+    attributes = [("few",)] * 29 + [("most",)] * 41 + [("abnormal",)] * 40
+    rows = normal_attribute_aurocs(labels, scores, attributes)
+    assert [row.name for row in rows] == ["most", "few"]  # an attribute of abnormal films alone has no row
+    assert (rows[1].films, rows[1].auroc, rows[1].p_value) == (29, None, None)
+    assert rows[1].reason == "29 normal films with a score: below 30 no AUROC is given."
+    assert rows[0].auroc.auroc is not None and rows[0].rest is None
+    assert rows[0].reason == "29 other normal films with a score: below 30 there is nothing to compare with."
+
+
+def test_attributes_must_fit_the_films():
+    with pytest.raises(ValueError, match="1 films have attributes and 2 labels; give both"):
+        normal_attribute_aurocs([0, 1], [0.0, 1.0], [()])
+    assert normal_attribute_aurocs([0, 1], [0.0, 1.0], [(), ()]) == ()

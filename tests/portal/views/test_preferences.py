@@ -66,8 +66,9 @@ def test_a_manager_writes_criteria_and_everybody_reads_them_and_their_history(cu
     assert "v2, in force since" in page
     assert "<p>A device is normal.</p> <p>No &lt;script&gt;alert(1)&lt;/script&gt; scar.</p>" in page
     assert "1 line added, 1 line removed" in page
-    assert '<li class="is-removed"> <span class="hilum-diff-word">removed</span> No device. </li>' in page
-    assert '<li class="is-added"> <span class="hilum-diff-word">added</span> A device is normal. </li>' in page
+    for word, line in (("removed", "No device."), ("added", "A device is normal.")):
+        text = f'<span class="hilum-diff-word">{word}</span> <span class="hilum-diff-text">{line}</span>'
+        assert f'<li class="is-{word}"> {text} </li>' in page
     assert "first version" in page
     assert "<textarea" not in page
     assert "Save as version 3" in one_line(boss.get("/criteria/"))
