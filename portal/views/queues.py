@@ -113,7 +113,7 @@ def queue_films(request: SignedInRequest, uuid: UUID) -> JsonResponse:
     queue = _queue(request, uuid)
     position = _number(request, "from", default=1, high=queue.films)
     count = _number(request, "count", default=12, high=FILMS_AT_ONCE)
-    fields = ("image", "author", "value", "findings", "boxes", "created_at", "reverts", "source")
+    fields = ("image", "author", "value", "findings", "attributes", "boxes", "created_at", "reverts", "source")
     events = LabelEvent.objects.order_by("created_at", "pk").only(*fields)
     members = screening_queues.films_from(queue, position=position, count=count).prefetch_related(
         Prefetch("image__label_events", events)

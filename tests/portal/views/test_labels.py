@@ -246,7 +246,7 @@ def test_boxes_are_saved_with_the_label(curator: Client, nodule: Image) -> None:
     send(curator, nodule, value="abnormal", boxes=json.dumps(boxes))
     assert nodule.label_events.latest("pk").boxes == boxes
     answer = send(curator, nodule, value="abnormal", boxes="[]").json()
-    assert answer["gone"] == {str(nodule.uuid): {"findings": [], "boxes": 2}}
+    assert answer["gone"] == {str(nodule.uuid): {"findings": [], "boxes": 2, "attributes": []}}
     assert nodule.label_events.latest("pk").boxes == []
 
 
