@@ -112,7 +112,6 @@ ELSEWHERE = {
     "ml_engine/views/pictures.py": "tests/ml_engine/views/test_runs.py",
     "ml_engine/views/studies.py": "tests/ml_engine/runs/test_study_requests.py",
     # analysis
-    "analysis/evaluation/blinding.py": "tests/analysis/views/test_results.py, tests/analysis/views/test_reading.py",
     "analysis/evaluation/disk_cache.py": "tests/analysis/sections/test_precision.py",
     "analysis/evaluation/run_results.py": "tests/analysis/evaluation/test_evaluate.py",
     "analysis/figures/*.py": "tests/analysis/figures/test_figures.py draws all figures by the same rules",

@@ -46,7 +46,7 @@ class PrecisionOfOne(APIView):
 
 class Galleries(APIView):
     """Galleries of films by kind: the surest and the worst calls at an operating point, 12 films a page. Films whose
-    scores are hidden from you are counted and not named."""
+    scores are hidden from you are not named; `hidden` counts them over the whole part."""
 
     @extend_schema(
         parameters=[
@@ -61,7 +61,7 @@ class Galleries(APIView):
     def get(self, request: Request, uuid: UUID) -> Response:
         evaluation = get_evaluation(person(request), uuid)
         try:
-            reached, pages = requested_galleries(evaluation, person(request), request.query_params)
+            reached, pages, hidden = requested_galleries(evaluation, person(request), request.query_params)
         except InvalidOperatingPoint as error:
             raise ValidationError({"detail": str(error)}) from error
         except CannotEvaluate as error:
@@ -72,6 +72,7 @@ class Galleries(APIView):
                 "weight": reached.weight,
                 "threshold": reached.threshold,
                 "reason": reached.reason,
+                "hidden": hidden,
                 "galleries": {page.kind: page.to_json() for page in pages},
                 "random_weights": evaluation.run.random_weights,
             }

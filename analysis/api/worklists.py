@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from analysis.evaluation.exposures import LABEL, record_shown
 from analysis.models import Escalation, Reading, Reason, Verdict, Worklist, WorklistItem, WorklistReader
 from analysis.reading import verdicts as readings
 from analysis.reading.verdicts import NewReading, ReadingRefused
@@ -28,9 +29,12 @@ from analysis.reading.worklists import (
     in_order,
     make_worklist,
 )
+from analysis.views.escalations import omitted_films
+from analysis.views.worklists import record_verdicts, refuse_verdicts
 from ml_engine.models import Run
 from portal.models import Part, User
 from portal.people.access import get_visible, may, require, sites_where
+from portal.people.blinding import omitted, refuse_withheld, without_withheld
 from portal.people.signed_in import person
 
 
@@ -304,10 +308,13 @@ class Readings(APIView):
 
     @extend_schema(responses=ReadingSerializer(many=True))
     def get(self, request: Request, uuid: UUID) -> Response:
-        """The current readings of all readers; for those who may see the summary of the worklist."""
+        """The current readings of all readers, for those who may see the summary of the worklist; refused whole while
+        you have yet to read one of the films blinded."""
         worklist = _worklist(person(request), uuid)
         require_summary(person(request), worklist)
         rows = readings_of(worklist)
+        refuse_verdicts(person(request), rows)
+        record_verdicts(person(request), worklist, rows)
         usable = readings.usable_as_reference(rows)
         return Response(ReadingSerializer(rows, many=True, context={"usable": usable}).data)
 
@@ -338,20 +345,32 @@ class Escalate(APIView):
 
 
 class Escalations(generics.ListAPIView[Escalation]):
-    """For the honest broker: the films reported at your sites."""
+    """For the honest broker: the films reported at your sites. `omitted` says how many are left out because you have
+    yet to read them blinded."""
 
     serializer_class = EscalationSerializer
     queryset = Escalation.objects.none()
 
     def get_queryset(self) -> QuerySet[Escalation]:
+        rows = without_withheld(self._everything(), person(self.request), film="image")
+        return rows.select_related("image", "answer")
+
+    def _everything(self) -> QuerySet[Escalation]:
         sites = sites_where(person(self.request), "answer escalations")
-        return Escalation.objects.filter(image__dataset__site__in=sites).select_related("image", "answer")
+        return Escalation.objects.filter(image__dataset__site__in=sites)
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        response = super().list(request, *args, **kwargs)
+        record_shown(person(request), (row["image"] for row in response.data["results"]), [LABEL])
+        response.data["omitted"] = omitted(omitted_films(self._everything(), person(request)))
+        return response
 
 
 class Answer(APIView):
     @extend_schema(request=EscalationAnswerSerializer, responses={200: EscalationSerializer})
     def post(self, request: Request, uuid: UUID) -> Response:
         escalation = get_visible(Escalation.objects.select_related("image__dataset__site"), person(request), uuid)
+        refuse_withheld(person(request), escalation.image)
         serializer = EscalationAnswerSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         try:

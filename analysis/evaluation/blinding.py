@@ -1,7 +1,7 @@
 """Scores that a person may not see yet, for many films at once: because they still have to label the film
 (`portal.people.access.may_see_scores`), or have yet to read one of its patient blinded (`portal.people.blinding`)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
@@ -10,9 +10,10 @@ from django.http import Http404
 from ml_engine.models import Run, Score
 from portal.models import Image, SplitImage, User
 from portal.people.access import get_visible, has_to_label, may, may_see_scores
-from portal.people.blinding import is_withheld, refuse_withheld, withheld_patients
+from portal.people.blinding import is_withheld, refuse_file, refuse_withheld, withheld_patients
 
 WHY = "a label or verdict given after seeing a score is no reference"
+UNNAMED = "Until then the figures name no film, since what is missing from them would be known."
 HIDDEN = f"The scores of this film stay hidden from you until it is labelled: it is in {{part}}, and {WHY}."
 
 
@@ -36,6 +37,31 @@ def hidden_films(user: User, run: Run, *, part: str) -> set[str]:
         if film is not None and not may_see_scores(user, film, part):
             hidden.update(str(uuid) for uuid in of_label.values_list("uuid", flat=True))
     return hidden
+
+
+def withheld_of(user: User, images: Collection[str]) -> set[str]:
+    """Those of the films with these UUIDs that are withheld from a person who reads blinded."""
+    patients = withheld_patients(user)
+    if not patients:
+        return set()
+    withheld = Image.objects.filter(patient_id__in=patients).values_list("uuid", flat=True)
+    return {str(uuid) for uuid in withheld}.intersection(images)
+
+
+def refuse_file_of(user: User, images: Collection[str]) -> None:
+    """Raises PermissionDenied if a file with the films of these UUIDs would hold a withheld one."""
+    withheld = withheld_of(user, images)
+    if withheld:
+        refuse_file(user, Image.objects.filter(uuid__in=withheld))
+
+
+def named_films(user: User, run: Run, *, part: str, images: Sequence[str]) -> list[str | None]:
+    """The films of a figure, None for those that it may not name or mark. While one of them is withheld none is named:
+    the others would tell which point of the figure is the withheld film."""
+    if withheld_of(user, images):
+        return [None] * len(images)
+    hidden = hidden_films(user, run, part=part)
+    return [None if image in hidden else image for image in images]
 
 
 def shown_scores(user: User, film: Image, scores: Sequence[Score]) -> list[Score]:

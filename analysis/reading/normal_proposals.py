@@ -22,6 +22,7 @@ from portal.labels.events import labels_at
 from portal.models import Cohort, Image, LabelValue, Part, SplitImage, User
 from portal.people import audit
 from portal.people.access import may, require
+from portal.people.blinding import without_withheld
 from portal.sets.cohorts import ADDED_BY_SCORE, InvalidCohort, freeze_cohort, images_of
 
 DISMISSED = (Reason.NORMAL_VARIANT, Reason.DEVICE, Reason.POSITIONING)
@@ -142,7 +143,8 @@ def _why_not(of_film: list[Reading], *, held: bool, fitted: bool) -> str | None:
 
 def compare(proposal: NormalProposal, *, viewer: User) -> ProposalEffect:
     """The films that cross the threshold, with their labels at the proposal's cut-off. Films whose scores the viewer
-    may not see yet are counted but not named. Raises ProposalRefused until the run is done."""
+    may not see before labelling them are counted but not named. Films that the viewer has yet to read blinded are in no
+    list and no count of a list. Raises ProposalRefused until the run is done."""
     worklist = proposal.worklist
     if proposal.run.state != RunState.DONE:
         raise ProposalRefused(
@@ -173,7 +175,8 @@ def compare(proposal: NormalProposal, *, viewer: User) -> ProposalEffect:
     labels = labels_at(crossed, proposal.label_cutoff)
     proposed = set(proposal.films.values_list("pk", flat=True))
     hidden = _hidden(proposal, viewer, crossed)
-    for image in Image.objects.filter(pk__in=crossed).select_related("dataset").order_by("pk"):
+    shown = without_withheld(Image.objects.filter(pk__in=crossed), viewer)
+    for image in shown.select_related("dataset").order_by("pk"):
         label = labels[image.pk].value if image.pk in labels else "unlabelled"
         name = _list_of(label, is_flagged=is_flagged[image.pk])
         if image.pk in hidden:

@@ -30,7 +30,8 @@ NOT_KEPT = "The run was scored before alignments were measured film by film; sco
 def alignment_of(evaluation: Evaluation, scored: ScoredPart, *, hidden: Collection[str] = ()) -> dict[str, Any]:
     """JSON: the share of films flagged, their similarity to the canonical image before and after, the AUROC at the
     run's weight of well aligned and of flagged films, and the worst aligned films, except `hidden` films, which are
-    counted. Without any of these `reason` says why. Raises CannotEvaluate when the run's folder is gone."""
+    counted over the part. Without any of these `reason` says why. Raises CannotEvaluate when the run's folder is
+    gone."""
     run = evaluation.run
     with results_of(run) as folder:
         flagged_rows = folder.summary.flagged
@@ -62,7 +63,8 @@ def alignment_of(evaluation: Evaluation, scored: ScoredPart, *, hidden: Collecti
         "measures": None if quality is None else _measures(quality),
         "groups": [asdict(row) for row in statistics.subgroup_aurocs(scored.labels, scores, groups, scored.patients)],
     }
-    return report | _worst(scored, flagged, quality, hidden)
+    counted = len(set(hidden).intersection(scored.images))
+    return report | {"hidden": counted, "worst": _worst(scored, flagged, quality, hidden)}
 
 
 def _quality(run: Run, scored: ScoredPart) -> NDArray[np.float64] | None:
@@ -87,21 +89,18 @@ def _measures(quality: NDArray[np.float64]) -> dict[str, dict[str, float]]:
 
 def _worst(
     scored: ScoredPart, flagged: NDArray[np.bool_], quality: NDArray[np.float64] | None, hidden: Collection[str]
-) -> dict[str, Any]:
+) -> list[dict[str, Any]]:
     """The flagged films, then those least similar to the canonical image; without measures only the flagged films."""
     ncc = np.full(len(flagged), np.nan) if quality is None else quality[:, NAMES.index("ncc_after")]
     order = np.lexsort((ncc, ~flagged))
     rows = [row for row in order.tolist() if flagged[row] or np.isfinite(ncc[row])]
     visible = [row for row in rows if scored.images[row] not in hidden]
-    return {
-        "hidden": len(rows) - len(visible),
-        "worst": [
-            {
-                "image": scored.images[row],
-                "label": "abnormal" if scored.labels[row] else "normal",
-                "flagged": bool(flagged[row]),
-                "ncc_after": float(ncc[row]) if np.isfinite(ncc[row]) else None,
-            }
-            for row in visible[:WORST]
-        ],
-    }
+    return [
+        {
+            "image": scored.images[row],
+            "label": "abnormal" if scored.labels[row] else "normal",
+            "flagged": bool(flagged[row]),
+            "ncc_after": float(ncc[row]) if np.isfinite(ncc[row]) else None,
+        }
+        for row in visible[:WORST]
+    ]

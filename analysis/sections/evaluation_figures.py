@@ -25,13 +25,14 @@ def draw_part(
     theme: Theme,
     random_weights: bool,
     hidden: Collection[str] = (),
+    unnamed: bool = False,
     moving: bool = False,
 ) -> dict[str, Any]:
     """`figures` (plain JSON for Plotly by name), `rows` (AUROC by kind of score), counts and sentences.
 
     While the weight is `moving` the ROC's band is left out, since a thousand resamples take a second. `hidden` films
-    count in every curve and number, but are not named or drawn as marks. The returned dict is cached and shared: do not
-    change it.
+    count in every curve and number, but are not named or drawn as marks; if the figures are `unnamed`, no film is. The
+    returned dict is cached and shared: do not change it.
     """
     left_out = tuple(sorted(scored.left_out.items()))
     key = (
@@ -44,6 +45,7 @@ def draw_part(
         theme,
         random_weights,
         frozenset(hidden),
+        unnamed,
         moving,
     )
 
@@ -56,6 +58,7 @@ def draw_part(
             theme=theme,
             random_weights=random_weights,
             hidden=hidden,
+            unnamed=unnamed,
             moving=moving,
         )
 
@@ -71,13 +74,15 @@ def _draw_part(
     theme: Theme,
     random_weights: bool,
     hidden: Collection[str],
+    unnamed: bool,
     moving: bool,
 ) -> dict[str, Any]:
     sweep = sweep_of(scored)
     areas = aurocs(scored, sweep, weight=weight)
     fused = scored.scores_at(weight)
     style: dict[str, Any] = {"theme": theme, "random_weights": random_weights}
-    shown = [None if image in hidden else image for image in scored.images]
+    shown = [None if unnamed or image in hidden else image for image in scored.images]
+    omitted = blinding.sentence(len(set(hidden).intersection(scored.images)), scored.part)
     return {
         "figures": {
             "roc": figures.as_json(_roc(scored, shown, areas, weight=weight, moving=moving, style=style)),
@@ -99,7 +104,7 @@ def _draw_part(
         "abnormal": int((scored.labels == 1).sum()),
         "patients": len(np.unique(scored.patients)),
         "left_out": scored.left_out,
-        "hidden": blinding.sentence(shown.count(None), scored.part),
+        "hidden": f"{omitted} {blinding.UNNAMED}" if unnamed else omitted,
     }
 
 

@@ -63,11 +63,11 @@ class GalleryFilm:
 
 @dataclass(frozen=True)
 class GalleryPage:
-    """A page of the films of one kind. `hidden` of the `films` may not be shown to the person and are on no page."""
+    """A page of the films of one kind. `films` counts those that the person may be shown: how many are hidden in each
+    kind would reveal their labels."""
 
     kind: str
     films: int
-    hidden: int
     page: int
     pages: int
     shown: tuple[GalleryFilm, ...]
@@ -115,9 +115,7 @@ def galleries(
         pages = max(1, -(-len(visible) // PAGE))
         at = min(page, pages)
         shown = _shown(evaluation.run, scored, visible[(at - 1) * PAGE : at * PAGE], weight=result.weight)
-        gallery_pages.append(
-            GalleryPage(kind=name, films=len(rows), hidden=len(rows) - len(visible), page=at, pages=pages, shown=shown)
-        )
+        gallery_pages.append(GalleryPage(kind=name, films=len(visible), page=at, pages=pages, shown=shown))
     return gallery_pages
 
 

@@ -29,7 +29,8 @@ def marked_films(images: Sequence[str], *, cutoff: datetime) -> dict[str, Marked
     """Film -> its boxes, for the films that have any. `images` are films with the label abnormal.
 
     If several people drew boxes, only the latest event of the highest source (adjudication, reader, import) counts, so
-    that no lesion counts twice. If no label has boxes, the latest reading without the model counts.
+    that no lesion counts twice. If no label has boxes, the latest reading by a person who had been shown neither the
+    model nor the label counts.
     """
     marked_by_film: dict[str, MarkedFilm] = {}
     for start in range(0, len(images), CHUNK):
@@ -72,7 +73,7 @@ def _latest_with_boxes(events: Sequence[LabelEvent]) -> LabelEvent | None:
 
 def _by_readings(ids: Iterable[int], cutoff: datetime) -> dict[int, MarkedFilm]:
     readings = Reading.objects.filter(
-        image_id__in=list(ids), created_at__lte=cutoff, verdict=Verdict.ABNORMAL, model_shown=False
+        image_id__in=list(ids), created_at__lte=cutoff, verdict=Verdict.ABNORMAL, model_shown=False, label_shown=False
     )
     current = readings.exclude(replaced_by__created_at__lte=cutoff).exclude(boxes=[])
     return {

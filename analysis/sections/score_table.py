@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis.evaluation.blinding import hidden_films, sentence
+from analysis.evaluation.blinding import hidden_films, refuse_file_of, sentence
 from analysis.evaluation.evaluate import parts_at, parts_of
+from analysis.evaluation.exposures import LABEL, SCORE, record_shown
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.models import Evaluation
@@ -25,14 +26,19 @@ def score_table(evaluation: Evaluation, *, viewer: User) -> str:
     """CSV with `COLUMNS`; `mean_z` and `top_z` are blank from an engine before 0.3.0. Scores have nine significant
     digits, enough for any float32; patients are numbered.
 
-    Films whose scores the person may not see yet are left out; a line without an image gives their number.
-    Raises CannotEvaluate when the run's folder is gone.
+    Films whose scores the person may not see before labelling them are left out; a line without an image gives their
+    number. Raises CannotEvaluate when the run's folder is gone, and PermissionDenied while the person has yet to read a
+    film blinded.
     """
+    for part in parts_of(evaluation):
+        refuse_file_of(viewer, evaluated_part(evaluation, part).images)
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     for part in parts_of(evaluation):
-        writer.writerows(_rows(evaluation, part, viewer))
+        rows = list(_rows(evaluation, part, viewer))
+        writer.writerows(rows)
+        record_shown(viewer, (row[0] for row in rows if row[0]), [LABEL, SCORE], runs=[evaluation.run.uuid])
     return text.getvalue()
 
 

@@ -9,6 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from analysis.evaluation.blinding import hidden_films, sentence
+from analysis.evaluation.exposures import LABEL, SCORE, record_shown
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.models import Evaluation
@@ -37,7 +38,10 @@ def requested_alignment(evaluation: Evaluation, user: User, query: Mapping[str, 
     """The alignment of the `part` in a query. Raises CannotEvaluate, and Http404 for an unknown part."""
     part = get_part(evaluation, str(query.get("part", "")))
     hidden = hidden_films(user, evaluation.run, part=part)
-    return alignment_of(evaluation, evaluated_part(evaluation, part), hidden=hidden)
+    quality = alignment_of(evaluation, evaluated_part(evaluation, part), hidden=hidden)
+    worst = [film["image"] for film in quality.get("worst", [])]
+    record_shown(user, worst, [LABEL, SCORE], runs=[evaluation.run.uuid])
+    return quality
 
 
 def _rows(measures: dict[str, dict[str, float]]) -> list[tuple[str, dict[str, float] | None, dict[str, float] | None]]:

@@ -4,28 +4,32 @@ from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.http import Http404, StreamingHttpResponse
 from django.views.decorators.http import require_GET
 
 from analysis.evaluation.blinding import WHY, hidden_films
+from analysis.evaluation.exposures import LABEL, MAP, SCORE, record_shown
 from ml_engine.engine import archive
 from ml_engine.models import STUDIES, Run, RunKind, RunState
 from ml_engine.runs.paths import run_folder
-from portal.models import Part
+from portal.models import Image, Part, User
 from portal.people import audit
 from portal.people.access import get_visible, require
+from portal.people.blinding import refuse_file
 from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
 def run_archive(request: SignedInRequest, uuid: UUID) -> StreamingHttpResponse:
     """The run's folder as a zip, for those who may request runs. It holds films, so each download is audited; a run
-    with scores hidden from the user is refused."""
+    with scores hidden from the user, or with a film that they have yet to read blinded, is refused."""
     run = get_visible(Run.objects.select_related("site", "detector__split"), request.user, uuid)
     require(request.user, "request runs", run.site)
     folder = run_folder(run.uuid)
     if run.state != RunState.DONE or not (folder / "run.json").is_file():
         raise Http404("This run has no archive: it is not done, or its folder is not in the data folder any more.")
+    refuse_file(request.user, _films(run))
     if run.kind == RunKind.SCORE or run.kind in STUDIES:
         hidden = sum(len(hidden_films(request.user, run, part=part)) for part in (Part.TUNE, Part.CALIBRATE, Part.TEST))
         if hidden:
@@ -33,9 +37,25 @@ def run_archive(request: SignedInRequest, uuid: UUID) -> StreamingHttpResponse:
                 f"The archive holds scores of {hidden} films that stay hidden from you until they are labelled, since "
                 f"{WHY}. Ask an analyst who does not label, or label them first."
             )
+    _record(request.user, run)
     with transaction.atomic():
         audit.record(verb="download run", site=run.site, actor=request.user, target=run, after={"kind": run.kind})
     name = f"hilum-{run.kind.replace('_', '-')}-{str(run.uuid)[:8]}"
     response = StreamingHttpResponse(archive.stream(folder, name=name), content_type="application/zip")
     response.headers["Content-Disposition"] = f'attachment; filename="{name}.zip"'
     return response
+
+
+def _films(run: Run) -> QuerySet[Image]:
+    """The films that the run scored or was grown with, and those of its split and of its detector's: the part of a
+    film reveals its label, since only normal films are fitted."""
+    splits = [run.split_id, run.detector.split_id if run.detector else None]
+    named = Image.objects.filter(Q(scores__run=run) | Q(split_images__member__split__in=filter(None, splits)))
+    return Image.objects.filter(Q(pk__in=named.values("pk")) | Q(pk__in=run.grown_with.values("pk")))
+
+
+def _record(person: User, run: Run) -> None:
+    """Scores and maps of the scored films; of a run that fits, in which part each film is."""
+    films = Image.objects.filter(scores__run=run) if run.kind == RunKind.SCORE else _films(run)
+    kinds = [SCORE, MAP] if run.kind == RunKind.SCORE or run.kind in STUDIES else [LABEL]
+    record_shown(person, films.values_list("uuid", flat=True), kinds, runs=[run.uuid])

@@ -8,14 +8,16 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from analysis import figures, statistics
-from analysis.evaluation.blinding import hidden_films
+from analysis.evaluation.blinding import UNNAMED, named_films, withheld_of
 from analysis.evaluation.evaluate import parts_of
+from analysis.evaluation.exposures import LABEL, SCORE, films_in, record_shown
 from analysis.evaluation.looks import CannotEvaluate, looks_at_test, note_of
 from analysis.figures.palette import Theme
 from analysis.models import Evaluation
 from analysis.sections.comparison import CannotCompare, Comparison, compare
 from analysis.views.query_parameters import get_evaluation, theme_of
 from portal.models import Part, User
+from portal.people.blinding import omitted
 from portal.people.signed_in import SignedInRequest
 
 
@@ -30,7 +32,9 @@ def comparison(request: SignedInRequest) -> HttpResponse:
         refusal = {"title": "Not compared", "sentence": str(error)}
         return render(request, "portal/error.html", refusal, status=400)
     random_weights = any(row.evaluation.run.random_weights for row in compared.rows)
-    theme = theme_of(request.user)
+    drawn = _figures(request.user, compared, theme=theme_of(request.user), random_weights=random_weights)
+    runs = [row.evaluation.run.uuid for row in compared.rows]
+    record_shown(request.user, films_in(drawn), [LABEL, SCORE], runs=runs)
     context = {
         "room": "results",
         "found": compared,
@@ -45,7 +49,9 @@ def comparison(request: SignedInRequest) -> HttpResponse:
         "looks": looks_at_test(evaluations[0].split),
         "any_declared": any(row.declared for row in compared.rows),
         "random_weights": random_weights,
-        "figures": _figures(request.user, compared, theme=theme, random_weights=random_weights),
+        "figures": drawn,
+        "omitted": omitted(len(withheld_of(request.user, compared.images))),
+        "unnamed": UNNAMED,
     }
     return render(request, "analysis/comparison.html", context)
 
@@ -76,9 +82,9 @@ def _figures(user: User, compared: Comparison, *, theme: Theme, random_weights: 
     ]
     drawn = {"roc": figures.as_json(figures.comparison_figure(curves, **style))}
     if len(compared.rows) == 2:
-        hidden: set[str] = set()
-        for row in compared.rows:
-            hidden |= hidden_films(user, row.evaluation.run, part=compared.part)
+        by_run = [
+            named_films(user, row.evaluation.run, part=compared.part, images=compared.images) for row in compared.rows
+        ]
         changed = compared.changed
         drawn["scatter"] = figures.as_json(
             figures.scatter_figure(
@@ -86,7 +92,7 @@ def _figures(user: User, compared: Comparison, *, theme: Theme, random_weights: 
                 compared.scores[1],
                 compared.labels,
                 names=(compared.rows[0].evaluation.run.name, compared.rows[1].evaluation.run.name),
-                image_ids=[None if image in hidden else image for image in compared.images],
+                image_ids=[first and second for first, second in zip(*by_run, strict=True)],
                 thresholds=(changed.threshold_first, changed.threshold_second) if changed else None,
                 **style,
             )

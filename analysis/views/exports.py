@@ -11,9 +11,11 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from analysis.evaluation.analysis_plan import current_plan, planned_point
-from analysis.evaluation.blinding import hidden_films
+from analysis.evaluation.blinding import hidden_films, refuse_file_of
+from analysis.evaluation.exposures import LABEL, SCORE, record_shown
 from analysis.evaluation.looks import CannotEvaluate, note_of
 from analysis.evaluation.operating_point import InvalidOperatingPoint
+from analysis.evaluation.scored_parts import evaluated_part
 from analysis.models import Evaluation, TestLook
 from analysis.report.csv_tables import Table, as_csv, sentences
 from analysis.report.document import report_pdf
@@ -25,6 +27,8 @@ from analysis.views.query_parameters import get_evaluation, get_part, get_weight
 from portal.models import Part, User
 from portal.people import audit
 from portal.people.signed_in import SignedInRequest
+
+IMAGE = "image"  # the column with the UUIDs of films
 
 
 class CannotExportTable(Exception):
@@ -93,7 +97,7 @@ def report_of(user: User, uuid: UUID, query: Mapping[str, Any]) -> Download:
 def figure_of(user: User, uuid: UUID, name: str, query: Mapping[str, Any]) -> Download:
     """The data of a figure of an evaluation, by `part`, `weight` and, for the operating point, `rule`, `target` and
     `prevalence`. Raises Http404, PermissionDenied, CannotExportTable, and CannotEvaluate where the run's folder is
-    gone."""
+    gone. A table that names films is refused whole while one of them is withheld from the person."""
     evaluation = get_evaluation(user, uuid)
     part = get_part(evaluation, str(query.get("part", "")))
     weight = _weight(user, evaluation, part, str(query.get("weight", "")))
@@ -104,6 +108,9 @@ def figure_of(user: User, uuid: UUID, name: str, query: Mapping[str, Any]) -> Do
         raise Http404(error.args[0]) from None
     except InvalidOperatingPoint as error:
         raise CannotExportTable(str(error)) from error
+    if IMAGE in table.columns:
+        refuse_file_of(user, evaluated_part(evaluation, part).images)
+    _record(user, table, [evaluation])
     return _csv(f"{name}-{part}-{evaluation.uuid}", table, [evaluation], part)
 
 
@@ -119,7 +126,16 @@ def compared_figure_of(user: User, name: str, addresses: Sequence[str], requeste
         raise Http404(error.args[0]) from None
     except CannotCompare as error:
         raise CannotExportTable(str(error)) from error
+    if IMAGE in table.columns:
+        refuse_file_of(user, compared.images)
+    _record(user, table, evaluations)
     return _csv(f"comparison-{name}-{part}", table, evaluations, part)
+
+
+def _record(user: User, table: Table, evaluations: Sequence[Evaluation]) -> None:
+    if IMAGE in table.columns:
+        images = [row[table.columns.index(IMAGE)] for row in table.rows]
+        record_shown(user, images, [LABEL, SCORE], runs=[evaluation.run.uuid for evaluation in evaluations])
 
 
 def _csv(name: str, table: Table, evaluations: Sequence[Evaluation], part: str) -> Download:

@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from analysis.evaluation.blinding import scored_film, shown_scores
+from analysis.evaluation.exposures import LABEL, MAP, SCORE, record_shown
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.run_results import results_of
 from ml_engine.engine.scored_folder import ScoredFolder
@@ -17,12 +18,15 @@ from ml_engine.models import Run, RunState
 from ml_engine.runs.nearest_normals import MOST_NEIGHBOURS, CannotExplain, nearest_normals
 from portal.models import Image, Part, SplitImage, User
 from portal.people.access import get_visible, may_see_scores, visible
+from portal.people.blinding import is_withheld, omitted, without_withheld
+from portal.people.exposure import record_exposure, record_exposures
 from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
 def film(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     score, part = scored_film(request.user, run_uuid, image_uuid)
+    record_shown(request.user, [image_uuid], [LABEL, SCORE], runs=[run_uuid])
     context = {
         "room": "results",
         "score": score,
@@ -46,6 +50,7 @@ def overlay(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> JsonR
             drawn = overlay_of(folder, score.row, maps_url=reverse("analysis:maps", args=[run_uuid, image_uuid]))
     except CannotEvaluate as error:
         return JsonResponse({"error": str(error)}, status=410)
+    record_exposure(request.user, MAP, [score.image_id], run=run_uuid)
     return JsonResponse(drawn | weight_lock(part) | {"random_weights": score.run.random_weights})
 
 
@@ -83,14 +88,17 @@ def maps(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResp
     score, _ = scored_film(request.user, run_uuid, image_uuid)
     try:
         with results_of(score.run) as folder:
-            return maps_response(folder.maps_of(score.row))
+            response = maps_response(folder.maps_of(score.row))
     except CannotEvaluate as error:
         return JsonResponse({"error": str(error)}, status=410)
+    record_exposure(request.user, MAP, [score.image_id], run=run_uuid)
+    return response
 
 
 def maps_response(both: Any) -> HttpResponse:
     response = HttpResponse(both.astype("<f4").tobytes(), content_type="application/octet-stream")
-    response.headers["Cache-Control"] = "private, max-age=3600"
+    # A copy in the browser's cache could be shown to a person who has begun to read the film blinded since.
+    response.headers["Cache-Control"] = "private, no-store"
     return response
 
 
@@ -117,6 +125,8 @@ def nearest(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> JsonR
         for neighbour in explained["nearest"]
         if neighbour["image"] in films
     ]
+    record_shown(request.user, [image_uuid], [SCORE, MAP], runs=[run_uuid])
+    record_shown(request.user, films, [LABEL, SCORE], runs=[run_uuid])
     facts = {key: explained[key] for key in ("row", "column", "global_score", "region_score", "centre_original_px")}
     return JsonResponse({**facts, "stride": stride, "nearest": shown, "hidden": len(explained["nearest"]) - len(shown)})
 
@@ -149,9 +159,11 @@ def _place(neighbour: dict[str, Any], stride: int) -> dict[str, Any]:
 
 
 def _films_of_bank(user: User, run: Run, uuids: set[str]) -> dict[str, dict[str, str]]:
-    """The films of the detector's bank whose scores the user may see, since a distance is a score."""
+    """The films of the detector's bank whose scores the user may see: a distance is a score, and the bank holds only
+    normal films."""
     assert run.detector is not None
-    rows = visible(Image.objects.filter(uuid__in=uuids), user).select_related("dataset__site", "current_label")
+    films = visible(Image.objects.filter(uuid__in=uuids), user).select_related("dataset__site", "current_label")
+    rows = without_withheld(films, user)
     parts = dict(
         SplitImage.objects.filter(member__split_id=run.detector.split_id, image__uuid__in=uuids).values_list(
             "image_id", "member__part"
@@ -180,7 +192,13 @@ def film_scores(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         .order_by("-run__created_at")
     )
     shown = shown_scores(request.user, image, scores)
-    context = {"film": image, "scores": shown, "hidden": len(scores) - len(shown)}
+    record_exposures(request.user, [(SCORE, image.pk, score.run.uuid) for score in shown])
+    context = {
+        "film": image,
+        "scores": shown,
+        "hidden": len(scores) - len(shown),
+        "omitted": omitted(1) if not shown and is_withheld(request.user, image) else "",
+    }
     return render(request, "analysis/_film_scores.html", context)
 
 

@@ -10,6 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from analysis.evaluation.blinding import hidden_films, sentence
+from analysis.evaluation.exposures import LABEL, MAP, SCORE, record_shown
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.operating_point import InvalidOperatingPoint
 from analysis.evaluation.operating_points import OperatingResult
@@ -28,10 +29,9 @@ def gallery(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     evaluation = get_evaluation(request.user, uuid)
     kind = request.GET.get("kind", "")
     try:
-        reached, pages = requested_galleries(evaluation, request.user, request.GET)
+        reached, pages, hidden = requested_galleries(evaluation, request.user, request.GET)
     except (InvalidOperatingPoint, CannotEvaluate) as error:
         return render(request, "analysis/_galleries.html", {"refusal": str(error)})
-    hidden = sum(page.hidden for page in pages)
     context = {
         "evaluation": evaluation,
         "run": evaluation.run,
@@ -44,9 +44,10 @@ def gallery(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 def requested_galleries(
     evaluation: Evaluation, user: User, query: Mapping[str, Any]
-) -> tuple[OperatingResult, list[GalleryPage]]:
-    """For the parameters of `operating_result` and the optional `kind` and `page`. Raises as `operating_result`, and
-    InvalidOperatingPoint for an unknown kind or a page that is not a number."""
+) -> tuple[OperatingResult, list[GalleryPage], int]:
+    """For the parameters of `operating_result` and the optional `kind` and `page`; the number is that of the films of
+    the part, of any kind, that may not be shown to the person. Raises as `operating_result`, and InvalidOperatingPoint
+    for an unknown kind or a page that is not a number."""
     kind, page = str(query.get("kind", "")), str(query.get("page") or "1")
     if kind and kind not in WORDS:
         raise InvalidOperatingPoint(f"The kind {kind[:40]!r} is unknown; use one of {', '.join(WORDS)}.")
@@ -61,7 +62,9 @@ def requested_galleries(
             f"There is no gallery {kind!r} here: it is only for results {'without' if reached.threshold else 'with'} a "
             "threshold."
         )
-    return reached, pages
+    films = [film.image for page in pages for film in page.shown]
+    record_shown(user, films, [LABEL, SCORE, MAP], runs=[evaluation.run.uuid])
+    return reached, pages, len(hidden.intersection(scored.images))
 
 
 def _next(reached: OperatingResult, gallery: GalleryPage) -> str:

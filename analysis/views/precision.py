@@ -8,8 +8,9 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from analysis.evaluation.blinding import hidden_films
+from analysis.evaluation.blinding import UNNAMED, named_films, withheld_of
 from analysis.evaluation.evaluate import ScoredPart
+from analysis.evaluation.exposures import LABEL, SCORE, films_in, record_shown
 from analysis.evaluation.looks import CannotEvaluate, note_of
 from analysis.evaluation.operating_point import InvalidOperatingPoint
 from analysis.evaluation.scored_parts import evaluated_part
@@ -17,6 +18,7 @@ from analysis.figures import with_note
 from analysis.models import Evaluation
 from analysis.sections.precision import Precision, precision_figure, precision_of
 from analysis.views.query_parameters import allowed_weight, get_evaluation, get_part, theme_of
+from portal.people.blinding import omitted
 from portal.people.signed_in import SignedInRequest
 
 
@@ -26,19 +28,26 @@ def precision(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     evaluation = get_evaluation(request.user, uuid)
     try:
         results, scored = requested_precision(evaluation, request.GET)
-        hidden = hidden_films(request.user, evaluation.run, part=results.part)
     except (InvalidOperatingPoint, CannotEvaluate) as error:
         return render(request, "analysis/_precision.html", {"refusal": str(error)})
     drawn = precision_figure(
         results,
         scored,
-        shown=[None if image in hidden else image for image in scored.images],
+        shown=named_films(request.user, evaluation.run, part=results.part, images=scored.images),
         theme=theme_of(request.user),
         random_weights=evaluation.run.random_weights,
     )
+    record_shown(request.user, films_in({"precision": drawn}), [LABEL, SCORE], runs=[evaluation.run.uuid])
     figure = with_note(drawn, note_of(evaluation.split, results.part))
     kinds = [(kind, results.auprc[kind], results.partial_auc[kind]) for kind in results.auprc]
-    return render(request, "analysis/_precision.html", {"found": results, "kinds": kinds, "figure": figure})
+    withheld = omitted(len(withheld_of(request.user, scored.images)))
+    context = {
+        "found": results,
+        "kinds": kinds,
+        "figure": figure,
+        "omitted": f"{withheld} {UNNAMED}" if withheld else "",
+    }
+    return render(request, "analysis/_precision.html", context)
 
 
 def requested_precision(evaluation: Evaluation, query: Mapping[str, Any]) -> tuple[Precision, ScoredPart]:

@@ -1,19 +1,23 @@
 """Proposals for the next version of the normal set: the list, a proposal with its effect, the decision."""
 
+from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
+from analysis.evaluation.exposures import LABEL, SCORE, record_shown
 from analysis.models import NormalProposal, Reading, Worklist
 from analysis.reading import normal_proposals as proposals
 from analysis.reading.normal_proposals import ProposalRefused
 from analysis.reading.worklist_summary import require_summary
-from portal.models import Site, User
+from portal.models import Image, Site, User
 from portal.people.access import get_visible, may, require
+from portal.people.blinding import omitted, refuse_file, withheld_images, without_withheld
 from portal.people.signed_in import SignedInRequest
 
 
@@ -35,11 +39,14 @@ def normal_proposal(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         comparison = proposals.compare(proposal, viewer=request.user)
     except ProposalRefused as refusal:
         waiting = str(refusal)
+    films = list(without_withheld(proposal.films.all(), request.user).order_by("pk"))
+    _record(request.user, proposal, films, comparison)
     context = {
         "room": "reading",
         "proposal": proposal,
         "run": proposal.run,
-        "films": proposal.films.order_by("pk"),
+        "films": films,
+        "omitted": _omitted(request.user, proposal),
         "comparison": comparison,
         "lists": _lists(comparison),
         "waiting": waiting,
@@ -48,7 +55,24 @@ def normal_proposal(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     return render(request, "analysis/normal_proposal.html", context)
 
 
-def _lists(comparison: proposals.ProposalEffect | None) -> list[dict[str, object]]:
+def _omitted(user: User, proposal: NormalProposal) -> str:
+    """The films that are withheld from the person, of all those proposed or scored: how many of them are proposed or
+    cross the threshold would reveal what was said about them."""
+    runs = [proposal.run_id, proposal.worklist.run_id]
+    of_proposal = Q(scores__run__in=runs) | Q(pk__in=proposal.films.values("pk"))
+    return omitted(withheld_images(user).filter(of_proposal).distinct().count())
+
+
+def _record(
+    user: User, proposal: NormalProposal, films: list[Image], comparison: proposals.ProposalEffect | None
+) -> None:
+    """A proposed film was flagged, and its readers called it normal."""
+    lists = [getattr(comparison, row["name"]) for row in _lists(comparison)]
+    shown = [film.uuid for film in films] + [crossing.image.uuid for crossings in lists for crossing in crossings]
+    record_shown(user, shown, [LABEL, SCORE], runs=[proposal.run.uuid, proposal.worklist.run.uuid])
+
+
+def _lists(comparison: proposals.ProposalEffect | None) -> list[dict[str, Any]]:
     if comparison is None:
         return []
     words = {
@@ -82,6 +106,8 @@ def propose_normals(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     if addresses:
         readings = Reading.objects.filter(item__worklist=worklist)
         named = [reading for reading in readings if str(reading.uuid) in addresses]
+        # a refusal names the reasons: that one film is not flagged, for example
+        refuse_file(request.user, Image.objects.filter(pk__in=[reading.image_id for reading in named]))
     try:
         proposal = proposals.propose(worklist=worklist, author=request.user, readings=named)
     except ProposalRefused as refusal:

@@ -20,6 +20,7 @@ from portal.labels.key_table import Room
 from portal.labels.keys import keys_in
 from portal.models import Image
 from portal.people.access import actions_of, get_visible, require
+from portal.people.blinding import omitted, refuse_withheld, withheld_images, without_withheld
 from portal.people.signed_in import SignedInRequest
 
 FINDINGS = [
@@ -142,6 +143,8 @@ def item_overlay(request: SignedInRequest, uuid: UUID, item_uuid: UUID) -> HttpR
     item = items.filter(worklist=worklist, uuid=item_uuid).first()
     if item is None:
         raise Http404("The worklist has no such film.")
+    if not worklist.blinded:  # the film may be on another worklist, which the reader reads blinded
+        refuse_withheld(request.user, item.image)
     try:
         verdicts.show_heatmap(item=item, reader=request.user)
     except ReadingRefused as refusal:
@@ -153,11 +156,14 @@ def item_overlay(request: SignedInRequest, uuid: UUID, item_uuid: UUID) -> HttpR
 def adjudications(request: SignedInRequest) -> HttpResponse:
     """Films proposed for a blinded adjudication. The readings that led to the proposal are deliberately not shown."""
     site = require(request.user, "see adjudications", request.hilum_site)
-    films = Image.objects.filter(dataset__site=site, readings__adjudication_proposal__isnull=False)
+    proposed = Image.objects.filter(dataset__site=site, readings__adjudication_proposal__isnull=False)
+    films = without_withheld(proposed, request.user)
     seen = Reading.objects.filter(reader=request.user, model_shown=True).values("image")
     unblinded = set(seen.values_list("image_id", flat=True))
     rows: list[dict[str, Any]] = [
         {"film": image, "is_adjudicated": bool(image.adjudications.all()), "not_blinded": image.pk in unblinded}
         for image in films.select_related("dataset").prefetch_related("adjudications").order_by("pk").distinct()
     ]
-    return render(request, "analysis/adjudications.html", {"room": "reading", "films": rows})
+    withheld = withheld_images(request.user).filter(pk__in=proposed.values("pk")).count()
+    context = {"room": "reading", "films": rows, "omitted": omitted(withheld)}
+    return render(request, "analysis/adjudications.html", context)

@@ -10,7 +10,7 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from analysis.evaluation.analysis_plan import approval_of, current_plan, is_intact, planned_point, why_sealed
-from analysis.evaluation.blinding import hidden_films
+from analysis.evaluation.blinding import hidden_films, withheld_of
 from analysis.evaluation.evaluate import (
     chosen_on_tune,
     evaluate,
@@ -19,6 +19,7 @@ from analysis.evaluation.evaluate import (
     parts_of,
     why_none_chosen,
 )
+from analysis.evaluation.exposures import LABEL, SCORE, films_in, record_shown
 from analysis.evaluation.looks import CannotEvaluate, looks_at_test, note_of, with_looks
 from analysis.evaluation.operating_point import OFFERED, RULES
 from analysis.evaluation.scored_parts import evaluated_part
@@ -134,7 +135,7 @@ def figures(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 @require_GET
 def table(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """Every evaluated film with its label and scores, as CSV."""
+    """Every evaluated film with its label and scores, as CSV; refused whole while one is withheld from the person."""
     evaluation = get_evaluation(request.user, uuid)
     try:
         text = score_table(evaluation, viewer=request.user)
@@ -161,8 +162,10 @@ def _figures(
         theme=theme_of(request.user),
         random_weights=evaluation.run.random_weights,
         hidden=hidden_films(request.user, evaluation.run, part=part),
+        unnamed=bool(withheld_of(request.user, scored.images)),
         moving=moving,
     )
+    record_shown(request.user, films_in(drawn["figures"]), [LABEL, SCORE], runs=[evaluation.run.uuid])
     note = note_of(evaluation.split, part)
     return drawn | {
         "selection": selection_of(evaluation, part),

@@ -9,7 +9,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from analysis import figures
 from analysis.evaluation.analysis_plan import why_sealed
-from analysis.evaluation.blinding import hidden_films
+from analysis.evaluation.blinding import hidden_films, withheld_of
+from analysis.evaluation.exposures import LABEL, MAP, SCORE, record_shown
 from analysis.evaluation.looks import CannotEvaluate, looks_at_test, note_of
 from analysis.studies import ablation_figures, sweep_figures
 from analysis.studies.experiments import COLUMNS
@@ -22,6 +23,7 @@ from ml_engine.engine.stages.sweep import AXES, WEIGHT
 from ml_engine.models import Run, RunKind
 from portal.models import Image, Part
 from portal.people.access import may
+from portal.people.blinding import omitted
 from portal.people.signed_in import SignedInRequest
 
 
@@ -45,7 +47,10 @@ def ablation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
             results = ablation_of(run)
             drawn = ablation_figures.draw(results, theme=theme_of(request.user), random_weights=run.random_weights)
             context |= {"found": results, "drawn": drawn, "kinds": COLUMNS}
-            context |= {"segmented": _with_films(segmented_of(run, request.user)), "hidden": _hidden(request, run)}
+            segmented = _with_films(segmented_of(run, request.user))
+            shown = [film.uuid for _, film in segmented]
+            record_shown(request.user, shown, [LABEL, SCORE, MAP], runs=[run.uuid])
+            context |= {"segmented": segmented} | _hidden(request, run)
             noted = [figures.with_note(study_figure.figure, context["note"]) for study_figure in drawn]
             context["figures"] = {f"figure-{number}": figure for number, figure in enumerate(noted, start=1)}
     except CannotEvaluate as error:
@@ -59,8 +64,11 @@ def _with_films(examples: list[Segmented]) -> list[tuple[Segmented, Image]]:
     return [(example, films[example.film]) for example in examples if example.film in films]
 
 
-def _hidden(request: SignedInRequest, run: Run) -> int:
-    return len(hidden_films(request.user, run, part=Part.TEST))
+def _hidden(request: SignedInRequest, run: Run) -> dict[str, Any]:
+    """The number of films still to be labelled, and a sentence on those to be read blinded."""
+    hidden = hidden_films(request.user, run, part=Part.TEST)
+    withheld = withheld_of(request.user, hidden)
+    return {"hidden": len(hidden - withheld), "omitted": omitted(len(withheld))}
 
 
 @require_GET

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from analysis.evaluation.blinding import HIDDEN
+from analysis.evaluation.exposures import LABEL, MAP, SCORE, record_shown
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.studies.experiments import ExperimentScores, read_experiment
 from analysis.studies.joining import summary_of
@@ -25,6 +26,8 @@ from ml_engine.models import Run, RunKind
 from ml_engine.runs.paths import run_folder
 from portal.models import Image, Part
 from portal.people.access import may_see_scores
+from portal.people.blinding import refuse_withheld
+from portal.people.exposure import record_exposure
 from portal.people.signed_in import SignedInRequest
 
 
@@ -35,6 +38,7 @@ def film(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResp
         scored, index = _scores_of(run, image)
     except CannotEvaluate as error:
         return render(request, "portal/error.html", {"title": "Results are gone", "sentence": str(error)}, status=410)
+    record_shown(request.user, [image_uuid], [LABEL, SCORE], runs=[run_uuid])
     scores = {column: float(values[index]) for column, values in scored.scores.items()}
     context = {"room": "results", "run": run, "film": image, "scores": scores, "detector": _first(run)["words"]}
     return render(request, "analysis/study_film.html", context)
@@ -54,6 +58,7 @@ def overlay(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> JsonR
         return JsonResponse({"error": str(error)}, status=410)
     if not readable:
         return JsonResponse({"error": "This film has no heatmap: it could not be read."}, status=410)
+    record_exposure(request.user, MAP, [image.pk], run=run_uuid)
     return JsonResponse(drawn | weight_lock(Part.TEST) | {"random_weights": run.random_weights})
 
 
@@ -64,9 +69,11 @@ def maps(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResp
     try:
         scored, index = _scores_of(run, image)
         with _results(run) as folder:
-            return maps_response(folder.maps_of(int(scored.rows[index])))
+            response = maps_response(folder.maps_of(int(scored.rows[index])))
     except CannotEvaluate as error:
         return JsonResponse({"error": str(error)}, status=410)
+    record_exposure(request.user, MAP, [image.pk], run=run_uuid)
+    return response
 
 
 def _requested_film(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> tuple[Run, Image]:
@@ -79,6 +86,7 @@ def _requested_film(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) 
     image = in_test.filter(uuid=image_uuid).first()
     if image is None:
         raise Http404("The ablation did not score this film.")
+    refuse_withheld(request.user, image)
     if not may_see_scores(request.user, image, Part.TEST):
         raise PermissionDenied(HIDDEN.format(part=Part.TEST))
     return run, image

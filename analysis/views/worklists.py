@@ -1,6 +1,7 @@
 """Pages for those who make worklists: the form, the summary, the readings as CSV."""
 
 import csv
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from analysis.evaluation.exposures import LABEL, SCORE, record_shown
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.models import Reading, Worklist
 from analysis.reading import verdicts
@@ -27,8 +29,9 @@ from analysis.reading.worklists import (
 )
 from analysis.report.csv_tables import escape_formula
 from ml_engine.models import Run, RunKind, RunState
-from portal.models import Part, Site
+from portal.models import Image, Part, Site, User
 from portal.people.access import get_visible, require
+from portal.people.blinding import omitted, refuse_file, withheld_images, withheld_patients
 from portal.people.exposure import WASHOUT_DAYS
 from portal.people.signed_in import SignedInRequest
 
@@ -112,28 +115,46 @@ def new(request: SignedInRequest) -> HttpResponse:
 def summary(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     worklist = _worklist(request, uuid)
     request.hilum_site = worklist.run.site
+    disputed = _disputed(worklist, request.user)
+    record_verdicts(request.user, worklist, disputed)
     context = {
         "room": "reading",
         "worklist": worklist,
         "run": worklist.run,
         "summary": summarise(worklist),
-        "disputed": _disputed(worklist),
+        "disputed": disputed,
+        "omitted": omitted(withheld_images(request.user).filter(worklist_items__worklist=worklist).count()),
     }
     return render(request, "analysis/worklist.html", context)
 
 
-def _disputed(worklist: Worklist) -> list[Reading]:
-    """Readings that disagree with the model, false alarms and misses, which may be proposed for adjudication."""
+def _disputed(worklist: Worklist, viewer: User) -> list[Reading]:
+    """Readings that disagree with the model, false alarms and misses, which may be proposed for adjudication; without
+    those of films that the viewer has yet to read blinded."""
+    withheld = withheld_patients(viewer)
     return [
         reading
         for reading in readings_of(worklist)
-        if reading.item and verdicts.agrees(flagged=reading.item.flagged, verdict=reading.verdict) is False
+        if reading.image.patient_id not in withheld
+        and reading.item
+        and verdicts.agrees(flagged=reading.item.flagged, verdict=reading.verdict) is False
     ]
+
+
+def refuse_verdicts(person: User, readings: Sequence[Reading]) -> None:
+    """Raises PermissionDenied if a file with these readings would hold a film that is withheld from the person."""
+    refuse_file(person, Image.objects.filter(pk__in={reading.image_id for reading in readings}))
+
+
+def record_verdicts(person: User, worklist: Worklist, readings: Sequence[Reading]) -> None:
+    """Record that the person is shown these verdicts of others, and which of the films are flagged."""
+    record_shown(person, (row.image.uuid for row in readings), [SCORE], runs=[worklist.run.uuid])
+    record_shown(person, (row.image.uuid for row in readings if row.reader_id != person.pk), [LABEL])
 
 
 @require_GET
 def table(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """The current readings, as CSV."""
+    """The current readings, as CSV; refused whole while a film of them is withheld from the person."""
     worklist = _worklist(request, uuid)
     notice = ". ".join([*([RANDOM_WEIGHTS] if worklist.run.random_weights else []), NOTICE])
     response = HttpResponse(content_type="text/csv; charset=utf-8")
@@ -141,6 +162,8 @@ def table(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     writer = csv.writer(response)
     writer.writerow(_COLUMNS)
     readings = readings_of(worklist)
+    refuse_verdicts(request.user, readings)
+    record_verdicts(request.user, worklist, readings)
     usable = usable_as_reference(readings)
     codes = {patient: code for code, patient in enumerate(sorted({reading.image.patient_id for reading in readings}))}
     for reading in readings:

@@ -17,9 +17,17 @@ _BATCH = 1000
 def record_exposure(person: User, kind: Exposure.Kind, images: Iterable[int], *, run: UUID = Exposure.NO_RUN) -> None:
     """Record, in bulk, that the person is shown this about the films with these ids. Call it where the page, file or
     response is made."""
+    record_exposures(person, [(kind, image, run) for image in images])
+
+
+def record_exposures(person: User, shown: Iterable[tuple[Exposure.Kind, int, UUID]]) -> None:
+    """Record several kinds or runs at once: (kind, id of the film, run, which is NO_RUN for a label)."""
     day = datetime.now(UTC).date()
     Exposure.objects.bulk_create(
-        [Exposure(person_id=person.pk, image_id=image, kind=kind, run=run, day=day) for image in sorted(set(images))],
+        [
+            Exposure(person_id=person.pk, image_id=image, kind=kind, run=run, day=day)
+            for kind, image, run in sorted(set(shown))
+        ],
         batch_size=_BATCH,
         ignore_conflicts=True,
     )
