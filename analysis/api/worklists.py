@@ -135,6 +135,9 @@ class ReadingSerializer(serializers.ModelSerializer[Reading]):
     reader = serializers.UUIDField(source="reader.uuid", read_only=True)
     flagged = serializers.BooleanField(source="item.flagged", read_only=True)
     reference = serializers.SerializerMethodField(help_text="Whether it may be used as a reference label.")
+    reference_note = serializers.SerializerMethodField(
+        help_text="Why not, or that it is unverified; blank for neither."
+    )
 
     class Meta:
         model = Reading
@@ -157,12 +160,16 @@ class ReadingSerializer(serializers.ModelSerializer[Reading]):
             "sampling_probability",
             "flagged",
             "reference",
+            "reference_note",
             "created_at",
         ]
 
     def get_reference(self, reading: Reading) -> bool:
         usable: set[int] = self.context["usable"]
         return reading.pk in usable
+
+    def get_reference_note(self, reading: Reading) -> str:
+        return readings.why_no_reference(reading, usable=self.get_reference(reading))
 
 
 class NewEscalationSerializer(serializers.Serializer[Any]):

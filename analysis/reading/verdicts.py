@@ -34,6 +34,7 @@ LONGEST_COMMENT = 2000
 LONGEST_REASON = 500
 MOST_FINDINGS = 20
 LONGEST_SECONDS = 7 * 24 * 3600.0
+UNVERIFIED = "unverified: read before it was recorded what readers had been shown"
 
 
 class ReadingRefused(Exception):
@@ -247,3 +248,15 @@ def usable_as_reference(readings: Sequence[Reading]) -> set[int]:
 
 def _was_influenced(reading: Reading) -> bool:
     return reading.model_shown or reading.label_shown
+
+
+def why_no_reference(reading: Reading, *, usable: bool) -> str:
+    """In a few words, why the reading is no reference label, or what is not known about it; blank for neither. `usable`
+    is whether it is in `usable_as_reference`."""
+    reasons = []
+    if not usable:
+        shown = [word for word, was in (("model", reading.model_shown), ("label", reading.label_shown)) if was]
+        reasons.append(f"{' and '.join(shown)} shown" if shown else "read with the model")
+    if not reading.exposure_known:
+        reasons.append(UNVERIFIED)
+    return "; ".join(reasons)

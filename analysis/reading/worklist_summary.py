@@ -12,7 +12,7 @@ from django.core.exceptions import PermissionDenied
 
 from analysis import statistics
 from analysis.models import Escalation, Reading, Reason, Verdict, Worklist, WorklistItem, WorklistReader
-from analysis.reading.verdicts import agrees, usable_as_reference
+from analysis.reading.verdicts import agrees, usable_as_reference, why_no_reference
 from analysis.reading.worklists import begun_by
 from portal.models import User
 from portal.people.access import require
@@ -80,7 +80,18 @@ def summarise(worklist: Worklist) -> dict[str, Any]:
         "kappa": kappas(readings),
         "escalations": Escalation.objects.filter(item__worklist=worklist).count(),
         "escalations_open": Escalation.objects.filter(item__worklist=worklist, answer__isnull=True).count(),
-        "usable_as_reference": len(usable_as_reference(readings)),
+        **_references(readings),
+    }
+
+
+def _references(readings: Sequence[Reading]) -> dict[str, Any]:
+    """How many readings can serve as reference labels, how many of these are unverified, and why the others cannot."""
+    usable = usable_as_reference(readings)
+    others = [reading for reading in readings if reading.pk not in usable]
+    return {
+        "usable_as_reference": len(usable),
+        "usable_unverified": sum(reading.pk in usable and not reading.exposure_known for reading in readings),
+        "not_usable": dict(Counter(why_no_reference(reading, usable=False).split(";")[0] for reading in others)),
     }
 
 

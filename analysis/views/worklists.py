@@ -15,7 +15,7 @@ from analysis.evaluation.exposures import LABEL, SCORE, record_shown
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.models import Reading, Worklist
 from analysis.reading import verdicts
-from analysis.reading.verdicts import ReadingRefused, usable_as_reference
+from analysis.reading.verdicts import ReadingRefused, usable_as_reference, why_no_reference
 from analysis.reading.worklist_summary import readings_of, require_summary, summarise
 from analysis.reading.worklists import (
     DEFAULT_SPECIFICITY,
@@ -38,7 +38,7 @@ from portal.people.signed_in import SignedInRequest
 _COLUMNS = [
     "image", "patient", "reader", "verdict", "reason", "findings", "comment", "boxes", "flagged",
     "sampling_probability", "model_shown", "heatmap_shown", "label_shown", "exposure_known",
-    "reference", "active_seconds", "total_seconds", "time", "notice",
+    "reference", "reference_note", "active_seconds", "total_seconds", "time", "notice",
 ]  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def summary(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "worklist": worklist,
         "run": worklist.run,
         "summary": summarise(worklist),
-        "disputed": disputed,
+        "disputed": _with_notes(disputed),
         "omitted": omitted(withheld_images(request.user).filter(worklist_items__worklist=worklist).count()),
     }
     return render(request, "analysis/worklist.html", context)
@@ -139,6 +139,12 @@ def _disputed(worklist: Worklist, viewer: User) -> list[Reading]:
         and reading.item
         and verdicts.agrees(flagged=reading.item.flagged, verdict=reading.verdict) is False
     ]
+
+
+def _with_notes(readings: Sequence[Reading]) -> list[tuple[Reading, str]]:
+    """Readings with the reason why they are no reference labels."""
+    usable = usable_as_reference(readings)
+    return [(reading, why_no_reference(reading, usable=reading.pk in usable)) for reading in readings]
 
 
 def refuse_verdicts(person: User, readings: Sequence[Reading]) -> None:
@@ -181,7 +187,8 @@ def _row(reading: Reading, patient: int, usable: bool, notice: str) -> list[Any]
         reading.image.uuid, patient, reading.reader.username, reading.verdict, reading.reason,
         "; ".join(reading.findings), reading.comment, boxes, reading.item.flagged, reading.sampling_probability,
         reading.model_shown, reading.heatmap_shown, reading.label_shown, reading.exposure_known, usable,
-        f"{reading.active_seconds:.1f}", f"{reading.total_seconds:.1f}", reading.created_at.isoformat(), notice,
+        why_no_reference(reading, usable=usable), f"{reading.active_seconds:.1f}", f"{reading.total_seconds:.1f}",
+        reading.created_at.isoformat(), notice,
     ]  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from ml_engine.runs.paths import run_folder
 from portal.imaging.film import unpack
 from portal.intake.film_files import pixel_path
 from portal.intake.films import ImportReport, entries_of_folder, import_entries
-from portal.models import AuditEvent, Dataset, Image, Role, Upload, User
+from portal.models import AuditEvent, Dataset, Exposure, Image, Role, Upload, User
 from tests.analysis.scored import Scored
 from tests.ml_engine.scored_folders import change_summary
 from tests.portal import factories
@@ -314,6 +314,8 @@ def test_an_export_is_audited(as_analyst: Client, scored: Scored, analyst: User)
     assert [(event.actor, event.target_uuid, event.after["as"]) for event in events] == [
         (analyst, scored.films[0].uuid, kind) for kind in (*KINDS, *KINDS)
     ]
+    shown = Exposure.objects.values_list("person", "image", "kind", "run")
+    assert list(shown) == [(analyst.pk, scored.films[0].pk, "map", scored.run.uuid)]
 
 
 def test_a_token_gets_the_file_of_the_page(client: Client, scored: Scored, analyst: User) -> None:

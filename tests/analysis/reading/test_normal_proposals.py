@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,8 @@ from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import Run, RunState, Score
 from ml_engine.runs import lifecycle
 from ml_engine.runs.paths import run_folder
-from portal.models import AuditEvent, Cohort, Image, Role, SplitMember, User
+from portal.models import AuditEvent, Cohort, Exposure, Image, Role, SplitMember, User
+from portal.people.blinding import close_read, open_for
 from portal.sets.cohorts import ADDED_BY_SCORE, freeze_cohort, images_of
 from tests.analysis.scored import Scored
 from tests.analysis.worklists import items, read, reader, worklist
@@ -208,6 +210,34 @@ def test_a_curator_sees_how_many_and_not_which(proposal: NormalProposal) -> None
     effect = compare(proposal, viewer=factories.curator())
     assert (effect.vanished, effect.lost, effect.unflagged, effect.appeared) == ([], [], [], [])
     assert dict(effect.hidden) == {"vanished": 2, "lost": 1, "unflagged": 1, "appeared": 1}
+
+
+def test_a_withheld_film_is_in_no_list_and_in_the_count_of_no_list(
+    as_analyst: Client, analyst: User, proposal: NormalProposal, wide: Scored
+) -> None:
+    """The number of films of each list that are withheld would reveal their labels."""
+    film, source = new_films(wide)[3], uuid.UUID(int=3)  # a true positive that would be lost
+    address = f"/reading/normals/{proposal.uuid}/"
+    open_for(person=analyst, images=[film, wide.films[0]], source=source, words="the worklist", days=28)
+    effect = compare(proposal, viewer=analyst)
+    assert (effect.lost, dict(effect.hidden)) == ([], {})
+    page = as_analyst.get(address).text
+    assert str(film.uuid) not in page
+    assert "2 films are omitted" in page  # one of which crosses no threshold
+    assert not Exposure.objects.filter(person=analyst, image=film).exists()
+    close_read(person=analyst, image=film, source=source)
+    assert str(film.uuid) in as_analyst.get(address).text
+    shown = Exposure.objects.filter(person=analyst, image=film).values_list("kind", "run")
+    runs = (proposal.run.uuid, wide.run.uuid)
+    assert set(shown) == {("label", Exposure.NO_RUN), *(("score", run) for run in runs)}
+
+
+def test_a_withheld_film_is_not_shown_as_proposed(as_analyst: Client, analyst: User, proposal: NormalProposal) -> None:
+    film = proposal.films.get()
+    open_for(person=analyst, images=[film], source=uuid.UUID(int=3), words="the worklist", days=28)
+    page = as_analyst.get(f"/reading/normals/{proposal.uuid}/").text
+    assert str(film.uuid) not in page
+    assert "0 films of the worklist" in " ".join(page.split())
 
 
 # The decision -----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from django.db import DatabaseError, IntegrityError, transaction
 
 from analysis.models import HeatmapUse, Reading, WorklistReader
 from analysis.reading import verdicts
-from analysis.reading.verdicts import ReadingRefused, agrees, usable_as_reference
+from analysis.reading.verdicts import UNVERIFIED, ReadingRefused, agrees, usable_as_reference, why_no_reference
 from analysis.reading.worklists import begin
 from portal.models import Adjudication, AuditEvent, Exposure, Role, User
 from portal.people.blinding import is_withheld
@@ -194,6 +194,31 @@ def test_a_label_that_was_shown_counts_until_the_washout_has_passed(scored: Scor
     within, after = read(first, person), read(second, person)
     assert (within.label_shown, after.label_shown) == (True, False)
     assert usable_as_reference([within, after]) == {after.pk}
+
+
+@pytest.mark.parametrize(
+    ("model", "label", "known", "words"),
+    [
+        (False, False, True, ""),
+        (True, False, True, "model shown"),
+        (False, True, True, "label shown"),
+        (True, True, True, "model and label shown"),
+        (False, False, False, UNVERIFIED),
+        (True, False, False, f"model shown; {UNVERIFIED}"),
+    ],
+)
+def test_the_reason_why_a_reading_is_no_reference_is_given(
+    of: Any, model: bool, label: bool, known: bool, words: str
+) -> None:
+    item = items(of)[0]
+    reading = Reading.objects.create(
+        image=item.image, run=of.run, item=item, reader=reader(), verdict="normal", model_shown=model,
+        label_shown=label, exposure_known=known, active_seconds=1, total_seconds=1,
+    )  # fmt: skip
+    usable = usable_as_reference([reading])
+    assert bool(usable) is not (model or label)  # an unverified reading keeps its flag
+    assert why_no_reference(reading, usable=bool(usable)) == words
+    assert not why_no_reference(reading, usable=True).startswith(("model", "label"))  # confirmed by an adjudicator
 
 
 def test_an_adjudicator_who_was_shown_the_score_confirms_nothing(of: Any) -> None:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from django.core.exceptions import PermissionDenied
 
+from analysis.models import Reading
 from analysis.reading.worklist_summary import FilmVerdict, estimates, require_summary, summarise
 from analysis.reading.worklists import begin, hand_back
-from portal.models import Role, User
+from portal.models import Exposure, Role, User
+from portal.people.exposure import record_exposure
 from tests.analysis.scored import Scored
 from tests.analysis.worklists import items, read, reader, worklist
 from tests.portal import factories
@@ -86,6 +88,24 @@ def test_a_summary_counts_readers_reasons_and_corrections(of: Any) -> None:
     assert summary["left_out"] == {"unsure": 1}
     (kappa,) = summary["kappa"]
     assert (kappa["films"], kappa["kappa"], kappa["observed_percent"]) == (2, 1.0, 100)
+
+
+def test_a_summary_counts_what_may_be_used_as_reference_and_why_not(scored: Scored, analyst: User) -> None:
+    blinded = worklist(scored, analyst, blinded=True)
+    first, second, third, fourth = items(blinded)[:4]
+    person = reader()
+    read(first, person)
+    record_exposure(person, Exposure.Kind.LABEL, [second.image_id])
+    read(second, person)
+    record_exposure(person, Exposure.Kind.SCORE, [third.image_id], run=scored.run.uuid)
+    read(third, person)
+    Reading.objects.create(
+        image=fourth.image, run=scored.run, item=fourth, reader=person, verdict="normal", exposure_known=False,
+        model_shown=False, active_seconds=1, total_seconds=1,
+    )  # fmt: skip
+    summary = summarise(blinded)
+    assert (summary["usable_as_reference"], summary["usable_unverified"]) == (2, 1)
+    assert summary["not_usable"] == {"label shown": 1, "model shown": 1}
 
 
 def test_a_film_on_which_readers_differ_has_no_verdict(of: Any) -> None:

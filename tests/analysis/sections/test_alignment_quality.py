@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from analysis.evaluation.evaluate import evaluate
 from analysis.models import Evaluation
 from analysis.statistics import subgroups
 from ml_engine.runs.paths import run_folder
-from portal.models import LabelValue, Role, User
+from portal.models import Exposure, LabelValue, Role, User
+from portal.people.blinding import close_read, open_for
 from tests.analysis.scored import Scored, scored_run
 from tests.ml_engine import reports
 from tests.ml_engine.scored_folders import change_array, change_summary
@@ -79,6 +81,22 @@ def test_hidden_films_are_not_named(client: Client, scored: Scored, evaluation: 
     assert answer["hidden"] == 1
     assert str(scored.films[13].uuid) not in page + json.dumps(answer)
     assert "1 film of test is hidden from you until you have labelled or read it" in page
+
+
+def test_a_withheld_film_is_counted_over_the_part_and_what_is_shown_is_recorded(
+    as_analyst: Client, analyst: User, scored: Scored, evaluation: Evaluation
+) -> None:
+    flagged, source = scored.films[13], uuid.UUID(int=3)
+    open_for(person=analyst, images=[flagged], source=source, words="the worklist", days=28)
+    (run_folder(scored.run.uuid) / "aligned.npy").unlink()  # so that the flagged films are the only ones listed
+    answer, page = answered(as_analyst, evaluation)
+    assert answer["hidden"] == 1
+    assert str(flagged.uuid) not in page + json.dumps(answer)
+    shown = Exposure.objects.filter(person=analyst, image=flagged)
+    assert not shown.exists()
+    close_read(person=analyst, image=flagged, source=source)
+    assert str(flagged.uuid) in answered(as_analyst, evaluation)[1]
+    assert set(shown.values_list("kind", "run")) == {("label", Exposure.NO_RUN), ("score", scored.run.uuid)}
 
 
 def test_few_films_have_no_figure_and_many_have_theirs(

@@ -138,8 +138,11 @@ def test_a_reading_replaced_later_still_stood(scored: Scored, evaluation: Evalua
     assert str(first.image.uuid) not in marked(later(scored, analyst), scored)
 
 
-def test_a_reading_with_the_model_marks_nothing(scored: Scored, evaluation: Evaluation, analyst: User) -> None:
+def test_a_reading_with_the_model_or_the_label_marks_nothing(
+    scored: Scored, evaluation: Evaluation, analyst: User
+) -> None:
     reading(scored, model_shown=True)
+    reading(scored, model_shown=False, label_shown=True)
     assert str(scored.films[21].uuid) not in marked(later(scored, analyst), scored)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from ml_engine.models import DetectorModel, Run, Score
 from ml_engine.runs import requests, supervisor
 from ml_engine.runs.paths import run_folder
 from ml_engine.runs.requests import RunRequest
-from portal.models import Image, Role
+from portal.models import Exposure, Image, Role
+from portal.people.blinding import open_for
 from tests.analysis.scored import Scored
 from tests.ml_engine import made
 from tests.portal import factories
@@ -93,12 +95,20 @@ def test_films_that_a_person_may_not_see_are_counted_and_not_named(
         return {**scores, "nearest": [{**one, "image": str(image.uuid)} for image in (bank, other, tune)]}
 
     monkeypatch.setattr("analysis.views.film.nearest_normals", neighbours)
-    client.force_login(factories.user("both", Role.ANALYST, Role.CURATOR))
+    person = factories.user("both", Role.ANALYST, Role.CURATOR)
+    client.force_login(person)
     answer = client.get(address(scored.run, scored.films[1]))
     assert [one["film"]["name"] for one in answer.json()["nearest"]] == [str(bank)]
     assert answer.json()["hidden"] == 2
     assert str(other.uuid) not in answer.text
     assert str(tune.uuid) not in answer.text
+    shown = Exposure.objects.values_list("image", "kind")
+    assert set(shown) == {
+        (scored.films[1].pk, "score"), (scored.films[1].pk, "map"), (bank.pk, "label"), (bank.pk, "score"),
+    }  # fmt: skip
+    open_for(person=person, images=[bank], source=uuid.UUID(int=3), words="the worklist", days=28)
+    withheld = client.get(address(scored.run, scored.films[1]))
+    assert (withheld.json()["nearest"], withheld.json()["hidden"]) == ([], 3)
 
 
 @pytest.mark.parametrize(

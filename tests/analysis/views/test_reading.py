@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 from rest_framework.authtoken.models import Token
 
 from analysis.models import AdjudicationProposal, Escalation, HeatmapUse, Reading, Worklist, WorklistReader
 from analysis.reading import verdicts
 from analysis.reading.worklists import begin
 from ml_engine.models import Score
-from portal.models import Role, User
+from portal.models import Exposure, Role, User
 from tests.analysis.scored import Scored
 from tests.analysis.worklists import items, read, reader, worklist
 from tests.pages import one_line
@@ -335,7 +336,64 @@ def test_the_csv_holds_every_standing_reading_and_starts_no_formula(of: Any, as_
     assert (row["verdict"], row["reason"], row["flagged"], row["reference"]) == ("normal", "device", "True", "False")
     assert (row["comment"], row["findings"]) == ("'=HYPERLINK()", "'@cmd; b")
     assert row["sampling_probability"] == "1.0"
+    assert row["reference_note"] == "model shown"
     assert row["notice"].startswith("random weights, not for evaluation")
+
+
+def test_page_and_api_say_why_a_reading_is_no_reference(of: Any, as_analyst: Client) -> None:
+    item = items(of, flagged=True)[0]
+    read(item, reader(), "normal")
+    Reading.objects.create(
+        image=item.image, run=of.run, item=item, reader=reader("early"), verdict="normal", exposure_known=False,
+        model_shown=False, active_seconds=1, total_seconds=1,
+    )  # fmt: skip
+    page = one_line(as_analyst.get(f"/reading/{of.uuid}/summary/"))
+    unverified = "unverified: read before it was recorded what readers had been shown"
+    assert "1 can serve as reference labels, 1 of them unverified" in page
+    assert "Not usable: 1, model shown." in page
+    assert f'<td class="small text-secondary">{unverified}</td>' in page
+    rows = as_analyst.get(f"/api/v1/worklists/{of.uuid}/readings/").json()
+    assert [(row["reference"], row["reference_note"]) for row in rows] == [(False, "model shown"), (True, unverified)]
+
+
+def test_a_blinded_reader_is_given_no_name_of_a_file(scored: Scored, analyst: User) -> None:
+    """A file name may say what is on the film."""
+    dataset = scored.films[0].dataset
+    film = factories.film(dataset, "abnormal", original_name="zebra-left.dcm")
+    Score.objects.create(run=scored.run, image=film, row=900, fused_score=99)
+    blinded, person = worklist(scored, analyst, blinded=True), reader()
+    assert blinded.items.filter(image=film).exists()
+    client = beginner(blinded, person)
+    for item in items(blinded):
+        if item.image_id != film.pk:  # so that the film is the one on the page
+            read(item, person)
+    answers = [
+        client.get("/reading/"),
+        client.get(f"/reading/{blinded.uuid}/"),
+        client.get(f"/api/v1/worklists/{blinded.uuid}/items/"),
+        client.get(reverse("portal:image-facts", args=[film.uuid])),
+        client.get(reverse("portal:image-pixels", args=[film.uuid])),
+    ]
+    assert str(film.uuid) in answers[1].text
+    for answer in answers:
+        assert answer.status_code == 200
+        body = b"".join(answer.streaming_content) if answer.streaming else answer.content
+        assert b"zebra" not in body
+        assert "zebra" not in str(answer.headers)
+
+
+def test_a_film_that_is_withheld_elsewhere_has_no_heatmap_here(scored: Scored, analyst: User) -> None:
+    """The same film is on a blinded worklist of the reader too."""
+    assisted, blinded = worklist(scored, analyst), worklist(scored, analyst, blinded=True, name="Blinded")
+    person = reader()
+    client = beginner(assisted, person)
+    begin(worklist=blinded, reader=person)
+    item = items(assisted)[0]
+    assert client.get(f"/reading/{assisted.uuid}/items/{item.uuid}/overlay").status_code == 403
+    assert not HeatmapUse.objects.exists()
+    assert not Exposure.objects.exists()
+    read(blinded.items.select_related("image", "worklist__run__site").get(image=item.image), person)
+    assert client.get(f"/reading/{assisted.uuid}/items/{item.uuid}/overlay").status_code == 200
 
 
 def test_a_list_of_worklists_asks_as_often_for_many_as_for_one(

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import shutil
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import Run, RunState
 from ml_engine.runs.paths import run_folder
 from portal.labels.events import append
-from portal.models import AuditEvent, Image, LabelEvent, LabelSource, Role, Split
+from portal.models import AuditEvent, Exposure, Image, LabelEvent, LabelSource, Role, Split, User
+from portal.people.blinding import close_read, open_for
 from tests.analysis import laid
 from tests.pages import without_gaps
 from tests.portal import factories
@@ -423,6 +425,30 @@ def test_scores_of_films_that_a_person_still_labels_stay_hidden(as_analyst: Clie
     assert labeller.get(of_film("study-overlay", ablation, film)).status_code == 403
     assert labeller.get(reverse("analysis:run-archive", args=[ablation.uuid])).status_code == 403
     assert "2 films are not shown" in labeller.get(page(ablation)).content.decode()
+
+
+def test_a_film_that_waits_for_a_blinded_verdict_is_withheld(as_analyst: Client, analyst: User, ablation: Run) -> None:
+    opened(as_analyst, ablation)
+    film = films_shown(as_analyst, ablation)[0]
+    image, source = Image.objects.get(uuid=film), uuid.UUID(int=3)
+    other = factories.user("blinded", Role.ANALYST)
+    client = Client()
+    client.force_login(other)
+    open_for(person=other, images=[image], source=source, words="the worklist", days=28)
+    assert film not in films_shown(client, ablation)
+    assert "1 film is omitted" in client.get(page(ablation)).text
+    for name in ("study-film", "study-overlay", "study-maps"):
+        assert client.get(of_film(name, ablation, film)).status_code == 403
+    assert client.get(reverse("analysis:run-archive", args=[ablation.uuid])).status_code == 403
+    shown = Exposure.objects.filter(person=other, image=image)
+    assert not shown.exists()
+    close_read(person=other, image=image, source=source)
+    assert client.get(of_film("study-film", ablation, film)).status_code == 200
+    assert set(shown.values_list("kind", "run")) == {("label", Exposure.NO_RUN), ("score", ablation.uuid)}
+    for name in ("study-overlay", "study-maps"):
+        assert client.get(of_film(name, ablation, film)).status_code == 200
+    assert ("map", ablation.uuid) in set(shown.values_list("kind", "run"))
+    assert film in films_shown(client, ablation)
 
 
 def test_an_outline_goes_around_what_is_marked() -> None:
