@@ -13,7 +13,7 @@ from portal.people.access import get_visible, has_to_label, may, may_see_scores
 from portal.people.blinding import is_withheld, refuse_file, refuse_withheld, withheld_patients
 
 WHY = "a label or verdict given after seeing a score is no reference"
-UNNAMED = "Until then the figures name no film, since what is missing from them would be known."
+UNNAMED = "Until then the figures name no film, since the one point without a name would be known."
 HIDDEN = f"The scores of this film stay hidden from you until it is labelled: it is in {{part}}, and {WHY}."
 
 
