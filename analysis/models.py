@@ -70,10 +70,26 @@ class TestLook(Addressed):
     plan = models.ForeignKey(AnalysisPlan, models.PROTECT, null=True, related_name="looks")  # current at that time
 
 
+class Stage(models.TextChoices):
+    UNAIDED = "unaided", "Without the model"
+    AIDED = "aided", "With the model"
+
+
+class Agreement(models.TextChoices):
+    AGREE = "agree", "Agree"
+    DISAGREE = "disagree", "Disagree"
+
+
+class StudyDesign(models.TextChoices):
+    SEQUENTIAL = "sequential", "Sequential: each film without the model, then at once with it"
+    CROSSOVER = "crossover", "Crossover: two sessions, one without and one with the model, in balanced order"
+
+
 class Worklist(Addressed):
     """Write-once. Films of a scored run to read: those at or above a threshold, and a share of the others.
 
-    Each item stores its sampling probability, so that estimates for all scored films can be made.
+    Each item stores its sampling probability, so that estimates for all scored films can be made. A worklist with a
+    `design` is a reader study: each reader reads each film without and with the model, and nothing is replaced.
     """
 
     run = models.ForeignKey(Run, models.PROTECT, related_name="worklists")
@@ -86,6 +102,8 @@ class Worklist(Addressed):
     blinded = models.BooleanField(default=False)  # read without the model; otherwise a key shows the heatmap
     days_to_read = models.PositiveSmallIntegerField(default=28)  # from beginning to expiry
     washout_days = models.PositiveSmallIntegerField(default=28)  # a label seen longer ago is taken as forgotten
+    design = models.CharField(max_length=10, choices=StudyDesign, blank=True)  # blank: no reader study
+    repeat_share = models.FloatField(default=0.0)  # share of the films that each reader reads a second time
     seed = models.PositiveIntegerField()
     counts = models.JSONField()  # films scored and drawn, flagged and unflagged, and films left out
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
@@ -97,6 +115,11 @@ class Worklist(Addressed):
             models.CheckConstraint(
                 condition=Q(unflagged_share__gte=0, unflagged_share__lt=1), name="worklist_unflagged_share"
             ),
+            models.CheckConstraint(condition=Q(design__in=["", *StudyDesign.values]), name="worklist_known_design"),
+            models.CheckConstraint(
+                condition=Q(repeat_share__gte=0, repeat_share__lte=1) & (Q(repeat_share=0) | ~Q(design="")),
+                name="worklist_repeat_share",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -104,10 +127,15 @@ class Worklist(Addressed):
 
 
 class WorklistItem(Addressed):
-    """Frozen. `flagged` and `sampling_probability` never reach a reader before all of their verdicts are in."""
+    """Frozen. `flagged` and `sampling_probability` never reach a reader before all of their verdicts are in.
+
+    In a reader study a film may be shown twice: `repeat` is 0 for the showing that counts, and 1 for an earlier one
+    without the model, which serves only the agreement of a reader with themselves.
+    """
 
     worklist = models.ForeignKey(Worklist, models.PROTECT, related_name="items")
     image = models.ForeignKey(Image, models.PROTECT, related_name="worklist_items")
+    repeat = models.PositiveSmallIntegerField(default=0)
     position = models.PositiveIntegerField()
     flagged = models.BooleanField()
     sampling_probability = models.FloatField()
@@ -115,12 +143,48 @@ class WorklistItem(Addressed):
     class Meta:
         ordering = ["position"]
         constraints = [
-            models.UniqueConstraint(fields=["worklist", "image"], name="worklist_item_film_once"),
+            models.UniqueConstraint(fields=["worklist", "image", "repeat"], name="worklist_item_showing_once"),
             models.UniqueConstraint(fields=["worklist", "position"], name="worklist_item_position_once"),
             models.CheckConstraint(
                 condition=Q(sampling_probability__gt=0, sampling_probability__lte=1),
                 name="worklist_item_sampling_probability",
             ),
+        ]
+
+
+class WorklistAssignment(Addressed):
+    """A reader to whom a worklist is assigned. A worklist with assignments is shown to, and read by, these only; one
+    without is for every reader of the site. Removed with an audit event."""
+
+    worklist = models.ForeignKey(Worklist, models.PROTECT, related_name="assignments")
+    reader = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    assigned_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [models.UniqueConstraint(fields=["worklist", "reader"], name="worklist_assignment_once")]
+
+
+class ReferenceSource(models.TextChoices):
+    PEOPLE = "people", "Labels by people outside the study"
+    FOLLOW_UP = "follow-up", "Follow-up"
+    CT = "ct", "CT"
+
+
+class StudyReference(Addressed):
+    """Append-only. What the readers of a reader study are compared with: labels at a cut-off, none of them by a reader
+    of the study, and where they come from. The latest counts."""
+
+    worklist = models.ForeignKey(Worklist, models.PROTECT, related_name="references")
+    source = models.CharField(max_length=9, choices=ReferenceSource)
+    statement = models.CharField(max_length=500)  # in words: who labelled, from what
+    label_cutoff = models.DateTimeField()
+    stated_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.CheckConstraint(condition=Q(source__in=ReferenceSource.values), name="study_reference_known_source")
         ]
 
 
@@ -133,13 +197,20 @@ class WorklistReader(Addressed):
     seed = models.PositiveIntegerField()
     expires_at = models.DateTimeField(null=True)  # null: begun before 0.4.0, expires never
     handed_back_at = models.DateTimeField(null=True)
+    # Of a crossover study: the stage that this reader reads first, and when that session ended.
+    first_stage = models.CharField(max_length=7, choices=Stage, blank=True)
+    first_ended_at = models.DateTimeField(null=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["worklist", "reader"], name="worklist_reader_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["worklist", "reader"], name="worklist_reader_once"),
+            models.CheckConstraint(condition=Q(first_stage__in=["", *Stage.values]), name="worklist_reader_stage"),
+        ]
 
 
 class HeatmapUse(Addressed):
-    """Append-only. Written by the server when it sends the heatmap of an item, so it does not rely on the page."""
+    """Append-only. Written by the server when it sends the heatmap of an item, or in a reader study its score and
+    heatmap, so it does not rely on the page."""
 
     item = models.ForeignKey(WorklistItem, models.PROTECT, related_name="heatmap_uses")
     reader = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
@@ -168,15 +239,17 @@ class Reason(models.TextChoices):
 class Reading(Addressed):
     """Append-only. A person's verdict on a film; `model_shown` and `label_shown` decide what it may be used for. Both
     follow from the person's exposures to the film when the reading was made. A later reading of the same item by the
-    same person `replaces` the earlier reading."""
+    same person `replaces` the earlier reading, except in a reader study, where each stage is read once."""
 
     image = models.ForeignKey(Image, models.PROTECT, related_name="readings")
     run = models.ForeignKey(Run, models.PROTECT, null=True, related_name="readings")
     item = models.ForeignKey(WorklistItem, models.PROTECT, null=True, related_name="readings")
     reader = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="readings")
     replaces = models.OneToOneField("self", models.PROTECT, null=True, related_name="replaced_by")
+    stage = models.CharField(max_length=7, choices=Stage, blank=True)  # blank: not in a reader study
     verdict = models.CharField(max_length=10, choices=Verdict)
-    confidence = models.PositiveSmallIntegerField(null=True)  # 0-100
+    confidence = models.PositiveSmallIntegerField(null=True)  # the rating: likelihood of abnormality, 0-100
+    agreement = models.CharField(max_length=8, choices=Agreement, blank=True)  # with the model, once it was shown
     reason = models.CharField(max_length=40, blank=True, choices=Reason)
     findings = models.JSONField(default=list)
     comment = models.TextField(blank=True)
@@ -207,9 +280,18 @@ class Reading(Addressed):
             models.CheckConstraint(
                 condition=Q(heatmap_shown=False) | Q(model_shown=True), name="reading_heatmap_is_the_model"
             ),
+            models.CheckConstraint(condition=Q(stage__in=["", *Stage.values]), name="reading_known_stage"),
+            models.CheckConstraint(condition=Q(agreement__in=["", *Agreement.values]), name="reading_known_agreement"),
+            models.CheckConstraint(
+                condition=Q(stage="") | Q(confidence__isnull=False, replaces__isnull=True), name="reading_of_a_stage"
+            ),
+            models.CheckConstraint(
+                condition=Q(stage="aided", model_shown=True) & ~Q(agreement="") | ~Q(stage="aided") & Q(agreement=""),
+                name="reading_aided_agrees_or_not",
+            ),
             # a person's first reading of an item replaces nothing, and every later reading replaces one
             models.UniqueConstraint(
-                fields=["item", "reader"],
+                fields=["item", "reader", "stage"],
                 condition=Q(item__isnull=False, replaces__isnull=True),
                 name="reading_first_once",
             ),

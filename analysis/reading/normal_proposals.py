@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from analysis.evaluation.blinding import hidden_films
-from analysis.models import NormalDecision, NormalProposal, Reading, Reason, Verdict, Worklist
+from analysis.models import NormalDecision, NormalProposal, Reading, Reason, Stage, Verdict, Worklist
 from analysis.reading.worklists import WorklistRefused, operating_point
 from ml_engine.models import RunState, Score
 from ml_engine.runs.lifecycle import RunRefused
@@ -101,8 +101,10 @@ def _nothing_left(left_out: dict[str, int]) -> str:
 
 def _eligible(worklist: Worklist, readings: Sequence[Reading] | None) -> tuple[list[Image], dict[str, int]]:
     """The films that may be proposed, and the number of the others, by reason."""
-    current = Reading.objects.filter(item__worklist=worklist, replaced_by__isnull=True).select_related(
-        "item", "image__current_label"
+    current = (
+        Reading.objects.filter(item__worklist=worklist, replaced_by__isnull=True)
+        .exclude(stage=Stage.UNAIDED)  # which gives no reason
+        .select_related("item", "image__current_label")
     )
     if readings is not None:
         current = current.filter(image__in={reading.image_id for reading in readings})

@@ -2,7 +2,8 @@
 
 A reader calls a film normal, abnormal or unsure. Agreement with the model is derived here: asking readers for it would
 reveal which films were flagged. A verdict with the model at hand is stored with `model_shown`, and is no reference
-unless an adjudicator who never saw the model on that film gives the same verdict.
+unless an adjudicator who never saw the model on that film gives the same verdict. In a reader study the verdict without
+the model is locked before score and heatmap are revealed; the one with them is never a reference.
 """
 
 import math
@@ -15,15 +16,20 @@ from django.db import IntegrityError, transaction
 
 from analysis.models import (
     AdjudicationProposal,
+    Agreement,
     Escalation,
     EscalationAnswer,
     HeatmapUse,
     Reading,
     Reason,
+    Stage,
     Verdict,
+    Worklist,
     WorklistItem,
     WorklistReader,
 )
+from analysis.reading.assignments import require_reader
+from analysis.reading.reader_studies import end_first_session, is_revealed, stages_of, why_not_now, why_not_revealed
 from portal.labels.boxes import LONGEST_FINDING, InvalidBox, checked_boxes
 from portal.models import Adjudication, Exposure, Image, User
 from portal.people import audit, blinding
@@ -43,10 +49,17 @@ class ReadingRefused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class NewReading:
-    """A reader's verdict on a film, as sent. The sender makes the `uuid`, so that a repeated request is stored once."""
+    """A reader's verdict on a film, as sent. The sender makes the `uuid`, so that a repeated request is stored once.
+
+    Only in a reader study: `stage`, `rating` (the likelihood of abnormality, 0 to 100), and in the stage with the model
+    `agreement` with it.
+    """
 
     uuid: UUID
     verdict: str
+    stage: str = ""
+    rating: int | None = None
+    agreement: str = ""
     reason: str = ""
     findings: Sequence[str] = ()
     comment: str = ""
@@ -61,10 +74,11 @@ def agrees(*, flagged: bool, verdict: str) -> bool | None:
 
 
 def record(*, item: WorklistItem, reader: User, new: NewReading) -> Reading:
-    """Store a reading; it replaces the reader's earlier reading of this item. Raises ReadingRefused."""
+    """Store a reading; it replaces the reader's earlier reading of this item, except in a reader study. Raises
+    ReadingRefused."""
     worklist = item.worklist
-    site = require(reader, "read worklists", worklist.run.site)
-    boxes = _checked(new, item.image)
+    site = require_reader(worklist, reader)
+    boxes = _checked(new, worklist, item.image)
     with transaction.atomic():
         begun = WorklistReader.objects.select_for_update().filter(worklist=worklist, reader=reader).first()
         if begun is None:
@@ -72,8 +86,13 @@ def record(*, item: WorklistItem, reader: User, new: NewReading) -> Reading:
         known = Reading.objects.filter(uuid=new.uuid).first()
         if known is not None:
             return _sent_again(known, item, reader)
-        earlier = Reading.objects.filter(item=item, reader=reader, replaced_by__isnull=True).first()
-        heatmap = HeatmapUse.objects.filter(item=item, reader=reader).exists()
+        earlier = None
+        if worklist.design:
+            begun.worklist = worklist
+            heatmap = _check_stage(begun, item, new)
+        else:
+            earlier = Reading.objects.filter(item=item, reader=reader, replaced_by__isnull=True).first()
+            heatmap = HeatmapUse.objects.filter(item=item, reader=reader).exists()
         reading = Reading.objects.create(
             uuid=new.uuid,
             image=item.image,
@@ -81,7 +100,10 @@ def record(*, item: WorklistItem, reader: User, new: NewReading) -> Reading:
             item=item,
             reader=reader,
             replaces=earlier,
+            stage=new.stage,
             verdict=new.verdict,
+            confidence=new.rating,
+            agreement=new.agreement,
             reason=new.reason,
             findings=[finding.strip() for finding in new.findings],
             comment=new.comment.strip(),
@@ -93,7 +115,10 @@ def record(*, item: WorklistItem, reader: User, new: NewReading) -> Reading:
             label_shown=has_seen_label(reader, item.image, washout_days=worklist.washout_days),
             sampling_probability=item.sampling_probability,
         )
-        blinding.close_read(person=reader, image=item.image, source=worklist.uuid)
+        if worklist.design:
+            end_first_session(begun)
+        if _is_fully_read(item, reader):
+            blinding.close_read(person=reader, image=item.image, source=worklist.uuid)
         audit.record(
             verb="read film",
             site=site,
@@ -105,9 +130,31 @@ def record(*, item: WorklistItem, reader: User, new: NewReading) -> Reading:
                 "reason": reading.reason,
                 "model_shown": reading.model_shown,
                 "label_shown": reading.label_shown,
+                **({"stage": reading.stage, "rating": reading.confidence} if reading.stage else {}),
             },
         )
     return reading
+
+
+def _check_stage(begun: WorklistReader, item: WorklistItem, new: NewReading) -> bool:
+    """Whether the reader reads with the model. Raises ReadingRefused."""
+    refusal = why_not_now(begun=begun, item=item, stage=new.stage)
+    if refusal:
+        raise ReadingRefused(refusal)
+    is_aided = new.stage == Stage.AIDED
+    if is_aided and not is_revealed(item=item, reader_id=begun.reader_id):
+        raise ReadingRefused("Score and heatmap of this film have not been shown to you yet; load the page again.")
+    return is_aided
+
+
+def _is_fully_read(item: WorklistItem, reader: User) -> bool:
+    """Whether what is said about the film need not be withheld from the reader any longer."""
+    if not item.worklist.design:
+        return True
+    if item.repeat:
+        return False
+    read = Reading.objects.filter(item=item, reader=reader).values_list("stage", flat=True)
+    return set(stages_of(item.worklist, item)) <= set(read)
 
 
 def _sent_again(known: Reading, item: WorklistItem, reader: User) -> Reading:
@@ -122,15 +169,16 @@ def _has_seen_the_model(reader: User, image: Image) -> bool:
     return has_seen_model(reader, image) or before.exists()
 
 
-def _checked(new: NewReading, image: Image) -> list[dict[str, Any]]:
+def _checked(new: NewReading, worklist: Worklist, image: Image) -> list[dict[str, Any]]:
     """The boxes to store. Raises ReadingRefused for an invalid reading."""
+    _check_study(new, worklist)
     if new.verdict not in Verdict.values:
         raise ReadingRefused(f"The verdict {new.verdict!r} is unknown; use one of {', '.join(Verdict.values)}.")
     if new.reason and new.reason not in Reason.values:
         raise ReadingRefused(f"The reason {new.reason!r} is unknown; use one of {', '.join(Reason.values)}.")
     if new.verdict == Verdict.NORMAL and new.reason == Reason.TRUE_FINDING:
         raise ReadingRefused("A normal film has no true finding: choose abnormal, or another reason.")
-    if new.verdict == Verdict.ABNORMAL and not new.reason:
+    if new.verdict == Verdict.ABNORMAL and not new.reason and not worklist.design:
         raise ReadingRefused("An abnormal film needs a reason; choose one, such as true finding.")
     _check_words(new)
     times = (new.active_seconds, new.total_seconds)
@@ -143,6 +191,25 @@ def _checked(new: NewReading, image: Image) -> list[dict[str, Any]]:
         return checked_boxes(new.boxes, image)
     except InvalidBox as error:
         raise ReadingRefused(str(error)) from error
+
+
+def _check_study(new: NewReading, worklist: Worklist) -> None:
+    if not worklist.design:
+        if new.stage or new.rating is not None or new.agreement:
+            raise ReadingRefused(
+                "This worklist is not a reader study: its readings have no stage, rating or agreement."
+            )
+        return
+    if new.rating is None or not 0 <= new.rating <= 100:
+        raise ReadingRefused("Rate the likelihood that the film is abnormal: a whole number from 0 to 100.")
+    if new.agreement and new.agreement not in Agreement.values:
+        raise ReadingRefused(f"The agreement {new.agreement!r} is unknown; use one of {', '.join(Agreement.values)}.")
+    if (new.stage == Stage.AIDED) != bool(new.agreement):
+        raise ReadingRefused(
+            "Say whether you agree with the model, once it is shown: only and always in the reading with the model."
+        )
+    if new.agreement == Agreement.DISAGREE and not new.reason:
+        raise ReadingRefused("A disagreement with the model needs a reason; choose one, such as device.")
 
 
 def _check_words(new: NewReading) -> None:
@@ -163,7 +230,7 @@ def _check_words(new: NewReading) -> None:
 
 def show_heatmap(*, item: WorklistItem, reader: User) -> None:
     """Record that the reader saw the heatmap of this item. Raises ReadingRefused if the worklist has none."""
-    require(reader, "read worklists", item.worklist.run.site)
+    require_reader(item.worklist, reader)
     if item.worklist.blinded:
         raise ReadingRefused("This worklist is read without the model, so it has no heatmap.")
     if not WorklistReader.objects.filter(worklist=item.worklist, reader=reader).exists():
@@ -172,12 +239,32 @@ def show_heatmap(*, item: WorklistItem, reader: User) -> None:
     record_exposure(reader, Exposure.Kind.MAP, [item.image_id], run=item.worklist.run.uuid)
 
 
+def reveal(*, item: WorklistItem, reader: User) -> None:
+    """Record that the reader of a study is shown the film's score and heatmap. Raises ReadingRefused as long as the
+    reading without the model has to come first."""
+    worklist = item.worklist
+    require_reader(worklist, reader)
+    if not worklist.design:
+        raise ReadingRefused("This worklist is not a reader study, so it has nothing to reveal.")
+    begun = WorklistReader.objects.filter(worklist=worklist, reader=reader).first()
+    if begun is None:
+        raise ReadingRefused("You have not begun this worklist; open its page first.")
+    begun.worklist = worklist
+    refusal = why_not_revealed(begun=begun, item=item)
+    if refusal:
+        raise ReadingRefused(refusal)
+    with transaction.atomic():
+        HeatmapUse.objects.get_or_create(item=item, reader=reader)
+        for kind in (Exposure.Kind.SCORE, Exposure.Kind.MAP):
+            record_exposure(reader, kind, [item.image_id], run=worklist.run.uuid)
+
+
 # What can follow from a reading --------------------------------------------------------------------------
 
 
 def escalate(*, item: WorklistItem, reader: User, reason: str) -> Escalation:
     """Report a film that needs action outside research to the honest broker. Raises ReadingRefused."""
-    site = require(reader, "read worklists", item.worklist.run.site)
+    site = require_reader(item.worklist, reader)
     words = _sentence(reason, "Write in a few words why the film needs action outside research.")
     with transaction.atomic():
         escalation = Escalation.objects.create(image=item.image, item=item, reader=reader, reason=words)
@@ -225,7 +312,7 @@ def _sentence(text: str, what_to_do: str) -> str:
 def usable_as_reference(readings: Sequence[Reading]) -> set[int]:
     """The primary keys of the readings that may be used as reference labels: made before the reader was shown the
     model's score or map, and without a label within the washout; or confirmed later by an adjudicator who was never
-    shown the model's score or map of that film."""
+    shown the model's score or map of that film. A reading of a study with the model never is."""
     films = {reading.image_id for reading in readings if _was_influenced(reading)}
     adjudications: dict[int, list[Adjudication]] = {}
     for adjudication in Adjudication.objects.filter(image_id__in=films):
@@ -243,7 +330,11 @@ def usable_as_reference(readings: Sequence[Reading]) -> set[int]:
             for adjudication in adjudications.get(reading.image_id, [])
         )
 
-    return {reading.pk for reading in readings if not _was_influenced(reading) or confirmed(reading)}
+    return {
+        reading.pk
+        for reading in readings
+        if reading.stage != Stage.AIDED and (not _was_influenced(reading) or confirmed(reading))
+    }
 
 
 def _was_influenced(reading: Reading) -> bool:

@@ -11,9 +11,9 @@ import numpy as np
 from django.core.exceptions import PermissionDenied
 
 from analysis import statistics
-from analysis.models import Escalation, Reading, Reason, Verdict, Worklist, WorklistItem, WorklistReader
+from analysis.models import Escalation, Reading, Reason, Stage, Verdict, Worklist, WorklistItem, WorklistReader
 from analysis.reading.verdicts import agrees, usable_as_reference, why_no_reference
-from analysis.reading.worklists import begun_by
+from analysis.reading.worklists import begun_by, unread
 from portal.models import User
 from portal.people.access import require
 
@@ -35,9 +35,11 @@ def require_summary(user: User, worklist: Worklist) -> None:
     """Raises PermissionDenied, also while the person still reads this worklist: the summary shows the others' verdicts
     and which films are flagged."""
     require(user, "make worklists", worklist.run.site)
-    if begun_by(worklist, user) is None:
+    begun = begun_by(worklist, user)
+    if begun is None:
         return
-    left = worklist.items.count() - _current(worklist).filter(reader=user).count()
+    begun.worklist = worklist
+    left = len(unread(begun))
     if left:
         raise PermissionDenied(
             f"You have {left} films of this worklist left to read, and the summary shows which are flagged: "
@@ -54,13 +56,23 @@ def readings_of(worklist: Worklist) -> list[Reading]:
     )
 
 
+def counted_readings(worklist: Worklist) -> list[Reading]:
+    """Those of `readings_of` that the summary counts: in a reader study, of the showing that counts, without the
+    model."""
+    return [
+        reading
+        for reading in readings_of(worklist)
+        if reading.stage != Stage.AIDED and reading.item is not None and not reading.item.repeat
+    ]
+
+
 def _current(worklist: Worklist) -> Any:
     return Reading.objects.filter(item__worklist=worklist, replaced_by__isnull=True)
 
 
 def summarise(worklist: Worklist) -> dict[str, Any]:
     """JSON: progress, agreement by reason, estimates with intervals, kappa, times, escalations."""
-    readings = readings_of(worklist)
+    readings = counted_readings(worklist)
     drawn = {kind: worklist.counts[kind] for kind in ("flagged", "unflagged")}
     films = sum(int(of["drawn"]) for of in drawn.values())
     verdicts, left_out = film_verdicts(worklist, readings)

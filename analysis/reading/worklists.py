@@ -16,6 +16,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from analysis import statistics
+from analysis.evaluation.blinding import hidden_films
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.thresholds import (
     KINDS,
@@ -24,7 +25,9 @@ from analysis.evaluation.thresholds import (
     promise_words,
     why_too_few,
 )
-from analysis.models import Reading, Worklist, WorklistItem, WorklistReader
+from analysis.models import Reading, StudyDesign, Worklist, WorklistItem, WorklistReader
+from analysis.reading import reader_studies
+from analysis.reading.assignments import AssignmentRefused, assign, require_reader
 from ml_engine.core.score.conformal import PromisedRate
 from ml_engine.models import Run, RunKind, RunState, Score
 from portal.labels.events import labels_at
@@ -82,7 +85,9 @@ class WorklistThreshold:
 @dataclass(frozen=True, kw_only=True)
 class WorklistRequest:
     """`point` is a key of POINTS and `value` its target, a share. `parts` are parts of the detector's split, empty for
-    all films that the run scored; `most` is the maximum number of films, None for no limit."""
+    all films that the run scored; `most` is the maximum number of films, None for no limit. A `design` makes it a
+    reader study, which is blinded and has one film per patient. `readers` are those to whom it is assigned; empty for
+    every reader of the site."""
 
     run: Run
     name: str
@@ -96,6 +101,9 @@ class WorklistRequest:
     seed: int = 0
     days_to_read: int = 28
     washout_days: int = WASHOUT_DAYS
+    design: str = ""
+    repeat_share: float | None = None  # None: the default of a reader study; a worklist without a design has no repeats
+    readers: Sequence[User] = ()
 
 
 def make_worklist(request: WorklistRequest) -> Worklist:
@@ -104,18 +112,28 @@ def make_worklist(request: WorklistRequest) -> Worklist:
     _check(request)
     point = operating_point(request.run, point=request.point, value=request.value)
     scores, left_out = _scores(request.run, request.parts)
+    generator = np.random.Generator(np.random.PCG64(request.seed))
+    chances: dict[int, float] = {}
+    if request.design:
+        everything = len(scores)
+        scores, chances = reader_studies.one_film_a_patient(scores, generator)
+        if len(scores) < everything:
+            left_out["further films of a patient"] = everything - len(scores)
     flagged = [image for image, score in scores if score >= point.threshold]
     unflagged = [image for image, score in scores if score < point.threshold]
     take_flagged, take_unflagged = _shares(request, len(flagged), len(unflagged), point)
-    generator = np.random.Generator(np.random.PCG64(request.seed))
     drawn = [
         *_draw(flagged, take_flagged, generator, flagged=True),
         *_draw(unflagged, take_unflagged, generator, flagged=False),
     ]
-    counts = {
+    drawn = [(image, flag, probability * chances.get(image, 1.0)) for image, flag, probability in drawn]
+    drawn = [drawn[index] for index in generator.permutation(len(drawn))]
+    repeats = reader_studies.draw_repeats(len(drawn), _repeat_share(request), generator)
+    counts: dict[str, Any] = {
         "flagged": {"films": len(flagged), "drawn": take_flagged},
         "unflagged": {"films": len(unflagged), "drawn": take_unflagged},
         "left_out": left_out,
+        **({"repeats": len(repeats)} if request.design else {}),
     }
     try:
         with transaction.atomic():
@@ -127,21 +145,32 @@ def make_worklist(request: WorklistRequest) -> Worklist:
                 parts=[part for part in Part.values if part in request.parts],
                 unflagged_share=request.unflagged_share,
                 most=request.most,
-                blinded=request.blinded,
+                blinded=request.blinded or bool(request.design),
+                design=request.design,
+                repeat_share=_repeat_share(request),
                 days_to_read=request.days_to_read,
                 washout_days=request.washout_days,
                 seed=request.seed,
                 counts=counts,
                 created_by=request.author,
             )
-            _save_items(worklist, [drawn[index] for index in generator.permutation(len(drawn))])
+            _save_items(worklist, drawn, repeats)
             audit.record(
                 verb="make worklist",
                 site=request.run.site,
                 actor=request.author,
                 target=worklist,
-                after={"operating_point": worklist.operating_point, "seed": worklist.seed, "counts": counts},
+                after={
+                    "operating_point": worklist.operating_point,
+                    "seed": worklist.seed,
+                    "counts": counts,
+                    **({"design": worklist.design} if worklist.design else {}),
+                },
             )
+            if request.readers:
+                assign(worklist=worklist, readers=request.readers, author=request.author)
+    except AssignmentRefused as refusal:
+        raise WorklistRefused(str(refusal)) from refusal
     except IntegrityError as error:
         raise WorklistRefused(
             f"The run {request.run.name!r} has a worklist {request.name.strip()!r} already; choose another name."
@@ -171,6 +200,28 @@ def _check(request: WorklistRequest) -> None:
             raise WorklistRefused(f"The {words} is {days} days; enter a whole number from {least} to {MOST_DAYS}.")
     if not 0 <= request.seed <= _LARGEST_SEED:
         raise WorklistRefused(f"The seed is {request.seed}; enter a whole number from 0 to {_LARGEST_SEED}.")
+    _check_design(request)
+
+
+def _check_design(request: WorklistRequest) -> None:
+    if not request.design:
+        if request.repeat_share:
+            raise WorklistRefused("Only a reader study repeats films; choose a design, or leave the repeats out.")
+        return
+    if request.design not in StudyDesign.values:
+        raise WorklistRefused(f"There is no design {request.design!r}: the designs are {', '.join(StudyDesign)}.")
+    if not 0 <= _repeat_share(request) <= 1:
+        raise WorklistRefused(
+            f"The share of repeated films is {request.repeat_share:g}; enter a number from 0 to 1, such as 0.05."
+        )
+    if request.design == StudyDesign.CROSSOVER and request.washout_days < 1:
+        raise WorklistRefused("A crossover study needs a washout of at least one day between its two sessions.")
+
+
+def _repeat_share(request: WorklistRequest) -> float:
+    if request.repeat_share is None:
+        return reader_studies.REPEAT_SHARE if request.design else 0.0
+    return request.repeat_share
 
 
 def operating_point(run: Run, *, point: str, value: float) -> WorklistThreshold:
@@ -285,13 +336,20 @@ def _draw(
     return [(images[index], flagged, count / len(images)) for index in chosen]
 
 
-def _save_items(worklist: Worklist, drawn: list[tuple[int, bool, float]]) -> None:
+def _save_items(worklist: Worklist, drawn: list[tuple[int, bool, float]], repeats: Sequence[int]) -> None:
+    """`repeats` are indices of the films that are shown a second time."""
+    showings = [(film, 0) for film in drawn] + [(drawn[index], 1) for index in repeats]
     WorklistItem.objects.bulk_create(
         [
             WorklistItem(
-                worklist=worklist, image_id=image, position=position, flagged=flagged, sampling_probability=probability
+                worklist=worklist,
+                image_id=image,
+                repeat=repeat,
+                position=position,
+                flagged=flagged,
+                sampling_probability=probability,
             )
-            for position, (image, flagged, probability) in enumerate(drawn)
+            for position, ((image, flagged, probability), repeat) in enumerate(showings)
         ],
         batch_size=_BATCH,
     )
@@ -299,25 +357,35 @@ def _save_items(worklist: Worklist, drawn: list[tuple[int, bool, float]]) -> Non
 
 def begin(*, worklist: Worklist, reader: User) -> WorklistReader:
     """Begin to read the worklist, or continue after handing it back or after its expiry: from now on, what is said
-    about the unread films of a blinded worklist is withheld from the reader."""
-    require(reader, "read worklists", worklist.run.site)
+    about the unread films of a blinded worklist is withheld from the reader. Raises WorklistRefused."""
+    require_reader(worklist, reader)
     content = f"{worklist.uuid} {worklist.seed} {reader.uuid}".encode()
     seed = int.from_bytes(blake2b(content, digest_size=4).digest()) & _LARGEST_SEED
     with transaction.atomic():
-        WorklistReader.objects.get_or_create(worklist=worklist, reader=reader, defaults={"seed": seed})
+        if worklist.design == StudyDesign.CROSSOVER:  # two who begin at once must not get the same order of sessions
+            Worklist.objects.select_for_update(no_key=True).get(pk=worklist.pk)
+        first = reader_studies.first_stage_of(worklist, seed) if worklist.design == StudyDesign.CROSSOVER else ""
+        WorklistReader.objects.get_or_create(
+            worklist=worklist, reader=reader, defaults={"seed": seed, "first_stage": first}
+        )
         begun = WorklistReader.objects.select_for_update().get(worklist=worklist, reader=reader)
         if is_reading(begun):
             return begun
-        begun.expires_at = timezone.now() + timedelta(days=worklist.days_to_read)
+        begun.worklist = worklist
+        left = unread(begun)
+        if worklist.design:
+            _check_may_be_revealed(worklist, reader, left)
+        days = reader_studies.days_until_expiry(worklist)
+        begun.expires_at = timezone.now() + timedelta(days=days)
         begun.handed_back_at = None
         begun.save(update_fields=["expires_at", "handed_back_at"])
         if worklist.blinded:
             blinding.open_for(
                 person=reader,
-                images=[item.image for item in unread(begun)],
+                images={item.image_id: item.image for item in left}.values(),
                 source=worklist.uuid,
                 words=f"the worklist {worklist.name}",
-                days=worklist.days_to_read,
+                days=days,
             )
         audit.record(
             verb="begin worklist",
@@ -327,6 +395,18 @@ def begin(*, worklist: Worklist, reader: User) -> WorklistReader:
             after={"seed": begun.seed, "expires_at": begun.expires_at.isoformat()},
         )
     return begun
+
+
+def _check_may_be_revealed(worklist: Worklist, reader: User, items: Sequence[WorklistItem]) -> None:
+    """Raises WorklistRefused if the study would show the reader scores that are hidden from them elsewhere."""
+    films = {str(item.image.uuid) for item in items}
+    hidden = {film for part in Part.values for film in hidden_films(reader, worklist.run, part=part)} & films
+    if hidden:
+        which = "The score of 1 film of this study is" if len(hidden) == 1 else f"The scores of {len(hidden)} films are"
+        raise WorklistRefused(
+            f"{which} hidden from you, because you still label the film or read films of the patient blinded "
+            "elsewhere, and this study shows you scores. Do that first, or leave the study to another reader."
+        )
 
 
 def begun_by(worklist: Worklist, reader: User) -> WorklistReader | None:
@@ -358,7 +438,9 @@ def hand_back(*, worklist: Worklist, reader: User) -> int:
 
 
 def unread(begun: WorklistReader) -> list[WorklistItem]:
-    """The items without a reading of this reader."""
+    """The items without a reading of this reader; in a reader study, without one in each of their stages."""
+    if begun.worklist.design:
+        return reader_studies.unread_items(begun)
     read = Reading.objects.filter(item__worklist_id=begun.worklist_id, reader_id=begun.reader_id).values("item_id")
     items = WorklistItem.objects.filter(worklist_id=begun.worklist_id).exclude(pk__in=read)
     return list(items.select_related("image"))

@@ -16,7 +16,7 @@ from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.models import Reading, Worklist
 from analysis.reading import verdicts
 from analysis.reading.verdicts import ReadingRefused, usable_as_reference, why_no_reference
-from analysis.reading.worklist_summary import readings_of, require_summary, summarise
+from analysis.reading.worklist_summary import counted_readings, readings_of, require_summary, summarise
 from analysis.reading.worklists import (
     DEFAULT_SPECIFICITY,
     MOST_DAYS,
@@ -134,7 +134,7 @@ def _disputed(worklist: Worklist, viewer: User) -> list[Reading]:
     withheld = withheld_patients(viewer)
     return [
         reading
-        for reading in readings_of(worklist)
+        for reading in counted_readings(worklist)
         if reading.image.patient_id not in withheld
         and reading.item
         and verdicts.agrees(flagged=reading.item.flagged, verdict=reading.verdict) is False

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from analysis.models import Reading, Worklist, WorklistItem
 from analysis.reading import verdicts
+from analysis.reading.reader_studies import tasks_of
 from analysis.reading.verdicts import NewReading
 from analysis.reading.worklists import WorklistRequest, begin, make_worklist
 from ml_engine.models import Run
@@ -28,6 +30,12 @@ def worklist(scored: Scored, author: User, **changes: Any) -> Worklist:
     return make_worklist(WorklistRequest(run=scored.run, author=author, **fields))
 
 
+def study(scored: Scored, author: User, **changes: Any) -> Worklist:
+    """A reader study of all flagged films and as many others."""
+    fields = {"name": "Study", "design": "sequential", "unflagged_share": 0.5, "repeat_share": 0.1, **changes}
+    return worklist(scored, author, **fields)
+
+
 def reader(name: str = "reader") -> User:
     return factories.user(name, Role.READER)
 
@@ -43,6 +51,24 @@ def new_reading(verdict: str = "normal", **changes: Any) -> NewReading:
 def read(item: WorklistItem, by: User, verdict: str = "normal", **changes: Any) -> Reading:
     begin(worklist=item.worklist, reader=by)
     return verdicts.record(item=item, reader=by, new=new_reading(verdict, **changes))
+
+
+def read_stage(item: WorklistItem, by: User, stage: str, verdict: str = "normal", **changes: Any) -> Reading:
+    """A reading of a reader study; score and heatmap are revealed before that with the model."""
+    begin(worklist=item.worklist, reader=by)
+    fields: dict[str, Any] = {"stage": stage, "rating": 90 if verdict == "abnormal" else 10}
+    if stage == "aided":
+        verdicts.reveal(item=item, reader=by)
+        fields["agreement"] = "agree"
+    return verdicts.record(item=item, reader=by, new=new_reading(verdict, **fields | changes))
+
+
+def read_study(of: Worklist, by: User, verdict_of: Callable[[WorklistItem, str], str]) -> None:
+    """Everything that the reader reads in the current session, in their order; `verdict_of` gets showing and stage."""
+    for task in tasks_of(begin(worklist=of, reader=by)):
+        item = of.items.select_related("image__dataset", "worklist__run__site").get(pk=task.item.pk)
+        for stage in task.stages:
+            read_stage(item, by, stage, verdict_of(item, stage))
 
 
 def items(of: Worklist, *, flagged: bool | None = None) -> list[WorklistItem]:
