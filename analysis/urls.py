@@ -18,6 +18,7 @@ from analysis.views import (
     planning,
     precision,
     proposals,
+    reader_studies,
     reading,
     results,
     split_data,
@@ -82,6 +83,19 @@ urlpatterns = [
     path("reading/<uuid:uuid>/begin/", reading.begin_worklist, name="begin-worklist"),
     path("reading/<uuid:uuid>/hand-back/", reading.hand_back_worklist, name="hand-back-worklist"),
     path("reading/<uuid:uuid>/items/<uuid:item_uuid>/overlay", reading.item_overlay, name="item-overlay"),
+    path(
+        "reading/<uuid:uuid>/items/<uuid:item_uuid>/revealed/overlay",
+        reader_studies.revealed_overlay,
+        name="revealed-overlay",
+    ),
+    path(
+        "reading/<uuid:uuid>/items/<uuid:item_uuid>/revealed/maps", reader_studies.revealed_maps, name="revealed-maps"
+    ),
+    path("reading/<uuid:uuid>/study/", reader_studies.reader_study, name="reader-study"),
+    path("reading/<uuid:uuid>/study/long.csv", reader_studies.study_table, {"layout": "long"}, name="study-long"),
+    path("reading/<uuid:uuid>/study/imrmc.csv", reader_studies.study_table, {"layout": "imrmc"}, name="study-imrmc"),
+    path("reading/<uuid:uuid>/reference/", reader_studies.set_reference, name="study-reference"),
+    path("reading/<uuid:uuid>/assignments/", reader_studies.assign_readers, name="assign-readers"),
     path("reading/<uuid:uuid>/summary/", worklists.summary, name="worklist"),
     path("reading/<uuid:uuid>/readings.csv", worklists.table, name="readings-table"),
     path("reading/<uuid:uuid>/adjudications/", worklists.propose_adjudication, name="propose-adjudication"),

@@ -1,6 +1,16 @@
 from django.urls import path
 
-from analysis.api import bank_studies, dicom, exports, one_run, planning, studies, views, worklists
+from analysis.api import (
+    bank_studies,
+    dicom,
+    exports,
+    one_run,
+    planning,
+    reader_studies,
+    studies,
+    views,
+    worklists,
+)
 
 urlpatterns = [
     path("evaluations/", views.Evaluations.as_view(), name="api-evaluations"),
@@ -47,6 +57,29 @@ urlpatterns = [
     path("worklists/<uuid:uuid>/readings/", worklists.Readings.as_view(), name="api-readings"),
     path("worklists/<uuid:uuid>/summary/", worklists.Summary.as_view(), name="api-worklist-summary"),
     path("worklists/<uuid:uuid>/escalations/", worklists.Escalate.as_view(), name="api-escalate"),
+    path(
+        "worklists/<uuid:uuid>/items/<uuid:item_uuid>/reveal/", reader_studies.Reveal.as_view(), name="api-reveal-item"
+    ),
+    path("worklists/<uuid:uuid>/assignments/", reader_studies.Assignments.as_view(), name="api-assignments"),
+    path(
+        "worklists/<uuid:uuid>/assignments/<str:username>/",
+        reader_studies.OneAssignment.as_view(),
+        name="api-assignment",
+    ),
+    path("worklists/<uuid:uuid>/reference/", reader_studies.Reference.as_view(), name="api-study-reference"),
+    path("worklists/<uuid:uuid>/study/", reader_studies.StudyResults.as_view(), name="api-reader-study"),
+    path(
+        "worklists/<uuid:uuid>/study/long.csv",
+        reader_studies.StudyCsv.as_view(),
+        {"layout": "long"},
+        name="api-study-long",
+    ),
+    path(
+        "worklists/<uuid:uuid>/study/imrmc.csv",
+        reader_studies.StudyCsv.as_view(),
+        {"layout": "imrmc"},
+        name="api-study-imrmc",
+    ),
     path("escalations/", worklists.Escalations.as_view(), name="api-escalations"),
     path("escalations/<uuid:uuid>/answer/", worklists.Answer.as_view(), name="api-escalation-answer"),
 ]

@@ -7,7 +7,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.middleware.csrf import get_token
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
 from rest_framework import generics, serializers, status
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -15,8 +15,21 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from analysis.evaluation.exposures import LABEL, record_shown
-from analysis.models import Escalation, Reading, Reason, Verdict, Worklist, WorklistItem, WorklistReader
+from analysis.models import (
+    Agreement,
+    Escalation,
+    Reading,
+    Reason,
+    Stage,
+    StudyDesign,
+    Verdict,
+    Worklist,
+    WorklistItem,
+    WorklistReader,
+)
 from analysis.reading import verdicts as readings
+from analysis.reading.assignments import AssignmentRefused, readers_named, require_reader, shown_to
+from analysis.reading.reader_studies import ReadingTask, tasks_of, why_session_waits
 from analysis.reading.verdicts import NewReading, ReadingRefused
 from analysis.reading.worklist_summary import readings_of, require_summary, summarise
 from analysis.reading.worklists import (
@@ -46,7 +59,7 @@ class WorklistSerializer(serializers.ModelSerializer[Worklist]):
 
     class Meta:
         model = Worklist
-        fields = ["uuid", "name", "run", "blinded", "created_at", "films"]
+        fields = ["uuid", "name", "run", "blinded", "design", "created_at", "films"]
 
     def get_films(self, worklist: Worklist) -> int:
         return sum(int(worklist.counts[kind]["drawn"]) for kind in ("flagged", "unflagged"))
@@ -64,6 +77,7 @@ class WorklistDetailSerializer(WorklistSerializer):
             "seed",
             "days_to_read",
             "washout_days",
+            "repeat_share",
             "counts",
         ]
 
@@ -79,6 +93,17 @@ class NewWorklistSerializer(serializers.Serializer[Any]):
     seed = serializers.IntegerField(default=0)
     days_to_read = serializers.IntegerField(default=28)
     washout_days = serializers.IntegerField(default=28)
+    design = serializers.ChoiceField(
+        choices=StudyDesign.choices, allow_blank=True, default="", help_text="Makes it a reader study."
+    )
+    repeat_share = serializers.FloatField(
+        required=False, allow_null=True, default=None, help_text="Of a reader study; 0.05 where none is sent."
+    )
+    readers = serializers.ListField(
+        child=serializers.CharField(max_length=150),
+        default=list,
+        help_text="Usernames of those it is assigned to; empty for every reader of the site.",
+    )
 
 
 class BoxSerializer(serializers.Serializer[Any]):
@@ -96,6 +121,15 @@ class NewReadingSerializer(serializers.Serializer[Any]):
         required=False, help_text="The reader; refused if another person has logged in in the same browser since."
     )
     verdict = serializers.ChoiceField(choices=Verdict.choices)
+    stage = serializers.ChoiceField(
+        choices=Stage.choices, allow_blank=True, default="", help_text="Of a reader study, as rating and agreement."
+    )
+    rating = serializers.IntegerField(
+        required=False, allow_null=True, default=None, help_text="Likelihood of abnormality, 0 to 100."
+    )
+    agreement = serializers.ChoiceField(
+        choices=Agreement.choices, allow_blank=True, default="", help_text="With the model, once it is shown."
+    )
     reason = serializers.ChoiceField(choices=Reason.choices, allow_blank=True, default="")
     findings = serializers.ListField(child=serializers.CharField(max_length=100), default=list)
     comment = serializers.CharField(allow_blank=True, default="", max_length=2000)
@@ -110,10 +144,27 @@ class OwnReadingSerializer(serializers.ModelSerializer[Reading]):
         fields = ["uuid", "verdict", "reason", "findings", "comment", "boxes"]
 
 
+class OwnStudyReadingSerializer(OwnReadingSerializer):
+    rating = serializers.IntegerField(source="confidence", read_only=True)
+
+    class Meta(OwnReadingSerializer.Meta):
+        fields = [*OwnReadingSerializer.Meta.fields, "stage", "rating", "agreement"]
+
+
 class ItemSerializer(serializers.Serializer[Any]):
     item = serializers.UUIDField()
     image = serializers.UUIDField()
     reading = OwnReadingSerializer(allow_null=True)
+
+
+class StudyItemSerializer(serializers.Serializer[Any]):
+    item = serializers.UUIDField()
+    image = serializers.UUIDField()
+    stages = serializers.ListField(
+        child=serializers.ChoiceField(choices=Stage.choices),
+        help_text="In which you read it in this session, in order.",
+    )
+    readings = OwnStudyReadingSerializer(many=True)
 
 
 class BegunSerializer(serializers.Serializer[Any]):
@@ -129,6 +180,23 @@ class OwnItemsSerializer(serializers.Serializer[Any]):
     csrf = serializers.CharField(help_text="For requests with a session; not needed with a token.")
 
 
+class OwnStudyItemsSerializer(serializers.Serializer[Any]):
+    items = StudyItemSerializer(many=True)
+    csrf = serializers.CharField(help_text="For requests with a session; not needed with a token.")
+
+
+_OWN_ITEMS = PolymorphicProxySerializer(
+    component_name="ItemsToRead",
+    serializers=[OwnItemsSerializer, OwnStudyItemsSerializer],
+    resource_type_field_name=None,
+)
+_OWN_READING = PolymorphicProxySerializer(
+    component_name="ReadingOfYours",
+    serializers=[OwnReadingSerializer, OwnStudyReadingSerializer],
+    resource_type_field_name=None,
+)
+
+
 class ReadingSerializer(serializers.ModelSerializer[Reading]):
     item = serializers.UUIDField(source="item.uuid", read_only=True)
     image = serializers.UUIDField(source="image.uuid", read_only=True)
@@ -138,6 +206,8 @@ class ReadingSerializer(serializers.ModelSerializer[Reading]):
     reference_note = serializers.SerializerMethodField(
         help_text="Why not, or that it is unverified; blank for neither."
     )
+    repeat = serializers.IntegerField(source="item.repeat", read_only=True)
+    rating = serializers.IntegerField(source="confidence", read_only=True)
 
     class Meta:
         model = Reading
@@ -146,7 +216,11 @@ class ReadingSerializer(serializers.ModelSerializer[Reading]):
             "item",
             "image",
             "reader",
+            "repeat",
+            "stage",
             "verdict",
+            "rating",
+            "agreement",
             "reason",
             "findings",
             "comment",
@@ -222,8 +296,9 @@ class Worklists(generics.ListAPIView[Worklist]):
 
     def get_queryset(self) -> QuerySet[Worklist]:
         user = person(self.request)
-        sites = sites_where(user, "read worklists") | sites_where(user, "make worklists")
-        return _worklists().filter(run__site__in=sites.values("pk"))
+        makes = sites_where(user, "make worklists")
+        sites = sites_where(user, "read worklists") | makes
+        return shown_to(_worklists().filter(run__site__in=sites.values("pk")), user, makes=makes)
 
 
 class OneWorklist(APIView):
@@ -234,7 +309,7 @@ class OneWorklist(APIView):
         if may(user, "make worklists", worklist.run.site):
             require_summary(user, worklist)
             return Response(WorklistDetailSerializer(worklist).data)
-        require(user, "read worklists", worklist.run.site)
+        require_reader(worklist, user)
         return Response(WorklistSerializer(worklist).data)
 
 
@@ -244,9 +319,12 @@ class NewWorklist(APIView):
         run = get_visible(Run.objects.select_related("detector__split", "site"), person(request), uuid)
         serializer = NewWorklistSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
+        values = dict(serializer.validated_data)
+        require(person(request), "make worklists", run.site)
         try:
-            worklist = make_worklist(WorklistRequest(run=run, author=person(request), **serializer.validated_data))
-        except WorklistRefused as refusal:
+            named = readers_named(run.site, values.pop("readers"))
+            worklist = make_worklist(WorklistRequest(run=run, author=person(request), readers=named, **values))
+        except (AssignmentRefused, WorklistRefused) as refusal:
             raise ValidationError({"detail": str(refusal)}) from refusal
         return Response(WorklistDetailSerializer(worklist).data, status=status.HTTP_201_CREATED)
 
@@ -259,7 +337,10 @@ class Begin(APIView):
     def post(self, request: Request, uuid: UUID) -> Response:
         """Begin to read, or continue. While films of a blinded worklist are unread, what is said about them is withheld
         from you."""
-        begun = begin(worklist=_worklist(person(request), uuid), reader=person(request))
+        try:
+            begun = begin(worklist=_worklist(person(request), uuid), reader=person(request))
+        except WorklistRefused as refusal:
+            raise ValidationError({"detail": str(refusal)}) from refusal
         return Response(BegunSerializer({"expires_at": begun.expires_at}).data)
 
 
@@ -277,17 +358,21 @@ class HandBack(APIView):
 
 
 class OwnItems(APIView):
-    """The films in your order, with your own readings; the reading page shows these."""
+    """The films in your order, with your own readings; the reading page shows these. A reader study has the stages of
+    each film as well."""
 
-    @extend_schema(parameters=[OpenApiParameter("reader", OpenApiTypes.UUID)], responses=OwnItemsSerializer)
+    @extend_schema(parameters=[OpenApiParameter("reader", OpenApiTypes.UUID)], responses=_OWN_ITEMS)
     def get(self, request: Request, uuid: UUID) -> Response:
         user = person(request)
         worklist = _worklist(user, uuid)
         _check_is_reader(user, request.query_params.get("reader"))
-        require(user, "read worklists", worklist.run.site)
+        require_reader(worklist, user)
         begun = WorklistReader.objects.filter(worklist=worklist, reader=user).first()
         if begun is None:
             raise ValidationError({"detail": f"You have not begun this worklist; {_TO_BEGIN} first."})
+        if worklist.design:
+            begun.worklist = worklist
+            return Response(_study_items(request, begun))
         own = Reading.objects.filter(item__worklist=worklist, reader=user, replaced_by__isnull=True)
         by_item = {reading.item_id: reading for reading in own}
         items = [
@@ -296,12 +381,35 @@ class OwnItems(APIView):
         return Response(OwnItemsSerializer({"items": items, "csrf": get_token(request._request)}).data)
 
 
+def _study_items(request: Request, begun: WorklistReader) -> Any:
+    """JSON: the showings of this session, each with the readings that are stored."""
+    waits = why_session_waits(begun)
+    if waits:
+        raise ValidationError({"detail": waits})
+    own: dict[int, dict[str, Reading]] = {}
+    for reading in Reading.objects.filter(item__worklist=begun.worklist, reader_id=begun.reader_id).order_by("pk"):
+        assert reading.item_id is not None
+        own.setdefault(reading.item_id, {})[reading.stage] = reading
+
+    def row(task: ReadingTask) -> dict[str, Any]:
+        of_item = own.get(task.item.pk, {})
+        return {
+            "item": task.item.uuid,
+            "image": task.item.image.uuid,
+            "stages": task.stages,
+            "readings": [of_item[stage] for stage in task.stages if stage in of_item],
+        }
+
+    items = [row(task) for task in tasks_of(begun)]
+    return OwnStudyItemsSerializer({"items": items, "csrf": get_token(request._request)}).data
+
+
 class Readings(APIView):
-    @extend_schema(request=NewReadingSerializer, responses={201: OwnReadingSerializer})
+    @extend_schema(request=NewReadingSerializer, responses={201: _OWN_READING})
     def post(self, request: Request, uuid: UUID) -> Response:
-        """Store your reading; it replaces your earlier reading of the same item."""
+        """Store your reading; it replaces your earlier reading of the same item. In a reader study it is locked."""
         worklist = _worklist(person(request), uuid)
-        require(person(request), "read worklists", worklist.run.site)
+        require_reader(worklist, person(request))
         serializer = NewReadingSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         values = dict(serializer.validated_data)
@@ -311,7 +419,8 @@ class Readings(APIView):
             reading = readings.record(item=item, reader=person(request), new=NewReading(**values))
         except ReadingRefused as refusal:
             raise ValidationError({"detail": str(refusal)}) from refusal
-        return Response(OwnReadingSerializer(reading).data, status=status.HTTP_201_CREATED)
+        stored = OwnStudyReadingSerializer(reading) if reading.stage else OwnReadingSerializer(reading)
+        return Response(stored.data, status=status.HTTP_201_CREATED)
 
     @extend_schema(responses=ReadingSerializer(many=True))
     def get(self, request: Request, uuid: UUID) -> Response:
@@ -339,7 +448,7 @@ class Escalate(APIView):
     def post(self, request: Request, uuid: UUID) -> Response:
         """Report a film that needs action outside research to the site's honest broker."""
         worklist = _worklist(person(request), uuid)
-        require(person(request), "read worklists", worklist.run.site)
+        require_reader(worklist, person(request))
         serializer = NewEscalationSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         item = _item(worklist, serializer.validated_data["item"])

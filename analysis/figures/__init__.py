@@ -13,6 +13,7 @@ from analysis.figures.free_response import FrocCurve, froc_figure
 from analysis.figures.histogram import histogram_figure
 from analysis.figures.paper import NOTICE, RANDOM_WEIGHTS, as_json, format_auroc, with_note
 from analysis.figures.precision import PrecisionCurve, precision_figure
+from analysis.figures.reader_study import ReaderMarks, reader_study_figure
 from analysis.figures.roc import KindOfScore, roc_figure
 from analysis.figures.sweep import sweep_figure
 
@@ -25,6 +26,7 @@ __all__ = [
     "FrocCurve",
     "KindOfScore",
     "PrecisionCurve",
+    "ReaderMarks",
     "RunCurve",
     "as_json",
     "axis_figure",
@@ -35,6 +37,7 @@ __all__ = [
     "froc_figure",
     "histogram_figure",
     "precision_figure",
+    "reader_study_figure",
     "roc_figure",
     "scatter_figure",
     "sweep_figure",

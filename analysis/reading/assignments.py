@@ -42,6 +42,15 @@ def possible_readers(site: Site) -> QuerySet[User]:
     return readers.distinct().order_by("username")
 
 
+def readers_named(site: Site, usernames: Sequence[str]) -> list[User]:
+    """The readers of the site with these usernames. Raises AssignmentRefused."""
+    readers = {reader.username: reader for reader in possible_readers(site).filter(username__in=usernames)}
+    missing = sorted(set(usernames) - readers.keys())
+    if missing:
+        raise AssignmentRefused(f"{missing[0]} is no reader at {site.name}; give them the role reader first.")
+    return list(readers.values())
+
+
 def assign(*, worklist: Worklist, readers: Sequence[User], author: User) -> int:
     """Assign the worklist. Returns how many of the readers did not have it yet. Raises AssignmentRefused."""
     site = require(author, "make worklists", worklist.run.site)

@@ -121,6 +121,14 @@ def second_session_from(begun: WorklistReader) -> datetime | None:
     return begun.first_ended_at + timedelta(days=begun.worklist.washout_days)
 
 
+def why_session_waits(begun: WorklistReader) -> str:
+    """Why the reader cannot read a crossover study now, as a sentence: the washout lasts; blank if they can."""
+    opens = second_session_from(begun)
+    return (
+        f"Your second session opens on {opens:%Y-%m-%d}, after the washout." if opens and opens > timezone.now() else ""
+    )
+
+
 def days_until_expiry(worklist: Worklist) -> int:
     """From beginning to expiry: two sessions and the washout between them in a crossover study."""
     if worklist.design == StudyDesign.CROSSOVER:
@@ -166,9 +174,9 @@ def _ways(worklist: Worklist, item: WorklistItem) -> str:
 
 
 def _why_not_this_session(begun: WorklistReader, stage: str) -> str:
-    opens = second_session_from(begun)
-    if opens is not None and opens > timezone.now():
-        return f"Your second session opens on {opens:%Y-%m-%d}, after the washout."
+    waits = why_session_waits(begun)
+    if waits:
+        return waits
     if stage != current_stage(begun):
         now = "without" if current_stage(begun) == Stage.UNAIDED else "with"
         return f"In this session films are read {now} the model."

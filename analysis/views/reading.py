@@ -1,5 +1,6 @@
 """The reader's pages: the worklists, the reading page, the heatmap on request."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,8 +11,10 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from analysis.models import AdjudicationProposal, Escalation, Reading, Reason, Worklist, WorklistItem
+from analysis.models import AdjudicationProposal, Escalation, Reading, Reason, Worklist, WorklistItem, WorklistReader
 from analysis.reading import verdicts
+from analysis.reading.assignments import require_reader, shown_to
+from analysis.reading.reader_studies import ReadingTask, readings_needed, tasks_of, why_session_waits
 from analysis.reading.verdicts import ReadingRefused
 from analysis.reading.worklists import WorklistRefused, begin, begun_by, hand_back, in_order
 from analysis.views import film
@@ -19,7 +22,7 @@ from portal.labels.criteria import current_criteria
 from portal.labels.key_table import Room
 from portal.labels.keys import keys_in
 from portal.models import Image
-from portal.people.access import actions_of, get_visible, require
+from portal.people.access import actions_of, get_visible, require, sites_where
 from portal.people.blinding import omitted, refuse_withheld, withheld_images, without_withheld
 from portal.people.signed_in import SignedInRequest
 
@@ -46,13 +49,24 @@ def worklists(request: SignedInRequest) -> HttpResponse:
     allowed = actions_of(request.user, site)
     if not allowed & _ROOM:
         require(request.user, "read worklists", site)
-    rows = Worklist.objects.filter(run__site=site).select_related("run", "created_by")
+    rows = Worklist.objects.filter(run__site=site).select_related("run", "created_by").prefetch_related("assignments")
+    rows = shown_to(rows, request.user, makes=sites_where(request.user, "make worklists"))
     own = Q(items__readings__reader=request.user, items__readings__replaced_by__isnull=True)
+    lists = list(
+        rows.annotate(
+            films=Count("items", filter=Q(items__repeat=0), distinct=True),
+            repeats=Count("items", filter=Q(items__repeat__gt=0), distinct=True),
+            own=Count("items__readings", filter=own, distinct=True),
+        )
+    )
+    for row in lists:
+        row.needed = readings_needed(row.films, row.repeats) if row.design else row.films
+        assigned = {assignment.reader_id for assignment in row.assignments.all()}
+        row.assigned = len(assigned)
+        row.is_mine = not assigned or request.user.pk in assigned
     context = {
         "room": "reading",
-        "worklists": rows.annotate(
-            films=Count("items", distinct=True), own=Count("items__readings", filter=own, distinct=True)
-        ),
+        "worklists": lists,
         "open_escalations": Escalation.objects.filter(image__dataset__site=site, answer__isnull=True).count()
         if "answer escalations" in allowed
         else None,
@@ -69,24 +83,28 @@ def read(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     those who are not reading the worklist, the page on which they begin."""
     worklist = get_visible(Worklist.objects.select_related("run__site"), request.user, uuid)
     request.hilum_site = worklist.run.site
-    require(request.user, "read worklists", worklist.run.site)
+    require_reader(worklist, request.user)
     begun = begun_by(worklist, request.user)
-    if begun is None:
+    if begun is not None:
+        begun.worklist = worklist
+    waits = why_session_waits(begun) if begun is not None else ""
+    if begun is None or waits:
+        films = worklist.items.filter(repeat=0).count()
         context = {
             "room": "reading",
             "worklist": worklist,
-            "films": worklist.items.count(),
+            "films": films,
             "read": _own(worklist, request).count(),
+            "needed": readings_needed(films, worklist.items.filter(repeat__gt=0).count()),
+            "waits": waits,
         }
         return render(request, "analysis/begin_worklist.html", context)
-    items = in_order(begun)
-    done = set(_own(worklist, request).values_list("item_id", flat=True))
-    first = next((item for item in items if item.pk not in done), items[0])
+    tasks = tasks_of(begun) if worklist.design else [ReadingTask(item, ()) for item in in_order(begun)]
     context = {
         "room": "reading",
         "worklist": worklist,
-        "count": len(items),
-        "first": first.image,
+        "count": len(tasks),
+        "first": _first_unread(tasks, begun).image,
         "reasons": Reason.choices,
         "findings": FINDINGS,
         "criteria": current_criteria(worklist.run.site),
@@ -99,8 +117,18 @@ def read(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 @require_POST
 def begin_worklist(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     worklist = get_visible(Worklist.objects.select_related("run__site"), request.user, uuid)
-    begin(worklist=worklist, reader=request.user)
+    try:
+        begin(worklist=worklist, reader=request.user)
+    except WorklistRefused as refusal:
+        messages.warning(request, str(refusal))
     return redirect("analysis:read", worklist.uuid)
+
+
+def _first_unread(tasks: Sequence[ReadingTask], begun: WorklistReader) -> WorklistItem:
+    own = Reading.objects.filter(item__worklist_id=begun.worklist_id, reader_id=begun.reader_id)
+    read = set(own.values_list("item_id", "stage"))
+    unread = (task.item for task in tasks if any((task.item.pk, stage) not in read for stage in task.stages or ("",)))
+    return next(unread, tasks[0].item)
 
 
 @require_POST
@@ -131,6 +159,15 @@ def _addresses(worklist: Worklist) -> dict[str, str]:
         "facts": reverse("portal:image-facts", args=[nil]),
         "pixels": reverse("portal:image-pixels", args=[nil]),
         **({} if worklist.blinded else {"heatmap": reverse("analysis:item-overlay", args=[worklist.uuid, nil])}),
+        **(_study_addresses(worklist) if worklist.design else {}),
+    }
+
+
+def _study_addresses(worklist: Worklist) -> dict[str, str]:
+    nil = UUID(int=0)
+    return {
+        "reveal": reverse("api-reveal-item", args=[worklist.uuid, nil]),
+        "revealed": reverse("analysis:revealed-overlay", args=[worklist.uuid, nil]),
     }
 
 

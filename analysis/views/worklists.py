@@ -13,8 +13,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from analysis.evaluation.exposures import LABEL, SCORE, record_shown
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
-from analysis.models import Reading, Worklist
+from analysis.models import Reading, StudyDesign, Worklist
 from analysis.reading import verdicts
+from analysis.reading.assignments import possible_readers
+from analysis.reading.reader_studies import REPEAT_SHARE
 from analysis.reading.verdicts import ReadingRefused, usable_as_reference, why_no_reference
 from analysis.reading.worklist_summary import counted_readings, readings_of, require_summary, summarise
 from analysis.reading.worklists import (
@@ -28,6 +30,7 @@ from analysis.reading.worklists import (
     promise_on_calibrate,
 )
 from analysis.report.csv_tables import escape_formula
+from analysis.views.reader_studies import assignment_context
 from ml_engine.models import Run, RunKind, RunState
 from portal.models import Image, Part, Site, User
 from portal.people.access import get_visible, require
@@ -36,7 +39,8 @@ from portal.people.exposure import WASHOUT_DAYS
 from portal.people.signed_in import SignedInRequest
 
 _COLUMNS = [
-    "image", "patient", "reader", "verdict", "reason", "findings", "comment", "boxes", "flagged",
+    "image", "patient", "reader", "repeat", "stage", "verdict", "rating", "agreement", "reason", "findings",
+    "comment", "boxes", "flagged",
     "sampling_probability", "model_shown", "heatmap_shown", "label_shown", "exposure_known",
     "reference", "reference_note", "active_seconds", "total_seconds", "time", "notice",
 ]  # fmt: skip
@@ -68,6 +72,23 @@ class WorklistForm(forms.Form):
         max_value=MOST_DAYS,
         label="Days after which a label is forgotten",
     )
+    design = forms.ChoiceField(
+        required=False, choices=[("", "No: one reading a film"), *StudyDesign.choices], label="Reader study"
+    )
+    repeat_percent = forms.FloatField(
+        required=False,
+        initial=100 * REPEAT_SHARE,
+        min_value=0,
+        max_value=100,
+        label="Films of a study shown twice, %",
+    )
+    readers = forms.ModelMultipleChoiceField(
+        User.objects.none(),
+        required=False,
+        to_field_name="username",
+        widget=forms.CheckboxSelectMultiple,
+        label="Assigned to",
+    )
     seed = forms.IntegerField(initial=0, min_value=0, max_value=2**31 - 1)
 
     def __init__(self, *args: Any, site: Site, **options: Any) -> None:
@@ -75,9 +96,10 @@ class WorklistForm(forms.Form):
         runs = Run.objects.filter(site=site, kind=RunKind.SCORE, state=RunState.DONE, detector__isnull=False)
         self.fields["run"].queryset = runs  # type: ignore[attr-defined]
         self.fields["run"].label_from_instance = lambda run: run.name  # type: ignore[attr-defined]
+        self.fields["readers"].queryset = possible_readers(site)  # type: ignore[attr-defined]
         for name, field in self.fields.items():
-            if name not in ("parts", "blinded"):
-                control = "form-select" if name in ("run", "point") else "form-control"
+            if name not in ("parts", "blinded", "readers"):
+                control = "form-select" if name in ("run", "point", "design") else "form-control"
                 field.widget.attrs["class"] = control + (" is-invalid" if self.errors.get(name) else "")
             elif name == "blinded":
                 field.widget.attrs["class"] = "form-check-input"
@@ -85,6 +107,9 @@ class WorklistForm(forms.Form):
     def request(self, author: Any) -> WorklistRequest:
         values = dict(self.cleaned_data)
         share = values.pop("unflagged_percent") / 100
+        repeats = values.pop("repeat_percent")
+        if values["design"] and repeats is not None:
+            values["repeat_share"] = repeats / 100
         for name in ("days_to_read", "washout_days"):
             if values[name] is None:  # blank: the default of WorklistRequest
                 del values[name]
@@ -124,6 +149,7 @@ def summary(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "summary": summarise(worklist),
         "disputed": _with_notes(disputed),
         "omitted": omitted(withheld_images(request.user).filter(worklist_items__worklist=worklist).count()),
+        **assignment_context(worklist),
     }
     return render(request, "analysis/worklist.html", context)
 
@@ -184,7 +210,8 @@ def _row(reading: Reading, patient: int, usable: bool, notice: str) -> list[Any]
         f"{b['x']:g} {b['y']:g} {b['width']:g} {b['height']:g} {b['finding']}".strip() for b in reading.boxes
     )
     return [
-        reading.image.uuid, patient, reading.reader.username, reading.verdict, reading.reason,
+        reading.image.uuid, patient, reading.reader.username, reading.item.repeat, reading.stage, reading.verdict,
+        "" if reading.confidence is None else reading.confidence, reading.agreement, reading.reason,
         "; ".join(reading.findings), reading.comment, boxes, reading.item.flagged, reading.sampling_probability,
         reading.model_shown, reading.heatmap_shown, reading.label_shown, reading.exposure_known, usable,
         why_no_reference(reading, usable=usable), f"{reading.active_seconds:.1f}", f"{reading.total_seconds:.1f}",

@@ -61,10 +61,12 @@ CHOOSABLE = (  # under the left hand; each person may choose other keys
     Command("comment", "Comment", "c", "Comment, saved with the label or reading", _LABELLING),
 )
 _FIXED = (
-    Command("pick", "Pick", "1 to 9", "The finding, reason or answer with this number", _LABELLING),
+    Command("pick", "Pick", "1 to 9", "The finding, reason or answer with this number; a rating", _LABELLING),
     Command("attribute", "Attribute", "Shift+1 to 5", "The attribute of a normal film with this number", _SCREENING),
     Command("criteria", "What normal means", "0", "Open or close what normal means here", _SCREENING),
     Command("findings", "Findings", "Shift+F", "Write the findings", frozenset({Room.READING})),
+    Command("agree", "Agree", ".", "In a reader study: agree with the model", frozenset({Room.READING})),
+    Command("disagree", "Disagree", ",", "In a reader study: disagree with the model", frozenset({Room.READING})),
     Command("pause", "Pause", "k", "Pause: time is not counted", frozenset({Room.READING})),
     Command("escalate", "Escalate", "u", "Escalate to the honest broker", frozenset({Room.READING})),
     Command(

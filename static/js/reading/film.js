@@ -44,6 +44,10 @@ export function createFilm(host, addresses, { onShown, onHeatmap }) {
     prefetch(items) {
       host.hilumViewer.prefetch(items.map(({ image }) => urlsOf(image)));
     },
+    // The heatmap of this film, which the page may show from now on.
+    offerHeatmap(url) {
+      heatmapUrl = url;
+    },
     toggleHeatmap() {
       if (!heatmapUrl || !isReady) return;
       const viewer = host.hilumViewer;

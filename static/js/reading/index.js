@@ -6,6 +6,7 @@ import { createDialogs } from "./dialogs.js";
 import { createFilm } from "./film.js";
 import { keyOf } from "../labelling/keys.js";
 import { createSender, createStore, newUuid, request } from "./sending.js";
+import { createStudy } from "./study.js";
 
 const root = document.getElementById("reading");
 const addresses = JSON.parse(document.getElementById("addresses").textContent);
@@ -16,7 +17,7 @@ const store = createStore(`hilum-reading:${root.dataset.reader}:${root.dataset.w
 const clock = createClock();
 const BREAK_AFTER_S = 40 * 60;
 
-let items = []; // {item, image, reading}, in this reader's order
+let items = []; // {item, image, reading}, in this reader's order; in a reader study {item, image, stages, readings, done}
 let at = -1; // the film on screen
 let chosen = { verdict: "", reason: "" };
 let sessionSeconds = 0; // active, since the page was opened
@@ -29,10 +30,24 @@ const sender = createSender({
   store,
   url: addresses.readings,
   refresh: async () => (await ownItems()).csrf,
-  onKept: () => (showTrouble(""), showKept()),
+  onKept: (reading) => (showTrouble(""), showKept(), study?.onKept(reading)),
   onRefused: (reading, words) => reopen(reading, words),
   onTrouble: (words, count) => (showTrouble(troubleWords(words, count)), showKept()),
 });
+const study = root.dataset.design
+  ? createStudy({
+      root,
+      addresses,
+      film,
+      clock,
+      store,
+      save,
+      showTrouble,
+      post: (url, body) => sender.post(url, body),
+      onChange: () => keepDraft(),
+      onDisagree: () => showChosen(),
+    })
+  : null;
 const dialogs = createDialogs({
   onPause: () => clock.pause(),
   onResume: () => clock.resume(),
@@ -44,8 +59,10 @@ const ownItems = () => request(`${addresses.items}?reader=${root.dataset.reader}
 
 // Which film
 
+const isRead = (entry) => (study ? study.due(entry) === null : Boolean(entry.reading));
+
 function firstUnread() {
-  const index = items.findIndex(({ reading }) => !reading);
+  const index = items.findIndex((entry) => !isRead(entry));
   return index === -1 ? items.length : index;
 }
 
@@ -55,17 +72,23 @@ function goTo(index) {
   part("finished").hidden = !isOver;
   part("question").hidden = isOver;
   for (const id of ["heatmap", "escalate", "pause"]) if (part(id)) part(id).disabled = isOver;
-  part("back").disabled = at === 0;
+  if (part("back")) part("back").disabled = at === 0;
   showProgress();
   if (isOver) return clock.pause();
   const entry = items[at];
-  const draft = store.draftOf(entry.item);
-  fill(draft ?? entry.reading ?? {});
-  clock.start(draft ?? {});
   const shown = film.show(entry, `Film ${at + 1} of ${items.length}`);
-  film.setBoxes((draft ?? entry.reading)?.boxes ?? []);
+  showEntry(entry);
   showWhetherReady();
-  Promise.resolve(shown).then(() => film.prefetch(items.slice(at + 1).filter(({ reading }) => !reading).slice(0, 2)));
+  Promise.resolve(shown).then(() => film.prefetch(items.slice(at + 1).filter((next) => !isRead(next)).slice(0, 2)));
+}
+
+function showEntry(entry) {
+  const draft = store.draftOf(entry.item);
+  const start = study ? study.startOf(entry, draft) : (draft ?? entry.reading ?? {});
+  fill(start);
+  film.setBoxes(start.boxes ?? []);
+  clock.start(start === draft ? draft : {});
+  study?.enter(entry, start);
 }
 
 // The reading
@@ -82,6 +105,7 @@ function content() {
     ...chosen,
     findings: part("findings").value.split(",").map((finding) => finding.trim()).filter(Boolean),
     comment: part("comment").value.trim(),
+    ...study?.content(),
     boxes: film.boxes.map(({ x, y, width, height, finding }) => ({ x, y, width, height, finding: finding ?? "" })),
   };
 }
@@ -106,15 +130,16 @@ function giveReason(reason) {
 
 function save() {
   if (at >= items.length || !film.isReady) return;
-  if (!chosen.verdict) return showTrouble("Choose first whether the film is normal, abnormal or unsure.");
-  if (chosen.verdict === "abnormal" && !chosen.reason) return showTrouble("An abnormal film needs a reason: press 1 to 8.");
+  const words = study ? study.whyNotSaved(chosen) : whyNotSaved();
+  if (words) return showTrouble(words);
   const entry = items[at];
   const entered = content();
-  if (!entry.reading || !isSame(entered, entry.reading)) {
+  if (study || !entry.reading || !isSame(entered, entry.reading)) {
     const { activeSeconds, totalSeconds } = clock.read();
     const times = { active_seconds: activeSeconds, total_seconds: totalSeconds };
     const reading = { uuid: newUuid(), reader: root.dataset.reader, item: entry.item, ...entered, ...times };
-    entry.reading = reading;
+    if (study) study.keep(entry, reading);
+    else entry.reading = reading;
     sessionSeconds += activeSeconds;
     showTrouble(sessionSeconds > BREAK_AFTER_S ? "You have read for more than 40 minutes: a short break keeps readings steady." : "");
     if (sessionSeconds > BREAK_AFTER_S) sessionSeconds = 0;
@@ -122,7 +147,13 @@ function save() {
   }
   store.setDraft(entry.item, null);
   showKept();
-  goTo(firstUnread());
+  if (study?.due(entry)) showEntry(entry);
+  else goTo(firstUnread());
+}
+
+function whyNotSaved() {
+  if (!chosen.verdict) return "Choose first whether the film is normal, abnormal or unsure.";
+  return chosen.verdict === "abnormal" && !chosen.reason ? "An abnormal film needs a reason: press 1 to 8." : "";
 }
 
 function isSame(entered, reading) {
@@ -132,14 +163,20 @@ function isSame(entered, reading) {
 }
 
 // The server will never accept this reading: its film is shown again, with the reading as a draft.
-function reopen({ item, ...draft }, words) {
+async function reopen({ item, ...draft }, words) {
   const index = items.findIndex((entry) => entry.item === item);
   if (index === -1) return;
-  items[index].reading = null;
   keepDraft();
+  if (study) await loadStudy(); // another tab may have stored this stage
+  else items[index].reading = null;
   store.setDraft(item, draft);
-  goTo(index);
+  goTo(study ? firstUnread() : index);
   showTrouble(`Film ${index + 1} was not saved. ${words}`);
+}
+
+async function loadStudy() {
+  items = (await ownItems()).items;
+  study.open(items, store.queue);
 }
 
 async function escalate(reason) {
@@ -169,7 +206,7 @@ function showKept() {
 }
 
 function showProgress() {
-  const read = items.filter(({ reading }) => reading).length;
+  const read = items.filter(isRead).length;
   part("progress").value = read;
   part("place").textContent = at < items.length ? `Film ${at + 1} of ${items.length}` : `${read} of ${items.length} read`;
 }
@@ -180,8 +217,10 @@ function showChosen() {
     button.setAttribute("aria-pressed", String(button.dataset.reason === chosen.reason));
     button.disabled = chosen.verdict === "normal" && button.dataset.reason === "true finding";
   }
-  part("save-words").textContent = chosen.reason ? "Save as it is" : "Nothing to note";
-  part("save").disabled = chosen.verdict === "abnormal" && !chosen.reason;
+  if (!study) {
+    part("save-words").textContent = chosen.reason ? "Save as it is" : "Nothing to note";
+    part("save").disabled = chosen.verdict === "abnormal" && !chosen.reason;
+  }
   part("reasons").disabled = !chosen.verdict;
 }
 
@@ -189,6 +228,7 @@ function showWhetherReady() {
   root.dataset.state = film.isReady ? "ready" : "loading";
   root.dataset.film = String(at);
   for (const button of verdictButtons) button.disabled = !film.isReady;
+  study?.onShown();
 }
 
 // These keys are handled before the viewer's; a key that is handled here does not reach the viewer.
@@ -207,7 +247,7 @@ const COMMANDS = {
 };
 
 function goBack() {
-  if (at <= 0) return;
+  if (at <= 0 || study) return; // readings of a study are locked
   keepDraft();
   goTo(at - 1);
 }
@@ -223,6 +263,7 @@ function onKey(event) {
   if (isInField && !(event.key === "Enter" && event.target.id === "findings")) return;
   const key = keyOf(event);
   if (key === "Enter" && event.target.closest("button, a, summary, [role=button]")) return;
+  if (at < items.length && study?.onKey(key.toLowerCase(), event.repeat)) return event.preventDefault();
   const reason = reasonButtons[Number(key) - 1];
   const command = root.querySelector(`[data-command][data-key="${CSS.escape(key)}"]`)?.dataset.command;
   const answer = reason ? () => giveReason(reason.dataset.reason) : COMMANDS[command];
@@ -247,20 +288,21 @@ async function start() {
   }
   sender.setCsrf(own.csrf);
   items = own.items;
-  for (const reading of store.queue) {
+  study?.open(items, store.queue);
+  for (const reading of study ? [] : store.queue) {
     const entry = items.find(({ item }) => item === reading.item);
     if (entry) entry.reading = reading;
   }
   const drafted = items.findIndex(({ item }) => item === store.lastDrafted);
   film.editBoxes([...part("finding-words").options].map(({ value }) => value), keepDraft);
-  goTo(drafted === -1 ? firstUnread() : drafted);
+  goTo(drafted === -1 || study ? firstUnread() : drafted);
   sender.flush();
 }
 
 for (const button of verdictButtons) button.addEventListener("click", () => choose(button.dataset.verdict));
 for (const button of reasonButtons) button.addEventListener("click", () => giveReason(button.dataset.reason));
-part("save").addEventListener("click", save);
-part("back").addEventListener("click", goBack);
+part("save")?.addEventListener("click", save);
+part("back")?.addEventListener("click", goBack);
 part("pause").addEventListener("click", () => dialogs.pause());
 part("escalate").addEventListener("click", () => dialogs.escalate());
 part("heatmap")?.addEventListener("click", () => film.toggleHeatmap());

@@ -77,13 +77,13 @@ export function createSender({ store, url, refresh, onKept, onRefused, onTrouble
   let csrf = "";
 
   // A 403 means a stale token after a log-in elsewhere, or the end of the session: fetching a new token shows which.
-  async function send(reading) {
+  async function post(to, body) {
     try {
-      return await request(url, { method: "POST", body: reading, csrf });
+      return await request(to, { method: "POST", body, csrf });
     } catch (error) {
       if (!error.isForbidden) throw error;
       csrf = await refresh();
-      return request(url, { method: "POST", body: reading, csrf });
+      return request(to, { method: "POST", body, csrf });
     }
   }
 
@@ -95,7 +95,7 @@ export function createSender({ store, url, refresh, onKept, onRefused, onTrouble
       while (store.queue.length) {
         const [reading] = store.queue;
         try {
-          await send(reading);
+          await post(url, reading);
         } catch (error) {
           if (!(error instanceof Refusal)) throw error;
           drop(reading);
@@ -121,6 +121,7 @@ export function createSender({ store, url, refresh, onKept, onRefused, onTrouble
   return {
     setCsrf: (token) => (csrf = token),
     flush,
+    post,
     add(reading) {
       store.setQueue([...store.queue, reading]);
       flush();
