@@ -184,6 +184,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
+    "ENUM_NAME_OVERRIDES": {"StageEnum": "analysis.models.Stage"},  # of one field and of a list
 }
 
 # Background tasks ----------------------------------------------------------------------------------

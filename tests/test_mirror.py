@@ -153,6 +153,7 @@ ELSEWHERE = {
     "analysis/api/errors.py": "tests/analysis/studies/test_bank.py, tests/analysis/views/test_studies.py",
     "analysis/api/studies.py": "tests/analysis/views/test_studies.py",
     "analysis/api/views.py": "tests/analysis/views/test_results.py, tests/analysis/evaluation/test_operating_points.py",
+    "analysis/api/reader_studies.py": "tests/analysis/views/test_reader_studies.py",
     "analysis/api/worklists.py": "tests/analysis/views/test_reading.py",
     "analysis/views/aligned.py": "tests/analysis/sections/test_alignment_quality.py",
     "analysis/views/query_parameters.py": "page parameters: tests/analysis/evaluation/test_operating_points.py",

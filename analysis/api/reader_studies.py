@@ -65,7 +65,7 @@ class AssignmentsSerializer(serializers.Serializer[Any]):
 
 
 class NewReferenceSerializer(serializers.Serializer[Any]):
-    source = serializers.ChoiceField(choices=ReferenceSource.choices)
+    source = serializers.ChoiceField(choices=ReferenceSource.choices)  # type: ignore[assignment]
     statement = serializers.CharField(max_length=500, help_text="Who labelled the films, and from what.")
     label_cutoff = serializers.DateTimeField(required=False, help_text="Now, unless sent.")
 

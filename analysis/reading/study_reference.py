@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from analysis.evaluation.looks import CannotEvaluate, look
 from analysis.models import Reading, ReferenceSource, StudyReference, Worklist, WorklistReader
-from portal.labels.events import resolve
+from portal.labels.resolving import resolve
 from portal.models import CurrentLabel, Exposure, LabelEvent, LabelSource, LabelValue, Part, SplitImage, User
 from portal.people import audit
 from portal.people.access import require

@@ -50,14 +50,14 @@ class StudyData:
         """The films with a label."""
         kept = np.isfinite(self.labels)
         return StudyData(
-            self.readers,
-            [image for image, keep in zip(self.images, kept, strict=True) if keep],
-            self.patients[kept],
-            self.labels[kept].astype(int),
-            self.ratings[kept],
-            self.ranks[kept],
-            self.flagged[kept],
-            self.scores[kept],
+            readers=self.readers,
+            images=[image for image, keep in zip(self.images, kept, strict=True) if keep],
+            patients=self.patients[kept],
+            labels=self.labels[kept].astype(int),
+            ratings=self.ratings[kept],
+            ranks=self.ranks[kept],
+            flagged=self.flagged[kept],
+            scores=self.scores[kept],
         )
 
 

@@ -34,7 +34,8 @@ from analysis.reading.study_reference import (
 from analysis.reading.study_results import StudyData, name_of, require_study, study_data, study_results
 from analysis.reading.worklist_summary import require_summary
 from analysis.report.study_tables import Layout, study_csv
-from analysis.views.film import maps_response, overlay_of, weight_lock
+from analysis.views.film import maps_response, overlay_of
+from analysis.views.query_parameters import theme_of
 from ml_engine.models import Score
 from portal.models import Exposure, Image, Part, User
 from portal.people.access import get_visible
@@ -55,8 +56,8 @@ def revealed_overlay(request: SignedInRequest, uuid: UUID, item_uuid: UUID) -> J
             drawn = overlay_of(folder, score.row, maps_url=reverse("analysis:revealed-maps", args=[uuid, item_uuid]))
     except CannotEvaluate as error:
         return JsonResponse({"error": str(error)}, status=410)
-    # The weight stays at the run's for every reader: another one would be another model.
-    return JsonResponse(drawn | weight_lock(Part.TEST) | {"random_weights": score.run.random_weights})
+    lock = {"weight_locked": True, "weight_locked_reason": "In a reader study the weight stays at the run's."}
+    return JsonResponse(drawn | lock | {"random_weights": score.run.random_weights})
 
 
 @require_GET
@@ -102,7 +103,7 @@ def reader_study(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     reference = current_reference(worklist)
     if results["with_reference"] is not None and reference is not None:
         data = study_data(worklist, reference_labels(reference)[0]).labelled()
-        context["figure"] = _figure(worklist, data, theme=request.user.theme, test=bool(context["test"]))
+        context["figure"] = _figure(worklist, data, theme=theme_of(request.user), test=bool(context["test"]))
     return render(request, "analysis/reader_study.html", context)
 
 

@@ -52,7 +52,7 @@ def worklists(request: SignedInRequest) -> HttpResponse:
     rows = Worklist.objects.filter(run__site=site).select_related("run", "created_by").prefetch_related("assignments")
     rows = shown_to(rows, request.user, makes=sites_where(request.user, "make worklists"))
     own = Q(items__readings__reader=request.user, items__readings__replaced_by__isnull=True)
-    lists = list(
+    lists: list[Any] = list(
         rows.annotate(
             films=Count("items", filter=Q(items__repeat=0), distinct=True),
             repeats=Count("items", filter=Q(items__repeat__gt=0), distinct=True),

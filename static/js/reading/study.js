@@ -133,6 +133,7 @@ export function createStudy({ root, addresses, film, clock, store, post, onChang
   }
 
   function whyNotSaved(chosen) {
+    typed = ""; // the next digit begins a new rating
     if (stage === "aided" && !isRevealed) return WAITING;
     if (!chosen.verdict) return "Choose first whether the film is normal, abnormal or unsure.";
     if (rating === null) return "Rate the likelihood that the film is abnormal, from 0 to 100: type it.";
