@@ -144,7 +144,12 @@ class Image(Addressed):
         ]
 
     def __str__(self) -> str:
-        return self.original_name or f"film {str(self.uuid)[:8]}"
+        return self.original_name or self.neutral_name
+
+    @property
+    def neutral_name(self) -> str:
+        """A name that says nothing about what is on the film."""
+        return f"film {str(self.uuid)[:8]}"
 
 
 class LabelValue(models.TextChoices):

@@ -1,16 +1,24 @@
-"""The pictures of a fitted alignment. They show films, so the same access rules and cache headers apply."""
+"""The pictures of a fitted alignment. They show films beside what the alignment did to them, so that they are refused
+to those who have yet to read the film blinded, and never cached."""
 
-from collections.abc import Sequence
 from uuid import UUID
 
+from django.core.exceptions import PermissionDenied
 from django.http import FileResponse, Http404
 from django.views.decorators.http import require_GET
 
 from ml_engine.core.json_objects import IncompleteJson
+from ml_engine.engine import manifest
+from ml_engine.engine.manifest import InvalidManifest
+from ml_engine.engine.reports import AlignmentReport, PicturePair
 from ml_engine.models import AlignmentModel, Run
 from ml_engine.runs import paths
+from portal.models import User
 from portal.people.access import get_visible
+from portal.people.blinding import withheld_images
 from portal.people.signed_in import SignedInRequest
+
+OF_ALL_FILMS = ("mean", "variance")  # names of pairs
 
 
 @require_GET
@@ -19,15 +27,33 @@ def picture(request: SignedInRequest, uuid: UUID, name: str) -> FileResponse:
     run = get_visible(Run.objects.select_related("alignment_made"), request.user, uuid)
     alignment = getattr(run, "alignment_made", None)
     path = paths.picture_path(run.uuid, name)
-    if alignment is None or name not in _pictures(alignment) or not path.is_file():
+    report = _report(alignment) if alignment else None
+    if report is None or name not in report.pictures or not path.is_file():
         raise Http404("This run has no such picture.")
-    response = FileResponse(path.open("rb"), content_type="image/png")
-    response.headers["Cache-Control"] = "private, max-age=31536000, immutable"  # a shared cache must not store a film
-    return response
+    if any(name in (pair.before, pair.after) for pair in withheld_pairs(request.user, run, report)):
+        raise PermissionDenied(
+            "The picture shows a film that you have yet to read blinded, or one of the same patient. Read it first, or "
+            "hand back what is left of the list."
+        )
+    return FileResponse(path.open("rb"), content_type="image/png")
 
 
-def _pictures(alignment: AlignmentModel) -> Sequence[str]:
+def _report(alignment: AlignmentModel) -> AlignmentReport | None:
     try:
-        return alignment.fit_report.pictures
+        return alignment.fit_report
     except IncompleteJson:  # the run's page explains the missing file
-        return ()
+        return None
+
+
+def withheld_pairs(user: User, run: Run, report: AlignmentReport) -> list[PicturePair]:
+    """The pairs of pictures of films that the person has yet to read blinded. All pairs of single films if the run's
+    list of films is gone."""
+    withheld = {str(uuid) for uuid in withheld_images(user).values_list("uuid", flat=True)}
+    of_films = [pair for pair in report.pairs if pair.name not in OF_ALL_FILMS]
+    if not withheld or not of_films:
+        return []
+    try:
+        rows = manifest.read(paths.run_folder(run.uuid) / "images.csv")
+    except InvalidManifest:
+        return of_films
+    return [pair for pair in of_films if pair.row is None or rows[pair.row].image in withheld]

@@ -21,8 +21,11 @@ from ml_engine.runs import lifecycle, paths
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import changes_from_preset
 from ml_engine.runs.suspect_normals import NoSuspects, queue_least_normal
-from portal.models import Image, Part, Site, Split, User
+from ml_engine.views.pictures import OF_ALL_FILMS, withheld_pairs
+from portal.models import Exposure, Image, Part, Site, Split, User
 from portal.people.access import get_visible, may, may_see_scores, require
+from portal.people.blinding import left_out, withheld_patients
+from portal.people.exposure import record_exposure
 from portal.people.signed_in import SignedInRequest
 from portal.sets.screening_queues import InvalidQueue
 
@@ -107,10 +110,13 @@ def _reports(user: User, run: Run) -> dict[str, Any]:
     try:
         if alignment is not None:
             report = alignment.fit_report
-            return {"alignment": report.measures, "pairs": [(pair, _pair_title(pair.name)) for pair in report.pairs]}
+            withheld = withheld_pairs(user, run, report)
+            shown = [(pair, _pair_title(pair.name)) for pair in report.pairs if pair not in withheld]
+            return {"alignment": report.measures, "pairs": shown, "left_out": left_out(user)}
         if detector is not None:
             summary = detector.fit_report
-            return {"detector": summary, "suspects": _suspects(user, run, summary.suspects)}
+            suspects = _suspects(user, run, summary.suspects)
+            return {"detector": summary, "suspects": suspects, "hidden_suspects": bool(withheld_patients(user))}
     except IncompleteJson as problem:
         return {"incomplete": str(problem)}
     return {}
@@ -118,7 +124,10 @@ def _reports(user: User, run: Run) -> dict[str, Any]:
 
 def _suspects(user: User, run: Run, suspects: Sequence[SuspectFilm]) -> list[dict[str, Any]]:
     """The fit films of a detector with the highest cross-fitted scores, highest first: those that still exist and whose
-    scores the user may see."""
+    scores the user may see. None while the user reads films blinded: the list has a fixed length, so that a film that
+    is left out of it would be known to be among the least normal."""
+    if withheld_patients(user):
+        return []
     films = Image.objects.filter(
         dataset__site=run.site, uuid__in=[suspect.image for suspect in suspects if suspect.image]
     )
@@ -128,11 +137,12 @@ def _suspects(user: User, run: Run, suspects: Sequence[SuspectFilm]) -> list[dic
         film = by_uuid.get(suspect.image)
         if film is not None and may_see_scores(user, film, Part.FIT):
             rows.append({"film": film, "fused": suspect.fused, "p_value": suspect.p_value})
+    record_exposure(user, Exposure.Kind.SCORE, [row["film"].pk for row in rows], run=run.uuid)
     return rows
 
 
 def _pair_title(name: str) -> str:
-    if name in ("mean", "variance"):
+    if name in OF_ALL_FILMS:
         return {"mean": "The mean film", "variance": "The variance over films"}[name]
     kind, number = name.split("-")
     return {"worst": "Poorest fit", "middle": "Middling fit"}[kind] + f" {number}"

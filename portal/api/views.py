@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from portal.api.pagination import ByPosition, Onward
+from portal.api.pagination import ByPosition, OnwardFilms, PagesOfFilms
 from portal.api.serializers import (
     CohortImageSerializer,
     CohortSerializer,
@@ -26,12 +26,24 @@ from portal.api.serializers import (
 )
 from portal.labels.events import InvalidLabel, LabelChange, label_as_seen
 from portal.labels.losses import losses_of, words_of
-from portal.models import Cohort, CohortImage, Dataset, Image, NormalCriteria, QueueImage, ScreeningQueue, Split
+from portal.models import (
+    Cohort,
+    CohortImage,
+    Dataset,
+    Exposure,
+    Image,
+    NormalCriteria,
+    QueueImage,
+    ScreeningQueue,
+    Split,
+)
+from portal.people import blinding
 from portal.people.access import get_visible, visible
+from portal.people.exposure import record_exposure
 from portal.people.signed_in import person
-from portal.sets.cohorts import InvalidCohort, diff
-from portal.sets.film_filters import Filters, events_of
-from portal.sets.screening_queues import films_of
+from portal.sets.cohorts import InvalidCohort, diff, leave_out
+from portal.sets.film_filters import Filters, events_of, labelled
+from portal.sets.screening_queues import films_of, numbering, numberings
 
 
 class Datasets(generics.ListAPIView[Dataset]):
@@ -47,12 +59,22 @@ class Images(generics.ListAPIView[Image]):
     version, older or none), split and part."""
 
     serializer_class = ImageSerializer
+    pagination_class = PagesOfFilms
     queryset = Image.objects.none()
 
     def get_queryset(self) -> QuerySet[Image]:
         dataset = get_visible(Dataset.objects.all(), person(self.request), self.kwargs["uuid"])
         filters = Filters.from_query(self.request.query_params, Split.objects.filter(datasets=dataset))
-        return filters.apply(dataset.images.all()).select_related("current_label__criteria", "patient").order_by("pk")
+        films = filters.apply(blinding.without_withheld(dataset.images.all(), person(self.request)))
+        return films.select_related("current_label__criteria", "patient").order_by("pk")
+
+    def omitted(self) -> str:
+        return blinding.omitted_among(Image.objects.filter(dataset__uuid=self.kwargs["uuid"]), person(self.request))
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        films = super().paginate_queryset(queryset)
+        record_exposure(person(self.request), Exposure.Kind.LABEL, labelled(films or []))
+        return films
 
 
 class Splits(generics.ListAPIView[Split]):
@@ -70,25 +92,41 @@ class Cohorts(generics.ListAPIView[Cohort]):
     def get_queryset(self) -> QuerySet[Cohort]:
         return visible(Cohort.objects.all(), person(self.request))
 
+    def paginate_queryset(self, queryset: Any) -> Any:
+        cohorts = super().paginate_queryset(queryset)
+        leave_out(cohorts or [], blinding.withheld_patients(person(self.request)))
+        return cohorts
+
 
 class OneCohort(generics.RetrieveAPIView[Cohort]):
     serializer_class = CohortSerializer
     queryset = Cohort.objects.none()
 
     def get_object(self) -> Cohort:
-        return get_visible(Cohort.objects.all(), person(self.request), self.kwargs["uuid"])
+        cohort = get_visible(Cohort.objects.all(), person(self.request), self.kwargs["uuid"])
+        leave_out([cohort], blinding.withheld_patients(person(self.request)))
+        return cohort
 
 
 class CohortImages(generics.ListAPIView[CohortImage]):
     """The films of a cohort, with the label that each had when it was frozen."""
 
     serializer_class = CohortImageSerializer
-    pagination_class = Onward
+    pagination_class = OnwardFilms
     queryset = CohortImage.objects.none()
 
     def get_queryset(self) -> QuerySet[CohortImage]:
         cohort = get_visible(Cohort.objects.all(), person(self.request), self.kwargs["uuid"])
-        return cohort.members.select_related("image")
+        return blinding.without_withheld(cohort.members.select_related("image"), person(self.request), film="image")
+
+    def omitted(self) -> str:
+        return blinding.left_out(person(self.request))
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        members = super().paginate_queryset(queryset)
+        with_label = [member.image_id for member in members or [] if member.label]
+        record_exposure(person(self.request), Exposure.Kind.LABEL, with_label)
+        return members
 
 
 class CohortDifference(APIView):
@@ -99,10 +137,12 @@ class CohortDifference(APIView):
         cohorts = visible(Cohort.objects.all(), person(request))
         cohort = get_visible(cohorts, person(request), uuid)
         earlier = get_visible(cohorts, person(request), request.query_params.get("earlier", ""))
+        withheld = set(blinding.withheld_images(person(request)).values_list("pk", flat=True))
         try:
-            difference = diff(cohort, earlier)
+            difference = diff(cohort, earlier).without(withheld)
         except InvalidCohort as error:
             raise ValidationError({"detail": str(error)}) from error
+        record_exposure(person(request), Exposure.Kind.LABEL, [change.image_id for change in difference.relabelled])
         ids = [*difference.added, *difference.removed, *(change.image_id for change in difference.relabelled)]
         uuids = _uuids(ids)
         return Response(
@@ -115,6 +155,7 @@ class CohortDifference(APIView):
                     {"image": uuids[change.image_id], "before": change.before, "after": change.after}
                     for change in difference.relabelled
                 ],
+                "omitted": blinding.left_out(person(request)),
             }
         )
 
@@ -133,16 +174,40 @@ class Queues(generics.ListAPIView[ScreeningQueue]):
     def get_queryset(self) -> QuerySet[ScreeningQueue]:
         return visible(ScreeningQueue.objects.all(), person(self.request))
 
+    def paginate_queryset(self, queryset: Any) -> Any:
+        queues = super().paginate_queryset(queryset)
+        numbers = numberings(queues or [], person(self.request))
+        for queue in queues or []:
+            queue.films = numbers[queue.pk].total
+        return queues
+
 
 class QueueImages(generics.ListAPIView[QueueImage]):
-    """The films of a queue in its order, without films that may not be shown in an order by score."""
+    """The films of a queue in its order, without films that may not be shown in an order by score or that you have yet
+    to read blinded; the positions are numbered without the latter."""
 
     serializer_class = QueueImageSerializer
     pagination_class = ByPosition
     queryset = QueueImage.objects.none()
 
     def get_queryset(self) -> QuerySet[QueueImage]:
-        return films_of(get_visible(ScreeningQueue.objects.all(), person(self.request), self.kwargs["uuid"]))
+        return films_of(self._queue(), person(self.request))
+
+    def _queue(self) -> ScreeningQueue:
+        return get_visible(ScreeningQueue.objects.all(), person(self.request), self.kwargs["uuid"])
+
+    def omitted(self) -> str:
+        return blinding.left_out(person(self.request))
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        members = super().paginate_queryset(queryset)
+        queue = self._queue()
+        if queue.order == ScreeningQueue.Order.SCORE:
+            record_exposure(person(self.request), Exposure.Kind.SCORE, [member.image_id for member in members or []])
+        numbers = numbering(queue, person(self.request))
+        for member in members or []:
+            member.position = numbers.number_at(member.position)
+        return members
 
 
 class CriteriaVersions(generics.ListAPIView[NormalCriteria]):
@@ -159,7 +224,8 @@ class LabelFilms(APIView):
     @extend_schema(request=LabelRequest, responses={201: dict, 409: dict})
     def post(self, request: Request) -> Response:
         """Label films in a single act. 409 if another person has changed every film since it was `seen`. `gone` names,
-        by film, the findings and boxes of earlier labels that no longer count; `note` says it in a sentence."""
+        by film, the findings and boxes of earlier labels that no longer count; `note` says it in a sentence. Films that
+        you have yet to read blinded are left out, which `omitted` says; 403 if all of them are."""
         serializer = LabelRequest(data=request.data)
         serializer.is_valid(raise_exception=True)
         data: dict[str, Any] = serializer.validated_data
@@ -168,6 +234,10 @@ class LabelFilms(APIView):
         )
         if len(films) != len(set(data["images"])):
             raise NotFound("A film does not exist or belongs to another site.")
+        asked, patients = films, blinding.withheld_patients(person(request))
+        films = [film for film in asked if film.patient_id not in patients]
+        if not films:
+            blinding.refuse_withheld(person(request), asked[0])
         try:
             outcome = label_as_seen(
                 images=films,
@@ -193,6 +263,7 @@ class LabelFilms(APIView):
             "changed": changed,
             "gone": {str(film.uuid): losses[film.pk].to_json() for film in films if film.pk in losses},
             "note": words_of(losses.values()),
+            "omitted": blinding.omitted(len(asked) - len(films)),
         }
         return Response(response, status=status.HTTP_201_CREATED if outcome.labelled else status.HTTP_409_CONFLICT)
 

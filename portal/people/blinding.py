@@ -55,6 +55,20 @@ def omitted(films: int) -> str:
     return f"{which} omitted: you have yet to read {'it' if films == 1 else 'them'}, or others of the patient, blinded."
 
 
+def omitted_among(films: QuerySet[Image], person: User) -> str:
+    """`omitted` for these films, which must be all that the page could show."""
+    patients = withheld_patients(person)
+    return omitted(films.filter(patient_id__in=patients).count()) if patients else ""
+
+
+def left_out(person: User) -> str:
+    """That a page leaves films out, without a number, for pages on which a film's presence itself says something about
+    it: a cohort of normals, the least normal films. Depends only on whether the person has open films."""
+    if not withheld_patients(person):
+        return ""
+    return "Films that you have yet to read blinded, and others of these patients, are left out here and not counted."
+
+
 def refuse_withheld(person: User, image: Image) -> None:
     """Raises PermissionDenied if the film is withheld from the person."""
     row = open_films(person).filter(image__patient_id=image.patient_id).first()
@@ -65,8 +79,8 @@ def refuse_withheld(person: User, image: Image) -> None:
         )
 
 
-def refuse_file(person: User, films: QuerySet[Image]) -> None:
-    """Raises PermissionDenied if a file would hold what is said about a withheld film."""
+def refuse_file(person: User, films: QuerySet[Image], *, what: str = "This file") -> None:
+    """Raises PermissionDenied if a file would hold what is said about a withheld film. `what` names the file."""
     patients = withheld_patients(person)
     count = films.filter(patient_id__in=patients).count() if patients else 0
     if count:
@@ -74,7 +88,7 @@ def refuse_file(person: User, films: QuerySet[Image]) -> None:
         words = row.source_words if row is not None else "a worklist"
         which = "a film that" if count == 1 else f"{count} films that"
         raise PermissionDenied(
-            f"This file holds {which} you have yet to read blinded, for example in {words}. Read them first, or hand "
+            f"{what} holds {which} you have yet to read blinded, for example in {words}. Read them first, or hand "
             "back what is left of the list."
         )
 

@@ -4,14 +4,25 @@ Exposure never forbids a reading. A score or map that was seen before, or a labe
 decides what the reading may be used for.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
+
+from django.db.models import Count, Q
 
 from portal.models import Exposure, Image, User
 
 WASHOUT_DAYS = 28
 _BATCH = 1000
+
+
+@dataclass(frozen=True)
+class ShownTo:
+    """The numbers of people who were shown a film's label, and a score or map of it."""
+
+    label: int
+    model: int
 
 
 def record_exposure(person: User, kind: Exposure.Kind, images: Iterable[int], *, run: UUID = Exposure.NO_RUN) -> None:
@@ -44,3 +55,13 @@ def has_seen_label(person: User, image: Image, *, washout_days: int = WASHOUT_DA
     since = datetime.now(UTC).date() - timedelta(days=washout_days)
     seen = Exposure.objects.filter(person=person, image=image, kind=Exposure.Kind.LABEL, day__gte=since)
     return seen.exists()
+
+
+def shown_to(films: Sequence[Image]) -> dict[int, ShownTo]:
+    """By film id; films that nobody was shown anything of are missing (a single query)."""
+    rows = Exposure.objects.filter(image__in=[film.pk for film in films]).order_by().values_list("image")
+    counts = rows.annotate(
+        label=Count("person", distinct=True, filter=Q(kind=Exposure.Kind.LABEL)),
+        model=Count("person", distinct=True, filter=Q(kind__in=[Exposure.Kind.SCORE, Exposure.Kind.MAP])),
+    )
+    return {image: ShownTo(label, model) for image, label, model in counts}

@@ -10,6 +10,7 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from portal.intake.zip_uploads import DISK_IS_FULL
 from portal.people.access import sites_of
+from portal.people.blinding import open_films
 from portal.views.frame import error_page
 
 _FORM_AROUND_ZIP = 2**20  # bytes
@@ -70,6 +71,29 @@ def _content_length(request: HttpRequest) -> int:
 
 def _size(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+
+
+class BlindedAdminMiddleware:
+    """Refuses the admin, whose pages show labels, readings and the audit, to a person who reads films blinded."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
+        match = request.resolver_match
+        if match is None or match.app_name != "admin" or not request.user.is_authenticated:
+            return None
+        row = open_films(request.user).first()
+        if row is None:
+            return None
+        sentence = (
+            f"You read films blinded in {row.source_words}, and the admin shows labels and readings. Read the films "
+            "first, or hand back what is left of the list."
+        )
+        return error_page(request, "Not allowed", sentence, 403)
 
 
 class CurrentSiteMiddleware:

@@ -5,12 +5,12 @@ changed since.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 
 from portal.models import Cohort, CohortImage, Image, Site, User
 from portal.people import audit
@@ -40,6 +40,13 @@ class Difference:
     added: tuple[int, ...]
     removed: tuple[int, ...]
     relabelled: tuple[Relabelled, ...]  # films in both cohorts with another label
+
+    def without(self, image_ids: Collection[int]) -> "Difference":
+        return Difference(
+            added=tuple(pk for pk in self.added if pk not in image_ids),
+            removed=tuple(pk for pk in self.removed if pk not in image_ids),
+            relabelled=tuple(change for change in self.relabelled if change.image_id not in image_ids),
+        )
 
 
 def freeze_cohort(
@@ -120,6 +127,25 @@ def names_at(site: Site) -> QuerySet[Cohort, str]:
 
 def images_of(cohort: Cohort) -> QuerySet[Image]:
     return Image.objects.filter(cohort_images__cohort=cohort)
+
+
+def leave_out(cohorts: Sequence[Cohort], patients: Collection[int]) -> None:
+    """Leave the films of these patients out of the films, counts and filters of cohorts that are shown. Do not save
+    such a cohort."""
+    if not patients:
+        return
+    withheld = CohortImage.objects.filter(cohort__in=cohorts, image__patient_id__in=patients).order_by()
+    by_id = {cohort.pk: cohort for cohort in cohorts}
+    for pk, label, films in withheld.values_list("cohort", "label").annotate(films=Count("pk")):
+        cohort = by_id[pk]
+        cohort.films -= films
+        counts = cohort.counts | {label or UNLABELLED: cohort.counts[label or UNLABELLED] - films}
+        cohort.counts = {label: count for label, count in counts.items() if count}
+    uuids = {str(uuid) for uuid in Image.objects.filter(patient_id__in=patients).values_list("uuid", flat=True)}
+    for cohort in cohorts:
+        if ADDED_BY_SCORE in cohort.filters:
+            added = [uuid for uuid in cohort.filters[ADDED_BY_SCORE] if uuid not in uuids]
+            cohort.filters = cohort.filters | {ADDED_BY_SCORE: added}
 
 
 def diff(cohort: Cohort, earlier: Cohort) -> Difference:

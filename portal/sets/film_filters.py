@@ -1,7 +1,7 @@
 """The filters of the film grid, shared by pages, bulk labelling and the API."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -157,22 +157,37 @@ def events_of(films: Iterable[Image]) -> dict[int, int]:
     return dict(rows.annotate(events=Count("pk")))
 
 
-def label_counts(dataset: Dataset, filters: Filters) -> dict[str, int]:
+def labelled(films: Iterable[Image]) -> list[int]:
+    """The ids of those films that have a label. Select `current_label` with the films."""
+    return [film.pk for film in films if getattr(film, "current_label", None) is not None]
+
+
+def label_counts(dataset: Dataset, filters: Filters, *, without: Collection[int] = ()) -> dict[str, int]:
     """Return the number of films of the dataset by label, under all filters except that of the label. Contains every
-    label, and the sum as "all"."""
+    label, and the sum as "all". `without` are ids of patients whose films are not counted."""
     if filters.view or filters.finding or filters.part or filters.attribute or filters.criteria:
         films = filters.apply(dataset.images.all(), but_label=True).order_by()
-        counts = dict(films.values_list("current_label__value").annotate(films=Count("pk")))
+        counts = _by_label(films)
     else:  # uses indexes only
         labelled = CurrentLabel.objects.filter(dataset=dataset).order_by().values_list("value")
         counts = dict(labelled.annotate(films=Count("*")))
         counts[None] = dataset.images.count() - sum(counts.values())
+    if without:
+        films = filters.apply(dataset.images.filter(patient_id__in=without), but_label=True).order_by()
+        withheld = _by_label(films)
+        counts = {label: count - withheld.get(label, 0) for label, count in counts.items()}
     counts[UNLABELLED] = counts.pop(None, 0)
     return {"all": sum(counts.values())} | {label: counts.get(label, 0) for label in LABELS}
 
 
-def counts_by_dataset(datasets: Sequence[Dataset]) -> dict[int, dict[str, int]]:
-    """Return the number of films by dataset id and label, with the sum as "all"."""
+def _by_label(films: QuerySet[Image]) -> dict[str | None, int]:
+    """The number of films by label, None for unlabelled ones."""
+    return dict(films.values_list("current_label__value").annotate(films=Count("pk")))
+
+
+def counts_by_dataset(datasets: Sequence[Dataset], *, without: Collection[int] = ()) -> dict[int, dict[str, int]]:
+    """Return the number of films by dataset id and label, with the sum as "all". `without` are ids of patients whose
+    films are not counted."""
     films = Image.objects.filter(dataset__in=datasets).order_by().values_list("dataset").annotate(films=Count("*"))
     counts: dict[int, dict[str, int]] = {dataset.pk: {"all": 0} for dataset in datasets}
     for dataset_id, count in films:
@@ -181,26 +196,40 @@ def counts_by_dataset(datasets: Sequence[Dataset]) -> dict[int, dict[str, int]]:
     for dataset_id, value, count in labelled.annotate(films=Count("*")):
         counts[dataset_id][value] = count
         counts[dataset_id][UNLABELLED] -= count
+    if without:
+        hidden = Image.objects.filter(dataset__in=datasets, patient_id__in=without)
+        for dataset_id, label in hidden.values_list("dataset", "current_label__value"):
+            counts[dataset_id]["all"] -= 1
+            counts[dataset_id][label or UNLABELLED] -= 1
     return counts
 
 
-def findings_of(dataset: Dataset) -> list[tuple[str, int]]:
-    """Return (finding, number of films) of the dataset's current labels, most frequent first."""
-    return _counted(dataset, "finding_words")
+def findings_of(dataset: Dataset, *, without: Collection[int] = ()) -> list[tuple[str, int]]:
+    """Return (finding, number of films) of the dataset's current labels, most frequent first. `without` are ids of
+    patients whose films are not counted."""
+    return _counted(dataset, "finding_words", without)
 
 
-def attributes_of(dataset: Dataset) -> list[tuple[str, int]]:
-    """Return (attribute of normals, number of films) of the dataset's current labels, most frequent first."""
-    return _counted(dataset, "attribute_words")
+def attributes_of(dataset: Dataset, *, without: Collection[int] = ()) -> list[tuple[str, int]]:
+    """Return (attribute of normals, number of films) of the dataset's current labels, most frequent first. `without` as
+    for findings."""
+    return _counted(dataset, "attribute_words", without)
 
 
-def _counted(dataset: Dataset, field: str) -> list[tuple[str, int]]:
+def _counted(dataset: Dataset, field: str, without: Collection[int]) -> list[tuple[str, int]]:
     labels = CurrentLabel.objects.filter(dataset=dataset).exclude(**{field: ""}).order_by()
+    counts = _by_word(labels, field)
+    if without:
+        counts -= _by_word(labels.filter(image__patient_id__in=without), field)
+    return counts.most_common()
+
+
+def _by_word(labels: QuerySet[CurrentLabel], field: str) -> Counter[str]:
     counts: Counter[str] = Counter()
     for words, films in labels.values_list(field).annotate(films=Count("*")):
         for word in words.strip("|").split("|"):
             counts[word] += films
-    return counts.most_common()
+    return counts
 
 
 def criteria_choices(newest: int) -> list[tuple[str, str]]:

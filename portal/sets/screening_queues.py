@@ -6,6 +6,7 @@ without the model.
 """
 
 import random
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from portal.models import Image, Part, QueueImage, QueuePlace, ScreeningQueue, Site, Split, SplitImage, User
 from portal.people import audit
 from portal.people.access import require
+from portal.people.blinding import withheld_patients, without_withheld
 from portal.sets.bulk_insert import insert
 
 Order = ScreeningQueue.Order
@@ -121,9 +123,11 @@ def go_to(*, queue: ScreeningQueue, person: User, position: int) -> int:
     return position
 
 
-def films_of(queue: ScreeningQueue) -> QuerySet[QueueImage]:
-    """Return the members that may be shown: in an order by score, none that a later split holds out."""
+def films_of(queue: ScreeningQueue, person: User) -> QuerySet[QueueImage]:
+    """Return the members that may be shown to the person: none that they have yet to read blinded and, in an order by
+    score, none that a later split holds out."""
     members = queue.members.select_related("image__current_label", "queue").order_by("position")
+    members = without_withheld(members, person, film="image")
     if queue.order != Order.SCORE:
         return members
     held_out = SplitImage.objects.filter(
@@ -132,9 +136,50 @@ def films_of(queue: ScreeningQueue) -> QuerySet[QueueImage]:
     return members.exclude(Exists(held_out))
 
 
-def films_from(queue: ScreeningQueue, *, position: int, count: int) -> QuerySet[QueueImage]:
-    """Return the members at `count` positions, from `position` on."""
-    return films_of(queue).filter(position__gte=position, position__lt=position + count)
+def films_from(queue: ScreeningQueue, person: User, *, start: int, stop: int) -> QuerySet[QueueImage]:
+    """Return the members at the positions from `start` to before `stop`."""
+    return films_of(queue, person).filter(position__gte=start, position__lt=stop)
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """Numbers the films of a queue for a person as if those that they have yet to read blinded were not in it: a gap
+    would tell that such a film is in the queue, and in an order by score how normal it is. `withheld` are the positions
+    of these films, ascending."""
+
+    withheld: Sequence[int]
+    films: int  # in the queue
+
+    @property
+    def total(self) -> int:
+        return self.films - len(self.withheld)
+
+    def number_at(self, position: int) -> int:
+        """The number of the film at a position, or that of the next film if it is withheld."""
+        return max(1, min(position - bisect_left(self.withheld, position), self.total))
+
+    def position_of(self, number: int) -> int:
+        """The position of the film with a number."""
+        for withheld in self.withheld:
+            if withheld > number:
+                break
+            number += 1
+        return number
+
+
+def numberings(queues: Sequence[ScreeningQueue], person: User) -> dict[int, Numbering]:
+    """The numbering of each queue, by its id."""
+    patients = withheld_patients(person)
+    positions: dict[int, list[int]] = {queue.pk: [] for queue in queues}
+    if patients:
+        members = QueueImage.objects.filter(queue__in=queues, image__patient_id__in=patients).order_by("position")
+        for queue_id, position in members.values_list("queue", "position"):
+            positions[queue_id].append(position)
+    return {queue.pk: Numbering(positions[queue.pk], queue.films) for queue in queues}
+
+
+def numbering(queue: ScreeningQueue, person: User) -> Numbering:
+    return numberings([queue], person)[queue.pk]
 
 
 def is_member(queue: ScreeningQueue, image_ids: Sequence[int]) -> bool:

@@ -8,11 +8,13 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from portal.models import Cohort, Dataset, Image, Split
+from portal.models import Cohort, Dataset, Exposure, Image, Split
+from portal.people import blinding
 from portal.people.access import get_visible
+from portal.people.exposure import record_exposure
 from portal.people.signed_in import SignedInRequest
 from portal.sets import film_filters
-from portal.sets.cohorts import InvalidCohort, diff, freeze_cohort, images_of
+from portal.sets.cohorts import InvalidCohort, diff, freeze_cohort, images_of, leave_out
 from portal.views.frame import error_page
 
 COHORTS_A_PAGE = 50
@@ -23,13 +25,18 @@ FILMS_A_PAGE = 60
 def cohort_list(request: SignedInRequest) -> HttpResponse:
     cohorts = Cohort.objects.filter(site=request.hilum_site).select_related("created_by")
     page = Paginator(cohorts, COHORTS_A_PAGE).get_page(request.GET.get("page"))
-    return render(request, "portal/cohorts.html", {"room": "data", "page": page})
+    page.object_list = list(page.object_list)
+    leave_out(page.object_list, blinding.withheld_patients(request.user))
+    context = {"room": "data", "page": page, "left_out": blinding.left_out(request.user)}
+    return render(request, "portal/cohorts.html", context)
 
 
 @require_POST
 def freeze(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """Freeze the films of the grid, with the filters in the query string."""
+    """Freeze the films of the grid, with the filters in the query string. Refused while the person has yet to read a
+    film of the dataset blinded, whatever the filters: a cohort without it would be another one."""
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
+    blinding.refuse_file(request.user, dataset.images.all(), what="The dataset")
     filters = film_filters.Filters.from_query(request.GET, Split.objects.filter(datasets=dataset))
     try:
         cohort = freeze_cohort(
@@ -55,18 +62,23 @@ def _cohort(request: SignedInRequest, uuid: UUID) -> Cohort:
 def cohort(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The films with their frozen labels, and with their current labels where they differ."""
     cohort = _cohort(request, uuid)
-    films = images_of(cohort).annotate(frozen_label=F("cohort_images__label")).select_related("current_label")
+    leave_out([cohort], blinding.withheld_patients(request.user))
+    members = blinding.without_withheld(images_of(cohort), request.user)
+    films = members.annotate(frozen_label=F("cohort_images__label")).select_related("current_label")
     page = film_filters.page_from(films, request.GET.get("from", ""), size=FILMS_A_PAGE)
     for film in page.films:
         label = getattr(film, "current_label", None)
         now, film.was = label.value if label else film_filters.UNLABELLED, film.frozen_label or film_filters.UNLABELLED  # type: ignore[attr-defined]
         film.became = now if now != film.was else ""  # type: ignore[attr-defined]
+    labelled = [film.pk for film in page.films if film.became or film.was != film_filters.UNLABELLED]  # type: ignore[attr-defined]
+    record_exposure(request.user, Exposure.Kind.LABEL, labelled)
     context = {
         "room": "data",
         "cohort": cohort,
         "page": page,
         "versions": Cohort.objects.filter(site=cohort.site, name=cohort.name).exclude(pk=cohort.pk),
         "splits": cohort.splits.all(),
+        "left_out": blinding.left_out(request.user),
     }
     return render(request, "portal/cohort.html", context)
 
@@ -76,7 +88,9 @@ def cohort_diff(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The changes from `earlier`, another cohort of the site, to this one."""
     cohort = _cohort(request, uuid)
     earlier = _earlier(request, cohort)
-    difference = diff(cohort, earlier)
+    leave_out([cohort, earlier], blinding.withheld_patients(request.user))
+    withheld = set(blinding.withheld_images(request.user).values_list("pk", flat=True))
+    difference = diff(cohort, earlier).without(withheld)
     relabelled = {change.image_id: change for change in difference.relabelled[:FILMS_A_PAGE]}
     film_ids = [*difference.added[:FILMS_A_PAGE], *difference.removed[:FILMS_A_PAGE], *relabelled]
     by_id = Image.objects.select_related("current_label").in_bulk(film_ids)
@@ -85,7 +99,15 @@ def cohort_diff(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         ("Removed", len(difference.removed), [(by_id[pk], None) for pk in difference.removed[:FILMS_A_PAGE]]),
         ("Relabelled", len(difference.relabelled), [(by_id[pk], change) for pk, change in relabelled.items()]),
     ]
-    context = {"room": "data", "cohort": cohort, "earlier": earlier, "groups": groups, "most": FILMS_A_PAGE}
+    record_exposure(request.user, Exposure.Kind.LABEL, [*film_filters.labelled(by_id.values()), *relabelled])
+    context = {
+        "room": "data",
+        "cohort": cohort,
+        "earlier": earlier,
+        "groups": groups,
+        "most": FILMS_A_PAGE,
+        "left_out": blinding.left_out(request.user),
+    }
     return render(request, "portal/cohort_diff.html", context)
 
 

@@ -1,5 +1,6 @@
 """Datasets: the list, a dataset as a grid, uploads, quarantine."""
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -14,9 +15,10 @@ from portal.intake.zip_uploads import InvalidUpload, receive_zip
 from portal.labels.criteria import current_criteria
 from portal.labels.key_table import Room
 from portal.labels.keys import keys_in
-from portal.models import Dataset, NormalAttribute, Part, Split, Upload
-from portal.people import audit
+from portal.models import Dataset, Exposure, NormalAttribute, Part, Split, Upload
+from portal.people import audit, blinding
 from portal.people.access import get_visible, require
+from portal.people.exposure import record_exposure, shown_to
 from portal.people.signed_in import SignedInRequest
 from portal.sets import film_filters
 from portal.sets.cohorts import names_at
@@ -31,7 +33,7 @@ def datasets(request: SignedInRequest) -> HttpResponse:
 
 def _list(request: SignedInRequest, form: DatasetForm) -> HttpResponse:
     of_site = list(Dataset.objects.filter(site=request.hilum_site))
-    counts = film_filters.counts_by_dataset(of_site)
+    counts = film_filters.counts_by_dataset(of_site, without=blinding.withheld_patients(request.user))
     for dataset in of_site:
         dataset.counts = counts[dataset.pk]  # type: ignore[attr-defined]
     context = {"room": "data", "datasets": of_site, "form": form}
@@ -62,17 +64,21 @@ def make_dataset(request: SignedInRequest) -> HttpResponse:
 
 @require_GET
 def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """A grid of previews with filters and counts."""
+    """A grid of previews with filters and counts, without the films that the person has yet to read blinded."""
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
     request.hilum_site = dataset.site
     splits = list(Split.objects.filter(datasets=dataset))
+    withheld = blinding.withheld_patients(request.user)
     filters = film_filters.Filters.from_query(request.GET, splits)
-    films = filters.apply(dataset.images.all()).select_related("current_label")
+    films = filters.apply(blinding.without_withheld(dataset.images.all(), request.user)).select_related("current_label")
     page = film_filters.page_from(films, request.GET.get("from", ""), size=FILMS_A_PAGE)
+    record_exposure(request.user, Exposure.Kind.LABEL, film_filters.labelled(page.films))
+    people = shown_to(page.films)
     parts, events = film_filters.parts_of(page.films, filters.split), film_filters.events_of(page.films)
     for film in page.films:
         film.part = parts.get(film.pk, "")  # type: ignore[attr-defined]
         film.seen = events.get(film.pk, 0)  # type: ignore[attr-defined]
+        film.shown_to = people.get(film.pk)  # type: ignore[attr-defined]
     criteria = current_criteria(dataset.site)
     context = {
         "room": "data",
@@ -80,26 +86,27 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "page": page,
         "films": page.films,
         "splits": splits,
-        "findings": film_filters.findings_of(dataset),
+        "omitted": blinding.omitted_among(dataset.images.all(), request.user),
+        "findings": film_filters.findings_of(dataset, without=withheld),
         "views": film_filters.views_of(dataset),
         "part_names": [*Part.values, "none"],
         "keys": keys_in(Room.GRID, request.user),
         "listed": list(enumerate(dataset.site.findings, start=1)),
         "attributes": list(enumerate(NormalAttribute.values, start=1)),
-        "used_attributes": film_filters.attributes_of(dataset),
+        "used_attributes": film_filters.attributes_of(dataset, without=withheld),
         "criteria": criteria,
         "criteria_choices": film_filters.criteria_choices(criteria.version) if criteria else [],
         "cohort_names": names_at(dataset.site),
         "uploads": list(dataset.uploads.all()[:3]),
         "quarantined": dataset.quarantined.count(),
         "upload_form": UploadForm(),
-        **_counts(dataset, filters),
+        **_counts(dataset, filters, without=withheld),
     }
     return render(request, "portal/dataset.html", context)
 
 
-def _counts(dataset: Dataset, filters: film_filters.Filters) -> dict[str, Any]:
-    counts = film_filters.label_counts(dataset, filters)
+def _counts(dataset: Dataset, filters: film_filters.Filters, *, without: Collection[int]) -> dict[str, Any]:
+    counts = film_filters.label_counts(dataset, filters, without=without)
     return {"filters": filters, "counts": counts, "count": counts[filters.label or "all"]}
 
 
@@ -108,7 +115,8 @@ def label_counts(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The fragment of the grid with the counts, refreshed after a label."""
     dataset = get_visible(Dataset.objects.all(), request.user, uuid)
     filters = film_filters.Filters.from_query(request.GET, list(Split.objects.filter(datasets=dataset)))
-    return render(request, "portal/_counts.html", {"dataset": dataset, **_counts(dataset, filters)})
+    counts = _counts(dataset, filters, without=blinding.withheld_patients(request.user))
+    return render(request, "portal/_counts.html", {"dataset": dataset, **counts})
 
 
 @require_POST

@@ -14,8 +14,10 @@ from portal.labels.boxes import boxes_shown
 from portal.labels.criteria import current_criteria
 from portal.labels.key_table import Room
 from portal.labels.keys import keys_in
-from portal.models import Image, NormalAttribute, Split
+from portal.models import Exposure, Image, NormalAttribute, Split
+from portal.people import blinding
 from portal.people.access import get_visible, visible
+from portal.people.exposure import record_exposure
 from portal.people.signed_in import SignedInRequest
 from portal.sets import film_filters
 
@@ -30,10 +32,15 @@ def image(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         Image.objects.select_related("dataset__site", "patient", "study", "current_label"), request.user, uuid
     )
     request.hilum_site = film.dataset.site
+    blinding.refuse_withheld(request.user, film)
     splits = Split.objects.filter(datasets=film.dataset)
     filters = film_filters.Filters.from_query(request.GET, splits)
-    in_grid = filters.apply(film.dataset.images.all()).order_by("pk")
+    in_grid = filters.apply(blinding.without_withheld(film.dataset.images.all(), request.user)).order_by("pk")
     following = list(in_grid.filter(pk__gt=film.pk)[:FILMS_AHEAD])
+    events = list(
+        film.label_events.select_related("author", "criteria", "reverts", "reverted_by").order_by("-created_at", "-pk")
+    )
+    record_exposure(request.user, Exposure.Kind.LABEL, [film.pk] if events else [])
     context = {
         "room": "data",
         "film": film,
@@ -42,9 +49,7 @@ def image(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "next": following[0] if following else None,
         "prefetch": json.dumps([_urls(neighbour) for neighbour in following]),
         "query": filters.query(),
-        "events": film.label_events.select_related("author", "criteria", "reverts", "reverted_by").order_by(
-            "-created_at", "-pk"
-        ),
+        "events": events,
         "parts": film.split_images.select_related("member__split").order_by("-member__split__created_at"),
         "others": film.patient.images.exclude(pk=film.pk).order_by("pk")[:MOST_BESIDE],
         "keys": keys_in(Room.GRID, request.user),
@@ -88,18 +93,23 @@ def facts(request: SignedInRequest, uuid: UUID) -> JsonResponse:
 def boxes(request: SignedInRequest, uuid: UUID) -> JsonResponse:
     """The boxes of each author's latest label event that is not reverted, in original pixels."""
     film = get_visible(Image.objects.all(), request.user, uuid)
-    return JsonResponse({"boxes": boxes_shown(film.label_events.order_by("created_at", "pk"))})
+    blinding.refuse_withheld(request.user, film)
+    shown = boxes_shown(film.label_events.order_by("created_at", "pk"))
+    record_exposure(request.user, Exposure.Kind.LABEL, [film.pk] if shown else [])
+    return JsonResponse({"boxes": shown})
 
 
 @require_GET
 def beside(request: SignedInRequest, uuid: UUID) -> JsonResponse:
-    """Other films of the patient, those of the same study first, for comparison in the viewer."""
+    """Other films of the patient, those of the same study first, for comparison in the viewer. Without their names
+    while the person reads films of the patient blinded: a file's name may say what is on the film."""
     film = get_visible(Image.objects.all(), request.user, uuid)
+    is_named = not blinding.is_withheld(request.user, film)
     others = visible(Image.objects.filter(patient=film.patient_id).exclude(pk=film.pk), request.user).order_by("pk")
     films = [
         {
             "image": str(other.uuid),
-            "name": str(other),
+            "name": str(other) if is_named else other.neutral_name,
             "view_position": other.view_position,
             "laterality": other.laterality,
             "same_study": film.study_id is not None and other.study_id == film.study_id,

@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any
 from uuid import UUID
 
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count
 from django.http import JsonResponse
 from django.middleware.csrf import get_token
@@ -17,11 +18,13 @@ from portal.labels.criteria import current_criteria
 from portal.labels.disagreements import ChangedAgain, may_settle, merge
 from portal.labels.events import InvalidLabel, LabelChange, Labelled, label_as_seen, last_act, undo
 from portal.labels.losses import losses_of, words_of
-from portal.models import Image, LabelEvent, ScreeningQueue, Site
+from portal.models import Exposure, Image, LabelEvent, ScreeningQueue, Site
+from portal.people import blinding
 from portal.people.access import get_visible, require, visible
+from portal.people.exposure import record_exposure
 from portal.people.signed_in import SignedInRequest
 from portal.sets import screening_queues
-from portal.sets.film_filters import events_of
+from portal.sets.film_filters import events_of, labelled
 
 MOST_FILMS = 5000
 View = Callable[[SignedInRequest], JsonResponse]
@@ -64,9 +67,11 @@ def label(request: SignedInRequest) -> JsonResponse:
     its events when the person saw it), `act` (a UUID chosen by the page, so that it can send the act again), `queue`
     (in which the film was seen) and `position` (where the person continues in it). Responds with what no longer counts
     (`gone` by film, `note` as a sentence), the version of the criteria in force, and with 409 if another person has
-    changed every film in the meantime."""
+    changed every film in the meantime. Films that the person has yet to read blinded are left out, which `omitted`
+    says."""
     try:
-        films = _films(request)
+        asked = _films(request)
+        films = _not_withheld(request, asked)
         queue = _queue(request, films)
         outcome = label_as_seen(
             images=films,
@@ -83,17 +88,32 @@ def label(request: SignedInRequest) -> JsonResponse:
         return _refusal(str(error))
     position = request.POST.get("position", "")
     if queue and position.isascii() and position.isdigit() and len(position) < 10:
-        screening_queues.go_to(queue=queue, person=request.user, position=int(position))
-    return _respond(request, outcome, films[0].dataset.site)
+        numbers = screening_queues.numbering(queue, request.user)
+        screening_queues.go_to(queue=queue, person=request.user, position=numbers.position_of(int(position)))
+    omitted = blinding.omitted(len(asked) - len(films))
+    return _respond(request, outcome, site=films[0].dataset.site, omitted=omitted)
 
 
-def _respond(request: SignedInRequest, outcome: Labelled, site: Site) -> JsonResponse:
+def _not_withheld(request: SignedInRequest, films: Sequence[Image]) -> list[Image]:
+    """The films without those that the person has yet to read blinded. Refused if none remains."""
+    patients = blinding.withheld_patients(request.user)
+    kept = [film for film in films if film.patient_id not in patients]
+    if not kept:
+        try:
+            blinding.refuse_withheld(request.user, films[0])
+        except PermissionDenied as refusal:
+            raise _Refused(str(refusal), status=403) from None
+    return kept
+
+
+def _respond(request: SignedInRequest, outcome: Labelled, *, site: Site, omitted: str) -> JsonResponse:
     response = {
         "act": str(outcome.act),
-        "labels": _labels_now(outcome.labelled),
+        "labels": _labels_now(request, outcome.labelled),
         "changed": _changed(request, outcome.changed),
         **_gone(outcome.act),
         "criteria": _version_at(site),
+        "omitted": omitted,
     }
     if outcome.labelled:
         return JsonResponse(response)
@@ -109,7 +129,7 @@ def merge_label(request: SignedInRequest) -> JsonResponse:
         films = _films(request)
         if len(films) != 1:
             raise _Refused(f"The request names {len(films)} films; merge one film at a time.")
-        film = films[0]
+        [film] = _not_withheld(request, films)
         act = _uuid_field(request, "act") or uuid.uuid4()
         merge(
             image=film,
@@ -127,7 +147,7 @@ def merge_label(request: SignedInRequest) -> JsonResponse:
     except ChangedAgain:
         sentence = "The film has been labelled again in the meantime; check the newest label."
         return JsonResponse({"error": sentence, "changed": _changed(request, [film.pk])}, status=409)
-    return JsonResponse({"act": str(act), "labels": _labels_now([film.pk]), "changed": {}, **_gone(act)})
+    return JsonResponse({"act": str(act), "labels": _labels_now(request, [film.pk]), "changed": {}, **_gone(act)})
 
 
 def _films(request: SignedInRequest) -> list[Image]:
@@ -219,12 +239,23 @@ def undo_label(request: SignedInRequest) -> JsonResponse:
         act = UUID(request.POST["act"])
     except ValueError:
         return _refusal("The identifier of the act is invalid; reload the page.")
-    films = list(Image.objects.filter(label_events__batch=act, dataset__site=site).values_list("pk", flat=True))
+    films = list(Image.objects.filter(label_events__batch=act, dataset__site=site))
     try:
+        _refuse_if_any_withheld(request, films)
         undo(act=act, author=request.user, site=site)
+    except _Refused as refused:
+        return _refusal(str(refused), status=refused.status)
     except InvalidLabel as error:
         return _refusal(str(error))
-    return JsonResponse({"act": str(act), "labels": _labels_now(films)})
+    return JsonResponse({"act": str(act), "labels": _labels_now(request, [film.pk for film in films])})
+
+
+def _refuse_if_any_withheld(request: SignedInRequest, films: Sequence[Image]) -> None:
+    """An act is undone for all of its films or for none."""
+    patients = blinding.withheld_patients(request.user)
+    withheld = [film for film in films if film.patient_id in patients]
+    if withheld:
+        _not_withheld(request, withheld)
 
 
 def _latest_act(request: SignedInRequest, site: Site) -> JsonResponse:
@@ -233,12 +264,18 @@ def _latest_act(request: SignedInRequest, site: Site) -> JsonResponse:
     last = last_act(author=request.user, site=site, image=film)
     if last is None:
         return _refusal(f"You have nothing to undo {'on this film' if film else 'here'}.")
+    try:
+        _refuse_if_any_withheld(request, list(Image.objects.filter(label_events__batch=last.uuid)))
+    except _Refused as refused:
+        return _refusal(str(refused), status=refused.status)
     return JsonResponse({"last": asdict(last)})
 
 
-def _labels_now(ids: Sequence[int]) -> dict[str, dict[str, Any]]:
+def _labels_now(request: SignedInRequest, ids: Sequence[int]) -> dict[str, dict[str, Any]]:
     """Film UUID -> current label (blank without one), findings, attributes, and number of events."""
-    films = Image.objects.filter(pk__in=ids).select_related("current_label").annotate(events=Count("label_events"))
+    rows = Image.objects.filter(pk__in=ids).select_related("current_label")
+    films = list(rows.annotate(events=Count("label_events")))
+    record_exposure(request.user, Exposure.Kind.LABEL, labelled(films))
     return {
         str(film.uuid): {
             "value": label.value if label else "",
@@ -261,7 +298,7 @@ def _gone(act: UUID) -> dict[str, Any]:
 
 def _changed(request: SignedInRequest, ids: Sequence[int]) -> dict[str, dict[str, Any]]:
     """Film UUID -> current label, the latest label by another person, and whether the person may settle the film."""
-    labels = _labels_now(ids)
+    labels = _labels_now(request, ids)
     events = LabelEvent.objects.filter(image__in=ids).exclude(author=request.user).exclude(author=None)
     change = _requested_change(request)
     for event in events.select_related("image__dataset__site", "author", "reverts").order_by("pk"):

@@ -1,5 +1,6 @@
 """Screening queues: the list, creating one, and its page, which shows one film after another."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from portal.labels.resolving import standing
 from portal.models import (
     Cohort,
     Dataset,
+    Exposure,
     Image,
     LabelEvent,
     NormalAttribute,
@@ -28,7 +30,9 @@ from portal.models import (
     Split,
     User,
 )
+from portal.people import blinding
 from portal.people.access import get_visible, may
+from portal.people.exposure import record_exposure
 from portal.people.signed_in import SignedInRequest
 from portal.sets import film_filters, screening_queues
 from portal.sets.cohorts import images_of
@@ -45,9 +49,15 @@ def queue_list(request: SignedInRequest) -> HttpResponse:
     page = Paginator(queues, QUEUES_A_PAGE).get_page(request.GET.get("page"))
     on_page = list(page.object_list)
     places = dict(QueuePlace.objects.filter(queue__in=on_page, user=request.user).values_list("queue_id", "position"))
+    numberings = screening_queues.numberings(on_page, request.user)
     for queue in on_page:
-        queue.place = places.get(queue.pk)  # type: ignore[attr-defined]
-    return render(request, "portal/queues.html", {"room": "data", "page": page, "queues": on_page})
+        numbers = numberings[queue.pk]
+        queue.place = numbers.number_at(places[queue.pk]) if queue.pk in places else None  # type: ignore[attr-defined]
+        queue.films = numbers.total
+    left_out = blinding.left_out(request.user)
+    return render(
+        request, "portal/queues.html", {"room": "data", "page": page, "queues": on_page, "left_out": left_out}
+    )
 
 
 @require_POST
@@ -67,6 +77,9 @@ def queue_cohort(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 
 def _make(request: SignedInRequest, images: QuerySet[Image], source: str, site: Site) -> HttpResponse:
+    """Create a queue, without the films that the person has yet to read blinded."""
+    if blinding.withheld_patients(request.user):
+        images, source = blinding.without_withheld(images, request.user), f"{source}, without films read blinded"
     seed = request.POST.get("seed") or "0"
     try:
         if not (seed.isascii() and seed.isdigit() and len(seed) < 11):
@@ -94,10 +107,13 @@ def queue(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The page, which fetches its films itself and continues where the person stopped."""
     queue = _queue(request, uuid)
     request.hilum_site = queue.site
+    numbers = screening_queues.numbering(queue, request.user)
     context = {
         "room": "data",
         "queue": queue,
-        "place": screening_queues.place_of(queue, request.user),
+        "total": numbers.total,
+        "place": numbers.number_at(screening_queues.place_of(queue, request.user)),
+        "left_out": blinding.left_out(request.user),
         "keys": keys_in(Room.QUEUE, request.user),
         "may_label": may(request.user, "label films", queue.site),
         "findings": list(enumerate(queue.site.findings, start=1)),
@@ -109,24 +125,36 @@ def queue(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 @require_GET
 def queue_films(request: SignedInRequest, uuid: UUID) -> JsonResponse:
-    """Up to `count` films from position `from` on; `next` is the position of the next request, or null."""
+    """Up to `count` films from position `from` on; `next` is the position of the next request, or null. Positions are
+    those of the person's own numbering."""
     queue = _queue(request, uuid)
-    position = _number(request, "from", default=1, high=queue.films)
-    count = _number(request, "count", default=12, high=FILMS_AT_ONCE)
+    numbers = screening_queues.numbering(queue, request.user)
+    first = _number(request, "from", default=1, high=numbers.total)
+    after = first + _number(request, "count", default=12, high=FILMS_AT_ONCE)
     fields = ("image", "author", "value", "findings", "attributes", "boxes", "created_at", "reverts", "source")
     events = LabelEvent.objects.order_by("created_at", "pk").only(*fields)
-    members = screening_queues.films_from(queue, position=position, count=count).prefetch_related(
-        Prefetch("image__label_events", events)
+    start, stop = numbers.position_of(first), numbers.position_of(after)
+    members = list(
+        screening_queues.films_from(queue, request.user, start=start, stop=stop).prefetch_related(
+            Prefetch("image__label_events", events)
+        )
     )
-    next_position = position + count
+    _record(request.user, queue, [member.image for member in members])
     labeller = request.user if may(request.user, "label films", queue.site) else None
     return JsonResponse(
         {
-            "films": [_film(member, labeller) for member in members],
-            "next": next_position if next_position <= queue.films else None,
-            "total": queue.films,
+            "films": [_film(member, labeller, number=numbers.number_at(member.position)) for member in members],
+            "next": after if after <= numbers.total else None,
+            "total": numbers.total,
         }
     )
+
+
+def _record(person: User, queue: ScreeningQueue, films: Sequence[Image]) -> None:
+    """What the person is shown of the films: their labels, and in an order by score about how high their score is."""
+    record_exposure(person, Exposure.Kind.LABEL, film_filters.labelled(films))
+    if queue.order == screening_queues.Order.SCORE:
+        record_exposure(person, Exposure.Kind.SCORE, [film.pk for film in films])
 
 
 def _number(request: SignedInRequest, name: str, *, default: int, high: int) -> int:
@@ -135,12 +163,12 @@ def _number(request: SignedInRequest, name: str, *, default: int, high: int) -> 
     return max(1, min(number, high))
 
 
-def _film(member: QueueImage, labeller: User | None) -> dict[str, Any]:
+def _film(member: QueueImage, labeller: User | None, *, number: int) -> dict[str, Any]:
     film = member.image
     label = getattr(film, "current_label", None)
     events = list(film.label_events.all())
     return {
-        "position": member.position,
+        "position": number,
         "image": str(film.uuid),
         "name": str(film),
         "view": film.view_position,
@@ -173,9 +201,11 @@ def queue_boxes(request: SignedInRequest, uuid: UUID, image: UUID) -> JsonRespon
     """The boxes to show on a film of the queue beside those that the person edits: those of its labels, and the suspect
     region from an order by score."""
     queue = get_visible(ScreeningQueue.objects.all(), request.user, uuid)
-    member = screening_queues.films_of(queue).filter(image__uuid=image).first()
+    blinding.refuse_withheld(request.user, get_visible(Image.objects.all(), request.user, image))
+    member = screening_queues.films_of(queue, request.user).filter(image__uuid=image).first()
     if member is None:
         raise Http404("No such film in this queue.")
+    _record(request.user, queue, [member.image])
     events = list(member.image.label_events.order_by("created_at", "pk"))
     outline = [{**box, "finding": "least normal region", "source": "outline"} for box in member.outline]
     labeller = request.user if may(request.user, "label films", queue.site) else None
@@ -189,4 +219,7 @@ def queue_place(request: SignedInRequest, uuid: UUID) -> JsonResponse:
     text = request.POST.get("position", "")
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         return JsonResponse({"error": f"The position is {text[:20]!r}; send a whole number from 1."}, status=400)
-    return JsonResponse({"position": screening_queues.go_to(queue=queue, person=request.user, position=int(text))})
+    numbers = screening_queues.numbering(queue, request.user)
+    position = numbers.position_of(int(text))
+    stored = screening_queues.go_to(queue=queue, person=request.user, position=position)
+    return JsonResponse({"position": numbers.number_at(stored)})

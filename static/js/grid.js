@@ -161,7 +161,8 @@ function onSaved({ detail: { act, answer } }) {
   show({ ...answer.labels, ...answer.changed });
   const done = Object.keys(answer.labels);
   if (act.kind === "undo") return saved.note(`Undone: the label of ${films(done.length)} taken back`);
-  const words = [`Saved: ${films(done.length)} ${act.value}`, answer.note?.replace(/\.$/, "")].filter(Boolean).join(". ");
+  const sentences = [answer.note, answer.omitted].filter(Boolean).map((words) => words.replace(/\.$/, ""));
+  const words = [`Saved: ${films(done.length)} ${act.value}`, ...sentences].join(". ");
   if (!changed.length) return saved.note(words), noteNewCriteria(saved, answer);
   for (const tile of tiles) choose(tile, changed.includes(tile.dataset.image));
   showChosen();

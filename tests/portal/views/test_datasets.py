@@ -65,7 +65,7 @@ def test_the_list_takes_a_constant_number_of_queries(
 ) -> None:
     for number in range(of_each):
         factories.films(factories.dataset(f"D{number}"), normal=of_each, abnormal=of_each)
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(9):
         curator.get("/datasets/")
 
 
@@ -285,7 +285,7 @@ def test_the_grid_takes_a_constant_number_of_queries(
         SplitRequest(site=of.site, name="S", datasets=[of], seed=0, author=factories.curator("author")),
         fractions={"fit": 1.0},
     )
-    with django_assert_num_queries(19):
+    with django_assert_num_queries(24):
         curator.get(f"/datasets/{of.uuid}/?split={split.uuid}")
 
 

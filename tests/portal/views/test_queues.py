@@ -160,7 +160,7 @@ def test_films_take_a_constant_number_of_queries(
 ) -> None:
     factories.films(of, normal=films)
     queue = make(of, ann)
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(10):
         films_at(curator, queue)
 
 
