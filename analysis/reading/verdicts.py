@@ -241,7 +241,7 @@ def show_heatmap(*, item: WorklistItem, reader: User) -> None:
 
 def reveal(*, item: WorklistItem, reader: User) -> None:
     """Record that the reader of a study is shown the film's score and heatmap. Raises ReadingRefused as long as the
-    reading without the model has to come first."""
+    reading without the model has to come first, and PermissionDenied while they read the film blinded elsewhere."""
     worklist = item.worklist
     require_reader(worklist, reader)
     if not worklist.design:
@@ -253,6 +253,7 @@ def reveal(*, item: WorklistItem, reader: User) -> None:
     refusal = why_not_revealed(begun=begun, item=item)
     if refusal:
         raise ReadingRefused(refusal)
+    blinding.refuse_withheld(reader, item.image, revealed_in=worklist.uuid)
     with transaction.atomic():
         HeatmapUse.objects.get_or_create(item=item, reader=reader)
         for kind in (Exposure.Kind.SCORE, Exposure.Kind.MAP):

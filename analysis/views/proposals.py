@@ -120,6 +120,7 @@ def propose_normals(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 def decide(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """Parameters: `decision` (accept or refuse), `reason`, and for accept the `name` of the new cohort."""
     proposal = _proposal(request, uuid)
+    refuse_file(request.user, proposal.films.all(), what="The proposal")
     reason = request.POST.get("reason", "")
     try:
         if request.POST.get("decision") == "accept":

@@ -39,7 +39,7 @@ from analysis.views.query_parameters import theme_of
 from ml_engine.models import Score
 from portal.models import Exposure, Image, Part, User
 from portal.people.access import get_visible
-from portal.people.blinding import refuse_file
+from portal.people.blinding import refuse_file, refuse_withheld
 from portal.people.exposure import record_exposure
 from portal.people.signed_in import SignedInRequest
 
@@ -74,12 +74,13 @@ def revealed_maps(request: SignedInRequest, uuid: UUID, item_uuid: UUID) -> Http
 def _revealed_score(request: SignedInRequest, uuid: UUID, item_uuid: UUID) -> Score:
     worklist = get_visible(Worklist.objects.select_related("run__site", "run__detector"), request.user, uuid)
     require_reader(worklist, request.user)
-    item = WorklistItem.objects.filter(worklist=worklist, uuid=item_uuid).first()
+    item = WorklistItem.objects.select_related("image").filter(worklist=worklist, uuid=item_uuid).first()
     score = Score.objects.filter(run=worklist.run, image=item.image_id).first() if item is not None else None
     if item is None or score is None:
         raise Http404("The worklist has no such film.")
     if not worklist.design or not is_revealed(item=item, reader_id=request.user.pk):
         raise PermissionDenied("The heatmap of this film has not been revealed to you.")
+    refuse_withheld(request.user, item.image, revealed_in=worklist.uuid)
     score.run = worklist.run
     return score
 

@@ -142,8 +142,8 @@ class CohortDifference(APIView):
             difference = diff(cohort, earlier).without(withheld)
         except InvalidCohort as error:
             raise ValidationError({"detail": str(error)}) from error
-        record_exposure(person(request), Exposure.Kind.LABEL, [change.image_id for change in difference.relabelled])
         ids = [*difference.added, *difference.removed, *(change.image_id for change in difference.relabelled)]
+        record_exposure(person(request), Exposure.Kind.LABEL, ids)
         uuids = _uuids(ids)
         return Response(
             {

@@ -11,7 +11,7 @@ import numpy as np
 
 from ml_engine.core.config import PipelineConfig
 from ml_engine.engine.manifest import ManifestRow
-from ml_engine.engine.reports import AlignmentReport, TuneReport
+from ml_engine.engine.reports import AlignmentReport, SuspectFilm, TuneReport
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState, Score
 from ml_engine.runs.paths import run_folder
 from portal.models import Image, Part, Site, Split, User
@@ -38,14 +38,14 @@ def scored_run(
     seed: int = 0,
     alignment: AlignmentReport | None = None,
     tune: TuneReport | None = None,
+    suspects: int = 0,
     facts: Sequence[Mapping[str, Any]] = ({},) * 24,
 ) -> Scored:
     """8 fit films; tune and test with 6 normal and 6 abnormal films each, one per patient. `alignment` is the
     report of the alignment that the detector was fitted with, or None; `tune` is what the detector reports of its
-    choice on tune; `facts` are fields of the 24 films."""
+    choice on tune, and its first `suspects` fit films are its least normal; `facts` are fields of the 24 films."""
     dataset = factories.dataset(f"Set {seed}", at=at)
-    for n in range(8):
-        factories.film(dataset, "normal", person=f"fit {n}", csv_split="fit")
+    fitted = [factories.film(dataset, "normal", person=f"fit {n}", csv_split="fit") for n in range(8)]
     places = product(("tune", "test"), ("normal", "abnormal"), range(6))
     films = [
         factories.film(dataset, label, person=f"{part} {label} {n}", csv_split=part, **fields)
@@ -62,7 +62,14 @@ def scored_run(
         alignment=_alignment(at, split, alignment) if alignment is not None else None,
         sha256="0" * 64,
         config=PipelineConfig.from_preset("default").replace(weights="random").to_json(),
-        summary=reports.detector_report(fusion_weight=weight, **({"tune": tune} if tune else {})).to_json(),
+        summary=reports.detector_report(
+            fusion_weight=weight,
+            suspects=[
+                SuspectFilm(image=str(film.uuid), filename="a.gz", fused=4.5, p_value=0.125)
+                for film in fitted[:suspects]
+            ],
+            **({"tune": tune} if tune else {}),
+        ).to_json(),
         fusion_weight=weight,
         random_weights=random_weights,
     )

@@ -1,0 +1,216 @@
+"""Every URL of the project against `url_table`: as each role, from another site, as a person who reads films blinded,
+and with the test part sealed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from analysis.models import TestLook
+from portal.models import Exposure, Image, Role, User
+from portal.people.access import ALLOWED
+from portal.people.blinding import open_for
+from portal.sets.sealing import TestRules, set_test_rules
+from tests.access import world as worlds
+from tests.access.url_table import ALSO, ANYONE, SIGNED_IN, URLS, Blind, Look, Url, evaluations
+from tests.access.world import World
+from tests.portal import factories
+from tests.portal.test_strangers import all_addresses
+
+pytestmark = pytest.mark.django_db
+
+SLOW = {"analysis:report", "api-report"}  # seconds each: until one role that may is answered
+SAY_NO_LABEL = {"portal:image", "api-queue-images", "analysis:adjudications"}  # of the other films that they name
+NAME_NONE = {
+    *("analysis:figure-csv", "api-figure-csv"),  # refused even where the film is no corner of the curve
+    *("portal:cohorts", "portal:queues", "portal:queue"),  # say that films are left out of their numbers
+    *("analysis:item-overlay", "analysis:revealed-overlay", "analysis:revealed-maps"),  # the film is in the address
+    *("analysis:study-long", "api-study-long", "analysis:study-imrmc", "api-study-imrmc"),  # name cases by numbers
+}
+SAYS_SO = re.compile(r"omitted|left out|hidden from you until|hidden until you have read|to read blinded")
+
+
+@pytest.fixture
+def world(data_dir: Any) -> World:
+    return worlds.build()
+
+
+class Answer:
+    """A response as text: its body and headers, with the names of files that it sends. `exposed` are the films that it
+    recorded as shown to the person, `looks` the looks at a test part that it counted."""
+
+    def __init__(self, response: Any) -> None:
+        self.status = int(response.status_code)
+        streamed = getattr(response, "streaming_content", None)
+        body = b"".join(streamed) if streamed is not None else response.content
+        self.body = body.decode("utf-8", errors="replace")
+        self.text = self.body + "\n".join(f"{name}: {value}" for name, value in response.headers.items())
+        self.exposed: set[int] = set()
+        self.looks = 0
+
+    @property
+    def is_allowed(self) -> bool:
+        return self.status < 500 and self.status not in (401, 403, 404, 405)
+
+
+def ask(person: User, world: World, name: str, url: Url) -> Answer:
+    """Request the URL and take back what the request changed."""
+    client = Client(raise_request_exception=False)
+    client.force_login(person)
+    address = reverse(name, args=[getattr(world.things[thing], "uuid", world.things[thing]) for thing in url.of])
+    saved, looks = transaction.savepoint(), TestLook.objects.count()
+    if url.method == "get":
+        answer = Answer(client.get(address, url.query(world)))
+    else:
+        kind = {"content_type": "application/json"} if name.startswith("api-") else {}
+        answer = Answer(getattr(client, url.method)(address, url.data(world), **kind))
+    answer.exposed = set(Exposure.objects.filter(person=person).values_list("image", flat=True))
+    answer.looks = TestLook.objects.count() - looks
+    transaction.savepoint_rollback(saved)
+    return answer
+
+
+def names(resolver: URLResolver, space: str = "") -> Iterator[tuple[str, str]]:
+    """(name with its namespace, route) of every URL."""
+    for pattern in resolver.url_patterns:
+        if isinstance(pattern, URLPattern):
+            yield space + (pattern.name or "unnamed"), str(pattern.pattern)
+        else:
+            yield from names(pattern, f"{space}{pattern.namespace}:" if pattern.namespace else space)
+
+
+def roles_with(action: str) -> frozenset[Role]:
+    if action in (ANYONE, SIGNED_IN):
+        return frozenset(Role)
+    return frozenset[Role]().union(*(ALLOWED[one] for one in ALSO.get(action, {action})))
+
+
+def test_every_url_has_a_row_and_every_row_a_url() -> None:
+    known = {name for name, _ in names(get_resolver()) if not name.startswith("admin:")}
+    to_log_in = "unnamed"  # admin/login/ leads to the log-in page
+    assert known - URLS.keys() == {to_log_in}
+    assert URLS.keys() - known == set()
+    assert len(known) > 150
+
+
+def test_every_url_answers_those_whom_its_row_permits_and_no_others(world: World) -> None:
+    wrong, slow = {}, dict.fromkeys(SLOW, False)
+    for role in Role:
+        person = User.objects.get(username=role)
+        for name, url in URLS.items():
+            if slow.get(name):
+                continue
+            slow |= {name: role in roles_with(url.action)} if name in slow else {}
+            answer = ask(person, world, name, url)
+            if answer.is_allowed != (role in roles_with(url.action)) or answer.status >= 500:
+                wrong[name, str(role)] = answer.status
+    assert wrong == {}
+
+
+def test_no_url_shows_a_person_of_another_site_anything(world: World) -> None:
+    person = worlds.everyone("visitor", factories.site("Busan"))
+    wrong: dict[str, Any] = {}
+    for name, url in URLS.items():
+        answer = ask(person, world, name, url)
+        names_a_thing = any(hasattr(world.things[thing], "uuid") for thing in url.of) or url.data(world)
+        if names_a_thing and answer.is_allowed and url.action not in (ANYONE, SIGNED_IN):
+            wrong[name] = answer.status
+        if told := words_in(answer, world, but=set(url.of)):
+            wrong[name] = told
+    assert wrong == {}
+
+
+def words_in(answer: Answer, world: World, *, but: set[str]) -> set[str]:
+    """What the answer says about the withheld films and others of their patients, except for the addresses of the
+    things `but`."""
+    of_url = {str(getattr(world.things[thing], "uuid", "")) for thing in but}
+    return {word for words in world.secrets().values() for word in words - of_url if word in answer.text}
+
+
+def test_a_person_who_reads_blinded_is_shown_nothing_about_their_films(world: World) -> None:
+    world.blind()
+    wrong: dict[str, Any] = {}
+    for name, url in URLS.items():
+        answer = ask(world.blinded, world, name, url)
+        told = words_in(answer, world, but=set(url.of))
+        if url.blind is Blind.NEUTRAL:
+            told -= {str(film.uuid) for film in [*world.withheld, *world.siblings]}
+        if told:
+            wrong[name] = told
+        elif url.blind is Blind.REFUSED:
+            if (answer.status, "blinded" in answer.body) != (403, True):
+                wrong[name] = answer.status
+        elif not answer.is_allowed:
+            wrong[name] = answer.status
+        elif url.blind is Blind.OMITS and not SAYS_SO.search(answer.body):
+            wrong[name] = "does not say so"
+    assert wrong == {}
+
+
+def test_the_admin_is_refused_to_a_person_who_reads_blinded(world: World) -> None:
+    root = User.objects.create_superuser("root", password=factories.PASSWORD)
+    client = Client(raise_request_exception=False)
+    client.force_login(root)
+    addresses = [address for address in all_addresses() if address.startswith("admin/")]
+    assert len(addresses) > 60
+    looked_at = [Answer(client.get(f"/{address}")).status for address in addresses]
+    assert looked_at.count(200) > 20
+    open_for(person=root, images=world.withheld, source=worlds.OTHER_LIST, words="the worklist Blinded", days=28)
+    client.force_login(root)
+    wrong = {}
+    for address in addresses:
+        answer = Answer(client.get(f"/{address}"))
+        to_log_in = answer.status == 302 and "/accounts/login/" in answer.text
+        if (answer.status, "blinded" in answer.body) != (403, True) and not to_log_in and answer.status != 404:
+            wrong[address] = answer.status
+    assert wrong == {}
+
+
+def test_what_a_person_is_shown_of_a_film_is_recorded(world: World) -> None:
+    """By a person who reads nothing blinded, so that the films of the walk above are seen where they were left out."""
+    person = worlds.everyone("looker", world.site)
+    films = {str(film.uuid): film.pk for film in [*world.withheld, *world.siblings]}
+    seen, unrecorded = set(), {}
+    for name, url in URLS.items():
+        if url.blind in (Blind.NOTHING, Blind.NEUTRAL) or url.method != "get" or name in SLOW:
+            continue
+        answer = ask(person, world, name, url)
+        named = {pk for address, pk in films.items() if address in answer.text}
+        shown = set() if name in SAY_NO_LABEL else named
+        shown |= {film.pk for film in map(world.things.get, url.of) if isinstance(film, Image)}
+        seen |= {name} if named | shown else set()
+        if answer.status == 200 and not shown <= answer.exposed:
+            unrecorded[name] = shown - answer.exposed
+    assert unrecorded == {}
+    withholding = {name for name, url in URLS.items() if url.blind in (Blind.OMITS, Blind.REFUSED)}
+    assert {name for name in withholding - seen if URLS[name].method == "get"} == NAME_NONE
+
+
+def test_a_look_at_test_is_counted_where_the_table_says_so(data_dir: Any) -> None:
+    world = worlds.build(opened=False)
+    boss = User.objects.get(username="boss")
+    urls = {name: url for name, url in URLS.items() if all(thing in world.things for thing in url.of)}
+    urls = {name: url for name, url in urls.items() if url.query is not evaluations}
+    counting = {name for name, url in URLS.items() if url.look is Look.COUNTS}
+    assert len(counting) > 8
+    assert counting <= urls.keys()
+    assert {name for name, url in urls.items() if ask(boss, world, name, url).looks} == counting
+    set_test_rules(site=world.site, rules=TestRules(plan=True, second_person=True), author=boss)
+    assert [name for name in sorted(counting) if ask(boss, world, name, URLS[name]).looks] == []
+
+
+def test_nothing_counts_a_look_at_what_was_opened_before(world: World) -> None:
+    boss = User.objects.get(username="boss")
+    looks = {
+        name: ask(boss, world, name, url).looks
+        for name, url in URLS.items()
+        if url.look is not Look.NO and name not in SLOW
+    }
+    again = {"analysis:study-reference", "api-study-reference"}  # another reference is another look
+    assert {name for name, count in looks.items() if count} == again

@@ -1,0 +1,306 @@
+"""Every URL of the project with three verdicts: who may open it, what it shows a person who reads blinded, and
+whether it shows results on the test part.
+
+A URL without a row fails `test_walk`. Choose the verdicts before the code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from tests.access.world import World
+
+ANYONE, SIGNED_IN, STAFF = "anyone", "signed in", "staff"  # permissions beside the actions of `access.ALLOWED`
+MEMBER = "see the site"
+
+
+class Blind(Enum):
+    """What a person is shown who has yet to read films blinded."""
+
+    NOTHING = "says nothing about single films to anybody"
+    OMITS = "leaves the films out, and says so"
+    REFUSED = "refused with a sentence"
+    UNNAMED = "figures and numbers of many films that name none of these"
+    NEUTRAL = "the film itself, as its reader needs it: neither its file's name nor what others said of it"
+
+
+class Look(Enum):
+    """What it has to do with results on the test part."""
+
+    NO = "shows none"
+    SHOWS = "shows what an earlier look opened, nothing while the part is sealed"
+    COUNTS = "is a look: counted and audited, refused while the part is sealed"
+
+
+@dataclass(frozen=True)
+class Url:
+    """`of` are the things of the world that the route's arguments name. `data` makes the fields of a POST."""
+
+    action: str
+    blind: Blind
+    of: tuple[str, ...] = ()
+    look: Look = Look.NO
+    method: str = "get"
+    query: Callable[[World], dict[str, Any]] = lambda world: {}
+    data: Callable[[World], dict[str, Any]] = lambda world: {}
+
+
+def page(action: str, blind: Blind, *of: str, **more: Any) -> Url:
+    return Url(action, blind, of, **more)
+
+
+def act(action: str, blind: Blind, *of: str, **more: Any) -> Url:
+    return Url(action, blind, of, method="post", **more)
+
+
+def new_run(world: World) -> dict[str, Any]:
+    """The fields of every kind of run."""
+    return {
+        "name": "New",
+        "split": str(world.things["split"].uuid),
+        "detector": str(world.things["detector run"].uuid),
+        "parts": ["test"],
+        "part": "tune",
+        "axes": {"rate": ["0.01", "0.1"]},
+    }
+
+
+def reference(world: World) -> dict[str, Any]:
+    return {"source": "follow-up", "statement": "three years"}
+
+
+def film_as_json(world: World) -> dict[str, Any]:
+    return {"images": [str(world.things["film"].uuid)], "value": "normal"}
+
+
+def film_as_form(world: World) -> dict[str, Any]:
+    return {"image": world.things["film"].uuid, "value": "normal", "seen": 0, "choice": "theirs"}
+
+
+def evaluations(world: World) -> dict[str, Any]:
+    return {"evaluation": [world.things[name].uuid for name in ("evaluation", "other evaluation")], "part": "test"}
+
+
+def weight_on_test(world: World) -> dict[str, Any]:
+    return {"part": "test", "weight": world.things["evaluation"].metrics["weight"]}
+
+
+def of_test(world: World) -> dict[str, Any]:
+    return {"part": "test"}
+
+
+NOTHING, OMITS, REFUSED, UNNAMED, NEUTRAL = Blind.NOTHING, Blind.OMITS, Blind.REFUSED, Blind.UNNAMED, Blind.NEUTRAL
+NO, SHOWS, COUNTS = Look.NO, Look.SHOWS, Look.COUNTS
+
+PORTAL = {
+    "healthz": page(ANYONE, NOTHING),
+    "login": page(ANYONE, NOTHING),
+    "logout": act(SIGNED_IN, NOTHING),
+    "schema": page(SIGNED_IN, NOTHING),
+    "portal:home": page(SIGNED_IN, NOTHING),
+    "portal:choose-site": act(MEMBER, NOTHING, data=lambda world: {"site": world.site.uuid}),
+    "portal:choose-theme": act(SIGNED_IN, NOTHING),
+    "portal:keys": page(SIGNED_IN, NOTHING),
+    "portal:findings": page(MEMBER, NOTHING),
+    "portal:criteria": page(MEMBER, NOTHING),
+    "portal:datasets": page(SIGNED_IN, UNNAMED),
+    "portal:make-dataset": act("import films", NOTHING),
+    "portal:dataset": page(MEMBER, OMITS, "dataset"),
+    "portal:label-counts": page(MEMBER, UNNAMED, "dataset"),
+    "portal:upload": act("import films", NOTHING, "dataset"),
+    "portal:upload-state": page(MEMBER, NOTHING, "upload"),
+    "portal:quarantine": page(MEMBER, NOTHING, "dataset"),
+    "portal:queue-dataset": act("make queues", NOTHING, "dataset", data=lambda world: {"name": "More"}),
+    "portal:freeze-cohort": act("freeze cohorts", REFUSED, "dataset", data=lambda world: {"name": "normals"}),
+    "portal:cohorts": page(SIGNED_IN, OMITS),
+    "portal:cohort": page(MEMBER, OMITS, "cohort"),
+    "portal:cohort-diff": page(
+        MEMBER, OMITS, "cohort", query=lambda world: {"earlier": world.things["earlier cohort"].uuid}
+    ),
+    "portal:queue-cohort": act("make queues", NOTHING, "cohort", data=lambda world: {"name": "More"}),
+    "portal:queues": page(SIGNED_IN, OMITS),
+    "portal:queue": page(MEMBER, OMITS, "queue"),
+    "portal:queue-films": page(MEMBER, UNNAMED, "queue", query=lambda world: {"count": 100}),
+    "portal:queue-boxes": page(MEMBER, REFUSED, "queue", "film"),
+    "portal:queue-place": act(MEMBER, NOTHING, "queue", data=lambda world: {"position": 2}),
+    "portal:image": page(MEMBER, REFUSED, "film"),
+    "portal:image-pixels": page(MEMBER, NEUTRAL, "film"),
+    "portal:image-facts": page(MEMBER, NEUTRAL, "film"),
+    "portal:image-preview": page(MEMBER, NEUTRAL, "film"),
+    "portal:image-beside": page(MEMBER, NEUTRAL, "film"),
+    "portal:image-boxes": page(MEMBER, REFUSED, "film"),
+    "portal:label": act("label films", REFUSED, data=film_as_form),
+    "portal:merge-label": act("label films", REFUSED, data=film_as_form),
+    "portal:label-session": page(SIGNED_IN, NOTHING),
+    "portal:undo-label": act("label films", NOTHING, data=lambda world: {"image": world.things["film"].uuid}),
+    "portal:splits": page(SIGNED_IN, NOTHING),
+    "portal:new-split": page("make splits", NOTHING),
+    "portal:split": page(MEMBER, NOTHING, "split"),
+    "api-datasets": page(SIGNED_IN, NOTHING),
+    "api-images": page(MEMBER, OMITS, "dataset", query=lambda world: {"limit": 1000}),
+    "api-splits": page(SIGNED_IN, NOTHING),
+    "api-cohorts": page(SIGNED_IN, UNNAMED),
+    "api-cohort": page(MEMBER, UNNAMED, "cohort"),
+    "api-cohort-images": page(MEMBER, OMITS, "cohort"),
+    "api-cohort-difference": page(
+        MEMBER, OMITS, "cohort", query=lambda world: {"earlier": world.things["earlier cohort"].uuid}
+    ),
+    "api-queues": page(SIGNED_IN, UNNAMED),
+    "api-queue-images": page(MEMBER, OMITS, "queue", query=lambda world: {"page_size": 1000}),
+    "api-criteria": page(SIGNED_IN, NOTHING),
+    "api-labels": act("label films", REFUSED, data=film_as_json),
+}
+
+RUNS = {
+    "ml_engine:runs": page(SIGNED_IN, NOTHING),
+    "ml_engine:sweep-forecast": act("request runs", NOTHING),
+    "ml_engine:run-new": page("request runs", NOTHING, "kind of run"),
+    "ml_engine:run": page(MEMBER, OMITS, "detector run"),
+    "ml_engine:run-progress": page(MEMBER, NOTHING, "run"),
+    "ml_engine:run-log": page(MEMBER, NOTHING, "run"),
+    "ml_engine:run-picture": page(MEMBER, NOTHING, "alignment run", "picture"),
+    "ml_engine:queue-suspects": act("make queues", NOTHING, "detector run"),
+    "ml_engine:run-cancel": act("request runs", NOTHING, "run"),
+    "ml_engine:run-retry": act("request runs", NOTHING, "run"),
+    "api-runs": page(SIGNED_IN, NOTHING),
+    "api-run": page(MEMBER, NOTHING, "detector run"),
+    "api-run-log": page(MEMBER, NOTHING, "run"),
+    "api-run-cancel": act("request runs", NOTHING, "run"),
+    "api-run-retry": act("request runs", NOTHING, "run"),
+    **{
+        f"api-{name}": act("request runs", NOTHING, data=new_run)
+        for name in (
+            "fit-alignment", "fit-detector", "score", "new-ablation", "new-sweep", "new-bank-study", "new-blind-spots",
+        )
+    },
+}  # fmt: skip
+
+SEE = "see scores"
+RESULTS = {
+    "analysis:results": page(SEE, NOTHING, look=SHOWS),
+    "analysis:make-evaluation": act("evaluate runs", NOTHING, "run", look=COUNTS),
+    "analysis:evaluation": page(SEE, OMITS, "evaluation", look=SHOWS, query=of_test),
+    "analysis:figures": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=weight_on_test),
+    "analysis:figure-csv": page(SEE, REFUSED, "evaluation", "figure", look=SHOWS, query=of_test),
+    "analysis:report": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
+    "analysis:table": page(SEE, REFUSED, "evaluation", look=SHOWS),
+    "analysis:breakdown": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
+    "analysis:beside": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
+    "analysis:gallery": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
+    "analysis:precision": page(SEE, OMITS, "evaluation", look=SHOWS, query=of_test),
+    "analysis:localisation": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
+    "analysis:alignment": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
+    "analysis:operating": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
+    "analysis:comparison": page(SEE, OMITS, look=SHOWS, query=evaluations),
+    "analysis:comparison-csv": page(SEE, REFUSED, "compared figure", look=SHOWS, query=evaluations),
+    "analysis:run-archive": page("request runs", REFUSED, "run"),
+    "analysis:ablation": page(SEE, OMITS, "ablation", look=SHOWS),
+    "analysis:sweep": page(SEE, UNNAMED, "sweep", look=SHOWS),
+    "analysis:study-film": page(SEE, REFUSED, "ablation", "ablation film", look=SHOWS),
+    "analysis:study-overlay": page(SEE, REFUSED, "ablation", "ablation film", look=SHOWS),
+    "analysis:study-maps": page(SEE, REFUSED, "ablation", "ablation film", look=SHOWS),
+    "analysis:show-test": act("evaluate runs", NOTHING, "ablation", look=COUNTS),
+    "analysis:split-data": page(MEMBER, UNNAMED, "split"),
+    "analysis:plan": page(MEMBER, NOTHING, "split"),
+    "analysis:set-test-rules": act("set rules for test", NOTHING, "split"),
+    "analysis:plan-document": page(MEMBER, NOTHING, "plan"),
+    "analysis:approve-plan": act("approve plans", NOTHING, "plan"),
+    "analysis:bank-study": page(SEE, UNNAMED, "bank study", look=SHOWS),
+    "analysis:show-bank-study": act("evaluate runs", NOTHING, "bank study", look=COUNTS),
+    "analysis:bank-study-table": page(SEE, UNNAMED, "bank study", look=SHOWS),
+    "analysis:blind-spots": page(SEE, UNNAMED, "blind spots", look=SHOWS),
+    "analysis:show-blind-spots": act("evaluate runs", NOTHING, "blind spots", look=COUNTS),
+    "analysis:blind-spots-table": page(SEE, UNNAMED, "blind spots", look=SHOWS),
+    "analysis:film": page(SEE, REFUSED, "run", "test film"),
+    "analysis:overlay": page(SEE, REFUSED, "run", "test film"),
+    "analysis:maps": page(SEE, REFUSED, "run", "test film"),
+    "analysis:nearest": page(SEE, REFUSED, "run", "test film"),
+    "analysis:heatmap-dicom": page(SEE, REFUSED, "run", "test film"),
+    "analysis:segmentation-dicom": page(SEE, REFUSED, "run", "test film"),
+    "analysis:film-scores": page(MEMBER, OMITS, "film"),
+    "api-evaluations": page(SIGNED_IN, NOTHING, look=SHOWS),
+    "api-evaluation": page(SEE, NOTHING, "evaluation", look=SHOWS),
+    "api-scores": page(SEE, REFUSED, "evaluation", look=SHOWS, query=of_test),
+    "api-breakdown": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
+    "api-galleries": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
+    "api-localisation": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
+    "api-alignment": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
+    "api-evaluation-data": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
+    "api-precision": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
+    "api-operating": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
+    "api-comparison": page(SEE, UNNAMED, look=SHOWS, query=evaluations),
+    "api-comparison-csv": page(SEE, REFUSED, "compared figure", look=SHOWS, query=evaluations),
+    "api-figure-csv": page(SEE, REFUSED, "evaluation", "figure", look=SHOWS, query=of_test),
+    "api-report": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
+    "api-evaluate": act("evaluate runs", NOTHING, "run", look=COUNTS),
+    "api-split-data": page(MEMBER, UNNAMED, "split"),
+    "api-plan": page(MEMBER, NOTHING, "split"),
+    "api-approve-plan": act("approve plans", NOTHING, "plan"),
+    "api-ablation": page(SEE, UNNAMED, "ablation", look=SHOWS),
+    "api-sweep": page(SEE, UNNAMED, "sweep", look=SHOWS),
+    "api-show-test": act("evaluate runs", NOTHING, "ablation", look=COUNTS),
+    "api-bank-study": page(SEE, UNNAMED, "bank study", look=SHOWS),
+    "api-show-bank-study": act("evaluate runs", NOTHING, "bank study", look=COUNTS),
+    "api-blind-spots": page(SEE, UNNAMED, "blind spots", look=SHOWS),
+    "api-show-blind-spots": act("evaluate runs", NOTHING, "blind spots", look=COUNTS),
+    "api-heatmap-dicom": page(SEE, REFUSED, "run", "test film"),
+    "api-segmentation-dicom": page(SEE, REFUSED, "run", "test film"),
+}
+
+READ, MAKE = "read worklists", "make worklists"
+READING = {
+    "analysis:worklists": page("read worklists or follow them", NOTHING),
+    "analysis:new-worklist": page(MAKE, NOTHING, query=lambda world: {"run": world.things["run"].uuid}),
+    "analysis:adjudications": page("see adjudications", OMITS),
+    "analysis:escalations": page("answer escalations", OMITS),
+    "analysis:answer-escalation": act("answer escalations", REFUSED, "escalation"),
+    "analysis:read": page(READ, NEUTRAL, "worklist"),
+    "analysis:begin-worklist": act(READ, NEUTRAL, "worklist"),
+    "analysis:hand-back-worklist": act(READ, NEUTRAL, "worklist"),
+    "analysis:item-overlay": page(READ, REFUSED, "worklist", "item"),
+    "analysis:revealed-overlay": page(READ, REFUSED, "study", "study item"),
+    "analysis:revealed-maps": page(READ, REFUSED, "study", "study item"),
+    "analysis:reader-study": page(MAKE, UNNAMED, "study", look=SHOWS),
+    "analysis:study-long": page(MAKE, REFUSED, "study", look=SHOWS),
+    "analysis:study-imrmc": page(MAKE, REFUSED, "study", look=SHOWS),
+    "analysis:study-reference": act(MAKE, NOTHING, "study", look=COUNTS, data=reference),
+    "analysis:assign-readers": act(MAKE, NOTHING, "worklist"),
+    "analysis:worklist": page(MAKE, OMITS, "worklist"),
+    "analysis:readings-table": page(MAKE, REFUSED, "worklist"),
+    "analysis:propose-adjudication": act("propose adjudications", NOTHING, "worklist"),
+    "analysis:propose-normals": act("propose normals", NOTHING, "worklist"),
+    "analysis:normal-proposals": page("propose or accept normals", NOTHING),
+    "analysis:normal-proposal": page("propose or accept normals", OMITS, "proposal"),
+    "analysis:decide-normals": act("accept normals", REFUSED, "proposal"),
+    "api-new-worklist": act(MAKE, NOTHING, "run", data=lambda world: {"name": "New"}),
+    "api-worklists": page(SIGNED_IN, NOTHING),
+    "api-worklist": page("read or make worklists", NOTHING, "worklist"),
+    "api-begin-worklist": act(READ, NEUTRAL, "worklist"),
+    "api-hand-back-worklist": act(READ, NEUTRAL, "worklist"),
+    "api-worklist-items": page(READ, NEUTRAL, "worklist"),
+    "api-readings": page(MAKE, REFUSED, "worklist"),
+    "api-worklist-summary": page(MAKE, UNNAMED, "worklist"),
+    "api-escalate": act(READ, NEUTRAL, "worklist"),
+    "api-reveal-item": act(READ, REFUSED, "study", "study item"),
+    "api-assignments": page(MAKE, NOTHING, "worklist"),
+    "api-assignment": Url(MAKE, NOTHING, ("study", "username"), method="delete"),
+    "api-study-reference": act(MAKE, NOTHING, "study", look=COUNTS, data=reference),
+    "api-reader-study": page(MAKE, UNNAMED, "study", look=SHOWS),
+    "api-study-long": page(MAKE, REFUSED, "study", look=SHOWS),
+    "api-study-imrmc": page(MAKE, REFUSED, "study", look=SHOWS),
+    "api-escalations": page(SIGNED_IN, OMITS),
+    "api-escalation-answer": act("answer escalations", REFUSED, "escalation", data=lambda world: {"action": "Told."}),
+}
+
+URLS = PORTAL | RUNS | RESULTS | READING
+ADMIN = Url(STAFF, REFUSED)  # every other URL below admin/
+ALSO = {
+    "read worklists or follow them": {
+        "read worklists", MAKE, "answer escalations", "accept normals", "see adjudications",
+    },
+    "read or make worklists": {"read worklists", MAKE},
+    "propose or accept normals": {"propose normals", "accept normals"},
+}  # permissions that any of several actions gives  # fmt: skip

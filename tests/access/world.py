@@ -1,0 +1,213 @@
+"""A site with one of everything that a URL can show, and films that carry words found nowhere else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from analysis.evaluation.analysis_plan import Intent, lock_plan
+from analysis.evaluation.evaluate import evaluate
+from analysis.models import Reading
+from analysis.reading import verdicts
+from analysis.reading.assignments import assign
+from analysis.reading.normal_proposals import propose
+from analysis.reading.study_reference import state_reference
+from analysis.reading.worklists import begin
+from analysis.studies.opening import open_test
+from ml_engine.models import Score
+from ml_engine.runs import paths
+from ml_engine.runs.paths import run_folder
+from portal.models import Image, Role, Site, Upload, User
+from portal.people.blinding import open_for
+from portal.sets.cohorts import freeze_cohort
+from portal.sets.screening_queues import Order, queue_films
+from tests.analysis import laid, studied
+from tests.analysis.scored import scored_run
+from tests.analysis.sections.test_comparison import scored_again
+from tests.analysis.worklists import items, read, read_study, study, worklist
+from tests.ml_engine import reports
+from tests.portal import factories
+
+ROLES = list(Role)
+OTHER_LIST = UUID(int=21)  # a blinded list of films that the worklist does not have
+
+
+@dataclass
+class World:
+    """`things` are the objects that URLs name, by the words of `url_table`. `withheld` are films that the person
+    `blinded`, who has every role, has yet to read; `siblings` are other films of their patients."""
+
+    site: Site
+    things: dict[str, Any]
+    withheld: list[Image]
+    siblings: list[Image]
+    blinded: User
+
+    def blind(self) -> None:
+        """From now on the person has yet to read the films."""
+        open_for(person=self.blinded, images=self.withheld, source=OTHER_LIST, words="the worklist Blinded", days=28)
+
+    def secrets(self) -> dict[str, set[str]]:
+        """Film -> what no page may say of it: its address, its file's name, its finding, its scores."""
+        return {str(film.uuid): {str(film.uuid)} | words_of(film) for film in [*self.withheld, *self.siblings]}
+
+
+def words_of(film: Image) -> set[str]:
+    return {*filter(None, [film.original_name]), finding_of(film), remark_on(film), *scores_of(film)}
+
+
+def finding_of(film: Image) -> str:
+    return f"quagga sign {film.pk:04}"
+
+
+def remark_on(film: Image) -> str:
+    return f"okapi remark {film.pk:04}"
+
+
+def scores_of(film: Image) -> set[str]:
+    values = Score.objects.filter(image=film).values_list("global_score", "region_score", "fused_score")
+    return {repr(value)[:9] for row in values for value in row if value is not None and len(repr(value)) > 10}
+
+
+def marked(film: Image, person: User) -> Image:
+    """Give the film a finding that occurs nowhere else, and a box of it."""
+    label, box = film.current_label, {"x": 2, "y": 3, "width": 4, "height": 5, "finding": finding_of(film)}
+    factories.event(film, label.value, person, findings=[finding_of(film)], boxes=[box])
+    return Image.objects.select_related("dataset__site", "patient").get(pk=film.pk)
+
+
+def everyone(name: str, site: Site) -> User:
+    return factories.user(name, *ROLES, at=site)
+
+
+def build(*, opened: bool = True) -> World:
+    """`opened`: the test part was looked at in every evaluation and study."""
+    site = factories.site()
+    boss = everyone("boss", site)
+    for role in ROLES:
+        factories.user(role, role, at=site)
+    things = _results(site, boss)
+    if opened:
+        things |= _opened(things, boss)
+    things |= _films_and_sets(site, boss, things)
+    blinded = everyone("blinded", site)
+    things |= _reading(boss, blinded, things)
+    withheld, siblings = _withheld(things, boss)
+    begin(worklist=things["worklist"], reader=User.objects.get(username=Role.READER))
+    for item in items(things["worklist"]):
+        read(item, blinded, "normal", reason="artefact")
+    return World(site=site, things=things, withheld=withheld, siblings=siblings, blinded=blinded)
+
+
+def _results(site: Site, boss: User) -> dict[str, Any]:
+    scored = scored_run(
+        site,
+        author=boss,
+        alignment=reports.alignment_report(pictures=["canonical.png"]),
+        suspects=1,
+        facts=[{}] * 23 + [{"original_name": "zebra-last-abnormal.png"}],
+    )
+    run = scored.run
+    assert run.detector is not None
+    assert run.detector.alignment is not None
+    fitted = Image.objects.filter(split_images__member__split=scored.split, split_images__member__part="fit")[0]
+    picture = paths.picture_path(run.detector.alignment.run.uuid, "canonical.png")
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"a picture")
+    (run_folder(run.uuid) / "run.json").write_text(json.dumps({"kind": "score"}))
+    ablation_split = laid.split_with_films(site)
+    bank, arrays = studied.bank_study(site)
+    things: dict[str, Any] = {
+        "run": run,
+        "scored": scored,
+        "split": scored.split,
+        "dataset": scored.films[0].dataset,
+        "alignment run": run.detector.alignment.run,
+        "detector run": run.detector.run,
+        "ablation": laid.ablation(ablation_split),
+        "sweep": laid.sweep(ablation_split, {"backbone": ["resnet18", "resnet34"]}),
+        "bank study": bank,
+        "blind spots": studied.blind_spots(site, part="test")[0],
+        "fitted film": fitted,
+        "test film": scored.films[-1],
+        "ablation film": Image.objects.filter(dataset__name="Films", current_label__value="abnormal").last(),
+        "bank film": arrays["films"][0],
+        "plan": lock_plan(split=scored.split, author=boss, intent=Intent()),
+        "kind of run": "fit_detector",
+        "picture": "canonical.png",
+        "figure": "roc",
+        "compared figure": "scatter",
+        "username": "reader",
+    }
+    return things
+
+
+def _opened(things: dict[str, Any], boss: User) -> dict[str, Any]:
+    for name in ("ablation", "sweep", "bank study", "blind spots"):
+        open_test(run=things[name], author=boss)
+    return {
+        "evaluation": evaluate(run=things["run"], author=boss),
+        "other evaluation": evaluate(run=scored_again(things["scored"], seed=1, config={}), author=boss),
+    }
+
+
+def _films_and_sets(site: Site, boss: User, things: dict[str, Any]) -> dict[str, Any]:
+    """Three more scored films, in no part of the split, which may join the normal set; cohorts, a queue, an upload."""
+    dataset = things["dataset"]
+    films = [
+        factories.film(dataset, "normal", person=f"more {n}", original_name=f"zebra-{n}-normal.png") for n in range(3)
+    ]
+    siblings = [
+        factories.film(dataset, "abnormal", person=person, view="AP", original_name=f"zebra-{n}-abnormal.png")
+        for n, person in enumerate(("test abnormal 5", "fit 0", "more 0"))
+    ]
+    for number, film in enumerate(films):
+        Score.objects.create(run=things["run"], image=film, row=100 + number, fused_score=9.0 - number)
+    freeze_cohort(site=site, name="normals", images=films[:1], author=boss)
+    earlier = freeze_cohort(site=site, name="normals", images=things["scored"].films, author=boss)
+    return {
+        "film": films[0],
+        "siblings": siblings,
+        "earlier cohort": earlier,
+        "cohort": freeze_cohort(site=site, name="normals", images=dataset.images.all(), author=boss),
+        "queue": queue_films(
+            site=site, name="All", images=dataset.images.all(), author=boss, source="all", order=Order.IMPORTED
+        ),
+        "upload": Upload.objects.create(dataset=dataset, state="done", done=3, total=3),
+    }
+
+
+def _reading(boss: User, blinded: User, things: dict[str, Any]) -> dict[str, Any]:
+    """A worklist and a reader study that other people have read, and the person `blinded` as well, and what followed
+    from that."""
+    site = things["run"].site
+    of = worklist(things["scored"], boss, name="First", unflagged_share=0.5)
+    reader = factories.user("earlier reader", Role.READER, at=site)
+    for item in items(of):
+        read(item, reader, "normal", reason="normal variant", comment=remark_on(item.image))
+    in_study = study(things["scored"], boss, name="Study", repeat_share=0)
+    readers = [User.objects.get(username=Role.READER), factories.user("study reader", Role.READER, at=site), blinded]
+    for one in readers:
+        read_study(in_study, one, lambda item, stage: "normal")
+    assign(worklist=in_study, readers=readers, author=boss)
+    if "evaluation" in things:
+        state_reference(worklist=in_study, source="follow-up", statement="two years", author=boss)
+    by_film = {item.image: item for item in items(of)}
+    item = by_film[things["film"]]
+    return {
+        "worklist": of,
+        "item": by_film[things["test film"]],
+        "study": in_study,
+        "study item": next(item for item in items(in_study) if item.image == things["test film"]),
+        "escalation": verdicts.escalate(item=item, reader=reader, reason=remark_on(item.image)),
+        "adjudication": verdicts.propose_adjudication(reading=Reading.objects.get(item=item), author=boss),
+        "proposal": propose(worklist=of, author=boss),
+    }
+
+
+def _withheld(things: dict[str, Any], boss: User) -> tuple[list[Image], list[Image]]:
+    """One film of each kind that the URLs show, and the other films of these patients."""
+    films = [things[name] for name in ("film", "test film", "fitted film", "ablation film", "bank film")]
+    return [marked(film, boss) for film in films], [marked(film, boss) for film in things["siblings"]]
