@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.views import cohorts, datasets, frame, images, labels, preferences, queues, splits
+from portal.views import cohorts, datasets, frame, images, labels, preferences, queues, relabel, splits
 
 app_name = "portal"
 urlpatterns = [
@@ -17,6 +17,10 @@ urlpatterns = [
     path("datasets/<uuid:uuid>/quarantine/", datasets.quarantine, name="quarantine"),
     path("datasets/<uuid:uuid>/queue/", queues.queue_dataset, name="queue-dataset"),
     path("datasets/<uuid:uuid>/freeze/", cohorts.freeze, name="freeze-cohort"),
+    path("datasets/<uuid:uuid>/relabel/", relabel.relabel, name="relabel"),
+    path("datasets/<uuid:uuid>/relabel/apply/", relabel.apply_preview, name="apply-relabel"),
+    path("datasets/<uuid:uuid>/relabel/<uuid:act>/", relabel.relabelled, name="relabelled"),
+    path("datasets/<uuid:uuid>/relabel/<uuid:act>/undo/", relabel.undo_relabel, name="undo-relabel"),
     path("cohorts/", cohorts.cohort_list, name="cohorts"),
     path("cohorts/<uuid:uuid>/", cohorts.cohort, name="cohort"),
     path("cohorts/<uuid:uuid>/difference/", cohorts.cohort_diff, name="cohort-diff"),

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from portal.api import views
+from portal.api import relabel, views
 
 urlpatterns = [
     path("datasets/", views.Datasets.as_view(), name="api-datasets"),
@@ -14,4 +14,7 @@ urlpatterns = [
     path("queues/<uuid:uuid>/images/", views.QueueImages.as_view(), name="api-queue-images"),
     path("criteria/", views.CriteriaVersions.as_view(), name="api-criteria"),
     path("labels/", views.LabelFilms.as_view(), name="api-labels"),
+    path("labels/preview/", relabel.PreviewRelabel.as_view(), name="api-relabel-preview"),
+    path("labels/apply/", relabel.ApplyRelabel.as_view(), name="api-relabel-apply"),
+    path("labels/undo/", relabel.UndoLabels.as_view(), name="api-undo-labels"),
 ]

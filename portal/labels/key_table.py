@@ -73,6 +73,7 @@ _FIXED = (
         "choose", "", "Space", "Choose the film in focus; held in the viewer: hide the heatmap", _VIEWER | {Room.GRID}
     ),
     Command("choose_all", "Choose page", "Shift+A", "Choose all films of the page, or none", frozenset({Room.GRID})),
+    Command("relabel", "Relabel", "Shift+R", "Relabel the chosen films, or all films", frozenset({Room.GRID})),
     Command(
         "move",
         "",

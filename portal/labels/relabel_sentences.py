@@ -42,7 +42,8 @@ def _changed(preview: RelabelPreview) -> str:
     words = films(moves.total(), "changes", "change")
     if len(moves) == 1:
         return f"{words} from {next(iter(moves))} to {value}."
-    return f"{words} to {value}: {_joined([f'{n:,} from {before}' for before, n in moves.most_common()])}."
+    ordered = sorted(moves.items(), key=lambda move: (-move[1], move[0]))
+    return f"{words} to {value}: {_joined([f'{n:,} from {before}' for before, n in ordered])}."
 
 
 def _confirmed(preview: RelabelPreview) -> str:
