@@ -79,8 +79,8 @@ def mixed(of: Dataset, ann: User, ben: User) -> dict[str, Image]:
     for author, value in ((ann, "normal"), (ben, "abnormal")):
         factories.event(films["differing"], value, author)
         factories.event(films["settled"], value, author)
-    judge = factories.user("judge", Role.ADJUDICATOR)
-    adjudicate(image=films["settled"], change=LabelChange(value="normal"), author=judge, site=of.site)
+    judge, settling = factories.user("judge", Role.ADJUDICATOR), LabelChange(value="normal", attributes=["variant"])
+    adjudicate(image=films["settled"], change=settling, author=judge, site=of.site)
     return films
 
 
