@@ -119,6 +119,8 @@ class Image(Addressed):
     dataset = models.ForeignKey(Dataset, models.PROTECT, related_name="images")
     patient = models.ForeignKey(Patient, models.PROTECT, related_name="images")
     study = models.ForeignKey(Study, models.PROTECT, related_name="images", null=True)
+    # Shifted by a secret number of days, the same for all films of the patient: only differences mean anything.
+    acquired_day = models.DateField(null=True)  # null: not known
     source_sha256 = models.CharField(max_length=64)  # of the file as received
     pixel_sha256 = models.CharField(max_length=64)  # of the decoded pixels; also the name of the pixel file
     rows = models.PositiveIntegerField()

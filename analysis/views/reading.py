@@ -158,6 +158,7 @@ def _addresses(worklist: Worklist) -> dict[str, str]:
         "escalations": reverse("api-escalate", args=[worklist.uuid]),
         "facts": reverse("portal:image-facts", args=[nil]),
         "pixels": reverse("portal:image-pixels", args=[nil]),
+        "beside": reverse("portal:image-beside", args=[nil]),
         **({} if worklist.blinded else {"heatmap": reverse("analysis:item-overlay", args=[worklist.uuid, nil])}),
         **(_study_addresses(worklist) if worklist.design else {}),
     }

@@ -1,7 +1,8 @@
 """De-identification: an allow-list of header facts, each limited to a vocabulary or a range of numbers.
 
 No free text passes, not even from an allowed element, since any text element may hold a name. Dates never pass.
-The identifiers that link the films of a patient are returned separately, for the caller to hash and discard.
+The identifiers that link the films of a patient, and the date that orders them, are returned separately, for the caller
+to hash, to shift and to discard.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
+from portal.imaging.acquisition import acquired_on
 from portal.imaging.elements import number, text, values
 from portal.imaging.errors import UnusableFile
 
@@ -117,6 +119,7 @@ def header(ds: Dataset) -> dict[str, str]:
         "identifier:patient_id": raw.patient_id,
         "identifier:study_uid": raw.study_uid,
         "identifier:sop_uid": raw.sop_uid,
+        "identifier:acquired_on": acquired_on(ds),
     }
 
 

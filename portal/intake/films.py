@@ -11,12 +11,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path, PurePosixPath
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from portal.imaging.acquisition import shifted_day
 from portal.imaging.decoding import Decoder
 from portal.imaging.deidentify import pseudonym
 from portal.imaging.errors import UnusableFile
@@ -336,6 +338,7 @@ def _store(dataset: Dataset, entry: Entry, *, source: str, pixels: str, film: Fi
             dataset=dataset,
             patient=patient,
             study=_study(patient, header),
+            acquired_day=_acquired_day(patient, header),
             source_sha256=source,
             pixel_sha256=pixels,
             rows=film.stored.shape[0],
@@ -430,6 +433,12 @@ def _study(patient: Patient, header: Mapping[str, str]) -> Study | None:
         return None
     study, _ = Study.objects.get_or_create(patient=patient, pseudonym=pseudonym(site_key(patient.site), uid))
     return study
+
+
+def _acquired_day(patient: Patient, header: Mapping[str, str]) -> date | None:
+    """A film that is its own patient has no other to be compared with, so nothing of its date is kept."""
+    acquired_on = header.get("identifier:acquired_on", "")
+    return shifted_day(site_key(patient.site), patient.pseudonym, acquired_on) if patient.identified else None
 
 
 def site_key(site: Site) -> bytes:

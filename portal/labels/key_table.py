@@ -94,6 +94,7 @@ _FIXED = (
     Command("ruler", "Ruler", "q", "Measure: drag along what is to be measured"),
     Command("ratio", "CTR", "v", "Cardiothoracic ratio: drag across the heart, then the thorax"),
     Command("beside", "Beside", "y", "Another film of the patient beside this one"),
+    Command("next_beside", "", "Shift+Y", "The next other film of the patient, beside this one"),
     Command("boxes", "Boxes", "b", "Show or hide the boxes"),
     Command("heatmap", "Heatmap", "h", "Show or hide the heatmap", _VIEWER | {Room.READING}),
     Command("nearest", "Nearest normals", "e", "Patches of the normal set most like a hot spot"),

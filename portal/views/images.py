@@ -16,12 +16,12 @@ from portal.labels.key_table import Room
 from portal.labels.keys import keys_in
 from portal.models import Exposure, Image, NormalAttribute, Split
 from portal.people import blinding
-from portal.people.access import get_visible, visible
+from portal.people.access import get_visible
 from portal.people.exposure import record_exposure
 from portal.people.signed_in import SignedInRequest
 from portal.sets import film_filters
+from portal.sets.patient_films import other_films
 
-MOST_BESIDE = 12
 FILMS_AHEAD = 2
 
 
@@ -51,7 +51,7 @@ def image(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "query": filters.query(),
         "events": events,
         "parts": film.split_images.select_related("member__split").order_by("-member__split__created_at"),
-        "others": film.patient.images.exclude(pk=film.pk).order_by("pk")[:MOST_BESIDE],
+        "others": other_films(film, request.user),
         "keys": keys_in(Room.GRID, request.user),
         "attributes": list(enumerate(NormalAttribute.values, start=1)),
         "criteria": current_criteria(film.dataset.site),
@@ -101,24 +101,24 @@ def boxes(request: SignedInRequest, uuid: UUID) -> JsonResponse:
 
 @require_GET
 def beside(request: SignedInRequest, uuid: UUID) -> JsonResponse:
-    """Other films of the patient, those of the same study first, for comparison in the viewer. Without their names
-    while the person reads films of the patient blinded: a file's name may say what is on the film."""
+    """Other films of the patient for the viewer, in order of acquisition where it is known: pixels, and nothing that a
+    person who reads blinded may not see."""
     film = get_visible(Image.objects.all(), request.user, uuid)
-    is_named = not blinding.is_withheld(request.user, film)
-    others = visible(Image.objects.filter(patient=film.patient_id).exclude(pk=film.pk), request.user).order_by("pk")
+    others = other_films(film, request.user)
     films = [
         {
-            "image": str(other.uuid),
-            "name": str(other) if is_named else other.neutral_name,
-            "view_position": other.view_position,
-            "laterality": other.laterality,
-            "same_study": film.study_id is not None and other.study_id == film.study_id,
-            "facts_url": reverse("portal:image-facts", args=[other.uuid]),
-            "pixels_url": reverse("portal:image-pixels", args=[other.uuid]),
+            "image": str(other.image.uuid),
+            "view_position": other.image.view_position,
+            "laterality": other.image.laterality,
+            "same_study": other.same_study,
+            "days": other.days,
+            "when": other.when,
+            "facts_url": reverse("portal:image-facts", args=[other.image.uuid]),
+            "pixels_url": reverse("portal:image-pixels", args=[other.image.uuid]),
         }
-        for other in others[:MOST_BESIDE]
+        for other in others.films
     ]
-    return JsonResponse({"films": sorted(films, key=lambda other: not other["same_study"])})
+    return JsonResponse({"films": films, "note": others.note})
 
 
 @require_GET

@@ -16,6 +16,7 @@ export const KEYS = [
   {"name": "ruler", "words": "Ruler", "key": "Q", "help": "Measure: drag along what is to be measured"},
   {"name": "ratio", "words": "CTR", "key": "V", "help": "Cardiothoracic ratio: drag across the heart, then the thorax"},
   {"name": "beside", "words": "Beside", "key": "Y", "help": "Another film of the patient beside this one"},
+  {"name": "next_beside", "words": "", "key": "Shift+Y", "help": "The next other film of the patient, beside this one"},
   {"name": "boxes", "words": "Boxes", "key": "B", "help": "Show or hide the boxes"},
   {"name": "heatmap", "words": "Heatmap", "key": "H", "help": "Show or hide the heatmap"},
   {"name": "nearest", "words": "Nearest normals", "key": "E", "help": "Patches of the normal set most like a hot spot"},

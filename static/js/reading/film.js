@@ -25,6 +25,7 @@ export function createFilm(host, addresses, { onShown, onHeatmap }) {
   const urlsOf = (image) => ({
     factsUrl: addresses.facts.replace(NIL, image),
     pixelsUrl: addresses.pixels.replace(NIL, image),
+    besideUrl: addresses.beside.replace(NIL, image),
   });
 
   return {

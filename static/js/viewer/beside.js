@@ -9,9 +9,9 @@ import { listenToPointers } from "./gestures.js";
 import { chosenAgain } from "./presets.js";
 import { FilmStage } from "./stage.js";
 
-export async function loadBeside(url, { signal } = {}) {
-  const { films } = await fetchJson(url, "The other films of the patient", { signal });
-  return films;
+// {films, note}: the films in the order that the note names
+export function loadBeside(url, { signal } = {}) {
+  return fetchJson(url, "The other films of the patient", { signal });
 }
 
 export function createBeside({ stage, place, wantedVoi }) {
@@ -25,6 +25,8 @@ export function createBeside({ stage, place, wantedVoi }) {
   ]);
   column.hidden = true;
   let films = [];
+  let order = ""; // of the films, in words
+  let isWanted = false; // kept from film to film
   let shown = null;
   let ending = null;
   let zoom = 0; // zoom of the main film when this film's zoom was last set
@@ -34,12 +36,13 @@ export function createBeside({ stage, place, wantedVoi }) {
     ending = new AbortController();
     const { signal } = ending;
     shown = wanted;
+    select.selectedIndex = films.indexOf(wanted);
     other.clear();
     note.textContent = "Fetching the film";
     try {
       const film = await loadFilm({ factsUrl: wanted.facts_url, pixelsUrl: wanted.pixels_url }, { signal });
       if (shown !== wanted || !stage.view) return;
-      other.setLabel(words(wanted));
+      other.setLabel(wordsOf(wanted));
       other.setFilm(film, { voi: chosenAgain(film.choices, wantedVoi()), inverted: stage.inverted });
       zoom = 0;
       follow();
@@ -61,7 +64,15 @@ export function createBeside({ stage, place, wantedVoi }) {
       other.setZoom((zoom / fitZoom(stage.film, stage.canvas, stage.view)) * fitZoom(other.film, other.canvas, other.view));
     }
     const planes = [stage, other].map(({ film }) => film.facts.spacing_plane);
-    note.textContent = !mine || !its ? "Spacing unknown: scaled to the frame." : planes[0] === planes[1] ? "Same scale." : "Same scale, in different planes.";
+    const scale = !mine || !its ? "Spacing unknown: scaled to the frame." : planes[0] === planes[1] ? "Same scale." : "Same scale, in different planes.";
+    note.textContent = `${order} ${scale}`.trim();
+  };
+
+  const show = () => {
+    column.hidden = !isWanted || !films.length;
+    if (column.hidden) return;
+    if (!column.isConnected) place.append(column);
+    if (!other.film || !films.includes(shown)) open(films[startOf(films)]);
   };
 
   listenToPointers(other.element, {
@@ -87,10 +98,10 @@ export function createBeside({ stage, place, wantedVoi }) {
     },
     follow,
     set(next) {
-      films = next;
-      select.replaceChildren(...films.map((film) => new Option(words(film), film.image)));
-      if (!films.length) column.hidden = true;
-      else if (!column.hidden) open(films[0]);
+      films = next.films.map((film, index) => ({ ...film, number: `${index + 1} of ${next.films.length}` }));
+      order = next.note ?? "";
+      select.replaceChildren(...films.map((film) => new Option(wordsOf(film), film.image)));
+      show();
     },
     clear() {
       ending?.abort();
@@ -99,9 +110,15 @@ export function createBeside({ stage, place, wantedVoi }) {
       other.clear();
     },
     toggle() {
-      if (!column.isConnected) place.append(column);
-      column.hidden = !column.hidden || !films.length;
-      if (!column.hidden && !other.film) open(films[0]);
+      isWanted = column.hidden;
+      show();
+    },
+    // Opens the column, or the next film in it. Returns whether there is one.
+    next() {
+      if (!films.length) return false;
+      if (!column.hidden) open(films[(films.indexOf(shown) + 1) % films.length]);
+      else this.toggle();
+      return true;
     },
     setVoi() {
       if (!other.film) return;
@@ -112,6 +129,13 @@ export function createBeside({ stage, place, wantedVoi }) {
   };
 }
 
-function words({ name, view_position: view, same_study: sameStudy }) {
-  return [view || "View unknown", sameStudy ? "same study" : "another study", name].join(", ");
+// The last film before this one; without a known one, another film of the study, or the first.
+function startOf(films) {
+  const before = films.findLastIndex(({ days }) => days < 0);
+  return before >= 0 ? before : Math.max(0, films.findIndex((film) => film.same_study));
+}
+
+function wordsOf(film) {
+  const { view_position: view, same_study: sameStudy, when, number } = film;
+  return [`${number}: ${view || "view unknown"}`, when, sameStudy ? "same study" : ""].filter(Boolean).join(", ");
 }

@@ -16,6 +16,7 @@ import { FilmStage } from "./stage.js";
 import { createWindowing } from "./windowing.js";
 
 const URLS = ["factsUrl", "pixelsUrl", "boxesUrl", "overlayUrl", "nearestUrl", "besideUrl"];
+const NONE_BESIDE = { films: [], note: "" };
 const PRESETS = ["lung", "mediastinum", "bone", "percentile"];
 
 export class FilmViewer {
@@ -176,9 +177,9 @@ export class FilmViewer {
   async #loadBeside() {
     const showing = this.#showing;
     const { besideUrl } = this.#urls;
-    const films = besideUrl ? await loadBeside(besideUrl).catch(() => []) : [];
+    const others = besideUrl ? await loadBeside(besideUrl).catch(() => NONE_BESIDE) : NONE_BESIDE;
     if (showing !== this.#showing) return;
-    this.#beside.set(films);
+    this.#beside.set(others);
     this.#showButtons();
   }
 
@@ -259,8 +260,15 @@ export class FilmViewer {
     const pressed = shiftKey ? `Shift+${key.toUpperCase()}` : key;
     if (pressed === controls.keyOf("draw") && this.#editor.isOn) return this.#editor.toggleDrawing();
     if (pressed === controls.keyOf("draw_in_middle") && this.#editor.isOn) return this.#editor.addInMiddle();
+    if (pressed === controls.keyOf("next_beside")) return this.#nextBeside();
     if (pressed === controls.keyOf("nearest_hottest")) return this.#nearest.searchHottest();
     return false;
+  }
+
+  #nextBeside() {
+    const moved = this.#beside.next();
+    this.#showButtons();
+    return moved;
   }
 
   #reset() {

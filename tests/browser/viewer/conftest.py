@@ -231,7 +231,7 @@ def open_viewer(page: Page, site: Site) -> Generator[Callable[..., Viewer]]:
         if nearest is not None:
             context["nearest_url"] = site.offer_json("/nearest", nearest)
         if beside is not None:
-            context["beside_url"] = site.offer_json("/beside", {"films": beside})
+            context["beside_url"] = site.offer_json("/beside", {"films": beside, "note": "Oldest to newest."})
         body = render_to_string("portal/_viewer.html", context)
         harness = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Viewer</title>{body}</html>'
         site.answers["/"] = (200, "text/html", harness.encode(), False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from portal.imaging.film import Film, pack
 from tests.browser.viewer.conftest import Overlay, Site, Viewer
@@ -203,10 +205,11 @@ def test_the_scale_of_one_film_is_marked_and_not_kept(open_viewer: Open) -> None
 def another(site: Site, name: str, film: Film, **more: Any) -> dict[str, Any]:
     return {
         "image": name,
-        "name": name,
         "view_position": "LAT",
         "laterality": "",
         "same_study": True,
+        "days": None,
+        "when": "",
         "facts_url": site.offer_json(f"/{name}/facts", {"image": name, **film.facts.to_json()}),
         "pixels_url": site.offer_bytes(f"/{name}/pixels", pack(film.stored), gzipped=True),
         **more,
@@ -227,12 +230,38 @@ def test_another_film_of_the_patient_is_shown_beside_at_the_same_scale(open_view
         viewer.page.evaluate("() => new Promise(requestAnimationFrame)")
     assert viewer.state["beside"]["voi"]["name"] == "Lung"
     choice = viewer.host.get_by_label("Film beside").first
-    assert choice.locator("option").all_inner_texts() == ["LAT, same study, lateral", "LAT, another study, prior"]
+    assert choice.locator("option").all_inner_texts() == ["1 of 2: LAT, same study", "2 of 2: LAT"]
     choice.select_option("prior")
     viewer.host.get_by_text("Spacing unknown: scaled to the frame.").wait_for()
     assert viewer.state["beside"]["image"] == "prior"
     viewer.page.keyboard.press("y")
     assert viewer.state["beside"] is None
+
+
+def test_prior_films_are_stepped_through_from_the_last_one_before(open_viewer: Open, site: Site) -> None:
+    days = {"oldest": -800, "prior": -412, "lateral": 0, "later": 1}
+    when = {-800: "800 days before", -412: "412 days before", 0: "same date", 1: "1 day after"}
+    others = [another(site, name, FILMS["linear"], days=n, when=when[n], same_study=n == 0) for name, n in days.items()]
+    viewer = open_viewer(FILMS["linear"], beside=others)
+    choice = viewer.host.get_by_label("Film beside").first
+    canvas = viewer.host.locator(".hv-beside canvas").first
+    for name in ("prior", "lateral", "later", "oldest"):
+        viewer.page.keyboard.press("Shift+Y")
+        expect(choice).to_have_value(name)
+        expect(canvas).to_have_attribute("aria-label", re.compile(when[days[name]]))
+        assert viewer.state["beside"]["image"] == name
+    assert choice.locator("option").all_inner_texts() == [
+        "1 of 4: LAT, 800 days before",
+        "2 of 4: LAT, 412 days before",
+        "3 of 4: LAT, same date, same study",
+        "4 of 4: LAT, 1 day after",
+    ]
+    assert viewer.host.locator("button[data-action=beside]").get_attribute("aria-pressed") == "true"
+    viewer.host.get_by_text("Oldest to newest. Spacing unknown").wait_for()
+    # the next film of another patient has none; with the one after it the column is there again
+    for urls, shown in (("", False), (", besideUrl: '/beside'", True)):
+        viewer.host.evaluate(f"(host) => host.hilumViewer.show({{ factsUrl: '/facts', pixelsUrl: '/pixels'{urls} }})")
+        expect(viewer.host.locator(".hv-beside")).to_be_visible(visible=shown)
 
 
 def test_the_film_beside_disappears_with_the_patient(open_viewer: Open, site: Site) -> None:
@@ -269,7 +298,7 @@ def explained(open_viewer: Open, site: Site) -> Viewer:
     nearest_patch = {
         "bank": "region", "rank": 1, "distance": 1.25, "row": 5, "column": 3,
         "original_from_canonical": [[1, 0, 20], [0, 1, 0]], "centre_original_px": [48, 44],
-        "film": {**another(site, "n", neighbour), "url": "/"},
+        "film": {**another(site, "n", neighbour), "name": "n", "url": "/"},
     }  # fmt: skip
     lost = {**nearest_patch, "rank": 2, "original_from_canonical": None, "centre_original_px": None}
     nearest = {"row": 5, "column": 3, "stride": 8, "nearest": [nearest_patch, lost], "hidden": 1}

@@ -48,6 +48,7 @@ def test_nothing_planted_leaves_a_header(tmp_path: Path, caplog: pytest.LogCaptu
         "identifier:patient_id": f"{PLANT}^00100020",
         "identifier:study_uid": f"{PLANT}^0020000d",
         "identifier:sop_uid": f"{PLANT}^00080018",
+        "identifier:acquired_on": "",
     }
     assert PLANT.lower() not in json.dumps([header, film.facts.to_json()]).lower()
     assert "^" not in json.dumps(header)

@@ -410,6 +410,22 @@ def test_pseudonyms_are_the_same_from_a_csv_and_from_dicom(of: Dataset, folder: 
     assert Patient.objects.get().images.count() == 2
 
 
+def test_dates_leave_only_the_days_between_the_films_of_a_patient(of: Dataset, folder: Path) -> None:
+    factories.dicom(folder / "a.dcm", seed=1, PatientID="P", AcquisitionDate="20190227", StudyDate="20190101")
+    factories.dicom(folder / "b.dcm", seed=2, PatientID="P", StudyDate="20200301")
+    factories.dicom(folder / "c.dcm", seed=3, PatientID="P")
+    factories.dicom(folder / "d.dcm", seed=4, PatientID=None, StudyDate="20200301")  # has no other film to compare with
+    run(of, folder)
+    patient = Patient.objects.get(identified=True)
+    first, second, undated = patient.images.order_by("pk").values_list("acquired_day", flat=True)
+    assert ((second - first).days, undated) == (368, None)
+    assert Image.objects.exclude(patient=patient).get().acquired_day is None
+    assert first.isoformat() != "2019-02-27"
+    rows = str([[str(value) for value in row] for row in Image.objects.values_list()])
+    for date in ("2019-02-27", "20190227", "2020-03-01", "20200301", "20190101"):
+        assert date not in rows
+
+
 def test_one_identifier_has_another_pseudonym_at_another_site(of: Dataset, folder: Path) -> None:
     factories.dicom(folder / "a.dcm", PatientID="P")
     run(of, folder)

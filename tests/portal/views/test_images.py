@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -146,16 +147,38 @@ def test_facts_have_the_patients_orientation(curator: Client, film: Image) -> No
     assert curator.get(f"/images/{turned.uuid}/facts").json()["patient_orientation"] == "L\\F"
 
 
-def test_other_films_of_the_patient_start_with_those_of_the_study(curator: Client, of: Dataset) -> None:
+def test_other_films_of_the_patient_are_in_order_of_acquisition(curator: Client, of: Dataset) -> None:
     study = factories.patient("one", at=of.site).studies.create(pseudonym="s")
-    film, other, lateral = (factories.film(of, person="one", study=film_study) for film_study in (study, None, study))
+    film, lateral = (factories.film(of, person="one", study=study, acquired_day=date(2015, 6, 1)) for _ in range(2))
+    prior = factories.film(of, person="one", acquired_day=date(2014, 4, 15))
     factories.film(of, person="two")
-    others = curator.get(f"/images/{film.uuid}/beside").json()["films"]
-    assert [(row["image"], row["same_study"]) for row in others] == [
-        (str(lateral.uuid), True),
-        (str(other.uuid), False),
+    beside = curator.get(f"/images/{film.uuid}/beside").json()
+    assert beside["note"] == "Oldest to newest."
+    assert [(row["image"], row["when"], row["days"], row["same_study"]) for row in beside["films"]] == [
+        (str(prior.uuid), "412 days before", -412, False),
+        (str(lateral.uuid), "same date", 0, True),
     ]
-    assert curator.get(others[0]["facts_url"]).json()["image"] == str(lateral.uuid)
+    assert curator.get(beside["films"][1]["facts_url"]).json()["image"] == str(lateral.uuid)
+    page = text(curator.get(f"/images/{film.uuid}/"))
+    assert page.index("412 days before") < page.index("same date")
+    assert "2014" not in page
+
+
+def test_films_beside_tell_nothing_that_a_blinded_reader_may_not_know(reader: Client, of: Dataset) -> None:
+    film = factories.film(of, person="one")
+    other = factories.film(factories.dataset("Pneumonias"), "abnormal", person="one", original_name="nodule_7.png")
+    factories.event(other, "abnormal", factories.curator("kim"), findings=["nodule"], reason="seen on CT")
+    answer = reader.get(f"/images/{film.uuid}/beside")
+    (row,) = answer.json()["films"]
+    assert set(row) == {
+        *("image", "view_position", "laterality", "same_study", "days", "when", "facts_url", "pixels_url"),
+    }  # fmt: skip
+    given = [answer.content.decode(), str(answer.headers)]
+    for url in (row["facts_url"], row["pixels_url"]):
+        response = reader.get(url)
+        given += [str(response.headers), response.getvalue().decode("latin-1")]
+    for word in ("abnormal", "nodule", "Pneumonia", "kim", "CT"):
+        assert word not in " ".join(given)
 
 
 def test_boxes_of_reverted_labels_are_not_shown(curator: Client, of: Dataset, film: Image) -> None:
