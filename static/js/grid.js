@@ -246,6 +246,9 @@ if (grid) {
     if (tile) current = tiles.indexOf(tile);
     showChosen();
   });
+  grid.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target.matches("input")) event.preventDefault(); // it would send the form
+  });
   grid.addEventListener("click", (event) => {
     const tile = event.target.closest(".hilum-tile");
     if (!tile || !tile.querySelector("input[type=checkbox]")) return;

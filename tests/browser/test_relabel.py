@@ -102,6 +102,12 @@ def test_a_selection_is_previewed_relabelled_and_undone_by_keyboard(grid: Page, 
     assert CurrentLabel.objects.get(image=films[4]).findings == ["nodule"]
 
 
+def test_enter_on_a_chosen_film_does_not_leave_the_grid(grid: Page) -> None:
+    grid.locator(".hilum-tile input").first.click()
+    press(grid, "Enter", "Shift+A")
+    expect(grid.locator("#chosen")).to_have_text("6 chosen")
+
+
 def test_without_a_selection_all_films_of_the_filter_are_offered(grid: Page, films: list[Image]) -> None:
     grid.goto(f"{grid.url}?label=abnormal")
     expect(grid.locator("#grid")).to_have_attribute("data-keys", "ready")
