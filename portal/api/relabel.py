@@ -16,6 +16,7 @@ from portal.labels.relabel import MOST_FILMS, PreviewOutdated, RelabelPreview, a
 from portal.labels.relabel_sentences import sentences_of
 from portal.models import Dataset, Image, Site, Split, User
 from portal.people.access import get_visible, sites_of, visible
+from portal.people.blinding import refuse_file
 from portal.people.signed_in import person
 from portal.sets.film_filters import Filters
 
@@ -147,6 +148,7 @@ class UndoLabels(APIView):
         site = sites_of(user).filter(datasets__images__label_events__batch=act).first()
         if site is None:
             raise NotFound("No such act.")
+        refuse_file(user, Image.objects.filter(label_events__batch=act), what="The act")
         try:
             undone = undo(act=act, author=user, site=site)
         except InvalidLabel as error:

@@ -18,7 +18,7 @@ from portal.labels.relabel_sentences import films as films_in_words
 from portal.labels.relabel_sentences import sentences_of
 from portal.models import Dataset, Image, LabelEvent, LabelValue, NormalAttribute, Split
 from portal.people.access import get_visible, require
-from portal.people.blinding import without_withheld
+from portal.people.blinding import refuse_file, without_withheld
 from portal.people.signed_in import SignedInRequest
 from portal.sets.film_filters import Filters
 
@@ -81,6 +81,7 @@ def relabelled(request: SignedInRequest, uuid: UUID, act: UUID) -> HttpResponse:
 @require_POST
 def undo_relabel(request: SignedInRequest, uuid: UUID, act: UUID) -> HttpResponse:
     dataset = _dataset(request, uuid)
+    refuse_file(request.user, Image.objects.filter(label_events__batch=act), what="The act")
     try:
         undone = undo(act=act, author=request.user, site=dataset.site)
     except InvalidLabel as error:

@@ -15,6 +15,7 @@ from tests.access.world import World
 
 ANYONE, SIGNED_IN, STAFF = "anyone", "signed in", "staff"  # permissions beside the actions of `access.ALLOWED`
 MEMBER = "see the site"
+OWN = "what the person did themselves"
 
 
 class Blind(Enum):
@@ -76,6 +77,14 @@ def film_as_json(world: World) -> dict[str, Any]:
     return {"images": [str(world.things["film"].uuid)], "value": "normal"}
 
 
+def previewed(world: World) -> dict[str, Any]:
+    return {"value": "exclude", "preview": "yes", "films": "all"}
+
+
+def previewed_by_api(world: World) -> dict[str, Any]:
+    return {"dataset": str(world.things["dataset"].uuid), "value": "exclude"}
+
+
 def film_as_form(world: World) -> dict[str, Any]:
     return {"image": world.things["film"].uuid, "value": "normal", "seen": 0, "choice": "theirs"}
 
@@ -112,6 +121,10 @@ PORTAL = {
     "portal:label-counts": page(MEMBER, UNNAMED, "dataset"),
     "portal:upload": act("import films", NOTHING, "dataset"),
     "portal:upload-state": page(MEMBER, NOTHING, "upload"),
+    "portal:relabel": act("label films", OMITS, "dataset", data=previewed),
+    "portal:apply-relabel": act("label films", NOTHING, "dataset"),
+    "portal:relabelled": page(OWN, NOTHING, "dataset", "own act"),
+    "portal:undo-relabel": act("label films", REFUSED, "dataset", "own act"),
     "portal:quarantine": page(MEMBER, NOTHING, "dataset"),
     "portal:queue-dataset": act("make queues", NOTHING, "dataset", data=lambda world: {"name": "More"}),
     "portal:freeze-cohort": act("freeze cohorts", REFUSED, "dataset", data=lambda world: {"name": "normals"}),
@@ -135,7 +148,7 @@ PORTAL = {
     "portal:label": act("label films", REFUSED, data=film_as_form),
     "portal:merge-label": act("label films", REFUSED, data=film_as_form),
     "portal:label-session": page(SIGNED_IN, NOTHING),
-    "portal:undo-label": act("label films", NOTHING, data=lambda world: {"image": world.things["film"].uuid}),
+    "portal:undo-label": act("label films", REFUSED, data=lambda world: {"image": world.things["film"].uuid}),
     "portal:splits": page(SIGNED_IN, NOTHING),
     "portal:new-split": page("make splits", NOTHING),
     "portal:split": page(MEMBER, NOTHING, "split"),
@@ -151,6 +164,9 @@ PORTAL = {
     "api-queues": page(SIGNED_IN, UNNAMED),
     "api-queue-images": page(MEMBER, OMITS, "queue", query=lambda world: {"page_size": 1000}),
     "api-criteria": page(SIGNED_IN, NOTHING),
+    "api-relabel-preview": act("label films", OMITS, data=previewed_by_api),
+    "api-relabel-apply": act(SIGNED_IN, NOTHING, data=lambda world: {"token": "x"}),  # which names its person
+    "api-undo-labels": act("label films", REFUSED, data=lambda world: {"act": world.things["own act"]}),
     "api-labels": act("label films", REFUSED, data=film_as_json),
 }
 

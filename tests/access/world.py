@@ -95,6 +95,9 @@ def build(*, opened: bool = True) -> World:
     blinded = everyone("blinded", site)
     things |= _reading(boss, blinded, things)
     withheld, siblings = _withheld(things, boss)
+    things["own act"] = factories.label_films(
+        images=[things["film"]], value="normal", author=blinded, site=site, findings=[finding_of(things["film"])]
+    )
     begin(worklist=things["worklist"], reader=User.objects.get(username=Role.READER))
     for item in items(things["worklist"]):
         read(item, blinded, "normal", reason="artefact")
