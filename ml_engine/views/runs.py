@@ -132,7 +132,7 @@ def _suspects(user: User, run: Run, suspects: Sequence[SuspectFilm]) -> list[dic
         dataset__site=run.site, uuid__in=[suspect.image for suspect in suspects if suspect.image]
     )
     by_uuid = {str(film.uuid): film for film in films.select_related("dataset__site", "current_label")}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for suspect in suspects:
         film = by_uuid.get(suspect.image)
         if film is not None and may_see_scores(user, film, Part.FIT):

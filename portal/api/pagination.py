@@ -1,6 +1,5 @@
 from typing import Any
 
-from django.db.models import QuerySet
 from rest_framework.pagination import BasePagination, CursorPagination, LimitOffsetPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -24,7 +23,7 @@ class Onward(CursorPagination):
 class Omitting(BasePagination):
     """Adds `omitted` to each page, the sentence of the view's `omitted()` about films that are left out."""
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: Any = None) -> list[Any] | None:
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
         self.omitted = view.omitted()
         return super().paginate_queryset(queryset, request, view)
 

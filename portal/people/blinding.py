@@ -72,7 +72,8 @@ def left_out(person: User) -> str:
 def refuse_withheld(person: User, image: Image, *, revealed_in: UUID | None = None) -> None:
     """Raises PermissionDenied if the film is withheld from the person. `revealed_in` is a reader study whose own rows
     do not count: it reveals score and map of a film after the verdict without them."""
-    row = open_films(person).filter(image__patient_id=image.patient_id).exclude(source=revealed_in).first()
+    rows = open_films(person).filter(image__patient_id=image.patient_id)
+    row = (rows.exclude(source=revealed_in) if revealed_in else rows).first()
     if row is not None:
         raise PermissionDenied(
             f"You read films of this patient blinded in {row.source_words}: labels, scores and maps stay hidden from "
