@@ -47,6 +47,7 @@ ELSEWHERE = {
     "portal/sets/screening_queues.py": "tests/portal/views/test_queues.py",
     "portal/sets/sealing.py": "tests/analysis/evaluation/test_analysis_plan.py",
     "portal/imaging/codestreams.py": "tests/portal/imaging/test_malformed_dicom.py, tests/portal/imaging/test_dicom.py",
+    "portal/imaging/dicom_display.py": "tests/portal/imaging/test_dicom.py",
     "portal/imaging/dicom_file.py": "tests/portal/imaging/test_dicom.py, tests/portal/imaging/test_malformed_dicom.py",
     "portal/imaging/errors.py": "an exception, raised in tests/portal/imaging/test_malformed_dicom.py",
     "portal/imaging/read_film.py": "tests/portal/imaging/test_dicom.py, tests/portal/imaging/test_raster.py",

@@ -12,10 +12,11 @@ from pydicom.dataset import Dataset
 
 from portal.imaging import codestreams, deidentify
 from portal.imaging.codestreams import Layout
+from portal.imaging.dicom_display import MAX_FACTOR, lut_of, voi_function_of, voi_luts_of, windows_of
 from portal.imaging.dicom_file import DicomFile, cut_off, parse
-from portal.imaging.elements import items, number, numbers, text, values, whole
+from portal.imaging.elements import items, number, numbers, text, whole
 from portal.imaging.errors import UnusableFile
-from portal.imaging.film import MAX_PIXELS, MAX_SIDE, VOI_FUNCTIONS, Film, Lut, PixelFacts, Window
+from portal.imaging.film import MAX_PIXELS, MAX_SIDE, Film, PixelFacts
 
 RADIOGRAPH_MODALITIES = frozenset({"CR", "DX", "RG", "PX", "RF", "OT"})
 # Only these modalities are quoted in a message: the element can hold any text.
@@ -30,18 +31,8 @@ _OTHER_MODALITIES = frozenset(
 )  # fmt: skip
 # Storage classes accepted as a radiograph where the modality is missing (PS3.4 B.5).
 _RADIOGRAPH_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{suffix}" for suffix in ("1", "1.1", "1.1.1", "7", "12.2"))
-_WINDOW_NAMES = frozenset(
-    {
-        "NORMAL", "HARDER", "SOFTER", "BONE", "LUNG", "CHEST", "THORAX", "SOFT", "TISSUE",
-        "MEDIASTINUM", "ABDOMEN", "DEFAULT", "USER", "AUTO", "STANDARD", "OPT", "OPT1", "OPT2",
-        "WINDOW", "WINDOW1", "WINDOW2", "PRESET", "LINEAR", "ALGO1", "ALGO2", "LOW", "MEDIUM",
-        "HIGH", "CONTRAST"
-    }
-)  # fmt: skip
-_MAX_FACTOR = 1e9  # no physical unit needs a larger slope, intercept or window
 _MIN_SLOPE = 1e-9
 _MIN_SPACING_MM, _MAX_SPACING_MM, _MAX_ASPECT = 0.005, 20.0, 10.0
-_MAX_WINDOWS, _MAX_LUTS = 16, 8
 
 
 def read_dicom(data: bytes) -> tuple[Film, dict[str, str]]:
@@ -207,7 +198,7 @@ def _has_embedded_overlay(ds: Dataset) -> bool:
 def _facts(ds: Dataset, layout: Layout, *, bits_stored: int, offset: int) -> PixelFacts:
     slope, intercept = _rescale(ds)
     modality_luts = items(ds, "ModalityLUTSequence")[:1]
-    modality_lut = _lut(modality_luts[0], is_signed=layout.is_signed, shift=offset) if modality_luts else None
+    modality_lut = lut_of(modality_luts[0], is_signed=layout.is_signed, shift=offset) if modality_luts else None
     lowest = min(intercept + slope * (end - offset) for end in (0, 2**bits_stored - 1))
     is_voi_signed = modality_lut is None and lowest < 0
     spacing, plane = _spacing(ds)
@@ -220,11 +211,9 @@ def _facts(ds: Dataset, layout: Layout, *, bits_stored: int, offset: int) -> Pix
         slope=slope,
         intercept=intercept,
         modality_lut=modality_lut,
-        windows=_windows(ds),
-        voi_function=_voi_function(ds),
-        voi_luts=tuple(
-            _lut(item, is_signed=is_voi_signed, shift=0) for item in items(ds, "VOILUTSequence")[:_MAX_LUTS]
-        ),
+        windows=windows_of(ds),
+        voi_function=voi_function_of(ds),
+        voi_luts=voi_luts_of(ds, is_signed=is_voi_signed),
         padding=_padding(ds, layout, bits_stored=bits_stored, offset=offset),
         spacing_mm=spacing,
         spacing_plane=plane,
@@ -245,68 +234,11 @@ def _is_presentation_inverse(ds: Dataset, layout: Layout) -> bool:
 def _rescale(ds: Dataset) -> tuple[float, float]:
     slope, intercept = number(ds, "RescaleSlope"), number(ds, "RescaleIntercept")
     slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
-    if not (math.isfinite(slope) and _MIN_SLOPE <= abs(slope) <= _MAX_FACTOR):
+    if not (math.isfinite(slope) and _MIN_SLOPE <= abs(slope) <= MAX_FACTOR):
         raise UnusableFile("unreadable", f"The header's rescale slope is {slope:g}. Export the film again.")
-    if not (math.isfinite(intercept) and abs(intercept) <= _MAX_FACTOR):
+    if not (math.isfinite(intercept) and abs(intercept) <= MAX_FACTOR):
         raise UnusableFile("unreadable", f"The header's rescale intercept is {intercept:g}. Export the film again.")
     return slope, intercept
-
-
-def _windows(ds: Dataset) -> tuple[Window, ...]:
-    centers, widths = numbers(ds, "WindowCenter"), numbers(ds, "WindowWidth")
-    names = [str(name).strip().upper() for name in values(ds, "WindowCenterWidthExplanation")]
-    windows = []
-    for index, (center, width) in enumerate(zip(centers, widths, strict=False)):
-        if not (abs(center) <= _MAX_FACTOR and 0 < width <= _MAX_FACTOR):  # False for NaN
-            raise UnusableFile(
-                "unreadable",
-                f"The header's window (centre {center:g}, width {width:g}) cannot be shown; "
-                "the width has to be above 0. Export the film again.",
-            )
-        name = names[index] if index < len(names) else ""
-        is_known = all(word in _WINDOW_NAMES for word in name.split())
-        windows.append(Window(center, width, name if is_known else ""))
-    return tuple(windows[:_MAX_WINDOWS])
-
-
-def _voi_function(ds: Dataset) -> str:
-    function = text(ds, "VOILUTFunction").upper()
-    return function if function in VOI_FUNCTIONS else "LINEAR"
-
-
-def _lut(item: Dataset, *, is_signed: bool, shift: int) -> Lut:
-    """A LUT of PS3.3 C.11.1.1 or C.11.2.1.1; `shift` is added to its first input."""
-    descriptor = [int(value) & 0xFFFF for value in numbers(item, "LUTDescriptor")]
-    if len(descriptor) != 3 or not 1 <= descriptor[2] <= 16:
-        raise _bad_lut()
-    count, first, bits = descriptor[0] or 65_536, descriptor[1], descriptor[2]
-    if is_signed and first >= 0x8000:  # the VR, and with it the sign, is often wrong
-        first -= 0x10000
-    is_little_endian = item.original_encoding[1] is not False
-    entries = _lut_entries(item, count, is_little_endian=is_little_endian)
-    if len(entries) < count:
-        raise _bad_lut()
-    entries = entries[:count]
-    return Lut(first + shift, max(bits, int(entries.max()).bit_length()), tuple(entries.tolist()))
-
-
-def _lut_entries(item: Dataset, count: int, *, is_little_endian: bool) -> NDArray[np.int64]:
-    """Entries of LUT Data: 16-bit words, bytes, or bytes packed two to a word (the first in the low byte)."""
-    stored = values(item, "LUTData")
-    if len(stored) == 1 and isinstance(stored[0], bytes):
-        data: bytes = stored[0]
-        if len(data) in (count, count + count % 2):
-            return np.frombuffer(data, dtype="u1").astype(np.int64)
-        order = "<" if is_little_endian else ">"
-        return np.frombuffer(data[: len(data) // 2 * 2], dtype=f"{order}u2").astype(np.int64)
-    words = np.array([int(value) & 0xFFFF for value in stored], dtype=np.int64)
-    if len(words) * 2 in (count, count + 1) and count > 1:
-        return np.column_stack([words & 0xFF, words >> 8]).ravel()
-    return words
-
-
-def _bad_lut() -> UnusableFile:
-    return UnusableFile("unreadable", "A lookup table in the header is damaged. Export the film again.")
 
 
 def _padding(ds: Dataset, layout: Layout, *, bits_stored: int, offset: int) -> tuple[int, int] | None:
