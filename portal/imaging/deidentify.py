@@ -19,9 +19,13 @@ from pydicom.dataset import Dataset
 from portal.imaging.acquisition import acquired_on
 from portal.imaging.elements import number, text, values
 from portal.imaging.errors import UnusableFile
+from portal.imaging.film_warnings import warned
 
 OLDEST_AGE_YEARS = 90  # ages above 89 become this one (45 CFR 164.514(b)(2)(i)(C))
 
+RADIOGRAPH_MODALITIES = frozenset({"CR", "DX", "RG", "PX", "RF", "OT"})
+# What consoles write that do not use the terms of PS3.3 C.7.3.1.1.1, and the term that is meant.
+MODALITY_WORDS = {"DR": "DX", "XR": "DX", "X-RAY": "DX", "XRAY": "DX", "RX": "DX"}
 _VIEWS = frozenset(
     {
         "PA", "AP", "LL", "RL", "LLD", "RLD", "LLO", "RLO", "LAT", "LATERAL", "OBL", "OBLIQUE",
@@ -97,7 +101,7 @@ def header(ds: Dataset) -> dict[str, str]:
     model, kvp, exposure_uas, detector, burned_in; "warning:..." with a sentence; "identifier:..." (see `Identifiers`).
     """
     facts = {
-        "modality": _one_of(text(ds, "Modality"), {"CR", "DX", "RG", "PX", "RF", "OT"}),
+        "modality": _modality(ds),
         "view_position": _one_of(text(ds, "ViewPosition"), _VIEWS),
         "laterality": _laterality(ds),
         "patient_orientation": _patient_orientation(ds),
@@ -124,17 +128,23 @@ def header(ds: Dataset) -> dict[str, str]:
 
 
 def _warnings(ds: Dataset, facts: dict[str, str]) -> dict[str, str]:
-    warnings = {}
-    if "modality" not in facts:
-        warnings["warning:modality"] = "The header gives no modality."
     body_part = facts.get("body_part", "")
-    if body_part and body_part not in _CHEST:
+    applies = {
+        "modality": "modality" not in facts,
+        "modality_word": text(ds, "Modality").upper() in MODALITY_WORDS,
+        "body_part": bool(body_part) and body_part not in _CHEST,
+        "intent": text(ds, "PresentationIntentType").upper() == "FOR PROCESSING",
+        "burned_in": facts.get("burned_in") == "YES",
+    }
+    warnings = warned([key for key, does_apply in applies.items() if does_apply])
+    if applies["body_part"]:
         warnings["warning:body_part"] = f"The header's body part is {body_part}, not chest."
-    if text(ds, "PresentationIntentType").upper() == "FOR PROCESSING":
-        warnings["warning:intent"] = "This is a detector's raw image (FOR PROCESSING), not meant for diagnosis."
-    if facts.get("burned_in") == "YES":
-        warnings["warning:burned_in"] = "According to the header, text is burned into the picture: check it for names."
     return warnings
+
+
+def _modality(ds: Dataset) -> str:
+    modality = text(ds, "Modality").upper()
+    return _one_of(MODALITY_WORDS.get(modality, modality), RADIOGRAPH_MODALITIES)
 
 
 def _one_of(value: str, allowed: Iterable[str]) -> str:

@@ -12,13 +12,14 @@ from pydicom.dataset import Dataset
 
 from portal.imaging import codestreams, deidentify
 from portal.imaging.codestreams import Layout
+from portal.imaging.deidentify import MODALITY_WORDS, RADIOGRAPH_MODALITIES
 from portal.imaging.dicom_display import MAX_FACTOR, lut_of, voi_function_of, voi_luts_of, windows_of
 from portal.imaging.dicom_file import DicomFile, cut_off, parse
-from portal.imaging.elements import items, number, numbers, text, whole
+from portal.imaging.elements import items, mend_decimal_commas, number, numbers, text, whole
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film import MAX_PIXELS, MAX_SIDE, Film, PixelFacts
+from portal.imaging.film_warnings import warned
 
-RADIOGRAPH_MODALITIES = frozenset({"CR", "DX", "RG", "PX", "RF", "OT"})
 # Only these modalities are quoted in a message: the element can hold any text.
 _OTHER_MODALITIES = frozenset(
     {
@@ -29,8 +30,12 @@ _OTHER_MODALITIES = frozenset(
         "SMR", "SR", "SRF", "STAIN", "TG", "US", "VA", "XA", "XC"
     }
 )  # fmt: skip
-# Storage classes accepted as a radiograph where the modality is missing (PS3.4 B.5).
+# Storage classes accepted as a radiograph where the modality is missing or not a term of DICOM (PS3.4 B.5).
 _RADIOGRAPH_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{suffix}" for suffix in ("1", "1.1", "1.1.1", "7", "12.2"))
+_DECIMAL_STRINGS = (
+    *("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "PixelSpacing", "ImagerPixelSpacing"),
+    *("KVP", "ExposureInuAs", "Exposure"),
+)
 _MIN_SLOPE = 1e-9
 _MIN_SPACING_MM, _MAX_SPACING_MM, _MAX_ASPECT = 0.005, 20.0, 10.0
 
@@ -44,10 +49,13 @@ def read_dicom(data: bytes) -> tuple[Film, dict[str, str]]:
         warnings.simplefilter("ignore")  # pydicom's warnings quote values
         file = parse(data)
         _check_radiograph(file)
+        mended: set[str] = set()  # keys of `WARNINGS`
+        if mend_decimal_commas(file.ds, _DECIMAL_STRINGS):
+            mended.add("decimal_comma")
         layout = _layout(file.ds)
         stored, bits_stored, offset = _stored(file, layout)
-        facts = _facts(file.ds, layout, bits_stored=bits_stored, offset=offset)
-        return Film(stored, facts), deidentify.header(file.ds)
+        facts = _facts(file.ds, layout, mended, bits_stored=bits_stored, offset=offset)
+        return Film(stored, facts), {**deidentify.header(file.ds), **warned(mended)}
 
 
 # --- is it a radiograph? ---------------------------------------------------------------------------------
@@ -59,7 +67,10 @@ def _check_radiograph(file: DicomFile) -> None:
     storage_class = text(ds, "SOPClassUID")
     if modality in _OTHER_MODALITIES:
         raise UnusableFile("not_a_radiograph", f"This is {modality}, not a radiograph (CR, DX, RG, PX, RF, OT).")
-    if modality and modality not in RADIOGRAPH_MODALITIES:
+    is_radiograph = modality in RADIOGRAPH_MODALITIES or (
+        modality in MODALITY_WORDS and storage_class in _RADIOGRAPH_CLASSES
+    )
+    if modality and not is_radiograph:
         raise UnusableFile("not_a_radiograph", "The header's modality is none of CR, DX, RG, PX, RF, OT.")
     if file.is_cut_off:
         raise cut_off()
@@ -195,8 +206,12 @@ def _has_embedded_overlay(ds: Dataset) -> bool:
 # --- header facts ----------------------------------------------------------------------------------------
 
 
-def _facts(ds: Dataset, layout: Layout, *, bits_stored: int, offset: int) -> PixelFacts:
-    slope, intercept = _rescale(ds)
+def _facts(ds: Dataset, layout: Layout, mended: set[str], *, bits_stored: int, offset: int) -> PixelFacts:
+    """The facts of the header; the keys of what was repaired or left out are added to `mended`."""
+    slope, intercept = _rescale(ds, mended)
+    windows, is_one_left_out = windows_of(ds)
+    if is_one_left_out:
+        mended.add("window")
     modality_luts = items(ds, "ModalityLUTSequence")[:1]
     modality_lut = lut_of(modality_luts[0], is_signed=layout.is_signed, shift=offset) if modality_luts else None
     lowest = min(intercept + slope * (end - offset) for end in (0, 2**bits_stored - 1))
@@ -211,7 +226,7 @@ def _facts(ds: Dataset, layout: Layout, *, bits_stored: int, offset: int) -> Pix
         slope=slope,
         intercept=intercept,
         modality_lut=modality_lut,
-        windows=windows_of(ds),
+        windows=windows,
         voi_function=voi_function_of(ds),
         voi_luts=voi_luts_of(ds, is_signed=is_voi_signed),
         padding=_padding(ds, layout, bits_stored=bits_stored, offset=offset),
@@ -231,9 +246,12 @@ def _is_presentation_inverse(ds: Dataset, layout: Layout) -> bool:
     return layout.photometric == "MONOCHROME2" and text(ds, "PresentationLUTShape").upper() == "INVERSE"
 
 
-def _rescale(ds: Dataset) -> tuple[float, float]:
+def _rescale(ds: Dataset, mended: set[str]) -> tuple[float, float]:
     slope, intercept = number(ds, "RescaleSlope"), number(ds, "RescaleIntercept")
     slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
+    if slope == 0 and intercept == 0:  # a placeholder: it would make every pixel the same
+        mended.add("slope")
+        return 1.0, 0.0
     if not (math.isfinite(slope) and _MIN_SLOPE <= abs(slope) <= MAX_FACTOR):
         raise UnusableFile("unreadable", f"The header's rescale slope is {slope:g}. Export the film again.")
     if not (math.isfinite(intercept) and abs(intercept) <= MAX_FACTOR):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from portal.imaging.elements import items, numbers, text, values
+from portal.imaging.elements import items, lenient_numbers, numbers, text, values
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film import VOI_FUNCTIONS, Lut, Window
 
@@ -19,24 +19,29 @@ _WINDOW_NAMES = frozenset(
     }
 )  # fmt: skip
 MAX_FACTOR = 1e9  # no physical unit needs a larger slope, intercept or window
+_MIN_WIDTH = 1e-9
 _MAX_WINDOWS, _MAX_LUTS = 16, 8
 
 
-def windows_of(ds: Dataset) -> tuple[Window, ...]:
-    centers, widths = numbers(ds, "WindowCenter"), numbers(ds, "WindowWidth")
+def windows_of(ds: Dataset) -> tuple[tuple[Window, ...], bool]:
+    """Return the windows that can be shown, in the order of the header, and whether one was left out.
+
+    PS3.3 C.11.2.1.2 requires a width of at least 1, or above 0 for the functions LINEAR_EXACT and SIGMOID. Devices
+    that know no window write 0, -1 or no number.
+    """
+    centers, widths = lenient_numbers(ds, "WindowCenter"), lenient_numbers(ds, "WindowWidth")
     names = [str(name).strip().upper() for name in values(ds, "WindowCenterWidthExplanation")]
+    least = 1.0 if voi_function_of(ds) == "LINEAR" else 0.0
     windows = []
+    is_incomplete = bool(centers) != bool(widths)
     for index, (center, width) in enumerate(zip(centers, widths, strict=False)):
-        if not (abs(center) <= MAX_FACTOR and 0 < width <= MAX_FACTOR):  # False for NaN
-            raise UnusableFile(
-                "unreadable",
-                f"The header's window (centre {center:g}, width {width:g}) cannot be shown; "
-                "the width has to be above 0. Export the film again.",
-            )
+        if not (abs(center) <= MAX_FACTOR and max(least, _MIN_WIDTH) <= width <= MAX_FACTOR):  # False for NaN
+            is_incomplete = True
+            continue
         name = names[index] if index < len(names) else ""
         is_known = all(word in _WINDOW_NAMES for word in name.split())
         windows.append(Window(center, width, name if is_known else ""))
-    return tuple(windows[:_MAX_WINDOWS])
+    return tuple(windows[:_MAX_WINDOWS]), is_incomplete
 
 
 def voi_function_of(ds: Dataset) -> str:

@@ -23,6 +23,7 @@ from portal.imaging.decoding import Decoder
 from portal.imaging.deidentify import pseudonym
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film import Film, pack, pixel_sha256, preview
+from portal.imaging.film_warnings import WARNINGS, keys_of
 from portal.intake import film_files
 from portal.intake.csv_labels import Box, CsvRow
 from portal.intake.film_labels import (
@@ -49,7 +50,7 @@ IMAGE_ENDINGS = frozenset({".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".
 _CLUTTER = frozenset({"DICOMDIR", "THUMBS.DB", "DESKTOP.INI"})
 SECONDS_BETWEEN_HEARTBEATS = 2.0
 # Sentences for each count, in the singular and the plural.
-_SENTENCES = {
+_SENTENCES: dict[str, tuple[str, str]] = {
     "imported": ("film imported", "films imported"),
     "there already": ("film was already imported", "films were already imported"),
     "label events": (
@@ -112,6 +113,9 @@ _SENTENCES = {
         "columns of the CSV left out, because they may identify a person",
     ),
 }
+# The names of the counts of films with a warning, and their sentences.
+_WARNED = "warned: "
+_SENTENCES |= {_WARNED + key: (warning.one, warning.several) for key, warning in WARNINGS.items()}
 Boxes = Mapping[str, tuple[Box, ...]]
 
 
@@ -273,6 +277,8 @@ def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: ImportRe
         except UnusableFile as unusable:
             return _quarantine(upload, entry, source, unusable)
         image, is_new = _find_or_store(dataset, entry, source, film, header)
+        if is_new:
+            report.counts.update(_WARNED + key for key in keys_of(header))
     if quarantined is not None:
         report.counts["left quarantine"] += _release(quarantined, image, upload.uploaded_by)
     if image.pk in imported:  # a film that already has a row ignores this one

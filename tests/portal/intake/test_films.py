@@ -16,6 +16,7 @@ from django.db import IntegrityError
 
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film import unpack
+from portal.imaging.film_warnings import WARNINGS
 from portal.intake import film_files
 from portal.intake.csv_labels import read_boxes, read_labels
 from portal.intake.films import ImportReport, age_band, entries_of_folder, import_entries
@@ -102,6 +103,17 @@ def test_files_of_other_types_are_skipped(of: Dataset, folder: Path) -> None:
         (folder / name).write_text("x")
     assert counts_of(run(of, folder)) == {"imported": 1, "no films": 2}
     assert not QuarantinedFile.objects.exists()
+
+
+def test_a_repaired_film_carries_its_warnings_and_the_report_counts_them(of: Dataset, folder: Path) -> None:
+    for seed, width in enumerate(("0", "-1", "400")):
+        factories.dicom(folder / f"{seed}.dcm", seed=seed, WindowCenter="200", WindowWidth=width)
+    report = run(of, folder)
+    assert counts_of(report) == {"imported": 3, "warned: window": 2}
+    assert "2 films with a window that cannot be used: they are shown by their next ones" in report.sentences()[1]
+    assert sorted(of.images.values_list("warning", flat=True)) == ["", *[WARNINGS["window"].sentence] * 2]
+    again = run(of, folder)
+    assert counts_of(again) == {"there already": 3}
 
 
 def test_links_are_not_followed(of: Dataset, folder: Path, tmp_path: Path) -> None:
@@ -488,7 +500,7 @@ def test_nobody_is_named_in_the_database_or_on_disk(of: Dataset, folder: Path) -
     factories.dicom(folder / "Zzyzxson_2.dcm", seed=2, **elements, BurnedInAnnotation="YES")
     factories.dicom(folder / "Zzyzxson_bad.dcm", seed=3, **elements, SamplesPerPixel=3)
     factories.dicom(folder / "Zzyzxson_CT.dcm", seed=4, **(elements | {"Modality": "CT"}))
-    assert counts_of(run(of, folder)) == {"imported": 2, "quarantined": 2}
+    assert counts_of(run(of, folder)) == {"imported": 2, "quarantined": 2, "warned: burned_in": 1}
     assert Patient.objects.count() == Study.objects.count() == 1
     assert _traces(NEEDLES) == []
 

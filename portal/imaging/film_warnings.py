@@ -1,0 +1,73 @@
+"""Warnings about films whose header is doubtful or whose file was repaired on reading: each has a sentence, shown with
+the film, and words by which the report of an import counts the films that have it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+PREFIX = "warning:"
+
+
+@dataclass(frozen=True)
+class FilmWarning:
+    """`sentence` belongs to a film; `one` and `several` follow a number of films in the report of an import."""
+
+    sentence: str
+    one: str
+    several: str
+
+
+def _header(sentence: str, words: str, *, plural: str = "") -> FilmWarning:
+    """A warning that is counted as "film whose header WORDS", "films whose headers WORDS"."""
+    return FilmWarning(sentence, f"film whose header {words}", f"films whose headers {plural or words}")
+
+
+WARNINGS: Mapping[str, FilmWarning] = {
+    "burned_in": FilmWarning(
+        "According to the header, text is burned into the picture: check it for names.",
+        "film with text burned into it, according to its header: check it for names",
+        "films with text burned into them, according to their headers: check them for names",
+    ),
+    "modality": _header("The header gives no modality.", "gives no modality", plural="give no modality"),
+    "modality_word": FilmWarning(
+        "The header's modality is not a term of DICOM; its storage class is that of a radiograph.",
+        "film whose modality is not a term of DICOM, but whose storage class is that of a radiograph",
+        "films whose modality is not a term of DICOM, but whose storage class is that of a radiograph",
+    ),
+    "body_part": FilmWarning(
+        "The header's body part is not chest.",
+        "film whose body part is not chest, according to its header",
+        "films whose body part is not chest, according to their headers",
+    ),
+    "intent": FilmWarning(
+        "This is a detector's raw image (FOR PROCESSING), not meant for diagnosis.",
+        "film is a detector's raw image (FOR PROCESSING)",
+        "films are detectors' raw images (FOR PROCESSING)",
+    ),
+    "window": FilmWarning(
+        "A window of the header cannot be used and was left out.",
+        "film with a window that cannot be used: it is shown by its next one, or by percentiles",
+        "films with a window that cannot be used: they are shown by their next ones, or by percentiles",
+    ),
+    "slope": FilmWarning(
+        "The header's rescale slope and intercept of 0 were ignored.",
+        "film whose rescale slope and intercept of 0 were ignored",
+        "films whose rescale slopes and intercepts of 0 were ignored",
+    ),
+    "decimal_comma": FilmWarning(
+        "Decimal commas in the header were read as points.",
+        "film with decimal commas in its header, read as points",
+        "films with decimal commas in their headers, read as points",
+    ),
+}
+
+
+def warned(keys: Collection[str]) -> dict[str, str]:
+    """Return the warnings as keys of a header, "warning:KEY" -> sentence, in the order of `WARNINGS`."""
+    return {f"{PREFIX}{key}": warning.sentence for key, warning in WARNINGS.items() if key in keys}
+
+
+def keys_of(header: Mapping[str, str]) -> list[str]:
+    """Return the keys of the warnings in a film's header."""
+    return [key.removeprefix(PREFIX) for key in header if key.startswith(PREFIX)]
