@@ -46,6 +46,7 @@ ELSEWHERE = {
     "portal/sets/film_filters.py": "tests/portal/views/test_datasets.py, tests/portal/sets/test_cohorts.py",
     "portal/sets/screening_queues.py": "tests/portal/views/test_queues.py",
     "portal/sets/sealing.py": "tests/analysis/evaluation/test_analysis_plan.py",
+    "portal/imaging/codestream_header.py": "tests/portal/imaging/test_repaired_dicom.py",
     "portal/imaging/codestreams.py": "tests/portal/imaging/test_malformed_dicom.py, tests/portal/imaging/test_dicom.py",
     "portal/imaging/dicom_display.py": "tests/portal/imaging/test_dicom.py",
     "portal/imaging/dicom_file.py": "tests/portal/imaging/test_dicom.py, tests/portal/imaging/test_malformed_dicom.py",

@@ -1,21 +1,22 @@
 """Pixel Data to an array of integers: native, RLE, JPEG, JPEG-LS, JPEG 2000.
 
-Each transfer syntax has exactly one decoder, so that a file decodes to the same pixels everywhere. Before a C
+Each kind of codestream has exactly one decoder, so that a file decodes to the same pixels everywhere. Before a C
 library gets a codestream, the size in the codestream is compared with the header's, since a codestream can
-request any amount of memory.
+request any amount of memory; afterwards it is checked that the picture does not go on beyond the coded data.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
-from pydicom.encaps import get_frame
+from pydicom.encaps import encapsulate, generate_fragments, get_frame, parse_basic_offsets
 from pydicom.pixels.decoders.base import get_decoder
 
+from portal.imaging.codestream_header import END, CodestreamHeader, has_all_tiles, read_codestream_header
 from portal.imaging.errors import UnusableFile
 
 _NATIVE = (
@@ -24,16 +25,23 @@ _NATIVE = (
     uid.ExplicitVRBigEndian,
     uid.DeflatedExplicitVRLittleEndian,
 )
-_JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1)
-_JPEG_LS = (uid.JPEGLSLossless, uid.JPEGLSNearLossless)
-_JPEG_2000 = (uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)
-_PLUGINS = {
-    **dict.fromkeys((uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit), "pillow"),
-    **dict.fromkeys((uid.JPEGLossless, uid.JPEGLosslessSV1), "gdcm"),
-    **dict.fromkeys(_JPEG_LS, "pyjpegls"),
-    **dict.fromkeys((*_JPEG_2000, uid.RLELossless), "pylibjpeg"),
+_LOSSLESS_JPEG = (uid.JPEGLosslessSV1, uid.JPEGLossless)
+_JPEG_2000 = (uid.JPEG2000, uid.JPEG2000Lossless, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)
+# kind of codestream -> decoder, and the syntaxes that name this kind, the one to use for others first
+_KINDS: dict[str, tuple[str, tuple[uid.UID, ...]]] = {
+    "jpeg": ("pillow", (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)),
+    "lossless": ("gdcm", _LOSSLESS_JPEG),
+    "jpeg-ls": ("pyjpegls", (uid.JPEGLSNearLossless, uid.JPEGLSLossless)),
+    "2000": ("pylibjpeg", _JPEG_2000),
 }
-_END_OF_CODESTREAM = b"\xff\xd9"  # EOI of JPEG and JPEG-LS, EOC of JPEG 2000
+_SUPPORTED = (uid.RLELossless, *(syntax for _, syntaxes in _KINDS.values() for syntax in syntaxes))
+_CALLED_LOSSLESS = (
+    *_LOSSLESS_JPEG,
+    *(uid.JPEGLSLossless, uid.JPEG2000Lossless, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL),
+)
+_STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")  # of JPEG and JPEG-LS, of JPEG 2000, of a JP2 box
+# Coded data that follow a complete picture are skipped; an incomplete one they change, since decoders go on with zeros.
+_MORE_DATA = b"\xaa" * 64
 
 
 @dataclass(frozen=True)
@@ -54,11 +62,6 @@ def is_native(transfer_syntax: uid.UID) -> bool:
     return transfer_syntax in _NATIVE
 
 
-def is_jpeg(transfer_syntax: uid.UID) -> bool:
-    """Return whether the codestream itself records how many bits its values have."""
-    return transfer_syntax in (*_JPEG, *_JPEG_LS, *_JPEG_2000)
-
-
 def decode_native(data: bytes, layout: Layout, *, is_little_endian: bool, is_word_swapped: bool) -> NDArray[np.uint16]:
     """Return (rows, columns) uint16 with all allocated bits (PS3.5 8.1.1). Raises UnusableFile."""
     count, size = layout.rows * layout.columns, layout.bits_allocated // 8
@@ -67,6 +70,12 @@ def decode_native(data: bytes, layout: Layout, *, is_little_endian: bool, is_wor
             "truncated",
             f"The file holds {len(data):,} of the {count * size:,} bytes of its picture. Copy it again.",
         )
+    if len(data) > count * size + 1:  # one byte of padding makes the length even (PS3.5 8.1.1)
+        raise UnusableFile(
+            "unreadable",
+            f"The file holds {len(data):,} bytes of pixels, but its header gives a picture of {count * size:,} bytes: "
+            "size, bits or frames in the header are wrong. Export it again.",
+        )
     if is_word_swapped:  # 8-bit pixels written as big-endian 16-bit words
         data = np.frombuffer(data[: len(data) // 2 * 2], dtype="<u2").byteswap().tobytes()
     dtype = np.dtype(f"u{size}").newbyteorder("<" if is_little_endian else ">")
@@ -74,91 +83,194 @@ def decode_native(data: bytes, layout: Layout, *, is_little_endian: bool, is_wor
     return values.reshape(layout.rows, layout.columns).astype(np.uint16)
 
 
-def decode_encapsulated(data: bytes, transfer_syntax: uid.UID, layout: Layout) -> NDArray[Any]:
-    """Return (rows, columns) integers, signed where the header says so (PS3.5 A.4). Raises UnusableFile."""
-    plugin = _PLUGINS.get(transfer_syntax)
-    if plugin is None:
+def decode_encapsulated(data: bytes, transfer_syntax: uid.UID, layout: Layout, mended: set[str]) -> NDArray[Any]:
+    """Return (rows, columns) integers, signed where the header says so (PS3.5 A.4). Raises UnusableFile.
+
+    The keys of warnings are added to `mended`: the codestream decides how it is decoded, whatever the header says.
+    """
+    if transfer_syntax not in _SUPPORTED:
         raise _unsupported("with a method that is not supported")
-    if transfer_syntax == uid.JPEGExtended12Bit and layout.bits_stored > 8:
-        raise _unsupported("as lossy JPEG with 12 bits, which no free decoder supports")
-    decoder = get_decoder(transfer_syntax)
-    if plugin not in decoder.available_plugins:
-        raise UnusableFile(
-            "unsupported",
-            f"The picture is compressed and its decoder ({plugin}) is not installed on this server. "
-            "Install it and import the file again, or export the file uncompressed.",
-        )
-    _check_codestream(_frame(data), transfer_syntax, layout)
-    is_8_bit = transfer_syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
-    options: dict[str, Any] = {
-        "rows": layout.rows,
-        "columns": layout.columns,
-        "bits_allocated": 8 if is_8_bit else layout.bits_allocated,
-        "bits_stored": 8 if is_8_bit else layout.bits_stored,
-        "pixel_representation": int(layout.is_signed),
-        "photometric_interpretation": layout.photometric,
-        "samples_per_pixel": 1,
-        "number_of_frames": 1,
-        "pixel_keyword": "PixelData",
-    }
+    frame = _frame(data)
+    if transfer_syntax == uid.RLELossless:
+        _check_segments(frame, layout)
+        return _decode(frame, transfer_syntax, "pylibjpeg", layout)
+    has_end = END in frame.rstrip(b"\0")[-4:]  # zeros may follow, or two bytes of another padding
+    frame = frame[: frame.rindex(END) + len(END)] if has_end else _with_end(frame)
     try:
-        values, _ = decoder.as_array(data, index=0, raw=True, decoding_plugin=plugin, **options)
-    except (MemoryError, KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException:  # each decoder raises its own errors; a panic of the RLE decoder is not an Exception
-        raise UnusableFile("unreadable", "The compressed picture in this file is damaged. Export it again.") from None
-    return np.asarray(values)
+        header = _checked_header(frame, layout)
+        values = _decode_codestream(frame, header, transfer_syntax, layout, mended)
+    except UnusableFile as error:
+        raise (error if has_end else _cut_off()) from None
+    if not has_end:
+        mended.add("end_marker")
+    return values
 
 
 def _unsupported(how: str) -> UnusableFile:
     return UnusableFile("unsupported", f"The picture is compressed {how}. Export it uncompressed or as JPEG 2000.")
 
 
+def _cut_off() -> UnusableFile:
+    return UnusableFile("truncated", "The compressed picture is cut off. Copy or export the file again.")
+
+
 def _frame(data: bytes) -> bytes:
     try:
-        return get_frame(data, 0, number_of_frames=1)
+        _, at = _fragments_start(data)
+        starts = sum(fragment.startswith(_STARTS) for fragment in generate_fragments(data[at:]))
+        frame = get_frame(data, 0, number_of_frames=1)
     except Exception:  # pydicom raises several kinds on damaged items
         raise UnusableFile(
             "unreadable",
             "The picture is not encoded as the header's transfer syntax says. Export it again.",
         ) from None
+    if starts > 1:
+        raise UnusableFile(
+            "multi_frame", f"This file holds {starts} compressed pictures; a film is one picture. Export it alone."
+        )
+    return frame
 
 
-def _check_codestream(frame: bytes, transfer_syntax: uid.UID, layout: Layout) -> None:
-    if transfer_syntax == uid.RLELossless:
-        return  # carries no size; the decoder uses the header's
-    if _END_OF_CODESTREAM not in frame[-4:]:  # up to two bytes of padding may follow
-        raise UnusableFile("truncated", "The compressed picture is cut off. Copy or export the file again.")
-    size = _size_2000(frame) if transfer_syntax in _JPEG_2000 else _size_jpeg(frame)
-    if size is None or size[:2] != (layout.rows, layout.columns):
+def _fragments_start(data: bytes) -> tuple[list[int], int]:
+    """The Basic Offset Table, and the offset of the first fragment after it (PS3.5 A.4)."""
+    offsets = parse_basic_offsets(data)
+    return offsets, 8 + int.from_bytes(data[4:8], "little")
+
+
+def _check_segments(frame: bytes, layout: Layout) -> None:
+    """RLE carries no size but one segment for each byte of a pixel (PS3.5 G.5)."""
+    segments = int.from_bytes(frame[:4], "little")
+    if 1 <= segments <= 15 and segments != layout.bits_allocated // 8:
+        raise UnusableFile(
+            "unreadable",
+            f"The header allocates {layout.bits_allocated} bits for a pixel, but the compressed picture has "
+            f"{8 * segments}. Export it again.",
+        )
+
+
+def _with_end(frame: bytes) -> bytes:
+    """The codestream with the end marker that it lacks, in place of the byte that makes the length even. That byte must
+    not be decoded as data; a zero after FF belongs to the data (ITU-T T.81 B.1.1.5)."""
+    is_padded = frame.endswith(b"\0") and not frame.endswith(b"\xff\0")
+    return (frame[:-1] if is_padded else frame) + END
+
+
+def _checked_header(frame: bytes, layout: Layout) -> CodestreamHeader:
+    header = read_codestream_header(frame)
+    if header is None or (header.rows, header.columns) != (layout.rows, layout.columns):
         raise UnusableFile(
             "unreadable",
             f"The header gives {layout.rows} x {layout.columns} pixels, but the compressed picture has another size. "
             "Export it again.",
         )
-    if size[2] != 1:
+    if header.components != 1:
         raise UnusableFile("colour", "This is a colour picture; a radiograph is grey.")
+    if header.bits > layout.bits_allocated:
+        raise UnusableFile(
+            "unreadable",
+            f"The header allocates {layout.bits_allocated} bits for a pixel, but the compressed picture has "
+            f"{header.bits}. Export it again.",
+        )
+    return header
 
 
-def _size_jpeg(frame: bytes) -> tuple[int, int, int] | None:
-    """(rows, columns, components) from the first SOF marker (ITU-T T.81 B.2.2, T.87 C.2.2)."""
-    at = 2
-    while at + 9 < len(frame) and frame[at] == 0xFF:
-        marker, length = frame[at + 1], int.from_bytes(frame[at + 2 : at + 4], "big")
-        if marker == 0xFF:  # fill byte
-            at += 1
-        elif marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            rows, columns = (int.from_bytes(frame[at + i : at + i + 2], "big") for i in (5, 7))
-            return rows, columns, frame[at + 9]
-        else:
-            at += 2 + length
-    return None
+def _decode_codestream(
+    frame: bytes, header: CodestreamHeader, transfer_syntax: uid.UID, layout: Layout, mended: set[str]
+) -> NDArray[Any]:
+    if header.kind not in _KINDS or (header.kind == "jpeg" and header.bits not in (8, 12, 16)):
+        raise _unsupported("with a method that is not supported")
+    plugin, syntaxes = _KINDS[header.kind]
+    if transfer_syntax not in syntaxes:
+        mended.add("syntax")
+    if transfer_syntax in _CALLED_LOSSLESS and not header.is_lossless:
+        mended.add("lossy")
+    if header.is_signed is not None and header.is_signed != layout.is_signed:
+        mended.add("sign")
+    syntax = transfer_syntax if transfer_syntax in syntaxes else syntaxes[0]
+    if header.kind == "2000" and not has_all_tiles(frame, header):
+        raise _cut_off()
+    if header.kind == "jpeg-ls":
+        return _decode_jpeg_ls(frame, syntax, layout, mended)
+    if header.kind == "jpeg":
+        syntax = uid.JPEGBaseline8Bit if header.bits == 8 else uid.JPEGExtended12Bit
+        layout = replace(layout, bits_allocated=8, bits_stored=8) if header.bits == 8 else layout
+    values = _decode(frame, syntax, plugin, layout)
+    if header.kind in ("jpeg", "lossless"):
+        longer = _decode(frame[: -len(END)] + _MORE_DATA + END, syntax, plugin, layout)
+        if not np.array_equal(longer, values):
+            raise _cut_off()
+    return values
 
 
-def _size_2000(frame: bytes) -> tuple[int, int, int] | None:
-    """(rows, columns, components) from the SIZ marker (ITU-T T.800 A.5.1), inside or outside a JP2 box."""
-    at = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
-    if at < 0 or len(frame) < at + 42:
-        return None
-    right, bottom, left, top = (int.from_bytes(frame[at + i : at + i + 4], "big") for i in (8, 12, 16, 20))
-    return bottom - top, right - left, int.from_bytes(frame[at + 40 : at + 42], "big")
+def _decode_jpeg_ls(frame: bytes, syntax: uid.UID, layout: Layout, mended: set[str]) -> NDArray[Any]:
+    """CharLS refuses data that end too early or too late; some devices write a zero before the end marker."""
+    try:
+        return _decode(frame, syntax, "pyjpegls", layout)
+    except UnusableFile:
+        body = frame[: -len(END)]
+        if not body.endswith(b"\0"):
+            raise
+    values = _decode(body[:-1] + END, syntax, "pyjpegls", layout)
+    mended.add("end_marker")
+    return values
+
+
+def _decode(frame: bytes, syntax: uid.UID, plugin: str, layout: Layout) -> NDArray[Any]:
+    try:
+        if syntax == uid.JPEGExtended12Bit:
+            return _decode_12_bit_jpeg(frame, layout)
+        decoder = get_decoder(syntax)
+        if plugin not in decoder.available_plugins:
+            raise ImportError
+        values, _ = decoder.as_array(
+            encapsulate([frame], has_bot=False),
+            index=0,
+            raw=True,
+            decoding_plugin=plugin,
+            rows=layout.rows,
+            columns=layout.columns,
+            bits_allocated=layout.bits_allocated,
+            bits_stored=layout.bits_stored,
+            pixel_representation=int(layout.is_signed),
+            photometric_interpretation=layout.photometric,
+            samples_per_pixel=1,
+            number_of_frames=1,
+            pixel_keyword="PixelData",
+        )
+    except (MemoryError, KeyboardInterrupt, SystemExit):
+        raise
+    except ImportError:
+        raise UnusableFile(
+            "unsupported",
+            f"The picture is compressed and its decoder ({plugin}) is not installed on this server. "
+            "Install it and import the file again, or export the file uncompressed.",
+        ) from None
+    except BaseException:  # each decoder raises its own errors; a panic of the RLE decoder is not an Exception
+        raise UnusableFile("unreadable", "The compressed picture in this file is damaged. Export it again.") from None
+    return np.asarray(values)
+
+
+def _decode_12_bit_jpeg(frame: bytes, layout: Layout) -> NDArray[Any]:
+    """Lossy JPEG with 12 bits by gdcm itself: it decodes them, but pydicom does not ask it to. gdcm's own encoder
+    writes 16 for the number of bits."""
+    import gdcm
+
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(frame)
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((layout.columns, layout.rows, 1))
+    image.SetDataElement(element)
+    image.SetPhotometricInterpretation(
+        gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2"))
+    )
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(uid.JPEGExtended12Bit))))
+    image.SetPixelFormat(gdcm.PixelFormat(1, 16, layout.bits_stored, layout.bits_stored - 1, 0))
+    data = image.GetBuffer().encode("utf-8", "surrogateescape")  # gdcm returns bytes as a string
+    values = np.frombuffer(data, dtype=np.dtype("<u2")).reshape(layout.rows, layout.columns).astype(np.int32)
+    sign = 1 << (layout.bits_stored - 1)
+    return (values ^ sign) - sign if layout.is_signed else values

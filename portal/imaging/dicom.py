@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.uid import RLELossless
 
 from portal.imaging import codestreams, deidentify
 from portal.imaging.codestreams import Layout
@@ -53,7 +54,7 @@ def read_dicom(data: bytes) -> tuple[Film, dict[str, str]]:
         if mend_decimal_commas(file.ds, _DECIMAL_STRINGS):
             mended.add("decimal_comma")
         layout = _layout(file.ds)
-        stored, bits_stored, offset = _stored(file, layout)
+        stored, bits_stored, offset = _stored(file, layout, mended)
         facts = _facts(file.ds, layout, mended, bits_stored=bits_stored, offset=offset)
         return Film(stored, facts), {**deidentify.header(file.ds), **warned(mended)}
 
@@ -145,12 +146,13 @@ def _check_single_grey(ds: Dataset) -> None:
 # --- stored pixels ---------------------------------------------------------------------------------------
 
 
-def _stored(file: DicomFile, layout: Layout) -> tuple[NDArray[np.uint16], int, int]:
+def _stored(file: DicomFile, layout: Layout, mended: set[str]) -> tuple[NDArray[np.uint16], int, int]:
     """Stored values (H, W) uint16, bits stored, and the offset that was added to signed ones."""
     element = file.ds["PixelData"]
     data = element.value
     if not isinstance(data, bytes) or not data:
         raise UnusableFile("no_pixels", "The picture in this file is empty. Export it again.")
+    has_overlay = _has_embedded_overlay(file.ds)
     if codestreams.is_native(file.transfer_syntax):
         if element.is_undefined_length:
             raise UnusableFile(
@@ -162,18 +164,24 @@ def _stored(file: DicomFile, layout: Layout) -> tuple[NDArray[np.uint16], int, i
             is_little_endian=file.is_little_endian,
             is_word_swapped=not file.is_little_endian and layout.bits_allocated == 8 and element.VR == "OW",
         )
-        return _masked(raw, layout)
-    decoded = codestreams.decode_encapsulated(data, file.transfer_syntax, layout)
-    if codestreams.is_jpeg(file.transfer_syntax) and not _has_embedded_overlay(file.ds):
-        return _fitted(decoded, layout)
-    return _masked(decoded, layout)
+        return _masked(raw, layout, has_overlay=has_overlay)
+    decoded = codestreams.decode_encapsulated(data, file.transfer_syntax, layout, mended)
+    if file.transfer_syntax != RLELossless and not has_overlay:
+        return _fitted(decoded, layout, mended)
+    return _masked(decoded, layout, has_overlay=has_overlay)
 
 
-def _masked(raw: NDArray[Any], layout: Layout) -> tuple[NDArray[np.uint16], int, int]:
-    """Keep the stored bits only; the others may hold overlays or anything else (PS3.5 8.1.1)."""
-    bits = layout.bits_stored
+def _masked(raw: NDArray[Any], layout: Layout, *, has_overlay: bool) -> tuple[NDArray[np.uint16], int, int]:
+    """Keep the stored bits only; the others hold an overlay, the sign, or zeros (PS3.5 8.1.1)."""
+    bits, lowest = layout.bits_stored, layout.high_bit - layout.bits_stored + 1
     values = raw.astype(np.uint16)  # modulo 2**16, so two's complement stays
-    values >>= np.uint16(layout.high_bit - bits + 1)
+    if not has_overlay and not _are_other_bits_empty(values, layout):
+        raise UnusableFile(
+            "unreadable",
+            f"The pixels have values outside the {bits} bits that the header gives, and there is no overlay: "
+            "the header's bits are wrong. Export it again.",
+        )
+    values >>= np.uint16(lowest)
     values &= np.uint16(2**bits - 1)
     offset = 0
     if layout.is_signed:  # flipping the sign bit of two's complement adds the offset
@@ -182,7 +190,21 @@ def _masked(raw: NDArray[Any], layout: Layout) -> tuple[NDArray[np.uint16], int,
     return values, bits, offset
 
 
-def _fitted(values: NDArray[Any], layout: Layout) -> tuple[NDArray[np.uint16], int, int]:
+def _are_other_bits_empty(values: NDArray[np.uint16], layout: Layout) -> bool:
+    """Whether the bits beside the stored ones are 0 or, above signed values, repeat the sign."""
+    bits, lowest = layout.bits_stored, layout.high_bit - layout.bits_stored + 1
+    inside = np.uint16((2**bits - 1) << lowest)
+    if not (values & ~inside).any():
+        return True
+    if not layout.is_signed or lowest:
+        return False
+    allocated = np.uint16(2**layout.bits_allocated - 1)
+    above = values & (allocated & ~inside)
+    is_negative = (values & np.uint16(1 << layout.high_bit)) != 0
+    return bool(((above == 0) | (is_negative & (above == (allocated & ~inside)))).all())
+
+
+def _fitted(values: NDArray[Any], layout: Layout, mended: set[str]) -> tuple[NDArray[np.uint16], int, int]:
     """Keep a codestream's values unchanged, with as many bits as they need, even if the header gives fewer."""
     low, high = int(values.min()), int(values.max())
     bits = layout.bits_stored
@@ -192,6 +214,8 @@ def _fitted(values: NDArray[Any], layout: Layout) -> tuple[NDArray[np.uint16], i
         bits = max(bits, high.bit_length())
     if bits > 16 or (low < 0 and not layout.is_signed):
         raise UnusableFile("unsupported", "The picture has values outside 16 bits. Export it again.")
+    if bits > layout.bits_stored:
+        mended.add("bits")
     offset = 2 ** (bits - 1) if layout.is_signed else 0
     stored = values.astype(np.uint16)
     stored += np.uint16(offset)  # modulo 2**16 again
@@ -216,6 +240,9 @@ def _facts(ds: Dataset, layout: Layout, mended: set[str], *, bits_stored: int, o
     modality_lut = lut_of(modality_luts[0], is_signed=layout.is_signed, shift=offset) if modality_luts else None
     lowest = min(intercept + slope * (end - offset) for end in (0, 2**bits_stored - 1))
     is_voi_signed = modality_lut is None and lowest < 0
+    voi_luts, is_narrower = voi_luts_of(ds, is_signed=is_voi_signed)
+    if is_narrower:
+        mended.add("voi_lut_bits")
     spacing, plane = _spacing(ds)
     return PixelFacts(
         rows=layout.rows,
@@ -228,7 +255,7 @@ def _facts(ds: Dataset, layout: Layout, mended: set[str], *, bits_stored: int, o
         modality_lut=modality_lut,
         windows=windows,
         voi_function=voi_function_of(ds),
-        voi_luts=voi_luts_of(ds, is_signed=is_voi_signed),
+        voi_luts=voi_luts,
         padding=_padding(ds, layout, bits_stored=bits_stored, offset=offset),
         spacing_mm=spacing,
         spacing_plane=plane,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
@@ -49,9 +51,15 @@ def voi_function_of(ds: Dataset) -> str:
     return function if function in VOI_FUNCTIONS else "LINEAR"
 
 
-def voi_luts_of(ds: Dataset, *, is_signed: bool) -> tuple[Lut, ...]:
-    """The VOI LUTs of a header; `is_signed`: their first input may be negative."""
-    return tuple(lut_of(item, is_signed=is_signed, shift=0) for item in items(ds, "VOILUTSequence")[:_MAX_LUTS])
+def voi_luts_of(ds: Dataset, *, is_signed: bool) -> tuple[tuple[Lut, ...], bool]:
+    """Return the VOI LUTs of a header, and whether one uses fewer bits than it declares.
+
+    Such a table is scaled by the bits that it uses: consoles declare 16 bits for tables of 12, which would show the
+    film nearly black. `is_signed`: the first input may be negative.
+    """
+    declared = [lut_of(item, is_signed=is_signed, shift=0) for item in items(ds, "VOILUTSequence")[:_MAX_LUTS]]
+    used = [replace(lut, bits=max(1, max(lut.values).bit_length())) for lut in declared]
+    return tuple(used), used != declared
 
 
 def lut_of(item: Dataset, *, is_signed: bool, shift: int) -> Lut:

@@ -55,6 +55,36 @@ WARNINGS: Mapping[str, FilmWarning] = {
         "film whose rescale slope and intercept of 0 were ignored",
         "films whose rescale slopes and intercepts of 0 were ignored",
     ),
+    "voi_lut_bits": FilmWarning(
+        "The header's lookup table uses fewer bits than it declares and was scaled by those that it uses.",
+        "film whose lookup table uses fewer bits than it declares and was scaled by those",
+        "films whose lookup tables use fewer bits than they declare and were scaled by those",
+    ),
+    "bits": FilmWarning(
+        "The compressed picture has more bits than the header gives; all were kept.",
+        "film whose compressed picture has more bits than its header gives, all of which were kept",
+        "films whose compressed pictures have more bits than their headers give, all of which were kept",
+    ),
+    "sign": FilmWarning(
+        "Header and compressed picture differ in whether values are signed; the header was followed.",
+        "film whose header and compressed picture differ in whether values are signed",
+        "films whose headers and compressed pictures differ in whether values are signed",
+    ),
+    "syntax": FilmWarning(
+        "The picture is compressed in another way than the header says and was decoded as what it is.",
+        "film that is compressed in another way than its header says",
+        "films that are compressed in other ways than their headers say",
+    ),
+    "lossy": FilmWarning(
+        "The picture was compressed with loss, although the header calls it lossless.",
+        "film that was compressed with loss, although its header calls it lossless",
+        "films that were compressed with loss, although their headers call them lossless",
+    ),
+    "end_marker": FilmWarning(
+        "The end of the compressed picture was repaired; all its pixels are there.",
+        "film whose compressed picture had a wrong end and was repaired; all its pixels are there",
+        "films whose compressed pictures had a wrong end and were repaired; all their pixels are there",
+    ),
     "decimal_comma": FilmWarning(
         "Decimal commas in the header were read as points.",
         "film with decimal commas in its header, read as points",

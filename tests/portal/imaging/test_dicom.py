@@ -99,11 +99,51 @@ def test_stored_values_cover_all_bits(tmp_path: Path, bits: int, signed: bool) -
 
 
 @pytest.mark.parametrize("signed", [False, True])
-def test_bits_beyond_the_stored_ones_do_not_count(tmp_path: Path, signed: bool) -> None:
+def test_bits_of_an_overlay_beyond_the_stored_ones_do_not_count(tmp_path: Path, signed: bool) -> None:
     low = ramp(bits=10, signed=signed)
     noisy = (low & 0x3FF) | (np.arange(120).reshape(12, 10) % 63 << 10)
-    film = read(tmp_path, {make.PIXEL_DATA: ("OW", make.pixel_bytes(noisy, 16))}, bits=10, signed=signed)
+    overlay: make.Elements = {0x60000100: ("US", 16), 0x60000102: ("US", 15)}
+    film = read(tmp_path, {make.PIXEL_DATA: ("OW", make.pixel_bytes(noisy, 16)), **overlay}, bits=10, signed=signed)
     np.testing.assert_array_equal(linear_values(film), low)
+
+
+def test_signed_values_without_their_sign_in_the_unused_bits(tmp_path: Path) -> None:
+    low = ramp(bits=10, signed=True)
+    film = read(tmp_path, {make.PIXEL_DATA: ("OW", make.pixel_bytes(low & 0x3FF, 16))}, bits=10, signed=True)
+    np.testing.assert_array_equal(linear_values(film), low)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("value", [0x0400, 0x8000, 0x0801])
+def test_values_beyond_the_stored_bits_without_an_overlay_are_refused(tmp_path: Path, value: int, signed: bool) -> None:
+    pixels = ramp(bits=10, signed=signed) & 0x3FF
+    pixels[5, 5] = value  # neither a value of 10 bits nor one with its sign repeated
+    error = refusal(tmp_path, {make.PIXEL_DATA: ("OW", make.pixel_bytes(pixels, 16)), **bits_of(10, signed=signed)})
+    assert (error.reason, "outside the 10 bits" in error.sentence) == ("unreadable", True)
+
+
+def bits_of(bits: int, *, signed: bool = False) -> make.Elements:
+    return {make.BITS_STORED: ("US", bits), make.HIGH_BIT: ("US", bits - 1), make.REPRESENTATION: ("US", int(signed))}
+
+
+@pytest.mark.parametrize(("surplus", "is_film"), [(0, True), (1, True), (2, False), (240, False)])
+def test_bytes_after_the_pixels(tmp_path: Path, surplus: int, is_film: bool) -> None:
+    pixels = make.pixel_bytes(ramp(3, 5, bits=8), 8)[:15] + bytes(surplus)
+    elements = {**film_elements(ramp(3, 5, bits=8), bits=8), make.PIXEL_DATA: ("OB", pixels)}
+    if is_film:
+        assert make.read_bytes(make.dicom_bytes(elements), tmp_path)[0].stored.shape == (3, 5)
+        return
+    with pytest.raises(UnusableFile, match="size, bits or frames in the header are wrong"):
+        make.read_bytes(make.dicom_bytes(elements), tmp_path)
+
+
+def test_bits_allocated_that_contradict_the_data_are_refused(tmp_path: Path) -> None:
+    eight_for_sixteen = {**film_elements(bits=8), make.PIXEL_DATA: ("OW", make.pixel_bytes(ramp(), 16))}
+    sixteen_for_eight = {**film_elements(), make.PIXEL_DATA: ("OW", make.pixel_bytes(ramp(bits=8), 8))}
+    for elements, reason in ((eight_for_sixteen, "unreadable"), (sixteen_for_eight, "truncated")):
+        with pytest.raises(UnusableFile) as caught:
+            make.read_bytes(make.dicom_bytes(elements), tmp_path)
+        assert caught.value.reason == reason
 
 
 def test_high_bit_above_the_lowest_place_is_shifted_down(tmp_path: Path) -> None:
@@ -239,7 +279,7 @@ def test_modality_lut(tmp_path: Path, syntax: str, signed: bool) -> None:
 def test_voi_lut_after_a_negative_intercept_starts_below_zero(tmp_path: Path) -> None:
     extra: make.Elements = {VOI_LUTS: ("SQ", [lut_item(("US", 0x10000 - 1000))]), 0x00281052: ("DS", "-1024")}
     extra[0x00281053] = ("DS", "1")
-    assert read(tmp_path, extra).facts.voi_luts == (Lut(-1000, 16, (1, 20, 300, 4000)),)
+    assert read(tmp_path, extra).facts.voi_luts == (Lut(-1000, 12, (1, 20, 300, 4000)),)
 
 
 def test_voi_lut_of_unsigned_values_may_start_above_half(tmp_path: Path) -> None:

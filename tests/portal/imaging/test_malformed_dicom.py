@@ -126,8 +126,8 @@ def codecs() -> Iterator[Case]:
     yield refused(
         "jpeg-cut", make.encapsulated_bytes(jpeg, make.jpeg_bytes(grey)[:-40], make.JPEG_BASELINE), "truncated"
     )
-    twelve = make.encapsulated_bytes(film_elements(grey), make.jpeg_bytes(grey), make.JPEG_EXTENDED)
-    yield refused("jpeg-12-bit", twelve, "unsupported")
+    extended = make.encapsulated_bytes(film_elements(grey), make.jpeg_bytes(grey), make.JPEG_EXTENDED)
+    yield shown("jpeg-8-bit-called-extended", extended, grey)
     huge = make.compressed_frame(LARGE, make.JPEG_2000).replace(
         struct.pack(">LL", 40, 48), struct.pack(">LL", 2**31, 2**31)
     )

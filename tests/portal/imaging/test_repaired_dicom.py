@@ -5,18 +5,27 @@ Each test follows a kind of file that users of other programs have reported. The
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
+from typing import Any
 
+import gdcm
+import jpeg_ls
 import numpy as np
+import openjpeg.utils
+import pydicom
 import pytest
 from numpy.typing import NDArray
 
+from ml_engine.engine.decode_films import as_array
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film import Film, Window, shown_values
 from portal.imaging.film_warnings import keys_of
+from portal.imaging.read_film import read_film
 from tests.portal.imaging import factories as make
 
 SLOPE, INTERCEPT, CENTER, WIDTH = 0x00281053, 0x00281052, 0x00281050, 0x00281051
+JPEG_LOSSLESS = "1.2.840.10008.1.2.4.70"
 DX = "1.2.840.10008.5.1.4.1.1.1.1"
 
 
@@ -85,6 +94,257 @@ def test_all_ways_to_write_a_window(tmp_path: Path, center: str, width: str) -> 
     assert film.facts.windows[0] == Window(2047.5, 4096)
     assert warnings == []
     assert_shown(film, disc() / 4095)
+
+
+# --- lookup tables ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("declared", "warnings"), [(16, ["voi_lut_bits"]), (12, [])])
+def test_a_voi_lut_that_uses_fewer_bits_than_declared_is_scaled_by_those(
+    tmp_path: Path, declared: int, warnings: list[str]
+) -> None:
+    data = np.arange(4096, dtype="<u2").tobytes()
+    lut = {0x00283002: ("US", [4096, 0, declared]), 0x00283006: ("OW", data)}
+    film, keys = read(tmp_path, {0x00283010: ("SQ", [lut])})
+    assert keys == warnings
+    assert_shown(film, disc() / 4095)
+    shown = as_array(film).display  # what the engine takes
+    assert shown is not None and abs(float(shown.mean()) - 0.519) < 0.001
+
+
+# --- codestreams -----------------------------------------------------------------------------------
+
+
+def encoded(pixels: NDArray[np.int64], syntax: str, *, bits: int = 12, signed: bool = False, **options: Any) -> bytes:
+    """A codestream whose bits and sign need not be those of a header."""
+    kind = "<i2" if signed else "<u2" if bits > 8 else "u1"
+    sizes = {"rows": pixels.shape[0], "columns": pixels.shape[1], "samples_per_pixel": 1, "bits_stored": bits}
+    sizes |= {"bits_allocated": 16 if bits > 8 or signed else 8}
+    data = pixels.astype(kind).tobytes()
+    if syntax == make.JPEG_LS:
+        return bytes(jpeg_ls.encode_pixel_data(data, **sizes, **options)).rstrip(b"\0")
+    grey = {"photometric_interpretation": "MONOCHROME2", "number_of_frames": 1, "pixel_representation": int(signed)}
+    return bytes(openjpeg.utils.encode_pixel_data(data, **sizes, **grey))
+
+
+def read_frame(
+    folder: Path, frame: bytes, syntax: str, extra: make.Elements | None = None, *, bits: int = 12
+) -> tuple[Film, list[str]]:
+    elements = {**make.film_elements(disc(), bits=bits), CENTER: ("DS", "2047.5"), WIDTH: ("DS", "4096")}
+    film, header = make.read_bytes(make.encapsulated_bytes({**elements, **(extra or {})}, frame, syntax), folder)
+    return film, keys_of(header)
+
+
+def by_gdcm(folder: Path, pixels: NDArray[np.int64], kind: int, *, bits: int = 12) -> bytes:
+    """The frame that gdcm makes of a plain film."""
+    elements = make.film_elements(pixels, bits=bits)
+    words = {make.BITS_ALLOCATED: ("US", 16), make.PIXEL_DATA: ("OW", make.pixel_bytes(pixels, 16))}
+    (folder / "plain.dcm").write_bytes(make.dicom_bytes({**elements, **words}))
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(folder / "plain.dcm"))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(kind))
+    change.SetInput(reader.GetImage())
+    if kind == gdcm.TransferSyntax.JPEGExtendedProcess2_4:
+        codec = gdcm.JPEGCodec()
+        codec.SetLossless(False)
+        codec.SetQuality(95)
+        change.SetUserCodec(codec)
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFileName(str(folder / "encoded.dcm"))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    data = pydicom.dcmread(folder / "encoded.dcm").PixelData
+    return pydicom.encaps.get_frame(data, 0, number_of_frames=1).rstrip(b"\0")
+
+
+def test_lossy_jpeg_of_12_bits_is_decoded(tmp_path: Path) -> None:
+    frame = by_gdcm(tmp_path, disc(), gdcm.TransferSyntax.JPEGExtendedProcess2_4)
+    film, warnings = read_frame(tmp_path, frame, make.JPEG_EXTENDED)
+    assert warnings == []
+    assert_shown(film, disc() / 4095, within=10 / 4095)
+
+
+def test_lossy_jpeg_of_12_bits_by_another_encoder(tmp_path: Path) -> None:
+    """pydicom's file, whose values its own tests give for other decoders: 244 at (420, 140), 95 at (230, 120)."""
+    path = pydicom.data.get_testdata_file("JPGExtended.dcm", download=False)
+    assert path is not None
+    ds = pydicom.dcmread(path)
+    ds.Modality, ds.PatientID = "CR", "P1"
+    ds.save_as(tmp_path / "film.dcm")
+    film, _ = read_film(tmp_path / "film.dcm")
+    assert (film.stored[420, 140], film.stored[230, 120], film.facts.bits_stored) == (244, 95, 12)
+
+
+@pytest.mark.parametrize(
+    ("values", "bits", "signed", "header", "warnings"),
+    [
+        ((disc() - 2048) & 0x1FFF, 13, False, (13, True, "0", "4096"), ["sign"]),
+        (disc(), 16, True, (12, False, "2048", "4096"), ["sign"]),
+        (disc() * 4, 14, False, (16, False, "8190.5", "16381"), []),
+        (disc(), 12, False, (10, False, "2047.5", "4096"), ["bits"]),
+    ],
+)
+def test_header_and_jpeg_2000_differ_in_sign_or_bits(
+    tmp_path: Path,
+    values: NDArray[np.int64],
+    bits: int,
+    signed: bool,
+    header: tuple[int, bool, str, str],
+    warnings: list[str],
+) -> None:
+    stored, is_signed, center, width = header
+    extra: make.Elements = {make.REPRESENTATION: ("US", int(is_signed)), CENTER: ("DS", center), WIDTH: ("DS", width)}
+    frame = encoded(values, make.JPEG_2000, bits=bits, signed=signed)
+    film, keys = read_frame(tmp_path, frame, make.JPEG_2000, extra, bits=stored)
+    assert keys == warnings
+    assert_shown(film, disc() / 4095)
+
+
+def test_eight_bits_in_sixteen(tmp_path: Path) -> None:
+    extra: make.Elements = {make.BITS_ALLOCATED: ("US", 16), CENTER: ("DS", "128"), WIDTH: ("DS", "256")}
+    for frame, syntax in (
+        (encoded(disc(255), make.JPEG_2000, bits=8), make.JPEG_2000),
+        (by_gdcm(tmp_path, disc(255), gdcm.TransferSyntax.JPEGLosslessProcess14_1, bits=8), JPEG_LOSSLESS),
+    ):
+        film, warnings = read_frame(tmp_path, frame, syntax, extra, bits=8)
+        assert warnings == []
+        assert_shown(film, disc(255) / 255)
+
+
+def test_lossy_jpeg_that_the_header_calls_lossless_is_shown_and_said_to_be_lossy(tmp_path: Path) -> None:
+    extra: make.Elements = {CENTER: ("DS", "128"), WIDTH: ("DS", "256")}
+    film, warnings = read_frame(tmp_path, make.jpeg_bytes(disc(255)), JPEG_LOSSLESS, extra, bits=8)
+    assert warnings == ["syntax", "lossy"]
+    assert_shown(film, disc(255) / 255, within=0.06)
+
+
+def test_lossy_jpeg_ls_that_the_header_calls_lossless(tmp_path: Path) -> None:
+    film, warnings = read_frame(tmp_path, encoded(disc(), make.JPEG_LS, lossy_error=3), make.JPEG_LS)
+    assert warnings == ["lossy"]
+    assert_shown(film, disc() / 4095, within=4 / 4095)
+
+
+@pytest.mark.parametrize("change", ["nothing", "zeros after", "no end", "zero before"])
+@pytest.mark.parametrize("kind", ["jpeg", "lossless", "jpeg-ls", "2000"])
+def test_a_whole_codestream_with_an_odd_end_is_shown(tmp_path: Path, kind: str, change: str) -> None:
+    frame, syntax, bits = frames(tmp_path)[kind]
+    body, end = frame[:-2], frame[-2:]
+    assert end == b"\xff\xd9"
+    frame = {"nothing": frame, "zeros after": frame + bytes(30), "no end": body, "zero before": body + b"\0" + end}[
+        change
+    ]
+    if (kind, change) == ("2000", "zero before"):
+        with pytest.raises(UnusableFile, match="cut off"):  # the tile-part does not have the length that it states
+            read_frame(tmp_path, frame, syntax, bits=bits)
+        return
+    film, warnings = read_frame(tmp_path, frame, syntax, bits=bits)
+    is_repaired = change == "no end" or (kind, change) == ("jpeg-ls", "zero before")
+    assert warnings == (["end_marker"] if is_repaired else [])
+    np.testing.assert_allclose(film.stored, disc(2**bits - 1), atol=12 if kind == "jpeg" else 0)
+
+
+def frames(folder: Path) -> dict[str, tuple[bytes, str, int]]:
+    """A codestream, its syntax and bits, by kind."""
+    return {
+        "jpeg": (make.jpeg_bytes(disc(255)), make.JPEG_BASELINE, 8),
+        "lossless": (by_gdcm(folder, disc(), gdcm.TransferSyntax.JPEGLosslessProcess14_1), JPEG_LOSSLESS, 12),
+        "jpeg-ls": (encoded(disc(), make.JPEG_LS, lossy_error=0), make.JPEG_LS, 12),
+        "2000": (encoded(disc(), make.JPEG_2000).rstrip(b"\0"), make.JPEG_2000, 12),
+    }
+
+
+@pytest.mark.parametrize("cut", [1, 2, 20, 200])
+@pytest.mark.parametrize("kind", ["jpeg", "lossless", "jpeg-ls", "2000"])
+def test_a_codestream_with_less_data_than_its_size_needs_is_refused(tmp_path: Path, kind: str, cut: int) -> None:
+    frame, syntax, bits = frames(tmp_path)[kind]
+    for shorter in (frame[: -2 - cut] + frame[-2:], frame[: -2 - cut]):
+        with pytest.raises(UnusableFile) as caught:
+            read_frame(tmp_path, shorter, syntax, bits=bits)
+        assert caught.value.reason in ("truncated", "unreadable")
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "lossless", "jpeg-ls", "2000"])
+def test_a_codestream_that_states_more_rows_than_it_holds_is_refused(tmp_path: Path, kind: str) -> None:
+    frame, syntax, bits = frames(tmp_path)[kind]
+    if kind == "2000":
+        at = frame.index(b"\xff\x51") + 10
+        taller = frame[:at] + struct.pack(">L", 96) + frame[at + 4 :]
+    else:
+        taller = frame.replace(struct.pack(">HH", 48, 64), struct.pack(">HH", 96, 64))
+    assert taller != frame
+    with pytest.raises(UnusableFile) as caught:
+        read_frame(tmp_path, taller, syntax, {make.ROWS: ("US", 96)}, bits=bits)
+    assert caught.value.reason in ("truncated", "unreadable")
+
+
+def test_more_bits_than_allocated_are_refused(tmp_path: Path) -> None:
+    eight: make.Elements = {make.BITS_ALLOCATED: ("US", 8), make.BITS_STORED: ("US", 8), make.HIGH_BIT: ("US", 7)}
+    for frame, syntax in (
+        (encoded(disc(), make.JPEG_2000), make.JPEG_2000),
+        (make.compressed_frame(disc(), make.RLE), make.RLE),
+    ):
+        with pytest.raises(UnusableFile, match="allocates 8 bits"):
+            read_frame(tmp_path, frame, syntax, eight)
+
+
+def test_two_codestreams_are_no_film(tmp_path: Path) -> None:
+    frame = encoded(disc(), make.JPEG_LS, lossy_error=0)
+    frame += bytes(len(frame) % 2)
+    data = make.encapsulated_bytes(make.film_elements(disc()), frame + frame, make.JPEG_LS, fragments=2)
+    with pytest.raises(UnusableFile, match="2 compressed pictures"):
+        make.read_bytes(data, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "plugin"), [("other-xray/RG2_J2KR_hip.dcm", "gdcm"), ("derived/rg1_mono1_rle.dcm", "pydicom")]
+)
+def test_real_lossless_films_decode_equally_by_two_decoders(dicom_samples: Path, name: str, plugin: str) -> None:
+    ds = pydicom.dcmread(dicom_samples / name)
+    film, _ = read_film(dicom_samples / name)
+    decoder = pydicom.pixels.get_decoder(ds.file_meta.TransferSyntaxUID)
+    values, _ = decoder.as_array(ds, raw=True, decoding_plugin=plugin)  # not the product's decoder
+    np.testing.assert_array_equal(film.stored, values)
+
+
+@pytest.mark.parametrize("name", ["RG3_JPLL_leg.dcm", "CR-ModalitySequenceLUT_teeth.dcm"])
+def test_real_lossless_jpeg_decodes_as_by_the_standard(dicom_samples: Path, name: str) -> None:
+    """Its first rows, by the decoder below: no other free decoder of lossless JPEG can be installed."""
+    ds = pydicom.dcmread(dicom_samples / "other-xray" / name)
+    frame = pydicom.encaps.get_frame(ds.PixelData, 0, number_of_frames=1)
+    film, _ = read_film(dicom_samples / "other-xray" / name)
+    np.testing.assert_array_equal(film.stored[:60], lossless_rows(frame, 60, film.stored.shape[1], ds.BitsStored))
+
+
+def lossless_rows(frame: bytes, rows: int, columns: int, bits: int) -> NDArray[np.int64]:
+    """The first rows of a lossless JPEG (process 14, predictor 1), decoded as ITU-T T.81 Annex H says, bit by bit."""
+    table_at, scan_at = frame.index(b"\xff\xc4"), frame.index(b"\xff\xda")
+    precision = frame[frame.index(b"\xff\xc3") + 4]
+    assert bits <= precision and frame[scan_at + 4 + 3] == 1 and b"\xff\xdd" not in frame[:scan_at]
+    counts = frame[table_at + 5 : table_at + 21]
+    symbols, code, place = {}, 0, table_at + 21
+    for length, count in enumerate(counts, start=1):
+        for _ in range(count):
+            symbols[length, code] = frame[place]
+            code, place = code + 1, place + 1
+        code <<= 1
+    scan = frame[scan_at + 2 + int.from_bytes(frame[scan_at + 2 : scan_at + 4], "big") :].replace(b"\xff\0", b"\xff")
+    stream = iter("".join(f"{byte:08b}" for byte in scan[: rows * columns * 4]))
+    out = np.zeros((rows, columns), np.int64)
+    for row in range(rows):
+        for column in range(columns):
+            length, code = 1, int(next(stream))
+            while (length, code) not in symbols:
+                length, code = length + 1, code * 2 + int(next(stream))
+            size = symbols[length, code]
+            number = int("".join(next(stream) for _ in range(size)) or "0", 2) if size < 16 else 32768
+            difference = number if size in (0, 16) or number >= 1 << (size - 1) else number - (1 << size) + 1
+            left = out[row, column - 1] if column else out[row - 1, 0] if row else 1 << (precision - 1)
+            out[row, column] = (left + difference) & 0xFFFF
+    return out
 
 
 # --- numbers of the header -------------------------------------------------------------------------
