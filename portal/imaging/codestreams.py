@@ -55,6 +55,8 @@ class Layout:
     high_bit: int
     is_signed: bool
     photometric: str
+    samples: int = 1  # 1, or 3 channels
+    is_planar: bool = False  # one channel after the other
 
 
 def is_native(transfer_syntax: uid.UID) -> bool:
@@ -62,9 +64,10 @@ def is_native(transfer_syntax: uid.UID) -> bool:
     return transfer_syntax in _NATIVE
 
 
-def decode_native(data: bytes, layout: Layout, *, is_little_endian: bool, is_word_swapped: bool) -> NDArray[np.uint16]:
-    """Return (rows, columns) uint16 with all allocated bits (PS3.5 8.1.1). Raises UnusableFile."""
-    count, size = layout.rows * layout.columns, layout.bits_allocated // 8
+def decode_native(data: bytes, layout: Layout, *, is_little_endian: bool, is_word_swapped: bool) -> NDArray[Any]:
+    """Return (rows, columns), or (rows, columns, 3) of three channels, uint8 or uint16 with all allocated bits
+    (PS3.5 8.1.1). Raises UnusableFile."""
+    count, size = layout.rows * layout.columns * layout.samples, layout.bits_allocated // 8
     if len(data) < count * size:
         raise UnusableFile(
             "truncated",
@@ -80,13 +83,19 @@ def decode_native(data: bytes, layout: Layout, *, is_little_endian: bool, is_wor
         data = np.frombuffer(data[: len(data) // 2 * 2], dtype="<u2").byteswap().tobytes()
     dtype = np.dtype(f"u{size}").newbyteorder("<" if is_little_endian else ">")
     values = np.frombuffer(data, dtype=dtype, count=count)
-    return values.reshape(layout.rows, layout.columns).astype(np.uint16)
+    values = values.astype(dtype.newbyteorder("="))
+    if layout.samples == 1:
+        return values.reshape(layout.rows, layout.columns)
+    if layout.is_planar:
+        return np.moveaxis(values.reshape(layout.samples, layout.rows, layout.columns), 0, -1)
+    return values.reshape(layout.rows, layout.columns, layout.samples)
 
 
 def decode_encapsulated(data: bytes, transfer_syntax: uid.UID, layout: Layout, mended: set[str]) -> NDArray[Any]:
-    """Return (rows, columns) integers, signed where the header says so (PS3.5 A.4). Raises UnusableFile.
+    """Return (rows, columns) integers, signed where the header says so, or (rows, columns, 3) of RGB (PS3.5 A.4).
 
     The keys of warnings are added to `mended`: the codestream decides how it is decoded, whatever the header says.
+    Raises UnusableFile.
     """
     if transfer_syntax not in _SUPPORTED:
         raise _unsupported("with a method that is not supported")
@@ -140,11 +149,11 @@ def _fragments_start(data: bytes) -> tuple[list[int], int]:
 def _check_segments(frame: bytes, layout: Layout) -> None:
     """RLE carries no size but one segment for each byte of a pixel (PS3.5 G.5)."""
     segments = int.from_bytes(frame[:4], "little")
-    if 1 <= segments <= 15 and segments != layout.bits_allocated // 8:
+    if 1 <= segments <= 15 and segments != layout.samples * layout.bits_allocated // 8:
         raise UnusableFile(
             "unreadable",
             f"The header allocates {layout.bits_allocated} bits for a pixel, but the compressed picture has "
-            f"{8 * segments}. Export it again.",
+            f"{8 * segments // layout.samples}. Export it again.",
         )
 
 
@@ -163,7 +172,7 @@ def _checked_header(frame: bytes, layout: Layout) -> CodestreamHeader:
             f"The header gives {layout.rows} x {layout.columns} pixels, but the compressed picture has another size. "
             "Export it again.",
         )
-    if header.components != 1:
+    if header.components != layout.samples:
         raise UnusableFile("colour", "This is a colour picture; a radiograph is grey.")
     if header.bits > layout.bits_allocated:
         raise UnusableFile(
@@ -177,7 +186,9 @@ def _checked_header(frame: bytes, layout: Layout) -> CodestreamHeader:
 def _decode_codestream(
     frame: bytes, header: CodestreamHeader, transfer_syntax: uid.UID, layout: Layout, mended: set[str]
 ) -> NDArray[Any]:
-    if header.kind not in _KINDS or (header.kind == "jpeg" and header.bits not in (8, 12, 16)):
+    if header.kind not in _KINDS or (
+        header.kind == "jpeg" and header.bits not in ((8, 12, 16) if layout.samples == 1 else (8,))
+    ):
         raise _unsupported("with a method that is not supported")
     plugin, syntaxes = _KINDS[header.kind]
     if transfer_syntax not in syntaxes:
@@ -225,7 +236,7 @@ def _decode(frame: bytes, syntax: uid.UID, plugin: str, layout: Layout) -> NDArr
         values, _ = decoder.as_array(
             encapsulate([frame], has_bot=False),
             index=0,
-            raw=True,
+            raw=layout.samples == 1,  # otherwise converted to RGB
             decoding_plugin=plugin,
             rows=layout.rows,
             columns=layout.columns,
@@ -233,7 +244,8 @@ def _decode(frame: bytes, syntax: uid.UID, plugin: str, layout: Layout) -> NDArr
             bits_stored=layout.bits_stored,
             pixel_representation=int(layout.is_signed),
             photometric_interpretation=layout.photometric,
-            samples_per_pixel=1,
+            samples_per_pixel=layout.samples,
+            planar_configuration=int(layout.is_planar),
             number_of_frames=1,
             pixel_keyword="PixelData",
         )

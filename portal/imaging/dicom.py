@@ -14,12 +14,13 @@ from pydicom.uid import RLELossless
 from portal.imaging import codestreams, deidentify
 from portal.imaging.codestreams import Layout
 from portal.imaging.deidentify import MODALITY_WORDS, RADIOGRAPH_MODALITIES
-from portal.imaging.dicom_display import MAX_FACTOR, lut_of, voi_function_of, voi_luts_of, windows_of
+from portal.imaging.dicom_display import MAX_FACTOR, lut_of, narrowed, voi_function_of, voi_luts_of, windows_of
 from portal.imaging.dicom_file import DicomFile, cut_off, parse
 from portal.imaging.elements import items, mend_decimal_commas, number, numbers, text, whole
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film import MAX_PIXELS, MAX_SIDE, Film, PixelFacts
 from portal.imaging.film_warnings import warned
+from portal.imaging.grey_colour import colour, grey_of_channels, grey_palette, is_colour, is_palette
 
 # Only these modalities are quoted in a message: the element can hold any text.
 _OTHER_MODALITIES = frozenset(
@@ -87,7 +88,7 @@ def _check_radiograph(file: DicomFile) -> None:
 
 def _layout(ds: Dataset) -> Layout:
     rows, columns = _shape(ds)
-    _check_single_grey(ds)
+    photometric, samples = _checked_photometric(ds)
     allocated = whole(ds, "BitsAllocated") or 0
     if allocated not in (8, 16):
         raise UnusableFile(
@@ -112,7 +113,9 @@ def _layout(ds: Dataset) -> Layout:
         bits_stored=bits,
         high_bit=high_bit,
         is_signed=representation == 1,
-        photometric=text(ds, "PhotometricInterpretation").upper(),
+        photometric=photometric,
+        samples=samples,
+        is_planar=whole(ds, "PlanarConfiguration") == 1,
     )
 
 
@@ -129,18 +132,23 @@ def _shape(ds: Dataset) -> tuple[int, int]:
     return rows, columns
 
 
-def _check_single_grey(ds: Dataset) -> None:
+def _checked_photometric(ds: Dataset) -> tuple[str, int]:
+    """The photometric interpretation and the number of channels of a single picture that may be grey."""
     frames = whole(ds, "NumberOfFrames")
     if frames is not None and frames > 1:
         raise UnusableFile("multi_frame", f"This file holds {frames} frames; a film is one picture.")
     photometric = text(ds, "PhotometricInterpretation").upper()
     samples = whole(ds, "SamplesPerPixel")
-    if samples not in (None, 1) or photometric.startswith(("RGB", "YBR", "PALETTE", "HSV", "ARGB", "CMYK")):
-        raise UnusableFile("colour", "This is a colour picture; a radiograph is grey.")
+    samples = 1 if samples is None else samples
+    if is_colour(photometric, samples):
+        return photometric, samples
+    if samples != 1 or photometric.startswith(("RGB", "YBR", "PALETTE", "HSV", "ARGB", "CMYK")):
+        raise colour()
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise UnusableFile(
             "unreadable", "The header does not specify whether small values are white or black. Export it again."
         )
+    return photometric, samples
 
 
 # --- stored pixels ---------------------------------------------------------------------------------------
@@ -164,8 +172,12 @@ def _stored(file: DicomFile, layout: Layout, mended: set[str]) -> tuple[NDArray[
             is_little_endian=file.is_little_endian,
             is_word_swapped=not file.is_little_endian and layout.bits_allocated == 8 and element.VR == "OW",
         )
+        if layout.samples == 3:
+            raw = grey_of_channels(raw, layout.photometric)
         return _masked(raw, layout, has_overlay=has_overlay)
     decoded = codestreams.decode_encapsulated(data, file.transfer_syntax, layout, mended)
+    if layout.samples == 3:
+        decoded = grey_of_channels(decoded, "RGB")
     if file.transfer_syntax != RLELossless and not has_overlay:
         return _fitted(decoded, layout, mended)
     return _masked(decoded, layout, has_overlay=has_overlay)
@@ -240,7 +252,13 @@ def _facts(ds: Dataset, layout: Layout, mended: set[str], *, bits_stored: int, o
     modality_lut = lut_of(modality_luts[0], is_signed=layout.is_signed, shift=offset) if modality_luts else None
     lowest = min(intercept + slope * (end - offset) for end in (0, 2**bits_stored - 1))
     is_voi_signed = modality_lut is None and lowest < 0
+    if layout.samples == 3:
+        mended.add("equal_channels")
     voi_luts, is_narrower = voi_luts_of(ds, is_signed=is_voi_signed)
+    if is_palette(layout.photometric, layout.samples):  # it gives the brightness on screen, as a VOI LUT does
+        mended.add("palette")
+        palette = grey_palette(ds)
+        voi_luts, is_narrower = (narrowed(palette),), narrowed(palette) != palette
     if is_narrower:
         mended.add("voi_lut_bits")
     spacing, plane = _spacing(ds)
@@ -249,7 +267,7 @@ def _facts(ds: Dataset, layout: Layout, mended: set[str], *, bits_stored: int, o
         columns=layout.columns,
         bits_stored=bits_stored,
         offset=offset,
-        photometric=layout.photometric,
+        photometric="MONOCHROME2" if is_colour(layout.photometric, layout.samples) else layout.photometric,
         slope=slope,
         intercept=intercept,
         modality_lut=modality_lut,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,31 +59,37 @@ def voi_luts_of(ds: Dataset, *, is_signed: bool) -> tuple[tuple[Lut, ...], bool]
     film nearly black. `is_signed`: the first input may be negative.
     """
     declared = [lut_of(item, is_signed=is_signed, shift=0) for item in items(ds, "VOILUTSequence")[:_MAX_LUTS]]
-    used = [replace(lut, bits=max(1, max(lut.values).bit_length())) for lut in declared]
+    used = [narrowed(lut) for lut in declared]
     return tuple(used), used != declared
 
 
-def lut_of(item: Dataset, *, is_signed: bool, shift: int) -> Lut:
-    """A LUT of PS3.3 C.11.1.1 or C.11.2.1.1; `shift` is added to its first input."""
-    descriptor = [int(value) & 0xFFFF for value in numbers(item, "LUTDescriptor")]
-    if len(descriptor) != 3 or not 1 <= descriptor[2] <= 16:
+def narrowed(lut: Lut) -> Lut:
+    """Return the table with as many bits as its largest value needs."""
+    return replace(lut, bits=max(1, max(lut.values).bit_length()))
+
+
+def lut_of(
+    item: Dataset, *, is_signed: bool, shift: int, descriptor: str = "LUTDescriptor", data: str = "LUTData"
+) -> Lut:
+    """A LUT of PS3.3 C.11.1.1 or C.11.2.1.1, or one of a palette; `shift` is added to its first input."""
+    described = [int(value) & 0xFFFF for value in numbers(item, descriptor)]
+    if len(described) != 3 or not 1 <= described[2] <= 16:
         raise _bad_lut()
-    count, first, bits = descriptor[0] or 65_536, descriptor[1], descriptor[2]
+    count, first, bits = described[0] or 65_536, described[1], described[2]
     if is_signed and first >= 0x8000:  # the VR, and with it the sign, is often wrong
         first -= 0x10000
     is_little_endian = item.original_encoding[1] is not False
-    entries = _lut_entries(item, count, is_little_endian=is_little_endian)
+    entries = _lut_entries(values(item, data), count, is_little_endian=is_little_endian)
     if len(entries) < count:
         raise _bad_lut()
     entries = entries[:count]
     return Lut(first + shift, max(bits, int(entries.max()).bit_length()), tuple(entries.tolist()))
 
 
-def _lut_entries(item: Dataset, count: int, *, is_little_endian: bool) -> NDArray[np.int64]:
+def _lut_entries(stored: list[Any], count: int, *, is_little_endian: bool) -> NDArray[np.int64]:
     """Entries of LUT Data: 16-bit words, bytes, or bytes packed two to a word (the first in the low byte)."""
-    stored = values(item, "LUTData")
     if len(stored) == 1 and isinstance(stored[0], bytes):
-        data: bytes = stored[0]
+        data = stored[0]
         if len(data) in (count, count + count % 2):
             return np.frombuffer(data, dtype="u1").astype(np.int64)
         order = "<" if is_little_endian else ">"

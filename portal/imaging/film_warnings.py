@@ -85,6 +85,16 @@ WARNINGS: Mapping[str, FilmWarning] = {
         "film whose compressed picture had a wrong end and was repaired; all its pixels are there",
         "films whose compressed pictures had a wrong end and were repaired; all their pixels are there",
     ),
+    "equal_channels": FilmWarning(
+        "The picture is stored as colour, with three equal channels, one of which was kept.",
+        "film that was stored as colour with three equal channels",
+        "films that were stored as colour with three equal channels",
+    ),
+    "palette": FilmWarning(
+        "The picture is stored with a palette of greys, which is used as its lookup table.",
+        "film that was stored with a palette of greys",
+        "films that were stored with palettes of greys",
+    ),
     "decimal_comma": FilmWarning(
         "Decimal commas in the header were read as points.",
         "film with decimal commas in its header, read as points",

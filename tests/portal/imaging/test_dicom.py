@@ -322,6 +322,9 @@ def test_damaged_lut(tmp_path: Path, item: Any) -> None:
     assert (error.reason, "lookup table" in error.sentence) == ("unreadable", True)
 
 
+COLOUR: make.Elements = {make.PIXEL_DATA: ("OW", np.arange(12 * 10 * 3, dtype="<u2").tobytes())}
+
+
 # --- refusals --------------------------------------------------------------------------------------
 
 
@@ -331,8 +334,10 @@ def test_damaged_lut(tmp_path: Path, item: Any) -> None:
         ({make.MODALITY: ("CS", "CT")}, "not_a_radiograph", "This is CT"),
         ({make.MODALITY: ("CS", "DOE JANE")}, "not_a_radiograph", "none of CR"),
         ({make.PHOTOMETRIC: ("CS", "PALETTE COLOR")}, "colour", "colour"),
-        ({make.PHOTOMETRIC: ("CS", "RGB"), make.SAMPLES: ("US", 3)}, "colour", "colour"),
-        ({make.PHOTOMETRIC: ("CS", "YBR_FULL_422"), make.SAMPLES: ("US", 3)}, "colour", "colour"),
+        ({make.PHOTOMETRIC: ("CS", "RGB"), make.SAMPLES: ("US", 3), **COLOUR}, "colour", "colour"),
+        ({make.PHOTOMETRIC: ("CS", "YBR_FULL"), make.SAMPLES: ("US", 3), **COLOUR}, "colour", "colour"),
+        ({make.PHOTOMETRIC: ("CS", "YBR_FULL_422"), make.SAMPLES: ("US", 3), **COLOUR}, "colour", "colour"),
+        ({make.PHOTOMETRIC: ("CS", "RGB"), make.SAMPLES: ("US", 4), **COLOUR}, "colour", "colour"),
         ({make.PHOTOMETRIC: ("CS", "DOE JANE")}, "unreadable", "white or black"),
         ({make.FRAMES: ("IS", "2")}, "multi_frame", "2 frames"),
         ({make.FRAMES: ("IS", "1A")}, "unreadable", "NumberOfFrames"),

@@ -347,6 +347,93 @@ def lossless_rows(frame: bytes, rows: int, columns: int, bits: int) -> NDArray[n
     return out
 
 
+# --- grey stored as colour -------------------------------------------------------------------------
+
+
+def colour_elements(channels: NDArray[np.int64], photometric: str, *, planar: int = 0) -> make.Elements:
+    """A film of (rows, columns, 3) bytes."""
+    data = (np.moveaxis(channels, -1, 0) if planar else channels).astype("u1").tobytes()
+    return {
+        **make.film_elements(channels[..., 0], bits=8),
+        make.SAMPLES: ("US", 3),
+        make.PHOTOMETRIC: ("CS", photometric),
+        0x00280006: ("US", planar),
+        make.PIXEL_DATA: ("OB", data),
+    }
+
+
+def three(pixels: NDArray[np.int64], others: NDArray[np.int64] | int | None = None) -> NDArray[np.int64]:
+    second = np.broadcast_to(pixels if others is None else others, pixels.shape)
+    return np.stack([pixels, second, second], axis=-1)
+
+
+@pytest.mark.parametrize("planar", [0, 1])
+@pytest.mark.parametrize(("photometric", "others"), [("RGB", None), ("YBR_FULL", 128)])
+def test_three_equal_channels_are_grey(tmp_path: Path, photometric: str, others: int | None, planar: int) -> None:
+    elements = colour_elements(three(disc(255), others), photometric, planar=planar)
+    film, header = make.read_bytes(make.dicom_bytes(elements), tmp_path)
+    assert keys_of(header) == ["equal_channels"]
+    np.testing.assert_array_equal(film.stored, disc(255))
+    assert_shown(film, disc(255) / 255)
+
+
+def test_three_equal_channels_of_compressed_pictures_are_grey(tmp_path: Path) -> None:
+    grey = disc(255)
+    rle = pydicom.pixels.get_encoder(pydicom.uid.RLELossless).encode(
+        three(grey).astype("u1").tobytes(),
+        index=0,
+        encoding_plugin="pydicom",
+        rows=48,
+        columns=64,
+        samples_per_pixel=3,
+        bits_allocated=8,
+        bits_stored=8,
+        pixel_representation=0,
+        photometric_interpretation="RGB",
+        planar_configuration=0,
+        number_of_frames=1,
+    )
+    ycc = (make.jpeg_bytes(grey, "RGB"), make.JPEG_BASELINE, "YBR_FULL_422", 12)
+    for frame, syntax, photometric, within in ((rle, make.RLE, "RGB", 0), ycc):
+        elements = colour_elements(three(grey), photometric)
+        film, header = make.read_bytes(make.encapsulated_bytes(elements, frame, syntax), tmp_path)
+        assert keys_of(header) == ["equal_channels"]
+        np.testing.assert_allclose(film.stored, grey, atol=within)
+
+
+def test_channels_that_differ_in_one_pixel_are_colour(tmp_path: Path) -> None:
+    channels = three(disc(255))
+    channels[3, 4, 2] ^= 1
+    with pytest.raises(UnusableFile, match="colour picture"):
+        make.read_bytes(make.dicom_bytes(colour_elements(channels, "RGB")), tmp_path)
+
+
+def palette_elements(*tables: NDArray[np.int64], bits: int = 16) -> make.Elements:
+    elements = {**make.film_elements(disc(255), bits=8), make.PHOTOMETRIC: ("CS", "PALETTE COLOR")}
+    for place, table in enumerate(tables, start=1):
+        elements[0x00281100 + place] = ("US", [256, 0, bits])
+        elements[0x00281200 + place] = ("OW", table.astype("<u2" if bits > 8 else "u1").tobytes())
+    return elements
+
+
+@pytest.mark.parametrize(
+    ("scale", "bits", "warnings"), [(257, 16, ["palette"]), (1, 16, ["voi_lut_bits", "palette"]), (1, 8, ["palette"])]
+)
+def test_a_grey_palette_gives_the_brightness(tmp_path: Path, scale: int, bits: int, warnings: list[str]) -> None:
+    table = (255 - np.arange(256)) * scale
+    data = make.dicom_bytes(palette_elements(table, table, table, bits=bits))
+    film, header = make.read_bytes(data, tmp_path)
+    assert keys_of(header) == warnings
+    assert_shown(film, 1 - disc(255) / 255)
+
+
+def test_a_palette_of_colours_is_colour(tmp_path: Path) -> None:
+    grey = np.arange(256) * 257
+    for tables in ((grey, grey, grey[::-1]), (grey,)):
+        with pytest.raises(UnusableFile, match="colour picture"):
+            make.read_bytes(make.dicom_bytes(palette_elements(*tables)), tmp_path)
+
+
 # --- numbers of the header -------------------------------------------------------------------------
 
 
