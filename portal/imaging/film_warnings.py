@@ -95,6 +95,16 @@ WARNINGS: Mapping[str, FilmWarning] = {
         "film that was stored with a palette of greys",
         "films that were stored with palettes of greys",
     ),
+    "png_checksum": FilmWarning(
+        "A checksum of this PNG file is wrong beside the pixels, as in a comment; that part was left out.",
+        "film (PNG) with a wrong checksum beside the pixels",
+        "films (PNG) with wrong checksums beside the pixels",
+    ),
+    "turned": FilmWarning(
+        "The picture was turned by its EXIF orientation.",
+        "film that was turned by its EXIF orientation, and its boxes with it",
+        "films that were turned by their EXIF orientations, and their boxes with them",
+    ),
     "decimal_comma": FilmWarning(
         "Decimal commas in the header were read as points.",
         "film with decimal commas in its header, read as points",

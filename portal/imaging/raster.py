@@ -12,22 +12,30 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film import MAX_PIXELS, MAX_SIDE, Film, PixelFacts
+from portal.imaging.film_warnings import warned
+from portal.imaging.orientation import ORIENTATIONS, UPRIGHT
 
 NAMES = {"png": "PNG", "jpeg": "JPEG", "tiff": "TIFF"}
 _GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N")
 _CHANNELS = ("1", "P", "PA", "LA", "La", "RGB", "RGBA", "RGBa", "RGBX")  # grey if the channels are equal
+_EXIF_ORIENTATION = 274
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLES = 258, 262, 277
 
 
-def read_raster(data: bytes, kind: str) -> Film:
-    """Return the film in the bytes of a PNG, JPEG or TIFF file (`kind`: "png", "jpeg", "tiff").
+def read_raster(data: bytes, kind: str) -> tuple[Film, dict[str, str]]:
+    """Return the film in the bytes of a PNG, JPEG or TIFF file (`kind`: "png", "jpeg", "tiff"), and its header: its
+    warnings, and "exif_orientation" where the picture was turned.
 
     A palette or RGB(A) picture with equal channels counts as grey. `bits_stored` is 8 or 16, whatever the largest
     value: the file does not record a smaller number, and we do not guess one. An EXIF orientation is applied, as in
     every viewer. Raises UnusableFile.
     """
+    mended: set[str] = set()
+    header: dict[str, str] = {}
     if kind == "png":
-        _check_png(data)
+        data, is_text_damaged = _checked_png(data)
+        if is_text_damaged:
+            mended.add("png_checksum")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -36,6 +44,10 @@ def read_raster(data: bytes, kind: str) -> Film:
             _check_single(image)
             _check_depth(image)
             image.load()
+            orientation = _orientation(image)
+            if orientation != UPRIGHT:
+                mended.add("turned")
+                header["exif_orientation"] = str(orientation)
             stored = _grey(ImageOps.exif_transpose(image))
             photometric = _photometric(image)
     except Image.DecompressionBombError:
@@ -50,7 +62,13 @@ def read_raster(data: bytes, kind: str) -> Film:
         photometric=photometric,
         source=kind,
     )
-    return Film(np.ascontiguousarray(stored, dtype=np.uint16), facts)
+    return Film(np.ascontiguousarray(stored, dtype=np.uint16), facts), {**header, **warned(mended)}
+
+
+def _orientation(image: Image.Image) -> int:
+    """The orientation by which `exif_transpose` turns; 1 for none."""
+    value = image.getexif().get(_EXIF_ORIENTATION, UPRIGHT)
+    return value if value in ORIENTATIONS else UPRIGHT
 
 
 def _damaged(error: Exception, kind: str) -> UnusableFile:
@@ -61,20 +79,29 @@ def _damaged(error: Exception, kind: str) -> UnusableFile:
     )
 
 
-def _check_png(data: bytes) -> None:
-    """Walk the chunks: Pillow neither checks the CRC of the pixels nor reports a missing end."""
-    at = 8
+def _checked_png(data: bytes) -> tuple[bytes, bool]:
+    """Return the file without ancillary chunks whose checksum is wrong, and whether there was one.
+
+    This walks the chunks, because Pillow neither checks the CRC of the pixels nor reports a missing end, but refuses a
+    damaged comment. An ancillary chunk has a small first letter (PNG 5.4); of these only eXIf moves pixels.
+    """
+    at, kept = 8, [data[:8]]
+    is_damaged = False
     while True:
         length, name = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         body_end = at + 8 + length
         if body_end + 4 > len(data):
             raise UnusableFile("truncated", "This PNG file is cut off. Copy or export it again.")
         if zlib.crc32(data[at + 4 : body_end]) != int.from_bytes(data[body_end : body_end + 4], "big"):
-            raise UnusableFile("unreadable", "A checksum of this PNG file is wrong. Copy or export it again.")
+            if name[0] & 0x20 == 0 or name == b"eXIf":
+                raise UnusableFile("unreadable", "A checksum of this PNG file is wrong. Copy or export it again.")
+            is_damaged = True
+        else:
+            kept.append(data[at : body_end + 4])
         if name == b"IHDR" and data[at + 16] == 16 and data[at + 17] != 0:
             raise _too_deep()
         if name == b"IEND":
-            return
+            return (b"".join(kept) if is_damaged else data), is_damaged
         at = body_end + 4
 
 

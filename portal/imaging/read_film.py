@@ -48,7 +48,8 @@ def _read(path: Path) -> tuple[Film, dict[str, str]]:
         from portal.imaging.dicom import read_dicom  # slow to import, and not needed for PNG
 
         return read_dicom(data)
-    return read_raster(data, kind), dict(EMPTY_HEADER)
+    film, header = read_raster(data, kind)
+    return film, {**header, **EMPTY_HEADER}
 
 
 def _whole_file(path: Path) -> bytes:
@@ -74,6 +75,6 @@ def _kind(data: bytes) -> str:
         return "png"
     if data.startswith(b"\xff\xd8\xff"):
         return "jpeg"
-    if data.startswith((b"II*\0", b"MM\0*")):
+    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):  # the last two are BigTIFF
         return "tiff"
     return "dicom"  # old DICOM files have neither preamble nor signature

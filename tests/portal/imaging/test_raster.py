@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from portal.imaging.errors import UnusableFile
-from portal.imaging.film import Film, linear_values
+from portal.imaging.film import EMPTY_HEADER, Film, linear_values
+from portal.imaging.film_warnings import keys_of, warned
 from tests.portal.imaging.factories import ramp, read_bytes
 
 GREY_8 = ramp(bits=8).astype(np.uint8)
@@ -27,7 +28,7 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 def read(data: bytes, tmp_path: Path) -> Film:
     film, header = read_bytes(data, tmp_path)
-    assert set(header.values()) == {""}
+    assert header == EMPTY_HEADER
     return film
 
 
@@ -111,7 +112,8 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     image = Image.fromarray(np.repeat(np.array([[0], [255]], np.uint8), 8, axis=0).repeat(24, axis=1))
     exif = Image.Exif()
     exif[274] = 6  # the camera was rotated: rows become columns
-    film = read(saved(image, "JPEG", exif=exif), tmp_path)
+    film, header = read_bytes(saved(image, "JPEG", exif=exif), tmp_path)
+    assert header == {"exif_orientation": "6", **warned({"turned"}), **EMPTY_HEADER}
     assert film.stored.shape == (24, 16)
     assert film.stored[:, 0].mean() > 250
 
@@ -119,6 +121,53 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
 def test_content_decides_and_not_the_name(tmp_path: Path) -> None:
     film, _ = read_bytes(saved(Image.fromarray(GREY_8), "PNG"), tmp_path, "film.dcm")
     assert film.facts.source == "png"
+
+
+@pytest.mark.parametrize("name", [b"tEXt", b"tIME", b"gAMA"])
+def test_wrong_checksum_beside_the_pixels_is_a_warning(tmp_path: Path, name: bytes) -> None:
+    damaged = bytearray(chunk(name, b"Comment\0made by a console"))
+    damaged[-1] ^= 1
+    whole = saved(Image.fromarray(GREY_16), "PNG")
+    film, header = read_bytes(whole[:33] + bytes(damaged) + whole[33:], tmp_path)
+    np.testing.assert_array_equal(film.stored, GREY_16)
+    assert keys_of(header) == ["png_checksum"]
+
+
+@pytest.mark.parametrize("name", [b"eXIf", b"PLTE"])
+def test_wrong_checksum_of_what_decides_the_pixels_is_refused(tmp_path: Path, name: bytes) -> None:
+    damaged = bytearray(chunk(name, b"MM\0*" + bytes(8)))
+    damaged[-1] ^= 1
+    whole = saved(Image.fromarray(GREY_16), "PNG")
+    assert refusal(whole[:33] + bytes(damaged) + whole[33:], tmp_path) == "unreadable"
+
+
+def test_significant_bits_of_a_png_do_not_change_the_values(tmp_path: Path) -> None:
+    whole = saved(Image.fromarray(ramp(bits=12).astype(np.uint16)), "PNG")
+    film = read(whole[:33] + chunk(b"sBIT", bytes([12])) + whole[33:], tmp_path)
+    np.testing.assert_array_equal(film.stored, ramp(bits=12))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_big_tiff(tmp_path: Path, order: str) -> None:
+    pixels = GREY_16.astype(f"{order}u2")
+    tags = [(256, 4, GREY_16.shape[1]), (257, 4, GREY_16.shape[0]), (258, 3, 16), (259, 3, 1), (262, 3, 1)]
+    start = 16 + 8 + 20 * 9 + 8
+    tags += [(273, 16, start), (277, 3, 1), (278, 4, GREY_16.shape[0]), (279, 16, pixels.nbytes)]
+    forms = {3: "H6x", 4: "L4x", 16: "Q"}
+    entries = b"".join(struct.pack(f"{order}HHQ{forms[kind]}", tag, kind, 1, value) for tag, kind, value in tags)
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HHHQ", 43, 8, 0, 16)
+    data = head + struct.pack(f"{order}Q", 9) + entries + struct.pack(f"{order}Q", 0) + pixels.tobytes()
+    if order == ">":  # Pillow takes the version for another
+        assert refusal(data, tmp_path) == "unreadable"
+        return
+    film = read(data, tmp_path)
+    np.testing.assert_array_equal(film.stored, GREY_16)
+    assert film.facts.source == "tiff"
+
+
+def test_lzw_tiff(tmp_path: Path) -> None:
+    film = read(saved(Image.fromarray(GREY_16), "TIFF", compression="tiff_lzw"), tmp_path)
+    np.testing.assert_array_equal(film.stored, GREY_16)
 
 
 # --- refused ---------------------------------------------------------------------------------------
