@@ -10,7 +10,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path, PurePosixPath
 
@@ -24,8 +24,10 @@ from portal.imaging.deidentify import pseudonym
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film import Film, pack, pixel_sha256, preview
 from portal.imaging.film_warnings import WARNINGS, keys_of
+from portal.imaging.orientation import UPRIGHT
 from portal.intake import film_files
 from portal.intake.csv_labels import Box, CsvRow
+from portal.intake.film_boxes import fit_boxes
 from portal.intake.film_labels import (
     AmbiguousName,
     FilmNames,
@@ -82,6 +84,15 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "boxes left aside": (
         "box skipped, because its film has no label in the CSV or is not there",
         "boxes skipped, because their films have no label in the CSV or are not there",
+    ),
+    "boxes outside": (
+        "box skipped, because it lies beside its film",
+        "boxes skipped, because they lie beside their films",
+    ),
+    "boxes cut": ("box cut at the edge of its film", "boxes cut at the edges of their films"),
+    "boxes turned": (
+        "box turned with its film, as the film's EXIF orientation says",
+        "boxes turned with their films, as the films' EXIF orientations say",
     ),
     RowOutcome.LABELLED: ("film that is there was labelled", "films that are there were labelled"),
     RowOutcome.CHANGED: (
@@ -271,11 +282,15 @@ def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: ImportRe
     # A file in quarantine is tried again: the cause may be gone, such as a busy server or a missing decoder.
     quarantined = QuarantinedFile.objects.filter(dataset=dataset, source_sha256=source).first()
     image, is_new = dataset.images.filter(source_sha256=source).first(), False
-    if image is None:
+    if image is not None:
+        entry = _fitted(entry, image.rows, image.columns, image.header, report)
+    else:
         try:
             film, header = decoder.decode(entry.path)
         except UnusableFile as unusable:
             return _quarantine(upload, entry, source, unusable)
+        rows, columns = film.stored.shape
+        entry = _fitted(entry, rows, columns, header, report)
         image, is_new = _find_or_store(dataset, entry, source, film, header)
         if is_new:
             report.counts.update(_WARNED + key for key in keys_of(header))
@@ -288,6 +303,16 @@ def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: ImportRe
         return "imported"
     _append_changes(image, entry, report)
     return "there already"
+
+
+def _fitted(entry: Entry, rows: int, columns: int, header: Mapping[str, str], report: ImportReport) -> Entry:
+    """The entry with its boxes inside its film; those of a row without a label were counted as left aside."""
+    if not entry.boxes or entry.row is None or not entry.row.label:
+        return entry
+    orientation = int(header.get("exif_orientation", UPRIGHT))
+    fitted = fit_boxes(entry.boxes, rows=rows, columns=columns, orientation=orientation)
+    report.counts.update({"boxes outside": fitted.outside, "boxes cut": fitted.cut, "boxes turned": fitted.turned})
+    return replace(entry, boxes=fitted.boxes)
 
 
 def _quarantine(upload: Upload, entry: Entry, source: str, unusable: UnusableFile) -> str:
@@ -403,6 +428,7 @@ def _label_there(entry: Entry, names: FilmNames, report: ImportReport, imported:
     imported.add(image.pk)
     if _fixed_facts_differ(image, entry.row):
         report.counts["kept as imported"] += 1
+    entry = _fitted(entry, image.rows, image.columns, image.header, report)
     outcome = append_change(image, entry.row, entry.boxes)
     if outcome in (RowOutcome.LABELLED, RowOutcome.CHANGED) and has_label_of_readers(image):
         report.counts["readers' labels stay"] += 1

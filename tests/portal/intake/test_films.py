@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 from django.apps import apps
 from django.conf import settings as django_settings
@@ -138,6 +139,46 @@ def test_a_csv_gives_label_patient_view_part_findings_and_more(of: Dataset, fold
     assert (image.current_label.value, image.current_label.source) == ("abnormal", "import")
     assert image.current_label.findings == ["nodule", "mass"]
     assert image.patient.identified
+
+
+def test_boxes_beside_and_across_the_edge_of_their_films_are_counted(of: Dataset, folder: Path) -> None:
+    for seed, name in enumerate("abc"):
+        factories.png(folder / f"{name}.png", seed=seed)
+    rows, columns = factories.pixels(0).shape
+    labels = factories.table(folder / "l.csv", *({"filename": f"{name}.png", "label": "abnormal"} for name in "abc"))
+    boxes = factories.box_table(
+        folder / "b.csv",
+        ["a.png", 2000, 1500, 300, 300, "mass"],
+        ["b.png", -40, -30, 20, 20, "mass"],
+        ["c.png", columns - 3, rows - 2, columns, rows, "mass"],
+    )
+    for _ in range(2):  # the second time, the films are there
+        counts = counts_of(run(of, folder, labels=labels, boxes=boxes))
+        assert (counts["boxes outside"], counts["boxes cut"]) == (2, 1)
+    kept = [event.boxes for event in LabelEvent.objects.order_by("pk")]
+    box = {"x": columns - 3, "y": rows - 2, "width": 3, "height": 2, "finding": "mass"}
+    assert kept == [[], [], [box]]
+    relabelled = counts_of(run(of, folder / "no films", labels=labels, boxes=boxes))
+    assert (relabelled["boxes outside"], relabelled["boxes cut"], relabelled["labels unchanged"]) == (2, 1, 3)
+
+
+def test_an_exif_turn_moves_the_boxes_with_the_film(of: Dataset, folder: Path) -> None:
+    exif = PIL.Image.Exif()
+    exif[274] = 6
+    lying = np.zeros((48, 64), np.uint8)
+    lying[40:48, 50:64] = 255
+    PIL.Image.fromarray(lying).save(folder / "turned.png", exif=exif)
+    labels = factories.table(folder / "l.csv", {"filename": "turned.png", "label": "abnormal"})
+    boxes = factories.box_table(folder / "b.csv", ["turned.png", 50, 40, 14, 8, "disc"])
+    counts = counts_of(run(of, folder, labels=labels, boxes=boxes))
+    assert counts == {"imported": 1, "boxes turned": 1, "warned: turned": 1}
+    image = of.images.get()
+    assert (image.rows, image.columns) == (64, 48)
+    (box,) = image.label_events.get().boxes
+    assert box == {"x": 0, "y": 50, "width": 8, "height": 14, "finding": "disc"}
+    kept = unpack(film_files.pixel_path(image.pixel_sha256).read_bytes(), image.rows, image.columns)
+    assert kept[50:64, 0:8].min() == 255 and kept.sum() == 255 * 8 * 14
+    assert counts_of(run(of, folder / "no films", labels=labels, boxes=boxes))["labels unchanged"] == 1
 
 
 @pytest.mark.both
