@@ -20,18 +20,13 @@ from portal.imaging.acquisition import acquired_on
 from portal.imaging.elements import number, text, values
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film_warnings import warned
+from portal.imaging.views import view_of_header
 
 OLDEST_AGE_YEARS = 90  # ages above 89 become this one (45 CFR 164.514(b)(2)(i)(C))
 
 RADIOGRAPH_MODALITIES = frozenset({"CR", "DX", "RG", "PX", "RF", "OT"})
 # What consoles write that do not use the terms of PS3.3 C.7.3.1.1.1, and the term that is meant.
 MODALITY_WORDS = {"DR": "DX", "XR": "DX", "X-RAY": "DX", "XRAY": "DX", "RX": "DX"}
-_VIEWS = frozenset(
-    {
-        "PA", "AP", "LL", "RL", "LLD", "RLD", "LLO", "RLO", "LAT", "LATERAL", "OBL", "OBLIQUE",
-        "LORDOTIC", "RAO", "LAO", "RPO", "LPO"
-    }
-)  # fmt: skip
 _BODY_PARTS = frozenset(
     {
         "ABDOMEN", "ABDOMENPELVIS", "ANKLE", "ANKLEJOINT", "ARM", "BREAST", "CALCANEUS", "CALF",
@@ -100,9 +95,10 @@ def header(ds: Dataset) -> dict[str, str]:
     Keys: modality, view_position, laterality, patient_orientation, body_part, patient_sex, age_years, manufacturer,
     model, kvp, exposure_uas, detector, burned_in; "warning:..." with a sentence; "identifier:..." (see `Identifiers`).
     """
+    view, view_warnings = view_of_header(ds)
     facts = {
         "modality": _modality(ds),
-        "view_position": _one_of(text(ds, "ViewPosition"), _VIEWS),
+        "view_position": view,
         "laterality": _laterality(ds),
         "patient_orientation": _patient_orientation(ds),
         "body_part": _body_part(ds),
@@ -120,6 +116,7 @@ def header(ds: Dataset) -> dict[str, str]:
     return {
         **present,
         **_warnings(ds, present),
+        **warned(view_warnings),
         "identifier:patient_id": raw.patient_id,
         "identifier:study_uid": raw.study_uid,
         "identifier:sop_uid": raw.sop_uid,

@@ -45,6 +45,16 @@ WARNINGS: Mapping[str, FilmWarning] = {
         "film is a detector's raw image (FOR PROCESSING)",
         "films are detectors' raw images (FOR PROCESSING)",
     ),
+    "view": FilmWarning(
+        "The header names the view in a way that is not known; it is kept as unknown.",
+        "film whose header names the view in a way that is not known",
+        "films whose headers name the view in a way that is not known",
+    ),
+    "two_views": FilmWarning(
+        "The header names two views that exclude each other; the one in words was kept.",
+        "film whose header names two views that exclude each other: the one in words was kept",
+        "films whose headers name two views that exclude each other: the one in words was kept",
+    ),
     "window": FilmWarning(
         "A window of the header cannot be used and was left out.",
         "film with a window that cannot be used: it is shown by its next one, or by percentiles",

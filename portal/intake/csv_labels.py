@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
+from portal.imaging.views import placement_of_word, quoted, view_of_word
+
 LABELS = ("normal", "abnormal", "unsure", "exclude", "")
 ATTRIBUTES = ("device", "post-operative", "variant", "old fracture", "poor inspiration")  # of normal films
 _KNOWN = ("filename", "label", "patient_id", "projection", "split", "finding", "attributes")
@@ -48,7 +50,6 @@ _IDENTIFYING = (
     *("medicalrecord", "name", "nationalid", "passport", "patientid", "phone", "physician", "postalcode", "postcode"),
     *("socialsecurity",),
 )
-_PROJECTIONS = ("PA", "AP", "LL", "RL", "LATERAL", "")
 LARGEST_CSV = 200 * 2**20  # bytes
 LONGEST_NAME = 255  # characters
 
@@ -62,7 +63,8 @@ class CsvRow:
     filename: str
     label: str = ""
     patient_id: str = ""
-    projection: str = ""
+    projection: str = ""  # a known view
+    unknown_projection: str = ""  # the word of the CSV where it is no known view, or its shape
     split: str = ""
     findings: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
@@ -159,6 +161,7 @@ def _label_row(path: Path, line: int, values: Mapping[str, str], left_out: tuple
             "or leave it empty."
         )
     findings = _separated(values.get("finding", ""))
+    projection = values.get("projection", "")
     image = _image_uuid(values.get("image", ""))
     if "filename" not in values and not image:
         raise InvalidCsv(
@@ -167,11 +170,14 @@ def _label_row(path: Path, line: int, values: Mapping[str, str], left_out: tuple
     further = {key: value for key, value in values.items() if key not in _KNOWN and value}
     if image:
         further.pop("image")
+    if placement := placement_of_word(projection):
+        further["projection as written"] = placement
     return CsvRow(
         filename=_filename(path, line, values.get("filename", image)),
         label=label,
         patient_id=values.get("patient_id", ""),
-        projection=_projection(path, line, values.get("projection", "")),
+        projection=view_of_word(projection) or "",
+        unknown_projection=quoted(projection) if view_of_word(projection) is None else "",
         split=values.get("split", "").lower()[:20],
         findings=findings,
         extra=further,
@@ -219,15 +225,6 @@ def _filename(path: Path, line: int, text: str) -> str:
             f"shorten the file's name to {LONGEST_NAME} at most."
         )
     return name
-
-
-def _projection(path: Path, line: int, text: str) -> str:
-    projection = text.upper()
-    if projection not in _PROJECTIONS:
-        raise InvalidCsv(
-            f"{path.name}, line {line}: the projection is unknown; write PA, AP, LL, RL or LATERAL, or leave it empty."
-        )
-    return projection
 
 
 def _box(path: Path, line: int, values: Mapping[str, str]) -> Box:

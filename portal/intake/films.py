@@ -51,6 +51,7 @@ from portal.people import audit
 IMAGE_ENDINGS = frozenset({".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ""})
 _CLUTTER = frozenset({"DICOMDIR", "THUMBS.DB", "DESKTOP.INI"})
 SECONDS_BETWEEN_HEARTBEATS = 2.0
+_MOST_NAMED = 10
 # Sentences for each count, in the singular and the plural.
 _SENTENCES: dict[str, tuple[str, str]] = {
     "imported": ("film imported", "films imported"),
@@ -115,6 +116,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "name of the CSV stands for several films that are there, and labels none; use its path or its image UUID",
         "names of the CSV stand for several films that are there, and label none; use paths or image UUIDs",
     ),
+    "unknown views": (
+        "row of the CSV with a projection that is not known, which is kept as unknown",
+        "rows of the CSV with a projection that is not known, which is kept as unknown",
+    ),
     "missing": (
         "file listed in the CSV is neither in this import nor in the dataset",
         "files listed in the CSV are neither in this import nor in the dataset",
@@ -148,6 +153,7 @@ class ImportReport:
     counts: Counter[str] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)
     left_out: tuple[str, ...] = ()  # names of CSV columns
+    unknown_views: tuple[str, ...] = ()  # words of the CSV, or their shapes
 
     def to_json(self) -> dict[str, int]:
         counts = self.counts | Counter({"missing": len(self.missing), "columns left out": len(self.left_out)})
@@ -159,6 +165,7 @@ class ImportReport:
         more = {
             "missing": f" (the first: {named[0]})" if named else "",
             "columns left out": f" ({', '.join(self.left_out)})",
+            "unknown views": f" ({', '.join(self.unknown_views[:_MOST_NAMED])})",
         }
         counts = self.to_json().items()
         lines = [f"{count} {_SENTENCES[name][count > 1]}{more.get(name, '')}" for name, count in counts]
@@ -178,6 +185,9 @@ def entries_of(
 ) -> list[Entry]:
     """Return the files (original name -> path) to import: with a CSV, the files that it lists."""
     if rows is not None:
+        unknown = Counter(row.unknown_projection for row in rows.values() if row.unknown_projection)
+        report.unknown_views = tuple(word for word, _ in unknown.most_common())
+        report.counts["unknown views"] += unknown.total()
         report.left_out = next((row.left_out for row in rows.values()), ())  # the same for every row
         entries = _match_rows(files, rows, boxes, report)
     else:

@@ -92,6 +92,7 @@ def header_of(tmp_path: Path, extra: make.Elements) -> dict[str, str]:
 ALLOWED: list[tuple[dict[int, tuple[str, Any]], str, str | None]] = [
     ({0x00185101: ("CS", "pa")}, "view_position", "PA"),
     ({0x00185101: ("CS", "DOE JANE")}, "view_position", None),
+    ({0x00185101: ("CS", "LAT")}, "view_position", "LATERAL"),
     ({0x00200062: ("CS", "L")}, "laterality", "L"),
     ({0x00200060: ("CS", "R")}, "laterality", "R"),
     ({0x00200020: ("CS", "L\\F")}, "patient_orientation", "L\\F"),

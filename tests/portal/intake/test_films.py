@@ -141,6 +141,40 @@ def test_a_csv_gives_label_patient_view_part_findings_and_more(of: Dataset, fold
     assert image.patient.identified
 
 
+def test_views_in_the_words_of_published_tables(of: Dataset, folder: Path) -> None:
+    words = {
+        "PA": "PA",
+        "AP": "AP",
+        "LATERAL": "LATERAL",
+        "LL": "LL",
+        "AP AXIAL": "AP AXIAL",
+        "XTABLE LATERAL": "LATERAL",
+        "LAO": "LAO",
+        "AP_horizontal": "AP",
+        "L": "LATERAL",
+        "Frontal": "FRONTAL",
+        "LPO": "LPO",
+        "": "",
+        "UNK": "",
+        "COSTAL": "",
+        "Doe, Jane": "",
+    }
+    for seed in range(len(words)):
+        factories.png(folder / f"{seed}.png", seed=seed)
+    rows = [{"filename": f"{seed}.png", "projection": word} for seed, word in enumerate(words)]
+    report = run(of, folder, labels=factories.table(folder / "l.csv", *rows))
+    assert counts_of(report) == {"imported": len(words), "unknown views": 2}
+    (sentence,) = [line for line in report.sentences() if "projection" in line]
+    assert (
+        sentence
+        == "2 rows of the CSV with a projection that is not known, which is kept as unknown (COSTAL, AAA, AAAA)"
+    )
+    names = {f"{seed}.png": view for seed, view in enumerate(words.values())}
+    assert dict(of.images.values_list("original_name", "view_position")) == names
+    placed = of.images.exclude(extra={}).values_list("extra", flat=True)
+    assert {extra["projection as written"] for extra in placed} == {"AP HORIZONTAL", "XTABLE LATERAL"}
+
+
 def test_boxes_beside_and_across_the_edge_of_their_films_are_counted(of: Dataset, folder: Path) -> None:
     for seed, name in enumerate("abc"):
         factories.png(folder / f"{name}.png", seed=seed)
