@@ -29,6 +29,16 @@ WARNINGS: Mapping[str, FilmWarning] = {
         "film with text burned into it, according to its header: check it for names",
         "films with text burned into them, according to their headers: check them for names",
     ),
+    "no_contrast": FilmWarning(
+        "The film shows nothing: 98 % of its pixels have one value.",
+        "film shows nothing: 98 % of its pixels have one value, and it stays out of fit unless you say otherwise",
+        "films show nothing: 98 % of their pixels have one value, and they stay out of fit unless you say otherwise",
+    ),
+    "window_beside": FilmWarning(
+        "Under the header's window or lookup table the film shows nothing; the next one or percentiles are used.",
+        "film shows nothing under its header's window, and it stays out of fit unless you say otherwise",
+        "films show nothing under their headers' windows, and they stay out of fit unless you say otherwise",
+    ),
     "modality": _header("The header gives no modality.", "gives no modality", plural="give no modality"),
     "modality_word": FilmWarning(
         "The header's modality is not a term of DICOM; its storage class is that of a radiograph.",

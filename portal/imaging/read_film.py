@@ -6,7 +6,9 @@ from pathlib import Path
 
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film import EMPTY_HEADER, Film, load_film
+from portal.imaging.film_warnings import warned
 from portal.imaging.raster import read_raster
+from portal.imaging.visibility import leave_out_what_shows_nothing
 
 MAX_FILE_BYTES = 1 << 30
 
@@ -47,9 +49,12 @@ def _read(path: Path) -> tuple[Film, dict[str, str]]:
     if kind == "dicom":
         from portal.imaging.dicom import read_dicom  # slow to import, and not needed for PNG
 
-        return read_dicom(data)
-    film, header = read_raster(data, kind)
-    return film, {**header, **EMPTY_HEADER}
+        film, header = read_dicom(data)
+    else:
+        film, header = read_raster(data, kind)
+        header = {**header, **EMPTY_HEADER}
+    film, keys = leave_out_what_shows_nothing(film)
+    return film, {**header, **warned(keys)}
 
 
 def _whole_file(path: Path) -> bytes:

@@ -61,9 +61,11 @@ def test_grey_keeps_its_values(tmp_path: Path, kind: str, pixels: NDArray[Any], 
 
 
 def test_grey_jpeg(tmp_path: Path) -> None:
-    film = read(saved(Image.fromarray(np.full((9, 7), 120, np.uint8)), "JPEG"), tmp_path)
+    blocks = np.full((16, 24), 120, np.uint8)  # of 8 x 8 pixels, which JPEG keeps exactly
+    blocks[:, :8] = 40
+    film = read(saved(Image.fromarray(blocks), "JPEG"), tmp_path)
     assert (film.facts.source, film.facts.bits_stored) == ("jpeg", 8)
-    np.testing.assert_array_equal(film.stored, np.full((9, 7), 120))
+    np.testing.assert_array_equal(film.stored, blocks)
 
 
 def test_12_bits_in_a_16_bit_png_are_not_guessed(tmp_path: Path) -> None:
