@@ -35,6 +35,11 @@ class SplitForm(forms.Form):
     )
     seed = forms.IntegerField(min_value=0, max_value=2**31 - 1, initial=0)
     view_position = forms.ChoiceField(choices=[("", "All views"), ("PA", "PA only"), ("AP", "AP only")], required=False)
+    fit_on_nothing = forms.BooleanField(
+        required=False,
+        label="Take films that show nothing into fit",
+        widget=forms.CheckboxInput(attrs=CHECK),
+    )
     train_is_fit = forms.BooleanField(
         required=False, label="Take all of train as fit (preset paper)", widget=forms.CheckboxInput(attrs=CHECK)
     )

@@ -129,7 +129,9 @@ class Image(Addressed):
     header = models.JSONField(default=dict)  # the values that de-identification allows
     view_position = models.CharField(max_length=8, blank=True)
     laterality = models.CharField(max_length=2, blank=True)
-    warning = models.CharField(max_length=200, blank=True)
+    warning = models.CharField(max_length=1000, blank=True)
+    # No contrast, or none under the header's window (portal.imaging.visibility). None: imported before this was asked.
+    shows_nothing = models.BooleanField(null=True)
     original_name = models.CharField(max_length=255, blank=True)  # kept for CSV imports only
     csv_split = models.CharField(max_length=20, blank=True)
     extra = models.JSONField(default=dict)  # further columns of the CSV
@@ -143,6 +145,7 @@ class Image(Addressed):
             models.Index(fields=["dataset", "source_sha256"]),
             models.Index(fields=["dataset", "original_name"]),
             models.Index(fields=["dataset", "id"], name="image_of_dataset"),  # for paging through the grid
+            models.Index(fields=["dataset"], name="image_shows_nothing", condition=Q(shows_nothing=True)),
         ]
 
     def __str__(self) -> str:

@@ -24,7 +24,7 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
         model = Image
         fields = [
             *("uuid", "patient", "label", "findings", "attributes", "criteria", "view_position", "rows", "columns"),
-            *("pixel_sha256", "warning"),
+            *("pixel_sha256", "warning", "shows_nothing"),
         ]
 
     def get_label(self, film: Image) -> str | None:

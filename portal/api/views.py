@@ -56,7 +56,7 @@ class Datasets(generics.ListAPIView[Dataset]):
 
 class Images(generics.ListAPIView[Image]):
     """The films of a dataset, with the filters of its page: label, view, finding, attribute (of normals), criteria (a
-    version, older or none), split and part."""
+    version, older or none), warning (nothing: films that show nothing), split and part."""
 
     serializer_class = ImageSerializer
     pagination_class = PagesOfFilms

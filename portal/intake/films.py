@@ -25,6 +25,7 @@ from portal.imaging.errors import UnusableFile
 from portal.imaging.film import Film, pack, pixel_sha256, preview
 from portal.imaging.film_warnings import WARNINGS, keys_of
 from portal.imaging.orientation import UPRIGHT
+from portal.imaging.visibility import SHOWS_NOTHING
 from portal.intake import film_files
 from portal.intake.csv_labels import Box, CsvRow
 from portal.intake.film_boxes import fit_boxes
@@ -389,6 +390,7 @@ def _store(dataset: Dataset, entry: Entry, *, source: str, pixels: str, film: Fi
             view_position=row.projection or header.get("view_position", "")[:8],
             laterality=header.get("laterality", "")[:2],
             warning=_warning(header),
+            shows_nothing=not SHOWS_NOTHING.isdisjoint(keys_of(header)),
             original_name=entry.name if entry.row else "",
             csv_split=row.split,
             extra=dict(row.extra),

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -26,13 +26,14 @@ from portal.models import (
 UNLABELLED = "unlabelled"
 LABELS = [*CurrentLabel.VALUES, UNLABELLED]
 OLDER, NO_CRITERIA = "older", "none"  # values of the filter by criteria, beside a version's number
+NOTHING = "nothing"  # the value of the filter by warnings
 
 
 @dataclass(frozen=True)
 class Filters:
     """Blank means any. `part` is a part of `split` and is ignored without a split. `criteria` is the version of the
     criteria of normal that the label was given under: its number, OLDER (a person's label that does not name the newest
-    version) or NO_CRITERIA."""
+    version) or NO_CRITERIA. `warning`: NOTHING for films that show nothing."""
 
     label: str = ""
     view: str = ""
@@ -41,6 +42,7 @@ class Filters:
     part: str = ""
     attribute: str = ""
     criteria: str = ""
+    warning: str = ""
 
     @classmethod
     def from_query(cls, query: Mapping[str, Any], splits: Iterable[Split]) -> "Filters":
@@ -56,6 +58,7 @@ class Filters:
             part=part if split and part in [*Part.values, "none"] else "",
             attribute=attribute if attribute in NormalAttribute.values else "",
             criteria=criteria if criteria in (OLDER, NO_CRITERIA) or _is_version(criteria) else "",
+            warning=NOTHING if _text(query, "warning") == NOTHING else "",
         )
 
     def apply(self, films: QuerySet[Image], *, but_label: bool = False) -> QuerySet[Image]:
@@ -68,6 +71,8 @@ class Filters:
             films = films.filter(current_label__attribute_words__contains=f"|{self.attribute}|")
         if self.criteria:
             films = self._by_criteria(films)
+        if self.warning:
+            films = films.filter(shows_nothing=True)
         if self.split and self.part:
             of_split = Q(split_images__member__split=self.split)
             films = (
@@ -96,7 +101,7 @@ class Filters:
     def facts(self) -> dict[str, str]:
         """The filters that are set, by their names in the query string."""
         words = {"label": self.label, "view": self.view, "finding": self.finding, "part": self.part}
-        words |= {"attribute": self.attribute, "criteria": self.criteria}
+        words |= {"attribute": self.attribute, "criteria": self.criteria, "warning": self.warning}
         if self.split:
             words["split"] = str(self.split.uuid)
         return {key: value for key, value in words.items() if value}
@@ -108,6 +113,7 @@ class Filters:
     def words(self) -> str:
         """The filters as text for people; blank without filters."""
         words = [self.label, self.view, self.finding, self.attribute, self._criteria_words()]
+        words.append("showing nothing" if self.warning else "")
         if self.split:
             words.append(f"{self.part or 'any part'} of {self.split.name}")
         return ", ".join(word for word in words if word)
@@ -165,7 +171,7 @@ def labelled(films: Iterable[Image]) -> list[int]:
 def label_counts(dataset: Dataset, filters: Filters, *, without: Collection[int] = ()) -> dict[str, int]:
     """Return the number of films of the dataset by label, under all filters except that of the label. Contains every
     label, and the sum as "all". `without` are ids of patients whose films are not counted."""
-    if filters.view or filters.finding or filters.part or filters.attribute or filters.criteria:
+    if replace(filters, label="", split=None) != Filters():
         films = filters.apply(dataset.images.all(), but_label=True).order_by()
         counts = _by_label(films)
     else:  # uses indexes only
@@ -214,6 +220,11 @@ def attributes_of(dataset: Dataset, *, without: Collection[int] = ()) -> list[tu
     """Return (attribute of normals, number of films) of the dataset's current labels, most frequent first. `without` as
     for findings."""
     return _counted(dataset, "attribute_words", without)
+
+
+def showing_nothing(dataset: Dataset, *, without: Collection[int] = ()) -> int:
+    """Return the number of films that show nothing. `without` as for findings."""
+    return dataset.images.filter(shows_nothing=True).exclude(patient_id__in=without).count()
 
 
 def _counted(dataset: Dataset, field: str, without: Collection[int]) -> list[tuple[str, int]]:

@@ -41,6 +41,7 @@ from portal.sets.patient_draw import (
     keep_out_of_calibrate,
 )
 
+LEARNED_FROM = frozenset({Part.ALIGN, Part.FIT})
 DEFAULT_FRACTIONS = {"fit": 0.45, "tune": 0.15, "calibrate": 0.2, "test": 0.2}
 
 
@@ -50,8 +51,9 @@ class InvalidSplit(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class SplitRequest:
-    """The parameters of a split, drawn or from a CSV. Films of other view positions are left out and counted. With
-    cohorts, only their films are used, and the split's datasets are those of these films."""
+    """The parameters of a split, drawn or from a CSV. Films of other view positions are left out and counted, and those
+    that show nothing are left out of align and fit. With cohorts, only their films are used, and the split's datasets
+    are those of these films."""
 
     site: Site
     name: str
@@ -61,6 +63,7 @@ class SplitRequest:
     author: User
     label_cutoff: datetime | None = None  # None: now
     view_position: str = ""
+    fit_on_nothing: bool = False  # also take films that show nothing into align and fit
 
 
 Assign = Callable[[list[Image], Mapping[int, str]], dict[int, str]]
@@ -148,7 +151,10 @@ def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float
     films = [film for film in all_films if request.view_position in ("", film.view_position)]
     values = {image_id: label.value for image_id, label in labels_at([film.pk for film in films], cutoff).items()}
     parts = assign(films, values)
-    kept, counts = _films_that_count(films, values, parts, ranked=pseudonyms_ranked_by_score(films))
+    ranked = pseudonyms_ranked_by_score(films)
+    kept, counts = _films_that_count(films, values, parts, ranked=ranked, fit_on_nothing=request.fit_on_nothing)
+    if nothing := sum(bool(film.shows_nothing) and kept.get(film.pk) in LEARNED_FROM for film in films):
+        counts["shows_nothing"] = nothing
     if len(all_films) > len(films):
         counts["left_out"][f"view position is not {request.view_position}"] = len(all_films) - len(films)
     if by_score := _labelled_by_score(kept, cutoff):
@@ -218,7 +224,12 @@ def _name_is_taken(request: SplitRequest) -> InvalidSplit:
 
 
 def _films_that_count(
-    films: Sequence[Image], values: Mapping[int, str], parts: Mapping[int, str], *, ranked: Collection[str]
+    films: Sequence[Image],
+    values: Mapping[int, str],
+    parts: Mapping[int, str],
+    *,
+    ranked: Collection[str],
+    fit_on_nothing: bool,
 ) -> tuple[dict[int, str], dict[str, Any]]:
     """Return parts by film id, and the counts of the split: films by part and label, and left-out films by reason."""
     kept: dict[int, str] = {}
@@ -233,6 +244,8 @@ def _films_that_count(
             left_out["in no part"] += 1
         elif value == LabelValue.ABNORMAL and part in NORMALS_ONLY:
             left_out[f"abnormal film of a patient in {part}"] += 1
+        elif film.shows_nothing and part in LEARNED_FROM and not fit_on_nothing:
+            left_out[f"shows nothing, of a patient in {part}"] += 1
         elif part == Part.CALIBRATE and film.patient.pseudonym in ranked:
             left_out["in calibrate, of a patient whose films were cleaned or added by their score"] += 1
         else:

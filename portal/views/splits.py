@@ -63,6 +63,7 @@ def _make(author: User, site: Site, form: SplitForm) -> Split:
         seed=data["seed"],
         author=author,
         view_position=data["view_position"],
+        fit_on_nothing=data["fit_on_nothing"],
     )
     if data["origin"] == "csv":
         return split_from_csv(split_request, train_is_fit=data["train_is_fit"])

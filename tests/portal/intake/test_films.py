@@ -117,6 +117,18 @@ def test_a_repaired_film_carries_its_warnings_and_the_report_counts_them(of: Dat
     assert counts_of(again) == {"there already": 3}
 
 
+def test_films_that_show_nothing_are_imported_and_marked(of: Dataset, folder: Path) -> None:
+    factories.png(folder / "good.png")
+    PIL.Image.fromarray(np.full((20, 20), 7, np.uint8)).save(folder / "constant.png")
+    factories.dicom(folder / "beside.dcm", seed=1, WindowCenter="-9000", WindowWidth="400")
+    factories.dicom(folder / "within.dcm", seed=2, WindowCenter="2000", WindowWidth="4000")
+    report = run(of, folder)
+    assert counts_of(report) == {"imported": 4, "warned: no_contrast": 1, "warned: window_beside": 1}
+    assert sorted(of.images.values_list("shows_nothing", flat=True)) == [False, False, True, True]
+    beside = of.images.get(warning=WARNINGS["window_beside"].sentence)
+    assert (beside.shows_nothing, beside.facts["windows"]) == (True, [])
+
+
 def test_links_are_not_followed(of: Dataset, folder: Path, tmp_path: Path) -> None:
     (folder / "link.png").symlink_to(factories.png(tmp_path / "outside.png"))
     assert counts_of(run(of, folder)) == {}

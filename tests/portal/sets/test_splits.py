@@ -172,6 +172,29 @@ def test_films_of_another_view_are_left_out_and_counted(of: Dataset) -> None:
     assert split.counts == {"parts": {"fit": {"normal": 2}}, "left_out": {"view position is not PA": 2}}
 
 
+def test_films_that_show_nothing_stay_out_of_fit_unless_somebody_says_otherwise(of: Dataset) -> None:
+    for part in ("align", "fit", "tune", "calibrate", "test"):
+        for nothing in (False, True, None):
+            factories.film(of, "normal", csv_split=part, shows_nothing=nothing)
+    split = split_from_csv(request_for(of))
+    assert split.counts == {
+        "parts": {
+            "align": {"normal": 2},
+            "fit": {"normal": 2},
+            "tune": {"normal": 3},
+            "calibrate": {"normal": 3},
+            "test": {"normal": 3},
+        },
+        "left_out": {"shows nothing, of a patient in align": 1, "shows nothing, of a patient in fit": 1},
+    }
+    assert not SplitImage.objects.filter(
+        member__split=split, member__part__in=["align", "fit"], image__shows_nothing=True
+    ).exists()
+    kept = split_from_csv(request_for(of, name="all", author=split.created_by, fit_on_nothing=True))
+    assert (kept.counts["left_out"], kept.counts["shows_nothing"]) == ({}, 2)
+    assert AuditEvent.objects.get(target_uuid=kept.uuid, verb="freeze split").after["shows_nothing"] == 2
+
+
 def test_freezing_is_audited(of: Dataset) -> None:
     factories.films(of, normal=2)
     split = draw_split(request_for(of, seed=9), fractions={"fit": 1.0})

@@ -219,6 +219,22 @@ def test_films_by_attribute_and_by_criteria(curator: Client, of: Dataset, query:
     assert f"{len(expected)} film" in text(response).split("<h1>")[1].split("</div>")[0]
 
 
+def test_the_grid_counts_and_filters_films_that_show_nothing(curator: Client, of: Dataset) -> None:
+    address = f"/datasets/{of.uuid}/"
+    shown = [factories.film(of, "normal", shows_nothing=nothing) for nothing in (False, None)]
+    assert "show nothing" not in text(curator.get(address)) and 'name="warning"' not in text(curator.get(address))
+    blank = factories.film(of, "normal", shows_nothing=True, warning="The film shows nothing: 98 % have one value.")
+    page = text(curator.get(address))
+    assert "1 film shows nothing" in page and 'href="' + address + '?warning=nothing"' in page
+    page = text(curator.get(f"{address}?warning=nothing"))
+    assert str(blank.uuid) in page and not any(str(film.uuid) in page for film in shown)
+    assert "1 film matching these filters" in page and '<option value="nothing" selected>' in page
+    factories.film(of, shows_nothing=True)
+    assert "2 films show nothing" in text(curator.get(address))
+    listed = curator.get(f"/api/v1/datasets/{of.uuid}/images/?warning=nothing").json()["results"]
+    assert [film["shows_nothing"] for film in listed] == [True, True]
+
+
 def test_the_grid_offers_the_attributes_in_use_and_the_versions(curator: Client, of: Dataset) -> None:
     film = factories.film(of)
     page = text(curator.get(f"/datasets/{of.uuid}/"))
@@ -285,7 +301,7 @@ def test_the_grid_takes_a_constant_number_of_queries(
         SplitRequest(site=of.site, name="S", datasets=[of], seed=0, author=factories.curator("author")),
         fractions={"fit": 1.0},
     )
-    with django_assert_num_queries(24):
+    with django_assert_num_queries(25):
         curator.get(f"/datasets/{of.uuid}/?split={split.uuid}")
 
 
