@@ -227,28 +227,27 @@ def _decode_jpeg_ls(frame: bytes, syntax: uid.UID, layout: Layout, mended: set[s
 
 
 def _decode(frame: bytes, syntax: uid.UID, plugin: str, layout: Layout) -> NDArray[Any]:
+    options: dict[str, Any] = {
+        "rows": layout.rows,
+        "columns": layout.columns,
+        "bits_allocated": layout.bits_allocated,
+        "bits_stored": layout.bits_stored,
+        "pixel_representation": int(layout.is_signed),
+        "photometric_interpretation": layout.photometric,
+        "samples_per_pixel": layout.samples,
+        "planar_configuration": int(layout.is_planar),
+        "number_of_frames": 1,
+        "pixel_keyword": "PixelData",
+    }
+    is_raw = layout.samples == 1  # otherwise converted to RGB
     try:
         if syntax == uid.JPEGExtended12Bit:
             return _decode_12_bit_jpeg(frame, layout)
         decoder = get_decoder(syntax)
         if plugin not in decoder.available_plugins:
             raise ImportError
-        values, _ = decoder.as_array(
-            encapsulate([frame], has_bot=False),
-            index=0,
-            raw=layout.samples == 1,  # otherwise converted to RGB
-            decoding_plugin=plugin,
-            rows=layout.rows,
-            columns=layout.columns,
-            bits_allocated=layout.bits_allocated,
-            bits_stored=layout.bits_stored,
-            pixel_representation=int(layout.is_signed),
-            photometric_interpretation=layout.photometric,
-            samples_per_pixel=layout.samples,
-            planar_configuration=int(layout.is_planar),
-            number_of_frames=1,
-            pixel_keyword="PixelData",
-        )
+        data = encapsulate([frame], has_bot=False)
+        values, _ = decoder.as_array(data, index=0, raw=is_raw, decoding_plugin=plugin, **options)
     except (MemoryError, KeyboardInterrupt, SystemExit):
         raise
     except ImportError:

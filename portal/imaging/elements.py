@@ -88,7 +88,7 @@ def mend_decimal_commas(ds: Dataset, keywords: Iterable[str]) -> bool:
     is_mended = False
     for keyword in keywords:
         tag = tag_for_keyword(keyword)
-        raw = ds.get_item(tag) if tag is not None and tag in ds else None
+        raw: Any = ds.get_item(tag) if tag is not None and tag in ds else None
         if not isinstance(raw, RawDataElement) or not isinstance(raw.value, bytes) or b"," not in raw.value:
             continue
         parts = [part.strip(b" \0") for part in raw.value.split(b"\\")]

@@ -288,8 +288,9 @@ def _close(upload: Upload, report: ImportReport, actor: User | None) -> None:
 def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: ImportReport, imported: set[int]) -> str:
     """Import one file and return the name of the count to increase. `imported`: ids of the films of this import."""
     dataset = upload.dataset
-    assert entry.path is not None
-    source = _sha256_of_file(entry.path)
+    path = entry.path
+    assert path is not None
+    source = _sha256_of_file(path)
     # A file in quarantine is tried again: the cause may be gone, such as a busy server or a missing decoder.
     quarantined = QuarantinedFile.objects.filter(dataset=dataset, source_sha256=source).first()
     image, is_new = dataset.images.filter(source_sha256=source).first(), False
@@ -297,7 +298,7 @@ def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: ImportRe
         entry = _fitted(entry, image.rows, image.columns, image.header, report)
     else:
         try:
-            film, header = decoder.decode(entry.path)
+            film, header = decoder.decode(path)
         except UnusableFile as unusable:
             return _quarantine(upload, entry, source, unusable)
         rows, columns = film.stored.shape
@@ -440,8 +441,8 @@ def _label_there(entry: Entry, names: FilmNames, report: ImportReport, imported:
     imported.add(image.pk)
     if _fixed_facts_differ(image, entry.row):
         report.counts["kept as imported"] += 1
-    entry = _fitted(entry, image.rows, image.columns, image.header, report)
-    outcome = append_change(image, entry.row, entry.boxes)
+    fitted = _fitted(entry, image.rows, image.columns, image.header, report)
+    outcome = append_change(image, entry.row, fitted.boxes)
     if outcome in (RowOutcome.LABELLED, RowOutcome.CHANGED) and has_label_of_readers(image):
         report.counts["readers' labels stay"] += 1
     return outcome
