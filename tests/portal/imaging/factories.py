@@ -18,6 +18,7 @@ from portal.imaging.read_film import read_film
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 JPEG_BASELINE, JPEG_EXTENDED = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"
+JPEG_LOSSLESS = "1.2.840.10008.1.2.4.70"
 JPEG_LS, JPEG_2000, RLE = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5"
 
 ROWS, COLUMNS = 0x00280010, 0x00280011
@@ -145,6 +146,54 @@ def compressed_frame(pixels: NDArray[Any], syntax: str, *, bits: int = 12) -> by
         photometric_interpretation="MONOCHROME2",
         number_of_frames=1,
     )
+
+
+def encoded_frame(
+    pixels: NDArray[np.int64], syntax: str, *, bits: int = 12, signed: bool = False, **options: Any
+) -> bytes:
+    """A codestream whose bits and sign need not be those of a header."""
+    import jpeg_ls
+    import openjpeg.utils
+
+    kind = "<i2" if signed else "<u2" if bits > 8 else "u1"
+    sizes = {"rows": pixels.shape[0], "columns": pixels.shape[1], "samples_per_pixel": 1, "bits_stored": bits}
+    sizes |= {"bits_allocated": 16 if bits > 8 or signed else 8}
+    data = pixels.astype(kind).tobytes()
+    if syntax == JPEG_LS:
+        return bytes(jpeg_ls.encode_pixel_data(data, **sizes, **options)).rstrip(b"\0")
+    grey = {"photometric_interpretation": "MONOCHROME2", "number_of_frames": 1, "pixel_representation": int(signed)}
+    return bytes(openjpeg.utils.encode_pixel_data(data, **sizes, **grey))
+
+
+def frame_by_gdcm(folder: Path, pixels: NDArray[np.int64], *, is_lossy: bool = False, bits: int = 12) -> bytes:
+    """The lossless or, with 12 bits, lossy JPEG that gdcm makes of a plain film."""
+    import gdcm
+    import pydicom
+
+    elements = film_elements(pixels, bits=bits)
+    words = {BITS_ALLOCATED: ("US", 16), PIXEL_DATA: ("OW", pixel_bytes(pixels, 16))}
+    (folder / "plain.dcm").write_bytes(dicom_bytes({**elements, **words}))
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(folder / "plain.dcm"))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    kinds = gdcm.TransferSyntax
+    kind = kinds.JPEGExtendedProcess2_4 if is_lossy else kinds.JPEGLosslessProcess14_1
+    change.SetTransferSyntax(gdcm.TransferSyntax(kind))
+    change.SetInput(reader.GetImage())
+    if is_lossy:
+        codec = gdcm.JPEGCodec()
+        codec.SetLossless(False)
+        codec.SetQuality(95)
+        change.SetUserCodec(codec)
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFileName(str(folder / "encoded.dcm"))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    data = pydicom.dcmread(folder / "encoded.dcm").PixelData
+    return pydicom.encaps.get_frame(data, 0, number_of_frames=1).rstrip(b"\0")
 
 
 def jpeg_bytes(pixels: NDArray[Any], mode: str = "L") -> bytes:

@@ -173,3 +173,24 @@ def _written(folder: Path, data: bytes) -> Path:
     path = folder / "file"
     path.write_bytes(data)
     return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["lossless", "2000"])
+def test_a_film_of_5000_by_5000_pixels_is_decoded_within_the_limits(tmp_path: Path, kind: str) -> None:
+    """Noise of 12 bits, which no compression makes smaller."""
+    noise = np.random.default_rng(0).integers(0, 256, (5000, 5000))
+    pixels = np.linspace(0, 3800, 5000).astype(np.int64)[None, :] + noise
+    elements = make.film_elements(pixels)
+    data = {
+        "lossless": lambda: make.encapsulated_bytes(
+            elements,
+            make.frame_by_gdcm(tmp_path, pixels),
+            make.JPEG_LOSSLESS,
+        ),
+        "2000": lambda: make.encapsulated_bytes(elements, make.encoded_frame(pixels, make.JPEG_2000), make.JPEG_2000),
+    }[kind]()
+    (tmp_path / "film").write_bytes(data)
+    with Decoder() as decoder:
+        film, _ = decoder.decode(tmp_path / "film")
+    np.testing.assert_array_equal(film.stored, pixels)

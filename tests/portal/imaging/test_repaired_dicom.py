@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import Any
 
-import gdcm
-import jpeg_ls
 import numpy as np
-import openjpeg.utils
 import pydicom
 import pytest
 from numpy.typing import NDArray
@@ -25,7 +21,6 @@ from portal.imaging.read_film import read_film
 from tests.portal.imaging import factories as make
 
 SLOPE, INTERCEPT, CENTER, WIDTH = 0x00281053, 0x00281052, 0x00281050, 0x00281051
-JPEG_LOSSLESS = "1.2.840.10008.1.2.4.70"
 DX = "1.2.840.10008.5.1.4.1.1.1.1"
 
 
@@ -115,18 +110,6 @@ def test_a_voi_lut_that_uses_fewer_bits_than_declared_is_scaled_by_those(
 # --- codestreams -----------------------------------------------------------------------------------
 
 
-def encoded(pixels: NDArray[np.int64], syntax: str, *, bits: int = 12, signed: bool = False, **options: Any) -> bytes:
-    """A codestream whose bits and sign need not be those of a header."""
-    kind = "<i2" if signed else "<u2" if bits > 8 else "u1"
-    sizes = {"rows": pixels.shape[0], "columns": pixels.shape[1], "samples_per_pixel": 1, "bits_stored": bits}
-    sizes |= {"bits_allocated": 16 if bits > 8 or signed else 8}
-    data = pixels.astype(kind).tobytes()
-    if syntax == make.JPEG_LS:
-        return bytes(jpeg_ls.encode_pixel_data(data, **sizes, **options)).rstrip(b"\0")
-    grey = {"photometric_interpretation": "MONOCHROME2", "number_of_frames": 1, "pixel_representation": int(signed)}
-    return bytes(openjpeg.utils.encode_pixel_data(data, **sizes, **grey))
-
-
 def read_frame(
     folder: Path, frame: bytes, syntax: str, extra: make.Elements | None = None, *, bits: int = 12
 ) -> tuple[Film, list[str]]:
@@ -135,34 +118,8 @@ def read_frame(
     return film, keys_of(header)
 
 
-def by_gdcm(folder: Path, pixels: NDArray[np.int64], kind: int, *, bits: int = 12) -> bytes:
-    """The frame that gdcm makes of a plain film."""
-    elements = make.film_elements(pixels, bits=bits)
-    words = {make.BITS_ALLOCATED: ("US", 16), make.PIXEL_DATA: ("OW", make.pixel_bytes(pixels, 16))}
-    (folder / "plain.dcm").write_bytes(make.dicom_bytes({**elements, **words}))
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(folder / "plain.dcm"))
-    assert reader.Read()
-    change = gdcm.ImageChangeTransferSyntax()
-    change.SetTransferSyntax(gdcm.TransferSyntax(kind))
-    change.SetInput(reader.GetImage())
-    if kind == gdcm.TransferSyntax.JPEGExtendedProcess2_4:
-        codec = gdcm.JPEGCodec()
-        codec.SetLossless(False)
-        codec.SetQuality(95)
-        change.SetUserCodec(codec)
-    assert change.Change()
-    writer = gdcm.ImageWriter()
-    writer.SetFileName(str(folder / "encoded.dcm"))
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
-    assert writer.Write()
-    data = pydicom.dcmread(folder / "encoded.dcm").PixelData
-    return pydicom.encaps.get_frame(data, 0, number_of_frames=1).rstrip(b"\0")
-
-
 def test_lossy_jpeg_of_12_bits_is_decoded(tmp_path: Path) -> None:
-    frame = by_gdcm(tmp_path, disc(), gdcm.TransferSyntax.JPEGExtendedProcess2_4)
+    frame = make.frame_by_gdcm(tmp_path, disc(), is_lossy=True)
     film, warnings = read_frame(tmp_path, frame, make.JPEG_EXTENDED)
     assert warnings == []
     assert_shown(film, disc() / 4095, within=10 / 4095)
@@ -198,7 +155,7 @@ def test_header_and_jpeg_2000_differ_in_sign_or_bits(
 ) -> None:
     stored, is_signed, center, width = header
     extra: make.Elements = {make.REPRESENTATION: ("US", int(is_signed)), CENTER: ("DS", center), WIDTH: ("DS", width)}
-    frame = encoded(values, make.JPEG_2000, bits=bits, signed=signed)
+    frame = make.encoded_frame(values, make.JPEG_2000, bits=bits, signed=signed)
     film, keys = read_frame(tmp_path, frame, make.JPEG_2000, extra, bits=stored)
     assert keys == warnings
     assert_shown(film, disc() / 4095)
@@ -207,8 +164,11 @@ def test_header_and_jpeg_2000_differ_in_sign_or_bits(
 def test_eight_bits_in_sixteen(tmp_path: Path) -> None:
     extra: make.Elements = {make.BITS_ALLOCATED: ("US", 16), CENTER: ("DS", "128"), WIDTH: ("DS", "256")}
     for frame, syntax in (
-        (encoded(disc(255), make.JPEG_2000, bits=8), make.JPEG_2000),
-        (by_gdcm(tmp_path, disc(255), gdcm.TransferSyntax.JPEGLosslessProcess14_1, bits=8), JPEG_LOSSLESS),
+        (make.encoded_frame(disc(255), make.JPEG_2000, bits=8), make.JPEG_2000),
+        (
+            make.frame_by_gdcm(tmp_path, disc(255), bits=8),
+            make.JPEG_LOSSLESS,
+        ),
     ):
         film, warnings = read_frame(tmp_path, frame, syntax, extra, bits=8)
         assert warnings == []
@@ -217,13 +177,13 @@ def test_eight_bits_in_sixteen(tmp_path: Path) -> None:
 
 def test_lossy_jpeg_that_the_header_calls_lossless_is_shown_and_said_to_be_lossy(tmp_path: Path) -> None:
     extra: make.Elements = {CENTER: ("DS", "128"), WIDTH: ("DS", "256")}
-    film, warnings = read_frame(tmp_path, make.jpeg_bytes(disc(255)), JPEG_LOSSLESS, extra, bits=8)
+    film, warnings = read_frame(tmp_path, make.jpeg_bytes(disc(255)), make.JPEG_LOSSLESS, extra, bits=8)
     assert warnings == ["syntax", "lossy"]
     assert_shown(film, disc(255) / 255, within=0.06)
 
 
 def test_lossy_jpeg_ls_that_the_header_calls_lossless(tmp_path: Path) -> None:
-    film, warnings = read_frame(tmp_path, encoded(disc(), make.JPEG_LS, lossy_error=3), make.JPEG_LS)
+    film, warnings = read_frame(tmp_path, make.encoded_frame(disc(), make.JPEG_LS, lossy_error=3), make.JPEG_LS)
     assert warnings == ["lossy"]
     assert_shown(film, disc() / 4095, within=4 / 4095)
 
@@ -251,9 +211,13 @@ def frames(folder: Path) -> dict[str, tuple[bytes, str, int]]:
     """A codestream, its syntax and bits, by kind."""
     return {
         "jpeg": (make.jpeg_bytes(disc(255)), make.JPEG_BASELINE, 8),
-        "lossless": (by_gdcm(folder, disc(), gdcm.TransferSyntax.JPEGLosslessProcess14_1), JPEG_LOSSLESS, 12),
-        "jpeg-ls": (encoded(disc(), make.JPEG_LS, lossy_error=0), make.JPEG_LS, 12),
-        "2000": (encoded(disc(), make.JPEG_2000).rstrip(b"\0"), make.JPEG_2000, 12),
+        "lossless": (
+            make.frame_by_gdcm(folder, disc()),
+            make.JPEG_LOSSLESS,
+            12,
+        ),
+        "jpeg-ls": (make.encoded_frame(disc(), make.JPEG_LS, lossy_error=0), make.JPEG_LS, 12),
+        "2000": (make.encoded_frame(disc(), make.JPEG_2000).rstrip(b"\0"), make.JPEG_2000, 12),
     }
 
 
@@ -284,7 +248,7 @@ def test_a_codestream_that_states_more_rows_than_it_holds_is_refused(tmp_path: P
 def test_more_bits_than_allocated_are_refused(tmp_path: Path) -> None:
     eight: make.Elements = {make.BITS_ALLOCATED: ("US", 8), make.BITS_STORED: ("US", 8), make.HIGH_BIT: ("US", 7)}
     for frame, syntax in (
-        (encoded(disc(), make.JPEG_2000), make.JPEG_2000),
+        (make.encoded_frame(disc(), make.JPEG_2000), make.JPEG_2000),
         (make.compressed_frame(disc(), make.RLE), make.RLE),
     ):
         with pytest.raises(UnusableFile, match="allocates 8 bits"):
@@ -292,7 +256,7 @@ def test_more_bits_than_allocated_are_refused(tmp_path: Path) -> None:
 
 
 def test_two_codestreams_are_no_film(tmp_path: Path) -> None:
-    frame = encoded(disc(), make.JPEG_LS, lossy_error=0)
+    frame = make.encoded_frame(disc(), make.JPEG_LS, lossy_error=0)
     frame += bytes(len(frame) % 2)
     data = make.encapsulated_bytes(make.film_elements(disc()), frame + frame, make.JPEG_LS, fragments=2)
     with pytest.raises(UnusableFile, match="2 compressed pictures"):
