@@ -458,3 +458,20 @@ def test_a_word_of_another_storage_class_stays_refused(tmp_path: Path) -> None:
     ct: make.Elements = {make.MODALITY: ("CS", "DR"), 0x00080016: ("UI", "1.2.840.10008.5.1.4.1.1.2")}
     with pytest.raises(UnusableFile, match="none of CR, DX"):
         read(tmp_path, ct)
+
+
+# --- how the pixels are labelled -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vr", ["UN", "OB", "OW"])
+def test_pixels_of_16_bits_under_another_vr(tmp_path: Path, vr: str) -> None:
+    film, warnings = read(tmp_path, {make.PIXEL_DATA: (vr, make.pixel_bytes(disc(), 16))})
+    np.testing.assert_array_equal(film.stored, disc())
+    assert warnings == []
+
+
+def test_explicit_elements_in_a_file_that_is_called_implicit(tmp_path: Path) -> None:
+    data = make.dicom_bytes(make.film_elements(disc()), stated_syntax=make.IMPLICIT)
+    film, header = make.read_bytes(data, tmp_path)
+    np.testing.assert_array_equal(film.stored, disc())
+    assert keys_of(header) == []
