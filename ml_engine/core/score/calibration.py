@@ -178,3 +178,19 @@ def patient_folds(patients: list[str], *, folds: int, seed: int) -> NDArray[np.i
         fold_of[name] = smallest
         sizes[smallest] += counts[name]
     return np.array([fold_of[name] for name in patients], dtype=np.int64)
+
+
+def stratified_folds(abnormal: NDArray[np.bool_], patients: list[str], *, folds: int, seed: int) -> NDArray[np.int64]:
+    """`patient_folds` in which each fold has about the same share of the films that are ``abnormal`` (N,) bool.
+
+    A patient with any such film is drawn among those patients.
+    """
+    with_any = {name for name, is_abnormal in zip(patients, abnormal.tolist(), strict=True) if is_abnormal}
+    own = np.array([name in with_any for name in patients], dtype=np.bool_)
+    fold_of = np.zeros(len(patients), dtype=np.int64)
+    for number, group in enumerate((own, ~own)):
+        names = [patients[k] for k in np.flatnonzero(group)]
+        if names:
+            within = patient_folds(names, folds=folds, seed=seed + number)
+            fold_of[group] = within if number else folds - 1 - within  # the larger folds of both do not coincide
+    return fold_of

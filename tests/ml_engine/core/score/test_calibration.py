@@ -182,3 +182,16 @@ def test_p_values_of_normal_films_are_valid() -> None:
 
     for level in (0.05, 0.1, 0.25, 0.5):
         assert (p_values <= level).mean() <= level + 0.02
+
+
+def test_stratified_folds_share_the_abnormal_films_and_keep_a_patient_together() -> None:
+    patients = [f"p{k // 2}" for k in range(100)]
+    abnormal = np.arange(100) % 10 == 0  # one film of every fifth patient
+
+    fold_of = calibration.stratified_folds(abnormal, patients, folds=5, seed=2)
+
+    assert np.bincount(fold_of[abnormal]).tolist() == [2] * 5
+    assert np.bincount(fold_of).tolist() == [20] * 5
+    assert all(fold_of[k] == fold_of[k + 1] for k in range(0, 100, 2))
+    np.testing.assert_array_equal(fold_of, calibration.stratified_folds(abnormal, patients, folds=5, seed=2))
+    assert (fold_of != calibration.stratified_folds(abnormal, patients, folds=5, seed=3)).any()
