@@ -5,12 +5,12 @@ from django.db import models
 from django.db.models import Q
 
 from ml_engine.engine.reports import AlignmentReport, DetectorReport
-from ml_engine.engine.run_kinds import KINDS, RunKindFacts
+from ml_engine.engine.run_kinds import IN_PORTAL, KINDS, RunKindFacts
 from ml_engine.engine.run_kinds import STUDIES as STUDIES
 from ml_engine.engine.run_kinds import RunKind as RunKind
 from portal.models import Addressed, Dataset, Image, Site, Split
 
-KIND_CHOICES = [(kind.value, facts.words) for kind, facts in KINDS.items()]
+KIND_CHOICES = [(kind.value, KINDS[kind].words) for kind in IN_PORTAL]
 
 
 class RunState(models.TextChoices):
@@ -82,7 +82,7 @@ class Run(Addressed):
         ordering = ["-created_at"]
         indexes = [models.Index(fields=["site", "-created_at"]), models.Index(fields=["state", "lease_until"])]
         constraints = [
-            models.CheckConstraint(condition=Q(kind__in=[kind.value for kind in KINDS]), name="run_known_kind"),
+            models.CheckConstraint(condition=Q(kind__in=[kind.value for kind in IN_PORTAL]), name="run_known_kind"),
             models.CheckConstraint(condition=Q(state__in=RunState.values), name="run_known_state"),
             models.CheckConstraint(
                 condition=Q(kind="score") | Q(split__isnull=False),

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ml_engine.command import ablation, banks, explain, fit, grow_and_forget, repeat, score, sweep
+from ml_engine.command import ablation, banks, explain, fit, fit_head, grow_and_forget, repeat, score, sweep
 from ml_engine.command.console import report_outcome
 from ml_engine.core.errors import EngineError
 from ml_engine.engine.outcome import ExitStatus
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     fit.add(commands, epilog=EPILOG)
     score.add(commands, epilog=EPILOG)
+    fit_head.add(commands, epilog=EPILOG)
     explain.add(commands, epilog=EPILOG)
     grow_and_forget.add(commands, epilog=EPILOG)
     repeat.add(commands, epilog=EPILOG)

@@ -17,7 +17,7 @@ from ml_engine.engine import manifest
 from ml_engine.engine import run_folder as run_folders
 from ml_engine.engine.outcome import Outcome
 from ml_engine.engine.run_folder import RunSpec
-from ml_engine.engine.run_kinds import KINDS, RunKind
+from ml_engine.engine.run_kinds import ASKED, KINDS, RunKind
 from ml_engine.engine.stages import needed_weights
 from ml_engine.engine.stages.runner import run_folder
 
@@ -47,18 +47,29 @@ def provide_perceptual_weights(config: PipelineConfig, console: Console) -> None
         provide_weights(name, architecture, console)
 
 
+def has_head(model: Path) -> bool:
+    """Whether ``model`` is a folder that fit_head wrote."""
+    return (model / "head.safetensors").is_file()
+
+
+def detector_folder(model: Path) -> Path:
+    """The folder of a model's detector: the model itself, or the inputs of a folder that fit_head wrote."""
+    return model / "inputs" if has_head(model) else model
+
+
 def open_detector(model: Path) -> FittedDetector:
     """The detector of a model folder. Raises EngineError if there is none."""
-    if not (model / "detector.safetensors").is_file():
+    path = detector_folder(model) / "detector.safetensors"
+    if not path.is_file():
         raise EngineError(f"{model} holds no detector.safetensors: name the folder that fit wrote with --model.")
-    return load_detector(model / "detector.safetensors")
+    return load_detector(path)
 
 
 def model_inputs(model: Path, config: PipelineConfig) -> dict[str, str]:
     """The SHA-256 of the model files that a run needs, by name. Raises EngineError if one is missing."""
     hashes = {}
     for name in ("detector", "alignment") if config.align == "network" else ("detector",):
-        source = model / f"{name}.safetensors"
+        source = detector_folder(model) / f"{name}.safetensors"
         if not source.is_file():
             raise EngineError(f"{model} holds no {name}.safetensors, which its detector needs: fit it again.")
         hashes[name] = files.sha256_of(source)
@@ -68,7 +79,8 @@ def model_inputs(model: Path, config: PipelineConfig) -> dict[str, str]:
 def link_model(model: Path, names: list[str], out: Path) -> None:
     """Link or copy a model's files into the inputs of the run in ``out``."""
     for name in names:
-        files.link_or_copy(model / f"{name}.safetensors", out / "inputs" / f"{name}.safetensors")
+        folder = model if name == "head" else detector_folder(model)
+        files.link_or_copy(folder / f"{name}.safetensors", out / "inputs" / f"{name}.safetensors")
 
 
 def fit_alignment_first(
@@ -127,7 +139,7 @@ def _difference(existing: dict[str, Any], requested: dict[str, Any]) -> str:
     for name, value in after.items():
         if before.get(name) != value and name != "alignment":
             return f"a run with {name} = {before.get(name)}, and {value} was requested"
-    for name in ("kind", "code_version", "inputs", "weights", "config", "figures", "axes"):
+    for name in ("kind", "code_version", "inputs", "weights", "config", "figures", "axes", *ASKED):
         if existing.get(name) != requested.get(name):
             return f"a run with another {name.replace('_', ' ')}"
     return "a run of other films"

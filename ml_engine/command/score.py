@@ -9,11 +9,12 @@ from typing import Any
 from ml_engine.command import alignment_inputs
 from ml_engine.command.console import Console, print_selection, report_outcome
 from ml_engine.command.options import PLACES, add_films, add_model, add_settings, config_from_options, explicit_settings
-from ml_engine.command.prepare_run import link_model, model_inputs, open_detector, prepare_folder
+from ml_engine.command.prepare_run import has_head, link_model, model_inputs, open_detector, prepare_folder
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import InvalidConfig
+from ml_engine.core.head.confirmed_head import load_head
 from ml_engine.engine import manifest
 from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.runner import run_folder
@@ -47,6 +48,9 @@ def score_command(options: argparse.Namespace) -> int:
     print_selection(selection, console)
     out: Path = options.out
     inputs = model_inputs(model, detector.config)
+    if has_head(model):
+        inputs["head"] = files.sha256_of(model / "head.safetensors")
+        load_head(model / "head.safetensors", detector_sha256=inputs["detector"])
     models, extra = list(inputs), user_inputs.for_detector(rows)
     inputs |= alignment_inputs.hashes(extra)
     spec = RunSpec(
@@ -62,7 +66,8 @@ def score_command(options: argparse.Namespace) -> int:
     link_model(model, models, out)
     outcome = run_folder(out, images=options.images, listener=console.event)
     if outcome.has_results:
-        console.say(f"{len(rows)} films scored: {out / 'scores.csv'}")
+        beside = ", with the columns of the semi-supervised head" if "head" in inputs else ""
+        console.say(f"{len(rows)} films scored: {out / 'scores.csv'}{beside}")
     return report_outcome(outcome)
 
 

@@ -193,11 +193,16 @@ def for_score(table: list[dict[str, str]]) -> Selection:
 _ALONE = "film:"  # prefix of the patient of a row without patient_id: each counts as its own patient
 
 
+def alone(filename: str) -> str:
+    """The patient of a film without one: each such film counts as its own."""
+    return _ALONE + filename
+
+
 def _row(line: dict[str, str], *, has_label: bool) -> ManifestRow:
     filename = line["filename"]
     return ManifestRow(
         filename=filename,
-        patient=line.get("patient_id", "") or _ALONE + filename,
+        patient=line.get("patient_id", "") or alone(filename),
         part=line.get("split", "").lower(),
         label=line.get("label", "").lower() if has_label else "normal",
     )

@@ -27,11 +27,13 @@ PER_FILM = {
     "score": tuple(scored_folder.ARRAYS[name] for name in ("maps", "original_from_canonical", "sweep")),
     "fit_detector": (),
     "fit_alignment": ("affines.npy",),
+    "fit_head": (),
 }
 WHOLE = {
-    "score": (scored_folder.SCORES,),
+    "score": (scored_folder.SCORES, scored_folder.ARRAYS["semi_supervised_maps"]),
     "fit_detector": ("detector.safetensors", "mask.npy", fit_scores.SCORES),
     "fit_alignment": ("alignment.safetensors",),
+    "fit_head": ("head.safetensors", "learning_curve.csv", "tune_scores.csv"),
 }
 
 

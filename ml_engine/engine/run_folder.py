@@ -28,6 +28,9 @@ INPUTS = {
     "detector": "inputs/detector.safetensors",
     "landmarks": "inputs/landmarks.csv",
     "canonical": "inputs/canonical.npy",
+    "head": "inputs/head.safetensors",
+    "reads": "inputs/reads.csv",
+    "fit_scores": "inputs/fit_scores.csv",
 }
 SECONDS_BETWEEN_EVENTS = 0.25
 

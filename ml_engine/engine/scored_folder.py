@@ -13,6 +13,9 @@
 | trivial.npy | float64 (N, 3), `core.film.trivial.NAMES` |
 | aligned.npy | float64 (N, 5), `core.alignment.columns.NAMES`; only if a network aligned the films |
 | score.json | `ScoreSummary` |
+| semi_supervised.npy | float64 (N, 5), `SEMI_SUPERVISED`; this and the next two only if the run had a head |
+| semi_supervised_maps.npy | float32 (N, h, w), each patch's contribution to the head's logit, on the grid of maps.npy |
+| semi_supervised.json | `SemiSupervisedSummary` |
 
 No other code opens these files by name. Does not import torch, for the portal's web processes.
 """
@@ -41,7 +44,16 @@ if TYPE_CHECKING:
     from ml_engine.core.detector.pipeline import Scores
 
 ArrayName = Literal[
-    "maps", "original_from_canonical", "sweep", "parts", "family", "p_values", "trivial", "alignment_quality"
+    "maps",
+    "original_from_canonical",
+    "sweep",
+    "parts",
+    "family",
+    "p_values",
+    "trivial",
+    "alignment_quality",
+    "semi_supervised",
+    "semi_supervised_maps",
 ]
 ARRAYS: dict[ArrayName, str] = {
     "maps": "maps.npy",
@@ -52,8 +64,17 @@ ARRAYS: dict[ArrayName, str] = {
     "p_values": "p_values.npy",
     "trivial": "trivial.npy",
     "alignment_quality": "aligned.npy",
+    "semi_supervised": "semi_supervised.npy",
+    "semi_supervised_maps": "semi_supervised_maps.npy",
 }
-SCORES, SUMMARY = "scores.csv", "score.json"
+SCORES, SUMMARY, SEMI_SUPERVISED_SUMMARY = "scores.csv", "score.json", "semi_supervised.json"
+SEMI_SUPERVISED = (
+    "one_class_z",
+    "semi_supervised_head",
+    "semi_supervised_head_z",
+    "semi_supervised_combined",
+    "semi_supervised_p_value",
+)
 COLUMNS = ("filename", "global", "region", "fused", "mean_z", "top_z", "error")
 
 
@@ -126,6 +147,36 @@ class ScoreSummary:
         return _by_patch(self.standardisation["std"]) if self.standardisation else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class SemiSupervisedSummary:
+    """semi_supervised.json: the head that scored beside the detector, and what is needed to interpret its scores.
+
+    ``intercept`` and the sum of a film's contributions make its logit. ``facts`` say what the head was fitted on.
+    ``calibration_combined`` are the calibration normals' combined scores in ascending order, each standardised by those
+    of other patients; ``calibration_patients`` and ``calibration_order`` are as in `ScoreSummary`."""
+
+    format: int
+    kind: str
+    head_sha256: str
+    detector_sha256: str
+    penalty: float
+    intercept: float
+    facts: Mapping[str, Any]
+    calibration_combined: Sequence[float]
+    calibration_patients: Sequence[int] | None
+    calibration_order: Sequence[int]
+
+
+@dataclass(frozen=True)
+class SemiSupervised:
+    """The scores of a head: ``columns`` float64 (N, 5), `SEMI_SUPERVISED`, NaN where unreadable. The combined score is
+    the sum of ``one_class_z`` and ``semi_supervised_head_z``, both standardised by the calibration normals; the p-value
+    is its conformal one among them."""
+
+    columns: NDArray[np.float64]
+    summary: SemiSupervisedSummary
+
+
 def _by_patch(values: Any) -> NDArray[np.float32]:
     array = np.asarray(values, dtype=np.float32)
     return array.reshape(array.shape + (1,) * (3 - array.ndim))
@@ -156,18 +207,27 @@ class ScoredFolder:
     # --- writing ------------------------------------------------------------------------------------
 
     def write_scores(
-        self, rows: Sequence[manifest.ManifestRow], errors: Mapping[int, str], scores: Scores, *, weight: float
+        self,
+        rows: Sequence[manifest.ManifestRow],
+        errors: Mapping[int, str],
+        scores: Scores,
+        *,
+        weight: float,
+        beside: SemiSupervised | None = None,
     ) -> None:
         """Write scores.csv, sweep.npy, parts.npy and family.npy: the ``scores`` of the films of ``rows`` at the fusion
-        ``weight``, and the ``errors`` by row. The column ``image`` is written if the manifest has it."""
+        ``weight``, and the ``errors`` by row. The column ``image`` is written if the manifest has it, and those of
+        `SEMI_SUPERVISED` last if there are scores ``beside`` the detector's."""
         with_image = any(row.image for row in rows)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow((["image"] if with_image else []) + list(COLUMNS))
+        more = list(SEMI_SUPERVISED) if beside else []
+        writer.writerow((["image"] if with_image else []) + list(COLUMNS) + more)
         for k, row in enumerate(rows):
             parts = scores.parts[k, :, round(weight * 100)]
             values = [_text(value) for value in (scores.whole[k], scores.region[k], scores.fused[k], *parts)]
-            writer.writerow(([row.image] if with_image else []) + [row.filename, *values, errors.get(k, "")])
+            added = [_text(value) for value in beside.columns[k].tolist()] if beside else []
+            writer.writerow(([row.image] if with_image else []) + [row.filename, *values, errors.get(k, ""), *added])
         self.write_array("sweep", scores.sweep)
         self.write_array("parts", scores.parts)
         self.write_array("family", scores.family)
@@ -179,6 +239,12 @@ class ScoredFolder:
     def take_maps(self, source: Path) -> None:
         """Link or copy the file ``source``, which holds the maps, to maps.npy."""
         files.link_or_copy(source, self.path / ARRAYS["maps"])
+
+    def write_semi_supervised(self, beside: SemiSupervised, maps: Path) -> None:
+        """Write semi_supervised.npy and semi_supervised.json, and link or copy the file ``maps``, the head's."""
+        self.write_array("semi_supervised", beside.columns)
+        files.link_or_copy(maps, self.path / ARRAYS["semi_supervised_maps"])
+        files.write_json(self.path / SEMI_SUPERVISED_SUMMARY, asdict(beside.summary))
 
     def write_summary(self, summary: ScoreSummary) -> None:
         files.write_json(self.path / SUMMARY, summary.to_json())
@@ -193,6 +259,9 @@ class ScoredFolder:
             "original_from_canonical": (count, 2, 3),
             "sweep": (count, len(fusion.WEIGHTS)),
         }
+        if self.is_semi_supervised:
+            expected["semi_supervised"] = (count, len(SEMI_SUPERVISED))
+            expected["semi_supervised_maps"] = (count, summary.rows, summary.columns)
         for name, shape in expected.items():
             if self.array(name).shape != shape:
                 raise ResultsMissing(
@@ -271,6 +340,26 @@ class ScoredFolder:
     def has_parts(self) -> bool:
         """Whether parts.npy and family.npy exist: engines before 0.3.0 did not write them."""
         return (self.path / ARRAYS["parts"]).is_file() and (self.path / ARRAYS["family"]).is_file()
+
+    @property
+    def is_semi_supervised(self) -> bool:
+        """Whether a semi-supervised head scored the films beside the detector."""
+        return (self.path / SEMI_SUPERVISED_SUMMARY).is_file()
+
+    @cached_property
+    def semi_supervised(self) -> SemiSupervised:
+        """The scores of the head. Raises ResultsMissing without one."""
+        try:
+            facts = files.read_json(self.path / SEMI_SUPERVISED_SUMMARY)
+            summary = SemiSupervisedSummary(**{name.name: facts[name.name] for name in fields(SemiSupervisedSummary)})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _missing(SEMI_SUPERVISED_SUMMARY) from error
+        return SemiSupervised(np.asarray(self.array("semi_supervised"), dtype=np.float64), summary)
+
+    def contributions_of(self, row: int) -> NDArray[np.float32]:
+        """What each patch of the film at ``row`` contributes to the head's logit, (h, w), NaN where masked, on the grid
+        of `maps_of` and with its `affine_of`."""
+        return np.asarray(self.array("semi_supervised_maps")[row], dtype=np.float32)
 
     def maps_of(self, row: int) -> NDArray[np.float32]:
         """The raw maps (2, h, w) of the film at ``row``, global and region, NaN where masked."""

@@ -171,6 +171,60 @@ class LesionPlan:
         )
 
 
+PENALTY_BY_FOLDS = "folds"
+
+
+@dataclass(frozen=True)
+class HeadPlan:
+    """How a semi-supervised head is fitted. ``penalty`` is λ of `fit_logistic`, or "folds" to choose it by nested folds
+    of patients. ``read_normals`` if films read as normal join the known normals. ``false_alarm_rate`` fixes the
+    operating point on calibration normals, below which films of the pool count as scored normals; None takes the
+    detector's. Each point of the learning curve draws the reads ``repeats`` times."""
+
+    penalty: float | str = 100.0
+    read_normals: bool = False
+    false_alarm_rate: float | None = None
+    repeats: int = 5
+
+    def __post_init__(self) -> None:
+        is_number = _is_number(self.penalty)
+        _check(
+            "penalty",
+            self.penalty,
+            f"a number from 0.001 to 1000000, or {PENALTY_BY_FOLDS}",
+            self.penalty == PENALTY_BY_FOLDS or (is_number and 1e-3 <= float(self.penalty) <= 1e6),
+        )
+        _check("read_normals", self.read_normals, "true or false", isinstance(self.read_normals, bool))
+        rate = self.false_alarm_rate
+        _check(
+            "false_alarm_rate",
+            rate,
+            "a number above 0 and below 1, such as 0.1",
+            rate is None or (_is_number(rate) and 0 < rate < 1),
+        )
+        _check("repeats", self.repeats, "a whole number from 1 to 50", 1 <= self.repeats <= 50)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "penalty": self.penalty,
+            "read_normals": self.read_normals,
+            "false_alarm_rate": self.false_alarm_rate,
+            "repeats": self.repeats,
+        }
+
+    @classmethod
+    def from_json(cls, values: Any) -> HeadPlan:
+        """Raises InvalidConfig."""
+        given = _fields("head", values, ("penalty", "read_normals", "false_alarm_rate", "repeats"))
+        penalty = given.get("penalty", 100.0)
+        return cls(
+            penalty=float(penalty) if _is_number(penalty) else penalty,
+            read_normals=given.get("read_normals", False),
+            false_alarm_rate=given.get("false_alarm_rate"),
+            repeats=_whole_number("repeats", given.get("repeats", 5)),
+        )
+
+
 def parse_numbers(name: str, text: str) -> tuple[float, ...]:
     """Parse the numbers of a text such as "0.1, 0.2" or "10%; 20%". Raises InvalidConfig."""
     words = [word for word in text.replace(";", ",").replace(" ", ",").split(",") if word]

@@ -21,6 +21,7 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.detector.pipeline import FittedDetector, load_detector
 from ml_engine.core.errors import EngineError, IncompatibleModel
 from ml_engine.core.film.canonical_films import canonical_batches
+from ml_engine.core.head.confirmed_head import ConfirmedHead, load_head
 from ml_engine.engine import manifest
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.run_folder import RunFolder, RunSpec, StageProgress
@@ -50,6 +51,14 @@ class RunContext:
     def scorer(self) -> FittedDetector:
         """The detector that scores: the run's, or its grown copy."""
         return load_detector(self.path("grown.safetensors")) if self.spec.grow else self.detector
+
+    @cached_property
+    def head(self) -> ConfirmedHead | None:
+        """The semi-supervised head of a scoring run; None without one."""
+        inputs = self.spec.inputs or {}
+        if "head" not in inputs or "detector" not in inputs:
+            return None
+        return load_head(self.folder.input_path("head", self.spec), detector_sha256=inputs["detector"])
 
     @property
     def has_detector(self) -> bool:

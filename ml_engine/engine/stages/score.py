@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,12 @@ from ml_engine.core.detector import pipeline
 from ml_engine.core.errors import EngineError
 from ml_engine.core.film import trivial
 from ml_engine.core.film.preprocess import valid_area
+from ml_engine.core.head import confirmed_head
+from ml_engine.core.head.confirmed_head import BothScores, ConfirmedHead
 from ml_engine.core.score import calibration
 from ml_engine.core.version import FORMAT, code_version
 from ml_engine.engine.run_folder import StageProgress
-from ml_engine.engine.scored_folder import ScoredFolder, ScoreSummary
+from ml_engine.engine.scored_folder import ScoredFolder, ScoreSummary, SemiSupervised, SemiSupervisedSummary
 from ml_engine.engine.stages.read_and_align import CHUNK, load_checked_alignment, original_from_canonical
 from ml_engine.engine.stages.run_context import RunContext
 
@@ -52,19 +54,52 @@ def grow_banks(context: RunContext, progress: StageProgress) -> dict[str, Any]:
 
 
 def make_maps(context: RunContext, progress: StageProgress) -> dict[str, Any]:
-    """Writes the raw maps of all films: maps.npy (N, 2, h, w) float32, NaN where masked and for unreadable films."""
+    """Writes the raw maps of all films: maps.npy (N, 2, h, w) float32, NaN where masked and for unreadable films.
+
+    With a semi-supervised head also its maps, head_maps.npy (N, h, w) float32, and logits, head_logits.npy (N,).
+    """
     keep = context.mask()
     scorer = scorer_of(context.scorer.model, keep, context.config, context.device)
     errors = context.errors
     blank = np.full((1, 2, *keep.shape), np.nan, dtype=np.float32)
+    beside = HeadOutputs.empty(context.head, len(context.rows), keep) if context.head else None
 
     def maps() -> Iterator[NDArray[np.float32]]:
         readable = (film for _, batch in context.features_of(context.readable(), progress) for film in batch)
         for row in range(len(context.rows)):
-            yield blank if row in errors else scorer.maps(next(readable))[None]
+            if row in errors:
+                yield blank
+                continue
+            patches = next(readable)
+            if beside:
+                beside.add(row, patches)
+            yield scorer.maps(patches)[None]
 
     files.stream_npy(context.path("maps.npy"), (len(context.rows), *blank.shape[1:]), maps())
+    if beside:
+        files.write_npy(context.path("head_maps.npy"), beside.maps)
+        files.write_npy(context.path("head_logits.npy"), beside.logits)
     return {}
+
+
+@dataclass(frozen=True)
+class HeadOutputs:
+    """What a semi-supervised head says of N films: ``maps`` float32 (N, h, w) and ``logits`` float64 (N,), NaN for
+    films that were not added."""
+
+    head: ConfirmedHead
+    keep: NDArray[np.bool_]
+    maps: NDArray[np.float32]
+    logits: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, head: ConfirmedHead, films: int, keep: NDArray[np.bool_]) -> HeadOutputs:
+        maps = np.full((films, *keep.shape), np.nan, dtype=np.float32)
+        return cls(head, keep, maps, np.full(films, np.nan))
+
+    def add(self, row: int, patches: torch.Tensor) -> None:
+        self.maps[row] = self.head.map_of(patches, self.keep)
+        self.logits[row] = self.head.logits(confirmed_head.pool(patches)[None])[0]
 
 
 def write_results(context: RunContext, progress: StageProgress) -> dict[str, Any]:
@@ -79,10 +114,49 @@ def write_results(context: RunContext, progress: StageProgress) -> dict[str, Any
     if context.config.align == "network":
         scored.write_array("alignment_quality", _alignment_quality(context))
     scored.write_array("p_values", calibration.p_values(scores.fused, normals))
-    scored.write_scores(context.rows, context.errors, scores, weight=weight)
+    beside = _beside(context, scores.fused, normals) if context.head else None
+    scored.write_scores(context.rows, context.errors, scores, weight=weight, beside=beside)
+    if beside:
+        scored.write_semi_supervised(beside, context.path("head_maps.npy"))
     scored.write_summary(_summary(context, weight))
     scored.check()
     return {}
+
+
+def _beside(context: RunContext, one_class: NDArray[np.float64], normals: NDArray[np.float64]) -> SemiSupervised:
+    """The semi-supervised scores of all films, beside their ``one_class`` scores and those of the calibration
+    ``normals``."""
+    head, patients = context.head, context.scorer.calibration.patients
+    assert head is not None
+    of_normals = BothScores(normals, head.calibration_logits)
+    logits: NDArray[np.float64] = context.read("head_logits.npy")
+    combined = confirmed_head.combine(BothScores(one_class, logits), of_normals)
+    held_out = confirmed_head.combine_normals(of_normals, patients).combined
+    order = np.argsort(held_out, kind="stable")
+    return SemiSupervised(
+        columns=np.stack(
+            [
+                combined.one_class_z,
+                logits,
+                combined.head_z,
+                combined.combined,
+                calibration.p_values(combined.combined, held_out),
+            ],
+            axis=1,
+        ),
+        summary=SemiSupervisedSummary(
+            format=FORMAT,
+            kind=confirmed_head.KIND,
+            head_sha256=(context.spec.inputs or {})["head"],
+            detector_sha256=head.detector_sha256,
+            penalty=head.penalty,
+            intercept=head.regression.intercept,
+            facts=head.facts,
+            calibration_combined=held_out[order].tolist(),
+            calibration_patients=None if patients is None else patients[order].tolist(),
+            calibration_order=order.tolist(),
+        ),
+    )
 
 
 def _trivial_scores(context: RunContext) -> NDArray[np.float64]:

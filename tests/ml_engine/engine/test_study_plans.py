@@ -12,6 +12,7 @@ from ml_engine.command import banks
 from ml_engine.core.errors import EngineError, InvalidConfig
 from ml_engine.engine.study_plans import (
     BankPlan,
+    HeadPlan,
     LesionPlan,
     check_reachable,
     count_injected,
@@ -34,7 +35,17 @@ def test_the_complete_clean_bank_serves_both_questions() -> None:
     assert [bank.name for bank in BankPlan(shares=(1.0,), contaminations=(0.0,)).banks] == ["whole"]
 
 
-@pytest.mark.parametrize("plan", [BankPlan(), BankPlan((0.3,), 1, (0.1,)), LesionPlan(), LesionPlan(kinds=("nodule",))])
+@pytest.mark.parametrize(
+    "plan",
+    [
+        BankPlan(),
+        BankPlan((0.3,), 1, (0.1,)),
+        LesionPlan(),
+        LesionPlan(kinds=("nodule",)),
+        HeadPlan(),
+        HeadPlan("folds", True, 0.2, 3),
+    ],
+)
 def test_a_plan_survives_json(plan: Any) -> None:
     assert type(plan).from_json(json.loads(json.dumps(plan.to_json()))).to_json() == plan.to_json()
 
@@ -106,3 +117,19 @@ def test_an_unreachable_contamination_states_the_films_it_needs() -> None:
 def test_sizes_on_the_command_line_name_a_kind(text: str) -> None:
     with pytest.raises(InvalidConfig, match="write KIND=LIST, such as nodule=5,10,20"):
         banks._parse_sizes([text])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"penalty": 0}, "penalty is 0: it must be a number from 0.001 to 1000000, or folds"),
+        ({"penalty": "much"}, "penalty is 'much': it must be a number"),
+        ({"read_normals": "yes"}, "read_normals is 'yes': it must be true or false"),
+        ({"false_alarm_rate": 1.0}, "false_alarm_rate is 1: it must be a number above 0 and below 1"),
+        ({"repeats": 0}, "repeats is 0: it must be a whole number from 1 to 50"),
+        ({"lambda": 1}, "head has 'lambda': it takes penalty"),
+    ],
+)
+def test_a_head_has_settings_within_bounds(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidConfig, match=words):
+        HeadPlan.from_json(change)
