@@ -193,6 +193,7 @@ WHOLE_PATHS = {
     "tests/ml_engine/engine/test_grow_and_forget_again.py": "chains of changes of one detector",
     "tests/ml_engine/runs/test_grown_scores.py": "a scoring run whose bank grows first, against the command",
     "tests/ml_engine/runs/test_recovery.py": "kill -9 in each kind of run",
+    "tests/ml_engine/test_confirmed_phantoms.py": "a semi-supervised head on phantoms, from fit to score",
     "tests/ml_engine/test_phantoms.py": "the whole engine on films with known truth",
     "tests/ml_engine/test_sentences.py": "every message of a refusal",
     "tests/ml_engine/views/test_detector_page.py": "a page of a run",
