@@ -167,24 +167,42 @@ def area(world: World, scores: Array) -> float:
 # phantoms
 
 
-def draw_phantoms(folder: Path, seed: int) -> list[Film]:
-    films = []
-    for part, counts in PARTS.items():
-        for abnormal, count in zip((False, True), counts, strict=True):
-            for _ in range(count):
-                number = len(films)
-                phantom = make_phantom(seed=seed * 10_000 + number, finding="nodule" if abnormal else None, size=SIDE)
-                Image.fromarray(phantom.pixels).save(folder / f"{number:04}.png")
-                if part == "pool" and not abnormal:
-                    gray = (phantom.pixels / 4095.0) ** EXPOSURE * 4095
-                    Image.fromarray(np.round(gray).astype(np.uint16)).save(folder / f"exposed-{number:04}.png")
-                films.append(Film(f"{number:04}.png", f"p{number}", part, abnormal))
-    exposed = [
-        Film(f"exposed-{film.name}", film.patient, "exposed", film.abnormal)
-        for film in films
-        if film.part == "pool" and not film.abnormal
+def plan_phantoms() -> list[Film]:
+    films = [
+        (part, abnormal)
+        for part, counts in PARTS.items()
+        for abnormal, count in zip((False, True), counts, strict=True)
+        for _ in range(count)
     ]
-    return films + exposed
+    plan = [Film(f"{k:04}.png", f"p{k}", part, abnormal) for k, (part, abnormal) in enumerate(films)]
+    normals = [film for film in plan if film.part == "pool" and not film.abnormal]
+    return plan + [Film(f"exposed-{film.name}", film.patient, "exposed", False) for film in normals]
+
+
+def draw_phantoms(folder: Path, seed: int) -> list[Film]:
+    plan = plan_phantoms()
+    exposed = {film.name for film in plan if film.part == "exposed"}
+    for number, film in enumerate(film for film in plan if film.part != "exposed"):
+        phantom = make_phantom(seed=seed * 10_000 + number, finding="nodule" if film.abnormal else None, size=SIDE)
+        Image.fromarray(phantom.pixels).save(folder / film.name)
+        if (name := f"exposed-{film.name}") in exposed:
+            gray = (phantom.pixels / 4095.0) ** EXPOSURE * 4095
+            Image.fromarray(np.round(gray).astype(np.uint16)).save(folder / name)
+    return plan
+
+
+def world_of(folder: Path, seed: int) -> World:
+    """The phantoms of a seed, drawn and measured once: a benchmark that was stopped goes on at the next seed."""
+    kept = folder / "measured.npz"
+    folder.mkdir(parents=True, exist_ok=True)
+    if kept.is_file():
+        values = np.load(kept, allow_pickle=False)
+        films = plan_phantoms()
+        detector = pipeline.load_detector(folder / "model" / "detector.safetensors")
+        return World(films, detector, values["features"], values["one_class"], values["brightness"])
+    world = measure(folder, folder, draw_phantoms(folder, seed))
+    np.savez(kept, features=world.features, one_class=world.one_class, brightness=world.brightness)
+    return world
 
 
 def phantoms(out: Path, seeds: int) -> None:
@@ -192,9 +210,7 @@ def phantoms(out: Path, seeds: int) -> None:
     abnormal: dict[int, list[int]] = {}
     controls = []
     for seed in range(seeds):
-        folder = out / f"seed-{seed}"
-        folder.mkdir(parents=True, exist_ok=True)
-        world = measure(folder, folder, draw_phantoms(folder, seed))
+        world = world_of(out / f"seed-{seed}", seed)
         pool = world.rows("pool")
         one_class = area(world, world.one_class[world.rows("test")])
         for size in SIZES:
