@@ -167,6 +167,7 @@ class LabelValue(models.TextChoices):
 class LabelSource(models.TextChoices):
     IMPORT = "import", "Import"
     READER = "reader", "Reader"
+    CONSENSUS = "consensus", "Consensus"  # on which all readers of a double reading agreed
     ADJUDICATION = "adjudication", "Adjudication"
 
 
@@ -279,15 +280,40 @@ class CurrentLabel(models.Model):
         return [*self.findings, *self.attributes]
 
 
+class AdjudicatorVerdict(Addressed):
+    """Append-only. An adjudicator's own verdict on a film of a double reading, given before they were shown the
+    readings to be settled. `model_shown` and `label_shown` follow from their exposures to the film until then."""
+
+    queue = models.ForeignKey("ScreeningQueue", models.PROTECT, related_name="adjudicator_verdicts")
+    image = models.ForeignKey(Image, models.PROTECT, related_name="adjudicator_verdicts")
+    adjudicator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    value = models.CharField(max_length=8, choices=LabelValue)
+    findings = models.JSONField(default=list)
+    attributes = models.JSONField(default=list)
+    comment = models.CharField(max_length=500, blank=True)
+    model_shown = models.BooleanField()
+    label_shown = models.BooleanField()  # within the washout
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["queue", "image", "adjudicator"], name="adjudicator_verdict_once"),
+            models.CheckConstraint(condition=Q(value__in=LabelValue.values), name="adjudicator_verdict_known_value"),
+        ]
+
+
 class Adjudication(Addressed):
-    """Append-only. Settles differing labels of a film by a single label event."""
+    """Append-only. Settles differing labels, or the differing readings of a double reading, by a single label event.
+    Without an `own_verdict` the adjudicator decided with the labels in view."""
 
     image = models.ForeignKey(Image, models.PROTECT, related_name="adjudications")
     settles = models.JSONField(default=list)  # UUIDs of the settled label events
+    settles_readings = models.JSONField(default=list)  # UUIDs of the settled readings of a double reading
     adjudicator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     verdict = models.CharField(max_length=8, choices=LabelValue)
     reason = models.CharField(max_length=500)
     label_event = models.OneToOneField(LabelEvent, models.PROTECT, related_name="adjudication")
+    own_verdict = models.OneToOneField(AdjudicatorVerdict, models.PROTECT, null=True, related_name="adjudication")
+    changed_own_verdict = models.BooleanField(null=True)  # whether the verdict differs from it in value
 
 
 class Cohort(Addressed):
@@ -396,6 +422,8 @@ class ScreeningQueue(Addressed):
         Split, models.PROTECT, null=True, related_name="+"
     )  # for an order by score, whose films are in its fit part
     films = models.PositiveIntegerField()
+    blinded = models.BooleanField(default=False)  # each of its `readers` reads every film, blinded to the others
+    days_to_read = models.PositiveSmallIntegerField(default=28)  # of a blinded queue, from beginning to expiry
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
 
     class Meta:
@@ -437,6 +465,87 @@ class QueuePlace(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["queue", "user"], name="queue_place_once_a_person")]
+
+
+class QueueReader(models.Model):
+    """A person who reads the films of a blinded queue. They read it until `expires_at`, or until they hand it back;
+    beginning again continues it."""
+
+    queue = models.ForeignKey(ScreeningQueue, models.PROTECT, related_name="readers")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    expires_at = models.DateTimeField(null=True)  # null: not begun
+    handed_back_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["queue", "user"], name="queue_reader_once")]
+
+
+class QueueReading(Addressed):
+    """Append-only. What a reader of a blinded queue said about a film. It is no label: nobody sees it on the pages of
+    films, and it counts nowhere, until the double reading is closed (portal.sets.consensus). A reader's later reading
+    replaces their earlier one, and a reverted one does not count."""
+
+    queue = models.ForeignKey(ScreeningQueue, models.PROTECT, related_name="readings")
+    image = models.ForeignKey(Image, models.PROTECT, related_name="queue_readings")
+    reader = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    value = models.CharField(max_length=8, choices=LabelValue, blank=True)  # blank: it only reverts another
+    findings = models.JSONField(default=list)
+    attributes = models.JSONField(default=list)
+    boxes = models.JSONField(default=list)
+    comment = models.CharField(max_length=500, blank=True)
+    criteria = models.ForeignKey(NormalCriteria, models.PROTECT, null=True, related_name="+")
+    act = models.UUIDField(default=uuid.uuid4, db_index=True)  # chosen by the page, so that it can send it again
+    reverts = models.OneToOneField("self", models.PROTECT, null=True, related_name="reverted_by")
+    # From what the reader had been shown of the film when they read it.
+    model_shown = models.BooleanField(default=False)
+    label_shown = models.BooleanField(default=False)  # within the washout
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(value__in=LabelValue.values, reverts__isnull=True) | Q(value="", reverts__isnull=False),
+                name="queue_reading_states_or_reverts",
+            ),
+            models.UniqueConstraint(fields=["act", "image"], name="queue_reading_once_an_act"),
+        ]
+        indexes = [models.Index(fields=["queue", "reader"], name="queue_reading_of_reader")]
+
+
+class DoubleReading(models.Model):
+    """What may still change of a blinded queue: who adjudicates, and whether reading is closed."""
+
+    queue = models.OneToOneField(ScreeningQueue, models.PROTECT, related_name="double_reading")
+    closed_at = models.DateTimeField(null=True)
+    closed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
+    adjudicator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
+    expires_at = models.DateTimeField(null=True)  # of the adjudicator; null: not begun
+    handed_back_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(closed_at__isnull=True, closed_by__isnull=True)
+                | Q(closed_at__isnull=False, closed_by__isnull=False),
+                name="double_reading_closed_by_somebody",
+            )
+        ]
+
+
+class Consensus(Addressed):
+    """Append-only. The label event that a double reading ended with on a film, and the readings behind it: all agree,
+    or an adjudication settled them (`label_event.adjudication`)."""
+
+    queue = models.ForeignKey(ScreeningQueue, models.PROTECT, related_name="consensus")
+    image = models.ForeignKey(Image, models.PROTECT, related_name="+")
+    label_event = models.OneToOneField(LabelEvent, models.PROTECT, related_name="consensus")
+    readings = models.ManyToManyField(QueueReading, related_name="consensus")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["queue", "image"], name="consensus_once_a_film")]
+        verbose_name_plural = "consensus"
+
+    def reader_names(self) -> list[str]:
+        return list(self.readings.order_by("reader__username").values_list("reader__username", flat=True))
 
 
 class Upload(Addressed):

@@ -2,7 +2,19 @@
 
 from django.urls import path
 
-from portal.views import cohorts, datasets, frame, images, labels, preferences, queues, relabel, splits
+from portal.views import (
+    adjudication,
+    cohorts,
+    datasets,
+    double_reading,
+    frame,
+    images,
+    labels,
+    preferences,
+    queues,
+    relabel,
+    splits,
+)
 
 app_name = "portal"
 urlpatterns = [
@@ -30,6 +42,16 @@ urlpatterns = [
     path("queues/<uuid:uuid>/films/", queues.queue_films, name="queue-films"),
     path("queues/<uuid:uuid>/boxes/<uuid:image>/", queues.queue_boxes, name="queue-boxes"),
     path("queues/<uuid:uuid>/place/", queues.queue_place, name="queue-place"),
+    path("queues/<uuid:uuid>/begin/", double_reading.begin_queue, name="begin-queue"),
+    path("queues/<uuid:uuid>/hand-back/", double_reading.hand_back_queue, name="hand-back-queue"),
+    path("queues/<uuid:uuid>/close/", double_reading.close_queue, name="close-queue"),
+    path("queues/<uuid:uuid>/adjudicator/", double_reading.name_adjudicator, name="name-adjudicator"),
+    path("queues/<uuid:uuid>/adjudication/", adjudication.adjudication, name="adjudication"),
+    path("queues/<uuid:uuid>/adjudication/begin/", adjudication.begin, name="begin-adjudication"),
+    path("queues/<uuid:uuid>/adjudication/hand-back/", adjudication.hand_back, name="hand-back-adjudication"),
+    path("queues/<uuid:uuid>/adjudication/<uuid:image>/", adjudication.film, name="adjudicate-film"),
+    path("queues/<uuid:uuid>/adjudication/<uuid:image>/verdict/", adjudication.verdict, name="own-verdict"),
+    path("queues/<uuid:uuid>/adjudication/<uuid:image>/settle/", adjudication.settle, name="settle-film"),
     path("keys/", preferences.keys, name="keys"),
     path("findings/", preferences.findings, name="findings"),
     path("criteria/", preferences.criteria, name="criteria"),

@@ -13,7 +13,7 @@ from portal.labels.events import CHUNK
 from portal.labels.resolving import resolve
 from portal.models import Image, LabelEvent, LabelSource, LabelValue
 
-RANKS = (LabelSource.ADJUDICATION, LabelSource.READER, LabelSource.IMPORT)
+RANKS = (LabelSource.ADJUDICATION, LabelSource.CONSENSUS, LabelSource.READER, LabelSource.IMPORT)
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class MarkedFilm:
 def marked_films(images: Sequence[str], *, cutoff: datetime) -> dict[str, MarkedFilm]:
     """Film -> its boxes, for the films that have any. `images` are films with the label abnormal.
 
-    If several people drew boxes, only the latest event of the highest source (adjudication, reader, import) counts, so
-    that no lesion counts twice. If no label has boxes, the latest reading by a person who had been shown neither the
-    model nor the label counts.
+    If several people drew boxes, only the latest event of the highest source (adjudication, consensus, reader, import)
+    counts, so that no lesion counts twice. If no label has boxes, the latest reading by a person who had been shown
+    neither the model nor the label counts.
     """
     marked_by_film: dict[str, MarkedFilm] = {}
     for start in range(0, len(images), CHUNK):

@@ -17,7 +17,7 @@ from portal.labels.resolving import Label
 from portal.models import Image, LabelSource, Part, QuarantinedFile, Split, SplitImage
 
 COMPARED_WITH = Part.FIT
-SOURCES = {"import": "the import", "reader": "readers", "adjudication": "adjudication"}
+SOURCES = {"import": "the import", "reader": "readers", "consensus": "double reading", "adjudication": "adjudication"}
 
 
 @dataclass(frozen=True)

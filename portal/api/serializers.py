@@ -1,6 +1,10 @@
+from typing import Any
+
 from rest_framework import serializers
 
 from portal.models import Cohort, CohortImage, Dataset, Image, NormalCriteria, QueueImage, ScreeningQueue, Split
+from portal.people.signed_in import person
+from portal.sets.double_reading import hides_source
 
 
 class DatasetSerializer(serializers.ModelSerializer[Dataset]):
@@ -75,7 +79,12 @@ class CohortImageSerializer(serializers.ModelSerializer[CohortImage]):
 class QueueSerializer(serializers.ModelSerializer[ScreeningQueue]):
     class Meta:
         model = ScreeningQueue
-        fields = ["uuid", "name", "source", "order", "seed", "films", "created_at"]
+        fields = ["uuid", "name", "source", "order", "seed", "films", "blinded", "created_at"]
+
+    def to_representation(self, instance: ScreeningQueue) -> dict[str, Any]:
+        """Without the source where it could reveal labels to those who read or adjudicate the queue."""
+        row = super().to_representation(instance)
+        return {**row, "source": ""} if hides_source(instance, person(self.context["request"])) else row
 
 
 class QueueImageSerializer(serializers.ModelSerializer[QueueImage]):

@@ -20,7 +20,7 @@ from portal.labels.events import (
     label_as_seen,
     new_event,
 )
-from portal.labels.resolving import resolve
+from portal.labels.resolving import SETTLED, resolve
 from portal.models import Adjudication, Image, LabelEvent, LabelSource, Site, User
 from portal.people import audit
 from portal.people.access import may, require
@@ -61,10 +61,10 @@ def merge(
 
 
 def differs(image: Image, change: LabelChange, author: User) -> bool:
-    """Whether the change, as a further label, would leave the film unresolved or be overridden by an adjudication."""
+    """Whether the change, as a further label, would leave the film unresolved or be overridden by a settled one."""
     events = list(image.label_events.exclude(author=author).order_by("created_at", "pk"))
     theirs = resolve([event for event in events if event.source != LabelSource.IMPORT])
-    return theirs is not None and (theirs.value != change.value or theirs.source == LabelSource.ADJUDICATION)
+    return theirs is not None and (theirs.value != change.value or theirs.source in SETTLED)
 
 
 def adjudicate(

@@ -6,7 +6,7 @@ With another value they no longer count, and portal.labels.losses says which.
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -121,9 +121,12 @@ def changed_by_others(ids: Sequence[int], seen: Mapping[int, int], author: User)
     }
 
 
-def check(*, images: Sequence[Image], change: LabelChange, author: User, site: Site) -> LabelChange:
+def check(
+    *, images: Sequence[Image], change: LabelChange, author: User, site: Site, own: Set[str] | None = None
+) -> LabelChange:
     """Return the change with its boxes as they are stored. Raises InvalidLabel or PermissionDenied unless the author
-    may give this label to these films."""
+    may give this label to these films. A film may keep a finding that it has and that is not in the site's list; to a
+    blinded author, who must not learn which those are, these are the author's `own`."""
     require(author, "label films", site)
     if change.value not in LabelValue.values:
         raise InvalidLabel(f"The label {change.value!r} is unknown; use one of {', '.join(LabelValue.values)}.")
@@ -134,7 +137,7 @@ def check(*, images: Sequence[Image], change: LabelChange, author: User, site: S
     if any("\0" in text for text in (change.reason, *findings)):  # PostgreSQL does not store NUL in text
         raise InvalidLabel("The reason or a finding contains a NUL character; remove it.")
     unknown = [finding for finding in findings if site.findings and finding not in [*site.findings, BAD_QUALITY]]
-    new = sorted(set(unknown) - _findings_of_all(images)) if unknown else []  # a film may keep a finding that it has
+    new = sorted(set(unknown) - (_findings_of_all(images) if own is None else own)) if unknown else []
     if new:
         raise InvalidLabel(
             f"{new[0]!r} is not among the findings of {site.name}; use one of {', '.join(site.findings)}, "

@@ -1,8 +1,8 @@
 """The label that follows from the events of a film, and what a further label keeps of it. Reads events, writes nothing.
 
-The label of a film is the adjudicated label; without one, the label on which its readers agree; without one, the
-imported label. Readers who differ make it unresolved. An author's later event replaces their earlier one, and a
-reverted event does not count.
+The label of a film is the adjudicated label or the consensus of a double reading, whichever is later; without one, the
+label on which its readers agree; without one, the imported label. Readers who differ make it unresolved. An author's
+later event replaces their earlier one, and a reverted event does not count.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from portal.models import CurrentLabel, LabelEvent, LabelSource, User
+
+SETTLED = frozenset({LabelSource.ADJUDICATION, LabelSource.CONSENSUS})  # they override the labels of single readers
+_RANKS = (SETTLED, frozenset({LabelSource.READER}), frozenset({LabelSource.IMPORT}))
 
 
 @dataclass(frozen=True)
@@ -33,18 +36,18 @@ def resolve(events: Sequence[LabelEvent]) -> Label | None:
 
 
 def _latest_of_authors(events: Sequence[LabelEvent]) -> list[LabelEvent]:
-    """Each author's latest event of the source that counts, oldest first."""
+    """Each author's latest event of the sources that count, oldest first."""
     reverted = {event.reverts_id for event in events if event.reverts_id}
     active = [event for event in events if event.value and event.pk not in reverted]
-    for source in (LabelSource.ADJUDICATION, LabelSource.READER, LabelSource.IMPORT):
-        by_author = {event.author_id: event for event in active if event.source == source}
+    for sources in _RANKS:
+        by_author = {event.author_id: event for event in active if event.source in sources}
         if by_author:
             return sorted(by_author.values(), key=lambda event: (event.created_at, event.pk))
     return []
 
 
 def _differ(latest: Sequence[LabelEvent]) -> bool:
-    """Whether readers differ; of two adjudications, the later one counts."""
+    """Whether readers differ; of two settled labels, the later one counts."""
     return latest[0].source == LabelSource.READER and len({event.value for event in latest}) > 1
 
 

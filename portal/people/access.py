@@ -12,7 +12,7 @@ from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, Validat
 from django.db.models import Model, QuerySet
 from django.http import Http404
 
-from portal.models import Image, LabelValue, Part, Role, Site, User
+from portal.models import Image, LabelValue, Membership, Part, Role, Site, User
 
 M = TypeVar("M", bound=Model)
 
@@ -40,6 +40,8 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "accept normals": frozenset({Role.CURATOR, Role.MANAGER}),
     "propose adjudications": frozenset({Role.ANALYST, Role.MANAGER}),
     "see adjudications": frozenset({Role.ADJUDICATOR, Role.ANALYST, Role.MANAGER}),
+    "see double readings": frozenset({Role.ADJUDICATOR, Role.ANALYST, Role.MANAGER}),
+    "close double readings": frozenset({Role.MANAGER}),
 }
 # Lookup from a row to its site. Rows of models that are missing here cannot be fetched through this module.
 _SITE_PATHS = {
@@ -82,6 +84,13 @@ def sites_where(user: User, action: str) -> QuerySet[Site]:
     if user.is_superuser:
         return Site.objects.all()
     return Site.objects.filter(memberships__user=user, memberships__role__in=ALLOWED[action]).distinct()
+
+
+def people_who_may(action: str, site: Site) -> QuerySet[User]:
+    """The active people whose roles at the site allow the action, by name. A superuser counts where they have such a
+    role."""
+    roles = Membership.objects.filter(site=site, role__in=ALLOWED[action])
+    return User.objects.filter(is_active=True, pk__in=roles.values("user")).order_by("username")
 
 
 def get_visible(queryset: QuerySet[M], user: User, uuid: UUID | str) -> M:

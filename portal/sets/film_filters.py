@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 
+from portal.labels.resolving import SETTLED
 from portal.models import (
     CurrentLabel,
     Dataset,
@@ -95,7 +96,7 @@ class Filters:
         of_site = NormalCriteria.objects.filter(site=OuterRef("dataset__site")).order_by("-version")
         newest = Subquery(of_site.values("version")[:1])
         older = Q(current_label__criteria__version__lt=newest) | Q(current_label__criteria__isnull=True)
-        by_people = Q(current_label__source__in=[LabelSource.READER, LabelSource.ADJUDICATION])
+        by_people = Q(current_label__source__in=[LabelSource.READER, *SETTLED])
         return films.filter(by_people & older)
 
     def facts(self) -> dict[str, str]:

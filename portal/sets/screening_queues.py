@@ -13,9 +13,21 @@ from dataclasses import dataclass, field
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from portal.models import Image, Part, QueueImage, QueuePlace, ScreeningQueue, Site, Split, SplitImage, User
+from portal.models import (
+    DoubleReading,
+    Image,
+    Part,
+    QueueImage,
+    QueuePlace,
+    QueueReader,
+    ScreeningQueue,
+    Site,
+    Split,
+    SplitImage,
+    User,
+)
 from portal.people import audit
-from portal.people.access import require
+from portal.people.access import people_who_may, require
 from portal.people.blinding import withheld_patients, without_withheld
 from portal.sets.bulk_insert import insert
 
@@ -36,9 +48,18 @@ class Suspect:
 
 
 def queue_films(
-    *, site: Site, name: str, images: QuerySet[Image], author: User, source: str, order: str, seed: int = 0
+    *,
+    site: Site,
+    name: str,
+    images: QuerySet[Image],
+    author: User,
+    source: str,
+    order: str,
+    seed: int = 0,
+    readers: Sequence[User] = (),
 ) -> ScreeningQueue:
-    """Create a queue of the films: as imported, unlabelled first, or at random with a seed. Raises InvalidQueue."""
+    """Create a queue of the films: as imported, unlabelled first, or at random with a seed. With `readers`, each of
+    them reads every film without seeing what the others say (portal.sets.double_reading). Raises InvalidQueue."""
     if order not in (Order.IMPORTED, Order.UNLABELLED, Order.RANDOM):
         raise InvalidQueue(
             f"The order {order!r} is unknown; use {Order.IMPORTED}, {Order.UNLABELLED} or {Order.RANDOM}."
@@ -50,8 +71,30 @@ def queue_films(
     ids = sorted(labels, key=lambda pk: (order == Order.UNLABELLED and labels[pk] is not None, pk))
     if order == Order.RANDOM:
         random.Random(seed).shuffle(ids)
-    queue = ScreeningQueue(order=order, seed=seed if order == Order.RANDOM else None)
-    return _write(queue, [Suspect(pk) for pk in ids], site=site, name=name, author=author, source=source)
+    if readers:
+        _check_readers(readers, site)
+        if order == Order.UNLABELLED:
+            raise InvalidQueue(
+                "Unlabelled first would show the readers which films have a label; use as imported or random."
+            )
+    queue = ScreeningQueue(order=order, seed=seed if order == Order.RANDOM else None, blinded=bool(readers))
+    with transaction.atomic():
+        queue = _write(queue, [Suspect(pk) for pk in ids], site=site, name=name, author=author, source=source)
+        if readers:
+            DoubleReading.objects.create(queue=queue)
+            QueueReader.objects.bulk_create([QueueReader(queue=queue, user=reader) for reader in readers])
+            after = {"readers": [str(reader.uuid) for reader in readers]}
+            audit.record(verb="ask for double reading", site=site, actor=author, target=queue, after=after)
+    return queue
+
+
+def _check_readers(readers: Sequence[User], site: Site) -> None:
+    if len({reader.pk for reader in readers}) != len(readers) or len(readers) < 2:
+        raise InvalidQueue("Double reading needs two or more different people; choose at least two, or none.")
+    allowed = set(people_who_may("label films", site).values_list("pk", flat=True))
+    for reader in readers:
+        if reader.pk not in allowed:
+            raise InvalidQueue(f"{reader.username} may not label films at {site.name}; choose somebody who may.")
 
 
 def queue_suspects(
@@ -124,16 +167,26 @@ def go_to(*, queue: ScreeningQueue, person: User, position: int) -> int:
 
 
 def films_of(queue: ScreeningQueue, person: User) -> QuerySet[QueueImage]:
-    """Return the members that may be shown to the person: none that they have yet to read blinded and, in an order by
-    score, none that a later split holds out."""
+    """Return the members that may be shown to the person: none that they have yet to read blinded, unless it is in
+    this very queue, and, in an order by score, none that a later split holds out."""
     members = queue.members.select_related("image__current_label", "queue").order_by("position")
-    members = without_withheld(members, person, film="image")
+    if not queue.blinded or queue.pk not in read_by([queue], person):
+        members = without_withheld(members, person, film="image")
     if queue.order != Order.SCORE:
         return members
     held_out = SplitImage.objects.filter(
         member__split__site=queue.site_id, member__part__in=HELD_OUT, image=OuterRef("image")
     )
     return members.exclude(Exists(held_out))
+
+
+def read_by(queues: Sequence[ScreeningQueue], person: User) -> set[int]:
+    """The ids of the blinded queues that the person reads. Nothing is said of their films in them but their own
+    readings, so that no film is left out."""
+    blinded = [queue.pk for queue in queues if queue.blinded]
+    if not blinded:
+        return set()
+    return set(QueueReader.objects.filter(queue__in=blinded, user=person).values_list("queue_id", flat=True))
 
 
 def films_from(queue: ScreeningQueue, person: User, *, start: int, stop: int) -> QuerySet[QueueImage]:
@@ -172,7 +225,8 @@ def numberings(queues: Sequence[ScreeningQueue], person: User) -> dict[int, Numb
     patients = withheld_patients(person)
     positions: dict[int, list[int]] = {queue.pk: [] for queue in queues}
     if patients:
-        members = QueueImage.objects.filter(queue__in=queues, image__patient_id__in=patients).order_by("position")
+        others = positions.keys() - read_by(queues, person)
+        members = QueueImage.objects.filter(queue__in=others, image__patient_id__in=patients).order_by("position")
         for queue_id, position in members.values_list("queue", "position"):
             positions[queue_id].append(position)
     return {queue.pk: Numbering(positions[queue.pk], queue.films) for queue in queues}

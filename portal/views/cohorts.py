@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from portal.models import Cohort, Dataset, Exposure, Image, Split
 from portal.people import blinding
-from portal.people.access import get_visible
+from portal.people.access import get_visible, people_who_may
 from portal.people.exposure import record_exposure
 from portal.people.signed_in import SignedInRequest
 from portal.sets import film_filters
@@ -79,6 +79,7 @@ def cohort(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "versions": Cohort.objects.filter(site=cohort.site, name=cohort.name).exclude(pk=cohort.pk),
         "splits": cohort.splits.all(),
         "left_out": blinding.left_out(request.user),
+        "labellers": people_who_may("label films", cohort.site),
     }
     return render(request, "portal/cohort.html", context)
 

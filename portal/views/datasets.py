@@ -17,7 +17,7 @@ from portal.labels.key_table import Room
 from portal.labels.keys import keys_in
 from portal.models import Dataset, Exposure, NormalAttribute, Part, Split, Upload
 from portal.people import audit, blinding
-from portal.people.access import get_visible, require
+from portal.people.access import get_visible, people_who_may, require
 from portal.people.exposure import record_exposure, shown_to
 from portal.people.signed_in import SignedInRequest
 from portal.sets import film_filters
@@ -98,6 +98,7 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "criteria": criteria,
         "criteria_choices": film_filters.criteria_choices(criteria.version) if criteria else [],
         "cohort_names": names_at(dataset.site),
+        "labellers": people_who_may("label films", dataset.site),
         "uploads": list(dataset.uploads.all()[:3]),
         "quarantined": dataset.quarantined.count(),
         "upload_form": UploadForm(),

@@ -23,6 +23,7 @@ from portal.sets import film_filters
 from portal.sets.patient_films import other_films
 
 FILMS_AHEAD = 2
+_EVENT_FIELDS = ("author", "criteria", "reverts", "reverted_by", "consensus")
 
 
 @require_GET
@@ -37,9 +38,7 @@ def image(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     filters = film_filters.Filters.from_query(request.GET, splits)
     in_grid = filters.apply(blinding.without_withheld(film.dataset.images.all(), request.user)).order_by("pk")
     following = list(in_grid.filter(pk__gt=film.pk)[:FILMS_AHEAD])
-    events = list(
-        film.label_events.select_related("author", "criteria", "reverts", "reverted_by").order_by("-created_at", "-pk")
-    )
+    events = list(film.label_events.select_related(*_EVENT_FIELDS).order_by("-created_at", "-pk"))
     record_exposure(request.user, Exposure.Kind.LABEL, [film.pk] if events else [])
     context = {
         "room": "data",

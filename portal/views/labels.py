@@ -24,7 +24,9 @@ from portal.people.access import get_visible, require, visible
 from portal.people.exposure import record_exposure
 from portal.people.signed_in import SignedInRequest
 from portal.sets import screening_queues
+from portal.sets.double_reading import queue_of_act, read_blinded, undo_reading
 from portal.sets.film_filters import events_of, labelled
+from portal.views.double_reading import own_readings_now
 
 MOST_FILMS = 5000
 View = Callable[[SignedInRequest], JsonResponse]
@@ -71,6 +73,9 @@ def label(request: SignedInRequest) -> JsonResponse:
     says."""
     try:
         asked = _films(request)
+        reading = _double_reading(request)
+        if reading is not None:
+            return _read_blinded(request, reading, asked)
         films = _not_withheld(request, asked)
         queue = _queue(request, films)
         outcome = label_as_seen(
@@ -86,12 +91,31 @@ def label(request: SignedInRequest) -> JsonResponse:
         return _refusal(str(refused), status=refused.status)
     except InvalidLabel as error:
         return _refusal(str(error))
+    _note_place(request, queue)
+    omitted = blinding.omitted(len(asked) - len(films))
+    return _respond(request, outcome, site=films[0].dataset.site, omitted=omitted)
+
+
+def _double_reading(request: SignedInRequest) -> ScreeningQueue | None:
+    """The queue of the request if its films are read blinded in it."""
+    address = _uuid_field(request, "queue")
+    blinded = ScreeningQueue.objects.filter(blinded=True)
+    return visible(blinded, request.user).filter(uuid=address).select_related("site").first() if address else None
+
+
+def _read_blinded(request: SignedInRequest, queue: ScreeningQueue, films: Sequence[Image]) -> JsonResponse:
+    """As `label`, in a double reading: nobody else's label matters here, and none is in the response."""
+    act = _uuid_field(request, "act") or uuid.uuid4()
+    rows = read_blinded(queue=queue, images=films, change=_requested_change(request), act=act, reader=request.user)
+    _note_place(request, queue)
+    return own_readings_now(queue, request.user, act, films, rows)
+
+
+def _note_place(request: SignedInRequest, queue: ScreeningQueue | None) -> None:
     position = request.POST.get("position", "")
     if queue and position.isascii() and position.isdigit() and len(position) < 10:
         numbers = screening_queues.numbering(queue, request.user)
         screening_queues.go_to(queue=queue, person=request.user, position=numbers.position_of(int(position)))
-    omitted = blinding.omitted(len(asked) - len(films))
-    return _respond(request, outcome, site=films[0].dataset.site, omitted=omitted)
 
 
 def _not_withheld(request: SignedInRequest, films: Sequence[Image]) -> list[Image]:
@@ -241,6 +265,11 @@ def undo_label(request: SignedInRequest) -> JsonResponse:
         return _refusal("The identifier of the act is invalid; reload the page.")
     films = list(Image.objects.filter(label_events__batch=act, dataset__site=site))
     try:
+        queue = queue_of_act(act)
+        if queue is not None and queue.site_id == site.pk:
+            read = list(Image.objects.filter(queue_readings__act=act, queue_readings__reader=request.user))
+            undo_reading(queue=queue, act=act, reader=request.user)
+            return own_readings_now(queue, request.user, act, read)
         _refuse_if_any_withheld(request, films)
         undo(act=act, author=request.user, site=site)
     except _Refused as refused:

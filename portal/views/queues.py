@@ -37,6 +37,7 @@ from portal.people.signed_in import SignedInRequest
 from portal.sets import film_filters, screening_queues
 from portal.sets.cohorts import images_of
 from portal.sets.screening_queues import InvalidQueue
+from portal.views import double_reading
 from portal.views.frame import error_page
 
 FILMS_AT_ONCE = 50
@@ -50,6 +51,7 @@ def queue_list(request: SignedInRequest) -> HttpResponse:
     on_page = list(page.object_list)
     places = dict(QueuePlace.objects.filter(queue__in=on_page, user=request.user).values_list("queue_id", "position"))
     numberings = screening_queues.numberings(on_page, request.user)
+    double_reading.mark_queues(on_page, request.user)
     for queue in on_page:
         numbers = numberings[queue.pk]
         queue.place = numbers.number_at(places[queue.pk]) if queue.pk in places else None  # type: ignore[attr-defined]
@@ -92,6 +94,7 @@ def _make(request: SignedInRequest, images: QuerySet[Image], source: str, site: 
             source=source,
             order=request.POST.get("order", screening_queues.Order.UNLABELLED),
             seed=int(seed),
+            readers=double_reading.readers_named(request),
         )
     except InvalidQueue as error:
         return error_page(request, "No queue was created", str(error), 400)
@@ -120,6 +123,11 @@ def queue(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "attributes": list(enumerate(NormalAttribute.values, start=1)),
         "criteria": current_criteria(queue.site),
     }
+    if queue.blinded:
+        page = double_reading.page_of(request, queue)
+        if isinstance(page, HttpResponse):
+            return page
+        context |= page
     return render(request, "portal/queue.html", context)
 
 
@@ -139,11 +147,13 @@ def queue_films(request: SignedInRequest, uuid: UUID) -> JsonResponse:
             Prefetch("image__label_events", events)
         )
     )
-    _record(request.user, queue, [member.image for member in members])
     labeller = request.user if may(request.user, "label films", queue.site) else None
+    films = [_film(member, labeller, number=numbers.number_at(member.position)) for member in members]
+    if not queue.blinded:  # which shows nothing but own readings
+        _record(request.user, queue, [member.image for member in members])
     return JsonResponse(
         {
-            "films": [_film(member, labeller, number=numbers.number_at(member.position)) for member in members],
+            "films": double_reading.own_only(queue, request.user, films) if queue.blinded else films,
             "next": after if after <= numbers.total else None,
             "total": numbers.total,
         }
@@ -201,7 +211,10 @@ def queue_boxes(request: SignedInRequest, uuid: UUID, image: UUID) -> JsonRespon
     """The boxes to show on a film of the queue beside those that the person edits: those of its labels, and the suspect
     region from an order by score."""
     queue = get_visible(ScreeningQueue.objects.all(), request.user, uuid)
-    blinding.refuse_withheld(request.user, get_visible(Image.objects.all(), request.user, image))
+    film = get_visible(Image.objects.all(), request.user, image)
+    if queue.blinded:  # own boxes come with the films, and no others are shown
+        return JsonResponse({"boxes": []})
+    blinding.refuse_withheld(request.user, film)
     member = screening_queues.films_of(queue, request.user).filter(image__uuid=image).first()
     if member is None:
         raise Http404("No such film in this queue.")

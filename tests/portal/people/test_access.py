@@ -10,7 +10,16 @@ from django.db import IntegrityError, transaction
 from django.http import Http404
 
 from portal.models import Dataset, Image, LabelEvent, Membership, Part, Role
-from portal.people.access import ALLOWED, get_visible, may, may_see_scores, require, sites_of, visible
+from portal.people.access import (
+    ALLOWED,
+    get_visible,
+    may,
+    may_see_scores,
+    people_who_may,
+    require,
+    sites_of,
+    visible,
+)
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db]
@@ -34,6 +43,8 @@ TABLE = {
     "accept normals":        "x       -      -           -       x       -",
     "propose adjudications": "-       -      -           x       x       -",
     "see adjudications":     "-       -      x           x       x       -",
+    "see double readings":   "-       -      x           x       x       -",
+    "close double readings": "-       -      -           -       x       -",
     "adjudicate labels":     "-       -      x           -       x       -",
     "make queues":           "x       -      x           x       x       -",
     "edit findings":         "-       -      -           -       x       -",
@@ -127,3 +138,12 @@ def test_a_role_is_unique_and_known() -> None:
     for role in (Role.CURATOR, "owner"):
         with pytest.raises(IntegrityError), transaction.atomic():
             Membership.objects.create(user=person, site=factories.site(), role=role)
+
+
+def test_the_people_who_may_do_something_are_listed_by_name() -> None:
+    factories.user("zoe", Role.CURATOR, Role.MANAGER)
+    factories.user("ann", Role.CURATOR)
+    factories.user("rita", Role.READER)
+    factories.user("gone", Role.CURATOR, is_active=False)
+    factories.user("busan", Role.CURATOR, at=factories.site("Busan"))
+    assert [person.username for person in people_who_may("label films", factories.site())] == ["ann", "zoe"]

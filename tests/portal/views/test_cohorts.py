@@ -78,7 +78,7 @@ def test_the_page_takes_a_constant_number_of_queries(
     curator: Client, of: Dataset, ann: User, count: int, django_assert_num_queries: Any
 ) -> None:
     cohort = freeze_cohort(site=of.site, name="n", images=factories.films(of, normal=count), author=ann)
-    with django_assert_num_queries(13):
+    with django_assert_num_queries(14):
         curator.get(f"/cohorts/{cohort.uuid}/")
 
 
