@@ -3,6 +3,7 @@ from django.urls import path
 from analysis.api import (
     bank_studies,
     dicom,
+    double_reading,
     exports,
     one_run,
     planning,
@@ -80,6 +81,8 @@ urlpatterns = [
         {"layout": "imrmc"},
         name="api-study-imrmc",
     ),
+    path("queues/<uuid:uuid>/agreement/", double_reading.LabelAgreement.as_view(), name="api-label-agreement"),
+    path("queues/<uuid:uuid>/readings.csv", double_reading.QueueReadingsCsv.as_view(), name="api-queue-readings-csv"),
     path("escalations/", worklists.Escalations.as_view(), name="api-escalations"),
     path("escalations/<uuid:uuid>/answer/", worklists.Answer.as_view(), name="api-escalation-answer"),
 ]

@@ -10,7 +10,17 @@ from django.utils import timezone
 from analysis.evaluation.looks import CannotEvaluate, look
 from analysis.models import Reading, ReferenceSource, StudyReference, Worklist, WorklistReader
 from portal.labels.resolving import resolve
-from portal.models import CurrentLabel, Exposure, LabelEvent, LabelSource, LabelValue, Part, SplitImage, User
+from portal.models import (
+    CurrentLabel,
+    Exposure,
+    LabelEvent,
+    LabelSource,
+    LabelValue,
+    Part,
+    QueueReading,
+    SplitImage,
+    User,
+)
 from portal.people import audit
 from portal.people.access import require
 
@@ -114,11 +124,16 @@ def _counted_events(reference: StudyReference, films: list[int]) -> dict[int, li
     by_people = reference.source == ReferenceSource.PEOPLE
     shown = _first_shown(films) if by_people else {}
 
+    behind = _readings_behind(films) if by_people else {}
+
     def counts(event: LabelEvent) -> bool:
         if not event.value:  # it reverts another one
             return True
         if event.source == LabelSource.IMPORT:
             return not by_people
+        if event.source == LabelSource.CONSENSUS:  # its author only closed the reading
+            readings = behind.get(event.pk, [])
+            return not any(reader in inside or model_shown for reader, model_shown in readings)
         seen = shown.get((event.image_id, event.author_id or 0))
         return event.author_id not in inside and (seen is None or seen > event.created_at)
 
@@ -129,6 +144,16 @@ def _counted_events(reference: StudyReference, films: list[int]) -> dict[int, li
             if counts(event):
                 events[event.image_id].append(event)
     return events
+
+
+def _readings_behind(films: list[int]) -> dict[int, list[tuple[int, bool]]]:
+    """By label event of a double reading: who read the film, and whether they had been shown a score or map."""
+    behind: dict[int, list[tuple[int, bool]]] = defaultdict(list)
+    for chunk in _chunks(films):
+        rows = QueueReading.objects.filter(image_id__in=chunk, consensus__isnull=False)
+        for event, reader, model_shown in rows.values_list("consensus__label_event", "reader_id", "model_shown"):
+            behind[event].append((reader, model_shown))
+    return behind
 
 
 def _first_shown(films: list[int]) -> dict[tuple[int, int], datetime]:

@@ -12,6 +12,7 @@ from analysis.statistics.automation_bias import AutomationBias, Changes, automat
 from analysis.statistics.balance import difference_of_means, difference_of_shares
 from analysis.statistics.cases import WorstCases, worst_cases
 from analysis.statistics.counts import Histogram, OperatingPoint, Proportion, histogram, operating_point, wilson
+from analysis.statistics.double_reading import AgreementMeasure, DoubleReadingAgreement, double_reading_agreement
 from analysis.statistics.findings import Finding, finding_aurocs
 from analysis.statistics.free_response import Froc, froc, peaks
 from analysis.statistics.localisation import Aupro, aupro, pixel_auroc, pointing_game, regions_of_boxes, regions_of_mask
@@ -58,6 +59,7 @@ from analysis.statistics.sweep import FusionSweep, choose_weight, fusion_sweep
 
 __all__ = [
     "AddedValue",
+    "AgreementMeasure",
     "Alpha",
     "Auprc",
     "Aupro",
@@ -65,6 +67,7 @@ __all__ = [
     "AurocDifference",
     "AutomationBias",
     "Changes",
+    "DoubleReadingAgreement",
     "Estimate",
     "Finding",
     "Froc",
@@ -110,6 +113,7 @@ __all__ = [
     "delong_paired",
     "difference_of_means",
     "difference_of_shares",
+    "double_reading_agreement",
     "exact_limits",
     "finding_aurocs",
     "froc",

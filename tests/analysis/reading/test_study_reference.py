@@ -19,11 +19,14 @@ from analysis.reading.study_reference import (
     shows_test,
     state_reference,
 )
-from portal.models import AuditEvent, Exposure, LabelValue, Role, User
+from portal.models import AuditEvent, Exposure, Image, LabelValue, Role, User
 from portal.people.exposure import record_exposure
+from portal.sets import double_reading
+from portal.sets.screening_queues import queue_films
 from tests.analysis.scored import Scored
 from tests.analysis.worklists import items, reader, study, worklist
 from tests.portal import factories
+from tests.portal.double import close, films_of, read
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
 
@@ -54,6 +57,27 @@ def test_labels_by_people_are_those_of_people_outside_the_study(of: Any, analyst
     labels, left_out = reference_labels(state(of, analyst))
     assert labels == {first.pk: 1, second.pk: 0, fourth.pk: 1}
     assert left_out == {"without such a label": len(items(of)) - 3}  # imported labels are not by people
+
+
+def test_a_consensus_counts_unless_one_of_its_readers_is_inside_or_saw_the_model(of: Any, analyst: User) -> None:
+    films = [item.image for item in items(of)[:3]]
+    inside, outside, other = (factories.user(name, Role.READER, Role.CURATOR) for name in ("inside", "out", "other"))
+    assign(worklist=of, readers=[inside], author=analyst)
+    record_exposure(outside, Exposure.Kind.SCORE, [films[2].pk], run=of.run.uuid)
+    for name, readers, film in (
+        ("counts", (outside, other), films[0]),
+        ("inside", (outside, inside), films[1]),
+        ("saw the model", (outside, other), films[2]),
+    ):
+        queue = queue_films(
+            site=of.run.site, name=name, images=Image.objects.filter(pk=film.pk), author=outside, source="",
+            order="imported", readers=readers,
+        )  # fmt: skip
+        for person in readers:
+            double_reading.begin(queue=queue, person=person)
+            read(queue, films_of(queue)[0], person, "abnormal")
+        close(queue)
+    assert reference_labels(state(of, analyst))[0] == {films[0].pk: 1}
 
 
 def test_films_without_one_label_are_left_out_by_reason(of: Any, analyst: User) -> None:
