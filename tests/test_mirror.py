@@ -149,6 +149,7 @@ ELSEWHERE = {
     "analysis/studies/study_json.py": "tests/analysis/views/test_studies.py",
     # pages and API endpoints that only delegate: tested with their contents
     "analysis/api/bank_studies.py": "tests/analysis/studies/test_bank.py",
+    "analysis/api/double_reading.py": "tests/analysis/views/test_double_reading.py",
     "analysis/api/dicom.py": "tests/analysis/maps/test_dicom_export.py",
     "analysis/api/exports.py": "tests/analysis/report/test_figure_tables.py, tests/analysis/report/test_document.py",
     "analysis/api/one_run.py": "tests/analysis/sections/test_precision.py, tests/analysis/sections/test_galleries.py",

@@ -121,7 +121,7 @@ def _measured(
 def _counts(values: FloatArray) -> FloatArray:
     """(F, C): how many readers chose each category for each film."""
     categories = np.unique(values[np.isfinite(values)])
-    return (values[:, :, None] == categories).sum(axis=1).astype(np.float64)
+    return np.asarray((values[:, :, None] == categories).sum(axis=1), dtype=np.float64)
 
 
 def _shares(counts: FloatArray) -> Callable[[FloatArray], FloatArray]:

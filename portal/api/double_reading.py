@@ -1,5 +1,5 @@
-"""API of double reading: making one, reading in it, closing it, and the adjudicator's list, with the functions and rules
-of the pages. Readers get their own readings only."""
+"""API of double reading: making one, reading in it, closing it, and the adjudicator's list; the rules are those of the
+pages. Readers get their own readings only."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -44,7 +44,7 @@ class VerdictSerializer(serializers.Serializer[Any]):
     comment = serializers.CharField(max_length=500, allow_blank=True, default="")
 
 
-class NewReadingSerializer(VerdictSerializer):
+class NewQueueReadingSerializer(VerdictSerializer):
     image = serializers.UUIDField()
     boxes = serializers.ListField(
         child=serializers.DictField(), required=False, help_text="{x, y, width, height, finding} in original pixels."
@@ -189,12 +189,12 @@ class OwnReadings(APIView):
     def get(self, request: Request, uuid: UUID) -> Response:
         """Your own readings that count."""
         own = double_reading.own_readings(_blinded(request, uuid), person(request))
-        return Response(QueueReadingSerializer(own.values(), many=True).data)
+        return Response(QueueReadingSerializer(list(own.values()), many=True).data)
 
-    @extend_schema(request=NewReadingSerializer, responses={201: QueueReadingSerializer})
+    @extend_schema(request=NewQueueReadingSerializer, responses={201: QueueReadingSerializer})
     def post(self, request: Request, uuid: UUID) -> Response:
         """Read a film. What you do not state is kept from your own earlier reading, if its value is the same."""
-        queue, data = _blinded(request, uuid), _valid(NewReadingSerializer(data=request.data))
+        queue, data = _blinded(request, uuid), _valid(NewQueueReadingSerializer(data=request.data))
         film = _film(queue, data["image"])
         (row,) = _answered(
             lambda: double_reading.read_blinded(
@@ -215,7 +215,7 @@ class UndoReading(APIView):
         queue, data = _blinded(request, uuid), _valid(UndoSerializer(data=request.data))
         _answered(lambda: double_reading.undo_reading(queue=queue, act=data["act"], reader=person(request)))
         own = double_reading.own_readings(queue, person(request))
-        return Response(QueueReadingSerializer(own.values(), many=True).data)
+        return Response(QueueReadingSerializer(list(own.values()), many=True).data)
 
 
 class CloseReading(APIView):

@@ -15,6 +15,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.db.models import Count
 from django.utils import timezone
 
 from portal.labels.criteria import current_criteria
@@ -247,7 +248,7 @@ def reading_losses(rows: Sequence[QueueReading]) -> dict[int, LabelLoss]:
 
 
 @dataclass(frozen=True)
-class Progress:
+class ReaderProgress:
     """How far a reader is. `state` is one of not begun, reading, handed back, expired, done."""
 
     person: User
@@ -255,14 +256,12 @@ class Progress:
     state: str
 
 
-def progress_of(queue: ScreeningQueue) -> list[Progress]:
+def progress_of(queue: ScreeningQueue) -> list[ReaderProgress]:
     """How far each reader is, by name."""
-    films: dict[int, int] = {}
-    for of_film in readings_of(queue).values():
-        for reader_id in of_film:
-            films[reader_id] = films.get(reader_id, 0) + 1
+    read = _counted(queue).values_list("reader_id").annotate(films=Count("image", distinct=True)).order_by()
+    films: dict[int, int] = dict(read)
     return [
-        Progress(reader.user, read, _state(reader, read, queue.films))
+        ReaderProgress(reader.user, read, _state(reader, read, queue.films))
         for reader in queue.readers.select_related("user").order_by("user__username")
         for read in [films.get(reader.user_id, 0)]
     ]

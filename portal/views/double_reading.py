@@ -70,8 +70,8 @@ def close_queue(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     else:
         messages.success(
             request,
-            f"Reading is closed: {done.agreed} films got the label on which the readers agree, {done.differing} are to "
-            f"be settled, and {done.unread} were not read by all.",
+            f"Reading is closed. Films labelled by agreement: {done.agreed}; to be settled: {done.differing}; "
+            f"not read by all: {done.unread}.",
         )
     return redirect("portal:queue", queue.uuid)
 
@@ -141,7 +141,7 @@ def page_of(request: SignedInRequest, queue: ScreeningQueue) -> HttpResponse | d
     }
 
 
-def _progress(person: User, queue: ScreeningQueue) -> list[double_reading.Progress]:
+def _progress(person: User, queue: ScreeningQueue) -> list[double_reading.ReaderProgress]:
     """Of every reader for those who may see it, and a reader's own."""
     progress = double_reading.progress_of(queue)
     if may(person, "see double readings", queue.site):

@@ -221,7 +221,7 @@ def test_a_manager_closes_the_reading_once(queue: ScreeningQueue, ann: User, ben
             send(client, queue, film, value)
     assert as_(ann).post(address).status_code == 403
     page = words(maria.post(address, follow=True))
-    assert "1 films got the label on which the readers agree, 1 are to be settled, and 1 were not read by all" in page
+    assert "Films labelled by agreement: 1; to be settled: 1; not read by all: 1." in page
     assert "1, 1 left to settle" in page
     assert "is closed already" in words(maria.post(address, follow=True))
     assert LabelEvent.objects.count() == 1
