@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from analysis.reading.label_agreement import label_agreement, require_results
+from analysis.reading.label_agreement import label_agreement, read_films, require_results
 from analysis.views.double_reading import readings_file
 from portal.models import ScreeningQueue, User
 from portal.people.access import get_visible
@@ -28,7 +28,7 @@ class LabelAgreement(APIView):
         to its readers and its adjudicator until every film is settled."""
         queue = _blinded_queue(person(request), uuid)
         require_results(queue, person(request))
-        return Response(label_agreement(queue))
+        return Response(label_agreement(queue, read_films(queue)))
 
 
 class QueueReadingsCsv(APIView):

@@ -59,10 +59,10 @@ def readers_of_queue(queue: ScreeningQueue) -> list[User]:
     return [row.user for row in queue.readers.select_related("user").order_by("user__username")]
 
 
-def label_agreement(queue: ScreeningQueue) -> dict[str, Any]:
+def label_agreement(queue: ScreeningQueue, films: list[ReadFilm]) -> dict[str, Any]:
     """Counts, agreement with its intervals, the table of two readers, and each reader against the consensus, as JSON
-    values."""
-    films, readers = read_films(queue), readers_of_queue(queue)
+    values. `films` are `read_films`."""
+    readers = readers_of_queue(queue)
     double = DoubleReading.objects.get(queue=queue)
     codes = np.full((len(films), len(readers)), np.nan)
     for row, film in enumerate(films):

@@ -43,7 +43,7 @@ def double_reading(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     context = {
         "room": "data",
         "queue": queue,
-        "results": label_agreement(queue),
+        "results": label_agreement(queue, films),
         "readers": readers,
         "values": VALUES,
         "page": page,

@@ -155,7 +155,7 @@ def _state(queue: ScreeningQueue, asker: User) -> dict[str, Any]:
         "days_to_read": queue.days_to_read,
         "closed_at": double.closed_at,
         "adjudicator": double.adjudicator.username if double.adjudicator else None,
-        "read_by_all": len(double_reading.read_by_all(queue)) if sees_all else None,
+        "read_by_all": len(double_reading.values_of(queue)) if sees_all else None,
         "readers": [
             {"reader": row.person.username, "read": row.read, "state": row.state}
             for row in double_reading.progress_of(queue)

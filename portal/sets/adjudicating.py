@@ -30,7 +30,7 @@ from portal.models import (
 from portal.people import audit, blinding
 from portal.people.access import may, people_who_may, require
 from portal.people.exposure import has_seen_label, has_seen_model, record_exposure
-from portal.sets.consensus import latest_boxes, to_settle, write_consensus
+from portal.sets.consensus import is_to_settle, latest_boxes, to_settle, write_consensus
 from portal.sets.double_reading import DoubleReadingRefused, held_double_reading, readings_of
 
 DEFAULT_REASON = "Settled after an own verdict, with the readings in view."
@@ -148,7 +148,7 @@ def give_verdict(*, queue: ScreeningQueue, image: Image, change: LabelChange, pe
 
 
 def _require_to_settle(queue: ScreeningQueue, image: Image) -> None:
-    if image.pk not in {film.pk for film in to_settle(queue)}:
+    if not is_to_settle(queue, image):
         raise DoubleReadingRefused(f"{image} is not among the films to settle, or it is settled already.")
 
 
@@ -162,7 +162,7 @@ def readings_to_settle(*, queue: ScreeningQueue, image: Image, person: User) -> 
         raise DoubleReadingRefused(
             "Another film of this patient still waits for your own verdict; the readings appear after it."
         )
-    rows = sorted(readings_of(queue).get(image.pk, {}).values(), key=lambda row: row.uuid)
+    rows = sorted(readings_of(queue, [image.pk]).get(image.pk, {}).values(), key=lambda row: row.uuid)
     record_exposure(person, Exposure.Kind.LABEL, [image.pk])
     return rows
 

@@ -27,7 +27,7 @@ from portal.models import (
 from portal.people import audit, blinding
 from portal.people.access import may, require
 from portal.sets.bulk_insert import insert
-from portal.sets.double_reading import DoubleReadingRefused, held_double_reading, read_by_all
+from portal.sets.double_reading import DoubleReadingRefused, held_double_reading, read_by_all, values_of
 
 MANY = 1000
 
@@ -44,12 +44,9 @@ class Closing:
 
 def preview_of(queue: ScreeningQueue) -> Closing:
     """What closing would do now. It tells how many films readers differ on, so it is not for their eyes."""
-    return _closing(queue, read_by_all(queue))
-
-
-def _closing(queue: ScreeningQueue, by_film: dict[int, list[QueueReading]]) -> Closing:
-    agreed = sum(agree(rows) for rows in by_film.values())
-    return Closing(agreed, len(by_film) - agreed, queue.films - len(by_film))
+    values = values_of(queue)
+    agreed = sum(len(of_film) == 1 for of_film in values.values())
+    return Closing(agreed, len(values) - agreed, queue.films - len(values))
 
 
 def agree(rows: Sequence[QueueReading]) -> bool:
@@ -80,7 +77,7 @@ def close(*, queue: ScreeningQueue, person: User) -> Closing:
                 if agree(rows)
             ],
         )
-        done = _closing(queue, by_film)
+        done = preview_of(queue)
         after = {"agreed": done.agreed, "differing": done.differing, "not read by all": done.unread}
         audit.record(verb="close double reading", site=queue.site, actor=person, target=queue, after=after)
     return done
@@ -133,10 +130,20 @@ def to_settle(queue: ScreeningQueue) -> list[Image]:
     order."""
     if not DoubleReading.objects.filter(queue=queue, closed_at__isnull=False).exists():
         return []
-    settled = set(queue.consensus.values_list("image_id", flat=True))
-    differing = {image_id for image_id, rows in read_by_all(queue).items() if not agree(rows)} - settled
-    members = queue.members.select_related("image__dataset__site").order_by("position")
-    return [member.image for member in members if member.image_id in differing]
+    differing = _differing(values_of(queue)) - set(queue.consensus.values_list("image_id", flat=True))
+    members = queue.members.filter(image__in=differing).select_related("image__dataset__site").order_by("position")
+    return [member.image for member in members]
+
+
+def is_to_settle(queue: ScreeningQueue, image: Image) -> bool:
+    """Whether the film is one of these."""
+    is_closed = DoubleReading.objects.filter(queue=queue, closed_at__isnull=False).exists()
+    is_settled = queue.consensus.filter(image=image).exists()
+    return is_closed and not is_settled and bool(_differing(values_of(queue, [image.pk])))
+
+
+def _differing(values: dict[int, set[str]]) -> set[int]:
+    return {image_id for image_id, of_film in values.items() if len(of_film) > 1}
 
 
 def is_finished(queue: ScreeningQueue) -> bool:

@@ -224,10 +224,13 @@ def own_readings(
     return {row.image_id: row for row in rows.order_by("pk")}
 
 
-def readings_of(queue: ScreeningQueue) -> dict[int, dict[int, QueueReading]]:
+def readings_of(queue: ScreeningQueue, image_ids: Sequence[int] | None = None) -> dict[int, dict[int, QueueReading]]:
     """Every reader's reading, by film id and then by the reader's id. Not for the eyes of readers."""
+    rows = _counted(queue).select_related("criteria").order_by("pk")
+    if image_ids is not None:
+        rows = rows.filter(image_id__in=image_ids)
     by_film: dict[int, dict[int, QueueReading]] = {}
-    for row in _counted(queue).select_related("criteria").order_by("pk"):
+    for row in rows:
         by_film.setdefault(row.image_id, {})[row.reader_id] = row
     return by_film
 
@@ -275,6 +278,19 @@ def _state(reader: QueueReader, read: int, films: int) -> str:
     if reader.handed_back_at is not None:
         return "handed back"
     return "reading" if is_reading(reader) else "expired"
+
+
+def values_of(queue: ScreeningQueue, image_ids: Sequence[int] | None = None) -> dict[int, set[str]]:
+    """The different values that a film was given, for each film that every reader has read, by film id. Without the
+    rest of the readings, which would be slow for thousands of films."""
+    readers = set(queue.readers.values_list("user_id", flat=True))
+    rows = _counted(queue).order_by("pk")
+    if image_ids is not None:
+        rows = rows.filter(image_id__in=image_ids)
+    by_film: dict[int, dict[int, str]] = {}
+    for image_id, reader_id, value in rows.values_list("image_id", "reader_id", "value"):
+        by_film.setdefault(image_id, {})[reader_id] = value
+    return {image_id: set(values.values()) for image_id, values in by_film.items() if values.keys() >= readers}
 
 
 def read_by_all(queue: ScreeningQueue) -> dict[int, list[QueueReading]]:

@@ -136,7 +136,7 @@ def page_of(request: SignedInRequest, queue: ScreeningQueue) -> HttpResponse | d
         "adjudicators": adjudicating.possible_adjudicators(queue) if may_close else [],
         "progress": _progress(request.user, queue),
         "closed": consensus.preview_of(queue) if sees_results and not is_open else None,
-        "read_by_all": len(double_reading.read_by_all(queue)),
+        "read_by_all": len(double_reading.values_of(queue)),
         "left_to_settle": len(consensus.to_settle(queue)),
     }
 

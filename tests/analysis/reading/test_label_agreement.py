@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import PermissionDenied
 
-from analysis.reading.label_agreement import COLUMNS, label_agreement, readings_table, require_results
+from analysis.reading.label_agreement import COLUMNS, label_agreement, read_films, readings_table, require_results
 from portal.labels.events import LabelChange
 from portal.models import Dataset, Exposure, ScreeningQueue, User
 from portal.people.exposure import record_exposure
@@ -52,7 +52,7 @@ def settled(queue: ScreeningQueue) -> User:
 
 
 def test_counts_and_measures_of_two_readers(queue: ScreeningQueue) -> None:
-    results = label_agreement(queue)
+    results = label_agreement(queue, read_films(queue))
     assert (results["films"], results["read_by_all"], results["agreed"], results["disputed"]) == (5, 4, 3, 1)
     assert not results["closed"]
     assert results["agreement"]["share"]["value"] == 0.75
@@ -74,7 +74,7 @@ def test_counts_and_measures_of_two_readers(queue: ScreeningQueue) -> None:
 
 def test_what_the_films_ended_with(queue: ScreeningQueue) -> None:
     settled(queue)
-    results = label_agreement(queue)
+    results = label_agreement(queue, read_films(queue))
     assert (results["labelled_by_consensus"], results["settled"], results["closed"]) == (3, 1, True)
     assert results["own_verdicts"] == {"settled": 1, "changed": 1}
     ann, ben = results["readers"]
@@ -88,7 +88,7 @@ def test_readings_after_seeing_something_are_counted(of: Dataset, ann: User) -> 
     queue = begun(of, ann, factories.curator("ben"))
     record_exposure(ann, Exposure.Kind.MAP, [film.pk])
     read(queue, film, ann, "normal")
-    row = label_agreement(queue)["readers"][0]
+    row = label_agreement(queue, read_films(queue))["readers"][0]
     assert (row["after_seeing_the_model"], row["after_seeing_a_label"]) == (1, 0)
 
 
@@ -96,7 +96,7 @@ def test_three_readers_have_an_alpha_and_no_table(of: Dataset, ann: User) -> Non
     factories.films(of, unlabelled=2)
     queue = begun(of, ann, factories.curator("ben"), factories.curator("carl"))
     read_all(queue, {"ann": ["normal", "abnormal"], "ben": ["normal", "abnormal"], "carl": ["normal", "normal"]})
-    results = label_agreement(queue)
+    results = label_agreement(queue, read_films(queue))
     assert results["table"] is None
     assert results["agreement"]["kappa"] is None
     assert results["agreement"]["share"]["value"] == pytest.approx((1 + 1 / 3) / 2)
