@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
+from django.core.exceptions import PermissionDenied
 from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
@@ -16,7 +17,8 @@ from rest_framework.views import APIView
 from portal.api.serializers import QueueSerializer
 from portal.labels.events import InvalidLabel, LabelChange
 from portal.models import Dataset, DoubleReading, Image, QueueReading, ScreeningQueue, Site, Split, User
-from portal.people.access import get_visible, may, people_who_may
+from portal.people import blinding
+from portal.people.access import get_visible, may, people_who_may, require
 from portal.people.signed_in import person
 from portal.sets import adjudicating, consensus, double_reading
 from portal.sets.double_reading import DoubleReadingRefused
@@ -118,6 +120,7 @@ class NewDoubleReading(APIView):
     def post(self, request: Request, uuid: UUID) -> Response:
         """Make a double reading of the films of a dataset, with the filters of its page in the query."""
         dataset = get_visible(Dataset.objects.select_related("site"), person(request), uuid)
+        require(person(request), "make queues", dataset.site)
         data = _valid(NewDoubleReadingSerializer(data=request.data))
         filters = Filters.from_query(request.query_params, Split.objects.filter(datasets=dataset))
         readers = [_person_named(name, dataset.site, "label films") for name in data["readers"]]
@@ -126,7 +129,7 @@ class NewDoubleReading(APIView):
             lambda: queue_films(
                 site=dataset.site,
                 name=data["name"],
-                images=filters.apply(dataset.images.all()),
+                images=blinding.without_withheld(filters.apply(dataset.images.all()), person(request)),
                 author=person(request),
                 source=f"{dataset.name}: {words}" if words else f"{dataset.name}, all films",
                 order=data["order"],
@@ -195,6 +198,8 @@ class OwnReadings(APIView):
     def post(self, request: Request, uuid: UUID) -> Response:
         """Read a film. What you do not state is kept from your own earlier reading, if its value is the same."""
         queue, data = _blinded(request, uuid), _valid(NewQueueReadingSerializer(data=request.data))
+        if double_reading.reader_of(queue, person(request)) is None:  # before it is said whether the queue has the film
+            raise PermissionDenied(f"The queue {queue.name} is read by other people, who were named when it was made.")
         film = _film(queue, data["image"])
         (row,) = _answered(
             lambda: double_reading.read_blinded(
@@ -232,7 +237,9 @@ class NameAdjudicator(APIView):
     @extend_schema(request=AdjudicatorSerializer, responses={200: dict[str, Any]})
     def post(self, request: Request, uuid: UUID) -> Response:
         """Name the person who settles what the readers differ on. For managers."""
-        queue, data = _blinded(request, uuid), _valid(AdjudicatorSerializer(data=request.data))
+        queue = _blinded(request, uuid)
+        require(person(request), "close double readings", queue.site)
+        data = _valid(AdjudicatorSerializer(data=request.data))
         named = _person_named(data["adjudicator"], queue.site, "adjudicate labels")
         _answered(lambda: adjudicating.name_adjudicator(queue=queue, adjudicator=named, author=person(request)))
         return Response(_state(queue, person(request)))
@@ -282,6 +289,7 @@ class OwnVerdict(APIView):
     def post(self, request: Request, uuid: UUID, image: UUID) -> Response:
         """Give your own verdict on a film, once, before you see its readings."""
         queue, data = _blinded(request, uuid), _valid(VerdictSerializer(data=request.data))
+        adjudicating.require_adjudicator(queue, person(request))
         film = _film(queue, image)
         verdict = _answered(
             lambda: adjudicating.give_verdict(queue=queue, image=film, change=_change(data), person=person(request))
@@ -295,6 +303,7 @@ class ReadingsToSettle(APIView):
         """The readings of a film on which you have given your own verdict, without the names of the readers. It is
         recorded that you have seen them."""
         queue = _blinded(request, uuid)
+        adjudicating.require_adjudicator(queue, person(request))
         film = _film(queue, image)
         rows = _answered(lambda: adjudicating.readings_to_settle(queue=queue, image=film, person=person(request)))
         readings = [
@@ -317,6 +326,7 @@ class SettleFilm(APIView):
     def post(self, request: Request, uuid: UUID, image: UUID) -> Response:
         """Settle a film by a single label event; `comment` is the reason."""
         queue, data = _blinded(request, uuid), _valid(VerdictSerializer(data=request.data))
+        adjudicating.require_adjudicator(queue, person(request))
         film = _film(queue, image)
         row = _answered(
             lambda: adjudicating.settle(queue=queue, image=film, change=_change(data), person=person(request))

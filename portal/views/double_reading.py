@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST
 from portal.labels.criteria import current_criteria
 from portal.labels.losses import words_of
 from portal.models import DoubleReading, Image, QueueReader, QueueReading, ScreeningQueue, User
-from portal.people.access import get_visible, may
+from portal.people.access import get_visible, may, require
 from portal.people.signed_in import SignedInRequest
 from portal.sets import adjudicating, consensus, double_reading
 from portal.sets.double_reading import DoubleReadingRefused
@@ -80,6 +80,7 @@ def close_queue(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 def name_adjudicator(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """Name the person in `adjudicator`, a UUID, who settles what the readers differ on."""
     queue = queue_at(request, uuid)
+    require(request.user, "close double readings", queue.site)
     address = request.POST.get("adjudicator", "")
     person = next((one for one in adjudicating.possible_adjudicators(queue) if str(one.uuid) == address), None)
     if person is None:

@@ -89,6 +89,18 @@ def film_as_form(world: World) -> dict[str, Any]:
     return {"image": world.things["film"].uuid, "value": "normal", "seen": 0, "choice": "theirs"}
 
 
+def double_reading(world: World) -> dict[str, Any]:
+    return {"name": "Twice", "readers": ["double reader 1", "double reader 2"]}
+
+
+def adjudicator(world: World) -> dict[str, Any]:
+    return {"adjudicator": "adjudicator"}
+
+
+def verdict(world: World) -> dict[str, Any]:
+    return {"value": "normal"}
+
+
 def evaluations(world: World) -> dict[str, Any]:
     return {"evaluation": [world.things[name].uuid for name in ("evaluation", "other evaluation")], "part": "test"}
 
@@ -311,7 +323,40 @@ READING = {
     "api-escalation-answer": act("answer escalations", REFUSED, "escalation", data=lambda world: {"action": "Told."}),
 }
 
-URLS = PORTAL | RUNS | RESULTS | READING
+TWICE, SETTLE = "double reading", "adjudicated"
+CLOSE, SEE_TWICE = "close double readings", "see double readings"
+DOUBLE_READING = {
+    "portal:begin-queue": act("label films", NEUTRAL, TWICE),
+    "portal:hand-back-queue": act(MEMBER, NEUTRAL, TWICE),
+    "portal:close-queue": act(CLOSE, NOTHING, TWICE),
+    "portal:name-adjudicator": act(CLOSE, NOTHING, TWICE),
+    "portal:adjudication": page(OWN, NEUTRAL, SETTLE),
+    "portal:begin-adjudication": act(OWN, NEUTRAL, SETTLE),
+    "portal:hand-back-adjudication": act(OWN, NEUTRAL, SETTLE),
+    "portal:adjudicate-film": page(OWN, NEUTRAL, SETTLE, "film"),
+    "portal:own-verdict": act(OWN, NEUTRAL, SETTLE, "film", data=verdict),
+    "portal:settle-film": act(OWN, NEUTRAL, SETTLE, "film", data=verdict),
+    "api-new-double-reading": act("make queues", NOTHING, "dataset", data=double_reading),
+    "api-double-reading": page(MEMBER, NOTHING, TWICE),
+    "api-begin-queue": act("label films", NEUTRAL, TWICE),
+    "api-hand-back-queue": act(MEMBER, NEUTRAL, TWICE),
+    "api-own-readings": page(MEMBER, NEUTRAL, TWICE),
+    "api-undo-reading": act(OWN, NEUTRAL, TWICE, data=lambda world: {"act": str(world.site.uuid)}),
+    "api-close-queue": act(CLOSE, NOTHING, TWICE),
+    "api-name-adjudicator": act(CLOSE, NOTHING, TWICE, data=adjudicator),
+    "api-adjudication": page(OWN, NEUTRAL, SETTLE),
+    "api-begin-adjudication": act(OWN, NEUTRAL, SETTLE),
+    "api-hand-back-adjudication": act(OWN, NEUTRAL, SETTLE),
+    "api-readings-to-settle": page(OWN, NEUTRAL, SETTLE, "film"),
+    "api-own-verdict": act(OWN, NEUTRAL, SETTLE, "film", data=verdict),
+    "api-settle-film": act(OWN, NEUTRAL, SETTLE, "film", data=verdict),
+    "analysis:double-reading": page(SEE_TWICE, OMITS, "read twice"),
+    "analysis:double-reading-table": page(SEE_TWICE, REFUSED, "read twice"),
+    "api-label-agreement": page(SEE_TWICE, UNNAMED, "read twice"),
+    "api-queue-readings-csv": page(SEE_TWICE, REFUSED, "read twice"),
+}
+
+URLS = PORTAL | RUNS | RESULTS | READING | DOUBLE_READING
 ADMIN = Url(STAFF, REFUSED)  # every other URL below admin/
 ALSO = {
     "read worklists or follow them": {

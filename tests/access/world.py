@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from analysis.evaluation.analysis_plan import Intent, lock_plan
 from analysis.evaluation.evaluate import evaluate
@@ -19,8 +19,11 @@ from analysis.studies.opening import open_test
 from ml_engine.models import Score
 from ml_engine.runs import paths
 from ml_engine.runs.paths import run_folder
-from portal.models import Image, Role, Site, Upload, User
+from portal.labels.events import LabelChange
+from portal.models import Image, Role, ScreeningQueue, Site, Upload, User
 from portal.people.blinding import open_for
+from portal.sets import consensus, double_reading
+from portal.sets.adjudicating import name_adjudicator
 from portal.sets.cohorts import freeze_cohort
 from portal.sets.screening_queues import Order, queue_films
 from tests.analysis import laid, studied
@@ -101,6 +104,7 @@ def build(*, opened: bool = True) -> World:
     begin(worklist=things["worklist"], reader=User.objects.get(username=Role.READER))
     for item in items(things["worklist"]):
         read(item, blinded, "normal", reason="artefact")
+    things |= _double_readings(site, boss, blinded, things["film"])
     return World(site=site, things=things, withheld=withheld, siblings=siblings, blinded=blinded)
 
 
@@ -208,6 +212,36 @@ def _reading(boss: User, blinded: User, things: dict[str, Any]) -> dict[str, Any
         "adjudication": verdicts.propose_adjudication(reading=Reading.objects.get(item=item), author=boss),
         "proposal": propose(worklist=of, author=boss),
     }
+
+
+def _double_readings(site: Site, boss: User, blinded: User, film: Image) -> dict[str, Any]:
+    """Three double readings of a film: one that the person `blinded` reads, one that they adjudicate, and one in which
+    they have no part. In the latter two the readers differ, and reading is closed."""
+    people = [factories.user(f"double reader {n}", Role.CURATOR, at=site) for n in (1, 2)]
+
+    def made(name: str, readers: list[User]) -> ScreeningQueue:
+        images = Image.objects.filter(pk=film.pk)
+        queue = queue_films(
+            site=site, name=name, images=images, author=boss, source="one", order=Order.IMPORTED, readers=readers
+        )
+        for reader in readers:
+            double_reading.begin(queue=queue, person=reader)
+        return queue
+
+    def differ(queue: ScreeningQueue) -> ScreeningQueue:
+        for reader, value in zip(people, ("abnormal", "normal"), strict=True):
+            said = LabelChange(value=value, findings=[finding_of(film)], reason=remark_on(film))
+            double_reading.read_blinded(queue=queue, images=[film], change=said, act=uuid4(), reader=reader)
+        consensus.close(queue=queue, person=boss)
+        return queue
+
+    things = {
+        "double reading": made("Read blinded", [blinded, people[0]]),
+        "adjudicated": differ(made("Adjudicated", people)),
+        "read twice": differ(made("Read twice", people)),
+    }
+    name_adjudicator(queue=things["adjudicated"], adjudicator=blinded, author=boss)
+    return things
 
 
 def _withheld(things: dict[str, Any], boss: User) -> tuple[list[Image], list[Image]]:
