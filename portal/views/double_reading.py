@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST
 from portal.labels.criteria import current_criteria
 from portal.labels.losses import words_of
 from portal.models import DoubleReading, Image, QueueReader, QueueReading, ScreeningQueue, User
+from portal.people import blinding
 from portal.people.access import get_visible, may, require
 from portal.people.signed_in import SignedInRequest
 from portal.sets import adjudicating, consensus, double_reading
@@ -128,6 +129,7 @@ def page_of(request: SignedInRequest, queue: ScreeningQueue) -> HttpResponse | d
         "double": double,
         "reader": reader,
         "is_reading": is_reading,
+        "left_out": "" if reader else blinding.left_out(request.user),  # a reader is shown every film of their queue
         "may_label": is_reading,
         "others": others,
         "hides_source": double_reading.hides_source(queue, request.user),

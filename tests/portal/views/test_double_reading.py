@@ -179,7 +179,17 @@ def test_others_see_the_films_without_readings_and_do_not_read(queue: ScreeningQ
     assert QueueReading.objects.count() == 1
 
 
-def test_managers_see_the_progress_of_each_reader_and_readers_their_own(
+def test_a_reader_is_not_told_that_films_of_the_queue_are_left_out(
+    maria: Client, queue: ScreeningQueue, ann: User
+) -> None:
+    page = words(beginner(queue, ann).get(f"/queues/{queue.uuid}/"))
+    assert "1 of 3" in page
+    assert "left out" not in page
+    listed = words(as_(ann).get("/queues/"))
+    assert "are left out here" in listed
+
+
+def test_managers_see_the_progress_of_each_reader_and_readers_that_of_no_other(
     queue: ScreeningQueue, ann: User, maria: Client
 ) -> None:
     client = beginner(queue, ann)
@@ -188,8 +198,8 @@ def test_managers_see_the_progress_of_each_reader_and_readers_their_own(
     assert '<dt>ann</dt> <dd class="tabular">1 of 3, reading</dd>' in page
     assert '<dt>ben</dt> <dd class="tabular">0 of 3, not begun</dd>' in page
     assert '<dd class="tabular">0 of 3</dd>' in page
-    page = words(client.get(f"/queues/{queue.uuid}/"))
-    assert "<dt>ann</dt>" in page
+    page = words(client.get(f"/queues/{queue.uuid}/"))  # which shows their own place as a bar
+    assert "<dt>ann</dt>" not in page
     assert "<dt>ben</dt>" not in page
 
 
