@@ -1,21 +1,22 @@
-"""The CSV of labels: filename, label, patient_id, projection, split, finding, attributes. A column image, with the UUID
-of a film that is in the dataset, may take the place of filename. Further columns are kept, except those that may
+"""The table of labels: filename, label, patient_id, projection, split, finding, attributes. A column image, with the
+UUID of a film that is in the dataset, may take the place of filename. Further columns are kept, except those that may
 identify a person.
 
-The whole CSV is checked before anything is imported: a single wrong value imports nothing. An error message names the
-line and the column but never quotes the value: the message is stored and shown to every member, and where columns are
-shifted, the value may be a patient's name.
+A value that cannot be used costs its row; a table is refused where nothing in it can be used, or where it is not clear
+what a column means. A message names line and column but never quotes a value: it is stored and shown to every member,
+and where columns are shifted, the value may be a patient's name.
 """
 
-import csv
-import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
 from portal.imaging.views import placement_of_word, quoted, view_of_word
+from portal.intake.tables import InvalidCsv as InvalidCsv
+from portal.intake.tables import SourceTable, read_table, value_of
 
 LABELS = ("normal", "abnormal", "unsure", "exclude", "")
 ATTRIBUTES = ("device", "post-operative", "variant", "old fracture", "poor inspiration")  # of normal films
@@ -40,8 +41,30 @@ _SPELLINGS = {
     "subjectid": "patient_id",
     "viewposition": "projection",
     "findings": "finding",
+    "findinglabel": "finding",  # NIH
+    "findinglabels": "finding",  # NIH
     "attribute": "attributes",
+    # boxes: NIH, and corners as VinDr and others give them
+    "bbox[x": "x",
+    "w": "width",
+    "h": "height",
+    "h]": "height",
+    **dict.fromkeys(("xmin", "x1"), "x_min"),
+    **dict.fromkeys(("ymin", "y1"), "y_min"),
+    **dict.fromkeys(("xmax", "x2"), "x_max"),
+    **dict.fromkeys(("ymax", "y2"), "y_max"),
 }
+_SIZES = ("x", "y", "width", "height")
+_CORNERS = ("x_min", "y_min", "x_max", "y_max")
+# Names that stand for a file, or for the finding of a box, where the table has no column that says so.
+_SECOND_NAMES = {"image_id": "filename", "dicom_id": "filename"}
+_SECOND_NAMES_OF_BOXES = {**_SECOND_NAMES, "class_name": "finding", "class": "finding", "label": "finding"}
+# Names of columns that may hold the labels.
+_LIKE_LABEL = frozenset(
+    {"class", "class_name", "category", "diagnosis", "diagnoses", "target", "ground_truth", "groundtruth", "gt", "y"}
+    | {"normal", "abnormal", "abnormality", "status", "result", "outcome"}
+)
+_NO_FINDING = frozenset({"no finding", "no findings", "normal"})
 # A column may identify a person if its name contains one of these words, or one of these strings anywhere in it. In
 # doubt, a column is left out: values stored with a film cannot be removed later.
 _IDENTIFYING_WORDS = frozenset({"dob", "fax", "initials", "mrn", "nhs", "ssn", "street", "uid", "zip"})
@@ -50,12 +73,11 @@ _IDENTIFYING = (
     *("medicalrecord", "name", "nationalid", "passport", "patientid", "phone", "physician", "postalcode", "postcode"),
     *("socialsecurity",),
 )
-LARGEST_CSV = 200 * 2**20  # bytes
 LONGEST_NAME = 255  # characters
 
 
-class InvalidCsv(Exception):
-    """The message is shown to the user and names the line."""
+class _BadRow(Exception):
+    """Why a row cannot be used, as a clause for a user."""
 
 
 @dataclass(frozen=True)
@@ -88,45 +110,72 @@ class Box:
         return {"x": self.x, "y": self.y, "width": self.width, "height": self.height, "finding": self.finding}
 
 
-def read_labels(path: Path) -> dict[str, CsvRow]:
-    """Return rows by file name. Raises InvalidCsv."""
+def read_labels(path: Path, skipped: list[str] | None = None) -> dict[str, CsvRow]:
+    """Return rows by file name, and add to `skipped` where and why a row cannot be used. Raises InvalidCsv."""
+    skipped = [] if skipped is None else skipped
+    before = len(skipped)
     rows: dict[str, CsvRow] = {}
     lines_of: dict[str, int] = {}
-    needed = () if "image" in read_columns(path) else ("filename",)
-    left_out, lines = _table(path, needed)
-    for line, values in lines:
-        row = _label_row(path, line, values, left_out)
-        if row.filename in rows:
-            raise InvalidCsv(
-                f"{path.name}, line {line}: line {lines_of[row.filename]} names the same file; "
-                "keep one row for each file."
+    contradicted: set[str] = set()
+    table = _Columns(read_table(path, _is_known), ("filename",), _SECOND_NAMES)
+    for line, values in table.rows(skipped):
+        try:
+            row = _label_row(values, table.left_out)
+        except _BadRow as bad:
+            skipped.append(f"{path.name}, line {line}: {bad}")
+            continue
+        first = rows.setdefault(row.filename, row)
+        if first != row:  # the same row twice is one
+            contradicted.add(row.filename)
+            skipped.append(
+                f"{path.name}, line {line}: line {lines_of[row.filename]} names the same file with other values; "
+                "neither is used, keep one row for each file"
             )
-        rows[row.filename], lines_of[row.filename] = row, line
+        lines_of.setdefault(row.filename, line)
+    for name in contradicted:
+        del rows[name]
+    _refuse_if_useless(path, bool(rows), skipped[before:])
     if not rows:
         raise InvalidCsv(f"{path.name} has no rows below its header; add at least one file.")
+    _ask_for_the_label(path, table, rows.values())
     return rows
 
 
-def read_boxes(path: Path) -> dict[str, tuple[Box, ...]]:
-    """Return boxes by file name, in the order of the CSV. Raises InvalidCsv."""
-    boxes: dict[str, tuple[Box, ...]] = {}
-    needed = (
-        ("x", "y", "width", "height") if "image" in read_columns(path) else ("filename", "x", "y", "width", "height")
-    )
-    for line, values in _table(path, needed)[1]:
-        name = _filename(path, line, values.get("filename", _image_uuid(values.get("image", ""))))
-        boxes[name] = (*boxes.get(name, ()), _box(path, line, values))
-    return boxes
+def read_boxes(path: Path, skipped: list[str] | None = None) -> dict[str, tuple[Box, ...]]:
+    """Return boxes by file name, in the order of the table, and add to `skipped` where and why a row cannot be used. A
+    row without coordinates says that its film has no box. Raises InvalidCsv."""
+    skipped = [] if skipped is None else skipped
+    before = len(skipped)
+    boxes: dict[str, list[Box]] = {}
+    read = read_table(path, _is_known)
+    corners = not {"x", "y"} <= {column_name(name) for name in read.header}
+    corners = corners and "x_min" in map(column_name, read.header)
+    needed = _CORNERS if corners else _SIZES
+    table = _Columns(read, ("filename", *needed), _SECOND_NAMES_OF_BOXES)
+    for line, values in table.rows(skipped):
+        try:
+            name = _filename(values.get("filename", _image_uuid(values.get("image", ""))))
+            of_film = boxes.setdefault(name, [])
+            if any(values[column] for column in needed):
+                of_film.append(_box(values, needed, read.decimal_comma))
+        except _BadRow as bad:
+            skipped.append(f"{path.name}, line {line}: {bad}")
+    _refuse_if_useless(path, bool(boxes) and (any(boxes.values()) or len(skipped) == before), skipped[before:])
+    return {name: tuple(of_film) for name, of_film in boxes.items()}
+
+
+def is_box_table(path: Path) -> bool:
+    """Whether the table is one of boxes, by its columns. Raises InvalidCsv."""
+    return not {"x", "x_min"}.isdisjoint(read_columns(path))
 
 
 def read_columns(path: Path) -> list[str]:
-    """Return the column names in the first line, normalised by `column_name`. Raises InvalidCsv."""
-    text = _text(path)
-    first = [text.split("\n", 1)[0]]
-    try:
-        return [column_name(name) for name in next(csv.reader(first, delimiter=_delimiter(text)), [])]
-    except csv.Error as error:
-        raise _unreadable(path, 1, error) from error
+    """Return the column names, normalised by `column_name`. Raises InvalidCsv."""
+    return [column_name(name) for name in read_table(path, _is_known).header]
+
+
+def _is_known(header: str) -> bool:
+    return column_name(header) in (*_KNOWN, "image", *_SIZES, *_CORNERS)
 
 
 def column_name(header: str) -> str:
@@ -153,27 +202,26 @@ def may_identify(header: str) -> bool:
     )
 
 
-def _label_row(path: Path, line: int, values: Mapping[str, str], left_out: tuple[str, ...]) -> CsvRow:
+def _label_row(values: Mapping[str, str], left_out: tuple[str, ...]) -> CsvRow:
     label = values.get("label", "").lower()
     if label not in LABELS:
-        raise InvalidCsv(
-            f"{path.name}, line {line}: the label is unknown; write normal, abnormal, unsure or exclude, "
-            "or leave it empty."
+        raise _BadRow(
+            f"the label is unknown; write normal, abnormal, unsure or exclude, or leave it empty ({_shape(label)})"
         )
-    findings = _separated(values.get("finding", ""))
+    findings = tuple(part for part in _separated(values.get("finding", "")) if part.lower() not in _NO_FINDING)
     projection = values.get("projection", "")
     image = _image_uuid(values.get("image", ""))
     if "filename" not in values and not image:
-        raise InvalidCsv(
-            f"{path.name}, line {line}: the image is not the UUID of a film; enter that, or add a column filename."
-        )
+        raise _BadRow("the image is not the UUID of a film; enter that, or add a column filename")
     further = {key: value for key, value in values.items() if key not in _KNOWN and value}
     if image:
         further.pop("image")
     if placement := placement_of_word(projection):
         further["projection as written"] = placement
+    if findings and not label:  # findings belong to a label
+        further["finding without a label"] = "|".join(findings)
     return CsvRow(
-        filename=_filename(path, line, values.get("filename", image)),
+        filename=_filename(values.get("filename", image)),
         label=label,
         patient_id=values.get("patient_id", ""),
         projection=view_of_word(projection) or "",
@@ -181,7 +229,7 @@ def _label_row(path: Path, line: int, values: Mapping[str, str], left_out: tuple
         split=values.get("split", "").lower()[:20],
         findings=findings,
         extra=further,
-        attributes=_attributes(path, line, label, values.get("attributes", "")),
+        attributes=_attributes(label, values.get("attributes", "")),
         columns=frozenset(values).intersection(_KNOWN),
         left_out=left_out,
         image=image,
@@ -197,116 +245,144 @@ def _image_uuid(text: str) -> str:
 
 
 def _separated(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split("|") if part.strip())
+    """Parts between | or ;, or the items of a list as Python and JSON write it."""
+    if text.startswith("[") and text.endswith("]"):
+        items = re.findall(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"", text)
+        parts = [re.sub(r"\\(.)", r"\1", one or other) for one, other in items] or text[1:-1].split(",")
+    else:
+        parts = re.split(r"[|;]", text)
+    return tuple(value for value in map(value_of, parts) if value)
 
 
-def _attributes(path: Path, line: int, label: str, text: str) -> tuple[str, ...]:
+def _attributes(label: str, text: str) -> tuple[str, ...]:
     attributes = {part.lower() for part in _separated(text)}
     if not attributes <= set(ATTRIBUTES):
-        raise InvalidCsv(
-            f"{path.name}, line {line}: an attribute is unknown; write {', '.join(ATTRIBUTES)}, "
-            "several with | in between, or leave it empty."
+        raise _BadRow(
+            f"an attribute is unknown; write {', '.join(ATTRIBUTES)}, several with | in between, or leave it empty"
         )
     if attributes and label != "normal":
-        raise InvalidCsv(
-            f"{path.name}, line {line}: only films with the label normal have attributes; leave them empty."
-        )
+        raise _BadRow("only films with the label normal have attributes; leave them empty")
     return tuple(attribute for attribute in ATTRIBUTES if attribute in attributes)
 
 
-def _filename(path: Path, line: int, text: str) -> str:
-    """The file name with / between folders, as in a zip, even if the CSV was written on Windows."""
+def _filename(text: str) -> str:
+    """The file name with / between folders, as in a zip, even if the table was written on Windows."""
     name = text.replace("\\", "/").removeprefix("./")
     if not name:
-        raise InvalidCsv(f"{path.name}, line {line}: the file name is empty; enter the name of the file.")
+        raise _BadRow("the file name is empty; enter the name of the file")
     if len(name) > LONGEST_NAME:
-        raise InvalidCsv(
-            f"{path.name}, line {line}: the file name has {len(name)} characters; "
-            f"shorten the file's name to {LONGEST_NAME} at most."
-        )
+        raise _BadRow(f"the file name has {len(name)} characters; shorten the file's name to {LONGEST_NAME} at most")
     return name
 
 
-def _box(path: Path, line: int, values: Mapping[str, str]) -> Box:
-    numbers = []
-    for column in ("x", "y", "width", "height"):
-        try:
-            number = float(values[column])
-        except ValueError:
-            number = float("nan")
-        if not -1e6 < number < 1e6 or (column in ("width", "height") and number <= 0):
+def _box(values: Mapping[str, str], columns: Sequence[str], decimal_comma: bool) -> Box:
+    first, second, third, fourth = (_number(values[column], column, decimal_comma) for column in columns)
+    if columns == _CORNERS:
+        third, fourth = third - first, fourth - second
+    for column, size in zip(columns[2:], (third, fourth), strict=True):
+        if size <= 0:
+            limit = "0" if columns == _SIZES else columns[0] if column == "x_max" else columns[1]
+            raise _BadRow(f"{column} is not a valid number; enter a number of pixels above {limit}")
+    return Box(first, second, third, fourth, finding=_finding_of_box(values.get("finding", "")))
+
+
+def _number(text: str, column: str, decimal_comma: bool) -> float:
+    if decimal_comma and text.count(",") == 1 and "." not in text:
+        text = text.replace(",", ".")
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not -1e6 < number < 1e6:
+        above = " above 0" if column in ("width", "height") else ""
+        raise _BadRow(f"{column} is not a valid number; enter a number of pixels{above} ({_shape(text)})")
+    return number
+
+
+def _finding_of_box(text: str) -> str:
+    return "" if text.lower() in LABELS else text
+
+
+def _shape(value: str) -> str:
+    return f"it has the shape {quoted(value)}" if value else "it is empty"
+
+
+class _Columns:
+    """A table by its known and further columns, without those that may identify a person."""
+
+    def __init__(self, table: SourceTable, needed: tuple[str, ...], second_names: Mapping[str, str]) -> None:
+        self._table = table
+        left_out = [name for name in table.header if may_identify(name) and not _is_index(name)]
+        self.left_out = tuple(" ".join(name.split())[:40] for name in left_out)
+        self.names = self._named(needed, second_names)
+        self.written = table.header
+
+    def _named(self, needed: tuple[str, ...], second_names: Mapping[str, str]) -> list[str]:
+        """The normalised column names; blank for columns that are not kept."""
+        names = ["" if _is_index(name) else column_name(name) for name in self._table.header]
+        for second, name in second_names.items():
+            if name not in names and names.count(second) == 1:
+                names[names.index(second)] = name
+        # after the second names, one of which is class_name
+        kept = (*_KNOWN, "image", *_SIZES, *_CORNERS)
+        header = self._table.header
+        names = [
+            name if name in kept or not may_identify(written) else ""
+            for name, written in zip(names, header, strict=True)
+        ]
+        if "image" in names:
+            needed = tuple(name for name in needed if name != "filename")
+        missing = [name for name in needed if name not in names]
+        if missing:
             raise InvalidCsv(
-                f"{path.name}, line {line}: {column} is not a valid number; enter a number of pixels"
-                f"{' above 0' if column in ('width', 'height') else ''}."
+                f"{self._table.name} has no column {missing[0]!r}; its first line must name {', '.join(needed)}."
             )
-        numbers.append(number)
-    x, y, width, height = numbers
-    return Box(x, y, width, height, finding=values.get("finding", ""))
+        counted: Counter[str] = Counter()
+        for place, name in enumerate(names):
+            counted[name] += 1
+            if name and counted[name] > 1:
+                if name in (*_KNOWN, *needed):
+                    raise InvalidCsv(f"{self._table.name} has two columns for {name!r}; keep one of them.")
+                names[place] = f"{name}_{counted[name]}"
+        return names
+
+    def rows(self, skipped: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
+        """Yield (line number, column -> value) for every row; add to `skipped` those that cannot be read."""
+        for row in self._table.rows:
+            if row.problem:
+                skipped.append(f"{self._table.name}, line {row.line}: {row.problem}")
+                continue
+            values = {name: value_of(cell) for name, cell in zip(self.names, row.cells, strict=True) if name}
+            if any(values.values()):
+                yield row.line, values
 
 
-def _table(path: Path, needed: tuple[str, ...]) -> tuple[tuple[str, ...], Iterator[tuple[int, dict[str, str]]]]:
-    """The names of the columns that are left out, and the rows without them."""
-    text = _text(path)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
-    try:
-        header = [(name or "").strip() for name in reader.fieldnames or ()]
-    except csv.Error as error:
-        raise _unreadable(path, reader.line_num, error) from error
-    left_out = tuple(name for name in header if may_identify(name))
-    reader.fieldnames = _columns(path, header, needed)
-    return tuple(" ".join(name.split())[:40] for name in left_out), _lines(path, reader)
+def _is_index(name: str) -> bool:
+    """Whether this is the column of row numbers that pandas writes."""
+    return re.fullmatch(r"unnamed: \d+(_level_\d+)?", name.lower()) is not None
 
 
-def _lines(path: Path, reader: "csv.DictReader[str]") -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield (line number, column -> stripped text) for every row that is not blank, without unnamed columns."""
-    try:
-        for values in reader:
-            if None in values:
-                raise InvalidCsv(
-                    f"{path.name}, line {reader.line_num}: more values than columns; put values with commas in quotes."
-                )
-            stripped = {key: (value or "").strip() for key, value in values.items() if key}
-            if any(stripped.values()):
-                yield reader.line_num, stripped
-    except csv.Error as error:
-        raise _unreadable(path, reader.line_num, error) from error
+def _refuse_if_useless(path: Path, is_useful: bool, skipped: Sequence[str]) -> None:
+    if not is_useful and skipped:
+        others = len(skipped) - 1
+        which = "" if not others else " The other row" if others == 1 else f" The other {others} rows"
+        raise InvalidCsv(f"{skipped[0]}.{which and which + ' cannot be used either.'}")
 
 
-def _unreadable(path: Path, line: int, error: csv.Error) -> InvalidCsv:
-    return InvalidCsv(f"{path.name}, line {line}: this is not valid CSV ({error}).")
-
-
-def _columns(path: Path, header: Sequence[str], needed: tuple[str, ...]) -> list[str]:
-    """The normalised column names; blank for columns that are left out."""
-    names = ["" if may_identify(name) else column_name(name) for name in header]
-    missing = [name for name in needed if name not in names]
-    if missing:
-        raise InvalidCsv(f"{path.name} has no column {missing[0]!r}; its first line must name {', '.join(needed)}.")
-    twice = sorted({name for name in names if name and names.count(name) > 1})
-    if twice:
-        raise InvalidCsv(f"{path.name} has two columns for {twice[0]!r}; keep one of them.")
-    return names
-
-
-def _text(path: Path) -> str:
-    if not path.is_file():
-        raise InvalidCsv(f"There is no CSV file {path.name}; check the path.")
-    if path.stat().st_size > LARGEST_CSV:
-        raise InvalidCsv(f"{path.name} is larger than {LARGEST_CSV // 2**20} MiB; split it into several files.")
-    data = path.read_bytes()
-    # Excel's "Unicode text" is UTF-16 with a byte order mark; without the mark only the other two are tried.
-    for encoding in ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252"):
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" in text:  # databases do not store NUL in text
-            break
-        return text
-    raise InvalidCsv(f"{path.name} is neither UTF-8 nor Windows-1252 text; save it as CSV UTF-8.")
-
-
-def _delimiter(text: str) -> str:
-    """The most frequent of comma, semicolon and tab in the header: spreadsheets in much of Europe write semicolons."""
-    header = text.split("\n", 1)[0]
-    return max((",", ";", "\t"), key=header.count)
+def _ask_for_the_label(path: Path, table: _Columns, rows: Iterable[CsvRow]) -> None:
+    """Raise InvalidCsv where a column may hold the labels under another name, which is for a person to say."""
+    if "label" in table.names:
+        return
+    values: dict[str, bool] = {}  # column -> whether each value is the word for a label
+    for row in rows:
+        for name, value in row.extra.items():
+            values[name] = values.get(name, True) and value.lower() in LABELS
+    for name, written in zip(table.names, table.written, strict=True):
+        normal = column_name(written)
+        named_so = normal in _LIKE_LABEL or not {"label", "labels"}.isdisjoint(normal.split("_"))
+        if name not in _KNOWN and (named_so or values.get(name)):
+            raise InvalidCsv(
+                f"{path.name} has no column 'label', but its column {written[:40]!r} may hold the labels. Name it "
+                "label if it says normal, abnormal, unsure or exclude, or finding if it lists findings; if it is "
+                "neither, add an empty column label."
+            )

@@ -121,6 +121,14 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "row of the CSV with a projection that is not known, which is kept as unknown",
         "rows of the CSV with a projection that is not known, which is kept as unknown",
     ),
+    "rows skipped": (
+        "row of a table skipped, because a value in it cannot be used",
+        "rows of tables skipped, because a value in each cannot be used",
+    ),
+    "findings without a label": (
+        "row with findings and no label; they are kept beside the film and count once it has a label in a CSV",
+        "rows with findings and no label; they are kept beside the films and count once these have labels in a CSV",
+    ),
     "missing": (
         "file listed in the CSV is neither in this import nor in the dataset",
         "files listed in the CSV are neither in this import nor in the dataset",
@@ -155,9 +163,16 @@ class ImportReport:
     missing: list[str] = field(default_factory=list)
     left_out: tuple[str, ...] = ()  # names of CSV columns
     unknown_views: tuple[str, ...] = ()  # words of the CSV, or their shapes
+    skipped: list[str] = field(default_factory=list)  # table, line and reason of each row
 
     def to_json(self) -> dict[str, int]:
-        counts = self.counts | Counter({"missing": len(self.missing), "columns left out": len(self.left_out)})
+        counts = self.counts | Counter(
+            {
+                "missing": len(self.missing),
+                "columns left out": len(self.left_out),
+                "rows skipped": len(self.skipped),
+            }
+        )
         return {name: counts[name] for name in _SENTENCES if counts[name]}
 
     def sentences(self) -> list[str]:
@@ -167,6 +182,7 @@ class ImportReport:
             "missing": f" (the first: {named[0]})" if named else "",
             "columns left out": f" ({', '.join(self.left_out)})",
             "unknown views": f" ({', '.join(self.unknown_views[:_MOST_NAMED])})",
+            "rows skipped": f" ({' / '.join(self.skipped[:_MOST_NAMED])})",
         }
         counts = self.to_json().items()
         lines = [f"{count} {_SENTENCES[name][count > 1]}{more.get(name, '')}" for name, count in counts]
@@ -189,6 +205,7 @@ def entries_of(
         unknown = Counter(row.unknown_projection for row in rows.values() if row.unknown_projection)
         report.unknown_views = tuple(word for word, _ in unknown.most_common())
         report.counts["unknown views"] += unknown.total()
+        report.counts["findings without a label"] += sum(bool(row.findings) and not row.label for row in rows.values())
         report.left_out = next((row.left_out for row in rows.values()), ())  # the same for every row
         entries = _match_rows(files, rows, boxes, report)
     else:

@@ -12,7 +12,7 @@ import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -25,8 +25,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from portal.intake import film_files
-from portal.intake.csv_labels import Box, CsvRow, InvalidCsv, read_boxes, read_columns, read_labels
+from portal.intake.csv_labels import Box, CsvRow, InvalidCsv, is_box_table, read_boxes, read_labels
 from portal.intake.films import SECONDS_BETWEEN_HEARTBEATS, ImportReport, entries_of, import_entries, is_clutter
+from portal.intake.tables import TABLE_ENDINGS, is_table
 from portal.models import Dataset, Upload, User
 from portal.people import audit
 from portal.people.access import require
@@ -68,6 +69,7 @@ class Contents:
     files: Mapping[str, Path]
     rows: Mapping[str, CsvRow] | None
     boxes: Mapping[str, tuple[Box, ...]] | None
+    skipped: Sequence[str] = ()  # rows of the tables
 
 
 def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload:
@@ -82,7 +84,7 @@ def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload
     path = zip_path(upload)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        if (file.name or "").lower().endswith(".csv"):
+        if (file.name or "").lower().endswith(TABLE_ENDINGS):
             _store_as_zip(file, path)
         else:
             _store(file, path)
@@ -95,7 +97,8 @@ def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload
         path.unlink()
         raise InvalidUpload(
             "The file is not a zip archive; put the films, and a CSV if you have one, into a zip and send that. "
-            "A CSV of labels for films that are there can be sent by itself, as a file whose name ends in .csv."
+            "A table of labels for films that are there can be sent by itself, as a file whose name ends in .csv, "
+            ".tsv or .xlsx."
         )
     with transaction.atomic():
         upload.save(force_insert=True)
@@ -153,6 +156,7 @@ def _unpack_and_import(upload: Upload, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"unpacked-{upload.uuid}-") as folder:
         report = ImportReport()
         contents = unpack(path, Path(folder), heartbeat=lambda: _heartbeat(upload))
+        report.skipped.extend(contents.skipped)
         entries = entries_of(contents.files, contents.rows, contents.boxes, report)
         import_entries(upload=upload, entries=entries, report=report, actor=upload.uploaded_by)
 
@@ -241,7 +245,7 @@ def _checked_name(info: zipfile.ZipInfo) -> str:
 
 def _ending(name: str) -> str:
     ending = PurePosixPath(name).suffix.lower()
-    return ending if ending in (".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".csv", ".zip") else ""
+    return ending if ending in (".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".zip", *TABLE_ENDINGS) else ""
 
 
 def _copy_at_most(source: IO[bytes], target: Path, limit: int) -> int:
@@ -263,17 +267,18 @@ def _separate_tables(files: dict[str, Path]) -> Contents:
     """Separate the tables from the films. A table of boxes has a column x, a table of labels has none."""
     rows: dict[str, CsvRow] | None = None
     boxes: dict[str, tuple[Box, ...]] | None = None
-    for name in [name for name in files if name.lower().endswith(".csv") and not is_clutter(name)]:
+    skipped: list[str] = []
+    for name in [name for name in files if is_table(name) and not is_clutter(name)]:
         table = _named_for_messages(files.pop(name), name)
-        if "x" in read_columns(table):
+        if is_box_table(table):
             if boxes is not None:
                 raise InvalidUpload(_TWO_TABLES.format(kind="tables of boxes"))
-            boxes = read_boxes(table)
+            boxes = read_boxes(table, skipped)
         elif rows is None:
-            rows = read_labels(table)
+            rows = read_labels(table, skipped)
         else:
             raise InvalidUpload(_TWO_TABLES.format(kind="label tables"))
-    return Contents(files, rows, boxes)
+    return Contents(files, rows, boxes, skipped)
 
 
 def _named_for_messages(path: Path, name: str) -> Path:

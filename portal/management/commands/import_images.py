@@ -38,14 +38,14 @@ class Command(BaseCommand):
             )
         if folder is not None and not folder.is_dir():
             raise CommandError(f"There is no folder {folder}; pass the folder that contains the films.")
+        report = ImportReport()
         try:
-            rows = read_labels(options["labels"]) if options["labels"] else None
-            boxes = read_boxes(options["boxes"]) if options["boxes"] else None
+            rows = read_labels(options["labels"], report.skipped) if options["labels"] else None
+            boxes = read_boxes(options["boxes"], report.skipped) if options["boxes"] else None
         except InvalidCsv as error:
             raise CommandError(str(error)) from error
         actor = self._user(options["user"])
         dataset = self._dataset(options["site"], options["dataset"], actor, must_exist=folder is None)
-        report = ImportReport()
         entries = entries_of_folder(folder, rows, boxes, report) if folder else entries_of({}, rows, boxes, report)
         upload = Upload.objects.create(dataset=dataset, uploaded_by=actor, heartbeat_at=timezone.now())
         try:

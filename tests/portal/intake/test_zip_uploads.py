@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import openpyxl
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.core.files.uploadedfile import SimpleUploadedFile, TemporaryUploadedFile
@@ -185,7 +186,7 @@ def test_a_table_that_was_unpacked_without_its_ending(tmp_path: Path) -> None:
 
 
 def test_a_table_with_a_very_long_name(of: Dataset, tmp_path: Path, film: bytes) -> None:
-    members = {f"{'é' * 200}/{'b' * 240}.csv": "filename\nx.png,\n", "a.png": film}
+    members = {f"{'é' * 200}/{'b' * 240}.csv": "filename\nx.png,y\n", "a.png": film}
     upload = imported(of, zip_of(members, tmp_path / "z.zip"))
     assert upload.state == "failed"
     assert "more values than columns" in upload.message
@@ -366,10 +367,43 @@ def test_two_tables_of_one_kind(of: Dataset, tmp_path: Path, film: bytes) -> Non
     )
 
 
-def test_an_unknown_label_imports_nothing_and_names_the_line(of: Dataset, tmp_path: Path, film: bytes) -> None:
-    labels = "filename,label\na.png,normal\nb.png,ill\n"
-    message = failure(of, zip_of({"a.png": film, "b.png": film, "d/labels.csv": labels}, tmp_path / "z.zip"))
-    assert message.startswith("labels.csv, line 3: the label is unknown")
+def test_an_unknown_label_costs_its_row_and_the_report_names_the_line(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    members = {"a.png": film, "b.png": film, "d/labels.csv": "filename,label\na.png,normal\nb.png,Zzyzxson\n"}
+    members["boxes.csv"] = "filename,x,y,width,height\na.png,1,1,4,4\na.png,1,1,4,\n"
+    upload = imported(of, zip_of(members, tmp_path / "z.zip"))
+    assert (upload.counts["imported"], upload.counts["rows skipped"]) == (1, 2)
+    assert "2 rows of tables skipped, because a value in each cannot be used (" in upload.message
+    assert "labels.csv, line 3: the label is unknown" in upload.message
+    assert "boxes.csv, line 3: height is not a valid number" in upload.message
+    assert "zzyzxson" not in upload.message.lower()
+
+
+def test_only_a_table_in_which_no_row_can_be_used_fails_the_import(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    labels = "filename,label\na.png,ill\nb.png,well\n"
+    message = failure(of, zip_of({"a.png": film, "labels.csv": labels}, tmp_path / "z.zip"))
+    assert message.startswith("labels.csv, line 2: the label is unknown")
+    assert message.endswith("The other row cannot be used either.")
+
+
+@pytest.mark.parametrize("ending", ["tsv", "xlsx"])
+def test_tables_of_other_kinds_by_themselves_and_beside_films(
+    of: Dataset, tmp_path: Path, film: bytes, ending: str
+) -> None:
+    if ending == "tsv":
+        table = b"filename\tlabel\na.png\tnormal\n"
+    else:
+        book = openpyxl.Workbook()
+        book.active.append(["filename", "label"])
+        book.active.append(["a.png", "normal"])
+        book.save(tmp_path / "l.xlsx")
+        table = (tmp_path / "l.xlsx").read_bytes()
+    upload = imported(of, zip_of({"a.png": film, f"l.{ending}": table, "~$l.xlsx": "x"}, tmp_path / "z.zip"))
+    assert upload.counts == {"imported": 1}
+    file = SimpleUploadedFile(f"Labels.{ending.upper()}", table)
+    upload = receive_zip(dataset=of, file=file, author=factories.curator("second"))
+    tasks.import_upload(str(upload.uuid))
+    upload.refresh_from_db()
+    assert (upload.state, upload.counts) == ("done", {"labels unchanged": 1})
 
 
 def test_a_bug_ends_the_import_with_a_reference(

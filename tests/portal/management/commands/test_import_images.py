@@ -110,9 +110,16 @@ def test_a_wrong_word_imports_nothing(folder: Path, options: dict[str, Any], sen
     assert not Dataset.objects.exists()
 
 
-def test_an_unknown_label_imports_nothing(folder: Path, tmp_path: Path) -> None:
+def test_an_unknown_label_costs_its_row(folder: Path, tmp_path: Path) -> None:
     labels = factories.table(tmp_path / "l.csv", {"filename": "a.png"}, {"filename": "b.png", "label": "sick"})
-    with pytest.raises(CommandError, match=r"l\.csv, line 3: the label is unknown"):
+    printed = run(folder, labels=labels)
+    assert "1 row of a table skipped, because a value in it cannot be used (l.csv, line 3: the label is" in printed
+    assert Image.objects.count() == 1
+
+
+def test_a_table_without_a_usable_row_imports_nothing(folder: Path, tmp_path: Path) -> None:
+    labels = factories.table(tmp_path / "l.csv", {"filename": "a.png", "label": "sick"})
+    with pytest.raises(CommandError, match=r"l\.csv, line 2: the label is unknown"):
         run(folder, labels=labels)
     assert not Image.objects.exists()
 
