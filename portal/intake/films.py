@@ -37,6 +37,13 @@ from portal.intake.film_labels import (
     append_label,
     has_label_of_readers,
 )
+from portal.intake.patient_identifiers import (
+    PatientDifference,
+    PatientIdentifier,
+    PatientSource,
+    patient_identifier,
+    spellings_of_number,
+)
 from portal.models import (
     Dataset,
     Image,
@@ -121,6 +128,14 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "row of the CSV with a projection that is not known, which is kept as unknown",
         "rows of the CSV with a projection that is not known, which is kept as unknown",
     ),
+    PatientDifference.PATIENT: (
+        "film whose table names another patient than its header",
+        "films whose table names another patient than their headers",
+    ),
+    PatientDifference.SPELLING: (
+        "film whose table and header spell the number of its patient differently (12, 00012), which is one patient",
+        "films whose table and header spell the number of a patient differently (12, 00012), which is one patient",
+    ),
     "rows skipped": (
         "row of a table skipped, because a value in it cannot be used",
         "rows of tables skipped, because a value in each cannot be used",
@@ -164,6 +179,9 @@ class ImportReport:
     left_out: tuple[str, ...] = ()  # names of CSV columns
     unknown_views: tuple[str, ...] = ()  # words of the CSV, or their shapes
     skipped: list[str] = field(default_factory=list)  # table, line and reason of each row
+    # what counts where table and header name two patients, and the patients of such films; never stored
+    patients_of: PatientSource = PatientSource.TABLE
+    differing: set[tuple[str, str]] = field(default_factory=set)
 
     def to_json(self) -> dict[str, int]:
         counts = self.counts | Counter(
@@ -182,11 +200,24 @@ class ImportReport:
             "missing": f" (the first: {named[0]})" if named else "",
             "columns left out": f" ({', '.join(self.left_out)})",
             "unknown views": f" ({', '.join(self.unknown_views[:_MOST_NAMED])})",
+            PatientDifference.PATIENT: self._differing_patients(),
             "rows skipped": f" ({' / '.join(self.skipped[:_MOST_NAMED])})",
         }
         counts = self.to_json().items()
         lines = [f"{count} {_SENTENCES[name][count > 1]}{more.get(name, '')}" for name, count in counts]
         return lines or ["Nothing to import: there is no film"]
+
+    def _differing_patients(self) -> str:
+        by_table, by_header = (
+            (len(set(names)) for names in zip(*self.differing, strict=True)) if self.differing else (0, 0)
+        )
+        numbers = f" ({by_table} by the table, {by_header} by the headers; "
+        if self.patients_of == PatientSource.HEADER:
+            return numbers + "those of the headers were taken)"
+        return (
+            numbers + "those of the table were taken; where the headers are right, import into a new dataset with an "
+            "empty patient_id, or with --patients header on the command line)"
+        )
 
 
 def entries_of_folder(
@@ -320,8 +351,10 @@ def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: ImportRe
             return _quarantine(upload, entry, source, unusable)
         rows, columns = film.stored.shape
         entry = _fitted(entry, rows, columns, header, report)
-        image, is_new = _find_or_store(dataset, entry, source, film, header)
+        of_patient = _patient_identifier(entry, header, report.patients_of)
+        image, is_new = _find_or_store(dataset, entry, source, film, header, of_patient=of_patient)
         if is_new:
+            _count_difference(entry, header, of_patient, report)
             report.counts.update(_WARNED + key for key in keys_of(header))
     if quarantined is not None:
         report.counts["left quarantine"] += _release(quarantined, image, upload.uploaded_by)
@@ -375,7 +408,7 @@ def _release(quarantined: QuarantinedFile, image: Image, actor: User | None) -> 
 
 
 def _find_or_store(
-    dataset: Dataset, entry: Entry, source: str, film: Film, header: dict[str, str]
+    dataset: Dataset, entry: Entry, source: str, film: Film, header: dict[str, str], *, of_patient: PatientIdentifier
 ) -> tuple[Image, bool]:
     """Return the film with these pixels, and whether it is new."""
     pixels = pixel_sha256(film.stored)
@@ -383,17 +416,28 @@ def _find_or_store(
     if image is not None:
         return image, False
     try:
-        return _store(dataset, entry, source=source, pixels=pixels, film=film, header=header), True
+        return _store(
+            dataset, entry, source=source, pixels=pixels, film=film, header=header, of_patient=of_patient
+        ), True
     except IntegrityError:  # another import of the dataset stored it in the meantime
         return dataset.images.get(pixel_sha256=pixels), False
 
 
-def _store(dataset: Dataset, entry: Entry, *, source: str, pixels: str, film: Film, header: dict[str, str]) -> Image:
+def _store(
+    dataset: Dataset,
+    entry: Entry,
+    *,
+    source: str,
+    pixels: str,
+    film: Film,
+    header: dict[str, str],
+    of_patient: PatientIdentifier,
+) -> Image:
     film_files.write_once(film_files.pixel_path(pixels), pack(film.stored))
     preview_jpeg = preview(film)
     row = entry.row or CsvRow(filename=entry.name)
     with transaction.atomic():
-        patient = _patient(dataset.site, row, header, pixels)
+        patient = _patient(dataset.site, of_patient, header, pixels)
         image = Image(
             dataset=dataset,
             patient=patient,
@@ -433,7 +477,7 @@ def _append_changes(image: Image, entry: Entry, report: ImportReport) -> None:
     """Append the changed label of a corrected CSV."""
     if entry.row is None:
         return
-    if _fixed_facts_differ(image, entry.row):
+    if _fixed_facts_differ(image, entry.row, report.patients_of):
         report.counts["kept as imported"] += 1
     if append_change(image, entry.row, entry.boxes) in (RowOutcome.LABELLED, RowOutcome.CHANGED):
         report.counts["label events"] += 1
@@ -456,7 +500,7 @@ def _label_there(entry: Entry, names: FilmNames, report: ImportReport, imported:
     if image.pk in imported:
         return "the same film again"
     imported.add(image.pk)
-    if _fixed_facts_differ(image, entry.row):
+    if _fixed_facts_differ(image, entry.row, report.patients_of):
         report.counts["kept as imported"] += 1
     fitted = _fitted(entry, image.rows, image.columns, image.header, report)
     outcome = append_change(image, entry.row, fitted.boxes)
@@ -465,25 +509,47 @@ def _label_there(entry: Entry, names: FilmNames, report: ImportReport, imported:
     return outcome
 
 
-def _fixed_facts_differ(image: Image, row: CsvRow) -> bool:
+def _fixed_facts_differ(image: Image, row: CsvRow, patients_of: PatientSource) -> bool:
     if row.projection and row.projection != image.view_position:
         return True
     if "split" in row.columns and row.split != image.csv_split:
         return True
-    return bool(row.patient_id) and pseudonym(site_key(image.dataset.site), row.patient_id) != image.patient.pseudonym
+    if not row.patient_id or patients_of == PatientSource.HEADER:  # the header is not there any more
+        return False
+    key = site_key(image.dataset.site)
+    names = (pseudonym(key, spelling) for spelling in spellings_of_number(row.patient_id))
+    return image.patient.pseudonym not in names
 
 
-def _patient(site: Site, row: CsvRow, header: Mapping[str, str], pixels: str) -> Patient:
-    identifier = row.patient_id or header.get("identifier:patient_id", "")
+def _patient_identifier(entry: Entry, header: Mapping[str, str], counts: PatientSource) -> PatientIdentifier:
+    table = entry.row.patient_id if entry.row else ""
+    return patient_identifier(table=table, header=header.get("identifier:patient_id", ""), counts=counts)
+
+
+def _count_difference(
+    entry: Entry, header: Mapping[str, str], of_patient: PatientIdentifier, report: ImportReport
+) -> None:
+    if of_patient.difference and entry.row:
+        report.counts[of_patient.difference] += 1
+        if of_patient.difference == PatientDifference.PATIENT:
+            report.differing.add((entry.row.patient_id, header.get("identifier:patient_id", "")))
+
+
+def _patient(site: Site, identifier: PatientIdentifier, header: Mapping[str, str], pixels: str) -> Patient:
+    key = site_key(site)
     # A film without a patient identifier counts as its own patient.
-    name = pseudonym(site_key(site), identifier or f"film {pixels}")
+    names = [pseudonym(key, spelling) for spelling in identifier.spellings] or [pseudonym(key, f"film {pixels}")]
+    if len(names) > 1:
+        there = {patient.pseudonym: patient for patient in Patient.objects.filter(site=site, pseudonym__in=names)}
+        if known := next((there[name] for name in names if name in there), None):
+            return known
     patient, _ = Patient.objects.get_or_create(
         site=site,
-        pseudonym=name,
+        pseudonym=names[0],
         defaults={
             "sex": header.get("patient_sex", "")[:1],
             "age_band": age_band(header.get("age_years", "")),
-            "identified": bool(identifier),
+            "identified": bool(identifier.spellings),
         },
     )
     return patient

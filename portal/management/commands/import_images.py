@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from portal.intake.csv_labels import InvalidCsv, read_boxes, read_labels
 from portal.intake.films import ImportReport, entries_of, entries_of_folder, import_entries
+from portal.intake.patient_identifiers import PatientSource
 from portal.intake.zip_uploads import INTERRUPTED, fail
 from portal.models import Dataset, Site, Upload, User
 from portal.people import audit
@@ -28,6 +29,12 @@ class Command(BaseCommand):
         parser.add_argument("--boxes", type=Path, metavar="FILE", help="CSV: filename, x, y, width, height, finding")
         parser.add_argument("--dataset", required=True, help="name of the dataset; created if it does not exist")
         parser.add_argument("--site", required=True, help="name of the site")
+        parser.add_argument(
+            "--patients",
+            choices=list(PatientSource),
+            default=PatientSource.TABLE,
+            help="what counts where the table and a DICOM header name two patients (default: %(default)s)",
+        )
         parser.add_argument("--user", help="name of the user whom the audit records")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -38,7 +45,7 @@ class Command(BaseCommand):
             )
         if folder is not None and not folder.is_dir():
             raise CommandError(f"There is no folder {folder}; pass the folder that contains the films.")
-        report = ImportReport()
+        report = ImportReport(patients_of=PatientSource(options["patients"]))
         try:
             rows = read_labels(options["labels"], report.skipped) if options["labels"] else None
             boxes = read_boxes(options["boxes"], report.skipped) if options["boxes"] else None

@@ -21,6 +21,7 @@ from portal.imaging.film_warnings import WARNINGS
 from portal.intake import film_files
 from portal.intake.csv_labels import read_boxes, read_labels
 from portal.intake.films import ImportReport, age_band, entries_of_folder, import_entries
+from portal.intake.patient_identifiers import PatientSource
 from portal.models import (
     AuditEvent,
     CurrentLabel,
@@ -678,3 +679,79 @@ def test_the_database_refuses_equal_pixels_twice_in_a_dataset(of: Dataset) -> No
     film.pk, film.uuid = None, factories.somewhere()
     with pytest.raises(IntegrityError, match="image_pixels_once_a_dataset"):
         film.save(force_insert=True)
+
+
+# who a patient is -------------------------------------------------------------------------------------------
+
+
+def rows_of(patients: dict[str, str]) -> list[dict[str, str]]:
+    return [{"filename": name, "label": "normal", "patient_id": patient} for name, patient in patients.items()]
+
+
+@pytest.mark.both
+def test_one_patient_in_the_spellings_of_spreadsheet_program_and_header(
+    of: Dataset, folder: Path, tmp_path: Path
+) -> None:
+    for seed in range(3):
+        factories.dicom(folder / f"z{seed}.dcm", seed=seed, PatientID="00012")
+    labels = factories.table(tmp_path / "l.csv", *rows_of({"z0.dcm": "12", "z1.dcm": "12.0", "z2.dcm": ""}))
+    report = run(of, folder, labels=labels)
+    assert counts_of(report) == {"imported": 3, "patients spelled otherwise": 2}
+    assert "spell the number of a patient differently (12, 00012), which is one patient" in report.sentences()[1]
+    assert Patient.objects.count() == 1
+    # the header is not kept; the same table again is no other patient
+    assert counts_of(run(of, folder, labels=labels)) == {"there already": 3}
+
+
+def test_a_patient_of_an_earlier_import_keeps_its_spelling(of: Dataset, folder: Path, tmp_path: Path) -> None:
+    old = factories.patient("12", at=of.site)
+    factories.dicom(folder / "a.dcm", seed=1, PatientID="00012")
+    run(of, folder, labels=factories.table(tmp_path / "l.csv", *rows_of({"a.dcm": "12"})))
+    assert of.images.get().patient == old
+
+
+@pytest.mark.parametrize(
+    ("chosen", "patients", "taken"),
+    [(PatientSource.TABLE, 2, "those of the table were taken"), (PatientSource.HEADER, 1, "those of the headers were")],
+)
+def test_table_and_header_that_name_two_patients_are_counted_and_one_is_chosen(
+    of: Dataset, folder: Path, tmp_path: Path, chosen: PatientSource, patients: int, taken: str
+) -> None:
+    for seed in range(3):
+        factories.dicom(folder / f"{seed}.dcm", seed=seed, PatientID="Zzyzxson")
+    labels = factories.table(tmp_path / "l.csv", *rows_of({"0.dcm": "A", "1.dcm": "B", "2.dcm": "A"}))
+    report = ImportReport(patients_of=chosen)
+    entries = entries_of_folder(folder, read_labels(labels), None, report)
+    upload = Upload.objects.create(dataset=of)
+    import_entries(upload=upload, entries=entries, report=report, actor=None)
+    assert counts_of(report) == {"imported": 3, "patients differ": 3}
+    upload.refresh_from_db()
+    assert "3 films whose table names another patient than their headers (2 by the table, 1 by the" in upload.message
+    assert taken in upload.message
+    assert "Zzyzxson" not in upload.message
+    assert Patient.objects.count() == patients
+
+
+@pytest.mark.parametrize("empty", ["NA", "NaN", "None", "null", "#N/A", "-"])
+def test_films_whose_patient_is_a_word_for_nothing_are_their_own_patients(
+    of: Dataset, folder: Path, tmp_path: Path, empty: str
+) -> None:
+    for seed in range(2):
+        factories.png(folder / f"{seed}.png", seed=seed)
+    factories.dicom(folder / "2.dcm", seed=2, PatientID=empty)
+    factories.dicom(folder / "3.dcm", seed=3, PatientID=empty)
+    run(of, folder, labels=factories.table(tmp_path / "l.csv", *rows_of(dict.fromkeys(("0.png", "1.png"), empty))))
+    run(of, folder)
+    assert Patient.objects.filter(identified=False).count() == of.images.count() == 4
+
+
+def test_findings_without_a_label_are_kept_beside_the_film_and_counted(
+    of: Dataset, folder: Path, tmp_path: Path
+) -> None:
+    factories.png(folder / "a.png", seed=1)
+    labels = tmp_path / "l.csv"
+    labels.write_text("Image Index,Finding Labels\na.png,Mass|Nodule\n")
+    report = run(of, folder, labels=labels)
+    assert counts_of(report) == {"imported": 1, "findings without a label": 1}
+    assert "1 row with findings and no label" in report.sentences()[1]
+    assert of.images.get().extra == {"finding without a label": "Mass|Nodule"}

@@ -10,7 +10,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from portal.intake import films
-from portal.models import AuditEvent, Dataset, Image, Upload
+from portal.intake.patient_identifiers import PatientSource
+from portal.models import AuditEvent, Dataset, Image, Patient, Upload
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db]
@@ -115,6 +116,18 @@ def test_an_unknown_label_costs_its_row(folder: Path, tmp_path: Path) -> None:
     printed = run(folder, labels=labels)
     assert "1 row of a table skipped, because a value in it cannot be used (l.csv, line 3: the label is" in printed
     assert Image.objects.count() == 1
+
+
+@pytest.mark.parametrize(("chosen", "patients"), [(PatientSource.TABLE, 2), (PatientSource.HEADER, 1)])
+def test_table_or_header_says_who_a_patient_is(
+    folder: Path, tmp_path: Path, chosen: PatientSource, patients: int
+) -> None:
+    rows = [{"filename": f"{seed}.dcm", "patient_id": f"P{seed}"} for seed in range(2)]
+    for seed in range(2):
+        factories.dicom(folder / f"{seed}.dcm", seed=seed, PatientID="H")
+    printed = run(folder, labels=factories.table(tmp_path / "l.csv", *rows), patients=chosen.value)
+    assert f"(2 by the table, 1 by the headers; those of the {chosen}" in printed
+    assert Patient.objects.count() == patients
 
 
 def test_a_table_without_a_usable_row_imports_nothing(folder: Path, tmp_path: Path) -> None:
