@@ -14,6 +14,7 @@ from ml_engine.core import files
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
 from ml_engine.core.score.calibration import LEAST_FILMS, too_few
+from portal.intake.tables import value_of
 from portal.sets.patient_draw import draw_train
 
 FITTING = ("align", "fit", "tune", "calibrate")
@@ -99,13 +100,14 @@ def _column_names(header: list[str], name: str) -> list[str]:
 
 
 def _row_by_column(names: list[str], cells: list[str], number: int, name: str) -> dict[str, str]:
-    """A line's values by column; values missing from a short line are empty."""
+    """A line's values by column; values missing from a short line are empty, as are NA, NaN, None, null, #N/A and -."""
     if any(cells[len(names) :]):
         raise InvalidManifest(
             f"Line {number} of {name} has {len(cells)} values for {len(names)} columns: put a value that holds a "
             "comma into quotation marks."
         )
-    return dict.fromkeys(names, "") | dict(zip(names, cells, strict=False)) | {LINE: str(number)}
+    values = {name: cell if name == "filename" else value_of(cell) for name, cell in zip(names, cells, strict=False)}
+    return dict.fromkeys(names, "") | values | {LINE: str(number)}
 
 
 def _check_rows(rows: list[dict[str, str]], name: str) -> None:

@@ -44,6 +44,7 @@ from portal.intake.patient_identifiers import (
     patient_identifier,
     spellings_of_number,
 )
+from portal.intake.tables import clean
 from portal.models import (
     Dataset,
     Image,
@@ -233,6 +234,8 @@ def entries_of(
 ) -> list[Entry]:
     """Return the files (original name -> path) to import: with a CSV, the files that it lists."""
     if rows is not None:
+        cleaned = {clean(name): path for name, path in files.items()}  # as the names in the table are
+        files = cleaned if len(cleaned) == len(files) else files
         unknown = Counter(row.unknown_projection for row in rows.values() if row.unknown_projection)
         report.unknown_views = tuple(word for word, _ in unknown.most_common())
         report.counts["unknown views"] += unknown.total()

@@ -8,6 +8,7 @@ which counts.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -42,16 +43,15 @@ class PatientIdentifier:
 
 def patient_identifier(*, table: str, header: str, counts: PatientSource) -> PatientIdentifier:
     """The identifier of a film's patient by the values of table and header, either of which may be empty."""
-    table, header = value_of(table), value_of(header)
-    of_table = _distinct(_whole(table), table)
-    if not table or not header:
-        return PatientIdentifier(_distinct(header) if not table else of_table)
-    if table == header:
-        return PatientIdentifier((header,))
-    if _number(table) is not None and _number(table) == _number(header):
-        return PatientIdentifier(_distinct(header, *of_table), PatientDifference.SPELLING)
-    chosen = of_table if counts == PatientSource.TABLE else (header,)
-    return PatientIdentifier(chosen, PatientDifference.PATIENT)
+    of_table, of_header = _spellings(value_of(table), table), _spellings(value_of(header), header)
+    if not of_table or not of_header:
+        return PatientIdentifier(of_table or of_header)
+    one, other = of_table[0], of_header[0]
+    if _folded(one) == _folded(other):
+        return PatientIdentifier(_distinct(*of_header, *of_table))
+    if _number(one) is not None and _number(one) == _number(other):
+        return PatientIdentifier(_distinct(*of_header, *of_table), PatientDifference.SPELLING)
+    return PatientIdentifier(of_table if counts == PatientSource.TABLE else of_header, PatientDifference.PATIENT)
 
 
 def spellings_of_number(identifier: str) -> tuple[str, ...]:
@@ -61,6 +61,16 @@ def spellings_of_number(identifier: str) -> tuple[str, ...]:
         return (identifier,)
     padded = [number.zfill(digits) for digits in range(len(number), _LONGEST_NUMBER + 1)]
     return _distinct(identifier, f"{number}.0", *padded)
+
+
+def _spellings(value: str, written: str) -> tuple[str, ...]:
+    """As it is meant and as it is written, under which an earlier release may have stored the patient."""
+    return _distinct(_whole(value), value, written.strip()) if value else ()
+
+
+def _folded(identifier: str) -> str:
+    """As pseudonyms compare identifiers."""
+    return unicodedata.normalize("NFC", identifier).casefold()
 
 
 def _whole(identifier: str) -> str:

@@ -165,6 +165,17 @@ def test_a_row_without_patient_is_its_own() -> None:
     assert len({row.patient for row in selection.rows}) == 40
 
 
+@pytest.mark.parametrize("empty", ["NA", "NaN", "None", "null", "#N/A", "-"])
+def test_words_for_nothing_are_empty_so_that_they_are_no_patient(tmp_path: Path, empty: str) -> None:
+    text = f"filename,label,patient_id,split\na.png,normal,{empty},{empty}\nb.png,{empty},{empty},train\n-,normal,p,\n"
+    rows = table(text, tmp_path)
+    assert [(row["filename"], row["label"], row["patient_id"], row["split"]) for row in rows] == [
+        ("a.png", "normal", "", ""),
+        ("b.png", "", "", "train"),
+        ("-", "normal", "p", ""),
+    ]
+
+
 def test_few_patients_leave_no_calibrate_part_of_one() -> None:
     assert parts(manifest.for_fit(many(8), preset="default", seed=0).rows)["calibrate"] == 0
 

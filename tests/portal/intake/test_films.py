@@ -745,6 +745,15 @@ def test_films_whose_patient_is_a_word_for_nothing_are_their_own_patients(
     assert Patient.objects.filter(identified=False).count() == of.images.count() == 4
 
 
+def test_invisible_characters_in_the_names_of_table_and_file_do_not_part_them(
+    of: Dataset, folder: Path, tmp_path: Path
+) -> None:
+    factories.png(folder / "a\u202fb.png", seed=1)  # as a Mac names a screenshot
+    factories.png(folder / "c.png", seed=2)
+    labels = factories.table(tmp_path / "l.csv", *rows_of({"a\u202fb.png": "1", "\u202ac\u200b.png": "2"}))
+    assert counts_of(run(of, folder, labels=labels)) == {"imported": 2}
+
+
 def test_findings_without_a_label_are_kept_beside_the_film_and_counted(
     of: Dataset, folder: Path, tmp_path: Path
 ) -> None:
