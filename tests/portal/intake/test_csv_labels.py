@@ -402,7 +402,9 @@ def test_rows_without_coordinates_say_that_there_is_no_box(path: Path) -> None:
         "a,No finding,14,R1,,,,\nb,Cardiomegaly,3,R2,10,20,30.5,60\n"
     )
     assert is_box_table(path)
-    assert read_boxes(path) == {"a": (), "b": (Box(10, 20, 20.5, 40, "Cardiomegaly"),)}
+    skipped: list[str] = []
+    assert read_boxes(path, skipped) == {"a": (), "b": (Box(10, 20, 20.5, 40, "Cardiomegaly"),)}
+    assert skipped == []
 
 
 def test_corners_the_wrong_way_round_are_no_box(path: Path) -> None:
