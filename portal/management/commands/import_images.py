@@ -24,9 +24,14 @@ class Command(BaseCommand):
             "folder", type=Path, nargs="?", metavar="DIR", help="folder of the films, with its subfolders"
         )
         parser.add_argument(
-            "--labels", type=Path, metavar="FILE", help="CSV: filename, label, patient_id, projection, split, finding"
+            "--labels",
+            type=Path,
+            metavar="FILE",
+            help="CSV, TSV or XLSX: filename, label, patient_id, projection, split, finding",
         )
-        parser.add_argument("--boxes", type=Path, metavar="FILE", help="CSV: filename, x, y, width, height, finding")
+        parser.add_argument(
+            "--boxes", type=Path, metavar="FILE", help="CSV, TSV or XLSX: filename, x, y, width, height, finding"
+        )
         parser.add_argument("--dataset", required=True, help="name of the dataset; created if it does not exist")
         parser.add_argument("--site", required=True, help="name of the site")
         parser.add_argument(
