@@ -26,7 +26,7 @@ def require_results(queue: ScreeningQueue, person: User) -> None:
 
 
 @dataclass(frozen=True)
-class ReadFilm:
+class FilmReadings:
     """A film of the queue with the readings of those who have read it, by the reader's id, and what it ended with."""
 
     position: int
@@ -39,7 +39,7 @@ class ReadFilm:
         return len(self.readings) > 1 and not agree(list(self.readings.values()))
 
 
-def read_films(queue: ScreeningQueue) -> list[ReadFilm]:
+def read_films(queue: ScreeningQueue) -> list[FilmReadings]:
     """The films that somebody has read, in the queue's order."""
     readings = readings_of(queue)
     ended = {
@@ -50,7 +50,7 @@ def read_films(queue: ScreeningQueue) -> list[ReadFilm]:
     }
     members = queue.members.filter(image__in=readings).select_related("image__patient").order_by("position")
     return [
-        ReadFilm(member.position, member.image, readings[member.image_id], ended.get(member.image_id))
+        FilmReadings(member.position, member.image, readings[member.image_id], ended.get(member.image_id))
         for member in members
     ]
 
@@ -59,7 +59,7 @@ def readers_of_queue(queue: ScreeningQueue) -> list[User]:
     return [row.user for row in queue.readers.select_related("user").order_by("user__username")]
 
 
-def label_agreement(queue: ScreeningQueue, films: list[ReadFilm]) -> dict[str, Any]:
+def label_agreement(queue: ScreeningQueue, films: list[FilmReadings]) -> dict[str, Any]:
     """Counts, agreement with its intervals, the table of two readers, and each reader against the consensus, as JSON
     values. `films` are `read_films`."""
     readers = readers_of_queue(queue)
@@ -87,7 +87,7 @@ def label_agreement(queue: ScreeningQueue, films: list[ReadFilm]) -> dict[str, A
     }
 
 
-def _of_reader(reader: User, films: list[ReadFilm]) -> dict[str, Any]:
+def _of_reader(reader: User, films: list[FilmReadings]) -> dict[str, Any]:
     """How often the reader gave each value, and agreed with what the films ended with."""
     own = [film for film in films if reader.pk in film.readings]
     ended = [film for film in own if film.consensus is not None]
@@ -107,7 +107,7 @@ def _of_reader(reader: User, films: list[ReadFilm]) -> dict[str, Any]:
     }
 
 
-def _table(films: list[ReadFilm], readers: list[User]) -> dict[str, Any]:
+def _table(films: list[FilmReadings], readers: list[User]) -> dict[str, Any]:
     """The films that both of two readers have read, by their values: rows of the first, columns of the second."""
     first, second = readers
     pairs = Counter(
@@ -124,7 +124,7 @@ def _table(films: list[ReadFilm], readers: list[User]) -> dict[str, Any]:
     }
 
 
-def _own_verdicts(films: list[ReadFilm]) -> dict[str, int]:
+def _own_verdicts(films: list[FilmReadings]) -> dict[str, int]:
     """How often the adjudicator settled otherwise than they had said before they saw the readings."""
     settled = [
         film.consensus.label_event.adjudication
@@ -155,7 +155,7 @@ def readings_table(queue: ScreeningQueue) -> list[tuple[Any, ...]]:
     ]
 
 
-def _reading_cells(film: ReadFilm, reading: QueueReading, reader: User) -> tuple[Any, ...]:
+def _reading_cells(film: FilmReadings, reading: QueueReading, reader: User) -> tuple[Any, ...]:
     return (
         str(film.image.uuid),
         film.position,
