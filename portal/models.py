@@ -281,10 +281,11 @@ class CurrentLabel(models.Model):
 
 
 class AdjudicatorVerdict(Addressed):
-    """Append-only. An adjudicator's own verdict on a film of a double reading, given before they were shown the
-    readings to be settled. `model_shown` and `label_shown` follow from their exposures to the film until then."""
+    """Append-only. An adjudicator's own verdict on a film of a double reading, or without a `queue` on a film that was
+    proposed from a worklist, given before they were shown the readings to be settled. `model_shown` and `label_shown`
+    follow from their exposures to the film until then."""
 
-    queue = models.ForeignKey("ScreeningQueue", models.PROTECT, related_name="adjudicator_verdicts")
+    queue = models.ForeignKey("ScreeningQueue", models.PROTECT, null=True, related_name="adjudicator_verdicts")
     image = models.ForeignKey(Image, models.PROTECT, related_name="adjudicator_verdicts")
     adjudicator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     value = models.CharField(max_length=8, choices=LabelValue)
@@ -297,17 +298,23 @@ class AdjudicatorVerdict(Addressed):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["queue", "image", "adjudicator"], name="adjudicator_verdict_once"),
+            models.UniqueConstraint(
+                fields=["image", "adjudicator"],
+                condition=Q(queue__isnull=True),
+                name="adjudicator_verdict_proposed_once",
+            ),
             models.CheckConstraint(condition=Q(value__in=LabelValue.values), name="adjudicator_verdict_known_value"),
         ]
 
 
 class Adjudication(Addressed):
-    """Append-only. Settles differing labels, or the differing readings of a double reading, by a single label event.
-    Without an `own_verdict` the adjudicator decided with the labels in view."""
+    """Append-only. Settles differing labels, the differing readings of a double reading, or readings that were proposed
+    from a worklist, by a single label event. Without an `own_verdict` the adjudicator decided with the labels in
+    view."""
 
     image = models.ForeignKey(Image, models.PROTECT, related_name="adjudications")
     settles = models.JSONField(default=list)  # UUIDs of the settled label events
-    settles_readings = models.JSONField(default=list)  # UUIDs of the settled readings of a double reading
+    settles_readings = models.JSONField(default=list)  # UUIDs of the settled readings
     adjudicator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     verdict = models.CharField(max_length=8, choices=LabelValue)
     reason = models.CharField(max_length=500)

@@ -2,13 +2,15 @@
 
 A reader calls a film normal, abnormal or unsure. Agreement with the model is derived here: asking readers for it would
 reveal which films were flagged. A verdict with the model at hand is stored with `model_shown`, and is no reference
-unless an adjudicator who never saw the model on that film gives the same verdict. In a reader study the verdict without
-the model is locked before score and heatmap are revealed; the one with them is never a reference.
+unless an adjudicator who had not seen the model on that film gives the same verdict, where they give one of their own
+before they see this one. In a reader study the verdict without the model is locked before score and heatmap are
+revealed; the one with them is never a reference.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -110,7 +112,7 @@ def record(*, item: WorklistItem, reader: User, new: NewReading) -> Reading:
             boxes=boxes,
             active_seconds=new.active_seconds,
             total_seconds=new.total_seconds,
-            model_shown=heatmap or not worklist.blinded or _has_seen_the_model(reader, item.image),
+            model_shown=heatmap or not worklist.blinded or has_had_the_model(reader, item.image),
             heatmap_shown=heatmap,
             label_shown=has_seen_label(reader, item.image, washout_days=worklist.washout_days),
             sampling_probability=item.sampling_probability,
@@ -163,7 +165,7 @@ def _sent_again(known: Reading, item: WorklistItem, reader: User) -> Reading:
     return known
 
 
-def _has_seen_the_model(reader: User, image: Image) -> bool:
+def has_had_the_model(reader: User, image: Image) -> bool:
     """Whether the person was shown a score or a map of the film, or read it with the model at hand before."""
     before = Reading.objects.filter(image=image, reader=reader, model_shown=True)
     return has_seen_model(reader, image) or before.exists()
@@ -312,30 +314,51 @@ def _sentence(text: str, what_to_do: str) -> str:
 
 def usable_as_reference(readings: Sequence[Reading]) -> set[int]:
     """The primary keys of the readings that may be used as reference labels: made before the reader was shown the
-    model's score or map, and without a label within the washout; or confirmed later by an adjudicator who was never
-    shown the model's score or map of that film. A reading of a study with the model never is."""
+    model's score or map, and without a label within the washout; or confirmed later by an adjudicator. What confirms is
+    the adjudicator's own verdict, if neither the model nor a label had been shown to them; where they decided with the
+    labels in view, the label that they gave, if they were never shown the model's score or map of the film. Nobody
+    confirms a reading of their own, and a reading of a study with the model never is usable."""
     films = {reading.image_id for reading in readings if _was_influenced(reading)}
     adjudications: dict[int, list[Adjudication]] = {}
-    for adjudication in Adjudication.objects.filter(image_id__in=films):
+    for adjudication in Adjudication.objects.filter(image_id__in=films).select_related("own_verdict"):
         adjudications.setdefault(adjudication.image_id, []).append(adjudication)
-    assisted = set(Reading.objects.filter(image_id__in=films, model_shown=True).values_list("image_id", "reader_id"))
+    assisted = _first_with_the_model(films)
     of_films = Exposure.objects.filter(image_id__in=films, kind__in=[Exposure.Kind.SCORE, Exposure.Kind.MAP])
-    assisted |= set(of_films.values_list("image_id", "person_id"))
-    assisted |= set(HeatmapUse.objects.filter(item__image_id__in=films).values_list("item__image_id", "reader_id"))
+    shown = set(of_films.values_list("image_id", "person_id"))
+
+    def confirms(adjudication: Adjudication, reading: Reading) -> bool:
+        own = adjudication.own_verdict
+        given = own or adjudication
+        pair = (adjudication.image_id, adjudication.adjudicator_id)
+        if own is None:
+            was_shown = pair in assisted or pair in shown
+        else:
+            was_shown = own.model_shown or own.label_shown or (pair in assisted and assisted[pair] < own.created_at)
+        value = own.value if own else adjudication.verdict
+        is_later = given.created_at > reading.created_at and adjudication.adjudicator_id != reading.reader_id
+        return value == reading.verdict and is_later and not was_shown
 
     def confirmed(reading: Reading) -> bool:
-        return any(
-            adjudication.verdict == reading.verdict
-            and adjudication.created_at > reading.created_at
-            and (adjudication.image_id, adjudication.adjudicator_id) not in assisted
-            for adjudication in adjudications.get(reading.image_id, [])
-        )
+        return any(confirms(adjudication, reading) for adjudication in adjudications.get(reading.image_id, []))
 
     return {
         reading.pk
         for reading in readings
         if reading.stage != Stage.AIDED and (not _was_influenced(reading) or confirmed(reading))
     }
+
+
+def _first_with_the_model(films: Iterable[int]) -> dict[tuple[int, int], datetime]:
+    """When each person first read each of the films with the model, or opened its heatmap: by film and person."""
+    ids = list(films)
+    rows = [
+        *Reading.objects.filter(image_id__in=ids, model_shown=True).values_list("image_id", "reader_id", "created_at"),
+        *HeatmapUse.objects.filter(item__image_id__in=ids).values_list("item__image_id", "reader_id", "created_at"),
+    ]
+    first: dict[tuple[int, int], datetime] = {}
+    for image_id, reader_id, at in rows:
+        first[image_id, reader_id] = min(at, first.get((image_id, reader_id), at))
+    return first
 
 
 def _was_influenced(reading: Reading) -> bool:

@@ -5,6 +5,7 @@ may keep both, accept the other by withdrawing their own, or, as an adjudicator,
 """
 
 import uuid
+from collections.abc import Sequence
 from enum import StrEnum
 
 from django.db import transaction
@@ -21,7 +22,7 @@ from portal.labels.events import (
     new_event,
 )
 from portal.labels.resolving import SETTLED, resolve
-from portal.models import Adjudication, Image, LabelEvent, LabelSource, Site, User
+from portal.models import Adjudication, AdjudicatorVerdict, Image, LabelEvent, LabelSource, Site, User
 from portal.people import audit
 from portal.people.access import may, require
 
@@ -68,10 +69,18 @@ def differs(image: Image, change: LabelChange, author: User) -> bool:
 
 
 def adjudicate(
-    *, image: Image, change: LabelChange, author: User, site: Site, act: uuid.UUID | None = None
+    *,
+    image: Image,
+    change: LabelChange,
+    author: User,
+    site: Site,
+    act: uuid.UUID | None = None,
+    own_verdict: AdjudicatorVerdict | None = None,
+    readings: Sequence[uuid.UUID] = (),
 ) -> Adjudication:
     """Settle the differing labels of a film by a single event that overrides them all. Findings and boxes that the
-    adjudicator does not state are those of the label that they confirm, or of the side that they take."""
+    adjudicator does not state are those of the label that they confirm, or of the side that they take. `own_verdict` is
+    what they said before they saw anything, and `readings` are those that they settle with the labels."""
     require(author, "adjudicate labels", site)
     with transaction.atomic():
         hold([image.pk])
@@ -88,21 +97,30 @@ def adjudicate(
             batch=act or uuid.uuid4(),
         )
         settled = [str(address) for address in active.values_list("uuid", flat=True)]
+        settled_readings = [str(address) for address in readings]
         append([event])
         adjudication = Adjudication.objects.create(
             image=image,
             settles=settled,
+            settles_readings=settled_readings,
             adjudicator=author,
             verdict=change.value,
             reason=event.reason,
             label_event=event,
+            own_verdict=own_verdict,
+            changed_own_verdict=change.value != own_verdict.value if own_verdict else None,
         )
         audit.record(
             verb="adjudicate label",
             site=site,
             actor=author,
             target=image,
-            after={"value": change.value, "findings": event.findings, "settles": settled},
+            after={
+                "value": change.value,
+                "findings": event.findings,
+                "settles": settled,
+                **({"settles readings": settled_readings} if settled_readings else {}),
+            },
             reason=event.reason,
         )
     return adjudication

@@ -127,6 +127,17 @@ def hand_back(*, person: User, source: UUID) -> int:
     return _close(BlindedFilm.objects.filter(person=person, source=source), BlindedFilm.Outcome.HANDED_BACK)
 
 
+def close_settled(*, image: Image, source: UUID) -> int:
+    """Close the film for all who have not read it: nobody's verdict on it is awaited any longer. Returns their
+    number."""
+    return _close(BlindedFilm.objects.filter(image=image, source=source), BlindedFilm.Outcome.HANDED_BACK)
+
+
+def is_withheld_elsewhere(person: User, image: Image, *, source: UUID) -> bool:
+    """Whether the film, or another of its patient, is withheld from the person by another source."""
+    return open_films(person).exclude(source=source).filter(image__patient_id=image.patient_id).exists()
+
+
 def _close(rows: QuerySet[BlindedFilm], outcome: BlindedFilm.Outcome) -> int:
     return rows.filter(closed_at__isnull=True).update(closed_at=timezone.now(), outcome=outcome)
 

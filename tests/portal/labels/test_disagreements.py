@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied
-from django.db import connections
+from django.db import DatabaseError, IntegrityError, connections, transaction
 
-from portal.labels.disagreements import ChangedAgain, merge
+from portal.labels.disagreements import ChangedAgain, adjudicate, merge
 from portal.labels.events import InvalidLabel, LabelChange, Labelled, label_as_seen, undo
-from portal.models import Adjudication, AuditEvent, CurrentLabel, Image, LabelEvent, Role, User
+from portal.models import Adjudication, AdjudicatorVerdict, AuditEvent, CurrentLabel, Image, LabelEvent, Role, User
 from tests.portal import factories
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db]
@@ -272,3 +272,33 @@ def test_only_one_of_many_simultaneous_labels_is_accepted(film: Image) -> None:
     assert not faults
     assert len(accepted) == rounds
     assert film.label_events.count() == 1 + rounds
+
+
+def own_verdict(film: Image, by: User, value: str = "normal") -> AdjudicatorVerdict:
+    return AdjudicatorVerdict.objects.create(
+        image=film, adjudicator=by, value=value, model_shown=False, label_shown=False
+    )
+
+
+def test_an_adjudication_keeps_the_own_verdict_and_the_readings_it_settles(film: Image) -> None:
+    judge, reading = factories.user("judge", Role.ADJUDICATOR), uuid.uuid4()
+    verdict = own_verdict(film, judge)
+    change = LabelChange(value="abnormal", findings=["nodule"])
+    row = adjudicate(
+        image=film, change=change, author=judge, site=film.dataset.site, own_verdict=verdict, readings=[reading]
+    )
+    assert (row.own_verdict, row.changed_own_verdict, row.settles_readings) == (verdict, True, [str(reading)])
+    assert AuditEvent.objects.get(verb="adjudicate label").after["settles readings"] == [str(reading)]
+    kept = adjudicate(image=film, change=change, author=judge, site=film.dataset.site)
+    assert (kept.own_verdict, kept.changed_own_verdict, kept.settles_readings) == (None, None, [])
+
+
+def test_an_own_verdict_on_a_proposed_film_is_given_once_and_never_changes(film: Image) -> None:
+    judge = factories.user("judge", Role.ADJUDICATOR)
+    verdict = own_verdict(film, judge)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        own_verdict(film, judge, "abnormal")
+    own_verdict(film, factories.user("second", Role.ADJUDICATOR))
+    verdict.value = "abnormal"
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+        verdict.save()

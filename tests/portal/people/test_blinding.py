@@ -105,6 +105,27 @@ def test_a_list_that_expired_can_be_continued(of: Dataset, reader: User) -> None
     assert set(BlindedFilm.objects.values_list("outcome", flat=True)) == {"handed back", ""}
 
 
+def test_a_film_that_is_settled_waits_for_nobody(of: Dataset, reader: User) -> None:
+    film, other = (factories.film(of, person=who) for who in "pq")
+    second = factories.user("second", Role.READER)
+    open_for(reader, film, other)
+    open_for(second, film)
+    open_for(second, film, source=uuid.UUID(int=8))
+    assert blinding.close_settled(image=film, source=SOURCE) == 2
+    assert [blinding.is_withheld(reader, one) for one in (film, other)] == [False, True]
+    assert blinding.is_withheld(second, film)  # by another list
+    assert set(BlindedFilm.objects.exclude(outcome="").values_list("outcome", flat=True)) == {"handed back"}
+
+
+def test_it_is_known_whether_another_list_withholds_a_film_of_the_patient(of: Dataset, reader: User) -> None:
+    film, sibling, other = (factories.film(of, person=who) for who in "ppq")
+    open_for(reader, film, other)
+    assert not blinding.is_withheld_elsewhere(reader, sibling, source=SOURCE)
+    open_for(reader, film, source=uuid.UUID(int=8))
+    elsewhere = [blinding.is_withheld_elsewhere(reader, one, source=SOURCE) for one in (film, sibling, other)]
+    assert elsewhere == [True, True, False]
+
+
 def test_opening_twice_keeps_one_row(of: Dataset, reader: User) -> None:
     film = factories.film(of)
     open_for(reader, film)
