@@ -3,6 +3,7 @@
 from django.urls import path
 
 from analysis.views import (
+    adjudications,
     aligned,
     archive,
     bank_studies,
@@ -79,7 +80,12 @@ urlpatterns = [
     path("results/films/<uuid:uuid>/scores/", film.film_scores, name="film-scores"),
     path("reading/", reading.worklists, name="worklists"),
     path("reading/new/", worklists.new, name="new-worklist"),
-    path("reading/adjudications/", reading.adjudications, name="adjudications"),
+    path("reading/adjudications/", adjudications.adjudications, name="adjudications"),
+    path("reading/adjudications/begin/", adjudications.begin, name="begin-adjudications"),
+    path("reading/adjudications/hand-back/", adjudications.hand_back, name="hand-back-adjudications"),
+    path("reading/adjudications/<uuid:image>/", adjudications.film, name="adjudicate-proposed"),
+    path("reading/adjudications/<uuid:image>/verdict/", adjudications.verdict, name="verdict-on-proposed"),
+    path("reading/adjudications/<uuid:image>/settle/", adjudications.settle, name="settle-proposed"),
     path("reading/escalations/", escalations.escalations, name="escalations"),
     path("reading/escalations/<uuid:uuid>/answer/", escalations.answer, name="answer-escalation"),
     path("reading/<uuid:uuid>/", reading.read, name="read"),

@@ -148,6 +148,7 @@ ELSEWHERE = {
     "analysis/studies/sweep_figures.py": "tests/analysis/views/test_studies.py",
     "analysis/studies/study_json.py": "tests/analysis/views/test_studies.py",
     # pages and API endpoints that only delegate: tested with their contents
+    "analysis/api/adjudications.py": "tests/analysis/views/test_adjudications.py",
     "analysis/api/bank_studies.py": "tests/analysis/studies/test_bank.py",
     "analysis/api/double_reading.py": "tests/analysis/views/test_double_reading.py",
     "analysis/api/dicom.py": "tests/analysis/maps/test_dicom_export.py",

@@ -1,6 +1,7 @@
 from django.urls import path
 
 from analysis.api import (
+    adjudications,
     bank_studies,
     dicom,
     double_reading,
@@ -83,6 +84,14 @@ urlpatterns = [
     ),
     path("queues/<uuid:uuid>/agreement/", double_reading.LabelAgreement.as_view(), name="api-label-agreement"),
     path("queues/<uuid:uuid>/readings.csv", double_reading.QueueReadingsCsv.as_view(), name="api-queue-readings-csv"),
+    path("adjudications/", adjudications.ProposedFilms.as_view(), name="api-adjudications"),
+    path("adjudications/begin/", adjudications.BeginList.as_view(), name="api-begin-adjudications"),
+    path("adjudications/hand-back/", adjudications.HandBackList.as_view(), name="api-hand-back-adjudications"),
+    path("adjudications/<uuid:image>/verdict/", adjudications.GiveVerdict.as_view(), name="api-verdict-on-proposed"),
+    path(
+        "adjudications/<uuid:image>/readings/", adjudications.ProposedReadings.as_view(), name="api-readings-proposed"
+    ),
+    path("adjudications/<uuid:image>/settle/", adjudications.SettleProposed.as_view(), name="api-settle-proposed"),
     path("escalations/", worklists.Escalations.as_view(), name="api-escalations"),
     path("escalations/<uuid:uuid>/answer/", worklists.Answer.as_view(), name="api-escalation-answer"),
 ]

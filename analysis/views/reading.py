@@ -11,8 +11,9 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from analysis.models import AdjudicationProposal, Escalation, Reading, Reason, Worklist, WorklistItem, WorklistReader
+from analysis.models import Escalation, Reading, Reason, Worklist, WorklistItem, WorklistReader
 from analysis.reading import verdicts
+from analysis.reading.adjudication_list import waiting_proposals
 from analysis.reading.assignments import require_reader, shown_to
 from analysis.reading.reader_studies import ReadingTask, readings_needed, tasks_of, why_session_waits
 from analysis.reading.verdicts import ReadingRefused
@@ -21,9 +22,8 @@ from analysis.views import film
 from portal.labels.criteria import current_criteria
 from portal.labels.key_table import Room
 from portal.labels.keys import keys_in
-from portal.models import Image
 from portal.people.access import actions_of, get_visible, require, sites_where
-from portal.people.blinding import omitted, refuse_withheld, withheld_images, without_withheld
+from portal.people.blinding import refuse_withheld
 from portal.people.signed_in import SignedInRequest
 
 FINDINGS = [
@@ -70,9 +70,7 @@ def worklists(request: SignedInRequest) -> HttpResponse:
         "open_escalations": Escalation.objects.filter(image__dataset__site=site, answer__isnull=True).count()
         if "answer escalations" in allowed
         else None,
-        "to_adjudicate": AdjudicationProposal.objects.filter(reading__image__dataset__site=site).count()
-        if "see adjudications" in allowed
-        else None,
+        "to_adjudicate": waiting_proposals(site).count() if "see adjudications" in allowed else None,
     }
     return render(request, "analysis/worklists.html", context)
 
@@ -188,20 +186,3 @@ def item_overlay(request: SignedInRequest, uuid: UUID, item_uuid: UUID) -> HttpR
     except ReadingRefused as refusal:
         return JsonResponse({"error": str(refusal)}, status=403)
     return film.overlay(request, worklist.run.uuid, item.image.uuid)
-
-
-@require_GET
-def adjudications(request: SignedInRequest) -> HttpResponse:
-    """Films proposed for a blinded adjudication. The readings that led to the proposal are deliberately not shown."""
-    site = require(request.user, "see adjudications", request.hilum_site)
-    proposed = Image.objects.filter(dataset__site=site, readings__adjudication_proposal__isnull=False)
-    films = without_withheld(proposed, request.user)
-    seen = Reading.objects.filter(reader=request.user, model_shown=True).values("image")
-    unblinded = set(seen.values_list("image_id", flat=True))
-    rows: list[dict[str, Any]] = [
-        {"film": image, "is_adjudicated": bool(image.adjudications.all()), "not_blinded": image.pk in unblinded}
-        for image in films.select_related("dataset").prefetch_related("adjudications").order_by("pk").distinct()
-    ]
-    withheld = withheld_images(request.user).filter(pk__in=proposed.values("pk")).count()
-    context = {"room": "reading", "films": rows, "omitted": omitted(withheld)}
-    return render(request, "analysis/adjudications.html", context)

@@ -26,9 +26,10 @@ from tests.portal.test_strangers import all_addresses
 pytestmark = pytest.mark.django_db
 
 SLOW = {"analysis:report", "api-report"}  # seconds each: until one role that may is answered
-SAY_NO_LABEL = {"portal:image", "api-queue-images", "analysis:adjudications"}  # of the other films that they name
+SAY_NO_LABEL = {"portal:image", "api-queue-images", "api-adjudications"}  # of the other films that they name
 NAME_NONE = {
     *("analysis:figure-csv", "api-figure-csv"),  # refused even where the film is no corner of the curve
+    "analysis:adjudications",  # gives films that are not settled neutral names
     *("portal:cohorts", "portal:queues", "portal:queue"),  # say that films are left out of their numbers
     *("analysis:item-overlay", "analysis:revealed-overlay", "analysis:revealed-maps"),  # the film is in the address
     *("analysis:study-long", "api-study-long", "analysis:study-imrmc", "api-study-imrmc"),  # name cases by numbers

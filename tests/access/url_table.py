@@ -279,10 +279,16 @@ RESULTS = {
 }
 
 READ, MAKE = "read worklists", "make worklists"
+JUDGE = "adjudicate labels"
 READING = {
     "analysis:worklists": page("read worklists or follow them", NOTHING),
     "analysis:new-worklist": page(MAKE, NOTHING, query=lambda world: {"run": world.things["run"].uuid}),
     "analysis:adjudications": page("see adjudications", OMITS),
+    "analysis:begin-adjudications": act(JUDGE, NEUTRAL),
+    "analysis:hand-back-adjudications": act(MEMBER, NOTHING),
+    "analysis:adjudicate-proposed": page(JUDGE, NEUTRAL, "film"),
+    "analysis:verdict-on-proposed": act(JUDGE, NEUTRAL, "film", data=verdict),
+    "analysis:settle-proposed": act(JUDGE, NEUTRAL, "film", data=verdict),
     "analysis:escalations": page("answer escalations", OMITS),
     "analysis:answer-escalation": act("answer escalations", REFUSED, "escalation"),
     "analysis:read": page(READ, NEUTRAL, "worklist"),
@@ -319,6 +325,12 @@ READING = {
     "api-reader-study": page(MAKE, UNNAMED, "study", look=SHOWS),
     "api-study-long": page(MAKE, REFUSED, "study", look=SHOWS),
     "api-study-imrmc": page(MAKE, REFUSED, "study", look=SHOWS),
+    "api-adjudications": page("see adjudications", OMITS),
+    "api-begin-adjudications": act(JUDGE, NEUTRAL),
+    "api-hand-back-adjudications": act(MEMBER, NOTHING),
+    "api-verdict-on-proposed": act(JUDGE, NEUTRAL, "film", data=verdict),
+    "api-readings-proposed": page(JUDGE, NEUTRAL, "film"),
+    "api-settle-proposed": act(JUDGE, NEUTRAL, "film", data=verdict),
     "api-escalations": page(SIGNED_IN, OMITS),
     "api-escalation-answer": act("answer escalations", REFUSED, "escalation", data=lambda world: {"action": "Told."}),
 }

@@ -191,7 +191,7 @@ def test_readings_wait_for_the_patient_s_other_films(site: Site, analyst: User, 
         for film in (first, second)
     ]
     for row in rows:
-        verdicts.propose_adjudication(reading=row, author=factories.user("maria", Role.MANAGER))
+        verdicts.propose_adjudication(reading=row, author=analyst)
     adjudication_list.begin(site=site, person=ada)
     verdict(first, ada)
     with pytest.raises(AdjudicationRefused, match="still waits for your own verdict"):
