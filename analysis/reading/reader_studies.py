@@ -187,6 +187,8 @@ def why_not_revealed(*, begun: WorklistReader, item: WorklistItem) -> str:
     """Why score and heatmap of the showing stay hidden from the reader, as a sentence; blank if they may be shown."""
     if Stage.AIDED not in stages_of(begun.worklist, item):
         return "This showing of the film is read without the model only."
+    if begun.worklist.design == StudyDesign.CROSSOVER and _has_yet_to_read_without(begun, item):
+        return "The session with the model is over: read this film without the model first."
     if Reading.objects.filter(item=item, reader=begun.reader, stage=Stage.AIDED).exists():
         return ""
     refusal = why_not_now(begun=begun, item=item, stage=Stage.AIDED)
@@ -195,6 +197,16 @@ def why_not_revealed(*, begun: WorklistReader, item: WorklistItem) -> str:
     others = begun.worklist.items.filter(image=item.image_id, repeat__gt=0)
     read = Reading.objects.filter(item__in=others, reader=begun.reader).count()
     return "" if read == others.count() else "Read the films in your order: load the page again."
+
+
+def _has_yet_to_read_without(begun: WorklistReader, item: WorklistItem) -> bool:
+    """Whether the session with the model came first and has ended, and a showing of the film still lacks its reading
+    without the model."""
+    if begun.first_stage != Stage.AIDED or begun.first_ended_at is None:
+        return False
+    showings = begun.worklist.items.filter(image=item.image_id)
+    read = Reading.objects.filter(item__in=showings, reader=begun.reader, stage=Stage.UNAIDED)
+    return read.count() < showings.count()
 
 
 def is_revealed(*, item: WorklistItem, reader_id: int) -> bool:

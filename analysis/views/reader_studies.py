@@ -23,7 +23,7 @@ from analysis.reading.assignments import (
     require_reader,
     unassign,
 )
-from analysis.reading.reader_studies import is_revealed
+from analysis.reading.reader_studies import is_revealed, why_not_revealed
 from analysis.reading.study_reference import (
     ReferenceRefused,
     current_reference,
@@ -80,6 +80,10 @@ def _revealed_score(request: SignedInRequest, uuid: UUID, item_uuid: UUID) -> Sc
         raise Http404("The worklist has no such film.")
     if not worklist.design or not is_revealed(item=item, reader_id=request.user.pk):
         raise PermissionDenied("The heatmap of this film has not been revealed to you.")
+    begun = worklist.readers.get(reader=request.user)  # who was shown the film has begun
+    begun.worklist = worklist
+    if refusal := why_not_revealed(begun=begun, item=item):
+        raise PermissionDenied(refusal)
     refuse_withheld(request.user, item.image, revealed_in=worklist.uuid)
     score.run = worklist.run
     return score
