@@ -55,7 +55,7 @@ from portal.models import (
     Upload,
     User,
 )
-from portal.people import audit
+from portal.people import audit, blinding
 
 IMAGE_ENDINGS = frozenset({".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ""})
 _CLUTTER = frozenset({"DICOMDIR", "THUMBS.DB", "DESKTOP.INI"})
@@ -120,6 +120,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "readers' labels stay": (
         "of these films keeps the label of its readers, which counts before an imported one",
         "of these films keep the labels of their readers, which count before imported ones",
+    ),
+    "read blinded": (
+        "row or file is of a film that its uploader has yet to read blinded, or of the same patient, and was left out",
+        "rows or files are of films that their uploader has yet to read blinded, or of these patients, and left out",
     ),
     "ambiguous names": (
         "name of the CSV stands for several films that are there, and labels none; use its path or its image UUID",
@@ -308,7 +312,7 @@ def import_entries(
         for done, entry in enumerate(entries, start=1):
             try:
                 if entry.path is None and names is not None:
-                    count = _label_there(entry, names, report, imported)
+                    count = _label_there(upload, entry, names, report, imported)
                 else:
                     count = _import_one(upload, entry, decoder, report, imported)
                 report.counts[count] += count != "missing"  # the report counts those by their names
@@ -366,6 +370,8 @@ def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: ImportRe
     imported.add(image.pk)
     if is_new:
         return "imported"
+    if entry.row is not None and _is_withheld(upload, image):
+        return "read blinded"
     _append_changes(image, entry, report)
     return "there already"
 
@@ -486,7 +492,7 @@ def _append_changes(image: Image, entry: Entry, report: ImportReport) -> None:
         report.counts["label events"] += 1
 
 
-def _label_there(entry: Entry, names: FilmNames, report: ImportReport, imported: set[int]) -> str:
+def _label_there(upload: Upload, entry: Entry, names: FilmNames, report: ImportReport, imported: set[int]) -> str:
     """Give a film that is in the dataset the label of its row, and return the name of the count to increase."""
     assert entry.row is not None
     try:
@@ -503,6 +509,8 @@ def _label_there(entry: Entry, names: FilmNames, report: ImportReport, imported:
     if image.pk in imported:
         return "the same film again"
     imported.add(image.pk)
+    if _is_withheld(upload, image):
+        return "read blinded"
     if _fixed_facts_differ(image, entry.row, report.patients_of):
         report.counts["kept as imported"] += 1
     fitted = _fitted(entry, image.rows, image.columns, image.header, report)
@@ -510,6 +518,12 @@ def _label_there(entry: Entry, names: FilmNames, report: ImportReport, imported:
     if outcome in (RowOutcome.LABELLED, RowOutcome.CHANGED) and has_label_of_readers(image):
         report.counts["readers' labels stay"] += 1
     return outcome
+
+
+def _is_withheld(upload: Upload, image: Image) -> bool:
+    """Whether the uploader reads the film blinded: what is counted of a row tells whether its label is that of the
+    film."""
+    return upload.uploaded_by is not None and blinding.is_withheld(upload.uploaded_by, image)
 
 
 def _fixed_facts_differ(image: Image, row: CsvRow, patients_of: PatientSource) -> bool:
