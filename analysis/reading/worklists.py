@@ -31,7 +31,7 @@ from analysis.reading.assignments import AssignmentRefused, assign, require_read
 from ml_engine.core.score.conformal import PromisedRate
 from ml_engine.models import Run, RunKind, RunState, Score
 from portal.labels.events import labels_at
-from portal.models import LabelValue, Part, SplitImage, User
+from portal.models import Image, LabelValue, Part, SplitImage, User
 from portal.people import audit, blinding
 from portal.people.access import require
 from portal.people.exposure import WASHOUT_DAYS
@@ -107,9 +107,13 @@ class WorklistRequest:
 
 
 def make_worklist(request: WorklistRequest) -> Worklist:
-    """Draw the films and save the worklist. Raises WorklistRefused."""
+    """Draw the films and save the worklist. Raises WorklistRefused, and PermissionDenied while the author has yet to
+    read one of the scored films blinded."""
     require(request.author, "make worklists", request.run.site)
     _check(request)
+    # which films are drawn, and how many, tells on which side of any threshold a film is
+    films = Image.objects.filter(scores__run=request.run)
+    blinding.refuse_file(request.author, films, what=f"The run {request.run.name}")
     point = operating_point(request.run, point=request.point, value=request.value)
     scores, left_out = _scores(request.run, request.parts)
     generator = np.random.Generator(np.random.PCG64(request.seed))
