@@ -42,12 +42,11 @@ from analysis.reading.worklists import (
     in_order,
     make_worklist,
 )
-from analysis.views.escalations import omitted_films
 from analysis.views.worklists import record_verdicts, refuse_verdicts
 from ml_engine.models import Run
 from portal.models import Part, User
 from portal.people.access import get_visible, may, require, sites_where
-from portal.people.blinding import omitted, refuse_withheld, without_withheld
+from portal.people.blinding import left_out, refuse_withheld, without_withheld
 from portal.people.signed_in import person
 
 
@@ -461,8 +460,8 @@ class Escalate(APIView):
 
 
 class Escalations(generics.ListAPIView[Escalation]):
-    """For the honest broker: the films reported at your sites. `omitted` says how many are left out because you have
-    yet to read them blinded."""
+    """For the honest broker: the films reported at your sites. `omitted` says that films which you have yet to
+    read blinded are left out."""
 
     serializer_class = EscalationSerializer
     queryset = Escalation.objects.none()
@@ -478,7 +477,7 @@ class Escalations(generics.ListAPIView[Escalation]):
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         response = super().list(request, *args, **kwargs)
         record_shown(person(request), (row["image"] for row in response.data["results"]), [LABEL])
-        response.data["omitted"] = omitted(omitted_films(self._everything(), person(request)))
+        response.data["omitted"] = left_out(person(request))
         return response
 
 

@@ -1,6 +1,7 @@
 """The adjudication list of a site: films proposed from worklists, each with the adjudicator's own verdict first, then
 the readings that led to the proposal, then the label that settles it."""
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from analysis.reading import adjudication_list
-from analysis.reading.adjudication_list import AdjudicationRefused, ProposedFilm, all_proposed, patients_elsewhere
+from analysis.reading.adjudication_list import AdjudicationRefused, ProposedFilm, patients_elsewhere
 from analysis.views.reading import FINDINGS
 from portal.labels.criteria import current_criteria
 from portal.labels.events import InvalidLabel, LabelChange
@@ -20,7 +21,7 @@ from portal.labels.keys import keys_in
 from portal.labels.losses import losses_of, words_of
 from portal.models import CurrentLabel, Image, LabelValue, NormalAttribute, Site, User
 from portal.people.access import get_visible, may, require
-from portal.people.blinding import omitted, open_films, withheld_patients
+from portal.people.blinding import left_out, open_films, withheld_patients
 from portal.people.signed_in import SignedInRequest
 
 
@@ -47,14 +48,15 @@ def adjudications(request: SignedInRequest) -> HttpResponse:
         "can_begin": any(film.can_begin and not film.is_open for film in films),
         "expires_at": last.expires_at if last else None,
         "days": adjudication_list.DAYS,
-        "omitted": omitted(omitted_films(site, person)),
+        "omitted": omitted_films(person, [site]),
     }
     return render(request, "analysis/adjudications.html", context)
 
 
-def omitted_films(site: Site, person: User) -> int:
-    """The number of films that the list leaves out, because another list withholds them from the person."""
-    return all_proposed(site).filter(patient__in=patients_elsewhere(site, person)).count()
+def omitted_films(person: User, sites: Iterable[Site]) -> str:
+    """That films which another list withholds from the person are left out; without a number, since that a film was
+    proposed says something about its readings."""
+    return left_out(person) if any(patients_elsewhere(site, person) for site in sites) else ""
 
 
 @require_POST

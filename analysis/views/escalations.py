@@ -3,7 +3,6 @@
 from uuid import UUID
 
 from django.contrib import messages
-from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
@@ -12,9 +11,8 @@ from analysis.evaluation.exposures import LABEL, record_shown
 from analysis.models import Escalation
 from analysis.reading import verdicts
 from analysis.reading.verdicts import ReadingRefused
-from portal.models import User
 from portal.people.access import get_visible, require
-from portal.people.blinding import omitted, refuse_withheld, withheld_images, without_withheld
+from portal.people.blinding import left_out, refuse_withheld, without_withheld
 from portal.people.signed_in import SignedInRequest
 
 
@@ -30,15 +28,11 @@ def escalations(request: SignedInRequest) -> HttpResponse:
     record_shown(request.user, [row.image.uuid for row in rows], [LABEL])
     context = {
         "room": "reading",
-        "omitted": omitted(omitted_films(everything, request.user)),
+        "omitted": left_out(request.user),  # without a number: that a film was escalated says something about it
         "waiting": [row for row in rows if not hasattr(row, "answer")],
         "answered": [row for row in rows if hasattr(row, "answer")],
     }
     return render(request, "analysis/escalations.html", context)
-
-
-def omitted_films(escalations: QuerySet[Escalation], person: User) -> int:
-    return withheld_images(person).filter(escalations__in=escalations).distinct().count()
 
 
 @require_POST

@@ -58,9 +58,12 @@ def normal_proposal(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 def _omitted(user: User, proposal: NormalProposal) -> str:
     """The films that are withheld from the person, of all those proposed or scored: how many of them are proposed or
     cross the threshold would reveal what was said about them."""
+    return omitted(withheld_images(user).filter(_scored_or_proposed(proposal)).distinct().count())
+
+
+def _scored_or_proposed(proposal: NormalProposal) -> Q:
     runs = [proposal.run_id, proposal.worklist.run_id]
-    of_proposal = Q(scores__run__in=runs) | Q(pk__in=proposal.films.values("pk"))
-    return omitted(withheld_images(user).filter(of_proposal).distinct().count())
+    return Q(scores__run__in=runs) | Q(pk__in=proposal.films.values("pk"))
 
 
 def _record(
@@ -101,13 +104,13 @@ def propose_normals(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     worklist = get_visible(rows, request.user, uuid)
     require(request.user, "propose normals", worklist.run.site)
     require_summary(request.user, worklist)
+    # a refusal, and the page of a proposal, count films by reason: that one is not flagged, for example
+    refuse_file(request.user, Image.objects.filter(scores__run=worklist.run), what=f"The run {worklist.run.name}")
     addresses = request.POST.getlist("reading")
     named = None
     if addresses:
         readings = Reading.objects.filter(item__worklist=worklist)
         named = [reading for reading in readings if str(reading.uuid) in addresses]
-        # a refusal names the reasons: that one film is not flagged, for example
-        refuse_file(request.user, Image.objects.filter(pk__in=[reading.image_id for reading in named]))
     try:
         proposal = proposals.propose(worklist=worklist, author=request.user, readings=named)
     except ProposalRefused as refusal:
@@ -120,7 +123,9 @@ def propose_normals(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 def decide(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """Parameters: `decision` (accept or refuse), `reason`, and for accept the `name` of the new cohort."""
     proposal = _proposal(request, uuid)
-    refuse_file(request.user, proposal.films.all(), what="The proposal")
+    # not only while a proposed film is withheld: that a film is proposed tells that it was flagged and called normal
+    films = Image.objects.filter(_scored_or_proposed(proposal)).distinct()
+    refuse_file(request.user, films, what="The run of this proposal")
     reason = request.POST.get("reason", "")
     try:
         if request.POST.get("decision") == "accept":

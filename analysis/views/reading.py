@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from analysis.models import Escalation, Reading, Reason, Worklist, WorklistItem, WorklistReader
 from analysis.reading import verdicts
-from analysis.reading.adjudication_list import waiting_proposals
+from analysis.reading.adjudication_list import patients_elsewhere, waiting_proposals
 from analysis.reading.assignments import require_reader, shown_to
 from analysis.reading.reader_studies import ReadingTask, readings_needed, tasks_of, why_session_waits
 from analysis.reading.verdicts import ReadingRefused
@@ -23,7 +23,7 @@ from portal.labels.criteria import current_criteria
 from portal.labels.key_table import Room
 from portal.labels.keys import keys_in
 from portal.people.access import actions_of, get_visible, require, sites_where
-from portal.people.blinding import refuse_withheld
+from portal.people.blinding import refuse_withheld, without_withheld
 from portal.people.signed_in import SignedInRequest
 
 FINDINGS = [
@@ -64,13 +64,17 @@ def worklists(request: SignedInRequest) -> HttpResponse:
         assigned = {assignment.reader_id for assignment in row.assignments.all()}
         row.assigned = len(assigned)
         row.is_mine = not assigned or request.user.pk in assigned
+    escalations = Escalation.objects.filter(image__dataset__site=site, answer__isnull=True)
+    proposals, elsewhere = waiting_proposals(site), patients_elsewhere(site, request.user)
     context = {
         "room": "reading",
         "worklists": lists,
-        "open_escalations": Escalation.objects.filter(image__dataset__site=site, answer__isnull=True).count()
+        "open_escalations": without_withheld(escalations, request.user, film="image").count()
         if "answer escalations" in allowed
         else None,
-        "to_adjudicate": waiting_proposals(site).count() if "see adjudications" in allowed else None,
+        "to_adjudicate": proposals.exclude(reading__image__patient__in=elsewhere).count()
+        if "see adjudications" in allowed
+        else None,
     }
     return render(request, "analysis/worklists.html", context)
 
