@@ -28,7 +28,7 @@ from portal.models import (
     SplitMember,
     User,
 )
-from portal.people import audit
+from portal.people import audit, blinding
 from portal.people.access import require
 from portal.sets.cohorts import ADDED_BY_SCORE
 from portal.sets.patient_draw import (
@@ -148,6 +148,8 @@ def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float
     if cutoff > now:
         raise InvalidSplit(f"The label cut-off {cutoff.isoformat()} is in the future; choose a past time.")
     all_films = list(_films(request))
+    # who lands in fit, and the numbers of each part, tell labels: parts, seed and view are the author's choice
+    blinding.refuse_file(request.author, Image.objects.filter(pk__in=[film.pk for film in all_films]), what="The split")
     films = [film for film in all_films if request.view_position in ("", film.view_position)]
     values = {image_id: label.value for image_id, label in labels_at([film.pk for film in films], cutoff).items()}
     parts = assign(films, values)
