@@ -117,6 +117,8 @@ def record(*, item: WorklistItem, reader: User, new: NewReading) -> Reading:
             label_shown=has_seen_label(reader, item.image, washout_days=worklist.washout_days),
             sampling_probability=item.sampling_probability,
         )
+        if not worklist.blinded:  # the film is on the list because of its score, which a double reading has to know too
+            record_exposure(reader, Exposure.Kind.SCORE, [item.image_id], run=worklist.run.uuid)
         if worklist.design:
             end_first_session(begun)
         if _is_fully_read(item, reader):
