@@ -1,8 +1,10 @@
 """The admin: people, sites and memberships are created here; everything else is read-only."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import UserAdmin
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -10,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from portal.models import (
     AuditEvent,
     Dataset,
+    Exposure,
     Image,
     LabelEvent,
     Membership,
@@ -21,6 +24,7 @@ from portal.models import (
     User,
 )
 from portal.people import audit
+from portal.people.exposure import record_exposure
 
 admin.site.site_header = "Hilum"
 admin.site.site_title = "Hilum"
@@ -109,8 +113,32 @@ class SiteAdmin(Audited):
     list_display = ["name", "created_at"]
 
 
+def _record_shown(request: HttpRequest, rows: Iterable[Any]) -> None:
+    """Record that the person is shown what these rows say of films: labels, readings, escalations, the audit."""
+    said = [row for row in rows if not isinstance(row, Image)]
+    films = {row.image_id for row in said if getattr(row, "image_id", None)}
+    audited = [row.target_uuid for row in said if isinstance(row, AuditEvent) and row.target_type == "image"]
+    films |= set(Image.objects.filter(uuid__in=audited).values_list("pk", flat=True))
+    record_exposure(_actor(request), Exposure.Kind.LABEL, films)
+
+
 class LookOnly(admin.ModelAdmin):
     """Read-only: the database refuses changes to most of these tables, and the others change on their own pages."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        response = super().changelist_view(request, extra_context)
+        changes = (getattr(response, "context_data", None) or {}).get("cl")
+        if changes is not None:
+            _record_shown(request, changes.result_list)
+        return response
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        response = super().change_view(request, object_id, form_url, extra_context)
+        shown = self.get_object(request, unquote(object_id))
+        _record_shown(request, [shown] if shown is not None else [])
+        return response
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -255,6 +255,7 @@ class LabelFilms(APIView):
             )
         except InvalidLabel as error:
             raise ValidationError({"detail": str(error)}) from error
+        record_exposure(person(request), Exposure.Kind.LABEL, outcome.labelled)
         changed = [film.uuid for film in films if film.pk in outcome.changed]
         losses = losses_of(outcome.act)
         response = {

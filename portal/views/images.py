@@ -37,14 +37,18 @@ def image(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     splits = Split.objects.filter(datasets=film.dataset)
     filters = film_filters.Filters.from_query(request.GET, splits)
     in_grid = filters.apply(blinding.without_withheld(film.dataset.images.all(), request.user)).order_by("pk")
-    following = list(in_grid.filter(pk__gt=film.pk)[:FILMS_AHEAD])
+    following = list(in_grid.filter(pk__gt=film.pk).select_related("current_label")[:FILMS_AHEAD])
+    previous = in_grid.filter(pk__lt=film.pk).select_related("current_label").last()
     events = list(film.label_events.select_related(*_EVENT_FIELDS).order_by("-created_at", "-pk"))
     record_exposure(request.user, Exposure.Kind.LABEL, [film.pk] if events else [])
+    if filters.label or filters.finding or filters.attribute or filters.criteria:  # a link says that the film has it
+        neighbours = [previous, *following] if previous else following
+        record_exposure(request.user, Exposure.Kind.LABEL, film_filters.labelled(neighbours))
     context = {
         "room": "data",
         "film": film,
         "dataset": film.dataset,
-        "previous": in_grid.filter(pk__lt=film.pk).last(),
+        "previous": previous,
         "next": following[0] if following else None,
         "prefetch": json.dumps([_urls(neighbour) for neighbour in following]),
         "query": filters.query(),
