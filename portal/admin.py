@@ -115,9 +115,9 @@ class SiteAdmin(Audited):
 
 def _record_shown(request: HttpRequest, rows: Iterable[Any]) -> None:
     """Record that the person is shown what these rows say of films: labels, readings, escalations, the audit."""
-    said = [row for row in rows if not isinstance(row, Image)]
-    films = {row.image_id for row in said if getattr(row, "image_id", None)}
-    audit_events = [row for row in said if isinstance(row, AuditEvent) and row.target_type == "image"]
+    telling = [row for row in rows if not isinstance(row, Image)]
+    films = {row.image_id for row in telling if getattr(row, "image_id", None)}
+    audit_events = [row for row in telling if isinstance(row, AuditEvent) and row.target_type == "image"]
     audited = [event.target_uuid for event in audit_events if event.target_uuid is not None]
     films |= set(Image.objects.filter(uuid__in=audited).values_list("pk", flat=True))
     record_exposure(_actor(request), Exposure.Kind.LABEL, films)
