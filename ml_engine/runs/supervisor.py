@@ -123,12 +123,13 @@ class Pulse:
     def report(self, progress: Progress) -> None:
         self._progress = progress
 
-    def tick(self) -> None:
-        """Raises Cancelled, WorkerStopping or LostLease."""
+    def tick(self, *, at_once: bool = False) -> None:
+        """`at_once` stores the progress although it is not due, so that a short run has any. Raises Cancelled,
+        WorkerStopping or LostLease."""
         if worker_state.should_stop is not None or worker_state.should_terminate is not None:
             raise WorkerStopping
         now = time.monotonic()
-        if now - self._checked_at < min(CANCEL_CHECK_SECONDS, settings.RUN_HEARTBEAT_SECONDS):
+        if not at_once and now - self._checked_at < min(CANCEL_CHECK_SECONDS, settings.RUN_HEARTBEAT_SECONDS):
             return
         self._checked_at = now
         try:
@@ -189,7 +190,7 @@ def _run_engine(folder: Path, lease: Lease, pulse: Pulse, *, device: str) -> int
                     last_event = event
                 else:
                     pulse.report(_progress(event))
-            pulse.tick()
+            pulse.tick(at_once=ended)
         while (status := engine.wait(seconds=seconds)) is None:
             pulse.tick()
     finally:

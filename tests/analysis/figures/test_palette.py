@@ -11,6 +11,8 @@ from tests.paths import ROOT
 
 CSS = (ROOT / "static" / "css" / "hilum.css").read_text()
 ON_DARK_ONLY = {
+    "templates/analysis/adjudicate_film.html",
+    "templates/portal/adjudicate_film.html",
     "templates/portal/dataset.html",
     "templates/portal/queue.html",
 }  # Bootstrap's yellow is 1.6 to 1 on white
