@@ -19,10 +19,11 @@ from analysis.reading.verdicts import has_had_the_model
 from portal.labels.disagreements import adjudicate
 from portal.labels.events import LabelChange, check, events_by_film, hold
 from portal.labels.resolving import carried
-from portal.models import Adjudication, AdjudicatorVerdict, Exposure, Image, NormalAttribute, Site, User
+from portal.models import Adjudication, AdjudicatorVerdict, Exposure, Image, Site, User
 from portal.people import audit, blinding
 from portal.people.access import require
-from portal.people.exposure import WASHOUT_DAYS, has_seen_label, record_exposure
+from portal.people.exposure import WASHOUT_DAYS, record_exposure
+from portal.sets.adjudicating import store_own_verdict
 
 DAYS = 28
 DEFAULT_REASON = "Settled after an own verdict, with the readings of the worklist in view."
@@ -178,21 +179,10 @@ def give_verdict(*, image: Image, change: LabelChange, person: User) -> Adjudica
         if not row.is_open:
             raise AdjudicationRefused("Begin the list first; its films are withheld from you from then on.")
         _check_value(change)
-        change = check(images=[image], change=change, author=person, site=site, own=frozenset())
-        attributes = change.attributes or ()
-        verdict = AdjudicatorVerdict.objects.create(
-            image=image,
-            adjudicator=person,
-            value=change.value,
-            findings=list(change.findings or ()),
-            attributes=[value for value in NormalAttribute.values if value in attributes],
-            comment=change.reason,
-            model_shown=has_had_the_model(person, image),
-            label_shown=has_seen_label(person, image),
+        model_shown = has_had_the_model(person, image)
+        return store_own_verdict(
+            image=image, change=change, person=person, model_shown=model_shown, source=source_of(site)
         )
-        blinding.close_read(person=person, image=image, source=source_of(site))
-        audit.record(verb="give own verdict", site=site, actor=person, target=image)
-    return verdict
 
 
 def _check_value(change: LabelChange) -> None:

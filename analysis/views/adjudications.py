@@ -15,14 +15,15 @@ from analysis.reading import adjudication_list
 from analysis.reading.adjudication_list import AdjudicationRefused, ProposedFilm, patients_elsewhere
 from analysis.views.reading import FINDINGS
 from portal.labels.criteria import current_criteria
-from portal.labels.events import InvalidLabel, LabelChange
+from portal.labels.events import InvalidLabel
 from portal.labels.key_table import Room
 from portal.labels.keys import keys_in
 from portal.labels.losses import losses_of, words_of
-from portal.models import CurrentLabel, Image, LabelValue, NormalAttribute, Site, User
+from portal.models import CurrentLabel, Image, NormalAttribute, Site, User
 from portal.people.access import get_visible, may, require
 from portal.people.blinding import left_out, open_films, withheld_patients
 from portal.people.signed_in import SignedInRequest
+from portal.views.adjudication import change_of
 
 
 @require_GET
@@ -132,7 +133,7 @@ def verdict(request: SignedInRequest, image: UUID) -> HttpResponse:
     """Store the own verdict: `value`, `finding` and `attribute` (repeated), `comment`."""
     of = film_at(request, image)
     try:
-        adjudication_list.give_verdict(image=of, change=_change(request), person=request.user)
+        adjudication_list.give_verdict(image=of, change=change_of(request), person=request.user)
     except (AdjudicationRefused, InvalidLabel) as refusal:
         messages.warning(request, str(refusal))
     return redirect("analysis:adjudicate-proposed", image)
@@ -143,7 +144,7 @@ def settle(request: SignedInRequest, image: UUID) -> HttpResponse:
     """Settle the film with the same fields, and show the next one that the person has begun."""
     of = film_at(request, image)
     try:
-        settled = adjudication_list.settle(image=of, change=_change(request), person=request.user)
+        settled = adjudication_list.settle(image=of, change=change_of(request), person=request.user)
     except (AdjudicationRefused, InvalidLabel) as refusal:
         messages.warning(request, str(refusal))
         return redirect("analysis:adjudicate-proposed", image)
@@ -163,14 +164,3 @@ def film_at(request: SignedInRequest, uuid: UUID) -> Image:
     image = get_visible(films, request.user, uuid)
     require(request.user, "adjudicate labels", image.dataset.site)
     return image
-
-
-def _change(request: SignedInRequest) -> LabelChange:
-    value = request.POST.get("value", "")
-    attributes = request.POST.getlist("attribute") if value == LabelValue.NORMAL else []
-    return LabelChange(
-        value=value,
-        findings=[text[:100] for text in request.POST.getlist("finding") if text],
-        attributes=[text[:100] for text in attributes if text],
-        reason=request.POST.get("comment", "")[:500],
-    )

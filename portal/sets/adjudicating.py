@@ -129,21 +129,39 @@ def give_verdict(*, queue: ScreeningQueue, image: Image, change: LabelChange, pe
         if image.pk in verdicts_of(queue, person):
             raise DoubleReadingRefused("Your own verdict on this film is locked; settle the film with it in view.")
         _require_to_settle(queue, image)
-        change = check(images=[image], change=change, author=person, site=queue.site, own=frozenset())
-        attributes = change.attributes or ()
-        verdict = AdjudicatorVerdict.objects.create(
-            queue=queue,
-            image=image,
-            adjudicator=person,
-            value=change.value,
-            findings=list(change.findings or ()),
-            attributes=[value for value in NormalAttribute.values if value in attributes],
-            comment=change.reason,
-            model_shown=has_seen_model(person, image),
-            label_shown=has_seen_label(person, image),
+        model_shown = has_seen_model(person, image)
+        return store_own_verdict(
+            image=image, change=change, person=person, model_shown=model_shown, source=queue.uuid, queue=queue
         )
-        blinding.close_read(person=person, image=image, source=queue.uuid)
-        audit.record(verb="give own verdict", site=queue.site, actor=person, target=image)
+
+
+def store_own_verdict(
+    *,
+    image: Image,
+    change: LabelChange,
+    person: User,
+    model_shown: bool,
+    source: uuid.UUID,
+    queue: ScreeningQueue | None = None,
+) -> AdjudicatorVerdict:
+    """Store a verdict before the readings are shown, and end the withholding of the film by the list `source`. Select
+    `dataset__site` with the film, and hold it. Raises InvalidLabel and PermissionDenied."""
+    site = image.dataset.site
+    change = check(images=[image], change=change, author=person, site=site, own=frozenset())
+    attributes = change.attributes or ()
+    verdict = AdjudicatorVerdict.objects.create(
+        queue=queue,
+        image=image,
+        adjudicator=person,
+        value=change.value,
+        findings=list(change.findings or ()),
+        attributes=[value for value in NormalAttribute.values if value in attributes],
+        comment=change.reason,
+        model_shown=model_shown,
+        label_shown=has_seen_label(person, image),
+    )
+    blinding.close_read(person=person, image=image, source=source)
+    audit.record(verb="give own verdict", site=site, actor=person, target=image)
     return verdict
 
 

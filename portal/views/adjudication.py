@@ -139,7 +139,7 @@ def verdict(request: SignedInRequest, uuid: UUID, image: UUID) -> HttpResponse:
     """Store the own verdict: `value`, `finding` and `attribute` (repeated), `comment`."""
     queue, member = _member(request, uuid, image)
     try:
-        adjudicating.give_verdict(queue=queue, image=member.image, change=_change(request), person=request.user)
+        adjudicating.give_verdict(queue=queue, image=member.image, change=change_of(request), person=request.user)
     except (DoubleReadingRefused, InvalidLabel) as refusal:
         messages.warning(request, str(refusal))
     return redirect("portal:adjudicate-film", queue.uuid, image)
@@ -150,7 +150,7 @@ def settle(request: SignedInRequest, uuid: UUID, image: UUID) -> HttpResponse:
     """Settle the film with the same fields, and show the next one."""
     queue, member = _member(request, uuid, image)
     try:
-        adjudicating.settle(queue=queue, image=member.image, change=_change(request), person=request.user)
+        adjudicating.settle(queue=queue, image=member.image, change=change_of(request), person=request.user)
     except (DoubleReadingRefused, InvalidLabel) as refusal:
         messages.warning(request, str(refusal))
         return redirect("portal:adjudicate-film", queue.uuid, image)
@@ -178,7 +178,8 @@ def _member(request: SignedInRequest, uuid: UUID, image: UUID) -> tuple[Screenin
     return queue, member
 
 
-def _change(request: SignedInRequest) -> LabelChange:
+def change_of(request: SignedInRequest) -> LabelChange:
+    """What the form of a verdict (portal/_verdict_form.html) sends."""
     value = request.POST.get("value", "")
     attributes = request.POST.getlist("attribute") if value == LabelValue.NORMAL else []
     return LabelChange(
