@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
+from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
@@ -176,7 +177,7 @@ def _study_addresses(worklist: Worklist) -> dict[str, str]:
 
 @require_GET
 def item_overlay(request: SignedInRequest, uuid: UUID, item_uuid: UUID) -> HttpResponse:
-    """The heatmap of an item. The request is recorded before the heatmap is sent."""
+    """The heatmap of an item. Recorded before it is sent, and not at all if there is none to send."""
     worklist = get_visible(Worklist.objects.select_related("run__site"), request.user, uuid)
     require(request.user, "read worklists", worklist.run.site)
     items = WorklistItem.objects.select_related("image", "worklist__run__site")
@@ -185,8 +186,12 @@ def item_overlay(request: SignedInRequest, uuid: UUID, item_uuid: UUID) -> HttpR
         raise Http404("The worklist has no such film.")
     if not worklist.blinded:  # the film may be on another worklist, which the reader reads blinded
         refuse_withheld(request.user, item.image)
-    try:
-        verdicts.show_heatmap(item=item, reader=request.user)
-    except ReadingRefused as refusal:
-        return JsonResponse({"error": str(refusal)}, status=403)
-    return film.overlay(request, worklist.run.uuid, item.image.uuid)
+    with transaction.atomic():
+        try:
+            verdicts.show_heatmap(item=item, reader=request.user)
+        except ReadingRefused as refusal:
+            return JsonResponse({"error": str(refusal)}, status=403)
+        response = film.overlay(request, worklist.run.uuid, item.image.uuid)
+        if response.status_code != 200:
+            transaction.set_rollback(True)
+    return response

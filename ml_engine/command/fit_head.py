@@ -142,7 +142,7 @@ def _print_reads(selected: Reads, console: Console) -> None:
 def _print_head(out: Path, console: Console) -> None:
     summary, control = files.read_json(out / SUMMARY), files.read_json(out / CONTROL)
     console.say(
-        f"known and scored normals are told apart with an AUROC of {control['auroc']:.2f} "
+        f"known and scored normals are separable with an AUROC of {control['auroc']:.2f} "
         f"({control['low']:.2f} to {control['high']:.2f}): passed"
     )
     curve = summary["learning_curve"]

@@ -201,9 +201,11 @@ class QueueImages(generics.ListAPIView[QueueImage]):
 
     def paginate_queryset(self, queryset: Any) -> Any:
         members = super().paginate_queryset(queryset)
-        queue = self._queue()
+        queue, films = self._queue(), [member.image for member in members or []]
+        if not queue.blinded:  # its source may name a label; that of a blinded queue is not shown
+            record_exposure(person(self.request), Exposure.Kind.LABEL, labelled(films))
         if queue.order == ScreeningQueue.Order.SCORE:
-            record_exposure(person(self.request), Exposure.Kind.SCORE, [member.image_id for member in members or []])
+            record_exposure(person(self.request), Exposure.Kind.SCORE, [film.pk for film in films])
         numbers = numbering(queue, person(self.request))
         for member in members or []:
             member.position = numbers.number_at(member.position)

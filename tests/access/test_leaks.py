@@ -200,7 +200,7 @@ def test_a_look_into_the_admin_is_recorded(scored: Scored, client: Client) -> No
     client.force_login(root)
     film, other = scored.films[:2]
     assert client.get(f"/admin/portal/image/{film.pk}/change/").status_code == 200
-    assert not has_seen_label(root, film)  # that page says nothing of its label
+    assert not has_seen_label(root, film)  # that page does not show its label
     assert client.get(f"/admin/portal/labelevent/{film.label_events.get().pk}/change/").status_code == 200
     assert (has_seen_label(root, film), has_seen_label(root, other)) == (True, False)
     assert client.get("/admin/portal/labelevent/").status_code == 200

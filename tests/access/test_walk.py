@@ -26,7 +26,7 @@ from tests.portal.test_strangers import all_addresses
 pytestmark = pytest.mark.django_db
 
 SLOW = {"analysis:report", "api-report"}  # seconds each: until one role that may is answered
-SAY_NO_LABEL = {"portal:image", "api-queue-images", "api-adjudications"}  # of the other films that they name
+SAY_NO_LABEL = {"portal:image", "api-adjudications"}  # of the other films that they name
 NAME_NONE = {
     *("analysis:figure-csv", "api-figure-csv"),  # refused even where the film is no corner of the curve
     "analysis:adjudications",  # gives films that are not settled neutral names
@@ -124,8 +124,8 @@ def test_no_url_shows_a_person_of_another_site_anything(world: World) -> None:
         names_a_thing = any(hasattr(world.things[thing], "uuid") for thing in url.of) or url.data(world)
         if names_a_thing and answer.is_allowed and url.action not in (ANYONE, SIGNED_IN):
             wrong[name] = answer.status
-        if told := words_in(answer, world, but=set(url.of)):
-            wrong[name] = told
+        if leaked := words_in(answer, world, but=set(url.of)):
+            wrong[name] = leaked
     assert wrong == {}
 
 
@@ -141,11 +141,11 @@ def test_a_person_who_reads_blinded_is_shown_nothing_about_their_films(world: Wo
     wrong: dict[str, Any] = {}
     for name, url in URLS.items():
         answer = ask(world.blinded, world, name, url)
-        told = words_in(answer, world, but=set(url.of))
+        leaked = words_in(answer, world, but=set(url.of))
         if url.blind is Blind.NEUTRAL:
-            told -= {str(film.uuid) for film in [*world.withheld, *world.siblings]}
-        if told:
-            wrong[name] = told
+            leaked -= {str(film.uuid) for film in [*world.withheld, *world.siblings]}
+        if leaked:
+            wrong[name] = leaked
         elif url.blind is Blind.REFUSED:
             if (answer.status, "blinded" in answer.body) != (403, True):
                 wrong[name] = answer.status

@@ -63,7 +63,7 @@ class GroupDifference:
 
 @dataclass(frozen=True)
 class PopulationControl:
-    """How well known and scored normals are told apart: the cross-fitted AUROC with its 95 % interval.
+    """How separable known and scored normals are: the cross-fitted AUROC with its 95 % interval.
 
     The standard error is the larger one of ``delong_error``, clustered by patient, and ``permuted_error``, the root
     mean square deviation from 0.5 where the groups are permuted among patients. DeLong's alone takes the fitted scores
@@ -98,7 +98,7 @@ class PopulationControl:
         else:
             where = "The CSV gives none of the columns site, scanner, view and period for both, which would show why. "
         raise EngineError(
-            f"The semi-supervised head is refused: known normals and scored normals are told apart with an AUROC of "
+            f"The semi-supervised head is refused: known normals and scored normals are separable with an AUROC of "
             f"{self.auroc:.2f} (95 % interval {self.low:.2f} to {self.high:.2f}, without 0.5), so it would learn the "
             f"population instead of the disease. {where}Fit the detector on normals of the population that is scored."
         )

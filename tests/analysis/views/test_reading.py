@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import uuid
 from typing import Any
 
@@ -17,6 +18,7 @@ from analysis.models import AdjudicationProposal, Escalation, HeatmapUse, Readin
 from analysis.reading import verdicts
 from analysis.reading.worklists import begin
 from ml_engine.models import Score
+from ml_engine.runs.paths import run_folder
 from portal.models import Exposure, Role, User
 from tests.analysis.scored import Scored
 from tests.analysis.worklists import items, read, reader, worklist
@@ -189,6 +191,11 @@ def test_a_request_for_the_heatmap_is_recorded_before_it_is_sent(of: Any) -> Non
     answer = client.get(f"/reading/{of.uuid}/items/{item.uuid}/overlay")
     assert answer.json()["rows"] == 4
     assert HeatmapUse.objects.get().item == item
+    shutil.rmtree(run_folder(of.run.uuid))
+    other = items(of)[1]
+    assert client.get(f"/reading/{of.uuid}/items/{other.uuid}/overlay").status_code == 410
+    assert HeatmapUse.objects.count() == 1
+    assert not Exposure.objects.filter(image=other.image).exists()
     assert client.get(f"/reading/{of.uuid}/items/{uuid.uuid4()}/overlay").status_code == 404
 
 

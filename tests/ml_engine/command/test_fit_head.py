@@ -59,7 +59,7 @@ def test_it_says_what_was_read_and_what_it_bought(world: World, tmp_path: Path) 
 
     assert result.returncode == 0, result.stderr
     assert "53 films of the pool: 14 read as abnormal, 3 read as normal, 36 not read" in result.stderr
-    assert "are told apart with an AUROC of 0." in result.stderr and "passed" in result.stderr
+    assert "are separable with an AUROC of 0." in result.stderr and "passed" in result.stderr
     assert "tune, 24 films: one-class 0." in result.stderr and "with 14 reads semi-supervised 0." in result.stderr
     assert (tmp_path / "head" / "head.safetensors").read_bytes() == (world.head / "head.safetensors").read_bytes()
 
