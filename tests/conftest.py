@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,13 @@ def _empty_tables_past_their_guards() -> Generator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DatabaseOperations, "sql_flush", sql_flush)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _same_films_in_any_order() -> None:
+    """The films of `tests.portal.factories` have the same pixels whichever tests ran before."""
+    if factories := sys.modules.get("tests.portal.factories"):
+        factories.restart_seeds()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import uuid
 import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,14 @@ def patient(name: str, *, at: Site | None = None, identified: bool = True) -> Pa
     )[0]
 
 
-_seeds = iter(range(1_000, 10**9))
+_FIRST_SEED = 1_000
+_seeds = count(_FIRST_SEED)
+
+
+def restart_seeds() -> None:
+    """The next film has the pixels of a test's first film again, so that no test depends on those before it."""
+    global _seeds
+    _seeds = count(_FIRST_SEED)
 
 
 def film(

@@ -5,6 +5,7 @@ import { createBoxLayer } from "./boxes.js";
 import { createBoxEditor } from "./box_editing.js";
 import * as controls from "./controls.js";
 import { buildCorners } from "./corners.js";
+import { element } from "./dom.js";
 import { sentence } from "./fetching.js";
 import { createFilmStore } from "./films.js";
 import { listenToKeys } from "./keyboard.js";
@@ -173,14 +174,30 @@ export class FilmViewer {
     this.#showButtons();
   }
 
-  // The film itself does not need them, so nothing waits for them; if the request fails, there is no button.
+  // The film itself does not need them, so nothing waits for them. A list that did not come is said to be missing: a
+  // reader would take its absence for "no earlier films".
   async #loadBeside() {
     const showing = this.#showing;
     const { besideUrl } = this.#urls;
-    const others = besideUrl ? await loadBeside(besideUrl).catch(() => NONE_BESIDE) : NONE_BESIDE;
-    if (showing !== this.#showing) return;
-    this.#beside.set(others);
+    try {
+      const others = besideUrl ? await loadBeside(besideUrl) : NONE_BESIDE;
+      if (showing !== this.#showing) return;
+      this.#beside.set(others);
+      this.#showTrouble("beside", []);
+    } catch (error) {
+      if (showing !== this.#showing) return;
+      this.#showTrouble("beside", controls.trouble(sentence(error), () => this.#loadBeside()));
+    }
     this.#showButtons();
+  }
+
+  // What did not load, in a place of its own for each kind, so that one message does not remove another.
+  #showTrouble(kind, parts) {
+    this.#parts.notes.querySelector(`[data-trouble=${kind}]`)?.remove();
+    if (!parts.length) return;
+    const place = element("div", {}, parts);
+    place.dataset.trouble = kind;
+    this.#parts.notes.append(place);
   }
 
   async #loadBoxes() {
@@ -191,12 +208,12 @@ export class FilmViewer {
       const boxes = await this.#films.boxes(this.#urls, boxesUrl);
       if (showing !== this.#showing) return;
       this.#shownBoxes.setBoxes(boxes);
-      this.#parts.notes.replaceChildren();
+      this.#showTrouble("boxes", []);
       this.#showButtons();
       this.#stage.redraw();
     } catch (error) {
       if (showing !== this.#showing) return;
-      this.#parts.notes.replaceChildren(...controls.trouble(sentence(error), () => this.#loadBoxes()));
+      this.#showTrouble("boxes", controls.trouble(sentence(error), () => this.#loadBoxes()));
     }
   }
 

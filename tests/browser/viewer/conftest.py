@@ -26,6 +26,9 @@ STRICT = (
     "connect-src 'self'; base-uri 'none'"
 )
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+SIZED = """() => [...document.querySelectorAll("canvas.hv-canvas")].every((canvas) =>
+  canvas.width === Math.max(1, Math.round(canvas.parentElement.clientWidth * (window.devicePixelRatio || 1))) &&
+  canvas.height === Math.max(1, Math.round(canvas.parentElement.clientHeight * (window.devicePixelRatio || 1))))"""
 WATCH_POLICY = """
   window.violations = [];
   document.addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));
@@ -190,7 +193,9 @@ class Viewer:
         return colours[..., 0]
 
     def client(self, x: float, y: float) -> tuple[float, float]:
-        """Page coordinates of an original position."""
+        """Page coordinates of an original position, once the canvas has the size of its place: a panel that opens
+        resizes it with the next frame."""
+        self.page.wait_for_function(SIZED)
         view, box = self.state["view"], self.host.locator("canvas.hv-canvas").first.bounding_box()
         assert box
         (a, b, c), (d, e, f) = view["matrix"]
@@ -237,6 +242,8 @@ def open_viewer(page: Page, site: Site) -> Generator[Callable[..., Viewer]]:
         site.answers["/"] = (200, "text/html", harness.encode(), False)
         page.goto(f"{site.url}/?renderer={renderer}")
         page.locator(f"[data-hilum-viewer][data-state={until}]").wait_for()
+        if beside and site.answers["/beside"][0] == 200:  # the list of the other films comes after the film
+            page.locator("button[data-action=beside]").wait_for()
         return Viewer(page, site, film, page.locator("[data-hilum-viewer]"))
 
     yield open_film

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -262,6 +263,21 @@ def test_prior_films_are_stepped_through_from_the_last_one_before(open_viewer: O
     for urls, shown in (("", False), (", besideUrl: '/beside'", True)):
         viewer.host.evaluate(f"(host) => host.hilumViewer.show({{ factsUrl: '/facts', pixelsUrl: '/pixels'{urls} }})")
         expect(viewer.host.locator(".hv-beside")).to_be_visible(visible=shown)
+
+
+def test_a_list_of_other_films_that_did_not_come_is_no_empty_list(open_viewer: Open, site: Site) -> None:
+    site.break_off("/beside")
+    site.break_off("/boxes")
+    viewer = open_viewer(FILMS["linear"], beside=[another(site, "lateral", FILMS["linear"])], boxes=[])
+    alerts = viewer.host.get_by_role("alert")
+    expect(alerts).to_have_count(2)  # neither removes the other
+    missing = alerts.filter(has_text="The other films of the patient could not be fetched (HTTP 404).")
+    expect(missing).to_be_visible()
+    others = {"films": [another(site, "prior", FILMS["linear"], days=-3, when="3 days before")], "note": ""}
+    site.answers["/beside"] = (200, "application/json", json.dumps(others).encode(), False)
+    viewer.host.locator("[data-trouble=beside]").get_by_role("button", name="Try again").click()
+    expect(viewer.host.locator("button[data-action=beside]")).to_be_visible()
+    expect(missing).to_have_count(0)
 
 
 def test_the_film_beside_disappears_with_the_patient(open_viewer: Open, site: Site) -> None:
