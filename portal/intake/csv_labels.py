@@ -94,6 +94,7 @@ class CsvRow:
     columns: frozenset[str] = frozenset(_KNOWN)  # the known columns that the CSV has
     image: str = ""  # the UUID of a film that is in the dataset
     left_out: tuple[str, ...] = ()  # names of columns that are not kept, since they may identify a person
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def read_labels(path: Path, skipped: list[str] | None = None) -> dict[str, CsvRo
     table = _Columns(read_table(path, _is_known), ("filename",), _SECOND_NAMES)
     for line, values in table.rows(skipped):
         try:
-            row = _label_row(values, table.left_out)
+            row = _label_row(values, table.left_out, line)
         except _BadRow as bad:
             skipped.append(f"{path.name}, line {line}: {bad}")
             continue
@@ -202,7 +203,7 @@ def may_identify(header: str) -> bool:
     )
 
 
-def _label_row(values: Mapping[str, str], left_out: tuple[str, ...]) -> CsvRow:
+def _label_row(values: Mapping[str, str], left_out: tuple[str, ...], line: int) -> CsvRow:
     label = values.get("label", "").lower()
     if label not in LABELS:
         raise _BadRow(
@@ -233,6 +234,7 @@ def _label_row(values: Mapping[str, str], left_out: tuple[str, ...]) -> CsvRow:
         columns=frozenset(values).intersection(_KNOWN),
         left_out=left_out,
         image=image,
+        line=line,
     )
 
 

@@ -1,6 +1,5 @@
 """Imported labels: of a film that an import brings, and of a film that is there and that a CSV names."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from enum import StrEnum
 from uuid import UUID
@@ -8,6 +7,7 @@ from uuid import UUID
 from django.db import transaction
 
 from portal.intake.csv_labels import Box, CsvRow
+from portal.intake.name_matching import Rule, match_names
 from portal.labels.events import append
 from portal.models import CurrentLabel, Dataset, Image, LabelEvent, LabelSource, LabelValue
 
@@ -79,23 +79,21 @@ class AmbiguousName(Exception):
 
 
 class FilmNames:
-    """The films that are in a dataset at this time, by the names that earlier CSV files gave them."""
+    """The films of a dataset that rows name, as they are at this time."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, rows: Sequence[CsvRow]) -> None:
         self._dataset = dataset
-        self._by_name: dict[str, list[int]] = defaultdict(list)
-        self._by_last_part: dict[str, list[int]] = defaultdict(list)
-        names = dataset.images.exclude(original_name="").order_by("pk").values_list("original_name", "pk")
-        for name, image_id in names.iterator():
-            self._by_name[name].append(image_id)
-            self._by_last_part[name.rsplit("/", 1)[-1]].append(image_id)
+        films = list(dataset.images.exclude(original_name="").order_by("pk").values_list("original_name", "pk"))
+        self._ids = [image_id for _, image_id in films]
+        names = [row.filename for row in rows if not row.image]
+        self._matches = dict(zip(names, match_names(names, [name for name, _ in films]), strict=True))
 
-    def film_of(self, row: CsvRow) -> Image | None:
-        """Return the film that a row names: by its UUID if the row has one, otherwise by its path or, as the files of
-        an import, by the last part of it. Raises AmbiguousName."""
+    def film_of(self, row: CsvRow) -> tuple[Image | None, Rule]:
+        """Return the film that a row names, and how: by its UUID if the row has one, otherwise by the name that an
+        earlier CSV gave the film, matched like the name of a file. Raises AmbiguousName."""
         if row.image:
-            return self._dataset.images.filter(uuid=UUID(row.image)).first()
-        ids = self._by_name.get(row.filename) or self._by_last_part.get(row.filename) or []
-        if len(ids) > 1:
+            return self._dataset.images.filter(uuid=UUID(row.image)).first(), Rule.EXACT
+        match = self._matches[row.filename]
+        if match.is_ambiguous:
             raise AmbiguousName
-        return self._dataset.images.get(pk=ids[0]) if ids else None
+        return None if match.index is None else self._dataset.images.get(pk=self._ids[match.index]), match.rule

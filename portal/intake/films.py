@@ -37,6 +37,8 @@ from portal.intake.film_labels import (
     append_label,
     has_label_of_readers,
 )
+from portal.intake.first_names import MOST, FirstNames, keep_first_names
+from portal.intake.name_matching import ENDINGS, Match, Rule, match_names, name_shape
 from portal.intake.patient_identifiers import (
     PatientDifference,
     PatientIdentifier,
@@ -44,7 +46,6 @@ from portal.intake.patient_identifiers import (
     patient_identifier,
     spellings_of_number,
 )
-from portal.intake.tables import clean
 from portal.models import (
     Dataset,
     Image,
@@ -57,7 +58,7 @@ from portal.models import (
 )
 from portal.people import audit, blinding
 
-IMAGE_ENDINGS = frozenset({".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ""})
+IMAGE_ENDINGS = ENDINGS | {""}
 _CLUTTER = frozenset({"DICOMDIR", "THUMBS.DB", "DESKTOP.INI"})
 SECONDS_BETWEEN_HEARTBEATS = 2.0
 _MOST_NAMED = 10
@@ -82,6 +83,18 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "left quarantine": (
         "file left quarantine, because it can be decoded now",
         "files left quarantine, because they can be decoded now",
+    ),
+    Rule.FOLDERS: (
+        "name of the CSV matched by the end of its path, since the folders above it differ",
+        "names of the CSV matched by the ends of their paths, since the folders above them differ",
+    ),
+    Rule.CASE: (
+        "name of the CSV matched without regard to upper and lower case",
+        "names of the CSV matched without regard to upper and lower case",
+    ),
+    Rule.ENDING: (
+        "name of the CSV matched without its ending (such as .png)",
+        "names of the CSV matched without their endings (such as .png)",
     ),
     "not in the CSV": (
         "file skipped, because the CSV does not list it",
@@ -129,6 +142,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "name of the CSV stands for several films that are there, and labels none; use its path or its image UUID",
         "names of the CSV stand for several films that are there, and label none; use paths or image UUIDs",
     ),
+    "ambiguous files": (
+        "row of the CSV left aside, because its name fits several files of this import, or its file several rows",
+        "rows of the CSV left aside, because their names fit several files of this import, or their files several rows",
+    ),
     "unknown views": (
         "row of the CSV with a projection that is not known, which is kept as unknown",
         "rows of the CSV with a projection that is not known, which is kept as unknown",
@@ -158,6 +175,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "columns of the CSV left out, because they may identify a person",
     ),
 }
+NOTHING_MATCHED = (
+    "Nothing was imported: no row of the CSV names a file of this import or a film of the dataset; "
+    "compare the names in the CSV with those of the files"
+)
 # The names of the counts of films with a warning, and their sentences.
 _WARNED = "warned: "
 _SENTENCES |= {_WARNED + key: (warning.one, warning.several) for key, warning in WARNINGS.items()}
@@ -175,12 +196,26 @@ class Entry:
     boxes: tuple[Box, ...] | None = None  # None: there is no CSV of boxes, so boxes stay as they are
 
 
+@dataclass(frozen=True)
+class NamedFile:
+    """A file of a folder or zip. `above`: how many folders at the beginning of its name a CSV may leave out or write
+    differently, such as that of a zip in a zip."""
+
+    name: str
+    path: Path
+    above: int = 0
+
+
 @dataclass
 class ImportReport:
     """The counts of an import; `sentences` explains them to a curator."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    missing: list[str] = field(default_factory=list)
+    rows: int = 0  # of the CSV
+    missing: list[CsvRow] = field(default_factory=list)
+    ambiguous: list[CsvRow] = field(default_factory=list)  # among the files of the import
+    ambiguous_films: list[CsvRow] = field(default_factory=list)  # among the films of the dataset
+    unused: list[str] = field(default_factory=list)  # the first names of files that no row names
     left_out: tuple[str, ...] = ()  # names of CSV columns
     unknown_views: tuple[str, ...] = ()  # words of the CSV, or their shapes
     skipped: list[str] = field(default_factory=list)  # table, line and reason of each row
@@ -189,20 +224,35 @@ class ImportReport:
     differing: set[tuple[str, str]] = field(default_factory=set)
 
     def to_json(self) -> dict[str, int]:
-        counts = self.counts | Counter(
-            {
-                "missing": len(self.missing),
-                "columns left out": len(self.left_out),
-                "rows skipped": len(self.skipped),
-            }
-        )
+        lengths = {
+            "missing": len(self.missing),
+            "ambiguous files": len(self.ambiguous),
+            "columns left out": len(self.left_out),
+            "rows skipped": len(self.skipped),
+        }
+        counts = self.counts | Counter(lengths)
         return {name: counts[name] for name in _SENTENCES if counts[name]}
 
+    @property
+    def has_matched_nothing(self) -> bool:
+        """Whether there is a CSV of which no row named a file or a film."""
+        return self.rows > 0 and len(self._unmatched) == self.rows
+
+    @property
+    def first_names(self) -> FirstNames | None:
+        """Names for the eyes of the uploader alone, if some could not be matched."""
+        rows = self._unmatched
+        return FirstNames([row.filename for row in rows[:MOST]], self.unused[:MOST]) if rows else None
+
+    @property
+    def _unmatched(self) -> list[CsvRow]:
+        return [*self.missing, *self.ambiguous, *self.ambiguous_films]
+
     def sentences(self) -> list[str]:
-        # Quote only what is clearly a file name: where columns are shifted, it may be a patient's name.
-        named = [name for name in self.missing if PurePosixPath(name).suffix.lower() in IMAGE_ENDINGS - {""}]
         more = {
-            "missing": f" (the first: {named[0]})" if named else "",
+            "missing": _first(self.missing),
+            "ambiguous files": _first(self.ambiguous),
+            "ambiguous names": _first(self.ambiguous_films),
             "columns left out": f" ({', '.join(self.left_out)})",
             "unknown views": f" ({', '.join(self.unknown_views[:_MOST_NAMED])})",
             PatientDifference.PATIENT: self._differing_patients(),
@@ -210,6 +260,8 @@ class ImportReport:
         }
         counts = self.to_json().items()
         lines = [f"{count} {_SENTENCES[name][count > 1]}{more.get(name, '')}" for name, count in counts]
+        if self.has_matched_nothing:
+            lines.insert(0, NOTHING_MATCHED)
         return lines or ["Nothing to import: there is no film"]
 
     def _differing_patients(self) -> str:
@@ -225,21 +277,28 @@ class ImportReport:
         )
 
 
+def _first(rows: Sequence[CsvRow]) -> str:
+    """The place of a row and the shape of its name, which may be a patient's."""
+    if not rows:
+        return ""
+    row = rows[0]
+    return f" (the first: line {row.line}, column {'image' if row.image else 'filename'}, {name_shape(row.filename)})"
+
+
 def entries_of_folder(
     folder: Path, rows: Mapping[str, CsvRow] | None, boxes: Boxes | None, report: ImportReport
 ) -> list[Entry]:
     """Return the files of a folder to import, in a stable order."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return entries_of({path.relative_to(folder).as_posix(): path for path in files}, rows, boxes, report)
+    named = [NamedFile(path.relative_to(folder).as_posix(), path) for path in files]
+    return entries_of(named, rows, boxes, report)
 
 
 def entries_of(
-    files: Mapping[str, Path], rows: Mapping[str, CsvRow] | None, boxes: Boxes | None, report: ImportReport
+    files: Sequence[NamedFile], rows: Mapping[str, CsvRow] | None, boxes: Boxes | None, report: ImportReport
 ) -> list[Entry]:
-    """Return the files (original name -> path) to import: with a CSV, the files that it lists."""
+    """Return the files to import: with a CSV, the files that it lists."""
     if rows is not None:
-        cleaned = {clean(name): path for name, path in files.items()}  # as the names in the table are
-        files = cleaned if len(cleaned) == len(files) else files
         unknown = Counter(row.unknown_projection for row in rows.values() if row.unknown_projection)
         report.unknown_views = tuple(word for word, _ in unknown.most_common())
         report.counts["unknown views"] += unknown.total()
@@ -247,8 +306,9 @@ def entries_of(
         report.left_out = next((row.left_out for row in rows.values()), ())  # the same for every row
         entries = _match_rows(files, rows, boxes, report)
     else:
-        entries = [Entry(path, name) for name, path in sorted(files.items()) if _may_be_film(name)]
-        report.counts["no films"] += sum(not _may_be_film(name) and not is_clutter(name) for name in files)
+        by_name = sorted(files, key=lambda file: file.name)
+        entries = [Entry(file.path, file.name) for file in by_name if _may_be_film(file.name)]
+        report.counts["no films"] += sum(not _may_be_film(file.name) and not is_clutter(file.name) for file in files)
     used = sum(len(entry.boxes or ()) for entry in entries if entry.row and entry.row.label)
     report.counts["boxes left aside"] += sum(map(len, (boxes or {}).values())) - used
     return entries
@@ -267,29 +327,47 @@ def is_clutter(name: str) -> bool:
 
 
 def _match_rows(
-    files: Mapping[str, Path], rows: Mapping[str, CsvRow], boxes: Boxes | None, report: ImportReport
+    files: Sequence[NamedFile], rows: Mapping[str, CsvRow], boxes: Boxes | None, report: ImportReport
 ) -> list[Entry]:
-    """A CSV may list a file by its path or, if that is unambiguous, by the last part of the path. A row that names no
-    file may name a film of the dataset."""
-    by_last: dict[str, list[str]] = {}
-    for name in files:
-        if not is_clutter(name):
-            by_last.setdefault(name.rsplit("/", 1)[-1], []).append(name)
-    entries, used = [], set()
-    for row in rows.values():
-        candidates = by_last.get(row.filename, [])
-        match = row.filename if row.filename in files else (candidates[0] if len(candidates) == 1 else None)
-        if match is None and len(candidates) > 1:
-            report.missing.append(row.filename)
-            continue
-        if match is None:
-            entries.append(Entry(None, row.filename, row, None if boxes is None else boxes.get(row.filename, ())))
-            continue
-        used.add(match)
-        film_boxes = None if boxes is None else boxes.get(row.filename, boxes.get(match, ()))
-        entries.append(Entry(files[match], row.filename, row, film_boxes))
-    report.counts["not in the CSV"] += sum(_may_be_film(name) for name in files if name not in used)
+    """A row that names no file may name a film of the dataset."""
+    files = [file for file in files if not is_clutter(file.name)]
+    matches = match_names(list(rows), [file.name for file in files], [file.above for file in files])
+    boxes_of = None if boxes is None else _boxes_of_rows(boxes, rows, files, matches)
+    entries = []
+    report.rows = len(rows)
+    for row, match in zip(rows.values(), matches, strict=True):
+        film_boxes = None if boxes_of is None else boxes_of.get(row.filename, ())
+        if match.is_ambiguous:
+            report.ambiguous.append(row)
+        elif match.index is None:
+            entries.append(Entry(None, row.filename, row, film_boxes))
+        else:
+            entries.append(Entry(files[match.index].path, row.filename, row, film_boxes))
+            report.counts[match.rule] += match.rule != Rule.EXACT
+    used = {match.index for match in matches}
+    unused = [file.name for index, file in enumerate(files) if index not in used and _may_be_film(file.name)]
+    report.counts["not in the CSV"] += len(unused)
+    report.unused = sorted(unused)[:MOST]
     return entries
+
+
+def _boxes_of_rows(
+    boxes: Boxes, rows: Mapping[str, CsvRow], files: Sequence[NamedFile], matches: Sequence[Match]
+) -> dict[str, tuple[Box, ...]]:
+    """Boxes by the file name of a row: of the boxes' own name, or of the file that both name."""
+    row_names, named = list(rows), list(boxes)
+    row_of_file = {match.index: name for name, match in zip(row_names, matches, strict=True) if match.index is not None}
+    boxes_of: dict[str, tuple[Box, ...]] = {}
+    unmatched = []
+    for name, match in zip(named, match_names(named, row_names), strict=True):
+        if match.index is not None:
+            boxes_of[row_names[match.index]] = boxes[name]
+        elif not match.is_ambiguous:
+            unmatched.append(name)
+    for name, match in zip(unmatched, match_names(unmatched, [file.name for file in files]), strict=True):
+        if match.index in row_of_file:
+            boxes_of.setdefault(row_of_file[match.index], boxes[name])
+    return boxes_of
 
 
 def import_entries(
@@ -307,7 +385,8 @@ def import_entries(
     last_heartbeat = time.monotonic()
     imported: set[int] = set()
     # before a film is stored, whose name would be one of them
-    names = FilmNames(upload.dataset) if any(entry.path is None for entry in entries) else None
+    rows_there = [entry.row for entry in entries if entry.path is None and entry.row is not None]
+    names = FilmNames(upload.dataset, rows_there) if rows_there else None
     with Decoder() as decoder:
         for done, entry in enumerate(entries, start=1):
             try:
@@ -328,16 +407,17 @@ def import_entries(
 
 
 def _close(upload: Upload, report: ImportReport, actor: User | None) -> None:
+    if report.first_names is not None and upload.uploaded_by is not None:
+        keep_first_names(upload, report.first_names)
     with transaction.atomic():
         Upload.objects.filter(pk=upload.pk).update(
-            state=Upload.State.DONE,
+            state=Upload.State.FAILED if report.has_matched_nothing else Upload.State.DONE,
             counts=report.to_json(),
             message="; ".join(report.sentences()) + ".",
             finished_at=timezone.now(),
         )
-        audit.record(
-            verb="import films", site=upload.dataset.site, actor=actor, target=upload.dataset, after=report.to_json()
-        )
+        verb = "fail to import films" if report.has_matched_nothing else "import films"
+        audit.record(verb=verb, site=upload.dataset.site, actor=actor, target=upload.dataset, after=report.to_json())
 
 
 def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: ImportReport, imported: set[int]) -> str:
@@ -496,15 +576,17 @@ def _label_there(upload: Upload, entry: Entry, names: FilmNames, report: ImportR
     """Give a film that is in the dataset the label of its row, and return the name of the count to increase."""
     assert entry.row is not None
     try:
-        image = names.film_of(entry.row)
+        image, rule = names.film_of(entry.row)
     except AmbiguousName:
         image, count = None, "ambiguous names"
+        report.ambiguous_films.append(entry.row)
     else:
         count = "missing"
+        report.counts[rule] += image is not None and rule != Rule.EXACT
     if image is None:
         report.counts["boxes left aside"] += len(entry.boxes or ()) if entry.row.label else 0
         if count == "missing":
-            report.missing.append(entry.name)
+            report.missing.append(entry.row)
         return count
     if image.pk in imported:
         return "the same film again"

@@ -26,7 +26,14 @@ from django.utils import timezone
 
 from portal.intake import film_files
 from portal.intake.csv_labels import Box, CsvRow, InvalidCsv, is_box_table, read_boxes, read_labels
-from portal.intake.films import SECONDS_BETWEEN_HEARTBEATS, ImportReport, entries_of, import_entries, is_clutter
+from portal.intake.films import (
+    SECONDS_BETWEEN_HEARTBEATS,
+    ImportReport,
+    NamedFile,
+    entries_of,
+    import_entries,
+    is_clutter,
+)
 from portal.intake.tables import TABLE_ENDINGS, is_table
 from portal.models import Dataset, Upload, User
 from portal.people import audit
@@ -66,7 +73,7 @@ class InvalidUpload(Exception):
 class Contents:
     """The contents of a zip: image files by their name in it, and the tables of labels and boxes."""
 
-    files: Mapping[str, Path]
+    files: Sequence[NamedFile]
     rows: Mapping[str, CsvRow] | None
     boxes: Mapping[str, tuple[Box, ...]] | None
     skipped: Sequence[str] = ()  # rows of the tables
@@ -278,7 +285,7 @@ def _separate_tables(files: dict[str, Path]) -> Contents:
             rows = read_labels(table, skipped)
         else:
             raise InvalidUpload(_TWO_TABLES.format(kind="label tables"))
-    return Contents(files, rows, boxes, skipped)
+    return Contents([NamedFile(name, path) for name, path in files.items()], rows, boxes, skipped)
 
 
 def _named_for_messages(path: Path, name: str) -> Path:

@@ -11,11 +11,12 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from portal.forms import DatasetForm, UploadForm
+from portal.intake.first_names import take_first_names
 from portal.intake.zip_uploads import InvalidUpload, receive_zip
 from portal.labels.criteria import current_criteria
 from portal.labels.key_table import Room
 from portal.labels.keys import keys_in
-from portal.models import Dataset, Exposure, NormalAttribute, Part, Split, Upload
+from portal.models import Dataset, Exposure, NormalAttribute, Part, Split, Upload, User
 from portal.people import audit, blinding
 from portal.people.access import get_visible, people_who_may, require
 from portal.people.exposure import record_exposure, shown_to
@@ -99,12 +100,20 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "criteria_choices": film_filters.criteria_choices(criteria.version) if criteria else [],
         "cohort_names": names_at(dataset.site),
         "labellers": people_who_may("label films", dataset.site),
-        "uploads": list(dataset.uploads.all()[:3]),
+        "uploads": _latest_uploads(dataset, request.user),
         "quarantined": dataset.quarantined.count(),
         "upload_form": UploadForm(),
         **_counts(dataset, filters, without=withheld),
     }
     return render(request, "portal/dataset.html", context)
+
+
+def _latest_uploads(dataset: Dataset, user: User) -> list[Upload]:
+    """The newest carries the names that it could not match, for the one page of the one person who may see them."""
+    uploads = list(dataset.uploads.all()[:3])  # only the newest ended one is shown
+    for upload in uploads[:1]:
+        upload.first_names = take_first_names(upload, user)  # type: ignore[attr-defined]
+    return uploads
 
 
 def _counts(dataset: Dataset, filters: film_filters.Filters, *, without: Collection[int]) -> dict[str, Any]:
@@ -141,6 +150,7 @@ def upload(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 def upload_state(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The fragment of the dataset page that shows the progress of an import; it polls until the import has ended."""
     upload = get_visible(Upload.objects.select_related("dataset"), request.user, uuid)
+    upload.first_names = take_first_names(upload, request.user)  # type: ignore[attr-defined]
     return render(request, "portal/_upload.html", {"upload": upload})
 
 

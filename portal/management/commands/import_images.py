@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from portal.intake.csv_labels import InvalidCsv, read_boxes, read_labels
-from portal.intake.films import ImportReport, entries_of, entries_of_folder, import_entries
+from portal.intake.films import NOTHING_MATCHED, ImportReport, entries_of, entries_of_folder, import_entries
 from portal.intake.patient_identifiers import PatientSource
 from portal.intake.zip_uploads import INTERRUPTED, fail
 from portal.models import Dataset, Site, Upload, User
@@ -58,7 +58,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         actor = self._user(options["user"])
         dataset = self._dataset(options["site"], options["dataset"], actor, must_exist=folder is None)
-        entries = entries_of_folder(folder, rows, boxes, report) if folder else entries_of({}, rows, boxes, report)
+        entries = entries_of_folder(folder, rows, boxes, report) if folder else entries_of([], rows, boxes, report)
         upload = Upload.objects.create(dataset=dataset, uploaded_by=actor, heartbeat_at=timezone.now())
         try:
             import_entries(upload=upload, entries=entries, report=report, actor=actor, on_progress=self._progress)
@@ -67,6 +67,11 @@ class Command(BaseCommand):
             raise
         for sentence in report.sentences():
             self.stdout.write(sentence)
+        if report.first_names is not None:
+            self.stdout.write(f"  the first of these names in the CSV: {', '.join(report.first_names.table)}")
+            self.stdout.write(f"  the first files without a row: {', '.join(report.first_names.files) or 'none'}")
+        if report.has_matched_nothing:
+            raise CommandError(f"{NOTHING_MATCHED}.")
         for quarantined in upload.quarantined.all():
             self.stdout.write(
                 f"  quarantined {quarantined.name or quarantined.source_sha256[:12]}: {quarantined.sentence}"

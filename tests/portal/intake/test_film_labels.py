@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from portal.intake.csv_labels import InvalidCsv, read_boxes, read_labels
-from portal.intake.films import ImportReport, entries_of, import_entries
+from portal.intake.films import ImportReport, NamedFile, entries_of, import_entries
 from portal.models import CurrentLabel, Dataset, Image, LabelEvent, Upload
 from tests.portal import factories
 
@@ -27,7 +27,7 @@ def run(of: Dataset, folder: Path, *rows: dict[str, Any], boxes: Any = None, fil
     lines = [",".join(names), *(",".join(str(row.get(name, "")) for name in names) for row in rows)]
     table.write_text("\n".join(lines) + "\n", encoding="utf-8")
     read = read_boxes(factories.box_table(folder / "b.csv", *boxes)) if boxes is not None else None
-    entries = entries_of(files or {}, read_labels(table), read, report)
+    entries = entries_of(files or [], read_labels(table), read, report)
     return import_entries(upload=Upload.objects.create(dataset=of), entries=entries, report=report, actor=None)
 
 
@@ -112,11 +112,19 @@ def test_readers_labels_stay(of: Dataset, tmp_path: Path) -> None:
 def test_a_name_of_several_files_of_the_import_names_no_film(of: Dataset, tmp_path: Path) -> None:
     """Else the row of the ambiguous name would label a film that this import brings."""
     factories.film(of, original_name="old.png")
-    files = {name: factories.png(tmp_path / name, seed=seed) for seed, name in enumerate(("x/a.png", "y/a.png"))}
+    names = ("x/a.png", "y/a.png")
+    files = [NamedFile(name, factories.png(tmp_path / name, seed=seed)) for seed, name in enumerate(names)]
     rows = [{"filename": name, "label": "normal"} for name in ("x/a.png", "a.png", "old.png")]
     report = run(of, tmp_path, *rows, files=files)
-    assert report.to_json() == {"imported": 1, "labelled": 1, "not in the CSV": 1, "missing": 1}
-    assert report.missing == ["a.png"]
+    assert report.to_json() == {"imported": 1, "labelled": 1, "not in the CSV": 1, "ambiguous files": 1}
+    assert [row.filename for row in report.ambiguous] == ["a.png"]
+
+
+def test_a_film_is_found_without_regard_to_case_and_ending(of: Dataset, tmp_path: Path) -> None:
+    for name in ("x/IMG_1.PNG", "RA-2.dcm"):
+        factories.film(of, original_name=name)
+    report = run(of, tmp_path, {"filename": "img_1.png", "label": "normal"}, {"filename": "RA-2", "label": "normal"})
+    assert report.to_json() == {"labelled": 2, "matched without case": 1, "matched without ending": 1}
 
 
 def test_the_films_own_facts_stay(of: Dataset, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from portal.imaging.film import unpack
 from portal.imaging.film_warnings import WARNINGS
 from portal.intake import film_files
 from portal.intake.csv_labels import read_boxes, read_labels
-from portal.intake.films import ImportReport, age_band, entries_of_folder, import_entries
+from portal.intake.films import NOTHING_MATCHED, ImportReport, age_band, entries_of_folder, import_entries
 from portal.intake.patient_identifiers import PatientSource
 from portal.models import (
     AuditEvent,
@@ -321,16 +321,27 @@ def test_missing_files_are_named(of: Dataset, folder: Path) -> None:
     rows = [{"filename": name, "label": "normal"} for name in ("a.png", "gone.png", "gone too.png")]
     report = run(of, folder, labels=factories.table(folder / "l.csv", *rows))
     assert report.sentences()[-1] == (
-        "2 files listed in the CSV are neither in this import nor in the dataset (the first: gone.png)"
+        "2 files listed in the CSV are neither in this import nor in the dataset "
+        "(the first: line 3, column filename, aaaa.png)"
     )
     assert report.to_json()["missing"] == 2
 
 
 def test_a_possible_name_is_not_reported_as_a_missing_file(of: Dataset, folder: Path) -> None:
     """The columns are shifted."""
-    rows = [{"filename": name} for name in ("Zzyzxson", "Quirina A. Zzyzxson", "1.2.3")]
+    rows = [{"filename": name} for name in ("Quirina A. Zzyzxson", "Zzyzxson", "1.2.3")]
     report = run(of, folder, labels=factories.table(folder / "l.csv", *rows))
-    assert report.sentences() == ["3 files listed in the CSV are neither in this import nor in the dataset"]
+    assert report.sentences() == [
+        NOTHING_MATCHED,
+        (
+            "3 files listed in the CSV are neither in this import nor in the dataset"
+            " (the first: line 2, column filename, aaaaaaa a. aaaaaaaa)"
+        ),
+    ]
+    upload = Upload.objects.get()
+    assert upload.state == "failed"
+    assert "Zzyzxson" not in upload.message
+    assert AuditEvent.objects.get(verb="fail to import films").after == {"missing": 3}
 
 
 def test_files_that_the_csv_does_not_list_are_skipped(of: Dataset, folder: Path) -> None:
@@ -346,7 +357,27 @@ def test_a_csv_names_a_file_by_its_path_or_its_last_part(of: Dataset, folder: Pa
     rows = [{"filename": name} for name in ("x/a.png", "b.png", "a.png")]
     report = run(of, folder, labels=factories.table(folder / "l.csv", *rows))
     assert {image.original_name for image in of.images.all()} == {"x/a.png", "b.png"}
-    assert report.missing == ["a.png"]  # there are two
+    assert [row.filename for row in report.ambiguous] == ["a.png"]  # there are two
+    assert "1 row of the CSV left aside, because its name fits several files" in " ".join(report.sentences())
+    assert "(the first: line 4, column filename, a.png)" in " ".join(report.sentences())
+
+
+def test_boxes_and_rows_may_write_one_file_differently(of: Dataset, folder: Path) -> None:
+    for seed, name in enumerate(("x/a.PNG", "y/b.png", "y/c.png")):
+        factories.png(folder / name, seed=seed)
+    labels = factories.table(
+        folder / "l.csv", *({"filename": name, "label": "abnormal"} for name in ("a", "set/y/b.png", "c.png"))
+    )
+    boxes = factories.box_table(
+        folder / "b.csv", ["A.png", 1, 2, 3, 4, "mass"], ["y/b.png", 1, 2, 3, 4, ""], ["y/d.png", 1, 2, 3, 4, ""]
+    )
+    report = run(of, folder, labels=labels, boxes=boxes)
+    assert counts_of(report) == {
+        "imported": 3, "matched without ending": 1, "matched by the end of the path": 1, "boxes left aside": 1,
+    }  # fmt: skip
+    assert {event.image.original_name: len(event.boxes) for event in LabelEvent.objects.all()} == {
+        "a": 1, "set/y/b.png": 1, "c.png": 0,
+    }  # fmt: skip
 
 
 def test_two_files_of_one_film_are_one_film_and_its_first_row_counts(of: Dataset, folder: Path) -> None:

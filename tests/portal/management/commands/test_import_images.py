@@ -25,6 +25,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "films"
 
 
+MISSING = "1 file listed in the CSV is neither in this import nor in the dataset"
+
+
 def run(folder: Path | None, **options: Any) -> str:
     output = StringIO()
     call_command(
@@ -53,9 +56,18 @@ def test_a_csv_without_a_folder_labels_films_that_are_there(folder: Path, tmp_pa
     assert run(None, labels=labels).splitlines() == [
         "1 film that is there has another imported label than before",
         "1 film that is there has this imported label already",
-        "1 file listed in the CSV is neither in this import nor in the dataset (the first: c.png)",
+        f"{MISSING} (the first: line 4, column filename, a.png)",
+        "  the first of these names in the CSV: c.png",
+        "  the first files without a row: none",
     ]
     assert Image.objects.get(original_name="b.png").current_label.value == "abnormal"
+
+
+def test_a_csv_that_names_nothing_fails(folder: Path, tmp_path: Path) -> None:
+    labels = factories.table(tmp_path / "l.csv", {"filename": "c.png", "label": "normal"})
+    with pytest.raises(CommandError, match="Nothing was imported: no row of the CSV names"):
+        run(folder, labels=labels)
+    assert Upload.objects.get().state == "failed"
 
 
 def test_a_csv_without_a_folder_makes_no_dataset(folder: Path, tmp_path: Path) -> None:
@@ -81,7 +93,9 @@ def test_with_labels_boxes_and_a_name_for_the_audit(folder: Path, tmp_path: Path
     assert lines == [
         "1 film imported",
         "1 file skipped, because the CSV does not list it",
-        "1 file listed in the CSV is neither in this import nor in the dataset (the first: c.png)",
+        f"{MISSING} (the first: line 3, column filename, a.png)",
+        "  the first of these names in the CSV: c.png",
+        "  the first files without a row: b.png",
     ]
     image = Image.objects.get()
     assert (image.current_label.value, len(image.label_events.get().boxes)) == ("abnormal", 1)
