@@ -170,6 +170,11 @@ def is_box_table(path: Path) -> bool:
     return not {"x", "x_min"}.isdisjoint(read_columns(path))
 
 
+def names_files(path: Path) -> bool:
+    """Whether the table has a column that names files or films. Raises InvalidCsv."""
+    return not {"filename", "image", *_SECOND_NAMES}.isdisjoint(read_columns(path))
+
+
 def read_columns(path: Path) -> list[str]:
     """Return the column names, normalised by `column_name`. Raises InvalidCsv."""
     return [column_name(name) for name in read_table(path, _is_known).header]

@@ -170,6 +170,18 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "file listed in the CSV is neither in this import nor in the dataset",
         "files listed in the CSV are neither in this import nor in the dataset",
     ),
+    "names twice": (
+        "name in the zip stands for several files; without a CSV each is a film, with one it names none",
+        "names in the zip stand for several files; without a CSV each is a film, with one they name none",
+    ),
+    "tables left aside": (
+        "CSV left aside, because it has no column of file names",
+        "CSVs left aside, because they have no column of file names",
+    ),
+    "zips left closed": (
+        "zip inside a zip of the zip left closed; send it by itself",
+        "zips inside zips of the zip left closed; send them by themselves",
+    ),
     "columns left out": (
         "column of the CSV left out, because it may identify a person",
         "columns of the CSV left out, because they may identify a person",

@@ -52,7 +52,7 @@ def match_names(wanted: Sequence[str], there: Sequence[str], above: Sequence[int
     """
     matches: dict[int, Match] = {}
     taken: set[int] = set()
-    for rule, key in ((Rule.EXACT, _composed), (Rule.CASE, _folded), (Rule.ENDING, _without_ending)):
+    for rule, key in ((Rule.EXACT, _composed), (Rule.CASE, _folded), (Rule.ENDING, loosest)):
         pending = [index for index in range(len(wanted)) if index not in matches]
         if not pending:
             break
@@ -148,7 +148,8 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", _composed(name).casefold())
 
 
-def _without_ending(name: str) -> str:
+def loosest(name: str) -> str:
+    """Return what the loosest comparison compares: the name without case and ending."""
     folded = _folded(name)
     ending = PurePosixPath(folded).suffix
     return folded.removesuffix(ending) if ending in ENDINGS else folded

@@ -12,6 +12,7 @@ import tempfile
 import time
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from portal.intake import film_files
-from portal.intake.csv_labels import Box, CsvRow, InvalidCsv, is_box_table, read_boxes, read_labels
+from portal.intake.csv_labels import Box, CsvRow, InvalidCsv, is_box_table, names_files, read_boxes, read_labels
 from portal.intake.films import (
     SECONDS_BETWEEN_HEARTBEATS,
     ImportReport,
@@ -34,12 +35,18 @@ from portal.intake.films import (
     import_entries,
     is_clutter,
 )
+from portal.intake.name_matching import ENDINGS
 from portal.intake.tables import TABLE_ENDINGS, is_table
+from portal.intake.zip_names import decoded_names, readable_name, stored_name
 from portal.models import Dataset, Upload, User
 from portal.people import audit
 from portal.people.access import require
 
 MOST_FILES = 200_000
+MOST_DIRECTORY_BYTES = 128 * 2**20  # of the zip's list of members, which is read into memory
+# Blank films can be packed a thousandfold, a set of films hardly tenfold.
+MOST_TIMES_UNPACKED = 100
+BYTES_ALWAYS_UNPACKED = 256 * 2**20
 CHUNK = 2**20
 SECONDS_UNTIL_SWEPT = 86_400.0
 IMPORT = "portal.tasks.import_upload"
@@ -71,12 +78,29 @@ class InvalidUpload(Exception):
 
 @dataclass(frozen=True)
 class Contents:
-    """The contents of a zip: image files by their name in it, and the tables of labels and boxes."""
+    """The contents of a zip: image files, the tables of labels and boxes, and counts for the report."""
 
     files: Sequence[NamedFile]
     rows: Mapping[str, CsvRow] | None
     boxes: Mapping[str, tuple[Box, ...]] | None
-    skipped: Sequence[str] = ()  # rows of the tables
+    counts: Mapping[str, int]
+    skipped: Sequence[str]  # rows of the tables
+
+
+@dataclass(frozen=True)
+class _Member:
+    """An unpacked file. `stored`: its name in the zip, as bytes where the zip does not say how it is encoded."""
+
+    stored: str | bytes
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return readable_name(self.stored)
+
+
+class _LimitReached(Exception):
+    pass
 
 
 def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload:
@@ -164,6 +188,7 @@ def _unpack_and_import(upload: Upload, path: Path) -> None:
         report = ImportReport()
         contents = unpack(path, Path(folder), heartbeat=lambda: _heartbeat(upload))
         report.skipped.extend(contents.skipped)
+        report.counts.update(contents.counts)
         entries = entries_of(contents.files, contents.rows, contents.boxes, report)
         import_entries(upload=upload, entries=entries, report=report, actor=upload.uploaded_by)
 
@@ -209,74 +234,162 @@ def sweep() -> None:
 
 
 def unpack(path: Path, folder: Path, *, heartbeat: Callable[[], None] = lambda: None) -> Contents:
-    """Write the regular files of the archive into `folder` under generated names, with limits on bytes and files.
-    `heartbeat` is called every few seconds."""
-    files: dict[str, Path] = {}
-    bytes_left = settings.UPLOAD_LIMIT_BYTES
-    last_heartbeat = time.monotonic()
+    """Write the regular files of the archive, and of the zips in it, into `folder` under generated names, with limits
+    on bytes and files. `heartbeat` is called every few seconds."""
+    unpacking = _Unpacking(folder, packed_bytes=path.stat().st_size, heartbeat=heartbeat)
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = [info for info in archive.infolist() if not info.is_dir()]
-            if len(members) > MOST_FILES:
-                raise InvalidUpload(
-                    f"The zip holds {len(members)} files; the limit is {MOST_FILES}. Split it into several."
-                )
-            for index, info in enumerate(members):
-                name = _checked_name(info)
-                target = folder / f"{index:06d}{_ending(name)}"
-                with archive.open(info) as source:
-                    bytes_left -= _copy_at_most(source, target, bytes_left)
-                files[name] = target
-                if time.monotonic() - last_heartbeat > SECONDS_BETWEEN_HEARTBEATS:
-                    last_heartbeat = time.monotonic()
-                    heartbeat()
+        members = unpacking.members_of(path)
+        zips = [member for member in members if _is_zip(member)]
+        inner = [(member.name, unpacking.members_of(member.path, is_inner=True)) for member in zips]
     except _DAMAGE as error:
         if _is_full(error):
             raise InvalidUpload(DISK_IS_FULL) from error
         raise InvalidUpload(
             "The zip is damaged or uses an unsupported compression; create it again with standard zip compression."
         ) from error
-    return _separate_tables(files)
+    return _contents([member for member in members if member.path.exists()], inner)
 
 
-def _checked_name(info: zipfile.ZipInfo) -> str:
-    """The name of a member with / between folders, even if the zip was written on Windows."""
+def _is_zip(member: _Member) -> bool:
+    is_named_so = member.name.lower().endswith(".zip") and not is_clutter(member.name)
+    return is_named_so and zipfile.is_zipfile(member.path)
+
+
+class _Unpacking:
+    """One upload being unpacked; its limits hold for the zip and the zips in it together."""
+
+    def __init__(self, folder: Path, *, packed_bytes: int, heartbeat: Callable[[], None]) -> None:
+        self._folder, self._heartbeat = folder, heartbeat
+        self._files = 0
+        by_ratio = max(BYTES_ALWAYS_UNPACKED, MOST_TIMES_UNPACKED * packed_bytes)
+        self._is_ratio_smaller = by_ratio < settings.UPLOAD_LIMIT_BYTES
+        self._bytes_left = min(by_ratio, settings.UPLOAD_LIMIT_BYTES)
+        self._last_heartbeat = time.monotonic()
+
+    def members_of(self, path: Path, *, is_inner: bool = False) -> list[_Member]:
+        """Unpack one zip. A zip in the zip is removed, and its packed bytes do not count beside its contents."""
+        self._bytes_left += path.stat().st_size if is_inner else 0
+        if _directory_bytes(path) > MOST_DIRECTORY_BYTES:
+            raise InvalidUpload("The zip's list of its files is too long to be true; create the zip again.")
+        members = []
+        with zipfile.ZipFile(path) as archive:
+            infos = [info for info in archive.infolist() if not info.is_dir()]
+            self._files += len(infos)
+            if self._files > MOST_FILES:
+                raise InvalidUpload(
+                    f"The zip holds {self._files} files; the limit is {MOST_FILES}. Split it into several."
+                )
+            for number, info in enumerate(infos, start=self._files - len(infos)):
+                stored = _checked_name(info)
+                target = self._folder / f"{number:06d}{_ending(readable_name(stored))}"
+                with archive.open(info) as source:
+                    self._bytes_left -= self._copy(source, target)
+                members.append(_Member(stored, target))
+        if is_inner:
+            path.unlink()
+        return members
+
+    def _copy(self, source: IO[bytes], target: Path) -> int:
+        try:
+            return _copy_at_most(source, target, self._bytes_left, self._beat)
+        except _LimitReached:
+            if self._is_ratio_smaller:
+                raise InvalidUpload(
+                    f"Unpacked, the zip is more than {MOST_TIMES_UNPACKED} times as large as packed, which films are "
+                    "not; create it again, or import the folder with manage.py import_images."
+                ) from None
+            raise InvalidUpload(
+                f"Unpacked, the zip exceeds {settings.UPLOAD_LIMIT_BYTES / 2**30:g} GiB; split it into several."
+            ) from None
+
+    def _beat(self) -> None:
+        if time.monotonic() - self._last_heartbeat > SECONDS_BETWEEN_HEARTBEATS:
+            self._last_heartbeat = time.monotonic()
+            self._heartbeat()
+
+
+def _directory_bytes(path: Path) -> int:
+    """The length of the list of members that the end of the zip states, which zipfile reads without looking at it
+    (APPNOTE.TXT 4.3.14 to 4.3.16)."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 2**16 - 98))
+        end = file.read()
+    at = end.rfind(b"PK\5\6")
+    if end[max(0, at - 20) : at].startswith(b"PK\6\7") and at >= 76:  # ZIP64
+        return int(struct.unpack_from("<Q", end, at - 36)[0])
+    return int(struct.unpack_from("<L", end, at + 12)[0]) if at >= 0 else 0
+
+
+def _checked_name(info: zipfile.ZipInfo) -> str | bytes:
+    """The stored name of a member that may be unpacked."""
     if info.flag_bits & 0x1:
         raise InvalidUpload("The zip is encrypted; send it without a password.")
     is_link = (info.external_attr >> 16) & 0o170000 == 0o120000
-    name = PurePosixPath(info.filename.replace("\\", "/"))
+    stored = stored_name(info)
+    name = PurePosixPath(readable_name(stored))
     if is_link or name.is_absolute() or ".." in name.parts or not name.name:
         raise InvalidUpload("The zip contains a link or a path outside of it; include only regular files in folders.")
-    return str(name)
+    return stored
 
 
 def _ending(name: str) -> str:
     ending = PurePosixPath(name).suffix.lower()
-    return ending if ending in (".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".zip", *TABLE_ENDINGS) else ""
+    return ending if ending in (*ENDINGS, *TABLE_ENDINGS, ".zip") else ""
 
 
-def _copy_at_most(source: IO[bytes], target: Path, limit: int) -> int:
+def _copy_at_most(source: IO[bytes], target: Path, limit: int, beat: Callable[[], None]) -> int:
     written = 0
     with target.open("wb") as file:
         while chunk := source.read(CHUNK):
             written += len(chunk)
             if written > limit:
-                raise InvalidUpload(
-                    f"Unpacked, the zip exceeds {settings.UPLOAD_LIMIT_BYTES / 2**30:g} GiB; split it into several."
-                )
+                raise _LimitReached
             if shutil.disk_usage(target.parent).free < settings.FREE_BYTES_KEPT + len(chunk):
                 raise InvalidUpload(DISK_IS_FULL)
             file.write(chunk)
+            beat()
     return written
 
 
-def _separate_tables(files: dict[str, Path]) -> Contents:
-    """Separate the tables from the films. A table of boxes has a column x, a table of labels has none."""
+def _contents(members: Sequence[_Member], inner: Sequence[tuple[str, Sequence[_Member]]]) -> Contents:
+    """The tables, and the other files under the names that fit the tables."""
+    everything = [*members, *(member for _, group in inner for member in group)]
+    tables = [member for member in everything if _is_table(member)]
+    skipped: list[str] = []
+    rows, boxes, aside = _read_tables(tables, skipped)
+    listed = [*(rows or ()), *(boxes or ())]
+    files = _named_files("", members, listed)
+    for name, group in inner:
+        files += _named_files(f"{name[: -len('.zip')]}/", group, listed)
+    names = Counter(file.name for file in files if not is_clutter(file.name))
+    counts = {
+        "tables left aside": aside,
+        "names twice": sum(count > 1 for count in names.values()),
+        "zips left closed": sum(_is_zip(member) for _, group in inner for member in group),
+    }
+    return Contents(files, rows, boxes, counts, skipped)
+
+
+def _is_table(member: _Member) -> bool:
+    return is_table(member.name) and not is_clutter(member.name)
+
+
+def _named_files(folder: str, members: Sequence[_Member], listed: Sequence[str]) -> list[NamedFile]:
+    films = [member for member in members if not _is_table(member)]
+    names = decoded_names([member.stored for member in films], listed)
+    return [NamedFile(folder + name, member.path, folder.count("/")) for name, member in zip(names, films, strict=True)]
+
+
+def _read_tables(
+    members: Sequence[_Member], skipped: list[str]
+) -> tuple[dict[str, CsvRow] | None, dict[str, tuple[Box, ...]] | None, int]:
+    """The rows, the boxes, and the number of tables that are left aside since they name no films. A table of boxes has
+    a column x, a table of labels has none."""
     rows: dict[str, CsvRow] | None = None
     boxes: dict[str, tuple[Box, ...]] | None = None
-    skipped: list[str] = []
-    for name in [name for name in files if is_table(name) and not is_clutter(name)]:
-        table = _named_for_messages(files.pop(name), name)
+    tables = [_named_for_messages(member.path, member.name) for member in members]
+    naming = [table for table in tables if names_files(table)] or tables[:1]
+    for table in naming:
         if is_box_table(table):
             if boxes is not None:
                 raise InvalidUpload(_TWO_TABLES.format(kind="tables of boxes"))
@@ -285,7 +398,7 @@ def _separate_tables(files: dict[str, Path]) -> Contents:
             rows = read_labels(table, skipped)
         else:
             raise InvalidUpload(_TWO_TABLES.format(kind="label tables"))
-    return Contents([NamedFile(name, path) for name, path in files.items()], rows, boxes, skipped)
+    return rows, boxes, len(tables) - len(naming)
 
 
 def _named_for_messages(path: Path, name: str) -> Path:

@@ -192,6 +192,121 @@ def test_a_table_with_a_very_long_name(of: Dataset, tmp_path: Path, film: bytes)
     assert "more values than columns" in upload.message
 
 
+# names and zips as people have them ------------------------------------------------------------------------------
+
+
+def labels_of(of: Dataset) -> dict[str, str]:
+    return {image.original_name: image.current_label.value for image in of.images.all()}
+
+
+def films(tmp_path: Path, count: int) -> list[bytes]:
+    return [factories.png(tmp_path / f"film{n}.png", seed=n).read_bytes() for n in range(count)]
+
+
+def test_a_table_that_begins_above_the_zipped_folder(of: Dataset, tmp_path: Path) -> None:
+    names = [f"patient{n}/study1/view1.png" for n in range(2)]
+    members: dict[str, Any] = dict(zip(names, films(tmp_path, 2), strict=True))
+    members["labels.csv"] = factories.table_text([{"filename": f"S-1.0/train/{n}", "label": "normal"} for n in names])
+    upload = imported(of, zip_of(members, tmp_path / "z.zip"))
+    assert upload.counts == {"imported": 2, "matched by the end of the path": 2}
+    assert upload.message == (
+        "2 films imported; 2 names of the CSV matched by the ends of their paths, since the folders above them differ."
+    )
+
+
+def test_names_in_another_case_and_without_an_ending(of: Dataset, tmp_path: Path) -> None:
+    members: dict[str, Any] = dict(zip(("IMG_1.PNG", "RA-1.png"), films(tmp_path, 2), strict=True))
+    members["labels.csv"] = "filename,label\nimg_1.png,normal\nRA-1,abnormal\n"
+    upload = imported(of, zip_of(members, tmp_path / "z.zip"))
+    assert upload.counts == {"imported": 2, "matched without case": 1, "matched without ending": 1}
+    assert labels_of(of) == {"img_1.png": "normal", "RA-1": "abnormal"}
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "cp932", "utf-8", "cp437"])
+def test_a_zip_of_another_code_page_than_the_table(of: Dataset, tmp_path: Path, encoding: str) -> None:
+    names = {"gbk": "患者", "cp932": "ソ表", "utf-8": "Größe", "cp437": "Größe"}
+    raws = [f"{names[encoding]}{n}.png".encode(encoding) for n in range(2)]
+    members: dict[str, Any] = {
+        str(n) * len(raw): film for (n, raw), film in zip(enumerate(raws), films(tmp_path, 2), strict=True)
+    }
+    table = "".join(f"{names[encoding]}{n}.png,{label}\n" for n, label in enumerate(("normal", "abnormal")))
+    members["labels.csv"] = f"filename,label\n{table}".encode()
+    content = zip_of(members, tmp_path / "z.zip")
+    for n, raw in enumerate(raws):
+        content = content.replace(str(n).encode() * len(raw), raw)
+    assert imported(of, content).counts == {"imported": 2}
+    assert labels_of(of) == {f"{names[encoding]}0.png": "normal", f"{names[encoding]}1.png": "abnormal"}
+
+
+def test_zips_in_a_zip_are_opened_once(of: Dataset, tmp_path: Path) -> None:
+    first, second, third = films(tmp_path, 3)
+    innermost = zip_of({"c.png": third}, tmp_path / "3.zip")
+    parts = [
+        zip_of({"x/a.png": first, "deep.zip": innermost}, tmp_path / "1.zip"),
+        zip_of({"a.png": second}, tmp_path / "2.zip"),
+    ]
+    rows = [{"filename": "part1/x/a.png", "label": "normal"}, {"filename": "part2/a.png", "label": "abnormal"}]
+    members = {
+        "set/part1.zip": parts[0],
+        "set/part2.ZIP": parts[1],
+        "__MACOSX/set/._part1.zip": parts[0],
+        "not.zip": b"PK",
+        "labels.csv": factories.table_text(rows),
+    }
+    upload = imported(of, zip_of(members, tmp_path / "z.zip"))
+    assert upload.counts == {"imported": 2, "zips left closed": 1}
+    assert "1 zip inside a zip of the zip left closed; send it by itself" in upload.message
+    assert labels_of(of) == {"part1/x/a.png": "normal", "part2/a.png": "abnormal"}
+    assert not list(zip_path(upload).parent.glob("*"))
+
+
+def with_twins(members: dict[str, bytes], tmp_path: Path, names: tuple[str, str] = ("part.zip", "twin.zip")) -> bytes:
+    """A zip in which the second name is written as the first."""
+    content = factories.zipped(tmp_path / "z.zip", members).read_bytes()
+    assert content.count(names[1].encode()) == 2
+    return content.replace(names[1].encode(), names[0].encode())
+
+
+def test_two_zips_of_one_name_in_a_zip(of: Dataset, tmp_path: Path) -> None:
+    contents = [zip_of({"a.png": film}, tmp_path / "i.zip") for film in films(tmp_path, 2)]
+    upload = imported(of, with_twins({"part.zip": contents[0], "twin.zip": contents[1]}, tmp_path))
+    assert upload.counts == {"imported": 2, "names twice": 1}
+
+
+@pytest.mark.parametrize(
+    ("table", "counts"),
+    [
+        ("", {"imported": 3}),
+        ("filename,label\na.png,normal\nb.png,normal\n", {"imported": 1, "not in the CSV": 2, "ambiguous files": 1}),
+    ],
+)
+def test_two_members_of_one_name(of: Dataset, tmp_path: Path, table: str, counts: dict[str, int]) -> None:
+    first, second, third = films(tmp_path, 3)
+    members = {"a.png": first, "t.png": second, "b.png": third} | ({"labels.csv": table.encode()} if table else {})
+    upload = imported(of, with_twins(members, tmp_path, names=("a.png", "t.png")))
+    assert "1 name in the zip stands for several files" in upload.message
+    assert upload.counts == {**counts, "names twice": 1}
+
+
+def test_a_table_that_names_no_films_is_left_aside(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    members = {
+        "a.png": film,
+        "labels.tsv": "filename\tlabel\na.png\tnormal\n",
+        "settings.csv": "key,value\nkv,125\n",
+    }
+    upload = imported(of, zip_of(members, tmp_path / "z.zip"))
+    assert upload.counts == {"imported": 1, "tables left aside": 1}
+    assert "1 CSV left aside, because it has no column of file names" in upload.message
+    assert labels_of(of) == {"a.png": "normal"}
+
+
+def test_a_single_table_that_names_no_films_is_an_error(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    message = failure(
+        of, zip_of({"a.png": film, "labels.csv": "name of image,label\na.png,normal\n"}, tmp_path / "z.zip")
+    )
+    assert "has no column 'filename'" in message
+
+
 # refused on upload -------------------------------------------------------------------------------------------
 
 
@@ -314,9 +429,9 @@ def test_a_bomb_is_stopped_by_the_bytes_written(of: Dataset, tmp_path: Path, set
     written: list[int] = []
     copy = zip_uploads._copy_at_most
 
-    def watched(source: Any, target: Path, limit: int) -> int:
+    def watched(source: Any, target: Path, limit: int, beat: Any) -> int:
         try:
-            return copy(source, target, limit)
+            return copy(source, target, limit, beat)
         finally:
             written.append(target.stat().st_size)
 
@@ -340,6 +455,72 @@ def test_many_small_files_together_reach_the_limit(of: Dataset, tmp_path: Path, 
     settings.UPLOAD_LIMIT_BYTES = 10 * 2**20
     members: dict[str, Any] = {f"{number}.png": bytes(2**20) for number in range(11)}
     assert "exceeds" in failure(of, zip_of(members, tmp_path / "z.zip"))
+
+
+def test_a_zip_that_is_packed_far_too_tightly(
+    of: Dataset, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zip_uploads, "BYTES_ALWAYS_UNPACKED", 2**20)
+    content = zip_of({f"{n}.png": bytes(2**20) for n in range(3)}, tmp_path / "z.zip")
+    assert len(content) * 100 < 3 * 2**20
+    assert "more than 100 times as large as packed" in failure(of, content)
+    bomb = zip_of({"in.zip": content}, tmp_path / "n.zip")  # a zip in a zip counts with what is in it
+    assert "more than 100 times as large as packed" in failure(of, bomb)
+
+
+def test_the_limits_hold_for_a_zip_and_the_zips_in_it(
+    of: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    parts: dict[str, Any] = {
+        f"{n}.zip": zip_of({f"{m}.png": b"" for m in range(3)}, tmp_path / "i.zip") for n in range(2)
+    }
+    content = zip_of(parts, tmp_path / "z.zip")
+    monkeypatch.setattr(zip_uploads, "MOST_FILES", 7)
+    assert "holds 8 files; the limit is 7" in failure(of, content)
+    monkeypatch.undo()
+    settings.UPLOAD_LIMIT_BYTES = 2**20
+    inner = zip_of({"a.png": os.urandom(700_000)}, tmp_path / "i.zip")
+    unpacked = unpack(
+        factories.zipped(tmp_path / "one.zip", {"i.zip": inner}), tmp_path
+    )  # its packed bytes count no more
+    assert [file.name for file in unpacked.files] == ["i/a.png"]
+    both = zip_of({"i.zip": inner, "b.png": bytes(400_000)}, tmp_path / "two.zip")
+    assert "Unpacked, the zip exceeds" in failure(of, both)
+
+
+@pytest.mark.parametrize("is_inner", [False, True])
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("password", "The zip is encrypted"),
+        ("link", "a link or a path outside of it"),
+        ("outside", "a link or a path outside of it"),
+        ("flipped", "The zip is damaged"),
+        ("directory", "list of its files is too long"),
+        ("directory of zip64", "list of its files is too long"),
+    ],
+)
+def test_a_hostile_zip_by_itself_or_in_a_zip(
+    of: Dataset, tmp_path: Path, film: bytes, change: str, sentence: str, is_inner: bool
+) -> None:
+    info = zipfile.ZipInfo("../a.png" if change == "outside" else "a.png")
+    info.external_attr = 0o120777 << 16 if change == "link" else 0
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(info, film)
+    content = bytearray(buffer.getvalue())
+    if change == "password":
+        content[content.index(b"PK\1\2") + 8] |= 1
+    elif change == "flipped":
+        content[60] ^= 0xFF
+    elif change == "directory":
+        content[-10:-6] = struct.pack("<L", 2**28)
+    elif change == "directory of zip64":
+        end = bytes(content[-22:])
+        record = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1, 2**28, 0)
+        content[-22:] = record + struct.pack("<4sLQL", b"PK\6\7", 0, len(content) - 22, 1) + end
+    whole = zip_of({"in.zip": bytes(content)}, tmp_path / "z.zip") if is_inner else bytes(content)
+    assert sentence in failure(of, whole)
 
 
 def test_a_zip_with_false_sizes(of: Dataset, tmp_path: Path, settings: Any) -> None:
