@@ -7,9 +7,11 @@ deflated file without limit.
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pydicom.config
@@ -20,7 +22,8 @@ from pydicom.tag import BaseTag
 
 from portal.imaging.errors import UnusableFile
 
-MAX_INFLATED_BYTES = 1 << 30
+MAX_INFLATED_BYTES = 400 << 20  # the largest film, 200 million pixels, and a header
+MAX_ELEMENTS = 20_000  # outside of sequences; films have hundreds, and a file of empty ones is parsed for minutes
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _SEQUENCE_DELIMITERS = (b"\xfe\xff\xdd\xe0\0\0\0\0", b"\xff\xfe\xe0\xdd\0\0\0\0")
 
@@ -51,7 +54,7 @@ def parse(data: bytes) -> DicomFile:
             transfer_syntax = _guess_transfer_syntax(data, source.tell())
         is_implicit, is_little = _encoding(transfer_syntax)
         start = source.tell()
-        ds = read_dataset(source, is_implicit, is_little)
+        ds = read_dataset(source, is_implicit, is_little, stop_when=_count_elements())
     except (EOFError, struct.error):
         raise cut_off() from None
     _check_end(ds, source, start)
@@ -60,6 +63,18 @@ def parse(data: bytes) -> DicomFile:
 
 def cut_off() -> UnusableFile:
     return UnusableFile("truncated", "This DICOM file ends too early. Copy or export it again.")
+
+
+def _count_elements() -> Callable[[BaseTag, str | None, int], bool]:
+    """A condition for pydicom's reader that never holds, and raises UnusableFile after too many elements."""
+    elements = itertools.count(1)
+
+    def is_end(tag: BaseTag, vr: str | None, length: int) -> bool:
+        if next(elements) > MAX_ELEMENTS:
+            raise UnusableFile("too_large", f"The header of this DICOM file has more than {MAX_ELEMENTS} elements.")
+        return False
+
+    return is_end
 
 
 def _dataset_start(data: bytes) -> int:

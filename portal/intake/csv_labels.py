@@ -9,7 +9,7 @@ and where columns are shifted, the value may be a patient's name.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -73,6 +73,8 @@ _IDENTIFYING = (
     *("medicalrecord", "name", "nationalid", "passport", "patientid", "phone", "physician", "postalcode", "postcode"),
     *("socialsecurity",),
 )
+MOST_BOXES = 500  # of a film
+ROWS_BETWEEN_BEATS = 1000
 LONGEST_NAME = 255  # characters
 
 
@@ -111,15 +113,22 @@ class Box:
         return {"x": self.x, "y": self.y, "width": self.width, "height": self.height, "finding": self.finding}
 
 
-def read_labels(path: Path, skipped: list[str] | None = None) -> dict[str, CsvRow]:
-    """Return rows by file name, and add to `skipped` where and why a row cannot be used. Raises InvalidCsv."""
+def _no_beat() -> None:
+    pass
+
+
+def read_labels(
+    path: Path, skipped: list[str] | None = None, *, beat: Callable[[], None] = _no_beat
+) -> dict[str, CsvRow]:
+    """Return rows by file name, and add to `skipped` where and why a row cannot be used. `beat` is called every
+    thousand rows. Raises InvalidCsv."""
     skipped = [] if skipped is None else skipped
     before = len(skipped)
     rows: dict[str, CsvRow] = {}
     lines_of: dict[str, int] = {}
     contradicted: set[str] = set()
     table = _Columns(read_table(path, _is_known), ("filename",), _SECOND_NAMES)
-    for line, values in table.rows(skipped):
+    for line, values in table.rows(skipped, beat):
         try:
             row = _label_row(values, table.left_out, line)
         except _BadRow as bad:
@@ -142,9 +151,11 @@ def read_labels(path: Path, skipped: list[str] | None = None) -> dict[str, CsvRo
     return rows
 
 
-def read_boxes(path: Path, skipped: list[str] | None = None) -> dict[str, tuple[Box, ...]]:
+def read_boxes(
+    path: Path, skipped: list[str] | None = None, *, beat: Callable[[], None] = _no_beat
+) -> dict[str, tuple[Box, ...]]:
     """Return boxes by file name, in the order of the table, and add to `skipped` where and why a row cannot be used. A
-    row without coordinates says that its film has no box. Raises InvalidCsv."""
+    row without coordinates says that its film has no box. `beat` is called every thousand rows. Raises InvalidCsv."""
     skipped = [] if skipped is None else skipped
     before = len(skipped)
     boxes: dict[str, list[Box]] = {}
@@ -153,12 +164,17 @@ def read_boxes(path: Path, skipped: list[str] | None = None) -> dict[str, tuple[
     corners = corners and "x_min" in map(column_name, read.header)
     needed = _CORNERS if corners else _SIZES
     table = _Columns(read, ("filename", *needed), _SECOND_NAMES_OF_BOXES)
-    for line, values in table.rows(skipped):
+    for line, values in table.rows(skipped, beat):
         try:
             name = _filename(values.get("filename", _image_uuid(values.get("image", ""))))
             of_film = boxes.setdefault(name, [])
             if any(values[column] for column in needed):
                 of_film.append(_box(values, needed, read.decimal_comma))
+            if len(of_film) > MOST_BOXES:
+                raise InvalidCsv(
+                    f"{path.name}, line {line}: a file has more than {MOST_BOXES} boxes; "
+                    "check that the column of file names is the right one."
+                )
         except _BadRow as bad:
             skipped.append(f"{path.name}, line {line}: {bad}")
     _refuse_if_useless(path, bool(boxes) and (any(boxes.values()) or len(skipped) == before), skipped[before:])
@@ -353,9 +369,11 @@ class _Columns:
                 names[place] = f"{name}_{counted[name]}"
         return names
 
-    def rows(self, skipped: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    def rows(self, skipped: list[str], beat: Callable[[], None]) -> Iterator[tuple[int, dict[str, str]]]:
         """Yield (line number, column -> value) for every row; add to `skipped` those that cannot be read."""
-        for row in self._table.rows:
+        for number, row in enumerate(self._table.rows, start=1):
+            if number % ROWS_BETWEEN_BEATS == 0:
+                beat()
             if row.problem:
                 skipped.append(f"{self._table.name}, line {row.line}: {row.problem}")
                 continue

@@ -247,7 +247,7 @@ def unpack(path: Path, folder: Path, *, heartbeat: Callable[[], None] = lambda: 
         raise InvalidUpload(
             "The zip is damaged or uses an unsupported compression; create it again with standard zip compression."
         ) from error
-    return _contents([member for member in members if member.path.exists()], inner)
+    return _contents([member for member in members if member.path.exists()], inner, unpacking.beat)
 
 
 def _is_zip(member: _Member) -> bool:
@@ -291,7 +291,7 @@ class _Unpacking:
 
     def _copy(self, source: IO[bytes], target: Path) -> int:
         try:
-            return _copy_at_most(source, target, self._bytes_left, self._beat)
+            return _copy_at_most(source, target, self._bytes_left, self.beat)
         except _LimitReached:
             if self._is_ratio_smaller:
                 raise InvalidUpload(
@@ -302,7 +302,7 @@ class _Unpacking:
                 f"Unpacked, the zip exceeds {settings.UPLOAD_LIMIT_BYTES / 2**30:g} GiB; split it into several."
             ) from None
 
-    def _beat(self) -> None:
+    def beat(self) -> None:
         if time.monotonic() - self._last_heartbeat > SECONDS_BETWEEN_HEARTBEATS:
             self._last_heartbeat = time.monotonic()
             self._heartbeat()
@@ -351,12 +351,14 @@ def _copy_at_most(source: IO[bytes], target: Path, limit: int, beat: Callable[[]
     return written
 
 
-def _contents(members: Sequence[_Member], inner: Sequence[tuple[str, Sequence[_Member]]]) -> Contents:
+def _contents(
+    members: Sequence[_Member], inner: Sequence[tuple[str, Sequence[_Member]]], beat: Callable[[], None]
+) -> Contents:
     """The tables, and the other files under the names that fit the tables."""
     everything = [*members, *(member for _, group in inner for member in group)]
     tables = [member for member in everything if _is_table(member)]
     skipped: list[str] = []
-    rows, boxes, aside = _read_tables(tables, skipped)
+    rows, boxes, aside = _read_tables(tables, skipped, beat)
     listed = [*(rows or ()), *(boxes or ())]
     files = _named_files("", members, listed)
     for name, group in inner:
@@ -381,7 +383,7 @@ def _named_files(folder: str, members: Sequence[_Member], listed: Sequence[str])
 
 
 def _read_tables(
-    members: Sequence[_Member], skipped: list[str]
+    members: Sequence[_Member], skipped: list[str], beat: Callable[[], None]
 ) -> tuple[dict[str, CsvRow] | None, dict[str, tuple[Box, ...]] | None, int]:
     """The rows, the boxes, and the number of tables that are left aside since they name no films. A table of boxes has
     a column x, a table of labels has none."""
@@ -393,9 +395,9 @@ def _read_tables(
         if is_box_table(table):
             if boxes is not None:
                 raise InvalidUpload(_TWO_TABLES.format(kind="tables of boxes"))
-            boxes = read_boxes(table, skipped)
+            boxes = read_boxes(table, skipped, beat=beat)
         elif rows is None:
-            rows = read_labels(table, skipped)
+            rows = read_labels(table, skipped, beat=beat)
         else:
             raise InvalidUpload(_TWO_TABLES.format(kind="label tables"))
     return rows, boxes, len(tables) - len(naming)

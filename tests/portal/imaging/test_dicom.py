@@ -398,6 +398,14 @@ def test_size_of_a_codestream_is_checked_before_decoding(tmp_path: Path, syntax:
         make.read_bytes(data, tmp_path)
 
 
+@pytest.mark.parametrize("element", [bytes(8), b"\x08\x00\x05\x00CS\x00\x00"])
+def test_a_header_of_very_many_elements_is_too_large(tmp_path: Path, element: bytes) -> None:
+    """A deflated file of half a megabyte was parsed for minutes."""
+    head = make.bare_bytes(film_elements(), syntax=make.EXPLICIT)
+    with pytest.raises(UnusableFile, match="header of this DICOM file has more than 20000 elements"):
+        make.read_bytes(make.meta(make.EXPLICIT) + element * 20_001 + head, tmp_path)
+
+
 def test_deflated_file_that_inflates_without_end_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import zlib
 

@@ -740,6 +740,15 @@ def test_unpacking_sends_heartbeats(tmp_path: Path, film: bytes, monkeypatch: py
     assert len(beats) == 3
 
 
+def test_reading_tables_sends_heartbeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zip_uploads, "SECONDS_BETWEEN_HEARTBEATS", 0)
+    rows = "".join(f"{n}.png,normal\n" for n in range(3000))
+    factories.zipped(tmp_path / "z.zip", {"labels.csv": f"filename,label\n{rows}"})
+    beats: list[int] = []
+    unpack(tmp_path / "z.zip", tmp_path, heartbeat=lambda: beats.append(1))
+    assert len(beats) == 1 + 3  # the one file, and its rows
+
+
 def test_importing_twice_is_harmless(of: Dataset, tmp_path: Path, film: bytes) -> None:
     """Two workers at once, as after a pause of five minutes: the second finds all films imported."""
     upload = send(of, zip_of({"a.png": film}, tmp_path / "z.zip"))
