@@ -213,7 +213,12 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # The lease on the Run row makes a second delivery harmless, so a broker restart must not end a long run.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_TASK_DEFAULT_QUEUE = "cpu"
-CELERY_TASK_ROUTES = {"ml_engine.tasks.execute_run": {"queue": "gpu"}}
+CELERY_TASK_ROUTES = {
+    "ml_engine.tasks.execute_run": {"queue": "gpu"},
+    # What finds lost runs and imports never waits behind an import.
+    "ml_engine.tasks.reap_runs": {"queue": "upkeep"},
+    "portal.tasks.resume_uploads": {"queue": "upkeep"},
+}
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {

@@ -34,6 +34,8 @@ def test_the_tasks_have_the_names_that_the_settings_use() -> None:
     current_app.loader.import_default_modules()
     for entry in settings.CELERY_BEAT_SCHEDULE.values():
         assert entry["task"] in current_app.tasks
+        # not among imports, behind which they would wait
+        assert current_app.amqp.router.route({}, entry["task"])["queue"].name == "upkeep"
 
 
 def test_a_task_takes_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
