@@ -27,14 +27,9 @@ from django.utils import timezone
 
 from portal.intake import film_files
 from portal.intake.csv_labels import Box, CsvRow, InvalidCsv, is_box_table, names_files, read_boxes, read_labels
-from portal.intake.films import (
-    SECONDS_BETWEEN_HEARTBEATS,
-    ImportReport,
-    NamedFile,
-    entries_of,
-    import_entries,
-    is_clutter,
-)
+from portal.intake.entries import NamedFile, entries_of, is_clutter
+from portal.intake.films import SECONDS_BETWEEN_HEARTBEATS, import_entries
+from portal.intake.import_report import ImportReport
 from portal.intake.name_matching import ENDINGS
 from portal.intake.tables import TABLE_ENDINGS, is_table
 from portal.intake.zip_names import decoded_names, readable_name, stored_name

@@ -17,7 +17,9 @@ from analysis.models import NormalProposal, WorklistReader
 from analysis.reading import verdicts
 from analysis.reading.worklists import begin
 from portal.intake.csv_labels import read_labels
-from portal.intake.films import ImportReport, entries_of, import_entries
+from portal.intake.entries import entries_of
+from portal.intake.films import import_entries
+from portal.intake.import_report import ImportReport
 from portal.labels.events import LabelChange
 from portal.models import Image, Role, Upload, User
 from portal.people.blinding import hand_back, open_for

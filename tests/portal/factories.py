@@ -23,7 +23,7 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian,
 from portal.imaging.deidentify import pseudonym
 from portal.imaging.film import PixelFacts, pack, pixel_sha256
 from portal.intake import film_files
-from portal.intake.films import site_key
+from portal.intake.film_storage import site_key
 from portal.labels.events import LabelChange, append, label_as_seen
 from portal.models import (
     Dataset,

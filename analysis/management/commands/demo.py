@@ -23,7 +23,9 @@ from ml_engine.runs.requests import RunRequest, config_from, request_chain
 from portal.imaging.phantom import write_demo_set
 from portal.imaging.phantom.demo_set import DEMO_CALIBRATE
 from portal.intake.csv_labels import read_boxes, read_labels
-from portal.intake.films import ImportReport, entries_of_folder, import_entries
+from portal.intake.entries import entries_of_folder
+from portal.intake.films import import_entries
+from portal.intake.import_report import ImportReport
 from portal.models import Dataset, Membership, Role, Site, Split, Upload, User
 from portal.project.embedded import Portal
 from portal.sets.splits import SplitRequest, split_from_csv

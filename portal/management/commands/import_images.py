@@ -6,7 +6,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from portal.intake.csv_labels import InvalidCsv, read_boxes, read_labels
-from portal.intake.films import NOTHING_MATCHED, ImportReport, entries_of, entries_of_folder, import_entries
+from portal.intake.entries import entries_of, entries_of_folder
+from portal.intake.films import import_entries
+from portal.intake.import_report import NOTHING_MATCHED, ImportReport
 from portal.intake.patient_identifiers import PatientSource
 from portal.intake.zip_uploads import INTERRUPTED, fail
 from portal.models import Dataset, Site, Upload, User

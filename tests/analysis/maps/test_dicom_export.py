@@ -27,8 +27,10 @@ from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import Score
 from ml_engine.runs.paths import run_folder
 from portal.imaging.film import unpack
+from portal.intake.entries import entries_of_folder
 from portal.intake.film_files import pixel_path
-from portal.intake.films import ImportReport, entries_of_folder, import_entries
+from portal.intake.films import import_entries
+from portal.intake.import_report import ImportReport
 from portal.models import AuditEvent, Dataset, Exposure, Image, Role, Upload, User
 from tests.analysis.scored import Scored
 from tests.ml_engine.scored_folders import change_summary

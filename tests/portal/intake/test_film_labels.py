@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from portal.intake.csv_labels import InvalidCsv, read_boxes, read_labels
-from portal.intake.films import ImportReport, NamedFile, entries_of, import_entries
+from portal.intake.entries import NamedFile, entries_of
+from portal.intake.films import import_entries
+from portal.intake.import_report import ImportReport
 from portal.models import CurrentLabel, Dataset, Image, LabelEvent, Upload
 from tests.portal import factories
 

@@ -20,7 +20,10 @@ from portal.imaging.film import unpack
 from portal.imaging.film_warnings import WARNINGS
 from portal.intake import film_files
 from portal.intake.csv_labels import read_boxes, read_labels
-from portal.intake.films import NOTHING_MATCHED, ImportReport, age_band, entries_of_folder, import_entries
+from portal.intake.entries import entries_of_folder
+from portal.intake.film_storage import age_band
+from portal.intake.films import import_entries
+from portal.intake.import_report import NOTHING_MATCHED, ImportReport
 from portal.intake.patient_identifiers import PatientSource
 from portal.models import (
     AuditEvent,
@@ -670,18 +673,18 @@ def test_a_film_that_another_import_stored_in_the_meantime_is_already_imported(
     of: Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other import commits after this one has looked for the film and before it stores it."""
-    from portal.intake import films
+    from portal.intake import film_storage
 
     factories.dicom(folder / "a.dcm")
     labels = factories.table(folder / "l.csv", {"filename": "a.dcm", "label": "normal"})
 
     def other_import_first(*args: Any, **words: Any) -> Image:
-        monkeypatch.setattr(films, "_store", really_store)
+        monkeypatch.setattr(film_storage, "_store", really_store)
         run(of, folder, labels=labels)
         return really_store(*args, **words)
 
-    really_store = films._store
-    monkeypatch.setattr(films, "_store", other_import_first)
+    really_store = film_storage._store
+    monkeypatch.setattr(film_storage, "_store", other_import_first)
     assert counts_of(run(of, folder, labels=labels)) == {"there already": 1}
     assert (Image.objects.count(), LabelEvent.objects.count()) == (1, 1)
 

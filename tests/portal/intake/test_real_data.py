@@ -11,7 +11,9 @@ import pytest
 from portal.imaging.film import Film, PixelFacts, shown_values, unpack
 from portal.intake import film_files
 from portal.intake.csv_labels import read_boxes, read_labels
-from portal.intake.films import ImportReport, entries_of_folder, import_entries
+from portal.intake.entries import entries_of_folder
+from portal.intake.films import import_entries
+from portal.intake.import_report import ImportReport
 from portal.models import Dataset, Image, LabelEvent, QuarantinedFile, Upload
 from tests.portal import factories
 from tests.portal.intake.test_films import counts_of

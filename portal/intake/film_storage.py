@@ -1,0 +1,134 @@
+"""A decoded film becomes an Image with its patient, under pseudonyms, its pixels and its preview."""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from datetime import date
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from portal.imaging.acquisition import shifted_day
+from portal.imaging.deidentify import pseudonym
+from portal.imaging.film import Film, pack, pixel_sha256, preview
+from portal.imaging.film_warnings import keys_of
+from portal.imaging.visibility import SHOWS_NOTHING
+from portal.intake import film_files
+from portal.intake.csv_labels import CsvRow
+from portal.intake.entries import Entry
+from portal.intake.film_labels import append_label
+from portal.intake.patient_identifiers import PatientIdentifier
+from portal.models import Dataset, Image, Patient, Site, Study
+
+
+def find_or_store(
+    dataset: Dataset, entry: Entry, source: str, film: Film, header: dict[str, str], *, of_patient: PatientIdentifier
+) -> tuple[Image, bool]:
+    """Return the film with these pixels, and whether it is new."""
+    pixels = pixel_sha256(film.stored)
+    image = dataset.images.filter(pixel_sha256=pixels).first()
+    if image is not None:
+        return image, False
+    try:
+        return _store(
+            dataset, entry, source=source, pixels=pixels, film=film, header=header, of_patient=of_patient
+        ), True
+    except IntegrityError:  # another import of the dataset stored it in the meantime
+        return dataset.images.get(pixel_sha256=pixels), False
+
+
+def _store(
+    dataset: Dataset,
+    entry: Entry,
+    *,
+    source: str,
+    pixels: str,
+    film: Film,
+    header: dict[str, str],
+    of_patient: PatientIdentifier,
+) -> Image:
+    film_files.write_once(film_files.pixel_path(pixels), pack(film.stored))
+    preview_jpeg = preview(film)
+    row = entry.row or CsvRow(filename=entry.name)
+    with transaction.atomic():
+        patient = _patient(dataset.site, of_patient, header, pixels)
+        image = Image(
+            dataset=dataset,
+            patient=patient,
+            study=_study(patient, header),
+            acquired_day=_acquired_day(patient, header),
+            source_sha256=source,
+            pixel_sha256=pixels,
+            rows=film.stored.shape[0],
+            columns=film.stored.shape[1],
+            facts=film.facts.to_json(),
+            header={key: value for key, value in header.items() if ":" not in key},
+            view_position=row.projection or header.get("view_position", "")[:8],
+            laterality=header.get("laterality", "")[:2],
+            warning=_warning(header),
+            shows_nothing=not SHOWS_NOTHING.isdisjoint(keys_of(header)),
+            original_name=entry.name if entry.row else "",
+            csv_split=row.split,
+            extra=dict(row.extra),
+        )
+        image.save(force_insert=True)
+        append_label(image, entry.row, boxes=entry.boxes or ())
+        film_files.write_once(film_files.preview_path(image), preview_jpeg)
+    return image
+
+
+def _warning(header: Mapping[str, str]) -> str:
+    """The header's warnings as whole sentences, burned-in text first, as many as fit in the column."""
+    sentences = [value for key, value in header.items() if key.startswith("warning:")]
+    sentences.sort(key=lambda sentence: sentence != header.get("warning:burned_in"))
+    room = Image._meta.get_field("warning").max_length or 0
+    while sum(map(len, sentences)) + len(sentences) > room:
+        sentences.pop()
+    return " ".join(sentences)
+
+
+def _patient(site: Site, identifier: PatientIdentifier, header: Mapping[str, str], pixels: str) -> Patient:
+    key = site_key(site)
+    # A film without a patient identifier counts as its own patient.
+    names = [pseudonym(key, spelling) for spelling in identifier.spellings] or [pseudonym(key, f"film {pixels}")]
+    if len(names) > 1:
+        there = {patient.pseudonym: patient for patient in Patient.objects.filter(site=site, pseudonym__in=names)}
+        if known := next((there[name] for name in names if name in there), None):
+            return known
+    patient, _ = Patient.objects.get_or_create(
+        site=site,
+        pseudonym=names[0],
+        defaults={
+            "sex": header.get("patient_sex", "")[:1],
+            "age_band": age_band(header.get("age_years", "")),
+            "identified": bool(identifier.spellings),
+        },
+    )
+    return patient
+
+
+def _study(patient: Patient, header: Mapping[str, str]) -> Study | None:
+    uid = header.get("identifier:study_uid", "")
+    if not uid:
+        return None
+    study, _ = Study.objects.get_or_create(patient=patient, pseudonym=pseudonym(site_key(patient.site), uid))
+    return study
+
+
+def _acquired_day(patient: Patient, header: Mapping[str, str]) -> date | None:
+    """A film that is its own patient has no other to be compared with, so nothing of its date is kept."""
+    acquired_on = header.get("identifier:acquired_on", "")
+    return shifted_day(site_key(patient.site), patient.pseudonym, acquired_on) if patient.identified else None
+
+
+def site_key(site: Site) -> bytes:
+    """Return the key of a site's pseudonyms, derived from the installation's secret and never stored."""
+    return hmac.new(settings.PSEUDONYM_SECRET.encode(), site.uuid.bytes, hashlib.sha256).digest()
+
+
+def age_band(age_years: str) -> str:
+    """ "47" -> "40-49"; above 89 -> "90+"; blank stays blank."""
+    if not age_years.isdigit():
+        return ""
+    decade = int(age_years) // 10 * 10
+    return "90+" if decade >= 90 else f"{decade}-{decade + 9}"

@@ -1,0 +1,225 @@
+"""What became of the files and rows of an import: counts, and the sentences that explain them to a curator."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from portal.imaging.film_warnings import WARNINGS
+from portal.intake.csv_labels import CsvRow
+from portal.intake.film_labels import RowOutcome
+from portal.intake.first_names import MOST, FirstNames
+from portal.intake.name_matching import Rule, name_shape
+from portal.intake.patient_identifiers import PatientDifference, PatientSource
+
+_MOST_NAMED = 10
+# Sentences for each count, in the singular and the plural.
+_SENTENCES: dict[str, tuple[str, str]] = {
+    "imported": ("film imported", "films imported"),
+    "there already": ("film was already imported", "films were already imported"),
+    "label events": (
+        "label event appended for a change in the CSV",
+        "label events appended for changes in the CSV",
+    ),
+    "kept as imported": (
+        "film keeps its original patient, projection and split; import into a new dataset to use those of the CSV",
+        "films keep their original patient, projection and split; import into a new dataset to use those of the CSV",
+    ),
+    "the same film again": (
+        "file holds the same film as an earlier file of this import and was skipped",
+        "files hold the same film as an earlier file of this import and were skipped",
+    ),
+    "quarantined": ("file in quarantine, with the reason", "files in quarantine, with the reasons"),
+    "quarantined already": ("file was already in quarantine", "files were already in quarantine"),
+    "left quarantine": (
+        "file left quarantine, because it can be decoded now",
+        "files left quarantine, because they can be decoded now",
+    ),
+    Rule.FOLDERS: (
+        "name of the CSV matched by the end of its path, since the folders above it differ",
+        "names of the CSV matched by the ends of their paths, since the folders above them differ",
+    ),
+    Rule.CASE: (
+        "name of the CSV matched without regard to upper and lower case",
+        "names of the CSV matched without regard to upper and lower case",
+    ),
+    Rule.ENDING: (
+        "name of the CSV matched without its ending (such as .png)",
+        "names of the CSV matched without their endings (such as .png)",
+    ),
+    "not in the CSV": (
+        "file skipped, because the CSV does not list it",
+        "files skipped, because the CSV does not list them",
+    ),
+    "no films": (
+        "file skipped, because its file type is not that of a film",
+        "files skipped, because their file types are not those of films",
+    ),
+    "boxes left aside": (
+        "box skipped, because its film has no label in the CSV or is not there",
+        "boxes skipped, because their films have no label in the CSV or are not there",
+    ),
+    "boxes outside": (
+        "box skipped, because it lies beside its film",
+        "boxes skipped, because they lie beside their films",
+    ),
+    "boxes cut": ("box cut at the edge of its film", "boxes cut at the edges of their films"),
+    "boxes turned": (
+        "box turned with its film, as the film's EXIF orientation says",
+        "boxes turned with their films, as the films' EXIF orientations say",
+    ),
+    RowOutcome.LABELLED: ("film that is there was labelled", "films that are there were labelled"),
+    RowOutcome.CHANGED: (
+        "film that is there has another imported label than before",
+        "films that are there have other imported labels than before",
+    ),
+    RowOutcome.UNCHANGED: (
+        "film that is there has this imported label already",
+        "films that are there have these imported labels already",
+    ),
+    RowOutcome.NO_LABEL: (
+        "row without a label names a film that is there, and changes nothing",
+        "rows without a label name films that are there, and change nothing",
+    ),
+    "readers' labels stay": (
+        "of these films keeps the label of its readers, which counts before an imported one",
+        "of these films keep the labels of their readers, which count before imported ones",
+    ),
+    "read blinded": (
+        "row or file is of a film that its uploader has yet to read blinded, or of the same patient, and was left out",
+        "rows or files are of films that their uploader has yet to read blinded, or of these patients, and left out",
+    ),
+    "ambiguous names": (
+        "name of the CSV stands for several films that are there, and labels none; use its path or its image UUID",
+        "names of the CSV stand for several films that are there, and label none; use paths or image UUIDs",
+    ),
+    "ambiguous files": (
+        "row of the CSV left aside, because its name fits several files of this import, or its file several rows",
+        "rows of the CSV left aside, because their names fit several files of this import, or their files several rows",
+    ),
+    "unknown views": (
+        "row of the CSV with a projection that is not known, which is kept as unknown",
+        "rows of the CSV with a projection that is not known, which is kept as unknown",
+    ),
+    PatientDifference.PATIENT: (
+        "film whose table names another patient than its header",
+        "films whose table names another patient than their headers",
+    ),
+    PatientDifference.SPELLING: (
+        "film whose table and header spell the number of its patient differently (12, 00012), which is one patient",
+        "films whose table and header spell the number of a patient differently (12, 00012), which is one patient",
+    ),
+    "rows skipped": (
+        "row of a table skipped, because a value in it cannot be used",
+        "rows of tables skipped, because a value in each cannot be used",
+    ),
+    "findings without a label": (
+        "row with findings and no label; they are kept beside the film and count once it has a label in a CSV",
+        "rows with findings and no label; they are kept beside the films and count once these have labels in a CSV",
+    ),
+    "missing": (
+        "file listed in the CSV is neither in this import nor in the dataset",
+        "files listed in the CSV are neither in this import nor in the dataset",
+    ),
+    "names twice": (
+        "name in the zip stands for several files; without a CSV each is a film, with one it names none",
+        "names in the zip stand for several files; without a CSV each is a film, with one they name none",
+    ),
+    "tables left aside": (
+        "CSV left aside, because it has no column of file names",
+        "CSVs left aside, because they have no column of file names",
+    ),
+    "zips left closed": (
+        "zip inside a zip of the zip left closed; send it by itself",
+        "zips inside zips of the zip left closed; send them by themselves",
+    ),
+    "columns left out": (
+        "column of the CSV left out, because it may identify a person",
+        "columns of the CSV left out, because they may identify a person",
+    ),
+}
+NOTHING_MATCHED = (
+    "Nothing was imported: no row of the CSV names a file of this import or a film of the dataset; "
+    "compare the names in the CSV with those of the files"
+)
+# The names of the counts of films with a warning, and their sentences.
+WARNED = "warned: "
+_SENTENCES |= {WARNED + key: (warning.one, warning.several) for key, warning in WARNINGS.items()}
+
+
+@dataclass
+class ImportReport:
+    """The counts of an import; `sentences` explains them to a curator."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    rows: int = 0  # of the CSV
+    missing: list[CsvRow] = field(default_factory=list)
+    ambiguous: list[CsvRow] = field(default_factory=list)  # among the files of the import
+    ambiguous_films: list[CsvRow] = field(default_factory=list)  # among the films of the dataset
+    unused: list[str] = field(default_factory=list)  # the first names of files that no row names
+    left_out: tuple[str, ...] = ()  # names of CSV columns
+    unknown_views: tuple[str, ...] = ()  # words of the CSV, or their shapes
+    skipped: list[str] = field(default_factory=list)  # table, line and reason of each row
+    # what counts where table and header name two patients, and the patients of such films; never stored
+    patients_of: PatientSource = PatientSource.TABLE
+    differing: set[tuple[str, str]] = field(default_factory=set)
+
+    def to_json(self) -> dict[str, int]:
+        lengths = {
+            "missing": len(self.missing),
+            "ambiguous files": len(self.ambiguous),
+            "columns left out": len(self.left_out),
+            "rows skipped": len(self.skipped),
+        }
+        counts = self.counts | Counter(lengths)
+        return {name: counts[name] for name in _SENTENCES if counts[name]}
+
+    @property
+    def has_matched_nothing(self) -> bool:
+        """Whether there is a CSV of which no row named a file or a film."""
+        return self.rows > 0 and len(self._unmatched) == self.rows
+
+    @property
+    def first_names(self) -> FirstNames | None:
+        """Names for the eyes of the uploader alone, if some could not be matched."""
+        rows = self._unmatched
+        return FirstNames([row.filename for row in rows[:MOST]], self.unused[:MOST]) if rows else None
+
+    @property
+    def _unmatched(self) -> list[CsvRow]:
+        return [*self.missing, *self.ambiguous, *self.ambiguous_films]
+
+    def sentences(self) -> list[str]:
+        more = {
+            "missing": _first(self.missing),
+            "ambiguous files": _first(self.ambiguous),
+            "ambiguous names": _first(self.ambiguous_films),
+            "columns left out": f" ({', '.join(self.left_out)})",
+            "unknown views": f" ({', '.join(self.unknown_views[:_MOST_NAMED])})",
+            PatientDifference.PATIENT: self._differing_patients(),
+            "rows skipped": f" ({' / '.join(self.skipped[:_MOST_NAMED])})",
+        }
+        counts = self.to_json().items()
+        lines = [f"{count} {_SENTENCES[name][count > 1]}{more.get(name, '')}" for name, count in counts]
+        if self.has_matched_nothing:
+            lines.insert(0, NOTHING_MATCHED)
+        return lines or ["Nothing to import: there is no film"]
+
+    def _differing_patients(self) -> str:
+        by_table, by_header = (
+            (len(set(names)) for names in zip(*self.differing, strict=True)) if self.differing else (0, 0)
+        )
+        numbers = f" ({by_table} by the table, {by_header} by the headers; "
+        if self.patients_of == PatientSource.HEADER:
+            return numbers + "those of the headers were taken)"
+        return (
+            numbers + "those of the table were taken; where the headers are right, import into a new dataset with an "
+            "empty patient_id, or with --patients header on the command line)"
+        )
+
+
+def _first(rows: Sequence[CsvRow]) -> str:
+    """The place of a row and the shape of its name, which may be a patient's."""
+    if not rows:
+        return ""
+    row = rows[0]
+    return f" (the first: line {row.line}, column {'image' if row.image else 'filename'}, {name_shape(row.filename)})"
