@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ml_engine.core.bank.rough_distances import FLOAT32_EPS, PADDING, Product, Side, product_for
 from ml_engine.core.errors import InvalidConfig
 
-QUERY_CHUNK = 256
 BANK_CHUNK = 16384
-DIRECT_VALUES = 2**25  # differences in memory at once for short lists: 128 MiB, and as much again for their squares
+ROUGH_VALUES = 2**24  # rough distances in memory at once: 32 MiB in bfloat16, 64 MiB in float32
+DIRECT_VALUES = 2**25  # values in memory at once where whole banks are compared: 128 MiB
+PAIR_VALUES = 2**18  # differences of query and bank vector at once: 1 MiB, which stays in a cache
 
 
 class NearestSearch:
     """Exact nearest neighbours in a bank float32 (M, D).
 
-    A matrix product of the centred vectors (``search`` "torch"), or faiss's IndexFlatL2 on them, yields a short list
-    for each query. The distances of the short list are then computed directly as sums of squared differences, so that
-    a vector of the bank has distance 0 to itself and both searches give the same numbers. Where rounding of the
-    product could have excluded a nearer vector from the list, all distances of that query are computed directly.
-    Raises ValueError for an empty bank, InvalidConfig for "faiss" where it is not installed.
+    A matrix product of the centred vectors (``search`` "torch"; see `rough_distances`), or faiss's IndexFlatL2 on them,
+    yields candidates with bounds that cover all rounding. The distances of every candidate that may be among the
+    nearest are then computed directly as sums of squared differences, so that a vector of the bank has distance 0 to
+    itself and every search gives the same numbers. Where faiss's list may lack a nearer vector, all distances of that
+    query are computed directly. Raises ValueError for an empty bank, InvalidConfig for "faiss" where it is not
+    installed.
     """
 
     def __init__(self, bank: Tensor, *, search: str = "torch") -> None:
         if len(bank) == 0:
             raise ValueError("a search needs a bank of at least one vector")
+        require_search(search)
         self.bank = bank
         self.centre = bank.mean(0)
-        self.norms = (bank - self.centre).square().sum(1)
-        require_search(search)
-        self.index = _flat_index(bank - self.centre) if search == "faiss" else None
+        centred = bank - self.centre
+        self._index = _FlatIndex(centred) if search == "faiss" else None
+        self._product = product_for(centred) if self._index is None else None
         self._companions: dict[int, Tensor] = {}
 
     def squared_distances(self, queries: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
@@ -43,8 +48,8 @@ class NearestSearch:
         ``neighbours`` and the bank's size. Ties go to the lower row.
         """
         k = min(neighbours, len(self.bank))
-        at_once = max(1, min(QUERY_CHUNK, DIRECT_VALUES // (self._listed(k) * self.bank.shape[1])))
-        parts = [self._chunk(part, k) for part in queries.split(at_once)]
+        at_once = max(16, ROUGH_VALUES // len(self.bank))
+        parts = [self._nearest(part, k) for part in queries.split(at_once)]
         return torch.cat([squared for squared, _ in parts]), torch.cat([rows for _, rows in parts])
 
     def companions(self, count: int) -> Tensor:
@@ -54,51 +59,95 @@ class NearestSearch:
             self._companions[count] = self.squared_distances(self.bank, count)[1]
         return self._companions[count]
 
-    def _listed(self, k: int) -> int:
-        """The length of the short list."""
-        return min(len(self.bank), max(16, 4 * k))
-
-    def _chunk(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        listed = self._listed(k)
-        rough, rows = self._short_list(queries, listed)
-        rows = rows.sort(dim=1).values
-        direct = (self.bank[rows] - queries[:, None]).square().sum(-1)  # (Q, listed)
-        squared, order = direct.sort(dim=1, stable=True)
-        squared, rows = squared[:, :k].contiguous(), rows.gather(1, order[:, :k])
-        if listed < len(self.bank):
-            longest = (queries - self.centre).square().sum(1) + self.norms.max()
-            noise = 4 * self.bank.shape[1] * torch.finfo(torch.float32).eps * longest
-            uncertain = torch.nonzero(rough[:, -1] - noise <= squared[:, -1])[:, 0]
-            for query in uncertain:
-                squared[query], rows[query] = self._direct(queries[query], k)
-        return squared, rows
-
-    def _short_list(self, queries: Tensor, listed: int) -> tuple[Tensor, Tensor]:
-        """The smallest squared distances by the matrix product, (Q, listed), and the bank rows with them."""
+    def _nearest(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         centred = queries - self.centre
-        if self.index is not None:
-            squared, rows = self.index.search(centred.cpu().numpy(), listed)
-            return torch.from_numpy(squared).to(queries.device), torch.from_numpy(rows).to(queries.device)
-        own = centred.square().sum(1)[:, None]
-        best: tuple[Tensor, Tensor] | None = None
-        for first in range(0, len(self.bank), BANK_CHUNK):
-            part = self.bank[first : first + BANK_CHUNK] - self.centre
-            rough = own + self.norms[first : first + BANK_CHUNK] - 2 * (centred @ part.T)
-            smallest = rough.topk(min(listed, len(part)), dim=1, largest=False)
-            values, rows = smallest.values, smallest.indices + first
-            if best is not None:
-                values, rows = torch.cat([best[0], values], 1), torch.cat([best[1], rows], 1)
-                smallest = values.topk(min(listed, values.shape[1]), dim=1, largest=False)
-                values, rows = smallest.values, rows.gather(1, smallest.indices)
-            best = values, rows
-        assert best is not None
-        return best
+        if self._product is not None:
+            return self._best_pairs(queries, *_candidates(self._product, centred, k), k)
+        assert self._index is not None
+        of, rows, outside = self._index.candidates(centred, k)
+        squared, nearest = self._best_pairs(queries, of, rows, k)
+        for query in torch.nonzero(outside <= squared[:, -1])[:, 0]:
+            squared[query], nearest[query] = self._direct(queries[query], k)
+        return squared, nearest
+
+    def _best_pairs(self, queries: Tensor, of: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The k nearest of each query's candidates, (Q, k). Candidate i is row ``rows[i]`` for query ``of[i]``; each
+        query has at least k."""
+        at_once = max(1, PAIR_VALUES // queries.shape[1])
+        pairs = zip(of.split(at_once), rows.split(at_once), strict=True)
+        squared = torch.cat([(self.bank[row] - queries[query]).square_().sum(-1) for query, row in pairs])
+        order = rows.argsort(stable=True)
+        order = order[squared[order].argsort(stable=True)]
+        order = order[of[order].argsort(stable=True)]  # by query, then distance, then row
+        of, rows, squared = of[order], rows[order], squared[order]
+        first = torch.searchsorted(of, torch.arange(len(queries), device=of.device))
+        best = first[:, None] + torch.arange(k, device=of.device)
+        return squared[best], rows[best]
 
     def _direct(self, query: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """All distances of one query (D,) computed directly; the k smallest squared ones and their rows."""
         parts = [(part - query).square().sum(1) for part in self.bank.split(BANK_CHUNK)]
         squared, rows = torch.cat(parts).sort(stable=True)
         return squared[:k], rows[:k]
+
+
+def _candidates(product: Product, centred: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Pairs of a query and a bank row, int64 (P,) each, among which are the k nearest rows of each query.
+
+    The rows are compared in blocks, of which only the closest member counts at first: the k-th lowest of the blocks'
+    upper bounds is a distance within which k rows lie, and blocks that begin beyond it are never opened.
+    """
+    size = PADDING
+    while size > 1 and len(product.vectors) < 4 * k * size:
+        size //= 2
+    prepared, queries = product.prepared(centred)
+    chunks: list[tuple[int, Tensor, Tensor]] = []
+    upper: list[Tensor] = []
+    for first in range(0, len(product.vectors), BANK_CHUNK):
+        last = min(first + BANK_CHUNK, len(product.vectors))
+        side = Side(product.side.norms[first:last], product.side.residuals[first:last])
+        closeness = product.closeness(prepared, first, last).view(len(centred), size, -1)
+        lowest, highest = product.bounds(closeness.amax(1), queries.column(), side.blocks(size))
+        chunks.append((first, closeness, lowest))
+        upper.append(highest)
+    reach = torch.cat(upper, 1).topk(k, dim=1, largest=False).values[:, -1]
+    pairs = []
+    for first, closeness, lowest in chunks:
+        query, block = torch.nonzero(lowest <= reach[:, None], as_tuple=True)
+        members = block[:, None] + torch.arange(size, device=block.device) * closeness.shape[2]
+        rows = first + members
+        inside = product.bounds(closeness[query, :, block], queries.at(query).column(), product.side.at(rows))[0]
+        pair, member = torch.nonzero(inside <= reach[query][:, None], as_tuple=True)
+        pairs.append((query[pair], rows[pair, member]))
+    return torch.cat([of for of, _ in pairs]), torch.cat([near for _, near in pairs])
+
+
+class _FlatIndex:
+    """faiss's IndexFlatL2 of centred vectors float32 (M, D), on their GPU if faiss supports it."""
+
+    def __init__(self, centred: Tensor) -> None:
+        import faiss
+
+        faiss.omp_set_num_threads(torch.get_num_threads())
+        self.longest = centred.square().sum(1).max()
+        self.index: Any = faiss.IndexFlatL2(centred.shape[1])
+        if centred.device.type == "cuda" and faiss.get_num_gpus() > 0:
+            resources = faiss.StandardGpuResources()
+            self.index = faiss.index_cpu_to_gpu(resources, centred.device.index or 0, self.index)
+        self.index.add(centred.cpu().numpy())
+
+    def candidates(self, centred: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Pairs of a query and a bank row, int64 (P,) each, and for each query a squared distance below that of every
+        other row, float32 (Q,)."""
+        listed = min(self.index.ntotal, max(16, 4 * k))
+        rough, rows = (
+            torch.as_tensor(a, device=centred.device) for a in self.index.search(centred.cpu().numpy(), listed)
+        )
+        noise = 4 * centred.shape[1] * FLOAT32_EPS * (centred.square().sum(1) + self.longest)
+        reach = rough[:, k - 1] + noise
+        query, column = torch.nonzero(rough - noise[:, None] <= reach[:, None], as_tuple=True)
+        outside = torch.full_like(noise, math.inf) if listed == self.index.ntotal else rough[:, -1] - noise
+        return query, rows[query, column], outside
 
 
 def require_search(search: str) -> None:
@@ -108,18 +157,6 @@ def require_search(search: str) -> None:
             "search is faiss, but faiss is not installed here: choose torch, which gives the same numbers, or install "
             "Hilum with the extra cpu or gpu."
         )
-
-
-def _flat_index(vectors: Tensor) -> Any:
-    """An IndexFlatL2 of the vectors (M, D), on their GPU if faiss supports it."""
-    import faiss
-
-    faiss.omp_set_num_threads(torch.get_num_threads())
-    index: Any = faiss.IndexFlatL2(vectors.shape[1])
-    if vectors.device.type == "cuda" and faiss.get_num_gpus() > 0:
-        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), vectors.device.index or 0, index)
-    index.add(vectors.cpu().numpy())
-    return index
 
 
 def patch_scores(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ml_engine.core.bank import nearest_search
 from ml_engine.core.bank.nearest_search import NearestSearch, patch_scores, scores_at
+from ml_engine.core.bank.rough_distances import BFloat16Product, Float32Product
 from ml_engine.core.errors import InvalidConfig
 
 
@@ -84,20 +85,55 @@ def test_several_k_come_from_one_search() -> None:
         torch.testing.assert_close(scores, patch_scores(queries, NearestSearch(bank), neighbours=k, distance="l2"))
 
 
-def test_finds_the_nearest_across_chunks_of_the_bank(monkeypatch: pytest.MonkeyPatch) -> None:
-    bank, queries = draw(500, 16, 1), draw(70, 16, 2)
-    whole = NearestSearch(bank).squared_distances(queries, 5)
+@pytest.fixture(params=["bfloat16", "float32"])
+def product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Searches by either product, whatever this processor would choose."""
+    kind = {"bfloat16": BFloat16Product, "float32": Float32Product}[request.param]
+    monkeypatch.setattr(nearest_search, "product_for", kind)
+    return str(request.param)
+
+
+@pytest.mark.parametrize("k", [1, 5, 40])
+def test_finds_the_nearest_across_chunks_of_the_bank(product: str, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    bank, queries = draw(501, 16, 1), draw(70, 16, 2)
+    whole = NearestSearch(bank).squared_distances(queries, k)
     monkeypatch.setattr(nearest_search, "BANK_CHUNK", 64)
-    monkeypatch.setattr(nearest_search, "QUERY_CHUNK", 16)
+    monkeypatch.setattr(nearest_search, "ROUGH_VALUES", 501 * 16)
 
-    chunked = NearestSearch(bank).squared_distances(queries, 5)
+    chunked = NearestSearch(bank).squared_distances(queries, k)
 
-    expected = torch.cdist(queries.double(), bank.double()).topk(5, largest=False).indices
+    expected = torch.cdist(queries.double(), bank.double()).topk(k, largest=False).indices
     assert torch.equal(chunked[1], expected)
     assert torch.equal(chunked[0], whole[0])
 
 
-def test_a_vector_of_the_bank_has_distance_zero_however_large_it_is() -> None:
+@pytest.mark.parametrize("m", [1, 2, 15, 16, 17, 33])
+def test_banks_of_every_size_are_searched_whole(product: str, m: int) -> None:
+    bank, queries = draw(m, 5, 1), draw(9, 5, 2)
+
+    for k in {1, m // 2 + 1, m}:
+        squared, rows = NearestSearch(bank).squared_distances(queries, k)
+
+        expected = torch.cdist(queries.double(), bank.double()).topk(k, largest=False)
+        assert torch.equal(rows, expected.indices)
+        torch.testing.assert_close(squared.double(), expected.values**2, rtol=1e-5, atol=1e-6)
+
+
+def test_one_far_vector_does_not_hide_the_near_ones(product: str) -> None:
+    """Its norm makes the bounds of its own block wide, and of no other."""
+    bank, queries = draw(900, 64, 1), draw(40, 64, 2)
+    bank[450] *= 1e6
+
+    squared, rows = NearestSearch(bank).squared_distances(queries, 3)
+
+    expected = torch.cdist(queries.double(), bank.double(), compute_mode="donot_use_mm_for_euclid_dist").topk(
+        3, largest=False
+    )
+    assert torch.equal(rows, expected.indices)
+    torch.testing.assert_close(squared.double(), expected.values**2, rtol=1e-5, atol=1e-6)
+
+
+def test_a_vector_of_the_bank_has_distance_zero_however_large_it_is(product: str) -> None:
     bank = draw(300, 64, 1) + 1000  # far from the origin, where the expanded form loses all digits
 
     squared, rows = NearestSearch(bank).squared_distances(bank, 1)
@@ -106,7 +142,7 @@ def test_a_vector_of_the_bank_has_distance_zero_however_large_it_is() -> None:
     assert rows[:, 0].tolist() == list(range(300))
 
 
-def test_near_duplicates_that_the_matrix_product_cannot_order_are_distinguished() -> None:
+def test_near_duplicates_that_the_matrix_product_cannot_order_are_distinguished(product: str) -> None:
     """More near duplicates than the short list holds, closer together than the rounding of the matrix product."""
     duplicates = torch.full((200, 512), 1.0) + draw(200, 512, 1) * 1e-5
     bank = torch.cat([duplicates, draw(50, 512, 2) * 3])
@@ -117,7 +153,7 @@ def test_near_duplicates_that_the_matrix_product_cannot_order_are_distinguished(
     assert rows[:, 0].tolist() == list(range(200))
 
 
-def test_a_tie_goes_to_the_lower_row() -> None:
+def test_a_tie_goes_to_the_lower_row(product: str) -> None:
     bank = torch.tensor([[5.0], [1.0], [-1.0], [1.0]])
 
     _, rows = NearestSearch(bank).squared_distances(torch.zeros(1, 1), 3)
@@ -148,17 +184,13 @@ def test_an_empty_bank_is_refused() -> None:
         NearestSearch(torch.zeros(0, 3))
 
 
-def test_many_neighbours_are_searched_in_small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_candidates_are_compared_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     bank, queries = draw(500, 16, 1), draw(40, 16, 2)
     whole = NearestSearch(bank).squared_distances(queries, 90)
-    sizes: list[int] = []
-    chunk = NearestSearch._chunk
-    monkeypatch.setattr(nearest_search, "DIRECT_VALUES", 360 * 16 * 3)
-    monkeypatch.setattr(NearestSearch, "_chunk", lambda self, q, k: sizes.append(len(q)) or chunk(self, q, k))
+    monkeypatch.setattr(nearest_search, "PAIR_VALUES", 16 * 7)
 
     chunked = NearestSearch(bank).squared_distances(queries, 90)
 
-    assert sizes == [3] * 13 + [1]
     assert torch.equal(chunked[0], whole[0]) and torch.equal(chunked[1], whole[1])
 
 

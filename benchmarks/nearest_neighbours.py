@@ -1,0 +1,87 @@
+"""Time the exact search of nearest neighbours against its peers: `python -m benchmarks.nearest_neighbours`.
+
+Peers: faiss's flat index, and the search of anomalib 2.7 (its expanded distance and topk, written out here), in the
+same process, on the same vectors, taking turns; CPU seconds of one thread, the median of five. Vectors have a
+spectrum that falls like that of patch features: the variance of principal component i is proportional to 1 / i.
+The table of docs/performance.md is what this prints.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ml_engine.core.bank.nearest_search import NearestSearch
+from ml_engine.core.bank.rough_distances import Float32Product, product_for
+
+QUERIES = 784  # patches of a film of 224 pixels
+SIZES = ((20_000, 1536), (100_000, 1536), (20_000, 168), (2_000, 168))
+TURNS = 5
+
+
+def vectors(count: int, wide: int, generator: torch.Generator) -> Tensor:
+    """float32 (count, wide)"""
+    components = torch.arange(1, wide + 1).rsqrt()
+    return torch.randn(count, wide, generator=generator) * components
+
+
+def as_anomalib(queries: Tensor, bank: Tensor, neighbours: int) -> Tensor:
+    squared = queries.square().sum(-1, keepdim=True) - 2 * queries @ bank.T + bank.square().sum(-1)
+    return squared.clamp_min(0).sqrt().topk(neighbours, largest=False, dim=1).values
+
+
+def seconds(work: Callable[[], object]) -> float:
+    before = time.process_time()
+    work()
+    return time.process_time() - before
+
+
+def row(count: int, wide: int, neighbours: int) -> str:
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    generator = torch.Generator().manual_seed(0)
+    bank, queries = vectors(count, wide, generator), vectors(QUERIES, wide, generator)
+    index = faiss.IndexFlatL2(wide)
+    index.add(bank.numpy())
+    search = NearestSearch(bank)
+    in_float32 = NearestSearch(bank)
+    in_float32._product = Float32Product(bank - in_float32.centre)
+    works: dict[str, Callable[[], object]] = {
+        "ours": lambda: search.squared_distances(queries, neighbours),
+        "ours, float32": lambda: in_float32.squared_distances(queries, neighbours),
+        "anomalib": lambda: as_anomalib(queries, bank, neighbours),
+        "faiss": lambda: index.search(queries.numpy(), neighbours),
+    }
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(TURNS):
+        for name, work in works.items():
+            times[name].append(seconds(work))
+    middle = {name: statistics.median(taken) for name, taken in times.items()}
+    equal = torch.equal(
+        search.squared_distances(queries, neighbours)[1], in_float32.squared_distances(queries, neighbours)[1]
+    )
+    ratios = [
+        f"{middle[peer] / middle[own]:.2f}" for own in ("ours", "ours, float32") for peer in ("anomalib", "faiss")
+    ]
+    cells = [f"{count:,} × {wide}", str(neighbours), *(f"{1000 * value:.0f}" for value in middle.values()), *ratios]
+    return "| " + " | ".join([*cells, "yes" if equal else "NO"]) + " |"
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    print(f"product on this processor: {type(product_for(torch.zeros(1, 1))).__name__}")
+    peers = "× anomalib | × faiss"
+    print(f"| bank | K | ours (ms) | in float32 | anomalib | faiss | {peers} | in float32 {peers} | same rows |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    for count, wide in SIZES:
+        for neighbours in (1, 9):
+            print(row(count, wide, neighbours), flush=True)
+
+
+if __name__ == "__main__":
+    main()
