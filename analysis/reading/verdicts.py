@@ -32,6 +32,7 @@ from analysis.models import (
 )
 from analysis.reading.assignments import require_reader
 from analysis.reading.reader_studies import end_first_session, is_revealed, stages_of, why_not_now, why_not_revealed
+from analysis.reading.worklists import why_reading_is_over
 from portal.labels.boxes import LONGEST_FINDING, InvalidBox, checked_boxes
 from portal.models import Adjudication, Exposure, Image, User
 from portal.people import audit, blinding
@@ -88,6 +89,8 @@ def record(*, item: WorklistItem, reader: User, new: NewReading) -> Reading:
         known = Reading.objects.filter(uuid=new.uuid).first()
         if known is not None:
             return _sent_again(known, item, reader)
+        if over := why_reading_is_over(begun):
+            raise ReadingRefused(over)
         earlier = None
         if worklist.design:
             begun.worklist = worklist

@@ -425,6 +425,20 @@ def is_reading(begun: WorklistReader) -> bool:
     return expires is not None and expires > timezone.now() and begun.handed_back_at is None
 
 
+def why_reading_is_over(begun: WorklistReader) -> str:
+    """Why a reading of this list is not stored now, as a sentence; blank while its reader reads it. What is said about
+    its films is not withheld from them any longer."""
+    if is_reading(begun):
+        return ""
+    if begun.handed_back_at is not None:
+        how = f"You handed this worklist back on {begun.handed_back_at:%Y-%m-%d}"
+    elif begun.expires_at is not None:
+        how = f"Your time to read this worklist ended on {begun.expires_at:%Y-%m-%d}"
+    else:  # begun before lists expired
+        how = "You have not begun this worklist since an upgrade"
+    return f"{how}, so the reading is not stored. Begin the worklist again on its page, then save the reading again."
+
+
 def hand_back(*, worklist: Worklist, reader: User) -> int:
     """Stop reading. Readings made so far stay; the number of films left unread is returned. Raises WorklistRefused."""
     with transaction.atomic():

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, Request, expect
 
 from analysis.models import HeatmapUse, Reading, Worklist, WorklistAssignment
+from analysis.reading.worklists import hand_back
 from ml_engine.models import Score
 from portal.models import Exposure, Role, User
 from tests.analysis.scored import Scored, scored_run
@@ -283,3 +284,25 @@ def test_axe_finds_nothing_serious_on_the_pages_of_a_study(
     expect(page.locator("#reasons")).to_be_visible()
     problems["second stage"] = serious_findings(page)
     assert {address: lines for address, lines in problems.items() if lines} == {}
+
+
+def test_a_reading_of_a_study_that_was_handed_back_elsewhere_stays_on_the_page(
+    page: Page, live_server: Any, sign_in: Any, of: Worklist
+) -> None:
+    anna = factories.user("anna", Role.READER)
+    sign_in(anna)
+    begin(page, live_server, of)
+    wait_for_stage(page, 1, "unaided")
+    hand_back(worklist=of, reader=anna)
+    press(page, "s", "8", "Enter")
+    expect(page.locator("#trouble")).to_contain_text("Film 1 was not saved. You handed this worklist back on")
+    wait_for_stage(page, 1, "unaided")
+    expect(page.locator("#rating-number")).to_have_value("80")
+    expect(page.locator("[data-verdict=abnormal]")).to_have_attribute("aria-pressed", "true")
+    assert not Reading.objects.exists()
+    begin(page, live_server, of)
+    wait_for_stage(page, 1, "unaided")
+    expect(page.locator("#rating-number")).to_have_value("80")
+    press(page, "Enter")
+    wait_for_stage(page, 1, "aided")
+    assert Reading.objects.get().confidence == 80

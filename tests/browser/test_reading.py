@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from playwright.sync_api import Page, Request, Route, expect
 
-from analysis.models import Escalation, HeatmapUse, Reading, Worklist
+from analysis.models import Escalation, HeatmapUse, Reading, Worklist, WorklistReader
 from analysis.reading import verdicts
 from ml_engine.models import Score
 from portal.models import Role, User
@@ -315,6 +316,31 @@ def test_another_person_in_this_browser_sends_nothing_of_the_first(
     press(page, "d", "6")
     wait_until_saved(page)
     assert [reading.reader for reading in Reading.objects.all()] == [other]
+
+
+def test_a_reading_made_after_the_list_expired_stays_on_the_page_until_it_is_begun_again(
+    open_it: Open, of: Worklist, maria: User, live_server: Any
+) -> None:
+    page = open_it()
+    wait_for_film(page, 1)
+    WorklistReader.objects.update(expires_at=timezone.now())
+    press(page, "s", "c")
+    page.keyboard.type("left base")
+    press(page, "Escape", "1")
+    expect(page.locator("#trouble")).to_contain_text("Film 1 was not saved. Your time to read this worklist ended on")
+    expect(page.locator("#trouble")).to_contain_text("What you entered is kept here.")
+    wait_for_film(page, 1)
+    expect(page.locator("#comment")).to_have_value("left base")
+    assert not Reading.objects.exists()
+    begin_reading(page, f"{live_server.url}/reading/{of.uuid}/")
+    wait_for_film(page, 1)
+    expect(page.locator("[data-verdict=abnormal]")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#comment")).to_have_value("left base")
+    press(page, "1")
+    wait_for_film(page, 2)
+    wait_until_saved(page)
+    reading = Reading.objects.get()
+    assert (reading.verdict, reading.reason, reading.comment) == ("abnormal", "true finding", "left base")
 
 
 def test_a_refused_reading_returns_with_its_content(open_it: Open, of: Worklist) -> None:

@@ -167,11 +167,11 @@ async function reopen({ item, ...draft }, words) {
   const index = items.findIndex((entry) => entry.item === item);
   if (index === -1) return;
   keepDraft();
-  if (study) await loadStudy(); // another tab may have stored this stage
-  else items[index].reading = null;
   store.setDraft(item, draft);
+  if (study) await loadStudy().catch(() => study.forget(items[index], draft)); // another tab may have stored this stage
+  else items[index].reading = null;
   goTo(study ? firstUnread() : index);
-  showTrouble(`Film ${index + 1} was not saved. ${words}`);
+  showTrouble(`Film ${index + 1} was not saved. ${words} What you entered is kept here.`);
 }
 
 async function loadStudy() {

@@ -189,6 +189,7 @@ export function createStudy({ root, addresses, film, clock, store, post, onChang
     },
     content: () => ({ stage, rating, agreement }),
     keep: (of, reading) => (of.done[reading.stage] = reading),
+    forget: (of, reading) => delete of.done[reading.stage],
     onKept: ({ item }) => item === entry?.item && stage === "aided" && !isRevealed && reveal(),
     // Whether the key was one of the study's own.
     onKey(key, isRepeat) {

@@ -13,7 +13,7 @@ from django.db import DatabaseError, IntegrityError, transaction
 from analysis.models import HeatmapUse, Reading, WorklistReader
 from analysis.reading import verdicts
 from analysis.reading.verdicts import UNVERIFIED, ReadingRefused, agrees, usable_as_reference, why_no_reference
-from analysis.reading.worklists import begin
+from analysis.reading.worklists import begin, hand_back
 from portal.models import Adjudication, AuditEvent, Exposure, Role, User
 from portal.people.blinding import is_withheld
 from portal.people.exposure import record_exposure
@@ -112,6 +112,27 @@ def test_invalid_readings_are_refused_with_a_sentence(of: Any, changes: dict[str
 def test_a_worklist_is_begun_before_it_is_read(of: Any) -> None:
     with pytest.raises(ReadingRefused, match="You have not begun this worklist"):
         verdicts.record(item=items(of)[0], reader=reader(), new=new_reading())
+
+
+@pytest.mark.parametrize(("ended", "sentence"), [
+    ("handed back", "You handed this worklist back on 20"), ("expired", "Your time to read this worklist ended on 20"),
+    ("begun before lists expired", "You have not begun this worklist since an upgrade"),
+])  # fmt: skip
+def test_a_reading_after_the_list_was_handed_back_or_expired_is_refused(of: Any, ended: str, sentence: str) -> None:
+    """What is said about the films is not withheld any longer. A reading that is stored already may be sent again."""
+    (first, second), person, stored = items(of)[:2], reader(), new_reading()
+    begin(worklist=of, reader=person)
+    kept = verdicts.record(item=first, reader=person, new=stored)
+    if ended == "handed back":
+        hand_back(worklist=of, reader=person)
+    else:
+        WorklistReader.objects.update(expires_at=datetime.now(UTC) if ended == "expired" else None)
+    with pytest.raises(ReadingRefused, match=sentence) as refusal:
+        verdicts.record(item=second, reader=person, new=new_reading())
+    assert "Begin the worklist again on its page, then save the reading again." in str(refusal.value)
+    assert verdicts.record(item=first, reader=person, new=stored) == kept
+    assert Reading.objects.get() == kept
+    assert read(second, person).replaces is None  # it begins again
 
 
 def test_only_readers_read(of: Any, analyst: User) -> None:

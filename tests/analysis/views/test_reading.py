@@ -226,6 +226,18 @@ def test_a_worklist_is_begun_and_handed_back_by_page_and_by_api(of: Any) -> None
     assert "nothing to hand back" in again.json()["detail"]
 
 
+def test_a_reading_sent_after_handing_back_is_refused_and_accepted_after_beginning_again(of: Any) -> None:
+    client = beginner(of, reader())
+    address, body = f"/api/v1/worklists/{of.uuid}/readings/", new_reading(items(of)[0])
+    client.post(f"/reading/{of.uuid}/hand-back/")
+    refused = post(client, address, body)
+    assert refused.status_code == 400
+    assert refused.json()["detail"].startswith("You handed this worklist back on ")
+    assert not Reading.objects.exists()
+    client.post(f"/reading/{of.uuid}/begin/")
+    assert post(client, address, body).status_code == 201
+
+
 # Readings by API --------------------------------------------------------------------------------------
 
 
