@@ -10,7 +10,7 @@ from django.core.exceptions import PermissionDenied
 from analysis import statistics
 from portal.models import Consensus, DoubleReading, Image, LabelSource, LabelValue, QueueReading, ScreeningQueue, User
 from portal.sets.consensus import agree, may_see_results
-from portal.sets.double_reading import readings_of
+from portal.sets.double_reading import readings_of, was_shown_first
 
 VALUES = [str(value) for value in LabelValue.values]
 SEED = 0
@@ -37,6 +37,11 @@ class FilmReadings:
     @property
     def is_disputed(self) -> bool:
         return len(self.readings) > 1 and not agree(list(self.readings.values()))
+
+    @property
+    def was_shown_first(self) -> bool:
+        """Whether a reader had been shown a score, map or label of the film first."""
+        return any(was_shown_first(reading) for reading in self.readings.values())
 
 
 def read_films(queue: ScreeningQueue) -> list[FilmReadings]:
@@ -78,6 +83,7 @@ def label_agreement(queue: ScreeningQueue, films: list[FilmReadings]) -> dict[st
         "read_by_all": len(complete),
         "agreed": sum(not film.is_disputed for film in complete),
         "disputed": sum(film.is_disputed for film in complete),
+        "agreed_after_being_shown": sum(not film.is_disputed and film.was_shown_first for film in complete),
         "labelled_by_consensus": sources[LabelSource.CONSENSUS],
         "settled": sources[LabelSource.ADJUDICATION],
         "agreement": asdict(statistics.double_reading_agreement(codes, patients, seed=SEED)),

@@ -30,14 +30,15 @@ FILMS_A_PAGE = 100
 @require_GET
 @never_cache
 def double_reading(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """How far the readers agree, and the films on which they do not, with what each reader said. Films that the person
-    has yet to read blinded elsewhere are omitted from the list."""
+    """How far the readers agree, and the films on which they do not or that were settled, with what each reader said.
+    Films that the person has yet to read blinded elsewhere are omitted from the list."""
     queue = _queue(request.user, uuid)
     require_results(queue, request.user)
     request.hilum_site = queue.site
     films, withheld = read_films(queue), withheld_patients(request.user)
     shown = [film for film in films if film.image.patient_id not in withheld]
-    page = Paginator([film for film in shown if film.is_disputed], FILMS_A_PAGE).get_page(request.GET.get("page"))
+    to_settle = [film for film in shown if film.is_disputed or film.was_shown_first]
+    page = Paginator(to_settle, FILMS_A_PAGE).get_page(request.GET.get("page"))
     record_exposure(request.user, Exposure.Kind.LABEL, [film.image.pk for film in page.object_list])
     readers = readers_of_queue(queue)
     context = {

@@ -226,17 +226,25 @@ class UndoReading(APIView):
 class CloseReading(APIView):
     @extend_schema(request=None, responses={200: dict[str, Any]})
     def post(self, request: Request, uuid: UUID) -> Response:
-        """Close the reading: films on which all readers agree get a consensus label, the others go to the adjudicator.
-        For managers; nothing is read or corrected afterwards."""
+        """Close the reading: films on which all readers agree get a consensus label, the others go to the adjudicator,
+        as do films on which a reader who agrees had been shown a score, map or label first (`shown_first`). For
+        managers; nothing is read or corrected afterwards."""
         queue = _blinded(request, uuid)
         done = _answered(lambda: consensus.close(queue=queue, person=person(request)))
-        return Response({"agreed": done.agreed, "differing": done.differing, "not_read_by_all": done.unread})
+        return Response(
+            {
+                "agreed": done.agreed,
+                "differing": done.differing,
+                "shown_first": done.shown_first,
+                "not_read_by_all": done.unread,
+            }
+        )
 
 
 class NameAdjudicator(APIView):
     @extend_schema(request=AdjudicatorSerializer, responses={200: dict[str, Any]})
     def post(self, request: Request, uuid: UUID) -> Response:
-        """Name the person who settles what the readers differ on. For managers."""
+        """Name the person who settles the films without a consensus. For managers."""
         queue = _blinded(request, uuid)
         require(person(request), "close double readings", queue.site)
         data = _valid(AdjudicatorSerializer(data=request.data))

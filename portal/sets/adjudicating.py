@@ -1,4 +1,4 @@
-"""Adjudication of a double reading: a named third person settles the films on which the readers differ.
+"""Adjudication of a double reading: a named third person settles the films that have no consensus.
 
 The adjudicator begins the list; from then on what is said about its films is withheld from them. On each film they give
 a verdict of their own, which is locked; then they see the readings, and settle the film with one label event.

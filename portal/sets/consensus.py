@@ -1,8 +1,10 @@
 """From readings to labels: closing a double reading, and the label event that it ends with on each film.
 
 Closing is a manager's act: nothing is read or corrected afterwards. Each film that all readers have read and called the
-same gets one label event with the source `consensus`; the others that all have read wait for the adjudicator, whose
-label event has the source `adjudication`. A film has one consensus in a queue; the database refuses a second.
+same gets one label event with the source `consensus`, unless one of them had been shown a score, map or label of the
+film first: agreement with what was shown is no second opinion. These and the films on which readers differ wait for the
+adjudicator, whose label event has the source `adjudication`. A film has one consensus in a queue; the database refuses
+a second.
 """
 
 import uuid
@@ -27,26 +29,36 @@ from portal.models import (
 from portal.people import audit, blinding
 from portal.people.access import may, require
 from portal.sets.bulk_insert import insert
-from portal.sets.double_reading import DoubleReadingRefused, held_double_reading, read_by_all, values_of
+from portal.sets.double_reading import (
+    DoubleReadingRefused,
+    FilmValues,
+    held_double_reading,
+    read_by_all,
+    values_of,
+    was_shown_first,
+)
 
 MANY = 1000
 
 
 @dataclass(frozen=True)
 class Closing:
-    """What closing does, or has done: films that get a label by agreement, that go to the adjudicator, and that stay
-    without a label because not all readers have read them."""
+    """What closing does, or has done: films that get a label by agreement; that go to the adjudicator, because readers
+    differ, or because a reader who agrees had been shown a score, map or label first; and that stay without a label
+    because not all readers have read them."""
 
     agreed: int
     differing: int
+    shown_first: int
     unread: int
 
 
 def preview_of(queue: ScreeningQueue) -> Closing:
     """What closing would do now. It tells how many films readers differ on, so it is not for their eyes."""
-    values = values_of(queue)
-    agreed = sum(len(of_film) == 1 for of_film in values.values())
-    return Closing(agreed, len(values) - agreed, queue.films - len(values))
+    films = values_of(queue)
+    agreed = sum(film.is_consensus for film in films.values())
+    differing = sum(film.differ for film in films.values())
+    return Closing(agreed, differing, len(films) - agreed - differing, queue.films - len(films))
 
 
 def agree(rows: Sequence[QueueReading]) -> bool:
@@ -55,8 +67,8 @@ def agree(rows: Sequence[QueueReading]) -> bool:
 
 
 def close(*, queue: ScreeningQueue, person: User) -> Closing:
-    """Close the reading and label the films on which its readers agree. What they have not read is handed back. Raises
-    DoubleReadingRefused."""
+    """Close the reading and label the films on which its readers agree from the film alone. What they have not read is
+    handed back. Raises DoubleReadingRefused."""
     require(person, "close double readings", queue.site)
     with transaction.atomic():
         double = held_double_reading(queue)
@@ -74,11 +86,16 @@ def close(*, queue: ScreeningQueue, person: User) -> Closing:
             [
                 (agreed_label(rows, author=person, source=LabelSource.CONSENSUS, reason=_reason(queue)), rows)
                 for rows in by_film.values()
-                if agree(rows)
+                if agree(rows) and not any(was_shown_first(row) for row in rows)
             ],
         )
         done = preview_of(queue)
-        after = {"agreed": done.agreed, "differing": done.differing, "not read by all": done.unread}
+        after = {
+            "agreed": done.agreed,
+            "differing": done.differing,
+            "shown first": done.shown_first,
+            "not read by all": done.unread,
+        }
         audit.record(verb="close double reading", site=queue.site, actor=person, target=queue, after=after)
     return done
 
@@ -126,12 +143,12 @@ def write_consensus(
 
 
 def to_settle(queue: ScreeningQueue) -> list[Image]:
-    """The films of a closed double reading on which its readers differ and which are not settled yet, in the queue's
-    order."""
+    """The films of a closed double reading on which its readers differ, or agree after one of them had been shown
+    something, and which are not settled yet, in the queue's order."""
     if not DoubleReading.objects.filter(queue=queue, closed_at__isnull=False).exists():
         return []
-    differing = _differing(values_of(queue)) - set(queue.consensus.values_list("image_id", flat=True))
-    members = queue.members.filter(image__in=differing).select_related("image__dataset__site").order_by("position")
+    films = _without_consensus(values_of(queue)) - set(queue.consensus.values_list("image_id", flat=True))
+    members = queue.members.filter(image__in=films).select_related("image__dataset__site").order_by("position")
     return [member.image for member in members]
 
 
@@ -139,15 +156,15 @@ def is_to_settle(queue: ScreeningQueue, image: Image) -> bool:
     """Whether the film is one of these."""
     is_closed = DoubleReading.objects.filter(queue=queue, closed_at__isnull=False).exists()
     is_settled = queue.consensus.filter(image=image).exists()
-    return is_closed and not is_settled and bool(_differing(values_of(queue, [image.pk])))
+    return is_closed and not is_settled and bool(_without_consensus(values_of(queue, [image.pk])))
 
 
-def _differing(values: dict[int, set[str]]) -> set[int]:
-    return {image_id for image_id, of_film in values.items() if len(of_film) > 1}
+def _without_consensus(films: dict[int, FilmValues]) -> set[int]:
+    return {image_id for image_id, film in films.items() if not film.is_consensus}
 
 
 def is_finished(queue: ScreeningQueue) -> bool:
-    """Whether the reading is closed and every film on which readers differ is settled."""
+    """Whether the reading is closed and every film that went to the adjudicator is settled."""
     double = DoubleReading.objects.filter(queue=queue, closed_at__isnull=False).first()
     return double is not None and not to_settle(queue)
 

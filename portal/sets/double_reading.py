@@ -280,17 +280,46 @@ def _state(reader: QueueReader, read: int, films: int) -> str:
     return "reading" if is_reading(reader) else "expired"
 
 
-def values_of(queue: ScreeningQueue, image_ids: Sequence[int] | None = None) -> dict[int, set[str]]:
-    """The different values that a film was given, for each film that every reader has read, by film id. Without the
-    rest of the readings, which would be slow for thousands of films."""
+def was_shown_first(reading: QueueReading) -> bool:
+    """Whether the reader had been shown a score or map of the film before, or a label of it within the washout."""
+    return reading.model_shown or reading.label_shown
+
+
+@dataclass(frozen=True)
+class FilmValues:
+    """What the readers called a film, and whether one of them had been shown a score, map or label of it first."""
+
+    values: frozenset[str]
+    shown_first: bool
+
+    @property
+    def differ(self) -> bool:
+        return len(self.values) > 1
+
+    @property
+    def is_consensus(self) -> bool:
+        """Whether the readings make a label: all the same, and each from the film alone."""
+        return not self.differ and not self.shown_first
+
+
+def values_of(queue: ScreeningQueue, image_ids: Sequence[int] | None = None) -> dict[int, FilmValues]:
+    """What each film that every reader has read was called, by film id. Without the rest of the readings, which would
+    be slow for thousands of films."""
     readers = set(queue.readers.values_list("user_id", flat=True))
     rows = _counted(queue).order_by("pk")
     if image_ids is not None:
         rows = rows.filter(image_id__in=image_ids)
-    by_film: dict[int, dict[int, str]] = {}
-    for image_id, reader_id, value in rows.values_list("image_id", "reader_id", "value"):
-        by_film.setdefault(image_id, {})[reader_id] = value
-    return {image_id: set(values.values()) for image_id, values in by_film.items() if values.keys() >= readers}
+    by_film: dict[int, dict[int, tuple[str, bool]]] = {}
+    fields = ("image_id", "reader_id", "value", "model_shown", "label_shown")
+    for image_id, reader_id, value, model_shown, label_shown in rows.values_list(*fields):
+        by_film.setdefault(image_id, {})[reader_id] = (value, model_shown or label_shown)
+    return {
+        image_id: FilmValues(
+            frozenset(value for value, _ in of_film.values()), any(shown for _, shown in of_film.values())
+        )
+        for image_id, of_film in by_film.items()
+        if of_film.keys() >= readers
+    }
 
 
 def read_by_all(queue: ScreeningQueue) -> dict[int, list[QueueReading]]:

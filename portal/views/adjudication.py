@@ -43,7 +43,8 @@ def adjudication(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 
 def _rows(queue: ScreeningQueue, request: SignedInRequest) -> list[dict[str, Any]]:
-    """The films on which readers differ, in the queue's order, each with its state and the own verdict."""
+    """The films without a consensus, in the queue's order, each with its state and the own verdict. Why a film is among
+    them is not shown before the own verdict."""
     verdicts = adjudicating.verdicts_of(queue, request.user)
     settled = {
         row.image_id: row

@@ -62,7 +62,8 @@ def hand_back_queue(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 @require_POST
 def close_queue(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """Close the reading: films on which the readers agree get their label, the others go to the adjudicator."""
+    """Close the reading: films on which the readers agree from the film alone get their label, the others go to the
+    adjudicator."""
     queue = queue_at(request, uuid)
     try:
         done = consensus.close(queue=queue, person=request.user)
@@ -71,10 +72,15 @@ def close_queue(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     else:
         messages.success(
             request,
-            f"Reading is closed. Films labelled by agreement: {done.agreed}; to be settled: {done.differing}; "
-            f"not read by all: {done.unread}.",
+            f"Reading is closed. Films labelled by agreement: {done.agreed}; "
+            f"to be settled: {done.differing + done.shown_first}{_shown_first(done)}; not read by all: {done.unread}.",
         )
     return redirect("portal:queue", queue.uuid)
+
+
+def _shown_first(done: consensus.Closing) -> str:
+    films = done.shown_first
+    return f", {films} of them because a reader who agrees had been shown a score, map or label first" if films else ""
 
 
 @require_POST

@@ -90,6 +90,9 @@ def test_readings_after_seeing_something_are_counted(of: Dataset, ann: User) -> 
     read(queue, film, ann, "normal")
     row = label_agreement(queue, read_films(queue))["readers"][0]
     assert (row["after_seeing_the_model"], row["after_seeing_a_label"]) == (1, 0)
+    read(queue, film, User.objects.get(username="ben"), "normal")
+    results = label_agreement(queue, read_films(queue))
+    assert (results["agreed"], results["agreed_after_being_shown"]) == (1, 1)
 
 
 def test_three_readers_have_an_alpha_and_no_table(of: Dataset, ann: User) -> None:

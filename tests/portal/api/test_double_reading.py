@@ -75,7 +75,9 @@ def test_a_disagreement_from_the_beginning_to_the_label(queue: ScreeningQueue, a
     assert "a rare word" not in as_(ben).get(f"{address}readings/").content.decode()
     maria = as_(manager())
     assert post(as_(ann), f"{address}close/").status_code == 403
-    assert post(maria, f"{address}close/").json() == {"agreed": 1, "differing": 1, "not_read_by_all": 0}
+    assert post(maria, f"{address}close/").json() == {
+        "agreed": 1, "differing": 1, "shown_first": 0, "not_read_by_all": 0,
+    }  # fmt: skip
     assert "is closed already" in post(maria, f"{address}close/").json()["detail"]
     ada = factories.user("ada", Role.ADJUDICATOR)
     assert "may adjudicate labels" in post(maria, f"{address}adjudicator/", adjudicator="ann").json()["detail"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,11 +17,14 @@ from portal.models import (
     Consensus,
     CurrentLabel,
     Dataset,
+    Exposure,
     LabelEvent,
+    QueueReading,
     Role,
     ScreeningQueue,
     User,
 )
+from portal.people.exposure import record_exposure
 from portal.sets import adjudicating, consensus, double_reading
 from portal.sets.double_reading import DoubleReadingRefused
 from tests.portal import factories
@@ -59,9 +63,9 @@ def values() -> dict[int, tuple[str, str]]:
 
 def test_closing_labels_what_readers_agree_on_and_leaves_the_rest(queue: ScreeningQueue, ann: User, ben: User) -> None:
     abnormal, normal, disputed, _ = films_of(queue)
-    assert consensus.preview_of(queue) == consensus.Closing(agreed=2, differing=1, unread=1)
+    assert consensus.preview_of(queue) == consensus.Closing(agreed=2, differing=1, shown_first=0, unread=1)
     assert consensus.to_settle(queue) == []  # not before it is closed
-    assert close(queue) == consensus.Closing(agreed=2, differing=1, unread=1)
+    assert close(queue) == consensus.Closing(agreed=2, differing=1, shown_first=0, unread=1)
     assert values() == {abnormal.pk: ("abnormal", "consensus"), normal.pk: ("normal", "consensus")}
     assert LabelEvent.objects.count() == 2
     assert consensus.to_settle(queue) == [disputed]
@@ -70,7 +74,45 @@ def test_closing_labels_what_readers_agree_on_and_leaves_the_rest(queue: Screeni
     assert (row.label_event.author, row.label_event.queue) == (manager(), queue)
     assert row.label_event.reason == "Double reading Pairs: ann, ben agree."
     event = AuditEvent.objects.get(verb="close double reading")
-    assert event.after == {"agreed": 2, "differing": 1, "not read by all": 1}
+    assert event.after == {"agreed": 2, "differing": 1, "shown first": 0, "not read by all": 1}
+
+
+@pytest.mark.parametrize("kind", ["label", "score", "map"])
+def test_agreement_after_a_score_or_label_was_shown_is_no_consensus(
+    of: Dataset, ann: User, ben: User, kind: str
+) -> None:
+    """The film goes to the adjudicator, whose own verdict comes first."""
+    factories.films(of, unlabelled=2)
+    queue = begun(of, ann, ben)
+    shown, plain = films_of(queue)
+    record_exposure(ben, Exposure.Kind(kind), [shown.pk])
+    read_all(queue, {"ann": ["normal", "normal"], "ben": ["normal", "normal"]})
+    expected = consensus.Closing(agreed=1, differing=0, shown_first=1, unread=0)
+    assert consensus.preview_of(queue) == expected
+    assert close(queue) == expected
+    assert values() == {plain.pk: ("normal", "consensus")}
+    assert AuditEvent.objects.get(verb="close double reading").after["shown first"] == 1
+    assert consensus.to_settle(queue) == [shown]
+    assert consensus.is_to_settle(queue, shown)
+    assert not consensus.is_finished(queue)
+    ada = adjudicator(queue)
+    adjudicating.give_verdict(queue=queue, image=shown, change=LabelChange(value="normal"), person=ada)
+    adjudicating.settle(queue=queue, image=shown, change=LabelChange(value="normal"), person=ada)
+    assert values()[shown.pk] == ("normal", "adjudication")
+    assert consensus.is_finished(queue)
+
+
+def test_a_label_seen_before_the_washout_and_a_reading_that_was_replaced_do_not_count(
+    of: Dataset, ann: User, ben: User
+) -> None:
+    factories.films(of, unlabelled=2)
+    queue = begun(of, ann, ben)
+    old, corrected = films_of(queue)
+    long_ago = datetime.now(UTC).date() - timedelta(days=29)
+    Exposure.objects.create(person=ben, image=old, kind=Exposure.Kind.LABEL, day=long_ago)
+    QueueReading.objects.create(queue=queue, image=corrected, reader=ben, value="normal", label_shown=True)
+    read_all(queue, {"ann": ["normal", "normal"], "ben": ["normal", "normal"]})
+    assert close(queue) == consensus.Closing(agreed=2, differing=0, shown_first=0, unread=0)
 
 
 def test_a_closed_reading_stays_closed(queue: ScreeningQueue, ann: User, ben: User) -> None:

@@ -13,6 +13,7 @@ from portal.models import (
     CurrentLabel,
     Dataset,
     DoubleReading,
+    Exposure,
     Image,
     LabelEvent,
     QueuePlace,
@@ -22,6 +23,7 @@ from portal.models import (
     ScreeningQueue,
     User,
 )
+from portal.people.exposure import record_exposure
 from portal.sets import double_reading
 from tests.portal import factories
 from tests.portal.double import films_of, manager
@@ -233,12 +235,27 @@ def test_a_manager_closes_the_reading_once(queue: ScreeningQueue, ann: User, ben
     assert as_(ann).post(address).status_code == 403
     page = words(maria.post(address, follow=True))
     assert "Films labelled by agreement: 1; to be settled: 1; not read by all: 1." in page
-    assert "1, 1 left to settle" in page
+    assert "1 left</dd>" in page
     assert "is closed already" in words(maria.post(address, follow=True))
     assert LabelEvent.objects.count() == 1
     page = words(as_(ann).get(f"/queues/{queue.uuid}/"))
-    assert "left to settle" not in page
+    assert "To settle" not in page
     assert "Reading was closed" in page
+
+
+def test_closing_and_its_page_say_where_a_reader_had_been_shown_something(
+    queue: ScreeningQueue, ann: User, ben: User, maria: Client
+) -> None:
+    film = films_of(queue)[0]
+    record_exposure(ann, Exposure.Kind.SCORE, [film.pk])
+    for person in (ann, ben):
+        send(beginner(queue, person), queue, film, "normal")
+    page = words(maria.post(f"/queues/{queue.uuid}/close/", follow=True))
+    assert "to be settled: 1, 1 of them because a reader who agrees had been shown a score, map or label first" in page
+    assert 'Agreed, but shown a score, map or label first</dt> <dd class="tabular">1</dd>' in page
+    page = words(maria.get(f"/results/double-readings/{queue.uuid}/"))
+    assert "1 of which a reader had seen a score, map or label first" in page
+    assert "model shown" in page
 
 
 def test_a_manager_names_the_adjudicator(queue: ScreeningQueue, ann: User, maria: Client) -> None:
