@@ -114,7 +114,8 @@ class Study(Addressed):
 
 
 class Image(Addressed):
-    """A film. Write-once: the hash of its pixels, the facts needed to show them, and the allowed header values."""
+    """A film: the hash of its pixels, the facts needed to show them, and the allowed header values. Write-once; facts
+    and header values change only where a person takes those of a later file (HeaderDifference)."""
 
     dataset = models.ForeignKey(Dataset, models.PROTECT, related_name="images")
     patient = models.ForeignKey(Patient, models.PROTECT, related_name="images")
@@ -598,6 +599,44 @@ class QuarantinedFile(Addressed):
             models.UniqueConstraint(fields=["dataset", "source_sha256"], name="quarantined_file_once_a_dataset")
         ]
         ordering = ["created_at"]
+
+
+class HeaderDifference(Addressed):
+    """A fact of a film that a later file with the same pixels states otherwise (portal.intake.header_differences). It
+    waits until a person takes or dismisses it, and never changes after that; `old` is then what the film had before.
+    While a row is `taking`, within a transaction, the database lets the film's facts change."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", "Pending"
+        TAKING = "taking", "Taking"
+        TAKEN = "taken", "Taken"
+        DISMISSED = "dismissed", "Dismissed"
+
+    image = models.ForeignKey(Image, models.PROTECT, related_name="header_differences")
+    upload = models.ForeignKey(Upload, models.PROTECT, related_name="header_differences")  # the latest that brought it
+    source_sha256 = models.CharField(max_length=64)  # of the later file
+    fact = models.CharField(max_length=30)  # portal.intake.header_differences.Fact
+    old = models.JSONField()
+    new = models.JSONField()
+    state = models.CharField(max_length=9, choices=State, default=State.PENDING)
+    decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
+    decided_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["image", "fact"], condition=Q(state="pending"), name="header_difference_pending_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(state="pending", decided_at__isnull=True)
+                | Q(state__in=["taking", "taken", "dismissed"], decided_at__isnull=False),
+                name="header_difference_decided_at",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["fact"], condition=Q(state="pending"), name="header_difference_pending"),
+            models.Index(fields=["decided_at"], condition=Q(state="taken"), name="header_difference_taken"),
+        ]
 
 
 class BlindedFilm(Addressed):

@@ -80,6 +80,85 @@ def same_patient() -> migrations.RunPython:
     return migrations.RunPython(create, drop)
 
 
+# What a film takes from a later file with the same pixels.
+CORRECTABLE = (
+    *("patient_id", "study_id", "acquired_day", "facts", "header", "view_position", "laterality", "warning"),
+    "shows_nothing",
+)
+_POSTGRESQL_CORRECTABLE = """
+CREATE OR REPLACE FUNCTION hilum_refuse_portal_image() RETURNS trigger AS $$
+BEGIN
+  IF to_jsonb(NEW) - ARRAY[{columns}] = to_jsonb(OLD) - ARRAY[{columns}]
+    AND EXISTS (SELECT 1 FROM portal_headerdifference WHERE image_id = OLD.id AND state = 'taking')
+  THEN RETURN NEW; END IF;
+  RAISE EXCEPTION 'portal_image is write-once: % refused', TG_OP;
+END; $$ LANGUAGE plpgsql;
+CREATE TRIGGER portal_image_guard BEFORE UPDATE ON portal_image
+FOR EACH ROW EXECUTE FUNCTION hilum_refuse_portal_image();
+"""
+_SQLITE_CORRECTABLE = """
+CREATE TRIGGER portal_image_guard_UPDATE BEFORE UPDATE ON portal_image
+WHEN NOT EXISTS (SELECT 1 FROM portal_headerdifference WHERE image_id = OLD.id AND state = 'taking')
+BEGIN SELECT RAISE(ABORT, 'portal_image is write-once: UPDATE refused'); END;
+"""
+_SQLITE_NEVER = """
+CREATE TRIGGER portal_image_guard_UPDATE_never BEFORE UPDATE OF {columns} ON portal_image
+BEGIN SELECT RAISE(ABORT, 'portal_image is write-once: UPDATE refused'); END;
+"""
+_POSTGRESQL_UNTIL_DECIDED = """
+CREATE OR REPLACE FUNCTION hilum_refuse_{table}() RETURNS trigger AS $$
+BEGIN
+  IF TG_OP = 'UPDATE' AND OLD.state IN ('pending', 'taking') THEN RETURN NEW; END IF;
+  RAISE EXCEPTION '{table} is kept: % refused', TG_OP;
+END; $$ LANGUAGE plpgsql;
+CREATE TRIGGER {table}_guard BEFORE UPDATE OR DELETE ON {table}
+FOR EACH ROW EXECUTE FUNCTION hilum_refuse_{table}();
+"""
+_SQLITE_UNTIL_DECIDED = """
+CREATE TRIGGER {table}_guard_UPDATE BEFORE UPDATE ON {table} WHEN OLD.state NOT IN ('pending', 'taking')
+BEGIN SELECT RAISE(ABORT, '{table} is kept: UPDATE refused'); END;
+"""
+
+
+def write_once_or_corrected() -> migrations.RunPython:
+    """Refuse UPDATE of films, except of what a film takes from a later file, while a row of portal_headerdifference
+    says so."""
+
+    def create(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        connection = schema_editor.connection
+        if connection.vendor == "postgresql":
+            columns = ", ".join(f"'{column}'" for column in CORRECTABLE)
+            schema_editor.execute(_POSTGRESQL_CORRECTABLE.format(columns=columns).replace("%", "%%"), ())
+            return
+        with connection.cursor() as cursor:
+            fields = connection.introspection.get_table_description(cursor, "portal_image")
+        never = ", ".join(f'"{field.name}"' for field in fields if field.name not in CORRECTABLE)
+        schema_editor.execute(_SQLITE_CORRECTABLE)
+        schema_editor.execute(_SQLITE_NEVER.format(columns=never))
+
+    def drop(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        if schema_editor.connection.vendor == "postgresql":
+            schema_editor.execute("DROP FUNCTION IF EXISTS hilum_refuse_portal_image() CASCADE")
+            return
+        for name in ("portal_image_guard_UPDATE", "portal_image_guard_UPDATE_never"):
+            schema_editor.execute(f"DROP TRIGGER IF EXISTS {name}")
+
+    return migrations.RunPython(create, drop)
+
+
+def kept_once_decided(table: str) -> migrations.RunPython:
+    """Refuse DELETE, and UPDATE of rows whose `state` is neither pending nor taking."""
+
+    def create(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        if schema_editor.connection.vendor == "postgresql":
+            schema_editor.execute(_POSTGRESQL_UNTIL_DECIDED.format(table=table).replace("%", "%%"), ())
+            return
+        schema_editor.execute(_SQLITE_UNTIL_DECIDED.format(table=table))
+        schema_editor.execute(_SQLITE.format(table=table, act="DELETE", rule="kept"))
+
+    return migrations.RunPython(create, _guard(table, ("UPDATE", "DELETE"), "").reverse_code)
+
+
 def _guard(table: str, acts: tuple[str, ...], rule: str) -> migrations.RunPython:
     def create(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
         if schema_editor.connection.vendor == "postgresql":

@@ -63,9 +63,9 @@ def _store(
             columns=film.stored.shape[1],
             facts=film.facts.to_json(),
             header={key: value for key, value in header.items() if ":" not in key},
-            view_position=row.projection or header.get("view_position", "")[:8],
+            view_position=view_of(entry.row, header),
             laterality=header.get("laterality", "")[:2],
-            warning=_warning(header),
+            warning=warning_of(header),
             shows_nothing=not SHOWS_NOTHING.isdisjoint(keys_of(header)),
             original_name=entry.name if entry.row else "",
             csv_split=row.split,
@@ -77,7 +77,11 @@ def _store(
     return image
 
 
-def _warning(header: Mapping[str, str]) -> str:
+def view_of(row: CsvRow | None, header: Mapping[str, str]) -> str:
+    return (row.projection if row else "") or header.get("view_position", "")[:8]
+
+
+def warning_of(header: Mapping[str, str]) -> str:
     """The header's warnings as whole sentences, burned-in text first, as many as fit in the column."""
     sentences = [value for key, value in header.items() if key.startswith("warning:")]
     sentences.sort(key=lambda sentence: sentence != header.get("warning:burned_in"))

@@ -24,6 +24,7 @@ from portal.intake.film_boxes import fit_boxes
 from portal.intake.film_labels import AmbiguousName, FilmNames, RowOutcome, append_change, has_label_of_readers
 from portal.intake.film_storage import find_or_store, site_key
 from portal.intake.first_names import keep_first_names
+from portal.intake.header_differences import differences, keep_differences
 from portal.intake.import_report import WARNED, ImportReport
 from portal.intake.name_matching import Rule
 from portal.intake.patient_identifiers import (
@@ -112,6 +113,10 @@ def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: ImportRe
         if is_new:
             _count_difference(entry, header, of_patient, report)
             report.counts.update(WARNED + key for key in keys_of(header))
+        else:
+            corrections = differences(image, entry.row, film.facts, header, of_patient)
+            kept = keep_differences(upload, image, source, corrections, ask_again=report.takes_new_facts)
+            report.count_corrections(kept)
     if quarantined is not None:
         report.counts["left quarantine"] += _release(quarantined, image, upload.uploaded_by)
     if image.pk in imported:  # a film that already has a row ignores this one

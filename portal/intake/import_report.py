@@ -8,6 +8,7 @@ from portal.imaging.film_warnings import WARNINGS
 from portal.intake.csv_labels import CsvRow
 from portal.intake.film_labels import RowOutcome
 from portal.intake.first_names import MOST, FirstNames
+from portal.intake.header_facts import Fact, KeptDifferences
 from portal.intake.name_matching import Rule, name_shape
 from portal.intake.patient_identifiers import PatientDifference, PatientSource
 
@@ -15,6 +16,14 @@ _MOST_NAMED = 10
 # Sentences for each count, in the singular and the plural.
 _SENTENCES: dict[str, tuple[str, str]] = {
     "imported": ("film imported", "films imported"),
+    "another header": (
+        "film came again with another header; its new facts wait until somebody takes or dismisses them",
+        "films came again with another header; their new facts wait until somebody takes or dismisses them",
+    ),
+    "another header, dismissed": (
+        "film came again with another header that was dismissed before",
+        "films came again with another header that was dismissed before",
+    ),
     "there already": ("film was already imported", "films were already imported"),
     "label events": (
         "label event appended for a change in the CSV",
@@ -141,6 +150,7 @@ NOTHING_MATCHED = (
     "Nothing was imported: no row of the CSV names a file of this import or a film of the dataset; "
     "compare the names in the CSV with those of the files"
 )
+CORRECTED = "differs: "  # the names of the counts of films by the fact in which a later header differs
 # The names of the counts of films with a warning, and their sentences.
 WARNED = "warned: "
 _SENTENCES |= {WARNED + key: (warning.one, warning.several) for key, warning in WARNINGS.items()}
@@ -162,6 +172,13 @@ class ImportReport:
     # what counts where table and header name two patients, and the patients of such films; never stored
     patients_of: PatientSource = PatientSource.TABLE
     differing: set[tuple[str, str]] = field(default_factory=set)
+    takes_new_facts: bool = False  # of films that came again with another header, once all files are imported
+
+    def count_corrections(self, kept: KeptDifferences) -> None:
+        """Count a film whose header differs from that of the film that is there."""
+        self.counts["another header"] += bool(kept.pending)
+        self.counts["another header, dismissed"] += bool(kept.dismissed and not kept.pending)
+        self.counts.update(CORRECTED + fact for fact in kept.pending)
 
     def to_json(self) -> dict[str, int]:
         lengths = {
@@ -171,7 +188,8 @@ class ImportReport:
             "rows skipped": len(self.skipped),
         }
         counts = self.counts | Counter(lengths)
-        return {name: counts[name] for name in _SENTENCES if counts[name]}
+        names = [*_SENTENCES, *(CORRECTED + fact for fact in Fact)]
+        return {name: counts[name] for name in names if counts[name]}
 
     @property
     def has_matched_nothing(self) -> bool:
@@ -193,16 +211,23 @@ class ImportReport:
             "missing": _first(self.missing),
             "ambiguous files": _first(self.ambiguous),
             "ambiguous names": _first(self.ambiguous_films),
+            "another header": self._corrected_facts(),
             "columns left out": f" ({', '.join(self.left_out)})",
             "unknown views": f" ({', '.join(self.unknown_views[:_MOST_NAMED])})",
             PatientDifference.PATIENT: self._differing_patients(),
             "rows skipped": f" ({' / '.join(self.skipped[:_MOST_NAMED])})",
         }
         counts = self.to_json().items()
-        lines = [f"{count} {_SENTENCES[name][count > 1]}{more.get(name, '')}" for name, count in counts]
+        lines = [
+            f"{count} {_SENTENCES[name][count > 1]}{more.get(name, '')}" for name, count in counts if name in _SENTENCES
+        ]
         if self.has_matched_nothing:
             lines.insert(0, NOTHING_MATCHED)
         return lines or ["Nothing to import: there is no film"]
+
+    def _corrected_facts(self) -> str:
+        facts = [f"{fact} {self.counts[CORRECTED + fact]}" for fact in Fact if self.counts[CORRECTED + fact]]
+        return f" ({', '.join(facts)})"
 
     def _differing_patients(self) -> str:
         by_table, by_header = (

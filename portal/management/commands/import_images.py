@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
+from portal.intake import corrections
 from portal.intake.csv_labels import InvalidCsv, read_boxes, read_labels
 from portal.intake.entries import entries_of, entries_of_folder
 from portal.intake.films import import_entries
@@ -42,6 +43,13 @@ class Command(BaseCommand):
             default=PatientSource.TABLE,
             help="what counts where the table and a DICOM header name two patients (default: %(default)s)",
         )
+        parser.add_argument(
+            "--take-new-facts",
+            action="store_true",
+            help="films that come again with another header take its facts (view, spacing, patient …), which otherwise "
+            "wait for a decision on the dataset's page. A film that would put one person into two parts of a frozen "
+            "split keeps its patient",
+        )
         parser.add_argument("--user", help="name of the user whom the audit records")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -52,7 +60,7 @@ class Command(BaseCommand):
             )
         if folder is not None and not folder.is_dir():
             raise CommandError(f"There is no folder {folder}; pass the folder that contains the films.")
-        report = ImportReport(patients_of=PatientSource(options["patients"]))
+        report = ImportReport(patients_of=PatientSource(options["patients"]), takes_new_facts=options["take_new_facts"])
         try:
             rows = read_labels(options["labels"], report.skipped) if options["labels"] else None
             boxes = read_boxes(options["boxes"], report.skipped) if options["boxes"] else None
@@ -69,6 +77,9 @@ class Command(BaseCommand):
             raise
         for sentence in report.sentences():
             self.stdout.write(sentence)
+        if report.takes_new_facts and report.counts["another header"]:
+            for sentence in corrections.take_of_upload(upload, actor=actor).sentences("taken"):
+                self.stdout.write(sentence)
         if report.first_names is not None:
             self.stdout.write(f"  the first of these names in the CSV: {', '.join(report.first_names.table)}")
             self.stdout.write(f"  the first files without a row: {', '.join(report.first_names.files) or 'none'}")

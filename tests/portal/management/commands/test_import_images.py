@@ -13,6 +13,7 @@ from portal.intake import films
 from portal.intake.patient_identifiers import PatientSource
 from portal.models import AuditEvent, Dataset, Image, Patient, Upload
 from tests.portal import factories
+from tests.portal.corrected import export
 
 pytestmark = [pytest.mark.django_db]
 
@@ -166,3 +167,16 @@ def test_an_interrupted_import_says_so_and_goes_on_when_it_is_run_again(
     assert upload.message.startswith("The import was interrupted; start it again")
     monkeypatch.setattr(films, "_close", really)
     assert run(folder) == "2 films were already imported\n"
+
+
+def test_new_facts_wait_unless_they_are_to_be_taken(folder: Path, tmp_path: Path) -> None:
+    export(tmp_path / "first" / "a.dcm")
+    export(tmp_path / "second" / "a.dcm", ViewPosition="AP", PixelSpacing=[0.2, 0.2])
+    run(tmp_path / "first")
+    assert "(view 1, spacing 1)" in run(tmp_path / "second")
+    assert Image.objects.get().view_position == "PA"
+    factories.curator("ann", at=factories.site("Seoul"))
+    output = run(tmp_path / "second", take_new_facts=True, user="ann")
+    assert "New facts of 1 film taken: spacing 1, view 1." in output
+    assert Image.objects.get().view_position == "AP"
+    assert AuditEvent.objects.get(verb="take corrected facts").actor.username == "ann"
