@@ -583,6 +583,10 @@ class Upload(Addressed):
         ]
         ordering = ["-created_at"]
 
+    @property
+    def brought_another_header(self) -> bool:
+        return bool(self.counts.get("another header"))  # portal.intake.import_report
+
 
 class QuarantinedFile(Addressed):
     """A file that could not become a film, with the reason in a sentence for the curator."""

@@ -5,6 +5,7 @@ from django.urls import path
 from portal.views import (
     adjudication,
     cohorts,
+    corrections,
     datasets,
     double_reading,
     frame,
@@ -29,6 +30,8 @@ urlpatterns = [
     path("datasets/<uuid:uuid>/quarantine/", datasets.quarantine, name="quarantine"),
     path("datasets/<uuid:uuid>/queue/", queues.queue_dataset, name="queue-dataset"),
     path("datasets/<uuid:uuid>/freeze/", cohorts.freeze, name="freeze-cohort"),
+    path("datasets/<uuid:uuid>/corrections/", corrections.corrected, name="corrections"),
+    path("datasets/<uuid:uuid>/corrections/decide/", corrections.decide, name="decide-corrections"),
     path("datasets/<uuid:uuid>/relabel/", relabel.relabel, name="relabel"),
     path("datasets/<uuid:uuid>/relabel/apply/", relabel.apply_preview, name="apply-relabel"),
     path("datasets/<uuid:uuid>/relabel/<uuid:act>/", relabel.relabelled, name="relabelled"),

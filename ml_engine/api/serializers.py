@@ -4,6 +4,7 @@ from ml_engine.core.config import PRESETS
 from ml_engine.engine.stages.ablation import FIGURES
 from ml_engine.engine.stages.sweep import AXES
 from ml_engine.models import Run
+from ml_engine.runs.earlier_facts import earlier_facts
 from ml_engine.runs.study_requests import FIGURES as PAPER_FIGURES
 from portal.models import Part
 
@@ -62,8 +63,15 @@ class RunDetailSerializer(RunSerializer):
         help_text="The negative controls of the detector that the run made, as in its detector.json.",
     )
 
+    earlier_facts = serializers.SerializerMethodField(
+        help_text="Films whose headers were corrected since the run, by the facts that the run had read otherwise."
+    )
+
+    def get_earlier_facts(self, run: Run) -> dict[str, int]:
+        return earlier_facts(run)
+
     class Meta(RunSerializer.Meta):
-        fields = [*RunSerializer.Meta.fields, "config", "asked", "versions", "device", "controls"]
+        fields = [*RunSerializer.Meta.fields, "config", "asked", "versions", "device", "controls", "earlier_facts"]
 
 
 class NewRunSerializer(serializers.Serializer[None]):

@@ -18,6 +18,7 @@ from ml_engine.forms import runs as run_forms
 from ml_engine.forms.runs import RANDOM_WEIGHTS, RunForm
 from ml_engine.models import KIND_CHOICES, Run, RunKind, RunState
 from ml_engine.runs import lifecycle, paths
+from ml_engine.runs.earlier_facts import earlier_facts
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import changes_from_preset
 from ml_engine.runs.suspect_normals import NoSuspects, queue_least_normal
@@ -88,6 +89,7 @@ def run(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "settings": _settings(run.config, changed),
         "changed": changed,
         "films": run.scores.count() if run.kind == RunKind.SCORE else None,
+        "earlier_facts": earlier_facts(run),
         "followers": list(run.followers.order_by("pk")),
         "may_queue": may(request.user, "make queues", run.site),
         "asked": FORMS[run.kind].describe_request(run),

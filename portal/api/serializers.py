@@ -55,9 +55,16 @@ class CriteriaSerializer(serializers.ModelSerializer[NormalCriteria]):
 
 
 class SplitSerializer(serializers.ModelSerializer[Split]):
+    moved = serializers.IntegerField(help_text="Films that have another patient since the split was frozen.")
+    in_two_parts = serializers.IntegerField(help_text="Those of them whose patient is in another part of it too.")
+    waiting = serializers.IntegerField(help_text="Films that came again under another patient, not decided yet.")
+
     class Meta:
         model = Split
-        fields = ["uuid", "name", "origin", "seed", "fractions", "label_cutoff", "frozen_at", "counts"]
+        fields = [
+            *("uuid", "name", "origin", "seed", "fractions", "label_cutoff", "frozen_at", "counts"),
+            *("moved", "in_two_parts", "waiting"),
+        ]
 
 
 class CohortSerializer(serializers.ModelSerializer[Cohort]):

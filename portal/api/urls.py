@@ -1,9 +1,15 @@
 from django.urls import path
 
-from portal.api import double_reading, relabel, views
+from portal.api import corrections, double_reading, relabel, views
 
 urlpatterns = [
     path("datasets/", views.Datasets.as_view(), name="api-datasets"),
+    path("datasets/<uuid:uuid>/corrections/", corrections.Corrections.as_view(), name="api-corrections"),
+    path(
+        "datasets/<uuid:uuid>/corrections/decide/",
+        corrections.DecideCorrections.as_view(),
+        name="api-decide-corrections",
+    ),
     path("datasets/<uuid:uuid>/images/", views.Images.as_view(), name="api-images"),
     path("splits/", views.Splits.as_view(), name="api-splits"),
     path("cohorts/", views.Cohorts.as_view(), name="api-cohorts"),

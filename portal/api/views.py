@@ -43,6 +43,7 @@ from portal.people.exposure import record_exposure
 from portal.people.signed_in import person
 from portal.sets.cohorts import InvalidCohort, diff, leave_out
 from portal.sets.film_filters import Filters, events_of, labelled
+from portal.sets.moved_films import with_moved_films
 from portal.sets.screening_queues import films_of, numbering, numberings
 
 
@@ -82,7 +83,7 @@ class Splits(generics.ListAPIView[Split]):
     queryset = Split.objects.none()
 
     def get_queryset(self) -> QuerySet[Split]:
-        return visible(Split.objects.all(), person(self.request))
+        return with_moved_films(visible(Split.objects.all(), person(self.request)))
 
 
 class Cohorts(generics.ListAPIView[Cohort]):

@@ -93,7 +93,7 @@ def _spacing(value: Mapping[str, Any]) -> str:
     if value["spacing_mm"] is None:
         return "none" if value["pixel_aspect"] == 1 else f"pixels {value['pixel_aspect']:.4g} times as high as wide"
     rows, columns = value["spacing_mm"]
-    plane = f" at the {value['spacing_plane']}" if value["spacing_plane"] else ""
+    plane = f" ({value['spacing_plane']} plane)" if value["spacing_plane"] else ""
     return f"{rows:.4g} × {columns:.4g} mm{plane}"
 
 

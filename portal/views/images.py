@@ -23,6 +23,7 @@ from portal.sets import film_filters
 from portal.sets.patient_films import other_films
 
 FILMS_AHEAD = 2
+PREVIEW_CACHE = "private, max-age=3600, stale-while-revalidate=86400"
 _EVENT_FIELDS = ("author", "criteria", "reverts", "reverted_by", "consensus")
 
 
@@ -131,10 +132,12 @@ def preview_file(request: SignedInRequest, uuid: UUID) -> FileResponse:
     if not path.exists():  # lost, for example in a restore: create it again from the pixels
         stored = unpack(film_files.pixel_path(film.pixel_sha256).read_bytes(), film.rows, film.columns)
         film_files.write_once(path, preview(Film(stored, PixelFacts.from_json(film.facts))))
-    return _cached_forever(FileResponse(path.open("rb"), content_type="image/jpeg"))
+    response = FileResponse(path.open("rb"), content_type="image/jpeg")
+    response.headers["Cache-Control"] = PREVIEW_CACHE  # a corrected window changes it
+    return response
 
 
 def _cached_forever(response: FileResponse) -> FileResponse:
-    """The film at a URL never changes. Private, since no shared cache may keep a patient's film."""
+    """The pixels at a URL never change. Private, since no shared cache may keep a patient's film."""
     response.headers["Cache-Control"] = "private, max-age=31536000, immutable"
     return response

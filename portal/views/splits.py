@@ -9,6 +9,7 @@ from portal.forms import SplitForm
 from portal.models import Cohort, Dataset, Part, Site, Split, User
 from portal.people.access import get_visible, require, visible
 from portal.people.signed_in import SignedInRequest
+from portal.sets.moved_films import moved_films
 from portal.sets.promised_rate import promised_alarms
 from portal.sets.splits import InvalidSplit, SplitRequest, draw_split, split_from_csv
 
@@ -88,6 +89,7 @@ def split(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "split": split,
         "rows": rows,
         "promised": promised_alarms(patients.get(Part.CALIBRATE, 0)),
+        "moved": moved_films(split),
         "unidentified": split.members.filter(patient__identified=False).count(),
     }
     return render(request, "portal/split.html", context)

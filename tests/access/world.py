@@ -20,7 +20,7 @@ from ml_engine.models import Score
 from ml_engine.runs import paths
 from ml_engine.runs.paths import run_folder
 from portal.labels.events import LabelChange
-from portal.models import Image, Role, ScreeningQueue, Site, Upload, User
+from portal.models import HeaderDifference, Image, Role, ScreeningQueue, Site, Upload, User
 from portal.people.blinding import open_for
 from portal.sets import consensus, double_reading
 from portal.sets.adjudicating import name_adjudicator
@@ -182,8 +182,16 @@ def _films_and_sets(site: Site, boss: User, things: dict[str, Any]) -> dict[str,
         "queue": queue_films(
             site=site, name="All", images=dataset.images.all(), author=boss, source="all", order=Order.IMPORTED
         ),
-        "upload": Upload.objects.create(dataset=dataset, state="done", done=3, total=3),
+        "upload": came_again(siblings),
     }
+
+
+def came_again(films: list[Image]) -> Upload:
+    """An upload in which these films came again with another view."""
+    upload = Upload.objects.create(dataset=films[0].dataset, state="done", done=3, total=3)
+    for film in films:
+        HeaderDifference.objects.create(image=film, upload=upload, fact="view", old="AP", new="PA")
+    return upload
 
 
 def _reading(boss: User, blinded: User, things: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ PLAIN = PixelFacts(rows=2, columns=2, bits_stored=12, offset=0, photometric="MON
 @pytest.mark.parametrize(("fact", "changes", "words"), [
     (Fact.SPACING, {}, "none"),
     (Fact.SPACING, {"pixel_aspect": 1.25}, "pixels 1.25 times as high as wide"),
-    (Fact.SPACING, {"spacing_mm": (0.139, 0.14), "spacing_plane": "detector"}, "0.139 × 0.14 mm at the detector"),
+    (Fact.SPACING, {"spacing_mm": (0.139, 0.14), "spacing_plane": "detector"}, "0.139 × 0.14 mm (detector plane)"),
     (Fact.WINDOW, {}, "none"),
     (Fact.WINDOW, {"windows": (Window(2047.5, 4096), Window(1, 2))}, "centre 2047.5, width 4096; centre 1, width 2"),
     (Fact.WINDOW, {"windows": (Window(1, 2),), "voi_function": "SIGMOID"}, "centre 1, width 2 (SIGMOID)"),
