@@ -203,6 +203,7 @@ WHOLE_PATHS = {
     "tests/ml_engine/test_sentences.py": "every message of a refusal",
     "tests/ml_engine/views/test_detector_page.py": "a page of a run",
     "tests/ml_engine/views/test_report_pages.py": "the report of a fit from its writer to the page of the run",
+    "tests/portal/imaging/test_malformed_corpus.py": "thousands of broken files through every decoder and an import",
     "tests/portal/imaging/test_malformed_dicom.py": "hostile files through every decoder",
     "tests/portal/imaging/test_repaired_dicom.py": "good films whose files break a rule, and their warnings",
     "tests/portal/intake/test_real_data.py": "real films from import to screen",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 END = b"\xff\xd9"  # EOI of JPEG and JPEG-LS, EOC of JPEG 2000
-_SOC, _SIZ, _COD, _SOT = b"\xff\x4f", b"\xff\x51", b"\xff\x52", b"\xff\x90"
+_SOC, _SIZ, _COD, _QCD, _SOT = b"\xff\x4f", b"\xff\x51", b"\xff\x52", b"\xff\x5c", b"\xff\x90"
 _SOS, _JPEG_LS = 0xDA, 0xF7
 _LOSSLESS, _HUFFMAN = (0xC3,), (0xC0, 0xC1, 0xC2, 0xC3)
 _MOST_TILES = 65_535  # ITU-T T.800 A.5.1
@@ -14,7 +14,8 @@ _MOST_TILES = 65_535  # ITU-T T.800 A.5.1
 @dataclass(frozen=True)
 class CodestreamHeader:
     """`kind`: "jpeg" (DCT), "lossless" (JPEG's lossless process), "jpeg-ls", "2000" or "other" (arithmetic coding and
-    the like). `is_signed` is None where the codestream does not say it. `tiles`: their number, of JPEG 2000."""
+    the like). `is_signed` is None where the codestream does not say it. Of JPEG 2000 alone: `tiles`, their number,
+    `is_subsampled`, and `coded_bits`, those of the values that are coded, 0 if it does not say."""
 
     kind: str
     rows: int
@@ -24,6 +25,8 @@ class CodestreamHeader:
     is_lossless: bool
     is_signed: bool | None = None
     tiles: int = 1
+    is_subsampled: bool = False
+    coded_bits: int = 0
 
 
 def read_codestream_header(frame: bytes) -> CodestreamHeader | None:
@@ -69,7 +72,7 @@ def _near(frame: bytes, at: int) -> int:
 
 
 def _jpeg_2000(frame: bytes) -> CodestreamHeader | None:
-    """From the SIZ and COD markers (ITU-T T.800 A.5.1, A.6.1)."""
+    """From the SIZ, COD and QCD markers (ITU-T T.800 A.5.1, A.6.1, A.6.4)."""
     at = frame.find(_SOC + _SIZ, 0, 4096)
     if at < 0 or len(frame) < at + 43:
         return None
@@ -77,16 +80,20 @@ def _jpeg_2000(frame: bytes) -> CodestreamHeader | None:
     right, bottom, left, top, tile_width, tile_height, tile_left, tile_top = numbers
     if tile_width == 0 or tile_height == 0:
         return None
-    cod = frame.find(_COD, at + 42, at + 4096)
+    cod, qcd = (frame.find(marker, at + 42, at + 4096) for marker in (_COD, _QCD))
+    is_lossless = cod >= 0 and frame[cod + 13 : cod + 14] == b"\1"  # the reversible 5-3 wavelet
     return CodestreamHeader(
         kind="2000",
         rows=bottom - top,
         columns=right - left,
         components=int.from_bytes(frame[at + 40 : at + 42], "big"),
         bits=(frame[at + 42] & 0x7F) + 1,
-        is_lossless=cod >= 0 and frame[cod + 13 : cod + 14] == b"\1",  # the reversible 5-3 wavelet
+        is_lossless=is_lossless,
         is_signed=bool(frame[at + 42] & 0x80),
         tiles=-(-(right - tile_left) // tile_width) * -(-(bottom - tile_top) // tile_height),
+        is_subsampled=frame[at + 43 : at + 45] != b"\1\1",
+        # the exponent of the first sub-band, which has no gain (E.1.1)
+        coded_bits=frame[qcd + 5] >> 3 if is_lossless and 0 <= qcd < len(frame) - 5 else 0,
     )
 
 

@@ -174,6 +174,10 @@ def _checked_header(frame: bytes, layout: Layout) -> CodestreamHeader:
         )
     if header.components != layout.samples:
         raise UnusableFile("colour", "This is a colour picture; a radiograph is grey.")
+    if header.is_subsampled or (header.bits < layout.bits_stored and header.coded_bits > header.bits + 1):
+        raise UnusableFile(
+            "unreadable", "Sizes or bits in the compressed picture contradict its data and the header. Export it again."
+        )
     if header.bits > layout.bits_allocated:
         raise UnusableFile(
             "unreadable",
@@ -205,12 +209,28 @@ def _decode_codestream(
     if header.kind == "jpeg":
         syntax = uid.JPEGBaseline8Bit if header.bits == 8 else uid.JPEGExtended12Bit
         layout = replace(layout, bits_allocated=8, bits_stored=8) if header.bits == 8 else layout
-    values = _decode(frame, syntax, plugin, layout)
+    is_by_gdcm = header.kind == "lossless" or syntax == uid.JPEGExtended12Bit
+    # gdcm drops the bits beyond those of the header
+    decoded = replace(layout, bits_stored=layout.bits_allocated, is_signed=False) if is_by_gdcm else layout
+    values = _decode(frame, syntax, plugin, decoded)
     if header.kind in ("jpeg", "lossless"):
-        longer = _decode(frame[: -len(END)] + _MORE_DATA + END, syntax, plugin, layout)
+        longer = _decode(frame[: -len(END)] + _MORE_DATA + END, syntax, plugin, decoded)
         if not np.array_equal(longer, values):
             raise _cut_off()
-    return values
+    return _with_sign(values, layout) if is_by_gdcm and layout.is_signed else values
+
+
+def _with_sign(values: NDArray[Any], layout: Layout) -> NDArray[np.int32]:
+    """Two's complement of the stored bits, above which all bits are 0 or repeat the sign."""
+    sign, above = 1 << (layout.bits_stored - 1), values.astype(np.int32) >> layout.bits_stored
+    is_negative = (values & sign) != 0
+    repeated = (1 << (layout.bits_allocated - layout.bits_stored)) - 1
+    if not ((above == 0) | (is_negative & (above == repeated))).all():
+        raise UnusableFile(
+            "unreadable",
+            f"The compressed picture has values beyond the {layout.bits_stored} bits of its header. Export it again.",
+        )
+    return ((values.astype(np.int32) & (2 * sign - 1)) ^ sign) - sign
 
 
 def _decode_jpeg_ls(frame: bytes, syntax: uid.UID, layout: Layout, mended: set[str]) -> NDArray[Any]:
@@ -280,8 +300,6 @@ def _decode_12_bit_jpeg(frame: bytes, layout: Layout) -> NDArray[Any]:
         gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2"))
     )
     image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(uid.JPEGExtended12Bit))))
-    image.SetPixelFormat(gdcm.PixelFormat(1, 16, layout.bits_stored, layout.bits_stored - 1, 0))
+    image.SetPixelFormat(gdcm.PixelFormat(1, 16, 12, 11, 0))
     data = image.GetBuffer().encode("utf-8", "surrogateescape")  # gdcm returns bytes as a string
-    values = np.frombuffer(data, dtype=np.dtype("<u2")).reshape(layout.rows, layout.columns).astype(np.int32)
-    sign = 1 << (layout.bits_stored - 1)
-    return (values ^ sign) - sign if layout.is_signed else values
+    return np.frombuffer(data, dtype=np.dtype("<u2")).reshape(layout.rows, layout.columns)
