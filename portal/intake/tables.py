@@ -7,11 +7,14 @@ import csv
 import datetime
 import io
 import re
+import shutil
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import openpyxl
 
@@ -233,16 +236,29 @@ def _sheets(path: Path) -> list[tuple[list[str], list[TableRow]]]:
             raise InvalidCsv(f"Unpacked, {path.name} is larger than {LARGEST_CSV // 2**20} MiB; save the table as CSV.")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and validations that openpyxl does not read
-            book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
-            try:
-                sheets = [_sheet_rows(path, sheet) for sheet in book.worksheets]
-            finally:
-                book.close()
+            with zipfile.ZipFile(path) as archive, tempfile.TemporaryFile() as bounded:
+                _copy_members(archive, bounded)
+                book = openpyxl.load_workbook(bounded, read_only=True, data_only=True, keep_links=False)
+                try:
+                    sheets = [_sheet_rows(path, sheet) for sheet in book.worksheets]
+                finally:
+                    book.close()
     except InvalidCsv:
         raise
     except Exception as error:  # openpyxl raises whatever its parsers meet in a damaged file
         raise InvalidCsv(f"{path.name} is damaged or no Excel workbook; save the table as CSV.") from error
     return [([clean(name) for name in rows[0].cells], rows[1:]) for rows in sheets if rows]
+
+
+def _copy_members(archive: zipfile.ZipFile, target: IO[bytes]) -> None:
+    """Copy the workbook with as many bytes of each member as it states. openpyxl reads a whole member at once, and
+    zipfile inflates all of it before it cuts it to that length."""
+    with zipfile.ZipFile(target, "w") as copy:
+        for info in archive.infolist():
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise zipfile.BadZipFile
+            with archive.open(info) as source, copy.open(info.filename, "w") as member:
+                shutil.copyfileobj(source, member, 2**20)
 
 
 def _sheet_rows(path: Path, sheet: object) -> list[TableRow]:

@@ -3,6 +3,8 @@
 Limits apply to the bytes written, never to the sizes that the archive declares.
 """
 
+import bz2
+import copy
 import errno
 import lzma
 import re
@@ -17,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from celery import current_app
 from django.conf import settings
@@ -43,6 +45,8 @@ MOST_DIRECTORY_BYTES = 128 * 2**20  # of the zip's list of members, which is rea
 MOST_TIMES_UNPACKED = 100
 BYTES_ALWAYS_UNPACKED = 256 * 2**20
 CHUNK = 2**20
+# Of LZMA, zipfile inflates all packed bytes of a chunk at once: 4 kB may become 30 MB.
+LZMA_CHUNK = 2**12
 SECONDS_UNTIL_SWEPT = 86_400.0
 IMPORT = "portal.tasks.import_upload"
 INTERRUPTED = (
@@ -58,6 +62,7 @@ _DAMAGE = (
     zlib.error,
     lzma.LZMAError,
     EOFError,
+    MemoryError,  # of an LZMA dictionary of 4 GB
     NotImplementedError,
     OverflowError,
     RuntimeError,
@@ -268,7 +273,7 @@ class _Unpacking:
             raise InvalidUpload("The zip's list of its files is too long to be true; create the zip again.")
         members = []
         with zipfile.ZipFile(path) as archive:
-            infos = [info for info in archive.infolist() if not info.is_dir()]
+            infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
             self._files += len(infos)
             if self._files > MOST_FILES:
                 raise InvalidUpload(
@@ -277,16 +282,17 @@ class _Unpacking:
             for number, info in enumerate(infos, start=self._files - len(infos)):
                 stored = _checked_name(info)
                 target = self._folder / f"{number:06d}{_ending(readable_name(stored))}"
-                with archive.open(info) as source:
-                    self._bytes_left -= self._copy(source, target)
+                chunk = LZMA_CHUNK if info.compress_type == zipfile.ZIP_LZMA else CHUNK
+                with _opened(archive, info) as source:
+                    self._bytes_left -= self._copy(source, target, chunk)
                 members.append(_Member(stored, target))
         if is_inner:
             path.unlink()
         return members
 
-    def _copy(self, source: IO[bytes], target: Path) -> int:
+    def _copy(self, source: IO[bytes], target: Path, chunk: int) -> int:
         try:
-            return _copy_at_most(source, target, self._bytes_left, self.beat)
+            return _copy_at_most(source, target, self._bytes_left, self.beat, chunk=chunk)
         except _LimitReached:
             if self._is_ratio_smaller:
                 raise InvalidUpload(
@@ -301,6 +307,29 @@ class _Unpacking:
         if time.monotonic() - self._last_heartbeat > SECONDS_BETWEEN_HEARTBEATS:
             self._last_heartbeat = time.monotonic()
             self._heartbeat()
+
+
+class _Bunzipped(bz2.BZ2File):
+    """A member packed with bzip2. zipfile would inflate it all at once, and 4 kB of it may become 4 GB."""
+
+    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+        packed = copy.copy(info)
+        packed.compress_type, packed.file_size = zipfile.ZIP_STORED, info.compress_size
+        packed.CRC = None  # type: ignore[assignment]  # the checksum is that of the inflated bytes
+        super().__init__(archive.open(packed))
+        self._stated, self._crc = info.CRC, 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self._crc = zlib.crc32(data, self._crc)
+        if not data and self._crc != self._stated:
+            raise zipfile.BadZipFile
+        return data
+
+
+def _opened(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
+    is_bzip2 = info.compress_type == zipfile.ZIP_BZIP2 and not info.flag_bits & 0x1
+    return cast(IO[bytes], _Bunzipped(archive, info)) if is_bzip2 else archive.open(info)
 
 
 def _directory_bytes(path: Path) -> int:
@@ -332,16 +361,16 @@ def _ending(name: str) -> str:
     return ending if ending in (*ENDINGS, *TABLE_ENDINGS, ".zip") else ""
 
 
-def _copy_at_most(source: IO[bytes], target: Path, limit: int, beat: Callable[[], None]) -> int:
+def _copy_at_most(source: IO[bytes], target: Path, limit: int, beat: Callable[[], None], *, chunk: int = CHUNK) -> int:
     written = 0
     with target.open("wb") as file:
-        while chunk := source.read(CHUNK):
-            written += len(chunk)
+        while data := source.read(chunk):
+            written += len(data)
             if written > limit:
                 raise _LimitReached
-            if shutil.disk_usage(target.parent).free < settings.FREE_BYTES_KEPT + len(chunk):
+            if shutil.disk_usage(target.parent).free < settings.FREE_BYTES_KEPT + len(data):
                 raise InvalidUpload(DISK_IS_FULL)
-            file.write(chunk)
+            file.write(data)
             beat()
     return written
 

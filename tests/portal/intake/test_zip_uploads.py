@@ -429,9 +429,9 @@ def test_a_bomb_is_stopped_by_the_bytes_written(of: Dataset, tmp_path: Path, set
     written: list[int] = []
     copy = zip_uploads._copy_at_most
 
-    def watched(source: Any, target: Path, limit: int, beat: Any) -> int:
+    def watched(source: Any, target: Path, *limits: Any, **chunk: int) -> int:
         try:
-            return copy(source, target, limit, beat)
+            return copy(source, target, *limits, **chunk)
         finally:
             written.append(target.stat().st_size)
 
