@@ -2,8 +2,9 @@
 # PYTHON=python3.12 chooses another interpreter; ARGS="-k name" goes to pytest.
 PYTHON ?= python3
 ARGS ?=
+MINUTES ?= 10
 
-.PHONY: demo test lint bench-web clean-demo
+.PHONY: demo test lint bench-web fuzz clean-demo
 
 demo:
 	@$(PYTHON) tools/bootstrap.py demo $(ARGS)
@@ -13,6 +14,9 @@ test:
 
 bench-web:
 	@$(PYTHON) tools/bootstrap.py bench-web $(ARGS)
+
+fuzz:
+	@$(PYTHON) tools/bootstrap.py fuzz --minutes $(MINUTES) $(ARGS)
 
 lint:
 	@$(PYTHON) tools/bootstrap.py lint

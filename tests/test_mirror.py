@@ -186,6 +186,7 @@ ELSEWHERE = {
 # tests of several modules, and what they cover
 WHOLE_PATHS = {
     "tests/access/*.py": "every URL, and what is withheld from whom",
+    "tests/fuzz/*.py": "random inputs for reader and tables",
     "tests/browser/*.py": "pages and the viewer's scripts in a real browser",
     "tests/test_*.py": "the project as a whole",
     "tests/analysis/figures/test_figures.py": "the rules for every figure",

@@ -1,6 +1,6 @@
 """Create or update the environment in .venv if necessary, then run a task in it.
 
-    python3 tools/bootstrap.py demo | test | lint | bench-web | clean-demo   [arguments passed on]
+    python3 tools/bootstrap.py demo | test | lint | bench-web | fuzz | clean-demo   [arguments passed on]
 
 Uses the standard library only and runs with old interpreters too, so that each can report what is missing.
 """
@@ -30,6 +30,7 @@ GIB = 2**30
 NEEDED_GIB = 8
 EXTRAS = {"demo": ("local", "cpu"), "test": ("local", "cpu", "test"), "lint": ("local", "cpu", "test")}
 EXTRAS["bench-web"] = EXTRAS["test"]  # it uses the PostgreSQL of the tests
+EXTRAS["fuzz"] = (*EXTRAS["test"], "fuzz")
 # a package of each group, to detect an incomplete installation
 TELL_TALES = ("django", "celery", "torch", "torchvision", "numpy", "pydicom", "hilum")
 
@@ -203,7 +204,7 @@ def main() -> None:
         clean_demo()
         return
     if task not in EXTRAS:
-        stop("takes demo, test, lint, bench-web or clean-demo.")
+        stop("takes demo, test, lint, bench-web, fuzz or clean-demo.")
     make_ready(task)
     if task == "lint":
         lint()
@@ -211,6 +212,8 @@ def main() -> None:
         test(arguments)
     elif task == "bench-web":
         run("-m", "benchmarks.web", *arguments)
+    elif task == "fuzz":
+        run("-m", "tests.fuzz.run", *arguments)
     else:
         run("manage.py", "demo", *arguments)
 

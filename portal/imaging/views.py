@@ -74,8 +74,14 @@ def quoted(word: str) -> str:
     normal = _normal(word)
     if normal in _QUOTABLE:
         return normal
-    shape = "".join("9" if sign.isdigit() else "A" if sign.isalpha() else sign for sign in normal)
-    return shape[:20]
+    return "".join(map(_shape, normal[:20]))
+
+
+def _shape(sign: str) -> str:
+    """A control character could write a line of its own where the shape is shown."""
+    if sign.isdigit():
+        return "9"
+    return "A" if sign.isalpha() else sign if sign.isprintable() else "?"
 
 
 def view_of_header(ds: Dataset) -> tuple[str, list[str]]:

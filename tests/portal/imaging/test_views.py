@@ -69,7 +69,13 @@ def test_words_fit_in_the_column_of_films() -> None:
 
 @pytest.mark.parametrize(
     ("word", "shown"),
-    [("swimmers", "SWIMMERS"), ("Doe, Jane", "AAA, AAAA"), ("Müller-7", "AAAAAA 9"), ("x" * 99, "A" * 20)],
+    [
+        ("swimmers", "SWIMMERS"),
+        ("Doe, Jane", "AAA, AAAA"),
+        ("Müller-7", "AAAAAA 9"),
+        ("x" * 99, "A" * 20),
+        ("a\x04\nb", "A? A"),
+    ],
 )
 def test_only_terms_are_quoted(word: str, shown: str) -> None:
     assert view_of_word(word) is None
