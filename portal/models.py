@@ -588,6 +588,24 @@ class Upload(Addressed):
         return bool(self.counts.get("another header"))  # portal.intake.import_report
 
 
+class PartialUpload(Addressed):
+    """A file of which a part has been sent (portal.intake.resumable); how much is the size of its file on the disk. The
+    names of what is sent are not kept, since they may name people."""
+
+    dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="partial_uploads")
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    bytes_total = models.BigIntegerField()
+    ending = models.CharField(max_length=5)  # .zip, .csv, .tsv or .xlsx
+    files = models.PositiveIntegerField(null=True)  # how many files the browser packs into the zip; None: it is a zip
+    is_folder = models.BooleanField(default=False)
+    fingerprint = models.CharField(max_length=64, blank=True)  # by which the browser recognises what was sent
+    upload = models.OneToOneField(Upload, models.CASCADE, null=True, related_name="partial_upload")  # once complete
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(bytes_total__gt=0), name="partial_upload_has_bytes")]
+        ordering = ["created_at"]
+
+
 class QuarantinedFile(Addressed):
     """A file that could not become a film, with the reason in a sentence for the curator."""
 

@@ -7,6 +7,7 @@ from celery import shared_task
 from django.db.models import Q
 from django.utils import timezone
 
+from portal.intake.resumable import look_after_partial_uploads
 from portal.intake.zip_uploads import IMPORT, INTERRUPTED, fail, import_zip, publish, sweep, zip_path
 from portal.models import Upload
 
@@ -45,3 +46,4 @@ def resume_uploads() -> None:
         else:  # an import on the command line: there is no zip to start again from
             fail(upload, INTERRUPTED)
     sweep()
+    look_after_partial_uploads()

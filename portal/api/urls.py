@@ -1,6 +1,7 @@
 from django.urls import path
 
 from portal.api import corrections, double_reading, relabel, views
+from portal.api import double_reading, relabel, resumable, views
 
 urlpatterns = [
     path("datasets/", views.Datasets.as_view(), name="api-datasets"),
@@ -11,6 +12,8 @@ urlpatterns = [
         name="api-decide-corrections",
     ),
     path("datasets/<uuid:uuid>/images/", views.Images.as_view(), name="api-images"),
+    path("datasets/<uuid:uuid>/uploads/", resumable.NewPartialUpload.as_view(), name="api-new-partial-upload"),
+    path("uploads/<uuid:uuid>/", resumable.OnePartialUpload.as_view(), name="api-partial-upload"),
     path("splits/", views.Splits.as_view(), name="api-splits"),
     path("cohorts/", views.Cohorts.as_view(), name="api-cohorts"),
     path("cohorts/<uuid:uuid>/", views.OneCohort.as_view(), name="api-cohort"),

@@ -23,6 +23,7 @@ from typing import IO, cast
 
 from celery import current_app
 from django.conf import settings
+from django.core.files import File
 from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
 from django.db import transaction
 from django.utils import timezone
@@ -107,23 +108,34 @@ def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload
     """Store the zip, or a CSV as a zip of its own, and queue its import. Raises InvalidUpload, storing nothing."""
     require(author, "import films", dataset.site)
     if (file.size or 0) > settings.UPLOAD_LIMIT_BYTES:
-        raise InvalidUpload(
-            f"The zip has {(file.size or 0) / 2**30:.1f} GiB; the limit is {settings.UPLOAD_LIMIT_BYTES / 2**30:g}. "
-            "Split it, or import the folder with manage.py import_images."
-        )
+        raise InvalidUpload(too_large(file.size or 0))
     upload = Upload(dataset=dataset, uploaded_by=author, heartbeat_at=timezone.now())
     path = zip_path(upload)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         if (file.name or "").lower().endswith(TABLE_ENDINGS):
-            _store_as_zip(file, path)
+            store_as_zip(file, path)
         else:
             _store(file, path)
     except OSError as error:
         path.unlink(missing_ok=True)
-        if _is_full(error):
+        if is_full(error):
             raise InvalidUpload(DISK_IS_FULL) from error
         raise
+    accept(upload)
+    return upload
+
+
+def too_large(size_bytes: int) -> str:
+    return (
+        f"The zip has {size_bytes / 2**30:.1f} GiB; the limit is {settings.UPLOAD_LIMIT_BYTES / 2**30:g}. "
+        "Split it, or import the folder with manage.py import_images."
+    )
+
+
+def accept(upload: Upload) -> None:
+    """Save the row of a stored zip and queue its import. Raises InvalidUpload and removes the file if it is no zip."""
+    path, dataset = zip_path(upload), upload.dataset
     if not zipfile.is_zipfile(path):
         path.unlink()
         raise InvalidUpload(
@@ -133,9 +145,8 @@ def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload
         )
     with transaction.atomic():
         upload.save(force_insert=True)
-        audit.record(verb="upload films", site=dataset.site, actor=author, target=dataset)
+        audit.record(verb="upload films", site=dataset.site, actor=upload.uploaded_by, target=dataset)
         transaction.on_commit(lambda: publish(upload), robust=True)
-    return upload
 
 
 def publish(upload: Upload) -> None:
@@ -152,7 +163,7 @@ def _store(file: UploadedFile, path: Path) -> None:
             target.write(chunk)
 
 
-def _store_as_zip(file: UploadedFile, path: Path) -> None:
+def store_as_zip(file: File, path: Path) -> None:
     """A table by itself is imported like a zip that holds only this table."""
     name = PurePosixPath(file.name or "").name
     with (
@@ -177,7 +188,7 @@ def import_zip(upload: Upload) -> None:
     except (InvalidUpload, InvalidCsv) as error:
         fail(upload, str(error))
     except OSError as error:
-        if not _is_full(error):
+        if not is_full(error):
             raise
         fail(upload, f"{DISK_IS_FULL} The films imported so far are kept.")
     path.unlink(missing_ok=True)
@@ -193,7 +204,7 @@ def _unpack_and_import(upload: Upload, path: Path) -> None:
         import_entries(upload=upload, entries=entries, report=report, actor=upload.uploaded_by)
 
 
-def _is_full(error: BaseException) -> bool:
+def is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -242,7 +253,7 @@ def unpack(path: Path, folder: Path, *, heartbeat: Callable[[], None] = lambda: 
         zips = [member for member in members if _is_zip(member)]
         inner = [(member.name, unpacking.members_of(member.path, is_inner=True)) for member in zips]
     except _DAMAGE as error:
-        if _is_full(error):
+        if is_full(error):
             raise InvalidUpload(DISK_IS_FULL) from error
         raise InvalidUpload(
             "The zip is damaged or uses an unsupported compression; create it again with standard zip compression."

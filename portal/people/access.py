@@ -54,6 +54,7 @@ _SITE_PATHS = {
     "Split": "site",
     "Image": "dataset__site",
     "Upload": "dataset__site",
+    "PartialUpload": "dataset__site",
     "Run": "site",
     "AlignmentModel": "site",
     "DetectorModel": "site",

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django_htmx.http import HttpResponseClientRefresh
 
+from portal.intake.resumable import CONTENT
 from portal.intake.zip_uploads import DISK_IS_FULL
 from portal.people.access import sites_of
 from portal.people.blinding import open_films
@@ -37,7 +38,7 @@ def private_by_default(get_response: Callable[[HttpRequest], HttpResponse]) -> C
 class BodyLimitMiddleware:
     """Refuses a large request body before it is read: otherwise Django streams it to disk, at any URL, as soon as
     CsrfViewMiddleware looks for the form's token. Only a zip of films may be large, and only from a person who is
-    signed in and while the disk has space."""
+    signed in and while the disk has space. The API of uploads asks who sends it before it reads any of it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -51,8 +52,9 @@ class BodyLimitMiddleware:
         length = _content_length(request)
         if length <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
             return None
-        match = request.resolver_match
-        is_zip = match is not None and match.view_name == "portal:upload" and request.user.is_authenticated
+        name = request.resolver_match.view_name if request.resolver_match else ""
+        is_part = name == "api-partial-upload" and request.content_type == CONTENT
+        is_zip = is_part or (name == "portal:upload" and request.user.is_authenticated)
         limit = settings.UPLOAD_LIMIT_BYTES + _FORM_AROUND_ZIP if is_zip else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         if length > limit:
             sentence = f"The request has {_size(length)}; the limit here is {_size(limit)}. Nothing was saved."

@@ -170,6 +170,8 @@ PORTAL = {
     "api-images": page(MEMBER, OMITS, "dataset", query=lambda world: {"limit": 1000}),
     "api-corrections": page(MEMBER, NEUTRAL, "dataset"),
     "api-decide-corrections": act("import films", NOTHING, "dataset", data=lambda world: {"act": "take"}),
+    "api-new-partial-upload": act("import films", NOTHING, "dataset"),
+    "api-partial-upload": page(OWN, NOTHING, "own partial upload"),
     "api-splits": page(SIGNED_IN, NOTHING),
     "api-cohorts": page(SIGNED_IN, UNNAMED),
     "api-cohort": page(MEMBER, UNNAMED, "cohort"),

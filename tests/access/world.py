@@ -19,6 +19,8 @@ from analysis.studies.opening import open_test
 from ml_engine.models import Score
 from ml_engine.runs import paths
 from ml_engine.runs.paths import run_folder
+from portal.intake.resumable import Announced
+from portal.intake.resumable import begin as begin_upload
 from portal.labels.events import LabelChange
 from portal.models import HeaderDifference, Image, Role, ScreeningQueue, Site, Upload, User
 from portal.people.blinding import open_for
@@ -98,6 +100,9 @@ def build(*, opened: bool = True) -> World:
     blinded = everyone("blinded", site)
     things |= _reading(boss, blinded, things)
     withheld, siblings = _withheld(things, boss)
+    things["own partial upload"] = begin_upload(
+        dataset=things["dataset"], author=blinded, announced=Announced(bytes_total=10)
+    )
     things["own act"] = factories.label_films(
         images=[things["film"]], value="normal", author=blinded, site=site, findings=[finding_of(things["film"])]
     )

@@ -14,7 +14,8 @@ from django.http.multipartparser import MultiPartParser
 from django.test import Client
 from django.utils.datastructures import MultiValueDict
 
-from portal.models import Dataset, Upload
+from portal.intake import resumable
+from portal.models import Dataset, Upload, User
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db]
@@ -92,6 +93,27 @@ def test_a_zip_above_the_limit_of_other_bodies_arrives(
     assert len(content) > 6 * MIB
     answer = curator.post(f"/datasets/{of.uuid}/upload/", {"file": SimpleUploadedFile("z.zip", content)})
     assert (answer.status_code, Upload.objects.count()) == (302, 1)
+
+
+def test_a_part_of_an_upload_may_be_large_and_is_not_read_from_a_stranger(
+    curator: Client, of: Dataset, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(resumable, "receive", lambda partial, source, **more: taken.append(more["length"]) or 0)
+    author = User.objects.get(username="curator")
+    partial = resumable.begin(dataset=of, author=author, announced=resumable.Announced(bytes_total=20 * MIB))
+    address, headers = f"/api/v1/uploads/{partial.uuid}/", {"Tus-Resumable": "1.0.0", "Upload-Offset": "0"}
+
+    def patch(client: Client, kind: str = resumable.CONTENT) -> int:
+        answer = client.generic("PATCH", address, b"x", kind, CONTENT_LENGTH=str(6 * MIB), headers=headers)
+        return int(answer.status_code)
+
+    assert patch(Client()) in (401, 403)
+    assert taken == []
+    assert (patch(curator), taken) == (204, [6 * MIB])
+    assert patch(curator, "multipart/form-data; boundary=x") == 413
+    assert send(curator, address, 6 * MIB).status_code == 413
+    assert read == []
 
 
 def test_a_body_without_its_length_is_refused(curator: Client, read: list[str]) -> None:
