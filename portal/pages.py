@@ -14,6 +14,7 @@ from portal.views import (
     preferences,
     queues,
     relabel,
+    resumable,
     splits,
 )
 
@@ -59,6 +60,7 @@ urlpatterns = [
     path("findings/", preferences.findings, name="findings"),
     path("criteria/", preferences.criteria, name="criteria"),
     path("uploads/<uuid:uuid>/", datasets.upload_state, name="upload-state"),
+    path("uploads/<uuid:uuid>/discard/", resumable.discard_upload, name="discard-upload"),
     path("images/<uuid:uuid>/", images.image, name="image"),
     path("images/<uuid:uuid>/pixels", images.pixels, name="image-pixels"),
     path("images/<uuid:uuid>/facts", images.facts, name="image-facts"),

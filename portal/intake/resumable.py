@@ -42,6 +42,7 @@ from portal.people.access import require
 BLOCK = 2**20
 CONTENT = "application/offset+octet-stream"  # the content type of a part
 MOST_UNFINISHED = 50  # of one person
+_UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 CHECKSUMS = ("sha1", "sha256")
 
 
@@ -133,13 +134,40 @@ def part_path(partial: PartialUpload) -> Path:
     return film_files.upload_path(f"{partial.uuid}.part")
 
 
-def unfinished_of(dataset: Dataset, author: User) -> list[PartialUpload]:
-    """The person's uploads into the dataset that can be continued, each with `offset` and `expires_at`."""
+@dataclass(frozen=True)
+class Unfinished:
+    """A partial upload as its page shows it."""
+
+    partial: PartialUpload
+    offset: int
+    expires_at: datetime
+
+    @property
+    def percent(self) -> int:
+        return 100 * self.offset // self.partial.bytes_total
+
+    @property
+    def words(self) -> str:
+        files, is_folder = self.partial.files, self.partial.is_folder
+        if files is None:
+            what = "A zip" if self.partial.ending == ".zip" else f"A table ({self.partial.ending[1:].upper()})"
+        else:
+            counted = f"{files:,} files" if files > 1 else "1 file"
+            what = f"A folder of {counted}" if is_folder else counted
+        return f"{what}, {readable_size(self.partial.bytes_total)}"
+
+
+def readable_size(count: int) -> str:
+    unit = next((unit for unit in ("GiB", "MiB", "KiB") if count >= _UNITS[unit]), "KiB")
+    return f"{count / _UNITS[unit]:.1f} {unit}"
+
+
+def unfinished_of(dataset: Dataset, author: User) -> list[Unfinished]:
+    """The person's uploads into the dataset that can be continued."""
     unfinished = []
     for partial in PartialUpload.objects.filter(dataset=dataset, author=author, upload=None):
         with suppress(UploadGone):
-            partial.offset, partial.expires_at = offset_of(partial), expires_at(partial)  # type: ignore[attr-defined]
-            unfinished.append(partial)
+            unfinished.append(Unfinished(partial, offset_of(partial), expires_at(partial)))
     return unfinished
 
 

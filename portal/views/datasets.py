@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 from portal.forms import DatasetForm, UploadForm
 from portal.intake.correction_rows import waiting_in
 from portal.intake.first_names import take_first_names
+from portal.intake.resumable import unfinished_of
 from portal.intake.zip_uploads import InvalidUpload, receive_zip
 from portal.labels.criteria import current_criteria
 from portal.labels.key_table import Room
@@ -102,6 +103,7 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "cohort_names": names_at(dataset.site),
         "labellers": people_who_may("label films", dataset.site),
         "uploads": _latest_uploads(dataset, request.user),
+        "unfinished_uploads": unfinished_of(dataset, request.user),
         "quarantined": dataset.quarantined.count(),
         "corrected": waiting_in(dataset).order_by().values("image").distinct().count(),
         "upload_form": UploadForm(),

@@ -132,6 +132,7 @@ PORTAL = {
     "portal:dataset": page(MEMBER, OMITS, "dataset"),
     "portal:label-counts": page(MEMBER, UNNAMED, "dataset"),
     "portal:upload": act("import films", NOTHING, "dataset"),
+    "portal:discard-upload": act(OWN, NOTHING, "own partial upload"),
     "portal:upload-state": page(MEMBER, NOTHING, "upload"),
     "portal:relabel": act("label films", OMITS, "dataset", data=previewed),
     "portal:apply-relabel": act("label films", NOTHING, "dataset"),

@@ -137,4 +137,19 @@ def test_the_unfinished_uploads_of_a_person(of: Dataset) -> None:
     swept = begin(dataset=of, author=partial.author, announced=Announced(bytes_total=10))
     resumable.part_path(swept).unlink()
     (listed,) = resumable.unfinished_of(of, partial.author)
-    assert (listed, listed.offset) == (partial, 3)  # type: ignore[attr-defined]
+    assert (listed.partial, listed.offset, listed.percent) == (partial, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("announced", "words"),
+    [
+        (Announced(bytes_total=3 * 2**29), "A zip, 1.5 GiB"),
+        (Announced(bytes_total=2**20, files=5000, is_folder=True), "A folder of 5,000 files, 1.0 MiB"),
+        (Announced(bytes_total=300, files=1), "1 file, 0.3 KiB"),
+        (Announced(bytes_total=2048, ending=".csv"), "A table (CSV), 2.0 KiB"),
+    ],
+)
+def test_an_unfinished_upload_in_words(of: Dataset, announced: Announced, words: str) -> None:
+    partial = begin(dataset=of, author=factories.curator(), announced=announced)
+    (listed,) = resumable.unfinished_of(of, partial.author)
+    assert (listed.words, listed.percent) == (words, 0)

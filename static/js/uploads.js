@@ -1,0 +1,154 @@
+// The page of a dataset: sends the chosen files in parts, and continues uploads that an earlier page left unfinished. Without
+// this module the form sends a zip in one request.
+
+import { csrf } from "./labelling/server.js";
+import { ChosenFiles } from "./upload/chosen_files.js";
+import { announce, discard, send } from "./upload/tus.js";
+
+const UNITS = [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]];
+const BYTES_TO_JUDGE_SPEED = 2 ** 22;
+
+const form = document.getElementById("add-films");
+const list = document.getElementById("sendings");
+const inputs = form ? [...form.querySelectorAll("input[type=file]")] : [];
+
+function prepare() {
+  for (const element of document.querySelectorAll("[data-with-script]")) element.hidden = false;
+  const [input] = inputs;
+  input.multiple = true;
+  input.required = false;
+  input.removeAttribute("accept"); // DICOM files often have no ending
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const chosen = inputs.filter((one) => one.files.length).map((one) => new ChosenFiles(one.files));
+    inputs.forEach((one) => one.setCustomValidity(""));
+    if (!chosen.length) {
+      input.setCustomValidity("Choose a zip, films, a table or a folder.");
+      input.reportValidity();
+      return;
+    }
+    chosen.forEach(begin);
+    form.reset();
+  });
+  for (const one of inputs) one.addEventListener("change", () => input.setCustomValidity(""));
+  for (const one of list.querySelectorAll("[data-resume]")) one.addEventListener("change", () => goOn(one));
+  list.dataset.ready = "";
+}
+
+async function begin(files) {
+  const row = document.getElementById("sending-row").content.firstElementChild.cloneNode(true);
+  row.querySelector("[data-words]").textContent = `${files.name}, ${sizeOf(files.size)}`;
+  list.append(row);
+  const line = new Line(row, files.size);
+  line.say("preparing");
+  try {
+    const metadata = { fingerprint: await files.fingerprint() };
+    if (files.isZip) metadata.filename = "films.zip"; // names of files may be names of patients
+    else metadata.files = files.count;
+    if (files.isFolder) metadata.folder = "yes";
+    row.dataset.url = await announce(form.dataset.announceUrl, files.size, metadata, csrf);
+  } catch (error) {
+    line.refuse(error);
+    return;
+  }
+  await sendAll(row, line, files);
+}
+
+// Continues the upload of a row that the server listed, if these are the same files.
+async function goOn(input) {
+  const row = input.closest(".hilum-sending");
+  if (!input.files.length) return;
+  const files = new ChosenFiles(input.files);
+  const line = new Line(row, files.size);
+  line.say("comparing with what has been sent");
+  try {
+    if ((await files.fingerprint()) !== row.dataset.fingerprint) {
+      const words = row.querySelector("[data-words]").textContent;
+      line.warn(`${files.name} (${sizeOf(files.size)}) is not what was begun (${words}); choose that again, or discard it.`);
+      input.value = "";
+      return;
+    }
+  } catch (error) {
+    line.refuse(error);
+    return;
+  }
+  for (const element of row.querySelectorAll("[data-with-script]")) element.remove();
+  await sendAll(row, line, files);
+}
+
+async function sendAll(row, line, files) {
+  const stop = new AbortController();
+  row.querySelector("[data-discard]")?.addEventListener("click", async () => {
+    if (!window.confirm("Discard this upload? What has been sent is deleted.")) return;
+    stop.abort();
+    await discard(row.dataset.url, csrf).catch(() => {}); // the server removes it after a day
+    row.remove();
+  });
+  try {
+    const imported = await send(row.dataset.url, files, {
+      csrf,
+      signal: stop.signal,
+      onProgress: (bytes) => line.progress(bytes),
+      onCut: (isCut) => line.cut(isCut),
+    });
+    await window.htmx.ajax("GET", form.dataset.importUrl.replace(/[0-9a-f-]{36}/, imported), { target: row, swap: "innerHTML" });
+  } catch (error) {
+    if (error.name !== "AbortError") line.refuse(error);
+  }
+}
+
+// The words and the bar of an upload.
+class Line {
+  #began = null; // { ms, bytes } of this connection
+
+  constructor(row, size) {
+    this.row = row;
+    this.size = size;
+    this.state = row.querySelector("[data-state]");
+    this.bar = row.querySelector("progress");
+    this.bar.max = size;
+  }
+
+  say(words) {
+    this.state.classList.remove("text-danger-emphasis");
+    if (this.state.textContent !== words) this.state.textContent = words;
+  }
+
+  warn(sentence) {
+    this.say(sentence);
+    this.state.classList.add("text-danger-emphasis");
+  }
+
+  progress(bytes) {
+    const now = performance.now();
+    this.#began ??= { ms: now, bytes };
+    this.bar.value = bytes;
+    const sent = bytes - this.#began.bytes;
+    const seconds = ((now - this.#began.ms) / 1000) * ((this.size - bytes) / sent);
+    const left = sent > BYTES_TO_JUDGE_SPEED ? `, ${timeOf(seconds)} left` : "";
+    this.say(`${sizeOf(bytes)} of ${sizeOf(this.size)} sent${left}`);
+    this.row.dataset.sent = bytes;
+  }
+
+  cut(isCut) {
+    if (!isCut) return;
+    this.#began = null;
+    this.warn("The connection is cut; trying again. What has been sent is kept.");
+  }
+
+  refuse(error) {
+    const again = [401, 403].includes(error.status) ? " Reload this page, then choose the same files again." : "";
+    this.warn(`${error.message}${again}`);
+  }
+}
+
+function sizeOf(bytes) {
+  const [unit, size] = UNITS.find(([, least]) => bytes >= least) ?? UNITS.at(-1);
+  return `${(bytes / size).toFixed(1)} ${unit}`;
+}
+
+function timeOf(seconds) {
+  return seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`;
+}
+
+if (form) prepare();
