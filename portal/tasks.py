@@ -1,30 +1,30 @@
 """Background tasks of the portal. Tasks take only UUIDs; running a task twice is harmless."""
 
 import logging
-from datetime import timedelta
 
 from celery import shared_task
 from django.db.models import Q
 from django.utils import timezone
 
 from portal.intake.resumable import look_after_partial_uploads
+from portal.intake.waiting import SILENCE, has_to_wait, next_after
 from portal.intake.zip_uploads import IMPORT, INTERRUPTED, fail, import_zip, publish, sweep, zip_path
 from portal.models import Upload
 
 logger = logging.getLogger(__name__)
-SILENCE = timedelta(
-    minutes=5
-)  # an import sends a heartbeat every few seconds, or after a slow film, which takes half a minute at most
 
 
 @shared_task(name=IMPORT)
 def import_upload(uuid: str) -> None:
-    """Claim the upload by a conditional UPDATE and import it."""
+    """Claim the upload by a conditional UPDATE and import it, or leave it until another of its author's has ended."""
+    upload = Upload.objects.select_related("dataset__site", "uploaded_by").get(uuid=uuid)
+    if has_to_wait(upload):
+        return
     lapsed = Q(state=Upload.State.RECEIVED) | Q(state=Upload.State.IMPORTING, heartbeat_at__lt=timezone.now() - SILENCE)
     claimed = Upload.objects.filter(lapsed, uuid=uuid).update(state=Upload.State.IMPORTING, heartbeat_at=timezone.now())
     if not claimed:
         return
-    upload = Upload.objects.select_related("dataset__site", "uploaded_by").get(uuid=uuid)
+    upload.refresh_from_db(fields=["state", "heartbeat_at"])
     try:
         import_zip(upload)
     except Exception:  # a bug, not a bad file: a retry would fail in the same way
@@ -32,6 +32,8 @@ def import_upload(uuid: str) -> None:
         fail(
             upload, f"Internal error; give your administrator the reference {uuid}. The films imported so far are kept."
         )
+    if (waiting := next_after(upload)) is not None:
+        publish(waiting)
 
 
 @shared_task
@@ -43,6 +45,8 @@ def resume_uploads() -> None:
     for upload in silent:
         if zip_path(upload).exists():
             publish(upload)
+            if upload.state == Upload.State.RECEIVED:  # one that waits is not published every minute
+                Upload.objects.filter(pk=upload.pk).update(heartbeat_at=timezone.now())
         else:  # an import on the command line: there is no zip to start again from
             fail(upload, INTERRUPTED)
     sweep()

@@ -16,6 +16,7 @@ from typing import IO
 
 from django.conf import settings
 
+from portal.intake.waiting import AT_ONCE
 from portal.project import broker, environment
 
 SECONDS_TO_STOP = 20.0
@@ -55,7 +56,7 @@ class Portal:
             self._start(Child("web", _web_command(self.host, self.port)))
             self._start(Child("upkeep", _worker_command("upkeep", "--beat", "--schedule", _schedule())))
             self._start(Child("runs", _worker_command("gpu")))
-            self._start(Child("imports", _worker_command("cpu")))
+            self._start(Child("imports", _worker_command("cpu", at_once=AT_ONCE)))
             self._wait_until(self._web_answers, "the web server", seconds=60)
         except BaseException:
             self.stop()
@@ -168,14 +169,15 @@ def _web_command(host: str, port: int) -> list[str]:
     ]
 
 
-def _worker_command(queue: str, *more: str) -> list[str]:
+def _worker_command(queue: str, *more: str, at_once: int = 1) -> list[str]:
     """A worker that executes one task at a time, since runs do not share the processor or the GPU well. Imports have
-    their own worker and need not wait for a run; the search for lost runs and imports has one, and waits for neither.
+    their own worker, a few at once, and need not wait for a run; the search for lost runs and imports has one, and
+    waits for neither.
     Tasks run in a thread, so that the supervisor of a run notices that the worker is being stopped; the work itself is
     done in child processes."""
     return [
         *(sys.executable, "-m", "celery", "-A", "portal", "worker", "--hostname", f"{queue}@%h", "--queues", queue),
-        *("--pool", "threads", "--concurrency", "1", *more),
+        *("--pool", "threads", "--concurrency", str(at_once), *more),
         *("--loglevel", "INFO", "--without-mingle", "--without-gossip"),
     ]
 

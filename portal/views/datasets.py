@@ -14,6 +14,7 @@ from portal.forms import DatasetForm, UploadForm
 from portal.intake.correction_rows import waiting_in
 from portal.intake.first_names import take_first_names
 from portal.intake.resumable import unfinished_of
+from portal.intake.waiting import waiting_for
 from portal.intake.zip_uploads import InvalidUpload, receive_zip
 from portal.labels.criteria import current_criteria
 from portal.labels.key_table import Room
@@ -115,9 +116,16 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 def _latest_uploads(dataset: Dataset, user: User) -> list[Upload]:
     """The newest carries the names that it could not match, for the one page of the one person who may see them."""
     uploads = list(dataset.uploads.all()[:3])  # only the newest ended one is shown
+    for upload in uploads:
+        _note_waiting(upload, user)
     for upload in uploads[:1]:
         upload.first_names = take_first_names(upload, user)  # type: ignore[attr-defined]
     return uploads
+
+
+def _note_waiting(upload: Upload, user: User) -> None:
+    if upload.state == Upload.State.RECEIVED:
+        upload.waiting_for = waiting_for(upload, user)  # type: ignore[attr-defined]
 
 
 def _counts(dataset: Dataset, filters: film_filters.Filters, *, without: Collection[int]) -> dict[str, Any]:
@@ -155,6 +163,7 @@ def upload_state(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The fragment of the dataset page that shows the progress of an import; it polls until the import has ended."""
     upload = get_visible(Upload.objects.select_related("dataset"), request.user, uuid)
     upload.first_names = take_first_names(upload, request.user)  # type: ignore[attr-defined]
+    _note_waiting(upload, request.user)
     return render(request, "portal/_upload.html", {"upload": upload})
 
 

@@ -320,7 +320,7 @@ def test_a_curator_sends_a_zip(curator: Client, of: Dataset, tmp_path: Path, pub
     assert (upload.state, str(upload.uploaded_by)) == ("received", "curator")
     page = text(curator.get(f"/datasets/{of.uuid}/"))
     assert f'hx-get="/uploads/{upload.uuid}/"' in page
-    assert "Waiting for the worker" in page
+    assert "Waiting for a worker to take it" in page
 
 
 def test_who_may_not_send(reader: Client, stranger: Client, of: Dataset, tmp_path: Path) -> None:
