@@ -98,7 +98,7 @@ def populate(count: int) -> tuple[Any, Any]:
         batch_size=CHUNK,
     )
     SplitImage.objects.bulk_create(
-        [SplitImage(member=members[k // 2], image=film) for k, film in enumerate(images)], batch_size=CHUNK
+        [SplitImage.under(members[k // 2], film) for k, film in enumerate(images)], batch_size=CHUNK
     )
     fit = Run.objects.create(site=site, name="Detector", kind="fit_detector", split=split, state="done")
     detector = DetectorModel.objects.create(

@@ -145,6 +145,7 @@ class Image(Addressed):
             models.Index(fields=["dataset", "view_position"]),
             models.Index(fields=["dataset", "source_sha256"]),
             models.Index(fields=["dataset", "original_name"]),
+            models.Index(fields=["pixel_sha256"], name="image_copies"),
             models.Index(fields=["dataset", "id"], name="image_of_dataset"),  # for paging through the grid
             models.Index(fields=["dataset"], name="image_shows_nothing", condition=Q(shows_nothing=True)),
         ]
@@ -402,14 +403,30 @@ class SplitMember(models.Model):
 
 
 class SplitImage(models.Model):
-    """A film that counts in the split. Its part is that of its patient: a trigger of the database accepts a film only
-    under its own patient (portal.triggers.same_patient)."""
+    """A film that counts in the split. Its part is that of its patient: triggers of the database accept a film only
+    under its own patient, and with its own pixels (portal.triggers.same_patient, same_film)."""
 
     member = models.ForeignKey(SplitMember, models.CASCADE, related_name="images")
     image = models.ForeignKey(Image, models.PROTECT, related_name="split_images")
+    # Of member and film, for the constraint that copies of a film are in a split once. Null in splits that were frozen
+    # before there was this constraint.
+    split = models.ForeignKey(Split, models.CASCADE, null=True, related_name="+", db_index=False)
+    pixel_sha256 = models.CharField(max_length=64, null=True)  # noqa: DJ001 (blank would not be unique)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["member", "image"], name="split_image_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["member", "image"], name="split_image_once"),
+            models.UniqueConstraint(
+                fields=["split", "pixel_sha256"],
+                condition=Q(pixel_sha256__isnull=False),
+                name="split_pixels_once",
+            ),
+        ]
+
+    @classmethod
+    def under(cls, member: SplitMember, image: Image) -> "SplitImage":
+        """A new row, not saved."""
+        return cls(member=member, image=image, split_id=member.split_id, pixel_sha256=image.pixel_sha256)
 
 
 class ScreeningQueue(Addressed):

@@ -35,6 +35,25 @@ WHEN (SELECT patient_id FROM portal_image WHERE id = NEW.image_id)
   IS NOT (SELECT patient_id FROM portal_splitmember WHERE id = NEW.member_id)
 BEGIN SELECT RAISE(ABORT, 'the film is not of the member''s patient'); END;
 """
+_POSTGRESQL_SAME_FILM = """
+CREATE OR REPLACE FUNCTION hilum_same_film() RETURNS trigger AS $$
+BEGIN
+  IF NEW.pixel_sha256 IS DISTINCT FROM (SELECT pixel_sha256 FROM portal_image WHERE id = NEW.image_id)
+    OR NEW.split_id IS DISTINCT FROM (SELECT split_id FROM portal_splitmember WHERE id = NEW.member_id)
+  THEN RAISE EXCEPTION 'split and pixels are not those of member and film'
+    USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  RETURN NEW;
+END; $$ LANGUAGE plpgsql;
+CREATE TRIGGER portal_splitimage_same_film BEFORE INSERT ON portal_splitimage
+FOR EACH ROW EXECUTE FUNCTION hilum_same_film();
+"""
+_SQLITE_SAME_FILM = """
+CREATE TRIGGER portal_splitimage_same_film BEFORE INSERT ON portal_splitimage
+WHEN NEW.pixel_sha256 IS NOT (SELECT pixel_sha256 FROM portal_image WHERE id = NEW.image_id)
+  OR NEW.split_id IS NOT (SELECT split_id FROM portal_splitmember WHERE id = NEW.member_id)
+BEGIN SELECT RAISE(ABORT, 'split and pixels are not those of member and film'); END;
+"""
 
 
 def append_only(table: str) -> migrations.RunPython:
@@ -66,16 +85,24 @@ def frozen(table: str) -> migrations.RunPython:
 
 def same_patient() -> migrations.RunPython:
     """Accept a film of a split only under its own patient, who is in the split once; so each film is in one part."""
+    return _agree("same_patient", _POSTGRESQL_SAME_PATIENT, _SQLITE_SAME_PATIENT)
 
+
+def same_film() -> migrations.RunPython:
+    """Accept a film of a split only with the split of its member and the hash of its own pixels, which are in a split
+    once; so no two copies of a film are in a split."""
+    return _agree("same_film", _POSTGRESQL_SAME_FILM, _SQLITE_SAME_FILM)
+
+
+def _agree(rule: str, on_postgresql: str, on_sqlite: str) -> migrations.RunPython:
     def create(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-        on_postgresql = schema_editor.connection.vendor == "postgresql"
-        schema_editor.execute(_POSTGRESQL_SAME_PATIENT if on_postgresql else _SQLITE_SAME_PATIENT)
+        schema_editor.execute(on_postgresql if schema_editor.connection.vendor == "postgresql" else on_sqlite)
 
     def drop(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
         if schema_editor.connection.vendor == "postgresql":
-            schema_editor.execute("DROP FUNCTION IF EXISTS hilum_same_patient() CASCADE")
+            schema_editor.execute(f"DROP FUNCTION IF EXISTS hilum_{rule}() CASCADE")
         else:
-            schema_editor.execute("DROP TRIGGER IF EXISTS portal_splitimage_same_patient")
+            schema_editor.execute(f"DROP TRIGGER IF EXISTS portal_splitimage_{rule}")
 
     return migrations.RunPython(create, drop)
 

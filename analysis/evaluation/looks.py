@@ -10,6 +10,7 @@ from ml_engine.models import Run
 from portal.models import Part, Split, User
 from portal.people import audit
 from portal.people.access import require
+from portal.sets.film_copies import divided_note
 
 
 class CannotEvaluate(Exception):
@@ -75,9 +76,13 @@ def with_looks(evaluations: QuerySet[Evaluation]) -> QuerySet[Evaluation]:
 
 
 def note_of(split: Split, part: str) -> str:
-    """The sentence on looks that every figure of the test part prints; "" for the other parts."""
-    if part != Part.TEST:
-        return ""
+    """What every figure of a part prints: for test the sentence on looks, and for all parts of an old split that copies
+    of a film are in two of them; "" if there is nothing to say."""
+    sentences = [_looks_of(split) if part == Part.TEST else "", divided_note(split)]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _looks_of(split: Split) -> str:
     looks, plan = looks_at_test(split), current_plan(split)
     if plan is None:
         return f"Looks at this test part: {looks}; no analysis plan was locked before the first."

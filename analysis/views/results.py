@@ -35,6 +35,7 @@ from ml_engine.models import Run, RunKind, RunState
 from portal.models import Part
 from portal.people.access import get_visible, may, require
 from portal.people.signed_in import SignedInRequest
+from portal.sets.film_copies import divided_note
 
 
 @require_GET
@@ -97,6 +98,7 @@ def evaluation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "asked": planned_point(plan),
         "rules": RULES,
         "targets": OFFERED,
+        "divided": divided_note(evaluation.split),
         **figures,
     }
     return render(request, "analysis/evaluation.html", context)

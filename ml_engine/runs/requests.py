@@ -27,6 +27,7 @@ from ml_engine.runs.lifecycle import RunRefused, publish_on_commit
 from portal.models import Dataset, Image, Part, Site, Split, User
 from portal.people import audit
 from portal.people.access import require
+from portal.sets.film_copies import FilmCopies
 
 _LONGEST_NAME = 100
 MOST_GROWN = 200  # films whose features fit into memory at once
@@ -217,11 +218,12 @@ def fit_report_of(detector: DetectorModel) -> DetectorReport:
 
 
 def films_held_elsewhere(split: Split, films: Sequence[Image]) -> set[int]:
-    """The primary keys of the films whose patients are in tune, calibrate or test of the split."""
-    patients = {film.patient_id for film in films}
-    members = split.members.filter(patient_id__in=patients, part__in=[Part.TUNE, Part.CALIBRATE, Part.TEST])
-    held_out = set(members.values_list("patient_id", flat=True))
-    return {film.pk for film in films if film.patient_id in held_out}
+    """The primary keys of the films whose patients, or others who share a film with them, are in tune, calibrate or
+    test of the split."""
+    copies = FilmCopies(split.site)
+    members = split.members.filter(part__in=[Part.TUNE, Part.CALIBRATE, Part.TEST])
+    held_out = {copies.person(patient) for patient in members.values_list("patient_id", flat=True)}
+    return {film.pk for film in films if copies.person(film.patient_id) in held_out}
 
 
 @transaction.atomic

@@ -1,7 +1,6 @@
 from django.urls import path
 
-from portal.api import corrections, double_reading, relabel, views
-from portal.api import double_reading, relabel, resumable, views
+from portal.api import corrections, double_reading, relabel, resumable, views
 
 urlpatterns = [
     path("datasets/", views.Datasets.as_view(), name="api-datasets"),

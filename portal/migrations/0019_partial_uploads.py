@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("portal", "0015_proposed_films"),
+        ("portal", "0016_copies_once_a_split"),
     ]
 
     operations = [

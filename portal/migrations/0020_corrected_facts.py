@@ -10,7 +10,7 @@ _WRITE_ONCE = write_once("portal_image")
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("portal", "0015_proposed_films"),
+        ("portal", "0019_partial_uploads"),
     ]
 
     operations = [

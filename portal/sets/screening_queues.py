@@ -117,7 +117,8 @@ def queue_suspects(
 def _only_in_fit(split: Split) -> set[int]:
     fit = SplitImage.objects.filter(member__split=split, member__part=Part.FIT)
     held_out = SplitImage.objects.filter(member__split__site=split.site_id, member__part__in=HELD_OUT)
-    return set(fit.values_list("image_id", flat=True)) - set(held_out.values_list("image_id", flat=True))
+    pixels = set(held_out.values_list("image__pixel_sha256", flat=True))  # of the films and of their copies
+    return {pk for pk, of_film in fit.values_list("image_id", "image__pixel_sha256") if of_film not in pixels}
 
 
 def _write(
@@ -168,14 +169,16 @@ def go_to(*, queue: ScreeningQueue, person: User, position: int) -> int:
 
 def films_of(queue: ScreeningQueue, person: User) -> QuerySet[QueueImage]:
     """Return the members that may be shown to the person: none that they have yet to read blinded, unless it is in
-    this very queue, and, in an order by score, none that a later split holds out."""
+    this very queue, and, in an order by score, none of which a later split holds out a copy."""
     members = queue.members.select_related("image__current_label", "queue").order_by("position")
     if not queue.blinded or queue.pk not in read_by([queue], person):
         members = without_withheld(members, person, film="image")
     if queue.order != Order.SCORE:
         return members
     held_out = SplitImage.objects.filter(
-        member__split__site=queue.site_id, member__part__in=HELD_OUT, image=OuterRef("image")
+        member__split__site=queue.site_id,
+        member__part__in=HELD_OUT,
+        image__pixel_sha256=OuterRef("image__pixel_sha256"),
     )
     return members.exclude(Exists(held_out))
 

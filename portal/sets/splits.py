@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -31,6 +31,7 @@ from portal.models import (
 from portal.people import audit, blinding
 from portal.people.access import require
 from portal.sets.cohorts import ADDED_BY_SCORE
+from portal.sets.film_copies import FilmCopies
 from portal.sets.patient_draw import (
     NORMALS_ONLY,
     TRAIN_FRACTIONS,
@@ -40,8 +41,11 @@ from portal.sets.patient_draw import (
     draw_train,
     keep_out_of_calibrate,
 )
+from portal.sets.same_person import parts_by_person
 
 LEARNED_FROM = frozenset({Part.ALIGN, Part.FIT})
+FURTHER_COPY = "further copy of a film in the split"
+CONTRADICTING = "copy of a film with another label"
 DEFAULT_FRACTIONS = {"fit": 0.45, "tune": 0.15, "calibrate": 0.2, "test": 0.2}
 
 
@@ -66,8 +70,17 @@ class SplitRequest:
     fit_on_nothing: bool = False  # also take films that show nothing into align and fit
 
 
-Assign = Callable[[list[Image], Mapping[int, str]], dict[int, str]]
-"""(films, film id -> label value) -> patient id -> part."""
+Assign = Callable[["SplitFilms"], dict[int, str]]  # patient id -> part
+
+
+@dataclass(frozen=True)
+class SplitFilms:
+    """The films that could be in a split."""
+
+    films: Sequence[Image]
+    values: Mapping[int, str]  # labels at the cut-off, by film id
+    names: Mapping[int, str]  # by patient id, the pseudonym that stands for the patient and all who share a film
+    ranked: Collection[str]  # the names of those who must not calibrate
 
 
 def draw_split(request: SplitRequest, *, fractions: Mapping[str, float]) -> Split:
@@ -83,12 +96,9 @@ def draw_split(request: SplitRequest, *, fractions: Mapping[str, float]) -> Spli
         request,
         origin="drawn",
         fractions=fractions,
-        assign=lambda films, values: draw_by_patient(
+        assign=lambda films: draw_by_patient(
             films,
-            values,
-            lambda patients: keep_out_of_calibrate(
-                draw_parts(patients, fractions, seed=request.seed), pseudonyms_ranked_by_score(films)
-            ),
+            lambda patients: keep_out_of_calibrate(draw_parts(patients, fractions, seed=request.seed), films.ranked),
         ),
     )
 
@@ -97,14 +107,14 @@ def split_from_csv(request: SplitRequest, *, train_is_fit: bool = False) -> Spli
     """Use the parts of the imported CSV. `train` is drawn by patient and seed into fit, tune and calibrate, or is
     entirely fit (`train_is_fit`, preset paper). Raises InvalidSplit."""
 
-    def assign(films: list[Image], values: Mapping[int, str]) -> dict[int, str]:
-        named = _parts_named_by_csv(films)
+    def assign(films: SplitFilms) -> dict[int, str]:
+        named = parts_by_person(_parts_named_by_csv(films.films), films.names)
         if train_is_fit:
             return {patient: Part.FIT if part == "train" else part for patient, part in named.items()}
-        train = [film for film in films if film.csv_split == "train"]
-        ranked = pseudonyms_ranked_by_score(train)
+        train = [film for film in films.films if named.get(film.patient_id) == film.csv_split == "train"]
         drawn = draw_by_patient(
-            train, values, lambda patients: keep_out_of_calibrate(draw_train(patients, seed=request.seed), ranked)
+            replace(films, films=train),
+            lambda patients: keep_out_of_calibrate(draw_train(patients, seed=request.seed), films.ranked),
         )
         return drawn | {patient: part for patient, part in named.items() if part != "train"}
 
@@ -126,19 +136,18 @@ def _parts_named_by_csv(films: Sequence[Image]) -> dict[int, str]:
     return {patient: next(iter(parts)) for patient, parts in named.items()}
 
 
-def draw_by_patient(
-    films: Sequence[Image], values: Mapping[int, str], draw: Callable[[dict[str, bool]], dict[str, str]]
-) -> dict[int, str]:
+def draw_by_patient(films: SplitFilms, draw: Callable[[dict[str, bool]], dict[str, str]]) -> dict[int, str]:
     """Return parts by patient id, from the films labelled normal or abnormal. `draw` receives, by pseudonym, whether a
-    patient has no normal film."""
+    patient has no normal film; patients who share a film are drawn as one."""
     without_normal: dict[str, bool] = {}
-    ids = {film.patient.pseudonym: film.patient_id for film in films}
-    for film in films:
-        value = values.get(film.pk)
+    for film in films.films:
+        value = films.values.get(film.pk)
         if value in (LabelValue.NORMAL, LabelValue.ABNORMAL):
-            pseudonym = film.patient.pseudonym
-            without_normal[pseudonym] = without_normal.get(pseudonym, True) and value == LabelValue.ABNORMAL
-    return {ids[pseudonym]: part for pseudonym, part in draw(without_normal).items()}
+            name = films.names[film.patient_id]
+            without_normal[name] = without_normal.get(name, True) and value == LabelValue.ABNORMAL
+    drawn = draw(without_normal)
+    patients = {film.patient_id for film in films.films}
+    return {patient: drawn[films.names[patient]] for patient in patients if films.names[patient] in drawn}
 
 
 def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float], assign: Assign) -> Split:
@@ -152,9 +161,15 @@ def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float
     blinding.refuse_file(request.author, Image.objects.filter(pk__in=[film.pk for film in all_films]), what="The split")
     films = [film for film in all_films if request.view_position in ("", film.view_position)]
     values = {image_id: label.value for image_id, label in labels_at([film.pk for film in films], cutoff).items()}
-    parts = assign(films, values)
-    ranked = pseudonyms_ranked_by_score(films)
-    kept, counts = _films_that_count(films, values, parts, ranked=ranked, fit_on_nothing=request.fit_on_nothing)
+    copies = FilmCopies(request.site)
+    contradicting = copies.contradicting(films, values)
+    names = copies.names(films)
+    ranked = {names[patient] for patient in _patients_ranked_by_score(films)}
+    usable = SplitFilms([film for film in films if film.pk not in contradicting], values, names, ranked)
+    parts = assign(usable)
+    kept, counts = _films_that_count(usable, parts, copies, fit_on_nothing=request.fit_on_nothing)
+    if contradicting:
+        counts["left_out"][CONTRADICTING] = len(contradicting)
     if nothing := sum(bool(film.shows_nothing) and kept.get(film.pk) in LEARNED_FROM for film in films):
         counts["shows_nothing"] = nothing
     if len(all_films) > len(films):
@@ -226,31 +241,33 @@ def _name_is_taken(request: SplitRequest) -> InvalidSplit:
 
 
 def _films_that_count(
-    films: Sequence[Image],
-    values: Mapping[int, str],
-    parts: Mapping[int, str],
-    *,
-    ranked: Collection[str],
-    fit_on_nothing: bool,
+    usable: SplitFilms, parts: Mapping[int, str], copies: FilmCopies, *, fit_on_nothing: bool
 ) -> tuple[dict[int, str], dict[str, Any]]:
     """Return parts by film id, and the counts of the split: films by part and label, and left-out films by reason."""
     kept: dict[int, str] = {}
     by_part: dict[str, Counter[str]] = defaultdict(Counter)
     left_out: Counter[str] = Counter()
-    for film in films:
-        value = values.get(film.pk, "unlabelled")
-        part = parts.get(film.patient_id)
+    part_of_name = {usable.names[patient]: part for patient, part in parts.items()}
+    seen: set[str] = set()
+    for film in usable.films:
+        value = usable.values.get(film.pk, "unlabelled")
+        part, name = parts.get(film.patient_id), usable.names[film.patient_id]
         if value not in (LabelValue.NORMAL, LabelValue.ABNORMAL):
             left_out[value] += 1
+        elif part is None and film.csv_split and name in part_of_name:
+            left_out[f"of a patient who shares a film with one in {part_of_name[name]}"] += 1
         elif part is None:
             left_out["in no part"] += 1
         elif value == LabelValue.ABNORMAL and part in NORMALS_ONLY:
             left_out[f"abnormal film of a patient in {part}"] += 1
         elif film.shows_nothing and part in LEARNED_FROM and not fit_on_nothing:
             left_out[f"shows nothing, of a patient in {part}"] += 1
-        elif part == Part.CALIBRATE and film.patient.pseudonym in ranked:
+        elif part == Part.CALIBRATE and name in usable.ranked:
             left_out["in calibrate, of a patient whose films were cleaned or added by their score"] += 1
+        elif copies.film(film) in seen:
+            left_out[FURTHER_COPY] += 1
         else:
+            seen.add(copies.film(film))
             kept[film.pk] = part
             by_part[part][value] += 1
     return kept, {
@@ -259,8 +276,8 @@ def _films_that_count(
     }
 
 
-def pseudonyms_ranked_by_score(films: Sequence[Image]) -> set[str]:
-    """The patients, by pseudonym, who must not calibrate: those with films in a queue ordered by a model's scores in
+def _patients_ranked_by_score(films: Sequence[Image]) -> set[int]:
+    """The ids of the patients who must not calibrate: those with films in a queue ordered by a model's scores in
     which labels were given, and those with films that joined a normal set because of their score (`Cohort.filters`,
     key `ADDED_BY_SCORE`).
 
@@ -274,7 +291,7 @@ def pseudonyms_ranked_by_score(films: Sequence[Image]) -> set[str]:
     added = Cohort.objects.filter(site__datasets__in=datasets, filters__has_key=ADDED_BY_SCORE)
     names = {uuid for filters in added.values_list("filters", flat=True) for uuid in filters[ADDED_BY_SCORE]}
     names |= _proposed_before(datasets)
-    return {film.patient.pseudonym for film in films if film.pk in ranked or str(film.uuid) in names}
+    return {film.patient_id for film in films if film.pk in ranked or str(film.uuid) in names}
 
 
 def _proposed_before(datasets: set[int]) -> set[str]:
@@ -311,7 +328,7 @@ def _write(split: Split, request: SplitRequest, films: Sequence[Image], parts: M
     )
     member_of = {member.patient_id: member for member in members}
     SplitImage.objects.bulk_create(
-        [SplitImage(member=member_of[film.patient_id], image=film) for film in films], batch_size=500
+        [SplitImage.under(member_of[film.patient_id], film) for film in films], batch_size=500
     )
     after = {**split.counts, "seed": split.seed}
     audit.record(verb="freeze split", site=split.site, actor=request.author, target=split, after=after)

@@ -10,6 +10,7 @@ from portal.models import Cohort, Dataset, Part, Site, Split, User
 from portal.people.access import get_visible, require, visible
 from portal.people.signed_in import SignedInRequest
 from portal.sets.moved_films import moved_films
+from portal.sets.film_copies import divided_films, divided_note
 from portal.sets.promised_rate import promised_alarms
 from portal.sets.splits import InvalidSplit, SplitRequest, draw_split, split_from_csv
 
@@ -18,7 +19,10 @@ EXAMPLES = (19, 39, 99, 199)  # numbers of calibration patients
 
 @require_GET
 def splits(request: SignedInRequest) -> HttpResponse:
-    of_site = Split.objects.filter(site=request.hilum_site).prefetch_related("datasets")
+    of_site = list(Split.objects.filter(site=request.hilum_site).prefetch_related("datasets"))
+    divided = divided_films(of_site)
+    for split in of_site:
+        split.divided = divided.get(split.pk, 0)  # type: ignore[attr-defined]
     return render(request, "portal/splits.html", {"room": "data", "splits": of_site, "part_names": Part.values})
 
 
@@ -90,6 +94,7 @@ def split(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "rows": rows,
         "promised": promised_alarms(patients.get(Part.CALIBRATE, 0)),
         "moved": moved_films(split),
+        "divided": divided_note(split),
         "unidentified": split.members.filter(patient__identified=False).count(),
     }
     return render(request, "portal/split.html", context)

@@ -111,7 +111,7 @@ def split(at: Site, films: dict[str, list[Image]] | None = None, *, name: str = 
     for part, of_part in (films or {}).items():
         for image in of_part:
             member = SplitMember.objects.create(split=new_split, patient=image.patient, part=part)
-            SplitImage.objects.create(member=member, image=image)
+            SplitImage.under(member, image).save()
     return new_split
 
 

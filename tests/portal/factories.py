@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from django.db import transaction
+from django.db import connection, transaction
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from pydicom.dataset import Dataset as DicomDataset
@@ -35,6 +35,9 @@ from portal.models import (
     Patient,
     Role,
     Site,
+    Split,
+    SplitImage,
+    SplitMember,
     User,
 )
 
@@ -116,6 +119,38 @@ def film(
     if label:
         event(image, label)
     return image
+
+
+def copy(of_film: Image, of: Dataset, label: str = "", *, person: str = "", **fields: Any) -> Image:
+    """A film of the same pixels in another dataset, by default of a new patient without an identifier."""
+    named = patient(person or f"copy {next(_seeds)}", at=of.site, identified=bool(person))
+    kept = {name: getattr(of_film, name) for name in ("source_sha256", "pixel_sha256", "rows", "columns", "facts")}
+    image = Image.objects.create(dataset=of, patient=named, **{"view_position": "PA"} | kept | fields)
+    if label:
+        event(image, label)
+    return image
+
+
+def put_in_unchecked(split: Split, parts: Mapping[str, Sequence[Image]]) -> None:
+    """Put films into the split as before copies were looked for: without the columns and past the trigger."""
+    on_postgresql = connection.vendor == "postgresql"
+    with connection.cursor() as cursor:
+        if on_postgresql:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
+            cursor.execute("ALTER TABLE portal_splitimage DISABLE TRIGGER portal_splitimage_same_film")
+        else:
+            cursor.execute("SELECT sql FROM sqlite_master WHERE name = 'portal_splitimage_same_film'")
+            trigger = cursor.fetchone()[0]
+            cursor.execute("DROP TRIGGER portal_splitimage_same_film")
+        for part, films in parts.items():
+            for film in films:
+                member, _ = SplitMember.objects.get_or_create(split=split, patient=film.patient, part=part)
+                SplitImage.objects.create(member=member, image=film)
+        if on_postgresql:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
+        cursor.execute(
+            "ALTER TABLE portal_splitimage ENABLE TRIGGER portal_splitimage_same_film" if on_postgresql else trigger
+        )
 
 
 def films(of: Dataset, **counts: int) -> list[Image]:

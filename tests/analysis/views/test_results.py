@@ -398,3 +398,17 @@ def test_while_the_slider_moves_the_band_keeps_its_place(as_analyst: Client, eva
     for same in ("sweep", "histogram"):
         assert moving["figures"][same] == resting["figures"][same]
     assert moving["summary"] == resting["summary"]
+
+
+def test_an_old_split_with_a_film_in_two_parts_is_marked_wherever_its_results_are_shown(
+    client: Client, scored: Scored, analyst: User, evaluation: Evaluation
+) -> None:
+    client.force_login(analyst)
+    page = client.get(reverse("analysis:evaluation", args=[evaluation.uuid])).content.decode()
+    assert "in two parts" not in page
+    copy = factories.copy(scored.films[0], factories.dataset("Copies", at=scored.split.site))
+    factories.put_in_unchecked(scored.split, {"fit": [copy]})
+    page = one_line(client.get(reverse("analysis:evaluation", args=[evaluation.uuid])))
+    assert "1 film of this split is in two parts, as copies with equal pixels. These results may be too good" in page
+    drawn = client.get(figures_address(evaluation), {"part": "tune", "weight": "0.25"}).json()["figures"]["roc"]
+    assert "1 film of this split is in two parts" in json.dumps(drawn).replace("<br>", " ")

@@ -21,6 +21,7 @@ from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import RunRequest
 from portal.models import Image, Role
 from tests.ml_engine import made, reports
+from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
@@ -155,6 +156,15 @@ def test_another_film_of_a_test_patient_stays_out_too(scored: Run) -> None:
     patient = Image.objects.filter(split_images__member__part="test").first().patient
     sibling = Image(pk=9_999, patient=patient)
     assert requests.films_held_elsewhere(scored.detector.split, [sibling, *outside()]) == {9_999}
+
+
+def test_a_copy_of_a_test_film_under_another_name_stays_out_too(scored: Run) -> None:
+    held = Image.objects.filter(split_images__member__part="test").first()
+    copy = factories.copy(held, factories.dataset("Copies", at=scored.site))
+    further = factories.film(copy.dataset)
+    further_of_copy = Image(pk=9_998, patient=copy.patient)
+    films = [copy, further, further_of_copy]
+    assert requests.films_held_elsewhere(scored.detector.split, films) == {copy.pk, 9_998}
 
 
 def test_what_cannot_grow_is_refused_with_a_sentence(scored: Run) -> None:

@@ -347,10 +347,10 @@ def test_the_database_refuses_a_film_under_another_patient(of: Dataset) -> None:
     split = draw_split(request_for(of), fractions=HALVES)
     for member in split.members.exclude(patient=films[0].patient):
         with pytest.raises(IntegrityError, match="not of the member's patient"), transaction.atomic():
-            SplitImage.objects.bulk_create([SplitImage(member=member, image=films[0])])
+            SplitImage.objects.bulk_create([SplitImage.under(member, films[0])])
     own = split.members.get(patient=films[0].patient)
     with pytest.raises(IntegrityError, match=r"split_image_once|UNIQUE"), transaction.atomic():
-        SplitImage.objects.create(member=own, image=films[0])
+        SplitImage.under(own, films[0]).save()
     assert SplitImage.objects.filter(image=films[0]).count() == 1
 
 

@@ -9,8 +9,9 @@ from django.test import Client
 
 from portal.models import Dataset, Image, LabelEvent, QueuePlace, Role, ScreeningQueue, User
 from portal.sets.cohorts import freeze_cohort
-from portal.sets.screening_queues import InvalidQueue, Suspect, queue_films, queue_suspects
+from portal.sets.screening_queues import InvalidQueue, Suspect, films_of, queue_films, queue_suspects
 from portal.sets.splits import SplitRequest, draw_split
+from tests.ml_engine import made
 from tests.pages import one_line
 from tests.portal import factories
 from tests.portal.views.conftest import as_
@@ -92,6 +93,19 @@ def test_by_score_only_films_of_fit_are_queued(of: Dataset, ann: User) -> None:
     held_out = [suspect for suspect in suspects if suspect.image_id not in fit]
     with pytest.raises(InvalidQueue, match="No film remains"):
         queue_suspects(site=of.site, name="s", suspects=held_out, split=split, author=ann, source="a detector")
+
+
+def test_by_score_no_film_is_queued_of_which_another_split_holds_out_a_copy(of: Dataset, ann: User) -> None:
+    films = factories.films(of, normal=3)
+    other = factories.dataset("Copies")
+    before, later = (factories.copy(film, other, "normal") for film in films[:2])
+    fit = draw_split(SplitRequest(site=of.site, name="S", datasets=[of], seed=0, author=ann), fractions={"fit": 1.0})
+    made.split(of.site, {"test": [before]}, name="T")
+    suspects = [Suspect(film.pk) for film in films]
+    queue = queue_suspects(site=of.site, name="s", suspects=suspects, split=fit, author=ann, source="a detector")
+    assert in_order(queue) == films[1:]
+    made.split(of.site, {"test": [later]}, name="U")
+    assert [member.image for member in films_of(queue, ann)] == films[2:]
 
 
 # pages ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,91 @@
+"""Copies of a film: films of a site with equal pixels, in two datasets or under two patients.
+
+A split has one copy of a film. Patients who share a film count as one, since a film under two names is most often one
+person under two names: they are drawn together, and what holds for one of them holds for all.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from django.db.models import Count, Exists, OuterRef
+
+from portal.models import Image, Site, Split, SplitImage
+from portal.sets.same_person import Joined
+
+CHUNK = 500  # rows in a query; old builds of SQLite allow 999 parameters
+
+
+class FilmCopies:
+    """The copies among all films of a site, whichever dataset or view they are of."""
+
+    def __init__(self, site: Site) -> None:
+        self._people = Joined(_patients_with_equal_pixels(site))
+
+    def film(self, image: Image) -> str:
+        """Equal for copies of a film."""
+        return image.pixel_sha256
+
+    def person(self, patient_id: int) -> int:
+        """The id of a patient, equal for patients who share a film."""
+        return self._people.first(patient_id)
+
+    def patients_joined_with(self, patients: Collection[int]) -> set[int]:
+        """These patients, and those who share a film with one of them."""
+        joined = set(patients)
+        for group in self._people.groups():
+            if not group.isdisjoint(joined):
+                joined |= group
+        return joined
+
+    def names(self, films: Sequence[Image]) -> dict[int, str]:
+        """By patient id of the films: the pseudonym that stands for the patient and those who share a film with them,
+        the first in order among these films."""
+        pseudonyms = {film.patient_id: film.patient.pseudonym for film in films}
+        first: dict[int, str] = {}
+        for patient, pseudonym in pseudonyms.items():
+            person = self.person(patient)
+            first[person] = min(pseudonym, first.get(person, pseudonym))
+        return {patient: first[self.person(patient)] for patient in pseudonyms}
+
+    def contradicting(self, films: Sequence[Image], values: Mapping[int, str]) -> set[int]:
+        """The ids of the films among these whose copies have another label, be it unsure or exclude."""
+        labels: dict[str, set[str]] = defaultdict(set)
+        for film in films:
+            if film.pk in values:
+                labels[self.film(film)].add(values[film.pk])
+        return {film.pk for film in films if film.pk in values and len(labels[self.film(film)]) > 1}
+
+
+def _patients_with_equal_pixels(site: Site) -> list[tuple[int, int]]:
+    """Pairs of patients with films of equal pixels. Films that show nothing say nothing about who is on them."""
+    of_site = Image.objects.filter(dataset__site=site).exclude(shows_nothing=True).order_by()
+    shared = of_site.values("pixel_sha256").annotate(patients=Count("patient", distinct=True)).filter(patients__gt=1)
+    hashes = list(shared.values_list("pixel_sha256", flat=True))
+    first: dict[str, int] = {}
+    pairs = []
+    for start in range(0, len(hashes), CHUNK):
+        rows = of_site.filter(pixel_sha256__in=hashes[start : start + CHUNK]).values_list("pixel_sha256", "patient")
+        pairs += [(patient, first.setdefault(pixels, patient)) for pixels, patient in rows]
+    return [(one, other) for one, other in pairs if one != other]
+
+
+# Splits that were frozen before copies were looked for --------------------------------------------------------
+
+
+def divided_films(splits: Iterable[Split]) -> dict[int, int]:
+    """By id of the splits that have copies of a film in two parts: the number of such films, copies counted once."""
+    old = SplitImage.objects.filter(member__split=OuterRef("pk"), pixel_sha256__isnull=True)
+    ids = [split.pk for split in splits]
+    unchecked = Split.objects.filter(pk__in=ids).filter(Exists(old)).values("pk")
+    rows = SplitImage.objects.filter(member__split__in=unchecked).order_by()
+    several = rows.values("member__split", "image__pixel_sha256").annotate(parts=Count("member__part", distinct=True))
+    return dict(Counter(several.filter(parts__gt=1).values_list("member__split", flat=True)))
+
+
+def divided_note(split: Split) -> str:
+    """A sentence for what is shown of a split that has copies of a film in two parts; "" otherwise."""
+    films = divided_films([split]).get(split.pk, 0)
+    if not films:
+        return ""
+    which = "1 film of this split is" if films == 1 else f"{films} films of this split are"
+    return f"{which} in two parts, as copies with equal pixels."
