@@ -59,7 +59,7 @@ class DecidedSerializer(serializers.Serializer[None]):
 
 
 @extend_schema_view(get=extend_schema(parameters=[OpenApiParameter("fact", OpenApiTypes.STR)]))
-class Corrections(generics.ListAPIView[HeaderDifference]):
+class Corrections(generics.ListAPIView[Any]):  # rows of the differences, for a page at a time
     """The films of a dataset that came again with another header, a row for each fact that differs."""
 
     serializer_class = CorrectionSerializer

@@ -1,6 +1,7 @@
 """Films of a frozen split that have another patient by now, or may have: the split keeps its rows as they were."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Count, Exists, F, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
@@ -22,7 +23,7 @@ class MovedFilms:
         return bool(self.moved or self.waiting)
 
 
-def with_moved_films(splits: QuerySet[Split]) -> QuerySet[Split]:
+def with_moved_films(splits: QuerySet[Split]) -> QuerySet[Any]:
     """The splits with these numbers as `moved`, `in_two_parts` and `waiting`."""
     moved = SplitImage.objects.filter(member__split=OuterRef("pk")).exclude(image__patient=F("member__patient"))
     elsewhere = SplitMember.objects.filter(split=OuterRef("member__split"), patient=OuterRef("image__patient"))

@@ -9,8 +9,8 @@ from portal.forms import SplitForm
 from portal.models import Cohort, Dataset, Part, Site, Split, User
 from portal.people.access import get_visible, require, visible
 from portal.people.signed_in import SignedInRequest
-from portal.sets.moved_films import moved_films
 from portal.sets.film_copies import divided_films, divided_note
+from portal.sets.moved_films import moved_films
 from portal.sets.promised_rate import promised_alarms
 from portal.sets.splits import InvalidSplit, SplitRequest, draw_split, split_from_csv
 
