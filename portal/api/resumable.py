@@ -134,7 +134,10 @@ class NewPartialUpload(TusView):
             fingerprint=metadata.get("fingerprint", "")[:64],
         )
         partial = resumable.begin(dataset=self.dataset, author=person(request), announced=announced)
-        headers = {"Location": reverse("api-partial-upload", args=[partial.uuid]), **_headers(partial)}
+        address = request.build_absolute_uri(
+            reverse("api-partial-upload", args=[partial.uuid])
+        )  # aiotus needs the host
+        headers = {"Location": address, **_headers(partial)}
         return Response(status=status.HTTP_201_CREATED, headers=headers)
 
 

@@ -55,7 +55,8 @@ def announce(client: Client, of: Dataset, length: int | str, metadata: str = "",
 def begun(client: Client, of: Dataset, length: int, metadata: str = "") -> str:
     answer = announce(client, of, length, metadata)
     assert answer.status_code == 201, answer.content
-    return str(answer["Location"])
+    assert answer["Location"].startswith("http://testserver/api/v1/uploads/")
+    return str(answer["Location"]).removeprefix("http://testserver")
 
 
 def patch(client: Client, address: str, body: bytes, offset: int | str, **more: str) -> Any:
