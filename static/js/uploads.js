@@ -6,6 +6,8 @@ import { ChosenFiles } from "./upload/chosen_files.js";
 import { announce, discard, send } from "./upload/tus.js";
 
 const UNITS = [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]];
+const REFUSED = "text-danger-emphasis";
+const PASSING = "text-warning-emphasis";
 const BYTES_TO_JUDGE_SPEED = 2 ** 22;
 
 const form = document.getElementById("add-films");
@@ -64,7 +66,7 @@ async function goOn(input) {
   try {
     if ((await files.fingerprint()) !== row.dataset.fingerprint) {
       const words = row.querySelector("[data-words]").textContent;
-      line.warn(`${files.name} (${sizeOf(files.size)}) is not what was begun (${words}); choose that again, or discard it.`);
+      line.say(`${files.name} (${sizeOf(files.size)}) is not what was begun (${words}); choose that again, or discard it.`, REFUSED);
       input.value = "";
       return;
     }
@@ -109,14 +111,10 @@ class Line {
     this.bar.max = size;
   }
 
-  say(words) {
-    this.state.classList.remove("text-danger-emphasis");
+  say(words, tone = "") {
+    this.state.classList.remove("text-danger-emphasis", "text-warning-emphasis");
+    if (tone) this.state.classList.add(tone);
     if (this.state.textContent !== words) this.state.textContent = words;
-  }
-
-  warn(sentence) {
-    this.say(sentence);
-    this.state.classList.add("text-danger-emphasis");
   }
 
   progress(bytes) {
@@ -133,12 +131,12 @@ class Line {
   cut(isCut) {
     if (!isCut) return;
     this.#began = null;
-    this.warn("The connection is cut; trying again. What has been sent is kept.");
+    this.say("The connection is cut; trying again. What has been sent is kept.", PASSING);
   }
 
   refuse(error) {
     const again = [401, 403].includes(error.status) ? " Reload this page, then choose the same files again." : "";
-    this.warn(`${error.message}${again}`);
+    this.say(`${error.message}${again}`, REFUSED);
   }
 }
 

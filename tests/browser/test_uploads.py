@@ -178,7 +178,7 @@ def test_an_upload_cut_three_times(
     expect(row).to_contain_text(f"A zip, {total / MIB:.1f} MiB")
     expect(row).to_contain_text(f"{100 * second // total} % sent")
     line.cut_after((total - second) * 0.5)
-    row.get_by_label("choose the same files again").set_input_files(str(path))
+    row.get_by_label("choose the same zip again").set_input_files(str(path))
     expect(row).to_contain_text(CUT)
     third = arrived()
     assert second < third < total
@@ -191,7 +191,7 @@ def test_an_upload_cut_three_times(
     content = bytearray(path.read_bytes())
     content[1000] ^= 1  # of the same name and size
     other.write_bytes(content)
-    again = row.get_by_label("choose the same files again")
+    again = row.get_by_label("choose the same zip again")
     again.set_input_files(str(other))
     expect(row).to_contain_text("is not what was begun (A zip,")
     assert arrived() >= third
