@@ -159,6 +159,50 @@ class Image(Addressed):
         return f"film {str(self.uuid)[:8]}"
 
 
+class FilmFingerprint(models.Model):
+    """What near copies of a film are looked for by. Not part of the film: it is computed from the film's preview, and
+    again where another release computes it otherwise."""
+
+    image = models.OneToOneField(Image, models.CASCADE, related_name="fingerprint", primary_key=True)
+    bits = models.BinaryField(max_length=32)  # portal.imaging.near_copies.fingerprint; empty: no preview could be made
+    compared = models.BooleanField(default=False)  # with all films of the site that were there before
+
+    class Meta:
+        indexes = [models.Index(fields=["image"], name="fingerprint_to_compare", condition=Q(compared=False))]
+
+
+class FilmPair(Addressed):
+    """Two films of a site that may be the same film: exported again, resized, with another window. Films with equal
+    pixels are no pair: nobody has to judge those."""
+
+    class Verdict(models.TextChoices):
+        SAME = "same", "The same film"
+        DIFFERENT = "different", "Different films"
+
+    site = models.ForeignKey(Site, models.PROTECT, related_name="film_pairs")
+    first = models.ForeignKey(Image, models.PROTECT, related_name="+")  # imported before the second
+    second = models.ForeignKey(Image, models.PROTECT, related_name="+")
+    correlation = models.FloatField()  # portal.imaging.near_copies.correlation
+    verdict = models.CharField(max_length=9, choices=Verdict, blank=True)  # blank: not judged yet
+    judged_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
+    judged_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["first", "second"], name="film_pair_once"),
+            models.CheckConstraint(condition=Q(first__lt=models.F("second")), name="film_pair_in_order"),
+            models.CheckConstraint(
+                condition=Q(verdict="", judged_by__isnull=True, judged_at__isnull=True)
+                | Q(verdict__in=["same", "different"], judged_by__isnull=False, judged_at__isnull=False),
+                name="film_pair_judged_by_somebody",
+            ),
+        ]
+        indexes = [models.Index(fields=["site", "verdict"], name="film_pair_to_judge")]
+
+    def __str__(self) -> str:
+        return f"{self.first} and {self.second}"
+
+
 class LabelValue(models.TextChoices):
     NORMAL = "normal", "Normal"
     ABNORMAL = "abnormal", "Abnormal"

@@ -224,6 +224,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "reap-runs": {"task": "ml_engine.tasks.reap_runs", "schedule": 15.0},
     "resume-uploads": {"task": "portal.tasks.resume_uploads", "schedule": 60.0},
+    "look-for-near-copies": {"task": "portal.tasks.look_everywhere", "schedule": 900.0},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "run" / "beat-schedule")
 

@@ -6,12 +6,14 @@ from celery import shared_task
 from django.db.models import Q
 from django.utils import timezone
 
+from portal.intake.fingerprints import LOOK, look_for_near_copies, publish_look, sites_to_look_at
 from portal.intake.resumable import look_after_partial_uploads
 from portal.intake.waiting import SILENCE, has_to_wait, next_after
 from portal.intake.zip_uploads import IMPORT, INTERRUPTED, fail, import_zip, publish, sweep, zip_path
-from portal.models import Upload
+from portal.models import Site, Upload
 
 logger = logging.getLogger(__name__)
+LOOK_SECONDS = 5.0
 
 
 @shared_task(name=IMPORT)
@@ -32,8 +34,27 @@ def import_upload(uuid: str) -> None:
         fail(
             upload, f"Internal error; give your administrator the reference {uuid}. The films imported so far are kept."
         )
+    else:
+        publish_look(upload.dataset.site)
     if (waiting := next_after(upload)) is not None:
         publish(waiting)
+
+
+@shared_task(name=LOOK)
+def look_for_near_copies_at(uuid: str) -> None:
+    """Look for near copies among the films of a site, for a few seconds at a time: imports that wait go first."""
+    site = Site.objects.get(uuid=uuid)
+    progress = look_for_near_copies(site, seconds=LOOK_SECONDS)
+    if progress.left:
+        publish_look(site)
+
+
+@shared_task
+def look_everywhere() -> None:
+    """Look at sites whose films have not all been compared: imported on the command line, by an earlier release, or
+    when the broker was gone."""
+    for site in sites_to_look_at():
+        publish_look(site)
 
 
 @shared_task

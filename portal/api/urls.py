@@ -1,6 +1,6 @@
 from django.urls import path
 
-from portal.api import corrections, double_reading, relabel, resumable, views
+from portal.api import corrections, double_reading, duplicates, relabel, resumable, views
 
 urlpatterns = [
     path("datasets/", views.Datasets.as_view(), name="api-datasets"),
@@ -58,6 +58,8 @@ urlpatterns = [
         double_reading.SettleFilm.as_view(),
         name="api-settle-film",
     ),
+    path("film-pairs/", duplicates.FilmPairs.as_view(), name="api-film-pairs"),
+    path("film-pairs/<uuid:uuid>/judge/", duplicates.JudgeFilmPair.as_view(), name="api-judge-film-pair"),
     path("criteria/", views.CriteriaVersions.as_view(), name="api-criteria"),
     path("labels/", views.LabelFilms.as_view(), name="api-labels"),
     path("labels/preview/", relabel.PreviewRelabel.as_view(), name="api-relabel-preview"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from portal.imaging.film import Film, PixelFacts, preview, unpack
 from portal.models import Image
 
 
@@ -16,6 +17,15 @@ def pixel_path(pixel_sha256: str) -> Path:
 
 def preview_path(image: Image) -> Path:
     return _root("previews") / str(image.uuid)[:2] / f"{image.uuid}.jpg"
+
+
+def preview_bytes(image: Image) -> bytes:
+    """The preview's JPEG, made again from the pixels where it is lost, for example in a restore."""
+    path = preview_path(image)
+    if not path.exists():
+        stored = unpack(pixel_path(image.pixel_sha256).read_bytes(), image.rows, image.columns)
+        write_once(path, preview(Film(stored, PixelFacts.from_json(image.facts))))
+    return path.read_bytes()
 
 
 def upload_path(name: str) -> Path:

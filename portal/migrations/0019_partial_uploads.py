@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("portal", "0016_copies_once_a_split"),
+        ("portal", "0017_film_pairs"),
     ]
 
     operations = [

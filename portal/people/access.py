@@ -20,6 +20,7 @@ _EVERYBODY = frozenset(Role)
 ALLOWED: dict[str, frozenset[Role]] = {
     "see the site": _EVERYBODY,
     "import films": frozenset({Role.CURATOR, Role.MANAGER}),
+    "judge duplicates": frozenset({Role.CURATOR, Role.MANAGER}),
     "label films": frozenset({Role.CURATOR, Role.ADJUDICATOR, Role.MANAGER}),
     "adjudicate labels": frozenset({Role.ADJUDICATOR, Role.MANAGER}),
     "make queues": frozenset({Role.CURATOR, Role.ADJUDICATOR, Role.ANALYST, Role.MANAGER}),
@@ -53,6 +54,7 @@ _SITE_PATHS = {
     "NormalCriteria": "site",
     "Split": "site",
     "Image": "dataset__site",
+    "FilmPair": "site",
     "Upload": "dataset__site",
     "PartialUpload": "dataset__site",
     "Run": "site",

@@ -1,17 +1,20 @@
-"""Copies of a film: films of a site with equal pixels, in two datasets or under two patients.
+"""Copies of a film: films of a site with equal pixels, in two datasets or under two patients, and pairs that a person
+judged the same film (portal.sets.judging_pairs).
 
 A split has one copy of a film. Patients who share a film count as one, since a film under two names is most often one
-person under two names: they are drawn together, and what holds for one of them holds for all.
+person under two names: they are drawn together, and what holds for one of them holds for all. So do patients with films
+that may be the same, until somebody has judged them different.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from django.db.models import Count, Exists, OuterRef
+from django.db.models import Count, Exists, OuterRef, QuerySet
 
-from portal.models import Image, Site, Split, SplitImage
+from portal.models import FilmPair, Image, Site, Split, SplitImage
 from portal.sets.same_person import Joined
 
+_PAIR = ("first__pixel_sha256", "second__pixel_sha256", "first__patient", "second__patient")
 CHUNK = 500  # rows in a query; old builds of SQLite allow 999 parameters
 
 
@@ -19,11 +22,21 @@ class FilmCopies:
     """The copies among all films of a site, whichever dataset or view they are of."""
 
     def __init__(self, site: Site) -> None:
-        self._people = Joined(_patients_with_equal_pixels(site))
+        pairs = FilmPair.objects.filter(site=site).exclude(verdict=FilmPair.Verdict.DIFFERENT)
+        rows = list(pairs.values_list("verdict", *_PAIR))
+        self._films = Joined((one, other) for verdict, one, other, *_ in rows if verdict)
+        self._unjudged = [(one, other) for verdict, one, other, *_ in rows if not verdict]
+        of_pairs = ((one, other) for *_, one, other in rows)
+        self._people = Joined([*_patients_with_equal_pixels(site), *of_pairs])
 
     def film(self, image: Image) -> str:
         """Equal for copies of a film."""
-        return image.pixel_sha256
+        return self._films.first(image.pixel_sha256)
+
+    def unjudged_pairs(self, films: Iterable[Image]) -> int:
+        """How many pairs of these films may be the same film, and nobody has judged."""
+        pixels = {film.pixel_sha256 for film in films}
+        return sum(one in pixels and other in pixels for one, other in self._unjudged)
 
     def person(self, patient_id: int) -> int:
         """The id of a patient, equal for patients who share a film."""
@@ -69,17 +82,53 @@ def _patients_with_equal_pixels(site: Site) -> list[tuple[int, int]]:
     return [(one, other) for one, other in pairs if one != other]
 
 
-# Splits that were frozen before copies were looked for --------------------------------------------------------
+# Splits that were frozen before copies were looked for, or judged --------------------------------------------
 
 
-def divided_films(splits: Iterable[Split]) -> dict[int, int]:
+def divided_films(splits: Sequence[Split]) -> dict[int, int]:
     """By id of the splits that have copies of a film in two parts: the number of such films, copies counted once."""
+    divided = _divided_equal(splits)
+    pairs = FilmPair.objects.filter(site__in={split.site_id for split in splits}, verdict=FilmPair.Verdict.SAME)
+    for split, films in _divided_pairs(splits, pairs).items():
+        divided[split] |= films
+    return {split: len(films) for split, films in divided.items()}
+
+
+def unjudged_in_two_parts(split: Split) -> int:
+    """How many films of the split may be the same as one in another part."""
+    pairs = FilmPair.objects.filter(site=split.site_id, verdict="")
+    return len(_divided_pairs([split], pairs).get(split.pk, ()))
+
+
+def _divided_equal(splits: Sequence[Split]) -> dict[int, set[str]]:
+    """By split: the hashes of films with equal pixels in two parts."""
     old = SplitImage.objects.filter(member__split=OuterRef("pk"), pixel_sha256__isnull=True)
     ids = [split.pk for split in splits]
     unchecked = Split.objects.filter(pk__in=ids).filter(Exists(old)).values("pk")
     rows = SplitImage.objects.filter(member__split__in=unchecked).order_by()
     several = rows.values("member__split", "image__pixel_sha256").annotate(parts=Count("member__part", distinct=True))
-    return dict(Counter(several.filter(parts__gt=1).values_list("member__split", flat=True)))
+    divided: dict[int, set[str]] = defaultdict(set)
+    for split, pixels in several.filter(parts__gt=1).values_list("member__split", "image__pixel_sha256"):
+        divided[split].add(pixels)
+    return divided
+
+
+def _divided_pairs(splits: Sequence[Split], pairs: QuerySet[FilmPair]) -> dict[int, set[str]]:
+    """By split: a hash for each group of films of these pairs, or copies of them, that is in two parts."""
+    films = Joined(pairs.values_list(*_PAIR[:2]))
+    hashes = sorted(set().union(*films.groups()))
+    parts: dict[tuple[int, str], set[str]] = defaultdict(set)
+    for start in range(0, len(hashes), CHUNK):
+        rows = SplitImage.objects.filter(
+            member__split__in=splits, image__pixel_sha256__in=hashes[start : start + CHUNK]
+        ).values_list("member__split", "image__pixel_sha256", "member__part")
+        for split, pixels, part in rows:
+            parts[split, films.first(pixels)].add(part)
+    divided: dict[int, set[str]] = defaultdict(set)
+    for (split, film), of_film in parts.items():
+        if len(of_film) > 1:
+            divided[split].add(film)
+    return divided
 
 
 def divided_note(split: Split) -> str:
@@ -88,4 +137,4 @@ def divided_note(split: Split) -> str:
     if not films:
         return ""
     which = "1 film of this split is" if films == 1 else f"{films} films of this split are"
-    return f"{which} in two parts, as copies with equal pixels."
+    return f"{which} in two parts, as copies of one film."

@@ -172,6 +172,8 @@ def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float
         counts["left_out"][CONTRADICTING] = len(contradicting)
     if nothing := sum(bool(film.shows_nothing) and kept.get(film.pk) in LEARNED_FROM for film in films):
         counts["shows_nothing"] = nothing
+    if unjudged := copies.unjudged_pairs(film for film in films if film.pk in kept):
+        counts["unjudged_pairs"] = unjudged
     if len(all_films) > len(films):
         counts["left_out"][f"view position is not {request.view_position}"] = len(all_films) - len(films)
     if by_score := _labelled_by_score(kept, cutoff):

@@ -26,6 +26,7 @@ from portal.people.exposure import record_exposure, shown_to
 from portal.people.signed_in import SignedInRequest
 from portal.sets import film_filters
 from portal.sets.cohorts import names_at
+from portal.sets.film_pairs import unjudged_at
 
 FILMS_A_PAGE = 60
 
@@ -105,6 +106,7 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "labellers": people_who_may("label films", dataset.site),
         "uploads": _latest_uploads(dataset, request.user),
         "unfinished_uploads": unfinished_of(dataset, request.user),
+        "unjudged_pairs": unjudged_at(dataset.site, [dataset]),
         "quarantined": dataset.quarantined.count(),
         "corrected": waiting_in(dataset).order_by().values("image").distinct().count(),
         "upload_form": UploadForm(),

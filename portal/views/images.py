@@ -1,14 +1,14 @@
 """A film: its page, and the files that the viewer fetches."""
 
 import json
+from typing import TypeVar
 from uuid import UUID
 
-from django.http import FileResponse, HttpResponse, JsonResponse
+from django.http import FileResponse, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from portal.imaging.film import Film, PixelFacts, preview, unpack
 from portal.intake import film_files
 from portal.labels.boxes import boxes_shown
 from portal.labels.criteria import current_criteria
@@ -22,6 +22,7 @@ from portal.people.signed_in import SignedInRequest
 from portal.sets import film_filters
 from portal.sets.patient_films import other_films
 
+R = TypeVar("R", bound=HttpResponseBase)
 FILMS_AHEAD = 2
 PREVIEW_CACHE = "private, max-age=3600, stale-while-revalidate=86400"
 _EVENT_FIELDS = ("author", "criteria", "reverts", "reverted_by", "consensus")
@@ -126,18 +127,14 @@ def beside(request: SignedInRequest, uuid: UUID) -> JsonResponse:
 
 
 @require_GET
-def preview_file(request: SignedInRequest, uuid: UUID) -> FileResponse:
+def preview_file(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     film = get_visible(Image.objects.all(), request.user, uuid)
-    path = film_files.preview_path(film)
-    if not path.exists():  # lost, for example in a restore: create it again from the pixels
-        stored = unpack(film_files.pixel_path(film.pixel_sha256).read_bytes(), film.rows, film.columns)
-        film_files.write_once(path, preview(Film(stored, PixelFacts.from_json(film.facts))))
-    response = FileResponse(path.open("rb"), content_type="image/jpeg")
+    response = HttpResponse(film_files.preview_bytes(film), content_type="image/jpeg")
     response.headers["Cache-Control"] = PREVIEW_CACHE  # a corrected window changes it
     return response
 
 
-def _cached_forever(response: FileResponse) -> FileResponse:
+def _cached_forever(response: R) -> R:
     """The pixels at a URL never change. Private, since no shared cache may keep a patient's film."""
     response.headers["Cache-Control"] = "private, max-age=31536000, immutable"
     return response

@@ -9,7 +9,8 @@ from portal.forms import SplitForm
 from portal.models import Cohort, Dataset, Part, Site, Split, User
 from portal.people.access import get_visible, require, visible
 from portal.people.signed_in import SignedInRequest
-from portal.sets.film_copies import divided_films, divided_note
+from portal.sets.film_copies import divided_films, divided_note, unjudged_in_two_parts
+from portal.sets.film_pairs import unjudged_at
 from portal.sets.moved_films import moved_films
 from portal.sets.promised_rate import promised_alarms
 from portal.sets.splits import InvalidSplit, SplitRequest, draw_split, split_from_csv
@@ -42,7 +43,12 @@ def new_split(request: SignedInRequest) -> HttpResponse:
             return redirect("portal:split", _make(request.user, site, form).uuid)
         except InvalidSplit as error:
             form.add_error(None, str(error))
-    context = {"room": "data", "form": form, "promises": [promised_alarms(patients) for patients in EXAMPLES]}
+    context = {
+        "room": "data",
+        "form": form,
+        "promises": [promised_alarms(patients) for patients in EXAMPLES],
+        "unjudged_pairs": unjudged_at(site),
+    }
     return render(request, "portal/new_split.html", context, status=400 if form.errors else 200)
 
 
@@ -95,6 +101,7 @@ def split(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "promised": promised_alarms(patients.get(Part.CALIBRATE, 0)),
         "moved": moved_films(split),
         "divided": divided_note(split),
+        "unjudged_in_two_parts": unjudged_in_two_parts(split),
         "unidentified": split.members.filter(patient__identified=False).count(),
     }
     return render(request, "portal/split.html", context)

@@ -182,6 +182,7 @@ def _films_and_sets(site: Site, boss: User, things: dict[str, Any]) -> dict[str,
     return {
         "film": films[0],
         "siblings": siblings,
+        "pair": factories.pair(things["scored"].films[0], films[0]),
         "earlier cohort": earlier,
         "cohort": freeze_cohort(site=site, name="normals", images=dataset.images.all(), author=boss),
         "queue": queue_films(

@@ -39,6 +39,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     sent: list[str] = []
     monkeypatch.setattr(zip_uploads, "publish", lambda upload: sent.append(str(upload.uuid)))
+    monkeypatch.setattr("portal.tasks.publish_look", lambda site: None)
     monkeypatch.setattr("portal.tasks.publish", lambda upload: sent.append(str(upload.uuid)))
     return sent
 

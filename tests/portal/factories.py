@@ -27,6 +27,7 @@ from portal.intake.film_storage import site_key
 from portal.labels.events import LabelChange, append, label_as_seen
 from portal.models import (
     Dataset,
+    FilmPair,
     Image,
     LabelEvent,
     LabelSource,
@@ -129,6 +130,11 @@ def copy(of_film: Image, of: Dataset, label: str = "", *, person: str = "", **fi
     if label:
         event(image, label)
     return image
+
+
+def pair(first: Image, second: Image, *, correlation: float = 0.9) -> FilmPair:
+    """A pair that nobody has judged."""
+    return FilmPair.objects.create(site=first.dataset.site, first=first, second=second, correlation=correlation)
 
 
 def put_in_unchecked(split: Split, parts: Mapping[str, Sequence[Image]]) -> None:

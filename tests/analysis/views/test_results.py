@@ -409,6 +409,6 @@ def test_an_old_split_with_a_film_in_two_parts_is_marked_wherever_its_results_ar
     copy = factories.copy(scored.films[0], factories.dataset("Copies", at=scored.split.site))
     factories.put_in_unchecked(scored.split, {"fit": [copy]})
     page = one_line(client.get(reverse("analysis:evaluation", args=[evaluation.uuid])))
-    assert "1 film of this split is in two parts, as copies with equal pixels. These results may be too good" in page
+    assert "1 film of this split is in two parts, as copies of one film. These results may be too good" in page
     drawn = client.get(figures_address(evaluation), {"part": "tune", "weight": "0.25"}).json()["figures"]["roc"]
     assert "1 film of this split is in two parts" in json.dumps(drawn).replace("<br>", " ")

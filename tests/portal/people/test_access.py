@@ -46,6 +46,7 @@ TABLE = {
     "see double readings":   "-       -      x           x       x       -",
     "close double readings": "-       -      -           -       x       -",
     "adjudicate labels":     "-       -      x           -       x       -",
+    "judge duplicates":      "x       -      -           -       x       -",
     "make queues":           "x       -      x           x       x       -",
     "edit findings":         "-       -      -           -       x       -",
     "edit criteria":         "-       -      -           -       x       -",
