@@ -13,7 +13,7 @@ from ml_engine.command.prepare_run import prepare_folder, provide_backbone
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
 from ml_engine.core.errors import InvalidConfig
-from ml_engine.engine import manifest
+from ml_engine.engine import csv_copies, manifest
 from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.ablation import FIGURES, plan
 from ml_engine.engine.stages.runner import run_folder
@@ -50,7 +50,9 @@ def ablation_command(options: argparse.Namespace) -> int:
     planned = plan(config, figures)
     console = Console()
     images, csv = _films(options, console)
-    selection = manifest.for_fit_and_score(manifest.read_csv(csv), preset=config.preset, seed=config.seed)
+    table, left_out = csv_copies.keep_one(manifest.read_csv(csv), images)
+    selection = manifest.for_fit_and_score(table, preset=config.preset, seed=config.seed)
+    selection = csv_copies.with_reasons(selection, left_out)
     manifest.check_parts(selection.rows, config)
     config = provide_backbone(config, console, fits_alignment=True)
     rows = manifest.with_hashes(selection.rows, images)

@@ -24,7 +24,7 @@ from ml_engine.core import files
 from ml_engine.core.backbone import weights
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError, InvalidConfig
-from ml_engine.engine import manifest
+from ml_engine.engine import csv_copies, manifest
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.bank_study import check_config
@@ -113,7 +113,9 @@ def bank_study_command(options: argparse.Namespace) -> int:
     if options.alignment is not None and config.align == "none":
         raise InvalidConfig("--alignment names an alignment, and align is none: leave one of the two out.")
     console = Console()
-    selection = manifest.for_fit_and_score(manifest.read_csv(options.csv), preset=config.preset, seed=config.seed)
+    table, left_out = csv_copies.keep_one(manifest.read_csv(options.csv), options.images)
+    selection = manifest.for_fit_and_score(table, preset=config.preset, seed=config.seed)
+    selection = csv_copies.with_reasons(selection, left_out)
     studied = _study_rows(selection.rows)
     manifest.check_parts(studied, config)
     parts = [row.part for row in studied]
@@ -165,7 +167,8 @@ def blind_spots_command(options: argparse.Namespace) -> int:
     )
     config = _on_device(detector.config, options)
     weights.require(config.weights, config.backbone, folder=weights.default_folder())
-    drawn = draw_normals(manifest.read_csv(options.csv), plan, config)
+    table, _ = csv_copies.keep_one(manifest.read_csv(options.csv), options.images)
+    drawn = draw_normals(table, plan, config)
     rows = manifest.with_hashes(drawn, options.images)
     out: Path = options.out
     inputs = model_inputs(model, config)

@@ -12,7 +12,7 @@ from ml_engine.command.options import add_films, add_settings, config_from_optio
 from ml_engine.command.prepare_run import fit_alignment_first, prepare_folder, provide_backbone
 from ml_engine.core import files
 from ml_engine.core.backbone import feature_store, networks, weights
-from ml_engine.engine import manifest
+from ml_engine.engine import csv_copies, manifest
 from ml_engine.engine.outcome import ExitStatus, Outcome
 from ml_engine.engine.reports import DetectorReport
 from ml_engine.engine.run_folder import RunSpec
@@ -37,7 +37,9 @@ def add(commands: Any, *, epilog: str) -> None:
 def fit_command(options: argparse.Namespace) -> int:
     config = config_from_options(options)
     table = manifest.read_csv(options.csv)
-    selection = manifest.for_fit(table, preset=config.preset, seed=config.seed)
+    once, left_out = csv_copies.keep_one(table, options.images)
+    selection = manifest.for_fit(once, preset=config.preset, seed=config.seed)
+    selection = csv_copies.with_reasons(selection, left_out)
     user_inputs = alignment_inputs.inputs_to_fit(options, config, [line["filename"] for line in table])
     manifest.check_parts(selection.rows, config)  # before the alignment, which may take hours
     networks.require(config)

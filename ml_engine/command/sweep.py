@@ -12,7 +12,7 @@ from ml_engine.command.prepare_run import prepare_folder, provide_backbone, prov
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
 from ml_engine.core.config import PipelineConfig
-from ml_engine.engine import manifest
+from ml_engine.engine import csv_copies, manifest
 from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.plans import ExperimentPlan
 from ml_engine.engine.stages.runner import run_folder
@@ -45,7 +45,9 @@ def sweep_command(options: argparse.Namespace) -> int:
     config = config_of_first_experiment(config_from_options(options), axes)
     planned = plan(config, axes)
     console = Console()
-    selection = manifest.for_fit_and_score(manifest.read_csv(options.csv), preset=config.preset, seed=config.seed)
+    table, left_out = csv_copies.keep_one(manifest.read_csv(options.csv), options.images)
+    selection = manifest.for_fit_and_score(table, preset=config.preset, seed=config.seed)
+    selection = csv_copies.with_reasons(selection, left_out)
     manifest.check_parts(selection.rows, config)
     config = provide_backbone(config, console, fits_alignment=config.align == "network")
     for backbone, name in dict.fromkeys(_weights(planned, config)):

@@ -22,6 +22,7 @@ PARTS = (*FITTING, "test")
 LABELS = ("normal", "abnormal", "unsure", "exclude")
 COLUMNS = ("image", "filename", "sha256", "patient", "part", "label")
 LINE = ""  # the key of a CSV row's line number; no column has this name
+HASH = "\0sha256"  # the key of the SHA-256 of a CSV row's file, where it is known (ml_engine.engine.csv_copies)
 LONGEST_NAME = 255  # bytes, the limit of file systems
 
 
@@ -147,7 +148,7 @@ def for_fit(table: list[dict[str, str]], *, preset: str, seed: int) -> Selection
     left_out: Counter[str] = Counter()
     if "split" not in table[0]:
         rows = [replace(row, part="fit") for row in rows]
-    _refuse_shared_patients(rows, table)
+    refuse_shared_patients(table)
     train = [row for row in rows if row.part == "train"]
     if preset.startswith("paper"):
         part_of = {row.patient: "fit" for row in train if row.label == "normal"}
@@ -204,15 +205,18 @@ def _row(line: dict[str, str], *, has_label: bool) -> ManifestRow:
     filename = line["filename"]
     return ManifestRow(
         filename=filename,
+        sha256=line.get(HASH, ""),
         patient=line.get("patient_id", "") or alone(filename),
         part=line.get("split", "").lower(),
         label=line.get("label", "").lower() if has_label else "normal",
     )
 
 
-def _refuse_shared_patients(rows: list[ManifestRow], table: list[dict[str, str]]) -> None:
+def refuse_shared_patients(table: list[dict[str, str]]) -> None:
+    """Raises InvalidManifest if a patient is in two parts."""
     seen: dict[str, tuple[str, str]] = {}
-    for row, cells in zip(rows, table, strict=True):
+    for cells in table:
+        row = _row(cells, has_label=False)
         if row.part not in (*PARTS, "train"):
             continue
         line = cells.get(LINE, "?")
@@ -280,7 +284,9 @@ def with_hashes(rows: list[ManifestRow], folder: Path) -> list[ManifestRow]:
     paths = [folder / row.filename for row in rows]
     if not any(path.is_file() for path in paths):
         raise InvalidManifest(f"None of the {len(rows)} films that the CSV names is in {folder}: check --images.")
-    hashed = [files.sha256_of(path) if path.is_file() else "" for path in paths]
+    hashed = [
+        row.sha256 or (files.sha256_of(path) if path.is_file() else "") for row, path in zip(rows, paths, strict=True)
+    ]
     return [replace(row, sha256=digest) for row, digest in zip(rows, hashed, strict=True)]
 
 

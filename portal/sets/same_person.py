@@ -34,7 +34,7 @@ class Joined(Generic[K]):
         return list(members.values())
 
 
-def parts_by_person(named: Mapping[int, str], names: Mapping[int, str]) -> dict[int, str]:
+def parts_by_person(named: Mapping[K, str], names: Mapping[K, str]) -> dict[K, str]:
     """The parts of patients (`named`) without those who share a film with a patient of a stricter part. So a published
     test part stays whole, and what is learned from loses films."""
     strictest: dict[str, str] = {}

@@ -49,6 +49,7 @@ function moveTogether(stages) {
       onDrag: (dx, dy) => stages.forEach((each) => each.pan(dx, dy)),
       onZoom: (factor) => {
         stage.zoomAt(factor);
+        pair.dataset.zoom = relative().toFixed(2);
         for (const other of stages.filter((each) => each !== stage)) {
           other.setZoom(relative() * fitZoom(other.film, other.canvas, other.view));
         }
