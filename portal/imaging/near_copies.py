@@ -88,7 +88,8 @@ def _warp(image: NDArray[np.float64], affine: NDArray[np.float64]) -> NDArray[np
     half = (len(image) - 1) / 2
     matrix, shift = affine[:, :2], affine[:, 2] * half
     centre = np.array([half, half])
-    return ndimage.affine_transform(image, matrix, offset=centre + shift - matrix @ centre, order=1, mode="nearest")
+    offset = centre + shift - matrix @ centre
+    return np.asarray(ndimage.affine_transform(image, matrix, offset=offset, order=1, mode="nearest"))
 
 
 def _register(

@@ -1,4 +1,4 @@
-"""Corrected exports in a real browser: old beside new, some taken, some dismissed, on every width and in both themes."""
+"""Corrected exports in a real browser: old beside new, some taken, some dismissed, at every width, in both themes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""First names that an import could not match, in a real browser against the real processes: shown once, kept nowhere."""
+"""First names that an import could not match, in a real browser with the real processes: shown once, kept nowhere."""
 
 from __future__ import annotations
 
