@@ -121,6 +121,8 @@ FILE_UPLOAD_TEMP_DIR = DATA_DIR / "uploads"  # a zip may be larger than /tmp, an
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20  # of any body except a zip of films (portal.project.middleware)
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000  # labelling in bulk sends a field for each film
 UPLOAD_LIMIT_BYTES = environment.integer("HILUM_UPLOAD_LIMIT_GIB", 20, low=1, high=1000) * 2**30
+# Processes that decode the films of an import, each for one film at a time
+IMPORT_PROCESSES = environment.integer("HILUM_IMPORT_PROCESSES", min(8, environment.cores()), low=1, high=64)
 FREE_BYTES_KEPT = environment.integer("HILUM_FREE_DISK_GIB", 1, low=0, high=1000) * 2**30
 
 # Database ------------------------------------------------------------------------------------------

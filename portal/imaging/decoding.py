@@ -1,8 +1,9 @@
 """Decode untrusted files in a child process with limits, so that a crash or hang costs one file, not the portal.
 
 `python -m portal.imaging.decoding` is the child. It receives one JSON line per file on stdin and answers
-with one JSON line on stdout, followed by the pixels as little-endian uint16. Output of C libraries goes to
-the log. The child inherits only the environment variables that Python needs, hence no secret.
+with one JSON line on stdout, followed by the pixels as little-endian uint16 and, for an import, by the packed
+pixels and the preview. Output of C libraries goes to the log. The child inherits only the environment variables
+that Python needs, hence no secret.
 
 Example:
 
@@ -12,6 +13,7 @@ Example:
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
@@ -29,10 +31,12 @@ import numpy as np
 
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film import Film, PixelFacts
+from portal.imaging.prepared_film import PreparedFilm, prepare
 from portal.imaging.read_film import read_film
 
 START_SECONDS = 120.0
 _CHUNK_BYTES = 1 << 20
+_PIPE_BYTES = 1 << 20  # where the system allows it: a film goes through in few pieces
 _MAX_LINE_BYTES = 64 << 20
 _LOG_BYTES = 64 << 20
 _KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
@@ -72,11 +76,28 @@ class Decoder:
 
     def decode(self, path: Path) -> tuple[Film, dict[str, str]]:
         """Return the same film and header as `read_film` for this file. Raises UnusableFile."""
+        answer, parts = self._ask({"path": os.fspath(path.absolute())})
+        return _film(answer, parts[0]), _header(answer)
+
+    def prepare(self, path: Path) -> tuple[PreparedFilm, dict[str, str]]:
+        """Return the film with what an import stores of it, and its header, like `decode`. Raises UnusableFile."""
+        answer, (pixels, packed, preview) = self._ask({"path": os.fspath(path.absolute()), "prepare": True})
+        film = _film(answer, pixels)
+        prepared = PreparedFilm(film.stored, film.facts, str(answer["sha256"]), bytes(packed), bytes(preview))
+        return prepared, _header(answer)
+
+    def _ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[memoryview]]:
+        """The child's answer: one line, and as many parts as it lists. Raises UnusableFile."""
         with self._lock:
-            self._send_to_child(path)
+            self._send_to_child(request)
             try:
-                answer, pixels = self._receive(time.monotonic() + self._seconds)
-                return _film(answer, pixels)
+                answer, data = self._receive(time.monotonic() + self._seconds)
+                if "reason" in answer:
+                    raise UnusableFile(str(answer["reason"]), str(answer["sentence"]))
+                ends = [0, *itertools.accumulate(map(int, answer["parts"]))]
+                parts = [memoryview(data)[start:end] for start, end in itertools.pairwise(ends)]
+                _film(answer, parts[0])  # a broken answer costs this file, and the child
+                return answer, parts
             except UnusableFile:
                 raise
             except TimeoutError:
@@ -86,7 +107,7 @@ class Decoder:
                     f"Decoding this file took more than {self._seconds:g} seconds. "
                     "Import it again when the server is less busy, or export it again.",
                 ) from None
-            except (_ChildEnded, ValueError, KeyError, TypeError, OSError):
+            except (_ChildEnded, ValueError, KeyError, TypeError, IndexError, OSError):
                 self._stop()
                 raise UnusableFile(
                     "unreadable",
@@ -98,18 +119,24 @@ class Decoder:
         with self._lock:
             self._stop()
 
-    def _send_to_child(self, path: Path) -> None:
-        """Send the path; if the child has ended since the last file, start a new one first."""
+    def interrupt(self) -> None:
+        """Kill the child, even while another thread waits for its answer, which is then that the file is unusable."""
+        child = self._child
+        if child is not None:
+            child.kill()
+
+    def _send_to_child(self, request: dict[str, Any]) -> None:
+        """Send the request; if the child has ended since the last file, start a new one first."""
         if self._child is None or self._child.poll() is not None:
             self._restart()
         try:
-            self._send(path)
+            self._send(request)
         except OSError:
             self._restart()
-            self._send(path)
+            self._send(request)
 
-    def _send(self, path: Path) -> None:
-        _pipe(self._child, "stdin").write(json.dumps({"path": os.fspath(path.absolute())}).encode() + b"\n")
+    def _send(self, request: dict[str, Any]) -> None:
+        _pipe(self._child, "stdin").write(json.dumps(request).encode() + b"\n")
         _pipe(self._child, "stdin").flush()
 
     def _restart(self) -> None:
@@ -126,6 +153,7 @@ class Decoder:
                 stderr=log,
                 env=environment,
                 start_new_session=True,  # Ctrl-C is handled by the parent; the child ends when its stdin closes
+                pipesize=_PIPE_BYTES,
             )
         finally:
             if not isinstance(log, int):
@@ -151,7 +179,7 @@ class Decoder:
                     pass
         child.wait()
 
-    def _receive(self, deadline: float) -> tuple[dict[str, Any], bytes]:
+    def _receive(self, deadline: float) -> tuple[dict[str, Any], bytearray]:
         """Read one JSON line and as many bytes as it announces."""
         received = bytearray()
         while b"\n" not in received:
@@ -160,21 +188,35 @@ class Decoder:
             received += self._read(_CHUNK_BYTES, deadline)
         line, _, after_line = bytes(received).partition(b"\n")
         answer = json.loads(line)
-        pixels = bytearray(after_line)
-        while len(pixels) < int(answer["bytes"]):
-            pixels += self._read(_CHUNK_BYTES, deadline)
-        return answer, bytes(pixels)
+        pixels = bytearray(int(answer["bytes"]))
+        if len(after_line) > len(pixels):
+            raise _ChildEnded
+        pixels[: len(after_line)] = after_line
+        at = len(after_line)
+        with memoryview(pixels) as rest:
+            while at < len(pixels):
+                at += self._read_into(rest[at:], deadline)
+        return answer, pixels
 
     def _read(self, size: int, deadline: float) -> bytes:
-        pipe = _pipe(self._child, "stdout")
-        with selectors.DefaultSelector() as selector:
-            selector.register(pipe, selectors.EVENT_READ)
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                raise TimeoutError
-        received = os.read(pipe.fileno(), size)
+        self._wait(deadline)
+        received = os.read(_pipe(self._child, "stdout").fileno(), size)
         if not received:
             raise _ChildEnded
         return received
+
+    def _read_into(self, target: memoryview, deadline: float) -> int:
+        self._wait(deadline)
+        count = os.readv(_pipe(self._child, "stdout").fileno(), [target])
+        if not count:
+            raise _ChildEnded
+        return count
+
+    def _wait(self, deadline: float) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(_pipe(self._child, "stdout"), selectors.EVENT_READ)
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                raise TimeoutError
 
 
 def _pipe(child: subprocess.Popen[bytes] | None, name: str) -> IO[bytes]:
@@ -184,12 +226,14 @@ def _pipe(child: subprocess.Popen[bytes] | None, name: str) -> IO[bytes]:
     return pipe
 
 
-def _film(answer: dict[str, Any], pixels: bytes) -> tuple[Film, dict[str, str]]:
-    if "reason" in answer:
-        raise UnusableFile(str(answer["reason"]), str(answer["sentence"]))
+def _film(answer: dict[str, Any], pixels: memoryview) -> Film:
     facts = PixelFacts.from_json(answer["facts"])
-    stored = np.frombuffer(pixels, dtype="<u2").reshape(facts.rows, facts.columns).astype(np.uint16)
-    return Film(stored, facts), {str(key): str(value) for key, value in answer["header"].items()}
+    stored = np.frombuffer(pixels, dtype="<u2").reshape(facts.rows, facts.columns)
+    return Film(stored.astype(np.uint16, copy=False), facts)
+
+
+def _header(answer: dict[str, Any]) -> dict[str, str]:
+    return {str(key): str(value) for key, value in answer["header"].items()}
 
 
 # --- the child -------------------------------------------------------------------------------------------
@@ -207,16 +251,23 @@ def _limit(memory_mib: int) -> None:
         resource.setrlimit(kind, (value, value))
 
 
-def _decode(path: Path) -> tuple[dict[str, Any], bytes]:
+def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], list[memoryview | bytes]]:
+    """The line of the answer, and the parts that follow it."""
     try:
-        film, header = read_film(path)
-        pixels = film.stored.astype("<u2").tobytes()
+        film, header = read_film(Path(request["path"]))
+        answer = {"facts": film.facts.to_json(), "header": header}
+        parts: list[memoryview | bytes] = [np.ascontiguousarray(film.stored, dtype="<u2").data.cast("B")]
+        if request.get("prepare"):
+            prepared = prepare(film)
+            answer["sha256"] = prepared.pixel_sha256
+            parts += [prepared.packed, prepared.preview]
     except UnusableFile as error:
-        return {"reason": error.reason, "sentence": error.sentence, "bytes": 0}, b""
+        return {"reason": error.reason, "sentence": error.sentence, "bytes": 0}, []
     except MemoryError:
         sentence = "Decoding this file needs more memory than a film is allowed. Export it again."
-        return {"reason": "too_large", "sentence": sentence, "bytes": 0}, b""
-    return {"facts": film.facts.to_json(), "header": header, "bytes": len(pixels)}, pixels
+        return {"reason": "too_large", "sentence": sentence, "bytes": 0}, []
+    sizes = [len(part) for part in parts]
+    return {**answer, "parts": sizes, "bytes": sum(sizes)}, parts
 
 
 def main() -> None:
@@ -232,10 +283,11 @@ def main() -> None:
     for line in sys.stdin.buffer:
         # Ends the process even inside a C library, in case the parent has died and cannot kill it.
         signal.setitimer(signal.ITIMER_REAL, seconds + 10)
-        answer, pixels = _decode(Path(json.loads(line)["path"]))
+        answer, parts = _answer(json.loads(line))
         signal.setitimer(signal.ITIMER_REAL, 0)
         out.write(json.dumps(answer).encode() + b"\n")
-        out.write(pixels)
+        for part in parts:
+            out.write(part)
         out.flush()
 
 

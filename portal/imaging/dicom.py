@@ -206,7 +206,7 @@ def _are_other_bits_empty(values: NDArray[np.uint16], layout: Layout) -> bool:
     """Whether the bits beside the stored ones are 0 or, above signed values, repeat the sign."""
     bits, lowest = layout.bits_stored, layout.high_bit - layout.bits_stored + 1
     inside = np.uint16((2**bits - 1) << lowest)
-    if not (values & ~inside).any():
+    if (lowest == 0 and int(values.max()) <= inside) or not (values & ~inside).any():
         return True
     if not layout.is_signed or lowest:
         return False

@@ -22,7 +22,7 @@ from pydicom.tag import BaseTag
 
 from portal.imaging.errors import UnusableFile
 
-MAX_INFLATED_BYTES = 400 << 20  # the largest film, 200 million pixels, and a header
+MAX_INFLATED_BYTES = 200 << 20  # the largest film, 100 million pixels, and a header
 MAX_ELEMENTS = 20_000  # outside of sequences; films have hundreds, and a file of empty ones is parsed for minutes
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _SEQUENCE_DELIMITERS = (b"\xfe\xff\xdd\xe0\0\0\0\0", b"\xff\xfe\xe0\xdd\0\0\0\0")

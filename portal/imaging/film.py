@@ -13,24 +13,26 @@ Example: `shown_values(load_film(folder / "a.u16.gz"))` is the film as on screen
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import json
 import math
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 from PIL import Image
 
 from portal.imaging.errors import UnusableFile
 
-MAX_PIXELS = 200_000_000
+MAX_PIXELS = 100_000_000
 MAX_SIDE = 65_535
+_BLOCK_PIXELS = 1 << 17
 EMPTY_HEADER = {"identifier:patient_id": "", "identifier:study_uid": "", "identifier:sop_uid": ""}
 VOI_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
@@ -196,7 +198,7 @@ def linear_values(film: Film) -> NDArray[np.float32]:
     if film.facts.is_inverted:
         low, high = linear_range(film.facts)
         table = low + high - table
-    return table.astype(np.float32)[film.stored]
+    return look_up(table.astype(np.float32), film.stored)
 
 
 def display_values(film: Film) -> NDArray[np.float32] | None:
@@ -205,7 +207,7 @@ def display_values(film: Film) -> NDArray[np.float32] | None:
     None when the header has neither. Inverted once, after the VOI, as PS3.3 C.7.6.3.1.2 requires.
     """
     table = _display_table(film.facts)
-    return None if table is None else table.astype(np.float32)[film.stored]
+    return None if table is None else look_up(table.astype(np.float32), film.stored)
 
 
 def shown_values(film: Film) -> NDArray[np.float32]:
@@ -213,8 +215,7 @@ def shown_values(film: Film) -> NDArray[np.float32]:
 
     The percentiles ignore padding. A film with a single value becomes all 0.
     """
-    display = display_values(film)
-    return _percentile_values(film) if display is None else display
+    return look_up(_shown_table(film), film.stored)
 
 
 def padding_mask(film: Film) -> NDArray[np.bool_]:
@@ -230,8 +231,8 @@ def preview(film: Film, *, long_side: int = 320) -> bytes:
     height_mm, width_mm = film.facts.rows * film.facts.aspect, float(film.facts.columns)
     scale = long_side / max(height_mm, width_mm)
     size = (max(1, round(width_mm * scale)), max(1, round(height_mm * scale)))
-    grey = np.rint(shown_values(film) * 255).astype(np.uint8)
-    small = Image.fromarray(grey).resize(size, Image.Resampling.LANCZOS)
+    grey = look_up(np.rint(_shown_table(film) * 255).astype(np.uint8), film.stored)  # of `shown_values`
+    small = Image.fromarray(grey).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     target = io.BytesIO()
     small.save(target, format="JPEG", quality=88)
     return target.getvalue()
@@ -283,9 +284,15 @@ def _window(values: NDArray[np.float64], window: Window, function: str) -> NDArr
     return np.clip((values - center) / width + 0.5, 0.0, 1.0)
 
 
-def _percentile_values(film: Film) -> NDArray[np.float32]:
+def _shown_table(film: Film) -> NDArray[np.float32]:
+    """(2**bits_stored,) float32 in [0, 1]: the value of `shown_values` for each stored value."""
+    display = _display_table(film.facts)
+    return _percentile_table(film) if display is None else display.astype(np.float32)
+
+
+def _percentile_table(film: Film) -> NDArray[np.float32]:
     facts = film.facts
-    counts = np.bincount(film.stored.ravel(), minlength=_highest(facts) + 1)
+    counts = counts_of_values(film.stored, minlength=_highest(facts) + 1)
     if facts.padding is not None:
         counts[max(0, facts.padding[0]) : facts.padding[1] + 1] = 0
     table = _modality_table(facts)
@@ -294,13 +301,39 @@ def _percentile_values(film: Film) -> NDArray[np.float32]:
     order = np.argsort(table, kind="stable")
     below = np.cumsum(counts[order])
     if below[-1] == 0:
-        return np.zeros(film.stored.shape, dtype=np.float32)
+        return np.zeros(len(table), dtype=np.float32)
     low, high = (
         float(table[order[np.searchsorted(below, math.ceil(q * below[-1]), side="left")]]) for q in (0.005, 0.995)
     )
     if high <= low:
-        return np.zeros(film.stored.shape, dtype=np.float32)
-    return np.clip((table - low) / (high - low), 0.0, 1.0).astype(np.float32)[film.stored]
+        return np.zeros(len(table), dtype=np.float32)
+    return np.clip((table - low) / (high - low), 0.0, 1.0).astype(np.float32)
+
+
+_Value = TypeVar("_Value", bound=np.generic)
+
+
+def look_up(table: NDArray[_Value], stored: NDArray[np.uint16]) -> NDArray[_Value]:
+    """`table[stored]`, some rows at a time: numpy first turns the indices into 64-bit numbers, which do not fit in a
+    cache and, of the largest films, hardly in memory."""
+    values = np.empty(stored.shape, dtype=table.dtype)
+    for rows in _blocks(stored):
+        np.take(table, stored[rows], out=values[rows], mode="clip")
+    return values
+
+
+def counts_of_values(stored: NDArray[np.uint16], *, minlength: int) -> NDArray[np.int64]:
+    """How often each value occurs, `np.bincount`, some rows at a time for the same reason."""
+    counts = np.zeros(max(minlength, int(stored.max()) + 1), dtype=np.int64)
+    for rows in _blocks(stored):
+        counts += np.bincount(stored[rows].ravel(), minlength=len(counts))
+    return counts
+
+
+def _blocks(stored: NDArray[np.uint16]) -> Iterator[slice]:
+    height = max(1, _BLOCK_PIXELS // stored.shape[1])
+    for start in range(0, stored.shape[0], height):
+        yield slice(start, start + height)
 
 
 # --- files -----------------------------------------------------------------------------------------------
@@ -309,9 +342,10 @@ def _percentile_values(film: Film) -> NDArray[np.float32]:
 def pack(stored: NDArray[np.uint16]) -> bytes:
     """Return gzip of row-major little-endian uint16; the same pixels give the same bytes.
 
-    Level 3: on real films within 3 % of the size of level 6, in half the time.
+    By ISA-L, whose level 2 takes an eighth of the time of zlib's level 3; real films are 1 to 13 % larger.
     """
-    return gzip.compress(np.ascontiguousarray(stored, dtype="<u2").tobytes(), compresslevel=3, mtime=0)
+    packer = isal_zlib.compressobj(2, wbits=31)
+    return packer.compress(np.ascontiguousarray(stored, dtype="<u2")) + packer.flush()
 
 
 def unpack(data: bytes, rows: int, columns: int) -> NDArray[np.uint16]:
@@ -333,7 +367,7 @@ def unpack(data: bytes, rows: int, columns: int) -> NDArray[np.uint16]:
 def pixel_sha256(stored: NDArray[np.uint16]) -> str:
     """Return the SHA-256 of the shape and the little-endian pixel bytes, in hex."""
     digest = hashlib.sha256(f"{stored.shape[0]}x{stored.shape[1]}:".encode())
-    digest.update(np.ascontiguousarray(stored, dtype="<u2").tobytes())
+    digest.update(np.ascontiguousarray(stored, dtype="<u2").data)
     return digest.hexdigest()
 
 

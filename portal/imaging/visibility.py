@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from portal.imaging.film import MAX_SIDE, Film, PixelFacts, display_values, linear_values
+from portal.imaging.film import MAX_SIDE, Film, PixelFacts, counts_of_values, display_values, linear_values
 
 NO_CONTRAST, WINDOW_BESIDE = "no_contrast", "window_beside"
 SHOWS_NOTHING = frozenset({NO_CONTRAST, WINDOW_BESIDE})  # keys of warnings: a person has to look at the film
@@ -40,7 +40,7 @@ def leave_out_what_shows_nothing(film: Film) -> tuple[Film, list[str]]:
 
 def _middle_values(film: Film) -> NDArray[np.uint16]:
     """The stored values that occur between the 1st and the 99th percentile of the values after the modality LUT."""
-    counts = np.bincount(film.stored.ravel(), minlength=1)
+    counts = counts_of_values(film.stored, minlength=1)
     if film.facts.padding is not None:
         counts[film.facts.padding[0] : film.facts.padding[1] + 1] = 0
     occupied = np.flatnonzero(counts)[:MAX_SIDE].astype(np.uint16)

@@ -10,8 +10,8 @@ from django.db import IntegrityError, transaction
 
 from portal.imaging.acquisition import shifted_day
 from portal.imaging.deidentify import pseudonym
-from portal.imaging.film import Film, pack, pixel_sha256, preview
 from portal.imaging.film_warnings import keys_of
+from portal.imaging.prepared_film import PreparedFilm
 from portal.imaging.visibility import SHOWS_NOTHING
 from portal.intake import film_files
 from portal.intake.csv_labels import CsvRow
@@ -22,19 +22,22 @@ from portal.models import Dataset, Image, Patient, Site, Study
 
 
 def find_or_store(
-    dataset: Dataset, entry: Entry, source: str, film: Film, header: dict[str, str], *, of_patient: PatientIdentifier
+    dataset: Dataset,
+    entry: Entry,
+    source: str,
+    film: PreparedFilm,
+    header: dict[str, str],
+    *,
+    of_patient: PatientIdentifier,
 ) -> tuple[Image, bool]:
     """Return the film with these pixels, and whether it is new."""
-    pixels = pixel_sha256(film.stored)
-    image = dataset.images.filter(pixel_sha256=pixels).first()
+    image = dataset.images.filter(pixel_sha256=film.pixel_sha256).first()
     if image is not None:
         return image, False
     try:
-        return _store(
-            dataset, entry, source=source, pixels=pixels, film=film, header=header, of_patient=of_patient
-        ), True
+        return _store(dataset, entry, source=source, film=film, header=header, of_patient=of_patient), True
     except IntegrityError:  # another import of the dataset stored it in the meantime
-        return dataset.images.get(pixel_sha256=pixels), False
+        return dataset.images.get(pixel_sha256=film.pixel_sha256), False
 
 
 def _store(
@@ -42,23 +45,20 @@ def _store(
     entry: Entry,
     *,
     source: str,
-    pixels: str,
-    film: Film,
+    film: PreparedFilm,
     header: dict[str, str],
     of_patient: PatientIdentifier,
 ) -> Image:
-    film_files.write_once(film_files.pixel_path(pixels), pack(film.stored))
-    preview_jpeg = preview(film)
     row = entry.row or CsvRow(filename=entry.name)
     with transaction.atomic():
-        patient = _patient(dataset.site, of_patient, header, pixels)
+        patient = _patient(dataset.site, of_patient, header, film.pixel_sha256)
         image = Image(
             dataset=dataset,
             patient=patient,
             study=_study(patient, header),
             acquired_day=_acquired_day(patient, header),
             source_sha256=source,
-            pixel_sha256=pixels,
+            pixel_sha256=film.pixel_sha256,
             rows=film.stored.shape[0],
             columns=film.stored.shape[1],
             facts=film.facts.to_json(),
@@ -73,7 +73,7 @@ def _store(
         )
         image.save(force_insert=True)
         append_label(image, entry.row, boxes=entry.boxes or ())
-        film_files.write_once(film_files.preview_path(image), preview_jpeg)
+        film_files.write_once(film_files.preview_path(image), film.preview)
     return image
 
 

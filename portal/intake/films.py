@@ -4,12 +4,12 @@ An import can be repeated at any time: a file that was already imported is recog
 in its CSV row are appended. A killed import continues where it stopped when it is run again.
 """
 
-import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -23,6 +23,7 @@ from portal.intake.entries import Entry
 from portal.intake.film_boxes import fit_boxes
 from portal.intake.film_labels import AmbiguousName, FilmNames, RowOutcome, append_change, has_label_of_readers
 from portal.intake.film_storage import find_or_store, site_key
+from portal.intake.films_ahead import FilmsAhead
 from portal.intake.first_names import keep_first_names
 from portal.intake.header_differences import differences, keep_differences
 from portal.intake.import_report import WARNED, ImportReport
@@ -46,9 +47,11 @@ def import_entries(
     entries: Sequence[Entry],
     report: ImportReport,
     actor: User | None,
+    processes: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImportReport:
-    """Import every entry into the upload's dataset and mark the upload as done."""
+    """Import every entry into the upload's dataset and mark the upload as done. `processes` decode the films, by
+    default as many as the settings say."""
     Upload.objects.filter(pk=upload.pk).update(
         state=Upload.State.IMPORTING, total=len(entries), done=0, heartbeat_at=timezone.now()
     )
@@ -57,13 +60,13 @@ def import_entries(
     # before a film is stored, whose name would be one of them
     rows_there = [entry.row for entry in entries if entry.path is None and entry.row is not None]
     names = FilmNames(upload.dataset, rows_there) if rows_there else None
-    with Decoder() as decoder:
+    with _films_ahead(upload, entries, processes or settings.IMPORT_PROCESSES) as ahead:
         for done, entry in enumerate(entries, start=1):
             try:
                 if entry.path is None and names is not None:
                     count = _label_there(upload, entry, names, report, imported)
                 else:
-                    count = _import_one(upload, entry, decoder, report, imported)
+                    count = _import_one(upload, entry, ahead, report, imported)
                 report.counts[count] += count != "missing"  # the report counts those by their names
             except Exception:
                 Upload.objects.filter(pk=upload.pk).update(done=done - 1)  # the number of files done, for the audit
@@ -74,6 +77,16 @@ def import_entries(
                 on_progress(done, len(entries))
     _close(upload, report, actor)
     return report
+
+
+@contextmanager
+def _films_ahead(upload: Upload, entries: Sequence[Entry], processes: int) -> Iterator[FilmsAhead]:
+    """The films of the entries, decoded ahead of their turn, except those that are there."""
+    paths = [entry.path for entry in entries if entry.path is not None]
+    known = set(upload.dataset.images.values_list("source_sha256", flat=True)) if paths else set()
+    with ExitStack() as stack:
+        decoders = [stack.enter_context(Decoder()) for _ in range(max(1, min(processes, len(paths))))]
+        yield stack.enter_context(FilmsAhead(decoders, paths, known.__contains__))
 
 
 def _close(upload: Upload, report: ImportReport, actor: User | None) -> None:
@@ -90,12 +103,12 @@ def _close(upload: Upload, report: ImportReport, actor: User | None) -> None:
         audit.record(verb=verb, site=upload.dataset.site, actor=actor, target=upload.dataset, after=report.to_json())
 
 
-def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: ImportReport, imported: set[int]) -> str:
+def _import_one(upload: Upload, entry: Entry, ahead: FilmsAhead, report: ImportReport, imported: set[int]) -> str:
     """Import one file and return the name of the count to increase. `imported`: ids of the films of this import."""
     dataset = upload.dataset
     path = entry.path
     assert path is not None
-    source = _sha256_of_file(path)
+    source = ahead.source_sha256(path)
     # A file in quarantine is tried again: the cause may be gone, such as a busy server or a missing decoder.
     quarantined = QuarantinedFile.objects.filter(dataset=dataset, source_sha256=source).first()
     image, is_new = dataset.images.filter(source_sha256=source).first(), False
@@ -103,7 +116,7 @@ def _import_one(upload: Upload, entry: Entry, decoder: Decoder, report: ImportRe
         entry = _fitted(entry, image.rows, image.columns, image.header, report)
     else:
         try:
-            film, header = decoder.decode(path)
+            film, header = ahead.decode(path)
         except UnusableFile as unusable:
             return _quarantine(upload, entry, source, unusable)
         rows, columns = film.stored.shape
@@ -240,8 +253,3 @@ def _count_difference(
         report.counts[of_patient.difference] += 1
         if of_patient.difference == PatientDifference.PATIENT:
             report.differing.add((entry.row.patient_id, header.get("identifier:patient_id", "")))
-
-
-def _sha256_of_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

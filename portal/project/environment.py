@@ -31,6 +31,11 @@ def integer(name: str, default: int, *, low: int, high: int) -> int:
     return value
 
 
+def cores() -> int:
+    """The number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def text(name: str, default: str) -> str:
     """The value, or the default if the variable is missing or empty."""
     return os.environ.get(name) or default

@@ -2,6 +2,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
@@ -50,6 +51,14 @@ class Command(BaseCommand):
             "wait for a decision on the dataset's page. A film that would put one person into two parts of a frozen "
             "split keeps its patient",
         )
+        parser.add_argument(
+            "--processes",
+            type=int,
+            choices=range(1, 65),
+            metavar="N",
+            default=settings.IMPORT_PROCESSES,
+            help="processes that decode films, from 1 to 64 (default: %(default)s)",
+        )
         parser.add_argument("--user", help="name of the user whom the audit records")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -71,7 +80,14 @@ class Command(BaseCommand):
         entries = entries_of_folder(folder, rows, boxes, report) if folder else entries_of([], rows, boxes, report)
         upload = Upload.objects.create(dataset=dataset, uploaded_by=actor, heartbeat_at=timezone.now())
         try:
-            import_entries(upload=upload, entries=entries, report=report, actor=actor, on_progress=self._progress)
+            import_entries(
+                upload=upload,
+                entries=entries,
+                report=report,
+                actor=actor,
+                processes=options["processes"],
+                on_progress=self._progress,
+            )
         except BaseException:
             fail(upload, INTERRUPTED)
             raise

@@ -3,16 +3,20 @@ from __future__ import annotations
 import os
 import signal
 import struct
+import threading
 import time
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from portal.imaging.decoding import Decoder
 from portal.imaging.errors import UnusableFile
+from portal.imaging.prepared_film import prepare
 from portal.imaging.read_film import read_film
 from tests.portal.imaging import factories as make
 from tests.portal.imaging.factories import film_elements
@@ -43,6 +47,25 @@ def test_returns_the_same_as_read_film(decoder: Decoder, film: Path) -> None:
     (there, header), (here, same_header) = decoder.decode(film), read_film(film)
     np.testing.assert_array_equal(there.stored, here.stored)
     assert (there.facts, header) == (here.facts, same_header)
+
+
+def test_prepares_what_an_import_stores(decoder: Decoder, film: Path) -> None:
+    (there, header), (here, same_header) = decoder.prepare(film), read_film(film)
+    np.testing.assert_array_equal(there.stored, here.stored)
+    assert (there.facts, header) == (here.facts, same_header)
+    stored = prepare(here)
+    assert (there.pixel_sha256, there.packed, there.preview) == (stored.pixel_sha256, stored.packed, stored.preview)
+    with pytest.raises(UnusableFile, match="not a DICOM"):
+        decoder.prepare(Path(__file__))
+
+
+def test_an_interrupted_child_answers_at_once(film: Path) -> None:
+    with HangingDecoder(seconds=200) as decoder, ThreadPoolExecutor() as threads:
+        answer = threads.submit(decoder.decode, film)
+        assert decoder.sent.wait(100)
+        decoder.interrupt()
+        with pytest.raises(UnusableFile, match="crashed"):
+            answer.result(100)
 
 
 def test_one_child_serves_many_files(decoder: Decoder, film: Path, tmp_path: Path) -> None:
@@ -78,10 +101,10 @@ def test_a_child_killed_between_files_is_restarted(film: Path) -> None:
 class DyingDecoder(Decoder):
     """Its child is killed while it decodes a file."""
 
-    def _send(self, path: Path) -> None:
+    def _send(self, request: dict[str, Any]) -> None:
         assert self.pid is not None
         os.kill(self.pid, signal.SIGSTOP)
-        super()._send(path)
+        super()._send(request)
         os.kill(self.pid, signal.SIGKILL)
 
 
@@ -96,11 +119,16 @@ class HangingDecoder(Decoder):
 
     is_hanging = True
 
-    def _send(self, path: Path) -> None:
+    def __init__(self, **limits: Any) -> None:
+        super().__init__(**limits)
+        self.sent = threading.Event()
+
+    def _send(self, request: dict[str, Any]) -> None:
         if self.is_hanging:
             assert self.pid is not None
             os.kill(self.pid, signal.SIGSTOP)
-        super()._send(path)
+        super()._send(request)
+        self.sent.set()
 
 
 def test_a_child_that_hangs_is_killed_in_time(film: Path) -> None:

@@ -452,7 +452,7 @@ class Busy:
     def __init__(self, reason: str = "unreadable", sentence: str = "Decoding this file took too long.") -> None:
         self.unusable = UnusableFile(reason, sentence)
 
-    def decode(self, path: Path) -> Any:
+    def prepare(self, path: Path) -> Any:
         raise self.unusable
 
 

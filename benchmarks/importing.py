@@ -1,0 +1,124 @@
+"""Films a second of `manage.py import_images`, against reading and writing the same files with Pillow or pydicom alone.
+
+    python -m benchmarks.importing [--pngs 400] [--dicoms 100] [--processes N] [--repeats 3]
+
+Both run on the same cores in the same run and take turns, the fastest of each counts. Alone means: decode the pixels
+and write them into a new file of the same kind, one after the other in a process (one core), and in as many processes
+as there are cores. The import decodes, checks, hashes, de-identifies, packs, draws a preview, writes rows and flushes
+to the disk. Memory is that of the largest process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from PIL import Image
+from tabulate import tabulate
+
+from benchmarks.database import throw_away_portal
+from tests.portal.imaging import factories as make
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pngs", type=int, default=400)
+    parser.add_argument("--dicoms", type=int, default=100)
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--repeats", type=int, default=3)
+    given = parser.parse_args()
+    rows = []
+    with throw_away_portal() as data, tempfile.TemporaryDirectory() as scratch:
+        from portal.models import Site
+
+        Site.objects.create(name="site")
+        kinds = {
+            "PNG, 512 x 512, 8 bits": (given.pngs, draw_png),
+            "DICOM, 2,000 x 2,000, 12 bits, uncompressed": (given.dicoms, draw_dicom),
+        }
+        for name, (count, draw) in kinds.items():
+            films = Path(scratch) / f"films-{count}-{draw.__name__}"
+            films.mkdir()
+            for number in range(count):
+                draw(films, number)
+            rows.append([name, count, *measured(films, data, given.processes, given.repeats)])
+            shutil.rmtree(films)
+    head = ["films", "number", "import (films/s)", "alone, one process", "ratio", "alone, all cores", "ratio"]
+    print(f"{given.processes} processes, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}\n")
+    print(tabulate(rows, head, tablefmt="github", disable_numparse=True))
+    largest = {"parent": resource.RUSAGE_SELF, "largest child": resource.RUSAGE_CHILDREN}
+    print("\n" + ", ".join(f"{name} {resource.getrusage(who).ru_maxrss >> 10} MiB" for name, who in largest.items()))
+
+
+def measured(films: Path, data: Path, processes: int, repeats: int) -> list[str]:
+    paths = sorted(films.iterdir())
+    imports, ones, alls = [], [], []
+    for number in range(repeats):
+        imports.append(seconds_of(lambda number=number: import_folder(films, f"{films.name} {number}", processes)))
+        shutil.rmtree(data / "pixels")  # so that the next import writes them again
+        with tempfile.TemporaryDirectory() as out:
+            ones.append(seconds_of(lambda out=out: [rewrite(path, Path(out)) for path in paths]))
+        with tempfile.TemporaryDirectory() as out, ProcessPoolExecutor(processes) as pool:
+            list(pool.map(rewrite, paths[:processes], [Path(out)] * processes))  # its start does not count
+            alls.append(seconds_of(lambda out=out, pool=pool: list(pool.map(rewrite, paths, [Path(out)] * len(paths)))))
+    ours, one, all_cores = (len(paths) / min(times) for times in (imports, ones, alls))
+    return [f"{ours:.1f}", f"{one:.1f}", f"{ours / one:.2f}", f"{all_cores:.1f}", f"{ours / all_cores:.2f}"]
+
+
+def seconds_of(act: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began
+
+
+def import_folder(films: Path, dataset: str, processes: int) -> None:
+    from django.core.management import call_command
+
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
+        call_command("import_images", str(films), dataset=dataset, site="site", processes=processes)
+    if f"{len(list(films.iterdir()))} films imported" not in said.getvalue():
+        sys.exit(said.getvalue())
+
+
+def rewrite(path: Path, out: Path) -> None:
+    """Decode the pixels and write them into a file of the same kind."""
+    if path.suffix == ".png":
+        Image.fromarray(np.asarray(Image.open(path))).save(out / path.name)
+        return
+    ds = pydicom.dcmread(path)
+    ds.PixelData = ds.pixel_array.tobytes()
+    ds.save_as(out / path.name)
+
+
+def pixels(size: int, number: int) -> np.ndarray:
+    """A smooth field with the noise of a film, other for each number."""
+    y, x = np.mgrid[:size, :size] / size
+    noise = np.random.default_rng(number).normal(0, 20, (size, size))
+    return (2000 + 1200 * np.sin(6 * x + number) * np.cos(5 * y) + noise).clip(0, 4095).astype(np.uint16)
+
+
+def draw_png(folder: Path, number: int) -> None:
+    Image.fromarray((pixels(512, number) >> 4).astype(np.uint8)).save(folder / f"{number}.png")
+
+
+def draw_dicom(folder: Path, number: int) -> None:
+    elements = make.film_elements(pixels(2000, number).astype(np.int64))
+    elements |= {0x00080018: ("UI", f"1.2.3.{number}"), 0x00100020: ("LO", f"P{number}")}
+    (folder / f"{number}.dcm").write_bytes(make.dicom_bytes(elements))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Hash, decode and prepare the next files of an import in parallel, while the database work of one goes on.
+
+Each file is decoded, hashed, packed and previewed by one of several limited child processes; a thread for each of them
+waits for its answer and writes the pixels to the disk. The results are taken in the order of the files, so that an
+import counts, reports and continues as with a single process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+
+from portal.imaging.decoding import Decoder
+from portal.imaging.errors import UnusableFile
+from portal.imaging.prepared_film import PreparedFilm
+from portal.intake import film_files
+
+FILMS_WAITING = 2  # finished before their turn, beside those that are being decoded
+
+
+@dataclass(frozen=True)
+class FileAhead:
+    """A file by its hash. `film` is None for a file that the import knows and has not decoded again."""
+
+    path: Path
+    source_sha256: str
+    film: tuple[PreparedFilm, dict[str, str]] | UnusableFile | None
+
+
+class FilmsAhead:
+    """The files of an import, prepared a few ahead of the one in hand.
+
+    `is_known` tells by its hash a file that need not be decoded; it is called in several threads. Of the other
+    methods one thread may call one at a time.
+    """
+
+    def __init__(self, decoders: list[Decoder], paths: Iterable[Path], is_known: Callable[[str], bool]) -> None:
+        self._decoders = decoders
+        self._free: SimpleQueue[Decoder] = SimpleQueue()
+        for decoder in decoders:
+            self._free.put(decoder)
+        self._paths: Iterator[Path] = iter(paths)
+        self._is_known = is_known
+        self._ahead: deque[tuple[Path, Future[FileAhead]]] = deque()
+        self._threads = ThreadPoolExecutor(len(decoders), thread_name_prefix="films-ahead")
+        self._current: FileAhead | None = None
+
+    def __enter__(self) -> FilmsAhead:
+        self._fill()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if kind is not None:
+            for decoder in self._decoders:
+                decoder.interrupt()
+        self._threads.shutdown(wait=True)
+
+    def source_sha256(self, path: Path) -> str:
+        """The SHA-256 of the file."""
+        return self._file(path).source_sha256
+
+    def decode(self, path: Path) -> tuple[PreparedFilm, dict[str, str]]:
+        """Return the film and its header, as `Decoder.decode` does. Raises UnusableFile."""
+        file = self._file(path)
+        film = file.film or self._decoded(path)
+        if isinstance(film, UnusableFile):
+            raise film
+        return film
+
+    def _file(self, path: Path) -> FileAhead:
+        if self._current is None or self._current.path != path:
+            self._current = None  # its pixels are no longer needed
+            self._current = self._next(path)
+            self._fill()
+        return self._current
+
+    def _next(self, path: Path) -> FileAhead:
+        while self._ahead:
+            ahead, future = self._ahead.popleft()
+            if ahead == path:
+                return future.result()
+        return self._prepared(path)  # asked for out of turn
+
+    def _fill(self) -> None:
+        while len(self._ahead) < len(self._decoders) + FILMS_WAITING:
+            path = next(self._paths, None)
+            if path is None:
+                return
+            self._ahead.append((path, self._threads.submit(self._prepared, path)))
+
+    def _prepared(self, path: Path) -> FileAhead:
+        with path.open("rb") as file:
+            source = hashlib.file_digest(file, "sha256").hexdigest()
+        return FileAhead(path, source, None if self._is_known(source) else self._decoded(path))
+
+    def _decoded(self, path: Path) -> tuple[PreparedFilm, dict[str, str]] | UnusableFile:
+        decoder = self._free.get()
+        try:
+            film, header = decoder.prepare(path)
+        except UnusableFile as unusable:
+            return unusable
+        finally:
+            self._free.put(decoder)
+        # The row in the database comes later: pixels without one are those of a film that an import was about to store,
+        # and that the next one stores.
+        film_files.write_once(film_files.pixel_path(film.pixel_sha256), film.packed)
+        return film, header
