@@ -5,6 +5,13 @@ class AnalysisConfig(AppConfig):
     name = "analysis"
     default_auto_field = "django.db.models.BigAutoField"
 
+    def ready(self) -> None:
+        """Let a semi-supervised head be fitted on readings, which `ml_engine` does not know."""
+        from analysis.reading import confirmed_reads as readings
+        from ml_engine.runs import confirmed_reads
+
+        confirmed_reads.register(readings.gather)
+
     def warm_up(self) -> None:
         """Load the drawing libraries before the first request; called by web processes."""
         from analysis.figures import as_json, comparison_figure

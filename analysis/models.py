@@ -85,6 +85,21 @@ class StudyDesign(models.TextChoices):
     CROSSOVER = "crossover", "Crossover: two sessions, one without and one with the model, in balanced order"
 
 
+class ScoreKind(models.TextChoices):
+    """The score that films are ordered and called by; see analysis.evaluation.score_kinds."""
+
+    ONE_CLASS = "one-class", "One-class score"
+    COMBINED = "combined", "Semi-supervised: one-class and head combined"
+
+
+class FlaggedBy(models.TextChoices):
+    """Which score reaches the operating point; blank for neither, and for a worklist of the one-class score."""
+
+    ONE_CLASS = "one-class", "the one-class score alone"
+    COMBINED = "combined", "the semi-supervised score alone"
+    BOTH = "both", "both scores"
+
+
 class Worklist(Addressed):
     """Write-once. Films of a scored run to read: those at or above a threshold, and a share of the others.
 
@@ -95,7 +110,8 @@ class Worklist(Addressed):
     run = models.ForeignKey(Run, models.PROTECT, related_name="worklists")
     name = models.CharField(max_length=100)
     operating_point = models.JSONField()  # {"part", "target", "value", "films"}: what fixed the threshold
-    threshold = models.FloatField()  # a film is flagged when its fused score is at least this
+    score = models.CharField(max_length=9, choices=ScoreKind, default=ScoreKind.ONE_CLASS)
+    threshold = models.FloatField()  # a film is flagged when its score of that kind is at least this
     parts = models.JSONField(default=list)  # of the detector's split; empty: every film that the run scored
     unflagged_share = models.FloatField()
     most = models.PositiveIntegerField(null=True)  # maximum number of films; above it flagged films are sampled too
@@ -115,6 +131,7 @@ class Worklist(Addressed):
             models.CheckConstraint(
                 condition=Q(unflagged_share__gte=0, unflagged_share__lt=1), name="worklist_unflagged_share"
             ),
+            models.CheckConstraint(condition=Q(score__in=ScoreKind.values), name="worklist_known_score"),
             models.CheckConstraint(condition=Q(design__in=["", *StudyDesign.values]), name="worklist_known_design"),
             models.CheckConstraint(
                 condition=Q(repeat_share__gte=0, repeat_share__lte=1) & (Q(repeat_share=0) | ~Q(design="")),
@@ -127,7 +144,7 @@ class Worklist(Addressed):
 
 
 class WorklistItem(Addressed):
-    """Frozen. `flagged` and `sampling_probability` never reach a reader before all of their verdicts are in.
+    """Frozen. `flagged`, `flagged_by` and `sampling_probability` reach a reader when all of their verdicts are in.
 
     In a reader study a film may be shown twice: `repeat` is 0 for the showing that counts, and 1 for an earlier one
     without the model, which serves only the agreement of a reader with themselves.
@@ -138,6 +155,7 @@ class WorklistItem(Addressed):
     repeat = models.PositiveSmallIntegerField(default=0)
     position = models.PositiveIntegerField()
     flagged = models.BooleanField()
+    flagged_by = models.CharField(max_length=9, choices=FlaggedBy, blank=True)
     sampling_probability = models.FloatField()
 
     class Meta:

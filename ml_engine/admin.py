@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 
-from ml_engine.models import AlignmentModel, DetectorModel, Run
+from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run
 from portal.admin import LookOnly
 
 
@@ -13,7 +13,7 @@ class RunAdmin(LookOnly):
     search_fields = ["name", "uuid"]
 
 
-@admin.register(AlignmentModel, DetectorModel)
+@admin.register(AlignmentModel, DetectorModel, HeadModel)
 class ModelAdmin(LookOnly):
     list_display = ["created_at", "site", "run", "split", "sha256", "random_weights"]
     list_filter = ["site"]

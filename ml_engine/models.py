@@ -5,12 +5,12 @@ from django.db import models
 from django.db.models import Q
 
 from ml_engine.engine.reports import AlignmentReport, DetectorReport
-from ml_engine.engine.run_kinds import IN_PORTAL, KINDS, RunKindFacts
+from ml_engine.engine.run_kinds import KINDS, RunKindFacts
 from ml_engine.engine.run_kinds import STUDIES as STUDIES
 from ml_engine.engine.run_kinds import RunKind as RunKind
 from portal.models import Addressed, Dataset, Image, Site, Split
 
-KIND_CHOICES = [(kind.value, KINDS[kind].words) for kind in IN_PORTAL]
+KIND_CHOICES = [(kind.value, KINDS[kind].words) for kind in RunKind]
 
 
 class RunState(models.TextChoices):
@@ -47,6 +47,9 @@ class Run(Addressed):
     # A scoring run whose memory bank is grown by these films, on the films of an earlier run.
     grown_with = models.ManyToManyField(Image, blank=True, related_name="+")
     rescores = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="rescored_by")
+    # A semi-supervised head is fitted on films that this run scored, and scores beside the detector in another run.
+    scored = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="heads_requested")
+    head = models.ForeignKey("HeadModel", models.PROTECT, null=True, blank=True, related_name="used_by")
     # A run may need the model of a run that is not done yet: it then waits for that run.
     after = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="followers")
     config = models.JSONField(default=dict)
@@ -82,7 +85,7 @@ class Run(Addressed):
         ordering = ["-created_at"]
         indexes = [models.Index(fields=["site", "-created_at"]), models.Index(fields=["state", "lease_until"])]
         constraints = [
-            models.CheckConstraint(condition=Q(kind__in=[kind.value for kind in IN_PORTAL]), name="run_known_kind"),
+            models.CheckConstraint(condition=Q(kind__in=[kind.value for kind in RunKind]), name="run_known_kind"),
             models.CheckConstraint(condition=Q(state__in=RunState.values), name="run_known_state"),
             models.CheckConstraint(
                 condition=Q(kind="score") | Q(split__isnull=False),
@@ -95,6 +98,14 @@ class Run(Addressed):
             models.CheckConstraint(
                 condition=Q(rescores__isnull=True) | Q(kind="score", detector__isnull=False),
                 name="run_rescore_is_score",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind="fit_head") | Q(detector__isnull=False, scored__isnull=False),
+                name="run_head_has_scored_run",
+            ),
+            models.CheckConstraint(
+                condition=Q(head__isnull=True) | Q(kind="score", detector__isnull=False),
+                name="run_head_scores_with_detector",
             ),
             models.CheckConstraint(
                 condition=~Q(state="running") | Q(lease_owner__gt="", lease_until__isnull=False),
@@ -164,6 +175,55 @@ class DetectorModel(Addressed):
         return DetectorReport.from_json(self.summary)
 
 
+class ReadSource(models.TextChoices):
+    BLINDED = "blinded", "Read in a worklist, without the model"
+    ASSISTED = "assisted", "Read in a worklist, with the model at hand"
+    LABEL = "label", "Labelled by curators"
+    UNREAD = "unread", "Not read: for the control of the population"
+
+
+class HeadRead(models.Model):
+    """Append-only. A film of the pool of a semi-supervised head, as it was when the run was requested.
+
+    `verdict` is normal or abnormal, blank where nobody read the film. `weight` is the inverse of the probability with
+    which the film was drawn for reading. A verdict with `model_shown` trains, and is never a reference."""
+
+    run = models.ForeignKey(Run, models.PROTECT, related_name="reads")
+    image = models.ForeignKey(Image, models.PROTECT, related_name="+")
+    verdict = models.CharField(max_length=8, blank=True)
+    source = models.CharField(max_length=8, choices=ReadSource)
+    weight = models.FloatField(default=1.0)
+    model_shown = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "image"], name="head_read_once_a_run"),
+            models.CheckConstraint(condition=Q(weight__gte=1), name="head_read_weight"),
+            models.CheckConstraint(
+                condition=Q(source="unread", verdict="") | ~Q(source="unread") & Q(verdict__in=["normal", "abnormal"]),
+                name="head_read_has_verdict",
+            ),
+        ]
+
+
+class HeadModel(Addressed):
+    """Write-once. A semi-supervised head, fitted beside `detector`. `summary` is fit_head.json; `tune` holds, by the
+    UUID of a labelled film of tune, its (one-class z, head's z, combined) by heads without reads of its patient."""
+
+    site = models.ForeignKey(Site, models.PROTECT, related_name="heads")
+    run = models.OneToOneField(Run, models.PROTECT, related_name="head_made")
+    split = models.ForeignKey(Split, models.PROTECT, related_name="heads")
+    detector = models.ForeignKey(DetectorModel, models.PROTECT, related_name="heads")
+    sha256 = models.CharField(max_length=64)  # of head.safetensors; also the name of the kept file
+    summary = models.JSONField(default=dict)
+    tune = models.JSONField(default=dict)
+    random_weights = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return self.run.name
+
+
 class Score(models.Model):
     """A film's scores in a run: `global_score` at fusion weight 0, `region_score` at 1, `fused_score` at the run's.
 
@@ -179,6 +239,12 @@ class Score(models.Model):
     mean_z = models.FloatField(null=True)
     top_z = models.FloatField(null=True)
     percentile = models.FloatField(null=True)  # 0-100, among the calibration normals
+    # Of a semi-supervised head; null without one. `head_score` is its logit, `combined_score` the sum of both z.
+    one_class_z = models.FloatField(null=True)
+    head_score = models.FloatField(null=True)
+    head_z = models.FloatField(null=True)
+    combined_score = models.FloatField(null=True)
+    combined_p_value = models.FloatField(null=True)
     row = models.PositiveIntegerField()  # in maps.npy, affines.npy, sweep.npy
     error = models.CharField(max_length=500, blank=True)
 

@@ -473,6 +473,18 @@ class SplitImage(models.Model):
         return cls(member=member, image=image, split_id=member.split_id, pixel_sha256=image.pixel_sha256)
 
 
+class TrainingFilm(models.Model):
+    """Append-only. A film whose verdict trained the semi-supervised model `source`: it never enters an evaluation, and
+    later splits leave its patient out of test (portal.sets.training_films)."""
+
+    image = models.ForeignKey(Image, models.PROTECT, related_name="trained_models")
+    source = models.UUIDField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["image", "source"], name="training_film_once_a_model")]
+
+
 class ScreeningQueue(Addressed):
     """Films in a fixed order for screening. Never changes; each person has a place in it."""
 

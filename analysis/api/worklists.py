@@ -20,6 +20,7 @@ from analysis.models import (
     Escalation,
     Reading,
     Reason,
+    ScoreKind,
     Stage,
     StudyDesign,
     Verdict,
@@ -68,6 +69,7 @@ class WorklistDetailSerializer(WorklistSerializer):
     class Meta(WorklistSerializer.Meta):
         fields = [
             *WorklistSerializer.Meta.fields,
+            "score",
             "operating_point",
             "threshold",
             "parts",
@@ -85,6 +87,11 @@ class NewWorklistSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=100)
     point = serializers.ChoiceField(choices=list(POINTS.items()), default="calibrate specificity")
     value = serializers.FloatField(default=0.9)
+    score = serializers.ChoiceField(
+        choices=ScoreKind.choices,
+        default=ScoreKind.ONE_CLASS,
+        help_text="combined only for a run that scored with a semi-supervised head.",
+    )
     parts = serializers.ListField(child=serializers.ChoiceField(choices=Part.choices), default=list)
     unflagged_share = serializers.FloatField(default=UNFLAGGED_SHARE)
     most = serializers.IntegerField(required=False, allow_null=True, default=None)

@@ -28,8 +28,10 @@ from portal.labels.events import labels_at
 from portal.models import LabelValue, Part, Split, SplitImage, User
 from portal.people import audit
 from portal.people.access import require
+from portal.sets.training_films import patients_of_model
 
 EVALUATED_PARTS = (Part.TUNE, Part.TEST)  # the parts that hold abnormal films
+TRAINED = "of patients whose films trained the semi-supervised head"
 STEPS = 100  # the stored sweep has a score for each hundredth of the fusion weight
 
 
@@ -169,8 +171,12 @@ def scored_part(run: Run, *, part: str, cutoff: datetime, classes: Mapping[str, 
     )
     left_out: Counter[str] = Counter()
     left_out["not scored by this run"] = len(patient_of) - len(scores)
+    trained_on = patients_of_model(run.head.uuid) if run.head else set()
     kept = []
     for score in scores:
+        if patient_of[score.image_id] in trained_on:
+            left_out[TRAINED] += 1
+            continue
         label = labels.get(score.image_id)
         if label is None or label.value not in classes:
             left_out[label.value if label else "unlabelled"] += 1

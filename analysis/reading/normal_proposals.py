@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from analysis.evaluation.blinding import hidden_films
-from analysis.models import NormalDecision, NormalProposal, Reading, Reason, Stage, Verdict, Worklist
+from analysis.models import NormalDecision, NormalProposal, Reading, Reason, ScoreKind, Stage, Verdict, Worklist
 from analysis.reading.worklists import WorklistRefused, operating_point
 from ml_engine.models import RunState, Score
 from ml_engine.runs.lifecycle import RunRefused
@@ -157,7 +157,8 @@ def compare(proposal: NormalProposal, *, viewer: User) -> ProposalEffect:
     try:
         after_point = operating_point(proposal.run, point=name, value=value)
         threshold_before = worklist.threshold
-        if "patients" not in point:  # fixed by the rule of an earlier release, which flagged more films
+        # fixed by the rule of an earlier release, which flagged more films; or for a head, which a bank does not change
+        if "patients" not in point or worklist.score != ScoreKind.ONE_CLASS:
             threshold_before = operating_point(worklist.run, point=name, value=value).threshold
     except WorklistRefused as refusal:
         raise ProposalRefused(str(refusal)) from refusal

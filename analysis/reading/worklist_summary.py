@@ -51,7 +51,7 @@ def readings_of(worklist: Worklist) -> list[Reading]:
     """The current readings of every reader, by reader and then by time."""
     return list(
         _current(worklist)
-        .select_related("item", "image", "reader", "adjudication_proposal")
+        .select_related("item__worklist", "image", "reader", "adjudication_proposal")
         .order_by("reader_id", "created_at", "pk")
     )
 

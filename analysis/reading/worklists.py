@@ -5,7 +5,7 @@ films that were read because they were flagged would be a biased sample of all f
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from hashlib import blake2b
@@ -18,14 +18,14 @@ from django.utils import timezone
 from analysis import statistics
 from analysis.evaluation.blinding import hidden_films
 from analysis.evaluation.looks import CannotEvaluate
+from analysis.evaluation.score_kinds import FIELDS, calibration_of, nested_tune_scores, require_head
 from analysis.evaluation.thresholds import (
     KINDS,
     ReferenceScores,
-    calibration_reference,
     promise_words,
     why_too_few,
 )
-from analysis.models import Reading, StudyDesign, Worklist, WorklistItem, WorklistReader
+from analysis.models import FlaggedBy, Reading, ScoreKind, StudyDesign, Worklist, WorklistItem, WorklistReader
 from analysis.reading import reader_studies
 from analysis.reading.assignments import AssignmentRefused, assign, require_reader
 from ml_engine.core.score.conformal import PromisedRate
@@ -94,6 +94,7 @@ class WorklistRequest:
     author: User
     point: str = "calibrate specificity"
     value: float = 0.9
+    score: str = ScoreKind.ONE_CLASS
     parts: Sequence[str] = ()
     unflagged_share: float = UNFLAGGED_SHARE
     most: int | None = None
@@ -114,8 +115,9 @@ def make_worklist(request: WorklistRequest) -> Worklist:
     # which films are drawn, and how many, tells on which side of any threshold a film is
     films = Image.objects.filter(scores__run=request.run)
     blinding.refuse_file(request.author, films, what=f"The run {request.run.name}")
-    point = operating_point(request.run, point=request.point, value=request.value)
-    scores, left_out = _scores(request.run, request.parts)
+    point = operating_point(request.run, point=request.point, value=request.value, score=request.score)
+    flagged_by = _flagged_by(request, point)
+    scores, left_out = _scores(request.run, request.parts, request.score)
     generator = np.random.Generator(np.random.PCG64(request.seed))
     chances: dict[int, float] = {}
     if request.design:
@@ -145,6 +147,7 @@ def make_worklist(request: WorklistRequest) -> Worklist:
                 run=request.run,
                 name=request.name.strip(),
                 operating_point=point.to_json(),
+                score=request.score,
                 threshold=point.threshold,
                 parts=[part for part in Part.values if part in request.parts],
                 unflagged_share=request.unflagged_share,
@@ -158,7 +161,7 @@ def make_worklist(request: WorklistRequest) -> Worklist:
                 counts=counts,
                 created_by=request.author,
             )
-            _save_items(worklist, drawn, repeats)
+            _save_items(worklist, drawn, repeats, flagged_by)
             audit.record(
                 verb="make worklist",
                 site=request.run.site,
@@ -228,14 +231,18 @@ def _repeat_share(request: WorklistRequest) -> float:
     return request.repeat_share
 
 
-def operating_point(run: Run, *, point: str, value: float) -> WorklistThreshold:
+def operating_point(run: Run, *, point: str, value: float, score: str = ScoreKind.ONE_CLASS) -> WorklistThreshold:
     """The threshold for `value`, fixed on calibrate or tune. Raises WorklistRefused."""
+    try:
+        require_head(run, score)
+    except CannotEvaluate as error:
+        raise WorklistRefused(str(error)) from error
     if point not in POINTS:
         raise WorklistRefused(f"There is no operating point {point!r}; choose one of {', '.join(POINTS)}.")
     if not 0 < value < 1:
         raise WorklistRefused(f"The {point.split()[1]} is {value:g}; enter a number between 0 and 1.")
     part, target = point.split()
-    reference = _calibration_scores(run) if part == Part.CALIBRATE else _tune_scores(run, target)
+    reference = _calibration_scores(run, score) if part == Part.CALIBRATE else _tune_scores(run, target, score)
     if too_few := why_too_few(reference, rule=target, target=value):
         raise WorklistRefused(too_few)
     scores, patients = reference.scores, reference.patients
@@ -268,15 +275,16 @@ def promise_on_calibrate(run: Run, *, value: float = DEFAULT_SPECIFICITY) -> str
         return str(refusal)
 
 
-def _calibration_scores(run: Run) -> ReferenceScores:
+def _calibration_scores(run: Run, score: str) -> ReferenceScores:
     try:
-        return calibration_reference(run)
+        return calibration_of(run, score)
     except CannotEvaluate as error:
         raise WorklistRefused(str(error)) from error
 
 
-def _tune_scores(run: Run, target: str) -> ReferenceScores:
-    """Scores of the normal tune films (for a sensitivity: the abnormal ones), by labels at the split's cut-off."""
+def _tune_scores(run: Run, target: str, kind: str) -> ReferenceScores:
+    """Scores of the normal tune films (for a sensitivity: the abnormal ones), by labels at the split's cut-off. Of a
+    semi-supervised head, those by heads without reads of the film's patient."""
     assert run.detector is not None
     split = run.detector.split
     members = SplitImage.objects.filter(member__split=split, member__part=Part.TUNE)
@@ -284,6 +292,8 @@ def _tune_scores(run: Run, target: str) -> ReferenceScores:
         "image_id", "fused_score", "image__patient_id"
     )
     scored = {image: (score, patient) for image, score, patient in rows if score is not None}
+    if kind == ScoreKind.COMBINED:
+        scored = nested_tune_scores(run)
     value = LabelValue.ABNORMAL if target == "sensitivity" else LabelValue.NORMAL
     labels = labels_at(scored, split.label_cutoff)
     kept = [row for image, row in scored.items() if image in labels and labels[image].value == value]
@@ -294,8 +304,26 @@ def _tune_scores(run: Run, target: str) -> ReferenceScores:
     )
 
 
-def _scores(run: Run, parts: Sequence[str]) -> tuple[list[tuple[int, float]], dict[str, int]]:
-    """(image id, fused score) of the films to draw from, by id; and the number of films left out, by reason."""
+def _flagged_by(request: WorklistRequest, point: WorklistThreshold) -> dict[int, str]:
+    """Which score reaches the operating point, the same for both, by primary key of the film; empty for a worklist of
+    the one-class score."""
+    if request.score == ScoreKind.ONE_CLASS:
+        return {}
+    alone = operating_point(request.run, point=request.point, value=request.value)
+    calls: dict[int, str] = {}
+    rows = Score.objects.filter(run=request.run, error="").values_list("image_id", "fused_score", "combined_score")
+    for image, fused, combined in rows:
+        by = (fused is not None and fused >= alone.threshold, combined is not None and combined >= point.threshold)
+        calls[image] = {
+            (True, True): FlaggedBy.BOTH.value,
+            (True, False): FlaggedBy.ONE_CLASS.value,
+            (False, True): FlaggedBy.COMBINED.value,
+        }.get(by, "")
+    return calls
+
+
+def _scores(run: Run, parts: Sequence[str], kind: str) -> tuple[list[tuple[int, float]], dict[str, int]]:
+    """(image id, score of the kind) of the films to draw from, by id; and the number of films left out, by reason."""
     assert run.detector is not None
     rows = Score.objects.filter(run=run).order_by("image_id")
     left_out: Counter[str] = Counter()
@@ -307,7 +335,7 @@ def _scores(run: Run, parts: Sequence[str]) -> tuple[list[tuple[int, float]], di
     left_out["unreadable"] = rows.exclude(error="").count()
     scores = [
         (image, score)
-        for image, score in rows.filter(error="").values_list("image_id", "fused_score")
+        for image, score in rows.filter(error="").values_list("image_id", FIELDS[ScoreKind(kind)])
         if score is not None
     ]
     return scores, {reason: films for reason, films in left_out.items() if films}
@@ -340,7 +368,12 @@ def _draw(
     return [(images[index], flagged, count / len(images)) for index in chosen]
 
 
-def _save_items(worklist: Worklist, drawn: list[tuple[int, bool, float]], repeats: Sequence[int]) -> None:
+def _save_items(
+    worklist: Worklist,
+    drawn: list[tuple[int, bool, float]],
+    repeats: Sequence[int],
+    flagged_by: Mapping[int, str],
+) -> None:
     """`repeats` are indices of the films that are shown a second time."""
     showings = [(film, 0) for film in drawn] + [(drawn[index], 1) for index in repeats]
     WorklistItem.objects.bulk_create(
@@ -351,6 +384,7 @@ def _save_items(worklist: Worklist, drawn: list[tuple[int, bool, float]], repeat
                 repeat=repeat,
                 position=position,
                 flagged=flagged,
+                flagged_by=flagged_by.get(image, ""),
                 sampling_probability=probability,
             )
             for position, ((image, flagged, probability), repeat) in enumerate(showings)

@@ -47,15 +47,18 @@ def run_archive(request: SignedInRequest, uuid: UUID) -> StreamingHttpResponse:
 
 
 def _films(run: Run) -> QuerySet[Image]:
-    """The films that the run scored or was grown with, and those of its split and of its detector's: the part of a
-    film reveals its label, since only normal films are fitted."""
+    """The films that the run scored, was grown with or learned verdicts of, and those of its split and of its
+    detector's: the part of a film reveals its label, since only normal films are fitted."""
     splits = [run.split_id, run.detector.split_id if run.detector else None]
     named = Image.objects.filter(Q(scores__run=run) | Q(split_images__member__split__in=filter(None, splits)))
-    return Image.objects.filter(Q(pk__in=named.values("pk")) | Q(pk__in=run.grown_with.values("pk")))
+    of_run = Q(pk__in=run.grown_with.values("pk")) | Q(pk__in=run.reads.values("image"))
+    return Image.objects.filter(Q(pk__in=named.values("pk")) | of_run)
 
 
 def _record(person: User, run: Run) -> None:
     """Scores and maps of the scored films; of a run that fits, in which part each film is."""
     films = Image.objects.filter(scores__run=run) if run.kind == RunKind.SCORE else _films(run)
     kinds = [SCORE, MAP] if run.kind == RunKind.SCORE or run.kind in STUDIES else [LABEL]
+    if run.kind == RunKind.FIT_HEAD:  # it holds the verdicts that it was fitted on
+        kinds = [*kinds, LABEL]
     record_shown(person, films.values_list("uuid", flat=True), kinds, runs=[run.uuid])

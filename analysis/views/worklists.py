@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from analysis.evaluation.exposures import LABEL, SCORE, record_shown
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
-from analysis.models import Reading, StudyDesign, Worklist
+from analysis.models import Reading, ScoreKind, StudyDesign, Worklist
 from analysis.reading import verdicts
 from analysis.reading.assignments import possible_readers
 from analysis.reading.reader_studies import REPEAT_SHARE
@@ -40,7 +40,7 @@ from portal.people.signed_in import SignedInRequest
 
 _COLUMNS = [
     "image", "patient", "reader", "repeat", "stage", "verdict", "rating", "agreement", "reason", "findings",
-    "comment", "boxes", "flagged",
+    "comment", "boxes", "flagged", "score", "flagged_by",
     "sampling_probability", "model_shown", "heatmap_shown", "label_shown", "exposure_known",
     "reference", "reference_note", "active_seconds", "total_seconds", "time", "notice",
 ]  # fmt: skip
@@ -50,6 +50,12 @@ class WorklistForm(forms.Form):
     run = forms.ModelChoiceField(Run.objects.none(), to_field_name="uuid", empty_label="choose a scored run")
     name = forms.CharField(max_length=100)
     point = forms.ChoiceField(choices=list(POINTS.items()), label="Operating point")
+    score = forms.ChoiceField(
+        required=False,
+        choices=ScoreKind.choices,
+        label="Score",
+        help_text="The combined score only for a run that scored with a semi-supervised head.",
+    )
     value = forms.FloatField(initial=DEFAULT_SPECIFICITY, min_value=0, max_value=1, label="Reached there")
     parts = forms.MultipleChoiceField(
         required=False,
@@ -99,7 +105,7 @@ class WorklistForm(forms.Form):
         self.fields["readers"].queryset = possible_readers(site)  # type: ignore[attr-defined]
         for name, field in self.fields.items():
             if name not in ("parts", "blinded", "readers"):
-                control = "form-select" if name in ("run", "point", "design") else "form-control"
+                control = "form-select" if name in ("run", "point", "score", "design") else "form-control"
                 field.widget.attrs["class"] = control + (" is-invalid" if self.errors.get(name) else "")
             elif name == "blinded":
                 field.widget.attrs["class"] = "form-check-input"
@@ -110,6 +116,7 @@ class WorklistForm(forms.Form):
         repeats = values.pop("repeat_percent")
         if values["design"] and repeats is not None:
             values["repeat_share"] = repeats / 100
+        values["score"] = values["score"] or ScoreKind.ONE_CLASS
         for name in ("days_to_read", "washout_days"):
             if values[name] is None:  # blank: the default of WorklistRequest
                 del values[name]
@@ -212,11 +219,18 @@ def _row(reading: Reading, patient: int, usable: bool, notice: str) -> list[Any]
     return [
         reading.image.uuid, patient, reading.reader.username, reading.item.repeat, reading.stage, reading.verdict,
         "" if reading.confidence is None else reading.confidence, reading.agreement, reading.reason,
-        "; ".join(reading.findings), reading.comment, boxes, reading.item.flagged, reading.sampling_probability,
+        "; ".join(reading.findings), reading.comment, boxes, reading.item.flagged,
+        _score_words(reading), reading.item.flagged_by, reading.sampling_probability,
         reading.model_shown, reading.heatmap_shown, reading.label_shown, reading.exposure_known, usable,
         why_no_reference(reading, usable=usable), f"{reading.active_seconds:.1f}", f"{reading.total_seconds:.1f}",
         reading.created_at.isoformat(), notice,
     ]  # fmt: skip
+
+
+def _score_words(reading: Reading) -> str:
+    assert reading.item is not None
+    is_combined = reading.item.worklist.score == ScoreKind.COMBINED
+    return "semi-supervised combined" if is_combined else "one-class"
 
 
 @require_POST

@@ -18,6 +18,9 @@ class RunSerializer(serializers.ModelSerializer[Run]):
     detector = serializers.UUIDField(source="detector.uuid", default=None, read_only=True)
     alignment_made = serializers.UUIDField(source="alignment_made.uuid", default=None, read_only=True)
     detector_made = serializers.UUIDField(source="detector_made.uuid", default=None, read_only=True)
+    scored = serializers.UUIDField(source="scored.uuid", default=None, read_only=True)
+    head = serializers.UUIDField(source="head.uuid", default=None, read_only=True)
+    head_made = serializers.UUIDField(source="head_made.uuid", default=None, read_only=True)
 
     class Meta:
         model = Run
@@ -52,6 +55,9 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "unreadable",
             "alignment_made",
             "detector_made",
+            "scored",
+            "head",
+            "head_made",
         ]
 
 
@@ -105,6 +111,11 @@ class NewDetectorFitSerializer(NewFitSerializer):
 
 class NewScoreSerializer(NewRunSerializer):
     detector = serializers.UUIDField(help_text="UUID of the detector, or of the run that makes it.")
+    head = serializers.UUIDField(
+        default=None,
+        allow_null=True,
+        help_text="UUID of a semi-supervised head of this detector, or of the run that made it, to score beside it.",
+    )
     parts = serializers.ListField(child=serializers.ChoiceField(choices=Part.choices), default=list)
     datasets = serializers.ListField(child=serializers.UUIDField(), default=list)
 

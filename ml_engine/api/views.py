@@ -22,7 +22,7 @@ from ml_engine.api.serializers import (
 )
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.forms.runs import FIT_FIRST, RANDOM_WEIGHTS, UNALIGNED
-from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState
+from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunKind, RunState
 from ml_engine.runs import lifecycle, paths, requests
 from ml_engine.runs.lifecycle import RunRefused
 from portal.models import Dataset, Site, Split, User
@@ -41,6 +41,9 @@ def _runs() -> QuerySet[Run]:
         "detector",
         "alignment_made",
         "detector_made",
+        "scored",
+        "head",
+        "head_made",
     )
 
 
@@ -146,7 +149,12 @@ class NewScore(NewRun):
     def make(self, request: requests.RunRequest, values: dict[str, Any], user: User) -> Run:
         detector, after = _detector(user, values["detector"])
         datasets = [get_visible(Dataset.objects.all(), user, address) for address in values["datasets"]]
-        return requests.request_score(request, detector=detector, after=after, parts=values["parts"], datasets=datasets)
+        head = None
+        if values["head"] is not None:
+            head = requests.find_model(HeadModel, request.site, values["head"])
+        return requests.request_score(
+            request, detector=detector, after=after, parts=values["parts"], datasets=datasets, head=head
+        )
 
 
 VIEWS: tuple[type[NewRun], ...] = (NewAlignment, NewDetector, NewScore)

@@ -16,9 +16,9 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.core.head.confirmed_head import require_confirmed
 from ml_engine.engine import fit_scores, manifest, reads
+from ml_engine.engine.head_folder import CONTROL, SUMMARY
 from ml_engine.engine.reads import Reads
 from ml_engine.engine.run_folder import INPUTS, RunSpec
-from ml_engine.engine.stages.fit_head import CONTROL, SUMMARY
 from ml_engine.engine.stages.runner import run_folder
 from ml_engine.engine.study_plans import PENALTY_BY_FOLDS, HeadPlan
 

@@ -28,8 +28,7 @@ class RunKindFacts:
 
     A study writes all its results into its folder, ``<kind>.json`` last; its stages are in the module of its name in
     ``ml_engine.engine.stages``. ``asked`` are the keys of run.json, each a JSON object, with the study's settings
-    besides the config. ``page`` is the URL name of its results, empty for a kind without such a page. A kind that
-    ``is_by_command`` alone is not in the portal yet: it has no form, API or row.
+    besides the config. ``page`` is the URL name of its results, empty for a kind without such a page.
     """
 
     words: str
@@ -38,7 +37,6 @@ class RunKindFacts:
     is_study: bool = False
     asked: tuple[str, ...] = ()
     page: str = ""
-    is_by_command: bool = False
 
 
 KINDS = {
@@ -67,9 +65,7 @@ KINDS = {
         starts_from="detector",
         is_study=True,
         asked=("head",),
-        is_by_command=True,
     ),
 }
-IN_PORTAL = tuple(kind for kind, facts in KINDS.items() if not facts.is_by_command)
 STUDIES = tuple(kind for kind, facts in KINDS.items() if facts.is_study)
 ASKED = tuple(name for facts in KINDS.values() for name in facts.asked)

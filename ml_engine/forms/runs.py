@@ -12,7 +12,7 @@ from ml_engine.core.backbone.weights import StoredFile
 from ml_engine.core.config import BACKBONES, DETECTORS, PRESETS, PipelineConfig
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.engine.run_kinds import KINDS
-from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind
+from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunKind
 from ml_engine.runs import paths, requests
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import RunRequest
@@ -301,6 +301,11 @@ class ScoreForm(RunForm):
     lead = "Gives every chosen film its scores and its two maps. No label is used."
 
     detector = forms.ChoiceField()
+    head = forms.ChoiceField(
+        label="Semi-supervised head beside it",
+        required=False,
+        help_text="Adds its score and the combined one; the one-class score stays the default.",
+    )
     parts = forms.MultipleChoiceField(
         required=False,
         choices=[(part.value, part.label) for part in Part],
@@ -317,14 +322,19 @@ class ScoreForm(RunForm):
 
     @classmethod
     def start_values(cls, query: Mapping[str, str]) -> dict[str, Any]:
-        return super().start_values(query) | {"parts": [Part.TUNE, Part.TEST]}
+        head = {"head": query["head"]} if "head" in query else {}
+        return super().start_values(query) | {"parts": [Part.TUNE, Part.TEST]} | head
 
     @classmethod
     def values_of(cls, run: Run) -> dict[str, Any]:
         source = run.detector.run if run.detector else run.after
         datasets = [str(dataset.uuid) for dataset in run.datasets.all()]
         requested = {"detector": str(source.uuid) if source else "", "parts": run.parts, "datasets": datasets}
-        return super().values_of(run) | requested
+        return super().values_of(run) | requested | {"head": str(run.head.run.uuid) if run.head else ""}
+
+    @classmethod
+    def describe_request(cls, run: Run) -> list[tuple[str, str]]:
+        return [("Semi-supervised head", run.head.run.name)] if run.head else []
 
     def set_choices(self) -> None:
         models = DetectorModel.objects.filter(site=self.site).select_related("run", "split").order_by("-created_at")
@@ -334,15 +344,24 @@ class ScoreForm(RunForm):
             *((str(model.run.uuid), model_label(model.run, f"split {model.split.name}")) for model in models),
             *((str(run.uuid), model_label(run, "when it is done")) for run in waiting),
         ]
+        heads = HeadModel.objects.filter(site=self.site).select_related("run", "detector__run").order_by("-created_at")
+        self.fields["head"].choices = [  # type: ignore[attr-defined]
+            ("", "none: one-class scores alone"),
+            *((str(head.run.uuid), model_label(head.run, f"beside {head.detector.run.name}")) for head in heads),
+        ]
         self.fields["datasets"].queryset = Dataset.objects.filter(site=self.site)  # type: ignore[attr-defined]
 
     def make(self) -> Run:
         values = self.cleaned_data
         source = Run.objects.get(site=self.site, uuid=values["detector"])
         detector = DetectorModel.objects.filter(run=source).select_related("split").first()
+        head = None
+        if values["head"]:
+            head = requests.find_model(HeadModel, self.site, values["head"])
         return requests.request_score(
             self.request(),
             detector=detector,
+            head=head,
             after=None if detector else source,
             parts=values["parts"],
             datasets=list(values["datasets"]),

@@ -21,7 +21,7 @@ from ml_engine.engine import manifest
 from ml_engine.engine.reports import DetectorReport
 from ml_engine.engine.stages import needed_weights
 from ml_engine.engine.stages.plans import ExperimentPlan
-from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState
+from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunKind, RunState
 from ml_engine.runs import paths
 from ml_engine.runs.lifecycle import RunRefused, publish_on_commit
 from portal.models import Dataset, Image, Part, Site, Split, User
@@ -131,11 +131,17 @@ def request_score(
     after: Run | None = None,
     parts: Sequence[str] = (),
     datasets: Sequence[Dataset] = (),
+    head: HeadModel | None = None,
 ) -> Run:
     """Score parts of the split that the detector was fitted on, or whole datasets, with `detector` or with the detector
-    that the run `after` will make. Raises RunRefused."""
+    that the run `after` will make, and beside it with the semi-supervised `head`. Raises RunRefused."""
     source = _detector_source(detector, after)
     check_request(request, split=source.split)
+    if head is not None and head.detector_id != (detector.pk if detector else None):
+        raise RunRefused(
+            f"The semi-supervised head “{head.run.name}” was fitted beside the detector “{head.detector.run.name}”: "
+            "choose that detector, or no head."
+        )
     if bool(parts) == bool(datasets):
         raise RunRefused("Choose what to score: parts of the detector's split, or datasets.")
     unknown = sorted(set(parts) - set(Part.values))
@@ -153,6 +159,7 @@ def request_score(
         split=source.split,
         detector=detector,
         after=after if detector is None else None,
+        head=head,
         parts=[part for part in Part.values if part in parts],
         datasets=datasets,
         config=source.config,
@@ -404,7 +411,7 @@ def queue(
     return run
 
 
-def find_model(kind: type[AlignmentModel] | type[DetectorModel], site: Site, uuid: UUID | str) -> Any:
+def find_model(kind: type[AlignmentModel] | type[DetectorModel] | type[HeadModel], site: Site, uuid: UUID | str) -> Any:
     """The site's model with this UUID, or the model that the run with this UUID made. Raises RunRefused."""
     models = kind.objects.filter(site=site)
     try:
@@ -412,6 +419,7 @@ def find_model(kind: type[AlignmentModel] | type[DetectorModel], site: Site, uui
     except ValidationError:  # not a UUID
         model = None
     if model is None:
-        word = "alignment" if kind is AlignmentModel else "detector"
+        words = {AlignmentModel: "alignment", DetectorModel: "detector", HeadModel: "semi-supervised head"}
+        word = words[kind]
         raise RunRefused(f"There is no {word} {uuid} at {site.name}: the run's page shows its UUID.")
     return model

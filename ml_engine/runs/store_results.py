@@ -8,16 +8,21 @@ from uuid import UUID
 
 from ml_engine.core import files
 from ml_engine.engine import manifest
+from ml_engine.engine.head_folder import HeadFolder
 from ml_engine.engine.reports import AlignmentReport, DetectorReport
 from ml_engine.engine.scored_folder import FilmScore, ScoredFolder
-from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, Score
+from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunKind, Score
 from ml_engine.runs import paths
 from portal.models import Image
+from portal.sets import training_films
 
 _BATCH = 1000
 
 
 def store_results(run: Run, folder: Path) -> None:
+    if run.kind == RunKind.FIT_HEAD:
+        _store_head(run, folder)
+        return
     if run.facts.is_study:
         files.read_json(folder / f"{run.kind}.json")  # a study's results stay in its folder
         return
@@ -60,17 +65,40 @@ def _store_detector(run: Run, folder: Path) -> None:
     )
 
 
+def _store_head(run: Run, folder: Path) -> None:
+    """The head's row; from now on its training films never enter an evaluation."""
+    assert run.split is not None and run.detector is not None  # constraints
+    results = HeadFolder(folder)
+    summary = results.summary
+    head = HeadModel.objects.create(
+        site=run.site,
+        run=run,
+        split=run.split,
+        detector=run.detector,
+        sha256=paths.keep_model(results.head),
+        summary=summary,
+        tune=results.tune_scores(),
+        random_weights=run.random_weights,
+    )
+    trained = run.reads.filter(verdict__in=["normal", "abnormal"] if summary["asked"]["read_normals"] else ["abnormal"])
+    training_films.remember(images=trained.values_list("image_id", flat=True), source=head.uuid)
+
+
 def _store_scores(run: Run, folder: Path) -> None:
     scored = ScoredFolder(folder)
     scored.check()
     normals = scored.summary.calibration_scores
     parts = {row.image: row.part for row in manifest.read(folder / "images.csv")}
     ids = _image_ids([film.image for film in scored.films])
+    beside = scored.semi_supervised.columns.tolist() if scored.is_semi_supervised else None
     scores = []
     for row, film in enumerate(scored.films):
         image_id = ids.get(film.image)
         if image_id is not None:  # None if erased during the run; its row stays in the arrays
-            scores.append(_score(run, film, row=row, image_id=image_id, part=parts[film.image], normals=normals))
+            score = _score(run, film, row=row, image_id=image_id, part=parts[film.image], normals=normals)
+            if beside:
+                _add_head(score, beside[row])
+            scores.append(score)
     Score.objects.bulk_create(scores, batch_size=_BATCH)
 
 
@@ -88,6 +116,13 @@ def _score(run: Run, film: FilmScore, *, row: int, image_id: int, part: str, nor
         top_z=_number(film.top_z),
         percentile=percentile(fused, normals),
         error=film.error[:500],
+    )
+
+
+def _add_head(score: Score, columns: Sequence[float]) -> None:
+    """The scores of a semi-supervised head, in the order of `scored_folder.SEMI_SUPERVISED`."""
+    score.one_class_z, score.head_score, score.head_z, score.combined_score, score.combined_p_value = map(
+        _number, columns
     )
 
 

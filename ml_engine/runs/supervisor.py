@@ -96,7 +96,7 @@ def internal_error(run_uuid: uuid.UUID) -> str:
 def _work(lease: Lease) -> None:
     pulse = Pulse(lease)
     run = Run.objects.select_related(
-        "split", "rescores", "alignment__run", "detector__run", "detector__alignment__run"
+        "split", "rescores", "alignment__run", "detector__run", "detector__alignment__run", "head__run"
     ).get(pk=lease.run_id)
     lifecycle.note_versions(lease=lease, versions=versions())
     folder = write_folder.write_folder(run, tick=pulse.tick)

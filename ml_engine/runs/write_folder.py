@@ -14,8 +14,8 @@ from ml_engine.core.version import FORMAT, code_version
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.run_folder import INPUTS, write_run_folder
 from ml_engine.engine.study_plans import LesionPlan
-from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind
-from ml_engine.runs import paths
+from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunKind
+from ml_engine.runs import head_folder, paths
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import alignment_part, fit_report_of
 from portal.intake.film_files import pixel_path
@@ -60,8 +60,11 @@ def write_folder(run: Run, *, tick: Callable[[], None]) -> Path:
             _place_film(film, folder)
             tick()
         rows = [film.to_row() for film in films]
-    models = _models(run)
-    write_run_folder(folder, _run_json(run, folder, models), rows, inputs=_missing_inputs(models, folder))
+        if run.kind == RunKind.FIT_HEAD:
+            head_folder.write_reads(run, rows, folder)
+    inputs = _inputs(run, folder)
+    missing = {name: path for name, (_, path) in inputs.items() if not (folder / INPUTS[name]).exists()}
+    write_run_folder(folder, _run_json(run, folder, inputs), rows, inputs=missing)
     return folder
 
 
@@ -79,7 +82,7 @@ def _place_film(film: RunFilm, folder: Path) -> None:
         paths.write_text(facts, json.dumps(film.image.facts, sort_keys=True))
 
 
-def _run_json(run: Run, folder: Path, models: Mapping[str, AlignmentModel | DetectorModel]) -> dict[str, Any]:
+def _run_json(run: Run, folder: Path, inputs: Mapping[str, tuple[str, Path]]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "kind": run.kind,
@@ -88,7 +91,7 @@ def _run_json(run: Run, folder: Path, models: Mapping[str, AlignmentModel | Dete
         "seed": run.seed,
         "code_version": code_version(),
         "weights": _weights(run, folder),
-        "inputs": {name: {"file": INPUTS[name], "sha256": model.sha256} for name, model in models.items()},
+        "inputs": {name: {"file": INPUTS[name], "sha256": sha256} for name, (sha256, _) in inputs.items()},
     } | (run.asked if run.facts.is_study else _grow(run))
 
 
@@ -111,25 +114,24 @@ def _weights(run: Run, folder: Path) -> dict[str, Any]:
     return pinned if pinned["sha256"] else current
 
 
-def _models(run: Run) -> dict[str, AlignmentModel | DetectorModel]:
+def _models(run: Run) -> dict[str, AlignmentModel | DetectorModel | HeadModel]:
     """The models that the run starts from."""
     alignment = run.detector.alignment if run.detector else run.alignment
-    return {name: model for name, model in (("alignment", alignment), ("detector", run.detector)) if model is not None}
+    models = {"alignment": alignment, "detector": run.detector, "head": run.head}
+    return {name: model for name, model in models.items() if model is not None}
 
 
-def _missing_inputs(models: Mapping[str, AlignmentModel | DetectorModel], folder: Path) -> dict[str, Path]:
-    """The models' files that are not in the folder yet. Raises RunRefused for a file that is gone."""
+def _inputs(run: Run, folder: Path) -> dict[str, tuple[str, Path]]:
+    """Name -> (SHA-256, file) of everything that the run starts from. Raises RunRefused for a file that is gone."""
     inputs = {}
-    for name, model in models.items():
-        if (folder / INPUTS[name]).exists():
-            continue
-        inputs[name] = paths.model_path(model.sha256)
-        if not inputs[name].exists():
+    for name, model in _models(run).items():
+        inputs[name] = (model.sha256, paths.model_path(model.sha256))
+        if not (folder / INPUTS[name]).exists() and not inputs[name][1].exists():
             raise RunRefused(
                 f"The file of the {name} “{model.run.name}” is missing from the data folder: restore it from a "
                 "backup, or fit it again, then clone this run with the new one."
             )
-    return inputs
+    return inputs | (head_folder.head_inputs(run, folder) if run.kind == RunKind.FIT_HEAD else {})
 
 
 # Which films, in which part, with which label -------------------------------------------------------
@@ -148,6 +150,8 @@ def films_of(run: Run) -> list[RunFilm]:
         return _films_of_banks(run.split)
     if run.kind == RunKind.BLIND_SPOTS:
         return _normals_to_paste_into(run)
+    if run.kind == RunKind.FIT_HEAD:
+        return _films_of_head(run)
     return _labelled(run.split, [Part.FIT, Part.TUNE, Part.CALIBRATE], allowed={Part.TUNE: {LabelValue.ABNORMAL}})
 
 
@@ -174,6 +178,17 @@ def _normals_to_paste_into(run: Run) -> list[RunFilm]:
     films = _labelled(run.split, [planned.part], allowed={})
     order = np.random.default_rng(run.seed).permutation(len(films))[: planned.films]
     return [RunFilm(films[k].image, films[k].part) for k in sorted(order.tolist())]
+
+
+def _films_of_head(run: Run) -> list[RunFilm]:
+    """The films of the detector's fit, then the films of the pool that are not among them."""
+    assert run.split is not None
+    own = _labelled(run.split, [Part.FIT, Part.TUNE, Part.CALIBRATE], allowed={Part.TUNE: {LabelValue.ABNORMAL}})
+    names = {film.image.pk for film in own}
+    in_tune = set(run.split.members.filter(part=Part.TUNE).values_list("patient_id", flat=True))
+    pool = Image.objects.filter(pk__in=run.reads.values("image")).select_related("patient").order_by("pk")
+    others = [image for image in pool if image.pk not in names]
+    return [*own, *(RunFilm(image, Part.TUNE if image.patient_id in in_tune else "") for image in others)]
 
 
 def _labelled(split: Split, parts: list[str], *, allowed: dict[str, set[LabelValue]]) -> list[RunFilm]:

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from ml_engine.core.json_objects import IncompleteJson
 from ml_engine.engine.reports import SuspectFilm
-from ml_engine.forms import banks, studies
+from ml_engine.forms import banks, heads, studies
 from ml_engine.forms import runs as run_forms
 from ml_engine.forms.runs import RANDOM_WEIGHTS, RunForm
 from ml_engine.models import KIND_CHOICES, Run, RunKind, RunState
@@ -22,6 +22,7 @@ from ml_engine.runs.earlier_facts import earlier_facts
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import changes_from_preset
 from ml_engine.runs.suspect_normals import NoSuspects, queue_least_normal
+from ml_engine.views.heads import head_report
 from ml_engine.views.pictures import OF_ALL_FILMS, withheld_pairs
 from portal.models import Exposure, Image, Part, Site, Split, User
 from portal.people.access import get_visible, may, may_see_scores, require
@@ -30,7 +31,9 @@ from portal.people.exposure import record_exposure
 from portal.people.signed_in import SignedInRequest
 from portal.sets.screening_queues import InvalidQueue
 
-FORMS: dict[str, type[RunForm]] = {form.kind: form for module in (run_forms, studies, banks) for form in module.FORMS}
+FORMS: dict[str, type[RunForm]] = {
+    form.kind: form for module in (run_forms, studies, banks, heads) for form in module.FORMS
+}
 RUNS_A_PAGE = 50
 ACTIVE = (RunState.QUEUED, RunState.RUNNING)
 
@@ -69,12 +72,15 @@ def _runs() -> QuerySet[Run]:
         "requested_by",
         "clone_of",
         "rescores",
+        "scored",
+        "head__run",
         "after",
         "alignment__run",
         "detector__run",
         "detector__split",
         "alignment_made",
         "detector_made",
+        "head_made",
     )
 
 
@@ -94,6 +100,7 @@ def run(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "may_queue": may(request.user, "make queues", run.site),
         "asked": FORMS[run.kind].describe_request(run),
         **_reports(request.user, run),
+        **head_report(request.user, run),
         **_progress(request, run),
     }
     return render(request, "ml_engine/run.html", context)
@@ -210,11 +217,11 @@ def _run_to_clone(request: SignedInRequest, kind: str) -> Run | None:
 
 
 def _site_of_query(request: SignedInRequest) -> Site | None:
-    """The site of the split or the detector in the query string; without one, the site selected in the bar."""
+    """The site of the split or the run in the query string; without one, the site selected in the bar."""
     if split := request.GET.get("split"):
         return get_visible(Split.objects.select_related("site"), request.user, split).site
-    if detector := request.GET.get("detector"):
-        return get_visible(Run.objects.select_related("site"), request.user, detector).site
+    if of_run := request.GET.get("detector") or request.GET.get("scored"):
+        return get_visible(Run.objects.select_related("site"), request.user, of_run).site
     return request.hilum_site
 
 

@@ -42,6 +42,7 @@ from portal.sets.patient_draw import (
     keep_out_of_calibrate,
 )
 from portal.sets.same_person import parts_by_person
+from portal.sets.training_films import out_of_test
 
 LEARNED_FROM = frozenset({Part.ALIGN, Part.FIT})
 FURTHER_COPY = "further copy of a film in the split"
@@ -167,7 +168,10 @@ def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float
     ranked = {names[patient] for patient in _patients_ranked_by_score(films)}
     usable = SplitFilms([film for film in films if film.pk not in contradicting], values, names, ranked)
     parts = assign(usable)
-    kept, counts = _films_that_count(usable, parts, copies, fit_on_nothing=request.fit_on_nothing)
+    counted, trained_on = out_of_test(usable.films, parts, joined=copies.patients_joined_with)
+    kept, counts = _films_that_count(
+        replace(usable, films=counted), parts, copies, fit_on_nothing=request.fit_on_nothing
+    )
     if contradicting:
         counts["left_out"][CONTRADICTING] = len(contradicting)
     if nothing := sum(bool(film.shows_nothing) and kept.get(film.pk) in LEARNED_FROM for film in films):
@@ -176,6 +180,7 @@ def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float
         counts["unjudged_pairs"] = unjudged
     if len(all_films) > len(films):
         counts["left_out"][f"view position is not {request.view_position}"] = len(all_films) - len(films)
+    counts["left_out"] |= trained_on
     if by_score := _labelled_by_score(kept, cutoff):
         counts["labelled_by_score"] = by_score
     if not any(part == Part.FIT for part in kept.values()):

@@ -73,7 +73,12 @@ def film(dataset: Dataset, *, number: int, label: str = "normal", size: int = 80
     y, x = np.mgrid[0:size, 0:size] / size
     cx, cy = 0.5 + 0.05 * generator.standard_normal(2)
     values = 900 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 0.05) + 400 * y + 20 * generator.random((size, size))
-    stored = (values + 200).astype(np.uint16)
+    return store_film(dataset, (values + 200).astype(np.uint16), number=number, label=label)
+
+
+def store_film(dataset: Dataset, stored: np.ndarray, *, number: int, label: str = "") -> Image:
+    """A film of a new patient with these pixels, uint16 of 12 bits, square."""
+    size = len(stored)
     facts = PixelFacts(rows=size, columns=size, bits_stored=12, offset=0, photometric="MONOCHROME2")
     sha256 = pixel_sha256(stored)
     write_once(pixel_path(sha256), pack(stored))

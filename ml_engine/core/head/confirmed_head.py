@@ -18,12 +18,12 @@ from torch import Tensor
 
 from ml_engine.core import files
 from ml_engine.core.errors import EngineError, IncompatibleModel
+from ml_engine.core.head.limits import LEAST_ABNORMAL
 from ml_engine.core.head.logistic import Logistic, fit_logistic
 from ml_engine.core.score.held_out import moments_of_others
 from ml_engine.core.version import FORMAT
 
 KIND = "semi-supervised head"
-LEAST_ABNORMAL = 10  # confirmed films
 LEAST_CALIBRATION = 4  # normal films
 LEAST_SPREAD = 1e-6  # of the median deviation; a feature that varies less among the known normals is left out
 

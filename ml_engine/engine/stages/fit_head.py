@@ -42,6 +42,7 @@ from ml_engine.core.score import calibration, conformal
 from ml_engine.core.version import FORMAT, code_version
 from ml_engine.engine import reads as reads_table
 from ml_engine.engine.fit_scores import FitScores
+from ml_engine.engine.head_folder import CONTROL, CURVE, HEAD, SUMMARY, TUNE, TUNE_COLUMNS
 from ml_engine.engine.reads import GROUPS, ReadFilm
 from ml_engine.engine.run_folder import INPUTS, RunSpec, StageProgress
 from ml_engine.engine.stages import read_and_align
@@ -50,12 +51,9 @@ from ml_engine.engine.study_plans import PENALTY_BY_FOLDS, HeadPlan
 
 FOLDS = 5  # of patients, of the control, the curve and the choice of the penalty
 USUAL_PENALTY = 100.0  # of the control, where the head's is chosen by folds
-HEAD, SUMMARY = "head.safetensors", "fit_head.json"
-CONTROL, CURVE, TUNE = "population_control.json", "learning_curve.csv", "tune_scores.csv"
 CURVE_COLUMNS = ("reads", "abnormal", "repeats", "spread") + tuple(
     f"{name}_{what}" for name in ("head", "combined", "gain") for what in ("auroc", "low", "high")
 )
-TUNE_COLUMNS = ("filename", "label", "fold", "one_class_z", "semi_supervised_head_z", "semi_supervised_combined")
 ABOUT = (
     "Semi-supervised: fitted on films that people confirmed as abnormal. The one-class score beside it saw none and "
     "stays the default."

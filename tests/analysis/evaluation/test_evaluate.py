@@ -25,7 +25,8 @@ from analysis.evaluation.looks import CannotEvaluate, looks_at_test
 from analysis.models import Evaluation, TestLook
 from ml_engine.models import RunState, Score
 from ml_engine.runs.paths import run_folder
-from portal.models import Role, User
+from portal.models import Role, SplitImage, User
+from tests.analysis.headed import with_head
 from tests.analysis.scored import Scored
 from tests.ml_engine.scored_folders import change_summary
 from tests.portal import factories
@@ -182,3 +183,19 @@ def test_missing_results_are_reported(scored: Scored, analyst: User) -> None:
 def test_a_curator_evaluates_nothing(scored: Scored) -> None:
     with pytest.raises(PermissionDenied, match="roles: analyst, manager"):
         evaluate(run=scored.run, author=factories.user("c", Role.CURATOR))
+
+
+def test_films_that_trained_the_runs_head_are_left_out_and_counted(scored: Scored, analyst: User) -> None:
+    trained = scored.films[6:8]  # abnormal films of tune
+    sibling = factories.film(trained[0].dataset, "normal", person="tune abnormal 0")
+    SplitImage.objects.create(member=SplitImage.objects.get(image=trained[0]).member, image=sibling)
+    Score.objects.create(run=scored.run, image=sibling, row=0 + len(scored.films), fused_score=1.0)
+    with_head(scored, trained)
+
+    part = scored_part(scored.run, part="tune", cutoff=scored.split.label_cutoff)
+
+    assert not {str(film.uuid) for film in [*trained, sibling]} & set(part.images)
+    assert len(part.images) == 10
+    assert part.left_out["of patients whose films trained the semi-supervised head"] == 3
+    metrics = evaluate(run=scored.run, author=analyst).metrics["parts"]["tune"]
+    assert (metrics["normal"], metrics["abnormal"]) == (6, 4)

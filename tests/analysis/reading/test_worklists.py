@@ -15,9 +15,12 @@ from django.utils import timezone
 
 from analysis.models import Reading, Worklist, WorklistItem, WorklistReader
 from analysis.reading.worklists import WorklistRefused, begin, begun_by, hand_back, in_order, operating_point
+from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import Score
+from ml_engine.runs.paths import run_folder
 from portal.models import AuditEvent, Part, Role, User
 from portal.people.blinding import withheld_patients
+from tests.analysis.headed import with_head
 from tests.analysis.scored import Scored
 from tests.analysis.worklists import calibrated, items, read, reader, worklist
 from tests.pages import one_line
@@ -213,3 +216,55 @@ def test_the_form_says_what_calibrate_promises_for_its_run(as_analyst: Client, s
     page = one_line(as_analyst.get(address, {"run": scored.run.uuid}))
     assert "and between 2.9 and 20.9 % in 95 % of such draws." in page
     assert "At a specificity" not in one_line(as_analyst.get(address))
+
+
+# By the combined score of a semi-supervised head -----------------------------------------------------------
+
+
+def test_a_worklist_by_the_combined_score_flags_by_it_and_says_which_score_would(scored: Scored, analyst: User) -> None:
+    head = with_head(scored, trained=scored.films[6:8])
+    drawn = worklist(scored, analyst, score="combined", point="tune specificity", value=0.7, unflagged_share=0.5)
+
+    normals = sorted(head.tune[str(film.uuid)][2] for film in scored.films[:6])
+    assert drawn.threshold == pytest.approx(normals[4])  # the 5th of 6, ceil(0.7 * 7), by heads without the film
+    one_class = np.sort(scores(scored, part="tune", label="normal"))[4]
+    rows = {score.image_id: score for score in Score.objects.filter(run=scored.run)}
+    assert drawn.counts["flagged"]["films"] == sum(row.combined_score >= drawn.threshold for row in rows.values())
+    for item in items(drawn):
+        row = rows[item.image_id]
+        assert item.flagged == (row.combined_score >= drawn.threshold)
+        expected = {(True, True): "both", (True, False): "one-class", (False, True): "combined", (False, False): ""}
+        assert (
+            item.flagged_by == expected[bool(row.fused_score > one_class), item.flagged]
+        )  # just above that normal film
+    assert {item.flagged_by for item in items(drawn)} >= {"both", "combined"}
+
+
+def test_the_combined_score_is_calibrated_on_its_own_normals(scored: Scored, analyst: User) -> None:
+    with_head(scored)
+    point = operating_point(scored.run, point="calibrate specificity", value=0.9, score="combined")
+    normals = ScoredFolder(run_folder(scored.run.uuid)).semi_supervised.summary.calibration_combined
+    assert point.threshold == pytest.approx(sorted(normals)[18])  # the 19th of 20, ceil(0.9 * 21)
+    assert point.promised is not None
+
+
+def test_a_run_without_a_head_has_no_worklist_by_the_combined_score(scored: Scored, analyst: User) -> None:
+    with pytest.raises(WorklistRefused, match="has no semi-supervised head, so its films have no combined score"):
+        worklist(scored, analyst, score="combined")
+
+
+def test_form_page_and_csv_name_the_score(scored: Scored, as_analyst: Client) -> None:
+    with_head(scored)
+    fields = {
+        "run": str(scored.run.uuid), "name": "Combined", "score": "combined", "point": "tune sensitivity",
+        "value": "0.5", "unflagged_percent": "20", "seed": "0",
+    }  # fmt: skip
+    answer = as_analyst.post(reverse("analysis:new-worklist"), fields)
+    assert answer.status_code == 302
+    drawn = Worklist.objects.get(name="Combined")
+    assert drawn.score == "combined"
+    read(items(drawn, flagged=True)[0], reader(), "normal")
+    page = one_line(as_analyst.get(reverse("analysis:worklist", args=[drawn.uuid])).text)
+    assert "Semi-supervised: one-class and head combined" in page
+    csv = as_analyst.get(reverse("analysis:readings-table", args=[drawn.uuid])).text
+    assert "semi-supervised combined" in csv

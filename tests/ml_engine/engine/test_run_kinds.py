@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from analysis.studies.opening import REASONS
 from ml_engine.api import urls
-from ml_engine.engine.run_kinds import IN_PORTAL, KINDS, STUDIES, RunKind
+from ml_engine.engine.run_kinds import KINDS, STUDIES, RunKind
 from ml_engine.engine.stages.runner import PLANS, STAGES
 from ml_engine.models import KIND_CHOICES
 from ml_engine.views.runs import FORMS
@@ -16,12 +16,11 @@ from ml_engine.views.runs import FORMS
 
 def test_the_table_and_the_choices_name_every_kind_in_order() -> None:
     assert list(KINDS) == list(RunKind)
-    assert list(IN_PORTAL) == [kind for kind, _ in KIND_CHOICES]
-    assert set(KINDS) - set(IN_PORTAL) == {RunKind.FIT_HEAD}  # by the command line alone
+    assert list(RunKind) == [kind for kind, _ in KIND_CHOICES]
     assert all(facts.words for facts in KINDS.values())
 
 
-@pytest.mark.parametrize("kind", IN_PORTAL)
+@pytest.mark.parametrize("kind", RunKind)
 def test_a_kind_can_be_requested_by_form_and_api(kind: RunKind) -> None:
     assert FORMS[kind].kind is kind
     assert FORMS[kind].button and FORMS[kind].lead

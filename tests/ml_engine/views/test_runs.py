@@ -14,7 +14,7 @@ from ml_engine.core.config import BACKBONES
 from ml_engine.core.files import write_tensors
 from ml_engine.core.published_weights import KNOWN, SETS
 from ml_engine.engine.reports import MapThreshold, PicturePair
-from ml_engine.engine.run_kinds import IN_PORTAL, KINDS, RunKindFacts
+from ml_engine.engine.run_kinds import KINDS, RunKindFacts
 from ml_engine.forms.runs import OWN_FIELDS
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.runs import paths
@@ -63,7 +63,7 @@ def at(name: str, run: Run) -> str:
     return reverse(f"ml_engine:{name}", args=[run.uuid])
 
 
-@pytest.mark.parametrize(("kind", "facts"), [(kind, KINDS[kind]) for kind in IN_PORTAL])
+@pytest.mark.parametrize(("kind", "facts"), list(KINDS.items()))
 def test_the_page_of_a_new_run_is_headed_by_its_kind(web: Client, kind: RunKind, facts: RunKindFacts) -> None:
     page = web.get(new(kind)).text
     assert f"<h1>{facts.words}</h1>" in page
