@@ -344,6 +344,31 @@ class AdjudicationProposal(Addressed):
     proposed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
 
 
+class HeadProposal(Addressed):
+    """Append-only. A reader's wish that the model learns what was confirmed in a worklist."""
+
+    worklist = models.ForeignKey(Worklist, models.PROTECT, related_name="head_proposals")
+    proposed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["-created_at"]
+
+
+class HeadDecision(Addressed):
+    """Append-only. What an analyst or manager decided: the run that fits a semi-supervised head, or why there is
+    none."""
+
+    proposal = models.OneToOneField(HeadProposal, models.PROTECT, related_name="decision")
+    run = models.OneToOneField(Run, models.PROTECT, null=True, related_name="head_decision")
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    reason = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(run__isnull=False) | ~Q(reason=""), name="head_decision_run_or_reason")
+        ]
+
+
 class NormalProposal(Addressed):
     """Write-once. Films of a worklist that readers called normal, proposed for the next version of the normal set.
     `run` scores the films of the worklist's run again with a memory bank that has grown by them."""

@@ -1,5 +1,6 @@
 """API of the sections of an evaluation's page, with the same functions and numbers."""
 
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -12,21 +13,39 @@ from rest_framework.views import APIView
 
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.operating_point import RULES, InvalidOperatingPoint
+from analysis.evaluation.scored_parts import evaluated_part
+from analysis.models import ScoreKind
 from analysis.sections.data_flow import data_of
 from analysis.sections.galleries import WORDS
+from analysis.sections.semi_supervised import compare_head
 from analysis.views.aligned import requested_alignment
 from analysis.views.galleries import requested_galleries
 from analysis.views.localising import requested_localisation
 from analysis.views.precision import requested_precision
-from analysis.views.query_parameters import get_evaluation
+from analysis.views.query_parameters import get_evaluation, get_part
 from portal.people.signed_in import person
 
 OPERATING = [
+    OpenApiParameter("score", str, enum=ScoreKind.values, description="one-class (default), or combined"),
     OpenApiParameter("rule", str, enum=list(RULES)),
     OpenApiParameter("target", float, description="share that fixes the threshold, 0.5 to 0.999"),
 ]
 PART = OpenApiParameter("part", str, description="tune or test")
 WEIGHT = OpenApiParameter("weight", float, description="0, 0.01 … 1; on test only the run's")
+
+
+class SemiSupervisedOfOne(APIView):
+    """AUROC of the one-class score, of a semi-supervised head and of both combined, with the gain."""
+
+    @extend_schema(parameters=[PART], responses=dict[str, Any])
+    def get(self, request: Request, uuid: UUID) -> Response:
+        evaluation = get_evaluation(person(request), uuid)
+        part = get_part(evaluation, request.query_params.get("part", ""))
+        try:
+            result = compare_head(evaluation, evaluated_part(evaluation, part))
+        except CannotEvaluate as error:
+            return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
+        return Response(asdict(result) | {"random_weights": evaluation.run.random_weights})
 
 
 class PrecisionOfOne(APIView):

@@ -28,6 +28,11 @@ urlpatterns = [
     path("evaluations/<uuid:uuid>/alignment/", one_run.Alignment.as_view(), name="api-alignment"),
     path("evaluations/<uuid:uuid>/data/", one_run.DataOfOne.as_view(), name="api-evaluation-data"),
     path("evaluations/<uuid:uuid>/precision/", one_run.PrecisionOfOne.as_view(), name="api-precision"),
+    path(
+        "evaluations/<uuid:uuid>/semi-supervised/",
+        one_run.SemiSupervisedOfOne.as_view(),
+        name="api-semi-supervised",
+    ),
     path("evaluations/<uuid:uuid>/operating/", views.Operating.as_view(), name="api-operating"),
     path("evaluations/compare/figures/<slug:name>.csv", exports.ComparisonCsv.as_view(), name="api-comparison-csv"),
     path("evaluations/<uuid:uuid>/figures/<slug:name>.csv", exports.FigureCsv.as_view(), name="api-figure-csv"),

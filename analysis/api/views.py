@@ -17,7 +17,7 @@ from analysis.evaluation.evaluate import evaluate
 from analysis.evaluation.looks import CannotEvaluate, with_looks
 from analysis.evaluation.operating_point import RULES, InvalidOperatingPoint
 from analysis.evaluation.selection import selection_of
-from analysis.models import Evaluation
+from analysis.models import Evaluation, ScoreKind
 from analysis.sections import realised_alarms
 from analysis.sections.breakdown import break_down
 from analysis.sections.comparison import CannotCompare, ComparedRun, compare
@@ -109,6 +109,7 @@ class Operating(APIView):
         parameters=[
             OpenApiParameter("part", str, description="tune or test"),
             OpenApiParameter("weight", float, description="0, 0.01 … 1; on test only the run's"),
+            OpenApiParameter("score", str, enum=ScoreKind.values, description="one-class (default), or combined"),
             OpenApiParameter("rule", str, enum=list(RULES)),
             OpenApiParameter("target", float, description="share that fixes the threshold, 0.5 to 0.999"),
             OpenApiParameter("prevalence", float, description="0.0001 to 0.5, taken as known"),

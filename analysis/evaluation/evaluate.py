@@ -22,7 +22,7 @@ from analysis.evaluation.looks import CannotEvaluate, look
 from analysis.evaluation.memory_cache import MemoryCache
 from analysis.evaluation.run_results import results_of
 from analysis.figures.palette import Kind
-from analysis.models import Evaluation, TestLook
+from analysis.models import Evaluation, ScoreKind, TestLook
 from ml_engine.models import Run, RunKind, RunState, Score
 from portal.labels.events import labels_at
 from portal.models import LabelValue, Part, Split, SplitImage, User
@@ -56,6 +56,7 @@ class ScoredPart:
     sweep: NDArray[np.float32]
     left_out: dict[str, int]
     rows: NDArray[np.int64]
+    kind: str = ScoreKind.ONE_CLASS  # combined: `sweep` holds the combined score of a semi-supervised head throughout
 
     @cached_property
     def digest(self) -> bytes:

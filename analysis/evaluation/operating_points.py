@@ -9,6 +9,7 @@ import numpy as np
 from analysis import statistics
 from analysis.evaluation.evaluate import STEPS, ScoredPart
 from analysis.evaluation.operating_point import RequestedPoint
+from analysis.evaluation.score_kinds import calibration_of, nested_tune_scores
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.evaluation.thresholds import (
     KINDS,
@@ -17,9 +18,10 @@ from analysis.evaluation.thresholds import (
     promise_words,
     why_too_few,
 )
-from analysis.models import Evaluation
+from analysis.models import Evaluation, ScoreKind
 from ml_engine.core.score.conformal import PromisedRate
-from portal.models import Part
+from portal.labels.events import labels_at
+from portal.models import LabelValue, Part
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class OperatingResult:
     point: RequestedPoint
     part: str
     weight: float
+    score: str  # a value of ScoreKind
     source: str | None
     reference_films: int
     reference_patients: int
@@ -75,9 +78,10 @@ def apply_operating_point(
     sensitivity is fixed on the abnormal films of tune. Patients with several films count once, with the highest score
     of their normal films or the lowest of their abnormal ones. Raises CannotEvaluate when the run's folder is gone.
     """
-    reference, reason = _reference(evaluation, scored.part, weight=weight, rule=point.rule)
+    reference, reason = _reference(evaluation, scored, weight=weight, rule=point.rule)
     result = OperatingResult(
-        point=point, part=scored.part, weight=weight, source=reference.part if reference.films else None,
+        point=point, part=scored.part, weight=weight, score=scored.kind,
+        source=reference.part if reference.films else None,
         reference_films=reference.films, reference_patients=reference.patients_count, threshold=None, reason=reason,
     )  # fmt: skip
     if not reference.films:
@@ -115,9 +119,11 @@ def apply_operating_point(
     )
 
 
-def _reference(evaluation: Evaluation, part: str, *, weight: float, rule: str) -> tuple[ReferenceScores, str]:
+def _reference(evaluation: Evaluation, scored: ScoredPart, *, weight: float, rule: str) -> tuple[ReferenceScores, str]:
     """The scores that fix the threshold, and, if there are none, the reason."""
-    label = 0 if rule == "specificity" else 1
+    if scored.kind == ScoreKind.COMBINED:
+        return _reference_of_head(evaluation, scored.part, rule=rule)
+    part, label = scored.part, 0 if rule == "specificity" else 1
     at_run_weight = round(weight * STEPS) == round(float(evaluation.metrics["weight"]) * STEPS)
     if rule == "specificity" and at_run_weight:
         held_out = calibration_reference(evaluation.run)
@@ -138,4 +144,30 @@ def _reference(evaluation: Evaluation, part: str, *, weight: float, rule: str) -
         return nothing, (
             "A threshold for tune is never fixed on tune itself; calibration scores exist at the run's weight only."
         )
-    return nothing, "A threshold fixed on tune is not applied to tune itself; choose test."
+    return nothing, _NOT_ON_ITSELF
+
+
+_NOT_ON_ITSELF = "A threshold fixed on tune is not applied to tune itself; choose test."
+
+
+def _reference_of_head(evaluation: Evaluation, part: str, *, rule: str) -> tuple[ReferenceScores, str]:
+    """The combined scores that fix the threshold: of the calibration normals, or of tune by heads without reads of the
+    film's patient."""
+    nothing = ReferenceScores(np.empty(0), "")
+    if rule == "specificity":
+        held_out = calibration_of(evaluation.run, ScoreKind.COMBINED)
+        if held_out.films:
+            return held_out, ""
+    if part == Part.TUNE:
+        return nothing, _NOT_ON_ITSELF
+    scores = nested_tune_scores(evaluation.run)
+    labels = labels_at(scores, evaluation.label_cutoff)
+    wanted = LabelValue.NORMAL if rule == "specificity" else LabelValue.ABNORMAL
+    kept = [row for image, row in scores.items() if image in labels and labels[image].value == wanted]
+    if not kept:
+        return nothing, f"No threshold can be fixed: the head scored no {KINDS[rule]} film of tune."
+    return ReferenceScores(
+        np.array([score for score, _ in kept], dtype=np.float64),
+        Part.TUNE,
+        np.array([patient for _, patient in kept], dtype=np.int64),
+    ), ""

@@ -6,15 +6,21 @@ both in standard deviations of held-out calibration normals; it is called semi-s
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.evaluation.evaluate import STEPS, ScoredPart
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.run_results import results_of
 from analysis.evaluation.thresholds import ReferenceScores, calibration_reference
 from analysis.models import ScoreKind
+from ml_engine.engine.scored_folder import SEMI_SUPERVISED
 from ml_engine.models import Run
 from portal.models import Image, Part
 
+HEAD, COMBINED = SEMI_SUPERVISED.index("semi_supervised_head"), SEMI_SUPERVISED.index("semi_supervised_combined")
 FIELDS = {ScoreKind.ONE_CLASS: "fused_score", ScoreKind.COMBINED: "combined_score"}
 
 
@@ -45,6 +51,22 @@ def calibration_of(run: Run, kind: str) -> ReferenceScores:
         None if numbers is None else np.asarray(numbers, dtype=np.int64)[finite],
         is_split_conformal=has_part and numbers is not None,
     )
+
+
+def beside_of(run: Run, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(N, 5) the scores `SEMI_SUPERVISED` of these rows of the run's arrays. Raises CannotEvaluate when the run's
+    folder is gone."""
+    with results_of(run) as folder:
+        return np.asarray(folder.semi_supervised.columns[rows], dtype=np.float64)
+
+
+def of_kind(run: Run, scored: ScoredPart, kind: str) -> ScoredPart:
+    """The films of the part with their scores of this kind. Raises CannotEvaluate as `require_head`."""
+    require_head(run, kind)
+    if kind == ScoreKind.ONE_CLASS:
+        return scored
+    combined = beside_of(run, scored.rows)[:, COMBINED].astype(np.float32)
+    return replace(scored, sweep=np.repeat(combined[:, None], STEPS + 1, axis=1), kind=kind)
 
 
 def nested_tune_scores(run: Run) -> dict[int, tuple[float, int]]:

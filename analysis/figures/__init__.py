@@ -11,6 +11,7 @@ from analysis.figures.experiment_figures import AxisLine, ExperimentMark, axis_f
 from analysis.figures.forest import ForestRow, forest_figure
 from analysis.figures.free_response import FrocCurve, froc_figure
 from analysis.figures.histogram import histogram_figure
+from analysis.figures.learning_curve import AreaPoint, learning_curve_figure
 from analysis.figures.paper import NOTICE, RANDOM_WEIGHTS, as_json, format_auroc, with_note
 from analysis.figures.precision import PrecisionCurve, precision_figure
 from analysis.figures.reader_study import ReaderMarks, reader_study_figure
@@ -20,6 +21,7 @@ from analysis.figures.sweep import sweep_figure
 __all__ = [
     "NOTICE",
     "RANDOM_WEIGHTS",
+    "AreaPoint",
     "AxisLine",
     "ExperimentMark",
     "ForestRow",
@@ -36,6 +38,7 @@ __all__ = [
     "format_auroc",
     "froc_figure",
     "histogram_figure",
+    "learning_curve_figure",
     "precision_figure",
     "reader_study_figure",
     "roc_figure",

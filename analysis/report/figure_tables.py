@@ -25,6 +25,7 @@ from analysis.sections.attributes import GROUPS
 from analysis.sections.breakdown import break_down
 from analysis.sections.comparison import Comparison
 from analysis.sections.evaluation_figures import BINS
+from analysis.sections.semi_supervised import NAMES, compare_head, scores_of
 
 AREA = ("auroc", "auroc_low", "auroc_high", "confidence", "abnormal [films]", "normal [films]")
 
@@ -154,12 +155,32 @@ PREDICTED = {
     "false_alarms_per_1000": "[films of 1,000]",
     "misses_per_1000": "[films of 1,000]",
 }
+
+
+def _semi_supervised(figure: Figure) -> Table:
+    scored = figure.scored()
+    result = compare_head(figure.evaluation, scored)
+    gain = [result.gain.difference, result.gain.low, result.gain.high, result.gain.p_value]
+    rows: list[list[Any]] = []
+    for name, scores in scores_of(figure.evaluation, scored).items():
+        curve = statistics.roc_curve(scored.labels, scores, max_points=len(scored.images) + 2)
+        for x, y in zip(curve.false_positive_rate.tolist(), curve.sensitivity.tolist(), strict=True):
+            against = gain if name == "combined" else [None] * 4
+            rows.append([NAMES[name], x, y, *area_values(result.aurocs[name]), *against])
+    columns = (
+        "score", "false_positive_rate [share]", "sensitivity [share]", *AREA, "gain_over_one_class", "gain_low",
+        "gain_high", "p_value",
+    )  # fmt: skip
+    return Table(columns, rows)
+
+
 FIGURES: dict[str, Callable[[Figure], Table]] = {
     "roc": _roc,
     "sweep": _sweep,
     "histogram": _histogram,
     "forest": _forest,
     "operating": _operating,
+    "semi-supervised": _semi_supervised,
 }
 
 

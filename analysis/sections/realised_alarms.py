@@ -19,7 +19,7 @@ from analysis import statistics
 from analysis.evaluation.evaluate import ScoredPart
 from analysis.evaluation.operating_points import OperatingResult
 from analysis.evaluation.run_results import results_of
-from analysis.models import Evaluation
+from analysis.models import Evaluation, ScoreKind
 from analysis.sections.attributes import GROUPS, groups_of_images, normal_attributes_of
 from ml_engine.core.errors import EngineError
 from ml_engine.core.score import conformal
@@ -70,6 +70,8 @@ def realised_alarms(evaluation: Evaluation, scored: ScoredPart, reached: Operati
     images = [image for image, is_normal in zip(scored.images, normal, strict=True) if is_normal]
     cutoff = evaluation.label_cutoff
     alarms = [RealisedAlarms(scored.part, tuple(_rates(called, images, scored.patients[normal], cutoff)))]
+    if reached.score != ScoreKind.ONE_CLASS:  # the films of calibrate have no combined score by other patients here
+        return tuple(alarms)
     if reached.source == Part.CALIBRATE and (held_out := _held_out(evaluation.run, reached.point.target)):
         alarms.append(RealisedAlarms(Part.CALIBRATE, tuple(_rates(*held_out, cutoff))))
     return tuple(alarms)

@@ -12,9 +12,11 @@ import numpy as np
 from analysis.evaluation.blinding import hidden_films, refuse_file_of, sentence
 from analysis.evaluation.evaluate import parts_at, parts_of
 from analysis.evaluation.exposures import LABEL, SCORE, record_shown
+from analysis.evaluation.score_kinds import beside_of
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.models import Evaluation
+from ml_engine.engine.scored_folder import SEMI_SUPERVISED
 from portal.models import User
 
 COLUMNS = (
@@ -23,8 +25,8 @@ COLUMNS = (
 
 
 def score_table(evaluation: Evaluation, *, viewer: User) -> str:
-    """CSV with `COLUMNS`; `mean_z` and `top_z` are blank from an engine before 0.3.0. Scores have nine significant
-    digits, enough for any float32; patients are numbered.
+    """CSV with `COLUMNS`, and the scores of a semi-supervised head if the run has one. `mean_z` and `top_z` are blank
+    from an engine before 0.3.0. Scores have nine significant digits, enough for any float32; patients are numbered.
 
     Films whose scores the person may not see before labelling them are left out; a line without an image gives their
     number. Raises CannotEvaluate when the run's folder is gone, and PermissionDenied while the person has yet to read a
@@ -34,7 +36,7 @@ def score_table(evaluation: Evaluation, *, viewer: User) -> str:
         refuse_file_of(viewer, evaluated_part(evaluation, part).images)
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(COLUMNS)
+    writer.writerow([*COLUMNS, *(SEMI_SUPERVISED if evaluation.run.head else ())])
     for part in parts_of(evaluation):
         rows = list(_rows(evaluation, part, viewer))
         writer.writerows(rows)
@@ -50,10 +52,12 @@ def _rows(evaluation: Evaluation, part: str, viewer: User) -> Iterator[list[Any]
     if hidden:
         yield ["", part, *[""] * 7, weight, f"{sentence(len(hidden), part)} {notice}"]
     parts = parts_at(evaluation.run, scored.rows, weight=weight)
+    beside = beside_of(evaluation.run, scored.rows) if evaluation.run.head else None
     codes = {patient: code for code, patient in enumerate(np.unique(scored.patients))}
     for row, image in enumerate(scored.images):
         if image not in hidden:
             label = "abnormal" if scored.labels[row] else "normal"
             scores = [f"{scored.scores_at(at)[row]:.9g}" for at in (0.0, 1.0, weight)]
             scores += ["", ""] if parts is None else [f"{value:.9g}" for value in parts[row]]
-            yield [image, part, label, codes[scored.patients[row]], *scores, weight, notice]
+            more = [] if beside is None else [f"{value:.9g}" for value in beside[row].tolist()]
+            yield [image, part, label, codes[scored.patients[row]], *scores, weight, notice, *more]

@@ -13,6 +13,7 @@ from analysis.evaluation.blinding import scored_film, shown_scores
 from analysis.evaluation.exposures import LABEL, MAP, SCORE, record_shown
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.run_results import results_of
+from ml_engine.core.config import PipelineConfig
 from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import Run, RunState
 from ml_engine.runs.nearest_normals import MOST_NEIGHBOURS, CannotExplain, nearest_normals
@@ -22,14 +23,28 @@ from portal.people.blinding import is_withheld, omitted, without_withheld
 from portal.people.exposure import record_exposure, record_exposures
 from portal.people.signed_in import SignedInRequest
 
+HEAD_MAP = "head"
+ONE_MAP = {
+    "weight_locked": True,
+    "weight_locked_reason": "The semi-supervised head has one map: the weight does not apply to it.",
+}
+
 
 @require_GET
 def film(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     score, part = scored_film(request.user, run_uuid, image_uuid)
     record_shown(request.user, [image_uuid], [LABEL, SCORE], runs=[run_uuid])
+    rate = _false_alarm_rate(score.run)
+    of_head = request.GET.get("map") == HEAD_MAP and score.head_score is not None
     context = {
         "room": "results",
         "score": score,
+        "map": HEAD_MAP if of_head else "",
+        "overlay_url": reverse(
+            "analysis:overlay", args=[run_uuid, image_uuid], query={"map": HEAD_MAP} if of_head else None
+        ),
+        "is_called_by_head": score.combined_p_value is not None and score.combined_p_value <= rate,
+        "false_alarm_rate": rate,
         "film": score.image,
         "run": score.run,
         "part": part,
@@ -39,19 +54,31 @@ def film(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResp
     return render(request, "analysis/film.html", context)
 
 
+def _false_alarm_rate(run: Run) -> float:
+    """That of the operating point of the run's detector."""
+    config = run.detector.config if run.detector else {}
+    return PipelineConfig.from_json(dict(config)).false_alarm_rate
+
+
 @require_GET
 def overlay(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
-    """The facts with which the viewer draws the heatmap; `maps` returns the maps themselves."""
+    """The facts with which the viewer draws the heatmap; `maps` returns the maps themselves. With `map=head`, what each
+    patch contributes to the semi-supervised head's score."""
     score, part = scored_film(request.user, run_uuid, image_uuid)
     if score.error:
         return JsonResponse({"error": f"This film has no heatmap: {score.error}"}, status=410)
+    of_head = request.GET.get("map") == HEAD_MAP
+    if of_head and score.head_score is None:
+        return JsonResponse({"error": "This run has no semi-supervised head, so it has no such map."}, status=400)
+    maps_url = reverse("analysis:maps", args=[run_uuid, image_uuid], query={"map": HEAD_MAP} if of_head else None)
     try:
         with results_of(score.run) as folder:
-            drawn = overlay_of(folder, score.row, maps_url=reverse("analysis:maps", args=[run_uuid, image_uuid]))
+            drawn = (head_overlay_of if of_head else overlay_of)(folder, score.row, maps_url=maps_url)
     except CannotEvaluate as error:
         return JsonResponse({"error": str(error)}, status=410)
     record_exposure(request.user, MAP, [score.image_id], run=run_uuid)
-    return JsonResponse(drawn | weight_lock(part) | {"random_weights": score.run.random_weights})
+    lock = ONE_MAP if of_head else weight_lock(part)
+    return JsonResponse(drawn | lock | {"random_weights": score.run.random_weights})
 
 
 def weight_lock(part: str) -> dict[str, Any]:
@@ -82,13 +109,40 @@ def overlay_of(folder: ScoredFolder, row: int, *, maps_url: str) -> dict[str, An
     }
 
 
+def head_overlay_of(folder: ScoredFolder, row: int, *, maps_url: str) -> dict[str, Any]:
+    """As `overlay_of`, for the head's contributions, on the same grid. The threshold is what one patch in a hundred of
+    the run's films exceeds, the same for every film."""
+    threshold = _contribution_of_one_patch_in_a_hundred(folder)
+    return overlay_of(folder, row, maps_url=maps_url) | {
+        "mean": None,
+        "std": None,
+        "scale_low": 0.0,
+        "scale_high": 2 * threshold,
+        "threshold": threshold,
+    }
+
+
+def _contribution_of_one_patch_in_a_hundred(folder: ScoredFolder) -> float:
+    """The 99th percentile of the contributions to the head's score, over at most 200 evenly spread films."""
+    every = folder.array("semi_supervised_maps")
+    rows = np.unique(np.linspace(0, len(every) - 1, min(len(every), 200)).astype(int))
+    values = np.asarray(every[rows], dtype=np.float64)
+    highest = float(np.nanquantile(values, 0.99)) if np.isfinite(values).any() else 0.0
+    return highest if highest > 0 else 1e-6
+
+
 @require_GET
 def maps(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
-    """Global and region map, little-endian float32 (2, h, w), NaN where masked."""
+    """Global and region map, little-endian float32 (2, h, w), NaN where masked. With `map=head`, twice the map of the
+    head's contributions."""
     score, _ = scored_film(request.user, run_uuid, image_uuid)
     try:
         with results_of(score.run) as folder:
-            response = maps_response(folder.maps_of(score.row))
+            if request.GET.get("map") == HEAD_MAP and score.head_score is not None:
+                contributions = folder.contributions_of(score.row)
+                response = maps_response(np.stack([contributions, contributions]))
+            else:
+                response = maps_response(folder.maps_of(score.row))
     except CannotEvaluate as error:
         return JsonResponse({"error": str(error)}, status=410)
     record_exposure(request.user, MAP, [score.image_id], run=run_uuid)

@@ -14,10 +14,9 @@ from analysis.evaluation.exposures import LABEL, MAP, SCORE, record_shown
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.operating_point import InvalidOperatingPoint
 from analysis.evaluation.operating_points import OperatingResult
-from analysis.evaluation.scored_parts import evaluated_part
 from analysis.models import Evaluation
 from analysis.sections.galleries import WORDS, GalleryPage, galleries
-from analysis.views.operating import operating_result
+from analysis.views.operating import scored_and_result
 from analysis.views.query_parameters import get_evaluation
 from portal.models import User
 from portal.people.signed_in import SignedInRequest
@@ -53,8 +52,7 @@ def requested_galleries(
         raise InvalidOperatingPoint(f"The kind {kind[:40]!r} is unknown; use one of {', '.join(WORDS)}.")
     if not (page.isascii() and page.isdecimal() and int(page[:9]) >= 1):
         raise InvalidOperatingPoint(f"The page {page[:20]!r} is not a page; give a whole number from 1 on.")
-    reached = operating_result(evaluation, query)
-    scored = evaluated_part(evaluation, reached.part)
+    scored, reached = scored_and_result(evaluation, query)
     hidden = hidden_films(user, evaluation.run, part=reached.part)
     pages = galleries(evaluation, scored, reached, hidden=hidden, kind=kind, page=int(page[:9]))
     if kind and not pages:
@@ -75,6 +73,7 @@ def _next(reached: OperatingResult, gallery: GalleryPage) -> str:
         {
             "part": reached.part,
             "weight": reached.weight,
+            "score": reached.score,
             "rule": reached.point.rule,
             "target": reached.point.target,
             "prevalence": reached.point.prevalence,

@@ -12,8 +12,9 @@ from analysis.evaluation.evaluate import ScoredPart
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.operating_point import InvalidOperatingPoint, RequestedPoint
 from analysis.evaluation.operating_points import OperatingResult, apply_operating_point
+from analysis.evaluation.score_kinds import of_kind
 from analysis.evaluation.scored_parts import evaluated_part
-from analysis.models import Evaluation
+from analysis.models import Evaluation, ScoreKind
 from analysis.sections.realised_alarms import RealisedAlarms, realised_alarms
 from analysis.views.query_parameters import allowed_weight, get_evaluation, get_part
 from portal.people.signed_in import SignedInRequest
@@ -32,26 +33,28 @@ def operating(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 
 def operating_result(evaluation: Evaluation, query: Mapping[str, Any]) -> OperatingResult:
-    """For the optional parameters `part`, `weight`, `rule`, `target` and `prevalence`, shares as fractions.
+    """For the optional parameters `part`, `weight`, `score`, `rule`, `target` and `prevalence`, shares as fractions.
 
     Raises InvalidOperatingPoint, also for a weight on test that is not the run's, CannotEvaluate, and Http404 for an
     unknown part.
     """
-    return _result(evaluation, query)[1]
+    return scored_and_result(evaluation, query)[1]
 
 
 def result_with_alarms(
     evaluation: Evaluation, query: Mapping[str, Any]
 ) -> tuple[OperatingResult, tuple[RealisedAlarms, ...]]:
     """As `operating_result`, with the false-alarm rates by group."""
-    scored, reached = _result(evaluation, query)
+    scored, reached = scored_and_result(evaluation, query)
     return reached, realised_alarms(evaluation, scored, reached)
 
 
-def _result(evaluation: Evaluation, query: Mapping[str, Any]) -> tuple[ScoredPart, OperatingResult]:
+def scored_and_result(evaluation: Evaluation, query: Mapping[str, Any]) -> tuple[ScoredPart, OperatingResult]:
+    """`operating_result`, and the films with their scores of the kind `score`."""
     part = get_part(evaluation, str(query.get("part", "")))
     weight = allowed_weight(evaluation, part, str(query.get("weight") or ""))
-    scored = evaluated_part(evaluation, part)
+    kind = str(query.get("score") or ScoreKind.ONE_CLASS)
+    scored = of_kind(evaluation.run, evaluated_part(evaluation, part), kind)
     return scored, apply_operating_point(evaluation, scored, weight=weight, point=requested_point(query))
 
 

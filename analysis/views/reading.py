@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from analysis.models import Escalation, Reading, Reason, Worklist, WorklistItem, WorklistReader
+from analysis.models import Escalation, HeadProposal, Reading, Reason, Worklist, WorklistItem, WorklistReader
 from analysis.reading import verdicts
 from analysis.reading.adjudication_list import patients_elsewhere, waiting_proposals
 from analysis.reading.assignments import require_reader, shown_to
@@ -73,6 +73,9 @@ def worklists(request: SignedInRequest) -> HttpResponse:
         "open_escalations": without_withheld(escalations, request.user, film="image").count()
         if "answer escalations" in allowed
         else None,
+        "heads_waiting": HeadProposal.objects.filter(worklist__run__site=site, decision__isnull=True).count()
+        if "request runs" in allowed
+        else 0,
         "to_adjudicate": proposals.exclude(reading__image__patient__in=elsewhere).count()
         if "see adjudications" in allowed
         else None,

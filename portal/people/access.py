@@ -66,6 +66,7 @@ _SITE_PATHS = {
     "WorklistItem": "worklist__run__site",
     "Reading": "image__dataset__site",
     "Escalation": "image__dataset__site",
+    "HeadProposal": "worklist__run__site",
     "NormalProposal": "worklist__run__site",
 }
 

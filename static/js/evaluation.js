@@ -9,7 +9,7 @@ const trouble = document.getElementById("trouble");
 const unlock = document.getElementById("unlock");
 const operatingWeight = document.getElementById("operating-weight");
 // Figures of the sections that load later, by section.
-const LATER = { breakdown: ["forest"], precision: ["precision-recall"], localisation: ["froc"] };
+const LATER = { breakdown: ["forest"], "semi-supervised-section": ["semi-supervised"], precision: ["precision-recall"], localisation: ["froc"] };
 const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
 
 function draw(figures) {
@@ -77,7 +77,8 @@ async function showWeight({ weight, moving }) {
 // The operating point is marked on the ROC and the histogram while both are drawn at its weight.
 function markOperatingPoint() {
   const numbers = document.querySelector("#operating [data-threshold]");
-  const shown = numbers && Number(numbers.dataset.weight) === Number(root.dataset.shownWeight);
+  const isDrawn = numbers?.dataset.score === "one-class"; // the figures are of the one-class score
+  const shown = isDrawn && Number(numbers.dataset.weight) === Number(root.dataset.shownWeight);
   const [roc, histogram] = ["roc", "histogram"].map((name) => document.getElementById(name));
   const old = roc.data.findIndex((trace) => trace.meta === "operating");
   if (old !== -1) Plotly.deleteTraces(roc, old);

@@ -63,6 +63,7 @@ def new_run(world: World) -> dict[str, Any]:
         "name": "New",
         "split": str(world.things["split"].uuid),
         "detector": str(world.things["detector run"].uuid),
+        "scored": str(world.things["run"].uuid),
         "parts": ["test"],
         "part": "tune",
         "axes": {"rate": ["0.01", "0.1"]},
@@ -214,6 +215,7 @@ RUNS = {
             "fit-alignment", "fit-detector", "score", "new-ablation", "new-sweep", "new-bank-study", "new-blind-spots",
         )
     },
+    "api-fit-head": act("request runs", REFUSED, data=new_run),
 }  # fmt: skip
 
 SEE = "see scores"
@@ -228,6 +230,9 @@ RESULTS = {
     "analysis:breakdown": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
     "analysis:beside": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
     "analysis:gallery": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
+    "analysis:semi-supervised": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
+    "analysis:head-curve": page(SEE, REFUSED, "head run"),
+    "analysis:head-curve-table": page(SEE, REFUSED, "head run"),
     "analysis:precision": page(SEE, OMITS, "evaluation", look=SHOWS, query=of_test),
     "analysis:localisation": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
     "analysis:alignment": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
@@ -267,6 +272,7 @@ RESULTS = {
     "api-localisation": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
     "api-alignment": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
     "api-evaluation-data": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
+    "api-semi-supervised": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
     "api-precision": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
     "api-operating": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
     "api-comparison": page(SEE, UNNAMED, look=SHOWS, query=evaluations),
@@ -316,6 +322,10 @@ READING = {
     "analysis:readings-table": page(MAKE, REFUSED, "worklist"),
     "analysis:propose-adjudication": act("propose adjudications", NOTHING, "worklist"),
     "analysis:propose-normals": act("propose normals", REFUSED, "worklist"),
+    "analysis:worklist-end": page(READ, OMITS, "worklist"),
+    "analysis:propose-head": act(READ, NOTHING, "worklist"),
+    "analysis:head-proposals": page("request runs", NOTHING),
+    "analysis:decide-head": act("request runs", REFUSED, "head proposal", data=lambda world: {"decision": "start"}),
     "analysis:normal-proposals": page("propose or accept normals", NOTHING),
     "analysis:normal-proposal": page("propose or accept normals", OMITS, "proposal"),
     "analysis:decide-normals": act("accept normals", REFUSED, "proposal"),

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from analysis.evaluation.analysis_plan import Intent, lock_plan
 from analysis.evaluation.evaluate import evaluate
 from analysis.models import Reading
-from analysis.reading import verdicts
+from analysis.reading import head_proposals, verdicts
 from analysis.reading.assignments import assign
 from analysis.reading.normal_proposals import propose
 from analysis.reading.study_reference import state_reference
@@ -29,6 +29,7 @@ from portal.sets.adjudicating import name_adjudicator
 from portal.sets.cohorts import freeze_cohort
 from portal.sets.screening_queues import Order, queue_films
 from tests.analysis import laid, studied
+from tests.analysis.headed import fitted_head, with_head
 from tests.analysis.scored import scored_run
 from tests.analysis.sections.test_comparison import scored_again
 from tests.analysis.worklists import items, read, read_study, study, worklist
@@ -72,7 +73,8 @@ def remark_on(film: Image) -> str:
 
 
 def scores_of(film: Image) -> set[str]:
-    values = Score.objects.filter(image=film).values_list("global_score", "region_score", "fused_score")
+    kinds = ("global_score", "region_score", "fused_score", "head_score", "combined_score")
+    values = Score.objects.filter(image=film).values_list(*kinds)
     return {repr(value)[:9] for row in values for value in row if value is not None and len(repr(value)) > 10}
 
 
@@ -121,6 +123,7 @@ def _results(site: Site, boss: User) -> dict[str, Any]:
         suspects=1,
         facts=[{}] * 23 + [{"original_name": "zebra-last-abnormal.png"}],
     )
+    with_head(scored)
     run = scored.run
     assert run.detector is not None
     assert run.detector.alignment is not None
@@ -225,6 +228,8 @@ def _reading(boss: User, blinded: User, things: dict[str, Any]) -> dict[str, Any
         "escalation": verdicts.escalate(item=item, reader=reader, reason=remark_on(item.image)),
         "adjudication": verdicts.propose_adjudication(reading=Reading.objects.get(item=item), author=boss),
         "proposal": propose(worklist=of, author=boss),
+        "head run": fitted_head(things["scored"], trained=[things["film"]]).run,
+        "head proposal": head_proposals.propose(worklist=of, reader=reader),
     }
 
 

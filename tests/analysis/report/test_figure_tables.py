@@ -17,6 +17,7 @@ from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.models import Evaluation
 from analysis.report.figure_tables import COMPARED, FIGURES
 from portal.models import Membership, Role, User
+from tests.analysis.headed import with_head
 from tests.analysis.scored import Scored, scored_run
 from tests.analysis.views.test_results import another_scored_run
 from tests.portal import factories
@@ -28,6 +29,7 @@ COMPARISON_DOORS = ("analysis:comparison-csv", "api-comparison-csv")
 
 @pytest.fixture
 def evaluation(scored: Scored, analyst: User) -> Evaluation:
+    with_head(scored)
     return evaluate(run=scored.run, author=analyst)
 
 
