@@ -113,8 +113,8 @@ def test_a_complete_upload_still_answers_for_a_client_that_missed_it(
 def test_a_wrong_offset_is_a_conflict_and_changes_nothing(curator: Client, of: Dataset) -> None:
     address = begun(curator, of, 500)
     patch(curator, address, b"x" * 30, 0)
-    for offset in (0, 29, 31):
-        answer = patch(curator, address, b"y" * 10, offset)
+    for offset, body in ((0, b"y" * 10), (29, b"y"), (31, b"y"), (0, b"")):
+        answer = patch(curator, address, body, offset)
         assert (answer.status_code, answer["Tus-Resumable"]) == (409, VERSION)
         assert "The upload has 30 bytes; continue there." in answer.json()["detail"]
     assert curator.head(address, headers=TUS)["Upload-Offset"] == "30"
